@@ -1,0 +1,16 @@
+//! The local run: the CloudFormation template in `infra/`, brought up on one machine.
+//!
+//! The template is read into a [`stack::Stack`], and each part of this crate plays the AWS service that
+//! would run its share of it: [`dynamodb`] the tables and their streams, [`lambda`] the functions (the real
+//! binaries, behind the real Runtime API), [`event_source`] the event source mappings, [`rest`] and
+//! [`websocket`] the two API Gateways. [`page`] serves the browser client.
+
+pub mod dynamodb;
+pub mod event_source;
+pub mod lambda;
+pub mod page;
+pub mod rest;
+pub mod stack;
+pub mod template;
+pub mod token;
+pub mod websocket;

@@ -1,0 +1,1 @@
+//! Tokens that the local stack accepts.
