@@ -1,1 +1,379 @@
-//! To come.
+//! Event source mappings: what is written to a table's stream reaches the function, as Lambda would have it.
+//!
+//! A [`Mapping`] reads the stream, filters, and deals records out to lanes by partition key
+//! (`ParallelizationFactor`); a lane invokes the function with one batch at a time, so records of one key stay
+//! in order. The checkpoint follows the oldest record that is not finished: after a stop, a crash or a `kill
+//! -9` the mapping carries on there, and nothing is skipped.
+//!
+//! The rules are those of the Lambda developer guide: "Using AWS Lambda with Amazon DynamoDB", "Process
+//! DynamoDB records with Lambda", "Configuring partial batch response with DynamoDB and Lambda", "Retain
+//! discarded records for a DynamoDB event source in Lambda", and "Using event filtering with a DynamoDB event
+//! source".
+
+mod checkpoints;
+mod discard;
+mod filter;
+mod lane;
+mod progress;
+mod response;
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use self::{
+    filter::Filters,
+    lane::{Lane, Rules},
+    progress::Progress,
+};
+use crate::{
+    dynamodb::{self, Position, Record, StreamReader},
+    lambda::Invoke,
+    stack::{EventSourceMapping, StartingPosition},
+};
+
+pub use self::{checkpoints::Checkpoints, filter::FilterError};
+
+/// Limits of the mapping's properties, from "DynamoDB parameters" in the Lambda developer guide.
+const BATCH_SIZES: std::ops::RangeInclusive<usize> = 1..=10_000;
+const PARALLELIZATION_FACTORS: std::ops::RangeInclusive<usize> = 1..=10;
+
+/// Records asked of the stream at once, from "GetRecords" in the DynamoDB Streams API reference.
+const READ_RECORDS: usize = 1000;
+
+/// How long to leave a stream alone that could not be read.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
+/// Takes what a mapping gives up: the ARN of an on-failure destination, and the message for it.
+pub type Destination = Arc<dyn Fn(&str, Value) + Send + Sync>;
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What a local run can decide about its mappings.
+#[derive(Clone)]
+pub struct Options {
+    /// Region in function ARNs.
+    pub region: String,
+    /// Account in function ARNs.
+    pub account_id: String,
+    /// Pause after the first failure; it doubles with each further one.
+    pub retry_base: Duration,
+    /// The longest pause between retries.
+    pub retry_cap: Duration,
+    /// How long an invocation under way may take to finish once the mapping was told to stop.
+    pub stop_grace: Duration,
+    /// Records after the oldest unfinished one that may be under way or waiting.
+    pub read_ahead_records: usize,
+    /// Bytes of unfinished records that may be held.
+    pub read_ahead_bytes: usize,
+    /// By which the age of records is judged.
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".to_owned(),
+            account_id: "000000000000".to_owned(),
+            retry_base: Duration::from_millis(250),
+            retry_cap: Duration::from_secs(30),
+            stop_grace: Duration::from_secs(5),
+            read_ahead_records: 10_000,
+            read_ahead_bytes: 64 * 1024 * 1024,
+            clock: Arc::new(Timestamp::now),
+        }
+    }
+}
+
+/// Why a mapping cannot be set up, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A filter is not one that Lambda would take.
+    #[error("event source mapping {mapping}: {source}")]
+    Filter {
+        /// The mapping's logical id.
+        mapping: String,
+        /// What is wrong with which filter.
+        source: FilterError,
+    },
+    /// A property is out of Lambda's limits.
+    #[error("event source mapping {mapping}: {property} is {value}, Lambda allows {limits}")]
+    Limit {
+        /// The mapping's logical id.
+        mapping: String,
+        /// The CloudFormation property.
+        property: &'static str,
+        /// Its value.
+        value: usize,
+        /// The smallest and the largest value allowed.
+        limits: String,
+    },
+    /// The checkpoints cannot be read or written.
+    #[error(
+        "the checkpoints in {path} cannot be used: {source}; delete the file to read the streams again from \
+         their starting positions"
+    )]
+    Checkpoints {
+        /// The file.
+        path: PathBuf,
+        /// What the database says.
+        source: rusqlite::Error,
+    },
+    /// The stream cannot be read.
+    #[error(transparent)]
+    Stream(#[from] dynamodb::Error),
+}
+
+/// One event source mapping, ready to run.
+pub struct Mapping {
+    reader: StreamReader,
+    checkpoints: Checkpoints,
+    /// Where the mapping's first read starts.
+    start: Position,
+    filters: Filters,
+    rules: Arc<Rules>,
+}
+
+impl Mapping {
+    /// Prepares `config` to read from `reader`.
+    ///
+    /// A mapping that has no checkpoint gets its starting position now: with `LATEST`, what is written from
+    /// this call on is delivered, even when the run ends before it was read.
+    pub fn new(
+        config: EventSourceMapping,
+        reader: StreamReader,
+        invoke: Arc<dyn Invoke>,
+        destination: Destination,
+        checkpoints: Checkpoints,
+        options: Options,
+    ) -> Result<Self, Error> {
+        check_limit(&config, "BatchSize", config.batch_size, BATCH_SIZES)?;
+        check_limit(&config, "ParallelizationFactor", config.parallelization_factor, PARALLELIZATION_FACTORS)?;
+        let filters = Filters::compile(&config.filters)
+            .map_err(|source| Error::Filter { mapping: config.logical_id.clone(), source })?;
+        let stream = Arc::clone(reader.stream());
+        let start = match checkpoints.load(&config.logical_id, &stream.arn)? {
+            Some(position) => position,
+            None => {
+                let start = match config.starting_position {
+                    StartingPosition::TrimHorizon => Position::TRIM_HORIZON,
+                    StartingPosition::Latest => reader.latest()?,
+                };
+                checkpoints.save(&config.logical_id, &stream.arn, start)?;
+                start
+            }
+        };
+        let rules = Arc::new(Rules { config, stream, invoke, destination, options });
+        Ok(Self { reader, checkpoints, start, filters, rules })
+    }
+
+    /// Delivers until `stop`, or until the stream's engine is gone.
+    ///
+    /// Once stopped, invocations under way have [`Options::stop_grace`] to finish; what has not finished by then
+    /// is delivered again by the next run.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { reader, checkpoints, start, filters, rules } = self;
+        let mapping = rules.config.logical_id.clone();
+        if !rules.config.enabled {
+            info!(mapping, "event source mapping is disabled");
+            return;
+        }
+        let progress = Arc::new(Shared::new(start));
+        let (finished, finishes) = mpsc::unbounded_channel();
+        let mut lanes = JoinSet::new();
+        let inboxes = (0..rules.config.parallelization_factor)
+            .map(|_| {
+                let (inbox, records) = mpsc::unbounded_channel();
+                lanes.spawn(Lane::new(Arc::clone(&rules), records, finished.clone(), stop.clone()).run());
+                inbox
+            })
+            .collect();
+        let feeder =
+            Feeder { reader, filters, rules: Arc::clone(&rules), progress: Arc::clone(&progress), inboxes, finished };
+        let keeper = tokio::spawn(keep(finishes, progress, checkpoints, Arc::clone(&rules)));
+        feeder.run(start, &stop).await;
+
+        let drained = async { while lanes.join_next().await.is_some() {} };
+        if tokio::time::timeout(rules.options.stop_grace, drained).await.is_err() {
+            info!(mapping, "an invocation is still under way; its records will be delivered again");
+            lanes.shutdown().await;
+        }
+        // The lanes are gone and with them the keeper's senders: it saves what is left and ends.
+        if let Err(error) = keeper.await {
+            error!(mapping, %error, "the last checkpoint was not saved");
+        }
+    }
+}
+
+fn check_limit(
+    config: &EventSourceMapping,
+    property: &'static str,
+    value: usize,
+    limits: std::ops::RangeInclusive<usize>,
+) -> Result<(), Error> {
+    if limits.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        mapping: config.logical_id.clone(),
+        property,
+        value,
+        limits: format!("{} to {}", limits.start(), limits.end()),
+    })
+}
+
+/// A record on its way to the function.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    position: Position,
+    created_at: Timestamp,
+    /// The record as it stands among the `Records` of the event.
+    json: Box<str>,
+}
+
+/// Progress, shared between who reads and who finishes.
+struct Shared {
+    progress: Mutex<Progress>,
+    room: Notify,
+}
+
+impl Shared {
+    fn new(start: Position) -> Self {
+        Self { progress: Mutex::new(Progress::new(start)), room: Notify::new() }
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut Progress) -> T) -> T {
+        use_it(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until less is under way than `options` allow.
+    async fn room(&self, options: &Options) {
+        loop {
+            let freed = self.room.notified();
+            if self.with(|progress| {
+                progress.records() < options.read_ahead_records && progress.bytes() < options.read_ahead_bytes
+            }) {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+/// Reads the stream and deals its records out.
+struct Feeder {
+    reader: StreamReader,
+    filters: Filters,
+    rules: Arc<Rules>,
+    progress: Arc<Shared>,
+    inboxes: Vec<mpsc::UnboundedSender<Vec<Item>>>,
+    finished: mpsc::UnboundedSender<Vec<Position>>,
+}
+
+impl Feeder {
+    async fn run(mut self, start: Position, stop: &CancellationToken) {
+        let mut position = start;
+        let deliver = async {
+            loop {
+                self.progress.room(&self.rules.options).await;
+                match self.reader.next(position, READ_RECORDS).await {
+                    Ok(records) => {
+                        position = records.last().map_or(position, |record| record.position);
+                        self.deal(records);
+                    }
+                    Err(dynamodb::Error::Stopped) => return,
+                    Err(error) => {
+                        let mapping = &self.rules.config.logical_id;
+                        error!(mapping, %error, "the stream could not be read; trying again");
+                        tokio::time::sleep(READ_RETRY).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = deliver => {}
+        }
+    }
+
+    fn deal(&mut self, records: Vec<Record>) {
+        let mut hands: HashMap<usize, Vec<Item>> = HashMap::new();
+        let mut filtered_out = Vec::new();
+        for record in records {
+            let Record { position, created_at, partition_key, event } = record;
+            let json = event.to_string().into_boxed_str();
+            self.progress.with(|progress| progress.start(position, json.len()));
+            if self.filters.match_any(&event) {
+                let lane = lane_of(&partition_key, self.inboxes.len());
+                hands.entry(lane).or_default().push(Item { position, created_at, json });
+            } else {
+                filtered_out.push(position);
+            }
+        }
+        for (lane, items) in hands {
+            // A lane only goes once the mapping stops.
+            let _ = self.inboxes[lane].send(items);
+        }
+        if !filtered_out.is_empty() {
+            let _ = self.finished.send(filtered_out);
+        }
+    }
+}
+
+/// The lane that keeps all records of `partition_key`.
+fn lane_of(partition_key: &str, lanes: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    partition_key.hash(&mut hasher);
+    let lanes = u64::try_from(lanes).unwrap_or(1);
+    usize::try_from(hasher.finish() % lanes).unwrap_or(0)
+}
+
+/// Saves the checkpoint as records finish. What finishes while one is being saved shares the next.
+async fn keep(
+    mut finishes: mpsc::UnboundedReceiver<Vec<Position>>,
+    shared: Arc<Shared>,
+    checkpoints: Checkpoints,
+    rules: Arc<Rules>,
+) {
+    let mut saved = shared.with(|progress| progress.checkpoint());
+    let mut finished = Vec::new();
+    while let Some(first) = finishes.recv().await {
+        finished.extend(first);
+        while let Ok(more) = finishes.try_recv() {
+            finished.extend(more);
+        }
+        let checkpoint = shared.with(|progress| {
+            finished.drain(..).for_each(|position| progress.finish(position));
+            progress.checkpoint()
+        });
+        shared.room.notify_one();
+        if checkpoint == saved {
+            continue;
+        }
+        let (checkpoints, rules) = (checkpoints.clone(), Arc::clone(&rules));
+        let save = move || checkpoints.save(&rules.config.logical_id, &rules.stream.arn, checkpoint);
+        match tokio::task::spawn_blocking(save).await {
+            Ok(Ok(())) => saved = checkpoint,
+            Ok(Err(error)) => {
+                error!(%error, "a checkpoint was not saved; its records may be delivered again")
+            }
+            Err(error) => {
+                error!(%error, "a checkpoint was not saved; its records may be delivered again")
+            }
+        }
+    }
+}

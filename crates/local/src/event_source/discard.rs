@@ -1,0 +1,86 @@
+//! The message that tells of records given up.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Item, lane::Rules};
+
+/// Why records were given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// `MaximumRetryAttempts` did not help.
+    RetryAttemptsExhausted,
+    /// They got older than `MaximumRecordAgeInSeconds`.
+    RecordAgeExceeded,
+}
+
+impl Condition {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::RetryAttemptsExhausted => "RetryAttemptsExhausted",
+            Self::RecordAgeExceeded => "RecordAgeExceeded",
+        }
+    }
+}
+
+/// The last invocation that had the records.
+#[derive(Debug, Clone)]
+pub(super) struct LastInvocation {
+    pub(super) request_id: String,
+    /// Whether the function itself failed, rather than report failed records.
+    pub(super) function_error: bool,
+}
+
+/// The invocation record of "Retain discarded records for a DynamoDB event source in Lambda" in the Lambda
+/// developer guide.
+///
+/// Records that got too old before their first invocation have neither a `requestId` nor a `responseContext`.
+pub(super) fn message(
+    rules: &Rules,
+    condition: Condition,
+    items: &[Item],
+    invocations: u32,
+    last: Option<&LastInvocation>,
+) -> Value {
+    let mut message = Map::new();
+    message.insert(
+        "requestContext".to_owned(),
+        json!({
+            "requestId": last.map(|last| &last.request_id),
+            "functionArn": rules.function_arn(),
+            "condition": condition.name(),
+            "approximateInvokeCount": invocations,
+        }),
+    );
+    if let Some(last) = last {
+        let mut context = json!({ "statusCode": 200, "executedVersion": "$LATEST" });
+        if last.function_error {
+            context["functionError"] = json!("Unhandled");
+        }
+        message.insert("responseContext".to_owned(), context);
+    }
+    message.insert("version".to_owned(), json!("1.0"));
+    message.insert("timestamp".to_owned(), json!(milliseconds((rules.options.clock)())));
+    let (first, last) = (items.first(), items.last());
+    message.insert(
+        "DDBStreamBatchInfo".to_owned(),
+        json!({
+            "shardId": rules.stream.shard_id,
+            "startSequenceNumber": first.map(|item| item.position.sequence_number()),
+            "endSequenceNumber": last.map(|item| item.position.sequence_number()),
+            "approximateArrivalOfFirstRecord": first.map(|item| seconds(item.created_at)),
+            "approximateArrivalOfLastRecord": last.map(|item| seconds(item.created_at)),
+            "batchSize": items.len(),
+            "streamArn": rules.stream.arn,
+        }),
+    );
+    Value::Object(message)
+}
+
+fn seconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn milliseconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}

@@ -1,0 +1,306 @@
+//! One lane of a mapping: one batch at a time, until each of its records is done or given up.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::{
+    Destination, Item, Options,
+    discard::{Condition, LastInvocation, message},
+    response::{Verdict, judge},
+};
+use crate::{
+    dynamodb::{Position, STREAM_RETENTION, Stream},
+    lambda::{Invoke, InvokeError},
+    stack::EventSourceMapping,
+};
+
+/// Bytes of a synchronous invocation's payload, from "Lambda quotas".
+const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
+
+const PAYLOAD_START: &str = r#"{"Records":["#;
+const PAYLOAD_END: &str = "]}";
+
+/// What all lanes of a mapping go by.
+pub(super) struct Rules {
+    pub(super) config: EventSourceMapping,
+    pub(super) stream: Arc<Stream>,
+    pub(super) invoke: Arc<dyn Invoke>,
+    pub(super) destination: Destination,
+    pub(super) options: Options,
+}
+
+impl Rules {
+    pub(super) fn function_arn(&self) -> String {
+        let Options { region, account_id, .. } = &self.options;
+        format!("arn:aws:lambda:{region}:{account_id}:function:{}", self.config.function)
+    }
+
+    /// The pause after `failures` failures in a row.
+    fn backoff(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.options.retry_base.saturating_mul(1 << doublings).min(self.options.retry_cap)
+    }
+}
+
+/// A batch, or what is left of one.
+#[derive(Debug)]
+struct Work {
+    items: VecDeque<Item>,
+    /// Failures that count against `MaximumRetryAttempts`.
+    failures: u32,
+    /// Invocations that had these records.
+    invocations: u32,
+    last: Option<LastInvocation>,
+}
+
+impl Work {
+    fn new(items: VecDeque<Item>) -> Self {
+        Self { items, failures: 0, invocations: 0, last: None }
+    }
+
+    /// Splits off the records from `index` on. Both parts keep the history they share.
+    fn split_off(&mut self, index: usize) -> Self {
+        Self { items: self.items.split_off(index), last: self.last.clone(), ..*self }
+    }
+
+    fn payload(&self) -> Bytes {
+        let size = self.items.iter().map(|item| item.json.len() + 1).sum::<usize>();
+        let mut payload = String::with_capacity(size + PAYLOAD_START.len() + PAYLOAD_END.len());
+        payload.push_str(PAYLOAD_START);
+        for (index, item) in self.items.iter().enumerate() {
+            if index > 0 {
+                payload.push(',');
+            }
+            payload.push_str(&item.json);
+        }
+        payload.push_str(PAYLOAD_END);
+        payload.into()
+    }
+
+    fn sequence_numbers(&self) -> Vec<String> {
+        self.items.iter().map(|item| item.position.sequence_number()).collect()
+    }
+}
+
+/// The mapping is stopping.
+struct Stopped;
+
+/// Runs the records of its share of the partition keys.
+pub(super) struct Lane {
+    rules: Arc<Rules>,
+    records: mpsc::UnboundedReceiver<Vec<Item>>,
+    finished: mpsc::UnboundedSender<Vec<Position>>,
+    stop: CancellationToken,
+    waiting: VecDeque<Item>,
+    /// Failures in a row, whatever the batch: the function may be down.
+    failures_in_a_row: u32,
+}
+
+impl Lane {
+    pub(super) fn new(
+        rules: Arc<Rules>,
+        records: mpsc::UnboundedReceiver<Vec<Item>>,
+        finished: mpsc::UnboundedSender<Vec<Position>>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { rules, records, finished, stop, waiting: VecDeque::new(), failures_in_a_row: 0 }
+    }
+
+    /// Runs until the mapping stops. An invocation under way is awaited.
+    pub(super) async fn run(mut self) {
+        while let Ok(batch) = self.gather().await {
+            if self.process(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next batch: complete, or what came within the batching window.
+    async fn gather(&mut self) -> Result<VecDeque<Item>, Stopped> {
+        let stop = self.stop.clone();
+        if self.waiting.is_empty() {
+            let records = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(Stopped),
+                records = self.records.recv() => records.ok_or(Stopped)?,
+            };
+            self.waiting.extend(records);
+        }
+        let window_ends = Instant::now() + self.rules.config.batching_window;
+        loop {
+            while let Ok(records) = self.records.try_recv() {
+                self.waiting.extend(records);
+            }
+            let (length, complete) = self.batch_length();
+            if complete || Instant::now() >= window_ends {
+                return Ok(self.waiting.drain(..length).collect());
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(Stopped),
+                records = self.records.recv() => self.waiting.extend(records.ok_or(Stopped)?),
+                () = tokio::time::sleep_until(window_ends) => {}
+            }
+        }
+    }
+
+    /// How many of the waiting records make the next batch, and whether a further one could still join it.
+    fn batch_length(&self) -> (usize, bool) {
+        let mut bytes = PAYLOAD_START.len() + PAYLOAD_END.len();
+        for (index, item) in self.waiting.iter().enumerate() {
+            bytes += item.json.len() + 1;
+            if index == self.rules.config.batch_size || (index > 0 && bytes > MAX_PAYLOAD_BYTES) {
+                return (index, true);
+            }
+        }
+        (self.waiting.len(), self.waiting.len() == self.rules.config.batch_size)
+    }
+
+    /// Runs a batch to its end: every record done, or given up.
+    async fn process(&mut self, batch: VecDeque<Item>) -> Result<(), Stopped> {
+        let mut left = VecDeque::from([Work::new(batch)]);
+        while let Some(mut work) = left.pop_front() {
+            self.give_up_expired(&mut work);
+            if work.items.is_empty() {
+                continue;
+            }
+            let Some(verdict) = self.invoke(&mut work).await? else {
+                left.push_front(work);
+                self.pause().await?;
+                continue;
+            };
+            let (failed, split) = match verdict {
+                Verdict::Success => {
+                    self.failures_in_a_row = 0;
+                    self.finish(&work.items);
+                    continue;
+                }
+                Verdict::FailedFrom(0) | Verdict::Failed => (work, false),
+                Verdict::FailedFrom(index) => {
+                    let failed = work.split_off(index);
+                    self.failures_in_a_row = 0;
+                    self.finish(&work.items);
+                    // With bisection on, this is where the batch is bisected.
+                    (failed, self.rules.config.bisect_batch_on_function_error)
+                }
+            };
+            self.retry(failed, split, &mut left);
+            self.pause().await?;
+        }
+        Ok(())
+    }
+
+    /// Puts what failed back to the front of what is `left`, in halves or whole, or gives it up.
+    ///
+    /// Splitting does not use up retries, so each half may fail as often as the whole.
+    fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) {
+        let config = &self.rules.config;
+        if split {
+            left.push_front(failed);
+            return;
+        }
+        if config.bisect_batch_on_function_error && failed.items.len() > 1 {
+            let second = failed.split_off(failed.items.len() / 2);
+            left.push_front(second);
+            left.push_front(failed);
+            return;
+        }
+        failed.failures += 1;
+        if config.maximum_retry_attempts.is_some_and(|retries| failed.failures > retries) {
+            self.give_up(&failed, Condition::RetryAttemptsExhausted);
+        } else {
+            left.push_front(failed);
+        }
+    }
+
+    /// Invokes the function once; `None` when it could not be reached, which is no failure of the batch.
+    async fn invoke(&mut self, work: &mut Work) -> Result<Option<Verdict>, Stopped> {
+        let config = &self.rules.config;
+        let invocation = self.rules.invoke.invoke(&config.function, work.payload()).await;
+        let (mapping, function) = (&config.logical_id, &config.function);
+        let invocation = match invocation {
+            Ok(invocation) => invocation,
+            Err(InvokeError::Stopping) => return Err(Stopped),
+            Err(InvokeError::PayloadTooLarge { .. }) => {
+                warn!(mapping, function, "a batch is too large to be sent");
+                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+                return Ok(Some(Verdict::Failed));
+            }
+            Err(error @ (InvokeError::Throttled | InvokeError::UnknownFunction(_))) => {
+                warn!(mapping, function, %error, "a batch could not be delivered; trying again");
+                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+                return Ok(None);
+            }
+        };
+        work.invocations = work.invocations.saturating_add(1);
+        let request_id = invocation.request_id;
+        let verdict = match &invocation.outcome {
+            Ok(answer) if config.report_batch_item_failures => judge(answer, &work.sequence_numbers()),
+            Ok(_) => Verdict::Success,
+            Err(error) => {
+                warn!(mapping, function, request_id, %error, "a batch failed");
+                Verdict::Failed
+            }
+        };
+        if verdict != Verdict::Success {
+            self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        }
+        work.last = Some(LastInvocation { request_id, function_error: invocation.outcome.is_err() });
+        Ok(Some(verdict))
+    }
+
+    /// Waits before the next invocation, the longer the more failed in a row.
+    async fn pause(&self) -> Result<(), Stopped> {
+        if self.failures_in_a_row == 0 {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Stopped),
+            () = tokio::time::sleep(self.rules.backoff(self.failures_in_a_row)) => Ok(()),
+        }
+    }
+
+    /// Takes records out of `work` that may not be delivered any more.
+    fn give_up_expired(&self, work: &mut Work) {
+        let age = self.rules.config.maximum_record_age.unwrap_or(STREAM_RETENTION);
+        let now = (self.rules.options.clock)();
+        // Records come in the order of their creation.
+        let expired = work
+            .items
+            .iter()
+            .take_while(|item| now.duration_since(item.created_at).unsigned_abs() > age && now > item.created_at)
+            .count();
+        if expired > 0 {
+            let fresh = work.split_off(expired);
+            self.give_up(work, Condition::RecordAgeExceeded);
+            *work = fresh;
+        }
+    }
+
+    fn give_up(&self, work: &Work, condition: Condition) {
+        let config = &self.rules.config;
+        let items: Vec<Item> = work.items.iter().cloned().collect();
+        let message = message(&self.rules, condition, &items, work.invocations, work.last.as_ref());
+        let (mapping, condition, records) = (&config.logical_id, condition.name(), items.len());
+        match &config.on_failure {
+            Some(arn) => {
+                error!(mapping, condition, records, destination = arn, "records were given up");
+                (self.rules.destination)(arn, message);
+            }
+            None => {
+                error!(mapping, condition, records, %message, "records were given up, without a destination")
+            }
+        }
+        self.finish(&work.items);
+    }
+
+    fn finish(&self, items: &VecDeque<Item>) {
+        // The receiver outlives the lanes.
+        let _ = self.finished.send(items.iter().map(|item| item.position).collect());
+    }
+}
