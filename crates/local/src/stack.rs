@@ -97,11 +97,7 @@ pub struct AsyncInvoke {
 impl Default for AsyncInvoke {
     /// AWS's defaults: two retries, six hours.
     fn default() -> Self {
-        Self {
-            maximum_retry_attempts: 2,
-            maximum_event_age: Duration::from_hours(6),
-            on_failure: None,
-        }
+        Self { maximum_retry_attempts: 2, maximum_event_age: Duration::from_hours(6), on_failure: None }
     }
 }
 

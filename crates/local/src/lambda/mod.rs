@@ -6,11 +6,7 @@ use futures::future::BoxFuture;
 /// Something that can run a function: [`Lambda`] in the local run, a closure in a gateway's own tests.
 pub trait Invoke: Send + Sync + 'static {
     /// `RequestResponse`: runs `function` (a name or an ARN) with a JSON `payload` and waits for its answer.
-    fn invoke(
-        &self,
-        function: &str,
-        payload: Bytes,
-    ) -> BoxFuture<'static, Result<Invocation, InvokeError>>;
+    fn invoke(&self, function: &str, payload: Bytes) -> BoxFuture<'static, Result<Invocation, InvokeError>>;
 }
 
 /// An invocation that ran to its end.
