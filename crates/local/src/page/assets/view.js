@@ -42,7 +42,7 @@ function quoteOf(seq, context) {
 
 function message({ message: stored, at, grouped }, quote, context) {
   const mine = stored.sender_id === context.userId && stored.role === "user";
-  const element = el(
+  return el(
     "article",
     {
       class: "message",
@@ -54,10 +54,9 @@ function message({ message: stored, at, grouped }, quote, context) {
     },
     grouped ? null : heading(stored.sender_id, stored.role, mine, at),
     quote ? quoteButton(quote, context) : null,
-    body(stored),
-    el(
-      "div",
-      { class: "message-side" },
+    line(
+      body(stored),
+      el("span", { class: "seq", title: `${fullTime(at)} · number ${stored.seq} in this channel`, text: `#${stored.seq}` }),
       el(
         "button",
         {
@@ -69,11 +68,11 @@ function message({ message: stored, at, grouped }, quote, context) {
         },
         icon("reply"),
       ),
-      el("span", { class: "seq", title: `${fullTime(at)} · number ${stored.seq} in this channel`, text: `#${stored.seq}` }),
     ),
   );
-  return element;
 }
+
+const line = (content, ...side) => el("div", { class: "line" }, content, el("div", { class: "message-side" }, ...side.filter(Boolean)));
 
 function heading(sender, role, mine, at) {
   return el(
@@ -81,7 +80,7 @@ function heading(sender, role, mine, at) {
     { class: "message-heading" },
     avatar(sender, role),
     el("strong", { class: "sender", text: mine ? "You" : sender }),
-    role === "assistant" ? el("span", { class: "tag", text: "Agent" }) : null,
+    role === "assistant" ? el("span", { class: "tag", text: "AI" }) : null,
     role === "system" ? el("span", { class: "tag", text: "System" }) : null,
     el("time", { datetime: Number.isNaN(at.getTime()) ? null : at.toISOString(), title: fullTime(at), text: timeOfDay(at) }),
   );
@@ -120,7 +119,7 @@ function pending({ entry, at, grouped }, quote, context) {
     },
     grouped ? null : heading(context.userId, "user", true, at),
     quote ? quoteButton(quote, context) : null,
-    el("div", { class: "body plain", dir: "auto", text: entry.content }),
+    line(el("div", { class: "body plain", dir: "auto", text: entry.content }), failed ? null : el("span", { class: "seq", text: "sending" })),
     failed
       ? el(
           "div",
@@ -129,7 +128,7 @@ function pending({ entry, at, grouped }, quote, context) {
           el("button", { class: "link-button retry", type: "button", onclick: () => context.onRetry(entry.key), text: "Try again" }),
           el("button", { class: "link-button", type: "button", onclick: () => context.onDiscard(entry), text: "Take back" }),
         )
-      : el("div", { class: "message-side" }, el("span", { class: "seq", text: "sending" })),
+      : null,
   );
 }
 
