@@ -31,14 +31,14 @@ pub(super) struct ContentSecurityPolicy(HeaderValue);
 
 impl ContentSecurityPolicy {
     pub(super) fn new(config: &PageConfig) -> Self {
-        let connect: String = [&config.rest_url, &config.websocket_url]
+        let connect: Vec<_> = [&config.rest_url, &config.websocket_url]
             .into_iter()
             .filter_map(|url| origin_of(url))
-            .map(|origin| format!(" {origin}"))
             .collect();
+        let connect = connect.join(" ");
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; \
-             manifest-src 'self'; connect-src 'self'{connect}; base-uri 'none'; form-action 'none'; \
+             manifest-src 'self'; connect-src 'self' {connect}; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify"
         );
         // Without its connections the page would still be safe, only useless: never less strict than this.
