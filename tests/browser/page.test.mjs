@@ -12,6 +12,7 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
 const TIMEOUT_MS = 15_000;
+const TWO_TABS = { viewport: { width: 840, height: 720 } };
 const DESKTOP = { viewport: { width: 1080, height: 760 } };
 const PHONE = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
@@ -102,6 +103,13 @@ async function api(user, method, path, body) {
   return response.json();
 }
 
+/** A channel in which the agent answers everything. */
+async function channelWithAgent(owner, name) {
+  const channel = { channel_id: unique(name.toLowerCase()), name, visibility: "public", agent: { mode: "always" } };
+  await api(owner, "POST", "/channels", channel);
+  return channel.channel_id;
+}
+
 /** A channel in which no agent answers: the numbers are those of the test's own messages. */
 async function quietChannel(owner, name = unique("quiet")) {
   const channel = { channel_id: unique("quiet"), name, visibility: "public", agent: { mode: "off" } };
@@ -115,10 +123,26 @@ async function picture(page, name) {
   if (SCREENSHOT_DIR) await page.screenshot({ path: join(SCREENSHOT_DIR, `${name}.png`) });
 }
 
+/** Two tabs as they stand beside each other on a screen. */
+async function pictureOfTwo(left, right, name) {
+  if (!SCREENSHOT_DIR) return;
+  const [first, second] = await Promise.all([left.screenshot(), right.screenshot()]);
+  const context = await browser.newContext({ viewport: { width: TWO_TABS.viewport.width * 2 + 60, height: TWO_TABS.viewport.height + 40 } });
+  const page = await context.newPage();
+  const image = (bytes) => `<img src="data:image/png;base64,${bytes.toString("base64")}">`;
+  await page.setContent(
+    `<style>body { margin: 0; display: flex; gap: 20px; padding: 20px; background: #cfdad6 } img { border-radius: 12px; box-shadow: 0 6px 24px #14211d33 }</style>
+     ${image(first)}${image(second)}`,
+    { waitUntil: "load" },
+  );
+  await picture(page, name);
+  await context.close();
+}
+
 test("two tabs talk both ways, and the agent answers in Markdown", async (t) => {
-  const channel = unique("lobby");
-  const alice = await tab(t, "alice", channel);
-  const bob = await tab(t, "bob", channel);
+  const channel = await channelWithAgent("alice.w", "Lobby");
+  const alice = await tab(t, "alice.w", channel, TWO_TABS);
+  const bob = await tab(t, "bob.k", channel, TWO_TABS);
 
   await say(alice.page, "Morning Bob, is the stack up on your side?");
   await shown(bob.page, "Morning Bob").waitFor();
@@ -136,8 +160,7 @@ test("two tabs talk both ways, and the agent answers in Markdown", async (t) => 
     assert.match(await reply(page).nth(2).locator(".quote").innerText(), /\/help/);
     assert.equal(await page.locator("[data-pending]").count(), 0);
   }
-  await picture(alice.page, "desktop-light-alice");
-  await picture(bob.page, "desktop-light-bob");
+  await pictureOfTwo(alice.page, bob.page, "desktop-light");
 });
 
 test("hostile content runs nothing and asks no other server for anything", async (t) => {
@@ -244,7 +267,7 @@ test("a message that cannot be sent is kept, and goes once when sent again", asy
 });
 
 test("a phone shows everything, in the dark too", async (t) => {
-  const channel = unique("garden");
+  const channel = await channelWithAgent("ada", "Garden");
   const { page } = await tab(t, "ada", channel, { ...PHONE, colorScheme: "dark" });
   await say(page, "What can you do?");
   await reply(page).nth(0).waitFor();
@@ -261,7 +284,7 @@ test("a phone shows everything, in the dark too", async (t) => {
   const channels = page.getByRole("navigation", { name: "Channels" });
   assert.equal(await channels.isVisible(), false);
   await page.getByRole("button", { name: "Show the list of channels" }).click();
-  await channels.getByRole("button", { name: channel }).waitFor();
+  await channels.getByRole("button", { name: "Garden" }).first().waitFor();
   await page.keyboard.press("Escape");
   await channels.waitFor({ state: "hidden" });
 });

@@ -1,5 +1,8 @@
 //! The page's server: what it serves, to whom, and under which rules for the browser.
 
+// Clippy's exception for tests does not reach the helpers of an integration test.
+#![allow(clippy::unwrap_used)]
+
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use local::{
     page::{PageConfig, router},

@@ -11,6 +11,8 @@ import { beginning, channelRow, connectionText, row, toast } from "./view.js";
 const DEFAULT_CHANNEL = "lobby";
 /** The API's limit for the content of a message, in bytes of UTF-8. */
 const MAX_CONTENT_BYTES = 32_768;
+/** Channels of one connection, the open one included: the address of the handshake has to stay short. */
+const MAX_SUBSCRIPTIONS = 50;
 /** Closer to the end than this counts as reading the newest message. */
 const NEAR_END_PX = 80;
 const TOAST_MS = 8_000;
@@ -66,7 +68,7 @@ class App {
     try {
       await this.#client.joinOrCreate(channelId, name);
       await this.#refreshChannels();
-      this.#client.subscribe([channelId, ...this.#channels.keys()]);
+      this.#client.subscribe([...new Set([channelId, ...this.#channels.keys()])].slice(0, MAX_SUBSCRIPTIONS));
       if (this.#channelId !== channelId) return;
       const log = await this.#client.open(channelId);
       if (this.#channelId !== channelId) return;
