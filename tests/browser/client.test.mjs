@@ -314,22 +314,33 @@ test("a 401 is answered with a fresh token, once", async () => {
   assert.equal(client.outbox("lobby").entries[0].state, "failed");
 });
 
-test("offline waits for the network instead of trying", async () => {
+test("offline is said, and the network's return is not waited out", async () => {
   const stack = new Stack();
   const client = await opened(stack);
   stack.accepting = false;
   client.setOnline(false);
   stack.live.drop();
+  const states = [];
+  client.addEventListener("state", ({ detail }) => states.push(detail.name));
   await stack.clock.advance(120_000);
   assert.equal(client.state.name, "offline");
-  const attempts = stack.sockets.length;
+  assert.deepEqual(states, []);
   stack.store("missed");
   stack.accepting = true;
   client.setOnline(true);
   await settle();
-  assert.equal(stack.sockets.length, attempts + 1);
   assert.equal(client.state.name, "live");
   assert.deepEqual(contents(client), ["missed"]);
+});
+
+test("a stack on this machine is found again without a network", async () => {
+  const stack = new Stack();
+  const client = await opened(stack);
+  client.setOnline(false);
+  stack.live.drop();
+  assert.equal(client.state.name, "offline");
+  await stack.clock.advance(1_000);
+  assert.equal(client.state.name, "live");
 });
 
 test("waits double up to a limit, and half of each is chance", () => {

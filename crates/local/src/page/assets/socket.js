@@ -62,7 +62,10 @@ export class LiveConnection extends EventTarget {
     this.#connect();
   }
 
-  /** Tells whether the machine has a network; going online reconnects at once. */
+  /**
+   * Tells whether the machine has a network; going online reconnects at once. Offline is said, but attempts go
+   * on: a stack on the same machine needs no network.
+   */
   setOnline(online) {
     if (this.#online === online) return;
     this.#online = online;
@@ -72,7 +75,6 @@ export class LiveConnection extends EventTarget {
       if (this.#current) this.check();
       else this.#connect();
     } else {
-      this.#cancel("retry");
       if (this.#current) this.check();
       else this.#setState({ name: "offline" });
     }
@@ -110,7 +112,7 @@ export class LiveConnection extends EventTarget {
     const superseded = () => generation !== this.#generation || !this.#running;
     this.#discard(this.#next);
     this.#next = null;
-    if (!this.#current) this.#setState({ name: "connecting" });
+    if (!this.#current) this.#setState({ name: this.#online ? "connecting" : "offline" });
 
     let token;
     try {
@@ -183,10 +185,11 @@ export class LiveConnection extends EventTarget {
 
   #failed() {
     // A change of token or channels that did not work: the open socket still does, so only the change is tried again.
-    if (!this.#online && !this.#current) return this.#setState({ name: "offline" });
     const delay = backoff(this.#attempt, this.#random);
     this.#attempt += 1;
-    if (!this.#current) this.#setState({ name: "reconnecting", retryAt: this.#clock.now() + delay });
+    if (!this.#current) {
+      this.#setState(this.#online ? { name: "reconnecting", retryAt: this.#clock.now() + delay } : { name: "offline" });
+    }
     this.#after("retry", delay, () => this.#connect());
   }
 
