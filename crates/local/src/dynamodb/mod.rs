@@ -1,1 +1,275 @@
-//! To come.
+//! DynamoDB: an embedded engine, served over HTTP to the ordinary SDK, with streams for
+//! [`crate::event_source`].
+//!
+//! The engine is `dynoxide`, which keeps everything in one SQLite file. Three things it leaves to its host
+//! are done here, through SQLite connections of our own to the same file: an index without which writes slow
+//! down as a stream grows, the removal of stream records past their retention, and reading streams without
+//! queueing for the engine's only lock.
+
+mod location;
+mod stream;
+mod table;
+mod upkeep;
+mod worker;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use dynoxide::Database;
+use tokio::{net::TcpListener, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::{location::Location, stream::Watcher, upkeep::Upkeep};
+use crate::stack;
+
+pub use self::{
+    location::Storage,
+    stream::{Position, Record, Stream, StreamReader},
+};
+
+/// How long a record stays in a stream, from "Change data capture for DynamoDB Streams" in the DynamoDB
+/// developer guide.
+pub const STREAM_RETENTION: Duration = Duration::from_hours(24);
+
+/// Threads that answer requests. More than cores, since a request may wait for another's commit.
+const SERVER_THREADS: usize = 4;
+
+/// How long requests under way may take to finish once the server was told to stop.
+const SERVER_STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// What a local run can decide about its DynamoDB.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Region in ARNs and events.
+    pub region: String,
+    /// Account in ARNs.
+    pub account_id: String,
+    /// How often expired items are deleted. AWS takes days at times; nothing may rely on its speed.
+    pub ttl_sweep_interval: Duration,
+    /// How often stream records past [`STREAM_RETENTION`] are removed.
+    pub trim_interval: Duration,
+    /// How often streams are looked at while they are being written to.
+    pub busy_poll_interval: Duration,
+    /// How often streams are looked at after a quiet while.
+    pub idle_poll_interval: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".to_owned(),
+            account_id: "000000000000".to_owned(),
+            ttl_sweep_interval: Duration::from_secs(10),
+            trim_interval: Duration::from_mins(1),
+            busy_poll_interval: Duration::from_millis(1),
+            idle_poll_interval: Duration::from_millis(10),
+        }
+    }
+}
+
+/// Why DynamoDB cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory cannot be made or written to.
+    #[error("cannot use the data directory {path}: {source}; choose another --data-dir")]
+    DataDirectory {
+        /// The directory, or the file in it.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// Another runner holds the data directory.
+    #[error("another local run is using {path}: stop it, or choose another --data-dir")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The file is damaged, or was not made by a local run.
+    #[error(
+        "{path} cannot be used: {reason}; delete it to start anew, or choose another --data-dir"
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A stored table is not the one that the template describes.
+    #[error(
+        "table {table} in {path} differs from the template ({differences}); delete the file to start anew, \
+         or choose another --data-dir"
+    )]
+    SchemaDiffers {
+        /// The table.
+        table: String,
+        /// The file.
+        path: PathBuf,
+        /// Each property that differs, as stored and as in the template.
+        differences: String,
+    },
+    /// The template describes a table that DynamoDB refuses.
+    #[error("table {table} cannot be created: {reason}")]
+    Table {
+        /// The table.
+        table: String,
+        /// DynamoDB's reason.
+        reason: String,
+    },
+    /// The table is not there, or has no stream.
+    #[error("table {0} has no stream; give it a StreamSpecification")]
+    NoStream(String),
+    /// The engine is gone, and its streams with it.
+    #[error("DynamoDB has stopped")]
+    Stopped,
+    /// The database failed in use.
+    #[error("the DynamoDB database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The engine failed in use.
+    #[error("DynamoDB failed: {0}")]
+    Engine(String),
+}
+
+/// The embedded DynamoDB. Clones share it; the last one to go stops its upkeep and lets the data directory go.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// Fields are dropped in order: what uses the files before the files.
+struct Shared {
+    watcher: Watcher,
+    _upkeep: Upkeep,
+    database: Database,
+    options: Options,
+    location: Location,
+}
+
+impl Engine {
+    /// Opens the database, or makes a new one.
+    ///
+    /// Every acknowledged write has been committed with `synchronous=FULL` (SQLite's default): it survives
+    /// the death of the process, and of the machine.
+    pub fn open(storage: Storage, options: Options) -> Result<Self, Error> {
+        let location = Location::claim(storage)?;
+        let file = location.database();
+        location::check(&file)?;
+        let unusable = |reason: String| Error::Unusable {
+            path: file.clone(),
+            reason,
+        };
+        let path = file
+            .to_str()
+            .ok_or_else(|| unusable("its path is not UTF-8".to_owned()))?;
+        let database = Database::new(path).map_err(|error| unusable(error.to_string()))?;
+        if location.is_temporary() {
+            // Nothing is kept, so nothing is gained by waiting for a disk where there is no RAM disk.
+            database
+                .enable_bulk_loading()
+                .map_err(|error| unusable(error.to_string()))?;
+        }
+        upkeep::index_streams(&file)?;
+        let upkeep = Upkeep::start(&file, database.clone(), &options)?;
+        let watcher = Watcher::start(&file, &options)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                watcher,
+                _upkeep: upkeep,
+                database,
+                options,
+                location,
+            }),
+        })
+    }
+
+    /// Creates the tables that are missing, enables their TTL, and checks those that are there against
+    /// their description.
+    pub fn ensure_tables(&self, tables: &[stack::Table]) -> Result<(), Error> {
+        tables.iter().try_for_each(|table| {
+            table::ensure(&self.shared.database, &self.shared.location, table)
+        })
+    }
+
+    /// A reader of the table's stream.
+    pub fn stream(&self, table: &str) -> Result<StreamReader, Error> {
+        let stream = Stream::of(&self.shared.database, table, &self.shared.options)?;
+        StreamReader::new(
+            &self.shared.location.database(),
+            stream,
+            self.shared.watcher.changes(),
+        )
+    }
+
+    /// The directory of this run's data, held by this engine: a place for what belongs to the same run.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.shared.location.directory().to_owned()
+    }
+
+    /// Deletes expired items now and returns how many; the engine does so by itself every
+    /// [`Options::ttl_sweep_interval`]. Blocks while it works.
+    pub fn sweep_expired(&self) -> Result<usize, Error> {
+        self.shared
+            .database
+            .sweep_ttl()
+            .map_err(|error| Error::Engine(error.to_string()))
+    }
+
+    /// Removes stream records created before `horizon` and returns how many; the engine does so by itself
+    /// every [`Options::trim_interval`]. Blocks while it works.
+    ///
+    /// As on AWS it does not matter whether anybody has read them. The newest record of a stream stays,
+    /// because the engine counts on from it.
+    pub fn trim_streams(&self, horizon: jiff::Timestamp) -> Result<usize, Error> {
+        upkeep::trim_streams(&self.shared.location.database(), horizon)
+    }
+
+    /// Answers the DynamoDB and DynamoDB Streams APIs on `listener` until `stop`, then lets requests under way
+    /// finish within a short grace.
+    ///
+    /// The engine commits on the thread that received the request, so it gets threads of its own: a slow
+    /// disk must not hold up the gateways and the functions.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+        let failed =
+            |error: std::io::Error| Error::Engine(format!("its server cannot run: {error}"));
+        let listener = listener.into_std().map_err(failed)?;
+        let database = self.shared.database.clone();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("dynamodb")
+            .worker_threads(SERVER_THREADS)
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let (finished, result) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("dynamodb-server".to_owned())
+            .spawn(move || {
+                let served = runtime.block_on(serve(listener, database, stop));
+                // Not a plain drop: that would wait for connections of clients who never finish a request.
+                runtime.shutdown_background();
+                let _ = finished.send(served);
+            })
+            .map_err(failed)?;
+        result.await.map_err(|_| Error::Stopped)?
+    }
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    database: Database,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let listener =
+        TcpListener::from_std(listener).map_err(|error| Error::Engine(error.to_string()))?;
+    let overdue = {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(SERVER_STOP_GRACE).await;
+        }
+    };
+    tokio::select! {
+        served = dynoxide::server::serve_with_shutdown(listener, database, stop.cancelled_owned()) => {
+            served.map_err(Error::Engine)
+        }
+        () = overdue => Ok(()),
+    }
+}
