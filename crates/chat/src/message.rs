@@ -148,7 +148,7 @@ fn check_value(value: &mut Value, depth: usize, problems: &mut Problems) {
         },
         Value::Array(values) => values.iter_mut().for_each(|value| check_value(value, depth + 1, problems)),
         Value::Object(entries) => {
-            entries.iter_mut().for_each(|(key, value)| check_entry(key, value, depth + 1, problems))
+            entries.iter_mut().for_each(|(key, value)| check_entry(key, value, depth + 1, problems));
         }
         Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
@@ -161,11 +161,9 @@ fn stored_number(number: &Number) -> Option<Number> {
         return Some(number.clone());
     }
     let float = number.as_f64()?;
-    #[expect(clippy::cast_possible_truncation, reason = "checked to be exact")]
-    let whole = float as i64;
-    #[expect(clippy::cast_precision_loss, reason = "compared, not used")]
-    if float.abs() < 9e15 && whole as f64 == float {
-        return Some(whole.into());
+    if float.fract() == 0.0 && float.abs() < 9e15 {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and well inside the range of i64")]
+        return Some((float as i64).into());
     }
     (1e-130..1e125).contains(&float.abs()).then(|| number.clone())
 }

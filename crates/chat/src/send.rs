@@ -90,7 +90,7 @@ pub async fn send(
         }
         let step = attempt_to_send(store, clock, &send, &request, known).await;
         match step {
-            Ok(Some(sent)) => return Ok(sent),
+            Ok(Some(done)) => return Ok(done),
             Ok(None) => {}
             // The message may be stored all the same: at the next attempt the key tells.
             Err(ChatError::Store(error)) if error.retryable => failure = Some(error),

@@ -74,11 +74,7 @@ pub enum TokenError {
 pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
     check_user_id(user)?;
     let ends = end(ttl, now)?.as_second();
-    let issued = if ttl.is_positive() {
-        now.as_second()
-    } else {
-        ends - EXPIRED_TOKEN_LIFETIME.as_secs()
-    };
+    let issued = if ttl.is_positive() { now.as_second() } else { ends - EXPIRED_TOKEN_LIFETIME.as_secs() };
     let claims = Claims {
         sub: user.to_owned(),
         iss: ISSUER.to_owned(),
@@ -88,11 +84,7 @@ pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, T
         exp: ends,
     };
     let key = EncodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes());
-    Ok(jsonwebtoken::encode(
-        &Header::new(Algorithm::HS256),
-        &claims,
-        &key,
-    )?)
+    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
 /// When a token with lifetime `ttl`, minted at `now`, ends.
@@ -107,9 +99,7 @@ pub fn end(ttl: SignedDuration, now: Timestamp) -> Result<Timestamp, TokenError>
 pub fn parse_ttl(text: &str) -> Result<SignedDuration, TokenError> {
     let unreadable = || TokenError::Ttl(text.to_owned());
     let span: Span = text.trim().parse().map_err(|_| unreadable())?;
-    let ttl = span
-        .to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| unreadable())?;
+    let ttl = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| unreadable())?;
     if is_too_long(ttl) {
         return Err(TokenError::TtlTooLong);
     }
@@ -144,19 +134,13 @@ mod tests {
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
         validation.leeway = 0;
-        jsonwebtoken::decode(
-            token,
-            &DecodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes()),
-            &validation,
-        )
+        jsonwebtoken::decode(token, &DecodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes()), &validation)
     }
 
     #[test]
     fn a_minted_token_passes_strict_verification() {
         let now = Timestamp::now();
-        let claims = verify(&mint("alice", DEFAULT_TTL, now).unwrap())
-            .unwrap()
-            .claims;
+        let claims = verify(&mint("alice", DEFAULT_TTL, now).unwrap()).unwrap().claims;
         assert_eq!(claims.sub, "alice");
         assert_eq!(claims.exp - now.as_second(), 3600);
         assert_eq!(claims.nbf, now.as_second());
@@ -166,52 +150,29 @@ mod tests {
     fn a_negative_lifetime_is_refused_for_its_age_and_nothing_else() {
         for ttl in ["-1s", "-5m", "-2d"] {
             let token = mint("alice", parse_ttl(ttl).unwrap(), Timestamp::now()).unwrap();
-            assert_eq!(
-                *verify(&token).unwrap_err().kind(),
-                ErrorKind::ExpiredSignature,
-                "{ttl}"
-            );
+            assert_eq!(*verify(&token).unwrap_err().kind(), ErrorKind::ExpiredSignature, "{ttl}");
 
             let mut ageless = Validation::new(Algorithm::HS256);
             ageless.set_audience(&[AUDIENCE]);
             ageless.validate_exp = false;
             ageless.validate_nbf = true;
             let key = DecodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes());
-            let claims = jsonwebtoken::decode::<Claims>(&token, &key, &ageless)
-                .unwrap()
-                .claims;
-            assert!(
-                claims.iat <= claims.nbf && claims.nbf < claims.exp,
-                "{claims:?}"
-            );
+            let claims = jsonwebtoken::decode::<Claims>(&token, &key, &ageless).unwrap().claims;
+            assert!(claims.iat <= claims.nbf && claims.nbf < claims.exp, "{claims:?}");
         }
     }
 
     #[test]
     fn a_zero_lifetime_is_over_at_once() {
-        let token = mint(
-            "alice",
-            SignedDuration::ZERO,
-            Timestamp::now() - SignedDuration::from_secs(1),
-        )
-        .unwrap();
-        assert_eq!(
-            *verify(&token).unwrap_err().kind(),
-            ErrorKind::ExpiredSignature
-        );
+        let token = mint("alice", SignedDuration::ZERO, Timestamp::now() - SignedDuration::from_secs(1)).unwrap();
+        assert_eq!(*verify(&token).unwrap_err().kind(), ErrorKind::ExpiredSignature);
     }
 
     #[test]
     fn lifetimes_are_read_with_their_sign_and_unit() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("15m", 900),
-            ("1h", 3600),
-            ("1h30m", 5400),
-            ("2d", 172_800),
-            ("1w", 604_800),
-            ("-5m", -300),
-        ] {
+        for (text, seconds) in
+            [("90s", 90), ("15m", 900), ("1h", 3600), ("1h30m", 5400), ("2d", 172_800), ("1w", 604_800), ("-5m", -300)]
+        {
             assert_eq!(parse_ttl(text).unwrap().as_secs(), seconds, "{text}");
         }
     }
@@ -223,14 +184,8 @@ mod tests {
             assert!(error.contains("-5m"), "{text:?}: {error}");
         }
         assert!(matches!(parse_ttl("3000d"), Err(TokenError::TtlTooLong)));
-        assert!(matches!(
-            mint("alice", SignedDuration::MAX, Timestamp::now()),
-            Err(TokenError::TtlTooLong)
-        ));
-        assert!(matches!(
-            mint("alice", SignedDuration::MIN, Timestamp::now()),
-            Err(TokenError::TtlTooLong)
-        ));
+        assert!(matches!(mint("alice", SignedDuration::MAX, Timestamp::now()), Err(TokenError::TtlTooLong)));
+        assert!(matches!(mint("alice", SignedDuration::MIN, Timestamp::now()), Err(TokenError::TtlTooLong)));
     }
 
     #[test]

@@ -44,19 +44,10 @@ impl Location {
     pub(super) fn claim(storage: Storage) -> Result<Self, Error> {
         match storage {
             Storage::Directory(directory) => {
-                let failed = |source| Error::DataDirectory {
-                    path: directory.clone(),
-                    source,
-                };
+                let failed = |source| Error::DataDirectory { path: directory.clone(), source };
                 fs::create_dir_all(&directory).map_err(failed)?;
-                let lock = lock(&directory)?.ok_or_else(|| Error::InUse {
-                    path: directory.clone(),
-                })?;
-                Ok(Self {
-                    directory,
-                    temporary: None,
-                    _lock: lock,
-                })
+                let lock = lock(&directory)?.ok_or_else(|| Error::InUse { path: directory.clone() })?;
+                Ok(Self { directory, temporary: None, _lock: lock })
             }
             Storage::InMemory => Self::claim_temporary(),
         }
@@ -65,20 +56,10 @@ impl Location {
     /// Takes a fresh directory, and clears away those of runs that were killed. Their locks went with them.
     fn claim_temporary() -> Result<Self, Error> {
         let shared = Path::new(SHARED_MEMORY);
-        let base = if shared.is_dir() {
-            shared.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
+        let base = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
         // One per user: the directory of another user could be neither cleared nor written to.
-        let base = base.join(format!(
-            "switchboard-local-{}",
-            rustix::process::getuid().as_raw()
-        ));
-        let failed = |source| Error::DataDirectory {
-            path: base.clone(),
-            source,
-        };
+        let base = base.join(format!("switchboard-local-{}", rustix::process::getuid().as_raw()));
+        let failed = |source| Error::DataDirectory { path: base.clone(), source };
         fs::create_dir_all(&base).map_err(failed)?;
         // Between the making of a directory and its locking nobody else may take it for a leftover.
         let guard = File::create(base.join(LOCK_FILE)).map_err(failed)?;
@@ -89,19 +70,10 @@ impl Location {
                 fs::remove_dir_all(&path).map_err(failed)?;
             }
         }
-        let temporary = tempfile::Builder::new()
-            .prefix("run-")
-            .tempdir_in(&base)
-            .map_err(failed)?;
+        let temporary = tempfile::Builder::new().prefix("run-").tempdir_in(&base).map_err(failed)?;
         let directory = temporary.path().to_owned();
-        let lock = lock(&directory)?.ok_or_else(|| Error::InUse {
-            path: directory.clone(),
-        })?;
-        Ok(Self {
-            directory,
-            temporary: Some(temporary),
-            _lock: lock,
-        })
+        let lock = lock(&directory)?.ok_or_else(|| Error::InUse { path: directory.clone() })?;
+        Ok(Self { directory, temporary: Some(temporary), _lock: lock })
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -120,16 +92,8 @@ impl Location {
 /// Locks a directory; `None` when another process has it. The lock ends with the process, however it ends.
 fn lock(directory: &Path) -> Result<Option<File>, Error> {
     let path = directory.join(LOCK_FILE);
-    let failed = |source: io::Error| Error::DataDirectory {
-        path: path.clone(),
-        source,
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(failed)?;
+    let failed = |source: io::Error| Error::DataDirectory { path: path.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -150,14 +114,10 @@ pub(super) fn check(file: &Path) -> Result<(), Error> {
     if !file.exists() {
         return Ok(());
     }
-    let unusable = |reason: &str| Error::Unusable {
-        path: file.to_owned(),
-        reason: reason.to_owned(),
-    };
+    let unusable = |reason: &str| Error::Unusable { path: file.to_owned(), reason: reason.to_owned() };
     let inspect = || -> Result<Option<&str>, Error> {
         let connection = connect(file)?;
-        let verdict: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {
             return Ok(Some("it is damaged"));
         }
@@ -165,10 +125,7 @@ pub(super) fn check(file: &Path) -> Result<(), Error> {
             .prepare("SELECT name FROM sqlite_master WHERE type = 'table'")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<Vec<String>, _>>()?;
-        let foreign = !names.is_empty()
-            && !ENGINE_TABLES
-                .iter()
-                .all(|table| names.iter().any(|name| name == table));
+        let foreign = !names.is_empty() && !ENGINE_TABLES.iter().all(|table| names.iter().any(|name| name == table));
         Ok(foreign.then_some("it is a database of something else"))
     };
     match inspect() {

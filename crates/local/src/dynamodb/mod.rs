@@ -84,9 +84,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file is damaged, or was not made by a local run.
-    #[error(
-        "{path} cannot be used: {reason}; delete it to start anew, or choose another --data-dir"
-    )]
+    #[error("{path} cannot be used: {reason}; delete it to start anew, or choose another --data-dir")]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -152,50 +150,29 @@ impl Engine {
         let location = Location::claim(storage)?;
         let file = location.database();
         location::check(&file)?;
-        let unusable = |reason: String| Error::Unusable {
-            path: file.clone(),
-            reason,
-        };
-        let path = file
-            .to_str()
-            .ok_or_else(|| unusable("its path is not UTF-8".to_owned()))?;
+        let unusable = |reason: String| Error::Unusable { path: file.clone(), reason };
+        let path = file.to_str().ok_or_else(|| unusable("its path is not UTF-8".to_owned()))?;
         let database = Database::new(path).map_err(|error| unusable(error.to_string()))?;
         if location.is_temporary() {
             // Nothing is kept, so nothing is gained by waiting for a disk where there is no RAM disk.
-            database
-                .enable_bulk_loading()
-                .map_err(|error| unusable(error.to_string()))?;
+            database.enable_bulk_loading().map_err(|error| unusable(error.to_string()))?;
         }
         upkeep::index_streams(&file)?;
         let upkeep = Upkeep::start(&file, database.clone(), &options)?;
         let watcher = Watcher::start(&file, &options)?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                watcher,
-                _upkeep: upkeep,
-                database,
-                options,
-                location,
-            }),
-        })
+        Ok(Self { shared: Arc::new(Shared { watcher, _upkeep: upkeep, database, options, location }) })
     }
 
     /// Creates the tables that are missing, enables their TTL, and checks those that are there against
     /// their description.
     pub fn ensure_tables(&self, tables: &[stack::Table]) -> Result<(), Error> {
-        tables.iter().try_for_each(|table| {
-            table::ensure(&self.shared.database, &self.shared.location, table)
-        })
+        tables.iter().try_for_each(|table| table::ensure(&self.shared.database, &self.shared.location, table))
     }
 
     /// A reader of the table's stream.
     pub fn stream(&self, table: &str) -> Result<StreamReader, Error> {
         let stream = Stream::of(&self.shared.database, table, &self.shared.options)?;
-        StreamReader::new(
-            &self.shared.location.database(),
-            stream,
-            self.shared.watcher.changes(),
-        )
+        StreamReader::new(&self.shared.location.database(), stream, self.shared.watcher.changes())
     }
 
     /// The directory of this run's data, held by this engine: a place for what belongs to the same run.
@@ -207,10 +184,7 @@ impl Engine {
     /// Deletes expired items now and returns how many; the engine does so by itself every
     /// [`Options::ttl_sweep_interval`]. Blocks while it works.
     pub fn sweep_expired(&self) -> Result<usize, Error> {
-        self.shared
-            .database
-            .sweep_ttl()
-            .map_err(|error| Error::Engine(error.to_string()))
+        self.shared.database.sweep_ttl().map_err(|error| Error::Engine(error.to_string()))
     }
 
     /// Removes stream records created before `horizon` and returns how many; the engine does so by itself
@@ -228,8 +202,7 @@ impl Engine {
     /// The engine commits on the thread that received the request, so it gets threads of its own: a slow
     /// disk must not hold up the gateways and the functions.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
-        let failed =
-            |error: std::io::Error| Error::Engine(format!("its server cannot run: {error}"));
+        let failed = |error: std::io::Error| Error::Engine(format!("its server cannot run: {error}"));
         let listener = listener.into_std().map_err(failed)?;
         let database = self.shared.database.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -252,13 +225,8 @@ impl Engine {
     }
 }
 
-async fn serve(
-    listener: std::net::TcpListener,
-    database: Database,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    let listener =
-        TcpListener::from_std(listener).map_err(|error| Error::Engine(error.to_string()))?;
+async fn serve(listener: std::net::TcpListener, database: Database, stop: CancellationToken) -> Result<(), Error> {
+    let listener = TcpListener::from_std(listener).map_err(|error| Error::Engine(error.to_string()))?;
     let overdue = {
         let stop = stop.clone();
         async move {

@@ -18,7 +18,7 @@ use super::{Error, Options, location::connect, worker::Worker};
 /// What the engine adds to a stored sequence number to show it in the 21 digits that DynamoDB uses.
 const SEQUENCE_NUMBER_OFFSET: u128 = 100_000_000_000_000_000_000;
 
-/// Bytes of records after which a read ends, from "GetRecords" in the DynamoDB Streams API reference.
+/// Bytes of records after which a read ends, from "`GetRecords`" in the `DynamoDB` Streams API reference.
 const READ_BYTES: usize = 1024 * 1024;
 
 /// How long after a write the streams count as busy.
@@ -87,8 +87,8 @@ impl Stream {
             .filter(|metadata| metadata.stream_enabled)
             .ok_or_else(none)?;
         let label = metadata.stream_label.ok_or_else(none)?;
-        let key_schema: Value = serde_json::from_str(&metadata.key_schema)
-            .map_err(|error| Error::Engine(error.to_string()))?;
+        let key_schema: Value =
+            serde_json::from_str(&metadata.key_schema).map_err(|error| Error::Engine(error.to_string()))?;
         let partition_key = key_schema
             .as_array()
             .into_iter()
@@ -97,15 +97,10 @@ impl Stream {
             .and_then(|key| key["AttributeName"].as_str())
             .ok_or_else(|| Error::Engine(format!("table {table} has no partition key")))?;
         Ok(Self {
-            arn: format!(
-                "arn:aws:dynamodb:{}:{}:table/{table}/stream/{label}",
-                options.region, options.account_id
-            ),
+            arn: format!("arn:aws:dynamodb:{}:{}:table/{table}/stream/{label}", options.region, options.account_id),
             shard_id: streams::shard_id(table),
             region: options.region.clone(),
-            view_type: metadata
-                .stream_view_type
-                .unwrap_or_else(|| "NEW_AND_OLD_IMAGES".to_owned()),
+            view_type: metadata.stream_view_type.unwrap_or_else(|| "NEW_AND_OLD_IMAGES".to_owned()),
             partition_key: partition_key.to_owned(),
             table: table.to_owned(),
         })
@@ -115,23 +110,16 @@ impl Stream {
     /// developer guide. TTL deletions carry the `userIdentity` of "Time to Live" in the DynamoDB one.
     fn record(&self, row: &StoredRecord) -> Result<Record, Error> {
         let parse = |text: &str| {
-            serde_json::from_str::<Value>(text).map_err(|error| {
-                Error::Engine(format!("record {} is damaged: {error}", row.number))
-            })
+            serde_json::from_str::<Value>(text)
+                .map_err(|error| Error::Engine(format!("record {} is damaged: {error}", row.number)))
         };
         let position = Position(row.number);
         let keys = parse(&row.keys)?;
         let partition_key = keys[&self.partition_key].to_string();
         let mut change = Map::from_iter([
-            (
-                "ApproximateCreationDateTime".to_owned(),
-                json!(row.created_at),
-            ),
+            ("ApproximateCreationDateTime".to_owned(), json!(row.created_at)),
             ("Keys".to_owned(), keys),
-            (
-                "SequenceNumber".to_owned(),
-                json!(position.sequence_number()),
-            ),
+            ("SequenceNumber".to_owned(), json!(position.sequence_number())),
             ("SizeBytes".to_owned(), json!(row.size())),
             ("StreamViewType".to_owned(), json!(self.view_type)),
         ]);
@@ -152,14 +140,8 @@ impl Stream {
         if let Some(identity) = &row.user_identity {
             event["userIdentity"] = parse(identity)?;
         }
-        let created_at = Timestamp::from_second(row.created_at)
-            .map_err(|error| Error::Engine(error.to_string()))?;
-        Ok(Record {
-            position,
-            created_at,
-            partition_key,
-            event,
-        })
+        let created_at = Timestamp::from_second(row.created_at).map_err(|error| Error::Engine(error.to_string()))?;
+        Ok(Record { position, created_at, partition_key, event })
     }
 }
 
@@ -205,16 +187,8 @@ pub struct StreamReader {
 }
 
 impl StreamReader {
-    pub(super) fn new(
-        file: &Path,
-        stream: Stream,
-        changes: watch::Receiver<i64>,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            connection: Arc::new(Mutex::new(connect(file)?)),
-            stream: Arc::new(stream),
-            changes,
-        })
+    pub(super) fn new(file: &Path, stream: Stream, changes: watch::Receiver<i64>) -> Result<Self, Error> {
+        Ok(Self { connection: Arc::new(Mutex::new(connect(file)?)), stream: Arc::new(stream), changes })
     }
 
     /// What is read.
@@ -225,10 +199,7 @@ impl StreamReader {
 
     /// The place after the newest record.
     pub fn latest(&self) -> Result<Position, Error> {
-        let connection = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let newest: Option<i64> = connection.query_row(
             "SELECT MAX(CAST(sequence_number AS INTEGER)) FROM _stream_records WHERE table_name = ?1",
             [&self.stream.table],
@@ -259,18 +230,11 @@ impl StreamReader {
             let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
             read(&connection, &stream, position, limit)
         };
-        tokio::task::spawn_blocking(read)
-            .await
-            .map_err(|_| Error::Stopped)?
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::Stopped)?
     }
 }
 
-fn read(
-    connection: &Connection,
-    stream: &Stream,
-    position: Position,
-    limit: usize,
-) -> Result<Vec<Record>, Error> {
+fn read(connection: &Connection, stream: &Stream, position: Position, limit: usize) -> Result<Vec<Record>, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT CAST(sequence_number AS INTEGER), event_id, event_name, keys_json, new_image, old_image,
                 created_at, user_identity
@@ -312,9 +276,7 @@ impl Watcher {
         let worker = Worker::start("dynamodb-streams", move || {
             match data_version(&connection) {
                 Ok(version) => {
-                    let changed = announce
-                        .send_if_modified(|known| std::mem::replace(known, version) != version);
-                    if changed {
+                    if announce.send_if_modified(|known| std::mem::replace(known, version) != version) {
                         last_change = Instant::now();
                     }
                 }
@@ -324,17 +286,10 @@ impl Watcher {
                     return BUSY_FOR;
                 }
             }
-            if last_change.elapsed() < BUSY_FOR {
-                busy
-            } else {
-                idle
-            }
+            if last_change.elapsed() < BUSY_FOR { busy } else { idle }
         })
         .map_err(|error| Error::Engine(format!("no thread to watch its streams: {error}")))?;
-        Ok(Self {
-            changes,
-            _worker: worker,
-        })
+        Ok(Self { changes, _worker: worker })
     }
 
     pub(super) fn changes(&self) -> watch::Receiver<i64> {
@@ -344,7 +299,5 @@ impl Watcher {
 
 /// Changes whenever another connection commits; see SQLite's documentation of the pragma.
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection
-        .prepare_cached("PRAGMA data_version")?
-        .query_row([], |row| row.get(0))
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }

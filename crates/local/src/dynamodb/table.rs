@@ -13,27 +13,14 @@ use super::{Error, Location};
 use crate::stack;
 
 /// Makes sure that the table is there, with its TTL, and is what the template says.
-pub(super) fn ensure(
-    database: &Database,
-    location: &Location,
-    table: &stack::Table,
-) -> Result<(), Error> {
-    let refused = |reason: String| Error::Table {
-        table: table.name.clone(),
-        reason,
-    };
-    let stored = database
-        .get_table_metadata(&table.name)
-        .map_err(|error| Error::Engine(error.to_string()))?;
+pub(super) fn ensure(database: &Database, location: &Location, table: &stack::Table) -> Result<(), Error> {
+    let refused = |reason: String| Error::Table { table: table.name.clone(), reason };
+    let stored = database.get_table_metadata(&table.name).map_err(|error| Error::Engine(error.to_string()))?;
     if let Some(metadata) = &stored {
         let description = database
-            .describe_table(DescribeTableRequest {
-                table_name: table.name.clone(),
-                ..Default::default()
-            })
+            .describe_table(DescribeTableRequest { table_name: table.name.clone() })
             .map_err(|error| Error::Engine(error.to_string()))?;
-        let description = serde_json::to_value(description.table)
-            .map_err(|error| Error::Engine(error.to_string()))?;
+        let description = serde_json::to_value(description.table).map_err(|error| Error::Engine(error.to_string()))?;
         let differences = differences(&description, &table.create_request);
         if !differences.is_empty() {
             return Err(Error::SchemaDiffers {
@@ -49,17 +36,9 @@ pub(super) fn ensure(
             set_ttl(database, &table.name, attribute, false).map_err(refused)?;
         }
     } else {
-        let request = serde_json::from_value(table.create_request.clone()).map_err(|error| {
-            refused(
-                error
-                    .to_string()
-                    .trim_start_matches("VALIDATION:")
-                    .to_owned(),
-            )
-        })?;
-        database
-            .create_table(request)
-            .map_err(|error| refused(error.to_string()))?;
+        let request = serde_json::from_value(table.create_request.clone())
+            .map_err(|error| refused(error.to_string().trim_start_matches("VALIDATION:").to_owned()))?;
+        database.create_table(request).map_err(|error| refused(error.to_string()))?;
     }
     match &table.ttl_attribute {
         Some(attribute) => set_ttl(database, &table.name, attribute, true).map_err(refused),
@@ -70,15 +49,9 @@ pub(super) fn ensure(
 fn set_ttl(database: &Database, table: &str, attribute: &str, enabled: bool) -> Result<(), String> {
     let request = UpdateTimeToLiveRequest {
         table_name: table.to_owned(),
-        time_to_live_specification: TimeToLiveSpecification {
-            attribute_name: attribute.to_owned(),
-            enabled,
-        },
+        time_to_live_specification: TimeToLiveSpecification { attribute_name: attribute.to_owned(), enabled },
     };
-    database
-        .update_time_to_live(request)
-        .map(drop)
-        .map_err(|error| error.to_string())
+    database.update_time_to_live(request).map(drop).map_err(|error| error.to_string())
 }
 
 /// The properties that decide what a table holds, where the stored and the wanted one differ.
@@ -88,34 +61,19 @@ fn differences(stored: &Value, wanted: &Value) -> Vec<String> {
         .iter()
         .zip(&wanted)
         .filter(|(stored, wanted)| stored != wanted)
-        .map(|((property, stored), (_, wanted))| {
-            format!("{property} is {stored}, the template says {wanted}")
-        })
+        .map(|((property, stored), (_, wanted))| format!("{property} is {stored}, the template says {wanted}"))
         .collect()
 }
 
 /// What `CreateTable` takes and `DescribeTable` gives, without order, defaults and state.
 fn comparable(table: &Value) -> BTreeMap<&'static str, Value> {
     let stream = &table["StreamSpecification"];
-    let stream = if stream["StreamEnabled"] == true {
-        stream["StreamViewType"].clone()
-    } else {
-        Value::Null
-    };
+    let stream = if stream["StreamEnabled"] == true { stream["StreamViewType"].clone() } else { Value::Null };
     BTreeMap::from([
         ("KeySchema", table["KeySchema"].clone()),
-        (
-            "AttributeDefinitions",
-            sorted_by(&table["AttributeDefinitions"], "AttributeName"),
-        ),
-        (
-            "GlobalSecondaryIndexes",
-            indexes(&table["GlobalSecondaryIndexes"]),
-        ),
-        (
-            "LocalSecondaryIndexes",
-            indexes(&table["LocalSecondaryIndexes"]),
-        ),
+        ("AttributeDefinitions", sorted_by(&table["AttributeDefinitions"], "AttributeName")),
+        ("GlobalSecondaryIndexes", indexes(&table["GlobalSecondaryIndexes"])),
+        ("LocalSecondaryIndexes", indexes(&table["LocalSecondaryIndexes"])),
         ("StreamSpecification", stream),
     ])
 }
@@ -125,10 +83,7 @@ fn indexes(indexes: &Value) -> Value {
     let indexes: Vec<Value> = indexes
         .map(|index| {
             let projection = &index["Projection"];
-            let mut attributes = projection["NonKeyAttributes"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
+            let mut attributes = projection["NonKeyAttributes"].as_array().cloned().unwrap_or_default();
             attributes.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
             json!({
                 "IndexName": index["IndexName"],

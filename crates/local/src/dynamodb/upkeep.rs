@@ -49,10 +49,7 @@ impl Upkeep {
                 }
                 next_trim = Instant::now() + trim_interval;
             }
-            next_sweep
-                .min(next_trim)
-                .saturating_duration_since(Instant::now())
-                .max(Duration::from_millis(1))
+            next_sweep.min(next_trim).saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
         })
         .map_err(|error| Error::Engine(format!("no thread for its upkeep: {error}")))?;
         Ok(Self { _worker: worker })
@@ -60,9 +57,7 @@ impl Upkeep {
 }
 
 fn trim_expired(file: &Path) -> Result<usize, Error> {
-    let horizon = Timestamp::now()
-        .checked_sub(STREAM_RETENTION)
-        .map_err(|error| Error::Engine(error.to_string()))?;
+    let horizon = Timestamp::now().checked_sub(STREAM_RETENTION).map_err(|error| Error::Engine(error.to_string()))?;
     trim_streams(file, horizon)
 }
 
@@ -88,11 +83,7 @@ pub(super) fn trim_streams(file: &Path, horizon: Timestamp) -> Result<usize, Err
 
 /// Removes the oldest records, up to the first that has to stay. They are looked at in order of their
 /// numbers, so that a stream without old records costs the reading of one batch.
-fn trim_batch(
-    connection: &mut Connection,
-    table: &str,
-    horizon: Timestamp,
-) -> Result<usize, Error> {
+fn trim_batch(connection: &mut Connection, table: &str, horizon: Timestamp) -> Result<usize, Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let removed = transaction.execute(
         "DELETE FROM _stream_records WHERE id IN (

@@ -15,25 +15,17 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Runs `round` until dropped; each round says how long to pause after it.
-    pub(super) fn start(
-        name: &str,
-        mut round: impl FnMut() -> Duration + Send + 'static,
-    ) -> io::Result<Self> {
+    pub(super) fn start(name: &str, mut round: impl FnMut() -> Duration + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                loop {
-                    let pause = round();
-                    if !matches!(stopped.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
-                        return;
-                    }
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            loop {
+                let pause = round();
+                if !matches!(stopped.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
+                    return;
                 }
-            })?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 

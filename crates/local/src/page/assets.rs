@@ -40,11 +40,7 @@ macro_rules! asset {
 
 /// Every file of the page.
 pub(super) static ALL: &[Asset] = &[
-    Asset {
-        path: "/",
-        content_type: HTML,
-        body: include_bytes!("assets/index.html"),
-    },
+    Asset { path: "/", content_type: HTML, body: include_bytes!("assets/index.html") },
     asset!("style.css", CSS),
     asset!("favicon.svg", SVG),
     asset!("app.js", SCRIPT),

@@ -16,10 +16,7 @@ const FIXED_HEADERS: [(&str, &str); 7] = [
     ("cache-control", "no-store"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
-    (
-        "permissions-policy",
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    ),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
@@ -31,10 +28,8 @@ pub(super) struct ContentSecurityPolicy(HeaderValue);
 
 impl ContentSecurityPolicy {
     pub(super) fn new(config: &PageConfig) -> Self {
-        let connect: Vec<_> = [&config.rest_url, &config.websocket_url]
-            .into_iter()
-            .filter_map(|url| origin_of(url))
-            .collect();
+        let connect: Vec<_> =
+            [&config.rest_url, &config.websocket_url].into_iter().filter_map(|url| origin_of(url)).collect();
         let connect = connect.join(" ");
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; \
@@ -42,9 +37,7 @@ impl ContentSecurityPolicy {
              frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify"
         );
         // Without its connections the page would still be safe, only useless: never less strict than this.
-        Self(
-            HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
-        )
+        Self(HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'")))
     }
 }
 
@@ -75,10 +68,7 @@ pub(super) async fn loopback_host_only(request: Request, next: Next) -> Response
     if host.is_some_and(|host| is_loopback(host.host())) {
         next.run(request).await
     } else {
-        problem(
-            StatusCode::FORBIDDEN,
-            "This page answers to localhost and 127.0.0.1 only.",
-        )
+        problem(StatusCode::FORBIDDEN, "This page answers to localhost and 127.0.0.1 only.")
     }
 }
 
@@ -91,8 +81,7 @@ pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
         None => true,
     };
     let origin_allows = match headers.get(header::ORIGIN) {
-        Some(origin) => host_of(headers)
-            .is_some_and(|host| origin.as_bytes() == format!("http://{host}").as_bytes()),
+        Some(origin) => host_of(headers).is_some_and(|host| origin.as_bytes() == format!("http://{host}").as_bytes()),
         None => true,
     };
     fetch_site_allows && origin_allows
@@ -104,8 +93,5 @@ fn host_of(headers: &HeaderMap) -> Option<Authority> {
 
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -56,67 +56,38 @@ struct TokenResponse {
 /// Serve it on a loopback address: it answers `403` under any other host name.
 pub fn router(config: PageConfig) -> Router {
     let policy = guard::ContentSecurityPolicy::new(&config);
-    let mut router = Router::new()
-        .route("/config.json", get(endpoints))
-        .route("/token", post(mint_token));
+    let mut router = Router::new().route("/config.json", get(endpoints)).route("/token", post(mint_token));
     for asset in assets::ALL {
         router = router.route(asset.path, get(move || async { asset.response() }));
     }
     router
-        .fallback(|| async {
-            problem(
-                StatusCode::NOT_FOUND,
-                "There is nothing at this address; the page is at /.",
-            )
-        })
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "There is nothing at this address; the page is at /.") })
         .method_not_allowed_fallback(|| async {
-            problem(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This address does not take that method.",
-            )
+            problem(StatusCode::METHOD_NOT_ALLOWED, "This address does not take that method.")
         })
         .with_state(config)
         .layer(middleware::from_fn(guard::loopback_host_only))
-        .layer(middleware::from_fn_with_state(
-            policy,
-            guard::secure_headers,
-        ))
+        .layer(middleware::from_fn_with_state(policy, guard::secure_headers))
 }
 
 async fn endpoints(State(config): State<PageConfig>) -> Response {
-    Json(Endpoints {
-        rest: config.rest_url,
-        websocket: config.websocket_url,
-    })
-    .into_response()
+    Json(Endpoints { rest: config.rest_url, websocket: config.websocket_url }).into_response()
 }
 
-async fn mint_token(
-    headers: HeaderMap,
-    request: Result<Json<TokenRequest>, JsonRejection>,
-) -> Response {
+async fn mint_token(headers: HeaderMap, request: Result<Json<TokenRequest>, JsonRejection>) -> Response {
     if !guard::is_same_origin(&headers) {
-        return problem(
-            StatusCode::FORBIDDEN,
-            "Tokens are for this page only, not for other sites.",
-        );
+        return problem(StatusCode::FORBIDDEN, "Tokens are for this page only, not for other sites.");
     }
     let Json(TokenRequest { user }) = match request {
         Ok(request) => request,
         Err(rejection) => return problem(rejection.status(), &rejection.body_text()),
     };
     let now = Timestamp::now();
-    let minted = token::mint(&user, token::DEFAULT_TTL, now).and_then(|token| {
-        Ok(TokenResponse {
-            token,
-            expires_at: token::end(token::DEFAULT_TTL, now)?,
-        })
-    });
+    let minted = token::mint(&user, token::DEFAULT_TTL, now)
+        .and_then(|token| Ok(TokenResponse { token, expires_at: token::end(token::DEFAULT_TTL, now)? }));
     match minted {
         Ok(response) => Json(response).into_response(),
-        Err(error @ token::TokenError::Signing(_)) => {
-            problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
-        }
+        Err(error @ token::TokenError::Signing(_)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
     }
 }
@@ -129,10 +100,5 @@ fn problem(status: StatusCode, detail: &str) -> Response {
         "status": status.as_u16(),
         "detail": detail,
     });
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/problem+json")],
-        body.to_string(),
-    )
-        .into_response()
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }

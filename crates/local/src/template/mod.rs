@@ -80,20 +80,13 @@ pub enum TemplateError {
 
 impl TemplateError {
     fn at(at: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Invalid {
-            at: at.into(),
-            line: None,
-            problem: problem.into(),
-        }
+        Self::Invalid { at: at.into(), line: None, problem: problem.into() }
     }
 }
 
 /// Reads and parses the template at `path`.
 pub fn load(path: &Path) -> Result<Template, TemplateError> {
-    let text = std::fs::read_to_string(path).map_err(|source| TemplateError::Read {
-        path: path.into(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(|source| TemplateError::Read { path: path.into(), source })?;
     Template::parse(&text)
 }
 
@@ -119,10 +112,7 @@ impl Template {
         root.remove("Description");
         root.remove("Metadata");
         if let Some(other) = root.keys().next() {
-            return Err(TemplateError::at(
-                other,
-                "this section is not supported by the local run",
-            ));
+            return Err(TemplateError::at(other, "this section is not supported by the local run"));
         }
         references::check(&template).map_err(|error| template.with_line(error))?;
         Ok(template)
@@ -141,17 +131,9 @@ impl Template {
 
     fn with_line(&self, error: TemplateError) -> TemplateError {
         match error {
-            TemplateError::Invalid {
-                at,
-                line: None,
-                problem,
-            } => {
+            TemplateError::Invalid { at, line: None, problem } => {
                 let id = at.split('.').next().unwrap_or_default();
-                TemplateError::Invalid {
-                    line: self.lines.get(id).copied(),
-                    at,
-                    problem,
-                }
+                TemplateError::Invalid { line: self.lines.get(id).copied(), at, problem }
             }
             other => other,
         }

@@ -19,10 +19,7 @@ impl Properties {
         let at = at.into();
         match value {
             Value::Object(map) => Ok(Self { at, map }),
-            other => Err(TemplateError::at(
-                at,
-                format!("must be a mapping, not {other}"),
-            )),
+            other => Err(TemplateError::at(at, format!("must be a mapping, not {other}"))),
         }
     }
 
@@ -44,8 +41,7 @@ impl Properties {
     }
 
     pub(super) fn required(&mut self, name: &str) -> Result<Value> {
-        self.take(name)
-            .ok_or_else(|| self.error(name, "is required"))
+        self.take(name).ok_or_else(|| self.error(name, "is required"))
     }
 
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>> {
@@ -58,50 +54,28 @@ impl Properties {
     }
 
     pub(super) fn required_text(&mut self, name: &str) -> Result<String> {
-        self.text(name)?
-            .ok_or_else(|| self.error(name, "is required"))
+        self.text(name)?.ok_or_else(|| self.error(name, "is required"))
     }
 
     /// Only this value is supported.
     pub(super) fn exactly(&mut self, name: &str, only: &str) -> Result<()> {
         let value = self.required_text(name)?;
-        if value == only {
-            Ok(())
-        } else {
-            Err(self.error(name, format!("must be {only}, not {value}")))
-        }
+        if value == only { Ok(()) } else { Err(self.error(name, format!("must be {only}, not {value}"))) }
     }
 
-    pub(super) fn number(
-        &mut self,
-        name: &str,
-        range: std::ops::RangeInclusive<i64>,
-    ) -> Result<Option<i64>> {
+    pub(super) fn number(&mut self, name: &str, range: std::ops::RangeInclusive<i64>) -> Result<Option<i64>> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
         match text.parse() {
             Ok(number) if range.contains(&number) => Ok(Some(number)),
-            _ => Err(self.error(
-                name,
-                format!(
-                    "must be a whole number from {} to {}, not {text}",
-                    range.start(),
-                    range.end()
-                ),
-            )),
+            _ => Err(self
+                .error(name, format!("must be a whole number from {} to {}, not {text}", range.start(), range.end()))),
         }
     }
 
-    pub(super) fn duration(
-        &mut self,
-        name: &str,
-        range: std::ops::RangeInclusive<i64>,
-    ) -> Result<Option<Duration>> {
-        Ok(self
-            .number(name, range)?
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .map(Duration::from_secs))
+    pub(super) fn duration(&mut self, name: &str, range: std::ops::RangeInclusive<i64>) -> Result<Option<Duration>> {
+        Ok(self.number(name, range)?.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs))
     }
 
     pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>> {
@@ -126,17 +100,12 @@ impl Properties {
             return Ok(BTreeMap::new());
         };
         let names: Vec<String> = inner.map.keys().cloned().collect();
-        names
-            .into_iter()
-            .map(|name| inner.required_text(&name).map(|text| (name, text)))
-            .collect()
+        names.into_iter().map(|name| inner.required_text(&name).map(|text| (name, text))).collect()
     }
 
     pub(super) fn nested(&mut self, name: &str) -> Result<Option<Self>> {
         let path = self.path(name);
-        self.take(name)
-            .map(|value| Self::new(path, value))
-            .transpose()
+        self.take(name).map(|value| Self::new(path, value)).transpose()
     }
 
     pub(super) fn finish(self) -> Result<()> {

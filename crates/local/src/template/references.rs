@@ -81,10 +81,7 @@ fn visit<'a>(
         return Ok(());
     }
     if let Some(start) = path.iter().position(|step| *step == id) {
-        return Err(TemplateError::at(
-            id,
-            format!("circular reference: {} → {id}", path[start..].join(" → ")),
-        ));
+        return Err(TemplateError::at(id, format!("circular reference: {} → {id}", path[start..].join(" → "))));
     }
     path.push(id);
     for next in graph.get(id).into_iter().flatten() {
@@ -95,24 +92,16 @@ fn visit<'a>(
     Ok(())
 }
 
-fn walk(
-    template: &Template,
-    at: &str,
-    value: &Value,
-    found: &mut BTreeSet<String>,
-) -> Result<(), TemplateError> {
+fn walk(template: &Template, at: &str, value: &Value, found: &mut BTreeSet<String>) -> Result<(), TemplateError> {
     match value {
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, item)| walk(template, &format!("{at}.{index}"), item, found)),
+        Value::Array(items) => {
+            items.iter().enumerate().try_for_each(|(index, item)| walk(template, &format!("{at}.{index}"), item, found))
+        }
         Value::Object(map) => {
             for (key, inner) in map {
                 let at = &format!("{at}.{key}");
                 match (key.as_str(), inner) {
-                    ("Ref", Value::String(name)) if map.len() == 1 => {
-                        refer(template, at, name, found)?
-                    }
+                    ("Ref", Value::String(name)) if map.len() == 1 => refer(template, at, name, found)?,
                     ("Condition", Value::String(name)) if map.len() == 1 => {
                         condition_exists(template, at, name)?;
                         found.insert(name.clone());
@@ -122,23 +111,17 @@ fn walk(
                             found.insert(name);
                         }
                         _ => {
-                            return Err(TemplateError::at(
-                                at,
-                                format!("no resource has what {inner} asks for"),
-                            ));
+                            return Err(TemplateError::at(at, format!("no resource has what {inner} asks for")));
                         }
                     },
                     ("Fn::Sub", inner) => {
                         let (text, own) = match inner {
-                            Value::Array(pair) => {
-                                (pair.first(), pair.get(1).and_then(Value::as_object))
-                            }
+                            Value::Array(pair) => (pair.first(), pair.get(1).and_then(Value::as_object)),
                             text => (Some(text), None),
                         };
                         let text = text.and_then(Value::as_str);
-                        let text = text.ok_or_else(|| {
-                            TemplateError::at(at, "takes a text, or a text and a mapping")
-                        })?;
+                        let text =
+                            text.ok_or_else(|| TemplateError::at(at, "takes a text, or a text and a mapping"))?;
                         for name in variables(text) {
                             if !own.is_some_and(|own| own.contains_key(name)) {
                                 refer(template, at, name, found)?;
@@ -153,10 +136,7 @@ fn walk(
                         walk(template, at, inner, found)?;
                     }
                     (other, _) if other.starts_with("Fn::") && !FUNCTIONS.contains(&other) => {
-                        return Err(TemplateError::at(
-                            at,
-                            format!("{other} is not supported by the local run"),
-                        ));
+                        return Err(TemplateError::at(at, format!("{other} is not supported by the local run")));
                     }
                     _ => walk(template, at, inner, found)?,
                 }
@@ -171,18 +151,10 @@ fn condition_exists(template: &Template, at: &str, name: &str) -> Result<(), Tem
     if template.conditions.contains_key(name) {
         return Ok(());
     }
-    Err(TemplateError::at(
-        at,
-        format!("no condition is called {name:?}"),
-    ))
+    Err(TemplateError::at(at, format!("no condition is called {name:?}")))
 }
 
-fn refer(
-    template: &Template,
-    at: &str,
-    name: &str,
-    found: &mut BTreeSet<String>,
-) -> Result<(), TemplateError> {
+fn refer(template: &Template, at: &str, name: &str, found: &mut BTreeSet<String>) -> Result<(), TemplateError> {
     let id = name.split('.').next().unwrap_or_default();
     if template.resources.contains_key(id) {
         found.insert(id.to_owned());
@@ -191,22 +163,14 @@ fn refer(
     if template.parameters.contains_key(name) || PSEUDO.contains(&name) {
         return Ok(());
     }
-    Err(TemplateError::at(
-        at,
-        format!("no parameter or resource is called {name}"),
-    ))
+    Err(TemplateError::at(at, format!("no parameter or resource is called {name}")))
 }
 
 /// `A.B`, or `[A, B]`.
 pub(super) fn get_att(value: &Value) -> Option<(String, String)> {
     match value {
-        Value::String(text) => text
-            .split_once('.')
-            .map(|(id, name)| (id.to_owned(), name.to_owned())),
-        Value::Array(pair) => Some((
-            pair.first()?.as_str()?.to_owned(),
-            pair.get(1)?.as_str()?.to_owned(),
-        )),
+        Value::String(text) => text.split_once('.').map(|(id, name)| (id.to_owned(), name.to_owned())),
+        Value::Array(pair) => Some((pair.first()?.as_str()?.to_owned(), pair.get(1)?.as_str()?.to_owned())),
         _ => None,
     }
 }

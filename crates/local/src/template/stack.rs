@@ -10,8 +10,8 @@ use super::{
     properties::Properties,
 };
 use crate::stack::{
-    AsyncInvoke, EventSourceMapping, Function, GatewayResponse, Integration, Method, MockResponse,
-    Queue, RestApi, Route, Stack, StartingPosition, Table, WebSocketApi,
+    AsyncInvoke, EventSourceMapping, Function, GatewayResponse, Integration, Method, MockResponse, Queue, RestApi,
+    Route, Stack, StartingPosition, Table, WebSocketApi,
 };
 
 type Result<T> = std::result::Result<T, TemplateError>;
@@ -61,15 +61,10 @@ pub(super) fn build(template: &Template, deployment: &Deployment) -> Result<Stac
         if !evaluator.exists(id, resource)? {
             continue;
         }
-        let kind = resource
-            .get("Type")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let kind = resource.get("Type").and_then(Value::as_str).unwrap_or_default();
         let at = format!("{id}.Properties");
         let empty = Value::Object(Map::new());
-        let resolved = evaluator
-            .value(&at, resource.get("Properties").unwrap_or(&empty))?
-            .unwrap_or(empty);
+        let resolved = evaluator.value(&at, resource.get("Properties").unwrap_or(&empty))?.unwrap_or(empty);
         if NOTHING_TO_RUN.contains(&kind) {
             continue;
         }
@@ -89,29 +84,14 @@ pub(super) fn build(template: &Template, deployment: &Deployment) -> Result<Stac
 }
 
 impl Parts {
-    fn read(
-        &mut self,
-        evaluator: &Evaluator<'_>,
-        id: &str,
-        kind: &str,
-        p: &mut Properties,
-    ) -> Result<()> {
+    fn read(&mut self, evaluator: &Evaluator<'_>, id: &str, kind: &str, p: &mut Properties) -> Result<()> {
         let reference = || id.to_ascii_lowercase();
         match kind {
             "AWS::DynamoDB::Table" => self.tables.push(table(evaluator, id, p)?),
             "AWS::SQS::Queue" => {
                 let name = evaluator.name(id, "QueueName")?;
-                p.ignore(&[
-                    "QueueName",
-                    "SqsManagedSseEnabled",
-                    "KmsMasterKeyId",
-                    "MessageRetentionPeriod",
-                ]);
-                self.queues.push(Queue {
-                    logical_id: id.into(),
-                    arn: evaluator.arn("sqs", &name),
-                    name,
-                });
+                p.ignore(&["QueueName", "SqsManagedSseEnabled", "KmsMasterKeyId", "MessageRetentionPeriod"]);
+                self.queues.push(Queue { logical_id: id.into(), arn: evaluator.arn("sqs", &name), name });
             }
             "AWS::Lambda::Function" => self.functions.push(function(evaluator, id, p)?),
             "AWS::Lambda::EventInvokeConfig" => {
@@ -137,18 +117,8 @@ impl Parts {
             }
             "AWS::ApiGateway::Stage" => {
                 p.required("RestApiId")?;
-                p.ignore(&[
-                    "DeploymentId",
-                    "AccessLogSetting",
-                    "MethodSettings",
-                    "TracingEnabled",
-                ]);
-                only_one(
-                    id,
-                    self.rest_stage
-                        .replace(p.required_text("StageName")?)
-                        .is_some(),
-                )?;
+                p.ignore(&["DeploymentId", "AccessLogSetting", "MethodSettings", "TracingEnabled"]);
+                only_one(id, self.rest_stage.replace(p.required_text("StageName")?).is_some())?;
             }
             "AWS::ApiGateway::Resource" => {
                 p.required("RestApiId")?;
@@ -174,12 +144,7 @@ impl Parts {
             "AWS::ApiGatewayV2::Stage" => {
                 p.required("ApiId")?;
                 p.ignore(&["AutoDeploy", "AccessLogSettings", "DefaultRouteSettings"]);
-                only_one(
-                    id,
-                    self.socket_stage
-                        .replace(p.required_text("StageName")?)
-                        .is_some(),
-                )?;
+                only_one(id, self.socket_stage.replace(p.required_text("StageName")?).is_some())?;
             }
             "AWS::ApiGatewayV2::Integration" => {
                 p.required("ApiId")?;
@@ -220,61 +185,37 @@ impl Parts {
         Ok(())
     }
 
-    fn into_stack(
-        mut self,
-        deployment: &Deployment,
-        outputs: BTreeMap<String, String>,
-    ) -> Result<Stack> {
-        let missing =
-            |what: &str| TemplateError::at("Resources", format!("the local run needs one {what}"));
+    fn into_stack(mut self, deployment: &Deployment, outputs: BTreeMap<String, String>) -> Result<Stack> {
+        let missing = |what: &str| TemplateError::at("Resources", format!("the local run needs one {what}"));
         for (id, function, config) in self.async_invokes {
-            let known = self
-                .functions
-                .iter_mut()
-                .find(|known| known.name == function);
-            known
-                .ok_or_else(|| unknown(&id, "FunctionName", &function))?
-                .async_invoke = config;
+            let known = self.functions.iter_mut().find(|known| known.name == function);
+            known.ok_or_else(|| unknown(&id, "FunctionName", &function))?.async_invoke = config;
         }
         for mapping in &self.mappings {
-            if !self
-                .functions
-                .iter()
-                .any(|known| known.name == mapping.function)
-            {
-                return Err(unknown(
-                    &mapping.logical_id,
-                    "FunctionName",
-                    &mapping.function,
-                ));
+            if !self.functions.iter().any(|known| known.name == mapping.function) {
+                return Err(unknown(&mapping.logical_id, "FunctionName", &mapping.function));
             }
-            if !self.tables.iter().any(|table| {
-                table.name == mapping.table
-                    && table.create_request.get("StreamSpecification").is_some()
-            }) {
-                return Err(unknown(
-                    &mapping.logical_id,
-                    "EventSourceArn",
-                    &mapping.table,
-                ));
+            if !self
+                .tables
+                .iter()
+                .any(|table| table.name == mapping.table && table.create_request.get("StreamSpecification").is_some())
+            {
+                return Err(unknown(&mapping.logical_id, "EventSourceArn", &mapping.table));
             }
         }
         let mut methods = Vec::new();
         for (id, mut method) in self.methods {
             method.path = path(&id, &self.paths, &method.resource_id)?;
-            if let Integration::LambdaProxy { function, .. } = &method.integration {
-                if !self.functions.iter().any(|known| known.name == *function) {
-                    return Err(unknown(&id, "Integration.Uri", function));
-                }
+            if let Integration::LambdaProxy { function, .. } = &method.integration
+                && !self.functions.iter().any(|known| known.name == *function)
+            {
+                return Err(unknown(&id, "Integration.Uri", function));
             }
             methods.push(method);
         }
         let mut routes = Vec::new();
         for (id, mut route, target) in self.routes {
-            let (function, timeout) = self
-                .integrations
-                .get(&target)
-                .ok_or_else(|| unknown(&id, "Target", &target))?;
+            let (function, timeout) = self.integrations.get(&target).ok_or_else(|| unknown(&id, "Target", &target))?;
             if !self.functions.iter().any(|known| known.name == *function) {
                 return Err(unknown(&id, "Target", function));
             }
@@ -283,12 +224,8 @@ impl Parts {
             route.responds = self.route_responses.contains(&id.to_ascii_lowercase());
             routes.push(route);
         }
-        let (_, rest_id) = self
-            .rest
-            .ok_or_else(|| missing("AWS::ApiGateway::RestApi"))?;
-        let (socket_id, expression) = self
-            .socket
-            .ok_or_else(|| missing("AWS::ApiGatewayV2::Api"))?;
+        let (_, rest_id) = self.rest.ok_or_else(|| missing("AWS::ApiGateway::RestApi"))?;
+        let (socket_id, expression) = self.socket.ok_or_else(|| missing("AWS::ApiGatewayV2::Api"))?;
         Ok(Stack {
             name: deployment.stack_name.clone(),
             region: deployment.region.clone(),
@@ -299,18 +236,14 @@ impl Parts {
             event_source_mappings: self.mappings,
             rest_api: RestApi {
                 id: rest_id,
-                stage: self
-                    .rest_stage
-                    .ok_or_else(|| missing("AWS::ApiGateway::Stage"))?,
+                stage: self.rest_stage.ok_or_else(|| missing("AWS::ApiGateway::Stage"))?,
                 methods,
                 gateway_responses: self.gateway_responses,
             },
             websocket_api: WebSocketApi {
                 id: socket_id,
                 route_selection_expression: expression,
-                stage: self
-                    .socket_stage
-                    .ok_or_else(|| missing("AWS::ApiGatewayV2::Stage"))?,
+                stage: self.socket_stage.ok_or_else(|| missing("AWS::ApiGatewayV2::Stage"))?,
                 routes,
             },
             outputs,
@@ -339,25 +272,17 @@ fn table(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<Tabl
     }
     if let Some(mut stream) = p.nested("StreamSpecification")? {
         // CloudFormation has no StreamEnabled: naming a view enables the stream.
-        request["StreamSpecification"] = json!({"StreamEnabled": true, "StreamViewType": stream.required_text("StreamViewType")?});
+        request["StreamSpecification"] =
+            json!({"StreamEnabled": true, "StreamViewType": stream.required_text("StreamViewType")?});
         stream.finish()?;
     }
     let mut ttl_attribute = None;
     if let Some(mut ttl) = p.nested("TimeToLiveSpecification")? {
         let attribute = ttl.text("AttributeName")?;
-        ttl_attribute = if ttl.flag("Enabled")? == Some(true) {
-            attribute
-        } else {
-            None
-        };
+        ttl_attribute = if ttl.flag("Enabled")? == Some(true) { attribute } else { None };
         ttl.finish()?;
     }
-    Ok(Table {
-        logical_id: id.into(),
-        name,
-        create_request: request,
-        ttl_attribute,
-    })
+    Ok(Table { logical_id: id.into(), name, create_request: request, ttl_attribute })
 }
 
 fn function(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<Function> {
@@ -365,9 +290,7 @@ fn function(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<F
     p.ignore(&["FunctionName", "Architectures", "Description", "Tags"]);
     p.required("Role")?;
     p.exactly("PackageType", "Image")?;
-    let mut code = p
-        .nested("Code")?
-        .ok_or_else(|| p.error("Code", "is required"))?;
+    let mut code = p.nested("Code")?.ok_or_else(|| p.error("Code", "is required"))?;
     let image = code.required_text("ImageUri")?;
     code.finish()?;
     let last = image.rsplit('/').next().unwrap_or_default();
@@ -383,9 +306,7 @@ fn function(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<F
         log_group = logging.text("LogGroup")?.unwrap_or(log_group);
         logging.finish()?;
     }
-    let memory = p
-        .number("MemorySize", 128..=10_240)?
-        .unwrap_or(DEFAULT_MEMORY_MB);
+    let memory = p.number("MemorySize", 128..=10_240)?.unwrap_or(DEFAULT_MEMORY_MB);
     Ok(Function {
         logical_id: id.into(),
         arn: evaluator.arn("lambda", &format!("function:{name}")),
@@ -404,10 +325,8 @@ fn function(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<F
 
 fn mapping(id: &str, p: &mut Properties) -> Result<EventSourceMapping> {
     let arn = p.required_text("EventSourceArn")?;
-    let table = arn
-        .split_once(":table/")
-        .and_then(|(_, rest)| rest.split_once("/stream/"))
-        .map(|(table, _)| table.to_owned());
+    let table =
+        arn.split_once(":table/").and_then(|(_, rest)| rest.split_once("/stream/")).map(|(table, _)| table.to_owned());
     let mut filters = Vec::new();
     if let Some(mut criteria) = p.nested("FilterCriteria")? {
         let at = criteria.path("Filters");
@@ -426,47 +345,30 @@ fn mapping(id: &str, p: &mut Properties) -> Result<EventSourceMapping> {
         "TRIM_HORIZON" => StartingPosition::TrimHorizon,
         "LATEST" => StartingPosition::Latest,
         other => {
-            return Err(p.error(
-                "StartingPosition",
-                format!("must be TRIM_HORIZON or LATEST, not {other}"),
-            ));
+            return Err(p.error("StartingPosition", format!("must be TRIM_HORIZON or LATEST, not {other}")));
         }
     };
     let mut size = |name: &str, default: usize, range| -> Result<usize> {
-        Ok(p.number(name, range)?
-            .and_then(|n| usize::try_from(n).ok())
-            .unwrap_or(default))
+        Ok(p.number(name, range)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(default))
     };
     let batch_size = size("BatchSize", 100, 1..=10_000)?;
     let parallelization_factor = size("ParallelizationFactor", 1, 1..=10)?;
     let response_types = p.list("FunctionResponseTypes")?;
-    if let Some(other) = response_types
-        .iter()
-        .find(|kind| *kind != "ReportBatchItemFailures")
-    {
+    if let Some(other) = response_types.iter().find(|kind| *kind != "ReportBatchItemFailures") {
         return Err(p.error("FunctionResponseTypes", format!("{other} is not supported")));
     }
     Ok(EventSourceMapping {
         logical_id: id.into(),
         function: function_name(&p.required_text("FunctionName")?),
-        table: table.ok_or_else(|| {
-            p.error(
-                "EventSourceArn",
-                format!("{arn} is not the stream of a table"),
-            )
-        })?,
+        table: table.ok_or_else(|| p.error("EventSourceArn", format!("{arn} is not the stream of a table")))?,
         enabled: p.flag("Enabled")?.unwrap_or(true),
         starting_position,
         batch_size,
-        batching_window: p
-            .duration("MaximumBatchingWindowInSeconds", 0..=300)?
-            .unwrap_or_default(),
+        batching_window: p.duration("MaximumBatchingWindowInSeconds", 0..=300)?.unwrap_or_default(),
         parallelization_factor,
         filters,
         // −1 is "without end" and no u32.
-        maximum_retry_attempts: p
-            .number("MaximumRetryAttempts", -1..=10_000)?
-            .and_then(|n| u32::try_from(n).ok()),
+        maximum_retry_attempts: p.number("MaximumRetryAttempts", -1..=10_000)?.and_then(|n| u32::try_from(n).ok()),
         maximum_record_age: p.duration("MaximumRecordAgeInSeconds", -1..=604_800)?,
         bisect_batch_on_function_error: p.flag("BisectBatchOnFunctionError")?.unwrap_or(false),
         report_batch_item_failures: !response_types.is_empty(),
@@ -491,16 +393,11 @@ fn method(p: &mut Properties) -> Result<Method> {
     p.required("RestApiId")?;
     p.exactly("AuthorizationType", "NONE")?;
     p.ignore(&["MethodResponses", "OperationName"]);
-    let mut i = p
-        .nested("Integration")?
-        .ok_or_else(|| p.error("Integration", "is required"))?;
+    let mut i = p.nested("Integration")?.ok_or_else(|| p.error("Integration", "is required"))?;
     let integration = match i.required_text("Type")?.as_str() {
         "AWS_PROXY" => {
             i.exactly("IntegrationHttpMethod", "POST")?;
-            Integration::LambdaProxy {
-                function: invoked(&mut i, "Uri")?,
-                timeout: integration_timeout(&mut i)?,
-            }
+            Integration::LambdaProxy { function: invoked(&mut i, "Uri")?, timeout: integration_timeout(&mut i)? }
         }
         "MOCK" => {
             i.ignore(&["PassthroughBehavior"]);
@@ -509,23 +406,16 @@ fn method(p: &mut Properties) -> Result<Method> {
             for response in i.list("IntegrationResponses")? {
                 let mut response = Properties::new(&at, response)?;
                 responses.push(MockResponse {
-                    status_code: status(&mut response)?
-                        .ok_or_else(|| response.error("StatusCode", "is required"))?,
+                    status_code: status(&mut response)?.ok_or_else(|| response.error("StatusCode", "is required"))?,
                     headers: headers(&mut response, "method.response.header.")?,
                     templates: response.texts("ResponseTemplates")?,
                 });
                 response.finish()?;
             }
-            Integration::Mock {
-                request_templates: i.texts("RequestTemplates")?,
-                responses,
-            }
+            Integration::Mock { request_templates: i.texts("RequestTemplates")?, responses }
         }
         other => {
-            return Err(i.error(
-                "Type",
-                format!("{other} is not supported; use AWS_PROXY or MOCK"),
-            ));
+            return Err(i.error("Type", format!("{other} is not supported; use AWS_PROXY or MOCK")));
         }
     };
     i.finish()?;
@@ -538,15 +428,12 @@ fn method(p: &mut Properties) -> Result<Method> {
 }
 
 fn integration_timeout(p: &mut Properties) -> Result<Duration> {
-    let milliseconds = p
-        .number("TimeoutInMillis", 50..=INTEGRATION_TIMEOUT_MS)?
-        .unwrap_or(INTEGRATION_TIMEOUT_MS);
+    let milliseconds = p.number("TimeoutInMillis", 50..=INTEGRATION_TIMEOUT_MS)?.unwrap_or(INTEGRATION_TIMEOUT_MS);
     Ok(Duration::from_millis(milliseconds.unsigned_abs()))
 }
 
 fn status(p: &mut Properties) -> Result<Option<u16>> {
-    Ok(p.number("StatusCode", 100..=599)?
-        .and_then(|status| u16::try_from(status).ok()))
+    Ok(p.number("StatusCode", 100..=599)?.and_then(|status| u16::try_from(status).ok()))
 }
 
 /// Static headers: the prefix of the mapping and the quotes of the literal come off.
@@ -554,14 +441,9 @@ fn headers(p: &mut Properties, prefix: &str) -> Result<BTreeMap<String, String>>
     let mut headers = BTreeMap::new();
     for (name, value) in p.texts("ResponseParameters")? {
         let at = format!("ResponseParameters.{name}");
-        let header = name
-            .strip_prefix(prefix)
-            .ok_or_else(|| p.error(&at, format!("must begin with {prefix}")))?;
-        let literal = value
-            .strip_prefix('\'')
-            .and_then(|value| value.strip_suffix('\''));
-        let literal =
-            literal.ok_or_else(|| p.error(&at, "only a literal in single quotes is supported"))?;
+        let header = name.strip_prefix(prefix).ok_or_else(|| p.error(&at, format!("must begin with {prefix}")))?;
+        let literal = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
+        let literal = literal.ok_or_else(|| p.error(&at, "only a literal in single quotes is supported"))?;
         headers.insert(header.to_owned(), literal.to_owned());
     }
     Ok(headers)
@@ -570,30 +452,20 @@ fn headers(p: &mut Properties, prefix: &str) -> Result<BTreeMap<String, String>>
 /// The function in `arn:…:lambda:path/2015-03-31/functions/<function ARN>/invocations`.
 fn invoked(p: &mut Properties, name: &str) -> Result<String> {
     let uri = p.required_text(name)?;
-    let arn = uri
-        .split_once("/functions/")
-        .and_then(|(_, rest)| rest.strip_suffix("/invocations"));
-    Ok(function_name(arn.ok_or_else(|| {
-        p.error(name, format!("{uri} does not invoke a function"))
-    })?))
+    let arn = uri.split_once("/functions/").and_then(|(_, rest)| rest.strip_suffix("/invocations"));
+    Ok(function_name(arn.ok_or_else(|| p.error(name, format!("{uri} does not invoke a function")))?))
 }
 
 /// A function may be named by its ARN.
 fn function_name(name_or_arn: &str) -> String {
-    name_or_arn
-        .rsplit(':')
-        .next()
-        .unwrap_or(name_or_arn)
-        .to_owned()
+    name_or_arn.rsplit(':').next().unwrap_or(name_or_arn).to_owned()
 }
 
 fn path(id: &str, paths: &BTreeMap<String, (String, String)>, resource: &str) -> Result<String> {
     let mut path = String::new();
     let mut current = resource;
     while current != ROOT_RESOURCE {
-        let (parent, part) = paths
-            .get(current)
-            .ok_or_else(|| unknown(id, "ResourceId", current))?;
+        let (parent, part) = paths.get(current).ok_or_else(|| unknown(id, "ResourceId", current))?;
         path = format!("/{part}{path}");
         current = parent;
     }
@@ -601,19 +473,9 @@ fn path(id: &str, paths: &BTreeMap<String, (String, String)>, resource: &str) ->
 }
 
 fn only_one(id: &str, second: bool) -> Result<()> {
-    if second {
-        Err(TemplateError::at(
-            id,
-            "the local run supports one of this type",
-        ))
-    } else {
-        Ok(())
-    }
+    if second { Err(TemplateError::at(id, "the local run supports one of this type")) } else { Ok(()) }
 }
 
 fn unknown(id: &str, property: &str, what: &str) -> TemplateError {
-    TemplateError::at(
-        format!("{id}.Properties.{property}"),
-        format!("{what} is not in this template"),
-    )
+    TemplateError::at(format!("{id}.Properties.{property}"), format!("{what} is not in this template"))
 }

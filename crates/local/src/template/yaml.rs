@@ -18,17 +18,12 @@ pub(super) fn to_json(yaml: Yaml) -> Result<Value, TemplateError> {
             (_, Some(value), _) => json!(value),
             (.., value) => json!(value),
         },
-        Yaml::Sequence(items) => {
-            Value::Array(items.into_iter().map(to_json).collect::<Result<_, _>>()?)
-        }
+        Yaml::Sequence(items) => Value::Array(items.into_iter().map(to_json).collect::<Result<_, _>>()?),
         Yaml::Mapping(entries) => {
             let mut map = Map::new();
             for (key, value) in entries {
                 let Yaml::String(key) = key else {
-                    return Err(TemplateError::at(
-                        format!("{key:?}"),
-                        "a key must be a string",
-                    ));
+                    return Err(TemplateError::at(format!("{key:?}"), "a key must be a string"));
                 };
                 map.insert(key, to_json(value)?);
             }
@@ -49,9 +44,7 @@ pub(super) fn to_json(yaml: Yaml) -> Result<Value, TemplateError> {
 pub(super) fn lines(text: &str) -> BTreeMap<String, usize> {
     let mut lines = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
-        let indented = line
-            .strip_prefix("  ")
-            .filter(|rest| !rest.starts_with([' ', '#', '-']));
+        let indented = line.strip_prefix("  ").filter(|rest| !rest.starts_with([' ', '#', '-']));
         if let Some((id, _)) = indented.and_then(|rest| rest.split_once(':')) {
             lines.entry(id.to_owned()).or_insert(index + 1);
         }
