@@ -203,8 +203,9 @@ impl ConnectionStore for DynamoConnections {
         if connection.connected_at != connected_at {
             return Ok(false);
         }
-        futures::stream::iter(&connection.channels)
-            .map(|channel| self.delete(subscription_key(channel, id), connected_at))
+        let keys: Vec<Item> = connection.channels.iter().map(|channel| subscription_key(channel, id)).collect();
+        futures::stream::iter(keys)
+            .map(|key| self.delete(key, connected_at))
             .buffer_unordered(DELETES_AT_ONCE)
             .try_collect::<Vec<bool>>()
             .await?;

@@ -156,16 +156,16 @@ impl MessageStore for DynamoMessages {
         if let Some(user) = append.member {
             call = call.transact_items(self.check_member(&append.head.channel_id, user)?);
         }
-        match call.send().await {
-            Ok(_) => Ok(Appended::Stored),
-            Err(SdkError::ServiceError(context))
-                if let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err() =>
-            {
-                let reasons = cancelled.cancellation_reasons();
-                refused(&append, reasons)
-            }
-            Err(error) => Err(failed(APPEND, error)),
+        let error = match call.send().await {
+            Ok(_) => return Ok(Appended::Stored),
+            Err(error) => error,
+        };
+        if let SdkError::ServiceError(context) = &error
+            && let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err()
+        {
+            return refused(&append, cancelled.cancellation_reasons());
         }
+        Err(failed(APPEND, error))
     }
 
     async fn idempotency_record(
