@@ -205,10 +205,7 @@ impl ChannelStore for DynamoChannels {
             .transact_items(self.put_new(OPERATION, member_item(OPERATION, member)?)?)
             .send()
             .await;
-        let error = match added {
-            Ok(_) => return Ok(MemberAdded::Added),
-            Err(error) => error,
-        };
+        let Err(error) = added else { return Ok(MemberAdded::Added) };
         if let SdkError::ServiceError(context) = &error
             && let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err()
         {

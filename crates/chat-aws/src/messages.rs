@@ -156,10 +156,7 @@ impl MessageStore for DynamoMessages {
         if let Some(user) = append.member {
             call = call.transact_items(self.check_member(&append.head.channel_id, user)?);
         }
-        let error = match call.send().await {
-            Ok(_) => return Ok(Appended::Stored),
-            Err(error) => error,
-        };
+        let Err(error) = call.send().await else { return Ok(Appended::Stored) };
         if let SdkError::ServiceError(context) = &error
             && let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err()
         {
