@@ -4,6 +4,7 @@
 
 pub mod channels;
 pub mod connections;
+pub mod env;
 pub mod fan_out;
 pub mod messages;
 pub mod sdk;

@@ -40,9 +40,10 @@ impl Fields {
 
     /// A field that must be there.
     pub fn required<T: DeserializeOwned + Default>(&mut self, name: &str, expected: &str) -> T {
-        if self.rest.contains_key(name) {
+        if self.rest.get(name).is_some_and(|value| !value.is_null()) {
             return self.optional(name, expected).unwrap_or_default();
         }
+        self.rest.remove(name);
         self.violate(name, "required", format!("is required: {expected}"));
         T::default()
     }

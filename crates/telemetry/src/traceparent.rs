@@ -8,7 +8,6 @@ pub fn of_request(traceparent: Option<&str>, amzn_trace_id: Option<&str>, random
         return given.to_owned();
     }
     let trace_id = amzn_trace_id.and_then(trace_id_of_xray).unwrap_or_else(|| format!("{:032x}", random | 1));
-    #[expect(clippy::cast_possible_truncation, reason = "half of the random bits make the span id")]
     let span_id = (random >> 64) as u64 | 1;
     format!("00-{trace_id}-{span_id:016x}-01")
 }
