@@ -1,7 +1,7 @@
 //! `@connections`: the API Gateway management API, as its SDKs and the AWS CLI speak it
 //! ("Use @connections commands in your backend service").
 //!
-//! Requests must be signed (SigV4), though the signature itself is not verified: there are no accounts here.
+//! Requests must be signed (`SigV4`), though the signature itself is not verified: there are no accounts here.
 
 use axum::{
     body::{Body, to_bytes},
