@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The domain of Switchboard: channels, messages, connections and what happens between them.
+//!
+//! Nothing here knows AWS, HTTP or Lambda. What the rules need from outside stands beside them as a trait
+//! (a port): [`channel::ChannelStore`], [`message::MessageStore`], [`connection::ConnectionStore`],
+//! [`delivery::SocketPusher`], [`delivery::FanOut`], [`agent::LanguageModel`] and [`clock::Clock`].
+//!
+//! | module | answers |
+//! | --- | --- |
+//! | [`send`] | how a message is accepted: once, in order, without gaps |
+//! | [`history`] | how it is read back |
+//! | [`connect`] | who may listen to what, and how that is remembered |
+//! | [`delivery`] | how events reach the sockets |
+//! | [`agent`] | when the assistant answers, and what |
+//! | [`membership`] | who belongs to a channel |
+
+pub mod agent;
+pub mod channel;
+pub mod clock;
+pub mod connect;
+pub mod connection;
+pub mod delivery;
+pub mod error;
+pub mod frame;
+pub mod history;
+pub mod id;
+pub mod limits;
+pub mod membership;
+pub mod message;
+pub mod send;
+pub mod validation;
+
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,12 @@
-//! Placeholder.
+//! What the REST functions share: reading a request, knowing its caller, and answering.
+
+pub mod body;
+pub mod problem;
+pub mod request;
+pub mod response;
+pub mod rest;
+
+pub use body::Fields;
+pub use problem::Problem;
+pub use request::ApiRequest;
+pub use rest::Rest;

@@ -5,6 +5,7 @@
 //! binaries, behind the real Runtime API), [`event_source`] the event source mappings, [`rest`] and
 //! [`websocket`] the two API Gateways. [`page`] serves the browser client.
 
+pub mod binaries;
 pub mod dynamodb;
 pub mod event_source;
 pub mod lambda;

@@ -1,1 +1,204 @@
-//! Tokens that the local stack accepts.
+//! Tokens that the running local stack accepts.
+//!
+//! The secret is fixed and public: it is in this file. That is safe only because the local run listens on the
+//! loopback interface and holds nothing but its own tables. It is never a secret for a deployment, which takes
+//! its own through the template's parameters.
+
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::{Deserialize, Serialize};
+
+/// `iss` of every token, and the local run's `JwtIssuer` parameter.
+pub const ISSUER: &str = "https://switchboard.localhost";
+
+/// `aud` of every token, and the local run's `JwtAudience` parameter.
+pub const AUDIENCE: &str = "switchboard-local";
+
+/// The HS256 secret, and the local run's `JwtHs256Secret` parameter. For development on one machine only.
+pub const DEVELOPMENT_SECRET: &str = "switchboard-local-development-only-never-deploy-this-secret";
+
+/// How long a token lasts unless told otherwise.
+pub const DEFAULT_TTL: SignedDuration = SignedDuration::from_hours(1);
+
+/// The longest lifetime, either way.
+pub const MAX_TTL: SignedDuration = SignedDuration::from_hours(24 * 366);
+
+/// The most characters in a user id.
+pub const MAX_USER_ID_LENGTH: usize = 128;
+
+/// How long before its end a token that is minted as expired claims to have been issued.
+const EXPIRED_TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
+
+/// The claims of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The user.
+    pub sub: String,
+    /// [`ISSUER`].
+    pub iss: String,
+    /// [`AUDIENCE`].
+    pub aud: String,
+    /// Issued at, seconds since the epoch.
+    pub iat: i64,
+    /// Not valid before, seconds since the epoch.
+    pub nbf: i64,
+    /// Not valid from then on, seconds since the epoch.
+    pub exp: i64,
+}
+
+/// A token that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The user id is empty, too long, or holds a character that ids do not have.
+    #[error(
+        "{0:?} is not a user id: use 1 to {MAX_USER_ID_LENGTH} of the characters A-Z a-z 0-9 _ . : - (for example alice)"
+    )]
+    UserId(String),
+    /// The lifetime does not read as a duration.
+    #[error(
+        "{0:?} is not a lifetime: write a number with a unit, such as 90s, 15m, 1h, 2d, or -5m for an expired token"
+    )]
+    Ttl(String),
+    /// The lifetime is beyond [`MAX_TTL`].
+    #[error("a token lasts at most {} days", MAX_TTL.as_hours() / 24)]
+    TtlTooLong,
+    /// Signing failed.
+    #[error("could not sign the token: {0}")]
+    Signing(#[from] jsonwebtoken::errors::Error),
+}
+
+/// Signs a token for `user` that ends `ttl` after `now`.
+///
+/// A negative `ttl` makes a token that has ended already and is otherwise in order, so that a refusal can only
+/// be for its age.
+pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
+    check_user_id(user)?;
+    let ends = end(ttl, now)?.as_second();
+    let issued = if ttl.is_positive() { now.as_second() } else { ends - EXPIRED_TOKEN_LIFETIME.as_secs() };
+    let claims = Claims {
+        sub: user.to_owned(),
+        iss: ISSUER.to_owned(),
+        aud: AUDIENCE.to_owned(),
+        iat: issued,
+        nbf: issued,
+        exp: ends,
+    };
+    let key = EncodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes());
+    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
+}
+
+/// When a token with lifetime `ttl`, minted at `now`, ends.
+pub fn end(ttl: SignedDuration, now: Timestamp) -> Result<Timestamp, TokenError> {
+    if is_too_long(ttl) {
+        return Err(TokenError::TtlTooLong);
+    }
+    now.checked_add(ttl).map_err(|_| TokenError::TtlTooLong)
+}
+
+/// Reads a lifetime: `90s`, `15m`, `1h`, `1h30m`, `2d`, `1w`; with a minus in front for the past. Days have 24 hours.
+pub fn parse_ttl(text: &str) -> Result<SignedDuration, TokenError> {
+    let unreadable = || TokenError::Ttl(text.to_owned());
+    let span: Span = text.trim().parse().map_err(|_| unreadable())?;
+    let ttl = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| unreadable())?;
+    if is_too_long(ttl) {
+        return Err(TokenError::TtlTooLong);
+    }
+    Ok(ttl)
+}
+
+/// `SignedDuration::abs` overflows at its minimum, so both ends are compared.
+fn is_too_long(ttl: SignedDuration) -> bool {
+    !(-MAX_TTL..=MAX_TTL).contains(&ttl)
+}
+
+/// Whether `user` is `[A-Za-z0-9_.:-]{1,128}`.
+fn check_user_id(user: &str) -> Result<(), TokenError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    if (1..=MAX_USER_ID_LENGTH).contains(&user.len()) && user.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err(TokenError::UserId(user.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{DecodingKey, TokenData, Validation, errors::ErrorKind};
+
+    use super::*;
+
+    fn verify(token: &str) -> Result<TokenData<Claims>, jsonwebtoken::errors::Error> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        validation.validate_nbf = true;
+        validation.leeway = 0;
+        jsonwebtoken::decode(token, &DecodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes()), &validation)
+    }
+
+    #[test]
+    fn a_minted_token_passes_strict_verification() {
+        let now = Timestamp::now();
+        let claims = verify(&mint("alice", DEFAULT_TTL, now).unwrap()).unwrap().claims;
+        assert_eq!(claims.sub, "alice");
+        assert_eq!(claims.exp - now.as_second(), 3600);
+        assert_eq!(claims.nbf, now.as_second());
+    }
+
+    #[test]
+    fn a_negative_lifetime_is_refused_for_its_age_and_nothing_else() {
+        for ttl in ["-1s", "-5m", "-2d"] {
+            let token = mint("alice", parse_ttl(ttl).unwrap(), Timestamp::now()).unwrap();
+            assert_eq!(*verify(&token).unwrap_err().kind(), ErrorKind::ExpiredSignature, "{ttl}");
+
+            let mut ageless = Validation::new(Algorithm::HS256);
+            ageless.set_audience(&[AUDIENCE]);
+            ageless.validate_exp = false;
+            ageless.validate_nbf = true;
+            let key = DecodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes());
+            let claims = jsonwebtoken::decode::<Claims>(&token, &key, &ageless).unwrap().claims;
+            assert!(claims.iat <= claims.nbf && claims.nbf < claims.exp, "{claims:?}");
+        }
+    }
+
+    #[test]
+    fn a_zero_lifetime_is_over_at_once() {
+        let token = mint("alice", SignedDuration::ZERO, Timestamp::now() - SignedDuration::from_secs(1)).unwrap();
+        assert_eq!(*verify(&token).unwrap_err().kind(), ErrorKind::ExpiredSignature);
+    }
+
+    #[test]
+    fn lifetimes_are_read_with_their_sign_and_unit() {
+        for (text, seconds) in
+            [("90s", 90), ("15m", 900), ("1h", 3600), ("1h30m", 5400), ("2d", 172_800), ("1w", 604_800), ("-5m", -300)]
+        {
+            assert_eq!(parse_ttl(text).unwrap().as_secs(), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_lifetime_is_refused_with_an_example() {
+        for text in ["", "1", "h", "soon", "1 fortnight", "1mo", "1y"] {
+            let error = parse_ttl(text).unwrap_err().to_string();
+            assert!(error.contains("-5m"), "{text:?}: {error}");
+        }
+        assert!(matches!(parse_ttl("3000d"), Err(TokenError::TtlTooLong)));
+        assert!(matches!(mint("alice", SignedDuration::MAX, Timestamp::now()), Err(TokenError::TtlTooLong)));
+        assert!(matches!(mint("alice", SignedDuration::MIN, Timestamp::now()), Err(TokenError::TtlTooLong)));
+    }
+
+    #[test]
+    fn user_ids_are_those_of_the_api() {
+        let now = Timestamp::now();
+        let longest = "x".repeat(MAX_USER_ID_LENGTH);
+        for user in ["a", "alice", "A.b_c:d-9", &longest] {
+            assert!(mint(user, DEFAULT_TTL, now).is_ok(), "{user:?}");
+        }
+        let too_long = "x".repeat(MAX_USER_ID_LENGTH + 1);
+        for user in ["", "al ice", "<b>", "zoë", "a/b", "a\n", &too_long] {
+            let error = mint(user, DEFAULT_TTL, now).unwrap_err();
+            assert!(error.to_string().contains("is not a user id"), "{error}");
+        }
+    }
+}

@@ -1,2 +1,24 @@
-//! Placeholder.
-fn main() {}
+//! `GET /channels/{channel_id}/messages`: the history of a channel.
+
+mod handler;
+
+use auth::{Settings, Verifier};
+use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};
+use handler::Handler;
+use http_api::Rest;
+use lambda_http::{Error, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let client = aws_sdk_dynamodb::Client::new(&sdk::config().await);
+    let (events, channels) = (variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?);
+    let handler = Handler {
+        channels: DynamoChannels::new(client.clone(), channels.clone()),
+        messages: DynamoMessages::new(client, events, channels),
+        verifier: Verifier::new(Settings::from_env()?)?,
+    };
+    let rest = Rest::from_env();
+    let (handler, rest) = (&handler, &rest);
+    run(service_fn(async |request| Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await))).await
+}

@@ -1,2 +1,20 @@
-//! Placeholder.
-fn main() {}
+//! `POST /channels/{channel_id}/messages`: accepts a message.
+
+mod handler;
+
+use auth::{Settings, Verifier};
+use chat_aws::{DynamoMessages, env::variable, sdk};
+use handler::Handler;
+use http_api::Rest;
+use lambda_http::{Error, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let client = aws_sdk_dynamodb::Client::new(&sdk::config().await);
+    let messages = DynamoMessages::new(client, variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?);
+    let handler = Handler::new(messages, Verifier::new(Settings::from_env()?)?);
+    let rest = Rest::from_env();
+    let (handler, rest) = (&handler, &rest);
+    run(service_fn(async |request| Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await))).await
+}

@@ -1,2 +1,23 @@
-//! Placeholder.
-fn main() {}
+//! `SendMessageFunction`: broadcasts frames that a worker hands over, and answers what clients send on their
+//! receive-only sockets.
+
+mod handler;
+
+use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, env::variable, sdk};
+use handler::Handler;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let config = sdk::config().await;
+    let client = aws_sdk_dynamodb::Client::new(&config);
+    let handler = Handler {
+        connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
+        sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
+        // It hands over to itself; the template cannot name a function in its own definition.
+        fan_out: LambdaFanOut::new(&config, variable("AWS_LAMBDA_FUNCTION_NAME")?),
+    };
+    let handler = &handler;
+    run(service_fn(async |event: LambdaEvent<_>| handler.handle(event.payload, &event.context).await)).await
+}

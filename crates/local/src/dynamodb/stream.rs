@@ -18,7 +18,7 @@ use super::{Error, Options, location::connect, worker::Worker};
 /// What the engine adds to a stored sequence number to show it in the 21 digits that DynamoDB uses.
 const SEQUENCE_NUMBER_OFFSET: u128 = 100_000_000_000_000_000_000;
 
-/// Bytes of records after which a read ends, from "GetRecords" in the DynamoDB Streams API reference.
+/// Bytes of records after which a read ends, from "`GetRecords`" in the `DynamoDB` Streams API reference.
 const READ_BYTES: usize = 1024 * 1024;
 
 /// How long after a write the streams count as busy.
@@ -276,8 +276,7 @@ impl Watcher {
         let worker = Worker::start("dynamodb-streams", move || {
             match data_version(&connection) {
                 Ok(version) => {
-                    let changed = announce.send_if_modified(|known| std::mem::replace(known, version) != version);
-                    if changed {
+                    if announce.send_if_modified(|known| std::mem::replace(known, version) != version) {
                         last_change = Instant::now();
                     }
                 }

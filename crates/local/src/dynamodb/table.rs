@@ -18,7 +18,7 @@ pub(super) fn ensure(database: &Database, location: &Location, table: &stack::Ta
     let stored = database.get_table_metadata(&table.name).map_err(|error| Error::Engine(error.to_string()))?;
     if let Some(metadata) = &stored {
         let description = database
-            .describe_table(DescribeTableRequest { table_name: table.name.clone(), ..Default::default() })
+            .describe_table(DescribeTableRequest { table_name: table.name.clone() })
             .map_err(|error| Error::Engine(error.to_string()))?;
         let description = serde_json::to_value(description.table).map_err(|error| Error::Engine(error.to_string()))?;
         let differences = differences(&description, &table.create_request);

@@ -1,1 +1,104 @@
-//! To come.
+//! The browser client: a page of plain HTML, CSS and ES modules, compiled into this binary.
+//!
+//! The page is served to this machine's browser only. Since `POST /token` hands out tokens for any name, every
+//! request must come in under a loopback host name (so that a foreign name that resolves to 127.0.0.1 gets
+//! nothing), and a token request only from the page's own origin (so that another site, open in the same
+//! browser, gets none).
+
+mod assets;
+mod guard;
+
+use axum::{
+    Json, Router,
+    extract::{State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::token;
+
+/// Where the page finds the stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageConfig {
+    /// Base URL of the REST API, for example `http://127.0.0.1:3000`.
+    pub rest_url: String,
+    /// URL of the WebSocket API, for example `ws://127.0.0.1:3001`.
+    pub websocket_url: String,
+}
+
+/// `GET /config.json`.
+#[derive(Debug, Serialize)]
+struct Endpoints {
+    rest: String,
+    websocket: String,
+}
+
+/// `POST /token`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenRequest {
+    user: String,
+}
+
+/// The answer to `POST /token`.
+#[derive(Debug, Serialize)]
+struct TokenResponse {
+    token: String,
+    expires_at: Timestamp,
+}
+
+/// The page, its assets, `GET /config.json` and `POST /token`.
+///
+/// Serve it on a loopback address: it answers `403` under any other host name.
+pub fn router(config: PageConfig) -> Router {
+    let policy = guard::ContentSecurityPolicy::new(&config);
+    let mut router = Router::new().route("/config.json", get(endpoints)).route("/token", post(mint_token));
+    for asset in assets::ALL {
+        router = router.route(asset.path, get(move || async { asset.response() }));
+    }
+    router
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "There is nothing at this address; the page is at /.") })
+        .method_not_allowed_fallback(|| async {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "This address does not take that method.")
+        })
+        .with_state(config)
+        .layer(middleware::from_fn(guard::loopback_host_only))
+        .layer(middleware::from_fn_with_state(policy, guard::secure_headers))
+}
+
+async fn endpoints(State(config): State<PageConfig>) -> Response {
+    Json(Endpoints { rest: config.rest_url, websocket: config.websocket_url }).into_response()
+}
+
+async fn mint_token(headers: HeaderMap, request: Result<Json<TokenRequest>, JsonRejection>) -> Response {
+    if !guard::is_same_origin(&headers) {
+        return problem(StatusCode::FORBIDDEN, "Tokens are for this page only, not for other sites.");
+    }
+    let Json(TokenRequest { user }) = match request {
+        Ok(request) => request,
+        Err(rejection) => return problem(rejection.status(), &rejection.body_text()),
+    };
+    let now = Timestamp::now();
+    let minted = token::mint(&user, token::DEFAULT_TTL, now)
+        .and_then(|token| Ok(TokenResponse { token, expires_at: token::end(token::DEFAULT_TTL, now)? }));
+    match minted {
+        Ok(response) => Json(response).into_response(),
+        Err(error @ token::TokenError::Signing(_)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
+    }
+}
+
+/// An RFC 9457 problem.
+fn problem(status: StatusCode, detail: &str) -> Response {
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or("Error"),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+}

@@ -1,0 +1,22 @@
+//! Configuration from environment variables.
+
+/// A variable that is not set, or not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the environment variable {name} {problem}; the CloudFormation template sets it")]
+pub struct VariableError {
+    name: &'static str,
+    problem: &'static str,
+}
+
+/// The value of a variable that must be set.
+pub fn variable(name: &'static str) -> Result<String, VariableError> {
+    match std::env::var(name) {
+        Ok(value) if !value.is_empty() => Ok(value),
+        _ => Err(VariableError { name, problem: "is not set" }),
+    }
+}
+
+/// The number in a variable that must be set.
+pub fn number(name: &'static str) -> Result<usize, VariableError> {
+    variable(name)?.parse().map_err(|_| VariableError { name, problem: "must be a whole number" })
+}

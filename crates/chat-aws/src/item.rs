@@ -1,0 +1,36 @@
+//! Table items, by attribute.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chat::error::StoreError;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::sdk::unreadable;
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(crate) fn n(number: impl std::fmt::Display + Copy) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// A key of two attributes.
+pub(crate) fn key(partition: (&str, AttributeValue), sort: (&str, AttributeValue)) -> Item {
+    HashMap::from([(partition.0.to_owned(), partition.1), (sort.0.to_owned(), sort.1)])
+}
+
+pub(crate) fn read<T: DeserializeOwned>(operation: &'static str, item: Item) -> Result<T, StoreError> {
+    serde_dynamo::from_item(item).map_err(|error| unreadable(operation, error))
+}
+
+pub(crate) fn write(operation: &'static str, value: impl Serialize) -> Result<Item, StoreError> {
+    serde_dynamo::to_item(value).map_err(|error| unreadable(operation, error))
+}
+
+/// `attribute_not_exists(sk)`, or there but over: TTL deletes late, by days at times ("Using time to live (TTL)
+/// in DynamoDB"), so an expired item counts as absent. Needs `:now` in seconds.
+pub(crate) const ABSENT_OR_EXPIRED: &str = "attribute_not_exists(sk) OR expires_at <= :now";

@@ -1,0 +1,156 @@
+//! Time and chance, injected.
+
+use std::{fmt, future::Future, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point in time, in whole milliseconds; RFC 3339 in UTC with three decimals in JSON and in the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// From seconds since the Unix epoch: the unit of JWT claims and of `DynamoDB` TTL attributes.
+    #[must_use]
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Seconds since the Unix epoch, rounded down.
+    #[must_use]
+    pub const fn as_secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This time and `duration` later.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long it is from now until `later`; zero when that has passed.
+    #[must_use]
+    pub fn until(self, later: Self) -> Duration {
+        Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(timestamp) => write!(f, "{timestamp:.3}"),
+            Err(_) => Err(fmt::Error),
+        }
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.parse::<jiff::Timestamp>()?.as_millisecond()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Time and chance as the domain needs them: [`SystemClock`] in production, a scripted one in tests.
+pub trait Clock: Send + Sync {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+
+    /// Waits.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+
+    /// 128 random bits.
+    fn random(&self) -> u128;
+
+    /// A random duration up to `most`: full jitter, so that those who collided do not collide again.
+    fn jitter(&self, most: Duration) -> Duration {
+        let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+        #[expect(clippy::cast_possible_truncation, reason = "any 64 of the random bits will do")]
+        let random = self.random() as u64;
+        Duration::from_micros(random % micros.saturating_add(1))
+    }
+}
+
+/// The machine's clock and its random numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    fn random(&self) -> u128 {
+        rand::random()
+    }
+}
+
+/// Waits longer and longer between attempts, each time a random part of the bound.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    /// Bound of the first wait; doubled for each further one.
+    pub first: Duration,
+    /// Bound of every wait.
+    pub most: Duration,
+}
+
+impl Backoff {
+    /// How long to wait before attempt `attempt + 1`; the first attempt is 0.
+    pub fn delay(&self, clock: &impl Clock, attempt: u32) -> Duration {
+        clock.jitter(self.first.saturating_mul(1 << attempt.min(16)).min(self.most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_reads_back_what_it_writes_with_milliseconds() {
+        let timestamp = Timestamp::from_millis(1_796_000_000_120);
+        assert_eq!(timestamp.to_string(), "2026-11-30T00:53:20.120Z");
+        assert_eq!(timestamp.to_string().parse::<Timestamp>().unwrap(), timestamp);
+    }
+
+    #[test]
+    fn a_time_that_has_passed_is_no_time_away() {
+        assert_eq!(Timestamp::from_secs(10).until(Timestamp::from_secs(4)), Duration::ZERO);
+        assert_eq!(Timestamp::from_secs(4).until(Timestamp::from_secs(10)), Duration::from_secs(6));
+    }
+
+    #[test]
+    fn a_delay_never_exceeds_its_bound() {
+        let backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_millis(80) };
+        for attempt in 0..200 {
+            assert!(backoff.delay(&SystemClock, attempt) <= backoff.most);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Delivery: from stored messages to the sockets of those who listen.
+//!
+//! At least once, and in order on each socket. One socket's trouble is its own: what cannot be pushed to it in
+//! time is handed over by itself, so that nobody else receives twice.
+
+use std::{future::Future, time::Duration};
+
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::{Backoff, Clock, Timestamp},
+    connection::{ConnectionStore, Subscription},
+    error::StoreError,
+    frame::event_frames,
+    id::{ChannelId, ConnectionId},
+    limits::{HAND_OVER_RESERVE, HAND_OVERS, PUSH_ATTEMPTS, PUSHES_AT_ONCE, SHARD_BYTES, SHARD_CONNECTIONS},
+    message::StoredMessage,
+};
+
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
+
+/// What came of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// The gateway took it.
+    Delivered,
+    /// There is no such connection any more.
+    Gone,
+}
+
+/// The gateway's side of the sockets.
+pub trait SocketPusher: Send + Sync {
+    /// Sends one text frame.
+    fn push(&self, id: &ConnectionId, frame: &str) -> impl Future<Output = Result<Pushed, StoreError>> + Send;
+
+    /// Closes a connection; one that is gone already counts as closed.
+    fn close(&self, id: &ConnectionId) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Another function that goes on with a broadcast, asynchronously.
+pub trait FanOut: Send + Sync {
+    /// Hands `broadcast` over; once this has returned, it is the other's to finish.
+    fn hand_over(&self, broadcast: &Broadcast) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A connection that is to receive frames.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The connection.
+    pub connection_id: ConnectionId,
+    /// Tells it from another that got the same id.
+    pub connected_at: Timestamp,
+    /// From when on it must not receive any more.
+    pub expires_at: Timestamp,
+    /// Index of the first frame that it has not received.
+    #[serde(default)]
+    pub next_frame: usize,
+}
+
+impl From<Subscription> for Target {
+    fn from(subscription: Subscription) -> Self {
+        let Subscription { connection_id, connected_at, expires_at, .. } = subscription;
+        Self { connection_id, connected_at, expires_at, next_frame: 0 }
+    }
+}
+
+/// Frames of one channel and who is to receive them: the payload of `SendMessageFunction`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broadcast {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The frames, in order.
+    pub frames: Vec<String>,
+    /// Who receives them.
+    pub targets: Vec<Target>,
+    /// How often it was handed over because of failing sockets.
+    #[serde(default)]
+    pub hand_overs: u32,
+}
+
+/// What came of a delivery, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Sockets that have everything.
+    pub delivered: usize,
+    /// Sockets that had vanished, or whose time was over.
+    pub gone: usize,
+    /// Sockets handed over to another invocation.
+    pub handed_over: usize,
+    /// Sockets given up. Their clients find the gap by `seq`.
+    pub failed: usize,
+}
+
+impl std::ops::AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.gone += other.gone;
+        self.handed_over += other.handed_over;
+        self.failed += other.failed;
+    }
+}
+
+/// What delivery works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a, Connections, Sockets, Fan, Time> {
+    /// Who listens.
+    pub connections: &'a Connections,
+    /// The sockets.
+    pub sockets: &'a Sockets,
+    /// Who goes on with what is too much.
+    pub fan_out: &'a Fan,
+    /// Time and chance.
+    pub clock: &'a Time,
+    /// When the invocation ends.
+    pub deadline: Timestamp,
+}
+
+impl<Connections, Sockets, Fan, Time> Delivery<'_, Connections, Sockets, Fan, Time>
+where
+    Connections: ConnectionStore,
+    Sockets: SocketPusher,
+    Fan: FanOut,
+    Time: Clock,
+{
+    /// Delivers `messages` of one channel, in their order, to all who listen. Up to `threshold` sockets are
+    /// pushed to from here; more are handed over in shards.
+    ///
+    /// # Errors
+    /// When the subscriptions cannot be read or a hand-over fails: all has to be delivered again.
+    pub async fn deliver(
+        &self,
+        channel: &ChannelId,
+        messages: &[StoredMessage],
+        threshold: usize,
+    ) -> Result<Outcome, StoreError> {
+        let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
+        if subscriptions.is_empty() {
+            return Ok(Outcome::default());
+        }
+        let frames = event_frames(channel, messages).map_err(|error| StoreError {
+            operation: "serialise frames",
+            retryable: false,
+            source: error.into(),
+        })?;
+        let targets: Vec<Target> = subscriptions.into_iter().map(Target::from).collect();
+        let broadcast = Broadcast { channel_id: channel.clone(), frames, targets, hand_overs: 0 };
+        if broadcast.targets.len() <= threshold {
+            return self.broadcast(broadcast).await;
+        }
+        let handed_over = broadcast.targets.len();
+        for shard in shards(broadcast) {
+            self.fan_out.hand_over(&shard).await?;
+        }
+        Ok(Outcome { handed_over, ..Outcome::default() })
+    }
+
+    /// Pushes a broadcast from here, and hands over what fails.
+    ///
+    /// # Errors
+    /// When a hand-over fails.
+    pub async fn broadcast(&self, broadcast: Broadcast) -> Result<Outcome, StoreError> {
+        let Broadcast { channel_id, frames, targets, hand_overs } = broadcast;
+        let mut outcome = Outcome::default();
+        let mut unreached = Vec::new();
+        let mut pushes = futures::stream::iter(targets)
+            .map(|target| self.push_frames(&channel_id, &frames, target))
+            .buffer_unordered(PUSHES_AT_ONCE);
+        while let Some(end) = pushes.next().await {
+            match end {
+                End::Delivered => outcome.delivered += 1,
+                End::Gone => outcome.gone += 1,
+                End::Unreached(target) => unreached.push(target),
+            }
+        }
+        drop(pushes);
+        if unreached.is_empty() {
+            return Ok(outcome);
+        }
+        if hand_overs >= HAND_OVERS {
+            for target in &unreached {
+                tracing::error!(%channel_id, connection_id = %target.connection_id, "gave up a push");
+            }
+            outcome.failed = unreached.len();
+            return Ok(outcome);
+        }
+        outcome.handed_over = unreached.len();
+        let rest = Broadcast { channel_id, frames, targets: unreached, hand_overs: hand_overs + 1 };
+        for shard in shards(rest) {
+            self.fan_out.hand_over(&shard).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Pushes to one socket, one frame after another.
+    async fn push_frames(&self, channel: &ChannelId, frames: &[String], mut target: Target) -> End {
+        let stop_at = Timestamp::from_millis(
+            self.deadline.as_millis() - i64::try_from(HAND_OVER_RESERVE.as_millis()).unwrap_or_default(),
+        );
+        while let Some(frame) = frames.get(target.next_frame) {
+            let mut attempt = 0;
+            loop {
+                let now = self.clock.now();
+                if now >= target.expires_at {
+                    return End::Gone;
+                }
+                if now >= stop_at {
+                    return End::Unreached(target);
+                }
+                match self.sockets.push(&target.connection_id, frame).await {
+                    Ok(Pushed::Delivered) => break,
+                    Ok(Pushed::Gone) => {
+                        self.forget(channel, &target).await;
+                        return End::Gone;
+                    }
+                    Err(error) => {
+                        attempt += 1;
+                        if !error.retryable || attempt >= PUSH_ATTEMPTS {
+                            tracing::warn!(%error, %channel, connection_id = %target.connection_id, "push failed");
+                            return End::Unreached(target);
+                        }
+                        self.clock.sleep(BACKOFF.delay(self.clock, attempt - 1)).await;
+                    }
+                }
+            }
+            target.next_frame += 1;
+        }
+        End::Delivered
+    }
+
+    /// Removes a vanished connection. A failure is only logged: the next push meets the same vanished socket.
+    async fn forget(&self, channel: &ChannelId, target: &Target) {
+        let removed = async {
+            let id = &target.connection_id;
+            if !self.connections.close(id, target.connected_at).await? {
+                self.connections.unsubscribe(channel, id, target.connected_at).await?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, connection_id = %target.connection_id, "could not remove a vanished connection");
+        }
+    }
+}
+
+enum End {
+    Delivered,
+    Gone,
+    Unreached(Target),
+}
+
+/// Cuts a broadcast so that each part fits one asynchronous invocation: by targets, and by frames where these
+/// alone are too large.
+fn shards(broadcast: Broadcast) -> Vec<Broadcast> {
+    let Broadcast { channel_id, frames, targets, hand_overs } = broadcast;
+    let mut ranges = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (index, frame) in frames.iter().enumerate() {
+        // Inside the payload a frame is a JSON string: each quote and backslash takes two bytes.
+        let size = frame.len() + frame.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+        if index > start && bytes + size > SHARD_BYTES {
+            ranges.push(start..index);
+            (start, bytes) = (index, 0);
+        }
+        bytes += size;
+    }
+    ranges.push(start..frames.len());
+
+    let mut shards = Vec::new();
+    for range in ranges {
+        let waiting: Vec<Target> = targets
+            .iter()
+            .filter(|target| target.next_frame < range.end)
+            .map(|target| Target { next_frame: target.next_frame.saturating_sub(range.start), ..target.clone() })
+            .collect();
+        for targets in waiting.chunks(SHARD_CONNECTIONS) {
+            let (channel_id, frames) = (channel_id.clone(), frames[range.clone()].to_vec());
+            shards.push(Broadcast { channel_id, frames, targets: targets.to_vec(), hand_overs });
+        }
+    }
+    shards
+}

@@ -1,0 +1,68 @@
+//! Why an operation of the domain did not happen.
+
+use std::time::Duration;
+
+use crate::validation::Violation;
+
+/// The result of a domain operation.
+pub type Result<T, E = ChatError> = std::result::Result<T, E>;
+
+/// Why an operation did not happen. Nothing was changed, unless [`ChatError::Store`] says that it is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// The request breaks rules; every broken one is listed.
+    #[error("the request is not valid")]
+    Invalid(Vec<Violation>),
+    /// There is no such channel, or the caller may not know of it.
+    #[error("channel not found")]
+    ChannelNotFound,
+    /// There is no such member, or the caller may not know of it.
+    #[error("member not found")]
+    MemberNotFound,
+    /// The caller knows of the channel but may not do this.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// The channel takes no messages any more.
+    #[error("the channel is archived")]
+    ChannelArchived,
+    /// The channel id is taken.
+    #[error("the channel id is taken")]
+    ChannelExists,
+    /// The only owner may not leave.
+    #[error("the last owner cannot leave the channel")]
+    LastOwner,
+    /// The idempotency key belongs to another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyKeyReused,
+    /// Too many writers at once; try again after the given time.
+    #[error("the channel is too busy")]
+    Contended {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ChatError {
+    /// One broken rule.
+    #[must_use]
+    pub fn invalid(violation: Violation) -> Self {
+        Self::Invalid(vec![violation])
+    }
+}
+
+/// A store, socket or model that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} failed: {source}")]
+pub struct StoreError {
+    /// What was tried, for the log: `TransactWriteItems`, `Query`, ….
+    pub operation: &'static str,
+    /// Whether the same call may succeed when repeated (throttled, timed out, connection lost). The call may
+    /// have taken effect all the same.
+    pub retryable: bool,
+    /// The cause.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}

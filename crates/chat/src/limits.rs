@@ -1,0 +1,73 @@
+//! Every limit of the domain, in one place.
+
+use std::time::Duration;
+
+/// Longest id of a channel, user, connection: characters of `[A-Za-z0-9_.:-]`.
+pub const ID_CHARS: usize = 128;
+
+/// Longest `Idempotency-Key`: visible ASCII characters.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+
+/// Longest content of a message: bytes of UTF-8.
+pub const CONTENT_BYTES: usize = 32_768;
+
+/// Largest metadata of a message: bytes of its compact JSON.
+pub const METADATA_BYTES: usize = 4_096;
+
+/// Deepest nesting of metadata. `DynamoDB` allows 32 levels for the whole item ("Constraints in Amazon DynamoDB").
+pub const METADATA_DEPTH: usize = 16;
+
+/// Longest display name of a channel: characters.
+pub const CHANNEL_NAME_CHARS: usize = 100;
+
+/// Longest instructions for a channel's agent: bytes of UTF-8.
+pub const AGENT_INSTRUCTIONS_BYTES: usize = 4_096;
+
+/// Largest page of a list or of the history.
+pub const PAGE_ITEMS: u16 = 100;
+
+/// Page size when none is asked for.
+pub const DEFAULT_PAGE_ITEMS: u16 = 50;
+
+/// Most channels that one connection may subscribe to.
+pub const CHANNELS_PER_CONNECTION: usize = 100;
+
+/// Largest frame: API Gateway's `WebSocket` payload limit ("Quotas for configuring and running a WebSocket API").
+pub const FRAME_BYTES: usize = 128 * 1024;
+
+/// How long a connection may last: API Gateway ends it after 2 hours (same page).
+pub const CONNECTION_DURATION: Duration = Duration::from_hours(2);
+
+/// How long a request may be repeated under its idempotency key.
+pub const IDEMPOTENCY_DURATION: Duration = Duration::from_hours(24);
+
+/// Attempts at one append before it is given up as contended.
+pub const APPEND_ATTEMPTS: u32 = 64;
+
+/// Time for all attempts at one append. Well below API Gateway's 29 s and the function's own time-out.
+pub const APPEND_DURATION: Duration = Duration::from_secs(6);
+
+/// What a client is told to wait after a contended append.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Attempts at one post to one socket before it is handed over.
+pub const PUSH_ATTEMPTS: u32 = 4;
+
+/// Posts under way at once, over all sockets of a delivery.
+pub const PUSHES_AT_ONCE: usize = 64;
+
+/// Channels of one batch that are worked on at once.
+pub const CHANNELS_AT_ONCE: usize = 16;
+
+/// Sockets that one invocation of `SendMessageFunction` takes.
+pub const SHARD_CONNECTIONS: usize = 500;
+
+/// Bytes of frames in one asynchronous invocation of `SendMessageFunction`. Lambda takes 1 MB ("Lambda quotas");
+/// this leaves room for a shard of targets.
+pub const SHARD_BYTES: usize = 600_000;
+
+/// Hand-overs of a socket's frames from one `SendMessageFunction` to the next before they are given up.
+pub const HAND_OVERS: u32 = 3;
+
+/// Kept back from the time that an invocation has left, to hand over what could not be pushed.
+pub const HAND_OVER_RESERVE: Duration = Duration::from_secs(2);

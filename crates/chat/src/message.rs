@@ -1,0 +1,334 @@
+//! Messages, and what they may hold.
+
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
+
+use crate::{
+    channel::Visibility,
+    clock::Timestamp,
+    error::StoreError,
+    id::{ChannelId, IdempotencyKey, MessageId, UserId},
+    limits::{CONTENT_BYTES, METADATA_BYTES, METADATA_DEPTH},
+    validation::Violation,
+};
+
+/// Whose words a message holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A user's.
+    User,
+    /// The agent's.
+    Assistant,
+    /// Switchboard's own.
+    System,
+}
+
+/// How to show the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ContentType {
+    /// As it stands.
+    #[default]
+    #[serde(rename = "text/plain")]
+    Plain,
+    /// As Markdown.
+    #[serde(rename = "text/markdown")]
+    Markdown,
+}
+
+/// A message, as it is kept and as clients see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Its number in the channel: 1, 2, 3 … without a hole.
+    pub seq: u64,
+    /// Its id.
+    pub message_id: MessageId,
+    /// Who sent it.
+    pub sender_id: UserId,
+    /// Whose words these are.
+    pub role: Role,
+    /// 1 to 32,768 bytes of UTF-8.
+    pub content: String,
+    /// How to show the content.
+    pub content_type: ContentType,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The sender's own data; at most 4,096 bytes of JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// `seq` of the message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
+}
+
+/// A message in the table or in its stream, with what belongs to it but not to its readers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredMessage {
+    /// The message.
+    pub message: Message,
+    /// W3C trace context of the request that sent it.
+    pub traceparent: Option<String>,
+}
+
+/// What a sender chooses of a message.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Draft {
+    /// 1 to 32,768 bytes of UTF-8, without control characters other than tab, line feed and carriage return.
+    pub content: String,
+    /// How to show it.
+    pub content_type: ContentType,
+    /// At most 4,096 bytes of JSON, 16 levels deep.
+    pub metadata: Option<Map<String, Value>>,
+    /// An existing `seq` of the channel.
+    pub reply_to: Option<u64>,
+}
+
+impl Draft {
+    /// Every rule that the draft breaks. A number in the metadata that is whole is also made an integer, as
+    /// `DynamoDB` would give it back.
+    pub fn check(&mut self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        if self.content.is_empty() {
+            violations.push(Violation::new("content", "required", "must not be empty"));
+        } else if self.content.len() > CONTENT_BYTES {
+            let message = format!("must be at most {CONTENT_BYTES} bytes of UTF-8, is {}", self.content.len());
+            violations.push(Violation::new("content", "too_long", message));
+        }
+        if self.content.contains(|c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r')) {
+            let message = "must hold no control characters other than tab, line feed and carriage return";
+            violations.push(Violation::new("content", "control_character", message));
+        }
+        if self.reply_to == Some(0) {
+            violations.push(Violation::new("reply_to", "out_of_range", "must be 1 or more"));
+        }
+        if let Some(metadata) = &mut self.metadata {
+            check_metadata(metadata, &mut violations);
+        }
+        violations
+    }
+}
+
+fn check_metadata(metadata: &mut Map<String, Value>, violations: &mut Vec<Violation>) {
+    let size = serde_json::to_vec(metadata).map_or(usize::MAX, |json| json.len());
+    if size > METADATA_BYTES {
+        let message = format!("must be at most {METADATA_BYTES} bytes of JSON, is {size}");
+        violations.push(Violation::new("metadata", "too_long", message));
+    }
+    let mut problems = std::collections::BTreeSet::new();
+    for (key, value) in metadata.iter_mut() {
+        check_entry(key, value, 1, &mut problems);
+    }
+    violations.extend(problems.into_iter().map(|(code, message)| Violation::new("metadata", code, message)));
+}
+
+type Problems = std::collections::BTreeSet<(&'static str, &'static str)>;
+
+fn check_entry(key: &str, value: &mut Value, depth: usize, problems: &mut Problems) {
+    if key.is_empty() {
+        problems.insert(("empty_name", "must have no empty names"));
+    }
+    check_value(value, depth, problems);
+}
+
+fn check_value(value: &mut Value, depth: usize, problems: &mut Problems) {
+    if depth > METADATA_DEPTH {
+        problems.insert(("too_deep", "must be at most 16 levels deep"));
+        return;
+    }
+    match value {
+        Value::Number(number) => match stored_number(number) {
+            Some(stored) => *number = stored,
+            None => {
+                problems.insert(("out_of_range", "must have numbers of a magnitude between 1e-130 and 1e125, or 0"));
+            }
+        },
+        Value::Array(values) => values.iter_mut().for_each(|value| check_value(value, depth + 1, problems)),
+        Value::Object(entries) => {
+            entries.iter_mut().for_each(|(key, value)| check_entry(key, value, depth + 1, problems));
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// The number as it comes back from `DynamoDB`, or `None` when it is out of its range ("Supported data types and
+/// naming rules in Amazon DynamoDB").
+fn stored_number(number: &Number) -> Option<Number> {
+    if number.is_i64() || number.is_u64() {
+        return Some(number.clone());
+    }
+    let float = number.as_f64()?;
+    if float.fract() == 0.0 && float.abs() < 9e15 {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and well inside the range of i64")]
+        return Some((float as i64).into());
+    }
+    (1e-130..1e125).contains(&float.abs()).then(|| number.clone())
+}
+
+/// What an append knows of its channel: all that decides whether a message may follow, and as which number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Number of its newest message.
+    pub last_seq: u64,
+    /// Who may send.
+    pub visibility: Visibility,
+    /// Whether it takes no messages.
+    pub archived: bool,
+}
+
+/// What is kept of a request under its idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyRecord {
+    /// Who sent it.
+    pub sender_id: UserId,
+    /// The key.
+    pub key: IdempotencyKey,
+    /// Hash of all that the sender chose.
+    pub fingerprint: String,
+    /// The message that it became.
+    pub message_id: MessageId,
+    /// That message's number.
+    pub seq: u64,
+    /// From when on the record counts as absent.
+    pub expires_at: Timestamp,
+}
+
+/// One try to append: one transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct Append<'a> {
+    /// The channel as the sender believes it to be; the transaction is the judge.
+    pub head: &'a Head,
+    /// The message, numbered `head.last_seq + 1`.
+    pub message: &'a StoredMessage,
+    /// Written with it, on condition that there is none under the key.
+    pub record: &'a IdempotencyRecord,
+    /// A member that must exist, when the channel is private and the sender is a user.
+    pub member: Option<&'a UserId>,
+    /// Now, to tell an expired record from a live one.
+    pub now: Timestamp,
+}
+
+/// What came of an [`Append`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// The message is stored.
+    Stored,
+    /// The channel is not as believed, but like this; `None`: there is none.
+    HeadMoved(Option<Head>),
+    /// The key has been used.
+    KeyTaken(IdempotencyRecord),
+    /// The sender is no member.
+    NotAMember,
+    /// Another transaction was under way on the same items.
+    Conflict,
+}
+
+/// Which part of the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// The newest messages, newest first.
+    Newest,
+    /// Those with a smaller `seq`, newest first.
+    Before(u64),
+    /// Those with a larger `seq`, oldest first.
+    After(u64),
+}
+
+/// Where messages are kept.
+pub trait MessageStore: Send + Sync {
+    /// The channel's head as it is now (strongly consistent).
+    fn head(&self, channel: &ChannelId) -> impl Future<Output = Result<Option<Head>, StoreError>> + Send;
+
+    /// Appends in one transaction, or changes nothing. After an error it is unknown which.
+    fn append(&self, append: Append<'_>) -> impl Future<Output = Result<Appended, StoreError>> + Send;
+
+    /// What is kept under a sender's key, expired or not (strongly consistent).
+    fn idempotency_record(
+        &self,
+        channel: &ChannelId,
+        sender: &UserId,
+        key: &IdempotencyKey,
+    ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
+
+    /// One message (strongly consistent).
+    fn message(
+        &self,
+        channel: &ChannelId,
+        seq: u64,
+    ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
+
+    /// Up to `limit` messages (strongly consistent), in the range's order.
+    fn messages(
+        &self,
+        channel: &ChannelId,
+        range: Range,
+        limit: u16,
+    ) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn codes(draft: &mut Draft) -> Vec<(String, &'static str)> {
+        draft.check().into_iter().map(|violation| (violation.field, violation.code)).collect()
+    }
+
+    #[test]
+    fn content_is_measured_in_bytes() {
+        let mut fits = Draft { content: "é".repeat(CONTENT_BYTES / 2), ..Draft::default() };
+        assert_eq!(codes(&mut fits), []);
+        let mut over = Draft { content: "é".repeat(CONTENT_BYTES / 2 + 1), ..Draft::default() };
+        assert_eq!(codes(&mut over), [("content".to_owned(), "too_long")]);
+    }
+
+    #[test]
+    fn every_broken_rule_is_reported() {
+        let metadata = json!({ "": 1, "big": "x".repeat(METADATA_BYTES), "number": 1e300 });
+        let mut draft = Draft {
+            content: String::new(),
+            metadata: metadata.as_object().cloned(),
+            reply_to: Some(0),
+            ..Draft::default()
+        };
+        let found: Vec<_> = codes(&mut draft).into_iter().map(|(_, code)| code).collect();
+        assert_eq!(found, ["required", "out_of_range", "too_long", "empty_name", "out_of_range"]);
+    }
+
+    #[test]
+    fn control_characters_are_refused_because_json_makes_six_bytes_of_each() {
+        assert_eq!(
+            codes(&mut Draft { content: "a\u{1}".into(), ..Draft::default() }),
+            [("content".to_owned(), "control_character")]
+        );
+        assert_eq!(codes(&mut Draft { content: "a\tb\r\nc".into(), ..Draft::default() }), []);
+    }
+
+    #[test]
+    fn whole_numbers_become_integers() {
+        let mut draft = Draft {
+            content: "x".into(),
+            metadata: json!({ "a": [1.0, 2.5, -3.0] }).as_object().cloned(),
+            ..Draft::default()
+        };
+        assert_eq!(codes(&mut draft), []);
+        assert_eq!(Value::Object(draft.metadata.unwrap()).to_string(), r#"{"a":[1,2.5,-3]}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn a_valid_draft_always_fits_a_frame(content in "[^\u{0}-\u{8}\u{b}\u{c}\u{e}-\u{1f}]{1,400}") {
+            let mut draft = Draft { content: content.repeat(CONTENT_BYTES / content.len()), ..Draft::default() };
+            prop_assert!(draft.check().is_empty());
+            prop_assert!(serde_json::to_vec(&draft.content).unwrap().len() <= 2 * CONTENT_BYTES + 2);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Sending: a message is accepted once, gets the next number of its channel, and is then durable.
+//!
+//! Optimistic: the sender assumes a head of the channel, and the store's transaction is the judge. A sender who
+//! lost a race learns the current head from the refusal and tries again from it, without reading.
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    channel::Visibility,
+    clock::{Backoff, Clock, Timestamp},
+    error::{ChatError, Result},
+    id::{ChannelId, IdempotencyKey, MessageId, UserId},
+    limits::{APPEND_ATTEMPTS, APPEND_DURATION, IDEMPOTENCY_DURATION, RETRY_AFTER},
+    message::{Append, Appended, Draft, Head, IdempotencyRecord, Message, MessageStore, Role, StoredMessage},
+    validation::Violation,
+};
+
+const BACKOFF: Backoff =
+    Backoff { first: std::time::Duration::from_millis(4), most: std::time::Duration::from_millis(120) };
+
+/// A message to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Send {
+    /// Where to.
+    pub channel_id: ChannelId,
+    /// Who sends.
+    pub sender_id: UserId,
+    /// Whose words these are. Only a [`Role::User`] needs membership of a private channel.
+    pub role: Role,
+    /// What is sent.
+    pub draft: Draft,
+    /// The sender's key; one is generated when there is none.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// W3C trace context to keep with the message.
+    pub traceparent: Option<String>,
+}
+
+/// A message that was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sent {
+    /// By this call.
+    Created(Message),
+    /// By an earlier call under the same key.
+    Replayed(Message),
+}
+
+impl Sent {
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        match self {
+            Self::Created(message) | Self::Replayed(message) => message,
+        }
+    }
+}
+
+/// Sends.
+///
+/// `known` is the caller's memory of the channel's head, if it has one; it is brought up to date. A wrong one
+/// costs a further transaction, never a wrong result.
+///
+/// # Errors
+/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`] (also for a private channel of others),
+/// [`ChatError::ChannelArchived`], [`ChatError::IdempotencyKeyReused`], [`ChatError::Contended`],
+/// [`ChatError::Store`].
+pub async fn send(
+    store: &impl MessageStore,
+    clock: &impl Clock,
+    mut send: Send,
+    known: &mut Option<Head>,
+) -> Result<Sent> {
+    let violations = send.draft.check();
+    if !violations.is_empty() {
+        return Err(ChatError::Invalid(violations));
+    }
+    let started = clock.now();
+    let request = Request {
+        key: send.idempotency_key.clone().unwrap_or_else(|| IdempotencyKey::generate(clock)),
+        fingerprint: fingerprint(&send),
+        message_id: MessageId::generate(clock),
+    };
+
+    let mut failure = None;
+    for attempt in 0..APPEND_ATTEMPTS {
+        if attempt > 0 {
+            clock.sleep(BACKOFF.delay(clock, attempt - 1)).await;
+            if clock.now() >= started.plus(APPEND_DURATION) {
+                break;
+            }
+        }
+        let step = attempt_to_send(store, clock, &send, &request, known).await;
+        match step {
+            Ok(Some(done)) => return Ok(done),
+            Ok(None) => {}
+            // The message may be stored all the same: at the next attempt the key tells.
+            Err(ChatError::Store(error)) if error.retryable => failure = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = failure {
+        tracing::warn!(%error, channel_id = %send.channel_id, "gave up an append on a failing store");
+    }
+    Err(ChatError::Contended { retry_after: RETRY_AFTER })
+}
+
+/// What stays the same over all attempts of one call.
+struct Request {
+    key: IdempotencyKey,
+    fingerprint: String,
+    message_id: MessageId,
+}
+
+/// One attempt; `None` when the race was lost.
+async fn attempt_to_send(
+    store: &impl MessageStore,
+    clock: &impl Clock,
+    send: &Send,
+    request: &Request,
+    known: &mut Option<Head>,
+) -> Result<Option<Sent>> {
+    let remembered = known.take();
+    let mut head = match &remembered {
+        Some(head) => head.clone(),
+        None => load_head(store, &send.channel_id).await?,
+    };
+    if refusal(send, &head).is_some() {
+        // A replay is answered whatever has become of the channel.
+        let earlier = store.idempotency_record(&send.channel_id, &send.sender_id, &request.key).await?;
+        if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
+            return replay(store, send, request, &earlier).await;
+        }
+        if remembered.is_some() {
+            head = load_head(store, &send.channel_id).await?;
+        }
+        if let Some(refusal) = refusal(send, &head) {
+            return Err(refusal);
+        }
+    }
+
+    let now = clock.now();
+    let message = message(send, &head, request.message_id, now);
+    let record = IdempotencyRecord {
+        sender_id: send.sender_id.clone(),
+        key: request.key.clone(),
+        fingerprint: request.fingerprint.clone(),
+        message_id: request.message_id,
+        seq: message.message.seq,
+        expires_at: now.plus(IDEMPOTENCY_DURATION),
+    };
+    let member = (head.visibility == Visibility::Private && send.role == Role::User).then_some(&send.sender_id);
+    let appended = store.append(Append { head: &head, message: &message, record: &record, member, now }).await;
+    match appended {
+        Ok(Appended::Stored) => {
+            *known = Some(Head { last_seq: record.seq, ..head });
+            Ok(Some(Sent::Created(message.message)))
+        }
+        Ok(Appended::KeyTaken(earlier)) => replay(store, send, request, &earlier).await,
+        Ok(Appended::HeadMoved(current)) => {
+            *known = Some(current.ok_or(ChatError::ChannelNotFound)?);
+            Ok(None)
+        }
+        Ok(Appended::NotAMember) => Err(ChatError::ChannelNotFound),
+        Ok(Appended::Conflict) => {
+            *known = Some(head);
+            Ok(None)
+        }
+        Err(error) => {
+            *known = Some(head);
+            Err(error.into())
+        }
+    }
+}
+
+async fn load_head(store: &impl MessageStore, channel: &ChannelId) -> Result<Head> {
+    store.head(channel).await?.ok_or(ChatError::ChannelNotFound)
+}
+
+/// Why the message may not follow `head`.
+fn refusal(send: &Send, head: &Head) -> Option<ChatError> {
+    if head.archived {
+        return Some(ChatError::ChannelArchived);
+    }
+    let reply_to = send.draft.reply_to?;
+    (reply_to > head.last_seq).then(|| {
+        let message = format!("must be the seq of a message of the channel, which has {}", head.last_seq);
+        ChatError::invalid(Violation::new("reply_to", "unknown_message", message))
+    })
+}
+
+/// Answers a request whose key has been used.
+async fn replay(
+    store: &impl MessageStore,
+    send: &Send,
+    request: &Request,
+    earlier: &IdempotencyRecord,
+) -> Result<Option<Sent>> {
+    if earlier.fingerprint != request.fingerprint {
+        return Err(ChatError::IdempotencyKeyReused);
+    }
+    let message = store.message(&send.channel_id, earlier.seq).await?.ok_or(ChatError::IdempotencyKeyReused)?;
+    // An earlier attempt of this very call, whose answer was lost.
+    let own = earlier.message_id == request.message_id;
+    Ok(Some(if own { Sent::Created(message) } else { Sent::Replayed(message) }))
+}
+
+fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> StoredMessage {
+    let Draft { content, content_type, metadata, reply_to } = send.draft.clone();
+    StoredMessage {
+        message: Message {
+            channel_id: send.channel_id.clone(),
+            seq: head.last_seq + 1,
+            message_id,
+            sender_id: send.sender_id.clone(),
+            role: send.role,
+            content,
+            content_type,
+            created_at: now,
+            metadata,
+            reply_to,
+        },
+        traceparent: send.traceparent.clone(),
+    }
+}
+
+/// A hash of all that the sender chose, by which a replay is told from another request under the same key.
+fn fingerprint(send: &Send) -> String {
+    let Draft { content, content_type, metadata, reply_to } = &send.draft;
+    let chosen = serde_json::json!([content, content_type, metadata, reply_to]).to_string();
+    format!("{:x}", Hex(&Sha256::digest(chosen)))
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

@@ -1,0 +1,104 @@
+//! Problem responses: RFC 9457, `application/problem+json`.
+
+use std::time::Duration;
+
+use auth::AuthError;
+use chat::{error::ChatError, validation::Violation};
+use http::StatusCode;
+use serde::Serialize;
+
+/// What went wrong, for the caller. Never holds an internal message, a token or a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// `about:blank`: the status says it all, and `title` is its phrase (RFC 9457, section 4.2.1).
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The phrase of the status.
+    pub title: &'static str,
+    /// The status.
+    pub status: u16,
+    /// What is wrong, and what to do.
+    pub detail: String,
+    /// The request id, by which an operator finds the request in the logs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub instance: String,
+    /// What is wrong with which field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Violation>,
+    /// For the `Retry-After` header.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+}
+
+impl Problem {
+    /// A problem with `status`.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            instance: String::new(),
+            errors: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// A request that breaks rules.
+    #[must_use]
+    pub fn invalid(errors: Vec<Violation>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => format!("{}: {}", one.field, one.message),
+            all => format!("{} fields are not valid; see errors", all.len()),
+        };
+        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, detail) }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::KeysUnavailable => Self {
+                retry_after: Some(Duration::from_secs(5)),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            },
+            AuthError::Missing | AuthError::Invalid | AuthError::Expired | AuthError::NotYetValid => {
+                let detail = format!("{error}: send Authorization: Bearer <token>");
+                Self::new(StatusCode::UNAUTHORIZED, detail)
+            }
+        }
+    }
+}
+
+impl From<ChatError> for Problem {
+    fn from(error: ChatError) -> Self {
+        let status = match &error {
+            ChatError::Invalid(_) => StatusCode::BAD_REQUEST,
+            ChatError::ChannelNotFound | ChatError::MemberNotFound => StatusCode::NOT_FOUND,
+            ChatError::Forbidden(_) => StatusCode::FORBIDDEN,
+            ChatError::ChannelArchived | ChatError::ChannelExists | ChatError::LastOwner => StatusCode::CONFLICT,
+            ChatError::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            ChatError::Contended { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ChatError::Store(error) if error.retryable => StatusCode::SERVICE_UNAVAILABLE,
+            ChatError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        match error {
+            ChatError::Invalid(violations) => Self::invalid(violations),
+            ChatError::Contended { retry_after } => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(status, "the channel is too busy; send the same request again")
+            },
+            ChatError::Store(cause) => {
+                tracing::error!(error = %cause, "a store failed");
+                let retry_after = cause.retryable.then_some(chat::limits::RETRY_AFTER);
+                let detail = "something failed on our side; the same request may be sent again";
+                Self { retry_after, ..Self::new(status, detail) }
+            }
+            ChatError::IdempotencyKeyReused => {
+                Self::new(status, "this Idempotency-Key was used for another request; take a new one")
+            }
+            ChatError::ChannelExists => Self::new(status, "the channel id is taken; choose another one"),
+            error => Self::new(status, error.to_string()),
+        }
+    }
+}

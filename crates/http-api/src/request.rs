@@ -1,0 +1,139 @@
+//! Requests as the REST functions get them.
+
+use std::str::FromStr;
+
+use chat::{
+    id::IdError,
+    limits::{DEFAULT_PAGE_ITEMS, PAGE_ITEMS},
+    validation::Violation,
+};
+use http::{HeaderMap, Method, StatusCode, header};
+use lambda_http::{Request, RequestExt, request::RequestContext};
+
+use crate::{body::Fields, problem::Problem};
+
+/// A request, with what the functions ask of it.
+#[derive(Debug)]
+pub struct ApiRequest {
+    inner: Request,
+}
+
+impl ApiRequest {
+    /// Wraps an API Gateway request.
+    #[must_use]
+    pub fn new(inner: Request) -> Self {
+        Self { inner }
+    }
+
+    /// The HTTP method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        self.inner.method()
+    }
+
+    /// The resource that API Gateway matched, such as `/channels/{channel_id}`.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match self.inner.request_context_ref() {
+            Some(RequestContext::ApiGatewayV1(context)) => context.resource_path.clone().unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+
+    /// API Gateway's request id.
+    #[must_use]
+    pub fn request_id(&self) -> String {
+        match self.inner.request_context_ref() {
+            Some(RequestContext::ApiGatewayV1(context)) => context.request_id.clone().unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+
+    /// A header, when it is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.inner.headers().get(name)?.to_str().ok()
+    }
+
+    /// All headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.inner.headers()
+    }
+
+    /// The token of `Authorization: Bearer <token>`, or nothing.
+    #[must_use]
+    pub fn bearer_token(&self) -> &str {
+        let mut headers = self.inner.headers().get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (headers.next(), headers.next()) else { return "" };
+        let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.trim().split_once(' ')) else {
+            return "";
+        };
+        if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" }
+    }
+
+    /// A path parameter that is an id.
+    ///
+    /// # Errors
+    /// A 400 problem.
+    pub fn path_id<T: FromStr<Err = IdError>>(&self, name: &str) -> Result<T, Problem> {
+        let parameters = self.inner.path_parameters();
+        let text = parameters.first(name).unwrap_or_default();
+        text.parse()
+            .map_err(|error: IdError| Problem::invalid(vec![Violation::new(name, "malformed", error.to_string())]))
+    }
+
+    /// A query parameter that may be left out; a violation is noted when it is given twice or cannot be read.
+    pub fn query<T: FromStr>(&self, name: &str, expected: &str, violations: &mut Vec<Violation>) -> Option<T> {
+        let parameters = self.inner.query_string_parameters();
+        let values = parameters.all(name).unwrap_or_default();
+        let read = match values.as_slice() {
+            [] => return None,
+            [one] => one.parse().ok(),
+            _ => None,
+        };
+        if read.is_none() {
+            violations.push(Violation::new(name, "malformed", format!("must be {expected}, once")));
+        }
+        read
+    }
+
+    /// `limit`: 1 to 100, 50 when left out.
+    pub fn limit(&self, violations: &mut Vec<Violation>) -> u16 {
+        let expected = format!("a number from 1 to {PAGE_ITEMS}");
+        match self.query("limit", &expected, violations) {
+            Some(limit) if (1..=PAGE_ITEMS).contains(&limit) => limit,
+            Some(_) => {
+                violations.push(Violation::new("limit", "out_of_range", format!("must be {expected}")));
+                DEFAULT_PAGE_ITEMS
+            }
+            None => DEFAULT_PAGE_ITEMS,
+        }
+    }
+
+    /// Notes a violation for each query parameter that is not one of `known`.
+    pub fn only_query(&self, known: &[&str], violations: &mut Vec<Violation>) {
+        let parameters = self.inner.query_string_parameters();
+        let mut unknown: Vec<&str> =
+            parameters.iter().map(|(name, _)| name).filter(|name| !known.contains(name)).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        for name in unknown {
+            let short: String = name.chars().take(64).collect();
+            violations.push(Violation::new(short, "unknown_parameter", "is not a parameter of this request"));
+        }
+    }
+
+    /// The fields of the JSON body.
+    ///
+    /// # Errors
+    /// A 415, 413 or 400 problem.
+    pub fn fields(&self) -> Result<Fields, Problem> {
+        let content_type = self.header(header::CONTENT_TYPE.as_str()).unwrap_or("application/json");
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json"));
+        }
+        Fields::parse(self.inner.body())
+    }
+}

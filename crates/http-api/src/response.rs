@@ -1,0 +1,49 @@
+//! Answers.
+
+use http::{Response, StatusCode, header};
+use lambda_http::Body;
+use serde::Serialize;
+
+use crate::problem::Problem;
+
+/// A JSON answer.
+///
+/// # Errors
+/// A 500 problem when `body` cannot be written.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>, Problem> {
+    let text = serde_json::to_string(body).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something failed on our side")
+    })?;
+    Ok(with_type(status, "application/json", text))
+}
+
+/// An answer without a body.
+#[must_use]
+pub fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// A problem as an answer.
+#[must_use]
+pub fn problem(problem: &Problem) -> Response<Body> {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = serde_json::to_string(problem).unwrap_or_else(|_| "{}".to_owned());
+    let mut response = with_type(status, "application/problem+json", text);
+    if let Some(wait) = problem.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::Text(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}

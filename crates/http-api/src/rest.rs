@@ -1,0 +1,65 @@
+//! The frame around every REST handler: the caller, problems, CORS, and one log line per request.
+
+use std::future::Future;
+
+use auth::Verifier;
+use chat::{
+    clock::{Clock, SystemClock},
+    id::UserId,
+};
+use http::{HeaderValue, Response, StatusCode, header};
+use lambda_http::{Body, Request};
+
+use crate::{problem::Problem, request::ApiRequest, response};
+
+/// What a page of another origin may read of an answer.
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("Idempotency-Replayed, Location, Retry-After");
+
+/// What is the same for every request of a function. Made once per cold start.
+#[derive(Debug)]
+pub struct Rest {
+    allowed_origin: HeaderValue,
+}
+
+impl Rest {
+    /// From `ALLOWED_ORIGIN`, `*` when unset: the origin whose pages may call.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let origin = std::env::var("ALLOWED_ORIGIN").ok().and_then(|origin| HeaderValue::try_from(origin).ok());
+        Self { allowed_origin: origin.unwrap_or(HeaderValue::from_static("*")) }
+    }
+
+    /// Runs `handler` on a request and turns whatever comes of it into an answer.
+    pub async fn answer<F>(&self, request: Request, handler: impl FnOnce(ApiRequest) -> F) -> Response<Body>
+    where
+        F: Future<Output = Result<Response<Body>, Problem>>,
+    {
+        let request = ApiRequest::new(request);
+        let (request_id, method, resource) = (request.request_id(), request.method().clone(), request.resource());
+        let mut answer = match handler(request).await {
+            Ok(answer) => answer,
+            Err(mut problem) => {
+                problem.instance.clone_from(&request_id);
+                response::problem(&problem)
+            }
+        };
+        let status = answer.status().as_u16();
+        tracing::info!(request_id, %method, resource, status, "answered");
+        let headers = answer.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.allowed_origin.clone());
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer
+    }
+}
+
+/// The user who sends a request.
+///
+/// # Errors
+/// A 401 problem, or 503 when the issuer's keys cannot be had.
+pub async fn caller(request: &ApiRequest, verifier: &Verifier) -> Result<UserId, Problem> {
+    let identity = verifier.verify(request.bearer_token(), SystemClock.now().as_secs()).await?;
+    identity.subject.parse().map_err(|_| {
+        Problem::new(StatusCode::UNAUTHORIZED, "the token's subject is no user id: [A-Za-z0-9_.:-]{1,128}")
+    })
+}

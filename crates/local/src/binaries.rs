@@ -1,0 +1,135 @@
+//! The functions' binaries: built from the workspace, or found in a folder.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, io,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
+
+/// Why the binaries are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum BinariesError {
+    /// Cargo could not be started.
+    #[error("cannot run {cargo}: {source}; install Rust (https://rustup.rs), or name built binaries with --bin-dir")]
+    NoCargo {
+        /// The command.
+        cargo: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The build failed; Cargo has said why.
+    #[error("the functions do not build ({status}): the compiler's messages are above")]
+    Build {
+        /// How Cargo ended.
+        status: std::process::ExitStatus,
+    },
+    /// A package was built and has no binary of its name.
+    #[error("package {binary} builds no binary of that name: it needs a src/main.rs under services/{binary}")]
+    NotBuilt {
+        /// The binary's name.
+        binary: String,
+    },
+    /// A binary is not in the folder.
+    #[error(
+        "{} has no file {binary}: build it (cargo build --package {binary}) and copy it there, or leave out --bin-dir",
+        folder.display()
+    )]
+    Missing {
+        /// The binary's name.
+        binary: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// What has the binary's name is no program.
+    #[error("{} is not an executable file: build {binary} anew, or give it the right to run (chmod +x)", path.display())]
+    NotExecutable {
+        /// The binary's name.
+        binary: String,
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+/// Builds the packages `names` of the Cargo workspace at `workspace`, each with its binary of the same name, in
+/// the runner's own profile, and returns where the binaries are. Cargo shows its progress on standard error.
+pub async fn build(workspace: &Path, names: &BTreeSet<String>) -> Result<BTreeMap<String, PathBuf>, BinariesError> {
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let failed = |source| BinariesError::NoCargo { cargo: cargo.clone(), source };
+    let mut command = Command::new(&cargo);
+    command.current_dir(workspace).args(["build", "--message-format=json-render-diagnostics"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    for name in names {
+        command.args(["--package", name]);
+    }
+    eprintln!("Building {} functions", names.len());
+    let mut cargo_process =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().map_err(failed)?;
+
+    let mut built = BTreeMap::new();
+    if let Some(messages) = cargo_process.stdout.take() {
+        let mut messages = BufReader::new(messages).lines();
+        while let Some(message) = messages.next_line().await.map_err(failed)? {
+            if let Some((name, path)) = executable(&message) {
+                built.insert(name, path);
+            }
+        }
+    }
+    let status = cargo_process.wait().await.map_err(failed)?;
+    if !status.success() {
+        return Err(BinariesError::Build { status });
+    }
+    names
+        .iter()
+        .map(|name| match built.remove(name) {
+            Some(path) => Ok((name.clone(), path)),
+            None => Err(BinariesError::NotBuilt { binary: name.clone() }),
+        })
+        .collect()
+}
+
+/// Finds the binaries `names` in `folder`.
+pub fn locate(folder: &Path, names: &BTreeSet<String>) -> Result<BTreeMap<String, PathBuf>, BinariesError> {
+    use std::os::unix::fs::PermissionsExt;
+    names
+        .iter()
+        .map(|name| {
+            let missing = || BinariesError::Missing { binary: name.clone(), folder: folder.to_owned() };
+            let path = folder.join(name).canonicalize().map_err(|_| missing())?;
+            let metadata = path.metadata().map_err(|_| missing())?;
+            if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
+                Ok((name.clone(), path))
+            } else {
+                Err(BinariesError::NotExecutable { binary: name.clone(), path })
+            }
+        })
+        .collect()
+}
+
+/// A message of Cargo's ("External tools" in the Cargo book), as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Message {
+    reason: String,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+fn executable(message: &str) -> Option<(String, PathBuf)> {
+    let message: Message = serde_json::from_str(message).ok()?;
+    let target = message.target.filter(|target| target.kind.iter().any(|kind| kind == "bin"))?;
+    (message.reason == "compiler-artifact").then_some((target.name, message.executable?))
+}

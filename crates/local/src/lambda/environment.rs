@@ -1,0 +1,253 @@
+//! One execution environment, from its start to its end: "Understanding the Lambda execution environment
+//! lifecycle" in the Lambda developer guide.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::{
+    FunctionError, InvokeError, VERSION,
+    pool::{Job, Pool, Turn},
+    process::{self, Process},
+    runtime_api::{Event, RuntimeApi, Step},
+};
+
+struct Environment {
+    pool: Arc<Pool>,
+    process: Process,
+    api: RuntimeApi,
+    /// The process group that keeps the process from outliving the runner.
+    group: i32,
+    /// Reported with the first invocation.
+    init_duration: Option<Duration>,
+}
+
+/// Whether an environment can go on.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Usable,
+    Over,
+}
+
+/// Starts an environment and runs invocations in it until its process ends or the local run stops.
+pub(super) async fn live(pool: Arc<Pool>, id: u64) {
+    match Environment::start(&pool).await {
+        Ok(environment) => {
+            pool.started(None);
+            environment.run(id).await;
+        }
+        Err(failure) => {
+            pool.started(Some(&|request_id| failure.error(request_id)));
+        }
+    }
+    pool.ended(id);
+}
+
+/// Why an environment did not start.
+enum StartFailure {
+    Reported(FunctionError),
+    Crashed(String),
+    TimedOut(Duration),
+    NotRunnable(String),
+}
+
+impl StartFailure {
+    fn error(&self, request_id: &str) -> FunctionError {
+        match self {
+            Self::Reported(error) => error.clone(),
+            Self::Crashed(how) => exit_error(request_id, how),
+            Self::TimedOut(after) => timeout_error(request_id, *after),
+            Self::NotRunnable(reason) => FunctionError {
+                error_type: "Runtime.InvalidEntrypoint".into(),
+                message: format!("RequestId: {request_id} Error: {reason}"),
+            },
+        }
+    }
+}
+
+impl Environment {
+    async fn start(pool: &Arc<Pool>) -> Result<Self, StartFailure> {
+        let began = Instant::now();
+        let mut environment = Self::spawn(pool).await?;
+        let timeout = pool.runner.init_timeout;
+        let deadline = began + timeout;
+        let failure = loop {
+            tokio::select! {
+                // What a process said before it ended comes first.
+                biased;
+                step = environment.api.steps.recv() => match step {
+                    Some(Step::Next) => {
+                        environment.init_duration = Some(began.elapsed());
+                        return Ok(environment);
+                    }
+                    Some(Step::InitFailed(error)) => break StartFailure::Reported(error),
+                    Some(Step::Answered(_)) => {}
+                    None => break StartFailure::Crashed("its Runtime API ended".into()),
+                },
+                status = environment.process.ended() => break StartFailure::Crashed(process::describe(&status)),
+                () = sleep_until(deadline) => break StartFailure::TimedOut(timeout),
+                () = pool.runner.draining.cancelled() => break StartFailure::Crashed("the local run stops".into()),
+            }
+        };
+        let phase = began.elapsed();
+        warn!(target: "function", name = pool.function.name, ?phase, "init failed: {}", failure.error("-"));
+        environment.process.end(None).await;
+        Err(failure)
+    }
+
+    async fn spawn(pool: &Arc<Pool>) -> Result<Self, StartFailure> {
+        let (function, runner) = (&pool.function, &pool.runner);
+        let not_runnable = |error: std::io::Error| {
+            StartFailure::NotRunnable(format!("cannot start {}: {error}", pool.binary.display()))
+        };
+        let api = RuntimeApi::listen(&function.name, &function.arn, &function.binary).await.map_err(not_runnable)?;
+        // A second time when the guardian, whose group the process joins, has died in between.
+        let mut attempts_left = 2;
+        loop {
+            attempts_left -= 1;
+            let group = runner.guardian.group().await.map_err(not_runnable)?;
+            let command = process::command(function, &pool.binary, &runner.region, &runner.environment, api.address);
+            match Process::start(command, group, &function.name) {
+                Ok(process) => return Ok(Self { pool: Arc::clone(pool), process, api, group, init_duration: None }),
+                Err(error) if attempts_left == 0 => return Err(not_runnable(error)),
+                Err(_) => {
+                    tokio::select! {
+                        () = runner.guardian.replaced(group) => {}
+                        () = sleep(runner.init_timeout) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run(mut self, id: u64) {
+        let pool = Arc::clone(&self.pool);
+        let fate = loop {
+            if pool.runner.draining.is_cancelled() {
+                break Fate::Usable;
+            }
+            let job = match pool.turn(id) {
+                Turn::Run(job) => job,
+                Turn::Wait(mut next) => match self.idle(&mut next).await {
+                    Some(job) => job,
+                    None => {
+                        next.close();
+                        if let Ok(job) = next.try_recv() {
+                            pool.put_back(job);
+                        }
+                        break Fate::Usable;
+                    }
+                },
+            };
+            if self.invoke(job).await == Fate::Over {
+                break Fate::Over;
+            }
+        };
+        // Only an extension gets its process a SIGTERM, and what hangs would not heed it.
+        let notice = (fate == Fate::Usable && self.api.has_extensions()).then_some(pool.runner.shutdown_phase);
+        self.process.end(notice).await;
+    }
+
+    /// Waits for work; `None` when the environment is over.
+    async fn idle(&mut self, next: &mut oneshot::Receiver<Job>) -> Option<Job> {
+        let runner = Arc::clone(&self.pool.runner);
+        tokio::select! {
+            biased;
+            status = self.process.ended() => {
+                warn!(target: "function", name = self.pool.function.name, "{}", process::describe(&status));
+                None
+            }
+            () = runner.draining.cancelled() => None,
+            () = runner.guardian.replaced(self.group) => None,
+            job = next => job.ok(),
+        }
+    }
+
+    async fn invoke(&mut self, job: Job) -> Fate {
+        let Job { request_id, payload, reply } = job;
+        let (function, runner) = (&self.pool.function, &self.pool.runner);
+        let name = function.name.as_str();
+        debug!(target: "function", name, "START RequestId: {request_id} Version: {VERSION}");
+        let began = Instant::now();
+        let deadline = began + function.timeout;
+        self.api.run(Event {
+            request_id: request_id.clone(),
+            payload,
+            trace_id: trace_id(),
+            timeout: function.timeout,
+        });
+        let mut reply = Some(reply);
+        let mut answer = |outcome| {
+            if let Some(reply) = reply.take() {
+                // A caller that went away meanwhile does not need it.
+                let _ = reply.send(outcome);
+            }
+        };
+        let fate = loop {
+            tokio::select! {
+                biased;
+                step = self.api.steps.recv() => match step {
+                    Some(Step::Answered(outcome)) => answer(Ok(outcome)),
+                    // The invocation lasts until the process is back for more: what it does after its answer,
+                    // such as sending telemetry, is part of it.
+                    Some(Step::Next) => break Fate::Usable,
+                    Some(Step::InitFailed(_)) => {}
+                    None => break Fate::Over,
+                },
+                status = self.process.ended() => {
+                    answer(Ok(Err(exit_error(&request_id, &process::describe(&status)))));
+                    break Fate::Over;
+                }
+                () = sleep_until(deadline) => {
+                    answer(Ok(Err(timeout_error(&request_id, function.timeout))));
+                    break Fate::Over;
+                }
+                () = runner.killing.cancelled() => {
+                    answer(Err(InvokeError::Stopping));
+                    break Fate::Over;
+                }
+            }
+        };
+        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        let duration = milliseconds(began.elapsed());
+        let init = self
+            .init_duration
+            .take()
+            .map_or_else(String::new, |init| format!("\tInit Duration: {:.2} ms", milliseconds(init)));
+        let memory = function.memory_mb;
+        debug!(target: "function", name, "END RequestId: {request_id}");
+        debug!(
+            target: "function",
+            name,
+            "REPORT RequestId: {request_id}\tDuration: {duration:.2} ms\tMemory Size: {memory} MB{init}",
+        );
+        fate
+    }
+}
+
+fn exit_error(request_id: &str, how: &str) -> FunctionError {
+    FunctionError { error_type: "Runtime.ExitError".into(), message: format!("RequestId: {request_id} Error: {how}") }
+}
+
+fn timeout_error(request_id: &str, after: Duration) -> FunctionError {
+    FunctionError {
+        error_type: "Sandbox.Timedout".into(),
+        message: format!("RequestId: {request_id} Error: Task timed out after {:.2} seconds", after.as_secs_f64()),
+    }
+}
+
+/// "Tracing header" in the X-Ray developer guide; not sampled.
+fn trace_id() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let random = Uuid::new_v4().simple().to_string();
+    let parent = Uuid::new_v4().simple().to_string();
+    format!("Root=1-{seconds:08x}-{};Parent={};Sampled=0", &random[..24], &parent[..16])
+}

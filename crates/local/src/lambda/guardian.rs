@@ -1,0 +1,142 @@
+//! No function outlives the runner, not even one whose runner was killed with SIGKILL.
+//!
+//! The guardian is a small child process, started from the runner's own executable. It leads the process group
+//! that all functions join, and reads a pipe that only the runner holds open. When the pipe ends, for whatever
+//! reason, the guardian kills its group, itself included. The group of their own also keeps a terminal's
+//! Ctrl-C from the functions, so that the runner can let them finish.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::{self, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Signal, kill_current_process_group};
+use tokio::{
+    process::{Child, Command},
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, warn};
+
+/// Set, to any value, in the environment of the guardian.
+const ROLE: &str = "SWITCHBOARD_LOCAL_GUARDIAN";
+
+/// A guardian that dies again within this time is not restarted at once.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the guardian may take to end with its pipe, before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Does the guardian's work and ends the process, if that is what this process was started for; otherwise
+/// returns at once. An executable that makes a [`super::Lambda`] calls this first thing in its `main`.
+pub fn guardian_main() {
+    if env::var_os(ROLE).is_none() {
+        return;
+    }
+    // Nobody writes to the pipe: all that ever comes is its end.
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+    let _ = kill_current_process_group(Signal::KILL);
+    process::exit(0);
+}
+
+/// The process group that functions join; `None` while there is no guardian.
+pub(super) type Group = Option<i32>;
+
+/// The running guardian.
+#[derive(Debug, Clone)]
+pub(super) struct Guardian {
+    group: watch::Receiver<Group>,
+    stop: CancellationToken,
+}
+
+impl Guardian {
+    /// Starts `executable` as the guardian, and again whenever it dies.
+    pub(super) fn start(executable: &Path, tasks: &TaskTracker) -> io::Result<Self> {
+        let first = spawn(executable)?;
+        let (publish, group) = watch::channel(group_of(&first));
+        let stop = CancellationToken::new();
+        tasks.spawn(keep(executable.to_owned(), first, publish, stop.clone()));
+        Ok(Self { group, stop })
+    }
+
+    /// The group to start functions in; waits while the guardian is being replaced.
+    pub(super) async fn group(&self) -> io::Result<i32> {
+        let gone = || io::Error::other("the local run is stopping");
+        self.group.clone().wait_for(Option::is_some).await.ok().and_then(|group| *group).ok_or_else(gone)
+    }
+
+    /// Waits until `group` is no longer the guarded one.
+    pub(super) async fn replaced(&self, group: i32) {
+        let _ = self.group.clone().wait_for(|current| *current != Some(group)).await;
+    }
+
+    /// Ends the guardian, which kills whatever is left of the group.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+fn spawn(executable: &Path) -> io::Result<Child> {
+    let inherited = ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
+    Command::new(executable)
+        .env_clear()
+        .envs(inherited.iter().filter_map(|name| Some((OsStr::new(name), env::var_os(name)?))))
+        .env(ROLE, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+fn group_of(guardian: &Child) -> Group {
+    guardian.id().and_then(|id| i32::try_from(id).ok())
+}
+
+async fn keep(executable: PathBuf, mut guardian: Child, publish: watch::Sender<Group>, stop: CancellationToken) {
+    loop {
+        let started = Instant::now();
+        tokio::select! {
+            () = stop.cancelled() => {
+                drop(guardian.stdin.take());
+                if timeout(STOP_TIMEOUT, guardian.wait()).await.is_err() {
+                    let _ = guardian.kill().await;
+                }
+                return;
+            }
+            _ = wait_keeping_the_pipe(&mut guardian) => {}
+        }
+        publish.send_replace(None);
+        warn!("the guardian of the functions ended; starting another");
+        if started.elapsed() < RESTART_PAUSE {
+            sleep(RESTART_PAUSE).await;
+        }
+        guardian = loop {
+            if stop.is_cancelled() {
+                return;
+            }
+            match spawn(&executable) {
+                Ok(next) => break next,
+                Err(reason) => {
+                    error!(%reason, executable = %executable.display(), "cannot start the guardian of the functions");
+                    sleep(RESTART_PAUSE).await;
+                }
+            }
+        };
+        publish.send_replace(group_of(&guardian));
+    }
+}
+
+/// [`Child::wait`] would close the pipe, which is the guardian's signal to kill.
+async fn wait_keeping_the_pipe(guardian: &mut Child) -> io::Result<process::ExitStatus> {
+    let pipe = guardian.stdin.take();
+    let status = guardian.wait().await;
+    drop(pipe);
+    status
+}

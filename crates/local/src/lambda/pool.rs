@@ -1,0 +1,147 @@
+//! The environments of one function, and the invocations that wait for them.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{FunctionError, InvokeError, Runner, environment};
+use crate::stack::Function;
+
+/// What came of an invocation.
+pub(super) type Outcome = Result<Result<Bytes, FunctionError>, InvokeError>;
+
+/// An invocation on its way to an environment.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) request_id: String,
+    pub(super) payload: Bytes,
+    pub(super) reply: oneshot::Sender<Outcome>,
+}
+
+/// What an environment that is free does next.
+pub(super) enum Turn {
+    /// Runs this.
+    Run(Job),
+    /// Waits for what comes here.
+    Wait(oneshot::Receiver<Job>),
+}
+
+/// One function with everything that runs it.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) function: Function,
+    pub(super) binary: PathBuf,
+    pub(super) runner: Arc<Runner>,
+    /// Most environments at a time.
+    concurrency: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// First come, first served.
+    waiting: VecDeque<Job>,
+    /// Most recently used last, and reused first: as many stay idle as can be.
+    idle: Vec<(u64, oneshot::Sender<Job>)>,
+    /// Environments before their first turn.
+    starting: usize,
+    /// All environments.
+    environments: usize,
+    started: u64,
+}
+
+impl Pool {
+    pub(super) fn new(function: Function, binary: PathBuf, concurrency: usize, runner: Arc<Runner>) -> Self {
+        Self { function, binary, runner, concurrency, state: Mutex::default() }
+    }
+
+    /// Runs `job` in an idle environment, or queues it for the next that is free or started.
+    pub(super) fn submit(self: &Arc<Self>, mut job: Job) -> Result<(), InvokeError> {
+        let mut state = self.state();
+        if self.runner.draining.is_cancelled() {
+            return Err(InvokeError::Stopping);
+        }
+        while let Some((_, environment)) = state.idle.pop() {
+            match environment.send(job) {
+                Ok(()) => return Ok(()),
+                // That environment has just ended.
+                Err(returned) => job = returned,
+            }
+        }
+        state.waiting.retain(|waiting| !waiting.reply.is_closed());
+        if self.concurrency == 0 || state.waiting.len() >= self.runner.queue_capacity {
+            return Err(InvokeError::Throttled);
+        }
+        state.waiting.push_back(job);
+        self.grow(&mut state);
+        Ok(())
+    }
+
+    /// The environment `id` is free: the oldest waiting invocation, or a place among the idle.
+    pub(super) fn turn(&self, id: u64) -> Turn {
+        let mut state = self.state();
+        while let Some(job) = state.waiting.pop_front() {
+            if !job.reply.is_closed() {
+                return Turn::Run(job);
+            }
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.idle.push((id, sender));
+        Turn::Wait(receiver)
+    }
+
+    /// Puts back an invocation that its environment never saw.
+    pub(super) fn put_back(self: &Arc<Self>, job: Job) {
+        let mut state = self.state();
+        if self.runner.draining.is_cancelled() {
+            let _ = job.reply.send(Err(InvokeError::Stopping));
+            return;
+        }
+        state.waiting.push_front(job);
+        self.grow(&mut state);
+    }
+
+    /// An environment is through with its start. When that failed, the invocation that has waited longest
+    /// fails with it: one for each failed start, so that a function that never starts is not started for ever.
+    pub(super) fn started(&self, failure: Option<&dyn Fn(&str) -> FunctionError>) {
+        let mut state = self.state();
+        state.starting -= 1;
+        if let (Some(failure), Some(job)) = (failure, failure.and_then(|_| state.waiting.pop_front())) {
+            let error = failure(&job.request_id);
+            let _ = job.reply.send(Ok(Err(error)));
+        }
+    }
+
+    /// The environment `id` is no more.
+    pub(super) fn ended(self: &Arc<Self>, id: u64) {
+        let mut state = self.state();
+        state.environments -= 1;
+        state.idle.retain(|(idle, _)| *idle != id);
+        self.grow(&mut state);
+    }
+
+    /// Refuses what still waits; called once no more is accepted.
+    pub(super) fn drain(&self) {
+        for job in self.state().waiting.drain(..) {
+            let _ = job.reply.send(Err(InvokeError::Stopping));
+        }
+    }
+
+    fn grow(self: &Arc<Self>, state: &mut State) {
+        while state.starting < state.waiting.len() && state.environments < self.concurrency {
+            state.starting += 1;
+            state.environments += 1;
+            state.started += 1;
+            self.runner.environments.spawn(environment::live(Arc::clone(self), state.started));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

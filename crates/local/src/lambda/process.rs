@@ -1,0 +1,155 @@
+//! A function's process: its environment variables, its output, its end.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    io,
+    net::SocketAddr,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
+    time::timeout,
+};
+use tracing::info;
+use uuid::Uuid;
+
+use super::{VERSION, limits::MAX_LOG_LINE_BYTES};
+use crate::stack::Function;
+
+/// What a process needs from its surroundings to run at all. `HOME` is not among them: the SDK would find the
+/// developer's own AWS profile there.
+const INHERITED: [&str; 6] =
+    ["PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// How long output may trail behind the end of its process: a grandchild can hold the pipe open.
+const TRAILING_OUTPUT: Duration = Duration::from_secs(1);
+
+/// A running function process.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    output: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts `command` in the process group `group`.
+    pub(super) fn start(mut command: Command, group: i32, function: &str) -> io::Result<Self> {
+        let mut child = command
+            .process_group(group)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut output = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            output.push(tokio::spawn(log(stdout, function.to_owned())));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            output.push(tokio::spawn(log(stderr, function.to_owned())));
+        }
+        Ok(Self { child, output })
+    }
+
+    /// Waits for the process to end by itself. Cancel safe.
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Ends the process: at once, or with a SIGTERM first and SIGKILL after `notice`.
+    pub(super) async fn end(mut self, notice: Option<Duration>) {
+        if let Some(notice) = notice {
+            // The id is there until the process has been waited for, so it cannot be another's by now.
+            let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+            if let Some(id) = id {
+                let _ = kill_process(id, Signal::TERM);
+                let _ = timeout(notice, self.child.wait()).await;
+            }
+        }
+        let _ = self.child.kill().await;
+        let _ = timeout(TRAILING_OUTPUT, async {
+            for lines in &mut self.output {
+                let _ = lines.await;
+            }
+        })
+        .await;
+    }
+}
+
+/// The command that starts `binary` as `function`, with the variables of "Defined runtime environment
+/// variables" in the Lambda developer guide.
+pub(super) fn command(
+    function: &Function,
+    binary: &Path,
+    region: &str,
+    added: &BTreeMap<String, String>,
+    runtime_api: SocketAddr,
+) -> Command {
+    let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), env::var_os(name)?)));
+    let task_root = binary.parent().unwrap_or(Path::new("/"));
+    let log_stream = format!("{}/[{VERSION}]{}", Timestamp::now().strftime("%Y/%m/%d"), Uuid::new_v4().simple());
+    let mut command = Command::new(binary);
+    command
+        .env_clear()
+        .envs(inherited)
+        .env("LANG", "en_US.UTF-8")
+        .env("TZ", ":UTC")
+        .envs(&function.environment)
+        .envs(added)
+        .env("_HANDLER", &function.binary)
+        .env("AWS_REGION", region)
+        .env("AWS_DEFAULT_REGION", region)
+        .env("AWS_LAMBDA_FUNCTION_NAME", &function.name)
+        .env("AWS_LAMBDA_FUNCTION_VERSION", VERSION)
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string())
+        .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+        .env("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group)
+        .env("AWS_LAMBDA_LOG_STREAM_NAME", log_stream)
+        .env("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string())
+        .env("LAMBDA_TASK_ROOT", task_root)
+        .current_dir(task_root);
+    command
+}
+
+/// How the Lambda logs word the end of a runtime.
+pub(super) fn describe(status: &io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) if status.success() => "Runtime exited without providing a reason".into(),
+        Ok(status) => format!("Runtime exited with error: {}", reason(*status)),
+        Err(error) => format!("Runtime exited with error: {error}"),
+    }
+}
+
+fn reason(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(9)) => "signal: killed".into(),
+        (None, Some(signal)) => format!("signal: {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+async fn log(output: impl AsyncRead + Unpin, function: String) {
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut output).take(MAX_LOG_LINE_BYTES).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let line = String::from_utf8_lossy(&line);
+                info!(target: "function", name = function, "{}", line.trim_end());
+            }
+        }
+    }
+}

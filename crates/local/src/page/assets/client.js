@@ -1,0 +1,301 @@
+// A Switchboard client: REST, live connection, and recovery. No DOM: runs in a browser and in Node.
+
+import { ProblemError, RestApi, Session } from "./rest.js";
+import { LiveConnection, backoff } from "./socket.js";
+import { CLIENT_KEY, ChannelLog, Outbox } from "./store.js";
+
+export { CLIENT_KEY, ChannelLog, LiveConnection, Outbox, ProblemError, backoff };
+
+const HISTORY_PAGE = 50;
+const CATCH_UP_PAGE = 100;
+/** A send that got no answer is repeated under its key this often before it is shown as failed. */
+const SEND_ATTEMPTS = 3;
+
+const systemClock = {
+  now: () => Date.now(),
+  setTimeout: (action, delay) => setTimeout(action, delay),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
+
+/**
+ * Everything one user does with a Switchboard.
+ *
+ * Events: `state` (of the live connection), `messages` (`{channelId, messages}`: new in an opened channel, or
+ * pushed to any other subscribed one), `change` (`{channelId}`: log or outbox changed), `problem`
+ * (`{error, channelId}`: a recovery that goes on by itself).
+ *
+ * The promise of the API that this relies on: every channel numbers its messages without a hole, so a hole, or
+ * any reconnect, is answered by reading `after` the last number that is certain.
+ */
+export class SwitchboardClient extends EventTarget {
+  #userId;
+  #rest;
+  #live;
+  #clock;
+  #random;
+  #uuid;
+  #channels = new Map();
+
+  /** `issueToken` resolves to `{token, expires_at}`. What follows it stands in for the platform in tests. */
+  constructor({
+    userId,
+    rest,
+    websocket,
+    issueToken,
+    fetch = globalThis.fetch,
+    WebSocket = globalThis.WebSocket,
+    clock = systemClock,
+    random = Math.random,
+    uuid = () => crypto.randomUUID(),
+  }) {
+    super();
+    this.#userId = userId;
+    this.#clock = clock;
+    this.#random = random;
+    this.#uuid = uuid;
+    const session = new Session({ issue: issueToken, clock });
+    this.#rest = new RestApi({ url: rest, session, fetch });
+    this.#live = new LiveConnection({ url: websocket, session, WebSocket, clock, random });
+    this.#live.addEventListener("state", ({ detail }) => this.#emit("state", detail));
+    this.#live.addEventListener("frame", ({ detail }) => this.#frame(detail));
+    this.#live.addEventListener("open", () => this.#recover());
+  }
+
+  get userId() {
+    return this.#userId;
+  }
+
+  get state() {
+    return this.#live.state;
+  }
+
+  channels() {
+    return this.#rest.channels();
+  }
+
+  /** Joins a public channel, and creates it first when there is none. */
+  async joinOrCreate(channelId, name = channelId) {
+    try {
+      return await this.#rest.join(channelId, this.#userId);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+    }
+    try {
+      return await this.#rest.createChannel({
+        channel_id: channelId,
+        name,
+        visibility: "public",
+        agent: { mode: "always" },
+      });
+    } catch (error) {
+      // Somebody else made it in between.
+      if (error.status !== 409) throw error;
+      return this.#rest.join(channelId, this.#userId);
+    }
+  }
+
+  /** Reads the newest history of a channel, and keeps its log complete from then on. */
+  async open(channelId) {
+    const channel = this.#channel(channelId);
+    if (channel.log.settled === null) {
+      const page = await this.#rest.messages(channelId, { limit: HISTORY_PAGE });
+      if (channel.log.settled === null) channel.log.addEarlier(page.messages ?? [], page.has_more === true);
+      if (channel.pushed > channel.log.settled) this.#catchUp(channelId);
+      this.#emit("change", { channelId });
+    }
+    return channel.log;
+  }
+
+  /** The log and outbox of an opened channel. */
+  log(channelId) {
+    return this.#channel(channelId).log;
+  }
+
+  outbox(channelId) {
+    return this.#channel(channelId).outbox;
+  }
+
+  /** Whether a catch-up of this channel is under way. */
+  isCatchingUp(channelId) {
+    return this.#channel(channelId).catchUp !== null;
+  }
+
+  /** Pushes for exactly these channels. */
+  subscribe(channelIds) {
+    this.#live.subscribe(channelIds);
+  }
+
+  /** Loads the page of history before the oldest message here. */
+  async loadEarlier(channelId) {
+    const { log } = this.#channel(channelId);
+    if (!log.hasEarlier) return;
+    const page = await this.#rest.messages(channelId, { before: log.firstSeq ?? undefined, limit: HISTORY_PAGE });
+    log.addEarlier(page.messages ?? [], page.has_more === true);
+    this.#emit("change", { channelId });
+  }
+
+  /** One message, from the log or from the server; `undefined` when it no longer exists. */
+  async message(channelId, seq) {
+    const known = this.#channel(channelId).log.get(seq);
+    if (known) return known;
+    const page = await this.#rest.messages(channelId, { after: seq - 1, limit: 1 });
+    return page.messages?.find((message) => message.seq === seq);
+  }
+
+  /** Sends a message. Its outbox entry shows how far it is; failure is an entry to `retry` or `discard`. */
+  send(channelId, content, { replyTo } = {}) {
+    const key = this.#uuid();
+    this.#channel(channelId).outbox.add({ key, content, replyTo: replyTo ?? null, createdAt: this.#clock.now() });
+    return this.#deliver(channelId, key);
+  }
+
+  /** Sends a failed message again, under the key that it had: it cannot be stored twice. */
+  retry(channelId, key) {
+    const { outbox } = this.#channel(channelId);
+    if (outbox.get(key)?.state !== "failed") return undefined;
+    outbox.sending(key);
+    return this.#deliver(channelId, key);
+  }
+
+  discard(channelId, key) {
+    this.#channel(channelId).outbox.settle(key);
+    this.#emit("change", { channelId });
+  }
+
+  setOnline(online) {
+    this.#live.setOnline(online);
+  }
+
+  retryNow() {
+    this.#live.retryNow();
+  }
+
+  /** Checks a connection that may have died unnoticed, for example while the machine slept. */
+  check() {
+    this.#live.check();
+  }
+
+  close() {
+    this.#live.close();
+    for (const channel of this.#channels.values()) this.#clock.clearTimeout(channel.retry);
+  }
+
+  async #deliver(channelId, key) {
+    const { outbox } = this.#channel(channelId);
+    this.#emit("change", { channelId });
+    const { content, replyTo } = outbox.get(key);
+    const body = { content, metadata: { [CLIENT_KEY]: key } };
+    if (replyTo !== null) body.reply_to = replyTo;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const message = await this.#rest.send(channelId, body, key);
+        this.#arrived(channelId, [message]);
+        return message;
+      } catch (error) {
+        // The push may have brought it although the answer was lost.
+        if (!outbox.get(key)) return undefined;
+        const again = error.isTransient && attempt + 1 < SEND_ATTEMPTS && this.state.name !== "offline";
+        if (!again) {
+          outbox.failed(key, error);
+          this.#emit("change", { channelId });
+          return undefined;
+        }
+        await this.#wait(Math.max(backoff(attempt, this.#random), (error.retryAfter ?? 0) * 1000));
+      }
+    }
+  }
+
+  #frame(frame) {
+    if (frame.type === "events" && Array.isArray(frame.events) && typeof frame.channel_id === "string") {
+      const messages = frame.events
+        .filter((event) => event?.type === "message.created" && event.message)
+        .map((event) => event.message);
+      if (messages.length > 0) this.#arrived(frame.channel_id, messages);
+    }
+    // Any other type is of a later version of the API, or an answer that needs nothing done.
+  }
+
+  #arrived(channelId, messages) {
+    const channel = this.#channel(channelId);
+    channel.outbox.settle(...messages);
+    if (channel.log.settled === null) {
+      // Not opened: history will bring it. Only its number matters, in case the history on its way is older.
+      channel.pushed = messages.reduce((most, { seq }) => Math.max(most, seq), channel.pushed);
+      this.#emit("messages", { channelId, messages });
+      return;
+    }
+    const added = channel.log.push(messages);
+    if (channel.log.hasGap) this.#catchUp(channelId);
+    if (added.length > 0) this.#emit("messages", { channelId, messages: added });
+    this.#emit("change", { channelId });
+  }
+
+  #recover() {
+    for (const [channelId, { log }] of this.#channels) {
+      if (log.settled !== null) this.#catchUp(channelId);
+    }
+  }
+
+  /** Reads everything after what is certain. Asked for again meanwhile, it runs once more afterwards. */
+  #catchUp(channelId) {
+    const channel = this.#channel(channelId);
+    if (channel.catchUp) {
+      channel.again = true;
+      return;
+    }
+    this.#clock.clearTimeout(channel.retry);
+    channel.again = false;
+    channel.catchUp = this.#readAfter(channelId)
+      .then(() => {
+        channel.failures = 0;
+      })
+      .catch((error) => {
+        const delay = Math.max(backoff(channel.failures, this.#random), (error.retryAfter ?? 0) * 1000);
+        channel.failures += 1;
+        // No network: the next connection catches up by itself.
+        if (error.status !== 0 || this.state.name === "live") {
+          channel.retry = this.#clock.setTimeout(() => this.#catchUp(channelId), delay);
+        }
+        this.#emit("problem", { error, channelId });
+        channel.again = false;
+      })
+      .finally(() => {
+        channel.catchUp = null;
+        // A gap that is still there came in after the last page had been asked for.
+        if (channel.again) this.#catchUp(channelId);
+        this.#emit("change", { channelId });
+      });
+  }
+
+  async #readAfter(channelId) {
+    const { log, outbox } = this.#channel(channelId);
+    for (;;) {
+      const seen = log.lastSeq ?? 0;
+      const page = await this.#rest.messages(channelId, { after: log.settled ?? 0, limit: CATCH_UP_PAGE });
+      const messages = page.messages ?? [];
+      const more = page.has_more === true && messages.length > 0;
+      const added = log.addLater(messages, more, seen);
+      outbox.settle(...messages);
+      if (added.length > 0) this.#emit("messages", { channelId, messages: added });
+      this.#emit("change", { channelId });
+      if (!more) return;
+    }
+  }
+
+  #channel(channelId) {
+    let channel = this.#channels.get(channelId);
+    if (!channel) {
+      channel = { log: new ChannelLog(), outbox: new Outbox(), pushed: 0, catchUp: null, again: false, retry: undefined, failures: 0 };
+      this.#channels.set(channelId, channel);
+    }
+    return channel;
+  }
+
+  #wait(delay) {
+    return new Promise((resolve) => this.#clock.setTimeout(resolve, delay));
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

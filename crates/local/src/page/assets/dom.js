@@ -1,0 +1,54 @@
+// The few DOM helpers the page needs. Text only ever becomes text nodes.
+
+/** An element with properties (`class`, `text`, `on*`, `data-*`, `aria-*`, …) and children. */
+export function el(name, properties = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key === "class") element.className = value;
+    else if (key === "text") element.textContent = value;
+    else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An icon of `index.html`'s sprite. */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `#icon-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/**
+ * Makes the children of `parent` those of `items` (`{key, version, render}`), in order, touching only what
+ * changed: a screen reader is told of a new message, not of a new list.
+ */
+export function reconcile(parent, items) {
+  const present = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  let cursor = parent.firstElementChild;
+  for (const { key, version, render } of items) {
+    let element = present.get(key);
+    present.delete(key);
+    if (!element || element.dataset.version !== version) {
+      const fresh = render();
+      fresh.dataset.key = key;
+      fresh.dataset.version = version;
+      if (element) {
+        if (cursor === element) cursor = fresh;
+        element.replaceWith(fresh);
+      }
+      element = fresh;
+    }
+    if (element === cursor) cursor = cursor.nextElementSibling;
+    else parent.insertBefore(element, cursor);
+  }
+  for (const element of present.values()) element.remove();
+}

@@ -1,0 +1,156 @@
+// The REST API. No DOM: runs in a browser and in Node.
+
+/** How long a request may take; API Gateway itself gives up at 29 s. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** A request that did not succeed: an RFC 9457 problem, or no answer at all (`status` 0). */
+export class ProblemError extends Error {
+  constructor({ status = 0, title = "", detail = "", errors = [], instance, retryAfter = null } = {}) {
+    super(detail || title || `The server answered ${status}.`);
+    this.name = "ProblemError";
+    this.status = status;
+    this.title = title;
+    this.detail = detail;
+    this.errors = errors;
+    this.instance = instance;
+    /** Seconds that the server asks to wait, or `null`. */
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the same request may succeed later. */
+  get isTransient() {
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
+  }
+
+  static async from(response) {
+    const body = await response.json().catch(() => null);
+    const fields = Array.isArray(body?.errors) ? body.errors.filter((error) => typeof error?.message === "string") : [];
+    const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
+    return new ProblemError({
+      status: response.status,
+      title: text(body?.title) || response.statusText,
+      detail: text(body?.detail) || text(body?.message),
+      errors: fields,
+      instance: text(body?.instance),
+      retryAfter: Number.isNaN(retryAfter) ? null : retryAfter,
+    });
+  }
+}
+
+const text = (value) => (typeof value === "string" ? value : "");
+
+/** Calls the REST API with a token from `session`; a `401` is tried once more with a fresh one. */
+export class RestApi {
+  #base;
+  #session;
+  #fetch;
+
+  constructor({ url, session, fetch = globalThis.fetch }) {
+    this.#base = url.replace(/\/+$/, "");
+    this.#session = session;
+    this.#fetch = (...args) => fetch(...args);
+  }
+
+  /** Every channel that the user is a member of. */
+  async channels() {
+    const channels = [];
+    let cursor = {};
+    for (;;) {
+      const page = await this.#call("GET", "/channels", { query: cursor });
+      channels.push(...(page.channels ?? []));
+      if (!page.has_more || !page.next) return channels;
+      cursor = page.next;
+    }
+  }
+
+  createChannel(channel) {
+    return this.#call("POST", "/channels", { body: channel });
+  }
+
+  join(channelId, userId) {
+    return this.#call("PUT", `/channels/${encodeURIComponent(channelId)}/members/${encodeURIComponent(userId)}`);
+  }
+
+  /** One page of history: newest first, or with `after` oldest first. */
+  messages(channelId, { before, after, limit } = {}) {
+    return this.#call("GET", `/channels/${encodeURIComponent(channelId)}/messages`, { query: { before, after, limit } });
+  }
+
+  send(channelId, message, idempotencyKey) {
+    return this.#call("POST", `/channels/${encodeURIComponent(channelId)}/messages`, {
+      body: message,
+      headers: { "idempotency-key": idempotencyKey },
+    });
+  }
+
+  async #call(method, path, options = {}) {
+    const first = await this.#request(method, path, options, await this.#session.token());
+    const response = first.status === 401 ? await this.#request(method, path, options, await this.#session.renew()) : first;
+    if (!response.ok) throw await ProblemError.from(response);
+    return response.json().catch(() => ({}));
+  }
+
+  async #request(method, path, { query = {}, body, headers = {} }, token) {
+    const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
+    const search = given.length > 0 ? `?${new URLSearchParams(given)}` : "";
+    try {
+      return await this.#fetch(`${this.#base}${path}${search}`, {
+        method,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+          ...headers,
+        },
+        body: body === undefined ? undefined : JSON.stringify(body),
+        credentials: "omit",
+        referrerPolicy: "no-referrer",
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      });
+    } catch (cause) {
+      throw new ProblemError({ title: "No answer", detail: "The server cannot be reached.", cause });
+    }
+  }
+}
+
+/** Keeps one valid token, and knows when to get the next. */
+export class Session {
+  /** A token is renewed this long before its end, or at 80 % of a short life. */
+  static RENEW_BEFORE_MS = 60_000;
+
+  #issue;
+  #clock;
+  #current = null;
+  #pending = null;
+
+  /** `issue` resolves to `{token, expires_at}`. */
+  constructor({ issue, clock }) {
+    this.#issue = issue;
+    this.#clock = clock;
+  }
+
+  /** When the current token should be replaced, in ms since the epoch; `null` without one. */
+  get renewAt() {
+    return this.#current?.renewAt ?? null;
+  }
+
+  async token() {
+    if (this.#current && this.#clock.now() < this.#current.renewAt) return this.#current.token;
+    return this.renew();
+  }
+
+  /** A fresh token; callers at the same time share one. */
+  renew() {
+    this.#pending ??= this.#fetchToken().finally(() => {
+      this.#pending = null;
+    });
+    return this.#pending;
+  }
+
+  async #fetchToken() {
+    const { token, expires_at: expiresAt } = await this.#issue();
+    const now = this.#clock.now();
+    const life = Math.max(0, Date.parse(expiresAt) - now) || 0;
+    this.#current = { token, renewAt: now + Math.max(life * 0.8, life - Session.RENEW_BEFORE_MS) };
+    return token;
+  }
+}

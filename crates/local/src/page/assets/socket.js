@@ -1,0 +1,242 @@
+// One live connection, kept up: reconnects with backoff, notices a dead peer, and changes its token or its
+// channels without a hole by opening the next socket before it closes the last. No DOM.
+
+/** API Gateway closes a connection that was idle for 10 minutes. */
+const PING_EVERY_MS = 4 * 60_000;
+const PONG_WITHIN_MS = 10_000;
+/** API Gateway lets `$connect` take 29 s. */
+const OPEN_WITHIN_MS = 30_000;
+const BACKOFF_BASE_MS = 500;
+const BACKOFF_CAP_MS = 30_000;
+/** A connection that lasted this long was a good one: the next failure starts from the shortest wait. */
+const STABLE_AFTER_MS = 10_000;
+
+/** How long to wait before attempt `attempt` (from 0): half of it fixed, half of it chance. */
+export function backoff(attempt, random = Math.random) {
+  const ceiling = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(attempt, 16));
+  return Math.round(ceiling / 2 + (ceiling / 2) * random());
+}
+
+/**
+ * A subscription to channels over WebSocket.
+ *
+ * Events: `state` (`connecting`, `live`, `reconnecting` with `retryAt`, `offline`, `closed`), `open` (a socket
+ * has been opened: catch up now), `frame` (a parsed frame of the server).
+ */
+export class LiveConnection extends EventTarget {
+  #url;
+  #session;
+  #WebSocket;
+  #clock;
+  #random;
+  #channels = [];
+  #online = true;
+  #running = false;
+  #generation = 0;
+  #attempt = 0;
+  #current = null;
+  #next = null;
+  #timers = new Map();
+  state = { name: "closed" };
+
+  constructor({ url, session, WebSocket = globalThis.WebSocket, clock, random = Math.random }) {
+    super();
+    this.#url = url;
+    this.#session = session;
+    this.#WebSocket = WebSocket;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  get channels() {
+    return [...this.#channels];
+  }
+
+  /** Subscribes to exactly these channels. */
+  subscribe(channels) {
+    const wanted = [...new Set(channels)];
+    const same = wanted.length === this.#channels.length && wanted.every((id) => this.#channels.includes(id));
+    this.#channels = wanted;
+    if (this.#running && same && (this.#current || this.#next)) return;
+    this.#running = true;
+    this.#connect();
+  }
+
+  /**
+   * Tells whether the machine has a network; going online reconnects at once. Offline is said, but attempts go
+   * on: a stack on the same machine needs no network.
+   */
+  setOnline(online) {
+    if (this.#online === online) return;
+    this.#online = online;
+    if (!this.#running) return;
+    if (online) {
+      this.#attempt = 0;
+      if (this.#current) this.check();
+      else this.#connect();
+    } else {
+      if (this.#current) this.check();
+      else this.#setState({ name: "offline" });
+    }
+  }
+
+  /** Reconnects now instead of at the end of the wait. */
+  retryNow() {
+    if (!this.#running || this.#current || this.#next) return;
+    this.#connect();
+  }
+
+  /** Asks the server for a sign of life; without one the connection is replaced. */
+  check() {
+    const socket = this.#current;
+    if (!socket) return;
+    this.#send(socket, { action: "ping" });
+    this.#after("pong", PONG_WITHIN_MS, () => {
+      if (this.#current === socket) this.#lost(socket);
+    });
+  }
+
+  close() {
+    this.#running = false;
+    this.#generation += 1;
+    for (const name of [...this.#timers.keys()]) this.#cancel(name);
+    this.#discard(this.#current);
+    this.#discard(this.#next);
+    this.#current = this.#next = null;
+    this.#setState({ name: "closed" });
+  }
+
+  async #connect({ fresh = false } = {}) {
+    this.#cancel("retry");
+    const generation = (this.#generation += 1);
+    const superseded = () => generation !== this.#generation || !this.#running;
+    this.#discard(this.#next);
+    this.#next = null;
+    if (!this.#current) this.#setState({ name: this.#online ? "connecting" : "offline" });
+
+    let token;
+    try {
+      token = fresh ? await this.#session.renew() : await this.#session.token();
+    } catch {
+      if (!superseded()) this.#failed();
+      return;
+    }
+    if (superseded()) return;
+
+    const socket = new this.#WebSocket(this.#address(), ["bearer", token]);
+    this.#next = socket;
+    const openedAt = { time: null };
+    this.#after("open", OPEN_WITHIN_MS, () => {
+      if (this.#next !== socket) return;
+      this.#discard(socket);
+      this.#next = null;
+      this.#failed();
+    });
+    socket.onopen = () => {
+      if (this.#next !== socket) return socket.close();
+      this.#cancel("open");
+      openedAt.time = this.#clock.now();
+      const previous = this.#current;
+      this.#current = socket;
+      this.#next = null;
+      this.#discard(previous);
+      this.#cancel("pong");
+      this.#schedulePing();
+      this.#scheduleRenewal();
+      this.#after("stable", STABLE_AFTER_MS, () => (this.#attempt = 0));
+      this.#setState({ name: "live" });
+      this.dispatchEvent(new CustomEvent("open"));
+    };
+    socket.onmessage = (event) => this.#receive(socket, event.data);
+    socket.onclose = () => {
+      if (this.#current === socket) this.#lost(socket);
+      else if (this.#next === socket) {
+        this.#cancel("open");
+        this.#next = null;
+        this.#failed();
+      }
+    };
+  }
+
+  #address() {
+    const url = new URL(this.#url);
+    if (this.#channels.length > 0) url.searchParams.set("channels", this.#channels.join(","));
+    return url.href;
+  }
+
+  #receive(socket, data) {
+    let frame;
+    try {
+      frame = JSON.parse(data);
+    } catch {
+      return;
+    }
+    if (frame === null || typeof frame !== "object") return;
+    if (frame.type === "pong" && socket === this.#current) this.#cancel("pong");
+    this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+  }
+
+  #lost(socket) {
+    this.#discard(socket);
+    this.#current = null;
+    for (const name of ["ping", "pong", "renew", "stable"]) this.#cancel(name);
+    if (!this.#next) this.#failed();
+  }
+
+  #failed() {
+    // A change of token or channels that did not work: the open socket still does, so only the change is tried again.
+    const delay = backoff(this.#attempt, this.#random);
+    this.#attempt += 1;
+    if (!this.#current) {
+      this.#setState(this.#online ? { name: "reconnecting", retryAt: this.#clock.now() + delay } : { name: "offline" });
+    }
+    this.#after("retry", delay, () => this.#connect());
+  }
+
+  #schedulePing() {
+    this.#after("ping", PING_EVERY_MS, () => {
+      this.check();
+      this.#schedulePing();
+    });
+  }
+
+  #scheduleRenewal() {
+    const { renewAt } = this.#session;
+    if (renewAt === null) return;
+    this.#after("renew", Math.max(1000, renewAt - this.#clock.now()), () => this.#connect({ fresh: true }));
+  }
+
+  #send(socket, frame) {
+    if (socket.readyState === 1) socket.send(JSON.stringify(frame));
+  }
+
+  #discard(socket) {
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    // A socket that never opened reports its end as an error event nobody needs.
+    socket.onerror = () => {};
+    socket.close();
+  }
+
+  #after(name, delay, action) {
+    this.#cancel(name);
+    this.#timers.set(
+      name,
+      this.#clock.setTimeout(() => {
+        this.#timers.delete(name);
+        action();
+      }, delay),
+    );
+  }
+
+  #cancel(name) {
+    this.#clock.clearTimeout(this.#timers.get(name));
+    this.#timers.delete(name);
+  }
+
+  #setState(state) {
+    if (this.state.name === state.name && this.state.retryAt === state.retryAt) return;
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: state }));
+  }
+}

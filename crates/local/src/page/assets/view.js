@@ -1,0 +1,202 @@
+// What a message, a channel and a state look like. Builds elements; keeps nothing.
+
+import { el, icon } from "./dom.js";
+import { dayName, fullTime, timeOfDay } from "./format.js";
+import { avatar } from "./identity.js";
+import { excerpt, renderMarkdown } from "./markdown.js";
+
+/** A row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onJump`, `onRetry`, `onDiscard`. */
+export function row(item, context) {
+  switch (item.type) {
+    case "day":
+      return { key: item.key, version: dayName(item.at), render: () => divider("day", dayName(item.at)) };
+    case "unread":
+      return { key: item.key, version: "", render: () => divider("unread", "New") };
+    case "message": {
+      const quote = quoteOf(item.message.reply_to, context);
+      return {
+        key: item.key,
+        version: `${item.grouped}|${quote?.version ?? ""}`,
+        render: () => message(item, quote, context),
+      };
+    }
+    default: {
+      const { state, error, replyTo } = item.entry;
+      const quote = quoteOf(replyTo, context);
+      return {
+        key: item.key,
+        version: `${item.grouped}|${state}|${error?.message ?? ""}|${quote?.version ?? ""}`,
+        render: () => pending(item, quote, context),
+      };
+    }
+  }
+}
+
+const divider = (kind, text) => el("div", { class: `divider ${kind}`, role: "separator" }, el("span", { text }));
+
+function quoteOf(seq, context) {
+  if (!Number.isSafeInteger(seq)) return null;
+  const original = context.quote(seq);
+  return { seq, original, version: original ? `${seq}:${original.message_id}` : `${seq}` };
+}
+
+function message({ message: stored, at, grouped }, quote, context) {
+  const mine = stored.sender_id === context.userId && stored.role === "user";
+  return el(
+    "article",
+    {
+      class: "message",
+      "data-seq": String(stored.seq),
+      "data-role": stored.role,
+      "data-mine": mine,
+      "data-grouped": grouped,
+      "aria-label": `${stored.sender_id}, ${timeOfDay(at)}`,
+    },
+    grouped ? null : heading(stored.sender_id, stored.role, mine, at),
+    quote ? quoteButton(quote, context) : null,
+    line(
+      body(stored),
+      el("span", { class: "seq", title: `${fullTime(at)} · number ${stored.seq} in this channel`, text: `#${stored.seq}` }),
+      el(
+        "button",
+        {
+          class: "icon-button small reply",
+          type: "button",
+          "aria-label": `Reply to message ${stored.seq} of ${stored.sender_id}`,
+          title: "Reply",
+          onclick: () => context.onReply(stored),
+        },
+        icon("reply"),
+      ),
+    ),
+  );
+}
+
+const line = (content, ...side) => el("div", { class: "line" }, content, el("div", { class: "message-side" }, ...side.filter(Boolean)));
+
+function heading(sender, role, mine, at) {
+  return el(
+    "header",
+    { class: "message-heading" },
+    avatar(sender, role),
+    el("strong", { class: "sender", text: mine ? "You" : sender }),
+    role === "assistant" ? el("span", { class: "tag", text: "AI" }) : null,
+    role === "system" ? el("span", { class: "tag", text: "System" }) : null,
+    el("time", { datetime: Number.isNaN(at.getTime()) ? null : at.toISOString(), title: fullTime(at), text: timeOfDay(at) }),
+  );
+}
+
+function body(stored) {
+  const content = String(stored.content ?? "");
+  const rich = stored.role === "assistant" || stored.content_type === "text/markdown";
+  return rich
+    ? el("div", { class: "body rich" }, renderMarkdown(content))
+    : el("div", { class: "body plain", dir: "auto", text: content });
+}
+
+function quoteButton({ seq, original }, context) {
+  const label = original
+    ? [el("b", { text: original.sender_id }), ` ${excerpt(original)}`]
+    : [`Reply to #${seq}`];
+  return el(
+    "button",
+    { class: "quote", type: "button", "aria-label": `Show message ${seq}, which this answers`, onclick: () => context.onJump(seq) },
+    el("span", { class: "quote-text" }, ...label),
+  );
+}
+
+function pending({ entry, at, grouped }, quote, context) {
+  const failed = entry.state === "failed";
+  return el(
+    "article",
+    {
+      class: "message",
+      "data-role": "user",
+      "data-mine": true,
+      "data-grouped": grouped,
+      "data-pending": entry.state,
+      "aria-label": failed ? "Your message, not sent" : "Your message, being sent",
+    },
+    grouped ? null : heading(context.userId, "user", true, at),
+    quote ? quoteButton(quote, context) : null,
+    line(el("div", { class: "body plain", dir: "auto", text: entry.content }), failed ? null : el("span", { class: "seq", text: "sending" })),
+    failed
+      ? el(
+          "div",
+          { class: "failure" },
+          el("span", { text: `Not sent. ${describe(entry.error)}` }),
+          el("button", { class: "link-button retry", type: "button", onclick: () => context.onRetry(entry.key), text: "Try again" }),
+          el("button", { class: "link-button", type: "button", onclick: () => context.onDiscard(entry), text: "Take back" }),
+        )
+      : null,
+  );
+}
+
+/** One channel in the sidebar. */
+export function channelRow({ channel, active, unread, onOpen }) {
+  return {
+    key: channel.channel_id,
+    version: `${channel.name}|${active}|${unread}`,
+    render: () =>
+      el(
+        "li",
+        {},
+        el(
+          "button",
+          {
+            class: "channel-link",
+            type: "button",
+            "aria-current": active ? "page" : null,
+            "data-unread": unread > 0,
+            onclick: () => onOpen(channel.channel_id),
+          },
+          el("span", { class: "jack", "aria-hidden": "true" }),
+          el("span", { class: "channel-label", text: channel.name || channel.channel_id }),
+          unread > 0 ? el("span", { class: "count" }, el("span", { text: unread > 99 ? "99+" : String(unread) }), el("span", { class: "visually-hidden", text: " unread" })) : null,
+        ),
+      ),
+  };
+}
+
+/** What stands where a channel begins. */
+export function beginning(name, isEmpty) {
+  return [
+    el("h2", { text: isEmpty ? `This is the beginning of ${name}` : `The beginning of ${name}` }),
+    isEmpty
+      ? el("p", {}, "Say something: the agent answers. ", el("code", { text: "/help" }), " shows what it can do. Open this page in a second tab under another name to see both sides.")
+      : null,
+  ].filter(Boolean);
+}
+
+/** The words for a state of the connection. */
+export function connectionText(state, now) {
+  switch (state.name) {
+    case "live":
+      return "Live";
+    case "reconnecting": {
+      const seconds = Math.max(0, Math.ceil((state.retryAt - now) / 1000));
+      return seconds > 0 ? `Reconnecting in ${seconds} s` : "Reconnecting";
+    }
+    case "offline":
+      return "Offline";
+    case "closed":
+      return "Closed";
+    default:
+      return "Connecting";
+  }
+}
+
+/** A problem, for people: what, and which field. */
+export function describe(error) {
+  const fields = (error?.errors ?? []).map(({ field, message }) => (field ? `${field}: ${message}` : message));
+  return fields.length > 0 ? fields.join(". ") : error?.detail || error?.message || "Something went wrong.";
+}
+
+export function toast(error, onClose) {
+  return el(
+    "div",
+    { class: "toast" },
+    el("div", { class: "toast-text" }, el("strong", { text: error.title || "That did not work" }), el("p", { text: describe(error) })),
+    el("button", { class: "icon-button small", type: "button", "aria-label": "Dismiss", onclick: onClose }, icon("close")),
+  );
+}

@@ -1,0 +1,185 @@
+//! Every reference leads somewhere, and none leads back to where it came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Template, TemplateError};
+
+/// The intrinsic functions of the subset.
+const FUNCTIONS: [&str; 10] = [
+    "Fn::GetAtt",
+    "Fn::Sub",
+    "Fn::Join",
+    "Fn::Select",
+    "Fn::Split",
+    "Fn::If",
+    "Fn::Equals",
+    "Fn::And",
+    "Fn::Or",
+    "Fn::Not",
+];
+
+/// The pseudo parameters of the subset.
+const PSEUDO: [&str; 7] = [
+    "AWS::AccountId",
+    "AWS::NoValue",
+    "AWS::Partition",
+    "AWS::Region",
+    "AWS::StackName",
+    "AWS::StackId",
+    "AWS::URLSuffix",
+];
+
+pub(super) fn check(template: &Template) -> Result<(), TemplateError> {
+    let mut graph = BTreeMap::new();
+    for (id, value) in &template.conditions {
+        let mut found = BTreeSet::new();
+        walk(template, id, value, &mut found)?;
+        graph.insert(id.clone(), found);
+    }
+    for (id, resource) in &template.resources {
+        let mut found = BTreeSet::new();
+        walk(template, id, resource, &mut found)?;
+        let depends = match resource.get("DependsOn") {
+            Some(Value::Array(ids)) => ids.iter().collect(),
+            Some(one) => vec![one],
+            None => Vec::new(),
+        };
+        for depends_on in depends {
+            let name = depends_on.as_str().unwrap_or_default();
+            if !template.resources.contains_key(name) {
+                return Err(TemplateError::at(
+                    format!("{id}.DependsOn"),
+                    format!("no resource is called {depends_on}"),
+                ));
+            }
+            found.insert(name.to_owned());
+        }
+        if let Some(condition) = resource.get("Condition").and_then(Value::as_str) {
+            condition_exists(template, &format!("{id}.Condition"), condition)?;
+        }
+        graph.insert(id.clone(), found);
+    }
+    for (id, output) in &template.outputs {
+        walk(template, id, output, &mut BTreeSet::new())?;
+    }
+    let mut done = BTreeSet::new();
+    for id in graph.keys() {
+        visit(id, &graph, &mut Vec::new(), &mut done)?;
+    }
+    Ok(())
+}
+
+fn visit<'a>(
+    id: &'a str,
+    graph: &'a BTreeMap<String, BTreeSet<String>>,
+    path: &mut Vec<&'a str>,
+    done: &mut BTreeSet<&'a str>,
+) -> Result<(), TemplateError> {
+    if done.contains(id) {
+        return Ok(());
+    }
+    if let Some(start) = path.iter().position(|step| *step == id) {
+        return Err(TemplateError::at(id, format!("circular reference: {} → {id}", path[start..].join(" → "))));
+    }
+    path.push(id);
+    for next in graph.get(id).into_iter().flatten() {
+        visit(next, graph, path, done)?;
+    }
+    path.pop();
+    done.insert(id);
+    Ok(())
+}
+
+fn walk(template: &Template, at: &str, value: &Value, found: &mut BTreeSet<String>) -> Result<(), TemplateError> {
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().try_for_each(|(index, item)| walk(template, &format!("{at}.{index}"), item, found))
+        }
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let at = &format!("{at}.{key}");
+                match (key.as_str(), inner) {
+                    ("Ref", Value::String(name)) if map.len() == 1 => refer(template, at, name, found)?,
+                    ("Condition", Value::String(name)) if map.len() == 1 => {
+                        condition_exists(template, at, name)?;
+                        found.insert(name.clone());
+                    }
+                    ("Fn::GetAtt", inner) => match get_att(inner) {
+                        Some((name, _)) if template.resources.contains_key(&name) => {
+                            found.insert(name);
+                        }
+                        _ => {
+                            return Err(TemplateError::at(at, format!("no resource has what {inner} asks for")));
+                        }
+                    },
+                    ("Fn::Sub", inner) => {
+                        let (text, own) = match inner {
+                            Value::Array(pair) => (pair.first(), pair.get(1).and_then(Value::as_object)),
+                            text => (Some(text), None),
+                        };
+                        let text = text.and_then(Value::as_str);
+                        let text =
+                            text.ok_or_else(|| TemplateError::at(at, "takes a text, or a text and a mapping"))?;
+                        for name in variables(text) {
+                            if !own.is_some_and(|own| own.contains_key(name)) {
+                                refer(template, at, name, found)?;
+                            }
+                        }
+                        for inner in own.into_iter().flat_map(|own| own.values()) {
+                            walk(template, at, inner, found)?;
+                        }
+                    }
+                    ("Fn::If", Value::Array(items)) if items.len() == 3 => {
+                        condition_exists(template, at, items[0].as_str().unwrap_or_default())?;
+                        walk(template, at, inner, found)?;
+                    }
+                    (other, _) if other.starts_with("Fn::") && !FUNCTIONS.contains(&other) => {
+                        return Err(TemplateError::at(at, format!("{other} is not supported by the local run")));
+                    }
+                    _ => walk(template, at, inner, found)?,
+                }
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn condition_exists(template: &Template, at: &str, name: &str) -> Result<(), TemplateError> {
+    if template.conditions.contains_key(name) {
+        return Ok(());
+    }
+    Err(TemplateError::at(at, format!("no condition is called {name:?}")))
+}
+
+fn refer(template: &Template, at: &str, name: &str, found: &mut BTreeSet<String>) -> Result<(), TemplateError> {
+    let id = name.split('.').next().unwrap_or_default();
+    if template.resources.contains_key(id) {
+        found.insert(id.to_owned());
+        return Ok(());
+    }
+    if template.parameters.contains_key(name) || PSEUDO.contains(&name) {
+        return Ok(());
+    }
+    Err(TemplateError::at(at, format!("no parameter or resource is called {name}")))
+}
+
+/// `A.B`, or `[A, B]`.
+pub(super) fn get_att(value: &Value) -> Option<(String, String)> {
+    match value {
+        Value::String(text) => text.split_once('.').map(|(id, name)| (id.to_owned(), name.to_owned())),
+        Value::Array(pair) => Some((pair.first()?.as_str()?.to_owned(), pair.get(1)?.as_str()?.to_owned())),
+        _ => None,
+    }
+}
+
+/// The `${…}` of a text, without the literal `${!…}`.
+fn variables(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'))
+        .map(|(name, _)| name.trim())
+        .filter(|name| !name.starts_with('!'))
+}

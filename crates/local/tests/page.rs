@@ -1,0 +1,208 @@
+//! The page's server: what it serves, to whom, and under which rules for the browser.
+
+// Clippy's exception for tests does not reach the helpers of an integration test.
+#![allow(clippy::unwrap_used)]
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use local::{
+    page::{PageConfig, router},
+    token,
+};
+use reqwest::{Client, Response, StatusCode, header::HOST};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+const REST: &str = "http://127.0.0.1:3000";
+const WEBSOCKET: &str = "ws://127.0.0.1:3001";
+
+struct Page {
+    client: Client,
+    origin: String,
+    port: u16,
+}
+
+impl Page {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = PageConfig { rest_url: REST.into(), websocket_url: WEBSOCKET.into() };
+        tokio::spawn(async move { axum::serve(listener, router(config)).await });
+        Self { client: Client::new(), origin: format!("http://127.0.0.1:{port}"), port }
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.client.get(format!("{}{path}", self.origin)).send().await.unwrap()
+    }
+
+    async fn token(&self, headers: &[(&str, &str)]) -> Response {
+        let mut request = self.client.post(format!("{}/token", self.origin)).json(&json!({"user": "alice"}));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+}
+
+async fn problem(response: Response, status: StatusCode) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["status"], status.as_u16());
+    body
+}
+
+fn content_type(response: &Response) -> &str {
+    response.headers()["content-type"].to_str().unwrap()
+}
+
+#[tokio::test]
+async fn the_page_and_everything_that_it_names_is_served() {
+    let page = Page::start().await;
+    let html = page.get("/").await;
+    assert_eq!(content_type(&html), "text/html; charset=utf-8");
+
+    // Follows every reference from file to file: a module that is not embedded would break the page.
+    let mut open = vec![(String::from("/"), html.text().await.unwrap())];
+    let mut seen = vec![];
+    while let Some((from, text)) = open.pop() {
+        for reference in references(&text) {
+            assert!(!reference.contains("//"), "{from} asks another server for {reference}");
+            let path = format!("/{}{}", if from.starts_with("/vendor/") { "vendor/" } else { "" }, reference);
+            if seen.contains(&path) {
+                continue;
+            }
+            let response = page.get(&path).await;
+            assert_eq!(response.status(), 200, "{path}, named by {from}");
+            let expected = match path.rsplit_once('.').unwrap().1 {
+                "js" | "mjs" => "text/javascript; charset=utf-8",
+                "css" => "text/css; charset=utf-8",
+                "svg" => "image/svg+xml",
+                _ => "font/woff2",
+            };
+            assert_eq!(content_type(&response), expected, "{path}");
+            seen.push(path.clone());
+            if expected.contains("javascript") || expected.contains("css") {
+                open.push((path, response.text().await.unwrap()));
+            }
+        }
+    }
+    for path in ["/app.js", "/store.js", "/style.css", "/vendor/dompurify.mjs", "/vendor/markdown-it.mjs"] {
+        assert!(seen.iter().any(|one| one == path), "{path} is not reached from the page: {seen:?}");
+    }
+}
+
+/// What a file of the page loads: `src`, `href`, `url(…)` and `from "./…"`.
+fn references(text: &str) -> Vec<String> {
+    let mut found = vec![];
+    for marker in [" src=\"", " href=\"", "url(\"", " from \"./", "import \"./"] {
+        for rest in text.split(marker).skip(1) {
+            let reference = rest.split('"').next().unwrap();
+            if !reference.is_empty() && !reference.starts_with(['#', '$']) && !reference.contains(['<', '\n']) {
+                found.push(reference.to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn config_names_the_two_endpoints() {
+    let response = Page::start().await.get("/config.json").await;
+    assert_eq!(response.json::<Value>().await.unwrap(), json!({"rest": REST, "websocket": WEBSOCKET}));
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_strict_headers() {
+    let page = Page::start().await;
+    for path in ["/", "/app.js", "/config.json", "/nothing-here"] {
+        let response = page.get(path).await;
+        let headers = response.headers();
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(headers["cross-origin-resource-policy"], "same-origin", "{path}");
+        assert!(!headers.contains_key("access-control-allow-origin"), "{path}");
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        let directives: Vec<_> = policy.split("; ").collect();
+        assert!(directives.contains(&"default-src 'none'"), "{policy}");
+        assert!(directives.contains(&"script-src 'self'"), "{policy}");
+        assert!(directives.contains(&format!("connect-src 'self' {REST} {WEBSOCKET}").as_str()), "{policy}");
+        assert!(directives.contains(&"frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_itself_gets_a_token_that_lasts_as_long_as_it_says() {
+    let page = Page::start().await;
+    let response = page.token(&[("origin", &page.origin), ("sec-fetch-site", "same-origin")]).await;
+    assert_eq!(response.status(), 200);
+    let body: Value = response.json().await.unwrap();
+
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.set_issuer(&[token::ISSUER]);
+    validation.set_audience(&[token::AUDIENCE]);
+    let key = DecodingKey::from_secret(token::DEVELOPMENT_SECRET.as_bytes());
+    let claims =
+        jsonwebtoken::decode::<token::Claims>(body["token"].as_str().unwrap(), &key, &validation).unwrap().claims;
+    assert_eq!(claims.sub, "alice");
+    let expires_at: jiff::Timestamp = body["expires_at"].as_str().unwrap().parse().unwrap();
+    assert_eq!(expires_at.as_second(), claims.exp);
+}
+
+#[tokio::test]
+async fn another_site_in_the_same_browser_gets_no_token() {
+    let page = Page::start().await;
+    let other_port = format!("http://127.0.0.1:{}", page.port.wrapping_add(1));
+    let other_name = format!("http://localhost:{}", page.port);
+    for headers in [
+        &[("origin", "https://evil.example")][..],
+        &[("origin", "null")],
+        &[("origin", other_port.as_str())],
+        &[("origin", other_name.as_str())],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("origin", page.origin.as_str()), ("sec-fetch-site", "cross-site")],
+    ] {
+        let body = problem(page.token(headers).await, StatusCode::FORBIDDEN).await;
+        assert!(body.get("token").is_none(), "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_names_of_this_machine_are_answered() {
+    let page = Page::start().await;
+    for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.0.7", "[2001:db8::1]"] {
+        for path in ["/", "/config.json"] {
+            let request =
+                page.client.get(format!("{}{path}", page.origin)).header(HOST, format!("{host}:{}", page.port));
+            problem(request.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+        }
+        // DNS rebinding: the foreign page is of the same origin as what it asks.
+        let host = format!("{host}:{}", page.port);
+        let origin = format!("http://{host}");
+        problem(page.token(&[("host", &host), ("origin", &origin)]).await, StatusCode::FORBIDDEN).await;
+    }
+    for host in ["localhost", "127.0.0.1", "127.0.0.2", "[::1]", "LOCALHOST"] {
+        let request = page.client.get(&page.origin).header(HOST, format!("{host}:{}", page.port));
+        assert_eq!(request.send().await.unwrap().status(), 200, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_token_request_is_said() {
+    let page = Page::start().await;
+    let post = |body: &'static str, content_type: &'static str| {
+        let url = format!("{}/token", page.origin);
+        page.client.post(url).header("content-type", content_type).body(body).send()
+    };
+    let wrong_name = post(r#"{"user":"<b>"}"#, "application/json").await.unwrap();
+    let body = problem(wrong_name, StatusCode::UNPROCESSABLE_ENTITY).await;
+    assert!(body["detail"].as_str().unwrap().contains("is not a user id"), "{body}");
+    problem(post("{", "application/json").await.unwrap(), StatusCode::BAD_REQUEST).await;
+    problem(post("{}", "application/json").await.unwrap(), StatusCode::UNPROCESSABLE_ENTITY).await;
+    // A form can be sent across origins without a preflight; JSON cannot.
+    let form = post("user=alice", "application/x-www-form-urlencoded").await.unwrap();
+    problem(form, StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
+    problem(page.get("/token").await, StatusCode::METHOD_NOT_ALLOWED).await;
+    problem(page.get("/nothing-here").await, StatusCode::NOT_FOUND).await;
+}

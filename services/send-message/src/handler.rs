@@ -1,0 +1,80 @@
+//! Two kinds of events: a broadcast from a worker, a frame from a client.
+
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use chat::{
+    clock::{SystemClock, Timestamp},
+    connection::ConnectionStore,
+    delivery::{Broadcast, Delivery, FanOut, SocketPusher},
+    frame::Answer,
+};
+use lambda_runtime::{Context, Error};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Sends to sockets.
+pub(crate) struct Handler<Connections, Sockets, Fan> {
+    pub(crate) connections: Connections,
+    pub(crate) sockets: Sockets,
+    pub(crate) fan_out: Fan,
+}
+
+/// What the function is invoked with.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Event {
+    /// By a worker, or by itself.
+    Broadcast(Broadcast),
+    /// By the WebSocket API.
+    Frame(Box<ApiGatewayWebsocketProxyRequest>),
+}
+
+impl<Connections, Sockets, Fan> Handler<Connections, Sockets, Fan>
+where
+    Connections: ConnectionStore,
+    Sockets: SocketPusher,
+    Fan: FanOut,
+{
+    pub(crate) async fn handle(&self, event: Event, context: &Context) -> Result<Value, Error> {
+        match event {
+            Event::Broadcast(broadcast) => self.broadcast(broadcast, context).await,
+            Event::Frame(event) => answer(&event),
+        }
+    }
+
+    async fn broadcast(&self, broadcast: Broadcast, context: &Context) -> Result<Value, Error> {
+        let delivery = Delivery {
+            connections: &self.connections,
+            sockets: &self.sockets,
+            fan_out: &self.fan_out,
+            clock: &SystemClock,
+            deadline: Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX)),
+        };
+        let (channel_id, frames) = (broadcast.channel_id.clone(), broadcast.frames.len());
+        let outcome = delivery.broadcast(broadcast).await?;
+        let request_id = &context.request_id;
+        tracing::info!(request_id, %channel_id, frames, ?outcome, "broadcast");
+        Ok(Value::Null)
+    }
+}
+
+/// The route's response goes back on the socket.
+fn answer(event: &ApiGatewayWebsocketProxyRequest) -> Result<Value, Error> {
+    let connection_id = event.request_context.connection_id.as_deref().unwrap_or_default().parse()?;
+    let answer = Answer::to(event.body.as_deref().unwrap_or_default(), &connection_id);
+    Ok(json!({ "statusCode": 200, "body": serde_json::to_string(&answer)? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_kinds_of_events_are_told_apart() {
+        let broadcast = json!({ "channel_id": "c", "frames": ["{}"], "targets": [
+            { "connection_id": "a=", "connected_at": "2026-11-24T00:00:00.000Z", "expires_at": "2026-11-24T02:00:00.000Z" }
+        ] });
+        assert!(matches!(serde_json::from_value(broadcast).unwrap(), Event::Broadcast(_)));
+        let frame = json!({ "requestContext": { "routeKey": "$default", "connectionId": "a=" }, "body": "x", "isBase64Encoded": false });
+        assert!(matches!(serde_json::from_value(frame).unwrap(), Event::Frame(_)));
+    }
+}
