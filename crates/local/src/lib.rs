@@ -6,11 +6,13 @@
 //! [`websocket`] the two API Gateways. [`page`] serves the browser client.
 
 pub mod binaries;
+pub mod cli;
 pub mod dynamodb;
 pub mod event_source;
 pub mod lambda;
 pub mod page;
 pub mod rest;
+pub mod run;
 pub mod stack;
 pub mod template;
 pub mod token;

@@ -1,2 +1,28 @@
-//! Placeholder.
-fn main() {}
+//! `cargo local`: the whole back end on one machine.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use local::{
+    cli::{Cli, Command},
+    lambda::guardian_main,
+    run, token,
+};
+
+fn main() -> ExitCode {
+    guardian_main();
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Some(Command::Token(options)) => token::for_command_line(&options.user, options.ttl, jiff::Timestamp::now())
+            .map(|token| println!("{token}"))
+            .map_err(Into::into),
+        None => run::run(cli.run),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

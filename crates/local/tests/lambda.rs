@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 //! The local Lambda with real processes: `examples/probe_function.rs` is the function.
 
 mod lambda_support;
@@ -269,7 +271,7 @@ async fn shutdown_lets_the_busy_finish_and_refuses_the_rest() {
 
     let stopping = tokio::spawn({
         let lambda = lambda.clone();
-        async move { lambda.shutdown(Duration::from_secs(60)).await }
+        async move { lambda.shutdown(Duration::from_mins(1)).await }
     });
     assert_eq!(waiting.await.unwrap_err(), InvokeError::Stopping);
     assert_eq!(lambda.invoke("probe", event(json!({}))).await.unwrap_err(), InvokeError::Stopping);

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 //! The template reader: the real template, every intrinsic, every error.
 
 use std::{
@@ -48,24 +50,14 @@ fn every_function_has_a_folder_and_every_folder_a_function() {
         .filter(|path| path.is_dir())
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    let functions: BTreeSet<String> = backend_stack()
-        .functions
-        .into_iter()
-        .map(|function| function.binary)
-        .collect();
+    let functions: BTreeSet<String> = backend_stack().functions.into_iter().map(|function| function.binary).collect();
     assert_eq!(functions, folders);
 }
 
 #[test]
 fn tables_become_create_table_requests() {
     let stack = backend_stack();
-    let table = |id: &str| {
-        stack
-            .tables
-            .iter()
-            .find(|table| table.logical_id == id)
-            .unwrap()
-    };
+    let table = |id: &str| stack.tables.iter().find(|table| table.logical_id == id).unwrap();
     let events = table("EventsTable");
     assert_eq!(events.ttl_attribute.as_deref(), Some("expires_at"));
     assert_eq!(
@@ -103,23 +95,12 @@ fn stage_addresses_become_local_ones() {
     assert_eq!(stack.outputs["RestUrl"], "http://127.0.0.1:3000");
     assert_eq!(stack.outputs["WebSocketUrl"], "ws://127.0.0.1:3001");
     assert_eq!(stack.outputs["ManagementUrl"], "http://127.0.0.1:3002");
-    let function = |binary: &str| {
-        stack
-            .functions
-            .iter()
-            .find(|one| one.binary == binary)
-            .unwrap()
-    };
+    let function = |binary: &str| stack.functions.iter().find(|one| one.binary == binary).unwrap();
     let send = function("send-message");
     assert_eq!(send.environment["MANAGEMENT_URL"], "http://127.0.0.1:3002");
     assert_eq!(send.name, "switchboard-SendMessageFunction");
     assert_eq!(send.async_invoke.maximum_event_age.as_secs(), 300);
-    assert!(
-        stack
-            .queues
-            .iter()
-            .any(|one| Some(&one.arn) == send.async_invoke.on_failure.as_ref())
-    );
+    assert!(stack.queues.iter().any(|one| Some(&one.arn) == send.async_invoke.on_failure.as_ref()));
     let delivery = function("chat-delivery-worker");
     assert_eq!(delivery.environment["SEND_MESSAGE_FUNCTION"], send.name);
     assert_eq!(delivery.environment["FANOUT_THRESHOLD"], "200");
@@ -128,16 +109,10 @@ fn stage_addresses_become_local_ones() {
 #[test]
 fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users() {
     let stack = backend_stack();
-    let reader = |function: &str| {
-        stack
-            .event_source_mappings
-            .iter()
-            .find(|one| one.function.contains(function))
-            .unwrap()
-    };
+    let reader =
+        |function: &str| stack.event_source_mappings.iter().find(|one| one.function.contains(function)).unwrap();
     let agent = reader("ChatAgentWorker");
-    let pattern =
-        json!({"eventName": ["INSERT"], "dynamodb": {"NewImage": {"role": {"S": ["user"]}}}});
+    let pattern = json!({"eventName": ["INSERT"], "dynamodb": {"NewImage": {"role": {"S": ["user"]}}}});
     assert_eq!(agent.filters, [pattern]);
     let delivery = reader("ChatDeliveryWorker");
     assert!(delivery.filters.is_empty());
@@ -148,12 +123,7 @@ fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users
         assert!(mapping.maximum_record_age.is_some());
         assert!(mapping.bisect_batch_on_function_error);
         assert!(mapping.report_batch_item_failures);
-        assert!(
-            stack
-                .queues
-                .iter()
-                .any(|one| Some(&one.arn) == mapping.on_failure.as_ref())
-        );
+        assert!(stack.queues.iter().any(|one| Some(&one.arn) == mapping.on_failure.as_ref()));
     }
 }
 
@@ -162,19 +132,13 @@ fn each_route_answers_the_other_methods_and_names_those_it_has() {
     let api = backend_stack().rest_api;
     let mut routes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for method in &api.methods {
-        routes
-            .entry(&method.path)
-            .or_default()
-            .insert(&method.http_method);
+        routes.entry(&method.path).or_default().insert(&method.http_method);
     }
     let all = |own: &[&'static str]| own.iter().copied().chain(["OPTIONS", "ANY"]).collect();
     let expected: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::from([
         ("/channels", all(&["GET", "POST"])),
         ("/channels/{channel_id}", all(&["GET"])),
-        (
-            "/channels/{channel_id}/members/{user_id}",
-            all(&["PUT", "DELETE"]),
-        ),
+        ("/channels/{channel_id}/members/{user_id}", all(&["PUT", "DELETE"])),
         ("/channels/{channel_id}/messages", all(&["GET", "POST"])),
         ("/health", all(&["GET"])),
     ]);
@@ -183,20 +147,9 @@ fn each_route_answers_the_other_methods_and_names_those_it_has() {
         let Integration::Mock { responses, .. } = &method.integration else {
             continue;
         };
-        let has: BTreeSet<&str> = routes[method.path.as_str()]
-            .iter()
-            .copied()
-            .filter(|name| *name != "ANY")
-            .collect();
-        let header = if method.http_method == "ANY" {
-            "Allow"
-        } else {
-            "Access-Control-Allow-Methods"
-        };
-        let allow: BTreeSet<&str> = responses[0].headers[header]
-            .split(',')
-            .map(str::trim)
-            .collect();
+        let has: BTreeSet<&str> = routes[method.path.as_str()].iter().copied().filter(|name| *name != "ANY").collect();
+        let header = if method.http_method == "ANY" { "Allow" } else { "Access-Control-Allow-Methods" };
+        let allow: BTreeSet<&str> = responses[0].headers[header].split(',').map(str::trim).collect();
         assert_eq!(allow, has, "{} {}", method.http_method, method.path);
         if let Some(body) = responses[0].templates.get("application/problem+json") {
             let body: Value = serde_json::from_str(body).unwrap();
@@ -208,17 +161,10 @@ fn each_route_answers_the_other_methods_and_names_those_it_has() {
 #[test]
 fn gateway_responses_are_problems_that_state_no_wrong_status() {
     let responses = backend_stack().rest_api.gateway_responses;
-    assert!(
-        responses
-            .iter()
-            .any(|one| one.response_type == "DEFAULT_5XX")
-    );
+    assert!(responses.iter().any(|one| one.response_type == "DEFAULT_5XX"));
     for response in responses {
         let body: Value = serde_json::from_str(&response.templates["application/json"]).unwrap();
-        assert_eq!(
-            body.get("status"),
-            response.status_code.map(Value::from).as_ref()
-        );
+        assert_eq!(body.get("status"), response.status_code.map(Value::from).as_ref());
         assert_eq!(body["instance"], "$context.requestId");
         assert_eq!(response.headers["Content-Type"], "application/problem+json");
         assert_eq!(response.headers["Access-Control-Allow-Origin"], "*");
@@ -229,17 +175,9 @@ fn gateway_responses_are_problems_that_state_no_wrong_status() {
 fn frames_are_answered_and_connects_are_not() {
     let socket = backend_stack().websocket_api;
     assert_eq!(socket.route_selection_expression, "$request.body.action");
-    let responds: BTreeMap<&str, bool> = socket
-        .routes
-        .iter()
-        .map(|route| (route.route_key.as_str(), route.responds))
-        .collect();
-    let expected = [
-        ("$connect", false),
-        ("$disconnect", false),
-        ("$default", true),
-        ("sendmessage", true),
-    ];
+    let responds: BTreeMap<&str, bool> =
+        socket.routes.iter().map(|route| (route.route_key.as_str(), route.responds)).collect();
+    let expected = [("$connect", false), ("$disconnect", false), ("$default", true), ("sendmessage", true)];
     assert_eq!(responds, BTreeMap::from(expected));
 }
 
@@ -260,27 +198,14 @@ fn the_deployment_id_follows_the_rest_api() {
         .collect::<serde_json::Map<_, _>>()
         .into();
     let hash = Sha256::digest(canonical(&snapshot).as_bytes());
-    let expected = hash[..4]
-        .iter()
-        .fold("RestDeployment".to_owned(), |id, byte| {
-            format!("{id}{byte:02x}")
-        });
-    let (id, deployment) = template
-        .resources()
-        .iter()
-        .find(|(_, resource)| kind(resource) == "AWS::ApiGateway::Deployment")
-        .unwrap();
-    assert_eq!(
-        *id, expected,
-        "the REST API changed: rename {id} in infra/backend.yaml to {expected}"
-    );
+    let expected = hash[..4].iter().fold("RestDeployment".to_owned(), |id, byte| format!("{id}{byte:02x}"));
+    let (id, deployment) =
+        template.resources().iter().find(|(_, resource)| kind(resource) == "AWS::ApiGateway::Deployment").unwrap();
+    assert_eq!(*id, expected, "the REST API changed: rename {id} in infra/backend.yaml to {expected}");
     let depends = deployment["DependsOn"].as_array().unwrap();
     for (id, resource) in snapshot.as_object().unwrap() {
         if kind(resource).ends_with("Method") || kind(resource).ends_with("Response") {
-            assert!(
-                depends.contains(&json!(id)),
-                "{expected} must depend on {id}"
-            );
+            assert!(depends.contains(&json!(id)), "{expected} must depend on {id}");
         }
     }
 }
@@ -290,17 +215,12 @@ fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<_, _> = map.iter().collect();
-            let inner: Vec<String> = sorted
-                .into_iter()
-                .map(|(key, value)| format!("{}:{}", json!(key), canonical(value)))
-                .collect();
+            let inner: Vec<String> =
+                sorted.into_iter().map(|(key, value)| format!("{}:{}", json!(key), canonical(value))).collect();
             format!("{{{}}}", inner.join(","))
         }
         Value::Array(list) => {
-            format!(
-                "[{}]",
-                list.iter().map(canonical).collect::<Vec<_>>().join(",")
-            )
+            format!("[{}]", list.iter().map(canonical).collect::<Vec<_>>().join(","))
         }
         other => other.to_string(),
     }
@@ -344,19 +264,10 @@ fn intrinsics() {
     for (expression, expected) in [
         ("!Ref Name", "x"),
         ("!Ref AWS::Region", "eu-west-1"),
-        (
-            "!GetAtt Queue.Arn",
-            "arn:aws:sqs:eu-west-1:000000000000:switchboard-Queue",
-        ),
+        ("!GetAtt Queue.Arn", "arn:aws:sqs:eu-west-1:000000000000:switchboard-Queue"),
         ("{Fn::GetAtt: [Queue, QueueName]}", "switchboard-Queue"),
-        (
-            "!Sub 'a-${Name}-${Queue.QueueName}-${!Name}'",
-            "a-x-switchboard-Queue-${Name}",
-        ),
-        (
-            "!Sub ['${Own}-${Name}', {Own: !Ref AWS::AccountId}]",
-            "000000000000-x",
-        ),
+        ("!Sub 'a-${Name}-${Queue.QueueName}-${!Name}'", "a-x-switchboard-Queue-${Name}"),
+        ("!Sub ['${Own}-${Name}', {Own: !Ref AWS::AccountId}]", "000000000000-x"),
         ("!Join ['-', [a, !Ref Name, c]]", "a-x-c"),
         ("!Join ['-', [a, !Ref AWS::NoValue, c]]", "a-c"),
         ("!Select [1, [a, b]]", "b"),
@@ -365,96 +276,53 @@ fn intrinsics() {
         ("!If [IsNotX, yes-x, no-x]", "no-x"),
         ("!If [Both, both, one]", "one"),
         ("!If [Either, either, none]", "either"),
-        (
-            &format!("!Sub '{address}/${{ApiStage}}/health'"),
-            "http://127.0.0.1:3000/health",
-        ),
-        (
-            &format!("!Sub '{address}/production'"),
-            "https://api.execute-api.eu-west-1.amazonaws.com/production",
-        ),
+        (&format!("!Sub '{address}/${{ApiStage}}/health'"), "http://127.0.0.1:3000/health"),
+        (&format!("!Sub '{address}/production'"), "https://api.execute-api.eu-west-1.amazonaws.com/production"),
     ] {
-        let text = small(
-            "",
-            conditions,
-            "",
-            &format!("  Out: {{Value: {expression}}}"),
-        );
-        assert_eq!(
-            resolve(&text).unwrap().outputs["Out"],
-            expected,
-            "{expression}"
-        );
+        let text = small("", conditions, "", &format!("  Out: {{Value: {expression}}}"));
+        assert_eq!(resolve(&text).unwrap().outputs["Out"], expected, "{expression}");
     }
 }
 
 fn assert_errors(cases: &[(String, &str)]) {
     for (text, expected) in cases {
         let error = resolve(text).unwrap_err().to_string();
-        assert!(
-            error.contains(expected),
-            "expected {expected:?} in {error:?}"
-        );
+        assert!(error.contains(expected), "expected {expected:?} in {error:?}");
     }
 }
 
 #[test]
 fn errors_in_resources_name_where_and_what() {
-    let resource =
-        |kind: &str, rest: &str| small("", "", &format!("  T: {{Type: '{kind}'{rest}}}"), "");
+    let resource = |kind: &str, rest: &str| small("", "", &format!("  T: {{Type: '{kind}'{rest}}}"), "");
     let circle = "  A: {Type: 'AWS::IAM::Role', Properties: {Path: !Ref B}}
   B: {Type: 'AWS::IAM::Role', Properties: {Path: !Sub '${A.Arn}'}}";
     let on_demand = ", Properties: {BillingMode: PAY_PER_REQUEST}";
     assert_errors(&[
-        (
-            resource("AWS::S3::Bucket", ""),
-            "T.Type: AWS::S3::Bucket is not supported",
-        ),
+        (resource("AWS::S3::Bucket", ""), "T.Type: AWS::S3::Bucket is not supported"),
         (
             resource("AWS::SQS::Queue", ", Properties: {FifoQueue: true}"),
             "T.Properties.FifoQueue: this property is not supported",
         ),
+        (resource("AWS::DynamoDB::Table", on_demand), "T.Properties.AttributeDefinitions: is required"),
         (
-            resource("AWS::DynamoDB::Table", on_demand),
-            "T.Properties.AttributeDefinitions: is required",
-        ),
-        (
-            resource(
-                "AWS::DynamoDB::Table",
-                ", Properties: {BillingMode: PROVISIONED}",
-            ),
+            resource("AWS::DynamoDB::Table", ", Properties: {BillingMode: PROVISIONED}"),
             "T.Properties.BillingMode: must be PAY_PER_REQUEST",
         ),
         (
             resource("AWS::IAM::Role", ", Properties: {Path: !Ref Nobody}"),
             "T.Properties.Path.Ref: no parameter or resource is called Nobody",
         ),
-        (
-            resource("AWS::IAM::Role", ", DependsOn: Nobody"),
-            "T.DependsOn: no resource is called",
-        ),
-        (
-            resource("AWS::IAM::Role", ", Condition: Nobody"),
-            "T.Condition: no condition is called",
-        ),
+        (resource("AWS::IAM::Role", ", DependsOn: Nobody"), "T.DependsOn: no resource is called"),
+        (resource("AWS::IAM::Role", ", Condition: Nobody"), "T.Condition: no condition is called"),
         (small("", "", circle, ""), "circular reference: A → B → A"),
         (
-            resource(
-                "AWS::Lambda::EventInvokeConfig",
-                ", Properties: {FunctionName: nobody}",
-            ),
+            resource("AWS::Lambda::EventInvokeConfig", ", Properties: {FunctionName: nobody}"),
             "T.Properties.FunctionName: nobody is not in this template",
         ),
-        (
-            resource("AWS::ApiGateway::RestApi", ""),
-            "supports one of this type",
-        ),
+        (resource("AWS::ApiGateway::RestApi", ""), "supports one of this type"),
         ("Resources: {}".into(), "needs one AWS::ApiGateway::RestApi"),
         ("Resources: [".into(), "not valid YAML"),
-        (
-            format!("{}Transform: x\n", small("", "", "", "")),
-            "Transform: this section is not",
-        ),
+        (format!("{}Transform: x\n", small("", "", "", "")), "Transform: this section is not"),
     ]);
 }
 
@@ -462,23 +330,11 @@ fn errors_in_resources_name_where_and_what() {
 fn errors_in_expressions_name_where_and_what() {
     let output = |text: &str| small("", "", "", &format!("  Out: {{Value: {text}}}"));
     assert_errors(&[
-        (
-            output("!Sub '${Nobody}'"),
-            "Out.Value.Fn::Sub: no parameter or resource is called Nobody",
-        ),
-        (
-            output("!GetAtt Nobody.Arn"),
-            "Out.Value.Fn::GetAtt: no resource has",
-        ),
+        (output("!Sub '${Nobody}'"), "Out.Value.Fn::Sub: no parameter or resource is called Nobody"),
+        (output("!GetAtt Nobody.Arn"), "Out.Value.Fn::GetAtt: no resource has"),
         (output("!GetAtt Queue.Colour"), "has no attribute Colour"),
-        (
-            output("!If [Nobody, a, b]"),
-            "no condition is called \"Nobody\"",
-        ),
-        (
-            output("!Select [2, [a, b]]"),
-            "index 2 is outside the list of 2",
-        ),
+        (output("!If [Nobody, a, b]"), "no condition is called \"Nobody\""),
+        (output("!Select [2, [a, b]]"), "index 2 is outside the list of 2"),
         (output("!Base64 a"), "Fn::Base64 is not supported"),
     ]);
 }
@@ -490,39 +346,20 @@ fn errors_in_parameters_and_conditions_name_where_and_what() {
     assert_errors(&[
         (parameter("Type: String"), "P: has no default"),
         (parameter("Type: 'List<String>', Default: a"), "P.Type"),
-        (
-            parameter("Type: String, Default: b, AllowedPattern: 'a+'"),
-            "P: must match a+",
-        ),
-        (
-            parameter("Type: String, Default: b, AllowedValues: [a]"),
-            "P: must be one of [\"a\"]",
-        ),
+        (parameter("Type: String, Default: b, AllowedPattern: 'a+'"), "P: must match a+"),
+        (parameter("Type: String, Default: b, AllowedValues: [a]"), "P: must be one of [\"a\"]"),
         (parameter("Type: Number, Default: b"), "P: must be a number"),
-        (
-            parameter("Type: Number, Default: 0, MinValue: 1"),
-            "P: is outside",
-        ),
-        (
-            small("", circle, "", ""),
-            "circular reference: C1 → C2 → C1",
-        ),
+        (parameter("Type: Number, Default: 0, MinValue: 1"), "P: is outside"),
+        (small("", circle, "", ""), "circular reference: C1 → C2 → C1"),
     ]);
 }
 
 #[test]
 fn errors_have_the_line_of_the_logical_id() {
     let text = small("", "", "  T: {Type: 'AWS::S3::Bucket'}", "");
-    let line = text
-        .lines()
-        .position(|line| line.starts_with("  T:"))
-        .unwrap()
-        + 1;
+    let line = text.lines().position(|line| line.starts_with("  T:")).unwrap() + 1;
     let error = resolve(&text).unwrap_err().to_string();
-    assert!(
-        error.starts_with(&format!("line {line}: T.Type")),
-        "{error}"
-    );
+    assert!(error.starts_with(&format!("line {line}: T.Type")), "{error}");
 }
 
 #[test]
@@ -530,36 +367,17 @@ fn given_parameters_replace_defaults_and_must_exist() {
     let mut given = deployment();
     given.parameters.insert("TablePrefix".into(), "dev_".into());
     let tables = backend().resolve(&given).unwrap().tables;
-    assert!(
-        tables
-            .iter()
-            .all(|table| table.name.starts_with("dev_chat_"))
-    );
+    assert!(tables.iter().all(|table| table.name.starts_with("dev_chat_")));
     given.parameters.insert("Nobody".into(), "x".into());
     let error = backend().resolve(&given).unwrap_err().to_string();
-    assert!(
-        error.contains("Nobody") && error.contains("no such parameter"),
-        "{error}"
-    );
+    assert!(error.contains("Nobody") && error.contains("no such parameter"), "{error}");
 }
 
 #[test]
 fn a_message_never_repeats_a_refused_value() {
-    let text = small(
-        "  P: {Type: String, NoEcho: true, AllowedPattern: '[a-z]+'}",
-        "",
-        "",
-        "",
-    );
+    let text = small("  P: {Type: String, NoEcho: true, AllowedPattern: '[a-z]+'}", "", "", "");
     let mut given = deployment();
     given.parameters.insert("P".into(), "HUSH-123".into());
-    let error = Template::parse(&text)
-        .unwrap()
-        .resolve(&given)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("P: must match") && !error.contains("HUSH"),
-        "{error}"
-    );
+    let error = Template::parse(&text).unwrap().resolve(&given).unwrap_err().to_string();
+    assert!(error.contains("P: must match") && !error.contains("HUSH"), "{error}");
 }

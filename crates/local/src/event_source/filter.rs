@@ -1,7 +1,7 @@
 //! Which records a mapping lets through.
 //!
 //! The syntax is that of "Control which events Lambda sends to your function" in the Lambda developer guide,
-//! the meaning of arrays that of "Amazon EventBridge event patterns". In DynamoDB's JSON a number is a string
+//! the meaning of arrays that of "Amazon `EventBridge` event patterns". In DynamoDB's JSON a number is a string
 //! (`{"N": "5"}`), so numeric operators see none of an item's numbers, here as there.
 
 use serde_json::{Map, Value};

@@ -293,7 +293,7 @@ impl Lane {
                 (self.rules.destination)(arn, message);
             }
             None => {
-                error!(mapping, condition, records, %message, "records were given up, without a destination")
+                error!(mapping, condition, records, %message, "records were given up, without a destination");
             }
         }
         self.finish(&work.items);

@@ -51,7 +51,7 @@ pub use self::{checkpoints::Checkpoints, filter::FilterError};
 const BATCH_SIZES: std::ops::RangeInclusive<usize> = 1..=10_000;
 const PARALLELIZATION_FACTORS: std::ops::RangeInclusive<usize> = 1..=10;
 
-/// Records asked of the stream at once, from "GetRecords" in the DynamoDB Streams API reference.
+/// Records asked of the stream at once, from "`GetRecords`" in the DynamoDB Streams API reference.
 const READ_RECORDS: usize = 1000;
 
 /// How long to leave a stream alone that could not be read.
@@ -166,16 +166,15 @@ impl Mapping {
         let filters = Filters::compile(&config.filters)
             .map_err(|source| Error::Filter { mapping: config.logical_id.clone(), source })?;
         let stream = Arc::clone(reader.stream());
-        let start = match checkpoints.load(&config.logical_id, &stream.arn)? {
-            Some(position) => position,
-            None => {
-                let start = match config.starting_position {
-                    StartingPosition::TrimHorizon => Position::TRIM_HORIZON,
-                    StartingPosition::Latest => reader.latest()?,
-                };
-                checkpoints.save(&config.logical_id, &stream.arn, start)?;
-                start
-            }
+        let start = if let Some(position) = checkpoints.load(&config.logical_id, &stream.arn)? {
+            position
+        } else {
+            let start = match config.starting_position {
+                StartingPosition::TrimHorizon => Position::TRIM_HORIZON,
+                StartingPosition::Latest => reader.latest()?,
+            };
+            checkpoints.save(&config.logical_id, &stream.arn, start)?;
+            start
         };
         let rules = Arc::new(Rules { config, stream, invoke, destination, options });
         Ok(Self { reader, checkpoints, start, filters, rules })
@@ -369,10 +368,10 @@ async fn keep(
         match tokio::task::spawn_blocking(save).await {
             Ok(Ok(())) => saved = checkpoint,
             Ok(Err(error)) => {
-                error!(%error, "a checkpoint was not saved; its records may be delivered again")
+                error!(%error, "a checkpoint was not saved; its records may be delivered again");
             }
             Err(error) => {
-                error!(%error, "a checkpoint was not saved; its records may be delivered again")
+                error!(%error, "a checkpoint was not saved; its records may be delivered again");
             }
         }
     }

@@ -136,16 +136,17 @@ impl Environment {
             }
             let job = match pool.turn(id) {
                 Turn::Run(job) => job,
-                Turn::Wait(mut next) => match self.idle(&mut next).await {
-                    Some(job) => job,
-                    None => {
+                Turn::Wait(mut next) => {
+                    if let Some(job) = self.idle(&mut next).await {
+                        job
+                    } else {
                         next.close();
                         if let Ok(job) = next.try_recv() {
                             pool.put_back(job);
                         }
                         break Fate::Usable;
                     }
-                },
+                }
             };
             if self.invoke(job).await == Fate::Over {
                 break Fate::Over;

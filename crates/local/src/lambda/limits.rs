@@ -18,5 +18,5 @@ pub const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From SIGTERM to SIGKILL for a function with an internal extension (the same page, shutdown phase).
 pub const SHUTDOWN_PHASE: Duration = Duration::from_millis(500);
 
-/// One line of a function's output; the rest of a longer one becomes the next. CloudWatch Logs takes 1 MB.
+/// One line of a function's output; the rest of a longer one becomes the next. `CloudWatch` Logs takes 1 MB.
 pub(super) const MAX_LOG_LINE_BYTES: u64 = 1024 * 1024;

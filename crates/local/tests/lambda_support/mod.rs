@@ -223,6 +223,7 @@ pub(crate) fn kill(process: Pid) {
     kill_process(process, Signal::KILL).unwrap();
 }
 
+#[allow(clippy::needless_pass_by_value)]
 pub(crate) fn event(event: Value) -> Bytes {
     event.to_string().into()
 }

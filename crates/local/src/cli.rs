@@ -1,0 +1,91 @@
+//! The command line of `cargo local`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::SignedDuration;
+
+use crate::token;
+
+/// Runs the back end that infra/backend.yaml describes on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "cargo local", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without it, run.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run.
+    #[command(flatten)]
+    pub run: RunOptions,
+}
+
+/// What else than run.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a token that the running stack accepts
+    Token(TokenOptions),
+}
+
+/// Options of `token`.
+#[derive(Debug, Args)]
+pub struct TokenOptions {
+    /// The user that the token names
+    #[arg(long)]
+    pub user: String,
+    /// How long it lasts, such as 90s, 1h or 2d; negative for a token that has expired
+    #[arg(long, default_value = "1h", value_parser = token::parse_ttl, allow_hyphen_values = true)]
+    pub ttl: SignedDuration,
+}
+
+/// Options of the run itself.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// Port of the REST API; 0 for any free one
+    #[arg(long, default_value_t = 3000)]
+    pub rest_port: u16,
+    /// Port of the WebSocket API and of @connections; 0 for any free one
+    #[arg(long, default_value_t = 3001)]
+    pub websocket_port: u16,
+    /// Port of DynamoDB; 0 for any free one
+    #[arg(long, default_value_t = 8000)]
+    pub dynamodb_port: u16,
+    /// Port of the page [default: 3002 if it is free, else any]
+    #[arg(long)]
+    pub page_port: Option<u16>,
+    /// Where data is kept between runs
+    #[arg(long, default_value = ".local", conflicts_with = "in_memory")]
+    pub data_dir: PathBuf,
+    /// Keep nothing
+    #[arg(long)]
+    pub in_memory: bool,
+    /// Folder with the functions' binaries, to use instead of building them
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+    /// File to write once everything accepts traffic: JSON with the URLs and the process id
+    #[arg(long)]
+    pub ready_file: Option<PathBuf>,
+    /// The CloudFormation template [default: infra/backend.yaml of the workspace]
+    #[arg(long)]
+    pub template: Option<PathBuf>,
+    /// What to log of the run and of its functions: error, warn, info, debug, trace, or a filter
+    #[arg(long, default_value = "warn")]
+    pub log_level: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_expired_token_can_be_asked_for() {
+        let cli = Cli::parse_from(["local", "token", "--user", "alice", "--ttl", "-5m"]);
+        assert!(matches!(cli.command, Some(Command::Token(TokenOptions { ttl, .. })) if ttl.is_negative()));
+    }
+}

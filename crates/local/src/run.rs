@@ -1,0 +1,379 @@
+//! Brings a stack up, keeps it up, and takes it down again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{Router, serve::ListenerExt};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    binaries,
+    cli::RunOptions,
+    dynamodb::{self, Engine, Storage},
+    event_source::{self, Checkpoints, Destination, Mapping},
+    lambda::{self, Invoke, Lambda, LambdaConfig, OnFailure, Queues},
+    page::{self, PageConfig},
+    rest,
+    stack::Stack,
+    template::{self, Deployment},
+    token, websocket,
+};
+
+/// Anything that ends the run, in words for the person at the terminal.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+const REGION: &str = "us-east-1";
+const ACCOUNT_ID: &str = "000000000000";
+const STAGE: &str = "local";
+
+/// The page's port when it is free; a bookmark survives a restart.
+const PAGE_PORT: u16 = 3002;
+
+/// How long sockets, functions and mappings each may take to finish what they are at.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A channel that is there from the start, so that the first message has somewhere to go.
+const FIRST_CHANNEL: &str = "lobby";
+
+/// Runs until Ctrl-C or SIGTERM.
+pub fn run(options: RunOptions) -> Result<(), Error> {
+    let filter = EnvFilter::try_new(&options.log_level).map_err(|error| {
+        format!("--log-level {}: {error}; use error, warn, info, debug or trace", options.log_level)
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(stack(options))
+}
+
+async fn stack(options: RunOptions) -> Result<(), Error> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stopped = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    tokio::pin!(stopped);
+    let running = tokio::select! {
+        running = Running::start(&options) => running?,
+        // Whatever was started so far goes with its handles.
+        () = &mut stopped => return Ok(()),
+    };
+    if let Some(file) = &options.ready_file {
+        write_whole(file, &running.addresses.to_json())?;
+    }
+    running.addresses.greet()?;
+    stopped.await;
+    eprintln!("Stopping");
+    running.stop().await;
+    if let Some(file) = &options.ready_file {
+        // It told of a stack that is gone; somebody may have removed it already.
+        let _ = std::fs::remove_file(file);
+    }
+    Ok(())
+}
+
+/// Where the stack is reached.
+#[derive(Debug, Clone)]
+struct Addresses {
+    rest: String,
+    websocket: String,
+    management: String,
+    dynamodb: String,
+    lambda: String,
+    page: String,
+}
+
+impl Addresses {
+    fn to_json(&self) -> Value {
+        json!({
+            "rest": self.rest,
+            "websocket": self.websocket,
+            "management": self.management,
+            "dynamodb": self.dynamodb,
+            "lambda": self.lambda,
+            "page": self.page,
+            "pid": std::process::id(),
+        })
+    }
+
+    /// Tells where everything is, with a command that works when pasted.
+    fn greet(&self) -> Result<(), Error> {
+        let token = token::mint("you", token::DEFAULT_TTL, jiff::Timestamp::now())?;
+        let Self { rest, websocket, management, dynamodb, lambda, page } = self;
+        println!(
+            "\nSwitchboard is up. Open the page in two tabs:\n\n  {page}\n\n\
+             REST API      {rest}\nWebSocket API {websocket}\n@connections  {management}\n\
+             DynamoDB      {dynamodb}\nLambda        {lambda}\n\n\
+             Send a message from here:\n\n  \
+             curl -sS {rest}/channels/{FIRST_CHANNEL}/messages -H 'Authorization: Bearer {token}' \
+             -H 'Content-Type: application/json' -d '{{\"content\":\"Hello from the terminal\"}}'\n\n\
+             A token for another user: cargo local -- token --user alice\nCtrl-C stops."
+        );
+        std::io::stdout().flush()?;
+        Ok(())
+    }
+}
+
+/// A stack that is up.
+struct Running {
+    addresses: Addresses,
+    sockets: websocket::Gateway,
+    lambda: Lambda,
+    mappings: TaskTracker,
+    servers: TaskTracker,
+    stop_intake: CancellationToken,
+    stop_mappings: CancellationToken,
+    stop_services: CancellationToken,
+    _engine: Engine,
+}
+
+impl Running {
+    async fn start(options: &RunOptions) -> Result<Self, Error> {
+        let rest_listener = bind(options.rest_port, "--rest-port").await?;
+        let websocket_listener = bind(options.websocket_port, "--websocket-port").await?;
+        let dynamodb_listener = bind(options.dynamodb_port, "--dynamodb-port").await?;
+        let lambda_listener = bind(0, "the Lambda API").await?;
+        let page_listener = match options.page_port {
+            Some(port) => bind(port, "--page-port").await?,
+            None => match bind(PAGE_PORT, "--page-port").await {
+                Ok(listener) => listener,
+                Err(_) => bind(0, "--page-port").await?,
+            },
+        };
+        let websocket_address = websocket_listener.local_addr()?;
+        let addresses = Addresses {
+            rest: format!("http://{}", rest_listener.local_addr()?),
+            websocket: format!("ws://{websocket_address}"),
+            management: format!("http://{websocket_address}"),
+            dynamodb: format!("http://{}", dynamodb_listener.local_addr()?),
+            lambda: format!("http://{}", lambda_listener.local_addr()?),
+            page: format!("http://{}", page_listener.local_addr()?),
+        };
+
+        let template = template_path(options)?;
+        let stack = template::load(&template)?.resolve(&deployment(&addresses))?;
+        let storage = if options.in_memory { Storage::InMemory } else { Storage::Directory(options.data_dir.clone()) };
+        let engine_options =
+            dynamodb::Options { region: REGION.into(), account_id: ACCOUNT_ID.into(), ..Default::default() };
+        let engine = Engine::open(storage, engine_options)?;
+        engine.ensure_tables(&stack.tables)?;
+
+        let names: BTreeSet<String> = stack.functions.iter().map(|function| function.binary.clone()).collect();
+        let binaries = match &options.bin_dir {
+            Some(folder) => binaries::locate(folder, &names)?,
+            None => binaries::build(&workspace(&template), &names).await?,
+        };
+
+        eprintln!("Starting {} functions and {} tables", stack.functions.len(), stack.tables.len());
+        let directory = engine.directory();
+        let queues = Arc::new(Queues::open(directory.join("queues"))?);
+        let lambda = Lambda::new(LambdaConfig {
+            environment: function_environment(&addresses),
+            pending_dir: Some(directory.join("pending")),
+            ..LambdaConfig::new(stack.functions.clone(), binaries, REGION, queues.clone())
+        })?;
+        let invoke: Arc<dyn Invoke> = Arc::new(lambda.clone());
+
+        let (servers, mappings) = (TaskTracker::new(), TaskTracker::new());
+        let [stop_intake, stop_mappings, stop_services] = std::array::from_fn(|_| CancellationToken::new());
+        let dynamodb = engine.clone();
+        let stop = stop_services.clone();
+        servers.spawn(async move {
+            if let Err(error) = dynamodb.serve(dynamodb_listener, stop).await {
+                tracing::error!(%error, "DynamoDB ended");
+            }
+        });
+        serve(&servers, lambda_listener, lambda::router(lambda.clone()), &stop_services);
+
+        let rest_api = rest::Gateway::new(stack.rest_api.clone(), REGION, ACCOUNT_ID, invoke.clone());
+        serve(&servers, rest_listener, rest_api.router(), &stop_intake);
+        let sockets = websocket::Gateway::new(stack.websocket_api.clone(), REGION, invoke.clone(), websocket_options());
+        serve(&servers, websocket_listener, sockets.router(), &stop_services);
+        let page =
+            page::router(PageConfig { rest_url: addresses.rest.clone(), websocket_url: addresses.websocket.clone() });
+        serve(&servers, page_listener, page, &stop_intake);
+
+        start_mappings(&stack, &engine, &invoke, &queues, &mappings, &stop_mappings)?;
+        mappings.close();
+        servers.close();
+        let running = Self {
+            addresses,
+            sockets,
+            lambda,
+            mappings,
+            servers,
+            stop_intake,
+            stop_mappings,
+            stop_services,
+            _engine: engine,
+        };
+        running.make_first_channel().await?;
+        Ok(running)
+    }
+
+    /// Through the REST API, like anybody: when it answers, the whole way from there to the table works.
+    async fn make_first_channel(&self) -> Result<(), Error> {
+        let token = token::mint("switchboard", token::DEFAULT_TTL, jiff::Timestamp::now())?;
+        let channel = json!({ "channel_id": FIRST_CHANNEL, "name": "Lobby", "visibility": "public" });
+        let url = format!("{}/channels", self.addresses.rest);
+        let response = reqwest::Client::new().post(url).bearer_auth(token).json(&channel).send().await?;
+        match response.status().as_u16() {
+            // 409: from an earlier run.
+            201 | 409 => Ok(()),
+            status => Err(format!(
+                "the stack does not work: creating the channel {FIRST_CHANNEL} answered {status}: {}; run with \
+                 --log-level info to see why",
+                response.text().await.unwrap_or_default()
+            )
+            .into()),
+        }
+    }
+
+    /// From the outside in, so that nothing new comes while what came is finished.
+    async fn stop(self) {
+        self.stop_intake.cancel();
+        self.sockets.shutdown(STOP_GRACE).await;
+        self.stop_mappings.cancel();
+        self.mappings.wait().await;
+        self.lambda.shutdown(STOP_GRACE).await;
+        self.stop_services.cancel();
+        // A client that keeps its connection open does not keep the run up.
+        let _ = tokio::time::timeout(STOP_GRACE, self.servers.wait()).await;
+    }
+}
+
+fn start_mappings(
+    stack: &Stack,
+    engine: &Engine,
+    invoke: &Arc<dyn Invoke>,
+    queues: &Arc<Queues>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let checkpoints = Checkpoints::open(&engine.directory())?;
+    let destination: Destination = {
+        let queues = queues.clone();
+        Arc::new(move |arn: &str, body: Value| {
+            if let Err(error) = queues.send(arn, body) {
+                tracing::error!(arn, %error, "an on-failure queue could not be written");
+            }
+        })
+    };
+    for config in &stack.event_source_mappings {
+        let reader = engine.stream(&config.table)?;
+        let options =
+            event_source::Options { region: REGION.into(), account_id: ACCOUNT_ID.into(), ..Default::default() };
+        let (invoke, destination) = (invoke.clone(), destination.clone());
+        let mapping = Mapping::new(config.clone(), reader, invoke, destination, checkpoints.clone(), options)?;
+        tasks.spawn(mapping.run(stop.clone()));
+    }
+    Ok(())
+}
+
+/// API Gateway's limits, unless these variables shorten them: tests of a client's reconnecting need not wait hours.
+fn websocket_options() -> websocket::WebSocketOptions {
+    let seconds = |name: &str| std::env::var(name).ok()?.parse().ok().map(Duration::from_secs_f64);
+    let defaults = websocket::WebSocketOptions::default();
+    websocket::WebSocketOptions {
+        idle_timeout: seconds("SWITCHBOARD_LOCAL_IDLE_SECONDS").unwrap_or(defaults.idle_timeout),
+        maximum_duration: seconds("SWITCHBOARD_LOCAL_CONNECTION_SECONDS").unwrap_or(defaults.maximum_duration),
+        ..defaults
+    }
+}
+
+fn deployment(addresses: &Addresses) -> Deployment {
+    let parameters = [
+        ("Stage", STAGE),
+        ("Disposable", "true"),
+        ("JwtIssuer", token::ISSUER),
+        ("JwtAudience", token::AUDIENCE),
+        ("JwtHs256Secret", token::DEVELOPMENT_SECRET),
+    ];
+    Deployment {
+        stack_name: "switchboard".to_owned(),
+        region: REGION.to_owned(),
+        account_id: ACCOUNT_ID.to_owned(),
+        parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        rest_url: addresses.rest.clone(),
+        websocket_url: addresses.websocket.clone(),
+        management_url: addresses.management.clone(),
+    }
+}
+
+/// What leads the SDK inside the functions to this machine ("Service-specific endpoints" in the AWS SDKs and Tools
+/// reference guide).
+fn function_environment(addresses: &Addresses) -> BTreeMap<String, String> {
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &addresses.dynamodb),
+        ("AWS_ENDPOINT_URL_LAMBDA", &addresses.lambda),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+async fn bind(port: u16, option: &str) -> Result<TcpListener, Error> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
+        format!("cannot listen on port {port}: {error}; stop what listens there, or choose another port with {option}")
+            .into()
+    })
+}
+
+fn serve(servers: &TaskTracker, listener: TcpListener, router: Router, stop: &CancellationToken) {
+    let listener = listener.tap_io(|socket| {
+        // Small frames must not wait for more; where it cannot be set, they do.
+        let _ = socket.set_nodelay(true);
+    });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let stop = stop.clone();
+    servers.spawn(async move {
+        let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "a server ended");
+        }
+    });
+}
+
+/// The template that was named, or that of the workspace: found from where Cargo runs this, or from the current
+/// directory upwards.
+fn template_path(options: &RunOptions) -> Result<PathBuf, Error> {
+    if let Some(path) = &options.template {
+        return Ok(path.clone());
+    }
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let current = std::env::current_dir().ok();
+    let found = [manifest, current].into_iter().flatten().find_map(|start| {
+        start.ancestors().map(|folder| folder.join("infra/backend.yaml")).find(|path| path.is_file())
+    });
+    found.ok_or_else(|| "there is no infra/backend.yaml here or above; name the template with --template".into())
+}
+
+/// The workspace that a template belongs to: `infra/` is one of its folders.
+fn workspace(template: &Path) -> PathBuf {
+    let absolute = template.canonicalize().unwrap_or_else(|_| template.to_owned());
+    absolute.ancestors().nth(2).map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// Writes a file so that whoever waits for it never reads half of it.
+fn write_whole(file: &Path, content: &Value) -> Result<(), Error> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error: std::io::Error| format!("cannot write the ready file {}: {error}", file.display());
+    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    writeln!(temporary, "{content}").map_err(failed)?;
+    temporary.persist(file).map_err(|error| failed(error.error))?;
+    Ok(())
+}
