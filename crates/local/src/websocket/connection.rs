@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{Engine, engine::general_purpose::URL_SAFE};
 use futures::{SinkExt, StreamExt, stream::SplitSink};
 use jiff::Timestamp;
 use tokio::{
@@ -122,10 +122,10 @@ impl Connection {
     }
 }
 
-/// An id like API Gateway's: eleven random bytes in base64.
+/// An id like API Gateway's: eleven random bytes in base64, of the alphabet that needs no care in URLs.
 fn new_id() -> String {
     let bytes: [u8; 11] = rand::random();
-    STANDARD.encode(bytes)
+    URL_SAFE.encode(bytes)
 }
 
 type Sink = SplitSink<WebSocket, Message>;
