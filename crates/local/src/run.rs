@@ -49,7 +49,8 @@ const FIRST_CHANNEL: &str = "lobby";
 
 /// Runs until Ctrl-C or SIGTERM.
 pub fn run(options: RunOptions) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(&options.log_level).map_err(|error| {
+    // A lost race for a channel's next number is an error response of the engine, and everyday life.
+    let filter = EnvFilter::try_new(format!("dynoxide=error,{}", options.log_level)).map_err(|error| {
         format!("--log-level {}: {error}; use error, warn, info, debug or trace", options.log_level)
     })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
