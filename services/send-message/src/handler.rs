@@ -74,7 +74,10 @@ mod tests {
             { "connection_id": "a=", "connected_at": "2026-11-24T00:00:00.000Z", "expires_at": "2026-11-24T02:00:00.000Z" }
         ] });
         assert!(matches!(serde_json::from_value(broadcast).unwrap(), Event::Broadcast(_)));
-        let frame = json!({ "requestContext": { "routeKey": "$default", "connectionId": "a=" }, "body": "x", "isBase64Encoded": false });
+        let frame = json!({ "requestContext": {
+            "routeKey": "$default", "eventType": "MESSAGE", "connectionId": "a=", "connectedAt": 1_795_506_024_000_i64,
+            "requestTimeEpoch": 1_795_506_024_000_i64, "identity": { "sourceIp": "127.0.0.1" }
+        }, "body": "x", "isBase64Encoded": false });
         assert!(matches!(serde_json::from_value(frame).unwrap(), Event::Frame(_)));
     }
 }

@@ -1,0 +1,130 @@
+//! What a conversation is: live, in order, once, answered.
+
+use futures::{StreamExt, stream};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::stack::{Stack, seqs};
+
+/// As many clients as the crowd test promises.
+const CLIENTS: usize = 16;
+const MESSAGES: usize = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_see_the_message_and_the_reply_and_history_has_both() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "general", "public", "always").await;
+    let mut sockets = [stack.socket("alice", "general").await, stack.socket("bob", "general").await];
+
+    let sent = stack.send("alice", "general", "hello").await;
+    assert_eq!(sent["seq"], 1);
+    let history = {
+        let mut live = Vec::new();
+        for socket in &mut sockets {
+            live.push(socket.messages(2).await);
+        }
+        assert_eq!(live[0], live[1]);
+        live.swap_remove(0)
+    };
+    assert_eq!(history[0], sent);
+    assert_eq!(history[1]["role"], "assistant");
+    assert_eq!(history[1]["reply_to"], 1);
+    assert_eq!(stack.history("bob", "general").await, history);
+    stack.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_carries_the_trace_of_its_request() {
+    const GIVEN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let stack = Stack::in_memory();
+    let mut socket = stack.socket("alice", "lobby").await;
+    let request = stack.request("alice", Method::POST, "/channels/lobby/messages").header("traceparent", GIVEN);
+    request.json(&json!({ "content": "traced" })).send().await.unwrap().error_for_status().unwrap();
+    for _ in ["the message", "the reply"] {
+        assert_eq!(socket.hear().await.unwrap()["events"][0]["traceparent"], GIVEN);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_gets_every_number_once() {
+    let stack = Stack::in_memory();
+    for (channel, times) in [("once", 1), ("twice", 2)] {
+        stack.create_channel("alice", channel, "public", "off").await;
+        let mut socket = stack.socket("alice", channel).await;
+        let statuses: Vec<StatusCode> = stream::iter(0..MESSAGES)
+            .map(|number| {
+                let stack = &stack;
+                async move {
+                    let (content, key) = (format!("message {number}"), format!("key-{number}"));
+                    let key = (times > 1).then_some(key.as_str());
+                    let mut statuses = Vec::new();
+                    for _ in 0..times {
+                        statuses.push(stack.post("alice", channel, &content, key).await.unwrap().status());
+                    }
+                    statuses
+                }
+            })
+            .buffer_unordered(CLIENTS)
+            .collect::<Vec<_>>()
+            .await
+            .concat();
+        let count = |status: StatusCode| statuses.iter().filter(|found| **found == status).count();
+        assert_eq!(count(StatusCode::CREATED), MESSAGES);
+        assert_eq!(count(StatusCode::OK), MESSAGES * (times - 1));
+
+        let history = stack.history("alice", channel).await;
+        assert_eq!(seqs(&history), (1..=MESSAGES as u64).collect::<Vec<_>>());
+        let mut contents: Vec<&str> = history.iter().map(|message| message["content"].as_str().unwrap()).collect();
+        contents.sort_unstable();
+        contents.dedup();
+        assert_eq!(contents.len(), MESSAGES);
+        assert_eq!(socket.messages(MESSAGES).await, history);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_stands_for_one_request() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "general", "public", "off").await;
+    let first = stack.post("alice", "general", "hello", Some("k")).await.unwrap();
+    assert_eq!(first.status(), StatusCode::CREATED);
+    assert!(first.headers().get("idempotency-replayed").is_none());
+    let message: Value = first.json().await.unwrap();
+
+    let again = stack.post("alice", "general", "hello", Some("k")).await.unwrap();
+    assert_eq!(again.status(), StatusCode::OK);
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    assert_eq!(again.json::<Value>().await.unwrap(), message);
+
+    let other = stack.post("alice", "general", "something else", Some("k")).await.unwrap();
+    assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    // A key is its sender's own.
+    let bob = stack.post("bob", "general", "hello", Some("k")).await.unwrap();
+    assert_eq!(bob.json::<Value>().await.unwrap()["seq"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_goes_both_ways() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "general", "public", "off").await;
+    for number in 1..=5 {
+        stack.send("alice", "general", &number.to_string()).await;
+    }
+    let page = async |query: &str| -> Value {
+        let path = format!("/channels/general/messages{query}");
+        stack.request("bob", Method::GET, &path).send().await.unwrap().json().await.unwrap()
+    };
+    let numbers = |page: &Value| seqs(page["messages"].as_array().unwrap());
+
+    let newest = page("?limit=2").await;
+    assert_eq!((numbers(&newest), &newest["next"]), (vec![5, 4], &json!({ "before": 4 })));
+    let before = page("?limit=2&before=4").await;
+    assert_eq!((numbers(&before), &before["next"]), (vec![3, 2], &json!({ "before": 2 })));
+    let oldest = page("?before=2").await;
+    assert_eq!((numbers(&oldest), &oldest["has_more"]), (vec![1], &json!(false)));
+    let after = page("?after=2&limit=2").await;
+    assert_eq!((numbers(&after), &after["next"]), (vec![3, 4], &json!({ "after": 4 })));
+    let last = page("?after=4").await;
+    assert_eq!((numbers(&last), &last["has_more"]), (vec![5], &json!(false)));
+    assert_eq!(numbers(&page("?after=5").await), Vec::<u64>::new());
+}

@@ -1,0 +1,109 @@
+//! Wrong input: its status, a problem body, and never a 5xx.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::stack::Stack;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_input_is_told_what_is_wrong() {
+    let stack = Stack::in_memory();
+    let messages = "/channels/lobby/messages";
+    let content = |content: Value| json!({ "content": content }).to_string();
+    let cases: Vec<(Method, &str, String, u16, &[&str])> = vec![
+        (Method::POST, messages, "{broken".into(), 400, &[]),
+        (Method::POST, messages, "[]".into(), 400, &[]),
+        (Method::POST, messages, String::new(), 400, &[]),
+        (Method::POST, messages, "{}".into(), 400, &["content"]),
+        (Method::POST, messages, content(json!("")), 400, &["content"]),
+        (Method::POST, messages, content(json!(7)), 400, &["content"]),
+        (Method::POST, messages, content(json!("x".repeat(33 * 1024))), 400, &["content"]),
+        (Method::POST, messages, content(json!("\u{0}")), 400, &["content"]),
+        (Method::POST, messages, "x".repeat(300 * 1024), 413, &[]),
+        (Method::POST, messages, "x".repeat(11 * 1024 * 1024), 413, &[]),
+        (
+            Method::POST,
+            messages,
+            json!({ "content": "x".repeat(40_000), "metadata": { "a": "y".repeat(5_000) }, "reply_to": 0, "role": "system" })
+                .to_string(),
+            400,
+            &["content", "reply_to", "metadata", "role"],
+        ),
+        (Method::POST, messages, json!({ "content": "x", "content_type": "text/html" }).to_string(), 400, &["content_type"]),
+        (Method::POST, messages, json!({ "content": "x", "reply_to": 99 }).to_string(), 400, &["reply_to"]),
+        (Method::POST, messages, json!({ "content": "x", "metadata": { "n": 1e200 } }).to_string(), 400, &["metadata"]),
+        (Method::POST, "/channels/nowhere/messages", content(json!("x")), 404, &[]),
+        (Method::POST, "/channels/no%20id/messages", content(json!("x")), 400, &["channel_id"]),
+        (Method::GET, "/channels/lobby/messages?limit=0", String::new(), 400, &["limit"]),
+        (Method::GET, "/channels/lobby/messages?limit=x&before=-1&zz=1", String::new(), 400, &["zz", "limit", "before"]),
+        (Method::GET, "/channels/lobby/messages?before=1&after=1", String::new(), 400, &["after"]),
+        (Method::GET, "/channels/%zz", String::new(), 400, &["channel_id"]),
+        (Method::POST, "/channels", "{}".into(), 400, &["name", "visibility"]),
+        (
+            Method::POST,
+            "/channels",
+            json!({ "channel_id": "a b", "name": "", "visibility": "secret", "agent": { "mode": 1, "x": 1 } }).to_string(),
+            400,
+            &["channel_id", "visibility", "agent.mode", "agent.x", "name"],
+        ),
+        (Method::POST, "/channels", json!({ "channel_id": "lobby", "name": "L", "visibility": "public" }).to_string(), 409, &[]),
+        (Method::GET, "/nowhere", String::new(), 404, &[]),
+        (Method::GET, "/", String::new(), 404, &[]),
+        (Method::DELETE, "/channels", String::new(), 405, &[]),
+        (Method::PATCH, messages, String::new(), 405, &[]),
+    ];
+    for (method, path, body, status, fields) in cases {
+        let short: String = body.chars().take(60).collect();
+        let response = stack.request("alice", method.clone(), path).body(body).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{method} {path} {short}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{method} {path} {short}");
+        let problem: Value = response.json().await.unwrap();
+        assert_eq!(problem["status"], status);
+        assert!(problem["title"].is_string() && problem["detail"].is_string() && problem["instance"].is_string());
+        let mut found: Vec<&str> =
+            problem["errors"].as_array().into_iter().flatten().map(|error| error["field"].as_str().unwrap()).collect();
+        let mut expected = fields.to_vec();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{method} {path} {short}");
+    }
+    assert!(stack.history("alice", "lobby").await.is_empty(), "nothing came of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_but_health_answers_without_a_token() {
+    let stack = Stack::in_memory();
+    let routes = [
+        (Method::GET, "/channels"),
+        (Method::POST, "/channels"),
+        (Method::GET, "/channels/lobby"),
+        (Method::GET, "/channels/lobby/messages"),
+        (Method::POST, "/channels/lobby/messages"),
+        (Method::PUT, "/channels/lobby/members/alice"),
+        (Method::DELETE, "/channels/lobby/members/alice"),
+    ];
+    for (method, path) in routes {
+        let response = stack.anonymous(method.clone(), path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    }
+    let health: Value = stack.anonymous(Method::GET, "/health").send().await.unwrap().json().await.unwrap();
+    assert_eq!(health["status"], "ok");
+    assert_eq!(health["checks"].as_object().unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_may_call() {
+    let stack = Stack::in_memory();
+    let preflight = stack.anonymous(Method::OPTIONS, "/channels/lobby/messages").send().await.unwrap();
+    assert_eq!(preflight.status(), StatusCode::NO_CONTENT);
+    let headers = preflight.headers();
+    assert_eq!(headers["access-control-allow-origin"], "*");
+    for header in ["authorization", "content-type", "idempotency-key"] {
+        assert!(headers["access-control-allow-headers"].to_str().unwrap().contains(header));
+    }
+    for path in ["/health", "/channels", "/nowhere"] {
+        let response = stack.anonymous(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.headers()["access-control-allow-origin"], "*", "{path}");
+    }
+}

@@ -1,0 +1,274 @@
+//! A running stack and its clients.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use futures::{SinkExt, StreamExt};
+use local::token;
+use reqwest::{Method, Response, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error as SocketError, Message, client::IntoClientRequest, protocol::CloseFrame},
+};
+
+/// Long enough for the slowest machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A runner with ports of its own.
+pub(crate) struct Stack {
+    pub(crate) runner: Child,
+    pub(crate) addresses: Value,
+    http: reqwest::Client,
+    _files: tempfile::TempDir,
+}
+
+impl Stack {
+    /// A stack that keeps nothing.
+    pub(crate) fn in_memory() -> Self {
+        Self::start(&["--in-memory"])
+    }
+
+    /// A stack on a data directory.
+    pub(crate) fn on(directory: &Path) -> Self {
+        Self::start(&["--data-dir", directory.to_str().unwrap()])
+    }
+
+    fn start(options: &[&str]) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let ready = files.path().join("ready.json");
+        let mut runner = runner()
+            .args(["--rest-port", "0", "--websocket-port", "0", "--dynamodb-port", "0", "--page-port", "0"])
+            .arg("--ready-file")
+            .arg(&ready)
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(runner.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().starts_with("Switchboard is up")), "the stack did not come up");
+        // Read on, so that the runner never waits for a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let addresses = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+        Self { runner, addresses, http: reqwest::Client::new(), _files: files }
+    }
+
+    pub(crate) fn address(&self, of: &str) -> &str {
+        self.addresses[of].as_str().unwrap()
+    }
+
+    /// A request without a token.
+    pub(crate) fn anonymous(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.address("rest"))).timeout(PATIENCE)
+    }
+
+    pub(crate) fn request(&self, user: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.anonymous(method, path).bearer_auth(token_of(user))
+    }
+
+    /// Creates a public channel; `agent` is its mode.
+    pub(crate) async fn create_channel(&self, owner: &str, channel: &str, visibility: &str, agent: &str) {
+        let body =
+            json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": agent } });
+        let response = self.request(owner, Method::POST, "/channels").json(&body).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+    }
+
+    pub(crate) async fn send(&self, user: &str, channel: &str, content: &str) -> Value {
+        let response = self.post(user, channel, content, None).await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+        response.json().await.unwrap()
+    }
+
+    pub(crate) async fn post(
+        &self,
+        user: &str,
+        channel: &str,
+        content: &str,
+        key: Option<&str>,
+    ) -> reqwest::Result<Response> {
+        let mut request = self.request(user, Method::POST, &format!("/channels/{channel}/messages"));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        request.json(&json!({ "content": content })).send().await
+    }
+
+    /// The whole history, oldest first, page by page.
+    pub(crate) async fn history(&self, user: &str, channel: &str) -> Vec<Value> {
+        let (mut all, mut after) = (Vec::new(), json!(0));
+        loop {
+            let path = format!("/channels/{channel}/messages?after={after}&limit=100");
+            let page: Value = self.request(user, Method::GET, &path).send().await.unwrap().json().await.unwrap();
+            all.extend(page["messages"].as_array().unwrap().iter().cloned());
+            if page["has_more"] == false {
+                return all;
+            }
+            after = page["next"]["after"].clone();
+        }
+    }
+
+    pub(crate) async fn socket(&self, user: &str, channel: &str) -> Socket {
+        let url = format!("{}/?channels={channel}", self.address("websocket"));
+        self.handshake(&url, &[("authorization", &format!("Bearer {}", token_of(user)))]).await.unwrap().0
+    }
+
+    pub(crate) async fn handshake(
+        &self,
+        url: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(Socket, Option<String>), StatusCode> {
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match connect_async(request).await {
+            Ok((socket, response)) => {
+                let subprotocol = response.headers().get("sec-websocket-protocol");
+                Ok((Socket(socket), subprotocol.map(|value| value.to_str().unwrap().to_owned())))
+            }
+            Err(SocketError::Http(response)) => Err(response.status()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub(crate) async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::from_conf(
+            aws_sdk_dynamodb::config::Builder::from(&aws().await).endpoint_url(self.address("dynamodb")).build(),
+        )
+    }
+
+    pub(crate) async fn management(&self) -> aws_sdk_apigatewaymanagement::Client {
+        aws_sdk_apigatewaymanagement::Client::from_conf(
+            aws_sdk_apigatewaymanagement::config::Builder::from(&aws().await)
+                .endpoint_url(self.address("management"))
+                .build(),
+        )
+    }
+
+    /// The functions that run now, by process id, with the beginning of their names.
+    pub(crate) fn functions(&self) -> Vec<(Pid, String)> {
+        // A process has the children of each of its threads.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.runner.id())).unwrap();
+        tasks
+            .flatten()
+            .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+            .flat_map(|children| children.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .filter_map(|pid| {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+                Some((Pid::from_raw(pid.parse().ok()?)?, name.trim().to_owned()))
+            })
+            .filter(|(_, name)| name != "local")
+            .collect()
+    }
+
+    /// Kills the runner without a chance to do anything.
+    pub(crate) fn kill(mut self) {
+        self.runner.kill().unwrap();
+        self.runner.wait().unwrap();
+    }
+
+    /// Stops it as Ctrl-C does.
+    pub(crate) fn stop(mut self) {
+        let pid = Pid::from_child(&self.runner);
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(self.runner.wait().unwrap().success());
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // It may have been stopped already.
+        let _ = self.runner.kill();
+        let _ = self.runner.wait();
+    }
+}
+
+/// The runner's binary.
+pub(crate) fn runner() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_local"))
+}
+
+pub(crate) fn token_of(user: &str) -> String {
+    token::mint(user, token::DEFAULT_TTL, jiff::Timestamp::now()).unwrap()
+}
+
+async fn aws() -> aws_config::SdkConfig {
+    let credentials = aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "test");
+    aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .region("us-east-1")
+        .credentials_provider(credentials)
+        .load()
+        .await
+}
+
+/// A client's end of a socket.
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    pub(crate) async fn say(&mut self, text: impl Into<String>) {
+        self.0.send(Message::text(text.into())).await.unwrap();
+    }
+
+    /// The next text frame, or how the socket was closed.
+    pub(crate) async fn hear(&mut self) -> Result<Value, Option<CloseFrame>> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a frame in time");
+            match message {
+                Some(Ok(Message::Text(text))) => {
+                    return Ok(serde_json::from_str(&text).unwrap_or_else(|_| text.as_str().into()));
+                }
+                Some(Ok(Message::Close(frame))) => return Err(frame),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// The messages of events, until there are `count`.
+    pub(crate) async fn messages(&mut self, count: usize) -> Vec<Value> {
+        let mut messages = Vec::new();
+        while messages.len() < count {
+            let frame = self.hear().await.expect("an open socket");
+            assert_eq!(frame["type"], "events");
+            messages.extend(frame["events"].as_array().unwrap().iter().map(|event| event["message"].clone()));
+        }
+        messages
+    }
+
+    /// Its connection id, from a pong.
+    pub(crate) async fn id(&mut self) -> String {
+        self.say(r#"{"action":"ping"}"#).await;
+        let pong = self.hear().await.unwrap();
+        assert_eq!(pong["type"], "pong");
+        pong["connection_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Goes without a closing handshake.
+    pub(crate) fn vanish(self) {
+        if let MaybeTlsStream::Plain(stream) = self.0.into_inner() {
+            drop(stream);
+        }
+    }
+}
+
+/// The numbers of messages.
+pub(crate) fn seqs(messages: &[Value]) -> Vec<u64> {
+    messages.iter().map(|message| message["seq"].as_u64().unwrap()).collect()
+}
+
+/// Tries again until `check` holds: for what another process does in its own time.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    let tried = async {
+        while !check().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, tried).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+}
