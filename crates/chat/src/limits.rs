@@ -42,10 +42,10 @@ pub const CONNECTION_DURATION: Duration = Duration::from_hours(2);
 pub const IDEMPOTENCY_DURATION: Duration = Duration::from_hours(24);
 
 /// Attempts at one append before it is given up as contended.
-pub const APPEND_ATTEMPTS: u32 = 64;
+pub const APPEND_ATTEMPTS: u32 = 200;
 
 /// Time for all attempts at one append. Well below API Gateway's 29 s and the function's own time-out.
-pub const APPEND_DURATION: Duration = Duration::from_secs(6);
+pub const APPEND_DURATION: Duration = Duration::from_secs(7);
 
 /// What a client is told to wait after a contended append.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -3,11 +3,13 @@
 //! Optimistic: the sender assumes a head of the channel, and the store's transaction is the judge. A sender who
 //! lost a race learns the current head from the refusal and tries again from it, without reading.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use crate::{
     channel::Visibility,
-    clock::{Backoff, Clock, Timestamp},
+    clock::{Clock, Timestamp},
     error::{ChatError, Result},
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
     limits::{APPEND_ATTEMPTS, APPEND_DURATION, IDEMPOTENCY_DURATION, RETRY_AFTER},
@@ -15,8 +17,12 @@ use crate::{
     validation::Violation,
 };
 
-const BACKOFF: Backoff =
-    Backoff { first: std::time::Duration::from_millis(4), most: std::time::Duration::from_millis(120) };
+/// Bound of the wait after the first lost race; each further one shortens it. Those who have lost most wait least,
+/// so that a crowd on one channel starves nobody, while the newcomers make room.
+const FIRST_WAIT: Duration = Duration::from_millis(60);
+
+/// The shortest bound.
+const LAST_WAIT: Duration = Duration::from_millis(3);
 
 /// A message to send.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,9 +87,11 @@ pub async fn send(
     };
 
     let mut failure = None;
+    let mut wait = FIRST_WAIT;
     for attempt in 0..APPEND_ATTEMPTS {
         if attempt > 0 {
-            clock.sleep(BACKOFF.delay(clock, attempt - 1)).await;
+            clock.sleep(clock.jitter(wait)).await;
+            wait = (wait * 3 / 4).max(LAST_WAIT);
             if clock.now() >= started.plus(APPEND_DURATION) {
                 break;
             }

@@ -2,45 +2,51 @@
 
 use std::{net::TcpListener, process::Output};
 
-use crate::stack::{Stack, runner};
+use crate::stack::{PATIENCE, Stack, runner};
 
-fn failing(arguments: &[&str]) -> String {
-    let Output { status, stderr, .. } = runner().args(arguments).output().unwrap();
+/// What the runner says when it refuses to run.
+async fn failing(arguments: &[&str]) -> String {
+    let output = tokio::process::Command::from(runner()).args(arguments).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("the runner ends by itself").unwrap();
+    let Output { status, stderr, .. } = output;
     assert!(!status.success(), "{arguments:?}");
     String::from_utf8(stderr).unwrap()
 }
 
 const FREE: [&str; 6] = ["--websocket-port", "0", "--dynamodb-port", "0", "--page-port", "0"];
 
-#[test]
-fn a_port_in_use_is_named_with_its_option() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_named_with_its_option() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let error = failing(&[&["--in-memory", "--rest-port", &port], &FREE[..]].concat());
+    let error = failing(&[&["--in-memory", "--rest-port", &port], &FREE[..]].concat()).await;
     assert!(error.contains(&port) && error.contains("--rest-port"), "{error}");
 }
 
-#[test]
-fn a_corrupt_data_directory_is_named() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupt_data_directory_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    // Whatever the engine keeps there is overwritten by what is no database.
-    drop(Stack::on(directory.path()));
+    Stack::on(directory.path()).kill();
     for entry in std::fs::read_dir(directory.path()).unwrap().flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "sqlite" || extension == "db") {
-            std::fs::write(entry.path(), "this is no database, and is long enough to be taken for one".repeat(100))
+        let (file, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        if name == "dynamodb.sqlite" {
+            std::fs::write(file, "this is no database, though it is long enough to be taken for one ".repeat(100))
                 .unwrap();
+        } else if name.starts_with("dynamodb.sqlite-") {
+            // What was not yet moved to the database itself would mend it.
+            std::fs::remove_file(file).unwrap();
         }
     }
-    let error = failing(&[&["--data-dir", path, "--rest-port", "0"], &FREE[..]].concat());
+    let error = failing(&[&["--data-dir", path, "--rest-port", "0"], &FREE[..]].concat()).await;
     assert!(error.contains(path) && error.contains("--data-dir"), "{error}");
 }
 
-#[test]
-fn a_missing_binary_is_named() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_binary_is_named() {
     let empty = tempfile::tempdir().unwrap();
     let path = empty.path().to_str().unwrap();
-    let error = failing(&[&["--in-memory", "--rest-port", "0", "--bin-dir", path], &FREE[..]].concat());
+    let error = failing(&[&["--in-memory", "--rest-port", "0", "--bin-dir", path], &FREE[..]].concat()).await;
     assert!(error.contains(path) && error.contains("cargo build --package"), "{error}");
 }
 
@@ -49,16 +55,16 @@ async fn a_second_runner_on_the_same_data_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let _first = Stack::on(directory.path());
     let path = directory.path().to_str().unwrap();
-    let error = failing(&[&["--data-dir", path, "--rest-port", "0"], &FREE[..]].concat());
+    let error = failing(&[&["--data-dir", path, "--rest-port", "0"], &FREE[..]].concat()).await;
     assert!(error.contains("another local run"), "{error}");
 }
 
-#[test]
-fn token_prints_a_token_alone_on_its_last_line() {
+#[tokio::test(flavor = "multi_thread")]
+async fn token_prints_a_token_alone_on_its_last_line() {
     let Output { status, stdout, .. } = runner().args(["token", "--user", "alice", "--ttl", "1h"]).output().unwrap();
     assert!(status.success());
     let stdout = String::from_utf8(stdout).unwrap();
     assert_eq!(stdout.lines().last().unwrap().split('.').count(), 3);
-    assert!(failing(&["token", "--user", "a b"]).contains("A-Z"));
-    assert!(failing(&["token", "--user", "a", "--ttl", "soon"]).contains("ttl"));
+    assert!(failing(&["token", "--user", "a b"]).await.contains("A-Z"));
+    assert!(failing(&["token", "--user", "a", "--ttl", "soon"]).await.contains("ttl"));
 }
