@@ -1,1 +1,155 @@
-//! To come.
+//! The REST API (v1): routes requests to functions and mocks as API Gateway does.
+//!
+//! Where public emulators are lenient this gateway is not: a malformed answer is a 502, a late one a 504, a
+//! payload over 10 MB a 413, and what no route matches gets the API's own gateway response.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body, extract::Request};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Response, header};
+use tokio::net::TcpListener;
+
+use crate::{
+    lambda::{Invoke, InvokeError},
+    stack::{Integration, RestApi},
+};
+
+use self::{context::Context, gateway_response::Failure};
+
+mod context;
+mod gateway_response;
+pub(crate) mod identifiers;
+mod mock;
+pub(crate) mod proxy;
+mod routes;
+pub(crate) mod wire;
+
+/// The largest payload in bytes ("Quotas for configuring and running a REST API in API Gateway": 10 MB).
+pub const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
+
+/// A REST API's stage, ready to be served.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    api: RestApi,
+    region: String,
+    account_id: String,
+    invoke: Arc<dyn Invoke>,
+}
+
+impl Gateway {
+    /// A gateway for `api` that runs functions through `invoke`.
+    pub fn new(
+        api: RestApi,
+        region: impl Into<String>,
+        account_id: impl Into<String>,
+        invoke: Arc<dyn Invoke>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { api, region: region.into(), account_id: account_id.into(), invoke }) }
+    }
+
+    /// The API as a service. Paths may start with `/{stage}`, as AWS's URLs do, or leave it out, as behind a
+    /// custom domain.
+    pub fn router(&self) -> Router {
+        let inner = Arc::clone(&self.inner);
+        Router::new().fallback(move |request: Request| {
+            let inner = Arc::clone(&inner);
+            async move { inner.answer(request).await }
+        })
+    }
+
+    /// Serves the API on `listener` until the future is dropped, so that events carry the client's address.
+    pub async fn serve(&self, listener: TcpListener) -> std::io::Result<()> {
+        wire::serve(listener, self.router()).await
+    }
+}
+
+impl Inner {
+    async fn answer(&self, request: Request) -> Response<Body> {
+        let valid_host = wire::has_valid_host(&request);
+        let (parts, body) = request.into_parts();
+        let whole = if parts.uri.path().is_empty() { "/" } else { parts.uri.path() };
+        let method = parts.method.as_str();
+        // A resource may have the name of the stage: the prefix counts only where something is behind it.
+        let behind_stage = routes::without_stage(whole, &self.api.stage);
+        let found = behind_stage
+            .and_then(|path| Some((path, routes::find(&self.api.methods, path, method)?)))
+            .or_else(|| Some((whole, routes::find(&self.api.methods, whole, method)?)));
+        let path = found.as_ref().map_or(behind_stage.unwrap_or(whole), |(path, _)| *path).to_owned();
+        let mut context = Context::new(&parts, &path, (&self.api.id, &self.api.stage), &self.region, &self.account_id);
+        let accept = text(&parts.headers, &header::ACCEPT).map(str::to_owned);
+
+        let outcome = match (found, wire::read_body(body, PAYLOAD_LIMIT).await) {
+            _ if !valid_host => Err(Failure::BadRequest),
+            (_, Err(wire::BodyError::TooLarge)) => Err(Failure::RequestTooLarge),
+            (_, Err(wire::BodyError::Broken)) => Err(Failure::BadRequest),
+            (None, Ok(_)) => Err(Failure::MissingAuthenticationToken),
+            (Some((_, matched)), Ok(body)) => {
+                context.resource_id.clone_from(&matched.method.resource_id);
+                context.resource_path.clone_from(&matched.method.path);
+                match &matched.method.integration {
+                    Integration::LambdaProxy { function, timeout } => {
+                        let event = proxy::event(&parts, &body, &matched.parameters, &context);
+                        self.invoke(function, *timeout, Bytes::from(event.to_string())).await
+                    }
+                    Integration::Mock { request_templates, responses } => mock::respond(
+                        request_templates,
+                        responses,
+                        &context,
+                        text(&parts.headers, &header::CONTENT_TYPE),
+                        accept.as_deref(),
+                    ),
+                }
+            }
+        };
+        let mut response = outcome.unwrap_or_else(|failure| {
+            tracing::debug!(?failure, request_id = context.request_id, path, "the gateway answers by itself");
+            failure.answer(&self.api.gateway_responses, &context, accept.as_deref())
+        });
+        context.sign(&mut response);
+        response
+    }
+
+    async fn invoke(
+        &self,
+        function: &str,
+        timeout: std::time::Duration,
+        event: Bytes,
+    ) -> Result<Response<Body>, Failure> {
+        // On its own task: a function runs to its end even when its client has gone or its time is up.
+        let invocation = tokio::spawn(self.invoke.invoke(function, event));
+        let Ok(ended) = tokio::time::timeout(timeout, invocation).await else {
+            tracing::warn!(function, ?timeout, "the function did not answer within the integration's time-out");
+            return Err(Failure::IntegrationTimeout);
+        };
+        match ended {
+            Ok(Ok(invocation)) => match invocation.outcome {
+                Ok(answer) => proxy::response(&answer).ok_or_else(|| {
+                    tracing::warn!(function, "the function's answer is no proxy response");
+                    Failure::MalformedProxyResponse
+                }),
+                Err(error) => {
+                    tracing::warn!(function, %error, "the function failed");
+                    Err(Failure::FailedFunction)
+                }
+            },
+            Ok(Err(InvokeError::PayloadTooLarge { .. })) => Err(Failure::RequestTooLarge),
+            Ok(Err(error)) => {
+                tracing::warn!(function, %error, "the function could not be started");
+                Err(Failure::Internal)
+            }
+            Err(error) => {
+                tracing::error!(function, %error, "the invocation broke off");
+                Err(Failure::Internal)
+            }
+        }
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
