@@ -1,64 +1,100 @@
-//! What the gateway answers by itself when no integration does.
+//! What the gateway answers by itself: "Gateway response types for API Gateway".
 
-use axum::response::Response;
-use http::StatusCode;
+use axum::body::Body;
+use http::{Response, StatusCode};
+use serde_json::Value;
 
 use crate::stack::GatewayResponse;
 
-use super::{
-    templated,
-    variables::{Context, ErrorContext, fill},
-};
+use super::context::{Context, ErrorContext, answer, choose_template};
 
-/// The kinds of errors that can happen here ("Gateway response types for API Gateway").
+/// The kinds of failure that this gateway meets, with AWS's status and message for each.
+///
+/// AWS does not document which type a failed function has. `INTEGRATION_FAILURE` with 502 stands for a function
+/// that failed and `API_CONFIGURATION_ERROR` with 502 for one whose answer has the wrong form; both statuses are
+/// documented under "Handle Lambda errors in API Gateway".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ResponseType {
+pub(super) enum Failure {
+    /// No resource or method for the request.
     MissingAuthenticationToken,
+    /// The payload is over 10 MB, or over what Lambda takes.
     RequestTooLarge,
+    /// A mock integration has no template for the content type.
+    UnsupportedMediaType,
+    /// The request is no valid HTTP.
+    BadRequest,
+    /// The function failed.
+    FailedFunction,
+    /// The function's answer has the wrong form.
+    MalformedProxyResponse,
+    /// The integration's time is up.
     IntegrationTimeout,
+    /// A mock integration that names no status or one without an answer.
     ApiConfigurationError,
-    /// A function that failed: none of the types, so the default for 5xx.
-    Default5xx(StatusCode),
+    /// The function could not be started.
+    Internal,
 }
 
-impl ResponseType {
-    fn name(self) -> &'static str {
+impl Failure {
+    /// Response type, default status, message, `x-amzn-ErrorType`.
+    fn facts(self) -> (&'static str, StatusCode, &'static str, &'static str) {
+        const ERROR: &str = "Internal server error";
         match self {
-            Self::MissingAuthenticationToken => "MISSING_AUTHENTICATION_TOKEN",
-            Self::RequestTooLarge => "REQUEST_TOO_LARGE",
-            Self::IntegrationTimeout => "INTEGRATION_TIMEOUT",
-            Self::ApiConfigurationError => "API_CONFIGURATION_ERROR",
-            Self::Default5xx(_) => "DEFAULT_5XX",
+            Self::MissingAuthenticationToken => (
+                "MISSING_AUTHENTICATION_TOKEN",
+                StatusCode::FORBIDDEN,
+                "Missing Authentication Token",
+                "MissingAuthenticationTokenException",
+            ),
+            Self::RequestTooLarge => (
+                "REQUEST_TOO_LARGE",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Request Too Long",
+                "RequestEntityTooLargeException",
+            ),
+            Self::UnsupportedMediaType => (
+                "UNSUPPORTED_MEDIA_TYPE",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Unsupported Media Type",
+                "BadRequestException",
+            ),
+            Self::BadRequest => ("DEFAULT_4XX", StatusCode::BAD_REQUEST, "Bad Request", "BadRequestException"),
+            Self::FailedFunction => {
+                ("INTEGRATION_FAILURE", StatusCode::BAD_GATEWAY, ERROR, "InternalServerErrorException")
+            }
+            Self::MalformedProxyResponse => {
+                ("API_CONFIGURATION_ERROR", StatusCode::BAD_GATEWAY, ERROR, "InternalServerErrorException")
+            }
+            Self::IntegrationTimeout => (
+                "INTEGRATION_TIMEOUT",
+                StatusCode::GATEWAY_TIMEOUT,
+                "Endpoint request timed out",
+                "InternalServerErrorException",
+            ),
+            Self::ApiConfigurationError => {
+                ("API_CONFIGURATION_ERROR", StatusCode::INTERNAL_SERVER_ERROR, ERROR, "InternalServerErrorException")
+            }
+            Self::Internal => ("DEFAULT_5XX", StatusCode::INTERNAL_SERVER_ERROR, ERROR, "InternalServerErrorException"),
         }
     }
 
-    fn status(self) -> StatusCode {
-        match self {
-            Self::MissingAuthenticationToken => StatusCode::FORBIDDEN,
-            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::IntegrationTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::ApiConfigurationError => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Default5xx(status) => status,
-        }
+    /// The answer: the API's own for this type, then its `DEFAULT_4XX` or `DEFAULT_5XX`, else AWS's default.
+    pub(super) fn answer(self, own: &[GatewayResponse], context: &Context, accept: Option<&str>) -> Response<Body> {
+        let (response_type, default_status, message, error_type) = self.facts();
+        let fallback = if default_status.is_client_error() { "DEFAULT_4XX" } else { "DEFAULT_5XX" };
+        let of_type = |name: &str| own.iter().find(|response| response.response_type == name);
+        let own = of_type(response_type).or_else(|| of_type(fallback));
+        let status = own
+            .and_then(|own| own.status_code)
+            .and_then(|status| StatusCode::from_u16(status).ok())
+            .filter(|status| !status.is_informational())
+            .unwrap_or(default_status);
+        let (kind, body) = own.and_then(|own| choose_template(&own.templates, accept)).map_or_else(
+            || ("application/json", format!(r#"{{"message":{}}}"#, Value::from(message))),
+            |(kind, template)| (kind, context.fill(template, Some(ErrorContext { message, response_type }))),
+        );
+        let own_headers = own.into_iter().flat_map(|own| &own.headers).map(|(name, value)| (&**name, &**value));
+        let headers = [("content-type", kind), ("x-amzn-errortype", error_type)].into_iter().chain(own_headers);
+        answer(status, headers, body)
     }
-}
-
-/// The response: the API's own for the type, or for the type's class, or API Gateway's default.
-pub(super) fn make(own: &[GatewayResponse], kind: ResponseType, message: &str, context: &Context) -> Response {
-    let default = if kind.status().is_server_error() { "DEFAULT_5XX" } else { "DEFAULT_4XX" };
-    let of_type = |name: &str| own.iter().find(|response| response.response_type == name);
-    let error = ErrorContext { message, response_type: kind.name() };
-    let Some(response) = of_type(kind.name()).or_else(|| of_type(default)) else {
-        let body = fill(r#"{"message":$context.error.messageString}"#, context, Some(&error));
-        return templated(kind.status(), std::iter::empty(), "application/json", body);
-    };
-    let status = response.status_code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(kind.status());
-    let (content_type, template) = response
-        .templates
-        .iter()
-        .next()
-        .map_or(("application/json", r#"{"message":$context.error.messageString}"#), |(content_type, template)| {
-            (content_type.as_str(), template.as_str())
-        });
-    templated(status, response.headers.iter(), content_type, fill(template, context, Some(&error)))
 }

@@ -1,35 +1,65 @@
-//! Mock integrations ("Mock integrations for REST APIs in API Gateway").
+//! `MOCK` integrations: "Mock integrations for REST APIs in API Gateway".
 
 use std::collections::BTreeMap;
 
-use http::StatusCode;
+use axum::body::Body;
+use http::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::stack::MockResponse;
 
 use super::{
-    Outcome,
-    gateway_response::ResponseType,
-    templated,
-    variables::{Context, fill},
+    context::{Context, answer, choose_template},
+    gateway_response::Failure,
 };
 
-/// The request template names a status; the response of that status answers.
-pub(super) fn answer(
+/// Answers in place of a back end. The request template of the request's content type (`application/json` when it
+/// has none) names the status, and the status the answer.
+///
+/// A content type without a template is refused, which is `PassthroughBehavior: NEVER`; with the other behaviours
+/// AWS would take the status from the body.
+pub(super) fn respond(
     request_templates: &BTreeMap<String, String>,
     responses: &[MockResponse],
     context: &Context,
-) -> Outcome {
-    let broken = || (ResponseType::ApiConfigurationError, "Internal server error".to_owned());
-    let template = request_templates.values().next().ok_or_else(broken)?;
-    let chosen: Value = serde_json::from_str(&fill(template, context, None)).map_err(|_| broken())?;
-    let code = chosen.get("statusCode").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    let response = responses.iter().find(|response| Some(response.status_code) == code).ok_or_else(broken)?;
-    let status = StatusCode::from_u16(response.status_code).map_err(|_| broken())?;
-    let (content_type, template) = response
-        .templates
-        .iter()
-        .next()
-        .map_or(("application/json", ""), |(content_type, template)| (content_type.as_str(), template.as_str()));
-    Ok(templated(status, response.headers.iter(), content_type, fill(template, context, None)))
+    content_type: Option<&str>,
+    accept: Option<&str>,
+) -> Result<Response<Body>, Failure> {
+    let kind = content_type
+        .map_or("application/json", |kind| kind.split(';').next().unwrap_or_default().trim())
+        .to_ascii_lowercase();
+    let template = request_templates.get(&kind).ok_or(Failure::UnsupportedMediaType)?;
+    let status = status(&context.fill(template, None)).ok_or(Failure::ApiConfigurationError)?;
+    let response =
+        responses.iter().find(|response| response.status_code == status).ok_or(Failure::ApiConfigurationError)?;
+    let status = StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| !status.is_informational())
+        .ok_or(Failure::ApiConfigurationError)?;
+    let (kind, body) = choose_template(&response.templates, accept)
+        .map_or(("application/json", String::new()), |(kind, template)| (kind, context.fill(template, None)));
+    let own = response.headers.iter().map(|(name, value)| (&**name, &**value));
+    Ok(answer(status, std::iter::once(("content-type", kind)).chain(own), body))
+}
+
+/// The number in `{"statusCode": 204}`; API Gateway takes the name without quotes too, as YAML does.
+fn status(rendered: &str) -> Option<u16> {
+    let value: Value = serde_json::from_str(rendered).or_else(|_| serde_yaml_ng::from_str(rendered)).ok()?;
+    u16::try_from(value.get("statusCode")?.as_u64()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_status_may_be_named_with_and_without_quotes() {
+        for (rendered, expected) in [
+            (r#"{"statusCode": 204}"#, Some(204)),
+            ("{statusCode: 405}", Some(405)),
+            ("{}", None),
+            ("", None),
+            (r#"{"statusCode": 70000}"#, None),
+        ] {
+            assert_eq!(super::status(rendered), expected, "{rendered}");
+        }
+    }
 }

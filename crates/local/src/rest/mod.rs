@@ -1,156 +1,155 @@
-//! API Gateway's REST API (v1): routing, proxy integration, mock integration and gateway responses.
+//! The REST API (v1): routes requests to functions and mocks as API Gateway does.
 //!
-//! | behaviour | source |
-//! | --- | --- |
-//! | event and answer of a proxy integration | "Lambda proxy integrations in API Gateway" |
-//! | a failing function or a malformed answer is a 502, a refused invocation a 500 | "Handling Lambda errors with an API Gateway API" |
-//! | gateway responses, their types and their fallbacks | "Gateway response types for API Gateway" |
-//! | 10 MB of payload, 29 s | "Quotas for configuring and running a REST API" |
-//!
-//! The stage is optional in a path here, as behind a custom domain.
+//! Where public emulators are lenient this gateway is not: a malformed answer is a 502, a late one a 504, a
+//! payload over 10 MB a 413, and what no route matches gets the API's own gateway response.
 
-mod event;
-mod gateway_response;
-mod mock;
-mod routing;
-mod variables;
+use std::sync::Arc;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    extract::{ConnectInfo, Request, State},
-    response::Response,
-};
+use axum::{Router, body::Body, extract::Request};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, Response, header};
+use tokio::net::TcpListener;
 
 use crate::{
     lambda::{Invoke, InvokeError},
     stack::{Integration, RestApi},
 };
 
-use gateway_response::ResponseType;
-use routing::Routes;
-use variables::Context;
+use self::{context::Context, gateway_response::Failure};
 
-/// Largest payload ("Quotas for configuring and running a REST API").
-pub const PAYLOAD_BYTES: usize = 10 * 1024 * 1024;
+mod context;
+mod gateway_response;
+pub(crate) mod identifiers;
+mod mock;
+pub(crate) mod proxy;
+mod routes;
+pub(crate) mod wire;
 
-/// A REST API.
+/// The largest payload in bytes ("Quotas for configuring and running a REST API in API Gateway": 10 MB).
+pub const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
+
+/// A REST API's stage, ready to be served.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
 
 struct Inner {
     api: RestApi,
-    routes: Routes,
+    region: String,
     account_id: String,
-    domain_name: String,
     invoke: Arc<dyn Invoke>,
 }
 
-/// What becomes of a request: an integration's answer, or a gateway response.
-type Outcome = Result<Response, (ResponseType, String)>;
-
 impl Gateway {
-    /// A gateway for `api`, whose functions run through `invoke`.
-    #[must_use]
-    pub fn new(api: RestApi, region: &str, account_id: &str, invoke: Arc<dyn Invoke>) -> Self {
-        let domain_name = format!("{}.execute-api.{region}.amazonaws.com", api.id);
-        let routes = Routes::new(&api);
-        Self(Arc::new(Inner { api, routes, account_id: account_id.to_owned(), domain_name, invoke }))
+    /// A gateway for `api` that runs functions through `invoke`.
+    pub fn new(
+        api: RestApi,
+        region: impl Into<String>,
+        account_id: impl Into<String>,
+        invoke: Arc<dyn Invoke>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { api, region: region.into(), account_id: account_id.into(), invoke }) }
     }
 
-    /// Every path of the API. Serve it with connect info.
+    /// The API as a service. Paths may start with `/{stage}`, as AWS's URLs do, or leave it out, as behind a
+    /// custom domain.
     pub fn router(&self) -> Router {
-        Router::new().fallback(serve).with_state(self.clone())
+        let inner = Arc::clone(&self.inner);
+        Router::new().fallback(move |request: Request| {
+            let inner = Arc::clone(&inner);
+            async move { inner.answer(request).await }
+        })
     }
 
-    async fn answer(&self, request: Request, context: &mut Context) -> Outcome {
-        let inner = &*self.0;
+    /// Serves the API on `listener` until the future is dropped, so that events carry the client's address.
+    pub async fn serve(&self, listener: TcpListener) -> std::io::Result<()> {
+        wire::serve(listener, self.router()).await
+    }
+}
+
+impl Inner {
+    async fn answer(&self, request: Request) -> Response<Body> {
+        let valid_host = wire::has_valid_host(&request);
         let (parts, body) = request.into_parts();
-        let Some(route) = inner.routes.find(&inner.api, parts.method.as_str(), parts.uri.path()) else {
-            return Err((ResponseType::MissingAuthenticationToken, "Missing Authentication Token".to_owned()));
-        };
-        context.resource_path.clone_from(&route.method.path);
-        let Ok(payload) = to_bytes(body, PAYLOAD_BYTES).await else {
-            return Err((ResponseType::RequestTooLarge, "Request Too Long".to_owned()));
-        };
-        match &route.method.integration {
-            Integration::Mock { request_templates, responses } => mock::answer(request_templates, responses, context),
-            Integration::LambdaProxy { function, timeout } => {
-                let event = event::request(inner, &route, &parts, &payload, context);
-                self.run(function, *timeout, Bytes::from(event.to_string())).await
+        let whole = if parts.uri.path().is_empty() { "/" } else { parts.uri.path() };
+        let method = parts.method.as_str();
+        // A resource may have the name of the stage: the prefix counts only where something is behind it.
+        let behind_stage = routes::without_stage(whole, &self.api.stage);
+        let found = behind_stage
+            .and_then(|path| Some((path, routes::find(&self.api.methods, path, method)?)))
+            .or_else(|| Some((whole, routes::find(&self.api.methods, whole, method)?)));
+        let path = found.as_ref().map_or(behind_stage.unwrap_or(whole), |(path, _)| *path).to_owned();
+        let mut context = Context::new(&parts, &path, (&self.api.id, &self.api.stage), &self.region, &self.account_id);
+        let accept = text(&parts.headers, &header::ACCEPT).map(str::to_owned);
+
+        let outcome = match (found, wire::read_body(body, PAYLOAD_LIMIT).await) {
+            _ if !valid_host => Err(Failure::BadRequest),
+            (_, Err(wire::BodyError::TooLarge)) => Err(Failure::RequestTooLarge),
+            (_, Err(wire::BodyError::Broken)) => Err(Failure::BadRequest),
+            (None, Ok(_)) => Err(Failure::MissingAuthenticationToken),
+            (Some((_, matched)), Ok(body)) => {
+                context.resource_id.clone_from(&matched.method.resource_id);
+                context.resource_path.clone_from(&matched.method.path);
+                match &matched.method.integration {
+                    Integration::LambdaProxy { function, timeout } => {
+                        let event = proxy::event(&parts, &body, &matched.parameters, &context);
+                        self.invoke(function, *timeout, Bytes::from(event.to_string())).await
+                    }
+                    Integration::Mock { request_templates, responses } => mock::respond(
+                        request_templates,
+                        responses,
+                        &context,
+                        text(&parts.headers, &header::CONTENT_TYPE),
+                        accept.as_deref(),
+                    ),
+                }
             }
-        }
+        };
+        let mut response = outcome.unwrap_or_else(|failure| {
+            tracing::debug!(?failure, request_id = context.request_id, path, "the gateway answers by itself");
+            failure.answer(&self.api.gateway_responses, &context, accept.as_deref())
+        });
+        context.sign(&mut response);
+        response
     }
 
-    async fn run(&self, function: &str, timeout: Duration, payload: Bytes) -> Outcome {
-        let broken = || (ResponseType::Default5xx(StatusCode::BAD_GATEWAY), "Internal server error".to_owned());
-        let invoked = tokio::time::timeout(timeout, self.0.invoke.invoke(function, payload)).await;
-        match invoked {
-            Err(_) => {
-                tracing::warn!(function, "a function took longer than its integration allows");
-                Err((ResponseType::IntegrationTimeout, "Endpoint request timed out".to_owned()))
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(function, %error, "a function could not be invoked");
-                let status = match error {
-                    InvokeError::PayloadTooLarge { .. } => {
-                        return Err((ResponseType::RequestTooLarge, "Request Too Long".to_owned()));
-                    }
-                    _ => StatusCode::INTERNAL_SERVER_ERROR,
-                };
-                Err((ResponseType::Default5xx(status), "Internal server error".to_owned()))
-            }
+    async fn invoke(
+        &self,
+        function: &str,
+        timeout: std::time::Duration,
+        event: Bytes,
+    ) -> Result<Response<Body>, Failure> {
+        // On its own task: a function runs to its end even when its client has gone or its time is up.
+        let invocation = tokio::spawn(self.invoke.invoke(function, event));
+        let Ok(ended) = tokio::time::timeout(timeout, invocation).await else {
+            tracing::warn!(function, ?timeout, "the function did not answer within the integration's time-out");
+            return Err(Failure::IntegrationTimeout);
+        };
+        match ended {
             Ok(Ok(invocation)) => match invocation.outcome {
-                Ok(answer) => event::response(&answer).map_err(|problem| {
-                    tracing::warn!(function, problem, "a function's answer is no proxy response");
-                    broken()
+                Ok(answer) => proxy::response(&answer).ok_or_else(|| {
+                    tracing::warn!(function, "the function's answer is no proxy response");
+                    Failure::MalformedProxyResponse
                 }),
                 Err(error) => {
-                    tracing::warn!(function, %error, "a function failed");
-                    Err(broken())
+                    tracing::warn!(function, %error, "the function failed");
+                    Err(Failure::FailedFunction)
                 }
             },
+            Ok(Err(InvokeError::PayloadTooLarge { .. })) => Err(Failure::RequestTooLarge),
+            Ok(Err(error)) => {
+                tracing::warn!(function, %error, "the function could not be started");
+                Err(Failure::Internal)
+            }
+            Err(error) => {
+                tracing::error!(function, %error, "the invocation broke off");
+                Err(Failure::Internal)
+            }
         }
     }
 }
 
-async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    let mut context = Context::new(&request, peer);
-    let mut response = match gateway.answer(request, &mut context).await {
-        Ok(response) => response,
-        Err((kind, message)) => gateway_response::make(&gateway.0.api.gateway_responses, kind, &message, &context),
-    };
-    let headers = response.headers_mut();
-    insert(headers, "x-amzn-requestid", &context.request_id);
-    insert(headers, "x-amz-apigw-id", &context.extended_request_id);
-    response
-}
-
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::try_from(value) {
-        headers.insert(HeaderName::from_static(name), value);
-    }
-}
-
-/// A response from what a template made.
-fn templated<'a>(
-    status: StatusCode,
-    headers: impl Iterator<Item = (&'a String, &'a String)>,
-    content_type: &str,
-    body: String,
-) -> Response {
-    let mut response = Response::new(if body.is_empty() { Body::empty() } else { Body::from(body) });
-    *response.status_mut() = status;
-    insert(response.headers_mut(), "content-type", content_type);
-    for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }

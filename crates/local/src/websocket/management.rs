@@ -1,86 +1,157 @@
-//! `@connections`: the API Gateway management API, as its SDKs and the AWS CLI speak it
-//! ("Use @connections commands in your backend service").
-//!
-//! Requests must be signed (`SigV4`), though the signature itself is not verified: there are no accounts here.
+//! `@connections`: the API Gateway Management API, as its service model describes it.
+
+use std::sync::Arc;
 
 use axum::{
-    body::{Body, to_bytes},
-    extract::Request,
-    response::{IntoResponse, Response},
+    body::Body,
+    extract::ws::{Message, Utf8Bytes, close_code},
 };
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde_json::json;
+use tokio::sync::mpsc::error::SendTimeoutError;
 
-use super::{
-    Gateway, MESSAGE_BYTES, READ_BYTES,
-    connection::{Closed, NotTaken},
+use crate::rest::{
+    identifiers,
+    wire::{self, BodyError},
 };
 
-/// Answers one request for the connection `id`, percent-encoded as it stands in the path.
-pub(super) async fn serve(gateway: &Gateway, id: &str, request: Request) -> Response {
-    if !is_signed(&request) {
-        return failure(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token");
-    }
-    let Ok(id) = percent_encoding::percent_decode_str(id).decode_utf8().map(std::borrow::Cow::into_owned) else {
-        return gone();
-    };
-    match *request.method() {
-        Method::POST => post(gateway, &id, request.into_body()).await,
-        Method::GET => match gateway.0.registry.get(&id) {
-            Some(connection) => {
-                let body = json!({
-                    "connectedAt": connection.connected_at.to_string(),
-                    "lastActiveAt": connection.last_active_at().to_string(),
-                    "identity": {
-                        "sourceIp": connection.source_ip,
-                        "userAgent": connection.user_agent.as_deref().unwrap_or_default(),
-                    },
-                });
-                ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+use super::{Inner, MESSAGE_LIMIT, connection::Connection};
+
+/// The errors of the service model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// Nothing that the API knows, or no signature.
+    Forbidden,
+    /// No such connection, or none any more.
+    Gone,
+    /// The client does not read what it is sent.
+    LimitExceeded,
+    /// The data is over [`MESSAGE_LIMIT`].
+    PayloadTooLarge,
+    /// The request broke off.
+    BadRequest,
+}
+
+impl Refusal {
+    /// The SDKs tell errors apart by `x-amzn-ErrorType`.
+    fn answer(self) -> Response<Body> {
+        let (status, error_type, message) = match self {
+            Self::Forbidden => (StatusCode::FORBIDDEN, "ForbiddenException", "Forbidden"),
+            Self::Gone => (StatusCode::GONE, "GoneException", "The connection is gone"),
+            Self::LimitExceeded => {
+                (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", "The client does not read its messages")
             }
-            None => gone(),
-        },
-        Method::DELETE => match gateway.0.registry.remove(&id) {
-            Some(connection) => {
-                connection.close(Closed::by_server(1000, ""));
-                StatusCode::NO_CONTENT.into_response()
+            Self::PayloadTooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", "The data is larger than 131072 bytes")
             }
-            None => gone(),
-        },
-        _ => failure(StatusCode::FORBIDDEN, "ForbiddenException", "Missing Authentication Token"),
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "BadRequestException", "The body cannot be read"),
+        };
+        let mut response = Response::new(Body::from(json!({"message": message}).to_string()));
+        *response.status_mut() = status;
+        response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error_type));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
     }
 }
 
-async fn post(gateway: &Gateway, id: &str, body: Body) -> Response {
-    let Some(connection) = gateway.0.registry.get(id) else { return gone() };
-    let too_large = || failure(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", "Message too long");
-    let Ok(data) = to_bytes(body, READ_BYTES).await else { return too_large() };
-    if data.len() > MESSAGE_BYTES {
-        return too_large();
+/// The connection id in `/@connections/{id}` or `/{stage}/@connections/{id}`.
+pub(super) fn connection_id(path: &str, stage: &str) -> Option<String> {
+    let segments: Vec<String> = path.split('/').filter(|segment| !segment.is_empty()).map(wire::decode).collect();
+    match segments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["@connections", id] => Some(id.to_owned()),
+        [first, "@connections", id] if first == stage => Some(id.to_owned()),
+        _ => None,
     }
-    let Ok(text) = axum::extract::ws::Utf8Bytes::try_from(data) else {
-        return failure(StatusCode::BAD_REQUEST, "BadRequestException", "Invalid UTF-8");
-    };
-    match connection.send(text, gateway.0.options.slow_client_timeout).await {
-        Ok(()) => StatusCode::OK.into_response(),
-        Err(NotTaken::Slow) => {
-            failure(StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", "The client does not read its messages")
+}
+
+/// Answers one request. That it is signed is checked, the signature itself is not: there are no accounts here.
+pub(super) async fn answer(inner: &Inner, id: &str, parts: Parts, body: Body) -> Response<Body> {
+    let outcome = if is_signed(&parts) { act(inner, id, &parts.method, body).await } else { Err(Refusal::Forbidden) };
+    let mut response = outcome.unwrap_or_else(Refusal::answer);
+    if let Ok(request_id) = HeaderValue::from_str(&identifiers::request_id()) {
+        response.headers_mut().insert("x-amzn-requestid", request_id);
+    }
+    response
+}
+
+/// Whether the request carries a Signature Version 4, in a header or in its query string.
+fn is_signed(parts: &Parts) -> bool {
+    let in_header = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .is_some_and(|value| value.as_bytes().starts_with(b"AWS4-HMAC-SHA256 "));
+    in_header || wire::query_parameters(parts.uri.query()).iter().any(|(name, _)| name == "X-Amz-Signature")
+}
+
+async fn act(inner: &Inner, id: &str, method: &Method, body: Body) -> Result<Response<Body>, Refusal> {
+    match *method {
+        Method::POST => {
+            let data = wire::read_body(body, MESSAGE_LIMIT).await.map_err(|error| match error {
+                BodyError::TooLarge => Refusal::PayloadTooLarge,
+                BodyError::Broken => Refusal::BadRequest,
+            })?;
+            let connection = inner.connections.get(id).ok_or(Refusal::Gone)?;
+            // Data that is no UTF-8 cannot go into a text frame.
+            let message = Utf8Bytes::try_from(data.clone()).map_or(Message::Binary(data), Message::Text);
+            post(&connection, message, inner.options.post_timeout).await?;
+            Ok(Response::new(Body::empty()))
         }
-        Err(NotTaken::Gone) => gone(),
+        Method::GET => {
+            let connection = inner.connections.get(id).ok_or(Refusal::Gone)?;
+            let body = json!({
+                "connectedAt": format!("{:.3}", connection.connected_at),
+                "identity": {"sourceIp": connection.source_ip, "userAgent": connection.user_agent},
+                "lastActiveAt": format!("{:.3}", connection.last_active_at()),
+            });
+            let mut response = Response::new(Body::from(body.to_string()));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Ok(response)
+        }
+        Method::DELETE => {
+            // Out of the registry first: a post after this answer finds nothing.
+            let connection = inner.connections.remove(id).ok_or(Refusal::Gone)?;
+            connection.close(close_code::NORMAL, "");
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(response)
+        }
+        _ => Err(Refusal::Forbidden),
     }
 }
 
-fn is_signed(request: &Request) -> bool {
-    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    header.is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 "))
-        || request.uri().query().is_some_and(|query| query.contains("X-Amz-Signature="))
+async fn post(
+    connection: &Arc<Connection>,
+    message: Message,
+    post_timeout: std::time::Duration,
+) -> Result<(), Refusal> {
+    let queued = tokio::select! {
+        biased;
+        () = connection.closed() => return Err(Refusal::Gone),
+        queued = connection.outbound.send_timeout(message, post_timeout) => queued,
+    };
+    queued.map_err(|error| match error {
+        SendTimeoutError::Closed(_) => Refusal::Gone,
+        SendTimeoutError::Timeout(_) => Refusal::LimitExceeded,
+    })?;
+    connection.touch();
+    Ok(())
 }
 
-fn gone() -> Response {
-    failure(StatusCode::GONE, "GoneException", "Gone")
-}
+#[cfg(test)]
+mod tests {
+    use super::connection_id;
 
-fn failure(status: StatusCode, kind: &'static str, message: &str) -> Response {
-    let headers = [(header::CONTENT_TYPE.as_str(), "application/json"), ("x-amzn-errortype", kind)];
-    (status, headers, json!({ "message": message }).to_string()).into_response()
+    #[test]
+    fn ids_are_decoded() {
+        for (path, expected) in [
+            ("/@connections/L0SM9cOFvHcCIhw%3D", Some("L0SM9cOFvHcCIhw=")),
+            ("/dev/%40connections/abc=", Some("abc=")),
+            ("/prod/@connections/abc", None),
+            ("/@connections", None),
+            ("/@connections/a/b", None),
+            ("/", None),
+        ] {
+            assert_eq!(connection_id(path, "dev").as_deref(), expected, "{path}");
+        }
+    }
 }

@@ -1,57 +1,72 @@
-//! API Gateway's WebSocket API: handshakes, routes, and `@connections`.
+//! The WebSocket API: sockets, their routes, and `@connections` to write to them.
 //!
-//! | behaviour | source |
-//! | --- | --- |
-//! | the upgrade waits for `$connect` and is refused with its status | "Manage connected users and client apps: `$connect` and `$disconnect` routes" |
-//! | a subprotocol is echoed when the function returned `Sec-WebSocket-Protocol`, and only then | "WebSocket APIs: `$connect` route requiring a subprotocol" |
-//! | an unmatched frame goes to `$default` | "Create routes for WebSocket APIs" |
-//! | 10 minutes idle, 2 hours at most, 128 KB a message | "Quotas for configuring and running a WebSocket API" |
-//! | binary frames close the socket with 1003 | "Binary media types for WebSocket APIs" |
-//!
-//! An assumption: pings and pongs do not count as activity. API Gateway also closes on client *frames* over 32 KB;
-//! this gateway only counts whole messages.
+//! The handshake waits for `$connect` and is refused with the function's status; `$disconnect` runs once for
+//! every client that `$connect` let in, however it went. AWS calls that best effort; here it only fails to come
+//! when the process is killed.
 
-mod connection;
-mod event;
-mod management;
-mod registry;
-
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, FromRequestParts, Request, State, WebSocketUpgrade},
-    response::{IntoResponse, Response},
+    extract::{
+        FromRequestParts, Request,
+        ws::{Message, WebSocketUpgrade, close_code},
+    },
 };
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
-use serde_json::Value;
-use tokio::sync::oneshot;
-use tokio_util::task::TaskTracker;
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::{lambda::Invoke, stack::WebSocketApi};
+use crate::{
+    lambda::Invoke,
+    rest::{identifiers, wire},
+    stack::{Route, WebSocketApi},
+};
 
-use connection::{Closed, Connection};
-use registry::Registry;
+use self::{
+    call::call,
+    connection::{Connection, Connections},
+    event::ApiNames,
+};
 
-/// Largest message in either direction ("Quotas for configuring and running a WebSocket API").
-pub const MESSAGE_BYTES: usize = 128 * 1024;
+mod call;
+mod connection;
+mod event;
+mod management;
+mod socket;
 
-/// What is read of an oversized message before the socket is given up, so that the client gets its 1009.
-const READ_BYTES: usize = 16 * 1024 * 1024;
+/// The largest message in bytes, in either direction ("Quotas for configuring and running a WebSocket API in API
+/// Gateway": 128 KB).
+pub const MESSAGE_LIMIT: usize = 128 * 1024;
 
-/// How the gateway treats sockets; the defaults are API Gateway's.
-#[derive(Debug, Clone)]
+/// The largest frame of a client's message in bytes (same page: 32 KB; a longer message has to be fragmented).
+pub const FRAME_LIMIT: usize = 32 * 1024;
+
+/// Buffer for reading one socket, in bytes. The library's default of 128 KB is much for a thousand idle sockets.
+const READ_BUFFER: usize = 8 * 1024;
+
+/// The limits of a WebSocket API.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketOptions {
-    /// A socket without a message in either direction for this long is closed.
+    /// How long a connection may be without a frame in either direction; closed with 1001. AWS: 10 minutes.
     pub idle_timeout: Duration,
-    /// A socket that is this old is closed.
+    /// How long a connection may last; closed with 1001. AWS: 2 hours.
     pub maximum_duration: Duration,
-    /// How long a post waits for a client that does not read.
-    pub slow_client_timeout: Duration,
-    /// Messages that wait for one client.
-    pub queue_messages: usize,
+    /// How many posted messages may wait for a client that does not read.
+    pub queue_length: usize,
+    /// How long a post waits for room in a full queue before it is answered with 429.
+    pub post_timeout: Duration,
+    /// How long the closing handshake may take, each way.
+    pub close_timeout: Duration,
+    /// How many messages of one connection are handled at a time.
+    pub concurrent_messages: usize,
 }
 
 impl Default for WebSocketOptions {
@@ -59,190 +74,213 @@ impl Default for WebSocketOptions {
         Self {
             idle_timeout: Duration::from_mins(10),
             maximum_duration: Duration::from_hours(2),
-            slow_client_timeout: Duration::from_secs(2),
-            queue_messages: 256,
+            queue_length: 64,
+            post_timeout: Duration::from_secs(1),
+            close_timeout: Duration::from_secs(1),
+            concurrent_messages: 8,
         }
     }
 }
 
-/// A WebSocket API.
+/// A WebSocket API's stage, ready to be served.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
 
 struct Inner {
     api: WebSocketApi,
-    domain_name: String,
-    options: WebSocketOptions,
+    names: ApiNames,
     invoke: Arc<dyn Invoke>,
-    registry: Registry,
-    tasks: TaskTracker,
+    options: WebSocketOptions,
+    connections: Connections,
+    /// Everything that a stop waits for: handshakes, sockets, functions.
+    tracker: TaskTracker,
 }
 
 impl Gateway {
-    /// A gateway for `api`, whose functions run through `invoke`.
-    #[must_use]
-    pub fn new(api: WebSocketApi, region: &str, invoke: Arc<dyn Invoke>, options: WebSocketOptions) -> Self {
-        let domain_name = format!("{}.execute-api.{region}.amazonaws.com", api.id);
-        let (registry, tasks) = (Registry::default(), TaskTracker::new());
-        Self(Arc::new(Inner { api, domain_name, options, invoke, registry, tasks }))
+    /// A gateway for `api` that runs functions through `invoke`.
+    ///
+    /// `account_id` is taken for symmetry with the REST API: no event of a WebSocket API carries it.
+    pub fn new(
+        api: WebSocketApi,
+        region: &str,
+        _account_id: &str,
+        invoke: Arc<dyn Invoke>,
+        options: WebSocketOptions,
+    ) -> Self {
+        let names = ApiNames {
+            api_id: api.id.clone(),
+            stage: api.stage.clone(),
+            domain_name: format!("{}.execute-api.{region}.amazonaws.com", api.id),
+        };
+        let (connections, tracker) = (Connections::default(), TaskTracker::new());
+        Self { inner: Arc::new(Inner { api, names, invoke, options, connections, tracker }) }
     }
 
-    /// Sockets on `/` and `/{stage}`, and `@connections` below both. Serve it with connect info.
+    /// The API as a service: sockets on `/` and `/{stage}`, `@connections` below either.
+    ///
+    /// A request to `@connections` must be signed with Signature Version 4; the signature is not verified.
     pub fn router(&self) -> Router {
-        Router::new().fallback(serve).with_state(self.clone())
+        let inner = Arc::clone(&self.inner);
+        Router::new().fallback(move |request: Request| answer(Arc::clone(&inner), request))
     }
 
-    /// How many sockets are open.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.0.registry.len()
+    /// Serves the API on `listener` until the future is dropped, so that events carry the client's address.
+    pub async fn serve(&self, listener: TcpListener) -> std::io::Result<()> {
+        wire::serve(listener, self.router()).await
     }
 
-    /// Closes every socket with 1001 and waits, up to `grace`, until `$disconnect` has run for each.
+    /// Closes every socket with 1001, lets nobody in any more, and waits until `$disconnect` has run for each
+    /// client, at most for `grace`.
     pub async fn shutdown(&self, grace: Duration) {
-        for connection in self.0.registry.drain() {
-            connection.close(Closed::by_server(1001, "Going away"));
+        for connection in self.inner.connections.stop() {
+            connection.close(close_code::AWAY, socket::GOING_AWAY);
         }
-        self.0.tasks.close();
-        // What is left after the grace is best effort, like `$disconnect` itself.
-        let _ = tokio::time::timeout(grace, self.0.tasks.wait()).await;
-    }
-
-    /// Runs a route's function; its JSON answer, or `None` when it failed or took too long.
-    async fn run(&self, route_key: &str, event: &Value) -> Option<Value> {
-        let route = self.0.api.routes.iter().find(|route| route.route_key == route_key)?;
-        let payload = Bytes::from(event.to_string());
-        let invoked = tokio::time::timeout(route.timeout, self.0.invoke.invoke(&route.function, payload)).await;
-        match invoked {
-            Ok(Ok(invocation)) => match invocation.outcome {
-                Ok(answer) => serde_json::from_slice(&answer).ok(),
-                Err(error) => {
-                    tracing::warn!(route_key, function = route.function, %error, "a function failed");
-                    None
-                }
-            },
-            Ok(Err(error)) => {
-                tracing::warn!(route_key, function = route.function, %error, "a function could not be invoked");
-                None
-            }
-            Err(_) => {
-                tracing::warn!(route_key, function = route.function, "a function took too long");
-                None
-            }
+        self.inner.tracker.close();
+        if tokio::time::timeout(grace, self.inner.tracker.wait()).await.is_err() {
+            tracing::warn!(unfinished = self.inner.tracker.len(), "the WebSocket gateway stops before all is done");
         }
-    }
-
-    fn has_route(&self, route_key: &str) -> bool {
-        self.0.api.routes.iter().any(|route| route.route_key == route_key)
     }
 }
 
-async fn serve(State(gateway): State<Gateway>, request: Request) -> Response {
-    let segments: Vec<&str> = request.uri().path().split('/').filter(|segment| !segment.is_empty()).collect();
-    let stage = gateway.0.api.stage.as_str();
-    match segments.as_slice() {
-        ["@connections", id] => {
-            let id = (*id).to_owned();
-            management::serve(&gateway, &id, request).await
-        }
-        [of, "@connections", id] if *of == stage => {
-            let id = (*id).to_owned();
-            management::serve(&gateway, &id, request).await
-        }
-        [] => handshake(gateway, request).await,
-        [of] if *of == stage => handshake(gateway, request).await,
-        _ => refuse(StatusCode::FORBIDDEN),
+impl Inner {
+    fn route(&self, key: &str) -> Option<&Route> {
+        self.api.routes.iter().find(|route| route.route_key == key)
+    }
+
+    fn route_of(&self, text: &str) -> Option<&Route> {
+        socket::select(&self.api.routes, &self.api.route_selection_expression, text)
     }
 }
 
-/// API Gateway's own small body; a function's body never reaches the client.
-fn refuse(status: StatusCode) -> Response {
-    let message = match status {
-        StatusCode::BAD_GATEWAY => "Internal server error",
-        status => status.canonical_reason().unwrap_or("Refused"),
-    };
-    let body = Body::from(serde_json::json!({ "message": message }).to_string());
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-/// What a handshake came to.
-struct Accepted {
+/// A client that `$connect` has let in. Dropping it, wherever that happens, ends the connection for
+/// `@connections` and runs `$disconnect`: so it runs exactly once.
+struct Session {
+    inner: Arc<Inner>,
     connection: Arc<Connection>,
-    queue: connection::Queue,
+    outbound: Option<mpsc::Receiver<Message>>,
+    _tracked: TaskTrackerToken,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.inner.connections.remove(&self.connection.id);
+        // Only counts when nothing ended the connection before: the client went without a word.
+        self.connection.closed_by_client(connection::ABNORMAL, "");
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (inner, connection) = (Arc::clone(&self.inner), Arc::clone(&self.connection));
+        let disconnect = async move {
+            if let Some(route) = inner.route("$disconnect") {
+                // What it answers, or that it failed, reaches nobody; a failure has been logged.
+                let _ = call(&inner.invoke, route, event::disconnect(&inner.names, &connection)).await;
+            }
+        };
+        self.inner.tracker.spawn_on(disconnect, &runtime);
+    }
+}
+
+async fn answer(inner: Arc<Inner>, request: Request) -> Response<Body> {
+    let valid_host = wire::has_valid_host(&request);
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    if !valid_host {
+        return plain(StatusCode::BAD_REQUEST, &json!({"message": "Bad Request"}));
+    }
+    if let Some(id) = management::connection_id(path, &inner.api.stage) {
+        return management::answer(&inner, &id, parts, body).await;
+    }
+    let stage = path.trim_matches('/');
+    if stage.is_empty() || stage == inner.api.stage {
+        handshake(inner, parts).await
+    } else {
+        plain(StatusCode::FORBIDDEN, &json!({"message": "Forbidden"}))
+    }
+}
+
+/// A client that `$connect` accepted, with the subprotocol that the function chose.
+struct Admission {
+    session: Session,
     subprotocol: Option<HeaderValue>,
 }
 
-async fn handshake(gateway: Gateway, request: Request) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    let (mut parts, _) = request.into_parts();
-    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => upgrade.max_message_size(READ_BYTES).max_frame_size(READ_BYTES),
-        Err(_) => return (StatusCode::UPGRADE_REQUIRED, "this address takes WebSocket handshakes").into_response(),
+async fn handshake(inner: Arc<Inner>, mut parts: Parts) -> Response<Body> {
+    let Ok(mut upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await else {
+        let mut response = plain(StatusCode::UPGRADE_REQUIRED, &json!({"message": "Upgrade Required"}));
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return response;
     };
-    let client = event::Client::new(&parts, peer);
-
-    // In a task of its own, for a client that leaves meanwhile must not leave half a connection behind.
-    let (answer, answered) = oneshot::channel();
-    let tasks = gateway.0.tasks.clone();
-    tasks.spawn(async move {
-        let outcome = connect(&gateway, &client).await;
-        if let Err(Ok(accepted)) = answer.send(outcome.map(|accepted| (gateway.clone(), client, accepted))) {
-            let (gateway, client, accepted) = accepted;
-            disconnect(&gateway, &client, &accepted.connection, &Closed::vanished()).await;
-        }
-    });
-    let (gateway, client, accepted) = match answered.await {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(status)) => return refuse(status),
-        Err(_) => return refuse(StatusCode::BAD_GATEWAY),
-    };
-
-    let Accepted { connection, queue, subprotocol } = accepted;
-    let client = Arc::new(client);
-    let failed = {
-        let (gateway, client, connection) = (gateway.clone(), client.clone(), connection.clone());
-        move |_| {
-            let tasks = gateway.0.tasks.clone();
-            tasks.spawn(async move { disconnect(&gateway, &client, &connection, &Closed::vanished()).await });
-        }
-    };
-    let mut response = upgrade.on_failed_upgrade(failed).on_upgrade(move |socket| {
-        let tasks = gateway.0.tasks.clone();
-        tasks.track_future(async move {
-            let closed = connection::run(&gateway, &connection, queue, socket).await;
-            disconnect(&gateway, &client, &connection, &closed).await;
-        })
-    });
-    if let Some(subprotocol) = subprotocol {
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    if inner.connections.is_stopping() {
+        return stopping();
     }
-    response
+    let (decide, decision) = oneshot::channel();
+    // On its own task: this future is dropped when the client leaves, `$connect` runs to its end, and what it let
+    // in is dropped unheard, which runs `$disconnect`.
+    let admitting = admit(Arc::clone(&inner), parts);
+    inner.tracker.spawn(async move { decide.send(admitting.await).map_err(drop) });
+    match decision.await {
+        Ok(Ok(Admission { session, subprotocol })) => {
+            if let Some(subprotocol) = subprotocol {
+                upgrade.set_selected_protocol(subprotocol);
+            }
+            upgrade
+                .read_buffer_size(READ_BUFFER)
+                .write_buffer_size(0)
+                .max_message_size(MESSAGE_LIMIT)
+                .max_frame_size(FRAME_LIMIT)
+                .on_upgrade(|socket| socket::run(session, socket))
+        }
+        Ok(Err(refusal)) => refusal,
+        Err(_) => plain(StatusCode::BAD_GATEWAY, &json!({"message": "Internal server error"})),
+    }
 }
 
-/// Runs `$connect`. Once it has answered 2xx the connection takes posts, even before its socket is up.
-async fn connect(gateway: &Gateway, client: &event::Client) -> Result<Accepted, StatusCode> {
-    let (connection, queue) = Connection::new(client, gateway.0.options.queue_messages);
+/// Runs `$connect`. The connection exists for `@connections` only once the function has let it in.
+async fn admit(inner: Arc<Inner>, parts: Parts) -> Result<Admission, Response<Body>> {
+    let (sender, receiver) = mpsc::channel(inner.options.queue_length.max(1));
+    let connection = Arc::new(Connection::new(
+        identifiers::extended_request_id(),
+        Timestamp::now(),
+        wire::source_ip(&parts).to_string(),
+        wire::user_agent(&parts.headers),
+        parts.headers.get(header::HOST).map_or_else(|| inner.names.domain_name.clone(), wire::lossy),
+        sender,
+    ));
     let mut subprotocol = None;
-    if gateway.has_route("$connect") {
-        let event = event::connect(gateway, client, &connection);
-        let answer = gateway.run("$connect", &event).await.ok_or(StatusCode::BAD_GATEWAY)?;
-        let status = answer.get("statusCode").and_then(event::status_code).ok_or(StatusCode::BAD_GATEWAY)?;
-        if !status.is_success() {
-            return Err(status);
+    if let Some(route) = inner.route("$connect") {
+        let request_id = identifiers::extended_request_id();
+        let event = event::connect(&inner.names, &connection, &parts, &request_id);
+        let answer = call(&inner.invoke, route, event).await.map_err(|_| {
+            let body = json!({
+                "message": "Internal server error", "connectionId": connection.id, "requestId": request_id,
+            });
+            plain(StatusCode::BAD_GATEWAY, &body)
+        })?;
+        if !answer.status.is_success() {
+            // The status reaches the client, the function's body and headers do not.
+            let mut refusal = Response::new(Body::empty());
+            *refusal.status_mut() = answer.status;
+            return Err(refusal);
         }
-        subprotocol =
-            event::header(&answer, "sec-websocket-protocol").and_then(|text| HeaderValue::try_from(text).ok());
+        subprotocol = answer.subprotocol.and_then(|name| HeaderValue::from_str(&name).ok());
     }
-    let connection = Arc::new(connection);
-    gateway.0.registry.insert(connection.clone());
-    Ok(Accepted { connection, queue, subprotocol })
+    let tracked = inner.tracker.token();
+    let session = Session { inner: Arc::clone(&inner), connection, outbound: Some(receiver), _tracked: tracked };
+    if !inner.connections.insert(&session.connection) {
+        session.connection.close(close_code::AWAY, socket::GOING_AWAY);
+        return Err(stopping());
+    }
+    Ok(Admission { session, subprotocol })
 }
 
-/// Ends a connection: it takes no posts any more, and `$disconnect` runs once.
-async fn disconnect(gateway: &Gateway, client: &event::Client, connection: &Connection, closed: &Closed) {
-    gateway.0.registry.remove(&connection.id);
-    if gateway.has_route("$disconnect") {
-        let event = event::disconnect(gateway, client, connection, closed);
-        gateway.run("$disconnect", &event).await;
-    }
+fn stopping() -> Response<Body> {
+    plain(StatusCode::SERVICE_UNAVAILABLE, &json!({"message": "Service Unavailable"}))
+}
+
+fn plain(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }

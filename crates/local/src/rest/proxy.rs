@@ -1,0 +1,183 @@
+//! Lambda proxy integrations: "Lambda proxy integrations in API Gateway", formats 1.0 of event and answer.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{context::Context, wire};
+
+/// The event for a request.
+///
+/// The API has no binary media types, so a body is always handed on as text and never as base64.
+pub(super) fn event(parts: &Parts, body: &Bytes, parameters: &BTreeMap<String, String>, context: &Context) -> Value {
+    let (headers, multi_value_headers) =
+        wire::single_and_multi(wire::event_headers(parts, &context.domain_name, context.now));
+    let (query, multi_value_query) = wire::single_and_multi(wire::query_parameters(parts.uri.query()));
+    json!({
+        "resource": context.resource_path,
+        "path": context.path,
+        "httpMethod": context.http_method,
+        "headers": headers,
+        "multiValueHeaders": multi_value_headers,
+        "queryStringParameters": wire::null_when_empty(query),
+        "multiValueQueryStringParameters": wire::null_when_empty(multi_value_query),
+        "pathParameters": wire::null_when_empty(json!(parameters)),
+        "stageVariables": null,
+        "requestContext": context.request_context(),
+        "body": if body.is_empty() { Value::Null } else { String::from_utf8_lossy(body).into() },
+        "isBase64Encoded": false,
+    })
+}
+
+/// A function's answer.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProxyResponse {
+    status_code: Value,
+    #[serde(default)]
+    headers: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    multi_value_headers: Option<BTreeMap<String, Vec<Value>>>,
+    #[serde(default)]
+    body: Option<String>,
+    // Without binary media types API Gateway sends base64 on as it is, so the value changes nothing; its type does.
+    #[serde(default, rename = "isBase64Encoded")]
+    _is_base64_encoded: Option<bool>,
+}
+
+/// What a function answered, or `None` when it is no proxy response (API Gateway's "Malformed Lambda proxy
+/// response").
+pub(super) fn response(answer: &[u8]) -> Option<Response<Body>> {
+    let answer: ProxyResponse = serde_json::from_slice(answer).ok()?;
+    let status = status(&answer.status_code)?;
+    let headers = merge(answer.headers.unwrap_or_default(), answer.multi_value_headers.unwrap_or_default())?;
+    let mut response = Response::new(Body::from(answer.body.unwrap_or_default()));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.headers_mut().entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    Some(response)
+}
+
+/// A final status, as a number or as its digits.
+pub(crate) fn status(value: &Value) -> Option<StatusCode> {
+    let number = match value {
+        Value::Number(number) => number.as_u64()?,
+        Value::String(digits) => digits.parse().ok()?,
+        _ => return None,
+    };
+    StatusCode::from_u16(u16::try_from(number).ok()?).ok().filter(|status| (200..600).contains(&status.as_u16()))
+}
+
+/// One list of both kinds of headers. A name in both has the values of `multi_value_headers` first, and a value
+/// in both once.
+fn merge(single: BTreeMap<String, Value>, multi: BTreeMap<String, Vec<Value>>) -> Option<HeaderMap> {
+    let multi = multi.into_iter().flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
+    let mut headers = HeaderMap::new();
+    for (name, value) in multi {
+        append(&mut headers, &name, &value)?;
+    }
+    let repeated = headers.clone();
+    for (name, value) in single {
+        let known = text(&value).is_some_and(|text| {
+            HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| {
+                repeated.get_all(remapped(name)).iter().any(|known| known.as_bytes() == text.as_bytes())
+            })
+        });
+        if !known {
+            append(&mut headers, &name, &value)?;
+        }
+    }
+    Some(headers)
+}
+
+fn append(headers: &mut HeaderMap, name: &str, value: &Value) -> Option<()> {
+    if value.is_null() {
+        return Some(());
+    }
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let value = HeaderValue::from_bytes(text(value)?.as_bytes()).ok()?;
+    // The gateway frames the message itself.
+    if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
+        headers.append(remapped(name), value);
+    }
+    Some(())
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// Headers of an integration's answer that reach the client under another name ("Amazon API Gateway important
+/// notes").
+fn remapped(name: HeaderName) -> HeaderName {
+    const REMAPPED: [HeaderName; 10] = [
+        header::AUTHORIZATION,
+        header::CONNECTION,
+        header::DATE,
+        header::HOST,
+        header::MAX_FORWARDS,
+        header::SERVER,
+        header::UPGRADE,
+        header::USER_AGENT,
+        header::VIA,
+        header::WWW_AUTHENTICATE,
+    ];
+    if !REMAPPED.contains(&name) {
+        return name;
+    }
+    HeaderName::try_from(format!("x-amzn-remapped-{name}")).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn malformed_answers_are_told_from_good_ones() {
+        for good in [
+            r#"{"statusCode":200}"#,
+            r#"{"statusCode":"404","body":null,"headers":null,"multiValueHeaders":null}"#,
+            r#"{"statusCode":200,"headers":{"a":1,"b":true,"c":null},"isBase64Encoded":false}"#,
+        ] {
+            assert!(response(good.as_bytes()).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "null",
+            "\"text\"",
+            "[]",
+            "{}",
+            r#"{"statusCode":"ok"}"#,
+            r#"{"statusCode":101}"#,
+            r#"{"statusCode":200.5}"#,
+            r#"{"statusCode":99999}"#,
+            r#"{"statusCode":200,"body":{"a":1}}"#,
+            r#"{"statusCode":200,"headers":{"a":["b"]}}"#,
+            r#"{"statusCode":200,"headers":{"a b":"c"}}"#,
+            r#"{"statusCode":200,"headers":{"a":"b\nc"}}"#,
+            r#"{"statusCode":200,"multiValueHeaders":{"a":"b"}}"#,
+        ] {
+            assert!(response(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_headers_are_merged() {
+        let answer = br#"{"statusCode":200,"headers":{"a":"1","b":"2","Content-Length":"7","WWW-Authenticate":"Bearer"},"multiValueHeaders":{"A":["1","3"]}}"#;
+        let response = response(answer).unwrap();
+        let all = |name: &str| response.headers().get_all(name).iter().map(wire::lossy).collect::<Vec<_>>();
+        assert_eq!((all("a"), all("b")), (vec!["1".to_owned(), "3".to_owned()], vec!["2".to_owned()]));
+        assert_eq!(all("x-amzn-remapped-www-authenticate"), ["Bearer"]);
+        assert!(all("www-authenticate").is_empty() && all("content-length").is_empty());
+        assert_eq!(all("content-type"), ["application/json"]);
+    }
+}

@@ -1,0 +1,139 @@
+//! Which method answers a path.
+
+use std::collections::BTreeMap;
+
+use crate::stack::Method;
+
+use super::wire::decode;
+
+/// How specific a resource is, segment by segment: API Gateway prefers the literal resource to the variable
+/// one, and that to the greedy one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Specificity {
+    Greedy,
+    Variable,
+    Literal,
+}
+
+/// The method that answers, and the decoded values of its path parameters.
+#[derive(Debug)]
+pub(super) struct Matched<'a> {
+    pub(super) method: &'a Method,
+    pub(super) parameters: BTreeMap<String, String>,
+}
+
+/// Finds the method for `path` (as sent) and `http_method`: the most specific resource first, then on that
+/// resource the exact method before `ANY`.
+pub(super) fn find<'a>(methods: &'a [Method], path: &str, http_method: &str) -> Option<Matched<'a>> {
+    let segments = segments(path);
+    let (resource, _, parameters) = methods
+        .iter()
+        .filter_map(|method| {
+            let (specificity, parameters) = match_resource(&method.path, &segments)?;
+            Some((&method.path, specificity, parameters))
+        })
+        .max_by(|(_, left, _), (_, right, _)| left.cmp(right))?;
+    let answering = |name: &str| methods.iter().find(|m| m.path == *resource && m.http_method == name);
+    let method = answering(http_method).or_else(|| answering("ANY"))?;
+    Some(Matched { method, parameters })
+}
+
+/// The part of `path` behind a leading `/{stage}`.
+pub(super) fn without_stage<'a>(path: &'a str, stage: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix('/')?.strip_prefix(stage)?;
+    match rest {
+        "" => Some("/"),
+        _ => rest.starts_with('/').then_some(rest),
+    }
+}
+
+fn segments(path: &str) -> Vec<&str> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    // One slash at the end does not make another resource.
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.is_empty() { Vec::new() } else { path.split('/').collect() }
+}
+
+fn match_resource(resource: &str, segments: &[&str]) -> Option<(Vec<Specificity>, BTreeMap<String, String>)> {
+    let mut specificity = Vec::new();
+    let mut parameters = BTreeMap::new();
+    let parts = self::segments(resource);
+    for (index, part) in parts.iter().enumerate() {
+        let segment = segments.get(index)?;
+        let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+        match name {
+            Some(name) if name.ends_with('+') => {
+                let rest = segments.get(index..)?.join("/");
+                parameters.insert(name.trim_end_matches('+').to_owned(), decode(&rest));
+                specificity.push(Specificity::Greedy);
+                return Some((specificity, parameters));
+            }
+            Some(_) if segment.is_empty() => return None,
+            Some(name) => {
+                parameters.insert(name.to_owned(), decode(segment));
+                specificity.push(Specificity::Variable);
+            }
+            None if decode(segment) == *part => specificity.push(Specificity::Literal),
+            None => return None,
+        }
+    }
+    (parts.len() == segments.len()).then_some((specificity, parameters))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::stack::Integration;
+
+    fn methods(of: &[(&str, &str)]) -> Vec<Method> {
+        of.iter()
+            .map(|(http_method, path)| Method {
+                resource_id: String::new(),
+                path: (*path).to_owned(),
+                http_method: (*http_method).to_owned(),
+                integration: Integration::LambdaProxy { function: String::new(), timeout: Duration::from_secs(29) },
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_most_specific_resource_answers() {
+        let methods = methods(&[
+            ("ANY", "/{proxy+}"),
+            ("GET", "/channels/{id}"),
+            ("ANY", "/channels/mine"),
+            ("GET", "/channels/mine"),
+            ("GET", "/channels/{id}/messages"),
+            ("GET", "/"),
+        ]);
+        let cases = [
+            ("GET", "/", Some("/")),
+            ("GET", "/channels/mine", Some("/channels/mine")),
+            ("GET", "/channels/m%69ne", Some("/channels/mine")),
+            ("GET", "/channels/other", Some("/channels/{id}")),
+            ("GET", "/channels/other/", Some("/channels/{id}")),
+            ("POST", "/channels/other", None),
+            ("GET", "/channels/a/messages", Some("/channels/{id}/messages")),
+            ("POST", "/channels/a/b/c", Some("/{proxy+}")),
+            ("GET", "/channels//messages", Some("/{proxy+}")),
+        ];
+        for (http_method, path, expected) in cases {
+            let found = find(&methods, path, http_method).map(|found| found.method.path.as_str());
+            assert_eq!(found, expected, "{http_method} {path}");
+        }
+        assert_eq!(find(&methods, "/channels/mine", "GET").unwrap().method.http_method, "GET");
+        assert_eq!(find(&methods, "/channels/mine", "PUT").unwrap().method.http_method, "ANY");
+        assert_eq!(find(&methods, "/channels/a%2Fb", "GET").unwrap().parameters["id"], "a/b");
+        assert_eq!(find(&methods, "/x/y%20z", "GET").unwrap().parameters["proxy"], "x/y z");
+    }
+
+    #[test]
+    fn only_a_whole_segment_is_the_stage() {
+        assert_eq!(without_stage("/dev/channels", "dev"), Some("/channels"));
+        assert_eq!(without_stage("/dev", "dev"), Some("/"));
+        assert_eq!(without_stage("/developer", "dev"), None);
+        assert_eq!(without_stage("*", "dev"), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! Running the function behind a route.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{lambda::Invoke, rest::proxy, stack::Route};
+
+/// What a function answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: http::StatusCode,
+    /// The first `Sec-WebSocket-Protocol`, whatever its case.
+    pub(super) subprotocol: Option<String>,
+    pub(super) body: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallError {
+    /// The integration's time is up.
+    TimedOut,
+    /// The function failed, could not be started, or its answer has no `statusCode`.
+    Failed,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProxyResponse {
+    status_code: Value,
+    #[serde(default)]
+    headers: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    multi_value_headers: Option<BTreeMap<String, Vec<Value>>>,
+    #[serde(default)]
+    body: Option<String>,
+}
+
+/// Runs the function of `route` with `event`, for as long as the route's time-out.
+pub(super) async fn call(invoke: &Arc<dyn Invoke>, route: &Route, event: Value) -> Result<Answer, CallError> {
+    let function = &*route.function;
+    // On its own task: a function runs to its end even when its time is up.
+    let invocation = tokio::spawn(invoke.invoke(function, Bytes::from(event.to_string())));
+    let Ok(ended) = tokio::time::timeout(route.timeout, invocation).await else {
+        tracing::warn!(
+            function,
+            route = route.route_key,
+            "the function did not answer within the integration's time-out"
+        );
+        return Err(CallError::TimedOut);
+    };
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::warn!(function, route = route.route_key, %error, "the function failed");
+        CallError::Failed
+    };
+    let invocation = ended.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let answer = invocation.outcome.map_err(|error| failed(&error))?;
+    parse(&answer).ok_or_else(|| failed(&"its answer is no proxy response: it needs a statusCode"))
+}
+
+fn parse(answer: &[u8]) -> Option<Answer> {
+    let answer: ProxyResponse = serde_json::from_slice(answer).ok()?;
+    let multi = answer
+        .multi_value_headers
+        .into_iter()
+        .flatten()
+        .flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
+    let subprotocol = answer
+        .headers
+        .into_iter()
+        .flatten()
+        .chain(multi)
+        .find(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"))
+        .and_then(|(_, value)| value.as_str().map(str::to_owned));
+    Some(Answer { status: proxy::status(&answer.status_code)?, subprotocol, body: answer.body })
+}
