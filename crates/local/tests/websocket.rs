@@ -108,7 +108,7 @@ async fn serve_with(
         routes,
     };
     let functions = Arc::new(Functions { answer: Box::new(answer), events: sender });
-    let gateway = Gateway::new(api, "eu-west-1", "123456789012", functions, options);
+    let gateway = Gateway::new(api, "eu-west-1", functions, options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = gateway.clone();

@@ -100,15 +100,7 @@ struct Inner {
 
 impl Gateway {
     /// A gateway for `api` that runs functions through `invoke`.
-    ///
-    /// `account_id` is taken for symmetry with the REST API: no event of a WebSocket API carries it.
-    pub fn new(
-        api: WebSocketApi,
-        region: &str,
-        _account_id: &str,
-        invoke: Arc<dyn Invoke>,
-        options: WebSocketOptions,
-    ) -> Self {
+    pub fn new(api: WebSocketApi, region: &str, invoke: Arc<dyn Invoke>, options: WebSocketOptions) -> Self {
         let names = ApiNames {
             api_id: api.id.clone(),
             stage: api.stage.clone(),
