@@ -1,0 +1,304 @@
+//! The stores against the embedded DynamoDB, on the tables of the real template.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{collections::BTreeMap, path::Path};
+
+use aws_sdk_dynamodb::{Client, config::Credentials};
+use chat::{
+    channel::{AgentSettings, Channel, ChannelStore, Member, MemberAdded, MemberRole, Visibility},
+    clock::{SystemClock, Timestamp},
+    connection::{Connection, ConnectionStore},
+    id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, UserId},
+    message::{
+        Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, Role, StoredMessage,
+    },
+};
+use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages};
+use local::{
+    dynamodb::{Engine, Options, Storage},
+    template::{self, Deployment},
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const LATER: Timestamp = Timestamp::from_secs(1_800_003_600);
+
+struct Tables {
+    client: Client,
+    stop: CancellationToken,
+}
+
+impl Tables {
+    async fn new() -> Self {
+        let address = "http://127.0.0.1:1".to_owned();
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/backend.yaml");
+        let deployment = Deployment {
+            stack_name: "test".into(),
+            region: "us-east-1".into(),
+            account_id: "000000000000".into(),
+            parameters: BTreeMap::new(),
+            rest_url: address.clone(),
+            websocket_url: address.clone(),
+            management_url: address,
+        };
+        let stack = template::load(&template).unwrap().resolve(&deployment).unwrap();
+        let engine = Engine::open(Storage::InMemory, Options::default()).unwrap();
+        engine.ensure_tables(&stack.tables).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tokio::spawn(async move { engine.serve(listener, stopped).await });
+        let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .region("us-east-1")
+            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+            .endpoint_url(url)
+            .load()
+            .await;
+        Self { client: Client::new(&config), stop }
+    }
+
+    fn messages(&self) -> DynamoMessages {
+        DynamoMessages::new(self.client.clone(), "chat_events", "chat_channels")
+    }
+
+    fn channels(&self) -> DynamoChannels {
+        DynamoChannels::new(self.client.clone(), "chat_channels")
+    }
+
+    fn connections(&self) -> DynamoConnections {
+        DynamoConnections::new(self.client.clone(), "chat_connections")
+    }
+
+    /// A channel of alice's.
+    async fn channel(&self, id: &str, visibility: Visibility) -> Channel {
+        let channel = Channel {
+            channel_id: channel_id(id),
+            name: id.to_owned(),
+            visibility,
+            agent: AgentSettings::default(),
+            last_seq: 0,
+            last_message_at: None,
+            created_by: user("alice"),
+            created_at: NOW,
+            archived_at: None,
+        };
+        assert!(self.channels().create(&channel, &member(id, "alice", MemberRole::Owner)).await.unwrap());
+        channel
+    }
+
+    /// Appends alice's next message to `head`.
+    async fn append(&self, head: &Head, key: &str, member: Option<&str>, now: Timestamp) -> Appended {
+        let message = stored(head.channel_id.as_str(), head.last_seq + 1);
+        let record = record(&message, key);
+        let member = member.map(user);
+        let append = Append { head, message: &message, record: &record, member: member.as_ref(), now };
+        self.messages().append(append).await.unwrap()
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn user(id: &str) -> UserId {
+    id.parse().unwrap()
+}
+
+fn channel_id(id: &str) -> ChannelId {
+    id.parse().unwrap()
+}
+
+fn member(channel: &str, id: &str, role: MemberRole) -> Member {
+    Member { channel_id: channel_id(channel), user_id: user(id), role, joined_at: NOW }
+}
+
+fn head(channel: &str, last_seq: u64, visibility: Visibility) -> Head {
+    Head { channel_id: channel_id(channel), last_seq, visibility, archived: false }
+}
+
+fn stored(channel: &str, seq: u64) -> StoredMessage {
+    let metadata = json!({ "n": [1, 2.5, -3], "s": "", "o": { "null": null, "yes": true } });
+    StoredMessage {
+        message: Message {
+            channel_id: channel_id(channel),
+            seq,
+            message_id: MessageId::generate(&SystemClock),
+            sender_id: user("alice"),
+            role: Role::User,
+            content: format!("message {seq}"),
+            content_type: ContentType::Markdown,
+            created_at: NOW,
+            metadata: metadata.as_object().cloned(),
+            reply_to: (seq > 1).then_some(1),
+        },
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+    }
+}
+
+fn record(stored: &StoredMessage, key: &str) -> IdempotencyRecord {
+    IdempotencyRecord {
+        sender_id: stored.message.sender_id.clone(),
+        key: key.parse::<IdempotencyKey>().unwrap(),
+        fingerprint: "f".into(),
+        message_id: stored.message.message_id,
+        seq: stored.message.seq,
+        expires_at: LATER,
+    }
+}
+
+#[tokio::test]
+async fn an_append_reads_back_as_it_was_and_moves_the_head() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    let (message, messages) = (stored("c", 1), tables.messages());
+    let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
+    let attempt = Append { head: &head, message: &message, record: &record, member: None, now: NOW };
+    assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
+    assert_eq!(messages.message(&head.channel_id, 1).await.unwrap().unwrap(), message.message);
+    assert_eq!(messages.head(&head.channel_id).await.unwrap().unwrap(), Head { last_seq: 1, ..head.clone() });
+    let kept = messages.idempotency_record(&head.channel_id, &user("alice"), &record.key).await.unwrap();
+    assert_eq!(kept, Some(record));
+    assert_eq!(messages.head(&channel_id("nowhere")).await.unwrap(), None);
+    assert_eq!(messages.message(&head.channel_id, 2).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_refused_append_changes_nothing_and_tells_how_things_are() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    let start = head("c", 0, Visibility::Public);
+    assert_eq!(tables.append(&start, "a", None, NOW).await, Appended::Stored);
+    let now = head("c", 1, Visibility::Public);
+    // Behind: the current head comes back.
+    assert_eq!(tables.append(&start, "b", None, NOW).await, Appended::HeadMoved(Some(now.clone())));
+    // Of another visibility than believed.
+    let private = head("c", 1, Visibility::Private);
+    assert_eq!(tables.append(&private, "b", None, NOW).await, Appended::HeadMoved(Some(now.clone())));
+    // No such channel.
+    assert_eq!(tables.append(&head("x", 0, Visibility::Public), "b", None, NOW).await, Appended::HeadMoved(None));
+    // The key was used; that is the answer even when the head is behind as well.
+    for believed in [&now, &start] {
+        let Appended::KeyTaken(taken) = tables.append(believed, "a", None, NOW).await else { panic!("not taken") };
+        assert_eq!(taken.seq, 1);
+    }
+    assert_eq!(tables.messages().head(&now.channel_id).await.unwrap(), Some(now.clone()));
+    // A record whose time is over is as good as none, though it is still there.
+    assert_eq!(tables.append(&now, "a", None, LATER).await, Appended::Stored);
+}
+
+#[tokio::test]
+async fn only_members_append_to_private_channels() {
+    let tables = Tables::new().await;
+    tables.channel("p", Visibility::Private).await;
+    let head = head("p", 0, Visibility::Private);
+    assert_eq!(tables.append(&head, "a", Some("mallory"), NOW).await, Appended::NotAMember);
+    assert_eq!(tables.append(&head, "a", Some("alice"), NOW).await, Appended::Stored);
+}
+
+#[tokio::test]
+async fn of_many_appends_at_once_one_wins() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    let head = head("c", 0, Visibility::Public);
+    let keys: Vec<String> = (0..16).map(|number| format!("k{number}")).collect();
+    let outcomes = futures::future::join_all(keys.iter().map(|key| tables.append(&head, key, None, NOW))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Appended::Stored).count(), 1);
+}
+
+#[tokio::test]
+async fn history_pages_both_ways() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    for seq in 0..5 {
+        tables.append(&head("c", seq, Visibility::Public), &format!("k{seq}"), None, NOW).await;
+    }
+    let page = async |range, limit| -> Vec<u64> {
+        let page = tables.messages().messages(&channel_id("c"), range, limit).await.unwrap();
+        page.into_iter().map(|message| message.seq).collect()
+    };
+    assert_eq!(page(Range::Newest, 2).await, [5, 4]);
+    assert_eq!(page(Range::Before(4), 9).await, [3, 2, 1]);
+    assert_eq!(page(Range::After(2), 2).await, [3, 4]);
+    assert_eq!(page(Range::After(5), 2).await, Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn channels_have_members() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    let created = tables.channel("a", Visibility::Public).await;
+    assert!(!channels.create(&created, &member("a", "bob", MemberRole::Owner)).await.unwrap(), "the id is taken");
+    assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(created));
+    tables.channel("b", Visibility::Private).await;
+    tables.channel("c", Visibility::Public).await;
+
+    let bob = member("a", "bob", MemberRole::Member);
+    assert_eq!(channels.add_member(&bob, Visibility::Public).await.unwrap(), MemberAdded::Added);
+    assert_eq!(channels.add_member(&bob, Visibility::Public).await.unwrap(), MemberAdded::Already(bob.clone()));
+    let carol = member("b", "carol", MemberRole::Member);
+    assert_eq!(channels.add_member(&carol, Visibility::Public).await.unwrap(), MemberAdded::ChannelChanged);
+    assert_eq!(channels.member(&bob.channel_id, &bob.user_id).await.unwrap(), Some(bob.clone()));
+
+    let ids = |channels: &[Channel]| -> Vec<String> {
+        channels.iter().map(|channel| channel.channel_id.to_string()).collect()
+    };
+    let first = channels.channels_of(&user("alice"), None, 2).await.unwrap();
+    assert_eq!(ids(&first.channels), ["a", "b"]);
+    let rest = channels.channels_of(&user("alice"), first.next_after.as_ref(), 2).await.unwrap();
+    assert_eq!(ids(&rest.channels), ["c"]);
+    assert!(channels.channels_of(&user("nobody"), None, 2).await.unwrap().channels.is_empty());
+
+    assert!(!channels.has_other_owner(&bob.channel_id, &user("alice")).await.unwrap());
+    assert!(channels.has_other_owner(&bob.channel_id, &bob.user_id).await.unwrap());
+    assert!(channels.remove_member(&bob.channel_id, &bob.user_id).await.unwrap());
+    assert!(!channels.remove_member(&bob.channel_id, &bob.user_id).await.unwrap());
+}
+
+fn connection(id: &str, channels: usize, connected_at: Timestamp) -> Connection {
+    Connection {
+        connection_id: id.parse::<ConnectionId>().unwrap(),
+        user_id: user("alice"),
+        channels: (0..channels).map(|number| channel_id(&format!("c{number}"))).collect(),
+        connected_at,
+        token_expires_at: LATER,
+        expires_at: LATER,
+    }
+}
+
+#[tokio::test]
+async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
+    let tables = Tables::new().await;
+    let connections = tables.connections();
+    // More than fit one BatchWriteItem.
+    let opened = connection("x=", 60, NOW);
+    connections.open(&opened).await.unwrap();
+    assert_eq!(connections.connection(&opened.connection_id).await.unwrap(), Some(opened.clone()));
+    for channel in &opened.channels {
+        let found = connections.subscriptions(channel, NOW).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((&found[0].connection_id, found[0].connected_at), (&opened.connection_id, NOW));
+        assert!(connections.subscriptions(channel, LATER).await.unwrap().is_empty(), "expired by then");
+    }
+    assert!(connections.close(&opened.connection_id, NOW).await.unwrap());
+    assert!(!connections.close(&opened.connection_id, NOW).await.unwrap());
+    for channel in &opened.channels {
+        assert!(connections.subscriptions(channel, NOW).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn cleaning_up_an_old_connection_spares_a_new_one_of_the_same_id() {
+    let tables = Tables::new().await;
+    let connections = tables.connections();
+    let reused = connection("x=", 2, Timestamp::from_millis(NOW.as_millis() + 1));
+    connections.open(&reused).await.unwrap();
+    assert!(!connections.close(&reused.connection_id, NOW).await.unwrap());
+    connections.unsubscribe(&reused.channels[0], &reused.connection_id, NOW).await.unwrap();
+    assert_eq!(connections.subscriptions(&reused.channels[0], NOW).await.unwrap().len(), 1);
+    assert_eq!(connections.connection(&reused.connection_id).await.unwrap(), Some(reused));
+}
