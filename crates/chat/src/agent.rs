@@ -113,7 +113,16 @@ fn mentions(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::future::join_all;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::{
+        channel::Visibility,
+        testing::{MemoryStore, TestClock, broken, stored_message},
+    };
 
     #[test]
     fn only_the_whole_name_is_a_mention() {
@@ -122,6 +131,72 @@ mod tests {
         }
         for text in ["", "assistant", "@assistants", "me@assistant", "@assistant-2", "@assist"] {
             assert!(!mentions(text), "{text}");
+        }
+    }
+
+    /// A model that counts, fails at times, and never says the same thing twice.
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    impl LanguageModel for Counting {
+        async fn reply(&self, prompt: Prompt<'_>) -> Result<Reply, StoreError> {
+            let call = self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            if call % 3 == 1 {
+                return Err(broken());
+            }
+            let content = format!("answer {call} to {}", prompt.message.seq);
+            Ok(Reply { content, content_type: ContentType::Plain })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_agent_answers_as_its_channel_wants_and_never_itself() {
+        let clock = TestClock::new(1);
+        for (mode, content, role, answers) in [
+            (AgentMode::Always, "hi", Role::User, true),
+            (AgentMode::Always, "hi", Role::Assistant, false),
+            (AgentMode::Always, "hi", Role::System, false),
+            (AgentMode::Mention, "hi", Role::User, false),
+            (AgentMode::Mention, "hi @assistant", Role::User, true),
+            (AgentMode::Off, "hi @assistant", Role::User, false),
+        ] {
+            let store = MemoryStore::new(1, 0).with_channel("c", Visibility::Private).with_agent("c", mode);
+            let mut stored = stored_message("c", 0, content);
+            stored.message.role = role;
+            let reply = answer(&store, &store, &BuiltInResponder, &clock, &stored).await;
+            // The message itself is not in the store, so a reply to it is refused: what counts is whether it was tried.
+            assert_eq!(reply.is_err(), answers, "{mode:?} {content} {role:?}");
+        }
+    }
+
+    proptest! {
+        /// One record, delivered many times, to many workers at once, with failing stores and models.
+        #[test]
+        fn a_message_gets_one_answer_however_often_it_is_delivered(seed in any::<u64>(), faults in 0..40_u32) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let (clock, model) = (TestClock::new(seed), Counting::default());
+                let store = MemoryStore::new(seed, faults).with_channel("c", Visibility::Public);
+                let question = Send {
+                    channel_id: "c".parse().unwrap(),
+                    sender_id: "alice".parse().unwrap(),
+                    role: Role::User,
+                    draft: Draft { content: "hi".to_owned(), ..Draft::default() },
+                    idempotency_key: Some("q".parse().unwrap()),
+                    traceparent: None,
+                };
+                while send(&store, &clock, question.clone(), &mut None).await.is_err() {}
+                let stored = StoredMessage { message: store.all().remove(0), traceparent: None };
+                let workers = (0..4).map(async |_| {
+                    for _ in 0..3 {
+                        while answer(&store, &store, &model, &clock, &stored).await.is_err() {}
+                    }
+                });
+                join_all(workers).await;
+                let answers = store.all().iter().filter(|message| message.reply_to == Some(1)).count();
+                assert_eq!(answers, 1);
+            });
         }
     }
 }

@@ -244,3 +244,131 @@ impl std::fmt::LowerHex for Hex<'_> {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures::future::join_all;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{MemoryStore, TestClock};
+
+    fn by(sender: &str, content: &str, key: Option<&str>) -> Send {
+        Send {
+            channel_id: "c".parse().unwrap(),
+            sender_id: sender.parse().unwrap(),
+            role: Role::User,
+            draft: Draft { content: content.to_owned(), ..Draft::default() },
+            idempotency_key: key.map(|key| key.parse().unwrap()),
+            traceparent: None,
+        }
+    }
+
+    fn public(faults_in_100: u32) -> MemoryStore {
+        MemoryStore::new(1, faults_in_100).with_channel("c", Visibility::Public)
+    }
+
+    #[tokio::test]
+    async fn a_key_stands_for_one_request_of_one_sender() {
+        let (store, clock) = (public(0), TestClock::new(1));
+        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
+        assert!(matches!(first, Sent::Created(_)));
+        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
+        assert_eq!(again, Sent::Replayed(first.message().clone()));
+        let other = send(&store, &clock, by("alice", "ho", Some("k")), &mut None).await;
+        assert!(matches!(other, Err(ChatError::IdempotencyKeyReused)));
+        let bob = send(&store, &clock, by("bob", "hi", Some("k")), &mut None).await.unwrap();
+        assert_eq!(bob.message().seq, 2);
+    }
+
+    #[tokio::test]
+    async fn a_key_may_be_used_again_when_its_time_is_over() {
+        let (store, clock) = (public(0), TestClock::new(1));
+        send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
+        clock.sleep(IDEMPOTENCY_DURATION).await;
+        let later = send(&store, &clock, by("alice", "ho", Some("k")), &mut None).await.unwrap();
+        assert!(matches!(later, Sent::Created(message) if message.seq == 2));
+    }
+
+    #[tokio::test]
+    async fn an_archived_channel_takes_nothing_but_answers_replays() {
+        let (store, clock) = (public(0), TestClock::new(1));
+        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
+        let mut remembered = None;
+        send(&store, &clock, by("alice", "ho", None), &mut remembered).await.unwrap();
+        store.archive("c");
+        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
+        assert_eq!(again, Sent::Replayed(first.message().clone()));
+        for mut known in [None, remembered] {
+            let refused = send(&store, &clock, by("alice", "new", None), &mut known).await;
+            assert!(matches!(refused, Err(ChatError::ChannelArchived)));
+        }
+    }
+
+    #[tokio::test]
+    async fn private_channels_are_for_members_and_the_agent() {
+        let clock = TestClock::new(1);
+        let store = MemoryStore::new(1, 0).with_channel("c", Visibility::Private).with_member("c", "alice");
+        let refused = send(&store, &clock, by("mallory", "hi", None), &mut None).await;
+        assert!(matches!(refused, Err(ChatError::ChannelNotFound)));
+        send(&store, &clock, by("alice", "hi", None), &mut None).await.unwrap();
+        let agent = Send { role: Role::Assistant, ..by("assistant", "hello", None) };
+        send(&store, &clock, agent, &mut None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reply_needs_a_message_to_reply_to() {
+        let (store, clock) = (public(0), TestClock::new(1));
+        let reply = |reply_to| {
+            let mut message = by("alice", "hi", None);
+            message.draft.reply_to = Some(reply_to);
+            message
+        };
+        assert!(matches!(send(&store, &clock, reply(1), &mut None).await, Err(ChatError::Invalid(_))));
+        // A memory that is behind does not refuse what exists by now.
+        let mut behind = store.head(&"c".parse().unwrap()).await.unwrap();
+        send(&store, &clock, by("alice", "first", None), &mut None).await.unwrap();
+        assert_eq!(send(&store, &clock, reply(1), &mut behind).await.unwrap().message().reply_to, Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_never_answers_is_given_up_in_time() {
+        let (store, clock) = (public(100), TestClock::new(1));
+        let started = clock.now();
+        let given_up = send(&store, &clock, by("alice", "hi", None), &mut None).await;
+        assert!(matches!(given_up, Err(ChatError::Contended { .. })));
+        assert!(started.until(clock.now()) <= APPEND_DURATION + FIRST_WAIT);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Many senders at once, each insisting under its key, on a store that loses calls and answers.
+        #[test]
+        fn every_message_is_stored_once_in_order_without_gaps(seed in any::<u64>(), faults in 0..40_u32, senders in 1..20_usize) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let clock = TestClock::new(seed);
+                let store = MemoryStore::new(seed, faults).with_channel("c", Visibility::Public);
+                let sends = (0..senders).map(async |number| {
+                    let mut known = None;
+                    loop {
+                        let message = by("alice", &format!("m{number}"), Some(&format!("k{number}")));
+                        if let Ok(sent) = send(&store, &clock, message, &mut known).await {
+                            return sent.message().clone();
+                        }
+                    }
+                });
+                let sent = join_all(sends).await;
+                let stored = store.all();
+                let numbers: Vec<u64> = stored.iter().map(|message| message.seq).collect();
+                assert_eq!(numbers, (1..=senders as u64).collect::<Vec<_>>());
+                let contents: BTreeSet<&str> = stored.iter().map(|message| message.content.as_str()).collect();
+                assert_eq!(contents.len(), senders);
+                assert!(sent.iter().all(|message| stored.contains(message)));
+            });
+        }
+    }
+}

@@ -1,9 +1,23 @@
 //! What the domain's own tests share.
 
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
 use crate::{
-    clock::Timestamp,
-    id::MessageId,
-    message::{ContentType, Message, Role, StoredMessage},
+    channel::{
+        AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, Member, MemberAdded, MemberRole, Visibility,
+    },
+    clock::{Clock, Timestamp},
+    error::StoreError,
+    id::{ChannelId, IdempotencyKey, MessageId, UserId},
+    message::{
+        Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, Role, StoredMessage,
+    },
 };
 
 /// A message of alice's.
@@ -22,5 +36,228 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             reply_to: None,
         },
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+    }
+}
+
+/// A clock that only moves when somebody sleeps, and whose chance is a seed's.
+#[derive(Debug)]
+pub(crate) struct TestClock(Mutex<(Timestamp, StdRng)>);
+
+impl TestClock {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Mutex::new((Timestamp::from_secs(1_800_000_000), StdRng::seed_from_u64(seed))))
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        self.0.lock().unwrap().0
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        {
+            let mut state = self.0.lock().unwrap();
+            state.0 = state.0.plus(duration);
+        }
+        // Somebody else's turn.
+        tokio::task::yield_now().await;
+    }
+
+    fn random(&self) -> u128 {
+        self.0.lock().unwrap().1.random()
+    }
+}
+
+/// What goes wrong with a call to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It never arrives.
+    Before,
+    /// It takes effect, and the answer is lost.
+    After,
+}
+
+/// Channels and messages in memory, with the rules of the real transaction and faults on the way.
+#[derive(Debug)]
+pub(crate) struct MemoryStore {
+    state: Mutex<State>,
+    /// Of 100 calls, how many fail.
+    faults_in_100: u32,
+    chance: Mutex<StdRng>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    heads: HashMap<ChannelId, Head>,
+    messages: Vec<Message>,
+    records: HashMap<(ChannelId, UserId, IdempotencyKey), IdempotencyRecord>,
+    members: HashSet<(ChannelId, UserId)>,
+    agents: HashMap<ChannelId, AgentSettings>,
+}
+
+impl MemoryStore {
+    pub(crate) fn new(seed: u64, faults_in_100: u32) -> Self {
+        Self { state: Mutex::default(), faults_in_100, chance: Mutex::new(StdRng::seed_from_u64(seed)) }
+    }
+
+    pub(crate) fn with_channel(self, id: &str, visibility: Visibility) -> Self {
+        let channel_id: ChannelId = id.parse().unwrap();
+        let head = Head { channel_id: channel_id.clone(), last_seq: 0, visibility, archived: false };
+        self.state.lock().unwrap().heads.insert(channel_id, head);
+        self
+    }
+
+    pub(crate) fn with_member(self, channel: &str, user: &str) -> Self {
+        self.state.lock().unwrap().members.insert((channel.parse().unwrap(), user.parse().unwrap()));
+        self
+    }
+
+    pub(crate) fn with_agent(self, channel: &str, mode: AgentMode) -> Self {
+        let agent = AgentSettings { mode, ..AgentSettings::default() };
+        self.state.lock().unwrap().agents.insert(channel.parse().unwrap(), agent);
+        self
+    }
+
+    pub(crate) fn archive(&self, channel: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.heads.get_mut(&channel.parse::<ChannelId>().unwrap()).unwrap().archived = true;
+    }
+
+    pub(crate) fn all(&self) -> Vec<Message> {
+        self.state.lock().unwrap().messages.clone()
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        let mut chance = self.chance.lock().unwrap();
+        let fails = chance.random_range(0..100) < self.faults_in_100;
+        fails.then(|| if chance.random() { Fault::Before } else { Fault::After })
+    }
+
+    /// Runs a call with whatever goes wrong on its way.
+    async fn call<T>(&self, call: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+        tokio::task::yield_now().await;
+        let fault = self.fault();
+        if fault == Some(Fault::Before) {
+            return Err(broken());
+        }
+        let answer = call(&mut self.state.lock().unwrap());
+        if fault == Some(Fault::After) { Err(broken()) } else { Ok(answer) }
+    }
+}
+
+pub(crate) fn broken() -> StoreError {
+    StoreError { operation: "test", retryable: true, source: "out of order".into() }
+}
+
+impl MessageStore for MemoryStore {
+    async fn head(&self, channel: &ChannelId) -> Result<Option<Head>, StoreError> {
+        self.call(|state| state.heads.get(channel).cloned()).await
+    }
+
+    async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
+        self.call(|state| {
+            let Append { head, message, record, member, now } = append;
+            let channel = &head.channel_id;
+            let key = (channel.clone(), record.sender_id.clone(), record.key.clone());
+            if let Some(taken) = state.records.get(&key).filter(|taken| taken.expires_at > now) {
+                return Appended::KeyTaken(taken.clone());
+            }
+            let current = state.heads.get(channel);
+            if current != Some(head) || head.archived {
+                return Appended::HeadMoved(current.cloned());
+            }
+            if member.is_some_and(|user| !state.members.contains(&(channel.clone(), user.clone()))) {
+                return Appended::NotAMember;
+            }
+            state.heads.insert(channel.clone(), Head { last_seq: message.message.seq, ..head.clone() });
+            state.messages.push(message.message.clone());
+            state.records.insert(key, record.clone());
+            Appended::Stored
+        })
+        .await
+    }
+
+    async fn idempotency_record(
+        &self,
+        channel: &ChannelId,
+        sender: &UserId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.call(|state| state.records.get(&(channel.clone(), sender.clone(), key.clone())).cloned()).await
+    }
+
+    async fn message(&self, channel: &ChannelId, seq: u64) -> Result<Option<Message>, StoreError> {
+        let found = |state: &mut State| {
+            state.messages.iter().find(|message| message.channel_id == *channel && message.seq == seq).cloned()
+        };
+        self.call(found).await
+    }
+
+    async fn messages(&self, channel: &ChannelId, range: Range, limit: u16) -> Result<Vec<Message>, StoreError> {
+        self.call(|state| {
+            let mut found: Vec<Message> =
+                state.messages.iter().filter(|message| message.channel_id == *channel).cloned().collect();
+            match range {
+                Range::Newest => found.reverse(),
+                Range::Before(seq) => {
+                    found.retain(|message| message.seq < seq);
+                    found.reverse();
+                }
+                Range::After(seq) => found.retain(|message| message.seq > seq),
+            }
+            found.truncate(usize::from(limit));
+            found
+        })
+        .await
+    }
+}
+
+impl ChannelStore for MemoryStore {
+    async fn create(&self, _: &Channel, _: &Member) -> Result<bool, StoreError> {
+        unreachable!("no test creates a channel through the port")
+    }
+
+    async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
+        self.call(|state| {
+            let head = state.heads.get(id)?;
+            Some(Channel {
+                channel_id: id.clone(),
+                name: id.to_string(),
+                visibility: head.visibility,
+                agent: state.agents.get(id).cloned().unwrap_or_default(),
+                last_seq: head.last_seq,
+                last_message_at: None,
+                created_by: "alice".parse().unwrap(),
+                created_at: Timestamp::from_secs(0),
+                archived_at: head.archived.then_some(Timestamp::from_secs(1)),
+            })
+        })
+        .await
+    }
+
+    async fn member(&self, channel: &ChannelId, user: &UserId) -> Result<Option<Member>, StoreError> {
+        let (channel_id, user_id) = (channel.clone(), user.clone());
+        self.call(|state| {
+            let is_member = state.members.contains(&(channel_id.clone(), user_id.clone()));
+            let joined_at = Timestamp::from_secs(0);
+            is_member.then_some(Member { channel_id, user_id, role: MemberRole::Member, joined_at })
+        })
+        .await
+    }
+
+    async fn channels_of(&self, _: &UserId, _: Option<&ChannelId>, _: u16) -> Result<ChannelPage, StoreError> {
+        Ok(ChannelPage { channels: Vec::new(), next_after: None })
+    }
+
+    async fn add_member(&self, _: &Member, _: Visibility) -> Result<MemberAdded, StoreError> {
+        Ok(MemberAdded::ChannelChanged)
+    }
+
+    async fn has_other_owner(&self, _: &ChannelId, _: &UserId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn remove_member(&self, _: &ChannelId, _: &UserId) -> Result<bool, StoreError> {
+        Ok(false)
     }
 }
