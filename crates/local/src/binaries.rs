@@ -57,18 +57,18 @@ pub enum BinariesError {
     },
 }
 
-/// Builds the packages `names` of the Cargo workspace at `workspace`, each with its binary of the same name, in
-/// the runner's own profile, and returns where the binaries are. Cargo shows its progress on standard error.
+/// Builds the binaries of the Cargo workspace at `workspace` in the runner's own profile, and returns where those
+/// called `names` are. Cargo shows its progress on standard error.
+///
+/// All members are built at once, since Cargo unites the features of what it is asked for: asking for the functions
+/// alone would compile most dependencies a second time.
 pub async fn build(workspace: &Path, names: &BTreeSet<String>) -> Result<BTreeMap<String, PathBuf>, BinariesError> {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let failed = |source| BinariesError::NoCargo { cargo: cargo.clone(), source };
     let mut command = Command::new(&cargo);
-    command.current_dir(workspace).args(["build", "--message-format=json-render-diagnostics"]);
+    command.current_dir(workspace).args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
-    }
-    for name in names {
-        command.args(["--package", name]);
     }
     eprintln!("Building {} functions", names.len());
     let mut cargo_process =
