@@ -280,3 +280,6 @@ fn shards(broadcast: Broadcast) -> Vec<Broadcast> {
     }
     shards
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,3 +128,24 @@ async fn history_goes_both_ways() {
     assert_eq!((numbers(&last), &last["has_more"]), (vec![5], &json!(false)));
     assert_eq!(numbers(&page("?after=5").await), Vec::<u64>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_audience_is_reached_through_send_message_function() {
+    // More than `FanoutThreshold` of the template.
+    const AUDIENCE: usize = 220;
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "hall", "public", "off").await;
+    let mut sockets: Vec<_> =
+        stream::iter(0..AUDIENCE).map(|_| stack.socket("bob", "hall")).buffered(CLIENTS).collect().await;
+    for content in ["first", "second"] {
+        stack.send("alice", "hall", content).await;
+    }
+    for socket in &mut sockets {
+        // Frames of two batches may overtake each other here: the numbers tell.
+        let mut heard = seqs(&socket.messages(2).await);
+        heard.sort_unstable();
+        assert_eq!(heard, [1, 2]);
+    }
+    assert!(stack.functions().iter().any(|(_, name)| name.starts_with("send-message")), "{:?}", stack.functions());
+    stack.stop();
+}

@@ -1,0 +1,272 @@
+//! What delivery promises, with sockets that fail, vanish and come back under the same id.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    connection::Connection,
+    testing::{TestClock, broken, stored_message},
+};
+
+const CHANNEL: &str = "general";
+
+/// Sockets, subscriptions and handed-over broadcasts in memory.
+struct World {
+    subscriptions: Mutex<Vec<Subscription>>,
+    received: Mutex<BTreeMap<ConnectionId, Vec<u64>>>,
+    gone: BTreeSet<ConnectionId>,
+    /// Sockets that never take a push.
+    stuck: BTreeSet<ConnectionId>,
+    /// Of 100 pushes, how many fail; half of these arrive nevertheless.
+    faults_in_100: u32,
+    chance: Mutex<StdRng>,
+    handed_over: Mutex<Vec<Broadcast>>,
+    clock: TestClock,
+}
+
+fn connection(number: usize) -> ConnectionId {
+    format!("c{number}=").parse().unwrap()
+}
+
+impl World {
+    fn new(seed: u64, sockets: usize) -> Self {
+        let clock = TestClock::new(seed);
+        let subscriptions = (0..sockets)
+            .map(|number| Subscription {
+                connection_id: connection(number),
+                user_id: "bob".parse().unwrap(),
+                connected_at: clock.now(),
+                expires_at: clock.now().plus(Duration::from_hours(2)),
+            })
+            .collect();
+        Self {
+            subscriptions: Mutex::new(subscriptions),
+            received: Mutex::default(),
+            gone: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            faults_in_100: 0,
+            chance: Mutex::new(StdRng::seed_from_u64(seed)),
+            handed_over: Mutex::default(),
+            clock,
+        }
+    }
+
+    fn delivery(&self) -> Delivery<'_, Self, Self, Self, TestClock> {
+        let deadline = self.clock.now().plus(Duration::from_mins(1));
+        Delivery { connections: self, sockets: self, fan_out: self, clock: &self.clock, deadline }
+    }
+
+    async fn deliver(&self, seqs: std::ops::RangeInclusive<u64>, threshold: usize) -> Outcome {
+        let messages: Vec<StoredMessage> = seqs.map(|seq| stored_message(CHANNEL, seq, "hi")).collect();
+        self.delivery().deliver(&CHANNEL.parse().unwrap(), &messages, threshold).await.unwrap()
+    }
+
+    /// Does what the other function would, until nothing is left.
+    async fn finish(&self) -> Outcome {
+        let mut sum = Outcome::default();
+        loop {
+            let Some(broadcast) = self.handed_over.lock().unwrap().pop() else { return sum };
+            sum += self.delivery().broadcast(broadcast).await.unwrap();
+        }
+    }
+
+    fn received(&self, number: usize) -> Vec<u64> {
+        self.received.lock().unwrap().get(&connection(number)).cloned().unwrap_or_default()
+    }
+
+    fn subscribed(&self) -> usize {
+        self.subscriptions.lock().unwrap().len()
+    }
+}
+
+impl SocketPusher for World {
+    async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
+        tokio::task::yield_now().await;
+        if self.gone.contains(id) {
+            return Ok(Pushed::Gone);
+        }
+        let (fails, arrives): (bool, bool) = {
+            let mut chance = self.chance.lock().unwrap();
+            (chance.random_range(0..100) < self.faults_in_100, chance.random())
+        };
+        if self.stuck.contains(id) || (fails && !arrives) {
+            return Err(broken());
+        }
+        let frame: Value = serde_json::from_str(frame).unwrap();
+        let seqs = frame["events"].as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap());
+        self.received.lock().unwrap().entry(id.clone()).or_default().extend(seqs);
+        if fails { Err(broken()) } else { Ok(Pushed::Delivered) }
+    }
+
+    async fn close(&self, _: &ConnectionId) -> Result<(), StoreError> {
+        unreachable!("delivery closes no socket")
+    }
+}
+
+impl FanOut for World {
+    async fn hand_over(&self, broadcast: &Broadcast) -> Result<(), StoreError> {
+        self.handed_over.lock().unwrap().push(broadcast.clone());
+        Ok(())
+    }
+}
+
+impl ConnectionStore for World {
+    async fn open(&self, _: &Connection) -> Result<(), StoreError> {
+        unreachable!("delivery opens no connection")
+    }
+
+    async fn connection(&self, _: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+        Ok(None)
+    }
+
+    async fn close(&self, id: &ConnectionId, connected_at: Timestamp) -> Result<bool, StoreError> {
+        let mut subscriptions = self.subscriptions.lock().unwrap();
+        let before = subscriptions.len();
+        subscriptions.retain(|one| one.connection_id != *id || one.connected_at != connected_at);
+        Ok(subscriptions.len() < before)
+    }
+
+    async fn subscriptions(&self, _: &ChannelId, now: Timestamp) -> Result<Vec<Subscription>, StoreError> {
+        let mut subscriptions = self.subscriptions.lock().unwrap().clone();
+        subscriptions.retain(|one| one.expires_at > now);
+        Ok(subscriptions)
+    }
+
+    async fn unsubscribe(&self, _: &ChannelId, id: &ConnectionId, at: Timestamp) -> Result<(), StoreError> {
+        ConnectionStore::close(self, id, at).await.map(drop)
+    }
+}
+
+#[tokio::test]
+async fn a_vanished_socket_is_forgotten_and_no_other() {
+    let mut world = World::new(1, 3);
+    world.gone.insert(connection(1));
+    let outcome = world.deliver(1..=2, 200).await;
+    assert_eq!(outcome, Outcome { delivered: 2, gone: 1, ..Outcome::default() });
+    assert_eq!(world.subscribed(), 2);
+    assert_eq!((world.received(0), world.received(1), world.received(2)), (vec![1, 2], vec![], vec![1, 2]));
+}
+
+#[tokio::test]
+async fn a_connection_that_got_the_same_id_later_is_kept() {
+    let mut world = World::new(1, 1);
+    world.gone.insert(connection(0));
+    let stale =
+        Target { connected_at: Timestamp::from_secs(1), ..world.subscriptions.lock().unwrap()[0].clone().into() };
+    let channel_id = CHANNEL.parse().unwrap();
+    let frames = event_frames(&channel_id, &[stored_message(CHANNEL, 1, "hi")]).unwrap();
+    let broadcast = Broadcast { channel_id, frames, targets: vec![stale], hand_overs: 0 };
+    assert_eq!(world.delivery().broadcast(broadcast).await.unwrap().gone, 1);
+    assert_eq!(world.subscribed(), 1);
+}
+
+#[tokio::test]
+async fn what_one_socket_misses_is_handed_over_for_it_alone_and_given_up_in_the_end() {
+    let mut world = World::new(1, 3);
+    world.stuck.insert(connection(2));
+    let outcome = world.deliver(1..=1, 200).await;
+    assert_eq!(outcome, Outcome { delivered: 2, handed_over: 1, ..Outcome::default() });
+    let outcome = world.finish().await;
+    assert_eq!((outcome.failed, outcome.delivered), (1, 0));
+    assert_eq!((world.received(0), world.received(1)), (vec![1], vec![1]));
+}
+
+#[tokio::test]
+async fn more_subscribers_than_the_threshold_are_reached_in_shards() {
+    let world = World::new(1, SHARD_CONNECTIONS + 1);
+    assert_eq!(world.deliver(1..=3, 200).await.handed_over, SHARD_CONNECTIONS + 1);
+    assert_eq!(world.handed_over.lock().unwrap().len(), 2);
+    assert_eq!(world.finish().await.delivered, SHARD_CONNECTIONS + 1);
+    for number in 0..=SHARD_CONNECTIONS {
+        assert_eq!(world.received(number), [1, 2, 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_time_is_over_receives_nothing() {
+    let world = World::new(1, 2);
+    let now = world.clock.now();
+    let mut targets: Vec<Target> = world.subscriptions.lock().unwrap().drain(..).map(Target::from).collect();
+    targets[1].expires_at = now;
+    let channel_id = CHANNEL.parse().unwrap();
+    let frames = event_frames(&channel_id, &[stored_message(CHANNEL, 1, "hi")]).unwrap();
+    world.delivery().broadcast(Broadcast { channel_id, frames, targets, hand_overs: 0 }).await.unwrap();
+    assert_eq!((world.received(0), world.received(1)), (vec![1], vec![]));
+}
+
+#[tokio::test]
+async fn the_deadline_leaves_time_to_hand_over() {
+    let world = World::new(1, 5);
+    let mut delivery = world.delivery();
+    delivery.deadline = world.clock.now().plus(HAND_OVER_RESERVE);
+    let message = [stored_message(CHANNEL, 1, "hi")];
+    let outcome = delivery.deliver(&CHANNEL.parse().unwrap(), &message, 200).await.unwrap();
+    assert_eq!(outcome, Outcome { handed_over: 5, ..Outcome::default() });
+    assert_eq!(world.finish().await.delivered, 5);
+}
+
+#[test]
+fn large_shards_are_cut_by_frames_too() {
+    let channel_id: ChannelId = CHANNEL.parse().unwrap();
+    let frame = "\"".repeat(100_000);
+    let target = |number: usize, next_frame| Target {
+        connection_id: connection(number),
+        connected_at: Timestamp::from_secs(1),
+        expires_at: Timestamp::from_secs(2),
+        next_frame,
+    };
+    let broadcast =
+        Broadcast { channel_id, frames: vec![frame; 7], targets: vec![target(0, 0), target(1, 4)], hand_overs: 1 };
+    let shards = shards(broadcast);
+    let cut: Vec<(usize, Vec<(String, usize)>)> = shards
+        .iter()
+        .map(|shard| {
+            let targets = shard.targets.iter().map(|target| (target.connection_id.to_string(), target.next_frame));
+            (shard.frames.len(), targets.collect())
+        })
+        .collect();
+    let at = |number: usize, next: usize| (connection(number).to_string(), next);
+    assert_eq!(cut, [(3, vec![at(0, 0)]), (3, vec![at(0, 0), at(1, 1)]), (1, vec![at(0, 0), at(1, 0)])]);
+    for shard in &shards {
+        assert!(serde_json::to_vec(shard).unwrap().len() < 1_000_000);
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_socket_gets_everything_in_order_whatever_fails_on_the_way(
+        seed: u64,
+        sockets in 1_usize..40,
+        messages in 1_u64..30,
+        threshold in 0_usize..40,
+        faults_in_100 in 0_u32..40,
+    ) {
+        let mut world = World::new(seed, sockets);
+        world.faults_in_100 = faults_in_100;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            world.deliver(1..=messages, threshold).await;
+            let outcome = world.finish().await;
+            for number in 0..sockets {
+                // As a client does: what it has already is dropped, a gap would be seen.
+                let mut last = 0;
+                for seq in world.received(number) {
+                    prop_assert!(seq <= last + 1, "a gap between {} and {}", last, seq);
+                    last = last.max(seq);
+                }
+                if outcome.failed == 0 {
+                    prop_assert_eq!(last, messages);
+                }
+            }
+            prop_assert!(outcome.failed <= sockets);
+            Ok(())
+        })?;
+    }
+}

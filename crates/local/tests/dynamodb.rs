@@ -1,0 +1,110 @@
+//! The embedded DynamoDB: what is written stays, streams tell of it, and a data directory has one owner.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod dynamodb_support;
+
+use std::fs;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use dynamodb_support::{Database, TABLE, table};
+use local::dynamodb::{Engine, Error, Options, Position, Storage};
+
+fn refusal(storage: Storage) -> String {
+    match Engine::open(storage, Options::default()) {
+        Ok(_) => panic!("the data directory was taken"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_for_the_next_run_and_the_stream_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = || Storage::Directory(directory.path().to_owned());
+    let first = Database::open(storage()).await;
+    for seq in 1..=3 {
+        first.put("a", seq, "user").await;
+    }
+    let position = {
+        let records = first.engine.stream(TABLE).unwrap().next(Position::TRIM_HORIZON, 10).await.unwrap();
+        assert_eq!(records.len(), 3);
+        records[1].position
+    };
+    drop(first);
+    let second = Database::open_when_free(directory.path()).await;
+    assert_eq!(second.count().await, 3);
+    second.put("a", 4, "user").await;
+    let records = second.engine.stream(TABLE).unwrap().next(position, 10).await.unwrap();
+    let seqs: Vec<&str> = records.iter().map(|r| r.event["dynamodb"]["Keys"]["seq"]["N"].as_str().unwrap()).collect();
+    assert_eq!(seqs, ["3", "4"]);
+}
+
+#[tokio::test]
+async fn a_data_directory_has_one_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = || Storage::Directory(directory.path().to_owned());
+    let owner = Engine::open(storage(), Options::default()).unwrap();
+    let error = refusal(storage());
+    assert!(error.contains("another local run") && error.contains(directory.path().to_str().unwrap()), "{error}");
+    drop(owner);
+    Engine::open(storage(), Options::default()).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_of_ours_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("dynamodb.sqlite");
+    let garbage = "not a database at all".repeat(1_000);
+    fs::write(&file, &garbage).unwrap();
+    let error = refusal(Storage::Directory(directory.path().to_owned()));
+    assert!(error.contains("dynamodb.sqlite") && error.contains("delete it"), "{error}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), garbage);
+
+    fs::remove_file(&file).unwrap();
+    rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
+    let error = refusal(Storage::Directory(directory.path().to_owned()));
+    assert!(error.contains("something else"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stored_table_must_be_the_one_that_the_template_describes() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::open(Storage::Directory(directory.path().to_owned()), Options::default()).unwrap();
+    engine.ensure_tables(&[table()]).unwrap();
+    engine.ensure_tables(&[table()]).unwrap();
+    let mut other = table();
+    other.create_request["KeySchema"][1]["AttributeName"] = "number".into();
+    other.create_request["AttributeDefinitions"][1]["AttributeName"] = "number".into();
+    let error = engine.ensure_tables(&[other]).unwrap_err();
+    assert!(matches!(error, Error::SchemaDiffers { .. }), "{error}");
+    assert!(error.to_string().contains("KeySchema"), "{error}");
+}
+
+#[tokio::test]
+async fn expired_items_go_and_the_stream_says_who_removed_them() {
+    let database = Database::open(Storage::InMemory).await;
+    database.put_with("a", 1, &[("expires_at", AttributeValue::N("1700000000".into()))]).await;
+    database.put_with("a", 2, &[("expires_at", AttributeValue::N("4000000000".into()))]).await;
+    // The engine's own sweep may have come first.
+    database.engine.sweep_expired().unwrap();
+    assert_eq!(database.count().await, 1);
+    let mut records = database.engine.stream(TABLE).unwrap().next(Position::TRIM_HORIZON, 10).await.unwrap();
+    let removal = records.pop().unwrap().event;
+    assert_eq!(removal["eventName"], "REMOVE");
+    assert_eq!(removal["userIdentity"]["principalId"], "dynamodb.amazonaws.com");
+    assert_eq!(removal["dynamodb"]["OldImage"]["seq"]["N"], "1");
+}
+
+#[tokio::test]
+async fn old_stream_records_go_and_the_numbers_go_on() {
+    let database = Database::open(Storage::InMemory).await;
+    for seq in 1..=5 {
+        database.put("a", seq, "user").await;
+    }
+    let removed = database.engine.trim_streams(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1)).unwrap();
+    assert_eq!(removed, 4);
+    database.put("a", 6, "user").await;
+    let records = database.engine.stream(TABLE).unwrap().next(Position::TRIM_HORIZON, 10).await.unwrap();
+    assert_eq!(records.len(), 2);
+    assert!(records[0].position < records[1].position);
+}
