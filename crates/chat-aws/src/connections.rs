@@ -1,16 +1,26 @@
 //! Connections and subscriptions: `chat_connections`.
+//!
+//! | key | item |
+//! | --- | --- |
+//! | `conn#<connection_id>` / `meta` | the connection, and its `channels` as a set |
+//! | `user#<user_id>` / `conn#<connection_id>` | the same connection among those of its user |
+//! | `chan#<channel_id>` / `conn#<connection_id>` | a subscription |
+//!
+//! What finds a user's connections are items and not an index, because an index is only eventually consistent: who
+//! is removed from a channel the moment after connecting would go on receiving.
 
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::delete_item::DeleteItemError,
-    types::{PutRequest, WriteRequest},
+    operation::{delete_item::DeleteItemError, update_item::UpdateItemError},
+    types::{AttributeValue, PutRequest, WriteRequest},
 };
 use chat::{
     clock::{Backoff, Clock, SystemClock, Timestamp},
-    connection::{Connection, ConnectionStore, Subscription},
+    connection::{Connection, ConnectionStore, Subscription, UserConnection},
     error::StoreError,
     id::{ChannelId, ConnectionId, UserId},
+    limits::CHANNELS_PER_CONNECTION,
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -42,11 +52,24 @@ struct ConnectionItem {
     pk: String,
     sk: String,
     user_id: UserId,
-    /// Hash key of the index `by_user`; only connections have it, so subscriptions stay out of the index.
-    connection_user_id: UserId,
+    /// A string set, written by itself: there is no empty one.
+    #[serde(default, skip_serializing)]
     channels: Vec<ChannelId>,
+    #[serde(default)]
+    follows: bool,
     connected_at: Timestamp,
     token_expires_at: Timestamp,
+    /// TTL: seconds since the Unix epoch.
+    expires_at: i64,
+}
+
+/// `user#<user_id>` / `conn#<connection_id>`.
+#[derive(Serialize, Deserialize)]
+struct UserConnectionItem {
+    pk: String,
+    sk: String,
+    follows: bool,
+    connected_at: Timestamp,
     /// TTL: seconds since the Unix epoch.
     expires_at: i64,
 }
@@ -66,6 +89,10 @@ fn connection_name(id: &ConnectionId) -> String {
     format!("conn#{id}")
 }
 
+fn user_name(user: &UserId) -> String {
+    format!("user#{user}")
+}
+
 fn channel_name(channel: &ChannelId) -> String {
     format!("chan#{channel}")
 }
@@ -76,6 +103,10 @@ fn connection_key(id: &ConnectionId) -> Item {
 
 fn subscription_key(channel: &ChannelId, id: &ConnectionId) -> Item {
     key(("pk", s(channel_name(channel))), ("sk", s(connection_name(id))))
+}
+
+fn user_connection_key(user: &UserId, id: &ConnectionId) -> Item {
+    key(("pk", s(user_name(user))), ("sk", s(connection_name(id))))
 }
 
 impl DynamoConnections {
@@ -120,6 +151,78 @@ impl DynamoConnections {
         Ok(())
     }
 
+    async fn put(&self, item: Item) -> Result<(), StoreError> {
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        put.send().await.map_err(|error| failed("PutItem", error))?;
+        Ok(())
+    }
+
+    /// All items of a partition that live at `now`.
+    async fn partition(&self, pk: String, now: Timestamp) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :pk")
+                .filter_expression("expires_at > :now")
+                .expression_attribute_values(":pk", s(pk.as_str()))
+                .expression_attribute_values(":now", n(now.as_secs()))
+                .consistent_read(true)
+                .set_exclusive_start_key(start.take())
+                .send()
+                .await
+                .map_err(|error| failed("Query", error))?;
+            items.extend(page.items.unwrap_or_default());
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// Adds a channel to the set of a connection, or takes it out. `false`: there is no such connection, or it has
+    /// all that it may.
+    async fn change_channels(
+        &self,
+        id: &ConnectionId,
+        connected_at: Timestamp,
+        channel: &ChannelId,
+        add: bool,
+    ) -> Result<bool, StoreError> {
+        let (update, condition) = if add {
+            let room = "(attribute_not_exists(channels) OR size(channels) < :most OR contains(channels, :channel))";
+            ("ADD channels :channels", format!("connected_at = :connected_at AND {room}"))
+        } else {
+            ("DELETE channels :channels", "connected_at = :connected_at".to_owned())
+        };
+        let mut call = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(connection_key(id)))
+            .update_expression(update)
+            .condition_expression(condition)
+            .expression_attribute_values(":connected_at", s(connected_at.to_string()))
+            .expression_attribute_values(":channels", AttributeValue::Ss(vec![channel.to_string()]));
+        if add {
+            call = call
+                .expression_attribute_values(":most", n(CHANNELS_PER_CONNECTION))
+                .expression_attribute_values(":channel", s(channel.as_str()));
+        }
+        match call.send().await {
+            Ok(_) => Ok(true),
+            Err(SdkError::ServiceError(context))
+                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed("UpdateItem", error)),
+        }
+    }
+
     /// Deletes an item if it is still of `connected_at`; whether it was.
     async fn delete(&self, key: Item, connected_at: Timestamp) -> Result<bool, StoreError> {
         let deleted = self
@@ -144,35 +247,47 @@ impl DynamoConnections {
 }
 
 impl ConnectionStore for DynamoConnections {
-    async fn open(&self, connection: &Connection) -> Result<(), StoreError> {
-        let expires_at = connection.expires_at.as_secs();
-        let item = ConnectionItem {
-            pk: connection_name(&connection.connection_id),
-            sk: META.to_owned(),
-            user_id: connection.user_id.clone(),
-            connection_user_id: connection.user_id.clone(),
-            channels: connection.channels.clone(),
+    async fn announce(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
+        let item = UserConnectionItem {
+            pk: user_name(user),
+            sk: connection_name(&connection.connection_id),
+            follows: connection.follows,
             connected_at: connection.connected_at,
-            token_expires_at: connection.token_expires_at,
-            expires_at,
+            expires_at: connection.expires_at.as_secs(),
         };
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(write("PutItem", item)?))
-            .send()
-            .await
-            .map_err(|error| failed("PutItem", error))?;
-        let subscriptions = connection.channels.iter().map(|channel| {
-            let item = SubscriptionItem {
-                pk: channel_name(channel),
-                sk: connection_name(&connection.connection_id),
-                user_id: connection.user_id.clone(),
-                connected_at: connection.connected_at,
+        self.put(write("PutItem", item)?).await
+    }
+
+    async fn withdraw(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
+        self.delete(user_connection_key(user, &connection.connection_id), connection.connected_at).await?;
+        Ok(())
+    }
+
+    async fn open(&self, connection: &Connection) -> Result<(), StoreError> {
+        let Connection { connection_id: id, user_id, connected_at, .. } = connection;
+        let expires_at = connection.expires_at.as_secs();
+        let mut item = write(
+            "PutItem",
+            ConnectionItem {
+                pk: connection_name(id),
+                sk: META.to_owned(),
+                user_id: user_id.clone(),
+                channels: Vec::new(),
+                follows: connection.follows,
+                connected_at: *connected_at,
+                token_expires_at: connection.token_expires_at,
                 expires_at,
-            };
-            write("BatchWriteItem", item)
-        });
+            },
+        )?;
+        if !connection.channels.is_empty() {
+            let channels = connection.channels.iter().map(ToString::to_string).collect();
+            item.insert("channels".to_owned(), AttributeValue::Ss(channels));
+        }
+        self.put(item).await?;
+        let subscriptions = connection
+            .channels
+            .iter()
+            .map(|channel| subscription_item(channel, id, user_id, *connected_at, expires_at));
         self.write_all(subscriptions.collect::<Result<_, _>>()?).await
     }
 
@@ -192,6 +307,7 @@ impl ConnectionStore for DynamoConnections {
             connection_id: id.clone(),
             user_id: item.user_id,
             channels: item.channels,
+            follows: item.follows,
             connected_at: item.connected_at,
             token_expires_at: item.token_expires_at,
             expires_at: Timestamp::from_secs(item.expires_at),
@@ -209,34 +325,51 @@ impl ConnectionStore for DynamoConnections {
             .buffer_unordered(DELETES_AT_ONCE)
             .try_collect::<Vec<bool>>()
             .await?;
+        self.delete(user_connection_key(&connection.user_id, id), connected_at).await?;
         self.delete(connection_key(id), connected_at).await
     }
 
+    async fn connections_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<UserConnection>, StoreError> {
+        let items = self.partition(user_name(user), now).await?;
+        let connections = items.into_iter().map(|item| {
+            let item: UserConnectionItem = read("Query", item)?;
+            Ok(UserConnection {
+                connection_id: connection_id(&item.sk)?,
+                connected_at: item.connected_at,
+                follows: item.follows,
+                expires_at: Timestamp::from_secs(item.expires_at),
+            })
+        });
+        connections.collect()
+    }
+
     async fn subscriptions(&self, channel: &ChannelId, now: Timestamp) -> Result<Vec<Subscription>, StoreError> {
-        let mut subscriptions = Vec::new();
-        let mut start = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :channel")
-                .filter_expression("expires_at > :now")
-                .expression_attribute_values(":channel", s(channel_name(channel)))
-                .expression_attribute_values(":now", n(now.as_secs()))
-                .consistent_read(true)
-                .set_exclusive_start_key(start.take())
-                .send()
-                .await
-                .map_err(|error| failed("Query", error))?;
-            for item in page.items.unwrap_or_default() {
-                subscriptions.push(subscription(read("Query", item)?)?);
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                return Ok(subscriptions);
-            }
+        let items = self.partition(channel_name(channel), now).await?;
+        let subscriptions = items.into_iter().map(|item| {
+            let item: SubscriptionItem = read("Query", item)?;
+            Ok(Subscription {
+                connection_id: connection_id(&item.sk)?,
+                user_id: item.user_id,
+                connected_at: item.connected_at,
+                expires_at: Timestamp::from_secs(item.expires_at),
+            })
+        });
+        subscriptions.collect()
+    }
+
+    async fn subscribe(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        connection: &UserConnection,
+    ) -> Result<bool, StoreError> {
+        let UserConnection { connection_id: id, connected_at, .. } = connection;
+        // The name first, so that the connection's end finds the subscription.
+        if !self.change_channels(id, *connected_at, channel, true).await? {
+            return Ok(false);
         }
+        self.put(subscription_item(channel, id, user, *connected_at, connection.expires_at.as_secs())?).await?;
+        Ok(true)
     }
 
     async fn unsubscribe(
@@ -244,18 +377,32 @@ impl ConnectionStore for DynamoConnections {
         channel: &ChannelId,
         id: &ConnectionId,
         connected_at: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.delete(subscription_key(channel, id), connected_at).await?;
-        Ok(())
+    ) -> Result<bool, StoreError> {
+        let was_there = self.delete(subscription_key(channel, id), connected_at).await?;
+        if was_there {
+            self.change_channels(id, connected_at, channel, false).await?;
+        }
+        Ok(was_there)
     }
 }
 
-fn subscription(item: SubscriptionItem) -> Result<Subscription, StoreError> {
-    let id = item.sk.strip_prefix("conn#").unwrap_or_default();
-    Ok(Subscription {
-        connection_id: id.parse().map_err(|error| unreadable("Query", error))?,
-        user_id: item.user_id,
-        connected_at: item.connected_at,
-        expires_at: Timestamp::from_secs(item.expires_at),
-    })
+fn subscription_item(
+    channel: &ChannelId,
+    id: &ConnectionId,
+    user_id: &UserId,
+    connected_at: Timestamp,
+    expires_at: i64,
+) -> Result<Item, StoreError> {
+    let item = SubscriptionItem {
+        pk: channel_name(channel),
+        sk: connection_name(id),
+        user_id: user_id.clone(),
+        connected_at,
+        expires_at,
+    };
+    write("BatchWriteItem", item)
+}
+
+fn connection_id(sk: &str) -> Result<ConnectionId, StoreError> {
+    sk.strip_prefix("conn#").unwrap_or_default().parse().map_err(|error| unreadable("Query", error))
 }

@@ -31,6 +31,10 @@ pub(crate) fn write(operation: &'static str, value: impl Serialize) -> Result<It
     serde_dynamo::to_item(value).map_err(|error| unreadable(operation, error))
 }
 
+pub(crate) fn attribute(operation: &'static str, value: impl Serialize) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::to_attribute_value(value).map_err(|error| unreadable(operation, error))
+}
+
 /// `attribute_not_exists(sk)`, or there but over: TTL deletes late, by days at times ("Using time to live (TTL)
 /// in DynamoDB"), so an expired item counts as absent. Needs `:now` in seconds.
 pub(crate) const ABSENT_OR_EXPIRED: &str = "attribute_not_exists(sk) OR expires_at <= :now";

@@ -69,17 +69,15 @@ impl DynamoMessages {
 
     fn advance_head(&self, append: &Append<'_>) -> Result<TransactWriteItem, StoreError> {
         let Append { head, message, .. } = append;
-        let visibility =
-            serde_dynamo::to_attribute_value(head.visibility).map_err(|error| unreadable(APPEND, error))?;
         let update = Update::builder()
             .table_name(&self.channels)
             .set_key(Some(meta_key(&head.channel_id)))
             .update_expression("SET last_seq = :next, last_message_at = :at")
-            .condition_expression("last_seq = :last AND visibility = :visibility AND attribute_not_exists(archived_at)")
+            .condition_expression("last_seq = :last AND version = :version")
             .expression_attribute_values(":next", n(message.message.seq))
             .expression_attribute_values(":last", n(head.last_seq))
             .expression_attribute_values(":at", s(message.message.created_at.to_string()))
-            .expression_attribute_values(":visibility", visibility)
+            .expression_attribute_values(":version", n(head.version))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(|error| unreadable(APPEND, error))?;
@@ -90,6 +88,9 @@ impl DynamoMessages {
         let mut item: Item = write(APPEND, &stored.message)?;
         if let Some(traceparent) = &stored.traceparent {
             item.insert("traceparent".to_owned(), s(traceparent));
+        }
+        if let Some(expires_at) = stored.expires_at {
+            item.insert("expires_at".to_owned(), n(expires_at.as_secs()));
         }
         let put = Put::builder()
             .table_name(&self.events)
@@ -185,7 +186,7 @@ impl MessageStore for DynamoMessages {
         Ok(Some(read::<IdempotencyItem>("GetItem", item)?.record(sender, idempotency_key)))
     }
 
-    async fn message(&self, channel: &ChannelId, seq: u64) -> Result<Option<Message>, StoreError> {
+    async fn message(&self, channel: &ChannelId, seq: u64, now: Timestamp) -> Result<Option<Message>, StoreError> {
         let found = self
             .client
             .get_item()
@@ -195,10 +196,16 @@ impl MessageStore for DynamoMessages {
             .send()
             .await
             .map_err(|error| failed("GetItem", error))?;
-        found.item.map(|item| read("GetItem", item)).transpose()
+        found.item.filter(|item| lives(item, now)).map(|item| read("GetItem", item)).transpose()
     }
 
-    async fn messages(&self, channel: &ChannelId, range: Range, limit: u16) -> Result<Vec<Message>, StoreError> {
+    async fn messages(
+        &self,
+        channel: &ChannelId,
+        range: Range,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
         let (condition, bound, oldest_first) = match range {
             Range::Newest => ("channel_id = :channel", None, false),
             Range::Before(seq) => ("channel_id = :channel AND seq < :seq", Some(seq), false),
@@ -224,7 +231,7 @@ impl MessageStore for DynamoMessages {
                 .send()
                 .await
                 .map_err(|error| failed("Query", error))?;
-            for item in page.items.unwrap_or_default() {
+            for item in page.items.unwrap_or_default().into_iter().filter(|item| lives(item, now)) {
                 messages.push(read("Query", item)?);
             }
             start = page.last_evaluated_key;
@@ -236,13 +243,13 @@ impl MessageStore for DynamoMessages {
 }
 
 fn head(operation: &'static str, item: Item) -> Result<Head, StoreError> {
-    let channel: Channel = read(operation, item)?;
-    Ok(Head {
-        channel_id: channel.channel_id,
-        last_seq: channel.last_seq,
-        visibility: channel.visibility,
-        archived: channel.archived_at.is_some(),
-    })
+    Ok(Head::from(&read::<Channel>(operation, item)?))
+}
+
+/// Whether a message has not expired. TTL deletes late ("Using time to live (TTL) in DynamoDB").
+fn lives(item: &Item, now: Timestamp) -> bool {
+    let expires_at = item.get("expires_at").and_then(|value| value.as_n().ok()).and_then(|secs| secs.parse().ok());
+    expires_at.is_none_or(|secs: i64| secs > now.as_secs())
 }
 
 /// Reads a cancelled transaction: one reason per item, in the order of the items ("`CancellationReason`" in the

@@ -44,13 +44,13 @@ impl SocketPusher for ManagementApi {
         }
     }
 
-    async fn close(&self, id: &ConnectionId) -> Result<(), StoreError> {
+    async fn close(&self, id: &ConnectionId) -> Result<bool, StoreError> {
         match self.client.delete_connection().connection_id(id.as_str()).send().await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(SdkError::ServiceError(context))
                 if matches!(context.err(), DeleteConnectionError::GoneException(_)) =>
             {
-                Ok(())
+                Ok(false)
             }
             Err(error) => Err(failed("DeleteConnection", error)),
         }

@@ -5,6 +5,7 @@ use aws_lambda_events::{
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
 };
 use chat::{
+    clock::Timestamp,
     id::ChannelId,
     message::{Message, StoredMessage},
 };
@@ -89,7 +90,11 @@ fn appended_message(record: EventRecord) -> Result<Option<AppendedMessage>, serd
         Some(serde_dynamo::AttributeValue::S(text)) => Some(text.clone()),
         _ => None,
     };
+    let expires_at = match change.new_image.get("expires_at") {
+        Some(serde_dynamo::AttributeValue::N(secs)) => secs.parse().ok().map(Timestamp::from_secs),
+        _ => None,
+    };
     let message: Message = serde_dynamo::from_item(change.new_image)?;
     let sequence_number = change.sequence_number.unwrap_or_default();
-    Ok(Some(AppendedMessage { sequence_number, stored: StoredMessage { message, traceparent } }))
+    Ok(Some(AppendedMessage { sequence_number, stored: StoredMessage { message, traceparent, expires_at } }))
 }

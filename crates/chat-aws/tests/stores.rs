@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use aws_sdk_dynamodb::{Client, config::Credentials};
 use chat::{
-    channel::{AgentSettings, Channel, ChannelStore, Member, MemberAdded, MemberRole, Visibility},
+    channel::{AgentSettings, Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberRole, Visibility},
     clock::{SystemClock, Timestamp},
-    connection::{Connection, ConnectionStore},
+    connection::{Connection, ConnectionStore, UserConnection},
     id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, UserId},
+    limits::CHANNELS_PER_CONNECTION,
     message::{
         Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, Role, StoredMessage,
     },
@@ -84,6 +85,8 @@ impl Tables {
             created_by: user("alice"),
             created_at: NOW,
             archived_at: None,
+            retention_days: None,
+            version: 1,
         };
         assert!(self.channels().create(&channel, &member(id, "alice", MemberRole::Owner)).await.unwrap());
         channel
@@ -118,7 +121,8 @@ fn member(channel: &str, id: &str, role: MemberRole) -> Member {
 }
 
 fn head(channel: &str, last_seq: u64, visibility: Visibility) -> Head {
-    Head { channel_id: channel_id(channel), last_seq, visibility, archived: false }
+    let channel_id = channel_id(channel);
+    Head { channel_id, last_seq, version: 1, visibility, archived: false, retention_days: None }
 }
 
 fn stored(channel: &str, seq: u64) -> StoredMessage {
@@ -137,6 +141,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             reply_to: (seq > 1).then_some(1),
         },
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        expires_at: None,
     }
 }
 
@@ -159,12 +164,12 @@ async fn an_append_reads_back_as_it_was_and_moves_the_head() {
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
     let attempt = Append { head: &head, message: &message, record: &record, member: None, now: NOW };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
-    assert_eq!(messages.message(&head.channel_id, 1).await.unwrap().unwrap(), message.message);
+    assert_eq!(messages.message(&head.channel_id, 1, NOW).await.unwrap().unwrap(), message.message);
     assert_eq!(messages.head(&head.channel_id).await.unwrap().unwrap(), Head { last_seq: 1, ..head.clone() });
     let kept = messages.idempotency_record(&head.channel_id, &user("alice"), &record.key).await.unwrap();
     assert_eq!(kept, Some(record));
     assert_eq!(messages.head(&channel_id("nowhere")).await.unwrap(), None);
-    assert_eq!(messages.message(&head.channel_id, 2).await.unwrap(), None);
+    assert_eq!(messages.message(&head.channel_id, 2, NOW).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -176,9 +181,9 @@ async fn a_refused_append_changes_nothing_and_tells_how_things_are() {
     let now = head("c", 1, Visibility::Public);
     // Behind: the current head comes back.
     assert_eq!(tables.append(&start, "b", None, NOW).await, Appended::HeadMoved(Some(now.clone())));
-    // Of another visibility than believed.
-    let private = head("c", 1, Visibility::Private);
-    assert_eq!(tables.append(&private, "b", None, NOW).await, Appended::HeadMoved(Some(now.clone())));
+    // Of other settings than believed.
+    let other = Head { version: 2, visibility: Visibility::Private, ..now.clone() };
+    assert_eq!(tables.append(&other, "b", None, NOW).await, Appended::HeadMoved(Some(now.clone())));
     // No such channel.
     assert_eq!(tables.append(&head("x", 0, Visibility::Public), "b", None, NOW).await, Appended::HeadMoved(None));
     // The key was used; that is the answer even when the head is behind as well.
@@ -218,7 +223,7 @@ async fn history_pages_both_ways() {
         tables.append(&head("c", seq, Visibility::Public), &format!("k{seq}"), None, NOW).await;
     }
     let page = async |range, limit| -> Vec<u64> {
-        let page = tables.messages().messages(&channel_id("c"), range, limit).await.unwrap();
+        let page = tables.messages().messages(&channel_id("c"), range, limit, NOW).await.unwrap();
         page.into_iter().map(|message| message.seq).collect()
     };
     assert_eq!(page(Range::Newest, 2).await, [5, 4]);
@@ -253,17 +258,147 @@ async fn channels_have_members() {
     assert_eq!(ids(&rest.channels), ["c"]);
     assert!(channels.channels_of(&user("nobody"), None, 2).await.unwrap().channels.is_empty());
 
-    assert!(!channels.has_other_owner(&bob.channel_id, &user("alice")).await.unwrap());
-    assert!(channels.has_other_owner(&bob.channel_id, &bob.user_id).await.unwrap());
-    assert!(channels.remove_member(&bob.channel_id, &bob.user_id).await.unwrap());
-    assert!(!channels.remove_member(&bob.channel_id, &bob.user_id).await.unwrap());
+    assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap(), ["a", "b", "c"].map(channel_id));
+    assert_eq!(channels.memberships(&user("alice"), 1).await.unwrap(), [channel_id("a")]);
+
+    let first = channels.members(&bob.channel_id, None, 1).await.unwrap();
+    assert_eq!(first.members, [member("a", "alice", MemberRole::Owner)]);
+    let rest = channels.members(&bob.channel_id, first.next_after.as_ref(), 1).await.unwrap();
+    assert_eq!((rest.members, rest.next_after), (vec![bob.clone()], None));
+
+    assert_eq!(channels.remove_member(&bob).await.unwrap(), MemberChanged::Done);
+    assert_eq!(channels.remove_member(&bob).await.unwrap(), MemberChanged::Lost);
+    assert!(channels.memberships(&user("bob"), 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_channel_keeps_an_owner_whoever_leaves_at_once() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    tables.channel("a", Visibility::Public).await;
+    let alice = member("a", "alice", MemberRole::Owner);
+    assert_eq!(channels.remove_member(&alice).await.unwrap(), MemberChanged::LastOwner);
+    assert_eq!(channels.change_role(&alice, MemberRole::Member).await.unwrap(), MemberChanged::LastOwner);
+
+    let bob = member("a", "bob", MemberRole::Member);
+    channels.add_member(&bob, Visibility::Public).await.unwrap();
+    assert_eq!(channels.change_role(&bob, MemberRole::Owner).await.unwrap(), MemberChanged::Done);
+    assert_eq!(channels.change_role(&bob, MemberRole::Owner).await.unwrap(), MemberChanged::Lost, "no member any more");
+    let carol = member("a", "carol", MemberRole::Owner);
+    channels.add_member(&carol, Visibility::Public).await.unwrap();
+
+    let owners = [alice, member("a", "bob", MemberRole::Owner), carol];
+    let mut left = Vec::new();
+    while left.len() < 2 {
+        // Whoever meets another transaction may try again.
+        let ends = futures::future::join_all(owners.iter().map(|owner| channels.remove_member(owner))).await;
+        left.extend(ends.into_iter().flatten().filter(|end| *end == MemberChanged::Done));
+    }
+    assert_eq!(left.len(), 2);
+    let last = channels.members(&channel_id("a"), None, 9).await.unwrap().members;
+    assert_eq!(last.len(), 1);
+    assert_eq!(channels.remove_member(&last[0]).await.unwrap(), MemberChanged::LastOwner);
+}
+
+#[tokio::test]
+async fn settings_change_from_one_version_to_the_next_and_appends_notice() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    let created = tables.channel("c", Visibility::Public).await;
+    let head = head("c", 0, Visibility::Public);
+    let changed = Channel {
+        name: "Changed".into(),
+        visibility: Visibility::Private,
+        archived_at: Some(NOW),
+        retention_days: Some(7),
+        version: 2,
+        ..created.clone()
+    };
+    assert!(channels.update(&changed).await.unwrap());
+    assert!(!channels.update(&changed).await.unwrap(), "that version has gone by");
+    assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(changed.clone()));
+    let Appended::HeadMoved(Some(now)) = tables.append(&head, "a", None, NOW).await else { panic!("appended") };
+    assert_eq!(now, Head::from(&changed));
+    assert!(now.archived);
+
+    let restored = Channel { archived_at: None, retention_days: None, version: 3, ..changed };
+    assert!(channels.update(&restored).await.unwrap());
+    assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(restored));
+}
+
+#[tokio::test]
+async fn a_message_past_its_retention_is_not_read_though_it_is_still_there() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    let message = StoredMessage { expires_at: Some(LATER), ..stored("c", 1) };
+    let (head, record, messages) = (head("c", 0, Visibility::Public), record(&message, "k"), tables.messages());
+    let attempt = Append { head: &head, message: &message, record: &record, member: None, now: NOW };
+    assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
+    for (now, there) in [(NOW, 1), (LATER, 0)] {
+        assert_eq!(messages.messages(&head.channel_id, Range::Newest, 9, now).await.unwrap().len(), there);
+        assert_eq!(messages.message(&head.channel_id, 1, now).await.unwrap().is_some(), there == 1);
+    }
+}
+
+#[tokio::test]
+async fn live_connections_gain_and_lose_channels() {
+    let tables = Tables::new().await;
+    let connections = tables.connections();
+    let opened = Connection { follows: true, ..connection("x=", 0, NOW) };
+    connections.announce(&opened.user_id, &announced(&opened)).await.unwrap();
+    connections.open(&opened).await.unwrap();
+    let of_user = connections.connections_of(&user("alice"), NOW).await.unwrap();
+    assert_eq!(of_user.len(), 1);
+    assert!(of_user[0].follows);
+    assert!(connections.connections_of(&user("alice"), LATER).await.unwrap().is_empty(), "expired by then");
+
+    let channel = channel_id("c");
+    for _ in ["once", "again"] {
+        assert!(connections.subscribe(&channel, &user("alice"), &of_user[0]).await.unwrap());
+    }
+    assert_eq!(connections.subscriptions(&channel, NOW).await.unwrap().len(), 1);
+    assert_eq!(
+        connections.connection(&opened.connection_id).await.unwrap().unwrap().channels,
+        std::slice::from_ref(&channel)
+    );
+    assert!(connections.unsubscribe(&channel, &opened.connection_id, NOW).await.unwrap());
+    assert!(!connections.unsubscribe(&channel, &opened.connection_id, NOW).await.unwrap());
+    assert_eq!(connections.connection(&opened.connection_id).await.unwrap(), Some(opened.clone()));
+
+    assert!(connections.subscribe(&channel, &user("alice"), &of_user[0]).await.unwrap());
+    assert!(connections.close(&opened.connection_id, NOW).await.unwrap());
+    assert!(connections.subscriptions(&channel, NOW).await.unwrap().is_empty());
+    assert!(connections.connections_of(&user("alice"), NOW).await.unwrap().is_empty());
+    assert!(!connections.subscribe(&channel, &user("alice"), &of_user[0]).await.unwrap(), "it has gone");
+
+    connections.announce(&user("bob"), &of_user[0]).await.unwrap();
+    connections.withdraw(&user("bob"), &of_user[0]).await.unwrap();
+    assert!(connections.connections_of(&user("bob"), NOW).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_takes_no_more_channels_than_it_may() {
+    let tables = Tables::new().await;
+    let connections = tables.connections();
+    let opened = connection("x=", CHANNELS_PER_CONNECTION, NOW);
+    connections.open(&opened).await.unwrap();
+    let of_user = announced(&opened);
+    assert!(!connections.subscribe(&channel_id("more"), &user("alice"), &of_user).await.unwrap());
+    assert!(connections.subscribe(&opened.channels[0], &user("alice"), &of_user).await.unwrap());
+}
+
+fn announced(connection: &Connection) -> UserConnection {
+    let Connection { connection_id, follows, connected_at, expires_at, .. } = connection.clone();
+    UserConnection { connection_id, connected_at, follows, expires_at }
 }
 
 fn connection(id: &str, channels: usize, connected_at: Timestamp) -> Connection {
     Connection {
         connection_id: id.parse::<ConnectionId>().unwrap(),
         user_id: user("alice"),
-        channels: (0..channels).map(|number| channel_id(&format!("c{number}"))).collect(),
+        // In the order of their ids, as the store gives them back.
+        channels: (0..channels).map(|number| channel_id(&format!("c{number:03}"))).collect(),
+        follows: false,
         connected_at,
         token_expires_at: LATER,
         expires_at: LATER,

@@ -187,7 +187,7 @@ mod tests {
                     traceparent: None,
                 };
                 while send(&store, &clock, question.clone(), &mut None).await.is_err() {}
-                let stored = StoredMessage { message: store.all().remove(0), traceparent: None };
+                let stored = StoredMessage { message: store.all().remove(0), traceparent: None, expires_at: None };
                 let workers = (0..4).map(async |_| {
                     for _ in 0..3 {
                         while answer(&store, &store, &model, &clock, &stored).await.is_err() {}

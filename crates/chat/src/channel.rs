@@ -70,16 +70,24 @@ pub struct Channel {
     /// When it was archived: from then on it takes no messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived_at: Option<Timestamp>,
+    /// Days after which a message sent now expires; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
+    /// Counts the changes of all of the above but the messages; its entity tag.
+    #[serde(default)]
+    pub version: u64,
 }
 
-/// What a member may do in a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a member may do in a channel. Each role may what those below it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberRole {
-    /// Adds and removes members.
-    Owner,
     /// Reads and sends.
     Member,
+    /// Adds and removes members.
+    Moderator,
+    /// Changes settings and roles, archives and restores.
+    Owner,
 }
 
 /// A user's membership of a channel.
@@ -104,6 +112,15 @@ pub struct ChannelPage {
     pub next_after: Option<ChannelId>,
 }
 
+/// A page of a channel's members, in the order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberPage {
+    /// The members.
+    pub members: Vec<Member>,
+    /// The id to go on after, when there is more.
+    pub next_after: Option<UserId>,
+}
+
 /// What came of adding a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberAdded {
@@ -115,6 +132,17 @@ pub enum MemberAdded {
     ChannelChanged,
 }
 
+/// What came of changing or removing a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberChanged {
+    /// It is done.
+    Done,
+    /// The channel would be left without an owner.
+    LastOwner,
+    /// The member is not, or no longer, as believed.
+    Lost,
+}
+
 /// Where channels and members are kept.
 pub trait ChannelStore: Send + Sync {
     /// Creates `channel` with `owner`, in one transaction. `false`: the id is taken, nothing was written.
@@ -123,6 +151,10 @@ pub trait ChannelStore: Send + Sync {
     /// The channel as it is now (strongly consistent).
     fn channel(&self, id: &ChannelId) -> impl Future<Output = Result<Option<Channel>, StoreError>> + Send;
 
+    /// Replaces the settings (all but the messages' number and time) of the channel `changed.channel_id`, on
+    /// condition that its version is the one before `changed.version`. `false`: it is not.
+    fn update(&self, changed: &Channel) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// The membership of a user as it is now (strongly consistent).
     fn member(
         &self,
@@ -130,14 +162,28 @@ pub trait ChannelStore: Send + Sync {
         user: &UserId,
     ) -> impl Future<Output = Result<Option<Member>, StoreError>> + Send;
 
-    /// Up to `limit` channels that `user` is a member of, after the id `after`. Through an index, so a
-    /// membership of the last moment may be missing.
+    /// Up to `limit` members of a channel, after the id `after` (strongly consistent).
+    fn members(
+        &self,
+        channel: &ChannelId,
+        after: Option<&UserId>,
+        limit: u16,
+    ) -> impl Future<Output = Result<MemberPage, StoreError>> + Send;
+
+    /// Up to `limit` channels that `user` is a member of, after the id `after` (strongly consistent).
     fn channels_of(
         &self,
         user: &UserId,
         after: Option<&ChannelId>,
         limit: u16,
     ) -> impl Future<Output = Result<ChannelPage, StoreError>> + Send;
+
+    /// Up to `limit` ids of channels that `user` is a member of, the smallest first (strongly consistent).
+    fn memberships(
+        &self,
+        user: &UserId,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<ChannelId>, StoreError>> + Send;
 
     /// Adds a member, on condition that the channel exists with `visibility` and is not archived.
     fn add_member(
@@ -146,17 +192,13 @@ pub trait ChannelStore: Send + Sync {
         visibility: Visibility,
     ) -> impl Future<Output = Result<MemberAdded, StoreError>> + Send;
 
-    /// Whether the channel has an owner other than `user` (strongly consistent).
-    fn has_other_owner(
+    /// Gives a member another role.
+    fn change_role(
         &self,
-        channel: &ChannelId,
-        user: &UserId,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+        member: &Member,
+        role: MemberRole,
+    ) -> impl Future<Output = Result<MemberChanged, StoreError>> + Send;
 
-    /// Removes a member. `false`: there was none.
-    fn remove_member(
-        &self,
-        channel: &ChannelId,
-        user: &UserId,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Removes a member.
+    fn remove_member(&self, member: &Member) -> impl Future<Output = Result<MemberChanged, StoreError>> + Send;
 }

@@ -19,6 +19,8 @@ pub struct Connection {
     pub user_id: UserId,
     /// What it subscribes to.
     pub channels: Vec<ChannelId>,
+    /// Whether it named no channels, and so follows its user's memberships as they change.
+    pub follows: bool,
     /// Since when. Tells it from another connection that got the same id.
     pub connected_at: Timestamp,
     /// When its token ends, and with it delivery.
@@ -40,14 +42,49 @@ pub struct Subscription {
     pub expires_at: Timestamp,
 }
 
-/// Where connections are kept.
+/// One of a user's connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserConnection {
+    /// The connection.
+    pub connection_id: ConnectionId,
+    /// [`Connection::connected_at`].
+    pub connected_at: Timestamp,
+    /// [`Connection::follows`].
+    pub follows: bool,
+    /// From when on it counts as absent.
+    pub expires_at: Timestamp,
+}
+
+/// Where connections are kept. All reads are strongly consistent.
 pub trait ConnectionStore: Send + Sync {
-    /// Stores a connection and its subscriptions: the connection first, so that whatever is left of an
-    /// interrupted call is named by it and found again.
+    /// Enters a connection among those of its user, before anything is decided from the user's memberships: whoever
+    /// ends one from then on finds it.
+    fn announce(
+        &self,
+        user: &UserId,
+        connection: &UserConnection,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Takes back what was announced and is not to be opened.
+    fn withdraw(
+        &self,
+        user: &UserId,
+        connection: &UserConnection,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Stores a connection that was announced, and its subscriptions: the connection first, so that whatever is left
+    /// of an interrupted call is named by it and found again.
     fn open(&self, connection: &Connection) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The connection, expired or not (strongly consistent).
+    /// The connection, expired or not.
     fn connection(&self, id: &ConnectionId) -> impl Future<Output = Result<Option<Connection>, StoreError>> + Send;
+
+    /// The user's connections, announced or open: what has expired by `now` is left out.
+    fn connections_of(
+        &self,
+        user: &UserId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<UserConnection>, StoreError>> + Send;
 
     /// Removes a connection and its subscriptions, on condition that they are still of this `connected_at`: the
     /// subscriptions first, so that an interrupted call is found again. `false`: there was no such connection.
@@ -57,18 +94,26 @@ pub trait ConnectionStore: Send + Sync {
         connected_at: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Everyone who listens to a channel now (strongly consistent): what has expired by `now` is left out.
+    /// Everyone who listens to a channel now: what has expired by `now` is left out.
     fn subscriptions(
         &self,
         channel: &ChannelId,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Subscription>, StoreError>> + Send;
 
-    /// Removes one subscription, on condition that it is still of this `connected_at`.
+    /// Adds a subscription to a connection that is open. `false`: it is not, or has all the channels that it may.
+    fn subscribe(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        connection: &UserConnection,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Removes one subscription, on condition that it is still of this `connected_at`. `false`: there was none.
     fn unsubscribe(
         &self,
         channel: &ChannelId,
         id: &ConnectionId,
         connected_at: Timestamp,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

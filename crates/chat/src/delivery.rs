@@ -34,8 +34,8 @@ pub trait SocketPusher: Send + Sync {
     /// Sends one text frame.
     fn push(&self, id: &ConnectionId, frame: &str) -> impl Future<Output = Result<Pushed, StoreError>> + Send;
 
-    /// Closes a connection; one that is gone already counts as closed.
-    fn close(&self, id: &ConnectionId) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Closes a connection. `false`: there is none, or its handshake is not through yet.
+    fn close(&self, id: &ConnectionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Another function that goes on with a broadcast, asynchronously.

@@ -31,6 +31,9 @@ pub enum ChatError {
     /// The only owner may not leave.
     #[error("the last owner cannot leave the channel")]
     LastOwner,
+    /// The channel is of another version than the caller expects.
+    #[error("the channel has changed since you read it")]
+    VersionMismatch,
     /// The idempotency key belongs to another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,

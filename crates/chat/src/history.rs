@@ -2,6 +2,7 @@
 
 use crate::{
     channel::{Channel, ChannelStore, Visibility},
+    clock::Clock,
     error::{ChatError, Result},
     id::{ChannelId, UserId},
     message::{Message, MessageStore, Range},
@@ -35,6 +36,7 @@ pub async fn readable_channel(channels: &impl ChannelStore, channel: &ChannelId,
 pub async fn history(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
+    clock: &impl Clock,
     channel: &ChannelId,
     user: &UserId,
     range: Range,
@@ -42,7 +44,7 @@ pub async fn history(
 ) -> Result<HistoryPage> {
     readable_channel(channels, channel, user).await?;
     // One more than asked for tells whether there is more.
-    let mut page = messages.messages(channel, range, limit + 1).await?;
+    let mut page = messages.messages(channel, range, limit + 1, clock.now()).await?;
     let more = page.len() > usize::from(limit);
     page.truncate(usize::from(limit));
     let next = page.last().filter(|_| more).map(|last| match range {

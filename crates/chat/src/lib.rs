@@ -11,7 +11,8 @@
 //! | [`connect`] | who may listen to what, and how that is remembered |
 //! | [`delivery`] | how events reach the sockets |
 //! | [`agent`] | when the assistant answers, and what |
-//! | [`membership`] | who belongs to a channel |
+//! | [`settings`] | how channels are made and changed |
+//! | [`membership`] | who belongs to a channel, and what live sockets notice of it |
 
 pub mod agent;
 pub mod channel;
@@ -27,6 +28,7 @@ pub mod limits;
 pub mod membership;
 pub mod message;
 pub mod send;
+pub mod settings;
 pub mod validation;
 
 #[cfg(test)]

@@ -23,6 +23,19 @@ pub const CHANNEL_NAME_CHARS: usize = 100;
 /// Longest instructions for a channel's agent: bytes of UTF-8.
 pub const AGENT_INSTRUCTIONS_BYTES: usize = 4_096;
 
+/// Longest retention of messages: days.
+pub const RETENTION_DAYS: u32 = 3_650;
+
+/// Attempts at one change of a channel's settings or members when others change them at the same time.
+pub const CHANGE_ATTEMPTS: u32 = 8;
+
+/// How long a handshake may take from the moment that its connection is stored: the time of an integration
+/// ("Quotas for configuring and running a `WebSocket` API").
+pub const HANDSHAKE_DURATION: Duration = Duration::from_secs(29);
+
+/// How long a removal waits for a socket that is still being opened, so that it can be closed.
+pub const OPENING_SOCKET_DURATION: Duration = Duration::from_secs(2);
+
 /// Largest page of a list or of the history.
 pub const PAGE_ITEMS: u16 = 100;
 

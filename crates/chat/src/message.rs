@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use crate::{
-    channel::Visibility,
+    channel::{Channel, Visibility},
     clock::Timestamp,
     error::StoreError,
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
@@ -72,6 +72,8 @@ pub struct StoredMessage {
     pub message: Message,
     /// W3C trace context of the request that sent it.
     pub traceparent: Option<String>,
+    /// From when on it counts as absent.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What a sender chooses of a message.
@@ -175,10 +177,27 @@ pub struct Head {
     pub channel_id: ChannelId,
     /// Number of its newest message.
     pub last_seq: u64,
+    /// Version of the settings below.
+    pub version: u64,
     /// Who may send.
     pub visibility: Visibility,
     /// Whether it takes no messages.
     pub archived: bool,
+    /// Days after which a message expires.
+    pub retention_days: Option<u32>,
+}
+
+impl From<&Channel> for Head {
+    fn from(channel: &Channel) -> Self {
+        Self {
+            channel_id: channel.channel_id.clone(),
+            last_seq: channel.last_seq,
+            version: channel.version,
+            visibility: channel.visibility,
+            archived: channel.archived_at.is_some(),
+            retention_days: channel.retention_days,
+        }
+    }
 }
 
 /// What is kept of a request under its idempotency key.
@@ -255,19 +274,21 @@ pub trait MessageStore: Send + Sync {
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
 
-    /// One message (strongly consistent).
+    /// One message that has not expired by `now` (strongly consistent).
     fn message(
         &self,
         channel: &ChannelId,
         seq: u64,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
 
-    /// Up to `limit` messages (strongly consistent), in the range's order.
+    /// Up to `limit` messages that have not expired by `now` (strongly consistent), in the range's order.
     fn messages(
         &self,
         channel: &ChannelId,
         range: Range,
         limit: u16,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
 }
 

@@ -135,7 +135,7 @@ async fn attempt_to_send(
         // A replay is answered whatever has become of the channel.
         let earlier = store.idempotency_record(&send.channel_id, &send.sender_id, &request.key).await?;
         if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
-            return replay(store, send, request, &earlier).await;
+            return replay(store, send, request, &earlier, clock.now()).await;
         }
         if remembered.is_some() {
             head = load_head(store, &send.channel_id).await?;
@@ -162,7 +162,7 @@ async fn attempt_to_send(
             *known = Some(Head { last_seq: record.seq, ..head });
             Ok(Some(Sent::Created(message.message)))
         }
-        Ok(Appended::KeyTaken(earlier)) => replay(store, send, request, &earlier).await,
+        Ok(Appended::KeyTaken(earlier)) => replay(store, send, request, &earlier, now).await,
         Ok(Appended::HeadMoved(current)) => {
             *known = Some(current.ok_or(ChatError::ChannelNotFound)?);
             Ok(None)
@@ -201,11 +201,12 @@ async fn replay(
     send: &Send,
     request: &Request,
     earlier: &IdempotencyRecord,
+    now: Timestamp,
 ) -> Result<Option<Sent>> {
     if earlier.fingerprint != request.fingerprint {
         return Err(ChatError::IdempotencyKeyReused);
     }
-    let message = store.message(&send.channel_id, earlier.seq).await?.ok_or(ChatError::IdempotencyKeyReused)?;
+    let message = store.message(&send.channel_id, earlier.seq, now).await?.ok_or(ChatError::IdempotencyKeyReused)?;
     // An earlier attempt of this very call, whose answer was lost.
     let own = earlier.message_id == request.message_id;
     Ok(Some(if own { Sent::Created(message) } else { Sent::Replayed(message) }))
@@ -227,6 +228,7 @@ fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> S
             reply_to,
         },
         traceparent: send.traceparent.clone(),
+        expires_at: head.retention_days.map(|days| now.plus(Duration::from_hours(24 * u64::from(days)))),
     }
 }
 

@@ -1,16 +1,13 @@
 //! What the domain's own tests share.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Mutex,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
     channel::{
-        AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, Member, MemberAdded, MemberRole, Visibility,
+        AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, Member, MemberAdded, MemberChanged, MemberPage,
+        MemberRole, Visibility,
     },
     clock::{Clock, Timestamp},
     error::StoreError,
@@ -36,6 +33,7 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             reply_to: None,
         },
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        expires_at: None,
     }
 }
 
@@ -91,7 +89,7 @@ struct State {
     heads: HashMap<ChannelId, Head>,
     messages: Vec<Message>,
     records: HashMap<(ChannelId, UserId, IdempotencyKey), IdempotencyRecord>,
-    members: HashSet<(ChannelId, UserId)>,
+    members: HashMap<(ChannelId, UserId), MemberRole>,
     agents: HashMap<ChannelId, AgentSettings>,
 }
 
@@ -102,13 +100,24 @@ impl MemoryStore {
 
     pub(crate) fn with_channel(self, id: &str, visibility: Visibility) -> Self {
         let channel_id: ChannelId = id.parse().unwrap();
-        let head = Head { channel_id: channel_id.clone(), last_seq: 0, visibility, archived: false };
+        let head = Head {
+            channel_id: channel_id.clone(),
+            last_seq: 0,
+            version: 1,
+            visibility,
+            archived: false,
+            retention_days: None,
+        };
         self.state.lock().unwrap().heads.insert(channel_id, head);
         self
     }
 
     pub(crate) fn with_member(self, channel: &str, user: &str) -> Self {
-        self.state.lock().unwrap().members.insert((channel.parse().unwrap(), user.parse().unwrap()));
+        self.with_role(channel, user, MemberRole::Member)
+    }
+
+    pub(crate) fn with_role(self, channel: &str, user: &str, role: MemberRole) -> Self {
+        self.state.lock().unwrap().members.insert((channel.parse().unwrap(), user.parse().unwrap()), role);
         self
     }
 
@@ -120,7 +129,9 @@ impl MemoryStore {
 
     pub(crate) fn archive(&self, channel: &str) {
         let mut state = self.state.lock().unwrap();
-        state.heads.get_mut(&channel.parse::<ChannelId>().unwrap()).unwrap().archived = true;
+        let head = state.heads.get_mut(&channel.parse::<ChannelId>().unwrap()).unwrap();
+        head.archived = true;
+        head.version += 1;
     }
 
     pub(crate) fn all(&self) -> Vec<Message> {
@@ -166,7 +177,7 @@ impl MessageStore for MemoryStore {
             if current != Some(head) || head.archived {
                 return Appended::HeadMoved(current.cloned());
             }
-            if member.is_some_and(|user| !state.members.contains(&(channel.clone(), user.clone()))) {
+            if member.is_some_and(|user| !state.members.contains_key(&(channel.clone(), user.clone()))) {
                 return Appended::NotAMember;
             }
             state.heads.insert(channel.clone(), Head { last_seq: message.message.seq, ..head.clone() });
@@ -186,14 +197,20 @@ impl MessageStore for MemoryStore {
         self.call(|state| state.records.get(&(channel.clone(), sender.clone(), key.clone())).cloned()).await
     }
 
-    async fn message(&self, channel: &ChannelId, seq: u64) -> Result<Option<Message>, StoreError> {
+    async fn message(&self, channel: &ChannelId, seq: u64, _: Timestamp) -> Result<Option<Message>, StoreError> {
         let found = |state: &mut State| {
             state.messages.iter().find(|message| message.channel_id == *channel && message.seq == seq).cloned()
         };
         self.call(found).await
     }
 
-    async fn messages(&self, channel: &ChannelId, range: Range, limit: u16) -> Result<Vec<Message>, StoreError> {
+    async fn messages(
+        &self,
+        channel: &ChannelId,
+        range: Range,
+        limit: u16,
+        _: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
         self.call(|state| {
             let mut found: Vec<Message> =
                 state.messages.iter().filter(|message| message.channel_id == *channel).cloned().collect();
@@ -230,7 +247,21 @@ impl ChannelStore for MemoryStore {
                 created_by: "alice".parse().unwrap(),
                 created_at: Timestamp::from_secs(0),
                 archived_at: head.archived.then_some(Timestamp::from_secs(1)),
+                retention_days: head.retention_days,
+                version: head.version,
             })
+        })
+        .await
+    }
+
+    async fn update(&self, changed: &Channel) -> Result<bool, StoreError> {
+        self.call(|state| {
+            let Some(head) = state.heads.get_mut(&changed.channel_id) else { return false };
+            if head.version + 1 != changed.version {
+                return false;
+            }
+            *head = Head { last_seq: head.last_seq, ..Head::from(changed) };
+            true
         })
         .await
     }
@@ -238,26 +269,78 @@ impl ChannelStore for MemoryStore {
     async fn member(&self, channel: &ChannelId, user: &UserId) -> Result<Option<Member>, StoreError> {
         let (channel_id, user_id) = (channel.clone(), user.clone());
         self.call(|state| {
-            let is_member = state.members.contains(&(channel_id.clone(), user_id.clone()));
-            let joined_at = Timestamp::from_secs(0);
-            is_member.then_some(Member { channel_id, user_id, role: MemberRole::Member, joined_at })
+            let role = *state.members.get(&(channel_id.clone(), user_id.clone()))?;
+            Some(Member { channel_id, user_id, role, joined_at: Timestamp::from_secs(0) })
         })
         .await
     }
 
+    async fn members(&self, _: &ChannelId, _: Option<&UserId>, _: u16) -> Result<MemberPage, StoreError> {
+        unreachable!("no test lists members through the port")
+    }
+
     async fn channels_of(&self, _: &UserId, _: Option<&ChannelId>, _: u16) -> Result<ChannelPage, StoreError> {
-        Ok(ChannelPage { channels: Vec::new(), next_after: None })
+        unreachable!("no test lists channels through the port")
     }
 
-    async fn add_member(&self, _: &Member, _: Visibility) -> Result<MemberAdded, StoreError> {
-        Ok(MemberAdded::ChannelChanged)
+    async fn memberships(&self, user: &UserId, limit: usize) -> Result<Vec<ChannelId>, StoreError> {
+        self.call(|state| {
+            let mut ids: Vec<ChannelId> =
+                state.members.keys().filter(|(_, member)| member == user).map(|(channel, _)| channel.clone()).collect();
+            ids.sort_unstable();
+            ids.truncate(limit);
+            ids
+        })
+        .await
     }
 
-    async fn has_other_owner(&self, _: &ChannelId, _: &UserId) -> Result<bool, StoreError> {
-        Ok(false)
+    async fn add_member(&self, member: &Member, visibility: Visibility) -> Result<MemberAdded, StoreError> {
+        self.call(|state| {
+            let key = (member.channel_id.clone(), member.user_id.clone());
+            if let Some(role) = state.members.get(&key) {
+                return MemberAdded::Already(Member { role: *role, ..member.clone() });
+            }
+            match state.heads.get(&member.channel_id) {
+                Some(head) if head.visibility == visibility && !head.archived => {
+                    state.members.insert(key, member.role);
+                    MemberAdded::Added
+                }
+                _ => MemberAdded::ChannelChanged,
+            }
+        })
+        .await
     }
 
-    async fn remove_member(&self, _: &ChannelId, _: &UserId) -> Result<bool, StoreError> {
-        Ok(false)
+    async fn change_role(&self, member: &Member, role: MemberRole) -> Result<MemberChanged, StoreError> {
+        self.change_member(member, Some(role)).await
+    }
+
+    async fn remove_member(&self, member: &Member) -> Result<MemberChanged, StoreError> {
+        self.change_member(member, None).await
+    }
+}
+
+impl MemoryStore {
+    async fn change_member(&self, member: &Member, role: Option<MemberRole>) -> Result<MemberChanged, StoreError> {
+        self.call(|state| {
+            let key = (member.channel_id.clone(), member.user_id.clone());
+            if state.members.get(&key) != Some(&member.role) {
+                return MemberChanged::Lost;
+            }
+            let owners = state
+                .members
+                .iter()
+                .filter(|((channel, _), role)| *channel == member.channel_id && **role == MemberRole::Owner)
+                .count();
+            if member.role == MemberRole::Owner && role != Some(MemberRole::Owner) && owners < 2 {
+                return MemberChanged::LastOwner;
+            }
+            match role {
+                Some(role) => state.members.insert(key, role),
+                None => state.members.remove(&key),
+            };
+            MemberChanged::Done
+        })
+        .await
     }
 }

@@ -48,6 +48,12 @@ impl Fields {
         T::default()
     }
 
+    /// Whether a field is there and null.
+    #[must_use]
+    pub fn is_null(&self, name: &str) -> bool {
+        self.rest.get(name).is_some_and(Value::is_null)
+    }
+
     /// A field that may be left out or null.
     pub fn optional<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Option<T> {
         let value = self.rest.remove(name).filter(|value| !value.is_null())?;

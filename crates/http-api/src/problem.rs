@@ -77,6 +77,7 @@ impl From<ChatError> for Problem {
             ChatError::ChannelNotFound | ChatError::MemberNotFound => StatusCode::NOT_FOUND,
             ChatError::Forbidden(_) => StatusCode::FORBIDDEN,
             ChatError::ChannelArchived | ChatError::ChannelExists | ChatError::LastOwner => StatusCode::CONFLICT,
+            ChatError::VersionMismatch => StatusCode::PRECONDITION_FAILED,
             ChatError::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             ChatError::Contended { .. } => StatusCode::SERVICE_UNAVAILABLE,
             ChatError::Store(error) if error.retryable => StatusCode::SERVICE_UNAVAILABLE,
@@ -96,6 +97,9 @@ impl From<ChatError> for Problem {
             }
             ChatError::IdempotencyKeyReused => {
                 Self::new(status, "this Idempotency-Key was used for another request; take a new one")
+            }
+            ChatError::VersionMismatch => {
+                Self::new(status, "the channel has changed since you read it; read it again and send its ETag")
             }
             ChatError::ChannelExists => Self::new(status, "the channel id is taken; choose another one"),
             error => Self::new(status, error.to_string()),

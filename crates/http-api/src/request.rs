@@ -124,6 +124,12 @@ impl ApiRequest {
         }
     }
 
+    /// Whether there is no body at all.
+    #[must_use]
+    pub fn has_no_body(&self) -> bool {
+        self.inner.body().is_empty()
+    }
+
     /// The fields of the JSON body.
     ///
     /// # Errors

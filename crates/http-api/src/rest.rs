@@ -13,7 +13,7 @@ use lambda_http::{Body, Request};
 use crate::{problem::Problem, request::ApiRequest, response};
 
 /// What a page of another origin may read of an answer.
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("Idempotency-Replayed, Location, Retry-After");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("ETag, Idempotency-Replayed, Location, Retry-After");
 
 /// What is the same for every request of a function. Made once per cold start.
 #[derive(Debug)]

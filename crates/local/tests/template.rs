@@ -76,14 +76,17 @@ fn tables_become_create_table_requests() {
             "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"},
         })
     );
+    let text = std::fs::read_to_string(repository().join("infra/backend.yaml")).unwrap();
+    let index = "{IndexName: i, KeySchema: [{AttributeName: pk, KeyType: HASH}], Projection: {ProjectionType: ALL}}";
+    let schema = "        - {AttributeName: pk, KeyType: HASH}\n        - {AttributeName: sk, KeyType: RANGE}\n";
+    let indexed = text.replace(schema, &format!("{schema}      GlobalSecondaryIndexes: [{index}]\n"));
+    let tables = resolve(&indexed).unwrap().tables;
+    let connections = tables.iter().find(|table| table.logical_id == "ConnectionsTable").unwrap();
     assert_eq!(
-        table("ConnectionsTable").create_request["GlobalSecondaryIndexes"],
+        connections.create_request["GlobalSecondaryIndexes"],
         json!([{
-            "IndexName": "by_user",
-            "KeySchema": [
-                {"AttributeName": "connection_user_id", "KeyType": "HASH"},
-                {"AttributeName": "pk", "KeyType": "RANGE"},
-            ],
+            "IndexName": "i",
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
             "Projection": {"ProjectionType": "ALL"},
         }])
     );
@@ -137,7 +140,8 @@ fn each_route_answers_the_other_methods_and_names_those_it_has() {
     let all = |own: &[&'static str]| own.iter().copied().chain(["OPTIONS", "ANY"]).collect();
     let expected: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::from([
         ("/channels", all(&["GET", "POST"])),
-        ("/channels/{channel_id}", all(&["GET"])),
+        ("/channels/{channel_id}", all(&["GET", "PATCH"])),
+        ("/channels/{channel_id}/members", all(&["GET"])),
         ("/channels/{channel_id}/members/{user_id}", all(&["PUT", "DELETE"])),
         ("/channels/{channel_id}/messages", all(&["GET", "POST"])),
         ("/health", all(&["GET"])),

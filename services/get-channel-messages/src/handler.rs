@@ -3,6 +3,7 @@
 use auth::Verifier;
 use chat::{
     channel::ChannelStore,
+    clock::SystemClock,
     history::history,
     id::ChannelId,
     message::{Message, MessageStore, Range},
@@ -47,7 +48,7 @@ impl<Channels: ChannelStore, Messages: MessageStore> Handler<Channels, Messages>
         if !violations.is_empty() {
             return Err(Problem::invalid(violations));
         }
-        let page = history(&self.channels, &self.messages, &channel, &user, range, limit).await?;
+        let page = history(&self.channels, &self.messages, &SystemClock, &channel, &user, range, limit).await?;
         let next = page.next.and_then(|next| match next {
             Range::Before(seq) => Some(Next::Before(seq)),
             Range::After(seq) => Some(Next::After(seq)),

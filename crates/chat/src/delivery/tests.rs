@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    connection::Connection,
+    connection::{Connection, UserConnection},
+    id::UserId,
     testing::{TestClock, broken, stored_message},
 };
 
@@ -105,7 +106,7 @@ impl SocketPusher for World {
         if fails { Err(broken()) } else { Ok(Pushed::Delivered) }
     }
 
-    async fn close(&self, _: &ConnectionId) -> Result<(), StoreError> {
+    async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
         unreachable!("delivery closes no socket")
     }
 }
@@ -118,6 +119,14 @@ impl FanOut for World {
 }
 
 impl ConnectionStore for World {
+    async fn announce(&self, _: &UserId, _: &UserConnection) -> Result<(), StoreError> {
+        unreachable!("delivery announces no connection")
+    }
+
+    async fn withdraw(&self, _: &UserId, _: &UserConnection) -> Result<(), StoreError> {
+        unreachable!("delivery withdraws no connection")
+    }
+
     async fn open(&self, _: &Connection) -> Result<(), StoreError> {
         unreachable!("delivery opens no connection")
     }
@@ -139,8 +148,16 @@ impl ConnectionStore for World {
         Ok(subscriptions)
     }
 
-    async fn unsubscribe(&self, _: &ChannelId, id: &ConnectionId, at: Timestamp) -> Result<(), StoreError> {
-        ConnectionStore::close(self, id, at).await.map(drop)
+    async fn unsubscribe(&self, _: &ChannelId, id: &ConnectionId, at: Timestamp) -> Result<bool, StoreError> {
+        ConnectionStore::close(self, id, at).await
+    }
+
+    async fn connections_of(&self, _: &UserId, _: Timestamp) -> Result<Vec<UserConnection>, StoreError> {
+        unreachable!("delivery goes by channel")
+    }
+
+    async fn subscribe(&self, _: &ChannelId, _: &UserId, _: &UserConnection) -> Result<bool, StoreError> {
+        unreachable!("delivery subscribes nobody")
     }
 }
 

@@ -8,8 +8,8 @@ use crate::stack::{Socket, Stack, token_of, until};
 
 async fn rows_of(stack: &Stack, user: &str) -> usize {
     let found = stack.dynamodb().await.scan().table_name("chat_connections").send().await.unwrap();
-    let user = AttributeValue::S(user.to_owned());
-    found.items().iter().filter(|item| item.get("user_id") == Some(&user)).count()
+    let (of_user, list) = (AttributeValue::S(user.to_owned()), AttributeValue::S(format!("user#{user}")));
+    found.items().iter().filter(|item| item.get("user_id") == Some(&of_user) || item.get("pk") == Some(&list)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +88,7 @@ async fn without_channels_a_socket_has_all_of_its_user() {
 
 async fn connected(stack: &Stack, user: &str) -> Socket {
     let socket = stack.socket(user, "lobby").await;
-    assert_eq!(rows_of(stack, user).await, 2, "the connection and its subscription");
+    assert_eq!(rows_of(stack, user).await, 3, "the connection, also among its user's, and its subscription");
     socket
 }
 
@@ -111,15 +111,15 @@ async fn nothing_is_left_of_a_socket_that_closed_or_vanished() {
 async fn a_connection_whose_disconnect_never_came_is_removed_by_the_next_delivery() {
     let stack = Stack::in_memory();
     let (dynamodb, text) = (stack.dynamodb().await, |text: &str| AttributeValue::S(text.to_owned()));
-    for (pk, sk) in [("conn#ghost=", "meta"), ("chan#lobby", "conn#ghost=")] {
+    for (pk, sk) in [("user#ghost", "conn#ghost="), ("conn#ghost=", "meta"), ("chan#lobby", "conn#ghost=")] {
         dynamodb
             .put_item()
             .table_name("chat_connections")
             .item("pk", text(pk))
             .item("sk", text(sk))
             .item("user_id", text("ghost"))
-            .item("connection_user_id", text("ghost"))
-            .item("channels", AttributeValue::L(vec![text("lobby")]))
+            .item("follows", AttributeValue::Bool(false))
+            .item("channels", AttributeValue::Ss(vec!["lobby".to_owned()]))
             .item("connected_at", text("2026-11-24T00:00:00.000Z"))
             .item("token_expires_at", text("2126-11-24T00:00:00.000Z"))
             .item("expires_at", AttributeValue::N("4900000000".to_owned()))

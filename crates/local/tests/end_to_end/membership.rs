@@ -77,3 +77,121 @@ async fn users_join_public_channels_list_theirs_and_leave() {
     assert_eq!(ids(&list("").await), ["a", "c"]);
     assert_eq!(status(&stack, "alice", Method::DELETE, "/channels/a/members/alice").await, StatusCode::CONFLICT);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_names_no_channels_follows_its_user() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "secret", "private", "off").await;
+    let url = stack.address("websocket").to_owned();
+    let token = crate::stack::token_of("bob");
+    let (mut bob, _) = stack.handshake(&url, &[("authorization", &format!("Bearer {token}"))]).await.unwrap();
+    let mut alice = stack.socket("alice", "secret").await;
+    stack.send("alice", "secret", "before").await;
+    alice.messages(1).await;
+    assert_eq!(status(&stack, "alice", Method::PUT, "/channels/secret/members/bob").await, StatusCode::CREATED);
+    stack.send("alice", "secret", "after").await;
+    assert_eq!(bob.messages(1).await[0]["content"], "after");
+    assert_eq!(status(&stack, "bob", Method::DELETE, "/channels/secret/members/bob").await, StatusCode::NO_CONTENT);
+    stack.send("alice", "secret", "without bob").await;
+    assert!(bob.hear().await.is_err(), "the socket is closed, without another frame");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_change_settings_and_nobody_overwrites_what_they_have_not_read() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "room", "public", "off").await;
+    status(&stack, "bob", Method::PUT, "/channels/room/members/bob").await;
+    let patch = async |user: &str, tag: Option<&str>, body: Value| {
+        let mut request = stack.request(user, Method::PATCH, "/channels/room").json(&body);
+        if let Some(tag) = tag {
+            request = request.header("if-match", tag);
+        }
+        request.send().await.unwrap()
+    };
+    let read = stack.request("bob", Method::GET, "/channels/room").send().await.unwrap();
+    let tag = read.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(patch("bob", None, json!({ "name": "Mine" })).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(patch("mallory", None, json!({ "name": "Mine" })).await.status(), StatusCode::FORBIDDEN);
+
+    let changed = patch("alice", Some(&tag), json!({ "name": "Renamed", "retention_days": 7 })).await;
+    assert_eq!(changed.status(), StatusCode::OK);
+    assert_ne!(changed.headers()["etag"].to_str().unwrap(), tag);
+    let changed: Value = changed.json().await.unwrap();
+    assert_eq!((&changed["name"], &changed["retention_days"]), (&json!("Renamed"), &json!(7)));
+    assert_eq!(patch("alice", Some(&tag), json!({ "name": "Stale" })).await.status(), StatusCode::PRECONDITION_FAILED);
+    assert_eq!(patch("alice", Some("garbage"), json!({})).await.status(), StatusCode::PRECONDITION_FAILED);
+    let forever: Value = patch("alice", Some("*"), json!({ "retention_days": null })).await.json().await.unwrap();
+    assert_eq!(forever.get("retention_days"), None);
+    for wrong in [
+        json!({ "name": "" }),
+        json!({ "name": 1 }),
+        json!({ "retention_days": 0 }),
+        json!({ "retention_days": "7" }),
+        json!({ "visibility": "secret" }),
+        json!({ "archived": "yes" }),
+        json!({ "owner": "bob" }),
+        json!([]),
+    ] {
+        let refused = patch("alice", None, wrong.clone()).await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{wrong}");
+        assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    }
+
+    assert_eq!(patch("alice", None, json!({ "archived": true })).await.status(), StatusCode::OK);
+    assert_eq!(status(&stack, "bob", Method::POST, "/channels/room/messages").await, StatusCode::CONFLICT);
+    assert_eq!(status(&stack, "bob", Method::GET, "/channels/room/messages").await, StatusCode::OK);
+    assert_eq!(patch("alice", None, json!({ "name": "Late" })).await.status(), StatusCode::CONFLICT);
+    assert_eq!(patch("alice", None, json!({ "archived": false })).await.status(), StatusCode::OK);
+    assert_eq!(status(&stack, "bob", Method::POST, "/channels/room/messages").await, StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_made_private_is_silent_for_strangers() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "room", "public", "off").await;
+    status(&stack, "bob", Method::PUT, "/channels/room/members/bob").await;
+    let (mut bob, mut mallory) = (stack.socket("bob", "room").await, stack.socket("mallory", "room").await);
+    let private = stack.request("alice", Method::PATCH, "/channels/room").json(&json!({ "visibility": "private" }));
+    assert_eq!(private.send().await.unwrap().status(), StatusCode::OK);
+    stack.send("alice", "room", "among us").await;
+    assert_eq!(bob.messages(1).await[0]["content"], "among us");
+    assert!(mallory.hear().await.is_err(), "the socket is closed, without a frame");
+    assert_eq!(status(&stack, "mallory", Method::GET, "/channels/room").await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_can_be_handed_over_and_its_members_listed() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "room", "private", "off").await;
+    let put = async |caller: &str, user: &str, role: Value| {
+        let path = format!("/channels/room/members/{user}");
+        let body = json!({ "role": role });
+        stack.request(caller, Method::PUT, &path).json(&body).send().await.unwrap().status()
+    };
+    assert_eq!(put("alice", "bob", json!("moderator")).await, StatusCode::CREATED);
+    assert_eq!(put("bob", "carol", json!("member")).await, StatusCode::CREATED);
+    assert_eq!(put("bob", "carol", json!("moderator")).await, StatusCode::FORBIDDEN);
+    assert_eq!(put("carol", "dave", Value::Null).await, StatusCode::FORBIDDEN);
+    assert_eq!(put("alice", "carol", json!("king")).await, StatusCode::BAD_REQUEST);
+    assert_eq!(put("alice", "alice", json!("member")).await, StatusCode::CONFLICT);
+    assert_eq!(status(&stack, "bob", Method::DELETE, "/channels/room/members/alice").await, StatusCode::FORBIDDEN);
+
+    assert_eq!(put("alice", "bob", json!("owner")).await, StatusCode::OK);
+    assert_eq!(status(&stack, "alice", Method::DELETE, "/channels/room/members/alice").await, StatusCode::NO_CONTENT);
+    let list = async |query: &str| -> Value {
+        let path = format!("/channels/room/members{query}");
+        stack.request("carol", Method::GET, &path).send().await.unwrap().json().await.unwrap()
+    };
+    let all = list("").await;
+    let roles: Vec<_> = all["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| (member["user_id"].as_str().unwrap(), member["role"].as_str().unwrap()))
+        .collect();
+    assert_eq!(roles, [("bob", "owner"), ("carol", "member")]);
+    let first = list("?limit=1").await;
+    assert_eq!((&first["has_more"], &first["next"]), (&json!(true), &json!({ "after": "bob" })));
+    assert_eq!(list("?limit=1&after=bob").await["members"][0]["user_id"], "carol");
+    assert_eq!(status(&stack, "alice", Method::GET, "/channels/room/members").await, StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,198 @@
+//! Creating channels and changing their settings.
+
+use crate::{
+    channel::{AgentSettings, Channel, ChannelStore, Member, MemberRole, Visibility},
+    clock::Clock,
+    connection::ConnectionStore,
+    delivery::SocketPusher,
+    error::{ChatError, Result},
+    history::readable_channel,
+    id::{ChannelId, UserId},
+    limits::{AGENT_INSTRUCTIONS_BYTES, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS, RETRY_AFTER},
+    membership::{Membership, shuts_out},
+    validation::Violation,
+};
+
+/// A channel to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewChannel {
+    /// Its id; one is generated when there is none.
+    pub channel_id: Option<ChannelId>,
+    /// Its display name: 1 to 100 characters, no control characters.
+    pub name: String,
+    /// Who may see it.
+    pub visibility: Visibility,
+    /// Its agent.
+    pub agent: AgentSettings,
+    /// Days after which its messages expire: 1 to 3,650; `None`: never.
+    pub retention_days: Option<u32>,
+}
+
+impl NewChannel {
+    /// Every rule that it breaks.
+    #[must_use]
+    pub fn check(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        check_name(&self.name, &mut violations);
+        check_agent(&self.agent, &mut violations);
+        check_retention(self.retention_days, &mut violations);
+        violations
+    }
+}
+
+/// Changes of a channel's settings; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// See [`NewChannel::name`].
+    pub name: Option<String>,
+    /// Who may see it. Made private, those who are no members stop receiving at once.
+    pub visibility: Option<Visibility>,
+    /// Its agent.
+    pub agent: Option<AgentSettings>,
+    /// See [`NewChannel::retention_days`]; `Some(None)` keeps messages for ever. Of messages from then on.
+    pub retention_days: Option<Option<u32>>,
+    /// Whether it is archived.
+    pub archived: Option<bool>,
+}
+
+impl Changes {
+    /// Every rule that they break.
+    #[must_use]
+    pub fn check(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        if let Some(name) = &self.name {
+            check_name(name, &mut violations);
+        }
+        if let Some(agent) = &self.agent {
+            check_agent(agent, &mut violations);
+        }
+        check_retention(self.retention_days.flatten(), &mut violations);
+        violations
+    }
+
+    fn apply(&self, channel: &Channel, clock: &impl Clock) -> Channel {
+        let mut changed = channel.clone();
+        changed.name = self.name.clone().unwrap_or(changed.name);
+        changed.visibility = self.visibility.unwrap_or(changed.visibility);
+        changed.agent = self.agent.clone().unwrap_or(changed.agent);
+        changed.retention_days = self.retention_days.unwrap_or(changed.retention_days);
+        changed.archived_at = match self.archived {
+            Some(true) => changed.archived_at.or_else(|| Some(clock.now())),
+            Some(false) => None,
+            None => changed.archived_at,
+        };
+        changed
+    }
+}
+
+fn check_name(name: &str, violations: &mut Vec<Violation>) {
+    let chars = name.chars().count();
+    if chars == 0 || chars > CHANNEL_NAME_CHARS || name.chars().any(char::is_control) {
+        let message = format!("must be 1 to {CHANNEL_NAME_CHARS} characters, none of them a control character");
+        violations.push(Violation::new("name", "malformed", message));
+    }
+}
+
+fn check_agent(agent: &AgentSettings, violations: &mut Vec<Violation>) {
+    if agent.instructions.as_ref().is_some_and(|instructions| instructions.len() > AGENT_INSTRUCTIONS_BYTES) {
+        let message = format!("must be at most {AGENT_INSTRUCTIONS_BYTES} bytes of UTF-8");
+        violations.push(Violation::new("agent.instructions", "too_long", message));
+    }
+    if agent.model.as_ref().is_some_and(|model| model.is_empty() || model.len() > CHANNEL_NAME_CHARS) {
+        let message = format!("must be 1 to {CHANNEL_NAME_CHARS} bytes of UTF-8");
+        violations.push(Violation::new("agent.model", "malformed", message));
+    }
+}
+
+fn check_retention(days: Option<u32>, violations: &mut Vec<Violation>) {
+    if days.is_some_and(|days| !(1..=RETENTION_DAYS).contains(&days)) {
+        let message = format!("must be a number of days from 1 to {RETENTION_DAYS}, or null");
+        violations.push(Violation::new("retention_days", "out_of_range", message));
+    }
+}
+
+/// Creates a channel; its creator becomes its owner.
+///
+/// # Errors
+/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::Store`].
+pub async fn create(
+    channels: &impl ChannelStore,
+    clock: &impl Clock,
+    creator: &UserId,
+    new: NewChannel,
+) -> Result<Channel> {
+    let violations = new.check();
+    if !violations.is_empty() {
+        return Err(ChatError::Invalid(violations));
+    }
+    let now = clock.now();
+    let channel = Channel {
+        channel_id: new.channel_id.unwrap_or_else(|| ChannelId::generate(clock)),
+        name: new.name,
+        visibility: new.visibility,
+        agent: new.agent,
+        last_seq: 0,
+        last_message_at: None,
+        created_by: creator.clone(),
+        created_at: now,
+        archived_at: None,
+        retention_days: new.retention_days,
+        version: 1,
+    };
+    let owner = Member {
+        channel_id: channel.channel_id.clone(),
+        user_id: creator.clone(),
+        role: MemberRole::Owner,
+        joined_at: now,
+    };
+    if channels.create(&channel, &owner).await? { Ok(channel) } else { Err(ChatError::ChannelExists) }
+}
+
+/// Changes a channel's settings on behalf of `caller`, an owner. With `version`, only if it is still of that one.
+/// Once this has returned, nobody who was shut out receives anything of it.
+///
+/// # Errors
+/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`],
+/// [`ChatError::VersionMismatch`], [`ChatError::ChannelArchived`] (an archived channel must be restored first),
+/// [`ChatError::Contended`], [`ChatError::Store`].
+pub async fn change(
+    members: &Membership<'_, impl ChannelStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
+    channel: &ChannelId,
+    caller: &UserId,
+    version: Option<u64>,
+    changes: &Changes,
+) -> Result<Channel> {
+    let violations = changes.check();
+    if !violations.is_empty() {
+        return Err(ChatError::Invalid(violations));
+    }
+    for _ in 0..CHANGE_ATTEMPTS {
+        let found = readable_channel(members.channels, channel, caller).await?;
+        match members.channels.member(channel, caller).await? {
+            Some(Member { role: MemberRole::Owner, .. }) => {}
+            _ => return Err(ChatError::Forbidden("only an owner changes a channel")),
+        }
+        if version.is_some_and(|version| version != found.version) {
+            return Err(ChatError::VersionMismatch);
+        }
+        if found.archived_at.is_some() && changes.archived.is_none() {
+            return Err(ChatError::ChannelArchived);
+        }
+        let changed = changes.apply(&found, members.clock);
+        if changed == found {
+            // An earlier call may have ended before all were shut out.
+            if changes.visibility == Some(Visibility::Private) {
+                members.end_strangers(&found).await?;
+            }
+            return Ok(found);
+        }
+        let changed = Channel { version: found.version + 1, ..changed };
+        if members.channels.update(&changed).await? {
+            if shuts_out(&found, &changed) {
+                members.end_strangers(&changed).await?;
+            }
+            return Ok(changed);
+        }
+    }
+    Err(ChatError::Contended { retry_after: RETRY_AFTER })
+}
