@@ -152,6 +152,20 @@ test("history and pushes make one log; unknown frames, events and fields change 
   assert.deepEqual(contents(client), ["one", "two"]);
 });
 
+test("edits and deletions arrive as events of messages that are held", async () => {
+  const stack = new Stack();
+  stack.store("one");
+  stack.store("two");
+  const client = await opened(stack);
+  const [one, two] = stack.messages;
+  const events = [
+    { type: "message.updated", seq: 1, message: { ...one, content: "better", edited_at: "2026-11-24T00:00:01.000Z" } },
+    { type: "message.deleted", seq: 2, message: { ...two, content: "", deleted_at: "2026-11-24T00:00:02.000Z" } },
+  ];
+  stack.live.receive({ type: "events", channel_id: "lobby", events });
+  assert.deepEqual(contents(client), ["better", ""]);
+});
+
 test("a push that skips numbers brings the missing ones from history", async () => {
   const stack = new Stack();
   const client = await opened(stack);

@@ -1,9 +1,11 @@
 //! Messages: `chat_events`, and what an append touches in `chat_channels`.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::transact_write_items::TransactWriteItemsError,
+    operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
     types::{CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
 };
 use chat::{
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     channels::{member_key, meta_key},
-    item::{ABSENT_OR_EXPIRED, Item, key, n, read, s, write},
+    item::{ABSENT_OR_EXPIRED, Item, attribute, key, n, read, s, write},
     sdk::{failed, unreadable},
 };
 
@@ -197,6 +199,54 @@ impl MessageStore for DynamoMessages {
             .await
             .map_err(|error| failed("GetItem", error))?;
         found.item.filter(|item| lives(item, now)).map(|item| read("GetItem", item)).transpose()
+    }
+
+    async fn revise(&self, revised: &StoredMessage) -> Result<bool, StoreError> {
+        const OPERATION: &str = "UpdateItem";
+        let StoredMessage { message, traceparent, .. } = revised;
+        let attributes = [
+            ("content", Some(s(&message.content))),
+            ("content_type", Some(attribute(OPERATION, message.content_type)?)),
+            ("metadata", message.metadata.as_ref().map(|metadata| attribute(OPERATION, metadata)).transpose()?),
+            ("edited_at", message.edited_at.map(|at| s(at.to_string()))),
+            ("deleted_at", message.deleted_at.map(|at| s(at.to_string()))),
+            ("traceparent", traceparent.as_deref().map(s)),
+        ];
+        let (mut set, mut remove, mut names, mut values) = (Vec::new(), Vec::new(), HashMap::new(), Item::new());
+        for (name, value) in attributes {
+            names.insert(format!("#{name}"), name.to_owned());
+            match value {
+                Some(value) => {
+                    set.push(format!("#{name} = :{name}"));
+                    values.insert(format!(":{name}"), value);
+                }
+                None => remove.push(format!("#{name}")),
+            }
+        }
+        let mut expression = format!("SET {}", set.join(", "));
+        if !remove.is_empty() {
+            expression = format!("{expression} REMOVE {}", remove.join(", "));
+        }
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.events)
+            .set_key(Some(key(("channel_id", s(message.channel_id.as_str())), ("seq", n(message.seq)))))
+            .update_expression(expression)
+            .condition_expression("attribute_exists(seq) AND attribute_not_exists(#deleted_at)")
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .send()
+            .await;
+        match updated {
+            Ok(_) => Ok(true),
+            Err(SdkError::ServiceError(context))
+                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed(OPERATION, error)),
+        }
     }
 
     async fn messages(

@@ -7,25 +7,25 @@ use aws_lambda_events::{
 use chat::{
     clock::Timestamp,
     id::ChannelId,
-    message::{Message, StoredMessage},
+    message::{Change, Message, MessageEvent, StoredMessage},
 };
 
-/// A message that was appended, as its stream record tells it.
+/// A change of a message, as its stream record tells it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AppendedMessage {
+pub struct StreamedMessage {
     /// What a batch item failure names.
     pub sequence_number: String,
-    /// The message.
-    pub stored: StoredMessage,
+    /// What happened to which message.
+    pub event: MessageEvent,
 }
 
-/// The appended messages of one channel, in their order.
+/// The changed messages of one channel, in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelBatch {
     /// The channel.
     pub channel_id: ChannelId,
     /// At least one.
-    pub messages: Vec<AppendedMessage>,
+    pub messages: Vec<StreamedMessage>,
 }
 
 /// A batch, sorted.
@@ -38,13 +38,13 @@ pub struct Batch {
     pub unreadable: Vec<String>,
 }
 
-/// Sorts a batch by channel. A record that tells of no new message (an expiry, for example) is left out.
+/// Sorts a batch by channel. A record that tells of no message (an expiry, for example) is left out.
 #[must_use]
 pub fn sort(event: Event) -> Batch {
     let mut batch = Batch::default();
     for record in event.records {
         let (event_id, sequence_number) = (record.event_id.clone(), record.change.sequence_number.clone());
-        let message = match appended_message(record) {
+        let message = match streamed_message(record) {
             Ok(Some(message)) => message,
             Ok(None) => continue,
             Err(error) => {
@@ -53,7 +53,7 @@ pub fn sort(event: Event) -> Batch {
                 continue;
             }
         };
-        let channel_id = &message.stored.message.channel_id;
+        let channel_id = &message.event.stored.message.channel_id;
         match batch.channels.iter_mut().find(|of_channel| of_channel.channel_id == *channel_id) {
             Some(of_channel) => of_channel.messages.push(message),
             None => {
@@ -81,10 +81,12 @@ pub fn failures(sequence_numbers: Vec<String>) -> DynamoDbEventResponse {
     response
 }
 
-fn appended_message(record: EventRecord) -> Result<Option<AppendedMessage>, serde_dynamo::Error> {
-    if record.event_name != "INSERT" {
-        return Ok(None);
-    }
+fn streamed_message(record: EventRecord) -> Result<Option<StreamedMessage>, serde_dynamo::Error> {
+    let inserted = match record.event_name.as_str() {
+        "INSERT" => true,
+        "MODIFY" => false,
+        _ => return Ok(None),
+    };
     let change = record.change;
     let traceparent = match change.new_image.get("traceparent") {
         Some(serde_dynamo::AttributeValue::S(text)) => Some(text.clone()),
@@ -96,5 +98,11 @@ fn appended_message(record: EventRecord) -> Result<Option<AppendedMessage>, serd
     };
     let message: Message = serde_dynamo::from_item(change.new_image)?;
     let sequence_number = change.sequence_number.unwrap_or_default();
-    Ok(Some(AppendedMessage { sequence_number, stored: StoredMessage { message, traceparent, expires_at } }))
+    let change = match message.deleted_at {
+        _ if inserted => Change::Created,
+        Some(_) => Change::Deleted,
+        None => Change::Updated,
+    };
+    let stored = StoredMessage { message, traceparent, expires_at };
+    Ok(Some(StreamedMessage { sequence_number, event: MessageEvent { change, stored } }))
 }

@@ -139,6 +139,8 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             created_at: NOW,
             metadata: metadata.as_object().cloned(),
             reply_to: (seq > 1).then_some(1),
+            edited_at: None,
+            deleted_at: None,
         },
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         expires_at: None,
@@ -338,6 +340,27 @@ async fn a_message_past_its_retention_is_not_read_though_it_is_still_there() {
         assert_eq!(messages.messages(&head.channel_id, Range::Newest, 9, now).await.unwrap().len(), there);
         assert_eq!(messages.message(&head.channel_id, 1, now).await.unwrap().is_some(), there == 1);
     }
+}
+
+#[tokio::test]
+async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    let (message, messages) = (stored("c", 1), tables.messages());
+    let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
+    let attempt = Append { head: &head, message: &message, record: &record, member: None, now: NOW };
+    assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
+    let revised = |message: Message| StoredMessage { message, traceparent: None, expires_at: None };
+
+    let edited = Message { content: "better".into(), edited_at: Some(LATER), ..message.message.clone() };
+    assert!(messages.revise(&revised(edited.clone())).await.unwrap());
+    assert_eq!(messages.message(&head.channel_id, 1, NOW).await.unwrap(), Some(edited.clone()));
+    let tombstone = Message { content: String::new(), metadata: None, deleted_at: Some(LATER), ..edited.clone() };
+    assert!(messages.revise(&revised(tombstone.clone())).await.unwrap());
+    assert!(!messages.revise(&revised(edited.clone())).await.unwrap(), "it is deleted");
+    assert_eq!(messages.message(&head.channel_id, 1, NOW).await.unwrap(), Some(tombstone));
+    assert!(!messages.revise(&revised(Message { seq: 2, ..edited })).await.unwrap(), "there is none");
+    assert_eq!(messages.message(&head.channel_id, 2, NOW).await.unwrap(), None);
 }
 
 #[tokio::test]

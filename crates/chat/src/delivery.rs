@@ -15,7 +15,7 @@ use crate::{
     frame::event_frames,
     id::{ChannelId, ConnectionId},
     limits::{HAND_OVER_RESERVE, HAND_OVERS, PUSH_ATTEMPTS, PUSHES_AT_ONCE, SHARD_BYTES, SHARD_CONNECTIONS},
-    message::StoredMessage,
+    message::MessageEvent,
 };
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
@@ -123,7 +123,7 @@ where
     Fan: FanOut,
     Time: Clock,
 {
-    /// Delivers `messages` of one channel, in their order, to all who listen. Up to `threshold` sockets are
+    /// Delivers `events` of one channel, in their order, to all who listen. Up to `threshold` sockets are
     /// pushed to from here; more are handed over in shards.
     ///
     /// # Errors
@@ -131,14 +131,14 @@ where
     pub async fn deliver(
         &self,
         channel: &ChannelId,
-        messages: &[StoredMessage],
+        events: &[MessageEvent],
         threshold: usize,
     ) -> Result<Outcome, StoreError> {
         let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
         if subscriptions.is_empty() {
             return Ok(Outcome::default());
         }
-        let frames = event_frames(channel, messages).map_err(|error| StoreError {
+        let frames = event_frames(channel, events).map_err(|error| StoreError {
             operation: "serialise frames",
             retryable: false,
             source: error.into(),

@@ -19,6 +19,9 @@ pub enum ChatError {
     /// There is no such member, or the caller may not know of it.
     #[error("member not found")]
     MemberNotFound,
+    /// There is no such message.
+    #[error("message not found")]
+    MessageNotFound,
     /// The caller knows of the channel but may not do this.
     #[error("{0}")]
     Forbidden(&'static str),

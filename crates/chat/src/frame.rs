@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     id::{ChannelId, ConnectionId},
     limits::FRAME_BYTES,
-    message::{Message, StoredMessage},
+    message::{Change, Message, MessageEvent},
 };
 
 #[derive(Serialize)]
@@ -20,19 +20,28 @@ struct Event<'a> {
     traceparent: Option<&'a str>,
 }
 
-/// The frames that carry `messages` of one channel, in their order: as few as fit the payload limit.
+fn kind(change: Change) -> &'static str {
+    match change {
+        Change::Created => "message.created",
+        Change::Updated => "message.updated",
+        Change::Deleted => "message.deleted",
+    }
+}
+
+/// The frames that carry `events` of one channel, in their order: as few as fit the payload limit. `seq` is the number
+/// of the message that an event is about.
 ///
 /// `{"type":"events","channel_id":"general","events":[{"type":"message.created","seq":7,"message":{…},"traceparent":"00-…"}]}`
 ///
 /// # Errors
 /// When a message cannot be written as JSON, which none that was accepted can fail.
-pub fn event_frames(channel: &ChannelId, messages: &[StoredMessage]) -> serde_json::Result<Vec<String>> {
+pub fn event_frames(channel: &ChannelId, events: &[MessageEvent]) -> serde_json::Result<Vec<String>> {
     let head = format!(r#"{{"type":"events","channel_id":"{channel}","events":["#);
     let tail = "]}";
     let mut frames: Vec<String> = Vec::new();
-    for stored in messages {
+    for MessageEvent { change, stored } in events {
         let event = serde_json::to_string(&Event {
-            kind: "message.created",
+            kind: kind(*change),
             seq: stored.message.seq,
             message: &stored.message,
             traceparent: stored.traceparent.as_deref(),
@@ -93,7 +102,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{limits::CONTENT_BYTES, testing::stored_message};
+    use crate::{limits::CONTENT_BYTES, testing::created};
 
     fn seqs(frame: &str) -> Vec<u64> {
         let frame: Value = serde_json::from_str(frame).unwrap();
@@ -103,14 +112,14 @@ mod tests {
 
     #[test]
     fn a_frame_has_the_shape_that_clients_know() {
-        let stored = stored_message("general", 7, "hi");
-        let frames = event_frames(&stored.message.channel_id, std::slice::from_ref(&stored)).unwrap();
+        let event = created("general", 7, "hi");
+        let frames = event_frames(&event.stored.message.channel_id, std::slice::from_ref(&event)).unwrap();
         let frame: Value = serde_json::from_str(&frames[0]).unwrap();
         assert_eq!(frame["channel_id"], "general");
         assert_eq!(frame["events"][0]["type"], "message.created");
         assert_eq!(frame["events"][0]["seq"], 7);
         assert_eq!(frame["events"][0]["message"]["content"], "hi");
-        assert_eq!(frame["events"][0]["traceparent"], Value::from(stored.traceparent.unwrap()));
+        assert_eq!(frame["events"][0]["traceparent"], Value::from(event.stored.traceparent.unwrap()));
     }
 
     #[test]
@@ -129,8 +138,8 @@ mod tests {
         fn frames_keep_every_event_in_order_and_never_exceed_the_limit(
             sizes in proptest::collection::vec(1..=CONTENT_BYTES, 1..20)
         ) {
-            let stored: Vec<_> = (1..).zip(&sizes).map(|(seq, size)| stored_message("c", seq, &"\"".repeat(*size))).collect();
-            let frames = event_frames(&stored[0].message.channel_id, &stored).unwrap();
+            let stored: Vec<_> = (1..).zip(&sizes).map(|(seq, size)| created("c", seq, &"\"".repeat(*size))).collect();
+            let frames = event_frames(&stored[0].stored.message.channel_id, &stored).unwrap();
             prop_assert!(frames.iter().all(|frame| frame.len() <= FRAME_BYTES));
             let seen: Vec<u64> = frames.iter().flat_map(|frame| seqs(frame)).collect();
             prop_assert_eq!(seen, (1..=sizes.len() as u64).collect::<Vec<_>>());

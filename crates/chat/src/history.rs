@@ -29,6 +29,22 @@ pub async fn readable_channel(channels: &impl ChannelStore, channel: &ChannelId,
     Ok(found)
 }
 
+/// One message of a channel that `user` may read.
+///
+/// # Errors
+/// Those of [`readable_channel`], [`ChatError::MessageNotFound`].
+pub async fn one_message(
+    channels: &impl ChannelStore,
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    channel: &ChannelId,
+    user: &UserId,
+    seq: u64,
+) -> Result<Message> {
+    readable_channel(channels, channel, user).await?;
+    messages.message(channel, seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)
+}
+
 /// Up to `limit` messages of a channel that `user` may read.
 ///
 /// # Errors

@@ -7,6 +7,7 @@
 //! | module | answers |
 //! | --- | --- |
 //! | [`send`] | how a message is accepted: once, in order, without gaps |
+//! | [`revision`] | how it is edited and deleted |
 //! | [`history`] | how it is read back |
 //! | [`connect`] | who may listen to what, and how that is remembered |
 //! | [`delivery`] | how events reach the sockets |
@@ -27,6 +28,7 @@ pub mod id;
 pub mod limits;
 pub mod membership;
 pub mod message;
+pub mod revision;
 pub mod send;
 pub mod settings;
 pub mod validation;

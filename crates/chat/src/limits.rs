@@ -8,6 +8,9 @@ pub const ID_CHARS: usize = 128;
 /// Longest `Idempotency-Key`: visible ASCII characters.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 
+/// Largest number of a message: what a client in JavaScript can count to (2^53 - 1).
+pub const LARGEST_SEQ: u64 = 9_007_199_254_740_991;
+
 /// Longest content of a message: bytes of UTF-8.
 pub const CONTENT_BYTES: usize = 32_768;
 

@@ -63,6 +63,32 @@ pub struct Message {
     /// `seq` of the message that this one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
+    /// When its content was last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// When it was deleted: its number stays, its content and metadata have gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// What happened to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was appended.
+    Created,
+    /// Its content was changed.
+    Updated,
+    /// It was deleted.
+    Deleted,
+}
+
+/// A change of a message, as subscribers are told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageEvent {
+    /// What happened.
+    pub change: Change,
+    /// The message after it.
+    pub stored: StoredMessage,
 }
 
 /// A message in the table or in its stream, with what belongs to it but not to its readers.
@@ -281,6 +307,10 @@ pub trait MessageStore: Send + Sync {
         seq: u64,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
+
+    /// Replaces what a message holds, and the trace context, on condition that it is there and not deleted. `false`:
+    /// it is not.
+    fn revise(&self, revised: &StoredMessage) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Up to `limit` messages that have not expired by `now` (strongly consistent), in the range's order.
     fn messages(

@@ -226,6 +226,8 @@ fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> S
             created_at: now,
             metadata,
             reply_to,
+            edited_at: None,
+            deleted_at: None,
         },
         traceparent: send.traceparent.clone(),
         expires_at: head.retention_days.map(|days| now.plus(Duration::from_hours(24 * u64::from(days)))),

@@ -13,7 +13,8 @@ use crate::{
     error::StoreError,
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
     message::{
-        Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, Role, StoredMessage,
+        Append, Appended, Change, ContentType, Head, IdempotencyRecord, Message, MessageEvent, MessageStore, Range,
+        Role, StoredMessage,
     },
 };
 
@@ -31,10 +32,17 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             created_at: Timestamp::from_secs(1_796_000_000),
             metadata: None,
             reply_to: None,
+            edited_at: None,
+            deleted_at: None,
         },
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         expires_at: None,
     }
+}
+
+/// That message, just appended.
+pub(crate) fn created(channel: &str, seq: u64, content: &str) -> MessageEvent {
+    MessageEvent { change: Change::Created, stored: stored_message(channel, seq, content) }
 }
 
 /// A clock that only moves when somebody sleeps, and whose chance is a seed's.
@@ -202,6 +210,21 @@ impl MessageStore for MemoryStore {
             state.messages.iter().find(|message| message.channel_id == *channel && message.seq == seq).cloned()
         };
         self.call(found).await
+    }
+
+    async fn revise(&self, revised: &StoredMessage) -> Result<bool, StoreError> {
+        let revised = &revised.message;
+        self.call(|state| {
+            let of = |message: &&mut Message| message.channel_id == revised.channel_id && message.seq == revised.seq;
+            match state.messages.iter_mut().find(of) {
+                Some(message) if message.deleted_at.is_none() => {
+                    message.clone_from(revised);
+                    true
+                }
+                _ => false,
+            }
+        })
+        .await
     }
 
     async fn messages(

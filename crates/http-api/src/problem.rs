@@ -74,7 +74,9 @@ impl From<ChatError> for Problem {
     fn from(error: ChatError) -> Self {
         let status = match &error {
             ChatError::Invalid(_) => StatusCode::BAD_REQUEST,
-            ChatError::ChannelNotFound | ChatError::MemberNotFound => StatusCode::NOT_FOUND,
+            ChatError::ChannelNotFound | ChatError::MemberNotFound | ChatError::MessageNotFound => {
+                StatusCode::NOT_FOUND
+            }
             ChatError::Forbidden(_) => StatusCode::FORBIDDEN,
             ChatError::ChannelArchived | ChatError::ChannelExists | ChatError::LastOwner => StatusCode::CONFLICT,
             ChatError::VersionMismatch => StatusCode::PRECONDITION_FAILED,

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use chat::{
     id::IdError,
-    limits::{DEFAULT_PAGE_ITEMS, PAGE_ITEMS},
+    limits::{DEFAULT_PAGE_ITEMS, LARGEST_SEQ, PAGE_ITEMS},
     validation::Violation,
 };
 use http::{HeaderMap, Method, header};
@@ -81,6 +81,19 @@ impl ApiRequest {
         let text = parameters.first(name).unwrap_or_default();
         text.parse()
             .map_err(|error: IdError| Problem::invalid(vec![Violation::new(name, "malformed", error.to_string())]))
+    }
+
+    /// The path parameter `seq`, where the route has one.
+    ///
+    /// # Errors
+    /// A 400 problem.
+    pub fn path_seq(&self) -> Result<Option<u64>, Problem> {
+        let parameters = self.inner.path_parameters();
+        let Some(text) = parameters.first("seq") else { return Ok(None) };
+        let seq = text.parse().ok().filter(|seq| (1..=LARGEST_SEQ).contains(seq));
+        seq.map(Some).ok_or_else(|| {
+            Problem::invalid(vec![Violation::new("seq", "malformed", "must be the number of a message, 1 or more")])
+        })
     }
 
     /// A query parameter that may be left out; a violation is noted when it is given twice or cannot be read.

@@ -144,6 +144,7 @@ fn each_route_answers_the_other_methods_and_names_those_it_has() {
         ("/channels/{channel_id}/members", all(&["GET"])),
         ("/channels/{channel_id}/members/{user_id}", all(&["PUT", "DELETE"])),
         ("/channels/{channel_id}/messages", all(&["GET", "POST"])),
+        ("/channels/{channel_id}/messages/{seq}", all(&["GET", "PATCH", "DELETE"])),
         ("/health", all(&["GET"])),
     ]);
     assert_eq!(routes, expected);

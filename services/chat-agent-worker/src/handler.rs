@@ -6,9 +6,9 @@ use chat::{
     channel::ChannelStore,
     clock::SystemClock,
     limits::CHANNELS_AT_ONCE,
-    message::MessageStore,
+    message::{Change, MessageEvent, MessageStore},
 };
-use chat_aws::stream::{AppendedMessage, ChannelBatch, failures, sort};
+use chat_aws::stream::{ChannelBatch, StreamedMessage, failures, sort};
 use futures::StreamExt;
 
 /// Answers messages.
@@ -39,7 +39,10 @@ where
     /// Answers one channel's messages; the sequence number of the first that has to come again, if any.
     async fn answer_channel(&self, batch: ChannelBatch, request_id: &str) -> Option<String> {
         let channel_id = batch.channel_id;
-        for AppendedMessage { sequence_number, stored } in batch.messages {
+        for StreamedMessage { sequence_number, event: MessageEvent { change, stored } } in batch.messages {
+            if change != Change::Created {
+                continue;
+            }
             let seq = stored.message.seq;
             match answer(&self.channels, &self.messages, &self.model, &SystemClock, &stored).await {
                 Ok(reply) => {

@@ -6,7 +6,7 @@ use chat::{
     connection::ConnectionStore,
     delivery::{Delivery, FanOut, SocketPusher},
     limits::CHANNELS_AT_ONCE,
-    message::StoredMessage,
+    message::MessageEvent,
 };
 use chat_aws::stream::{ChannelBatch, failures, sort};
 use futures::StreamExt;
@@ -50,15 +50,15 @@ where
         };
         let ChannelBatch { channel_id, messages } = batch;
         let first = messages.first()?.sequence_number.clone();
-        let stored: Vec<StoredMessage> = messages.into_iter().map(|message| message.stored).collect();
-        let (request_id, messages) = (&context.request_id, stored.len());
-        match delivery.deliver(&channel_id, &stored, self.threshold).await {
+        let events: Vec<MessageEvent> = messages.into_iter().map(|message| message.event).collect();
+        let (request_id, events_count) = (&context.request_id, events.len());
+        match delivery.deliver(&channel_id, &events, self.threshold).await {
             Ok(outcome) => {
-                tracing::info!(request_id, %channel_id, messages, ?outcome, "delivered");
+                tracing::info!(request_id, %channel_id, events = events_count, ?outcome, "delivered");
                 None
             }
             Err(error) => {
-                tracing::error!(request_id, %channel_id, messages, %error, "could not deliver");
+                tracing::error!(request_id, %channel_id, events = events_count, %error, "could not deliver");
                 Some(first)
             }
         }

@@ -4,7 +4,7 @@ use auth::Verifier;
 use chat::{
     channel::ChannelStore,
     clock::SystemClock,
-    history::history,
+    history::{history, one_message},
     id::ChannelId,
     message::{Message, MessageStore, Range},
     validation::Violation,
@@ -41,6 +41,10 @@ impl<Channels: ChannelStore, Messages: MessageStore> Handler<Channels, Messages>
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
         let user = caller(&request, &self.verifier).await?;
         let channel: ChannelId = request.path_id("channel_id")?;
+        if let Some(seq) = request.path_seq()? {
+            let message = one_message(&self.channels, &self.messages, &SystemClock, &channel, &user, seq).await?;
+            return response::json(StatusCode::OK, &message);
+        }
         let mut violations = Vec::new();
         request.only_query(&["limit", "before", "after"], &mut violations);
         let limit = request.limit(&mut violations);

@@ -1,55 +1,72 @@
-//! From a request to a message, and back.
+//! From a request to a message, and back: sending, editing, deleting.
 
 use std::{collections::HashMap, sync::Mutex};
 
 use auth::Verifier;
 use chat::{
+    channel::ChannelStore,
     clock::{Clock, SystemClock},
-    id::{ChannelId, IdempotencyKey},
+    id::{ChannelId, IdempotencyKey, UserId},
     message::{Draft, Head, MessageStore, Role},
+    revision::{Edit, Revision, delete, edit},
     send::{Send, Sent, send},
     validation::Violation,
 };
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_api::{ApiRequest, Problem, response, rest::caller};
 use lambda_http::Body;
 
 /// Channels whose head is remembered between invocations; the least of memory, the most of saved reads.
 const REMEMBERED_HEADS: usize = 1_000;
 
-/// Accepts messages.
-pub(crate) struct Handler<Messages> {
+const CONTENT_TYPES: &str = "\"text/plain\" or \"text/markdown\"";
+
+/// Accepts messages and their changes.
+pub(crate) struct Handler<Channels, Messages> {
+    channels: Channels,
     messages: Messages,
     verifier: Verifier,
     heads: Mutex<HashMap<ChannelId, Head>>,
 }
 
-impl<Messages: MessageStore> Handler<Messages> {
-    pub(crate) fn new(messages: Messages, verifier: Verifier) -> Self {
-        Self { messages, verifier, heads: Mutex::default() }
+impl<Channels: ChannelStore, Messages: MessageStore> Handler<Channels, Messages> {
+    pub(crate) fn new(channels: Channels, messages: Messages, verifier: Verifier) -> Self {
+        Self { channels, messages, verifier, heads: Mutex::default() }
     }
 
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
-        let sender_id = caller(&request, &self.verifier).await?;
+        let user = caller(&request, &self.verifier).await?;
         let channel_id: ChannelId = request.path_id("channel_id")?;
+        let Some(seq) = request.path_seq()? else { return self.send(&request, channel_id, user).await };
+        let revision = Revision { channel_id, seq, caller: user, traceparent: Some(traceparent(&request)) };
+        if *request.method() == Method::DELETE {
+            delete(&self.channels, &self.messages, &SystemClock, &revision).await?;
+            return Ok(response::no_content());
+        }
+        let changes = changes(&request)?;
+        let edited = edit(&self.channels, &self.messages, &SystemClock, &revision, changes).await?;
+        response::json(StatusCode::OK, &edited)
+    }
+
+    async fn send(
+        &self,
+        request: &ApiRequest,
+        channel_id: ChannelId,
+        sender_id: UserId,
+    ) -> Result<Response<Body>, Problem> {
         let mut violations = Vec::new();
-        let idempotency_key = idempotency_key(&request, &mut violations);
-        let draft = draft(&request, &mut violations)?;
+        let idempotency_key = idempotency_key(request, &mut violations);
+        let draft = draft(request, &mut violations)?;
         if !violations.is_empty() {
             return Err(Problem::invalid(violations));
         }
-        let traceparent = telemetry::traceparent::of_request(
-            request.header("traceparent"),
-            request.header("x-amzn-trace-id"),
-            SystemClock.random(),
-        );
         let message = Send {
             channel_id: channel_id.clone(),
             sender_id,
             role: Role::User,
             draft,
             idempotency_key,
-            traceparent: Some(traceparent),
+            traceparent: Some(traceparent(request)),
         };
         let mut head = self.recall(&channel_id);
         let sent = send(&self.messages, &SystemClock, message, &mut head).await;
@@ -77,6 +94,27 @@ impl<Messages: MessageStore> Handler<Messages> {
     }
 }
 
+fn traceparent(request: &ApiRequest) -> String {
+    telemetry::traceparent::of_request(
+        request.header("traceparent"),
+        request.header("x-amzn-trace-id"),
+        SystemClock.random(),
+    )
+}
+
+fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
+    let mut fields = request.fields()?;
+    let without_metadata = fields.is_null("metadata");
+    let metadata = fields.optional("metadata", "an object or null");
+    let changes = Edit {
+        content: fields.optional("content", "a string"),
+        content_type: fields.optional("content_type", CONTENT_TYPES),
+        metadata: if without_metadata { Some(None) } else { metadata.map(Some) },
+    };
+    let violations = fields.finish();
+    if violations.is_empty() { Ok(changes) } else { Err(Problem::invalid(violations)) }
+}
+
 fn idempotency_key(request: &ApiRequest, violations: &mut Vec<Violation>) -> Option<IdempotencyKey> {
     let value = request.headers().get("idempotency-key")?;
     let key = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -91,7 +129,7 @@ fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<Draft,
     let mut fields = request.fields()?;
     let mut draft = Draft {
         content: fields.required("content", "a string"),
-        content_type: fields.optional("content_type", "\"text/plain\" or \"text/markdown\"").unwrap_or_default(),
+        content_type: fields.optional("content_type", CONTENT_TYPES).unwrap_or_default(),
         metadata: fields.optional("metadata", "an object"),
         reply_to: fields.optional("reply_to", "the seq of a message"),
     };
@@ -106,7 +144,7 @@ fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<Draft,
 
 fn answer(sent: &Sent) -> Result<Response<Body>, Problem> {
     let message = sent.message();
-    let location = format!("/channels/{}/messages?after={}&limit=1", message.channel_id, message.seq - 1);
+    let location = format!("/channels/{}/messages/{}", message.channel_id, message.seq);
     let mut response = match sent {
         Sent::Created(_) => response::json(StatusCode::CREATED, message)?,
         Sent::Replayed(_) => {

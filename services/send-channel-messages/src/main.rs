@@ -1,9 +1,9 @@
-//! `POST /channels/{channel_id}/messages`: accepts a message.
+//! `POST /channels/{channel_id}/messages` accepts a message; `PATCH` and `DELETE …/{seq}` change one.
 
 mod handler;
 
 use auth::{Settings, Verifier};
-use chat_aws::{DynamoMessages, env::variable, sdk};
+use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};
 use handler::Handler;
 use http_api::Rest;
 use lambda_http::{Error, run, service_fn};
@@ -12,8 +12,10 @@ use lambda_http::{Error, run, service_fn};
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let client = aws_sdk_dynamodb::Client::new(&sdk::config().await);
-    let messages = DynamoMessages::new(client, variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?);
-    let handler = Handler::new(messages, Verifier::new(Settings::from_env()?)?);
+    let table = variable("CHANNELS_TABLE")?;
+    let channels = DynamoChannels::new(client.clone(), table.clone());
+    let messages = DynamoMessages::new(client, variable("EVENTS_TABLE")?, table);
+    let handler = Handler::new(channels, messages, Verifier::new(Settings::from_env()?)?);
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);
     run(service_fn(async |request| Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await))).await

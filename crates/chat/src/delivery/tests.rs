@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     connection::{Connection, UserConnection},
     id::UserId,
-    testing::{TestClock, broken, stored_message},
+    testing::{TestClock, broken, created},
 };
 
 const CHANNEL: &str = "general";
@@ -65,7 +65,7 @@ impl World {
     }
 
     async fn deliver(&self, seqs: std::ops::RangeInclusive<u64>, threshold: usize) -> Outcome {
-        let messages: Vec<StoredMessage> = seqs.map(|seq| stored_message(CHANNEL, seq, "hi")).collect();
+        let messages: Vec<MessageEvent> = seqs.map(|seq| created(CHANNEL, seq, "hi")).collect();
         self.delivery().deliver(&CHANNEL.parse().unwrap(), &messages, threshold).await.unwrap()
     }
 
@@ -178,7 +178,7 @@ async fn a_connection_that_got_the_same_id_later_is_kept() {
     let stale =
         Target { connected_at: Timestamp::from_secs(1), ..world.subscriptions.lock().unwrap()[0].clone().into() };
     let channel_id = CHANNEL.parse().unwrap();
-    let frames = event_frames(&channel_id, &[stored_message(CHANNEL, 1, "hi")]).unwrap();
+    let frames = event_frames(&channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
     let broadcast = Broadcast { channel_id, frames, targets: vec![stale], hand_overs: 0 };
     assert_eq!(world.delivery().broadcast(broadcast).await.unwrap().gone, 1);
     assert_eq!(world.subscribed(), 1);
@@ -213,7 +213,7 @@ async fn a_connection_whose_time_is_over_receives_nothing() {
     let mut targets: Vec<Target> = world.subscriptions.lock().unwrap().drain(..).map(Target::from).collect();
     targets[1].expires_at = now;
     let channel_id = CHANNEL.parse().unwrap();
-    let frames = event_frames(&channel_id, &[stored_message(CHANNEL, 1, "hi")]).unwrap();
+    let frames = event_frames(&channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
     world.delivery().broadcast(Broadcast { channel_id, frames, targets, hand_overs: 0 }).await.unwrap();
     assert_eq!((world.received(0), world.received(1)), (vec![1], vec![]));
 }
@@ -223,7 +223,7 @@ async fn the_deadline_leaves_time_to_hand_over() {
     let world = World::new(1, 5);
     let mut delivery = world.delivery();
     delivery.deadline = world.clock.now().plus(HAND_OVER_RESERVE);
-    let message = [stored_message(CHANNEL, 1, "hi")];
+    let message = [created(CHANNEL, 1, "hi")];
     let outcome = delivery.deliver(&CHANNEL.parse().unwrap(), &message, 200).await.unwrap();
     assert_eq!(outcome, Outcome { handed_over: 5, ..Outcome::default() });
     assert_eq!(world.finish().await.delivered, 5);

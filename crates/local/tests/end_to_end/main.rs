@@ -8,4 +8,5 @@ mod conversation;
 mod crashes;
 mod membership;
 mod problems;
+mod revisions;
 mod stack;

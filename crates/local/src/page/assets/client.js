@@ -207,10 +207,12 @@ export class SwitchboardClient extends EventTarget {
 
   #frame(frame) {
     if (frame.type === "events" && Array.isArray(frame.events) && typeof frame.channel_id === "string") {
-      const messages = frame.events
-        .filter((event) => event?.type === "message.created" && event.message)
-        .map((event) => event.message);
+      const of = (...types) =>
+        frame.events.filter((event) => types.includes(event?.type) && event.message).map((event) => event.message);
+      const messages = of("message.created");
       if (messages.length > 0) this.#arrived(frame.channel_id, messages);
+      const revised = of("message.updated", "message.deleted");
+      if (this.#channel(frame.channel_id).log.revise(revised)) this.#emit("change", { channelId: frame.channel_id });
     }
     // Any other type is of a later version of the API, or an answer that needs nothing done.
   }

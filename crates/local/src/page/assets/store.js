@@ -58,6 +58,21 @@ export class ChannelLog {
     return added;
   }
 
+  /**
+   * Replaces messages that were edited or deleted, unless what is here is newer. One that is not here is left out: the
+   * history brings it as it is by then. Returns whether anything changed.
+   */
+  revise(messages) {
+    let changed = false;
+    for (const message of messages) {
+      const held = this.#bySeq.get(message?.seq);
+      if (!held || revision(held) >= revision(message)) continue;
+      this.#bySeq.set(message.seq, message);
+      changed = true;
+    }
+    return changed;
+  }
+
   /** Adds a page of history that ends at `before` (or at the newest message), in any order. */
   addEarlier(messages, hasMore) {
     const added = this.#insert(messages);
@@ -104,6 +119,9 @@ export class ChannelLog {
     while (this.#bySeq.has(this.#settled + 1)) this.#settled += 1;
   }
 }
+
+/** Orders the states of one message: as sent, edited ever later, deleted. Times are RFC 3339 in UTC, all of one length. */
+export const revision = ({ edited_at, deleted_at }) => (deleted_at ? "deleted" : (edited_at ?? ""));
 
 /** Key in a message's `metadata` by which a client knows its own message again when it comes back on the socket. */
 export const CLIENT_KEY = "client_key";

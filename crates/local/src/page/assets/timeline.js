@@ -1,6 +1,7 @@
 // From a log and an outbox to what stands on the screen: days, groups, the unread mark. No DOM.
 
 import { dayKey } from "./format.js";
+import { revision } from "./store.js";
 
 /** Messages of one sender within this time stand together under one name. */
 const GROUP_WITHIN_MS = 5 * 60_000;
@@ -24,7 +25,7 @@ export function timeline({ messages, pending, userId, readSeq = null }) {
       marked = true;
       previous = null;
     }
-    rows.push({ type: "message", key: `seq-${message.seq}`, message, at, grouped: joins(previous, message, at) });
+    rows.push({ type: "message", key: `seq-${message.seq}${revision(message)}`, message, at, grouped: joins(previous, message, at) });
     previous = { sender: message.sender_id, role: message.role, at };
   }
   for (const entry of pending) {

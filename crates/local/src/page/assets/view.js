@@ -87,6 +87,7 @@ function heading(sender, role, mine, at) {
 }
 
 function body(stored) {
+  if (stored.deleted_at) return el("div", { class: "body plain deleted", text: "This message was deleted." });
   const content = String(stored.content ?? "");
   const rich = stored.role === "assistant" || stored.content_type === "text/markdown";
   return rich

@@ -1,0 +1,201 @@
+//! Editing and deleting messages. The number stays: history has no hole, and order never changes.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    channel::{ChannelStore, MemberRole},
+    clock::Clock,
+    error::{ChatError, Result},
+    history::readable_channel,
+    id::{ChannelId, UserId},
+    message::{ContentType, Draft, Message, MessageStore, StoredMessage},
+};
+
+/// Changes of a message; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Edit {
+    /// See [`Draft::content`].
+    pub content: Option<String>,
+    /// How to show it.
+    pub content_type: Option<ContentType>,
+    /// See [`Draft::metadata`]; `Some(None)` removes it.
+    pub metadata: Option<Option<Map<String, Value>>>,
+}
+
+/// Who revises which message.
+#[derive(Debug, Clone)]
+pub struct Revision {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The message's number.
+    pub seq: u64,
+    /// Its author, or a moderator of the channel.
+    pub caller: UserId,
+    /// W3C trace context of the request, to follow the change to the sockets.
+    pub traceparent: Option<String>,
+}
+
+/// Changes what a message holds.
+///
+/// # Errors
+/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when it is deleted),
+/// [`ChatError::ChannelArchived`], [`ChatError::Forbidden`], [`ChatError::Store`].
+pub async fn edit(
+    channels: &impl ChannelStore,
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    revision: &Revision,
+    edit: Edit,
+) -> Result<Message> {
+    let message = revisable(channels, messages, clock, revision).await?;
+    if message.deleted_at.is_some() {
+        return Err(ChatError::MessageNotFound);
+    }
+    let mut draft = Draft {
+        content: edit.content.unwrap_or_else(|| message.content.clone()),
+        content_type: edit.content_type.unwrap_or(message.content_type),
+        metadata: edit.metadata.unwrap_or_else(|| message.metadata.clone()),
+        reply_to: message.reply_to,
+    };
+    let violations = draft.check();
+    if !violations.is_empty() {
+        return Err(ChatError::Invalid(violations));
+    }
+    let Draft { content, content_type, metadata, .. } = draft;
+    if (&content, content_type, &metadata) == (&message.content, message.content_type, &message.metadata) {
+        return Ok(message);
+    }
+    let edited = Message { content, content_type, metadata, edited_at: Some(clock.now()), ..message };
+    if store(messages, revision, &edited).await? { Ok(edited) } else { Err(ChatError::MessageNotFound) }
+}
+
+/// Deletes a message: what is left tells who sent it and when it went. Deleting it again changes nothing.
+///
+/// # Errors
+/// Those of [`edit`]; a message that is deleted already is none.
+pub async fn delete(
+    channels: &impl ChannelStore,
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    revision: &Revision,
+) -> Result<()> {
+    let message = revisable(channels, messages, clock, revision).await?;
+    if message.deleted_at.is_some() {
+        return Ok(());
+    }
+    let tombstone = Message {
+        content: String::new(),
+        content_type: ContentType::Plain,
+        metadata: None,
+        deleted_at: Some(clock.now()),
+        ..message
+    };
+    // Refused: somebody else has deleted it meanwhile, or it has expired.
+    store(messages, revision, &tombstone).await?;
+    Ok(())
+}
+
+/// The message, if the caller may change it.
+async fn revisable(
+    channels: &impl ChannelStore,
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    revision: &Revision,
+) -> Result<Message> {
+    let Revision { channel_id, seq, caller, .. } = revision;
+    let channel = readable_channel(channels, channel_id, caller).await?;
+    let message = messages.message(channel_id, *seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
+    if message.sender_id != *caller {
+        let role = channels.member(channel_id, caller).await?.map(|member| member.role);
+        if role < Some(MemberRole::Moderator) {
+            return Err(ChatError::Forbidden("only its author or a moderator changes a message"));
+        }
+    }
+    if channel.archived_at.is_some() {
+        return Err(ChatError::ChannelArchived);
+    }
+    Ok(message)
+}
+
+async fn store(messages: &impl MessageStore, revision: &Revision, message: &Message) -> Result<bool> {
+    let traceparent = revision.traceparent.clone();
+    let revised = StoredMessage { message: message.clone(), traceparent, expires_at: None };
+    Ok(messages.revise(&revised).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::Visibility,
+        message::Role,
+        send::{Send, send},
+        testing::{MemoryStore, TestClock},
+    };
+
+    async fn world() -> (MemoryStore, TestClock) {
+        let store = MemoryStore::new(1, 0)
+            .with_channel("c", Visibility::Private)
+            .with_role("c", "olga", MemberRole::Owner)
+            .with_role("c", "mod", MemberRole::Moderator)
+            .with_member("c", "alice")
+            .with_member("c", "bob");
+        let clock = TestClock::new(1);
+        let message = Send {
+            channel_id: "c".parse().unwrap(),
+            sender_id: "alice".parse().unwrap(),
+            role: Role::User,
+            draft: Draft { content: "hi".to_owned(), ..Draft::default() },
+            idempotency_key: None,
+            traceparent: None,
+        };
+        send(&store, &clock, message, &mut None).await.unwrap();
+        (store, clock)
+    }
+
+    fn by(caller: &str, seq: u64) -> Revision {
+        Revision { channel_id: "c".parse().unwrap(), seq, caller: caller.parse().unwrap(), traceparent: None }
+    }
+
+    fn to(content: &str) -> Edit {
+        Edit { content: Some(content.to_owned()), ..Edit::default() }
+    }
+
+    #[tokio::test]
+    async fn authors_and_moderators_edit_and_delete_and_nobody_else() {
+        for (caller, may) in [("alice", true), ("mod", true), ("olga", true), ("bob", false), ("mallory", false)] {
+            let (store, clock) = world().await;
+            let edited = edit(&store, &store, &clock, &by(caller, 1), to("better")).await;
+            assert_eq!(edited.is_ok(), may, "{caller} edits");
+            assert_eq!(store.all()[0].content == "better", may, "{caller} edits");
+            assert_eq!(delete(&store, &store, &clock, &by(caller, 1)).await.is_ok(), may, "{caller} deletes");
+            assert_eq!(store.all()[0].content.is_empty(), may, "{caller} deletes");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deleted_message_keeps_its_number_and_nothing_else_of_its_content() {
+        let (store, clock) = world().await;
+        for _ in ["once", "again"] {
+            delete(&store, &store, &clock, &by("alice", 1)).await.unwrap();
+        }
+        let tombstone = &store.all()[0];
+        assert_eq!((tombstone.seq, tombstone.content.as_str()), (1, ""));
+        assert!(tombstone.deleted_at.is_some());
+        let late = edit(&store, &store, &clock, &by("alice", 1), to("back")).await;
+        assert!(matches!(late, Err(ChatError::MessageNotFound)));
+        let none = edit(&store, &store, &clock, &by("alice", 2), to("x")).await;
+        assert!(matches!(none, Err(ChatError::MessageNotFound)));
+    }
+
+    #[tokio::test]
+    async fn an_edit_obeys_the_rules_of_a_message_and_an_archived_channel_takes_none() {
+        let (store, clock) = world().await;
+        assert!(matches!(edit(&store, &store, &clock, &by("alice", 1), to("")).await, Err(ChatError::Invalid(_))));
+        let same = edit(&store, &store, &clock, &by("alice", 1), to("hi")).await.unwrap();
+        assert_eq!(same.edited_at, None, "nothing was changed");
+        store.archive("c");
+        let late = edit(&store, &store, &clock, &by("alice", 1), to("late")).await;
+        assert!(matches!(late, Err(ChatError::ChannelArchived)));
+    }
+}
