@@ -1,16 +1,25 @@
 //! Who is calling: verification of JSON Web Tokens.
 //!
-//! Keys and algorithms come from configuration only; a token chooses neither. No token, key or secret appears in
-//! an error or a log line.
+//! Issuers, keys and algorithms come from configuration only; a token chooses none of them. Its `iss` selects one of
+//! the configured issuers, its `kid` one of that issuer's keys, and its `alg` must be one that both the issuer's
+//! configuration and the key's own parameters allow. Embedded keys and key URLs (`jwk`, `jku`, `x5c`, `x5u`) are never
+//! looked at. No token, key or secret appears in an error or a log line.
 
+mod claims;
 mod jwks;
+mod settings;
 
 use std::{collections::HashSet, time::Duration};
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
-use serde::Deserialize;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode_header};
 
-pub use jwks::{Jwks, JwksError};
+use crate::{claims::Claims, jwks::Jwks};
+
+pub use crate::{
+    jwks::JwksError,
+    settings::{Issuer, Secret, SettingsError},
+};
 
 /// How far the clocks of issuer and verifier may be apart.
 pub const LEEWAY: Duration = Duration::from_mins(1);
@@ -19,72 +28,11 @@ pub const LEEWAY: Duration = Duration::from_mins(1);
 /// REST API").
 pub const TOKEN_BYTES: usize = 8_192;
 
-/// Who issues tokens, for whom, and with which keys.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The required `iss`.
-    pub issuer: String,
-    /// The required `aud`.
-    pub audience: String,
-    /// A secret for `HS256`.
-    pub hs256_secret: Option<Secret>,
-    /// Where the keys for `RS256` and `ES256` are: https, or loopback.
-    pub jwks_url: Option<String>,
-}
-
-/// A secret that does not show in debug output.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    #[must_use]
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// What makes the settings unusable.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// An environment variable is missing or empty.
-    #[error("set {0}")]
-    Missing(&'static str),
-    /// Neither a secret nor a JWKS URL.
-    #[error("set JWT_HS256_SECRET or JWT_JWKS_URL: without a key no token can be verified")]
-    NoKey,
-    /// The secret is too short for HS256 (RFC 7518, section 3.2).
-    #[error("JWT_HS256_SECRET must have at least 32 bytes")]
-    ShortSecret,
-    /// The JWKS URL cannot be used.
-    #[error("JWT_JWKS_URL: {0}")]
-    Jwks(#[from] JwksError),
-}
-
-impl Settings {
-    /// From `JWT_ISSUER`, `JWT_AUDIENCE`, `JWT_HS256_SECRET` and `JWT_JWKS_URL`.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        let read = |name: &'static str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Ok(Self {
-            issuer: read("JWT_ISSUER").ok_or(SettingsError::Missing("JWT_ISSUER"))?,
-            audience: read("JWT_AUDIENCE").ok_or(SettingsError::Missing("JWT_AUDIENCE"))?,
-            hs256_secret: read("JWT_HS256_SECRET").map(Secret),
-            jwks_url: read("JWT_JWKS_URL"),
-        })
-    }
-}
-
 /// A caller whose token has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The token's `sub`.
-    pub subject: String,
+    /// The user, from the claim that the issuer's configuration names.
+    pub user_id: String,
     /// The token's `exp`: seconds since the Unix epoch.
     pub expires_at_secs: i64,
 }
@@ -109,37 +57,44 @@ pub enum AuthError {
     KeysUnavailable,
 }
 
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    exp: f64,
-    nbf: Option<f64>,
-}
-
 /// Verifies tokens. Made once per cold start.
 #[derive(Debug)]
 pub struct Verifier {
+    issuers: Vec<Trusted>,
+}
+
+/// An issuer, ready to verify.
+struct Trusted {
     issuer: String,
-    audience: String,
+    algorithms: Vec<Algorithm>,
+    validation: Validation,
     secret: Option<DecodingKey>,
     jwks: Option<Jwks>,
+    user_claim: String,
+}
+
+impl std::fmt::Debug for Trusted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trusted").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
 }
 
 impl Verifier {
-    /// A verifier for `settings`.
-    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
-        if settings.hs256_secret.is_none() && settings.jwks_url.is_none() {
-            return Err(SettingsError::NoKey);
+    /// A verifier for the tokens of `issuers`.
+    pub fn new(issuers: Vec<Issuer>) -> Result<Self, SettingsError> {
+        Self::with_timing(issuers, jwks::Timing::default())
+    }
+
+    pub(crate) fn with_timing(issuers: Vec<Issuer>, timing: jwks::Timing) -> Result<Self, SettingsError> {
+        if issuers.is_empty() {
+            return Err(SettingsError::NoIssuer);
         }
-        if settings.hs256_secret.as_ref().is_some_and(|secret| secret.0.len() < 32) {
-            return Err(SettingsError::ShortSecret);
+        let mut names = HashSet::new();
+        if let Some(twice) = issuers.iter().find(|issuer| !names.insert(&issuer.issuer)) {
+            return Err(SettingsError::Twice(twice.issuer.clone()));
         }
-        Ok(Self {
-            issuer: settings.issuer,
-            audience: settings.audience,
-            secret: settings.hs256_secret.map(|secret| DecodingKey::from_secret(secret.0.as_bytes())),
-            jwks: settings.jwks_url.as_deref().map(Jwks::new).transpose()?,
-        })
+        let trusted = issuers.into_iter().map(|issuer| Trusted::new(issuer, timing));
+        Ok(Self { issuers: trusted.collect::<Result<_, _>>()? })
     }
 
     /// Verifies `token` at `now_secs`, seconds since the Unix epoch.
@@ -151,53 +106,70 @@ impl Verifier {
             return Err(AuthError::Invalid);
         }
         let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
-        match header.alg {
-            Algorithm::HS256 => {
-                let key = self.secret.as_ref().ok_or(AuthError::Invalid)?;
-                self.check(token, key, Algorithm::HS256, now_secs)
-            }
-            algorithm @ (Algorithm::RS256 | Algorithm::ES256) => {
-                let jwks = self.jwks.as_ref().ok_or(AuthError::Invalid)?;
-                let kid = header.kid.ok_or(AuthError::Invalid)?;
-                let key = jwks.key(&kid, algorithm).await?;
-                self.check(token, &key, algorithm, now_secs)
-            }
-            _ => Err(AuthError::Invalid),
+        if !is_plain(&header) {
+            return Err(AuthError::Invalid);
         }
+        let claimed = unverified_issuer(token).ok_or(AuthError::Invalid)?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.issuer == claimed).ok_or(AuthError::Invalid)?;
+        issuer.verify(token, &header, now_secs).await
     }
+}
 
-    fn check(
-        &self,
-        token: &str,
-        key: &DecodingKey,
-        algorithm: Algorithm,
-        now_secs: i64,
-    ) -> Result<Identity, AuthError> {
-        let mut validation = Validation::new(algorithm);
-        validation.required_spec_claims = HashSet::from(["exp", "iss", "aud", "sub"].map(str::to_owned));
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        // Times are checked below, against the time that was given.
+impl Trusted {
+    fn new(issuer: Issuer, timing: jwks::Timing) -> Result<Self, SettingsError> {
+        let algorithms = issuer.checked_algorithms()?;
+        // The algorithm is put in for each token, and times are checked against the time that the caller gives.
+        let mut validation = Validation::new(Algorithm::default());
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_issuer(&[&issuer.issuer]);
+        validation.set_audience(&[&issuer.audience]);
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let claims = decode::<Claims>(token, key, &validation).map_err(|_| AuthError::Invalid)?.claims;
-
-        let seconds = |claim: f64| -> Result<i64, AuthError> {
-            #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
-            (claim.abs() < 1e15).then_some(claim.floor() as i64).ok_or(AuthError::Invalid)
-        };
-        let leeway = i64::try_from(LEEWAY.as_secs()).unwrap_or_default();
-        let expires_at_secs = seconds(claims.exp)?;
-        if now_secs >= expires_at_secs.saturating_add(leeway) {
-            return Err(AuthError::Expired);
-        }
-        if let Some(not_before) = claims.nbf
-            && now_secs.saturating_add(leeway) < seconds(not_before)?
-        {
-            return Err(AuthError::NotYetValid);
-        }
-        Ok(Identity { subject: claims.sub, expires_at_secs })
+        Ok(Self {
+            issuer: issuer.issuer,
+            algorithms,
+            validation,
+            secret: issuer.secret.map(|secret| DecodingKey::from_secret(secret.bytes())),
+            jwks: issuer.jwks_url.as_deref().map(|url| Jwks::new(url, timing)).transpose()?,
+            user_claim: issuer.user_claim,
+        })
     }
+
+    async fn verify(&self, token: &str, header: &Header, now_secs: i64) -> Result<Identity, AuthError> {
+        if !self.algorithms.contains(&header.alg) {
+            return Err(AuthError::Invalid);
+        }
+        let key = match header.alg {
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => self.secret.clone().ok_or(AuthError::Invalid)?,
+            algorithm => {
+                let jwks = self.jwks.as_ref().ok_or(AuthError::Invalid)?;
+                jwks.key(header.kid.as_deref().ok_or(AuthError::Invalid)?, algorithm).await?
+            }
+        };
+        let mut validation = self.validation.clone();
+        validation.algorithms = vec![header.alg];
+        let claims = Claims::of(token, &key, &validation)?;
+        let expires_at_secs = claims.check_times(now_secs)?;
+        let user_id = claims.text(&self.user_claim).ok_or(AuthError::Invalid)?.to_owned();
+        Ok(Identity { user_id, expires_at_secs })
+    }
+}
+
+/// Whether the header asks for nothing special: no critical extension (RFC 7515, section 4.1.11: not understood is
+/// refused), and no other type than a JWT or an access token (RFC 9068).
+fn is_plain(header: &Header) -> bool {
+    let typed = header.typ.as_deref().is_none_or(|typ| {
+        let typ = typ.to_ascii_lowercase();
+        matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
+    });
+    typed && header.crit.is_none()
+}
+
+/// The `iss` that a token claims, to choose among the configured issuers. Nothing else is believed before the
+/// signature is verified with that issuer's keys, and then `iss` is checked again.
+fn unverified_issuer(token: &str) -> Option<String> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claims>(&payload).ok()?.text("iss").map(str::to_owned)
 }
 
 #[cfg(test)]

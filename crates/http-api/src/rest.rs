@@ -59,7 +59,8 @@ impl Rest {
 /// A 401 problem, or 503 when the issuer's keys cannot be had.
 pub async fn caller(request: &ApiRequest, verifier: &Verifier) -> Result<UserId, Problem> {
     let identity = verifier.verify(request.bearer_token(), SystemClock.now().as_secs()).await?;
-    identity.subject.parse().map_err(|_| {
-        Problem::new(StatusCode::UNAUTHORIZED, "the token's subject is no user id: [A-Za-z0-9_.:-]{1,128}")
-    })
+    identity
+        .user_id
+        .parse()
+        .map_err(|_| Problem::new(StatusCode::UNAUTHORIZED, "the token names no user id: [A-Za-z0-9_.:-]{1,128}"))
 }

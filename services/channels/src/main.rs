@@ -2,7 +2,7 @@
 
 mod handler;
 
-use auth::{Settings, Verifier};
+use auth::{Issuer, Verifier};
 use chat_aws::{DynamoChannels, DynamoConnections, ManagementApi, env::variable, sdk};
 use handler::Handler;
 use http_api::Rest;
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
         channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?),
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
-        verifier: Verifier::new(Settings::from_env()?)?,
+        verifier: Verifier::new(Issuer::from_env()?)?,
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);

@@ -2,7 +2,7 @@
 
 mod handler;
 
-use auth::{Settings, Verifier};
+use auth::{Issuer, Verifier};
 use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};
 use handler::Handler;
 use http_api::Rest;
@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), channels.clone()),
         messages: DynamoMessages::new(client, events, channels),
-        verifier: Verifier::new(Settings::from_env()?)?,
+        verifier: Verifier::new(Issuer::from_env()?)?,
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);

@@ -55,7 +55,7 @@ impl<Channels: ChannelStore, Connections: ConnectionStore> Handler<Channels, Con
             auth::AuthError::KeysUnavailable => 503_u16,
             _ => 401,
         })?;
-        let user_id: UserId = identity.subject.parse().map_err(|_| 401_u16)?;
+        let user_id: UserId = identity.user_id.parse().map_err(|_| 401_u16)?;
         let id = event.request_context.connection_id.as_deref().unwrap_or_default();
         let connection_id: ConnectionId = id.parse().map_err(|_| 500_u16)?;
         let channels = asked_channels(event).map_err(|_| 400_u16)?;

@@ -2,7 +2,7 @@
 
 mod handler;
 
-use auth::{Settings, Verifier};
+use auth::{Issuer, Verifier};
 use chat_aws::{DynamoChannels, DynamoConnections, env::variable, sdk};
 use handler::Handler;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -14,7 +14,7 @@ async fn main() -> Result<(), Error> {
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?),
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
-        verifier: Verifier::new(Settings::from_env()?)?,
+        verifier: Verifier::new(Issuer::from_env()?)?,
     };
     let handler = &handler;
     run(service_fn(async |event: LambdaEvent<_>| Ok::<_, Error>(handler.handle(event.payload).await))).await

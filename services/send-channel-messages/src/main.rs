@@ -2,7 +2,7 @@
 
 mod handler;
 
-use auth::{Settings, Verifier};
+use auth::{Issuer, Verifier};
 use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};
 use handler::Handler;
 use http_api::Rest;
@@ -15,7 +15,7 @@ async fn main() -> Result<(), Error> {
     let table = variable("CHANNELS_TABLE")?;
     let channels = DynamoChannels::new(client.clone(), table.clone());
     let messages = DynamoMessages::new(client, variable("EVENTS_TABLE")?, table);
-    let handler = Handler::new(channels, messages, Verifier::new(Settings::from_env()?)?);
+    let handler = Handler::new(channels, messages, Verifier::new(Issuer::from_env()?)?);
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);
     run(service_fn(async |request| Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await))).await

@@ -1,0 +1,192 @@
+//! Attacks and their valid twins, and the key set through rotation and outage.
+
+mod attacks;
+mod key_set;
+
+use jsonwebtoken::{EncodingKey, encode, jwk::Jwk};
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
+
+use super::*;
+use crate::jwks::Timing;
+
+const NOW: i64 = 1_796_000_000;
+
+/// Enough for every hash.
+const SECRET: &str = "a shared secret for tests alone, of more than the sixty-four bytes that HS512 needs";
+
+/// Private keys, made for these tests and used nowhere else.
+fn signing_key(name: &str) -> EncodingKey {
+    match name {
+        "rsa-a" => EncodingKey::from_rsa_pem(include_bytes!("keys/rsa-a.pem")),
+        "rsa-b" => EncodingKey::from_rsa_pem(include_bytes!("keys/rsa-b.pem")),
+        "p256-a" => EncodingKey::from_ec_pem(include_bytes!("keys/p256-a.pem")),
+        "p256-b" => EncodingKey::from_ec_pem(include_bytes!("keys/p256-b.pem")),
+        "p384" => EncodingKey::from_ec_pem(include_bytes!("keys/p384.pem")),
+        "ed25519" => EncodingKey::from_ed_pem(include_bytes!("keys/ed25519.pem")),
+        _ => Ok(EncodingKey::from_secret(SECRET.as_bytes())),
+    }
+    .unwrap()
+}
+
+/// The public half of a key as it stands in a key set, without an `alg`, under its own name.
+fn public(name: &str, algorithm: Algorithm) -> Value {
+    let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&signing_key(name), algorithm).unwrap()).unwrap();
+    let fields = jwk.as_object_mut().unwrap();
+    fields.remove("alg");
+    fields.insert("kid".into(), json!(name));
+    jwk
+}
+
+fn all_keys() -> Vec<Value> {
+    vec![
+        public("rsa-a", Algorithm::RS256),
+        public("p256-a", Algorithm::ES256),
+        public("p384", Algorithm::ES384),
+        public("ed25519", Algorithm::EdDSA),
+    ]
+}
+
+async fn serving(keys: Vec<Value>) -> MockServer {
+    let server = MockServer::start().await;
+    serve(&server, keys).await;
+    server
+}
+
+async fn serve(server: &MockServer, keys: Vec<Value>) {
+    server.reset().await;
+    let answer = ResponseTemplate::new(200).set_body_json(json!({ "keys": keys }));
+    Mock::given(method("GET")).respond_with(answer).mount(server).await;
+}
+
+fn claims() -> Value {
+    json!({ "sub": "alice", "iss": "issuer", "aud": "audience", "exp": NOW + 600, "nbf": NOW - 5, "iat": NOW - 5 })
+}
+
+fn with(name: &str, value: impl Into<Value>) -> Value {
+    let mut claims = claims();
+    claims[name] = value.into();
+    claims
+}
+
+fn without(name: &str) -> Value {
+    let mut claims = claims();
+    claims.as_object_mut().unwrap().remove(name);
+    claims
+}
+
+fn header(algorithm: Algorithm, kid: &str) -> Header {
+    Header { kid: Some(kid.into()), ..Header::new(algorithm) }
+}
+
+fn signed(algorithm: Algorithm, key: &str, claims: &Value) -> String {
+    encode(&header(algorithm, key), claims, &signing_key(key)).unwrap()
+}
+
+fn hs256(claims: &Value) -> String {
+    signed(Algorithm::HS256, "secret", claims)
+}
+
+fn issuer() -> Issuer {
+    Issuer {
+        issuer: "issuer".into(),
+        audience: "audience".into(),
+        algorithms: Vec::new(),
+        secret: Some(Secret::new(SECRET)),
+        jwks_url: None,
+        user_claim: "sub".into(),
+    }
+}
+
+/// Accepts whatever has a key at `url`, or under the secret.
+fn anything(url: String) -> Issuer {
+    use Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512};
+    let algorithms = vec![HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA];
+    Issuer { algorithms, jwks_url: Some(url), ..issuer() }
+}
+
+#[tokio::test]
+async fn claims_decide() {
+    let verifier = Verifier::new(vec![issuer()]).unwrap();
+    let cases = [
+        (claims(), Ok(())),
+        (with("aud", json!(["other", "audience"])), Ok(())),
+        (without("nbf"), Ok(())),
+        (without("iat"), Ok(())),
+        (with("exp", NOW - 59), Ok(())),
+        (with("nbf", NOW + 60), Ok(())),
+        (with("iat", NOW + 60), Ok(())),
+        (with("exp", NOW - 60), Err(AuthError::Expired)),
+        (with("nbf", NOW + 61), Err(AuthError::NotYetValid)),
+        (with("iat", NOW + 61), Err(AuthError::NotYetValid)),
+        (without("exp"), Err(AuthError::Invalid)),
+        (without("iss"), Err(AuthError::Invalid)),
+        (without("aud"), Err(AuthError::Invalid)),
+        (without("sub"), Err(AuthError::Invalid)),
+        (with("sub", 7), Err(AuthError::Invalid)),
+        (with("iss", "another"), Err(AuthError::Invalid)),
+        (with("iss", json!(["issuer"])), Err(AuthError::Invalid)),
+        (with("aud", "another"), Err(AuthError::Invalid)),
+        (with("aud", json!([])), Err(AuthError::Invalid)),
+        (with("exp", "tomorrow"), Err(AuthError::Invalid)),
+        (with("exp", 1e300), Err(AuthError::Invalid)),
+        (with("nbf", "yesterday"), Err(AuthError::Invalid)),
+    ];
+    for (claims, expected) in cases {
+        let outcome = verifier.verify(&hs256(&claims), NOW).await;
+        assert_eq!(outcome.map(|_| ()), expected, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn the_configured_claim_names_the_user() {
+    let by_name = Issuer { user_claim: "preferred_username".into(), ..issuer() };
+    let verifier = Verifier::new(vec![by_name]).unwrap();
+    let identity = verifier.verify(&hs256(&with("preferred_username", "al")), NOW).await.unwrap();
+    assert_eq!(identity, Identity { user_id: "al".into(), expires_at_secs: NOW + 600 });
+    assert_eq!(verifier.verify(&hs256(&claims()), NOW).await, Err(AuthError::Invalid));
+}
+
+#[test]
+fn settings_need_keys_worth_the_name() {
+    let new = |issuer: Issuer| Verifier::new(vec![issuer]).unwrap_err();
+    assert!(matches!(Verifier::new(Vec::new()), Err(SettingsError::NoIssuer)));
+    assert!(matches!(Verifier::new(vec![issuer(), issuer()]), Err(SettingsError::Twice(_))));
+    assert!(matches!(new(Issuer { secret: None, ..issuer() }), SettingsError::NoKey(_)));
+    let short = |algorithm, bytes: usize| Issuer {
+        algorithms: vec![algorithm],
+        secret: Some(Secret::new("s".repeat(bytes))),
+        ..issuer()
+    };
+    for (algorithm, bytes) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
+        assert!(matches!(new(short(algorithm, bytes - 1)), SettingsError::ShortSecret { .. }));
+        assert!(Verifier::new(vec![short(algorithm, bytes)]).is_ok());
+    }
+    let no_key = new(Issuer { algorithms: vec![Algorithm::RS256], ..issuer() });
+    assert!(matches!(no_key, SettingsError::NoKeyFor { .. }));
+    let plain = new(Issuer { jwks_url: Some("http://keys.example/jwks".into()), ..issuer() });
+    assert!(matches!(plain, SettingsError::Jwks(JwksError::Insecure)));
+    assert!(!format!("{:?} {:?}", issuer(), Verifier::new(vec![issuer()])).contains(SECRET));
+}
+
+#[test]
+fn the_environment_names_one_issuer_or_a_list() {
+    let read = |variables: &[(&str, &str)]| {
+        let variables: std::collections::HashMap<String, String> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Issuer::read(|name| variables.get(name).cloned())
+    };
+    let one = read(&[("JWT_ISSUER", "i"), ("JWT_AUDIENCE", "a"), ("JWT_HS256_SECRET", SECRET)]).unwrap();
+    assert_eq!((one.len(), one[0].user_claim.as_str()), (1, "sub"));
+    assert!(matches!(read(&[("JWT_ISSUER", "i")]), Err(SettingsError::Missing("JWT_AUDIENCE"))));
+    let list = json!([
+        { "issuer": "a", "audience": "x", "secret": SECRET, "algorithms": ["HS512"] },
+        { "issuer": "b", "audience": "x", "jwks_url": "https://b.example/keys", "user_claim": "uid" },
+    ]);
+    let two = read(&[("JWT_ISSUERS", &list.to_string())]).unwrap();
+    assert_eq!((two.len(), two[1].user_claim.as_str()), (2, "uid"));
+    for wrong in ["", "{}", "[{}]", &format!(r#"[{{"issuer":"a","audience":"x","secret":"{SECRET}","typo":1}}]"#)] {
+        let error = read(&[("JWT_ISSUERS", wrong)]).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(SECRET), "{error}");
+    }
+}
