@@ -149,6 +149,19 @@ impl MessageStore for DynamoMessages {
         found.item.map(|item| head("GetItem", item)).transpose()
     }
 
+    async fn is_member(&self, channel: &ChannelId, user: &UserId) -> Result<bool, StoreError> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.channels)
+            .set_key(Some(member_key(channel, user)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| failed("GetItem", error))?;
+        Ok(found.item.is_some())
+    }
+
     async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
         let mut call = self
             .client

@@ -289,6 +289,9 @@ pub trait MessageStore: Send + Sync {
     /// The channel's head as it is now (strongly consistent).
     fn head(&self, channel: &ChannelId) -> impl Future<Output = Result<Option<Head>, StoreError>> + Send;
 
+    /// Whether a user is a member of a channel now (strongly consistent).
+    fn is_member(&self, channel: &ChannelId, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Appends in one transaction, or changes nothing. After an error it is unknown which.
     fn append(&self, append: Append<'_>) -> impl Future<Output = Result<Appended, StoreError>> + Send;
 

@@ -141,6 +141,11 @@ async fn attempt_to_send(
             head = load_head(store, &send.channel_id).await?;
         }
         if let Some(refusal) = refusal(send, &head) {
+            // A reason tells of the channel: not to those who may not know of it.
+            let is_private = head.visibility == Visibility::Private && send.role == Role::User;
+            if is_private && !store.is_member(&send.channel_id, &send.sender_id).await? {
+                return Err(ChatError::ChannelNotFound);
+            }
             return Err(refusal);
         }
     }

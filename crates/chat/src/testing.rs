@@ -173,6 +173,10 @@ impl MessageStore for MemoryStore {
         self.call(|state| state.heads.get(channel).cloned()).await
     }
 
+    async fn is_member(&self, channel: &ChannelId, user: &UserId) -> Result<bool, StoreError> {
+        self.call(|state| state.members.contains_key(&(channel.clone(), user.clone()))).await
+    }
+
     async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
         self.call(|state| {
             let Append { head, message, record, member, now } = append;

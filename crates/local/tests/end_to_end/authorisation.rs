@@ -1,0 +1,125 @@
+//! Who may do what: every route, tried by everybody, on channels of every kind. The expected table is the one in
+//! `docs/authorisation.md`; a run prints what it found.
+
+use std::{fmt::Write, path::Path};
+
+use futures::{StreamExt, stream};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::stack::{Stack, token_of};
+
+/// Channels that are worked on at once.
+const AT_ONCE: usize = 8;
+
+/// Each is also the id of the user who tries.
+const CALLERS: [&str; 5] = ["stranger", "removed", "member", "moderator", "owner"];
+
+struct Route {
+    name: &'static str,
+    method: Method,
+    /// After `/channels/<channel_id>`; `{caller}` is the caller's own id.
+    path: &'static str,
+    body: Value,
+}
+
+fn routes() -> Vec<Route> {
+    let route = |name, method, path, body| Route { name, method, path, body };
+    vec![
+        route("read the channel", Method::GET, "", Value::Null),
+        route("change its settings", Method::PATCH, "", json!({ "name": "new" })),
+        route("list its members", Method::GET, "/members", Value::Null),
+        route("join", Method::PUT, "/members/{caller}", Value::Null),
+        route("add another user", Method::PUT, "/members/newcomer", Value::Null),
+        route("make a member moderator", Method::PUT, "/members/target", json!({ "role": "moderator" })),
+        route("leave", Method::DELETE, "/members/{caller}", Value::Null),
+        route("remove a member", Method::DELETE, "/members/target", Value::Null),
+        route("remove an owner", Method::DELETE, "/members/second-owner", Value::Null),
+        route("send a message", Method::POST, "/messages", json!({ "content": "x" })),
+        route("read the history", Method::GET, "/messages", Value::Null),
+        route("read a message", Method::GET, "/messages/1", Value::Null),
+        route("edit another's message", Method::PATCH, "/messages/1", json!({ "content": "y" })),
+        route("delete another's message", Method::DELETE, "/messages/1", Value::Null),
+    ]
+}
+
+/// A channel with the owner, the callers and `target`, who wrote message 1; who is removed has been a member.
+async fn prepare(stack: &Stack, channel: &str, visibility: &str, archived: bool, callers: &[&str]) {
+    stack.create_channel("owner", channel, visibility, "off").await;
+    let others = callers.iter().copied().filter(|caller| !matches!(*caller, "stranger" | "owner"));
+    for user in others.chain(["target", "second-owner"]) {
+        let role = match user {
+            "moderator" => "moderator",
+            "second-owner" => "owner",
+            _ => "member",
+        };
+        let path = format!("/channels/{channel}/members/{user}");
+        let response = stack.request("owner", Method::PUT, &path).json(&json!({ "role": role })).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}");
+        if user == "removed" {
+            let removed = stack.request("owner", Method::DELETE, &path).send().await.unwrap();
+            assert!(removed.status().is_success(), "{path}");
+        }
+    }
+    stack.send("target", channel, "x").await;
+    if archived {
+        let archive = stack.request("owner", Method::PATCH, &format!("/channels/{channel}"));
+        assert!(archive.json(&json!({ "archived": true })).send().await.unwrap().status().is_success());
+    }
+}
+
+async fn attempt(stack: &Stack, route: &Route, caller: &str, channel: &str) -> u16 {
+    let path = format!("/channels/{channel}{}", route.path.replace("{caller}", caller));
+    let mut request = stack.request(caller, route.method.clone(), &path);
+    if !route.body.is_null() {
+        request = request.json(&route.body);
+    }
+    request.send().await.unwrap().status().as_u16()
+}
+
+async fn subscribe(stack: &Stack, caller: &str, channel: &str) -> u16 {
+    let url = format!("{}/?channels={channel}", stack.address("websocket"));
+    match stack.handshake(&url, &[("authorization", &format!("Bearer {}", token_of(caller)))]).await {
+        Ok(_) => 101,
+        Err(status) => status.as_u16(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_may_do_what_the_table_says() {
+    let stack = Stack::in_memory();
+    let routes = routes();
+    let mut table = String::new();
+    for (visibility, archived) in [("public", false), ("private", false), ("public", true), ("private", true)] {
+        let kind = if archived { format!("{visibility}, archived") } else { visibility.to_owned() };
+        let _ = writeln!(table, "| {kind} | {} |\n| --- |{}", CALLERS.join(" | "), " --- |".repeat(CALLERS.len()));
+        // What changes nothing needs no channel of its own.
+        let shared = format!("{visibility}-{archived}");
+        prepare(&stack, &shared, visibility, archived, &CALLERS).await;
+        let tries = (0..=routes.len()).flat_map(|route| CALLERS.map(|caller| (route, caller)));
+        let found: Vec<u16> = stream::iter(tries)
+            .map(async |(number, caller)| {
+                let Some(route) = routes.get(number) else { return subscribe(&stack, caller, &shared).await };
+                if route.method == Method::GET {
+                    return attempt(&stack, route, caller, &shared).await;
+                }
+                let channel = format!("{shared}-{number}-{caller}");
+                prepare(&stack, &channel, visibility, archived, &[caller]).await;
+                attempt(&stack, route, caller, &channel).await
+            })
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        let names = routes.iter().map(|route| route.name).chain(["subscribe"]);
+        for (name, row) in names.zip(found.chunks(CALLERS.len())) {
+            let cells: Vec<String> = row.iter().map(u16::to_string).collect();
+            let _ = writeln!(table, "| {name} | {} |", cells.join(" | "));
+        }
+        table.push('\n');
+    }
+    println!("{table}");
+    let documented = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/authorisation.md");
+    let documented = std::fs::read_to_string(documented).unwrap();
+    assert!(documented.trim_end().ends_with(table.trim_end()), "docs/authorisation.md says otherwise");
+    stack.stop();
+}
