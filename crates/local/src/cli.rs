@@ -1,6 +1,6 @@
 //! The command line of `cargo local`.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
@@ -70,6 +70,16 @@ pub struct RunOptions {
     /// What to log of the run and of its functions: error, warn, info, debug, trace, or a filter
     #[arg(long, default_value = "warn")]
     pub log_level: String,
+}
+
+/// The arguments without a `--` in front of them: `cargo local -- --in-memory` and `cargo local --in-memory` are the
+/// same, because the alias ends in a `--` of its own.
+pub fn arguments(given: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    given
+        .into_iter()
+        .enumerate()
+        .filter(|(index, argument)| *index != 1 || argument != "--")
+        .map(|(_, argument)| argument)
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use local::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, arguments},
     lambda::guardian_main,
     run, token,
 };
 
 fn main() -> ExitCode {
     guardian_main();
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(arguments(std::env::args_os()));
     let done = match cli.command {
         Some(Command::Token(options)) => token::for_command_line(&options.user, options.ttl, jiff::Timestamp::now())
             .map(|token| println!("{token}"))

@@ -68,3 +68,25 @@ async fn token_prints_a_token_alone_on_its_last_line() {
     assert!(failing(&["token", "--user", "a b"]).await.contains("A-Z"));
     assert!(failing(&["token", "--user", "a", "--ttl", "soon"]).await.contains("ttl"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alias_takes_its_options_with_and_without_a_separator() {
+    let cargo = async |arguments: &[&str]| {
+        let output = tokio::process::Command::new(env!("CARGO"))
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .arg("local")
+            .args(arguments)
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends by itself").unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for arguments in [&["--", "token", "--user", "alice"][..], &["token", "--user", "alice"]] {
+        let token = cargo(arguments).await;
+        assert_eq!(token.lines().last().unwrap().split('.').count(), 3, "{token}");
+    }
+    for arguments in [&["--", "--in-memory", "--help"][..], &["--in-memory", "--help"]] {
+        assert!(cargo(arguments).await.contains("--ready-file"));
+    }
+}
