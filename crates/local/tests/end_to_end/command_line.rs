@@ -78,7 +78,8 @@ async fn the_alias_takes_its_options_with_and_without_a_separator() {
             .args(arguments)
             .kill_on_drop(true)
             .output();
-        let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends by itself").unwrap();
+        // Another test may be building the functions, and Cargo does one thing at a time.
+        let output = tokio::time::timeout(PATIENCE * 10, output).await.expect("it ends by itself").unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
