@@ -1,56 +1,59 @@
 //! What a token says, read so that it cannot say two things at once.
 
-use std::fmt;
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+};
 
-use jsonwebtoken::{TokenData, Validation, decode};
+use chat::{clock::Timestamp, id::ChannelId};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor},
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
 use crate::{AuthError, LEEWAY};
 
-/// A JSON object without repeated names. Readers differ in which of two equal names they believe: one that checks the
-/// first and one that uses the last would let a token through (RFC 7519, section 4).
-#[derive(Debug, Default)]
+/// A JSON object, header or payload of a token, in which no name is there twice at any depth. Readers differ in which
+/// of two equal names they believe: one that checks the first and one that uses the last would let a token through
+/// (RFC 7519, section 4).
+#[derive(Debug)]
 pub(crate) struct Claims(Map<String, Value>);
 
-impl<'de> Deserialize<'de> for Claims {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Unique;
-
-        impl<'de> Visitor<'de> for Unique {
-            type Value = Claims;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Claims, A::Error> {
-                let mut map = Map::new();
-                while let Some((name, value)) = entries.next_entry::<String, Value>()? {
-                    if map.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a name is there twice"));
-                    }
-                }
-                Ok(Claims(map))
-            }
-        }
-
-        deserializer.deserialize_map(Unique)
-    }
-}
-
 impl Claims {
-    /// The claims of a verified token.
-    pub(crate) fn of(token: &str, key: &jsonwebtoken::DecodingKey, validation: &Validation) -> Result<Self, AuthError> {
-        let TokenData { claims, .. } = decode(token, key, validation).map_err(|_| AuthError::Invalid)?;
-        Ok(claims)
+    /// Reads one part of a token.
+    pub(crate) fn read(json: &[u8]) -> Result<Self, AuthError> {
+        serde_json::from_slice::<Unambiguous>(json).map_err(|_| AuthError::Invalid)?;
+        serde_json::from_slice(json).map(Self).map_err(|_| AuthError::Invalid)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
+    }
+
+    /// A list of words: one text with spaces between them (RFC 8693, section 4.2), or an array. None when it is
+    /// not there.
+    pub(crate) fn words(&self, name: &str) -> Result<Option<BTreeSet<String>>, AuthError> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.split_whitespace().map(str::to_owned).collect())),
+            Some(Value::Array(values)) => {
+                let words = values.iter().map(|value| value.as_str().map(str::to_owned).ok_or(AuthError::Invalid));
+                words.collect::<Result<_, _>>().map(Some)
+            }
+            Some(_) => Err(AuthError::Invalid),
+        }
+    }
+
+    /// Channels that a token is limited to.
+    pub(crate) fn channels(&self, name: &str) -> Result<Option<BTreeSet<ChannelId>>, AuthError> {
+        let Some(words) = self.words(name)? else { return Ok(None) };
+        let ids = words.into_iter().map(|word| word.parse().map_err(|_| AuthError::Invalid));
+        ids.collect::<Result<_, _>>().map(Some)
     }
 
     /// A time in seconds since the Unix epoch, fractions cut off (`NumericDate` of RFC 7519).
@@ -61,9 +64,10 @@ impl Claims {
         Ok(Some(seconds.floor() as i64))
     }
 
-    /// Checks `exp`, `nbf` and `iat` at `now_secs`; returns `exp`.
-    pub(crate) fn check_times(&self, now_secs: i64) -> Result<i64, AuthError> {
+    /// Checks `exp`, `nbf` and `iat`; returns `exp`.
+    pub(crate) fn check_times(&self, now: Timestamp) -> Result<Timestamp, AuthError> {
         let leeway = i64::try_from(LEEWAY.as_secs()).unwrap_or_default();
+        let now_secs = now.as_secs();
         let expires_at = self.time("exp")?.ok_or(AuthError::Invalid)?;
         if now_secs >= expires_at.saturating_add(leeway) {
             return Err(AuthError::Expired);
@@ -73,6 +77,55 @@ impl Claims {
                 return Err(AuthError::NotYetValid);
             }
         }
-        Ok(expires_at)
+        Ok(Timestamp::from_secs(expires_at))
+    }
+}
+
+/// JSON whose objects, at any depth, have each name once.
+struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+/// Everything but objects and arrays holds no names.
+macro_rules! nothing_to_see {
+    ($($visit:ident: $kind:ty),* $(,)?) => {
+        $(fn $visit<E: Error>(self, _: $kind) -> Result<Self, E> {
+            Ok(self)
+        })*
+    };
+}
+
+impl<'de> Visitor<'de> for Unambiguous {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    nothing_to_see!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+
+    fn visit_unit<E: Error>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self, A::Error> {
+        while values.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            if !names.insert(name) {
+                entries.next_value::<IgnoredAny>()?;
+                return Err(A::Error::custom("a name is there twice"));
+            }
+            entries.next_value::<Self>()?;
+        }
+        Ok(self)
     }
 }

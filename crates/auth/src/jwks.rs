@@ -1,16 +1,18 @@
 //! The public keys of an issuer.
 //!
-//! A key that is known verifies at once, whatever its server does: a set past its time is renewed in the background,
-//! and the last good one is kept through an outage. A key that is not known makes the caller wait for a fetch: one is
-//! under way at a time, the others share it, and there is at most one in [`Timing::interval`]. Key ids that a fetch did
-//! not bring are remembered, so that made-up ones cost nothing.
+//! A key that is known verifies whatever its server does: a set past its time is renewed beside the request, which waits
+//! [`RENEWAL_WAIT`] for it at most, and the last good one is kept through an outage. A key that is not known makes the
+//! caller wait for a fetch: one is under way at a time, the others share it, and there is at most one in
+//! [`Timing::interval`]. Key ids that a fetch did not bring are remembered for [`Timing::unknown_for`], so that repeating
+//! a made-up one costs nothing; a fetch that failed tells nothing about any.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse, RSAKeyParameters},
@@ -22,14 +24,21 @@ use crate::AuthError;
 /// Time for one fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a request waits for the renewal of a set in which it has found its key. Not at all would do for the request,
+/// but a Lambda function is frozen when it has answered, and the renewal with it.
+const RENEWAL_WAIT: Duration = Duration::from_millis(300);
+
 /// Largest key set: bytes.
 const SET_BYTES: usize = 256 * 1024;
 
 /// Unknown key ids that are remembered.
 const UNKNOWN_IDS: usize = 1_000;
 
-/// Characters of the base64url modulus of a 2,048-bit RSA key, the smallest accepted (RFC 7518, section 3.3).
-const MODULUS_CHARS: usize = 342;
+/// The smallest RSA key accepted (RFC 7518, section 3.3).
+const MODULUS_BITS: usize = 2_048;
+
+/// Of private and of shared keys (RFC 7518, section 6).
+const PRIVATE_PARAMETERS: [&str; 2] = ["d", "k"];
 
 /// When keys are fetched.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +47,8 @@ pub(crate) struct Timing {
     pub(crate) fresh_for: Duration,
     /// Shortest time between two fetches.
     pub(crate) interval: Duration,
+    /// How long after a renewal that failed the next one is tried.
+    pub(crate) retry_after: Duration,
     /// How long a key id that was not in the set is refused without asking again.
     pub(crate) unknown_for: Duration,
 }
@@ -47,6 +58,7 @@ impl Default for Timing {
         Self {
             fresh_for: Duration::from_mins(10),
             interval: Duration::from_secs(1),
+            retry_after: Duration::from_secs(15),
             unknown_for: Duration::from_secs(30),
         }
     }
@@ -61,6 +73,9 @@ pub enum JwksError {
     /// Neither https nor loopback.
     #[error("must be https, or loopback")]
     Insecure,
+    /// With a user name or a password, which would end up in logs.
+    #[error("must not hold a user name or a password")]
+    Credentials,
     /// The HTTP client cannot be made.
     #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
@@ -76,16 +91,24 @@ struct Shared {
     client: reqwest::Client,
     timing: Timing,
     known: Mutex<Known>,
-    /// Held over a fetch; tells when the last one began.
-    fetching: tokio::sync::Mutex<Option<Instant>>,
+    /// Held over a fetch.
+    last: tokio::sync::Mutex<Option<Attempt>>,
+}
+
+/// A fetch.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    began: Instant,
+    /// Whether it brought a set; `false` too when whoever made it went away before its end.
+    succeeded: bool,
 }
 
 #[derive(Debug, Default, Clone)]
 struct Known {
     keys: Arc<HashMap<String, Key>>,
     fetched: Option<Instant>,
-    unknown: HashSet<String>,
-    unknown_since: Option<Instant>,
+    /// Key ids that were in no set, and when that was found out.
+    unknown: HashMap<String, Instant>,
 }
 
 /// A key, and the algorithms that its own parameters allow.
@@ -108,35 +131,38 @@ impl Jwks {
         if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
             return Err(JwksError::Insecure);
         }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(JwksError::Credentials);
+        }
         let client = reqwest::Client::builder()
             .timeout(FETCH_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let (known, fetching) = (Mutex::default(), tokio::sync::Mutex::default());
-        Ok(Self(Arc::new(Shared { url, client, timing, known, fetching })))
+        let (known, last) = (Mutex::default(), tokio::sync::Mutex::default());
+        Ok(Self(Arc::new(Shared { url, client, timing, known, last })))
     }
 
     /// The one key called `kid`, when its own parameters allow it for `algorithm`.
     pub(crate) async fn key(&self, kid: &str, algorithm: Algorithm) -> Result<DecodingKey, AuthError> {
-        let known = self.0.known();
-        if let Some(key) = known.keys.get(kid) {
-            if known.fetched.is_none_or(|at| at.elapsed() >= self.0.timing.fresh_for) {
+        if let Some(key) = self.0.find(kid) {
+            if self.0.is_stale() {
                 let shared = Arc::clone(&self.0);
-                tokio::spawn(async move { shared.renew().await });
+                let renewal = tokio::spawn(async move { shared.renew().await });
+                // In vain: it goes on by itself, and the key at hand is good.
+                let _ = tokio::time::timeout(RENEWAL_WAIT, renewal).await;
             }
             return key.usable_for(algorithm);
         }
-        if known.is_unknown(kid, self.0.timing) {
+        if self.0.lock().is_unknown(kid, self.0.timing) {
             return Err(AuthError::Invalid);
         }
-        self.0.look_for(kid).await;
-        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.keys.get(kid) {
+        let answered = self.0.look_for(kid).await;
+        match self.0.find(kid) {
             Some(key) => key.usable_for(algorithm),
-            None if known.fetched.is_none() => Err(AuthError::KeysUnavailable),
+            None if !answered => Err(AuthError::KeysUnavailable),
             None => {
-                known.remember_unknown(kid, self.0.timing);
+                self.0.lock().remember_unknown(kid, self.0.timing);
                 Err(AuthError::Invalid)
             }
         }
@@ -144,43 +170,60 @@ impl Jwks {
 }
 
 impl Shared {
-    fn known(&self) -> Known {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Renews a set past its time, unless that is under way.
+    fn find(&self, kid: &str) -> Option<Key> {
+        self.lock().keys.get(kid).cloned()
+    }
+
+    fn is_stale(&self) -> bool {
+        self.lock().fetched.is_none_or(|at| at.elapsed() >= self.timing.fresh_for)
+    }
+
+    /// Renews a set past its time, unless that is under way or has just been tried.
     async fn renew(&self) {
-        let Ok(mut tried) = self.fetching.try_lock() else { return };
-        if tried.is_none_or(|at| at.elapsed() >= self.timing.interval) {
-            *tried = Some(Instant::now());
-            self.fetch().await;
+        let Ok(mut last) = self.last.try_lock() else { return };
+        if last.is_none_or(|last| last.began.elapsed() >= self.timing.retry_after) {
+            self.fetch(&mut last).await;
         }
     }
 
-    /// Fetches, unless somebody else's fetch has brought `kid` meanwhile.
-    async fn look_for(&self, kid: &str) {
+    /// Fetches, unless somebody else's fetch has answered for `kid` meanwhile. Whether there is an answer.
+    async fn look_for(&self, kid: &str) -> bool {
         let asked = Instant::now();
-        let mut tried = self.fetching.lock().await;
-        // A fetch that began after this caller asked has answered it, one way or the other.
-        if tried.is_some_and(|at| at >= asked) || self.known().keys.contains_key(kid) {
-            return;
+        let mut last = self.last.lock().await;
+        if self.lock().keys.contains_key(kid) {
+            return true;
         }
-        if let Some(at) = *tried {
-            tokio::time::sleep(self.timing.interval.saturating_sub(at.elapsed())).await;
+        if let Some(Attempt { began, succeeded }) = *last {
+            // A fetch that began after this caller asked tells as much as another one would.
+            if succeeded && began >= asked {
+                return true;
+            }
+            let wait = self.timing.interval.saturating_sub(began.elapsed());
+            if !succeeded && !wait.is_zero() {
+                return false;
+            }
+            tokio::time::sleep(wait).await;
         }
-        *tried = Some(Instant::now());
-        self.fetch().await;
+        self.fetch(&mut last).await
     }
 
-    async fn fetch(&self) {
+    async fn fetch(&self, last: &mut Option<Attempt>) -> bool {
+        let attempt = last.insert(Attempt { began: Instant::now(), succeeded: false });
         match self.read().await {
             Ok(keys) => {
-                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                *known = Known { keys: Arc::new(keys), fetched: Some(Instant::now()), ..Known::default() };
+                let mut known = self.lock();
+                known.keys = Arc::new(keys);
+                known.fetched = Some(Instant::now());
+                attempt.succeeded = true;
             }
             // Without the URL: a careless one may hold a key of its own.
             Err(error) => tracing::warn!(%error, "could not fetch the key set; going on with the last one"),
         }
+        attempt.succeeded
     }
 
     async fn read(&self) -> Result<HashMap<String, Key>, FetchError> {
@@ -208,16 +251,15 @@ impl Shared {
 
 impl Known {
     fn is_unknown(&self, kid: &str, timing: Timing) -> bool {
-        self.unknown.contains(kid) && self.unknown_since.is_some_and(|since| since.elapsed() < timing.unknown_for)
+        self.unknown.get(kid).is_some_and(|since| since.elapsed() < timing.unknown_for)
     }
 
     fn remember_unknown(&mut self, kid: &str, timing: Timing) {
-        if self.unknown_since.is_none_or(|since| since.elapsed() >= timing.unknown_for) {
-            self.unknown.clear();
-            self.unknown_since = Some(Instant::now());
+        if self.unknown.len() >= UNKNOWN_IDS {
+            self.unknown.retain(|_, since| since.elapsed() < timing.unknown_for);
         }
         if self.unknown.len() < UNKNOWN_IDS {
-            self.unknown.insert(kid.to_owned());
+            self.unknown.insert(kid.to_owned(), Instant::now());
         }
     }
 }
@@ -240,7 +282,8 @@ impl Key {
     }
 }
 
-/// The keys by id. A key of an unknown kind is none of our business; an id that is there twice names nobody.
+/// The keys by id. A key of an unknown kind is none of our business; an id that is there twice names nobody; a key whose
+/// private half is published is anybody's.
 fn usable_keys(keys: Vec<serde_json::Value>) -> HashMap<String, Key> {
     let mut usable = HashMap::new();
     let mut seen = HashSet::new();
@@ -248,6 +291,10 @@ fn usable_keys(keys: Vec<serde_json::Value>) -> HashMap<String, Key> {
         let Some(kid) = value["kid"].as_str().map(str::to_owned) else { continue };
         if !seen.insert(kid.clone()) {
             usable.remove(&kid);
+            continue;
+        }
+        if PRIVATE_PARAMETERS.iter().any(|name| value.get(name).is_some()) {
+            tracing::error!("the key set publishes a private key, which is not used");
             continue;
         }
         let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
@@ -259,6 +306,14 @@ fn usable_keys(keys: Vec<serde_json::Value>) -> HashMap<String, Key> {
     usable
 }
 
+/// How many bits a number in base64url has.
+fn bits(number: &str) -> usize {
+    let bytes = URL_SAFE_NO_PAD.decode(number).unwrap_or_default();
+    let significant = bytes.iter().position(|byte| *byte != 0).map_or(&[][..], |first| &bytes[first..]);
+    let leading = significant.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    significant.len() * 8 - leading
+}
+
 /// What a key may verify, by its `kty`, `crv`, `alg`, `use` and `key_ops` (RFC 7517, RFC 7518, RFC 8037).
 fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
@@ -268,7 +323,7 @@ fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
         return Vec::new();
     }
     let of_kind: &[Algorithm] = match &jwk.algorithm {
-        AlgorithmParameters::RSA(RSAKeyParameters { n, .. }) if n.len() >= MODULUS_CHARS => {
+        AlgorithmParameters::RSA(RSAKeyParameters { n, .. }) if bits(n) >= MODULUS_BITS => {
             &[RS256, RS384, RS512, PS256, PS384, PS512]
         }
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => &[ES256],

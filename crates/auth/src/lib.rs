@@ -6,18 +6,25 @@
 //! looked at. No token, key or secret appears in an error or a log line.
 
 mod claims;
+mod identity;
 mod jwks;
+mod secrets;
 mod settings;
 
 use std::{collections::HashSet, time::Duration};
 
+use aws_config::SdkConfig;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode_header};
+use chat::clock::Timestamp;
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
+use serde::de::IgnoredAny;
 
 use crate::{claims::Claims, jwks::Jwks};
 
 pub use crate::{
+    identity::{Identity, Scope},
     jwks::JwksError,
+    secrets::SecretError,
     settings::{Issuer, Secret, SettingsError},
 };
 
@@ -27,15 +34,6 @@ pub const LEEWAY: Duration = Duration::from_mins(1);
 /// Longest token: bytes. API Gateway takes 10,240 bytes of headers in all ("Quotas for configuring and running a
 /// REST API").
 pub const TOKEN_BYTES: usize = 8_192;
-
-/// A caller whose token has been verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The user, from the claim that the issuer's configuration names.
-    pub user_id: String,
-    /// The token's `exp`: seconds since the Unix epoch.
-    pub expires_at_secs: i64,
-}
 
 /// Why a token is refused. Says nothing of the token's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,22 +63,31 @@ pub struct Verifier {
 
 /// An issuer, ready to verify.
 struct Trusted {
-    issuer: String,
+    settings: Issuer,
     algorithms: Vec<Algorithm>,
     validation: Validation,
     secret: Option<DecodingKey>,
     jwks: Option<Jwks>,
-    user_claim: String,
 }
 
 impl std::fmt::Debug for Trusted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Trusted").field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("Trusted").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
 impl Verifier {
-    /// A verifier for the tokens of `issuers`.
+    /// A verifier for the issuers that the environment names ([`Issuer::from_env`]); secrets that are named by
+    /// reference are read with `config`.
+    pub async fn from_env(config: &SdkConfig) -> Result<Self, SettingsError> {
+        let mut issuers = Issuer::from_env()?;
+        for issuer in &mut issuers {
+            secrets::resolve(config, issuer).await?;
+        }
+        Self::new(issuers)
+    }
+
+    /// A verifier for the tokens of `issuers`, whose secrets are at hand.
     pub fn new(issuers: Vec<Issuer>) -> Result<Self, SettingsError> {
         Self::with_timing(issuers, jwks::Timing::default())
     }
@@ -89,53 +96,68 @@ impl Verifier {
         if issuers.is_empty() {
             return Err(SettingsError::NoIssuer);
         }
-        let mut names = HashSet::new();
-        if let Some(twice) = issuers.iter().find(|issuer| !names.insert(&issuer.issuer)) {
-            return Err(SettingsError::Twice(twice.issuer.clone()));
+        let (mut names, mut secrets) = (HashSet::new(), HashSet::new());
+        for Issuer { issuer, secret, .. } in &issuers {
+            if !names.insert(issuer) {
+                return Err(SettingsError::Twice(issuer.clone()));
+            }
+            // Who knows the secret of one could sign for the other.
+            if secret.as_ref().is_some_and(|secret| !secrets.insert(secret.bytes())) {
+                return Err(SettingsError::SharedSecret(issuer.clone()));
+            }
         }
         let trusted = issuers.into_iter().map(|issuer| Trusted::new(issuer, timing));
         Ok(Self { issuers: trusted.collect::<Result<_, _>>()? })
     }
 
-    /// Verifies `token` at `now_secs`, seconds since the Unix epoch.
-    pub async fn verify(&self, token: &str, now_secs: i64) -> Result<Identity, AuthError> {
+    /// Verifies `token` at `now`.
+    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
         if token.is_empty() {
             return Err(AuthError::Missing);
         }
         if token.len() > TOKEN_BYTES {
             return Err(AuthError::Invalid);
         }
-        let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
-        if !is_plain(&header) {
+        let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).map_err(|_| AuthError::Invalid));
+        let (Some(header), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(AuthError::Invalid);
+        };
+        if !is_plain(&Claims::read(&header?)?) {
             return Err(AuthError::Invalid);
         }
-        let claimed = unverified_issuer(token).ok_or(AuthError::Invalid)?;
-        let issuer = self.issuers.iter().find(|issuer| issuer.issuer == claimed).ok_or(AuthError::Invalid)?;
-        issuer.verify(token, &header, now_secs).await
+        // Believed for nothing but to choose among the configured issuers, until the signature is verified with that
+        // issuer's keys; then `iss` is checked again.
+        let claims = Claims::read(&payload?)?;
+        let claimed = claims.text("iss").ok_or(AuthError::Invalid)?;
+        let trusted = self.issuers.iter().find(|one| one.settings.issuer == claimed).ok_or(AuthError::Invalid)?;
+        let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
+        trusted.verify_signature(token, &header).await?;
+        trusted.identity(&claims, now)
     }
 }
 
 impl Trusted {
-    fn new(issuer: Issuer, timing: jwks::Timing) -> Result<Self, SettingsError> {
-        let algorithms = issuer.checked_algorithms()?;
+    fn new(settings: Issuer, timing: jwks::Timing) -> Result<Self, SettingsError> {
+        let algorithms = settings.checked_algorithms()?;
         // The algorithm is put in for each token, and times are checked against the time that the caller gives.
         let mut validation = Validation::new(Algorithm::default());
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        validation.set_issuer(&[&issuer.issuer]);
-        validation.set_audience(&[&issuer.audience]);
+        validation.set_issuer(&[&settings.issuer]);
+        validation.set_audience(&[&settings.audience]);
         validation.validate_exp = false;
         validation.validate_nbf = false;
         Ok(Self {
-            issuer: issuer.issuer,
             algorithms,
             validation,
-            secret: issuer.secret.map(|secret| DecodingKey::from_secret(secret.bytes())),
-            jwks: issuer.jwks_url.as_deref().map(|url| Jwks::new(url, timing)).transpose()?,
-            user_claim: issuer.user_claim,
+            secret: settings.secret.as_ref().map(|secret| DecodingKey::from_secret(secret.bytes())),
+            jwks: settings.jwks_url.as_deref().map(|url| Jwks::new(url, timing)).transpose()?,
+            settings,
         })
     }
 
-    async fn verify(&self, token: &str, header: &Header, now_secs: i64) -> Result<Identity, AuthError> {
+    /// Verifies the signature, `iss` and `aud`, and that there is an `exp`.
+    async fn verify_signature(&self, token: &str, header: &Header) -> Result<(), AuthError> {
         if !self.algorithms.contains(&header.alg) {
             return Err(AuthError::Invalid);
         }
@@ -148,28 +170,42 @@ impl Trusted {
         };
         let mut validation = self.validation.clone();
         validation.algorithms = vec![header.alg];
-        let claims = Claims::of(token, &key, &validation)?;
-        let expires_at_secs = claims.check_times(now_secs)?;
-        let user_id = claims.text(&self.user_claim).ok_or(AuthError::Invalid)?.to_owned();
-        Ok(Identity { user_id, expires_at_secs })
+        decode::<IgnoredAny>(token, &key, &validation).map_err(|_| AuthError::Invalid)?;
+        Ok(())
+    }
+
+    /// What the claims of a verified token say, by this issuer's configuration.
+    fn identity(&self, claims: &Claims, now: Timestamp) -> Result<Identity, AuthError> {
+        let expires_at = claims.check_times(now)?;
+        let Issuer { user_claim, tenant, tenant_claim, scope_claim, channels_claim, .. } = &self.settings;
+        let required = |name: &str| claims.text(name).ok_or(AuthError::Invalid);
+        let tenant = match (tenant, tenant_claim) {
+            (Some(tenant), _) => Some(tenant.clone()),
+            (None, Some(name)) => Some(required(name)?.parse().map_err(|_| AuthError::Invalid)?),
+            (None, None) => None,
+        };
+        let scopes = match scope_claim {
+            Some(name) => Some(claims.words(name)?.unwrap_or_default()),
+            None => None,
+        };
+        Ok(Identity {
+            user_id: required(user_claim)?.parse().map_err(|_| AuthError::Invalid)?,
+            tenant,
+            scopes,
+            channels: claims.channels(channels_claim)?,
+            expires_at,
+        })
     }
 }
 
 /// Whether the header asks for nothing special: no critical extension (RFC 7515, section 4.1.11: not understood is
 /// refused), and no other type than a JWT or an access token (RFC 9068).
-fn is_plain(header: &Header) -> bool {
-    let typed = header.typ.as_deref().is_none_or(|typ| {
+fn is_plain(header: &Claims) -> bool {
+    let typed = header.text("typ").is_none_or(|typ| {
         let typ = typ.to_ascii_lowercase();
         matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
     });
-    typed && header.crit.is_none()
-}
-
-/// The `iss` that a token claims, to choose among the configured issuers. Nothing else is believed before the
-/// signature is verified with that issuer's keys, and then `iss` is checked again.
-fn unverified_issuer(token: &str) -> Option<String> {
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Claims>(&payload).ok()?.text("iss").map(str::to_owned)
+    typed && !header.has("crit")
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Whose tokens are accepted, and with which keys: configuration only.
 
+use chat::id::TenantId;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
-use crate::jwks::JwksError;
+use crate::{jwks::JwksError, secrets::SecretError};
 
 /// Fewest bytes of a shared secret: those of the hash (RFC 7518, section 3.2).
 fn secret_bytes(algorithm: Algorithm) -> Option<usize> {
@@ -16,7 +17,10 @@ fn secret_bytes(algorithm: Algorithm) -> Option<usize> {
 }
 
 /// An issuer of tokens.
-#[derive(Debug, Clone, Deserialize)]
+///
+/// Users of two issuers that have the same id in the same tenant are the same user: that is how a team moves from one
+/// identity provider to another. Issuers that must be kept apart get a [`Issuer::tenant`] each.
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
     /// The required `iss`.
@@ -29,16 +33,67 @@ pub struct Issuer {
     /// The shared secret of `HS256`, `HS384` and `HS512`.
     #[serde(default)]
     pub secret: Option<Secret>,
+    /// The same by reference: the ARN of a Secrets Manager secret or of an SSM parameter.
+    #[serde(default)]
+    pub secret_ref: Option<String>,
     /// Where the keys of all other algorithms are: https, or loopback.
     #[serde(default)]
     pub jwks_url: Option<String>,
     /// The claim that names the user.
     #[serde(default = "subject")]
     pub user_claim: String,
+    /// The tenant of all its users.
+    #[serde(default)]
+    pub tenant: Option<TenantId>,
+    /// The claim that names a user's tenant; a token without it is refused.
+    #[serde(default)]
+    pub tenant_claim: Option<String>,
+    /// The claim that lists what a token allows: `chat:read`, `chat:write`, `chat:manage`. Without a `scope_claim`,
+    /// every token allows everything; with one, a token without the claim allows nothing.
+    #[serde(default)]
+    pub scope_claim: Option<String>,
+    /// The claim that limits a token to channels, when the token has it: an array of ids, or ids with spaces between.
+    #[serde(default = "channels")]
+    pub channels_claim: String,
 }
 
 fn subject() -> String {
     "sub".to_owned()
+}
+
+fn channels() -> String {
+    "channels".to_owned()
+}
+
+impl Default for Issuer {
+    /// An issuer without a name and without keys, to be filled in.
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            audience: String::new(),
+            algorithms: Vec::new(),
+            secret: None,
+            secret_ref: None,
+            jwks_url: None,
+            user_claim: subject(),
+            tenant: None,
+            tenant_claim: None,
+            scope_claim: None,
+            channels_claim: channels(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Issuer {
+    /// Without keys, and without URLs: a careless one may hold a key of its own.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { issuer, audience, algorithms, .. } = self;
+        f.debug_struct("Issuer")
+            .field("issuer", issuer)
+            .field("audience", audience)
+            .field("algorithms", algorithms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A secret that does not show in debug output.
@@ -84,6 +139,24 @@ pub enum SettingsError {
     /// An issuer is there twice.
     #[error("issuer {0} is configured twice")]
     Twice(String),
+    /// Two settings that each name the issuers.
+    #[error("JWT_ISSUERS takes the place of {0}: unset one of them")]
+    Beside(&'static str),
+    /// Two issuers could each sign for the other.
+    #[error("issuer {0} has the secret of another issuer: each needs its own")]
+    SharedSecret(String),
+    /// A secret, and a reference to one.
+    #[error("issuer {0} has both a secret and a secret_ref")]
+    TwoSecrets(String),
+    /// Two settings that each name the tenant.
+    #[error("issuer {0} has both a tenant and a tenant_claim")]
+    TwoTenants(String),
+    /// A key pair's half stands where a shared secret belongs.
+    #[error("the secret of issuer {0} is a PEM: a public key is no secret; give its key set as jwks_url")]
+    PemAsSecret(String),
+    /// The secret cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// Neither a secret nor a key set.
     #[error("issuer {0} has neither a secret nor a jwks_url: without a key no token can be verified")]
     NoKey(String),
@@ -110,13 +183,18 @@ pub enum SettingsError {
 
 impl Issuer {
     /// From the environment: `JWT_ISSUERS`, a JSON array of issuers; or, for one issuer, `JWT_ISSUER`,
-    /// `JWT_AUDIENCE`, and `JWT_HS256_SECRET` or `JWT_JWKS_URL` or both.
+    /// `JWT_AUDIENCE`, and `JWT_HS256_SECRET` (or `JWT_HS256_SECRET_REF`) or `JWT_JWKS_URL` or both.
     pub fn from_env() -> Result<Vec<Self>, SettingsError> {
         Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
     pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<Self>, SettingsError> {
         if let Some(text) = variable("JWT_ISSUERS") {
+            for name in ["JWT_HS256_SECRET", "JWT_HS256_SECRET_REF", "JWT_JWKS_URL"] {
+                if variable(name).is_some() {
+                    return Err(SettingsError::Beside(name));
+                }
+            }
             // The error's own message may quote what it could not read, a secret for example.
             return serde_json::from_str(&text)
                 .map_err(|error| SettingsError::Malformed { line: error.line(), column: error.column() });
@@ -124,10 +202,10 @@ impl Issuer {
         Ok(vec![Self {
             issuer: variable("JWT_ISSUER").ok_or(SettingsError::Missing("JWT_ISSUER"))?,
             audience: variable("JWT_AUDIENCE").ok_or(SettingsError::Missing("JWT_AUDIENCE"))?,
-            algorithms: Vec::new(),
             secret: variable("JWT_HS256_SECRET").map(Secret),
+            secret_ref: variable("JWT_HS256_SECRET_REF"),
             jwks_url: variable("JWT_JWKS_URL"),
-            user_claim: subject(),
+            ..Self::default()
         }])
     }
 
@@ -136,6 +214,12 @@ impl Issuer {
         let issuer = || self.issuer.clone();
         if self.secret.is_none() && self.jwks_url.is_none() {
             return Err(SettingsError::NoKey(issuer()));
+        }
+        if self.secret.as_ref().is_some_and(|secret| secret.bytes().trim_ascii_start().starts_with(b"-----BEGIN")) {
+            return Err(SettingsError::PemAsSecret(issuer()));
+        }
+        if self.tenant.is_some() && self.tenant_claim.is_some() {
+            return Err(SettingsError::TwoTenants(issuer()));
         }
         let mut algorithms = self.algorithms.clone();
         if algorithms.is_empty() {

@@ -16,6 +16,12 @@ pub fn variable(name: &'static str) -> Result<String, VariableError> {
     }
 }
 
+/// The token bucket in two variables that must be set: `<name>_RATE`, tokens a second, and `<name>_BURST`.
+pub fn bucket(rate: &'static str, burst: &'static str) -> Result<chat::rate::Bucket, VariableError> {
+    let count = |name| number(name).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    Ok(chat::rate::Bucket::per_second(count(rate)?, count(burst)?))
+}
+
 /// The number in a variable that must be set.
 pub fn number(name: &'static str) -> Result<usize, VariableError> {
     variable(name)?.parse().map_err(|_| VariableError { name, problem: "must be a whole number" })

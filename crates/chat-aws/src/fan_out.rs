@@ -5,7 +5,9 @@ use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
 use chat::{
     delivery::{Broadcast, FanOut},
     error::StoreError,
+    id::TenantId,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::sdk::{failed, unreadable};
 
@@ -14,20 +16,39 @@ use crate::sdk::{failed, unreadable};
 pub struct LambdaFanOut {
     client: Client,
     function: String,
+    tenant: Option<TenantId>,
+}
+
+/// What `SendMessageFunction` is invoked with: a broadcast, in the tenant whose channel it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TenantBroadcast {
+    /// The tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// The broadcast.
+    #[serde(flatten)]
+    pub broadcast: Broadcast,
 }
 
 impl LambdaFanOut {
     /// Hands over to `function`, a name or an ARN.
     #[must_use]
     pub fn new(config: &SdkConfig, function: impl Into<String>) -> Self {
-        Self { client: Client::new(config), function: function.into() }
+        Self { client: Client::new(config), function: function.into(), tenant: None }
+    }
+
+    /// Hands over in a tenant.
+    #[must_use]
+    pub fn of(&self, tenant: Option<&TenantId>) -> Self {
+        Self { tenant: tenant.cloned(), ..self.clone() }
     }
 }
 
 impl FanOut for LambdaFanOut {
     async fn hand_over(&self, broadcast: &Broadcast) -> Result<(), StoreError> {
         const OPERATION: &str = "Invoke";
-        let payload = serde_json::to_vec(broadcast).map_err(|error| unreadable(OPERATION, error))?;
+        let payload = TenantBroadcast { tenant: self.tenant.clone(), broadcast: broadcast.clone() };
+        let payload = serde_json::to_vec(&payload).map_err(|error| unreadable(OPERATION, error))?;
         self.client
             .invoke()
             .function_name(&self.function)

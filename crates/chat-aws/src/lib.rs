@@ -7,14 +7,21 @@ pub mod connections;
 pub mod env;
 pub mod fan_out;
 pub mod messages;
+pub mod remains;
 pub mod sdk;
 pub mod sockets;
 pub mod stream;
+pub mod upkeep;
 
+mod batch;
 mod item;
+mod rate;
+mod tenant;
 
 pub use channels::DynamoChannels;
 pub use connections::DynamoConnections;
 pub use fan_out::LambdaFanOut;
 pub use messages::DynamoMessages;
+pub use remains::DynamoRemains;
 pub use sockets::ManagementApi;
+pub use upkeep::LambdaUpkeep;

@@ -6,24 +6,35 @@ use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
     operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
-    types::{CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+    types::{
+        AttributeValue, CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure,
+        TransactWriteItem, Update,
+    },
 };
 use chat::{
     channel::Channel,
     clock::Timestamp,
     error::StoreError,
-    id::{ChannelId, IdempotencyKey, MessageId, UserId},
+    id::{ChannelId, IdempotencyKey, MessageId, TenantId, UserId},
+    limits::{LARGEST_SEQ, REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
     message::{Append, Appended, Head, IdempotencyRecord, Message, MessageStore, Range, StoredMessage},
+    reaction::Reacted,
+    revision::Revision,
 };
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    channels::{member_key, meta_key},
+    channels::{is_deleted, member_key, meta_key},
     item::{ABSENT_OR_EXPIRED, Item, attribute, key, n, read, s, write},
     sdk::{failed, unreadable},
+    tenant::Names,
 };
 
 const APPEND: &str = "TransactWriteItems";
+
+/// Messages of a thread that are read at once.
+const READS_AT_ONCE: usize = 16;
 
 /// Messages in DynamoDB.
 #[derive(Debug, Clone)]
@@ -31,12 +42,13 @@ pub struct DynamoMessages {
     client: Client,
     events: String,
     channels: String,
+    names: Names,
 }
 
 /// `idem#<sender_id>#<key>` in `chat_channels`.
 #[derive(Serialize, Deserialize)]
 struct IdempotencyItem {
-    channel_id: ChannelId,
+    channel_id: String,
     sk: String,
     fingerprint: String,
     message_id: MessageId,
@@ -66,14 +78,28 @@ impl DynamoMessages {
     /// Messages in the table `events`, whose channels are in the table `channels`.
     #[must_use]
     pub fn new(client: Client, events: impl Into<String>, channels: impl Into<String>) -> Self {
-        Self { client, events: events.into(), channels: channels.into() }
+        Self { client, events: events.into(), channels: channels.into(), names: Names::default() }
+    }
+
+    /// The messages of a tenant.
+    #[must_use]
+    pub fn of(&self, tenant: Option<&TenantId>) -> Self {
+        Self { names: Names::of(tenant), ..self.clone() }
+    }
+
+    fn message_key(&self, channel: &ChannelId, seq: u64) -> Item {
+        key(("channel_id", s(self.names.key(channel))), ("seq", n(seq)))
+    }
+
+    fn read_message(&self, operation: &'static str, item: Item) -> Result<Message, StoreError> {
+        read(operation, self.names.plain(item))
     }
 
     fn advance_head(&self, append: &Append<'_>) -> Result<TransactWriteItem, StoreError> {
         let Append { head, message, .. } = append;
         let update = Update::builder()
             .table_name(&self.channels)
-            .set_key(Some(meta_key(&head.channel_id)))
+            .set_key(Some(meta_key(&self.names, &head.channel_id)))
             .update_expression("SET last_seq = :next, last_message_at = :at")
             .condition_expression("last_seq = :last AND version = :version")
             .expression_attribute_values(":next", n(message.message.seq))
@@ -88,6 +114,9 @@ impl DynamoMessages {
 
     fn put_message(&self, stored: &StoredMessage) -> Result<TransactWriteItem, StoreError> {
         let mut item: Item = write(APPEND, &stored.message)?;
+        item.extend(self.message_key(&stored.message.channel_id, stored.message.seq));
+        // Reactions are added below a map that is there.
+        item.insert("reactions".to_owned(), AttributeValue::M(HashMap::new()));
         if let Some(traceparent) = &stored.traceparent {
             item.insert("traceparent".to_owned(), s(traceparent));
         }
@@ -106,7 +135,7 @@ impl DynamoMessages {
     fn put_record(&self, append: &Append<'_>) -> Result<TransactWriteItem, StoreError> {
         let record = append.record;
         let item = IdempotencyItem {
-            channel_id: append.head.channel_id.clone(),
+            channel_id: self.names.key(&append.head.channel_id),
             sk: IdempotencyItem::sk(&record.sender_id, &record.key),
             fingerprint: record.fingerprint.clone(),
             message_id: record.message_id,
@@ -127,12 +156,58 @@ impl DynamoMessages {
     fn check_member(&self, channel: &ChannelId, user: &UserId) -> Result<TransactWriteItem, StoreError> {
         let check = ConditionCheck::builder()
             .table_name(&self.channels)
-            .set_key(Some(member_key(channel, user)))
+            .set_key(Some(member_key(&self.names, channel, user)))
             .condition_expression("attribute_exists(sk)")
             .build()
             .map_err(|error| unreadable(APPEND, error))?;
         Ok(TransactWriteItem::builder().condition_check(check).build())
     }
+
+    /// `reply#<seq of the message>#<seq of the answer>` in `chat_channels`: a thread is read without a scan, and
+    /// strongly consistent, which an index is not.
+    fn put_reply(&self, stored: &StoredMessage, reply_to: u64) -> Result<TransactWriteItem, StoreError> {
+        let Message { channel_id, seq, .. } = &stored.message;
+        let mut item = key(("channel_id", s(self.names.key(channel_id))), ("sk", s(reply_sk(reply_to, *seq))));
+        if let Some(expires_at) = stored.expires_at {
+            item.insert("expires_at".to_owned(), n(expires_at.as_secs()));
+        }
+        let put = Put::builder().table_name(&self.channels).set_item(Some(item)).build();
+        let put = put.map_err(|error| unreadable(APPEND, error))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Numbers of the answers to a message, after `after`.
+    async fn reply_seqs(
+        &self,
+        channel: &ChannelId,
+        reply_to: u64,
+        after: u64,
+        limit: u16,
+    ) -> Result<Vec<u64>, StoreError> {
+        let page = self
+            .client
+            .query()
+            .table_name(&self.channels)
+            .key_condition_expression("channel_id = :channel AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":channel", s(self.names.key(channel)))
+            .expression_attribute_values(":first", s(reply_sk(reply_to, after.saturating_add(1))))
+            .expression_attribute_values(":last", s(reply_sk(reply_to, LARGEST_SEQ)))
+            .consistent_read(true)
+            .limit(i32::from(limit))
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))?;
+        let seqs = page.items.unwrap_or_default().into_iter().filter_map(|item| {
+            let (_, seq) = item.get("sk")?.as_s().ok()?.rsplit_once('#')?;
+            seq.parse().ok()
+        });
+        Ok(seqs.collect())
+    }
+}
+
+/// Numbers with leading zeros sort as text.
+fn reply_sk(reply_to: u64, seq: u64) -> String {
+    format!("reply#{reply_to:016}#{seq:016}")
 }
 
 impl MessageStore for DynamoMessages {
@@ -141,12 +216,12 @@ impl MessageStore for DynamoMessages {
             .client
             .get_item()
             .table_name(&self.channels)
-            .set_key(Some(meta_key(channel)))
+            .set_key(Some(meta_key(&self.names, channel)))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| failed("GetItem", error))?;
-        found.item.map(|item| head("GetItem", item)).transpose()
+        self.head_of("GetItem", found.item)
     }
 
     async fn is_member(&self, channel: &ChannelId, user: &UserId) -> Result<bool, StoreError> {
@@ -154,7 +229,7 @@ impl MessageStore for DynamoMessages {
             .client
             .get_item()
             .table_name(&self.channels)
-            .set_key(Some(member_key(channel, user)))
+            .set_key(Some(member_key(&self.names, channel, user)))
             .consistent_read(true)
             .send()
             .await
@@ -172,11 +247,15 @@ impl MessageStore for DynamoMessages {
         if let Some(user) = append.member {
             call = call.transact_items(self.check_member(&append.head.channel_id, user)?);
         }
+        // Last: the reasons of a cancellation are told by place.
+        if let Some(reply_to) = append.message.message.reply_to {
+            call = call.transact_items(self.put_reply(append.message, reply_to)?);
+        }
         let Err(error) = call.send().await else { return Ok(Appended::Stored) };
         if let SdkError::ServiceError(context) = &error
             && let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err()
         {
-            return refused(&append, cancelled.cancellation_reasons());
+            return self.refused(&append, cancelled.cancellation_reasons());
         }
         Err(failed(APPEND, error))
     }
@@ -192,7 +271,7 @@ impl MessageStore for DynamoMessages {
             .client
             .get_item()
             .table_name(&self.channels)
-            .set_key(Some(key(("channel_id", s(channel.as_str())), ("sk", s(sk)))))
+            .set_key(Some(key(("channel_id", s(self.names.key(channel))), ("sk", s(sk)))))
             .consistent_read(true)
             .send()
             .await
@@ -206,12 +285,12 @@ impl MessageStore for DynamoMessages {
             .client
             .get_item()
             .table_name(&self.events)
-            .set_key(Some(key(("channel_id", s(channel.as_str())), ("seq", n(seq)))))
+            .set_key(Some(self.message_key(channel, seq)))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| failed("GetItem", error))?;
-        found.item.filter(|item| lives(item, now)).map(|item| read("GetItem", item)).transpose()
+        found.item.filter(|item| lives(item, now)).map(|item| self.read_message("GetItem", item)).transpose()
     }
 
     async fn revise(&self, revised: &StoredMessage) -> Result<bool, StoreError> {
@@ -236,6 +315,9 @@ impl MessageStore for DynamoMessages {
                 None => remove.push(format!("#{name}")),
             }
         }
+        if message.deleted_at.is_some() {
+            remove.push("reactions".to_owned());
+        }
         let mut expression = format!("SET {}", set.join(", "));
         if !remove.is_empty() {
             expression = format!("{expression} REMOVE {}", remove.join(", "));
@@ -244,7 +326,7 @@ impl MessageStore for DynamoMessages {
             .client
             .update_item()
             .table_name(&self.events)
-            .set_key(Some(key(("channel_id", s(message.channel_id.as_str())), ("seq", n(message.seq)))))
+            .set_key(Some(self.message_key(&message.channel_id, message.seq)))
             .update_expression(expression)
             .condition_expression("attribute_exists(seq) AND attribute_not_exists(#deleted_at)")
             .set_expression_attribute_names(Some(names))
@@ -262,6 +344,82 @@ impl MessageStore for DynamoMessages {
         }
     }
 
+    async fn react(&self, revision: &Revision, emoji: &str, add: bool, now: Timestamp) -> Result<Reacted, StoreError> {
+        let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
+                     AND (attribute_not_exists(expires_at) OR expires_at > :now)";
+        let (update, condition) = if add {
+            let room = "(contains(reactions.#emoji, :user) \
+                        OR (attribute_exists(reactions.#emoji) AND size(reactions.#emoji) < :users) \
+                        OR (attribute_not_exists(reactions.#emoji) AND size(reactions) < :kinds))";
+            ("ADD reactions.#emoji :users_set", format!("{there} AND {room}"))
+        } else {
+            // The last one takes the set with it: there is no empty one.
+            ("DELETE reactions.#emoji :users_set", there.to_owned())
+        };
+        let set = AttributeValue::Ss(vec![revision.caller.to_string()]);
+        let traceparent = revision.traceparent.as_deref().map(s);
+        let update =
+            if traceparent.is_some() { format!("SET traceparent = :traceparent {update}") } else { update.into() };
+        let mut call = self
+            .client
+            .update_item()
+            .table_name(&self.events)
+            .set_key(Some(self.message_key(&revision.channel_id, revision.seq)))
+            .update_expression(update)
+            .condition_expression(condition)
+            .expression_attribute_names("#emoji", emoji)
+            .expression_attribute_values(":users_set", set)
+            .expression_attribute_values(":now", n(now.as_secs()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        if let Some(traceparent) = traceparent {
+            call = call.expression_attribute_values(":traceparent", traceparent);
+        }
+        if add {
+            call = call
+                .expression_attribute_values(":user", s(revision.caller.as_str()))
+                .expression_attribute_values(":users", n(USERS_PER_REACTION))
+                .expression_attribute_values(":kinds", n(REACTIONS_PER_MESSAGE));
+        }
+        match call.send().await {
+            Ok(_) => Ok(Reacted::Done),
+            Err(SdkError::ServiceError(context)) => match context.err() {
+                UpdateItemError::ConditionalCheckFailedException(refused) => {
+                    let is_there =
+                        refused.item().is_some_and(|item| !item.is_empty() && lives(item, now) && !is_deleted(item));
+                    Ok(if is_there { Reacted::Full } else { Reacted::MessageNotFound })
+                }
+                _ => Err(failed("UpdateItem", SdkError::ServiceError(context))),
+            },
+            Err(error) => Err(failed("UpdateItem", error)),
+        }
+    }
+
+    async fn replies(
+        &self,
+        channel: &ChannelId,
+        seq: u64,
+        after: u64,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (mut replies, mut after) = (Vec::new(), after);
+        loop {
+            let seqs = self.reply_seqs(channel, seq, after, limit).await?;
+            let Some(last) = seqs.last() else { return Ok(replies) };
+            after = *last;
+            let found = futures::stream::iter(seqs)
+                .map(|seq| self.message(channel, seq, now))
+                .buffered(READS_AT_ONCE)
+                .try_collect::<Vec<_>>()
+                .await?;
+            replies.extend(found.into_iter().flatten());
+            if replies.len() >= usize::from(limit) {
+                replies.truncate(usize::from(limit));
+                return Ok(replies);
+            }
+        }
+    }
+
     async fn messages(
         &self,
         channel: &ChannelId,
@@ -274,7 +432,7 @@ impl MessageStore for DynamoMessages {
             Range::Before(seq) => ("channel_id = :channel AND seq < :seq", Some(seq), false),
             Range::After(seq) => ("channel_id = :channel AND seq > :seq", Some(seq), true),
         };
-        let mut values = Item::from([(":channel".to_owned(), s(channel.as_str()))]);
+        let mut values = Item::from([(":channel".to_owned(), s(self.names.key(channel)))]);
         values.extend(bound.map(|seq| (":seq".to_owned(), n(seq))));
         let mut messages = Vec::new();
         let mut start = None;
@@ -295,7 +453,7 @@ impl MessageStore for DynamoMessages {
                 .await
                 .map_err(|error| failed("Query", error))?;
             for item in page.items.unwrap_or_default().into_iter().filter(|item| lives(item, now)) {
-                messages.push(read("Query", item)?);
+                messages.push(self.read_message("Query", item)?);
             }
             start = page.last_evaluated_key;
             if start.is_none() || messages.len() >= usize::from(limit) {
@@ -305,38 +463,43 @@ impl MessageStore for DynamoMessages {
     }
 }
 
-fn head(operation: &'static str, item: Item) -> Result<Head, StoreError> {
-    Ok(Head::from(&read::<Channel>(operation, item)?))
-}
-
 /// Whether a message has not expired. TTL deletes late ("Using time to live (TTL) in DynamoDB").
 fn lives(item: &Item, now: Timestamp) -> bool {
     let expires_at = item.get("expires_at").and_then(|value| value.as_n().ok()).and_then(|secs| secs.parse().ok());
     expires_at.is_none_or(|secs: i64| secs > now.as_secs())
 }
 
-/// Reads a cancelled transaction: one reason per item, in the order of the items ("`CancellationReason`" in the
-/// DynamoDB API reference). A used key decides first, for it is the answer and no failure.
-fn refused(append: &Append<'_>, reasons: &[CancellationReason]) -> Result<Appended, StoreError> {
-    let failed_condition =
-        |index: usize| reasons.get(index).filter(|reason| reason.code() == Some("ConditionalCheckFailed"));
-    if let Some(item) = failed_condition(2).and_then(|reason| reason.item.clone()) {
-        let item: IdempotencyItem = read(APPEND, item)?;
-        return Ok(Appended::KeyTaken(item.record(&append.record.sender_id, &append.record.key)));
+impl DynamoMessages {
+    /// The head in a channel's own item, unless the channel has been deleted.
+    fn head_of(&self, operation: &'static str, meta: Option<Item>) -> Result<Option<Head>, StoreError> {
+        let Some(meta) = meta.filter(|meta| !is_deleted(meta)) else { return Ok(None) };
+        Ok(Some(Head::from(&read::<Channel>(operation, self.names.plain(meta))?)))
     }
-    if let Some(reason) = failed_condition(0) {
-        // Without its item, the channel does not exist.
-        let current = reason.item.clone().filter(|item| !item.is_empty());
-        return Ok(Appended::HeadMoved(current.map(|item| head(APPEND, item)).transpose()?));
+
+    /// Reads a cancelled transaction: one reason per item, in the order of the items ("`CancellationReason`" in the
+    /// DynamoDB API reference). A used key decides first, for it is the answer and no failure.
+    fn refused(&self, append: &Append<'_>, reasons: &[CancellationReason]) -> Result<Appended, StoreError> {
+        let failed_condition =
+            |index: usize| reasons.get(index).filter(|reason| reason.code() == Some("ConditionalCheckFailed"));
+        if let Some(item) = failed_condition(2).and_then(|reason| reason.item.clone()) {
+            let item: IdempotencyItem = read(APPEND, item)?;
+            return Ok(Appended::KeyTaken(item.record(&append.record.sender_id, &append.record.key)));
+        }
+        if let Some(reason) = failed_condition(0) {
+            // Without its item, the channel does not exist.
+            let current = reason.item.clone().filter(|item| !item.is_empty());
+            return Ok(Appended::HeadMoved(self.head_of(APPEND, current)?));
+        }
+        if failed_condition(3).is_some() {
+            return Ok(Appended::NotAMember);
+        }
+        let codes: Vec<_> =
+            reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();
+        if codes.contains(&"ValidationError") {
+            let messages: Vec<_> = reasons.iter().filter_map(CancellationReason::message).collect();
+            return Err(unreadable(APPEND, messages.join("; ")));
+        }
+        // TransactionConflict, ThrottlingError, ProvisionedThroughputExceeded, or a message under that number.
+        Ok(Appended::Conflict)
     }
-    if failed_condition(3).is_some() {
-        return Ok(Appended::NotAMember);
-    }
-    let codes: Vec<_> = reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();
-    if codes.contains(&"ValidationError") {
-        let messages: Vec<_> = reasons.iter().filter_map(CancellationReason::message).collect();
-        return Err(unreadable(APPEND, messages.join("; ")));
-    }
-    // TransactionConflict, ThrottlingError, ProvisionedThroughputExceeded, or a message under that number.
-    Ok(Appended::Conflict)
 }

@@ -4,7 +4,10 @@ use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::{
     Client,
     error::SdkError,
-    operation::{delete_connection::DeleteConnectionError, post_to_connection::PostToConnectionError},
+    operation::{
+        delete_connection::DeleteConnectionError, get_connection::GetConnectionError,
+        post_to_connection::PostToConnectionError,
+    },
     primitives::Blob,
 };
 use chat::{
@@ -41,6 +44,16 @@ impl SocketPusher for ManagementApi {
                 Ok(Pushed::Gone)
             }
             Err(error) => Err(failed("PostToConnection", error)),
+        }
+    }
+
+    async fn is_open(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        match self.client.get_connection().connection_id(id.as_str()).send().await {
+            Ok(_) => Ok(true),
+            Err(SdkError::ServiceError(context)) if matches!(context.err(), GetConnectionError::GoneException(_)) => {
+                Ok(false)
+            }
+            Err(error) => Err(failed("GetConnection", error)),
         }
     }
 

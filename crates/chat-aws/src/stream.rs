@@ -1,4 +1,6 @@
-//! Batches of the stream of `chat_events`, and what a worker answers to one.
+//! Batches of the streams of `chat_events` and `chat_connections`, and what a worker answers to one.
+
+use std::collections::BTreeSet;
 
 use aws_lambda_events::{
     dynamodb::{Event, EventRecord},
@@ -6,9 +8,11 @@ use aws_lambda_events::{
 };
 use chat::{
     clock::Timestamp,
-    id::ChannelId,
+    id::{ChannelId, IdError, TenantId, UserId},
     message::{Change, Message, MessageEvent, StoredMessage},
 };
+
+use crate::tenant;
 
 /// A change of a message, as its stream record tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +26,8 @@ pub struct StreamedMessage {
 /// The changed messages of one channel, in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelBatch {
+    /// The channel's tenant.
+    pub tenant: Option<TenantId>,
     /// The channel.
     pub channel_id: ChannelId,
     /// At least one.
@@ -44,8 +50,8 @@ pub fn sort(event: Event) -> Batch {
     let mut batch = Batch::default();
     for record in event.records {
         let (event_id, sequence_number) = (record.event_id.clone(), record.change.sequence_number.clone());
-        let message = match streamed_message(record) {
-            Ok(Some(message)) => message,
+        let (tenant, message) = match streamed_message(record) {
+            Ok(Some(streamed)) => streamed,
             Ok(None) => continue,
             Err(error) => {
                 tracing::error!(event_id, %error, "a stream record is no message");
@@ -54,11 +60,12 @@ pub fn sort(event: Event) -> Batch {
             }
         };
         let channel_id = &message.event.stored.message.channel_id;
-        match batch.channels.iter_mut().find(|of_channel| of_channel.channel_id == *channel_id) {
-            Some(of_channel) => of_channel.messages.push(message),
-            None => {
-                batch.channels.push(ChannelBatch { channel_id: channel_id.clone(), messages: vec![message] });
-            }
+        let is_of = |batch: &&mut ChannelBatch| batch.tenant == tenant && batch.channel_id == *channel_id;
+        if let Some(of_channel) = batch.channels.iter_mut().find(is_of) {
+            of_channel.messages.push(message);
+        } else {
+            let channel_id = channel_id.clone();
+            batch.channels.push(ChannelBatch { tenant, channel_id, messages: vec![message] });
         }
     }
     batch
@@ -81,13 +88,80 @@ pub fn failures(sequence_numbers: Vec<String>) -> DynamoDbEventResponse {
     response
 }
 
-fn streamed_message(record: EventRecord) -> Result<Option<StreamedMessage>, serde_dynamo::Error> {
+/// Users whose subscriptions of a channel have come or gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresenceChange {
+    /// The channel's tenant.
+    pub tenant: Option<TenantId>,
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The users.
+    pub users: BTreeSet<UserId>,
+    /// What a batch item failure names.
+    pub sequence_number: String,
+}
+
+/// Whether a batch is of the stream of `chat_connections`, whose items have another key.
+#[must_use]
+pub fn is_of_connections(event: &Event) -> bool {
+    event.records.first().is_some_and(|record| record.change.keys.contains_key("pk"))
+}
+
+/// Sorts a batch of subscriptions by channel. What is no subscription is left out.
+#[must_use]
+pub fn presence_changes(event: Event) -> Vec<PresenceChange> {
+    let mut changes: Vec<PresenceChange> = Vec::new();
+    for record in event.records {
+        let change = record.change;
+        let image = if change.new_image.is_empty() { &change.old_image } else { &change.new_image };
+        let text = |item: &serde_dynamo::Item, name: &str| match item.get(name) {
+            Some(serde_dynamo::AttributeValue::S(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let Some(channel) = text(&change.keys, "pk").and_then(|pk| pk.strip_prefix("chan#").map(str::to_owned)) else {
+            continue;
+        };
+        let Some(user) = text(image, "user_id").and_then(|user| user.parse::<UserId>().ok()) else { continue };
+        let Ok((tenant, channel)) = tenant::split(&channel) else { continue };
+        let Ok(channel_id) = channel.parse::<ChannelId>() else { continue };
+        match changes.iter_mut().find(|change| change.tenant == tenant && change.channel_id == channel_id) {
+            Some(change) => {
+                change.users.insert(user);
+            }
+            None => changes.push(PresenceChange {
+                tenant,
+                channel_id,
+                users: BTreeSet::from([user]),
+                sequence_number: change.sequence_number.unwrap_or_default(),
+            }),
+        }
+    }
+    changes
+}
+
+/// Why a record is no message.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error(transparent)]
+    Item(#[from] serde_dynamo::Error),
+    #[error("tenant: {0}")]
+    Tenant(#[from] IdError),
+}
+
+fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, StreamedMessage)>, Unreadable> {
     let inserted = match record.event_name.as_str() {
         "INSERT" => true,
         "MODIFY" => false,
         _ => return Ok(None),
     };
-    let change = record.change;
+    let mut change = record.change;
+    let mut tenant = None;
+    if let Some(serde_dynamo::AttributeValue::S(id)) = change.new_image.get("channel_id") {
+        let (of, channel) = tenant::split(id)?;
+        let channel = serde_dynamo::AttributeValue::S(channel.to_owned());
+        tenant = of;
+        change.new_image.insert("channel_id".to_owned(), channel);
+    }
     let traceparent = match change.new_image.get("traceparent") {
         Some(serde_dynamo::AttributeValue::S(text)) => Some(text.clone()),
         _ => None,
@@ -104,5 +178,5 @@ fn streamed_message(record: EventRecord) -> Result<Option<StreamedMessage>, serd
         None => Change::Updated,
     };
     let stored = StoredMessage { message, traceparent, expires_at };
-    Ok(Some(StreamedMessage { sequence_number, event: MessageEvent { change, stored } }))
+    Ok(Some((tenant, StreamedMessage { sequence_number, event: MessageEvent { change, stored } })))
 }

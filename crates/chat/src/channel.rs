@@ -103,11 +103,32 @@ pub struct Member {
     pub joined_at: Timestamp,
 }
 
+/// A channel of a user's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OwnChannel {
+    /// The channel.
+    #[serde(flatten)]
+    pub channel: Channel,
+    /// Number of the newest message that the user has read.
+    pub read_seq: u64,
+    /// Messages after that, the user's own among them.
+    pub unread_count: u64,
+}
+
+/// A page of public channels, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicPage {
+    /// The channels.
+    pub channels: Vec<Channel>,
+    /// What to go on after, when there is more.
+    pub next_after: Option<String>,
+}
+
 /// A page of a user's channels, in the order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelPage {
     /// The channels.
-    pub channels: Vec<Channel>,
+    pub channels: Vec<OwnChannel>,
     /// The id to go on after, when there is more.
     pub next_after: Option<ChannelId>,
 }
@@ -151,9 +172,30 @@ pub trait ChannelStore: Send + Sync {
     /// The channel as it is now (strongly consistent).
     fn channel(&self, id: &ChannelId) -> impl Future<Output = Result<Option<Channel>, StoreError>> + Send;
 
-    /// Replaces the settings (all but the messages' number and time) of the channel `changed.channel_id`, on
-    /// condition that its version is the one before `changed.version`. `false`: it is not.
-    fn update(&self, changed: &Channel) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Replaces the settings (all but the messages' number and time) of a channel that was as `before`, on condition
+    /// that its version still is `before.version`. `false`: it is not.
+    fn update(&self, before: &Channel, changed: &Channel) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Makes a channel vanish, on condition that its version still is `channel.version`; its id stays taken until all
+    /// that is left of it has been removed. `false`: it is not.
+    fn delete(&self, channel: &Channel, now: Timestamp) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Up to `limit` public channels whose names begin with `name_prefix`, in upper or lower case, after what
+    /// [`PublicPage::next_after`] said (strongly consistent).
+    fn public_channels(
+        &self,
+        name_prefix: &str,
+        after: Option<&str>,
+        limit: u16,
+    ) -> impl Future<Output = Result<PublicPage, StoreError>> + Send;
+
+    /// Moves a member's read mark to `seq` unless it is beyond, and returns where it is. `None`: no member.
+    fn mark_read(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        seq: u64,
+    ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 
     /// The membership of a user as it is now (strongly consistent).
     fn member(
@@ -185,11 +227,13 @@ pub trait ChannelStore: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<ChannelId>, StoreError>> + Send;
 
-    /// Adds a member, on condition that the channel exists with `visibility` and is not archived.
+    /// Adds a member who has read up to `read_seq`, on condition that the channel exists with `visibility` and is not
+    /// archived.
     fn add_member(
         &self,
         member: &Member,
         visibility: Visibility,
+        read_seq: u64,
     ) -> impl Future<Output = Result<MemberAdded, StoreError>> + Send;
 
     /// Gives a member another role.

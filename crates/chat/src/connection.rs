@@ -1,6 +1,6 @@
 //! Connections and their subscriptions.
 
-use std::future::Future;
+use std::{collections::BTreeSet, future::Future};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub struct Connection {
     pub channels: Vec<ChannelId>,
     /// Whether it named no channels, and so follows its user's memberships as they change.
     pub follows: bool,
+    /// The channels that its token is limited to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited_to: Option<BTreeSet<ChannelId>>,
     /// Since when. Tells it from another connection that got the same id.
     pub connected_at: Timestamp,
     /// When its token ends, and with it delivery.
@@ -51,8 +54,30 @@ pub struct UserConnection {
     pub connected_at: Timestamp,
     /// [`Connection::follows`].
     pub follows: bool,
+    /// [`Connection::limited_to`].
+    pub limited_to: Option<BTreeSet<ChannelId>>,
     /// From when on it counts as absent.
     pub expires_at: Timestamp,
+}
+
+impl UserConnection {
+    /// Whether it receives a channel that its user becomes a member of.
+    #[must_use]
+    pub fn receives(&self, channel: &ChannelId) -> bool {
+        self.follows && self.limited_to.as_ref().is_none_or(|limit| limit.contains(channel))
+    }
+}
+
+impl From<&Connection> for UserConnection {
+    fn from(connection: &Connection) -> Self {
+        Self {
+            connection_id: connection.connection_id.clone(),
+            connected_at: connection.connected_at,
+            follows: connection.follows,
+            limited_to: connection.limited_to.clone(),
+            expires_at: connection.expires_at,
+        }
+    }
 }
 
 /// Where connections are kept. All reads are strongly consistent.
@@ -75,6 +100,10 @@ pub trait ConnectionStore: Send + Sync {
     /// Stores a connection that was announced, and its subscriptions: the connection first, so that whatever is left
     /// of an interrupted call is named by it and found again.
     fn open(&self, connection: &Connection) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Writes the times and the limit of a connection that has another token now, on condition that it is still of this
+    /// `connected_at`: everywhere that they stand. `false`: there is no such connection.
+    fn renew(&self, connection: &Connection) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// The connection, expired or not.
     fn connection(&self, id: &ConnectionId) -> impl Future<Output = Result<Option<Connection>, StoreError>> + Send;

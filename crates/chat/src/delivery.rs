@@ -12,10 +12,11 @@ use crate::{
     clock::{Backoff, Clock, Timestamp},
     connection::{ConnectionStore, Subscription},
     error::StoreError,
-    frame::event_frames,
+    frame::{event_frames, passing_frame},
     id::{ChannelId, ConnectionId},
     limits::{HAND_OVER_RESERVE, HAND_OVERS, PUSH_ATTEMPTS, PUSHES_AT_ONCE, SHARD_BYTES, SHARD_CONNECTIONS},
     message::MessageEvent,
+    presence::Passing,
 };
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
@@ -33,6 +34,9 @@ pub enum Pushed {
 pub trait SocketPusher: Send + Sync {
     /// Sends one text frame.
     fn push(&self, id: &ConnectionId, frame: &str) -> impl Future<Output = Result<Pushed, StoreError>> + Send;
+
+    /// Whether a connection is open.
+    fn is_open(&self, id: &ConnectionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Closes a connection. `false`: there is none, or its handshake is not through yet.
     fn close(&self, id: &ConnectionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
@@ -134,11 +138,36 @@ where
         events: &[MessageEvent],
         threshold: usize,
     ) -> Result<Outcome, StoreError> {
+        self.deliver_frames(channel, || event_frames(channel, events), threshold).await
+    }
+
+    /// The same for what passes and is not kept.
+    ///
+    /// # Errors
+    /// Those of [`Delivery::deliver`].
+    pub async fn pass_on(
+        &self,
+        channel: &ChannelId,
+        passing: &[Passing],
+        threshold: usize,
+    ) -> Result<Outcome, StoreError> {
+        if passing.is_empty() {
+            return Ok(Outcome::default());
+        }
+        self.deliver_frames(channel, || Ok(vec![passing_frame(channel, passing)?]), threshold).await
+    }
+
+    async fn deliver_frames(
+        &self,
+        channel: &ChannelId,
+        frames: impl FnOnce() -> serde_json::Result<Vec<String>>,
+        threshold: usize,
+    ) -> Result<Outcome, StoreError> {
         let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
         if subscriptions.is_empty() {
             return Ok(Outcome::default());
         }
-        let frames = event_frames(channel, events).map_err(|error| StoreError {
+        let frames = frames().map_err(|error| StoreError {
             operation: "serialise frames",
             retryable: false,
             source: error.into(),

@@ -37,6 +37,24 @@ pub enum ChatError {
     /// The channel is of another version than the caller expects.
     #[error("the channel has changed since you read it")]
     VersionMismatch,
+    /// The message has all the kinds of reactions, or this one all the users, that there may be.
+    #[error("the message has as many reactions as it may")]
+    TooManyReactions,
+    /// The user has all the connections that there may be.
+    #[error("you have {0} connections, which is the most; close one first")]
+    TooManyConnections(usize),
+    /// The user does this too often.
+    #[error("too many requests")]
+    TooManyRequests {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// There is no such connection, or it is another user's.
+    #[error("connection not found")]
+    ConnectionNotFound,
+    /// The ticket is made up, used, or too old.
+    #[error("the ticket is not valid")]
+    TicketInvalid,
     /// The idempotency key belongs to another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,

@@ -5,9 +5,10 @@
 use serde::Serialize;
 
 use crate::{
-    id::{ChannelId, ConnectionId},
+    id::{ChannelId, ConnectionId, UserId},
     limits::FRAME_BYTES,
     message::{Change, Message, MessageEvent},
+    presence::Passing,
 };
 
 #[derive(Serialize)]
@@ -58,6 +59,29 @@ pub fn event_frames(channel: &ChannelId, events: &[MessageEvent]) -> serde_json:
         frame.push_str(tail);
     }
     Ok(frames)
+}
+
+#[derive(Serialize)]
+struct PassingEvent<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    user_id: &'a UserId,
+}
+
+/// The frame that tells of what passes and is not kept; such events have no `seq`.
+///
+/// `{"type":"events","channel_id":"general","events":[{"type":"presence.joined","user_id":"bob"}]}`
+///
+/// # Errors
+/// When ids cannot be written as JSON, which none can fail.
+pub fn passing_frame(channel: &ChannelId, passing: &[Passing]) -> serde_json::Result<String> {
+    let events = passing.iter().map(|one| match one {
+        Passing::Joined(user_id) => PassingEvent { kind: "presence.joined", user_id },
+        Passing::Left(user_id) => PassingEvent { kind: "presence.left", user_id },
+        Passing::Typing(user_id) => PassingEvent { kind: "typing", user_id },
+    });
+    let events = serde_json::to_string(&events.collect::<Vec<_>>())?;
+    Ok(format!(r#"{{"type":"events","channel_id":"{channel}","events":{events}}}"#))
 }
 
 /// What the server answers to a client's own frame.

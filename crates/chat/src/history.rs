@@ -45,6 +45,31 @@ pub async fn one_message(
     messages.message(channel, seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)
 }
 
+/// Up to `limit` answers to a message of a channel that `user` may read, after the number `after`, the oldest first.
+///
+/// # Errors
+/// Those of [`one_message`].
+pub async fn replies(
+    channels: &impl ChannelStore,
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    (channel, seq): (&ChannelId, u64),
+    user: &UserId,
+    after: u64,
+    limit: u16,
+) -> Result<HistoryPage> {
+    // A thread outlives its first message, which may have been deleted or have expired.
+    let found = readable_channel(channels, channel, user).await?;
+    if seq > found.last_seq {
+        return Err(ChatError::MessageNotFound);
+    }
+    let mut page = messages.replies(channel, seq, after, limit + 1, clock.now()).await?;
+    let more = page.len() > usize::from(limit);
+    page.truncate(usize::from(limit));
+    let next = page.last().filter(|_| more).map(|last| Range::After(last.seq));
+    Ok(HistoryPage { messages: page, next })
+}
+
 /// Up to `limit` messages of a channel that `user` may read.
 ///
 /// # Errors

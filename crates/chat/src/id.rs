@@ -84,6 +84,11 @@ id!(
 );
 
 id!(
+    /// Names a tenant: a world of its own, in which channel and user ids mean nothing to another.
+    TenantId, is_id, IdError::Malformed
+);
+
+id!(
     /// Names one WebSocket connection. API Gateway chooses it, so anything without a `#` is taken.
     ConnectionId,
     |text: &str| (1..=ID_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'),

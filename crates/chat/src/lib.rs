@@ -11,8 +11,13 @@
 //! | [`history`] | how it is read back |
 //! | [`connect`] | who may listen to what, and how that is remembered |
 //! | [`delivery`] | how events reach the sockets |
+//! | [`reaction`] | how users react to messages |
+//! | [`read`] | what users have read |
+//! | [`presence`] | who is there, who comes and goes, who is typing |
+//! | [`ticket`] | how a socket opens without a token in its URL |
+//! | [`rate`] | how often users may do what |
 //! | [`agent`] | when the assistant answers, and what |
-//! | [`settings`] | how channels are made and changed |
+//! | [`settings`] | how channels are made, changed and deleted |
 //! | [`membership`] | who belongs to a channel, and what live sockets notice of it |
 
 pub mod agent;
@@ -28,9 +33,14 @@ pub mod id;
 pub mod limits;
 pub mod membership;
 pub mod message;
+pub mod presence;
+pub mod rate;
+pub mod reaction;
+pub mod read;
 pub mod revision;
 pub mod send;
 pub mod settings;
+pub mod ticket;
 pub mod validation;
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rate::Bucket;
+
 /// Longest id of a channel, user, connection: characters of `[A-Za-z0-9_.:-]`.
 pub const ID_CHARS: usize = 128;
 
@@ -47,6 +49,41 @@ pub const DEFAULT_PAGE_ITEMS: u16 = 50;
 
 /// Most channels that one connection may subscribe to.
 pub const CHANNELS_PER_CONNECTION: usize = 100;
+
+/// Connections that one user may have at once, unless the deployment says otherwise.
+pub const CONNECTIONS_PER_USER: usize = 20;
+
+/// How long a ticket for a handshake lives.
+pub const TICKET_DURATION: Duration = Duration::from_mins(1);
+
+/// Kinds of reactions to one message.
+pub const REACTIONS_PER_MESSAGE: usize = 20;
+
+/// Users who react to one message in one way.
+pub const USERS_PER_REACTION: usize = 100;
+
+/// Users of a reaction that are named to clients; the rest is counted.
+pub const USERS_LISTED_PER_REACTION: usize = 10;
+
+/// Subscriptions of a channel up to which its members are told who comes and goes, unless the deployment says
+/// otherwise: in a crowd nobody watches, and each arrival would be a push to everybody.
+pub const PRESENCE_SUBSCRIPTIONS: usize = 200;
+
+/// Sockets that one look at a channel's presence asks after.
+pub const PRESENCE_PROBES: usize = 100;
+
+/// How often a user may say to be typing in a channel.
+pub const TYPING_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 3 };
+
+/// Sockets up to which a passing event is pushed by the function that took it.
+pub const TYPING_PUSHES: usize = 50;
+
+/// How far back the upkeep looks for sockets whose token has ended; longer than it may be out of order, shorter than
+/// API Gateway's own limits.
+pub const ENDED_SOCKETS_MINUTES: i64 = 15;
+
+/// Channels that one upkeep removes.
+pub const DELETIONS_AT_ONCE: usize = 10;
 
 /// Largest frame: API Gateway's `WebSocket` payload limit ("Quotas for configuring and running a WebSocket API").
 pub const FRAME_BYTES: usize = 128 * 1024;

@@ -91,7 +91,7 @@ where
                 role: wanted,
                 joined_at: self.clock.now(),
             };
-            match self.channels.add_member(&member, found.visibility).await? {
+            match self.channels.add_member(&member, found.visibility, found.last_seq).await? {
                 MemberAdded::Added => {
                     self.follow(channel, user).await?;
                     return Ok(Joined { member, added: true });
@@ -170,7 +170,7 @@ where
     /// Subscribes the live connections of a new member that follow the memberships.
     async fn follow(&self, channel: &ChannelId, user: &UserId) -> Result<()> {
         for connection in self.connections.connections_of(user, self.clock.now()).await? {
-            if connection.follows {
+            if connection.receives(channel) {
                 subscribe_member(self.channels, self.connections, channel, user, &connection).await?;
             }
         }
@@ -182,6 +182,16 @@ where
         let connections = self.connections.connections_of(user, self.clock.now()).await?;
         let ends =
             connections.into_iter().map(|connection| (user.clone(), connection.connection_id, connection.connected_at));
+        self.end(channel, ends.collect()).await
+    }
+
+    /// Ends all subscriptions of a channel.
+    ///
+    /// # Errors
+    /// [`ChatError::Store`].
+    pub async fn end_all(&self, channel: &ChannelId) -> Result<()> {
+        let all = self.connections.subscriptions(channel, self.clock.now()).await?;
+        let ends = all.into_iter().map(|one| (one.user_id, one.connection_id, one.connected_at));
         self.end(channel, ends.collect()).await
     }
 

@@ -11,6 +11,8 @@ use crate::{
     error::StoreError,
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
     limits::{CONTENT_BYTES, METADATA_BYTES, METADATA_DEPTH},
+    reaction::{Reacted, Reactions, summary},
+    revision::Revision,
     validation::Violation,
 };
 
@@ -66,6 +68,9 @@ pub struct Message {
     /// When its content was last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
+    /// Who reacted how. In the table users by emoji, for clients counts.
+    #[serde(default, skip_serializing_if = "Reactions::is_empty", serialize_with = "summary")]
+    pub reactions: Reactions,
     /// When it was deleted: its number stays, its content and metadata have gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
@@ -314,6 +319,27 @@ pub trait MessageStore: Send + Sync {
     /// Replaces what a message holds, and the trace context, on condition that it is there and not deleted. `false`:
     /// it is not.
     fn revise(&self, revised: &StoredMessage) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Adds the reaction of `revision.caller` to a message that is there, neither expired nor deleted, or takes it back;
+    /// replaces the trace context.
+    fn react(
+        &self,
+        revision: &Revision,
+        emoji: &str,
+        add: bool,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Reacted, StoreError>> + Send;
+
+    /// Up to `limit` answers to the message `seq` after the number `after` (strongly consistent), the oldest first;
+    /// what has expired by `now` is left out.
+    fn replies(
+        &self,
+        channel: &ChannelId,
+        seq: u64,
+        after: u64,
+        limit: u16,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
 
     /// Up to `limit` messages that have not expired by `now` (strongly consistent), in the range's order.
     fn messages(

@@ -9,6 +9,7 @@ use crate::{
     history::readable_channel,
     id::{ChannelId, UserId},
     message::{ContentType, Draft, Message, MessageStore, StoredMessage},
+    reaction::Reactions,
 };
 
 /// Changes of a message; what is `None` stays.
@@ -87,6 +88,7 @@ pub async fn delete(
         content: String::new(),
         content_type: ContentType::Plain,
         metadata: None,
+        reactions: Reactions::new(),
         deleted_at: Some(clock.now()),
         ..message
     };

@@ -14,6 +14,7 @@ use crate::{
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
     limits::{APPEND_ATTEMPTS, APPEND_DURATION, IDEMPOTENCY_DURATION, RETRY_AFTER},
     message::{Append, Appended, Draft, Head, IdempotencyRecord, Message, MessageStore, Role, StoredMessage},
+    reaction::Reactions,
     validation::Violation,
 };
 
@@ -232,6 +233,7 @@ fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> S
             metadata,
             reply_to,
             edited_at: None,
+            reactions: Reactions::new(),
             deleted_at: None,
         },
         traceparent: send.traceparent.clone(),

@@ -1,4 +1,4 @@
-//! Creating channels and changing their settings.
+//! Creating channels, changing their settings, and deleting them.
 
 use crate::{
     channel::{AgentSettings, Channel, ChannelStore, Member, MemberRole, Visibility},
@@ -187,11 +187,39 @@ pub async fn change(
             return Ok(found);
         }
         let changed = Channel { version: found.version + 1, ..changed };
-        if members.channels.update(&changed).await? {
+        if members.channels.update(&found, &changed).await? {
             if shuts_out(&found, &changed) {
                 members.end_strangers(&changed).await?;
             }
             return Ok(changed);
+        }
+    }
+    Err(ChatError::Contended { retry_after: RETRY_AFTER })
+}
+
+/// Deletes a channel on behalf of `caller`, an owner. With `version`, only if it is still of that one. Once this has
+/// returned, nobody finds the channel or receives anything of it; its history is removed in the background.
+///
+/// # Errors
+/// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`], [`ChatError::VersionMismatch`],
+/// [`ChatError::Contended`], [`ChatError::Store`].
+pub async fn delete(
+    members: &Membership<'_, impl ChannelStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
+    channel: &ChannelId,
+    caller: &UserId,
+    version: Option<u64>,
+) -> Result<()> {
+    for _ in 0..CHANGE_ATTEMPTS {
+        let found = readable_channel(members.channels, channel, caller).await?;
+        match members.channels.member(channel, caller).await? {
+            Some(Member { role: MemberRole::Owner, .. }) => {}
+            _ => return Err(ChatError::Forbidden("only an owner deletes a channel")),
+        }
+        if version.is_some_and(|version| version != found.version) {
+            return Err(ChatError::VersionMismatch);
+        }
+        if members.channels.delete(&found, members.clock.now()).await? {
+            return members.end_all(channel).await;
         }
     }
     Err(ChatError::Contended { retry_after: RETRY_AFTER })

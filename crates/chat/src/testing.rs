@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use crate::{
     channel::{
         AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, Member, MemberAdded, MemberChanged, MemberPage,
-        MemberRole, Visibility,
+        MemberRole, PublicPage, Visibility,
     },
     clock::{Clock, Timestamp},
     error::StoreError,
@@ -16,6 +16,8 @@ use crate::{
         Append, Appended, Change, ContentType, Head, IdempotencyRecord, Message, MessageEvent, MessageStore, Range,
         Role, StoredMessage,
     },
+    reaction::Reacted,
+    revision::Revision,
 };
 
 /// A message of alice's.
@@ -33,6 +35,7 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             metadata: None,
             reply_to: None,
             edited_at: None,
+            reactions: crate::reaction::Reactions::new(),
             deleted_at: None,
         },
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
@@ -231,6 +234,14 @@ impl MessageStore for MemoryStore {
         .await
     }
 
+    async fn react(&self, _: &Revision, _: &str, _: bool, _: Timestamp) -> Result<Reacted, StoreError> {
+        unreachable!("no test reacts through the port")
+    }
+
+    async fn replies(&self, _: &ChannelId, _: u64, _: u64, _: u16, _: Timestamp) -> Result<Vec<Message>, StoreError> {
+        unreachable!("no test reads replies through the port")
+    }
+
     async fn messages(
         &self,
         channel: &ChannelId,
@@ -281,7 +292,7 @@ impl ChannelStore for MemoryStore {
         .await
     }
 
-    async fn update(&self, changed: &Channel) -> Result<bool, StoreError> {
+    async fn update(&self, _: &Channel, changed: &Channel) -> Result<bool, StoreError> {
         self.call(|state| {
             let Some(head) = state.heads.get_mut(&changed.channel_id) else { return false };
             if head.version + 1 != changed.version {
@@ -321,7 +332,23 @@ impl ChannelStore for MemoryStore {
         .await
     }
 
-    async fn add_member(&self, member: &Member, visibility: Visibility) -> Result<MemberAdded, StoreError> {
+    async fn delete(&self, channel: &Channel, _: Timestamp) -> Result<bool, StoreError> {
+        self.call(|state| {
+            let is_as_known = state.heads.get(&channel.channel_id).is_some_and(|head| head.version == channel.version);
+            is_as_known && state.heads.remove(&channel.channel_id).is_some()
+        })
+        .await
+    }
+
+    async fn public_channels(&self, _: &str, _: Option<&str>, _: u16) -> Result<PublicPage, StoreError> {
+        unreachable!("no test lists channels through the port")
+    }
+
+    async fn mark_read(&self, _: &ChannelId, _: &UserId, _: u64) -> Result<Option<u64>, StoreError> {
+        unreachable!("no test marks anything read through the port")
+    }
+
+    async fn add_member(&self, member: &Member, visibility: Visibility, _: u64) -> Result<MemberAdded, StoreError> {
         self.call(|state| {
             let key = (member.channel_id.clone(), member.user_id.clone());
             if let Some(role) = state.members.get(&key) {

@@ -5,6 +5,7 @@ pub mod problem;
 pub mod request;
 pub mod response;
 pub mod rest;
+pub mod routes;
 
 pub use body::Fields;
 pub use problem::Problem;

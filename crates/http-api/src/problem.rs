@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth::AuthError;
+use auth::{AuthError, Scope};
 use chat::{error::ChatError, validation::Violation};
 use http::StatusCode;
 use serde::Serialize;
@@ -28,6 +28,12 @@ pub struct Problem {
     /// For the `Retry-After` header.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
+    /// For the `Allow` header.
+    #[serde(skip)]
+    pub allow: Option<String>,
+    /// For the `WWW-Authenticate` header (RFC 6750, section 3).
+    #[serde(skip)]
+    pub challenge: Option<String>,
 }
 
 impl Problem {
@@ -41,6 +47,18 @@ impl Problem {
             instance: String::new(),
             errors: Vec::new(),
             retry_after: None,
+            allow: None,
+            challenge: None,
+        }
+    }
+
+    /// A token that does not allow what is asked for.
+    #[must_use]
+    pub fn insufficient_scope(scope: Scope) -> Self {
+        let scope = scope.as_str();
+        Self {
+            challenge: Some(format!(r#"Bearer error="insufficient_scope", scope="{scope}""#)),
+            ..Self::new(StatusCode::FORBIDDEN, format!("the token lacks the scope {scope}"))
         }
     }
 
@@ -64,7 +82,8 @@ impl From<AuthError> for Problem {
             },
             AuthError::Missing | AuthError::Invalid | AuthError::Expired | AuthError::NotYetValid => {
                 let detail = format!("{error}: send Authorization: Bearer <token>");
-                Self::new(StatusCode::UNAUTHORIZED, detail)
+                let challenge = if error == AuthError::Missing { "Bearer" } else { r#"Bearer error="invalid_token""# };
+                Self { challenge: Some(challenge.to_owned()), ..Self::new(StatusCode::UNAUTHORIZED, detail) }
             }
         }
     }
@@ -74,11 +93,17 @@ impl From<ChatError> for Problem {
     fn from(error: ChatError) -> Self {
         let status = match &error {
             ChatError::Invalid(_) => StatusCode::BAD_REQUEST,
-            ChatError::ChannelNotFound | ChatError::MemberNotFound | ChatError::MessageNotFound => {
-                StatusCode::NOT_FOUND
-            }
+            ChatError::ChannelNotFound
+            | ChatError::MemberNotFound
+            | ChatError::MessageNotFound
+            | ChatError::ConnectionNotFound => StatusCode::NOT_FOUND,
+            ChatError::TicketInvalid => StatusCode::UNAUTHORIZED,
+            ChatError::TooManyRequests { .. } | ChatError::TooManyConnections(_) => StatusCode::TOO_MANY_REQUESTS,
             ChatError::Forbidden(_) => StatusCode::FORBIDDEN,
-            ChatError::ChannelArchived | ChatError::ChannelExists | ChatError::LastOwner => StatusCode::CONFLICT,
+            ChatError::ChannelArchived
+            | ChatError::ChannelExists
+            | ChatError::LastOwner
+            | ChatError::TooManyReactions => StatusCode::CONFLICT,
             ChatError::VersionMismatch => StatusCode::PRECONDITION_FAILED,
             ChatError::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             ChatError::Contended { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -90,6 +115,10 @@ impl From<ChatError> for Problem {
             ChatError::Contended { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..Self::new(status, "the channel is too busy; send the same request again")
+            },
+            ChatError::TooManyRequests { retry_after } => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(status, "you do this too often; wait as long as Retry-After says")
             },
             ChatError::Store(cause) => {
                 tracing::error!(error = %cause, "a store failed");

@@ -96,6 +96,12 @@ impl ApiRequest {
         })
     }
 
+    /// A path parameter as it is.
+    #[must_use]
+    pub fn path_text(&self, name: &str) -> String {
+        self.inner.path_parameters().first(name).unwrap_or_default().to_owned()
+    }
+
     /// A query parameter that may be left out; a violation is noted when it is given twice or cannot be read.
     pub fn query<T: FromStr>(&self, name: &str, expected: &str, violations: &mut Vec<Violation>) -> Option<T> {
         let parameters = self.inner.query_string_parameters();

@@ -1,5 +1,7 @@
 //! Answers.
 
+use std::time::Duration;
+
 use http::{Response, StatusCode, header};
 use lambda_http::Body;
 use serde::Serialize;
@@ -33,12 +35,19 @@ pub fn problem(problem: &Problem) -> Response<Body> {
     let text = serde_json::to_string(problem).unwrap_or_else(|_| "{}".to_owned());
     let mut response = with_type(status, "application/problem+json", text);
     if let Some(wait) = problem.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(wait).into());
     }
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+    for (name, value) in [(header::ALLOW, &problem.allow), (header::WWW_AUTHENTICATE, &problem.challenge)] {
+        if let Some(Ok(value)) = value.as_deref().map(header::HeaderValue::try_from) {
+            response.headers_mut().insert(name, value);
+        }
     }
     response
+}
+
+/// Rounded up, for who comes too early waits again.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX).max(1)
 }
 
 fn with_type(status: StatusCode, content_type: &'static str, text: String) -> Response<Body> {

@@ -2,18 +2,20 @@
 
 use std::future::Future;
 
-use auth::Verifier;
+use auth::{Identity, Scope, Verifier};
 use chat::{
     clock::{Clock, SystemClock},
-    id::UserId,
+    error::ChatError,
+    id::ChannelId,
 };
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 use lambda_http::{Body, Request};
 
-use crate::{problem::Problem, request::ApiRequest, response};
+use crate::{problem::Problem, request::ApiRequest, response, routes};
 
 /// What a page of another origin may read of an answer.
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("ETag, Idempotency-Replayed, Location, Retry-After");
+const EXPOSED_HEADERS: HeaderValue =
+    HeaderValue::from_static("Allow, ETag, Idempotency-Replayed, Location, Retry-After, WWW-Authenticate");
 
 /// What is the same for every request of a function. Made once per cold start.
 #[derive(Debug)]
@@ -36,7 +38,11 @@ impl Rest {
     {
         let request = ApiRequest::new(request);
         let (request_id, method, resource) = (request.request_id(), request.method().clone(), request.resource());
-        let mut answer = match handler(request).await {
+        let outcome = match routes::answer(&method, &resource) {
+            Some(outcome) => outcome,
+            None => handler(request).await,
+        };
+        let mut answer = match outcome {
             Ok(answer) => answer,
             Err(mut problem) => {
                 problem.instance.clone_from(&request_id);
@@ -53,14 +59,20 @@ impl Rest {
     }
 }
 
-/// The user who sends a request.
+/// Who sends a request, if the token allows `scope`.
 ///
 /// # Errors
-/// A 401 problem, or 503 when the issuer's keys cannot be had.
-pub async fn caller(request: &ApiRequest, verifier: &Verifier) -> Result<UserId, Problem> {
-    let identity = verifier.verify(request.bearer_token(), SystemClock.now().as_secs()).await?;
-    identity
-        .user_id
-        .parse()
-        .map_err(|_| Problem::new(StatusCode::UNAUTHORIZED, "the token names no user id: [A-Za-z0-9_.:-]{1,128}"))
+/// A 401 problem, 403 without the scope, or 503 when the issuer's keys cannot be had.
+pub async fn caller(request: &ApiRequest, verifier: &Verifier, scope: Scope) -> Result<Identity, Problem> {
+    let identity = verifier.verify(request.bearer_token(), SystemClock.now()).await?;
+    if identity.has(scope) { Ok(identity) } else { Err(Problem::insufficient_scope(scope)) }
+}
+
+/// The channel of the path. One that the caller's token does not reach does not exist for the caller.
+///
+/// # Errors
+/// A 400 or 404 problem.
+pub fn path_channel(request: &ApiRequest, caller: &Identity) -> Result<ChannelId, Problem> {
+    let channel = request.path_id("channel_id")?;
+    if caller.reaches(&channel) { Ok(channel) } else { Err(ChatError::ChannelNotFound.into()) }
 }

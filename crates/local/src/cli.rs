@@ -67,9 +67,18 @@ pub struct RunOptions {
     /// The CloudFormation template [default: infra/backend.yaml of the workspace]
     #[arg(long)]
     pub template: Option<PathBuf>,
+    /// A parameter of the template, such as SendRate=5; may be repeated
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub parameters: Vec<(String, String)>,
     /// What to log of the run and of its functions: error, warn, info, debug, trace, or a filter
     #[arg(long, default_value = "warn")]
     pub log_level: String,
+}
+
+/// Splits at the first `=`.
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// The arguments without a `--` in front of them: `cargo local -- --in-memory` and `cargo local --in-memory` are the

@@ -13,6 +13,7 @@ pub mod lambda;
 pub mod page;
 pub mod rest;
 pub mod run;
+pub mod schedule;
 pub mod stack;
 pub mod template;
 pub mod token;

@@ -25,7 +25,7 @@ use crate::{
     event_source::{self, Checkpoints, Destination, Mapping},
     lambda::{self, Invoke, Lambda, LambdaConfig, OnFailure, Queues},
     page::{self, PageConfig},
-    rest,
+    rest, schedule,
     stack::Stack,
     template::{self, Deployment},
     token, websocket,
@@ -165,7 +165,7 @@ impl Running {
         };
 
         let template = template_path(options)?;
-        let stack = template::load(&template)?.resolve(&deployment(&addresses))?;
+        let stack = template::load(&template)?.resolve(&deployment(&addresses, options))?;
         let storage = if options.in_memory { Storage::InMemory } else { Storage::Directory(options.data_dir.clone()) };
         let engine_options =
             dynamodb::Options { region: REGION.into(), account_id: ACCOUNT_ID.into(), ..Default::default() };
@@ -208,6 +208,11 @@ impl Running {
         serve(&servers, page_listener, page, &stop_intake);
 
         start_mappings(&stack, &engine, &invoke, &queues, &mappings, &stop_mappings)?;
+        for schedule in stack.schedules.clone() {
+            let every = seconds("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS").unwrap_or(schedule.every);
+            let (invoke, stop) = (invoke.clone(), stop_mappings.clone());
+            mappings.spawn(schedule::run(schedule, every, (REGION, ACCOUNT_ID), invoke, stop));
+        }
         mappings.close();
         servers.close();
         let running = Self {
@@ -284,9 +289,13 @@ fn start_mappings(
     Ok(())
 }
 
+/// A duration that a variable sets, in seconds.
+fn seconds(name: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(std::env::var(name).ok()?.parse().ok()?).ok().filter(|set| !set.is_zero())
+}
+
 /// API Gateway's limits, unless these variables shorten them: tests of a client's reconnecting need not wait hours.
 fn websocket_options() -> websocket::WebSocketOptions {
-    let seconds = |name: &str| std::env::var(name).ok()?.parse().ok().map(Duration::from_secs_f64);
     let defaults = websocket::WebSocketOptions::default();
     websocket::WebSocketOptions {
         idle_timeout: seconds("SWITCHBOARD_LOCAL_IDLE_SECONDS").unwrap_or(defaults.idle_timeout),
@@ -295,19 +304,29 @@ fn websocket_options() -> websocket::WebSocketOptions {
     }
 }
 
-fn deployment(addresses: &Addresses) -> Deployment {
+/// The template's parameters for one machine. The limits of fair use are wide, so that load can be tried; those of a
+/// deployment are the template's own.
+fn deployment(addresses: &Addresses, options: &RunOptions) -> Deployment {
     let parameters = [
         ("Stage", STAGE),
         ("Disposable", "true"),
         ("JwtIssuer", token::ISSUER),
         ("JwtAudience", token::AUDIENCE),
         ("JwtHs256Secret", token::DEVELOPMENT_SECRET),
+        ("SendRate", "1000"),
+        ("SendBurst", "1000"),
+        ("ConnectRate", "1000"),
+        ("ConnectBurst", "1000"),
+        ("ConnectionsPerUser", "1000"),
     ];
+    let mut parameters: BTreeMap<String, String> =
+        parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    parameters.extend(options.parameters.iter().cloned());
     Deployment {
         stack_name: "switchboard".to_owned(),
         region: REGION.to_owned(),
         account_id: ACCOUNT_ID.to_owned(),
-        parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        parameters,
         rest_url: addresses.rest.clone(),
         websocket_url: addresses.websocket.clone(),
         management_url: addresses.management.clone(),

@@ -24,6 +24,8 @@ pub struct Stack {
     pub functions: Vec<Function>,
     /// `AWS::Lambda::EventSourceMapping`.
     pub event_source_mappings: Vec<EventSourceMapping>,
+    /// `AWS::Events::Rule` with a schedule.
+    pub schedules: Vec<Schedule>,
     /// `AWS::ApiGateway::RestApi` with its resources, methods, gateway responses and stage.
     pub rest_api: RestApi,
     /// `AWS::ApiGatewayV2::Api` (`ProtocolType: WEBSOCKET`) with its routes, integrations and stage.
@@ -141,6 +143,19 @@ pub struct EventSourceMapping {
     pub report_batch_item_failures: bool,
     /// `DestinationConfig.OnFailure.Destination`: the ARN of a queue.
     pub on_failure: Option<String>,
+}
+
+/// Functions that EventBridge invokes at a rate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Logical id in the template.
+    pub logical_id: String,
+    /// ARN of the rule.
+    pub arn: String,
+    /// Between two invocations, from `ScheduleExpression`.
+    pub every: Duration,
+    /// Names of the functions ([`Function::name`]).
+    pub functions: Vec<String>,
 }
 
 /// A REST API (v1).

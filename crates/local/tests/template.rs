@@ -8,7 +8,7 @@ use std::{
 };
 
 use local::{
-    stack::{Integration, Stack, StartingPosition},
+    stack::{EventSourceMapping, Integration, Stack, StartingPosition},
     template::{self, Deployment, Template},
 };
 use serde_json::{Value, json};
@@ -112,13 +112,15 @@ fn stage_addresses_become_local_ones() {
 #[test]
 fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users() {
     let stack = backend_stack();
-    let reader =
-        |function: &str| stack.event_source_mappings.iter().find(|one| one.function.contains(function)).unwrap();
+    let reader = |function: &str| {
+        let of_events = |one: &&EventSourceMapping| one.function.contains(function) && one.table == "chat_events";
+        stack.event_source_mappings.iter().find(of_events).unwrap()
+    };
     let agent = reader("ChatAgentWorker");
     let pattern = json!({"eventName": ["INSERT"], "dynamodb": {"NewImage": {"role": {"S": ["user"]}}}});
     assert_eq!(agent.filters, [pattern]);
     let delivery = reader("ChatDeliveryWorker");
-    assert!(delivery.filters.is_empty());
+    assert_eq!(delivery.filters, [json!({"eventName": ["INSERT", "MODIFY"]})]);
     for mapping in [agent, delivery] {
         assert_eq!(mapping.table, "chat_events");
         assert_eq!(mapping.starting_position, StartingPosition::TrimHorizon);
@@ -131,36 +133,36 @@ fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users
 }
 
 #[test]
-fn each_route_answers_the_other_methods_and_names_those_it_has() {
+fn every_resource_has_one_function_for_all_methods_that_no_other_has() {
     let api = backend_stack().rest_api;
-    let mut routes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let resources: BTreeSet<&str> = api.methods.iter().map(|method| method.path.as_str()).collect();
+    let known: BTreeSet<&str> = http_api::routes::ROUTES.iter().map(|(resource, _)| *resource).collect();
+    assert_eq!(resources, known);
     for method in &api.methods {
-        routes.entry(&method.path).or_default().insert(&method.http_method);
+        assert!(matches!(method.integration, Integration::LambdaProxy { .. }), "{}", method.path);
     }
-    let all = |own: &[&'static str]| own.iter().copied().chain(["OPTIONS", "ANY"]).collect();
-    let expected: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::from([
-        ("/channels", all(&["GET", "POST"])),
-        ("/channels/{channel_id}", all(&["GET", "PATCH"])),
-        ("/channels/{channel_id}/members", all(&["GET"])),
-        ("/channels/{channel_id}/members/{user_id}", all(&["PUT", "DELETE"])),
-        ("/channels/{channel_id}/messages", all(&["GET", "POST"])),
-        ("/channels/{channel_id}/messages/{seq}", all(&["GET", "PATCH", "DELETE"])),
-        ("/health", all(&["GET"])),
-    ]);
-    assert_eq!(routes, expected);
-    for method in &api.methods {
-        let Integration::Mock { responses, .. } = &method.integration else {
-            continue;
-        };
-        let has: BTreeSet<&str> = routes[method.path.as_str()].iter().copied().filter(|name| *name != "ANY").collect();
-        let header = if method.http_method == "ANY" { "Allow" } else { "Access-Control-Allow-Methods" };
-        let allow: BTreeSet<&str> = responses[0].headers[header].split(',').map(str::trim).collect();
-        assert_eq!(allow, has, "{} {}", method.http_method, method.path);
-        if let Some(body) = responses[0].templates.get("application/problem+json") {
-            let body: Value = serde_json::from_str(body).unwrap();
-            assert_eq!(body["status"], responses[0].status_code);
+    for (resource, methods) in http_api::routes::ROUTES {
+        let routed: Vec<&str> = api
+            .methods
+            .iter()
+            .filter(|method| method.path == resource)
+            .map(|method| method.http_method.as_str())
+            .collect();
+        assert!(routed.contains(&"ANY"), "{resource}");
+        let named = routed.iter().filter(|method| **method != "ANY");
+        for method in named {
+            assert!(methods.split(", ").any(|known| known == *method), "{method} {resource}");
         }
     }
+}
+
+#[test]
+fn the_upkeep_comes_every_minute() {
+    let stack = backend_stack();
+    let [schedule] = stack.schedules.as_slice() else { panic!("one schedule") };
+    assert_eq!(schedule.every.as_secs(), 60);
+    let [function] = schedule.functions.as_slice() else { panic!("one target") };
+    assert!(stack.functions.iter().any(|known| known.name == *function && known.binary == "upkeep"));
 }
 
 #[test]
@@ -325,6 +327,14 @@ fn errors_in_resources_name_where_and_what() {
             "T.Properties.FunctionName: nobody is not in this template",
         ),
         (resource("AWS::ApiGateway::RestApi", ""), "supports one of this type"),
+        (
+            resource("AWS::Events::Rule", ", Properties: {ScheduleExpression: 'rate(1 minutes)', Targets: []}"),
+            "T.Properties.ScheduleExpression: rate(1 minutes) is not supported",
+        ),
+        (
+            resource("AWS::Events::Rule", ", Properties: {ScheduleExpression: rate(2 hours), Targets: [{Arn: x}]}"),
+            "T.Properties.Targets: x is not in this template",
+        ),
         ("Resources: {}".into(), "needs one AWS::ApiGateway::RestApi"),
         ("Resources: [".into(), "not valid YAML"),
         (format!("{}Transform: x\n", small("", "", "", "")), "Transform: this section is not"),

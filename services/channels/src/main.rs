@@ -1,9 +1,18 @@
-//! `/channels` and below: creating, finding, joining and leaving channels.
+//! `/channels` and below, but for messages; and `/connections`.
 
+mod channels;
+mod connections;
 mod handler;
+mod members;
+mod pages;
+mod presence;
 
-use auth::{Issuer, Verifier};
-use chat_aws::{DynamoChannels, DynamoConnections, ManagementApi, env::variable, sdk};
+use auth::Verifier;
+use chat_aws::{
+    DynamoChannels, DynamoConnections, LambdaFanOut, LambdaUpkeep, ManagementApi,
+    env::{bucket, variable},
+    sdk,
+};
 use handler::Handler;
 use http_api::Rest;
 use lambda_http::{Error, run, service_fn};
@@ -17,7 +26,10 @@ async fn main() -> Result<(), Error> {
         channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?),
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
-        verifier: Verifier::new(Issuer::from_env()?)?,
+        fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
+        upkeep: LambdaUpkeep::new(&config, variable("UPKEEP_FUNCTION")?),
+        verifier: Verifier::from_env(&config).await?,
+        connect_bucket: bucket("CONNECT_RATE", "CONNECT_BURST")?,
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);

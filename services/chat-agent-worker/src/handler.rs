@@ -3,27 +3,24 @@
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
     agent::{LanguageModel, answer},
-    channel::ChannelStore,
     clock::SystemClock,
     limits::CHANNELS_AT_ONCE,
-    message::{Change, MessageEvent, MessageStore},
+    message::{Change, MessageEvent},
 };
-use chat_aws::stream::{ChannelBatch, StreamedMessage, failures, sort};
+use chat_aws::{
+    DynamoChannels, DynamoMessages,
+    stream::{ChannelBatch, StreamedMessage, failures, sort},
+};
 use futures::StreamExt;
 
 /// Answers messages.
-pub(crate) struct Handler<Channels, Messages, Model> {
-    pub(crate) channels: Channels,
-    pub(crate) messages: Messages,
+pub(crate) struct Handler<Model> {
+    pub(crate) channels: DynamoChannels,
+    pub(crate) messages: DynamoMessages,
     pub(crate) model: Model,
 }
 
-impl<Channels, Messages, Model> Handler<Channels, Messages, Model>
-where
-    Channels: ChannelStore,
-    Messages: MessageStore,
-    Model: LanguageModel,
-{
+impl<Model: LanguageModel> Handler<Model> {
     pub(crate) async fn handle(&self, event: Event, request_id: &str) -> DynamoDbEventResponse {
         let batch = sort(event);
         let mut failed: Vec<String> = futures::stream::iter(batch.channels)
@@ -39,12 +36,13 @@ where
     /// Answers one channel's messages; the sequence number of the first that has to come again, if any.
     async fn answer_channel(&self, batch: ChannelBatch, request_id: &str) -> Option<String> {
         let channel_id = batch.channel_id;
+        let (channels, messages) = (self.channels.of(batch.tenant.as_ref()), self.messages.of(batch.tenant.as_ref()));
         for StreamedMessage { sequence_number, event: MessageEvent { change, stored } } in batch.messages {
             if change != Change::Created {
                 continue;
             }
             let seq = stored.message.seq;
-            match answer(&self.channels, &self.messages, &self.model, &SystemClock, &stored).await {
+            match answer(&channels, &messages, &self.model, &SystemClock, &stored).await {
                 Ok(reply) => {
                     let reply_seq = reply.map(|sent| sent.message().seq);
                     tracing::info!(request_id, %channel_id, seq, reply_seq, "looked at a message");

@@ -3,34 +3,53 @@
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
     clock::{SystemClock, Timestamp},
-    connection::ConnectionStore,
-    delivery::{Delivery, FanOut, SocketPusher},
+    delivery::Delivery,
+    error::StoreError,
+    id::TenantId,
     limits::CHANNELS_AT_ONCE,
     message::MessageEvent,
+    presence::news,
 };
-use chat_aws::stream::{ChannelBatch, failures, sort};
+use chat_aws::{
+    DynamoConnections, LambdaFanOut, ManagementApi,
+    stream::{ChannelBatch, PresenceChange, failures, is_of_connections, presence_changes, sort},
+};
 use futures::StreamExt;
 use lambda_runtime::Context;
 
-/// Delivers messages.
-pub(crate) struct Handler<Connections, Sockets, Fan> {
-    pub(crate) connections: Connections,
-    pub(crate) sockets: Sockets,
-    pub(crate) fan_out: Fan,
+/// Delivers messages, and news of who comes and goes.
+pub(crate) struct Handler {
+    pub(crate) connections: DynamoConnections,
+    pub(crate) sockets: ManagementApi,
+    pub(crate) fan_out: LambdaFanOut,
     /// Subscribers that are pushed to from here.
     pub(crate) threshold: usize,
+    /// Subscriptions of a channel up to which presence is told.
+    pub(crate) presence: usize,
 }
 
-impl<Connections, Sockets, Fan> Handler<Connections, Sockets, Fan>
-where
-    Connections: ConnectionStore,
-    Sockets: SocketPusher,
-    Fan: FanOut,
-{
+/// One tenant's part of a handler.
+struct Tenant<'a> {
+    connections: DynamoConnections,
+    fan_out: LambdaFanOut,
+    shared: &'a Handler,
+    context: &'a Context,
+}
+
+impl Handler {
     pub(crate) async fn handle(&self, event: Event, context: &Context) -> DynamoDbEventResponse {
+        if is_of_connections(&event) {
+            let failed = futures::stream::iter(presence_changes(event))
+                .map(async |change| self.of(change.tenant.as_ref(), context).tell_presence(change).await)
+                .buffer_unordered(CHANNELS_AT_ONCE)
+                .filter_map(async |failed| failed)
+                .collect()
+                .await;
+            return failures(failed);
+        }
         let batch = sort(event);
         let mut failed: Vec<String> = futures::stream::iter(batch.channels)
-            .map(|batch| self.deliver_channel(batch, context))
+            .map(async |batch| self.of(batch.tenant.as_ref(), context).deliver_channel(batch).await)
             .buffer_unordered(CHANNELS_AT_ONCE)
             .filter_map(async |failed| failed)
             .collect()
@@ -39,20 +58,29 @@ where
         failures(failed)
     }
 
-    /// Delivers one channel's messages; the sequence number of the first that has to come again, if any.
-    async fn deliver_channel(&self, batch: ChannelBatch, context: &Context) -> Option<String> {
-        let delivery = Delivery {
+    fn of<'a>(&'a self, tenant: Option<&TenantId>, context: &'a Context) -> Tenant<'a> {
+        Tenant { connections: self.connections.of(tenant), fan_out: self.fan_out.of(tenant), shared: self, context }
+    }
+}
+
+impl Tenant<'_> {
+    fn delivery(&self) -> Delivery<'_, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock> {
+        Delivery {
             connections: &self.connections,
-            sockets: &self.sockets,
+            sockets: &self.shared.sockets,
             fan_out: &self.fan_out,
             clock: &SystemClock,
-            deadline: Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX)),
-        };
-        let ChannelBatch { channel_id, messages } = batch;
+            deadline: Timestamp::from_millis(i64::try_from(self.context.deadline).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// Delivers one channel's messages; the sequence number of the first that has to come again, if any.
+    async fn deliver_channel(&self, batch: ChannelBatch) -> Option<String> {
+        let ChannelBatch { channel_id, messages, .. } = batch;
         let first = messages.first()?.sequence_number.clone();
         let events: Vec<MessageEvent> = messages.into_iter().map(|message| message.event).collect();
-        let (request_id, events_count) = (&context.request_id, events.len());
-        match delivery.deliver(&channel_id, &events, self.threshold).await {
+        let (request_id, events_count) = (&self.context.request_id, events.len());
+        match self.delivery().deliver(&channel_id, &events, self.shared.threshold).await {
             Ok(outcome) => {
                 tracing::info!(request_id, %channel_id, events = events_count, ?outcome, "delivered");
                 None
@@ -60,6 +88,28 @@ where
             Err(error) => {
                 tracing::error!(request_id, %channel_id, events = events_count, %error, "could not deliver");
                 Some(first)
+            }
+        }
+    }
+
+    /// Tells a channel who has come and gone; the sequence number that has to come again, if it could not be found
+    /// out. What could not be pushed is not repeated: it passes, and `GET …/presence` has the truth.
+    async fn tell_presence(&self, change: PresenceChange) -> Option<String> {
+        let PresenceChange { channel_id, users, sequence_number, .. } = change;
+        let (request_id, connections) = (&self.context.request_id, &self.connections);
+        let told = async {
+            let news = news(connections, connections, &SystemClock, &channel_id, users, self.shared.presence).await?;
+            let outcome = self.delivery().pass_on(&channel_id, &news, self.shared.threshold).await?;
+            Ok::<_, StoreError>((news.len(), outcome))
+        };
+        match told.await {
+            Ok((events, outcome)) => {
+                tracing::info!(request_id, %channel_id, events, ?outcome, "told of presence");
+                None
+            }
+            Err(error) => {
+                tracing::error!(request_id, %channel_id, %error, "could not tell of presence");
+                Some(sequence_number)
             }
         }
     }

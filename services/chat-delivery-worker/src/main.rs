@@ -1,4 +1,4 @@
-//! `chat-delivery-worker`: pushes messages to all who listen.
+//! `chat-delivery-worker`: pushes messages, and who comes and goes, to all who listen.
 
 mod handler;
 
@@ -20,6 +20,7 @@ async fn main() -> Result<(), Error> {
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
         threshold: number("FANOUT_THRESHOLD")?,
+        presence: number("PRESENCE_SUBSCRIPTIONS")?,
     };
     let handler = &handler;
     run(service_fn(async |event: LambdaEvent<_>| Ok::<_, Error>(handler.handle(event.payload, &event.context).await)))

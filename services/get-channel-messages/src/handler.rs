@@ -1,23 +1,25 @@
 //! From a query to a page of history.
 
-use auth::Verifier;
+use auth::{Scope, Verifier};
 use chat::{
-    channel::ChannelStore,
     clock::SystemClock,
-    history::{history, one_message},
-    id::ChannelId,
-    message::{Message, MessageStore, Range},
+    history::{HistoryPage, history, one_message, replies},
+    message::{Message, Range},
     validation::Violation,
 };
+use chat_aws::{DynamoChannels, DynamoMessages};
 use http::{Response, StatusCode};
-use http_api::{ApiRequest, Problem, response, rest::caller};
+use http_api::{
+    ApiRequest, Problem, response,
+    rest::{caller, path_channel},
+};
 use lambda_http::Body;
 use serde::Serialize;
 
 /// Reads history.
-pub(crate) struct Handler<Channels, Messages> {
-    pub(crate) channels: Channels,
-    pub(crate) messages: Messages,
+pub(crate) struct Handler {
+    pub(crate) channels: DynamoChannels,
+    pub(crate) messages: DynamoMessages,
     pub(crate) verifier: Verifier,
 }
 
@@ -37,29 +39,46 @@ enum Next {
     After(u64),
 }
 
-impl<Channels: ChannelStore, Messages: MessageStore> Handler<Channels, Messages> {
+const THREAD: &str = "/channels/{channel_id}/messages/{seq}/replies";
+
+impl Handler {
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
-        let user = caller(&request, &self.verifier).await?;
-        let channel: ChannelId = request.path_id("channel_id")?;
-        if let Some(seq) = request.path_seq()? {
-            let message = one_message(&self.channels, &self.messages, &SystemClock, &channel, &user, seq).await?;
-            return response::json(StatusCode::OK, &message);
-        }
+        let caller = caller(&request, &self.verifier, Scope::Read).await?;
+        let channel = path_channel(&request, &caller)?;
+        let (user, tenant) = (&caller.user_id, caller.tenant.as_ref());
+        let (channels, messages) = (&self.channels.of(tenant), &self.messages.of(tenant));
         let mut violations = Vec::new();
+        if let Some(seq) = request.path_seq()? {
+            if request.resource() != THREAD {
+                let message = one_message(channels, messages, &SystemClock, &channel, user, seq).await?;
+                return response::json(StatusCode::OK, &message);
+            }
+            request.only_query(&["limit", "after"], &mut violations);
+            let limit = request.limit(&mut violations);
+            let after = request.query("after", "a seq", &mut violations).unwrap_or(0);
+            if !violations.is_empty() {
+                return Err(Problem::invalid(violations));
+            }
+            let thread = (&channel, seq);
+            return answer(replies(channels, messages, &SystemClock, thread, user, after, limit).await?);
+        }
         request.only_query(&["limit", "before", "after"], &mut violations);
         let limit = request.limit(&mut violations);
         let range = range(&request, &mut violations);
         if !violations.is_empty() {
             return Err(Problem::invalid(violations));
         }
-        let page = history(&self.channels, &self.messages, &SystemClock, &channel, &user, range, limit).await?;
-        let next = page.next.and_then(|next| match next {
-            Range::Before(seq) => Some(Next::Before(seq)),
-            Range::After(seq) => Some(Next::After(seq)),
-            Range::Newest => None,
-        });
-        response::json(StatusCode::OK, &Page { messages: page.messages, has_more: next.is_some(), next })
+        answer(history(channels, messages, &SystemClock, &channel, user, range, limit).await?)
     }
+}
+
+fn answer(page: HistoryPage) -> Result<Response<Body>, Problem> {
+    let next = page.next.and_then(|next| match next {
+        Range::Before(seq) => Some(Next::Before(seq)),
+        Range::After(seq) => Some(Next::After(seq)),
+        Range::Newest => None,
+    });
+    response::json(StatusCode::OK, &Page { messages: page.messages, has_more: next.is_some(), next })
 }
 
 fn range(request: &ApiRequest, violations: &mut Vec<Violation>) -> Range {

@@ -1,8 +1,8 @@
-//! `GET /channels/{channel_id}/messages`: the history of a channel.
+//! `GET /channels/{channel_id}/messages` and below: the history of a channel, one message, a thread.
 
 mod handler;
 
-use auth::{Issuer, Verifier};
+use auth::Verifier;
 use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};
 use handler::Handler;
 use http_api::Rest;
@@ -11,12 +11,13 @@ use lambda_http::{Error, run, service_fn};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let client = aws_sdk_dynamodb::Client::new(&sdk::config().await);
+    let config = sdk::config().await;
+    let client = aws_sdk_dynamodb::Client::new(&config);
     let (events, channels) = (variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?);
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), channels.clone()),
         messages: DynamoMessages::new(client, events, channels),
-        verifier: Verifier::new(Issuer::from_env()?)?,
+        verifier: Verifier::from_env(&config).await?,
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);

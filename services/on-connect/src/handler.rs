@@ -1,25 +1,29 @@
 //! From a handshake to a connection. The event holds the caller's token and is never logged.
 
-use auth::Verifier;
+use auth::{AuthError, Scope, Verifier};
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
-    channel::ChannelStore,
-    clock::{Clock, SystemClock, Timestamp},
+    clock::{Clock, SystemClock},
     connect::{Connect, connect},
-    connection::ConnectionStore,
     error::ChatError,
-    id::{ChannelId, ConnectionId, UserId},
+    id::{ChannelId, ConnectionId, TenantId},
+    rate::{Action, Bucket, admit},
+    ticket::redeem,
 };
+use chat_aws::{DynamoChannels, DynamoConnections};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 const SUBPROTOCOL: &str = "sec-websocket-protocol";
 
 /// Accepts or refuses handshakes.
-pub(crate) struct Handler<Channels, Connections> {
-    pub(crate) channels: Channels,
-    pub(crate) connections: Connections,
+pub(crate) struct Handler {
+    pub(crate) channels: DynamoChannels,
+    pub(crate) connections: DynamoConnections,
     pub(crate) verifier: Verifier,
+    pub(crate) bucket: Bucket,
+    /// Connections that one user may have.
+    pub(crate) most: usize,
 }
 
 /// The answer to `$connect`: any status but 2xx refuses the handshake with it. To accept a subprotocol, the
@@ -32,7 +36,7 @@ pub(crate) struct Answer {
     headers: Map<String, Value>,
 }
 
-impl<Channels: ChannelStore, Connections: ConnectionStore> Handler<Channels, Connections> {
+impl Handler {
     pub(crate) async fn handle(&self, event: ApiGatewayWebsocketProxyRequest) -> Answer {
         let request_id = event.request_context.request_id.clone().unwrap_or_default();
         let connection_id = event.request_context.connection_id.clone().unwrap_or_default();
@@ -51,29 +55,77 @@ impl<Channels: ChannelStore, Connections: ConnectionStore> Handler<Channels, Con
     }
 
     async fn connect(&self, event: &ApiGatewayWebsocketProxyRequest, token: &str) -> Result<(), u16> {
-        let identity = self.verifier.verify(token, SystemClock.now().as_secs()).await.map_err(|error| match error {
-            auth::AuthError::KeysUnavailable => 503_u16,
-            _ => 401,
-        })?;
-        let user_id: UserId = identity.user_id.parse().map_err(|_| 401_u16)?;
         let id = event.request_context.connection_id.as_deref().unwrap_or_default();
         let connection_id: ConnectionId = id.parse().map_err(|_| 500_u16)?;
-        let channels = asked_channels(event).map_err(|_| 400_u16)?;
-        let request = Connect {
-            connection_id,
-            user_id,
-            token_expires_at: Timestamp::from_secs(identity.expires_at_secs),
-            channels,
+        let asked = asked_channels(event).map_err(|_| 400_u16)?;
+        let (tenant, request) = match event.query_string_parameters.first("ticket") {
+            Some(ticket) => self.by_ticket(ticket, asked, connection_id).await?,
+            None => self.by_token(token, asked, connection_id).await?,
         };
-        match connect(&self.channels, &self.connections, &SystemClock, request).await {
-            Ok(_) => Ok(()),
-            // What the caller may not know of is not told from what does not exist.
-            Err(ChatError::ChannelNotFound) => Err(403),
-            Err(ChatError::Invalid(_)) => Err(400),
-            Err(error) => {
-                tracing::error!(%error, "could not store a connection");
-                Err(503)
-            }
+        let (channels, connections) = (self.channels.of(tenant.as_ref()), self.connections.of(tenant.as_ref()));
+        // On the heap: the compiler lays nested futures out inside one another, and these are large.
+        let connected = Box::pin(async {
+            admit(&channels, &SystemClock, &request.user_id, &Action::Connect, self.bucket).await?;
+            connect(&channels, &connections, &SystemClock, request, self.most).await
+        });
+        connected.await.map(|_| ()).map_err(|error| status(&error))
+    }
+
+    async fn by_token(
+        &self,
+        token: &str,
+        channels: Option<Vec<ChannelId>>,
+        connection_id: ConnectionId,
+    ) -> Result<(Option<TenantId>, Connect), u16> {
+        let identity = self.verifier.verify(token, SystemClock.now()).await.map_err(|error| match error {
+            AuthError::KeysUnavailable => 503_u16,
+            _ => 401,
+        })?;
+        if !identity.has(Scope::Read) {
+            return Err(403);
+        }
+        let connect = Connect {
+            connection_id,
+            user_id: identity.user_id,
+            token_expires_at: identity.expires_at,
+            channels,
+            limited_to: identity.channels,
+        };
+        Ok((identity.tenant, connect))
+    }
+
+    /// A ticket says itself what the socket subscribes to.
+    async fn by_ticket(
+        &self,
+        ticket: &str,
+        asked: Option<Vec<ChannelId>>,
+        connection_id: ConnectionId,
+    ) -> Result<(Option<TenantId>, Connect), u16> {
+        if asked.is_some() {
+            return Err(400);
+        }
+        let ticket = redeem(&self.connections, &SystemClock, ticket).await.map_err(|error| status(&error))?;
+        let connect = Connect {
+            connection_id,
+            user_id: ticket.user_id,
+            token_expires_at: ticket.token_expires_at,
+            channels: ticket.channels,
+            limited_to: ticket.limited_to,
+        };
+        Ok((ticket.tenant, connect))
+    }
+}
+
+fn status(error: &ChatError) -> u16 {
+    match error {
+        // What the caller may not know of is not told from what does not exist.
+        ChatError::ChannelNotFound => 403,
+        ChatError::Invalid(_) => 400,
+        ChatError::TicketInvalid => 401,
+        ChatError::TooManyRequests { .. } | ChatError::TooManyConnections(_) => 429,
+        error => {
+            tracing::error!(%error, "could not store a connection");
+            503
         }
     }
 }

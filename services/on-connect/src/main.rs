@@ -2,19 +2,26 @@
 
 mod handler;
 
-use auth::{Issuer, Verifier};
-use chat_aws::{DynamoChannels, DynamoConnections, env::variable, sdk};
+use auth::Verifier;
+use chat_aws::{
+    DynamoChannels, DynamoConnections,
+    env::{bucket, number, variable},
+    sdk,
+};
 use handler::Handler;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let client = aws_sdk_dynamodb::Client::new(&sdk::config().await);
+    let config = sdk::config().await;
+    let client = aws_sdk_dynamodb::Client::new(&config);
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?),
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
-        verifier: Verifier::new(Issuer::from_env()?)?,
+        verifier: Verifier::from_env(&config).await?,
+        bucket: bucket("CONNECT_RATE", "CONNECT_BURST")?,
+        most: number("CONNECTIONS_PER_USER")?,
     };
     let handler = &handler;
     run(service_fn(async |event: LambdaEvent<_>| Ok::<_, Error>(handler.handle(event.payload).await))).await

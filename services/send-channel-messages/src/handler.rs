@@ -2,18 +2,23 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use auth::Verifier;
+use auth::{Identity, Scope, Verifier};
 use chat::{
-    channel::ChannelStore,
     clock::{Clock, SystemClock},
-    id::{ChannelId, IdempotencyKey, UserId},
-    message::{Draft, Head, MessageStore, Role},
+    id::{ChannelId, IdempotencyKey, TenantId},
+    message::{Draft, Head, Role},
+    rate::{Action, Bucket, admit},
+    reaction::react,
     revision::{Edit, Revision, delete, edit},
     send::{Send, Sent, send},
     validation::Violation,
 };
+use chat_aws::{DynamoChannels, DynamoMessages};
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use http_api::{ApiRequest, Problem, response, rest::caller};
+use http_api::{
+    ApiRequest, Problem, response,
+    rest::{caller, path_channel},
+};
 use lambda_http::Body;
 
 /// Channels whose head is remembered between invocations; the least of memory, the most of saved reads.
@@ -21,30 +26,47 @@ const REMEMBERED_HEADS: usize = 1_000;
 
 const CONTENT_TYPES: &str = "\"text/plain\" or \"text/markdown\"";
 
-/// Accepts messages and their changes.
-pub(crate) struct Handler<Channels, Messages> {
-    channels: Channels,
-    messages: Messages,
+const REACTION: &str = "/channels/{channel_id}/messages/{seq}/reactions/{emoji}";
+
+/// A channel, whatever its tenant.
+type Place = (Option<TenantId>, ChannelId);
+
+/// Accepts messages, their changes, and reactions to them.
+pub(crate) struct Handler {
+    channels: DynamoChannels,
+    messages: DynamoMessages,
     verifier: Verifier,
-    heads: Mutex<HashMap<ChannelId, Head>>,
+    bucket: Bucket,
+    heads: Mutex<HashMap<Place, Head>>,
 }
 
-impl<Channels: ChannelStore, Messages: MessageStore> Handler<Channels, Messages> {
-    pub(crate) fn new(channels: Channels, messages: Messages, verifier: Verifier) -> Self {
-        Self { channels, messages, verifier, heads: Mutex::default() }
+impl Handler {
+    pub(crate) fn new(channels: DynamoChannels, messages: DynamoMessages, verifier: Verifier, bucket: Bucket) -> Self {
+        Self { channels, messages, verifier, bucket, heads: Mutex::default() }
     }
 
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
-        let user = caller(&request, &self.verifier).await?;
-        let channel_id: ChannelId = request.path_id("channel_id")?;
-        let Some(seq) = request.path_seq()? else { return self.send(&request, channel_id, user).await };
+        let caller = caller(&request, &self.verifier, Scope::Write).await?;
+        let channel_id = path_channel(&request, &caller)?;
+        let Some(seq) = request.path_seq()? else { return self.send(&request, channel_id, caller).await };
+        let (channels, messages) =
+            (&self.channels.of(caller.tenant.as_ref()), &self.messages.of(caller.tenant.as_ref()));
+        let is_reaction = request.resource() == REACTION;
+        let deletes = *request.method() == Method::DELETE;
+        let changes = if is_reaction || deletes { Edit::default() } else { changes(&request)? };
+        admit(channels, &SystemClock, &caller.user_id, &Action::Send, self.bucket).await?;
+        let user = caller.user_id;
         let revision = Revision { channel_id, seq, caller: user, traceparent: Some(traceparent(&request)) };
-        if *request.method() == Method::DELETE {
-            delete(&self.channels, &self.messages, &SystemClock, &revision).await?;
+        if is_reaction {
+            let emoji = request.path_text("emoji");
+            react(channels, messages, &SystemClock, &revision, &emoji, !deletes).await?;
             return Ok(response::no_content());
         }
-        let changes = changes(&request)?;
-        let edited = edit(&self.channels, &self.messages, &SystemClock, &revision, changes).await?;
+        if deletes {
+            delete(channels, messages, &SystemClock, &revision).await?;
+            return Ok(response::no_content());
+        }
+        let edited = edit(channels, messages, &SystemClock, &revision, changes).await?;
         response::json(StatusCode::OK, &edited)
     }
 
@@ -52,7 +74,7 @@ impl<Channels: ChannelStore, Messages: MessageStore> Handler<Channels, Messages>
         &self,
         request: &ApiRequest,
         channel_id: ChannelId,
-        sender_id: UserId,
+        caller: Identity,
     ) -> Result<Response<Body>, Problem> {
         let mut violations = Vec::new();
         let idempotency_key = idempotency_key(request, &mut violations);
@@ -60,6 +82,10 @@ impl<Channels: ChannelStore, Messages: MessageStore> Handler<Channels, Messages>
         if !violations.is_empty() {
             return Err(Problem::invalid(violations));
         }
+        let Identity { user_id: sender_id, tenant, .. } = caller;
+        let channels = self.channels.of(tenant.as_ref());
+        admit(&channels, &SystemClock, &sender_id, &Action::Send, self.bucket).await?;
+        let messages = self.messages.of(tenant.as_ref());
         let message = Send {
             channel_id: channel_id.clone(),
             sender_id,
@@ -68,27 +94,28 @@ impl<Channels: ChannelStore, Messages: MessageStore> Handler<Channels, Messages>
             idempotency_key,
             traceparent: Some(traceparent(request)),
         };
-        let mut head = self.recall(&channel_id);
-        let sent = send(&self.messages, &SystemClock, message, &mut head).await;
-        self.remember(channel_id, head);
+        let place = (tenant, channel_id);
+        let mut head = self.recall(&place);
+        let sent = send(&messages, &SystemClock, message, &mut head).await;
+        self.remember(place, head);
         answer(&sent?)
     }
 
-    fn recall(&self, channel: &ChannelId) -> Option<Head> {
-        self.heads.lock().ok()?.get(channel).cloned()
+    fn recall(&self, place: &Place) -> Option<Head> {
+        self.heads.lock().ok()?.get(place).cloned()
     }
 
-    fn remember(&self, channel: ChannelId, head: Option<Head>) {
+    fn remember(&self, place: Place, head: Option<Head>) {
         let Ok(mut heads) = self.heads.lock() else { return };
         match head {
             Some(head) => {
-                if heads.len() >= REMEMBERED_HEADS && !heads.contains_key(&channel) {
+                if heads.len() >= REMEMBERED_HEADS && !heads.contains_key(&place) {
                     heads.clear();
                 }
-                heads.insert(channel, head);
+                heads.insert(place, head);
             }
             None => {
-                heads.remove(&channel);
+                heads.remove(&place);
             }
         }
     }

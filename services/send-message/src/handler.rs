@@ -3,19 +3,19 @@
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
     clock::{SystemClock, Timestamp},
-    connection::ConnectionStore,
-    delivery::{Broadcast, Delivery, FanOut, SocketPusher},
+    delivery::Delivery,
     frame::Answer,
 };
+use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, fan_out::TenantBroadcast};
 use lambda_runtime::{Context, Error};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Sends to sockets.
-pub(crate) struct Handler<Connections, Sockets, Fan> {
-    pub(crate) connections: Connections,
-    pub(crate) sockets: Sockets,
-    pub(crate) fan_out: Fan,
+pub(crate) struct Handler {
+    pub(crate) connections: DynamoConnections,
+    pub(crate) sockets: ManagementApi,
+    pub(crate) fan_out: LambdaFanOut,
 }
 
 /// What the function is invoked with.
@@ -23,17 +23,12 @@ pub(crate) struct Handler<Connections, Sockets, Fan> {
 #[serde(untagged)]
 pub(crate) enum Event {
     /// By a worker, or by itself.
-    Broadcast(Broadcast),
+    Broadcast(TenantBroadcast),
     /// By the WebSocket API.
     Frame(Box<ApiGatewayWebsocketProxyRequest>),
 }
 
-impl<Connections, Sockets, Fan> Handler<Connections, Sockets, Fan>
-where
-    Connections: ConnectionStore,
-    Sockets: SocketPusher,
-    Fan: FanOut,
-{
+impl Handler {
     pub(crate) async fn handle(&self, event: Event, context: &Context) -> Result<Value, Error> {
         match event {
             Event::Broadcast(broadcast) => self.broadcast(broadcast, context).await,
@@ -41,11 +36,12 @@ where
         }
     }
 
-    async fn broadcast(&self, broadcast: Broadcast, context: &Context) -> Result<Value, Error> {
+    async fn broadcast(&self, broadcast: TenantBroadcast, context: &Context) -> Result<Value, Error> {
+        let TenantBroadcast { tenant, broadcast } = broadcast;
         let delivery = Delivery {
-            connections: &self.connections,
+            connections: &self.connections.of(tenant.as_ref()),
             sockets: &self.sockets,
-            fan_out: &self.fan_out,
+            fan_out: &self.fan_out.of(tenant.as_ref()),
             clock: &SystemClock,
             deadline: Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX)),
         };

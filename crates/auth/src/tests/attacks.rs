@@ -30,7 +30,7 @@ async fn each_algorithm_verifies_with_its_own_kind_of_key_and_with_no_other() {
     for (key, algorithms) in kinds {
         for algorithm in algorithms {
             let token = signed(*algorithm, key, &claims());
-            assert_eq!(verifier.verify(&token, NOW).await.unwrap().user_id, "alice", "{algorithm:?}");
+            assert_eq!(verifier.verify(&token, NOW).await.unwrap().user_id.as_str(), "alice", "{algorithm:?}");
             // The same signature under another key's name.
             for (other, _) in kinds.iter().filter(|(other, _)| *other != key && *other != "secret") {
                 let token = encode(&header(*algorithm, other), &claims(), &signing_key(key)).unwrap();
@@ -69,6 +69,18 @@ async fn forged_tokens_are_refused_and_their_valid_twins_accepted() {
         let public = EncodingKey::from_secret(include_bytes!("keys/rsa-a.pub.pem"));
         encode(&header(Algorithm::HS256, "rsa-a"), &claims(), &public).unwrap()
     };
+    // And as DER, which is what some libraries hand out.
+    let confused_der = {
+        let pem = include_str!("keys/rsa-a.pub.pem");
+        let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        let der = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
+        encode(&header(Algorithm::HS256, "rsa-a"), &claims(), &EncodingKey::from_secret(&der)).unwrap()
+    };
+    let wrong_curve = {
+        let input = format!("{}.{}", part(r#"{"alg":"ES384","kid":"p256-a"}"#), part(&payload));
+        let signature = jsonwebtoken::crypto::sign(input.as_bytes(), &signing_key("p384"), Algorithm::ES384).unwrap();
+        format!("{input}.{signature}")
+    };
     let of_another_key = |kid: &str| encode(&header(Algorithm::RS256, kid), &claims(), &signing_key("rsa-b")).unwrap();
     let nameless = encode(&Header::new(Algorithm::RS256), &claims(), &signing_key("rsa-a")).unwrap();
     let attacks = [
@@ -77,6 +89,8 @@ async fn forged_tokens_are_refused_and_their_valid_twins_accepted() {
         ("alg nONE, with a signature", raw(r#"{"alg":"nONE"}"#, &payload)),
         ("no alg", raw("{}", &payload)),
         ("HS256 with the RSA public key", confused),
+        ("HS256 with the RSA public key as DER", confused_der),
+        ("ES384 under the kid of a P-256 key", wrong_curve),
         ("a wrong key under a known kid", of_another_key("rsa-a")),
         ("an unknown kid", of_another_key("rsa-b")),
         ("no kid", nameless),
@@ -86,6 +100,11 @@ async fn forged_tokens_are_refused_and_their_valid_twins_accepted() {
         ("an embedded jwk", claimed("jwk", public("rsa-b", Algorithm::RS256))),
         ("a jku", claimed("jku", json!(server.uri()))),
         ("an x5u", claimed("x5u", json!(server.uri()))),
+        ("an x5c", claimed("x5c", json!(["MIIB"]))),
+        ("crit: null", raw(r#"{"alg":"HS256","crit":null}"#, &payload)),
+        ("an unknown header name twice", raw(r#"{"alg":"HS256","x":1,"x":1}"#, &payload)),
+        ("a nested name twice", raw(hs, &payload.replacen('{', r#"{"act":{"sub":"a","sub":"b"},"#, 1))),
+        ("a nested name twice in an array", raw(hs, &payload.replacen('{', r#"{"x":[{"a":1,"a":1}],"#, 1))),
         ("a critical extension", raw(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#, &payload)),
         ("another type", raw(r#"{"alg":"HS256","typ":"dpop+jwt"}"#, &payload)),
         ("alg twice", raw(r#"{"alg":"HS256","alg":"HS256"}"#, &payload)),

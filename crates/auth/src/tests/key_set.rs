@@ -8,6 +8,7 @@ use super::*;
 const QUICK: Timing = Timing {
     fresh_for: Duration::from_mins(10),
     interval: Duration::from_millis(1),
+    retry_after: Duration::ZERO,
     unknown_for: Duration::from_mins(10),
 };
 
@@ -32,7 +33,7 @@ async fn sixteen_callers_share_one_fetch_and_a_rotation_costs_one_more() {
         let token = token(key);
         let callers = (0..16).map(|_| verifier.verify(&token, NOW));
         for verified in futures::future::join_all(callers).await {
-            assert_eq!(verified.unwrap().user_id, "alice");
+            assert_eq!(verified.unwrap().user_id.as_str(), "alice");
         }
     };
     all("rsa-a").await;
@@ -54,11 +55,84 @@ async fn a_dead_server_stops_nobody_whose_key_is_known() {
     let always_stale = Timing { fresh_for: Duration::ZERO, ..QUICK };
     let verifier = verifier(server.uri(), always_stale);
     assert!(verifier.verify(&token("rsa-a"), NOW).await.is_ok());
-    drop(server);
+    server.reset().await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(500)).mount(&server).await;
     for _ in 0..20 {
         assert!(verifier.verify(&token("rsa-a"), NOW).await.is_ok());
     }
-    assert_eq!(verifier.verify(&token("rsa-b"), NOW).await, Err(AuthError::Invalid));
+    // Nobody can say whether that key is good.
+    assert_eq!(verifier.verify(&token("rsa-b"), NOW).await, Err(AuthError::KeysUnavailable));
+}
+
+#[tokio::test]
+async fn an_outage_during_a_rotation_is_over_when_the_server_is_back() {
+    let server = serving(vec![public("rsa-a", Algorithm::RS256)]).await;
+    let verifier = verifier(server.uri(), QUICK);
+    assert!(verifier.verify(&token("rsa-a"), NOW).await.is_ok());
+    server.reset().await;
+    Mock::given(method("GET")).respond_with(ResponseTemplate::new(503)).mount(&server).await;
+    assert_eq!(verifier.verify(&token("rsa-b"), NOW).await, Err(AuthError::KeysUnavailable));
+    serve(&server, vec![public("rsa-b", Algorithm::RS256)]).await;
+    tokio::time::sleep(QUICK.interval).await;
+    assert!(verifier.verify(&token("rsa-b"), NOW).await.is_ok(), "a failed fetch has condemned nobody");
+}
+
+#[tokio::test]
+async fn a_caller_that_gave_up_leaves_nothing_behind() {
+    let server = MockServer::start().await;
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(2));
+    Mock::given(method("GET")).respond_with(slow).mount(&server).await;
+    let verifier = verifier(server.uri(), QUICK);
+    let token = token("rsa-a");
+    let given_up = tokio::time::timeout(Duration::from_millis(50), verifier.verify(&token, NOW)).await;
+    assert!(given_up.is_err());
+    serve(&server, vec![public("rsa-a", Algorithm::RS256)]).await;
+    assert!(verifier.verify(&token, NOW).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_slow_renewal_holds_a_known_key_up_for_a_moment_only() {
+    let server = serving(vec![public("rsa-a", Algorithm::RS256)]).await;
+    let verifier = verifier(server.uri(), Timing { fresh_for: Duration::ZERO, ..QUICK });
+    assert!(verifier.verify(&token("rsa-a"), NOW).await.is_ok());
+    server.reset().await;
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_mins(1));
+    Mock::given(method("GET")).respond_with(slow).mount(&server).await;
+    let verified = tokio::time::timeout(Duration::from_secs(2), verifier.verify(&token("rsa-a"), NOW)).await;
+    assert!(verified.expect("well before the renewal gives up").is_ok());
+}
+
+#[tokio::test]
+async fn made_up_kids_in_turn_are_asked_for_once_each() {
+    let server = serving(vec![public("rsa-a", Algorithm::RS256)]).await;
+    let verifier = verifier(server.uri(), QUICK);
+    let claims = claims();
+    for _ in 0..10 {
+        for kid in ["one", "two", "three"] {
+            let token = encode(&header(Algorithm::RS256, kid), &claims, &signing_key("rsa-a")).unwrap();
+            assert_eq!(verifier.verify(&token, NOW).await, Err(AuthError::Invalid));
+        }
+    }
+    assert_eq!(fetches(&server).await, 3);
+}
+
+#[tokio::test]
+async fn a_published_private_key_and_a_short_one_verify_nothing() {
+    let with = |name: &str, value: &str| {
+        let mut key = public("rsa-a", Algorithm::RS256);
+        key[name] = json!(value);
+        key
+    };
+    let modulus = public("rsa-a", Algorithm::RS256)["n"].as_str().unwrap().to_owned();
+    let bytes = URL_SAFE_NO_PAD.decode(&modulus).unwrap();
+    assert!(bytes[0] >= 0x80, "a modulus of 2,048 bits has its first bit set");
+    let mut short = bytes.clone();
+    short[0] &= 0x7f;
+    for (what, key) in [("d", with("d", "AQAB")), ("2,047 bits", with("n", &URL_SAFE_NO_PAD.encode(short)))] {
+        let server = serving(vec![key]).await;
+        let refused = verifier(server.uri(), QUICK).verify(&token("rsa-a"), NOW).await;
+        assert_eq!(refused, Err(AuthError::Invalid), "{what}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod key_set;
+mod references;
 
 use jsonwebtoken::{EncodingKey, encode, jwk::Jwk};
 use serde_json::{Value, json};
@@ -10,7 +11,10 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 use super::*;
 use crate::jwks::Timing;
 
-const NOW: i64 = 1_796_000_000;
+/// Seconds.
+const EPOCH: i64 = 1_796_000_000;
+
+const NOW: Timestamp = Timestamp::from_secs(EPOCH);
 
 /// Enough for every hash.
 const SECRET: &str = "a shared secret for tests alone, of more than the sixty-four bytes that HS512 needs";
@@ -60,7 +64,7 @@ async fn serve(server: &MockServer, keys: Vec<Value>) {
 }
 
 fn claims() -> Value {
-    json!({ "sub": "alice", "iss": "issuer", "aud": "audience", "exp": NOW + 600, "nbf": NOW - 5, "iat": NOW - 5 })
+    json!({ "sub": "alice", "iss": "issuer", "aud": "audience", "exp": EPOCH + 600, "nbf": EPOCH - 5, "iat": EPOCH - 5 })
 }
 
 fn with(name: &str, value: impl Into<Value>) -> Value {
@@ -91,10 +95,8 @@ fn issuer() -> Issuer {
     Issuer {
         issuer: "issuer".into(),
         audience: "audience".into(),
-        algorithms: Vec::new(),
         secret: Some(Secret::new(SECRET)),
-        jwks_url: None,
-        user_claim: "sub".into(),
+        ..Issuer::default()
     }
 }
 
@@ -113,12 +115,12 @@ async fn claims_decide() {
         (with("aud", json!(["other", "audience"])), Ok(())),
         (without("nbf"), Ok(())),
         (without("iat"), Ok(())),
-        (with("exp", NOW - 59), Ok(())),
-        (with("nbf", NOW + 60), Ok(())),
-        (with("iat", NOW + 60), Ok(())),
-        (with("exp", NOW - 60), Err(AuthError::Expired)),
-        (with("nbf", NOW + 61), Err(AuthError::NotYetValid)),
-        (with("iat", NOW + 61), Err(AuthError::NotYetValid)),
+        (with("exp", EPOCH - 59), Ok(())),
+        (with("nbf", EPOCH + 60), Ok(())),
+        (with("iat", EPOCH + 60), Ok(())),
+        (with("exp", EPOCH - 60), Err(AuthError::Expired)),
+        (with("nbf", EPOCH + 61), Err(AuthError::NotYetValid)),
+        (with("iat", EPOCH + 61), Err(AuthError::NotYetValid)),
         (without("exp"), Err(AuthError::Invalid)),
         (without("iss"), Err(AuthError::Invalid)),
         (without("aud"), Err(AuthError::Invalid)),
@@ -143,8 +145,50 @@ async fn the_configured_claim_names_the_user() {
     let by_name = Issuer { user_claim: "preferred_username".into(), ..issuer() };
     let verifier = Verifier::new(vec![by_name]).unwrap();
     let identity = verifier.verify(&hs256(&with("preferred_username", "al")), NOW).await.unwrap();
-    assert_eq!(identity, Identity { user_id: "al".into(), expires_at_secs: NOW + 600 });
+    let expires_at = Timestamp::from_secs(EPOCH + 600);
+    let user_id = "al".parse().unwrap();
+    assert_eq!(identity, Identity { user_id, tenant: None, scopes: None, channels: None, expires_at });
     assert_eq!(verifier.verify(&hs256(&claims()), NOW).await, Err(AuthError::Invalid));
+}
+
+#[tokio::test]
+async fn claims_name_the_tenant_the_scopes_and_the_channels() {
+    let configured = Issuer { tenant_claim: Some("org".into()), scope_claim: Some("scope".into()), ..issuer() };
+    let verifier = Verifier::new(vec![configured]).unwrap();
+    let mut claims = with("org", "acme");
+    claims["scope"] = json!("openid chat:read");
+    claims["channels"] = json!(["general", "team:1"]);
+    let identity = verifier.verify(&hs256(&claims), NOW).await.unwrap();
+    assert_eq!(identity.tenant.as_ref().unwrap().as_str(), "acme");
+    assert!(identity.has(Scope::Read) && !identity.has(Scope::Write) && !identity.has(Scope::Manage));
+    assert!(identity.reaches(&"general".parse().unwrap()) && !identity.reaches(&"other".parse().unwrap()));
+    claims["scope"] = json!(["chat:write", "chat:manage"]);
+    claims["channels"] = json!([]);
+    let identity = verifier.verify(&hs256(&claims), NOW).await.unwrap();
+    assert!(!identity.has(Scope::Read) && identity.has(Scope::Write) && identity.has(Scope::Manage));
+    assert!(!identity.reaches(&"general".parse().unwrap()), "limited to nothing");
+    claims.as_object_mut().unwrap().remove("scope");
+    assert!(!verifier.verify(&hs256(&claims), NOW).await.unwrap().has(Scope::Read), "no claim, nothing allowed");
+    for (name, wrong) in [
+        ("org", json!(7)),
+        ("org", json!("a/b")),
+        ("scope", json!(1)),
+        ("scope", json!([1])),
+        ("channels", json!({})),
+        ("channels", json!(["a#b"])),
+        ("channels", json!(null)),
+    ] {
+        let mut claims = claims.clone();
+        claims[name] = wrong;
+        assert_eq!(verifier.verify(&hs256(&claims), NOW).await, Err(AuthError::Invalid), "{claims}");
+    }
+    claims.as_object_mut().unwrap().remove("org");
+    assert_eq!(verifier.verify(&hs256(&claims), NOW).await, Err(AuthError::Invalid), "a tenant is required");
+
+    let fixed = Issuer { tenant: Some("globex".parse().unwrap()), ..issuer() };
+    let verifier = Verifier::new(vec![fixed]).unwrap();
+    let identity = verifier.verify(&hs256(&with("org", "acme")), NOW).await.unwrap();
+    assert_eq!(identity.tenant.unwrap().as_str(), "globex");
 }
 
 #[test]
@@ -166,6 +210,16 @@ fn settings_need_keys_worth_the_name() {
     assert!(matches!(no_key, SettingsError::NoKeyFor { .. }));
     let plain = new(Issuer { jwks_url: Some("http://keys.example/jwks".into()), ..issuer() });
     assert!(matches!(plain, SettingsError::Jwks(JwksError::Insecure)));
+    let credentials = new(Issuer { jwks_url: Some("https://user:pass@keys.example/jwks".into()), ..issuer() });
+    assert!(matches!(credentials, SettingsError::Jwks(JwksError::Credentials)));
+    let other = Issuer { issuer: "other".into(), ..issuer() };
+    assert!(matches!(Verifier::new(vec![issuer(), other]), Err(SettingsError::SharedSecret(_))));
+    let pem = new(Issuer { secret: Some(Secret::new(include_str!("keys/rsa-a.pub.pem"))), ..issuer() });
+    assert!(matches!(pem, SettingsError::PemAsSecret(_)));
+    let tenants = Issuer { tenant: Some("a".parse().unwrap()), tenant_claim: Some("org".into()), ..issuer() };
+    assert!(matches!(new(tenants), SettingsError::TwoTenants(_)));
+    let hidden = Issuer { jwks_url: Some("https://keys.example/jwks?key=hush".into()), ..issuer() };
+    assert!(!format!("{:?} {:?}", hidden.clone(), Verifier::new(vec![hidden])).contains("hush"));
     assert!(!format!("{:?} {:?}", issuer(), Verifier::new(vec![issuer()])).contains(SECRET));
 }
 
@@ -185,6 +239,10 @@ fn the_environment_names_one_issuer_or_a_list() {
     ]);
     let two = read(&[("JWT_ISSUERS", &list.to_string())]).unwrap();
     assert_eq!((two.len(), two[1].user_claim.as_str()), (2, "uid"));
+    let beside = read(&[("JWT_ISSUERS", "[]"), ("JWT_JWKS_URL", "https://a.example")]);
+    assert!(matches!(beside, Err(SettingsError::Beside("JWT_JWKS_URL"))));
+    let by_reference = read(&[("JWT_ISSUER", "i"), ("JWT_AUDIENCE", "a"), ("JWT_HS256_SECRET_REF", "arn:x")]).unwrap();
+    assert_eq!(by_reference[0].secret_ref.as_deref(), Some("arn:x"));
     for wrong in ["", "{}", "[{}]", &format!(r#"[{{"issuer":"a","audience":"x","secret":"{SECRET}","typo":1}}]"#)] {
         let error = read(&[("JWT_ISSUERS", wrong)]).unwrap_err();
         assert!(!format!("{error} {error:?}").contains(SECRET), "{error}");

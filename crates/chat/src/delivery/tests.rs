@@ -106,6 +106,10 @@ impl SocketPusher for World {
         if fails { Err(broken()) } else { Ok(Pushed::Delivered) }
     }
 
+    async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+        unreachable!("delivery does not ask")
+    }
+
     async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
         unreachable!("delivery closes no socket")
     }
@@ -129,6 +133,10 @@ impl ConnectionStore for World {
 
     async fn open(&self, _: &Connection) -> Result<(), StoreError> {
         unreachable!("delivery opens no connection")
+    }
+
+    async fn renew(&self, _: &Connection) -> Result<bool, StoreError> {
+        unreachable!("delivery renews nothing")
     }
 
     async fn connection(&self, _: &ConnectionId) -> Result<Option<Connection>, StoreError> {

@@ -81,9 +81,10 @@ impl World {
             user_id: USER.parse().unwrap(),
             token_expires_at: self.clock.now().plus(Duration::from_hours(1)),
             channels,
+            limited_to: None,
         };
         let id = request.connection_id.clone();
-        if connect(&self.store, self, &self.clock, request).await.is_ok() {
+        if connect(&self.store, self, &self.clock, request, 20).await.is_ok() {
             self.step(|tables| tables.open.insert(id)).await;
         }
     }
@@ -117,6 +118,10 @@ impl SocketPusher for World {
         .await
     }
 
+    async fn is_open(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        Ok(self.step(|tables| tables.open.contains(id)).await)
+    }
+
     async fn close(&self, id: &ConnectionId) -> Result<bool, StoreError> {
         self.step(|tables| Ok(tables.open.contains(id) && tables.closed.insert(id.clone()))).await
     }
@@ -140,6 +145,10 @@ impl ConnectionStore for World {
             self.step(|tables| tables.subscriptions.insert((channel.clone(), id.clone()))).await;
         }
         Ok(())
+    }
+
+    async fn renew(&self, _: &Connection) -> Result<bool, StoreError> {
+        unreachable!("no test renews")
     }
 
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {

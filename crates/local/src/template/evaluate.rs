@@ -224,6 +224,7 @@ impl<'a> Evaluator<'a> {
                 self.arn("dynamodb", &format!("table/{}/stream/local", self.reference(at, id)?))
             }
             ("AWS::Lambda::Function", "Arn") => self.arn("lambda", &format!("function:{}", self.reference(at, id)?)),
+            ("AWS::Events::Rule", "Arn") => self.arn("events", &format!("rule/{}", self.name(id, "Name")?)),
             ("AWS::SQS::Queue", "Arn") => self.arn("sqs", &self.name(id, "QueueName")?),
             ("AWS::SQS::Queue", "QueueName") => self.name(id, "QueueName")?,
             ("AWS::Logs::LogGroup", "Arn") => self.arn("logs", &format!("log-group:{}:*", self.reference(at, id)?)),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::stack::{
     AsyncInvoke, EventSourceMapping, Function, GatewayResponse, Integration, Method, MockResponse, Queue, RestApi,
-    Route, Stack, StartingPosition, Table, WebSocketApi,
+    Route, Schedule, Stack, StartingPosition, Table, WebSocketApi,
 };
 
 type Result<T> = std::result::Result<T, TemplateError>;
@@ -38,6 +38,7 @@ struct Parts {
     queues: Vec<Queue>,
     functions: Vec<Function>,
     mappings: Vec<EventSourceMapping>,
+    schedules: Vec<Schedule>,
     async_invokes: Vec<(String, String, AsyncInvoke)>,
     rest: Option<(String, String)>,
     rest_stage: Option<String>,
@@ -111,6 +112,7 @@ impl Parts {
                 self.async_invokes.push((id.into(), function, config));
             }
             "AWS::Lambda::EventSourceMapping" => self.mappings.push(mapping(id, p)?),
+            "AWS::Events::Rule" => self.schedules.push(schedule(evaluator, id, p)?),
             "AWS::ApiGateway::RestApi" => {
                 p.ignore(&["Name", "Description", "EndpointConfiguration"]);
                 only_one(id, self.rest.replace((id.into(), reference())).is_some())?;
@@ -203,6 +205,12 @@ impl Parts {
                 return Err(unknown(&mapping.logical_id, "EventSourceArn", &mapping.table));
             }
         }
+        for schedule in &self.schedules {
+            let is_known = |name: &&String| self.functions.iter().any(|known| known.name == **name);
+            if let Some(function) = schedule.functions.iter().find(|name| !is_known(name)) {
+                return Err(unknown(&schedule.logical_id, "Targets", function));
+            }
+        }
         let mut methods = Vec::new();
         for (id, mut method) in self.methods {
             method.path = path(&id, &self.paths, &method.resource_id)?;
@@ -234,6 +242,7 @@ impl Parts {
             queues: self.queues,
             functions: self.functions,
             event_source_mappings: self.mappings,
+            schedules: self.schedules,
             rest_api: RestApi {
                 id: rest_id,
                 stage: self.rest_stage.ok_or_else(|| missing("AWS::ApiGateway::Stage"))?,
@@ -374,6 +383,37 @@ fn mapping(id: &str, p: &mut Properties) -> Result<EventSourceMapping> {
         report_batch_item_failures: !response_types.is_empty(),
         on_failure: on_failure(p)?,
     })
+}
+
+fn schedule(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<Schedule> {
+    let name = evaluator.name(id, "Name")?;
+    p.ignore(&["Name", "Description"]);
+    let expression = p.required_text("ScheduleExpression")?;
+    let every = rate(&expression)
+        .ok_or_else(|| p.error("ScheduleExpression", format!("{expression} is not supported; use rate(1 minute)")))?;
+    let at = p.path("Targets");
+    let mut functions = Vec::new();
+    for target in p.list("Targets")? {
+        let mut target = Properties::new(&at, target)?;
+        target.ignore(&["Id"]);
+        functions.push(function_name(&target.required_text("Arn")?));
+        target.finish()?;
+    }
+    Ok(Schedule { logical_id: id.into(), arn: evaluator.arn("events", &format!("rule/{name}")), every, functions })
+}
+
+/// `rate(value unit)` ("Setting a schedule pattern for rules (legacy) in Amazon EventBridge"): a singular unit goes
+/// with 1.
+fn rate(expression: &str) -> Option<Duration> {
+    let (value, unit) = expression.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
+    let value: u64 = value.parse().ok().filter(|value| *value > 0)?;
+    let minutes = match (value, unit) {
+        (1, "minute") | (2.., "minutes") => 1,
+        (1, "hour") | (2.., "hours") => 60,
+        (1, "day") | (2.., "days") => 24 * 60,
+        _ => return None,
+    };
+    Some(Duration::from_mins(value * minutes))
 }
 
 fn on_failure(p: &mut Properties) -> Result<Option<String>> {

@@ -2,11 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod buckets;
+mod deletion;
+mod lists;
+mod sockets;
+mod tenants;
+mod threads;
+
 use std::{collections::BTreeMap, path::Path};
 
 use aws_sdk_dynamodb::{Client, config::Credentials};
 use chat::{
-    channel::{AgentSettings, Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberRole, Visibility},
+    channel::{
+        AgentSettings, Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberRole, OwnChannel, Visibility,
+    },
     clock::{SystemClock, Timestamp},
     connection::{Connection, ConnectionStore, UserConnection},
     id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, UserId},
@@ -14,6 +23,7 @@ use chat::{
     message::{
         Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, Role, StoredMessage,
     },
+    reaction::Reactions,
 };
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages};
 use local::{
@@ -75,21 +85,18 @@ impl Tables {
 
     /// A channel of alice's.
     async fn channel(&self, id: &str, visibility: Visibility) -> Channel {
-        let channel = Channel {
-            channel_id: channel_id(id),
-            name: id.to_owned(),
-            visibility,
-            agent: AgentSettings::default(),
-            last_seq: 0,
-            last_message_at: None,
-            created_by: user("alice"),
-            created_at: NOW,
-            archived_at: None,
-            retention_days: None,
-            version: 1,
-        };
+        let channel = sample(id, visibility);
         assert!(self.channels().create(&channel, &member(id, "alice", MemberRole::Owner)).await.unwrap());
         channel
+    }
+
+    /// Appends a message.
+    async fn put(&self, message: &StoredMessage) {
+        let Message { channel_id, seq, .. } = &message.message;
+        let head = head(channel_id.as_str(), seq - 1, Visibility::Public);
+        let record = record(message, &format!("key-{seq}"));
+        let append = Append { head: &head, message, record: &record, member: None, now: NOW };
+        assert_eq!(self.messages().append(append).await.unwrap(), Appended::Stored);
     }
 
     /// Appends alice's next message to `head`.
@@ -105,6 +112,22 @@ impl Tables {
 impl Drop for Tables {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+fn sample(id: &str, visibility: Visibility) -> Channel {
+    Channel {
+        channel_id: channel_id(id),
+        name: id.to_owned(),
+        visibility,
+        agent: AgentSettings::default(),
+        last_seq: 0,
+        last_message_at: None,
+        created_by: user("alice"),
+        created_at: NOW,
+        archived_at: None,
+        retention_days: None,
+        version: 1,
     }
 }
 
@@ -140,6 +163,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             metadata: metadata.as_object().cloned(),
             reply_to: (seq > 1).then_some(1),
             edited_at: None,
+            reactions: Reactions::new(),
             deleted_at: None,
         },
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
@@ -245,14 +269,14 @@ async fn channels_have_members() {
     tables.channel("c", Visibility::Public).await;
 
     let bob = member("a", "bob", MemberRole::Member);
-    assert_eq!(channels.add_member(&bob, Visibility::Public).await.unwrap(), MemberAdded::Added);
-    assert_eq!(channels.add_member(&bob, Visibility::Public).await.unwrap(), MemberAdded::Already(bob.clone()));
+    assert_eq!(channels.add_member(&bob, Visibility::Public, 0).await.unwrap(), MemberAdded::Added);
+    assert_eq!(channels.add_member(&bob, Visibility::Public, 0).await.unwrap(), MemberAdded::Already(bob.clone()));
     let carol = member("b", "carol", MemberRole::Member);
-    assert_eq!(channels.add_member(&carol, Visibility::Public).await.unwrap(), MemberAdded::ChannelChanged);
+    assert_eq!(channels.add_member(&carol, Visibility::Public, 0).await.unwrap(), MemberAdded::ChannelChanged);
     assert_eq!(channels.member(&bob.channel_id, &bob.user_id).await.unwrap(), Some(bob.clone()));
 
-    let ids = |channels: &[Channel]| -> Vec<String> {
-        channels.iter().map(|channel| channel.channel_id.to_string()).collect()
+    let ids = |channels: &[OwnChannel]| -> Vec<String> {
+        channels.iter().map(|own| own.channel.channel_id.to_string()).collect()
     };
     let first = channels.channels_of(&user("alice"), None, 2).await.unwrap();
     assert_eq!(ids(&first.channels), ["a", "b"]);
@@ -283,11 +307,11 @@ async fn a_channel_keeps_an_owner_whoever_leaves_at_once() {
     assert_eq!(channels.change_role(&alice, MemberRole::Member).await.unwrap(), MemberChanged::LastOwner);
 
     let bob = member("a", "bob", MemberRole::Member);
-    channels.add_member(&bob, Visibility::Public).await.unwrap();
+    channels.add_member(&bob, Visibility::Public, 0).await.unwrap();
     assert_eq!(channels.change_role(&bob, MemberRole::Owner).await.unwrap(), MemberChanged::Done);
     assert_eq!(channels.change_role(&bob, MemberRole::Owner).await.unwrap(), MemberChanged::Lost, "no member any more");
     let carol = member("a", "carol", MemberRole::Owner);
-    channels.add_member(&carol, Visibility::Public).await.unwrap();
+    channels.add_member(&carol, Visibility::Public, 0).await.unwrap();
 
     let owners = [alice, member("a", "bob", MemberRole::Owner), carol];
     let mut left = Vec::new();
@@ -316,15 +340,15 @@ async fn settings_change_from_one_version_to_the_next_and_appends_notice() {
         version: 2,
         ..created.clone()
     };
-    assert!(channels.update(&changed).await.unwrap());
-    assert!(!channels.update(&changed).await.unwrap(), "that version has gone by");
+    assert!(channels.update(&created, &changed).await.unwrap());
+    assert!(!channels.update(&created, &changed).await.unwrap(), "that version has gone by");
     assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(changed.clone()));
     let Appended::HeadMoved(Some(now)) = tables.append(&head, "a", None, NOW).await else { panic!("appended") };
     assert_eq!(now, Head::from(&changed));
     assert!(now.archived);
 
-    let restored = Channel { archived_at: None, retention_days: None, version: 3, ..changed };
-    assert!(channels.update(&restored).await.unwrap());
+    let restored = Channel { archived_at: None, retention_days: None, version: 3, ..changed.clone() };
+    assert!(channels.update(&changed, &restored).await.unwrap());
     assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(restored));
 }
 
@@ -411,8 +435,7 @@ async fn a_connection_takes_no_more_channels_than_it_may() {
 }
 
 fn announced(connection: &Connection) -> UserConnection {
-    let Connection { connection_id, follows, connected_at, expires_at, .. } = connection.clone();
-    UserConnection { connection_id, connected_at, follows, expires_at }
+    UserConnection::from(connection)
 }
 
 fn connection(id: &str, channels: usize, connected_at: Timestamp) -> Connection {
@@ -422,6 +445,7 @@ fn connection(id: &str, channels: usize, connected_at: Timestamp) -> Connection 
         // In the order of their ids, as the store gives them back.
         channels: (0..channels).map(|number| channel_id(&format!("c{number:03}"))).collect(),
         follows: false,
+        limited_to: None,
         connected_at,
         token_expires_at: LATER,
         expires_at: LATER,

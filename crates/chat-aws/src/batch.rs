@@ -1,0 +1,59 @@
+//! Many writes to one table.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::{
+    Client,
+    types::{DeleteRequest, PutRequest, WriteRequest},
+};
+use chat::{
+    clock::{Backoff, Clock, SystemClock},
+    error::StoreError,
+};
+
+use crate::{
+    item::Item,
+    sdk::{failed, unreadable},
+};
+
+const OPERATION: &str = "BatchWriteItem";
+
+/// Items of one `BatchWriteItem` (its page in the DynamoDB API reference).
+const ITEMS: usize = 25;
+const ATTEMPTS: u32 = 8;
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
+
+/// One write.
+pub(crate) fn put(item: Item) -> Result<WriteRequest, StoreError> {
+    let put = PutRequest::builder().set_item(Some(item)).build().map_err(|error| unreadable(OPERATION, error))?;
+    Ok(WriteRequest::builder().put_request(put).build())
+}
+
+/// One deletion.
+pub(crate) fn delete(key: Item) -> Result<WriteRequest, StoreError> {
+    let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(|error| unreadable(OPERATION, error))?;
+    Ok(WriteRequest::builder().delete_request(delete).build())
+}
+
+/// Writes all, in their order by batches.
+pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteRequest>) -> Result<(), StoreError> {
+    for chunk in requests.chunks(ITEMS) {
+        let mut waiting = chunk.to_vec();
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
+            }
+            let call = client.batch_write_item().request_items(table, waiting);
+            let written = call.send().await.map_err(|error| failed(OPERATION, error))?;
+            waiting = written.unprocessed_items.unwrap_or_default().remove(table).unwrap_or_default();
+            if waiting.is_empty() {
+                break;
+            }
+        }
+        if !waiting.is_empty() {
+            let source = "the table is too busy to write everything".into();
+            return Err(StoreError { operation: OPERATION, retryable: true, source });
+        }
+    }
+    Ok(())
+}

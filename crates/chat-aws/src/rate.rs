@@ -1,0 +1,91 @@
+//! Token buckets: `user#<user_id>` / `rate#<action>` in `chat_channels`.
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::ReturnValuesOnConditionCheckFailure,
+};
+use chat::{
+    clock::Timestamp,
+    error::StoreError,
+    id::UserId,
+    rate::{Action, Bucket, RateLimiter},
+};
+use std::time::Duration;
+
+use crate::{
+    channels::DynamoChannels,
+    item::{key, n, s},
+    sdk::failed,
+};
+
+/// How long a full bucket is kept.
+const KEPT: Duration = Duration::from_hours(1);
+
+/// Looks at a bucket that others take from at the same time.
+const ATTEMPTS: usize = 4;
+
+impl RateLimiter for DynamoChannels {
+    /// One write when the bucket is full, two when it is not. `full_at` is in milliseconds since the Unix epoch.
+    async fn take(
+        &self,
+        user: &UserId,
+        action: &Action<'_>,
+        bucket: Bucket,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, StoreError> {
+        let name = match action {
+            Action::Send => "rate#send".to_owned(),
+            Action::Connect => "rate#connect".to_owned(),
+            Action::Type(channel) => format!("rate#type#{channel}"),
+        };
+        let key = key(("channel_id", s(self.list_name(user))), ("sk", s(name)));
+        let millis = i64::try_from(bucket.every.as_millis()).unwrap_or(i64::MAX);
+        let latest = now.plus(bucket.tolerance());
+        let update = || {
+            self.client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key.clone()))
+                .expression_attribute_values(":now", n(now.as_millis()))
+                .expression_attribute_values(":expires_at", n(latest.plus(KEPT).as_secs()))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        };
+        for _ in 0..ATTEMPTS {
+            let full = update()
+                .update_expression("SET full_at = :next, expires_at = :expires_at")
+                .condition_expression("attribute_not_exists(full_at) OR full_at <= :now")
+                .expression_attribute_values(":next", n(now.plus(bucket.every).as_millis()));
+            if took(full).await?.is_none() {
+                return Ok(None);
+            }
+            let partly = update()
+                .update_expression("SET full_at = full_at + :every, expires_at = :expires_at")
+                .condition_expression("full_at > :now AND full_at <= :latest")
+                .expression_attribute_values(":every", n(millis))
+                .expression_attribute_values(":latest", n(latest.as_millis()));
+            match took(partly).await? {
+                None => return Ok(None),
+                Some(full_at) if full_at > latest => return Ok(Some(bucket.wait(full_at, now))),
+                // It is full after all: others counted from a later now.
+                Some(_) => {}
+            }
+        }
+        Ok(Some(bucket.every))
+    }
+}
+
+/// Takes a token; otherwise, when the bucket will be full.
+async fn took(update: UpdateItemFluentBuilder) -> Result<Option<Timestamp>, StoreError> {
+    match update.send().await {
+        Ok(_) => Ok(None),
+        Err(SdkError::ServiceError(context)) => match context.err() {
+            UpdateItemError::ConditionalCheckFailedException(refused) => {
+                let full_at = refused.item().and_then(|item| item.get("full_at")?.as_n().ok()?.parse().ok());
+                Ok(Some(Timestamp::from_millis(full_at.unwrap_or_default())))
+            }
+            _ => Err(failed("UpdateItem", SdkError::ServiceError(context))),
+        },
+        Err(error) => Err(failed("UpdateItem", error)),
+    }
+}

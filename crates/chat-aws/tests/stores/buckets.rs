@@ -1,0 +1,44 @@
+//! Token buckets.
+
+use std::time::Duration;
+
+use chat::rate::{Action, Bucket, RateLimiter};
+
+use super::*;
+
+#[tokio::test]
+async fn a_bucket_gives_its_burst_and_then_its_rate() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    let bucket = Bucket { every: Duration::from_millis(500), burst: 3 };
+    let take = async |user_id: &str, action: &Action<'_>, millis: i64| {
+        let now = Timestamp::from_millis(NOW.as_millis() + millis);
+        channels.take(&user(user_id), action, bucket, now).await.unwrap()
+    };
+    for _ in 0..3 {
+        assert_eq!(take("alice", &Action::Send, 0).await, None);
+    }
+    assert_eq!(take("alice", &Action::Send, 100).await, Some(Duration::from_millis(400)));
+    assert_eq!(take("alice", &Action::Send, 499).await, Some(Duration::from_millis(1)));
+    assert_eq!(take("alice", &Action::Send, 500).await, None);
+    assert_eq!(take("alice", &Action::Send, 500).await, Some(Duration::from_millis(500)));
+    // Others, and other actions, have their own.
+    assert_eq!(take("bob", &Action::Send, 500).await, None);
+    assert_eq!(take("alice", &Action::Connect, 500).await, None);
+    assert_eq!(take("alice", &Action::Type(&channel_id("c")), 500).await, None);
+    // After a rest it is full, and no fuller.
+    for _ in 0..3 {
+        assert_eq!(take("alice", &Action::Send, 60_000).await, None);
+    }
+    assert!(take("alice", &Action::Send, 60_000).await.is_some());
+}
+
+#[tokio::test]
+async fn those_who_take_at_once_get_no_more() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    let bucket = Bucket { every: Duration::from_secs(60), burst: 5 };
+    let (alice, action) = (user("alice"), Action::Send);
+    let takes = futures::future::join_all((0..20).map(|_| channels.take(&alice, &action, bucket, NOW))).await;
+    assert_eq!(takes.into_iter().filter(|taken| taken.as_ref().unwrap().is_none()).count(), 5);
+}

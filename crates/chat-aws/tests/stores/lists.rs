@@ -1,0 +1,78 @@
+//! Lists of channels, and read marks.
+
+use super::*;
+
+async fn named(tables: &Tables, id: &str, name: &str, visibility: Visibility) -> Channel {
+    let channel = Channel { name: name.into(), ..sample(id, visibility) };
+    assert!(tables.channels().create(&channel, &member(id, "alice", MemberRole::Owner)).await.unwrap());
+    channel
+}
+
+#[tokio::test]
+async fn public_channels_are_found_by_the_beginning_of_their_names() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    for (id, name) in [("3", "General"), ("1", "general #2"), ("2", "Genie"), ("4", "Other"), ("5", "Ärzte")] {
+        named(&tables, id, name, Visibility::Public).await;
+    }
+    named(&tables, "6", "General secrets", Visibility::Private).await;
+    let find = async |prefix: &str, after: Option<&str>, limit| {
+        let page = channels.public_channels(prefix, after, limit).await.unwrap();
+        let ids: Vec<String> = page.channels.iter().map(|channel| channel.channel_id.to_string()).collect();
+        (ids.join(""), page.next_after)
+    };
+    assert_eq!(find("", None, 9).await, ("13245".into(), None));
+    assert_eq!(find("gen", None, 9).await.0, "132");
+    assert_eq!(find("GENERAL", None, 9).await.0, "13");
+    assert_eq!(find("ä", None, 9).await.0, "5");
+    assert_eq!(find("x", None, 9).await.0, "");
+    let (first, next) = find("gen", None, 2).await;
+    assert_eq!((first.as_str(), find("gen", next.as_deref(), 2).await), ("13", ("2".into(), None)));
+    assert_eq!(find("gen", Some("what nobody gave out"), 9).await.0, "132");
+}
+
+#[tokio::test]
+async fn the_public_list_follows_names_and_visibility() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    let created = named(&tables, "c", "Before", Visibility::Public).await;
+    let names = async || -> Vec<String> {
+        let page = channels.public_channels("", None, 9).await.unwrap();
+        page.channels.into_iter().map(|channel| channel.name).collect()
+    };
+    let renamed = Channel { name: "After".into(), version: 2, ..created.clone() };
+    assert!(channels.update(&created, &renamed).await.unwrap());
+    assert_eq!(names().await, ["After"]);
+    let hidden = Channel { visibility: Visibility::Private, version: 3, ..renamed.clone() };
+    assert!(channels.update(&renamed, &hidden).await.unwrap());
+    assert!(names().await.is_empty());
+    let shown = Channel { visibility: Visibility::Public, version: 4, ..hidden.clone() };
+    assert!(channels.update(&hidden, &shown).await.unwrap());
+    assert_eq!(names().await, ["After"]);
+}
+
+#[tokio::test]
+async fn a_read_mark_never_goes_back() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    tables.channel("c", Visibility::Public).await;
+    for seq in 1..=5 {
+        tables.put(&stored("c", seq)).await;
+    }
+    let bob = member("c", "bob", MemberRole::Member);
+    channels.add_member(&bob, Visibility::Public, 2).await.unwrap();
+    let unread = async || {
+        let page = channels.channels_of(&user("bob"), None, 9).await.unwrap();
+        (page.channels[0].read_seq, page.channels[0].unread_count)
+    };
+    assert_eq!(unread().await, (2, 3));
+    let mark = async |id: &str, seq| channels.mark_read(&channel_id("c"), &user(id), seq).await.unwrap();
+    assert_eq!(mark("bob", 4).await, Some(4));
+    assert_eq!(mark("bob", 3).await, Some(4));
+    assert_eq!(mark("bob", 4).await, Some(4));
+    assert_eq!(unread().await, (4, 1));
+    assert_eq!(mark("mallory", 1).await, None);
+    let marks = futures::future::join_all((1..=5).map(|seq| mark("alice", seq))).await;
+    assert!(marks.iter().all(Option::is_some));
+    assert_eq!(mark("alice", 0).await, Some(5), "the furthest of those at once");
+}

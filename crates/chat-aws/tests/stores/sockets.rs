@@ -1,0 +1,77 @@
+//! Tickets, tokens that follow one another, and what is known of presence.
+
+use std::collections::BTreeSet;
+
+use chat::{
+    presence::PresenceStore,
+    ticket::{Ticket, TicketStore},
+};
+
+use super::*;
+
+#[tokio::test]
+async fn a_ticket_is_redeemed_once_and_in_time() {
+    let tables = Tables::new().await;
+    let connections = tables.connections();
+    let ticket = Ticket {
+        user_id: user("alice"),
+        tenant: Some("acme".parse().unwrap()),
+        channels: Some(vec![channel_id("a"), channel_id("b")]),
+        limited_to: Some(BTreeSet::from([channel_id("a"), channel_id("b")])),
+        token_expires_at: LATER,
+        expires_at: LATER,
+    };
+    connections.keep("one", &ticket).await.unwrap();
+    assert_eq!(connections.redeem("other", NOW).await.unwrap(), None);
+    let callers = futures::future::join_all((0..8).map(|_| connections.redeem("one", NOW))).await;
+    let redeemed: Vec<Ticket> = callers.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(redeemed, std::slice::from_ref(&ticket));
+
+    let all = Ticket { tenant: None, channels: None, limited_to: None, ..ticket };
+    connections.keep("two", &all).await.unwrap();
+    assert_eq!(connections.redeem("two", NOW).await.unwrap(), Some(all.clone()));
+    connections.keep("three", &all).await.unwrap();
+    assert_eq!(connections.redeem("three", LATER).await.unwrap(), None, "its time is over");
+}
+
+#[tokio::test]
+async fn a_renewal_reaches_everything_that_has_a_time() {
+    let tables = Tables::new().await;
+    let connections = tables.connections();
+    let opened = connection("x=", 3, NOW);
+    connections.announce(&opened.user_id, &announced(&opened)).await.unwrap();
+    connections.open(&opened).await.unwrap();
+    let end = Timestamp::from_secs(LATER.as_secs() + 600);
+    let limit = BTreeSet::from_iter(opened.channels.clone());
+    let renewed = Connection { token_expires_at: end, expires_at: end, limited_to: Some(limit), ..opened.clone() };
+    assert!(connections.renew(&renewed).await.unwrap());
+    assert_eq!(connections.connection(&opened.connection_id).await.unwrap(), Some(renewed.clone()));
+    assert_eq!(connections.connections_of(&user("alice"), LATER).await.unwrap(), [announced(&renewed)]);
+    for channel in &opened.channels {
+        assert_eq!(connections.subscriptions(channel, LATER).await.unwrap().len(), 1);
+        assert!(connections.subscriptions(channel, end).await.unwrap().is_empty());
+    }
+    // Listed where each of its tokens ends, until somebody has looked.
+    assert_eq!(connections.ended(LATER).await.unwrap(), std::slice::from_ref(&opened.connection_id));
+    assert_eq!(connections.ended(end).await.unwrap(), std::slice::from_ref(&opened.connection_id));
+    connections.forget_end(LATER, &opened.connection_id).await.unwrap();
+    assert!(connections.ended(LATER).await.unwrap().is_empty());
+
+    let other = Connection { connected_at: LATER, ..renewed.clone() };
+    assert!(!connections.renew(&other).await.unwrap(), "another connection of that id");
+    connections.close(&opened.connection_id, NOW).await.unwrap();
+    assert!(!connections.renew(&renewed).await.unwrap(), "it has gone");
+}
+
+#[tokio::test]
+async fn what_is_known_of_presence_changes_once() {
+    let tables = Tables::new().await;
+    let connections = tables.connections();
+    let (channel, bob) = (channel_id("c"), user("bob"));
+    assert!(connections.note_joined(&channel, &bob, NOW).await.unwrap());
+    assert!(!connections.note_joined(&channel, &bob, NOW).await.unwrap());
+    assert!(connections.note_joined(&channel_id("d"), &bob, NOW).await.unwrap());
+    assert!(connections.note_left(&channel, &bob).await.unwrap());
+    assert!(!connections.note_left(&channel, &bob).await.unwrap());
+    assert!(connections.note_joined(&channel, &bob, NOW).await.unwrap());
+}

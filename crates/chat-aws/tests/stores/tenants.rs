@@ -1,0 +1,51 @@
+//! Two tenants in the same tables see nothing of one another.
+
+use chat::{
+    id::TenantId,
+    rate::{Action, Bucket, RateLimiter},
+};
+
+use super::*;
+
+#[tokio::test]
+async fn the_same_ids_name_different_things_in_each_tenant() {
+    let tables = Tables::new().await;
+    let tenants: [Option<TenantId>; 3] = [None, Some("acme".parse().unwrap()), Some("globex".parse().unwrap())];
+    for (number, tenant) in tenants.iter().enumerate() {
+        let (channels, messages) = (tables.channels().of(tenant.as_ref()), tables.messages().of(tenant.as_ref()));
+        let connections = tables.connections().of(tenant.as_ref());
+        let channel = Channel { name: format!("of {tenant:?}"), ..sample("c", Visibility::Public) };
+        assert!(channels.create(&channel, &member("c", "alice", MemberRole::Owner)).await.unwrap());
+        assert_eq!(channels.channel(&channel.channel_id).await.unwrap(), Some(channel.clone()));
+        assert_eq!(channels.members(&channel.channel_id, None, 9).await.unwrap().members.len(), 1);
+        assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap(), [channel_id("c")]);
+        let listed = channels.public_channels("", None, 9).await.unwrap().channels;
+        assert_eq!(listed, std::slice::from_ref(&channel));
+
+        let message = stored("c", 1);
+        let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
+        let attempt = Append { head: &head, message: &message, record: &record, member: None, now: NOW };
+        assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored, "{tenant:?}");
+        let found = messages.messages(&head.channel_id, Range::Newest, 9, NOW).await.unwrap();
+        assert_eq!(found, [message.message]);
+        let kept = messages.idempotency_record(&head.channel_id, &user("alice"), &record.key).await.unwrap();
+        assert_eq!(kept, Some(record));
+
+        let opened = connection(&format!("x{number}="), 1, NOW);
+        connections.announce(&opened.user_id, &announced(&opened)).await.unwrap();
+        connections.open(&opened).await.unwrap();
+        assert_eq!(connections.subscriptions(&opened.channels[0], NOW).await.unwrap().len(), 1);
+        assert_eq!(connections.connections_of(&user("alice"), NOW).await.unwrap().len(), 1);
+
+        let bucket = Bucket { every: std::time::Duration::from_secs(9), burst: 1 };
+        assert_eq!(channels.take(&user("alice"), &Action::Send, bucket, NOW).await.unwrap(), None);
+    }
+    let (acme, globex) = (&tables.connections().of(tenants[1].as_ref()), tables.connections().of(tenants[2].as_ref()));
+    let id: ConnectionId = "x1=".parse().unwrap();
+    assert!(acme.connection(&id).await.unwrap().is_some());
+    assert_eq!(globex.connection(&id).await.unwrap(), None);
+    assert!(!globex.close(&id, NOW).await.unwrap());
+    let (of_tenant, found) = tables.connections().find(&id).await.unwrap().unwrap();
+    assert!(of_tenant.close(&found.connection_id, found.connected_at).await.unwrap());
+    assert_eq!(acme.connection(&id).await.unwrap(), None);
+}

@@ -1,0 +1,95 @@
+//! Reactions and answers.
+
+use chat::{
+    limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
+    reaction::Reacted,
+    revision::Revision,
+};
+
+use super::*;
+
+fn by(id: &str, seq: u64) -> Revision {
+    Revision { channel_id: channel_id("c"), seq, caller: user(id), traceparent: Some("trace".into()) }
+}
+
+#[tokio::test]
+async fn a_user_reacts_once_in_each_way() {
+    let tables = Tables::new().await;
+    let messages = tables.messages();
+    tables.channel("c", Visibility::Public).await;
+    tables.put(&stored("c", 1)).await;
+    let react = async |id: &str, emoji: &str, add| messages.react(&by(id, 1), emoji, add, NOW).await.unwrap();
+    let reactions = async || messages.message(&channel_id("c"), 1, NOW).await.unwrap().unwrap().reactions;
+    for _ in 0..2 {
+        assert_eq!(react("alice", "👍", true).await, Reacted::Done);
+    }
+    assert_eq!(react("bob", "👍", true).await, Reacted::Done);
+    assert_eq!(react("bob", "🎉", true).await, Reacted::Done);
+    let expected = Reactions::from([
+        ("👍".to_owned(), [user("alice"), user("bob")].into()),
+        ("🎉".to_owned(), [user("bob")].into()),
+    ]);
+    assert_eq!(reactions().await, expected);
+    for _ in 0..2 {
+        assert_eq!(react("bob", "🎉", false).await, Reacted::Done);
+    }
+    assert_eq!(react("carol", "👍", false).await, Reacted::Done);
+    assert_eq!(reactions().await.keys().collect::<Vec<_>>(), ["👍"]);
+    assert_eq!(messages.react(&by("bob", 2), "👍", true, NOW).await.unwrap(), Reacted::MessageNotFound);
+
+    // An edit leaves them, a deletion takes them along.
+    let current = messages.message(&channel_id("c"), 1, NOW).await.unwrap().unwrap();
+    let revised = |message: Message| StoredMessage { message, traceparent: None, expires_at: None };
+    assert!(messages.revise(&revised(Message { content: "better".into(), ..current.clone() })).await.unwrap());
+    assert_eq!(reactions().await.len(), 1);
+    let tombstone = Message { content: String::new(), deleted_at: Some(LATER), ..current };
+    assert!(messages.revise(&revised(tombstone)).await.unwrap());
+    assert!(reactions().await.is_empty());
+    assert_eq!(react("bob", "👍", true).await, Reacted::MessageNotFound);
+}
+
+#[tokio::test]
+async fn reactions_are_bounded_in_kinds_and_in_users() {
+    let tables = Tables::new().await;
+    let messages = tables.messages();
+    tables.channel("c", Visibility::Public).await;
+    tables.put(&stored("c", 1)).await;
+    for number in 0..USERS_PER_REACTION {
+        let reacted = messages.react(&by(&format!("u{number}"), 1), "👍", true, NOW).await.unwrap();
+        assert_eq!(reacted, Reacted::Done);
+    }
+    assert_eq!(messages.react(&by("more", 1), "👍", true, NOW).await.unwrap(), Reacted::Full);
+    assert_eq!(messages.react(&by("u0", 1), "👍", true, NOW).await.unwrap(), Reacted::Done, "that one is there");
+    for number in 1..REACTIONS_PER_MESSAGE {
+        let reacted = messages.react(&by("more", 1), &number.to_string(), true, NOW).await.unwrap();
+        assert_eq!(reacted, Reacted::Done);
+    }
+    assert_eq!(messages.react(&by("more", 1), "one more", true, NOW).await.unwrap(), Reacted::Full);
+    assert_eq!(messages.react(&by("other", 1), "1", true, NOW).await.unwrap(), Reacted::Done);
+    assert_eq!(messages.react(&by("more", 1), "2", false, NOW).await.unwrap(), Reacted::Done);
+    assert_eq!(messages.react(&by("more", 1), "one more", true, NOW).await.unwrap(), Reacted::Done, "there is room");
+}
+
+#[tokio::test]
+async fn answers_are_found_by_what_they_answer() {
+    let tables = Tables::new().await;
+    let messages = tables.messages();
+    tables.channel("c", Visibility::Public).await;
+    for (seq, reply_to) in [(1, None), (2, None), (3, Some(1)), (4, Some(2)), (5, Some(1)), (6, Some(1)), (7, Some(11))]
+    {
+        let mut message = stored("c", seq);
+        message.message.reply_to = reply_to;
+        // One that has expired when it is looked for.
+        message.expires_at = (seq == 5).then_some(NOW);
+        tables.put(&message).await;
+    }
+    let replies = async |seq, after, limit| -> Vec<u64> {
+        let found = messages.replies(&channel_id("c"), seq, after, limit, NOW).await.unwrap();
+        found.into_iter().map(|message| message.seq).collect()
+    };
+    assert_eq!(replies(1, 0, 9).await, [3, 6]);
+    assert_eq!(replies(1, 0, 1).await, [3]);
+    assert_eq!(replies(1, 3, 1).await, [6]);
+    assert_eq!(replies(2, 0, 9).await, [4]);
+    assert_eq!(replies(3, 0, 9).await, Vec::<u64>::new());
+}

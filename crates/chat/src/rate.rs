@@ -1,0 +1,115 @@
+//! How often users may do what: token buckets.
+//!
+//! A bucket is kept as one time, the theoretical arrival time of the generic cell rate algorithm: when the bucket will
+//! be full again. Taking a token moves it on by [`Bucket::every`]; it may not be further away than the whole bucket.
+
+use std::{future::Future, time::Duration};
+
+use crate::{
+    clock::{Clock, Timestamp},
+    error::{ChatError, Result, StoreError},
+    id::{ChannelId, UserId},
+};
+
+/// A bucket of `burst` tokens, into which one comes back after each `every`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// Between two tokens.
+    pub every: Duration,
+    /// Tokens of a full bucket; at least 1.
+    pub burst: u32,
+}
+
+impl Bucket {
+    /// A bucket of `burst` tokens that is filled at `per_second`.
+    #[must_use]
+    pub fn per_second(per_second: u32, burst: u32) -> Self {
+        Self { every: Duration::from_secs(1) / per_second.max(1), burst: burst.max(1) }
+    }
+
+    /// How far in the future the bucket may be full again, for one more token to be in it.
+    #[must_use]
+    pub fn tolerance(&self) -> Duration {
+        self.every.saturating_mul(self.burst.saturating_sub(1))
+    }
+
+    /// How long to wait for a token at `now`, when the bucket will be full at `full_at`.
+    #[must_use]
+    pub fn wait(&self, full_at: Timestamp, now: Timestamp) -> Duration {
+        now.until(full_at).saturating_sub(self.tolerance())
+    }
+}
+
+/// What is limited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Sending, changing and reacting to messages, in all channels together.
+    Send,
+    /// Opening sockets, and asking for tickets to do so.
+    Connect,
+    /// Saying that one is typing in a channel.
+    Type(&'a ChannelId),
+}
+
+/// Where buckets are kept.
+pub trait RateLimiter: Send + Sync {
+    /// Takes a token. Otherwise: how long until there is one.
+    fn take(
+        &self,
+        user: &UserId,
+        action: &Action<'_>,
+        bucket: Bucket,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
+}
+
+/// Lets a user do something, unless it is too often.
+///
+/// # Errors
+/// [`ChatError::TooManyRequests`], [`ChatError::Store`].
+pub async fn admit(
+    limiter: &impl RateLimiter,
+    clock: &impl Clock,
+    user: &UserId,
+    action: &Action<'_>,
+    bucket: Bucket,
+) -> Result<()> {
+    match limiter.take(user, action, bucket, clock.now()).await? {
+        None => Ok(()),
+        Some(retry_after) => Err(ChatError::TooManyRequests { retry_after }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// In any stretch of time no more gets through than the full bucket and what came back meanwhile.
+        #[test]
+        fn a_bucket_lets_through_its_burst_and_its_rate(
+            steps in proptest::collection::vec(0_u64..400, 1..200),
+            every in 1_u64..500,
+            burst in 1_u32..20,
+        ) {
+            let bucket = Bucket { every: Duration::from_millis(every), burst };
+            let start = Timestamp::from_secs(1_800_000_000);
+            let (mut now, mut full_at, mut taken) = (start, start, 0_u64);
+            for step in steps {
+                now = now.plus(Duration::from_millis(step));
+                if bucket.wait(full_at, now).is_zero() {
+                    full_at = full_at.max(now).plus(bucket.every);
+                    taken += 1;
+                } else {
+                    let later = now.plus(bucket.wait(full_at, now));
+                    prop_assert!(bucket.wait(full_at, later).is_zero(), "the wait is long enough");
+                }
+            }
+            let elapsed = u64::try_from(start.until(now).as_millis()).unwrap();
+            prop_assert!(taken <= u64::from(burst) + elapsed / every);
+            prop_assert!(taken >= 1);
+        }
+    }
+}

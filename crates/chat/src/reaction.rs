@@ -1,0 +1,74 @@
+//! Reactions to messages: one of each kind per user. They are kept with the message, and subscribers hear of them as of
+//! any other change of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    channel::ChannelStore,
+    clock::Clock,
+    error::{ChatError, Result},
+    history::readable_channel,
+    id::UserId,
+    limits::USERS_LISTED_PER_REACTION,
+    message::MessageStore,
+    revision::Revision,
+    validation::Violation,
+};
+
+/// Who reacted how: users by emoji.
+pub type Reactions = BTreeMap<String, BTreeSet<UserId>>;
+
+/// What came of a reaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reacted {
+    /// It is as asked for.
+    Done,
+    /// The message is not there, or deleted.
+    MessageNotFound,
+    /// There are too many already.
+    Full,
+}
+
+/// Adds the caller's reaction to a message, or takes it back. Doing so again changes nothing.
+///
+/// # Errors
+/// [`ChatError::Invalid`] when `emoji` is none, [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also
+/// when it is deleted), [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`], [`ChatError::Store`].
+pub async fn react(
+    channels: &impl ChannelStore,
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    revision: &Revision,
+    emoji: &str,
+    add: bool,
+) -> Result<()> {
+    // One spelling for each: with and without a variation selector it is the same reaction.
+    let emoji = emojis::get(emoji).ok_or_else(|| {
+        ChatError::invalid(Violation::new("emoji", "malformed", "must be one emoji of Unicode, percent-encoded"))
+    })?;
+    let channel = readable_channel(channels, &revision.channel_id, &revision.caller).await?;
+    if channel.archived_at.is_some() {
+        return Err(ChatError::ChannelArchived);
+    }
+    match messages.react(revision, emoji.as_str(), add, clock.now()).await? {
+        Reacted::Done => Ok(()),
+        Reacted::MessageNotFound => Err(ChatError::MessageNotFound),
+        Reacted::Full => Err(ChatError::TooManyReactions),
+    }
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    count: usize,
+    user_ids: Vec<&'a UserId>,
+}
+
+/// Reactions as clients see them: how many, and the first few users.
+pub(crate) fn summary<S: Serializer>(reactions: &Reactions, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(reactions.iter().map(|(emoji, users)| {
+        let user_ids = users.iter().take(USERS_LISTED_PER_REACTION).collect();
+        (emoji, Summary { count: users.len(), user_ids })
+    }))
+}

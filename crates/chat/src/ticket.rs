@@ -1,0 +1,89 @@
+//! Tickets: for a handshake that can carry no header, so that no bearer token has to stand in a URL.
+//!
+//! A ticket is random, lives for [`TICKET_DURATION`] and opens one socket. Only its digest is stored.
+
+use std::{collections::BTreeSet, future::Future};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    channel::ChannelStore,
+    clock::{Clock, Timestamp},
+    connect::require_readable,
+    error::{ChatError, Result, StoreError},
+    id::{ChannelId, TenantId, UserId},
+    limits::{CHANNELS_PER_CONNECTION, TICKET_DURATION},
+    validation::Violation,
+};
+
+/// Characters of a ticket: 32 random bytes in base64url.
+const TICKET_CHARS: usize = 43;
+
+/// What a ticket stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// Whose socket it opens.
+    pub user_id: UserId,
+    /// In whose tenant.
+    pub tenant: Option<TenantId>,
+    /// What the socket subscribes to; `None`: all that the user is a member of, now and later.
+    pub channels: Option<Vec<ChannelId>>,
+    /// What the user's token is limited to.
+    pub limited_to: Option<BTreeSet<ChannelId>>,
+    /// When that token ends, and with it the socket.
+    pub token_expires_at: Timestamp,
+    /// From when on the ticket is worth nothing.
+    pub expires_at: Timestamp,
+}
+
+/// Where tickets are kept, by digest. Tickets of all tenants: who redeems one does not know its tenant yet.
+pub trait TicketStore: Send + Sync {
+    /// Keeps a ticket.
+    fn keep(&self, digest: &str, ticket: &Ticket) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Takes a ticket away, for the one caller that gets it, unless it has expired by `now`.
+    fn redeem(&self, digest: &str, now: Timestamp) -> impl Future<Output = Result<Option<Ticket>, StoreError>> + Send;
+}
+
+/// Issues a ticket to a user who may see all of `ticket.channels`, and returns what is to stand in the URL; sets
+/// `ticket.expires_at`.
+///
+/// # Errors
+/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Store`].
+pub async fn issue(
+    channels: &impl ChannelStore,
+    tickets: &impl TicketStore,
+    clock: &impl Clock,
+    ticket: &mut Ticket,
+) -> Result<String> {
+    if let Some(asked) = &mut ticket.channels {
+        asked.sort_unstable();
+        asked.dedup();
+        if asked.len() > CHANNELS_PER_CONNECTION {
+            let message = format!("must name at most {CHANNELS_PER_CONNECTION} channels");
+            return Err(ChatError::invalid(Violation::new("channels", "too_many", message)));
+        }
+        require_readable(channels, asked, &ticket.user_id).await?;
+    }
+    ticket.expires_at = clock.now().plus(TICKET_DURATION).min(ticket.token_expires_at);
+    let random = [clock.random().to_be_bytes(), clock.random().to_be_bytes()].concat();
+    let text = URL_SAFE_NO_PAD.encode(random);
+    tickets.keep(&digest(&text), ticket).await?;
+    Ok(text)
+}
+
+/// Redeems a ticket: once, and only while it lives.
+///
+/// # Errors
+/// [`ChatError::TicketInvalid`], [`ChatError::Store`].
+pub async fn redeem(tickets: &impl TicketStore, clock: &impl Clock, text: &str) -> Result<Ticket> {
+    if text.len() != TICKET_CHARS {
+        return Err(ChatError::TicketInvalid);
+    }
+    tickets.redeem(&digest(text), clock.now()).await?.ok_or(ChatError::TicketInvalid)
+}
+
+fn digest(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(text))
+}

@@ -1,0 +1,177 @@
+//! `/channels` and `/channels/{channel_id}`.
+
+use chat::{
+    channel::{AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, OwnChannel, PublicPage, Visibility},
+    clock::SystemClock,
+    error::ChatError,
+    history::readable_channel,
+    id::ChannelId,
+    settings::{Changes, NewChannel, change, create, delete},
+    validation::Violation,
+};
+use http::{HeaderValue, Response, StatusCode, header};
+use http_api::{ApiRequest, Fields, Problem, response};
+use lambda_http::Body;
+use serde::Serialize;
+
+use crate::{
+    handler::{Answer, Call},
+    pages::End,
+};
+
+#[derive(Serialize)]
+struct ChannelList<One> {
+    channels: Vec<One>,
+    #[serde(flatten)]
+    end: End<String>,
+}
+
+pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
+    let new = new_channel(call.request.fields()?)?;
+    // A token that is limited to channels makes none beside them.
+    if new.channel_id.as_ref().map_or(call.caller.channels.is_some(), |id| !call.caller.reaches(id)) {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "the token is limited to other channels"));
+    }
+    let channel = create(&call.channels, &SystemClock, &call.caller.user_id, new).await?;
+    let mut response = with_tag(StatusCode::CREATED, &channel)?;
+    if let Ok(location) = HeaderValue::try_from(format!("/channels/{}", channel.channel_id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// The caller's own channels, or with `visibility=public` all that are; with `name_prefix` those whose names begin
+/// with it, in upper or lower case.
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    let (request, mut violations) = (call.request, Vec::new());
+    request.only_query(&["limit", "after", "visibility", "name_prefix"], &mut violations);
+    let limit = request.limit(&mut violations);
+    let visibility: Option<String> = request.query("visibility", "\"public\"", &mut violations);
+    if visibility.as_ref().is_some_and(|visibility| visibility != "public") {
+        let message = "must be \"public\", or left out for your own channels";
+        violations.push(Violation::new("visibility", "unknown_value", message));
+    }
+    let prefix: Option<String> = request.query("name_prefix", "the beginning of a name", &mut violations);
+    let prefix = prefix.unwrap_or_default();
+    let after: Option<String> = request.query("after", "what next.after said", &mut violations);
+    let own_after: Option<Option<ChannelId>> = after.as_ref().map(|after| after.parse().ok());
+    if visibility.is_none() && own_after == Some(None) {
+        violations.push(Violation::new("after", "malformed", "must be a channel id, once"));
+    }
+    if !violations.is_empty() {
+        return Err(Problem::invalid(violations));
+    }
+    if visibility.is_some() {
+        let page = call.channels.public_channels(&prefix, after.as_deref(), limit).await.map_err(ChatError::from)?;
+        let PublicPage { mut channels, next_after } = page;
+        channels.retain(|channel| call.caller.reaches(&channel.channel_id));
+        return response::json(StatusCode::OK, &ChannelList { channels, end: End::new(next_after) });
+    }
+    let after = own_after.flatten();
+    let page = call.channels.channels_of(&call.caller.user_id, after.as_ref(), limit).await.map_err(ChatError::from)?;
+    let ChannelPage { mut channels, next_after } = page;
+    let prefix = prefix.to_lowercase();
+    channels.retain(|OwnChannel { channel, .. }| {
+        call.caller.reaches(&channel.channel_id) && channel.name.to_lowercase().starts_with(&prefix)
+    });
+    let end = End::new(next_after.map(String::from));
+    response::json(StatusCode::OK, &ChannelList { channels, end })
+}
+
+pub(crate) async fn get(call: &Call<'_>) -> Answer {
+    let channel = readable_channel(&call.channels, &call.channel()?, &call.caller.user_id).await?;
+    with_tag(StatusCode::OK, &channel)
+}
+
+pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
+    let id = call.channel()?;
+    let version = expected_version(call.request)?;
+    let changes = changes(call.request.fields()?)?;
+    let changed = change(&call.membership(), &id, &call.caller.user_id, version, &changes).await?;
+    with_tag(StatusCode::OK, &changed)
+}
+
+pub(crate) async fn delete_one(call: &Call<'_>) -> Answer {
+    let id = call.channel()?;
+    let version = expected_version(call.request)?;
+    delete(&call.membership(), &id, &call.caller.user_id, version).await?;
+    call.shared.upkeep.wake().await;
+    Ok(response::no_content())
+}
+
+/// A channel with its version as the entity tag.
+fn with_tag(status: StatusCode, channel: &Channel) -> Result<Response<Body>, Problem> {
+    let mut response = response::json(status, channel)?;
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", channel.version)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// The version that `If-Match` asks for, if it asks for one: a tag as `GET` gives it, or `*` for any (RFC 9110,
+/// section 13.1.1).
+fn expected_version(request: &ApiRequest) -> Result<Option<u64>, Problem> {
+    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let tag = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+    match tag {
+        Some(version) => Ok(Some(version)),
+        None => Err(ChatError::VersionMismatch.into()),
+    }
+}
+
+fn agent(fields: &mut Fields) -> Option<AgentSettings> {
+    let mut inner = fields.object("agent")?;
+    let agent = AgentSettings {
+        mode: inner.optional::<AgentMode>("mode", "\"always\", \"mention\" or \"off\"").unwrap_or_default(),
+        instructions: inner.optional("instructions", "a string"),
+        model: inner.optional("model", "a string"),
+    };
+    fields.absorb(inner);
+    Some(agent)
+}
+
+const VISIBILITIES: &str = "\"public\" or \"private\"";
+const DAYS: &str = "a number of days";
+
+fn new_channel(mut fields: Fields) -> Result<NewChannel, Problem> {
+    let channel_id = fields.optional::<String>("channel_id", "a string").and_then(|text| {
+        text.parse()
+            .map_err(|error: chat::id::IdError| fields.violate("channel_id", "malformed", error.to_string()))
+            .ok()
+    });
+    let new = NewChannel {
+        channel_id,
+        name: fields.required("name", "a string"),
+        visibility: fields.required::<Option<Visibility>>("visibility", VISIBILITIES).unwrap_or(Visibility::Private),
+        agent: agent(&mut fields).unwrap_or_default(),
+        retention_days: fields.optional("retention_days", DAYS),
+    };
+    checked(fields, new.check())?;
+    Ok(new)
+}
+
+fn changes(mut fields: Fields) -> Result<Changes, Problem> {
+    let forever = fields.is_null("retention_days");
+    let retention_days = fields.optional("retention_days", DAYS);
+    let changes = Changes {
+        name: fields.optional("name", "a string"),
+        visibility: fields.optional("visibility", VISIBILITIES),
+        agent: agent(&mut fields),
+        retention_days: if forever { Some(None) } else { retention_days.map(Some) },
+        archived: fields.optional("archived", "true or false"),
+    };
+    checked(fields, changes.check())?;
+    Ok(changes)
+}
+
+/// All that is wrong, each field once: what has the wrong type is not also called too short.
+fn checked(fields: Fields, broken: Vec<Violation>) -> Result<(), Problem> {
+    let mut violations = fields.finish();
+    let known: Vec<String> = violations.iter().map(|violation| violation.field.clone()).collect();
+    violations.extend(broken.into_iter().filter(|violation| !known.contains(&violation.field)));
+    if violations.is_empty() { Ok(()) } else { Err(Problem::invalid(violations)) }
+}

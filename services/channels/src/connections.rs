@@ -1,0 +1,87 @@
+//! `/connections`: tickets for handshakes, and tokens for sockets that are open.
+
+use chat::{
+    clock::{SystemClock, Timestamp},
+    connect::{Renewal, renew},
+    error::ChatError,
+    id::{ChannelId, ConnectionId},
+    rate::{Action, admit},
+    ticket::{Ticket, issue},
+    validation::Violation,
+};
+use http::StatusCode;
+use http_api::{ApiRequest, Problem, response};
+use serde::Serialize;
+
+use crate::handler::{Answer, Call};
+
+#[derive(Serialize)]
+struct IssuedTicket {
+    ticket: String,
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct RenewedConnection {
+    connection_id: ConnectionId,
+    expires_at: Timestamp,
+}
+
+pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
+    let channels = asked_channels(call.request)?;
+    let caller = &call.caller;
+    if channels.iter().flatten().any(|channel| !caller.reaches(channel)) {
+        return Err(ChatError::ChannelNotFound.into());
+    }
+    admit(&call.channels, &SystemClock, &caller.user_id, &Action::Connect, call.shared.connect_bucket).await?;
+    let mut ticket = Ticket {
+        user_id: caller.user_id.clone(),
+        tenant: caller.tenant.clone(),
+        channels,
+        limited_to: caller.channels.clone(),
+        token_expires_at: caller.expires_at,
+        expires_at: caller.expires_at,
+    };
+    let text = issue(&call.channels, &call.connections, &SystemClock, &mut ticket).await?;
+    response::json(StatusCode::CREATED, &IssuedTicket { ticket: text, expires_at: ticket.expires_at })
+}
+
+/// The token is the one that the request itself carries.
+pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
+    let caller = &call.caller;
+    if !call.request.has_no_body() {
+        let violations = call.request.fields()?.finish();
+        if !violations.is_empty() {
+            return Err(Problem::invalid(violations));
+        }
+    }
+    let renewal = Renewal {
+        connection_id: call.request.path_id("connection_id")?,
+        user_id: caller.user_id.clone(),
+        token_expires_at: caller.expires_at,
+        limited_to: caller.channels.clone(),
+    };
+    let connection = renew(&call.connections, &SystemClock, renewal).await?;
+    let renewed = RenewedConnection { connection_id: connection.connection_id, expires_at: connection.expires_at };
+    response::json(StatusCode::OK, &renewed)
+}
+
+/// The channels in the body; there may be no body at all.
+fn asked_channels(request: &ApiRequest) -> Result<Option<Vec<ChannelId>>, Problem> {
+    if request.has_no_body() {
+        return Ok(None);
+    }
+    let mut fields = request.fields()?;
+    let names: Option<Vec<String>> = fields.optional("channels", "an array of channel ids");
+    let channels = names.map(|names| {
+        let ids = names.into_iter().map(|name| name.parse());
+        ids.collect::<Result<Vec<_>, chat::id::IdError>>()
+    });
+    let mut violations = Vec::new();
+    let channels = channels.transpose().unwrap_or_else(|error| {
+        violations.push(Violation::new("channels", "malformed", format!("each {error}")));
+        None
+    });
+    violations.extend(fields.finish());
+    if violations.is_empty() { Ok(channels) } else { Err(Problem::invalid(violations)) }
+}

@@ -1,0 +1,53 @@
+//! `/channels/{channel_id}/members` and below.
+
+use chat::{
+    channel::{Member, MemberRole},
+    id::UserId,
+};
+use http::StatusCode;
+use http_api::{ApiRequest, Problem, response};
+use serde::Serialize;
+
+use crate::{
+    handler::{Answer, Call},
+    pages::{End, page},
+};
+
+#[derive(Serialize)]
+struct MemberList {
+    members: Vec<Member>,
+    #[serde(flatten)]
+    end: End<UserId>,
+}
+
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    let channel = call.channel()?;
+    let (after, limit) = page::<UserId>(call.request, "a user id")?;
+    let page = call.membership().list(&channel, &call.caller.user_id, after.as_ref(), limit).await?;
+    response::json(StatusCode::OK, &MemberList { members: page.members, end: End::new(page.next_after) })
+}
+
+pub(crate) async fn add(call: &Call<'_>) -> Answer {
+    let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
+    let role = role(call.request)?;
+    let joined = call.membership().add(&channel, &call.caller.user_id, &user, role).await?;
+    let status = if joined.added { StatusCode::CREATED } else { StatusCode::OK };
+    response::json(status, &joined.member)
+}
+
+pub(crate) async fn remove(call: &Call<'_>) -> Answer {
+    let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
+    call.membership().remove(&channel, &call.caller.user_id, &user).await?;
+    Ok(response::no_content())
+}
+
+/// The role that the body names; there may be no body at all.
+fn role(request: &ApiRequest) -> Result<Option<MemberRole>, Problem> {
+    if request.has_no_body() {
+        return Ok(None);
+    }
+    let mut fields = request.fields()?;
+    let role = fields.optional("role", "\"member\", \"moderator\" or \"owner\"");
+    let violations = fields.finish();
+    if violations.is_empty() { Ok(role) } else { Err(Problem::invalid(violations)) }
+}

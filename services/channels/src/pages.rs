@@ -1,0 +1,36 @@
+//! Pages of lists.
+
+use std::str::FromStr;
+
+use chat::validation::Violation;
+use http_api::{ApiRequest, Problem};
+use serde::Serialize;
+
+/// Where a page ends.
+#[derive(Serialize)]
+pub(crate) struct End<Id> {
+    has_more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Next<Id>>,
+}
+
+impl<Id> End<Id> {
+    pub(crate) fn new(next_after: Option<Id>) -> Self {
+        Self { has_more: next_after.is_some(), next: next_after.map(|after| Next { after }) }
+    }
+}
+
+/// The query parameter with which to go on.
+#[derive(Serialize)]
+struct Next<Id> {
+    after: Id,
+}
+
+/// `limit` and `after`.
+pub(crate) fn page<Id: FromStr>(request: &ApiRequest, expected: &str) -> Result<(Option<Id>, u16), Problem> {
+    let mut violations: Vec<Violation> = Vec::new();
+    request.only_query(&["limit", "after"], &mut violations);
+    let limit = request.limit(&mut violations);
+    let after = request.query("after", expected, &mut violations);
+    if violations.is_empty() { Ok((after, limit)) } else { Err(Problem::invalid(violations)) }
+}

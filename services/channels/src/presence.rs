@@ -1,0 +1,67 @@
+//! `…/presence`, `…/read` and `…/typing`.
+
+use chat::{
+    clock::SystemClock,
+    error::ChatError,
+    history::readable_channel,
+    id::ChannelId,
+    limits::{TYPING_BUCKET, TYPING_PUSHES},
+    presence::{Passing, Present, presence},
+    rate::{Action, admit},
+    read::mark_read,
+};
+use http::StatusCode;
+use http_api::{Problem, response};
+use serde::Serialize;
+
+use crate::handler::{Answer, Call};
+
+#[derive(Serialize)]
+struct PresenceList {
+    users: Vec<Present>,
+}
+
+#[derive(Serialize)]
+struct ReadMark {
+    channel_id: ChannelId,
+    read_seq: u64,
+}
+
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    let (channel, user) = (call.channel()?, &call.caller.user_id);
+    let sockets = &call.shared.sockets;
+    let users = presence(&call.channels, &call.connections, sockets, &SystemClock, &channel, user).await?;
+    response::json(StatusCode::OK, &PresenceList { users })
+}
+
+pub(crate) async fn mark(call: &Call<'_>) -> Answer {
+    let channel_id = call.channel()?;
+    let mut fields = call.request.fields()?;
+    let seq: u64 = fields.required("seq", "the seq of a message, or 0");
+    let violations = fields.finish();
+    if !violations.is_empty() {
+        return Err(Problem::invalid(violations));
+    }
+    let read_seq = mark_read(&call.channels, &channel_id, &call.caller.user_id, seq).await?;
+    response::json(StatusCode::OK, &ReadMark { channel_id, read_seq })
+}
+
+/// `202`: it is passed on to those who are there, and kept nowhere.
+pub(crate) async fn typing(call: &Call<'_>) -> Answer {
+    let (channel, user) = (call.channel()?, &call.caller.user_id);
+    if !call.request.has_no_body() {
+        let violations = call.request.fields()?.finish();
+        if !violations.is_empty() {
+            return Err(Problem::invalid(violations));
+        }
+    }
+    if readable_channel(&call.channels, &channel, user).await?.archived_at.is_some() {
+        return Err(ChatError::ChannelArchived.into());
+    }
+    admit(&call.channels, &SystemClock, user, &Action::Type(&channel), TYPING_BUCKET).await?;
+    let typing = [Passing::Typing(user.clone())];
+    call.delivery().pass_on(&channel, &typing, TYPING_PUSHES).await.map_err(ChatError::from)?;
+    let mut response = response::no_content();
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
