@@ -138,10 +138,15 @@ where
         events: &[MessageEvent],
         threshold: usize,
     ) -> Result<Outcome, StoreError> {
-        self.deliver_frames(channel, || event_frames(channel, events), threshold).await
+        let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
+        if subscriptions.is_empty() {
+            return Ok(Outcome::default());
+        }
+        let frames = event_frames(channel, events).map_err(unwritten)?;
+        self.send_out(channel, frames, subscriptions, threshold).await
     }
 
-    /// The same for what passes and is not kept.
+    /// Delivers what passes and is not kept, to all but the user whom it is about.
     ///
     /// # Errors
     /// Those of [`Delivery::deliver`].
@@ -151,27 +156,29 @@ where
         passing: &[Passing],
         threshold: usize,
     ) -> Result<Outcome, StoreError> {
+        let mut outcome = Outcome::default();
         if passing.is_empty() {
-            return Ok(Outcome::default());
+            return Ok(outcome);
         }
-        self.deliver_frames(channel, || Ok(vec![passing_frame(channel, passing)?]), threshold).await
+        let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
+        for one in passing {
+            let others: Vec<Subscription> =
+                subscriptions.iter().filter(|subscription| subscription.user_id != *one.user()).cloned().collect();
+            if !others.is_empty() {
+                let frame = passing_frame(channel, one).map_err(unwritten)?;
+                outcome += self.send_out(channel, vec![frame], others, threshold).await?;
+            }
+        }
+        Ok(outcome)
     }
 
-    async fn deliver_frames(
+    async fn send_out(
         &self,
         channel: &ChannelId,
-        frames: impl FnOnce() -> serde_json::Result<Vec<String>>,
+        frames: Vec<String>,
+        subscriptions: Vec<Subscription>,
         threshold: usize,
     ) -> Result<Outcome, StoreError> {
-        let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
-        if subscriptions.is_empty() {
-            return Ok(Outcome::default());
-        }
-        let frames = frames().map_err(|error| StoreError {
-            operation: "serialise frames",
-            retryable: false,
-            source: error.into(),
-        })?;
         let targets: Vec<Target> = subscriptions.into_iter().map(Target::from).collect();
         let broadcast = Broadcast { channel_id: channel.clone(), frames, targets, hand_overs: 0 };
         if broadcast.targets.len() <= threshold {
@@ -270,6 +277,10 @@ where
             tracing::warn!(%error, connection_id = %target.connection_id, "could not remove a vanished connection");
         }
     }
+}
+
+fn unwritten(error: serde_json::Error) -> StoreError {
+    StoreError { operation: "serialise frames", retryable: false, source: error.into() }
 }
 
 enum End {

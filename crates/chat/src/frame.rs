@@ -62,26 +62,26 @@ pub fn event_frames(channel: &ChannelId, events: &[MessageEvent]) -> serde_json:
 }
 
 #[derive(Serialize)]
-struct PassingEvent<'a> {
+struct PassingFrame<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
+    channel_id: &'a ChannelId,
     user_id: &'a UserId,
 }
 
-/// The frame that tells of what passes and is not kept; such events have no `seq`.
+/// The frame that tells of what passes and is not kept. It is no event: it has no `seq`, and nobody can ask for it again.
 ///
-/// `{"type":"events","channel_id":"general","events":[{"type":"presence.joined","user_id":"bob"}]}`
+/// `{"type":"presence.joined","channel_id":"general","user_id":"bob"}`; also `presence.left` and `typing`.
 ///
 /// # Errors
 /// When ids cannot be written as JSON, which none can fail.
-pub fn passing_frame(channel: &ChannelId, passing: &[Passing]) -> serde_json::Result<String> {
-    let events = passing.iter().map(|one| match one {
-        Passing::Joined(user_id) => PassingEvent { kind: "presence.joined", user_id },
-        Passing::Left(user_id) => PassingEvent { kind: "presence.left", user_id },
-        Passing::Typing(user_id) => PassingEvent { kind: "typing", user_id },
-    });
-    let events = serde_json::to_string(&events.collect::<Vec<_>>())?;
-    Ok(format!(r#"{{"type":"events","channel_id":"{channel}","events":{events}}}"#))
+pub fn passing_frame(channel_id: &ChannelId, passing: &Passing) -> serde_json::Result<String> {
+    let (kind, user_id) = match passing {
+        Passing::Joined(user_id) => ("presence.joined", user_id),
+        Passing::Left(user_id) => ("presence.left", user_id),
+        Passing::Typing(user_id) => ("typing", user_id),
+    };
+    serde_json::to_string(&PassingFrame { kind, channel_id, user_id })
 }
 
 /// What the server answers to a client's own frame.

@@ -43,6 +43,16 @@ pub enum Passing {
     Typing(UserId),
 }
 
+impl Passing {
+    /// Whom it is about.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        match self {
+            Self::Joined(user) | Self::Left(user) | Self::Typing(user) => user,
+        }
+    }
+}
+
 /// What subscribers know of a channel's presence.
 pub trait PresenceStore: Send + Sync {
     /// Notes that a user is there. `false`: that was known.

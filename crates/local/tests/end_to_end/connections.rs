@@ -61,14 +61,14 @@ async fn a_socket_only_receives() {
     let mut socket = stack.socket("alice", "lobby").await;
     for frame in ["hello", "[]", r#"{"action":"sendmessage","content":"hi"}"#, r#"{"action":"$connect"}"#, ""] {
         socket.say(frame).await;
-        let answer = socket.hear().await.unwrap();
+        let answer = socket.hear_but_presence().await.unwrap();
         assert_eq!((&answer["type"], &answer["code"]), (&"error".into(), &"receive_only".into()), "{frame}");
     }
     assert!(!socket.id().await.is_empty());
     assert!(stack.history("alice", "lobby").await.is_empty());
 
     socket.say("x".repeat(128 * 1024 + 1)).await;
-    assert_eq!(socket.hear().await.unwrap_err().unwrap().code, CloseCode::Size);
+    assert_eq!(socket.hear_but_presence().await.unwrap_err().unwrap().code, CloseCode::Size);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +101,7 @@ async fn nothing_is_left_of_a_socket_that_closed_or_vanished() {
     let mut bob = connected(&stack, "bob").await;
     let (id, management) = (bob.id().await, stack.management().await);
     management.delete_connection().connection_id(&id).send().await.unwrap();
-    assert_eq!(bob.hear().await.unwrap_err().unwrap().code, CloseCode::Normal);
+    assert_eq!(bob.hear_but_presence().await.unwrap_err().unwrap().code, CloseCode::Normal);
     let gone = management.post_to_connection().connection_id(&id).data(b"x".to_vec().into()).send().await.unwrap_err();
     assert!(gone.into_service_error().is_gone_exception());
     until("the deleted socket's rows are gone", async || rows_of(&stack, "bob").await == 0).await;

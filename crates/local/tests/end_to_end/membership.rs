@@ -47,7 +47,7 @@ async fn whoever_is_removed_hears_nothing_more() {
     assert_eq!(status(&stack, "alice", Method::DELETE, "/channels/secret/members/bob").await, StatusCode::NO_CONTENT);
     stack.send("alice", "secret", "for alice").await;
     assert_eq!(alice.messages(2).await[1]["content"], "for alice");
-    assert!(bob.hear().await.is_err(), "the socket is closed, without another frame");
+    assert!(bob.hear_but_presence().await.is_err(), "the socket is closed, without another frame");
     assert_eq!(status(&stack, "bob", Method::POST, "/channels/secret/messages").await, StatusCode::NOT_FOUND);
 }
 
@@ -93,7 +93,7 @@ async fn a_socket_that_names_no_channels_follows_its_user() {
     assert_eq!(bob.messages(1).await[0]["content"], "after");
     assert_eq!(status(&stack, "bob", Method::DELETE, "/channels/secret/members/bob").await, StatusCode::NO_CONTENT);
     stack.send("alice", "secret", "without bob").await;
-    assert!(bob.hear().await.is_err(), "the socket is closed, without another frame");
+    assert!(bob.hear_but_presence().await.is_err(), "the socket is closed, without another frame");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +155,7 @@ async fn a_channel_made_private_is_silent_for_strangers() {
     assert_eq!(private.send().await.unwrap().status(), StatusCode::OK);
     stack.send("alice", "room", "among us").await;
     assert_eq!(bob.messages(1).await[0]["content"], "among us");
-    assert!(mallory.hear().await.is_err(), "the socket is closed, without a frame");
+    assert!(mallory.hear_but_presence().await.is_err(), "the socket is closed, without a frame");
     assert_eq!(status(&stack, "mallory", Method::GET, "/channels/room").await, StatusCode::NOT_FOUND);
 }
 
