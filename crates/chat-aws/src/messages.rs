@@ -347,14 +347,15 @@ impl MessageStore for DynamoMessages {
     async fn react(&self, revision: &Revision, emoji: &str, add: bool, now: Timestamp) -> Result<Reacted, StoreError> {
         let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
                      AND (attribute_not_exists(expires_at) OR expires_at > :now)";
+        // What is as asked for already is left alone: a change that changes nothing would be an event.
         let (update, condition) = if add {
-            let room = "(contains(reactions.#emoji, :user) \
-                        OR (attribute_exists(reactions.#emoji) AND size(reactions.#emoji) < :users) \
+            let room = "((attribute_exists(reactions.#emoji) AND NOT contains(reactions.#emoji, :user) \
+                        AND size(reactions.#emoji) < :users) \
                         OR (attribute_not_exists(reactions.#emoji) AND size(reactions) < :kinds))";
-            ("ADD reactions.#emoji :users_set", format!("{there} AND {room}"))
+            ("ADD reactions.#emoji :set", format!("{there} AND {room}"))
         } else {
             // The last one takes the set with it: there is no empty one.
-            ("DELETE reactions.#emoji :users_set", there.to_owned())
+            ("DELETE reactions.#emoji :set", format!("{there} AND contains(reactions.#emoji, :user)"))
         };
         let set = AttributeValue::Ss(vec![revision.caller.to_string()]);
         let traceparent = revision.traceparent.as_deref().map(s);
@@ -368,7 +369,8 @@ impl MessageStore for DynamoMessages {
             .update_expression(update)
             .condition_expression(condition)
             .expression_attribute_names("#emoji", emoji)
-            .expression_attribute_values(":users_set", set)
+            .expression_attribute_values(":set", set)
+            .expression_attribute_values(":user", s(revision.caller.as_str()))
             .expression_attribute_values(":now", n(now.as_secs()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         if let Some(traceparent) = traceparent {
@@ -376,7 +378,6 @@ impl MessageStore for DynamoMessages {
         }
         if add {
             call = call
-                .expression_attribute_values(":user", s(revision.caller.as_str()))
                 .expression_attribute_values(":users", n(USERS_PER_REACTION))
                 .expression_attribute_values(":kinds", n(REACTIONS_PER_MESSAGE));
         }
@@ -384,9 +385,14 @@ impl MessageStore for DynamoMessages {
             Ok(_) => Ok(Reacted::Done),
             Err(SdkError::ServiceError(context)) => match context.err() {
                 UpdateItemError::ConditionalCheckFailedException(refused) => {
-                    let is_there =
-                        refused.item().is_some_and(|item| !item.is_empty() && lives(item, now) && !is_deleted(item));
-                    Ok(if is_there { Reacted::Full } else { Reacted::MessageNotFound })
+                    let Some(item) = refused.item().filter(|item| lives(item, now) && !is_deleted(item)) else {
+                        return Ok(Reacted::MessageNotFound);
+                    };
+                    Ok(match (item.is_empty(), reacts(item, emoji, &revision.caller)) {
+                        (true, _) => Reacted::MessageNotFound,
+                        (false, reacts) if reacts == add => Reacted::Done,
+                        _ => Reacted::Full,
+                    })
                 }
                 _ => Err(failed("UpdateItem", SdkError::ServiceError(context))),
             },
@@ -461,6 +467,12 @@ impl MessageStore for DynamoMessages {
             }
         }
     }
+}
+
+/// Whether a user reacts to a message in a way.
+fn reacts(message: &Item, emoji: &str, user: &UserId) -> bool {
+    let users = message.get("reactions").and_then(|value| value.as_m().ok()?.get(emoji)?.as_ss().ok());
+    users.is_some_and(|users| users.iter().any(|one| one == user.as_str()))
 }
 
 /// Whether a message has not expired. TTL deletes late ("Using time to live (TTL) in DynamoDB").

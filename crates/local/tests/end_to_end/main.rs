@@ -2,12 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod attacks;
 mod authorisation;
 mod command_line;
 mod connections;
 mod conversation;
 mod crashes;
+mod deletion;
+mod fair_use;
+mod issuers;
+mod lists;
 mod membership;
+mod presence;
 mod problems;
+mod reactions;
 mod revisions;
+mod secrecy;
+mod socket_tokens;
 mod stack;

@@ -40,7 +40,27 @@ impl Stack {
         Self::start(&["--data-dir", directory.to_str().unwrap()])
     }
 
+    /// A stack that keeps nothing, with parameters of the template.
+    pub(crate) fn with(parameters: &[(&str, String)]) -> Self {
+        let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut options = vec!["--in-memory"];
+        for parameter in &parameters {
+            options.extend(["--parameter", parameter]);
+        }
+        Self::start(&options)
+    }
+
+    /// A stack that says all that it can, into a file.
+    pub(crate) fn talkative(directory: &Path, log: &Path) -> Self {
+        let options = ["--data-dir", directory.to_str().unwrap(), "--log-level", "trace"];
+        Self::spawn(&options, std::fs::File::create(log).unwrap().into())
+    }
+
     fn start(options: &[&str]) -> Self {
+        Self::spawn(options, Stdio::inherit())
+    }
+
+    fn spawn(options: &[&str], log: Stdio) -> Self {
         let files = tempfile::tempdir().unwrap();
         let ready = files.path().join("ready.json");
         let mut runner = runner()
@@ -48,6 +68,9 @@ impl Stack {
             .arg("--ready-file")
             .arg(&ready)
             .args(options)
+            // The upkeep comes every minute; no test waits for that.
+            .env("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS", "0.2")
+            .stderr(log)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -69,7 +92,27 @@ impl Stack {
     }
 
     pub(crate) fn request(&self, user: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.anonymous(method, path).bearer_auth(token_of(user))
+        self.bearing(&token_of(user), method, path)
+    }
+
+    pub(crate) fn bearing(&self, token: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.anonymous(method, path).bearer_auth(token)
+    }
+
+    /// The status of an answer, and its JSON.
+    pub(crate) async fn ask(&self, user: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
+        let mut request = self.request(user, method, path);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        answered(request).await
+    }
+
+    /// A handshake with a token.
+    pub(crate) async fn connect(&self, token: &str, query: &str) -> Result<Socket, StatusCode> {
+        let url = format!("{}/{query}", self.address("websocket"));
+        let authorization = format!("Bearer {token}");
+        self.handshake(&url, &[("authorization", &authorization)]).await.map(|(socket, _)| socket)
     }
 
     /// Creates a public channel; `agent` is its mode.
@@ -197,6 +240,25 @@ pub(crate) fn runner() -> Command {
 
 pub(crate) fn token_of(user: &str) -> String {
     token::mint(user, token::DEFAULT_TTL, jiff::Timestamp::now()).unwrap()
+}
+
+/// The claims of a token that the local run accepts, to be changed.
+pub(crate) fn claims_of(user: &str, seconds: i64) -> Value {
+    let now = jiff::Timestamp::now().as_second();
+    json!({ "sub": user, "iss": token::ISSUER, "aud": token::AUDIENCE, "iat": now - 1, "nbf": now - 1, "exp": now + seconds })
+}
+
+/// Signs claims with a shared secret.
+pub(crate) fn signed(claims: &Value, secret: &str) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
+}
+
+/// The status of an answer, and its JSON.
+pub(crate) async fn answered(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
 }
 
 async fn aws() -> aws_config::SdkConfig {

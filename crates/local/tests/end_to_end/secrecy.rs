@@ -1,0 +1,66 @@
+//! What the stack says and keeps, searched for every secret that went through it.
+
+use local::token::DEVELOPMENT_SECRET;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::{
+    attacks::routes,
+    stack::{Stack, claims_of, signed, token_of},
+};
+
+/// Every file below a folder, whole.
+fn files(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            all.extend(files(&entry.path()));
+        } else {
+            all.push((entry.path().display().to_string(), std::fs::read(entry.path()).unwrap()));
+        }
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_secret_is_said_or_kept() {
+    let (data, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let log = logs.path().join("log");
+    let stack = Stack::talkative(data.path(), &log);
+    let good = token_of("alice");
+    let bad = signed(&claims_of("mallory", -600), "another secret that is long enough for HS256 and more");
+    let mut secrets = vec![("the shared secret", DEVELOPMENT_SECRET.to_owned())];
+    for token in [&good, &bad] {
+        for (method, path) in routes() {
+            stack.bearing(token, method, &path).send().await.unwrap();
+        }
+        let header = format!("Bearer {token}");
+        let pair = format!("bearer, {token}");
+        let (plain, query) =
+            (stack.address("websocket").to_owned(), format!("{}/?token={token}", stack.address("websocket")));
+        let _ = stack.handshake(&plain, &[("authorization", &header)]).await;
+        let _ = stack.handshake(&plain, &[("sec-websocket-protocol", &pair)]).await;
+        let _ = stack.handshake(&query, &[]).await;
+        // The signature alone is what makes a token one.
+        secrets.push(("a token", token.rsplit('.').next().unwrap().to_owned()));
+    }
+    let (_, issued) = stack.ask("alice", Method::POST, "/connections/tickets", Value::Null).await;
+    let ticket = issued["ticket"].as_str().unwrap().to_owned();
+    let url = format!("{}/?ticket={ticket}", stack.address("websocket"));
+    let (mut socket, _) = stack.handshake(&url, &[]).await.unwrap();
+    socket.id().await;
+    let _ = stack.handshake(&url, &[]).await;
+    secrets.push(("a ticket", ticket));
+    stack.stop();
+
+    let mut all = files(data.path());
+    all.push(("the log".to_owned(), std::fs::read(&log).unwrap()));
+    let said = String::from_utf8_lossy(&all.last().unwrap().1).into_owned();
+    assert!(said.contains("answered $connect") && said.contains("DEBUG"), "it did say a lot");
+    for (place, content) in &all {
+        for (what, secret) in &secrets {
+            let found = content.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{what} is in {place}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A socket's token: tickets in its place, its end, and the one that follows it.
+
+use local::token::DEVELOPMENT_SECRET;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::stack::{Stack, answered, claims_of, signed, until};
+
+async fn ticket(stack: &Stack, user: &str, body: Value) -> String {
+    let (status, issued) = stack.ask(user, Method::POST, "/connections/tickets", body).await;
+    assert_eq!(status, 201, "{issued}");
+    issued["ticket"].as_str().unwrap().to_owned()
+}
+
+async fn redeem(stack: &Stack, query: &str) -> Result<crate::stack::Socket, StatusCode> {
+    let url = format!("{}/{query}", stack.address("websocket"));
+    stack.handshake(&url, &[]).await.map(|(socket, _)| socket)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_opens_one_socket_on_its_channels() {
+    let stack = Stack::in_memory();
+    for channel in ["one", "two"] {
+        stack.create_channel("alice", channel, "private", "off").await;
+    }
+    let text = ticket(&stack, "alice", json!({ "channels": ["one"] })).await;
+    let (status, _) = stack.ask("mallory", Method::POST, "/connections/tickets", json!({ "channels": ["one"] })).await;
+    assert_eq!(status, 404, "a channel that is private to others");
+    let beside = redeem(&stack, &format!("?ticket={text}&channels=two")).await.err();
+    assert_eq!(beside, Some(StatusCode::BAD_REQUEST), "the ticket names the channels");
+    let mut socket = redeem(&stack, &format!("?ticket={text}")).await.unwrap();
+    assert_eq!(redeem(&stack, &format!("?ticket={text}")).await.err(), Some(StatusCode::UNAUTHORIZED), "once");
+    stack.send("alice", "two", "elsewhere").await;
+    stack.send("alice", "one", "here").await;
+    assert_eq!(socket.messages(1).await[0]["content"], "here");
+    for made_up in ["", "x", &"A".repeat(43)] {
+        assert_eq!(redeem(&stack, &format!("?ticket={made_up}")).await.err(), Some(StatusCode::UNAUTHORIZED));
+    }
+
+    // Without channels, it follows the memberships.
+    let text = ticket(&stack, "bob", Value::Null).await;
+    let mut socket = redeem(&stack, &format!("?ticket={text}")).await.unwrap();
+    stack.ask("alice", Method::PUT, "/channels/two/members/bob", Value::Null).await;
+    stack.send("alice", "two", "welcome").await;
+    assert_eq!(socket.messages(1).await[0]["content"], "welcome");
+
+    // Of many who come at once with one ticket, one gets in.
+    let text = ticket(&stack, "alice", json!({ "channels": ["one"] })).await;
+    let query = format!("?ticket={text}");
+    let tries = futures::future::join_all((0..8).map(|_| redeem(&stack, &query))).await;
+    assert_eq!(tries.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    for wrong in [json!([]), json!({ "channels": "one" }), json!({ "channels": ["a b"] }), json!({ "x": 1 })] {
+        let (status, _) = stack.ask("alice", Method::POST, "/connections/tickets", wrong).await;
+        assert_eq!(status, 400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_ends_with_its_token() {
+    let stack = Stack::in_memory();
+    stack.create_channel("bob", "room", "public", "off").await;
+    let token = signed(&claims_of("alice", 3), DEVELOPMENT_SECRET);
+    let mut socket = stack.connect(&token, "?channels=room").await.unwrap();
+    stack.send("bob", "room", "in time").await;
+    assert_eq!(socket.messages(1).await[0]["content"], "in time");
+    assert!(socket.hear_but_presence().await.is_err(), "closed, without another frame");
+    let rows = async || {
+        let scan = stack.dynamodb().await.scan().table_name("chat_connections").send().await.unwrap();
+        scan.items().iter().filter(|item| !item["pk"].as_s().unwrap().starts_with("present#")).count()
+    };
+    until("nothing is left of the connection", async || rows().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_token_keeps_a_socket_open() {
+    let stack = Stack::in_memory();
+    stack.create_channel("bob", "room", "public", "off").await;
+    let token = signed(&claims_of("alice", 4), DEVELOPMENT_SECRET);
+    let mut socket = stack.connect(&token, "?channels=room").await.unwrap();
+    let path = format!("/connections/{}/token", socket.id().await.replace('=', "%3D"));
+    assert_eq!(stack.ask("bob", Method::POST, &path, Value::Null).await.0, 404, "not bob's");
+    assert_eq!(stack.ask("alice", Method::POST, "/connections/nobody%3D/token", Value::Null).await.0, 404);
+    assert_eq!(stack.ask("alice", Method::POST, &path, json!({ "token": "x" })).await.0, 400);
+    let (status, renewed) = stack.ask("alice", Method::POST, &path, Value::Null).await;
+    assert_eq!(status, 200);
+    assert!(renewed["expires_at"].is_string(), "{renewed}");
+    // Past the end of the first token, and of the upkeep that looks for it.
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    stack.send("bob", "room", "still here").await;
+    assert_eq!(socket.messages(1).await[0]["content"], "still here");
+
+    // A narrower token takes away what it does not reach.
+    let mut claims = claims_of("alice", 600);
+    claims["channels"] = json!(["other"]);
+    let narrow = signed(&claims, DEVELOPMENT_SECRET);
+    assert_eq!(answered(stack.bearing(&narrow, Method::POST, &path)).await.0, 200);
+    stack.send("bob", "room", "not for alice").await;
+    let id = socket.id().await;
+    assert!(path.contains(&id.replace('=', "%3D")), "a pong, and no message before it");
+}
