@@ -37,7 +37,7 @@ async fn a_bucket_gives_its_burst_and_then_its_rate() {
 async fn those_who_take_at_once_get_no_more() {
     let tables = Tables::new().await;
     let channels = tables.channels();
-    let bucket = Bucket { every: Duration::from_secs(60), burst: 5 };
+    let bucket = Bucket { every: Duration::from_mins(1), burst: 5 };
     let (alice, action) = (user("alice"), Action::Send);
     let takes = futures::future::join_all((0..20).map(|_| channels.take(&alice, &action, bucket, NOW))).await;
     assert_eq!(takes.into_iter().filter(|taken| taken.as_ref().unwrap().is_none()).count(), 5);

@@ -52,7 +52,8 @@ impl Stack {
 
     /// A stack that says all that it can, into a file.
     pub(crate) fn talkative(directory: &Path, log: &Path) -> Self {
-        let options = ["--data-dir", directory.to_str().unwrap(), "--log-level", "trace"];
+        let directory = directory.to_str().unwrap();
+        let options = ["--data-dir", directory, "--log-level", "trace", "--parameter", "LogLevel=trace"];
         Self::spawn(&options, std::fs::File::create(log).unwrap().into())
     }
 
