@@ -7,46 +7,66 @@ use futures::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stack::{Stack, token_of};
+use crate::{
+    issuers::{ALL, of_tenant, with_tenants},
+    stack::{Stack, token_of},
+};
 
 /// Channels that are worked on at once.
 const AT_ONCE: usize = 8;
 
-/// Each is also the id of the user who tries.
-const CALLERS: [&str; 5] = ["stranger", "removed", "member", "moderator", "owner"];
+/// Each is also the id of the user who tries, but for the last: a user of another tenant who has the member's id.
+const CALLERS: [&str; 6] = ["stranger", "removed", "member", "moderator", "owner", OTHER_TENANT];
+
+const OTHER_TENANT: &str = "other tenant";
 
 struct Route {
     name: &'static str,
     method: Method,
-    /// After `/channels/<channel_id>`; `{caller}` is the caller's own id.
+    /// `{channel}` and `{caller}` are those of the try.
     path: &'static str,
     body: Value,
 }
 
 fn routes() -> Vec<Route> {
     let route = |name, method, path, body| Route { name, method, path, body };
+    let thumb = "/channels/{channel}/messages/1/reactions/%F0%9F%91%8D";
     vec![
-        route("read the channel", Method::GET, "", Value::Null),
-        route("change its settings", Method::PATCH, "", json!({ "name": "new" })),
-        route("list its members", Method::GET, "/members", Value::Null),
-        route("join", Method::PUT, "/members/{caller}", Value::Null),
-        route("add another user", Method::PUT, "/members/newcomer", Value::Null),
-        route("make a member moderator", Method::PUT, "/members/target", json!({ "role": "moderator" })),
-        route("leave", Method::DELETE, "/members/{caller}", Value::Null),
-        route("remove a member", Method::DELETE, "/members/target", Value::Null),
-        route("remove an owner", Method::DELETE, "/members/second-owner", Value::Null),
-        route("send a message", Method::POST, "/messages", json!({ "content": "x" })),
-        route("read the history", Method::GET, "/messages", Value::Null),
-        route("read a message", Method::GET, "/messages/1", Value::Null),
-        route("edit another's message", Method::PATCH, "/messages/1", json!({ "content": "y" })),
-        route("delete another's message", Method::DELETE, "/messages/1", Value::Null),
+        route("read the channel", Method::GET, "/channels/{channel}", Value::Null),
+        route("change its settings", Method::PATCH, "/channels/{channel}", json!({ "name": "new" })),
+        route("delete it", Method::DELETE, "/channels/{channel}", Value::Null),
+        route("list its members", Method::GET, "/channels/{channel}/members", Value::Null),
+        route("join", Method::PUT, "/channels/{channel}/members/{caller}", Value::Null),
+        route("add another user", Method::PUT, "/channels/{channel}/members/newcomer", Value::Null),
+        route(
+            "make a member moderator",
+            Method::PUT,
+            "/channels/{channel}/members/target",
+            json!({ "role": "moderator" }),
+        ),
+        route("leave", Method::DELETE, "/channels/{channel}/members/{caller}", Value::Null),
+        route("remove a member", Method::DELETE, "/channels/{channel}/members/target", Value::Null),
+        route("remove an owner", Method::DELETE, "/channels/{channel}/members/second-owner", Value::Null),
+        route("send a message", Method::POST, "/channels/{channel}/messages", json!({ "content": "x" })),
+        route("read the history", Method::GET, "/channels/{channel}/messages", Value::Null),
+        route("read a message", Method::GET, "/channels/{channel}/messages/1", Value::Null),
+        route("edit another's message", Method::PATCH, "/channels/{channel}/messages/1", json!({ "content": "y" })),
+        route("delete another's message", Method::DELETE, "/channels/{channel}/messages/1", Value::Null),
+        route("read a thread", Method::GET, "/channels/{channel}/messages/1/replies", Value::Null),
+        route("react to a message", Method::PUT, thumb, Value::Null),
+        route("see who is there", Method::GET, "/channels/{channel}/presence", Value::Null),
+        route("say to be typing", Method::POST, "/channels/{channel}/typing", Value::Null),
+        route("move the read mark", Method::PUT, "/channels/{channel}/read", json!({ "seq": 1 })),
+        route("get a ticket for it", Method::POST, "/connections/tickets", json!({ "channels": ["{channel}"] })),
     ]
 }
 
 /// A channel with the owner, the callers and `target`, who wrote message 1; who is removed has been a member.
 async fn prepare(stack: &Stack, channel: &str, visibility: &str, archived: bool, callers: &[&str]) {
     stack.create_channel("owner", channel, visibility, "off").await;
-    let others = callers.iter().copied().filter(|caller| !matches!(*caller, "stranger" | "owner"));
+    // The one of another tenant shares the member's id, not the membership.
+    let others = callers.iter().map(|caller| if *caller == OTHER_TENANT { "member" } else { *caller });
+    let others = others.filter(|caller| !matches!(*caller, "stranger" | "owner"));
     for user in others.chain(["target", "second-owner"]) {
         let role = match user {
             "moderator" => "moderator",
@@ -69,17 +89,23 @@ async fn prepare(stack: &Stack, channel: &str, visibility: &str, archived: bool,
 }
 
 async fn attempt(stack: &Stack, route: &Route, caller: &str, channel: &str) -> u16 {
-    let path = format!("/channels/{channel}{}", route.path.replace("{caller}", caller));
-    let mut request = stack.request(caller, route.method.clone(), &path);
+    let user = if caller == OTHER_TENANT { "member" } else { caller };
+    let path = route.path.replace("{caller}", user).replace("{channel}", channel);
+    let mut request = stack.bearing(&token(caller), route.method.clone(), &path);
     if !route.body.is_null() {
-        request = request.json(&route.body);
+        let body = route.body.to_string().replace("{channel}", channel);
+        request = request.header("content-type", "application/json").body(body);
     }
     request.send().await.unwrap().status().as_u16()
 }
 
+fn token(caller: &str) -> String {
+    if caller == OTHER_TENANT { of_tenant("member", "acme", ALL) } else { token_of(caller) }
+}
+
 async fn subscribe(stack: &Stack, caller: &str, channel: &str) -> u16 {
     let url = format!("{}/?channels={channel}", stack.address("websocket"));
-    match stack.handshake(&url, &[("authorization", &format!("Bearer {}", token_of(caller)))]).await {
+    match stack.handshake(&url, &[("authorization", &format!("Bearer {}", token(caller)))]).await {
         Ok(_) => 101,
         Err(status) => status.as_u16(),
     }
@@ -87,7 +113,7 @@ async fn subscribe(stack: &Stack, caller: &str, channel: &str) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_may_do_what_the_table_says() {
-    let stack = Stack::in_memory();
+    let stack = with_tenants();
     let routes = routes();
     let mut table = String::new();
     for (visibility, archived) in [("public", false), ("private", false), ("public", true), ("private", true)] {
@@ -103,7 +129,7 @@ async fn everybody_may_do_what_the_table_says() {
                 if route.method == Method::GET {
                     return attempt(&stack, route, caller, &shared).await;
                 }
-                let channel = format!("{shared}-{number}-{caller}");
+                let channel = format!("{shared}-{number}-{}", caller.replace(' ', "-"));
                 prepare(&stack, &channel, visibility, archived, &[caller]).await;
                 attempt(&stack, route, caller, &channel).await
             })

@@ -38,7 +38,8 @@ pub(crate) fn of_tenant(user: &str, tenant: &str, scope: &str) -> String {
     signed(&claims, ACME)
 }
 
-const ALL: &str = "chat:read chat:write chat:manage";
+/// All scopes.
+pub(crate) const ALL: &str = "chat:read chat:write chat:manage";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_see_nothing_of_one_another() {

@@ -71,6 +71,56 @@ async fn wrong_input_is_told_what_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_body_that_makes_no_sense_changes_anything() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "room", "public", "off").await;
+    stack.send("alice", "room", "x").await;
+    let state = async || {
+        let mut all = Vec::new();
+        for path in ["", "/members", "/messages", "/messages/1/replies"] {
+            all.push(stack.ask("alice", Method::GET, &format!("/channels/room{path}"), Value::Null).await.1);
+        }
+        all.push(stack.ask("alice", Method::GET, "/channels", Value::Null).await.1);
+        all
+    };
+    let before = state().await;
+    let routes = [
+        (Method::POST, "/channels"),
+        (Method::PATCH, "/channels/room"),
+        (Method::PUT, "/channels/room/members/bob"),
+        (Method::PUT, "/channels/room/read"),
+        (Method::POST, "/channels/room/typing"),
+        (Method::POST, "/channels/room/messages"),
+        (Method::PATCH, "/channels/room/messages/1"),
+        (Method::POST, "/connections/tickets"),
+        (Method::POST, "/connections/x%3D/token"),
+    ];
+    let huge = format!("{{\"content\":\"{}\"}}", "x".repeat(300 * 1024));
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let bodies: [(&[u8], u16); 10] = [
+        (b"[]", 400),
+        (b"7", 400),
+        (b"null", 400),
+        (b"\"x\"", 400),
+        (b"{", 400),
+        (b"{\"unknown\":1}", 400),
+        (b"{\"name\":{},\"seq\":[],\"role\":1,\"content\":{},\"channels\":7}", 400),
+        (b"\xff\xfe", 400),
+        (deep.as_bytes(), 400),
+        (huge.as_bytes(), 413),
+    ];
+    for (method, path) in routes {
+        for (body, status) in bodies {
+            let response = stack.request("alice", method.clone(), path).body(body.to_vec()).send().await.unwrap();
+            let short = String::from_utf8_lossy(&body[..body.len().min(40)]);
+            assert_eq!(response.status(), status, "{method} {path} {short}");
+            assert_eq!(response.headers()["content-type"], "application/problem+json", "{method} {path} {short}");
+        }
+    }
+    assert_eq!(state().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_route_but_health_answers_without_a_token() {
     let stack = Stack::in_memory();
     let routes = [
