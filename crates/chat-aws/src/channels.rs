@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `<channel_id>` / `meta` | the channel, and how many `owners` it has |
 //! | `<channel_id>` / `member#<user_id>` | a member |
+//! | `<channel_id>` / `created#<user_id>#<key>` | the idempotency key with which it was created |
 //! | `user#<user_id>` / `member#<channel_id>` | the same membership in its user's list, with the user's `read_seq` |
 //! | `public#` / `<name>#<channel_id>` | a public channel in the list of all, by its name in lower case |
 //! | `user#<user_id>` / `rate#<action>` | a token bucket ([`chat::rate`]) |
@@ -27,12 +28,12 @@ use aws_sdk_dynamodb::{
 };
 use chat::{
     channel::{
-        Channel, ChannelPage, ChannelStore, Member, MemberAdded, MemberChanged, MemberPage, MemberRole, OwnChannel,
-        PublicPage, Visibility,
+        Channel, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberPage, MemberRole,
+        OwnChannel, PublicPage, Visibility,
     },
     clock::{Backoff, Clock, SystemClock, Timestamp},
     error::StoreError,
-    id::{ChannelId, TenantId, UserId},
+    id::{ChannelId, IdempotencyKey, TenantId, UserId},
 };
 
 use crate::{
@@ -101,6 +102,10 @@ impl DynamoChannels {
     /// The key of a membership in its user's list.
     fn listed_key(&self, channel: &ChannelId, user: &UserId) -> Item {
         key(("channel_id", s(self.list_name(user))), ("sk", s(format!("{MEMBER}{channel}"))))
+    }
+
+    fn creation_key(&self, channel: &ChannelId, user: &UserId, creation: &IdempotencyKey) -> Item {
+        key(("channel_id", s(self.names.key(channel))), ("sk", s(format!("created#{user}#{creation}"))))
     }
 
     fn public_list(&self) -> String {
@@ -292,7 +297,7 @@ impl DynamoChannels {
 }
 
 impl ChannelStore for DynamoChannels {
-    async fn create(&self, channel: &Channel, owner: &Member) -> Result<bool, StoreError> {
+    async fn create(&self, channel: &Channel, owner: &Member, creation: Option<&Creation>) -> Result<bool, StoreError> {
         let mut meta = write(TRANSACTION, channel)?;
         meta.extend(meta_key(&self.names, &channel.channel_id));
         meta.insert("owners".to_owned(), n(1));
@@ -302,6 +307,11 @@ impl ChannelStore for DynamoChannels {
             self.put_listed(owner, 0)?,
         ];
         changes.extend(self.list_publicly(None, Some(channel))?);
+        if let Some(Creation { key, fingerprint }) = creation {
+            let mut item = self.creation_key(&channel.channel_id, &owner.user_id, key);
+            item.insert("fingerprint".to_owned(), s(fingerprint));
+            changes.push(self.put_new(TRANSACTION, item)?);
+        }
         let created = self.client.transact_write_items().set_transact_items(Some(changes)).send().await;
         let Err(error) = created else { return Ok(true) };
         match cancellation_reasons(&error) {
@@ -309,6 +319,20 @@ impl ChannelStore for DynamoChannels {
             Some(_) => Err(conflict()),
             None => Err(failed(TRANSACTION, error)),
         }
+    }
+
+    async fn creation(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Creation>, StoreError> {
+        let found = self.get(self.creation_key(channel, user, key)).await?;
+        let fingerprint = found.and_then(|mut item| match item.remove("fingerprint") {
+            Some(AttributeValue::S(fingerprint)) => Some(fingerprint),
+            _ => None,
+        });
+        Ok(fingerprint.map(|fingerprint| Creation { key: key.clone(), fingerprint }))
     }
 
     async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {

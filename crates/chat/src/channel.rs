@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     error::StoreError,
-    id::{ChannelId, UserId},
+    id::{ChannelId, IdempotencyKey, UserId},
 };
 
 /// Who may find, read, send to and subscribe to a channel.
@@ -133,6 +133,15 @@ pub struct ChannelPage {
     pub next_after: Option<ChannelId>,
 }
 
+/// What is kept of the request that created a channel, for as long as the channel is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    /// Its idempotency key.
+    pub key: IdempotencyKey,
+    /// Hash of all that the creator chose.
+    pub fingerprint: String,
+}
+
 /// A page of a channel's members, in the order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberPage {
@@ -166,8 +175,22 @@ pub enum MemberChanged {
 
 /// Where channels and members are kept.
 pub trait ChannelStore: Send + Sync {
-    /// Creates `channel` with `owner`, in one transaction. `false`: the id is taken, nothing was written.
-    fn create(&self, channel: &Channel, owner: &Member) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Creates `channel` with `owner`, and with what its creator may repeat the request by, in one transaction. `false`:
+    /// the id is taken, nothing was written.
+    fn create(
+        &self,
+        channel: &Channel,
+        owner: &Member,
+        creation: Option<&Creation>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// What was kept under the key with which `user` created a channel (strongly consistent).
+    fn creation(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        key: &IdempotencyKey,
+    ) -> impl Future<Output = Result<Option<Creation>, StoreError>> + Send;
 
     /// The channel as it is now (strongly consistent).
     fn channel(&self, id: &ChannelId) -> impl Future<Output = Result<Option<Channel>, StoreError>> + Send;

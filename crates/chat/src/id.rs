@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     clock::Clock,
@@ -106,6 +107,16 @@ impl ChannelId {
     /// A new id for a channel whose creator chose none.
     pub fn generate(clock: &impl Clock) -> Self {
         Self(ulid(clock).to_string().to_ascii_lowercase())
+    }
+}
+
+impl ChannelId {
+    /// The id of a channel whose creator chose none, but a key: the same for each repetition of the request.
+    #[must_use]
+    pub fn of_request(creator: &UserId, key: &IdempotencyKey) -> Self {
+        let digest = Sha256::digest(format!("{creator}#{key}"));
+        let bits = digest.iter().take(16).fold(0, |bits, byte| (bits << 8) | u128::from(*byte));
+        Self(ulid::Ulid::from(bits).to_string().to_ascii_lowercase())
     }
 }
 

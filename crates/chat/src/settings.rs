@@ -1,20 +1,24 @@
 //! Creating channels, changing their settings, and deleting them.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
 use crate::{
-    channel::{AgentSettings, Channel, ChannelStore, Member, MemberRole, Visibility},
+    channel::{AgentSettings, Channel, ChannelStore, Creation, Member, MemberRole, Visibility},
     clock::Clock,
     connection::ConnectionStore,
     delivery::SocketPusher,
     error::{ChatError, Result},
     history::readable_channel,
-    id::{ChannelId, UserId},
+    id::{ChannelId, IdempotencyKey, UserId},
     limits::{AGENT_INSTRUCTIONS_BYTES, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS, RETRY_AFTER},
     membership::{Membership, shuts_out},
     validation::Violation,
 };
 
 /// A channel to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewChannel {
     /// Its id; one is generated when there is none.
     pub channel_id: Option<ChannelId>,
@@ -111,23 +115,40 @@ fn check_retention(days: Option<u32>, violations: &mut Vec<Violation>) {
     }
 }
 
-/// Creates a channel; its creator becomes its owner.
+/// A channel that was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// By this call.
+    New(Channel),
+    /// By an earlier call under the same key; the channel as it is now.
+    Replayed(Channel),
+}
+
+/// Creates a channel; its creator becomes its owner. A creator who repeats the request under its `key` gets the channel
+/// that there is; with a key, an id that is left out follows from it.
 ///
 /// # Errors
-/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::Store`].
+/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::IdempotencyKeyReused`], [`ChatError::Store`].
 pub async fn create(
     channels: &impl ChannelStore,
     clock: &impl Clock,
     creator: &UserId,
     new: NewChannel,
-) -> Result<Channel> {
+    key: Option<IdempotencyKey>,
+) -> Result<Created> {
     let violations = new.check();
     if !violations.is_empty() {
         return Err(ChatError::Invalid(violations));
     }
+    let creation = key.map(|key| Creation { fingerprint: fingerprint(&new), key });
     let now = clock.now();
+    let channel_id = match (new.channel_id, &creation) {
+        (Some(id), _) => id,
+        (None, Some(creation)) => ChannelId::of_request(creator, &creation.key),
+        (None, None) => ChannelId::generate(clock),
+    };
     let channel = Channel {
-        channel_id: new.channel_id.unwrap_or_else(|| ChannelId::generate(clock)),
+        channel_id,
         name: new.name,
         visibility: new.visibility,
         agent: new.agent,
@@ -145,7 +166,24 @@ pub async fn create(
         role: MemberRole::Owner,
         joined_at: now,
     };
-    if channels.create(&channel, &owner).await? { Ok(channel) } else { Err(ChatError::ChannelExists) }
+    if channels.create(&channel, &owner, creation.as_ref()).await? {
+        return Ok(Created::New(channel));
+    }
+    let Some(creation) = creation else { return Err(ChatError::ChannelExists) };
+    let earlier = channels.creation(&channel.channel_id, creator, &creation.key).await?;
+    match earlier {
+        None => Err(ChatError::ChannelExists),
+        Some(earlier) if earlier.fingerprint != creation.fingerprint => Err(ChatError::IdempotencyKeyReused),
+        Some(_) => {
+            let found = channels.channel(&channel.channel_id).await?;
+            found.map(Created::Replayed).ok_or(ChatError::ChannelExists)
+        }
+    }
+}
+
+fn fingerprint(new: &NewChannel) -> String {
+    let json = serde_json::to_vec(new).unwrap_or_default();
+    URL_SAFE_NO_PAD.encode(Sha256::digest(json))
 }
 
 /// Changes a channel's settings on behalf of `caller`, an owner. With `version`, only if it is still of that one.

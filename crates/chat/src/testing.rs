@@ -6,8 +6,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
     channel::{
-        AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, Member, MemberAdded, MemberChanged, MemberPage,
-        MemberRole, PublicPage, Visibility,
+        AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged,
+        MemberPage, MemberRole, PublicPage, Visibility,
     },
     clock::{Clock, Timestamp},
     error::StoreError,
@@ -268,7 +268,11 @@ impl MessageStore for MemoryStore {
 }
 
 impl ChannelStore for MemoryStore {
-    async fn create(&self, _: &Channel, _: &Member) -> Result<bool, StoreError> {
+    async fn create(&self, _: &Channel, _: &Member, _: Option<&Creation>) -> Result<bool, StoreError> {
+        unreachable!("no test creates a channel through the port")
+    }
+
+    async fn creation(&self, _: &ChannelId, _: &UserId, _: &IdempotencyKey) -> Result<Option<Creation>, StoreError> {
         unreachable!("no test creates a channel through the port")
     }
 

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use chat::{
-    id::IdError,
-    limits::{DEFAULT_PAGE_ITEMS, LARGEST_SEQ, PAGE_ITEMS},
+    id::{IdError, IdempotencyKey},
+    limits::{DEFAULT_PAGE_ITEMS, IDEMPOTENCY_KEY_CHARS, LARGEST_SEQ, PAGE_ITEMS},
     validation::Violation,
 };
 use http::{HeaderMap, Method, header};
@@ -59,6 +59,17 @@ impl ApiRequest {
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         self.inner.headers()
+    }
+
+    /// The `Idempotency-Key`; a violation is noted when it cannot be one.
+    pub fn idempotency_key(&self, violations: &mut Vec<Violation>) -> Option<IdempotencyKey> {
+        let value = self.inner.headers().get("idempotency-key")?;
+        let key = value.to_str().ok().and_then(|text| text.parse().ok());
+        if key.is_none() {
+            let message = format!("must be 1 to {IDEMPOTENCY_KEY_CHARS} visible ASCII characters");
+            violations.push(Violation::new("Idempotency-Key", "malformed", message));
+        }
+        key
     }
 
     /// The token of `Authorization: Bearer <token>`, or nothing.

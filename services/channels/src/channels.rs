@@ -6,7 +6,7 @@ use chat::{
     error::ChatError,
     history::readable_channel,
     id::ChannelId,
-    settings::{Changes, NewChannel, change, create, delete},
+    settings::{Changes, Created, NewChannel, change, create, delete},
     validation::Violation,
 };
 use http::{HeaderValue, Response, StatusCode, header};
@@ -27,14 +27,26 @@ struct ChannelList<One> {
 }
 
 pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
+    let mut violations = Vec::new();
+    let key = call.request.idempotency_key(&mut violations);
+    if !violations.is_empty() {
+        return Err(Problem::invalid(violations));
+    }
     let new = new_channel(call.request.fields()?)?;
     // A token that is limited to channels makes none beside them.
     if new.channel_id.as_ref().map_or(call.caller.channels.is_some(), |id| !call.caller.reaches(id)) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token is limited to other channels"));
     }
-    let channel = create(&call.channels, &SystemClock, &call.caller.user_id, new).await?;
-    let mut response = with_tag(StatusCode::CREATED, &channel)?;
-    if let Ok(location) = HeaderValue::try_from(format!("/channels/{}", channel.channel_id)) {
+    let created = create(&call.channels, &SystemClock, &call.caller.user_id, new, key).await?;
+    let (channel, mut response) = match created {
+        Created::New(channel) => (channel.channel_id.clone(), with_tag(StatusCode::CREATED, &channel)?),
+        Created::Replayed(channel) => {
+            let mut response = with_tag(StatusCode::OK, &channel)?;
+            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            (channel.channel_id, response)
+        }
+    };
+    if let Ok(location) = HeaderValue::try_from(format!("/channels/{channel}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)

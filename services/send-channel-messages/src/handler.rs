@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Mutex};
 use auth::{Identity, Scope, Verifier};
 use chat::{
     clock::{Clock, SystemClock},
-    id::{ChannelId, IdempotencyKey, TenantId},
+    id::{ChannelId, TenantId},
     message::{Draft, Head, Role},
     rate::{Action, Bucket, admit},
     reaction::react,
@@ -77,7 +77,7 @@ impl Handler {
         caller: Identity,
     ) -> Result<Response<Body>, Problem> {
         let mut violations = Vec::new();
-        let idempotency_key = idempotency_key(request, &mut violations);
+        let idempotency_key = request.idempotency_key(&mut violations);
         let draft = draft(request, &mut violations)?;
         if !violations.is_empty() {
             return Err(Problem::invalid(violations));
@@ -140,16 +140,6 @@ fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
     };
     let violations = fields.finish();
     if violations.is_empty() { Ok(changes) } else { Err(Problem::invalid(violations)) }
-}
-
-fn idempotency_key(request: &ApiRequest, violations: &mut Vec<Violation>) -> Option<IdempotencyKey> {
-    let value = request.headers().get("idempotency-key")?;
-    let key = value.to_str().ok().and_then(|text| text.parse().ok());
-    if key.is_none() {
-        let message = "must be 1 to 255 visible ASCII characters";
-        violations.push(Violation::new("Idempotency-Key", "malformed", message));
-    }
-    key
 }
 
 fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<Draft, Problem> {

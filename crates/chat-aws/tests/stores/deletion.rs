@@ -38,7 +38,7 @@ async fn a_deleted_channel_is_gone_at_once_for_everybody() {
     let bob = member("c", "bob", MemberRole::Member);
     assert_eq!(channels.add_member(&bob, Visibility::Public, 0).await.unwrap(), MemberAdded::ChannelChanged);
     let owner = member("c", "alice", MemberRole::Owner);
-    assert!(!channels.create(&channel, &owner).await.unwrap(), "the id stays taken while something is left");
+    assert!(!channels.create(&channel, &owner, None).await.unwrap(), "the id stays taken while something is left");
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ impl Tables {
     /// A channel of alice's.
     async fn channel(&self, id: &str, visibility: Visibility) -> Channel {
         let channel = sample(id, visibility);
-        assert!(self.channels().create(&channel, &member(id, "alice", MemberRole::Owner)).await.unwrap());
+        assert!(self.channels().create(&channel, &member(id, "alice", MemberRole::Owner), None).await.unwrap());
         channel
     }
 
@@ -263,7 +263,7 @@ async fn channels_have_members() {
     let tables = Tables::new().await;
     let channels = tables.channels();
     let created = tables.channel("a", Visibility::Public).await;
-    assert!(!channels.create(&created, &member("a", "bob", MemberRole::Owner)).await.unwrap(), "the id is taken");
+    assert!(!channels.create(&created, &member("a", "bob", MemberRole::Owner), None).await.unwrap(), "the id is taken");
     assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(created));
     tables.channel("b", Visibility::Private).await;
     tables.channel("c", Visibility::Public).await;

@@ -15,7 +15,7 @@ async fn the_same_ids_name_different_things_in_each_tenant() {
         let (channels, messages) = (tables.channels().of(tenant.as_ref()), tables.messages().of(tenant.as_ref()));
         let connections = tables.connections().of(tenant.as_ref());
         let channel = Channel { name: format!("of {tenant:?}"), ..sample("c", Visibility::Public) };
-        assert!(channels.create(&channel, &member("c", "alice", MemberRole::Owner)).await.unwrap());
+        assert!(channels.create(&channel, &member("c", "alice", MemberRole::Owner), None).await.unwrap());
         assert_eq!(channels.channel(&channel.channel_id).await.unwrap(), Some(channel.clone()));
         assert_eq!(channels.members(&channel.channel_id, None, 9).await.unwrap().members.len(), 1);
         assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap(), [channel_id("c")]);

@@ -3,13 +3,40 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stack::Stack;
+use crate::stack::{Stack, answered};
 
 async fn found(stack: &Stack, user: &str, query: &str) -> (Vec<String>, Value) {
     let (status, list) = stack.ask(user, Method::GET, &format!("/channels?{query}"), Value::Null).await;
     assert_eq!(status, 200, "{list}");
     let ids = list["channels"].as_array().unwrap().iter();
     (ids.map(|channel| channel["channel_id"].as_str().unwrap().to_owned()).collect(), list["next"]["after"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_is_created_once_however_often_it_is_asked_for() {
+    let stack = Stack::in_memory();
+    let create = async |user: &str, key: &str, body: Value| {
+        let request = stack.request(user, Method::POST, "/channels").header("idempotency-key", key).json(&body);
+        answered(request).await
+    };
+    let unnamed = json!({ "name": "Room", "visibility": "private" });
+    let tries = (0..8).map(|_| create("alice", "k", unnamed.clone()));
+    let answers = futures::future::join_all(tries).await;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 201).count(), 1, "{answers:?}");
+    for (_, answer) in answers.iter().filter(|(status, _)| *status != 503) {
+        assert_eq!(answer["channel_id"], answers[0].1["channel_id"]);
+    }
+    assert_eq!(create("alice", "k", unnamed.clone()).await.0, 200);
+    assert_eq!(create("alice", "k", json!({ "name": "Other", "visibility": "private" })).await.0, 422);
+    let (status, other) = create("bob", "k", unnamed.clone()).await;
+    assert_eq!(status, 201, "another creator's key is another key");
+    assert_ne!(other["channel_id"], answers[0].1["channel_id"]);
+    let named = json!({ "channel_id": "room", "name": "Room", "visibility": "private" });
+    assert_eq!(create("alice", "k2", named.clone()).await.0, 201);
+    assert_eq!(create("alice", "k2", named.clone()).await.0, 200);
+    assert_eq!(create("alice", "k3", named.clone()).await.0, 409);
+    assert_eq!(create("bob", "k2", named).await.0, 409);
+    assert_eq!(create("alice", "a b", unnamed).await.0, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
