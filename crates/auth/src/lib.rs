@@ -8,7 +8,6 @@
 mod claims;
 mod identity;
 mod jwks;
-mod secrets;
 mod settings;
 
 use std::{collections::HashSet, time::Duration};
@@ -24,7 +23,6 @@ use crate::{claims::Claims, jwks::Jwks};
 pub use crate::{
     identity::{Identity, Scope},
     jwks::JwksError,
-    secrets::SecretError,
     settings::{Issuer, Secret, SettingsError},
 };
 
@@ -82,7 +80,7 @@ impl Verifier {
     pub async fn from_env(config: &SdkConfig) -> Result<Self, SettingsError> {
         let mut issuers = Issuer::from_env()?;
         for issuer in &mut issuers {
-            secrets::resolve(config, issuer).await?;
+            issuer.resolve_secret(config).await?;
         }
         Self::new(issuers)
     }

@@ -1,10 +1,11 @@
 //! Whose tokens are accepted, and with which keys: configuration only.
 
+use aws_config::SdkConfig;
 use chat::id::TenantId;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
-use crate::{jwks::JwksError, secrets::SecretError};
+use crate::jwks::JwksError;
 
 /// Fewest bytes of a shared secret: those of the hash (RFC 7518, section 3.2).
 fn secret_bytes(algorithm: Algorithm) -> Option<usize> {
@@ -155,8 +156,13 @@ pub enum SettingsError {
     #[error("the secret of issuer {0} is a PEM: a public key is no secret; give its key set as jwks_url")]
     PemAsSecret(String),
     /// The secret cannot be had.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
+    #[error("secret_ref of issuer {issuer}: {cause}")]
+    Secret {
+        /// The issuer.
+        issuer: String,
+        /// Why.
+        cause: secrets::SecretError,
+    },
     /// Neither a secret nor a key set.
     #[error("issuer {0} has neither a secret nor a jwks_url: without a key no token can be verified")]
     NoKey(String),
@@ -207,6 +213,18 @@ impl Issuer {
             jwks_url: variable("JWT_JWKS_URL"),
             ..Self::default()
         }])
+    }
+
+    /// Fills in the secret of an issuer that has it by reference.
+    pub(crate) async fn resolve_secret(&mut self, config: &SdkConfig) -> Result<(), SettingsError> {
+        let Some(reference) = &self.secret_ref else { return Ok(()) };
+        let issuer = || self.issuer.clone();
+        if self.secret.is_some() {
+            return Err(SettingsError::TwoSecrets(issuer()));
+        }
+        let secret = secrets::read(config, reference).await;
+        self.secret = Some(Secret(secret.map_err(|cause| SettingsError::Secret { issuer: issuer(), cause })?));
+        Ok(())
     }
 
     /// The accepted algorithms, each of which has a key to go with it.

@@ -95,6 +95,10 @@ impl DynamoChannels {
         Self { names: Names::of(tenant), ..self.clone() }
     }
 
+    pub(crate) fn channel_name(&self, channel: &ChannelId) -> String {
+        self.names.key(channel)
+    }
+
     pub(crate) fn list_name(&self, user: &UserId) -> String {
         user_list(&self.names, user.as_str())
     }
@@ -119,7 +123,7 @@ impl DynamoChannels {
         is_public.then(|| key(("channel_id", s(self.public_list())), ("sk", s(sk))))
     }
 
-    async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
+    pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
         let found = self
             .client
             .get_item()

@@ -14,6 +14,7 @@ pub mod stream;
 pub mod upkeep;
 
 mod batch;
+mod claims;
 mod item;
 mod rate;
 mod tenant;

@@ -37,6 +37,8 @@ impl RateLimiter for DynamoChannels {
         let name = match action {
             Action::Send => "rate#send".to_owned(),
             Action::Connect => "rate#connect".to_owned(),
+            Action::Ask => "rate#ask".to_owned(),
+            Action::Reply(channel) => format!("rate#reply#{channel}"),
             Action::Type(channel) => format!("rate#type#{channel}"),
         };
         let key = key(("channel_id", s(self.list_name(user))), ("sk", s(name)));

@@ -3,7 +3,7 @@
 //! At least once, and in order on each socket. One socket's trouble is its own: what cannot be pushed to it in
 //! time is handed over by itself, so that nobody else receives twice.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,10 @@ use crate::{
     error::StoreError,
     frame::{event_frames, passing_frame},
     id::{ChannelId, ConnectionId},
-    limits::{HAND_OVER_RESERVE, HAND_OVERS, PUSH_ATTEMPTS, PUSHES_AT_ONCE, SHARD_BYTES, SHARD_CONNECTIONS},
+    limits::{
+        HAND_OVER_RESERVE, HAND_OVERS, PASSING_PUSH_DURATION, PUSH_ATTEMPTS, PUSHES_AT_ONCE, SHARD_BYTES,
+        SHARD_CONNECTIONS,
+    },
     message::MessageEvent,
     presence::Passing,
 };
@@ -170,6 +173,30 @@ where
             }
         }
         Ok(outcome)
+    }
+
+    /// Pushes a frame that is worth nothing later to all of `subscriptions`: once, and not for long.
+    pub async fn push_once(&self, channel: &ChannelId, frame: &str, subscriptions: &[Subscription], threshold: usize) {
+        if subscriptions.len() > threshold {
+            let targets = subscriptions.iter().cloned().map(Target::from).collect();
+            let (channel_id, frames) = (channel.clone(), vec![frame.to_owned()]);
+            // As if it had been handed over often enough: nobody tries again.
+            for shard in shards(Broadcast { channel_id, frames, targets, hand_overs: HAND_OVERS }) {
+                if let Err(error) = self.fan_out.hand_over(&shard).await {
+                    tracing::warn!(%error, %channel, "could not hand a passing frame over");
+                }
+            }
+            return;
+        }
+        let now = self.clock.now();
+        futures::stream::iter(subscriptions.iter().filter(|subscription| now < subscription.expires_at))
+            .for_each_concurrent(PUSHES_AT_ONCE, async |subscription| {
+                let push = pin!(self.sockets.push(&subscription.connection_id, frame));
+                let patience = pin!(self.clock.sleep(PASSING_PUSH_DURATION));
+                // What fails here is found out by the next message.
+                let _ = futures::future::select(push, patience).await;
+            })
+            .await;
     }
 
     async fn send_out(

@@ -103,6 +103,30 @@ pub const APPEND_DURATION: Duration = Duration::from_secs(7);
 /// What a client is told to wait after a contended append.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a claim on a message lasts unless it is renewed: how long an abandoned one holds the next worker up.
+pub const CLAIM_DURATION: Duration = Duration::from_secs(15);
+
+/// Between two renewals of a claim; also how long a reply goes on after a user has stopped it.
+pub const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Failures of a model, in one go, after which a message is given up.
+pub const MODEL_FAILURES: u32 = 3;
+
+/// Calls of a model for one message, over all workers that had it: one whose workers vanish again and again is given up.
+pub const MODEL_CALLS: u32 = 12;
+
+/// Messages before the question that a model gets to read at most.
+pub const CONTEXT_MESSAGES: u16 = 50;
+
+/// Between two pieces of a draft that are shown.
+pub const DELTA_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a push may take of what is worth nothing later.
+pub const PASSING_PUSH_DURATION: Duration = Duration::from_millis(500);
+
+/// Words of a draft that are shown at once: bytes of UTF-8.
+pub const DELTA_BYTES: usize = 256;
+
 /// Attempts at one post to one socket before it is handed over.
 pub const PUSH_ATTEMPTS: u32 = 4;
 

@@ -49,6 +49,10 @@ pub enum Action<'a> {
     Connect,
     /// Saying that one is typing in a channel.
     Type(&'a ChannelId),
+    /// Getting replies of the agent, in all channels together.
+    Ask,
+    /// Replies of the agent in a channel.
+    Reply(&'a ChannelId),
 }
 
 /// Where buckets are kept.

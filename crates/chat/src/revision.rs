@@ -98,7 +98,7 @@ pub async fn delete(
 }
 
 /// The message, if the caller may change it.
-async fn revisable(
+pub(crate) async fn revisable(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
     clock: &impl Clock,

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Mutex, time::Duration};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
+    agent::{Claim, ClaimStore, Claimed, Question},
     channel::{
         AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged,
         MemberPage, MemberRole, PublicPage, Visibility,
@@ -16,9 +17,17 @@ use crate::{
         Append, Appended, Change, ContentType, Head, IdempotencyRecord, Message, MessageEvent, MessageStore, Range,
         Role, StoredMessage,
     },
+    rate::{Action, Bucket, RateLimiter},
     reaction::Reacted,
     revision::Revision,
 };
+
+#[derive(Debug, Default)]
+struct KeptClaim {
+    owner: String,
+    until: Option<Timestamp>,
+    claim: Claim,
+}
 
 /// A message of alice's.
 pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMessage {
@@ -102,6 +111,9 @@ struct State {
     records: HashMap<(ChannelId, UserId, IdempotencyKey), IdempotencyRecord>,
     members: HashMap<(ChannelId, UserId), MemberRole>,
     agents: HashMap<ChannelId, AgentSettings>,
+    claims: HashMap<u64, KeptClaim>,
+    spent: HashMap<UserId, u64>,
+    buckets: HashMap<String, Timestamp>,
 }
 
 impl MemoryStore {
@@ -375,6 +387,80 @@ impl ChannelStore for MemoryStore {
 
     async fn remove_member(&self, member: &Member) -> Result<MemberChanged, StoreError> {
         self.change_member(member, None).await
+    }
+}
+
+impl ClaimStore for MemoryStore {
+    async fn claim(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        self.call(|state| {
+            let kept = state.claims.entry(question.seq).or_default();
+            if kept.until.is_some_and(|until| until > now) {
+                return Claimed::Held { until: kept.until.unwrap() };
+            }
+            (kept.owner, kept.until) = (owner.to_owned(), Some(until));
+            Claimed::Ours(kept.claim)
+        })
+        .await
+    }
+
+    async fn renew(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        calls_model: bool,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.call(|state| {
+            let kept = state.claims.get_mut(&question.seq).filter(|kept| kept.owner == owner)?;
+            kept.until = Some(until);
+            kept.claim.calls += u32::from(calls_model);
+            Some(kept.claim)
+        })
+        .await
+    }
+
+    async fn release(&self, question: &Question, owner: &str) -> Result<(), StoreError> {
+        self.renew(question, owner, Timestamp::from_secs(0), false).await?;
+        Ok(())
+    }
+
+    async fn cancel(&self, question: &Question, _: Timestamp) -> Result<(), StoreError> {
+        self.call(|state| state.claims.entry(question.seq).or_default().claim.cancelled = true).await
+    }
+
+    async fn spent(&self, user: &UserId, _: Timestamp) -> Result<u64, StoreError> {
+        self.call(|state| state.spent.get(user).copied().unwrap_or_default()).await
+    }
+
+    async fn spend(&self, user: &UserId, tokens: u64, _: Timestamp) -> Result<(), StoreError> {
+        self.call(|state| *state.spent.entry(user.clone()).or_default() += tokens).await
+    }
+}
+
+impl RateLimiter for MemoryStore {
+    async fn take(
+        &self,
+        user: &UserId,
+        action: &Action<'_>,
+        bucket: Bucket,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, StoreError> {
+        self.call(|state| {
+            let full_at = state.buckets.entry(format!("{user} {action:?}")).or_insert(now);
+            let wait = bucket.wait(*full_at, now);
+            if wait.is_zero() {
+                *full_at = now.max(*full_at).plus(bucket.every);
+                return None;
+            }
+            Some(wait)
+        })
+        .await
     }
 }
 

@@ -7,7 +7,7 @@ use lambda_http::Body;
 use crate::{problem::Problem, response};
 
 /// Each resource with its methods. The template routes each to a function.
-pub const ROUTES: [(&str, &str); 14] = [
+pub const ROUTES: [(&str, &str); 15] = [
     ("/health", "GET"),
     ("/channels", "GET, POST"),
     ("/channels/{channel_id}", "GET, PATCH, DELETE"),
@@ -17,6 +17,7 @@ pub const ROUTES: [(&str, &str); 14] = [
     ("/channels/{channel_id}/messages/{seq}", "GET, PATCH, DELETE"),
     ("/channels/{channel_id}/messages/{seq}/replies", "GET"),
     ("/channels/{channel_id}/messages/{seq}/reactions/{emoji}", "PUT, DELETE"),
+    ("/channels/{channel_id}/messages/{seq}/reply/cancel", "POST"),
     ("/channels/{channel_id}/presence", "GET"),
     ("/channels/{channel_id}/read", "PUT"),
     ("/channels/{channel_id}/typing", "POST"),

@@ -67,6 +67,12 @@ pub struct RunOptions {
     /// The CloudFormation template [default: infra/backend.yaml of the workspace]
     #[arg(long)]
     pub template: Option<PathBuf>,
+    /// Where a model is served with the protocol of OpenAI, such as <http://127.0.0.1:11434/v1>
+    #[arg(long, requires = "model")]
+    pub model_url: Option<String>,
+    /// The model that answers there
+    #[arg(long, requires = "model_url")]
+    pub model: Option<String>,
     /// A parameter of the template, such as SendRate=5; may be repeated
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameters: Vec<(String, String)>,

@@ -318,9 +318,16 @@ fn deployment(addresses: &Addresses, options: &RunOptions) -> Deployment {
         ("ConnectRate", "1000"),
         ("ConnectBurst", "1000"),
         ("ConnectionsPerUser", "1000"),
+        ("RepliesPerUser", "10000"),
+        ("RepliesPerChannel", "10000"),
+        ("TokensPerDay", "1000000000"),
     ];
     let mut parameters: BTreeMap<String, String> =
         parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    if let (Some(url), Some(model)) = (&options.model_url, &options.model) {
+        let chosen = [("ModelProvider", "openai"), ("ModelUrl", url.as_str()), ("Model", model.as_str())];
+        parameters.extend(chosen.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
     parameters.extend(options.parameters.iter().cloned());
     Deployment {
         stack_name: "switchboard".to_owned(),

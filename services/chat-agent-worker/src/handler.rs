@@ -1,30 +1,42 @@
 //! From stream records to replies: channels side by side, the messages of each in their order.
 
+use std::sync::Mutex;
+
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
-    agent::{LanguageModel, answer},
-    clock::SystemClock,
-    limits::CHANNELS_AT_ONCE,
+    agent::{Agent, Budgets, Delta, DraftSink, Outcome},
+    clock::{Clock, SystemClock, Timestamp},
+    connection::{ConnectionStore, Subscription},
+    delivery::Delivery,
+    limits::{CHANNELS_AT_ONCE, CLAIM_INTERVAL},
     message::{Change, MessageEvent},
 };
 use chat_aws::{
-    DynamoChannels, DynamoMessages,
+    DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
     stream::{ChannelBatch, StreamedMessage, failures, sort},
 };
 use futures::StreamExt;
+use lambda_runtime::Context;
+use models::Model;
 
 /// Answers messages.
-pub(crate) struct Handler<Model> {
+pub(crate) struct Handler {
     pub(crate) channels: DynamoChannels,
     pub(crate) messages: DynamoMessages,
+    pub(crate) connections: DynamoConnections,
+    pub(crate) sockets: ManagementApi,
+    pub(crate) fan_out: LambdaFanOut,
     pub(crate) model: Model,
+    pub(crate) budgets: Budgets,
+    /// Subscribers that are pushed to from here.
+    pub(crate) threshold: usize,
 }
 
-impl<Model: LanguageModel> Handler<Model> {
-    pub(crate) async fn handle(&self, event: Event, request_id: &str) -> DynamoDbEventResponse {
+impl Handler {
+    pub(crate) async fn handle(&self, event: Event, context: &Context) -> DynamoDbEventResponse {
         let batch = sort(event);
         let mut failed: Vec<String> = futures::stream::iter(batch.channels)
-            .map(|batch| self.answer_channel(batch, request_id))
+            .map(|batch| self.answer_channel(batch, context))
             .buffer_unordered(CHANNELS_AT_ONCE)
             .filter_map(async |failed| failed)
             .collect()
@@ -34,18 +46,39 @@ impl<Model: LanguageModel> Handler<Model> {
     }
 
     /// Answers one channel's messages; the sequence number of the first that has to come again, if any.
-    async fn answer_channel(&self, batch: ChannelBatch, request_id: &str) -> Option<String> {
-        let channel_id = batch.channel_id;
-        let (channels, messages) = (self.channels.of(batch.tenant.as_ref()), self.messages.of(batch.tenant.as_ref()));
+    async fn answer_channel(&self, batch: ChannelBatch, context: &Context) -> Option<String> {
+        let (tenant, channel_id) = (batch.tenant.as_ref(), batch.channel_id);
+        let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
+        let (connections, fan_out) = (self.connections.of(tenant), self.fan_out.of(tenant));
+        let delivery = Delivery {
+            connections: &connections,
+            sockets: &self.sockets,
+            fan_out: &fan_out,
+            clock: &SystemClock,
+            deadline,
+        };
+        let agent = Agent {
+            channels: &self.channels.of(tenant),
+            messages: &self.messages.of(tenant),
+            model: &self.model,
+            drafts: &Drafts { delivery, threshold: self.threshold, listeners: Mutex::default() },
+            clock: &SystemClock,
+            budgets: self.budgets,
+            deadline,
+        };
+        let request_id = &context.request_id;
         for StreamedMessage { sequence_number, event: MessageEvent { change, stored } } in batch.messages {
             if change != Change::Created {
                 continue;
             }
             let seq = stored.message.seq;
-            match answer(&channels, &messages, &self.model, &SystemClock, &stored).await {
-                Ok(reply) => {
-                    let reply_seq = reply.map(|sent| sent.message().seq);
-                    tracing::info!(request_id, %channel_id, seq, reply_seq, "looked at a message");
+            match Box::pin(agent.answer(&stored)).await {
+                Ok(Outcome::NotWanted | Outcome::Answered) => {}
+                Ok(Outcome::Replied(reply)) => {
+                    tracing::info!(request_id, %channel_id, seq, reply_seq = reply.seq, "answered a message");
+                }
+                Ok(Outcome::GaveUp(notice)) => {
+                    tracing::warn!(request_id, %channel_id, seq, notice_seq = notice.seq, "gave a message up");
                 }
                 Err(error) => {
                     tracing::error!(request_id, %channel_id, seq, %error, "could not answer a message");
@@ -54,5 +87,36 @@ impl<Model: LanguageModel> Handler<Model> {
             }
         }
         None
+    }
+}
+
+type Sockets<'a> = Delivery<'a, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock>;
+
+/// Shows drafts to the subscribers of a channel.
+struct Drafts<'a> {
+    delivery: Sockets<'a>,
+    threshold: usize,
+    /// Who listens, and when that was looked up: pieces come faster than anybody comes and goes.
+    listeners: Mutex<Option<(Timestamp, Vec<Subscription>)>>,
+}
+
+impl DraftSink for Drafts<'_> {
+    async fn show(&self, delta: &Delta) {
+        let now = SystemClock.now();
+        let known = self.listeners.lock().ok().and_then(|mut known| known.take());
+        let (at, listeners) = match known.filter(|(at, _)| at.until(now) < CLAIM_INTERVAL) {
+            Some(known) => known,
+            None => match self.delivery.connections.subscriptions(&delta.channel_id, now).await {
+                Ok(listeners) => (now, listeners),
+                Err(error) => return tracing::warn!(%error, "could not look up who sees a draft"),
+            },
+        };
+        match serde_json::to_string(delta) {
+            Ok(frame) => self.delivery.push_once(&delta.channel_id, &frame, &listeners, self.threshold).await,
+            Err(error) => tracing::error!(%error, "could not write a draft"),
+        }
+        if let Ok(mut known) = self.listeners.lock() {
+            *known = Some((at, listeners));
+        }
     }
 }

@@ -2,24 +2,46 @@
 
 mod handler;
 
-use chat::agent::BuiltInResponder;
-use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};
+use std::time::Duration;
+
+use chat::{agent::Budgets, rate::Bucket};
+use chat_aws::{
+    DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
+    env::{VariableError, number, variable},
+    sdk,
+};
 use handler::Handler;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use models::Model;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let client = aws_sdk_dynamodb::Client::new(&sdk::config().await);
+    let config = sdk::config().await;
+    let client = aws_sdk_dynamodb::Client::new(&config);
     let (events, channels) = (variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?);
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), channels.clone()),
-        messages: DynamoMessages::new(client, events, channels),
-        model: BuiltInResponder,
+        messages: DynamoMessages::new(client.clone(), events, channels),
+        connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
+        sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
+        fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
+        model: Model::from_env(&config).await?,
+        budgets: Budgets {
+            context_tokens: number("CONTEXT_TOKENS")?,
+            user: per_minute("REPLIES_PER_USER")?,
+            channel: per_minute("REPLIES_PER_CHANNEL")?,
+            tokens_per_day: u64::try_from(number("TOKENS_PER_DAY")?)?,
+        },
+        threshold: number("FANOUT_THRESHOLD")?,
     };
     let handler = &handler;
-    run(service_fn(async |event: LambdaEvent<_>| {
-        Ok::<_, Error>(handler.handle(event.payload, &event.context.request_id).await)
-    }))
-    .await
+    run(service_fn(async |event: LambdaEvent<_>| Ok::<_, Error>(handler.handle(event.payload, &event.context).await)))
+        .await
+}
+
+/// A bucket of as many tokens as come back in a minute.
+fn per_minute(name: &'static str) -> Result<Bucket, VariableError> {
+    let count = u32::try_from(number(name)?).unwrap_or(u32::MAX).max(1);
+    Ok(Bucket { every: Duration::from_mins(1) / count, burst: count })
 }

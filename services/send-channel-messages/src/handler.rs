@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Mutex};
 
 use auth::{Identity, Scope, Verifier};
 use chat::{
+    agent::cancel,
     clock::{Clock, SystemClock},
     id::{ChannelId, TenantId},
     message::{Draft, Head, Role},
@@ -27,6 +28,8 @@ const REMEMBERED_HEADS: usize = 1_000;
 const CONTENT_TYPES: &str = "\"text/plain\" or \"text/markdown\"";
 
 const REACTION: &str = "/channels/{channel_id}/messages/{seq}/reactions/{emoji}";
+
+const CANCEL: &str = "/channels/{channel_id}/messages/{seq}/reply/cancel";
 
 /// A channel, whatever its tenant.
 type Place = (Option<TenantId>, ChannelId);
@@ -53,7 +56,8 @@ impl Handler {
             (&self.channels.of(caller.tenant.as_ref()), &self.messages.of(caller.tenant.as_ref()));
         let is_reaction = request.resource() == REACTION;
         let deletes = *request.method() == Method::DELETE;
-        let changes = if is_reaction || deletes { Edit::default() } else { changes(&request)? };
+        let has_no_changes = is_reaction || deletes || request.resource() == CANCEL;
+        let changes = if has_no_changes { Edit::default() } else { changes(&request)? };
         admit(channels, &SystemClock, &caller.user_id, &Action::Send, self.bucket).await?;
         let user = caller.user_id;
         let revision = Revision { channel_id, seq, caller: user, traceparent: Some(traceparent(&request)) };
@@ -61,6 +65,12 @@ impl Handler {
             let emoji = request.path_text("emoji");
             react(channels, messages, &SystemClock, &revision, &emoji, !deletes).await?;
             return Ok(response::no_content());
+        }
+        if request.resource() == CANCEL {
+            cancel(channels, messages, &SystemClock, &revision).await?;
+            let mut response = response::no_content();
+            *response.status_mut() = StatusCode::ACCEPTED;
+            return Ok(response);
         }
         if deletes {
             delete(channels, messages, &SystemClock, &revision).await?;

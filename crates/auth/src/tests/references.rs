@@ -20,7 +20,7 @@ const PARAMETER_ARN: &str = "arn:aws:ssm:eu-central-1:123456789012:parameter/swi
 
 async fn resolved(server: &MockServer, reference: &str) -> Result<Issuer, SettingsError> {
     let mut issuer = Issuer { secret: None, secret_ref: Some(reference.into()), ..issuer() };
-    secrets::resolve(&config(server), &mut issuer).await.map(|()| issuer)
+    issuer.resolve_secret(&config(server)).await.map(|()| issuer)
 }
 
 #[tokio::test]
@@ -52,6 +52,6 @@ async fn a_reference_that_leads_nowhere_is_told_by_issuer() {
         assert!(error.contains("issuer issuer"), "{error}");
     }
     let mut both = Issuer { secret_ref: Some(SECRET_ARN.into()), ..issuer() };
-    let error = secrets::resolve(&config(&server), &mut both).await;
+    let error = both.resolve_secret(&config(&server)).await;
     assert!(matches!(error, Err(SettingsError::TwoSecrets(_))));
 }

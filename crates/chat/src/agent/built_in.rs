@@ -1,7 +1,8 @@
 //! The built-in responder: no network, no key, the same answer to the same words.
 
-use super::{LanguageModel, MENTION, Prompt, Reply};
-use crate::{error::StoreError, message::ContentType};
+use futures::StreamExt;
+
+use super::{LanguageModel, MENTION, ModelError, Piece, Pieces, Prompt};
 
 /// Answers without a model. It shows the whole path of a reply where no model is configured.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,9 +30,14 @@ const MARKDOWN: &str = "**bold**, *italic*, `code`, [a link](https://www.rfc-edi
 - a list\n- of two\n\n> a quotation\n\n```rust\nfn main() {\n    println!(\"hello, channel\");\n}\n```";
 
 impl LanguageModel for BuiltInResponder {
-    async fn reply(&self, prompt: Prompt<'_>) -> Result<Reply, StoreError> {
-        let content = respond(&prompt.message.content, prompt.message.sender_id.as_str());
-        Ok(Reply { content, content_type: ContentType::Markdown })
+    async fn reply(&self, prompt: Prompt) -> Result<Pieces, ModelError> {
+        let question = prompt.turns.last().ok_or(ModelError::TooLong)?;
+        let text = respond(&question.text, question.speaker.as_deref().unwrap_or_default());
+        Ok(futures::stream::iter([Ok(Piece::Text(text))]).boxed())
+    }
+
+    fn name(&self, _: Option<&str>) -> String {
+        "built-in".to_owned()
     }
 }
 

@@ -16,6 +16,7 @@ mod membership;
 mod presence;
 mod problems;
 mod reactions;
+mod replies;
 mod revisions;
 mod secrecy;
 mod socket_tokens;

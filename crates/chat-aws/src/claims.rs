@@ -1,0 +1,157 @@
+//! What the agent keeps: claims, `<channel_id>` / `claim#<seq>`, and tokens spent, `user#<user_id>` / `tokens#<date>`, in
+//! `chat_channels`.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use chat::{
+    agent::{Claim, ClaimStore, Claimed, Question},
+    clock::Timestamp,
+    error::StoreError,
+    id::UserId,
+};
+
+use crate::{
+    channels::DynamoChannels,
+    item::{Item, key, n, s},
+    sdk::failed,
+};
+
+/// How long a claim and a day's count are kept; longer than any record is delivered again.
+const KEPT: Duration = Duration::from_hours(48);
+
+fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn claim(item: &Item) -> Claim {
+    Claim {
+        calls: number(item, "calls").and_then(|calls| u32::try_from(calls).ok()).unwrap_or_default(),
+        cancelled: item.get("cancelled").is_some_and(|value| *value == AttributeValue::Bool(true)),
+    }
+}
+
+impl DynamoChannels {
+    fn claim_key(&self, question: &Question) -> Item {
+        let sk = format!("claim#{:016}", question.seq);
+        key(("channel_id", s(self.channel_name(&question.channel_id))), ("sk", s(sk)))
+    }
+
+    fn tokens_key(&self, user: &UserId, now: Timestamp) -> Item {
+        let day: String = now.to_string().chars().take(10).collect();
+        key(("channel_id", s(self.list_name(user))), ("sk", s(format!("tokens#{day}"))))
+    }
+}
+
+impl ClaimStore for DynamoChannels {
+    async fn claim(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.claim_key(question)))
+            .update_expression("SET #owner = :owner, lease_until = :until, expires_at = :expires_at")
+            .condition_expression("attribute_not_exists(lease_until) OR lease_until <= :now")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":owner", s(owner))
+            .expression_attribute_values(":until", n(until.as_millis()))
+            .expression_attribute_values(":now", n(now.as_millis()))
+            .expression_attribute_values(":expires_at", n(now.plus(KEPT).as_secs()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match updated {
+            Ok(updated) => Ok(Claimed::Ours(claim(&updated.attributes.unwrap_or_default()))),
+            Err(SdkError::ServiceError(context)) => match context.err() {
+                UpdateItemError::ConditionalCheckFailedException(refused) => {
+                    let until = refused.item().and_then(|item| number(item, "lease_until")).unwrap_or_default();
+                    Ok(Claimed::Held { until: Timestamp::from_millis(until) })
+                }
+                _ => Err(failed("UpdateItem", SdkError::ServiceError(context))),
+            },
+            Err(error) => Err(failed("UpdateItem", error)),
+        }
+    }
+
+    async fn renew(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        calls_model: bool,
+    ) -> Result<Option<Claim>, StoreError> {
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.claim_key(question)))
+            .update_expression("SET lease_until = :until ADD calls :calls")
+            .condition_expression("#owner = :owner")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":owner", s(owner))
+            .expression_attribute_values(":until", n(until.as_millis()))
+            .expression_attribute_values(":calls", n(u32::from(calls_model)))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match updated {
+            Ok(updated) => Ok(Some(claim(&updated.attributes.unwrap_or_default()))),
+            Err(SdkError::ServiceError(context))
+                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(failed("UpdateItem", error)),
+        }
+    }
+
+    async fn release(&self, question: &Question, owner: &str) -> Result<(), StoreError> {
+        self.renew(question, owner, Timestamp::from_millis(0), false).await?;
+        Ok(())
+    }
+
+    async fn cancel(&self, question: &Question, now: Timestamp) -> Result<(), StoreError> {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.claim_key(question)))
+            .update_expression("SET cancelled = :yes, expires_at = :expires_at")
+            .expression_attribute_values(":yes", AttributeValue::Bool(true))
+            .expression_attribute_values(":expires_at", n(now.plus(KEPT).as_secs()))
+            .send()
+            .await
+            .map_err(|error| failed("UpdateItem", error))?;
+        Ok(())
+    }
+
+    async fn spent(&self, user: &UserId, now: Timestamp) -> Result<u64, StoreError> {
+        let found = self.get(self.tokens_key(user, now)).await?;
+        let spent = found.and_then(|item| number(&item, "spent"));
+        Ok(spent.and_then(|spent| u64::try_from(spent).ok()).unwrap_or_default())
+    }
+
+    async fn spend(&self, user: &UserId, tokens: u64, now: Timestamp) -> Result<(), StoreError> {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.tokens_key(user, now)))
+            .update_expression("SET expires_at = :expires_at ADD spent :tokens")
+            .expression_attribute_values(":tokens", n(tokens))
+            .expression_attribute_values(":expires_at", n(now.plus(KEPT).as_secs()))
+            .send()
+            .await
+            .map_err(|error| failed("UpdateItem", error))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! Who answers a message: one worker at a time.
+//!
+//! A claim is a lease that its holder renews while it works. One that was abandoned runs out and is taken over. It also
+//! carries the wish to stop, and counts the calls of the model over all who had it.
+
+use std::future::Future;
+
+use crate::{
+    clock::Timestamp,
+    error::StoreError,
+    id::{ChannelId, UserId},
+};
+
+/// A message that is to be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The message's number.
+    pub seq: u64,
+}
+
+/// A claim that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Claim {
+    /// Calls of the model so far, by whoever had the claim.
+    pub calls: u32,
+    /// Whether a user wants the reply to stop.
+    pub cancelled: bool,
+}
+
+/// What came of claiming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is the caller's.
+    Ours(Claim),
+    /// It is another's.
+    Held {
+        /// Until then, unless it is renewed.
+        until: Timestamp,
+    },
+}
+
+/// Where claims, and what the agent has spent, are kept.
+pub trait ClaimStore: Send + Sync {
+    /// Claims a question for `owner` until `until`, on condition that nobody holds it at `now`.
+    fn claim(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
+
+    /// Renews a claim, and counts a call of the model when one is about to be made. `None`: it is another's by now.
+    fn renew(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        calls_model: bool,
+    ) -> impl Future<Output = Result<Option<Claim>, StoreError>> + Send;
+
+    /// Gives a claim up, so that nobody has to wait for its end.
+    fn release(&self, question: &Question, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Notes that the reply is to stop, whether it has begun or not.
+    fn cancel(&self, question: &Question, now: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Tokens that the agent has spent on a user on the day of `now`, in UTC.
+    fn spent(&self, user: &UserId, now: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Counts tokens that were spent on a user.
+    fn spend(&self, user: &UserId, tokens: u64, now: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,0 +1,512 @@
+//! The agent: when it answers, and that it answers once.
+//!
+//! A worker claims a message before it asks a model, and renews the claim while the model writes: whoever gets the same
+//! record meanwhile waits, and takes over what was abandoned. The end of it, a reply or the notice that there is none, is
+//! appended under one idempotency key ([`IdempotencyKey::reply_to`]), so that there is one of either.
+
+use std::{pin::pin, time::Duration};
+
+use futures::StreamExt;
+use serde_json::{Map, Value};
+
+use crate::{
+    channel::{AgentMode, AgentSettings, ChannelStore},
+    clock::{Backoff, Clock, Timestamp},
+    error::{ChatError, Result},
+    history::readable_channel,
+    id::{IdempotencyKey, UserId},
+    limits::{
+        CLAIM_DURATION, CLAIM_INTERVAL, CONTENT_BYTES, CONTEXT_MESSAGES, DELTA_INTERVAL, HAND_OVER_RESERVE,
+        MODEL_CALLS, MODEL_FAILURES, RETRY_AFTER,
+    },
+    message::{ContentType, Message, MessageStore, Range, Role, StoredMessage},
+    rate::{Action, Bucket, RateLimiter},
+    revision::Revision,
+    send::{Send, Sent, send},
+};
+
+mod built_in;
+mod claim;
+mod context;
+mod draft;
+mod model;
+
+pub use built_in::BuiltInResponder;
+pub use claim::{Claim, ClaimStore, Claimed, Question};
+pub use context::{estimated_tokens, turns};
+use draft::Draft;
+pub use draft::{Delta, DraftSink, DraftStatus};
+pub use model::{LanguageModel, ModelError, Piece, Pieces, Prompt, Turn, Usage};
+
+/// The name by which users call the agent in channels where it answers mentions only.
+pub const MENTION: &str = "@assistant";
+
+const STOPPED: &str = "I was stopped before I had begun.";
+
+/// Between two calls of a model that says nothing of when to try again.
+const MODEL_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(8) };
+
+/// What a deployment lets its agent spend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// Estimated tokens of a prompt.
+    pub context_tokens: usize,
+    /// Replies to one user, in all channels together.
+    pub user: Bucket,
+    /// Replies in one channel.
+    pub channel: Bucket,
+    /// Tokens for one user on one day, in UTC.
+    pub tokens_per_day: u64,
+}
+
+/// What the agent works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Agent<'a, Channels, Messages, Model, Sink, Time> {
+    /// Channels; also claims, and what has been spent.
+    pub channels: &'a Channels,
+    /// Messages.
+    pub messages: &'a Messages,
+    /// Who writes.
+    pub model: &'a Model,
+    /// Where drafts are shown.
+    pub drafts: &'a Sink,
+    /// Time and chance.
+    pub clock: &'a Time,
+    /// What it may spend.
+    pub budgets: Budgets,
+    /// When the invocation ends.
+    pub deadline: Timestamp,
+}
+
+/// What came of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The channel wants no reply to it, or it has gone.
+    NotWanted,
+    /// There is one already.
+    Answered,
+    /// A reply, now.
+    Replied(Message),
+    /// A notice that there will be none, now.
+    GaveUp(Message),
+}
+
+/// How the writing of a draft ended.
+enum Written {
+    Whole {
+        cut: bool,
+    },
+    Cancelled,
+    Failed(ModelError),
+    /// Another worker has the claim.
+    Lost,
+    /// The invocation ends.
+    Late,
+}
+
+impl<Channels, Messages, Model, Sink, Time> Agent<'_, Channels, Messages, Model, Sink, Time>
+where
+    Channels: ChannelStore + ClaimStore + RateLimiter,
+    Messages: MessageStore,
+    Model: LanguageModel,
+    Sink: DraftSink,
+    Time: Clock,
+{
+    /// Answers a message, if its channel wants that: once, however often this runs for it.
+    ///
+    /// # Errors
+    /// [`ChatError::Contended`] when another worker is at it or there is no time left, and [`ChatError::Store`]: try
+    /// again.
+    pub async fn answer(&self, stored: &StoredMessage) -> Result<Outcome> {
+        let Message { channel_id, seq, role, .. } = &stored.message;
+        if *role != Role::User {
+            return Ok(Outcome::NotWanted);
+        }
+        let Some(channel) = self.channels.channel(channel_id).await? else { return Ok(Outcome::NotWanted) };
+        if channel.archived_at.is_some() || !wants_answer(&channel.agent, &stored.message) {
+            return Ok(Outcome::NotWanted);
+        }
+        let question = Question { channel_id: channel_id.clone(), seq: *seq };
+        let owner = format!("{:032x}", self.clock.random());
+        let Some(claim) = self.claim(&question, &owner).await? else { return Ok(Outcome::Answered) };
+        let outcome = Box::pin(self.answer_claimed(&channel.agent, &question, &owner, claim, stored)).await;
+        if outcome.is_err() {
+            // In vain: it runs out by itself.
+            let _ = self.channels.release(&question, &owner).await;
+        }
+        outcome
+    }
+
+    /// Claims the question. `None`: it is answered.
+    async fn claim(&self, question: &Question, owner: &str) -> Result<Option<Claim>> {
+        loop {
+            let now = self.clock.now();
+            let claimed = self.channels.claim(question, owner, now.plus(CLAIM_DURATION), now).await?;
+            // Looked at with the claim in hand: nobody else can be about to answer.
+            if self.is_answered(question).await? {
+                if matches!(claimed, Claimed::Ours(_)) {
+                    let _ = self.channels.release(question, owner).await;
+                }
+                return Ok(None);
+            }
+            match claimed {
+                Claimed::Ours(claim) => return Ok(Some(claim)),
+                Claimed::Held { until } => {
+                    let wait = now.until(until).clamp(Duration::from_millis(50), CLAIM_INTERVAL);
+                    if now.plus(wait) >= self.stop_at() {
+                        return Err(try_again());
+                    }
+                    self.clock.sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn is_answered(&self, question: &Question) -> Result<bool> {
+        let key = IdempotencyKey::reply_to(question.seq);
+        let record = self.messages.idempotency_record(&question.channel_id, &UserId::assistant(), &key).await?;
+        Ok(record.is_some())
+    }
+
+    fn stop_at(&self) -> Timestamp {
+        let reserve = i64::try_from(HAND_OVER_RESERVE.as_millis()).unwrap_or_default();
+        Timestamp::from_millis(self.deadline.as_millis() - reserve)
+    }
+
+    async fn answer_claimed(
+        &self,
+        settings: &AgentSettings,
+        question: &Question,
+        owner: &str,
+        mut claim: Claim,
+        stored: &StoredMessage,
+    ) -> Result<Outcome> {
+        // As it is by now: it may have been edited, or deleted.
+        let found = self.messages.message(&question.channel_id, question.seq, self.clock.now()).await?;
+        let Some(message) = found.filter(|message| message.deleted_at.is_none()) else {
+            return Ok(Outcome::NotWanted);
+        };
+        if claim.cancelled {
+            return self.give_up(stored, STOPPED, "cancelled").await;
+        }
+        if claim.calls == 0
+            && let Some(notice) = self.over_budget(&message).await?
+        {
+            return self.give_up(stored, notice, "over_budget").await;
+        }
+        let prompt = self.prompt(settings, &message).await?;
+        let mut failures = 0;
+        loop {
+            if claim.calls >= MODEL_CALLS {
+                let error = ModelError::Unavailable("all calls are used up".to_owned());
+                return self.give_up(stored, error.for_people(), "failed").await;
+            }
+            let until = self.clock.now().plus(CLAIM_DURATION);
+            claim = self.channels.renew(question, owner, until, true).await?.ok_or_else(try_again)?;
+            let started = self.clock.now();
+            let mut draft = Draft::new(self.drafts, question.channel_id.clone(), question.seq, self.clock);
+            let mut usage = None;
+            let mut shown = false;
+            let written = self.write(question, owner, prompt.clone(), &mut draft, &mut usage, &mut shown).await;
+            let written = match written {
+                Ok(written) => written,
+                Err(error) => {
+                    if shown {
+                        draft.end(DraftStatus::Failed, None).await;
+                    }
+                    return Err(error);
+                }
+            };
+            let error = match written {
+                Written::Whole { cut } if !draft.text.trim().is_empty() => {
+                    let mark = cut.then_some("truncated");
+                    return self.append(stored, draft, shown, usage, started, &prompt, mark).await;
+                }
+                Written::Whole { .. } => ModelError::Malformed("it is empty".to_owned()),
+                Written::Cancelled if draft.text.trim().is_empty() => {
+                    if shown {
+                        draft.end(DraftStatus::Cancelled, None).await;
+                    }
+                    return self.give_up(stored, STOPPED, "cancelled").await;
+                }
+                Written::Cancelled => {
+                    return self.append(stored, draft, shown, usage, started, &prompt, Some("cancelled")).await;
+                }
+                Written::Lost | Written::Late => {
+                    if shown {
+                        draft.end(DraftStatus::Failed, None).await;
+                    }
+                    return Err(try_again());
+                }
+                Written::Failed(error) => error,
+            };
+            if shown {
+                draft.end(DraftStatus::Failed, None).await;
+            }
+            tracing::warn!(channel_id = %question.channel_id, seq = question.seq, %error, "a model gave no reply");
+            failures += 1;
+            if !error.is_transient() || failures >= MODEL_FAILURES {
+                return self.give_up(stored, error.for_people(), "failed").await;
+            }
+            let wait = match &error {
+                ModelError::Busy { retry_after: Some(wait) } => *wait,
+                _ => MODEL_BACKOFF.delay(self.clock, failures - 1),
+            };
+            if self.wait(question, owner, wait).await? {
+                return self.give_up(stored, STOPPED, "cancelled").await;
+            }
+        }
+    }
+
+    /// Waits with the claim in hand; whether a user has stopped the reply meanwhile.
+    async fn wait(&self, question: &Question, owner: &str, wait: Duration) -> Result<bool> {
+        let end = self.clock.now().plus(wait);
+        if end >= self.stop_at() {
+            return Err(try_again());
+        }
+        while self.clock.now() < end {
+            self.clock.sleep(self.clock.now().until(end).min(CLAIM_INTERVAL)).await;
+            let until = self.clock.now().plus(CLAIM_DURATION);
+            let claim = self.channels.renew(question, owner, until, false).await?.ok_or_else(try_again)?;
+            if claim.cancelled {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn prompt(&self, settings: &AgentSettings, message: &Message) -> Result<Prompt> {
+        let (channel, before) = (&message.channel_id, Range::Before(message.seq));
+        let earlier = self.messages.messages(channel, before, CONTEXT_MESSAGES, self.clock.now()).await?;
+        Ok(Prompt {
+            instructions: settings.instructions.clone(),
+            turns: turns(&earlier, message, self.budgets.context_tokens),
+            model: settings.model.clone(),
+        })
+    }
+
+    /// Why nothing is left for this message, if nothing is.
+    async fn over_budget(&self, message: &Message) -> Result<Option<&'static str>> {
+        let (user, now) = (&message.sender_id, self.clock.now());
+        if self.channels.spent(user, now).await? >= self.budgets.tokens_per_day {
+            return Ok(Some("You have used up what I may say to you today. I am back tomorrow (UTC)."));
+        }
+        if self.channels.take(user, &Action::Ask, self.budgets.user, now).await?.is_some() {
+            return Ok(Some("You ask faster than I may answer. Give me a minute."));
+        }
+        let in_channel = Action::Reply(&message.channel_id);
+        // In the assistant's name: the bucket is the channel's.
+        if self.channels.take(&UserId::assistant(), &in_channel, self.budgets.channel, now).await?.is_some() {
+            return Ok(Some("I am asked faster than I may answer in this channel. Give me a minute."));
+        }
+        Ok(None)
+    }
+
+    /// Lets the model write, and shows what it writes.
+    async fn write(
+        &self,
+        question: &Question,
+        owner: &str,
+        prompt: Prompt,
+        draft: &mut Draft<'_, Sink>,
+        usage: &mut Option<Usage>,
+        shown: &mut bool,
+    ) -> Result<Written> {
+        let mut pieces = pin!(futures::stream::once(self.model.reply(prompt)).flat_map(|reply| match reply {
+            Ok(pieces) => pieces,
+            Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+        }));
+        let mut tick = pin!(self.clock.sleep(DELTA_INTERVAL));
+        let mut lease = pin!(self.clock.sleep(CLAIM_INTERVAL));
+        loop {
+            tokio::select! {
+                piece = pieces.next() => match piece {
+                    None => return Ok(Written::Whole { cut: false }),
+                    Some(Err(error)) => return Ok(Written::Failed(error)),
+                    Some(Ok(Piece::Usage(used))) => *usage = Some(used),
+                    Some(Ok(Piece::Text(text))) => {
+                        let room = CONTENT_BYTES - draft.text.len();
+                        let fits = text.floor_char_boundary(room);
+                        // Control characters are none of a message's; a model that writes one meant none.
+                        let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
+                        let enough = draft.add(&clean);
+                        if fits < text.len() {
+                            return Ok(Written::Whole { cut: true });
+                        }
+                        if enough && *shown {
+                            draft.show(DraftStatus::Writing).await;
+                        }
+                    }
+                },
+                () = &mut tick => {
+                    // A reply that is there at once is not shown as a draft.
+                    if draft.has_news() {
+                        draft.show(DraftStatus::Writing).await;
+                    } else if !*shown {
+                        draft.show(DraftStatus::Thinking).await;
+                    }
+                    *shown = true;
+                    tick.set(self.clock.sleep(DELTA_INTERVAL));
+                }
+                () = &mut lease => {
+                    if self.clock.now() >= self.stop_at() {
+                        return Ok(Written::Late);
+                    }
+                    let until = self.clock.now().plus(CLAIM_DURATION);
+                    match self.channels.renew(question, owner, until, false).await? {
+                        None => return Ok(Written::Lost),
+                        Some(Claim { cancelled: true, .. }) => return Ok(Written::Cancelled),
+                        Some(_) => lease.set(self.clock.sleep(CLAIM_INTERVAL)),
+                    }
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a reply is made of")]
+    async fn append(
+        &self,
+        stored: &StoredMessage,
+        mut draft: Draft<'_, Sink>,
+        shown: bool,
+        usage: Option<Usage>,
+        started: Timestamp,
+        prompt: &Prompt,
+        mark: Option<&str>,
+    ) -> Result<Outcome> {
+        let usage = usage.unwrap_or_else(|| estimated(prompt, &draft.text));
+        let spent = usage.input_tokens + usage.output_tokens;
+        let metadata = [
+            ("draft_id", Value::from(draft.id().to_string())),
+            ("model", Value::from(self.model.name(prompt.model.as_deref()))),
+            ("input_tokens", Value::from(usage.input_tokens)),
+            ("output_tokens", Value::from(usage.output_tokens)),
+            ("duration_ms", Value::from(millis(started.until(self.clock.now())))),
+        ];
+        let mut metadata: Map<String, Value> =
+            metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        metadata.extend(mark.map(|mark| ("status".to_owned(), Value::from(mark))));
+        if shown && draft.has_news() {
+            draft.show(DraftStatus::Writing).await;
+        }
+        let sent = self.send(stored, Role::Assistant, draft.text.clone(), metadata).await;
+        if shown {
+            let status = match (&sent, mark) {
+                (Ok(_), Some("cancelled")) => DraftStatus::Cancelled,
+                (Ok(_), _) => DraftStatus::Done,
+                (Err(_), _) => DraftStatus::Failed,
+            };
+            let seq = sent.as_ref().ok().and_then(|sent| sent.as_ref()).map(|sent| sent.message().seq);
+            draft.end(status, seq).await;
+        }
+        let Some(sent) = sent? else { return Ok(Outcome::Answered) };
+        if let Err(error) = self.channels.spend(&stored.message.sender_id, spent, self.clock.now()).await {
+            tracing::warn!(%error, "could not count tokens");
+        }
+        tracing::info!(
+            channel_id = %stored.message.channel_id,
+            seq = stored.message.seq,
+            reply_seq = sent.message().seq,
+            input_tokens = usage.input_tokens,
+            output_tokens = usage.output_tokens,
+            duration_ms = millis(started.until(self.clock.now())),
+            status = mark.unwrap_or("complete"),
+            "replied"
+        );
+        Ok(Outcome::Replied(sent.message().clone()))
+    }
+
+    /// Says that there will be no reply.
+    async fn give_up(&self, stored: &StoredMessage, notice: &str, status: &str) -> Result<Outcome> {
+        let metadata = Map::from_iter([("status".to_owned(), Value::from(status))]);
+        let sent = self.send(stored, Role::System, notice.to_owned(), metadata).await?;
+        Ok(sent.map_or(Outcome::Answered, |sent| Outcome::GaveUp(sent.message().clone())))
+    }
+
+    /// Appends what ends the question. `None`: another run was first, or the channel has ended.
+    async fn send(
+        &self,
+        stored: &StoredMessage,
+        role: Role,
+        content: String,
+        metadata: Map<String, Value>,
+    ) -> Result<Option<Sent>> {
+        let Message { channel_id, seq, .. } = &stored.message;
+        let message = Send {
+            channel_id: channel_id.clone(),
+            sender_id: UserId::assistant(),
+            role,
+            draft: crate::message::Draft {
+                content,
+                content_type: ContentType::Markdown,
+                metadata: Some(metadata),
+                reply_to: Some(*seq),
+            },
+            idempotency_key: Some(IdempotencyKey::reply_to(*seq)),
+            traceparent: stored.traceparent.clone(),
+        };
+        match send(self.messages, self.clock, message, &mut None).await {
+            Ok(sent) => Ok(Some(sent)),
+            Err(ChatError::IdempotencyKeyReused | ChatError::ChannelArchived | ChatError::ChannelNotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Stops the reply to a message, on behalf of its author or a moderator. It ends within a second or two; what it has
+/// written by then is kept. Of one that is complete nothing is changed.
+///
+/// # Errors
+/// Those of [`crate::revision::edit`] for who may do so.
+pub async fn cancel(
+    channels: &(impl ChannelStore + ClaimStore),
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    revision: &Revision,
+) -> Result<()> {
+    readable_channel(channels, &revision.channel_id, &revision.caller).await?;
+    crate::revision::revisable(channels, messages, clock, revision).await?;
+    let question = Question { channel_id: revision.channel_id.clone(), seq: revision.seq };
+    Ok(channels.cancel(&question, clock.now()).await?)
+}
+
+fn try_again() -> ChatError {
+    ChatError::Contended { retry_after: RETRY_AFTER }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn is_refused(c: char) -> bool {
+    c < ' ' && !matches!(c, '\t' | '\n' | '\r')
+}
+
+/// What a reply has cost, where the model does not tell.
+fn estimated(prompt: &Prompt, text: &str) -> Usage {
+    let count = |text: &str| u64::try_from(estimated_tokens(text)).unwrap_or(u64::MAX);
+    let input = prompt.turns.iter().map(|turn| count(&turn.text)).chain(prompt.instructions.as_deref().map(count));
+    Usage { input_tokens: input.sum(), output_tokens: count(text) }
+}
+
+fn wants_answer(agent: &AgentSettings, message: &Message) -> bool {
+    match agent.mode {
+        AgentMode::Always => true,
+        AgentMode::Mention => mentions(&message.content),
+        AgentMode::Off => false,
+    }
+}
+
+/// Whether the text calls the agent: [`MENTION`], in any case, not as a part of a longer name.
+fn mentions(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    text.match_indices(MENTION).any(|(start, found)| {
+        let before = text[..start].chars().next_back();
+        let after = text[start + found.len()..].chars().next();
+        !before.is_some_and(is_name) && !after.is_some_and(is_name)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,428 @@
+//! Drafts, failures, and one answer whatever happens.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use futures::{future::join_all, stream};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::time::Instant;
+
+use super::*;
+use crate::{
+    channel::Visibility,
+    testing::{MemoryStore, stored_message},
+};
+
+/// Tokio's time, which stands still until everybody waits.
+struct PausedClock {
+    start: Instant,
+    chance: Mutex<StdRng>,
+}
+
+impl PausedClock {
+    fn new(seed: u64) -> Self {
+        Self { start: Instant::now(), chance: Mutex::new(StdRng::seed_from_u64(seed)) }
+    }
+}
+
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(1_800_000_000).plus(self.start.elapsed())
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    fn random(&self) -> u128 {
+        self.chance.lock().unwrap().random()
+    }
+}
+
+/// What a model does next.
+#[derive(Debug, Clone)]
+enum Step {
+    Say(&'static str),
+    Wait(u64),
+    Fail(ModelError),
+    Tell(Usage),
+}
+
+use Step::{Fail, Say, Tell, Wait};
+
+/// A model that follows a script, one part for each call; the last part for all further calls.
+#[derive(Default)]
+struct Scripted {
+    calls: AtomicU32,
+    abandoned: Arc<AtomicU32>,
+    parts: Mutex<VecDeque<Vec<Step>>>,
+    prompts: Mutex<Vec<Prompt>>,
+}
+
+/// A call under way; counts if it is dropped before its end.
+struct Call {
+    finished: bool,
+    abandoned: Arc<AtomicU32>,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.abandoned.fetch_add(u32::from(!self.finished), Ordering::SeqCst);
+    }
+}
+
+impl Scripted {
+    fn new(parts: impl IntoIterator<Item = Vec<Step>>) -> Self {
+        Self { parts: Mutex::new(parts.into_iter().collect()), ..Self::default() }
+    }
+
+    fn calls(&self) -> u32 {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl LanguageModel for Scripted {
+    async fn reply(&self, prompt: Prompt) -> Result<Pieces, ModelError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.prompts.lock().unwrap().push(prompt);
+        let mut parts = self.parts.lock().unwrap();
+        let steps = if parts.len() > 1 { parts.pop_front().unwrap() } else { parts.front().unwrap().clone() };
+        let call = Call { finished: false, abandoned: self.abandoned.clone() };
+        let pieces = stream::unfold((VecDeque::from(steps), call), async |(mut steps, mut call)| {
+            loop {
+                let Some(step) = steps.pop_front() else {
+                    call.finished = true;
+                    return None;
+                };
+                match step {
+                    Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+                    Say(text) => return Some((Ok(Piece::Text(text.to_owned())), (steps, call))),
+                    Fail(error) => return Some((Err(error), (VecDeque::new(), call))),
+                    Tell(usage) => return Some((Ok(Piece::Usage(usage)), (steps, call))),
+                }
+            }
+        });
+        Ok(pieces.boxed())
+    }
+
+    fn name(&self, choice: Option<&str>) -> String {
+        choice.unwrap_or("scripted").to_owned()
+    }
+}
+
+#[derive(Default)]
+struct Shown(Mutex<Vec<Delta>>);
+
+impl DraftSink for Shown {
+    async fn show(&self, delta: &Delta) {
+        self.0.lock().unwrap().push(delta.clone());
+    }
+}
+
+impl Shown {
+    /// Statuses and texts, in their order.
+    fn all(&self) -> Vec<(DraftStatus, String)> {
+        self.0.lock().unwrap().iter().map(|delta| (delta.status, delta.text.clone())).collect()
+    }
+
+    /// The text of each draft, whose positions must fit.
+    fn drafts(&self) -> Vec<String> {
+        let mut drafts: Vec<(crate::id::MessageId, String)> = Vec::new();
+        for delta in self.0.lock().unwrap().iter() {
+            if drafts.last().is_none_or(|(id, _)| *id != delta.draft_id) {
+                drafts.push((delta.draft_id, String::new()));
+            }
+            let (_, text) = drafts.last_mut().unwrap();
+            assert_eq!(text.chars().count(), delta.position);
+            text.push_str(&delta.text);
+        }
+        drafts.into_iter().map(|(_, text)| text).collect()
+    }
+}
+
+const BUDGETS: Budgets = Budgets {
+    context_tokens: 1_000,
+    user: Bucket { every: Duration::from_secs(3), burst: 20 },
+    channel: Bucket { every: Duration::from_secs(1), burst: 1_000 },
+    tokens_per_day: 1_000_000,
+};
+
+/// A channel with one question in it.
+struct World {
+    store: MemoryStore,
+    clock: PausedClock,
+    shown: Shown,
+    model: Scripted,
+    budgets: Budgets,
+    question: StoredMessage,
+}
+
+impl World {
+    async fn new(parts: impl IntoIterator<Item = Vec<Step>>) -> Self {
+        let mut world = Self {
+            store: MemoryStore::new(1, 0).with_channel("c", Visibility::Public),
+            clock: PausedClock::new(1),
+            shown: Shown::default(),
+            model: Scripted::new(parts),
+            budgets: BUDGETS,
+            question: stored_message("c", 1, "hi"),
+        };
+        world.question = world.ask("hi").await;
+        world
+    }
+
+    async fn ask(&self, content: &str) -> StoredMessage {
+        let question = Send {
+            channel_id: "c".parse().unwrap(),
+            sender_id: "alice".parse().unwrap(),
+            role: Role::User,
+            draft: crate::message::Draft { content: content.to_owned(), ..Default::default() },
+            idempotency_key: None,
+            traceparent: Some("trace".to_owned()),
+        };
+        let sent = send(&self.store, &self.clock, question, &mut None).await.unwrap();
+        StoredMessage { message: sent.message().clone(), traceparent: Some("trace".to_owned()), expires_at: None }
+    }
+
+    fn agent(&self) -> Agent<'_, MemoryStore, MemoryStore, Scripted, Shown, PausedClock> {
+        Agent {
+            channels: &self.store,
+            messages: &self.store,
+            model: &self.model,
+            drafts: &self.shown,
+            clock: &self.clock,
+            budgets: self.budgets,
+            deadline: self.clock.now().plus(Duration::from_mins(5)),
+        }
+    }
+
+    async fn answer(&self) -> Result<Outcome> {
+        self.agent().answer(&self.question).await
+    }
+
+    /// What ends the question.
+    fn ends(&self, seq: u64) -> Vec<Message> {
+        self.store.all().into_iter().filter(|message| message.reply_to == Some(seq)).collect()
+    }
+}
+
+#[test]
+fn only_the_whole_name_is_a_mention() {
+    for text in ["@assistant", "hey @Assistant, hi", "(@assistant)", "@assistants @assistant"] {
+        assert!(mentions(text), "{text}");
+    }
+    for text in ["", "assistant", "@assistants", "me@assistant", "@assistant-2", "@assist"] {
+        assert!(!mentions(text), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_answers_as_its_channel_wants_and_never_itself() {
+    for (mode, content, role, answers) in [
+        (AgentMode::Always, "hi", Role::User, true),
+        (AgentMode::Always, "hi", Role::Assistant, false),
+        (AgentMode::Always, "hi", Role::System, false),
+        (AgentMode::Mention, "hi", Role::User, false),
+        (AgentMode::Mention, "hi @assistant", Role::User, true),
+        (AgentMode::Off, "hi @assistant", Role::User, false),
+    ] {
+        let mut world = World::new([vec![Say("hello")]]).await;
+        world.store = world.store.with_agent("c", mode);
+        let mut question = world.ask(content).await;
+        question.message.role = role;
+        let outcome = world.agent().answer(&question).await.unwrap();
+        assert_eq!(matches!(outcome, Outcome::Replied(_)), answers, "{mode:?} {content} {role:?}");
+        assert_eq!(world.model.calls(), u32::from(answers));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_grows_as_it_is_written_and_ends_as_the_message() {
+    let usage = Usage { input_tokens: 7, output_tokens: 5 };
+    let script = vec![Wait(150), Say("Hé"), Say("llo"), Wait(250), Say(" wörld"), Wait(10), Say("!"), Tell(usage)];
+    let world = World::new([script]).await;
+    let Outcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    assert_eq!((reply.content.as_str(), reply.role, reply.reply_to), ("Héllo wörld!", Role::Assistant, Some(1)));
+    assert_eq!(world.shown.drafts(), ["Héllo wörld!"]);
+    let all = world.shown.all();
+    let statuses: Vec<DraftStatus> = all.iter().map(|(status, _)| *status).collect();
+    assert_eq!((statuses[0], *statuses.last().unwrap()), (DraftStatus::Thinking, DraftStatus::Done));
+    assert!(all.contains(&(DraftStatus::Writing, "Héllo".to_owned())), "pieces that come together are shown together");
+    let last = world.shown.0.lock().unwrap().last().unwrap().clone();
+    assert_eq!(last.seq, Some(reply.seq));
+    let metadata = reply.metadata.unwrap();
+    assert_eq!(metadata["draft_id"], last.draft_id.to_string());
+    assert_eq!((&metadata["input_tokens"], &metadata["output_tokens"]), (&Value::from(7), &Value::from(5)));
+    assert_eq!((&metadata["model"], &metadata["duration_ms"]), (&Value::from("scripted"), &Value::from(410)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_there_at_once_is_no_draft() {
+    let world = World::new([vec![Say("hello")]]).await;
+    assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)));
+    assert!(world.shown.all().is_empty());
+    assert_eq!(world.answer().await.unwrap(), Outcome::Answered);
+    assert_eq!(world.model.calls(), 1, "a record that comes again costs no call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_failure_ends_in_a_reply_or_in_one_notice() {
+    let busy = |seconds: Option<u64>| ModelError::Busy { retry_after: seconds.map(Duration::from_secs) };
+    let down = || ModelError::Unavailable("x".into());
+    let good = || vec![Say("good")];
+    let broken = || vec![Wait(150), Say("half a wo"), Wait(150), Fail(down())];
+    let cases = [
+        ("busy, then not", vec![vec![Fail(busy(Some(7)))], good()], 2, Some("good")),
+        ("broken off, then not", vec![broken(), good()], 2, Some("good")),
+        ("nothing, then something", vec![vec![Say(" ")], good()], 2, Some("good")),
+        ("twice down, then not", vec![vec![Fail(down())], vec![Fail(down())], good()], 3, Some("good")),
+        ("always down", vec![vec![Fail(down())]], 3, None),
+        ("always busy", vec![vec![Fail(busy(None))]], 3, None),
+        ("always broken off", vec![broken()], 3, None),
+        ("always garbage", vec![vec![Fail(ModelError::Malformed("x".into()))]], 3, None),
+        ("filtered", vec![vec![Say("bad "), Fail(ModelError::Filtered)], good()], 1, None),
+        ("too long", vec![vec![Fail(ModelError::TooLong)], good()], 1, None),
+        ("refused", vec![vec![Fail(ModelError::Refused("401".into()))], good()], 1, None),
+    ];
+    for (what, script, calls, content) in cases {
+        let world = World::new(script).await;
+        let outcome = world.answer().await.unwrap();
+        assert_eq!(world.answer().await.unwrap(), Outcome::Answered, "{what}");
+        assert_eq!(world.model.calls(), calls, "{what}");
+        let ends = world.ends(1);
+        assert_eq!(ends.len(), 1, "{what}");
+        if let Some(content) = content {
+            assert_eq!((ends[0].content.as_str(), ends[0].role), (content, Role::Assistant), "{what}");
+        } else {
+            assert!(matches!(outcome, Outcome::GaveUp(_)), "{what}");
+            assert_eq!((ends[0].role, &ends[0].metadata.as_ref().unwrap()["status"]), (Role::System, &"failed".into()));
+        }
+        for draft in world.shown.drafts() {
+            assert!(draft.is_empty() || draft == "half a wo", "{what}: {draft}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_told_to_wait_waits_that_long_and_no_longer_than_there_is_time() {
+    let busy = |seconds| vec![Fail(ModelError::Busy { retry_after: Some(Duration::from_secs(seconds)) })];
+    let world = World::new([busy(30), vec![Say("good")]]).await;
+    let before = world.clock.now();
+    assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)));
+    assert_eq!(before.until(world.clock.now()).as_secs(), 30);
+
+    let world = World::new([busy(3_600), vec![Say("good")]]).await;
+    assert!(matches!(world.answer().await, Err(ChatError::Contended { .. })), "the record comes again");
+    assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)), "and nobody waits for the claim");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
+    let world = World::new([vec![Say("once upon"), Wait(10_000), Say(" a time")]]).await;
+    let revision = |caller: &str| Revision {
+        channel_id: "c".parse().unwrap(),
+        seq: 1,
+        caller: caller.parse().unwrap(),
+        traceparent: None,
+    };
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let refused = cancel(&world.store, &world.store, &world.clock, &revision("mallory")).await;
+        assert!(matches!(refused, Err(ChatError::Forbidden(_))), "{refused:?}");
+        cancel(&world.store, &world.store, &world.clock, &revision("alice")).await.unwrap();
+    };
+    let (outcome, ()) = futures::future::join(world.answer(), stop).await;
+    let Outcome::Replied(reply) = outcome.unwrap() else { panic!("a reply") };
+    assert_eq!((reply.content.as_str(), &reply.metadata.unwrap()["status"]), ("once upon", &"cancelled".into()));
+    assert_eq!(world.shown.all().last().unwrap().0, DraftStatus::Cancelled);
+    assert!(world.clock.start.elapsed() < Duration::from_secs(4), "soon");
+
+    let world = World::new([vec![Say("never")]]).await;
+    cancel(&world.store, &world.store, &world.clock, &revision("alice")).await.unwrap();
+    assert!(matches!(world.answer().await.unwrap(), Outcome::GaveUp(_)));
+    assert_eq!(world.model.calls(), 0, "before it had begun");
+}
+
+#[tokio::test(start_paused = true)]
+async fn budgets_end_in_a_clear_message() {
+    let mut world = World::new([vec![Say("hello"), Tell(Usage { input_tokens: 60, output_tokens: 40 })]]).await;
+    let notice = async |world: &World| {
+        let question = world.ask("more").await;
+        match world.agent().answer(&question).await.unwrap() {
+            Outcome::GaveUp(notice) => notice.content,
+            other => format!("{other:?}"),
+        }
+    };
+    assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)));
+    world.budgets.tokens_per_day = 100;
+    assert!(notice(&world).await.contains("tomorrow"));
+    world.budgets = Budgets { user: Bucket { every: Duration::from_mins(1), burst: 1 }, ..BUDGETS };
+    assert!(notice(&world).await.contains("You ask faster"));
+    world.budgets = Budgets { channel: Bucket { every: Duration::from_mins(1), burst: 1 }, ..BUDGETS };
+    assert!(notice(&world).await.contains("in this channel"));
+    assert_eq!(world.model.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_reads_this_channel_up_to_the_question() {
+    let world = World::new([vec![Say("first")], vec![Say("second")]]).await;
+    world.answer().await.unwrap();
+    let question = world.ask("and now?").await;
+    world.ask("later").await;
+    world.agent().answer(&question).await.unwrap();
+    let prompt = world.model.prompts.lock().unwrap()[1].clone();
+    let turns: Vec<_> = prompt.turns.iter().map(|turn| (turn.speaker.as_deref(), turn.text.as_str())).collect();
+    assert_eq!(turns, [(Some("alice"), "hi"), (None, "first"), (Some("alice"), "and now?")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_do_not_wait_for_one_another() {
+    let started = Instant::now();
+    let worlds = join_all((0..20).map(|_| World::new([vec![Wait(2_000), Say("done")]]))).await;
+    let outcomes = join_all(worlds.iter().map(World::answer)).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Replied(_)))));
+    assert!(started.elapsed() < Duration::from_millis(2_500), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_reply_is_cut_and_says_so() {
+    let piece: &'static str = "0123456789abcdef".repeat(512).leak();
+    let world = World::new([vec![Say(piece); 8]]).await;
+    let Outcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    assert_eq!((reply.content.len(), &reply.metadata.unwrap()["status"]), (CONTENT_BYTES, &"truncated".into()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Ten deliveries of one record, some side by side, each of which may end anywhere; then one that does not. A
+    /// hundred times, this makes more than 1,000 deliveries.
+    #[test]
+    fn a_message_gets_one_answer_whoever_vanishes_when(seed: u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let world = World::new([vec![Wait(300), Say("a"), Wait(900), Say("b"), Wait(2_000), Say("c")]]).await;
+            let chance = Mutex::new(StdRng::seed_from_u64(seed));
+            let below = |bound: u64| chance.lock().unwrap().random_range(0..bound);
+            let deliveries = (0..10).map(async |_| {
+                tokio::time::sleep(Duration::from_millis(below(60_000))).await;
+                let time = Duration::from_millis(below(5_000));
+                let _ = tokio::time::timeout(time, world.answer()).await;
+            });
+            join_all(deliveries).await;
+            let last = world.answer().await.unwrap();
+            assert!(!matches!(last, Outcome::NotWanted), "{last:?}");
+            let ends = world.ends(1);
+            assert_eq!(ends.len(), 1, "{ends:?}");
+            assert_eq!(ends[0].content, "abc");
+            let (calls, crashes) = (world.model.calls(), world.model.abandoned.load(Ordering::SeqCst));
+            assert!(calls <= 1 + crashes, "{calls} calls, {crashes} crashes");
+        });
+    }
+}

@@ -1,0 +1,171 @@
+//! Replies of a model on the network: they grow on the sockets, can be stopped, and come once.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Json, Router, body::Body, extract::State, http::Response, routing::post};
+use futures::stream;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::stack::{Socket, Stack, until};
+
+/// A server that speaks the protocol of OpenAI. What is asked decides what it does.
+struct Server {
+    url: String,
+    calls: Arc<AtomicUsize>,
+}
+
+/// Words of the slow reply, each a tenth of a second after the one before.
+const WORDS: usize = 20;
+
+async fn complete(State(calls): State<Arc<AtomicUsize>>, Json(request): Json<Value>) -> Response<Body> {
+    calls.fetch_add(1, Ordering::SeqCst);
+    let asked = request["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
+    if asked.ends_with("down") {
+        return Response::builder().status(401).body(Body::from("{}")).unwrap();
+    }
+    let words = stream::unfold(0, |number| async move {
+        let event = |value: Value| Ok::<_, std::io::Error>(format!("data: {value}\n\n"));
+        if number == WORDS {
+            let end = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
+            return Some((event(end), number + 1));
+        }
+        if number > WORDS {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let word = json!({ "choices": [{ "delta": { "content": format!("wörd{number} ") } }] });
+        Some((event(word), number + 1))
+    });
+    let stream = Response::builder().header("content-type", "text/event-stream");
+    stream.body(Body::from_stream(words)).unwrap()
+}
+
+impl Server {
+    async fn start() -> Self {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(calls.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, calls }
+    }
+
+    fn stack(&self) -> Stack {
+        let parameters = [("ModelProvider", "openai"), ("ModelUrl", &self.url), ("Model", "test")];
+        Stack::with(&parameters.map(|(name, value)| (name, value.to_owned())))
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+/// Frames about a draft up to its end, and the text that they make.
+async fn draft(socket: &mut Socket) -> (Vec<Value>, String) {
+    let (mut frames, mut text) = (Vec::new(), String::new());
+    loop {
+        let frame = socket.hear_but_presence().await.unwrap();
+        if frame["type"] != "message.delta" {
+            continue;
+        }
+        assert_eq!(frame["position"], text.chars().count(), "{frame}");
+        text.push_str(frame["text"].as_str().unwrap());
+        let ended = !matches!(frame["status"].as_str().unwrap(), "thinking" | "writing");
+        frames.push(frame);
+        if ended {
+            return (frames, text);
+        }
+    }
+}
+
+async fn answer(stack: &Stack, seq: u64) -> Value {
+    let path = format!("/channels/room/messages/{seq}");
+    until("there is an answer", async || stack.ask("alice", Method::GET, &path, Value::Null).await.0 == 200).await;
+    stack.ask("alice", Method::GET, &path, Value::Null).await.1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_grows_on_the_sockets_and_ends_as_the_message() {
+    let server = Server::start().await;
+    let stack = server.stack();
+    stack.create_channel("alice", "room", "public", "always").await;
+    let mut socket = stack.socket("bob", "room").await;
+    stack.send("alice", "room", "tell me").await;
+    let (frames, text) = draft(&mut socket).await;
+    let reply = answer(&stack, 2).await;
+    assert_eq!(reply["content"], text);
+    assert_eq!(reply["metadata"]["draft_id"], frames[0]["draft_id"]);
+    assert_eq!(frames[0]["status"], "thinking");
+    let end = frames.last().unwrap();
+    assert_eq!((&end["status"], &end["seq"], &end["reply_to"]), (&json!("done"), &json!(2), &json!(1)));
+    let growing = frames.iter().filter(|frame| frame["status"] == "writing").count();
+    assert!(growing > 5, "{growing} pieces of {WORDS}, before the reply was there");
+    assert_eq!(server.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_is_stopped_and_what_there_was_stays() {
+    let server = Server::start().await;
+    let stack = server.stack();
+    stack.create_channel("alice", "room", "public", "always").await;
+    let mut socket = stack.socket("alice", "room").await;
+    stack.send("alice", "room", "tell me").await;
+    while socket.hear_but_presence().await.unwrap()["status"] != "writing" {}
+    let cancel = "/channels/room/messages/1/reply/cancel";
+    assert_eq!(stack.ask("mallory", Method::POST, cancel, Value::Null).await.0, 403);
+    assert_eq!(stack.ask("alice", Method::POST, cancel, Value::Null).await.0, 202);
+    assert_eq!(stack.ask("alice", Method::POST, "/channels/room/messages/9/reply/cancel", Value::Null).await.0, 404);
+    let reply = answer(&stack, 2).await;
+    assert_eq!((&reply["role"], &reply["metadata"]["status"]), (&json!("assistant"), &json!("cancelled")));
+    assert!(reply["content"].as_str().unwrap().starts_with("wörd0 "));
+    assert!(!reply["content"].as_str().unwrap().contains(&format!("wörd{} ", WORDS - 1)), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_refuses_is_said_once_and_others_are_not_held_up() {
+    let server = Server::start().await;
+    let stack = &server.stack();
+    stack.create_channel("alice", "room", "public", "always").await;
+    stack.send("alice", "room", "are you down").await;
+    let notice = answer(stack, 2).await;
+    assert_eq!((&notice["role"], &notice["reply_to"]), (&json!("system"), &json!(1)));
+    assert_eq!(stack.history("alice", "room").await.len(), 2);
+
+    let channels: Vec<String> = (0..20).map(|number| format!("side{number}")).collect();
+    for channel in &channels {
+        stack.create_channel("alice", channel, "public", "always").await;
+    }
+    let started = std::time::Instant::now();
+    futures::future::join_all(channels.iter().map(|channel| stack.send("alice", channel, "tell me"))).await;
+    for channel in &channels {
+        until("it is answered", async || stack.history("alice", channel).await.len() == 2).await;
+    }
+    let one_reply = Duration::from_millis(100) * u32::try_from(WORDS).unwrap();
+    println!("20 channels: {:?}, one reply takes {one_reply:?}", started.elapsed());
+    assert!(started.elapsed() < one_reply * 10, "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_while_it_answers_is_replaced_and_answers_once() {
+    let server = Server::start().await;
+    let stack = server.stack();
+    stack.create_channel("alice", "room", "public", "always").await;
+    let mut socket = stack.socket("alice", "room").await;
+    stack.send("alice", "room", "tell me").await;
+    while socket.hear_but_presence().await.unwrap()["status"] != "writing" {}
+    for (pid, _) in stack.functions().into_iter().filter(|(_, name)| name.starts_with("chat-agent")) {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    let reply = answer(&stack, 2).await;
+    assert_eq!(reply["role"], "assistant");
+    assert!(reply["content"].as_str().unwrap().contains(&format!("wörd{} ", WORDS - 1)), "whole: {reply}");
+    assert_eq!(stack.history("alice", "room").await.len(), 2);
+    assert_eq!(server.calls(), 2, "one that was cut short, and one");
+}

@@ -1,0 +1,120 @@
+//! Amazon Bedrock: `ConverseStream` (its page in the Amazon Bedrock API reference).
+
+use aws_config::SdkConfig;
+use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
+use aws_sdk_bedrockruntime::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    types::{
+        ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput, Message, StopReason,
+        SystemContentBlock,
+    },
+};
+use chat::agent::{ModelError, Piece, Pieces, Prompt, Usage};
+use futures::{StreamExt, stream};
+
+use crate::conversation;
+
+/// Any model that Bedrock converses with.
+#[derive(Debug)]
+pub struct Bedrock {
+    client: Client,
+}
+
+impl Bedrock {
+    /// Bedrock in the configuration's region.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
+        // A reply may take longer than any other call; the invocation's end bounds it.
+        let config = aws_sdk_bedrockruntime::config::Builder::from(config)
+            .timeout_config(aws_config::timeout::TimeoutConfig::disabled())
+            .build();
+        Self { client: Client::from_conf(config) }
+    }
+
+    /// On a client that is there.
+    #[must_use]
+    pub fn from_client(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Begins a reply.
+    pub async fn reply(&self, model: &str, prompt: Prompt) -> Result<Pieces, ModelError> {
+        let system = SystemContentBlock::Text(conversation::instructions(&prompt));
+        let messages = conversation::parts(prompt.turns).into_iter().map(|part| {
+            let role = if part.is_user { ConversationRole::User } else { ConversationRole::Assistant };
+            Message::builder().role(role).content(ContentBlock::Text(part.text)).build()
+        });
+        let messages = messages.collect::<Result<_, _>>().map_err(|error| ModelError::Malformed(error.to_string()))?;
+        let call = self.client.converse_stream().model_id(model).system(system).set_messages(Some(messages));
+        let reply = call.send().await.map_err(|error| failed(&error))?;
+        let reply = stream::try_unfold((reply.stream, false), async |(mut events, mut finished)| {
+            loop {
+                let event = match events.recv().await.map_err(|error| interrupted(&error))? {
+                    Some(event) => event,
+                    None if finished => return Ok(None),
+                    None => return Err(ModelError::Unavailable("the reply broke off".to_owned())),
+                };
+                let piece = match event {
+                    ConverseStreamOutput::ContentBlockDelta(delta) => match delta.delta {
+                        Some(ContentBlockDelta::Text(text)) if !text.is_empty() => Some(Piece::Text(text)),
+                        _ => None,
+                    },
+                    ConverseStreamOutput::MessageStop(stop) => {
+                        finished = true;
+                        match stop.stop_reason {
+                            StopReason::ContentFiltered | StopReason::GuardrailIntervened => {
+                                return Err(ModelError::Filtered);
+                            }
+                            _ => None,
+                        }
+                    }
+                    ConverseStreamOutput::Metadata(metadata) => metadata.usage.map(|usage| {
+                        let count = |tokens: i32| u64::try_from(tokens).unwrap_or_default();
+                        let (input_tokens, output_tokens) = (count(usage.input_tokens), count(usage.output_tokens));
+                        Piece::Usage(Usage { input_tokens, output_tokens })
+                    }),
+                    _ => None,
+                };
+                if let Some(piece) = piece {
+                    return Ok(Some((piece, (events, finished))));
+                }
+            }
+        });
+        Ok(reply.boxed())
+    }
+}
+
+/// An error within a reply: an exception of the event stream, or a connection that ends.
+fn interrupted<R: std::fmt::Debug>(error: &SdkError<ConverseStreamOutputError, R>) -> ModelError {
+    let SdkError::ServiceError(context) = error else { return failed(error) };
+    match context.err() {
+        ConverseStreamOutputError::ThrottlingException(_) => ModelError::Busy { retry_after: None },
+        ConverseStreamOutputError::ValidationException(_) => ModelError::Refused("ValidationException".to_owned()),
+        error => ModelError::Unavailable(error.to_string()),
+    }
+}
+
+/// An error by its code ("Errors" of `ConverseStream`).
+fn failed<E, R>(error: &SdkError<E, R>) -> ModelError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let SdkError::ServiceError(context) = error else {
+        return ModelError::Unavailable(DisplayErrorContext(error).to_string());
+    };
+    let code = context.err().code().unwrap_or_default();
+    let says_too_long = context.err().message().is_some_and(|message| {
+        let message = message.to_lowercase();
+        message.contains("too long") || message.contains("maximum context") || message.contains("token limit")
+    });
+    match code {
+        "ThrottlingException" | "ServiceQuotaExceededException" => ModelError::Busy { retry_after: None },
+        "ValidationException" if says_too_long => ModelError::TooLong,
+        "ValidationException" | "AccessDeniedException" | "ResourceNotFoundException" => {
+            ModelError::Refused(code.to_owned())
+        }
+        _ => ModelError::Unavailable(code.to_owned()),
+    }
+}

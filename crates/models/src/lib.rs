@@ -1,0 +1,66 @@
+//! Language models on the network, behind [`chat::agent::LanguageModel`]: Amazon Bedrock, and whatever speaks the
+//! chat-completions protocol of OpenAI (OpenAI, Ollama, vLLM, llama.cpp, OpenRouter, …).
+
+mod bedrock;
+mod conversation;
+mod openai;
+mod settings;
+
+use chat::agent::{BuiltInResponder, LanguageModel, ModelError, Pieces, Prompt};
+
+pub use crate::{
+    bedrock::Bedrock,
+    openai::OpenAi,
+    settings::{Settings, SettingsError},
+};
+
+/// The model of a deployment.
+#[derive(Debug)]
+pub struct Model {
+    provider: Provider,
+    settings: Settings,
+}
+
+#[derive(Debug)]
+enum Provider {
+    BuiltIn,
+    OpenAi(OpenAi),
+    Bedrock(Bedrock),
+}
+
+impl Model {
+    /// The model that the environment names ([`Settings::from_env`]).
+    pub async fn from_env(config: &aws_config::SdkConfig) -> Result<Self, SettingsError> {
+        let settings = Settings::from_env()?;
+        let provider = match settings.provider.as_str() {
+            settings::BUILT_IN => Provider::BuiltIn,
+            settings::OPENAI => {
+                let key = match &settings.api_key_ref {
+                    Some(reference) => Some(secrets::read(config, reference).await?),
+                    None => settings.api_key.clone(),
+                };
+                Provider::OpenAi(OpenAi::new(settings.url.as_deref().unwrap_or_default(), key)?)
+            }
+            _ => Provider::Bedrock(Bedrock::new(config)),
+        };
+        Ok(Self { provider, settings })
+    }
+}
+
+impl LanguageModel for Model {
+    async fn reply(&self, prompt: Prompt) -> Result<Pieces, ModelError> {
+        let model = self.name(prompt.model.as_deref());
+        match &self.provider {
+            Provider::BuiltIn => BuiltInResponder.reply(prompt).await,
+            Provider::OpenAi(openai) => openai.reply(&model, prompt).await,
+            Provider::Bedrock(bedrock) => bedrock.reply(&model, prompt).await,
+        }
+    }
+
+    fn name(&self, choice: Option<&str>) -> String {
+        match &self.provider {
+            Provider::BuiltIn => BuiltInResponder.name(choice),
+            _ => self.settings.model(choice).to_owned(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Chat completions with server-sent events ("Create chat completion" and "Chat completion chunk object" in the OpenAI API
+//! reference).
+
+use std::time::Duration;
+
+use chat::agent::{ModelError, Piece, Pieces, Prompt, Usage};
+use eventsource_stream::Eventsource;
+use futures::{StreamExt, stream};
+use reqwest::{StatusCode, Url, header};
+use serde_json::{Value, json};
+
+use crate::{conversation, settings::SettingsError};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest silence before and within a reply.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of an error's body that are looked at.
+const ERROR_BYTES: usize = 16 * 1024;
+
+/// A server that speaks this protocol.
+#[derive(Debug)]
+pub struct OpenAi {
+    client: reqwest::Client,
+    url: Url,
+    key: Option<header::HeaderValue>,
+}
+
+impl OpenAi {
+    /// The server whose paths begin with `url`.
+    pub fn new(url: &str, key: Option<String>) -> Result<Self, SettingsError> {
+        let url = Url::parse(&format!("{}/chat/completions", url.trim_end_matches('/')));
+        let url = url.ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(SettingsError::Url)?;
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(SILENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let key = key.and_then(|key| header::HeaderValue::try_from(format!("Bearer {}", key.trim())).ok());
+        let key = key.map(|mut key| {
+            key.set_sensitive(true);
+            key
+        });
+        Ok(Self { client, url, key })
+    }
+
+    /// Begins a reply.
+    pub async fn reply(&self, model: &str, prompt: Prompt) -> Result<Pieces, ModelError> {
+        let mut messages = vec![json!({ "role": "system", "content": conversation::instructions(&prompt) })];
+        messages.extend(
+            conversation::parts(prompt.turns)
+                .into_iter()
+                .map(|part| json!({ "role": if part.is_user { "user" } else { "assistant" }, "content": part.text })),
+        );
+        let body = json!({
+            "model": model,
+            "messages": messages,
+            "stream": true,
+            "stream_options": { "include_usage": true },
+        });
+        let mut request = self.client.post(self.url.clone()).json(&body);
+        if let Some(key) = &self.key {
+            request = request.header(header::AUTHORIZATION, key);
+        }
+        let response = request.send().await.map_err(unavailable)?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
+        let events = response.bytes_stream().eventsource();
+        let reply = stream::try_unfold((events, End::Open), async |(mut events, mut end)| {
+            loop {
+                if end == End::Done {
+                    return Ok(None);
+                }
+                let event = match events.next().await {
+                    Some(Ok(event)) => event,
+                    Some(Err(error)) => return Err(ModelError::Unavailable(error.to_string())),
+                    // Some servers say how the reply ended and leave out the closing word.
+                    None if end == End::Finished => return Ok(None),
+                    None => return Err(ModelError::Unavailable("the reply broke off".to_owned())),
+                };
+                if event.data.trim() == "[DONE]" {
+                    return Ok(None);
+                }
+                let chunk: Value = serde_json::from_str(&event.data)
+                    .map_err(|error| ModelError::Malformed(format!("an event is not JSON: {error}")))?;
+                if let Some(piece) = piece(&chunk, &mut end)? {
+                    return Ok(Some((piece, (events, end))));
+                }
+            }
+        });
+        Ok(reply.boxed())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// The choice is complete; the usage may follow.
+    Finished,
+    /// All has come.
+    Done,
+}
+
+/// What a chunk brings.
+fn piece(chunk: &Value, end: &mut End) -> Result<Option<Piece>, ModelError> {
+    if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
+        return Err(told(StatusCode::INTERNAL_SERVER_ERROR, error));
+    }
+    let choice = &chunk["choices"][0];
+    match choice["finish_reason"].as_str() {
+        Some("content_filter") => return Err(ModelError::Filtered),
+        Some(_) => *end = End::Finished,
+        None => {}
+    }
+    if let Some(text) = choice["delta"]["content"].as_str().filter(|text| !text.is_empty()) {
+        return Ok(Some(Piece::Text(text.to_owned())));
+    }
+    let Some(usage) = chunk.get("usage").filter(|usage| usage.is_object()) else { return Ok(None) };
+    let count = |name: &str| usage[name].as_u64().unwrap_or_default();
+    if *end == End::Finished {
+        *end = End::Done;
+    }
+    let usage = Usage { input_tokens: count("prompt_tokens"), output_tokens: count("completion_tokens") };
+    Ok(Some(Piece::Usage(usage)))
+}
+
+/// Why a request was not taken.
+async fn refusal(response: reqwest::Response) -> ModelError {
+    let status = response.status();
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        let retry_after = response.headers().get(header::RETRY_AFTER);
+        let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        return ModelError::Busy { retry_after: seconds.map(Duration::from_secs) };
+    }
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(Ok(chunk)) = chunks.next().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > ERROR_BYTES {
+            break;
+        }
+    }
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    told(status, &body["error"])
+}
+
+/// An error by its status and its `code`.
+fn told(status: StatusCode, error: &Value) -> ModelError {
+    let code = error["code"].as_str().or(error["type"].as_str()).unwrap_or_default();
+    match (status, code) {
+        (_, "context_length_exceeded") | (StatusCode::PAYLOAD_TOO_LARGE, _) => ModelError::TooLong,
+        (_, "content_filter" | "content_policy_violation") => ModelError::Filtered,
+        (_, "rate_limit_exceeded" | "insufficient_quota") => ModelError::Busy { retry_after: None },
+        // The message of an error may quote the key or the prompt: the code says enough.
+        (status, _) if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
+            ModelError::Unavailable(format!("status {} {code}", status.as_u16()))
+        }
+        (status, code) => ModelError::Refused(format!("status {} {code}", status.as_u16())),
+    }
+}
+
+fn unavailable(error: reqwest::Error) -> ModelError {
+    // Without the URL, which may hold a key.
+    ModelError::Unavailable(error.without_url().to_string())
+}

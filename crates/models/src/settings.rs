@@ -1,0 +1,121 @@
+//! Which model a deployment has.
+
+/// The responder that needs no model.
+pub(crate) const BUILT_IN: &str = "built-in";
+/// A server that speaks the protocol of OpenAI.
+pub(crate) const OPENAI: &str = "openai";
+/// Amazon Bedrock.
+pub(crate) const BEDROCK: &str = "bedrock";
+
+/// Which model a deployment has.
+#[derive(Clone)]
+pub struct Settings {
+    /// `built-in`, `openai` or `bedrock`.
+    pub provider: String,
+    /// The model, by the provider's own name.
+    pub model: String,
+    /// Models that a channel may choose instead.
+    pub allowed: Vec<String>,
+    /// Of `openai`: where its paths begin, such as `https://api.openai.com/v1`.
+    pub url: Option<String>,
+    /// Of `openai`: the key.
+    pub api_key: Option<String>,
+    /// The same by reference: the ARN of a Secrets Manager secret or of an SSM parameter.
+    pub api_key_ref: Option<String>,
+}
+
+impl std::fmt::Debug for Settings {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { provider, model, allowed, .. } = self;
+        f.debug_struct("Settings")
+            .field("provider", provider)
+            .field("model", model)
+            .field("allowed", allowed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What makes the settings unusable. Holds no key.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Not a provider.
+    #[error("MODEL_PROVIDER must be built-in, openai or bedrock")]
+    Provider,
+    /// A variable that the provider needs.
+    #[error("set {0} for this MODEL_PROVIDER")]
+    Missing(&'static str),
+    /// Not a URL.
+    #[error("MODEL_URL must be http or https, such as https://api.openai.com/v1")]
+    Url,
+    /// The HTTP client cannot be made.
+    #[error("no HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The key cannot be had.
+    #[error("MODEL_API_KEY_REF: {0}")]
+    Key(#[from] secrets::SecretError),
+}
+
+impl Settings {
+    /// From `MODEL_PROVIDER` (`built-in` when unset), `MODEL`, `MODELS_ALLOWED` (with commas between), `MODEL_URL`, and
+    /// `MODEL_API_KEY` or `MODEL_API_KEY_REF`.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let provider = variable("MODEL_PROVIDER").unwrap_or_else(|| BUILT_IN.to_owned());
+        if ![BUILT_IN, OPENAI, BEDROCK].contains(&provider.as_str()) {
+            return Err(SettingsError::Provider);
+        }
+        let needs = |name: &'static str| variable(name).ok_or(SettingsError::Missing(name));
+        let model = if provider == BUILT_IN { String::new() } else { needs("MODEL")? };
+        let url = if provider == OPENAI { Some(needs("MODEL_URL")?) } else { None };
+        let allowed = variable("MODELS_ALLOWED").unwrap_or_default();
+        let allowed = allowed.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let (api_key, api_key_ref) = (variable("MODEL_API_KEY"), variable("MODEL_API_KEY_REF"));
+        Ok(Self { provider, model, allowed, url, api_key, api_key_ref })
+    }
+
+    /// The model for a channel's choice: that one if it is allowed, else the deployment's.
+    #[must_use]
+    pub fn model(&self, choice: Option<&str>) -> &str {
+        self.allowed.iter().find(|allowed| choice == Some(allowed.as_str())).unwrap_or(&self.model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let value = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        Settings::read(|name| value(name).map(str::to_owned))
+    }
+
+    #[test]
+    fn a_channel_chooses_among_the_allowed() {
+        let settings = [
+            ("MODEL_PROVIDER", "openai"),
+            ("MODEL_URL", "http://localhost/v1"),
+            ("MODEL", "small"),
+            ("MODELS_ALLOWED", "large, huge"),
+            ("MODEL_API_KEY", "hush"),
+        ];
+        let settings = read(&settings).unwrap();
+        for (choice, model) in [(None, "small"), (Some("large"), "large"), (Some("huge"), "huge"), (Some("x"), "small")]
+        {
+            assert_eq!(settings.model(choice), model);
+        }
+        assert!(!format!("{settings:?}").contains("hush"));
+    }
+
+    #[test]
+    fn what_a_provider_needs_must_be_there() {
+        assert_eq!(read(&[]).unwrap().provider, "built-in");
+        assert!(matches!(read(&[("MODEL_PROVIDER", "magic")]), Err(SettingsError::Provider)));
+        assert!(matches!(read(&[("MODEL_PROVIDER", "bedrock")]), Err(SettingsError::Missing("MODEL"))));
+        let no_url = read(&[("MODEL_PROVIDER", "openai"), ("MODEL", "m")]);
+        assert!(matches!(no_url, Err(SettingsError::Missing("MODEL_URL"))));
+    }
+}

@@ -1,0 +1,40 @@
+//! Secrets by reference: read at the cold start from where an operator keeps them, so that no template, no parameter
+//! and no environment variable holds them.
+
+use aws_config::SdkConfig;
+use aws_sdk_ssm::error::DisplayErrorContext;
+
+/// Why a secret could not be read. Never holds the secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Neither of the two kinds of ARN.
+    #[error("a reference must be the ARN of a Secrets Manager secret or of an SSM parameter")]
+    Reference,
+    /// The service did not give it.
+    #[error("the secret could not be read: {0}")]
+    Unreadable(String),
+    /// There is nothing in it that could be a secret.
+    #[error("the secret holds no text")]
+    Empty,
+}
+
+/// The text of a Secrets Manager secret or of an SSM parameter, by its ARN.
+pub async fn read(config: &SdkConfig, reference: &str) -> Result<String, SecretError> {
+    // arn:partition:service:region:account:resource
+    let text = match reference.split(':').nth(2) {
+        Some("secretsmanager") => {
+            let call = aws_sdk_secretsmanager::Client::new(config).get_secret_value().secret_id(reference);
+            call.send().await.map_err(unreadable)?.secret_string
+        }
+        Some("ssm") => {
+            let call = aws_sdk_ssm::Client::new(config).get_parameter().name(reference).with_decryption(true);
+            call.send().await.map_err(unreadable)?.parameter.and_then(|parameter| parameter.value)
+        }
+        _ => return Err(SecretError::Reference),
+    };
+    text.filter(|text| !text.is_empty()).ok_or(SecretError::Empty)
+}
+
+fn unreadable(error: impl std::error::Error) -> SecretError {
+    SecretError::Unreadable(DisplayErrorContext(error).to_string())
+}
