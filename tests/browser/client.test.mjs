@@ -166,6 +166,35 @@ test("edits and deletions arrive as events of messages that are held", async () 
   assert.deepEqual(contents(client), ["better", ""]);
 });
 
+test("a reply grows as its pieces come, and ends as its message", async () => {
+  const stack = new Stack();
+  stack.store("question");
+  const client = await opened(stack);
+  const piece = (position, text, status = "writing", draft = "d1") =>
+    stack.live.receive({ type: "message.delta", channel_id: "lobby", draft_id: draft, reply_to: 1, status, position, text });
+  const texts = () => client.drafts("lobby").entries.map(({ text, status }) => `${status}:${text}`);
+  piece(0, "", "thinking");
+  assert.deepEqual(texts(), ["thinking:"]);
+  piece(0, "Hé 👍");
+  piece(4, " there");
+  piece(4, " there");
+  assert.deepEqual(texts(), ["writing:Hé 👍 there"], "a repeated piece adds nothing");
+  piece(12, "!");
+  assert.deepEqual(texts(), ["writing:Hé 👍 there…!"], "a lost piece is seen");
+  piece(0, "", "failed");
+  assert.deepEqual(texts(), []);
+  piece(0, "Again", "writing", "d2");
+  stack.store("Again and whole");
+  stack.push({ ...stack.messages.at(-1), role: "assistant", reply_to: 1 });
+  await settle();
+  assert.deepEqual(texts(), [], "the message takes the draft's place");
+  stack.live.receive({ type: "message.delta", channel_id: "lobby", draft_id: "d2", reply_to: 1, status: "done", position: 5, text: "", seq: 2 });
+  assert.deepEqual(texts(), [], "an end that comes late is over");
+  for (const nonsense of [{}, { reply_to: "1" }, { reply_to: 1, text: 7 }]) {
+    stack.live.receive({ type: "message.delta", channel_id: "lobby", ...nonsense });
+  }
+});
+
 test("a push that skips numbers brings the missing ones from history", async () => {
   const stack = new Stack();
   const client = await opened(stack);

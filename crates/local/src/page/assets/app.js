@@ -195,7 +195,8 @@ class App {
     const { messages } = this.#client.log(this.#channelId);
     const log = this.#client.log(this.#channelId);
     const pending = this.#client.outbox(this.#channelId).entries;
-    const rows = this.#ready ? timeline({ messages, pending, userId: this.#userId, readSeq: this.#readSeq }) : [];
+    const drafts = this.#client.drafts(this.#channelId).entries;
+    const rows = this.#ready ? timeline({ messages, drafts, pending, userId: this.#userId, readSeq: this.#readSeq }) : [];
     const scroller = $("scroller");
     const stay = this.#atEnd;
     // Keeps what is read in its place while something is inserted above it.
@@ -207,6 +208,7 @@ class App {
         this.#setReply(message);
         this.#focusComposer();
       },
+      onStop: (seq) => this.#client.stopReply(this.#channelId, seq).catch((error) => this.#toast(error)),
       onJump: (seq) => this.#jump(seq),
       onRetry: (key) => this.#client.retry(this.#channelId, key),
       onDiscard: (entry) => {

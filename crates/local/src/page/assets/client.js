@@ -2,7 +2,7 @@
 
 import { ProblemError, RestApi, Session } from "./rest.js";
 import { LiveConnection, backoff } from "./socket.js";
-import { CLIENT_KEY, ChannelLog, Outbox } from "./store.js";
+import { CLIENT_KEY, ChannelLog, Drafts, Outbox } from "./store.js";
 
 export { CLIENT_KEY, ChannelLog, LiveConnection, Outbox, ProblemError, backoff };
 
@@ -115,6 +115,16 @@ export class SwitchboardClient extends EventTarget {
     return this.#channel(channelId).outbox;
   }
 
+  /** Replies that are being written in an opened channel. */
+  drafts(channelId) {
+    return this.#channel(channelId).drafts;
+  }
+
+  /** Stops the reply to a message; what there is of it is kept. */
+  stopReply(channelId, seq) {
+    return this.#rest.stopReply(channelId, seq);
+  }
+
   /** Whether a catch-up of this channel is under way. */
   isCatchingUp(channelId) {
     return this.#channel(channelId).catchUp !== null;
@@ -214,12 +224,19 @@ export class SwitchboardClient extends EventTarget {
       const revised = of("message.updated", "message.deleted");
       if (this.#channel(frame.channel_id).log.revise(revised)) this.#emit("change", { channelId: frame.channel_id });
     }
+    if (frame.type === "message.delta" && typeof frame.channel_id === "string") {
+      const { drafts, log } = this.#channel(frame.channel_id);
+      // A piece that comes after its message is late.
+      const isOver = frame.status === "done" && log.get(frame.seq) !== undefined;
+      if (!isOver && drafts.accept(frame)) this.#emit("change", { channelId: frame.channel_id });
+    }
     // Any other type is of a later version of the API, or an answer that needs nothing done.
   }
 
   #arrived(channelId, messages) {
     const channel = this.#channel(channelId);
     channel.outbox.settle(...messages);
+    channel.drafts.settle(messages);
     if (channel.log.settled === null) {
       // Not opened: history will bring it. Only its number matters, in case the history on its way is older.
       channel.pushed = messages.reduce((most, { seq }) => Math.max(most, seq), channel.pushed);
@@ -233,7 +250,9 @@ export class SwitchboardClient extends EventTarget {
   }
 
   #recover() {
-    for (const [channelId, { log }] of this.#channels) {
+    for (const [channelId, { drafts, log }] of this.#channels) {
+      // Their pieces went elsewhere meanwhile.
+      drafts.clear();
       if (log.settled !== null) this.#catchUp(channelId);
     }
   }
@@ -270,7 +289,7 @@ export class SwitchboardClient extends EventTarget {
   }
 
   async #readAfter(channelId) {
-    const { log, outbox } = this.#channel(channelId);
+    const { drafts, log, outbox } = this.#channel(channelId);
     for (;;) {
       const seen = log.lastSeq ?? 0;
       const page = await this.#rest.messages(channelId, { after: log.settled ?? 0, limit: CATCH_UP_PAGE });
@@ -278,6 +297,7 @@ export class SwitchboardClient extends EventTarget {
       const more = page.has_more === true && messages.length > 0;
       const added = log.addLater(messages, more, seen);
       outbox.settle(...messages);
+      drafts.settle(messages);
       if (added.length > 0) this.#emit("messages", { channelId, messages: added });
       this.#emit("change", { channelId });
       if (!more) return;
@@ -287,7 +307,7 @@ export class SwitchboardClient extends EventTarget {
   #channel(channelId) {
     let channel = this.#channels.get(channelId);
     if (!channel) {
-      channel = { log: new ChannelLog(), outbox: new Outbox(), pushed: 0, catchUp: null, again: false, retry: undefined, failures: 0 };
+      channel = { log: new ChannelLog(), outbox: new Outbox(), drafts: new Drafts(), pushed: 0, catchUp: null, again: false, retry: undefined, failures: 0 };
       this.#channels.set(channelId, channel);
     }
     return channel;

@@ -83,6 +83,10 @@ export class RestApi {
     });
   }
 
+  stopReply(channelId, seq) {
+    return this.#call("POST", `/channels/${encodeURIComponent(channelId)}/messages/${seq}/reply/cancel`);
+  }
+
   async #call(method, path, options = {}) {
     const first = await this.#request(method, path, options, await this.#session.token());
     const response = first.status === 401 ? await this.#request(method, path, options, await this.#session.renew()) : first;

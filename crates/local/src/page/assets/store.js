@@ -164,3 +164,47 @@ export class Outbox {
     if (entry) Object.assign(entry, change);
   }
 }
+
+/**
+ * Replies that are being written, one for each message that is answered.
+ *
+ * Pieces carry the position at which they belong, in characters. One that was missed shows as an ellipsis; the message
+ * that ends the draft has the whole text.
+ */
+export class Drafts {
+  #byQuestion = new Map();
+
+  get entries() {
+    return [...this.#byQuestion.values()];
+  }
+
+  /** Takes a `message.delta`. Returns whether anything is to be shown anew. */
+  accept({ draft_id: id, reply_to: replyTo, status, position, text }) {
+    if (!Number.isSafeInteger(replyTo) || typeof text !== "string") return false;
+    if (status === "failed") return this.#byQuestion.delete(replyTo);
+    const held = this.#byQuestion.get(replyTo);
+    const draft = held?.id === id ? held : { id, replyTo, status, text: "", length: 0 };
+    const pieces = [...text];
+    if (position > draft.length) {
+      draft.text += "…";
+      draft.length = position;
+    }
+    // What is here already came twice.
+    draft.text += pieces.slice(draft.length - position).join("");
+    draft.length = Math.max(draft.length, position + pieces.length);
+    draft.status = status;
+    this.#byQuestion.set(replyTo, draft);
+    return true;
+  }
+
+  /** Drops the drafts that these messages have become. */
+  settle(messages) {
+    for (const { role, reply_to: replyTo } of messages) {
+      if (role !== "user") this.#byQuestion.delete(replyTo);
+    }
+  }
+
+  clear() {
+    this.#byQuestion.clear();
+  }
+}

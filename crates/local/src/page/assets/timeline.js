@@ -8,9 +8,9 @@ const GROUP_WITHIN_MS = 5 * 60_000;
 
 /**
  * The rows of a channel, top to bottom: `{type: "day"}`, `{type: "unread"}`, `{type: "message"}`,
- * `{type: "pending"}`. `readSeq` is the newest message that had been read when the channel was entered.
+ * `{type: "draft"}`, `{type: "pending"}`. `readSeq` is the newest message that had been read when the channel was entered.
  */
-export function timeline({ messages, pending, userId, readSeq = null }) {
+export function timeline({ messages, drafts = [], pending, userId, readSeq = null }) {
   const rows = [];
   let previous = null;
   let marked = readSeq === null;
@@ -27,6 +27,10 @@ export function timeline({ messages, pending, userId, readSeq = null }) {
     }
     rows.push({ type: "message", key: `seq-${message.seq}${revision(message)}`, message, at, grouped: joins(previous, message, at) });
     previous = { sender: message.sender_id, role: message.role, at };
+  }
+  for (const draft of drafts) {
+    rows.push({ type: "draft", key: `draft-${draft.id}`, draft });
+    previous = null;
   }
   for (const entry of pending) {
     const at = new Date(entry.createdAt);

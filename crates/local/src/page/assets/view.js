@@ -5,7 +5,7 @@ import { dayName, fullTime, timeOfDay } from "./format.js";
 import { avatar } from "./identity.js";
 import { excerpt, renderMarkdown } from "./markdown.js";
 
-/** A row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onJump`, `onRetry`, `onDiscard`. */
+/** A row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onStop`, `onJump`, `onRetry`, `onDiscard`. */
 export function row(item, context) {
   switch (item.type) {
     case "day":
@@ -18,6 +18,16 @@ export function row(item, context) {
         key: item.key,
         version: `${item.grouped}|${quote?.version ?? ""}`,
         render: () => message(item, quote, context),
+      };
+    }
+    case "draft": {
+      const { replyTo, status, length } = item.draft;
+      const quote = quoteOf(replyTo, context);
+      const isMine = quote.original?.sender_id === context.userId;
+      return {
+        key: item.key,
+        version: `${status}|${length}|${isMine}|${quote.version}`,
+        render: () => draft(item.draft, quote, isMine, context),
       };
     }
     default: {
@@ -68,6 +78,29 @@ function message({ message: stored, at, grouped }, quote, context) {
         },
         icon("reply"),
       ),
+    ),
+  );
+}
+
+function draft({ replyTo, status, text }, quote, isMine, context) {
+  const isOpen = status === "thinking" || status === "writing";
+  return el(
+    "article",
+    { class: "message", "data-role": "assistant", "data-draft": status, "aria-label": "The assistant is writing" },
+    el(
+      "header",
+      { class: "message-heading" },
+      avatar("assistant", "assistant"),
+      el("strong", { class: "sender", text: "assistant" }),
+      el("span", { class: "tag", text: "AI" }),
+      el("span", { class: "seq", text: status }),
+    ),
+    quoteButton(quote, context),
+    line(
+      text ? el("div", { class: "body rich" }, renderMarkdown(text)) : el("div", { class: "body plain", text: "…" }),
+      isOpen && isMine
+        ? el("button", { class: "link-button stop", type: "button", onclick: () => context.onStop(replyTo), text: "Stop" })
+        : null,
     ),
   );
 }
