@@ -157,6 +157,36 @@ fn every_resource_has_one_function_for_all_methods_that_no_other_has() {
 }
 
 #[test]
+fn access_logs_hold_nothing_that_a_token_may_be_in() {
+    let template = backend();
+    let mut formats = 0;
+    for (id, resource) in template.resources() {
+        for setting in ["AccessLogSetting", "AccessLogSettings"] {
+            let Some(format) = resource["Properties"][setting]["Format"].as_str() else { continue };
+            formats += 1;
+            let variables: Vec<&str> = format.split("$context.").skip(1).collect();
+            for variable in variables {
+                let name = variable.split('"').next().unwrap();
+                let known = [
+                    "requestId",
+                    "requestTimeEpoch",
+                    "httpMethod",
+                    "resourcePath",
+                    "status",
+                    "responseLatency",
+                    "error.responseType",
+                    "connectionId",
+                    "eventType",
+                    "routeKey",
+                ];
+                assert!(known.contains(&name), "{id} logs {name}");
+            }
+        }
+    }
+    assert_eq!(formats, 2);
+}
+
+#[test]
 fn the_upkeep_comes_every_minute() {
     let stack = backend_stack();
     let [schedule] = stack.schedules.as_slice() else { panic!("one schedule") };

@@ -27,6 +27,8 @@ pub(crate) struct Handler {
     pub(crate) sockets: ManagementApi,
     pub(crate) fan_out: LambdaFanOut,
     pub(crate) model: Model,
+    /// The name by which users call the agent.
+    pub(crate) name: String,
     pub(crate) budgets: Budgets,
     /// Subscribers that are pushed to from here.
     pub(crate) threshold: usize,
@@ -63,6 +65,7 @@ impl Handler {
             model: &self.model,
             drafts: &Drafts { delivery, threshold: self.threshold, listeners: Mutex::default() },
             clock: &SystemClock,
+            name: &self.name,
             budgets: self.budgets,
             deadline,
         };

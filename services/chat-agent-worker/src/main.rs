@@ -27,6 +27,7 @@ async fn main() -> Result<(), Error> {
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
         model: Model::from_env(&config).await?,
+        name: variable("AGENT_NAME")?,
         budgets: Budgets {
             context_tokens: number("CONTEXT_TOKENS")?,
             user: per_minute("REPLIES_PER_USER")?,

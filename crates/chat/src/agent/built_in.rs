@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 
-use super::{LanguageModel, MENTION, ModelError, Piece, Pieces, Prompt};
+use super::{LanguageModel, ModelError, Piece, Pieces, Prompt};
 
 /// Answers without a model. It shows the whole path of a reply where no model is configured.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,7 +42,10 @@ impl LanguageModel for BuiltInResponder {
 }
 
 fn respond(content: &str, sender: &str) -> String {
-    let text = content.trim().trim_start_matches(MENTION).trim();
+    // By whatever name it was called.
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let text = content.trim();
+    let text = text.strip_prefix('@').map_or(text, |called| called.trim_start_matches(is_name).trim());
     let (command, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     match command {
         "/help" => HELP.to_owned(),

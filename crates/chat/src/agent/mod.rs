@@ -38,8 +38,8 @@ use draft::Draft;
 pub use draft::{Delta, DraftSink, DraftStatus};
 pub use model::{LanguageModel, ModelError, Piece, Pieces, Prompt, Turn, Usage};
 
-/// The name by which users call the agent in channels where it answers mentions only.
-pub const MENTION: &str = "@assistant";
+/// The name by which users call the agent, after an `@`, unless the deployment gives it another.
+pub const NAME: &str = "assistant";
 
 const STOPPED: &str = "I was stopped before I had begun.";
 
@@ -72,6 +72,8 @@ pub struct Agent<'a, Channels, Messages, Model, Sink, Time> {
     pub drafts: &'a Sink,
     /// Time and chance.
     pub clock: &'a Time,
+    /// The name by which users call it, after an `@`.
+    pub name: &'a str,
     /// What it may spend.
     pub budgets: Budgets,
     /// When the invocation ends.
@@ -123,7 +125,7 @@ where
             return Ok(Outcome::NotWanted);
         }
         let Some(channel) = self.channels.channel(channel_id).await? else { return Ok(Outcome::NotWanted) };
-        if channel.archived_at.is_some() || !wants_answer(&channel.agent, &stored.message) {
+        if channel.archived_at.is_some() || !wants_answer(&channel.agent, &stored.message, self.name) {
             return Ok(Outcome::NotWanted);
         }
         let question = Question { channel_id: channel_id.clone(), seq: *seq };
@@ -489,19 +491,19 @@ fn estimated(prompt: &Prompt, text: &str) -> Usage {
     Usage { input_tokens: input.sum(), output_tokens: count(text) }
 }
 
-fn wants_answer(agent: &AgentSettings, message: &Message) -> bool {
+fn wants_answer(agent: &AgentSettings, message: &Message, name: &str) -> bool {
     match agent.mode {
         AgentMode::Always => true,
-        AgentMode::Mention => mentions(&message.content),
+        AgentMode::Mention => mentions(&message.content, name),
         AgentMode::Off => false,
     }
 }
 
-/// Whether the text calls the agent: [`MENTION`], in any case, not as a part of a longer name.
-fn mentions(text: &str) -> bool {
-    let text = text.to_lowercase();
+/// Whether the text calls the agent: `@` and its name, in any case, not as a part of a longer name.
+fn mentions(text: &str, name: &str) -> bool {
+    let (text, mention) = (text.to_lowercase(), format!("@{}", name.to_lowercase()));
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    text.match_indices(MENTION).any(|(start, found)| {
+    text.match_indices(&mention).any(|(start, found)| {
         let before = text[..start].chars().next_back();
         let after = text[start + found.len()..].chars().next();
         !before.is_some_and(is_name) && !after.is_some_and(is_name)

@@ -197,6 +197,7 @@ impl World {
             model: &self.model,
             drafts: &self.shown,
             clock: &self.clock,
+            name: NAME,
             budgets: self.budgets,
             deadline: self.clock.now().plus(Duration::from_mins(5)),
         }
@@ -215,11 +216,12 @@ impl World {
 #[test]
 fn only_the_whole_name_is_a_mention() {
     for text in ["@assistant", "hey @Assistant, hi", "(@assistant)", "@assistants @assistant"] {
-        assert!(mentions(text), "{text}");
+        assert!(mentions(text, NAME), "{text}");
     }
     for text in ["", "assistant", "@assistants", "me@assistant", "@assistant-2", "@assist"] {
-        assert!(!mentions(text), "{text}");
+        assert!(!mentions(text, NAME), "{text}");
     }
+    assert!(mentions("@Jarvis?", "jarvis") && !mentions("@assistant", "jarvis"));
 }
 
 #[tokio::test(start_paused = true)]
