@@ -187,6 +187,27 @@ fn access_logs_hold_nothing_that_a_token_may_be_in() {
 }
 
 #[test]
+fn metrics_are_made_of_lines_that_the_worker_logs() {
+    let template = backend();
+    let agent = repository().join("crates/chat/src/agent/mod.rs");
+    let worker = repository().join("services/chat-agent-worker/src/handler.rs");
+    let sources = [agent, worker].map(|path| std::fs::read_to_string(path).unwrap()).concat();
+    let filters = template.resources().iter().filter(|(_, resource)| resource["Type"] == "AWS::Logs::MetricFilter");
+    let mut count = 0;
+    for (id, filter) in filters {
+        count += 1;
+        let pattern = filter["Properties"]["FilterPattern"].as_str().unwrap();
+        let line = pattern.split('"').nth(1).unwrap();
+        assert!(sources.contains(&format!("\"{line}\"")), "{id}: nobody logs {line}");
+        let value = filter["Properties"]["MetricTransformations"][0]["MetricValue"].as_str().unwrap();
+        if let Some(field) = value.strip_prefix("$.") {
+            assert!(sources.contains(&format!("{field} = ")), "{id}: no line has {field}");
+        }
+    }
+    assert_eq!(count, 4);
+}
+
+#[test]
 fn the_upkeep_comes_every_minute() {
     let stack = backend_stack();
     let [schedule] = stack.schedules.as_slice() else { panic!("one schedule") };

@@ -17,13 +17,14 @@ use crate::stack::{
 type Result<T> = std::result::Result<T, TemplateError>;
 
 /// Types that describe nothing to run on one machine. Their references are checked all the same.
-const NOTHING_TO_RUN: [&str; 6] = [
+const NOTHING_TO_RUN: [&str; 7] = [
     "AWS::ApiGateway::Account",
     "AWS::ApiGateway::Deployment",
     "AWS::IAM::Policy",
     "AWS::IAM::Role",
     "AWS::Lambda::Permission",
     "AWS::Logs::LogGroup",
+    "AWS::Logs::MetricFilter",
 ];
 
 /// Lambda's defaults: 3 s and 128 MB.
