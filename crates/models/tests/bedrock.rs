@@ -1,19 +1,16 @@
-//! Bedrock's event stream, through the SDK's own replay of recorded answers.
+//! Bedrock's event stream: frames as it sends them, read by the SDK from a server on this machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_bedrockruntime::{Client, Config, config::Credentials};
 use aws_smithy_eventstream::frame::write_message_to;
-use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
-use aws_smithy_types::{
-    body::SdkBody,
-    event_stream::{Header, HeaderValue, Message},
-};
+use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use chat::agent::{ModelError, Piece, Prompt, Turn, Usage};
 use futures::StreamExt;
 use models::Bedrock;
 use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
 /// One frame as Bedrock sends it: kind is `event` or `exception`.
 fn frame(kind: &'static str, name: &'static str, payload: &Value) -> Vec<u8> {
@@ -35,23 +32,23 @@ fn stop(reason: &str) -> Vec<u8> {
     frame("event", "messageStop", &json!({ "stopReason": reason }))
 }
 
-fn answering(status: u16, code: Option<&str>, body: Vec<u8>) -> (StaticReplayClient, Bedrock) {
-    let mut response = http::Response::builder().status(status);
+/// A server that answers as Bedrock does, and its client.
+async fn answering(status: u16, code: Option<&str>, body: Vec<u8>) -> (MockServer, Bedrock) {
     let content_type = if code.is_some() { "application/json" } else { "application/vnd.amazon.eventstream" };
-    response = response.header("content-type", content_type);
+    let mut answer = ResponseTemplate::new(status).set_body_raw(body, content_type);
     if let Some(code) = code {
-        response = response.header("x-amzn-errortype", code);
+        answer = answer.insert_header("x-amzn-errortype", code);
     }
-    let request = http::Request::builder().uri("https://bedrock.example").body(SdkBody::empty()).unwrap();
-    let client = StaticReplayClient::new(vec![ReplayEvent::new(request, response.body(SdkBody::from(body)).unwrap())]);
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(answer).mount(&server).await;
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .credentials_provider(Credentials::new("id", "key", None, None, "test"))
-        .http_client(client.clone())
+        .endpoint_url(server.uri())
         .retry_config(aws_sdk_bedrockruntime::config::retry::RetryConfig::disabled())
         .build();
-    (client, Bedrock::from_client(Client::from_conf(config)))
+    (server, Bedrock::from_client(Client::from_conf(config)))
 }
 
 async fn read(bedrock: &Bedrock) -> (String, Option<Usage>, Option<ModelError>) {
@@ -86,12 +83,12 @@ async fn the_conversation_goes_out_and_the_words_come_back() {
         stop("end_turn"),
         frame("event", "metadata", &usage),
     ];
-    let (client, bedrock) = answering(200, None, body.concat());
+    let (server, bedrock) = answering(200, None, body.concat()).await;
     let expected = Usage { input_tokens: 9, output_tokens: 3 };
     assert_eq!(read(&bedrock).await, ("Héllo".to_owned(), Some(expected), None));
-    let request = client.actual_requests().next().unwrap();
-    assert!(request.uri().ends_with("/model/a.model-v1%3A0/converse-stream"), "{}", request.uri());
-    let sent: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+    let request = server.received_requests().await.unwrap().remove(0);
+    assert_eq!(request.url.path(), "/model/a.model-v1%3A0/converse-stream");
+    let sent: Value = serde_json::from_slice(&request.body).unwrap();
     assert!(sent["system"][0]["text"].as_str().unwrap().ends_with("Be brief."));
     let roles: Vec<&str> =
         sent["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
@@ -113,7 +110,7 @@ async fn every_refusal_is_told_apart() {
     ];
     for (status, code, message, expected) in cases {
         let body = json!({ "message": message }).to_string().into_bytes();
-        let (_, bedrock) = answering(status, Some(code), body);
+        let (_server, bedrock) = answering(status, Some(code), body).await;
         assert_eq!(read(&bedrock).await, (String::new(), None, Some(expected)), "{code}");
     }
 }
@@ -132,7 +129,7 @@ async fn what_goes_wrong_within_a_reply_is_told_too() {
         (vec![b"<html>hello</html>".to_vec()], "", "not available"),
     ];
     for (parts, expected, why) in cases {
-        let (_, bedrock) = answering(200, None, parts.concat());
+        let (_server, bedrock) = answering(200, None, parts.concat()).await;
         let (text, _, error) = read(&bedrock).await;
         let error = error.unwrap().to_string();
         assert!(text == expected && error.contains(why), "{expected} {why}: {text} {error}");

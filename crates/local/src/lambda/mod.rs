@@ -219,7 +219,7 @@ impl Lambda {
     ///
     /// To be called within a Tokio runtime.
     pub fn new(config: LambdaConfig) -> Result<Self, LambdaError> {
-        let executable = config.guardian.map_or_else(env::current_exe, Ok).map_err(LambdaError::Guardian)?;
+        let executable = config.guardian.map_or_else(own_executable, Ok).map_err(LambdaError::Guardian)?;
         let guardian_task = TaskTracker::new();
         let guardian = Guardian::start(&executable, &guardian_task).map_err(LambdaError::Guardian)?;
         let runner = Arc::new(Runner {
@@ -300,4 +300,11 @@ impl Invoke for Lambda {
         let (lambda, function) = (self.clone(), function.to_owned());
         Box::pin(async move { lambda.run(&function, Uuid::new_v4().to_string(), payload).await })
     }
+}
+
+/// This program. A build may have replaced it meanwhile; Linux keeps the one that runs.
+fn own_executable() -> io::Result<PathBuf> {
+    let by_path = env::current_exe()?;
+    let running = PathBuf::from("/proc/self/exe");
+    Ok(if by_path.exists() || !running.exists() { by_path } else { running })
 }
