@@ -1,5 +1,6 @@
 //! What a function tells about itself: structured logs, and the trace context that follows a message.
 
+pub mod metrics;
 pub mod traceparent;
 
 use tracing::level_filters::LevelFilter;

@@ -1,0 +1,160 @@
+//! What is counted and measured: the one list that the functions, the dashboard and the alarms share.
+
+/// How values of a metric are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A sum that only grows.
+    Counter,
+    /// Single values, of which the spread matters.
+    Histogram,
+}
+
+/// A metric: the same name in OTLP and in CloudWatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// The name.
+    pub name: &'static str,
+    /// Counter or histogram.
+    pub kind: Kind,
+    /// The unit, in the notation of UCUM that OpenTelemetry uses.
+    pub unit: &'static str,
+    /// Attributes in OTLP, dimensions in CloudWatch.
+    pub dimensions: &'static [&'static str],
+    /// What one value says.
+    pub meaning: &'static str,
+}
+
+impl Metric {
+    const fn counter(name: &'static str, unit: &'static str, meaning: &'static str) -> Self {
+        Self { name, kind: Kind::Counter, unit, dimensions: &[], meaning }
+    }
+
+    const fn histogram(name: &'static str, unit: &'static str, meaning: &'static str) -> Self {
+        Self { name, kind: Kind::Histogram, unit, dimensions: &[], meaning }
+    }
+
+    const fn by(self, dimensions: &'static [&'static str]) -> Self {
+        Self { dimensions, ..self }
+    }
+
+    /// The unit of the values in CloudWatch ("MetricDatum" in the CloudWatch API reference).
+    #[must_use]
+    pub fn cloudwatch_unit(&self) -> &'static str {
+        match self.unit {
+            "ms" => "Milliseconds",
+            "s" => "Seconds",
+            _ => "Count",
+        }
+    }
+}
+
+/// `POST` of a message answered with 201 or 200.
+pub const MESSAGES_ACCEPTED: Metric =
+    Metric::counter("switchboard.messages.accepted", "{message}", "a POST of a message was answered with 201 or 200");
+
+/// A message written, by a user or by the agent.
+pub const MESSAGES_APPENDED: Metric =
+    Metric::counter("switchboard.messages.appended", "{message}", "a new message was written, replies included");
+
+/// A lost race for a channel's next number.
+pub const APPEND_CONFLICTS: Metric =
+    Metric::counter("switchboard.append.conflicts", "{conflict}", "an attempt to append lost a race");
+
+/// A socket that got all its frames.
+pub const PUSHES_DELIVERED: Metric =
+    Metric::counter("switchboard.pushes.delivered", "{push}", "a socket was sent all it was to get");
+
+/// A socket that was not there any more.
+pub const PUSHES_GONE: Metric =
+    Metric::counter("switchboard.pushes.gone", "{push}", "a socket had vanished, or its time was over");
+
+/// Another attempt at a frame.
+pub const PUSHES_RETRIED: Metric =
+    Metric::counter("switchboard.pushes.retried", "{push}", "a push failed and was tried again");
+
+/// A socket given up.
+pub const PUSHES_FAILED: Metric =
+    Metric::counter("switchboard.pushes.failed", "{push}", "a socket was given up; its client finds the gap");
+
+/// A socket that another invocation takes over.
+pub const PUSHES_HANDED_OVER: Metric =
+    Metric::counter("switchboard.pushes.handed_over", "{connection}", "a socket was handed to another invocation");
+
+/// Time from commit to pick-up.
+pub const STREAM_LAG: Metric =
+    Metric::histogram("switchboard.stream.lag", "ms", "from the commit of a message to its pick-up by a worker");
+
+/// Sockets that a channel group goes to.
+pub const FAN_OUT_SIZE: Metric =
+    Metric::histogram("switchboard.fan_out.size", "{connection}", "sockets that the messages of one channel go to");
+
+/// How long a channel group takes.
+pub const FAN_OUT_DURATION: Metric =
+    Metric::histogram("switchboard.fan_out.duration", "ms", "from the query of the subscriptions to the last push");
+
+/// A question that the agent is done with.
+pub const AGENT_REPLIES: Metric = Metric::counter(
+    "switchboard.agent.replies",
+    "{reply}",
+    "the agent is done with a message: replied, gave_up or cancelled",
+)
+.by(&["outcome"]);
+
+/// Tokens of one model call.
+pub const MODEL_TOKENS: Metric =
+    Metric::histogram("gen_ai.client.token.usage", "{token}", "tokens of one call of a model")
+        .by(&["gen_ai.token.type"]);
+
+/// How long a model call takes.
+pub const MODEL_DURATION: Metric =
+    Metric::histogram("gen_ai.client.operation.duration", "s", "one call of a model, to its last word");
+
+/// A socket that was opened.
+pub const CONNECTIONS_OPENED: Metric =
+    Metric::counter("switchboard.connections.opened", "{connection}", "a connection was accepted");
+
+/// A socket that was closed.
+pub const CONNECTIONS_CLOSED: Metric =
+    Metric::counter("switchboard.connections.closed", "{connection}", "a connection was closed and cleaned up");
+
+/// A span that was not exported.
+pub const SPANS_DROPPED: Metric = Metric::counter(
+    "switchboard.telemetry.spans_dropped",
+    "{span}",
+    "a span was lost: the queue was full or the collector did not take it",
+);
+
+/// All of them.
+pub const METRICS: &[Metric] = &[
+    MESSAGES_ACCEPTED,
+    MESSAGES_APPENDED,
+    APPEND_CONFLICTS,
+    PUSHES_DELIVERED,
+    PUSHES_GONE,
+    PUSHES_RETRIED,
+    PUSHES_FAILED,
+    PUSHES_HANDED_OVER,
+    STREAM_LAG,
+    FAN_OUT_SIZE,
+    FAN_OUT_DURATION,
+    AGENT_REPLIES,
+    MODEL_TOKENS,
+    MODEL_DURATION,
+    CONNECTIONS_OPENED,
+    CONNECTIONS_CLOSED,
+    SPANS_DROPPED,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_metric_has_a_name_of_its_own_and_says_what_it_means() {
+        let names: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        assert!(METRICS.iter().all(|metric| !metric.meaning.is_empty() && !metric.unit.is_empty()));
+    }
+}
