@@ -79,7 +79,7 @@ fn member_sk(user: &UserId) -> String {
 pub struct DynamoChannels {
     pub(crate) client: Client,
     pub(crate) table: String,
-    names: Names,
+    pub(crate) names: Names,
 }
 
 impl DynamoChannels {

@@ -17,7 +17,8 @@ use chat::{
     error::StoreError,
     id::{ChannelId, IdempotencyKey, MessageId, TenantId, UserId},
     limits::{LARGEST_SEQ, REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
-    message::{Append, Appended, Head, IdempotencyRecord, Message, MessageStore, Range, StoredMessage},
+    message::{Append, Appended, Head, IdempotencyRecord, Message, MessageStore, Range, StoredMessage, Token},
+    rate::Action,
     reaction::Reacted,
     revision::Revision,
 };
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     channels::{is_deleted, member_key, meta_key},
     item::{ABSENT_OR_EXPIRED, Item, attribute, key, n, read, s, write},
+    rate::{bucket_key, full_at, kept_until},
     sdk::{failed, unreadable},
     tenant::Names,
 };
@@ -153,6 +155,27 @@ impl DynamoMessages {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
+    /// A bucket that is believed to be full may have been filled up to any time in the past; another one has to be as
+    /// believed.
+    fn take_token(&self, sender: &UserId, token: Token, now: Timestamp) -> Result<TransactWriteItem, StoreError> {
+        let (condition, bound) = match token.full_at {
+            None => ("attribute_not_exists(full_at) OR full_at <= :bound", now),
+            Some(full_at) => ("full_at = :bound", full_at),
+        };
+        let update = Update::builder()
+            .table_name(&self.channels)
+            .set_key(Some(bucket_key(&self.names, sender, &Action::Send)))
+            .update_expression("SET full_at = :next, expires_at = :expires_at")
+            .condition_expression(condition)
+            .expression_attribute_values(":next", n(token.next.as_millis()))
+            .expression_attribute_values(":bound", n(bound.as_millis()))
+            .expression_attribute_values(":expires_at", n(kept_until(token.next)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| unreadable(APPEND, error))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
     fn check_member(&self, channel: &ChannelId, user: &UserId) -> Result<TransactWriteItem, StoreError> {
         let check = ConditionCheck::builder()
             .table_name(&self.channels)
@@ -238,24 +261,27 @@ impl MessageStore for DynamoMessages {
     }
 
     async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
-        let mut call = self
-            .client
-            .transact_write_items()
-            .transact_items(self.advance_head(&append)?)
-            .transact_items(self.put_message(append.message)?)
-            .transact_items(self.put_record(&append)?);
+        let mut parts = vec![
+            (Part::Head, self.advance_head(&append)?),
+            (Part::Message, self.put_message(append.message)?),
+            (Part::Record, self.put_record(&append)?),
+        ];
         if let Some(user) = append.member {
-            call = call.transact_items(self.check_member(&append.head.channel_id, user)?);
+            parts.push((Part::Member, self.check_member(&append.head.channel_id, user)?));
         }
-        // Last: the reasons of a cancellation are told by place.
+        if let Some(token) = append.token {
+            parts.push((Part::Token, self.take_token(&append.record.sender_id, token, append.now)?));
+        }
         if let Some(reply_to) = append.message.message.reply_to {
-            call = call.transact_items(self.put_reply(append.message, reply_to)?);
+            parts.push((Part::Reply, self.put_reply(append.message, reply_to)?));
         }
+        let (parts, items): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let call = self.client.transact_write_items().set_transact_items(Some(items));
         let Err(error) = call.send().await else { return Ok(Appended::Stored) };
         if let SdkError::ServiceError(context) = &error
             && let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err()
         {
-            return self.refused(&append, cancelled.cancellation_reasons());
+            return self.refused(&append, &parts, cancelled.cancellation_reasons());
         }
         Err(failed(APPEND, error))
     }
@@ -469,6 +495,17 @@ impl MessageStore for DynamoMessages {
     }
 }
 
+/// What an item of an append's transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Head,
+    Message,
+    Record,
+    Member,
+    Token,
+    Reply,
+}
+
 /// Whether a user reacts to a message in a way.
 fn reacts(message: &Item, emoji: &str, user: &UserId) -> bool {
     let users = message.get("reactions").and_then(|value| value.as_m().ok()?.get(emoji)?.as_ss().ok());
@@ -490,20 +527,32 @@ impl DynamoMessages {
 
     /// Reads a cancelled transaction: one reason per item, in the order of the items ("`CancellationReason`" in the
     /// DynamoDB API reference). A used key decides first, for it is the answer and no failure.
-    fn refused(&self, append: &Append<'_>, reasons: &[CancellationReason]) -> Result<Appended, StoreError> {
-        let failed_condition =
-            |index: usize| reasons.get(index).filter(|reason| reason.code() == Some("ConditionalCheckFailed"));
-        if let Some(item) = failed_condition(2).and_then(|reason| reason.item.clone()) {
+    fn refused(
+        &self,
+        append: &Append<'_>,
+        parts: &[Part],
+        reasons: &[CancellationReason],
+    ) -> Result<Appended, StoreError> {
+        let failed_condition = |part: Part| {
+            let index = parts.iter().position(|one| *one == part)?;
+            reasons.get(index).filter(|reason| reason.code() == Some("ConditionalCheckFailed"))
+        };
+        if let Some(item) = failed_condition(Part::Record).and_then(|reason| reason.item.clone()) {
             let item: IdempotencyItem = read(APPEND, item)?;
             return Ok(Appended::KeyTaken(item.record(&append.record.sender_id, &append.record.key)));
         }
-        if let Some(reason) = failed_condition(0) {
+        if let Some(reason) = failed_condition(Part::Head) {
             // Without its item, the channel does not exist.
             let current = reason.item.clone().filter(|item| !item.is_empty());
             return Ok(Appended::HeadMoved(self.head_of(APPEND, current)?));
         }
-        if failed_condition(3).is_some() {
+        if failed_condition(Part::Member).is_some() {
             return Ok(Appended::NotAMember);
+        }
+        // Without its time, the bucket has gone, and so is full.
+        if let Some(reason) = failed_condition(Part::Token) {
+            let full_at = reason.item.as_ref().and_then(full_at);
+            return Ok(Appended::BucketMoved(full_at.unwrap_or(append.now)));
         }
         let codes: Vec<_> =
             reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();

@@ -1,4 +1,4 @@
-//! Token buckets: `user#<user_id>` / `rate#<action>` in `chat_channels`.
+//! Token buckets: `user#<user_id>` / `rate#<action>` in `chat_channels`. `full_at` is in milliseconds since the Unix epoch.
 
 use aws_sdk_dynamodb::{
     error::SdkError,
@@ -14,9 +14,10 @@ use chat::{
 use std::time::Duration;
 
 use crate::{
-    channels::DynamoChannels,
-    item::{key, n, s},
+    channels::{DynamoChannels, user_list},
+    item::{Item, key, n, s},
     sdk::failed,
+    tenant::Names,
 };
 
 /// How long a full bucket is kept.
@@ -25,8 +26,30 @@ const KEPT: Duration = Duration::from_hours(1);
 /// Looks at a bucket that others take from at the same time.
 const ATTEMPTS: usize = 4;
 
+/// The key of a user's bucket.
+pub(crate) fn bucket_key(names: &Names, user: &UserId, action: &Action<'_>) -> Item {
+    let name = match action {
+        Action::Send => "rate#send".to_owned(),
+        Action::Connect => "rate#connect".to_owned(),
+        Action::Ask => "rate#ask".to_owned(),
+        Action::Reply(channel) => format!("rate#reply#{channel}"),
+        Action::Type(channel) => format!("rate#type#{channel}"),
+    };
+    key(("channel_id", s(user_list(names, user.as_str()))), ("sk", s(name)))
+}
+
+/// TTL of a bucket that will be full then, in seconds.
+pub(crate) fn kept_until(full_at: Timestamp) -> i64 {
+    full_at.plus(KEPT).as_secs()
+}
+
+/// When a bucket will be full.
+pub(crate) fn full_at(bucket: &Item) -> Option<Timestamp> {
+    bucket.get("full_at")?.as_n().ok()?.parse().ok().map(Timestamp::from_millis)
+}
+
 impl RateLimiter for DynamoChannels {
-    /// One write when the bucket is full, two when it is not. `full_at` is in milliseconds since the Unix epoch.
+    /// One write when the bucket is full, two when it is not.
     async fn take(
         &self,
         user: &UserId,
@@ -34,14 +57,7 @@ impl RateLimiter for DynamoChannels {
         bucket: Bucket,
         now: Timestamp,
     ) -> Result<Option<Duration>, StoreError> {
-        let name = match action {
-            Action::Send => "rate#send".to_owned(),
-            Action::Connect => "rate#connect".to_owned(),
-            Action::Ask => "rate#ask".to_owned(),
-            Action::Reply(channel) => format!("rate#reply#{channel}"),
-            Action::Type(channel) => format!("rate#type#{channel}"),
-        };
-        let key = key(("channel_id", s(self.list_name(user))), ("sk", s(name)));
+        let key = bucket_key(&self.names, user, action);
         let millis = i64::try_from(bucket.every.as_millis()).unwrap_or(i64::MAX);
         let latest = now.plus(bucket.tolerance());
         let update = || {
@@ -50,7 +66,7 @@ impl RateLimiter for DynamoChannels {
                 .table_name(&self.table)
                 .set_key(Some(key.clone()))
                 .expression_attribute_values(":now", n(now.as_millis()))
-                .expression_attribute_values(":expires_at", n(latest.plus(KEPT).as_secs()))
+                .expression_attribute_values(":expires_at", n(kept_until(latest)))
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         };
         for _ in 0..ATTEMPTS {
@@ -83,8 +99,7 @@ async fn took(update: UpdateItemFluentBuilder) -> Result<Option<Timestamp>, Stor
         Ok(_) => Ok(None),
         Err(SdkError::ServiceError(context)) => match context.err() {
             UpdateItemError::ConditionalCheckFailedException(refused) => {
-                let full_at = refused.item().and_then(|item| item.get("full_at")?.as_n().ok()?.parse().ok());
-                Ok(Some(Timestamp::from_millis(full_at.unwrap_or_default())))
+                Ok(Some(refused.item().and_then(full_at).unwrap_or(Timestamp::from_millis(0))))
             }
             _ => Err(failed("UpdateItem", SdkError::ServiceError(context))),
         },

@@ -248,6 +248,15 @@ pub struct IdempotencyRecord {
     pub expires_at: Timestamp,
 }
 
+/// A token that an append takes from its sender's bucket ([`Action::Send`](crate::rate::Action::Send)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    /// When the bucket will be full, as the sender believes; `None`: it is full.
+    pub full_at: Option<Timestamp>,
+    /// When it will be full without the token.
+    pub next: Timestamp,
+}
+
 /// One try to append: one transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Append<'a> {
@@ -259,6 +268,8 @@ pub struct Append<'a> {
     pub record: &'a IdempotencyRecord,
     /// A member that must exist, when the channel is private and the sender is a user.
     pub member: Option<&'a UserId>,
+    /// Taken with it, when the sender's rate is limited.
+    pub token: Option<Token>,
     /// Now, to tell an expired record from a live one.
     pub now: Timestamp,
 }
@@ -274,6 +285,8 @@ pub enum Appended {
     KeyTaken(IdempotencyRecord),
     /// The sender is no member.
     NotAMember,
+    /// The sender's bucket is not as believed: it will be full then.
+    BucketMoved(Timestamp),
     /// Another transaction was under way on the same items.
     Conflict,
 }

@@ -33,6 +33,17 @@ impl Bucket {
         self.every.saturating_mul(self.burst.saturating_sub(1))
     }
 
+    /// Takes a token at `now` out of a bucket that will be full at `full_at`, or is full already: when it will be full
+    /// after that. Otherwise: how long until there is a token.
+    ///
+    /// # Errors
+    /// The wait.
+    pub fn take(&self, full_at: Option<Timestamp>, now: Timestamp) -> std::result::Result<Timestamp, Duration> {
+        let full_at = full_at.map_or(now, |full_at| full_at.max(now));
+        let wait = self.wait(full_at, now);
+        if wait.is_zero() { Ok(full_at.plus(self.every)) } else { Err(wait) }
+    }
+
     /// How long to wait for a token at `now`, when the bucket will be full at `full_at`.
     #[must_use]
     pub fn wait(&self, full_at: Timestamp, now: Timestamp) -> Duration {
@@ -103,12 +114,14 @@ mod tests {
             let (mut now, mut full_at, mut taken) = (start, start, 0_u64);
             for step in steps {
                 now = now.plus(Duration::from_millis(step));
-                if bucket.wait(full_at, now).is_zero() {
-                    full_at = full_at.max(now).plus(bucket.every);
-                    taken += 1;
-                } else {
-                    let later = now.plus(bucket.wait(full_at, now));
-                    prop_assert!(bucket.wait(full_at, later).is_zero(), "the wait is long enough");
+                match bucket.take(Some(full_at), now) {
+                    Ok(next) => {
+                        full_at = next;
+                        taken += 1;
+                    }
+                    Err(wait) => {
+                        prop_assert!(bucket.take(Some(full_at), now.plus(wait)).is_ok(), "the wait is long enough");
+                    }
                 }
             }
             let elapsed = u64::try_from(start.until(now).as_millis()).unwrap();

@@ -131,7 +131,7 @@ mod tests {
     use crate::{
         channel::Visibility,
         message::Role,
-        send::{Send, send},
+        send::{Memory, Send, send},
         testing::{MemoryStore, TestClock},
     };
 
@@ -149,9 +149,10 @@ mod tests {
             role: Role::User,
             draft: Draft { content: "hi".to_owned(), ..Draft::default() },
             idempotency_key: None,
+            bucket: None,
             traceparent: None,
         };
-        send(&store, &clock, message, &mut None).await.unwrap();
+        send(&store, &clock, message, &mut Memory::default()).await.unwrap();
         (store, clock)
     }
 

@@ -1,7 +1,8 @@
 //! Sending: a message is accepted once, gets the next number of its channel, and is then durable.
 //!
-//! Optimistic: the sender assumes a head of the channel, and the store's transaction is the judge. A sender who
-//! lost a race learns the current head from the refusal and tries again from it, without reading.
+//! Optimistic: the sender assumes a head of the channel and a full bucket of its own, and the store's transaction is
+//! the judge. A sender who was wrong learns what is true from the refusal and tries again from it, without reading: one
+//! request for a message, as long as nobody else is at work on the same channel.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::{
     error::{ChatError, Result},
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
     limits::{APPEND_ATTEMPTS, APPEND_DURATION, IDEMPOTENCY_DURATION, RETRY_AFTER},
-    message::{Append, Appended, Draft, Head, IdempotencyRecord, Message, MessageStore, Role, StoredMessage},
+    message::{Append, Appended, Draft, Head, IdempotencyRecord, Message, MessageStore, Role, StoredMessage, Token},
+    rate::Bucket,
     reaction::Reactions,
     validation::Violation,
 };
@@ -38,8 +40,21 @@ pub struct Send {
     pub draft: Draft,
     /// The sender's key; one is generated when there is none.
     pub idempotency_key: Option<IdempotencyKey>,
+    /// The bucket that a message takes a token from; without it the sender is not limited. A repeated request under the
+    /// same key takes none.
+    pub bucket: Option<Bucket>,
     /// W3C trace context to keep with the message.
     pub traceparent: Option<String>,
+}
+
+/// What a caller remembers from one message to the next. A wrong memory costs a further transaction, never a wrong
+/// result.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The channel.
+    pub head: Option<Head>,
+    /// When the sender's bucket will be full. It cannot be so any sooner, for only sending moves it.
+    pub full_at: Option<Timestamp>,
 }
 
 /// A message that was sent.
@@ -61,21 +76,13 @@ impl Sent {
     }
 }
 
-/// Sends.
-///
-/// `known` is the caller's memory of the channel's head, if it has one; it is brought up to date. A wrong one
-/// costs a further transaction, never a wrong result.
+/// Sends. What the caller remembers is brought up to date.
 ///
 /// # Errors
 /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`] (also for a private channel of others),
-/// [`ChatError::ChannelArchived`], [`ChatError::IdempotencyKeyReused`], [`ChatError::Contended`],
-/// [`ChatError::Store`].
-pub async fn send(
-    store: &impl MessageStore,
-    clock: &impl Clock,
-    mut send: Send,
-    known: &mut Option<Head>,
-) -> Result<Sent> {
+/// [`ChatError::ChannelArchived`], [`ChatError::IdempotencyKeyReused`], [`ChatError::TooManyRequests`],
+/// [`ChatError::Contended`], [`ChatError::Store`].
+pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send, memory: &mut Memory) -> Result<Sent> {
     let violations = send.draft.check();
     if !violations.is_empty() {
         return Err(ChatError::Invalid(violations));
@@ -97,7 +104,7 @@ pub async fn send(
                 break;
             }
         }
-        let step = attempt_to_send(store, clock, &send, &request, known).await;
+        let step = attempt_to_send(store, clock, &send, &request, memory).await;
         match step {
             Ok(Some(done)) => return Ok(done),
             Ok(None) => {}
@@ -125,15 +132,15 @@ async fn attempt_to_send(
     clock: &impl Clock,
     send: &Send,
     request: &Request,
-    known: &mut Option<Head>,
+    memory: &mut Memory,
 ) -> Result<Option<Sent>> {
-    let remembered = known.take();
+    let remembered = memory.head.take();
     let mut head = match &remembered {
         Some(head) => head.clone(),
         None => load_head(store, &send.channel_id).await?,
     };
-    if refusal(send, &head).is_some() {
-        // A replay is answered whatever has become of the channel.
+    if refusal(send, &head, memory.full_at, clock.now()).is_some() {
+        // A replay is answered whatever has become of the channel, and however often its sender sends.
         let earlier = store.idempotency_record(&send.channel_id, &send.sender_id, &request.key).await?;
         if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
             return replay(store, send, request, &earlier, clock.now()).await;
@@ -141,7 +148,7 @@ async fn attempt_to_send(
         if remembered.is_some() {
             head = load_head(store, &send.channel_id).await?;
         }
-        if let Some(refusal) = refusal(send, &head) {
+        if let Some(refusal) = refusal(send, &head, memory.full_at, clock.now()) {
             // A reason tells of the channel: not to those who may not know of it.
             let is_private = head.visibility == Visibility::Private && send.role == Role::User;
             if is_private && !store.is_member(&send.channel_id, &send.sender_id).await? {
@@ -152,6 +159,7 @@ async fn attempt_to_send(
     }
 
     let now = clock.now();
+    let token = token(send, memory.full_at, now)?;
     let message = message(send, &head, request.message_id, now);
     let record = IdempotencyRecord {
         sender_id: send.sender_id.clone(),
@@ -162,24 +170,29 @@ async fn attempt_to_send(
         expires_at: now.plus(IDEMPOTENCY_DURATION),
     };
     let member = (head.visibility == Visibility::Private && send.role == Role::User).then_some(&send.sender_id);
-    let appended = store.append(Append { head: &head, message: &message, record: &record, member, now }).await;
-    match appended {
+    let append = Append { head: &head, message: &message, record: &record, member, token, now };
+    match store.append(append).await {
         Ok(Appended::Stored) => {
-            *known = Some(Head { last_seq: record.seq, ..head });
+            memory.head = Some(Head { last_seq: record.seq, ..head });
+            memory.full_at = token.map(|token| token.next);
             Ok(Some(Sent::Created(message.message)))
         }
         Ok(Appended::KeyTaken(earlier)) => replay(store, send, request, &earlier, now).await,
         Ok(Appended::HeadMoved(current)) => {
-            *known = Some(current.ok_or(ChatError::ChannelNotFound)?);
+            memory.head = Some(current.ok_or(ChatError::ChannelNotFound)?);
+            Ok(None)
+        }
+        Ok(Appended::BucketMoved(full_at)) => {
+            *memory = Memory { head: Some(head), full_at: Some(full_at) };
             Ok(None)
         }
         Ok(Appended::NotAMember) => Err(ChatError::ChannelNotFound),
         Ok(Appended::Conflict) => {
-            *known = Some(head);
+            memory.head = Some(head);
             Ok(None)
         }
         Err(error) => {
-            *known = Some(head);
+            memory.head = Some(head);
             Err(error.into())
         }
     }
@@ -189,16 +202,23 @@ async fn load_head(store: &impl MessageStore, channel: &ChannelId) -> Result<Hea
     store.head(channel).await?.ok_or(ChatError::ChannelNotFound)
 }
 
-/// Why the message may not follow `head`.
-fn refusal(send: &Send, head: &Head) -> Option<ChatError> {
+/// Why the message may not follow `head`, or not yet.
+fn refusal(send: &Send, head: &Head, full_at: Option<Timestamp>, now: Timestamp) -> Option<ChatError> {
     if head.archived {
         return Some(ChatError::ChannelArchived);
     }
-    let reply_to = send.draft.reply_to?;
-    (reply_to > head.last_seq).then(|| {
+    if send.draft.reply_to.is_some_and(|reply_to| reply_to > head.last_seq) {
         let message = format!("must be the seq of a message of the channel, which has {}", head.last_seq);
-        ChatError::invalid(Violation::new("reply_to", "unknown_message", message))
-    })
+        return Some(ChatError::invalid(Violation::new("reply_to", "unknown_message", message)));
+    }
+    token(send, full_at, now).err()
+}
+
+/// The token that the message takes, if its sender's rate is limited.
+fn token(send: &Send, full_at: Option<Timestamp>, now: Timestamp) -> Result<Option<Token>> {
+    let Some(bucket) = send.bucket else { return Ok(None) };
+    let next = bucket.take(full_at, now).map_err(|retry_after| ChatError::TooManyRequests { retry_after })?;
+    Ok(Some(Token { full_at: full_at.filter(|full_at| *full_at > now), next }))
 }
 
 /// Answers a request whose key has been used.
@@ -273,6 +293,7 @@ mod tests {
             role: Role::User,
             draft: Draft { content: content.to_owned(), ..Draft::default() },
             idempotency_key: key.map(|key| key.parse().unwrap()),
+            bucket: None,
             traceparent: None,
         }
     }
@@ -284,35 +305,35 @@ mod tests {
     #[tokio::test]
     async fn a_key_stands_for_one_request_of_one_sender() {
         let (store, clock) = (public(0), TestClock::new(1));
-        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
+        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
         assert!(matches!(first, Sent::Created(_)));
-        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
+        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
         assert_eq!(again, Sent::Replayed(first.message().clone()));
-        let other = send(&store, &clock, by("alice", "ho", Some("k")), &mut None).await;
+        let other = send(&store, &clock, by("alice", "ho", Some("k")), &mut Memory::default()).await;
         assert!(matches!(other, Err(ChatError::IdempotencyKeyReused)));
-        let bob = send(&store, &clock, by("bob", "hi", Some("k")), &mut None).await.unwrap();
+        let bob = send(&store, &clock, by("bob", "hi", Some("k")), &mut Memory::default()).await.unwrap();
         assert_eq!(bob.message().seq, 2);
     }
 
     #[tokio::test]
     async fn a_key_may_be_used_again_when_its_time_is_over() {
         let (store, clock) = (public(0), TestClock::new(1));
-        send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
+        send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
         clock.sleep(IDEMPOTENCY_DURATION).await;
-        let later = send(&store, &clock, by("alice", "ho", Some("k")), &mut None).await.unwrap();
+        let later = send(&store, &clock, by("alice", "ho", Some("k")), &mut Memory::default()).await.unwrap();
         assert!(matches!(later, Sent::Created(message) if message.seq == 2));
     }
 
     #[tokio::test]
     async fn an_archived_channel_takes_nothing_but_answers_replays() {
         let (store, clock) = (public(0), TestClock::new(1));
-        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
-        let mut remembered = None;
+        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
+        let mut remembered = Memory::default();
         send(&store, &clock, by("alice", "ho", None), &mut remembered).await.unwrap();
         store.archive("c");
-        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut None).await.unwrap();
+        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
         assert_eq!(again, Sent::Replayed(first.message().clone()));
-        for mut known in [None, remembered] {
+        for mut known in [Memory::default(), remembered] {
             let refused = send(&store, &clock, by("alice", "new", None), &mut known).await;
             assert!(matches!(refused, Err(ChatError::ChannelArchived)));
         }
@@ -322,11 +343,11 @@ mod tests {
     async fn private_channels_are_for_members_and_the_agent() {
         let clock = TestClock::new(1);
         let store = MemoryStore::new(1, 0).with_channel("c", Visibility::Private).with_member("c", "alice");
-        let refused = send(&store, &clock, by("mallory", "hi", None), &mut None).await;
+        let refused = send(&store, &clock, by("mallory", "hi", None), &mut Memory::default()).await;
         assert!(matches!(refused, Err(ChatError::ChannelNotFound)));
-        send(&store, &clock, by("alice", "hi", None), &mut None).await.unwrap();
+        send(&store, &clock, by("alice", "hi", None), &mut Memory::default()).await.unwrap();
         let agent = Send { role: Role::Assistant, ..by("assistant", "hello", None) };
-        send(&store, &clock, agent, &mut None).await.unwrap();
+        send(&store, &clock, agent, &mut Memory::default()).await.unwrap();
     }
 
     #[tokio::test]
@@ -337,18 +358,42 @@ mod tests {
             message.draft.reply_to = Some(reply_to);
             message
         };
-        assert!(matches!(send(&store, &clock, reply(1), &mut None).await, Err(ChatError::Invalid(_))));
+        assert!(matches!(send(&store, &clock, reply(1), &mut Memory::default()).await, Err(ChatError::Invalid(_))));
         // A memory that is behind does not refuse what exists by now.
-        let mut behind = store.head(&"c".parse().unwrap()).await.unwrap();
-        send(&store, &clock, by("alice", "first", None), &mut None).await.unwrap();
+        let head = store.head(&"c".parse().unwrap()).await.unwrap();
+        let mut behind = Memory { head, full_at: None };
+        send(&store, &clock, by("alice", "first", None), &mut Memory::default()).await.unwrap();
         assert_eq!(send(&store, &clock, reply(1), &mut behind).await.unwrap().message().reply_to, Some(1));
+    }
+
+    #[tokio::test]
+    async fn who_sends_too_often_waits_but_a_repeated_request_is_answered() {
+        let (store, clock) = (public(0), TestClock::new(1));
+        let bucket = Bucket::per_second(1, 2);
+        let limited = |content, key| Send { bucket: Some(bucket), ..by("alice", content, key) };
+        let mut memory = Memory::default();
+        let first = send(&store, &clock, limited("1", Some("k")), &mut memory).await.unwrap();
+        send(&store, &clock, limited("2", None), &mut memory).await.unwrap();
+        // Whoever remembers refuses at once; whoever does not learns it from the store.
+        for mut memory in [memory.clone(), Memory::default()] {
+            let refused = send(&store, &clock, limited("3", None), &mut memory).await;
+            let Err(ChatError::TooManyRequests { retry_after }) = refused else { panic!("{refused:?}") };
+            assert!(retry_after <= bucket.every);
+            let again = send(&store, &clock, limited("1", Some("k")), &mut memory).await.unwrap();
+            assert_eq!(again, Sent::Replayed(first.message().clone()));
+        }
+        clock.sleep(bucket.every).await;
+        assert_eq!(send(&store, &clock, limited("3", None), &mut memory).await.unwrap().message().seq, 3);
+        // Others have buckets of their own.
+        let bob = Send { bucket: Some(bucket), ..by("bob", "hi", None) };
+        send(&store, &clock, bob, &mut Memory::default()).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_store_that_never_answers_is_given_up_in_time() {
         let (store, clock) = (public(100), TestClock::new(1));
         let started = clock.now();
-        let given_up = send(&store, &clock, by("alice", "hi", None), &mut None).await;
+        let given_up = send(&store, &clock, by("alice", "hi", None), &mut Memory::default()).await;
         assert!(matches!(given_up, Err(ChatError::Contended { .. })));
         assert!(started.until(clock.now()) <= APPEND_DURATION + FIRST_WAIT);
     }
@@ -364,7 +409,7 @@ mod tests {
                 let clock = TestClock::new(seed);
                 let store = MemoryStore::new(seed, faults).with_channel("c", Visibility::Public);
                 let sends = (0..senders).map(async |number| {
-                    let mut known = None;
+                    let mut known = Memory::default();
                     loop {
                         let message = by("alice", &format!("m{number}"), Some(&format!("k{number}")));
                         if let Ok(sent) = send(&store, &clock, message, &mut known).await {

@@ -194,7 +194,7 @@ impl MessageStore for MemoryStore {
 
     async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
         self.call(|state| {
-            let Append { head, message, record, member, now } = append;
+            let Append { head, message, record, member, token, now } = append;
             let channel = &head.channel_id;
             let key = (channel.clone(), record.sender_id.clone(), record.key.clone());
             if let Some(taken) = state.records.get(&key).filter(|taken| taken.expires_at > now) {
@@ -206,6 +206,13 @@ impl MessageStore for MemoryStore {
             }
             if member.is_some_and(|user| !state.members.contains_key(&(channel.clone(), user.clone()))) {
                 return Appended::NotAMember;
+            }
+            if let Some(token) = token {
+                let full_at = state.buckets.entry(bucket_name(&record.sender_id, &Action::Send)).or_insert(now);
+                if token.full_at.map_or(*full_at > now, |believed| believed != *full_at) {
+                    return Appended::BucketMoved(*full_at);
+                }
+                *full_at = token.next;
             }
             state.heads.insert(channel.clone(), Head { last_seq: message.message.seq, ..head.clone() });
             state.messages.push(message.message.clone());
@@ -443,6 +450,10 @@ impl ClaimStore for MemoryStore {
     }
 }
 
+fn bucket_name(user: &UserId, action: &Action<'_>) -> String {
+    format!("{user} {action:?}")
+}
+
 impl RateLimiter for MemoryStore {
     async fn take(
         &self,
@@ -452,13 +463,14 @@ impl RateLimiter for MemoryStore {
         now: Timestamp,
     ) -> Result<Option<Duration>, StoreError> {
         self.call(|state| {
-            let full_at = state.buckets.entry(format!("{user} {action:?}")).or_insert(now);
-            let wait = bucket.wait(*full_at, now);
-            if wait.is_zero() {
-                *full_at = now.max(*full_at).plus(bucket.every);
-                return None;
+            let full_at = state.buckets.entry(bucket_name(user, action)).or_insert(now);
+            match bucket.take(Some(*full_at), now) {
+                Ok(next) => {
+                    *full_at = next;
+                    None
+                }
+                Err(wait) => Some(wait),
             }
-            Some(wait)
         })
         .await
     }

@@ -1,13 +1,11 @@
 //! From a request to a message, and back: sending, editing, deleting.
 
-use std::{collections::HashMap, sync::Mutex};
-
 use auth::{Identity, Scope, Verifier};
 use chat::{
     agent::cancel,
     clock::{Clock, SystemClock},
-    id::{ChannelId, TenantId},
-    message::{Draft, Head, Role},
+    id::ChannelId,
+    message::{Draft, Role},
     rate::{Action, Bucket, admit},
     reaction::react,
     revision::{Edit, Revision, delete, edit},
@@ -22,8 +20,7 @@ use http_api::{
 };
 use lambda_http::Body;
 
-/// Channels whose head is remembered between invocations; the least of memory, the most of saved reads.
-const REMEMBERED_HEADS: usize = 1_000;
+use crate::memory::Memories;
 
 const CONTENT_TYPES: &str = "\"text/plain\" or \"text/markdown\"";
 
@@ -31,21 +28,18 @@ const REACTION: &str = "/channels/{channel_id}/messages/{seq}/reactions/{emoji}"
 
 const CANCEL: &str = "/channels/{channel_id}/messages/{seq}/reply/cancel";
 
-/// A channel, whatever its tenant.
-type Place = (Option<TenantId>, ChannelId);
-
 /// Accepts messages, their changes, and reactions to them.
 pub(crate) struct Handler {
     channels: DynamoChannels,
     messages: DynamoMessages,
     verifier: Verifier,
     bucket: Bucket,
-    heads: Mutex<HashMap<Place, Head>>,
+    memories: Memories,
 }
 
 impl Handler {
     pub(crate) fn new(channels: DynamoChannels, messages: DynamoMessages, verifier: Verifier, bucket: Bucket) -> Self {
-        Self { channels, messages, verifier, bucket, heads: Mutex::default() }
+        Self { channels, messages, verifier, bucket, memories: Memories::default() }
     }
 
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
@@ -93,41 +87,20 @@ impl Handler {
             return Err(Problem::invalid(violations));
         }
         let Identity { user_id: sender_id, tenant, .. } = caller;
-        let channels = self.channels.of(tenant.as_ref());
-        admit(&channels, &SystemClock, &sender_id, &Action::Send, self.bucket).await?;
         let messages = self.messages.of(tenant.as_ref());
         let message = Send {
             channel_id: channel_id.clone(),
-            sender_id,
+            sender_id: sender_id.clone(),
             role: Role::User,
             draft,
             idempotency_key,
+            bucket: Some(self.bucket),
             traceparent: Some(traceparent(request)),
         };
-        let place = (tenant, channel_id);
-        let mut head = self.recall(&place);
-        let sent = send(&messages, &SystemClock, message, &mut head).await;
-        self.remember(place, head);
+        let mut memory = self.memories.recall(tenant.as_ref(), &channel_id, &sender_id);
+        let sent = send(&messages, &SystemClock, message, &mut memory).await;
+        self.memories.remember(tenant, channel_id, sender_id, memory);
         answer(&sent?)
-    }
-
-    fn recall(&self, place: &Place) -> Option<Head> {
-        self.heads.lock().ok()?.get(place).cloned()
-    }
-
-    fn remember(&self, place: Place, head: Option<Head>) {
-        let Ok(mut heads) = self.heads.lock() else { return };
-        match head {
-            Some(head) => {
-                if heads.len() >= REMEMBERED_HEADS && !heads.contains_key(&place) {
-                    heads.clear();
-                }
-                heads.insert(place, head);
-            }
-            None => {
-                heads.remove(&place);
-            }
-        }
     }
 }
 

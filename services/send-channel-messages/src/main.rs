@@ -2,6 +2,7 @@
 //! …/{seq}/reactions/{emoji}` react to it.
 
 mod handler;
+mod memory;
 
 use auth::Verifier;
 use chat_aws::{

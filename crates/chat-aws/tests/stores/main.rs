@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod buckets;
+mod calls;
 mod deletion;
 mod lists;
 mod sockets;
@@ -95,7 +96,7 @@ impl Tables {
         let Message { channel_id, seq, .. } = &message.message;
         let head = head(channel_id.as_str(), seq - 1, Visibility::Public);
         let record = record(message, &format!("key-{seq}"));
-        let append = Append { head: &head, message, record: &record, member: None, now: NOW };
+        let append = Append { head: &head, message, record: &record, member: None, token: None, now: NOW };
         assert_eq!(self.messages().append(append).await.unwrap(), Appended::Stored);
     }
 
@@ -104,7 +105,7 @@ impl Tables {
         let message = stored(head.channel_id.as_str(), head.last_seq + 1);
         let record = record(&message, key);
         let member = member.map(user);
-        let append = Append { head, message: &message, record: &record, member: member.as_ref(), now };
+        let append = Append { head, message: &message, record: &record, member: member.as_ref(), token: None, now };
         self.messages().append(append).await.unwrap()
     }
 }
@@ -188,7 +189,7 @@ async fn an_append_reads_back_as_it_was_and_moves_the_head() {
     tables.channel("c", Visibility::Public).await;
     let (message, messages) = (stored("c", 1), tables.messages());
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
-    let attempt = Append { head: &head, message: &message, record: &record, member: None, now: NOW };
+    let attempt = Append { head: &head, message: &message, record: &record, member: None, token: None, now: NOW };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
     assert_eq!(messages.message(&head.channel_id, 1, NOW).await.unwrap().unwrap(), message.message);
     assert_eq!(messages.head(&head.channel_id).await.unwrap().unwrap(), Head { last_seq: 1, ..head.clone() });
@@ -358,7 +359,7 @@ async fn a_message_past_its_retention_is_not_read_though_it_is_still_there() {
     tables.channel("c", Visibility::Public).await;
     let message = StoredMessage { expires_at: Some(LATER), ..stored("c", 1) };
     let (head, record, messages) = (head("c", 0, Visibility::Public), record(&message, "k"), tables.messages());
-    let attempt = Append { head: &head, message: &message, record: &record, member: None, now: NOW };
+    let attempt = Append { head: &head, message: &message, record: &record, member: None, token: None, now: NOW };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
     for (now, there) in [(NOW, 1), (LATER, 0)] {
         assert_eq!(messages.messages(&head.channel_id, Range::Newest, 9, now).await.unwrap().len(), there);
@@ -372,7 +373,7 @@ async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
     tables.channel("c", Visibility::Public).await;
     let (message, messages) = (stored("c", 1), tables.messages());
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
-    let attempt = Append { head: &head, message: &message, record: &record, member: None, now: NOW };
+    let attempt = Append { head: &head, message: &message, record: &record, member: None, token: None, now: NOW };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
     let revised = |message: Message| StoredMessage { message, traceparent: None, expires_at: None };
 

@@ -22,7 +22,7 @@ use crate::{
     message::{ContentType, Message, MessageStore, Range, Role, StoredMessage},
     rate::{Action, Bucket, RateLimiter},
     revision::Revision,
-    send::{Send, Sent, send},
+    send::{Memory, Send, Sent, send},
 };
 
 mod built_in;
@@ -445,9 +445,11 @@ where
                 reply_to: Some(*seq),
             },
             idempotency_key: Some(IdempotencyKey::reply_to(*seq)),
+            // Replies have budgets of their own.
+            bucket: None,
             traceparent: stored.traceparent.clone(),
         };
-        match send(self.messages, self.clock, message, &mut None).await {
+        match send(self.messages, self.clock, message, &mut Memory::default()).await {
             Ok(sent) => Ok(Some(sent)),
             Err(ChatError::IdempotencyKeyReused | ChatError::ChannelArchived | ChatError::ChannelNotFound) => Ok(None),
             Err(error) => Err(error),

@@ -184,9 +184,10 @@ impl World {
             role: Role::User,
             draft: crate::message::Draft { content: content.to_owned(), ..Default::default() },
             idempotency_key: None,
+            bucket: None,
             traceparent: Some("trace".to_owned()),
         };
-        let sent = send(&self.store, &self.clock, question, &mut None).await.unwrap();
+        let sent = send(&self.store, &self.clock, question, &mut Memory::default()).await.unwrap();
         StoredMessage { message: sent.message().clone(), traceparent: Some("trace".to_owned()), expires_at: None }
     }
 

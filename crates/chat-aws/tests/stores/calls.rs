@@ -1,0 +1,187 @@
+//! How many requests a message costs. Each is money and time: one more has to be meant, and is changed here.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::config::{
+    ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef,
+};
+use chat::{
+    clock::Clock,
+    delivery::{Broadcast, Delivery, FanOut, Outcome, Pushed, SocketPusher},
+    error::{ChatError, StoreError},
+    message::{Change, Draft, MessageEvent},
+    rate::Bucket,
+    send::{Memory, Send, Sent, send},
+};
+
+use super::*;
+
+/// Notes the operation of each attempt at a call.
+#[derive(Debug, Clone, Default)]
+struct Calls(Arc<Mutex<Vec<String>>>);
+
+impl Calls {
+    /// The operations since the last look.
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Intercept for Calls {
+    fn name(&self) -> &'static str {
+        "Calls"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), aws_sdk_dynamodb::error::BoxError> {
+        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
+        let (_, operation) = target.rsplit_once('.').unwrap();
+        self.0.lock().unwrap().push(operation.to_owned());
+        Ok(())
+    }
+}
+
+/// Sockets that take everything.
+#[derive(Debug, Default)]
+struct Sockets(AtomicUsize);
+
+impl SocketPusher for Sockets {
+    async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Pushed::Delivered)
+    }
+
+    async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+}
+
+impl FanOut for Sockets {
+    async fn hand_over(&self, _: &Broadcast) -> Result<(), StoreError> {
+        panic!("so few are pushed to from here");
+    }
+}
+
+/// Time stands still, and chance decides nothing.
+struct At(Timestamp);
+
+impl Clock for At {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+
+    async fn sleep(&self, _: Duration) {}
+
+    fn random(&self) -> u128 {
+        0
+    }
+}
+
+impl Tables {
+    /// The same tables, with every request noted.
+    fn counted(mut self) -> (Self, Calls) {
+        let calls = Calls::default();
+        let config = self.client.config().to_builder().interceptor(calls.clone()).build();
+        self.client = Client::from_conf(config);
+        (self, calls)
+    }
+}
+
+/// As a user of a REST client sends it.
+fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> Send {
+    Send {
+        channel_id: channel_id(channel),
+        sender_id: user("alice"),
+        role: Role::User,
+        draft: Draft { content: "hi".to_owned(), ..Draft::default() },
+        idempotency_key: key.map(|key| key.parse().unwrap()),
+        bucket: Some(bucket),
+        traceparent: None,
+    }
+}
+
+const WIDE: Bucket = Bucket { every: Duration::from_millis(1), burst: 1_000 };
+
+#[tokio::test]
+async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
+    let (tables, calls) = Tables::new().await.counted();
+    for (id, visibility) in [("public", Visibility::Public), ("private", Visibility::Private)] {
+        tables.channel(id, visibility).await;
+        calls.take();
+        let mut memory = Memory::default();
+        for expected in [vec!["GetItem", "TransactWriteItems"], vec!["TransactWriteItems"], vec!["TransactWriteItems"]]
+        {
+            send(&tables.messages(), &SystemClock, message(id, None, WIDE), &mut memory).await.unwrap();
+            assert_eq!(calls.take(), expected, "{id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
+    let (tables, calls) = Tables::new().await.counted();
+    tables.channel("c", Visibility::Public).await;
+    let (messages, slow) = (tables.messages(), Bucket { every: Duration::from_mins(1), burst: 3 });
+    let (mut one, mut other) = (Memory::default(), Memory::default());
+    send(&messages, &SystemClock, message("c", Some("k"), slow), &mut one).await.unwrap();
+    // It knows the channel, and believes its bucket to be full.
+    other.head.clone_from(&one.head);
+    calls.take();
+    send(&messages, &SystemClock, message("c", None, slow), &mut other).await.unwrap();
+    assert_eq!(calls.take(), ["TransactWriteItems"; 2], "the bucket is not full");
+    send(&messages, &SystemClock, message("c", None, slow), &mut one).await.unwrap();
+    // The head and the bucket have moved; each refusal tells of one of them.
+    assert_eq!(calls.take(), ["TransactWriteItems"; 3]);
+
+    let refused = send(&messages, &SystemClock, message("c", None, slow), &mut one).await;
+    assert!(matches!(refused, Err(ChatError::TooManyRequests { .. })));
+    assert!(!calls.take().contains(&"TransactWriteItems".to_owned()), "it is known that the bucket is empty");
+    let again = send(&messages, &SystemClock, message("c", Some("k"), slow), &mut one).await.unwrap();
+    assert!(matches!(again, Sent::Replayed(_)), "an empty bucket keeps nobody from an answer");
+    calls.take();
+
+    let mut memory = Memory { head: messages.head(&channel_id("c")).await.unwrap(), full_at: None };
+    calls.take();
+    let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut memory).await.unwrap();
+    assert!(matches!(again, Sent::Replayed(_)));
+    assert_eq!(calls.take(), ["TransactWriteItems", "GetItem"]);
+}
+
+#[tokio::test]
+async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
+    let (tables, calls) = Tables::new().await.counted();
+    let connections = tables.connections();
+    for number in 0..3 {
+        connections.open(&connection(&format!("{number}="), 1, NOW)).await.unwrap();
+    }
+    let channel = connection("x=", 1, NOW).channels.remove(0);
+    calls.take();
+    let sockets = Sockets::default();
+    let delivery = Delivery {
+        connections: &connections,
+        sockets: &sockets,
+        fan_out: &sockets,
+        clock: &At(NOW),
+        deadline: Timestamp::from_millis(NOW.as_millis() + 60_000),
+    };
+    let event = |seq| MessageEvent { change: Change::Created, stored: stored(channel.as_str(), seq) };
+    let events: Vec<MessageEvent> = (1..=10).map(event).collect();
+    let outcome = delivery.deliver(&channel, &events, 200).await.unwrap();
+    assert_eq!(outcome, Outcome { delivered: 3, ..Outcome::default() });
+    assert_eq!(calls.take(), ["Query"]);
+    assert_eq!(sockets.0.into_inner(), 3, "ten messages of one channel share a frame");
+}
