@@ -52,6 +52,15 @@ pub struct RunOptions {
     /// Port of the page [default: 3002 if it is free, else any]
     #[arg(long)]
     pub page_port: Option<u16>,
+    /// Port of the OTLP receiver that the functions export to; 0 for any free one
+    #[arg(long, default_value_t = 0)]
+    pub otlp_port: u16,
+    /// Another OTLP collector (HTTP) that gets all that is received as well, such as <http://127.0.0.1:4318>
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// A header for that collector, such as a key that it asks for; may be repeated
+    #[arg(long = "otlp-header", value_name = "NAME=VALUE", value_parser = parameter, requires = "otlp_endpoint")]
+    pub otlp_headers: Vec<(String, String)>,
     /// Where data is kept between runs
     #[arg(long, default_value = ".local", conflicts_with = "in_memory")]
     pub data_dir: PathBuf,

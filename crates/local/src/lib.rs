@@ -3,13 +3,15 @@
 //! The template is read into a [`stack::Stack`], and each part of this crate plays the AWS service that
 //! would run its share of it: [`dynamodb`] the tables and their streams, [`lambda`] the functions (the real
 //! binaries, behind the real Runtime API), [`event_source`] the event source mappings, [`rest`] and
-//! [`websocket`] the two API Gateways. [`page`] serves the browser client.
+//! [`websocket`] the two API Gateways. [`otlp`] receives what the functions export, and [`page`] serves the browser
+//! client.
 
 pub mod binaries;
 pub mod cli;
 pub mod dynamodb;
 pub mod event_source;
 pub mod lambda;
+pub mod otlp;
 pub mod page;
 pub mod rest;
 pub mod run;

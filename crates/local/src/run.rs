@@ -24,6 +24,7 @@ use crate::{
     dynamodb::{self, Engine, Storage},
     event_source::{self, Checkpoints, Destination, Mapping},
     lambda::{self, Invoke, Lambda, LambdaConfig, OnFailure, Queues},
+    otlp::{Collector, Forwarder, Limits},
     page::{self, PageConfig},
     rest, schedule,
     stack::Stack,
@@ -94,6 +95,7 @@ struct Addresses {
     management: String,
     dynamodb: String,
     lambda: String,
+    otlp: String,
     page: String,
 }
 
@@ -105,6 +107,7 @@ impl Addresses {
             "management": self.management,
             "dynamodb": self.dynamodb,
             "lambda": self.lambda,
+            "otlp": self.otlp,
             "page": self.page,
             "pid": std::process::id(),
         })
@@ -113,11 +116,11 @@ impl Addresses {
     /// Tells where everything is, with a command that works when pasted.
     fn greet(&self) -> Result<(), Error> {
         let token = token::mint("you", token::DEFAULT_TTL, jiff::Timestamp::now())?;
-        let Self { rest, websocket, management, dynamodb, lambda, page } = self;
+        let Self { rest, websocket, management, dynamodb, lambda, otlp, page } = self;
         println!(
             "\nSwitchboard is up. Open the page in two tabs:\n\n  {page}\n\n\
              REST API      {rest}\nWebSocket API {websocket}\n@connections  {management}\n\
-             DynamoDB      {dynamodb}\nLambda        {lambda}\n\n\
+             DynamoDB      {dynamodb}\nLambda        {lambda}\nOTLP          {otlp}\n\n\
              Send a message from here:\n\n  \
              curl -sS {rest}/channels/{FIRST_CHANNEL}/messages -H 'Authorization: Bearer {token}' \
              -H 'Content-Type: application/json' -d '{{\"content\":\"Hello from the terminal\"}}'\n\n\
@@ -147,6 +150,7 @@ impl Running {
         let websocket_listener = bind(options.websocket_port, "--websocket-port").await?;
         let dynamodb_listener = bind(options.dynamodb_port, "--dynamodb-port").await?;
         let lambda_listener = bind(0, "the Lambda API").await?;
+        let otlp_listener = bind(options.otlp_port, "--otlp-port").await?;
         let page_listener = match options.page_port {
             Some(port) => bind(port, "--page-port").await?,
             None => match bind(PAGE_PORT, "--page-port").await {
@@ -161,6 +165,7 @@ impl Running {
             management: format!("http://{websocket_address}"),
             dynamodb: format!("http://{}", dynamodb_listener.local_addr()?),
             lambda: format!("http://{}", lambda_listener.local_addr()?),
+            otlp: format!("http://{}", otlp_listener.local_addr()?),
             page: format!("http://{}", page_listener.local_addr()?),
         };
 
@@ -203,9 +208,14 @@ impl Running {
         serve(&servers, rest_listener, rest_api.router(), &stop_intake);
         let sockets = websocket::Gateway::new(stack.websocket_api.clone(), REGION, invoke.clone(), websocket_options());
         serve(&servers, websocket_listener, sockets.router(), &stop_services);
-        let page =
-            page::router(PageConfig { rest_url: addresses.rest.clone(), websocket_url: addresses.websocket.clone() });
-        serve(&servers, page_listener, page, &stop_intake);
+        let forwarder = match &options.otlp_endpoint {
+            Some(url) => Some(Forwarder::start(url, &options.otlp_headers, &servers, stop_services.clone())?),
+            None => None,
+        };
+        let collector = Collector::new(Limits::default(), forwarder);
+        serve(&servers, otlp_listener, collector.router(), &stop_services);
+        let page_config = PageConfig { rest_url: addresses.rest.clone(), websocket_url: addresses.websocket.clone() };
+        serve(&servers, page_listener, page::router(page_config, collector), &stop_intake);
 
         start_mappings(&stack, &engine, &invoke, &queues, &mappings, &stop_mappings)?;
         for schedule in stack.schedules.clone() {
@@ -321,6 +331,7 @@ fn deployment(addresses: &Addresses, options: &RunOptions) -> Deployment {
         ("RepliesPerUser", "10000"),
         ("RepliesPerChannel", "10000"),
         ("TokensPerDay", "1000000000"),
+        ("OtlpEndpoint", &addresses.otlp),
     ];
     let mut parameters: BTreeMap<String, String> =
         parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

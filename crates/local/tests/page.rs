@@ -5,6 +5,7 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use local::{
+    otlp::{Collector, Limits},
     page::{PageConfig, router},
     token,
 };
@@ -26,7 +27,9 @@ impl Page {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let config = PageConfig { rest_url: REST.into(), websocket_url: WEBSOCKET.into() };
-        tokio::spawn(async move { axum::serve(listener, router(config)).await });
+        tokio::spawn(
+            async move { axum::serve(listener, router(config, Collector::new(Limits::default(), None))).await },
+        );
         Self { client: Client::new(), origin: format!("http://127.0.0.1:{port}"), port }
     }
 

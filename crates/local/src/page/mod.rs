@@ -3,10 +3,12 @@
 //! The page is served to this machine's browser only. Since `POST /token` hands out tokens for any name, every
 //! request must come in under a loopback host name (so that a foreign name that resolves to 127.0.0.1 gets
 //! nothing), and a token request only from the page's own origin (so that another site, open in the same
-//! browser, gets none).
+//! browser, gets none). What is said in a channel is told by the two APIs alone; from here come the traces, which hold
+//! none of it.
 
 mod assets;
 mod guard;
+mod traces;
 
 use axum::{
     Json, Router,
@@ -19,7 +21,7 @@ use axum::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::token;
+use crate::{otlp::Collector, token};
 
 /// Where the page finds the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +53,17 @@ struct TokenResponse {
     expires_at: Timestamp,
 }
 
-/// The page, its assets, `GET /config.json` and `POST /token`.
+/// The page, its assets, `GET /config.json`, `POST /token`, and from `collector` the traces: `GET /traces/{trace_id}`
+/// and, for the message with these numbers, `GET /traces?channel_id=…&seq=…`.
 ///
 /// Serve it on a loopback address: it answers `403` under any other host name.
-pub fn router(config: PageConfig) -> Router {
+pub fn router(config: PageConfig, collector: Collector) -> Router {
     let policy = guard::ContentSecurityPolicy::new(&config);
-    let mut router = Router::new().route("/config.json", get(endpoints)).route("/token", post(mint_token));
+    let mut router = Router::new()
+        .route("/config.json", get(endpoints))
+        .route("/token", post(mint_token))
+        .with_state(config)
+        .merge(traces::router(collector));
     for asset in assets::ALL {
         router = router.route(asset.path, get(move || async { asset.response() }));
     }
@@ -65,7 +72,6 @@ pub fn router(config: PageConfig) -> Router {
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "This address does not take that method.")
         })
-        .with_state(config)
         .layer(middleware::from_fn(guard::loopback_host_only))
         .layer(middleware::from_fn_with_state(policy, guard::secure_headers))
 }

@@ -1,0 +1,178 @@
+//! The last traces, in memory and bounded.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use serde::Serialize;
+
+use super::{
+    Limits,
+    span::{self, Span, SpanId, TraceId},
+};
+
+/// Spans by trace.
+#[derive(Debug)]
+pub(super) struct Traces {
+    limits: Limits,
+    traces: HashMap<TraceId, Kept>,
+    spans: usize,
+    /// Grows with everything that is added.
+    clock: u64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The same span may come twice, when an exporter did not hear that it had arrived.
+    spans: HashMap<SpanId, Arc<Span>>,
+    /// When something was added last, to it or to what is linked to it.
+    touched: u64,
+}
+
+/// A trace, as far as it has come in.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trace {
+    /// Its id.
+    pub trace_id: TraceId,
+    /// Differs whenever anything below differs.
+    pub version: u64,
+    /// Its spans, in the order in which they began.
+    #[serde(serialize_with = "span::all_shared")]
+    pub spans: Vec<Arc<Span>>,
+    /// Spans of other traces with a link to one of these: invocations that worked on several traces at once.
+    #[serde(serialize_with = "span::all_shared")]
+    pub linked: Vec<Arc<Span>>,
+}
+
+/// What to know of a trace before opening it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Its id.
+    pub trace_id: TraceId,
+    /// Name of the span that began first.
+    pub name: String,
+    /// When that was, in nanoseconds since the epoch, as text in JSON.
+    #[serde(serialize_with = "span::as_text")]
+    pub start_ns: u64,
+    /// How many spans it has.
+    pub spans: usize,
+}
+
+/// Spans that were not taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// Their ids were none.
+    pub invalid: usize,
+    /// Their trace had as many as one may have.
+    pub over_limit: usize,
+}
+
+impl Rejected {
+    /// How many in all.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.invalid + self.over_limit
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invalid, over_limit } = self;
+        write!(
+            formatter,
+            "{invalid} spans had an id of the wrong length or zero, and {over_limit} were more than one trace may have"
+        )
+    }
+}
+
+impl Traces {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, traces: HashMap::new(), spans: 0, clock: 0 }
+    }
+
+    /// Adds what it can, and makes room for it.
+    pub(super) fn add(&mut self, exported: Vec<ResourceSpans>) -> Rejected {
+        self.clock += 1;
+        let mut rejected = Rejected::default();
+        for ResourceSpans { resource, scope_spans, .. } in exported {
+            let resource = Arc::new(span::attributes(resource.unwrap_or_default().attributes));
+            for scope_spans in scope_spans {
+                let scope = scope_spans.scope.unwrap_or_default().name;
+                for span in scope_spans.spans {
+                    match Span::of_proto(span, &scope, &resource) {
+                        Some(span) if self.has_room(&span) => self.insert(span),
+                        Some(_) => rejected.over_limit += 1,
+                        None => rejected.invalid += 1,
+                    }
+                }
+            }
+        }
+        self.make_room();
+        rejected
+    }
+
+    fn has_room(&self, span: &Span) -> bool {
+        self.traces.get(&span.trace_id).is_none_or(|kept| {
+            kept.spans.len() < self.limits.spans_of_a_trace || kept.spans.contains_key(&span.span_id)
+        })
+    }
+
+    fn insert(&mut self, span: Span) {
+        for link in &span.links {
+            if let Some(linked) = self.traces.get_mut(&link.trace_id) {
+                linked.touched = self.clock;
+            }
+        }
+        let kept = self.traces.entry(span.trace_id).or_default();
+        kept.touched = self.clock;
+        if kept.spans.insert(span.span_id, Arc::new(span)).is_none() {
+            self.spans += 1;
+        }
+    }
+
+    fn make_room(&mut self) {
+        while self.traces.len() > self.limits.traces || self.spans > self.limits.spans {
+            let Some(oldest) = self.traces.iter().min_by_key(|(_, kept)| kept.touched).map(|(id, _)| *id) else {
+                return;
+            };
+            self.spans -= self.traces.remove(&oldest).map_or(0, |kept| kept.spans.len());
+        }
+    }
+
+    pub(super) fn get(&self, id: TraceId) -> Option<Trace> {
+        let kept = self.traces.get(&id)?;
+        let others = self.traces.iter().filter(|(other, _)| **other != id).flat_map(|(_, kept)| kept.spans.values());
+        let linked = others.filter(|span| span.links.iter().any(|link| link.trace_id == id));
+        Some(Trace {
+            trace_id: id,
+            version: kept.touched,
+            spans: in_order(kept.spans.values()),
+            linked: in_order(linked),
+        })
+    }
+
+    pub(super) fn of_message(&self, channel_id: &str, seq: u64) -> Vec<Summary> {
+        let mut found: Vec<Summary> = self
+            .traces
+            .iter()
+            .filter(|(_, kept)| kept.spans.values().any(|span| span.is_about(channel_id, seq)))
+            .filter_map(|(id, kept)| {
+                let first = kept.spans.values().min_by_key(|span| (span.start_ns, span.span_id))?;
+                Some(Summary {
+                    trace_id: *id,
+                    name: first.name.clone(),
+                    start_ns: first.start_ns,
+                    spans: kept.spans.len(),
+                })
+            })
+            .collect();
+        found.sort_by_key(|summary| (summary.start_ns, summary.trace_id));
+        found
+    }
+}
+
+fn in_order<'a>(spans: impl Iterator<Item = &'a Arc<Span>>) -> Vec<Arc<Span>> {
+    let mut spans: Vec<_> = spans.cloned().collect();
+    // The parent first where both began at once: it ends later.
+    spans.sort_by_key(|span| (span.start_ns, std::cmp::Reverse(span.end_ns), span.span_id));
+    spans
+}
