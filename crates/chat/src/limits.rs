@@ -109,11 +109,20 @@ pub const CLAIM_DURATION: Duration = Duration::from_secs(15);
 /// Between two renewals of a claim; also how long a reply goes on after a user has stopped it.
 pub const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Longest silence of a model before and within a reply, after which it counts as gone. A server on one's own machine may
+/// have to load its model first.
+pub const MODEL_SILENCE: Duration = Duration::from_mins(1);
+
 /// Failures of a model, in one go, after which a message is given up.
 pub const MODEL_FAILURES: u32 = 3;
 
 /// Calls of a model for one message, over all workers that had it: one whose workers vanish again and again is given up.
-pub const MODEL_CALLS: u32 = 12;
+/// Fewer than the deliveries of its record (`MaximumRetryAttempts` of the mapping, and the first), so that somebody is left
+/// to say so.
+pub const MODEL_CALLS: u32 = 5;
+
+/// Longest wait that a busy model may ask for; of one that asks for more, the message is given up at once.
+pub const MODEL_WAIT: Duration = Duration::from_mins(2);
 
 /// Messages before the question that a model gets to read at most.
 pub const CONTEXT_MESSAGES: u16 = 50;

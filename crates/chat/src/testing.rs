@@ -22,6 +22,16 @@ use crate::{
     revision::Revision,
 };
 
+tokio::task_local! {
+    /// How far the task at work has come with its question, for those who ask afterwards.
+    pub(crate) static STEP: std::rc::Rc<std::cell::Cell<&'static str>>;
+}
+
+pub(crate) fn step(name: &'static str) {
+    // Most tests do not ask.
+    let _ = STEP.try_with(|step| step.set(name));
+}
+
 #[derive(Debug, Default)]
 struct KeptClaim {
     owner: String,
@@ -111,7 +121,7 @@ struct State {
     records: HashMap<(ChannelId, UserId, IdempotencyKey), IdempotencyRecord>,
     members: HashMap<(ChannelId, UserId), MemberRole>,
     agents: HashMap<ChannelId, AgentSettings>,
-    claims: HashMap<u64, KeptClaim>,
+    claims: HashMap<(ChannelId, u64), KeptClaim>,
     spent: HashMap<UserId, u64>,
     buckets: HashMap<String, Timestamp>,
 }
@@ -217,6 +227,7 @@ impl MessageStore for MemoryStore {
             state.heads.insert(channel.clone(), Head { last_seq: message.message.seq, ..head.clone() });
             state.messages.push(message.message.clone());
             state.records.insert(key, record.clone());
+            step("appended");
             Appended::Stored
         })
         .await
@@ -397,6 +408,10 @@ impl ChannelStore for MemoryStore {
     }
 }
 
+fn key(question: &Question) -> (ChannelId, u64) {
+    (question.channel_id.clone(), question.seq)
+}
+
 impl ClaimStore for MemoryStore {
     async fn claim(
         &self,
@@ -406,11 +421,12 @@ impl ClaimStore for MemoryStore {
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
         self.call(|state| {
-            let kept = state.claims.entry(question.seq).or_default();
+            let kept = state.claims.entry(key(question)).or_default();
             if kept.until.is_some_and(|until| until > now) {
                 return Claimed::Held { until: kept.until.unwrap() };
             }
             (kept.owner, kept.until) = (owner.to_owned(), Some(until));
+            step("claimed");
             Claimed::Ours(kept.claim)
         })
         .await
@@ -424,9 +440,12 @@ impl ClaimStore for MemoryStore {
         calls_model: bool,
     ) -> Result<Option<Claim>, StoreError> {
         self.call(|state| {
-            let kept = state.claims.get_mut(&question.seq).filter(|kept| kept.owner == owner)?;
+            let kept = state.claims.get_mut(&key(question)).filter(|kept| kept.owner == owner)?;
             kept.until = Some(until);
             kept.claim.calls += u32::from(calls_model);
+            if calls_model {
+                step("calling");
+            }
             Some(kept.claim)
         })
         .await
@@ -438,7 +457,7 @@ impl ClaimStore for MemoryStore {
     }
 
     async fn cancel(&self, question: &Question, _: Timestamp) -> Result<(), StoreError> {
-        self.call(|state| state.claims.entry(question.seq).or_default().claim.cancelled = true).await
+        self.call(|state| state.claims.entry(key(question)).or_default().claim.cancelled = true).await
     }
 
     async fn spent(&self, user: &UserId, _: Timestamp) -> Result<u64, StoreError> {

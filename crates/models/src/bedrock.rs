@@ -1,19 +1,22 @@
 //! Amazon Bedrock: `ConverseStream` (its page in the Amazon Bedrock API reference).
 
-use aws_config::SdkConfig;
-use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
+use std::time::Duration;
+
+use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_bedrockruntime::{
     Client,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     types::{
         ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput, Message, StopReason,
-        SystemContentBlock,
+        SystemContentBlock, error::ConverseStreamOutputError,
     },
 };
 use chat::agent::{ModelError, Piece, Pieces, Prompt, Usage};
 use futures::{StreamExt, stream};
 
 use crate::conversation;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Any model that Bedrock converses with.
 #[derive(Debug)]
@@ -25,17 +28,12 @@ impl Bedrock {
     /// Bedrock in the configuration's region.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
-        // A reply may take longer than any other call; the invocation's end bounds it.
+        // A reply may take long, and the agent bounds its silences. It also counts calls, and decides on further ones.
         let config = aws_sdk_bedrockruntime::config::Builder::from(config)
-            .timeout_config(aws_config::timeout::TimeoutConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+            .retry_config(RetryConfig::disabled())
             .build();
         Self { client: Client::from_conf(config) }
-    }
-
-    /// On a client that is there.
-    #[must_use]
-    pub fn from_client(client: Client) -> Self {
-        Self { client }
     }
 
     /// Begins a reply.
@@ -66,6 +64,7 @@ impl Bedrock {
                             StopReason::ContentFiltered | StopReason::GuardrailIntervened => {
                                 return Err(ModelError::Filtered);
                             }
+                            StopReason::ModelContextWindowExceeded => return Err(ModelError::TooLong),
                             _ => None,
                         }
                     }
@@ -90,7 +89,7 @@ fn interrupted<R: std::fmt::Debug>(error: &SdkError<ConverseStreamOutputError, R
     let SdkError::ServiceError(context) = error else { return failed(error) };
     match context.err() {
         ConverseStreamOutputError::ThrottlingException(_) => ModelError::Busy { retry_after: None },
-        ConverseStreamOutputError::ValidationException(_) => ModelError::Refused("ValidationException".to_owned()),
+        ConverseStreamOutputError::ValidationException(error) => invalid(error.message()),
         error => ModelError::Unavailable(error.to_string()),
     }
 }
@@ -105,16 +104,21 @@ where
         return ModelError::Unavailable(DisplayErrorContext(error).to_string());
     };
     let code = context.err().code().unwrap_or_default();
-    let says_too_long = context.err().message().is_some_and(|message| {
-        let message = message.to_lowercase();
-        message.contains("too long") || message.contains("maximum context") || message.contains("token limit")
-    });
     match code {
         "ThrottlingException" | "ServiceQuotaExceededException" => ModelError::Busy { retry_after: None },
-        "ValidationException" if says_too_long => ModelError::TooLong,
-        "ValidationException" | "AccessDeniedException" | "ResourceNotFoundException" => {
-            ModelError::Refused(code.to_owned())
-        }
+        "ValidationException" => invalid(context.err().message()),
+        "AccessDeniedException" | "ResourceNotFoundException" => ModelError::Refused(code.to_owned()),
         _ => ModelError::Unavailable(code.to_owned()),
+    }
+}
+
+/// A request that is not valid. That it is too long has no code of its own, and each model has its own words for it.
+fn invalid(message: Option<&str>) -> ModelError {
+    let message = message.unwrap_or_default().to_lowercase();
+    let of_length = ["too long", "too many input tokens", "tokens exceeded", "maximum context length", "token limit"];
+    if of_length.iter().any(|words| message.contains(words)) {
+        ModelError::TooLong
+    } else {
+        ModelError::Refused("ValidationException".to_owned())
     }
 }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use chat::agent::{ModelError, Piece, Pieces, Prompt, Usage};
+use chat::{
+    agent::{ModelError, Piece, Pieces, Prompt, Usage},
+    limits::MODEL_SILENCE,
+};
 use eventsource_stream::Eventsource;
 use futures::{StreamExt, stream};
 use reqwest::{StatusCode, Url, header};
@@ -12,9 +15,6 @@ use serde_json::{Value, json};
 use crate::{conversation, settings::SettingsError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Longest silence before and within a reply.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// Bytes of an error's body that are looked at.
 const ERROR_BYTES: usize = 16 * 1024;
@@ -34,7 +34,7 @@ impl OpenAi {
         let url = url.ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(SettingsError::Url)?;
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(SILENCE)
+            .read_timeout(MODEL_SILENCE)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let key = key.and_then(|key| header::HeaderValue::try_from(format!("Bearer {}", key.trim())).ok());

@@ -17,7 +17,7 @@ use crate::{
     id::{IdempotencyKey, UserId},
     limits::{
         CLAIM_DURATION, CLAIM_INTERVAL, CONTENT_BYTES, CONTEXT_MESSAGES, DELTA_INTERVAL, HAND_OVER_RESERVE,
-        MODEL_CALLS, MODEL_FAILURES, RETRY_AFTER,
+        MODEL_CALLS, MODEL_FAILURES, MODEL_SILENCE, MODEL_WAIT, RETRY_AFTER,
     },
     message::{ContentType, Message, MessageStore, Range, Role, StoredMessage},
     rate::{Action, Bucket, RateLimiter},
@@ -247,13 +247,13 @@ where
             }
             tracing::warn!(channel_id = %question.channel_id, seq = question.seq, %error, "a model gave no reply");
             failures += 1;
-            if !error.is_transient() || failures >= MODEL_FAILURES {
-                return self.give_up(stored, error.for_people(), "failed").await;
-            }
             let wait = match &error {
                 ModelError::Busy { retry_after: Some(wait) } => *wait,
                 _ => MODEL_BACKOFF.delay(self.clock, failures - 1),
             };
+            if !error.is_transient() || failures >= MODEL_FAILURES || wait > MODEL_WAIT {
+                return self.give_up(stored, error.for_people(), "failed").await;
+            }
             if self.wait(question, owner, wait).await? {
                 return self.give_up(stored, STOPPED, "cancelled").await;
             }
@@ -320,26 +320,30 @@ where
         }));
         let mut tick = pin!(self.clock.sleep(DELTA_INTERVAL));
         let mut lease = pin!(self.clock.sleep(CLAIM_INTERVAL));
+        let mut heard = self.clock.now();
         loop {
             tokio::select! {
-                piece = pieces.next() => match piece {
-                    None => return Ok(Written::Whole { cut: false }),
-                    Some(Err(error)) => return Ok(Written::Failed(error)),
-                    Some(Ok(Piece::Usage(used))) => *usage = Some(used),
-                    Some(Ok(Piece::Text(text))) => {
-                        let room = CONTENT_BYTES - draft.text.len();
-                        let fits = text.floor_char_boundary(room);
-                        // Control characters are none of a message's; a model that writes one meant none.
-                        let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
-                        let enough = draft.add(&clean);
-                        if fits < text.len() {
-                            return Ok(Written::Whole { cut: true });
-                        }
-                        if enough && *shown {
-                            draft.show(DraftStatus::Writing).await;
+                piece = pieces.next() => {
+                    heard = self.clock.now();
+                    match piece {
+                        None => return Ok(Written::Whole { cut: false }),
+                        Some(Err(error)) => return Ok(Written::Failed(error)),
+                        Some(Ok(Piece::Usage(used))) => *usage = Some(used),
+                        Some(Ok(Piece::Text(text))) => {
+                            let room = CONTENT_BYTES - draft.text.len();
+                            let fits = text.floor_char_boundary(room);
+                            // Control characters are none of a message's; a model that writes one meant none.
+                            let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
+                            let enough = draft.add(&clean);
+                            if fits < text.len() {
+                                return Ok(Written::Whole { cut: true });
+                            }
+                            if enough && *shown {
+                                draft.show(DraftStatus::Writing).await;
+                            }
                         }
                     }
-                },
+                }
                 () = &mut tick => {
                     // A reply that is there at once is not shown as a draft.
                     if draft.has_news() {
@@ -351,11 +355,14 @@ where
                     tick.set(self.clock.sleep(DELTA_INTERVAL));
                 }
                 () = &mut lease => {
-                    if self.clock.now() >= self.stop_at() {
+                    let now = self.clock.now();
+                    if now >= self.stop_at() {
                         return Ok(Written::Late);
                     }
-                    let until = self.clock.now().plus(CLAIM_DURATION);
-                    match self.channels.renew(question, owner, until, false).await? {
+                    if heard.until(now) >= MODEL_SILENCE {
+                        return Ok(Written::Failed(ModelError::Unavailable("it has fallen silent".to_owned())));
+                    }
+                    match self.channels.renew(question, owner, now.plus(CLAIM_DURATION), false).await? {
                         None => return Ok(Written::Lost),
                         Some(Claim { cancelled: true, .. }) => return Ok(Written::Cancelled),
                         Some(_) => lease.set(self.clock.sleep(CLAIM_INTERVAL)),

@@ -1,22 +1,22 @@
 //! Drafts, failures, and one answer whatever happens.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    task::Poll,
 };
 
 use futures::{future::join_all, stream};
-use proptest::prelude::*;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tokio::time::Instant;
 
 use super::*;
 use crate::{
     channel::Visibility,
-    testing::{MemoryStore, stored_message},
+    testing::{MemoryStore, STEP, step, stored_message},
 };
 
 /// Tokio's time, which stands still until everybody waits.
@@ -60,21 +60,8 @@ use Step::{Fail, Say, Tell, Wait};
 #[derive(Default)]
 struct Scripted {
     calls: AtomicU32,
-    abandoned: Arc<AtomicU32>,
     parts: Mutex<VecDeque<Vec<Step>>>,
     prompts: Mutex<Vec<Prompt>>,
-}
-
-/// A call under way; counts if it is dropped before its end.
-struct Call {
-    finished: bool,
-    abandoned: Arc<AtomicU32>,
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.abandoned.fetch_add(u32::from(!self.finished), Ordering::SeqCst);
-    }
 }
 
 impl Scripted {
@@ -93,18 +80,17 @@ impl LanguageModel for Scripted {
         self.prompts.lock().unwrap().push(prompt);
         let mut parts = self.parts.lock().unwrap();
         let steps = if parts.len() > 1 { parts.pop_front().unwrap() } else { parts.front().unwrap().clone() };
-        let call = Call { finished: false, abandoned: self.abandoned.clone() };
-        let pieces = stream::unfold((VecDeque::from(steps), call), async |(mut steps, mut call)| {
+        let pieces = stream::unfold(VecDeque::from(steps), async |mut steps| {
             loop {
-                let Some(step) = steps.pop_front() else {
-                    call.finished = true;
+                let Some(next) = steps.pop_front() else {
+                    step("written");
                     return None;
                 };
-                match step {
+                match next {
                     Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-                    Say(text) => return Some((Ok(Piece::Text(text.to_owned())), (steps, call))),
-                    Fail(error) => return Some((Err(error), (VecDeque::new(), call))),
-                    Tell(usage) => return Some((Ok(Piece::Usage(usage)), (steps, call))),
+                    Say(text) => return Some((Ok(Piece::Text(text.to_owned())), steps)),
+                    Fail(error) => return Some((Err(error), VecDeque::new())),
+                    Tell(usage) => return Some((Ok(Piece::Usage(usage)), steps)),
                 }
             }
         });
@@ -320,9 +306,36 @@ async fn who_is_told_to_wait_waits_that_long_and_no_longer_than_there_is_time() 
     assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)));
     assert_eq!(before.until(world.clock.now()).as_secs(), 30);
 
-    let world = World::new([busy(3_600), vec![Say("good")]]).await;
-    assert!(matches!(world.answer().await, Err(ChatError::Contended { .. })), "the record comes again");
+    let world = World::new([busy(100), vec![Say("good")]]).await;
+    let hurried = Agent { deadline: world.clock.now().plus(Duration::from_secs(60)), ..world.agent() };
+    assert!(
+        matches!(hurried.answer(&world.question).await, Err(ChatError::Contended { .. })),
+        "the record comes again"
+    );
     assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)), "and nobody waits for the claim");
+
+    let world = World::new([busy(3_600), vec![Say("good")]]).await;
+    let Outcome::GaveUp(notice) = world.answer().await.unwrap() else { panic!("no record is delivered for so long") };
+    assert!(notice.content.contains("later"), "{}", notice.content);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_falls_silent_counts_as_gone() {
+    let world = World::new([vec![Wait(150), Say("half"), Wait(1_000_000)], vec![Wait(50_000), Say("whole")]]).await;
+    let Outcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    assert_eq!((reply.content.as_str(), world.model.calls()), ("whole", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_never_ends_in_time_is_given_up_before_its_record_is() {
+    // Words come, but no end.
+    let world = World::new([(0..40).flat_map(|_| [Wait(10_000), Say("on ")]).collect::<Vec<_>>()]).await;
+    for _ in 0..MODEL_CALLS {
+        let answer = world.answer().await;
+        assert!(matches!(answer, Err(ChatError::Contended { .. })), "{answer:?}");
+    }
+    assert!(matches!(world.answer().await.unwrap(), Outcome::GaveUp(_)));
+    assert_eq!(world.model.calls(), MODEL_CALLS);
 }
 
 #[tokio::test(start_paused = true)]
@@ -401,31 +414,105 @@ async fn an_endless_reply_is_cut_and_says_so() {
     assert_eq!((reply.content.len(), &reply.metadata.unwrap()["status"]), (CONTENT_BYTES, &"truncated".into()));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+/// A delivery that ends at one of its await points, as if its process had died.
+struct Crashing<F> {
+    delivery: std::pin::Pin<Box<F>>,
+    /// How far it has come.
+    step: std::rc::Rc<std::cell::Cell<&'static str>>,
+    /// The step after which it dies, and how many turns it still gets then.
+    dies: Option<(&'static str, u32)>,
+}
 
-    /// Ten deliveries of one record, some side by side, each of which may end anywhere; then one that does not. A
-    /// hundred times, this makes more than 1,000 deliveries.
-    #[test]
-    fn a_message_gets_one_answer_whoever_vanishes_when(seed: u64) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let world = World::new([vec![Wait(300), Say("a"), Wait(900), Say("b"), Wait(2_000), Say("c")]]).await;
-            let chance = Mutex::new(StdRng::seed_from_u64(seed));
-            let below = |bound: u64| chance.lock().unwrap().random_range(0..bound);
-            let deliveries = (0..10).map(async |_| {
-                tokio::time::sleep(Duration::from_millis(below(60_000))).await;
-                let time = Duration::from_millis(below(5_000));
-                let _ = tokio::time::timeout(time, world.answer()).await;
-            });
-            join_all(deliveries).await;
-            let last = world.answer().await.unwrap();
-            assert!(!matches!(last, Outcome::NotWanted), "{last:?}");
-            let ends = world.ends(1);
-            assert_eq!(ends.len(), 1, "{ends:?}");
-            assert_eq!(ends[0].content, "abc");
-            let (calls, crashes) = (world.model.calls(), world.model.abandoned.load(Ordering::SeqCst));
-            assert!(calls <= 1 + crashes, "{calls} calls, {crashes} crashes");
-        });
+impl<F: Future> Future for Crashing<F> {
+    /// `None`: it crashed.
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let now = self.step.get();
+        match &mut self.dies {
+            Some((step, 0)) if *step == now => return Poll::Ready(None),
+            Some((step, turns)) if *step == now => *turns -= 1,
+            _ => {}
+        }
+        self.delivery.as_mut().poll(context).map(Some)
     }
+}
+
+const STEPS: [&str; 5] = ["begun", "claimed", "calling", "written", "appended"];
+
+/// A thousand deliveries of fifty records, in any order and many at a time, of which every other one dies somewhere; then
+/// one of each record that does not. A call of the model lasts until its words are stored: only then is it of use to others.
+#[test]
+fn a_thousand_redeliveries_with_crashes_make_one_reply_each() {
+    const QUESTIONS: u64 = 50;
+    const DELIVERIES: u64 = 20;
+    let mut crashes: BTreeMap<&str, u32> = BTreeMap::new();
+    for seed in 0..5 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let died = runtime.block_on(tokio::task::LocalSet::new().run_until(redeliver(seed, QUESTIONS, DELIVERIES)));
+        for (step, count) in died {
+            *crashes.entry(step).or_default() += count;
+        }
+    }
+    println!("crashes by the last step before them: {crashes:?}");
+    for step in STEPS {
+        assert!(crashes.get(step).is_some_and(|count| *count >= 20), "{step}: {crashes:?}");
+    }
+}
+
+/// Runs the schedule of a seed and checks what came of it; where its crashes were.
+async fn redeliver(seed: u64, questions: u64, deliveries: u64) -> BTreeMap<&'static str, u32> {
+    let mut world = World::new([vec![Wait(300), Say("a"), Wait(900), Say("b"), Wait(2_000), Say("c")]]).await;
+    let endless = Bucket { every: Duration::from_millis(1), burst: 1_000_000 };
+    world.budgets = Budgets { user: endless, channel: endless, ..BUDGETS };
+    let mut asked = vec![world.question.clone()];
+    for number in 2..=questions {
+        asked.push(world.ask(&format!("question {number}")).await);
+    }
+    let mut chance = StdRng::seed_from_u64(seed);
+    let mut order: Vec<usize> = (0..asked.len() * usize::try_from(deliveries).unwrap()).collect();
+    order.shuffle(&mut chance);
+    // Of each question, crashes between the beginning of a call and the end of its append.
+    let during_calls = Mutex::new(vec![0; asked.len()]);
+    let crashes = Mutex::new(BTreeMap::new());
+    let deliveries = order.into_iter().map(|number| {
+        let (index, at) = (number % asked.len(), Duration::from_millis(chance.random_range(0..300_000)));
+        let step = STEPS[chance.random_range(0..STEPS.len())];
+        let turns = chance.random_range(0..if step == "calling" { 40 } else { 3 });
+        let dies = chance.random_bool(0.7).then_some((step, turns));
+        let (world, asked, during_calls, crashes) = (&world, &asked, &during_calls, &crashes);
+        async move {
+            tokio::time::sleep(at).await;
+            let step = std::rc::Rc::new(std::cell::Cell::new(STEPS[0]));
+            let agent = world.agent();
+            let delivery = Box::pin(STEP.scope(step.clone(), agent.answer(&asked[index])));
+            if (Crashing { delivery, step: step.clone(), dies }).await.is_none() {
+                *crashes.lock().unwrap().entry(step.get()).or_default() += 1;
+                during_calls.lock().unwrap()[index] += u32::from(matches!(step.get(), "calling" | "written"));
+            }
+        }
+    });
+    join_all(deliveries).await;
+    for question in &asked {
+        let last = world.agent().answer(question).await.unwrap();
+        assert!(!matches!(last, Outcome::NotWanted), "{last:?}");
+    }
+    let during_calls = during_calls.into_inner().unwrap();
+    for (question, crashes) in asked.iter().zip(during_calls) {
+        let seq = question.message.seq;
+        let ends = world.ends(seq);
+        assert_eq!(ends.len(), 1, "seed {seed}: {ends:?}");
+        let words = format!("alice: {}", question.message.content);
+        let prompts = world.model.prompts.lock().unwrap();
+        let of_this =
+            |prompt: &&Prompt| prompt.turns.last().is_some_and(|turn| format!("alice: {}", turn.text) == words);
+        let calls = u32::try_from(prompts.iter().filter(of_this).count()).unwrap();
+        assert!(calls <= 1 + crashes, "seed {seed}: {calls} calls of message {seq}, {crashes} crashes");
+        if crashes < MODEL_CALLS {
+            assert_eq!((ends[0].role, ends[0].content.as_str()), (Role::Assistant, "abc"), "seed {seed}");
+        } else {
+            assert!(calls <= MODEL_CALLS, "seed {seed}: {calls} calls of message {seq}");
+        }
+    }
+    crashes.into_inner().unwrap()
 }
