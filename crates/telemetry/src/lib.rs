@@ -1,53 +1,218 @@
-//! What a function tells about itself: structured logs, and the trace context that follows a message.
+//! What a function tells about itself: logs, spans and metrics.
+//!
+//! The same three lines in every `main`:
+//!
+//! ```no_run
+//! # use lambda_runtime::{Error, LambdaEvent, service_fn};
+//! # use serde_json::Value;
+//! # async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> { Ok(event.payload) }
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Error> {
+//!     let telemetry = telemetry::start().await;
+//!     // … what the function needs …
+//!     telemetry.run(service_fn(handle)).await
+//! }
+//! ```
+//!
+//! Spans and metrics go to `OTEL_EXPORTER_OTLP_ENDPOINT` (OTLP over HTTP, in protobuf) when that is set, after each
+//! response; metrics also go to CloudWatch, as log lines, when `METRICS_NAMESPACE` is set.
 
+pub mod context;
+pub mod invocation;
 pub mod metrics;
-pub mod traceparent;
 
+mod client;
+mod export;
+mod extension;
+mod logs;
+mod queue;
+mod resource;
+mod sampler;
+
+use std::{fmt::Debug, future::Future, sync::Arc};
+
+use futures::FutureExt;
+use lambda_runtime::{Diagnostic, Error, IntoFunctionResponse, LambdaEvent, LambdaInvocation, Runtime};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tower::{Layer, Service};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer as _,
+    filter::{Targets, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-/// The workspace's crates that functions share; the function's own comes to them.
-const CRATES: [&str; 5] = ["auth", "chat", "chat_aws", "http_api", "telemetry"];
+pub use opentelemetry::{KeyValue, trace::Status};
+pub use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// Sets up logging for the process: JSON lines on standard output inside Lambda, readable lines elsewhere.
-/// `LOG_LEVEL` is `trace`, `debug`, `info` (when unset), `warn` or `error`.
-pub fn init() {
-    let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
-    let function = std::env::current_exe().ok().and_then(|path| Some(path.file_stem()?.to_str()?.replace('-', "_")));
-    let registry = tracing_subscriber::registry().with(filter(level, function));
-    // Lambda stamps each line with its own time.
-    if std::env::var_os("AWS_LAMBDA_FUNCTION_NAME").is_some() {
-        registry.with(fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false)).init();
+use crate::{export::Exporter, metrics::CloudWatch};
+
+/// Crates of the AWS SDK whose calls are spans, at the level that it makes them. The one that pushes to sockets is not
+/// among them: a fan-out is one span, not one for each socket.
+const SDK_CRATES: [&str; 5] =
+    ["aws_sdk_bedrockruntime", "aws_sdk_dynamodb", "aws_sdk_lambda", "aws_sdk_secretsmanager", "aws_sdk_ssm"];
+
+/// What a function tells about itself.
+#[must_use = "a function runs in it"]
+pub struct Telemetry {
+    exporter: Option<Arc<Exporter>>,
+    cloudwatch: CloudWatch,
+    /// Tells the extension that an invocation is over.
+    over: Option<mpsc::UnboundedSender<()>>,
+}
+
+/// Sets up logs, spans and metrics for the process. To be called once, before anything else: `LOG_LEVEL` is `trace`,
+/// `debug`, `info` (when unset), `warn` or `error`; the other variables are named at [the crate](crate).
+///
+/// A collector that cannot be used is logged, and the function runs without it.
+pub async fn start() -> Telemetry {
+    let function = function();
+    let (exporter, refusal) = match variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
+        Some(_) => match Exporter::from_env(&resource::detect()) {
+            Ok(exporter) => (Some(Arc::new(exporter)), None),
+            Err(error) => (None, Some(error)),
+        },
+        None => (None, None),
+    };
+    init(function.as_deref(), exporter.as_deref());
+    if let Some(error) = refusal {
+        tracing::error!(%error, "no telemetry is exported");
+    }
+    let cloudwatch = CloudWatch::new(variable("METRICS_NAMESPACE").filter(|_| is_lambda()));
+    let mut over = None;
+    if let Some(exporter) = &exporter {
+        let (tell, told) = mpsc::unbounded_channel();
+        over = Some(tell);
+        if let Err(error) = extension::register(Arc::clone(exporter), cloudwatch.clone(), told).await {
+            tracing::error!(%error, "the extension that sends telemetry could not be registered");
+        }
+    }
+    Telemetry { exporter, cloudwatch, over }
+}
+
+fn init(function: Option<&str>, exporter: Option<&Exporter>) {
+    let level = variable("LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    // Lines are for people; spans do not depend on how many they want.
+    let log = logs::filter(level, function);
+    let spans = exporter.map(|exporter| {
+        tracing_opentelemetry::layer()
+            .with_tracer(exporter.tracer())
+            .with_context_activation(false)
+            .with_level(false)
+            .with_location(false)
+            .with_target(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_filter(traced(function))
+    });
+    let registry = tracing_subscriber::registry().with(logs::Channels).with(spans);
+    if is_lambda() {
+        let name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+        registry.with(fmt::layer().event_format(logs::Json::new(name)).with_filter(log)).init();
     } else {
-        registry.with(fmt::layer().compact()).init();
+        registry.with(fmt::layer().compact().with_filter(log)).init();
     }
 }
 
-/// The level is that of the workspace's own crates. Libraries get no further than their warnings: below those, the
-/// runtime and the HTTP clients write down whole events and headers, and with them the callers' tokens.
-fn filter(level: LevelFilter, function: Option<String>) -> Targets {
-    let own = CRATES.map(str::to_owned).into_iter().chain(function).map(|name| (name, level));
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own)
+/// Spans of the workspace's own crates and of the SDK's calls; of events, the own warnings and errors.
+fn traced<S>(function: Option<&str>) -> impl tracing_subscriber::layer::Filter<S> + use<S> {
+    let own: Vec<String> = logs::own(function).collect();
+    let own = Targets::new().with_targets(own.into_iter().map(|name| (name, LevelFilter::INFO)));
+    let sdk = Targets::new().with_targets(SDK_CRATES.map(|name| (name, LevelFilter::DEBUG)));
+    filter_fn(move |metadata| {
+        let (target, level) = (metadata.target(), metadata.level());
+        if metadata.is_span() {
+            own.would_enable(target, level) || sdk.would_enable(target, level)
+        } else {
+            *level <= LevelFilter::WARN && own.would_enable(target, level)
+        }
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use tracing::Level;
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
 
-    use super::*;
+fn is_lambda() -> bool {
+    variable("AWS_LAMBDA_FUNCTION_NAME").is_some()
+}
 
-    #[test]
-    fn libraries_never_say_more_than_their_warnings() {
-        for level in [LevelFilter::TRACE, LevelFilter::DEBUG, LevelFilter::INFO, LevelFilter::WARN] {
-            let filter = filter(level, Some("on_connect".to_owned()));
-            for library in ["lambda_runtime", "lambda_http", "hyper_util", "aws_smithy_runtime", "reqwest"] {
-                assert!(!filter.would_enable(library, &Level::INFO), "{library} at {level}");
-                assert!(filter.would_enable(library, &Level::WARN), "{library} at {level}");
-            }
-            for own in ["on_connect::handler", "chat::send", "auth"] {
-                assert_eq!(filter.would_enable(own, &Level::DEBUG), level >= LevelFilter::DEBUG, "{own} at {level}");
-            }
+/// The function's own crate.
+fn function() -> Option<String> {
+    Some(std::env::current_exe().ok()?.file_stem()?.to_str()?.replace('-', "_"))
+}
+
+impl Telemetry {
+    /// Runs a function: [`lambda_runtime::run`], and after each response what it has told leaves.
+    ///
+    /// # Errors
+    /// Those of [`lambda_runtime::run`].
+    pub async fn run<F, Payload, Answer, Buffered, Streaming, Item, ItemError>(self, handler: F) -> Result<(), Error>
+    where
+        F: Service<LambdaEvent<Payload>, Response = Answer>,
+        F::Future: Future<Output = Result<Answer, F::Error>>,
+        F::Error: Into<Diagnostic> + Debug,
+        Payload: for<'de> Deserialize<'de>,
+        Answer: IntoFunctionResponse<Buffered, Streaming>,
+        Buffered: Serialize,
+        Streaming: futures::Stream<Item = Result<Item, ItemError>> + Unpin + Send + 'static,
+        Item: Into<bytes::Bytes> + Send,
+        ItemError: Into<Error> + Send + Debug,
+    {
+        Runtime::new(handler).layer(Watch(Arc::new(self))).run().await
+    }
+
+    /// The response has been sent.
+    fn end_invocation(&self) {
+        let recorded = self.cloudwatch.tell();
+        if let Some(exporter) = &self.exporter {
+            exporter.add(&recorded);
         }
-        assert!(!filter(LevelFilter::ERROR, None).would_enable("hyper_util", &Level::WARN));
+        invocation::end();
+        if let Some(over) = &self.over {
+            // Fails once the extension has ended, with the process.
+            let _ = over.send(());
+        }
+    }
+}
+
+struct Watch(Arc<Telemetry>);
+
+impl<S> Layer<S> for Watch {
+    type Service = Watched<S>;
+
+    fn layer(&self, inner: S) -> Watched<S> {
+        Watched { inner, telemetry: Arc::clone(&self.0) }
+    }
+}
+
+/// Notes when an invocation begins, and when its response has been sent.
+struct Watched<S> {
+    inner: S,
+    telemetry: Arc<Telemetry>,
+}
+
+type AtEnd = Box<dyn FnOnce(&Result<(), Error>) + Send>;
+
+impl<S> Service<LambdaInvocation> for Watched<S>
+where
+    S: Service<LambdaInvocation, Response = (), Error = Error>,
+{
+    type Response = ();
+    type Error = Error;
+    type Future = futures::future::Inspect<S::Future, AtEnd>;
+
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+        invocation::begin(&invocation.context);
+        let telemetry = Arc::clone(&self.telemetry);
+        let at_end: AtEnd = Box::new(move |_| telemetry.end_invocation());
+        self.inner.call(invocation).inspect(at_end)
     }
 }

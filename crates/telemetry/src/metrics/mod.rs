@@ -1,4 +1,16 @@
 //! What is counted and measured: the one list that the functions, the dashboard and the alarms share.
+//!
+//! A value is recorded once, where it arises. What an invocation has recorded leaves at its end on two ways: as a line
+//! in CloudWatch's embedded metric format, and through OTLP where there is a collector.
+
+mod emf;
+mod otlp;
+mod recorder;
+
+pub(crate) use emf::CloudWatch;
+pub(crate) use otlp::Instruments;
+pub(crate) use recorder::Recorded;
+pub use recorder::{count, count_by, observe, observe_by};
 
 /// How values of a metric are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,87 @@
+//! How telemetry travels: on the HTTP client and the TLS that the AWS SDK brings anyway, made when there is something to
+//! send for the first time.
+
+use std::{sync::OnceLock, time::Duration};
+
+use async_trait::async_trait;
+use aws_smithy_http_client::{Connector, default_connector};
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector},
+        orchestrator::HttpRequest,
+    },
+    http::Response as SmithyResponse,
+};
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http::{Request, Response};
+use opentelemetry_http::{HttpClient, HttpError};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// One attempt, from the connection to the end of the answer.
+const ATTEMPT: Duration = Duration::from_millis(800);
+
+/// Attempts at one request.
+const ATTEMPTS: u32 = 2;
+
+/// Before the second attempt, unless the collector names another time.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Longest wait that a collector may ask for; it is a function that waits.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Sends telemetry. Never traced, never logged: headers may hold keys.
+#[derive(Debug, Default)]
+pub(crate) struct Client(OnceLock<SharedHttpConnector>);
+
+impl Client {
+    fn connector(&self, is_https: bool) -> Option<&SharedHttpConnector> {
+        if self.0.get().is_none() {
+            let made = if is_https {
+                default_connector(&HttpConnectorSettings::builder().build(), None)?
+            } else {
+                SharedHttpConnector::new(Connector::builder().build_http())
+            };
+            let _ = self.0.set(made);
+        }
+        self.0.get()
+    }
+
+    async fn attempt(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (parts, body) = request.clone().into_parts();
+        let connector = self.connector(request.uri().scheme_str() == Some("https")).ok_or("there is no TLS")?;
+        let request = HttpRequest::try_from(Request::from_parts(parts, SdkBody::from(body)))?;
+        let response: SmithyResponse = connector.call(request).await?;
+        let (parts, body) = response.try_into_http1x()?.into_parts();
+        let body = aws_smithy_types::byte_stream::ByteStream::new(body).collect().await?.into_bytes();
+        Ok(Response::from_parts(parts, body))
+    }
+}
+
+/// Whether the same request may be taken later, and after what time ("OTLP/HTTP response" in the OTLP specification).
+fn retry_after(outcome: &Result<Response<Bytes>, HttpError>) -> Option<Duration> {
+    let response = match outcome {
+        Ok(response) if matches!(response.status().as_u16(), 429 | 502 | 503 | 504) => response,
+        Ok(_) => return None,
+        Err(_) => return Some(PAUSE),
+    };
+    let asked = response.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    Some(asked.and_then(|asked| asked.trim().parse().ok()).map_or(PAUSE, Duration::from_secs))
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let end = Instant::now() + ATTEMPT;
+        let mut attempt = 1;
+        loop {
+            // Who is slow is not asked twice.
+            let outcome = timeout_at(end, self.attempt(&request)).await?;
+            match retry_after(&outcome) {
+                Some(pause) if attempt < ATTEMPTS && pause <= LONGEST_PAUSE => sleep(pause).await,
+                _ => return outcome,
+            }
+            attempt += 1;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Sending spans and metrics to a collector, without anybody waiting for it.
+//!
+//! What comes is queued; it leaves after a response, within a small budget. A collector that does not answer is left
+//! alone for a while, longer each time: a function that waits for it is one that serves nobody. What is lost is counted.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{ExporterBuildError, MetricExporter, RetryPolicy, SpanExporter, WithHttpConfig};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::{Temporality, exporter::PushMetricExporter},
+    trace::{SdkTracer, SdkTracerProvider, SpanExporter as _},
+};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    client::Client,
+    context::Ids,
+    metrics::{self, Instruments, Recorded, SPANS_DROPPED},
+    queue::Queue,
+    sampler,
+};
+
+/// Spans in one request.
+const BATCH: usize = 512;
+
+/// Sending after a response: all requests together.
+pub(crate) const BUDGET: Duration = Duration::from_millis(1_000);
+
+/// Sending before the end of the process. Lambda kills it half a second after its SIGTERM ("Understanding the Lambda
+/// execution environment lifecycle", shutdown phase).
+pub(crate) const LAST_BUDGET: Duration = Duration::from_millis(300);
+
+/// How long a collector that failed is left alone, at first and at most.
+const REST: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(2));
+
+/// Where telemetry goes.
+pub(crate) struct Exporter {
+    queue: Queue,
+    spans: SpanExporter,
+    metrics: MetricExporter,
+    instruments: Instruments,
+    provider: SdkTracerProvider,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Not before.
+    resting_until: Option<Instant>,
+    /// Failures in a row.
+    failures: u32,
+}
+
+impl Exporter {
+    /// An exporter to `OTEL_EXPORTER_OTLP_ENDPOINT`, with `OTEL_EXPORTER_OTLP_HEADERS`.
+    pub(crate) fn from_env(resource: &Resource) -> Result<Self, ExporterBuildError> {
+        let client = Arc::new(Client::default());
+        // Retries are the client's: the exporter's own would block the thread.
+        let mut spans = SpanExporter::builder()
+            .with_http()
+            .with_shared_http_client(Arc::<Client>::clone(&client))
+            .with_retry_policy(RetryPolicy::disabled())
+            .build()?;
+        spans.set_resource(resource);
+        let metrics = MetricExporter::builder()
+            .with_temporality(Temporality::Delta)
+            .with_http()
+            .with_shared_http_client(client)
+            .with_retry_policy(RetryPolicy::disabled())
+            .build()?;
+        let queue = Queue::default();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(queue.clone())
+            .with_sampler(sampler::from_env())
+            .with_id_generator(Ids::default())
+            .with_resource(resource.clone())
+            .build();
+        let instruments = Instruments::new(resource.clone());
+        Ok(Self { queue, spans, metrics, instruments, provider, state: Mutex::default() })
+    }
+
+    pub(crate) fn tracer(&self) -> SdkTracer {
+        self.provider.tracer("switchboard")
+    }
+
+    /// Takes over what an invocation has recorded.
+    pub(crate) fn add(&self, recorded: &[Recorded]) {
+        self.instruments.add(recorded);
+    }
+
+    /// Sends what there is, as far as it gets within `budget`.
+    pub(crate) async fn flush(&self, budget: Duration) {
+        self.queue.settle();
+        if !self.is_resting() {
+            let end = Instant::now() + budget;
+            self.send_spans(end).await;
+            if !self.is_resting() {
+                self.send_metrics(end).await;
+            }
+        }
+        self.count_dropped(self.queue.take_dropped(), "the queue was full");
+    }
+
+    /// The last flush: also to a collector that is being left alone, and what is left after it is lost.
+    pub(crate) async fn finish(&self, budget: Duration) {
+        self.state().resting_until = None;
+        self.flush(budget).await;
+        let left = self.queue.take(usize::MAX).len();
+        self.count_dropped(u64::try_from(left).unwrap_or(u64::MAX), "the process ended");
+    }
+
+    async fn send_spans(&self, end: Instant) {
+        loop {
+            let batch = self.queue.take(BATCH);
+            if batch.is_empty() {
+                return;
+            }
+            let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            let left = end.saturating_duration_since(Instant::now());
+            let is_sent = matches!(timeout(left, self.spans.export(batch)).await, Ok(Ok(())));
+            if !is_sent {
+                self.rest();
+                self.count_dropped(count, "the collector did not take them");
+                return;
+            }
+            self.state().failures = 0;
+        }
+    }
+
+    async fn send_metrics(&self, end: Instant) {
+        let Some(metrics) = self.instruments.collect() else { return };
+        let left = end.saturating_duration_since(Instant::now());
+        if !matches!(timeout(left, self.metrics.export(&metrics)).await, Ok(Ok(()))) {
+            self.rest();
+            tracing::warn!("metrics were dropped: the collector did not take them");
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_resting(&self) -> bool {
+        self.state().resting_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn rest(&self) {
+        let mut state = self.state();
+        let (first, most) = REST;
+        let rest = first.saturating_mul(1 << state.failures.min(16)).min(most);
+        state.failures = state.failures.saturating_add(1);
+        state.resting_until = Some(Instant::now() + rest);
+    }
+
+    fn count_dropped(&self, spans: u64, reason: &'static str) {
+        if spans > 0 {
+            tracing::warn!(spans, reason, "spans were dropped");
+            metrics::count(&SPANS_DROPPED, usize::try_from(spans).unwrap_or(usize::MAX));
+        }
+    }
+}

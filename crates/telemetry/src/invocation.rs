@@ -1,0 +1,71 @@
+//! The invocation under way. An execution environment has one at a time ("Understanding the Lambda execution environment
+//! lifecycle" in the Lambda developer guide).
+
+use std::sync::{Mutex, PoisonError};
+
+use lambda_runtime::Context;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// What an invocation tells of itself.
+#[derive(Debug, Clone)]
+struct Invocation {
+    request_id: String,
+    arn: String,
+    xray: Option<String>,
+    cold: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    current: Option<Invocation>,
+    is_first: bool,
+}
+
+static STATE: Mutex<State> = Mutex::new(State { current: None, is_first: true });
+
+fn with<T>(read: impl FnOnce(&mut State) -> T) -> T {
+    read(&mut STATE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+pub(crate) fn begin(context: &Context) {
+    with(|state| {
+        state.current = Some(Invocation {
+            request_id: context.request_id.clone(),
+            arn: context.invoked_function_arn.clone(),
+            xray: context.xray_trace_id.clone(),
+            cold: std::mem::replace(&mut state.is_first, false),
+        });
+    });
+}
+
+pub(crate) fn end() {
+    with(|state| state.current = None);
+}
+
+/// Lambda's id of the invocation.
+pub(crate) fn request_id() -> Option<String> {
+    with(|state| Some(state.current.as_ref()?.request_id.clone()))
+}
+
+/// Lambda's own trace header, if it gave one.
+#[must_use]
+pub fn xray_trace_id() -> Option<String> {
+    with(|state| state.current.as_ref()?.xray.clone())
+}
+
+/// Marks `span` as the one of this invocation, with what the conventions for functions ask of it ("Semantic conventions
+/// for FaaS spans"). `trigger` is `http`, `pubsub`, `datasource`, `timer` or `other`.
+pub fn mark(span: &Span, trigger: &'static str) {
+    if span.is_disabled() {
+        return;
+    }
+    span.set_attribute("faas.trigger", trigger);
+    let Some(invocation) = with(|state| state.current.clone()) else { return };
+    span.set_attribute("faas.invocation_id", invocation.request_id);
+    span.set_attribute("faas.coldstart", invocation.cold);
+    if let Some(account) = invocation.arn.split(':').nth(4).filter(|account| !account.is_empty()) {
+        span.set_attribute("cloud.account.id", account.to_owned());
+    }
+    span.set_attribute("cloud.resource_id", invocation.arn);
+}

@@ -1,0 +1,231 @@
+//! Logs: lines of JSON on standard output inside Lambda, readable lines elsewhere. Each line tells its trace, its
+//! request, its channel where there is one, and its function.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{
+    Layer,
+    filter::Targets,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::Writer,
+        time::{FormatTime, SystemTime},
+    },
+    layer::Context,
+    registry::LookupSpan,
+};
+
+use crate::{context::Remote, invocation};
+
+/// The workspace's crates that functions share; the function's own comes to them.
+const CRATES: [&str; 7] = ["auth", "chat", "chat_aws", "http_api", "models", "secrets", "telemetry"];
+
+/// The field of a span that names a channel.
+const CHANNEL: &str = "switchboard.channel.id";
+
+/// The level is that of the workspace's own crates. Libraries get no further than their warnings: below those, the
+/// runtime and the HTTP clients write down whole events and headers, and with them the callers' tokens.
+pub(crate) fn filter(level: LevelFilter, function: Option<&str>) -> Targets {
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own(function).map(|name| (name, level)))
+}
+
+/// The crates of the workspace that run in a function.
+pub(crate) fn own(function: Option<&str>) -> impl Iterator<Item = String> {
+    CRATES.into_iter().map(str::to_owned).chain(function.map(str::to_owned))
+}
+
+/// Remembers with a span the channel that it is about.
+#[derive(Debug)]
+pub(crate) struct Channels;
+
+struct Channel(String);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Channels {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(field) = attributes.metadata().fields().field(CHANNEL) else { return };
+        let mut found = Found { field, text: None };
+        attributes.record(&mut found);
+        if let (Some(text), Some(span)) = (found.text, context.span(id)) {
+            span.extensions_mut().insert(Channel(text));
+        }
+    }
+}
+
+struct Found {
+    field: Field,
+    text: Option<String>,
+}
+
+impl Visit for Found {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if *field == self.field {
+            self.text = Some(format!("{value:?}"));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if *field == self.field {
+            self.text = Some(value.to_owned());
+        }
+    }
+}
+
+/// One JSON object a line, flat: what the event says, and where it belongs.
+#[derive(Debug)]
+pub(crate) struct Json {
+    function: String,
+}
+
+impl Json {
+    pub(crate) fn new(function: String) -> Self {
+        Self { function }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = Map::new();
+        event.record(&mut Fields(&mut line));
+        let mut add = |name: &str, value: Value| {
+            line.entry(name).or_insert(value);
+        };
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        add("timestamp", timestamp.into());
+        add("level", event.metadata().level().as_str().into());
+        add("target", event.metadata().target().into());
+        add("function", self.function.as_str().into());
+        if let Some(request_id) = invocation::request_id() {
+            add("request_id", request_id.into());
+        }
+        for span in context.event_scope().into_iter().flatten() {
+            let extensions = span.extensions();
+            if let Some(remote) = extensions.get::<Remote>() {
+                add("trace_id", remote.trace_id().into());
+            }
+            if let Some(Channel(channel)) = extensions.get() {
+                add("channel_id", channel.as_str().into());
+            }
+        }
+        writeln!(writer, "{}", Value::Object(line))
+    }
+}
+
+struct Fields<'a>(&'a mut Map<String, Value>);
+
+impl Fields<'_> {
+    fn add(&mut self, field: &Field, value: Value) {
+        self.0.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, json!(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{Level, info_span};
+    use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
+
+    use super::*;
+
+    #[test]
+    fn libraries_never_say_more_than_their_warnings() {
+        for level in [LevelFilter::TRACE, LevelFilter::DEBUG, LevelFilter::INFO, LevelFilter::WARN] {
+            let filter = filter(level, Some("on_connect"));
+            for library in ["lambda_runtime", "lambda_http", "hyper_util", "aws_smithy_runtime", "reqwest"] {
+                assert!(!filter.would_enable(library, &Level::INFO), "{library} at {level}");
+                assert!(filter.would_enable(library, &Level::WARN), "{library} at {level}");
+            }
+            for own in ["on_connect::handler", "chat::send", "auth"] {
+                assert_eq!(filter.would_enable(own, &Level::DEBUG), level >= LevelFilter::DEBUG, "{own} at {level}");
+            }
+        }
+        assert!(!filter(LevelFilter::ERROR, None).would_enable("hyper_util", &Level::WARN));
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn a_line_tells_where_it_belongs() {
+        let lines = Lines::default();
+        let format = tracing_subscriber::fmt::layer()
+            .event_format(Json::new("switchboard-upkeep".to_owned()))
+            .with_writer(lines.clone());
+        let subscriber = tracing_subscriber::registry().with(Channels).with(format);
+        tracing::subscriber::with_default(subscriber, || {
+            let span = info_span!("outer", switchboard.channel.id = "lobby");
+            let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+            Remote::of(Some(traceparent), None).unwrap().adopt(&span);
+            span.in_scope(|| info_span!("inner").in_scope(|| tracing::warn!(count = 3, ok = true, "it \"happened\"")));
+            tracing::info!(channel_id = %"own", "outside");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let inside = &lines[0];
+        assert_eq!(inside["message"], "it \"happened\"");
+        assert_eq!((&inside["level"], &inside["count"], &inside["ok"]), (&json!("WARN"), &json!(3), &json!(true)));
+        assert_eq!(inside["function"], "switchboard-upkeep");
+        assert_eq!(inside["channel_id"], "lobby");
+        assert_eq!(inside["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+        assert!(inside["timestamp"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(lines[1]["channel_id"], "own");
+        assert_eq!(lines[1].get("trace_id"), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! Spans that have ended, until they leave.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use opentelemetry::{Context, trace::Status};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{Span, SpanData, SpanProcessor},
+};
+
+/// Spans that wait; more are dropped. The same as the SDK's own batch processor (`OTEL_BSP_MAX_QUEUE_SIZE`).
+pub(crate) const QUEUED_SPANS: usize = 2_048;
+
+/// The queue. Ending a span costs a push to it, and nothing else.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Queue(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    spans: VecDeque<SpanData>,
+    dropped: u64,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was recorded of traces that are not sampled, unless something in them failed. To be called between
+    /// invocations, when nothing more comes of any trace here.
+    pub(crate) fn settle(&self) {
+        let mut state = self.state();
+        let failed: HashSet<_> = state
+            .spans
+            .iter()
+            .filter(|span| matches!(span.status, Status::Error { .. }))
+            .map(|span| span.span_context.trace_id())
+            .collect();
+        state.spans.retain(|span| span.span_context.is_sampled() || failed.contains(&span.span_context.trace_id()));
+    }
+
+    /// Up to `most` spans, the oldest first.
+    pub(crate) fn take(&self, most: usize) -> Vec<SpanData> {
+        let mut state = self.state();
+        let count = most.min(state.spans.len());
+        state.spans.drain(..count).collect()
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.state().spans.len()
+    }
+
+    /// How many have been dropped since this was asked last.
+    pub(crate) fn take_dropped(&self) -> u64 {
+        std::mem::take(&mut self.state().dropped)
+    }
+}
+
+impl SpanProcessor for Queue {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        let mut state = self.state();
+        if state.spans.len() < QUEUED_SPANS {
+            state.spans.push_back(span);
+        } else {
+            state.dropped += 1;
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{
+        Span as _, SpanContext, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer, TracerProvider,
+    };
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    use super::*;
+    use crate::sampler;
+
+    fn provider(queue: &Queue, ratio: f64) -> SdkTracerProvider {
+        SdkTracerProvider::builder()
+            .with_span_processor(queue.clone())
+            .with_sampler(sampler::parent_based(ratio))
+            .build()
+    }
+
+    fn end_one(provider: &SdkTracerProvider, trace: u128, sampled: bool, fails: bool) {
+        let tracer = provider.tracer("test");
+        let flags = TraceFlags::default().with_sampled(sampled);
+        let parent = SpanContext::new(TraceId::from(trace), 7_u64.into(), flags, true, TraceState::default());
+        let parent = Context::new().with_remote_span_context(parent);
+        let outer = Context::new().with_span(tracer.start_with_context("outer", &parent));
+        let mut inner = tracer.start_with_context("inner", &outer);
+        if fails {
+            inner.set_status(Status::error("as told"));
+        }
+        inner.end();
+        outer.span().end();
+    }
+
+    fn traces(queue: &Queue) -> Vec<u128> {
+        let spans = queue.take(usize::MAX);
+        spans.iter().map(|span| u128::from_be_bytes(span.span_context.trace_id().to_bytes())).collect()
+    }
+
+    #[test]
+    fn of_traces_that_are_not_sampled_only_those_with_an_error_stay() {
+        let queue = Queue::default();
+        let provider = provider(&queue, 1.0);
+        end_one(&provider, 1, true, false);
+        end_one(&provider, 2, false, false);
+        end_one(&provider, 3, false, true);
+        queue.settle();
+        assert_eq!(traces(&queue), [1, 1, 3, 3]);
+    }
+
+    #[test]
+    fn the_ratio_decides_for_traces_that_begin_here() {
+        let queue = Queue::default();
+        for (ratio, left) in [(0.0, 0), (1.0, 1)] {
+            let provider = provider(&queue, ratio);
+            provider.tracer("test").start("root").end();
+            queue.settle();
+            assert_eq!(queue.take(usize::MAX).len(), left, "{ratio}");
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let queue = Queue::default();
+        let provider = provider(&queue, 1.0);
+        let half = u128::try_from(QUEUED_SPANS / 2).unwrap();
+        for trace in 1..=half + 2 {
+            end_one(&provider, trace, true, false);
+        }
+        assert_eq!((queue.len(), queue.take_dropped(), queue.take_dropped()), (QUEUED_SPANS, 4, 0));
+    }
+}
