@@ -21,6 +21,8 @@ pub mod context;
 pub mod invocation;
 pub mod metrics;
 
+#[cfg(target_env = "musl")]
+mod allocator;
 mod client;
 mod export;
 mod extension;
