@@ -1,0 +1,76 @@
+# Every function as a static binary for ARM64 on musl. Zig is the C compiler and the linker, since it compiles for ARM64
+# alike on either system, and needs no cross compiler to be built first.
+{
+  lib,
+  pkgs,
+  craneLib,
+  functions,
+  root,
+  workspace,
+}:
+let
+  target = "aarch64-unknown-linux-musl";
+
+  common = {
+    pname = "switchboard-functions";
+    inherit (workspace) version;
+    src = lib.fileset.toSource {
+      inherit root;
+      fileset = lib.fileset.unions [
+        (root + "/Cargo.toml")
+        (root + "/Cargo.lock")
+        (root + "/.cargo")
+        (root + "/services")
+        (lib.fileset.difference (root + "/crates") (root + "/crates/local"))
+        # No function has it in, but Cargo reads the manifests of all members.
+        (craneLib.fileset.commonCargoSources (root + "/crates/local"))
+      ];
+    };
+    strictDeps = true;
+    doCheck = false;
+    nativeBuildInputs = [ pkgs.cargo-zigbuild ];
+    cargoBuildCommand = "cargo zigbuild --release";
+    cargoExtraArgs =
+      "--locked --target ${target} " + lib.concatMapStringsSep " " (name: "--package ${name}") functions;
+    # Where Zig keeps the C library that it compiles, and its wrappers: a build has no home for them.
+    preBuild = ''
+      export XDG_CACHE_HOME=$TMPDIR/cache ZIG_GLOBAL_CACHE_DIR=$TMPDIR/zig ZIG_LOCAL_CACHE_DIR=$TMPDIR/zig
+      export CARGO_ZIGBUILD_CACHE_DIR=$TMPDIR/zigbuild
+    '';
+    # Cargo has stripped them; the tools at hand may be those of another processor.
+    dontStrip = true;
+    dontPatchELF = true;
+  };
+
+  all = craneLib.buildPackage (
+    common
+    // {
+      cargoArtifacts = craneLib.buildDepsOnly (
+        common
+        // {
+          buildPhaseCargoCommand = "${common.cargoBuildCommand} ${common.cargoExtraArgs}";
+        }
+      );
+    }
+  );
+
+  # A static binary needs nothing else: a reference left in it by accident would be a hint that it does.
+  one =
+    name:
+    pkgs.runCommand name
+      {
+        inherit (all) version;
+        allowedReferences = [ ];
+        meta.description = "The function ${name}, for ARM64";
+      }
+      ''
+        install -D -m 0555 ${all}/bin/${name} $out/bin/${name}
+      '';
+in
+all.overrideAttrs (previous: {
+  passthru = (previous.passthru or { }) // {
+    inherit craneLib target;
+    inherit (common) src;
+    functions = lib.genAttrs functions one;
+  };
+})

@@ -1,0 +1,99 @@
+# The images: one for each function, and the folder of all. What is in them stands in README.md beside this file.
+{
+  lib,
+  pkgs,
+  functions,
+  revision,
+  workspace,
+}:
+{
+  # From binaries.nix.
+  binaries,
+  # A folder whose `extensions/` holds what Lambda is to start beside the function; it becomes /opt.
+  collector ? null,
+  # Where the sources are, for the label.
+  source ? workspace.repository or null,
+}:
+let
+  inherit (pkgs.dockerTools) buildLayeredImage;
+
+  certificates = "/etc/ssl/certs/ca-certificates.crt";
+
+  layer = {
+    architecture = "arm64";
+    # Plain files in their usual places instead of a store.
+    includeStorePaths = false;
+    mtime = "1970-01-01T00:00:01Z";
+    created = "1970-01-01T00:00:01Z";
+  };
+
+  # What all functions have in common is the lower layer, and so the same one in every image.
+  base = buildLayeredImage (
+    layer
+    // {
+      name = "switchboard/base";
+      extraCommands = ''
+        install -D -m 0444 ${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt .${certificates}
+      ''
+      + lib.optionalString (collector != null) ''
+        test -d ${collector}/extensions || { echo "the collector has no folder extensions" >&2; exit 1; }
+        mkdir opt
+        cp -rL --no-preserve=ownership,timestamps ${collector}/. opt/
+        chmod -R u+w,a+rX,go-w opt
+        chmod 0555 opt/extensions/*
+      '';
+    }
+  );
+
+  image =
+    name: binary:
+    (buildLayeredImage (
+      layer
+      // {
+        name = "switchboard/${name}";
+        tag = revision;
+        fromImage = base;
+        extraCommands = ''
+          install -D -m 0555 ${binary}/bin/${name} bin/${name}
+        '';
+        config = {
+          Entrypoint = [ "/bin/${name}" ];
+          # Nobody in particular: Lambda runs a function as a user of its own choice.
+          User = "65532:65532";
+          WorkingDir = "/";
+          Env = [ "SSL_CERT_FILE=${certificates}" ];
+          Labels = {
+            "org.opencontainers.image.title" = "switchboard/${name}";
+            "org.opencontainers.image.revision" = revision;
+            "org.opencontainers.image.version" = workspace.version;
+            "org.opencontainers.image.licenses" = workspace.license;
+          }
+          // lib.optionalAttrs (source != null) { "org.opencontainers.image.source" = source; };
+        };
+      }
+    )).overrideAttrs
+      (previous: {
+        passthru = (previous.passthru or { }) // {
+          sbom = sboms.${name};
+        };
+      });
+
+  byFunction = lib.mapAttrs image binaries.functions;
+  sboms = import ./sbom.nix {
+    inherit
+      lib
+      pkgs
+      binaries
+      ;
+  };
+
+  folder = pkgs.linkFarm "switchboard-images" (
+    lib.concatMapAttrs (name: image: {
+      "${name}.tar.gz" = image;
+      "${name}.cdx.json" = image.sbom;
+    }) byFunction
+  );
+in
+folder.overrideAttrs (previous: {
+  passthru = (previous.passthru or { }) // byFunction // { inherit base byFunction functions; };
+})

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Pushes every image of a folder: push.sh FOLDER REGISTRY TAG. A function's repository is REGISTRY/<function>.
+#
+# Prints a line `<function> <digest>` for each. Tags are never moved: what stands there already is left alone when it is
+# the same image, so that a deployment can be repeated, and is an error when it is another one.
+#
+# Needs skopeo, logged in to the registry (skopeo login, or what docker login has left). A registry on this machine is
+# spoken to without TLS.
+set -euo pipefail
+
+if [ $# -ne 3 ]; then
+  echo "usage: push-images REGISTRY TAG" >&2
+  exit 2
+fi
+folder=$1 registry=${2%/} tag=$3
+
+tls=true
+case $registry in
+  localhost:* | 127.0.0.1:*) tls=false ;;
+esac
+# Images are not signed with keys that skopeo knows: there is no policy to hold them to.
+skopeo() { command skopeo --insecure-policy "$@"; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+for archive in "$folder"/*.tar.gz; do
+  function=$(basename "$archive" .tar.gz)
+  target=docker://$registry/$function:$tag
+  gzip --decompress --stdout "$archive" >"$work/image.tar"
+  skopeo inspect --config --raw "docker-archive:$work/image.tar" >"$work/ours.json"
+  if skopeo inspect --tls-verify=$tls --config --raw "$target" >"$work/theirs.json" 2>"$work/absent"; then
+    if ! cmp --silent "$work/ours.json" "$work/theirs.json"; then
+      echo "error: $registry/$function:$tag is another image already; choose another tag" >&2
+      exit 1
+    fi
+    digest=$(skopeo inspect --tls-verify=$tls --no-tags --format '{{.Digest}}' "$target")
+  else
+    skopeo copy --quiet --dest-tls-verify=$tls --digestfile "$work/digest" "docker-archive:$work/image.tar" "$target" >&2
+    digest=$(cat "$work/digest")
+  fi
+  echo "$function $digest"
+done

@@ -1,0 +1,37 @@
+# What each image is made of, as CycloneDX: the crates that the function is compiled from for its target, and the
+# certificates.
+{
+  lib,
+  pkgs,
+  binaries,
+}:
+let
+  all = binaries.craneLib.mkCargoDerivation {
+    pname = "switchboard-sboms";
+    inherit (binaries) src version;
+    strictDeps = true;
+    cargoArtifacts = null;
+    doInstallCargoArtifacts = false;
+    nativeBuildInputs = [
+      pkgs.cargo-cyclonedx
+      pkgs.jq
+    ];
+    buildPhaseCargoCommand = ''
+      cargo cyclonedx --format json --spec-version 1.5 --target ${binaries.target} --no-build-deps
+    '';
+    installPhaseCommand = ''
+      mkdir $out
+      for name in ${lib.escapeShellArgs (lib.attrNames binaries.functions)}; do
+        jq --sort-keys --arg version ${lib.escapeShellArg pkgs.cacert.version} \
+          '.components += [{type: "data", name: "ca-certificates", version: $version, licenses: [{license: {id: "MPL-2.0"}}]}]' \
+          services/$name/$name.cdx.json >$out/$name.cdx.json
+      done
+    '';
+  };
+in
+lib.mapAttrs (
+  name: _:
+  pkgs.runCommand "${name}.cdx.json" { meta.description = "What is in the image of ${name}"; } ''
+    cp ${all}/${name}.cdx.json $out
+  ''
+) binaries.functions

@@ -1,0 +1,82 @@
+# What `nix flake check` holds.
+{
+  lib,
+  pkgs,
+  functions,
+  images,
+  root,
+  rust,
+}:
+let
+  inherit (rust) craneLib shared;
+
+  # A check that is a command: it passes when the command does.
+  command =
+    name: packages: text:
+    pkgs.runCommand name { nativeBuildInputs = packages; } ''
+      export HOME=$TMPDIR
+      cd ${rust.src}
+      ${text}
+      touch $out
+    '';
+
+  # The repositories that the template takes images from.
+  deployed = lib.unique (
+    map (text: lib.head (builtins.match "([a-z0-9-]+).*" (lib.head (lib.splitString "\n" text)))) (
+      lib.tail (
+        lib.splitString "\${ImageRepositoryPrefix}" (builtins.readFile (root + "/infra/backend.yaml"))
+      )
+    )
+  );
+in
+{
+  format = craneLib.cargoFmt { inherit (shared) src pname version; };
+
+  format-nix = command "format-nix" [ pkgs.nixfmt ] ''
+    find ${root + "/flake.nix"} ${root + "/nix"} ${root + "/images"} -name '*.nix' -exec nixfmt --check {} +
+  '';
+
+  clippy = craneLib.cargoClippy (
+    shared // { cargoClippyExtraArgs = "--workspace --all-targets -- --deny warnings"; }
+  );
+
+  tests = craneLib.cargoTest (shared // { cargoTestExtraArgs = "--workspace"; });
+
+  docs = craneLib.cargoDoc (
+    shared
+    // {
+      cargoDocExtraArgs = "--workspace --no-deps";
+      RUSTDOCFLAGS = "--deny warnings";
+    }
+  );
+
+  # Licences, sources and bans; advisories need the network and are the pipeline's matter.
+  deny = craneLib.cargoDeny { inherit (shared) src pname version; };
+
+  template = command "template" [ pkgs.python3Packages.cfn-lint ] ''
+    cfn-lint infra/*.yaml
+  '';
+
+  workflows =
+    command "workflows"
+      [
+        pkgs.actionlint
+        pkgs.zizmor
+      ]
+      ''
+        actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+        zizmor --offline .github
+      '';
+
+  # Needs nothing to be built: evaluation ends here when the lists differ.
+  functions =
+    assert lib.assertMsg (lib.sort lib.lessThan deployed == functions) ''
+      services/ and infra/backend.yaml do not name the same functions:
+        only in services/: ${toString (lib.subtractLists deployed functions)}
+        only in the template: ${toString (lib.subtractLists functions deployed)}'';
+    command "functions" [ ] "";
+
+  images = command "images" [ pkgs.jq ] ''
+    bash ${root + "/images/check.sh"} ${images} ${lib.escapeShellArgs functions}
+  '';
+}

@@ -1,0 +1,100 @@
+# What the flake offers, for one system.
+{
+  lib,
+  pkgs,
+  crane,
+  revision,
+}:
+let
+  root = ../.;
+
+  # The one list of functions: the folders in services/.
+  functions = lib.attrNames (
+    lib.filterAttrs (_: type: type == "directory") (builtins.readDir ../services)
+  );
+
+  workspace = (lib.importTOML ../Cargo.toml).workspace.package;
+
+  # The toolchain that rustup reads too; `targets` are those that it compiles for besides the system's own.
+  toolchain =
+    targets: pkgs:
+    pkgs.rust-bin.fromRustupToolchain (
+      (lib.importTOML ../rust-toolchain.toml).toolchain // { inherit targets; }
+    );
+  craneLib = (crane.mkLib pkgs).overrideToolchain (toolchain [ ]);
+
+  rust = import ./rust.nix {
+    inherit
+      lib
+      pkgs
+      craneLib
+      root
+      workspace
+      ;
+  };
+
+  binaries = import ../images/binaries.nix {
+    inherit
+      lib
+      pkgs
+      functions
+      root
+      workspace
+      ;
+    craneLib = (crane.mkLib pkgs).overrideToolchain (toolchain [ "aarch64-unknown-linux-musl" ]);
+  };
+
+  mkImages = lib.makeOverridable (
+    import ../images {
+      inherit
+        lib
+        pkgs
+        functions
+        revision
+        workspace
+        ;
+    }
+  );
+  images = mkImages { inherit binaries; };
+
+  push-images = import ../images/push.nix { inherit lib pkgs images; };
+
+  app = package: {
+    type = "app";
+    program = lib.getExe package;
+    inherit (package) meta;
+  };
+in
+{
+  mkImages = options: mkImages ({ inherit binaries; } // options);
+
+  packages =
+    binaries.functions
+    // lib.mapAttrs' (name: lib.nameValuePair "${name}-image") images.byFunction
+    // {
+      inherit images push-images;
+      inherit (rust) local;
+      functions = binaries;
+      default = rust.local;
+    };
+
+  apps = {
+    default = app rust.local;
+    push-images = app push-images;
+  };
+
+  checks = import ./checks.nix {
+    inherit
+      lib
+      pkgs
+      functions
+      images
+      root
+      rust
+      ;
+  };
+
+  devShell = import ./dev-shell.nix { inherit lib pkgs craneLib; };
+
+  formatter = import ./formatter.nix { inherit pkgs craneLib; };
+}

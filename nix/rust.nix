@@ -1,0 +1,63 @@
+# The workspace for the system at hand, in the profile that `cargo local` and the tests use. Its dependencies are
+# compiled once, for the checks and for the local run.
+{
+  lib,
+  pkgs,
+  craneLib,
+  root,
+  workspace,
+}:
+let
+  # Everything but what only Nix reads: a change to the flake does not compile the workspace again.
+  src = lib.fileset.toSource {
+    inherit root;
+    fileset = lib.fileset.difference root (
+      lib.fileset.unions [
+        (root + "/flake.nix")
+        (root + "/nix")
+        (lib.fileset.maybeMissing (root + "/flake.lock"))
+        (lib.fileset.maybeMissing (root + "/result"))
+        (lib.fileset.maybeMissing (root + "/target"))
+        (lib.fileset.fileFilter (file: file.hasExt "nix" || file.hasExt "sh") (root + "/images"))
+      ]
+    );
+  };
+
+  common = {
+    inherit src;
+    inherit (workspace) version;
+    pname = "switchboard";
+    strictDeps = true;
+    CARGO_PROFILE = "dev";
+    # The SDK's clients read the system's certificates when they are made.
+    SSL_CERT_FILE = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
+  };
+  cargoArtifacts = craneLib.buildDepsOnly common;
+  shared = common // {
+    inherit cargoArtifacts;
+  };
+
+  programs = craneLib.buildPackage (
+    shared
+    // {
+      cargoExtraArgs = "--locked --workspace --bins";
+      # The check `tests` runs them.
+      doCheck = false;
+    }
+  );
+in
+{
+  inherit craneLib src shared;
+
+  # The local run, with the functions compiled already.
+  local = pkgs.writeShellApplication {
+    name = "switchboard-local";
+    meta.description = "Switchboard on this machine";
+    text = ''
+      if [ "''${1-}" = token ]; then
+        exec ${programs}/bin/local "$@"
+      fi
+      exec ${programs}/bin/local --bin-dir ${programs}/bin --template ${root + "/infra/backend.yaml"} "$@"
+    '';
+  };
+}
