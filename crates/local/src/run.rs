@@ -319,6 +319,7 @@ fn websocket_options() -> websocket::WebSocketOptions {
 fn deployment(addresses: &Addresses, options: &RunOptions) -> Deployment {
     let parameters = [
         ("Stage", STAGE),
+        ("TablePrefix", ""),
         ("Disposable", "true"),
         ("JwtIssuer", token::ISSUER),
         ("JwtAudience", token::AUDIENCE),

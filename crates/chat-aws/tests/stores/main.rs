@@ -50,7 +50,7 @@ impl Tables {
             stack_name: "test".into(),
             region: "us-east-1".into(),
             account_id: "000000000000".into(),
-            parameters: BTreeMap::new(),
+            parameters: BTreeMap::from([("TablePrefix".into(), String::new())]),
             rest_url: address.clone(),
             websocket_url: address.clone(),
             management_url: address,

@@ -5,8 +5,9 @@
 //! `Fn::Select`, `Fn::Split`, `Fn::If`, `Fn::Equals`, `Fn::And`, `Fn::Or`, `Fn::Not`, in long and short form;
 //! the pseudo parameters. Anything else is an error that names it.
 //!
-//! One rule is the local run's own: a resolved string that begins with the address of an API's stage
-//! (`https://<api>.execute-api.<region>.amazonaws.com/<stage>`, or `wss://…`) gets the local address instead.
+//! Two rules are the local run's own. A resolved string that begins with the address of an API's stage
+//! (`https://<api>.execute-api.<region>.amazonaws.com/<stage>`, or `wss://…`) gets the local address instead. And a
+//! parameter whose name ends in `Digest` needs no value: a binary stands in for the image.
 
 mod evaluate;
 mod properties;
@@ -121,6 +122,17 @@ impl Template {
     /// Resolves everything that the local run has to bring up.
     pub fn resolve(&self, deployment: &Deployment) -> Result<Stack, TemplateError> {
         stack::build(self, deployment).map_err(|error| self.with_line(error))
+    }
+
+    /// The resources that exist in a deployment, by logical id, with their intrinsics replaced.
+    pub fn resolved(&self, deployment: &Deployment) -> Result<BTreeMap<String, Value>, TemplateError> {
+        stack::resolved(self, deployment).map_err(|error| self.with_line(error))
+    }
+
+    /// The parameters by name.
+    #[must_use]
+    pub fn parameters(&self) -> &Map<String, Value> {
+        &self.parameters
     }
 
     /// The resources by logical id, short forms written out as long ones.

@@ -17,14 +17,19 @@ use crate::stack::{
 type Result<T> = std::result::Result<T, TemplateError>;
 
 /// Types that describe nothing to run on one machine. Their references are checked all the same.
-const NOTHING_TO_RUN: [&str; 7] = [
+const NOTHING_TO_RUN: [&str; 12] = [
     "AWS::ApiGateway::Account",
     "AWS::ApiGateway::Deployment",
+    "AWS::ApiGateway::RequestValidator",
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::Dashboard",
     "AWS::IAM::Policy",
     "AWS::IAM::Role",
     "AWS::Lambda::Permission",
     "AWS::Logs::LogGroup",
-    "AWS::Logs::MetricFilter",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::Topic",
+    "AWS::SNS::TopicPolicy",
 ];
 
 /// Lambda's defaults: 3 s and 128 MB.
@@ -56,22 +61,37 @@ struct Parts {
     route_responses: Vec<String>,
 }
 
-pub(super) fn build(template: &Template, deployment: &Deployment) -> Result<Stack> {
-    let evaluator = Evaluator::new(template, deployment)?;
-    let mut parts = Parts::default();
-    for (id, resource) in &template.resources {
+/// The resources that exist, resolved.
+pub(super) fn resolved(template: &Template, deployment: &Deployment) -> Result<BTreeMap<String, Value>> {
+    Ok(resources(&Evaluator::new(template, deployment)?)?.into_iter().collect())
+}
+
+fn resources(evaluator: &Evaluator<'_>) -> Result<Vec<(String, Value)>> {
+    let mut resources = Vec::new();
+    for (id, resource) in &evaluator.template.resources {
         if !evaluator.exists(id, resource)? {
             continue;
         }
-        let kind = resource.get("Type").and_then(Value::as_str).unwrap_or_default();
-        let at = format!("{id}.Properties");
         let empty = Value::Object(Map::new());
-        let resolved = evaluator.value(&at, resource.get("Properties").unwrap_or(&empty))?.unwrap_or(empty);
-        if NOTHING_TO_RUN.contains(&kind) {
+        let properties = resource.get("Properties").unwrap_or(&empty);
+        let properties = evaluator.value(&format!("{id}.Properties"), properties)?.unwrap_or(empty);
+        let mut resource = resource.clone();
+        resource["Properties"] = properties;
+        resources.push((id.clone(), resource));
+    }
+    Ok(resources)
+}
+
+pub(super) fn build(template: &Template, deployment: &Deployment) -> Result<Stack> {
+    let evaluator = Evaluator::new(template, deployment)?;
+    let mut parts = Parts::default();
+    for (id, mut resource) in resources(&evaluator)? {
+        let kind = resource.get("Type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if NOTHING_TO_RUN.contains(&kind.as_str()) {
             continue;
         }
-        let mut properties = Properties::new(at, resolved)?;
-        parts.read(&evaluator, id, kind, &mut properties)?;
+        let mut properties = Properties::new(format!("{id}.Properties"), resource["Properties"].take())?;
+        parts.read(&evaluator, &id, &kind, &mut properties)?;
         properties.finish()?;
     }
     let mut outputs = BTreeMap::new();
@@ -92,7 +112,13 @@ impl Parts {
             "AWS::DynamoDB::Table" => self.tables.push(table(evaluator, id, p)?),
             "AWS::SQS::Queue" => {
                 let name = evaluator.name(id, "QueueName")?;
-                p.ignore(&["QueueName", "SqsManagedSseEnabled", "KmsMasterKeyId", "MessageRetentionPeriod"]);
+                p.ignore(&[
+                    "QueueName",
+                    "SqsManagedSseEnabled",
+                    "KmsMasterKeyId",
+                    "MessageRetentionPeriod",
+                    "VisibilityTimeout",
+                ]);
                 self.queues.push(Queue { logical_id: id.into(), arn: evaluator.arn("sqs", &name), name });
             }
             "AWS::Lambda::Function" => self.functions.push(function(evaluator, id, p)?),
@@ -433,7 +459,8 @@ fn on_failure(p: &mut Properties) -> Result<Option<String>> {
 fn method(p: &mut Properties) -> Result<Method> {
     p.required("RestApiId")?;
     p.exactly("AuthorizationType", "NONE")?;
-    p.ignore(&["MethodResponses", "OperationName"]);
+    // What the path lacks is no route here, so there is nothing to validate.
+    p.ignore(&["MethodResponses", "OperationName", "RequestParameters", "RequestValidatorId"]);
     let mut i = p.nested("Integration")?.ok_or_else(|| p.error("Integration", "is required"))?;
     let integration = match i.required_text("Type")?.as_str() {
         "AWS_PROXY" => {

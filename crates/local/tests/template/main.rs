@@ -1,0 +1,53 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+//! The template: how it is read, and what it promises.
+
+mod alarms;
+mod apis;
+mod parameters;
+mod reader;
+mod resources;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use local::{
+    stack::Stack,
+    template::{self, Deployment, Template},
+};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn deployment() -> Deployment {
+    Deployment {
+        stack_name: "switchboard".into(),
+        region: "eu-west-1".into(),
+        account_id: "000000000000".into(),
+        // The names of the mission, as in the local run.
+        parameters: BTreeMap::from([("TablePrefix".into(), String::new())]),
+        rest_url: "http://127.0.0.1:3000".into(),
+        websocket_url: "ws://127.0.0.1:3001".into(),
+        management_url: "http://127.0.0.1:3002".into(),
+    }
+}
+
+/// The same without values of parameters.
+fn bare() -> Deployment {
+    Deployment { parameters: BTreeMap::new(), ..deployment() }
+}
+
+fn backend() -> Template {
+    template::load(&repository().join("infra/backend.yaml")).unwrap()
+}
+
+fn backend_stack() -> Stack {
+    backend().resolve(&deployment()).unwrap()
+}
+
+fn resolve(text: &str) -> Result<Stack, template::TemplateError> {
+    Template::parse(text)?.resolve(&bare())
+}
