@@ -110,17 +110,7 @@ impl Parts {
         let reference = || id.to_ascii_lowercase();
         match kind {
             "AWS::DynamoDB::Table" => self.tables.push(table(evaluator, id, p)?),
-            "AWS::SQS::Queue" => {
-                let name = evaluator.name(id, "QueueName")?;
-                p.ignore(&[
-                    "QueueName",
-                    "SqsManagedSseEnabled",
-                    "KmsMasterKeyId",
-                    "MessageRetentionPeriod",
-                    "VisibilityTimeout",
-                ]);
-                self.queues.push(Queue { logical_id: id.into(), arn: evaluator.arn("sqs", &name), name });
-            }
+            "AWS::SQS::Queue" => self.queues.push(queue(evaluator, id, p)?),
             "AWS::Lambda::Function" => self.functions.push(function(evaluator, id, p)?),
             "AWS::Lambda::EventInvokeConfig" => {
                 let function = function_name(&p.required_text("FunctionName")?);
@@ -319,6 +309,12 @@ fn table(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<Tabl
         ttl.finish()?;
     }
     Ok(Table { logical_id: id.into(), name, create_request: request, ttl_attribute })
+}
+
+fn queue(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<Queue> {
+    let name = evaluator.name(id, "QueueName")?;
+    p.ignore(&["QueueName", "SqsManagedSseEnabled", "KmsMasterKeyId", "MessageRetentionPeriod", "VisibilityTimeout"]);
+    Ok(Queue { logical_id: id.into(), arn: evaluator.arn("sqs", &name), name })
 }
 
 fn function(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<Function> {

