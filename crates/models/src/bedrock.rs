@@ -48,10 +48,12 @@ impl Bedrock {
         let reply = call.send().await.map_err(|error| failed(&error))?;
         let reply = stream::try_unfold((reply.stream, false), async |(mut events, mut finished)| {
             loop {
-                let event = match events.recv().await.map_err(|error| interrupted(&error))? {
-                    Some(event) => event,
-                    None if finished => return Ok(None),
-                    None => return Err(ModelError::Unavailable("the reply broke off".to_owned())),
+                let event = match events.recv().await {
+                    Ok(Some(event)) => event,
+                    // All words are there; at most, what they have cost is not told.
+                    Ok(None) | Err(_) if finished => return Ok(None),
+                    Ok(None) => return Err(ModelError::Unavailable("the reply broke off".to_owned())),
+                    Err(error) => return Err(interrupted(&error)),
                 };
                 let piece = match event {
                     ConverseStreamOutput::ContentBlockDelta(delta) => match delta.delta {

@@ -1,0 +1,1 @@
+//! Only tests: Bedrock's answers through the SDK's own replaying client.
