@@ -69,8 +69,16 @@ let
 in
 all.overrideAttrs (previous: {
   passthru = (previous.passthru or { }) // {
-    inherit craneLib target;
-    inherit (common) src;
     functions = lib.genAttrs functions one;
+    sboms = import ./sbom.nix {
+      inherit
+        lib
+        pkgs
+        craneLib
+        functions
+        target
+        ;
+      inherit (common) src version;
+    };
   };
 })

@@ -7,7 +7,7 @@
   workspace,
 }:
 {
-  # From binaries.nix.
+  # From binaries.nix: `functions`, and `sboms` of them.
   binaries,
   # A folder whose `extensions/` holds what Lambda is to start beside the function; it becomes /opt.
   collector ? null,
@@ -74,18 +74,11 @@ let
     )).overrideAttrs
       (previous: {
         passthru = (previous.passthru or { }) // {
-          sbom = sboms.${name};
+          sbom = binaries.sboms.${name};
         };
       });
 
   byFunction = lib.mapAttrs image binaries.functions;
-  sboms = import ./sbom.nix {
-    inherit
-      lib
-      pkgs
-      binaries
-      ;
-  };
 
   folder = pkgs.linkFarm "switchboard-images" (
     lib.concatMapAttrs (name: image: {

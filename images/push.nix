@@ -9,6 +9,8 @@ pkgs.writeShellApplication {
   meta.description = "Pushes every image to a registry";
   runtimeInputs = [
     pkgs.coreutils
+    pkgs.diffutils
+    pkgs.gzip
     pkgs.skopeo
   ];
   text = ''

@@ -3,12 +3,16 @@
 {
   lib,
   pkgs,
-  binaries,
+  craneLib,
+  functions,
+  target,
+  src,
+  version,
 }:
 let
-  all = binaries.craneLib.mkCargoDerivation {
+  all = craneLib.mkCargoDerivation {
     pname = "switchboard-sboms";
-    inherit (binaries) src version;
+    inherit src version;
     strictDeps = true;
     cargoArtifacts = null;
     doInstallCargoArtifacts = false;
@@ -17,11 +21,11 @@ let
       pkgs.jq
     ];
     buildPhaseCargoCommand = ''
-      cargo cyclonedx --format json --spec-version 1.5 --target ${binaries.target} --no-build-deps
+      cargo cyclonedx --format json --spec-version 1.5 --target ${target} --no-build-deps
     '';
     installPhaseCommand = ''
       mkdir $out
-      for name in ${lib.escapeShellArgs (lib.attrNames binaries.functions)}; do
+      for name in ${lib.escapeShellArgs functions}; do
         jq --sort-keys --arg version ${lib.escapeShellArg pkgs.cacert.version} \
           '.components += [{type: "data", name: "ca-certificates", version: $version, licenses: [{license: {id: "MPL-2.0"}}]}]' \
           services/$name/$name.cdx.json >$out/$name.cdx.json
@@ -29,9 +33,9 @@ let
     '';
   };
 in
-lib.mapAttrs (
-  name: _:
+lib.genAttrs functions (
+  name:
   pkgs.runCommand "${name}.cdx.json" { meta.description = "What is in the image of ${name}"; } ''
     cp ${all}/${name}.cdx.json $out
   ''
-) binaries.functions
+)

@@ -53,11 +53,13 @@ in
   local = pkgs.writeShellApplication {
     name = "switchboard-local";
     meta.description = "Switchboard on this machine";
+    # The run looks for its template from the folder that Cargo names.
     text = ''
+      export CARGO_MANIFEST_DIR=${src}
       if [ "''${1-}" = token ]; then
         exec ${programs}/bin/local "$@"
       fi
-      exec ${programs}/bin/local --bin-dir ${programs}/bin --template ${root + "/infra/backend.yaml"} "$@"
+      exec ${programs}/bin/local --bin-dir ${programs}/bin "$@"
     '';
   };
 }

@@ -64,7 +64,12 @@ impl Stack {
     fn spawn(options: &[&str], log: Stdio) -> Self {
         let files = tempfile::tempdir().unwrap();
         let ready = files.path().join("ready.json");
-        let mut runner = runner()
+        let mut command = runner();
+        // The functions of another build, such as those that images/check-arm64.sh runs.
+        if let Some(folder) = std::env::var_os("SWITCHBOARD_TEST_BIN_DIR") {
+            command.arg("--bin-dir").arg(folder);
+        }
+        let mut runner = command
             .args(["--rest-port", "0", "--websocket-port", "0", "--dynamodb-port", "0", "--page-port", "0"])
             .arg("--ready-file")
             .arg(&ready)

@@ -20,6 +20,15 @@ fn every_function_has_a_folder_and_every_folder_a_function() {
 }
 
 #[test]
+fn every_function_has_its_image_described() {
+    let text = std::fs::read_to_string(repository().join("images/README.md")).unwrap();
+    let described: BTreeSet<String> =
+        text.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect();
+    let functions: BTreeSet<String> = backend_stack().functions.into_iter().map(|function| function.binary).collect();
+    assert_eq!(described, functions);
+}
+
+#[test]
 fn tables_become_create_table_requests() {
     let stack = backend_stack();
     let table = |id: &str| stack.tables.iter().find(|table| table.logical_id == id).unwrap();

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Runs the end-to-end tests against the functions' ARM64 binaries, each as in its image: on a read-only file system with
+# nothing in it but the binary and the certificates, as an unprivileged user, under an emulator where the machine is not
+# an ARM64 one. Prints the size of each.
+#
+#     images/check-arm64.sh [FOLDER]
+#
+# FOLDER has the binaries, such as result/bin of `nix build .#functions`. Without it they are compiled first, as
+# binaries.nix does; without a cache that takes half an hour and more, which is why .ci/run does not.
+#
+# Needs, of Debian: bubblewrap, qemu-user-static, ca-certificates. To compile: cargo-zigbuild and zig (both on PyPI:
+# cargo-zigbuild, ziglang) and Rust's standard library for the target, by `rustup target add
+# aarch64-unknown-linux-musl` or as sources (`rust-src`), which are compiled too.
+set -euo pipefail
+export LC_ALL=C
+cd "$(dirname "$0")/.."
+
+target=aarch64-unknown-linux-musl
+functions=()
+for folder in services/*/; do functions+=("$(basename "$folder")"); done
+
+compile() {
+  local sysroot options=()
+  sysroot=$("${RUSTC:-rustc}" --print sysroot)
+  if [ ! -d "$sysroot/lib/rustlib/$target" ]; then
+    [ -d "$sysroot/lib/rustlib/src/rust/library" ] || {
+      echo "error: no standard library for $target, and no sources of it, in $sysroot" >&2
+      exit 1
+    }
+    # Cargo compiles the standard library on nightly only, and the linker's own start files replace those that come
+    # with the compiled one.
+    export RUSTC_BOOTSTRAP=1
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS='-C link-self-contained=no'
+    options+=(-Z 'build-std=std,panic_abort,panic_unwind')
+  fi
+  for function in "${functions[@]}"; do options+=(--package "$function"); done
+  cargo zigbuild --release --locked --target $target --target-dir "$1" "${options[@]}"
+}
+
+if [ $# -gt 0 ]; then
+  binaries=$1
+else
+  binaries=target/arm64/$target/release
+  (compile target/arm64)
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+mkdir "$work/bin" "$work/sandbox"
+certificates=/etc/ssl/certs/ca-certificates.crt
+emulator=()
+[ "$(uname -m)" = aarch64 ] || emulator=("$(command -v qemu-aarch64-static)")
+# Root gives up being root first.
+user=()
+[ "$(id -u)" != 0 ] || user=("$(command -v setpriv)" --reuid 65532 --regid 65532 --clear-groups)
+
+printf '| function | binary | compressed |\n| --- | --- | --- |\n'
+for function in "${functions[@]}"; do
+  root=$work/$function
+  mkdir -p "$root/bin" "$root/etc/ssl/certs"
+  install -m 555 "$binaries/$function" "$root/bin/$function"
+  install -m 444 $certificates "$root$certificates"
+  printf '| %s | %s | %s |\n' "\`$function\`" "$(stat -c %s "$root/bin/$function")" \
+    "$(tar -C "$root" -c . | gzip | wc -c)"
+
+  # The sandbox bears the function's name, by which the tests know it.
+  ln -s "$(command -v bwrap)" "$work/sandbox/$function"
+  enter=("${user[@]}" "$work/sandbox/$function" --unshare-user --uid 65532 --gid 65532 --die-with-parent
+    --tmpfs / --ro-bind "$root/bin" /bin --ro-bind "$root/etc" /etc --proc /proc --tmpfs /tmp)
+  [ ${#emulator[@]} -eq 0 ] || enter+=(--ro-bind "${emulator[0]}" /emulator)
+  enter+=(--remount-ro / --chdir / --setenv SSL_CERT_FILE "$certificates" --)
+  [ ${#emulator[@]} -eq 0 ] || enter+=(/emulator)
+  enter+=("/bin/$function")
+  {
+    echo '#!/bin/sh'
+    printf 'echo %q >>%q\n' "$function" "$work/started"
+    printf 'exec'
+    printf ' %q' "${enter[@]}"
+    printf ' "$@"\n'
+  } >"$work/bin/$function"
+  chmod 755 "$work/bin/$function"
+done
+
+SWITCHBOARD_TEST_BIN_DIR=$work/bin cargo test --workspace --locked --test end_to_end -- \
+  --test-threads 1 conversation:: deletion:: presence:: connections::nothing_is_left problems::no_route_but_health
+missing=$(comm -13 <(sort -u "$work/started") <(printf '%s\n' "${functions[@]}" | sort))
+if [ -n "$missing" ]; then
+  echo "error: no test called ${missing//$'\n'/, }" >&2
+  exit 1
+fi
+echo "every function served its part"
