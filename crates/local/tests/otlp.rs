@@ -37,6 +37,9 @@ use tracing_subscriber::fmt::MakeWriter;
 const PROTOBUF: &str = "application/x-protobuf";
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Names and values.
+type Headers = &'static [(&'static str, &'static str)];
+
 /// A receiver that listens.
 struct Receiver {
     collector: Collector,
@@ -254,7 +257,7 @@ async fn what_is_no_export_is_refused_with_a_reason() {
     let cut = whole[..whole.len() - 3].to_vec();
     let bomb = gzip(&vec![0; MAX_BODY_BYTES + 1]);
     assert!(bomb.len() < MAX_BODY_BYTES / 100);
-    let cases: [(&[(&str, &str)], Vec<u8>, u16, &str); 6] = [
+    let cases: [(Headers, Vec<u8>, u16, &str); 6] = [
         (&[("content-type", PROTOBUF)], cut, 400, "underflow"),
         (&[("content-type", PROTOBUF), ("content-encoding", "gzip")], whole.clone(), 400, "no gzip"),
         (&[("content-type", PROTOBUF), ("content-encoding", "gzip")], bomb, 413, "4194304 bytes"),

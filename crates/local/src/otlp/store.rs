@@ -14,7 +14,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Traces {
     limits: Limits,
-    traces: HashMap<TraceId, Kept>,
+    kept: HashMap<TraceId, Kept>,
     spans: usize,
     /// Grows with everything that is added.
     clock: u64,
@@ -86,7 +86,7 @@ impl fmt::Display for Rejected {
 
 impl Traces {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, traces: HashMap::new(), spans: 0, clock: 0 }
+        Self { limits, kept: HashMap::new(), spans: 0, clock: 0 }
     }
 
     /// Adds what it can, and makes room for it.
@@ -111,18 +111,18 @@ impl Traces {
     }
 
     fn has_room(&self, span: &Span) -> bool {
-        self.traces.get(&span.trace_id).is_none_or(|kept| {
+        self.kept.get(&span.trace_id).is_none_or(|kept| {
             kept.spans.len() < self.limits.spans_of_a_trace || kept.spans.contains_key(&span.span_id)
         })
     }
 
     fn insert(&mut self, span: Span) {
         for link in &span.links {
-            if let Some(linked) = self.traces.get_mut(&link.trace_id) {
+            if let Some(linked) = self.kept.get_mut(&link.trace_id) {
                 linked.touched = self.clock;
             }
         }
-        let kept = self.traces.entry(span.trace_id).or_default();
+        let kept = self.kept.entry(span.trace_id).or_default();
         kept.touched = self.clock;
         if kept.spans.insert(span.span_id, Arc::new(span)).is_none() {
             self.spans += 1;
@@ -130,17 +130,17 @@ impl Traces {
     }
 
     fn make_room(&mut self) {
-        while self.traces.len() > self.limits.traces || self.spans > self.limits.spans {
-            let Some(oldest) = self.traces.iter().min_by_key(|(_, kept)| kept.touched).map(|(id, _)| *id) else {
+        while self.kept.len() > self.limits.traces || self.spans > self.limits.spans {
+            let Some(oldest) = self.kept.iter().min_by_key(|(_, kept)| kept.touched).map(|(id, _)| *id) else {
                 return;
             };
-            self.spans -= self.traces.remove(&oldest).map_or(0, |kept| kept.spans.len());
+            self.spans -= self.kept.remove(&oldest).map_or(0, |kept| kept.spans.len());
         }
     }
 
     pub(super) fn get(&self, id: TraceId) -> Option<Trace> {
-        let kept = self.traces.get(&id)?;
-        let others = self.traces.iter().filter(|(other, _)| **other != id).flat_map(|(_, kept)| kept.spans.values());
+        let kept = self.kept.get(&id)?;
+        let others = self.kept.iter().filter(|(other, _)| **other != id).flat_map(|(_, kept)| kept.spans.values());
         let linked = others.filter(|span| span.links.iter().any(|link| link.trace_id == id));
         Some(Trace {
             trace_id: id,
@@ -152,7 +152,7 @@ impl Traces {
 
     pub(super) fn of_message(&self, channel_id: &str, seq: u64) -> Vec<Summary> {
         let mut found: Vec<Summary> = self
-            .traces
+            .kept
             .iter()
             .filter(|(_, kept)| kept.spans.values().any(|span| span.is_about(channel_id, seq)))
             .filter_map(|(id, kept)| {

@@ -6,7 +6,9 @@ import { avatar, isId, slug } from "./identity.js";
 import { excerpt } from "./markdown.js";
 import { setUpTheme, storage } from "./theme.js";
 import { timeline } from "./timeline.js";
+import { Traces } from "./traces.js";
 import { beginning, channelRow, connectionText, row, toast } from "./view.js";
+import { JourneyPanel } from "./waterfall.js";
 
 const DEFAULT_CHANNEL = "lobby";
 /** The API's limit for the content of a message, in bytes of UTF-8. */
@@ -23,6 +25,7 @@ const encoder = new TextEncoder();
 
 class App {
   #client;
+  #journey = new JourneyPanel(new Traces());
   #channels = new Map();
   #channelId = null;
   #ready = false;
@@ -209,6 +212,7 @@ class App {
         this.#focusComposer();
       },
       onStop: (seq) => this.#client.stopReply(this.#channelId, seq).catch((error) => this.#toast(error)),
+      onJourney: (message) => this.#journey.open(this.#channelId, message, `${message.sender_id}: ${excerpt(message, 140)}`),
       onJump: (seq) => this.#jump(seq),
       onRetry: (key) => this.#client.retry(this.#channelId, key),
       onDiscard: (entry) => {

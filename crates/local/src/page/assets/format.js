@@ -1,4 +1,4 @@
-// Times, in the reader's language.
+// Times, in the reader's language, and how long things take.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
@@ -18,4 +18,16 @@ export function dayName(date, now = new Date()) {
   if (dayKey(date) === dayKey(now)) return "Today";
   if (dayKey(date) === dayKey(yesterday)) return "Yesterday";
   return date.getFullYear() === now.getFullYear() ? weekday.format(date) : withYear.format(date);
+}
+
+/** A number with three digits that count, and no more than it has. */
+export const round = (number) => String(Number(number.toPrecision(3)));
+
+/** How long something took: "0.42 ms", "84 ms", "1.24 s", "2 min 5 s". */
+export function duration(ms) {
+  if (ms < 0.01) return "0 ms";
+  if (ms < 999.5) return `${round(ms)} ms`;
+  if (ms < 59_995) return `${round(ms / 1000)} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }

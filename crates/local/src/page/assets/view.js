@@ -4,8 +4,9 @@ import { el, icon } from "./dom.js";
 import { dayName, fullTime, timeOfDay } from "./format.js";
 import { avatar } from "./identity.js";
 import { excerpt, renderMarkdown } from "./markdown.js";
+import { journeyButton } from "./waterfall.js";
 
-/** A row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onStop`, `onJump`, `onRetry`, `onDiscard`. */
+/** A row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onStop`, `onJourney`, `onJump`, `onRetry`, `onDiscard`. */
 export function row(item, context) {
   switch (item.type) {
     case "day":
@@ -78,6 +79,7 @@ function message({ message: stored, at, grouped }, quote, context) {
         },
         icon("reply"),
       ),
+      journeyButton(stored, context.onJourney),
     ),
   );
 }

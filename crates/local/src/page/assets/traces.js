@@ -1,0 +1,33 @@
+// The traces that the local run has received. No DOM.
+
+/** Reads traces from the page's own server. */
+export class Traces {
+  #fetch;
+  #held = new Map();
+
+  constructor({ fetch = globalThis.fetch } = {}) {
+    this.#fetch = (...args) => fetch(...args);
+  }
+
+  /** The traces with something about this message, `{trace_id, name, start_ns, spans}`, the oldest first. */
+  async ofMessage(channelId, seq) {
+    const response = await this.#fetch(`traces?${new URLSearchParams({ channel_id: channelId, seq })}`);
+    if (!response.ok) throw new Error(`The traces of message ${seq} cannot be had: ${response.status}.`);
+    const { traces } = await response.json();
+    return traces;
+  }
+
+  /** A trace, or `null` when nothing of it is here. The same object as before where nothing has changed. */
+  async get(traceId) {
+    const held = this.#held.get(traceId);
+    const response = await this.#fetch(`traces/${traceId}`, held ? { headers: { "if-none-match": held.tag } } : {});
+    if (response.status === 304) return held.trace;
+    if (response.status === 404) return null;
+    if (!response.ok) throw new Error(`Trace ${traceId} cannot be had: ${response.status}.`);
+    const trace = await response.json();
+    // One is looked at at a time.
+    this.#held.clear();
+    this.#held.set(traceId, { trace, tag: response.headers.get("etag") });
+    return trace;
+  }
+}
