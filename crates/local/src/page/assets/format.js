@@ -21,7 +21,7 @@ export function dayName(date, now = new Date()) {
 }
 
 /** A number with three digits that count, and no more than it has. */
-export const round = (number) => String(Number(number.toPrecision(3)));
+const round = (number) => String(Number(number.toPrecision(3)));
 
 /** How long something took: "0.42 ms", "84 ms", "1.24 s", "2 min 5 s". */
 export function duration(ms) {

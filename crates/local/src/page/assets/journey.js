@@ -1,7 +1,5 @@
 // From the spans of a trace to what is drawn of it: rows, bars, ticks and figures. No DOM, no clock.
 
-import { round } from "./format.js";
-
 /** The attribute with the time between the commit of a message and its pick-up by a worker, in ms. */
 const LAG = "switchboard.stream.lag_ms";
 const SEQ = "switchboard.seq";
@@ -82,16 +80,16 @@ function figures(rows, seq) {
   const first = rows[0];
   if (first.span.kind === "server") {
     const status = first.span.attributes["http.response.status_code"];
-    found.push({ key: "answered", label: status === undefined ? "answered" : `answered with ${status}`, ms: first.to - first.from });
+    found.push({ key: "answered", label: status === undefined ? "until the answer" : `until the answer ${status}`, ms: first.to - first.from });
   }
   const pushes = rows.filter(({ span }) => PUSH.test(span.name));
   const mine = (row) => seq === null || about(row) === seq;
   const waits = rows.filter((row) => row.wait && mine(row)).map(({ wait }) => wait.to - wait.from);
-  if (waits.length > 0) found.push({ key: "lag", label: "in the stream", ms: Math.max(...waits) });
+  if (waits.length > 0) found.push({ key: "lag", label: "waiting in the stream", ms: Math.max(...waits) });
   const own = pushes.filter(mine);
   if (own.length > 0) found.push({ key: "pushed", label: "until it was on the sockets", ms: Math.max(...own.map(({ to }) => to)) });
   const later = pushes.filter((row) => !mine(row) && about(row) > seq);
-  if (later.length > 0) found.push({ key: "reply", label: "until the reply was", ms: Math.max(...later.map(({ to }) => to)) });
+  if (later.length > 0) found.push({ key: "reply", label: "until the reply was, too", ms: Math.max(...later.map(({ to }) => to)) });
   return found;
 }
 
@@ -112,10 +110,13 @@ export function axis(from, to) {
   const rough = length / MARKS;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+  const [unit, size] = to >= 1000 ? ["s", 1000] : ["ms", 1];
+  // As many digits as tell two marks apart.
+  const digits = Math.min(20, Math.max(0, -Math.floor(Math.log10(step / size) + 1e-9)));
   const marks = [];
   for (let index = Math.ceil(from / step - 1e-9); index * step <= to + step * 1e-9; index += 1) {
     const at = index * step;
-    marks.push({ at, position: ((at - from) / length) * 100, label: to >= 1000 ? `${round(at / 1000)} s` : `${round(at)} ms` });
+    marks.push({ at, position: ((at - from) / length) * 100, label: `${(at / size).toFixed(digits)} ${unit}` });
   }
   return marks;
 }

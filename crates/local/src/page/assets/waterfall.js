@@ -118,7 +118,7 @@ export class JourneyPanel {
       .join(", ");
     $("journey-trace").textContent = trace.trace_id;
     $("journey-figures").replaceChildren(
-      ...figures.map(({ key, label, ms }) => el("li", { "data-figure": key }, el("b", { text: duration(ms) }), el("span", { text: label }))),
+      ...figures.map(({ key, label, ms }) => el("li", { "data-figure": key }, el("b", { text: duration(ms) }), el("span", {}, key === "lag" ? el("i", { class: "wait sample" }) : null, label))),
     );
     $("journey-legend").replaceChildren(
       ...services.map((name, index) => el("li", {}, swatch(index), el("span", { text: name || "unnamed" }))),
@@ -274,9 +274,7 @@ function details(row, { services, start }, onZoom) {
   const { span } = row;
   const facts = [
     [swatch(row.service), services[row.service] || "unnamed"],
-    [null, `${span.kind} span`],
-    [null, `begins at ${duration(row.from)}`],
-    [null, `takes ${duration(row.to - row.from)}`],
+    [null, `${span.kind} span, ${duration(row.to - row.from)} from ${duration(row.from)} on`],
     row.wait ? [el("i", { class: "wait sample" }), `${duration(row.wait.to - row.wait.from)} in the stream before it`] : null,
     row.isOrphan ? [null, "its parent is not here: the caller's, or still to come"] : null,
   ];
@@ -284,7 +282,7 @@ function details(row, { services, start }, onZoom) {
     el("h3", { text: span.name }),
     el("ul", { class: "facts" }, ...facts.filter(Boolean).map(([mark, text]) => el("li", {}, mark, el("span", { text })))),
     row.isError ? el("p", { class: "went-wrong", text: span.status_message || "It failed." }) : null,
-    el("button", { class: "link-button", type: "button", onclick: onZoom, text: "Zoom to it, and back" }),
+    el("button", { class: "link-button", type: "button", onclick: onZoom, text: "Zoom to it" }),
     ...section("Attributes", Object.keys(span.attributes).length > 0 ? attributes(span.attributes) : null),
     ...section(
       "Events",
