@@ -10,6 +10,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
+import { exampleExports, exported } from "./spans.mjs";
 
 const TIMEOUT_MS = 15_000;
 const TWO_TABS = { viewport: { width: 840, height: 720 } };
@@ -313,6 +314,102 @@ test("a phone shows everything, in the dark too", async (t) => {
   await channels.waitFor({ state: "hidden" });
 });
 
+test("the journey of a message is drawn, and grows with the spans that come in late", async (t) => {
+  const channel = await quietChannel("alice");
+  const { page } = await tab(t, "alice", channel);
+  await say(page, "Where is it?");
+  await page.locator('[data-seq="1"]').waitFor();
+  // Of an earlier time than what the functions export of this message themselves: the oldest trace is shown first.
+  const trace = randomUUID().replaceAll("-", "");
+  const exports = exampleExports({ trace, channelId: channel, seq: 1, start: Date.now() - 60_000 });
+  const late = exports.pop();
+  for (const one of exports) await receive(one);
+
+  const opener = page.getByRole("button", { name: "Show the journey of message 1" });
+  await opener.focus();
+  await page.keyboard.press("Enter");
+  const dialog = page.getByRole("dialog", { name: "Journey of message 1" });
+  const spans = dialog.getByRole("treeitem");
+  await dialog.getByRole("status").filter({ hasText: "10 spans of 3 functions in 193 ms, 1 failed" }).waitFor();
+  await dialog.getByText("alice: Where is it?").waitFor();
+  const outline = await spans.evaluateAll((all) => all.map((one) => `${one.getAttribute("aria-level")} ${one.querySelector(".span-name").textContent}`));
+  assert.deepEqual(outline, [
+    "1 POST /channels/{channel_id}/messages", "2 DynamoDB.TransactWriteItems", "2 process chat_events", "3 DynamoDB.Query", "3 deliver", "4 push",
+    "2 process chat_events", "3 DynamoDB.Query", "3 chat llama3.2", "3 DynamoDB.TransactWriteItems", "1 switchboard-chat-delivery-worker",
+  ]);
+
+  // What failed is chosen at first, and said in words as well as shown.
+  const chosen = dialog.locator("[aria-selected=true]");
+  assert.match(await chosen.getAttribute("aria-label"), /^push, chat-delivery-worker, begins at 44\.3 ms, takes 14\.6 ms, failed$/);
+  await dialog.getByText("1 of 3 connections could not be reached").waitFor();
+  await dialog.getByText("JZ8fOcdWIAMCLRg=").waitFor();
+
+  // Bars stand where their times are.
+  const boxes = await spans.evaluateAll((all) =>
+    all.map((one) => {
+      const track = one.querySelector(".span-track").getBoundingClientRect();
+      const part = (element) => {
+        const box = element.getBoundingClientRect();
+        return element.hidden ? null : [(box.left - track.left) / track.width, box.width / track.width];
+      };
+      return { bar: part(one.querySelector(".bar")), wait: part(one.querySelector(".wait")) };
+    }),
+  );
+  const near = (actual, expected) => actual.forEach((value, index) => assert.ok(Math.abs(value - expected[index]) < 0.01, `${actual} is not ${expected}`));
+  near(boxes[2].bar, [38.4 / 192.6, 21.3 / 192.6]);
+  near(boxes[2].wait, [12.4 / 192.6, 26 / 192.6]);
+  assert.equal(boxes[0].wait, null);
+
+  // All of it by keyboard: to the list, through it, into a span and out again.
+  await chosen.focus();
+  await page.keyboard.press("ArrowUp");
+  assert.match(await chosen.textContent(), /deliver/);
+  await page.keyboard.press("ArrowLeft");
+  assert.match(await chosen.getAttribute("aria-label"), /process chat_events, chat-delivery-worker, waited 26 ms in the stream/);
+  const width = () => chosen.locator(".bar").evaluate((bar) => bar.getBoundingClientRect().width / bar.parentElement.getBoundingClientRect().width);
+  const before = await width();
+  await page.keyboard.press("Enter");
+  assert.ok((await width()) > 2 * before);
+  await dialog.getByRole("button", { name: "Show all" }).click();
+  near([await width()], [before]);
+
+  // What comes in late takes its place, and what was chosen stays so.
+  await spans.nth(8).click();
+  await receive(late);
+  await dialog.getByRole("status").filter({ hasText: "14 spans of 3 functions in 232 ms" }).waitFor();
+  assert.equal(await spans.count(), 15);
+  assert.match(await chosen.textContent(), /chat llama3\.2/);
+  assert.ok(await chosen.evaluate((element) => element === document.activeElement));
+  await dialog.locator("[data-figure=reply]").filter({ hasText: "231 ms" }).waitFor();
+
+  // An edit is a trace of its own, and one click away.
+  const edit = { id: "e1", name: "PATCH /channels/{channel_id}/messages/{seq}", kind: "server", at: 0, ms: 9, attributes: { "switchboard.channel_id": channel, "switchboard.seq": 1 } };
+  await receive(exported({ service: "switchboard-send-channel-messages", trace: randomUUID().replaceAll("-", ""), start: Date.now() + 60_000, spans: [edit] }));
+  await dialog.getByRole("button", { name: /^PATCH/ }).click();
+  await dialog.getByRole("status").filter({ hasText: "1 span of 1 function in 9 ms" }).waitFor();
+  assert.equal(await spans.count(), 1);
+
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "hidden" });
+  assert.ok(await opener.evaluate((element) => element === document.activeElement));
+});
+
+test("the journey fits a phone, in the dark", async (t) => {
+  const channel = await quietChannel("ada");
+  await post("ada", channel, { content: "hello" });
+  const { page } = await tab(t, "ada", channel, { ...PHONE, colorScheme: "dark" });
+  for (const one of exampleExports({ trace: randomUUID().replaceAll("-", ""), channelId: channel, seq: 1, start: Date.now() - 60_000 })) await receive(one);
+  await page.getByRole("button", { name: "Show the journey of message 1" }).tap();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("treeitem").nth(14).waitFor();
+  const sides = await dialog.evaluate((element) => [...element.querySelectorAll("*")].map((one) => one.getBoundingClientRect()).filter(({ width }) => width > 0).flatMap(({ left, right }) => [left, right]));
+  assert.ok(Math.min(...sides) >= 0 && Math.max(...sides) <= PHONE.viewport.width, `${Math.min(...sides)} to ${Math.max(...sides)}`);
+  const [red, green, blue] = await dialog.evaluate((element) => getComputedStyle(element).backgroundColor.match(/\d+/g).map(Number));
+  assert.ok(Math.max(red, green, blue) < 64, "the dark theme is dark");
+  await dialog.getByRole("button", { name: "Close the journey" }).tap();
+  await dialog.waitFor({ state: "hidden" });
+});
+
 test("names are asked for, checked, and kept in the address; the theme can be changed", async (t) => {
   const context = await browser.newContext({ locale: "en-GB", ...DESKTOP, colorScheme: "light" });
   t.after(() => context.close());
@@ -339,6 +436,12 @@ test("names are asked for, checked, and kept in the address; the theme can be ch
   await page.reload();
   await page.getByRole("button", { name: "Use light colours" }).waitFor();
 });
+
+/** Sends spans to the run's receiver, as a function would. */
+async function receive(request) {
+  const response = await fetch(`${stack.otlp}/v1/traces`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request) });
+  assert.equal(response.status, 200);
+}
 
 /** Closes a connection as a back end would, through the management API. */
 const disconnect = (connectionId) => manage("DELETE", connectionId);

@@ -17,6 +17,7 @@ const REST: &str = "http://127.0.0.1:3000";
 const WEBSOCKET: &str = "ws://127.0.0.1:3001";
 
 struct Page {
+    collector: Collector,
     client: Client,
     origin: String,
     port: u16,
@@ -27,14 +28,20 @@ impl Page {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let config = PageConfig { rest_url: REST.into(), websocket_url: WEBSOCKET.into() };
-        tokio::spawn(
-            async move { axum::serve(listener, router(config, Collector::new(Limits::default(), None))).await },
-        );
-        Self { client: Client::new(), origin: format!("http://127.0.0.1:{port}"), port }
+        let collector = Collector::new(Limits::default(), None);
+        let router = router(config, collector.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { collector, client: Client::new(), origin: format!("http://127.0.0.1:{port}"), port }
     }
 
     async fn get(&self, path: &str) -> Response {
         self.client.get(format!("{}{path}", self.origin)).send().await.unwrap()
+    }
+
+    async fn get_json(&self, path: String) -> Value {
+        let response = self.get(&path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        response.json().await.unwrap()
     }
 
     async fn token(&self, headers: &[(&str, &str)]) -> Response {
@@ -43,6 +50,32 @@ impl Page {
             request = request.header(*name, *value);
         }
         request.send().await.unwrap()
+    }
+}
+
+impl Page {
+    /// Receives spans, as `(trace, span, seq)`, of the channel `lobby`.
+    async fn receive(&self, spans: &[(&str, &str, u64)]) {
+        let spans: Vec<Value> = spans
+            .iter()
+            .map(|(trace, span, seq)| {
+                json!({
+                    "traceId": trace, "spanId": span, "name": format!("span {span}"),
+                    "startTimeUnixNano": format!("179000000000000000{seq}"), "endTimeUnixNano": "1790000000000000009",
+                    "attributes": [
+                        {"key": "switchboard.channel_id", "value": {"stringValue": "lobby"}},
+                        {"key": "switchboard.seq", "value": {"intValue": seq.to_string()}},
+                    ],
+                })
+            })
+            .collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        let router = self.collector.router();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        let export = json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]});
+        assert_eq!(self.client.post(url).json(&export).send().await.unwrap().status(), 200);
+        server.abort();
     }
 }
 
@@ -208,4 +241,67 @@ async fn what_is_wrong_with_a_token_request_is_said() {
     problem(form, StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
     problem(page.get("/token").await, StatusCode::METHOD_NOT_ALLOWED).await;
     problem(page.get("/nothing-here").await, StatusCode::NOT_FOUND).await;
+}
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+#[tokio::test]
+async fn the_traces_of_a_message_are_told_and_then_each_of_them() {
+    let page = Page::start().await;
+    let of_message = |seq: u64| page.get_json(format!("/traces?channel_id=lobby&seq={seq}"));
+    assert_eq!(of_message(7).await, json!({"traces": []}));
+    problem(page.get(&format!("/traces/{TRACE}")).await, StatusCode::NOT_FOUND).await;
+
+    page.receive(&[(TRACE, "b7ad6b7169203331", 7), (TRACE, "00f067aa0ba902b7", 8)]).await;
+    let summary =
+        json!({"trace_id": TRACE, "name": "span b7ad6b7169203331", "start_ns": "1790000000000000007", "spans": 2});
+    assert_eq!(of_message(7).await, json!({"traces": [summary]}));
+    assert_eq!(of_message(8).await, json!({"traces": [summary]}));
+    assert_eq!(of_message(9).await, json!({"traces": []}));
+    let trace = page.get_json(format!("/traces/{TRACE}")).await;
+    assert_eq!(trace["spans"][0]["span_id"], "b7ad6b7169203331");
+    assert_eq!(trace["spans"].as_array().unwrap().len(), 2);
+    assert_eq!(trace["linked"], json!([]));
+}
+
+#[tokio::test]
+async fn a_trace_that_has_not_changed_is_not_sent_again() {
+    let page = Page::start().await;
+    page.receive(&[(TRACE, "b7ad6b7169203331", 7)]).await;
+    let path = format!("/traces/{}", TRACE.to_uppercase());
+    let tag = page.get(&path).await.headers()["etag"].clone();
+    let again = || page.client.get(format!("{}{path}", page.origin)).header("if-none-match", &tag).send();
+    let unchanged = again().await.unwrap();
+    assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(unchanged.headers()["etag"], tag);
+    page.receive(&[(TRACE, "00f067aa0ba902b7", 7)]).await;
+    let changed = again().await.unwrap();
+    assert_eq!(changed.status(), 200);
+    assert_ne!(changed.headers()["etag"], tag);
+}
+
+#[tokio::test]
+async fn traces_are_for_the_page_alone_and_wrong_questions_are_told_so() {
+    let page = Page::start().await;
+    page.receive(&[(TRACE, "b7ad6b7169203331", 7)]).await;
+    for path in [format!("/traces/{TRACE}"), "/traces?channel_id=lobby&seq=7".to_owned()] {
+        for (name, value) in
+            [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example"), ("host", "evil.example")]
+        {
+            let request = page.client.get(format!("{}{path}", page.origin)).header(name, value);
+            problem(request.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+        }
+    }
+    for id in [
+        "0",
+        "00000000000000000000000000000000",
+        "+af7651916cd43dd8448eb211c80319c",
+        "zaf7651916cd43dd8448eb211c80319c",
+    ] {
+        let body = problem(page.get(&format!("/traces/{id}")).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+        assert!(body["detail"].as_str().unwrap().contains("32 hexadecimal digits"), "{body}");
+    }
+    for query in ["", "?channel_id=lobby", "?channel_id=lobby&seq=-1", "?channel_id=lobby&seq=7&limit=1"] {
+        problem(page.get(&format!("/traces{query}")).await, StatusCode::BAD_REQUEST).await;
+    }
 }

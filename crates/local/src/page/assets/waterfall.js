@@ -111,7 +111,7 @@ export class JourneyPanel {
     const { rows, linked, services, figures, total } = this.#drawn;
     const errors = rows.filter(({ isError }) => isError).length;
     $("journey-status").textContent = [
-      `${rows.length} ${rows.length === 1 ? "span" : "spans"} of ${new Set(rows.map(({ service }) => service)).size} functions in ${duration(total)}`,
+      `${count(rows.length, "span")} of ${count(new Set(rows.map(({ service }) => service)).size, "function")} in ${duration(total)}`,
       errors > 0 ? `${errors} failed` : null,
     ]
       .filter(Boolean)
@@ -235,6 +235,8 @@ export class JourneyPanel {
     }
   }
 }
+
+const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
 
 const swatch = (index) => el("i", { class: "swatch", "data-colour": String(index % COLOURS) });
 
