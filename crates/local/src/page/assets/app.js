@@ -151,7 +151,8 @@ class App {
     narrow.addEventListener("change", () => this.#toggleSidebar(false));
     this.#toggleSidebar(false);
     document.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
+      // In a dialog it closes the dialog, and nothing behind it.
+      if (event.key !== "Escape" || $("journey").open) return;
       if ($("chat").dataset.sidebar === "open") this.#toggleSidebar(false);
       else if (this.#replyTo) this.#setReply(null);
     });

@@ -21,6 +21,7 @@ export class JourneyPanel {
   #trace = null;
   #drawn = null;
   #selected = null;
+  #detailed = null;
   #window = null;
   #timer = null;
 
@@ -41,7 +42,7 @@ export class JourneyPanel {
   open(channelId, { seq }, about) {
     this.#stop();
     this.#message = { channelId, seq };
-    this.#chosen = this.#trace = this.#drawn = this.#selected = this.#window = null;
+    this.#chosen = this.#trace = this.#drawn = this.#selected = this.#detailed = this.#window = null;
     $("journey-title").textContent = `Journey of message ${seq}`;
     $("journey-about").textContent = about;
     for (const id of ["journey-traces", "journey-figures", "journey-marks", "journey-spans", "journey-lines", "journey-details", "journey-legend"]) {
@@ -98,6 +99,8 @@ export class JourneyPanel {
               this.#chosen = id;
               this.#selected = this.#window = null;
               clearTimeout(this.#timer);
+              // A look that is under way ends with what it was for.
+              this.#message = { ...this.#message };
               this.#look(this.#message);
             },
           }),
@@ -198,7 +201,11 @@ export class JourneyPanel {
       element.setAttribute("aria-selected", String(isSelected));
     }
     const row = this.#row(key);
-    if (row) $("journey-details").replaceChildren(...details(row, this.#drawn, () => this.#zoom(row)));
+    const detailed = row && JSON.stringify(row);
+    // Somebody may be reading there: what has not changed stays as it is.
+    if (!row || detailed === this.#detailed) return;
+    this.#detailed = detailed;
+    $("journey-details").replaceChildren(...details(row, this.#drawn, () => this.#zoom(this.#row(key))));
   }
 
   /** The axis shows this span and what is around it; `null` shows all. Of a span that fills the axis already, too. */
