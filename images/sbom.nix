@@ -21,13 +21,12 @@ let
       pkgs.jq
     ];
     buildPhaseCargoCommand = ''
-      cargo cyclonedx --format json --spec-version 1.5 --target ${target} --no-build-deps
+      cargo cyclonedx --format json --spec-version 1.5 --target ${target}
     '';
     installPhaseCommand = ''
       mkdir $out
       for name in ${lib.escapeShellArgs functions}; do
-        jq --sort-keys --arg version ${lib.escapeShellArg pkgs.cacert.version} \
-          '.components += [{type: "data", name: "ca-certificates", version: $version, licenses: [{license: {id: "MPL-2.0"}}]}]' \
+        jq --sort-keys --arg certificates ${lib.escapeShellArg pkgs.cacert.version} --from-file ${./sbom.jq} \
           services/$name/$name.cdx.json >$out/$name.cdx.json
       done
     '';

@@ -1,0 +1,14 @@
+# From what cargo-cyclonedx lists of a function to what is in its image: no crates that only built it, no folders of the
+# machine that did, and the certificates.
+[.components[] | select(.scope == "excluded") | ."bom-ref"] as $excluded
+| .components |= map(select(.scope != "excluded"))
+| .dependencies |= map(
+    select(.ref as $ref | $excluded | index([$ref]) | not)
+    | if has("dependsOn") then .dependsOn -= $excluded else . end)
+| walk(if type == "string" then sub("^path\\+file://.*/(?<member>(crates|services)/)"; "path+file:///\(.member)") else . end)
+| .components += [{
+    type: "data",
+    name: "ca-certificates",
+    version: $certificates,
+    licenses: [{license: {id: "MPL-2.0"}}]
+  }]
