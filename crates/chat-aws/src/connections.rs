@@ -33,6 +33,7 @@ use chat::{
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
+use telemetry::metrics;
 
 use crate::{
     batch,
@@ -433,7 +434,10 @@ impl ConnectionStore for DynamoConnections {
             .try_collect::<Vec<bool>>()
             .await?;
         self.delete(self.user_connection_key(&connection.user_id, id), connected_at).await?;
-        self.delete(connection_key(id), connected_at).await
+        let is_closed = self.delete(connection_key(id), connected_at).await?;
+        // Whoever was first counts it: the handler of `$disconnect`, a push that met nobody, or the upkeep.
+        metrics::count(&metrics::CONNECTIONS_CLOSED, usize::from(is_closed));
+        Ok(is_closed)
     }
 
     async fn connections_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<UserConnection>, StoreError> {

@@ -6,10 +6,14 @@ use chat::{
     delivery::{Broadcast, FanOut},
     error::StoreError,
     id::TenantId,
+    trace::TraceContext,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::sdk::{failed, unreadable};
+use crate::{
+    sdk::{failed, lambda, unreadable},
+    trace,
+};
 
 /// Hands broadcasts over to a function.
 #[derive(Debug, Clone)]
@@ -25,6 +29,9 @@ pub struct TenantBroadcast {
     /// The tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
+    /// The trace that it belongs to.
+    #[serde(flatten, default)]
+    pub trace: Option<TraceContext>,
     /// The broadcast.
     #[serde(flatten)]
     pub broadcast: Broadcast,
@@ -34,7 +41,7 @@ impl LambdaFanOut {
     /// Hands over to `function`, a name or an ARN.
     #[must_use]
     pub fn new(config: &SdkConfig, function: impl Into<String>) -> Self {
-        Self { client: Client::new(config), function: function.into(), tenant: None }
+        Self { client: lambda(config), function: function.into(), tenant: None }
     }
 
     /// Hands over in a tenant.
@@ -47,7 +54,8 @@ impl LambdaFanOut {
 impl FanOut for LambdaFanOut {
     async fn hand_over(&self, broadcast: &Broadcast) -> Result<(), StoreError> {
         const OPERATION: &str = "Invoke";
-        let payload = TenantBroadcast { tenant: self.tenant.clone(), broadcast: broadcast.clone() };
+        let (tenant, broadcast) = (self.tenant.clone(), broadcast.clone());
+        let payload = TenantBroadcast { tenant, trace: trace::current(), broadcast };
         let payload = serde_json::to_vec(&payload).map_err(|error| unreadable(OPERATION, error))?;
         self.client
             .invoke()

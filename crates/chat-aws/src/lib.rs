@@ -11,9 +11,11 @@ pub mod remains;
 pub mod sdk;
 pub mod sockets;
 pub mod stream;
+pub mod trace;
 pub mod upkeep;
 
 mod batch;
+mod calls;
 mod claims;
 mod item;
 mod rate;

@@ -21,9 +21,11 @@ use chat::{
     rate::Action,
     reaction::Reacted,
     revision::Revision,
+    trace::TraceContext,
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
+use telemetry::metrics;
 
 use crate::{
     channels::{is_deleted, member_key, meta_key},
@@ -119,8 +121,9 @@ impl DynamoMessages {
         item.extend(self.message_key(&stored.message.channel_id, stored.message.seq));
         // Reactions are added below a map that is there.
         item.insert("reactions".to_owned(), AttributeValue::M(HashMap::new()));
-        if let Some(traceparent) = &stored.traceparent {
+        if let Some(TraceContext { traceparent, tracestate }) = &stored.trace {
             item.insert("traceparent".to_owned(), s(traceparent));
+            item.extend(tracestate.as_ref().map(|tracestate| ("tracestate".to_owned(), s(tracestate))));
         }
         if let Some(expires_at) = stored.expires_at {
             item.insert("expires_at".to_owned(), n(expires_at.as_secs()));
@@ -277,11 +280,17 @@ impl MessageStore for DynamoMessages {
         }
         let (parts, items): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let call = self.client.transact_write_items().set_transact_items(Some(items));
-        let Err(error) = call.send().await else { return Ok(Appended::Stored) };
+        let Err(error) = call.send().await else {
+            metrics::count(&metrics::MESSAGES_APPENDED, 1);
+            return Ok(Appended::Stored);
+        };
         if let SdkError::ServiceError(context) = &error
             && let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err()
         {
-            return self.refused(&append, &parts, cancelled.cancellation_reasons());
+            let refused = self.refused(&append, &parts, cancelled.cancellation_reasons())?;
+            let is_lost_race = matches!(refused, Appended::HeadMoved(_) | Appended::Conflict);
+            metrics::count(&metrics::APPEND_CONFLICTS, usize::from(is_lost_race));
+            return Ok(refused);
         }
         Err(failed(APPEND, error))
     }
@@ -321,14 +330,16 @@ impl MessageStore for DynamoMessages {
 
     async fn revise(&self, revised: &StoredMessage) -> Result<bool, StoreError> {
         const OPERATION: &str = "UpdateItem";
-        let StoredMessage { message, traceparent, .. } = revised;
+        let StoredMessage { message, trace, .. } = revised;
+        let trace = trace.as_ref();
         let attributes = [
             ("content", Some(s(&message.content))),
             ("content_type", Some(attribute(OPERATION, message.content_type)?)),
             ("metadata", message.metadata.as_ref().map(|metadata| attribute(OPERATION, metadata)).transpose()?),
             ("edited_at", message.edited_at.map(|at| s(at.to_string()))),
             ("deleted_at", message.deleted_at.map(|at| s(at.to_string()))),
-            ("traceparent", traceparent.as_deref().map(s)),
+            ("traceparent", trace.map(|trace| s(&trace.traceparent))),
+            ("tracestate", trace.and_then(|trace| Some(s(trace.tracestate.as_ref()?)))),
         ];
         let (mut set, mut remove, mut names, mut values) = (Vec::new(), Vec::new(), HashMap::new(), Item::new());
         for (name, value) in attributes {
@@ -384,9 +395,14 @@ impl MessageStore for DynamoMessages {
             ("DELETE reactions.#emoji :set", format!("{there} AND contains(reactions.#emoji, :user)"))
         };
         let set = AttributeValue::Ss(vec![revision.caller.to_string()]);
-        let traceparent = revision.traceparent.as_deref().map(s);
-        let update =
-            if traceparent.is_some() { format!("SET traceparent = :traceparent {update}") } else { update.into() };
+        let trace = revision.trace.as_ref();
+        let update = match trace {
+            Some(TraceContext { tracestate: Some(_), .. }) => {
+                format!("SET traceparent = :traceparent, tracestate = :tracestate {update}")
+            }
+            Some(_) => format!("SET traceparent = :traceparent REMOVE tracestate {update}"),
+            None => update.to_owned(),
+        };
         let mut call = self
             .client
             .update_item()
@@ -399,8 +415,11 @@ impl MessageStore for DynamoMessages {
             .expression_attribute_values(":user", s(revision.caller.as_str()))
             .expression_attribute_values(":now", n(now.as_secs()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        if let Some(traceparent) = traceparent {
-            call = call.expression_attribute_values(":traceparent", traceparent);
+        if let Some(TraceContext { traceparent, tracestate }) = trace {
+            call = call.expression_attribute_values(":traceparent", s(traceparent));
+            if let Some(tracestate) = tracestate {
+                call = call.expression_attribute_values(":tracestate", s(tracestate));
+            }
         }
         if add {
             call = call

@@ -9,6 +9,8 @@ use aws_sdk_dynamodb::{
 };
 use chat::error::StoreError;
 
+use crate::calls::Calls;
+
 /// One attempt at one call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -26,6 +28,20 @@ pub async fn config() -> SdkConfig {
         .operation_timeout(CALL_TIMEOUT)
         .build();
     aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await
+}
+
+/// A client of DynamoDB whose calls are spans.
+#[must_use]
+pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(config).interceptor(Calls).build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+/// A client of Lambda whose calls are spans.
+#[must_use]
+pub(crate) fn lambda(config: &SdkConfig) -> aws_sdk_lambda::Client {
+    let config = aws_sdk_lambda::config::Builder::from(config).interceptor(Calls).build();
+    aws_sdk_lambda::Client::from_conf(config)
 }
 
 /// A failed call, with whether to repeat it.

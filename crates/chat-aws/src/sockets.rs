@@ -11,10 +11,12 @@ use aws_sdk_apigatewaymanagement::{
     primitives::Blob,
 };
 use chat::{
-    delivery::{Pushed, SocketPusher},
+    delivery::{Outcome, Pushed, SocketPusher},
     error::StoreError,
     id::ConnectionId,
 };
+
+use telemetry::metrics;
 
 use crate::sdk::failed;
 
@@ -31,6 +33,15 @@ impl ManagementApi {
         let config = aws_sdk_apigatewaymanagement::config::Builder::from(config).endpoint_url(url).build();
         Self { client: Client::from_conf(config) }
     }
+}
+
+/// Counts what came of pushes.
+pub fn count(outcome: &Outcome) {
+    metrics::count(&metrics::PUSHES_DELIVERED, outcome.delivered);
+    metrics::count(&metrics::PUSHES_GONE, outcome.gone);
+    metrics::count(&metrics::PUSHES_RETRIED, outcome.retried);
+    metrics::count(&metrics::PUSHES_FAILED, outcome.failed);
+    metrics::count(&metrics::PUSHES_HANDED_OVER, outcome.handed_over);
 }
 
 impl SocketPusher for ManagementApi {

@@ -1,18 +1,29 @@
-//! Batches of the streams of `chat_events` and `chat_connections`, and what a worker answers to one.
+//! Batches of the streams of `chat_events` and `chat_connections`, what a worker answers to one, and their spans.
+//!
+//! A batch has as many causes as it has records. Each record is processed in its own trace, in a span that is a child of
+//! what the record names; the invocation has a trace of its own, and links to all of them ("Semantic conventions for
+//! messaging spans", batches). The records of one channel are delivered together: that work is under the first of them,
+//! to which the spans of the others link.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use aws_lambda_events::{
     dynamodb::{Event, EventRecord},
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
 };
 use chat::{
-    clock::Timestamp,
+    clock::{Clock, SystemClock, Timestamp},
     id::{ChannelId, IdError, TenantId, UserId},
     message::{Change, Message, MessageEvent, StoredMessage},
+    trace::TraceContext,
 };
+use telemetry::{
+    context::{self, Remote},
+    invocation, metrics,
+};
+use tracing::Span;
 
-use crate::tenant;
+use crate::{tenant, trace};
 
 /// A change of a message, as its stream record tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +32,106 @@ pub struct StreamedMessage {
     pub sequence_number: String,
     /// What happened to which message.
     pub event: MessageEvent,
+    /// When it was written, as the stream tells it: in whole seconds ("Record" in the DynamoDB Streams API reference).
+    pub written_at: Timestamp,
 }
+
+impl StreamedMessage {
+    /// How long ago it was written. For a new message its own time is taken, which is that of the attempt that wrote
+    /// it, in milliseconds; a change has none of its own, and the stream's is up to a second early.
+    #[must_use]
+    pub fn lag(&self, now: Timestamp) -> Duration {
+        let MessageEvent { change, stored } = &self.event;
+        let written_at = if *change == Change::Created { stored.message.created_at } else { self.written_at };
+        written_at.until(now)
+    }
+
+    /// A span for what is done with it, in the trace that it names.
+    #[must_use]
+    pub fn span(&self, in_batch: usize) -> Span {
+        let MessageEvent { change, stored: StoredMessage { message, trace, .. } } = &self.event;
+        let lag = self.lag(SystemClock.now());
+        if *change == Change::Created {
+            metrics::observe(&metrics::STREAM_LAG, lag.as_secs_f64() * 1000.0);
+        }
+        let span = tracing::info_span!(
+            "process",
+            otel.name = format_args!("process {TABLE}"),
+            otel.kind = "consumer",
+            messaging.system = SYSTEM,
+            messaging.operation.type = "process",
+            messaging.operation.name = "process",
+            messaging.destination.name = TABLE,
+            messaging.batch.message_count = in_batch,
+            messaging.message.id = %message.message_id,
+            faas.document.operation = match change {
+                Change::Created => "insert",
+                Change::Updated | Change::Deleted => "edit",
+            },
+            faas.document.time = %self.written_at,
+            switchboard.channel_id = %message.channel_id,
+            switchboard.seq = message.seq,
+            switchboard.stream.lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
+        );
+        if let Some(remote) = trace::remote(trace.as_ref()) {
+            remote.adopt(&span);
+        }
+        span
+    }
+}
+
+/// The span of a worker's invocation: linked to the trace of each record of `batch`.
+#[must_use]
+pub fn invocation_span(batch: &Batch) -> Span {
+    let messages = || batch.channels.iter().flat_map(|of_channel| &of_channel.messages);
+    let span = tracing::info_span!(
+        parent: None,
+        "invocation",
+        otel.name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
+        otel.kind = "consumer",
+        faas.document.collection = TABLE,
+        messaging.system = SYSTEM,
+        messaging.operation.type = "process",
+        messaging.operation.name = "process",
+        messaging.destination.name = TABLE,
+        messaging.batch.message_count = messages().count(),
+        switchboard.records.unreadable = batch.unreadable.len(),
+    );
+    Remote::of_request(None, None, invocation::xray_trace_id().as_deref()).adopt(&span);
+    for message in messages() {
+        if let Some(remote) = trace::remote(message.event.stored.trace.as_ref()) {
+            remote.link(&span);
+        }
+    }
+    invocation::mark(&span, "datasource");
+    span
+}
+
+/// The span of an invocation with changes of subscriptions: nothing leads to it but the socket that came or went.
+#[must_use]
+pub fn presence_span(changes: usize) -> Span {
+    let span = tracing::info_span!(
+        parent: None,
+        "invocation",
+        otel.name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
+        otel.kind = "consumer",
+        faas.document.collection = "chat_connections",
+        messaging.system = SYSTEM,
+        messaging.operation.type = "process",
+        messaging.operation.name = "process",
+        messaging.destination.name = "chat_connections",
+        switchboard.presence.changes = changes,
+    );
+    Remote::of_request(None, None, invocation::xray_trace_id().as_deref()).adopt(&span);
+    invocation::mark(&span, "datasource");
+    span
+}
+
+/// What the conventions call the system: they know none of this kind, and name others of AWS like this.
+const SYSTEM: &str = "aws.dynamodb_streams";
+
+/// The table, by the name that it has in every deployment's own.
+const TABLE: &str = "chat_events";
 
 /// The changed messages of one channel, in their order.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +142,18 @@ pub struct ChannelBatch {
     pub channel_id: ChannelId,
     /// At least one.
     pub messages: Vec<StreamedMessage>,
+}
+
+impl ChannelBatch {
+    /// A span for each message, in its own trace; the others link to the first, where the work is.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        let spans: Vec<Span> = self.messages.iter().map(|message| message.span(self.messages.len())).collect();
+        if let [first, others @ ..] = spans.as_slice() {
+            others.iter().for_each(|other| context::link(other, first));
+        }
+        spans
+    }
 }
 
 /// A batch, sorted.
@@ -155,6 +277,7 @@ fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, Str
         _ => return Ok(None),
     };
     let mut change = record.change;
+    let written_at = Timestamp::from_millis(change.approximate_creation_date_time.timestamp_millis());
     let mut tenant = None;
     if let Some(serde_dynamo::AttributeValue::S(id)) = change.new_image.get("channel_id") {
         let (of, channel) = tenant::split(id)?;
@@ -162,10 +285,11 @@ fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, Str
         tenant = of;
         change.new_image.insert("channel_id".to_owned(), channel);
     }
-    let traceparent = match change.new_image.get("traceparent") {
+    let text = |name: &str| match change.new_image.get(name) {
         Some(serde_dynamo::AttributeValue::S(text)) => Some(text.clone()),
         _ => None,
     };
+    let trace = text("traceparent").map(|traceparent| TraceContext { traceparent, tracestate: text("tracestate") });
     let expires_at = match change.new_image.get("expires_at") {
         Some(serde_dynamo::AttributeValue::N(secs)) => secs.parse().ok().map(Timestamp::from_secs),
         _ => None,
@@ -177,6 +301,6 @@ fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, Str
         Some(_) => Change::Deleted,
         None => Change::Updated,
     };
-    let stored = StoredMessage { message, traceparent, expires_at };
-    Ok(Some((tenant, StreamedMessage { sequence_number, event: MessageEvent { change, stored } })))
+    let stored = StoredMessage { message, trace, expires_at };
+    Ok(Some((tenant, StreamedMessage { sequence_number, event: MessageEvent { change, stored }, written_at })))
 }

@@ -3,7 +3,7 @@
 use aws_config::SdkConfig;
 use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
 
-use crate::sdk::failed;
+use crate::sdk::{failed, lambda};
 
 /// Wakes the upkeep.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ impl LambdaUpkeep {
     /// Wakes `function`, a name or an ARN.
     #[must_use]
     pub fn new(config: &SdkConfig, function: impl Into<String>) -> Self {
-        Self { client: Client::new(config), function: function.into() }
+        Self { client: lambda(config), function: function.into() }
     }
 
     /// Wakes it. A failure is only logged: the next tick finds the same work.

@@ -7,6 +7,7 @@ use std::{future::Future, pin::pin, time::Duration};
 
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument, Span, field};
 
 use crate::{
     clock::{Backoff, Clock, Timestamp},
@@ -16,7 +17,7 @@ use crate::{
     id::{ChannelId, ConnectionId},
     limits::{
         HAND_OVER_RESERVE, HAND_OVERS, PASSING_PUSH_DURATION, PUSH_ATTEMPTS, PUSHES_AT_ONCE, SHARD_BYTES,
-        SHARD_CONNECTIONS,
+        SHARD_CONNECTIONS, SLOW_PUSH,
     },
     message::MessageEvent,
     presence::Passing,
@@ -97,6 +98,25 @@ pub struct Outcome {
     pub handed_over: usize,
     /// Sockets given up. Their clients find the gap by `seq`.
     pub failed: usize,
+    /// Attempts beyond the first, at any frame.
+    pub retried: usize,
+}
+
+impl Outcome {
+    /// All sockets.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.delivered + self.gone + self.handed_over + self.failed
+    }
+
+    /// Notes it on a span that has these fields.
+    fn record(&self, span: &Span) {
+        span.record("switchboard.pushes.delivered", self.delivered);
+        span.record("switchboard.pushes.gone", self.gone);
+        span.record("switchboard.pushes.handed_over", self.handed_over);
+        span.record("switchboard.pushes.failed", self.failed);
+        span.record("switchboard.pushes.retried", self.retried);
+    }
 }
 
 impl std::ops::AddAssign for Outcome {
@@ -105,6 +125,7 @@ impl std::ops::AddAssign for Outcome {
         self.gone += other.gone;
         self.handed_over += other.handed_over;
         self.failed += other.failed;
+        self.retried += other.retried;
     }
 }
 
@@ -141,12 +162,24 @@ where
         events: &[MessageEvent],
         threshold: usize,
     ) -> Result<Outcome, StoreError> {
-        let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
-        if subscriptions.is_empty() {
-            return Ok(Outcome::default());
-        }
-        let frames = event_frames(channel, events).map_err(unwritten)?;
-        self.send_out(channel, frames, subscriptions, threshold).await
+        let span = tracing::info_span!(
+            "deliver",
+            switchboard.channel_id = %channel,
+            switchboard.events = events.len(),
+            switchboard.frames = field::Empty,
+            switchboard.connections = field::Empty,
+        );
+        let deliver = async {
+            let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
+            Span::current().record("switchboard.connections", subscriptions.len());
+            if subscriptions.is_empty() {
+                return Ok(Outcome::default());
+            }
+            let frames = event_frames(channel, events).map_err(unwritten)?;
+            Span::current().record("switchboard.frames", frames.len());
+            self.send_out(channel, frames, subscriptions, threshold).await
+        };
+        deliver.instrument(span).await
     }
 
     /// Delivers what passes and is not kept, to all but the user whom it is about.
@@ -182,8 +215,8 @@ where
             let (channel_id, frames) = (channel.clone(), vec![frame.to_owned()]);
             // As if it had been handed over often enough: nobody tries again.
             for shard in shards(Broadcast { channel_id, frames, targets, hand_overs: HAND_OVERS }) {
-                if let Err(error) = self.fan_out.hand_over(&shard).await {
-                    tracing::warn!(%error, %channel, "could not hand a passing frame over");
+                if let Err(error) = self.hand_over(&shard).await {
+                    tracing::warn!(%error, channel_id = %channel, "could not hand a passing frame over");
                 }
             }
             return;
@@ -213,9 +246,22 @@ where
         }
         let handed_over = broadcast.targets.len();
         for shard in shards(broadcast) {
-            self.fan_out.hand_over(&shard).await?;
+            self.hand_over(&shard).await?;
         }
         Ok(Outcome { handed_over, ..Outcome::default() })
+    }
+
+    /// Hands one shard over.
+    async fn hand_over(&self, shard: &Broadcast) -> Result<(), StoreError> {
+        let span = tracing::info_span!(
+            "hand over",
+            otel.kind = "producer",
+            switchboard.channel_id = %shard.channel_id,
+            switchboard.frames = shard.frames.len(),
+            switchboard.connections = shard.targets.len(),
+            switchboard.hand_overs = shard.hand_overs,
+        );
+        self.fan_out.hand_over(shard).instrument(span).await
     }
 
     /// Pushes a broadcast from here, and hands over what fails.
@@ -223,13 +269,41 @@ where
     /// # Errors
     /// When a hand-over fails.
     pub async fn broadcast(&self, broadcast: Broadcast) -> Result<Outcome, StoreError> {
+        let span = tracing::info_span!(
+            "push",
+            otel.kind = "client",
+            rpc.system = "aws-api",
+            rpc.service = "ApiGatewayManagementApi",
+            rpc.method = "PostToConnection",
+            switchboard.channel_id = %broadcast.channel_id,
+            switchboard.frames = broadcast.frames.len(),
+            switchboard.connections = broadcast.targets.len(),
+            switchboard.hand_overs = broadcast.hand_overs,
+            switchboard.pushes.delivered = field::Empty,
+            switchboard.pushes.gone = field::Empty,
+            switchboard.pushes.handed_over = field::Empty,
+            switchboard.pushes.failed = field::Empty,
+            switchboard.pushes.retried = field::Empty,
+        );
+        let push = async {
+            let outcome = self.push_all(broadcast).await;
+            if let Ok(outcome) = &outcome {
+                outcome.record(&Span::current());
+            }
+            outcome
+        };
+        push.instrument(span).await
+    }
+
+    async fn push_all(&self, broadcast: Broadcast) -> Result<Outcome, StoreError> {
         let Broadcast { channel_id, frames, targets, hand_overs } = broadcast;
         let mut outcome = Outcome::default();
         let mut unreached = Vec::new();
         let mut pushes = futures::stream::iter(targets)
             .map(|target| self.push_frames(&channel_id, &frames, target))
             .buffer_unordered(PUSHES_AT_ONCE);
-        while let Some(end) = pushes.next().await {
+        while let Some((end, retried)) = pushes.next().await {
+            outcome.retried += retried;
             match end {
                 End::Delivered => outcome.delivered += 1,
                 End::Gone => outcome.gone += 1,
@@ -250,13 +324,14 @@ where
         outcome.handed_over = unreached.len();
         let rest = Broadcast { channel_id, frames, targets: unreached, hand_overs: hand_overs + 1 };
         for shard in shards(rest) {
-            self.fan_out.hand_over(&shard).await?;
+            self.hand_over(&shard).await?;
         }
         Ok(outcome)
     }
 
-    /// Pushes to one socket, one frame after another.
-    async fn push_frames(&self, channel: &ChannelId, frames: &[String], mut target: Target) -> End {
+    /// Pushes to one socket, one frame after another; also how often it tried again.
+    async fn push_frames(&self, channel: &ChannelId, frames: &[String], mut target: Target) -> (End, usize) {
+        let mut retried = 0;
         let stop_at = Timestamp::from_millis(
             self.deadline.as_millis() - i64::try_from(HAND_OVER_RESERVE.as_millis()).unwrap_or_default(),
         );
@@ -265,30 +340,38 @@ where
             loop {
                 let now = self.clock.now();
                 if now >= target.expires_at {
-                    return End::Gone;
+                    return (End::Gone, retried);
                 }
                 if now >= stop_at {
-                    return End::Unreached(target);
+                    return (End::Unreached(target), retried);
                 }
-                match self.sockets.push(&target.connection_id, frame).await {
+                let pushed = self.sockets.push(&target.connection_id, frame).await;
+                let took = now.until(self.clock.now());
+                let connection_id = &target.connection_id;
+                if took >= SLOW_PUSH {
+                    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                    tracing::warn!(channel_id = %channel, %connection_id, duration_ms, "a push was slow");
+                }
+                match pushed {
                     Ok(Pushed::Delivered) => break,
                     Ok(Pushed::Gone) => {
                         self.forget(channel, &target).await;
-                        return End::Gone;
+                        return (End::Gone, retried);
                     }
                     Err(error) => {
                         attempt += 1;
                         if !error.retryable || attempt >= PUSH_ATTEMPTS {
-                            tracing::warn!(%error, %channel, connection_id = %target.connection_id, "push failed");
-                            return End::Unreached(target);
+                            tracing::warn!(%error, channel_id = %channel, %connection_id, "push failed");
+                            return (End::Unreached(target), retried);
                         }
+                        retried += 1;
                         self.clock.sleep(BACKOFF.delay(self.clock, attempt - 1)).await;
                     }
                 }
             }
             target.next_frame += 1;
         }
-        End::Delivered
+        (End::Delivered, retried)
     }
 
     /// Removes a vanished connection. A failure is only logged: the next push meets the same vanished socket.

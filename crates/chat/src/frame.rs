@@ -45,7 +45,7 @@ pub fn event_frames(channel: &ChannelId, events: &[MessageEvent]) -> serde_json:
             kind: kind(*change),
             seq: stored.message.seq,
             message: &stored.message,
-            traceparent: stored.traceparent.as_deref(),
+            traceparent: stored.trace.as_ref().map(|trace| trace.traceparent.as_str()),
         })?;
         match frames.last_mut() {
             Some(frame) if frame.len() + 1 + event.len() + tail.len() <= FRAME_BYTES => {
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(frame["events"][0]["type"], "message.created");
         assert_eq!(frame["events"][0]["seq"], 7);
         assert_eq!(frame["events"][0]["message"]["content"], "hi");
-        assert_eq!(frame["events"][0]["traceparent"], Value::from(event.stored.traceparent.unwrap()));
+        assert_eq!(frame["events"][0]["traceparent"], Value::from(event.stored.trace.unwrap().traceparent));
     }
 
     #[test]

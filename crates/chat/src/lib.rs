@@ -14,6 +14,7 @@
 //! | [`reaction`] | how users react to messages |
 //! | [`read`] | what users have read |
 //! | [`presence`] | who is there, who comes and goes, who is typing |
+//! | [`trace`] | which trace a message belongs to |
 //! | [`ticket`] | how a socket opens without a token in its URL |
 //! | [`rate`] | how often users may do what |
 //! | [`agent`] | when the assistant answers, and what |
@@ -41,6 +42,7 @@ pub mod revision;
 pub mod send;
 pub mod settings;
 pub mod ticket;
+pub mod trace;
 pub mod validation;
 
 #[cfg(test)]

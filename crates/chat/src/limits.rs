@@ -139,6 +139,9 @@ pub const DELTA_BYTES: usize = 256;
 /// Attempts at one post to one socket before it is handed over.
 pub const PUSH_ATTEMPTS: u32 = 4;
 
+/// A push that takes as long is noted, with its connection.
+pub const SLOW_PUSH: Duration = Duration::from_secs(1);
+
 /// Posts under way at once, over all sockets of a delivery.
 pub const PUSHES_AT_ONCE: usize = 64;
 

@@ -13,6 +13,7 @@ use crate::{
     limits::{CONTENT_BYTES, METADATA_BYTES, METADATA_DEPTH},
     reaction::{Reacted, Reactions, summary},
     revision::Revision,
+    trace::TraceContext,
     validation::Violation,
 };
 
@@ -101,8 +102,8 @@ pub struct MessageEvent {
 pub struct StoredMessage {
     /// The message.
     pub message: Message,
-    /// W3C trace context of the request that sent it.
-    pub traceparent: Option<String>,
+    /// The trace of the request that sent it, or changed it last.
+    pub trace: Option<TraceContext>,
     /// From when on it counts as absent.
     pub expires_at: Option<Timestamp>,
 }

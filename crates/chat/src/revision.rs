@@ -10,6 +10,7 @@ use crate::{
     id::{ChannelId, UserId},
     message::{ContentType, Draft, Message, MessageStore, StoredMessage},
     reaction::Reactions,
+    trace::TraceContext,
 };
 
 /// Changes of a message; what is `None` stays.
@@ -32,8 +33,8 @@ pub struct Revision {
     pub seq: u64,
     /// Its author, or a moderator of the channel.
     pub caller: UserId,
-    /// W3C trace context of the request, to follow the change to the sockets.
-    pub traceparent: Option<String>,
+    /// The trace of the request, to follow the change to the sockets.
+    pub trace: Option<TraceContext>,
 }
 
 /// Changes what a message holds.
@@ -120,8 +121,8 @@ pub(crate) async fn revisable(
 }
 
 async fn store(messages: &impl MessageStore, revision: &Revision, message: &Message) -> Result<bool> {
-    let traceparent = revision.traceparent.clone();
-    let revised = StoredMessage { message: message.clone(), traceparent, expires_at: None };
+    let trace = revision.trace.clone();
+    let revised = StoredMessage { message: message.clone(), trace, expires_at: None };
     Ok(messages.revise(&revised).await?)
 }
 
@@ -150,14 +151,14 @@ mod tests {
             draft: Draft { content: "hi".to_owned(), ..Draft::default() },
             idempotency_key: None,
             bucket: None,
-            traceparent: None,
+            trace: None,
         };
         send(&store, &clock, message, &mut Memory::default()).await.unwrap();
         (store, clock)
     }
 
     fn by(caller: &str, seq: u64) -> Revision {
-        Revision { channel_id: "c".parse().unwrap(), seq, caller: caller.parse().unwrap(), traceparent: None }
+        Revision { channel_id: "c".parse().unwrap(), seq, caller: caller.parse().unwrap(), trace: None }
     }
 
     fn to(content: &str) -> Edit {

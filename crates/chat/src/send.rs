@@ -17,6 +17,7 @@ use crate::{
     message::{Append, Appended, Draft, Head, IdempotencyRecord, Message, MessageStore, Role, StoredMessage, Token},
     rate::Bucket,
     reaction::Reactions,
+    trace::TraceContext,
     validation::Violation,
 };
 
@@ -43,8 +44,8 @@ pub struct Send {
     /// The bucket that a message takes a token from; without it the sender is not limited. A repeated request under the
     /// same key takes none.
     pub bucket: Option<Bucket>,
-    /// W3C trace context to keep with the message.
-    pub traceparent: Option<String>,
+    /// The trace to keep with the message.
+    pub trace: Option<TraceContext>,
 }
 
 /// What a caller remembers from one message to the next. A wrong memory costs a further transaction, never a wrong
@@ -256,7 +257,7 @@ fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> S
             reactions: Reactions::new(),
             deleted_at: None,
         },
-        traceparent: send.traceparent.clone(),
+        trace: send.trace.clone(),
         expires_at: head.retention_days.map(|days| now.plus(Duration::from_hours(24 * u64::from(days)))),
     }
 }
@@ -294,7 +295,7 @@ mod tests {
             draft: Draft { content: content.to_owned(), ..Draft::default() },
             idempotency_key: key.map(|key| key.parse().unwrap()),
             bucket: None,
-            traceparent: None,
+            trace: None,
         }
     }
 

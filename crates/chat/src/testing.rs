@@ -20,6 +20,7 @@ use crate::{
     rate::{Action, Bucket, RateLimiter},
     reaction::Reacted,
     revision::Revision,
+    trace::TraceContext,
 };
 
 tokio::task_local! {
@@ -57,7 +58,10 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             reactions: crate::reaction::Reactions::new(),
             deleted_at: None,
         },
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        trace: Some(TraceContext {
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            tracestate: None,
+        }),
         expires_at: None,
     }
 }

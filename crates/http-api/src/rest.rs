@@ -10,6 +10,8 @@ use chat::{
 };
 use http::{HeaderValue, Response, header};
 use lambda_http::{Body, Request};
+use telemetry::{OpenTelemetrySpanExt, Status, context::Remote, invocation};
+use tracing::{Instrument, Span};
 
 use crate::{problem::Problem, request::ApiRequest, response, routes};
 
@@ -37,12 +39,25 @@ impl Rest {
         F: Future<Output = Result<Response<Body>, Problem>>,
     {
         let request = ApiRequest::new(request);
+        let span = span(&request);
+        let mut answer = self.answer_in_span(request, handler).instrument(span).await;
+        let headers = answer.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.allowed_origin.clone());
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer
+    }
+
+    async fn answer_in_span<F>(&self, request: ApiRequest, handler: impl FnOnce(ApiRequest) -> F) -> Response<Body>
+    where
+        F: Future<Output = Result<Response<Body>, Problem>>,
+    {
         let (request_id, method, resource) = (request.request_id(), request.method().clone(), request.resource());
         let outcome = match routes::answer(&method, &resource) {
             Some(outcome) => outcome,
             None => handler(request).await,
         };
-        let mut answer = match outcome {
+        let answer = match outcome {
             Ok(answer) => answer,
             Err(mut problem) => {
                 problem.instance.clone_from(&request_id);
@@ -50,13 +65,43 @@ impl Rest {
             }
         };
         let status = answer.status().as_u16();
+        let span = Span::current();
+        span.set_attribute("http.response.status_code", i64::from(status));
+        // What the caller got wrong is no error of the server ("Semantic conventions for HTTP spans", status).
+        if status >= 500 {
+            span.set_attribute("error.type", status.to_string());
+            span.set_status(Status::error(String::new()));
+        }
         tracing::info!(request_id, %method, resource, status, "answered");
-        let headers = answer.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.allowed_origin.clone());
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         answer
     }
+}
+
+/// The span of a request, in the caller's trace ("Semantic conventions for HTTP spans", server). The path holds ids,
+/// and is left out; the channel has an attribute of its own.
+fn span(request: &ApiRequest) -> Span {
+    let (method, resource) = (request.method().as_str(), request.resource());
+    let channel = request.path_id::<ChannelId>("channel_id").ok();
+    let span = tracing::info_span!(
+        parent: None,
+        "request",
+        otel.name = format_args!("{method} {resource}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = resource,
+        url.scheme = "https",
+        switchboard.request_id = request.request_id(),
+        switchboard.channel_id = channel.as_ref().map(tracing::field::display),
+    );
+    let lambda = invocation::xray_trace_id();
+    Remote::of_request(
+        request.header("traceparent"),
+        request.header("tracestate"),
+        request.header("x-amzn-trace-id").or(lambda.as_deref()),
+    )
+    .adopt(&span);
+    invocation::mark(&span, "http");
+    span
 }
 
 /// Who sends a request, if the token allows `scope`.

@@ -26,7 +26,7 @@ pub const ROUTES: [(&str, &str); 15] = [
 ];
 
 const ALLOWED_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization,content-type,idempotency-key,if-match,traceparent");
+    HeaderValue::from_static("authorization,content-type,idempotency-key,if-match,traceparent,tracestate");
 
 /// How long a browser remembers an answer to `OPTIONS`; the most that Chromium takes.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

@@ -3,6 +3,7 @@
 
 mod bedrock;
 mod conversation;
+mod observed;
 mod openai;
 mod settings;
 
@@ -28,6 +29,17 @@ enum Provider {
     Bedrock(Bedrock),
 }
 
+impl Provider {
+    /// As the conventions call it, where they do.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::BuiltIn => "switchboard.built_in",
+            Self::OpenAi(_) => "openai",
+            Self::Bedrock(_) => "aws.bedrock",
+        }
+    }
+}
+
 impl Model {
     /// The model that the environment names ([`Settings::from_env`]).
     pub async fn from_env(config: &aws_config::SdkConfig) -> Result<Self, SettingsError> {
@@ -50,11 +62,14 @@ impl Model {
 impl LanguageModel for Model {
     async fn reply(&self, prompt: Prompt) -> Result<Pieces, ModelError> {
         let model = self.name(prompt.model.as_deref());
-        match &self.provider {
-            Provider::BuiltIn => BuiltInResponder.reply(prompt).await,
-            Provider::OpenAi(openai) => openai.reply(&model, prompt).await,
-            Provider::Bedrock(bedrock) => bedrock.reply(&model, prompt).await,
-        }
+        let call = async {
+            match &self.provider {
+                Provider::BuiltIn => BuiltInResponder.reply(prompt).await,
+                Provider::OpenAi(openai) => openai.reply(&model, prompt).await,
+                Provider::Bedrock(bedrock) => bedrock.reply(&model, prompt).await,
+            }
+        };
+        observed::observe(self.provider.name(), &model, call).await
     }
 
     fn name(&self, choice: Option<&str>) -> String {

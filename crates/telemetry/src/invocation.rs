@@ -4,8 +4,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use lambda_runtime::Context;
+use opentelemetry::trace::Status;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::{context::Remote, variable};
 
 /// What an invocation tells of itself.
 #[derive(Debug, Clone)]
@@ -52,6 +55,26 @@ pub(crate) fn request_id() -> Option<String> {
 #[must_use]
 pub fn xray_trace_id() -> Option<String> {
     with(|state| state.current.as_ref()?.xray.clone())
+}
+
+/// A span for the invocation, by the name of the function. `kind` is that of OpenTelemetry, in lower case; `trigger` as
+/// for [`mark`]. Its trace is still to be told: [`Remote::adopt`], or [`begin_trace`].
+#[must_use]
+pub fn span(kind: &'static str, trigger: &'static str) -> Span {
+    let name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    let span = tracing::info_span!(parent: None, "invocation", otel.name = name, otel.kind = kind);
+    mark(&span, trigger);
+    span
+}
+
+/// Begins a trace with `span`: Lambda's own, where it gave one.
+pub fn begin_trace(span: &Span) {
+    Remote::of_request(None, None, xray_trace_id().as_deref()).adopt(span);
+}
+
+/// Notes on the current span that it failed.
+pub fn failed(error: &impl std::fmt::Display) {
+    Span::current().set_status(Status::error(error.to_string()));
 }
 
 /// Marks `span` as the one of this invocation, with what the conventions for functions ask of it ("Semantic conventions

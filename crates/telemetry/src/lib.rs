@@ -47,10 +47,20 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-pub use opentelemetry::{KeyValue, trace::Status};
+pub use opentelemetry::trace::Status;
 pub use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{export::Exporter, metrics::CloudWatch};
+
+/// Several texts, as one value of an attribute.
+#[derive(Debug, Clone)]
+pub struct StringArray(pub Vec<String>);
+
+impl From<StringArray> for opentelemetry::Value {
+    fn from(StringArray(texts): StringArray) -> Self {
+        Self::Array(texts.into_iter().map(opentelemetry::StringValue::from).collect::<Vec<_>>().into())
+    }
+}
 
 /// Crates of the AWS SDK whose calls are spans, at the level that it makes them. The one that pushes to sockets is not
 /// among them: a fan-out is one span, not one for each socket.

@@ -28,7 +28,7 @@ use crate::{context::Remote, invocation};
 const CRATES: [&str; 7] = ["auth", "chat", "chat_aws", "http_api", "models", "secrets", "telemetry"];
 
 /// The field of a span that names a channel.
-const CHANNEL: &str = "switchboard.channel.id";
+const CHANNEL: &str = "switchboard.channel_id";
 
 /// The level is that of the workspace's own crates. Libraries get no further than their warnings: below those, the
 /// runtime and the HTTP clients write down whole events and headers, and with them the callers' tokens.
@@ -210,7 +210,7 @@ mod tests {
             .with_writer(lines.clone());
         let subscriber = tracing_subscriber::registry().with(Channels).with(format);
         tracing::subscriber::with_default(subscriber, || {
-            let span = info_span!("outer", switchboard.channel.id = "lobby");
+            let span = info_span!("outer", switchboard.channel_id = "lobby");
             let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
             Remote::of(Some(traceparent), None).unwrap().adopt(&span);
             span.in_scope(|| info_span!("inner").in_scope(|| tracing::warn!(count = 3, ok = true, "it \"happened\"")));

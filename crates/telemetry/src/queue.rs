@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry::{Context, trace::Status};
+use opentelemetry::{
+    Context,
+    trace::{SpanKind, Status},
+};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     trace::{Span, SpanData, SpanProcessor},
@@ -51,6 +54,7 @@ impl Queue {
     }
 
     /// How many wait.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.state().spans.len()
     }
@@ -61,10 +65,19 @@ impl Queue {
     }
 }
 
+/// The SDK makes spans of its calls that do not say that they are a client's, and number them for its own logs.
+fn finish_sdk_call(span: &mut SpanData) {
+    if span.attributes.iter().any(|attribute| attribute.key.as_str() == "sdk_invocation_id") {
+        span.span_kind = SpanKind::Client;
+        span.attributes.retain(|attribute| attribute.key.as_str() != "sdk_invocation_id");
+    }
+}
+
 impl SpanProcessor for Queue {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
+        finish_sdk_call(&mut span);
         let mut state = self.state();
         if state.spans.len() < QUEUED_SPANS {
             state.spans.push_back(span);

@@ -9,15 +9,18 @@ use chat::{
     connection::{ConnectionStore, Subscription},
     delivery::Delivery,
     limits::{CHANNELS_AT_ONCE, CLAIM_INTERVAL},
-    message::{Change, MessageEvent},
+    message::{Change, Message, MessageEvent},
 };
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
-    stream::{ChannelBatch, StreamedMessage, failures, sort},
+    stream::{ChannelBatch, StreamedMessage, failures, invocation_span, sort},
+    trace,
 };
 use futures::StreamExt;
 use lambda_runtime::Context;
 use models::Model;
+use telemetry::{invocation, metrics};
+use tracing::Instrument;
 
 /// Answers messages.
 pub(crate) struct Handler {
@@ -37,11 +40,13 @@ pub(crate) struct Handler {
 impl Handler {
     pub(crate) async fn handle(&self, event: Event, context: &Context) -> DynamoDbEventResponse {
         let batch = sort(event);
+        let span = invocation_span(&batch);
         let mut failed: Vec<String> = futures::stream::iter(batch.channels)
             .map(|batch| self.answer_channel(batch, context))
             .buffer_unordered(CHANNELS_AT_ONCE)
             .filter_map(async |failed| failed)
             .collect()
+            .instrument(span)
             .await;
         failed.extend(batch.unreadable);
         failures(failed)
@@ -69,28 +74,49 @@ impl Handler {
             budgets: self.budgets,
             deadline,
         };
-        let request_id = &context.request_id;
-        for StreamedMessage { sequence_number, event: MessageEvent { change, stored } } in batch.messages {
-            if change != Change::Created {
+        let count = batch.messages.len();
+        for message in batch.messages {
+            if message.event.change != Change::Created {
                 continue;
             }
-            let seq = stored.message.seq;
-            match Box::pin(agent.answer(&stored)).await {
-                Ok(Outcome::NotWanted | Outcome::Answered) => {}
-                Ok(Outcome::Replied(reply)) => {
-                    tracing::info!(request_id, %channel_id, seq, reply_seq = reply.seq, "answered a message");
+            let span = message.span(count);
+            let StreamedMessage { sequence_number, event: MessageEvent { mut stored, .. }, .. } = message;
+            let answer = async {
+                // The reply goes on from here.
+                stored.trace = trace::current().or(stored.trace);
+                let seq = stored.message.seq;
+                match Box::pin(agent.answer(&stored)).await {
+                    Ok(Outcome::NotWanted | Outcome::Answered) => true,
+                    Ok(Outcome::Replied(reply)) => {
+                        let outcome = if is_cancelled(&reply) { "cancelled" } else { "replied" };
+                        metrics::count_by(&metrics::AGENT_REPLIES, outcome);
+                        tracing::info!(%channel_id, seq, reply_seq = reply.seq, outcome, "answered a message");
+                        true
+                    }
+                    Ok(Outcome::GaveUp(notice)) => {
+                        let outcome = if is_cancelled(&notice) { "cancelled" } else { "gave_up" };
+                        metrics::count_by(&metrics::AGENT_REPLIES, outcome);
+                        tracing::warn!(%channel_id, seq, notice_seq = notice.seq, outcome, "gave a message up");
+                        true
+                    }
+                    Err(error) => {
+                        invocation::failed(&error);
+                        tracing::error!(%channel_id, seq, %error, "could not answer a message");
+                        false
+                    }
                 }
-                Ok(Outcome::GaveUp(notice)) => {
-                    tracing::warn!(request_id, %channel_id, seq, notice_seq = notice.seq, "gave a message up");
-                }
-                Err(error) => {
-                    tracing::error!(request_id, %channel_id, seq, %error, "could not answer a message");
-                    return Some(sequence_number);
-                }
+            };
+            if !answer.instrument(span).await {
+                return Some(sequence_number);
             }
         }
         None
     }
+}
+
+/// Whether a user has stopped the reply.
+fn is_cancelled(message: &Message) -> bool {
+    message.metadata.as_ref().and_then(|metadata| metadata.get("status")).is_some_and(|status| status == "cancelled")
 }
 
 type Sockets<'a> = Delivery<'a, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock>;

@@ -11,14 +11,14 @@ use chat_aws::{
     sdk,
 };
 use handler::Handler;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use models::Model;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init();
+    let telemetry = telemetry::start().await;
     let config = sdk::config().await;
-    let client = aws_sdk_dynamodb::Client::new(&config);
+    let client = sdk::dynamodb(&config);
     let (events, channels) = (variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?);
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), channels.clone()),
@@ -37,7 +37,10 @@ async fn main() -> Result<(), Error> {
         threshold: number("FANOUT_THRESHOLD")?,
     };
     let handler = &handler;
-    run(service_fn(async |event: LambdaEvent<_>| Ok::<_, Error>(handler.handle(event.payload, &event.context).await)))
+    telemetry
+        .run(service_fn(async |event: LambdaEvent<_>| {
+            Ok::<_, Error>(handler.handle(event.payload, &event.context).await)
+        }))
         .await
 }
 

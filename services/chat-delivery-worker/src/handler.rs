@@ -1,5 +1,7 @@
 //! From stream records to frames: channels side by side, the events of each in their order.
 
+use std::time::Instant;
+
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
     clock::{SystemClock, Timestamp},
@@ -11,11 +13,16 @@ use chat::{
     presence::news,
 };
 use chat_aws::{
-    DynamoConnections, LambdaFanOut, ManagementApi,
-    stream::{ChannelBatch, PresenceChange, failures, is_of_connections, presence_changes, sort},
+    DynamoConnections, LambdaFanOut, ManagementApi, sockets,
+    stream::{
+        ChannelBatch, PresenceChange, failures, invocation_span, is_of_connections, presence_changes, presence_span,
+        sort,
+    },
 };
 use futures::StreamExt;
 use lambda_runtime::Context;
+use telemetry::{OpenTelemetrySpanExt, Status, metrics};
+use tracing::Instrument;
 
 /// Delivers messages, and news of who comes and goes.
 pub(crate) struct Handler {
@@ -39,20 +46,25 @@ struct Tenant<'a> {
 impl Handler {
     pub(crate) async fn handle(&self, event: Event, context: &Context) -> DynamoDbEventResponse {
         if is_of_connections(&event) {
-            let failed = futures::stream::iter(presence_changes(event))
+            let changes = presence_changes(event);
+            let span = presence_span(changes.len());
+            let failed = futures::stream::iter(changes)
                 .map(async |change| self.of(change.tenant.as_ref(), context).tell_presence(change).await)
                 .buffer_unordered(CHANNELS_AT_ONCE)
                 .filter_map(async |failed| failed)
                 .collect()
+                .instrument(span)
                 .await;
             return failures(failed);
         }
         let batch = sort(event);
+        let span = invocation_span(&batch);
         let mut failed: Vec<String> = futures::stream::iter(batch.channels)
             .map(async |batch| self.of(batch.tenant.as_ref(), context).deliver_channel(batch).await)
             .buffer_unordered(CHANNELS_AT_ONCE)
             .filter_map(async |failed| failed)
             .collect()
+            .instrument(span)
             .await;
         failed.extend(batch.unreadable);
         failures(failed)
@@ -76,27 +88,43 @@ impl Tenant<'_> {
 
     /// Delivers one channel's messages; the sequence number of the first that has to come again, if any.
     async fn deliver_channel(&self, batch: ChannelBatch) -> Option<String> {
+        let spans = batch.spans();
+        let of_first = spans.first()?.clone();
         let ChannelBatch { channel_id, messages, .. } = batch;
         let first = messages.first()?.sequence_number.clone();
         let events: Vec<MessageEvent> = messages.into_iter().map(|message| message.event).collect();
-        let (request_id, events_count) = (&self.context.request_id, events.len());
-        match self.delivery().deliver(&channel_id, &events, self.shared.threshold).await {
-            Ok(outcome) => {
-                tracing::info!(request_id, %channel_id, events = events_count, ?outcome, "delivered");
-                None
+        let count = events.len();
+        let deliver = async {
+            let began = Instant::now();
+            let delivered = self.delivery().deliver(&channel_id, &events, self.shared.threshold).await;
+            metrics::observe(&metrics::FAN_OUT_DURATION, began.elapsed().as_secs_f64() * 1000.0);
+            match delivered {
+                Ok(outcome) => {
+                    metrics::observe(
+                        &metrics::FAN_OUT_SIZE,
+                        f64::from(u32::try_from(outcome.sockets()).unwrap_or(u32::MAX)),
+                    );
+                    sockets::count(&outcome);
+                    tracing::info!(%channel_id, events = count, ?outcome, "delivered");
+                    None
+                }
+                Err(error) => {
+                    for span in &spans {
+                        span.set_status(Status::error("could not deliver"));
+                    }
+                    tracing::error!(%channel_id, events = count, %error, "could not deliver");
+                    Some(first)
+                }
             }
-            Err(error) => {
-                tracing::error!(request_id, %channel_id, events = events_count, %error, "could not deliver");
-                Some(first)
-            }
-        }
+        };
+        deliver.instrument(of_first).await
     }
 
     /// Tells a channel who has come and gone; the sequence number that has to come again, if it could not be found
     /// out. What could not be pushed is not repeated: it passes, and `GET …/presence` has the truth.
     async fn tell_presence(&self, change: PresenceChange) -> Option<String> {
         let PresenceChange { channel_id, users, sequence_number, .. } = change;
-        let (request_id, connections) = (&self.context.request_id, &self.connections);
+        let connections = &self.connections;
         let told = async {
             let news = news(connections, connections, &SystemClock, &channel_id, users, self.shared.presence).await?;
             let outcome = self.delivery().pass_on(&channel_id, &news, self.shared.threshold).await?;
@@ -104,11 +132,12 @@ impl Tenant<'_> {
         };
         match told.await {
             Ok((events, outcome)) => {
-                tracing::info!(request_id, %channel_id, events, ?outcome, "told of presence");
+                sockets::count(&outcome);
+                tracing::info!(%channel_id, events, ?outcome, "told of presence");
                 None
             }
             Err(error) => {
-                tracing::error!(request_id, %channel_id, %error, "could not tell of presence");
+                tracing::error!(%channel_id, %error, "could not tell of presence");
                 Some(sequence_number)
             }
         }

@@ -8,13 +8,13 @@ use chat_aws::{
     sdk,
 };
 use handler::Handler;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init();
+    let telemetry = telemetry::start().await;
     let config = sdk::config().await;
-    let client = aws_sdk_dynamodb::Client::new(&config);
+    let client = sdk::dynamodb(&config);
     let handler = Handler {
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
@@ -23,6 +23,9 @@ async fn main() -> Result<(), Error> {
         presence: number("PRESENCE_SUBSCRIPTIONS")?,
     };
     let handler = &handler;
-    run(service_fn(async |event: LambdaEvent<_>| Ok::<_, Error>(handler.handle(event.payload, &event.context).await)))
+    telemetry
+        .run(service_fn(async |event: LambdaEvent<_>| {
+            Ok::<_, Error>(handler.handle(event.payload, &event.context).await)
+        }))
         .await
 }

@@ -6,13 +6,13 @@ use auth::Verifier;
 use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};
 use handler::Handler;
 use http_api::Rest;
-use lambda_http::{Error, run, service_fn};
+use lambda_http::{Adapter, Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init();
+    let telemetry = telemetry::start().await;
     let config = sdk::config().await;
-    let client = aws_sdk_dynamodb::Client::new(&config);
+    let client = sdk::dynamodb(&config);
     let (events, channels) = (variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?);
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), channels.clone()),
@@ -21,5 +21,9 @@ async fn main() -> Result<(), Error> {
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);
-    run(service_fn(async |request| Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await))).await
+    telemetry
+        .run(Adapter::from(service_fn(async |request| {
+            Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await)
+        })))
+        .await
 }

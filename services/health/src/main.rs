@@ -5,16 +5,20 @@ mod handler;
 use chat_aws::{env::variable, sdk};
 use handler::Handler;
 use http_api::Rest;
-use lambda_http::{Error, run, service_fn};
+use lambda_http::{Adapter, Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init();
+    let telemetry = telemetry::start().await;
     let handler = Handler {
-        client: aws_sdk_dynamodb::Client::new(&sdk::config().await),
+        client: sdk::dynamodb(&sdk::config().await),
         tables: [variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?, variable("CONNECTIONS_TABLE")?],
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);
-    run(service_fn(async |request| Ok::<_, Error>(rest.answer(request, |_| handler.handle()).await))).await
+    telemetry
+        .run(Adapter::from(service_fn(async |request| {
+            Ok::<_, Error>(rest.answer(request, |_| handler.handle()).await)
+        })))
+        .await
 }

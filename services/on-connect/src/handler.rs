@@ -13,6 +13,8 @@ use chat::{
 use chat_aws::{DynamoChannels, DynamoConnections};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use telemetry::{OpenTelemetrySpanExt, Status, invocation, metrics};
+use tracing::{Instrument, Span};
 
 const SUBPROTOCOL: &str = "sec-websocket-protocol";
 
@@ -38,6 +40,13 @@ pub(crate) struct Answer {
 
 impl Handler {
     pub(crate) async fn handle(&self, event: ApiGatewayWebsocketProxyRequest) -> Answer {
+        // The handshake's own trace: its headers hold the token, and are looked at for that only.
+        let span = invocation::span("server", "http");
+        invocation::begin_trace(&span);
+        self.answer(event).instrument(span).await
+    }
+
+    async fn answer(&self, event: ApiGatewayWebsocketProxyRequest) -> Answer {
         let request_id = event.request_context.request_id.clone().unwrap_or_default();
         let connection_id = event.request_context.connection_id.clone().unwrap_or_default();
         let (token, subprotocol) = token(&event);
@@ -46,6 +55,16 @@ impl Handler {
             Ok(()) => 200,
             Err(status) => *status,
         };
+        if outcome.is_ok() {
+            metrics::count(&metrics::CONNECTIONS_OPENED, 1);
+        }
+        let span = Span::current();
+        span.set_attribute("http.route", "$connect");
+        span.set_attribute("http.response.status_code", i64::from(status));
+        if status >= 500 {
+            span.set_attribute("error.type", status.to_string());
+            span.set_status(Status::error(String::new()));
+        }
         tracing::info!(request_id, connection_id, status, "answered $connect");
         let mut headers = Map::new();
         if outcome.is_ok() && subprotocol {

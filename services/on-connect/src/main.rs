@@ -9,13 +9,13 @@ use chat_aws::{
     sdk,
 };
 use handler::Handler;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init();
+    let telemetry = telemetry::start().await;
     let config = sdk::config().await;
-    let client = aws_sdk_dynamodb::Client::new(&config);
+    let client = sdk::dynamodb(&config);
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?),
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
@@ -24,5 +24,5 @@ async fn main() -> Result<(), Error> {
         most: number("CONNECTIONS_PER_USER")?,
     };
     let handler = &handler;
-    run(service_fn(async |event: LambdaEvent<_>| Ok::<_, Error>(handler.handle(event.payload).await))).await
+    telemetry.run(service_fn(async |event: LambdaEvent<_>| Ok::<_, Error>(handler.handle(event.payload).await))).await
 }

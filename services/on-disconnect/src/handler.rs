@@ -5,11 +5,22 @@ use chat::{connection::ConnectionStore, id::ConnectionId};
 use chat_aws::DynamoConnections;
 use lambda_runtime::Error;
 use serde_json::{Value, json};
+use telemetry::{OpenTelemetrySpanExt, invocation};
+use tracing::{Instrument, Span};
 
 pub(crate) async fn handle(
     connections: &DynamoConnections,
     event: &ApiGatewayWebsocketProxyRequest,
 ) -> Result<Value, Error> {
+    let span = invocation::span("server", "http");
+    invocation::begin_trace(&span);
+    forget(connections, event).instrument(span).await.inspect_err(|error| {
+        tracing::error!(%error, "could not answer $disconnect");
+    })
+}
+
+async fn forget(connections: &DynamoConnections, event: &ApiGatewayWebsocketProxyRequest) -> Result<Value, Error> {
+    Span::current().set_attribute("http.route", "$disconnect");
     let context = &event.request_context;
     let connection_id: ConnectionId = context.connection_id.as_deref().unwrap_or_default().parse()?;
     let removed = match connections.find(&connection_id).await? {

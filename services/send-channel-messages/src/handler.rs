@@ -12,13 +12,15 @@ use chat::{
     send::{Send, Sent, send},
     validation::Violation,
 };
-use chat_aws::{DynamoChannels, DynamoMessages};
+use chat_aws::{DynamoChannels, DynamoMessages, trace};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_api::{
     ApiRequest, Problem, response,
     rest::{caller, path_channel},
 };
 use lambda_http::Body;
+use telemetry::{OpenTelemetrySpanExt, metrics};
+use tracing::Span;
 
 use crate::memory::Memories;
 
@@ -54,7 +56,7 @@ impl Handler {
         let changes = if has_no_changes { Edit::default() } else { changes(&request)? };
         admit(channels, &SystemClock, &caller.user_id, &Action::Send, self.bucket).await?;
         let user = caller.user_id;
-        let revision = Revision { channel_id, seq, caller: user, traceparent: Some(traceparent(&request)) };
+        let revision = Revision { channel_id, seq, caller: user, trace: trace::current() };
         if is_reaction {
             let emoji = request.path_text("emoji");
             react(channels, messages, &SystemClock, &revision, &emoji, !deletes).await?;
@@ -95,21 +97,16 @@ impl Handler {
             draft,
             idempotency_key,
             bucket: Some(self.bucket),
-            traceparent: Some(traceparent(request)),
+            trace: trace::current(),
         };
         let mut memory = self.memories.recall(tenant.as_ref(), &channel_id, &sender_id);
         let sent = send(&messages, &SystemClock, message, &mut memory).await;
         self.memories.remember(tenant, channel_id, sender_id, memory);
-        answer(&sent?)
+        let sent = sent?;
+        Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq).unwrap_or(i64::MAX));
+        metrics::count(&metrics::MESSAGES_ACCEPTED, 1);
+        answer(&sent)
     }
-}
-
-fn traceparent(request: &ApiRequest) -> String {
-    telemetry::traceparent::of_request(
-        request.header("traceparent"),
-        request.header("x-amzn-trace-id"),
-        SystemClock.random(),
-    )
 }
 
 fn changes(request: &ApiRequest) -> Result<Edit, Problem> {

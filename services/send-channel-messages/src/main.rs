@@ -12,13 +12,13 @@ use chat_aws::{
 };
 use handler::Handler;
 use http_api::Rest;
-use lambda_http::{Error, run, service_fn};
+use lambda_http::{Adapter, Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init();
+    let telemetry = telemetry::start().await;
     let config = sdk::config().await;
-    let client = aws_sdk_dynamodb::Client::new(&config);
+    let client = sdk::dynamodb(&config);
     let table = variable("CHANNELS_TABLE")?;
     let channels = DynamoChannels::new(client.clone(), table.clone());
     let messages = DynamoMessages::new(client, variable("EVENTS_TABLE")?, table);
@@ -26,5 +26,9 @@ async fn main() -> Result<(), Error> {
     let handler = Handler::new(channels, messages, verifier, send_bucket);
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);
-    run(service_fn(async |request| Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await))).await
+    telemetry
+        .run(Adapter::from(service_fn(async |request| {
+            Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await)
+        })))
+        .await
 }

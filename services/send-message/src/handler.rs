@@ -6,10 +6,12 @@ use chat::{
     delivery::Delivery,
     frame::Answer,
 };
-use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, fan_out::TenantBroadcast};
+use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, fan_out::TenantBroadcast, sockets, trace};
 use lambda_runtime::{Context, Error};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use telemetry::invocation;
+use tracing::Instrument;
 
 /// Sends to sockets.
 pub(crate) struct Handler {
@@ -37,7 +39,12 @@ impl Handler {
     }
 
     async fn broadcast(&self, broadcast: TenantBroadcast, context: &Context) -> Result<Value, Error> {
-        let TenantBroadcast { tenant, broadcast } = broadcast;
+        let TenantBroadcast { tenant, trace, broadcast } = broadcast;
+        let span = invocation::span("consumer", "other");
+        match trace::remote(trace.as_ref()) {
+            Some(remote) => remote.adopt(&span),
+            None => invocation::begin_trace(&span),
+        }
         let delivery = Delivery {
             connections: &self.connections.of(tenant.as_ref()),
             sockets: &self.sockets,
@@ -46,10 +53,13 @@ impl Handler {
             deadline: Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX)),
         };
         let (channel_id, frames) = (broadcast.channel_id.clone(), broadcast.frames.len());
-        let outcome = delivery.broadcast(broadcast).await?;
-        let request_id = &context.request_id;
-        tracing::info!(request_id, %channel_id, frames, ?outcome, "broadcast");
-        Ok(Value::Null)
+        let broadcast = async {
+            let outcome = delivery.broadcast(broadcast).await.inspect_err(invocation::failed)?;
+            sockets::count(&outcome);
+            tracing::info!(%channel_id, frames, ?outcome, "broadcast");
+            Ok(Value::Null)
+        };
+        broadcast.instrument(span).await
     }
 }
 

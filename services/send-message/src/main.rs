@@ -5,13 +5,13 @@ mod handler;
 
 use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, env::variable, sdk};
 use handler::Handler;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init();
+    let telemetry = telemetry::start().await;
     let config = sdk::config().await;
-    let client = aws_sdk_dynamodb::Client::new(&config);
+    let client = sdk::dynamodb(&config);
     let handler = Handler {
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
@@ -19,5 +19,5 @@ async fn main() -> Result<(), Error> {
         fan_out: LambdaFanOut::new(&config, variable("AWS_LAMBDA_FUNCTION_NAME")?),
     };
     let handler = &handler;
-    run(service_fn(async |event: LambdaEvent<_>| handler.handle(event.payload, &event.context).await)).await
+    telemetry.run(service_fn(async |event: LambdaEvent<_>| handler.handle(event.payload, &event.context).await)).await
 }

@@ -12,6 +12,8 @@ use chat::{
 use chat_aws::{DynamoConnections, DynamoRemains, ManagementApi};
 use futures::{StreamExt, TryStreamExt};
 use lambda_runtime::{Context, Error};
+use telemetry::invocation;
+use tracing::Instrument;
 
 /// Does what no request waits for.
 pub(crate) struct Handler {
@@ -23,10 +25,18 @@ pub(crate) struct Handler {
 impl Handler {
     /// Sockets first: they are few, and somebody still listens.
     pub(crate) async fn handle(&self, context: &Context) -> Result<(), Error> {
+        let span = invocation::span("consumer", "timer");
+        invocation::begin_trace(&span);
+        self.keep_up(context).instrument(span).await.inspect_err(|error| {
+            tracing::error!(%error, "could not keep up");
+        })
+    }
+
+    async fn keep_up(&self, context: &Context) -> Result<(), Error> {
         let closed = self.close_ended(SystemClock.now()).await?;
         let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
         let removed = self.remove_deleted(deadline).await?;
-        tracing::info!(request_id = context.request_id, closed, removed, "kept up");
+        tracing::info!(closed, removed, "kept up");
         Ok(())
     }
 

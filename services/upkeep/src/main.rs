@@ -5,19 +5,19 @@ mod handler;
 
 use chat_aws::{DynamoConnections, DynamoRemains, ManagementApi, env::variable, sdk};
 use handler::Handler;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::init();
+    let telemetry = telemetry::start().await;
     let config = sdk::config().await;
-    let client = aws_sdk_dynamodb::Client::new(&config);
+    let client = sdk::dynamodb(&config);
     let handler = Handler {
         connections: DynamoConnections::new(client.clone(), variable("CONNECTIONS_TABLE")?),
         remains: DynamoRemains::new(client, variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
     };
     let handler = &handler;
-    run(service_fn(async |event: LambdaEvent<Value>| handler.handle(&event.context).await)).await
+    telemetry.run(service_fn(async |event: LambdaEvent<Value>| handler.handle(&event.context).await)).await
 }

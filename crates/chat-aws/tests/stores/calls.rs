@@ -110,7 +110,7 @@ fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> Send {
         draft: Draft { content: "hi".to_owned(), ..Draft::default() },
         idempotency_key: key.map(|key| key.parse().unwrap()),
         bucket: Some(bucket),
-        traceparent: None,
+        trace: None,
     }
 }
 

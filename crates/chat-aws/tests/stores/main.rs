@@ -25,6 +25,7 @@ use chat::{
         Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, Role, StoredMessage,
     },
     reaction::Reactions,
+    trace::TraceContext,
 };
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages};
 use local::{
@@ -149,6 +150,13 @@ fn head(channel: &str, last_seq: u64, visibility: Visibility) -> Head {
     Head { channel_id, last_seq, version: 1, visibility, archived: false, retention_days: None }
 }
 
+fn trace() -> TraceContext {
+    TraceContext {
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        tracestate: Some("congo=t61rcWkgMzE".into()),
+    }
+}
+
 fn stored(channel: &str, seq: u64) -> StoredMessage {
     let metadata = json!({ "n": [1, 2.5, -3], "s": "", "o": { "null": null, "yes": true } });
     StoredMessage {
@@ -167,7 +175,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             reactions: Reactions::new(),
             deleted_at: None,
         },
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        trace: Some(trace()),
         expires_at: None,
     }
 }
@@ -375,7 +383,7 @@ async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
     let attempt = Append { head: &head, message: &message, record: &record, member: None, token: None, now: NOW };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
-    let revised = |message: Message| StoredMessage { message, traceparent: None, expires_at: None };
+    let revised = |message: Message| StoredMessage { message, trace: None, expires_at: None };
 
     let edited = Message { content: "better".into(), edited_at: Some(LATER), ..message.message.clone() };
     assert!(messages.revise(&revised(edited.clone())).await.unwrap());

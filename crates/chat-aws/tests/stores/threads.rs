@@ -9,7 +9,7 @@ use chat::{
 use super::*;
 
 fn by(id: &str, seq: u64) -> Revision {
-    Revision { channel_id: channel_id("c"), seq, caller: user(id), traceparent: Some("trace".into()) }
+    Revision { channel_id: channel_id("c"), seq, caller: user(id), trace: Some(super::trace()) }
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a_user_reacts_once_in_each_way() {
 
     // An edit leaves them, a deletion takes them along.
     let current = messages.message(&channel_id("c"), 1, NOW).await.unwrap().unwrap();
-    let revised = |message: Message| StoredMessage { message, traceparent: None, expires_at: None };
+    let revised = |message: Message| StoredMessage { message, trace: None, expires_at: None };
     assert!(messages.revise(&revised(Message { content: "better".into(), ..current.clone() })).await.unwrap());
     assert_eq!(reactions().await.len(), 1);
     let tombstone = Message { content: String::new(), deleted_at: Some(LATER), ..current };

@@ -454,7 +454,7 @@ where
             idempotency_key: Some(IdempotencyKey::reply_to(*seq)),
             // Replies have budgets of their own.
             bucket: None,
-            traceparent: stored.traceparent.clone(),
+            trace: stored.trace.clone(),
         };
         match send(self.messages, self.clock, message, &mut Memory::default()).await {
             Ok(sent) => Ok(Some(sent)),

@@ -171,10 +171,10 @@ impl World {
             draft: crate::message::Draft { content: content.to_owned(), ..Default::default() },
             idempotency_key: None,
             bucket: None,
-            traceparent: Some("trace".to_owned()),
+            trace: None,
         };
         let sent = send(&self.store, &self.clock, question, &mut Memory::default()).await.unwrap();
-        StoredMessage { message: sent.message().clone(), traceparent: Some("trace".to_owned()), expires_at: None }
+        StoredMessage { message: sent.message().clone(), trace: None, expires_at: None }
     }
 
     fn agent(&self) -> Agent<'_, MemoryStore, MemoryStore, Scripted, Shown, PausedClock> {
@@ -345,7 +345,7 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
         channel_id: "c".parse().unwrap(),
         seq: 1,
         caller: caller.parse().unwrap(),
-        traceparent: None,
+        trace: None,
     };
     let stop = async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;

@@ -88,7 +88,9 @@ impl Environment {
                         environment.init_duration = Some(began.elapsed());
                         return Ok(environment);
                     }
-                    Some(Step::InitFailed(error)) => break StartFailure::Reported(error),
+                    Some(Step::InitFailed(error) | Step::ExtensionFailed(error)) => {
+                        break StartFailure::Reported(error);
+                    }
                     Some(Step::Answered(_)) => {}
                     None => break StartFailure::Crashed("its Runtime API ended".into()),
                 },
@@ -197,10 +199,15 @@ impl Environment {
                 biased;
                 step = self.api.steps.recv() => match step {
                     Some(Step::Answered(outcome)) => answer(Ok(outcome)),
-                    // The invocation lasts until the process is back for more: what it does after its answer,
-                    // such as sending telemetry, is part of it.
+                    // The invocation lasts until the process is back for more, with its extensions: what it does
+                    // after its answer, such as sending telemetry, is part of it.
                     Some(Step::Next) => break Fate::Usable,
                     Some(Step::InitFailed(_)) => {}
+                    Some(Step::ExtensionFailed(error)) => {
+                        warn!(target: "function", name, "an extension failed: {error}");
+                        answer(Ok(Err(error)));
+                        break Fate::Over;
+                    }
                     None => break Fate::Over,
                 },
                 status = self.process.ended() => {

@@ -19,7 +19,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tracing::info;
+use tracing::{debug, info};
 use uuid::Uuid;
 
 use super::{VERSION, limits::MAX_LOG_LINE_BYTES};
@@ -148,7 +148,13 @@ async fn log(output: impl AsyncRead + Unpin, function: String) {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let line = String::from_utf8_lossy(&line);
-                info!(target: "function", name = function, "{}", line.trim_end());
+                let line = line.trim_end();
+                // Metrics in CloudWatch's embedded format are for CloudWatch.
+                if line.starts_with("{\"_aws\":") {
+                    debug!(target: "function", name = function, "{line}");
+                } else {
+                    info!(target: "function", name = function, "{line}");
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
-//! What one function process talks to: the Runtime API, and as much of the Extensions API as an internal
-//! extension needs that wants a SIGTERM before it ends.
+//! What one function process talks to: the Runtime API, and the Extensions API as far as internal extensions go, which
+//! are all that a process of its own can have. Such an extension may register for INVOKE events only; in place of a
+//! SHUTDOWN event, the process gets a SIGTERM. A process is back for more, and would be frozen, when its runtime and
+//! each of its extensions has asked for the next event; its callers have their answers before that.
 //!
 //! Paths, statuses and headers are those of "Using the Lambda runtime API for custom runtimes" and "Using the
 //! Lambda Extensions API to create extensions" in the Lambda developer guide; error types are those that AWS's
@@ -37,6 +39,7 @@ use super::{
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const EXTENSION_NAME: &str = "lambda-extension-name";
 const EXTENSION_ID: &str = "lambda-extension-identifier";
+const EXTENSION_ERROR_TYPE: &str = "lambda-extension-function-error-type";
 
 /// An invocation as the function sees it.
 #[derive(Debug, Clone)]
@@ -50,12 +53,14 @@ pub(super) struct Event {
 /// What a function process does, in its order.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// It asks for an event: init, or the event before, is over.
+    /// It asks for an event, and so does each of its extensions: init, or the event before, is over.
     Next,
     /// It could not initialise.
     InitFailed(FunctionError),
     /// It answered its event.
     Answered(Result<Bytes, FunctionError>),
+    /// An extension of it cannot go on, and ends the environment.
+    ExtensionFailed(FunctionError),
 }
 
 /// What answers to one function process.
@@ -69,15 +74,24 @@ struct Identity {
 #[derive(Debug)]
 enum Phase {
     Init,
-    Waiting,
-    Running { request_id: String },
-    Answered { request_id: String },
+    /// The runtime waits for an event. `is_told`: its extensions do as well.
+    Waiting {
+        is_told: bool,
+    },
+    Running {
+        request_id: String,
+    },
+    Answered {
+        request_id: String,
+    },
 }
 
 #[derive(Debug)]
 struct Extension {
     name: String,
     wants_invocations: bool,
+    /// Whether it has asked for its next event.
+    is_ready: bool,
     deliver: mpsc::UnboundedSender<Value>,
     /// Invocations that it has not fetched yet; none ever come when it wants none.
     events: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Value>>>,
@@ -99,6 +113,18 @@ impl Shared {
 
     fn extensions(&self) -> MutexGuard<'_, BTreeMap<Uuid, Extension>> {
         self.extensions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports that the process is back for more, once its runtime and all of its extensions are. `change` is what has
+    /// just happened.
+    fn advance(&self, change: impl FnOnce(&mut Phase, &mut BTreeMap<Uuid, Extension>)) {
+        // Always in this order.
+        let (mut phase, mut extensions) = (self.phase(), self.extensions());
+        change(&mut phase, &mut extensions);
+        if matches!(*phase, Phase::Waiting { is_told: false }) && extensions.values().all(|one| one.is_ready) {
+            *phase = Phase::Waiting { is_told: true };
+            let _ = self.steps.send(Step::Next);
+        }
     }
 }
 
@@ -138,7 +164,9 @@ impl RuntimeApi {
 
     /// Hands an event to the process, which has asked for one.
     pub(super) fn run(&self, event: Event) {
-        for extension in self.shared.extensions().values().filter(|extension| extension.wants_invocations) {
+        *self.shared.phase() = Phase::Running { request_id: event.request_id.clone() };
+        for extension in self.shared.extensions().values_mut().filter(|extension| extension.wants_invocations) {
+            extension.is_ready = false;
             let _ = extension.deliver.send(json!({
                 "eventType": "INVOKE",
                 "deadlineMs": u64::try_from(deadline_ms(event.timeout)).unwrap_or(u64::MAX),
@@ -147,7 +175,6 @@ impl RuntimeApi {
                 "tracing": { "type": "X-Amzn-Trace-Id", "value": event.trace_id },
             }));
         }
-        *self.shared.phase() = Phase::Running { request_id: event.request_id.clone() };
         let _ = self.events.send(event);
     }
 
@@ -165,22 +192,21 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/2018-06-01/runtime/init/error", post(fail_init))
         .route("/2020-01-01/extension/register", post(register_extension))
         .route("/2020-01-01/extension/event/next", get(next_extension_event))
+        .route("/2020-01-01/extension/init/error", post(fail_extension))
+        .route("/2020-01-01/extension/exit/error", post(fail_extension))
         .with_state(shared)
 }
 
 async fn next(State(shared): State<Arc<Shared>>) -> Response {
-    {
-        let mut phase = shared.phase();
-        match *phase {
-            Phase::Running { .. } => return invalid_transition(),
-            // The same question again: the connection of the first was lost.
-            Phase::Waiting => {}
-            Phase::Init | Phase::Answered { .. } => {
-                *phase = Phase::Waiting;
-                let _ = shared.steps.send(Step::Next);
-            }
-        }
+    if matches!(*shared.phase(), Phase::Running { .. }) {
+        return invalid_transition();
     }
+    shared.advance(|phase, _| {
+        // The same question again: the connection of the first was lost.
+        if !matches!(phase, Phase::Waiting { .. }) {
+            *phase = Phase::Waiting { is_told: false };
+        }
+    });
     let Some(event) = shared.events.lock().await.recv().await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -299,6 +325,7 @@ async fn register_extension(State(shared): State<Arc<Shared>>, headers: HeaderMa
         Extension {
             name: name.to_owned(),
             wants_invocations: registration.events.iter().any(|event| event == "INVOKE"),
+            is_ready: false,
             deliver,
             events: Arc::new(tokio::sync::Mutex::new(events)),
         },
@@ -311,19 +338,49 @@ async fn register_extension(State(shared): State<Arc<Shared>>, headers: HeaderMa
     ([(EXTENSION_ID, id.to_string())], Json(answer)).into_response()
 }
 
-async fn next_extension_event(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+/// The extension that asks.
+fn extension_id(shared: &Shared, headers: &HeaderMap) -> Result<Uuid, Box<Response>> {
     let Some(id) = headers.get(EXTENSION_ID) else {
         let kind = "Extension.MissingExtensionIdentifier";
-        return refuse(StatusCode::FORBIDDEN, kind, "the header Lambda-Extension-Identifier is missing");
+        return Err(Box::new(refuse(StatusCode::FORBIDDEN, kind, "the header Lambda-Extension-Identifier is missing")));
     };
     let id = id.to_str().ok().and_then(|id| id.parse::<Uuid>().ok());
-    let events = id.and_then(|id| shared.extensions().get(&id).map(|extension| Arc::clone(&extension.events)));
-    let Some(events) = events else {
+    id.filter(|id| shared.extensions().contains_key(id)).ok_or_else(|| {
         let kind = "Extension.UnknownExtensionIdentifier";
-        return refuse(StatusCode::FORBIDDEN, kind, "no extension has registered with this identifier");
+        Box::new(refuse(StatusCode::FORBIDDEN, kind, "no extension has registered with this identifier"))
+    })
+}
+
+async fn next_extension_event(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let id = match extension_id(&shared, &headers) {
+        Ok(id) => id,
+        Err(refused) => return *refused,
     };
+    let mut events = None;
+    shared.advance(|_, extensions| {
+        if let Some(extension) = extensions.get_mut(&id) {
+            extension.is_ready = true;
+            events = Some(Arc::clone(&extension.events));
+        }
+    });
+    let Some(events) = events else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let event = events.lock().await.recv().await;
     event.map_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response(), |event| Json(event).into_response())
+}
+
+/// `init/error` and `exit/error`: either ends the environment. The error's type is in a header, and may be in the body.
+async fn fail_extension(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
+    if let Err(refused) = extension_id(&shared, &headers) {
+        return *refused;
+    }
+    let in_header = headers.get(EXTENSION_ERROR_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let Some(error_type) = in_header else {
+        let kind = "Extension.MissingHeader";
+        return refuse(StatusCode::BAD_REQUEST, kind, "the header Lambda-Extension-Function-Error-Type is missing");
+    };
+    let message = reported_error(&headers, body).await.message;
+    let _ = shared.steps.send(Step::ExtensionFailed(FunctionError { error_type, message }));
+    accepted()
 }
 
 fn accepted() -> Response {

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod authorisation;
+mod collector;
 mod command_line;
 mod connections;
 mod conversation;
@@ -21,3 +22,4 @@ mod revisions;
 mod secrecy;
 mod socket_tokens;
 mod stack;
+mod traces;

@@ -57,6 +57,16 @@ impl Stack {
         Self::spawn(&options, std::fs::File::create(log).unwrap().into())
     }
 
+    /// A stack that keeps nothing, with parameters of the template, that says into a file what its functions say.
+    pub(crate) fn logging(parameters: &[(&str, &str)], log: &Path) -> Self {
+        let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut options = vec!["--in-memory", "--log-level", "debug"];
+        for parameter in &parameters {
+            options.extend(["--parameter", parameter]);
+        }
+        Self::spawn(&options, std::fs::File::create(log).unwrap().into())
+    }
+
     fn start(options: &[&str]) -> Self {
         Self::spawn(options, Stdio::inherit())
     }

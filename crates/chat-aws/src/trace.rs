@@ -1,0 +1,18 @@
+//! Traces, from and to what carries them.
+
+use chat::trace::TraceContext;
+use telemetry::context::{self, Remote};
+
+/// Where the current trace stands, to be kept with a message or handed on in a payload.
+#[must_use]
+pub fn current() -> Option<TraceContext> {
+    let context::TraceContext { traceparent, tracestate } = context::current()?;
+    Some(TraceContext { traceparent, tracestate })
+}
+
+/// The trace that came with a message or a payload, if it is a valid one.
+#[must_use]
+pub fn remote(trace: Option<&TraceContext>) -> Option<Remote> {
+    let TraceContext { traceparent, tracestate } = trace?;
+    Remote::of(Some(traceparent), tracestate.as_deref())
+}
