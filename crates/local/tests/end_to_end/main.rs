@@ -20,6 +20,7 @@ mod reactions;
 mod replies;
 mod revisions;
 mod secrecy;
+mod smoke;
 mod socket_tokens;
 mod stack;
 mod traces;

@@ -50,6 +50,11 @@ impl Stack {
         Self::start(&options)
     }
 
+    /// A stack of binaries that are built already.
+    pub(crate) fn from_binaries(folder: &Path) -> Self {
+        Self::start(&["--in-memory", "--bin-dir", folder.to_str().unwrap()])
+    }
+
     /// A stack that says all that it can, into a file.
     pub(crate) fn talkative(directory: &Path, log: &Path) -> Self {
         let directory = directory.to_str().unwrap();

@@ -1,0 +1,84 @@
+//! The smoke test of a deployment, against the local stack: whole, and with each of the functions broken.
+
+use std::{
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use rustix::process::{Signal, kill_process};
+use smoke::{Failure, Target, Tokens};
+
+use crate::stack::{PATIENCE, Stack, runner, token_of};
+
+/// The step that fails without a function.
+const BROKEN: [(&str, &str); 10] = [
+    ("health", "health"),
+    ("channels", "create channel"),
+    ("on-connect", "connect"),
+    ("send-message", "ping"),
+    ("send-channel-messages", "send"),
+    ("chat-delivery-worker", "push"),
+    ("chat-agent-worker", "reply"),
+    ("get-channel-messages", "history"),
+    ("on-disconnect", "disconnect"),
+    ("upkeep", "clean up"),
+];
+
+async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str>, Result<(), Failure>) {
+    let target = Target {
+        rest: stack.address("rest").to_owned(),
+        websocket: format!("{}/", stack.address("websocket")),
+        tokens: Tokens(["alice", "bob"].map(token_of)),
+        patience,
+    };
+    let mut done = Vec::new();
+    let outcome = smoke::run(&target, |step, _| done.push(step)).await;
+    (done, outcome)
+}
+
+/// A folder with the functions' binaries, one of which can be broken.
+fn binaries(folder: &Path) {
+    let built = Path::new(runner().get_program()).parent().unwrap().to_owned();
+    for (function, _) in BROKEN {
+        symlink(built.join(function), folder.join(function)).unwrap();
+    }
+}
+
+/// A stack whose `function` ends as soon as it is started.
+fn with_broken(function: &str, folder: &Path) -> Stack {
+    let binary = folder.join(function);
+    let real = binary.canonicalize().unwrap();
+    std::fs::remove_file(&binary).unwrap();
+    // The runner itself makes a channel first, so the function must work until it is up.
+    std::fs::hard_link(&real, &binary).or_else(|_| std::fs::copy(&real, &binary).map(drop)).unwrap();
+    let stack = Stack::from_binaries(folder);
+    let broken = folder.join("broken");
+    std::fs::write(&broken, "#!/bin/sh\nexit 1\n").unwrap();
+    std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(&broken, &binary).unwrap();
+    for (process, name) in stack.functions() {
+        // The system keeps the first 15 characters of a name.
+        if function.starts_with(&name) {
+            let _ = kill_process(process, Signal::KILL);
+        }
+    }
+    stack
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smoke_test_passes_and_names_the_step_of_a_broken_function() {
+    let (done, outcome) = walk(&Stack::in_memory(), PATIENCE).await;
+    outcome.unwrap();
+    assert!(BROKEN.iter().all(|(_, step)| done.contains(step)), "{done:?}");
+    let failures = stream::iter(BROKEN).map(async |(function, step)| {
+        let folder = tempfile::tempdir().unwrap();
+        binaries(folder.path());
+        let stack = with_broken(function, folder.path());
+        let (done, outcome) = walk(&stack, Duration::from_secs(10)).await;
+        let failure = outcome.expect_err(function);
+        assert_eq!(failure.step, step, "without {function}: {failure} after {done:?}");
+    });
+    failures.buffer_unordered(3).collect::<Vec<()>>().await;
+}

@@ -1,0 +1,65 @@
+//! A client's socket.
+
+use futures::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, Message, client::IntoClientRequest, http::HeaderValue},
+};
+
+/// An open socket.
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    /// Opens one; with a token, as browsers send it: as a subprotocol.
+    pub(crate) async fn open(url: &str, token: Option<&str>) -> Result<Self, String> {
+        let mut request = url.into_client_request().map_err(|error| error.to_string())?;
+        if let Some(token) = token {
+            let protocols = HeaderValue::from_str(&format!("bearer, {token}"));
+            request.headers_mut().insert("sec-websocket-protocol", protocols.map_err(|error| error.to_string())?);
+        }
+        match Box::pin(connect_async(request)).await {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(Error::Http(response)) => Err(format!("the handshake was answered with {}", response.status())),
+            Err(error) => Err(format!("the handshake failed: {error}")),
+        }
+    }
+
+    pub(crate) async fn say(&mut self, text: &str) -> Result<(), String> {
+        self.0.send(Message::text(text)).await.map_err(|error| error.to_string())
+    }
+
+    /// The first frame that is what is looked for; what else comes is passed over.
+    pub(crate) async fn frame(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value, String> {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value =
+                        serde_json::from_str(&text).map_err(|_| "a frame came that is no JSON".to_owned())?;
+                    if wanted(&frame) {
+                        return Ok(frame);
+                    }
+                }
+                Some(Ok(Message::Close(frame))) => return Err(format!("the socket was closed: {frame:?}")),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(format!("the socket broke: {error}")),
+                None => return Err("the socket ended".to_owned()),
+            }
+        }
+    }
+
+    /// The message of the first event that is what is looked for.
+    pub(crate) async fn event(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value, String> {
+        let of = |frame: &Value| {
+            let events = frame["events"].as_array().cloned().unwrap_or_default();
+            events.into_iter().find(|event| event["type"] == kind && wanted(&event["message"]))
+        };
+        let frame = self.frame(|frame| frame["type"] == "events" && of(frame).is_some()).await?;
+        Ok(of(&frame).unwrap_or_default()["message"].take())
+    }
+
+    pub(crate) async fn close(mut self) -> Result<(), String> {
+        self.0.close(None).await.map_err(|error| error.to_string())
+    }
+}

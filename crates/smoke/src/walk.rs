@@ -1,0 +1,109 @@
+//! The steps.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{Failure, Steps, Target, rest::Rest, socket::Socket};
+
+pub(crate) async fn walk<D>(target: &Target, steps: &mut Steps<D>) -> Result<(), Failure>
+where
+    D: FnMut(&'static str, Duration),
+{
+    let [one, two] = &target.tokens.0;
+    let (one, two) =
+        (User { rest: Rest::new(target, one), token: one }, User { rest: Rest::new(target, two), token: two });
+    steps.step("health", one.rest.ask(Method::GET, "/health", Value::Null, 200)).await?;
+    let channel = format!("smoke-{}", ulid::Ulid::generate().to_string().to_lowercase());
+    let settings =
+        json!({ "channel_id": channel, "name": "Smoke test", "visibility": "public", "agent": { "mode": "always" } });
+    steps.step("create channel", one.rest.ask(Method::POST, "/channels", settings.clone(), 201)).await?;
+    let talked = talk(target, steps, &one, &two, &channel).await;
+    let deleted = delete(steps, &one, &channel, settings).await;
+    talked.and(deleted)
+}
+
+struct User<'a> {
+    rest: Rest<'a>,
+    token: &'a str,
+}
+
+async fn talk<D>(
+    target: &Target,
+    steps: &mut Steps<D>,
+    one: &User<'_>,
+    two: &User<'_>,
+    channel: &str,
+) -> Result<(), Failure>
+where
+    D: FnMut(&'static str, Duration),
+{
+    let messages = format!("/channels/{channel}/messages");
+    let ticket = json!({ "channels": [channel] });
+    let ticket = steps.step("ticket", one.rest.ask(Method::POST, "/connections/tickets", ticket, 201)).await?;
+    let url = format!("{}?ticket={}", target.websocket, ticket["ticket"].as_str().unwrap_or_default());
+    let mut socket = steps.step("connect", Socket::open(&url, None)).await?;
+    let ping = async {
+        socket.say(r#"{"action":"ping"}"#).await?;
+        socket.frame(|frame| frame["type"] == "pong").await
+    };
+    steps.step("ping", ping).await?;
+
+    let (body, key) = (json!({ "content": "/help" }), [("idempotency-key", channel)]);
+    let sent = steps.step("send", one.rest.ask_with(Method::POST, &messages, body.clone(), &key, 201)).await?;
+    let again = async {
+        let again = one.rest.ask_with(Method::POST, &messages, body, &key, 200).await?;
+        equal("the message", &again["message_id"], &sent["message_id"])
+    };
+    steps.step("send again", again).await?;
+    let seq = sent["seq"].clone();
+    steps.step("push", socket.event("message.created", |message| message["seq"] == seq)).await?;
+    let is_reply = |message: &Value| message["reply_to"] == seq && message["role"] != "user";
+    let reply = steps.step("reply", socket.event("message.created", is_reply)).await?;
+    let history = async {
+        let page = one.rest.ask(Method::GET, &format!("{messages}?after=0"), Value::Null, 200).await?;
+        let ids = page["messages"].as_array().into_iter().flatten().map(|message| message["message_id"].clone());
+        equal("the history", &ids.collect(), &json!([sent["message_id"], reply["message_id"]]))
+    };
+    steps.step("history", history).await?;
+    let edit = async {
+        one.rest.ask(Method::PATCH, &format!("{messages}/{seq}"), json!({ "content": "edited" }), 200).await?;
+        socket.event("message.updated", |message| message["seq"] == seq && message["content"] == "edited").await
+    };
+    steps.step("edit", edit).await?;
+
+    let url = format!("{}?channels={channel}", target.websocket);
+    let other = async {
+        let other = Socket::open(&url, Some(two.token)).await?;
+        let joined = socket.frame(|frame| frame["type"] == "presence.joined" && frame["user_id"] != sent["sender_id"]);
+        Ok((other, joined.await?["user_id"].take()))
+    };
+    let (other, user) = steps.step("join", other).await?;
+    // Nothing is pushed meanwhile that would find the socket gone: only OnDisconnect tells.
+    let left = async {
+        other.close().await?;
+        socket.frame(|frame| frame["type"] == "presence.left" && frame["user_id"] == user).await
+    };
+    steps.step("disconnect", left).await?;
+    let path = format!("/channels/{channel}");
+    let refused = two.rest.ask(Method::DELETE, &path, Value::Null, 403);
+    steps.step("refuse", refused).await?;
+    Ok(())
+}
+
+/// Deletes the channel, and waits until its id is free again: nothing of it is left then.
+async fn delete<D>(steps: &mut Steps<D>, one: &User<'_>, channel: &str, settings: Value) -> Result<(), Failure>
+where
+    D: FnMut(&'static str, Duration),
+{
+    let path = format!("/channels/{channel}");
+    steps.step("delete channel", one.rest.ask(Method::DELETE, &path, Value::Null, 204)).await?;
+    steps.step("clean up", one.rest.until(Method::POST, "/channels", settings, 201)).await?;
+    steps.step("delete again", one.rest.ask(Method::DELETE, &path, Value::Null, 204)).await?;
+    Ok(())
+}
+
+fn equal(what: &str, found: &Value, expected: &Value) -> Result<(), String> {
+    if found == expected { Ok(()) } else { Err(format!("{what} is {found}, not {expected}")) }
+}
