@@ -1,0 +1,11 @@
+//! Contracts with client teams: verification of their pacts against the running stack, the states that a pact may
+//! name, and a look at what a change of the documents would break.
+
+pub mod model;
+pub mod provider;
+pub mod socket;
+pub mod stack;
+pub mod states;
+pub mod tokens;
+pub mod verify;
+pub mod world;

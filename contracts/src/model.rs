@@ -1,0 +1,105 @@
+//! A language model that says what it is told to, when it is told to: the other side of the chat-completions protocol
+//! of OpenAI ("Chat completion chunk object" in its API reference), so that replies take the agent's real path.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// What the model does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// It says something.
+    Say(String),
+    /// It says no more.
+    End,
+}
+
+/// How a reply is to be made.
+#[derive(Debug)]
+enum Script {
+    /// Line by line; one that ends without [`Line::End`] breaks off.
+    Lines(mpsc::UnboundedReceiver<Line>),
+    /// Not at all: the request is refused.
+    Refusal,
+}
+
+/// Replies to come, by a word that the question holds. Any other question gets a short reply at once.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    scripts: Arc<Mutex<HashMap<String, Script>>>,
+}
+
+impl Model {
+    /// What is sent there is said when a question that holds `word` comes.
+    pub fn expect(&self, word: &str) -> mpsc::UnboundedSender<Line> {
+        let (lines, script) = mpsc::unbounded_channel();
+        self.keep(word, Script::Lines(script));
+        lines
+    }
+
+    /// A question that holds `word` will be refused.
+    pub fn refuse(&self, word: &str) {
+        self.keep(word, Script::Refusal);
+    }
+
+    fn keep(&self, word: &str, script: Script) {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner).insert(word.to_owned(), script);
+    }
+
+    fn take(&self, question: &str) -> Option<Script> {
+        let mut scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
+        let word = scripts.keys().find(|word| question.contains(*word)).cloned()?;
+        scripts.remove(&word)
+    }
+}
+
+/// `POST /v1/chat/completions`.
+pub async fn complete(State(model): State<Model>, Json(request): Json<Value>) -> Response {
+    let question = request["messages"].as_array().and_then(|messages| messages.last());
+    let question = question.and_then(|message| message["content"].as_str()).unwrap_or_default();
+    let lines = match model.take(question) {
+        Some(Script::Refusal) => {
+            let error = json!({ "error": { "message": "no such model", "code": "model_not_found" } });
+            return (StatusCode::NOT_FOUND, Json(error)).into_response();
+        }
+        Some(Script::Lines(lines)) => lines,
+        None => {
+            let (at_once, lines) = mpsc::unbounded_channel();
+            for line in [Line::Say("Noted.".to_owned()), Line::End] {
+                // Its receiver is right here.
+                let _ = at_once.send(line);
+            }
+            lines
+        }
+    };
+    let events = stream::unfold(lines, async |mut lines| Some((lines.recv().await?, lines)));
+    let body = events.map(|line| Ok::<_, Infallible>(event(&line)));
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(body)).into_response()
+}
+
+fn event(line: &Line) -> String {
+    match line {
+        Line::Say(text) => {
+            let chunk = json!({ "choices": [{ "index": 0, "delta": { "content": text }, "finish_reason": null }] });
+            format!("data: {chunk}\n\n")
+        }
+        Line::End => {
+            let chunk = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] });
+            let usage = json!({ "choices": [], "usage": { "prompt_tokens": 10, "completion_tokens": 3 } });
+            format!("data: {chunk}\n\ndata: {usage}\n\ndata: [DONE]\n\n")
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A client's end of a WebSocket of the stack.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+
+/// How long a frame may take to come. Long enough for the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// A socket that is open.
+#[derive(Debug)]
+pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    /// Opens a socket that receives `channels`.
+    pub async fn open(url: &str, token: &str, channels: &[String]) -> Result<Self> {
+        let mut request = format!("{url}/?channels={}", channels.join(",")).into_client_request()?;
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        let (socket, _) = connect_async(request).await.context("the handshake was refused")?;
+        Ok(Self(socket))
+    }
+
+    /// Sends a text frame.
+    pub async fn say(&mut self, text: &str) -> Result<()> {
+        Ok(self.0.send(Message::text(text)).await?)
+    }
+
+    /// The next frame that `wanted` takes; what comes before it is left aside.
+    pub async fn hear(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let heard = async {
+            while let Some(message) = self.0.next().await {
+                let Message::Text(text) = message? else { continue };
+                let frame = serde_json::from_str(&text).with_context(|| format!("a frame is not JSON: {text}"))?;
+                if wanted(&frame) {
+                    return Ok(frame);
+                }
+            }
+            bail!("the socket was closed before {what} came")
+        };
+        let heard = tokio::time::timeout(PATIENCE, heard).await;
+        heard.with_context(|| format!("{what} did not come within {} s", PATIENCE.as_secs()))?
+    }
+
+    /// The connection id, from a pong.
+    pub async fn connection_id(&mut self) -> Result<String> {
+        self.say(r#"{"action":"ping"}"#).await?;
+        let pong = self.hear("a pong", |frame| frame["type"] == "pong").await?;
+        pong["connection_id"].as_str().map(str::to_owned).context("a pong without connection_id")
+    }
+
+    /// Closes it.
+    pub async fn close(mut self) -> Result<()> {
+        Ok(self.0.close(None).await?)
+    }
+}

@@ -1,0 +1,240 @@
+//! The provider states: what may be said to be given before an interaction, with the parameters that each takes.
+
+use serde_json::{Map, Value, json};
+
+/// A provider state.
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    /// What a pact calls it.
+    pub name: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// Its parameters, each with what it is when the pact leaves it out; empty: left out.
+    pub parameters: &'static [(&'static str, &'static str)],
+    /// Whether it makes the frame that a message interaction is compared with.
+    pub makes_a_frame: bool,
+}
+
+const fn given(name: &'static str, about: &'static str, parameters: &'static [(&'static str, &'static str)]) -> State {
+    State { name, about, parameters, makes_a_frame: false }
+}
+
+const fn frame(name: &'static str, about: &'static str, parameters: &'static [(&'static str, &'static str)]) -> State {
+    State { name, about, parameters, makes_a_frame: true }
+}
+
+const CHANNEL: (&str, &str) = ("channel_id", "general");
+
+/// All of them.
+pub const STATES: &[State] = &[
+    given("nothing exists", "What every interaction begins with: no channel, no message.", &[]),
+    given(
+        "a channel exists",
+        "A channel, made and owned by another user.",
+        &[
+            CHANNEL,
+            ("name", "General"),
+            ("visibility", "public"),
+            ("owner", "olga"),
+            ("agent", "off"),
+            ("retention_days", ""),
+        ],
+    ),
+    given(
+        "a user is a member",
+        "A user belongs to a channel, which is made if it is not there.",
+        &[CHANNEL, ("user_id", "alice"), ("role", "member")],
+    ),
+    given(
+        "the channel has messages",
+        "Messages 1, 2, 3 … of one user, in a channel that is made if it is not there.",
+        &[CHANNEL, ("count", "3"), ("sender_id", "alice"), ("content", "message"), ("content_type", "text/plain")],
+    ),
+    given(
+        "the message has replies",
+        "Messages that answer a message, after those that there are.",
+        &[CHANNEL, ("seq", "1"), ("count", "2"), ("sender_id", "bob")],
+    ),
+    given("the message was edited", "By its author.", &[CHANNEL, ("seq", "1"), ("content", "edited")]),
+    given("the message was deleted", "By its author.", &[CHANNEL, ("seq", "1")]),
+    given(
+        "a user reacted to the message",
+        "With one emoji.",
+        &[CHANNEL, ("seq", "1"), ("emoji", "👍"), ("user_id", "bob")],
+    ),
+    given("the channel is archived", "By its owner.", &[CHANNEL]),
+    given("the channel was changed", "By its owner: its version is one more.", &[CHANNEL]),
+    given(
+        "the request was sent before",
+        "By the caller: `POST` to `path` with `body` under the `Idempotency-Key` `key`, whatever came of it.",
+        &[("path", "/channels/general/messages"), ("key", ""), ("body", r#"{"content":"hi"}"#)],
+    ),
+    given(
+        "a user is connected",
+        "A socket of the user is open. Gives `connection_id` to generators.",
+        &[CHANNEL, ("user_id", "alice")],
+    ),
+    given("the caller is", "Whose token the request carries; alice's without this.", &[("user_id", "alice")]),
+    given("the token has expired", "Three hours ago.", &[]),
+    given("the token has the scopes", "And no others.", &[("scopes", "chat:read")]),
+    given("the token is limited to channels", "With commas between them.", &[("channels", "general")]),
+    given("the keys of the token's issuer cannot be had", "Nobody can say whether it is valid.", &[]),
+    given(
+        "the caller does this too often",
+        "There is nothing left of the caller's allowance to `send`, to `connect` or to `type`, for an hour.",
+        &[("action", "send"), CHANNEL],
+    ),
+    given("a stored message cannot be read", "It is broken in the table.", &[CHANNEL, ("seq", "1")]),
+    frame(
+        "a message is sent",
+        "The frame about it.",
+        &[
+            CHANNEL,
+            ("sender_id", "bob"),
+            ("content", "hi"),
+            ("content_type", "text/plain"),
+            ("metadata", ""),
+            ("reply_to", ""),
+        ],
+    ),
+    frame(
+        "a message is edited",
+        "The frame about it; the message is sent first if the channel has none.",
+        &[CHANNEL, ("sender_id", "bob"), ("seq", "1"), ("content", "edited")],
+    ),
+    frame(
+        "a message is deleted",
+        "The frame about it; the message is sent first if the channel has none.",
+        &[CHANNEL, ("sender_id", "bob"), ("seq", "1")],
+    ),
+    frame(
+        "a message gets a reaction",
+        "The frame about it; the message is sent first if the channel has none.",
+        &[CHANNEL, ("sender_id", "bob"), ("seq", "1"), ("emoji", "👍")],
+    ),
+    frame("the agent answers", "The frame with the reply, once it is stored.", &[CHANNEL]),
+    frame("the agent gives up", "The frame with the notice that there will be no reply.", &[CHANNEL]),
+    frame(
+        "the agent writes a reply",
+        "A `message.delta` with this `status`: thinking, writing, done, cancelled or failed.",
+        &[CHANNEL, ("status", "writing")],
+    ),
+    frame("a user comes", "The `presence.joined`.", &[CHANNEL, ("user_id", "bob")]),
+    frame("a user goes", "The `presence.left`.", &[CHANNEL, ("user_id", "bob")]),
+    frame("a user types", "The `typing`.", &[CHANNEL, ("user_id", "bob")]),
+    frame("the client pings", "The `pong`.", &[CHANNEL]),
+    frame("the client sends a frame", "The `error`: the socket only receives.", &[CHANNEL, ("text", "hello")]),
+];
+
+/// The state of a name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static State> {
+    STATES.iter().find(|state| state.name.eq_ignore_ascii_case(name.trim()))
+}
+
+/// The parameters of a state in one interaction.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    state: &'static State,
+    given: Map<String, Value>,
+}
+
+impl Parameters {
+    /// Those that a pact gives to a state.
+    ///
+    /// # Errors
+    /// One that the state does not have.
+    pub fn of(state: &'static State, given: Map<String, Value>) -> anyhow::Result<Self> {
+        if let Some(unknown) = given.keys().find(|name| !state.parameters.iter().any(|(known, _)| known == name)) {
+            let known: Vec<_> = state.parameters.iter().map(|(name, _)| *name).collect();
+            anyhow::bail!("the state \"{}\" has no parameter {unknown}; it has {known:?}", state.name);
+        }
+        Ok(Self { state, given })
+    }
+
+    /// A parameter as text: what the pact gives, or what it is when left out.
+    #[must_use]
+    pub fn text(&self, name: &str) -> String {
+        match self.given.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Array(items)) => {
+                let items = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+                items.collect::<Vec<_>>().join(",")
+            }
+            Some(value) => value.to_string(),
+            None => {
+                let default = self.state.parameters.iter().find(|(known, _)| *known == name);
+                default.map(|(_, default)| (*default).to_owned()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// A parameter as a number.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn number(&self, name: &str) -> anyhow::Result<u64> {
+        let text = self.text(name);
+        text.parse().map_err(|_| anyhow::anyhow!("the parameter {name} of \"{}\" must be a number", self.state.name))
+    }
+
+    /// A parameter as JSON; text that is no JSON is a string. `None` when it is left out.
+    #[must_use]
+    pub fn json(&self, name: &str) -> Option<Value> {
+        let text = match self.given.get(name) {
+            Some(value) if !value.is_string() => return Some(value.clone()),
+            _ => self.text(name),
+        };
+        (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap_or_else(|_| json!(text)))
+    }
+}
+
+/// The list for people.
+#[must_use]
+pub fn listing() -> String {
+    let mut text = String::from(
+        "Every interaction begins in an empty world of its own. Whatever token a request of a pact carries is replaced \
+         by\na valid one of alice's, unless a state says otherwise; a request without one is sent without one.\n",
+    );
+    for (title, makes_a_frame) in [("Given", false), ("Making the frame of a message interaction", true)] {
+        text.push_str(&format!("\n{title}:\n"));
+        for state in STATES.iter().filter(|state| state.makes_a_frame == makes_a_frame) {
+            text.push_str(&format!("\n  {}\n      {}\n", state.name, state.about));
+            for (name, default) in state.parameters {
+                let default = if default.is_empty() { "left out".to_owned() } else { (*default).to_owned() };
+                text.push_str(&format!("      - {name} [{default}]\n"));
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_found_by_its_name_whatever_its_case() {
+        assert_eq!(find("A channel exists ").unwrap().name, "a channel exists");
+        assert!(find("a channel exist").is_none());
+    }
+
+    #[test]
+    fn parameters_have_defaults_and_others_are_refused() {
+        let state = find("the channel has messages").unwrap();
+        let given = json!({ "count": 7, "sender_id": "carol" }).as_object().cloned().unwrap();
+        let parameters = Parameters::of(state, given).unwrap();
+        assert_eq!(parameters.number("count").unwrap(), 7);
+        assert_eq!((parameters.text("sender_id"), parameters.text("channel_id")), ("carol".into(), "general".into()));
+        let unknown = json!({ "channel": "x" }).as_object().cloned().unwrap();
+        assert!(Parameters::of(state, unknown).unwrap_err().to_string().contains("channel_id"));
+    }
+
+    #[test]
+    fn the_list_has_every_state_and_parameter() {
+        let text = listing();
+        for state in STATES {
+            assert!(text.contains(state.name) && state.parameters.iter().all(|(name, _)| text.contains(name)));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Verification of pacts against the stack.
+
+use std::{
+    collections::BTreeSet,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use pact_models::http_utils::HttpAuth;
+use pact_verifier::{
+    FilterInfo, PactSource, PublishOptions, VerificationOptions, selectors::json_to_selectors,
+    verification_result::VerificationExecutionResult, verify_provider_async,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    provider::{Executor, NAME, Provider},
+    stack,
+};
+
+/// How long a request may take; API Gateway gives up at 29 s: milliseconds.
+const REQUEST_TIMEOUT: u64 = 30_000;
+
+/// What to verify.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Options {
+    /// Pact files, and folders with pact files
+    #[arg(required_unless_present = "broker")]
+    pub pacts: Vec<PathBuf>,
+    /// A Pact broker, whose pacts with switchboard are verified
+    #[arg(long, env = "PACT_BROKER_BASE_URL")]
+    pub broker: Option<String>,
+    /// A token for the broker
+    #[arg(long, env = "PACT_BROKER_TOKEN", hide_env_values = true, requires = "broker")]
+    pub token: Option<String>,
+    /// A branch of the provider: which pacts are pending is told for it
+    #[arg(long, default_value = "main")]
+    pub provider_branch: String,
+    /// Also verify work in progress of consumers since this day, such as 2026-01-31; it never fails a run
+    #[arg(long, value_name = "DAY")]
+    pub include_wip_since: Option<String>,
+    /// The version of the provider that is verified, for what is published
+    #[arg(long, value_name = "VERSION")]
+    pub provider_version: Option<String>,
+    /// Tell the broker what came of it
+    #[arg(long, requires_all = ["broker", "provider_version"])]
+    pub publish: bool,
+    /// Only interactions whose description matches this regular expression
+    #[arg(long, value_name = "PATTERN")]
+    pub only: Option<String>,
+    /// Folder with the stack's binaries, to use instead of building them
+    #[arg(long)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the verifier found.
+    pub result: VerificationExecutionResult,
+    /// What there is to say in the end.
+    pub summary: String,
+}
+
+impl Outcome {
+    /// Whether everything holds that is not pending.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.result.result
+    }
+}
+
+/// Starts the stack and verifies.
+pub async fn run(options: &Options) -> Result<Outcome> {
+    let sources = sources(options)?;
+    let bin_dir = match &options.bin_dir {
+        Some(folder) => folder.clone(),
+        None => stack::build().await?,
+    };
+    let provider = Provider::start(&bin_dir).await?;
+    verify(&provider, sources, options).await
+}
+
+/// Verifies against a stack that runs.
+pub async fn verify(provider: &Provider, sources: Vec<PactSource>, options: &Options) -> Result<Outcome> {
+    let executor = provider.executor();
+    let verification = VerificationOptions::<Executor> {
+        request_filter: Some(executor.clone()),
+        request_timeout: REQUEST_TIMEOUT,
+        coloured_output: std::io::stdout().is_terminal(),
+        follow_redirects: false,
+        ..VerificationOptions::default()
+    };
+    let publish = options.publish.then(|| PublishOptions {
+        provider_version: options.provider_version.clone(),
+        provider_branch: Some(options.provider_branch.clone()),
+        ..PublishOptions::default()
+    });
+    let filter = options.only.clone().map_or(FilterInfo::None, FilterInfo::Description);
+    let before = provider.troubles().len();
+    let result = verify_provider_async(
+        provider.info()?,
+        sources,
+        filter,
+        Vec::new(),
+        &verification,
+        publish.as_ref(),
+        &executor,
+        None,
+    )
+    .await?;
+    let mut summary = String::new();
+    for (state, why) in provider.troubles().into_iter().skip(before) {
+        summary.push_str(&format!("{state}: {why}\n"));
+    }
+    let consumers: BTreeSet<&str> = result.interaction_results.iter().map(|one| one.consumer.as_str()).collect();
+    let failed = result.errors.len();
+    let pending = result.pending_errors.len();
+    summary.push_str(&format!(
+        "{} interactions of {}: {} hold, {failed} fail{}\n",
+        result.interaction_results.len(),
+        if consumers.is_empty() { "nobody".to_owned() } else { Vec::from_iter(consumers).join(", ") },
+        result.interaction_results.iter().filter(|one| one.result.is_ok()).count(),
+        if pending == 0 {
+            String::new()
+        } else {
+            format!(", {pending} of those that are pending fail, which is no failure")
+        },
+    ));
+    Ok(Outcome { result, summary })
+}
+
+/// Where the pacts come from.
+pub fn sources(options: &Options) -> Result<Vec<PactSource>> {
+    let mut sources = Vec::new();
+    for path in &options.pacts {
+        for file in pact_files(path)? {
+            sources.push(PactSource::File(file.display().to_string()));
+        }
+    }
+    if let Some(broker) = &options.broker {
+        sources.push(PactSource::BrokerWithDynamicConfiguration {
+            provider_name: NAME.to_owned(),
+            broker_url: broker.clone(),
+            enable_pending: true,
+            include_wip_pacts_since: options.include_wip_since.clone(),
+            provider_tags: Vec::new(),
+            provider_branch: Some(options.provider_branch.clone()),
+            selectors: json_to_selectors(vec![json!({ "mainBranch": true }), json!({ "deployedOrReleased": true })]),
+            auth: options.token.clone().map(HttpAuth::Token),
+            links: Vec::new(),
+        });
+    }
+    Ok(sources)
+}
+
+/// The pacts with this provider in a file or a folder.
+pub fn pact_files(path: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = || format!("cannot read {}", path.display());
+    if !path.is_dir() {
+        let name = provider_of(path)?;
+        if name.as_deref() != Some(NAME) {
+            bail!("{} is no pact with {NAME}: its provider is {name:?}", path.display());
+        }
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
+        .with_context(unreadable)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()
+        .with_context(unreadable)?;
+    entries.sort();
+    let mut files = Vec::new();
+    for entry in entries {
+        if entry.is_dir() {
+            files.extend(pact_files(&entry)?);
+        } else if entry.extension().is_some_and(|extension| extension == "json")
+            && provider_of(&entry)?.as_deref() == Some(NAME)
+        {
+            files.push(entry);
+        }
+    }
+    if files.is_empty() {
+        bail!("{} has no pact with {NAME}", path.display());
+    }
+    Ok(files)
+}
+
+fn provider_of(file: &Path) -> Result<Option<String>> {
+    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let pact: Value = serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))?;
+    Ok(pact["provider"]["name"].as_str().map(str::to_owned))
+}
