@@ -1,8 +1,11 @@
 //! Contracts with client teams: verification of their pacts against the running stack, the states that a pact may
 //! name, and a look at what a change of the documents would break.
 
+pub mod compat;
+pub mod documents;
 pub mod model;
 pub mod provider;
+pub mod published;
 pub mod socket;
 pub mod stack;
 pub mod states;

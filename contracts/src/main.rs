@@ -1,9 +1,9 @@
 //! `cargo contracts`.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use contracts::{states, verify};
+use contracts::{published, states, verify};
 
 /// Contracts with client teams.
 #[derive(Debug, Parser)]
@@ -19,6 +19,23 @@ enum Command {
     Verify(verify::Options),
     /// List the provider states that a pact may name
     States,
+    /// Compare the documents of the working copy with those that are published: whom would a change break?
+    Compare {
+        /// Folder with the openapi.yaml and asyncapi.yaml to look at [default: contracts]
+        documents: Option<PathBuf>,
+    },
+    /// Keep the documents, and the pacts that the consumer tests have written, as published
+    Publish {
+        /// Folder with the pacts
+        #[arg(long, default_value = "contracts/target/pacts")]
+        pacts: PathBuf,
+        /// Only say whether the pacts are published
+        #[arg(long)]
+        check: bool,
+        /// Publish even what breaks somebody
+        #[arg(long)]
+        breaking: bool,
+    },
 }
 
 #[tokio::main]
@@ -28,6 +45,19 @@ async fn main() -> ExitCode {
             print!("{}", states::listing());
             Ok(true)
         }
+        Command::Compare { documents } => compare(documents),
+        Command::Publish { pacts, check: true, .. } => published::stale(&pacts).map(|stale| {
+            for one in &stale {
+                eprintln!("{one}: cargo contracts publish");
+            }
+            stale.is_empty()
+        }),
+        Command::Publish { pacts, breaking, .. } => published::publish(&pacts, breaking).map(|files| {
+            for file in files {
+                println!("{}", file.display());
+            }
+            true
+        }),
         Command::Verify(options) => verify::run(&options).await.map(|outcome| {
             print!("{}", outcome.summary);
             outcome.holds()
@@ -41,4 +71,16 @@ async fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn compare(documents: Option<PathBuf>) -> anyhow::Result<bool> {
+    let broken = published::broken(&published::folder(), &documents.unwrap_or_else(published::contracts))?;
+    for one in &broken {
+        println!("{one}");
+    }
+    match broken.len() {
+        0 => println!("nothing that is published would break"),
+        count => println!("{count} changes would break somebody"),
+    }
+    Ok(broken.is_empty())
 }

@@ -59,7 +59,11 @@ fn converse(exchanges: &[Exchange<'_>], what: &Value, frames: Option<&Value>) ->
     for Exchange { description, states, describe } in exchanges {
         pact.interaction(*description, "", |mut i| {
             for (state, parameters) in states {
-                if parameters.is_null() { i.given(*state) } else { i.given_with_params(*state, parameters) };
+                if parameters.is_null() {
+                    i.given(*state)
+                } else {
+                    i.given_with_params(*state, parameters)
+                };
             }
             i.request.header("authorization", term!("^Bearer .+$", "Bearer token-1"));
             describe(&mut i);
@@ -159,10 +163,14 @@ fn history_is_opened_and_read_backwards() {
         i.request.get().path(MESSAGES).query_param("limit", "50");
         answers(i, 200, page(vec![message(3, "message 3"), message(2, "message 2"), message(1, "message 1")], false));
     });
-    let one = exchange("the page reads a message that it has not", &[("the channel has messages", json!({ "count": 9 }))], |i| {
-        i.request.get().path(MESSAGES).query_param("after", "8").query_param("limit", "1");
-        answers(i, 200, page(vec![message(9, "message 9")], false));
-    });
+    let one = exchange(
+        "the page reads a message that it has not",
+        &[("the channel has messages", json!({ "count": 9 }))],
+        |i| {
+            i.request.get().path(MESSAGES).query_param("after", "8").query_param("limit", "1");
+            answers(i, 200, page(vec![message(9, "message 9")], false));
+        },
+    );
     let output = converse(&[newest, one], &json!([["open", "general"], ["message", "general", 9]]), None);
     assert_eq!(seqs(&output), [1, 2, 3]);
     assert_eq!(output["results"][1]["value"]["content"], "message 9");
@@ -195,7 +203,11 @@ fn sending(i: &mut InteractionBuilder) {
 fn a_message_is_sent() {
     let send = exchange("the page sends", &[("a channel exists", none())], |i| {
         sending(i);
-        answers(i, 201, json_pattern!({ "channel_id": "general", "seq": 1, "content": "hi", "metadata": { "client_key": KEY } }));
+        answers(
+            i,
+            201,
+            json_pattern!({ "channel_id": "general", "seq": 1, "content": "hi", "metadata": { "client_key": KEY } }),
+        );
     });
     let output = converse(&[send], &json!([["send", "general", "hi"]]), None);
     assert_eq!(output["results"][0]["value"]["seq"], 1);
@@ -258,7 +270,11 @@ fn frame(description: &str, states: &[(&str, Value)], before: &[Value], body: Js
     let mut pact = pact();
     pact.message_interaction(description, |mut message| {
         for (state, parameters) in states {
-            if parameters.is_null() { message.given(*state) } else { message.given_with_params(*state, parameters) };
+            if parameters.is_null() {
+                message.given(*state)
+            } else {
+                message.given_with_params(*state, parameters)
+            };
         }
         message.json_body(body);
         message
@@ -351,7 +367,11 @@ fn what_the_page_does_not_use_changes_nothing() {
         ("the page hears that somebody goes", "a user goes", passing("presence.left")),
         ("the page hears that somebody types", "a user types", passing("typing")),
         ("the page hears a pong", "the client pings", json_pattern!({ "type": "pong" })),
-        ("the page hears an error", "the client sends a frame", json_pattern!({ "type": "error", "code": "receive_only" })),
+        (
+            "the page hears an error",
+            "the client sends a frame",
+            json_pattern!({ "type": "error", "code": "receive_only" }),
+        ),
     ] {
         quiet(&frame(description, &[(state, none())], &[sent()], body));
     }

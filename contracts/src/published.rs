@@ -1,0 +1,109 @@
+//! What has been published: the pacts of the consumers in this repository, and the documents. Changes of the working copy
+//! are held against it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    compat::{Pacts, breaks},
+    documents::Documents,
+    stack::repository,
+    verify::pact_files,
+};
+
+const DOCUMENTS: [&str; 2] = ["openapi.yaml", "asyncapi.yaml"];
+
+/// The folder of this in the working copy.
+#[must_use]
+pub fn contracts() -> PathBuf {
+    repository().join("contracts")
+}
+
+/// Where published contracts are kept.
+#[must_use]
+pub fn folder() -> PathBuf {
+    contracts().join("published")
+}
+
+/// Published pacts.
+#[must_use]
+pub fn pacts_folder() -> PathBuf {
+    folder().join("pacts")
+}
+
+/// Everything of the working copy that would break somebody, in words.
+pub fn broken(published: &Path, documents: &Path) -> Result<Vec<String>> {
+    let pacts = Pacts::read(&published.join("pacts"))?;
+    let (old, new) = (Documents::read(published)?, Documents::read(documents)?);
+    Ok(breaks(&old, &new).iter().map(|one| one.explain(&pacts)).collect())
+}
+
+/// Compares the pacts that the consumer tests have written with those that are published. What differs, in words.
+pub fn stale(written: &Path) -> Result<Vec<String>> {
+    let mut differences = Vec::new();
+    for file in pact_files(written)? {
+        let name = file.file_name().context("a pact without a name")?;
+        let published = pacts_folder().join(name);
+        let before = std::fs::read_to_string(&published).unwrap_or_default();
+        if before != normalised(&file)? {
+            differences.push(format!("{} is not what the consumer tests write", published.display()));
+        }
+    }
+    Ok(differences)
+}
+
+/// Publishes: replaces pacts and documents. Refuses what would break somebody, unless that is meant.
+pub fn publish(written: &Path, breaking: bool) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(pacts_folder())?;
+    if !breaking && DOCUMENTS.iter().all(|name| folder().join(name).is_file()) {
+        let broken = broken(&folder(), &contracts())?;
+        if !broken.is_empty() {
+            bail!("this would break somebody; with --breaking it is published all the same\n{}", broken.join("\n"));
+        }
+    }
+    let mut files = Vec::new();
+    for file in pact_files(written)? {
+        let path = pacts_folder().join(file.file_name().context("a pact without a name")?);
+        std::fs::write(&path, normalised(&file)?)?;
+        files.push(path);
+    }
+    for name in DOCUMENTS {
+        let path = folder().join(name);
+        std::fs::copy(contracts().join(name), &path)?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+/// A pact in one order, however its tests ran, and without the versions of the libraries that wrote it.
+fn normalised(file: &Path) -> Result<String> {
+    let mut pact: Value = serde_json::from_slice(&std::fs::read(file)?)?;
+    if let Some(interactions) = pact["interactions"].as_array_mut() {
+        interactions.sort_by_key(|interaction| {
+            (interaction["description"].to_string(), interaction["providerStates"].to_string())
+        });
+    }
+    if let Some(metadata) = pact["metadata"].as_object_mut() {
+        metadata.retain(|name, _| name == "pactSpecification");
+    }
+    sort(&mut pact);
+    Ok(format!("{:#}\n", pact))
+}
+
+/// Fields by name: some libraries write them as they come.
+fn sort(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let mut sorted: Vec<(String, Value)> = std::mem::take(fields).into_iter().collect();
+            sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
+            for (_, field) in &mut sorted {
+                sort(field);
+            }
+            fields.extend(sorted);
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort),
+        _ => {}
+    }
+}
