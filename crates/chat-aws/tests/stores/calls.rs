@@ -1,4 +1,5 @@
-//! How many requests a message costs. Each is money and time: one more has to be meant, and is changed here.
+//! How many requests a message costs. Each is money and time: one more has to be meant, and is written down in
+//! `docs/calls.json`, from which docs/cost.md has its figures.
 
 use std::{
     sync::{
@@ -20,9 +21,11 @@ use chat::{
     send::{Memory, Send, Sent, send},
 };
 
+use serde_json::Value;
+
 use super::*;
 
-/// Notes the operation of each attempt at a call.
+/// Notes the operation of each attempt at a call, and of how many items a transaction is.
 #[derive(Debug, Clone, Default)]
 struct Calls(Arc<Mutex<Vec<String>>>);
 
@@ -46,7 +49,9 @@ impl Intercept for Calls {
     ) -> Result<(), aws_sdk_dynamodb::error::BoxError> {
         let target = context.request().headers().get("x-amz-target").unwrap_or_default();
         let (_, operation) = target.rsplit_once('.').unwrap();
-        self.0.lock().unwrap().push(operation.to_owned());
+        let body: Value = serde_json::from_slice(context.request().body().bytes().unwrap()).unwrap();
+        let items = body["TransactItems"].as_array().map(|items| format!(" of {}", items.len()));
+        self.0.lock().unwrap().push(format!("{operation}{}", items.unwrap_or_default()));
         Ok(())
     }
 }
@@ -114,6 +119,12 @@ fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> Send {
     }
 }
 
+/// What is written down of a case.
+fn documented(case: &str) -> Value {
+    let calls: Value = serde_json::from_str(include_str!("../../../../docs/calls.json")).unwrap();
+    calls[case].clone()
+}
+
 const WIDE: Bucket = Bucket { every: Duration::from_millis(1), burst: 1_000 };
 
 #[tokio::test]
@@ -123,10 +134,9 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
         tables.channel(id, visibility).await;
         calls.take();
         let mut memory = Memory::default();
-        for expected in [vec!["GetItem", "TransactWriteItems"], vec!["TransactWriteItems"], vec!["TransactWriteItems"]]
-        {
+        for case in ["message_when_nothing_is_remembered", "message", "message"] {
             send(&tables.messages(), &SystemClock, message(id, None, WIDE), &mut memory).await.unwrap();
-            assert_eq!(calls.take(), expected, "{id}");
+            assert_eq!(json!(calls.take()), documented(case)[id], "{case}, {id}");
         }
     }
 }
@@ -142,14 +152,14 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     other.head.clone_from(&one.head);
     calls.take();
     send(&messages, &SystemClock, message("c", None, slow), &mut other).await.unwrap();
-    assert_eq!(calls.take(), ["TransactWriteItems"; 2], "the bucket is not full");
+    assert_eq!(calls.take(), ["TransactWriteItems of 4"; 2], "the bucket is not full");
     send(&messages, &SystemClock, message("c", None, slow), &mut one).await.unwrap();
     // The head and the bucket have moved; each refusal tells of one of them.
-    assert_eq!(calls.take(), ["TransactWriteItems"; 3]);
+    assert_eq!(calls.take(), ["TransactWriteItems of 4"; 3]);
 
     let refused = send(&messages, &SystemClock, message("c", None, slow), &mut one).await;
     assert!(matches!(refused, Err(ChatError::TooManyRequests { .. })));
-    assert!(!calls.take().contains(&"TransactWriteItems".to_owned()), "it is known that the bucket is empty");
+    assert!(!calls.take().iter().any(|call| call.starts_with("Transact")), "it is known that the bucket is empty");
     let again = send(&messages, &SystemClock, message("c", Some("k"), slow), &mut one).await.unwrap();
     assert!(matches!(again, Sent::Replayed(_)), "an empty bucket keeps nobody from an answer");
     calls.take();
@@ -158,7 +168,7 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     calls.take();
     let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut memory).await.unwrap();
     assert!(matches!(again, Sent::Replayed(_)));
-    assert_eq!(calls.take(), ["TransactWriteItems", "GetItem"]);
+    assert_eq!(calls.take(), ["TransactWriteItems of 4", "GetItem"]);
 }
 
 #[tokio::test]
@@ -182,6 +192,6 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     let events: Vec<MessageEvent> = (1..=10).map(event).collect();
     let outcome = delivery.deliver(&channel, &events, 200).await.unwrap();
     assert_eq!(outcome, Outcome { delivered: 3, ..Outcome::default() });
-    assert_eq!(calls.take(), ["Query"]);
+    assert_eq!(json!(calls.take()), documented("delivery_of_a_batch"));
     assert_eq!(sockets.0.into_inner(), 3, "ten messages of one channel share a frame");
 }

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""What a million messages cost on AWS, from the requests that a test counts (calls.json beside this file).
+
+    python3 docs/cost.py                        the table of docs/cost.md
+    python3 docs/cost.py --fan-out 25 --private one case, line by line
+    python3 docs/cost.py --check docs/cost.md   fails when the table there is not the one printed
+
+List prices of us-east-1 in US dollars, without free tiers and volume discounts. The pages that they are from are named
+in docs/cost.md.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import sys
+
+# DynamoDB on-demand, standard table class, per million request units.
+WRITE_UNIT, READ_UNIT = 0.625, 0.125
+# API Gateway, per million: REST requests, WebSocket messages of up to 32 KB, connection minutes.
+REST_REQUEST, SOCKET_MESSAGE, CONNECTION_MINUTE = 3.50, 1.00, 0.25
+# Lambda on arm64: per million requests, per GB-second.
+LAMBDA_REQUEST, LAMBDA_GB_SECOND = 0.20, 0.0000133334
+# CloudWatch Logs, per GB taken in.
+LOG_GB = 0.50
+
+# AppSync Events, per million operations of up to 5 KB; Ably, per million messages of up to 5 KB.
+APPSYNC_OPERATION, ABLY_MESSAGE = 1.00, 2.50
+
+MEMORY_GB = 0.25
+# What a warm function takes, most of it spent waiting for DynamoDB. An assumption: measure yours.
+SEND_SECONDS, DELIVER_SECONDS, POSTS_AT_ONCE, POST_SECONDS = 0.015, 0.010, 64, 0.010
+# Log lines of a message on its way: two of the access log and the functions' one each, with Lambda's own three.
+LOG_BYTES = 3_000
+# An item of `chat_events` beside its content; a subscription in `chat_connections`.
+MESSAGE_OVERHEAD, SUBSCRIPTION_BYTES = 400, 220
+# Targets of one invocation of SendMessageFunction, and how many a worker pushes to itself (FanoutThreshold).
+SHARD, THRESHOLD = 500, 200
+
+FAN_OUTS = (1, 10, 100, 1_000)
+CALLS = json.loads((pathlib.Path(__file__).parent / "calls.json").read_text())
+
+
+def write_units(private, size):
+    """Of one transaction: each item costs twice what it costs alone, a KB begun costs a unit."""
+    (call,) = CALLS["message"]["private" if private else "public"]
+    items = int(call.rsplit(" ", 1)[1])
+    return 2 * (items - 1 + math.ceil((size + MESSAGE_OVERHEAD) / 1024))
+
+
+def lines(fan_out, private=False, size=200, batch=1):
+    """(what, dollars per million messages)."""
+    (query,) = CALLS["delivery_of_a_batch"]
+    assert query == "Query"
+    read_units = math.ceil(max(fan_out, 1) * SUBSCRIPTION_BYTES / 4096)
+    shards = math.ceil(fan_out / SHARD) if fan_out > THRESHOLD else 0
+    frames = math.ceil(batch * (size + 600) / 32_768)
+    invocations = 1 + 2 / batch + shards / batch
+    pushing = math.ceil(fan_out / POSTS_AT_ONCE) * POST_SECONDS * frames
+    seconds = SEND_SECONDS + (2 * DELIVER_SECONDS + pushing) / batch
+    return [
+        ("REST request", REST_REQUEST),
+        ("DynamoDB: the transaction", write_units(private, size) * WRITE_UNIT),
+        ("DynamoDB: who listens", read_units * READ_UNIT / batch),
+        ("Lambda: invocations", invocations * LAMBDA_REQUEST),
+        ("Lambda: time", seconds * MEMORY_GB * LAMBDA_GB_SECOND * 1e6),
+        ("WebSocket pushes", fan_out * frames / batch * SOCKET_MESSAGE),
+        ("Logs", LOG_BYTES * 1e6 / 1e9 * LOG_GB),
+    ]
+
+
+def table():
+    rows = [
+        "| sockets in the channel | one at a time | in batches of 10 | of this, pushes | AppSync Events | Ably |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for fan_out in FAN_OUTS:
+        single, batched = lines(fan_out), lines(fan_out, batch=10)
+        pushes = dict(single)["WebSocket pushes"]
+        appsync, ably = (1 + fan_out) * APPSYNC_OPERATION, (1 + fan_out) * ABLY_MESSAGE
+        total = [sum(cost for _, cost in case) for case in (single, batched)]
+        rows.append("| " + " | ".join([f"{fan_out:,}", *(f"${x:,.2f}" for x in (*total, pushes, appsync, ably))]) + " |")
+    return "\n".join(rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fan-out", type=int, help="sockets that listen to the channel")
+    parser.add_argument("--private", action="store_true", help="a private channel: membership is checked with the append")
+    parser.add_argument("--bytes", type=int, default=200, help="bytes of a message's content")
+    parser.add_argument("--batch", type=int, default=1, help="messages of the channel that are delivered together")
+    parser.add_argument("--minutes", type=int, default=0, help="minutes that each socket is open for a million messages")
+    parser.add_argument("--check", type=pathlib.Path, metavar="FILE", help="fail when FILE does not hold the table")
+    options = parser.parse_args()
+    if options.check:
+        if table() not in options.check.read_text():
+            sys.exit(f"{options.check} is out of date; put in what `python3 docs/cost.py` prints:\n{table()}")
+    elif options.fan_out is None:
+        print(table())
+    else:
+        costs = lines(options.fan_out, options.private, options.bytes, options.batch)
+        costs.append(("Connection minutes", options.fan_out * options.minutes / 1e6 * CONNECTION_MINUTE))
+        for what, cost in costs:
+            print(f"{what:28} ${cost:12,.2f}")
+        print(f"{'a million messages':28} ${sum(cost for _, cost in costs):12,.2f}")
+
+
+if __name__ == "__main__":
+    main()
