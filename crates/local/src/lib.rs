@@ -1,11 +1,12 @@
 //! The local run: the CloudFormation template in `infra/`, brought up on one machine.
 //!
 //! The template is read into a [`stack::Stack`], and each part of this crate plays the AWS service that
-//! would run its share of it: [`dynamodb`] the tables and their streams, [`lambda`] the functions (the real
+//! would run its share of it: [`access`] IAM, [`dynamodb`] the tables and their streams, [`lambda`] the functions (the real
 //! binaries, behind the real Runtime API), [`event_source`] the event source mappings, [`rest`] and
 //! [`websocket`] the two API Gateways. [`otlp`] receives what the functions export, and [`page`] serves the browser
 //! client.
 
+pub mod access;
 pub mod binaries;
 pub mod cli;
 pub mod dynamodb;

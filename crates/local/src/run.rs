@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    access::{self, Access},
     binaries,
     cli::RunOptions,
     dynamodb::{self, Engine, Storage},
@@ -150,6 +151,7 @@ impl Running {
         let websocket_listener = bind(options.websocket_port, "--websocket-port").await?;
         let dynamodb_listener = bind(options.dynamodb_port, "--dynamodb-port").await?;
         let lambda_listener = bind(0, "the Lambda API").await?;
+        let gate_listener = bind(0, "the functions' DynamoDB").await?;
         let otlp_listener = bind(options.otlp_port, "--otlp-port").await?;
         let page_listener = match options.page_port {
             Some(port) => bind(port, "--page-port").await?,
@@ -187,7 +189,7 @@ impl Running {
         let directory = engine.directory();
         let queues = Arc::new(Queues::open(directory.join("queues"))?);
         let lambda = Lambda::new(LambdaConfig {
-            environment: function_environment(&addresses),
+            environment: function_environment(&addresses, &format!("http://{}", gate_listener.local_addr()?)),
             pending_dir: Some(directory.join("pending")),
             ..LambdaConfig::new(stack.functions.clone(), binaries, REGION, queues.clone())
         })?;
@@ -202,12 +204,28 @@ impl Running {
                 tracing::error!(%error, "DynamoDB ended");
             }
         });
-        serve(&servers, lambda_listener, lambda::router(lambda.clone()), &stop_services);
+        let access = access(&stack)?;
+        serve(
+            &servers,
+            gate_listener,
+            access::gate(access.clone(), &addresses.dynamodb, arn("dynamodb", "table/")),
+            &stop_services,
+        );
+        let functions = arn("lambda", "function:");
+        let lambda_api = access::guarded(lambda::router(lambda.clone()), access.clone(), "AccessDeniedException", {
+            move |parts| access::invocation(&functions, parts)
+        });
+        serve(&servers, lambda_listener, lambda_api, &stop_services);
 
         let rest_api = rest::Gateway::new(stack.rest_api.clone(), REGION, ACCOUNT_ID, invoke.clone());
         serve(&servers, rest_listener, rest_api.router(), &stop_intake);
         let sockets = websocket::Gateway::new(stack.websocket_api.clone(), REGION, invoke.clone(), websocket_options());
-        serve(&servers, websocket_listener, sockets.router(), &stop_services);
+        let websocket_api = &stack.websocket_api;
+        let stage = arn("execute-api", &format!("{}/{}/", websocket_api.id, websocket_api.stage));
+        let management = access::guarded(sockets.router(), access, "ForbiddenException", move |parts| {
+            access::connection(&stage, parts)
+        });
+        serve(&servers, websocket_listener, management, &stop_services);
         let forwarder = match &options.otlp_endpoint {
             Some(url) => Some(Forwarder::start(url, &options.otlp_headers, &servers, stop_services.clone())?),
             None => None,
@@ -268,6 +286,19 @@ impl Running {
         self.stop_services.cancel();
         // A client that keeps its connection open does not keep the run up.
         let _ = tokio::time::timeout(STOP_GRACE, self.servers.wait()).await;
+    }
+}
+
+fn arn(service: &str, resource: &str) -> String {
+    format!("arn:aws:{service}:{REGION}:{ACCOUNT_ID}:{resource}")
+}
+
+/// What the functions may do. With a folder in this variable, what they are allowed is noted in a file of it.
+fn access(stack: &Stack) -> Result<Access, Error> {
+    let access = Access::new(stack.grants.clone());
+    match std::env::var_os("SWITCHBOARD_LOCAL_CALLS") {
+        Some(folder) => Ok(access.noting(&Path::new(&folder).join(std::process::id().to_string()))?),
+        None => Ok(access),
     }
 }
 
@@ -354,12 +385,10 @@ fn deployment(addresses: &Addresses, options: &RunOptions) -> Deployment {
 
 /// What leads the SDK inside the functions to this machine ("Service-specific endpoints" in the AWS SDKs and Tools
 /// reference guide).
-fn function_environment(addresses: &Addresses) -> BTreeMap<String, String> {
+fn function_environment(addresses: &Addresses, dynamodb: &str) -> BTreeMap<String, String> {
     let variables = [
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &addresses.dynamodb),
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_LAMBDA", &addresses.lambda),
     ];
     variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()

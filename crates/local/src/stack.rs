@@ -24,6 +24,8 @@ pub struct Stack {
     pub functions: Vec<Function>,
     /// `AWS::Lambda::EventSourceMapping`.
     pub event_source_mappings: Vec<EventSourceMapping>,
+    /// What the roles of the functions allow, by the function's name ([`Function::name`]).
+    pub grants: BTreeMap<String, Vec<Grant>>,
     /// `AWS::Events::Rule` with a schedule.
     pub schedules: Vec<Schedule>,
     /// `AWS::ApiGateway::RestApi` with its resources, methods, gateway responses and stage.
@@ -83,6 +85,15 @@ pub struct Function {
     pub log_group: String,
     /// `AWS::Lambda::EventInvokeConfig` of the function, or its defaults.
     pub async_invoke: AsyncInvoke,
+}
+
+/// One action that a policy allows on one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Such as `dynamodb:GetItem`.
+    pub action: String,
+    /// ARN, in which `*` stands for any characters.
+    pub resource: String,
 }
 
 /// How Lambda treats asynchronous invocations of a function.

@@ -106,6 +106,9 @@ pub(super) fn command(
         .envs(&function.environment)
         .envs(added)
         .env("_HANDLER", &function.binary)
+        // Whose request it is: there are no secrets here.
+        .env("AWS_ACCESS_KEY_ID", &function.name)
+        .env("AWS_SECRET_ACCESS_KEY", "local")
         .env("AWS_REGION", region)
         .env("AWS_DEFAULT_REGION", region)
         .env("AWS_LAMBDA_FUNCTION_NAME", &function.name)

@@ -10,6 +10,7 @@
 //! parameter whose name ends in `Digest` needs no value: a binary stands in for the image.
 
 mod evaluate;
+mod grants;
 mod properties;
 mod references;
 mod stack;

@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use super::{
     Deployment, Template, TemplateError,
     evaluate::{Evaluator, ROOT_RESOURCE},
+    grants,
     properties::Properties,
 };
 use crate::stack::{
-    AsyncInvoke, EventSourceMapping, Function, GatewayResponse, Integration, Method, MockResponse, Queue, RestApi,
-    Route, Schedule, Stack, StartingPosition, Table, WebSocketApi,
+    AsyncInvoke, EventSourceMapping, Function, GatewayResponse, Grant, Integration, Method, MockResponse, Queue,
+    RestApi, Route, Schedule, Stack, StartingPosition, Table, WebSocketApi,
 };
 
 type Result<T> = std::result::Result<T, TemplateError>;
@@ -85,7 +86,9 @@ fn resources(evaluator: &Evaluator<'_>) -> Result<Vec<(String, Value)>> {
 pub(super) fn build(template: &Template, deployment: &Deployment) -> Result<Stack> {
     let evaluator = Evaluator::new(template, deployment)?;
     let mut parts = Parts::default();
-    for (id, mut resource) in resources(&evaluator)? {
+    let resources = resources(&evaluator)?;
+    let grants = grants::of_functions(&evaluator, &resources)?;
+    for (id, mut resource) in resources {
         let kind = resource.get("Type").and_then(Value::as_str).unwrap_or_default().to_owned();
         if NOTHING_TO_RUN.contains(&kind.as_str()) {
             continue;
@@ -102,7 +105,7 @@ pub(super) fn build(template: &Template, deployment: &Deployment) -> Result<Stac
             outputs.insert(id.clone(), output.required_text("Value")?);
         }
     }
-    parts.into_stack(deployment, outputs)
+    parts.into_stack(deployment, grants, outputs)
 }
 
 impl Parts {
@@ -204,7 +207,12 @@ impl Parts {
         Ok(())
     }
 
-    fn into_stack(mut self, deployment: &Deployment, outputs: BTreeMap<String, String>) -> Result<Stack> {
+    fn into_stack(
+        mut self,
+        deployment: &Deployment,
+        grants: BTreeMap<String, Vec<Grant>>,
+        outputs: BTreeMap<String, String>,
+    ) -> Result<Stack> {
         let missing = |what: &str| TemplateError::at("Resources", format!("the local run needs one {what}"));
         for (id, function, config) in self.async_invokes {
             let known = self.functions.iter_mut().find(|known| known.name == function);
@@ -259,6 +267,7 @@ impl Parts {
             queues: self.queues,
             functions: self.functions,
             event_source_mappings: self.mappings,
+            grants,
             schedules: self.schedules,
             rest_api: RestApi {
                 id: rest_id,

@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use futures::{StreamExt, stream};
 use rustix::process::{Signal, kill_process};
 use smoke::{Failure, Target, Tokens};
 
-use crate::stack::{PATIENCE, Stack, runner, token_of};
+use crate::stack::{PATIENCE, Stack, built, runner, token_of};
 
 /// The step that fails without a function.
 const BROKEN: [(&str, &str); 10] = [
@@ -40,7 +40,8 @@ async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str>, Result<(
 
 /// A folder with the functions' binaries, one of which can be broken.
 fn binaries(folder: &Path) {
-    let built = Path::new(runner().get_program()).parent().unwrap().to_owned();
+    let beside = || Path::new(runner().get_program()).parent().unwrap().to_owned();
+    let built = built().map_or_else(beside, PathBuf::from);
     for (function, _) in BROKEN {
         symlink(built.join(function), folder.join(function)).unwrap();
     }

@@ -81,7 +81,7 @@ impl Stack {
         let ready = files.path().join("ready.json");
         let mut command = runner();
         // The functions of another build, such as those that images/check-arm64.sh runs.
-        if let Some(folder) = std::env::var_os("SWITCHBOARD_TEST_BIN_DIR") {
+        if let Some(folder) = built().filter(|_| !options.contains(&"--bin-dir")) {
             command.arg("--bin-dir").arg(folder);
         }
         let mut runner = command
@@ -91,6 +91,8 @@ impl Stack {
             .args(options)
             // The upkeep comes every minute; no test waits for that.
             .env("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS", "0.2")
+            // What the functions are allowed to do, and do: infra/check.py compares it with their roles.
+            .env("SWITCHBOARD_LOCAL_CALLS", calls())
             .stderr(log)
             .stdout(Stdio::piped())
             .spawn()
@@ -252,6 +254,18 @@ impl Drop for Stack {
         let _ = self.runner.kill();
         let _ = self.runner.wait();
     }
+}
+
+/// A folder with a build of the functions that is to be tested in place of the workspace's.
+pub(crate) fn built() -> Option<std::ffi::OsString> {
+    std::env::var_os("SWITCHBOARD_TEST_BIN_DIR")
+}
+
+/// Where all the tests' runners note the calls of functions.
+fn calls() -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calls");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 /// The runner's binary.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use local::stack::Stack;
 use serde_json::Value;
 
-use crate::{backend, backend_stack, deployment};
+use crate::{backend, backend_stack, deployment, repository};
 
 /// Metrics of AWS with the dimensions that they are asked for by: "Types of metrics for Lambda functions", "Available
 /// CloudWatch metrics for Amazon SQS", "Amazon API Gateway dimensions and metrics".
@@ -104,12 +104,27 @@ fn every_alarm_and_widget_names_a_metric_that_is_emitted() {
     series.extend(of_dashboard());
     assert!(series.len() > 60);
     let stack = backend_stack();
-    series.iter().filter(|metric| metric.namespace.starts_with("AWS/")).for_each(|metric| check(&stack, metric));
-    assert!(
-        series
-            .iter()
-            .all(|metric| metric.namespace.starts_with("AWS/") || metric.namespace == "Switchboard/switchboard")
-    );
+    let (of_aws, own): (Vec<_>, Vec<_>) = series.iter().partition(|metric| metric.namespace.starts_with("AWS/"));
+    of_aws.into_iter().for_each(|metric| check(&stack, metric));
+    for metric in &own {
+        assert_eq!(metric.namespace, stack.functions[0].environment["METRICS_NAMESPACE"], "{metric:?}");
+        let emitted = telemetry::metrics::METRICS.iter().find(|emitted| emitted.name == metric.name);
+        let emitted = emitted.unwrap_or_else(|| panic!("nobody emits {metric:?}"));
+        let dimensions: Vec<&str> = metric.dimensions.keys().map(String::as_str).collect();
+        assert_eq!(dimensions, emitted.dimensions, "{metric:?}");
+    }
+    // And all that is emitted can be seen.
+    let shown: BTreeSet<&str> = own.iter().map(|metric| metric.name.as_str()).collect();
+    let emitted: BTreeSet<&str> = telemetry::metrics::METRICS.iter().map(|metric| metric.name).collect();
+    assert_eq!(shown, emitted);
+}
+
+#[test]
+fn every_alarm_leads_to_a_heading_of_the_run_book() {
+    let book = std::fs::read_to_string(repository().join("docs/observability.md")).unwrap();
+    for anchor in ANCHORS {
+        assert!(book.lines().any(|line| line.strip_prefix("### ") == Some(anchor)), "{anchor}");
+    }
 }
 
 #[test]

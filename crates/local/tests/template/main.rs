@@ -4,6 +4,7 @@
 
 mod alarms;
 mod apis;
+mod docs;
 mod parameters;
 mod reader;
 mod resources;

@@ -1,0 +1,179 @@
+"""Tries infra/deploy against a CloudFormation of a few lines: what it asks for, refuses, and goes back to."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+FOLDER = pathlib.Path(__file__).parent
+
+# Stands in for the AWS CLI. The state is a file; every call is noted.
+AWS = f'''#!{sys.executable}
+import json, os, sys
+state_file = os.environ["AWS_STATE"]
+state = json.load(open(state_file))
+args = sys.argv[1:]
+state["calls"].append(args)
+json.dump(state, open(state_file, "w"))
+option = lambda name: args[args.index(name) + 1]
+def answer(value):
+    print(value if isinstance(value, str) else json.dumps(value))
+command = " ".join(args[:2])
+if command == "cloudformation describe-stacks":
+    if not state["status"]:
+        sys.exit("no such stack")
+    query = option("--query")
+    answer(state["status"] if "StackStatus" in query else state["parameters"] if "Parameters" in query else "url")
+elif command == "cloudformation get-template":
+    answer("before")
+elif command == "cloudformation create-change-set":
+    name = option("--parameters").removeprefix("file://")
+    state["asked"] = json.load(open(name))
+    json.dump(state, open(state_file, "w"))
+elif command == "cloudformation describe-change-set":
+    answer(state["changes"])
+elif command == "cloudformation wait" and option("wait") in state.get("failing", []):
+    sys.exit("Waiter failed")
+elif command == "cloudformation describe-stack-events":
+    answer({{"StackEvents": [{{"ResourceStatus": "CREATE_FAILED", "LogicalResourceId": "X", "ResourceStatusReason": "no image"}}]}})
+elif command == "cloudwatch describe-alarms":
+    answer(state["ringing"].pop(0) if len(state["ringing"]) > 1 else state["ringing"][0])
+    json.dump(state, open(state_file, "w"))
+elif command == "secretsmanager get-secret-value":
+    answer("arn:smoke" if option("--query") == "ARN" else "hush")
+'''
+
+
+def change(action, kind, replacement=None):
+    return {"ResourceChange": {"Action": action, "LogicalResourceId": "X", "ResourceType": kind, "Replacement": replacement}}
+
+
+class Deploy(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        (self.folder / "bin").mkdir()
+        program = self.folder / "bin/aws"
+        program.write_text(AWS)
+        program.chmod(0o755)
+        self.state = {
+            "calls": [],
+            "status": "UPDATE_COMPLETE",
+            "parameters": [
+                {"ParameterKey": "Stage", "ParameterValue": "staging"},
+                {"ParameterKey": "JwtIssuers", "ParameterValue": "****"},
+            ],
+            "changes": {"Status": "CREATE_COMPLETE", "Changes": [change("Modify", "AWS::Lambda::Function", "False")]},
+            "ringing": [[]],
+        }
+
+    def run_it(self, command, code=0, **more):
+        (self.folder / "state.json").write_text(json.dumps(self.state))
+        output = self.folder / "output"
+        environment = {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "AWS_STATE": str(self.folder / "state.json"),
+            "WORK": str(self.folder / "work"),
+            "STACK": "switchboard-staging",
+            "STAGE": "staging",
+            "ACCOUNT": "123456789012",
+            "AWS_REGION": "eu-west-1",
+            "BUCKET": "bucket",
+            "IMAGES": "OnConnectDigest=sha256:aa HealthDigest=sha256:bb",
+            "JWT_ISSUERS": '[{"issuer": "https://id.example.com/"}]',
+            "PARAMETERS": "LogLevel=debug\n\nModelUrl=https://a/?b=c",
+            "GITHUB_OUTPUT": str(output),
+            "PAUSE": "0",
+            "LOOKS": "3",
+        } | more
+        done = subprocess.run([FOLDER / "deploy", command], env=environment, capture_output=True, text=True)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.state = json.loads((self.folder / "state.json").read_text())
+        self.output = output.read_text() if output.exists() else ""
+        return done.stdout + done.stderr
+
+    def asked(self):
+        return {one["ParameterKey"]: one.get("ParameterValue", ...) for one in self.state["asked"]}
+
+    def made(self):
+        return next(call for call in self.state["calls"] if call[1] == "create-change-set")
+
+    def test_a_first_deployment_creates_and_keeps_what_it_made(self):
+        self.state["status"] = None
+        said = self.run_it("prepare")
+        self.assertIn("| Modify | X | AWS::Lambda::Function | False |", said)
+        self.assertIn("changes=true", self.output)
+        self.assertIn("CREATE", self.made())
+        self.assertIn("DO_NOTHING", self.made())
+        self.assertIn("arn:aws:iam::123456789012:role/switchboard-execution", self.made())
+        asked = self.asked()
+        issuers = json.loads(asked.pop("JwtIssuers"))
+        self.assertEqual(
+            asked,
+            {
+                "Stage": "staging",
+                "PermissionsBoundary": "arn:aws:iam::123456789012:policy/switchboard-boundary",
+                "OnConnectDigest": "sha256:aa",
+                "HealthDigest": "sha256:bb",
+                "LogLevel": "debug",
+                "ModelUrl": "https://a/?b=c",
+            },
+        )
+        self.assertEqual([one["issuer"] for one in issuers], ["https://id.example.com/", "switchboard-smoke"])
+        self.assertEqual((issuers[1]["secret_ref"], issuers[1]["tenant"]), ("arn:smoke", "smoke"))
+        self.assertIn("first deployment", self.run_it("roll-back", code=1))
+
+    def test_an_update_goes_back_to_what_was(self):
+        self.run_it("prepare")
+        self.assertIn("UPDATE", self.made())
+        self.assertNotIn("DO_NOTHING", self.made())
+        self.run_it("execute")
+        self.state["calls"].clear()
+        self.run_it("roll-back")
+        self.assertEqual(self.asked(), {"Stage": "staging", "JwtIssuers": ...})
+        uploaded = next(call for call in self.state["calls"] if call[0] == "s3")
+        self.assertEqual(pathlib.Path(uploaded[3]).read_text(), "before\n")
+        self.assertEqual([call[1] for call in self.state["calls"][-2:]], ["execute-change-set", "wait"])
+
+    def test_nothing_to_change_is_no_failure(self):
+        reason = "The submitted information didn't contain changes."
+        self.state["changes"] = {"Status": "FAILED", "StatusReason": reason, "Changes": []}
+        self.run_it("prepare")
+        self.assertIn("changes=false", self.output)
+        self.state["changes"]["StatusReason"] = "Parameters: [HealthDigest] must have values"
+        self.assertIn("HealthDigest", self.run_it("prepare", code=1))
+
+    def test_a_table_is_never_lost(self):
+        for lost in (change("Modify", "AWS::DynamoDB::Table", "Conditional"), change("Remove", "AWS::DynamoDB::Table")):
+            self.state["changes"]["Changes"] = [lost]
+            self.assertIn("table", self.run_it("prepare", code=1))
+        self.state["changes"]["Changes"] = [change("Modify", "AWS::DynamoDB::Table", "False")]
+        self.run_it("prepare")
+
+    def test_a_failed_execution_says_why(self):
+        self.run_it("prepare")
+        self.state["failing"] = ["stack-update-complete"]
+        self.assertIn("X: no image", self.run_it("execute", code=1))
+
+    def test_only_new_alarms_count(self):
+        self.state["ringing"] = [["old"]]
+        self.run_it("prepare")
+        self.run_it("alarms")
+        self.state["ringing"] = [["old"], ["old"], ["old", "new"]]
+        said = self.run_it("alarms", code=1)
+        self.assertIn('["new"]', said)
+
+    def test_the_smoke_test_gets_addresses_and_its_secret(self):
+        smoke = self.folder / "smoke"
+        smoke.write_text('#!/bin/sh\necho "$@" with "$SMOKE_SECRET"\nexit 3\n')
+        smoke.chmod(0o755)
+        said = self.run_it("smoke", code=3, SMOKE=str(smoke))
+        self.assertIn("--rest url --websocket url with hush", said)
+
+
+if __name__ == "__main__":
+    unittest.main()
