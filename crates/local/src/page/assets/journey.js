@@ -43,7 +43,7 @@ export function journey(trace, seq = null) {
   const rows = tree(spans, draw);
   const linked = [...trace.linked].sort(byTime).map((span) => ({ ...draw(span, 1, null), isOrphan: false, isLinked: true }));
   const end = Math.max(...[...rows, ...linked].map(({ to }) => to));
-  return { rows, linked, services: short(services), start: origin, total: end, figures: figures(rows, seq) };
+  return { traceId: trace.trace_id, rows, linked, services: short(services), start: origin, total: end, figures: figures(rows, seq) };
 }
 
 /** The rows of the spans: each behind its parent, siblings in order of time. */

@@ -78,13 +78,27 @@ export class JourneyPanel {
       if (!trace) $("journey-status").textContent = "Nothing of its trace is here yet. Functions export after each answer; what was sent before this run began, or was not sampled, has none.";
       return;
     }
-    // Traces make room for new ones; what is on the screen stays there.
     if (trace) this.#show(trace);
+    // Traces make room for new ones; what is on the screen stays there.
+    else if (id !== this.#trace.trace_id) $("journey-status").textContent = "Nothing of that trace is here: not sampled, not yet come in, or made room for.";
   }
 
-  /** A message that was edited has several. */
+  /** Shows another trace in place of this one, with a span of it chosen. */
+  #goTo(traceId, spanId = null) {
+    if (traceId === this.#trace?.trace_id) return $("journey-spans").querySelector(`[data-key="${spanId}"]`)?.focus();
+    this.#chosen = traceId;
+    this.#selected = spanId;
+    this.#detailed = this.#window = null;
+    clearTimeout(this.#timer);
+    // A look that is under way ends with what it was for.
+    this.#message = { ...this.#message };
+    this.#look(this.#message);
+  }
+
+  /** A message that was edited has several; a link may have led to one that is not its own. */
   #showTraces(found, current) {
-    const items = found.length < 2 ? [] : found;
+    const isOwn = found.some(({ trace_id: id }) => id === current);
+    const items = current && !isOwn ? [...found, { trace_id: current, name: "Linked", start_ns: null }] : found.length > 1 ? found : [];
     reconcile(
       $("journey-traces"),
       items.map(({ trace_id: id, name, start_ns: start }) => ({
@@ -94,15 +108,8 @@ export class JourneyPanel {
           el("button", {
             type: "button",
             "aria-pressed": String(id === current),
-            text: `${name.split(" ")[0]} ${timeOfDay(new Date(Number(BigInt(start) / 1_000_000n)))}`,
-            onclick: () => {
-              this.#chosen = id;
-              this.#selected = this.#window = null;
-              clearTimeout(this.#timer);
-              // A look that is under way ends with what it was for.
-              this.#message = { ...this.#message };
-              this.#look(this.#message);
-            },
+            text: start === null ? name : `${name.split(" ")[0]} ${timeOfDay(new Date(Number(BigInt(start) / 1_000_000n)))}`,
+            onclick: () => this.#goTo(id),
           }),
       })),
     );
@@ -129,7 +136,7 @@ export class JourneyPanel {
     );
     const items = rows.map((row) => ({ key: row.span.span_id, version: "", render: () => spanRow(row) }));
     if (linked.length > 0) {
-      items.push({ key: "linked", version: "", render: () => el("li", { class: "linked-title", role: "presentation", text: "Invocations linked to it, each with a trace of its own" }) });
+      items.push({ key: "linked", version: "", render: () => el("li", { class: "linked-title", role: "presentation", text: "Of other traces, linked to this one" }) });
       items.push(...linked.map((row) => ({ key: row.span.span_id, version: "", render: () => spanRow(row) })));
     }
     reconcile($("journey-spans"), items);
@@ -139,7 +146,8 @@ export class JourneyPanel {
     }
     $("journey-content").hidden = false;
     this.#place();
-    this.#select(this.#selected ?? (rows.find(({ isError }) => isError) ?? rows[0]).span.span_id);
+    const kept = this.#selected && this.#row(this.#selected) ? this.#selected : null;
+    this.#select(kept ?? (rows.find(({ isError }) => isError) ?? rows[0]).span.span_id);
   }
 
   /** Puts everything where it belongs on the axis. */
@@ -205,7 +213,7 @@ export class JourneyPanel {
     // Somebody may be reading there: what has not changed stays as it is.
     if (!row || detailed === this.#detailed) return;
     this.#detailed = detailed;
-    $("journey-details").replaceChildren(...details(row, this.#drawn, () => this.#zoom(this.#row(key))));
+    $("journey-details").replaceChildren(...details(row, this.#drawn, () => this.#zoom(this.#row(key)), (trace, span) => this.#goTo(trace, span)));
   }
 
   /** The axis shows this span and what is around it; `null` shows all. Of a span that fills the axis already, too. */
@@ -279,7 +287,7 @@ function spoken(row, services) {
     .join(", ");
 }
 
-function details(row, { services, start }, onZoom) {
+function details(row, { traceId, services, start }, onZoom, onFollow) {
   const { span } = row;
   const facts = [
     [swatch(row.service), services[row.service] || "unnamed"],
@@ -291,7 +299,9 @@ function details(row, { services, start }, onZoom) {
     el("h3", { text: span.name }),
     el("ul", { class: "facts" }, ...facts.filter(Boolean).map(([mark, text]) => el("li", {}, mark, el("span", { text })))),
     row.isError ? el("p", { class: "went-wrong", text: span.status_message || "It failed." }) : null,
-    el("button", { class: "link-button", type: "button", onclick: onZoom, text: "Zoom to it" }),
+    row.isLinked
+      ? el("button", { class: "link-button", type: "button", onclick: () => onFollow(span.trace_id, span.span_id), text: "Open its trace" })
+      : el("button", { class: "link-button", type: "button", onclick: onZoom, text: "Zoom to it" }),
     ...section("Attributes", Object.keys(span.attributes).length > 0 ? attributes(span.attributes) : null),
     ...section(
       "Events",
@@ -314,7 +324,18 @@ function details(row, { services, start }, onZoom) {
     ...section(
       "Links",
       span.links.length > 0
-        ? el("ol", { class: "links" }, ...span.links.map((link) => el("li", {}, el("code", { text: `${link.trace_id}` }), el("code", { text: link.span_id }))))
+        ? el(
+            "ol",
+            { class: "links" },
+            ...span.links.map((link) =>
+              el(
+                "li",
+                {},
+                el("button", { class: "link-button", type: "button", onclick: () => onFollow(link.trace_id, link.span_id), text: link.trace_id === traceId ? "Within this trace" : "In another trace" }),
+                el("code", { text: `${link.trace_id} ${link.span_id}` }),
+              ),
+            ),
+          )
         : null,
     ),
     el("details", {}, el("summary", { text: "What exported it" }), attributes(span.resource)),
