@@ -3,7 +3,7 @@
 use auth::{Identity, Scope, Verifier};
 use chat::{
     agent::cancel,
-    clock::{Clock, SystemClock},
+    clock::SystemClock,
     id::ChannelId,
     message::{Draft, Role},
     rate::{Action, Bucket, admit},
