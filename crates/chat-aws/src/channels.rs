@@ -61,6 +61,9 @@ pub(crate) fn member_key(names: &Names, channel: &ChannelId, user: &UserId) -> I
 }
 
 /// The partition of what belongs to a user.
+/// Longest sort key ("Constraints in Amazon DynamoDB").
+const SORT_KEY_BYTES: usize = 1_024;
+
 pub(crate) fn user_list(names: &Names, user: &str) -> String {
     format!("user#{}", names.key(user))
 }
@@ -419,8 +422,12 @@ impl ChannelStore for DynamoChannels {
         let prefix = name_prefix.to_lowercase();
         // No character of a name is beyond it.
         let last = format!("{prefix}\u{10ffff}");
-        // What does not continue the prefix was not given out for it.
-        let after = after.map(|after| after.strip_prefix(prefix.as_str()).unwrap_or_default());
+        // What does not continue the prefix was not given out for it, nor what is no key, or beyond the last.
+        let is_key = |key: &str| key.len() <= SORT_KEY_BYTES && key <= last.as_str();
+        let after = after
+            .filter(|after| is_key(after))
+            .and_then(|after| after.strip_prefix(prefix.as_str()))
+            .filter(|rest| !rest.is_empty());
         let partition = self.public_list();
         let (items, more) = self.range(&partition, &prefix, &last, after, usize::from(limit)).await?;
         let names: Vec<String> = items

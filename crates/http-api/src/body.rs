@@ -57,7 +57,7 @@ impl Fields {
     /// A field that may be left out or null.
     pub fn optional<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Option<T> {
         let value = self.rest.remove(name).filter(|value| !value.is_null())?;
-        serde_json::from_value(value).map_err(|_| self.violate(name, "wrong_type", format!("must be {expected}"))).ok()
+        serde_json::from_value(whole(value)).map_err(|_| self.violate(name, "wrong_type", format!("must be {expected}"))).ok()
     }
 
     /// A field that may be left out and is an object itself.
@@ -88,6 +88,15 @@ impl Fields {
     }
 }
 
+/// A number that is whole is an integer, however it is written: `7.0` is 7 (JSON Schema Core, section 4.2.3).
+fn whole(value: Value) -> Value {
+    match value.as_f64() {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and well inside the range of i64")]
+        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() < 9e15 => (number as i64).into(),
+        _ => value,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +114,13 @@ mod tests {
         let found: Vec<_> = fields.finish().into_iter().map(|v| (v.field, v.code)).collect();
         let expected = [("a", "wrong_type"), ("c.d", "wrong_type"), ("missing", "required"), ("x", "unknown_field")];
         assert_eq!(found, expected.map(|(field, code)| (field.to_owned(), code)));
+    }
+
+    #[test]
+    fn a_whole_number_is_an_integer_however_it_is_written() {
+        let mut fields = Fields::parse(br#"{"a":7.0,"b":1e2,"c":7.5,"d":-1.0}"#).unwrap();
+        let mut read = |name: &str| fields.optional::<u64>(name, "a whole number");
+        assert_eq!((read("a"), read("b"), read("c"), read("d")), (Some(7), Some(100), None, None));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use chat::{
     error::ChatError,
     history::readable_channel,
     id::ChannelId,
+    limits::CHANNEL_NAME_CHARS,
     settings::{Changes, Created, NewChannel, change, create, delete},
     validation::Violation,
 };
@@ -65,6 +66,10 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
     }
     let prefix: Option<String> = request.query("name_prefix", "the beginning of a name", &mut violations);
     let prefix = prefix.unwrap_or_default();
+    if prefix.chars().count() > CHANNEL_NAME_CHARS {
+        let message = format!("must be at most {CHANNEL_NAME_CHARS} characters, as names are");
+        violations.push(Violation::new("name_prefix", "too_long", message));
+    }
     let after: Option<String> = request.query("after", "what next.after said", &mut violations);
     let own_after: Option<Option<ChannelId>> = after.as_ref().map(|after| after.parse().ok());
     if visibility.is_none() && own_after == Some(None) {

@@ -29,6 +29,10 @@ async fn public_channels_are_found_by_the_beginning_of_their_names() {
     let (first, next) = find("gen", None, 2).await;
     assert_eq!((first.as_str(), find("gen", next.as_deref(), 2).await), ("13", ("2".into(), None)));
     assert_eq!(find("gen", Some("what nobody gave out"), 9).await.0, "132");
+    for never_given_out in ["", "gen", "gen\u{10ffff}\u{10ffff}", &format!("gen{}", "x".repeat(2_000))] {
+        assert_eq!(find("gen", Some(never_given_out), 9).await.0, "132", "{never_given_out:?}");
+    }
+    assert_eq!(find("", Some(""), 9).await.0, "13245");
 }
 
 #[tokio::test]
