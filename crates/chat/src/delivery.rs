@@ -16,8 +16,8 @@ use crate::{
     frame::{event_frames, passing_frame},
     id::{ChannelId, ConnectionId},
     limits::{
-        HAND_OVER_RESERVE, HAND_OVERS, PASSING_PUSH_DURATION, PUSH_ATTEMPTS, PUSHES_AT_ONCE, SHARD_BYTES,
-        SHARD_CONNECTIONS, SLOW_PUSH,
+        HAND_OVER_RESERVE, HAND_OVERS, HANDSHAKE_DURATION, PASSING_PUSH_DURATION, PUSH_ATTEMPTS, PUSHES_AT_ONCE,
+        SHARD_BYTES, SHARD_CONNECTIONS, SLOW_PUSH,
     },
     message::MessageEvent,
     presence::Passing,
@@ -355,7 +355,11 @@ where
                 match pushed {
                     Ok(Pushed::Delivered) => break,
                     Ok(Pushed::Gone) => {
-                        self.forget(channel, &target).await;
+                        // A socket whose handshake is not through yet looks the same. Its client asks for what it missed
+                        // as soon as it is open, and must hear of what comes then.
+                        if now >= target.connected_at.plus(HANDSHAKE_DURATION) {
+                            self.forget(channel, &target).await;
+                        }
                         return (End::Gone, retried);
                     }
                     Err(error) => {

@@ -43,7 +43,7 @@ impl World {
             .map(|number| Subscription {
                 connection_id: connection(number),
                 user_id: "bob".parse().unwrap(),
-                connected_at: clock.now(),
+                connected_at: Timestamp::from_millis(clock.now().as_millis() - 60_000),
                 expires_at: clock.now().plus(Duration::from_hours(2)),
             })
             .collect();
@@ -177,6 +177,19 @@ async fn a_vanished_socket_is_forgotten_and_no_other() {
     assert_eq!(outcome, Outcome { delivered: 2, gone: 1, ..Outcome::default() });
     assert_eq!(world.subscribed(), 2);
     assert_eq!((world.received(0), world.received(1), world.received(2)), (vec![1, 2], vec![], vec![1, 2]));
+}
+
+/// Its handshake may not be through: it is stored, and its socket is not open yet.
+#[tokio::test]
+async fn a_connection_that_is_new_is_kept_though_it_cannot_be_reached() {
+    let mut world = World::new(1, 2);
+    world.subscriptions.lock().unwrap()[0].connected_at = world.clock.now();
+    world.gone.extend([connection(0), connection(1)]);
+    assert_eq!(world.deliver(1..=1, 200).await.gone, 2);
+    assert_eq!(world.subscribed(), 1);
+    world.gone.clear();
+    world.deliver(2..=2, 200).await;
+    assert_eq!((world.received(0), world.received(1)), (vec![2], vec![]));
 }
 
 #[tokio::test]
