@@ -113,6 +113,12 @@ pub const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 /// have to load its model first.
 pub const MODEL_SILENCE: Duration = Duration::from_mins(1);
 
+/// Time that must be left of an invocation for a call of a model to begin.
+pub const MODEL_ROOM: Duration = Duration::from_secs(15);
+
+/// How long a reply may be written that is kept as it is when the invocation ends, in place of being written anew.
+pub const MODEL_PATIENCE: Duration = Duration::from_mins(2);
+
 /// Failures of a model, in one go, after which a message is given up.
 pub const MODEL_FAILURES: u32 = 3;
 

@@ -1,7 +1,7 @@
 //! Chat completions with server-sent events ("Create chat completion" and "Chat completion chunk object" in the OpenAI API
 //! reference).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chat::{
     agent::{ModelError, Piece, Pieces, Prompt, Usage},
@@ -129,10 +129,11 @@ fn piece(chunk: &Value, end: &mut End) -> Result<Option<Piece>, ModelError> {
 /// Why a request was not taken.
 async fn refusal(response: reqwest::Response) -> ModelError {
     let status = response.status();
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        let retry_after = response.headers().get(header::RETRY_AFTER);
-        let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        return ModelError::Busy { retry_after: seconds.map(Duration::from_secs) };
+    let retry_after = response.headers().get(header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| wait(value.to_str().ok()?.trim(), SystemTime::now()));
+    // A server that is down for a while may say so too.
+    if status == StatusCode::TOO_MANY_REQUESTS || (status.is_server_error() && retry_after.is_some()) {
+        return ModelError::Busy { retry_after };
     }
     let mut body = Vec::new();
     let mut chunks = response.bytes_stream();
@@ -144,6 +145,15 @@ async fn refusal(response: reqwest::Response) -> ModelError {
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     told(status, &body["error"])
+}
+
+/// What `Retry-After` says, in seconds or as a date ("Retry-After" in RFC 9110).
+fn wait(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    Some(at.duration_since(now).unwrap_or_default())
 }
 
 /// An error by its status and its `code`.
@@ -164,4 +174,23 @@ fn told(status: StatusCode, error: &Value) -> ModelError {
 fn unavailable(error: reqwest::Error) -> ModelError {
     // Without the URL, which may hold a key.
     ModelError::Unavailable(error.without_url().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_seconds_or_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (value, seconds) in [
+            ("7", Some(7)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(wait(value, now), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
 }

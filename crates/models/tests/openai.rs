@@ -118,6 +118,7 @@ async fn every_refusal_is_told_apart() {
     let cases = [
         (status(429, "rate_limit_exceeded").insert_header("retry-after", "7"), busy(Some(7))),
         (status(429, "rate_limit_exceeded"), busy(None)),
+        (status(503, "overloaded").insert_header("retry-after", "3"), busy(Some(3))),
         (status(500, "server_error"), ModelError::Unavailable("status 500 server_error".into())),
         (ResponseTemplate::new(503).set_body_string("<html>"), ModelError::Unavailable("status 503 ".into())),
         (status(400, "context_length_exceeded"), ModelError::TooLong),

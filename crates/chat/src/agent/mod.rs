@@ -17,7 +17,7 @@ use crate::{
     id::{IdempotencyKey, UserId},
     limits::{
         CLAIM_DURATION, CLAIM_INTERVAL, CONTENT_BYTES, CONTEXT_MESSAGES, DELTA_INTERVAL, HAND_OVER_RESERVE,
-        MODEL_CALLS, MODEL_FAILURES, MODEL_SILENCE, MODEL_WAIT, RETRY_AFTER,
+        MODEL_CALLS, MODEL_FAILURES, MODEL_PATIENCE, MODEL_ROOM, MODEL_SILENCE, MODEL_WAIT, RETRY_AFTER,
     },
     message::{ContentType, Message, MessageStore, Range, Role, StoredMessage},
     rate::{Action, Bucket, RateLimiter},
@@ -128,6 +128,10 @@ where
         if channel.archived_at.is_some() || !wants_answer(&channel.agent, &stored.message, self.name) {
             return Ok(Outcome::NotWanted);
         }
+        // A call that the invocation's end would cut short is not worth its price: the next invocation has more time.
+        if self.clock.now().plus(MODEL_ROOM) >= self.stop_at() {
+            return Err(try_again());
+        }
         let question = Question { channel_id: channel_id.clone(), seq: *seq };
         let owner = format!("{:032x}", self.clock.random());
         let Some(claim) = self.claim(&question, &owner).await? else { return Ok(Outcome::Answered) };
@@ -234,7 +238,12 @@ where
                 Written::Cancelled => {
                     return self.append(stored, draft, shown, usage, started, &prompt, Some("cancelled")).await;
                 }
+                // Who has written for so long would do so again.
+                Written::Late if !draft.text.trim().is_empty() && started.until(self.clock.now()) >= MODEL_PATIENCE => {
+                    return self.append(stored, draft, shown, usage, started, &prompt, Some("truncated")).await;
+                }
                 Written::Lost | Written::Late => {
+                    self.spend(stored, &prompt, usage, &draft.text).await;
                     if shown {
                         draft.end(DraftStatus::Failed, None).await;
                     }
@@ -242,6 +251,9 @@ where
                 }
                 Written::Failed(error) => error,
             };
+            if usage.is_some() || !draft.text.is_empty() {
+                self.spend(stored, &prompt, usage, &draft.text).await;
+            }
             if shown {
                 draft.end(DraftStatus::Failed, None).await;
             }
@@ -322,28 +334,9 @@ where
         let mut lease = pin!(self.clock.sleep(CLAIM_INTERVAL));
         let mut heard = self.clock.now();
         loop {
+            // In this order, so that a model that never pauses leaves time for the rest, and that a run can be repeated.
             tokio::select! {
-                piece = pieces.next() => {
-                    heard = self.clock.now();
-                    match piece {
-                        None => return Ok(Written::Whole { cut: false }),
-                        Some(Err(error)) => return Ok(Written::Failed(error)),
-                        Some(Ok(Piece::Usage(used))) => *usage = Some(used),
-                        Some(Ok(Piece::Text(text))) => {
-                            let room = CONTENT_BYTES - draft.text.len();
-                            let fits = text.floor_char_boundary(room);
-                            // Control characters are none of a message's; a model that writes one meant none.
-                            let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
-                            let enough = draft.add(&clean);
-                            if fits < text.len() {
-                                return Ok(Written::Whole { cut: true });
-                            }
-                            if enough && *shown {
-                                draft.show(DraftStatus::Writing).await;
-                            }
-                        }
-                    }
-                }
+                biased;
                 () = &mut tick => {
                     // A reply that is there at once is not shown as a draft.
                     if draft.has_news() {
@@ -368,6 +361,27 @@ where
                         Some(_) => lease.set(self.clock.sleep(CLAIM_INTERVAL)),
                     }
                 }
+                piece = pieces.next() => {
+                    heard = self.clock.now();
+                    match piece {
+                        None => return Ok(Written::Whole { cut: false }),
+                        Some(Err(error)) => return Ok(Written::Failed(error)),
+                        Some(Ok(Piece::Usage(used))) => *usage = Some(used),
+                        Some(Ok(Piece::Text(text))) => {
+                            let room = CONTENT_BYTES - draft.text.len();
+                            let fits = text.floor_char_boundary(room);
+                            // Control characters are none of a message's; a model that writes one meant none.
+                            let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
+                            let enough = draft.add(&clean);
+                            if fits < text.len() {
+                                return Ok(Written::Whole { cut: true });
+                            }
+                            if enough && *shown {
+                                draft.show(DraftStatus::Writing).await;
+                            }
+                        }
+                    }
+                }
             }
         }
     }
@@ -384,7 +398,7 @@ where
         mark: Option<&str>,
     ) -> Result<Outcome> {
         let usage = usage.unwrap_or_else(|| estimated(prompt, &draft.text));
-        let spent = usage.input_tokens + usage.output_tokens;
+        self.spend(stored, prompt, Some(usage), &draft.text).await;
         let metadata = [
             ("draft_id", Value::from(draft.id().to_string())),
             ("model", Value::from(self.model.name(prompt.model.as_deref()))),
@@ -409,9 +423,6 @@ where
             draft.end(status, seq).await;
         }
         let Some(sent) = sent? else { return Ok(Outcome::Answered) };
-        if let Err(error) = self.channels.spend(&stored.message.sender_id, spent, self.clock.now()).await {
-            tracing::warn!(%error, "could not count tokens");
-        }
         tracing::info!(
             channel_id = %stored.message.channel_id,
             seq = stored.message.seq,
@@ -423,6 +434,15 @@ where
             "replied"
         );
         Ok(Outcome::Replied(sent.message().clone()))
+    }
+
+    /// Counts what a call has cost, whatever came of it.
+    async fn spend(&self, stored: &StoredMessage, prompt: &Prompt, usage: Option<Usage>, text: &str) {
+        let usage = usage.unwrap_or_else(|| estimated(prompt, text));
+        let (user, tokens) = (&stored.message.sender_id, usage.input_tokens + usage.output_tokens);
+        if let Err(error) = self.channels.spend(user, tokens, self.clock.now()).await {
+            tracing::warn!(%error, "could not count tokens");
+        }
     }
 
     /// Says that there will be no reply.

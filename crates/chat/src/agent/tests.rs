@@ -327,15 +327,55 @@ async fn a_model_that_falls_silent_counts_as_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_model_that_never_ends_in_time_is_given_up_before_its_record_is() {
+async fn a_reply_that_does_not_end_in_time_is_kept_or_given_up_before_its_record_is() {
     // Words come, but no end.
-    let world = World::new([(0..40).flat_map(|_| [Wait(10_000), Say("on ")]).collect::<Vec<_>>()]).await;
-    for _ in 0..MODEL_CALLS {
-        let answer = world.answer().await;
-        assert!(matches!(answer, Err(ChatError::Contended { .. })), "{answer:?}");
+    let endless = || [(0..40).flat_map(|_| [Wait(10_000), Say("on ")]).collect::<Vec<_>>()];
+    let world = World::new(endless()).await;
+    let Outcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    assert_eq!((reply.content.len(), &reply.metadata.unwrap()["status"]), (29 * 3, &"truncated".into()));
+
+    let world = World::new(endless()).await;
+    let spent = async || world.store.spent(&"alice".parse().unwrap(), world.clock.now()).await.unwrap();
+    for calls in 1..=MODEL_CALLS {
+        let hurried = Agent { deadline: world.clock.now().plus(Duration::from_mins(1)), ..world.agent() };
+        let before = spent().await;
+        assert!(matches!(hurried.answer(&world.question).await, Err(ChatError::Contended { .. })));
+        assert_eq!(world.model.calls(), calls);
+        assert!(spent().await > before, "what is thrown away has its price too");
     }
     assert!(matches!(world.answer().await.unwrap(), Outcome::GaveUp(_)));
     assert_eq!(world.model.calls(), MODEL_CALLS);
+
+    let late = Agent { deadline: world.clock.now().plus(Duration::from_secs(10)), ..world.agent() };
+    let question = world.ask("more").await;
+    assert!(matches!(late.answer(&question).await, Err(ChatError::Contended { .. })));
+    assert_eq!(world.model.calls(), MODEL_CALLS, "no call begins that cannot end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
+    let world = World::new([vec![Say("fine")]]).await;
+    let revise = async |seq: u64, content: &str, deleted: bool| {
+        let mut message = world.store.all()[usize::try_from(seq).unwrap() - 1].clone();
+        message.content = content.to_owned();
+        message.deleted_at = deleted.then(|| world.clock.now());
+        let revised = StoredMessage { message, traceparent: None, expires_at: None };
+        assert!(world.store.revise(&revised).await.unwrap());
+    };
+    world.ask("a secret").await;
+    let question = world.ask("waht?").await;
+    revise(1, "hello", false).await;
+    revise(2, "", true).await;
+    revise(3, "what?", false).await;
+    world.agent().answer(&question).await.unwrap();
+    let prompt = world.model.prompts.lock().unwrap()[0].clone();
+    let turns: Vec<_> = prompt.turns.iter().map(|turn| (turn.speaker.as_deref(), turn.text.as_str())).collect();
+    assert_eq!(turns, [(Some("alice"), "hello"), (Some("alice"), "what?")]);
+
+    let question = world.ask("never mind").await;
+    revise(question.message.seq, "", true).await;
+    assert_eq!(world.agent().answer(&question).await.unwrap(), Outcome::NotWanted);
+    assert_eq!(world.model.calls(), 1, "what is gone is not answered");
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,6 +91,8 @@ fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users
         stack.event_source_mappings.iter().find(of_events).unwrap()
     };
     let agent = reader("ChatAgentWorker");
+    // Whoever has made the last call of a model for a message is not the last who gets the message.
+    assert!(agent.maximum_retry_attempts >= Some(chat::limits::MODEL_CALLS));
     let pattern = json!({"eventName": ["INSERT"], "dynamodb": {"NewImage": {"role": {"S": ["user"]}}}});
     assert_eq!(agent.filters, [pattern]);
     let delivery = reader("ChatDeliveryWorker");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// One frame as Bedrock sends it; `kind` is `event` or `exception`. The order of the headers, and of the fields of the
 /// payloads below with their padding `p`, is that of recorded answers: the test of the checksums holds them to it.
-pub fn frame(kind: &'static str, name: &'static str, payload: &str) -> Vec<u8> {
+pub(crate) fn frame(kind: &'static str, name: &'static str, payload: &str) -> Vec<u8> {
     let text = |value: &'static str| HeaderValue::String(value.into());
     let message = Message::new(payload.to_owned())
         .add_header(Header::new(if kind == "event" { ":event-type" } else { ":exception-type" }, text(name)))
@@ -25,28 +25,28 @@ fn padding(length: usize) -> String {
     ('a'..='z').chain('A'..='Z').chain('0'..='9').take(length).collect()
 }
 
-pub fn start(padded: usize) -> Vec<u8> {
+pub(crate) fn start(padded: usize) -> Vec<u8> {
     frame("event", "messageStart", &format!(r#"{{"p":"{}","role":"assistant"}}"#, padding(padded)))
 }
 
-pub fn word(text: &str) -> Vec<u8> {
+pub(crate) fn word(text: &str) -> Vec<u8> {
     padded_word(text, text.len())
 }
 
-pub fn padded_word(text: &str, padded: usize) -> Vec<u8> {
+pub(crate) fn padded_word(text: &str, padded: usize) -> Vec<u8> {
     let (text, p) = (json!(text), padding(padded));
     frame("event", "contentBlockDelta", &format!(r#"{{"contentBlockIndex":0,"delta":{{"text":{text}}},"p":"{p}"}}"#))
 }
 
-pub fn block_stop(padded: usize) -> Vec<u8> {
+pub(crate) fn block_stop(padded: usize) -> Vec<u8> {
     frame("event", "contentBlockStop", &format!(r#"{{"contentBlockIndex":0,"p":"{}"}}"#, padding(padded)))
 }
 
-pub fn stop(padded: usize, reason: &str) -> Vec<u8> {
+pub(crate) fn stop(padded: usize, reason: &str) -> Vec<u8> {
     frame("event", "messageStop", &format!(r#"{{"p":"{}","stopReason":"{reason}"}}"#, padding(padded)))
 }
 
-pub fn metadata(padded: usize, latency: u32, input: u64, output: u64) -> Vec<u8> {
+pub(crate) fn metadata(padded: usize, latency: u32, input: u64, output: u64) -> Vec<u8> {
     let (p, total) = (padding(padded), input + output);
     let payload = format!(
         r#"{{"metrics":{{"latencyMs":{latency}}},"p":"{p}","usage":{{"inputTokens":{input},"outputTokens":{output},"totalTokens":{total}}}}}"#
@@ -59,17 +59,17 @@ fn exception(name: &'static str, message: &str) -> Vec<u8> {
 }
 
 /// An answer of Bedrock, and what the agent has to make of it.
-pub struct Case {
-    pub what: &'static str,
-    pub status: u16,
+pub(crate) struct Case {
+    pub(crate) what: &'static str,
+    pub(crate) status: u16,
     /// Of an error, `x-amzn-ErrorType`.
-    pub error_type: Option<&'static str>,
+    pub(crate) error_type: Option<&'static str>,
     /// The body, in the pieces in which it arrives.
-    pub body: Vec<Vec<u8>>,
-    pub text: &'static str,
-    pub usage: Option<Usage>,
+    pub(crate) body: Vec<Vec<u8>>,
+    pub(crate) text: &'static str,
+    pub(crate) usage: Option<Usage>,
     /// What the error says, if it ends in one.
-    pub error: Option<&'static str>,
+    pub(crate) error: Option<&'static str>,
 }
 
 impl Case {
@@ -89,11 +89,11 @@ impl Case {
 }
 
 /// A whole reply, as it is sent.
-pub fn reply() -> Vec<Vec<u8>> {
+pub(crate) fn reply() -> Vec<Vec<u8>> {
     vec![start(23), word("Hé"), word("llo"), block_stop(5), stop(36, "end_turn"), metadata(11, 608, 9, 3)]
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let split = |cut: usize| {
         let bytes = reply().concat();
         vec![bytes[..cut].to_vec(), bytes[cut..].to_vec()]
@@ -148,14 +148,14 @@ fn damaged(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-pub fn prompt() -> Prompt {
+pub(crate) fn prompt() -> Prompt {
     let turn = |speaker: Option<&str>, text: &str| Turn { speaker: speaker.map(str::to_owned), text: text.to_owned() };
     let turns = vec![turn(Some("alice"), "hi"), turn(None, "hello"), turn(Some("bob"), "and now?")];
     Prompt { instructions: Some("Be brief.".to_owned()), turns, model: None }
 }
 
 /// What a request has to hold for [`prompt`].
-pub fn assert_request(uri: &str, body: &[u8]) {
+pub(crate) fn assert_request(uri: &str, body: &[u8]) {
     assert!(uri.ends_with("/model/a.model-v1%3A0/converse-stream"), "{uri}");
     let sent: Value = serde_json::from_slice(body).unwrap();
     assert!(sent["system"][0]["text"].as_str().unwrap().ends_with("Be brief."));
@@ -166,7 +166,7 @@ pub fn assert_request(uri: &str, body: &[u8]) {
 }
 
 /// All words of a reply, its usage, and how it ended.
-pub async fn read(bedrock: &Bedrock) -> (String, Option<Usage>, Option<ModelError>) {
+pub(crate) async fn read(bedrock: &Bedrock) -> (String, Option<Usage>, Option<ModelError>) {
     let mut pieces = match bedrock.reply("a.model-v1:0", prompt()).await {
         Ok(pieces) => pieces,
         Err(error) => return (String::new(), None, Some(error)),
@@ -182,7 +182,7 @@ pub async fn read(bedrock: &Bedrock) -> (String, Option<Usage>, Option<ModelErro
     (text, usage, None)
 }
 
-pub async fn check(case: &Case, bedrock: &Bedrock) {
+pub(crate) async fn check(case: &Case, bedrock: &Bedrock) {
     let (text, usage, error) = read(bedrock).await;
     let said = error.map(|error| error.to_string());
     let as_expected = match (&said, case.error) {

@@ -1,0 +1,84 @@
+//! Runs of the whole domain that one number decides.
+//!
+//! A schedule is senders, a stream, workers, sockets and clients on one thread, over the domain's own code and tables in
+//! memory. Its seed decides who takes the next step, what fails, who dies, and how clocks go, so that a schedule that went
+//! wrong goes wrong again. What must hold of every one is in `oracle`; what may go wrong is in this table:
+//!
+//! | what | how |
+//! | --- | --- |
+//! | stores, sockets, hand-overs | a call fails before it has taken effect, or after |
+//! | processes | die between any two steps; a step ends at each await point, before and after each effect |
+//! | the stream | batches are cut anywhere, come again as a whole or from a failed record on, and once more after they were done; lanes overtake one another |
+//! | workers | go on after the stream has given them up, beside those that have the batch now |
+//! | sockets | take no push for a while, or a long time for one; vanish; clients come back under another id or the same |
+//! | clocks | differ between processes, and jump while one runs |
+//! | models | break off, refuse, are busy |
+//!
+//! Of all these a schedule has so many, then no more: what must hold, must hold once things are quiet.
+
+mod actors;
+mod client;
+mod executor;
+mod node;
+mod oracle;
+mod plant;
+mod stream;
+mod tables;
+mod world;
+
+pub use plant::Plant;
+
+use std::sync::{Arc, Mutex};
+
+use world::World;
+
+/// What came of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Steps that were taken.
+    pub steps: u64,
+    /// What went wrong on purpose.
+    pub mishaps: u32,
+    /// Processes that died.
+    pub deaths: u32,
+    /// A hash of who took each step and when: the same for the same seed.
+    pub trace: u64,
+    /// What must hold and did not.
+    pub violations: Vec<String>,
+    /// What happened, if that was asked for.
+    pub story: Vec<String>,
+}
+
+/// Runs the schedule of a seed, with one thing built wrong if `plant` says so.
+#[must_use]
+pub fn run(seed: u64, plant: Option<Plant>) -> Report {
+    simulate(World::new(seed, plant))
+}
+
+/// The same, and tells what happened.
+#[must_use]
+pub fn tell(seed: u64, plant: Option<Plant>) -> Report {
+    let mut world = World::new(seed, plant);
+    world.story = Some(Mutex::default());
+    simulate(world)
+}
+
+fn simulate(world: World) -> Report {
+    let world = Arc::new(world);
+    actors::start(&world);
+    let mut comes_to_rest = executor::run(&world.time);
+    if comes_to_rest {
+        oracle::at_rest(&world);
+        // One more message in each channel, and nothing fails any more: who was given up finds out what is missing.
+        world.time.end_mishaps();
+        actors::last_words(&world);
+        comes_to_rest = executor::run(&world.time);
+        oracle::at_the_end(&world);
+    }
+    if !comes_to_rest {
+        world.violation("the schedule does not come to rest".to_owned());
+    }
+    let (steps, mishaps, deaths, trace) = world.time.counts();
+    let story = world.story.as_ref().map(|story| std::mem::take(&mut *executor::lock(story))).unwrap_or_default();
+    Report { steps, mishaps, deaths, trace, violations: world.tables().violations.clone(), story }
+}

@@ -1,0 +1,170 @@
+//! The stream and its readers: batches of a lane's records, in their order, until each has been done.
+
+use std::{sync::Arc, time::Duration};
+
+use chat::{
+    agent::{Agent, Budgets},
+    id::ChannelId,
+    message::{Change, MessageEvent, Role},
+    rate::Bucket,
+};
+
+use crate::{
+    node::{Node, THRESHOLD},
+    plant::Plant,
+    tables::QuestionKey,
+    world::{PUBLIC, World},
+};
+
+/// Two lanes: the channels overtake one another.
+const LANES: usize = 2;
+
+/// Who reads the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Pushes every message to the sockets.
+    Delivery,
+    /// Answers messages of users.
+    Agent,
+}
+
+fn lane(event: &MessageEvent) -> usize {
+    usize::from(event.stored.message.channel_id.as_str() == PUBLIC) % LANES
+}
+
+/// Starts the lanes of a reader.
+pub(crate) fn start(world: &Arc<World>, reader: Reader) {
+    for number in 0..LANES {
+        let of_world = Arc::clone(world);
+        world.time.spawn(false, run_lane(of_world, reader, number));
+    }
+}
+
+/// One lane, for ever. `next` counts the lane's own records.
+async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
+    let mut next = 0;
+    let mut failures = 0;
+    loop {
+        let most = 1 + usize::try_from(world.time.below(4)).unwrap_or_default();
+        let batch = world
+            .appended
+            .until(|| {
+                let tables = world.tables();
+                let of_lane = tables.stream.iter().filter(|event| {
+                    lane(event) == number && (reader == Reader::Delivery || event.stored.message.role == Role::User)
+                });
+                let batch: Vec<MessageEvent> = of_lane.skip(next).take(most).cloned().collect();
+                (!batch.is_empty()).then_some(batch)
+            })
+            .await;
+        let length = batch.len();
+        let invocation = {
+            let of_world = Arc::clone(&world);
+            world.time.spawn(true, async move { invoke(of_world, reader, batch).await })
+        };
+        // Given up by the stream, it goes on all the same.
+        let answer = if world.time.mishap(12) {
+            let patience = world.time.below(3_000);
+            world.time.sleep(Duration::from_millis(patience)).await;
+            None
+        } else {
+            invocation.await
+        };
+        world.tell(|| format!("{reader:?} {number}: records {next} to {} gave {answer:?}", next + length - 1));
+        match answer {
+            Some(None) => {
+                next += length;
+                failures = 0;
+                // A checkpoint that was not saved in time: what was done comes again.
+                if world.time.mishap(12) {
+                    let back = usize::try_from(world.time.below(4)).unwrap_or_default();
+                    next = next.saturating_sub(back);
+                }
+            }
+            Some(Some(failed)) => {
+                next += if world.has(Plant::CheckpointLost) { length } else { failed };
+                failures += 1;
+            }
+            None => failures += 1,
+        }
+        if failures > 0 {
+            let bound = 50_u64 << failures.min(6);
+            let pause = world.time.below(bound);
+            world.time.sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
+
+/// What the worker's function does with a batch; the first record that has to come again, if any.
+async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> Option<usize> {
+    let mut groups: Vec<(ChannelId, Vec<(usize, MessageEvent)>)> = Vec::new();
+    for (index, event) in batch.into_iter().enumerate() {
+        let channel = event.stored.message.channel_id.clone();
+        match groups.iter_mut().find(|(of, _)| *of == channel) {
+            Some((_, events)) => events.push((index, event)),
+            None => groups.push((channel, vec![(index, event)])),
+        }
+    }
+    let node = Node::new(&world);
+    let mut failed = None;
+    for (channel, events) in groups {
+        let first = match reader {
+            Reader::Delivery => deliver(&node, &channel, events).await,
+            Reader::Agent => answer(&node, events).await,
+        };
+        failed = failed.into_iter().chain(first).min();
+    }
+    failed
+}
+
+async fn deliver(node: &Node, channel: &ChannelId, events: Vec<(usize, MessageEvent)>) -> Option<usize> {
+    let first = events.first().map(|(index, _)| *index);
+    let events: Vec<MessageEvent> = events.into_iter().map(|(_, event)| event).collect();
+    match node.delivery().deliver(channel, &events, THRESHOLD).await {
+        Ok(_) => None,
+        Err(_) if node.world.has(Plant::FailureSwallowed) => None,
+        Err(_) => first,
+    }
+}
+
+async fn answer(node: &Node, events: Vec<(usize, MessageEvent)>) -> Option<usize> {
+    let endless = Bucket { every: Duration::from_millis(1), burst: 1_000 };
+    let budgets = Budgets { context_tokens: 1_000, user: endless, channel: endless, tokens_per_day: u64::MAX };
+    let agent = Agent {
+        channels: node,
+        messages: node,
+        model: node,
+        drafts: node,
+        clock: node,
+        name: chat::agent::NAME,
+        budgets,
+        deadline: node.deadline(300),
+    };
+    for (index, MessageEvent { change, stored }) in events {
+        if change != Change::Created {
+            continue;
+        }
+        let question = (stored.message.channel_id.clone(), stored.message.seq);
+        let mut attempt = Attempt { world: &node.world, question, done: false };
+        if Box::pin(agent.answer(&stored)).await.is_err() {
+            return Some(index);
+        }
+        attempt.done = true;
+    }
+    None
+}
+
+/// An attempt at an answer. One that ends in any other way than well may have begun a call that somebody else repeats.
+struct Attempt<'a> {
+    world: &'a World,
+    question: QuestionKey,
+    done: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            *self.world.tables().notes.disturbances.entry(self.question.clone()).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Ten thousand schedules, and what is found when something is built wrong.
+//!
+//! `SIMULATOR_SCHEDULES=1000000 cargo test --release -p simulator` runs as many as one likes; `SIMULATOR_SEED=7` tells of one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Instant,
+};
+
+use simulator::{Plant, Report, run, tell};
+
+/// Seeds that a plant has to be found within.
+const SEARCHED: u64 = 2_000;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+/// Runs seeds on all processors, and gives each report to `check`.
+fn run_all(seeds: u64, check: impl Fn(u64, Report) + Sync) {
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    check(seed, run(seed, None));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn every_schedule_ends_as_it_must() {
+    if let Some(seed) = variable("SIMULATOR_SEED") {
+        let report = tell(seed, None);
+        println!("{}\n{:#?}", report.story.join("\n"), report.violations);
+        return;
+    }
+    let (seeds, started) = (variable("SIMULATOR_SCHEDULES").unwrap_or(10_000), Instant::now());
+    let (steps, mishaps, deaths) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    run_all(seeds, |seed, report| {
+        assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
+        steps.fetch_add(report.steps, Ordering::Relaxed);
+        mishaps.fetch_add(u64::from(report.mishaps), Ordering::Relaxed);
+        deaths.fetch_add(u64::from(report.deaths), Ordering::Relaxed);
+    });
+    println!(
+        "{seeds} schedules, {} steps, {} mishaps, {} deaths: {:.1?}",
+        steps.into_inner(),
+        mishaps.into_inner(),
+        deaths.into_inner(),
+        started.elapsed()
+    );
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    for seed in 0..50 {
+        assert_eq!(run(seed, None), run(seed, None));
+    }
+    assert_ne!(run(1, None).trace, run(2, None).trace);
+}
+
+#[test]
+fn what_is_built_wrong_is_found() {
+    let mut missed = Vec::new();
+    for plant in Plant::ALL {
+        let found = (0..SEARCHED).find_map(|seed| {
+            let report = run(seed, Some(plant));
+            report.violations.first().cloned().map(|violation| (seed, violation))
+        });
+        match found {
+            Some((seed, violation)) => println!("{plant:?}: seed {seed}: {violation}"),
+            None => missed.push(plant),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
