@@ -25,10 +25,17 @@ use uuid::Uuid;
 use super::{VERSION, limits::MAX_LOG_LINE_BYTES};
 use crate::stack::Function;
 
-/// What a process needs from its surroundings to run at all. `HOME` is not among them: the SDK would find the
-/// developer's own AWS profile there.
-const INHERITED: [&str; 6] =
-    ["PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// What a process needs from its surroundings to run at all, and where a stand-in for Bedrock is, if there is one. `HOME`
+/// is not among them: the SDK would find the developer's own AWS profile there.
+const INHERITED: [&str; 7] = [
+    "PATH",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+];
 
 /// How long output may trail behind the end of its process: a grandchild can hold the pipe open.
 const TRAILING_OUTPUT: Duration = Duration::from_secs(1);

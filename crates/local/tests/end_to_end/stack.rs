@@ -42,12 +42,21 @@ impl Stack {
 
     /// A stack that keeps nothing, with parameters of the template.
     pub(crate) fn with(parameters: &[(&str, String)]) -> Self {
+        Self::with_environment(parameters, &[])
+    }
+
+    /// The same with Bedrock at `url`.
+    pub(crate) fn with_bedrock(url: &str, parameters: &[(&str, String)]) -> Self {
+        Self::with_environment(parameters, &[("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url)])
+    }
+
+    fn with_environment(parameters: &[(&str, String)], environment: &[(&str, &str)]) -> Self {
         let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut options = vec!["--in-memory"];
         for parameter in &parameters {
             options.extend(["--parameter", parameter]);
         }
-        Self::start(&options)
+        Self::spawn(&options, environment, Stdio::inherit())
     }
 
     /// A stack of binaries that are built already.
@@ -59,7 +68,7 @@ impl Stack {
     pub(crate) fn talkative(directory: &Path, log: &Path) -> Self {
         let directory = directory.to_str().unwrap();
         let options = ["--data-dir", directory, "--log-level", "trace", "--parameter", "LogLevel=trace"];
-        Self::spawn(&options, std::fs::File::create(log).unwrap().into())
+        Self::spawn(&options, &[], std::fs::File::create(log).unwrap().into())
     }
 
     /// A stack that keeps nothing, with parameters of the template, that says into a file what its functions say.
@@ -73,10 +82,10 @@ impl Stack {
     }
 
     fn start(options: &[&str]) -> Self {
-        Self::spawn(options, Stdio::inherit())
+        Self::spawn(options, &[], Stdio::inherit())
     }
 
-    fn spawn(options: &[&str], log: Stdio) -> Self {
+    fn spawn(options: &[&str], environment: &[(&str, &str)], log: Stdio) -> Self {
         let files = tempfile::tempdir().unwrap();
         let ready = files.path().join("ready.json");
         let mut command = runner();
@@ -93,6 +102,7 @@ impl Stack {
             .env("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS", "0.2")
             // What the functions are allowed to do, and do: infra/check.py compares it with their roles.
             .env("SWITCHBOARD_LOCAL_CALLS", calls())
+            .envs(environment.iter().copied())
             .stderr(log)
             .stdout(Stdio::piped())
             .spawn()
