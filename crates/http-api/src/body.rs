@@ -57,7 +57,9 @@ impl Fields {
     /// A field that may be left out or null.
     pub fn optional<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Option<T> {
         let value = self.rest.remove(name).filter(|value| !value.is_null())?;
-        serde_json::from_value(whole(value)).map_err(|_| self.violate(name, "wrong_type", format!("must be {expected}"))).ok()
+        serde_json::from_value(whole(value))
+            .map_err(|_| self.violate(name, "wrong_type", format!("must be {expected}")))
+            .ok()
     }
 
     /// A field that may be left out and is an object itself.

@@ -118,7 +118,7 @@ async fn send_once(world: Arc<World>, who: &'static str, to: &'static str, text:
                 draft: Draft { content: of_text, ..Draft::default() },
                 idempotency_key: key.parse().ok(),
                 bucket: Some(BUCKET),
-                traceparent: None,
+                trace: None,
             };
             let sent = send(&node, &node, message, &mut memory).await;
             let mut process = Process { head: memory.head, full_at: process.full_at };
