@@ -38,7 +38,7 @@ impl Intercept for Calls {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let span = Span::current();
-        if span.is_disabled() {
+        if !telemetry::is_traced() {
             return Ok(());
         }
         if let Some(invoke) = context.input().downcast_ref::<InvokeInput>() {
@@ -66,7 +66,7 @@ impl Intercept for Calls {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let span = Span::current();
-        if span.is_disabled() {
+        if !telemetry::is_traced() {
             return Ok(());
         }
         if let Some(response) = context.response() {

@@ -44,7 +44,34 @@ async fn main() -> Result<(), Error> {
         })
         .await;
     }
+    if let Ok(meeting) = env::var("PROBE_EXTENSION") {
+        extend(meeting).await?;
+    }
     lambda_runtime::run(service_fn(handle)).await
+}
+
+/// Registers an internal extension that goes to a meeting at each invocation, or fails when it is told to.
+async fn extend(meeting: String) -> Result<(), Error> {
+    let work = lambda_extension::service_fn(move |event: lambda_extension::LambdaEvent| {
+        let meeting = meeting.clone();
+        async move {
+            let lambda_extension::NextEvent::Invoke(invocation) = event.next else { return Ok(()) };
+            let mut stream = tokio::net::TcpStream::connect(meeting).await?;
+            stream.write_all(format!("{} {}\n", invocation.request_id, process::id()).as_bytes()).await?;
+            match stream.read_u8().await? {
+                b'.' => Ok(()),
+                _ => Err::<(), Error>("as told".into()),
+            }
+        }
+    });
+    let extension = lambda_extension::Extension::new()
+        .with_extension_name("probe-extension")
+        .with_events(&["INVOKE"])
+        .with_events_processor(work)
+        .register()
+        .await?;
+    tokio::spawn(extension.run());
+    Ok(())
 }
 
 static INVOCATIONS: AtomicU64 = AtomicU64::new(0);

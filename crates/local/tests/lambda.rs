@@ -324,3 +324,51 @@ async fn a_function_without_binary_is_named() {
     let message = Lambda::new(config).unwrap_err().to_string();
     assert!(message.contains("probe_function"), "{message}");
 }
+
+#[tokio::test]
+async fn a_caller_has_its_answer_while_an_extension_still_works() {
+    let meeting = Meeting::new().await;
+    let lambda = Probe::default().variable("PROBE_EXTENSION", &meeting.address()).concurrency(1).start();
+    let invocation = lambda.invoke("probe", event(json!({}))).await.unwrap();
+    let request_id = invocation.request_id.clone();
+    let first = json_of(Ok(invocation));
+    // The answer is here, the extension is not done: the environment is busy, and there is no other.
+    let guest = meeting.next().await;
+    assert_eq!(guest.name, request_id);
+    let mut second = lambda.invoke("probe", event(json!({})));
+    assert!(poll!(&mut second).is_pending());
+    guest.dismiss().await;
+    let second = json_of(second.await);
+    assert_eq!((&second["pid"], &second["invocation"]), (&first["pid"], &json!(2)));
+    meeting.next().await.dismiss().await;
+    lambda.shutdown(Duration::from_secs(30)).await;
+}
+
+#[tokio::test]
+async fn an_extension_that_fails_takes_its_environment_along() {
+    let meeting = Meeting::new().await;
+    let lambda = Probe::default().variable("PROBE_EXTENSION", &meeting.address()).concurrency(1).start();
+    let first = json_of(lambda.invoke("probe", event(json!({}))).await);
+    meeting.next().await.fail().await;
+    let second = json_of(lambda.invoke("probe", event(json!({}))).await);
+    assert_ne!(second["pid"], first["pid"]);
+    meeting.next().await.dismiss().await;
+    lambda.shutdown(Duration::from_secs(30)).await;
+}
+
+#[tokio::test]
+async fn an_extension_that_never_ends_is_killed_with_its_function() {
+    let meeting = Meeting::new().await;
+    let lambda = Probe::default()
+        .variable("PROBE_EXTENSION", &meeting.address())
+        .concurrency(1)
+        .timeout(Duration::from_secs(1))
+        .start();
+    let first = json_of(lambda.invoke("probe", event(json!({}))).await);
+    let guest = meeting.next().await;
+    let second = tokio::spawn(lambda.invoke("probe", event(json!({}))));
+    guest.gone().await;
+    meeting.next().await.dismiss().await;
+    assert_ne!(json_of(second.await.unwrap())["pid"], first["pid"]);
+    lambda.shutdown(Duration::from_secs(30)).await;
+}

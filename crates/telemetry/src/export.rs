@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::{InstrumentationScope, trace::TracerProvider};
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, RetryPolicy, SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
@@ -24,6 +24,9 @@ use crate::{
     queue::Queue,
     sampler,
 };
+
+/// The conventions that names of attributes are from.
+const SCHEMA: &str = "https://opentelemetry.io/schemas/1.42.0";
 
 /// Spans in one request.
 const BATCH: usize = 512;
@@ -85,7 +88,8 @@ impl Exporter {
     }
 
     pub(crate) fn tracer(&self) -> SdkTracer {
-        self.provider.tracer("switchboard")
+        let scope = InstrumentationScope::builder("switchboard").with_schema_url(SCHEMA);
+        self.provider.tracer_with_scope(scope.with_version(env!("CARGO_PKG_VERSION")).build())
     }
 
     /// Takes over what an invocation has recorded.

@@ -8,7 +8,7 @@ use opentelemetry::trace::Status;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{context::Remote, variable};
+use crate::{context::Remote, is_traced, variable};
 
 /// What an invocation tells of itself.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ pub fn failed(error: &impl std::fmt::Display) {
 /// Marks `span` as the one of this invocation, with what the conventions for functions ask of it ("Semantic conventions
 /// for FaaS spans"). `trigger` is `http`, `pubsub`, `datasource`, `timer` or `other`.
 pub fn mark(span: &Span, trigger: &'static str) {
-    if span.is_disabled() {
+    if !is_traced() {
         return;
     }
     span.set_attribute("faas.trigger", trigger);

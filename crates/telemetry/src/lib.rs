@@ -21,6 +21,8 @@ pub mod context;
 pub mod invocation;
 pub mod metrics;
 
+#[cfg(all(feature = "count-allocations", not(target_env = "musl")))]
+mod allocations;
 #[cfg(target_env = "musl")]
 mod allocator;
 mod client;
@@ -31,17 +33,24 @@ mod queue;
 mod resource;
 mod sampler;
 
-use std::{fmt::Debug, future::Future, sync::Arc};
+use std::{
+    fmt::Debug,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures::FutureExt;
 use lambda_runtime::{Diagnostic, Error, IntoFunctionResponse, LambdaEvent, LambdaInvocation, Runtime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tower::{Layer, Service};
-use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer as _,
-    filter::{Targets, filter_fn},
+    filter::{FilterFn, Targets, filter_fn},
     fmt,
     layer::SubscriberExt,
     util::SubscriberInitExt,
@@ -66,6 +75,14 @@ impl From<StringArray> for opentelemetry::Value {
 /// among them: a fan-out is one span, not one for each socket.
 const SDK_CRATES: [&str; 5] =
     ["aws_sdk_bedrockruntime", "aws_sdk_dynamodb", "aws_sdk_lambda", "aws_sdk_secretsmanager", "aws_sdk_ssm"];
+
+static TRACED: AtomicBool = AtomicBool::new(false);
+
+/// Whether spans are sent anywhere: what nobody gets need not be put together.
+#[must_use]
+pub fn is_traced() -> bool {
+    TRACED.load(Ordering::Relaxed)
+}
 
 /// What a function tells about itself.
 #[must_use = "a function runs in it"]
@@ -107,8 +124,7 @@ pub async fn start() -> Telemetry {
 
 fn init(function: Option<&str>, exporter: Option<&Exporter>) {
     let level = variable("LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
-    // Lines are for people; spans do not depend on how many they want.
-    let log = logs::filter(level, function);
+    let log = logs::lines(level, function);
     let spans = exporter.map(|exporter| {
         tracing_opentelemetry::layer()
             .with_tracer(exporter.tracer())
@@ -120,7 +136,9 @@ fn init(function: Option<&str>, exporter: Option<&Exporter>) {
             .with_tracked_inactivity(false)
             .with_filter(traced(function))
     });
-    let registry = tracing_subscriber::registry().with(logs::Channels).with(spans);
+    TRACED.store(spans.is_some(), Ordering::Relaxed);
+    let remember = logs::Remember.with_filter(logs::spans(function));
+    let registry = tracing_subscriber::registry().with(remember).with(spans);
     if is_lambda() {
         let name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
         registry.with(fmt::layer().event_format(logs::Json::new(name)).with_filter(log)).init();
@@ -130,9 +148,8 @@ fn init(function: Option<&str>, exporter: Option<&Exporter>) {
 }
 
 /// Spans of the workspace's own crates and of the SDK's calls; of events, the own warnings and errors.
-fn traced<S>(function: Option<&str>) -> impl tracing_subscriber::layer::Filter<S> + use<S> {
-    let own: Vec<String> = logs::own(function).collect();
-    let own = Targets::new().with_targets(own.into_iter().map(|name| (name, LevelFilter::INFO)));
+fn traced(function: Option<&str>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
+    let own = logs::spans(function);
     let sdk = Targets::new().with_targets(SDK_CRATES.map(|name| (name, LevelFilter::DEBUG)));
     filter_fn(move |metadata| {
         let (target, level) = (metadata.target(), metadata.level());
@@ -222,6 +239,8 @@ where
     }
 
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+        #[cfg(all(feature = "count-allocations", not(target_env = "musl")))]
+        allocations::tell();
         invocation::begin(&invocation.context);
         let telemetry = Arc::clone(&self.telemetry);
         let at_end: AtEnd = Box::new(move |_| telemetry.end_invocation());

@@ -5,14 +5,14 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 use tracing::{
-    Event, Subscriber,
+    Event, Metadata, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
     span::{Attributes, Id},
 };
 use tracing_subscriber::{
     Layer,
-    filter::Targets,
+    filter::{FilterFn, Targets, filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::Writer,
@@ -30,6 +30,9 @@ const CRATES: [&str; 7] = ["auth", "chat", "chat_aws", "http_api", "models", "se
 /// The field of a span that names a channel.
 const CHANNEL: &str = "switchboard.channel_id";
 
+/// The field of a span with API Gateway's id of a request: the one that callers see.
+const REQUEST: &str = "switchboard.request_id";
+
 /// The level is that of the workspace's own crates. Libraries get no further than their warnings: below those, the
 /// runtime and the HTTP clients write down whole events and headers, and with them the callers' tokens.
 pub(crate) fn filter(level: LevelFilter, function: Option<&str>) -> Targets {
@@ -41,38 +44,58 @@ pub(crate) fn own(function: Option<&str>) -> impl Iterator<Item = String> {
     CRATES.into_iter().map(str::to_owned).chain(function.map(str::to_owned))
 }
 
-/// Remembers with a span the channel that it is about.
+/// Spans of the own crates, whatever the level of the lines: what a line tells of itself comes from them, and so does the
+/// trace that is handed on.
+pub(crate) fn spans(function: Option<&str>) -> Targets {
+    Targets::new().with_targets(own(function).map(|name| (name, LevelFilter::INFO)))
+}
+
+/// Lines by their level, and all spans that they may be in.
+pub(crate) fn lines(level: LevelFilter, function: Option<&str>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
+    let (lines, spans) = (filter(level, function), spans(function));
+    filter_fn(move |metadata| {
+        let by = if metadata.is_span() { &spans } else { &lines };
+        by.would_enable(metadata.target(), metadata.level())
+    })
+}
+
+/// Remembers with a span what lines in it tell.
 #[derive(Debug)]
-pub(crate) struct Channels;
+pub(crate) struct Remember;
 
-struct Channel(String);
+#[derive(Debug, Default)]
+struct Known {
+    channel: Option<String>,
+    request: Option<String>,
+}
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Channels {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Remember {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let Some(field) = attributes.metadata().fields().field(CHANNEL) else { return };
-        let mut found = Found { field, text: None };
-        attributes.record(&mut found);
-        if let (Some(text), Some(span)) = (found.text, context.span(id)) {
-            span.extensions_mut().insert(Channel(text));
+        if !attributes.metadata().fields().iter().any(|field| matches!(field.name(), CHANNEL | REQUEST)) {
+            return;
+        }
+        let mut known = Known::default();
+        attributes.record(&mut known);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(known);
         }
     }
 }
 
-struct Found {
-    field: Field,
-    text: Option<String>,
-}
-
-impl Visit for Found {
+impl Visit for Known {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if *field == self.field {
-            self.text = Some(format!("{value:?}"));
+        match field.name() {
+            CHANNEL => self.channel = Some(format!("{value:?}")),
+            REQUEST => self.request = Some(format!("{value:?}")),
+            _ => {}
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if *field == self.field {
-            self.text = Some(value.to_owned());
+        match field.name() {
+            CHANNEL => self.channel = Some(value.to_owned()),
+            REQUEST => self.request = Some(value.to_owned()),
+            _ => {}
         }
     }
 }
@@ -106,17 +129,18 @@ where
         add("level", event.metadata().level().as_str().into());
         add("target", event.metadata().target().into());
         add("function", self.function.as_str().into());
-        if let Some(request_id) = invocation::request_id() {
-            add("request_id", request_id.into());
-        }
         for span in context.event_scope().into_iter().flatten() {
             let extensions = span.extensions();
             if let Some(remote) = extensions.get::<Remote>() {
                 add("trace_id", remote.trace_id().into());
             }
-            if let Some(Channel(channel)) = extensions.get() {
-                add("channel_id", channel.as_str().into());
+            if let Some(Known { channel, request }) = extensions.get() {
+                channel.iter().for_each(|channel| add("channel_id", channel.as_str().into()));
+                request.iter().for_each(|request| add("request_id", request.as_str().into()));
             }
+        }
+        if let Some(request_id) = invocation::request_id() {
+            add("request_id", request_id.into());
         }
         writeln!(writer, "{}", Value::Object(line))
     }
@@ -208,9 +232,9 @@ mod tests {
         let format = tracing_subscriber::fmt::layer()
             .event_format(Json::new("switchboard-upkeep".to_owned()))
             .with_writer(lines.clone());
-        let subscriber = tracing_subscriber::registry().with(Channels).with(format);
+        let subscriber = tracing_subscriber::registry().with(Remember).with(format);
         tracing::subscriber::with_default(subscriber, || {
-            let span = info_span!("outer", switchboard.channel_id = "lobby");
+            let span = info_span!("outer", switchboard.channel_id = "lobby", switchboard.request_id = "r-1");
             let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
             Remote::of(Some(traceparent), None).unwrap().adopt(&span);
             span.in_scope(|| info_span!("inner").in_scope(|| tracing::warn!(count = 3, ok = true, "it \"happened\"")));
@@ -222,7 +246,7 @@ mod tests {
         assert_eq!(inside["message"], "it \"happened\"");
         assert_eq!((&inside["level"], &inside["count"], &inside["ok"]), (&json!("WARN"), &json!(3), &json!(true)));
         assert_eq!(inside["function"], "switchboard-upkeep");
-        assert_eq!(inside["channel_id"], "lobby");
+        assert_eq!((&inside["channel_id"], &inside["request_id"]), (&json!("lobby"), &json!("r-1")));
         assert_eq!(inside["trace_id"], "0af7651916cd43dd8448eb211c80319c");
         assert!(inside["timestamp"].as_str().unwrap().ends_with('Z'));
         assert_eq!(lines[1]["channel_id"], "own");

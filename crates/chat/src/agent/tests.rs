@@ -359,7 +359,7 @@ async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
         let mut message = world.store.all()[usize::try_from(seq).unwrap() - 1].clone();
         message.content = content.to_owned();
         message.deleted_at = deleted.then(|| world.clock.now());
-        let revised = StoredMessage { message, traceparent: None, expires_at: None };
+        let revised = StoredMessage { message, trace: None, expires_at: None };
         assert!(world.store.revise(&revised).await.unwrap());
     };
     world.ask("a secret").await;

@@ -28,8 +28,6 @@ pub(crate) struct Seen {
     /// Traces and spans.
     pub(crate) links: Vec<(String, String)>,
     pub(crate) attributes: BTreeMap<String, String>,
-    pub(crate) events: Vec<BTreeMap<String, String>>,
-    pub(crate) is_error: bool,
     pub(crate) nanos: (u64, u64),
 }
 
@@ -124,8 +122,6 @@ async fn traces(State(shared): State<Shared>, body: Bytes) -> StatusCode {
                 parent: hex(&span.parent_span_id),
                 links: span.links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect(),
                 attributes: attributes(&span.attributes),
-                events: span.events.iter().map(|event| attributes(&event.attributes)).collect(),
-                is_error: span.status.is_some_and(|status| status.code == 2),
                 nanos: (span.start_time_unix_nano, span.end_time_unix_nano),
             });
         }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{
     attacks::routes,
-    stack::{Stack, claims_of, signed, token_of},
+    collector::Collector,
+    stack::{COLLECTOR_KEY, Stack, claims_of, signed, token_of, until},
 };
 
 /// Every file below a folder, whole.
@@ -26,7 +27,8 @@ fn files(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
 async fn nothing_that_is_secret_is_said_or_kept() {
     let (data, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let log = logs.path().join("log");
-    let stack = Stack::talkative(data.path(), &log);
+    let collector = Collector::start().await;
+    let stack = Stack::talkative(data.path(), &log, &collector.address);
     let good = token_of("alice");
     let bad = signed(&claims_of("mallory", -600), "another secret that is long enough for HS256 and more");
     let mut secrets = vec![("the shared secret", DEVELOPMENT_SECRET.to_owned())];
@@ -51,10 +53,28 @@ async fn nothing_that_is_secret_is_said_or_kept() {
     socket.id().await;
     let _ = stack.handshake(&url, &[]).await;
     secrets.push(("a ticket", ticket));
+    const CONTENT: &str = "for the members of the channel only";
+    stack.send("alice", "lobby", CONTENT).await;
+    until("the message and its reply", async || stack.history("alice", "lobby").await.len() >= 2).await;
+    collector
+        .wait("the request with the message", |spans| {
+            spans
+                .iter()
+                .find(|span| span.name.starts_with("POST") && span.attributes.contains_key("switchboard.seq"))
+                .cloned()
+        })
+        .await;
     stack.stop();
 
     let mut all = files(data.path());
-    all.push(("the log".to_owned(), std::fs::read(&log).unwrap()));
+    // What is kept is the message; what is said is not.
+    let mut said_only = vec![("the log".to_owned(), std::fs::read(&log).unwrap())];
+    said_only.extend(collector.bodies().into_iter().map(|body| ("what was exported".to_owned(), body.to_vec())));
+    for (place, content) in &said_only {
+        assert!(!content.windows(CONTENT.len()).any(|window| window == CONTENT.as_bytes()), "a message is in {place}");
+    }
+    secrets.push(("the collector's key", COLLECTOR_KEY.to_owned()));
+    all.extend(said_only.into_iter().rev());
     let said = String::from_utf8_lossy(&all.last().unwrap().1).into_owned();
     assert!(said.contains("answered $connect") && said.contains("DEBUG"), "it did say a lot");
     for (place, content) in &all {

@@ -21,6 +21,9 @@ use tokio_tungstenite::{
 /// Long enough for the slowest machine; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What a collector asks of those who send to it.
+pub(crate) const COLLECTOR_KEY: &str = "the-key-of-the-collector";
+
 /// A runner with ports of its own.
 pub(crate) struct Stack {
     pub(crate) runner: Child,
@@ -64,10 +67,18 @@ impl Stack {
         Self::start(&["--in-memory", "--bin-dir", folder.to_str().unwrap()])
     }
 
-    /// A stack that says all that it can, into a file.
-    pub(crate) fn talkative(directory: &Path, log: &Path) -> Self {
+    /// A stack that says all that it can, into a file, and to a collector.
+    pub(crate) fn talkative(directory: &Path, log: &Path, collector: &str) -> Self {
         let directory = directory.to_str().unwrap();
-        let options = ["--data-dir", directory, "--log-level", "trace", "--parameter", "LogLevel=trace"];
+        let (endpoint, key) = (format!("OtlpEndpoint={collector}"), format!("OtlpHeaders=x-key={COLLECTOR_KEY}"));
+        let options = [
+            ["--data-dir", directory],
+            ["--log-level", "trace"],
+            ["--parameter", "LogLevel=trace"],
+            ["--parameter", &endpoint],
+            ["--parameter", &key],
+        ]
+        .concat();
         Self::spawn(&options, &[], std::fs::File::create(log).unwrap().into())
     }
 
@@ -78,7 +89,7 @@ impl Stack {
         for parameter in &parameters {
             options.extend(["--parameter", parameter]);
         }
-        Self::spawn(&options, std::fs::File::create(log).unwrap().into())
+        Self::spawn(&options, &[], std::fs::File::create(log).unwrap().into())
     }
 
     fn start(options: &[&str]) -> Self {

@@ -208,6 +208,11 @@ impl Guest {
         self.stream.write_all(b".").await.unwrap();
     }
 
+    /// Makes the extension fail.
+    pub(crate) async fn fail(mut self) {
+        self.stream.write_all(b"!").await.unwrap();
+    }
+
     /// Waits for the end of the process, which ends the connection.
     pub(crate) async fn gone(mut self) {
         let end = tokio::time::timeout(Duration::from_secs(30), self.stream.read_u8()).await;

@@ -169,4 +169,15 @@ mod tests {
         assert_eq!(names.len(), METRICS.len());
         assert!(METRICS.iter().all(|metric| !metric.meaning.is_empty() && !metric.unit.is_empty()));
     }
+
+    #[test]
+    fn the_documented_ones_are_these() {
+        let text = include_str!("../../../../docs/telemetry-attributes.md");
+        let rows = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .filter(|line| line.contains("| counter |") || line.contains("| histogram |"));
+        let documented: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+        assert_eq!(documented, METRICS.iter().map(|metric| metric.name).collect::<Vec<_>>());
+    }
 }
