@@ -364,15 +364,14 @@ impl ConnectionStore for Node {
 
     async fn close(&self, id: &ConnectionId, connected_at: Timestamp) -> Result<bool, StoreError> {
         self.world.tell(|| format!("close {id} of {connected_at}"));
-        let any = self.has(Plant::ConnectionUnchecked);
         self.call(|tables| {
             Self::before_change(tables);
-            tables.subscriptions.retain(|(_, of), one| of != id || !(any || one.connected_at == connected_at));
+            tables.subscriptions.retain(|(_, of), one| of != id || one.connected_at != connected_at);
         })
         .await?;
         self.call(|tables| {
-            tables.of_user.retain(|(_, of), one| of != id || !(any || one.connected_at == connected_at));
-            let is_same = tables.connections.get(id).is_some_and(|one| any || one.connected_at == connected_at);
+            tables.of_user.retain(|(_, of), one| of != id || one.connected_at != connected_at);
+            let is_same = tables.connections.get(id).is_some_and(|one| one.connected_at == connected_at);
             is_same && tables.connections.remove(id).is_some()
         })
         .await
@@ -421,12 +420,11 @@ impl ConnectionStore for Node {
         id: &ConnectionId,
         connected_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let forgotten = self.has(Plant::SubscriptionsLeft);
         self.world.tell(|| format!("unsubscribe {id} of {connected_at} from {channel}"));
         self.call(|tables| {
             let key = (channel.clone(), id.clone());
             let is_same = tables.subscriptions.get(&key).is_some_and(|one| one.connected_at == connected_at);
-            if is_same && !forgotten {
+            if is_same {
                 Self::before_change(tables);
                 tables.subscriptions.remove(&key);
             }
@@ -550,7 +548,7 @@ impl SocketPusher for Node {
         self.call(|tables| {
             self.world.pushed.raise();
             let open = tables.sockets.get_mut(id).filter(|socket| socket.open);
-            open.map(|socket| socket.open = false).is_some()
+            open.map(|socket| socket.open = self.has(Plant::SocketsLeft)).is_some()
         })
         .await
     }

@@ -13,10 +13,8 @@ pub enum Plant {
     ClaimUnchecked,
     /// Subscriptions are read from a replica that is behind.
     StaleSubscriptions,
-    /// The end of a membership leaves the subscriptions.
-    SubscriptionsLeft,
-    /// The end of a connection does not look whether it is still the same.
-    ConnectionUnchecked,
+    /// The end of a membership leaves the sockets open.
+    SocketsLeft,
     /// The delivery worker reports nothing when a delivery has failed.
     FailureSwallowed,
     /// The stream goes on behind a batch of which a part has failed.
@@ -35,14 +33,13 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::HeadUnchecked,
         Self::KeyForgotten,
         Self::MemberUnchecked,
         Self::ClaimUnchecked,
         Self::StaleSubscriptions,
-        Self::SubscriptionsLeft,
-        Self::ConnectionUnchecked,
+        Self::SocketsLeft,
         Self::FailureSwallowed,
         Self::CheckpointLost,
         Self::HandOverLost,

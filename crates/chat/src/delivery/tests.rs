@@ -210,7 +210,7 @@ async fn what_one_socket_misses_is_handed_over_for_it_alone_and_given_up_in_the_
     let mut world = World::new(1, 3);
     world.stuck.insert(connection(2));
     let outcome = world.deliver(1..=1, 200).await;
-    assert_eq!(outcome, Outcome { delivered: 2, handed_over: 1, ..Outcome::default() });
+    assert_eq!(outcome, Outcome { delivered: 2, handed_over: 1, retried: 3, ..Outcome::default() });
     let outcome = world.finish().await;
     assert_eq!((outcome.failed, outcome.delivered), (1, 0));
     assert_eq!((world.received(0), world.received(1)), (vec![1], vec![1]));
