@@ -15,6 +15,7 @@ import { exampleExports, exported } from "./spans.mjs";
 const TIMEOUT_MS = 15_000;
 const TWO_TABS = { viewport: { width: 840, height: 720 } };
 const DESKTOP = { viewport: { width: 1080, height: 760 } };
+const WIDE = { viewport: { width: 1280, height: 900 } };
 const PHONE = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
 const { READY_FILE, CHROMIUM_PATH = "/usr/bin/chromium", SCREENSHOT_DIR } = process.env;
@@ -368,6 +369,36 @@ test("the journey of a message is drawn, and grows with the spans that come in l
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "hidden" });
   assert.ok(await opener.evaluate((element) => element === document.activeElement));
+});
+
+test("a message that was really sent shows its way through every function", async (t) => {
+  const channel = await channelWithAgent("alice.w", "Lobby");
+  const { page } = await tab(t, "alice.w", channel, WIDE);
+  await say(page, "Morning! Where do my messages go?");
+  await reply(page).nth(0).waitFor();
+  await page.getByRole("button", { name: "Show the journey of message 1" }).click();
+  const dialog = page.getByRole("dialog");
+  // The last to come in is the push of the reply: functions export after they have answered.
+  for (const figure of ["answered", "lag", "pushed", "reply"]) await dialog.locator(`[data-figure=${figure}]`).waitFor();
+  const rows = await dialog.getByRole("treeitem").evaluateAll((all) => all.map((one) => one.getAttribute("aria-label")));
+  const rowsWith = (...parts) => rows.filter((row) => parts.every((part) => row.includes(part))).length;
+  assert.equal(rowsWith("POST /channels/{channel_id}/messages", "SendChannelMessagesFunction"), 1);
+  assert.equal(rowsWith("DynamoDB.TransactWriteItems", "SendChannelMessagesFunction"), 1);
+  assert.equal(rowsWith("DynamoDB.TransactWriteItems", "ChatAgentWorkerFunction"), 1);
+  // The question to both workers, and the reply to one.
+  assert.equal(rowsWith("process chat_events", "ChatDeliveryWorkerFunction", "in the stream"), 2);
+  assert.equal(rowsWith("process chat_events", "ChatAgentWorkerFunction", "in the stream"), 1);
+  assert.ok(rowsWith("deliver, ") >= 2 && rowsWith("push, ") >= 2 && rowsWith("chat ", "ChatAgentWorkerFunction") >= 1, rows.join("\n"));
+  assert.ok(rowsWith("linked") >= 2, rows.join("\n"));
+  assert.equal(rowsWith("failed"), 0);
+  assert.equal(await dialog.locator("[data-orphan]").count(), 0);
+  await picture(page, "journey");
+  await dialog.getByRole("button", { name: "Close the journey" }).click();
+
+  // The reply has no other way than through the same trace.
+  await page.getByRole("button", { name: "Show the journey of message 2" }).click();
+  await dialog.locator("[data-figure=pushed]").waitFor();
+  assert.equal(await dialog.locator("[data-figure=reply]").count(), 0);
 });
 
 test("the journey fits a phone, in the dark", async (t) => {

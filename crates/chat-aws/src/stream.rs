@@ -62,7 +62,7 @@ impl StreamedMessage {
             messaging.operation.type = "process",
             messaging.operation.name = "process",
             messaging.destination.name = TABLE,
-            messaging.batch.message_count = in_batch,
+            messaging.batch.message_count = integer(in_batch),
             messaging.message.id = %message.message_id,
             faas.document.operation = match change {
                 Change::Created => "insert",
@@ -70,8 +70,8 @@ impl StreamedMessage {
             },
             faas.document.time = %self.written_at,
             switchboard.channel_id = %message.channel_id,
-            switchboard.seq = message.seq,
-            switchboard.stream.lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
+            switchboard.seq = integer(message.seq),
+            switchboard.stream.lag_ms = integer(lag.as_millis()),
         );
         if let Some(remote) = trace::remote(trace.as_ref()) {
             remote.adopt(&span);
@@ -94,7 +94,7 @@ pub fn invocation_span(batch: &Batch) -> Span {
         messaging.operation.type = "process",
         messaging.operation.name = "process",
         messaging.destination.name = TABLE,
-        messaging.batch.message_count = messages().count(),
+        messaging.batch.message_count = integer(messages().count()),
         switchboard.records.unreadable = batch.unreadable.len(),
     );
     Remote::of_request(None, None, invocation::xray_trace_id().as_deref()).adopt(&span);
@@ -125,6 +125,11 @@ pub fn presence_span(changes: usize) -> Span {
     Remote::of_request(None, None, invocation::xray_trace_id().as_deref()).adopt(&span);
     invocation::mark(&span, "datasource");
     span
+}
+
+/// A number as an attribute holds it: of an unsigned one, text would be made.
+fn integer(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
 }
 
 /// What the conventions call the system: they know none of this kind, and name others of AWS like this.

@@ -195,7 +195,9 @@ impl Span {
 
     /// Whether it is about this one message.
     pub(super) fn is_about(&self, channel_id: &str, seq: u64) -> bool {
-        self.attributes.get("switchboard.seq").and_then(Value::as_u64) == Some(seq)
+        // Some exporters write unsigned numbers as text.
+        let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        self.attributes.get("switchboard.seq").and_then(number) == Some(seq)
             && self.attributes.get("switchboard.channel_id").and_then(Value::as_str) == Some(channel_id)
     }
 }

@@ -24,7 +24,7 @@ export function journey(trace, seq = null) {
 
   const draw = (span, level, parent) => {
     const from = since(span.start_ns);
-    const lag = span.attributes[LAG];
+    const lag = number(span.attributes[LAG]);
     return {
       span,
       level,
@@ -76,7 +76,7 @@ function figures(rows, seq) {
   const found = [];
   const byId = new Map(rows.map((row) => [row.span.span_id, row]));
   // The message that a span is about: its own, or that of the nearest span around it that names one.
-  const about = (row) => row?.span.attributes[SEQ] ?? (row?.parent ? about(byId.get(row.parent)) : undefined);
+  const about = (row) => number(row?.span.attributes[SEQ]) ?? (row?.parent ? about(byId.get(row.parent)) : undefined);
   const first = rows[0];
   if (first.span.kind === "server") {
     const status = first.span.attributes["http.response.status_code"];
@@ -136,5 +136,8 @@ const byTime = (one, other) => {
   const [c, d] = [BigInt(one.end_ns), BigInt(other.end_ns)];
   return c === d ? 0 : c > d ? -1 : 1;
 };
+
+/** A number of an attribute; some exporters write large ones as text. */
+const number = (value) => (value === undefined || value === null || Number.isNaN(Number(value)) ? undefined : Number(value));
 
 const min = (one, other) => (one < other ? one : other);
