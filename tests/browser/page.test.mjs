@@ -15,7 +15,7 @@ import { exampleExports, exported } from "./spans.mjs";
 const TIMEOUT_MS = 15_000;
 const TWO_TABS = { viewport: { width: 840, height: 720 } };
 const DESKTOP = { viewport: { width: 1080, height: 760 } };
-const WIDE = { viewport: { width: 1280, height: 900 } };
+const WIDE = { viewport: { width: 1280, height: 1180 } };
 const PHONE = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
 const { READY_FILE, CHROMIUM_PATH = "/usr/bin/chromium", SCREENSHOT_DIR } = process.env;
@@ -392,6 +392,7 @@ test("a message that was really sent shows its way through every function", asyn
   assert.ok(rowsWith("linked") >= 2, rows.join("\n"));
   assert.equal(rowsWith("failed"), 0);
   assert.equal(await dialog.locator("[data-orphan]").count(), 0);
+  await page.mouse.move(0, 0);
   await picture(page, "journey");
   await dialog.getByRole("button", { name: "Close the journey" }).click();
 
