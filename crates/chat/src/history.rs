@@ -63,6 +63,9 @@ pub async fn replies(
     if seq > found.last_seq {
         return Err(ChatError::MessageNotFound);
     }
+    if after >= found.last_seq {
+        return Ok(HistoryPage { messages: Vec::new(), next: None });
+    }
     let mut page = messages.replies(channel, seq, after, limit + 1, clock.now()).await?;
     let more = page.len() > usize::from(limit);
     page.truncate(usize::from(limit));

@@ -128,6 +128,17 @@ impl ApiRequest {
         read
     }
 
+    /// A query parameter that is the number of a message, or 0.
+    pub fn query_seq(&self, name: &str, violations: &mut Vec<Violation>) -> Option<u64> {
+        let expected = format!("a seq, at most {LARGEST_SEQ}");
+        let seq = self.query(name, &expected, violations)?;
+        if seq > LARGEST_SEQ {
+            violations.push(Violation::new(name, "out_of_range", format!("must be {expected}")));
+            return None;
+        }
+        Some(seq)
+    }
+
     /// `limit`: 1 to 100, 50 when left out.
     pub fn limit(&self, violations: &mut Vec<Violation>) -> u16 {
         let expected = format!("a number from 1 to {PAGE_ITEMS}");

@@ -55,7 +55,7 @@ impl Handler {
             }
             request.only_query(&["limit", "after"], &mut violations);
             let limit = request.limit(&mut violations);
-            let after = request.query("after", "a seq", &mut violations).unwrap_or(0);
+            let after = request.query_seq("after", &mut violations).unwrap_or(0);
             if !violations.is_empty() {
                 return Err(Problem::invalid(violations));
             }
@@ -82,8 +82,8 @@ fn answer(page: HistoryPage) -> Result<Response<Body>, Problem> {
 }
 
 fn range(request: &ApiRequest, violations: &mut Vec<Violation>) -> Range {
-    let before: Option<u64> = request.query("before", "a seq", violations);
-    let after: Option<u64> = request.query("after", "a seq", violations);
+    let before = request.query_seq("before", violations);
+    let after = request.query_seq("after", violations);
     match (before, after) {
         (Some(_), Some(_)) => {
             violations.push(Violation::new("after", "conflict", "must not stand beside before"));

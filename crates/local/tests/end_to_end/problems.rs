@@ -10,6 +10,7 @@ async fn wrong_input_is_told_what_is_wrong() {
     let stack = Stack::in_memory();
     let messages = "/channels/lobby/messages";
     let content = |content: Value| json!({ "content": content }).to_string();
+    let too_long = format!("/channels?name_prefix={}", "x".repeat(101));
     let cases: Vec<(Method, &str, String, u16, &[&str])> = vec![
         (Method::POST, messages, "{broken".into(), 400, &[]),
         (Method::POST, messages, "[]".into(), 400, &[]),
@@ -37,6 +38,9 @@ async fn wrong_input_is_told_what_is_wrong() {
         (Method::GET, "/channels/lobby/messages?limit=0", String::new(), 400, &["limit"]),
         (Method::GET, "/channels/lobby/messages?limit=x&before=-1&zz=1", String::new(), 400, &["zz", "limit", "before"]),
         (Method::GET, "/channels/lobby/messages?before=1&after=1", String::new(), 400, &["after"]),
+        (Method::GET, "/channels/lobby/messages?before=9007199254740992", String::new(), 400, &["before"]),
+        (Method::GET, "/channels/lobby/messages/1/replies?after=9007199254740992", String::new(), 400, &["after"]),
+        (Method::GET, &too_long, String::new(), 400, &["name_prefix"]),
         (Method::GET, "/channels/%zz", String::new(), 400, &["channel_id"]),
         (Method::POST, "/channels", "{}".into(), 400, &["name", "visibility"]),
         (
