@@ -16,6 +16,8 @@ use pact_consumer::{
 };
 use serde_json::{Value, json};
 
+type States<'a> = Vec<(&'a str, Value)>;
+
 const TIME: &str = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$";
 const ULID: &str = "^[0-9A-HJKMNP-TV-Z]{26}$";
 const KEY: &str = "5c1f7a9e-6d0b-4a6e-9a53-5d2b0a9e7f11";
@@ -229,7 +231,7 @@ fn a_reply_is_stopped() {
 fn a_refusal_is_shown_and_may_be_retried() {
     let channel = ("a channel exists", none());
     let before = json!({ "key": KEY, "body": { "content": "something else" } });
-    let cases: [(&str, Vec<(&str, Value)>, u16); 7] = [
+    let cases: [(&str, States<'_>, u16); 7] = [
         ("the page's token has expired", vec![channel.clone(), ("the token has expired", none())], 401),
         ("the page may not send", vec![channel.clone(), ("the token has the scopes", none())], 403),
         ("the page sends to what is not there", vec![("nothing exists", none())], 404),
@@ -343,7 +345,7 @@ fn drafts_grow_and_become_messages() {
         "type": "message.delta", "channel_id": "general", "draft_id": term!(ULID, "01JTYQ4X9M8Z4QY7V6A1B2C3D4"),
         "reply_to": 1, "status": "failed", "position": like!(10), "text": "",
     });
-    let output = frame("the page hears that a draft failed", &states, &[writing.clone()], body);
+    let output = frame("the page hears that a draft failed", &states, std::slice::from_ref(&writing), body);
     assert_eq!(output["drafts"], json!([]));
     let body = json_pattern!({ "type": "events", "channel_id": "general", "events": [{
         "type": "message.created", "seq": 2,

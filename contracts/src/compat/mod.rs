@@ -150,7 +150,7 @@ fn compare_operations(old: &Documents, new: &Documents, found: &mut BTreeSet<Bre
                     note(vec![name.clone()], "is a required parameter now");
                 }
             }
-            for (key @ (place, name), _) in &old_parameters {
+            for key @ (place, name) in old_parameters.keys() {
                 if !new_parameters.contains_key(key) {
                     note(vec![name.clone()], &format!("is no {place} parameter any more"));
                 }
