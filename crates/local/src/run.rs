@@ -146,6 +146,7 @@ struct Running {
 }
 
 impl Running {
+    #[expect(clippy::too_many_lines, reason = "one thing after another, each of which needs those before it")]
     async fn start(options: &RunOptions) -> Result<Self, Error> {
         let rest_listener = bind(options.rest_port, "--rest-port").await?;
         let websocket_listener = bind(options.websocket_port, "--websocket-port").await?;

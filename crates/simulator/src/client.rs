@@ -113,7 +113,7 @@ impl Client {
             throttled_until: 0,
             inbox: std::collections::VecDeque::new(),
         };
-        self.world.tell(|| format!("{} is open", of_id));
+        self.world.tell(|| format!("{of_id} is open"));
         self.world.tables().sockets.insert(of_id, socket);
         Ok(true)
     }

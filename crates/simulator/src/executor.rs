@@ -293,12 +293,12 @@ impl Signal {
 
     /// Waits until `check` gives something, looking again with each signal.
     pub(crate) async fn until<T>(&self, mut check: impl FnMut() -> Option<T> + Send) -> T {
-        std::future::poll_fn(|context| match check() {
-            Some(found) => Poll::Ready(found),
-            None => {
-                lock(&self.0).push(context.waker().clone());
-                Poll::Pending
+        std::future::poll_fn(|context| {
+            if let Some(found) = check() {
+                return Poll::Ready(found);
             }
+            lock(&self.0).push(context.waker().clone());
+            Poll::Pending
         })
         .await
     }

@@ -82,18 +82,15 @@ impl Remote {
     /// Makes `span`, which has just been made, the next of this trace.
     pub fn adopt(&self, span: &Span) {
         remember(span, self);
-        match self.span_context() {
-            Some(parent) => {
-                // Fails only where nothing is traced.
-                let _ = span.set_parent(Context::new().with_remote_span_context(parent));
-            }
-            None => {
-                NEXT_TRACE.set(Some(self.trace_id));
-                let _ = span.set_parent(Context::new());
-                // Asked for its context, a span takes its ids.
-                let _ = span.context();
-                NEXT_TRACE.set(None);
-            }
+        if let Some(parent) = self.span_context() {
+            // Fails only where nothing is traced.
+            let _ = span.set_parent(Context::new().with_remote_span_context(parent));
+        } else {
+            NEXT_TRACE.set(Some(self.trace_id));
+            let _ = span.set_parent(Context::new());
+            // Asked for its context, a span takes its ids.
+            let _ = span.context();
+            NEXT_TRACE.set(None);
         }
     }
 

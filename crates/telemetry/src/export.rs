@@ -32,7 +32,7 @@ const SCHEMA: &str = "https://opentelemetry.io/schemas/1.42.0";
 const BATCH: usize = 512;
 
 /// Sending after a response: all requests together.
-pub(crate) const BUDGET: Duration = Duration::from_millis(1_000);
+pub(crate) const BUDGET: Duration = Duration::from_secs(1);
 
 /// Sending before the end of the process. Lambda kills it half a second after its SIGTERM ("Understanding the Lambda
 /// execution environment lifecycle", shutdown phase).
@@ -107,7 +107,7 @@ impl Exporter {
                 self.send_metrics(end).await;
             }
         }
-        self.count_dropped(self.queue.take_dropped(), "the queue was full");
+        count_dropped(self.queue.take_dropped(), "the queue was full");
     }
 
     /// The last flush: also to a collector that is being left alone, and what is left after it is lost.
@@ -115,7 +115,7 @@ impl Exporter {
         self.state().resting_until = None;
         self.flush(budget).await;
         let left = self.queue.take(usize::MAX).len();
-        self.count_dropped(u64::try_from(left).unwrap_or(u64::MAX), "the process ended");
+        count_dropped(u64::try_from(left).unwrap_or(u64::MAX), "the process ended");
     }
 
     async fn send_spans(&self, end: Instant) {
@@ -129,7 +129,7 @@ impl Exporter {
             let is_sent = matches!(timeout(left, self.spans.export(batch)).await, Ok(Ok(())));
             if !is_sent {
                 self.rest();
-                self.count_dropped(count, "the collector did not take them");
+                count_dropped(count, "the collector did not take them");
                 return;
             }
             self.state().failures = 0;
@@ -160,11 +160,11 @@ impl Exporter {
         state.failures = state.failures.saturating_add(1);
         state.resting_until = Some(Instant::now() + rest);
     }
+}
 
-    fn count_dropped(&self, spans: u64, reason: &'static str) {
-        if spans > 0 {
-            tracing::warn!(spans, reason, "spans were dropped");
-            metrics::count(&SPANS_DROPPED, usize::try_from(spans).unwrap_or(usize::MAX));
-        }
+fn count_dropped(spans: u64, reason: &'static str) {
+    if spans > 0 {
+        tracing::warn!(spans, reason, "spans were dropped");
+        metrics::count(&SPANS_DROPPED, usize::try_from(spans).unwrap_or(usize::MAX));
     }
 }

@@ -135,8 +135,12 @@ where
                 add("trace_id", remote.trace_id().into());
             }
             if let Some(Known { channel, request }) = extensions.get() {
-                channel.iter().for_each(|channel| add("channel_id", channel.as_str().into()));
-                request.iter().for_each(|request| add("request_id", request.as_str().into()));
+                if let Some(channel) = channel {
+                    add("channel_id", channel.as_str().into());
+                }
+                if let Some(request) = request {
+                    add("request_id", request.as_str().into());
+                }
             }
         }
         if let Some(request_id) = invocation::request_id() {

@@ -307,7 +307,7 @@ async fn who_is_told_to_wait_waits_that_long_and_no_longer_than_there_is_time() 
     assert_eq!(before.until(world.clock.now()).as_secs(), 30);
 
     let world = World::new([busy(100), vec![Say("good")]]).await;
-    let hurried = Agent { deadline: world.clock.now().plus(Duration::from_secs(60)), ..world.agent() };
+    let hurried = Agent { deadline: world.clock.now().plus(Duration::from_mins(1)), ..world.agent() };
     assert!(
         matches!(hurried.answer(&world.question).await, Err(ChatError::Contended { .. })),
         "the record comes again"

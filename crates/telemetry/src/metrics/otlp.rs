@@ -67,7 +67,7 @@ enum Instrument {
 /// long as Lambda likes, and none knows of the others.
 #[derive(Debug)]
 pub(crate) struct Instruments {
-    instruments: HashMap<&'static str, Instrument>,
+    by_name: HashMap<&'static str, Instrument>,
     reader: Reader,
     _provider: SdkMeterProvider,
 }
@@ -93,7 +93,7 @@ impl Instruments {
             };
             (metric.name, instrument)
         });
-        Self { instruments: instruments.collect(), reader, _provider: provider }
+        Self { by_name: instruments.collect(), reader, _provider: provider }
     }
 
     /// Takes over what an invocation has recorded.
@@ -101,13 +101,18 @@ impl Instruments {
         for Recorded { metric, dimension, values } in recorded {
             let attributes: Vec<KeyValue> =
                 dimension.iter().map(|(name, value)| KeyValue::new(*name, value.clone())).collect();
-            match self.instruments.get(metric.name) {
-                Some(Instrument::Counter(counter)) => {
+            match self.by_name.get(metric.name) {
+                Some(Instrument::Counter(counter)) =>
+                {
                     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-                    values.iter().for_each(|value| counter.add(*value as u64, &attributes));
+                    for value in values {
+                        counter.add(*value as u64, &attributes);
+                    }
                 }
                 Some(Instrument::Histogram(histogram)) => {
-                    values.iter().for_each(|value| histogram.record(*value, &attributes));
+                    for value in values {
+                        histogram.record(*value, &attributes);
+                    }
                 }
                 None => {}
             }
