@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::{
         transact_get_items::TransactGetItemsInput, transact_write_items::TransactWriteItemsInput,
         update_item::UpdateItemInput,
     },
-    types::TransactWriteItem,
+    types::{ConditionCheck, Delete, Put, TransactWriteItem, Update},
 };
 use aws_sdk_lambda::operation::invoke::InvokeInput;
 use aws_smithy_runtime_api::client::interceptors::context::Input;
@@ -152,8 +152,8 @@ fn tables(input: &Input) -> Option<(&'static str, Vec<String>)> {
 }
 
 fn table(item: &TransactWriteItem) -> Option<&str> {
-    let put = item.put().map(|put| put.table_name());
-    let update = || item.update().map(|update| update.table_name());
-    let check = || item.condition_check().map(|check| check.table_name());
-    put.or_else(update).or_else(check).or_else(|| item.delete().map(|delete| delete.table_name()))
+    let put = item.put().map(Put::table_name);
+    let update = || item.update().map(Update::table_name);
+    let check = || item.condition_check().map(ConditionCheck::table_name);
+    put.or_else(update).or_else(check).or_else(|| item.delete().map(Delete::table_name))
 }

@@ -155,7 +155,9 @@ impl ChannelBatch {
     pub fn spans(&self) -> Vec<Span> {
         let spans: Vec<Span> = self.messages.iter().map(|message| message.span(self.messages.len())).collect();
         if let [first, others @ ..] = spans.as_slice() {
-            others.iter().for_each(|other| context::link(other, first));
+            for other in others {
+                context::link(other, first);
+            }
         }
         spans
     }
