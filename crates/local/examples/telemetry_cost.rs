@@ -73,7 +73,8 @@ async fn main() -> Result<()> {
         }
     }
 
-    let cpu: Vec<f64> = stacks.iter().zip(before).map(|(stack, before)| (stack.cpu() - before).as_secs_f64()).collect();
+    let cpu: Vec<f64> =
+        stacks.iter().zip(before).map(|(stack, before)| stack.cpu().saturating_sub(before).as_secs_f64()).collect();
     println!("{requests} requests each\n");
     println!(
         "{:20} {:>9} {:>7} {:>9} {:>7} {:>9} {:>7}",

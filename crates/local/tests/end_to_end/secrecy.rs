@@ -53,8 +53,8 @@ async fn nothing_that_is_secret_is_said_or_kept() {
     socket.id().await;
     let _ = stack.handshake(&url, &[]).await;
     secrets.push(("a ticket", ticket));
-    const CONTENT: &str = "for the members of the channel only";
-    stack.send("alice", "lobby", CONTENT).await;
+    let said = "for the members of the channel only";
+    stack.send("alice", "lobby", said).await;
     until("the message and its reply", async || stack.history("alice", "lobby").await.len() >= 2).await;
     collector
         .wait("the request with the message", |spans| {
@@ -71,7 +71,7 @@ async fn nothing_that_is_secret_is_said_or_kept() {
     let mut said_only = vec![("the log".to_owned(), std::fs::read(&log).unwrap())];
     said_only.extend(collector.bodies().into_iter().map(|body| ("what was exported".to_owned(), body.to_vec())));
     for (place, content) in &said_only {
-        assert!(!content.windows(CONTENT.len()).any(|window| window == CONTENT.as_bytes()), "a message is in {place}");
+        assert!(!content.windows(said.len()).any(|window| window == said.as_bytes()), "a message is in {place}");
     }
     secrets.push(("the collector's key", COLLECTOR_KEY.to_owned()));
     all.extend(said_only.into_iter().rev());

@@ -105,7 +105,9 @@ fn every_alarm_and_widget_names_a_metric_that_is_emitted() {
     assert!(series.len() > 60);
     let stack = backend_stack();
     let (of_aws, own): (Vec<_>, Vec<_>) = series.iter().partition(|metric| metric.namespace.starts_with("AWS/"));
-    of_aws.into_iter().for_each(|metric| check(&stack, metric));
+    for metric in of_aws {
+        check(&stack, metric);
+    }
     for metric in &own {
         assert_eq!(metric.namespace, stack.functions[0].environment["METRICS_NAMESPACE"], "{metric:?}");
         let emitted = telemetry::metrics::METRICS.iter().find(|emitted| emitted.name == metric.name);
