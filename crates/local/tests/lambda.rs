@@ -49,7 +49,7 @@ async fn a_function_sees_what_lambda_shows_it() {
         ("TZ", ":UTC"),
         ("_HANDLER", "probe_function"),
         ("TABLE", "chat"),
-        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_ACCESS_KEY_ID", "probe"),
     ] {
         assert_eq!(variables[name], value, "{name}");
     }

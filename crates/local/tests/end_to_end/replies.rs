@@ -222,7 +222,7 @@ async fn bedrock(frames: mpsc::Receiver<Bytes>) -> String {
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = Router::new().route("/model/a.model-v1:0/converse-stream", post(converse));
+    let router = Router::new().route("/model/a.model-v1%3A0/converse-stream", post(converse));
     tokio::spawn(async move { axum::serve(listener, router).await });
     url
 }
