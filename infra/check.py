@@ -330,10 +330,22 @@ WIRED = {
     "Model::from_env": ("secretsmanager:GetSecretValue", "ssm:GetParameter", "bedrock:InvokeModelWithResponseStream"),
 }
 
+# What happens only where a test cannot make it happen at will, and why. Each is to be granted, whether a run met it or not.
+SELDOM = {
+    # A handshake beside a removal, or beside more handshakes than the user may have, takes back what it has written.
+    ("OnConnectFunction", "dynamodb:GetItem", "ConnectionsTable"),
+    ("OnConnectFunction", "dynamodb:UpdateItem", "ConnectionsTable"),
+    # More than 50 sockets are told who is typing.
+    ("ChannelsFunction", "lambda:InvokeFunction", "SendMessageFunction"),
+    # A socket that takes nothing for seconds is handed on.
+    ("SendMessageFunction", "lambda:InvokeFunction", "SendMessageFunction"),
+}
+
 
 def needs(backend):
     """(function, action, resource) that the template itself, or the source of a function, makes necessary; a resource
     that is not compared is a star."""
+    yield from SELDOM
     for name, (kind, value) in backend.resources.items():
         if kind == "AWS::Lambda::Function":
             group = value["LoggingConfig"]["LogGroup"].rsplit("/", 1)[-1]

@@ -1,7 +1,7 @@
 //! Comparison of two JSON Schemas, as far as the documents use them. What clients read may only become narrower, what
 //! they write may only become wider.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
 
 use serde_json::{Map, Value};
 
@@ -87,15 +87,19 @@ impl<'a> Comparison<'a> {
     }
 
     fn compare_types(&mut self, old: &Map<String, Value>, new: &Map<String, Value>) {
-        let (old, new) = (types(old), types(new));
+        self.compare_sets(&types(old), &types(new));
+    }
+
+    /// What a value may be: more than before is news to who reads it, less to who writes it.
+    fn compare_sets<T: Display + Ord>(&mut self, old: &BTreeSet<T>, new: &BTreeSet<T>) {
         match self.direction {
             Direction::Read => {
-                for more in new.difference(&old) {
+                for more in new.difference(old) {
                     self.note(format!("may be {more} now, and was never"));
                 }
             }
             Direction::Written => {
-                for lost in old.difference(&new) {
+                for lost in old.difference(new) {
                     self.note(format!("may not be {lost} any more"));
                 }
             }
@@ -110,18 +114,7 @@ impl<'a> Comparison<'a> {
             (Some(_), None) => {}
             (None, Some(_)) if self.direction == Direction::Written => self.note("may only be one of a few values now"),
             (None, Some(_)) => {}
-            (Some(old), Some(new)) => match self.direction {
-                Direction::Read => {
-                    for more in new.difference(&old) {
-                        self.note(format!("may be {more} now, and was never"));
-                    }
-                }
-                Direction::Written => {
-                    for lost in old.difference(&new) {
-                        self.note(format!("may not be {lost} any more"));
-                    }
-                }
-            },
+            (Some(old), Some(new)) => self.compare_sets(&old, &new),
         }
     }
 

@@ -81,8 +81,14 @@ impl Server {
     }
 
     fn stack(&self) -> Stack {
-        let parameters = [("ModelProvider", "openai"), ("ModelUrl", &self.url), ("Model", "test")];
-        Stack::with(&parameters.map(|(name, value)| (name, value.to_owned())))
+        self.stack_with("200")
+    }
+
+    /// A stack whose workers push to no more sockets than that themselves.
+    fn stack_with(&self, threshold: &str) -> Stack {
+        let model = [("ModelProvider", "openai"), ("ModelUrl", &self.url), ("Model", "test")];
+        let parameters = model.into_iter().chain([("FanoutThreshold", threshold)]);
+        Stack::with(&parameters.map(|(name, value)| (name, value.to_owned())).collect::<Vec<_>>())
     }
 
     fn calls(&self) -> usize {
@@ -112,6 +118,29 @@ async fn answer(stack: &Stack, seq: u64) -> Value {
     let path = format!("/channels/room/messages/{seq}");
     until("there is an answer", async || stack.ask("alice", Method::GET, &path, Value::Null).await.0 == 200).await;
     stack.ask("alice", Method::GET, &path, Value::Null).await.1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_grows_on_more_sockets_than_the_worker_pushes_to() {
+    let server = Server::start().await;
+    let stack = server.stack_with("1");
+    stack.create_channel("alice", "room", "public", "always").await;
+    let mut sockets = [stack.socket("alice", "room").await, stack.socket("bob", "room").await];
+    stack.send("alice", "room", "tell me").await;
+    for socket in &mut sockets {
+        // Pieces that were handed on may overtake each other; the message has them all.
+        let mut pieces = 0;
+        let reply = loop {
+            let frame = socket.hear_but_presence().await.unwrap();
+            pieces += usize::from(frame["type"] == "message.delta");
+            let message = &frame["events"][0]["message"];
+            if message["seq"] == 2 {
+                break message.clone();
+            }
+        };
+        assert!(pieces > 0, "the reply was shown while it was written");
+        assert_eq!(reply, answer(&stack, 2).await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
