@@ -189,10 +189,14 @@ fn what_was_missed_is_read_when_a_push_shows_a_gap() {
         i.request.get().path(MESSAGES).query_param("after", "0").query_param("limit", "100");
         answers(i, 200, page(vec![message(1, "message 1"), message(2, "message 2"), message(3, "message 3")], false));
     });
+    let rest = exchange("the page reads whether there is more", &states, |i| {
+        i.request.get().path(MESSAGES).query_param("after", "3").query_param("limit", "100");
+        answers(i, 200, page(Vec::new(), false));
+    });
     let push = json!([{ "type": "events", "channel_id": "general", "events": [
         { "type": "message.created", "seq": 3, "message": { "channel_id": "general", "seq": 3, "content": "message 3" } },
     ] }]);
-    let output = converse(&[open, missed], &json!([["open", "general"]]), Some(&push));
+    let output = converse(&[open, missed, rest], &json!([["open", "general"]]), Some(&push));
     assert_eq!((seqs(&output), &output["hasGap"]), (vec![1, 2, 3], &json!(false)));
 }
 

@@ -63,9 +63,19 @@ for (const [method, ...args] of input.do ?? []) {
 }
 
 if (input.frames) {
+  // At once, while the client reads what it may have missed: what it asks for does not depend on who is faster.
+  const pushed = new Promise((resolve) => {
+    client.addEventListener("state", () => {
+      if (client.state.name !== "live") return;
+      // Not before the client has taken the socket for open.
+      queueMicrotask(() => {
+        for (const frame of input.frames) sockets.at(-1).onmessage({ data: JSON.stringify(frame) });
+        resolve();
+      });
+    });
+  });
   client.subscribe([CHANNEL]);
-  while (client.state.name !== "live") await new Promise(setImmediate);
-  for (const frame of input.frames) sockets.at(-1).onmessage({ data: JSON.stringify(frame) });
+  await pushed;
   // Whatever the frames made the client ask for has been answered.
   do await new Promise(setImmediate);
   while (client.isCatchingUp(CHANNEL));
