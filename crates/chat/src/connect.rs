@@ -102,18 +102,11 @@ async fn subscribed(
     asked: Option<Vec<ChannelId>>,
     limit: Option<&BTreeSet<ChannelId>>,
 ) -> Result<Vec<ChannelId>> {
-    let Some(mut asked) = asked else { return memberships(channels, user, limit).await };
+    let Some(asked) = asked else { return memberships(channels, user, limit).await };
     if asked.iter().any(|channel| limit.is_some_and(|limit| !limit.contains(channel))) {
         return Err(ChatError::ChannelNotFound);
     }
-    asked.sort_unstable();
-    asked.dedup();
-    if asked.len() > CHANNELS_PER_CONNECTION {
-        let message = format!("must name at most {CHANNELS_PER_CONNECTION} channels");
-        return Err(ChatError::invalid(Violation::new("channels", "too_many", message)));
-    }
-    require_readable(channels, &asked, user).await?;
-    Ok(asked)
+    readable(channels, asked, user).await
 }
 
 /// The channels of a user that a token reaches, up to as many as a connection may have.
@@ -129,7 +122,24 @@ async fn memberships(
     Ok(members.into_iter().flatten().map(|member| member.channel_id).collect())
 }
 
-pub(crate) async fn require_readable(channels: &impl ChannelStore, asked: &[ChannelId], user: &UserId) -> Result<()> {
+/// The channels that a user asks for, each once, if the user may see them all.
+pub(crate) async fn readable(
+    channels: &impl ChannelStore,
+    mut asked: Vec<ChannelId>,
+    user: &UserId,
+) -> Result<Vec<ChannelId>> {
+    // The list as it is given is bounded, as the contract says it.
+    if asked.len() > CHANNELS_PER_CONNECTION {
+        let message = format!("must name at most {CHANNELS_PER_CONNECTION} channels");
+        return Err(ChatError::invalid(Violation::new("channels", "too_many", message)));
+    }
+    asked.sort_unstable();
+    asked.dedup();
+    require_readable(channels, &asked, user).await?;
+    Ok(asked)
+}
+
+async fn require_readable(channels: &impl ChannelStore, asked: &[ChannelId], user: &UserId) -> Result<()> {
     futures::future::try_join_all(asked.iter().map(|channel| readable_channel(channels, channel, user))).await?;
     Ok(())
 }

@@ -10,11 +10,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     channel::ChannelStore,
     clock::{Clock, Timestamp},
-    connect::require_readable,
+    connect::readable,
     error::{ChatError, Result, StoreError},
     id::{ChannelId, TenantId, UserId},
-    limits::{CHANNELS_PER_CONNECTION, TICKET_DURATION},
-    validation::Violation,
+    limits::TICKET_DURATION,
 };
 
 /// Characters of a ticket: 32 random bytes in base64url.
@@ -57,14 +56,8 @@ pub async fn issue(
     clock: &impl Clock,
     ticket: &mut Ticket,
 ) -> Result<String> {
-    if let Some(asked) = &mut ticket.channels {
-        asked.sort_unstable();
-        asked.dedup();
-        if asked.len() > CHANNELS_PER_CONNECTION {
-            let message = format!("must name at most {CHANNELS_PER_CONNECTION} channels");
-            return Err(ChatError::invalid(Violation::new("channels", "too_many", message)));
-        }
-        require_readable(channels, asked, &ticket.user_id).await?;
+    if let Some(asked) = ticket.channels.take() {
+        ticket.channels = Some(readable(channels, asked, &ticket.user_id).await?);
     }
     ticket.expires_at = clock.now().plus(TICKET_DURATION).min(ticket.token_expires_at);
     let random = [clock.random().to_be_bytes(), clock.random().to_be_bytes()].concat();

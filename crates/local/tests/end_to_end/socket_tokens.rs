@@ -49,7 +49,14 @@ async fn a_ticket_opens_one_socket_on_its_channels() {
     let query = format!("?ticket={text}");
     let tries = futures::future::join_all((0..8).map(|_| redeem(&stack, &query))).await;
     assert_eq!(tries.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    for wrong in [json!([]), json!({ "channels": "one" }), json!({ "channels": ["a b"] }), json!({ "x": 1 })] {
+    let many = vec!["one"; 101];
+    for wrong in [
+        json!([]),
+        json!({ "channels": "one" }),
+        json!({ "channels": ["a b"] }),
+        json!({ "channels": many }),
+        json!({ "x": 1 }),
+    ] {
         let (status, _) = stack.ask("alice", Method::POST, "/connections/tickets", wrong).await;
         assert_eq!(status, 400);
     }
