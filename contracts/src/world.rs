@@ -281,13 +281,23 @@ impl World {
     }
 
     async fn hear_event(&mut self, channel: &str, kind: &str, seq: &Value) -> Result<Value> {
-        let socket = self.listen(channel).await?;
-        socket.hear(kind, |frame| frame["events"][0]["type"] == kind && frame["events"][0]["seq"] == *seq).await
+        self.hear_one(channel, kind, |event| event["type"] == kind && event["seq"] == *seq).await
     }
 
     async fn hear_role(&mut self, channel: &str, role: &str) -> Result<Value> {
+        self.hear_one(channel, "a message of the agent", |event| event["message"]["role"] == role).await
+    }
+
+    /// The frame with the event that `wanted` takes. What happened just before may come in the same frame, when the
+    /// stream is read late; that is no part of the interaction, and is left aside.
+    async fn hear_one(&mut self, channel: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let find = |frame: &Value| frame["events"].as_array()?.iter().find(|event| wanted(event)).cloned();
         let socket = self.listen(channel).await?;
-        socket.hear("a message of the agent", |frame| frame["events"][0]["message"]["role"] == role).await
+        let mut frame = socket.hear(what, |frame| find(frame).is_some()).await?;
+        if let Some(event) = find(&frame) {
+            frame["events"] = json!([event]);
+        }
+        Ok(frame)
     }
 
     async fn hear_draft(&mut self, channel: &str, status: &str) -> Result<Value> {
