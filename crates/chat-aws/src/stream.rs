@@ -15,7 +15,7 @@ use chat::{
     clock::{Clock, SystemClock, Timestamp},
     id::{ChannelId, IdError, TenantId, UserId},
     message::{Change, Message, MessageEvent, StoredMessage},
-    trace::TraceContext,
+    trace::{TraceContext, integer},
 };
 use telemetry::{
     context::{self, Remote},
@@ -95,7 +95,7 @@ pub fn invocation_span(batch: &Batch) -> Span {
         messaging.operation.name = "process",
         messaging.destination.name = TABLE,
         messaging.batch.message_count = integer(messages().count()),
-        switchboard.records.unreadable = batch.unreadable.len(),
+        switchboard.records.unreadable = integer(batch.unreadable.len()),
     );
     Remote::of_request(None, None, invocation::xray_trace_id().as_deref()).adopt(&span);
     for message in messages() {
@@ -120,16 +120,11 @@ pub fn presence_span(changes: usize) -> Span {
         messaging.operation.type = "process",
         messaging.operation.name = "process",
         messaging.destination.name = "chat_connections",
-        switchboard.presence.changes = changes,
+        switchboard.presence.changes = integer(changes),
     );
     Remote::of_request(None, None, invocation::xray_trace_id().as_deref()).adopt(&span);
     invocation::mark(&span, "datasource");
     span
-}
-
-/// A number as an attribute holds it: of an unsigned one, text would be made.
-fn integer(number: impl TryInto<i64>) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
 }
 
 /// What the conventions call the system: they know none of this kind, and name others of AWS like this.

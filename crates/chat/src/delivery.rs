@@ -21,6 +21,7 @@ use crate::{
     },
     message::MessageEvent,
     presence::Passing,
+    trace::integer,
 };
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
@@ -111,11 +112,11 @@ impl Outcome {
 
     /// Notes it on a span that has these fields.
     fn record(&self, span: &Span) {
-        span.record("switchboard.pushes.delivered", self.delivered);
-        span.record("switchboard.pushes.gone", self.gone);
-        span.record("switchboard.pushes.handed_over", self.handed_over);
-        span.record("switchboard.pushes.failed", self.failed);
-        span.record("switchboard.pushes.retried", self.retried);
+        span.record("switchboard.pushes.delivered", integer(self.delivered));
+        span.record("switchboard.pushes.gone", integer(self.gone));
+        span.record("switchboard.pushes.handed_over", integer(self.handed_over));
+        span.record("switchboard.pushes.failed", integer(self.failed));
+        span.record("switchboard.pushes.retried", integer(self.retried));
     }
 }
 
@@ -165,18 +166,18 @@ where
         let span = tracing::info_span!(
             "deliver",
             switchboard.channel_id = %channel,
-            switchboard.events = events.len(),
+            switchboard.events = integer(events.len()),
             switchboard.frames = field::Empty,
             switchboard.connections = field::Empty,
         );
         let deliver = async {
             let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
-            Span::current().record("switchboard.connections", subscriptions.len());
+            Span::current().record("switchboard.connections", integer(subscriptions.len()));
             if subscriptions.is_empty() {
                 return Ok(Outcome::default());
             }
             let frames = event_frames(channel, events).map_err(unwritten)?;
-            Span::current().record("switchboard.frames", frames.len());
+            Span::current().record("switchboard.frames", integer(frames.len()));
             self.send_out(channel, frames, subscriptions, threshold).await
         };
         deliver.instrument(span).await
@@ -257,9 +258,9 @@ where
             "hand over",
             otel.kind = "producer",
             switchboard.channel_id = %shard.channel_id,
-            switchboard.frames = shard.frames.len(),
-            switchboard.connections = shard.targets.len(),
-            switchboard.hand_overs = shard.hand_overs,
+            switchboard.frames = integer(shard.frames.len()),
+            switchboard.connections = integer(shard.targets.len()),
+            switchboard.hand_overs = integer(shard.hand_overs),
         );
         self.fan_out.hand_over(shard).instrument(span).await
     }
@@ -276,9 +277,9 @@ where
             rpc.service = "ApiGatewayManagementApi",
             rpc.method = "PostToConnection",
             switchboard.channel_id = %broadcast.channel_id,
-            switchboard.frames = broadcast.frames.len(),
-            switchboard.connections = broadcast.targets.len(),
-            switchboard.hand_overs = broadcast.hand_overs,
+            switchboard.frames = integer(broadcast.frames.len()),
+            switchboard.connections = integer(broadcast.targets.len()),
+            switchboard.hand_overs = integer(broadcast.hand_overs),
             switchboard.pushes.delivered = field::Empty,
             switchboard.pushes.gone = field::Empty,
             switchboard.pushes.handed_over = field::Empty,

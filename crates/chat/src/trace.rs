@@ -12,3 +12,9 @@ pub struct TraceContext {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
 }
+
+/// A number as an attribute of a span holds it: of an unsigned one, the layer that makes spans makes text.
+#[must_use]
+pub fn integer(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
