@@ -28,6 +28,9 @@ pub const CHANNEL_NAME_CHARS: usize = 100;
 /// Longest instructions for a channel's agent: bytes of UTF-8.
 pub const AGENT_INSTRUCTIONS_BYTES: usize = 4_096;
 
+/// Longest name of an agent's model: characters.
+pub const AGENT_MODEL_CHARS: usize = 100;
+
 /// Longest retention of messages: days.
 pub const RETENTION_DAYS: u32 = 3_650;
 

@@ -12,7 +12,9 @@ use crate::{
     error::{ChatError, Result},
     history::readable_channel,
     id::{ChannelId, IdempotencyKey, UserId},
-    limits::{AGENT_INSTRUCTIONS_BYTES, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS, RETRY_AFTER},
+    limits::{
+        AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS, RETRY_AFTER,
+    },
     membership::{Membership, shuts_out},
     validation::Violation,
 };
@@ -102,8 +104,9 @@ fn check_agent(agent: &AgentSettings, violations: &mut Vec<Violation>) {
         let message = format!("must be at most {AGENT_INSTRUCTIONS_BYTES} bytes of UTF-8");
         violations.push(Violation::new("agent.instructions", "too_long", message));
     }
-    if agent.model.as_ref().is_some_and(|model| model.is_empty() || model.len() > CHANNEL_NAME_CHARS) {
-        let message = format!("must be 1 to {CHANNEL_NAME_CHARS} bytes of UTF-8");
+    let chars = agent.model.as_ref().map(|model| model.chars().count());
+    if chars.is_some_and(|chars| !(1..=AGENT_MODEL_CHARS).contains(&chars)) {
+        let message = format!("must be 1 to {AGENT_MODEL_CHARS} characters");
         violations.push(Violation::new("agent.model", "malformed", message));
     }
 }
@@ -261,4 +264,26 @@ pub async fn delete(
         }
     }
     Err(ChatError::Contended { retry_after: RETRY_AFTER })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_agent(agent: AgentSettings) -> Vec<String> {
+        let violations = Changes { agent: Some(agent), ..Changes::default() }.check();
+        violations.into_iter().map(|violation| violation.field).collect()
+    }
+
+    #[test]
+    fn a_model_is_named_in_characters_and_instructions_are_counted_in_bytes() {
+        let named = |model: String| of_agent(AgentSettings { model: Some(model), ..AgentSettings::default() });
+        let told = |text: String| of_agent(AgentSettings { instructions: Some(text), ..AgentSettings::default() });
+        assert_eq!(named("𝐓".repeat(AGENT_MODEL_CHARS)), [""; 0]);
+        for model in [String::new(), "𝐓".repeat(AGENT_MODEL_CHARS + 1)] {
+            assert_eq!(named(model), ["agent.model"]);
+        }
+        assert_eq!(told("é".repeat(AGENT_INSTRUCTIONS_BYTES / 2)), [""; 0]);
+        assert_eq!(told("é".repeat(AGENT_INSTRUCTIONS_BYTES / 2) + "e"), ["agent.instructions"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! The command line of `cargo local`.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
@@ -82,6 +82,9 @@ pub struct RunOptions {
     /// The model that answers there
     #[arg(long, requires = "model_url")]
     pub model: Option<String>,
+    /// Between two reads of the tables' streams, such as 250ms, as Lambda does it; 0s for as soon as there is something
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = interval)]
+    pub stream_interval: Duration,
     /// A parameter of the template, such as SendRate=5; may be repeated
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameters: Vec<(String, String)>,
@@ -94,6 +97,12 @@ pub struct RunOptions {
 fn parameter(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A duration that is not negative.
+fn interval(text: &str) -> Result<Duration, String> {
+    let duration = text.parse::<SignedDuration>().map_err(|error| error.to_string())?;
+    Duration::try_from(duration).map_err(|_| "it cannot be negative".to_owned())
 }
 
 /// The arguments without a `--` in front of them: `cargo local -- --in-memory` and `cargo local --in-memory` are the

@@ -236,7 +236,13 @@ impl Running {
         let page_config = PageConfig { rest_url: addresses.rest.clone(), websocket_url: addresses.websocket.clone() };
         serve(&servers, page_listener, page::router(page_config, collector), &stop_intake);
 
-        start_mappings(&stack, &engine, &invoke, &queues, &mappings, &stop_mappings)?;
+        let options = event_source::Options {
+            region: REGION.into(),
+            account_id: ACCOUNT_ID.into(),
+            read_interval: options.stream_interval,
+            ..Default::default()
+        };
+        start_mappings(&stack, &engine, &invoke, &queues, &options, &mappings, &stop_mappings)?;
         for schedule in stack.schedules.clone() {
             let every = seconds("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS").unwrap_or(schedule.every);
             let (invoke, stop) = (invoke.clone(), stop_mappings.clone());
@@ -308,6 +314,7 @@ fn start_mappings(
     engine: &Engine,
     invoke: &Arc<dyn Invoke>,
     queues: &Arc<Queues>,
+    options: &event_source::Options,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
@@ -322,9 +329,7 @@ fn start_mappings(
     };
     for config in &stack.event_source_mappings {
         let reader = engine.stream(&config.table)?;
-        let options =
-            event_source::Options { region: REGION.into(), account_id: ACCOUNT_ID.into(), ..Default::default() };
-        let (invoke, destination) = (invoke.clone(), destination.clone());
+        let (invoke, destination, options) = (invoke.clone(), destination.clone(), options.clone());
         let mapping = Mapping::new(config.clone(), reader, invoke, destination, checkpoints.clone(), options)?;
         tasks.spawn(mapping.run(stop.clone()));
     }

@@ -127,7 +127,7 @@ fn limits_are_those_of_the_code() {
         ("MessageChanges/properties/content/maxLength", json!(limits::CONTENT_BYTES)),
         ("Agent/properties/instructions/maxLength", json!(limits::AGENT_INSTRUCTIONS_BYTES)),
         ("NewAgent/properties/instructions/maxLength", json!(limits::AGENT_INSTRUCTIONS_BYTES)),
-        ("NewAgent/properties/model/maxLength", json!(limits::CHANNEL_NAME_CHARS)),
+        ("NewAgent/properties/model/maxLength", json!(limits::AGENT_MODEL_CHARS)),
         ("RetentionDays/maximum", json!(limits::RETENTION_DAYS)),
         ("Channel/properties/retention_days/maximum", json!(limits::RETENTION_DAYS)),
         ("NewTicket/properties/channels/maxItems", json!(limits::CHANNELS_PER_CONNECTION)),

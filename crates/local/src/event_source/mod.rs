@@ -30,6 +30,7 @@ use serde_json::Value;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -74,6 +75,9 @@ pub struct Options {
     pub retry_base: Duration,
     /// The longest pause between retries.
     pub retry_cap: Duration,
+    /// Between two reads of the stream; zero for as soon as there is something. Lambda polls a shard of `DynamoDB`
+    /// four times a second ("Polling and batching streams").
+    pub read_interval: Duration,
     /// How long an invocation under way may take to finish once the mapping was told to stop.
     pub stop_grace: Duration,
     /// Records after the oldest unfinished one that may be under way or waiting.
@@ -91,6 +95,7 @@ impl Default for Options {
             account_id: "000000000000".to_owned(),
             retry_base: Duration::from_millis(250),
             retry_cap: Duration::from_secs(30),
+            read_interval: Duration::ZERO,
             stop_grace: Duration::from_secs(5),
             read_ahead_records: 10_000,
             read_ahead_bytes: 64 * 1024 * 1024,
@@ -286,10 +291,11 @@ struct Feeder {
 impl Feeder {
     async fn run(mut self, start: Position, stop: &CancellationToken) {
         let mut position = start;
+        let started = Instant::now();
         let deliver = async {
             loop {
                 self.progress.room(&self.rules.options).await;
-                match self.reader.next(position, READ_RECORDS).await {
+                match self.next(position, started).await {
                     Ok(records) => {
                         position = records.last().map_or(position, |record| record.position);
                         self.deal(records);
@@ -307,6 +313,16 @@ impl Feeder {
             () = stop.cancelled() => {}
             () = deliver => {}
         }
+    }
+
+    /// What there is from `position` on, and what has come with it by the time of the next read.
+    async fn next(&mut self, position: Position, started: Instant) -> Result<Vec<Record>, dynamodb::Error> {
+        let interval = self.rules.options.read_interval;
+        if !interval.is_zero() {
+            self.reader.next(position, 1).await?;
+            tokio::time::sleep(until_next(interval, started.elapsed())).await;
+        }
+        self.reader.next(position, READ_RECORDS).await
     }
 
     fn deal(&mut self, records: Vec<Record>) {
@@ -331,6 +347,12 @@ impl Feeder {
             let _ = self.finished.send(filtered_out);
         }
     }
+}
+
+/// From `passed` on to the next whole number of `interval`s.
+fn until_next(interval: Duration, passed: Duration) -> Duration {
+    let over = passed.as_nanos() % interval.as_nanos().max(1);
+    interval.saturating_sub(Duration::from_nanos_u128(over))
 }
 
 /// The lane that keeps all records of `partition_key`.

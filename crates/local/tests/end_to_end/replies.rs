@@ -36,6 +36,9 @@ struct Calls {
 /// Calls that must be under way at once before those that wait for others go on.
 const TOGETHER: usize = 6;
 
+/// Channels that are asked in one moment.
+const ALL_AT_ONCE: usize = 20;
+
 /// Words of the slow reply, each a tenth of a second after the one before.
 const WORDS: usize = 20;
 
@@ -45,10 +48,11 @@ async fn complete(State(calls): State<Arc<Calls>>, Json(request): Json<Value>) -
     if asked.ends_with("down") {
         return Response::builder().status(401).body(Body::from("{}")).unwrap();
     }
-    if asked.ends_with("together") {
+    let company = [("together", TOGETHER), ("at once", ALL_AT_ONCE)];
+    if let Some((_, company)) = company.into_iter().find(|(end, _)| asked.ends_with(end)) {
         let waiting = calls.waiting.fetch_add(1, Ordering::SeqCst) + 1;
         calls.most_at_once.send_modify(|most| *most = waiting.max(*most));
-        calls.most_at_once.subscribe().wait_for(|most| *most >= TOGETHER).await.unwrap();
+        calls.most_at_once.subscribe().wait_for(|most| *most >= company).await.unwrap();
         calls.waiting.fetch_sub(1, Ordering::SeqCst);
         let whole = json!({ "choices": [{ "delta": { "content": "done" }, "finish_reason": "stop" }] });
         return Response::builder().body(Body::from(format!("data: {whole}\n\n"))).unwrap();
@@ -86,9 +90,18 @@ impl Server {
 
     /// A stack whose workers push to no more sockets than that themselves.
     fn stack_with(&self, threshold: &str) -> Stack {
-        let model = [("ModelProvider", "openai"), ("ModelUrl", &self.url), ("Model", "test")];
-        let parameters = model.into_iter().chain([("FanoutThreshold", threshold)]);
-        Stack::with(&parameters.map(|(name, value)| (name, value.to_owned())).collect::<Vec<_>>())
+        Stack::with(&self.parameters(threshold))
+    }
+
+    /// A stack that reads its streams no more often than that.
+    fn stack_reading_every(&self, interval: &str) -> Stack {
+        Stack::pacing(interval, &self.parameters("200"))
+    }
+
+    fn parameters(&self, threshold: &str) -> Vec<(&'static str, String)> {
+        let parameters = [("ModelProvider", "openai"), ("Model", "test"), ("FanoutThreshold", threshold)];
+        let parameters = parameters.into_iter().map(|(name, value)| (name, value.to_owned()));
+        parameters.chain([("ModelUrl", self.url.clone())]).collect()
     }
 
     fn calls(&self) -> usize {
@@ -189,6 +202,26 @@ async fn a_model_that_refuses_is_said_once() {
     let notice = answer(&stack, 2).await;
     assert_eq!((&notice["role"], &notice["reply_to"]), (&json!("system"), &json!(1)));
     assert_eq!(stack.history("alice", "room").await.len(), 2);
+}
+
+/// The model ends no reply before it has all of them to write at once. The streams are read now and then, as Lambda reads
+/// them: what is sent between two reads comes in one, and every lane takes its share of it at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_that_are_asked_in_one_moment_are_answered_in_one_go() {
+    let server = Server::start().await;
+    let stack = &server.stack_reading_every("4s");
+    let channels: Vec<String> = (0..ALL_AT_ONCE).map(|number| format!("side{number}")).collect();
+    for channel in channels.iter().map(String::as_str).chain(["room"]) {
+        stack.create_channel("alice", channel, "public", "always").await;
+    }
+    // Its notice follows a read, and the next one is far.
+    stack.send("alice", "room", "are you down").await;
+    answer(stack, 2).await;
+    futures::future::join_all(channels.iter().map(|channel| stack.send("alice", channel, "all at once"))).await;
+    for channel in &channels {
+        until("it is answered", async || stack.history("alice", channel).await.len() == 2).await;
+    }
+    assert_eq!(*server.calls.most_at_once.borrow(), ALL_AT_ONCE);
 }
 
 /// The model ends no reply before it has several to write at once: who asks it for one after another waits for ever.

@@ -53,9 +53,18 @@ impl Stack {
         Self::with_environment(parameters, &[("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url)])
     }
 
+    /// The same with its streams read that often.
+    pub(crate) fn pacing(interval: &str, parameters: &[(&str, String)]) -> Self {
+        Self::with_options(&["--in-memory", "--stream-interval", interval], parameters, &[])
+    }
+
     fn with_environment(parameters: &[(&str, String)], environment: &[(&str, &str)]) -> Self {
+        Self::with_options(&["--in-memory"], parameters, environment)
+    }
+
+    fn with_options(options: &[&str], parameters: &[(&str, String)], environment: &[(&str, &str)]) -> Self {
         let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut options = vec!["--in-memory"];
+        let mut options = options.to_vec();
         for parameter in &parameters {
             options.extend(["--parameter", parameter]);
         }
