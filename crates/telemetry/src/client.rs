@@ -1,7 +1,13 @@
 //! How telemetry travels: on the HTTP client and the TLS that the AWS SDK brings anyway, made when there is something to
 //! send for the first time.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use aws_smithy_http_client::{Connector, default_connector};
@@ -16,6 +22,8 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::{Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// One attempt, from the connection to the end of the answer.
@@ -32,19 +40,27 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Sends telemetry. Never traced, never logged: headers may hold keys.
 #[derive(Debug, Default)]
-pub(crate) struct Client(OnceLock<SharedHttpConnector>);
+pub(crate) struct Client {
+    connector: OnceLock<SharedHttpConnector>,
+    rejected: AtomicU64,
+}
 
 impl Client {
+    /// Spans that the collector has rejected of requests that it took, since this was asked last.
+    pub(crate) fn take_rejected(&self) -> u64 {
+        self.rejected.swap(0, Ordering::Relaxed)
+    }
+
     fn connector(&self, is_https: bool) -> Option<&SharedHttpConnector> {
-        if self.0.get().is_none() {
+        if self.connector.get().is_none() {
             let made = if is_https {
                 default_connector(&HttpConnectorSettings::builder().build(), None)?
             } else {
                 SharedHttpConnector::new(Connector::builder().build_http())
             };
-            let _ = self.0.set(made);
+            let _ = self.connector.set(made);
         }
-        self.0.get()
+        self.connector.get()
     }
 
     async fn attempt(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -56,6 +72,14 @@ impl Client {
         let body = aws_smithy_types::byte_stream::ByteStream::new(body).collect().await?.into_bytes();
         Ok(Response::from_parts(parts, body))
     }
+}
+
+/// Spans of a request that was taken in part ("Partial Success" in the OTLP specification).
+fn rejected_spans(request: &Request<Bytes>, outcome: &Result<Response<Bytes>, HttpError>) -> u64 {
+    let taken = outcome.as_ref().ok().filter(|response| response.status().is_success());
+    let Some(response) = taken.filter(|_| request.uri().path().ends_with("/v1/traces")) else { return 0 };
+    let answer = ExportTraceServiceResponse::decode(response.body().clone()).unwrap_or_default();
+    answer.partial_success.map_or(0, |part| part.rejected_spans.try_into().unwrap_or(0))
 }
 
 /// Whether the same request may be taken later, and after what time ("OTLP/HTTP response" in the OTLP specification).
@@ -79,9 +103,37 @@ impl HttpClient for Client {
             let outcome = timeout_at(end, self.attempt(&request)).await?;
             match retry_after(&outcome) {
                 Some(pause) if attempt < ATTEMPTS && pause <= LONGEST_PAUSE => sleep(pause).await,
-                _ => return outcome,
+                _ => {
+                    self.rejected.fetch_add(rejected_spans(&request, &outcome), Ordering::Relaxed);
+                    return outcome;
+                }
             }
             attempt += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
+    use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_collector_rejects_of_a_request_is_counted() {
+        let part = ExportTracePartialSuccess { rejected_spans: 3, error_message: "too old".to_owned() };
+        let answer = ExportTraceServiceResponse { partial_success: Some(part) }.encode_to_vec();
+        let collector = MockServer::start().await;
+        for (end, status) in [("/v1/traces", 200), ("/v1/metrics", 200), ("/refused/v1/traces", 400)] {
+            let response = ResponseTemplate::new(status).set_body_bytes(answer.clone());
+            Mock::given(path(end)).respond_with(response).mount(&collector).await;
+        }
+        let client = Client::default();
+        for (end, rejected) in [("/v1/traces", 3), ("/v1/metrics", 0), ("/refused/v1/traces", 0)] {
+            let request = Request::post(collector.uri() + end).body(Bytes::new()).unwrap();
+            client.send_bytes(request).await.unwrap();
+            assert_eq!(client.take_rejected(), rejected, "{end}");
         }
     }
 }

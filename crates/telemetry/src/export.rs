@@ -44,6 +44,7 @@ const REST: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(
 /// Where telemetry goes.
 pub(crate) struct Exporter {
     queue: Queue,
+    client: Arc<Client>,
     spans: SpanExporter,
     metrics: MetricExporter,
     instruments: Instruments,
@@ -73,7 +74,7 @@ impl Exporter {
         let metrics = MetricExporter::builder()
             .with_temporality(Temporality::Delta)
             .with_http()
-            .with_shared_http_client(client)
+            .with_shared_http_client(Arc::<Client>::clone(&client))
             .with_retry_policy(RetryPolicy::disabled())
             .build()?;
         let queue = Queue::default();
@@ -84,7 +85,7 @@ impl Exporter {
             .with_resource(resource.clone())
             .build();
         let instruments = Instruments::new(resource.clone());
-        Ok(Self { queue, spans, metrics, instruments, provider, state: Mutex::default() })
+        Ok(Self { queue, client, spans, metrics, instruments, provider, state: Mutex::default() })
     }
 
     pub(crate) fn tracer(&self) -> SdkTracer {
@@ -107,6 +108,7 @@ impl Exporter {
                 self.send_metrics(end).await;
             }
         }
+        count_dropped(self.client.take_rejected(), "the collector rejected them");
         count_dropped(self.queue.take_dropped(), "the queue was full");
     }
 

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
+    io,
+    sync::{Arc, Mutex},
 };
 
 use proptest::prelude::*;
@@ -25,6 +26,8 @@ struct World {
     gone: BTreeSet<ConnectionId>,
     /// Sockets that never take a push.
     stuck: BTreeSet<ConnectionId>,
+    /// Sockets that take their time.
+    slow: BTreeSet<ConnectionId>,
     /// Of 100 pushes, how many fail; half of these arrive nevertheless.
     faults_in_100: u32,
     chance: Mutex<StdRng>,
@@ -52,6 +55,7 @@ impl World {
             received: Mutex::default(),
             gone: BTreeSet::new(),
             stuck: BTreeSet::new(),
+            slow: BTreeSet::new(),
             faults_in_100: 0,
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
             handed_over: Mutex::default(),
@@ -90,6 +94,9 @@ impl World {
 impl SocketPusher for World {
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
         tokio::task::yield_now().await;
+        if self.slow.contains(id) {
+            self.clock.sleep(SLOW_PUSH).await;
+        }
         if self.gone.contains(id) {
             return Ok(Pushed::Gone);
         }
@@ -214,6 +221,51 @@ async fn what_one_socket_misses_is_handed_over_for_it_alone_and_given_up_in_the_
     let outcome = world.finish().await;
     assert_eq!((outcome.failed, outcome.delivered), (1, 0));
     assert_eq!((world.received(0), world.received(1)), (vec![1], vec![1]));
+}
+
+/// Lines of a log.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_push_that_is_slow_or_fails_is_an_event_of_its_span_with_its_connection() {
+    // One socket each: they share a clock, and one that is slow makes the others so.
+    let (mut slow, mut stuck) = (World::new(1, 1), World::new(1, 1));
+    slow.slow.insert(connection(0));
+    stuck.stuck.insert(connection(0));
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let noted = tracing::subscriber::set_default(log);
+    slow.deliver(1..=1, 200).await;
+    stuck.deliver(1..=1, 200).await;
+    stuck.finish().await;
+    drop(noted);
+
+    let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let mut events: Vec<(String, String, String)> = lines
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let fields = &line["fields"];
+            (text(&fields["message"]), text(&fields["connection_id"]), text(&line["span"]["name"]))
+        })
+        .collect();
+    events.dedup();
+    let event = |message: &str| (message.to_owned(), connection(0).to_string(), "push".to_owned());
+    assert_eq!(events, ["a push was slow", "push failed", "gave up a push"].map(event));
 }
 
 #[tokio::test]
