@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -28,6 +28,7 @@ struct Server {
 #[derive(Default)]
 struct Calls {
     made: AtomicUsize,
+    requests: Mutex<Vec<Value>>,
     /// Calls that wait for others, and the most that ever did at once.
     waiting: AtomicUsize,
     most_at_once: watch::Sender<usize>,
@@ -45,6 +46,7 @@ const WORDS: usize = 20;
 async fn complete(State(calls): State<Arc<Calls>>, Json(request): Json<Value>) -> Response<Body> {
     calls.made.fetch_add(1, Ordering::SeqCst);
     let asked = request["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
+    calls.requests.lock().unwrap().push(request);
     if asked.ends_with("down") {
         return Response::builder().status(401).body(Body::from("{}")).unwrap();
     }
@@ -99,8 +101,9 @@ impl Server {
     }
 
     fn parameters(&self, threshold: &str) -> Vec<(&'static str, String)> {
-        let parameters = [("ModelProvider", "openai"), ("Model", "test"), ("FanoutThreshold", threshold)];
-        let parameters = parameters.into_iter().map(|(name, value)| (name, value.to_owned()));
+        let model = [("ModelProvider", "openai"), ("Model", "test"), ("ModelsAllowed", "bigger")];
+        let parameters = model.into_iter().chain([("FanoutThreshold", threshold)]);
+        let parameters = parameters.map(|(name, value)| (name, value.to_owned()));
         parameters.chain([("ModelUrl", self.url.clone())]).collect()
     }
 
@@ -202,6 +205,28 @@ async fn a_model_that_refuses_is_said_once() {
     let notice = answer(&stack, 2).await;
     assert_eq!((&notice["role"], &notice["reply_to"]), (&json!("system"), &json!(1)));
     assert_eq!(stack.history("alice", "room").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_has_its_own_model_and_task_and_nothing_of_another() {
+    let server = Server::start().await;
+    let stack = server.stack();
+    stack.create_channel("alice", "room", "public", "always").await;
+    let agent = json!({ "mode": "always", "model": "bigger", "instructions": "You read the law." });
+    let court = json!({ "channel_id": "court", "name": "court", "visibility": "private", "agent": agent });
+    assert_eq!(stack.ask("alice", Method::POST, "/channels", court).await.0, 201);
+    stack.send("alice", "court", "the verdict is down").await;
+    until("it is answered", async || stack.history("alice", "court").await.len() == 2).await;
+    stack.send("alice", "room", "are you down").await;
+    answer(&stack, 2).await;
+
+    let requests = server.calls.requests.lock().unwrap().clone();
+    let asked: Vec<(&str, String)> =
+        requests.iter().map(|one| (one["model"].as_str().unwrap(), one["messages"].to_string())).collect();
+    let [(of_court, court), (of_room, room)] = asked.as_slice() else { panic!("two calls: {asked:?}") };
+    assert_eq!((*of_court, *of_room), ("bigger", "test"));
+    assert!(court.contains("You read the law.") && court.contains("the verdict"), "{court}");
+    assert!(!room.contains("law") && !room.contains("verdict") && room.contains("are you down"), "{room}");
 }
 
 /// The model ends no reply before it has all of them to write at once. The streams are read now and then, as Lambda reads
