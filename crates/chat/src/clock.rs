@@ -48,10 +48,10 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(timestamp) => write!(f, "{timestamp:.3}"),
-            Err(_) => Err(fmt::Error),
-        }
+        // What is beyond the years that can be written is written as the last of them, or the first.
+        let (first, last) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
+        let millis = self.0.clamp(first.as_millisecond(), last.as_millisecond());
+        write!(f, "{:.3}", jiff::Timestamp::from_millisecond(millis).unwrap_or(last))
     }
 }
 
@@ -138,6 +138,17 @@ mod tests {
         let timestamp = Timestamp::from_millis(1_796_000_000_120);
         assert_eq!(timestamp.to_string(), "2026-11-30T00:53:20.120Z");
         assert_eq!(timestamp.to_string().parse::<Timestamp>().unwrap(), timestamp);
+    }
+
+    /// A token may end in a year of five digits: some issuers write milliseconds where seconds are meant.
+    #[test]
+    fn a_time_beyond_all_years_is_written_as_the_last() {
+        for time in [Timestamp::from_secs(4_102_444_800_000), Timestamp::from_millis(i64::MAX)] {
+            assert_eq!(time.to_string(), "9999-12-30T22:00:00.999Z");
+            assert_eq!(serde_json::to_string(&time).unwrap(), r#""9999-12-30T22:00:00.999Z""#);
+        }
+        let first = Timestamp::from_millis(i64::MIN).to_string();
+        assert_eq!(first.parse::<Timestamp>().unwrap().to_string(), first);
     }
 
     #[test]

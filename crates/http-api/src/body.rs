@@ -125,6 +125,15 @@ mod tests {
         assert_eq!((read("a"), read("b"), read("c"), read("d")), (Some(7), Some(100), None, None));
     }
 
+    /// One in ten such numbers was another in its last digit, before the library was told to read all of them exactly.
+    #[test]
+    fn a_number_is_read_to_its_last_digit() {
+        for text in ["0.9073038322028689", "0.48183792520110524", "0.43295284981322557", "0.38276699244722956"] {
+            let mut fields = Fields::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
+            assert_eq!(fields.optional::<Value>("a", "a number").unwrap().to_string(), text);
+        }
+    }
+
     #[test]
     fn what_is_no_object_is_refused() {
         for body in ["", "[]", "null", "{", "\"x\"", "{\"a\":1}x", "\u{0}"] {

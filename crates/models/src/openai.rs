@@ -3,12 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::{Bytes, BytesMut};
 use chat::{
     agent::{ModelError, Piece, Pieces, Prompt, Usage},
     limits::MODEL_SILENCE,
 };
 use eventsource_stream::Eventsource;
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reqwest::{StatusCode, Url, header};
 use serde_json::{Value, json};
 
@@ -67,7 +68,15 @@ impl OpenAi {
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
-        let events = response.bytes_stream().eventsource();
+        Ok(Self::pieces(response.bytes_stream()))
+    }
+
+    /// The pieces of a reply in the body of a successful answer, wherever its chunks are cut.
+    pub fn pieces<E>(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Pieces
+    where
+        E: std::fmt::Display + Send + 'static,
+    {
+        let events = readable(body).boxed().eventsource();
         let reply = stream::try_unfold((events, End::Open), async |(mut events, mut end)| {
             loop {
                 if end == End::Done {
@@ -90,8 +99,27 @@ impl OpenAi {
                 }
             }
         });
-        Ok(reply.boxed())
+        reply.boxed()
     }
+}
+
+/// What a stream of events may begin with, and which is none of it ("Parsing an event stream" in the HTML standard).
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The same bytes, so that the library can read them: it takes a byte order mark at the very start for a single byte, and
+/// panics. The mark is taken away here, however it is cut, and an empty line comes before all else, which means nothing.
+fn readable<E>(body: impl Stream<Item = Result<Bytes, E>>) -> impl Stream<Item = Result<Bytes, E>> {
+    let mut start = Some(BytesMut::new());
+    let unmarked = move |chunk: Bytes| {
+        let Some(held) = &mut start else { return chunk };
+        held.extend_from_slice(&chunk);
+        if held.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(held) {
+            return Bytes::new();
+        }
+        let held = start.take().unwrap_or_default().freeze();
+        if held.starts_with(BYTE_ORDER_MARK) { held.slice(BYTE_ORDER_MARK.len()..) } else { held }
+    };
+    stream::once(std::future::ready(Ok(Bytes::from_static(b"\n")))).chain(body.map_ok(unmarked))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

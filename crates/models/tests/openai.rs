@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
+use bytes::Bytes;
 use chat::agent::{ModelError, Piece, Prompt, Turn, Usage};
 use futures::StreamExt;
 use models::OpenAi;
@@ -108,6 +109,21 @@ async fn servers_end_a_reply_in_different_ways() {
         let (text, _, error) = read(&openai).await;
         assert_eq!((text.as_str(), error), ("ok", None), "{parts:?}");
     }
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_none_of_the_reply() {
+    let body = format!("\u{feff}{}{}{}", word("ok"), finish("stop"), usage());
+    for cut in [0, 1, 2, 3, 4, 40, body.len()] {
+        let chunks = [&body.as_bytes()[..cut], &body.as_bytes()[cut..]].map(Bytes::copy_from_slice);
+        let pieces = OpenAi::pieces(futures::stream::iter(chunks.map(Ok::<_, Infallible>)));
+        let pieces: Vec<_> = pieces.map(Result::unwrap).collect().await;
+        assert_eq!(pieces, [Piece::Text("ok".to_owned()), Piece::Usage(USAGE)], "cut at {cut}");
+    }
+    // A second one is part of a field's name, and so of no known one.
+    let body = Bytes::from(format!("\u{feff}\u{feff}{}{}", word("no"), finish("stop")));
+    let pieces = OpenAi::pieces(futures::stream::iter([Ok::<_, Infallible>(body)]));
+    assert_eq!(pieces.collect::<Vec<_>>().await, []);
 }
 
 #[tokio::test]

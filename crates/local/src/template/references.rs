@@ -31,15 +31,31 @@ const PSEUDO: [&str; 7] = [
     "AWS::URLSuffix",
 ];
 
+/// What a part of a template leads to. Conditions and resources have names of their own: one may be called as the other.
+#[derive(Default)]
+struct Found {
+    conditions: BTreeSet<String>,
+    resources: BTreeSet<String>,
+}
+
 pub(super) fn check(template: &Template) -> Result<(), TemplateError> {
     let mut graph = BTreeMap::new();
     for (id, value) in &template.conditions {
-        let mut found = BTreeSet::new();
+        let mut found = Found::default();
         walk(template, id, value, &mut found)?;
-        graph.insert(id.clone(), found);
+        // As CloudFormation has it; and a resource that asks a condition could otherwise ask for itself.
+        if let Some(resource) = found.resources.first() {
+            return Err(TemplateError::at(id, format!("a condition cannot ask for a resource, {resource}")));
+        }
+        graph.insert(id.clone(), found.conditions);
     }
+    acyclic(&graph)?;
+    let mut graph = BTreeMap::new();
     for (id, resource) in &template.resources {
-        let mut found = BTreeSet::new();
+        if !resource.is_object() {
+            return Err(TemplateError::at(id, "must be a mapping"));
+        }
+        let mut found = Found::default();
         walk(template, id, resource, &mut found)?;
         let depends = match resource.get("DependsOn") {
             Some(Value::Array(ids)) => ids.iter().collect(),
@@ -54,19 +70,23 @@ pub(super) fn check(template: &Template) -> Result<(), TemplateError> {
                     format!("no resource is called {depends_on}"),
                 ));
             }
-            found.insert(name.to_owned());
+            found.resources.insert(name.to_owned());
         }
         if let Some(condition) = resource.get("Condition").and_then(Value::as_str) {
             condition_exists(template, &format!("{id}.Condition"), condition)?;
         }
-        graph.insert(id.clone(), found);
+        graph.insert(id.clone(), found.resources);
     }
     for (id, output) in &template.outputs {
-        walk(template, id, output, &mut BTreeSet::new())?;
+        walk(template, id, output, &mut Found::default())?;
     }
+    acyclic(&graph)
+}
+
+fn acyclic(graph: &BTreeMap<String, BTreeSet<String>>) -> Result<(), TemplateError> {
     let mut done = BTreeSet::new();
     for id in graph.keys() {
-        visit(id, &graph, &mut Vec::new(), &mut done)?;
+        visit(id, graph, &mut Vec::new(), &mut done)?;
     }
     Ok(())
 }
@@ -92,7 +112,7 @@ fn visit<'a>(
     Ok(())
 }
 
-fn walk(template: &Template, at: &str, value: &Value, found: &mut BTreeSet<String>) -> Result<(), TemplateError> {
+fn walk(template: &Template, at: &str, value: &Value, found: &mut Found) -> Result<(), TemplateError> {
     match value {
         Value::Array(items) => {
             items.iter().enumerate().try_for_each(|(index, item)| walk(template, &format!("{at}.{index}"), item, found))
@@ -104,11 +124,11 @@ fn walk(template: &Template, at: &str, value: &Value, found: &mut BTreeSet<Strin
                     ("Ref", Value::String(name)) if map.len() == 1 => refer(template, at, name, found)?,
                     ("Condition", Value::String(name)) if map.len() == 1 => {
                         condition_exists(template, at, name)?;
-                        found.insert(name.clone());
+                        found.conditions.insert(name.clone());
                     }
                     ("Fn::GetAtt", inner) => match get_att(inner) {
                         Some((name, _)) if template.resources.contains_key(&name) => {
-                            found.insert(name);
+                            found.resources.insert(name);
                         }
                         _ => {
                             return Err(TemplateError::at(at, format!("no resource has what {inner} asks for")));
@@ -154,10 +174,10 @@ fn condition_exists(template: &Template, at: &str, name: &str) -> Result<(), Tem
     Err(TemplateError::at(at, format!("no condition is called {name:?}")))
 }
 
-fn refer(template: &Template, at: &str, name: &str, found: &mut BTreeSet<String>) -> Result<(), TemplateError> {
+fn refer(template: &Template, at: &str, name: &str, found: &mut Found) -> Result<(), TemplateError> {
     let id = name.split('.').next().unwrap_or_default();
     if template.resources.contains_key(id) {
-        found.insert(id.to_owned());
+        found.resources.insert(id.to_owned());
         return Ok(());
     }
     if template.parameters.contains_key(name) || PSEUDO.contains(&name) {
@@ -175,11 +195,12 @@ pub(super) fn get_att(value: &Value) -> Option<(String, String)> {
     }
 }
 
-/// The `${…}` of a text, without the literal `${!…}`.
-fn variables(text: &str) -> impl Iterator<Item = &str> {
-    text.split("${")
-        .skip(1)
-        .filter_map(|rest| rest.split_once('}'))
-        .map(|(name, _)| name.trim())
-        .filter(|name| !name.starts_with('!'))
+/// The `${…}` of a text, without the literal `${!…}`; a name ends at the next brace, whatever stands in it.
+fn variables(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let (name, rest) = text.split_once("${")?.1.split_once('}')?;
+        text = rest;
+        Some(name.trim())
+    })
+    .filter(|name| !name.starts_with('!'))
 }

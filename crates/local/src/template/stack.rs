@@ -439,13 +439,13 @@ fn schedule(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<S
 fn rate(expression: &str) -> Option<Duration> {
     let (value, unit) = expression.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
     let value: u64 = value.parse().ok().filter(|value| *value > 0)?;
-    let minutes = match (value, unit) {
-        (1, "minute") | (2.., "minutes") => 1,
-        (1, "hour") | (2.., "hours") => 60,
-        (1, "day") | (2.., "days") => 24 * 60,
+    let seconds: u64 = match (value, unit) {
+        (1, "minute") | (2.., "minutes") => 60,
+        (1, "hour") | (2.., "hours") => 60 * 60,
+        (1, "day") | (2.., "days") => 24 * 60 * 60,
         _ => return None,
     };
-    Some(Duration::from_mins(value * minutes))
+    value.checked_mul(seconds).map(Duration::from_secs)
 }
 
 fn on_failure(p: &mut Properties) -> Result<Option<String>> {
@@ -537,7 +537,14 @@ fn function_name(name_or_arn: &str) -> String {
 fn path(id: &str, paths: &BTreeMap<String, (String, String)>, resource: &str) -> Result<String> {
     let mut path = String::new();
     let mut current = resource;
-    while current != ROOT_RESOURCE {
+    for steps in 0.. {
+        if current == ROOT_RESOURCE {
+            break;
+        }
+        // Ids may stand there as texts, and then no reference has shown the circle.
+        if steps > paths.len() {
+            return Err(TemplateError::at(format!("{id}.Properties.ResourceId"), "its parents go in a circle"));
+        }
         let (parent, part) = paths.get(current).ok_or_else(|| unknown(id, "ResourceId", current))?;
         path = format!("/{part}{path}");
         current = parent;

@@ -75,6 +75,11 @@ fn errors_in_resources_name_where_and_what() {
     let circle = "  A: {Type: 'AWS::IAM::Role', Properties: {Path: !Ref B}}
   B: {Type: 'AWS::IAM::Role', Properties: {Path: !Sub '${A.Arn}'}}";
     let on_demand = ", Properties: {BillingMode: PAY_PER_REQUEST}";
+    let parents = "  A: {Type: 'AWS::ApiGateway::Resource', Properties: {RestApiId: !Ref Api, ParentId: b, PathPart: a}}
+  B: {Type: 'AWS::ApiGateway::Resource', Properties: {RestApiId: !Ref Api, ParentId: a, PathPart: b}}
+  M:
+    Type: AWS::ApiGateway::Method
+    Properties: {RestApiId: !Ref Api, ResourceId: a, HttpMethod: GET, AuthorizationType: NONE, Integration: {Type: MOCK}}";
     assert_errors(&[
         (resource("AWS::S3::Bucket", ""), "T.Type: AWS::S3::Bucket is not supported"),
         (
@@ -106,6 +111,15 @@ fn errors_in_resources_name_where_and_what() {
             resource("AWS::Events::Rule", ", Properties: {ScheduleExpression: rate(2 hours), Targets: [{Arn: x}]}"),
             "T.Properties.Targets: x is not in this template",
         ),
+        (
+            resource(
+                "AWS::Events::Rule",
+                ", Properties: {ScheduleExpression: rate(99999999999999999 days), Targets: []}",
+            ),
+            "is not supported; use rate(1 minute)",
+        ),
+        (small("", "", "  T: text", ""), "T: must be a mapping"),
+        (small("", "", parents, ""), "M.Properties.ResourceId: its parents go in a circle"),
         ("Resources: {}".into(), "needs one AWS::ApiGateway::RestApi"),
         ("Resources: [".into(), "not valid YAML"),
         (format!("{}Transform: x\n", small("", "", "", "")), "Transform: this section is not"),
@@ -129,6 +143,10 @@ fn errors_in_expressions_name_where_and_what() {
 fn errors_in_parameters_and_conditions_name_where_and_what() {
     let parameter = |text: &str| small(&format!("  P: {{{text}}}"), "", "", "");
     let circle = "  C1: !Not [!Condition C2]\n  C2: !Not [!Condition C1]";
+    // Each of these would ask for itself, without end.
+    let asks = "  Asks: !Equals [!Ref T, x]";
+    let asked = "  T: {Type: 'AWS::Logs::LogGroup', Properties: {LogGroupName: !If [IsX, a, b]}}";
+    let braces = "  a${b: {Type: 'AWS::Logs::LogGroup', Properties: {LogGroupName: !Sub '${a${b}'}}";
     assert_errors(&[
         (parameter("Type: String"), "P: has no default"),
         (parameter("Type: 'List<String>', Default: a"), "P.Type"),
@@ -137,6 +155,9 @@ fn errors_in_parameters_and_conditions_name_where_and_what() {
         (parameter("Type: Number, Default: b"), "P: must be a number"),
         (parameter("Type: Number, Default: 0, MinValue: 1"), "P: is outside"),
         (small("", circle, "", ""), "circular reference: C1 → C2 → C1"),
+        (small("", asks, asked, ""), "Asks: a condition cannot ask for a resource, T"),
+        (small("", "  T: !Not [!Condition T]", asked, ""), "circular reference: T → T"),
+        (small("", "", braces, ""), "circular reference: a${b → a${b"),
     ]);
 }
 

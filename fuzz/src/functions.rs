@@ -1,0 +1,300 @@
+//! The functions in one process, wired as their `main` wires them, behind the gateways of the local run and over its
+//! DynamoDB: all the real code between a request and a table, a few hundred microseconds long.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chat::rate::Bucket;
+use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaUpkeep, ManagementApi, sdk};
+use dynoxide::Database;
+use futures::future::BoxFuture;
+use http_api::{ApiRequest, Problem, Rest};
+use lambda_http::{Adapter, Error, LambdaEvent, Service, request::LambdaRequest, service_fn};
+use lambda_runtime::Context;
+use local::{
+    lambda::{Invocation, Invoke, InvokeError},
+    stack::{Integration, Stack},
+    template::{Deployment, Template},
+    token::{AUDIENCE, DEVELOPMENT_SECRET, ISSUER},
+};
+
+use crate::{
+    aws::{Aws, MANAGEMENT_URL},
+    chat_delivery_worker, get_channel_messages, handler, health, on_connect, send_channel_messages, send_message,
+    tokens,
+};
+
+/// The product's own template.
+pub static TEMPLATE: &str = include_str!("../../infra/backend.yaml");
+
+/// The stack that it describes.
+pub static STACK: LazyLock<Stack> = LazyLock::new(|| {
+    let template = Template::parse(TEMPLATE).expect("the template is valid");
+    template.resolve(&deployment()).expect("the template can be resolved")
+});
+
+/// A deployment on this machine.
+pub fn deployment() -> Deployment {
+    let parameters = [
+        ("Stage", "chat"),
+        ("TablePrefix", ""),
+        ("Disposable", "true"),
+        ("JwtIssuer", ISSUER),
+        ("JwtAudience", AUDIENCE),
+        ("JwtHs256Secret", DEVELOPMENT_SECRET),
+    ];
+    Deployment {
+        stack_name: "switchboard".to_owned(),
+        region: "us-east-1".to_owned(),
+        account_id: "000000000000".to_owned(),
+        parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        rest_url: "http://127.0.0.1:3000".to_owned(),
+        websocket_url: "ws://127.0.0.1:3001".to_owned(),
+        management_url: "http://127.0.0.1:3001".to_owned(),
+    }
+}
+
+/// Every function that a client reaches.
+pub struct Functions {
+    rest: Rest,
+    channels: handler::Handler,
+    send: send_channel_messages::Handler,
+    get: get_channel_messages::Handler,
+    health: health::Handler,
+    pub on_connect: on_connect::Handler,
+    pub send_message: send_message::Handler,
+    pub delivery: chat_delivery_worker::Handler,
+    pub connections: DynamoConnections,
+}
+
+impl Functions {
+    fn new(aws: &Aws) -> Self {
+        let config = aws.config();
+        let client = sdk::dynamodb(&config);
+        let bucket = Bucket { every: Duration::from_nanos(1), burst: u32::MAX };
+        let channels = DynamoChannels::new(client.clone(), "chat_channels");
+        let messages = DynamoMessages::new(client.clone(), "chat_events", "chat_channels");
+        let connections = DynamoConnections::new(client.clone(), "chat_connections");
+        let sockets = ManagementApi::new(&config, MANAGEMENT_URL);
+        let fan_out = LambdaFanOut::new(&config, "send-message");
+        Self {
+            rest: Rest::from_env(),
+            channels: handler::Handler {
+                channels: channels.clone(),
+                connections: connections.clone(),
+                sockets: sockets.clone(),
+                fan_out: fan_out.clone(),
+                upkeep: LambdaUpkeep::new(&config, "upkeep"),
+                verifier: tokens::verifier(),
+                connect_bucket: bucket,
+            },
+            send: send_channel_messages::Handler::new(channels.clone(), messages.clone(), tokens::verifier(), bucket),
+            get: get_channel_messages::Handler {
+                channels: channels.clone(),
+                messages: messages.clone(),
+                verifier: tokens::verifier(),
+            },
+            health: health::Handler {
+                client,
+                tables: ["chat_events", "chat_channels", "chat_connections"].map(str::to_owned),
+            },
+            on_connect: on_connect::Handler {
+                channels,
+                connections: connections.clone(),
+                verifier: tokens::verifier(),
+                bucket,
+                most: 1_000,
+            },
+            send_message: send_message::Handler {
+                connections: connections.clone(),
+                sockets: sockets.clone(),
+                fan_out: fan_out.clone(),
+            },
+            delivery: chat_delivery_worker::Handler {
+                connections: connections.clone(),
+                sockets,
+                fan_out,
+                threshold: 20,
+                presence: 200,
+            },
+            connections,
+        }
+    }
+
+    async fn route(&self, binary: &str, request: ApiRequest) -> Result<http::Response<lambda_http::Body>, Problem> {
+        match binary {
+            "channels" => self.channels.handle(request).await,
+            "send-channel-messages" => self.send.handle(request).await,
+            "get-channel-messages" => self.get.handle(request).await,
+            "health" => self.health.handle().await,
+            other => panic!("no route leads to {other}"),
+        }
+    }
+
+    /// What a REST function answers to an event; `None` when it is none.
+    pub async fn answer_event(self: Arc<Self>, binary: String, event: Bytes) -> Option<Bytes> {
+        let event: LambdaRequest = serde_json::from_slice(&event).ok()?;
+        let mut adapter = Adapter::from(service_fn(move |request: lambda_http::Request| {
+            let (functions, binary) = (Arc::clone(&self), binary.clone());
+            async move {
+                let handle = async |request| functions.route(&binary, request).await;
+                Ok::<_, Error>(functions.rest.answer(request, handle).await)
+            }
+        }));
+        let answer = adapter.call(LambdaEvent::new(event, Context::default())).await.expect("an answer");
+        Some(serde_json::to_vec(&answer).expect("an answer is JSON").into())
+    }
+}
+
+/// Lambda in one process.
+struct Lambda {
+    functions: Arc<Functions>,
+}
+
+impl Invoke for Lambda {
+    fn invoke(&self, function: &str, payload: Bytes) -> BoxFuture<'static, Result<Invocation, InvokeError>> {
+        let functions = Arc::clone(&self.functions);
+        let binary = binary(function).to_owned();
+        Box::pin(async move {
+            let answer = functions.answer_event(binary, payload).await;
+            let answer = answer.expect("a function understands the gateway's event");
+            Ok(Invocation { request_id: "request".to_owned(), outcome: Ok(answer) })
+        })
+    }
+}
+
+/// The program of a function, by the function's name.
+pub fn binary(function: &str) -> &'static str {
+    static BINARIES: LazyLock<BTreeMap<&'static str, &'static str>> = LazyLock::new(|| {
+        let functions = STACK.functions.iter();
+        functions.map(|function| (function.name.as_str(), function.binary.as_str())).collect()
+    });
+    BINARIES.get(function).copied().unwrap_or_else(|| panic!("no function is called {function}"))
+}
+
+/// The program that answers a route, if a function does.
+pub fn binary_of(resource: &str, method: &str) -> Option<&'static str> {
+    let methods = &STACK.rest_api.methods;
+    let found = methods.iter().find(|known| known.path == resource && known.http_method == method)?;
+    match &found.integration {
+        Integration::LambdaProxy { function, .. } => Some(binary(function)),
+        Integration::Mock { .. } => None,
+    }
+}
+
+/// All of it, with a few channels, members, messages and one socket.
+pub struct World {
+    pub aws: Aws,
+    pub functions: Arc<Functions>,
+    pub rest: axum::Router,
+    pub sockets: axum::Router,
+    snapshot: String,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let database = Database::memory().expect("a database");
+        for table in &STACK.tables {
+            let request = serde_json::from_value(table.create_request.clone()).expect("a description of a table");
+            database.create_table(request).expect("the table is created");
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let snapshot = directory.path().join("snapshot").to_str().expect("a path").to_owned();
+        let aws = Aws::new(database);
+        let (functions, rest, sockets) = start(&aws);
+        let world = Self { aws, functions, rest, sockets, snapshot, _directory: directory };
+        block_on(world.fill());
+        world.aws.database.vacuum_into(&world.snapshot).expect("a snapshot");
+        world.aws.take_written();
+        world.aws.take_posted();
+        world
+    }
+
+    async fn fill(&self) {
+        let requests = [
+            ("alice", "POST", "/channels", r#"{"channel_id":"general","name":"General","visibility":"public"}"#),
+            ("alice", "POST", "/channels", r#"{"channel_id":"secret","name":"Secret","visibility":"private"}"#),
+            ("carol", "POST", "/channels", r#"{"channel_id":"other","name":"Other","visibility":"private"}"#),
+            ("bob", "PUT", "/channels/general/members/bob", ""),
+            ("alice", "POST", "/channels/general/messages", r#"{"content":"one"}"#),
+            ("bob", "POST", "/channels/general/messages", r#"{"content":"two","reply_to":1}"#),
+            ("alice", "POST", "/channels/general/messages", r#"{"content":"three","metadata":{"a":[1,2.5]}}"#),
+            ("alice", "POST", "/channels/secret/messages", r#"{"content":"psst"}"#),
+        ];
+        for (user, method, path, body) in requests {
+            let request = http::Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", "localhost")
+                .header("authorization", format!("Bearer {}", tokens::of_user(user, tokens::LATER)))
+                .body(axum::body::Body::from(body))
+                .expect("a request");
+            let answer = tower::ServiceExt::oneshot(self.rest.clone(), request).await.expect("an answer");
+            assert!(answer.status().is_success(), "{method} {path}: {}", answer.status());
+        }
+        let event = serde_json::json!({
+            "headers": { "authorization": format!("Bearer {}", tokens::of_user("bob", tokens::LATER)) },
+            "multiValueHeaders": {}, "isBase64Encoded": false,
+            "requestContext": {
+                "routeKey": "$connect", "eventType": "CONNECT", "connectionId": "c1=", "requestId": "r",
+                "connectedAt": 1_795_506_024_000_i64, "requestTimeEpoch": 1_795_506_024_000_i64,
+                "identity": { "sourceIp": "127.0.0.1" },
+            },
+        });
+        let event = serde_json::from_value(event).expect("an event");
+        let answer = serde_json::to_value(self.functions.on_connect.handle(event).await).expect("JSON");
+        assert_eq!(answer["statusCode"], 200);
+    }
+
+    /// Undoes what was written since the start.
+    fn restore(&mut self) {
+        self.aws.take_posted();
+        if self.aws.take_written() {
+            self.aws.database.restore_from(&self.snapshot).expect("the snapshot can be read");
+            // What functions remember of channels is as old as the functions.
+            (self.functions, self.rest, self.sockets) = start(&self.aws);
+        }
+    }
+}
+
+fn start(aws: &Aws) -> (Arc<Functions>, axum::Router, axum::Router) {
+    let functions = Arc::new(Functions::new(aws));
+    let lambda: Arc<dyn Invoke> = Arc::new(Lambda { functions: Arc::clone(&functions) });
+    let Stack { rest_api, websocket_api, region, account_id, .. } = &*STACK;
+    let rest = local::rest::Gateway::new(rest_api.clone(), region, account_id, Arc::clone(&lambda));
+    let options = local::websocket::WebSocketOptions::default();
+    let sockets = local::websocket::Gateway::new(websocket_api.clone(), region, lambda, options);
+    (functions, rest.router(), sockets.router())
+}
+
+thread_local! {
+    static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Nothing here waits for anything but a clock.
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+
+    static WORLD: OnceCell<RefCell<World>> = const { OnceCell::new() };
+}
+
+/// Runs a future to its end.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.with(|runtime| runtime.block_on(future))
+}
+
+/// The world as it was at the start.
+pub fn with_world<T>(run: impl FnOnce(&World) -> T) -> T {
+    WORLD.with(|world| {
+        let mut world = world.get_or_init(|| RefCell::new(World::new())).borrow_mut();
+        world.restore();
+        run(&world)
+    })
+}

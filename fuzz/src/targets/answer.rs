@@ -1,0 +1,42 @@
+//! What every answer of the REST API must be, whatever was asked.
+
+use serde_json::Value;
+
+/// An answer, as a client sees it.
+pub struct Answer<'a> {
+    pub status: u16,
+    pub content_type: Option<&'a str>,
+    pub header: &'a dyn Fn(&str) -> Option<String>,
+    pub body: &'a str,
+}
+
+impl Answer<'_> {
+    /// Checks it: no failure of ours, and JSON as the contract says.
+    pub fn check(&self) -> Value {
+        let Self { status, content_type, header, body } = self;
+        assert!((200..500).contains(status), "{status}: {body}");
+        if *status == 204 || (*status == 202 && body.is_empty()) {
+            assert!(body.is_empty(), "{status}: {body}");
+            return Value::Null;
+        }
+        let json: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{status}: {error}: {body}"));
+        if *status < 400 {
+            assert_eq!(*content_type, Some("application/json"));
+            return json;
+        }
+        assert_eq!(*content_type, Some("application/problem+json"), "{body}");
+        assert_eq!(json["type"], "about:blank");
+        assert_eq!(json["status"], *status);
+        assert!(json["title"].is_string() && json["detail"].is_string(), "{body}");
+        for error in json["errors"].as_array().into_iter().flatten() {
+            assert!(["field", "code", "message"].iter().all(|name| error[name].is_string()), "{body}");
+        }
+        match status {
+            401 => assert!(header("x-amzn-remapped-www-authenticate").or(header("www-authenticate")).is_some()),
+            405 => assert!(header("allow").is_some()),
+            429 => assert!(header("retry-after").is_some()),
+            _ => {}
+        }
+        json
+    }
+}

@@ -1,0 +1,85 @@
+//! Messages that are accepted, as frames: none is too large, and together they hold every event once, in order, in as few
+//! as will do.
+
+use arbitrary::{Arbitrary, Unstructured};
+use chat::{
+    frame::{event_frames, passing_frame},
+    limits::{CONTENT_BYTES, FRAME_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
+    message::{Change, Draft},
+    presence::Passing,
+};
+use serde_json::{Map, Value};
+
+use super::message;
+
+/// A message in few bytes: long contents are short ones many times over.
+#[derive(Debug, Arbitrary)]
+struct Made<'a> {
+    content: &'a str,
+    /// 0: large.
+    size: u8,
+    times: u16,
+    name: &'a str,
+    value: &'a str,
+    value_times: u8,
+    reactions: u8,
+    reacting: u8,
+    change: u8,
+    seq: u64,
+    trace: Option<u128>,
+}
+
+pub fn run(data: &[u8]) {
+    let Ok(made) = <Vec<Made<'_>>>::arbitrary_take_rest(Unstructured::new(data)) else { return };
+    let mut events = Vec::new();
+    for one in made.into_iter().take(10) {
+        // Only some are large: those that are cost a thousand times as much.
+        let (times, value_times, kinds, reacting) = match one.size {
+            0 => (one.times, one.value_times, usize::from(one.reactions) % (REACTIONS_PER_MESSAGE + 1), one.reacting),
+            _ => (1, 1, usize::from(one.reactions) % 2, one.reacting % 2),
+        };
+        let times = usize::from(times).min(CONTENT_BYTES / one.content.len().max(1));
+        let metadata = Map::from_iter([(one.name.to_owned(), Value::from(one.value.repeat(value_times.into())))]);
+        let mut draft = Draft { content: one.content.repeat(times), metadata: Some(metadata), ..Draft::default() };
+        if !draft.check().is_empty() {
+            continue;
+        }
+        let mut message = message::message(draft);
+        message.seq = one.seq;
+        for kind in 0..kinds {
+            let users = (0..=usize::from(reacting) % (2 * USERS_LISTED_PER_REACTION))
+                .map(|user| format!("{user:0>128}").parse().expect("an id"));
+            message.reactions.insert(format!("{kind}\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}"), users.collect());
+        }
+        let change = [Change::Created, Change::Updated, Change::Deleted][usize::from(one.change) % 3];
+        let traceparent = one.trace.map(|trace| format!("00-{trace:032x}-0000000000000001-01"));
+        events.push(message::event(change, message, traceparent));
+    }
+    let channel = "c".repeat(128).parse().expect("an id");
+    let frames = event_frames(&channel, &events).expect("frames");
+    let mut read = Vec::new();
+    let mut last: Option<(usize, usize)> = None;
+    for frame in &frames {
+        assert!(frame.len() <= FRAME_BYTES, "{}", frame.len());
+        let json: Value = serde_json::from_str(frame).expect("JSON");
+        assert_eq!((&json["type"], json["channel_id"].as_str()), (&Value::from("events"), Some(channel.as_str())));
+        let inside = json["events"].as_array().expect("events");
+        assert!(!inside.is_empty());
+        let first = inside[0].to_string().len();
+        if let Some((length, _)) = last {
+            assert!(length + 1 + first > FRAME_BYTES, "the one before had room");
+        }
+        last = Some((frame.len(), first));
+        read.extend(inside.iter().cloned());
+    }
+    assert_eq!(read.len(), events.len());
+    for (read, event) in read.iter().zip(&events) {
+        let message = &event.stored.message;
+        assert_eq!(read["seq"], message.seq);
+        assert_eq!(read["message"], serde_json::to_value(message).expect("JSON"));
+        let traceparent = event.stored.trace.as_ref().map(|trace| trace.traceparent.as_str());
+        assert_eq!(read.get("traceparent").and_then(Value::as_str), traceparent);
+    }
+    let typing = passing_frame(&channel, &Passing::Typing("u".repeat(128).parse().expect("an id"))).expect("a frame");
+    assert!(typing.len() <= FRAME_BYTES);
+}

@@ -1,0 +1,60 @@
+//! Ids, times and traces as text: what is read can be written, and is the same when it is read again.
+
+use std::{fmt::Display, str::FromStr};
+
+use chat::{
+    clock::Timestamp,
+    id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, TenantId, UserId},
+};
+use telemetry::context::Remote;
+
+pub fn run(data: &[u8]) {
+    if let Some(millis) = data.first_chunk::<8>() {
+        let time = Timestamp::from_millis(i64::from_le_bytes(*millis));
+        again::<Timestamp>(&time.to_string());
+        let _ = Timestamp::from_secs(time.as_millis()).to_string();
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    id::<ChannelId>(text, &['#', '~', '/', ' ']);
+    id::<UserId>(text, &['#', '~', '/', ' ']);
+    id::<TenantId>(text, &['#', '~', '/', ' ']);
+    id::<ConnectionId>(text, &['#', ' ']);
+    id::<IdempotencyKey>(text, &[' ']);
+    again::<Timestamp>(text);
+    if let Ok(id) = MessageId::try_from(text.to_owned()) {
+        assert_eq!(MessageId::try_from(id.to_string()), Ok(id));
+        assert!(id.to_string().eq_ignore_ascii_case(text) || text.contains(['i', 'I', 'l', 'L', 'o', 'O']), "{text}");
+    }
+    if let Ok(id) = text.parse::<local::otlp::TraceId>() {
+        assert!(id.to_string().eq_ignore_ascii_case(text));
+    }
+    let _ = local::token::parse_ttl(text);
+    let mut lines = text.split('\n');
+    let (traceparent, tracestate, xray) = (lines.next(), lines.next(), lines.next());
+    for remote in [Remote::of(traceparent, tracestate), xray.and_then(Remote::of_xray)].into_iter().flatten() {
+        let written = remote.to_trace_context();
+        assert_eq!(written.traceparent.len(), 55);
+        let again = Remote::of(Some(&written.traceparent), written.tracestate.as_deref()).expect("a trace");
+        assert_eq!(again.to_trace_context(), written);
+        assert_eq!(again.trace_id(), remote.trace_id());
+    }
+    if let Some(remote) = Remote::of(traceparent, None) {
+        assert!(traceparent.unwrap_or_default().contains(&remote.trace_id()));
+    }
+    let _ = Remote::of_request(traceparent, tracestate, xray).trace_id();
+}
+
+fn id<Id: FromStr + Display>(text: &str, without: &[char]) {
+    if let Ok(id) = text.parse::<Id>() {
+        assert_eq!(id.to_string(), text);
+        assert!(!text.is_empty() && text.is_ascii() && !text.contains(without), "{text}");
+    }
+}
+
+fn again<T: FromStr + Display + PartialEq>(text: &str) {
+    if let Ok(read) = text.parse::<T>() {
+        let written = read.to_string();
+        let read_again = written.parse::<T>().unwrap_or_else(|_| panic!("{text} is written as {written}"));
+        assert!(read_again == read, "{text} is written as {written}");
+    }
+}

@@ -1,0 +1,108 @@
+//! A request as text, through the gateway to the function and its tables, and what it answers. Cursors, locations and
+//! entity tags lead where they say.
+
+use axum::body::Body;
+use http::{Request, header};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::answer::Answer;
+use crate::{
+    functions::{World, block_on, with_world},
+    tokens,
+};
+
+struct Answered {
+    status: u16,
+    headers: http::HeaderMap,
+    json: Value,
+}
+
+pub fn run(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (text, _) = tokens::named(text);
+    let Some(request) = super::request(&text) else { return };
+    with_world(|world| block_on(exchange(world, request)));
+}
+
+async fn exchange(world: &World, request: Request<Body>) {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // Of several, `lambda_http` hands on the last.
+    let token = request.headers().get_all(header::AUTHORIZATION).iter().last().cloned();
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let answered = send(world, request).await;
+    let get = |uri: String| {
+        let mut request = Request::builder().uri(uri).header("host", "localhost");
+        if let Some(token) = &token {
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        request.body(Body::empty()).expect("what the API has made up is a URL")
+    };
+    if let Some(location) = answered.headers.get(header::LOCATION) {
+        let there = send(world, get(location.to_str().expect("a location").to_owned())).await;
+        assert_eq!(there.status, 200, "{location:?}");
+        assert_eq!(there.json, answered.json, "{location:?}");
+    }
+    // The cursor of a page is one for the same request.
+    if method == http::Method::GET && answered.status == 200 {
+        let Some((name, cursor)) = answered.json["next"].as_object().and_then(|next| next.iter().next()) else {
+            return;
+        };
+        assert_eq!(answered.json["has_more"], true);
+        let rest: Vec<&str> = query
+            .split('&')
+            .filter(|pair| !pair.is_empty() && !is_cursor(pair.split('=').next().unwrap_or("")))
+            .collect();
+        let cursor = cursor.as_str().map_or_else(|| cursor.to_string(), encoded);
+        let further = send(world, get(format!("{path}?{name}={cursor}&{}", rest.join("&")))).await;
+        assert_eq!(further.status, 200, "{}", further.json);
+        assert_ne!(further.json, answered.json, "a cursor leads on");
+    }
+}
+
+fn is_cursor(name: &str) -> bool {
+    // As the gateway reads it.
+    let request = Request::builder().uri(format!("/?{name}=1")).body(());
+    let decoded = request.ok().and_then(|request| request.uri().query().map(decoded)).unwrap_or_default();
+    ["after", "before"].iter().any(|cursor| decoded.starts_with(&format!("{cursor}=")))
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).filter(|_| *first == b'%');
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+async fn send(world: &World, request: Request<Body>) -> Answered {
+    let response = world.rest.clone().oneshot(request).await.expect("an answer");
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("a body").to_bytes();
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let content_type = header("content-type");
+    let answer = Answer {
+        status: parts.status.as_u16(),
+        content_type: content_type.as_deref(),
+        header: &header,
+        body: std::str::from_utf8(&body).expect("JSON is UTF-8"),
+    };
+    let json = answer.check();
+    Answered { status: parts.status.as_u16(), headers: parts.headers, json }
+}
