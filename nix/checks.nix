@@ -50,7 +50,7 @@ in
     }
   );
 
-  # Licences, sources and bans; advisories need the network and are the pipeline's matter.
+  # Licences, sources and bans; advisories need the network: .github/workflows/advisories.yml.
   deny = craneLib.cargoDeny { inherit (shared) src pname version; };
 
   template = command "template" [ pkgs.python3Packages.cfn-lint ] ''
