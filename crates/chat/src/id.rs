@@ -163,7 +163,9 @@ impl TryFrom<String> for MessageId {
     type Error = IdError;
 
     fn try_from(text: String) -> Result<Self, IdError> {
-        ulid::Ulid::from_string(&text).map(Self).map_err(|_| IdError::NotAUlid)
+        // The library reads what is too large, and letters that stand for digits, as another one.
+        let read = ulid::Ulid::from_string(&text).ok().filter(|ulid| ulid.to_string().eq_ignore_ascii_case(&text));
+        read.map(Self).ok_or(IdError::NotAUlid)
     }
 }
 
@@ -190,6 +192,19 @@ mod tests {
         }
         for bad in ["", "a b", "a#b", "é", "a/b", "a\n", &"a".repeat(ID_CHARS + 1)] {
             assert_eq!(bad.parse::<ChannelId>(), Err(IdError::Malformed), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_id_is_read_as_what_it_says() {
+        let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+        for good in [id.to_owned(), id.to_lowercase(), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned()] {
+            assert!(MessageId::try_from(good.clone()).unwrap().to_string().eq_ignore_ascii_case(&good));
+        }
+        // Too large by a bit or more, too short, and a letter that is none of a ULID.
+        for bad in ["Z3NDEKTSV4RRFFQ69GQ69G5FAV", "80000000000000000000000000", &id[1..], "01ARZ3NDEKTSV4RRFFQ69G5FAU"]
+        {
+            assert_eq!(MessageId::try_from(bad.to_owned()), Err(IdError::NotAUlid), "{bad}");
         }
     }
 

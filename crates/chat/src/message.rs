@@ -195,13 +195,15 @@ fn stored_number(number: &Number) -> Option<Number> {
         return Some(number.clone());
     }
     let float = number.as_f64()?;
-    // 2^63 and 2^64: the table writes a whole number without a point, and what has none is read as an integer.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range of the type")]
-    match float {
-        _ if float.fract() != 0.0 => {}
-        0.0..18_446_744_073_709_551_616.0 => return Some((float as u64).into()),
-        -9_223_372_036_854_775_808.0..0.0 => return Some((float as i64).into()),
-        _ => {}
+    // The table writes a whole number without a point, and what has none is read as an integer, as far as there are any:
+    // from -2^63 to 2^64.
+    if float.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&float) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range of u64")]
+        return Some((float as u64).into());
+    }
+    if float.fract() == 0.0 && (-9_223_372_036_854_775_808.0..0.0).contains(&float) {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and in the range of i64")]
+        return Some((float as i64).into());
     }
     (1e-130..1e125).contains(&float.abs()).then(|| number.clone())
 }
@@ -423,7 +425,7 @@ mod tests {
         let large = json!({ "a": [18_446_744_073_709_550.15, 1.8e19, -9.2e18, -1e19, 1.8446744073709552e19, -0.0] });
         draft = Draft { content: "x".into(), metadata: large.as_object().cloned(), ..Draft::default() };
         assert_eq!(codes(&mut draft), []);
-        let stored = "[18446744073709550,18000000000000000000,-9200000000000000000,-1e+19,1.8446744073709552e+19,0]";
+        let stored = "[18446744073709552,18000000000000000000,-9200000000000000000,-1e+19,1.8446744073709552e+19,0]";
         assert_eq!(draft.metadata.unwrap()["a"].to_string(), stored);
     }
 

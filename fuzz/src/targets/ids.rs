@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
     again::<Timestamp>(text);
     if let Ok(id) = MessageId::try_from(text.to_owned()) {
         assert_eq!(MessageId::try_from(id.to_string()), Ok(id));
-        assert!(id.to_string().eq_ignore_ascii_case(text) || text.contains(['i', 'I', 'l', 'L', 'o', 'O']), "{text}");
+        assert!(id.to_string().eq_ignore_ascii_case(text), "{text}");
     }
     if let Ok(id) = text.parse::<local::otlp::TraceId>() {
         assert!(id.to_string().eq_ignore_ascii_case(text));
