@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -164,7 +165,7 @@ impl Lane {
     async fn process(&mut self, batch: VecDeque<Item>) -> Result<(), Stopped> {
         let mut left = VecDeque::from([Work::new(batch)]);
         while let Some(mut work) = left.pop_front() {
-            self.give_up_expired(&mut work);
+            self.give_up_expired(&mut work).await?;
             if work.items.is_empty() {
                 continue;
             }
@@ -188,7 +189,7 @@ impl Lane {
                     (failed, self.rules.config.bisect_batch_on_function_error)
                 }
             };
-            self.retry(failed, split, &mut left);
+            self.retry(failed, split, &mut left).await?;
             self.pause().await?;
         }
         Ok(())
@@ -197,24 +198,25 @@ impl Lane {
     /// Puts what failed back to the front of what is `left`, in halves or whole, or gives it up.
     ///
     /// Splitting does not use up retries, so each half may fail as often as the whole.
-    fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) {
+    async fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) -> Result<(), Stopped> {
         let config = &self.rules.config;
         if split {
             left.push_front(failed);
-            return;
+            return Ok(());
         }
         if config.bisect_batch_on_function_error && failed.items.len() > 1 {
             let second = failed.split_off(failed.items.len() / 2);
             left.push_front(second);
             left.push_front(failed);
-            return;
+            return Ok(());
         }
         failed.failures += 1;
         if config.maximum_retry_attempts.is_some_and(|retries| failed.failures > retries) {
-            self.give_up(&failed, Condition::RetryAttemptsExhausted);
+            self.give_up(&failed, Condition::RetryAttemptsExhausted).await?;
         } else {
             left.push_front(failed);
         }
+        Ok(())
     }
 
     /// Invokes the function once; `None` when it could not be reached, which is no failure of the batch.
@@ -266,7 +268,7 @@ impl Lane {
     }
 
     /// Takes records out of `work` that may not be delivered any more.
-    fn give_up_expired(&self, work: &mut Work) {
+    async fn give_up_expired(&self, work: &mut Work) -> Result<(), Stopped> {
         let age = self.rules.config.maximum_record_age.unwrap_or(STREAM_RETENTION);
         let now = (self.rules.options.clock)();
         // Records come in the order of their creation.
@@ -277,12 +279,13 @@ impl Lane {
             .count();
         if expired > 0 {
             let fresh = work.split_off(expired);
-            self.give_up(work, Condition::RecordAgeExceeded);
+            self.give_up(work, Condition::RecordAgeExceeded).await?;
             *work = fresh;
         }
+        Ok(())
     }
 
-    fn give_up(&self, work: &Work, condition: Condition) {
+    async fn give_up(&self, work: &Work, condition: Condition) -> Result<(), Stopped> {
         let config = &self.rules.config;
         let items: Vec<Item> = work.items.iter().cloned().collect();
         let message = message(&self.rules, condition, &items, work.invocations, work.last.as_ref());
@@ -290,13 +293,29 @@ impl Lane {
         match &config.on_failure {
             Some(arn) => {
                 error!(mapping, condition, records, destination = arn, "records were given up");
-                (self.rules.destination)(arn, message);
+                self.hand_over(arn, &message).await?;
             }
             None => {
                 error!(mapping, condition, records, %message, "records were given up, without a destination");
             }
         }
         self.finish(&work.items);
+        Ok(())
+    }
+
+    /// Until the destination has it: a record is done with only then.
+    async fn hand_over(&self, arn: &str, message: &Value) -> Result<(), Stopped> {
+        let mut failures = 0;
+        while let Err(error) = (self.rules.destination)(arn, message.clone()) {
+            failures += 1;
+            error!(arn, %error, "an on-failure destination did not take what was given up; trying again");
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stopped),
+                () = tokio::time::sleep(self.rules.backoff(failures)) => {}
+            }
+        }
+        Ok(())
     }
 
     fn finish(&self, items: &VecDeque<Item>) {
