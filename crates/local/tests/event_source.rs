@@ -101,13 +101,23 @@ fn run<F>(database: &Database, checkpoints: &Path, config: EventSourceMapping, a
 where
     F: Fn(&[Seen]) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
 {
+    run_with_pauses(database, checkpoints, config, Duration::from_millis(1), answer)
+}
+
+fn run_with_pauses<F>(
+    database: &Database,
+    checkpoints: &Path,
+    config: EventSourceMapping,
+    pause: Duration,
+    answer: F,
+) -> Running
+where
+    F: Fn(&[Seen]) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+{
     let (batches, noted) = mpsc::unbounded_channel();
     let (given_up, lost) = mpsc::unbounded_channel();
-    let destination: Destination = Arc::new(move |_, message| {
-        given_up.send(message).map_err(std::io::Error::other)
-    });
-    let options =
-        Options { retry_base: Duration::from_millis(1), retry_cap: Duration::from_millis(2), ..Options::default() };
+    let destination: Destination = Arc::new(move |_, message| given_up.send(message).map_err(std::io::Error::other));
+    let options = Options { retry_base: pause, retry_cap: 2 * pause, ..Options::default() };
     let mapping = Mapping::new(
         config,
         database.engine.stream(TABLE).unwrap(),
@@ -278,6 +288,34 @@ async fn bisection_finds_the_poison_and_gives_up_nothing_else() {
     }
     let expected: Vec<u64> = (1..=16).filter(|seq| *seq != 11).collect();
     assert_eq!(*succeeded.lock().unwrap(), expected);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_poisoned_record_is_singled_out_without_a_pause_when_the_function_names_it() {
+    let database = Database::open(Storage::InMemory).await;
+    for seq in 1..=9 {
+        database.put("a", seq, "user").await;
+    }
+    let checkpoints = tempfile::tempdir().unwrap();
+    let config =
+        EventSourceMapping { bisect_batch_on_function_error: true, maximum_retry_attempts: Some(0), ..mapping() };
+    // Whoever pauses between two halves does not come back before the test has failed.
+    let pause = PATIENCE * 100;
+    let poison = |batch: &[Seen]| match batch.iter().find(|seen| seen.seq == 3) {
+        Some(seen) => {
+            let failures = json!({ "batchItemFailures": [{ "itemIdentifier": seen.sequence_number }] });
+            async { Ok(failures) }.boxed()
+        }
+        None => ok(),
+    };
+    let mut running = run_with_pauses(&database, checkpoints.path(), config, pause, poison);
+    let message = running.given_up().await;
+    assert_eq!(message["DDBStreamBatchInfo"]["batchSize"], 1);
+    let mut done = std::collections::BTreeSet::new();
+    while done.len() < 8 {
+        done.extend(running.batch().await.iter().map(|seen| seen.seq).filter(|seq| *seq != 3));
+    }
     running.stop().await;
 }
 

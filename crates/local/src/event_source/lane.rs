@@ -97,7 +97,7 @@ pub(super) struct Lane {
     finished: mpsc::UnboundedSender<Vec<Position>>,
     stop: CancellationToken,
     waiting: VecDeque<Item>,
-    /// Failures in a row, whatever the batch: the function may be down.
+    /// Invocations in a row that failed as a whole, whatever the batch: the function may be down.
     failures_in_a_row: u32,
 }
 
@@ -171,52 +171,54 @@ impl Lane {
             }
             let Some(verdict) = self.invoke(&mut work).await? else {
                 left.push_front(work);
-                self.pause().await?;
+                self.pause(self.failures_in_a_row).await?;
                 continue;
             };
+            // A function that says what has failed works: what its other records wait for is no cure.
+            let answered = matches!(verdict, Verdict::FailedFrom(_));
             let (failed, split) = match verdict {
                 Verdict::Success => {
-                    self.failures_in_a_row = 0;
                     self.finish(&work.items);
                     continue;
                 }
                 Verdict::FailedFrom(0) | Verdict::Failed => (work, false),
                 Verdict::FailedFrom(index) => {
                     let failed = work.split_off(index);
-                    self.failures_in_a_row = 0;
                     self.finish(&work.items);
                     // With bisection on, this is where the batch is bisected.
                     (failed, self.rules.config.bisect_batch_on_function_error)
                 }
             };
-            self.retry(failed, split, &mut left).await?;
-            self.pause().await?;
+            let failures = self.retry(failed, split, &mut left).await?;
+            self.pause(if answered { failures } else { self.failures_in_a_row }).await?;
         }
         Ok(())
     }
 
     /// Puts what failed back to the front of what is `left`, in halves or whole, or gives it up.
     ///
-    /// Splitting does not use up retries, so each half may fail as often as the whole.
-    async fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) -> Result<(), Stopped> {
+    /// Splitting does not use up retries, so each half may fail as often as the whole. How often the same records have
+    /// failed now; 0 when they were split.
+    async fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) -> Result<u32, Stopped> {
         let config = &self.rules.config;
         if split {
             left.push_front(failed);
-            return Ok(());
+            return Ok(0);
         }
         if config.bisect_batch_on_function_error && failed.items.len() > 1 {
             let second = failed.split_off(failed.items.len() / 2);
             left.push_front(second);
             left.push_front(failed);
-            return Ok(());
+            return Ok(0);
         }
         failed.failures += 1;
+        let failures = failed.failures;
         if config.maximum_retry_attempts.is_some_and(|retries| failed.failures > retries) {
             self.give_up(&failed, Condition::RetryAttemptsExhausted).await?;
-        } else {
-            left.push_front(failed);
+            return Ok(0);
         }
-        Ok(())
+        left.push_front(failed);
+        Ok(failures)
     }
 
     /// Invokes the function once; `None` when it could not be reached, which is no failure of the batch.
@@ -248,22 +250,20 @@ impl Lane {
                 Verdict::Failed
             }
         };
-        if verdict != Verdict::Success {
-            self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        }
+        self.failures_in_a_row = if verdict == Verdict::Failed { self.failures_in_a_row.saturating_add(1) } else { 0 };
         work.last = Some(LastInvocation { request_id, function_error: invocation.outcome.is_err() });
         Ok(Some(verdict))
     }
 
-    /// Waits before the next invocation, the longer the more failed in a row.
-    async fn pause(&self) -> Result<(), Stopped> {
-        if self.failures_in_a_row == 0 {
+    /// Waits before the next invocation, the longer the more `failures`.
+    async fn pause(&self, failures: u32) -> Result<(), Stopped> {
+        if failures == 0 {
             return Ok(());
         }
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Stopped),
-            () = tokio::time::sleep(self.rules.backoff(self.failures_in_a_row)) => Ok(()),
+            () = tokio::time::sleep(self.rules.backoff(failures)) => Ok(()),
         }
     }
 
