@@ -19,6 +19,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Parser, Subcommand};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     disk::Disk,
@@ -101,7 +102,10 @@ async fn load(binaries: PathBuf, work: PathBuf, seed: u64, amounts: Amounts) -> 
     let mut chance = StdRng::seed_from_u64(seed);
     let machine = Arc::new(Machine::new(setup, &mut chance).map_err(|error| error.to_string())?);
     println!("seed {seed}");
-    let shared = load::run(&machine, chance.random(), amounts).await;
+    let shared = tokio::select! {
+        shared = load::run(&machine, chance.random(), amounts) => shared,
+        stopped = stopped() => Err(stopped),
+    };
     machine.kill().await;
     let shared = shared.inspect_err(|_| tell_log(&machine))?;
     Ok(verdict(&shared.ledger, &machine, seed))
@@ -121,7 +125,10 @@ async fn faults(binaries: PathBuf, work: PathBuf, seed: u64, duration: Duration)
     let mut chance = StdRng::seed_from_u64(seed);
     let setup = Setup { binaries, data: disk.data(), work, skew };
     let machine = Arc::new(Machine::new(setup, &mut chance).map_err(|error| error.to_string())?);
-    let report = fleet::run(&machine, &disk, chance.random(), duration).await;
+    let report = tokio::select! {
+        report = fleet::run(&machine, &disk, chance.random(), duration) => report,
+        stopped = stopped() => Err(stopped),
+    };
     machine.kill().await;
     let Report { shared, messages, replayed, rest } = report.inspect_err(|_| tell_log(&machine))?;
     println!("\nwhat was done");
@@ -131,6 +138,19 @@ async fn faults(binaries: PathBuf, work: PathBuf, seed: u64, duration: Duration)
     println!("{replayed:>8}  messages of on-failure queues replayed");
     println!("{:>8}  seconds until all was at rest", rest.as_secs());
     Ok(verdict(&shared.ledger, &machine, seed))
+}
+
+/// Waits for Ctrl-C or SIGTERM, so that neither the runner nor the file system outlives the run.
+async fn stopped() -> String {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    "stopped before the end".to_owned()
 }
 
 /// Tells of what must not be, if anything.
