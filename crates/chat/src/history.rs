@@ -1,10 +1,13 @@
 //! Reading a channel back.
 
+use std::io::{self, Write};
+
 use crate::{
     channel::{Channel, ChannelStore, Visibility},
     clock::Clock,
     error::{ChatError, Result},
     id::{ChannelId, UserId},
+    limits::PAGE_BYTES,
     message::{Message, MessageStore, Range},
 };
 
@@ -66,9 +69,8 @@ pub async fn replies(
     if after >= found.last_seq {
         return Ok(HistoryPage { messages: Vec::new(), next: None });
     }
-    let mut page = messages.replies(channel, seq, after, limit + 1, clock.now()).await?;
-    let more = page.len() > usize::from(limit);
-    page.truncate(usize::from(limit));
+    let page = messages.replies(channel, seq, after, limit + 1, clock.now()).await?;
+    let (page, more) = cut(page, limit);
     let next = page.last().filter(|_| more).map(|last| Range::After(last.seq));
     Ok(HistoryPage { messages: page, next })
 }
@@ -88,12 +90,82 @@ pub async fn history(
 ) -> Result<HistoryPage> {
     readable_channel(channels, channel, user).await?;
     // One more than asked for tells whether there is more.
-    let mut page = messages.messages(channel, range, limit + 1, clock.now()).await?;
-    let more = page.len() > usize::from(limit);
-    page.truncate(usize::from(limit));
+    let page = messages.messages(channel, range, limit + 1, clock.now()).await?;
+    let (page, more) = cut(page, limit);
     let next = page.last().filter(|_| more).map(|last| match range {
         Range::After(_) => Range::After(last.seq),
         Range::Newest | Range::Before(_) => Range::Before(last.seq),
     });
     Ok(HistoryPage { messages: page, next })
+}
+
+/// As many of `page` as fit `limit` and [`PAGE_BYTES`], one at least, and whether any are left.
+fn cut(mut page: Vec<Message>, limit: u16) -> (Vec<Message>, bool) {
+    let (mut fits, mut bytes) = (0, 0);
+    for message in page.iter().take(usize::from(limit)) {
+        bytes += json_bytes(message);
+        if fits > 0 && bytes > PAGE_BYTES {
+            break;
+        }
+        fits += 1;
+    }
+    let more = page.len() > fits;
+    page.truncate(fits);
+    (page, more)
+}
+
+/// Bytes of a message's JSON.
+fn json_bytes(message: &Message) -> usize {
+    struct Count(usize);
+    impl Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // No message that was accepted can fail.
+    let _ = serde_json::to_writer(&mut count, message);
+    count.0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        limits::{CONTENT_BYTES, PAGE_ITEMS},
+        testing::stored_message,
+    };
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn pages_are_small_enough_and_leave_nothing_out(
+            sizes in proptest::collection::vec(1..=CONTENT_BYTES, 0..150),
+            limit in 1..=PAGE_ITEMS,
+        ) {
+            let all: Vec<Message> =
+                (1..).zip(&sizes).map(|(seq, size)| stored_message("c", seq, &"\"".repeat(*size)).message).collect();
+            let mut read: Vec<Message> = Vec::new();
+            loop {
+                // As a store gives it: one more than asked for.
+                let rest: Vec<Message> = all[read.len()..].iter().take(usize::from(limit) + 1).cloned().collect();
+                let (page, more) = cut(rest, limit);
+                prop_assert!(page.len() <= usize::from(limit));
+                prop_assert!(page.len() < 2 || serde_json::to_vec(&page).unwrap().len() <= PAGE_BYTES + page.len() + 1);
+                prop_assert!(!more || !page.is_empty());
+                read.extend(page);
+                if !more {
+                    break;
+                }
+            }
+            prop_assert_eq!(read, all);
+        }
+    }
 }

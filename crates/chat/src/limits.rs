@@ -47,6 +47,10 @@ pub const OPENING_SOCKET_DURATION: Duration = Duration::from_secs(2);
 /// Largest page of a list or of the history.
 pub const PAGE_ITEMS: u16 = 100;
 
+/// Most JSON of a page of messages, in bytes, unless it has but one message. A function's answer may have 6 MB ("Lambda
+/// quotas") and holds the page as a JSON string, in which each quote and backslash takes two bytes.
+pub const PAGE_BYTES: usize = 2_500_000;
+
 /// Page size when none is asked for.
 pub const DEFAULT_PAGE_ITEMS: u16 = 50;
 

@@ -28,7 +28,7 @@ use crate::{
     otlp::{Collector, Forwarder, Limits},
     page::{self, PageConfig},
     rest, schedule,
-    stack::Stack,
+    stack::{Queue, Stack},
     template::{self, Deployment},
     token, websocket,
 };
@@ -96,8 +96,11 @@ struct Addresses {
     management: String,
     dynamodb: String,
     lambda: String,
+    sqs: String,
     otlp: String,
     page: String,
+    /// URLs of the queues, by their logical ids.
+    queues: BTreeMap<String, String>,
 }
 
 impl Addresses {
@@ -108,6 +111,8 @@ impl Addresses {
             "management": self.management,
             "dynamodb": self.dynamodb,
             "lambda": self.lambda,
+            "sqs": self.sqs,
+            "queues": self.queues,
             "otlp": self.otlp,
             "page": self.page,
             "pid": std::process::id(),
@@ -117,11 +122,11 @@ impl Addresses {
     /// Tells where everything is, with a command that works when pasted.
     fn greet(&self) -> Result<(), Error> {
         let token = token::mint("you", token::DEFAULT_TTL, jiff::Timestamp::now())?;
-        let Self { rest, websocket, management, dynamodb, lambda, otlp, page } = self;
+        let Self { rest, websocket, management, dynamodb, lambda, sqs, otlp, page, .. } = self;
         println!(
             "\nSwitchboard is up. Open the page in two tabs:\n\n  {page}\n\n\
              REST API      {rest}\nWebSocket API {websocket}\n@connections  {management}\n\
-             DynamoDB      {dynamodb}\nLambda        {lambda}\nOTLP          {otlp}\n\n\
+             DynamoDB      {dynamodb}\nLambda        {lambda}\nSQS           {sqs}\nOTLP          {otlp}\n\n\
              Send a message from here:\n\n  \
              curl -sS {rest}/channels/{FIRST_CHANNEL}/messages -H 'Authorization: Bearer {token}' \
              -H 'Content-Type: application/json' -d '{{\"content\":\"Hello from the terminal\"}}'\n\n\
@@ -152,6 +157,7 @@ impl Running {
         let websocket_listener = bind(options.websocket_port, "--websocket-port").await?;
         let dynamodb_listener = bind(options.dynamodb_port, "--dynamodb-port").await?;
         let lambda_listener = bind(0, "the Lambda API").await?;
+        let sqs_listener = bind(0, "the SQS API").await?;
         let gate_listener = bind(0, "the functions' DynamoDB").await?;
         let otlp_listener = bind(options.otlp_port, "--otlp-port").await?;
         let page_listener = match options.page_port {
@@ -162,18 +168,22 @@ impl Running {
             },
         };
         let websocket_address = websocket_listener.local_addr()?;
-        let addresses = Addresses {
+        let mut addresses = Addresses {
             rest: format!("http://{}", rest_listener.local_addr()?),
             websocket: format!("ws://{websocket_address}"),
             management: format!("http://{websocket_address}"),
             dynamodb: format!("http://{}", dynamodb_listener.local_addr()?),
             lambda: format!("http://{}", lambda_listener.local_addr()?),
+            sqs: format!("http://{}", sqs_listener.local_addr()?),
             otlp: format!("http://{}", otlp_listener.local_addr()?),
             page: format!("http://{}", page_listener.local_addr()?),
+            queues: BTreeMap::new(),
         };
 
         let template = template_path(options)?;
         let stack = template::load(&template)?.resolve(&deployment(&addresses, options))?;
+        let url = |queue: &Queue| format!("{}/{ACCOUNT_ID}/{}", addresses.sqs, queue.name);
+        addresses.queues = stack.queues.iter().map(|queue| (queue.logical_id.clone(), url(queue))).collect();
         let storage = if options.in_memory { Storage::InMemory } else { Storage::Directory(options.data_dir.clone()) };
         let engine_options =
             dynamodb::Options { region: REGION.into(), account_id: ACCOUNT_ID.into(), ..Default::default() };
@@ -213,10 +223,21 @@ impl Running {
             &stop_services,
         );
         let functions = arn("lambda", "function:");
-        let lambda_api = access::guarded(lambda::router(lambda.clone()), access.clone(), "AccessDeniedException", {
+        let reading = event_source::Options {
+            region: REGION.into(),
+            account_id: ACCOUNT_ID.into(),
+            read_interval: options.stream_interval,
+            ..Default::default()
+        };
+        let ready = prepare_mappings(&stack, &engine, &invoke, &queues, &reading)?;
+        let described = event_source::router(ready.iter().map(Mapping::description).collect());
+        let lambda_api = lambda::router(lambda.clone()).merge(described);
+        let lambda_api = access::guarded(lambda_api, access.clone(), "AccessDeniedException", {
             move |parts| access::invocation(&functions, parts)
         });
         serve(&servers, lambda_listener, lambda_api, &stop_services);
+        let names = stack.queues.iter().map(|queue| queue.name.clone()).collect();
+        serve(&servers, sqs_listener, lambda::sqs_router(queues, names), &stop_services);
 
         let rest_api = rest::Gateway::new(stack.rest_api.clone(), REGION, ACCOUNT_ID, invoke.clone());
         serve(&servers, rest_listener, rest_api.router(), &stop_intake);
@@ -236,13 +257,9 @@ impl Running {
         let page_config = PageConfig { rest_url: addresses.rest.clone(), websocket_url: addresses.websocket.clone() };
         serve(&servers, page_listener, page::router(page_config, collector), &stop_intake);
 
-        let options = event_source::Options {
-            region: REGION.into(),
-            account_id: ACCOUNT_ID.into(),
-            read_interval: options.stream_interval,
-            ..Default::default()
-        };
-        start_mappings(&stack, &engine, &invoke, &queues, &options, &mappings, &stop_mappings)?;
+        for mapping in ready {
+            mappings.spawn(mapping.run(stop_mappings.clone()));
+        }
         for schedule in stack.schedules.clone() {
             let every = seconds("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS").unwrap_or(schedule.every);
             let (invoke, stop) = (invoke.clone(), stop_mappings.clone());
@@ -309,31 +326,25 @@ fn access(stack: &Stack) -> Result<Access, Error> {
     }
 }
 
-fn start_mappings(
+fn prepare_mappings(
     stack: &Stack,
     engine: &Engine,
     invoke: &Arc<dyn Invoke>,
     queues: &Arc<Queues>,
     options: &event_source::Options,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
+) -> Result<Vec<Mapping>, Error> {
     let checkpoints = Checkpoints::open(&engine.directory())?;
     let destination: Destination = {
         let queues = queues.clone();
-        Arc::new(move |arn: &str, body: Value| {
-            if let Err(error) = queues.send(arn, body) {
-                tracing::error!(arn, %error, "an on-failure queue could not be written");
-            }
-        })
+        Arc::new(move |arn: &str, body: Value| queues.send(arn, body))
     };
+    let mut mappings = Vec::new();
     for config in &stack.event_source_mappings {
         let reader = engine.stream(&config.table)?;
         let (invoke, destination, options) = (invoke.clone(), destination.clone(), options.clone());
-        let mapping = Mapping::new(config.clone(), reader, invoke, destination, checkpoints.clone(), options)?;
-        tasks.spawn(mapping.run(stop.clone()));
+        mappings.push(Mapping::new(config.clone(), reader, invoke, destination, checkpoints.clone(), options)?);
     }
-    Ok(())
+    Ok(mappings)
 }
 
 /// A duration that a variable sets, in seconds.

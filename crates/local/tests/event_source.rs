@@ -101,13 +101,23 @@ fn run<F>(database: &Database, checkpoints: &Path, config: EventSourceMapping, a
 where
     F: Fn(&[Seen]) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
 {
+    run_with_pauses(database, checkpoints, config, Duration::from_millis(1), answer)
+}
+
+fn run_with_pauses<F>(
+    database: &Database,
+    checkpoints: &Path,
+    config: EventSourceMapping,
+    pause: Duration,
+    answer: F,
+) -> Running
+where
+    F: Fn(&[Seen]) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+{
     let (batches, noted) = mpsc::unbounded_channel();
     let (given_up, lost) = mpsc::unbounded_channel();
-    let destination: Destination = Arc::new(move |_, message| {
-        let _ = given_up.send(message);
-    });
-    let options =
-        Options { retry_base: Duration::from_millis(1), retry_cap: Duration::from_millis(2), ..Options::default() };
+    let destination: Destination = Arc::new(move |_, message| given_up.send(message).map_err(std::io::Error::other));
+    let options = Options { retry_base: pause, retry_cap: 2 * pause, ..Options::default() };
     let mapping = Mapping::new(
         config,
         database.engine.stream(TABLE).unwrap(),
@@ -282,6 +292,70 @@ async fn bisection_finds_the_poison_and_gives_up_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_poisoned_record_is_singled_out_without_a_pause_when_the_function_names_it() {
+    let database = Database::open(Storage::InMemory).await;
+    for seq in 1..=9 {
+        database.put("a", seq, "user").await;
+    }
+    let checkpoints = tempfile::tempdir().unwrap();
+    let config =
+        EventSourceMapping { bisect_batch_on_function_error: true, maximum_retry_attempts: Some(0), ..mapping() };
+    // Whoever pauses between two halves does not come back before the test has failed.
+    let pause = PATIENCE * 100;
+    let poison = |batch: &[Seen]| match batch.iter().find(|seen| seen.seq == 3) {
+        Some(seen) => {
+            let failures = json!({ "batchItemFailures": [{ "itemIdentifier": seen.sequence_number }] });
+            async { Ok(failures) }.boxed()
+        }
+        None => ok(),
+    };
+    let mut running = run_with_pauses(&database, checkpoints.path(), config, pause, poison);
+    let message = running.given_up().await;
+    assert_eq!(message["DDBStreamBatchInfo"]["batchSize"], 1);
+    let mut done = std::collections::BTreeSet::new();
+    while done.len() < 8 {
+        done.extend(running.batch().await.iter().map(|seen| seen.seq).filter(|seq| *seq != 3));
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_destination_does_not_take_is_offered_again() {
+    let database = Database::open(Storage::InMemory).await;
+    database.put("a", 1, "user").await;
+    let checkpoints = tempfile::tempdir().unwrap();
+    let (batches, _noted) = mpsc::unbounded_channel();
+    let (offered, mut offers) = mpsc::unbounded_channel();
+    let options =
+        Options { retry_base: Duration::from_millis(1), retry_cap: Duration::from_millis(2), ..Options::default() };
+    let config = EventSourceMapping { maximum_retry_attempts: Some(0), ..mapping() };
+    let mut full = 3;
+    let full = Mutex::new(move || {
+        full -= 1;
+        full >= 0
+    });
+    let destination: Destination = Arc::new(move |_, message| {
+        offered.send(message).map_err(std::io::Error::other)?;
+        if full.lock().unwrap()() { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    });
+    let saved = Checkpoints::open(checkpoints.path()).unwrap();
+    let reader = database.engine.stream(TABLE).unwrap();
+    let (arn, latest) = (reader.stream().arn.clone(), reader.latest().unwrap());
+    let function = Arc::new(Function { batches, answer: |_: &[Seen]| error() });
+    let mapping = Mapping::new(config, reader, function, destination, saved.clone(), options).unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(mapping.run(stop.clone()));
+    let first = offers.recv().await.unwrap();
+    for _ in 0..3 {
+        assert_ne!(saved.load("Mapping", &arn).unwrap(), Some(latest), "a record is done with once somebody has it");
+        assert_eq!(offers.recv().await.unwrap(), first);
+    }
+    stop.cancel();
+    task.await.unwrap();
+    assert_eq!(saved.load("Mapping", &arn).unwrap(), Some(latest));
+}
+
+#[tokio::test]
 async fn a_batch_that_keeps_failing_goes_to_the_destination_and_the_next_one_runs() {
     let database = Database::open(Storage::InMemory).await;
     for seq in 1..=3 {
@@ -315,7 +389,7 @@ async fn records_past_their_age_are_given_up_unseen() {
         EventSourceMapping { maximum_record_age: Some(Duration::from_mins(5)), ..mapping() },
         database.engine.stream(TABLE).unwrap(),
         Arc::new(Function { batches, answer: |_: &[Seen]| ok() }),
-        Arc::new(move |_, message| given_up.send(message).unwrap()),
+        Arc::new(move |_, message| given_up.send(message).map_err(std::io::Error::other)),
         Checkpoints::open(checkpoints.path()).unwrap(),
         Options { clock: Arc::new(later), ..Options::default() },
     )

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -96,7 +97,7 @@ pub(super) struct Lane {
     finished: mpsc::UnboundedSender<Vec<Position>>,
     stop: CancellationToken,
     waiting: VecDeque<Item>,
-    /// Failures in a row, whatever the batch: the function may be down.
+    /// Invocations in a row that failed as a whole, whatever the batch: the function may be down.
     failures_in_a_row: u32,
 }
 
@@ -164,57 +165,60 @@ impl Lane {
     async fn process(&mut self, batch: VecDeque<Item>) -> Result<(), Stopped> {
         let mut left = VecDeque::from([Work::new(batch)]);
         while let Some(mut work) = left.pop_front() {
-            self.give_up_expired(&mut work);
+            self.give_up_expired(&mut work).await?;
             if work.items.is_empty() {
                 continue;
             }
             let Some(verdict) = self.invoke(&mut work).await? else {
                 left.push_front(work);
-                self.pause().await?;
+                self.pause(self.failures_in_a_row).await?;
                 continue;
             };
+            // A function that says what has failed works: what its other records wait for is no cure.
+            let answered = matches!(verdict, Verdict::FailedFrom(_));
             let (failed, split) = match verdict {
                 Verdict::Success => {
-                    self.failures_in_a_row = 0;
                     self.finish(&work.items);
                     continue;
                 }
                 Verdict::FailedFrom(0) | Verdict::Failed => (work, false),
                 Verdict::FailedFrom(index) => {
                     let failed = work.split_off(index);
-                    self.failures_in_a_row = 0;
                     self.finish(&work.items);
                     // With bisection on, this is where the batch is bisected.
                     (failed, self.rules.config.bisect_batch_on_function_error)
                 }
             };
-            self.retry(failed, split, &mut left);
-            self.pause().await?;
+            let failures = self.retry(failed, split, &mut left).await?;
+            self.pause(if answered { failures } else { self.failures_in_a_row }).await?;
         }
         Ok(())
     }
 
     /// Puts what failed back to the front of what is `left`, in halves or whole, or gives it up.
     ///
-    /// Splitting does not use up retries, so each half may fail as often as the whole.
-    fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) {
+    /// Splitting does not use up retries, so each half may fail as often as the whole. How often the same records have
+    /// failed now; 0 when they were split.
+    async fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) -> Result<u32, Stopped> {
         let config = &self.rules.config;
         if split {
             left.push_front(failed);
-            return;
+            return Ok(0);
         }
         if config.bisect_batch_on_function_error && failed.items.len() > 1 {
             let second = failed.split_off(failed.items.len() / 2);
             left.push_front(second);
             left.push_front(failed);
-            return;
+            return Ok(0);
         }
         failed.failures += 1;
+        let failures = failed.failures;
         if config.maximum_retry_attempts.is_some_and(|retries| failed.failures > retries) {
-            self.give_up(&failed, Condition::RetryAttemptsExhausted);
-        } else {
-            left.push_front(failed);
+            self.give_up(&failed, Condition::RetryAttemptsExhausted).await?;
+            return Ok(0);
         }
+        left.push_front(failed);
+        Ok(failures)
     }
 
     /// Invokes the function once; `None` when it could not be reached, which is no failure of the batch.
@@ -246,27 +250,25 @@ impl Lane {
                 Verdict::Failed
             }
         };
-        if verdict != Verdict::Success {
-            self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        }
+        self.failures_in_a_row = if verdict == Verdict::Failed { self.failures_in_a_row.saturating_add(1) } else { 0 };
         work.last = Some(LastInvocation { request_id, function_error: invocation.outcome.is_err() });
         Ok(Some(verdict))
     }
 
-    /// Waits before the next invocation, the longer the more failed in a row.
-    async fn pause(&self) -> Result<(), Stopped> {
-        if self.failures_in_a_row == 0 {
+    /// Waits before the next invocation, the longer the more `failures`.
+    async fn pause(&self, failures: u32) -> Result<(), Stopped> {
+        if failures == 0 {
             return Ok(());
         }
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Stopped),
-            () = tokio::time::sleep(self.rules.backoff(self.failures_in_a_row)) => Ok(()),
+            () = tokio::time::sleep(self.rules.backoff(failures)) => Ok(()),
         }
     }
 
     /// Takes records out of `work` that may not be delivered any more.
-    fn give_up_expired(&self, work: &mut Work) {
+    async fn give_up_expired(&self, work: &mut Work) -> Result<(), Stopped> {
         let age = self.rules.config.maximum_record_age.unwrap_or(STREAM_RETENTION);
         let now = (self.rules.options.clock)();
         // Records come in the order of their creation.
@@ -277,12 +279,13 @@ impl Lane {
             .count();
         if expired > 0 {
             let fresh = work.split_off(expired);
-            self.give_up(work, Condition::RecordAgeExceeded);
+            self.give_up(work, Condition::RecordAgeExceeded).await?;
             *work = fresh;
         }
+        Ok(())
     }
 
-    fn give_up(&self, work: &Work, condition: Condition) {
+    async fn give_up(&self, work: &Work, condition: Condition) -> Result<(), Stopped> {
         let config = &self.rules.config;
         let items: Vec<Item> = work.items.iter().cloned().collect();
         let message = message(&self.rules, condition, &items, work.invocations, work.last.as_ref());
@@ -290,13 +293,29 @@ impl Lane {
         match &config.on_failure {
             Some(arn) => {
                 error!(mapping, condition, records, destination = arn, "records were given up");
-                (self.rules.destination)(arn, message);
+                self.hand_over(arn, &message).await?;
             }
             None => {
                 error!(mapping, condition, records, %message, "records were given up, without a destination");
             }
         }
         self.finish(&work.items);
+        Ok(())
+    }
+
+    /// Until the destination has it: a record is done with only then.
+    async fn hand_over(&self, arn: &str, message: &Value) -> Result<(), Stopped> {
+        let mut failures = 0;
+        while let Err(error) = (self.rules.destination)(arn, message.clone()) {
+            failures += 1;
+            error!(arn, %error, "an on-failure destination did not take what was given up; trying again");
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stopped),
+                () = tokio::time::sleep(self.rules.backoff(failures)) => {}
+            }
+        }
+        Ok(())
     }
 
     fn finish(&self, items: &VecDeque<Item>) {

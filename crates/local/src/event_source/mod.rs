@@ -10,9 +10,9 @@
 //! discarded records for a DynamoDB event source in Lambda", and "Using event filtering with a DynamoDB event
 //! source".
 
+mod api;
 mod checkpoints;
 mod discard;
-mod filter;
 mod lane;
 mod progress;
 mod response;
@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use event_filter::Filters;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
@@ -36,7 +37,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::{
-    filter::Filters,
     lane::{Lane, Rules},
     progress::Progress,
 };
@@ -46,7 +46,8 @@ use crate::{
     stack::{EventSourceMapping, StartingPosition},
 };
 
-pub use self::{checkpoints::Checkpoints, filter::FilterError};
+pub use self::{api::router, checkpoints::Checkpoints};
+pub use event_filter::FilterError;
 
 /// Limits of the mapping's properties, from "DynamoDB parameters" in the Lambda developer guide.
 const BATCH_SIZES: std::ops::RangeInclusive<usize> = 1..=10_000;
@@ -58,8 +59,9 @@ const READ_RECORDS: usize = 1000;
 /// How long to leave a stream alone that could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
-/// Takes what a mapping gives up: the ARN of an on-failure destination, and the message for it.
-pub type Destination = Arc<dyn Fn(&str, Value) + Send + Sync>;
+/// Takes what a mapping gives up: the ARN of an on-failure destination, and the message for it. While it fails, the mapping
+/// goes on trying, so that nothing is given up that nobody is told of.
+pub type Destination = Arc<dyn Fn(&str, Value) -> std::io::Result<()> + Send + Sync>;
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -183,6 +185,12 @@ impl Mapping {
         };
         let rules = Arc::new(Rules { config, stream, invoke, destination, options });
         Ok(Self { reader, checkpoints, start, filters, rules })
+    }
+
+    /// The mapping as the Lambda API shows it, for [`router`].
+    #[must_use]
+    pub fn description(&self) -> Value {
+        api::description(&self.rules)
     }
 
     /// Delivers until `stop`, or until the stream's engine is gone.

@@ -13,6 +13,7 @@ mod pool;
 mod process;
 mod queues;
 mod runtime_api;
+mod sqs_api;
 
 use std::{collections::BTreeMap, env, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -34,7 +35,8 @@ pub use self::{
     guardian::guardian_main,
     invoke_api::router,
     limits::{INIT_TIMEOUT, MAX_ASYNC_REQUEST_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, SHUTDOWN_PHASE},
-    queues::{OnFailure, Queues},
+    queues::{Message, OnFailure, Queues},
+    sqs_api::sqs_router,
 };
 
 /// The one version that functions have here.

@@ -152,3 +152,19 @@ async fn a_large_audience_is_reached_through_send_message_function() {
     assert!(stack.functions().iter().any(|(_, name)| name.starts_with("send-message")), "{:?}", stack.functions());
     stack.stop();
 }
+
+/// Content of which JSON, and JSON within JSON, makes four times as many bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_are_read_back_in_pages_that_a_function_may_answer_with() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "large", "public", "off").await;
+    let content = "\"".repeat(32_768);
+    for _ in 0..60 {
+        stack.send("alice", "large", &content).await;
+    }
+    let (status, page) = stack.ask("alice", Method::GET, "/channels/large/messages?limit=100", Value::Null).await;
+    assert_eq!((status, &page["has_more"]), (200, &true.into()), "{}", page["detail"]);
+    let history = stack.history("alice", "large").await;
+    assert_eq!(seqs(&history), (1..=60).collect::<Vec<_>>());
+    assert!(history.iter().all(|message| message["content"] == content.as_str()));
+}

@@ -17,6 +17,7 @@ mod membership;
 mod presence;
 mod problems;
 mod reactions;
+mod replay;
 mod replies;
 mod revisions;
 mod secrecy;

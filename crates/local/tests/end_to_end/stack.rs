@@ -29,7 +29,7 @@ pub(crate) struct Stack {
     pub(crate) runner: Child,
     pub(crate) addresses: Value,
     http: reqwest::Client,
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
 }
 
 impl Stack {
@@ -41,6 +41,16 @@ impl Stack {
     /// A stack on a data directory.
     pub(crate) fn on(directory: &Path) -> Self {
         Self::start(&["--data-dir", directory.to_str().unwrap()])
+    }
+
+    /// A stack on a data directory, of binaries that are built already.
+    pub(crate) fn on_with(directory: &Path, binaries: &Path) -> Self {
+        Self::start(&["--data-dir", directory.to_str().unwrap(), "--bin-dir", binaries.to_str().unwrap()])
+    }
+
+    /// What it wrote when it was ready.
+    pub(crate) fn ready_file(&self) -> std::path::PathBuf {
+        self.files.path().join("ready.json")
     }
 
     /// A stack that keeps nothing, with parameters of the template.
@@ -132,7 +142,7 @@ impl Stack {
         // Read on, so that the runner never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let addresses = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
-        Self { runner, addresses, http: reqwest::Client::new(), _files: files }
+        Self { runner, addresses, http: reqwest::Client::new(), files }
     }
 
     pub(crate) fn address(&self, of: &str) -> &str {

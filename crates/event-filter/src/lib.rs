@@ -1,4 +1,4 @@
-//! Which records a mapping lets through.
+//! Which records an event source mapping lets through.
 //!
 //! The syntax is that of "Control which events Lambda sends to your function" in the Lambda developer guide,
 //! the meaning of arrays that of "Amazon `EventBridge` event patterns". In DynamoDB's JSON a number is a string
@@ -42,10 +42,11 @@ pub enum FilterError {
 
 /// The filters of a mapping, compiled.
 #[derive(Debug)]
-pub(super) struct Filters(Vec<Pattern>);
+pub struct Filters(Vec<Pattern>);
 
 impl Filters {
-    pub(super) fn compile(patterns: &[Value]) -> Result<Self, FilterError> {
+    /// Reads patterns as a mapping has them, each a JSON object.
+    pub fn compile(patterns: &[Value]) -> Result<Self, FilterError> {
         if patterns.len() > MAX_FILTERS {
             return Err(FilterError::TooMany(patterns.len()));
         }
@@ -68,7 +69,8 @@ impl Filters {
     }
 
     /// Whether any filter matches `event`; without filters everything does.
-    pub(super) fn match_any(&self, event: &Value) -> bool {
+    #[must_use]
+    pub fn match_any(&self, event: &Value) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(Some(event)))
     }
 }

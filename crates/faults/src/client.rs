@@ -1,0 +1,130 @@
+//! What all clients of the fleet share: requests, tokens by their own clocks, and pauses with chance in them.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use local::token;
+use rand::{RngExt, rngs::StdRng};
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::ledger::Ledger;
+
+/// How long one attempt at a request may take: API Gateway's own time is 29 s.
+const ATTEMPT: Duration = Duration::from_secs(30);
+
+const BACKOFF_BASE: Duration = Duration::from_millis(500);
+const BACKOFF_CAP: Duration = Duration::from_secs(30);
+
+/// Where the stack is, and where notes go.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) http: reqwest::Client,
+    pub(crate) rest: String,
+    pub(crate) websocket: String,
+    pub(crate) ledger: Ledger,
+}
+
+impl Shared {
+    pub(crate) fn new(rest: String, websocket: String) -> Result<Arc<Self>, String> {
+        let http = reqwest::Client::builder().timeout(ATTEMPT).build().map_err(|error| error.to_string())?;
+        Ok(Arc::new(Self { http, rest, websocket, ledger: Ledger::default() }))
+    }
+}
+
+/// An answer of the REST API.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+    retry_after: Option<Duration>,
+}
+
+impl Answer {
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Whether the same request may be sent again.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self.status, 408 | 429) || self.status >= 500
+    }
+}
+
+/// A user, with a clock that may be wrong.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) clock: SignedDuration,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl User {
+    pub(crate) fn new(name: impl Into<String>, clock: SignedDuration, shared: &Arc<Shared>) -> Self {
+        Self { name: name.into(), clock, shared: Arc::clone(shared) }
+    }
+
+    /// A token, dated by the user's clock.
+    pub(crate) fn token(&self) -> String {
+        let now = Timestamp::now().saturating_add(self.clock).unwrap_or(Timestamp::now());
+        // Names of users here are ids, and an hour is not too long.
+        token::mint(&self.name, token::DEFAULT_TTL, now).unwrap_or_default()
+    }
+
+    /// One attempt; the reason when there is no answer.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Answer, String> {
+        let url = format!("{}{path}", self.shared.rest);
+        let mut request = self.shared.http.request(method, url).bearer_auth(self.token());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let bytes = response.bytes().await.map_err(|error| error.to_string())?;
+        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(Answer { status, body, retry_after: retry_after.map(Duration::from_secs) })
+    }
+
+    /// Attempts until there is an answer that is no passing trouble.
+    pub(crate) async fn insist(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+        chance: &mut StdRng,
+    ) -> Answer {
+        let mut attempt = 0;
+        loop {
+            let wait = match self.ask(method.clone(), path, body, key).await {
+                Ok(answer) if !answer.is_transient() => return answer,
+                Ok(answer) => {
+                    self.shared.ledger.count(if answer.status == 429 { "answers 429" } else { "answers 5xx" });
+                    answer.retry_after.unwrap_or_default()
+                }
+                Err(_) => {
+                    self.shared.ledger.count("requests without an answer");
+                    Duration::ZERO
+                }
+            };
+            tokio::time::sleep(backoff(attempt, chance).max(wait)).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// How long to wait before the next attempt: half of it fixed, half of it chance.
+pub(crate) fn backoff(attempt: u32, chance: &mut StdRng) -> Duration {
+    let ceiling = BACKOFF_BASE.saturating_mul(1 << attempt.min(16)).min(BACKOFF_CAP);
+    ceiling / 2 + (ceiling / 2).mul_f64(chance.random_range(0.0..1.0))
+}

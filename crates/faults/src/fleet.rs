@@ -1,0 +1,269 @@
+//! The fault run: a fleet of clients, an injector, and the oracle at the end.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_dynamodb::Client;
+use jiff::SignedDuration;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use replay::Clients;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::{
+    client::{Shared, User},
+    disk::Disk,
+    injector::Injector,
+    machine::Machine,
+    oracle, poison,
+    sender::{Manner, Sender},
+    subscriber::{Buffer, Handle, Refused, open, subscribe},
+};
+
+/// How long everything may take to come to rest once the faults are over.
+const REST: Duration = Duration::from_mins(5);
+
+/// How long a message may take to be accepted once the faults are over.
+const ACCEPTANCE: Duration = Duration::from_mins(2);
+
+/// How often the run says how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
+
+/// Queues in which poisoned records end, and the one of pushes.
+const QUEUES: [(&str, bool); 3] =
+    [("AgentFailuresQueue", true), ("DeliveryFailuresQueue", true), ("PushFailuresQueue", false)];
+
+/// Channels: name, visibility, mode of the agent.
+const CHANNELS: [(&str, &str, &str); 4] =
+    [("open", "public", "off"), ("heavy", "public", "off"), (ASKED, "public", "always"), (SECRET, "private", "off")];
+const ASKED: &str = "asked";
+const SECRET: &str = "secret";
+const OWNER: &str = "owner";
+const MEMBERS: [&str; 2] = ["erin", "frank"];
+
+/// Senders: who, where, milliseconds between messages, share of large ones.
+const SENDERS: [(&str, &str, u64, f64); 7] = [
+    ("alice", "open", 300, 0.02),
+    ("bob", "open", 300, 0.02),
+    ("carol", "open", 500, 0.02),
+    ("dave", ASKED, 700, 0.0),
+    ("erin", SECRET, 400, 0.02),
+    ("heavy-1", "heavy", 300, 0.6),
+    ("heavy-2", "heavy", 300, 0.6),
+];
+
+/// Subscribers: who, and to what.
+const SUBSCRIBERS: [(&str, &[&str]); 12] = [
+    ("alice", &["open"]),
+    ("bob", &["open", "heavy"]),
+    ("carol", &["open"]),
+    ("dave", &[ASKED]),
+    ("grace", &[ASKED, "open"]),
+    ("erin", &[SECRET]),
+    ("frank", &[SECRET, "open"]),
+    ("frank", &[SECRET]),
+    ("heavy-1", &["heavy"]),
+    ("heidi", &["heavy"]),
+    ("ivan", &["heavy"]),
+    ("judy", &["open", "heavy", ASKED]),
+];
+
+/// Clocks of clients, in seconds; what a verifier of tokens forgives is a minute.
+const CLOCKS: [i64; 5] = [0, 40, -40, 20, -20];
+
+/// What a run came to.
+pub(crate) struct Report {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) messages: usize,
+    pub(crate) replayed: usize,
+    pub(crate) rest: Duration,
+}
+
+/// Runs for `duration`. Violations are in the ledger of what is returned.
+pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration: Duration) -> Result<Report, String> {
+    let mut chance = StdRng::seed_from_u64(seed);
+    machine.start().await?;
+    let shared = Shared::new(machine.rest(), machine.websocket())?;
+    let tables = poison::tables(&machine.dynamodb()).await;
+    let owner = User::new(OWNER, SignedDuration::ZERO, &shared);
+    make_channels(&owner, &mut chance).await?;
+
+    let user =
+        |name: &str, index: usize| User::new(name, SignedDuration::from_secs(CLOCKS[index % CLOCKS.len()]), &shared);
+    let subscribers: Vec<Handle> = SUBSCRIBERS
+        .iter()
+        .enumerate()
+        .map(|(index, (name, channels))| {
+            let buffer = if index % 3 == 0 { Buffer::Small } else { Buffer::Ample };
+            subscribe(user(name, index), channels, buffer, chance.random())
+        })
+        .collect();
+    let (stop, stopped) = watch::channel(false);
+    let mut senders = JoinSet::new();
+    for (index, (name, channel, pause, large)) in SENDERS.into_iter().enumerate() {
+        let manner = Manner { pause: Duration::from_millis(pause), large };
+        let sender = Sender::new(user(name, index), channel, chance.random());
+        senders.spawn(sender.run(manner, stopped.clone()));
+    }
+    let stranger = tokio::spawn(intrude(User::new("mallory", SignedDuration::ZERO, &shared), stopped.clone()));
+    let progress = tokio::spawn(progress(Arc::clone(&shared)));
+
+    let injector = Injector::new(machine, disk, &tables, &shared, &subscribers, chance.random());
+    let poisoned = injector.run(Instant::now() + duration).await?;
+    progress.abort();
+    eprintln!("The faults are over; waiting for everything to come to rest");
+
+    let began = Instant::now();
+    stop.send_replace(true);
+    let accepted = timeout(ACCEPTANCE, async { while senders.join_next().await.is_some() {} }).await;
+    if accepted.is_err() {
+        shared.ledger.violation(format!("{} senders wait for an answer without faults", senders.len()));
+    }
+    let _ = stranger.await;
+    // A client that a push was given up for learns of it by the next.
+    for (channel, ..) in CHANNELS {
+        let mut last = Sender::new(User::new(format!("last-{channel}"), SignedDuration::ZERO, &shared), channel, seed);
+        if channel == SECRET {
+            last.user = owner.clone();
+        }
+        if timeout(ACCEPTANCE, last.send(0)).await.is_err() {
+            shared.ledger.violation(format!("nothing can be sent to {channel} without faults"));
+        }
+    }
+    let replayed = settle(machine, &tables, &shared, &subscribers, poisoned).await?;
+    let rest = began.elapsed();
+    compare_with_rest(&owner, &tables, &mut chance).await?;
+    drop(subscribers);
+    if !machine.stop().await {
+        shared.ledger.violation("the runner did not end well when it was asked to".to_owned());
+    }
+    Ok(Report { messages: shared.ledger.accepted().len(), replayed, rest, shared })
+}
+
+async fn make_channels(owner: &User, chance: &mut StdRng) -> Result<(), String> {
+    for (channel, visibility, agent) in CHANNELS {
+        let body =
+            json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": agent } });
+        let answer = owner.insist(Method::POST, "/channels", Some(&body), None, chance).await;
+        if !answer.is_success() {
+            return Err(format!("{channel} cannot be made: {} {}", answer.status, answer.body));
+        }
+    }
+    for member in MEMBERS {
+        let path = format!("/channels/{SECRET}/members/{member}");
+        let answer = owner.insist(Method::PUT, &path, Some(&json!({})), None, chance).await;
+        if !answer.is_success() {
+            return Err(format!("{member} cannot be added: {} {}", answer.status, answer.body));
+        }
+    }
+    Ok(())
+}
+
+/// Somebody who is no member tries to get in, again and again.
+async fn intrude(stranger: User, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        match open(&stranger, &stranger.token(), &[SECRET.to_owned()], Buffer::Ample).await {
+            Ok(_) | Err(Refused::Status(200..400)) => {
+                stranger.shared.ledger.violation("a stranger got a socket for a private channel".to_owned());
+            }
+            Err(_) => {}
+        }
+        let read = stranger.ask(Method::GET, &format!("/channels/{SECRET}/messages"), None, None).await;
+        if read.is_ok_and(|answer| answer.is_success()) {
+            stranger.shared.ledger.violation("a stranger read a private channel".to_owned());
+        }
+        stranger.shared.ledger.count("attempts of a stranger");
+        tokio::select! {
+            () = sleep(Duration::from_secs(1)) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+}
+
+async fn progress(shared: Arc<Shared>) {
+    let began = Instant::now();
+    let mut ticks = interval(PROGRESS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let faults: u64 = shared.ledger.faults().values().sum();
+        let (messages, violations) = (shared.ledger.accepted().len(), shared.ledger.violations().len());
+        let seconds = began.elapsed().as_secs();
+        eprintln!("{seconds} s: {messages} messages accepted, {faults} faults, {violations} violations");
+    }
+}
+
+/// Waits until everything is as it must be; what is not in the end becomes violations. How many messages of the queues were
+/// replayed.
+async fn settle(
+    machine: &Machine,
+    tables: &Client,
+    shared: &Shared,
+    subscribers: &[Handle],
+    poisoned: u64,
+) -> Result<usize, String> {
+    let addresses = machine.addresses()?;
+    let address = |of: &Value| of.as_str().unwrap_or_default().to_owned();
+    let clients =
+        Clients::local(&address(&addresses["sqs"]), &machine.dynamodb(), &address(&addresses["lambda"])).await;
+    let (end, mut replayed) = (Instant::now() + REST, 0);
+    loop {
+        let mut open = Vec::new();
+        for (name, takes_records) in QUEUES {
+            let queue = oracle::queue(&clients, name, &address(&addresses["queues"][name])).await?;
+            replayed += queue.replayed;
+            if takes_records {
+                open.extend(oracle::poisoned(name, &queue, poisoned));
+            }
+            open.extend(queue.violations);
+        }
+        let accepted = shared.ledger.accepted();
+        for (channel, ..) in CHANNELS {
+            let stored = oracle::stored(tables, channel).await?;
+            open.extend(oracle::history(channel, &stored, &accepted));
+            if channel == ASKED {
+                open.extend(oracle::replies(channel, &stored));
+            }
+            let listeners = subscribers.iter().filter(|one| one.channels().iter().any(|of| of == channel));
+            open.extend(listeners.filter_map(|one| oracle::shows(one, channel, &stored)));
+        }
+        if open.is_empty() || Instant::now() > end {
+            for violation in open {
+                shared.ledger.violation(violation);
+            }
+            return Ok(replayed);
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// The REST API tells the same history as the table.
+async fn compare_with_rest(owner: &User, tables: &Client, chance: &mut StdRng) -> Result<(), String> {
+    for (channel, ..) in CHANNELS {
+        let stored = oracle::stored(tables, channel).await?;
+        let mut read: Vec<(u64, String)> = Vec::new();
+        loop {
+            let after = read.last().map_or(0, |(seq, _)| *seq);
+            let path = format!("/channels/{channel}/messages?after={after}&limit=100");
+            let page = owner.insist(Method::GET, &path, None, None, chance).await;
+            let messages = page.body["messages"].as_array().cloned().unwrap_or_default();
+            read.extend(messages.iter().map(|message| {
+                let id = message["message_id"].as_str().unwrap_or_default();
+                (message["seq"].as_u64().unwrap_or_default(), id.to_owned())
+            }));
+            if page.body["has_more"] != true || messages.is_empty() {
+                break;
+            }
+        }
+        if !stored.iter().map(|message| (message.seq, message.message_id.clone())).eq(read.iter().cloned()) {
+            let (there, told) = (stored.len(), read.len());
+            owner.shared.ledger.violation(format!("{channel} has {there} messages, and the API tells of {told}"));
+        }
+    }
+    Ok(())
+}

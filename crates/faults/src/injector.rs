@@ -1,0 +1,255 @@
+//! What is done to the stack while the fleet goes on: a seed decides what, to whom, and when.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_dynamodb::Client;
+use jiff::{SignedDuration, Timestamp};
+use local::token;
+use rand::{
+    RngExt, SeedableRng,
+    rngs::StdRng,
+    seq::{IndexedRandom, SliceRandom},
+};
+use rustix::process::Signal;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    client::{Shared, User},
+    disk::Disk,
+    machine::Machine,
+    poison,
+    process::Process,
+    subscriber::{Buffer, Handle, Order, Refused, open},
+};
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    KillFunction,
+    KillAllFunctions,
+    KillRunner,
+    KillGuardian,
+    PauseFunction,
+    PauseRunner,
+    FullDisk,
+    Deaf,
+    Cut,
+    CutAll,
+    Poison,
+    Skew,
+    WrongToken,
+}
+
+/// Each kind, with how often it comes.
+const KINDS: [(Kind, u32); 13] = [
+    (Kind::KillFunction, 30),
+    (Kind::KillAllFunctions, 3),
+    (Kind::KillRunner, 4),
+    (Kind::KillGuardian, 1),
+    (Kind::PauseFunction, 12),
+    (Kind::PauseRunner, 3),
+    (Kind::FullDisk, 3),
+    (Kind::Deaf, 12),
+    (Kind::Cut, 12),
+    (Kind::CutAll, 2),
+    (Kind::Poison, 4),
+    (Kind::Skew, 4),
+    (Kind::WrongToken, 3),
+];
+
+/// How far clocks of functions go wrong, either way, in seconds.
+const SKEW: i64 = 10;
+
+/// Beyond what a verifier of tokens forgives, in seconds.
+const TOO_FAR: i64 = 600;
+
+/// What is done to whom.
+pub(crate) struct Injector<'a> {
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) disk: &'a Disk,
+    pub(crate) tables: &'a Client,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) subscribers: &'a [Handle],
+    pub(crate) chance: StdRng,
+    /// Processes that will go on.
+    paused: JoinSet<()>,
+    poisoned: u64,
+}
+
+impl<'a> Injector<'a> {
+    pub(crate) fn new(
+        machine: &Arc<Machine>,
+        disk: &'a Disk,
+        tables: &'a Client,
+        shared: &Arc<Shared>,
+        subscribers: &'a [Handle],
+        seed: u64,
+    ) -> Self {
+        Self {
+            machine: Arc::clone(machine),
+            disk,
+            tables,
+            shared: Arc::clone(shared),
+            subscribers,
+            chance: StdRng::seed_from_u64(seed),
+            paused: JoinSet::new(),
+            poisoned: 0,
+        }
+    }
+
+    /// Goes on until `end`, and puts everything right again. How many records were poisoned.
+    pub(crate) async fn run(mut self, end: Instant) -> Result<u64, String> {
+        // Each kind once, however short the run; then by chance.
+        let mut first: Vec<Kind> = KINDS.iter().map(|(kind, _)| *kind).collect();
+        first.shuffle(&mut self.chance);
+        while Instant::now() < end {
+            let kind = match first.pop() {
+                Some(kind) => kind,
+                None => match KINDS.choose_weighted(&mut self.chance, |(_, weight)| *weight) {
+                    Ok((kind, _)) => *kind,
+                    Err(error) => return Err(error.to_string()),
+                },
+            };
+            self.inject(kind).await?;
+            while self.paused.try_join_next().is_some() {}
+            let pause = Duration::from_millis(self.chance.random_range(200..1_500));
+            sleep(pause).await;
+        }
+        // Nobody stays paused.
+        while self.paused.join_next().await.is_some() {}
+        self.machine.skew().set(0).map_err(|error| format!("the clocks cannot be set right: {error}"))?;
+        Ok(self.poisoned)
+    }
+
+    async fn inject(&mut self, kind: Kind) -> Result<(), String> {
+        let shared = Arc::clone(&self.shared);
+        let ledger = &shared.ledger;
+        match kind {
+            Kind::KillFunction => {
+                if self.one_function().await.is_some_and(|function| function.signal(Signal::KILL)) {
+                    ledger.fault("functions killed");
+                }
+            }
+            Kind::KillAllFunctions => {
+                for function in self.machine.functions().await {
+                    function.signal(Signal::KILL);
+                }
+                ledger.fault("all functions killed");
+            }
+            Kind::KillGuardian => {
+                if self.machine.guardian().await.is_some_and(|guardian| guardian.signal(Signal::KILL)) {
+                    ledger.fault("guardian of the functions killed");
+                }
+            }
+            Kind::KillRunner => {
+                self.machine.kill().await;
+                ledger.fault("runner killed");
+                let away = Duration::from_millis(self.chance.random_range(0..2_000));
+                sleep(away).await;
+                self.machine.start().await?;
+            }
+            Kind::PauseFunction => {
+                // Beyond the time-out of most functions now and then.
+                let most = if self.chance.random_bool(0.1) { 14_000 } else { 5_000 };
+                if let Some(function) = self.one_function().await {
+                    self.pause(function, most, "functions paused");
+                }
+            }
+            Kind::PauseRunner => {
+                if let Some(runner) = self.machine.runner().await {
+                    self.pause(runner, 3_000, "runner paused");
+                }
+            }
+            Kind::FullDisk => self.fill_disk().await?,
+            Kind::Deaf => {
+                let deaf = Duration::from_millis(self.chance.random_range(2_000..25_000));
+                self.order(Order::Deaf(deaf), "clients that do not read");
+            }
+            Kind::Cut => self.order(Order::Cut, "sockets cut"),
+            Kind::CutAll => {
+                for subscriber in self.subscribers {
+                    let _ = subscriber.orders.send(Order::Cut);
+                }
+                ledger.fault("all sockets cut");
+            }
+            Kind::Poison => {
+                let number = self.poisoned;
+                self.poisoned += 1;
+                ledger.fault("records poisoned");
+                while !poison::put(self.tables, number).await {
+                    sleep(Duration::from_millis(500)).await;
+                }
+            }
+            Kind::Skew => {
+                if self.machine.skew().is_possible() {
+                    let seconds = self.chance.random_range(-SKEW..=SKEW);
+                    self.machine.skew().set(seconds).map_err(|error| format!("the clocks cannot be set: {error}"))?;
+                    ledger.fault("clocks of functions moved");
+                }
+            }
+            Kind::WrongToken => self.wrong_token().await,
+        }
+        Ok(())
+    }
+
+    async fn one_function(&mut self) -> Option<Process> {
+        let mut functions = self.machine.functions().await;
+        if functions.is_empty() {
+            return None;
+        }
+        let index = self.chance.random_range(0..functions.len());
+        Some(functions.swap_remove(index))
+    }
+
+    fn pause(&mut self, process: Process, most: u64, kind: &'static str) {
+        if !process.signal(Signal::STOP) {
+            return;
+        }
+        self.shared.ledger.fault(kind);
+        let duration = Duration::from_millis(self.chance.random_range(200..most));
+        self.paused.spawn(async move {
+            sleep(duration).await;
+            process.signal(Signal::CONT);
+        });
+    }
+
+    fn order(&mut self, order: Order, kind: &'static str) {
+        if let Some(subscriber) = self.subscribers.choose(&mut self.chance) {
+            let _ = subscriber.orders.send(order);
+            self.shared.ledger.fault(kind);
+        }
+    }
+
+    async fn fill_disk(&mut self) -> Result<(), String> {
+        let Some(runner) = self.machine.runner().await else { return Ok(()) };
+        self.disk.fill(runner.pid).map_err(|error| format!("the disk cannot be filled: {error}"))?;
+        self.shared.ledger.fault("disk full");
+        let full = Duration::from_millis(self.chance.random_range(500..4_000));
+        sleep(full).await;
+        self.disk.free(Some(runner.pid)).map_err(|error| format!("the disk cannot be freed: {error}"))
+    }
+
+    /// A token from a clock that is far ahead must open nothing yet, one from far behind nothing any more.
+    async fn wrong_token(&mut self) {
+        self.shared.ledger.fault("tokens of wrong clocks");
+        let now = Timestamp::now();
+        let user = User::new("late", SignedDuration::ZERO, &self.shared);
+        let ahead = now.saturating_add(SignedDuration::from_secs(TOO_FAR)).unwrap_or(now);
+        let expired = token::mint(&user.name, SignedDuration::from_secs(-TOO_FAR), now);
+        for token in [token::mint(&user.name, token::DEFAULT_TTL, ahead), expired].into_iter().flatten() {
+            if matches!(
+                open(&user, &token, &["open".to_owned()], Buffer::Ample).await,
+                Ok(_) | Err(Refused::Status(200..400))
+            ) {
+                self.shared.ledger.violation("a token of a wrong clock opened a socket".to_owned());
+            }
+            let request = self.shared.http.get(format!("{}/channels", self.shared.rest)).bearer_auth(&token);
+            if request.send().await.is_ok_and(|answer| answer.status().is_success()) {
+                self.shared.ledger.violation("a token of a wrong clock was taken".to_owned());
+            }
+        }
+    }
+}

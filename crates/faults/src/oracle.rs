@@ -1,0 +1,222 @@
+//! What must hold when the faults are over: of the tables, of what senders were told, of what subscribers show, and of the
+//! queues.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use replay::{Clients, Letter, Options, Outcome, Records, Report, fetch, replay};
+
+use crate::{
+    ledger::{Accepted, digest},
+    poison,
+    subscriber::{Handle, Shown},
+};
+
+/// A message as the table has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) seq: u64,
+    pub(crate) message_id: String,
+    pub(crate) sender: String,
+    pub(crate) role: String,
+    pub(crate) reply_to: Option<u64>,
+    pub(crate) content: u64,
+}
+
+/// All messages of a channel, in the order of their numbers.
+pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>, String> {
+    let mut pages = tables
+        .query()
+        .table_name(poison::TABLE)
+        .key_condition_expression("channel_id = :channel")
+        .expression_attribute_values(":channel", AttributeValue::S(channel.to_owned()))
+        .consistent_read(true)
+        .into_paginator()
+        .items()
+        .send();
+    let mut all = Vec::new();
+    while let Some(item) = pages.next().await {
+        let item = item.map_err(|error| format!("the table cannot be read: {error}"))?;
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+        let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()?.parse().ok());
+        all.push(Stored {
+            seq: number("seq").unwrap_or_default(),
+            message_id: text("message_id"),
+            sender: text("sender_id"),
+            role: text("role"),
+            reply_to: number("reply_to"),
+            content: digest(&text("content")),
+        });
+    }
+    Ok(all)
+}
+
+/// Numbered 1, 2, 3 … without a gap; what was accepted is where it was said to be; each sender's messages once and in the
+/// order in which they were sent.
+pub(crate) fn history(channel: &str, stored: &[Stored], accepted: &[Accepted]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (message, wanted) in stored.iter().zip(1..) {
+        if message.seq != wanted {
+            found.push(format!("message {wanted} of {channel} has the number {}", message.seq));
+            break;
+        }
+    }
+    let by_seq: BTreeMap<u64, &Stored> = stored.iter().map(|message| (message.seq, message)).collect();
+    let mut last: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let of_channel: Vec<&Accepted> = accepted.iter().filter(|one| one.channel == channel).collect();
+    for one in &of_channel {
+        let there = by_seq.get(&one.seq).is_some_and(|message| {
+            message.message_id == one.message_id && message.sender == one.sender && message.content == one.content
+        });
+        if !there {
+            let Accepted { sender, number, seq, .. } = one;
+            found.push(format!("message {number} of {sender} was accepted as {seq} of {channel}, and is not there"));
+        }
+        // A sender notes its messages in their order.
+        let previous = last.insert(&one.sender, (one.number, one.seq));
+        if previous.is_some_and(|(number, seq)| one.number <= number || one.seq <= seq) {
+            found.push(format!("messages of {} to {channel} are out of order at {}", one.sender, one.seq));
+        }
+    }
+    let mut contents = BTreeSet::new();
+    for message in stored.iter().filter(|message| message.role == "user") {
+        if !contents.insert((&message.sender, message.content)) {
+            found.push(format!("{channel} has a message of {} twice: {}", message.sender, message.seq));
+        }
+    }
+    // Nothing else was sent.
+    if contents.len() != of_channel.len() {
+        found.push(format!("{channel} has {} messages of users; {} were accepted", contents.len(), of_channel.len()));
+    }
+    found
+}
+
+/// Each question has one reply, and there are no replies to nothing.
+pub(crate) fn replies(channel: &str, stored: &[Stored]) -> Vec<String> {
+    let mut replies: BTreeMap<u64, u32> = BTreeMap::new();
+    for reply in stored.iter().filter(|message| message.role != "user") {
+        *replies.entry(reply.reply_to.unwrap_or_default()).or_default() += 1;
+    }
+    let mut found = Vec::new();
+    for question in stored.iter().filter(|message| message.role == "user") {
+        let count = replies.remove(&question.seq).unwrap_or_default();
+        if count != 1 {
+            found.push(format!("message {} of {channel} has {count} replies", question.seq));
+        }
+    }
+    if !replies.is_empty() {
+        found.push(format!("{channel} has replies to nothing: {replies:?}"));
+    }
+    found
+}
+
+/// A subscriber shows exactly the history.
+pub(crate) fn shows(subscriber: &Handle, channel: &str, stored: &[Stored]) -> Option<String> {
+    let shown = subscriber.shown(channel);
+    let wanted =
+        stored.iter().map(|message| Shown { message_id: message.message_id.clone(), content: message.content });
+    if shown.iter().cloned().eq(wanted) {
+        return None;
+    }
+    let at = shown.iter().zip(stored).position(|(shown, stored)| shown.message_id != stored.message_id);
+    let differs = at.map_or_else(String::new, |index| format!("; they differ from {} on", index + 1));
+    Some(format!("{} shows {} of the {} messages of {channel}{differs}", subscriber.name, shown.len(), stored.len()))
+}
+
+/// What became of a queue.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// Messages that went well when they were replayed.
+    pub(crate) replayed: usize,
+    /// Channels of the records that failed again.
+    pub(crate) failing: BTreeSet<String>,
+    /// What should not be there.
+    pub(crate) violations: Vec<String>,
+}
+
+/// Replays a queue; what fails again are poisoned records, and nothing else.
+pub(crate) async fn queue(clients: &Clients, name: &str, url: &str) -> Result<Queue, String> {
+    let mut reports = Vec::new();
+    let summary = replay(clients, url, Options::default(), |report| reports.push(report.clone()))
+        .await
+        .map_err(|error| format!("{name}: {error}"))?;
+    let mut queue = Queue { replayed: summary.replayed, ..Queue::default() };
+    for Report { letter, outcome, .. } in reports {
+        match (&letter, outcome) {
+            (_, Outcome::Replayed { .. }) => {}
+            (Some(Letter::Stream { function, batch }), Outcome::Failed { failures, .. }) => {
+                let records = fetch(clients, function, batch).await.map_err(|error| format!("{name}: {error}"))?;
+                let Records::Found { events, .. } = records else { continue };
+                for (number, reason) in failures {
+                    let event = events.iter().find(|event| event["dynamodb"]["SequenceNumber"] == number.as_str());
+                    let channel = event.and_then(|event| event["dynamodb"]["Keys"]["channel_id"]["S"].as_str());
+                    match channel.filter(|channel| channel.starts_with(poison::PREFIX)) {
+                        Some(channel) => drop(queue.failing.insert(channel.to_owned())),
+                        None => queue.violations.push(format!("{name}: record {number} fails again: {reason}")),
+                    }
+                }
+            }
+            (letter, outcome) => queue.violations.push(format!("{name}: {letter:?}: {outcome:?}")),
+        }
+    }
+    Ok(queue)
+}
+
+/// Each poisoned record is in a queue.
+pub(crate) fn poisoned(name: &str, queue: &Queue, poisoned: u64) -> Vec<String> {
+    let missing = (0..poisoned).map(poison::channel).filter(|channel| !queue.failing.contains(channel));
+    missing.map(|channel| format!("the record of {channel} is not in {name}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(seq: u64, sender: &str, text: &str) -> Stored {
+        Stored {
+            seq,
+            message_id: format!("id-{seq}"),
+            sender: sender.to_owned(),
+            role: "user".to_owned(),
+            reply_to: None,
+            content: digest(text),
+        }
+    }
+
+    fn accepted(number: u64, of: &Stored) -> Accepted {
+        Accepted {
+            channel: "c".to_owned(),
+            sender: of.sender.clone(),
+            number,
+            seq: of.seq,
+            message_id: of.message_id.clone(),
+            content: of.content,
+        }
+    }
+
+    #[test]
+    fn a_good_history_and_bad_ones() {
+        let all = [message(1, "a", "one"), message(2, "b", "two"), message(3, "a", "three")];
+        let notes = [accepted(0, &all[0]), accepted(0, &all[1]), accepted(1, &all[2])];
+        assert_eq!(history("c", &all, &notes), Vec::<String>::new());
+
+        assert_eq!(history("c", &[all[0].clone(), all[2].clone()], &notes).len(), 3, "lost, a gap, and one too few");
+        let twice = [all[0].clone(), all[1].clone(), all[2].clone(), message(4, "b", "two")];
+        assert_eq!(history("c", &twice, &notes).len(), 1, "twice");
+        let swapped = [accepted(1, &all[0]), accepted(0, &all[1]), accepted(0, &all[2])];
+        assert_eq!(history("c", &all, &swapped).len(), 1, "out of order");
+        assert_eq!(history("c", &all, &notes[..2]).len(), 1, "one that nobody sent");
+        let other = [accepted(0, &all[0]), accepted(0, &all[1]), accepted(1, &message(3, "a", "another"))];
+        assert_eq!(history("c", &all, &other).len(), 1, "another content");
+    }
+
+    #[test]
+    fn one_reply_to_each_question() {
+        let reply = |seq, to| Stored { role: "assistant".to_owned(), reply_to: Some(to), ..message(seq, "agent", "r") };
+        let question = message(1, "a", "q");
+        assert!(replies("c", &[question.clone(), reply(2, 1)]).is_empty());
+        assert_eq!(replies("c", std::slice::from_ref(&question)).len(), 1);
+        assert_eq!(replies("c", &[question.clone(), reply(2, 1), reply(3, 1)]).len(), 1);
+        assert_eq!(replies("c", &[question, reply(2, 1), reply(3, 9)]).len(), 1);
+    }
+}

@@ -1,0 +1,142 @@
+//! Giving a function once more what it failed at.
+
+use aws_sdk_lambda::{Client, primitives::Blob};
+use serde_json::{Value, json};
+
+use crate::{Error, Outcome};
+
+/// What one invocation came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Success,
+    /// What is before this index is done.
+    FailedFrom(usize),
+    /// Nothing is known to be done.
+    Failed(String),
+}
+
+/// Invokes with `events`, up to `batch_size` at once. One that fails does not hold up the others: all of them were given up.
+pub(crate) async fn replay_records(
+    client: &Client,
+    function: &str,
+    events: Vec<Value>,
+    batch_size: usize,
+) -> Result<Outcome, Error> {
+    let count = events.len();
+    let mut failures = Vec::new();
+    let mut left: Vec<Vec<Value>> = events.chunks(batch_size).map(<[Value]>::to_vec).collect();
+    // The last is taken first.
+    left.reverse();
+    while let Some(mut batch) = left.pop() {
+        if batch.is_empty() {
+            continue;
+        }
+        match judge(invoke(client, function, &json!({ "Records": batch })).await?, &batch) {
+            Verdict::Success => {}
+            Verdict::FailedFrom(index) => {
+                let after = batch.split_off(index + 1);
+                failures.extend(batch.pop().map(|event| (number(&event), "reported as failed".to_owned())));
+                left.push(after);
+            }
+            Verdict::Failed(reason) if batch.len() == 1 => {
+                failures.extend(batch.pop().map(|event| (number(&event), reason)));
+            }
+            Verdict::Failed(_) => left.extend(batch.into_iter().rev().map(|event| vec![event])),
+        }
+    }
+    if failures.is_empty() {
+        return Ok(Outcome::Replayed { records: count });
+    }
+    let done = count - failures.len();
+    Ok(Outcome::Failed { failures, done })
+}
+
+/// Invokes with the payload of an asynchronous invocation, and waits for what comes of it.
+pub(crate) async fn replay_payload(
+    client: &Client,
+    function: &str,
+    request_id: &str,
+    payload: &Value,
+) -> Result<Outcome, Error> {
+    Ok(match invoke(client, function, payload).await? {
+        Ok(_) => Outcome::Replayed { records: 1 },
+        Err(reason) => Outcome::Failed { failures: vec![(request_id.to_owned(), reason)], done: 0 },
+    })
+}
+
+/// The function's answer, or how it failed.
+async fn invoke(client: &Client, function: &str, payload: &Value) -> Result<Result<Vec<u8>, String>, Error> {
+    let invoke = client.invoke().function_name(function).payload(Blob::new(payload.to_string())).send();
+    let answer = invoke.await.map_err(|error| Error::aws("Invoke", error))?;
+    let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
+    Ok(match answer.function_error {
+        None => Ok(payload),
+        Some(kind) => {
+            let error: Value = serde_json::from_slice(&payload).unwrap_or_default();
+            Err(format!("{kind}: {}", error["errorMessage"].as_str().unwrap_or("without a message")))
+        }
+    })
+}
+
+/// By "Success and failure conditions" of "Configuring partial batch response with DynamoDB and Lambda" in the Lambda
+/// developer guide: the lowest of the records that are named has to come again, with all after it.
+fn judge(answer: Result<Vec<u8>, String>, batch: &[Value]) -> Verdict {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(reason) => return Verdict::Failed(reason),
+    };
+    if answer.trim_ascii().is_empty() {
+        return Verdict::Success;
+    }
+    let malformed = || Verdict::Failed("its answer is no batch response".to_owned());
+    let failures = match serde_json::from_slice(&answer) {
+        Ok(Value::Null) => return Verdict::Success,
+        Ok(Value::Object(mut answer)) => match answer.remove("batchItemFailures") {
+            None | Some(Value::Null) => return Verdict::Success,
+            Some(Value::Array(failures)) => failures,
+            Some(_) => return malformed(),
+        },
+        _ => return malformed(),
+    };
+    let index_of = |failure: &Value| {
+        let identifier = failure["itemIdentifier"].as_str()?;
+        batch.iter().position(|event| number(event) == identifier)
+    };
+    match failures.iter().map(index_of).collect::<Option<Vec<usize>>>() {
+        None => Verdict::Failed("its answer names a record that it did not get".to_owned()),
+        Some(indexes) => indexes.into_iter().min().map_or(Verdict::Success, Verdict::FailedFrom),
+    }
+}
+
+fn number(event: &Value) -> String {
+    event["dynamodb"]["SequenceNumber"].as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_judged_as_documented() {
+        let batch = ["101", "102", "103"].map(|number| json!({ "dynamodb": { "SequenceNumber": number } }));
+        let failed = |verdict: &Verdict| matches!(verdict, Verdict::Failed(_));
+        for (answer, expected) in [
+            ("", Some(Verdict::Success)),
+            ("null", Some(Verdict::Success)),
+            ("{}", Some(Verdict::Success)),
+            (r#"{"batchItemFailures":[]}"#, Some(Verdict::Success)),
+            (
+                r#"{"batchItemFailures":[{"itemIdentifier":"103"},{"itemIdentifier":"102"}]}"#,
+                Some(Verdict::FailedFrom(1)),
+            ),
+            (r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#, None),
+            (r#"{"batchItemFailures":"102"}"#, None),
+            ("[]", None),
+            ("done", None),
+        ] {
+            let verdict = judge(Ok(answer.as_bytes().to_vec()), &batch);
+            assert!(expected.as_ref().map_or_else(|| failed(&verdict), |wanted| verdict == *wanted), "{answer}");
+        }
+        assert!(failed(&judge(Err("crashed".to_owned()), &batch)));
+    }
+}

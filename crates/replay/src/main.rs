@@ -1,0 +1,73 @@
+//! Replays an on-failure queue: one line for each message, exit code 1 when messages are left.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use replay::{Clients, Error, Options, Outcome, Report, replay};
+
+/// Gives the functions once more what an on-failure queue says they failed at, and deletes what goes well.
+///
+/// Region and credentials are those that the AWS CLI would use from the environment and its profiles. See
+/// docs/deploy.md#replay-what-was-given-up.
+#[derive(Debug, Parser)]
+#[command(name = "cargo replay", version)]
+struct Arguments {
+    /// The queue: an output of the stack, such as `DeliveryFailuresQueueUrl`
+    #[arg(long)]
+    queue_url: String,
+    /// Only say what there is
+    #[arg(long)]
+    dry_run: bool,
+    /// Delete messages whose records the stream no longer has
+    #[arg(long)]
+    forget_expired: bool,
+    /// Take so many messages at most
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+    /// The ready file of a local run, to replay there
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    let Arguments { queue_url, dry_run, forget_expired, limit, ready_file } = arguments;
+    let clients = match &ready_file {
+        Some(file) => Clients::of_local_run(file).await?,
+        None => Clients::from_environment().await,
+    };
+    let summary = replay(&clients, &queue_url, Options { dry_run, forget_expired, limit }, tell).await?;
+    let (replayed, forgotten, left) = (summary.replayed, summary.forgotten, summary.left);
+    println!("{replayed} replayed, {forgotten} forgotten, {left} left");
+    Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(report: &Report) {
+    let Report { message_id, letter, outcome } = report;
+    let about = letter.as_ref().map_or_else(|| "a message of another kind".to_owned(), ToString::to_string);
+    match outcome {
+        Outcome::Replayed { records } => println!("ok       {message_id} {about}: {records} replayed"),
+        Outcome::Seen { records } => println!("seen     {message_id} {about}: {records} to replay"),
+        Outcome::Expired { forgotten } => {
+            let end = if *forgotten { "deleted" } else { "--forget-expired deletes it" };
+            println!("expired  {message_id} {about}: no longer in the stream; {end}");
+        }
+        Outcome::Unreadable(reason) => println!("left     {message_id} {about}: {reason}"),
+        Outcome::Failed { failures, done } => {
+            println!("FAILED   {message_id} {about}: {done} replayed, {} failed again", failures.len());
+            for (what, reason) in failures {
+                println!("         {what}: {reason}");
+            }
+        }
+    }
+}
