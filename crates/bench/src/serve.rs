@@ -76,10 +76,12 @@ async fn listen(
 async fn push(mut socket: WebSocket, mut frames: mpsc::Receiver<Utf8Bytes>) {
     loop {
         tokio::select! {
-            frame = frames.recv() => match frame {
-                Some(frame) if socket.send(Message::Text(frame)).await.is_ok() => {}
-                _ => return,
-            },
+            frame = frames.recv() => {
+                let Some(frame) = frame else { return };
+                if socket.send(Message::Text(frame)).await.is_err() {
+                    return;
+                }
+            }
             heard = socket.next() => if !matches!(heard, Some(Ok(_))) { return },
         }
     }
