@@ -184,14 +184,14 @@ async fn post(client: &reqwest::Client, management: &str, id: &str, frame: &str)
 }
 
 fn content(number: usize) -> String {
-    format!("crowd-{number}-{}", "x".repeat(90))
+    format!("frame-{number}-{}", "x".repeat(90))
 }
 
 async fn hear(mut socket: Socket, heard: Arc<Heard>, frame: Arc<std::sync::OnceLock<String>>) {
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else { continue };
         let now = u64::try_from(heard.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let number: Option<usize> = text.split("\"crowd-").nth(1).and_then(|rest| rest.split_once('-')?.0.parse().ok());
+        let number: Option<usize> = text.split("\"frame-").nth(1).and_then(|rest| rest.split_once('-')?.0.parse().ok());
         let Some(number) = number else { continue };
         let _ = frame.set(text.as_str().to_owned());
         let (Some(first), Some(last), Some(count)) =
