@@ -24,9 +24,12 @@ use aws_smithy_runtime_api::client::{
 /// Connection and read time-out: what tells one connector from another.
 type TimeOuts = (Option<Duration>, Option<Duration>);
 
+/// Connectors by their time-outs: one for nearly all clients.
+type Connectors = Vec<(TimeOuts, Arc<ByScheme>)>;
+
 /// An HTTP client to be shared by clients of the SDK.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Http(Arc<RwLock<Vec<(TimeOuts, Arc<ByScheme>)>>>);
+pub(crate) struct Http(Arc<RwLock<Connectors>>);
 
 impl Http {
     /// Sets TLS up now, for clients with these settings. During the init of a Lambda function a processor is given away;

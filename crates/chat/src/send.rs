@@ -111,7 +111,7 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
         is_behind = false;
         let step = attempt_to_send(store, clock, &send, &request, memory).await;
         match step {
-            Ok(Attempt::Done(done)) => return Ok(done),
+            Ok(Attempt::Done(sent)) => return Ok(*sent),
             // Somebody else was at work before this call, perhaps long ago: no crowd to wait for.
             Ok(Attempt::HeadMoved) => is_behind = std::mem::take(&mut old.head),
             Ok(Attempt::BucketMoved) => is_behind = std::mem::take(&mut old.full_at),
@@ -143,13 +143,19 @@ struct Old {
 /// What came of one attempt.
 enum Attempt {
     /// The message is there.
-    Done(Sent),
+    Done(Box<Sent>),
     /// The channel has gone on.
     HeadMoved,
     /// The sender's bucket is another.
     BucketMoved,
     /// Somebody else is at work on the same items right now.
     Conflict,
+}
+
+impl Attempt {
+    fn done(sent: Sent) -> Self {
+        Self::Done(Box::new(sent))
+    }
 }
 
 /// One attempt. What was found to be true meanwhile is remembered.
@@ -169,7 +175,7 @@ async fn attempt_to_send(
         // A replay is answered whatever has become of the channel, and however often its sender sends.
         let earlier = store.idempotency_record(&send.channel_id, &send.sender_id, &request.key).await?;
         if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
-            return replay(store, send, request, &earlier, clock.now()).await.map(Attempt::Done);
+            return replay(store, send, request, &earlier, clock.now()).await.map(Attempt::done);
         }
         if remembered.is_some() {
             head = load_head(store, &send.channel_id).await?;
@@ -201,9 +207,9 @@ async fn attempt_to_send(
         Ok(Appended::Stored) => {
             memory.head = Some(Head { last_seq: record.seq, ..head });
             memory.full_at = token.map(|token| token.next);
-            Ok(Attempt::Done(Sent::Created(message.message)))
+            Ok(Attempt::done(Sent::Created(message.message)))
         }
-        Ok(Appended::KeyTaken(earlier)) => replay(store, send, request, &earlier, now).await.map(Attempt::Done),
+        Ok(Appended::KeyTaken(earlier)) => replay(store, send, request, &earlier, now).await.map(Attempt::done),
         Ok(Appended::HeadMoved(current)) => {
             memory.head = Some(current.ok_or(ChatError::ChannelNotFound)?);
             Ok(Attempt::HeadMoved)
