@@ -105,7 +105,7 @@ def warm(file, counted):
 
 def starts(file):
     rows = [[
-        row["function"], short(row["start_ms"]["p50"]), short(row["start_ms"]["p99"]), short(row["times_empty"]),
+        row["function"], short(row["took_ms"]["p50"]), short(row["took_ms"]["p99"]), short(row["times_empty"]),
         short(row["size_mb"]),
     ] for row in file["starts"]]
     return table(["function", "exec to first `/next`, p50 ms", "p99 ms", "× empty", "binary MB"], rows)

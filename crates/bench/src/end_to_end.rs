@@ -90,7 +90,7 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
             cells.extend(compare(&systems, senders, sockets, options.rounds, duration).await?);
         }
     }
-    Ok(Report::new("end-to-end", table(&cells), &cells)?)
+    Report::new("end-to-end", table(&cells), &cells)
 }
 
 /// All systems under one load, in turns.
@@ -175,18 +175,19 @@ fn table(cells: &[Cell]) -> String {
             cell.failures.to_string(),
         ]);
     }
-    let mut text = table.text();
-    for ours in cells.iter().filter(|cell| cell.system == "switchboard") {
+    let compared = cells.iter().filter(|cell| cell.system == "switchboard").filter_map(|ours| {
         let same = |cell: &&Cell| (cell.senders, cell.sockets) == (ours.senders, ours.sockets);
-        let theirs = cells.iter().filter(same).find(|cell| cell.system == "serverless-offline");
-        if let (Some(theirs), Some(times)) = (theirs, ours.times_serverless_offline) {
-            text.push_str(&format!(
-                "\n{} senders, {} sockets: {} times serverless-offline's messages per second; p99 {} ms to its p50 {} ms",
-                ours.senders, ours.sockets, short(times), short(ours.push_ms.p99), short(theirs.push_ms.p50),
-            ));
-        }
-    }
-    let pushed: f64 = cells.iter().map(|cell| real(cell.push_ms.count)).sum();
-    text.push_str(&format!("\n{} frames were received in all\n", short(pushed)));
-    text
+        let theirs = cells.iter().filter(same).find(|cell| cell.system == "serverless-offline")?;
+        Some(format!(
+            "{} senders, {} sockets: {} times serverless-offline's messages per second; p99 {} ms to its p50 {} ms\n",
+            ours.senders,
+            ours.sockets,
+            short(ours.times_serverless_offline?),
+            short(ours.push_ms.p99),
+            short(theirs.push_ms.p50),
+        ))
+    });
+    let frames: f64 = cells.iter().map(|cell| real(cell.push_ms.count)).sum();
+    let compared: String = compared.collect();
+    format!("{}\n{compared}{} frames were received in all\n", table.text(), short(frames))
 }

@@ -208,7 +208,9 @@ async fn crowds_of(folder: Option<PathBuf>, crowds: &[usize], duration: Duration
         });
     }
     let one = hot.first().map_or(f64::NAN, |one| one.rate);
-    hot.iter_mut().for_each(|hot| hot.times_one = hot.rate / one);
+    for hot in &mut hot {
+        hot.times_one = hot.rate / one;
+    }
     Ok(hot)
 }
 

@@ -14,7 +14,7 @@ use local::binaries;
 use crate::Result;
 
 /// How long a program may take to say that it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// Looks for readiness this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -94,7 +94,7 @@ struct Warm {
 struct Start {
     function: String,
     /// Milliseconds from exec to the first question for an event.
-    start_ms: Summary,
+    took_ms: Summary,
     /// The median as a multiple of the empty function's.
     times_empty: f64,
     /// Size of the binary in MB.
@@ -257,11 +257,13 @@ async fn starts(harness: &Harness, rounds: usize) -> Result<Vec<Start>> {
     for (name, took) in names.into_iter().zip(took) {
         let size = std::fs::metadata(&harness.binaries[name])?.len();
         let size_mb = real(usize::try_from(size / 1024)?) / 1024.0;
-        let start_ms = Sample::milliseconds(took).summary();
-        starts.push(Start { function: name.to_owned(), start_ms, times_empty: f64::NAN, size_mb });
+        let took_ms = Sample::milliseconds(took).summary();
+        starts.push(Start { function: name.to_owned(), took_ms, times_empty: f64::NAN, size_mb });
     }
-    let empty = starts.first().map_or(f64::NAN, |empty| empty.start_ms.p50);
-    starts.iter_mut().for_each(|start| start.times_empty = start.start_ms.p50 / empty);
+    let empty = starts.first().map_or(f64::NAN, |empty| empty.took_ms.p50);
+    for start in &mut starts {
+        start.times_empty = start.took_ms.p50 / empty;
+    }
     Ok(starts)
 }
 
@@ -304,8 +306,8 @@ fn start_table(starts: &[Start]) -> String {
     for start in starts {
         table.row([
             start.function.clone(),
-            short(start.start_ms.p50),
-            short(start.start_ms.p99),
+            short(start.took_ms.p50),
+            short(start.took_ms.p99),
             short(start.times_empty),
             short(start.size_mb),
         ]);
