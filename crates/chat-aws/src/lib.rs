@@ -17,6 +17,7 @@ pub mod upkeep;
 mod batch;
 mod calls;
 mod claims;
+mod http;
 mod item;
 mod rate;
 mod tenant;

@@ -7,9 +7,10 @@ use aws_sdk_dynamodb::{
     config::http::HttpResponse,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
 };
+use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
 use chat::error::StoreError;
 
-use crate::calls::Calls;
+use crate::{calls::Calls, http::Http};
 
 /// One attempt at one call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -27,7 +28,18 @@ pub async fn config() -> SdkConfig {
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(CALL_TIMEOUT)
         .build();
-    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await
+    let http = Http::default();
+    if !is_plain() {
+        http.prepare_tls(&HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build());
+    }
+    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).http_client(http).load().await
+}
+
+/// Whether the services are called without TLS, as in a local run ("Service-specific endpoints" in the AWS SDKs and Tools
+/// reference guide).
+fn is_plain() -> bool {
+    let names = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"];
+    names.iter().find_map(|name| std::env::var(name).ok()).is_some_and(|url| url.starts_with("http:"))
 }
 
 /// A client of DynamoDB whose calls are spans.

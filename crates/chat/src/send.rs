@@ -2,7 +2,8 @@
 //!
 //! Optimistic: the sender assumes a head of the channel and a full bucket of its own, and the store's transaction is
 //! the judge. A sender who was wrong learns what is true from the refusal and tries again from it, without reading: one
-//! request for a message, as long as nobody else is at work on the same channel.
+//! request for a message, as long as nobody else is at work on the same channel. Who only remembered what has long been
+//! otherwise tries again at once; who lost a race against others waits, so that they get through.
 
 use std::time::Duration;
 
@@ -97,18 +98,24 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
 
     let mut failure = None;
     let mut wait = FIRST_WAIT;
-    for attempt in 0..APPEND_ATTEMPTS {
-        if attempt > 0 {
+    let mut old = Old { head: memory.head.is_some(), full_at: true };
+    let mut is_behind = true;
+    for _ in 0..APPEND_ATTEMPTS {
+        if !is_behind {
             clock.sleep(clock.jitter(wait)).await;
             wait = (wait * 3 / 4).max(LAST_WAIT);
             if clock.now() >= started.plus(APPEND_DURATION) {
                 break;
             }
         }
+        is_behind = false;
         let step = attempt_to_send(store, clock, &send, &request, memory).await;
         match step {
-            Ok(Some(done)) => return Ok(done),
-            Ok(None) => {}
+            Ok(Attempt::Done(sent)) => return Ok(*sent),
+            // Somebody else was at work before this call, perhaps long ago: no crowd to wait for.
+            Ok(Attempt::HeadMoved) => is_behind = std::mem::take(&mut old.head),
+            Ok(Attempt::BucketMoved) => is_behind = std::mem::take(&mut old.full_at),
+            Ok(Attempt::Conflict) => {}
             // The message may be stored all the same: at the next attempt the key tells.
             Err(ChatError::Store(error)) if error.retryable => failure = Some(error),
             Err(error) => return Err(error),
@@ -127,14 +134,38 @@ struct Request {
     message_id: MessageId,
 }
 
-/// One attempt; `None` when the race was lost.
+/// What is still believed as it was remembered, or assumed, before the call.
+struct Old {
+    head: bool,
+    full_at: bool,
+}
+
+/// What came of one attempt.
+enum Attempt {
+    /// The message is there.
+    Done(Box<Sent>),
+    /// The channel has gone on.
+    HeadMoved,
+    /// The sender's bucket is another.
+    BucketMoved,
+    /// Somebody else is at work on the same items right now.
+    Conflict,
+}
+
+impl Attempt {
+    fn done(sent: Sent) -> Self {
+        Self::Done(Box::new(sent))
+    }
+}
+
+/// One attempt. What was found to be true meanwhile is remembered.
 async fn attempt_to_send(
     store: &impl MessageStore,
     clock: &impl Clock,
     send: &Send,
     request: &Request,
     memory: &mut Memory,
-) -> Result<Option<Sent>> {
+) -> Result<Attempt> {
     let remembered = memory.head.take();
     let mut head = match &remembered {
         Some(head) => head.clone(),
@@ -144,7 +175,7 @@ async fn attempt_to_send(
         // A replay is answered whatever has become of the channel, and however often its sender sends.
         let earlier = store.idempotency_record(&send.channel_id, &send.sender_id, &request.key).await?;
         if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
-            return replay(store, send, request, &earlier, clock.now()).await;
+            return replay(store, send, request, &earlier, clock.now()).await.map(Attempt::done);
         }
         if remembered.is_some() {
             head = load_head(store, &send.channel_id).await?;
@@ -176,21 +207,21 @@ async fn attempt_to_send(
         Ok(Appended::Stored) => {
             memory.head = Some(Head { last_seq: record.seq, ..head });
             memory.full_at = token.map(|token| token.next);
-            Ok(Some(Sent::Created(message.message)))
+            Ok(Attempt::done(Sent::Created(message.message)))
         }
-        Ok(Appended::KeyTaken(earlier)) => replay(store, send, request, &earlier, now).await,
+        Ok(Appended::KeyTaken(earlier)) => replay(store, send, request, &earlier, now).await.map(Attempt::done),
         Ok(Appended::HeadMoved(current)) => {
             memory.head = Some(current.ok_or(ChatError::ChannelNotFound)?);
-            Ok(None)
+            Ok(Attempt::HeadMoved)
         }
         Ok(Appended::BucketMoved(full_at)) => {
             *memory = Memory { head: Some(head), full_at: Some(full_at) };
-            Ok(None)
+            Ok(Attempt::BucketMoved)
         }
         Ok(Appended::NotAMember) => Err(ChatError::ChannelNotFound),
         Ok(Appended::Conflict) => {
             memory.head = Some(head);
-            Ok(None)
+            Ok(Attempt::Conflict)
         }
         Err(error) => {
             memory.head = Some(head);
@@ -229,14 +260,14 @@ async fn replay(
     request: &Request,
     earlier: &IdempotencyRecord,
     now: Timestamp,
-) -> Result<Option<Sent>> {
+) -> Result<Sent> {
     if earlier.fingerprint != request.fingerprint {
         return Err(ChatError::IdempotencyKeyReused);
     }
     let message = store.message(&send.channel_id, earlier.seq, now).await?.ok_or(ChatError::IdempotencyKeyReused)?;
     // An earlier attempt of this very call, whose answer was lost.
     let own = earlier.message_id == request.message_id;
-    Ok(Some(if own { Sent::Created(message) } else { Sent::Replayed(message) }))
+    Ok(if own { Sent::Created(message) } else { Sent::Replayed(message) })
 }
 
 fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> StoredMessage {
@@ -388,6 +419,20 @@ mod tests {
         // Others have buckets of their own.
         let bob = Send { bucket: Some(bucket), ..by("bob", "hi", None) };
         send(&store, &clock, bob, &mut Memory::default()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_memory_that_is_behind_costs_a_request_and_no_wait() {
+        let (store, clock) = (public(0), TestClock::new(1));
+        let limited = |content| Send { bucket: Some(Bucket::per_second(5, 50)), ..by("alice", content, None) };
+        // Two environments of a function take turns: each finds that the other was there.
+        let mut memories = [Memory::default(), Memory::default()];
+        let started = clock.now();
+        for number in 0..10 {
+            send(&store, &clock, limited("hi"), &mut memories[number % 2]).await.unwrap();
+        }
+        assert_eq!(clock.now(), started, "nobody has slept");
+        assert_eq!(store.all().len(), 10);
     }
 
     #[tokio::test]

@@ -22,6 +22,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
+    serve::ListenerExt,
 };
 use bytes::Bytes;
 use serde::Deserialize;
@@ -155,6 +156,9 @@ impl RuntimeApi {
             extensions: Mutex::default(),
         });
         let router = router(Arc::clone(&shared));
+        // An event must not wait until the function has acknowledged what it was sent before; where it cannot be set, it
+        // does.
+        let listener = listener.tap_io(|socket| _ = socket.set_nodelay(true));
         let server = tokio::spawn(async move {
             // `serve` only returns on errors of `accept`, which it retries itself.
             let _ = axum::serve(listener, router).await;

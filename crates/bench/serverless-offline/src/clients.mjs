@@ -1,0 +1,18 @@
+// Made once for each environment, outside the handlers, so that their connections are kept.
+import { ApiGatewayManagementApiClient } from '@aws-sdk/client-apigatewaymanagementapi';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+
+const credentials = { accessKeyId: 'local', secretAccessKey: 'local' };
+
+export const tables = { messages: process.env.MESSAGES_TABLE, connections: process.env.CONNECTIONS_TABLE };
+
+export const dynamodb = DynamoDBDocumentClient.from(
+  new DynamoDBClient({ region: 'us-east-1', endpoint: process.env.DYNAMODB_URL, credentials }),
+);
+
+export const management = new ApiGatewayManagementApiClient({
+  region: 'us-east-1',
+  endpoint: process.env.MANAGEMENT_URL,
+  credentials,
+});

@@ -1,0 +1,193 @@
+//! From `POST` to the frame on the socket: Switchboard's local run, the floor, and serverless-offline.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    Result,
+    load::{Audience, Run},
+    report::Report,
+    stats::{Sample, Summary, rate, real},
+    system::System,
+    table::{Table, short},
+};
+
+/// How long each system is used before it is measured.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Options of `end-to-end`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// One sender and ten sockets, and little else
+    #[arg(long)]
+    quick: bool,
+    /// Users who send, each one message after another
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
+    senders: Vec<usize>,
+    /// Sockets that listen
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 1000])]
+    sockets: Vec<usize>,
+    /// How long is sent, in each round
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Rounds; the systems take turns
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Do without Node and npm
+    #[arg(long)]
+    without_serverless_offline: bool,
+    /// Do without all that Switchboard is compared with
+    #[arg(long)]
+    alone: bool,
+    /// A folder of built binaries, in place of building them
+    #[arg(long)]
+    bin_dir: Option<PathBuf>,
+}
+
+/// One system under one load.
+#[derive(Debug, Serialize)]
+struct Cell {
+    system: &'static str,
+    senders: usize,
+    sockets: usize,
+    /// Messages a second that reached every socket: the median of the rounds.
+    rate: f64,
+    rates: Vec<f64>,
+    /// From the start of a request to the frame on a socket, in milliseconds.
+    push_ms: Summary,
+    /// From the start of a request to its answer, in milliseconds.
+    post_ms: Summary,
+    /// Messages that did not reach every socket within a minute.
+    missing: usize,
+    /// Requests that were refused.
+    failures: usize,
+    /// Messages a second, as a multiple of serverless-offline's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times_serverless_offline: Option<f64>,
+    /// Messages a second, as a part of the floor's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of_floor: Option<f64>,
+}
+
+pub(crate) async fn run(mut options: Options) -> Result<Report> {
+    if options.quick {
+        (options.senders, options.sockets) = (vec![1], vec![10]);
+        (options.seconds, options.rounds) = (options.seconds.min(3.0), 1);
+    }
+    let duration = Duration::try_from_secs_f64(options.seconds)?;
+    let mut systems = vec![System::switchboard(options.bin_dir.as_deref(), &[]).await?];
+    if !options.alone {
+        systems.push(System::floor().await?);
+    }
+    if !options.alone && !options.without_serverless_offline {
+        systems.push(System::serverless_offline().await?);
+    }
+    let mut cells = Vec::new();
+    for &sockets in &options.sockets {
+        for &senders in &options.senders {
+            cells.extend(compare(&systems, senders, sockets, options.rounds, duration).await?);
+        }
+    }
+    Report::new("end-to-end", table(&cells), &cells)
+}
+
+/// All systems under one load, in turns.
+async fn compare(
+    systems: &[System],
+    senders: usize,
+    sockets: usize,
+    rounds: usize,
+    duration: Duration,
+) -> Result<Vec<Cell>> {
+    let mut runs: Vec<Vec<Run>> = systems.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        for (system, runs) in systems.iter().zip(&mut runs) {
+            eprintln!("{}: {senders} senders, {sockets} sockets, round {}", system.name, round + 1);
+            let channel = format!("bench-{senders}-{sockets}-{round}");
+            if round == 0 {
+                let warming = Audience::gather(system, &format!("{channel}-warm-up"), sockets).await?;
+                warming.run(senders, WARM_UP.min(duration)).await?;
+            }
+            runs.push(Audience::gather(system, &channel, sockets).await?.run(senders, duration).await?);
+        }
+    }
+    let mut cells: Vec<Cell> =
+        systems.iter().zip(runs).map(|(system, runs)| cell(system.name, senders, sockets, runs)).collect();
+    let rate_of = |name: &str| cells.iter().find(|cell| cell.system == name).map(|cell| cell.rate);
+    let (floor, alternative) = (rate_of("floor"), rate_of("serverless-offline"));
+    for cell in &mut cells {
+        cell.of_floor = floor.map(|floor| cell.rate / floor);
+        cell.times_serverless_offline = alternative.map(|alternative| cell.rate / alternative);
+    }
+    Ok(cells)
+}
+
+fn cell(system: &'static str, senders: usize, sockets: usize, runs: Vec<Run>) -> Cell {
+    let rates: Vec<f64> = runs.iter().map(|run| rate(run.messages, run.elapsed)).collect();
+    let missing = runs.iter().map(|run| run.missing).sum();
+    let failures = runs.iter().map(|run| run.failures).sum();
+    let (pushes, posts): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.pushes, run.posts)).unzip();
+    Cell {
+        system,
+        senders,
+        sockets,
+        rate: Sample::of(rates.iter().copied()).summary().p50,
+        rates,
+        push_ms: Sample::milliseconds(pushes.concat()).summary(),
+        post_ms: Sample::milliseconds(posts.concat()).summary(),
+        missing,
+        failures,
+        times_serverless_offline: None,
+        of_floor: None,
+    }
+}
+
+fn table(cells: &[Cell]) -> String {
+    let mut table = Table::new(&[
+        "system",
+        "senders",
+        "sockets",
+        "messages/s",
+        "× serverless-offline",
+        "% of floor",
+        "push p50 ms",
+        "push p99 ms",
+        "POST p50 ms",
+        "POST p99 ms",
+        "missing",
+        "refused",
+    ]);
+    for cell in cells {
+        table.row([
+            cell.system.to_owned(),
+            cell.senders.to_string(),
+            cell.sockets.to_string(),
+            short(cell.rate),
+            cell.times_serverless_offline.map_or_else(String::new, short),
+            cell.of_floor.map_or_else(String::new, |part| short(part * 100.0)),
+            short(cell.push_ms.p50),
+            short(cell.push_ms.p99),
+            short(cell.post_ms.p50),
+            short(cell.post_ms.p99),
+            cell.missing.to_string(),
+            cell.failures.to_string(),
+        ]);
+    }
+    let compared = cells.iter().filter(|cell| cell.system == "switchboard").filter_map(|ours| {
+        let same = |cell: &&Cell| (cell.senders, cell.sockets) == (ours.senders, ours.sockets);
+        let theirs = cells.iter().filter(same).find(|cell| cell.system == "serverless-offline")?;
+        Some(format!(
+            "{} senders, {} sockets: {} times serverless-offline's messages per second; p99 {} ms to its p50 {} ms\n",
+            ours.senders,
+            ours.sockets,
+            short(ours.times_serverless_offline?),
+            short(ours.push_ms.p99),
+            short(theirs.push_ms.p50),
+        ))
+    });
+    let frames: f64 = cells.iter().map(|cell| real(cell.push_ms.count)).sum();
+    let compared: String = compared.collect();
+    format!("{}\n{compared}{} frames were received in all\n", table.text(), short(frames))
+}

@@ -1,0 +1,97 @@
+//! How fast Switchboard is, each time against something else that is measured in the same run.
+//!
+//! ```sh
+//! cargo bench-end-to-end
+//! cargo bench-fan-out
+//! cargo bench-overhead
+//! cargo bench-growth
+//! ```
+//!
+//! What each says, and how it is found out, is in `docs/performance.md`.
+
+mod end_to_end;
+mod fan_out;
+mod growth;
+mod load;
+mod overhead;
+mod program;
+mod report;
+mod serve;
+mod stats;
+mod system;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
+
+/// How fast Switchboard is
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Where to write the measurements as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// From POST to the frame on the socket, against a bare relay and serverless-offline
+    EndToEnd(end_to_end::Options),
+    /// One message to many sockets, against a bare HTTP client
+    FanOut(fan_out::Options),
+    /// What each function costs, against an empty one
+    Overhead(overhead::Options),
+    /// What operations cost as channels grow
+    Growth(growth::Options),
+    /// A server that a benchmark needs
+    #[command(hide = true)]
+    Serve(Serve),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    kind: Server,
+    #[arg(long)]
+    ready_file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Server {
+    Floor,
+    Dynamodb,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    program::raise_file_limit();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => match runtime.block_on(run(cli)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        Err(error) => failed(&error.into()),
+    }
+}
+
+fn failed(error: &Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let report = match cli.command {
+        Command::EndToEnd(options) => end_to_end::run(options).await?,
+        Command::FanOut(options) => fan_out::run(options).await?,
+        Command::Overhead(options) => overhead::run(options).await?,
+        Command::Growth(options) => growth::run(options).await?,
+        Command::Serve(Serve { kind: Server::Floor, ready_file }) => return serve::floor(&ready_file).await,
+        Command::Serve(Serve { kind: Server::Dynamodb, ready_file }) => return serve::dynamodb(&ready_file).await,
+    };
+    report.publish(cli.json.as_deref())
+}

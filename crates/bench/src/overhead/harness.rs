@@ -1,0 +1,124 @@
+//! The functions of the template, one process each, without gateways and streams around them: what they take is theirs.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use local::{
+    stack::Stack,
+    template::{self, Deployment},
+    token,
+};
+use serde_json::{Value, json};
+
+use super::{
+    aws::{Aws, Waited},
+    events,
+    runtime_api::{Function, Invocation},
+};
+use crate::{
+    Result,
+    program::{built, workspace},
+};
+
+/// The functions and all that they call.
+pub(crate) struct Harness {
+    pub(crate) aws: Aws,
+    pub(crate) stack: Stack,
+    pub(crate) binaries: BTreeMap<String, PathBuf>,
+}
+
+impl Harness {
+    /// Of binaries in `folder`, or built now. `parameters` are the template's.
+    pub(crate) async fn start(folder: Option<&Path>, parameters: &[(&str, &str)]) -> Result<Self> {
+        let template = template::load(&workspace()?.join("infra/backend.yaml"))?;
+        let bare = template.resolve(&deployment("", parameters))?;
+        let mut names: Vec<&str> = bare.functions.iter().map(|function| function.binary.as_str()).collect();
+        names.extend(["empty-function", "sdk-function"]);
+        let binaries = built(folder, &names).await?;
+        let aws = Aws::start(&bare.tables).await?;
+        let stack = template.resolve(&deployment(&aws.url, parameters))?;
+        Ok(Self { aws, stack, binaries })
+    }
+
+    /// Starts a function by the name of its binary.
+    pub(crate) async fn function(&self, binary: &str) -> Result<Function> {
+        let described = self.stack.functions.iter().find(|function| function.binary == binary);
+        let mut variables = described.map(|function| function.environment.clone()).unwrap_or_default();
+        variables.entry("CHANNELS_TABLE".to_owned()).or_insert_with(|| "chat_channels".to_owned());
+        variables.extend(
+            [
+                ("AWS_EC2_METADATA_DISABLED", "true"),
+                ("AWS_ENDPOINT_URL_DYNAMODB", &self.aws.url),
+                ("AWS_ENDPOINT_URL_LAMBDA", &self.aws.url),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let name = described.map_or(binary, |function| function.name.as_str());
+        Function::start(name, &self.binaries[binary], &variables).await
+    }
+
+    /// Runs one event, and says what it waited for.
+    pub(crate) async fn invoke(&self, function: &mut Function, event: Bytes) -> Result<(Invocation, Waited)> {
+        self.aws.take_waited();
+        let invocation = function.invoke(event).await?;
+        Ok((invocation, self.aws.take_waited()))
+    }
+
+    /// Has a function that answers requests do something that has to work.
+    pub(crate) async fn ask(
+        &self,
+        function: &mut Function,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Bytes> {
+        let event = events::rest(&self.stack, method, path, body).await?;
+        let answer = function.invoke(event).await?.answer;
+        worked(&answer).map_err(|status| format!("{method} {path} was answered with {status}"))?;
+        Ok(answer)
+    }
+
+    /// Makes a channel in which the agent does not answer.
+    pub(crate) async fn open_channel(&self, channels: &mut Function, id: &str) -> Result<()> {
+        let body = json!({ "channel_id": id, "name": id, "visibility": "public", "agent": { "mode": "off" } });
+        self.ask(channels, "POST", "/channels", Some(&body)).await?;
+        Ok(())
+    }
+}
+
+/// Whether an answer to a gateway is one of success; what it is instead.
+pub(crate) fn worked(answer: &[u8]) -> std::result::Result<(), u64> {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    match answer["statusCode"].as_u64() {
+        Some(status) if !(200..300).contains(&status) => Err(status),
+        _ => Ok(()),
+    }
+}
+
+fn deployment(url: &str, parameters: &[(&str, &str)]) -> Deployment {
+    let own = [
+        ("Stage", "bench"),
+        ("TablePrefix", ""),
+        ("JwtIssuer", token::ISSUER),
+        ("JwtAudience", token::AUDIENCE),
+        ("JwtHs256Secret", token::DEVELOPMENT_SECRET),
+        ("SendRate", "100000"),
+        ("SendBurst", "100000"),
+        ("ConnectRate", "100000"),
+        ("ConnectBurst", "100000"),
+        ("ConnectionsPerUser", "1000000"),
+    ];
+    let all = own.iter().chain(parameters).map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    Deployment {
+        stack_name: "switchboard".to_owned(),
+        region: "us-east-1".to_owned(),
+        account_id: "000000000000".to_owned(),
+        parameters: all.collect(),
+        rest_url: url.to_owned(),
+        websocket_url: url.replacen("http", "ws", 1),
+        management_url: url.to_owned(),
+    }
+}

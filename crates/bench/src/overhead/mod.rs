@@ -1,0 +1,316 @@
+//! What each function costs inside the Runtime API, against a function that does nothing.
+
+mod aws;
+pub(crate) mod events;
+mod harness;
+mod runtime_api;
+
+use std::{path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use self::aws::Waited;
+use crate::{
+    Result,
+    report::Report,
+    stats::{Sample, Summary, microseconds, real},
+    table::{Table, short},
+};
+
+pub(crate) use self::{
+    events::{SocketEvents, newest, socket},
+    harness::{Harness, worked},
+    runtime_api::Function,
+};
+
+const EMPTY: &str = "empty-function";
+const SDK: &str = "sdk-function";
+const CHANNEL: &str = "bench";
+
+/// Sockets that a message and a broadcast go to.
+const SOCKETS: usize = 10;
+
+/// Options of `overhead`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Few events and few starts
+    #[arg(long)]
+    quick: bool,
+    /// Events for each function
+    #[arg(long, default_value_t = 2000)]
+    events: usize,
+    /// Events before any is measured
+    #[arg(long, default_value_t = 200)]
+    warm_up: usize,
+    /// Starts of each function
+    #[arg(long, default_value_t = 40)]
+    starts: usize,
+    /// A folder of built binaries, in place of building them
+    #[arg(long)]
+    bin_dir: Option<PathBuf>,
+}
+
+/// What a function is given.
+struct Case {
+    binary: &'static str,
+    /// What it is asked for.
+    what: String,
+    event: Bytes,
+    /// Given to another function before each event, unmeasured.
+    before: Option<(&'static str, Bytes)>,
+}
+
+/// One function with one kind of event.
+#[derive(Debug, Serialize)]
+struct Warm {
+    function: &'static str,
+    what: String,
+    /// Microseconds from the event's departure to the answer's arrival.
+    answered_us: Summary,
+    /// Of these, microseconds in which a call was under way.
+    waited_us: Summary,
+    /// The rest.
+    rest_us: Summary,
+    /// Calls of AWS for each event.
+    calls: f64,
+    /// Microseconds for which the process ran, for each event.
+    cpu_us: f64,
+    /// The median rest as a multiple of the empty function's.
+    times_empty: f64,
+    /// The same without what the calls cost a function that does nothing but one call by the SDK.
+    times_empty_without_sdk: f64,
+    /// Allocations for each event, where they are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocations: Option<f64>,
+    /// The most memory that the process has had, in MB.
+    peak_mb: f64,
+}
+
+/// How a function starts.
+#[derive(Debug, Serialize)]
+struct Start {
+    function: String,
+    /// Milliseconds from exec to the first question for an event.
+    took_ms: Summary,
+    /// The median as a multiple of the empty function's.
+    times_empty: f64,
+    /// Size of the binary in MB.
+    size_mb: f64,
+}
+
+/// All that was found.
+#[derive(Debug, Serialize)]
+struct Lists {
+    warm: Vec<Warm>,
+    starts: Vec<Start>,
+}
+
+pub(crate) async fn run(mut options: Options) -> Result<Report> {
+    if options.quick {
+        (options.events, options.warm_up, options.starts) = (options.events.min(100), 20, options.starts.min(5));
+    }
+    let harness = Harness::start(options.bin_dir.as_deref(), &[]).await?;
+    let mut warm = Vec::new();
+    for case in cases(&harness).await? {
+        eprintln!("{}: {}", case.binary, case.what);
+        warm.push(measure(&harness, case, &options).await?);
+    }
+    compare(&mut warm);
+    let starts = starts(&harness, options.starts).await?;
+    let table = format!("{}\n{}", warm_table(&warm), start_table(&starts));
+    Report::with("overhead", table, &Lists { warm, starts })
+}
+
+/// An event for each function, of a stack in which there is something.
+async fn cases(harness: &Harness) -> Result<Vec<Case>> {
+    let stack = &harness.stack;
+    let mut channels = harness.function("channels").await?;
+    harness.open_channel(&mut channels, CHANNEL).await?;
+    let life = socket(stack, CHANNEL).await?;
+    let mut on_connect = harness.function("on-connect").await?;
+    for number in 0..SOCKETS {
+        connect(&mut on_connect, &life, &format!("listener{number}=")).await?;
+    }
+    let mut send = harness.function("send-channel-messages").await?;
+    let path = format!("/channels/{CHANNEL}/messages");
+    let message = json!({ "content": "Shall we meet at the station at half past six?" });
+    for _ in 0..50 {
+        harness.ask(&mut send, "POST", &path, Some(&message)).await?;
+    }
+    let inserted = newest(&harness.aws.engine, "chat_events").await?;
+    let now = jiff::Timestamp::now();
+    let target = |number: usize| {
+        json!({
+            "connection_id": format!("listener{number}="), "connected_at": format!("{now:.3}"),
+            "expires_at": format!("{:.3}", now + jiff::SignedDuration::from_hours(1)),
+        })
+    };
+    let targets: Vec<Value> = (0..SOCKETS).map(target).collect();
+    let frame = json!({ "type": "events", "channel_id": CHANNEL, "events": [] }).to_string();
+    let broadcast = json!({ "channel_id": CHANNEL, "frames": [frame], "targets": targets });
+    let rest = async |method, path: &str, body: Option<&Value>| events::rest(stack, method, path, body).await;
+    let of_socket = life.of("passer-by=");
+    let (connect, disconnect) = (text(&of_socket.connect), text(&of_socket.disconnect));
+    let case = |binary, what: &str, event| Case { binary, what: what.to_owned(), event, before: None };
+    Ok(vec![
+        case(EMPTY, "nothing", rest("POST", &path, Some(&message)).await?),
+        case(SDK, "one GetItem", rest("POST", &path, Some(&message)).await?),
+        case("send-channel-messages", "POST a message", rest("POST", &path, Some(&message)).await?),
+        case("get-channel-messages", "GET 50 messages", rest("GET", &path, None).await?),
+        case("channels", "GET a channel", rest("GET", &format!("/channels/{CHANNEL}"), None).await?),
+        case("health", "GET /health", rest("GET", "/health", None).await?),
+        case("on-connect", "$connect", connect.clone()),
+        Case {
+            binary: "on-disconnect",
+            what: "$disconnect".to_owned(),
+            event: disconnect,
+            before: Some(("on-connect", connect)),
+        },
+        case("send-message", "a ping", text(&life.message)),
+        case("send-message", &format!("a frame to {SOCKETS} sockets"), text(&broadcast)),
+        case("chat-delivery-worker", &format!("a message to {SOCKETS} sockets"), inserted.clone()),
+        case("chat-agent-worker", "a message that needs no reply", inserted),
+        case("upkeep", "nothing to keep up", events::schedule()),
+    ])
+}
+
+/// Lets a connection in.
+pub(crate) async fn connect(on_connect: &mut Function, life: &SocketEvents, id: &str) -> Result<()> {
+    let answer = on_connect.invoke(text(&life.of(id).connect)).await?.answer;
+    worked(&answer).map_err(|status| format!("$connect was answered with {status}").into())
+}
+
+fn text(event: &Value) -> Bytes {
+    event.to_string().into()
+}
+
+async fn measure(harness: &Harness, case: Case, options: &Options) -> Result<Warm> {
+    let Case { binary, what, event, before } = case;
+    let mut function = harness.function(binary).await?;
+    let mut before = match before {
+        Some((binary, event)) => Some((harness.function(binary).await?, event)),
+        None => None,
+    };
+    let mut took: Vec<(Duration, Waited, Duration)> = Vec::with_capacity(options.events);
+    let mut allocations_before = 0;
+    for number in 0..options.warm_up + options.events {
+        if let Some((function, event)) = &mut before {
+            function.invoke(event.clone()).await?;
+        }
+        let (invocation, waited) = harness.invoke(&mut function, event.clone()).await?;
+        worked(&invocation.answer).map_err(|status| format!("{binary}: {what} was answered with {status}"))?;
+        if number < options.warm_up {
+            allocations_before = function.allocations();
+        } else {
+            took.push((invocation.answered, waited, invocation.cpu));
+        }
+    }
+    // The function tells before each invocation what there was until then.
+    let allocations = function.allocations().checked_sub(allocations_before).filter(|&count| count > 0);
+    let count = real(took.len());
+    let calls: usize = took.iter().map(|(_, waited, _)| waited.calls).sum();
+    let cpu: Duration = took.iter().map(|(_, _, cpu)| *cpu).sum();
+    Ok(Warm {
+        function: binary,
+        what,
+        answered_us: Sample::microseconds(took.iter().map(|(answered, ..)| *answered)).summary(),
+        waited_us: Sample::microseconds(took.iter().map(|(_, waited, _)| waited.time)).summary(),
+        rest_us: Sample::microseconds(took.iter().map(|(answered, waited, _)| answered.saturating_sub(waited.time)))
+            .summary(),
+        calls: real(calls) / count,
+        cpu_us: microseconds(cpu) / count,
+        times_empty: f64::NAN,
+        times_empty_without_sdk: f64::NAN,
+        allocations: allocations.and_then(|all| Some(real(usize::try_from(all).ok()?) / count)),
+        peak_mb: function.peak_memory(),
+    })
+}
+
+/// Sets all in relation to the empty function, and to the one that calls once.
+fn compare(warm: &mut [Warm]) {
+    let of = |name: &str| warm.iter().find(|one| one.function == name).map_or(f64::NAN, |one| one.rest_us.p50);
+    let (empty, call) = (of(EMPTY), of(SDK) - of(EMPTY));
+    for one in warm {
+        one.times_empty = one.rest_us.p50 / empty;
+        one.times_empty_without_sdk = (one.rest_us.p50 - one.calls * call) / empty;
+    }
+}
+
+/// Starts every function in turns: what else the machine does falls on all of them alike.
+async fn starts(harness: &Harness, rounds: usize) -> Result<Vec<Start>> {
+    let mut names: Vec<&str> = vec![EMPTY, SDK];
+    names.extend(harness.stack.functions.iter().map(|function| function.binary.as_str()));
+    let mut took: Vec<Vec<Duration>> = names.iter().map(|_| Vec::new()).collect();
+    for round in 0..=rounds {
+        for (name, took) in names.iter().zip(&mut took) {
+            let start_up = harness.function(name).await?.start_up;
+            // The first reads the binary from the disk.
+            if round > 0 {
+                took.push(start_up);
+            }
+        }
+    }
+    let mut starts = Vec::new();
+    for (name, took) in names.into_iter().zip(took) {
+        let size = std::fs::metadata(&harness.binaries[name])?.len();
+        let size_mb = real(usize::try_from(size / 1024)?) / 1024.0;
+        let took_ms = Sample::milliseconds(took).summary();
+        starts.push(Start { function: name.to_owned(), took_ms, times_empty: f64::NAN, size_mb });
+    }
+    let empty = starts.first().map_or(f64::NAN, |empty| empty.took_ms.p50);
+    for start in &mut starts {
+        start.times_empty = start.took_ms.p50 / empty;
+    }
+    Ok(starts)
+}
+
+fn warm_table(warm: &[Warm]) -> String {
+    let mut table = Table::new(&[
+        "function",
+        "event",
+        "p50 µs",
+        "p99 µs",
+        "calls",
+        "waited p50 µs",
+        "rest p50 µs",
+        "× empty",
+        "without SDK × empty",
+        "CPU µs",
+        "allocations",
+        "peak MB",
+    ]);
+    for one in warm {
+        table.row([
+            one.function.to_owned(),
+            one.what.clone(),
+            short(one.answered_us.p50),
+            short(one.answered_us.p99),
+            short(one.calls),
+            short(one.waited_us.p50),
+            short(one.rest_us.p50),
+            short(one.times_empty),
+            short(one.times_empty_without_sdk),
+            short(one.cpu_us),
+            one.allocations.map_or_else(|| "-".to_owned(), short),
+            short(one.peak_mb),
+        ]);
+    }
+    table.text()
+}
+
+fn start_table(starts: &[Start]) -> String {
+    let mut table = Table::new(&["function", "start p50 ms", "p99 ms", "× empty", "binary MB"]);
+    for start in starts {
+        table.row([
+            start.function.clone(),
+            short(start.took_ms.p50),
+            short(start.took_ms.p99),
+            short(start.times_empty),
+            short(start.size_mb),
+        ]);
+    }
+    table.text()
+}

@@ -1,0 +1,120 @@
+//! Servers that the benchmarks start as programs of their own: the floor, and the tables of serverless-offline.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Json, Router,
+    extract::{
+        Path as Segment, Query, State, WebSocketUpgrade,
+        ws::{Message, Utf8Bytes, WebSocket},
+    },
+    http::StatusCode,
+    response::Response,
+    routing::{get, post},
+    serve::ListenerExt,
+};
+use futures::StreamExt;
+use local::{
+    dynamodb::{Engine, Options, Storage},
+    stack::Table,
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Result, program::tell_address};
+
+/// Frames that may wait for one socket.
+const QUEUE: usize = 1024;
+
+/// Those who listen, by channel.
+type Listeners = Arc<Mutex<HashMap<String, Vec<mpsc::Sender<Utf8Bytes>>>>>;
+
+/// Relays each `POST` straight to the sockets: no function, no table.
+pub(crate) async fn floor(ready: &Path) -> Result<()> {
+    let router = Router::new()
+        .route("/channels/{channel_id}/messages", post(relay))
+        .route("/", get(listen))
+        .with_state(Listeners::default());
+    let (listener, address) = listen_anywhere().await?;
+    tell_address(ready, address)?;
+    // Small frames must not wait for more; where it cannot be set, they do.
+    let listener = listener.tap_io(|socket| _ = socket.set_nodelay(true));
+    Ok(axum::serve(listener, router).await?)
+}
+
+async fn relay(
+    State(listeners): State<Listeners>,
+    Segment(channel): Segment<String>,
+    Json(message): Json<Value>,
+) -> (StatusCode, Json<Value>) {
+    let frame = Utf8Bytes::from(json!({ "type": "message.created", "message": message }).to_string());
+    let here = listeners.lock().unwrap_or_else(PoisonError::into_inner).get(&channel).cloned().unwrap_or_default();
+    for listener in here {
+        // One that has gone is left in the list: nobody goes while it is measured.
+        let _ = listener.send(frame.clone()).await;
+    }
+    (StatusCode::CREATED, Json(message))
+}
+
+async fn listen(
+    State(listeners): State<Listeners>,
+    Query(query): Query<HashMap<String, String>>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let channel = query.get("channels").cloned().unwrap_or_default();
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    listeners.lock().unwrap_or_else(PoisonError::into_inner).entry(channel).or_default().push(sender);
+    upgrade.write_buffer_size(0).on_upgrade(|socket| push(socket, receiver))
+}
+
+async fn push(mut socket: WebSocket, mut frames: mpsc::Receiver<Utf8Bytes>) {
+    loop {
+        tokio::select! {
+            frame = frames.recv() => {
+                let Some(frame) = frame else { return };
+                if socket.send(Message::Text(frame)).await.is_err() {
+                    return;
+                }
+            }
+            heard = socket.next() => if !matches!(heard, Some(Ok(_))) { return },
+        }
+    }
+}
+
+/// DynamoDB with the tables of `serverless-offline/serverless.yml`, in the engine that the local run uses.
+pub(crate) async fn dynamodb(ready: &Path) -> Result<()> {
+    let engine = Engine::open(Storage::InMemory, Options::default())?;
+    let tables = [table("bench_messages", "channel_id", "message_id"), table("bench_connections", "pk", "sk")];
+    engine.ensure_tables(&tables)?;
+    let (listener, address) = listen_anywhere().await?;
+    tell_address(ready, address)?;
+    Ok(engine.serve(listener, CancellationToken::new()).await?)
+}
+
+fn table(name: &str, partition: &str, sort: &str) -> Table {
+    let attribute = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
+    let key = |name: &str, kind: &str| json!({ "AttributeName": name, "KeyType": kind });
+    Table {
+        logical_id: name.to_owned(),
+        name: name.to_owned(),
+        create_request: json!({
+            "TableName": name,
+            "AttributeDefinitions": [attribute(partition), attribute(sort)],
+            "KeySchema": [key(partition, "HASH"), key(sort, "RANGE")],
+            "BillingMode": "PAY_PER_REQUEST",
+        }),
+        ttl_attribute: None,
+    }
+}
+
+pub(crate) async fn listen_anywhere() -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}

@@ -1,0 +1,84 @@
+//! What many measurements come to.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Many measurements of one thing, in one unit.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sample(Vec<f64>);
+
+/// The measurements that stand for all of them.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Summary {
+    /// How many there are.
+    pub(crate) count: usize,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+impl Sample {
+    /// In milliseconds.
+    pub(crate) fn milliseconds(durations: impl IntoIterator<Item = Duration>) -> Self {
+        Self(durations.into_iter().map(milliseconds).collect())
+    }
+
+    /// In microseconds.
+    pub(crate) fn microseconds(durations: impl IntoIterator<Item = Duration>) -> Self {
+        Self(durations.into_iter().map(microseconds).collect())
+    }
+
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        Self(values.into_iter().collect())
+    }
+
+    /// `NaN` for each when there is no measurement.
+    pub(crate) fn summary(mut self) -> Summary {
+        self.0.sort_unstable_by(f64::total_cmp);
+        Summary {
+            count: self.0.len(),
+            p50: quantile(&self.0, 50),
+            p99: quantile(&self.0, 99),
+            max: self.0.last().copied().unwrap_or(f64::NAN),
+        }
+    }
+}
+
+/// The smallest value that `percent` of all do not exceed ("nearest rank").
+fn quantile(sorted: &[f64], percent: usize) -> f64 {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+pub(crate) fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+/// How many a second.
+pub(crate) fn rate(count: usize, elapsed: Duration) -> f64 {
+    real(count) / elapsed.as_secs_f64()
+}
+
+/// A count among real numbers.
+pub(crate) fn real(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_measurements() {
+        let summary = Sample::of((1..=200).rev().map(f64::from)).summary();
+        assert_eq!((summary.count, summary.p50, summary.p99, summary.max), (200, 100.0, 198.0, 200.0));
+        let one = Sample::of([7.0]).summary();
+        assert_eq!((one.p50, one.p99, one.max), (7.0, 7.0, 7.0));
+        assert!(Sample::default().summary().p50.is_nan());
+    }
+}

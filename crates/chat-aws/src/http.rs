@@ -1,0 +1,128 @@
+//! HTTP for all clients of a function: one pool of connections, and TLS that is set up once.
+//!
+//! By itself, every client of the SDK reads and parses the machine's root certificates when it is made, and again before
+//! its first call: most of what a function took to start.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Duration,
+};
+
+use aws_smithy_http_client::{
+    Connector,
+    proxy::ProxyConfig,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{
+    connector_metadata::ConnectorMetadata,
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::HttpRequest,
+    runtime_components::RuntimeComponents,
+};
+
+/// Connection and read time-out: what tells one connector from another.
+type TimeOuts = (Option<Duration>, Option<Duration>);
+
+/// Connectors by their time-outs: one for nearly all clients.
+type Connectors = Vec<(TimeOuts, Arc<ByScheme>)>;
+
+/// An HTTP client to be shared by clients of the SDK.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Http(Arc<RwLock<Connectors>>);
+
+impl Http {
+    /// Sets TLS up now, for clients with these settings. During the init of a Lambda function a processor is given away;
+    /// afterwards it is rationed by the function's memory.
+    pub(crate) fn prepare_tls(&self, settings: &HttpConnectorSettings) {
+        self.connector(settings).tls();
+    }
+
+    fn connector(&self, settings: &HttpConnectorSettings) -> Arc<ByScheme> {
+        let time_outs = (settings.connect_timeout(), settings.read_timeout());
+        let find = |known: &[(TimeOuts, Arc<ByScheme>)]| {
+            known.iter().find(|(of, _)| *of == time_outs).map(|(_, connector)| Arc::clone(connector))
+        };
+        if let Some(connector) = find(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
+            return connector;
+        }
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        find(&known).unwrap_or_else(|| {
+            let connector = Arc::new(ByScheme { settings: settings.clone(), ..ByScheme::default() });
+            known.push((time_outs, Arc::clone(&connector)));
+            connector
+        })
+    }
+}
+
+impl HttpClient for Http {
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Shared(self.connector(settings)))
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        Some(ConnectorMetadata::new("hyper", Some(Cow::Borrowed("1.x"))))
+    }
+}
+
+#[derive(Debug)]
+struct Shared(Arc<ByScheme>);
+
+impl HttpConnector for Shared {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let connector = if request.uri().starts_with("http:") { self.0.plain() } else { self.0.tls() };
+        connector.call(request)
+    }
+}
+
+/// Connectors that are made when somebody needs them.
+#[derive(Debug, Default)]
+struct ByScheme {
+    settings: HttpConnectorSettings,
+    plain: OnceLock<Connector>,
+    tls: OnceLock<Connector>,
+}
+
+impl ByScheme {
+    fn plain(&self) -> &Connector {
+        self.plain.get_or_init(|| {
+            let mut builder = Connector::builder().connector_settings(self.settings.clone());
+            builder.set_proxy_config(Some(ProxyConfig::from_env()));
+            builder.build_http()
+        })
+    }
+
+    fn tls(&self) -> &Connector {
+        self.tls.get_or_init(|| {
+            let builder = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+            let mut builder = builder.connector_settings(self.settings.clone());
+            builder.set_proxy_config(Some(ProxyConfig::from_env()));
+            builder.build()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_share_a_connector_unless_their_time_outs_differ() {
+        let http = Http::default();
+        let settings = |seconds| HttpConnectorSettings::builder().connect_timeout(Duration::from_secs(seconds)).build();
+        let first = http.connector(&settings(1));
+        assert!(Arc::ptr_eq(&first, &http.clone().connector(&settings(1))));
+        assert!(!Arc::ptr_eq(&first, &http.connector(&settings(2))));
+    }
+
+    #[test]
+    fn tls_is_there_once_prepared_and_no_sooner() {
+        let http = Http::default();
+        let settings = HttpConnectorSettings::builder().connect_timeout(Duration::from_secs(1)).build();
+        let connector = http.connector(&settings);
+        connector.plain();
+        assert!(connector.tls.get().is_none());
+        http.prepare_tls(&settings);
+        assert!(connector.tls.get().is_some());
+    }
+}
