@@ -288,7 +288,7 @@ impl MessageStore for DynamoMessages {
             && let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err()
         {
             let refused = self.refused(&append, &parts, cancelled.cancellation_reasons())?;
-            let is_lost_race = matches!(refused, Appended::HeadMoved(_) | Appended::Conflict);
+            let is_lost_race = matches!(refused, Appended::HeadMoved(_) | Appended::BothMoved(..) | Appended::Conflict);
             metrics::count(&metrics::APPEND_CONFLICTS, usize::from(is_lost_race));
             return Ok(refused);
         }
@@ -560,18 +560,22 @@ impl DynamoMessages {
             let item: IdempotencyItem = read(APPEND, item)?;
             return Ok(Appended::KeyTaken(item.record(&append.record.sender_id, &append.record.key)));
         }
+        // Without its time, the bucket has gone, and so is full.
+        let bucket =
+            failed_condition(Part::Token).map(|reason| reason.item.as_ref().and_then(full_at).unwrap_or(append.now));
         if let Some(reason) = failed_condition(Part::Head) {
             // Without its item, the channel does not exist.
             let current = reason.item.clone().filter(|item| !item.is_empty());
-            return Ok(Appended::HeadMoved(self.head_of(APPEND, current)?));
+            return Ok(match (self.head_of(APPEND, current)?, bucket) {
+                (Some(head), Some(full_at)) => Appended::BothMoved(head, full_at),
+                (head, _) => Appended::HeadMoved(head),
+            });
         }
         if failed_condition(Part::Member).is_some() {
             return Ok(Appended::NotAMember);
         }
-        // Without its time, the bucket has gone, and so is full.
-        if let Some(reason) = failed_condition(Part::Token) {
-            let full_at = reason.item.as_ref().and_then(full_at);
-            return Ok(Appended::BucketMoved(full_at.unwrap_or(append.now)));
+        if let Some(full_at) = bucket {
+            return Ok(Appended::BucketMoved(full_at));
         }
         let codes: Vec<_> =
             reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();

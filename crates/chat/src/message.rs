@@ -294,6 +294,8 @@ pub enum Appended {
     NotAMember,
     /// The sender's bucket is not as believed: it will be full then.
     BucketMoved(Timestamp),
+    /// Neither the channel nor the sender's bucket is as believed.
+    BothMoved(Head, Timestamp),
     /// Another transaction was under way on the same items.
     Conflict,
 }

@@ -115,6 +115,10 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
             // Somebody else was at work before this call, perhaps long ago: no crowd to wait for.
             Ok(Attempt::HeadMoved) => is_behind = std::mem::take(&mut old.head),
             Ok(Attempt::BucketMoved) => is_behind = std::mem::take(&mut old.full_at),
+            Ok(Attempt::BothMoved) => {
+                is_behind = old.head && old.full_at;
+                old = Old { head: false, full_at: false };
+            }
             Ok(Attempt::Conflict) => {}
             // The message may be stored all the same: at the next attempt the key tells.
             Err(ChatError::Store(error)) if error.retryable => failure = Some(error),
@@ -148,6 +152,8 @@ enum Attempt {
     HeadMoved,
     /// The sender's bucket is another.
     BucketMoved,
+    /// Both.
+    BothMoved,
     /// Somebody else is at work on the same items right now.
     Conflict,
 }
@@ -217,6 +223,10 @@ async fn attempt_to_send(
         Ok(Appended::BucketMoved(full_at)) => {
             *memory = Memory { head: Some(head), full_at: Some(full_at) };
             Ok(Attempt::BucketMoved)
+        }
+        Ok(Appended::BothMoved(head, full_at)) => {
+            *memory = Memory { head: Some(head), full_at: Some(full_at) };
+            Ok(Attempt::BothMoved)
         }
         Ok(Appended::NotAMember) => Err(ChatError::ChannelNotFound),
         Ok(Appended::Conflict) => {

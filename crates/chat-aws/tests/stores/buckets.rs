@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use chat::rate::{Action, Bucket, RateLimiter};
+use chat::{
+    message::Token,
+    rate::{Action, Bucket, RateLimiter},
+};
 
 use super::*;
 
@@ -41,4 +44,26 @@ async fn those_who_take_at_once_get_no_more() {
     let (alice, action) = (user("alice"), Action::Send);
     let takes = futures::future::join_all((0..20).map(|_| channels.take(&alice, &action, bucket, NOW))).await;
     assert_eq!(takes.into_iter().filter(|taken| taken.as_ref().unwrap().is_none()).count(), 5);
+}
+
+#[tokio::test]
+async fn a_sender_who_is_behind_in_both_learns_of_both_at_once() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    let messages = tables.messages();
+    let bucket = Bucket { every: Duration::from_mins(1), burst: 5 };
+    let append = async |seq: u64, full_at: Option<Timestamp>, key: &str| {
+        let (head, message) = (head("c", seq - 1, Visibility::Public), stored("c", seq));
+        let (record, next) = (record(&message, key), bucket.take(full_at, NOW).unwrap());
+        let token = Some(Token { full_at, next });
+        let attempt = Append { head: &head, message: &message, record: &record, member: None, token, now: NOW };
+        (messages.append(attempt).await.unwrap(), next)
+    };
+    let (first, full_at) = append(1, None, "a").await;
+    assert_eq!(first, Appended::Stored);
+    let now = head("c", 1, Visibility::Public);
+    assert_eq!(append(1, None, "b").await.0, Appended::BothMoved(now.clone(), full_at));
+    assert_eq!(append(1, Some(full_at), "b").await.0, Appended::HeadMoved(Some(now)));
+    assert_eq!(append(2, None, "b").await.0, Appended::BucketMoved(full_at));
+    assert_eq!(append(2, Some(full_at), "b").await.0, Appended::Stored);
 }
