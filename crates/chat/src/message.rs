@@ -424,7 +424,8 @@ mod tests {
         assert_eq!(codes(&mut draft), []);
         assert_eq!(Value::Object(draft.metadata.unwrap()).to_string(), r#"{"a":[1,2.5,-3]}"#);
         // As far as there are integers; beyond, a number stays what it is in the table too.
-        let large = json!({ "a": [18_446_744_073_709_550.15, 1.8e19, -9.2e18, -1e19, 1.8446744073709552e19, -0.0] });
+        let large =
+            json!({ "a": [18_446_744_073_709_550.15, 1.8e19, -9.2e18, -1e19, 1.844_674_407_370_955_2e19, -0.0] });
         draft = Draft { content: "x".into(), metadata: large.as_object().cloned(), ..Draft::default() };
         assert_eq!(codes(&mut draft), []);
         let stored = "[18446744073709552,18000000000000000000,-9200000000000000000,-1e+19,1.8446744073709552e+19,0]";

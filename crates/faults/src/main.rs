@@ -161,7 +161,9 @@ fn verdict(ledger: &Ledger, machine: &Machine, seed: u64) -> bool {
         return true;
     }
     println!("\nVIOLATIONS (seed {seed})");
-    violations.iter().for_each(|violation| println!("  {violation}"));
+    for violation in violations {
+        println!("  {violation}");
+    }
     tell_log(machine);
     false
 }

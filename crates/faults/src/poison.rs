@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Credentials},
+    operation::put_item::PutItemError,
     types::AttributeValue,
 };
 
@@ -35,7 +36,7 @@ pub(crate) async fn put(tables: &Client, number: u64) -> bool {
         .await;
     match put {
         Ok(_) => true,
-        Err(error) => error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()),
+        Err(error) => error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception),
     }
 }
 
