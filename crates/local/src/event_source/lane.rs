@@ -255,7 +255,7 @@ impl Lane {
         Ok(Some(verdict))
     }
 
-    /// Waits before the next invocation, the longer the more `failures`.
+    /// Waits before what failed is tried again, the longer the more `failures`.
     async fn pause(&self, failures: u32) -> Result<(), Stopped> {
         if failures == 0 {
             return Ok(());
@@ -309,11 +309,7 @@ impl Lane {
         while let Err(error) = (self.rules.destination)(arn, message.clone()) {
             failures += 1;
             error!(arn, %error, "an on-failure destination did not take what was given up; trying again");
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Err(Stopped),
-                () = tokio::time::sleep(self.rules.backoff(failures)) => {}
-            }
+            self.pause(failures).await?;
         }
         Ok(())
     }
