@@ -140,7 +140,7 @@ async fn measure(system: &System, sockets: usize, messages: usize) -> Result<[Ce
     for round in 0..=messages {
         let number = 2 * round;
         let began = heard.epoch.elapsed();
-        system.post(&channel, &content(number)).await?;
+        system.post(&channel, 0, &content(number)).await?;
         let through = heard.all(number, sockets, began).await?;
         let Some(frame) = frame.get() else { return Err("no frame came".into()) };
         let text = frame.replace(&content(0), &content(number + 1));

@@ -104,21 +104,21 @@ impl<'a> Audience<'a> {
     pub(crate) async fn run(self, senders: usize, duration: Duration) -> Result<Run> {
         let Self { system, channel, shared, listeners } = self;
         let began = Instant::now();
-        let send = async || {
+        let send = async |sender: usize| {
             let (mut posts, mut failures) = (Vec::new(), 0);
             while began.elapsed() < duration {
                 let number = shared.next.fetch_add(1, Ordering::Relaxed);
                 let Some(sent) = shared.sent.get(number) else { break };
                 let start = Instant::now();
                 sent.store(nanoseconds(start - shared.epoch), Ordering::Release);
-                match system.post(&channel, &format!("{MARK}{number}{FILLER}")).await {
+                match system.post(&channel, sender, &format!("{MARK}{number}{FILLER}")).await {
                     Ok(()) => posts.push(start.elapsed()),
                     Err(_) => failures += 1,
                 }
             }
             (posts, failures)
         };
-        let sent = futures::future::join_all((0..senders).map(|_| send())).await;
+        let sent = futures::future::join_all((0..senders).map(send)).await;
         let (posts, failures): (Vec<_>, Vec<usize>) = sent.into_iter().unzip();
         let (posts, failures) = (posts.concat(), failures.into_iter().sum());
         let accepted = posts.len();

@@ -20,6 +20,9 @@ pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// Users among whom the sockets are divided, so that no limit of one user is met.
 const LISTENERS: usize = 20;
 
+/// Users among whom the senders are divided.
+const SENDERS: usize = 100;
+
 /// A system under load; ends with this value.
 pub(crate) struct System {
     pub(crate) name: &'static str,
@@ -28,8 +31,8 @@ pub(crate) struct System {
     websocket: String,
     /// Before `/@connections/…`.
     pub(crate) management: String,
-    /// Who sends; nobody asks for it unless it is there.
-    token: Option<String>,
+    /// Of those who send; empty where nobody asks for them.
+    tokens: Vec<String>,
     client: reqwest::Client,
     _programs: Vec<Program>,
     _files: TempDir,
@@ -45,7 +48,7 @@ impl System {
             rest: format!("http://{address}"),
             websocket: format!("ws://{address}"),
             management: String::new(),
-            token: None,
+            tokens: Vec::new(),
             client: client()?,
             _programs: vec![program],
             _files: files,
@@ -67,7 +70,7 @@ impl System {
             .arg(runner.parent().ok_or("no folder")?)
             .arg("--template")
             .arg(workspace()?.join("infra/backend.yaml"));
-        // One user sends all. The rest is as `cargo local` has it: logs, metrics and traces included.
+        // Senders are not limited. The rest is as `cargo local` has it: logs, metrics and traces included.
         for parameter in ["SendRate=100000", "SendBurst=100000"].iter().chain(parameters) {
             command.args(["--parameter", parameter]);
         }
@@ -80,7 +83,7 @@ impl System {
             rest: address("rest"),
             websocket: address("websocket"),
             management: address("management"),
-            token: Some(token::mint("sender", token::DEFAULT_TTL, jiff::Timestamp::now())?),
+            tokens: (0..SENDERS).map(|number| mint(&format!("sender-{number}"))).collect::<Result<_>>()?,
             client: client()?,
             _programs: vec![program],
             _files: files,
@@ -120,7 +123,7 @@ impl System {
             rest: format!("http://127.0.0.1:{http}"),
             websocket: format!("ws://127.0.0.1:{websocket}"),
             management: format!("http://127.0.0.1:{websocket}"),
-            token: None,
+            tokens: Vec::new(),
             client: client()?,
             _programs: vec![program, dynamodb],
             _files: files,
@@ -129,7 +132,7 @@ impl System {
 
     /// Makes a channel, where there has to be one.
     pub(crate) async fn open_channel(&self, channel: &str) -> Result<()> {
-        let Some(token) = &self.token else { return Ok(()) };
+        let Some(token) = self.tokens.first() else { return Ok(()) };
         let channel =
             json!({ "channel_id": channel, "name": channel, "visibility": "public", "agent": { "mode": "off" } });
         let request = self.client.post(format!("{}/channels", self.rest)).bearer_auth(token).json(&channel);
@@ -137,10 +140,10 @@ impl System {
         Ok(())
     }
 
-    /// Sends one message.
-    pub(crate) async fn post(&self, channel: &str, content: &str) -> Result<()> {
+    /// Sends one message, by the `number`th sender.
+    pub(crate) async fn post(&self, channel: &str, number: usize, content: &str) -> Result<()> {
         let mut request = self.client.post(format!("{}/channels/{channel}/messages", self.rest));
-        if let Some(token) = &self.token {
+        if let Some(token) = self.tokens.get(number % SENDERS) {
             request = request.bearer_auth(token);
         }
         request.json(&json!({ "content": content })).send().await?.error_for_status()?.bytes().await?;
@@ -150,14 +153,17 @@ impl System {
     /// Opens the socket of the `number`th listener.
     pub(crate) async fn listen(&self, channel: &str, number: usize) -> Result<Socket> {
         let mut request: Request<()> = format!("{}/?channels={channel}", self.websocket).into_client_request()?;
-        if self.token.is_some() {
-            let user = format!("listener-{}", number % LISTENERS);
-            let token = token::mint(&user, token::DEFAULT_TTL, jiff::Timestamp::now())?;
+        if !self.tokens.is_empty() {
+            let token = mint(&format!("listener-{}", number % LISTENERS))?;
             request.headers_mut().insert("authorization", HeaderValue::from_str(&format!("Bearer {token}"))?);
         }
         // A handshake is a large future.
         Ok(Box::pin(connect_async(request)).await?.0)
     }
+}
+
+fn mint(user: &str) -> Result<String> {
+    Ok(token::mint(user, token::DEFAULT_TTL, jiff::Timestamp::now())?)
 }
 
 fn client() -> Result<reqwest::Client> {

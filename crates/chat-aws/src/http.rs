@@ -38,6 +38,11 @@ impl Http {
         self.connector(settings).tls();
     }
 
+    /// Connections with these settings, made when somebody needs them.
+    pub(crate) fn shared(&self, settings: &HttpConnectorSettings) -> SharedHttpConnector {
+        SharedHttpConnector::new(Shared(self.connector(settings)))
+    }
+
     fn connector(&self, settings: &HttpConnectorSettings) -> Arc<ByScheme> {
         let time_outs = (settings.connect_timeout(), settings.read_timeout());
         let find = |known: &[(TimeOuts, Arc<ByScheme>)]| {
@@ -57,7 +62,7 @@ impl Http {
 
 impl HttpClient for Http {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Shared(self.connector(settings)))
+        self.shared(settings)
     }
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {

@@ -1,19 +1,21 @@
 //! The SDK's configuration and its errors.
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+};
 use aws_sdk_dynamodb::{
     config::http::HttpResponse,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
 };
-use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use chat::error::StoreError;
 
 use crate::{calls::Calls, http::Http};
 
 /// One attempt at one call.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// All attempts at one call; below the time-outs of the functions.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -21,8 +23,30 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 /// Opening a connection to a service.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The configuration that all clients of a function share: made once per cold start.
-pub async fn config() -> SdkConfig {
+/// What all clients of a function share: made once per cold start.
+#[derive(Debug, Clone)]
+pub struct Sdk {
+    config: SdkConfig,
+    http: Http,
+}
+
+impl Deref for Sdk {
+    type Target = SdkConfig;
+
+    fn deref(&self) -> &SdkConfig {
+        &self.config
+    }
+}
+
+impl Sdk {
+    /// The connections of the SDK's clients, for requests that are signed here.
+    pub(crate) fn connector(&self) -> SharedHttpConnector {
+        self.http.shared(&connector_settings())
+    }
+}
+
+/// Reads region, credentials and endpoints from the environment.
+pub async fn config() -> Sdk {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -30,9 +54,15 @@ pub async fn config() -> SdkConfig {
         .build();
     let http = Http::default();
     if !is_plain() {
-        http.prepare_tls(&HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build());
+        http.prepare_tls(&connector_settings());
     }
-    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).http_client(http).load().await
+    let defaults = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts);
+    Sdk { config: defaults.http_client(http.clone()).load().await, http }
+}
+
+/// What a client of the SDK makes of the time-outs above for its connections.
+fn connector_settings() -> HttpConnectorSettings {
+    HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build()
 }
 
 /// Whether the services are called without TLS, as in a local run ("Service-specific endpoints" in the AWS SDKs and Tools
@@ -45,15 +75,24 @@ fn is_plain() -> bool {
 /// A client of DynamoDB whose calls are spans.
 #[must_use]
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
-    let config = aws_sdk_dynamodb::config::Builder::from(config).interceptor(Calls).build();
+    let config =
+        aws_sdk_dynamodb::config::Builder::from(config).interceptor(Calls).stalled_stream_protection(unwatched());
+    let config = config.build();
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
 /// A client of Lambda whose calls are spans.
 #[must_use]
 pub(crate) fn lambda(config: &SdkConfig) -> aws_sdk_lambda::Client {
-    let config = aws_sdk_lambda::config::Builder::from(config).interceptor(Calls).build();
+    let config =
+        aws_sdk_lambda::config::Builder::from(config).interceptor(Calls).stalled_stream_protection(unwatched());
+    let config = config.build();
     aws_sdk_lambda::Client::from_conf(config)
+}
+
+/// Bodies that are small, and calls that are over after [`CALL_TIMEOUT`], need nobody who measures how fast bytes come.
+fn unwatched() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::disabled()
 }
 
 /// A failed call, with whether to repeat it.
@@ -74,7 +113,7 @@ where
 }
 
 /// From "Error handling with DynamoDB" and the error lists of the operations.
-fn is_transient(code: &str) -> bool {
+pub(crate) fn is_transient(code: &str) -> bool {
     matches!(
         code,
         "LimitExceededException"

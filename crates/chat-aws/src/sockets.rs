@@ -1,37 +1,151 @@
 //! Sockets: the API Gateway management API (`@connections`).
+//!
+//! Asked without a client of the SDK. A fan-out is one small request for each socket, and more than half of what such a
+//! request cost was what that client does around it: `docs/performance.md` has the figures. The requests are those of "Use
+//! @connections commands in your backend service" in the API Gateway developer guide, signed by the SDK's own signer and sent
+//! on the connections that its clients use. Trying again is up to the caller, who knows until when it makes sense.
 
-use aws_config::SdkConfig;
-use aws_sdk_apigatewaymanagement::{
-    Client,
-    error::SdkError,
-    operation::{
-        delete_connection::DeleteConnectionError, get_connection::GetConnectionError,
-        post_to_connection::PostToConnectionError,
-    },
-    primitives::Blob,
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime},
 };
+
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4,
+};
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpConnector, SharedHttpConnector},
+        identity::Identity,
+    },
+    http::Request as HttpRequest,
+};
+use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use chat::{
     delivery::{Outcome, Pushed, SocketPusher},
     error::StoreError,
     id::ConnectionId,
 };
-
+use http::{Method, Request, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use telemetry::metrics;
+use tokio::time::timeout;
 
-use crate::sdk::failed;
+use crate::sdk::{ATTEMPT_TIMEOUT, Sdk, is_transient};
 
-/// The sockets of one stage of a WebSocket API.
+/// The name that requests are signed for ("Service authorization reference", Amazon API Gateway).
+const SERVICE: &str = "execute-api";
+
+/// Credentials are asked for anew this long before they expire.
+const RENEW_BEFORE: Duration = Duration::from_mins(5);
+
+/// What stays as it is in a path (RFC 3986, unreserved characters).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The sockets of one stage of a WebSocket API. Clones share credentials and connections.
 #[derive(Debug, Clone)]
 pub struct ManagementApi {
-    client: Client,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Before `/@connections`.
+    url: String,
+    region: String,
+    connector: SharedHttpConnector,
+    credentials: Option<SharedCredentialsProvider>,
+    identity: RwLock<Option<Identity>>,
 }
 
 impl ManagementApi {
     /// The sockets behind `url`, `https://<api id>.execute-api.<region>.amazonaws.com/<stage>`.
     #[must_use]
-    pub fn new(config: &SdkConfig, url: &str) -> Self {
-        let config = aws_sdk_apigatewaymanagement::config::Builder::from(config).endpoint_url(url).build();
-        Self { client: Client::from_conf(config) }
+    pub fn new(sdk: &Sdk, url: &str) -> Self {
+        let inner = Inner {
+            url: url.trim_end_matches('/').to_owned(),
+            region: sdk.region().map(ToString::to_string).unwrap_or_default(),
+            connector: sdk.connector(),
+            credentials: sdk.credentials_provider(),
+            identity: RwLock::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+impl Inner {
+    /// Asks for `method` of a connection; whether it is there.
+    async fn ask(
+        &self,
+        operation: &'static str,
+        method: Method,
+        id: &ConnectionId,
+        data: &str,
+    ) -> Result<bool, StoreError> {
+        let lost = |source: Error| StoreError { operation, retryable: true, source };
+        let request = self.request(method, id, data).await.map_err(lost)?;
+        let answered = async {
+            let response = self.connector.call(request).await?;
+            let status = response.status().as_u16();
+            let code = response.headers().get("x-amzn-errortype").unwrap_or_default().to_owned();
+            // A connection whose answer was not read to its end is not used again.
+            let body = ByteStream::new(response.into_body()).collect().await?.into_bytes();
+            Ok::<_, Error>((status, code, body))
+        };
+        let answered = timeout(ATTEMPT_TIMEOUT, answered).await.map_err(|elapsed| lost(elapsed.into()))?;
+        let (status, code, body) = answered.map_err(lost)?;
+        match status {
+            200..300 => Ok(true),
+            410 => Ok(false),
+            _ => {
+                // `Code:` may be followed by where it is documented.
+                let code = code.split(':').next().unwrap_or_default();
+                let is_overload = status >= 500 || status == StatusCode::TOO_MANY_REQUESTS.as_u16();
+                let retryable = is_overload || is_transient(code);
+                let source = format!("{status} {code}: {}", String::from_utf8_lossy(&body)).into();
+                Err(StoreError { operation, retryable, source })
+            }
+        }
+    }
+
+    async fn request(&self, method: Method, id: &ConnectionId, data: &str) -> Result<HttpRequest, Error> {
+        let identity = self.identity().await?;
+        let url = format!("{}/@connections/{}", self.url, utf8_percent_encode(id.as_str(), UNRESERVED));
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(SERVICE)
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()?
+            .into();
+        let body = SignableBody::Bytes(data.as_bytes());
+        let signable = SignableRequest::new(method.as_str(), url.as_str(), std::iter::empty(), body)?;
+        let (signature, _) = sign(signable, &parameters)?.into_parts();
+        let mut request = Request::builder().method(method).uri(url);
+        if !data.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/octet-stream");
+        }
+        let mut request = request.body(SdkBody::from(data))?;
+        signature.apply_to_request_http1x(&mut request);
+        Ok(HttpRequest::try_from(request)?)
+    }
+
+    async fn identity(&self) -> Result<Identity, Error> {
+        let until = SystemTime::now() + RENEW_BEFORE;
+        let is_fresh = |identity: &&Identity| identity.expiration().is_none_or(|expiration| expiration > until);
+        let known = self.identity.read().unwrap_or_else(PoisonError::into_inner).as_ref().filter(is_fresh).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let credentials = self.credentials.as_ref().ok_or("there are no credentials to sign with")?;
+        let identity = Identity::from(credentials.provide_credentials().await?);
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Some(identity.clone());
+        Ok(identity)
     }
 }
 
@@ -46,37 +160,129 @@ pub fn count(outcome: &Outcome) {
 
 impl SocketPusher for ManagementApi {
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
-        let data = Blob::new(frame.as_bytes());
-        match self.client.post_to_connection().connection_id(id.as_str()).data(data).send().await {
-            Ok(_) => Ok(Pushed::Delivered),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), PostToConnectionError::GoneException(_)) =>
-            {
-                Ok(Pushed::Gone)
-            }
-            Err(error) => Err(failed("PostToConnection", error)),
-        }
+        let is_there = self.inner.ask("PostToConnection", Method::POST, id, frame).await?;
+        Ok(if is_there { Pushed::Delivered } else { Pushed::Gone })
     }
 
     async fn is_open(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        match self.client.get_connection().connection_id(id.as_str()).send().await {
-            Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(context)) if matches!(context.err(), GetConnectionError::GoneException(_)) => {
-                Ok(false)
-            }
-            Err(error) => Err(failed("GetConnection", error)),
-        }
+        self.inner.ask("GetConnection", Method::GET, id, "").await
     }
 
     async fn close(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        match self.client.delete_connection().connection_id(id.as_str()).send().await {
-            Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), DeleteConnectionError::GoneException(_)) =>
-            {
-                Ok(false)
+        self.inner.ask("DeleteConnection", Method::DELETE, id, "").await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::Credentials;
+    use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
+    use wiremock::{Mock, MockServer, Request as Received, ResponseTemplate, matchers::any};
+
+    use super::*;
+    use crate::http::Http;
+
+    const ID: &str = "L0SM9cOFvHcCIhw=";
+
+    fn credentials() -> Credentials {
+        Credentials::new("AKID", "secret", Some("session".to_owned()), None, "test")
+    }
+
+    fn api(url: &str, credentials: Option<Credentials>) -> ManagementApi {
+        let inner = Inner {
+            url: format!("{url}/prod"),
+            region: "eu-west-1".to_owned(),
+            connector: Http::default().shared(&HttpConnectorSettings::builder().build()),
+            credentials: credentials.map(SharedCredentialsProvider::new),
+            identity: RwLock::default(),
+        };
+        ManagementApi { inner: Arc::new(inner) }
+    }
+
+    async fn server(answer: ResponseTemplate) -> MockServer {
+        let server = MockServer::start().await;
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        server
+    }
+
+    fn id() -> ConnectionId {
+        ID.parse().unwrap()
+    }
+
+    /// The statuses and codes are those of "`PostToConnection`" in the reference of the management API.
+    #[tokio::test]
+    async fn an_answer_tells_whether_the_socket_is_there_and_whether_to_try_again() {
+        for (status, code, expected) in [
+            (200, "", Ok(Pushed::Delivered)),
+            (410, "GoneException", Ok(Pushed::Gone)),
+            (429, "LimitExceededException", Err(true)),
+            (500, "InternalServerErrorException", Err(true)),
+            (400, "ThrottlingException:http://internal.amazon.com/", Err(true)),
+            (403, "ForbiddenException", Err(false)),
+            (413, "PayloadTooLargeException", Err(false)),
+        ] {
+            let answer = ResponseTemplate::new(status).insert_header("x-amzn-errortype", code).set_body_string("why");
+            let server = server(answer).await;
+            let api = api(&server.uri(), Some(credentials()));
+            let pushed = api.push(&id(), "{}").await;
+            assert_eq!(pushed.as_ref().copied().map_err(|error| error.retryable), expected);
+            if let Err(error) = pushed {
+                let told = error.to_string() + &error.source.to_string();
+                assert!(told.contains("PostToConnection") && told.contains("why"), "{told}");
             }
-            Err(error) => Err(failed("DeleteConnection", error)),
         }
+    }
+
+    #[tokio::test]
+    async fn nobody_who_answers_and_no_credentials_are_worth_another_attempt() {
+        let nobody = api("http://127.0.0.1:1", Some(credentials()));
+        assert!(nobody.push(&id(), "{}").await.unwrap_err().retryable);
+        let server = server(ResponseTemplate::new(200)).await;
+        let unsigned = api(&server.uri(), None).push(&id(), "{}").await.unwrap_err();
+        assert!(unsigned.retryable && unsigned.source.to_string().contains("credentials"), "{unsigned:?}");
+        assert!(server.received_requests().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_arrives_is_what_was_signed() {
+        let server = server(ResponseTemplate::new(204)).await;
+        let api = api(&server.uri(), Some(credentials()));
+        api.push(&id(), r#"{"events":[]}"#).await.unwrap();
+        assert!(api.is_open(&id()).await.unwrap() && api.close(&id()).await.unwrap());
+        let requests = server.received_requests().await.unwrap();
+        let methods: Vec<_> = requests.iter().map(|request| request.method.as_str()).collect();
+        assert_eq!(methods, ["POST", "GET", "DELETE"]);
+        assert_eq!(requests[0].body, br#"{"events":[]}"#);
+        for request in &requests {
+            assert_eq!(request.url.path(), "/prod/@connections/L0SM9cOFvHcCIhw%3D");
+            assert_eq!(request.headers["x-amz-security-token"], "session");
+            let signature = request.headers[header::AUTHORIZATION].to_str().unwrap();
+            assert_eq!(signature, signed_anew(request), "{request:?}");
+            assert!(signature.contains("/eu-west-1/execute-api/aws4_request"), "{signature}");
+        }
+    }
+
+    /// The signature of a request as it arrived.
+    fn signed_anew(request: &Received) -> String {
+        let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
+        let date = header("x-amz-date").replace('Z', "+0000");
+        let date = jiff::Timestamp::strptime("%Y%m%dT%H%M%S%z", date).unwrap().as_second();
+        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(date.try_into().unwrap());
+        let identity = Identity::from(credentials());
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region("eu-west-1")
+            .name(SERVICE)
+            .time(date)
+            .settings(SigningSettings::default())
+            .build()
+            .unwrap()
+            .into();
+        let url = format!("http://{}{}", header("host"), request.url.path());
+        let body = SignableBody::Bytes(&request.body);
+        let signable = SignableRequest::new(request.method.as_str(), &url, std::iter::empty(), body).unwrap();
+        let (signature, _) = sign(signable, &parameters).unwrap().into_parts();
+        let signed = signature.headers().find(|(name, _)| *name == "authorization").unwrap().1.to_owned();
+        signed
     }
 }

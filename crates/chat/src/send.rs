@@ -22,12 +22,16 @@ use crate::{
     validation::Violation,
 };
 
-/// Bound of the wait after the first lost race; each further one shortens it. Those who have lost most wait least,
-/// so that a crowd on one channel starves nobody, while the newcomers make room.
-const FIRST_WAIT: Duration = Duration::from_millis(60);
+/// Bound of the wait after the first lost race, in percent of what the lost attempt took: where a store is fast, a crowd on
+/// one channel is served sooner. Each further loss shortens it. Those who have lost most wait least, so that a crowd starves
+/// nobody, while the newcomers make room.
+const FIRST_WAIT: u32 = 600;
 
-/// The shortest bound.
-const LAST_WAIT: Duration = Duration::from_millis(3);
+/// The shortest bound, in percent.
+const LAST_WAIT: u32 = 30;
+
+/// What an attempt is taken to take at least, and at most: the clock has whole milliseconds, and one answer may be late.
+const ATTEMPT_DURATION: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// A message to send.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,16 +104,20 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
     let mut wait = FIRST_WAIT;
     let mut old = Old { head: memory.head.is_some(), full_at: true };
     let mut is_behind = true;
+    let mut took = Duration::ZERO;
     for _ in 0..APPEND_ATTEMPTS {
         if !is_behind {
-            clock.sleep(clock.jitter(wait)).await;
+            let (least, most) = ATTEMPT_DURATION;
+            clock.sleep(clock.jitter(took.clamp(least, most) * wait / 100)).await;
             wait = (wait * 3 / 4).max(LAST_WAIT);
             if clock.now() >= started.plus(APPEND_DURATION) {
                 break;
             }
         }
         is_behind = false;
+        let began = clock.now();
         let step = attempt_to_send(store, clock, &send, &request, memory).await;
+        took = began.until(clock.now());
         match step {
             Ok(Attempt::Done(sent)) => return Ok(*sent),
             // Somebody else was at work before this call, perhaps long ago: no crowd to wait for.
@@ -451,7 +459,7 @@ mod tests {
         let started = clock.now();
         let given_up = send(&store, &clock, by("alice", "hi", None), &mut Memory::default()).await;
         assert!(matches!(given_up, Err(ChatError::Contended { .. })));
-        assert!(started.until(clock.now()) <= APPEND_DURATION + FIRST_WAIT);
+        assert!(started.until(clock.now()) <= APPEND_DURATION + ATTEMPT_DURATION.1 * FIRST_WAIT / 100);
     }
 
     proptest! {

@@ -8,6 +8,11 @@ use local::{
     lambda::guardian_main,
     run, token,
 };
+use mimalloc::MiMalloc;
+
+/// The same as the functions have: a message passes through this process some thirty times.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     guardian_main();

@@ -38,6 +38,10 @@ pub(crate) const BUDGET: Duration = Duration::from_secs(1);
 /// execution environment lifecycle", shutdown phase).
 pub(crate) const LAST_BUDGET: Duration = Duration::from_millis(300);
 
+/// Metrics leave at most this often, and at the end: a function under load adds up what it counts, in place of sending one
+/// more request for each invocation.
+const METRICS_EVERY: Duration = Duration::from_secs(1);
+
 /// How long a collector that failed is left alone, at first and at most.
 const REST: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(2));
 
@@ -58,6 +62,8 @@ struct State {
     resting_until: Option<Instant>,
     /// Failures in a row.
     failures: u32,
+    /// When metrics leave again; any time as long as none have left.
+    metrics_due: Option<Instant>,
 }
 
 impl Exporter {
@@ -104,7 +110,7 @@ impl Exporter {
         if !self.is_resting() {
             let end = Instant::now() + budget;
             self.send_spans(end).await;
-            if !self.is_resting() {
+            if !self.is_resting() && self.metrics_are_due() {
                 self.send_metrics(end).await;
             }
         }
@@ -114,7 +120,7 @@ impl Exporter {
 
     /// The last flush: also to a collector that is being left alone, and what is left after it is lost.
     pub(crate) async fn finish(&self, budget: Duration) {
-        self.state().resting_until = None;
+        *self.state() = State::default();
         self.flush(budget).await;
         let left = self.queue.take(usize::MAX).len();
         count_dropped(u64::try_from(left).unwrap_or(u64::MAX), "the process ended");
@@ -140,6 +146,7 @@ impl Exporter {
 
     async fn send_metrics(&self, end: Instant) {
         let Some(metrics) = self.instruments.collect() else { return };
+        self.state().metrics_due = Some(Instant::now() + METRICS_EVERY);
         let left = end.saturating_duration_since(Instant::now());
         if !matches!(timeout(left, self.metrics.export(&metrics)).await, Ok(Ok(()))) {
             self.rest();
@@ -153,6 +160,10 @@ impl Exporter {
 
     fn is_resting(&self) -> bool {
         self.state().resting_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn metrics_are_due(&self) -> bool {
+        self.state().metrics_due.is_none_or(|due| due <= Instant::now())
     }
 
     fn rest(&self) {

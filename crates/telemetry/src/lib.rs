@@ -14,16 +14,16 @@
 //! }
 //! ```
 //!
-//! Spans and metrics go to `OTEL_EXPORTER_OTLP_ENDPOINT` (OTLP over HTTP, in protobuf) when that is set, after each
-//! response; metrics also go to CloudWatch, as log lines, when `METRICS_NAMESPACE` is set.
+//! Spans go to `OTEL_EXPORTER_OTLP_ENDPOINT` (OTLP over HTTP, in protobuf) when that is set, after each response, and
+//! metrics with them, once a second at most; metrics also go to CloudWatch, as log lines, when `METRICS_NAMESPACE` is set.
 
 pub mod context;
 pub mod invocation;
 pub mod metrics;
 
-#[cfg(all(feature = "count-allocations", not(target_env = "musl")))]
+#[cfg(feature = "count-allocations")]
 mod allocations;
-#[cfg(target_env = "musl")]
+#[cfg(not(feature = "count-allocations"))]
 mod allocator;
 mod client;
 mod export;
@@ -239,7 +239,7 @@ where
     }
 
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
-        #[cfg(all(feature = "count-allocations", not(target_env = "musl")))]
+        #[cfg(feature = "count-allocations")]
         allocations::tell();
         invocation::begin(&invocation.context);
         let telemetry = Arc::clone(&self.telemetry);

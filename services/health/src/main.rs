@@ -10,8 +10,9 @@ use lambda_http::{Adapter, Error, service_fn};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let telemetry = telemetry::start().await;
+    let config = sdk::config().await;
     let handler = Handler {
-        client: sdk::dynamodb(&sdk::config().await),
+        client: sdk::dynamodb(&config),
         tables: [variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?, variable("CONNECTIONS_TABLE")?],
     };
     let rest = Rest::from_env();

@@ -9,7 +9,8 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let telemetry = telemetry::start().await;
-    let client = sdk::dynamodb(&sdk::config().await);
+    let config = sdk::config().await;
+    let client = sdk::dynamodb(&config);
     let connections = &DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?);
     telemetry.run(service_fn(async |event: LambdaEvent<_>| handler::handle(connections, &event.payload).await)).await
 }

@@ -56,6 +56,10 @@ const PARALLELIZATION_FACTORS: std::ops::RangeInclusive<usize> = 1..=10;
 /// Records asked of the stream at once, from "`GetRecords`" in the DynamoDB Streams API reference.
 const READ_RECORDS: usize = 1000;
 
+/// Least time between two reads of a stream that is read at once. What comes meanwhile goes into one batch: one invocation
+/// and one frame in place of several, as there would be on AWS, where a shard is read four times a second.
+const READ_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long to leave a stream alone that could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
@@ -77,8 +81,8 @@ pub struct Options {
     pub retry_base: Duration,
     /// The longest pause between retries.
     pub retry_cap: Duration,
-    /// Between two reads of the stream; zero for as soon as there is something. Lambda polls a shard of `DynamoDB`
-    /// four times a second ("Polling and batching streams").
+    /// Between two reads of the stream; zero for as soon as there is something, if [`READ_PAUSE`] has passed. Lambda polls a
+    /// shard of `DynamoDB` four times a second ("Polling and batching streams").
     pub read_interval: Duration,
     /// How long an invocation under way may take to finish once the mapping was told to stop.
     pub stop_grace: Duration,
@@ -214,8 +218,15 @@ impl Mapping {
                 inbox
             })
             .collect();
-        let feeder =
-            Feeder { reader, filters, rules: Arc::clone(&rules), progress: Arc::clone(&progress), inboxes, finished };
+        let feeder = Feeder {
+            reader,
+            filters,
+            rules: Arc::clone(&rules),
+            progress: Arc::clone(&progress),
+            inboxes,
+            finished,
+            read_at: None,
+        };
         let keeper = tokio::spawn(keep(finishes, progress, checkpoints, Arc::clone(&rules)));
         feeder.run(start, &stop).await;
 
@@ -294,6 +305,8 @@ struct Feeder {
     progress: Arc<Shared>,
     inboxes: Vec<mpsc::UnboundedSender<Vec<Item>>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
+    /// When something was read last.
+    read_at: Option<Instant>,
 }
 
 impl Feeder {
@@ -329,8 +342,12 @@ impl Feeder {
         if !interval.is_zero() {
             self.reader.next(position, 1).await?;
             tokio::time::sleep(until_next(interval, started.elapsed())).await;
+        } else if let Some(read_at) = self.read_at {
+            tokio::time::sleep_until(read_at + READ_PAUSE).await;
         }
-        self.reader.next(position, READ_RECORDS).await
+        let records = self.reader.next(position, READ_RECORDS).await?;
+        self.read_at = Some(Instant::now());
+        Ok(records)
     }
 
     fn deal(&mut self, records: Vec<Record>) {

@@ -1,6 +1,10 @@
 //! The last traces, in memory and bounded.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde::Serialize;
@@ -15,6 +19,8 @@ use super::{
 pub(super) struct Traces {
     limits: Limits,
     kept: HashMap<TraceId, Kept>,
+    /// The same traces by when they were touched: who goes first is found without looking at all.
+    by_touch: BTreeSet<(u64, TraceId)>,
     spans: usize,
     /// Grows with everything that is added.
     clock: u64,
@@ -86,7 +92,7 @@ impl fmt::Display for Rejected {
 
 impl Traces {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, kept: HashMap::new(), spans: 0, clock: 0 }
+        Self { limits, kept: HashMap::new(), by_touch: BTreeSet::new(), spans: 0, clock: 0 }
     }
 
     /// Adds what it can, and makes room for it.
@@ -118,22 +124,27 @@ impl Traces {
 
     fn insert(&mut self, span: Span) {
         for link in &span.links {
-            if let Some(linked) = self.kept.get_mut(&link.trace_id) {
-                linked.touched = self.clock;
-            }
+            self.touch(link.trace_id);
         }
-        let kept = self.kept.entry(span.trace_id).or_default();
-        kept.touched = self.clock;
+        let id = span.trace_id;
+        let kept = self.kept.entry(id).or_default();
         if kept.spans.insert(span.span_id, Arc::new(span)).is_none() {
             self.spans += 1;
+        }
+        self.touch(id);
+    }
+
+    fn touch(&mut self, id: TraceId) {
+        if let Some(kept) = self.kept.get_mut(&id) {
+            self.by_touch.remove(&(kept.touched, id));
+            kept.touched = self.clock;
+            self.by_touch.insert((kept.touched, id));
         }
     }
 
     fn make_room(&mut self) {
         while self.kept.len() > self.limits.traces || self.spans > self.limits.spans {
-            let Some(oldest) = self.kept.iter().min_by_key(|(_, kept)| kept.touched).map(|(id, _)| *id) else {
-                return;
-            };
+            let Some((_, oldest)) = self.by_touch.pop_first() else { return };
             self.spans -= self.kept.remove(&oldest).map_or(0, |kept| kept.spans.len());
         }
     }
