@@ -301,7 +301,7 @@ where
         let mut outcome = Outcome::default();
         let mut unreached = Vec::new();
         let mut pushes = futures::stream::iter(targets)
-            .map(|target| self.push_frames(&channel_id, &frames, target))
+            .map(|target| self.push_frames(&channel_id, &frames, target, hand_overs == 0))
             .buffer_unordered(PUSHES_AT_ONCE);
         while let Some((end, retried)) = pushes.next().await {
             outcome.retried += retried;
@@ -330,8 +330,15 @@ where
         Ok(outcome)
     }
 
-    /// Pushes to one socket, one frame after another; also how often it tried again.
-    async fn push_frames(&self, channel: &ChannelId, frames: &[String], mut target: Target) -> (End, usize) {
+    /// Pushes to one socket, one frame after another; also how often it tried again. The rest of the channel waits for who is
+    /// `first` to push: patience with a socket that does not take what it is sent is for those that follow.
+    async fn push_frames(
+        &self,
+        channel: &ChannelId,
+        frames: &[String],
+        mut target: Target,
+        first: bool,
+    ) -> (End, usize) {
         let mut retried = 0;
         let stop_at = Timestamp::from_millis(
             self.deadline.as_millis() - i64::try_from(HAND_OVER_RESERVE.as_millis()).unwrap_or_default(),
@@ -365,7 +372,8 @@ where
                     }
                     Err(error) => {
                         attempt += 1;
-                        if !error.retryable || attempt >= PUSH_ATTEMPTS {
+                        let waits = first && took >= SLOW_PUSH;
+                        if !error.retryable || waits || attempt >= PUSH_ATTEMPTS {
                             tracing::warn!(%error, channel_id = %channel, %connection_id, "push failed");
                             return (End::Unreached(target), retried);
                         }

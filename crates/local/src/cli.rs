@@ -82,7 +82,7 @@ pub struct RunOptions {
     /// The model that answers there
     #[arg(long, requires = "model_url")]
     pub model: Option<String>,
-    /// Between two reads of the tables' streams, such as 250ms, as Lambda does it; 0s for as soon as there is something
+    /// Between two reads of the tables' streams, such as 250ms, as Lambda does it; 0s for at once, every 10 ms at most
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = interval)]
     pub stream_interval: Duration,
     /// A parameter of the template, such as SendRate=5; may be repeated

@@ -1,6 +1,7 @@
 //! A client's socket.
 
 use futures::{SinkExt, StreamExt};
+use reqwest::Url;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -14,7 +15,9 @@ pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl Socket {
     /// Opens one; with a token, as browsers send it: as a subprotocol.
     pub(crate) async fn open(url: &str, token: Option<&str>) -> Result<Self, String> {
-        let mut request = url.into_client_request().map_err(|error| error.to_string())?;
+        // Where an address ends after its host, the path is `/` all the same.
+        let url = Url::parse(url).map_err(|error| format!("the address is none: {error}"))?;
+        let mut request = url.as_str().into_client_request().map_err(|error| error.to_string())?;
         if let Some(token) = token {
             let protocols = HeaderValue::from_str(&format!("bearer, {token}"));
             request.headers_mut().insert("sec-websocket-protocol", protocols.map_err(|error| error.to_string())?);

@@ -223,6 +223,20 @@ async fn what_one_socket_misses_is_handed_over_for_it_alone_and_given_up_in_the_
     assert_eq!((world.received(0), world.received(1)), (vec![1], vec![1]));
 }
 
+#[tokio::test]
+async fn a_socket_that_takes_nothing_holds_its_channel_up_for_one_push() {
+    let mut world = World::new(1, 1);
+    world.slow.insert(connection(0));
+    world.stuck.insert(connection(0));
+    let began = world.clock.now();
+    let outcome = world.deliver(1..=1, 200).await;
+    assert_eq!(outcome, Outcome { handed_over: 1, ..Outcome::default() });
+    assert_eq!(began.until(world.clock.now()), SLOW_PUSH);
+    world.stuck.clear();
+    assert_eq!(world.finish().await.delivered, 1);
+    assert_eq!(world.received(0), [1]);
+}
+
 /// Lines of a log.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
