@@ -282,7 +282,6 @@ mod tests {
         let body = SignableBody::Bytes(&request.body);
         let signable = SignableRequest::new(request.method.as_str(), &url, std::iter::empty(), body).unwrap();
         let (signature, _) = sign(signable, &parameters).unwrap().into_parts();
-        let signed = signature.headers().find(|(name, _)| *name == "authorization").unwrap().1.to_owned();
-        signed
+        signature.headers().find(|(name, _)| *name == "authorization").unwrap().1.to_owned()
     }
 }
