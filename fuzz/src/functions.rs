@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use bytes::Bytes;
 use chat::rate::Bucket;
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaUpkeep, ManagementApi, sdk};
@@ -81,7 +82,7 @@ impl Functions {
         let channels = DynamoChannels::new(client.clone(), "chat_channels");
         let messages = DynamoMessages::new(client.clone(), "chat_events", "chat_channels");
         let connections = DynamoConnections::new(client.clone(), "chat_connections");
-        let sockets = ManagementApi::new(&config, MANAGEMENT_URL);
+        let sockets = ManagementApi::over(SharedHttpConnector::new(aws.clone()), &config, MANAGEMENT_URL);
         let fan_out = LambdaFanOut::new(&config, "send-message");
         Self {
             rest: Rest::from_env(),

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
@@ -66,11 +67,17 @@ impl ManagementApi {
     /// The sockets behind `url`, `https://<api id>.execute-api.<region>.amazonaws.com/<stage>`.
     #[must_use]
     pub fn new(sdk: &Sdk, url: &str) -> Self {
+        Self::over(sdk.connector(), sdk, url)
+    }
+
+    /// The same over any connections, with the region and the credentials of `config`.
+    #[must_use]
+    pub fn over(connector: SharedHttpConnector, config: &SdkConfig, url: &str) -> Self {
         let inner = Inner {
             url: url.trim_end_matches('/').to_owned(),
-            region: sdk.region().map(ToString::to_string).unwrap_or_default(),
-            connector: sdk.connector(),
-            credentials: sdk.credentials_provider(),
+            region: config.region().map(ToString::to_string).unwrap_or_default(),
+            connector,
+            credentials: config.credentials_provider(),
             identity: RwLock::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -175,6 +182,7 @@ impl SocketPusher for ManagementApi {
 
 #[cfg(test)]
 mod tests {
+    use aws_config::Region;
     use aws_credential_types::Credentials;
     use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
     use wiremock::{Mock, MockServer, Request as Received, ResponseTemplate, matchers::any};
@@ -189,14 +197,10 @@ mod tests {
     }
 
     fn api(url: &str, credentials: Option<Credentials>) -> ManagementApi {
-        let inner = Inner {
-            url: format!("{url}/prod"),
-            region: "eu-west-1".to_owned(),
-            connector: Http::default().shared(&HttpConnectorSettings::builder().build()),
-            credentials: credentials.map(SharedCredentialsProvider::new),
-            identity: RwLock::default(),
-        };
-        ManagementApi { inner: Arc::new(inner) }
+        let mut config = SdkConfig::builder().region(Region::new("eu-west-1"));
+        config.set_credentials_provider(credentials.map(SharedCredentialsProvider::new));
+        let connector = Http::default().shared(&HttpConnectorSettings::builder().build());
+        ManagementApi::over(connector, &config.build(), &format!("{url}/prod"))
     }
 
     async fn server(answer: ResponseTemplate) -> MockServer {
