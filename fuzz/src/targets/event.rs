@@ -10,12 +10,16 @@ use crate::{
     tokens,
 };
 
-/// Puts in what a client does not choose: `lambda_http` makes a URL of these, and panics where that is none.
+/// Puts in what a client does not choose: `lambda_http` makes a URL of these, and panics where that is none. A parameter of a
+/// query without any value is another that no gateway hands on, and that it panics on.
 fn as_of_the_gateway(event: &mut Value) -> bool {
     for name in ["headers", "multiValueHeaders"] {
         if let Some(headers) = event.get_mut(name).and_then(Value::as_object_mut) {
             headers.retain(|name, _| !["host", "x-forwarded-proto"].contains(&name.to_ascii_lowercase().as_str()));
         }
+    }
+    if let Some(parameters) = event.get_mut("multiValueQueryStringParameters").and_then(Value::as_object_mut) {
+        parameters.retain(|_, values| values.as_array().is_none_or(|values| !values.is_empty()));
     }
     let Some(context) = event.get_mut("requestContext").and_then(Value::as_object_mut) else { return false };
     context.insert("domainName".to_owned(), "api.localhost".into());
