@@ -103,8 +103,7 @@ where
     let retryable = match &error {
         SdkError::ConstructionFailure(_) => false,
         SdkError::ServiceError(context) => {
-            let status = context.raw().status().as_u16();
-            status >= 500 || status == 429 || context.err().code().is_some_and(is_transient)
+            is_transient(context.raw().status().as_u16(), context.err().code().unwrap_or_default())
         }
         // Timed out, not sent, or no answer that makes sense.
         _ => true,
@@ -112,9 +111,10 @@ where
     StoreError { operation, retryable, source: DisplayErrorContext(error).to_string().into() }
 }
 
-/// From "Error handling with DynamoDB" and the error lists of the operations.
-pub(crate) fn is_transient(code: &str) -> bool {
-    matches!(
+/// Whether a refusal may be none the next time. The codes are from "Error handling with DynamoDB" and the error lists of the
+/// operations.
+pub(crate) fn is_transient(status: u16, code: &str) -> bool {
+    let of_code = matches!(
         code,
         "LimitExceededException"
             | "ProvisionedThroughputExceededException"
@@ -123,7 +123,8 @@ pub(crate) fn is_transient(code: &str) -> bool {
             | "TooManyRequestsException"
             | "TransactionConflictException"
             | "TransactionInProgressException"
-    )
+    );
+    of_code || status >= 500 || status == 429
 }
 
 /// What came from the table is not what the code writes there.

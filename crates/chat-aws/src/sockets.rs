@@ -29,7 +29,7 @@ use chat::{
     error::StoreError,
     id::ConnectionId,
 };
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use telemetry::metrics;
 use tokio::time::timeout;
@@ -111,8 +111,7 @@ impl Inner {
             _ => {
                 // `Code:` may be followed by where it is documented.
                 let code = code.split(':').next().unwrap_or_default();
-                let is_overload = status >= 500 || status == StatusCode::TOO_MANY_REQUESTS.as_u16();
-                let retryable = is_overload || is_transient(code);
+                let retryable = is_transient(status, code);
                 let source = format!("{status} {code}: {}", String::from_utf8_lossy(&body)).into();
                 Err(StoreError { operation, retryable, source })
             }
