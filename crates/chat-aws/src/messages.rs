@@ -4,8 +4,12 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     Client,
-    error::SdkError,
-    operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeSerializationInterceptorContextMut},
+    error::{BoxError, SdkError},
+    operation::{
+        transact_write_items::{TransactWriteItemsError, TransactWriteItemsInput},
+        update_item::UpdateItemError,
+    },
     types::{
         AttributeValue, CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure,
         TransactWriteItem, Update,
@@ -236,6 +240,30 @@ fn reply_sk(reply_to: u64, seq: u64) -> String {
     format!("reply#{reply_to:016}#{seq:016}")
 }
 
+/// Leaves out the `ClientRequestToken` that the SDK makes up for each transaction. An append has its idempotency record: a
+/// request that is repeated after a lost answer meets it, and for longer than the ten minutes of a token, which would have
+/// to be remembered for every message.
+#[derive(Debug)]
+struct WithoutToken;
+
+impl Intercept for WithoutToken {
+    fn name(&self) -> &'static str {
+        "WithoutToken"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(input) = context.input_mut().downcast_mut::<TransactWriteItemsInput>() {
+            input.client_request_token = None;
+        }
+        Ok(())
+    }
+}
+
 impl MessageStore for DynamoMessages {
     async fn head(&self, channel: &ChannelId) -> Result<Option<Head>, StoreError> {
         let found = self
@@ -280,7 +308,7 @@ impl MessageStore for DynamoMessages {
         }
         let (parts, items): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let call = self.client.transact_write_items().set_transact_items(Some(items));
-        let Err(error) = call.send().await else {
+        let Err(error) = call.customize().interceptor(WithoutToken).send().await else {
             metrics::count(&metrics::MESSAGES_APPENDED, 1);
             return Ok(Appended::Stored);
         };

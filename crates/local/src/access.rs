@@ -22,8 +22,9 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::{rest::wire, stack::Grant};
+use crate::{dynamodb::Engine, rest::wire, stack::Grant};
 
 /// DynamoDB's own limit of a request.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -78,10 +79,9 @@ impl Access {
                 return Err(message);
             }
             let call = Call { function: function.clone(), action: action.clone(), resource: resource.clone() };
-            let line = format!("{function} {action} {resource}\n");
             let new = self.calls.lock().unwrap_or_else(PoisonError::into_inner).insert(call);
             if let (true, Some(mut notes)) = (new, self.notes.as_deref())
-                && let Err(error) = notes.write_all(line.as_bytes())
+                && let Err(error) = notes.write_all(format!("{function} {action} {resource}\n").as_bytes())
             {
                 tracing::error!(%error, "a call could not be noted");
             }
@@ -162,12 +162,17 @@ pub fn connection(prefix: &str, parts: &Parts) -> Option<(String, String)> {
     Some(("execute-api:ManageConnections".to_owned(), format!("{prefix}{}/@connections/{id}", parts.method)))
 }
 
+/// The operation that `X-Amz-Target` names, after the version of the API.
+fn operation(target: &str) -> &str {
+    target.rsplit('.').next().unwrap_or_default()
+}
+
 /// What a request of DynamoDB's API asks for ("Actions, resources, and condition keys for Amazon DynamoDB"): one of
 /// several tables asks for each, a transaction for what each of its items would. `prefix` is the ARN of a table without
 /// its name.
 #[must_use]
 pub fn of_dynamodb(prefix: &str, target: &str, body: &Value) -> Vec<(String, String)> {
-    let operation = target.rsplit('.').next().unwrap_or_default();
+    let operation = operation(target);
     let table = |value: &Value| {
         let name = value["TableName"].as_str().unwrap_or_default();
         let arn = if name.starts_with("arn:") { name.to_owned() } else { format!("{prefix}{name}") };
@@ -191,18 +196,21 @@ pub fn of_dynamodb(prefix: &str, target: &str, body: &Value) -> Vec<(String, Str
     }
 }
 
-/// DynamoDB for the functions: asks [`Access`], and passes requests on to the engine.
+/// DynamoDB for the functions: asks [`Access`], then the engine.
 #[derive(Clone)]
 struct Gate {
     access: Access,
+    engine: Engine,
+    /// For what the engine does not answer itself.
     client: reqwest::Client,
-    engine: String,
+    server: String,
     prefix: String,
 }
 
-/// DynamoDB for the functions, in front of the one at `engine`; `prefix` is the ARN of a table without its name.
-pub fn gate(access: Access, engine: &str, prefix: String) -> Router {
-    let gate = Gate { access, client: reqwest::Client::new(), engine: engine.to_owned(), prefix };
+/// DynamoDB for the functions, by `engine` and the API at `server`; `prefix` is the ARN of a table without its name. Blocks
+/// while the engine works ([`Engine::serve_front`]).
+pub(crate) fn gate(access: Access, engine: Engine, server: &str, prefix: String) -> Router {
+    let gate = Gate { access, engine, client: reqwest::Client::new(), server: server.to_owned(), prefix };
     Router::new().fallback(pass).with_state(gate)
 }
 
@@ -213,14 +221,19 @@ async fn pass(State(gate): State<Gate>, request: Request) -> Response {
     };
     let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let asked = serde_json::from_slice(&body).unwrap_or_default();
-    match gate.access.check(&parts.headers, &of_dynamodb(&gate.prefix, target, &asked)) {
-        Ok(()) => gate.forward(parts, body).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "DynamoDB could not be reached");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }),
+    if let Err(message) = gate.access.check(&parts.headers, &of_dynamodb(&gate.prefix, target, &asked)) {
         // "Error handling with DynamoDB": 400.
-        Err(message) => refused(StatusCode::BAD_REQUEST, &message, "AccessDeniedException"),
+        return refused(StatusCode::BAD_REQUEST, &message, "AccessDeniedException");
     }
+    if let Some((status, answer)) = gate.engine.answer(operation(target), &body) {
+        let request_id = Uuid::new_v4().simple().to_string().to_uppercase();
+        let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", &request_id)];
+        return (status, headers, answer).into_response();
+    }
+    gate.forward(parts, body).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "DynamoDB could not be reached");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
 }
 
 impl Gate {
@@ -230,7 +243,7 @@ impl Gate {
         for hop in [header::HOST, header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING] {
             headers.remove(hop);
         }
-        let answer = self.client.request(parts.method, &self.engine).headers(headers).body(body).send().await?;
+        let answer = self.client.request(parts.method, &self.server).headers(headers).body(body).send().await?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = answer.status();
         *response.headers_mut() = answer.headers().clone();

@@ -51,10 +51,12 @@ const FIRST_CHANNEL: &str = "lobby";
 
 /// Runs until Ctrl-C or SIGTERM.
 pub fn run(options: RunOptions) -> Result<(), Error> {
+    let log_level = &options.log_level;
+    // What functions write has been chosen by themselves.
+    let functions = if function_log_level(log_level) == log_level { "function::output=info," } else { "" };
     // A lost race for a channel's next number is an error response of the engine, and everyday life.
-    let filter = EnvFilter::try_new(format!("dynoxide=error,{}", options.log_level)).map_err(|error| {
-        format!("--log-level {}: {error}; use error, warn, info, debug or trace", options.log_level)
-    })?;
+    let filter = EnvFilter::try_new(format!("dynoxide=error,{functions}{log_level}"))
+        .map_err(|error| format!("--log-level {log_level}: {error}; use error, warn, info, debug or trace"))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(stack(options))
 }
@@ -200,7 +202,11 @@ impl Running {
         let directory = engine.directory();
         let queues = Arc::new(Queues::open(directory.join("queues"))?);
         let lambda = Lambda::new(LambdaConfig {
-            environment: function_environment(&addresses, &format!("http://{}", gate_listener.local_addr()?)),
+            environment: function_environment(
+                &addresses,
+                &format!("http://{}", gate_listener.local_addr()?),
+                function_log_level(&options.log_level),
+            ),
             pending_dir: Some(directory.join("pending")),
             ..LambdaConfig::new(stack.functions.clone(), binaries, REGION, queues.clone())
         })?;
@@ -216,12 +222,13 @@ impl Running {
             }
         });
         let access = access(&stack)?;
-        serve(
-            &servers,
-            gate_listener,
-            access::gate(access.clone(), &addresses.dynamodb, arn("dynamodb", "table/")),
-            &stop_services,
-        );
+        let gate = access::gate(access.clone(), engine.clone(), &addresses.dynamodb, arn("dynamodb", "table/"));
+        let (dynamodb, stop) = (engine.clone(), stop_services.clone());
+        servers.spawn(async move {
+            if let Err(error) = dynamodb.serve_front(gate_listener, gate, stop).await {
+                tracing::error!(%error, "DynamoDB ended for the functions");
+            }
+        });
         let functions = arn("lambda", "function:");
         let reading = event_source::Options {
             region: REGION.into(),
@@ -381,6 +388,7 @@ fn deployment(addresses: &Addresses, options: &RunOptions) -> Deployment {
         ("RepliesPerChannel", "10000"),
         ("TokensPerDay", "1000000000"),
         ("OtlpEndpoint", &addresses.otlp),
+        ("LogLevel", function_log_level(&options.log_level)),
     ];
     let mut parameters: BTreeMap<String, String> =
         parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -400,15 +408,30 @@ fn deployment(addresses: &Addresses, options: &RunOptions) -> Deployment {
     }
 }
 
-/// What leads the SDK inside the functions to this machine ("Service-specific endpoints" in the AWS SDKs and Tools
+/// What functions log: what is shown of them. Of a filter, nobody can tell.
+fn function_log_level(log_level: &str) -> &str {
+    match log_level {
+        "off" => "error",
+        "error" | "warn" | "info" | "debug" | "trace" => log_level,
+        _ => "info",
+    }
+}
+
+/// What leads the SDK inside the functions to this machine, and more that is different on one ("Service-specific endpoints" in the AWS SDKs and Tools
 /// reference guide).
-fn function_environment(addresses: &Addresses, dynamodb: &str) -> BTreeMap<String, String> {
-    let variables = [
+fn function_environment(addresses: &Addresses, dynamodb: &str, log_level: &str) -> BTreeMap<String, String> {
+    let mut variables = vec![
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_LAMBDA", &addresses.lambda),
+        // Nothing is frozen here, so that nothing is late by more than this, and a busy function has fewer requests to make.
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
     ];
-    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    if !matches!(log_level, "debug" | "trace") {
+        // The log lines of which CloudWatch makes metrics are for those who look closely: the collector has the metrics.
+        variables.push(("METRICS_NAMESPACE", ""));
+    }
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 async fn bind(port: u16, option: &str) -> Result<TcpListener, Error> {

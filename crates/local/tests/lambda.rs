@@ -346,6 +346,19 @@ async fn a_caller_has_its_answer_while_an_extension_still_works() {
 }
 
 #[tokio::test]
+async fn who_would_wait_for_a_slow_extension_gets_another_environment() {
+    let meeting = Meeting::new().await;
+    let lambda = Probe::default().variable("PROBE_EXTENSION", &meeting.address()).concurrency(2).start();
+    let first = json_of(lambda.invoke("probe", event(json!({}))).await);
+    let slow = meeting.next().await;
+    let second = json_of(lambda.invoke("probe", event(json!({}))).await);
+    assert_ne!(second["pid"], first["pid"]);
+    slow.dismiss().await;
+    meeting.next().await.dismiss().await;
+    lambda.shutdown(Duration::from_secs(30)).await;
+}
+
+#[tokio::test]
 async fn an_extension_that_fails_takes_its_environment_along() {
     let meeting = Meeting::new().await;
     let lambda = Probe::default().variable("PROBE_EXTENSION", &meeting.address()).concurrency(1).start();

@@ -140,13 +140,14 @@ async fn answer(node: &Node, events: Vec<(usize, MessageEvent)>) -> Option<usize
         budgets,
         deadline: node.deadline(300),
     };
+    let mut channel = None;
     for (index, MessageEvent { change, stored }) in events {
         if change != Change::Created {
             continue;
         }
         let question = (stored.message.channel_id.clone(), stored.message.seq);
         let mut attempt = Attempt { world: &node.world, question, done: false };
-        if Box::pin(agent.answer(&stored)).await.is_err() {
+        if Box::pin(agent.answer(&stored, &mut channel)).await.is_err() {
             return Some(index);
         }
         attempt.done = true;

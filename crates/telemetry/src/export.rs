@@ -1,6 +1,8 @@
 //! Sending spans and metrics to a collector, without anybody waiting for it.
 //!
-//! What comes is queued; it leaves after a response, within a small budget. A collector that does not answer is left
+//! What comes is queued; it leaves after a response, within a small budget. Where `OTEL_BSP_SCHEDULE_DELAY` asks for
+//! milliseconds between two requests with spans, what comes sooner waits: for a later response, for that time to pass, or for
+//! the end of the process. A frozen environment does nothing meanwhile, so its last spans may wait for its next event. A collector that does not answer is left
 //! alone for a while, longer each time: a function that waits for it is one that serves nobody. What is lost is counted.
 
 use std::{
@@ -15,7 +17,7 @@ use opentelemetry_sdk::{
     metrics::{Temporality, exporter::PushMetricExporter},
     trace::{SdkTracer, SdkTracerProvider, SpanExporter as _},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     client::Client,
@@ -32,7 +34,7 @@ const SCHEMA: &str = "https://opentelemetry.io/schemas/1.42.0";
 const BATCH: usize = 512;
 
 /// Sending after a response: all requests together.
-pub(crate) const BUDGET: Duration = Duration::from_secs(1);
+const BUDGET: Duration = Duration::from_secs(1);
 
 /// Sending before the end of the process. Lambda kills it half a second after its SIGTERM ("Understanding the Lambda
 /// execution environment lifecycle", shutdown phase).
@@ -53,6 +55,8 @@ pub(crate) struct Exporter {
     metrics: MetricExporter,
     instruments: Instruments,
     provider: SdkTracerProvider,
+    /// Least time between two requests with spans.
+    pause: Duration,
     state: Mutex<State>,
 }
 
@@ -62,6 +66,10 @@ struct State {
     resting_until: Option<Instant>,
     /// Failures in a row.
     failures: u32,
+    /// When spans leave again; any time as long as none have left.
+    spans_due: Option<Instant>,
+    /// Whether they leave by themselves then.
+    is_scheduled: bool,
     /// When metrics leave again; any time as long as none have left.
     metrics_due: Option<Instant>,
 }
@@ -69,20 +77,31 @@ struct State {
 impl Exporter {
     /// An exporter to `OTEL_EXPORTER_OTLP_ENDPOINT`, with `OTEL_EXPORTER_OTLP_HEADERS`.
     pub(crate) fn from_env(resource: &Resource) -> Result<Self, ExporterBuildError> {
+        let pause = pause(std::env::var("OTEL_BSP_SCHEDULE_DELAY").ok().as_deref());
         let client = Arc::new(Client::default());
         // Retries are the client's: the exporter's own would block the thread.
-        let mut spans = SpanExporter::builder()
+        let spans = SpanExporter::builder()
             .with_http()
             .with_shared_http_client(Arc::<Client>::clone(&client))
             .with_retry_policy(RetryPolicy::disabled())
             .build()?;
-        spans.set_resource(resource);
         let metrics = MetricExporter::builder()
             .with_temporality(Temporality::Delta)
             .with_http()
             .with_shared_http_client(Arc::<Client>::clone(&client))
             .with_retry_policy(RetryPolicy::disabled())
             .build()?;
+        Ok(Self::new(resource, client, spans, metrics, pause))
+    }
+
+    fn new(
+        resource: &Resource,
+        client: Arc<Client>,
+        mut spans: SpanExporter,
+        metrics: MetricExporter,
+        pause: Duration,
+    ) -> Self {
+        spans.set_resource(resource);
         let queue = Queue::default();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(queue.clone())
@@ -91,7 +110,7 @@ impl Exporter {
             .with_resource(resource.clone())
             .build();
         let instruments = Instruments::new(resource.clone());
-        Ok(Self { queue, client, spans, metrics, instruments, provider, state: Mutex::default() })
+        Self { queue, client, spans, metrics, instruments, provider, pause, state: Mutex::default() }
     }
 
     pub(crate) fn tracer(&self) -> SdkTracer {
@@ -104,9 +123,29 @@ impl Exporter {
         self.instruments.add(recorded);
     }
 
-    /// Sends what there is, as far as it gets within `budget`.
-    pub(crate) async fn flush(&self, budget: Duration) {
+    /// An invocation is over, and its response has been sent: what it has told leaves now, or with what follows soon.
+    pub(crate) async fn after_response(self: &Arc<Self>) {
         self.queue.settle();
+        let Some(wait) = self.wait() else { return self.flush(BUDGET).await };
+        if std::mem::replace(&mut self.state().is_scheduled, true) {
+            return;
+        }
+        let exporter = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(wait).await;
+            exporter.state().is_scheduled = false;
+            exporter.flush(BUDGET).await;
+        });
+    }
+
+    /// How long spans have to wait, if at all.
+    fn wait(&self) -> Option<Duration> {
+        let wait = self.state().spans_due?.checked_duration_since(Instant::now())?;
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Sends what there is, as far as it gets within `budget`.
+    async fn flush(&self, budget: Duration) {
         if !self.is_resting() {
             let end = Instant::now() + budget;
             self.send_spans(end).await;
@@ -121,6 +160,7 @@ impl Exporter {
     /// The last flush: also to a collector that is being left alone, and what is left after it is lost.
     pub(crate) async fn finish(&self, budget: Duration) {
         *self.state() = State::default();
+        self.queue.settle();
         self.flush(budget).await;
         let left = self.queue.take(usize::MAX).len();
         count_dropped(u64::try_from(left).unwrap_or(u64::MAX), "the process ended");
@@ -132,6 +172,7 @@ impl Exporter {
             if batch.is_empty() {
                 return;
             }
+            self.state().spans_due = Some(Instant::now() + self.pause);
             let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
             let left = end.saturating_duration_since(Instant::now());
             let is_sent = matches!(timeout(left, self.spans.export(batch)).await, Ok(Ok(())));
@@ -175,9 +216,79 @@ impl Exporter {
     }
 }
 
+/// The variable of the OpenTelemetry specification ("Environment Variable Specification", batch span processor), here without
+/// its default: unless it is set, nothing waits.
+fn pause(variable: Option<&str>) -> Duration {
+    variable.and_then(|text| text.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_millis)
+}
+
 fn count_dropped(spans: u64, reason: &'static str) {
     if spans > 0 {
         tracing::warn!(spans, reason, "spans were dropped");
         metrics::count(&SPANS_DROPPED, usize::try_from(spans).unwrap_or(usize::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{Span, Tracer};
+    use opentelemetry_otlp::WithExportConfig;
+    use wiremock::{MockServer, ResponseTemplate, matchers::any};
+
+    use super::*;
+
+    async fn collector() -> MockServer {
+        let collector = MockServer::start().await;
+        wiremock::Mock::given(any()).respond_with(ResponseTemplate::new(200)).mount(&collector).await;
+        collector
+    }
+
+    fn exporter(collector: &MockServer, pause: Duration) -> Arc<Exporter> {
+        let client = Arc::new(Client::default());
+        let spans = SpanExporter::builder()
+            .with_http()
+            .with_shared_http_client(Arc::<Client>::clone(&client))
+            .with_retry_policy(RetryPolicy::disabled());
+        let metrics = MetricExporter::builder().with_http().with_shared_http_client(Arc::<Client>::clone(&client));
+        let (spans, metrics) =
+            (spans.with_endpoint(collector.uri()).build(), metrics.with_endpoint(collector.uri()).build());
+        let resource = Resource::builder_empty().build();
+        Arc::new(Exporter::new(&resource, client, spans.unwrap(), metrics.unwrap(), pause))
+    }
+
+    async fn invoke(exporter: &Arc<Exporter>) {
+        exporter.tracer().start("invocation").end();
+        exporter.after_response().await;
+    }
+
+    #[tokio::test]
+    async fn spans_leave_after_each_response_unless_they_are_asked_to_wait() {
+        for (pause, requests, at_the_end) in [(Duration::ZERO, 3, 3), (Duration::from_hours(1), 1, 2)] {
+            let collector = collector().await;
+            let exporter = exporter(&collector, pause);
+            for _ in 0..3 {
+                invoke(&exporter).await;
+            }
+            assert_eq!(collector.received_requests().await.unwrap().len(), requests, "{pause:?}");
+            exporter.finish(LAST_BUDGET).await;
+            assert_eq!(collector.received_requests().await.unwrap().len(), at_the_end, "{pause:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn spans_that_wait_leave_by_themselves_when_their_time_has_come() {
+        let collector = collector().await;
+        let exporter = exporter(&collector, Duration::from_millis(20));
+        invoke(&exporter).await;
+        invoke(&exporter).await;
+        while collector.received_requests().await.unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[test]
+    fn a_pause_is_a_number_of_milliseconds() {
+        assert_eq!(pause(Some(" 100 ")), Duration::from_millis(100));
+        assert_eq!([pause(None), pause(Some("")), pause(Some("1s"))], [Duration::ZERO; 3]);
     }
 }

@@ -1,48 +1,24 @@
-//! The internal extension that sends telemetry ("Using the Lambda Extensions API to create extensions" in the Lambda
-//! developer guide): the caller has its response while the extension still works, and the environment is not frozen
-//! before the extension has asked for its next event.
+//! The internal extension that sees the process off ("Using the Lambda Extensions API to create extensions" in the Lambda
+//! developer guide): it takes no events, but a process that has one gets a SIGTERM, and time to send what it still has.
 
 use std::sync::Arc;
 
-use lambda_extension::{Extension, LambdaEvent, NextEvent, service_fn};
+use lambda_extension::Extension;
 use lambda_runtime::Error;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::{Mutex, mpsc},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    export::{BUDGET, Exporter, LAST_BUDGET},
+    export::{Exporter, LAST_BUDGET},
     metrics::CloudWatch,
 };
 
 const NAME: &str = "switchboard-telemetry";
 
-/// Registers the extension and runs it in the background. `over` tells of each invocation whose response has been sent.
+/// Registers the extension and runs it in the background.
 ///
 /// To be called during init: after it, Lambda takes no more extensions.
-pub(crate) async fn register(
-    exporter: Arc<Exporter>,
-    cloudwatch: CloudWatch,
-    over: mpsc::UnboundedReceiver<()>,
-) -> Result<(), Error> {
-    let over = Arc::new(Mutex::new(over));
-    let flushing = Arc::clone(&exporter);
-    let after_invocation = service_fn(move |event: LambdaEvent| {
-        let (exporter, over) = (Arc::clone(&flushing), Arc::clone(&over));
-        async move {
-            if matches!(event.next, NextEvent::Invoke(_)) && over.lock().await.recv().await.is_some() {
-                exporter.flush(BUDGET).await;
-            }
-            Ok::<_, Error>(())
-        }
-    });
-    let extension = Extension::new()
-        .with_extension_name(NAME)
-        .with_events(&["INVOKE"])
-        .with_events_processor(after_invocation)
-        .register()
-        .await?;
+pub(crate) async fn register(exporter: Arc<Exporter>, cloudwatch: CloudWatch) -> Result<(), Error> {
+    let extension = Extension::new().with_extension_name(NAME).with_events(&[]).register().await?;
     let mut end = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
         if let Err(error) = extension.run().await {

@@ -14,8 +14,8 @@
 //! }
 //! ```
 //!
-//! Spans go to `OTEL_EXPORTER_OTLP_ENDPOINT` (OTLP over HTTP, in protobuf) when that is set, after each response, and
-//! metrics with them, once a second at most; metrics also go to CloudWatch, as log lines, when `METRICS_NAMESPACE` is set.
+//! Spans go to `OTEL_EXPORTER_OTLP_ENDPOINT` (OTLP over HTTP, in protobuf) when that is set, after each response unless
+//! `OTEL_BSP_SCHEDULE_DELAY` asks for fewer requests, and metrics with them, once a second at most; metrics also go to CloudWatch, as log lines, when `METRICS_NAMESPACE` is set.
 
 pub mod context;
 pub mod invocation;
@@ -42,10 +42,9 @@ use std::{
     },
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use lambda_runtime::{Diagnostic, Error, IntoFunctionResponse, LambdaEvent, LambdaInvocation, Runtime};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use tower::{Layer, Service};
 use tracing::{Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -89,8 +88,6 @@ pub fn is_traced() -> bool {
 pub struct Telemetry {
     exporter: Option<Arc<Exporter>>,
     cloudwatch: CloudWatch,
-    /// Tells the extension that an invocation is over.
-    over: Option<mpsc::UnboundedSender<()>>,
 }
 
 /// Sets up logs, spans and metrics for the process. To be called once, before anything else: `LOG_LEVEL` is `trace`,
@@ -111,15 +108,12 @@ pub async fn start() -> Telemetry {
         tracing::error!(%error, "no telemetry is exported");
     }
     let cloudwatch = CloudWatch::new(variable("METRICS_NAMESPACE").filter(|_| is_lambda()));
-    let mut over = None;
-    if let Some(exporter) = &exporter {
-        let (tell, told) = mpsc::unbounded_channel();
-        over = Some(tell);
-        if let Err(error) = extension::register(Arc::clone(exporter), cloudwatch.clone(), told).await {
-            tracing::error!(%error, "the extension that sends telemetry could not be registered");
-        }
+    if let Some(exporter) = &exporter
+        && let Err(error) = extension::register(Arc::clone(exporter), cloudwatch.clone()).await
+    {
+        tracing::error!(%error, "the extension that sends the last telemetry could not be registered");
     }
-    Telemetry { exporter, cloudwatch, over }
+    Telemetry { exporter, cloudwatch }
 }
 
 fn init(function: Option<&str>, exporter: Option<&Exporter>) {
@@ -194,16 +188,17 @@ impl Telemetry {
         Runtime::new(handler).layer(Watch(Arc::new(self))).run().await
     }
 
-    /// The response has been sent.
-    fn end_invocation(&self) {
+    /// The response has been sent, and its caller has it. The environment is not frozen, and gets no other event, before the
+    /// runtime asks for one ("Understanding the Lambda execution environment lifecycle" in the Lambda developer guide,
+    /// invoke phase), which it does after this.
+    async fn end_invocation(&self) {
         let recorded = self.cloudwatch.tell();
         if let Some(exporter) = &self.exporter {
             exporter.add(&recorded);
         }
         invocation::end();
-        if let Some(over) = &self.over {
-            // Fails once the extension has ended, with the process.
-            let _ = over.send(());
+        if let Some(exporter) = &self.exporter {
+            exporter.after_response().await;
         }
     }
 }
@@ -224,7 +219,9 @@ struct Watched<S> {
     telemetry: Arc<Telemetry>,
 }
 
-type AtEnd = Box<dyn FnOnce(&Result<(), Error>) + Send>;
+type Ended = BoxFuture<'static, Result<(), Error>>;
+
+type AtEnd = Box<dyn FnOnce(Result<(), Error>) -> Ended + Send>;
 
 impl<S> Service<LambdaInvocation> for Watched<S>
 where
@@ -232,7 +229,7 @@ where
 {
     type Response = ();
     type Error = Error;
-    type Future = futures::future::Inspect<S::Future, AtEnd>;
+    type Future = futures::future::Then<S::Future, Ended, AtEnd>;
 
     fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Error>> {
         self.inner.poll_ready(context)
@@ -243,7 +240,12 @@ where
         allocations::tell();
         invocation::begin(&invocation.context);
         let telemetry = Arc::clone(&self.telemetry);
-        let at_end: AtEnd = Box::new(move |_| telemetry.end_invocation());
-        self.inner.call(invocation).inspect(at_end)
+        let at_end: AtEnd = Box::new(move |outcome| {
+            Box::pin(async move {
+                telemetry.end_invocation().await;
+                outcome
+            })
+        });
+        self.inner.call(invocation).then(at_end)
     }
 }

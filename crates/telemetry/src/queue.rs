@@ -25,6 +25,8 @@ pub(crate) struct Queue(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     spans: VecDeque<SpanData>,
+    /// How many of them, from the oldest on, have been decided on.
+    settled: usize,
     dropped: u64,
 }
 
@@ -39,17 +41,19 @@ impl Queue {
         let mut state = self.state();
         let failed: HashSet<_> = state
             .spans
-            .iter()
+            .range(state.settled..)
             .filter(|span| matches!(span.status, Status::Error { .. }))
             .map(|span| span.span_context.trace_id())
             .collect();
         state.spans.retain(|span| span.span_context.is_sampled() || failed.contains(&span.span_context.trace_id()));
+        state.settled = state.spans.len();
     }
 
-    /// Up to `most` spans, the oldest first.
+    /// Up to `most` settled spans, the oldest first.
     pub(crate) fn take(&self, most: usize) -> Vec<SpanData> {
         let mut state = self.state();
-        let count = most.min(state.spans.len());
+        let count = most.min(state.settled);
+        state.settled -= count;
         state.spans.drain(..count).collect()
     }
 
@@ -151,6 +155,19 @@ mod tests {
             queue.settle();
             assert_eq!(queue.take(usize::MAX).len(), left, "{ratio}");
         }
+    }
+
+    #[test]
+    fn what_is_not_settled_stays() {
+        let queue = Queue::default();
+        let provider = provider(&queue, 1.0);
+        end_one(&provider, 1, false, true);
+        queue.settle();
+        end_one(&provider, 2, false, false);
+        assert_eq!(traces(&queue), [1, 1]);
+        end_one(&provider, 3, true, false);
+        queue.settle();
+        assert_eq!(traces(&queue), [3, 3]);
     }
 
     #[test]

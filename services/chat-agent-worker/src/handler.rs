@@ -75,6 +75,7 @@ impl Handler {
             deadline,
         };
         let count = batch.messages.len();
+        let mut channel = None;
         for message in batch.messages {
             if message.event.change != Change::Created {
                 continue;
@@ -85,7 +86,7 @@ impl Handler {
                 // The reply goes on from here.
                 stored.trace = trace::current().or(stored.trace);
                 let seq = stored.message.seq;
-                match Box::pin(agent.answer(&stored)).await {
+                match Box::pin(agent.answer(&stored, &mut channel)).await {
                     Ok(Outcome::NotWanted | Outcome::Answered) => true,
                     Ok(Outcome::Replied(reply)) => {
                         let outcome = if is_cancelled(&reply) { "cancelled" } else { "replied" };

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Notes the operation of each attempt at a call, and of how many items a transaction is.
+/// Notes the operation of each attempt at a call, of how many items a transaction is, and whether it has a token.
 #[derive(Debug, Clone, Default)]
 struct Calls(Arc<Mutex<Vec<String>>>);
 
@@ -51,7 +51,8 @@ impl Intercept for Calls {
         let (_, operation) = target.rsplit_once('.').unwrap();
         let body: Value = serde_json::from_slice(context.request().body().bytes().unwrap()).unwrap();
         let items = body["TransactItems"].as_array().map(|items| format!(" of {}", items.len()));
-        self.0.lock().unwrap().push(format!("{operation}{}", items.unwrap_or_default()));
+        let token = if body["ClientRequestToken"].is_string() { " with a token" } else { "" };
+        self.0.lock().unwrap().push(format!("{operation}{}{token}", items.unwrap_or_default()));
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use serde_json::{Map, Value};
 
 use crate::{
-    channel::{AgentMode, AgentSettings, ChannelStore},
+    channel::{AgentMode, AgentSettings, Channel, ChannelStore},
     clock::{Backoff, Clock, Timestamp},
     error::{ChatError, Result},
     history::readable_channel,
@@ -116,16 +116,25 @@ where
 {
     /// Answers a message, if its channel wants that: once, however often this runs for it.
     ///
+    /// `known` is the channel as it was found for the message just before, for messages that come in one batch: as long as
+    /// none of them is answered, which takes time, one look is enough.
+    ///
     /// # Errors
     /// [`ChatError::Contended`] when another worker is at it or there is no time left, and [`ChatError::Store`]: try
     /// again.
-    pub async fn answer(&self, stored: &StoredMessage) -> Result<Outcome> {
+    pub async fn answer(&self, stored: &StoredMessage, known: &mut Option<Channel>) -> Result<Outcome> {
         let Message { channel_id, seq, role, .. } = &stored.message;
         if *role != Role::User {
             return Ok(Outcome::NotWanted);
         }
-        let Some(channel) = self.channels.channel(channel_id).await? else { return Ok(Outcome::NotWanted) };
+        let known_here = known.take().filter(|channel| channel.channel_id == *channel_id);
+        let found = match known_here {
+            Some(channel) => Some(channel),
+            None => self.channels.channel(channel_id).await?,
+        };
+        let Some(channel) = found else { return Ok(Outcome::NotWanted) };
         if channel.archived_at.is_some() || !wants_answer(&channel.agent, &stored.message, self.name) {
+            *known = Some(channel);
             return Ok(Outcome::NotWanted);
         }
         // A call that the invocation's end would cut short is not worth its price: the next invocation has more time.

@@ -191,7 +191,7 @@ impl World {
     }
 
     async fn answer(&self) -> Result<Outcome> {
-        self.agent().answer(&self.question).await
+        self.agent().answer(&self.question, &mut None).await
     }
 
     /// What ends the question.
@@ -225,10 +225,30 @@ async fn the_agent_answers_as_its_channel_wants_and_never_itself() {
         world.store = world.store.with_agent("c", mode);
         let mut question = world.ask(content).await;
         question.message.role = role;
-        let outcome = world.agent().answer(&question).await.unwrap();
+        let outcome = world.agent().answer(&question, &mut None).await.unwrap();
         assert_eq!(matches!(outcome, Outcome::Replied(_)), answers, "{mode:?} {content} {role:?}");
         assert_eq!(world.model.calls(), u32::from(answers));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_found_of_a_channel_serves_its_next_message_until_one_is_answered() {
+    let mut world = World::new([vec![Say("hello")], vec![Say("hello")]]).await;
+    world.store = world.store.with_agent("c", AgentMode::Mention);
+    let mut known = None;
+    let question = world.ask("hi").await;
+    assert_eq!(world.agent().answer(&question, &mut known).await.unwrap(), Outcome::NotWanted);
+    let found = known.clone().expect("what was found");
+
+    // Whatever has become of it meanwhile.
+    world.store = world.store.with_agent("c", AgentMode::Off);
+    let question = world.ask("hi @assistant").await;
+    assert!(matches!(world.agent().answer(&question, &mut known).await.unwrap(), Outcome::Replied(_)));
+    assert_eq!(known, None);
+    let question = world.ask("hi @assistant").await;
+    let mut of_another = Some(Channel { channel_id: "another".parse().unwrap(), ..found });
+    assert_eq!(world.agent().answer(&question, &mut of_another).await.unwrap(), Outcome::NotWanted);
+    assert_eq!(of_another.map(|channel| channel.channel_id), Some(question.message.channel_id));
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,7 +329,7 @@ async fn who_is_told_to_wait_waits_that_long_and_no_longer_than_there_is_time() 
     let world = World::new([busy(100), vec![Say("good")]]).await;
     let hurried = Agent { deadline: world.clock.now().plus(Duration::from_mins(1)), ..world.agent() };
     assert!(
-        matches!(hurried.answer(&world.question).await, Err(ChatError::Contended { .. })),
+        matches!(hurried.answer(&world.question, &mut None).await, Err(ChatError::Contended { .. })),
         "the record comes again"
     );
     assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)), "and nobody waits for the claim");
@@ -339,7 +359,7 @@ async fn a_reply_that_does_not_end_in_time_is_kept_or_given_up_before_its_record
     for calls in 1..=MODEL_CALLS {
         let hurried = Agent { deadline: world.clock.now().plus(Duration::from_mins(1)), ..world.agent() };
         let before = spent().await;
-        assert!(matches!(hurried.answer(&world.question).await, Err(ChatError::Contended { .. })));
+        assert!(matches!(hurried.answer(&world.question, &mut None).await, Err(ChatError::Contended { .. })));
         assert_eq!(world.model.calls(), calls);
         assert!(spent().await > before, "what is thrown away has its price too");
     }
@@ -348,7 +368,7 @@ async fn a_reply_that_does_not_end_in_time_is_kept_or_given_up_before_its_record
 
     let late = Agent { deadline: world.clock.now().plus(Duration::from_secs(10)), ..world.agent() };
     let question = world.ask("more").await;
-    assert!(matches!(late.answer(&question).await, Err(ChatError::Contended { .. })));
+    assert!(matches!(late.answer(&question, &mut None).await, Err(ChatError::Contended { .. })));
     assert_eq!(world.model.calls(), MODEL_CALLS, "no call begins that cannot end");
 }
 
@@ -367,14 +387,14 @@ async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
     revise(1, "hello", false).await;
     revise(2, "", true).await;
     revise(3, "what?", false).await;
-    world.agent().answer(&question).await.unwrap();
+    world.agent().answer(&question, &mut None).await.unwrap();
     let prompt = world.model.prompts.lock().unwrap()[0].clone();
     let turns: Vec<_> = prompt.turns.iter().map(|turn| (turn.speaker.as_deref(), turn.text.as_str())).collect();
     assert_eq!(turns, [(Some("alice"), "hello"), (Some("alice"), "what?")]);
 
     let question = world.ask("never mind").await;
     revise(question.message.seq, "", true).await;
-    assert_eq!(world.agent().answer(&question).await.unwrap(), Outcome::NotWanted);
+    assert_eq!(world.agent().answer(&question, &mut None).await.unwrap(), Outcome::NotWanted);
     assert_eq!(world.model.calls(), 1, "what is gone is not answered");
 }
 
@@ -410,7 +430,7 @@ async fn budgets_end_in_a_clear_message() {
     let mut world = World::new([vec![Say("hello"), Tell(Usage { input_tokens: 60, output_tokens: 40 })]]).await;
     let notice = async |world: &World| {
         let question = world.ask("more").await;
-        match world.agent().answer(&question).await.unwrap() {
+        match world.agent().answer(&question, &mut None).await.unwrap() {
             Outcome::GaveUp(notice) => notice.content,
             other => format!("{other:?}"),
         }
@@ -431,7 +451,7 @@ async fn the_model_reads_this_channel_up_to_the_question() {
     world.answer().await.unwrap();
     let question = world.ask("and now?").await;
     world.ask("later").await;
-    world.agent().answer(&question).await.unwrap();
+    world.agent().answer(&question, &mut None).await.unwrap();
     let prompt = world.model.prompts.lock().unwrap()[1].clone();
     let turns: Vec<_> = prompt.turns.iter().map(|turn| (turn.speaker.as_deref(), turn.text.as_str())).collect();
     assert_eq!(turns, [(Some("alice"), "hi"), (None, "first"), (Some("alice"), "and now?")]);
@@ -525,7 +545,8 @@ async fn redeliver(seed: u64, questions: u64, deliveries: u64) -> BTreeMap<&'sta
             tokio::time::sleep(at).await;
             let step = std::rc::Rc::new(std::cell::Cell::new(STEPS[0]));
             let agent = world.agent();
-            let delivery = Box::pin(STEP.scope(step.clone(), agent.answer(&asked[index])));
+            let mut channel = None;
+            let delivery = Box::pin(STEP.scope(step.clone(), agent.answer(&asked[index], &mut channel)));
             if (Crashing { delivery, step: step.clone(), dies }).await.is_none() {
                 *crashes.lock().unwrap().entry(step.get()).or_default() += 1;
                 during_calls.lock().unwrap()[index] += u32::from(matches!(step.get(), "calling" | "written"));
@@ -534,7 +555,7 @@ async fn redeliver(seed: u64, questions: u64, deliveries: u64) -> BTreeMap<&'sta
     });
     join_all(deliveries).await;
     for question in &asked {
-        let last = world.agent().answer(question).await.unwrap();
+        let last = world.agent().answer(question, &mut None).await.unwrap();
         assert!(!matches!(last, Outcome::NotWanted), "{last:?}");
     }
     let during_calls = during_calls.into_inner().unwrap();

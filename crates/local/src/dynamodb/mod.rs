@@ -6,6 +6,7 @@
 //! down as a stream grows, the removal of stream records past their retention, and reading streams without
 //! queueing for the engine's only lock.
 
+mod direct;
 mod location;
 mod stream;
 mod table;
@@ -14,7 +15,9 @@ mod worker;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use axum::{Router, serve::ListenerExt};
 use dynoxide::Database;
+use http::StatusCode;
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -29,9 +32,6 @@ pub use self::{
 /// How long a record stays in a stream, from "Change data capture for DynamoDB Streams" in the DynamoDB
 /// developer guide.
 pub const STREAM_RETENTION: Duration = Duration::from_hours(24);
-
-/// Threads that answer requests. More than cores, since a request may wait for another's commit.
-const SERVER_THREADS: usize = 4;
 
 /// How long requests under way may take to finish once the server was told to stop.
 const SERVER_STOP_GRACE: Duration = Duration::from_secs(2);
@@ -196,48 +196,79 @@ impl Engine {
         upkeep::trim_streams(&self.shared.location.database(), horizon)
     }
 
+    /// Answers an operation, such as `GetItem`, with a status and a JSON body; blocks while it works. `None` for what
+    /// [`Engine::serve`] has to answer: operations that functions do not make all the time, and requests that it refuses
+    /// for other reasons than a condition. Nothing has been changed then.
+    pub(crate) fn answer(&self, operation: &str, body: &[u8]) -> Option<(StatusCode, String)> {
+        direct::answer(&self.shared.database, operation, body)
+    }
+
     /// Answers the DynamoDB and DynamoDB Streams APIs on `listener` until `stop`, then lets requests under way
     /// finish within a short grace.
     ///
-    /// The engine commits on the thread that received the request, so it gets threads of its own: a slow
-    /// disk must not hold up the gateways and the functions.
+    /// The engine commits on the thread that received the request, so it gets a thread of its own: a slow disk must not
+    /// hold up the gateways and the functions. More threads would wait for the engine's only lock.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
-        let failed = |error: std::io::Error| Error::Engine(format!("its server cannot run: {error}"));
-        let listener = listener.into_std().map_err(failed)?;
         let database = self.shared.database.clone();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("dynamodb")
-            .worker_threads(SERVER_THREADS)
-            .enable_all()
-            .build()
-            .map_err(failed)?;
+        self.on_own_thread(listener, stop.clone(), |listener| async {
+            dynoxide::server::serve_with_shutdown(listener, database, stop.cancelled_owned())
+                .await
+                .map_err(Error::Engine)
+        })
+        .await
+    }
+
+    /// The same for what stands in front of the engine and calls [`Engine::answer`].
+    pub(crate) async fn serve_front(
+        &self,
+        listener: TcpListener,
+        front: Router,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        self.on_own_thread(listener, stop.clone(), |listener| async {
+            let listener = listener.tap_io(|socket| _ = socket.set_nodelay(true));
+            axum::serve(listener, front).with_graceful_shutdown(stop.cancelled_owned()).await.map_err(cannot_run)
+        })
+        .await
+    }
+
+    async fn on_own_thread<Served>(
+        &self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        serve: impl FnOnce(TcpListener) -> Served + Send + 'static,
+    ) -> Result<(), Error>
+    where
+        Served: Future<Output = Result<(), Error>>,
+    {
+        let listener = listener.into_std().map_err(cannot_run)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_run)?;
         let (finished, result) = oneshot::channel();
         std::thread::Builder::new()
-            .name("dynamodb-server".to_owned())
+            .name("dynamodb".to_owned())
             .spawn(move || {
-                let served = runtime.block_on(serve(listener, database, stop));
+                let served = runtime.block_on(async {
+                    let served = serve(TcpListener::from_std(listener).map_err(cannot_run)?);
+                    tokio::select! {
+                        served = served => served,
+                        () = overdue(stop) => Ok(()),
+                    }
+                });
                 // Not a plain drop: that would wait for connections of clients who never finish a request.
                 runtime.shutdown_background();
                 let _ = finished.send(served);
             })
-            .map_err(failed)?;
+            .map_err(cannot_run)?;
         result.await.map_err(|_| Error::Stopped)?
     }
 }
 
-async fn serve(listener: std::net::TcpListener, database: Database, stop: CancellationToken) -> Result<(), Error> {
-    let listener = TcpListener::from_std(listener).map_err(|error| Error::Engine(error.to_string()))?;
-    let overdue = {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            tokio::time::sleep(SERVER_STOP_GRACE).await;
-        }
-    };
-    tokio::select! {
-        served = dynoxide::server::serve_with_shutdown(listener, database, stop.cancelled_owned()) => {
-            served.map_err(Error::Engine)
-        }
-        () = overdue => Ok(()),
-    }
+fn cannot_run(error: std::io::Error) -> Error {
+    Error::Engine(format!("its server cannot run: {error}"))
+}
+
+/// Until requests under way have had their time after `stop`.
+async fn overdue(stop: CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(SERVER_STOP_GRACE).await;
 }

@@ -20,6 +20,9 @@ use super::{
     runtime_api::{Event, RuntimeApi, Step},
 };
 
+/// How soon after its answer an environment is expected back; another takes longer to start.
+const RETURN: Duration = Duration::from_millis(5);
+
 struct Environment {
     pool: Arc<Pool>,
     process: Process,
@@ -28,6 +31,10 @@ struct Environment {
     group: i32,
     /// Reported with the first invocation.
     init_duration: Option<Duration>,
+    /// Whether it was back within [`RETURN`] after its last answer.
+    is_prompt: bool,
+    /// Whether others count on its return right now.
+    is_expected: bool,
 }
 
 /// Whether an environment can go on.
@@ -118,7 +125,17 @@ impl Environment {
             let group = runner.guardian.group().await.map_err(not_runnable)?;
             let command = process::command(function, &pool.binary, &runner.region, &runner.environment, api.address);
             match Process::start(command, group, &function.name) {
-                Ok(process) => return Ok(Self { pool: Arc::clone(pool), process, api, group, init_duration: None }),
+                Ok(process) => {
+                    return Ok(Self {
+                        pool: Arc::clone(pool),
+                        process,
+                        api,
+                        group,
+                        init_duration: None,
+                        is_prompt: true,
+                        is_expected: false,
+                    });
+                }
                 Err(error) if attempts_left == 0 => return Err(not_runnable(error)),
                 Err(_) => {
                     tokio::select! {
@@ -136,7 +153,7 @@ impl Environment {
             if pool.runner.draining.is_cancelled() {
                 break Fate::Usable;
             }
-            let job = match pool.turn(id) {
+            let job = match pool.turn(id, std::mem::take(&mut self.is_expected)) {
                 Turn::Run(job) => job,
                 Turn::Wait(mut next) => {
                     if let Some(job) = self.idle(&mut next).await {
@@ -154,6 +171,9 @@ impl Environment {
                 break Fate::Over;
             }
         };
+        if self.is_expected {
+            pool.is_late();
+        }
         // Only an extension gets its process a SIGTERM, and what hangs would not heed it.
         let notice = (fate == Fate::Usable && self.api.has_extensions()).then_some(pool.runner.shutdown_phase);
         self.process.end(notice).await;
@@ -194,11 +214,21 @@ impl Environment {
                 let _ = reply.send(outcome);
             }
         };
+        // When it has to be back after its answer.
+        let mut due = None;
         let fate = loop {
             tokio::select! {
                 biased;
                 step = self.api.steps.recv() => match step {
-                    Some(Step::Answered(outcome)) => answer(Ok(outcome)),
+                    Some(Step::Answered(outcome)) => {
+                        due = Some(Instant::now() + RETURN);
+                        if self.is_prompt {
+                            self.is_expected = true;
+                            // Before its caller can ask for more.
+                            self.pool.expect();
+                        }
+                        answer(Ok(outcome));
+                    }
                     // The invocation lasts until the process is back for more, with its extensions: what it does
                     // after its answer, such as sending telemetry, is part of it.
                     Some(Step::Next) => break Fate::Usable,
@@ -214,6 +244,10 @@ impl Environment {
                     answer(Ok(Err(exit_error(&request_id, &process::describe(&status)))));
                     break Fate::Over;
                 }
+                () = sleep_until(due.unwrap_or(deadline)), if self.is_expected => {
+                    self.is_expected = false;
+                    self.pool.is_late();
+                }
                 () = sleep_until(deadline) => {
                     answer(Ok(Err(timeout_error(&request_id, function.timeout))));
                     break Fate::Over;
@@ -224,6 +258,7 @@ impl Environment {
                 }
             }
         };
+        self.is_prompt = due.is_none_or(|due| Instant::now() <= due);
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
         let duration = milliseconds(began.elapsed());
         let init = self

@@ -52,6 +52,8 @@ struct State {
     starting: usize,
     /// All environments.
     environments: usize,
+    /// Environments that have answered, and will be back in a moment.
+    returning: usize,
     started: u64,
 }
 
@@ -60,31 +62,38 @@ impl Pool {
         Self { function, binary, runner, concurrency, state: Mutex::default() }
     }
 
-    /// Runs `job` in an idle environment, or queues it for the next that is free or started.
-    pub(super) fn submit(self: &Arc<Self>, mut job: Job) -> Result<(), InvokeError> {
+    /// Queues `job` for the next environment that is free: idle, about to return, or started for it.
+    pub(super) fn submit(self: &Arc<Self>, job: Job) -> Result<(), InvokeError> {
         let mut state = self.state();
         if self.runner.draining.is_cancelled() {
             return Err(InvokeError::Stopping);
-        }
-        while let Some((_, environment)) = state.idle.pop() {
-            match environment.send(job) {
-                Ok(()) => return Ok(()),
-                // That environment has just ended.
-                Err(returned) => job = returned,
-            }
         }
         state.waiting.retain(|waiting| !waiting.reply.is_closed());
         if self.concurrency == 0 || state.waiting.len() >= self.runner.queue_capacity {
             return Err(InvokeError::Throttled);
         }
         state.waiting.push_back(job);
-        self.grow(&mut state);
+        self.serve(&mut state);
         Ok(())
     }
 
-    /// The environment `id` is free: the oldest waiting invocation, or a place among the idle.
-    pub(super) fn turn(&self, id: u64) -> Turn {
+    /// An environment has answered and is expected back at once: sooner than another is started, and with all that it
+    /// remembers. Until its next [`Pool::turn`], or [`Pool::is_late`].
+    pub(super) fn expect(&self) {
+        self.state().returning += 1;
+    }
+
+    /// An environment that was expected is not back yet, or has ended.
+    pub(super) fn is_late(self: &Arc<Self>) {
         let mut state = self.state();
+        state.returning -= 1;
+        self.serve(&mut state);
+    }
+
+    /// The environment `id` is free, and may have been expected: the oldest waiting invocation, or a place among the idle.
+    pub(super) fn turn(&self, id: u64, was_expected: bool) -> Turn {
+        let mut state = self.state();
+        state.returning -= usize::from(was_expected);
         while let Some(job) = state.waiting.pop_front() {
             if !job.reply.is_closed() {
                 return Turn::Run(job);
@@ -103,7 +112,7 @@ impl Pool {
             return;
         }
         state.waiting.push_front(job);
-        self.grow(&mut state);
+        self.serve(&mut state);
     }
 
     /// An environment is through with its start. When that failed, the invocation that has waited longest
@@ -122,7 +131,7 @@ impl Pool {
         let mut state = self.state();
         state.environments -= 1;
         state.idle.retain(|(idle, _)| *idle != id);
-        self.grow(&mut state);
+        self.serve(&mut state);
     }
 
     /// Refuses what still waits; called once no more is accepted.
@@ -132,12 +141,25 @@ impl Pool {
         }
     }
 
-    fn grow(self: &Arc<Self>, state: &mut State) {
-        while state.starting < state.waiting.len() && state.environments < self.concurrency {
-            state.starting += 1;
-            state.environments += 1;
-            state.started += 1;
-            self.runner.environments.spawn(environment::live(Arc::clone(self), state.started));
+    /// Gives what waits, and for which no environment is about to return or being started, to idle ones, and starts more.
+    fn serve(self: &Arc<Self>, state: &mut State) {
+        while state.returning + state.starting < state.waiting.len() {
+            if state.waiting.front().is_some_and(|job| job.reply.is_closed()) {
+                state.waiting.pop_front();
+            } else if let Some((_, environment)) = state.idle.pop() {
+                let Some(job) = state.waiting.pop_front() else { return };
+                if let Err(job) = environment.send(job) {
+                    // That environment has just ended.
+                    state.waiting.push_front(job);
+                }
+            } else if state.environments < self.concurrency {
+                state.starting += 1;
+                state.environments += 1;
+                state.started += 1;
+                self.runner.environments.spawn(environment::live(Arc::clone(self), state.started));
+            } else {
+                return;
+            }
         }
     }
 

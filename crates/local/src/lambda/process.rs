@@ -19,7 +19,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tracing::{debug, info};
+use tracing::info;
 use uuid::Uuid;
 
 use super::{VERSION, limits::MAX_LOG_LINE_BYTES};
@@ -159,12 +159,7 @@ async fn log(output: impl AsyncRead + Unpin, function: String) {
             Ok(_) => {
                 let line = String::from_utf8_lossy(&line);
                 let line = line.trim_end();
-                // Metrics in CloudWatch's embedded format are for CloudWatch.
-                if line.starts_with("{\"_aws\":") {
-                    debug!(target: "function", name = function, "{line}");
-                } else {
-                    info!(target: "function", name = function, "{line}");
-                }
+                info!(target: "function::output", name = function, "{line}");
             }
         }
     }
