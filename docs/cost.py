@@ -51,7 +51,8 @@ def write_units(private, size):
 def lines(fan_out, private=False, size=200, batch=1):
     """(what, dollars per million messages)."""
     (query,) = CALLS["delivery_of_a_batch"]
-    assert query == "Query"
+    (look,) = CALLS["batch_without_a_reply"]
+    assert (query, look) == ("Query", "GetItem")
     read_units = math.ceil(max(fan_out, 1) * SUBSCRIPTION_BYTES / 4096)
     shards = math.ceil(fan_out / SHARD) if fan_out > THRESHOLD else 0
     frames = math.ceil(batch * (size + 600) / 32_768)
@@ -62,6 +63,7 @@ def lines(fan_out, private=False, size=200, batch=1):
         ("REST request", REST_REQUEST),
         ("DynamoDB: the transaction", write_units(private, size) * WRITE_UNIT),
         ("DynamoDB: who listens", read_units * READ_UNIT / batch),
+        ("DynamoDB: whether the agent answers", READ_UNIT / batch),
         ("Lambda: invocations", invocations * LAMBDA_REQUEST),
         ("Lambda: time", seconds * MEMORY_GB * LAMBDA_GB_SECOND * 1e6),
         ("WebSocket pushes", fan_out * frames / batch * SOCKET_MESSAGE),

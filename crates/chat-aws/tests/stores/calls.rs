@@ -13,6 +13,8 @@ use aws_sdk_dynamodb::config::{
     ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef,
 };
 use chat::{
+    agent::{self, Agent, Budgets, BuiltInResponder, Delta, DraftSink},
+    channel::AgentMode,
     clock::Clock,
     delivery::{Broadcast, Delivery, FanOut, Outcome, Pushed, SocketPusher},
     error::{ChatError, StoreError},
@@ -79,6 +81,12 @@ impl SocketPusher for Sockets {
 impl FanOut for Sockets {
     async fn hand_over(&self, _: &Broadcast) -> Result<(), StoreError> {
         panic!("so few are pushed to from here");
+    }
+}
+
+impl DraftSink for Sockets {
+    async fn show(&self, _: &Delta) {
+        panic!("nobody asks");
     }
 }
 
@@ -195,4 +203,30 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     assert_eq!(outcome, Outcome { delivered: 3, ..Outcome::default() });
     assert_eq!(json!(calls.take()), documented("delivery_of_a_batch"));
     assert_eq!(sockets.0.into_inner(), 3, "ten messages of one channel share a frame");
+}
+
+#[tokio::test]
+async fn a_batch_of_one_channel_that_wants_no_reply_is_one_look_at_it() {
+    let (tables, calls) = Tables::new().await.counted();
+    let mut channel = sample("c", Visibility::Public);
+    channel.agent.mode = AgentMode::Off;
+    assert!(tables.channels().create(&channel, &member("c", "alice", MemberRole::Owner), None).await.unwrap());
+    let (channels, messages, sockets) = (tables.channels(), tables.messages(), Sockets::default());
+    let agent = Agent {
+        channels: &channels,
+        messages: &messages,
+        model: &BuiltInResponder,
+        drafts: &sockets,
+        clock: &At(NOW),
+        name: agent::NAME,
+        budgets: Budgets { context_tokens: 1_000, user: WIDE, channel: WIDE, tokens_per_day: 1_000 },
+        deadline: Timestamp::from_millis(NOW.as_millis() + 60_000),
+    };
+    calls.take();
+    let mut known = None;
+    for seq in 1..=10 {
+        let outcome = agent.answer(&stored("c", seq), &mut known).await.unwrap();
+        assert_eq!(outcome, agent::Outcome::NotWanted);
+    }
+    assert_eq!(json!(calls.take()), documented("batch_without_a_reply"));
 }
