@@ -3,7 +3,8 @@
 //! Optimistic: the sender assumes a head of the channel and a full bucket of its own, and the store's transaction is
 //! the judge. A sender who was wrong learns what is true from the refusal and tries again from it, without reading: one
 //! request for a message, as long as nobody else is at work on the same channel. Who only remembered what has long been
-//! otherwise tries again at once; who lost a race against others waits, so that they get through.
+//! otherwise tries again at once; who lost a race against others waits, so that they get through, and then looks where they
+//! are by now.
 
 use std::time::Duration;
 
@@ -24,11 +25,11 @@ use crate::{
 
 /// Bound of the wait after the first lost race, in percent of what the lost attempt took: where a store is fast, a crowd on
 /// one channel is served sooner. Each further loss shortens it. Those who have lost most wait least, so that a crowd starves
-/// nobody, while the newcomers make room.
+/// nobody, while the newcomers make room; but not so little that a crowd keeps the store busy with attempts in vain.
 const FIRST_WAIT: u32 = 600;
 
 /// The shortest bound, in percent.
-const LAST_WAIT: u32 = 30;
+const LAST_WAIT: u32 = 200;
 
 /// What an attempt is taken to take at least, and at most: the clock has whole milliseconds, and one answer may be late.
 const ATTEMPT_DURATION: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -110,6 +111,8 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
             let (least, most) = ATTEMPT_DURATION;
             clock.sleep(clock.jitter(took.clamp(least, most) * wait / 100)).await;
             wait = (wait * 3 / 4).max(LAST_WAIT);
+            // In a crowd others have gone on meanwhile: a look costs less than an attempt that is lost before it begins.
+            memory.head = None;
             if clock.now() >= started.plus(APPEND_DURATION) {
                 break;
             }

@@ -21,7 +21,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
-use serde_json::{Value, json};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{dynamodb::Engine, rest::wire, stack::Grant};
@@ -167,32 +168,40 @@ fn operation(target: &str) -> &str {
     target.rsplit('.').next().unwrap_or_default()
 }
 
+/// What a request of DynamoDB's API names: the rest of it is the engine's business.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Named {
+    table_name: String,
+    index_name: Option<String>,
+    /// By table.
+    request_items: BTreeMap<String, IgnoredAny>,
+    /// Each by its kind, such as `Put`.
+    transact_items: Vec<BTreeMap<String, Named>>,
+}
+
 /// What a request of DynamoDB's API asks for ("Actions, resources, and condition keys for Amazon DynamoDB"): one of
 /// several tables asks for each, a transaction for what each of its items would. `prefix` is the ARN of a table without
 /// its name.
-#[must_use]
-pub fn of_dynamodb(prefix: &str, target: &str, body: &Value) -> Vec<(String, String)> {
-    let operation = operation(target);
-    let table = |value: &Value| {
-        let name = value["TableName"].as_str().unwrap_or_default();
-        let arn = if name.starts_with("arn:") { name.to_owned() } else { format!("{prefix}{name}") };
-        value["IndexName"].as_str().map_or_else(|| arn.clone(), |index| format!("{arn}/index/{index}"))
+fn of_dynamodb(prefix: &str, operation: &str, named: &Named) -> Vec<(String, String)> {
+    let table = |Named { table_name: name, index_name, .. }: &Named| {
+        let arn = if name.starts_with("arn:") { name.clone() } else { format!("{prefix}{name}") };
+        index_name.as_ref().map_or_else(|| arn.clone(), |index| format!("{arn}/index/{index}"))
     };
     let action = |operation: &str| format!("dynamodb:{operation}");
     match operation {
         "BatchGetItem" | "BatchWriteItem" => {
-            let tables = body["RequestItems"].as_object().into_iter().flatten();
-            tables.map(|(name, _)| (action(operation), format!("{prefix}{name}"))).collect()
+            named.request_items.keys().map(|name| (action(operation), format!("{prefix}{name}"))).collect()
         }
         "TransactWriteItems" | "TransactGetItems" => {
-            let items = body["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object).flatten();
             let of_item = |kind: &str| match kind {
                 "ConditionCheck" => action("ConditionCheckItem"),
                 other => action(&format!("{other}Item")),
             };
+            let items = named.transact_items.iter().flatten();
             items.map(|(kind, item)| (of_item(kind), table(item))).collect()
         }
-        _ => vec![(action(operation), table(body))],
+        _ => vec![(action(operation), table(named))],
     }
 }
 
@@ -220,12 +229,13 @@ async fn pass(State(gate): State<Gate>, request: Request) -> Response {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let asked = serde_json::from_slice(&body).unwrap_or_default();
-    if let Err(message) = gate.access.check(&parts.headers, &of_dynamodb(&gate.prefix, target, &asked)) {
+    let operation = operation(target);
+    let named = serde_json::from_slice(&body).unwrap_or_default();
+    if let Err(message) = gate.access.check(&parts.headers, &of_dynamodb(&gate.prefix, operation, &named)) {
         // "Error handling with DynamoDB": 400.
         return refused(StatusCode::BAD_REQUEST, &message, "AccessDeniedException");
     }
-    if let Some((status, answer)) = gate.engine.answer(operation(target), &body) {
+    if let Some((status, answer)) = gate.engine.answer(operation, &body) {
         let request_id = Uuid::new_v4().simple().to_string().to_uppercase();
         let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", &request_id)];
         return (status, headers, answer).into_response();
@@ -257,6 +267,8 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     const TABLE: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/";
@@ -279,18 +291,22 @@ mod tests {
 
     #[test]
     fn requests_ask_for_what_they_do() {
-        let one = of_dynamodb(TABLE, "DynamoDB_20120810.Query", &json!({ "TableName": "t", "IndexName": "i" }));
+        let asked = |target: &str, body: Value| {
+            let named = serde_json::from_value(body).unwrap();
+            of_dynamodb(TABLE, operation(target), &named)
+        };
+        let one = asked("DynamoDB_20120810.Query", json!({ "TableName": "t", "IndexName": "i", "Limit": 1 }));
         assert_eq!(one, [("dynamodb:Query".to_owned(), format!("{TABLE}t/index/i"))]);
-        let batch = of_dynamodb(TABLE, "X.BatchWriteItem", &json!({ "RequestItems": { "a": [], "b": [] } }));
+        let batch = asked("X.BatchWriteItem", json!({ "RequestItems": { "a": [], "b": [] } }));
         let expected = ["a", "b"].map(|table| ("dynamodb:BatchWriteItem".to_owned(), format!("{TABLE}{table}")));
         assert_eq!(batch, expected);
         let items = json!({ "TransactItems": [
-            { "Put": { "TableName": "a" } },
+            { "Put": { "TableName": "a", "Item": { "TableName": { "S": "x" } } } },
             { "ConditionCheck": { "TableName": "b" } },
         ] });
         let expected = [("PutItem", "a"), ("ConditionCheckItem", "b")];
         let expected = expected.map(|(action, table)| (format!("dynamodb:{action}"), format!("{TABLE}{table}")));
-        assert_eq!(of_dynamodb(TABLE, "X.TransactWriteItems", &items), expected);
+        assert_eq!(asked("X.TransactWriteItems", items), expected);
     }
 
     #[test]

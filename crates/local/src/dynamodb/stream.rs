@@ -21,6 +21,9 @@ const SEQUENCE_NUMBER_OFFSET: u128 = 100_000_000_000_000_000_000;
 /// Bytes of records after which a read ends, from "`GetRecords`" in the `DynamoDB` Streams API reference.
 const READ_BYTES: usize = 1024 * 1024;
 
+/// Looks that are left out after a change: who reads it now is not back before.
+const AFTER_CHANGE: u32 = 5;
+
 /// How long after a write the streams count as busy.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 
@@ -271,6 +274,7 @@ impl Watcher {
     pub(super) fn start(file: &Path, options: &Options) -> Result<Self, Error> {
         let connection = connect(file)?;
         let (busy, idle) = (options.busy_poll_interval, options.idle_poll_interval);
+        let after_change = busy * AFTER_CHANGE;
         let (announce, changes) = watch::channel(data_version(&connection)?);
         let mut last_change = Instant::now();
         let worker = Worker::start("dynamodb-streams", move || {
@@ -278,6 +282,7 @@ impl Watcher {
                 Ok(version) => {
                     if announce.send_if_modified(|known| std::mem::replace(known, version) != version) {
                         last_change = Instant::now();
+                        return after_change;
                     }
                 }
                 Err(error) => {
