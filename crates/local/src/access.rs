@@ -175,6 +175,7 @@ struct Named {
     table_name: String,
     index_name: Option<String>,
     /// By table.
+    #[expect(clippy::zero_sized_map_values, reason = "JSON has a map here, and its values are of no interest")]
     request_items: BTreeMap<String, IgnoredAny>,
     /// Each by its kind, such as `Put`.
     transact_items: Vec<BTreeMap<String, Named>>,

@@ -263,6 +263,7 @@ impl Engine {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands on")]
 fn cannot_run(error: std::io::Error) -> Error {
     Error::Engine(format!("its server cannot run: {error}"))
 }
