@@ -417,8 +417,8 @@ fn function_log_level(log_level: &str) -> &str {
     }
 }
 
-/// What leads the SDK inside the functions to this machine, and more that is different on one ("Service-specific endpoints" in the AWS SDKs and Tools
-/// reference guide).
+/// What leads the SDK inside the functions to this machine ("Service-specific endpoints" in the AWS SDKs and Tools
+/// reference guide), and what else is different on one.
 fn function_environment(addresses: &Addresses, dynamodb: &str, log_level: &str) -> BTreeMap<String, String> {
     let mut variables = vec![
         ("AWS_EC2_METADATA_DISABLED", "true"),

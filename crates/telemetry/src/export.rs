@@ -2,8 +2,9 @@
 //!
 //! What comes is queued; it leaves after a response, within a small budget. Where `OTEL_BSP_SCHEDULE_DELAY` asks for
 //! milliseconds between two requests with spans, what comes sooner waits: for a later response, for that time to pass, or for
-//! the end of the process. A frozen environment does nothing meanwhile, so its last spans may wait for its next event. A collector that does not answer is left
-//! alone for a while, longer each time: a function that waits for it is one that serves nobody. What is lost is counted.
+//! the end of the process. A frozen environment does nothing meanwhile, so its last spans may wait for its next event. A
+//! collector that does not answer is left alone for a while, longer each time: a function that waits for it is one that serves
+//! nobody. What is lost is counted.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

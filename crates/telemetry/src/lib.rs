@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Spans go to `OTEL_EXPORTER_OTLP_ENDPOINT` (OTLP over HTTP, in protobuf) when that is set, after each response unless
-//! `OTEL_BSP_SCHEDULE_DELAY` asks for fewer requests, and metrics with them, once a second at most; metrics also go to CloudWatch, as log lines, when `METRICS_NAMESPACE` is set.
+//! `OTEL_BSP_SCHEDULE_DELAY` asks for fewer requests, and metrics with them, once a second at most; metrics also go to
+//! CloudWatch, as log lines, when `METRICS_NAMESPACE` is set.
 
 pub mod context;
 pub mod invocation;
@@ -193,11 +194,9 @@ impl Telemetry {
     /// invoke phase), which it does after this.
     async fn end_invocation(&self) {
         let recorded = self.cloudwatch.tell();
-        if let Some(exporter) = &self.exporter {
-            exporter.add(&recorded);
-        }
         invocation::end();
         if let Some(exporter) = &self.exporter {
+            exporter.add(&recorded);
             exporter.after_response().await;
         }
     }

@@ -172,7 +172,7 @@ impl Environment {
             }
         };
         if self.is_expected {
-            pool.is_late();
+            pool.overdue();
         }
         // Only an extension gets its process a SIGTERM, and what hangs would not heed it.
         let notice = (fate == Fate::Usable && self.api.has_extensions()).then_some(pool.runner.shutdown_phase);
@@ -246,7 +246,7 @@ impl Environment {
                 }
                 () = sleep_until(due.unwrap_or(deadline)), if self.is_expected => {
                     self.is_expected = false;
-                    self.pool.is_late();
+                    self.pool.overdue();
                 }
                 () = sleep_until(deadline) => {
                     answer(Ok(Err(timeout_error(&request_id, function.timeout))));

@@ -78,13 +78,13 @@ impl Pool {
     }
 
     /// An environment has answered and is expected back at once: sooner than another is started, and with all that it
-    /// remembers. Until its next [`Pool::turn`], or [`Pool::is_late`].
+    /// remembers. Until its next [`Pool::turn`], or [`Pool::overdue`].
     pub(super) fn expect(&self) {
         self.state().returning += 1;
     }
 
     /// An environment that was expected is not back yet, or has ended.
-    pub(super) fn is_late(self: &Arc<Self>) {
+    pub(super) fn overdue(self: &Arc<Self>) {
         let mut state = self.state();
         state.returning -= 1;
         self.serve(&mut state);
@@ -141,9 +141,9 @@ impl Pool {
         }
     }
 
-    /// Gives what waits, and for which no environment is about to return or being started, to idle ones, and starts more.
+    /// Gives what waits, and what no environment is about to return for, to idle ones; starts more where there are none.
     fn serve(self: &Arc<Self>, state: &mut State) {
-        while state.returning + state.starting < state.waiting.len() {
+        while state.returning < state.waiting.len() {
             if state.waiting.front().is_some_and(|job| job.reply.is_closed()) {
                 state.waiting.pop_front();
             } else if let Some((_, environment)) = state.idle.pop() {
@@ -152,7 +152,7 @@ impl Pool {
                     // That environment has just ended.
                     state.waiting.push_front(job);
                 }
-            } else if state.environments < self.concurrency {
+            } else if state.returning + state.starting < state.waiting.len() && state.environments < self.concurrency {
                 state.starting += 1;
                 state.environments += 1;
                 state.started += 1;
