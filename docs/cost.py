@@ -41,14 +41,14 @@ FAN_OUTS = (1, 10, 100, 1_000)
 CALLS = json.loads((pathlib.Path(__file__).parent / "calls.json").read_text())
 
 
-def write_units(private, size):
+def write_units(private, size, key):
     """Of one transaction: each item costs twice what it costs alone, a KB begun costs a unit."""
-    (call,) = CALLS["message"]["private" if private else "public"]
+    (call,) = CALLS["message_with_a_key" if key else "message"]["private" if private else "public"]
     items = int(call.rsplit(" ", 1)[1])
     return 2 * (items - 1 + math.ceil((size + MESSAGE_OVERHEAD) / 1024))
 
 
-def lines(fan_out, private=False, size=200, batch=1):
+def lines(fan_out, private=False, size=200, batch=1, key=False, mention=False):
     """(what, dollars per million messages)."""
     (query,) = CALLS["delivery_of_a_batch"]
     (look,) = CALLS["batch_without_a_reply"]
@@ -56,14 +56,15 @@ def lines(fan_out, private=False, size=200, batch=1):
     read_units = math.ceil(max(fan_out, 1) * SUBSCRIPTION_BYTES / 4096)
     shards = math.ceil(fan_out / SHARD) if fan_out > THRESHOLD else 0
     frames = math.ceil(batch * (size + 600) / 32_768)
-    invocations = 1 + 2 / batch + shards / batch
+    workers = 2 if mention else 1
+    invocations = 1 + workers / batch + shards / batch
     pushing = math.ceil(fan_out / POSTS_AT_ONCE) * POST_SECONDS * frames
-    seconds = SEND_SECONDS + (2 * DELIVER_SECONDS + pushing) / batch
+    seconds = SEND_SECONDS + (workers * DELIVER_SECONDS + pushing) / batch
     return [
         ("REST request", REST_REQUEST),
-        ("DynamoDB: the transaction", write_units(private, size) * WRITE_UNIT),
+        ("DynamoDB: the transaction", write_units(private, size, key) * WRITE_UNIT),
         ("DynamoDB: who listens", read_units * READ_UNIT / batch),
-        ("DynamoDB: whether the agent answers", READ_UNIT / batch),
+        ("DynamoDB: whether the agent answers", READ_UNIT / batch if mention else 0),
         ("Lambda: invocations", invocations * LAMBDA_REQUEST),
         ("Lambda: time", seconds * MEMORY_GB * LAMBDA_GB_SECOND * 1e6),
         ("WebSocket pushes", fan_out * frames / batch * SOCKET_MESSAGE),
@@ -89,6 +90,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fan-out", type=int, help="sockets that listen to the channel")
     parser.add_argument("--private", action="store_true", help="a private channel: membership is checked with the append")
+    parser.add_argument("--key", action="store_true", help="sent with an Idempotency-Key")
+    parser.add_argument("--mention", action="store_true", help="a channel whose agent answers mentions")
     parser.add_argument("--bytes", type=int, default=200, help="bytes of a message's content")
     parser.add_argument("--batch", type=int, default=1, help="messages of the channel that are delivered together")
     parser.add_argument("--minutes", type=int, default=0, help="minutes that each socket is open for a million messages")
@@ -100,7 +103,9 @@ def main():
     elif options.fan_out is None:
         print(table())
     else:
-        costs = lines(options.fan_out, options.private, options.bytes, options.batch)
+        costs = lines(
+            options.fan_out, options.private, options.bytes, options.batch, options.key, options.mention
+        )
         costs.append(("Connection minutes", options.fan_out * options.minutes / 1e6 * CONNECTION_MINUTE))
         for what, cost in costs:
             print(f"{what:28} ${cost:12,.2f}")

@@ -120,7 +120,8 @@ impl DynamoMessages {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    fn put_message(&self, stored: &StoredMessage) -> Result<TransactWriteItem, StoreError> {
+    fn put_message(&self, append: &Append<'_>) -> Result<TransactWriteItem, StoreError> {
+        let stored = append.message;
         let mut item: Item = write(APPEND, &stored.message)?;
         item.extend(self.message_key(&stored.message.channel_id, stored.message.seq));
         // Reactions are added below a map that is there.
@@ -132,19 +133,30 @@ impl DynamoMessages {
         if let Some(expires_at) = stored.expires_at {
             item.insert("expires_at".to_owned(), n(expires_at.as_secs()));
         }
+        // The agent's event source mapping leaves these out.
+        if !append.for_agent {
+            item.insert("agent".to_owned(), s("off"));
+        }
+        // Without a record, what is there tells whether it is this very message.
+        let shows = append.record.is_none().then_some(ReturnValuesOnConditionCheckFailure::AllOld);
         let put = Put::builder()
             .table_name(&self.events)
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(seq)")
+            .set_return_values_on_condition_check_failure(shows)
             .build()
             .map_err(|error| unreadable(APPEND, error))?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    fn put_record(&self, append: &Append<'_>) -> Result<TransactWriteItem, StoreError> {
-        let record = append.record;
+    fn put_record(
+        &self,
+        channel: &ChannelId,
+        record: &IdempotencyRecord,
+        now: Timestamp,
+    ) -> Result<TransactWriteItem, StoreError> {
         let item = IdempotencyItem {
-            channel_id: self.names.key(&append.head.channel_id),
+            channel_id: self.names.key(channel),
             sk: IdempotencyItem::sk(&record.sender_id, &record.key),
             fingerprint: record.fingerprint.clone(),
             message_id: record.message_id,
@@ -155,7 +167,7 @@ impl DynamoMessages {
             .table_name(&self.channels)
             .set_item(Some(write(APPEND, item)?))
             .condition_expression(ABSENT_OR_EXPIRED)
-            .expression_attribute_values(":now", n(append.now.as_secs()))
+            .expression_attribute_values(":now", n(now.as_secs()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(|error| unreadable(APPEND, error))?;
@@ -240,9 +252,9 @@ fn reply_sk(reply_to: u64, seq: u64) -> String {
     format!("reply#{reply_to:016}#{seq:016}")
 }
 
-/// Leaves out the `ClientRequestToken` that the SDK makes up for each transaction. An append has its idempotency record: a
-/// request that is repeated after a lost answer meets it, and for longer than the ten minutes of a token, which would have
-/// to be remembered for every message.
+/// Leaves out the `ClientRequestToken` that the SDK makes up for each transaction. A request that is repeated after a lost
+/// answer meets its own message, or the record of its key, and for longer than the ten minutes of a token, which would
+/// have to be remembered for every message.
 #[derive(Debug)]
 struct WithoutToken;
 
@@ -292,16 +304,15 @@ impl MessageStore for DynamoMessages {
     }
 
     async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
-        let mut parts = vec![
-            (Part::Head, self.advance_head(&append)?),
-            (Part::Message, self.put_message(append.message)?),
-            (Part::Record, self.put_record(&append)?),
-        ];
+        let mut parts = vec![(Part::Head, self.advance_head(&append)?), (Part::Message, self.put_message(&append)?)];
+        if let Some(record) = append.record {
+            parts.push((Part::Record, self.put_record(&append.head.channel_id, record, append.now)?));
+        }
         if let Some(user) = append.member {
             parts.push((Part::Member, self.check_member(&append.head.channel_id, user)?));
         }
         if let Some(token) = append.token {
-            parts.push((Part::Token, self.take_token(&append.record.sender_id, token, append.now)?));
+            parts.push((Part::Token, self.take_token(&append.message.message.sender_id, token, append.now)?));
         }
         if let Some(reply_to) = append.message.message.reply_to {
             parts.push((Part::Reply, self.put_reply(append.message, reply_to)?));
@@ -318,6 +329,7 @@ impl MessageStore for DynamoMessages {
             let refused = self.refused(&append, &parts, cancelled.cancellation_reasons())?;
             let is_lost_race = matches!(refused, Appended::HeadMoved(_) | Appended::BothMoved(..) | Appended::Conflict);
             metrics::count(&metrics::APPEND_CONFLICTS, usize::from(is_lost_race));
+            metrics::count(&metrics::MESSAGES_APPENDED, usize::from(refused == Appended::Stored));
             return Ok(refused);
         }
         Err(failed(APPEND, error))
@@ -573,7 +585,8 @@ impl DynamoMessages {
     }
 
     /// Reads a cancelled transaction: one reason per item, in the order of the items ("`CancellationReason`" in the
-    /// DynamoDB API reference). A used key decides first, for it is the answer and no failure.
+    /// DynamoDB API reference). A used key, and a message that is there already, decide first: that is the answer and no
+    /// failure.
     fn refused(
         &self,
         append: &Append<'_>,
@@ -584,9 +597,15 @@ impl DynamoMessages {
             let index = parts.iter().position(|one| *one == part)?;
             reasons.get(index).filter(|reason| reason.code() == Some("ConditionalCheckFailed"))
         };
-        if let Some(item) = failed_condition(Part::Record).and_then(|reason| reason.item.clone()) {
+        if let Some(record) = append.record
+            && let Some(item) = failed_condition(Part::Record).and_then(|reason| reason.item.clone())
+        {
             let item: IdempotencyItem = read(APPEND, item)?;
-            return Ok(Appended::KeyTaken(item.record(&append.record.sender_id, &append.record.key)));
+            return Ok(Appended::KeyTaken(item.record(&record.sender_id, &record.key)));
+        }
+        let there = failed_condition(Part::Message).and_then(|reason| reason.item.as_ref()?.get("message_id"));
+        if there.and_then(|id| id.as_s().ok()).is_some_and(|id| *id == append.message.message.message_id.to_string()) {
+            return Ok(Appended::Stored);
         }
         // Without its time, the bucket has gone, and so is full.
         let bucket =

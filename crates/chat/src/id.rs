@@ -129,11 +129,6 @@ impl UserId {
 }
 
 impl IdempotencyKey {
-    /// A key for a request that came without one, so that a retry inside the function cannot store twice.
-    pub fn generate(clock: &impl Clock) -> Self {
-        Self(format!("generated:{}", ulid(clock)))
-    }
-
     /// The key under which the agent answers the message `seq`: one answer, however often it is tried.
     #[must_use]
     pub fn reply_to(seq: u64) -> Self {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use crate::{
-    channel::{Channel, Visibility},
+    channel::{AgentMode, Channel, Visibility},
     clock::Timestamp,
     error::StoreError,
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
@@ -223,6 +223,8 @@ pub struct Head {
     pub archived: bool,
     /// Days after which a message expires.
     pub retention_days: Option<u32>,
+    /// When the agent answers.
+    pub agent: AgentMode,
 }
 
 impl From<&Channel> for Head {
@@ -234,6 +236,7 @@ impl From<&Channel> for Head {
             visibility: channel.visibility,
             archived: channel.archived_at.is_some(),
             retention_days: channel.retention_days,
+            agent: channel.agent.mode,
         }
     }
 }
@@ -271,8 +274,11 @@ pub struct Append<'a> {
     pub head: &'a Head,
     /// The message, numbered `head.last_seq + 1`.
     pub message: &'a StoredMessage,
-    /// Written with it, on condition that there is none under the key.
-    pub record: &'a IdempotencyRecord,
+    /// Whether the agent has to look at the message. Who marks those it need not see saves it an invocation.
+    pub for_agent: bool,
+    /// Written with it, on condition that there is none under the key. Without a key there is none: the message's own id
+    /// tells whether an earlier attempt, whose answer was lost, has stored it.
+    pub record: Option<&'a IdempotencyRecord>,
     /// A member that must exist, when the channel is private and the sender is a user.
     pub member: Option<&'a UserId>,
     /// Taken with it, when the sender's rate is limited.
@@ -284,7 +290,7 @@ pub struct Append<'a> {
 /// What came of an [`Append`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
-    /// The message is stored.
+    /// The message is stored, by this attempt or by an earlier one of the same number.
     Stored,
     /// The channel is not as believed, but like this; `None`: there is none.
     HeadMoved(Option<Head>),

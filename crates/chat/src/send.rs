@@ -11,7 +11,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    channel::Visibility,
+    channel::{AgentMode, Visibility},
     clock::{Clock, Timestamp},
     error::{ChatError, Result},
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
@@ -45,7 +45,7 @@ pub struct Send {
     pub role: Role,
     /// What is sent.
     pub draft: Draft,
-    /// The sender's key; one is generated when there is none.
+    /// The sender's key, under which a repeated request is known again.
     pub idempotency_key: Option<IdempotencyKey>,
     /// The bucket that a message takes a token from; without it the sender is not limited. A repeated request under the
     /// same key takes none.
@@ -95,11 +95,9 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
         return Err(ChatError::Invalid(violations));
     }
     let started = clock.now();
-    let request = Request {
-        key: send.idempotency_key.clone().unwrap_or_else(|| IdempotencyKey::generate(clock)),
-        fingerprint: fingerprint(&send),
-        message_id: MessageId::generate(clock),
-    };
+    let message_id = MessageId::generate(clock);
+    let keyed = send.idempotency_key.clone().map(|key| Keyed { key, fingerprint: fingerprint(&send) });
+    let mut request = Request { keyed, message_id, unanswered: None };
 
     let mut failure = None;
     let mut wait = FIRST_WAIT;
@@ -119,7 +117,7 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
         }
         is_behind = false;
         let began = clock.now();
-        let step = attempt_to_send(store, clock, &send, &request, memory).await;
+        let step = attempt_to_send(store, clock, &send, &mut request, memory).await;
         took = began.until(clock.now());
         match step {
             Ok(Attempt::Done(sent)) => return Ok(*sent),
@@ -131,7 +129,7 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
                 old = Old { head: false, full_at: false };
             }
             Ok(Attempt::Conflict) => {}
-            // The message may be stored all the same: at the next attempt the key tells.
+            // The message may be stored all the same: at the next attempt its key or its number tells.
             Err(ChatError::Store(error)) if error.retryable => failure = Some(error),
             Err(error) => return Err(error),
         }
@@ -142,11 +140,18 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
     Err(ChatError::Contended { retry_after: RETRY_AFTER })
 }
 
-/// What stays the same over all attempts of one call.
+/// One call, over all its attempts.
 struct Request {
+    keyed: Option<Keyed>,
+    message_id: MessageId,
+    /// The number under which the message may be stored, since the answer was lost. Not needed with a key.
+    unanswered: Option<u64>,
+}
+
+/// What tells a repeated request.
+struct Keyed {
     key: IdempotencyKey,
     fingerprint: String,
-    message_id: MessageId,
 }
 
 /// What is still believed as it was remembered, or assumed, before the call.
@@ -180,7 +185,7 @@ async fn attempt_to_send(
     store: &impl MessageStore,
     clock: &impl Clock,
     send: &Send,
-    request: &Request,
+    request: &mut Request,
     memory: &mut Memory,
 ) -> Result<Attempt> {
     let remembered = memory.head.take();
@@ -188,11 +193,23 @@ async fn attempt_to_send(
         Some(head) => head.clone(),
         None => load_head(store, &send.channel_id).await?,
     };
+    // A number that is taken is taken for good. While it is not, an attempt under it may still be under way, and the next
+    // one has to be under the same.
+    if let Some(seq) = request.unanswered.filter(|seq| *seq <= head.last_seq) {
+        let there = store.message(&send.channel_id, seq, clock.now()).await?;
+        if let Some(message) = there.filter(|message| message.message_id == request.message_id) {
+            memory.head = Some(head);
+            return Ok(Attempt::done(Sent::Created(message)));
+        }
+        request.unanswered = None;
+    }
     if refusal(send, &head, memory.full_at, clock.now()).is_some() {
         // A replay is answered whatever has become of the channel, and however often its sender sends.
-        let earlier = store.idempotency_record(&send.channel_id, &send.sender_id, &request.key).await?;
-        if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
-            return replay(store, send, request, &earlier, clock.now()).await.map(Attempt::done);
+        if let Some(keyed) = &request.keyed {
+            let earlier = store.idempotency_record(&send.channel_id, &send.sender_id, &keyed.key).await?;
+            if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
+                return replay(store, send, request, &earlier, clock.now()).await.map(Attempt::done);
+            }
         }
         if remembered.is_some() {
             head = load_head(store, &send.channel_id).await?;
@@ -210,19 +227,27 @@ async fn attempt_to_send(
     let now = clock.now();
     let token = token(send, memory.full_at, now)?;
     let message = message(send, &head, request.message_id, now);
-    let record = IdempotencyRecord {
+    let seq = message.message.seq;
+    let record = request.keyed.as_ref().map(|keyed| IdempotencyRecord {
         sender_id: send.sender_id.clone(),
-        key: request.key.clone(),
-        fingerprint: request.fingerprint.clone(),
+        key: keyed.key.clone(),
+        fingerprint: keyed.fingerprint.clone(),
         message_id: request.message_id,
-        seq: message.message.seq,
+        seq,
         expires_at: now.plus(IDEMPOTENCY_DURATION),
+    });
+    let append = Append {
+        head: &head,
+        message: &message,
+        for_agent: send.role == Role::User && head.agent != AgentMode::Off,
+        record: record.as_ref(),
+        member: (head.visibility == Visibility::Private && send.role == Role::User).then_some(&send.sender_id),
+        token,
+        now,
     };
-    let member = (head.visibility == Visibility::Private && send.role == Role::User).then_some(&send.sender_id);
-    let append = Append { head: &head, message: &message, record: &record, member, token, now };
     match store.append(append).await {
         Ok(Appended::Stored) => {
-            memory.head = Some(Head { last_seq: record.seq, ..head });
+            memory.head = Some(Head { last_seq: seq, ..head });
             memory.full_at = token.map(|token| token.next);
             Ok(Attempt::done(Sent::Created(message.message)))
         }
@@ -245,6 +270,7 @@ async fn attempt_to_send(
             Ok(Attempt::Conflict)
         }
         Err(error) => {
+            request.unanswered = request.keyed.is_none().then_some(seq);
             memory.head = Some(head);
             Err(error.into())
         }
@@ -282,7 +308,7 @@ async fn replay(
     earlier: &IdempotencyRecord,
     now: Timestamp,
 ) -> Result<Sent> {
-    if earlier.fingerprint != request.fingerprint {
+    if request.keyed.as_ref().is_none_or(|keyed| keyed.fingerprint != earlier.fingerprint) {
         return Err(ChatError::IdempotencyKeyReused);
     }
     let message = store.message(&send.channel_id, earlier.seq, now).await?.ok_or(ChatError::IdempotencyKeyReused)?;
@@ -454,6 +480,24 @@ mod tests {
         }
         assert_eq!(clock.now(), started, "nobody has slept");
         assert_eq!(store.all().len(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_message_whose_answer_was_lost_is_found_under_its_number() {
+        for seed in 0..50 {
+            let store = MemoryStore::new(seed, 40).with_channel("c", Visibility::Public);
+            let clock = TestClock::new(seed);
+            let mut memory = Memory::default();
+            for number in 1..=10 {
+                let sent = send(&store, &clock, by("alice", &format!("m{number}"), None), &mut memory).await;
+                let stored = store.all();
+                let contents: BTreeSet<&str> = stored.iter().map(|message| message.content.as_str()).collect();
+                assert_eq!(contents.len(), stored.len(), "seed {seed}: a message is there twice");
+                if let Ok(sent) = sent {
+                    assert!(matches!(&sent, Sent::Created(message) if stored.contains(message)), "seed {seed}");
+                }
+            }
+        }
     }
 
     #[tokio::test]

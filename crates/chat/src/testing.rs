@@ -144,6 +144,7 @@ impl MemoryStore {
             visibility,
             archived: false,
             retention_days: None,
+            agent: AgentMode::Off,
         };
         self.state.lock().unwrap().heads.insert(channel_id, head);
         self
@@ -210,11 +211,15 @@ impl MessageStore for MemoryStore {
 
     async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
         self.call(|state| {
-            let Append { head, message, record, member, token, now } = append;
-            let channel = &head.channel_id;
-            let key = (channel.clone(), record.sender_id.clone(), record.key.clone());
-            if let Some(taken) = state.records.get(&key).filter(|taken| taken.expires_at > now) {
+            let Append { head, message, for_agent: _, record, member, token, now } = append;
+            let (channel, sender) = (&head.channel_id, &message.message.sender_id);
+            let key = record.map(|record| (channel.clone(), sender.clone(), record.key.clone()));
+            let taken = key.as_ref().and_then(|key| state.records.get(key));
+            if let Some(taken) = taken.filter(|taken| taken.expires_at > now) {
                 return Appended::KeyTaken(taken.clone());
+            }
+            if record.is_none() && state.messages.iter().any(|there| there.message_id == message.message.message_id) {
+                return Appended::Stored;
             }
             let current = state.heads.get(channel);
             if current != Some(head) || head.archived {
@@ -224,7 +229,7 @@ impl MessageStore for MemoryStore {
                 return Appended::NotAMember;
             }
             if let Some(token) = token {
-                let full_at = state.buckets.entry(bucket_name(&record.sender_id, &Action::Send)).or_insert(now);
+                let full_at = state.buckets.entry(bucket_name(sender, &Action::Send)).or_insert(now);
                 if token.full_at.map_or(*full_at > now, |believed| believed != *full_at) {
                     return Appended::BucketMoved(*full_at);
                 }
@@ -232,7 +237,7 @@ impl MessageStore for MemoryStore {
             }
             state.heads.insert(channel.clone(), Head { last_seq: message.message.seq, ..head.clone() });
             state.messages.push(message.message.clone());
-            state.records.insert(key, record.clone());
+            state.records.extend(key.zip(record.cloned()));
             step("appended");
             Appended::Stored
         })

@@ -181,6 +181,15 @@ struct Named {
     transact_items: Vec<BTreeMap<String, Named>>,
 }
 
+impl Named {
+    /// Each table once.
+    fn tables(&self) -> BTreeSet<&str> {
+        let items = self.transact_items.iter().flat_map(BTreeMap::values);
+        let single = std::iter::once(self).chain(items).map(|named| named.table_name.as_str());
+        single.chain(self.request_items.keys().map(String::as_str)).filter(|name| !name.is_empty()).collect()
+    }
+}
+
 /// What a request of DynamoDB's API asks for ("Actions, resources, and condition keys for Amazon DynamoDB"): one of
 /// several tables asks for each, a transaction for what each of its items would. `prefix` is the ARN of a table without
 /// its name.
@@ -231,12 +240,12 @@ async fn pass(State(gate): State<Gate>, request: Request) -> Response {
     };
     let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let operation = operation(target);
-    let named = serde_json::from_slice(&body).unwrap_or_default();
+    let named: Named = serde_json::from_slice(&body).unwrap_or_default();
     if let Err(message) = gate.access.check(&parts.headers, &of_dynamodb(&gate.prefix, operation, &named)) {
         // "Error handling with DynamoDB": 400.
         return refused(StatusCode::BAD_REQUEST, &message, "AccessDeniedException");
     }
-    if let Some((status, answer)) = gate.engine.answer(operation, &body) {
+    if let Some((status, answer)) = gate.engine.answer(operation, &body, named.tables()) {
         let request_id = Uuid::new_v4().simple().to_string().to_uppercase();
         let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", &request_id)];
         return (status, headers, answer).into_response();

@@ -88,8 +88,8 @@ async fn expired_items_go_and_the_stream_says_who_removed_them() {
     // The engine's own sweep may have come first.
     database.engine.sweep_expired().unwrap();
     assert_eq!(database.count().await, 1);
-    let mut records = database.engine.stream(TABLE).unwrap().next(Position::TRIM_HORIZON, 10).await.unwrap();
-    let removal = records.pop().unwrap().event;
+    let records = database.engine.stream(TABLE).unwrap().next(Position::TRIM_HORIZON, 10).await.unwrap();
+    let removal = &records.last().unwrap().event;
     assert_eq!(removal["eventName"], "REMOVE");
     assert_eq!(removal["userIdentity"]["principalId"], "dynamodb.amazonaws.com");
     assert_eq!(removal["dynamodb"]["OldImage"]["seq"]["N"], "1");

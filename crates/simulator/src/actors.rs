@@ -71,7 +71,8 @@ pub(crate) fn start(world: &Arc<World>) {
 pub(crate) fn last_words(world: &Arc<World>) {
     world.tables().sockets.values_mut().for_each(|socket| socket.throttled_until = 0);
     for to in [PUBLIC, PRIVATE] {
-        let last = send_once(Arc::clone(world), OWNER, to, "last".to_owned(), Shared::default());
+        let (text, key) = ("last".to_owned(), Some("last".to_owned()));
+        let last = send_once(Arc::clone(world), OWNER, to, text, key, Shared::default());
         world.time.spawn(false, last);
     }
 }
@@ -93,30 +94,42 @@ async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messa
         let pause = world.time.below(1_500);
         world.time.sleep(Duration::from_millis(pause)).await;
         let text = format!("{who} {number}");
+        if world.time.one_in(4) {
+            send_once(Arc::clone(&world), who, to, text, None, Arc::clone(&memory)).await;
+            continue;
+        }
+        let key = Some(text.replace(' ', "-"));
         if world.time.mishap(6) {
             // Impatient: the same request twice at once.
-            let again = send_once(Arc::clone(&world), who, to, text.clone(), Arc::clone(&memory));
+            let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), Arc::clone(&memory));
             world.time.spawn(false, again);
         }
-        send_once(Arc::clone(&world), who, to, text, Arc::clone(&memory)).await;
+        send_once(Arc::clone(&world), who, to, text, key, Arc::clone(&memory)).await;
     }
 }
 
-/// Sends one message, under one key, until it is accepted or refused.
-async fn send_once(world: Arc<World>, who: &'static str, to: &'static str, text: String, memory: Shared) {
+/// Sends one message, under one key, until it is accepted or refused. Without a key, whoever does not know what became of
+/// the message leaves it at that.
+async fn send_once(
+    world: Arc<World>,
+    who: &'static str,
+    to: &'static str,
+    text: String,
+    key: Option<String>,
+    memory: Shared,
+) {
     loop {
-        let (of_text, of_memory) = (text.clone(), Arc::clone(&memory));
+        let (of_text, of_key, of_memory) = (text.clone(), key.clone(), Arc::clone(&memory));
         let ended_before = world.tables().notes.ended.contains(&(channel(to), user(who)));
         let sent = request(&world, |node| async move {
             let process = std::mem::take(&mut *lock(&of_memory));
             let mut memory = Memory { head: process.head, full_at: process.full_at.get(&user(who)).copied() };
-            let key = of_text.replace(' ', "-");
             let message = Send {
                 channel_id: channel(to),
                 sender_id: user(who),
                 role: Role::User,
                 draft: Draft { content: of_text, ..Draft::default() },
-                idempotency_key: key.parse().ok(),
+                idempotency_key: of_key.and_then(|key| key.parse().ok()),
                 bucket: Some(BUCKET),
                 trace: None,
             };
@@ -145,6 +158,9 @@ async fn send_once(world: Arc<World>, who: &'static str, to: &'static str, text:
             }
             Some(Err(ChatError::TooManyRequests { retry_after })) => world.time.sleep(retry_after).await,
             Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => {
+                if key.is_none() {
+                    return;
+                }
                 let pause = world.time.below(300);
                 world.time.sleep(Duration::from_millis(pause)).await;
             }

@@ -31,7 +31,7 @@ use futures::{StreamExt, stream};
 use crate::{
     actors,
     plant::Plant,
-    tables::Tables,
+    tables::{Streamed, Tables},
     world::{World, channel},
 };
 
@@ -85,6 +85,49 @@ impl Node {
         if time.mishap(CALLS) { Err(broken()) } else { Ok(answer) }
     }
 
+    /// The transaction of an append.
+    fn transact(&self, tables: &mut Tables, append: Append<'_>) -> Appended {
+        let Append { head, message, for_agent, record, member, token, now } = append;
+        let (id, seq, sender) = (&head.channel_id, message.message.seq, &message.message.sender_id);
+        let key = record.map(|record| (id.clone(), sender.clone(), record.key.to_string()));
+        let taken = key.as_ref().and_then(|key| tables.records.get(key));
+        if let Some(taken) = taken.filter(|taken| taken.expires_at > now) {
+            return Appended::KeyTaken(taken.clone());
+        }
+        let mut there = tables.messages.get(id).into_iter().flatten();
+        let is_own = |there: &Message| there.seq == seq && there.message_id == message.message.message_id;
+        if record.is_none() && there.any(is_own) && !self.has(Plant::OwnMessageUnknown) {
+            return Appended::Stored;
+        }
+        let Some(current) = tables.channels.get_mut(id) else { return Appended::HeadMoved(None) };
+        if (Head::from(&*current) != *head || head.archived) && !self.has(Plant::HeadUnchecked) {
+            return Appended::HeadMoved(Some(Head::from(&*current)));
+        }
+        let is_member = |user: &UserId| tables.members.contains_key(&(id.clone(), user.clone()));
+        if member.is_some_and(|user| !is_member(user)) && !self.has(Plant::MemberUnchecked) {
+            return Appended::NotAMember;
+        }
+        if let Some(token) = token {
+            let full_at = tables.buckets.entry(sender.clone()).or_insert(now);
+            if token.full_at.map_or(*full_at > now, |believed| believed != *full_at) {
+                return Appended::BucketMoved(*full_at);
+            }
+            *full_at = token.next;
+        }
+        current.last_seq = seq;
+        tables.messages.entry(id.clone()).or_default().push(message.message.clone());
+        if !self.has(Plant::KeyForgotten) {
+            tables.records.extend(key.zip(record.cloned()));
+        }
+        tables
+            .stream
+            .push(Streamed { event: MessageEvent { change: Change::Created, stored: message.clone() }, for_agent });
+        self.world.tell(|| format!("append {id} {seq}: {}", message.message.content));
+        // Whoever dies now is heard of all the same.
+        self.world.appended.raise();
+        Appended::Stored
+    }
+
     fn has(&self, plant: Plant) -> bool {
         self.world.has(plant)
     }
@@ -131,41 +174,14 @@ impl MessageStore for Node {
 
     async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
         let conflict = self.world.time.mishap(CALLS);
+        // The answer is lost, and the SDK repeats the request.
+        let repeats = self.world.time.mishap(CALLS);
         self.call(|tables| {
-            let Append { head, message, record, member, token, now } = append;
             if conflict {
                 return Appended::Conflict;
             }
-            let id = &head.channel_id;
-            let key = (id.clone(), record.sender_id.clone(), record.key.to_string());
-            if let Some(taken) = tables.records.get(&key).filter(|taken| taken.expires_at > now) {
-                return Appended::KeyTaken(taken.clone());
-            }
-            let Some(current) = tables.channels.get_mut(id) else { return Appended::HeadMoved(None) };
-            if (Head::from(&*current) != *head || head.archived) && !self.has(Plant::HeadUnchecked) {
-                return Appended::HeadMoved(Some(Head::from(&*current)));
-            }
-            let is_member = |user: &UserId| tables.members.contains_key(&(id.clone(), user.clone()));
-            if member.is_some_and(|user| !is_member(user)) && !self.has(Plant::MemberUnchecked) {
-                return Appended::NotAMember;
-            }
-            if let Some(token) = token {
-                let full_at = tables.buckets.entry(record.sender_id.clone()).or_insert(now);
-                if token.full_at.map_or(*full_at > now, |believed| believed != *full_at) {
-                    return Appended::BucketMoved(*full_at);
-                }
-                *full_at = token.next;
-            }
-            current.last_seq = message.message.seq;
-            tables.messages.entry(id.clone()).or_default().push(message.message.clone());
-            if !self.has(Plant::KeyForgotten) {
-                tables.records.insert(key, record.clone());
-            }
-            tables.stream.push(MessageEvent { change: Change::Created, stored: message.clone() });
-            self.world.tell(|| format!("append {id} {}: {}", message.message.seq, message.message.content));
-            // Whoever dies now is heard of all the same.
-            self.world.appended.raise();
-            Appended::Stored
+            let first = self.transact(tables, append);
+            if repeats { self.transact(tables, append) } else { first }
         })
         .await
     }

@@ -7,6 +7,8 @@ pub enum Plant {
     HeadUnchecked,
     /// An append writes no record of its idempotency key.
     KeyForgotten,
+    /// An append that is repeated after a lost answer does not know its own message again.
+    OwnMessageUnknown,
     /// An append does not look whether the sender is a member.
     MemberUnchecked,
     /// A claim is given to whoever asks.
@@ -33,9 +35,10 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::HeadUnchecked,
         Self::KeyForgotten,
+        Self::OwnMessageUnknown,
         Self::MemberUnchecked,
         Self::ClaimUnchecked,
         Self::StaleSubscriptions,

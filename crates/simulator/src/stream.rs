@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chat::{
     agent::{Agent, Budgets},
     id::ChannelId,
-    message::{Change, MessageEvent, Role},
+    message::{Change, MessageEvent},
     rate::Bucket,
 };
 
@@ -50,10 +50,12 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
             .appended
             .until(|| {
                 let tables = world.tables();
-                let of_lane = tables.stream.iter().filter(|event| {
-                    lane(event) == number && (reader == Reader::Delivery || event.stored.message.role == Role::User)
-                });
-                let batch: Vec<MessageEvent> = of_lane.skip(next).take(most).cloned().collect();
+                let of_lane = tables
+                    .stream
+                    .iter()
+                    .filter(|record| lane(&record.event) == number && (reader == Reader::Delivery || record.for_agent));
+                let batch: Vec<MessageEvent> =
+                    of_lane.skip(next).take(most).map(|record| record.event.clone()).collect();
                 (!batch.is_empty()).then_some(batch)
             })
             .await;

@@ -21,7 +21,7 @@ pub(crate) struct Tables {
     pub(crate) messages: BTreeMap<ChannelId, Vec<Message>>,
     pub(crate) records: BTreeMap<(ChannelId, UserId, String), IdempotencyRecord>,
     /// The stream of the messages, in the order of their commits.
-    pub(crate) stream: Vec<MessageEvent>,
+    pub(crate) stream: Vec<Streamed>,
     pub(crate) claims: BTreeMap<QuestionKey, KeptClaim>,
     pub(crate) spent: BTreeMap<UserId, u64>,
     /// When the buckets of senders will be full.
@@ -34,6 +34,14 @@ pub(crate) struct Tables {
     pub(crate) sockets: BTreeMap<ConnectionId, Socket>,
     pub(crate) notes: Notes,
     pub(crate) violations: Vec<String>,
+}
+
+/// A record of the stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Streamed {
+    pub(crate) event: MessageEvent,
+    /// Whether the agent's filter lets it through.
+    pub(crate) for_agent: bool,
 }
 
 #[derive(Debug, Clone, Default)]

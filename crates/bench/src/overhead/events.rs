@@ -116,7 +116,7 @@ pub(crate) async fn newest(engine: &Engine, table: &str) -> Result<Bytes> {
     let mut reader = engine.stream(table)?;
     let latest = reader.latest()?;
     let records = reader.next(Position::from_stored(latest.stored() - 1), 1).await?;
-    let record = records.into_iter().next().ok_or("the stream is empty")?;
+    let record = records.first().ok_or("the stream is empty")?;
     Ok(json!({ "Records": [record.event] }).to_string().into())
 }
 

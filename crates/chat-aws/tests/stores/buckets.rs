@@ -56,7 +56,7 @@ async fn a_sender_who_is_behind_in_both_learns_of_both_at_once() {
         let (head, message) = (head("c", seq - 1, Visibility::Public), stored("c", seq));
         let (record, next) = (record(&message, key), bucket.take(full_at, NOW).unwrap());
         let token = Some(Token { full_at, next });
-        let attempt = Append { head: &head, message: &message, record: &record, member: None, token, now: NOW };
+        let attempt = Append { record: Some(&record), token, ..unkeyed(&head, &message) };
         (messages.append(attempt).await.unwrap(), next)
     };
     let (first, full_at) = append(1, None, "a").await;

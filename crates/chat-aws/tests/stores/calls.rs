@@ -143,8 +143,13 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
         tables.channel(id, visibility).await;
         calls.take();
         let mut memory = Memory::default();
-        for case in ["message_when_nothing_is_remembered", "message", "message"] {
-            send(&tables.messages(), &SystemClock, message(id, None, WIDE), &mut memory).await.unwrap();
+        for (case, key) in [
+            ("message_when_nothing_is_remembered", None),
+            ("message", None),
+            ("message", None),
+            ("message_with_a_key", Some("k")),
+        ] {
+            send(&tables.messages(), &SystemClock, message(id, key, WIDE), &mut memory).await.unwrap();
             assert_eq!(json!(calls.take()), documented(case)[id], "{case}, {id}");
         }
     }
@@ -161,10 +166,10 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     other.head.clone_from(&one.head);
     calls.take();
     send(&messages, &SystemClock, message("c", None, slow), &mut other).await.unwrap();
-    assert_eq!(calls.take(), ["TransactWriteItems of 4"; 2], "the bucket is not full");
+    assert_eq!(calls.take(), ["TransactWriteItems of 3"; 2], "the bucket is not full");
     send(&messages, &SystemClock, message("c", None, slow), &mut one).await.unwrap();
     // The head and the bucket have moved; the refusal tells of both.
-    assert_eq!(calls.take(), ["TransactWriteItems of 4"; 2]);
+    assert_eq!(calls.take(), ["TransactWriteItems of 3"; 2]);
 
     let refused = send(&messages, &SystemClock, message("c", None, slow), &mut one).await;
     assert!(matches!(refused, Err(ChatError::TooManyRequests { .. })));

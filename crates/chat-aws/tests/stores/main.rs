@@ -12,10 +12,11 @@ mod threads;
 
 use std::{collections::BTreeMap, path::Path};
 
-use aws_sdk_dynamodb::{Client, config::Credentials};
+use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
 use chat::{
     channel::{
-        AgentSettings, Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberRole, OwnChannel, Visibility,
+        AgentMode, AgentSettings, Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberRole, OwnChannel,
+        Visibility,
     },
     clock::{SystemClock, Timestamp},
     connection::{Connection, ConnectionStore, UserConnection},
@@ -97,7 +98,7 @@ impl Tables {
         let Message { channel_id, seq, .. } = &message.message;
         let head = head(channel_id.as_str(), seq - 1, Visibility::Public);
         let record = record(message, &format!("key-{seq}"));
-        let append = Append { head: &head, message, record: &record, member: None, token: None, now: NOW };
+        let append = Append { record: Some(&record), ..unkeyed(&head, message) };
         assert_eq!(self.messages().append(append).await.unwrap(), Appended::Stored);
     }
 
@@ -106,7 +107,7 @@ impl Tables {
         let message = stored(head.channel_id.as_str(), head.last_seq + 1);
         let record = record(&message, key);
         let member = member.map(user);
-        let append = Append { head, message: &message, record: &record, member: member.as_ref(), token: None, now };
+        let append = Append { record: Some(&record), member: member.as_ref(), now, ..unkeyed(head, &message) };
         self.messages().append(append).await.unwrap()
     }
 }
@@ -147,7 +148,15 @@ fn member(channel: &str, id: &str, role: MemberRole) -> Member {
 
 fn head(channel: &str, last_seq: u64, visibility: Visibility) -> Head {
     let channel_id = channel_id(channel);
-    Head { channel_id, last_seq, version: 1, visibility, archived: false, retention_days: None }
+    Head {
+        channel_id,
+        last_seq,
+        version: 1,
+        visibility,
+        archived: false,
+        retention_days: None,
+        agent: AgentMode::Always,
+    }
 }
 
 fn trace() -> TraceContext {
@@ -180,6 +189,11 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
     }
 }
 
+/// Without a key, a bucket and a membership.
+fn unkeyed<'a>(head: &'a Head, message: &'a StoredMessage) -> Append<'a> {
+    Append { head, message, for_agent: true, record: None, member: None, token: None, now: NOW }
+}
+
 fn record(stored: &StoredMessage, key: &str) -> IdempotencyRecord {
     IdempotencyRecord {
         sender_id: stored.message.sender_id.clone(),
@@ -197,7 +211,7 @@ async fn an_append_reads_back_as_it_was_and_moves_the_head() {
     tables.channel("c", Visibility::Public).await;
     let (message, messages) = (stored("c", 1), tables.messages());
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
-    let attempt = Append { head: &head, message: &message, record: &record, member: None, token: None, now: NOW };
+    let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
     assert_eq!(messages.message(&head.channel_id, 1, NOW).await.unwrap().unwrap(), message.message);
     assert_eq!(messages.head(&head.channel_id).await.unwrap().unwrap(), Head { last_seq: 1, ..head.clone() });
@@ -229,6 +243,38 @@ async fn a_refused_append_changes_nothing_and_tells_how_things_are() {
     assert_eq!(tables.messages().head(&now.channel_id).await.unwrap(), Some(now.clone()));
     // A record whose time is over is as good as none, though it is still there.
     assert_eq!(tables.append(&now, "a", None, LATER).await, Appended::Stored);
+}
+
+#[tokio::test]
+async fn a_message_that_is_there_already_is_known_again_without_a_record() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    let (messages, start) = (tables.messages(), head("c", 0, Visibility::Public));
+    let (ours, theirs) = (stored("c", 1), stored("c", 1));
+    // As the SDK does when an answer is lost: the head has moved, by this very message.
+    for _ in 0..2 {
+        assert_eq!(messages.append(unkeyed(&start, &ours)).await.unwrap(), Appended::Stored);
+    }
+    let moved = messages.append(unkeyed(&start, &theirs)).await.unwrap();
+    assert_eq!(moved, Appended::HeadMoved(Some(head("c", 1, Visibility::Public))));
+    assert_eq!(messages.message(&start.channel_id, 1, NOW).await.unwrap(), Some(ours.message));
+}
+
+#[tokio::test]
+async fn what_the_agent_need_not_see_is_marked() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    for (seq, for_agent) in [(1, true), (2, false)] {
+        let (before, message) = (head("c", seq - 1, Visibility::Public), stored("c", seq));
+        let append = Append { for_agent, ..unkeyed(&before, &message) };
+        assert_eq!(tables.messages().append(append).await.unwrap(), Appended::Stored);
+        let (channel, number) = (AttributeValue::S("c".to_owned()), AttributeValue::N(seq.to_string()));
+        let get = tables.client.get_item().table_name("chat_events").key("channel_id", channel).key("seq", number);
+        let item = get.send().await.unwrap().item.unwrap();
+        assert_eq!(item.get("agent"), (!for_agent).then(|| AttributeValue::S("off".to_owned())).as_ref());
+        // The mark is the mapping's, and no part of the message.
+        assert_eq!(tables.messages().message(&channel_id("c"), seq, NOW).await.unwrap(), Some(message.message));
+    }
 }
 
 #[tokio::test]
@@ -367,7 +413,7 @@ async fn a_message_past_its_retention_is_not_read_though_it_is_still_there() {
     tables.channel("c", Visibility::Public).await;
     let message = StoredMessage { expires_at: Some(LATER), ..stored("c", 1) };
     let (head, record, messages) = (head("c", 0, Visibility::Public), record(&message, "k"), tables.messages());
-    let attempt = Append { head: &head, message: &message, record: &record, member: None, token: None, now: NOW };
+    let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
     for (now, there) in [(NOW, 1), (LATER, 0)] {
         assert_eq!(messages.messages(&head.channel_id, Range::Newest, 9, now).await.unwrap().len(), there);
@@ -381,7 +427,7 @@ async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
     tables.channel("c", Visibility::Public).await;
     let (message, messages) = (stored("c", 1), tables.messages());
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
-    let attempt = Append { head: &head, message: &message, record: &record, member: None, token: None, now: NOW };
+    let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
     let revised = |message: Message| StoredMessage { message, trace: None, expires_at: None };
 

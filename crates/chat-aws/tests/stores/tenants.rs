@@ -24,7 +24,7 @@ async fn the_same_ids_name_different_things_in_each_tenant() {
 
         let message = stored("c", 1);
         let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
-        let attempt = Append { head: &head, message: &message, record: &record, member: None, token: None, now: NOW };
+        let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
         assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored, "{tenant:?}");
         let found = messages.messages(&head.channel_id, Range::Newest, 9, NOW).await.unwrap();
         assert_eq!(found, [message.message]);

@@ -21,6 +21,11 @@ pub(super) fn answer(database: &Database, operation: &str, body: &[u8]) -> Optio
     }
 }
 
+/// Whether `operation` changes anything.
+pub(super) fn writes(operation: &str) -> bool {
+    !matches!(operation, "BatchGetItem" | "GetItem" | "Query" | "TransactGetItems")
+}
+
 fn run<Request: DeserializeOwned, Answer: Serialize>(
     body: &[u8],
     call: impl FnOnce(Request) -> dynoxide::Result<Answer>,

@@ -13,7 +13,12 @@ mod table;
 mod upkeep;
 mod worker;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{Router, serve::ListenerExt};
 use dynoxide::Database;
@@ -21,12 +26,16 @@ use http::StatusCode;
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::{location::Location, stream::Watcher, upkeep::Upkeep};
+use self::{
+    location::Location,
+    stream::{Tail, Watcher},
+    upkeep::Upkeep,
+};
 use crate::stack;
 
 pub use self::{
     location::Storage,
-    stream::{Position, Record, Stream, StreamReader},
+    stream::{Position, Record, Records, Stream, StreamReader},
 };
 
 /// How long a record stays in a stream, from "Change data capture for DynamoDB Streams" in the DynamoDB
@@ -135,6 +144,8 @@ pub struct Engine {
 /// Fields are dropped in order: what uses the files before the files.
 struct Shared {
     watcher: Watcher,
+    /// By table.
+    tails: Mutex<HashMap<String, Arc<Tail>>>,
     _upkeep: Upkeep,
     database: Database,
     options: Options,
@@ -160,7 +171,9 @@ impl Engine {
         upkeep::index_streams(&file)?;
         let upkeep = Upkeep::start(&file, database.clone(), &options)?;
         let watcher = Watcher::start(&file, &options)?;
-        Ok(Self { shared: Arc::new(Shared { watcher, _upkeep: upkeep, database, options, location }) })
+        Ok(Self {
+            shared: Arc::new(Shared { watcher, tails: Mutex::default(), _upkeep: upkeep, database, options, location }),
+        })
     }
 
     /// Creates the tables that are missing, enables their TTL, and checks those that are there against
@@ -171,8 +184,16 @@ impl Engine {
 
     /// A reader of the table's stream.
     pub fn stream(&self, table: &str) -> Result<StreamReader, Error> {
-        let stream = Stream::of(&self.shared.database, table, &self.shared.options)?;
-        StreamReader::new(&self.shared.location.database(), stream, self.shared.watcher.changes())
+        let Shared { watcher, tails, database, options, location, .. } = &*self.shared;
+        let mut tails = tails.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = if let Some(tail) = tails.get(table) {
+            Arc::clone(tail)
+        } else {
+            let tail = Arc::new(Tail::new(&location.database(), Stream::of(database, table, options)?)?);
+            tails.insert(table.to_owned(), Arc::clone(&tail));
+            tail
+        };
+        Ok(StreamReader::new(tail, watcher.changes(table)))
     }
 
     /// The directory of this run's data, held by this engine: a place for what belongs to the same run.
@@ -199,8 +220,19 @@ impl Engine {
     /// Answers an operation, such as `GetItem`, with a status and a JSON body; blocks while it works. `None` for what
     /// [`Engine::serve`] has to answer: operations that functions do not make all the time, and requests that it refuses
     /// for other reasons than a condition. Nothing has been changed then.
-    pub(crate) fn answer(&self, operation: &str, body: &[u8]) -> Option<(StatusCode, String)> {
-        direct::answer(&self.shared.database, operation, body)
+    ///
+    /// `tables` are those that the request names: who reads their streams is told at once of what was written.
+    pub(crate) fn answer<'a>(
+        &self,
+        operation: &str,
+        body: &[u8],
+        tables: impl IntoIterator<Item = &'a str>,
+    ) -> Option<(StatusCode, String)> {
+        let answer = direct::answer(&self.shared.database, operation, body);
+        if direct::writes(operation) && answer.as_ref().is_some_and(|(status, _)| status.is_success()) {
+            tables.into_iter().for_each(|table| self.shared.watcher.announce(table));
+        }
+        answer
     }
 
     /// Answers the DynamoDB and DynamoDB Streams APIs on `listener` until `stop`, then lets requests under way

@@ -1,8 +1,9 @@
 //! The stream of a table, as its readers see it.
 
 use std::{
+    collections::HashMap,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,8 +22,8 @@ const SEQUENCE_NUMBER_OFFSET: u128 = 100_000_000_000_000_000_000;
 /// Bytes of records after which a read ends, from "`GetRecords`" in the `DynamoDB` Streams API reference.
 const READ_BYTES: usize = 1024 * 1024;
 
-/// Looks that are left out after a change: who reads it now is not back before.
-const AFTER_CHANGE: u32 = 5;
+/// Looks that are left out after a change: whoever writes all the time does so through [`Watcher::announce`].
+const AFTER_CHANGE: u32 = 10;
 
 /// How long after a write the streams count as busy.
 const BUSY_FOR: Duration = Duration::from_secs(1);
@@ -65,6 +66,8 @@ pub struct Record {
     pub partition_key: String,
     /// The record as a function sees it among the `Records` of its event.
     pub event: Value,
+    /// The same, as text.
+    pub json: Box<str>,
 }
 
 /// What is the same for all records of a stream.
@@ -144,7 +147,8 @@ impl Stream {
             event["userIdentity"] = parse(identity)?;
         }
         let created_at = Timestamp::from_second(row.created_at).map_err(|error| Error::Engine(error.to_string()))?;
-        Ok(Record { position, created_at, partition_key, event })
+        let json = event.to_string().into_boxed_str();
+        Ok(Record { position, created_at, partition_key, event, json })
     }
 }
 
@@ -181,31 +185,27 @@ impl StoredRecord {
 }
 
 /// Reads one stream, from any place on, as often as wanted.
-///
-/// It reads through a connection of its own: SQLite's write-ahead log lets it go on while the engine writes.
 pub struct StreamReader {
-    connection: Arc<Mutex<Connection>>,
-    stream: Arc<Stream>,
-    changes: watch::Receiver<i64>,
+    tail: Arc<Tail>,
+    changes: watch::Receiver<()>,
 }
 
 impl StreamReader {
-    pub(super) fn new(file: &Path, stream: Stream, changes: watch::Receiver<i64>) -> Result<Self, Error> {
-        Ok(Self { connection: Arc::new(Mutex::new(connect(file)?)), stream: Arc::new(stream), changes })
+    pub(super) fn new(tail: Arc<Tail>, changes: watch::Receiver<()>) -> Self {
+        Self { tail, changes }
     }
 
     /// What is read.
     #[must_use]
     pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
+        &self.tail.stream
     }
 
     /// The place after the newest record.
     pub fn latest(&self) -> Result<Position, Error> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest: Option<i64> = connection.query_row(
+        let newest: Option<i64> = self.tail.lock().connection.query_row(
             "SELECT MAX(CAST(sequence_number AS INTEGER)) FROM _stream_records WHERE table_name = ?1",
-            [&self.stream.table],
+            [&self.tail.stream.table],
             |row| row.get(0),
         )?;
         Ok(newest.map_or(Position::TRIM_HORIZON, Position))
@@ -215,25 +215,59 @@ impl StreamReader {
     /// there is one. Safe to cancel.
     ///
     /// Fails with [`Error::Stopped`] once the engine is gone.
-    pub async fn next(&mut self, position: Position, limit: usize) -> Result<Vec<Record>, Error> {
+    pub async fn next(&mut self, position: Position, limit: usize) -> Result<Records, Error> {
         loop {
             // Before the read: a write that comes after it must wake us.
             self.changes.borrow_and_update();
-            let records = self.read(position, limit).await?;
+            let tail = Arc::clone(&self.tail);
+            let read = move || tail.read(position, limit);
+            let records = tokio::task::spawn_blocking(read).await.map_err(|_| Error::Stopped)??;
             if !records.is_empty() {
                 return Ok(records);
             }
             self.changes.changed().await.map_err(|_| Error::Stopped)?;
         }
     }
+}
 
-    async fn read(&self, position: Position, limit: usize) -> Result<Vec<Record>, Error> {
-        let (connection, stream) = (Arc::clone(&self.connection), Arc::clone(&self.stream));
-        let read = move || {
-            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            read(&connection, &stream, position, limit)
-        };
-        tokio::task::spawn_blocking(read).await.map_err(|_| Error::Stopped)?
+/// Records that were read together, in order.
+pub type Records = Arc<[Record]>;
+
+/// One stream for all its readers. They follow it side by side, so what one has read is kept for the next.
+///
+/// It is read through a connection of its own: SQLite's write-ahead log lets that go on while the engine writes.
+pub(super) struct Tail {
+    stream: Arc<Stream>,
+    reading: Mutex<Reading>,
+}
+
+struct Reading {
+    connection: Connection,
+    /// What was found last that was not nothing: after which place, and of how many at most.
+    last: Option<(Position, usize, Records)>,
+}
+
+impl Tail {
+    pub(super) fn new(file: &Path, stream: Stream) -> Result<Self, Error> {
+        let reading = Mutex::new(Reading { connection: connect(file)?, last: None });
+        Ok(Self { stream: Arc::new(stream), reading })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records never change, so what was found once after a place is what comes next there, if not all of it.
+    fn read(&self, position: Position, limit: usize) -> Result<Records, Error> {
+        let mut reading = self.lock();
+        if let Some((_, _, records)) = reading.last.as_ref().filter(|(at, most, _)| (*at, *most) == (position, limit)) {
+            return Ok(Arc::clone(records));
+        }
+        let records: Records = read(&reading.connection, &self.stream, position, limit)?.into();
+        if !records.is_empty() {
+            reading.last = Some((position, limit, Arc::clone(&records)));
+        }
+        Ok(records)
     }
 }
 
@@ -263,31 +297,39 @@ fn read(connection: &Connection, stream: &Stream, position: Position, limit: usi
 
 /// Tells readers that something was written.
 ///
-/// The engine has no hook for it, but SQLite counts commits: asking for the count takes microseconds, so it is
-/// asked for every millisecond while there is traffic and less often when there is none.
+/// What comes past [`Engine::answer`](super::Engine::answer) is announced. For the rest the engine has no hook, but SQLite
+/// counts commits: asking for the count takes microseconds, so it is asked for while there is traffic, and less often
+/// when there is none.
 pub(super) struct Watcher {
-    changes: watch::Receiver<i64>,
+    changes: Changes,
     _worker: Worker,
 }
+
+/// By table.
+type Changes = Arc<Mutex<HashMap<String, watch::Sender<()>>>>;
 
 impl Watcher {
     pub(super) fn start(file: &Path, options: &Options) -> Result<Self, Error> {
         let connection = connect(file)?;
         let (busy, idle) = (options.busy_poll_interval, options.idle_poll_interval);
         let after_change = busy * AFTER_CHANGE;
-        let (announce, changes) = watch::channel(data_version(&connection)?);
+        let changes = Changes::default();
+        let of_worker = Arc::clone(&changes);
+        let announce = move || of(&of_worker).values().for_each(|changes| changes.send_modify(|()| ()));
+        let mut known = data_version(&connection)?;
         let mut last_change = Instant::now();
         let worker = Worker::start("dynamodb-streams", move || {
             match data_version(&connection) {
                 Ok(version) => {
-                    if announce.send_if_modified(|known| std::mem::replace(known, version) != version) {
+                    if std::mem::replace(&mut known, version) != version {
+                        announce();
                         last_change = Instant::now();
                         return after_change;
                     }
                 }
                 Err(error) => {
                     warn!(%error, "the streams cannot be watched; readers look for themselves");
-                    announce.send_modify(|_| ());
+                    announce();
                     return BUSY_FOR;
                 }
             }
@@ -297,9 +339,28 @@ impl Watcher {
         Ok(Self { changes, _worker: worker })
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<i64> {
-        self.changes.clone()
+    /// Something was written to a table.
+    pub(super) fn announce(&self, table: &str) {
+        if let Some(changes) = of(&self.changes).get(table) {
+            changes.send_modify(|()| ());
+        }
     }
+
+    /// What tells of writes to a table.
+    pub(super) fn changes(&self, table: &str) -> watch::Receiver<()> {
+        of(&self.changes).entry(table.to_owned()).or_default().subscribe()
+    }
+}
+
+impl Drop for Watcher {
+    /// Readers wait for nothing any more.
+    fn drop(&mut self) {
+        of(&self.changes).clear();
+    }
+}
+
+fn of(changes: &Changes) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
+    changes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Changes whenever another connection commits; see SQLite's documentation of the pragma.

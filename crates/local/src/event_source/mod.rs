@@ -41,7 +41,7 @@ use self::{
     progress::Progress,
 };
 use crate::{
-    dynamodb::{self, Position, Record, StreamReader},
+    dynamodb::{self, Position, Record, Records, StreamReader},
     lambda::Invoke,
     stack::{EventSourceMapping, StartingPosition},
 };
@@ -58,7 +58,7 @@ const READ_RECORDS: usize = 1000;
 
 /// Least time between two reads of a stream that is read at once. What comes meanwhile goes into one batch: one invocation
 /// and one frame in place of several, as there would be on AWS, where a shard is read four times a second.
-const READ_PAUSE: Duration = Duration::from_millis(10);
+const READ_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long to leave a stream alone that could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
@@ -319,7 +319,7 @@ impl Feeder {
                 match self.next(position, started).await {
                     Ok(records) => {
                         position = records.last().map_or(position, |record| record.position);
-                        self.deal(records);
+                        self.deal(&records);
                     }
                     Err(dynamodb::Error::Stopped) => return,
                     Err(error) => {
@@ -337,7 +337,7 @@ impl Feeder {
     }
 
     /// What there is from `position` on, and what has come with it by the time of the next read.
-    async fn next(&mut self, position: Position, started: Instant) -> Result<Vec<Record>, dynamodb::Error> {
+    async fn next(&mut self, position: Position, started: Instant) -> Result<Records, dynamodb::Error> {
         let interval = self.rules.options.read_interval;
         if !interval.is_zero() {
             self.reader.next(position, 1).await?;
@@ -350,16 +350,16 @@ impl Feeder {
         Ok(records)
     }
 
-    fn deal(&mut self, records: Vec<Record>) {
+    fn deal(&mut self, records: &[Record]) {
         let mut hands: HashMap<usize, Vec<Item>> = HashMap::new();
         let mut filtered_out = Vec::new();
         for record in records {
-            let Record { position, created_at, partition_key, event } = record;
-            let json = event.to_string().into_boxed_str();
+            let Record { position, created_at, partition_key, event, json } = record;
+            let (position, created_at) = (*position, *created_at);
             self.progress.with(|progress| progress.start(position, json.len()));
-            if self.filters.match_any(&event) {
-                let lane = lane_of(&partition_key, self.inboxes.len());
-                hands.entry(lane).or_default().push(Item { position, created_at, json });
+            if self.filters.match_any(event) {
+                let lane = lane_of(partition_key, self.inboxes.len());
+                hands.entry(lane).or_default().push(Item { position, created_at, json: json.clone() });
             } else {
                 filtered_out.push(position);
             }

@@ -95,6 +95,36 @@ fn has(span: &Seen, name: &str, value: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_asks_the_agent_about_what_was_sent_while_it_was_off() {
+    let collector = Collector::start().await;
+    let stack = Stack::with(&[("OtlpEndpoint", collector.address.clone())]);
+    stack.create_channel("alice", "quiet", "public", "off").await;
+    let mut socket = stack.socket("alice", "quiet").await;
+    stack.send("alice", "quiet", "to nobody").await;
+    let on = json!({ "agent": { "mode": "always" } });
+    assert_eq!(stack.ask("alice", Method::PATCH, "/channels/quiet", on).await.0, 200);
+    stack.send("alice", "quiet", "to the agent").await;
+    let mut heard = Vec::new();
+    while heard.len() < 3 {
+        let frame = socket.hear_but_presence().await.unwrap();
+        heard.extend(frame["events"].as_array().unwrap().iter().map(|event| event["message"].clone()));
+    }
+    assert_eq!(
+        heard.iter().map(|message| &message["reply_to"]).collect::<Vec<_>>(),
+        [&Value::Null, &Value::Null, &json!(2)]
+    );
+
+    // One lane of the mapping has both, the earlier one first.
+    let asked = |spans: &[Seen]| {
+        let agent = service("ChatAgentWorker");
+        let processed = spans.iter().filter(|span| span.service == agent && span.name == "process chat_events");
+        let seqs: Vec<String> = processed.map(|span| span.attributes["switchboard.seq"].clone()).collect();
+        (!seqs.is_empty()).then_some(seqs)
+    };
+    assert_eq!(collector.wait("the question", asked).await, ["2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_trace_from_the_request_to_the_socket_and_to_the_reply() {
     let collector = Collector::start().await;
     let stack = Stack::with(&[("OtlpEndpoint", collector.address.clone())]);

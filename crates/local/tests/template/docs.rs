@@ -63,7 +63,10 @@ fn records(mapping: &EventSourceMapping) -> String {
     let prefix = &filter["dynamodb"]["Keys"]["pk"]["S"][0]["prefix"];
     let of = [("role ", role), ("", prefix)];
     let of = of.iter().filter_map(|(what, value)| value.as_str().map(|value| format!(" of {what}{value}")));
-    format!("{}{}", names.join(", "), of.collect::<String>())
+    let images = filter["dynamodb"]["NewImage"].as_object().into_iter().flatten();
+    let without = images.filter(|(_, value)| value["S"][0]["exists"] == false);
+    let without = without.map(|(name, _)| format!(" without {name}"));
+    format!("{}{}", names.join(", "), of.chain(without).collect::<String>())
 }
 
 fn diagram(stack: &Stack) -> String {
