@@ -424,8 +424,9 @@ fn function_environment(addresses: &Addresses, dynamodb: &str, log_level: &str) 
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_LAMBDA", &addresses.lambda),
-        // Nothing is frozen here, so that nothing is late by more than this, and a busy function has fewer requests to make.
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        // Nothing is frozen here, so that nothing is late by more than this, and a busy function has fewer requests to make;
+        // none so large that a message waits for it.
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
     ];
     if !matches!(log_level, "debug" | "trace") {
         // The log lines of which CloudWatch makes metrics are for those who look closely: the collector has the metrics.

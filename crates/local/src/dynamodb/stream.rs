@@ -216,11 +216,25 @@ impl StreamReader {
     ///
     /// Fails with [`Error::Stopped`] once the engine is gone.
     pub async fn next(&mut self, position: Position, limit: usize) -> Result<Records, Error> {
+        self.next_from(None, position, limit).await
+    }
+
+    /// The same, without a look before some time, which is kept more closely than a timer of the runtime would.
+    pub(crate) async fn next_from(
+        &mut self,
+        not_before: Option<Instant>,
+        position: Position,
+        limit: usize,
+    ) -> Result<Records, Error> {
         loop {
             // Before the read: a write that comes after it must wake us.
             self.changes.borrow_and_update();
             let tail = Arc::clone(&self.tail);
-            let read = move || tail.read(position, limit);
+            let read = move || {
+                let wait = not_before.and_then(|time| time.checked_duration_since(Instant::now()));
+                wait.into_iter().for_each(std::thread::sleep);
+                tail.read(position, limit)
+            };
             let records = tokio::task::spawn_blocking(read).await.map_err(|_| Error::Stopped)??;
             if !records.is_empty() {
                 return Ok(records);

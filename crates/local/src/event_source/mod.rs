@@ -58,7 +58,10 @@ const READ_RECORDS: usize = 1000;
 
 /// Least time between two reads of a stream that is read at once. What comes meanwhile goes into one batch: one invocation
 /// and one frame in place of several, as there would be on AWS, where a shard is read four times a second.
-const READ_PAUSE: Duration = Duration::from_millis(5);
+const READ_PAUSE: Duration = Duration::from_millis(3);
+
+/// Longest time for which a checkpoint is behind: each is a transaction of its own, and what is read again is no harm.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long to leave a stream alone that could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
@@ -306,7 +309,7 @@ struct Feeder {
     inboxes: Vec<mpsc::UnboundedSender<Vec<Item>>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
     /// When something was read last.
-    read_at: Option<Instant>,
+    read_at: Option<std::time::Instant>,
 }
 
 impl Feeder {
@@ -342,11 +345,10 @@ impl Feeder {
         if !interval.is_zero() {
             self.reader.next(position, 1).await?;
             tokio::time::sleep(until_next(interval, started.elapsed())).await;
-        } else if let Some(read_at) = self.read_at {
-            tokio::time::sleep_until(read_at + READ_PAUSE).await;
         }
-        let records = self.reader.next(position, READ_RECORDS).await?;
-        self.read_at = Some(Instant::now());
+        let not_before = self.read_at.map(|read_at| read_at + READ_PAUSE);
+        let records = self.reader.next_from(not_before, position, READ_RECORDS).await?;
+        self.read_at = Some(std::time::Instant::now());
         Ok(records)
     }
 
@@ -388,7 +390,7 @@ fn lane_of(partition_key: &str, lanes: usize) -> usize {
     usize::try_from(hasher.finish() % lanes).unwrap_or(0)
 }
 
-/// Saves the checkpoint as records finish. What finishes while one is being saved shares the next.
+/// Saves the checkpoint as records finish. What finishes soon after another, or while one is being saved, shares the next.
 async fn keep(
     mut finishes: mpsc::UnboundedReceiver<Vec<Position>>,
     shared: Arc<Shared>,
@@ -396,17 +398,23 @@ async fn keep(
     rules: Arc<Rules>,
 ) {
     let mut saved = shared.with(|progress| progress.checkpoint());
-    let mut finished = Vec::new();
-    while let Some(first) = finishes.recv().await {
-        finished.extend(first);
-        while let Ok(more) = finishes.try_recv() {
-            finished.extend(more);
+    let mut due = None;
+    let mut is_over = false;
+    while !is_over {
+        tokio::select! {
+            finished = finishes.recv() => match finished {
+                Some(finished) => {
+                    shared.with(|progress| finished.into_iter().for_each(|position| progress.finish(position)));
+                    shared.room.notify_one();
+                    due.get_or_insert_with(|| Instant::now() + CHECKPOINT_PAUSE);
+                    continue;
+                }
+                None => is_over = true,
+            },
+            () = at(due) => {}
         }
-        let checkpoint = shared.with(|progress| {
-            finished.drain(..).for_each(|position| progress.finish(position));
-            progress.checkpoint()
-        });
-        shared.room.notify_one();
+        due = None;
+        let checkpoint = shared.with(|progress| progress.checkpoint());
         if checkpoint == saved {
             continue;
         }
@@ -421,5 +429,13 @@ async fn keep(
                 error!(%error, "a checkpoint was not saved; its records may be delivered again");
             }
         }
+    }
+}
+
+/// At that time, or never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
