@@ -182,11 +182,11 @@ struct Named {
 }
 
 impl Named {
-    /// Each table once.
-    fn tables(&self) -> BTreeSet<&str> {
+    /// The tables, some of them more than once.
+    fn tables(&self) -> impl Iterator<Item = &str> {
         let items = self.transact_items.iter().flat_map(BTreeMap::values);
-        let single = std::iter::once(self).chain(items).map(|named| named.table_name.as_str());
-        single.chain(self.request_items.keys().map(String::as_str)).filter(|name| !name.is_empty()).collect()
+        let named = std::iter::once(self).chain(items).map(|named| named.table_name.as_str());
+        named.chain(self.request_items.keys().map(String::as_str))
     }
 }
 

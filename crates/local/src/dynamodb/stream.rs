@@ -67,7 +67,7 @@ pub struct Record {
     /// The record as a function sees it among the `Records` of its event.
     pub event: Value,
     /// The same, as text.
-    pub json: Box<str>,
+    pub json: Arc<str>,
 }
 
 /// What is the same for all records of a stream.
@@ -147,7 +147,7 @@ impl Stream {
             event["userIdentity"] = parse(identity)?;
         }
         let created_at = Timestamp::from_second(row.created_at).map_err(|error| Error::Engine(error.to_string()))?;
-        let json = event.to_string().into_boxed_str();
+        let json = event.to_string().into();
         Ok(Record { position, created_at, partition_key, event, json })
     }
 }

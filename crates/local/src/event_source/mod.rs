@@ -268,7 +268,7 @@ pub(crate) struct Item {
     position: Position,
     created_at: Timestamp,
     /// The record as it stands among the `Records` of the event.
-    json: Box<str>,
+    json: Arc<str>,
 }
 
 /// Progress, shared between who reads and who finishes.
@@ -361,7 +361,7 @@ impl Feeder {
             self.progress.with(|progress| progress.start(position, json.len()));
             if self.filters.match_any(event) {
                 let lane = lane_of(partition_key, self.inboxes.len());
-                hands.entry(lane).or_default().push(Item { position, created_at, json: json.clone() });
+                hands.entry(lane).or_default().push(Item { position, created_at, json: Arc::clone(json) });
             } else {
                 filtered_out.push(position);
             }
