@@ -14,7 +14,7 @@ use crate::{
     table::{Table, short},
 };
 
-/// How long each system is used before it is measured.
+/// How long each system is used at the start of its turn before it is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Most senders, and most sockets, that serverless-offline is asked to serve: with a hundred times as many it is still at
@@ -97,9 +97,9 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
     Report::new("end-to-end", table(&cells), &cells)
 }
 
-/// All systems under one load, in turns.
+/// All systems under one load, in turns: while one is measured, the others stand still.
 async fn compare(
-    systems: &[System],
+    all: &[System],
     senders: usize,
     sockets: usize,
     rounds: usize,
@@ -107,16 +107,17 @@ async fn compare(
 ) -> Result<Vec<Cell>> {
     let is_in_reach = senders.max(sockets) <= ALTERNATIVE_MOST;
     let systems: Vec<&System> =
-        systems.iter().filter(|system| is_in_reach || system.name != "serverless-offline").collect();
+        all.iter().filter(|system| is_in_reach || system.name != "serverless-offline").collect();
     let mut runs: Vec<Vec<Run>> = systems.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for (system, runs) in systems.iter().zip(&mut runs) {
             eprintln!("{}: {senders} senders, {sockets} sockets, round {}", system.name, round + 1);
-            let channel = format!("bench-{senders}-{sockets}-{round}");
-            if round == 0 {
-                let warming = Audience::gather(system, &format!("{channel}-warm-up"), sockets).await?;
-                warming.run(senders, WARM_UP.min(duration)).await?;
+            for one in all {
+                one.set_running(one.name == system.name)?;
             }
+            let channel = format!("bench-{senders}-{sockets}-{round}");
+            let warming = Audience::gather(system, &format!("{channel}-warm-up"), sockets).await?;
+            warming.run(senders, WARM_UP.min(duration)).await?;
             runs.push(Audience::gather(system, &channel, sockets).await?.run(senders, duration).await?);
         }
     }

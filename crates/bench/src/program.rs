@@ -10,6 +10,7 @@ use std::{
 };
 
 use local::binaries;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Result;
 
@@ -29,6 +30,12 @@ impl Program {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         Ok(Self { child: child.map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))? })
+    }
+
+    /// Stops it where it is, or has it go on from there. What it started itself goes on regardless.
+    pub(crate) fn set_running(&self, is_running: bool) -> Result<()> {
+        let signal = if is_running { Signal::CONT } else { Signal::STOP };
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
     /// Waits for `ready`.

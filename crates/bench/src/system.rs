@@ -34,7 +34,7 @@ pub(crate) struct System {
     /// Of those who send; empty where nobody asks for them.
     tokens: Vec<String>,
     client: reqwest::Client,
-    _programs: Vec<Program>,
+    programs: Vec<Program>,
     _files: TempDir,
 }
 
@@ -50,7 +50,7 @@ impl System {
             management: String::new(),
             tokens: Vec::new(),
             client: client()?,
-            _programs: vec![program],
+            programs: vec![program],
             _files: files,
         })
     }
@@ -85,7 +85,7 @@ impl System {
             management: address("management"),
             tokens: (0..SENDERS).map(|number| mint(&format!("sender-{number}"))).collect::<Result<_>>()?,
             client: client()?,
-            _programs: vec![program],
+            programs: vec![program],
             _files: files,
         })
     }
@@ -125,9 +125,15 @@ impl System {
             management: format!("http://127.0.0.1:{websocket}"),
             tokens: Vec::new(),
             client: client()?,
-            _programs: vec![program, dynamodb],
+            programs: vec![program, dynamodb],
             _files: files,
         })
+    }
+
+    /// Stops it where it is, or has it go on: what it does when nobody asks for anything does not count against another.
+    /// Switchboard's functions are processes of their own, which only wait while their runner is stopped.
+    pub(crate) fn set_running(&self, is_running: bool) -> Result<()> {
+        self.programs.iter().try_for_each(|program| program.set_running(is_running))
     }
 
     /// Makes a channel, where there has to be one.
