@@ -222,10 +222,10 @@ async fn settle(
             }
             open.extend(queue.violations);
         }
-        let accepted = shared.ledger.accepted();
+        let (accepted, unanswered) = (shared.ledger.accepted(), shared.ledger.unanswered());
         for (channel, ..) in CHANNELS {
             let stored = oracle::stored(tables, channel).await?;
-            open.extend(oracle::history(channel, &stored, &accepted));
+            open.extend(oracle::history(channel, &stored, &accepted, &unanswered));
             if channel == ASKED {
                 open.extend(oracle::replies(channel, &stored));
             }

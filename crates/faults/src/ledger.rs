@@ -1,7 +1,7 @@
 //! What everybody notes while the run goes on: what was accepted, what was done to the stack, and what must not be.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,6 +17,14 @@ pub(crate) struct Accepted {
     pub(crate) content: u64,
 }
 
+/// A message without a key whose sender got no answer, and did not try again: it may be stored, or not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Unanswered {
+    pub(crate) channel: String,
+    pub(crate) sender: String,
+    pub(crate) content: u64,
+}
+
 /// Violations that are kept; after them they are only counted.
 const KEPT_VIOLATIONS: usize = 50;
 
@@ -29,6 +37,7 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Notes {
     accepted: Vec<Accepted>,
+    unanswered: BTreeSet<Unanswered>,
     violations: Vec<String>,
     more_violations: u64,
     faults: BTreeMap<&'static str, u64>,
@@ -46,6 +55,14 @@ impl Ledger {
 
     pub(crate) fn accepted(&self) -> Vec<Accepted> {
         self.notes().accepted.clone()
+    }
+
+    pub(crate) fn leave_open(&self, unanswered: Unanswered) {
+        self.notes().unanswered.insert(unanswered);
+    }
+
+    pub(crate) fn unanswered(&self) -> BTreeSet<Unanswered> {
+        self.notes().unanswered.clone()
     }
 
     /// Something happened that must not.

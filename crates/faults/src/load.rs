@@ -171,7 +171,8 @@ impl Load {
         let tables = poison::tables(&self.machine.dynamodb()).await;
         let stored = oracle::stored(&tables, channel).await?;
         self.all_show(of, channel, stored.len()).await;
-        let found = oracle::history(channel, &stored, &self.shared.ledger.accepted());
+        let ledger = &self.shared.ledger;
+        let found = oracle::history(channel, &stored, &ledger.accepted(), &ledger.unanswered());
         let shown = of.iter().filter_map(|one| oracle::shows(one, channel, &stored));
         found.into_iter().chain(shown).for_each(|violation| self.shared.ledger.violation(violation));
         Ok(())

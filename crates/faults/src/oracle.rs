@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use replay::{Clients, Letter, Options, Outcome, Records, Report, fetch, replay};
 
 use crate::{
-    ledger::{Accepted, digest},
+    ledger::{Accepted, Unanswered, digest},
     poison,
     subscriber::{Handle, Shown},
 };
@@ -52,8 +52,13 @@ pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>
 }
 
 /// Numbered 1, 2, 3 … without a gap; what was accepted is where it was said to be; each sender's messages once and in the
-/// order in which they were sent.
-pub(crate) fn history(channel: &str, stored: &[Stored], accepted: &[Accepted]) -> Vec<String> {
+/// order in which they were sent; nothing else but what may have been stored without an answer.
+pub(crate) fn history(
+    channel: &str,
+    stored: &[Stored],
+    accepted: &[Accepted],
+    unanswered: &BTreeSet<Unanswered>,
+) -> Vec<String> {
     let mut found = Vec::new();
     for (message, wanted) in stored.iter().zip(1..) {
         if message.seq != wanted {
@@ -85,8 +90,12 @@ pub(crate) fn history(channel: &str, stored: &[Stored], accepted: &[Accepted]) -
         }
     }
     // Nothing else was sent.
-    if contents.len() != of_channel.len() {
-        found.push(format!("{channel} has {} messages of users; {} were accepted", contents.len(), of_channel.len()));
+    let is_open = |&&(sender, content): &&(&String, u64)| {
+        unanswered.contains(&Unanswered { channel: channel.to_owned(), sender: sender.clone(), content })
+    };
+    let certain = contents.len() - contents.iter().filter(is_open).count();
+    if certain != of_channel.len() {
+        found.push(format!("{channel} has {certain} messages of users; {} were accepted", of_channel.len()));
     }
     found
 }
@@ -198,6 +207,9 @@ mod tests {
     fn a_good_history_and_bad_ones() {
         let all = [message(1, "a", "one"), message(2, "b", "two"), message(3, "a", "three")];
         let notes = [accepted(0, &all[0]), accepted(0, &all[1]), accepted(1, &all[2])];
+        let history = |channel: &str, stored: &[Stored], accepted: &[Accepted]| {
+            super::history(channel, stored, accepted, &BTreeSet::new())
+        };
         assert_eq!(history("c", &all, &notes), Vec::<String>::new());
 
         assert_eq!(history("c", &[all[0].clone(), all[2].clone()], &notes).len(), 3, "lost, a gap, and one too few");
@@ -208,6 +220,23 @@ mod tests {
         assert_eq!(history("c", &all, &notes[..2]).len(), 1, "one that nobody sent");
         let other = [accepted(0, &all[0]), accepted(0, &all[1]), accepted(1, &message(3, "a", "another"))];
         assert_eq!(history("c", &all, &other).len(), 1, "another content");
+    }
+
+    #[test]
+    fn what_had_no_answer_may_be_there_once() {
+        let all = [message(1, "a", "one"), message(2, "b", "two")];
+        let notes = [accepted(0, &all[0])];
+        let open = |sender: &str, text: &str| {
+            let (channel, sender) = ("c".to_owned(), sender.to_owned());
+            BTreeSet::from([Unanswered { channel, sender, content: digest(text) }])
+        };
+        let two = open("b", "two");
+        assert_eq!(history("c", &all, &notes, &two), Vec::<String>::new());
+        assert_eq!(history("c", &all[..1], &notes, &two), Vec::<String>::new());
+        let twice = [all[0].clone(), all[1].clone(), message(3, "b", "two")];
+        assert_eq!(history("c", &twice, &notes, &two).len(), 1, "twice");
+        assert_eq!(history("c", &all, &notes, &open("a", "two")).len(), 1, "of another sender");
+        assert_eq!(history("c", &all[1..], &notes, &two).len(), 3, "a gap, one lost, and one too few");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A sender: one message after the other, each under a key of its own, until it is accepted.
+//! A sender: one message after the other, each under a key of its own until it is accepted, or without one and once.
 
 use std::time::Duration;
 
@@ -9,11 +9,14 @@ use tokio::sync::watch;
 
 use crate::{
     client::{Answer, User},
-    ledger::{Accepted, digest},
+    ledger::{Accepted, Unanswered, digest},
 };
 
 /// Longest content of a message, in bytes (`content` in contracts/openapi.yaml).
 pub(crate) const LARGEST: usize = 32_768;
+
+/// Share of messages without an idempotency key.
+const WITHOUT_KEY: f64 = 0.25;
 
 /// How much a sender says.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +47,11 @@ impl Sender {
     pub(crate) async fn run(mut self, manner: Manner, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let size = if self.chance.random_bool(manner.large) { LARGEST } else { self.chance.random_range(0..400) };
-            self.send(size).await;
+            if self.chance.random_bool(WITHOUT_KEY) {
+                self.send_once(size).await;
+            } else {
+                self.send(size).await;
+            }
             let pause = manner.pause.mul_f64(self.chance.random_range(0.0..2.0));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -55,12 +62,9 @@ impl Sender {
 
     /// Sends one message of about `size` bytes until it is accepted.
     pub(crate) async fn send(&mut self, size: usize) {
-        let number = self.sent;
-        self.sent += 1;
-        let head = format!("{} {} {number} ", self.channel, self.user.name);
-        let content = format!("{head}{}", self.filling.repeat(size.saturating_sub(head.len())));
+        let (number, content) = self.next(size);
         let key = format!("{}-{number}", self.user.name);
-        let (path, body) = (format!("/channels/{}/messages", self.channel), json!({ "content": content }));
+        let (path, body) = (self.path(), json!({ "content": content }));
         let user = self.user.clone();
         let attempt =
             async |chance: &mut StdRng| user.insist(Method::POST, &path, Some(&body), Some(&key), chance).await;
@@ -78,6 +82,35 @@ impl Sender {
             let answer = attempt(&mut self.chance).await;
             self.note(number, &content, &answer);
         }
+    }
+
+    /// Sends one message of about `size` bytes without a key, and no second time: nobody could tell it from another.
+    async fn send_once(&mut self, size: usize) {
+        let (number, content) = self.next(size);
+        let answer = self.user.ask(Method::POST, &self.path(), Some(&json!({ "content": content })), None).await;
+        let ledger = &self.user.shared.ledger;
+        ledger.count("messages without a key");
+        match answer {
+            Ok(answer) if !answer.is_transient() => self.note(number, &content, &answer),
+            _ => {
+                ledger.count("of them without an answer");
+                let (channel, sender) = (self.channel.clone(), self.user.name.clone());
+                ledger.leave_open(Unanswered { channel, sender, content: digest(&content) });
+            }
+        }
+    }
+
+    /// The next message, of about `size` bytes and unlike any other: its number and its content.
+    fn next(&mut self, size: usize) -> (u64, String) {
+        let number = self.sent;
+        self.sent += 1;
+        let head = format!("{} {} {number} ", self.channel, self.user.name);
+        let content = format!("{head}{}", self.filling.repeat(size.saturating_sub(head.len())));
+        (number, content)
+    }
+
+    fn path(&self) -> String {
+        format!("/channels/{}/messages", self.channel)
     }
 
     fn note(&self, number: u64, content: &str, answer: &Answer) {
