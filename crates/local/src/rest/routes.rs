@@ -64,13 +64,13 @@ fn match_resource(resource: &str, segments: &[&str]) -> Option<(Vec<Specificity>
         match name {
             Some(name) if name.ends_with('+') => {
                 let rest = segments.get(index..)?.join("/");
-                parameters.insert(name.trim_end_matches('+').to_owned(), decode(&rest));
+                parameters.insert(name.trim_end_matches('+').to_owned(), decode(&rest).into_owned());
                 specificity.push(Specificity::Greedy);
                 return Some((specificity, parameters));
             }
             Some(_) if segment.is_empty() => return None,
             Some(name) => {
-                parameters.insert(name.to_owned(), decode(segment));
+                parameters.insert(name.to_owned(), decode(segment).into_owned());
                 specificity.push(Specificity::Variable);
             }
             None if decode(segment) == *part => specificity.push(Specificity::Literal),

@@ -1,7 +1,10 @@
 //! What both gateways do with a request before a function sees it: bounded bodies, decoded parameters,
 //! headers as JSON, and the address of the client.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+};
 
 use axum::{
     body::Body,
@@ -49,8 +52,8 @@ pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyErr
 }
 
 /// Undoes percent-encoding. What is no valid encoding stays as it is; bytes that are no UTF-8 become U+FFFD.
-pub(crate) fn decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
+pub(crate) fn decode(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// The parameters of a query string, decoded, in their order.
@@ -61,7 +64,8 @@ pub(crate) fn query_parameters(query: Option<&str>) -> Vec<(String, String)> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(&name.replace('+', " ")), decode(&value.replace('+', " ")))
+            let decoded = |text: &str| decode(&text.replace('+', " ")).into_owned();
+            (decoded(name), decoded(value))
         })
         .collect()
 }
@@ -169,9 +173,12 @@ pub(crate) fn has_valid_host(request: &Request) -> bool {
     match (hosts.next(), hosts.next()) {
         (None, _) => true,
         (Some(host), None) => host.to_str().is_ok_and(|host| {
-            reqwest::Url::parse(&format!("http://{host}/")).is_ok_and(|url| {
-                url.path() == "/" && url.username().is_empty() && url.query().is_none() && url.fragment().is_none()
-            })
+            // As nearly all are; the rest is left to who reads URLs.
+            let is_address = host.parse::<SocketAddrV4>().is_ok();
+            is_address
+                || reqwest::Url::parse(&format!("http://{host}/")).is_ok_and(|url| {
+                    url.path() == "/" && url.username().is_empty() && url.query().is_none() && url.fragment().is_none()
+                })
         }),
         _ => false,
     }

@@ -56,8 +56,8 @@ impl Refusal {
 
 /// The connection id in `/@connections/{id}` or `/{stage}/@connections/{id}`.
 pub(super) fn connection_id(path: &str, stage: &str) -> Option<String> {
-    let segments: Vec<String> = path.split('/').filter(|segment| !segment.is_empty()).map(wire::decode).collect();
-    match segments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).map(wire::decode).collect();
+    match segments.iter().map(AsRef::as_ref).collect::<Vec<_>>()[..] {
         ["@connections", id] => Some(id.to_owned()),
         [first, "@connections", id] if first == stage => Some(id.to_owned()),
         _ => None,
