@@ -17,7 +17,7 @@ pub(crate) struct Accepted {
     pub(crate) content: u64,
 }
 
-/// A message without a key whose sender got no answer, and did not try again: it may be stored, or not.
+/// A message without a key that was not accepted, and not sent again: it may be stored, or not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Unanswered {
     pub(crate) channel: String,

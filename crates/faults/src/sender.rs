@@ -93,7 +93,7 @@ impl Sender {
         match answer {
             Ok(answer) if !answer.is_transient() => self.note(number, &content, &answer),
             _ => {
-                ledger.count("of them without an answer");
+                ledger.count("of them left open");
                 let (channel, sender) = (self.channel.clone(), self.user.name.clone());
                 ledger.leave_open(Unanswered { channel, sender, content: digest(&content) });
             }
