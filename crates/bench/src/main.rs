@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     program::raise_file_limit();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => match runtime.block_on(run(cli)) {
+        Ok(runtime) => match runtime.block_on(until_interrupted(cli)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
@@ -82,6 +82,14 @@ fn main() -> ExitCode {
 fn failed(error: &Error) -> ExitCode {
     eprintln!("error: {error}");
     ExitCode::FAILURE
+}
+
+/// Ends what was started on Ctrl-C too: what stands still just then would not heed it.
+async fn until_interrupted(cli: Cli) -> Result<()> {
+    tokio::select! {
+        outcome = run(cli) => outcome,
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    }
 }
 
 async fn run(cli: Cli) -> Result<()> {
