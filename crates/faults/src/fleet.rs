@@ -222,10 +222,10 @@ async fn settle(
             }
             open.extend(queue.violations);
         }
-        let (accepted, unanswered) = (shared.ledger.accepted(), shared.ledger.unanswered());
+        let (accepted, left_open) = (shared.ledger.accepted(), shared.ledger.left_open());
         for (channel, ..) in CHANNELS {
             let stored = oracle::stored(tables, channel).await?;
-            open.extend(oracle::history(channel, &stored, &accepted, &unanswered));
+            open.extend(oracle::history(channel, &stored, &accepted, &left_open));
             if channel == ASKED {
                 open.extend(oracle::replies(channel, &stored));
             }

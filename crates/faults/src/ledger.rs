@@ -1,7 +1,7 @@
 //! What everybody notes while the run goes on: what was accepted, what was done to the stack, and what must not be.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,8 +18,8 @@ pub(crate) struct Accepted {
 }
 
 /// A message without a key that was not accepted, and not sent again: it may be stored, or not.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Unanswered {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LeftOpen {
     pub(crate) channel: String,
     pub(crate) sender: String,
     pub(crate) content: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Notes {
     accepted: Vec<Accepted>,
-    unanswered: BTreeSet<Unanswered>,
+    left_open: Vec<LeftOpen>,
     violations: Vec<String>,
     more_violations: u64,
     faults: BTreeMap<&'static str, u64>,
@@ -57,12 +57,12 @@ impl Ledger {
         self.notes().accepted.clone()
     }
 
-    pub(crate) fn leave_open(&self, unanswered: Unanswered) {
-        self.notes().unanswered.insert(unanswered);
+    pub(crate) fn leave_open(&self, message: LeftOpen) {
+        self.notes().left_open.push(message);
     }
 
-    pub(crate) fn unanswered(&self) -> BTreeSet<Unanswered> {
-        self.notes().unanswered.clone()
+    pub(crate) fn left_open(&self) -> Vec<LeftOpen> {
+        self.notes().left_open.clone()
     }
 
     /// Something happened that must not.

@@ -172,7 +172,7 @@ impl Load {
         let stored = oracle::stored(&tables, channel).await?;
         self.all_show(of, channel, stored.len()).await;
         let ledger = &self.shared.ledger;
-        let found = oracle::history(channel, &stored, &ledger.accepted(), &ledger.unanswered());
+        let found = oracle::history(channel, &stored, &ledger.accepted(), &ledger.left_open());
         let shown = of.iter().filter_map(|one| oracle::shows(one, channel, &stored));
         found.into_iter().chain(shown).for_each(|violation| self.shared.ledger.violation(violation));
         Ok(())

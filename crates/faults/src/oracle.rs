@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use replay::{Clients, Letter, Options, Outcome, Records, Report, fetch, replay};
 
 use crate::{
-    ledger::{Accepted, Unanswered, digest},
+    ledger::{Accepted, LeftOpen, digest},
     poison,
     subscriber::{Handle, Shown},
 };
@@ -52,13 +52,8 @@ pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>
 }
 
 /// Numbered 1, 2, 3 … without a gap; what was accepted is where it was said to be; each sender's messages once and in the
-/// order in which they were sent; nothing else but what may have been stored without an answer.
-pub(crate) fn history(
-    channel: &str,
-    stored: &[Stored],
-    accepted: &[Accepted],
-    unanswered: &BTreeSet<Unanswered>,
-) -> Vec<String> {
+/// order in which they were sent; nothing else but what was left open.
+pub(crate) fn history(channel: &str, stored: &[Stored], accepted: &[Accepted], left_open: &[LeftOpen]) -> Vec<String> {
     let mut found = Vec::new();
     for (message, wanted) in stored.iter().zip(1..) {
         if message.seq != wanted {
@@ -90,10 +85,9 @@ pub(crate) fn history(
         }
     }
     // Nothing else was sent.
-    let is_open = |&&(sender, content): &&(&String, u64)| {
-        unanswered.contains(&Unanswered { channel: channel.to_owned(), sender: sender.clone(), content })
-    };
-    let certain = contents.len() - contents.iter().filter(is_open).count();
+    let left_open =
+        left_open.iter().filter(|one| one.channel == channel).map(|one| (&one.sender, one.content)).collect();
+    let certain = contents.difference(&left_open).count();
     if certain != of_channel.len() {
         found.push(format!("{channel} has {certain} messages of users; {} were accepted", of_channel.len()));
     }
@@ -207,9 +201,8 @@ mod tests {
     fn a_good_history_and_bad_ones() {
         let all = [message(1, "a", "one"), message(2, "b", "two"), message(3, "a", "three")];
         let notes = [accepted(0, &all[0]), accepted(0, &all[1]), accepted(1, &all[2])];
-        let history = |channel: &str, stored: &[Stored], accepted: &[Accepted]| {
-            super::history(channel, stored, accepted, &BTreeSet::new())
-        };
+        let history =
+            |channel: &str, stored: &[Stored], accepted: &[Accepted]| super::history(channel, stored, accepted, &[]);
         assert_eq!(history("c", &all, &notes), Vec::<String>::new());
 
         assert_eq!(history("c", &[all[0].clone(), all[2].clone()], &notes).len(), 3, "lost, a gap, and one too few");
@@ -223,12 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn what_had_no_answer_may_be_there_once() {
+    fn what_was_left_open_may_be_there_once() {
         let all = [message(1, "a", "one"), message(2, "b", "two")];
         let notes = [accepted(0, &all[0])];
         let open = |sender: &str, text: &str| {
             let (channel, sender) = ("c".to_owned(), sender.to_owned());
-            BTreeSet::from([Unanswered { channel, sender, content: digest(text) }])
+            [LeftOpen { channel, sender, content: digest(text) }]
         };
         let two = open("b", "two");
         assert_eq!(history("c", &all, &notes, &two), Vec::<String>::new());

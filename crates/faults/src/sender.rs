@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     client::{Answer, User},
-    ledger::{Accepted, Unanswered, digest},
+    ledger::{Accepted, LeftOpen, digest},
 };
 
 /// Longest content of a message, in bytes (`content` in contracts/openapi.yaml).
@@ -95,7 +95,7 @@ impl Sender {
             _ => {
                 ledger.count("of them left open");
                 let (channel, sender) = (self.channel.clone(), self.user.name.clone());
-                ledger.leave_open(Unanswered { channel, sender, content: digest(&content) });
+                ledger.leave_open(LeftOpen { channel, sender, content: digest(&content) });
             }
         }
     }

@@ -136,9 +136,7 @@ fn init(function: Option<&str>, exporter: Option<&Exporter>) {
     let registry = tracing_subscriber::registry().with(remember).with(spans);
     if is_lambda() {
         let name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-        // A line takes from its spans what `Remember` kept: nobody reads their other fields as text.
-        let unwritten = fmt::format::debug_fn(|_, _, _| Ok(()));
-        registry.with(fmt::layer().fmt_fields(unwritten).event_format(logs::Json::new(name)).with_filter(log)).init();
+        registry.with(logs::json_lines(name).with_filter(log)).init();
     } else {
         registry.with(fmt::layer().compact().with_filter(log)).init();
     }

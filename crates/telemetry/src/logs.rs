@@ -1,7 +1,7 @@
 //! Logs: lines of JSON on standard output inside Lambda, readable lines elsewhere. Each line tells its trace, its
 //! request, its channel where there is one, and its function.
 
-use std::fmt;
+use std::fmt::{Debug, Result};
 
 use serde_json::{Map, Value, json};
 use tracing::{
@@ -14,8 +14,8 @@ use tracing_subscriber::{
     Layer,
     filter::{FilterFn, Targets, filter_fn},
     fmt::{
-        FmtContext, FormatEvent, FormatFields,
-        format::Writer,
+        self, FmtContext, FormatEvent, FormatFields,
+        format::{Writer, debug_fn},
         time::{FormatTime, SystemTime},
     },
     layer::Context,
@@ -83,7 +83,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Remember {
 }
 
 impl Visit for Known {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         match field.name() {
             CHANNEL => self.channel = Some(format!("{value:?}")),
             REQUEST => self.request = Some(format!("{value:?}")),
@@ -106,10 +106,13 @@ pub(crate) struct Json {
     function: String,
 }
 
-impl Json {
-    pub(crate) fn new(function: String) -> Self {
-        Self { function }
-    }
+/// Writes such lines. They take from their spans what [`Remember`] kept: nobody reads the fields of these as text.
+pub(crate) fn json_lines<S>(function: String) -> fmt::Layer<S, impl for<'a> FormatFields<'a> + 'static, Json>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let unwritten = debug_fn(|_, _, _| Ok(()));
+    fmt::layer().fmt_fields(unwritten).event_format(Json { function })
 }
 
 impl<S, N> FormatEvent<S, N> for Json
@@ -117,7 +120,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> Result {
         let mut line = Map::new();
         event.record(&mut Fields(&mut line));
         let mut add = |name: &str, value: Value| {
@@ -159,7 +162,7 @@ impl Fields<'_> {
 }
 
 impl Visit for Fields<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.add(field, format!("{value:?}").into());
     }
 
@@ -233,9 +236,7 @@ mod tests {
     #[test]
     fn a_line_tells_where_it_belongs() {
         let lines = Lines::default();
-        let format = tracing_subscriber::fmt::layer()
-            .event_format(Json::new("switchboard-upkeep".to_owned()))
-            .with_writer(lines.clone());
+        let format = json_lines("switchboard-upkeep".to_owned()).with_writer(lines.clone());
         let subscriber = tracing_subscriber::registry().with(Remember).with(format);
         tracing::subscriber::with_default(subscriber, || {
             let span = info_span!("outer", switchboard.channel_id = "lobby", switchboard.request_id = "r-1");
