@@ -15,8 +15,9 @@ async fn react(stack: &Stack, user: &str, method: Method, seq: u64, emoji: &str)
 async fn reactions_are_kept_with_the_message_and_heard_of() {
     let stack = Stack::in_memory();
     stack.create_channel("alice", "room", "public", "off").await;
-    stack.send("alice", "room", "x").await;
     let mut socket = stack.socket("alice", "room").await;
+    let sent = stack.send("alice", "room", "x").await;
+    assert_eq!(socket.messages(1).await, [sent]);
     for _ in 0..2 {
         assert_eq!(react(&stack, "bob", Method::PUT, 1, THUMB).await, 204, "again changes nothing");
     }
