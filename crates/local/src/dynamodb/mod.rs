@@ -33,6 +33,7 @@ use self::{
 };
 use crate::stack;
 
+pub(crate) use self::stream::Company;
 pub use self::{
     location::Storage,
     stream::{Position, Record, Records, Stream, StreamReader},

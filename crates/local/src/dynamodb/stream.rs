@@ -4,14 +4,17 @@ use std::{
     collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use dynoxide::{Database, streams};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tracing::warn;
 
 use super::{Error, Options, location::connect, worker::Worker};
@@ -184,15 +187,43 @@ impl StoredRecord {
     }
 }
 
+/// What a read waits for, so that records are read together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Company {
+    /// It waits no longer than until then.
+    pub(crate) until: Instant,
+    /// Nor when there have been so many writes since something was read last.
+    pub(crate) writes: u64,
+}
+
+/// How often a table has been written to, for one reader of its stream.
+struct Writes {
+    noticed: watch::Receiver<u64>,
+    /// By the time that something was read last.
+    read: u64,
+}
+
+impl Writes {
+    fn new(noticed: watch::Receiver<u64>) -> Self {
+        Self { noticed, read: 0 }
+    }
+
+    /// Waits for company. When nobody tells of writes any more there is none to wait for; the read that follows says so.
+    async fn company(&mut self, Company { until, writes }: Company) {
+        let enough = self.read + writes;
+        let _ = timeout_at(until, self.noticed.wait_for(|noticed| *noticed >= enough)).await;
+    }
+}
+
 /// Reads one stream, from any place on, as often as wanted.
 pub struct StreamReader {
     tail: Arc<Tail>,
-    changes: watch::Receiver<()>,
+    writes: Writes,
 }
 
 impl StreamReader {
-    pub(super) fn new(tail: Arc<Tail>, changes: watch::Receiver<()>) -> Self {
-        Self { tail, changes }
+    pub(super) fn new(tail: Arc<Tail>, changes: watch::Receiver<u64>) -> Self {
+        Self { tail, writes: Writes::new(changes) }
     }
 
     /// What is read.
@@ -216,30 +247,30 @@ impl StreamReader {
     ///
     /// Fails with [`Error::Stopped`] once the engine is gone.
     pub async fn next(&mut self, position: Position, limit: usize) -> Result<Records, Error> {
-        self.next_from(None, position, limit).await
+        self.next_with(None, position, limit).await
     }
 
-    /// The same, without a look before some time, which is kept more closely than a timer of the runtime would.
-    pub(crate) async fn next_from(
+    /// The same, but waits for company first.
+    pub(crate) async fn next_with(
         &mut self,
-        not_before: Option<Instant>,
+        company: Option<Company>,
         position: Position,
         limit: usize,
     ) -> Result<Records, Error> {
         loop {
+            if let Some(company) = company {
+                self.writes.company(company).await;
+            }
             // Before the read: a write that comes after it must wake us.
-            self.changes.borrow_and_update();
+            self.writes.noticed.borrow_and_update();
             let tail = Arc::clone(&self.tail);
-            let read = move || {
-                let wait = not_before.and_then(|time| time.checked_duration_since(Instant::now()));
-                wait.into_iter().for_each(std::thread::sleep);
-                tail.read(position, limit)
-            };
-            let records = tokio::task::spawn_blocking(read).await.map_err(|_| Error::Stopped)??;
+            let read = tokio::task::spawn_blocking(move || tail.read(position, limit));
+            let records = read.await.map_err(|_| Error::Stopped)??;
             if !records.is_empty() {
+                self.writes.read = *self.writes.noticed.borrow();
                 return Ok(records);
             }
-            self.changes.changed().await.map_err(|_| Error::Stopped)?;
+            self.writes.noticed.changed().await.map_err(|_| Error::Stopped)?;
         }
     }
 }
@@ -319,8 +350,8 @@ pub(super) struct Watcher {
     _worker: Worker,
 }
 
-/// By table.
-type Changes = Arc<Mutex<HashMap<String, watch::Sender<()>>>>;
+/// By table: how often it has been written to, as far as that was noticed.
+type Changes = Arc<Mutex<HashMap<String, watch::Sender<u64>>>>;
 
 impl Watcher {
     pub(super) fn start(file: &Path, options: &Options) -> Result<Self, Error> {
@@ -329,15 +360,15 @@ impl Watcher {
         let after_change = busy * AFTER_CHANGE;
         let changes = Changes::default();
         let of_worker = Arc::clone(&changes);
-        let announce = move || of(&of_worker).values().for_each(|changes| changes.send_modify(|()| ()));
+        let announce = move || of(&of_worker).values().for_each(|changes| changes.send_modify(|writes| *writes += 1));
         let mut known = data_version(&connection)?;
-        let mut last_change = Instant::now();
+        let mut last_change = std::time::Instant::now();
         let worker = Worker::start("dynamodb-streams", move || {
             match data_version(&connection) {
                 Ok(version) => {
                     if std::mem::replace(&mut known, version) != version {
                         announce();
-                        last_change = Instant::now();
+                        last_change = std::time::Instant::now();
                         return after_change;
                     }
                 }
@@ -356,12 +387,12 @@ impl Watcher {
     /// Something was written to a table.
     pub(super) fn announce(&self, table: &str) {
         if let Some(changes) = of(&self.changes).get(table) {
-            changes.send_modify(|()| ());
+            changes.send_modify(|writes| *writes += 1);
         }
     }
 
     /// What tells of writes to a table.
-    pub(super) fn changes(&self, table: &str) -> watch::Receiver<()> {
+    pub(super) fn changes(&self, table: &str) -> watch::Receiver<u64> {
         of(&self.changes).entry(table.to_owned()).or_default().subscribe()
     }
 }
@@ -373,11 +404,58 @@ impl Drop for Watcher {
     }
 }
 
-fn of(changes: &Changes) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
+fn of(changes: &Changes) -> MutexGuard<'_, HashMap<String, watch::Sender<u64>>> {
     changes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Changes whenever another connection commits; see SQLite's documentation of the pragma.
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(2);
+
+    /// How long a reader waits for two, where so many writes were read before and so many have come since.
+    async fn waits(read: u64, come: u64) -> Duration {
+        let (table, noticed) = watch::channel(read + come);
+        let mut writes = Writes { noticed, read };
+        let began = Instant::now();
+        writes.company(Company { until: began + PAUSE, writes: 2 }).await;
+        drop(table);
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_waits_for_another_and_no_longer_than_it_may() {
+        assert!(waits(7, 0).await >= PAUSE);
+        assert!(waits(7, 1).await >= PAUSE);
+        assert_eq!(waits(7, 2).await, Duration::ZERO);
+        assert_eq!(waits(0, 5).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_second_write_ends_the_wait() {
+        let (table, noticed) = watch::channel(1);
+        let mut writes = Writes::new(noticed);
+        let began = Instant::now();
+        let later = async {
+            tokio::time::sleep(PAUSE / 2).await;
+            table.send_modify(|writes| *writes += 1);
+        };
+        tokio::join!(writes.company(Company { until: began + PAUSE * 10, writes: 2 }), later);
+        assert!(began.elapsed() < PAUSE * 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_writes_of_an_engine_that_has_gone() {
+        let (table, noticed) = watch::channel(0);
+        drop(table);
+        let began = Instant::now();
+        Writes::new(noticed).company(Company { until: began + PAUSE, writes: 2 }).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
 }

@@ -41,7 +41,7 @@ use self::{
     progress::Progress,
 };
 use crate::{
-    dynamodb::{self, Position, Record, Records, StreamReader},
+    dynamodb::{self, Company, Position, Record, Records, StreamReader},
     lambda::Invoke,
     stack::{EventSourceMapping, StartingPosition},
 };
@@ -56,9 +56,13 @@ const PARALLELIZATION_FACTORS: std::ops::RangeInclusive<usize> = 1..=10;
 /// Records asked of the stream at once, from "`GetRecords`" in the DynamoDB Streams API reference.
 const READ_RECORDS: usize = 1000;
 
-/// Least time between two reads of a stream that is read at once. What comes meanwhile goes into one batch: one invocation
-/// and one frame in place of several, as there would be on AWS, where a shard is read four times a second.
-const READ_PAUSE: Duration = Duration::from_millis(3);
+/// Least time between two reads of a stream that is read at once, unless [`READ_WRITES`] come sooner. What comes meanwhile
+/// goes into one batch: one invocation and one frame in place of several, as there would be on AWS, where a shard is read
+/// four times a second. A timer of the runtime rounds it up to the next whole millisecond.
+const READ_PAUSE: Duration = Duration::from_millis(2);
+
+/// Writes that are enough for a batch: waiting for a third would make the first late, and save little.
+const READ_WRITES: u64 = 2;
 
 /// Longest time for which a checkpoint is behind: each is a transaction of its own, and what is read again is no harm.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(20);
@@ -309,7 +313,7 @@ struct Feeder {
     inboxes: Vec<mpsc::UnboundedSender<Vec<Item>>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
     /// When something was read last.
-    read_at: Option<std::time::Instant>,
+    read_at: Option<Instant>,
 }
 
 impl Feeder {
@@ -346,9 +350,9 @@ impl Feeder {
             self.reader.next(position, 1).await?;
             tokio::time::sleep(until_next(interval, started.elapsed())).await;
         }
-        let not_before = self.read_at.map(|read_at| read_at + READ_PAUSE);
-        let records = self.reader.next_from(not_before, position, READ_RECORDS).await?;
-        self.read_at = Some(std::time::Instant::now());
+        let company = self.read_at.map(|read_at| Company { until: read_at + READ_PAUSE, writes: READ_WRITES });
+        let records = self.reader.next_with(company, position, READ_RECORDS).await?;
+        self.read_at = Some(Instant::now());
         Ok(records)
     }
 
