@@ -1,4 +1,4 @@
-//! From `POST` to the frame on the socket: Switchboard's local run, the floor, and serverless-offline.
+//! From `POST` to the frame on the socket: Switchboard's local run, the floor, and the same chat on serverless-offline.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::{
     Result,
     load::{Audience, Run},
+    promises,
     report::Report,
     stats::{Sample, Summary, rate, real},
-    system::System,
+    system::{BARE, FLOOR, SERVERLESS_OFFLINE, SWITCHBOARD, System},
     table::{Table, short},
 };
 
@@ -87,6 +88,11 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
     }
     if !options.alone && !options.without_serverless_offline {
         systems.push(System::serverless_offline().await?);
+        systems.push(System::bare().await?);
+    }
+    for system in systems.iter().filter(|system| [SWITCHBOARD, SERVERLESS_OFFLINE].contains(&system.name)) {
+        promises::kept(system).await?;
+        system.come_to_rest().await;
     }
     let mut cells = Vec::new();
     for &sockets in &options.sockets {
@@ -107,7 +113,7 @@ async fn compare(
 ) -> Result<Vec<Cell>> {
     let is_in_reach = senders.max(sockets) <= ALTERNATIVE_MOST;
     let systems: Vec<&System> =
-        all.iter().filter(|system| is_in_reach || system.name != "serverless-offline").collect();
+        all.iter().filter(|system| is_in_reach || ![SERVERLESS_OFFLINE, BARE].contains(&system.name)).collect();
     let mut runs: Vec<Vec<Run>> = systems.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for (system, runs) in systems.iter().zip(&mut runs) {
@@ -119,12 +125,13 @@ async fn compare(
             let warming = Audience::gather(system, &format!("{channel}-warm-up"), sockets).await?;
             warming.run(senders, WARM_UP.min(duration)).await?;
             runs.push(Audience::gather(system, &channel, sockets).await?.run(senders, duration).await?);
+            system.come_to_rest().await;
         }
     }
     let mut cells: Vec<Cell> =
         systems.iter().zip(runs).map(|(system, runs)| cell(system.name, senders, sockets, runs)).collect();
     let rate_of = |name: &str| cells.iter().find(|cell| cell.system == name).map(|cell| cell.rate);
-    let (floor, alternative) = (rate_of("floor"), rate_of("serverless-offline"));
+    let (floor, alternative) = (rate_of(FLOOR), rate_of(SERVERLESS_OFFLINE));
     for cell in &mut cells {
         cell.of_floor = floor.map(|floor| cell.rate / floor);
         cell.times_serverless_offline = alternative.map(|alternative| cell.rate / alternative);
@@ -183,9 +190,9 @@ fn table(cells: &[Cell]) -> String {
             cell.failures.to_string(),
         ]);
     }
-    let compared = cells.iter().filter(|cell| cell.system == "switchboard").filter_map(|ours| {
+    let compared = cells.iter().filter(|cell| cell.system == SWITCHBOARD).filter_map(|ours| {
         let same = |cell: &&Cell| (cell.senders, cell.sockets) == (ours.senders, ours.sockets);
-        let theirs = cells.iter().filter(same).find(|cell| cell.system == "serverless-offline")?;
+        let theirs = cells.iter().filter(same).find(|cell| cell.system == SERVERLESS_OFFLINE)?;
         Some(format!(
             "{} senders, {} sockets: {} times serverless-offline's messages per second; p99 {} ms to its p50 {} ms\n",
             ours.senders,

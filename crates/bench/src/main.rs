@@ -15,6 +15,7 @@ mod growth;
 mod load;
 mod overhead;
 mod program;
+mod promises;
 mod report;
 mod serve;
 mod stats;
@@ -80,7 +81,9 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &Error) -> ExitCode {
-    eprintln!("error: {error}");
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let told: Vec<String> = [error.to_string()].into_iter().chain(causes.map(ToString::to_string)).collect();
+    eprintln!("error: {}", told.join(": "));
     ExitCode::FAILURE
 }
 

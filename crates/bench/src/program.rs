@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -36,6 +37,11 @@ impl Program {
     pub(crate) fn set_running(&self, is_running: bool) -> Result<()> {
         let signal = if is_running { Signal::CONT } else { Signal::STOP };
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// How long it has run on a processor, without what it started itself.
+    pub(crate) fn ran(&self) -> Duration {
+        ran(self.child.id())
     }
 
     /// Waits for `ready`.
@@ -86,6 +92,17 @@ pub(crate) fn own(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(arguments);
     Ok(command)
+}
+
+/// How long a process has run on a processor: the first number of each thread's `schedstat`, in nanoseconds (Linux,
+/// "Scheduler Statistics"). Threads that have ended no longer count.
+pub(crate) fn ran(process: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let ran = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(ran.sum())
 }
 
 /// A port that was free a moment ago.

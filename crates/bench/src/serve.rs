@@ -90,22 +90,27 @@ async fn push(mut socket: WebSocket, mut frames: mpsc::Receiver<Utf8Bytes>) {
 /// DynamoDB with the tables of `serverless-offline/serverless.yml`, in the engine that the local run uses.
 pub(crate) async fn dynamodb(ready: &Path) -> Result<()> {
     let engine = Engine::open(Storage::InMemory, Options::default())?;
-    let tables = [table("bench_messages", "channel_id", "message_id"), table("bench_connections", "pk", "sk")];
+    let tables = [
+        table("bench_channels", "channel_id", ("sk", "S")),
+        table("bench_messages", "channel_id", ("seq", "N")),
+        table("bench_bare_messages", "channel_id", ("message_id", "S")),
+        table("bench_connections", "pk", ("sk", "S")),
+    ];
     engine.ensure_tables(&tables)?;
     let (listener, address) = listen_anywhere().await?;
     tell_address(ready, address)?;
     Ok(engine.serve(listener, CancellationToken::new()).await?)
 }
 
-fn table(name: &str, partition: &str, sort: &str) -> Table {
-    let attribute = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
+fn table(name: &str, partition: &str, (sort, sort_type): (&str, &str)) -> Table {
+    let attribute = |name: &str, kind: &str| json!({ "AttributeName": name, "AttributeType": kind });
     let key = |name: &str, kind: &str| json!({ "AttributeName": name, "KeyType": kind });
     Table {
         logical_id: name.to_owned(),
         name: name.to_owned(),
         create_request: json!({
             "TableName": name,
-            "AttributeDefinitions": [attribute(partition), attribute(sort)],
+            "AttributeDefinitions": [attribute(partition, "S"), attribute(sort, sort_type)],
             "KeySchema": [key(partition, "HASH"), key(sort, "RANGE")],
             "BillingMode": "PAY_PER_REQUEST",
         }),

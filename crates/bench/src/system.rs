@@ -1,6 +1,12 @@
 //! The systems that are compared: each takes a message by `POST` and pushes it to sockets.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderValue, Request};
 use local::token;
@@ -16,6 +22,27 @@ use crate::{
     Result,
     program::{Program, built, free_port, own, workspace},
 };
+
+/// Switchboard's local run.
+pub(crate) const SWITCHBOARD: &str = "switchboard";
+
+/// One server that relays.
+pub(crate) const FLOOR: &str = "floor";
+
+/// The same chat in JavaScript.
+pub(crate) const SERVERLESS_OFFLINE: &str = "serverless-offline";
+
+/// The least that can be called a chat, in JavaScript.
+pub(crate) const BARE: &str = "serverless-offline, bare";
+
+/// Messages a second that one user may send, and how many at once: senders are not limited, but counted.
+const SEND_LIMIT: &str = "100000";
+
+/// How long a system has to do hardly anything, a twentieth of one processor's time, to be at rest.
+const REST: Duration = Duration::from_millis(200);
+
+/// How long is waited for that.
+const REST_WITHIN: Duration = Duration::from_secs(10);
 
 /// A client's end of a socket.
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -33,14 +60,18 @@ const READ_BUFFER: usize = 8 * 1024;
 /// A system under load; ends with this value.
 pub(crate) struct System {
     pub(crate) name: &'static str,
-    /// Before `/channels/…`.
+    /// Before `/channels`.
     rest: String,
+    /// Before `/channels/…/messages`.
+    messages: String,
     websocket: String,
     /// Before `/@connections/…`.
     pub(crate) management: String,
     /// Of those who send; empty where nobody asks for them.
     tokens: Vec<String>,
     client: reqwest::Client,
+    /// Keeps no connection: a server that stood still closes old ones once it goes on.
+    once: reqwest::Client,
     programs: Vec<Program>,
     _files: TempDir,
 }
@@ -51,12 +82,14 @@ impl System {
         let files = tempfile::tempdir()?;
         let (program, address) = serve("floor", files.path()).await?;
         Ok(Self {
-            name: "floor",
+            name: FLOOR,
             rest: format!("http://{address}"),
+            messages: format!("http://{address}"),
             websocket: format!("ws://{address}"),
             management: String::new(),
             tokens: Vec::new(),
-            client: client()?,
+            client: client(usize::MAX)?,
+            once: client(0)?,
             programs: vec![program],
             _files: files,
         })
@@ -77,8 +110,11 @@ impl System {
             .arg(runner.parent().ok_or("no folder")?)
             .arg("--template")
             .arg(workspace()?.join("infra/backend.yaml"));
-        // Senders are not limited. The rest is as `cargo local` has it: logs, metrics and traces included.
-        for parameter in ["SendRate=100000", "SendBurst=100000"].iter().chain(parameters) {
+        // The rest is as `cargo local` has it: logs, metrics and traces included.
+        for limit in ["SendRate", "SendBurst"] {
+            command.arg("--parameter").arg(format!("{limit}={SEND_LIMIT}"));
+        }
+        for parameter in parameters {
             command.args(["--parameter", parameter]);
         }
         let mut program = Program::start(&mut command)?;
@@ -86,12 +122,14 @@ impl System {
             program.until(|| fs::read(&ready).ok().and_then(|text| serde_json::from_slice(&text).ok())).await?;
         let address = |name: &str| addresses[name].as_str().unwrap_or_default().to_owned();
         Ok(Self {
-            name: "switchboard",
+            name: SWITCHBOARD,
             rest: address("rest"),
+            messages: address("rest"),
             websocket: address("websocket"),
             management: address("management"),
-            tokens: (0..SENDERS).map(|number| mint(&format!("sender-{number}"))).collect::<Result<_>>()?,
-            client: client()?,
+            tokens: tokens()?,
+            client: client(usize::MAX)?,
+            once: client(0)?,
             programs: vec![program],
             _files: files,
         })
@@ -99,8 +137,19 @@ impl System {
 
     /// The same chat in JavaScript on serverless-offline, its tables in the engine that Switchboard uses too.
     pub(crate) async fn serverless_offline() -> Result<Self> {
+        Self::in_javascript(SERVERLESS_OFFLINE, "").await
+    }
+
+    /// As little of a chat as there can be on serverless-offline.
+    pub(crate) async fn bare() -> Result<Self> {
+        Self::in_javascript(BARE, "/bare").await
+    }
+
+    /// The project beside this crate, with messages at `path`.
+    async fn in_javascript(name: &'static str, path: &str) -> Result<Self> {
         let project = workspace()?.join("crates/bench/serverless-offline");
-        if !project.join("node_modules").is_dir() {
+        let changed = |file: &str| fs::metadata(project.join(file)).and_then(|file| file.modified()).ok();
+        if changed("node_modules/.package-lock.json") < changed("package-lock.json") {
             let status = Command::new(project.join("set-up.sh")).status()?;
             if !status.success() {
                 return Err(
@@ -119,6 +168,11 @@ impl System {
             .env("HTTP_PORT", http.to_string())
             .env("WEBSOCKET_PORT", websocket.to_string())
             .env("LAMBDA_PORT", lambda.to_string())
+            .env("JWT_ISSUER", token::ISSUER)
+            .env("JWT_AUDIENCE", token::AUDIENCE)
+            .env("JWT_HS256_SECRET", token::DEVELOPMENT_SECRET)
+            .env("SEND_RATE", SEND_LIMIT)
+            .env("SEND_BURST", SEND_LIMIT)
             // Node's warnings about its own age.
             .env("NODE_NO_WARNINGS", "1")
             .stderr(fs::File::create(files.path().join("log"))?);
@@ -126,12 +180,14 @@ impl System {
         let log = files.path().join("log");
         program.until(|| fs::read_to_string(&log).ok()?.contains("Server ready").then_some(())).await?;
         Ok(Self {
-            name: "serverless-offline",
+            name,
             rest: format!("http://127.0.0.1:{http}"),
+            messages: format!("http://127.0.0.1:{http}{path}"),
             websocket: format!("ws://127.0.0.1:{websocket}"),
             management: format!("http://127.0.0.1:{websocket}"),
-            tokens: Vec::new(),
-            client: client()?,
+            tokens: tokens()?,
+            client: client(usize::MAX)?,
+            once: client(0)?,
             programs: vec![program, dynamodb],
             _files: files,
         })
@@ -143,24 +199,53 @@ impl System {
         self.programs.iter().try_for_each(|program| program.set_running(is_running))
     }
 
-    /// Makes a channel, where there has to be one.
+    /// Waits until it does hardly anything, for some seconds at most: who is stopped in the middle of something misses
+    /// what comes of it.
+    pub(crate) async fn come_to_rest(&self) {
+        let ran = || -> Duration { self.programs.iter().map(Program::ran).sum() };
+        let began = Instant::now();
+        while began.elapsed() < REST_WITHIN {
+            let before = ran();
+            tokio::time::sleep(REST).await;
+            if ran().saturating_sub(before) < REST / 20 {
+                return;
+            }
+        }
+    }
+
+    /// Makes a public channel, where there has to be one.
     pub(crate) async fn open_channel(&self, channel: &str) -> Result<()> {
+        self.open(channel, "public").await
+    }
+
+    /// Makes a channel of the first sender, where there has to be one.
+    pub(crate) async fn open(&self, channel: &str, visibility: &str) -> Result<()> {
         let Some(token) = self.tokens.first() else { return Ok(()) };
         let channel =
-            json!({ "channel_id": channel, "name": channel, "visibility": "public", "agent": { "mode": "off" } });
-        let request = self.client.post(format!("{}/channels", self.rest)).bearer_auth(token).json(&channel);
+            json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": "off" } });
+        let request = self.once.post(format!("{}/channels", self.rest)).bearer_auth(token).json(&channel);
         request.send().await?.error_for_status()?;
         Ok(())
     }
 
     /// Sends one message, by the `number`th sender.
     pub(crate) async fn post(&self, channel: &str, number: usize, content: &str) -> Result<()> {
-        let mut request = self.client.post(format!("{}/channels/{channel}/messages", self.rest));
+        let mut request = self.request(channel, &json!({ "content": content }));
         if let Some(token) = self.tokens.get(number % SENDERS) {
             request = request.bearer_auth(token);
         }
-        request.json(&json!({ "content": content })).send().await?.error_for_status()?.bytes().await?;
+        request.send().await?.error_for_status()?.bytes().await?;
         Ok(())
+    }
+
+    /// A request to send `message`, as nobody yet.
+    pub(crate) fn request(&self, channel: &str, message: &Value) -> reqwest::RequestBuilder {
+        self.client.post(format!("{}/channels/{channel}/messages", self.messages)).json(message)
+    }
+
+    /// Of the `number`th sender; empty where nobody asks for it.
+    pub(crate) fn token(&self, number: usize) -> &str {
+        self.tokens.get(number % SENDERS).map_or("", String::as_str)
     }
 
     /// Opens the socket of the `number`th listener.
@@ -180,8 +265,20 @@ fn mint(user: &str) -> Result<String> {
     Ok(token::mint(user, token::DEFAULT_TTL, jiff::Timestamp::now())?)
 }
 
-fn client() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().tcp_nodelay(true).timeout(Duration::from_mins(2)).build()?)
+/// One for each sender.
+fn tokens() -> Result<Vec<String>> {
+    (0..SENDERS).map(|number| mint(&sender(number))).collect()
+}
+
+/// The `number`th sender.
+pub(crate) fn sender(number: usize) -> String {
+    format!("sender-{}", number % SENDERS)
+}
+
+/// A client that keeps so many connections.
+fn client(connections: usize) -> Result<reqwest::Client> {
+    let client = reqwest::Client::builder().tcp_nodelay(true).timeout(Duration::from_mins(2));
+    Ok(client.pool_max_idle_per_host(connections).build()?)
 }
 
 /// Starts this program as a server of some kind.

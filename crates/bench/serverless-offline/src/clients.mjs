@@ -5,10 +5,16 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 
 const credentials = { accessKeyId: 'local', secretAccessKey: 'local' };
 
-export const tables = { messages: process.env.MESSAGES_TABLE, connections: process.env.CONNECTIONS_TABLE };
+export const tables = {
+  channels: process.env.CHANNELS_TABLE,
+  messages: process.env.MESSAGES_TABLE,
+  bareMessages: process.env.BARE_MESSAGES_TABLE,
+  connections: process.env.CONNECTIONS_TABLE,
+};
 
 export const dynamodb = DynamoDBDocumentClient.from(
   new DynamoDBClient({ region: 'us-east-1', endpoint: process.env.DYNAMODB_URL, credentials }),
+  { marshallOptions: { removeUndefinedValues: true } },
 );
 
 export const management = new ApiGatewayManagementApiClient({

@@ -1,19 +1,18 @@
 // `$disconnect`: forgets who has gone.
-import { DeleteCommand } from '@aws-sdk/lib-dynamodb';
+import { DeleteCommand, GetCommand } from '@aws-sdk/lib-dynamodb';
 import { dynamodb, tables } from './clients.mjs';
 
 export const handler = async (event) => {
   const connection = event.requestContext.connectionId;
-  const { Attributes: found } = await dynamodb.send(
-    new DeleteCommand({
-      TableName: tables.connections,
-      Key: { pk: `conn#${connection}`, sk: 'meta' },
-      ReturnValues: 'ALL_OLD',
-    }),
+  const meta = { TableName: tables.connections, Key: { pk: `conn#${connection}`, sk: 'meta' } };
+  const { Item: found } = await dynamodb.send(new GetCommand({ ...meta, ConsistentRead: true }));
+  const forget = (channel) => ({ pk: `chan#${channel}`, sk: `conn#${connection}` });
+  await Promise.all(
+    (found?.channels ?? []).map((channel) =>
+      dynamodb.send(new DeleteCommand({ TableName: tables.connections, Key: forget(channel) })),
+    ),
   );
-  if (found) {
-    const key = { pk: `chan#${found.channel}`, sk: `conn#${connection}` };
-    await dynamodb.send(new DeleteCommand({ TableName: tables.connections, Key: key }));
-  }
+  // Last, so that what is interrupted is found again.
+  await dynamodb.send(new DeleteCommand(meta));
   return { statusCode: 200 };
 };

@@ -30,7 +30,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Result, serve::listen_anywhere};
+use crate::{Result, program::ran, serve::listen_anywhere};
 
 /// How long an invocation may take, as the function is told, and as it is awaited.
 const TIME_OUT: Duration = Duration::from_secs(30);
@@ -129,7 +129,7 @@ impl Function {
 
     /// Runs one event to its end.
     pub(crate) async fn invoke(&mut self, event: Bytes) -> Result<Invocation> {
-        let before = self.cpu();
+        let before = ran(self.child.id());
         self.events.send(event)?;
         let (mut sent, mut answered) = (None, None);
         loop {
@@ -144,17 +144,7 @@ impl Function {
         let (Some(sent), Some((at, answer))) = (sent, answered) else {
             return Err("a function asked for the next event before it had answered".into());
         };
-        Ok(Invocation { answered: at.duration_since(sent), cpu: self.cpu().saturating_sub(before), answer })
-    }
-
-    /// How long the process has run: the first number of its `schedstat`, in nanoseconds. It has one thread that works.
-    fn cpu(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
-        let ran = tasks.filter_map(|task| {
-            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(ran.sum())
+        Ok(Invocation { answered: at.duration_since(sent), cpu: ran(self.child.id()).saturating_sub(before), answer })
     }
 
     /// The most memory that the process has had, in MB.

@@ -1,0 +1,105 @@
+//! What is compared with Switchboard as "the same chat" has to be one: this is shown before anything is measured.
+
+use std::time::Duration;
+
+use chat::message::Message;
+use futures::StreamExt;
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
+
+use crate::{
+    Result,
+    system::{Socket, System, sender},
+};
+
+/// The channel that is used.
+const CHANNEL: &str = "bench-promises";
+
+/// One that only its owner may know of.
+const PRIVATE: &str = "bench-private";
+
+/// What every refusal is (RFC 9457).
+const PROBLEM: &str = "application/problem+json";
+
+/// How long a push may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Holds a system to what a client is promised: nobody without a token or membership, numbers without a gap, once under one
+/// key, wrong requests refused, and what was accepted pushed as it is kept.
+pub(crate) async fn kept(system: &System) -> Result<()> {
+    attempt(system).await.map_err(|error| format!("{} is not the same chat: {error}", system.name).into())
+}
+
+async fn attempt(system: &System) -> Result<()> {
+    system.open_channel(CHANNEL).await?;
+    system.open(PRIVATE, "private").await?;
+    let mut socket = system.listen(CHANNEL, 0).await?;
+    let text = |content: &str| json!({ "content": content });
+    let by = |number, channel, message: &Value| system.request(channel, message).bearer_auth(system.token(number));
+
+    answers(StatusCode::UNAUTHORIZED, system.request(CHANNEL, &text("hi"))).await?;
+    let keyed = |content| by(0, CHANNEL, &text(content)).header("idempotency-key", "one");
+    let first = message(StatusCode::CREATED, keyed("first")).await?;
+    same(&message(StatusCode::OK, keyed("first")).await?, &first)?;
+    answers(StatusCode::UNPROCESSABLE_ENTITY, keyed("another")).await?;
+    for wrong in [json!({ "content": "" }), json!({ "content": 1 }), json!({ "content": "x", "colour": "red" })] {
+        answers(StatusCode::BAD_REQUEST, by(0, CHANNEL, &wrong)).await?;
+    }
+    answers(StatusCode::NOT_FOUND, by(0, "bench-nowhere", &text("hi"))).await?;
+    let second = message(StatusCode::CREATED, by(1, CHANNEL, &text("second"))).await?;
+    answers(StatusCode::NOT_FOUND, by(1, PRIVATE, &text("hi"))).await?;
+    let own = message(StatusCode::CREATED, by(0, PRIVATE, &text("mine"))).await?;
+    for (message, seq, number) in [(&first, 1, 0), (&second, 2, 1), (&own, 1, 0)] {
+        if (message.seq, message.sender_id.to_string()) != (seq, sender(number)) {
+            return Err(format!("{} was to send number {seq}: {message:?}", sender(number)).into());
+        }
+    }
+
+    let mut heard: Vec<Message> = Vec::new();
+    while heard.len() < 2 {
+        for message in created(&mut socket).await? {
+            // A push may come twice.
+            if heard.iter().all(|one| one.seq != message.seq) {
+                heard.push(message);
+            }
+        }
+    }
+    same(&heard[0], &first)?;
+    same(&heard[1], &second)
+}
+
+async fn answers(status: StatusCode, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
+    let response = request.send().await?;
+    let kind = response.headers().get(header::CONTENT_TYPE).cloned();
+    let is_problem = kind.is_some_and(|kind| kind == PROBLEM);
+    if response.status() == status && is_problem != status.is_success() {
+        return Ok(response);
+    }
+    Err(format!("{status} was to come, and {} came: {}", response.status(), response.text().await?).into())
+}
+
+async fn message(status: StatusCode, request: reqwest::RequestBuilder) -> Result<Message> {
+    Ok(answers(status, request).await?.json().await?)
+}
+
+fn same(one: &Message, other: &Message) -> Result<()> {
+    if one == other { Ok(()) } else { Err(format!("{one:?} is not {other:?}").into()) }
+}
+
+/// The messages that the next frame with any says were created.
+async fn created(socket: &mut Socket) -> Result<Vec<Message>> {
+    loop {
+        let frame = timeout(PATIENCE, socket.next()).await?.ok_or("the socket was closed")??;
+        let tungstenite::Message::Text(text) = frame else { continue };
+        let frame: Value = serde_json::from_str(&text)?;
+        let events = frame["events"].as_array().into_iter().flatten();
+        let created = events.filter(|event| event["type"] == "message.created");
+        let messages: Vec<Message> =
+            created.map(|event| Ok(serde_json::from_value(event["message"].clone())?)).collect::<Result<_>>()?;
+        if !messages.is_empty() && frame["channel_id"] == CHANNEL {
+            return Ok(messages);
+        }
+    }
+}
