@@ -60,9 +60,9 @@ struct Cell {
     /// Messages a second that reached every socket: the median of the rounds.
     rate: f64,
     rates: Vec<f64>,
-    /// From the start of a request to the frame on a socket, in milliseconds.
+    /// From the start of a request to the frame on a socket, in milliseconds: the median of the rounds' quantiles.
     push_ms: Summary,
-    /// From the start of a request to its answer, in milliseconds.
+    /// From the start of a request to its answer, in milliseconds: the same.
     post_ms: Summary,
     /// Messages that did not reach every socket within a minute.
     missing: usize,
@@ -129,7 +129,7 @@ async fn compare(
         }
     }
     let mut cells: Vec<Cell> =
-        systems.iter().zip(runs).map(|(system, runs)| cell(system.name, senders, sockets, runs)).collect();
+        systems.iter().zip(runs).map(|(system, runs)| cell(system.name, senders, sockets, &runs)).collect();
     let rate_of = |name: &str| cells.iter().find(|cell| cell.system == name).map(|cell| cell.rate);
     let (floor, alternative) = (rate_of(FLOOR), rate_of(SERVERLESS_OFFLINE));
     for cell in &mut cells {
@@ -139,19 +139,22 @@ async fn compare(
     Ok(cells)
 }
 
-fn cell(system: &'static str, senders: usize, sockets: usize, runs: Vec<Run>) -> Cell {
+fn cell(system: &'static str, senders: usize, sockets: usize, runs: &[Run]) -> Cell {
     let rates: Vec<f64> = runs.iter().map(|run| rate(run.messages, run.elapsed)).collect();
     let missing = runs.iter().map(|run| run.missing).sum();
     let failures = runs.iter().map(|run| run.failures).sum();
-    let (pushes, posts): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.pushes, run.posts)).unzip();
+    let took = |which: fn(&Run) -> &[Duration]| {
+        let rounds = runs.iter().map(|run| Sample::milliseconds(which(run).iter().copied()).summary());
+        Summary::median_of(&rounds.collect::<Vec<_>>())
+    };
     Cell {
         system,
         senders,
         sockets,
         rate: Sample::of(rates.iter().copied()).summary().p50,
         rates,
-        push_ms: Sample::milliseconds(pushes.concat()).summary(),
-        post_ms: Sample::milliseconds(posts.concat()).summary(),
+        push_ms: took(|run| &run.pushes),
+        post_ms: took(|run| &run.posts),
         missing,
         failures,
         times_serverless_offline: None,

@@ -45,6 +45,20 @@ impl Sample {
     }
 }
 
+impl Summary {
+    /// The median of each quantile over several rounds: one in which the machine had other things to do does not decide.
+    /// All measurements count, and their largest.
+    pub(crate) fn median_of(rounds: &[Self]) -> Self {
+        let median = |quantile: fn(&Self) -> f64| Sample::of(rounds.iter().map(quantile)).summary().p50;
+        Self {
+            count: rounds.iter().map(|round| round.count).sum(),
+            p50: median(|round| round.p50),
+            p99: median(|round| round.p99),
+            max: rounds.iter().map(|round| round.max).fold(f64::NAN, f64::max),
+        }
+    }
+}
+
 /// The smallest value that `percent` of all do not exceed ("nearest rank").
 fn quantile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100);
@@ -80,5 +94,13 @@ mod tests {
         let one = Sample::of([7.0]).summary();
         assert_eq!((one.p50, one.p99, one.max), (7.0, 7.0, 7.0));
         assert!(Sample::default().summary().p50.is_nan());
+    }
+
+    #[test]
+    fn one_bad_round_does_not_decide() {
+        let rounds = [[1.0, 3.0], [2.0, 900.0], [2.5, 4.0]].map(|round| Sample::of(round).summary());
+        let median = Summary::median_of(&rounds);
+        assert_eq!((median.count, median.p50, median.p99, median.max), (6, 2.0, 4.0, 900.0));
+        assert!(Summary::median_of(&[]).p99.is_nan());
     }
 }
