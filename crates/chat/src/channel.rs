@@ -5,9 +5,12 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access::Authority,
     clock::Timestamp,
+    ending::Pending,
     error::StoreError,
     id::{ChannelId, IdempotencyKey, UserId},
+    incarnation::{ChannelKey, Incarnation},
 };
 
 /// Who may find, read, send to and subscribe to a channel.
@@ -51,6 +54,9 @@ pub struct AgentSettings {
 pub struct Channel {
     /// Its id.
     pub channel_id: ChannelId,
+    /// Distinguishes the channel from others that had the id. Not shown to clients.
+    #[serde(skip_serializing)]
+    pub incarnation: Incarnation,
     /// Its display name.
     pub name: String,
     /// Who may see it.
@@ -78,6 +84,14 @@ pub struct Channel {
     pub version: u64,
 }
 
+impl Channel {
+    /// Returns the key under which all that belongs to the channel is kept.
+    #[must_use]
+    pub fn key(&self) -> ChannelKey {
+        ChannelKey { channel_id: self.channel_id.clone(), incarnation: self.incarnation }
+    }
+}
+
 /// What a member may do in a channel. Each role may what those below it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,6 +111,9 @@ pub struct Member {
     pub channel_id: ChannelId,
     /// The user.
     pub user_id: UserId,
+    /// Distinguishes the membership from earlier ones of the same user. Not shown to clients.
+    #[serde(skip_serializing)]
+    pub incarnation: Incarnation,
     /// What the user may do.
     pub role: MemberRole,
     /// Since when.
@@ -158,8 +175,8 @@ pub enum MemberAdded {
     Added,
     /// The user was one already, as given.
     Already(Member),
-    /// The channel has gone, was archived, or is no longer of the visibility that allowed this.
-    ChannelChanged,
+    /// The channel, or the caller's membership, is not as it was read.
+    Stale,
 }
 
 /// What came of changing or removing a member.
@@ -169,11 +186,13 @@ pub enum MemberChanged {
     Done,
     /// The channel would be left without an owner.
     LastOwner,
-    /// The member is not, or no longer, as believed.
-    Lost,
+    /// The member, the channel, or the caller's membership is not as it was read.
+    Stale,
 }
 
-/// Where channels and members are kept.
+/// Stores channels and members.
+///
+/// Every change checks in its own transaction what allowed it: see [`Authority`]. All reads are strongly consistent.
 pub trait ChannelStore: Send + Sync {
     /// Creates `channel` with `owner`, and with what its creator may repeat the request by, in one transaction. `false`:
     /// the id is taken, nothing was written.
@@ -184,27 +203,40 @@ pub trait ChannelStore: Send + Sync {
         creation: Option<&Creation>,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// What was kept under the key with which `user` created a channel (strongly consistent).
+    /// What was kept under the key with which `user` created a channel.
     fn creation(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         user: &UserId,
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<Option<Creation>, StoreError>> + Send;
 
-    /// The channel as it is now (strongly consistent).
+    /// The channel that has an id now.
     fn channel(&self, id: &ChannelId) -> impl Future<Output = Result<Option<Channel>, StoreError>> + Send;
 
-    /// Replaces the settings (all but the messages' number and time) of a channel that was as `before`, on condition
-    /// that its version still is `before.version`. `false`: it is not.
-    fn update(&self, before: &Channel, changed: &Channel) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Replaces the settings (all but the messages' number and time) of the channel in `by`, on condition that its version
+    /// is as read. `pending`, if given, is recorded in the same transaction. A change of visibility changes
+    /// [`Gate`](crate::connection::Gate) in it too. `false`: the channel, or the caller's membership, is not as read.
+    fn update(
+        &self,
+        by: &Authority<'_>,
+        changed: &Channel,
+        pending: Option<&Pending>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Makes a channel vanish, on condition that its version still is `channel.version`; its id stays taken until all
-    /// that is left of it has been removed. `false`: it is not.
-    fn delete(&self, channel: &Channel, now: Timestamp) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Deletes the channel in `by`, on condition that its version is as read, frees its id, closes the
+    /// [`Gate`](crate::connection::Gate) and records `pending`, in one transaction. `false`: the channel, or the caller's
+    /// membership, is not as read.
+    fn delete(
+        &self,
+        by: &Authority<'_>,
+        pending: &Pending,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Up to `limit` public channels whose names begin with `name_prefix`, in upper or lower case, after what
-    /// [`PublicPage::next_after`] said (strongly consistent).
+    /// [`PublicPage::next_after`] said.
     fn public_channels(
         &self,
         name_prefix: &str,
@@ -212,30 +244,39 @@ pub trait ChannelStore: Send + Sync {
         limit: u16,
     ) -> impl Future<Output = Result<PublicPage, StoreError>> + Send;
 
-    /// Moves a member's read mark to `seq` unless it is beyond, and returns where it is. `None`: no member.
+    /// Moves a member's read mark to `seq` unless it is beyond, and returns where it is. `None`: the user is no member at
+    /// the time of the write.
     fn mark_read(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         user: &UserId,
         seq: u64,
     ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 
-    /// The membership of a user as it is now (strongly consistent).
+    /// The membership of a user.
     fn member(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         user: &UserId,
     ) -> impl Future<Output = Result<Option<Member>, StoreError>> + Send;
 
-    /// Up to `limit` members of a channel, after the id `after` (strongly consistent).
+    /// The memberships that these users have, in any order; users who are no members are left out. At most
+    /// [`PAGE_ITEMS`](crate::limits::PAGE_ITEMS) users.
+    fn members_among(
+        &self,
+        channel: &ChannelKey,
+        users: &[UserId],
+    ) -> impl Future<Output = Result<Vec<Member>, StoreError>> + Send;
+
+    /// Up to `limit` members of a channel, after the id `after`.
     fn members(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         after: Option<&UserId>,
         limit: u16,
     ) -> impl Future<Output = Result<MemberPage, StoreError>> + Send;
 
-    /// Up to `limit` channels that `user` is a member of, after the id `after` (strongly consistent).
+    /// Up to `limit` channels that `user` is a member of, after the id `after`.
     fn channels_of(
         &self,
         user: &UserId,
@@ -243,29 +284,38 @@ pub trait ChannelStore: Send + Sync {
         limit: u16,
     ) -> impl Future<Output = Result<ChannelPage, StoreError>> + Send;
 
-    /// Up to `limit` ids of channels that `user` is a member of, the smallest first (strongly consistent).
+    /// Up to `limit` keys of channels that `user` is a member of, the smallest id first. A channel that was deleted may be
+    /// among them until its removal is finished.
     fn memberships(
         &self,
         user: &UserId,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<ChannelId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<ChannelKey>, StoreError>> + Send;
 
-    /// Adds a member who has read up to `read_seq`, on condition that the channel exists with `visibility` and is not
-    /// archived.
+    /// Adds a member who has read up to `read_seq` to the channel in `by`, and ends a block of the user in its
+    /// [`Gate`](crate::connection::Gate), in one transaction.
     fn add_member(
         &self,
+        by: &Authority<'_>,
         member: &Member,
-        visibility: Visibility,
         read_seq: u64,
     ) -> impl Future<Output = Result<MemberAdded, StoreError>> + Send;
 
-    /// Gives a member another role.
+    /// Gives a member, who is as read, another role.
     fn change_role(
         &self,
+        by: &Authority<'_>,
         member: &Member,
         role: MemberRole,
     ) -> impl Future<Output = Result<MemberChanged, StoreError>> + Send;
 
-    /// Removes a member.
-    fn remove_member(&self, member: &Member) -> impl Future<Output = Result<MemberChanged, StoreError>> + Send;
+    /// Removes a member, who is as read, blocks the user in the channel's [`Gate`](crate::connection::Gate) and records
+    /// `pending`, in one transaction.
+    fn remove_member(
+        &self,
+        by: &Authority<'_>,
+        member: &Member,
+        pending: &Pending,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<MemberChanged, StoreError>> + Send;
 }

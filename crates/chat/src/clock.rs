@@ -1,6 +1,12 @@
 //! Time and chance, injected.
 
-use std::{fmt, future::Future, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    str::FromStr,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -80,6 +86,9 @@ pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
 
+    /// Time since a fixed moment. It never goes back, and no correction of the machine's clock moves it.
+    fn monotonic(&self) -> Duration;
+
     /// Waits.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 
@@ -102,6 +111,11 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+    }
+
+    fn monotonic(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
     }
 
     async fn sleep(&self, duration: Duration) {

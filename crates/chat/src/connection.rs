@@ -8,6 +8,7 @@ use crate::{
     clock::Timestamp,
     error::StoreError,
     id::{ChannelId, ConnectionId, UserId},
+    incarnation::ChannelKey,
 };
 
 /// An open `WebSocket`.
@@ -18,7 +19,7 @@ pub struct Connection {
     /// Whose it is.
     pub user_id: UserId,
     /// What it subscribes to.
-    pub channels: Vec<ChannelId>,
+    pub channels: Vec<ChannelKey>,
     /// Whether it named no channels, and so follows its user's memberships as they change.
     pub follows: bool,
     /// The channels that its token is limited to.
@@ -43,6 +44,57 @@ pub struct Subscription {
     pub connected_at: Timestamp,
     /// From when on it counts as absent.
     pub expires_at: Timestamp,
+    /// Whether it rests on a membership. Otherwise it rests on the channel being public.
+    pub member: bool,
+}
+
+/// Refuses subscriptions that a change has ended and that are still there. It is changed in the transaction of each such
+/// change, and kept beside the subscriptions, so that delivery reads both at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gate {
+    /// The channel was deleted.
+    pub closed: bool,
+    /// The channel was made private. Unset for one that has been private since longer than a connection lasts: its
+    /// subscriptions all rest on memberships.
+    pub private: bool,
+    /// Users whose membership has ended, and who are no members again.
+    pub blocked: BTreeSet<UserId>,
+}
+
+impl Gate {
+    /// Whether a subscription may receive an event of the channel.
+    #[must_use]
+    pub fn admits(&self, user: &UserId, member: bool) -> bool {
+        !self.closed && if member { !self.blocked.contains(user) } else { !self.private }
+    }
+}
+
+/// The subscriptions of a channel, and its gate as it was not later than these were read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audience {
+    /// The gate.
+    pub gate: Gate,
+    /// The subscriptions, refused ones too.
+    pub subscriptions: Vec<Subscription>,
+}
+
+impl Audience {
+    /// The subscriptions that may receive events.
+    #[must_use]
+    pub fn admitted(self) -> Vec<Subscription> {
+        let Self { gate, mut subscriptions } = self;
+        subscriptions.retain(|one| gate.admits(&one.user_id, one.member));
+        subscriptions
+    }
+}
+
+/// A page of a channel's subscriptions, in the order of their connections' ids.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SubscriptionPage {
+    /// The subscriptions.
+    pub subscriptions: Vec<Subscription>,
+    /// The connection to go on after, when there may be more.
+    pub next_after: Option<ConnectionId>,
 }
 
 /// One of a user's connections.
@@ -97,9 +149,13 @@ pub trait ConnectionStore: Send + Sync {
         connection: &UserConnection,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Stores a connection that was announced, and its subscriptions: the connection first, so that whatever is left
-    /// of an interrupted call is named by it and found again.
-    fn open(&self, connection: &Connection) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Stores a connection that was announced, and its subscriptions: the connection first, so that an interrupted call
+    /// leaves only subscriptions that it names. Subscriptions to `by_membership` rest on memberships.
+    fn open(
+        &self,
+        connection: &Connection,
+        by_membership: &BTreeSet<ChannelKey>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Writes the times and the limit of a connection that has another token now, on condition that it is still of this
     /// `connected_at`: everywhere that they stand. `false`: there is no such connection.
@@ -123,25 +179,47 @@ pub trait ConnectionStore: Send + Sync {
         connected_at: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Everyone who listens to a channel now: what has expired by `now` is left out.
-    fn subscriptions(
+    /// The subscriptions of a channel, and its gate; what has expired by `now` is left out.
+    fn audience(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<Subscription>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Audience, StoreError>> + Send;
 
-    /// Adds a subscription to a connection that is open. `false`: it is not, or has all the channels that it may.
+    /// The gate of a channel; what has expired by `now` is left out.
+    fn gate(&self, channel: &ChannelKey, now: Timestamp) -> impl Future<Output = Result<Gate, StoreError>> + Send;
+
+    /// About `limit` subscriptions of a channel after a connection; what has expired by `now` is left out.
+    fn subscriptions_page(
+        &self,
+        channel: &ChannelKey,
+        after: Option<&ConnectionId>,
+        limit: u16,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<SubscriptionPage, StoreError>> + Send;
+
+    /// Adds a subscription, resting on a membership or not, to a connection that is open; replaces one that is there.
+    /// `false`: it is not open, or has all the channels that it may.
     fn subscribe(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         user: &UserId,
         connection: &UserConnection,
+        member: bool,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Makes a subscription rest on its user's membership, on condition that it is still of its `connected_at`. `false`:
+    /// there was none.
+    fn confirm_member(
+        &self,
+        channel: &ChannelKey,
+        subscription: &Subscription,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Removes one subscription, on condition that it is still of this `connected_at`. `false`: there was none.
     fn unsubscribe(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         id: &ConnectionId,
         connected_at: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;

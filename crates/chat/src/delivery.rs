@@ -58,6 +58,11 @@ pub trait FanOut: Send + Sync {
 pub struct Target {
     /// The connection.
     pub connection_id: ConnectionId,
+    /// Its user.
+    pub user_id: UserId,
+    /// [`Subscription::member`].
+    #[serde(default)]
+    pub member: bool,
     /// Tells it from another that got the same id.
     pub connected_at: Timestamp,
     /// From when on it must not receive any more.
@@ -78,7 +83,7 @@ impl From<Subscription> for Target {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broadcast {
     /// The channel.
-    pub channel_id: ChannelId,
+    pub channel: ChannelKey,
     /// The frames, in order.
     pub frames: Vec<String>,
     /// Who receives them.

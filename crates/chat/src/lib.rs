@@ -21,16 +21,19 @@
 //! | [`settings`] | how channels are made, changed and deleted |
 //! | [`membership`] | who belongs to a channel, and what live sockets notice of it |
 
+pub mod access;
 pub mod agent;
 pub mod channel;
 pub mod clock;
 pub mod connect;
 pub mod connection;
 pub mod delivery;
+pub mod ending;
 pub mod error;
 pub mod frame;
 pub mod history;
 pub mod id;
+pub mod incarnation;
 pub mod limits;
 pub mod membership;
 pub mod message;

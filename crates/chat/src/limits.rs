@@ -44,6 +44,24 @@ pub const HANDSHAKE_DURATION: Duration = Duration::from_secs(29);
 /// How long a removal waits for a socket that is still being opened, so that it can be closed.
 pub const OPENING_SOCKET_DURATION: Duration = Duration::from_secs(2);
 
+/// How long a delivery may decide by a [`Gate`](crate::connection::Gate) that it has read.
+pub const AUTHORITY_DURATION: Duration = Duration::from_secs(1);
+
+/// Longest time that one push may take, from the decision to make it.
+pub const PUSH_DURATION: Duration = Duration::from_secs(3);
+
+/// After so long, every push that was decided before a change of a gate has ended.
+pub const SHUT_OUT_DURATION: Duration = AUTHORITY_DURATION.saturating_add(PUSH_DURATION);
+
+/// How long one function works on a pending end before another may take it over, unless the lease is extended.
+pub const PENDING_LEASE_DURATION: Duration = Duration::from_secs(20);
+
+/// Subscriptions that are ended at a time.
+pub const ENDING_PAGE: u16 = 100;
+
+/// How long a gate refuses what a change has ended: longer than any connection lasts.
+pub const GATE_DURATION: Duration = Duration::from_hours(3);
+
 /// Largest page of a list or of the history.
 pub const PAGE_ITEMS: u16 = 100;
 

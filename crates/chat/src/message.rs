@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use crate::{
+    access::Authority,
     channel::{AgentMode, Channel, Visibility},
     clock::Timestamp,
     error::StoreError,
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
+    incarnation::{ChannelKey, Incarnation},
     limits::{CONTENT_BYTES, METADATA_BYTES, METADATA_DEPTH},
     reaction::{Reacted, Reactions, summary},
     revision::Revision,
@@ -102,10 +104,20 @@ pub struct MessageEvent {
 pub struct StoredMessage {
     /// The message.
     pub message: Message,
+    /// The life of the channel that it belongs to.
+    pub incarnation: Incarnation,
     /// The trace of the request that sent it, or changed it last.
     pub trace: Option<TraceContext>,
     /// From when on it counts as absent.
     pub expires_at: Option<Timestamp>,
+}
+
+impl StoredMessage {
+    /// The key of its channel.
+    #[must_use]
+    pub fn channel(&self) -> ChannelKey {
+        ChannelKey { channel_id: self.message.channel_id.clone(), incarnation: self.incarnation }
+    }
 }
 
 /// What a sender chooses of a message.
@@ -213,6 +225,8 @@ fn stored_number(number: &Number) -> Option<Number> {
 pub struct Head {
     /// The channel.
     pub channel_id: ChannelId,
+    /// The life of the channel.
+    pub incarnation: Incarnation,
     /// Number of its newest message.
     pub last_seq: u64,
     /// Version of the settings below.
@@ -227,10 +241,19 @@ pub struct Head {
     pub agent: AgentMode,
 }
 
+impl Head {
+    /// The key of the channel.
+    #[must_use]
+    pub fn key(&self) -> ChannelKey {
+        ChannelKey { channel_id: self.channel_id.clone(), incarnation: self.incarnation }
+    }
+}
+
 impl From<&Channel> for Head {
     fn from(channel: &Channel) -> Self {
         Self {
             channel_id: channel.channel_id.clone(),
+            incarnation: channel.incarnation,
             last_seq: channel.last_seq,
             version: channel.version,
             visibility: channel.visibility,
@@ -241,13 +264,28 @@ impl From<&Channel> for Head {
     }
 }
 
-/// What is kept of a request under its idempotency key.
+/// What a message is stored under at most once. The two kinds are in spaces of their own: no caller can name a reply's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKey {
+    /// A request of a sender.
+    Request {
+        /// The sender.
+        sender_id: UserId,
+        /// The key that the sender chose.
+        key: IdempotencyKey,
+    },
+    /// The end of a question to the agent: its reply, or the notice that there is none.
+    Reply {
+        /// Number of the question.
+        seq: u64,
+    },
+}
+
+/// What is kept of a request under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyRecord {
-    /// Who sent it.
-    pub sender_id: UserId,
     /// The key.
-    pub key: IdempotencyKey,
+    pub key: RecordKey,
     /// Hash of all that the sender chose.
     pub fingerprint: String,
     /// The message that it became.
@@ -306,6 +344,17 @@ pub enum Appended {
     Conflict,
 }
 
+/// What came of changing a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revised {
+    /// It is stored.
+    Done,
+    /// The message is not there, or deleted.
+    MessageNotFound,
+    /// The channel, or the caller's membership, is not as it was read.
+    Stale,
+}
+
 /// Which part of the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Range {
@@ -317,62 +366,67 @@ pub enum Range {
     After(u64),
 }
 
-/// Where messages are kept.
+/// Stores messages. All reads are strongly consistent.
 pub trait MessageStore: Send + Sync {
-    /// The channel's head as it is now (strongly consistent).
+    /// The head of the channel that has an id now.
     fn head(&self, channel: &ChannelId) -> impl Future<Output = Result<Option<Head>, StoreError>> + Send;
 
-    /// Whether a user is a member of a channel now (strongly consistent).
-    fn is_member(&self, channel: &ChannelId, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Whether a user is a member of a channel.
+    fn is_member(&self, channel: &ChannelKey, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Appends in one transaction, or changes nothing. After an error it is unknown which.
     fn append(&self, append: Append<'_>) -> impl Future<Output = Result<Appended, StoreError>> + Send;
 
-    /// What is kept under a sender's key, expired or not (strongly consistent).
+    /// What is kept under a key, expired or not.
     fn idempotency_record(
         &self,
-        channel: &ChannelId,
-        sender: &UserId,
-        key: &IdempotencyKey,
+        channel: &ChannelKey,
+        key: &RecordKey,
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
 
-    /// One message that has not expired by `now` (strongly consistent).
+    /// One message that has not expired by `now`.
     fn message(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         seq: u64,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
 
-    /// Replaces what a message holds, and the trace context, on condition that it is there and not deleted. `false`:
-    /// it is not.
-    fn revise(&self, revised: &StoredMessage) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Replaces what a message of the channel in `by` holds, and the trace context, on condition that it is there and not
+    /// deleted, and that `by` still holds; in one transaction.
+    fn revise(
+        &self,
+        by: &Authority<'_>,
+        revised: &StoredMessage,
+    ) -> impl Future<Output = Result<Revised, StoreError>> + Send;
 
     /// Adds the reaction of `revision.caller` to a message that is there, neither expired nor deleted, or takes it back;
-    /// replaces the trace context.
+    /// replaces the trace context; on condition that `by` still holds, in one transaction. What is as asked for already is
+    /// left alone.
     fn react(
         &self,
+        by: &Authority<'_>,
         revision: &Revision,
         emoji: &str,
         add: bool,
         now: Timestamp,
     ) -> impl Future<Output = Result<Reacted, StoreError>> + Send;
 
-    /// Up to `limit` answers to the message `seq` after the number `after` (strongly consistent), the oldest first;
-    /// what has expired by `now` is left out.
+    /// Up to `limit` answers to the message `seq` after the number `after`, the oldest first; what has expired by `now` is
+    /// left out.
     fn replies(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         seq: u64,
         after: u64,
         limit: u16,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
 
-    /// Up to `limit` messages that have not expired by `now` (strongly consistent), in the range's order.
+    /// Up to `limit` messages that have not expired by `now`, in the range's order.
     fn messages(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         range: Range,
         limit: u16,
         now: Timestamp,

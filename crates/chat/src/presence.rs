@@ -20,6 +20,7 @@ use crate::{
     error::{Result, StoreError},
     history::readable_channel,
     id::{ChannelId, UserId},
+    incarnation::ChannelKey,
     limits::{PRESENCE_PROBES, PUSHES_AT_ONCE},
 };
 
@@ -58,13 +59,13 @@ pub trait PresenceStore: Send + Sync {
     /// Notes that a user is there. `false`: that was known.
     fn note_joined(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         user: &UserId,
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Notes that a user has gone. `false`: that was known.
-    fn note_left(&self, channel: &ChannelId, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn note_left(&self, channel: &ChannelKey, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Who is in a channel that `caller` may see. Up to [`PRESENCE_PROBES`] sockets are asked after: those that have

@@ -8,7 +8,8 @@ use std::{future::Future, time::Duration};
 use crate::{
     clock::{Clock, Timestamp},
     error::{ChatError, Result, StoreError},
-    id::{ChannelId, UserId},
+    id::UserId,
+    incarnation::ChannelKey,
 };
 
 /// A bucket of `burst` tokens, into which one comes back after each `every`.
@@ -59,11 +60,11 @@ pub enum Action<'a> {
     /// Opening sockets, and asking for tickets to do so.
     Connect,
     /// Saying that one is typing in a channel.
-    Type(&'a ChannelId),
+    Type(&'a ChannelKey),
     /// Getting replies of the agent, in all channels together.
     Ask,
     /// Replies of the agent in a channel.
-    Reply(&'a ChannelId),
+    Reply(&'a ChannelKey),
 }
 
 /// Where buckets are kept.

@@ -29,6 +29,8 @@ pub enum Reacted {
     MessageNotFound,
     /// There are too many already.
     Full,
+    /// The channel, or the caller's membership, is not as it was read.
+    Stale,
 }
 
 /// Adds the caller's reaction to a message, or takes it back. Doing so again changes nothing.

@@ -27,7 +27,7 @@ pub struct Ticket {
     /// In whose tenant.
     pub tenant: Option<TenantId>,
     /// What the socket subscribes to; `None`: all that the user is a member of, now and later.
-    pub channels: Option<Vec<ChannelId>>,
+    pub channels: Option<Vec<ChannelKey>>,
     /// What the user's token is limited to.
     pub limited_to: Option<BTreeSet<ChannelId>>,
     /// When that token ends, and with it the socket.

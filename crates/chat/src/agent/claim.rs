@@ -5,17 +5,13 @@
 
 use std::future::Future;
 
-use crate::{
-    clock::Timestamp,
-    error::StoreError,
-    id::{ChannelId, UserId},
-};
+use crate::{access::Authority, clock::Timestamp, error::StoreError, id::UserId, incarnation::ChannelKey};
 
 /// A message that is to be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// The channel.
-    pub channel_id: ChannelId,
+    pub channel: ChannelKey,
     /// The message's number.
     pub seq: u64,
 }
@@ -64,8 +60,14 @@ pub trait ClaimStore: Send + Sync {
     /// Gives a claim up, so that nobody has to wait for its end.
     fn release(&self, question: &Question, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Notes that the reply is to stop, whether it has begun or not.
-    fn cancel(&self, question: &Question, now: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Notes that the reply is to stop, whether it has begun or not, on condition that `by` still holds; in one
+    /// transaction. `false`: the channel, or the caller's membership, is not as it was read.
+    fn cancel(
+        &self,
+        by: &Authority<'_>,
+        question: &Question,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Tokens that the agent has spent on a user on the day of `now`, in UTC.
     fn spent(&self, user: &UserId, now: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;

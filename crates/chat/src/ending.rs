@@ -1,0 +1,290 @@
+//! Ends of subscriptions that follow from a change: a channel was deleted or made private, a member was removed.
+//!
+//! The change records what has to end in its own transaction ([`Pending`]) and closes the channel's
+//! [`Gate`](crate::connection::Gate) in it, so that delivery refuses what has ended at once. The request that made the
+//! change then ends what it can within [`SHUT_OUT_DURATION`]. The maintenance function finishes the rest, page by page; a
+//! function that stops anywhere leaves a record from which the next one goes on.
+//!
+//! A delivery decides by a gate that it has read at most [`AUTHORITY_DURATION`](crate::limits::AUTHORITY_DURATION) ago, and
+//! one push takes at most [`PUSH_DURATION`](crate::limits::PUSH_DURATION). [`SHUT_OUT_DURATION`] is the sum: a request that
+//! has waited so long is answered only after every push that was decided before the change.
+
+use std::{collections::BTreeSet, future::Future, pin::pin, time::Duration};
+
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{Either, select},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    channel::ChannelStore,
+    clock::{Clock, Timestamp},
+    connection::{ConnectionStore, Subscription},
+    delivery::SocketPusher,
+    error::StoreError,
+    id::{ConnectionId, UserId},
+    incarnation::{ChannelKey, Incarnation},
+    limits::{
+        ENDING_PAGE, HANDSHAKE_DURATION, OPENING_SOCKET_DURATION, PENDING_LEASE_DURATION, PUSHES_AT_ONCE,
+        SHUT_OUT_DURATION,
+    },
+};
+
+/// Between two attempts to close a socket that is still being opened.
+const OPENING_SOCKET_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Why subscriptions end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Cause {
+    /// The channel was deleted: all of them, and then everything that belongs to the channel.
+    ChannelDeleted,
+    /// The channel was made private: those of users who are no members.
+    MadePrivate,
+    /// A member was removed: the user's.
+    MemberRemoved {
+        /// The user.
+        user_id: UserId,
+    },
+}
+
+/// Subscriptions that have to end, recorded with what caused it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Names the record.
+    pub id: Incarnation,
+    /// The channel.
+    pub channel: ChannelKey,
+    /// Why.
+    pub cause: Cause,
+    /// Progress: subscriptions up to this connection have been looked at.
+    pub after: Option<ConnectionId>,
+    /// Until then one function is at work on it, and no other begins.
+    pub lease_until: Timestamp,
+}
+
+impl Pending {
+    /// A new record, leased to the caller.
+    pub fn new(channel: ChannelKey, cause: Cause, clock: &impl Clock) -> Self {
+        let lease_until = clock.now().plus(PENDING_LEASE_DURATION);
+        Self { id: Incarnation::generate(clock), channel, cause, after: None, lease_until }
+    }
+}
+
+/// Stores pending ends. They are written by the changes that cause them: see [`ChannelStore`].
+pub trait PendingStore: Send + Sync {
+    /// Leases a record until `until`, on condition that no lease holds it at `now`, and returns it as it is. `None`: it is
+    /// done, or leased.
+    fn lease(
+        &self,
+        pending: &Pending,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Pending>, StoreError>> + Send;
+
+    /// Stores the progress and the lease of a record, if it is there.
+    fn advance(&self, pending: &Pending) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes a record that is done.
+    fn finish(&self, pending: &Pending) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Removes what belongs to a deleted channel.
+pub trait DeletedChannels: Send + Sync {
+    /// Removes some messages, members and other items of a channel. `true`: nothing is there any more.
+    fn remove_some(&self, channel: &ChannelKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+/// What ends are carried out with.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a, Channels, Connections, Sockets, Time> {
+    /// Channels, members and pending ends.
+    pub channels: &'a Channels,
+    /// Connections and subscriptions.
+    pub connections: &'a Connections,
+    /// The sockets.
+    pub sockets: &'a Sockets,
+    /// Time.
+    pub clock: &'a Time,
+}
+
+impl<Channels, Connections, Sockets, Time> Ending<'_, Channels, Connections, Sockets, Time>
+where
+    Channels: ChannelStore + PendingStore,
+    Connections: ConnectionStore,
+    Sockets: SocketPusher,
+    Time: Clock,
+{
+    /// Ends what a change has just recorded, as far as [`SHUT_OUT_DURATION`] allows. When this returns, no socket receives
+    /// an event that the change forbids. Returns whether nothing is left for the maintenance function.
+    pub async fn finish_now(&self, pending: &Pending) -> bool {
+        let ends_at = self.clock.monotonic() + SHUT_OUT_DURATION;
+        let mut progress = pending.clone();
+        let ended = {
+            let work = pin!(self.end_subscriptions(&mut progress, None));
+            let timer = pin!(self.clock.sleep(SHUT_OUT_DURATION));
+            match select(work, timer).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right(_) => Ok(false),
+            }
+        };
+        if let Err(error) = &ended {
+            tracing::warn!(%error, channel_id = %pending.channel.channel_id, "subscriptions could not be ended yet");
+        }
+        let is_ended = matches!(ended, Ok(true));
+        if !is_ended {
+            let wait = ends_at.saturating_sub(self.clock.monotonic());
+            if !wait.is_zero() {
+                self.clock.sleep(wait).await;
+            }
+            return false;
+        }
+        if pending.cause == Cause::ChannelDeleted {
+            return false;
+        }
+        // A record that stays is worked off once more, and finds nothing to do.
+        self.channels.finish(pending).await.is_ok()
+    }
+
+    /// Works on a record that was leased, until it is done (`true`) or the clock's [`Clock::monotonic`] has reached `until`.
+    ///
+    /// # Errors
+    /// When a store or the gateway fails. The record stays, and the next function goes on from it.
+    pub async fn resume(
+        &self,
+        mut pending: Pending,
+        remains: &impl DeletedChannels,
+        until: Duration,
+    ) -> Result<bool, StoreError> {
+        if !self.end_subscriptions(&mut pending, Some(until)).await? {
+            return Ok(false);
+        }
+        if pending.cause == Cause::ChannelDeleted {
+            while !remains.remove_some(&pending.channel).await? {
+                if self.clock.monotonic() >= until {
+                    return Ok(false);
+                }
+                self.keep(&mut pending).await?;
+            }
+        }
+        self.channels.finish(&pending).await?;
+        Ok(true)
+    }
+
+    /// Extends the lease before it ends, and stores the progress with it.
+    async fn keep(&self, pending: &mut Pending) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if now.plus(PENDING_LEASE_DURATION / 2) >= pending.lease_until {
+            pending.lease_until = now.plus(PENDING_LEASE_DURATION);
+            self.channels.advance(pending).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the subscriptions that a record is about. `false`: some are left at `until`.
+    async fn end_subscriptions(&self, pending: &mut Pending, until: Option<Duration>) -> Result<bool, StoreError> {
+        if let Cause::MemberRemoved { user_id } = &pending.cause {
+            self.end_user(&pending.channel, user_id).await?;
+            return Ok(true);
+        }
+        loop {
+            let page = self
+                .connections
+                .subscriptions_page(&pending.channel, pending.after.as_ref(), ENDING_PAGE, self.clock.now())
+                .await?;
+            let ending = match pending.cause {
+                Cause::MadePrivate => self.strangers(&pending.channel, page.subscriptions).await?,
+                _ => page.subscriptions,
+            };
+            self.end_all(&pending.channel, ending).await?;
+            let Some(next) = page.next_after else { return Ok(true) };
+            pending.after = Some(next);
+            if until.is_some_and(|until| self.clock.monotonic() >= until) {
+                self.channels.advance(pending).await?;
+                return Ok(false);
+            }
+            self.keep(pending).await?;
+        }
+    }
+
+    /// Those of a page who are no members. The others' subscriptions become those of members.
+    async fn strangers(
+        &self,
+        channel: &ChannelKey,
+        subscriptions: Vec<Subscription>,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        let users: BTreeSet<&UserId> = subscriptions.iter().map(|one| &one.user_id).collect();
+        let users: Vec<UserId> = users.into_iter().cloned().collect();
+        let members = self.channels.members_among(channel, &users).await?;
+        let members: BTreeSet<UserId> = members.into_iter().map(|member| member.user_id).collect();
+        let (of_members, strangers): (Vec<_>, Vec<_>) =
+            subscriptions.into_iter().partition(|one| members.contains(&one.user_id));
+        let unconfirmed = of_members.into_iter().filter(|one| !one.member).map(Ok);
+        futures::stream::iter(unconfirmed)
+            .try_for_each_concurrent(PUSHES_AT_ONCE, async |one: Subscription| {
+                self.connections.confirm_member(channel, &one).await?;
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        Ok(strangers)
+    }
+
+    /// Ends what a user's connections receive of a channel, and closes their sockets.
+    ///
+    /// # Errors
+    /// When a store or the gateway fails.
+    pub async fn end_user(&self, channel: &ChannelKey, user: &UserId) -> Result<(), StoreError> {
+        let connections = self.connections.connections_of(user, self.clock.now()).await?;
+        let ends = connections.into_iter().map(|one| Subscription {
+            connection_id: one.connection_id,
+            user_id: user.clone(),
+            connected_at: one.connected_at,
+            expires_at: one.expires_at,
+            member: false,
+        });
+        self.end_all(channel, ends.collect()).await
+    }
+
+    async fn end_all(&self, channel: &ChannelKey, ending: Vec<Subscription>) -> Result<(), StoreError> {
+        futures::stream::iter(ending)
+            .map(|one| self.end_one(channel, one))
+            .buffer_unordered(PUSHES_AT_ONCE)
+            .try_collect::<()>()
+            .await
+    }
+
+    async fn end_one(&self, channel: &ChannelKey, one: Subscription) -> Result<(), StoreError> {
+        let had_it = self.connections.unsubscribe(channel, &one.connection_id, one.connected_at).await?;
+        // A handshake that is still under way may have taken its subscription back by itself, after a delivery had read it.
+        let is_new = self.clock.now() < one.connected_at.plus(HANDSHAKE_DURATION);
+        if had_it || is_new {
+            self.close(&one).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes a socket. A socket whose handshake is not through yet cannot be closed, and a push under way could still
+    /// reach it: it is waited for.
+    async fn close(&self, one: &Subscription) -> Result<(), StoreError> {
+        let until = self.clock.now().plus(OPENING_SOCKET_DURATION);
+        loop {
+            if self.sockets.close(&one.connection_id).await? {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            if now >= until || now >= one.connected_at.plus(HANDSHAKE_DURATION) {
+                return Ok(());
+            }
+            // A handshake that was refused, or a socket that has gone.
+            let of_user = self.connections.connections_of(&one.user_id, now).await?;
+            let is_there = |other: &crate::connection::UserConnection| {
+                other.connection_id == one.connection_id && other.connected_at == one.connected_at
+            };
+            if !of_user.iter().any(is_there) {
+                return Ok(());
+            }
+            self.clock.sleep(OPENING_SOCKET_INTERVAL).await;
+        }
+    }
+}
