@@ -127,6 +127,10 @@ impl Clock for SystemClock {
     }
 }
 
+/// Between attempts at a change of a channel, its members or its messages when others change them at the same time.
+pub(crate) const CHANGE_BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(10), most: Duration::from_millis(200) };
+
 /// Waits longer and longer between attempts, each time a random part of the bound.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
@@ -140,6 +144,11 @@ impl Backoff {
     /// How long to wait before attempt `attempt + 1`; the first attempt is 0.
     pub fn delay(&self, clock: &impl Clock, attempt: u32) -> Duration {
         clock.jitter(self.first.saturating_mul(1 << attempt.min(16)).min(self.most))
+    }
+
+    /// Waits before attempt `attempt + 1`.
+    pub async fn pause(&self, clock: &impl Clock, attempt: u32) {
+        clock.sleep(self.delay(clock, attempt)).await;
     }
 }
 

@@ -10,16 +10,29 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    access::{Access, authorize_member},
     channel::ChannelStore,
     clock::{Clock, Timestamp},
     connection::{Connection, ConnectionStore, UserConnection},
+    delivery::SocketPusher,
     error::{ChatError, Result},
-    history::readable_channel,
     id::{ChannelId, ConnectionId, UserId},
-    limits::{CHANNELS_PER_CONNECTION, CONNECTION_DURATION},
+    incarnation::ChannelKey,
+    limits::{CHANNELS_PER_CONNECTION, CONNECTION_DURATION, HANDSHAKE_DURATION},
     membership::subscribe_member,
     validation::Violation,
 };
+
+/// What a connection asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// All channels that the user is a member of, now and later.
+    Memberships,
+    /// Channels by their ids.
+    Channels(Vec<ChannelId>),
+    /// Channels as a ticket named them. One whose id was taken anew since is another channel.
+    Keys(Vec<ChannelKey>),
+}
 
 /// A request for a connection, from a user whose token has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,21 +43,41 @@ pub struct Connect {
     pub user_id: UserId,
     /// When the token ends.
     pub token_expires_at: Timestamp,
-    /// The channels asked for; `None`: all that the user is a member of, now and later.
-    pub channels: Option<Vec<ChannelId>>,
+    /// The channels asked for.
+    pub asked: Asked,
     /// The channels that the token is limited to.
     pub limited_to: Option<BTreeSet<ChannelId>>,
 }
 
-/// Stores a connection and its subscriptions, of a user who has at most `most` with it. Once this has returned, no event of its channels is missed.
+/// Channels that a connection subscribes to, and those of them in which that rests on a membership.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Subscribed {
+    channels: BTreeSet<ChannelKey>,
+    by_membership: BTreeSet<ChannelKey>,
+}
+
+impl Subscribed {
+    fn of(found: &[Access]) -> Self {
+        let members = found.iter().filter(|access| access.member.is_some());
+        Self { channels: found.iter().map(Access::key).collect(), by_membership: members.map(Access::key).collect() }
+    }
+
+    fn of_memberships(channels: BTreeSet<ChannelKey>) -> Self {
+        Self { by_membership: channels.clone(), channels }
+    }
+}
+
+/// Stores a connection and its subscriptions, of a user who has at most `most` with it. Once this has returned, no event of
+/// its channels is missed.
 ///
 /// # Errors
 /// [`ChatError::ChannelNotFound`] when one of the channels is not the user's to see, [`ChatError::Invalid`] when
-/// there are too many, [`ChatError::TooManyConnections`], [`ChatError::Store`]. Nothing is stored then, unless the store failed half-way; what is
-/// left then is removed by `$disconnect`, by the next push, or by its age.
+/// there are too many, [`ChatError::TooManyConnections`], [`ChatError::Store`]. Nothing is stored then, unless the store
+/// failed half-way; `$disconnect`, the next push, or its age removes that.
 pub async fn connect(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
+    sockets: &impl SocketPusher,
     clock: &impl Clock,
     connect: Connect,
     most: usize,
@@ -53,7 +86,7 @@ pub async fn connect(
     let announced = UserConnection {
         connection_id: connect.connection_id,
         connected_at: now,
-        follows: connect.channels.is_none(),
+        follows: connect.asked == Asked::Memberships,
         limited_to: connect.limited_to,
         expires_at: now.plus(CONNECTION_DURATION).min(connect.token_expires_at),
     };
@@ -62,10 +95,8 @@ pub async fn connect(
     let limit = announced.limited_to.as_ref();
     let subscribed = async {
         // Announced first and counted after: of those who come at once nobody is overlooked.
-        if connections.connections_of(&user_id, now).await?.len() > most {
-            return Err(ChatError::TooManyConnections(most));
-        }
-        subscribed(channels, &user_id, connect.channels, limit).await
+        require_room(connections, sockets, &user_id, now, most).await?;
+        subscribed(channels, &user_id, connect.asked, limit).await
     };
     let subscribed = match subscribed.await {
         Ok(subscribed) => subscribed,
@@ -77,36 +108,66 @@ pub async fn connect(
     let mut connection = Connection {
         connection_id: announced.connection_id.clone(),
         user_id,
-        channels: subscribed,
+        channels: subscribed.channels.into_iter().collect(),
         follows: announced.follows,
         limited_to: announced.limited_to.clone(),
         connected_at: now,
         token_expires_at: connect.token_expires_at,
         expires_at: announced.expires_at,
     };
-    connections.open(&connection).await?;
+    connections.open(&connection, &subscribed.by_membership).await?;
     if connection.follows {
         // On the heap: the compiler lays nested futures out inside one another, and this is deep enough.
-        Box::pin(catch_up(channels, connections, &mut connection, &announced)).await?;
-    } else if let Err(error) = require_readable(channels, &connection.channels, &connection.user_id).await {
+        Box::pin(catch_up(channels, connections, &mut connection)).await?;
+    } else if let Err(error) = keys_readable(channels, &connection.channels, &connection.user_id).await {
         connections.close(&connection.connection_id, connection.connected_at).await?;
         return Err(error);
     }
     Ok(connection)
 }
 
+/// Requires that a user has at most `most` connections. Sockets that vanished without a `$disconnect` are found by asking
+/// the gateway, and do not count.
+async fn require_room(
+    connections: &impl ConnectionStore,
+    sockets: &impl SocketPusher,
+    user: &UserId,
+    now: Timestamp,
+    most: usize,
+) -> Result<()> {
+    let all = connections.connections_of(user, now).await?;
+    if all.len() <= most {
+        return Ok(());
+    }
+    // A socket whose handshake is not through yet cannot be asked after, and counts.
+    let asked = all.iter().filter(|one| now >= one.connected_at.plus(HANDSHAKE_DURATION)).map(async |one| {
+        if sockets.is_open(&one.connection_id).await.unwrap_or(true) {
+            return Ok(false);
+        }
+        if !connections.close(&one.connection_id, one.connected_at).await? {
+            connections.withdraw(user, one).await?;
+        }
+        Ok::<_, ChatError>(true)
+    });
+    let vanished = futures::future::try_join_all(asked).await?.into_iter().filter(|vanished| *vanished).count();
+    if all.len() - vanished > most { Err(ChatError::TooManyConnections(most)) } else { Ok(()) }
+}
+
 /// The channels of a new connection: those asked for, if the user may see them all, or the user's own.
 async fn subscribed(
     channels: &impl ChannelStore,
     user: &UserId,
-    asked: Option<Vec<ChannelId>>,
+    asked: Asked,
     limit: Option<&BTreeSet<ChannelId>>,
-) -> Result<Vec<ChannelId>> {
-    let Some(asked) = asked else { return memberships(channels, user, limit).await };
-    if asked.iter().any(|channel| limit.is_some_and(|limit| !limit.contains(channel))) {
-        return Err(ChatError::ChannelNotFound);
+) -> Result<Subscribed> {
+    let is_beyond = |channel: &ChannelId| limit.is_some_and(|limit| !limit.contains(channel));
+    match asked {
+        Asked::Memberships => memberships(channels, user, limit).await.map(Subscribed::of_memberships),
+        Asked::Channels(asked) if asked.iter().any(is_beyond) => Err(ChatError::ChannelNotFound),
+        Asked::Keys(asked) if asked.iter().any(|key| is_beyond(&key.channel_id)) => Err(ChatError::ChannelNotFound),
+        Asked::Channels(asked) => Ok(Subscribed::of(&readable(channels, asked, user).await?)),
+        Asked::Keys(asked) => Ok(Subscribed::of(&keys_readable(channels, &asked, user).await?)),
     }
-    readable(channels, asked, user).await
 }
 
 /// The channels of a user that a token reaches, up to as many as a connection may have.
@@ -114,12 +175,19 @@ async fn memberships(
     channels: &impl ChannelStore,
     user: &UserId,
     limit: Option<&BTreeSet<ChannelId>>,
-) -> Result<Vec<ChannelId>> {
-    let Some(limit) = limit else { return Ok(channels.memberships(user, CHANNELS_PER_CONNECTION).await?) };
+) -> Result<BTreeSet<ChannelKey>> {
+    let Some(limit) = limit else {
+        return Ok(channels.memberships(user, CHANNELS_PER_CONNECTION).await?.into_iter().collect());
+    };
     // A token names few channels: each is looked up, wherever it stands among the user's.
-    let members = limit.iter().take(CHANNELS_PER_CONNECTION).map(|channel| channels.member(channel, user));
-    let members = futures::future::try_join_all(members).await?;
-    Ok(members.into_iter().flatten().map(|member| member.channel_id).collect())
+    let found = limit.iter().take(CHANNELS_PER_CONNECTION).map(async |id| {
+        match authorize_member(channels, id, user).await {
+            Ok(access) => Ok(access.member.is_some().then(|| access.key())),
+            Err(ChatError::ChannelNotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    });
+    Ok(futures::future::try_join_all(found).await?.into_iter().flatten().collect())
 }
 
 /// The channels that a user asks for, each once, if the user may see them all.
@@ -127,7 +195,7 @@ pub(crate) async fn readable(
     channels: &impl ChannelStore,
     mut asked: Vec<ChannelId>,
     user: &UserId,
-) -> Result<Vec<ChannelId>> {
+) -> Result<Vec<Access>> {
     // The list as it is given is bounded, as the contract says it.
     if asked.len() > CHANNELS_PER_CONNECTION {
         let message = format!("must name at most {CHANNELS_PER_CONNECTION} channels");
@@ -135,13 +203,17 @@ pub(crate) async fn readable(
     }
     asked.sort_unstable();
     asked.dedup();
-    require_readable(channels, &asked, user).await?;
-    Ok(asked)
+    futures::future::try_join_all(asked.iter().map(|channel| authorize_member(channels, channel, user))).await
 }
 
-async fn require_readable(channels: &impl ChannelStore, asked: &[ChannelId], user: &UserId) -> Result<()> {
-    futures::future::try_join_all(asked.iter().map(|channel| readable_channel(channels, channel, user))).await?;
-    Ok(())
+/// Channels of these keys, if the user may see them all and each id still leads to the same channel.
+async fn keys_readable(channels: &impl ChannelStore, asked: &[ChannelKey], user: &UserId) -> Result<Vec<Access>> {
+    let found = asked.iter().map(|key| authorize_member(channels, &key.channel_id, user));
+    let found = futures::future::try_join_all(found).await?;
+    if found.iter().zip(asked).any(|(access, key)| access.key() != *key) {
+        return Err(ChatError::ChannelNotFound);
+    }
+    Ok(found)
 }
 
 /// Follows the memberships that changed since they were read.
@@ -149,17 +221,17 @@ async fn catch_up(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
     connection: &mut Connection,
-    announced: &UserConnection,
 ) -> Result<()> {
-    let current = memberships(channels, &connection.user_id, announced.limited_to.as_ref()).await?;
-    let (had, has) = (BTreeSet::from_iter(&connection.channels), BTreeSet::from_iter(&current));
-    for lost in had.difference(&has) {
-        connections.unsubscribe(lost, &announced.connection_id, announced.connected_at).await?;
+    let user = UserConnection::from(&*connection);
+    let current = memberships(channels, &connection.user_id, connection.limited_to.as_ref()).await?;
+    let had: BTreeSet<ChannelKey> = connection.channels.iter().cloned().collect();
+    for lost in had.difference(&current) {
+        connections.unsubscribe(lost, &user.connection_id, user.connected_at).await?;
     }
-    for gained in has.difference(&had) {
-        subscribe_member(channels, connections, gained, &connection.user_id, announced).await?;
+    for gained in current.difference(&had) {
+        subscribe_member(channels, connections, gained, &connection.user_id, &user).await?;
     }
-    connection.channels = current;
+    connection.channels = current.into_iter().collect();
     Ok(())
 }
 
@@ -176,11 +248,17 @@ pub struct Renewal {
     pub limited_to: Option<BTreeSet<ChannelId>>,
 }
 
-/// Gives a live connection another token of its user's. What that one does not reach is unsubscribed.
+/// Gives a live connection another token of its user's. What that one does not reach is unsubscribed. A connection that
+/// follows its user's memberships is subscribed to those that the token reaches.
 ///
 /// # Errors
 /// [`ChatError::ConnectionNotFound`] (also for another user's, and when its time is over), [`ChatError::Store`].
-pub async fn renew(connections: &impl ConnectionStore, clock: &impl Clock, renewal: Renewal) -> Result<Connection> {
+pub async fn renew(
+    channels: &impl ChannelStore,
+    connections: &impl ConnectionStore,
+    clock: &impl Clock,
+    renewal: Renewal,
+) -> Result<Connection> {
     let found = connections.connection(&renewal.connection_id).await?.ok_or(ChatError::ConnectionNotFound)?;
     if found.user_id != renewal.user_id || found.expires_at <= clock.now() {
         return Err(ChatError::ConnectionNotFound);
@@ -191,11 +269,18 @@ pub async fn renew(connections: &impl ConnectionStore, clock: &impl Clock, renew
         limited_to: renewal.limited_to,
         ..found
     };
+    // The limit first: what a membership adds from then on obeys it.
+    renewed.channels = connections.renew(&renewed).await?.ok_or(ChatError::ConnectionNotFound)?;
     if let Some(limit) = &renewed.limited_to {
-        for channel in renewed.channels.iter().filter(|channel| !limit.contains(*channel)) {
+        let (kept, beyond): (Vec<_>, Vec<_>) =
+            renewed.channels.into_iter().partition(|channel| limit.contains(&channel.channel_id));
+        for channel in &beyond {
             connections.unsubscribe(channel, &renewed.connection_id, renewed.connected_at).await?;
         }
-        renewed.channels.retain(|channel| limit.contains(channel));
+        renewed.channels = kept;
     }
-    if connections.renew(&renewed).await? { Ok(renewed) } else { Err(ChatError::ConnectionNotFound) }
+    if renewed.follows {
+        catch_up(channels, connections, &mut renewed).await?;
+    }
+    Ok(renewed)
 }

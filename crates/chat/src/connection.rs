@@ -118,6 +118,18 @@ impl UserConnection {
     pub fn receives(&self, channel: &ChannelId) -> bool {
         self.follows && self.limited_to.as_ref().is_none_or(|limit| limit.contains(channel))
     }
+
+    /// What its subscription to a channel would be, if it has one that rests on a membership of its user.
+    #[must_use]
+    pub fn subscription(&self, user: &UserId) -> Subscription {
+        Subscription {
+            connection_id: self.connection_id.clone(),
+            user_id: user.clone(),
+            connected_at: self.connected_at,
+            expires_at: self.expires_at,
+            member: true,
+        }
+    }
 }
 
 impl From<&Connection> for UserConnection {
@@ -158,8 +170,12 @@ pub trait ConnectionStore: Send + Sync {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Writes the times and the limit of a connection that has another token now, on condition that it is still of this
-    /// `connected_at`: everywhere that they stand. `false`: there is no such connection.
-    fn renew(&self, connection: &Connection) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// `connected_at`: everywhere that they stand. Returns the channels that it has now. `None`: there is no such
+    /// connection.
+    fn renew(
+        &self,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Option<Vec<ChannelKey>>, StoreError>> + Send;
 
     /// The connection, expired or not.
     fn connection(&self, id: &ConnectionId) -> impl Future<Output = Result<Option<Connection>, StoreError>> + Send;

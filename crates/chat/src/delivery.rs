@@ -5,19 +5,24 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use futures::StreamExt;
+use futures::{
+    StreamExt,
+    future::select,
+    lock::Mutex,
+};
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, Span, field};
 
 use crate::{
     clock::{Backoff, Clock, Timestamp},
-    connection::{ConnectionStore, Subscription},
+    connection::{ConnectionStore, Gate, Subscription},
     error::StoreError,
     frame::{event_frames, passing_frame},
-    id::{ChannelId, ConnectionId},
+    id::{ConnectionId, UserId},
+    incarnation::ChannelKey,
     limits::{
-        HAND_OVER_RESERVE, HAND_OVERS, HANDSHAKE_DURATION, PASSING_PUSH_DURATION, PUSH_ATTEMPTS, PUSHES_AT_ONCE,
-        SHARD_BYTES, SHARD_CONNECTIONS, SLOW_PUSH,
+        AUTHORITY_DURATION, HAND_OVER_RESERVE, HAND_OVERS, HANDSHAKE_DURATION, PASSING_PUSH_DURATION, PUSH_ATTEMPTS,
+        PUSHES_AT_ONCE, SHARD_BYTES, SHARD_CONNECTIONS, SLOW_PUSH,
     },
     message::MessageEvent,
     presence::Passing,
@@ -37,7 +42,7 @@ pub enum Pushed {
 
 /// The gateway's side of the sockets.
 pub trait SocketPusher: Send + Sync {
-    /// Sends one text frame.
+    /// Sends one text frame. Fails after [`PUSH_DURATION`](crate::limits::PUSH_DURATION) at the latest.
     fn push(&self, id: &ConnectionId, frame: &str) -> impl Future<Output = Result<Pushed, StoreError>> + Send;
 
     /// Whether a connection is open.
@@ -74,8 +79,8 @@ pub struct Target {
 
 impl From<Subscription> for Target {
     fn from(subscription: Subscription) -> Self {
-        let Subscription { connection_id, connected_at, expires_at, .. } = subscription;
-        Self { connection_id, connected_at, expires_at, next_frame: 0 }
+        let Subscription { connection_id, user_id, connected_at, expires_at, member } = subscription;
+        Self { connection_id, user_id, member, connected_at, expires_at, next_frame: 0 }
     }
 }
 
@@ -135,6 +140,39 @@ impl std::ops::AddAssign for Outcome {
     }
 }
 
+/// A gate, and until when a delivery may decide by it ([`AUTHORITY_DURATION`]).
+#[derive(Debug, Clone)]
+struct Decision {
+    gate: Gate,
+    /// A time of [`Clock::monotonic`].
+    valid_until: Duration,
+}
+
+/// Decides for each push whether its socket may have it, by a gate that is read again when it is too old.
+struct Gatekeeper<'a, Connections, Time> {
+    channel: &'a ChannelKey,
+    connections: &'a Connections,
+    clock: &'a Time,
+    decision: Mutex<Option<Decision>>,
+}
+
+impl<'a, Connections: ConnectionStore, Time: Clock> Gatekeeper<'a, Connections, Time> {
+    async fn admits(&self, target: &Target) -> Result<bool, StoreError> {
+        // One push at a time reads the gate; the others wait for what it has read.
+        let mut decision = self.decision.lock().await;
+        let began = self.clock.monotonic();
+        if let Some(Decision { gate, valid_until }) = decision.as_ref()
+            && began < *valid_until
+        {
+            return Ok(gate.admits(&target.user_id, target.member));
+        }
+        let gate = self.connections.gate(self.channel, self.clock.now()).await?;
+        let admits = gate.admits(&target.user_id, target.member);
+        *decision = Some(Decision { gate, valid_until: began + AUTHORITY_DURATION });
+        Ok(admits)
+    }
+}
+
 /// What delivery works with.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a, Connections, Sockets, Fan, Time> {
@@ -164,26 +202,26 @@ where
     /// When the subscriptions cannot be read or a hand-over fails: all has to be delivered again.
     pub async fn deliver(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         events: &[MessageEvent],
         threshold: usize,
     ) -> Result<Outcome, StoreError> {
         let span = tracing::info_span!(
             "deliver",
-            switchboard.channel_id = %channel,
+            switchboard.channel_id = %channel.channel_id,
             switchboard.events = integer(events.len()),
             switchboard.frames = field::Empty,
             switchboard.connections = field::Empty,
         );
         let deliver = async {
-            let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
+            let (subscriptions, decision) = self.audience(channel).await?;
             Span::current().record("switchboard.connections", integer(subscriptions.len()));
             if subscriptions.is_empty() {
                 return Ok(Outcome::default());
             }
-            let frames = event_frames(channel, events).map_err(unwritten)?;
+            let frames = event_frames(&channel.channel_id, events).map_err(unwritten)?;
             Span::current().record("switchboard.frames", integer(frames.len()));
-            self.send_out(channel, frames, subscriptions, threshold).await
+            self.send_out(channel, frames, subscriptions, threshold, decision).await
         };
         deliver.instrument(span).await
     }
@@ -194,7 +232,7 @@ where
     /// Those of [`Delivery::deliver`].
     pub async fn pass_on(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         passing: &[Passing],
         threshold: usize,
     ) -> Result<Outcome, StoreError> {
@@ -202,53 +240,62 @@ where
         if passing.is_empty() {
             return Ok(outcome);
         }
-        let subscriptions = self.connections.subscriptions(channel, self.clock.now()).await?;
+        let (subscriptions, decision) = self.audience(channel).await?;
         for one in passing {
             let others: Vec<Subscription> =
                 subscriptions.iter().filter(|subscription| subscription.user_id != *one.user()).cloned().collect();
             if !others.is_empty() {
-                let frame = passing_frame(channel, one).map_err(unwritten)?;
-                outcome += self.send_out(channel, vec![frame], others, threshold).await?;
+                let frame = passing_frame(&channel.channel_id, one).map_err(unwritten)?;
+                outcome += self.send_out(channel, vec![frame], others, threshold, decision.clone()).await?;
             }
         }
         Ok(outcome)
     }
 
-    /// Pushes a frame that is worth nothing later to all of `subscriptions`: once, and not for long.
-    pub async fn push_once(&self, channel: &ChannelId, frame: &str, subscriptions: &[Subscription], threshold: usize) {
-        if subscriptions.len() > threshold {
-            let targets = subscriptions.iter().cloned().map(Target::from).collect();
-            let (channel_id, frames) = (channel.clone(), vec![frame.to_owned()]);
+    /// The subscriptions that may receive events of a channel, and until when that is decided.
+    async fn audience(&self, channel: &ChannelKey) -> Result<(Vec<Subscription>, Decision), StoreError> {
+        let valid_until = self.clock.monotonic() + AUTHORITY_DURATION;
+        let audience = self.connections.audience(channel, self.clock.now()).await?;
+        let decision = Decision { gate: audience.gate.clone(), valid_until };
+        Ok((audience.admitted(), decision))
+    }
+
+    /// Pushes a frame that is worth nothing later to all of `listeners`: once, and not for long.
+    pub async fn push_once(&self, channel: &ChannelKey, frame: &str, listeners: &[Subscription], threshold: usize) {
+        if listeners.len() > threshold {
+            let targets = listeners.iter().cloned().map(Target::from).collect();
+            let (channel, frames) = (channel.clone(), vec![frame.to_owned()]);
             // As if it had been handed over often enough: nobody tries again.
-            for shard in shards(Broadcast { channel_id, frames, targets, hand_overs: HAND_OVERS }) {
+            for shard in shards(Broadcast { channel, frames, targets, hand_overs: HAND_OVERS }) {
                 if let Err(error) = self.hand_over(&shard).await {
-                    tracing::warn!(%error, channel_id = %channel, "could not hand a passing frame over");
+                    tracing::warn!(%error, channel_id = %shard.channel.channel_id, "an ephemeral frame was not handed over");
                 }
             }
             return;
         }
         let now = self.clock.now();
-        futures::stream::iter(subscriptions.iter().filter(|subscription| now < subscription.expires_at))
+        futures::stream::iter(listeners.iter().filter(|listener| now < listener.expires_at))
             .for_each_concurrent(PUSHES_AT_ONCE, async |subscription| {
                 let push = pin!(self.sockets.push(&subscription.connection_id, frame));
                 let patience = pin!(self.clock.sleep(PASSING_PUSH_DURATION));
                 // What fails here is found out by the next message.
-                let _ = futures::future::select(push, patience).await;
+                let _ = select(push, patience).await;
             })
             .await;
     }
 
     async fn send_out(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         frames: Vec<String>,
         subscriptions: Vec<Subscription>,
         threshold: usize,
+        decision: Decision,
     ) -> Result<Outcome, StoreError> {
         let targets: Vec<Target> = subscriptions.into_iter().map(Target::from).collect();
-        let broadcast = Broadcast { channel_id: channel.clone(), frames, targets, hand_overs: 0 };
+        let broadcast = Broadcast { channel: channel.clone(), frames, targets, hand_overs: 0 };
         if broadcast.targets.len() <= threshold {
-            return self.broadcast(broadcast).await;
+            return self.push_broadcast(broadcast, Some(decision)).await;
         }
         let handed_over = broadcast.targets.len();
         for shard in shards(broadcast) {
@@ -262,7 +309,7 @@ where
         let span = tracing::info_span!(
             "hand over",
             otel.kind = "producer",
-            switchboard.channel_id = %shard.channel_id,
+            switchboard.channel_id = %shard.channel.channel_id,
             switchboard.frames = integer(shard.frames.len()),
             switchboard.connections = integer(shard.targets.len()),
             switchboard.hand_overs = integer(shard.hand_overs),
@@ -275,13 +322,18 @@ where
     /// # Errors
     /// When a hand-over fails.
     pub async fn broadcast(&self, broadcast: Broadcast) -> Result<Outcome, StoreError> {
+        // Some time has passed since the subscriptions were read: the gate is read here.
+        self.push_broadcast(broadcast, None).await
+    }
+
+    async fn push_broadcast(&self, broadcast: Broadcast, decision: Option<Decision>) -> Result<Outcome, StoreError> {
         let span = tracing::info_span!(
             "push",
             otel.kind = "client",
             rpc.system = "aws-api",
             rpc.service = "ApiGatewayManagementApi",
             rpc.method = "PostToConnection",
-            switchboard.channel_id = %broadcast.channel_id,
+            switchboard.channel_id = %broadcast.channel.channel_id,
             switchboard.frames = integer(broadcast.frames.len()),
             switchboard.connections = integer(broadcast.targets.len()),
             switchboard.hand_overs = integer(broadcast.hand_overs),
@@ -292,7 +344,7 @@ where
             switchboard.pushes.retried = field::Empty,
         );
         let push = async {
-            let outcome = self.push_all(broadcast).await;
+            let outcome = self.push_all(broadcast, decision).await;
             if let Ok(outcome) = &outcome {
                 outcome.record(&Span::current());
             }
@@ -301,12 +353,14 @@ where
         push.instrument(span).await
     }
 
-    async fn push_all(&self, broadcast: Broadcast) -> Result<Outcome, StoreError> {
-        let Broadcast { channel_id, frames, targets, hand_overs } = broadcast;
+    async fn push_all(&self, broadcast: Broadcast, decision: Option<Decision>) -> Result<Outcome, StoreError> {
+        let Broadcast { channel, frames, targets, hand_overs } = broadcast;
+        let (connections, clock) = (self.connections, self.clock);
+        let gatekeeper = Gatekeeper { channel: &channel, connections, clock, decision: Mutex::new(decision) };
         let mut outcome = Outcome::default();
         let mut unreached = Vec::new();
         let mut pushes = futures::stream::iter(targets)
-            .map(|target| self.push_frames(&channel_id, &frames, target, hand_overs == 0))
+            .map(|target| self.push_frames(&gatekeeper, &frames, target, hand_overs == 0))
             .buffer_unordered(PUSHES_AT_ONCE);
         while let Some((end, retried)) = pushes.next().await {
             outcome.retried += retried;
@@ -317,18 +371,20 @@ where
             }
         }
         drop(pushes);
+        drop(gatekeeper);
         if unreached.is_empty() {
             return Ok(outcome);
         }
         if hand_overs >= HAND_OVERS {
             for target in &unreached {
+                let channel_id = &channel.channel_id;
                 tracing::error!(%channel_id, connection_id = %target.connection_id, "gave up a push");
             }
             outcome.failed = unreached.len();
             return Ok(outcome);
         }
         outcome.handed_over = unreached.len();
-        let rest = Broadcast { channel_id, frames, targets: unreached, hand_overs: hand_overs + 1 };
+        let rest = Broadcast { channel, frames, targets: unreached, hand_overs: hand_overs + 1 };
         for shard in shards(rest) {
             self.hand_over(&shard).await?;
         }
@@ -339,11 +395,12 @@ where
     /// `first` to push: patience with a socket that does not take what it is sent is for those that follow.
     async fn push_frames(
         &self,
-        channel: &ChannelId,
+        gatekeeper: &Gatekeeper<'_, Connections, Time>,
         frames: &[String],
         mut target: Target,
         first: bool,
     ) -> (End, usize) {
+        let channel = gatekeeper.channel;
         let mut retried = 0;
         let stop_at = Timestamp::from_millis(
             self.deadline.as_millis() - i64::try_from(HAND_OVER_RESERVE.as_millis()).unwrap_or_default(),
@@ -358,12 +415,18 @@ where
                 if now >= stop_at {
                     return (End::Unreached(target), retried);
                 }
-                let pushed = self.sockets.push(&target.connection_id, frame).await;
-                let took = now.until(self.clock.now());
+                let began = self.clock.monotonic();
+                let pushed = match gatekeeper.admits(&target).await {
+                    Ok(true) => self.sockets.push(&target.connection_id, frame).await,
+                    // Its end is recorded: the maintenance closes the socket.
+                    Ok(false) => return (End::Gone, retried),
+                    Err(error) => Err(error),
+                };
+                let took = self.clock.monotonic().saturating_sub(began);
                 let connection_id = &target.connection_id;
                 if took >= SLOW_PUSH {
                     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                    tracing::warn!(channel_id = %channel, %connection_id, duration_ms, "a push was slow");
+                    tracing::warn!(channel_id = %channel.channel_id, %connection_id, duration_ms, "a push was slow");
                 }
                 match pushed {
                     Ok(Pushed::Delivered) => break,
@@ -379,7 +442,8 @@ where
                         attempt += 1;
                         let waits = first && took >= SLOW_PUSH;
                         if !error.retryable || waits || attempt >= PUSH_ATTEMPTS {
-                            tracing::warn!(%error, channel_id = %channel, %connection_id, "push failed");
+                            let channel_id = &channel.channel_id;
+                            tracing::warn!(%error, %channel_id, %connection_id, "push failed");
                             return (End::Unreached(target), retried);
                         }
                         retried += 1;
@@ -393,7 +457,7 @@ where
     }
 
     /// Removes a vanished connection. A failure is only logged: the next push meets the same vanished socket.
-    async fn forget(&self, channel: &ChannelId, target: &Target) {
+    async fn forget(&self, channel: &ChannelKey, target: &Target) {
         let removed = async {
             let id = &target.connection_id;
             if !self.connections.close(id, target.connected_at).await? {
@@ -420,7 +484,7 @@ enum End {
 /// Cuts a broadcast so that each part fits one asynchronous invocation: by targets, and by frames where these
 /// alone are too large.
 fn shards(broadcast: Broadcast) -> Vec<Broadcast> {
-    let Broadcast { channel_id, frames, targets, hand_overs } = broadcast;
+    let Broadcast { channel, frames, targets, hand_overs } = broadcast;
     let mut ranges = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (index, frame) in frames.iter().enumerate() {
@@ -442,8 +506,8 @@ fn shards(broadcast: Broadcast) -> Vec<Broadcast> {
             .map(|target| Target { next_frame: target.next_frame.saturating_sub(range.start), ..target.clone() })
             .collect();
         for targets in waiting.chunks(SHARD_CONNECTIONS) {
-            let (channel_id, frames) = (channel_id.clone(), frames[range.clone()].to_vec());
-            shards.push(Broadcast { channel_id, frames, targets: targets.to_vec(), hand_overs });
+            let (channel, frames) = (channel.clone(), frames[range.clone()].to_vec());
+            shards.push(Broadcast { channel, frames, targets: targets.to_vec(), hand_overs });
         }
     }
     shards

@@ -117,7 +117,7 @@ where
     Time: Clock,
 {
     /// Ends what a change has just recorded, as far as [`SHUT_OUT_DURATION`] allows. When this returns, no socket receives
-    /// an event that the change forbids. Returns whether nothing is left for the maintenance function.
+    /// an event that the change forbids. Returns whether it is all done, with nothing for the maintenance function to do.
     pub async fn finish_now(&self, pending: &Pending) -> bool {
         let ends_at = self.clock.monotonic() + SHUT_OUT_DURATION;
         let mut progress = pending.clone();
@@ -138,13 +138,16 @@ where
             if !wait.is_zero() {
                 self.clock.sleep(wait).await;
             }
-            return false;
         }
-        if pending.cause == Cause::ChannelDeleted {
-            return false;
-        }
-        // A record that stays is worked off once more, and finds nothing to do.
-        self.channels.finish(pending).await.is_ok()
+        let kept = if is_ended && pending.cause != Cause::ChannelDeleted {
+            self.channels.finish(pending).await.map(|()| false)
+        } else {
+            // The maintenance function goes on at once, in place of waiting for the lease to end.
+            progress.lease_until = Timestamp::from_millis(0);
+            self.channels.advance(&progress).await.map(|()| true)
+        };
+        // A record that stays, or stays leased, is only worked off later.
+        !kept.unwrap_or(true)
     }
 
     /// Works on a record that was leased, until it is done (`true`) or the clock's [`Clock::monotonic`] has reached `until`.
@@ -236,14 +239,8 @@ where
     /// When a store or the gateway fails.
     pub async fn end_user(&self, channel: &ChannelKey, user: &UserId) -> Result<(), StoreError> {
         let connections = self.connections.connections_of(user, self.clock.now()).await?;
-        let ends = connections.into_iter().map(|one| Subscription {
-            connection_id: one.connection_id,
-            user_id: user.clone(),
-            connected_at: one.connected_at,
-            expires_at: one.expires_at,
-            member: false,
-        });
-        self.end_all(channel, ends.collect()).await
+        let ending = connections.iter().map(|connection| connection.subscription(user)).collect();
+        self.end_all(channel, ending).await
     }
 
     async fn end_all(&self, channel: &ChannelKey, ending: Vec<Subscription>) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::validation::Violation;
+use crate::{limits::RETRY_AFTER, validation::Violation};
 
 /// The result of a domain operation.
 pub type Result<T, E = ChatError> = std::result::Result<T, E>;
@@ -70,6 +70,12 @@ pub enum ChatError {
 }
 
 impl ChatError {
+    /// Too many writers at once.
+    #[must_use]
+    pub fn contended() -> Self {
+        Self::Contended { retry_after: RETRY_AFTER }
+    }
+
     /// One broken rule.
     #[must_use]
     pub fn invalid(violation: Violation) -> Self {

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use crate::{
-    channel::{Channel, ChannelStore, Visibility},
+    access::authorize_read,
+    channel::ChannelStore,
     clock::Clock,
     error::{ChatError, Result},
     id::{ChannelId, UserId},
@@ -20,22 +21,10 @@ pub struct HistoryPage {
     pub next: Option<Range>,
 }
 
-/// The channel, if `user` may read, send to and subscribe to it.
-///
-/// # Errors
-/// [`ChatError::ChannelNotFound`] when there is none or it is private to others, [`ChatError::Store`].
-pub async fn readable_channel(channels: &impl ChannelStore, channel: &ChannelId, user: &UserId) -> Result<Channel> {
-    let found = channels.channel(channel).await?.ok_or(ChatError::ChannelNotFound)?;
-    if found.visibility == Visibility::Private && channels.member(channel, user).await?.is_none() {
-        return Err(ChatError::ChannelNotFound);
-    }
-    Ok(found)
-}
-
 /// One message of a channel that `user` may read.
 ///
 /// # Errors
-/// Those of [`readable_channel`], [`ChatError::MessageNotFound`].
+/// Those of [`authorize_read`], [`ChatError::MessageNotFound`].
 pub async fn one_message(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
@@ -44,8 +33,8 @@ pub async fn one_message(
     user: &UserId,
     seq: u64,
 ) -> Result<Message> {
-    readable_channel(channels, channel, user).await?;
-    messages.message(channel, seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)
+    let key = authorize_read(channels, channel, user).await?.key();
+    messages.message(&key, seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)
 }
 
 /// Up to `limit` answers to a message of a channel that `user` may read, after the number `after`, the oldest first.
@@ -62,14 +51,14 @@ pub async fn replies(
     limit: u16,
 ) -> Result<HistoryPage> {
     // A thread outlives its first message, which may have been deleted or have expired.
-    let found = readable_channel(channels, channel, user).await?;
+    let found = authorize_read(channels, channel, user).await?.channel;
     if seq > found.last_seq {
         return Err(ChatError::MessageNotFound);
     }
     if after >= found.last_seq {
         return Ok(HistoryPage { messages: Vec::new(), next: None });
     }
-    let page = messages.replies(channel, seq, after, limit + 1, clock.now()).await?;
+    let page = messages.replies(&found.key(), seq, after, limit + 1, clock.now()).await?;
     let (page, more) = cut(page, limit);
     let next = page.last().filter(|_| more).map(|last| Range::After(last.seq));
     Ok(HistoryPage { messages: page, next })
@@ -78,7 +67,7 @@ pub async fn replies(
 /// Up to `limit` messages of a channel that `user` may read.
 ///
 /// # Errors
-/// Those of [`readable_channel`].
+/// Those of [`authorize_read`].
 pub async fn history(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
@@ -88,9 +77,9 @@ pub async fn history(
     range: Range,
     limit: u16,
 ) -> Result<HistoryPage> {
-    readable_channel(channels, channel, user).await?;
+    let key = authorize_read(channels, channel, user).await?.key();
     // One more than asked for tells whether there is more.
-    let page = messages.messages(channel, range, limit + 1, clock.now()).await?;
+    let page = messages.messages(&key, range, limit + 1, clock.now()).await?;
     let (page, more) = cut(page, limit);
     let next = page.last().filter(|_| more).map(|last| match range {
         Range::After(_) => Range::After(last.seq),

@@ -128,14 +128,6 @@ impl UserId {
     }
 }
 
-impl IdempotencyKey {
-    /// The key under which the agent answers the message `seq`: one answer, however often it is tried.
-    #[must_use]
-    pub fn reply_to(seq: u64) -> Self {
-        Self(format!("reply:{seq}"))
-    }
-}
-
 /// Names a message: a ULID, so it sorts by the time at which the message was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -13,12 +13,12 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use crate::{
+    access::authorize_read,
     channel::ChannelStore,
     clock::{Clock, Timestamp},
     connection::{ConnectionStore, Subscription},
     delivery::SocketPusher,
     error::{Result, StoreError},
-    history::readable_channel,
     id::{ChannelId, UserId},
     incarnation::ChannelKey,
     limits::{PRESENCE_PROBES, PUSHES_AT_ONCE},
@@ -81,8 +81,8 @@ pub async fn presence(
     channel: &ChannelId,
     caller: &UserId,
 ) -> Result<Vec<Present>> {
-    readable_channel(channels, channel, caller).await?;
-    let mut subscriptions = connections.subscriptions(channel, clock.now()).await?;
+    let key = authorize_read(channels, channel, caller).await?.key();
+    let mut subscriptions = connections.audience(&key, clock.now()).await?.admitted();
     let probed = subscriptions.split_off(subscriptions.len().saturating_sub(PRESENCE_PROBES));
     let alive: Vec<Option<Subscription>> = futures::stream::iter(probed)
         .map(async |subscription| {
@@ -113,12 +113,12 @@ pub async fn news(
     connections: &impl ConnectionStore,
     known: &impl PresenceStore,
     clock: &impl Clock,
-    channel: &ChannelId,
+    channel: &ChannelKey,
     users: BTreeSet<UserId>,
     most: usize,
 ) -> Result<Vec<Passing>, StoreError> {
     let now = clock.now();
-    let subscriptions = connections.subscriptions(channel, now).await?;
+    let subscriptions = connections.audience(channel, now).await?.admitted();
     if subscriptions.len() > most {
         return Ok(Vec::new());
     }

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Serialize, Serializer};
 
 use crate::{
+    access::{SameChannel, authorize_read},
     channel::ChannelStore,
-    clock::Clock,
+    clock::{CHANGE_BACKOFF, Clock},
     error::{ChatError, Result},
-    history::readable_channel,
     id::UserId,
-    limits::USERS_LISTED_PER_REACTION,
+    limits::{CHANGE_ATTEMPTS, USERS_LISTED_PER_REACTION},
     message::MessageStore,
     revision::Revision,
     validation::Violation,
@@ -37,7 +37,7 @@ pub enum Reacted {
 ///
 /// # Errors
 /// [`ChatError::Invalid`] when `emoji` is none, [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also
-/// when it is deleted), [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`], [`ChatError::Store`].
+/// when it is deleted), [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`], [`ChatError::Contended`], [`ChatError::Store`].
 pub async fn react(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
@@ -50,15 +50,19 @@ pub async fn react(
     let emoji = emojis::get(emoji).ok_or_else(|| {
         ChatError::invalid(Violation::new("emoji", "malformed", "must be one emoji of Unicode, percent-encoded"))
     })?;
-    let channel = readable_channel(channels, &revision.channel_id, &revision.caller).await?;
-    if channel.archived_at.is_some() {
-        return Err(ChatError::ChannelArchived);
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let access = authorize_read(channels, &revision.channel_id, &revision.caller).await?;
+        same.require(&access.channel)?;
+        access.require_open()?;
+        match messages.react(&access.as_reader(), revision, emoji.as_str(), add, clock.now()).await? {
+            Reacted::Done => return Ok(()),
+            Reacted::MessageNotFound => return Err(ChatError::MessageNotFound),
+            Reacted::Full => return Err(ChatError::TooManyReactions),
+            Reacted::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+        }
     }
-    match messages.react(revision, emoji.as_str(), add, clock.now()).await? {
-        Reacted::Done => Ok(()),
-        Reacted::MessageNotFound => Err(ChatError::MessageNotFound),
-        Reacted::Full => Err(ChatError::TooManyReactions),
-    }
+    Err(ChatError::contended())
 }
 
 #[derive(Serialize)]

@@ -1,9 +1,9 @@
 //! What users have read: a mark in each of their channels, which never goes back.
 
 use crate::{
+    access::authorize_read,
     channel::ChannelStore,
     error::{ChatError, Result},
-    history::readable_channel,
     id::{ChannelId, UserId},
     validation::Violation,
 };
@@ -14,10 +14,10 @@ use crate::{
 /// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`] for those who are no members,
 /// [`ChatError::Invalid`] when there is no such message yet, [`ChatError::Store`].
 pub async fn mark_read(channels: &impl ChannelStore, channel: &ChannelId, user: &UserId, seq: u64) -> Result<u64> {
-    let found = readable_channel(channels, channel, user).await?;
+    let found = authorize_read(channels, channel, user).await?.channel;
     if seq > found.last_seq {
         let message = format!("must be the seq of a message of the channel, which has {}, or 0", found.last_seq);
         return Err(ChatError::invalid(Violation::new("seq", "unknown_message", message)));
     }
-    channels.mark_read(channel, user, seq).await?.ok_or(ChatError::Forbidden("only members keep a read mark"))
+    channels.mark_read(&found.key(), user, seq).await?.ok_or(ChatError::Forbidden("only members keep a read mark"))
 }

@@ -3,12 +3,13 @@
 use serde_json::{Map, Value};
 
 use crate::{
+    access::{Access, Authority, SameChannel, authorize_read},
     channel::{ChannelStore, MemberRole},
-    clock::Clock,
+    clock::{CHANGE_BACKOFF, Clock},
     error::{ChatError, Result},
-    history::readable_channel,
     id::{ChannelId, UserId},
-    message::{ContentType, Draft, Message, MessageStore, StoredMessage},
+    limits::CHANGE_ATTEMPTS,
+    message::{ContentType, Draft, Message, MessageStore, Revised, Role, StoredMessage},
     reaction::Reactions,
     trace::TraceContext,
 };
@@ -41,7 +42,7 @@ pub struct Revision {
 ///
 /// # Errors
 /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when it is deleted),
-/// [`ChatError::ChannelArchived`], [`ChatError::Forbidden`], [`ChatError::Store`].
+/// [`ChatError::ChannelArchived`], [`ChatError::Forbidden`], [`ChatError::Contended`], [`ChatError::Store`].
 pub async fn edit(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
@@ -49,26 +50,37 @@ pub async fn edit(
     revision: &Revision,
     edit: Edit,
 ) -> Result<Message> {
-    let message = revisable(channels, messages, clock, revision).await?;
-    if message.deleted_at.is_some() {
-        return Err(ChatError::MessageNotFound);
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let revisable = revisable(channels, messages, clock, revision).await?;
+        let message = &revisable.message;
+        same.require(&revisable.access.channel)?;
+        if message.deleted_at.is_some() {
+            return Err(ChatError::MessageNotFound);
+        }
+        let edit = edit.clone();
+        let mut draft = Draft {
+            content: edit.content.unwrap_or_else(|| message.content.clone()),
+            content_type: edit.content_type.unwrap_or(message.content_type),
+            metadata: edit.metadata.unwrap_or_else(|| message.metadata.clone()),
+            reply_to: message.reply_to,
+        };
+        let violations = draft.check();
+        if !violations.is_empty() {
+            return Err(ChatError::Invalid(violations));
+        }
+        let Draft { content, content_type, metadata, .. } = draft;
+        if (&content, content_type, &metadata) == (&message.content, message.content_type, &message.metadata) {
+            return Ok(revisable.message);
+        }
+        let edited = Message { content, content_type, metadata, edited_at: Some(clock.now()), ..message.clone() };
+        match store(messages, &revisable, revision, &edited).await? {
+            Revised::Done => return Ok(edited),
+            Revised::MessageNotFound => return Err(ChatError::MessageNotFound),
+            Revised::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+        }
     }
-    let mut draft = Draft {
-        content: edit.content.unwrap_or_else(|| message.content.clone()),
-        content_type: edit.content_type.unwrap_or(message.content_type),
-        metadata: edit.metadata.unwrap_or_else(|| message.metadata.clone()),
-        reply_to: message.reply_to,
-    };
-    let violations = draft.check();
-    if !violations.is_empty() {
-        return Err(ChatError::Invalid(violations));
-    }
-    let Draft { content, content_type, metadata, .. } = draft;
-    if (&content, content_type, &metadata) == (&message.content, message.content_type, &message.metadata) {
-        return Ok(message);
-    }
-    let edited = Message { content, content_type, metadata, edited_at: Some(clock.now()), ..message };
-    if store(messages, revision, &edited).await? { Ok(edited) } else { Err(ChatError::MessageNotFound) }
+    Err(ChatError::contended())
 }
 
 /// Deletes a message: what is left tells who sent it and when it went. Deleting it again changes nothing.
@@ -81,49 +93,81 @@ pub async fn delete(
     clock: &impl Clock,
     revision: &Revision,
 ) -> Result<()> {
-    let message = revisable(channels, messages, clock, revision).await?;
-    if message.deleted_at.is_some() {
-        return Ok(());
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let revisable = revisable(channels, messages, clock, revision).await?;
+        same.require(&revisable.access.channel)?;
+        if revisable.message.deleted_at.is_some() {
+            return Ok(());
+        }
+        let tombstone = Message {
+            content: String::new(),
+            content_type: ContentType::Plain,
+            metadata: None,
+            reactions: Reactions::new(),
+            deleted_at: Some(clock.now()),
+            ..revisable.message.clone()
+        };
+        match store(messages, &revisable, revision, &tombstone).await? {
+            // Not found: another call has deleted it meanwhile, or it has expired.
+            Revised::Done | Revised::MessageNotFound => return Ok(()),
+            Revised::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+        }
     }
-    let tombstone = Message {
-        content: String::new(),
-        content_type: ContentType::Plain,
-        metadata: None,
-        reactions: Reactions::new(),
-        deleted_at: Some(clock.now()),
-        ..message
-    };
-    // Refused: somebody else has deleted it meanwhile, or it has expired.
-    store(messages, revision, &tombstone).await?;
-    Ok(())
+    Err(ChatError::contended())
 }
 
-/// The message, if the caller may change it.
+/// A message that the caller may change, and why.
+pub(crate) struct Revisable {
+    pub(crate) access: Access,
+    pub(crate) message: Message,
+    is_author: bool,
+}
+
+impl Revisable {
+    /// The proof: an author needs to see the channel, others a role in it.
+    pub(crate) fn authority(&self) -> Authority<'_> {
+        if self.is_author { self.access.as_reader() } else { self.access.as_member() }
+    }
+}
+
+/// The message, if the caller may change it. An author is a user: the agent's messages are no user's, whatever the id.
 pub(crate) async fn revisable(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
     clock: &impl Clock,
     revision: &Revision,
-) -> Result<Message> {
+) -> Result<Revisable> {
     let Revision { channel_id, seq, caller, .. } = revision;
-    let channel = readable_channel(channels, channel_id, caller).await?;
-    let message = messages.message(channel_id, *seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
-    if message.sender_id != *caller {
-        let role = channels.member(channel_id, caller).await?.map(|member| member.role);
-        if role < Some(MemberRole::Moderator) {
+    let mut access = authorize_read(channels, channel_id, caller).await?;
+    let key = access.key();
+    let message = messages.message(&key, *seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
+    let is_author = message.role == Role::User && message.sender_id == *caller;
+    if !is_author {
+        if access.member.is_none() {
+            access.member = channels.member(&key, caller).await?;
+        }
+        if access.role() < Some(MemberRole::Moderator) {
             return Err(ChatError::Forbidden("only its author or a moderator changes a message"));
         }
     }
-    if channel.archived_at.is_some() {
-        return Err(ChatError::ChannelArchived);
-    }
-    Ok(message)
+    access.require_open()?;
+    Ok(Revisable { access, message, is_author })
 }
 
-async fn store(messages: &impl MessageStore, revision: &Revision, message: &Message) -> Result<bool> {
-    let trace = revision.trace.clone();
-    let revised = StoredMessage { message: message.clone(), trace, expires_at: None };
-    Ok(messages.revise(&revised).await?)
+async fn store(
+    messages: &impl MessageStore,
+    revisable: &Revisable,
+    revision: &Revision,
+    message: &Message,
+) -> Result<Revised> {
+    let revised = StoredMessage {
+        message: message.clone(),
+        incarnation: revisable.access.channel.incarnation,
+        trace: revision.trace.clone(),
+        expires_at: None,
+    };
+    Ok(messages.revise(&revisable.authority(), &revised).await?)
 }
 
 #[cfg(test)]

@@ -14,9 +14,12 @@ use crate::{
     channel::{AgentMode, Visibility},
     clock::{Clock, Timestamp},
     error::{ChatError, Result},
-    id::{ChannelId, IdempotencyKey, MessageId, UserId},
-    limits::{APPEND_ATTEMPTS, APPEND_DURATION, IDEMPOTENCY_DURATION, RETRY_AFTER},
-    message::{Append, Appended, Draft, Head, IdempotencyRecord, Message, MessageStore, Role, StoredMessage, Token},
+    id::{ChannelId, MessageId, UserId},
+    incarnation::{ChannelKey, Incarnation},
+    limits::{APPEND_ATTEMPTS, APPEND_DURATION, IDEMPOTENCY_DURATION},
+    message::{
+        Append, Appended, Draft, Head, IdempotencyRecord, Message, MessageStore, RecordKey, Role, StoredMessage, Token,
+    },
     rate::Bucket,
     reaction::Reactions,
     trace::TraceContext,
@@ -45,8 +48,10 @@ pub struct Send {
     pub role: Role,
     /// What is sent.
     pub draft: Draft,
-    /// The sender's key, under which a repeated request is known again.
-    pub idempotency_key: Option<IdempotencyKey>,
+    /// The key under which a repeated request is known again.
+    pub record_key: Option<RecordKey>,
+    /// The life of the channel that the message is meant for, where it answers something in it.
+    pub incarnation: Option<Incarnation>,
     /// The bucket that a message takes a token from; without it the sender is not limited. A repeated request under the
     /// same key takes none.
     pub bucket: Option<Bucket>,
@@ -96,8 +101,8 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
     }
     let started = clock.now();
     let message_id = MessageId::generate(clock);
-    let keyed = send.idempotency_key.clone().map(|key| Keyed { key, fingerprint: fingerprint(&send) });
-    let mut request = Request { keyed, message_id, unanswered: None };
+    let keyed = send.record_key.clone().map(|key| Keyed { key, fingerprint: fingerprint(&send) });
+    let mut request = Request { keyed, message_id, incarnation: send.incarnation, unanswered: None };
 
     let mut failure = None;
     let mut wait = FIRST_WAIT;
@@ -137,20 +142,39 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
     if let Some(error) = failure {
         tracing::warn!(%error, channel_id = %send.channel_id, "gave up an append on a failing store");
     }
-    Err(ChatError::Contended { retry_after: RETRY_AFTER })
+    Err(ChatError::contended())
 }
 
 /// One call, over all its attempts.
 struct Request {
     keyed: Option<Keyed>,
     message_id: MessageId,
+    /// The life of the channel that the call is about. An id that is taken anew meanwhile is another channel.
+    incarnation: Option<Incarnation>,
     /// The number under which the message may be stored, since the answer was lost. Not needed with a key.
     unanswered: Option<u64>,
 }
 
+impl Request {
+    /// Whether a head may be of the channel that the call is about.
+    fn is_about(&self, head: &Head) -> bool {
+        self.incarnation.is_none_or(|incarnation| incarnation == head.incarnation)
+    }
+
+    /// The head, if it is of the channel that the call is about. The first head that is read decides which one that is; a
+    /// cached one does not, since it may be of an earlier life.
+    fn same(&mut self, head: Head) -> Result<Head> {
+        if !self.is_about(&head) {
+            return Err(ChatError::ChannelNotFound);
+        }
+        self.incarnation = Some(head.incarnation);
+        Ok(head)
+    }
+}
+
 /// What tells a repeated request.
 struct Keyed {
-    key: IdempotencyKey,
+    key: RecordKey,
     fingerprint: String,
 }
 
@@ -188,15 +212,16 @@ async fn attempt_to_send(
     request: &mut Request,
     memory: &mut Memory,
 ) -> Result<Attempt> {
-    let remembered = memory.head.take();
+    let remembered = memory.head.take().filter(|head| request.is_about(head));
     let mut head = match &remembered {
         Some(head) => head.clone(),
-        None => load_head(store, &send.channel_id).await?,
+        None => load_head(store, send, request).await?,
     };
+    let key = head.key();
     // A number that is taken is taken for good. While it is not, an attempt under it may still be under way, and the next
     // one has to be under the same.
     if let Some(seq) = request.unanswered.filter(|seq| *seq <= head.last_seq) {
-        let there = store.message(&send.channel_id, seq, clock.now()).await?;
+        let there = store.message(&key, seq, clock.now()).await?;
         if let Some(message) = there.filter(|message| message.message_id == request.message_id) {
             memory.head = Some(head);
             return Ok(Attempt::done(Sent::Created(message)));
@@ -206,18 +231,18 @@ async fn attempt_to_send(
     if refusal(send, &head, memory.full_at, clock.now()).is_some() {
         // A replay is answered whatever has become of the channel, and however often its sender sends.
         if let Some(keyed) = &request.keyed {
-            let earlier = store.idempotency_record(&send.channel_id, &send.sender_id, &keyed.key).await?;
+            let earlier = store.idempotency_record(&key, &keyed.key).await?;
             if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
-                return replay(store, send, request, &earlier, clock.now()).await.map(Attempt::done);
+                return replay(store, &key, request, &earlier, clock.now()).await.map(Attempt::done);
             }
         }
         if remembered.is_some() {
-            head = load_head(store, &send.channel_id).await?;
+            head = load_head(store, send, request).await?;
         }
         if let Some(refusal) = refusal(send, &head, memory.full_at, clock.now()) {
             // A reason tells of the channel: not to those who may not know of it.
             let is_private = head.visibility == Visibility::Private && send.role == Role::User;
-            if is_private && !store.is_member(&send.channel_id, &send.sender_id).await? {
+            if is_private && !store.is_member(&head.key(), &send.sender_id).await? {
                 return Err(ChatError::ChannelNotFound);
             }
             return Err(refusal);
@@ -229,7 +254,6 @@ async fn attempt_to_send(
     let message = message(send, &head, request.message_id, now);
     let seq = message.message.seq;
     let record = request.keyed.as_ref().map(|keyed| IdempotencyRecord {
-        sender_id: send.sender_id.clone(),
         key: keyed.key.clone(),
         fingerprint: keyed.fingerprint.clone(),
         message_id: request.message_id,
@@ -251,17 +275,18 @@ async fn attempt_to_send(
             memory.full_at = token.map(|token| token.next);
             Ok(Attempt::done(Sent::Created(message.message)))
         }
-        Ok(Appended::KeyTaken(earlier)) => replay(store, send, request, &earlier, now).await.map(Attempt::done),
+        Ok(Appended::KeyTaken(earlier)) => replay(store, &head.key(), request, &earlier, now).await.map(Attempt::done),
         Ok(Appended::HeadMoved(current)) => {
-            memory.head = Some(current.ok_or(ChatError::ChannelNotFound)?);
+            memory.head = Some(request.same(current.ok_or(ChatError::ChannelNotFound)?)?);
             Ok(Attempt::HeadMoved)
         }
         Ok(Appended::BucketMoved(full_at)) => {
             *memory = Memory { head: Some(head), full_at: Some(full_at) };
             Ok(Attempt::BucketMoved)
         }
-        Ok(Appended::BothMoved(head, full_at)) => {
-            *memory = Memory { head: Some(head), full_at: Some(full_at) };
+        Ok(Appended::BothMoved(current, full_at)) => {
+            let current = request.same(current)?;
+            *memory = Memory { head: Some(current), full_at: Some(full_at) };
             Ok(Attempt::BothMoved)
         }
         Ok(Appended::NotAMember) => Err(ChatError::ChannelNotFound),
@@ -271,14 +296,16 @@ async fn attempt_to_send(
         }
         Err(error) => {
             request.unanswered = request.keyed.is_none().then_some(seq);
+            request.incarnation = Some(head.incarnation);
             memory.head = Some(head);
             Err(error.into())
         }
     }
 }
 
-async fn load_head(store: &impl MessageStore, channel: &ChannelId) -> Result<Head> {
-    store.head(channel).await?.ok_or(ChatError::ChannelNotFound)
+async fn load_head(store: &impl MessageStore, send: &Send, request: &mut Request) -> Result<Head> {
+    let head = store.head(&send.channel_id).await?.ok_or(ChatError::ChannelNotFound)?;
+    request.same(head)
 }
 
 /// Why the message may not follow `head`, or not yet.
@@ -303,7 +330,7 @@ fn token(send: &Send, full_at: Option<Timestamp>, now: Timestamp) -> Result<Opti
 /// Answers a request whose key has been used.
 async fn replay(
     store: &impl MessageStore,
-    send: &Send,
+    channel: &ChannelKey,
     request: &Request,
     earlier: &IdempotencyRecord,
     now: Timestamp,
@@ -311,7 +338,7 @@ async fn replay(
     if request.keyed.as_ref().is_none_or(|keyed| keyed.fingerprint != earlier.fingerprint) {
         return Err(ChatError::IdempotencyKeyReused);
     }
-    let message = store.message(&send.channel_id, earlier.seq, now).await?.ok_or(ChatError::IdempotencyKeyReused)?;
+    let message = store.message(channel, earlier.seq, now).await?.ok_or(ChatError::IdempotencyKeyReused)?;
     // An earlier attempt of this very call, whose answer was lost.
     let own = earlier.message_id == request.message_id;
     Ok(if own { Sent::Created(message) } else { Sent::Replayed(message) })
@@ -335,6 +362,7 @@ fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> S
             reactions: Reactions::new(),
             deleted_at: None,
         },
+        incarnation: head.incarnation,
         trace: send.trace.clone(),
         expires_at: head.retention_days.map(|days| now.plus(Duration::from_hours(24 * u64::from(days)))),
     }

@@ -5,15 +5,17 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    access::{Access, SameChannel, authorize_member},
     channel::{AgentSettings, Channel, ChannelStore, Creation, Member, MemberRole, Visibility},
-    clock::Clock,
+    clock::{CHANGE_BACKOFF, Clock},
     connection::ConnectionStore,
     delivery::SocketPusher,
+    ending::{Cause, Pending, PendingStore},
     error::{ChatError, Result},
-    history::readable_channel,
     id::{ChannelId, IdempotencyKey, UserId},
+    incarnation::Incarnation,
     limits::{
-        AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS, RETRY_AFTER,
+        AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS,
     },
     membership::{Membership, shuts_out},
     validation::Violation,
@@ -133,12 +135,12 @@ pub enum Created {
 /// # Errors
 /// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::IdempotencyKeyReused`], [`ChatError::Store`].
 pub async fn create(
-    channels: &impl ChannelStore,
-    clock: &impl Clock,
+    members: &Membership<'_, impl ChannelStore + PendingStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
     creator: &UserId,
     new: NewChannel,
     key: Option<IdempotencyKey>,
 ) -> Result<Created> {
+    let Membership { channels, clock, .. } = *members;
     let violations = new.check();
     if !violations.is_empty() {
         return Err(ChatError::Invalid(violations));
@@ -152,6 +154,7 @@ pub async fn create(
     };
     let channel = Channel {
         channel_id,
+        incarnation: Incarnation::generate(clock),
         name: new.name,
         visibility: new.visibility,
         agent: new.agent,
@@ -166,20 +169,26 @@ pub async fn create(
     let owner = Member {
         channel_id: channel.channel_id.clone(),
         user_id: creator.clone(),
+        incarnation: Incarnation::generate(clock),
         role: MemberRole::Owner,
         joined_at: now,
     };
     if channels.create(&channel, &owner, creation.as_ref()).await? {
+        // The creator's sockets that follow the memberships receive the channel.
+        members.follow(&channel.key(), creator).await?;
         return Ok(Created::New(channel));
     }
     let Some(creation) = creation else { return Err(ChatError::ChannelExists) };
-    let earlier = channels.creation(&channel.channel_id, creator, &creation.key).await?;
-    match earlier {
+    let found = channels.channel(&channel.channel_id).await?.ok_or(ChatError::ChannelExists)?;
+    match channels.creation(&found.key(), creator, &creation.key).await? {
         None => Err(ChatError::ChannelExists),
         Some(earlier) if earlier.fingerprint != creation.fingerprint => Err(ChatError::IdempotencyKeyReused),
         Some(_) => {
-            let found = channels.channel(&channel.channel_id).await?;
-            found.map(Created::Replayed).ok_or(ChatError::ChannelExists)
+            // An earlier call may have ended before the sockets followed.
+            if channels.member(&found.key(), creator).await?.is_some() {
+                members.follow(&found.key(), creator).await?;
+            }
+            Ok(Created::Replayed(found))
         }
     }
 }
@@ -190,80 +199,101 @@ fn fingerprint(new: &NewChannel) -> String {
 }
 
 /// Changes a channel's settings on behalf of `caller`, an owner. With `version`, only if it is still of that one.
-/// Once this has returned, nobody who was shut out receives anything of it.
+/// Once this has returned, users who are no members of a private channel receive nothing of it. Also returns whether the
+/// maintenance function has ends to carry out.
 ///
 /// # Errors
 /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`],
 /// [`ChatError::VersionMismatch`], [`ChatError::ChannelArchived`] (an archived channel must be restored first),
 /// [`ChatError::Contended`], [`ChatError::Store`].
 pub async fn change(
-    members: &Membership<'_, impl ChannelStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
+    members: &Membership<'_, impl ChannelStore + PendingStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
     channel: &ChannelId,
     caller: &UserId,
     version: Option<u64>,
     changes: &Changes,
-) -> Result<Channel> {
+) -> Result<(Channel, bool)> {
     let violations = changes.check();
     if !violations.is_empty() {
         return Err(ChatError::Invalid(violations));
     }
-    for _ in 0..CHANGE_ATTEMPTS {
-        let found = readable_channel(members.channels, channel, caller).await?;
-        match members.channels.member(channel, caller).await? {
-            Some(Member { role: MemberRole::Owner, .. }) => {}
-            _ => return Err(ChatError::Forbidden("only an owner changes a channel")),
-        }
-        if version.is_some_and(|version| version != found.version) {
-            return Err(ChatError::VersionMismatch);
-        }
+    let Membership { channels, clock, .. } = *members;
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let access = owned(channels, channel, caller, version, "only an owner changes a channel").await?;
+        let found = &access.channel;
+        same.require(found)?;
         if found.archived_at.is_some() && changes.archived.is_none() {
             return Err(ChatError::ChannelArchived);
         }
-        let changed = changes.apply(&found, members.clock);
-        if changed == found {
-            // An earlier call may have ended before all were shut out.
+        let changed = changes.apply(found, clock);
+        let pending = Pending::new(found.key(), Cause::MadePrivate, clock);
+        if changed == *found {
+            // An earlier call may have ended before its subscriptions had. What it recorded is worked off all the same.
             if changes.visibility == Some(Visibility::Private) {
-                members.end_strangers(&found).await?;
+                let is_done = members.ending().finish_now(&pending).await;
+                return Ok((changed, !is_done));
             }
-            return Ok(found);
+            return Ok((changed, false));
         }
         let changed = Channel { version: found.version + 1, ..changed };
-        if members.channels.update(&found, &changed).await? {
-            if shuts_out(&found, &changed) {
-                members.end_strangers(&changed).await?;
-            }
-            return Ok(changed);
+        let pending = Some(pending).filter(|_| shuts_out(found, &changed));
+        if channels.update(&access.as_member(), &changed, pending.as_ref(), clock.now()).await? {
+            let is_done = match &pending {
+                Some(pending) => members.ending().finish_now(pending).await,
+                None => true,
+            };
+            return Ok((changed, !is_done));
         }
+        CHANGE_BACKOFF.pause(clock, attempt).await;
     }
-    Err(ChatError::Contended { retry_after: RETRY_AFTER })
+    Err(ChatError::contended())
 }
 
 /// Deletes a channel on behalf of `caller`, an owner. With `version`, only if it is still of that one. Once this has
-/// returned, nobody finds the channel or receives anything of it; its history is removed in the background.
+/// returned, no user finds the channel or receives anything of it, and its id is free. The maintenance function removes its
+/// history.
 ///
 /// # Errors
 /// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`], [`ChatError::VersionMismatch`],
 /// [`ChatError::Contended`], [`ChatError::Store`].
 pub async fn delete(
-    members: &Membership<'_, impl ChannelStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
+    members: &Membership<'_, impl ChannelStore + PendingStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
     channel: &ChannelId,
     caller: &UserId,
     version: Option<u64>,
 ) -> Result<()> {
-    for _ in 0..CHANGE_ATTEMPTS {
-        let found = readable_channel(members.channels, channel, caller).await?;
-        match members.channels.member(channel, caller).await? {
-            Some(Member { role: MemberRole::Owner, .. }) => {}
-            _ => return Err(ChatError::Forbidden("only an owner deletes a channel")),
+    let Membership { channels, clock, .. } = *members;
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let access = owned(channels, channel, caller, version, "only an owner deletes a channel").await?;
+        same.require(&access.channel)?;
+        let pending = Pending::new(access.key(), Cause::ChannelDeleted, clock);
+        if channels.delete(&access.as_member(), &pending, clock.now()).await? {
+            members.ending().finish_now(&pending).await;
+            return Ok(());
         }
-        if version.is_some_and(|version| version != found.version) {
-            return Err(ChatError::VersionMismatch);
-        }
-        if members.channels.delete(&found, members.clock.now()).await? {
-            return members.end_all(channel).await;
-        }
+        CHANGE_BACKOFF.pause(clock, attempt).await;
     }
-    Err(ChatError::Contended { retry_after: RETRY_AFTER })
+    Err(ChatError::contended())
+}
+
+/// The caller's access to a channel that only its owners change.
+async fn owned(
+    channels: &impl ChannelStore,
+    channel: &ChannelId,
+    caller: &UserId,
+    version: Option<u64>,
+    refusal: &'static str,
+) -> Result<Access> {
+    let access = authorize_member(channels, channel, caller).await?;
+    if access.role() != Some(MemberRole::Owner) {
+        return Err(ChatError::Forbidden(refusal));
+    }
+    if version.is_some_and(|version| version != access.channel.version) {
+        return Err(ChatError::VersionMismatch);
+    }
+    Ok(access)
 }
 
 #[cfg(test)]

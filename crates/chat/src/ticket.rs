@@ -8,11 +8,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    access::Access,
     channel::ChannelStore,
     clock::{Clock, Timestamp},
     connect::readable,
     error::{ChatError, Result, StoreError},
     id::{ChannelId, TenantId, UserId},
+    incarnation::ChannelKey,
     limits::TICKET_DURATION,
 };
 
@@ -45,8 +47,8 @@ pub trait TicketStore: Send + Sync {
     fn redeem(&self, digest: &str, now: Timestamp) -> impl Future<Output = Result<Option<Ticket>, StoreError>> + Send;
 }
 
-/// Issues a ticket to a user who may see all of `ticket.channels`, and returns what is to stand in the URL; sets
-/// `ticket.expires_at`.
+/// Issues a ticket to a user who may see all of `asked`, and returns what is to stand in the URL; sets `ticket.channels`
+/// and `ticket.expires_at`. A ticket grants nothing: what the user may see is decided when it is redeemed.
 ///
 /// # Errors
 /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Store`].
@@ -54,11 +56,13 @@ pub async fn issue(
     channels: &impl ChannelStore,
     tickets: &impl TicketStore,
     clock: &impl Clock,
+    asked: Option<Vec<ChannelId>>,
     ticket: &mut Ticket,
 ) -> Result<String> {
-    if let Some(asked) = ticket.channels.take() {
-        ticket.channels = Some(readable(channels, asked, &ticket.user_id).await?);
-    }
+    ticket.channels = match asked {
+        Some(asked) => Some(readable(channels, asked, &ticket.user_id).await?.iter().map(Access::key).collect()),
+        None => None,
+    };
     ticket.expires_at = clock.now().plus(TICKET_DURATION).min(ticket.token_expires_at);
     let random = [clock.random().to_be_bytes(), clock.random().to_be_bytes()].concat();
     let text = URL_SAFE_NO_PAD.encode(random);

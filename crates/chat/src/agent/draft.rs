@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     clock::Clock,
     id::{ChannelId, MessageId},
+    incarnation::ChannelKey,
     limits::DELTA_BYTES,
 };
 
@@ -51,22 +52,23 @@ pub struct Delta {
 
 /// Where drafts are shown. Best effort: nobody waits for a socket that is slow.
 pub trait DraftSink: Send + Sync {
-    /// Shows a piece.
-    fn show(&self, delta: &Delta) -> impl Future<Output = ()> + Send;
+    /// Shows a piece to those who listen to `channel`.
+    fn show(&self, channel: &ChannelKey, delta: &Delta) -> impl Future<Output = ()> + Send;
 }
 
 /// A draft that is being written.
 pub(crate) struct Draft<'a, Sink> {
     sink: &'a Sink,
+    channel: ChannelKey,
     next: Delta,
     /// All words so far.
     pub(crate) text: String,
 }
 
 impl<'a, Sink: DraftSink> Draft<'a, Sink> {
-    pub(crate) fn new(sink: &'a Sink, channel_id: ChannelId, reply_to: u64, clock: &impl Clock) -> Self {
+    pub(crate) fn new(sink: &'a Sink, channel: ChannelKey, reply_to: u64, clock: &impl Clock) -> Self {
         let next = Delta {
-            channel_id,
+            channel_id: channel.channel_id.clone(),
             draft_id: MessageId::generate(clock),
             reply_to,
             status: DraftStatus::Thinking,
@@ -74,7 +76,7 @@ impl<'a, Sink: DraftSink> Draft<'a, Sink> {
             text: String::new(),
             seq: None,
         };
-        Self { sink, next, text: String::new() }
+        Self { sink, channel, next, text: String::new() }
     }
 
     pub(crate) fn id(&self) -> MessageId {
@@ -95,7 +97,7 @@ impl<'a, Sink: DraftSink> Draft<'a, Sink> {
     /// Shows what has been added since.
     pub(crate) async fn show(&mut self, status: DraftStatus) {
         self.next.status = status;
-        self.sink.show(&self.next).await;
+        self.sink.show(&self.channel, &self.next).await;
         self.next.position += self.next.text.chars().count();
         self.next.text.clear();
     }

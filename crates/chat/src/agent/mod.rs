@@ -2,7 +2,7 @@
 //!
 //! A worker claims a message before it asks a model, and renews the claim while the model writes: whoever gets the same
 //! record meanwhile waits, and takes over what was abandoned. The end of it, a reply or the notice that there is none, is
-//! appended under one idempotency key ([`IdempotencyKey::reply_to`]), so that there is one of either.
+//! appended under one key ([`RecordKey::Reply`]), so that there is one of either.
 
 use std::{pin::pin, time::Duration};
 
@@ -10,16 +10,17 @@ use futures::StreamExt;
 use serde_json::{Map, Value};
 
 use crate::{
+    access::SameChannel,
     channel::{AgentMode, AgentSettings, Channel, ChannelStore},
-    clock::{Backoff, Clock, Timestamp},
+    clock::{Backoff, CHANGE_BACKOFF, Clock, Timestamp},
     error::{ChatError, Result},
-    history::readable_channel,
-    id::{IdempotencyKey, UserId},
+    id::UserId,
+    incarnation::ChannelKey,
     limits::{
-        CLAIM_DURATION, CLAIM_INTERVAL, CONTENT_BYTES, CONTEXT_MESSAGES, DELTA_INTERVAL, HAND_OVER_RESERVE,
-        MODEL_CALLS, MODEL_FAILURES, MODEL_PATIENCE, MODEL_ROOM, MODEL_SILENCE, MODEL_WAIT, RETRY_AFTER,
+        CHANGE_ATTEMPTS, CLAIM_DURATION, CLAIM_INTERVAL, CONTENT_BYTES, CONTEXT_MESSAGES, DELTA_INTERVAL, HAND_OVER_RESERVE,
+        MODEL_CALLS, MODEL_FAILURES, MODEL_PATIENCE, MODEL_ROOM, MODEL_SILENCE, MODEL_WAIT,
     },
-    message::{ContentType, Message, MessageStore, Range, Role, StoredMessage},
+    message::{ContentType, Message, MessageStore, Range, RecordKey, Role, StoredMessage},
     rate::{Action, Bucket, RateLimiter},
     revision::Revision,
     send::{Memory, Send, Sent, send},
@@ -127,10 +128,11 @@ where
         if *role != Role::User {
             return Ok(Outcome::NotWanted);
         }
-        let known_here = known.take().filter(|channel| channel.channel_id == *channel_id);
+        let known_here = known.take().filter(|channel| channel.key() == stored.channel());
         let found = match known_here {
             Some(channel) => Some(channel),
-            None => self.channels.channel(channel_id).await?,
+            // A channel that has taken the id anew is another one.
+            None => self.channels.channel(channel_id).await?.filter(|channel| channel.key() == stored.channel()),
         };
         let Some(channel) = found else { return Ok(Outcome::NotWanted) };
         if channel.archived_at.is_some() || !wants_answer(&channel.agent, &stored.message, self.name) {
@@ -141,7 +143,7 @@ where
         if self.clock.now().plus(MODEL_ROOM) >= self.stop_at() {
             return Err(try_again());
         }
-        let question = Question { channel_id: channel_id.clone(), seq: *seq };
+        let question = Question { channel: stored.channel(), seq: *seq };
         let owner = format!("{:032x}", self.clock.random());
         let Some(claim) = self.claim(&question, &owner).await? else { return Ok(Outcome::Answered) };
         let outcome = Box::pin(self.answer_claimed(&channel.agent, &question, &owner, claim, stored)).await;
@@ -178,8 +180,8 @@ where
     }
 
     async fn is_answered(&self, question: &Question) -> Result<bool> {
-        let key = IdempotencyKey::reply_to(question.seq);
-        let record = self.messages.idempotency_record(&question.channel_id, &UserId::assistant(), &key).await?;
+        let key = RecordKey::Reply { seq: question.seq };
+        let record = self.messages.idempotency_record(&question.channel, &key).await?;
         Ok(record.is_some())
     }
 
@@ -197,7 +199,7 @@ where
         stored: &StoredMessage,
     ) -> Result<Outcome> {
         // As it is by now: it may have been edited, or deleted.
-        let found = self.messages.message(&question.channel_id, question.seq, self.clock.now()).await?;
+        let found = self.messages.message(&question.channel, question.seq, self.clock.now()).await?;
         let Some(message) = found.filter(|message| message.deleted_at.is_none()) else {
             return Ok(Outcome::NotWanted);
         };
@@ -205,11 +207,11 @@ where
             return self.give_up(stored, STOPPED, "cancelled").await;
         }
         if claim.calls == 0
-            && let Some(notice) = self.over_budget(&message).await?
+            && let Some(notice) = self.over_budget(&question.channel, &message).await?
         {
             return self.give_up(stored, notice, "over_budget").await;
         }
-        let prompt = self.prompt(settings, &message).await?;
+        let prompt = self.prompt(settings, &question.channel, &message).await?;
         let mut failures = 0;
         loop {
             if claim.calls >= MODEL_CALLS {
@@ -219,7 +221,7 @@ where
             let until = self.clock.now().plus(CLAIM_DURATION);
             claim = self.channels.renew(question, owner, until, true).await?.ok_or_else(try_again)?;
             let started = self.clock.now();
-            let mut draft = Draft::new(self.drafts, question.channel_id.clone(), question.seq, self.clock);
+            let mut draft = Draft::new(self.drafts, question.channel.clone(), question.seq, self.clock);
             let mut usage = None;
             let mut shown = false;
             let written = self.write(question, owner, prompt.clone(), &mut draft, &mut usage, &mut shown).await;
@@ -266,7 +268,7 @@ where
             if shown {
                 draft.end(DraftStatus::Failed, None).await;
             }
-            tracing::warn!(channel_id = %question.channel_id, seq = question.seq, %error, "a model gave no reply");
+            tracing::warn!(channel_id = %question.channel.channel_id, seq = question.seq, %error, "a model gave no reply");
             failures += 1;
             let wait = match &error {
                 ModelError::Busy { retry_after: Some(wait) } => *wait,
@@ -298,8 +300,8 @@ where
         Ok(false)
     }
 
-    async fn prompt(&self, settings: &AgentSettings, message: &Message) -> Result<Prompt> {
-        let (channel, before) = (&message.channel_id, Range::Before(message.seq));
+    async fn prompt(&self, settings: &AgentSettings, channel: &ChannelKey, message: &Message) -> Result<Prompt> {
+        let before = Range::Before(message.seq);
         let earlier = self.messages.messages(channel, before, CONTEXT_MESSAGES, self.clock.now()).await?;
         Ok(Prompt {
             instructions: settings.instructions.clone(),
@@ -309,7 +311,7 @@ where
     }
 
     /// Why nothing is left for this message, if nothing is.
-    async fn over_budget(&self, message: &Message) -> Result<Option<&'static str>> {
+    async fn over_budget(&self, channel: &ChannelKey, message: &Message) -> Result<Option<&'static str>> {
         let (user, now) = (&message.sender_id, self.clock.now());
         if self.channels.spent(user, now).await? >= self.budgets.tokens_per_day {
             return Ok(Some("You have used up what I may say to you today. I am back tomorrow (UTC)."));
@@ -317,9 +319,8 @@ where
         if self.channels.take(user, &Action::Ask, self.budgets.user, now).await?.is_some() {
             return Ok(Some("You ask faster than I may answer. Give me a minute."));
         }
-        let in_channel = Action::Reply(&message.channel_id);
-        // In the assistant's name: the bucket is the channel's.
-        if self.channels.take(&UserId::assistant(), &in_channel, self.budgets.channel, now).await?.is_some() {
+        // The bucket is the channel's, whichever user asks.
+        if self.channels.take(user, &Action::Reply(channel), self.budgets.channel, now).await?.is_some() {
             return Ok(Some("I am asked faster than I may answer in this channel. Give me a minute."));
         }
         Ok(None)
@@ -480,7 +481,8 @@ where
                 metadata: Some(metadata),
                 reply_to: Some(*seq),
             },
-            idempotency_key: Some(IdempotencyKey::reply_to(*seq)),
+            record_key: Some(RecordKey::Reply { seq: *seq }),
+            incarnation: Some(stored.incarnation),
             // Replies have budgets of their own.
             bucket: None,
             trace: stored.trace.clone(),
@@ -504,14 +506,21 @@ pub async fn cancel(
     clock: &impl Clock,
     revision: &Revision,
 ) -> Result<()> {
-    readable_channel(channels, &revision.channel_id, &revision.caller).await?;
-    crate::revision::revisable(channels, messages, clock, revision).await?;
-    let question = Question { channel_id: revision.channel_id.clone(), seq: revision.seq };
-    Ok(channels.cancel(&question, clock.now()).await?)
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let revisable = crate::revision::revisable(channels, messages, clock, revision).await?;
+        same.require(&revisable.access.channel)?;
+        let question = Question { channel: revisable.access.key(), seq: revision.seq };
+        if channels.cancel(&revisable.authority(), &question, clock.now()).await? {
+            return Ok(());
+        }
+        CHANGE_BACKOFF.pause(clock, attempt).await;
+    }
+    Err(ChatError::contended())
 }
 
 fn try_again() -> ChatError {
-    ChatError::Contended { retry_after: RETRY_AFTER }
+    ChatError::contended()
 }
 
 fn millis(duration: Duration) -> u64 {
