@@ -1,10 +1,9 @@
 //! `/channels` and `/channels/{channel_id}`.
 
 use chat::{
+    access::authorize_read,
     channel::{AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, OwnChannel, PublicPage, Visibility},
-    clock::SystemClock,
     error::ChatError,
-    history::readable_channel,
     id::ChannelId,
     limits::CHANNEL_NAME_CHARS,
     settings::{Changes, Created, NewChannel, change, create, delete},
@@ -38,7 +37,7 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
     if new.channel_id.as_ref().map_or(call.caller.channels.is_some(), |id| !call.caller.reaches(id)) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token is limited to other channels"));
     }
-    let created = create(&call.channels, &SystemClock, &call.caller.user_id, new, key).await?;
+    let created = create(&call.membership(), &call.caller.user_id, new, key).await?;
     let (channel, mut response) = match created {
         Created::New(channel) => (channel.channel_id.clone(), with_tag(StatusCode::CREATED, &channel)?),
         Created::Replayed(channel) => {
@@ -96,7 +95,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 }
 
 pub(crate) async fn get(call: &Call<'_>) -> Answer {
-    let channel = readable_channel(&call.channels, &call.channel()?, &call.caller.user_id).await?;
+    let channel = authorize_read(&call.channels, &call.channel()?, &call.caller.user_id).await?.channel;
     with_tag(StatusCode::OK, &channel)
 }
 
@@ -104,7 +103,10 @@ pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
     let id = call.channel()?;
     let version = expected_version(call.request)?;
     let changes = changes(call.request.fields()?)?;
-    let changed = change(&call.membership(), &id, &call.caller.user_id, version, &changes).await?;
+    let (changed, is_unfinished) = change(&call.membership(), &id, &call.caller.user_id, version, &changes).await?;
+    if is_unfinished {
+        call.shared.upkeep.wake().await;
+    }
     with_tag(StatusCode::OK, &changed)
 }
 

@@ -37,12 +37,12 @@ pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
     let mut ticket = Ticket {
         user_id: caller.user_id.clone(),
         tenant: caller.tenant.clone(),
-        channels,
+        channels: None,
         limited_to: caller.channels.clone(),
         token_expires_at: caller.expires_at,
         expires_at: caller.expires_at,
     };
-    let text = issue(&call.channels, &call.connections, &SystemClock, &mut ticket).await?;
+    let text = issue(&call.channels, &call.connections, &SystemClock, channels, &mut ticket).await?;
     response::json(StatusCode::CREATED, &IssuedTicket { ticket: text, expires_at: ticket.expires_at })
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
         token_expires_at: caller.expires_at,
         limited_to: caller.channels.clone(),
     };
-    let connection = renew(&call.connections, &SystemClock, renewal).await?;
+    let connection = renew(&call.channels, &call.connections, &SystemClock, renewal).await?;
     let renewed = RenewedConnection { connection_id: connection.connection_id, expires_at: connection.expires_at };
     response::json(StatusCode::OK, &renewed)
 }

@@ -22,9 +22,10 @@ async fn main() -> Result<(), Error> {
     let telemetry = telemetry::start().await;
     let config = sdk::config().await;
     let client = sdk::dynamodb(&config);
+    let connections = variable("CONNECTIONS_TABLE")?;
     let handler = Handler {
-        channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?),
-        connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
+        channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?).with_connections(&connections),
+        connections: DynamoConnections::new(client, connections),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
         upkeep: LambdaUpkeep::new(&config, variable("UPKEEP_FUNCTION")?),

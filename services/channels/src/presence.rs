@@ -1,9 +1,9 @@
 //! `…/presence`, `…/read` and `…/typing`.
 
 use chat::{
+    access::authorize_read,
     clock::SystemClock,
     error::ChatError,
-    history::readable_channel,
     id::ChannelId,
     limits::{TYPING_BUCKET, TYPING_PUSHES},
     presence::{Passing, Present, presence},
@@ -55,9 +55,9 @@ pub(crate) async fn typing(call: &Call<'_>) -> Answer {
             return Err(Problem::invalid(violations));
         }
     }
-    if readable_channel(&call.channels, &channel, user).await?.archived_at.is_some() {
-        return Err(ChatError::ChannelArchived.into());
-    }
+    let access = authorize_read(&call.channels, &channel, user).await?;
+    access.require_open()?;
+    let channel = access.key();
     admit(&call.channels, &SystemClock, user, &Action::Type(&channel), TYPING_BUCKET).await?;
     let typing = [Passing::Typing(user.clone())];
     call.delivery().pass_on(&channel, &typing, TYPING_PUSHES).await.map_err(ChatError::from)?;

@@ -1,6 +1,6 @@
 //! From stream records to replies: channels side by side, the messages of each in their order.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
@@ -8,7 +8,8 @@ use chat::{
     clock::{Clock, SystemClock, Timestamp},
     connection::{ConnectionStore, Subscription},
     delivery::Delivery,
-    limits::{CHANNELS_AT_ONCE, CLAIM_INTERVAL},
+    incarnation::ChannelKey,
+    limits::{AUTHORITY_DURATION, CHANNELS_AT_ONCE},
     message::{Change, Message, MessageEvent},
 };
 use chat_aws::{
@@ -54,7 +55,7 @@ impl Handler {
 
     /// Answers one channel's messages; the sequence number of the first that has to come again, if any.
     async fn answer_channel(&self, batch: ChannelBatch, context: &Context) -> Option<String> {
-        let (tenant, channel_id) = (batch.tenant.as_ref(), batch.channel_id);
+        let (tenant, channel_id) = (batch.tenant.as_ref(), batch.channel.channel_id);
         let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
         let (connections, fan_out) = (self.connections.of(tenant), self.fan_out.of(tenant));
         let delivery = Delivery {
@@ -126,23 +127,23 @@ type Sockets<'a> = Delivery<'a, DynamoConnections, ManagementApi, LambdaFanOut, 
 struct Drafts<'a> {
     delivery: Sockets<'a>,
     threshold: usize,
-    /// Who listens, and when that was looked up: pieces come faster than anybody comes and goes.
-    listeners: Mutex<Option<(Timestamp, Vec<Subscription>)>>,
+    /// The subscriptions, and when they were read, by [`Clock::monotonic`]: pieces come faster than subscriptions change.
+    listeners: Mutex<Option<(Duration, Vec<Subscription>)>>,
 }
 
 impl DraftSink for Drafts<'_> {
-    async fn show(&self, delta: &Delta) {
-        let now = SystemClock.now();
+    async fn show(&self, channel: &ChannelKey, delta: &Delta) {
+        let now = SystemClock.monotonic();
         let known = self.listeners.lock().ok().and_then(|mut known| known.take());
-        let (at, listeners) = match known.filter(|(at, _)| at.until(now) < CLAIM_INTERVAL) {
+        let (at, listeners) = match known.filter(|(at, _)| *at + AUTHORITY_DURATION > now) {
             Some(known) => known,
-            None => match self.delivery.connections.subscriptions(&delta.channel_id, now).await {
-                Ok(listeners) => (now, listeners),
+            None => match self.delivery.connections.audience(channel, SystemClock.now()).await {
+                Ok(audience) => (now, audience.admitted()),
                 Err(error) => return tracing::warn!(%error, "could not look up who sees a draft"),
             },
         };
         match serde_json::to_string(delta) {
-            Ok(frame) => self.delivery.push_once(&delta.channel_id, &frame, &listeners, self.threshold).await,
+            Ok(frame) => self.delivery.push_once(channel, &frame, &listeners, self.threshold).await,
             Err(error) => tracing::error!(%error, "could not write a draft"),
         }
         if let Ok(mut known) = self.listeners.lock() {

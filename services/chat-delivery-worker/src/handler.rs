@@ -90,13 +90,14 @@ impl Tenant<'_> {
     async fn deliver_channel(&self, batch: ChannelBatch) -> Option<String> {
         let spans = batch.spans();
         let of_first = spans.first()?.clone();
-        let ChannelBatch { channel_id, messages, .. } = batch;
+        let ChannelBatch { channel, messages, .. } = batch;
+        let channel_id = &channel.channel_id;
         let first = messages.first()?.sequence_number.clone();
         let events: Vec<MessageEvent> = messages.into_iter().map(|message| message.event).collect();
         let count = events.len();
         let deliver = async {
             let began = Instant::now();
-            let delivered = self.delivery().deliver(&channel_id, &events, self.shared.threshold).await;
+            let delivered = self.delivery().deliver(&channel, &events, self.shared.threshold).await;
             metrics::observe(&metrics::FAN_OUT_DURATION, began.elapsed().as_secs_f64() * 1000.0);
             match delivered {
                 Ok(outcome) => {
@@ -123,11 +124,12 @@ impl Tenant<'_> {
     /// Tells a channel who has come and gone; the sequence number that has to come again, if it could not be found
     /// out. What could not be pushed is not repeated: it passes, and `GET …/presence` has the truth.
     async fn tell_presence(&self, change: PresenceChange) -> Option<String> {
-        let PresenceChange { channel_id, users, sequence_number, .. } = change;
+        let PresenceChange { channel, users, sequence_number, .. } = change;
+        let channel_id = &channel.channel_id;
         let connections = &self.connections;
         let told = async {
-            let news = news(connections, connections, &SystemClock, &channel_id, users, self.shared.presence).await?;
-            let outcome = self.delivery().pass_on(&channel_id, &news, self.shared.threshold).await?;
+            let news = news(connections, connections, &SystemClock, &channel, users, self.shared.presence).await?;
+            let outcome = self.delivery().pass_on(&channel, &news, self.shared.threshold).await?;
             Ok::<_, StoreError>((news.len(), outcome))
         };
         match told.await {

@@ -4,13 +4,13 @@ use auth::{AuthError, Scope, Verifier};
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
     clock::{Clock, SystemClock},
-    connect::{Connect, connect},
+    connect::{Asked, Connect, connect},
     error::ChatError,
     id::{ChannelId, ConnectionId, TenantId},
     rate::{Action, Bucket, admit},
     ticket::redeem,
 };
-use chat_aws::{DynamoChannels, DynamoConnections};
+use chat_aws::{DynamoChannels, DynamoConnections, ManagementApi};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use telemetry::{OpenTelemetrySpanExt, Status, invocation, metrics};
@@ -22,6 +22,7 @@ const SUBPROTOCOL: &str = "sec-websocket-protocol";
 pub(crate) struct Handler {
     pub(crate) channels: DynamoChannels,
     pub(crate) connections: DynamoConnections,
+    pub(crate) sockets: ManagementApi,
     pub(crate) verifier: Verifier,
     pub(crate) bucket: Bucket,
     /// Connections that one user may have.
@@ -85,7 +86,7 @@ impl Handler {
         // On the heap: the compiler lays nested futures out inside one another, and these are large.
         let connected = Box::pin(async {
             admit(&channels, &SystemClock, &request.user_id, &Action::Connect, self.bucket).await?;
-            connect(&channels, &connections, &SystemClock, request, self.most).await
+            connect(&channels, &connections, &self.sockets, &SystemClock, request, self.most).await
         });
         connected.await.map(|_| ()).map_err(|error| status(&error))
     }
@@ -107,7 +108,7 @@ impl Handler {
             connection_id,
             user_id: identity.user_id,
             token_expires_at: identity.expires_at,
-            channels,
+            asked: channels.map_or(Asked::Memberships, Asked::Channels),
             limited_to: identity.channels,
         };
         Ok((identity.tenant, connect))
@@ -128,7 +129,7 @@ impl Handler {
             connection_id,
             user_id: ticket.user_id,
             token_expires_at: ticket.token_expires_at,
-            channels: ticket.channels,
+            asked: ticket.channels.map_or(Asked::Memberships, Asked::Keys),
             limited_to: ticket.limited_to,
         };
         Ok((ticket.tenant, connect))

@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
     let client = sdk::dynamodb(&config);
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?),
+        sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
         verifier: Verifier::from_env(&config).await?,
         bucket: bucket("CONNECT_RATE", "CONNECT_BURST")?,

@@ -5,7 +5,7 @@ use chat::{
     agent::cancel,
     clock::SystemClock,
     id::ChannelId,
-    message::{Draft, Role},
+    message::{Draft, RecordKey, Role},
     rate::{Action, Bucket, admit},
     reaction::react,
     revision::{Edit, Revision, delete, edit},
@@ -95,7 +95,8 @@ impl Handler {
             sender_id: sender_id.clone(),
             role: Role::User,
             draft,
-            idempotency_key,
+            record_key: idempotency_key.map(|key| RecordKey::Request { sender_id: sender_id.clone(), key }),
+            incarnation: None,
             bucket: Some(self.bucket),
             trace: trace::current(),
         };

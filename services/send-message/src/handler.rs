@@ -52,7 +52,7 @@ impl Handler {
             clock: &SystemClock,
             deadline: Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX)),
         };
-        let (channel_id, frames) = (broadcast.channel_id.clone(), broadcast.frames.len());
+        let (channel_id, frames) = (broadcast.channel.channel_id.clone(), broadcast.frames.len());
         let broadcast = async {
             let outcome = delivery.broadcast(broadcast).await.inspect_err(invocation::failed)?;
             sockets::count(&outcome);
@@ -76,8 +76,8 @@ mod tests {
 
     #[test]
     fn the_two_kinds_of_events_are_told_apart() {
-        let broadcast = json!({ "channel_id": "c", "frames": ["{}"], "targets": [
-            { "connection_id": "a=", "connected_at": "2026-11-24T00:00:00.000Z", "expires_at": "2026-11-24T02:00:00.000Z" }
+        let broadcast = json!({ "channel": "c@01arz3ndektsv4rrffq69g5fav", "frames": ["{}"], "targets": [
+            { "connection_id": "a=", "user_id": "u", "connected_at": "2026-11-24T00:00:00.000Z", "expires_at": "2026-11-24T02:00:00.000Z" }
         ] });
         assert!(matches!(serde_json::from_value(broadcast).unwrap(), Event::Broadcast(_)));
         let frame = json!({ "requestContext": {
