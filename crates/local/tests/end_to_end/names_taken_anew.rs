@@ -1,0 +1,163 @@
+//! Channels that are deleted and created again under the same id, by other users.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::stack::{Socket, Stack, until};
+
+/// Rounds of each attack.
+const ROUNDS: usize = 15;
+
+/// Messages that are accepted while the removal of the old channel is under way.
+const MESSAGES: usize = 120;
+
+async fn create(stack: &Stack, owner: &str, channel: &str, visibility: &str) -> u16 {
+    let body =
+        json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": "off" } });
+    stack.ask(owner, Method::POST, "/channels", body).await.0
+}
+
+async fn delete(stack: &Stack, owner: &str, channel: &str) -> u16 {
+    stack.ask(owner, Method::DELETE, &format!("/channels/{channel}"), Value::Null).await.0
+}
+
+/// Invokes the maintenance function, as a schedule does, twice at once.
+async fn maintain_twice(stack: &Stack) {
+    let invoke = async || {
+        let url = format!("{}/2015-03-31/functions/UpkeepFunction/invocations", stack.address("lambda"));
+        let client = reqwest::Client::new();
+        let request = client.post(url).header("authorization", AUTHORIZATION).body("{}");
+        request.send().await.unwrap().status()
+    };
+    let both = futures::future::join(invoke(), invoke()).await;
+    assert!(both.0.is_success() && both.1.is_success(), "{both:?}");
+}
+
+/// A header of the shape that the SDKs send. The local run checks no signatures.
+const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=local/20261128/us-east-1/lambda/aws4_request, \
+                             SignedHeaders=host, Signature=0";
+
+/// Records of ends that are not carried out yet.
+async fn pending(stack: &Stack) -> usize {
+    let found = stack.dynamodb().await.scan().table_name("chat_channels").send().await.unwrap();
+    let is_pending = |item: &&std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>| {
+        item["channel_id"].as_s().is_ok_and(|key| key.starts_with("pending#"))
+    };
+    found.items().iter().filter(is_pending).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_removal_of_a_channel_never_touches_the_one_that_took_its_id() {
+    let stack = Stack::in_memory();
+    create(&stack, "alice", "room", "private").await;
+    for number in 0..MESSAGES {
+        stack.send("alice", "room", &format!("old {number}")).await;
+    }
+    assert_eq!(delete(&stack, "alice", "room").await, 204);
+    assert_eq!(create(&stack, "carol", "room", "public").await, 201, "the id is free at once");
+    let sending = async {
+        let mut accepted = BTreeSet::new();
+        for number in 0..MESSAGES {
+            let message = stack.send("dave", "room", &format!("new {number}")).await;
+            assert!(accepted.insert(message["seq"].as_u64().unwrap()));
+        }
+        accepted
+    };
+    let maintaining = async {
+        for _ in 0..5 {
+            maintain_twice(&stack).await;
+        }
+    };
+    let (accepted, ()) = futures::future::join(sending, maintaining).await;
+    until("the old channel is gone", async || pending(&stack).await == 0).await;
+    let history = stack.history("dave", "room").await;
+    let kept: BTreeSet<u64> = history.iter().map(|message| message["seq"].as_u64().unwrap()).collect();
+    assert_eq!((accepted.len(), kept), (MESSAGES, accepted), "every accepted message is there");
+    assert!(history.iter().all(|message| message["content"].as_str().unwrap().starts_with("new ")));
+    let members = stack.ask("carol", Method::GET, "/channels/room/members", Value::Null).await.1;
+    assert_eq!(members["members"].as_array().unwrap().len(), 1, "{members}");
+}
+
+/// Hears until a message with the content `last` has come.
+async fn hear_until(socket: &mut Socket, last: &str) -> Vec<String> {
+    let mut contents = Vec::new();
+    while contents.last().is_none_or(|content| content != last) {
+        let message = socket.messages(1).await.remove(0);
+        contents.push(message["content"].as_str().unwrap().to_owned());
+    }
+    contents
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_a_deleted_channel_never_reach_the_one_that_took_its_id() {
+    let stack = Stack::pacing("250ms", &[]);
+    for round in 0..ROUNDS {
+        let channel = format!("room-{round}");
+        create(&stack, "alice", &channel, "private").await;
+        for number in 0..3 {
+            stack.send("alice", &channel, &format!("secret {number}")).await;
+        }
+        assert_eq!(delete(&stack, "alice", &channel).await, 204);
+        assert_eq!(create(&stack, "mallory", &channel, "public").await, 201);
+        let mut socket = stack.socket("mallory", &channel).await;
+        // The stream gives records in the order in which they were written: the old ones come before this.
+        stack.send("mallory", &channel, "last").await;
+        assert_eq!(hear_until(&mut socket, "last").await, ["last"], "round {round}");
+        assert_eq!(stack.history("mallory", &channel).await.len(), 1, "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_deleted_channel_opens_or_decides_in_the_one_that_took_its_id() {
+    let stack = Stack::in_memory();
+    create(&stack, "alice", "room", "private").await;
+    stack.ask("alice", Method::PUT, "/channels/room/members/bob", Value::Null).await;
+    let first = stack.post("bob", "room", "hello", Some("key")).await.unwrap();
+    assert_eq!(first.status(), 201);
+    let ticket = stack.ask("bob", Method::POST, "/connections/tickets", json!({ "channels": ["room"] })).await.1;
+    let mut following = stack.connect(&crate::stack::token_of("bob"), "").await.unwrap();
+    assert_eq!(stack.ask("bob", Method::PUT, "/channels/room/read", json!({ "seq": 1 })).await.0, 200);
+
+    assert_eq!(delete(&stack, "alice", "room").await, 204);
+    assert_eq!(create(&stack, "carol", "room", "public").await, 201);
+    // The ticket named another channel.
+    let url = format!("{}/?ticket={}", stack.address("websocket"), ticket["ticket"].as_str().unwrap());
+    assert_eq!(stack.handshake(&url, &[]).await.err().map(|status| status.as_u16()), Some(403));
+    // Memberships, read marks, keys and subscriptions ended with the channel.
+    assert_eq!(stack.ask("bob", Method::GET, "/channels", Value::Null).await.1["channels"], json!([]));
+    assert_eq!(stack.ask("bob", Method::PUT, "/channels/room/read", json!({ "seq": 0 })).await.0, 403);
+    let again = stack.post("bob", "room", "hello", Some("key")).await.unwrap();
+    assert_eq!(again.status(), 201, "the key was used for a message of another channel");
+    assert!(following.hear_but_presence().await.is_err(), "the socket was closed without a frame of the new channel");
+    // The same in the other direction: a private channel takes the id of a public one.
+    let mut stranger = stack.socket("mallory", "room").await;
+    assert_eq!(delete(&stack, "carol", "room").await, 204);
+    assert_eq!(create(&stack, "alice", "room", "private").await, 201);
+    stack.send("alice", "room", "among us").await;
+    assert!(stranger.hear_but_presence().await.is_err(), "closed, without a frame");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sends_under_way_never_land_in_a_channel_that_took_the_id() {
+    let stack = Stack::in_memory();
+    for round in 0..ROUNDS {
+        let channel = format!("room-{round}");
+        create(&stack, "alice", &channel, "private").await;
+        stack.ask("alice", Method::PUT, &format!("/channels/{channel}/members/bob"), Value::Null).await;
+        let send = async |number: usize| {
+            let content = format!("for members {number}");
+            stack.post("bob", &channel, &content, Some(&content)).await.unwrap().status().as_u16()
+        };
+        let changing = async {
+            let deleted = delete(&stack, "alice", &channel).await;
+            (deleted, create(&stack, "carol", &channel, "private").await)
+        };
+        let sending = futures::future::join_all((0..8).map(send));
+        let (changed, answers) = futures::future::join(changing, sending).await;
+        assert_eq!(changed, (204, 201), "round {round}");
+        assert!(answers.iter().all(|status| matches!(status, 201 | 404)), "round {round}: {answers:?}");
+        assert!(stack.history("carol", &channel).await.is_empty(), "round {round}: bob is no member of this one");
+    }
+}

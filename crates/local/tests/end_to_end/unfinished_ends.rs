@@ -1,0 +1,177 @@
+//! Ends that do not fit in one invocation: channels with many subscriptions that are made private or deleted.
+//!
+//! `SUBSCRIPTIONS=100000` runs it with as many subscriptions.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use reqwest::Method;
+use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::stack::{Socket, Stack, until};
+
+/// Real sockets of users who are no members.
+const STRANGERS: usize = 6;
+
+type Item = HashMap<String, AttributeValue>;
+
+fn subscriptions() -> usize {
+    std::env::var("SUBSCRIPTIONS").map_or(3_000, |count| count.parse().unwrap())
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> &'a str {
+    item[name].as_s().unwrap()
+}
+
+/// The rows of a table whose partition begins in a way.
+async fn rows(stack: &Stack, table: &str, partition: &str, prefix: &str) -> Vec<Item> {
+    let scan = stack.dynamodb().await.scan().table_name(table).into_paginator().items().send();
+    let all: Vec<Item> = scan.collect::<Result<_, _>>().await.unwrap();
+    all.into_iter().filter(|item| text(item, partition).starts_with(prefix)).collect()
+}
+
+/// Subscriptions of a channel, without what its gate keeps beside them.
+async fn subscribed(stack: &Stack, channel: &str) -> Vec<Item> {
+    let mut all = rows(stack, "chat_connections", "pk", &format!("chan#{channel}@")).await;
+    all.retain(|item| text(item, "sk").starts_with("conn#"));
+    all
+}
+
+async fn pending(stack: &Stack) -> usize {
+    rows(stack, "chat_channels", "channel_id", "pending#").await.len()
+}
+
+/// Copies a real subscription as often, of as many other users and connections.
+async fn crowd(stack: &Stack, channel: &str, count: usize) {
+    let template = subscribed(stack, channel).await.remove(0);
+    let client = stack.dynamodb().await;
+    let numbers: Vec<usize> = (0..count).collect();
+    for chunk in numbers.chunks(25) {
+        let puts = chunk.iter().map(|number| {
+            let mut item = template.clone();
+            item.insert("sk".to_owned(), AttributeValue::S(format!("conn#crowd{number:06}=")));
+            item.insert("user_id".to_owned(), AttributeValue::S(format!("crowd{number:06}")));
+            item.insert("connected_at".to_owned(), AttributeValue::S("2026-11-24T00:00:00.000Z".to_owned()));
+            let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
+            WriteRequest::builder().put_request(put).build()
+        });
+        client.batch_write_item().request_items("chat_connections", puts.collect()).send().await.unwrap();
+    }
+}
+
+async fn strangers(stack: &Stack, channel: &str) -> Vec<Socket> {
+    let mut sockets = Vec::new();
+    for number in 0..STRANGERS {
+        sockets.push(stack.socket(&format!("stranger{number}"), channel).await);
+    }
+    sockets
+}
+
+/// Hears all that comes until the socket is closed; numbers of the messages in it.
+async fn hear_to_the_end(mut socket: Socket) -> Vec<u64> {
+    let mut heard = Vec::new();
+    while let Ok(frame) = socket.hear().await {
+        let events = frame["events"].as_array().cloned().unwrap_or_default();
+        heard.extend(events.iter().map(|event| event["seq"].as_u64().unwrap()));
+    }
+    heard
+}
+
+/// Kills the maintenance function where it is.
+fn kill_maintenance(stack: &Stack) {
+    for (pid, name) in stack.functions() {
+        if name.starts_with("upkeep") || name.starts_with("maintenance") {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_channel_that_is_made_private_is_silent_for_strangers_from_the_answer_on() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "room", "public", "off").await;
+    assert_eq!(stack.ask("bob", Method::PUT, "/channels/room/members/bob", Value::Null).await.0, 201);
+    let mut bob = stack.socket("bob", "room").await;
+    let strangers = strangers(&stack, "room").await;
+    crowd(&stack, "room", subscriptions()).await;
+
+    stack.send("alice", "room", "for everybody").await;
+    let (status, changed) =
+        stack.ask("alice", Method::PATCH, "/channels/room", json!({ "visibility": "private" })).await;
+    assert_eq!((status, &changed["visibility"]), (200, &json!("private")), "{changed}");
+    let last_public = stack.ask("alice", Method::GET, "/channels/room", Value::Null).await.1["last_seq"].clone();
+    for number in 0..5 {
+        stack.send("alice", "room", &format!("among us {number}")).await;
+        kill_maintenance(&stack);
+    }
+    let again = stack.ask("alice", Method::PATCH, "/channels/room", json!({ "visibility": "private" })).await;
+    assert_eq!(again.0, 200, "{}", again.1);
+    let heard: Vec<String> =
+        bob.messages(6).await.iter().map(|message| message["content"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(heard.last().unwrap(), "among us 4", "{heard:?}");
+    for heard in futures::future::join_all(strangers.into_iter().map(hear_to_the_end)).await {
+        assert!(heard.iter().all(|seq| *seq <= last_public.as_u64().unwrap()), "a stranger heard {heard:?}");
+    }
+    until("all ends are carried out", async || pending(&stack).await == 0).await;
+    let users: Vec<String> =
+        subscribed(&stack, "room").await.iter().map(|item| text(item, "user_id").to_owned()).collect();
+    assert_eq!(users, ["bob"], "only the member is subscribed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_channel_that_is_deleted_is_silent_from_the_answer_on_and_its_id_is_free() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "room", "public", "off").await;
+    let strangers = strangers(&stack, "room").await;
+    crowd(&stack, "room", subscriptions()).await;
+    stack.send("alice", "room", "the last").await;
+    assert_eq!(stack.ask("alice", Method::DELETE, "/channels/room", Value::Null).await.0, 204);
+    assert_eq!(stack.ask("alice", Method::DELETE, "/channels/room", Value::Null).await.0, 404);
+    stack.create_channel("carol", "room", "private", "off").await;
+    let mut carol = stack.socket("carol", "room").await;
+    for number in 0..3 {
+        stack.send("carol", "room", &format!("another channel {number}")).await;
+        kill_maintenance(&stack);
+    }
+    assert_eq!(carol.messages(3).await[2]["content"], "another channel 2");
+    for heard in futures::future::join_all(strangers.into_iter().map(hear_to_the_end)).await {
+        assert!(heard.iter().all(|seq| *seq == 1), "a stranger heard {heard:?}");
+        assert!(heard.len() <= 1, "a stranger heard the new channel: {heard:?}");
+    }
+    until("all ends are carried out", async || pending(&stack).await == 0).await;
+    assert_eq!(subscribed(&stack, "room").await.len(), 1, "only the new channel's");
+    assert_eq!(stack.history("carol", "room").await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_whose_function_is_killed_is_finished_by_another() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "room", "private", "off").await;
+    for round in 0..10 {
+        let user = format!("bob{round}");
+        let path = format!("/channels/room/members/{user}");
+        assert_eq!(stack.ask("alice", Method::PUT, &path, Value::Null).await.0, 201);
+        let socket = stack.socket(&user, "room").await;
+        let removal = stack.request("alice", Method::DELETE, &path).send();
+        let kill = async {
+            for (pid, name) in stack.functions() {
+                if name == "channels" {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+        };
+        let (answered, ()) = futures::future::join(removal, kill).await;
+        let status = answered.unwrap().status().as_u16();
+        if status != 204 {
+            // The client repeats what was not answered.
+            let again = stack.ask("alice", Method::DELETE, &path, Value::Null).await.0;
+            assert!(matches!(again, 204 | 404), "round {round}: {status}, then {again}");
+        }
+        let last = stack.send("alice", "room", "without you").await["seq"].as_u64().unwrap();
+        let heard = hear_to_the_end(socket).await;
+        assert!(!heard.contains(&last), "round {round}: {heard:?}");
+    }
+    until("all ends are carried out", async || pending(&stack).await == 0).await;
+}
