@@ -24,6 +24,7 @@ mod replies;
 mod revisions;
 mod secrecy;
 mod smoke;
+mod socket_ends;
 mod socket_tokens;
 mod stack;
 mod traces;
