@@ -9,6 +9,8 @@ mod tokens;
 
 // The functions are programs, and their handlers are private to them: the same source is compiled in here. The modules
 // of `channels` name one another from the crate's root.
+#[path = "../../services/answer-frame/src/handler.rs"]
+mod answer_frame;
 #[path = "../../services/channels/src/channels.rs"]
 mod channels;
 #[path = "../../services/chat-delivery-worker/src/handler.rs"]

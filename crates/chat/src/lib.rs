@@ -17,6 +17,7 @@
 //! | [`trace`] | which trace a message belongs to |
 //! | [`ticket`] | how a socket opens without a token in its URL |
 //! | [`rate`] | how often users may do what |
+//! | [`frame_budget`] | how many frames of its own a client gets answered |
 //! | [`agent`] | when the assistant answers, and what |
 //! | [`settings`] | how channels are made, changed and deleted |
 //! | [`membership`] | who belongs to a channel, and what live sockets notice of it |
@@ -31,6 +32,7 @@ pub mod delivery;
 pub mod ending;
 pub mod error;
 pub mod frame;
+pub mod frame_budget;
 pub mod history;
 pub mod id;
 pub mod incarnation;

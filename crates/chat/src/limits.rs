@@ -110,6 +110,15 @@ pub const ENDED_SOCKETS_MINUTES: i64 = 15;
 /// Channels that one upkeep removes.
 pub const DELETIONS_AT_ONCE: usize = 10;
 
+/// Frames of a client on one socket that are answered. A client pings at most every few minutes.
+pub const FRAME_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 20 };
+
+/// Frames of a client on one socket that are taken. The socket of a client that sends more is closed.
+pub const FRAME_FLOOD_BUCKET: Bucket = Bucket { every: Duration::from_secs(1), burst: 100 };
+
+/// Sockets whose budgets one execution environment keeps, about 2 MB.
+pub const SOCKETS_WITH_BUDGETS: usize = 10_000;
+
 /// Largest frame: API Gateway's `WebSocket` payload limit ("Quotas for configuring and running a WebSocket API").
 pub const FRAME_BYTES: usize = 128 * 1024;
 

@@ -3,7 +3,7 @@
 //! [`crate::template`] makes a [`Stack`] from CloudFormation; the services of this crate only ever see this
 //! model. Its names are those of the CloudFormation properties they come from.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use serde_json::Value;
 
@@ -262,4 +262,15 @@ pub struct Route {
     pub timeout: Duration,
     /// Whether a `RouteResponse` (`$default`) sends the function's body back on the socket.
     pub responds: bool,
+    /// The stage's `RouteSettings` of this route.
+    pub throttle: Option<Throttle>,
+}
+
+/// How many messages a route takes, of all clients together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    /// `ThrottlingRateLimit`: messages a second.
+    pub rate: NonZeroU32,
+    /// `ThrottlingBurstLimit`: messages at once.
+    pub burst: NonZeroU32,
 }

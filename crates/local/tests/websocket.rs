@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use local::{
     lambda::{FunctionError, Invocation, Invoke, InvokeError},
-    stack::{Route, WebSocketApi},
+    stack::{Route, Throttle, WebSocketApi},
     websocket::{FRAME_LIMIT, Gateway, MESSAGE_LIMIT, WebSocketOptions},
 };
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn fails() -> Answer {
 }
 
 fn route(key: &str, responds: bool) -> Route {
-    Route { route_key: key.into(), function: key.into(), timeout: Duration::from_secs(29), responds }
+    Route { route_key: key.into(), function: key.into(), timeout: Duration::from_secs(29), responds, throttle: None }
 }
 
 struct Api {
@@ -366,6 +366,42 @@ async fn without_a_default_route_a_frame_is_forbidden() {
         let answer: Value = serde_json::from_str(&text(&mut socket).await).unwrap();
         assert_eq!((&answer["message"], &answer["connectionId"]), (&json!("Forbidden"), &json!(id)));
         assert_eq!(answer["requestId"].as_str().unwrap().len(), 16);
+    }
+}
+
+#[tokio::test]
+async fn a_route_takes_as_many_frames_as_its_throttle_allows_of_all_sockets_together() {
+    let limit = |number: u32| std::num::NonZeroU32::new(number).unwrap();
+    let mut routes = routes();
+    // One more only after a time that no test takes.
+    routes[2].throttle = Some(Throttle { rate: limit(1), burst: limit(5) });
+    let mut api =
+        serve_with(routes, WebSocketOptions::default(), |_, _| succeeds("{\"statusCode\":200,\"body\":\"ok\"}")).await;
+    let (mut first, id) = api.connected().await;
+    let (mut second, _) = api.connected().await;
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        for socket in [&mut first, &mut second] {
+            socket.send(Message::text("hello")).await.unwrap();
+        }
+    }
+    for _ in 0..100 {
+        answers.push(text(&mut first).await);
+        answers.push(text(&mut second).await);
+    }
+    let admitted = answers.iter().filter(|answer| *answer == "ok").count();
+    // Tokens that came back meanwhile, one a second.
+    assert!((5..25).contains(&admitted), "{admitted}");
+    let refused = answers.iter().find(|answer| *answer != "ok").unwrap();
+    let refused: Value = serde_json::from_str(refused).unwrap();
+    assert_eq!(refused["message"], "Too Many Requests");
+    assert_eq!(refused["connectionId"].as_str().unwrap().len(), id.len());
+    first.send(Message::text("{\"action\":\"silent\"}")).await.unwrap();
+    loop {
+        let event = api.event("MESSAGE").await;
+        if event["requestContext"]["routeKey"] == "silent" {
+            break;
+        }
     }
 }
 

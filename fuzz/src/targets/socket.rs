@@ -1,13 +1,13 @@
-//! What `SendMessageFunction` is invoked with, as JSON: a frame of a client's, or a broadcast of a worker's.
+//! What `AnswerFrameFunction` and `SendMessageFunction` are invoked with, as JSON: a frame of a client's, or a broadcast of a
+//! worker's.
 
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{frame::Answer, limits::FRAME_BYTES};
+use chat_aws::fan_out::TenantBroadcast;
 use lambda_runtime::Context;
 use serde_json::Value;
 
-use crate::{
-    functions::{block_on, with_world},
-    send_message::Event,
-};
+use crate::functions::{block_on, with_world};
 
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -20,30 +20,38 @@ pub fn run(data: &[u8]) {
         Some("error") => assert_eq!(answer["code"], "receive_only"),
         other => panic!("{other:?}"),
     }
-    // As the whole event.
-    let Ok(event) = serde_json::from_str::<Event>(text) else { return };
+    // As the whole event of either function.
+    if let Ok(broadcast) = serde_json::from_str::<TenantBroadcast>(text) {
+        push(broadcast);
+    } else if let Ok(event) = serde_json::from_str::<ApiGatewayWebsocketProxyRequest>(text) {
+        answer_frame(&event);
+    }
+}
+
+fn push(tenant: TenantBroadcast) {
     with_world(|world| {
         let mut context = Context::default();
         context.deadline = u64::MAX / 4;
-        let (targets, frames) = match &event {
-            Event::Broadcast(tenant) => (tenant.broadcast.targets.clone(), tenant.broadcast.frames.clone()),
-            Event::Frame(_) => (Vec::new(), Vec::new()),
-        };
-        let is_frame = matches!(event, Event::Frame(_));
-        let answer = block_on(world.functions.send_message.handle(event, &context));
-        let posted = world.aws.take_posted();
-        if is_frame {
-            // Fails only without a connection id, which API Gateway never leaves out.
-            let Ok(answer) = answer else { return };
-            assert_eq!(answer["statusCode"], 200);
-            let body: Value = serde_json::from_str(answer["body"].as_str().expect("a body")).expect("JSON");
-            assert!(["pong", "error"].iter().any(|kind| body["type"] == *kind));
-            return;
-        }
+        let (targets, frames) = (tenant.broadcast.targets.len(), tenant.broadcast.frames.clone());
+        let answer = block_on(world.functions.send_message.handle(tenant, &context));
         answer.expect("a broadcast goes through");
+        let posted = world.aws.take_posted();
         for one in &posted {
             assert!(frames.contains(&one.frame), "nothing else is posted");
         }
-        assert!(posted.len() <= frames.len() * targets.len());
+        assert!(posted.len() <= frames.len() * targets);
+    });
+}
+
+fn answer_frame(event: &ApiGatewayWebsocketProxyRequest) {
+    with_world(|world| {
+        // Fails only without a connection id, which API Gateway never leaves out.
+        let Ok(answer) = block_on(world.functions.answer_frame.handle(event)) else { return };
+        assert!(world.aws.take_posted().is_empty(), "an answer is the route's response");
+        assert_eq!(answer["statusCode"], 200);
+        // Beyond the socket's budget there is none.
+        let Some(body) = answer["body"].as_str() else { return };
+        let body: Value = serde_json::from_str(body).expect("JSON");
+        assert!(["pong", "error"].iter().any(|kind| body["type"] == *kind));
     });
 }

@@ -1,5 +1,4 @@
-//! `SendMessageFunction`: broadcasts frames that a worker hands over, and answers what clients send on their
-//! receive-only sockets.
+//! `SendMessageFunction`: broadcasts frames that a worker hands over.
 
 mod handler;
 

@@ -110,6 +110,10 @@ fn deployment(url: &str, parameters: &[(&str, &str)]) -> Deployment {
         ("ConnectRate", "100000"),
         ("ConnectBurst", "100000"),
         ("ConnectionsPerUser", "1000000"),
+        ("ChannelsPerMinute", "1000000"),
+        ("MembersPerMinute", "1000000"),
+        ("ActionRate", "100000"),
+        ("ActionBurst", "100000"),
     ];
     let all = own.iter().chain(parameters).map(|&(name, value)| (name.to_owned(), value.to_owned()));
     Deployment {

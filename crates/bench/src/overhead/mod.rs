@@ -58,7 +58,8 @@ struct Case {
     binary: &'static str,
     /// What it is asked for.
     what: String,
-    event: Bytes,
+    /// The event, by its number.
+    event: Box<dyn Fn(usize) -> Bytes>,
     /// Given to another function before each event, unmeasured.
     before: Option<(&'static str, Bytes)>,
 }
@@ -154,7 +155,10 @@ async fn cases(harness: &Harness) -> Result<Vec<Case>> {
     let rest = async |method, path: &str, body: Option<&Value>| events::rest(stack, method, path, body).await;
     let of_socket = life.of("passer-by=");
     let (connect, disconnect) = (text(&of_socket.connect), text(&of_socket.disconnect));
-    let case = |binary, what: &str, event| Case { binary, what: what.to_owned(), event, before: None };
+    let same = |event: Bytes| -> Box<dyn Fn(usize) -> Bytes> { Box::new(move |_| event.clone()) };
+    let case = |binary, what: &str, event| Case { binary, what: what.to_owned(), event: same(event), before: None };
+    // A socket has a budget of pings, so that each comes from another one.
+    let ping = move |number| text(&life.of(&format!("pinger{number}=")).message);
     Ok(vec![
         case(EMPTY, "nothing", rest("POST", &path, Some(&message)).await?),
         case(SDK, "one GetItem", rest("POST", &path, Some(&message)).await?),
@@ -166,10 +170,10 @@ async fn cases(harness: &Harness) -> Result<Vec<Case>> {
         Case {
             binary: "on-disconnect",
             what: "$disconnect".to_owned(),
-            event: disconnect,
+            event: same(disconnect),
             before: Some(("on-connect", connect)),
         },
-        case("send-message", "a ping", text(&life.message)),
+        Case { binary: "answer-frame", what: "a ping".to_owned(), event: Box::new(ping), before: None },
         case("send-message", &format!("a frame to {SOCKETS} sockets"), text(&broadcast)),
         case("chat-delivery-worker", &format!("a message to {SOCKETS} sockets"), inserted.clone()),
         case("chat-agent-worker", "a message that needs no reply", inserted),
@@ -200,7 +204,7 @@ async fn measure(harness: &Harness, case: Case, options: &Options) -> Result<War
         if let Some((function, event)) = &mut before {
             function.invoke(event.clone()).await?;
         }
-        let (invocation, waited) = harness.invoke(&mut function, event.clone()).await?;
+        let (invocation, waited) = harness.invoke(&mut function, event(number)).await?;
         worked(&invocation.answer).map_err(|status| format!("{binary}: {what} was answered with {status}"))?;
         if number < options.warm_up {
             allocations_before = function.allocations();

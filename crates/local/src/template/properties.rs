@@ -108,6 +108,18 @@ impl Properties {
         self.take(name).map(|value| Self::new(path, value)).transpose()
     }
 
+    /// Reads a map of settings, each by its name.
+    pub(super) fn each<T>(self, read: impl Fn(&str, &mut Self) -> Result<T>) -> Result<BTreeMap<String, T>> {
+        let Self { at, map } = self;
+        let one = |(name, value): (String, Value)| {
+            let mut settings = Self::new(format!("{at}.{name}"), value)?;
+            let read = read(&name, &mut settings)?;
+            settings.finish()?;
+            Ok((name, read))
+        };
+        map.into_iter().map(one).collect()
+    }
+
     pub(super) fn finish(self) -> Result<()> {
         match self.map.keys().next() {
             None => Ok(()),

@@ -1,6 +1,6 @@
 //! Resources, type by type.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::stack::{
     AsyncInvoke, EventSourceMapping, Function, GatewayResponse, Grant, Integration, Method, MockResponse, Queue,
-    RestApi, Route, Schedule, Stack, StartingPosition, Table, WebSocketApi,
+    RestApi, Route, Schedule, Stack, StartingPosition, Table, Throttle, WebSocketApi,
 };
 
 type Result<T> = std::result::Result<T, TemplateError>;
@@ -55,6 +55,8 @@ struct Parts {
     gateway_responses: Vec<GatewayResponse>,
     socket: Option<(String, String)>,
     socket_stage: Option<String>,
+    /// Route key to its settings on the stage.
+    throttles: BTreeMap<String, Throttle>,
     /// Integration id to function and timeout.
     integrations: BTreeMap<String, (String, Duration)>,
     /// Logical id, route, integration id.
@@ -166,6 +168,9 @@ impl Parts {
             "AWS::ApiGatewayV2::Stage" => {
                 p.required("ApiId")?;
                 p.ignore(&["AutoDeploy", "AccessLogSettings", "DefaultRouteSettings"]);
+                if let Some(settings) = p.nested("RouteSettings")? {
+                    self.throttles = settings.each(throttle)?;
+                }
                 only_one(id, self.socket_stage.replace(p.required_text("StageName")?).is_some())?;
             }
             "AWS::ApiGatewayV2::Integration" => {
@@ -188,6 +193,7 @@ impl Parts {
                     function: String::new(),
                     timeout: Duration::ZERO,
                     responds: false,
+                    throttle: None,
                 };
                 self.routes.push((id.into(), route, target.into()));
             }
@@ -255,7 +261,12 @@ impl Parts {
             route.function.clone_from(function);
             route.timeout = *timeout;
             route.responds = self.route_responses.contains(&id.to_ascii_lowercase());
+            route.throttle = self.throttles.remove(&route.route_key);
             routes.push(route);
+        }
+        // What API Gateway says of a key that no route has.
+        if let Some(key) = self.throttles.keys().next() {
+            return Err(TemplateError::at("RouteSettings", format!("Unable to find Route by key {key}")));
         }
         let (_, rest_id) = self.rest.ok_or_else(|| missing("AWS::ApiGateway::RestApi"))?;
         let (socket_id, expression) = self.socket.ok_or_else(|| missing("AWS::ApiGatewayV2::Api"))?;
@@ -284,6 +295,19 @@ impl Parts {
             outputs,
         })
     }
+}
+
+/// The throttle of a message route. Its other settings have no meaning on one machine.
+fn throttle(route_key: &str, p: &mut Properties) -> Result<Throttle> {
+    if ["$connect", "$disconnect"].contains(&route_key) {
+        return Err(p.error("ThrottlingRateLimit", "the local run throttles the routes of messages only"));
+    }
+    p.ignore(&["LoggingLevel", "DataTraceEnabled", "DetailedMetricsEnabled"]);
+    let mut limit = |name: &str| {
+        let limit = p.number(name, 1..=i64::from(u32::MAX))?.and_then(|limit| u32::try_from(limit).ok());
+        limit.and_then(NonZeroU32::new).ok_or_else(|| p.error(name, "is required"))
+    };
+    Ok(Throttle { rate: limit("ThrottlingRateLimit")?, burst: limit("ThrottlingBurstLimit")? })
 }
 
 fn table(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<Table> {

@@ -34,6 +34,7 @@ use self::{
     call::call,
     connection::{Connection, Connections},
     event::ApiNames,
+    throttle::Throttles,
 };
 
 mod call;
@@ -41,6 +42,7 @@ mod connection;
 mod event;
 mod management;
 mod socket;
+mod throttle;
 
 /// The largest message in bytes, in either direction ("Quotas for configuring and running a WebSocket API in API
 /// Gateway": 128 KB).
@@ -94,6 +96,7 @@ struct Inner {
     invoke: Arc<dyn Invoke>,
     options: WebSocketOptions,
     connections: Connections,
+    throttles: Throttles,
     /// Everything that a stop waits for: handshakes, sockets, functions.
     tracker: TaskTracker,
 }
@@ -106,8 +109,9 @@ impl Gateway {
             stage: api.stage.clone(),
             domain_name: format!("{}.execute-api.{region}.amazonaws.com", api.id),
         };
-        let (connections, tracker) = (Connections::default(), TaskTracker::new());
-        Self { inner: Arc::new(Inner { api, names, invoke, options, connections, tracker }) }
+        let (connections, throttles, tracker) =
+            (Connections::default(), Throttles::new(&api.routes), TaskTracker::new());
+        Self { inner: Arc::new(Inner { api, names, invoke, options, connections, throttles, tracker }) }
     }
 
     /// The API as a service: sockets on `/` and `/{stage}`, `@connections` below either.

@@ -181,6 +181,7 @@ async fn handle(inner: Arc<Inner>, connection: Arc<Connection>, text: String, _i
         |message: &str| json!({"message": message, "connectionId": connection.id, "requestId": request_id}).to_string();
     let answer = match inner.route_of(&text) {
         None => Some(error("Forbidden")),
+        Some(route) if !inner.throttles.admits(&route.route_key) => Some(error("Too Many Requests")),
         Some(route) => {
             let event = event::message(&inner.names, &connection, &route.route_key, &request_id, &text);
             match call(&inner.invoke, route, event).await {
@@ -234,6 +235,7 @@ mod tests {
             function: String::new(),
             timeout: Duration::from_secs(29),
             responds: false,
+            throttle: None,
         });
         for (text, expected) in [
             (r#"{"action":"sendmessage"}"#, "sendmessage"),

@@ -17,9 +17,10 @@ use crate::stack::{Stack, built, until};
 const AGENT: &str = "AgentFailuresQueue";
 const DELIVERY: &str = "DeliveryFailuresQueue";
 const WORKERS: [&str; 2] = ["chat-agent-worker", "chat-delivery-worker"];
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "on-connect",
     "on-disconnect",
+    "answer-frame",
     "send-message",
     "send-channel-messages",
     "get-channel-messages",

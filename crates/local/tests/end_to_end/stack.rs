@@ -399,6 +399,29 @@ impl Socket {
         pong["connection_id"].as_str().unwrap().to_owned()
     }
 
+    /// Sends the same frame again and again, and counts the answers until the server closes the socket.
+    pub(crate) async fn flood(self, text: &str, frames: usize) -> usize {
+        let (mut sink, mut stream) = self.0.split();
+        let send = async {
+            for _ in 0..frames {
+                if sink.send(Message::text(text)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let hear = async {
+            let mut answers = 0;
+            loop {
+                match tokio::time::timeout(PATIENCE, stream.next()).await.expect("the socket is closed") {
+                    Some(Ok(Message::Text(text))) if text.contains("pong") => answers += 1,
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return answers,
+                    Some(Ok(_)) => {}
+                }
+            }
+        };
+        futures::future::join(send, hear).await.1
+    }
+
     /// Goes without a closing handshake.
     pub(crate) fn vanish(self) {
         if let MaybeTlsStream::Plain(stream) = self.0.into_inner() {

@@ -86,6 +86,19 @@ fn frames_are_answered_and_connects_are_not() {
 }
 
 #[test]
+fn frames_of_clients_have_a_function_and_throttles_of_their_own() {
+    let stack = backend_stack();
+    let fan_out = stack.functions.iter().find(|function| function.binary == "send-message").unwrap();
+    let frames = stack.functions.iter().find(|function| function.binary == "answer-frame").unwrap();
+    for route in &stack.websocket_api.routes {
+        assert_ne!(route.function, fan_out.name, "no client invokes what fans out");
+        let takes_frames = !["$connect", "$disconnect"].contains(&route.route_key.as_str());
+        assert_eq!(route.function == frames.name, takes_frames, "{}", route.route_key);
+        assert_eq!(route.throttle.is_some(), takes_frames, "{}", route.route_key);
+    }
+}
+
+#[test]
 fn the_deployment_id_follows_the_rest_api() {
     let template = backend();
     let kind = |resource: &Value| resource["Type"].as_str().unwrap_or_default().to_owned();
