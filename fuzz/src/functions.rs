@@ -11,7 +11,7 @@ use std::{
 
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use bytes::Bytes;
-use chat::rate::Bucket;
+use chat::{frame_budget::FrameBudgets, rate::Bucket};
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaUpkeep, ManagementApi, sdk};
 use dynoxide::Database;
 use futures::future::BoxFuture;
@@ -27,7 +27,7 @@ use local::{
 
 use crate::{
     aws::{Aws, MANAGEMENT_URL},
-    chat_delivery_worker, get_channel_messages, handler, health, on_connect, send_channel_messages, send_message,
+    answer_frame, chat_delivery_worker, get_channel_messages, handler, health, on_connect, send_channel_messages, send_message,
     tokens,
 };
 
@@ -69,6 +69,7 @@ pub struct Functions {
     get: get_channel_messages::Handler,
     health: health::Handler,
     pub on_connect: on_connect::Handler,
+    pub answer_frame: answer_frame::Handler,
     pub send_message: send_message::Handler,
     pub delivery: chat_delivery_worker::Handler,
     pub connections: DynamoConnections,
@@ -93,9 +94,9 @@ impl Functions {
                 fan_out: fan_out.clone(),
                 upkeep: LambdaUpkeep::new(&config, "upkeep"),
                 verifier: tokens::verifier(),
-                connect_bucket: bucket,
+                buckets: handler::Buckets { connect: bucket, create: bucket, members: bucket, other: bucket },
             },
-            send: send_channel_messages::Handler::new(channels.clone(), messages.clone(), tokens::verifier(), bucket),
+            send: send_channel_messages::Handler::new(channels.clone(), messages.clone(), tokens::verifier(), send_channel_messages::Buckets { send: bucket, nothing: bucket }),
             get: get_channel_messages::Handler {
                 channels: channels.clone(),
                 messages: messages.clone(),
@@ -112,6 +113,7 @@ impl Functions {
                 bucket,
                 most: 1_000,
             },
+            answer_frame: answer_frame::Handler { budgets: FrameBudgets::default(), sockets: sockets.clone() },
             send_message: send_message::Handler {
                 connections: connections.clone(),
                 sockets: sockets.clone(),

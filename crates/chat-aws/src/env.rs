@@ -22,6 +22,11 @@ pub fn bucket(rate: &'static str, burst: &'static str) -> Result<chat::rate::Buc
     Ok(chat::rate::Bucket::per_second(count(rate)?, count(burst)?))
 }
 
+/// The token bucket in a variable that must be set: tokens a minute, which are also its burst.
+pub fn per_minute(name: &'static str) -> Result<chat::rate::Bucket, VariableError> {
+    Ok(chat::rate::Bucket::per_minute(u32::try_from(number(name)?).unwrap_or(u32::MAX)))
+}
+
 /// The number in a variable that must be set.
 pub fn number(name: &'static str) -> Result<usize, VariableError> {
     variable(name)?.parse().map_err(|_| VariableError { name, problem: "must be a whole number" })

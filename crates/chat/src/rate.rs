@@ -22,6 +22,13 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// A bucket of `per_minute` tokens that is filled within a minute.
+    #[must_use]
+    pub fn per_minute(per_minute: u32) -> Self {
+        let burst = per_minute.max(1);
+        Self { every: Duration::from_mins(1) / burst, burst }
+    }
+
     /// A bucket of `burst` tokens that is filled at `per_second`.
     #[must_use]
     pub fn per_second(per_second: u32, burst: u32) -> Self {
@@ -61,6 +68,20 @@ pub enum Action<'a> {
     Connect,
     /// Saying that one is typing in a channel.
     Type(&'a ChannelKey),
+    /// Saying that one is typing, in all channels together.
+    TypeAnywhere,
+    /// Creating channels, with success or not.
+    Create,
+    /// Adding members, oneself among them, inviting them, and changing their roles.
+    AddMember,
+    /// Looking at who is present.
+    LookAtPresence,
+    /// Giving open sockets other tokens.
+    Renew,
+    /// Moving read marks.
+    MarkRead,
+    /// Asking to send what stores no message: repeated requests, and refused ones. Those take no token of `Send`.
+    SendNothing,
     /// Getting replies of the agent, in all channels together.
     Ask,
     /// Replies of the agent in a channel.

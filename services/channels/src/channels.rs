@@ -6,6 +6,7 @@ use chat::{
     error::ChatError,
     id::ChannelId,
     limits::CHANNEL_NAME_CHARS,
+    rate::Action,
     settings::{Changes, Created, NewChannel, change, create, delete},
     validation::Violation,
 };
@@ -37,6 +38,8 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
     if new.channel_id.as_ref().map_or(call.caller.channels.is_some(), |id| !call.caller.reaches(id)) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token is limited to other channels"));
     }
+    // Before anything else is decided: who asks for ids that are taken pays for the answer.
+    call.admit(Action::Create).await?;
     let created = create(&call.membership(), &call.caller.user_id, new, key).await?;
     let (channel, mut response) = match created {
         Created::New(channel) => (channel.channel_id.clone(), with_tag(StatusCode::CREATED, &channel)?),

@@ -5,7 +5,7 @@ use chat::{
     connect::{Renewal, renew},
     error::ChatError,
     id::{ChannelId, ConnectionId},
-    rate::{Action, admit},
+    rate::Action,
     ticket::{Ticket, issue},
     validation::Violation,
 };
@@ -33,7 +33,7 @@ pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
     if channels.iter().flatten().any(|channel| !caller.reaches(channel)) {
         return Err(ChatError::ChannelNotFound.into());
     }
-    admit(&call.channels, &SystemClock, &caller.user_id, &Action::Connect, call.shared.connect_bucket).await?;
+    call.admit(Action::Connect).await?;
     let mut ticket = Ticket {
         user_id: caller.user_id.clone(),
         tenant: caller.tenant.clone(),
@@ -61,6 +61,7 @@ pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
         token_expires_at: caller.expires_at,
         limited_to: caller.channels.clone(),
     };
+    call.admit(Action::Renew).await?;
     let connection = renew(&call.channels, &call.connections, &SystemClock, renewal).await?;
     let renewed = RenewedConnection { connection_id: connection.connection_id, expires_at: connection.expires_at };
     response::json(StatusCode::OK, &renewed)

@@ -4,7 +4,9 @@ use auth::{Identity, Scope, Verifier};
 use chat::{
     clock::{Clock, SystemClock, Timestamp},
     delivery::Delivery,
+    limits::TYPING_BUCKET,
     membership::Membership,
+    rate::{Action, Bucket, admit},
 };
 use chat_aws::{DynamoChannels, DynamoConnections, LambdaFanOut, LambdaUpkeep, ManagementApi};
 use http::{Method, Response, StatusCode};
@@ -24,7 +26,20 @@ pub(crate) struct Handler {
     pub(crate) fan_out: LambdaFanOut,
     pub(crate) upkeep: LambdaUpkeep,
     pub(crate) verifier: Verifier,
-    pub(crate) connect_bucket: chat::rate::Bucket,
+    pub(crate) buckets: Buckets,
+}
+
+/// How often each user may do what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Buckets {
+    /// Asking for tickets, which counts as opening sockets.
+    pub(crate) connect: Bucket,
+    /// Creating channels.
+    pub(crate) create: Bucket,
+    /// Adding members.
+    pub(crate) members: Bucket,
+    /// Everything else that costs more than it looks: one bucket for each [`Action`].
+    pub(crate) other: Bucket,
 }
 
 /// A request, its caller, and the tenant's part of everything.
@@ -92,6 +107,19 @@ impl Call<'_> {
         let deadline: Timestamp = SystemClock.now().plus(chat::limits::HAND_OVER_RESERVE * 3);
         let Self { connections, fan_out, .. } = self;
         Delivery { connections, sockets: &self.shared.sockets, fan_out, clock: &SystemClock, deadline }
+    }
+
+    /// Takes a token of the caller's.
+    pub(crate) async fn admit(&self, action: Action<'_>) -> Result<(), Problem> {
+        let Buckets { connect, create, members, other } = self.shared.buckets;
+        let bucket = match action {
+            Action::Connect => connect,
+            Action::Create => create,
+            Action::AddMember => members,
+            Action::Type(_) => TYPING_BUCKET,
+            _ => other,
+        };
+        Ok(admit(&self.channels, &SystemClock, &self.caller.user_id, &action, bucket).await?)
     }
 
     pub(crate) fn channel(&self) -> Result<chat::id::ChannelId, Problem> {

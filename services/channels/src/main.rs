@@ -10,10 +10,10 @@ mod presence;
 use auth::Verifier;
 use chat_aws::{
     DynamoChannels, DynamoConnections, LambdaFanOut, LambdaUpkeep, ManagementApi,
-    env::{bucket, variable},
+    env::{bucket, per_minute, variable},
     sdk,
 };
-use handler::Handler;
+use handler::{Buckets, Handler};
 use http_api::Rest;
 use lambda_http::{Adapter, Error, service_fn};
 
@@ -30,7 +30,12 @@ async fn main() -> Result<(), Error> {
         fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
         upkeep: LambdaUpkeep::new(&config, variable("UPKEEP_FUNCTION")?),
         verifier: Verifier::from_env(&config).await?,
-        connect_bucket: bucket("CONNECT_RATE", "CONNECT_BURST")?,
+        buckets: Buckets {
+            connect: bucket("CONNECT_RATE", "CONNECT_BURST")?,
+            create: per_minute("CHANNELS_PER_MINUTE")?,
+            members: per_minute("MEMBERS_PER_MINUTE")?,
+            other: bucket("ACTION_RATE", "ACTION_BURST")?,
+        },
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);

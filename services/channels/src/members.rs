@@ -3,6 +3,7 @@
 use chat::{
     channel::{Member, MemberRole},
     id::UserId,
+    rate::Action,
 };
 use http::StatusCode;
 use http_api::{ApiRequest, Problem, response};
@@ -30,6 +31,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 pub(crate) async fn add(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
     let role = role(call.request)?;
+    call.admit(Action::AddMember).await?;
     let joined = call.membership().add(&channel, &call.caller.user_id, &user, role).await?;
     let status = if joined.added { StatusCode::CREATED } else { StatusCode::OK };
     response::json(status, &joined.member)

@@ -5,9 +5,9 @@ use chat::{
     clock::SystemClock,
     error::ChatError,
     id::ChannelId,
-    limits::{TYPING_BUCKET, TYPING_PUSHES},
+    limits::TYPING_PUSHES,
     presence::{Passing, Present, presence},
-    rate::{Action, admit},
+    rate::Action,
     read::mark_read,
 };
 use http::StatusCode;
@@ -29,6 +29,7 @@ struct ReadMark {
 
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, &call.caller.user_id);
+    call.admit(Action::LookAtPresence).await?;
     let sockets = &call.shared.sockets;
     let users = presence(&call.channels, &call.connections, sockets, &SystemClock, &channel, user).await?;
     response::json(StatusCode::OK, &PresenceList { users })
@@ -42,6 +43,7 @@ pub(crate) async fn mark(call: &Call<'_>) -> Answer {
     if !violations.is_empty() {
         return Err(Problem::invalid(violations));
     }
+    call.admit(Action::MarkRead).await?;
     let read_seq = mark_read(&call.channels, &channel_id, &call.caller.user_id, seq).await?;
     response::json(StatusCode::OK, &ReadMark { channel_id, read_seq })
 }
@@ -58,7 +60,8 @@ pub(crate) async fn typing(call: &Call<'_>) -> Answer {
     let access = authorize_read(&call.channels, &channel, user).await?;
     access.require_open()?;
     let channel = access.key();
-    admit(&call.channels, &SystemClock, user, &Action::Type(&channel), TYPING_BUCKET).await?;
+    call.admit(Action::TypeAnywhere).await?;
+    call.admit(Action::Type(&channel)).await?;
     let typing = [Passing::Typing(user.clone())];
     call.delivery().pass_on(&channel, &typing, TYPING_PUSHES).await.map_err(ChatError::from)?;
     let mut response = response::no_content();

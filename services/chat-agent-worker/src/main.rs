@@ -2,12 +2,10 @@
 
 mod handler;
 
-use std::time::Duration;
-
-use chat::{agent::Budgets, rate::Bucket};
+use chat::agent::Budgets;
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
-    env::{VariableError, number, variable},
+    env::{number, per_minute, variable},
     sdk,
 };
 use handler::Handler;
@@ -42,10 +40,4 @@ async fn main() -> Result<(), Error> {
             Ok::<_, Error>(handler.handle(event.payload, &event.context).await)
         }))
         .await
-}
-
-/// A bucket of as many tokens as come back in a minute.
-fn per_minute(name: &'static str) -> Result<Bucket, VariableError> {
-    let count = u32::try_from(number(name)?).unwrap_or(u32::MAX).max(1);
-    Ok(Bucket { every: Duration::from_mins(1) / count, burst: count })
 }

@@ -3,10 +3,11 @@
 use auth::{Identity, Scope, Verifier};
 use chat::{
     agent::cancel,
-    clock::SystemClock,
-    id::ChannelId,
+    clock::{Clock, SystemClock},
+    error::ChatError,
+    id::{ChannelId, TenantId, UserId},
     message::{Draft, RecordKey, Role},
-    rate::{Action, Bucket, admit},
+    rate::{Action, Bucket, RateLimiter, admit},
     reaction::react,
     revision::{Edit, Revision, delete, edit},
     send::{Send, Sent, send},
@@ -35,13 +36,27 @@ pub(crate) struct Handler {
     channels: DynamoChannels,
     messages: DynamoMessages,
     verifier: Verifier,
-    bucket: Bucket,
+    buckets: Buckets,
     memories: Memories,
 }
 
+/// How often each user may do what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Buckets {
+    /// Sending, changing and reacting.
+    pub(crate) send: Bucket,
+    /// Asking to send what stores nothing.
+    pub(crate) nothing: Bucket,
+}
+
 impl Handler {
-    pub(crate) fn new(channels: DynamoChannels, messages: DynamoMessages, verifier: Verifier, bucket: Bucket) -> Self {
-        Self { channels, messages, verifier, bucket, memories: Memories::default() }
+    pub(crate) fn new(
+        channels: DynamoChannels,
+        messages: DynamoMessages,
+        verifier: Verifier,
+        buckets: Buckets,
+    ) -> Self {
+        Self { channels, messages, verifier, buckets, memories: Memories::default() }
     }
 
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
@@ -54,7 +69,7 @@ impl Handler {
         let deletes = *request.method() == Method::DELETE;
         let has_no_changes = is_reaction || deletes || request.resource() == CANCEL;
         let changes = if has_no_changes { Edit::default() } else { changes(&request)? };
-        admit(channels, &SystemClock, &caller.user_id, &Action::Send, self.bucket).await?;
+        admit(channels, &SystemClock, &caller.user_id, &Action::Send, self.buckets.send).await?;
         let user = caller.user_id;
         let revision = Revision { channel_id, seq, caller: user, trace: trace::current() };
         if is_reaction {
@@ -76,6 +91,17 @@ impl Handler {
         response::json(StatusCode::OK, &edited)
     }
 
+    /// Takes a token for a request that stores nothing. Without one, this environment refuses what the user sends until
+    /// there is one again.
+    async fn admit_nothing(&self, tenant: Option<TenantId>, user: UserId) -> Result<(), ChatError> {
+        let (channels, now) = (self.channels.of(tenant.as_ref()), SystemClock.now());
+        let Some(retry_after) = channels.take(&user, &Action::SendNothing, self.buckets.nothing, now).await? else {
+            return Ok(());
+        };
+        self.memories.refuse(tenant, user, now.plus(retry_after));
+        Err(ChatError::TooManyRequests { retry_after })
+    }
+
     async fn send(
         &self,
         request: &ApiRequest,
@@ -89,6 +115,10 @@ impl Handler {
             return Err(Problem::invalid(violations));
         }
         let Identity { user_id: sender_id, tenant, .. } = caller;
+        // Without a call of a store: what is refused here would cost a transaction.
+        if let Some(retry_after) = self.memories.wait(tenant.as_ref(), &sender_id, SystemClock.now()) {
+            return Err(ChatError::TooManyRequests { retry_after }.into());
+        }
         let messages = self.messages.of(tenant.as_ref());
         let message = Send {
             channel_id: channel_id.clone(),
@@ -97,16 +127,30 @@ impl Handler {
             draft,
             record_key: idempotency_key.map(|key| RecordKey::Request { sender_id: sender_id.clone(), key }),
             incarnation: None,
-            bucket: Some(self.bucket),
+            bucket: Some(self.buckets.send),
             trace: trace::current(),
         };
         let mut memory = self.memories.recall(tenant.as_ref(), &channel_id, &sender_id);
         let sent = send(&messages, &SystemClock, message, &mut memory).await;
-        self.memories.remember(tenant, channel_id, sender_id, memory);
+        self.memories.remember(tenant.clone(), channel_id, sender_id.clone(), memory);
+        if stores_nothing(&sent) {
+            self.admit_nothing(tenant, sender_id).await?;
+        }
         let sent = sent?;
         Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq).unwrap_or(i64::MAX));
         metrics::count(&metrics::MESSAGES_ACCEPTED, 1);
         answer(&sent)
+    }
+}
+
+/// Whether a request took no token of its sender's, although it cost a transaction or reads.
+fn stores_nothing(sent: &Result<Sent, ChatError>) -> bool {
+    match sent {
+        Ok(Sent::Created(_)) => false,
+        Ok(Sent::Replayed(_)) => true,
+        // The sender's bucket is empty already, or it is not the sender's doing.
+        Err(ChatError::TooManyRequests { .. } | ChatError::Contended { .. } | ChatError::Store(_)) => false,
+        Err(_) => true,
     }
 }
 

@@ -10,7 +10,7 @@ use chat_aws::{
     env::{bucket, variable},
     sdk,
 };
-use handler::Handler;
+use handler::{Buckets, Handler};
 use http_api::Rest;
 use lambda_http::{Adapter, Error, service_fn};
 
@@ -22,8 +22,9 @@ async fn main() -> Result<(), Error> {
     let table = variable("CHANNELS_TABLE")?;
     let channels = DynamoChannels::new(client.clone(), table.clone());
     let messages = DynamoMessages::new(client, variable("EVENTS_TABLE")?, table);
-    let (verifier, send_bucket) = (Verifier::from_env(&config).await?, bucket("SEND_RATE", "SEND_BURST")?);
-    let handler = Handler::new(channels, messages, verifier, send_bucket);
+    let verifier = Verifier::from_env(&config).await?;
+    let buckets = Buckets { send: bucket("SEND_RATE", "SEND_BURST")?, nothing: bucket("ACTION_RATE", "ACTION_BURST")? };
+    let handler = Handler::new(channels, messages, verifier, buckets);
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);
     telemetry

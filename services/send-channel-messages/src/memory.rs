@@ -1,6 +1,6 @@
 //! What a warm function remembers from one message to the next, so that each costs one request.
 
-use std::{collections::HashMap, hash::Hash, sync::Mutex};
+use std::{collections::HashMap, hash::Hash, sync::Mutex, time::Duration};
 
 use chat::{
     clock::Timestamp,
@@ -20,6 +20,8 @@ type Of<Id> = (Option<TenantId>, Id);
 pub(crate) struct Memories {
     heads: Bounded<Of<ChannelId>, Head>,
     buckets: Bounded<Of<UserId>, Timestamp>,
+    /// Until when nothing is sent for users who asked too often for what stores nothing.
+    refused: Bounded<Of<UserId>, Timestamp>,
 }
 
 impl Memories {
@@ -33,6 +35,19 @@ impl Memories {
     pub(crate) fn remember(&self, tenant: Option<TenantId>, channel: ChannelId, user: UserId, memory: Memory) {
         self.heads.set((tenant.clone(), channel), memory.head);
         self.buckets.set((tenant, user), memory.full_at);
+    }
+}
+
+impl Memories {
+    /// How long a user has to wait who asked too often for what stores nothing.
+    pub(crate) fn wait(&self, tenant: Option<&TenantId>, user: &UserId, now: Timestamp) -> Option<Duration> {
+        let until = self.refused.get(&(tenant.cloned(), user.clone()))?;
+        (until > now).then(|| now.until(until))
+    }
+
+    /// Remembers that a user has to wait.
+    pub(crate) fn refuse(&self, tenant: Option<TenantId>, user: UserId, until: Timestamp) {
+        self.refused.set((tenant, user), Some(until));
     }
 }
 

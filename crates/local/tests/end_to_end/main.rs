@@ -12,6 +12,7 @@ mod crashes;
 mod decisions;
 mod deletion;
 mod fair_use;
+mod floods;
 mod issuers;
 mod lists;
 mod membership;

@@ -1,0 +1,152 @@
+//! Floods: of frames, of channels, and of requests that cost more than they look.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::stack::{Stack, token_of};
+
+/// Frames of one flood.
+const FRAMES: usize = 2_000;
+
+/// Messages of one socket that the gateway handles at a time: so many environments may answer a flood.
+const ENVIRONMENTS: usize = 8;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_frames_is_not_answered_ends_its_socket_and_leaves_fan_out_alone() {
+    let stack = Stack::with(&[("FanoutThreshold", "1".to_owned())]);
+    let (mut alice, mut bob) = (stack.socket("alice", "lobby").await, stack.socket("bob", "lobby").await);
+    let mallory = stack.socket("mallory", "lobby").await;
+    let flood = mallory.flood(r#"{"action":"ping"}"#, FRAMES);
+    let chat = async {
+        for number in 0..20 {
+            stack.send("alice", "lobby", &format!("message {number}")).await;
+        }
+        (alice.messages(20).await, bob.messages(20).await)
+    };
+    let (answers, (heard, also)) = futures::future::join(flood, chat).await;
+    assert_eq!((heard.len(), also.len()), (20, 20));
+    // Twenty for each environment, and what came back meanwhile.
+    let most = ENVIRONMENTS * (chat::limits::FRAME_BUCKET.burst as usize + 10);
+    assert!(answers <= most, "{answers} of {FRAMES} frames were answered");
+    assert!(!alice.id().await.is_empty(), "another socket is answered");
+    let name = |name: &str| stack.functions().iter().filter(|(_, known)| name.starts_with(known.as_str())).count();
+    assert!(name("answer-frame") >= 1 && name("send-message") >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_sockets_together_share_the_throttle_of_their_route() {
+    let stack = Stack::with(&[("FrameRate", "1".to_owned()), ("FrameBurst", "5".to_owned())]);
+    let mut refused = 0;
+    for user in 0..10 {
+        let mut socket = stack.socket(&format!("user-{user}"), "lobby").await;
+        for _ in 0..10 {
+            socket.say("ping").await;
+            let answer = socket.hear_but_presence().await.unwrap();
+            refused += usize::from(answer["message"] == "Too Many Requests");
+        }
+    }
+    assert!(refused >= 50, "{refused} of 100 frames were refused");
+}
+
+/// The statuses of answers, and that each refusal says when to go on.
+fn count(answers: &[Response]) -> BTreeMap<u16, usize> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer.status().as_u16()).or_default() += 1;
+        if answer.status() == 429 {
+            let seconds: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!((1..=60).contains(&seconds), "{seconds}");
+            assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        }
+    }
+    counts
+}
+
+async fn tries(stack: &Stack, user: &str, method: &Method, paths: &[String], body: &Value) -> BTreeMap<u16, usize> {
+    let mut answers = Vec::new();
+    for path in paths {
+        let mut request = stack.request(user, method.clone(), path);
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        answers.push(request.send().await.unwrap());
+    }
+    count(&answers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_are_not_created_without_limit_nor_names_asked_after() {
+    let stack = Stack::with(&[("ChannelsPerMinute", "5".to_owned())]);
+    let mut answers = Vec::new();
+    for number in 0..150 {
+        // Every other one asks whether an id is taken.
+        let id = if number % 2 == 0 { format!("unwanted-{number}") } else { "lobby".to_owned() };
+        let body = json!({ "channel_id": id, "name": id, "visibility": "public" });
+        answers.push(stack.request("mallory", Method::POST, "/channels").json(&body).send().await.unwrap());
+    }
+    let counts = count(&answers);
+    let told = counts[&201] + counts[&409];
+    // Five, and one more each 12 seconds.
+    assert!((5..=20).contains(&told), "{counts:?}");
+    assert_eq!(told + counts[&429], 150, "{counts:?}");
+    stack.create_channel("alice", "wanted", "private", "off").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_not_added_without_limit() {
+    let stack = Stack::with(&[("MembersPerMinute", "5".to_owned())]);
+    stack.create_channel("mallory", "club", "private", "off").await;
+    let paths: Vec<String> = (0..150).map(|number| format!("/channels/club/members/victim-{number}")).collect();
+    let counts = tries(&stack, "mallory", &Method::PUT, &paths, &Value::Null).await;
+    assert!((5..=20).contains(&counts[&201]), "{counts:?}");
+    assert_eq!(counts[&201] + counts[&429], 150, "{counts:?}");
+    let path = "/channels/lobby/members/alice";
+    assert_eq!(stack.ask("alice", Method::PUT, path, Value::Null).await.0, 201, "each user has a bucket");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_costs_more_than_it_looks_has_a_bucket_for_each_kind() {
+    const TRIES: usize = 40;
+    let stack = Stack::with(&[("ActionRate", "1".to_owned()), ("ActionBurst", "5".to_owned())]);
+    let mut socket = stack.connect(&token_of("mallory"), "?channels=lobby").await.unwrap();
+    let id = socket.id().await.replace('=', "%3D");
+    for number in 0..TRIES {
+        stack.create_channel("mallory", &format!("room-{number}"), "private", "off").await;
+    }
+    let same = |path: &str| vec![path.to_owned(); TRIES];
+    // One channel after the other: in each the bucket of the channel is full.
+    let typing: Vec<String> = (0..TRIES).map(|number| format!("/channels/room-{number}/typing")).collect();
+    let kinds = [
+        (Method::GET, same("/channels/lobby/presence"), Value::Null),
+        (Method::PUT, same("/channels/room-0/read"), json!({ "seq": 0 })),
+        (Method::POST, same(&format!("/connections/{id}/token")), Value::Null),
+        (Method::POST, typing, Value::Null),
+        // Stores nothing, and takes no token of those that do.
+        (Method::POST, same("/channels/nowhere/messages"), json!({ "content": "hi" })),
+    ];
+    for (method, paths, body) in kinds {
+        let counts = tries(&stack, "mallory", &method, &paths, &body).await;
+        let refused = counts.get(&429).copied().unwrap_or_default();
+        assert!(TRIES - refused >= 5, "{method} {}: {counts:?}", paths[0]);
+        assert!(refused >= TRIES / 2, "{method} {}: {counts:?}", paths[0]);
+    }
+    stack.send("alice", "lobby", "others go on").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replays_are_answered_up_to_a_bucket_of_their_own() {
+    const TRIES: usize = 60;
+    let stack = Stack::with(&[("ActionRate", "1".to_owned()), ("ActionBurst", "5".to_owned())]);
+    let mut answers = Vec::new();
+    for _ in 0..TRIES {
+        answers.push(stack.post("mallory", "lobby", "again", Some("key-1")).await.unwrap());
+    }
+    let counts = count(&answers);
+    assert_eq!(counts[&201], 1, "{counts:?}");
+    assert!(counts[&200] >= 5, "a lost answer is given again: {counts:?}");
+    assert!(counts[&429] >= TRIES / 2, "{counts:?}");
+    assert_eq!(stack.history("alice", "lobby").await.len(), 1);
+    assert_eq!(stack.post("alice", "lobby", "hi", Some("key-1")).await.unwrap().status(), 201);
+}
