@@ -118,6 +118,18 @@ pub struct Member {
     pub role: MemberRole,
     /// Since when.
     pub joined_at: Timestamp,
+    /// Who made the user a member, without asking. Absent where the user chose it: by creating, joining or accepting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_by: Option<UserId>,
+}
+
+/// Channels of a user, as many as one connection takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memberships {
+    /// Their keys.
+    pub channels: Vec<ChannelKey>,
+    /// Memberships beyond them.
+    pub left_out: usize,
 }
 
 /// A channel of a user's.
@@ -168,6 +180,17 @@ pub struct MemberPage {
     pub next_after: Option<UserId>,
 }
 
+/// What came of creating a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelCreated {
+    /// It exists.
+    Done,
+    /// The id is taken.
+    Taken,
+    /// The creator has all the channels that there may be.
+    TooMany,
+}
+
 /// What came of adding a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberAdded {
@@ -194,14 +217,15 @@ pub enum MemberChanged {
 ///
 /// Every change checks in its own transaction what allowed it: see [`Authority`]. All reads are strongly consistent.
 pub trait ChannelStore: Send + Sync {
-    /// Creates `channel` with `owner`, and with what its creator may repeat the request by, in one transaction. `false`:
-    /// the id is taken, nothing was written.
+    /// Creates `channel` with `owner`, and with what its creator may repeat the request by, in one transaction, on condition
+    /// that fewer than `most` channels exist that its creator created. Nothing is written unless it is created.
     fn create(
         &self,
         channel: &Channel,
         owner: &Member,
         creation: Option<&Creation>,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+        most: usize,
+    ) -> impl Future<Output = Result<ChannelCreated, StoreError>> + Send;
 
     /// What was kept under the key with which `user` created a channel.
     fn creation(
@@ -226,7 +250,8 @@ pub trait ChannelStore: Send + Sync {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Deletes the channel in `by`, on condition that its version is as read, frees its id, closes the
-    /// [`Gate`](crate::connection::Gate) and records `pending`, in one transaction. `false`: the channel, or the caller's
+    /// [`Gate`](crate::connection::Gate), records `pending`, and no longer counts the channel among its creator's, in one
+    /// transaction. `false`: the channel, or the caller's
     /// membership, is not as read.
     fn delete(
         &self,
@@ -284,16 +309,13 @@ pub trait ChannelStore: Send + Sync {
         limit: u16,
     ) -> impl Future<Output = Result<ChannelPage, StoreError>> + Send;
 
-    /// Up to `limit` keys of channels that `user` is a member of, the smallest id first. A channel that was deleted may be
-    /// among them until its removal is finished.
-    fn memberships(
-        &self,
-        user: &UserId,
-        limit: usize,
-    ) -> impl Future<Output = Result<Vec<ChannelKey>, StoreError>> + Send;
+    /// Up to `limit` keys of channels that `user` is a member of. Where there are more, those that the user chose come first
+    /// ([`Member::added_by`]), the newest of these before older ones; then others, the smallest id first. A channel that was
+    /// deleted may be among them until its removal is finished.
+    fn memberships(&self, user: &UserId, limit: usize) -> impl Future<Output = Result<Memberships, StoreError>> + Send;
 
-    /// Adds a member who has read up to `read_seq` to the channel in `by`, and ends a block of the user in its
-    /// [`Gate`](crate::connection::Gate), in one transaction.
+    /// Adds a member who has read up to `read_seq` to the channel in `by`, and ends an invitation of the user to it and a block
+    /// of the user in its [`Gate`](crate::connection::Gate), in one transaction.
     fn add_member(
         &self,
         by: &Authority<'_>,

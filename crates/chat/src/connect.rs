@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     access::{Access, authorize_member},
-    channel::ChannelStore,
+    channel::{ChannelStore, Memberships},
     clock::{Clock, Timestamp},
     connection::{Connection, ConnectionStore, UserConnection},
     delivery::SocketPusher,
@@ -54,16 +54,19 @@ pub struct Connect {
 struct Subscribed {
     channels: BTreeSet<ChannelKey>,
     by_membership: BTreeSet<ChannelKey>,
+    left_out: usize,
 }
 
 impl Subscribed {
     fn of(found: &[Access]) -> Self {
         let members = found.iter().filter(|access| access.member.is_some());
-        Self { channels: found.iter().map(Access::key).collect(), by_membership: members.map(Access::key).collect() }
+        let (channels, by_membership) = (found.iter().map(Access::key).collect(), members.map(Access::key).collect());
+        Self { channels, by_membership, left_out: 0 }
     }
 
-    fn of_memberships(channels: BTreeSet<ChannelKey>) -> Self {
-        Self { by_membership: channels.clone(), channels }
+    fn of_memberships(memberships: Memberships) -> Self {
+        let channels: BTreeSet<ChannelKey> = memberships.channels.into_iter().collect();
+        Self { by_membership: channels.clone(), channels, left_out: memberships.left_out }
     }
 }
 
@@ -111,6 +114,7 @@ pub async fn connect(
         channels: subscribed.channels.into_iter().collect(),
         follows: announced.follows,
         limited_to: announced.limited_to.clone(),
+        left_out: subscribed.left_out,
         connected_at: now,
         token_expires_at: connect.token_expires_at,
         expires_at: announced.expires_at,
@@ -170,24 +174,25 @@ async fn subscribed(
     }
 }
 
-/// The channels of a user that a token reaches, up to as many as a connection may have.
+/// The channels of a user that a token reaches, up to as many as a connection may have. Of a token that names more, those
+/// beyond are counted as left out, members' or not.
 async fn memberships(
     channels: &impl ChannelStore,
     user: &UserId,
     limit: Option<&BTreeSet<ChannelId>>,
-) -> Result<BTreeSet<ChannelKey>> {
+) -> Result<Memberships> {
     let Some(limit) = limit else {
-        return Ok(channels.memberships(user, CHANNELS_PER_CONNECTION).await?.into_iter().collect());
+        return Ok(channels.memberships(user, CHANNELS_PER_CONNECTION).await?);
     };
     // A token names few channels: each is looked up, wherever it stands among the user's.
-    let found = limit.iter().take(CHANNELS_PER_CONNECTION).map(async |id| {
-        match authorize_member(channels, id, user).await {
+    let found =
+        limit.iter().take(CHANNELS_PER_CONNECTION).map(async |id| match authorize_member(channels, id, user).await {
             Ok(access) => Ok(access.member.is_some().then(|| access.key())),
             Err(ChatError::ChannelNotFound) => Ok(None),
             Err(error) => Err(error),
-        }
-    });
-    Ok(futures::future::try_join_all(found).await?.into_iter().flatten().collect())
+        });
+    let found = futures::future::try_join_all(found).await?.into_iter().flatten().collect();
+    Ok(Memberships { channels: found, left_out: limit.len().saturating_sub(CHANNELS_PER_CONNECTION) })
 }
 
 /// The channels that a user asks for, each once, if the user may see them all.
@@ -223,7 +228,9 @@ async fn catch_up(
     connection: &mut Connection,
 ) -> Result<()> {
     let user = UserConnection::from(&*connection);
-    let current = memberships(channels, &connection.user_id, connection.limited_to.as_ref()).await?;
+    let Memberships { channels: current, left_out } =
+        memberships(channels, &connection.user_id, connection.limited_to.as_ref()).await?;
+    let current: BTreeSet<ChannelKey> = current.into_iter().collect();
     let had: BTreeSet<ChannelKey> = connection.channels.iter().cloned().collect();
     for lost in had.difference(&current) {
         connections.unsubscribe(lost, &user.connection_id, user.connected_at).await?;
@@ -231,7 +238,11 @@ async fn catch_up(
     for gained in current.difference(&had) {
         subscribe_member(channels, connections, gained, &connection.user_id, &user).await?;
     }
+    if left_out != connection.left_out {
+        connections.note_left_out(&user, left_out).await?;
+    }
     connection.channels = current.into_iter().collect();
+    connection.left_out = left_out;
     Ok(())
 }
 

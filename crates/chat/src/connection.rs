@@ -25,6 +25,9 @@ pub struct Connection {
     /// The channels that its token is limited to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited_to: Option<BTreeSet<ChannelId>>,
+    /// Channels of its user that it left out when it was opened, since it has all that it may.
+    #[serde(default)]
+    pub left_out: usize,
     /// Since when. Tells it from another connection that got the same id.
     pub connected_at: Timestamp,
     /// When its token ends, and with it delivery.
@@ -223,6 +226,14 @@ pub trait ConnectionStore: Send + Sync {
         connection: &UserConnection,
         member: bool,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Stores how many channels of its user a connection leaves out, on condition that it is open and still of its
+    /// `connected_at`. The delivery worker tells the client when the number changes.
+    fn note_left_out(
+        &self,
+        connection: &UserConnection,
+        left_out: usize,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Makes a subscription rest on its user's membership, on condition that it is still of its `connected_at`. `false`:
     /// there was none.

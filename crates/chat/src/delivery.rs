@@ -5,11 +5,7 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use futures::{
-    StreamExt,
-    future::select,
-    lock::Mutex,
-};
+use futures::{StreamExt, future::select, lock::Mutex};
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, Span, field};
 
@@ -21,8 +17,8 @@ use crate::{
     id::{ConnectionId, UserId},
     incarnation::ChannelKey,
     limits::{
-        AUTHORITY_DURATION, HAND_OVER_RESERVE, HAND_OVERS, HANDSHAKE_DURATION, PASSING_PUSH_DURATION, PUSH_ATTEMPTS,
-        PUSHES_AT_ONCE, SHARD_BYTES, SHARD_CONNECTIONS, SLOW_PUSH,
+        AUTHORITY_DURATION, HAND_OVER_RESERVE, HAND_OVERS, HANDSHAKE_DURATION, OPENING_SOCKET_DURATION,
+        PASSING_PUSH_DURATION, PUSH_ATTEMPTS, PUSHES_AT_ONCE, SHARD_BYTES, SHARD_CONNECTIONS, SLOW_PUSH,
     },
     message::MessageEvent,
     presence::Passing,
@@ -282,6 +278,27 @@ where
                 let _ = select(push, patience).await;
             })
             .await;
+    }
+
+    /// Tells one socket something about itself. A socket whose handshake is not through yet is waited for, not longer than
+    /// [`OPENING_SOCKET_DURATION`].
+    ///
+    /// # Errors
+    /// When the gateway fails: it has to be told again.
+    pub async fn tell(
+        &self,
+        connection: &ConnectionId,
+        connected_at: Timestamp,
+        frame: &str,
+    ) -> Result<Pushed, StoreError> {
+        let until = self.clock.now().plus(OPENING_SOCKET_DURATION).min(connected_at.plus(HANDSHAKE_DURATION));
+        loop {
+            let pushed = self.sockets.push(connection, frame).await?;
+            if pushed == Pushed::Delivered || self.clock.now() >= until {
+                return Ok(pushed);
+            }
+            self.clock.sleep(BACKOFF.first).await;
+        }
     }
 
     async fn send_out(

@@ -40,6 +40,12 @@ pub enum ChatError {
     /// The message has all the kinds of reactions, or this one all the users, that there may be.
     #[error("the message has as many reactions as it may")]
     TooManyReactions,
+    /// The user who is to be invited has all the pending invitations that there may be.
+    #[error("the user has {0} invitations to answer, which is the most; invite again when some are answered")]
+    TooManyInvitations(usize),
+    /// The user has all the channels that there may be.
+    #[error("{0} channels that you created exist, which is the most; delete one first")]
+    TooManyChannels(usize),
     /// The user has all the connections that there may be.
     #[error("you have {0} connections, which is the most; close one first")]
     TooManyConnections(usize),

@@ -84,6 +84,14 @@ pub fn passing_frame(channel_id: &ChannelId, passing: &Passing) -> serde_json::R
     serde_json::to_string(&PassingFrame { kind, channel_id, user_id })
 }
 
+/// The frame that tells a client that its socket leaves out channels of its user: those beyond as many as a socket has.
+///
+/// `{"type":"channels.left_out","count":51}`
+#[must_use]
+pub fn left_out_frame(count: usize) -> String {
+    format!(r#"{{"type":"channels.left_out","count":{count}}}"#)
+}
+
 /// What the server answers to a client's own frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

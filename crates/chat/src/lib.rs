@@ -20,6 +20,7 @@
 //! | [`frame_budget`] | how many frames of its own a client gets answered |
 //! | [`agent`] | when the assistant answers, and what |
 //! | [`settings`] | how channels are made, changed and deleted |
+//! | [`invitation`] | how a user is asked before becoming a member |
 //! | [`membership`] | who belongs to a channel, and what live sockets notice of it |
 
 pub mod access;
@@ -36,6 +37,7 @@ pub mod frame_budget;
 pub mod history;
 pub mod id;
 pub mod incarnation;
+pub mod invitation;
 pub mod limits;
 pub mod membership;
 pub mod message;

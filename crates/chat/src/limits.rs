@@ -75,6 +75,12 @@ pub const DEFAULT_PAGE_ITEMS: u16 = 50;
 /// Most channels that one connection may subscribe to.
 pub const CHANNELS_PER_CONNECTION: usize = 100;
 
+/// How long an invitation may be accepted.
+pub const INVITATION_DURATION: Duration = Duration::from_hours(24 * 30);
+
+/// Invitations of one user that wait for an answer.
+pub const INVITATIONS_PER_USER: usize = 100;
+
 /// Connections that one user may have at once, unless the deployment says otherwise.
 pub const CONNECTIONS_PER_USER: usize = 20;
 

@@ -7,7 +7,7 @@
 //! end of this one, or it is found here, and its socket is closed as soon as it is open.
 
 use crate::{
-    access::{Access, SameChannel, authorize_member, authorize_read},
+    access::{Access, SameChannel, authorize_read},
     channel::{Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberPage, MemberRole, Visibility},
     clock::{CHANGE_BACKOFF, Clock},
     connection::{ConnectionStore, UserConnection},
@@ -16,16 +16,22 @@ use crate::{
     error::{ChatError, Result},
     id::{ChannelId, UserId},
     incarnation::{ChannelKey, Incarnation},
-    limits::CHANGE_ATTEMPTS,
+    invitation::{Addition, Invitation, InvitationStore, Invited},
+    limits::{CHANGE_ATTEMPTS, CHANNELS_PER_CONNECTION, INVITATIONS_PER_USER},
 };
 
-/// A membership, and whether this call made it.
+/// What came of adding a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Joined {
-    /// The membership.
-    pub member: Member,
-    /// Whether the user was no member before.
-    pub added: bool,
+pub enum Added {
+    /// The user is a member.
+    Joined {
+        /// The membership.
+        member: Member,
+        /// Whether the user was no member before.
+        added: bool,
+    },
+    /// The user is asked first.
+    Invited(Invitation),
 }
 
 /// What memberships are managed with.
@@ -43,31 +49,40 @@ pub struct Membership<'a, Channels, Connections, Sockets, Time> {
 
 impl<Channels, Connections, Sockets, Time> Membership<'_, Channels, Connections, Sockets, Time>
 where
-    Channels: ChannelStore + PendingStore,
+    Channels: ChannelStore + InvitationStore + PendingStore,
     Connections: ConnectionStore,
     Sockets: SocketPusher,
     Time: Clock,
 {
-    /// Makes `user` a member on behalf of `caller`, with `role` if one is given. Users add themselves to public
-    /// channels as members; moderators add others; owners give any role. The user's live sockets that follow the
-    /// memberships receive the channel from then on.
+    /// Makes `user` a member on behalf of `caller`, or invites the user, with `role` if one is given. Users add themselves to
+    /// public channels as members, and to those that they are invited to with the role of the invitation; moderators add
+    /// others as `addition` says; owners give any role. The user's live sockets that follow the memberships receive the
+    /// channel from then on.
     ///
     /// # Errors
     /// [`ChatError::ChannelNotFound`], [`ChatError::ChannelArchived`], [`ChatError::Forbidden`],
-    /// [`ChatError::LastOwner`], [`ChatError::Contended`], [`ChatError::Store`].
+    /// [`ChatError::LastOwner`], [`ChatError::TooManyInvitations`], [`ChatError::Contended`], [`ChatError::Store`].
     pub async fn add(
         &self,
         channel: &ChannelId,
         caller: &UserId,
         user: &UserId,
         role: Option<MemberRole>,
-    ) -> Result<Joined> {
+        addition: Addition,
+    ) -> Result<Added> {
         let mut same = SameChannel::default();
         for attempt in 0..CHANGE_ATTEMPTS {
-            let access = authorize_member(self.channels, channel, caller).await?;
+            let (access, invitation) = self.access_to_add(channel, caller, user).await?;
             same.require(&access.channel)?;
             access.require_open()?;
             let key = access.key();
+            if let Some(invitation) = invitation {
+                if let Some(member) = self.accept(&access, &invitation, role).await? {
+                    return Ok(Added::Joined { member, added: true });
+                }
+                CHANGE_BACKOFF.pause(self.clock, attempt).await;
+                continue;
+            }
             let current = self.member(&access, caller, user).await?;
             let wanted = role.or(current.as_ref().map(|member| member.role)).unwrap_or(MemberRole::Member);
             check_addition(&access, caller == user, current.as_ref().map(|member| member.role), wanted)?;
@@ -75,28 +90,35 @@ where
                 if member.role == wanted {
                     // An earlier call may have ended before the sockets followed.
                     self.follow(&key, user).await?;
-                    return Ok(Joined { member, added: false });
+                    return Ok(Added::Joined { member, added: false });
                 }
                 match self.channels.change_role(&access.as_member(), &member, wanted).await? {
                     MemberChanged::Done => {
-                        return Ok(Joined { member: Member { role: wanted, ..member }, added: false });
+                        return Ok(Added::Joined { member: Member { role: wanted, ..member }, added: false });
                     }
                     MemberChanged::LastOwner => return Err(ChatError::LastOwner),
                     MemberChanged::Stale => {}
                 }
+            } else if caller != user && addition == Addition::Invite {
+                let invitation = Invitation::new(&access, caller, user, wanted, self.clock);
+                match self.channels.invite(&access.as_member(), &invitation, INVITATIONS_PER_USER).await? {
+                    Invited::Done => return Ok(Added::Invited(invitation)),
+                    Invited::Already(earlier) if earlier.role == wanted => return Ok(Added::Invited(earlier)),
+                    // Another role is offered: the earlier invitation goes, and the next attempt makes another.
+                    Invited::Already(earlier) => {
+                        self.channels.withdraw_invitation(Some(&access.as_member()), &earlier).await?;
+                    }
+                    Invited::TooMany => return Err(ChatError::TooManyInvitations(INVITATIONS_PER_USER)),
+                    Invited::Stale => {}
+                }
             } else {
-                let member = Member {
-                    channel_id: channel.clone(),
-                    user_id: user.clone(),
-                    incarnation: Incarnation::generate(self.clock),
-                    role: wanted,
-                    joined_at: self.clock.now(),
-                };
+                let added_by = (caller != user).then(|| caller.clone());
+                let member = self.new_member(&access, user, wanted, added_by);
                 let last_seq = access.channel.last_seq;
                 match self.channels.add_member(&access.as_member(), &member, last_seq).await? {
                     MemberAdded::Added => {
                         self.follow(&key, user).await?;
-                        return Ok(Joined { member, added: true });
+                        return Ok(Added::Joined { member, added: true });
                     }
                     // Another call was faster, or what allowed this is not as it was read: it is read again.
                     MemberAdded::Already(_) | MemberAdded::Stale => {}
@@ -105,6 +127,58 @@ where
             CHANGE_BACKOFF.pause(self.clock, attempt).await;
         }
         Err(ChatError::contended())
+    }
+
+    /// The caller's access to a channel in which a user is to be added. Users who are no members and add themselves may do
+    /// so by their invitation, if they have one: to them a private channel exists.
+    async fn access_to_add(
+        &self,
+        channel: &ChannelId,
+        caller: &UserId,
+        user: &UserId,
+    ) -> Result<(Access, Option<Invitation>)> {
+        let found = self.channels.channel(channel).await?.ok_or(ChatError::ChannelNotFound)?;
+        let key = found.key();
+        let member = self.channels.member(&key, caller).await?;
+        let mut invitation = None;
+        if member.is_none() && caller == user {
+            invitation = self.channels.invitation(&key, user, self.clock.now()).await?;
+        }
+        if found.visibility == Visibility::Private && member.is_none() && invitation.is_none() {
+            return Err(ChatError::ChannelNotFound);
+        }
+        Ok((Access { channel: found, member }, invitation))
+    }
+
+    /// Makes a member of an invited user. `None`: the invitation or the channel is not as it was read.
+    async fn accept(
+        &self,
+        access: &Access,
+        invitation: &Invitation,
+        role: Option<MemberRole>,
+    ) -> Result<Option<Member>> {
+        if role.is_some_and(|role| role > invitation.role) {
+            return Err(ChatError::Forbidden("the invitation offers a lower role; accept it without naming one"));
+        }
+        let member = self.new_member(access, &invitation.user_id, role.unwrap_or(invitation.role), None);
+        match self.channels.accept(&access.channel, invitation, &member, access.channel.last_seq).await? {
+            MemberAdded::Added => {
+                self.follow(&access.key(), &invitation.user_id).await?;
+                Ok(Some(member))
+            }
+            MemberAdded::Already(_) | MemberAdded::Stale => Ok(None),
+        }
+    }
+
+    fn new_member(&self, access: &Access, user: &UserId, role: MemberRole, added_by: Option<UserId>) -> Member {
+        Member {
+            channel_id: access.channel.channel_id.clone(),
+            user_id: user.clone(),
+            incarnation: Incarnation::generate(self.clock),
+            role,
+            joined_at: self.clock.now(),
+            added_by,
+        }
     }
 
     /// The membership that is to be changed; the caller's own was read with the access.
@@ -116,7 +190,7 @@ where
     }
 
     /// Ends the membership of `user` on behalf of `caller`: users remove themselves, moderators remove members,
-    /// owners remove anybody but the last owner.
+    /// owners remove anybody but the last owner. Of a user who is invited, it ends the invitation.
     ///
     /// # Errors
     /// [`ChatError::ChannelNotFound`], [`ChatError::MemberNotFound`], [`ChatError::Forbidden`],
@@ -138,6 +212,20 @@ where
                 }
             }
             let Some(member) = current else {
+                if let Some(invitation) = self.channels.invitation(&key, user, self.clock.now()).await? {
+                    if caller != user && access.role() < Some(invitation.role) {
+                        return Err(ChatError::Forbidden(
+                            "only an owner takes back the invitation of a moderator or an owner",
+                        ));
+                    }
+                    let authority = access.as_member();
+                    let by = (caller != user).then_some(&authority);
+                    if self.channels.withdraw_invitation(by, &invitation).await? {
+                        return Ok(());
+                    }
+                    CHANGE_BACKOFF.pause(self.clock, attempt).await;
+                    continue;
+                }
                 // An earlier call may have ended before the sockets were closed.
                 self.ending().end_user(&key, user).await?;
                 return Err(ChatError::MemberNotFound);
@@ -162,6 +250,9 @@ where
         let member = self.channels.member(&found.key(), caller).await?;
         if found.visibility == Visibility::Private && member.is_none() {
             if caller == user {
+                if self.channels.invitation(&found.key(), user, self.clock.now()).await?.is_some() {
+                    return Ok(Access { channel: found, member });
+                }
                 // An earlier call may have ended before the caller's own sockets were closed.
                 self.ending().end_user(&found.key(), user).await?;
             }
@@ -185,6 +276,15 @@ where
         Ok(self.channels.members(&key, after, limit).await?)
     }
 
+    /// Has a client told that its socket leaves out channels, if that is so.
+    async fn note_left_out(&self, user: &UserId, connection: &UserConnection) -> Result<()> {
+        let left_out = self.channels.memberships(user, CHANNELS_PER_CONNECTION).await?.left_out;
+        if left_out > 0 {
+            self.connections.note_left_out(connection, left_out).await?;
+        }
+        Ok(())
+    }
+
     /// Carries out the ends that a change of this channel caused.
     pub(crate) fn ending(&self) -> Ending<'_, Channels, Connections, Sockets, Time> {
         let Self { channels, connections, sockets, clock } = *self;
@@ -196,7 +296,9 @@ where
     pub(crate) async fn follow(&self, channel: &ChannelKey, user: &UserId) -> Result<()> {
         for connection in self.connections.connections_of(user, self.clock.now()).await? {
             if connection.receives(&channel.channel_id) {
-                subscribe_member(self.channels, self.connections, channel, user, &connection).await?;
+                if !subscribe_member(self.channels, self.connections, channel, user, &connection).await? {
+                    self.note_left_out(user, &connection).await?;
+                }
             } else {
                 self.connections.confirm_member(channel, &connection.subscription(user)).await?;
             }
@@ -205,20 +307,21 @@ where
     }
 }
 
-/// Subscribes a connection to a channel that its user has become a member of. The membership may have ended in the
-/// meantime, and the function that ended it may not have seen the subscription: then it is taken back.
+/// Subscribes a connection to a channel that its user has become a member of. `false`: it is not open, or has all the
+/// channels that it may. The membership may have ended in the meantime, and the function that ended it may not have seen the
+/// subscription: then it is taken back.
 pub(crate) async fn subscribe_member(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
     channel: &ChannelKey,
     user: &UserId,
     connection: &UserConnection,
-) -> Result<()> {
-    connections.subscribe(channel, user, connection, true).await?;
+) -> Result<bool> {
+    let subscribed = connections.subscribe(channel, user, connection, true).await?;
     if channels.member(channel, user).await?.is_none() {
         connections.unsubscribe(channel, &connection.connection_id, connection.connected_at).await?;
     }
-    Ok(())
+    Ok(subscribed)
 }
 
 /// Whether a caller may give `wanted` to a user who has `current`.

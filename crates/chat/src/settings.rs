@@ -1,12 +1,14 @@
 //! Creating channels, changing their settings, and deleting them.
 
+use std::str::FromStr;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
     access::{Access, SameChannel, authorize_member},
-    channel::{AgentSettings, Channel, ChannelStore, Creation, Member, MemberRole, Visibility},
+    channel::{AgentSettings, Channel, ChannelCreated, ChannelStore, Creation, Member, MemberRole, Visibility},
     clock::{CHANGE_BACKOFF, Clock},
     connection::ConnectionStore,
     delivery::SocketPusher,
@@ -14,9 +16,8 @@ use crate::{
     error::{ChatError, Result},
     id::{ChannelId, IdempotencyKey, UserId},
     incarnation::Incarnation,
-    limits::{
-        AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS,
-    },
+    invitation::InvitationStore,
+    limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS},
     membership::{Membership, shuts_out},
     validation::Violation,
 };
@@ -120,6 +121,54 @@ fn check_retention(days: Option<u32>, violations: &mut Vec<Violation>) {
     }
 }
 
+/// Which channels' ids their creators may choose: a setting of the deployment. That an id is taken tells that a channel
+/// exists, since no two channels have one id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChosenChannelIds {
+    /// Those of all channels.
+    #[default]
+    Any,
+    /// Those of public channels. A public channel that is made private keeps its id.
+    Public,
+    /// Those of no channel.
+    None,
+}
+
+impl FromStr for ChosenChannelIds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "any" => Ok(Self::Any),
+            "public" => Ok(Self::Public),
+            "none" => Ok(Self::None),
+            _ => Err("must be any, public or none"),
+        }
+    }
+}
+
+impl ChosenChannelIds {
+    /// The rule that a channel to create breaks.
+    fn check(self, new: &NewChannel) -> Option<Violation> {
+        let message = match (self, new.visibility) {
+            _ if new.channel_id.is_none() => return None,
+            (Self::Any, _) | (Self::Public, Visibility::Public) => return None,
+            (Self::Public, Visibility::Private) => "must be left out for a private channel; its id is generated",
+            (Self::None, _) => "must be left out; ids of channels are generated",
+        };
+        Some(Violation::new("channel_id", "not_allowed", message))
+    }
+}
+
+/// What a deployment allows those who create channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreationRules {
+    /// Which ids may be chosen.
+    pub chosen_ids: ChosenChannelIds,
+    /// Channels that one user created and that exist.
+    pub channels_per_user: usize,
+}
+
 /// A channel that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
@@ -133,15 +182,24 @@ pub enum Created {
 /// that there is; with a key, an id that is left out follows from it.
 ///
 /// # Errors
-/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::IdempotencyKeyReused`], [`ChatError::Store`].
+/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::TooManyChannels`], [`ChatError::IdempotencyKeyReused`],
+/// [`ChatError::Store`].
 pub async fn create(
-    members: &Membership<'_, impl ChannelStore + PendingStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
+    members: &Membership<
+        '_,
+        impl ChannelStore + InvitationStore + PendingStore,
+        impl ConnectionStore,
+        impl SocketPusher,
+        impl Clock,
+    >,
     creator: &UserId,
     new: NewChannel,
     key: Option<IdempotencyKey>,
+    rules: CreationRules,
 ) -> Result<Created> {
     let Membership { channels, clock, .. } = *members;
-    let violations = new.check();
+    let mut violations = new.check();
+    violations.extend(rules.chosen_ids.check(&new));
     if !violations.is_empty() {
         return Err(ChatError::Invalid(violations));
     }
@@ -172,11 +230,16 @@ pub async fn create(
         incarnation: Incarnation::generate(clock),
         role: MemberRole::Owner,
         joined_at: now,
+        added_by: None,
     };
-    if channels.create(&channel, &owner, creation.as_ref()).await? {
-        // The creator's sockets that follow the memberships receive the channel.
-        members.follow(&channel.key(), creator).await?;
-        return Ok(Created::New(channel));
+    match channels.create(&channel, &owner, creation.as_ref(), rules.channels_per_user).await? {
+        ChannelCreated::Done => {
+            // The creator's sockets that follow the memberships receive the channel.
+            members.follow(&channel.key(), creator).await?;
+            return Ok(Created::New(channel));
+        }
+        ChannelCreated::TooMany => return Err(ChatError::TooManyChannels(rules.channels_per_user)),
+        ChannelCreated::Taken => {}
     }
     let Some(creation) = creation else { return Err(ChatError::ChannelExists) };
     let found = channels.channel(&channel.channel_id).await?.ok_or(ChatError::ChannelExists)?;
@@ -207,7 +270,13 @@ fn fingerprint(new: &NewChannel) -> String {
 /// [`ChatError::VersionMismatch`], [`ChatError::ChannelArchived`] (an archived channel must be restored first),
 /// [`ChatError::Contended`], [`ChatError::Store`].
 pub async fn change(
-    members: &Membership<'_, impl ChannelStore + PendingStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
+    members: &Membership<
+        '_,
+        impl ChannelStore + InvitationStore + PendingStore,
+        impl ConnectionStore,
+        impl SocketPusher,
+        impl Clock,
+    >,
     channel: &ChannelId,
     caller: &UserId,
     version: Option<u64>,
@@ -258,7 +327,13 @@ pub async fn change(
 /// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`], [`ChatError::VersionMismatch`],
 /// [`ChatError::Contended`], [`ChatError::Store`].
 pub async fn delete(
-    members: &Membership<'_, impl ChannelStore + PendingStore, impl ConnectionStore, impl SocketPusher, impl Clock>,
+    members: &Membership<
+        '_,
+        impl ChannelStore + InvitationStore + PendingStore,
+        impl ConnectionStore,
+        impl SocketPusher,
+        impl Clock,
+    >,
     channel: &ChannelId,
     caller: &UserId,
     version: Option<u64>,

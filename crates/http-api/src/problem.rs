@@ -103,6 +103,8 @@ impl From<ChatError> for Problem {
             ChatError::ChannelArchived
             | ChatError::ChannelExists
             | ChatError::LastOwner
+            | ChatError::TooManyInvitations(_)
+            | ChatError::TooManyChannels(_)
             | ChatError::TooManyReactions => StatusCode::CONFLICT,
             ChatError::VersionMismatch => StatusCode::PRECONDITION_FAILED,
             ChatError::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
