@@ -235,6 +235,14 @@ pub trait ConnectionStore: Send + Sync {
         left_out: usize,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Whether a connection, still of this `connected_at`, has a subscription.
+    fn is_subscribed(
+        &self,
+        channel: &ChannelKey,
+        id: &ConnectionId,
+        connected_at: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Makes a subscription rest on its user's membership, on condition that it is still of its `connected_at`. `false`:
     /// there was none.
     fn confirm_member(

@@ -188,7 +188,11 @@ where
     /// Ends the subscriptions that a record is about. `false`: some are left at `until`.
     async fn end_subscriptions(&self, pending: &mut Pending, until: Option<Duration>) -> Result<bool, StoreError> {
         if let Cause::MemberRemoved { user_id } = &pending.cause {
-            self.end_user(&pending.channel, user_id).await?;
+            // A user who is a member again keeps the subscriptions.
+            let is_back = until.is_some() && self.channels.member(&pending.channel, user_id).await?.is_some();
+            if !is_back {
+                self.end_user(&pending.channel, user_id).await?;
+            }
             return Ok(true);
         }
         loop {
@@ -239,8 +243,21 @@ where
     /// When a store or the gateway fails.
     pub async fn end_user(&self, channel: &ChannelKey, user: &UserId) -> Result<(), StoreError> {
         let connections = self.connections.connections_of(user, self.clock.now()).await?;
-        let ending = connections.iter().map(|connection| connection.subscription(user)).collect();
-        self.end_all(channel, ending).await
+        futures::stream::iter(connections)
+            .map(async |connection| {
+                let id = &connection.connection_id;
+                let has_it = self.connections.is_subscribed(channel, id, connection.connected_at).await?;
+                // A handshake that is still under way may have taken its subscription back by itself, after a delivery had
+                // read it.
+                let is_new = self.clock.now() < connection.connected_at.plus(HANDSHAKE_DURATION);
+                if has_it || is_new {
+                    self.end_one(channel, connection.subscription(user)).await?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .buffer_unordered(PUSHES_AT_ONCE)
+            .try_collect::<()>()
+            .await
     }
 
     async fn end_all(&self, channel: &ChannelKey, ending: Vec<Subscription>) -> Result<(), StoreError> {
@@ -251,13 +268,11 @@ where
             .await
     }
 
+    /// The socket first, so that an interrupted call finds the subscription again. The gate refuses it meanwhile. A socket
+    /// that stayed open without its subscription would miss, unnoticed, what its user may receive after coming back.
     async fn end_one(&self, channel: &ChannelKey, one: Subscription) -> Result<(), StoreError> {
-        let had_it = self.connections.unsubscribe(channel, &one.connection_id, one.connected_at).await?;
-        // A handshake that is still under way may have taken its subscription back by itself, after a delivery had read it.
-        let is_new = self.clock.now() < one.connected_at.plus(HANDSHAKE_DURATION);
-        if had_it || is_new {
-            self.close(&one).await?;
-        }
+        self.close(&one).await?;
+        self.connections.unsubscribe(channel, &one.connection_id, one.connected_at).await?;
         Ok(())
     }
 

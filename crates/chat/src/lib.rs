@@ -39,6 +39,7 @@ pub mod id;
 pub mod incarnation;
 pub mod invitation;
 pub mod limits;
+pub mod maintenance;
 pub mod membership;
 pub mod message;
 pub mod presence;
