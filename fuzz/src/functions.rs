@@ -11,7 +11,12 @@ use std::{
 
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use bytes::Bytes;
-use chat::{frame_budget::FrameBudgets, rate::Bucket};
+use chat::{
+    frame_budget::FrameBudgets,
+    invitation::MemberAdditions,
+    rate::Bucket,
+    settings::{ChosenChannelIds, CreationRules},
+};
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaUpkeep, ManagementApi, sdk};
 use dynoxide::Database;
 use futures::future::BoxFuture;
@@ -95,6 +100,8 @@ impl Functions {
                 upkeep: LambdaUpkeep::new(&config, "upkeep"),
                 verifier: tokens::verifier(),
                 buckets: handler::Buckets { connect: bucket, create: bucket, members: bucket, other: bucket },
+                additions: MemberAdditions::Everybody,
+                creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
             },
             send: send_channel_messages::Handler::new(channels.clone(), messages.clone(), tokens::verifier(), send_channel_messages::Buckets { send: bucket, nothing: bucket }),
             get: get_channel_messages::Handler {

@@ -31,6 +31,8 @@ pub enum Scope {
     Write,
     /// `chat:manage`: creating and changing channels, and their members.
     Manage,
+    /// `chat:add`: making others members without asking them, where the deployment asks for a scope for that.
+    Add,
 }
 
 impl Scope {
@@ -41,6 +43,7 @@ impl Scope {
             Self::Read => "chat:read",
             Self::Write => "chat:write",
             Self::Manage => "chat:manage",
+            Self::Add => "chat:add",
         }
     }
 }

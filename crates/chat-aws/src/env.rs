@@ -27,6 +27,11 @@ pub fn per_minute(name: &'static str) -> Result<chat::rate::Bucket, VariableErro
     Ok(chat::rate::Bucket::per_minute(u32::try_from(number(name)?).unwrap_or(u32::MAX)))
 }
 
+/// The choice in a variable that must be set.
+pub fn choice<T: std::str::FromStr<Err = &'static str>>(name: &'static str) -> Result<T, VariableError> {
+    variable(name)?.parse().map_err(|problem| VariableError { name, problem })
+}
+
 /// The number in a variable that must be set.
 pub fn number(name: &'static str) -> Result<usize, VariableError> {
     variable(name)?.parse().map_err(|_| VariableError { name, problem: "must be a whole number" })

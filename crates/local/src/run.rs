@@ -384,6 +384,7 @@ fn deployment(addresses: &Addresses, options: &RunOptions) -> Deployment {
         ("ConnectRate", "1000"),
         ("ConnectBurst", "1000"),
         ("ConnectionsPerUser", "1000"),
+        ("ChannelsPerUser", "1000000"),
         ("ChannelsPerMinute", "100000"),
         ("MembersPerMinute", "100000"),
         ("ActionRate", "1000"),

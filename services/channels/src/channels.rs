@@ -3,8 +3,10 @@
 use chat::{
     access::authorize_read,
     channel::{AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, OwnChannel, PublicPage, Visibility},
+    clock::{Clock, SystemClock},
     error::ChatError,
     id::ChannelId,
+    invitation::{InvitationPage, InvitationStore},
     limits::CHANNEL_NAME_CHARS,
     rate::Action,
     settings::{Changes, Created, NewChannel, change, create, delete},
@@ -40,7 +42,7 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
     }
     // Before anything else is decided: who asks for ids that are taken pays for the answer.
     call.admit(Action::Create).await?;
-    let created = create(&call.membership(), &call.caller.user_id, new, key).await?;
+    let created = create(&call.membership(), &call.caller.user_id, new, key, call.shared.creations).await?;
     let (channel, mut response) = match created {
         Created::New(channel) => (channel.channel_id.clone(), with_tag(StatusCode::CREATED, &channel)?),
         Created::Replayed(channel) => {
@@ -55,16 +57,25 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
     Ok(response)
 }
 
-/// The caller's own channels, or with `visibility=public` all that are; with `name_prefix` those whose names begin
-/// with it, in upper or lower case.
+/// The caller's own channels, with `membership=invited` those that the caller is invited to, or with `visibility=public` all
+/// that are; with `name_prefix` those whose names begin with it, in upper or lower case.
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (request, mut violations) = (call.request, Vec::new());
-    request.only_query(&["limit", "after", "visibility", "name_prefix"], &mut violations);
+    request.only_query(&["limit", "after", "visibility", "membership", "name_prefix"], &mut violations);
     let limit = request.limit(&mut violations);
     let visibility: Option<String> = request.query("visibility", "\"public\"", &mut violations);
     if visibility.as_ref().is_some_and(|visibility| visibility != "public") {
         let message = "must be \"public\", or left out for your own channels";
         violations.push(Violation::new("visibility", "unknown_value", message));
+    }
+    let membership: Option<String> = request.query("membership", "\"invited\"", &mut violations);
+    if membership.as_ref().is_some_and(|membership| membership != "invited") {
+        let message = "must be \"invited\", or left out for your own channels";
+        violations.push(Violation::new("membership", "unknown_value", message));
+    }
+    if membership.is_some() && visibility.is_some() {
+        let message = "must be left out where visibility is given";
+        violations.push(Violation::new("membership", "not_allowed", message));
     }
     let prefix: Option<String> = request.query("name_prefix", "the beginning of a name", &mut violations);
     let prefix = prefix.unwrap_or_default();
@@ -87,6 +98,15 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
         return response::json(StatusCode::OK, &ChannelList { channels, end: End::new(next_after) });
     }
     let after = own_after.flatten();
+    if membership.is_some() {
+        let (user, now) = (&call.caller.user_id, SystemClock.now());
+        let page = call.channels.invitations_of(user, after.as_ref(), limit, now).await.map_err(ChatError::from)?;
+        let InvitationPage { mut channels, next_after } = page;
+        let prefix = prefix.to_lowercase();
+        channels.retain(|one| call.caller.reaches(&one.channel_id) && one.name.to_lowercase().starts_with(&prefix));
+        let end = End::new(next_after.map(String::from));
+        return response::json(StatusCode::OK, &ChannelList { channels, end });
+    }
     let page = call.channels.channels_of(&call.caller.user_id, after.as_ref(), limit).await.map_err(ChatError::from)?;
     let ChannelPage { mut channels, next_after } = page;
     let prefix = prefix.to_lowercase();

@@ -4,9 +4,11 @@ use auth::{Identity, Scope, Verifier};
 use chat::{
     clock::{Clock, SystemClock, Timestamp},
     delivery::Delivery,
+    invitation::MemberAdditions,
     limits::TYPING_BUCKET,
     membership::Membership,
     rate::{Action, Bucket, admit},
+    settings::CreationRules,
 };
 use chat_aws::{DynamoChannels, DynamoConnections, LambdaFanOut, LambdaUpkeep, ManagementApi};
 use http::{Method, Response, StatusCode};
@@ -27,6 +29,9 @@ pub(crate) struct Handler {
     pub(crate) upkeep: LambdaUpkeep,
     pub(crate) verifier: Verifier,
     pub(crate) buckets: Buckets,
+    /// Who adds members without asking them.
+    pub(crate) additions: MemberAdditions,
+    pub(crate) creations: CreationRules,
 }
 
 /// How often each user may do what.

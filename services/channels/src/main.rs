@@ -8,9 +8,10 @@ mod pages;
 mod presence;
 
 use auth::Verifier;
+use chat::settings::CreationRules;
 use chat_aws::{
     DynamoChannels, DynamoConnections, LambdaFanOut, LambdaUpkeep, ManagementApi,
-    env::{bucket, per_minute, variable},
+    env::{bucket, choice, number, per_minute, variable},
     sdk,
 };
 use handler::{Buckets, Handler};
@@ -35,6 +36,11 @@ async fn main() -> Result<(), Error> {
             create: per_minute("CHANNELS_PER_MINUTE")?,
             members: per_minute("MEMBERS_PER_MINUTE")?,
             other: bucket("ACTION_RATE", "ACTION_BURST")?,
+        },
+        additions: choice("MEMBER_ADDITIONS")?,
+        creations: CreationRules {
+            chosen_ids: choice("CHOSEN_CHANNEL_IDS")?,
+            channels_per_user: number("CHANNELS_PER_USER")?,
         },
     };
     let rest = Rest::from_env();

@@ -1,8 +1,10 @@
 //! `/channels/{channel_id}/members` and below.
 
+use auth::Scope;
 use chat::{
     channel::{Member, MemberRole},
     id::UserId,
+    membership::Added,
     rate::Action,
 };
 use http::StatusCode;
@@ -32,9 +34,12 @@ pub(crate) async fn add(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
     let role = role(call.request)?;
     call.admit(Action::AddMember).await?;
-    let joined = call.membership().add(&channel, &call.caller.user_id, &user, role).await?;
-    let status = if joined.added { StatusCode::CREATED } else { StatusCode::OK };
-    response::json(status, &joined.member)
+    let addition = call.shared.additions.of_caller(call.caller.has(Scope::Add));
+    match call.membership().add(&channel, &call.caller.user_id, &user, role, addition).await? {
+        Added::Joined { member, added: true } => response::json(StatusCode::CREATED, &member),
+        Added::Joined { member, added: false } => response::json(StatusCode::OK, &member),
+        Added::Invited(invitation) => response::json(StatusCode::ACCEPTED, &invitation),
+    }
 }
 
 pub(crate) async fn remove(call: &Call<'_>) -> Answer {

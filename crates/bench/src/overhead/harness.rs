@@ -110,6 +110,7 @@ fn deployment(url: &str, parameters: &[(&str, &str)]) -> Deployment {
         ("ConnectRate", "100000"),
         ("ConnectBurst", "100000"),
         ("ConnectionsPerUser", "1000000"),
+        ("ChannelsPerUser", "1000000"),
         ("ChannelsPerMinute", "1000000"),
         ("MembersPerMinute", "1000000"),
         ("ActionRate", "100000"),

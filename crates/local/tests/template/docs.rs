@@ -56,7 +56,10 @@ fn access(stack: &Stack, function: &Function, table: &str) -> Option<&'static st
 
 /// What of a stream reaches a function, in words, by its filter.
 fn records(mapping: &EventSourceMapping) -> String {
-    let [filter] = mapping.filters.as_slice() else { panic!("{} has one filter", mapping.logical_id) };
+    mapping.filters.iter().map(records_of).collect::<Vec<_>>().join("; ")
+}
+
+fn records_of(filter: &Value) -> String {
     let names = filter["eventName"].as_array().unwrap().iter().filter_map(Value::as_str);
     let names: Vec<String> = names.map(str::to_lowercase).collect();
     let role = &filter["dynamodb"]["NewImage"]["role"]["S"][0];
@@ -64,9 +67,11 @@ fn records(mapping: &EventSourceMapping) -> String {
     let of = [("role ", role), ("", prefix)];
     let of = of.iter().filter_map(|(what, value)| value.as_str().map(|value| format!(" of {what}{value}")));
     let images = filter["dynamodb"]["NewImage"].as_object().into_iter().flatten();
-    let without = images.filter(|(_, value)| value["S"][0]["exists"] == false);
-    let without = without.map(|(name, _)| format!(" without {name}"));
-    format!("{}{}", names.join(", "), of.chain(without).collect::<String>())
+    let presence = images.filter_map(|(name, value)| {
+        let exists = ["S", "N"].iter().find_map(|kind| value[kind][0]["exists"].as_bool())?;
+        Some(format!(" {} {name}", if exists { "with" } else { "without" }))
+    });
+    format!("{}{}", names.join(", "), of.chain(presence).collect::<String>())
 }
 
 fn diagram(stack: &Stack) -> String {
