@@ -36,6 +36,8 @@ pub mod id;
 pub mod incarnation;
 pub mod limits;
 pub mod membership;
+#[cfg(any(test, feature = "memory"))]
+pub mod memory;
 pub mod message;
 pub mod presence;
 pub mod rate;
