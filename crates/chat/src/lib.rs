@@ -35,6 +35,7 @@ pub mod history;
 pub mod id;
 pub mod incarnation;
 pub mod limits;
+pub mod maintenance;
 pub mod membership;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;

@@ -25,11 +25,16 @@ pub(crate) struct Stored {
 
 /// All messages of a channel, in the order of their numbers.
 pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>, String> {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let meta = tables.get_item().table_name("chat_channels").key("channel_id", text(channel)).key("sk", text("meta"));
+    let meta = meta.consistent_read(true).send().await.map_err(|error| format!("the table cannot be read: {error}"))?;
+    let incarnation = meta.item.as_ref().and_then(|meta| meta.get("incarnation")?.as_s().ok());
+    let key = format!("{channel}@{}", incarnation.ok_or_else(|| format!("there is no channel {channel}"))?);
     let mut pages = tables
         .query()
         .table_name(poison::TABLE)
         .key_condition_expression("channel_id = :channel")
-        .expression_attribute_values(":channel", AttributeValue::S(channel.to_owned()))
+        .expression_attribute_values(":channel", AttributeValue::S(key))
         .consistent_read(true)
         .into_paginator()
         .items()
