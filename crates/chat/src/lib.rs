@@ -41,6 +41,8 @@ pub mod invitation;
 pub mod limits;
 pub mod maintenance;
 pub mod membership;
+#[cfg(any(test, feature = "memory"))]
+pub mod memory;
 pub mod message;
 pub mod presence;
 pub mod rate;
