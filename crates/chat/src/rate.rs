@@ -88,6 +88,27 @@ pub enum Action<'a> {
     Reply(&'a ChannelKey),
 }
 
+impl Action<'_> {
+    /// A name for the part of a key that tells the buckets of one user, or of one channel, apart.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Connect => "connect",
+            Self::Type(_) => "type",
+            Self::TypeAnywhere => "type-anywhere",
+            Self::Create => "create",
+            Self::AddMember => "add-member",
+            Self::LookAtPresence => "presence",
+            Self::Renew => "renew",
+            Self::MarkRead => "read",
+            Self::SendNothing => "send-nothing",
+            Self::Ask => "ask",
+            Self::Reply(_) => "reply",
+        }
+    }
+}
+
 /// Where buckets are kept.
 pub trait RateLimiter: Send + Sync {
     /// Takes a token. Otherwise: how long until there is one.

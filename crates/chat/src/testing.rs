@@ -223,6 +223,7 @@ impl TestStore {
             incarnation: incarnation(),
             role,
             joined_at: Timestamp::from_secs(0),
+            added_by: None,
         };
         self.state().put_member(&key(channel), member, 0);
         self

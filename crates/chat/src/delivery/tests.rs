@@ -67,6 +67,7 @@ impl World {
             channels: vec![key(CHANNEL)],
             follows: false,
             limited_to: None,
+            left_out: 0,
             connected_at,
             token_expires_at: ends_at,
             expires_at: ends_at,

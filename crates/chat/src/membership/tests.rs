@@ -175,7 +175,7 @@ proptest! {
             let world = World::new(seed, Visibility::Private);
             let (channel, alice, bob) = (CHANNEL.parse().unwrap(), "alice".parse().unwrap(), USER.parse().unwrap());
             let membership = world.membership();
-            let added = async { membership.add(&channel, &alice, &bob, None).await.unwrap() };
+            let added = async { membership.add(&channel, &alice, &bob, None, Addition::Outright).await.unwrap() };
             if already_connected {
                 world.handshake(Asked::Memberships).await;
                 added.await;
@@ -199,7 +199,7 @@ proptest! {
                 while membership.remove(&channel, &alice, &bob).await.is_err() { world.turns().await; }
                 world.sockets.lock().unwrap().ended = true;
             };
-            join(async { membership.add(&channel, &alice, &bob, None).await.unwrap() }, removal).await;
+            join(async { membership.add(&channel, &alice, &bob, None, Addition::Outright).await.unwrap() }, removal).await;
             world.deliver().await;
             assert!(world.store.member(&key(CHANNEL), &bob).await.unwrap().is_none());
             assert_eq!(world.received().1, 0);

@@ -6,19 +6,26 @@ use super::{Call, Hook, MemoryStore, REMOVAL_PAGE, Reading, Rule};
 use crate::{
     access::Authority,
     channel::{
-        Channel, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberPage, MemberRole,
-        OwnChannel, PublicPage, Visibility,
+        Channel, ChannelCreated, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberPage,
+        MemberRole, Memberships, OwnChannel, PublicPage, Visibility,
     },
     clock::Timestamp,
     ending::{DeletedChannels, Pending, PendingStore},
     error::StoreError,
     id::{ChannelId, IdempotencyKey, UserId},
     incarnation::ChannelKey,
+    invitation::{Invitation, InvitationPage, InvitationStore, Invited, InvitedChannel},
 };
 
 impl<H: Hook> ChannelStore for MemoryStore<H> {
-    async fn create(&self, channel: &Channel, owner: &Member, creation: Option<&Creation>) -> Result<bool, StoreError> {
-        self.change(Call::Create, |state| state.create(channel, owner, creation)).await
+    async fn create(
+        &self,
+        channel: &Channel,
+        owner: &Member,
+        creation: Option<&Creation>,
+        most: usize,
+    ) -> Result<ChannelCreated, StoreError> {
+        self.change(Call::Create, |state| state.create(channel, owner, creation, most)).await
     }
 
     async fn creation(
@@ -127,11 +134,8 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         Ok(ChannelPage { channels: channels.collect(), next_after })
     }
 
-    async fn memberships(&self, user: &UserId, limit: usize) -> Result<Vec<ChannelKey>, StoreError> {
-        self.call(Call::Memberships, |state| {
-            state.listed.get(user).into_iter().flatten().take(limit).map(|(key, _)| key.clone()).collect()
-        })
-        .await
+    async fn memberships(&self, user: &UserId, limit: usize) -> Result<Memberships, StoreError> {
+        self.call(Call::Memberships, |state| state.memberships(user, limit)).await
     }
 
     async fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Result<MemberAdded, StoreError> {
@@ -199,6 +203,69 @@ impl<H: Hook> MemoryStore<H> {
             let due =
                 state.pending.values().filter(|pending| pending.lease_until <= now || state.lacks(Rule::LeaseHeld));
             due.take(limit).cloned().collect()
+        })
+        .await
+    }
+}
+
+impl<H: Hook> InvitationStore for MemoryStore<H> {
+    async fn invitation(
+        &self,
+        channel: &ChannelKey,
+        user: &UserId,
+        now: Timestamp,
+    ) -> Result<Option<Invitation>, StoreError> {
+        self.call(Call::Invitation, |state| state.invitation(channel, user, now).cloned()).await
+    }
+
+    async fn invite(&self, by: &Authority<'_>, invitation: &Invitation, most: usize) -> Result<Invited, StoreError> {
+        let (user, now) = (&invitation.user_id, invitation.invited_at);
+        let pending = self.call(Call::Invitations, |state| state.invitations_of(user, now).count()).await?;
+        if pending >= most {
+            let there = self.invitation(&by.channel.key(), user, now).await?;
+            return Ok(there.map_or(Invited::TooMany, Invited::Already));
+        }
+        self.change(Call::Invite, |state| state.invite(by, invitation)).await
+    }
+
+    async fn accept(
+        &self,
+        channel: &Channel,
+        invitation: &Invitation,
+        member: &Member,
+        read_seq: u64,
+    ) -> Result<MemberAdded, StoreError> {
+        self.change(Call::Accept, |state| state.accept(channel, invitation, member, read_seq)).await
+    }
+
+    async fn withdraw_invitation(
+        &self,
+        by: Option<&Authority<'_>>,
+        invitation: &Invitation,
+    ) -> Result<bool, StoreError> {
+        self.change(Call::WithdrawInvitation, |state| state.withdraw_invitation(by, invitation)).await
+    }
+
+    async fn invitations_of(
+        &self,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<InvitationPage, StoreError> {
+        let limit = usize::from(limit);
+        self.call(Call::Invitations, |state| {
+            let rest = state.invitations_of(user, now).filter(|one| after.is_none_or(|after| one.channel_id > *after));
+            let mut listed: Vec<&Invitation> = rest.take(limit + 1).collect();
+            let more = listed.len() > limit;
+            listed.truncate(limit);
+            let next_after = listed.last().filter(|_| more).map(|one| one.channel_id.clone());
+            let channels = listed.into_iter().filter_map(|one| {
+                let channel = state.channel(&one.channel())?;
+                let (channel_id, name) = (channel.channel_id.clone(), channel.name.clone());
+                Some(InvitedChannel { channel_id, name, invitation: one.clone() })
+            });
+            InvitationPage { channels: channels.collect(), next_after }
         })
         .await
     }

@@ -65,9 +65,8 @@ fn place(user: &UserId, action: &Action<'_>) -> (Option<UserId>, String) {
     let name = match action {
         Action::Send => return send_bucket(user),
         Action::Reply(channel) => return reply_bucket(channel),
-        Action::Connect => "connect".to_owned(),
-        Action::Ask => "ask".to_owned(),
-        Action::Type(channel) => format!("type#{channel}"),
+        Action::Type(channel) => format!("{}#{channel}", action.name()),
+        _ => action.name().to_owned(),
     };
     (Some(user.clone()), name)
 }

@@ -19,7 +19,8 @@ use crate::{
     access::Authority,
     agent::{ClaimStore, Claimed, Question},
     channel::{
-        AgentSettings, Channel, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberRole, Visibility,
+        AgentSettings, Channel, ChannelCreated, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberRole,
+        Visibility,
     },
     clock::{Clock, Timestamp},
     connection::{Connection, ConnectionStore, Subscription, UserConnection},
@@ -27,6 +28,7 @@ use crate::{
     error::StoreError,
     id::{ChannelId, ConnectionId, MessageId, UserId},
     incarnation::{ChannelKey, Incarnation},
+    invitation::{Invitation, InvitationStore, Invited},
     limits::CHANNELS_PER_CONNECTION,
     message::{
         Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, RecordKey, Revised, Role,
@@ -103,7 +105,7 @@ pub async fn check<Channels, Messages, Connections, Removal>(
     now: Timestamp,
 ) -> Result<(), Violation>
 where
-    Channels: ChannelStore + PendingStore + ClaimStore + RateLimiter,
+    Channels: ChannelStore + InvitationStore + PendingStore + ClaimStore + RateLimiter,
     Messages: MessageStore,
     Connections: ConnectionStore + PresenceStore + TicketStore,
     Removal: DeletedChannels,
@@ -133,6 +135,9 @@ where
         ("a ticket is redeemed once", Box::pin(bench.tickets())),
         ("a presence is news once", Box::pin(bench.presence())),
         ("a question has one owner at a time", Box::pin(bench.claims())),
+        ("an invitation is accepted once, by its user, and ends with the membership", Box::pin(bench.invitations())),
+        ("channels of a creator are counted", Box::pin(bench.created_channels())),
+        ("channels that a user chose come first", Box::pin(bench.chosen_channels())),
         ("buckets belong to users, or to a channel", Box::pin(bench.buckets())),
     ];
     for (law, outcome) in laws {
@@ -174,6 +179,9 @@ fn request_key(user: &str) -> Outcome<RecordKey> {
     Ok(RecordKey::Request { sender_id: id(user)?, key: id("k")? })
 }
 
+/// Channels that a user may have, where a law is not about that.
+const MANY: usize = 1_000_000;
+
 const LONG: Duration = Duration::from_hours(1);
 
 /// What makes an authority stale.
@@ -212,7 +220,7 @@ enum Change {
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + PendingStore + ClaimStore + RateLimiter,
+    Channels: ChannelStore + InvitationStore + PendingStore + ClaimStore + RateLimiter,
     Messages: MessageStore,
     Connections: ConnectionStore + PresenceStore + TicketStore,
     Removal: DeletedChannels,
@@ -245,6 +253,7 @@ where
             incarnation: Incarnation::generate(self),
             role,
             joined_at: self.now,
+            added_by: None,
         })
     }
 
@@ -252,7 +261,11 @@ where
     async fn channel(&self, name: &str, visibility: Visibility) -> Outcome<(Channel, Member)> {
         let channel = self.new_channel(name, visibility)?;
         let owner = self.new_member(&channel, "olga", MemberRole::Owner)?;
-        require!(self.ports.channels.create(&channel, &owner, None).await?, "{name} is taken");
+        require_eq!(
+            self.ports.channels.create(&channel, &owner, None, MANY).await?,
+            ChannelCreated::Done,
+            "{name} is taken"
+        );
         Ok((channel, owner))
     }
 
@@ -354,6 +367,7 @@ where
             channels: channels.iter().map(|channel| channel.key()).collect(),
             follows: true,
             limited_to: None,
+            left_out: 0,
             connected_at: self.now,
             token_expires_at: self.later(LONG),
             expires_at: self.later(LONG),
@@ -384,13 +398,21 @@ where
         let second = self.new_channel("ids", Visibility::Private)?;
         let other = self.new_member(&second, "oscar", MemberRole::Owner)?;
         let creation = Creation { key: id("c")?, fingerprint: "f".to_owned() };
-        require!(!store.create(&second, &other, Some(&creation)).await?, "an id that is taken was given away");
+        require_eq!(
+            store.create(&second, &other, Some(&creation), MANY).await?,
+            ChannelCreated::Taken,
+            "an id that is taken was given away"
+        );
         require_eq!(store.member(&second.key(), &other.user_id).await?, None, "a member of what was not created");
         require_eq!(store.creation(&second.key(), &other.user_id, &creation.key).await?, None, "what was not created");
         self.delete(&first, &owner).await?;
         require_eq!(store.channel(&first.channel_id).await?, None, "a deleted channel");
         require_eq!(self.ports.messages.head(&first.channel_id).await?, None, "the head of a deleted channel");
-        require!(store.create(&second, &other, Some(&creation)).await?, "a free id was not given away");
+        require_eq!(
+            store.create(&second, &other, Some(&creation), MANY).await?,
+            ChannelCreated::Done,
+            "a free id was not given away"
+        );
         require_eq!(store.channel(&first.channel_id).await?, Some(second.clone()), "the second channel");
         let found = store.creation(&second.key(), &other.user_id, &creation.key).await?;
         require_eq!(found, Some(creation), "what it was created with");
@@ -417,7 +439,7 @@ where
 
         let new = self.new_channel("anew", Visibility::Private)?;
         let owner = self.new_member(&new, "olga", MemberRole::Owner)?;
-        require!(store.create(&new, &owner, None).await?, "the id is not free");
+        require_eq!(store.create(&new, &owner, None, MANY).await?, ChannelCreated::Done, "the id is not free");
         let key = new.key();
         require_eq!(store.member(&key, &anna).await?, None, "a member of the channel before");
         require_eq!(messages.is_member(&key, &anna).await?, false, "a member of the channel before");
@@ -636,7 +658,7 @@ where
             Since::MadeAnew => {
                 self.delete(&read, &olga).await?;
                 let anew = self.new_channel(name, visibility)?;
-                require!(store.create(&anew, &olga, None).await?, "the id is not free");
+                require_eq!(store.create(&anew, &olga, None, MANY).await?, ChannelCreated::Done, "the id is not free");
                 let by = Authority { channel: &anew, member: Some(&olga) };
                 for member in [&paul, &rita] {
                     require_eq!(store.add_member(&by, member, 0).await?, MemberAdded::Added, "a member as before");
@@ -819,7 +841,7 @@ where
         let question = Question { channel: old.key(), seq: 1 };
         store.claim(&question, "w", self.later(LONG), self.now).await?;
         self.delete(&old, &olga).await?;
-        let listed = store.memberships(&id("u1")?, 100).await?;
+        let listed = store.memberships(&id("u1")?, 100).await?.channels;
         require!(listed.contains(&old.key()), "a membership outlives a deletion until it is removed");
 
         let (new, _) = self.channel("removal", Visibility::Private).await?;
@@ -837,10 +859,10 @@ where
         let claimed = store.claim(&question, "w2", self.later(LONG), self.now).await?;
         require!(matches!(claimed, Claimed::Ours(_)), "a claim of a channel that was removed");
         for user in ["olga", "u1"] {
-            let listed = store.memberships(&id(user)?, 100).await?;
+            let listed = store.memberships(&id(user)?, 100).await?.channels;
             require!(!listed.contains(&key), "{user} still lists the channel");
         }
-        let listed = store.memberships(&id("olga")?, 1_000).await?;
+        let listed = store.memberships(&id("olga")?, 1_000).await?.channels;
         require!(listed.contains(&new.key()), "olga does not list the channel that took the id");
         let found = messages.messages(&new.key(), Range::After(0), 10, self.now).await?;
         require_eq!(found, vec![kept.message], "the history of the channel that took the id");
@@ -883,13 +905,13 @@ where
             }
             require_eq!(found, wanted, "lena's channels, {limit} at a time");
         }
-        let all = store.memberships(&lena, 100).await?;
+        let all = store.memberships(&lena, 100).await?.channels;
         let of_old = all.iter().filter(|key| **key == old.key()).count();
         require_eq!(of_old, 1, "the membership in the deleted channel, until it is removed");
         require_eq!(all.iter().filter(|key| wanted.contains(key)).count(), 4, "lena's memberships");
         let sorted = all.is_sorted_by_key(|key| key.channel_id.clone());
         require!(sorted, "memberships are in the order of their ids");
-        require_eq!(store.memberships(&lena, 2).await?, all[..2].to_vec(), "some memberships");
+        require_eq!(store.memberships(&lena, 2).await?.channels.len(), 2, "some memberships");
 
         let (crowd, olga) = self.channel("crowd", Visibility::Public).await?;
         let by = Authority { channel: &crowd, member: Some(&olga) };
@@ -928,7 +950,7 @@ where
             let channel =
                 Channel { name: name.to_owned(), ..self.new_channel(&format!("public-{name}"), Visibility::Public)? };
             let olga = self.new_member(&channel, "olga", MemberRole::Owner)?;
-            require!(store.create(&channel, &olga, None).await?, "{name} is taken");
+            require_eq!(store.create(&channel, &olga, None, MANY).await?, ChannelCreated::Done, "{name} is taken");
             made.push((channel, olga));
         }
         self.channel("town-private", Visibility::Private).await?;
@@ -944,7 +966,7 @@ where
         require_eq!(names("tow").await?, ["tower", "town-hall"], "after it was deleted");
         let anew = Channel { name: "towns".to_owned(), ..self.new_channel("public-Town", Visibility::Public)? };
         let olga = self.new_member(&anew, "olga", MemberRole::Owner)?;
-        require!(store.create(&anew, &olga, None).await?, "the id is not free");
+        require_eq!(store.create(&anew, &olga, None, MANY).await?, ChannelCreated::Done, "the id is not free");
         require_eq!(names("towns").await?, ["towns"], "after it was made anew");
         Ok(())
     }
@@ -1332,6 +1354,155 @@ where
         store.spend(&user, 2, self.now).await?;
         require_eq!(store.spent(&user, self.now).await?, 7, "what was spent");
         require_eq!(store.spent(&user, self.later(LONG * 24)).await?, 0, "what was spent on the next day");
+        Ok(())
+    }
+
+    fn new_invitation(&self, channel: &Channel, user: &str) -> Outcome<Invitation> {
+        Ok(Invitation {
+            channel_id: channel.channel_id.clone(),
+            channel_incarnation: channel.incarnation,
+            user_id: id(user)?,
+            incarnation: Incarnation::generate(self),
+            role: MemberRole::Moderator,
+            invited_by: id("olga")?,
+            invited_at: self.now,
+            expires_at: self.later(LONG),
+        })
+    }
+
+    async fn invitations(&self) -> Outcome {
+        let store = self.ports.channels;
+        let (channel, olga) = self.channel("invited", Visibility::Private).await?;
+        let (key, ina, by) = (channel.key(), id("ina")?, Authority { channel: &channel, member: Some(&olga) });
+        let member = Member { role: MemberRole::Moderator, ..self.new_member(&channel, "ina", MemberRole::Member)? };
+        let made_up = self.new_invitation(&channel, "ina")?;
+        let accepted = store.accept(&channel, &made_up, &member, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting an invitation that was never made");
+
+        let invitation = self.new_invitation(&channel, "ina")?;
+        require_eq!(store.invite(&by, &invitation, 10).await?, Invited::Done, "inviting");
+        require_eq!(store.invitation(&key, &ina, self.now).await?, Some(invitation.clone()), "the invitation");
+        require_eq!(store.member(&key, &ina).await?, None, "an invited user is no member");
+        let again = store.invite(&by, &made_up, 10).await?;
+        require_eq!(again, Invited::Already(invitation.clone()), "inviting again");
+        require_eq!(store.invitation(&key, &ina, self.later(LONG)).await?, None, "an invitation that has expired");
+        let accepted = store.accept(&channel, &made_up, &member, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting another invitation than there is");
+        let late = Member { joined_at: self.later(LONG), ..member.clone() };
+        let accepted = store.accept(&channel, &invitation, &late, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting an invitation that has expired");
+        let archived = Channel { archived_at: Some(self.now), ..channel.clone() };
+        let accepted = store.accept(&archived, &invitation, &member, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting into a channel that is not as it was read");
+
+        let page = store.invitations_of(&ina, None, 10, self.now).await?;
+        let listed: Vec<_> = page.channels.iter().map(|one| (&one.name, &one.invitation)).collect();
+        require_eq!(listed, vec![(&channel.name, &invitation)], "the list of invitations");
+        require_eq!(store.accept(&channel, &invitation, &member, 0).await?, MemberAdded::Added, "accepting");
+        require_eq!(store.member(&key, &ina).await?, Some(member.clone()), "the member");
+        require_eq!(store.invitation(&key, &ina, self.now).await?, None, "an invitation that was accepted");
+        require_eq!(store.invitations_of(&ina, None, 10, self.now).await?.channels, vec![], "the list after that");
+        require_eq!(store.invite(&by, &made_up, 10).await?, Invited::Stale, "inviting a member");
+        self.remove(&by, &member).await?;
+        let anew = self.new_member(&channel, "ina", MemberRole::Member)?;
+        let accepted = store.accept(&channel, &invitation, &anew, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting once more");
+
+        // A user who is added in spite of an invitation, and removed, does not come back by it.
+        let invitation = self.new_invitation(&channel, "ina")?;
+        require_eq!(store.invite(&by, &invitation, 10).await?, Invited::Done, "inviting anew");
+        let member = self.member(&by, "ina", MemberRole::Member).await?;
+        self.remove(&by, &member).await?;
+        require_eq!(store.invitation(&key, &ina, self.now).await?, None, "an invitation that a membership ended");
+        let anew = self.new_member(&channel, "ina", MemberRole::Member)?;
+        let accepted = store.accept(&channel, &invitation, &anew, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting what a membership ended");
+
+        // Declined by its user; taken back by an authority that holds, and by no other.
+        let invitation = self.new_invitation(&channel, "ina")?;
+        require_eq!(store.invite(&by, &invitation, 10).await?, Invited::Done, "inviting once more");
+        let stranger = self.new_member(&channel, "sam", MemberRole::Owner)?;
+        let stale = Authority { channel: &channel, member: Some(&stranger) };
+        require!(!store.withdraw_invitation(Some(&stale), &invitation).await?, "a stranger takes it back");
+        require!(!store.withdraw_invitation(Some(&by), &made_up).await?, "another invitation is taken back");
+        require!(store.withdraw_invitation(Some(&by), &invitation).await?, "it is not taken back");
+        require!(!store.withdraw_invitation(None, &invitation).await?, "it is declined after that");
+        require_eq!(store.invite(&stale, &invitation, 10).await?, Invited::Stale, "inviting without a membership");
+
+        // Up to as many as are pending; an invitation dies with its channel.
+        let (second, of_second) = self.channel("invited2", Visibility::Public).await?;
+        let by_second = Authority { channel: &second, member: Some(&of_second) };
+        let to_second = self.new_invitation(&second, "ina")?;
+        require_eq!(store.invite(&by_second, &to_second, 10).await?, Invited::Done, "inviting to the second");
+        require_eq!(store.invite(&by, &invitation, 1).await?, Invited::TooMany, "inviting a user who has enough");
+        self.delete(&second, &of_second).await?;
+        let (anew, _) = self.channel("invited2", Visibility::Private).await?;
+        require_eq!(store.invitation(&anew.key(), &ina, self.now).await?, None, "an invitation to another life");
+        let member = self.new_member(&second, "ina", MemberRole::Member)?;
+        let accepted = store.accept(&second, &to_second, &member, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting into a deleted channel");
+        require_eq!(store.invitations_of(&ina, None, 10, self.now).await?.channels, vec![], "the list at the end");
+        while !self.ports.removal.remove_some(&second.key()).await? {}
+        require_eq!(store.invitation(&second.key(), &ina, self.now).await?, None, "what was removed");
+        Ok(())
+    }
+
+    async fn created_channels(&self) -> Outcome {
+        let store = self.ports.channels;
+        let mut made = Vec::new();
+        for number in 0..4 {
+            let mut channel = self.new_channel(&format!("counted{number}"), Visibility::Private)?;
+            channel.created_by = id("cora")?;
+            let owner = self.new_member(&channel, "cora", MemberRole::Owner)?;
+            let wanted = if number < 3 { ChannelCreated::Done } else { ChannelCreated::TooMany };
+            require_eq!(store.create(&channel, &owner, None, 3).await?, wanted, "channel {number} of at most 3");
+            let again = store.create(&channel, &owner, None, 3).await?;
+            let wanted = if number < 3 { ChannelCreated::Taken } else { ChannelCreated::TooMany };
+            require_eq!(again, wanted, "channel {number} again");
+            require_eq!(store.channel(&channel.channel_id).await?.is_some(), number < 3, "channel {number}");
+            made.push((channel, owner));
+        }
+        self.delete(&made[0].0, &made[0].1).await?;
+        let (last, owner) = &made[3];
+        require_eq!(store.create(last, owner, None, 3).await?, ChannelCreated::Done, "after a deletion");
+        require_eq!(store.member(&last.key(), &owner.user_id).await?.as_ref(), Some(owner), "its owner");
+        Ok(())
+    }
+
+    async fn chosen_channels(&self) -> Outcome {
+        let store = self.ports.channels;
+        let vera: UserId = id("vera")?;
+        // Unwanted ones sort before those that vera chose.
+        for number in 0..6 {
+            let (channel, olga) = self.channel(&format!("chosen-a{number}"), Visibility::Private).await?;
+            let by = Authority { channel: &channel, member: Some(&olga) };
+            let mut member = self.new_member(&channel, "vera", MemberRole::Member)?;
+            member.added_by = Some(id("olga")?);
+            require_eq!(store.add_member(&by, &member, 0).await?, MemberAdded::Added, "adding vera");
+            require_eq!(store.member(&channel.key(), &vera).await?, Some(member), "how vera became a member");
+        }
+        let mut own = Vec::new();
+        for number in 0..4_u64 {
+            let mut channel = self.new_channel(&format!("chosen-z{number}"), Visibility::Private)?;
+            channel.created_by = vera.clone();
+            let mut owner = self.new_member(&channel, "vera", MemberRole::Owner)?;
+            owner.joined_at = self.later(Duration::from_secs(number));
+            require_eq!(store.create(&channel, &owner, None, MANY).await?, ChannelCreated::Done, "a channel of vera's");
+            own.push((channel, owner));
+        }
+        let all = store.memberships(&vera, 10).await?;
+        require_eq!((all.channels.len(), all.left_out), (10, 0), "all of vera's channels");
+        let some = store.memberships(&vera, 5).await?;
+        require_eq!(some.left_out, 5, "how many are left out");
+        let newest: Vec<ChannelKey> = own.iter().rev().map(|(channel, _)| channel.key()).collect();
+        require_eq!(some.channels[..4], newest[..], "those that vera chose, the newest first");
+        let one = store.memberships(&vera, 1).await?;
+        require_eq!((one.channels, one.left_out), (newest[..1].to_vec(), 9), "one of vera's channels");
+        let (left, owner) = &own[3];
+        self.delete(left, owner).await?;
+        while !self.ports.removal.remove_some(&left.key()).await? {}
+        let some = store.memberships(&vera, 2).await?;
+        require_eq!((some.channels, some.left_out), (newest[1..3].to_vec(), 7), "after one of them was deleted");
         Ok(())
     }
 

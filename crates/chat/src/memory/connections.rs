@@ -204,6 +204,15 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
         self.call(Call::Subscribe, |state| state.subscribe(channel, connection, member)).await
     }
 
+    async fn note_left_out(&self, connection: &UserConnection, left_out: usize) -> Result<(), StoreError> {
+        self.call(Call::NoteLeftOut, |state| {
+            if let Some(open) = state.connection_of(&connection.connection_id, connection.connected_at) {
+                open.left_out = left_out;
+            }
+        })
+        .await
+    }
+
     async fn is_subscribed(
         &self,
         channel: &ChannelKey,

@@ -48,6 +48,14 @@ pub enum Rule {
     PageEnd,
     /// A lease on a pending end excludes other functions until it ends.
     LeaseHeld,
+    /// Accepting requires the invitation, and the channel as it was read.
+    InvitationHeld,
+    /// A membership ends the user's invitation.
+    InvitationEnds,
+    /// A user has a limited number of channels.
+    ChannelsCounted,
+    /// A connection gets channels first that its user chose.
+    ChosenFirst,
 }
 
 /// The rules that are taken out.

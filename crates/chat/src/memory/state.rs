@@ -8,12 +8,15 @@ use super::rule::{Broken, Rule};
 use crate::{
     access::Authority,
     agent::{Claim, Claimed, Question},
-    channel::{Channel, Creation, Member, MemberAdded, MemberChanged, MemberRole, Visibility},
+    channel::{
+        Channel, ChannelCreated, Creation, Member, MemberAdded, MemberChanged, MemberRole, Memberships, Visibility,
+    },
     clock::Timestamp,
     connection::{Connection, Gate, Subscription, UserConnection},
     ending::Pending,
     id::{ChannelId, ConnectionId, IdempotencyKey, UserId},
     incarnation::{ChannelKey, Incarnation},
+    invitation::{Invitation, Invited},
     limits::{GATE_DURATION, REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
     message::{
         Append, Appended, Change, Head, IdempotencyRecord, Message, MessageEvent, RecordKey, Revised, StoredMessage,
@@ -79,6 +82,8 @@ pub struct State {
     pub members: BTreeMap<ChannelKey, BTreeMap<UserId, Member>>,
     /// Channels of users, with the read mark.
     pub listed: BTreeMap<UserId, BTreeMap<ChannelKey, u64>>,
+    /// Invitations. Those to a deleted channel stay until they are removed.
+    pub invitations: BTreeMap<ChannelKey, BTreeMap<UserId, Invitation>>,
     /// Public channels by `<name in lower case>#<id>`.
     pub public: BTreeMap<String, ChannelKey>,
     /// What channels were created with.
@@ -156,6 +161,16 @@ pub enum Effect {
         member: Member,
         /// The read mark.
         read_seq: u64,
+    },
+    /// A user is invited.
+    Invited {
+        /// The invitation.
+        invitation: Invitation,
+    },
+    /// An invitation is declined or taken back.
+    InvitationWithdrawn {
+        /// The invitation.
+        invitation: Invitation,
     },
     /// A member gets another role.
     RoleChanged {
@@ -313,12 +328,104 @@ impl State {
             .is_some_and(|current| (current.incarnation, current.role) == (read.incarnation, read.role))
     }
 
-    pub(super) fn create(&self, channel: &Channel, owner: &Member, creation: Option<&Creation>) -> Decision<bool> {
+    pub(super) fn create(
+        &self,
+        channel: &Channel,
+        owner: &Member,
+        creation: Option<&Creation>,
+        most: usize,
+    ) -> Decision<ChannelCreated> {
         if self.channels.contains_key(&channel.channel_id) {
-            return (false, None);
+            return (ChannelCreated::Taken, None);
+        }
+        let created = self.channels.values().filter(|other| other.created_by == channel.created_by).count();
+        if created >= most && !self.lacks(Rule::ChannelsCounted) {
+            return (ChannelCreated::TooMany, None);
         }
         let (channel, owner, creation) = (channel.clone(), owner.clone(), creation.cloned());
-        (true, Some(Effect::ChannelCreated { channel, owner, creation }))
+        (ChannelCreated::Done, Some(Effect::ChannelCreated { channel, owner, creation }))
+    }
+
+    pub(super) fn memberships(&self, user: &UserId, limit: usize) -> Memberships {
+        let all: Vec<&ChannelKey> = self.listed.get(user).into_iter().flatten().map(|(key, _)| key).collect();
+        let left_out = all.len().saturating_sub(limit);
+        let mut chosen: Vec<(Timestamp, &ChannelKey)> = Vec::new();
+        if left_out > 0 && !self.lacks(Rule::ChosenFirst) {
+            let own = all.iter().filter_map(|key| {
+                let member = self.member(key, user).filter(|member| member.added_by.is_none())?;
+                Some((member.joined_at, *key))
+            });
+            chosen.extend(own);
+            chosen.sort_unstable_by(|one, other| other.cmp(one));
+        }
+        let mut channels: Vec<ChannelKey> = chosen.into_iter().map(|(_, key)| key.clone()).take(limit).collect();
+        for key in all {
+            if channels.len() >= limit {
+                break;
+            }
+            if !channels.contains(key) {
+                channels.push(key.clone());
+            }
+        }
+        Memberships { channels, left_out }
+    }
+
+    pub(super) fn invitation(&self, key: &ChannelKey, user: &UserId, now: Timestamp) -> Option<&Invitation> {
+        self.invitations.get(key)?.get(user).filter(|one| one.expires_at > now)
+    }
+
+    /// A user's invitations, in the order of the channels' ids.
+    pub(super) fn invitations_of<'a>(
+        &'a self,
+        user: &'a UserId,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &'a Invitation> {
+        self.invitations.keys().filter_map(move |key| self.invitation(key, user, now))
+    }
+
+    pub(super) fn invite(&self, by: &Authority<'_>, invitation: &Invitation) -> Decision<Invited> {
+        let (key, user) = (by.channel.key(), &invitation.user_id);
+        if !self.holds(by, Rule::MemberAuthority) || self.member(&key, user).is_some() {
+            return (Invited::Stale, None);
+        }
+        if let Some(there) = self.invitation(&key, user, invitation.invited_at) {
+            return (Invited::Already(there.clone()), None);
+        }
+        (Invited::Done, Some(Effect::Invited { invitation: invitation.clone() }))
+    }
+
+    fn is_pending(&self, invitation: &Invitation, now: Timestamp) -> bool {
+        self.invitation(&invitation.channel(), &invitation.user_id, now)
+            .is_some_and(|there| there.incarnation == invitation.incarnation)
+    }
+
+    pub(super) fn accept(
+        &self,
+        channel: &Channel,
+        invitation: &Invitation,
+        member: &Member,
+        read_seq: u64,
+    ) -> Decision<MemberAdded> {
+        let as_read = Authority { channel, member: None };
+        let holds = self.is_pending(invitation, member.joined_at) && self.holds(&as_read, Rule::InvitationHeld);
+        if !holds && !self.lacks(Rule::InvitationHeld) {
+            return (MemberAdded::Stale, None);
+        }
+        let channel = channel.key();
+        if let Some(there) = self.member(&channel, &member.user_id) {
+            return (MemberAdded::Already(there.clone()), None);
+        }
+        (MemberAdded::Added, Some(Effect::MemberAdded { channel, member: member.clone(), read_seq }))
+    }
+
+    pub(super) fn withdraw_invitation(&self, by: Option<&Authority<'_>>, invitation: &Invitation) -> Decision<bool> {
+        // An expired one may be withdrawn as well.
+        if !self.is_pending(invitation, Timestamp::from_millis(0))
+            || by.is_some_and(|by| !self.holds(by, Rule::MemberAuthority))
+        {
+            return (false, None);
+        }
+        (true, Some(Effect::InvitationWithdrawn { invitation: invitation.clone() }))
     }
 
     /// Whether a channel is as it was read, by its version.
@@ -612,7 +719,17 @@ impl State {
                 }
                 self.record_end(Some(pending));
             }
+            Effect::Invited { invitation } => {
+                let of_channel = self.invitations.entry(invitation.channel()).or_default();
+                of_channel.insert(invitation.user_id.clone(), invitation);
+            }
+            Effect::InvitationWithdrawn { invitation } => {
+                self.end_invitation(&invitation.channel(), &invitation.user_id);
+            }
             Effect::MemberAdded { channel, member, read_seq } => {
+                if !self.lacks(Rule::InvitationEnds) {
+                    self.end_invitation(&channel, &member.user_id);
+                }
                 if let Some(blocked) = self.blocked.get_mut(&channel) {
                     blocked.remove(&member.user_id);
                 }
@@ -673,6 +790,12 @@ impl State {
                 let stored = self.claims.entry(question.channel).or_default().entry(question.seq).or_default();
                 stored.claim.cancelled = true;
             }
+        }
+    }
+
+    fn end_invitation(&mut self, key: &ChannelKey, user: &UserId) {
+        if let Some(of_channel) = self.invitations.get_mut(key) {
+            of_channel.remove(user);
         }
     }
 
@@ -782,6 +905,7 @@ impl State {
         self.buckets.remove(&reply_bucket(key)).is_none()
             & drain(&mut self.records, &records, limit).is_none()
             & drain(&mut self.creations, key, limit).is_none()
+            & drain(&mut self.invitations, key, limit).is_none()
             & drain(&mut self.claims, key, limit).is_none()
     }
 }

@@ -42,6 +42,10 @@ async fn the_laws_notice_each_rule_that_is_taken_out() {
         Rule::GateAlone,
         Rule::PageEnd,
         Rule::LeaseHeld,
+        Rule::InvitationHeld,
+        Rule::InvitationEnds,
+        Rule::ChannelsCounted,
+        Rule::ChosenFirst,
     ];
     for rule in rules {
         let found = conforms(&MemoryStore::new(Reliable).without(rule)).await;
