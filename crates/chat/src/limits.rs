@@ -107,8 +107,8 @@ pub const TYPING_PUSHES: usize = 50;
 /// API Gateway's own limits.
 pub const ENDED_SOCKETS_MINUTES: i64 = 15;
 
-/// Channels that one upkeep removes.
-pub const DELETIONS_AT_ONCE: usize = 10;
+/// Pending ends that one run of the maintenance function works on.
+pub const PENDING_PER_RUN: usize = 100;
 
 /// Largest frame: API Gateway's `WebSocket` payload limit ("Quotas for configuring and running a WebSocket API").
 pub const FRAME_BYTES: usize = 128 * 1024;
