@@ -387,11 +387,21 @@ impl World {
         Ok((status, serde_json::from_slice(&response.bytes().await?).unwrap_or_default()))
     }
 
+    /// The key of a channel in the store (`crates/chat-aws/src/keys.rs`), without the tenant.
+    async fn key_of(&self, channel: &str) -> Result<String> {
+        let key = json!({
+            "channel_id": { "S": format!("{}~{channel}", self.bearer.tenant) }, "sk": { "S": "meta" },
+        });
+        let found = self.dynamodb("GetItem", &json!({ "TableName": "chat_channels", "Key": key })).await?;
+        let incarnation = found["Item"]["incarnation"]["S"].as_str();
+        Ok(format!("{channel}@{}", incarnation.with_context(|| format!("there is no channel {channel}"))?))
+    }
+
     /// Empties a token bucket of the caller's, in the store (`crates/chat-aws/src/rate.rs`).
     async fn empty_bucket(&self, action: &str, channel: &str) -> Result<()> {
         let name = match action {
             "send" | "connect" => format!("rate#{action}"),
-            "type" => format!("rate#type#{channel}"),
+            "type" => format!("rate#type#{}", self.key_of(channel).await?),
             other => bail!("one may send, connect or type too often, not {other}"),
         };
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
@@ -402,22 +412,23 @@ impl World {
             "full_at": { "N": later.to_string() },
             "expires_at": { "N": (later / 1000).to_string() },
         });
-        self.dynamodb("PutItem", &json!({ "TableName": "chat_channels", "Item": item })).await
+        self.dynamodb("PutItem", &json!({ "TableName": "chat_channels", "Item": item })).await?;
+        Ok(())
     }
 
     /// Takes the content out of a message, in the store (`crates/chat-aws/src/messages.rs`).
     async fn break_message(&self, channel: &str, seq: u64) -> Result<()> {
-        let key = json!({
-            "channel_id": { "S": format!("{}~{channel}", self.bearer.tenant) }, "seq": { "N": seq.to_string() },
-        });
+        let name = format!("{}~{}", self.bearer.tenant, self.key_of(channel).await?);
+        let key = json!({ "channel_id": { "S": name }, "seq": { "N": seq.to_string() } });
         let update = json!({
             "TableName": "chat_events", "Key": key, "UpdateExpression": "REMOVE content",
             "ConditionExpression": "attribute_exists(content)",
         });
-        self.dynamodb("UpdateItem", &update).await
+        self.dynamodb("UpdateItem", &update).await?;
+        Ok(())
     }
 
-    async fn dynamodb(&self, operation: &str, input: &Value) -> Result<()> {
+    async fn dynamodb(&self, operation: &str, input: &Value) -> Result<Value> {
         // The embedded DynamoDB looks whether a request is signed, not by whom.
         const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
             SignedHeaders=host;x-amz-date, Signature=0";
@@ -429,7 +440,7 @@ impl World {
         if !response.status().is_success() {
             bail!("{operation} answered {}: {}", response.status(), response.text().await?);
         }
-        Ok(())
+        Ok(response.json().await?)
     }
 }
 

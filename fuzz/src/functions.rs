@@ -85,7 +85,7 @@ impl Functions {
         let config = aws.config();
         let client = sdk::dynamodb(&config);
         let bucket = Bucket { every: Duration::from_nanos(1), burst: u32::MAX };
-        let channels = DynamoChannels::new(client.clone(), "chat_channels");
+        let channels = DynamoChannels::new(client.clone(), "chat_channels").with_connections("chat_connections");
         let messages = DynamoMessages::new(client.clone(), "chat_events", "chat_channels");
         let connections = DynamoConnections::new(client.clone(), "chat_connections");
         let sockets = ManagementApi::over(SharedHttpConnector::new(aws.clone()), &config, MANAGEMENT_URL);
@@ -115,6 +115,7 @@ impl Functions {
             },
             on_connect: on_connect::Handler {
                 channels,
+                sockets: sockets.clone(),
                 connections: connections.clone(),
                 verifier: tokens::verifier(),
                 bucket,

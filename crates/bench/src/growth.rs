@@ -254,11 +254,21 @@ fn compare(costs: &mut [Cost], each: &[&str]) {
     }
 }
 
+/// The key under which all that belongs to a channel is kept.
+async fn key_of(client: &Client, channel: &str) -> Result<String> {
+    let text = |value: &str| AttributeValue::S(value.to_owned());
+    let get = client.get_item().table_name("chat_channels").key("channel_id", text(channel)).key("sk", text("meta"));
+    let meta = get.send().await?.item.ok_or("the channel is not there")?;
+    let incarnation = meta.get("incarnation").and_then(|value| value.as_s().ok());
+    Ok(format!("{channel}@{}", incarnation.ok_or("the channel has no incarnation")?))
+}
+
 /// Fills a channel that has one message up to `size`, in copies of it, straight into the tables.
 async fn write_history(client: &Client, channel: &str, size: usize) -> Result<()> {
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let number = |value: usize| AttributeValue::N(value.to_string());
-    let get = client.get_item().table_name("chat_events").key("channel_id", text(channel)).key("seq", number(1));
+    let key = key_of(client, channel).await?;
+    let get = client.get_item().table_name("chat_events").key("channel_id", text(&key)).key("seq", number(1));
     let first = get.send().await?.item.ok_or("the first message is not there")?;
     let copies = (2..=size).map(|seq| {
         let mut copy = first.clone();
@@ -283,10 +293,11 @@ async fn write_history(client: &Client, channel: &str, size: usize) -> Result<()
 /// Fills a channel that has one subscription up to `size`, in copies of it.
 async fn write_audience(client: &Client, channel: &str, size: usize) -> Result<()> {
     let text = |value: &str| AttributeValue::S(value.to_owned());
+    let key = key_of(client, channel).await?;
     let get = client
         .get_item()
         .table_name("chat_connections")
-        .key("pk", text(&format!("chan#{channel}")))
+        .key("pk", text(&format!("chan#{key}")))
         .key("sk", text("conn#first="));
     let first = get.send().await?.item.ok_or("the first subscription is not there")?;
     let copies = (2..=size).map(|number| {

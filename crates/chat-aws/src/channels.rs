@@ -1,129 +1,89 @@
-//! Channels and members: `chat_channels`.
+//! Channels and members, in `chat_channels`: see [`crate::keys`].
 //!
-//! | key | item |
-//! | --- | --- |
-//! | `<channel_id>` / `meta` | the channel, and how many `owners` it has |
-//! | `<channel_id>` / `member#<user_id>` | a member |
-//! | `<channel_id>` / `created#<user_id>#<key>` | the idempotency key with which it was created |
-//! | `user#<user_id>` / `member#<channel_id>` | the same membership in its user's list, with the user's `read_seq` |
-//! | `public#` / `<name>#<channel_id>` | a public channel in the list of all, by its name in lower case |
-//! | `user#<user_id>` / `rate#<action>` | a token bucket ([`chat::rate`]) |
-//! | `deletions#` / `<channel_id>` | a deleted channel of which something is left ([`crate::remains`]) |
-//!
-//! Channel and user ids, and `public#`, are followed or preceded by the tenant's name where there is one.
+//! Every change carries what allowed it as conditions of its own transaction: see [`crate::authority`].
 //!
 //! The lists are items and not an index, because an index is only eventually consistent: a user who connects right
-//! after joining would miss the channel. No channel id holds a `#`, so the two kinds of partitions cannot meet.
+//! after joining would miss the channel.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
-    types::{
-        AttributeValue, CancellationReason, ConditionCheck, Delete, KeysAndAttributes, Put,
-        ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-    },
+    operation::update_item::UpdateItemError,
+    types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure},
 };
 use chat::{
+    access::Authority,
     channel::{
         Channel, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberPage, MemberRole,
         OwnChannel, PublicPage, Visibility,
     },
     clock::{Backoff, Clock, SystemClock, Timestamp},
+    ending::Pending,
     error::StoreError,
     id::{ChannelId, IdempotencyKey, TenantId, UserId},
+    incarnation::{ChannelKey, Incarnation},
 };
 
 use crate::{
-    item::{Item, attribute, key, n, read, s, write},
-    remains::DELETIONS,
+    authority::{Access, Place, as_read, is_contradicted},
+    gate::Gates,
+    item::{Item, attribute, n, number, read, s, text, write},
+    keys::{self, Keys, SortRange},
+    pending,
     sdk::{failed, unreadable},
-    tenant::Names,
+    transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
 };
 
-pub(crate) const META: &str = "meta";
-pub(crate) const MEMBER: &str = "member#";
-const TRANSACTION: &str = "TransactWriteItems";
-const BATCH_GET_BACKOFF: Backoff =
-    Backoff { first: std::time::Duration::from_millis(20), most: std::time::Duration::from_millis(500) };
+const BATCH_GET: &str = "BatchGetItem";
+const BATCH_GET_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
 const BATCH_GET_ATTEMPTS: u32 = 8;
 
-/// The key of a channel's own item.
-pub(crate) fn meta_key(names: &Names, channel: &ChannelId) -> Item {
-    key(("channel_id", s(names.key(channel))), ("sk", s(META)))
-}
-
-/// The key of a member.
-pub(crate) fn member_key(names: &Names, channel: &ChannelId, user: &UserId) -> Item {
-    key(("channel_id", s(names.key(channel))), ("sk", s(member_sk(user))))
-}
-
-/// The partition of what belongs to a user.
-/// Longest sort key ("Constraints in Amazon DynamoDB").
-const SORT_KEY_BYTES: usize = 1_024;
-
-pub(crate) fn user_list(names: &Names, user: &str) -> String {
-    format!("user#{}", names.key(user))
-}
-
-/// Whether the channel's own item tells of a channel that has been deleted.
-pub(crate) fn is_deleted(meta: &Item) -> bool {
-    meta.contains_key("deleted_at")
-}
-
-fn member_sk(user: &UserId) -> String {
-    format!("{MEMBER}{user}")
-}
+/// Items that one query may return ("Query" in the DynamoDB API reference ends a page at 1 MB in any case).
+const QUERY_ITEMS: usize = 1_000;
 
 /// Channels in DynamoDB.
 #[derive(Debug, Clone)]
 pub struct DynamoChannels {
     pub(crate) client: Client,
     pub(crate) table: String,
-    pub(crate) names: Names,
+    connections: Option<String>,
+    pub(crate) keys: Keys,
 }
 
 impl DynamoChannels {
     /// Channels in `table`.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), names: Names::default() }
+        Self { client, table: table.into(), connections: None, keys: Keys::default() }
+    }
+
+    /// The same channels, with their gates in the table `connections`. Changes that end subscriptions, and the adding of
+    /// members, need it.
+    #[must_use]
+    pub fn with_connections(self, connections: impl Into<String>) -> Self {
+        Self { connections: Some(connections.into()), ..self }
     }
 
     /// The channels of a tenant.
     #[must_use]
     pub fn of(&self, tenant: Option<&TenantId>) -> Self {
-        Self { names: Names::of(tenant), ..self.clone() }
+        Self { keys: Keys::of(tenant), ..self.clone() }
     }
 
-    pub(crate) fn channel_name(&self, channel: &ChannelId) -> String {
-        self.names.key(channel)
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { table: &self.table, keys: &self.keys }
     }
 
-    pub(crate) fn list_name(&self, user: &UserId) -> String {
-        user_list(&self.names, user.as_str())
-    }
-
-    /// The key of a membership in its user's list.
-    fn listed_key(&self, channel: &ChannelId, user: &UserId) -> Item {
-        key(("channel_id", s(self.list_name(user))), ("sk", s(format!("{MEMBER}{channel}"))))
-    }
-
-    fn creation_key(&self, channel: &ChannelId, user: &UserId, creation: &IdempotencyKey) -> Item {
-        key(("channel_id", s(self.names.key(channel))), ("sk", s(format!("created#{user}#{creation}"))))
-    }
-
-    fn public_list(&self) -> String {
-        format!("public#{}", self.names.prefix())
-    }
-
-    /// The key of a channel in the list of public ones, where it is one.
-    fn public_key(&self, channel: &Channel) -> Option<Item> {
-        let sk = format!("{}#{}", channel.name.to_lowercase(), channel.channel_id);
-        let is_public = channel.visibility == Visibility::Public;
-        is_public.then(|| key(("channel_id", s(self.public_list())), ("sk", s(sk))))
+    fn gates(&self) -> Result<Gates<'_>, StoreError> {
+        let table = self.connections.as_deref().ok_or_else(|| {
+            unreadable(OPERATION, "DynamoChannels::with_connections names no table for the channels' gates")
+        })?;
+        Ok(Gates { table, keys: &self.keys })
     }
 
     pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
@@ -139,50 +99,38 @@ impl DynamoChannels {
         Ok(found.item)
     }
 
-    /// A page of the items of a partition whose sort key is `<prefix><id>`, by id; and whether there are more.
-    async fn page(
+    /// One query of a range from `start` on: some of its items, and where to go on.
+    async fn query(
         &self,
-        partition: &str,
-        prefix: &str,
-        after: Option<&str>,
+        range: &SortRange,
         limit: usize,
-    ) -> Result<(Vec<Item>, bool), StoreError> {
-        // `$` comes right after `#`: no id is beyond it.
-        let last = format!("{}$", prefix.trim_end_matches('#'));
-        self.range(partition, prefix, &last, after, limit).await
+        start: Option<Item>,
+    ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("channel_id = :partition AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":partition", s(&range.partition))
+            .expression_attribute_values(":first", s(&range.first))
+            .expression_attribute_values(":last", s(&range.last))
+            .consistent_read(true)
+            .limit(i32::try_from(limit.min(QUERY_ITEMS)).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))?;
+        Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
 
-    /// A page of the items of a partition from the sort key `<first><after>` on up to `last`; and whether there are
-    /// more.
-    async fn range(
-        &self,
-        partition: &str,
-        first: &str,
-        last: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<(Vec<Item>, bool), StoreError> {
+    /// Up to `limit` items of a range, and whether there are more.
+    async fn page(&self, range: &SortRange, limit: usize) -> Result<(Vec<Item>, bool), StoreError> {
         let mut items = Vec::new();
-        let first = format!("{first}{}", after.unwrap_or_default());
-        let mut start = after.map(|_| key(("channel_id", s(partition)), ("sk", s(&first))));
+        let mut start = None;
         loop {
-            let wanted = (limit + 1 - items.len()).min(1_000);
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("channel_id = :partition AND sk BETWEEN :first AND :last")
-                .expression_attribute_values(":partition", s(partition))
-                .expression_attribute_values(":first", s(&first))
-                .expression_attribute_values(":last", s(last))
-                .consistent_read(true)
-                .limit(i32::try_from(wanted).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(start.take())
-                .send()
-                .await
-                .map_err(|error| failed("Query", error))?;
-            items.extend(page.items.unwrap_or_default());
-            start = page.last_evaluated_key;
+            let (found, next) = self.query(range, limit + 1 - items.len(), start.take()).await?;
+            items.extend(found);
+            start = next;
             if start.is_none() || items.len() > limit {
                 let more = items.len() > limit;
                 items.truncate(limit);
@@ -191,78 +139,38 @@ impl DynamoChannels {
         }
     }
 
+    /// The memberships of a user in up to `limit` channel ids after `after`, with what is read; and whether there are more.
+    /// One id may have several, while memberships of a deleted channel are still there: all of them are of one page.
     async fn listed(
         &self,
         user: &UserId,
         after: Option<&ChannelId>,
         limit: usize,
-    ) -> Result<(Vec<(ChannelId, u64)>, bool), StoreError> {
-        let (items, more) = self.page(&self.list_name(user), MEMBER, after.map(ChannelId::as_str), limit).await?;
-        let ids = items.iter().map(|item| {
-            let sk = item.get("sk").and_then(|sk| sk.as_s().ok()).and_then(|sk| sk.strip_prefix(MEMBER));
-            let id = sk.unwrap_or_default().parse().map_err(|error| unreadable("Query", error))?;
-            Ok((id, read_seq(item)))
-        });
-        Ok((ids.collect::<Result<_, _>>()?, more))
-    }
-
-    /// Counts an owner more, or one less of at least two.
-    fn count_owners(&self, channel: &ChannelId, more: bool) -> Result<TransactWriteItem, StoreError> {
-        let update = Update::builder().table_name(&self.table).set_key(Some(meta_key(&self.names, channel)));
-        let update = if more {
-            update.update_expression("ADD owners :one").condition_expression("attribute_exists(sk)")
-        } else {
-            update.update_expression("SET owners = owners - :one").condition_expression("owners > :one")
-        };
-        let update =
-            update.expression_attribute_values(":one", n(1)).build().map_err(|error| unreadable(TRANSACTION, error))?;
-        Ok(TransactWriteItem::builder().update(update).build())
-    }
-
-    /// Runs changes of a channel, its own item first. `false`: it is not as believed, or others are at it.
-    async fn change(&self, changes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
-        let call = self.client.transact_write_items().set_transact_items(Some(changes));
-        let Err(error) = call.send().await else { return Ok(true) };
-        let Some(reasons) = cancellation_reasons(&error) else { return Err(failed(TRANSACTION, error)) };
-        let is_other = |reason: &CancellationReason| {
-            matches!(reason.code(), Some("ConditionalCheckFailed" | "TransactionConflict"))
-        };
-        if reasons.iter().any(is_other) { Ok(false) } else { Err(conflict()) }
-    }
-
-    /// Runs changes of a member: first the member's own item, then whatever counts the owners.
-    async fn change_member(&self, changes: Vec<TransactWriteItem>) -> Result<MemberChanged, StoreError> {
-        let call = self.client.transact_write_items().set_transact_items(Some(changes));
-        let Err(error) = call.send().await else { return Ok(MemberChanged::Done) };
-        let Some(reasons) = cancellation_reasons(&error) else { return Err(failed(TRANSACTION, error)) };
-        if refused(reasons, 0).is_some() {
-            return Ok(MemberChanged::Lost);
+    ) -> Result<(Vec<(ChannelKey, u64)>, bool), StoreError> {
+        let range = self.keys.memberships(user, after);
+        let mut listed: Vec<(ChannelKey, u64)> = Vec::new();
+        let mut ids = BTreeSet::new();
+        let mut start = None;
+        loop {
+            let (found, next) = self.query(&range, limit + 1 - ids.len(), start.take()).await?;
+            for item in found {
+                let key = listed_channel(&item)?;
+                ids.insert(key.channel_id.clone());
+                if ids.len() > limit {
+                    return Ok((listed, true));
+                }
+                listed.push((key, read_seq(&item)));
+            }
+            start = next;
+            if start.is_none() {
+                return Ok((listed, false));
+            }
         }
-        if reasons.iter().any(|reason| reason.code() == Some("ConditionalCheckFailed")) {
-            return Ok(MemberChanged::LastOwner);
-        }
-        Err(conflict())
     }
 
-    fn put_new(&self, operation: &'static str, item: Item) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(sk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| unreadable(operation, error))?;
-        Ok(TransactWriteItem::builder().put(put).build())
-    }
-
-    /// Channels by id; those that have gone are left out.
-    async fn channels(
-        &self,
-        ids: impl Iterator<Item = &ChannelId>,
-    ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
-        const OPERATION: &str = "BatchGetItem";
-        let mut wanted: Vec<Item> = ids.map(|id| meta_key(&self.names, id)).collect();
-        let mut channels = BTreeMap::new();
+    /// Items by their keys, in any order; those that are not there are left out.
+    async fn batch_get(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
         for attempt in 0..BATCH_GET_ATTEMPTS {
             if wanted.is_empty() {
                 break;
@@ -274,20 +182,15 @@ impl DynamoChannels {
                 .set_keys(Some(std::mem::take(&mut wanted)))
                 .consistent_read(true)
                 .build()
-                .map_err(|error| unreadable(OPERATION, error))?;
+                .map_err(|error| unreadable(BATCH_GET, error))?;
             let found = self
                 .client
                 .batch_get_item()
                 .request_items(&self.table, keys)
                 .send()
                 .await
-                .map_err(|error| failed(OPERATION, error))?;
-            for item in found.responses.unwrap_or_default().remove(&self.table).unwrap_or_default() {
-                if !is_deleted(&item) {
-                    let channel: Channel = read(OPERATION, self.names.plain(item))?;
-                    channels.insert(channel.channel_id.clone(), channel);
-                }
-            }
+                .map_err(|error| failed(BATCH_GET, error))?;
+            items.extend(found.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
             wanted = found
                 .unprocessed_keys
                 .unwrap_or_default()
@@ -296,78 +199,179 @@ impl DynamoChannels {
                 .unwrap_or_default();
         }
         if !wanted.is_empty() {
-            let source = "the table is too busy to read all channels".into();
-            return Err(StoreError { operation: OPERATION, retryable: true, source });
+            let source = "the table is too busy to read all items".into();
+            return Err(StoreError { operation: BATCH_GET, retryable: true, source });
+        }
+        Ok(items)
+    }
+
+    /// Channels of these keys, by id; an id that has gone, or leads to another channel, is left out.
+    async fn channels(
+        &self,
+        keys: impl Iterator<Item = &ChannelKey> + Clone,
+    ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
+        // A request that names an item twice is refused.
+        let ids: BTreeSet<&ChannelId> = keys.clone().map(|key| &key.channel_id).collect();
+        let wanted: BTreeSet<&ChannelKey> = keys.collect();
+        let items = self.batch_get(ids.into_iter().map(|id| self.keys.meta(id)).collect()).await?;
+        let mut channels = BTreeMap::new();
+        for item in items {
+            let channel: Channel = read(BATCH_GET, self.keys.plain(item))?;
+            if wanted.contains(&channel.key()) {
+                channels.insert(channel.channel_id.clone(), channel);
+            }
         }
         Ok(channels)
     }
+
+    async fn run(&self, transaction: Transaction) -> Result<Ran, StoreError> {
+        transaction.run(&self.client).await
+    }
+
+    /// A condition that a channel's own item is as it was read.
+    fn as_read(write: Write, channel: &Channel) -> Result<Write, StoreError> {
+        Ok(write
+            .when("version = :version AND incarnation = :incarnation")
+            .value("version", n(channel.version))
+            .value("incarnation", attribute(OPERATION, channel.incarnation)?))
+    }
+
+    /// The key of a channel in the list of public ones, where it is one.
+    fn public_key(&self, channel: &Channel) -> Option<Item> {
+        let is_public = channel.visibility == Visibility::Public;
+        is_public.then(|| self.keys.public(&channel.name, &channel.channel_id))
+    }
+
+    /// Changes the list of public channels with a channel that was as `before` and is as `after`.
+    fn list_publicly(
+        &self,
+        transaction: &mut Transaction,
+        before: Option<&Channel>,
+        after: Option<&Channel>,
+    ) -> Result<(), StoreError> {
+        let key_of = |channel: Option<&Channel>| channel.and_then(|channel| self.public_key(channel));
+        let (old, new) = (key_of(before), key_of(after));
+        if old == new {
+            return Ok(());
+        }
+        if let (Some(key), Some(channel)) = (old, before) {
+            let delete = Write::delete(&self.table, key)
+                .when("attribute_not_exists(sk) OR incarnation = :incarnation")
+                .value("incarnation", attribute(OPERATION, channel.incarnation)?);
+            transaction.add(Part::Other, delete)?;
+        }
+        if let (Some(mut item), Some(channel)) = (new, after) {
+            item.insert("incarnation".to_owned(), attribute(OPERATION, channel.incarnation)?);
+            transaction.add(Part::Other, Write::put(&self.table, item))?;
+        }
+        Ok(())
+    }
+
+    fn put_new(&self, item: Item) -> Write {
+        Write::put(&self.table, item).when("attribute_not_exists(sk)")
+    }
+
+    fn put_listed(&self, channel: &ChannelKey, member: &Member, read_seq: u64) -> Write {
+        let mut item = self.keys.listed(&member.user_id, channel);
+        item.insert("joined_at".to_owned(), s(member.joined_at.to_string()));
+        item.insert("read_seq".to_owned(), n(read_seq));
+        Write::put(&self.table, item)
+    }
+
+    fn record_end(&self, transaction: &mut Transaction, pending: Option<&Pending>) -> Result<(), StoreError> {
+        let Some(pending) = pending else { return Ok(()) };
+        let item = pending::item(OPERATION, &self.keys, pending)?;
+        transaction.add(Part::Other, Write::put(&self.table, item))
+    }
+
+    /// Runs a change of a member.
+    async fn change_member(&self, transaction: Transaction, channel: &Channel) -> Result<MemberChanged, StoreError> {
+        let refused = match self.run(transaction).await? {
+            Ran::Done => return Ok(MemberChanged::Done),
+            Ran::Refused(refused) => refused,
+        };
+        let is_stale = refused.is_of(Part::Member) || refused.is_of(Part::Caller);
+        Ok(if !is_stale && is_last_owner(&refused, channel)? { MemberChanged::LastOwner } else { MemberChanged::Stale })
+    }
+}
+
+/// Whether the channel is as it was read, and only has too few owners.
+fn is_last_owner(refused: &Refused, channel: &Channel) -> Result<bool, StoreError> {
+    refused.item(Part::Access).map_or(Ok(false), |access| Place::is_as_read(access, channel))
+}
+
+fn read_seq(listed: &Item) -> u64 {
+    number(listed, "read_seq").and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default()
+}
+
+fn listed_channel(item: &Item) -> Result<ChannelKey, StoreError> {
+    keys::listed_channel(text(item, "sk").unwrap_or_default()).map_err(|error| unreadable("Query", error))
 }
 
 impl ChannelStore for DynamoChannels {
     async fn create(&self, channel: &Channel, owner: &Member, creation: Option<&Creation>) -> Result<bool, StoreError> {
-        let mut meta = write(TRANSACTION, channel)?;
-        meta.extend(meta_key(&self.names, &channel.channel_id));
-        meta.insert("owners".to_owned(), n(1));
-        let mut changes = vec![
-            self.put_new(TRANSACTION, meta)?,
-            self.put_new(TRANSACTION, self.member_item(owner)?)?,
-            self.put_listed(owner, 0)?,
-        ];
-        changes.extend(self.list_publicly(None, Some(channel))?);
-        if let Some(Creation { key, fingerprint }) = creation {
-            let mut item = self.creation_key(&channel.channel_id, &owner.user_id, key);
+        let key = channel.key();
+        let mut meta = write(OPERATION, channel)?;
+        meta.extend(self.keys.meta(&channel.channel_id));
+        meta.insert("incarnation".to_owned(), attribute(OPERATION, channel.incarnation)?);
+        let mut transaction = Transaction::default();
+        transaction.add(Part::Channel, self.put_new(meta))?;
+        transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel)?))?;
+        transaction.add(Part::Other, Write::put(&self.table, self.place().member_item(channel, owner)?))?;
+        transaction.add(Part::Other, self.put_listed(&key, owner, 0))?;
+        self.list_publicly(&mut transaction, None, Some(channel))?;
+        if let Some(Creation { key: idempotency_key, fingerprint }) = creation {
+            let mut item = self.keys.creation(&key, &owner.user_id, idempotency_key);
             item.insert("fingerprint".to_owned(), s(fingerprint));
-            changes.push(self.put_new(TRANSACTION, item)?);
+            transaction.add(Part::Other, Write::put(&self.table, item))?;
         }
-        let created = self.client.transact_write_items().set_transact_items(Some(changes)).send().await;
-        let Err(error) = created else { return Ok(true) };
-        match cancellation_reasons(&error) {
-            Some(reasons) if refused(reasons, 0).is_some() => Ok(false),
-            Some(_) => Err(conflict()),
-            None => Err(failed(TRANSACTION, error)),
-        }
+        Ok(matches!(self.run(transaction).await?, Ran::Done))
     }
 
     async fn creation(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         user: &UserId,
         key: &IdempotencyKey,
     ) -> Result<Option<Creation>, StoreError> {
-        let found = self.get(self.creation_key(channel, user, key)).await?;
-        let fingerprint = found.and_then(|mut item| match item.remove("fingerprint") {
-            Some(AttributeValue::S(fingerprint)) => Some(fingerprint),
-            _ => None,
-        });
+        let found = self.get(self.keys.creation(channel, user, key)).await?;
+        let fingerprint = found.and_then(|item| Some(text(&item, "fingerprint")?.to_owned()));
         Ok(fingerprint.map(|fingerprint| Creation { key: key.clone(), fingerprint }))
     }
 
     async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
-        let found = self.get(meta_key(&self.names, id)).await?.filter(|item| !is_deleted(item));
-        found.map(|item| read("GetItem", self.names.plain(item))).transpose()
+        let found = self.get(self.keys.meta(id)).await?;
+        found.map(|item| read("GetItem", self.keys.plain(item))).transpose()
     }
 
-    async fn update(&self, before: &Channel, changed: &Channel) -> Result<bool, StoreError> {
-        let mut set = vec!["#name = :name", "visibility = :visibility", "#agent = :agent", "version = :version"];
+    async fn update(
+        &self,
+        by: &Authority<'_>,
+        changed: &Channel,
+        pending: Option<&Pending>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let before = by.channel;
+        let mut set =
+            vec!["#name = :name", "visibility = :visibility", "#agent = :agent", "version = :changed_version"];
         let mut remove = Vec::new();
-        let mut values = Item::from([
-            (":name".to_owned(), s(&changed.name)),
-            (":visibility".to_owned(), attribute(TRANSACTION, changed.visibility)?),
-            (":agent".to_owned(), attribute(TRANSACTION, &changed.agent)?),
-            (":version".to_owned(), n(changed.version)),
-            (":before".to_owned(), n(before.version)),
-        ]);
+        let mut values = vec![
+            ("name", s(&changed.name)),
+            ("visibility", attribute(OPERATION, changed.visibility)?),
+            ("agent", attribute(OPERATION, &changed.agent)?),
+            ("changed_version", n(changed.version)),
+        ];
         match changed.archived_at {
             Some(at) => {
                 set.push("archived_at = :archived_at");
-                values.insert(":archived_at".to_owned(), s(at.to_string()));
+                values.push(("archived_at", s(at.to_string())));
             }
             None => remove.push("archived_at"),
         }
         match changed.retention_days {
             Some(days) => {
                 set.push("retention_days = :retention_days");
-                values.insert(":retention_days".to_owned(), n(days));
+                values.push(("retention_days", n(days)));
             }
             None => remove.push("retention_days"),
         }
@@ -375,42 +379,36 @@ impl ChannelStore for DynamoChannels {
         if !remove.is_empty() {
             expression = format!("{expression} REMOVE {}", remove.join(", "));
         }
-        let update = Update::builder()
-            .table_name(&self.table)
-            .set_key(Some(meta_key(&self.names, &changed.channel_id)))
-            .update_expression(expression)
-            .condition_expression("version = :before")
-            .expression_attribute_names("#name", "name")
-            .expression_attribute_names("#agent", "agent")
-            .set_expression_attribute_values(Some(values))
-            .build()
-            .map_err(|error| unreadable(TRANSACTION, error))?;
-        let mut changes = vec![TransactWriteItem::builder().update(update).build()];
-        changes.extend(self.list_publicly(Some(before), Some(changed))?);
-        self.change(changes).await
+        let mut update = Write::update(&self.table, self.keys.meta(&before.channel_id), expression)
+            .name("name", "name")
+            .name("agent", "agent");
+        for (name, value) in values {
+            update = update.value(name, value);
+        }
+        let is_shown = changed.visibility != before.visibility;
+        let is_moved = is_shown || changed.archived_at.is_some() != before.archived_at.is_some();
+        let mut transaction = Transaction::default();
+        transaction.add(Part::Channel, Self::as_read(update, before)?)?;
+        let access = if is_moved { Access::Changed(changed) } else { Access::Kept };
+        self.place().require(&mut transaction, by, access, None)?;
+        if is_shown {
+            transaction.add(Part::Other, self.gates()?.show(&before.key(), changed.visibility, now))?;
+        }
+        self.record_end(&mut transaction, pending)?;
+        self.list_publicly(&mut transaction, Some(before), Some(changed))?;
+        Ok(matches!(self.run(transaction).await?, Ran::Done))
     }
 
-    async fn delete(&self, channel: &Channel, now: Timestamp) -> Result<bool, StoreError> {
-        let update = Update::builder()
-            .table_name(&self.table)
-            .set_key(Some(meta_key(&self.names, &channel.channel_id)))
-            // Another version: what was about to be written to the channel as it was is refused.
-            .update_expression("SET deleted_at = :now, version = :next")
-            .condition_expression("version = :version")
-            .expression_attribute_values(":now", s(now.to_string()))
-            .expression_attribute_values(":version", n(channel.version))
-            .expression_attribute_values(":next", n(channel.version + 1))
-            .build()
-            .map_err(|error| unreadable(TRANSACTION, error))?;
-        let remains = key(("channel_id", s(DELETIONS)), ("sk", s(self.names.key(&channel.channel_id))));
-        let remains = Put::builder().table_name(&self.table).set_item(Some(remains)).build();
-        let remains = remains.map_err(|error| unreadable(TRANSACTION, error))?;
-        let mut changes = vec![
-            TransactWriteItem::builder().update(update).build(),
-            TransactWriteItem::builder().put(remains).build(),
-        ];
-        changes.extend(self.list_publicly(Some(channel), None)?);
-        self.change(changes).await
+    async fn delete(&self, by: &Authority<'_>, pending: &Pending, now: Timestamp) -> Result<bool, StoreError> {
+        let channel = by.channel;
+        let delete = Write::delete(&self.table, self.keys.meta(&channel.channel_id));
+        let mut transaction = Transaction::default();
+        transaction.add(Part::Channel, Self::as_read(delete, channel)?)?;
+        self.place().require(&mut transaction, by, Access::Deleted, None)?;
+        transaction.add(Part::Other, self.gates()?.close(&channel.key(), now))?;
+        self.record_end(&mut transaction, Some(pending))?;
+        self.list_publicly(&mut transaction, Some(channel), None)?;
+        Ok(matches!(self.run(transaction).await?, Ran::Done))
     }
 
     async fn public_channels(
@@ -419,41 +417,31 @@ impl ChannelStore for DynamoChannels {
         after: Option<&str>,
         limit: u16,
     ) -> Result<PublicPage, StoreError> {
-        let prefix = name_prefix.to_lowercase();
-        // No character of a name is beyond it.
-        let last = format!("{prefix}\u{10ffff}");
-        // What does not continue the prefix was not given out for it, nor what is no key, or beyond the last.
-        let is_key = |key: &str| key.len() <= SORT_KEY_BYTES && key <= last.as_str();
-        let after = after
-            .filter(|after| is_key(after))
-            .and_then(|after| after.strip_prefix(prefix.as_str()))
-            .filter(|rest| !rest.is_empty());
-        let partition = self.public_list();
-        let (items, more) = self.range(&partition, &prefix, &last, after, usize::from(limit)).await?;
-        let names: Vec<String> = items
-            .into_iter()
-            .filter_map(|mut item| match item.remove("sk") {
-                Some(AttributeValue::S(sk)) => Some(sk),
-                _ => None,
+        let (items, more) = self.page(&self.keys.publics(name_prefix, after), usize::from(limit)).await?;
+        let listed: Vec<ChannelKey> = items
+            .iter()
+            .filter_map(|item| {
+                let channel_id = keys::public_channel(text(item, "sk")?)?;
+                let incarnation: Incarnation = text(item, "incarnation")?.parse().ok()?;
+                Some(ChannelKey { channel_id, incarnation })
             })
             .collect();
-        // A name may hold a `#`, an id none.
-        let ids: Vec<ChannelId> =
-            names.iter().filter_map(|name| name.rsplit_once('#').and_then(|(_, id)| id.parse().ok())).collect();
-        let mut found = self.channels(ids.iter()).await?;
-        let channels = ids.iter().filter_map(|id| found.remove(id));
-        // Who was made private a moment ago is not told of.
+        let mut found = self.channels(listed.iter()).await?;
+        let channels = listed.iter().filter_map(|key| found.remove(&key.channel_id));
+        // A channel that was made private since the list was read is left out.
         let channels = channels.filter(|channel| channel.visibility == Visibility::Public).collect();
-        Ok(PublicPage { channels, next_after: names.last().filter(|_| more).cloned() })
+        let last = items.last().filter(|_| more).and_then(|item| text(item, "sk"));
+        Ok(PublicPage { channels, next_after: last.map(str::to_owned) })
     }
 
-    async fn mark_read(&self, channel: &ChannelId, user: &UserId, seq: u64) -> Result<Option<u64>, StoreError> {
+    async fn mark_read(&self, channel: &ChannelKey, user: &UserId, seq: u64) -> Result<Option<u64>, StoreError> {
         let updated = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(self.listed_key(channel, user)))
+            .set_key(Some(self.keys.listed(user, channel)))
             .update_expression("SET read_seq = :seq")
+            // The item is there for as long as the membership.
             .condition_expression("attribute_exists(sk) AND (attribute_not_exists(read_seq) OR read_seq < :seq)")
             .expression_attribute_values(":seq", n(seq))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -471,15 +459,27 @@ impl ChannelStore for DynamoChannels {
         }
     }
 
-    async fn member(&self, channel: &ChannelId, user: &UserId) -> Result<Option<Member>, StoreError> {
-        let found = self.get(member_key(&self.names, channel, user)).await?;
-        found.map(|item| read("GetItem", self.names.plain(item))).transpose()
+    async fn member(&self, channel: &ChannelKey, user: &UserId) -> Result<Option<Member>, StoreError> {
+        let found = self.get(self.keys.member(channel, user)).await?;
+        found.map(|item| read("GetItem", self.keys.plain(item))).transpose()
     }
 
-    async fn members(&self, channel: &ChannelId, after: Option<&UserId>, limit: u16) -> Result<MemberPage, StoreError> {
-        let (items, more) =
-            self.page(&self.names.key(channel), MEMBER, after.map(UserId::as_str), usize::from(limit)).await?;
-        let members = items.into_iter().map(|item| read("Query", self.names.plain(item)));
+    async fn members_among(&self, channel: &ChannelKey, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        // A request that names an item twice is refused.
+        let users: BTreeSet<&UserId> = users.iter().collect();
+        let wanted = users.into_iter().map(|user| self.keys.member(channel, user)).collect();
+        let found = self.batch_get(wanted).await?;
+        found.into_iter().map(|item| read(BATCH_GET, self.keys.plain(item))).collect()
+    }
+
+    async fn members(
+        &self,
+        channel: &ChannelKey,
+        after: Option<&UserId>,
+        limit: u16,
+    ) -> Result<MemberPage, StoreError> {
+        let (items, more) = self.page(&self.keys.members(channel, after), usize::from(limit)).await?;
+        let members = items.into_iter().map(|item| read("Query", self.keys.plain(item)));
         let members: Vec<Member> = members.collect::<Result<_, _>>()?;
         let next_after = members.last().filter(|_| more).map(|member| member.user_id.clone());
         Ok(MemberPage { members, next_after })
@@ -491,176 +491,82 @@ impl ChannelStore for DynamoChannels {
         after: Option<&ChannelId>,
         limit: u16,
     ) -> Result<ChannelPage, StoreError> {
-        let (ids, more) = self.listed(user, after, usize::from(limit)).await?;
-        let next_after = ids.last().filter(|_| more).map(|(id, _)| id.clone());
-        let mut found = self.channels(ids.iter().map(|(id, _)| id)).await?;
-        let channels = ids.into_iter().filter_map(|(id, read_seq)| {
-            let channel = found.remove(&id)?;
+        let (listed, more) = self.listed(user, after, usize::from(limit)).await?;
+        let next_after = listed.last().filter(|_| more).map(|(key, _)| key.channel_id.clone());
+        let found = self.channels(listed.iter().map(|(key, _)| key)).await?;
+        let channels = listed.into_iter().filter_map(|(key, read_seq)| {
+            let channel = found.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)?.clone();
             Some(OwnChannel { unread_count: channel.last_seq.saturating_sub(read_seq), read_seq, channel })
         });
         Ok(ChannelPage { channels: channels.collect(), next_after })
     }
 
-    async fn memberships(&self, user: &UserId, limit: usize) -> Result<Vec<ChannelId>, StoreError> {
-        Ok(self.listed(user, None, limit).await?.0.into_iter().map(|(id, _)| id).collect())
+    async fn memberships(&self, user: &UserId, limit: usize) -> Result<Vec<ChannelKey>, StoreError> {
+        let (items, _) = self.page(&self.keys.memberships(user, None), limit).await?;
+        items.iter().map(listed_channel).collect()
     }
 
-    async fn add_member(
-        &self,
-        member: &Member,
-        visibility: Visibility,
-        read_seq: u64,
-    ) -> Result<MemberAdded, StoreError> {
-        let owner = member.role == MemberRole::Owner;
-        let as_believed =
-            "visibility = :visibility AND attribute_not_exists(archived_at) AND attribute_not_exists(deleted_at)";
-        let visibility = attribute(TRANSACTION, visibility)?;
-        let meta = Some(meta_key(&self.names, &member.channel_id));
-        let channel = if owner {
-            let update = Update::builder()
-                .table_name(&self.table)
-                .set_key(meta)
-                .update_expression("ADD owners :one")
-                .condition_expression(as_believed)
-                .expression_attribute_values(":one", n(1))
-                .expression_attribute_values(":visibility", visibility)
-                .build();
-            TransactWriteItem::builder().update(update.map_err(|error| unreadable(TRANSACTION, error))?).build()
-        } else {
-            let check = ConditionCheck::builder()
-                .table_name(&self.table)
-                .set_key(meta)
-                .condition_expression(as_believed)
-                .expression_attribute_values(":visibility", visibility)
-                .build();
-            TransactWriteItem::builder().condition_check(check.map_err(|error| unreadable(TRANSACTION, error))?).build()
+    async fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Result<MemberAdded, StoreError> {
+        // A caller who rests on being a member is none who is to be added.
+        if by.member.is_some_and(|caller| caller.user_id == member.user_id) {
+            return Ok(MemberAdded::Stale);
+        }
+        let key = by.channel.key();
+        let mut transaction = Transaction::default();
+        self.place().require(&mut transaction, by, Access::of_roles(None, Some(member.role)), None)?;
+        transaction.add(Part::Member, self.put_new(self.place().member_item(by.channel, member)?).showing_old())?;
+        transaction.add(Part::Other, self.put_listed(&key, member, read_seq))?;
+        transaction.add(Part::Other, self.gates()?.unblock(&key, &member.user_id))?;
+        let refused = match self.run(transaction).await? {
+            Ran::Done => return Ok(MemberAdded::Added),
+            Ran::Refused(refused) => refused,
         };
-        let added = self
-            .client
-            .transact_write_items()
-            .transact_items(channel)
-            .transact_items(self.put_new(TRANSACTION, self.member_item(member)?)?)
-            .transact_items(self.put_listed(member, read_seq)?)
-            .send()
-            .await;
-        let Err(error) = added else { return Ok(MemberAdded::Added) };
-        let Some(reasons) = cancellation_reasons(&error) else { return Err(failed(TRANSACTION, error)) };
-        if let Some(item) = refused(reasons, 1).and_then(|reason| reason.item.clone()) {
-            return Ok(MemberAdded::Already(read(TRANSACTION, self.names.plain(item))?));
+        match refused.item(Part::Member) {
+            Some(item) if !refused.is_of(Part::Access) && !refused.is_of(Part::Caller) => {
+                Ok(MemberAdded::Already(read(OPERATION, self.keys.plain(item.clone()))?))
+            }
+            _ => Ok(MemberAdded::Stale),
         }
-        if refused(reasons, 0).is_some() {
-            return Ok(MemberAdded::ChannelChanged);
-        }
-        Err(conflict())
     }
 
-    async fn change_role(&self, member: &Member, role: MemberRole) -> Result<MemberChanged, StoreError> {
-        let update = Update::builder()
-            .table_name(&self.table)
-            .set_key(Some(member_key(&self.names, &member.channel_id, &member.user_id)))
-            .update_expression("SET #role = :to")
-            .condition_expression("#role = :from")
-            .expression_attribute_names("#role", "role")
-            .expression_attribute_values(":from", attribute(TRANSACTION, member.role)?)
-            .expression_attribute_values(":to", attribute(TRANSACTION, role)?)
-            .build()
-            .map_err(|error| unreadable(TRANSACTION, error))?;
-        let mut changes = vec![TransactWriteItem::builder().update(update).build()];
-        match (member.role, role) {
-            (MemberRole::Owner, MemberRole::Owner) => {}
-            (MemberRole::Owner, _) => changes.push(self.count_owners(&member.channel_id, false)?),
-            (_, MemberRole::Owner) => changes.push(self.count_owners(&member.channel_id, true)?),
-            _ => {}
-        }
-        self.change_member(changes).await
-    }
-
-    async fn remove_member(&self, member: &Member) -> Result<MemberChanged, StoreError> {
-        let own = Delete::builder()
-            .table_name(&self.table)
-            .set_key(Some(member_key(&self.names, &member.channel_id, &member.user_id)))
-            .condition_expression("#role = :role")
-            .expression_attribute_names("#role", "role")
-            .expression_attribute_values(":role", attribute(TRANSACTION, member.role)?)
-            .build()
-            .map_err(|error| unreadable(TRANSACTION, error))?;
-        let listed = Delete::builder()
-            .table_name(&self.table)
-            .set_key(Some(self.listed_key(&member.channel_id, &member.user_id)))
-            .build()
-            .map_err(|error| unreadable(TRANSACTION, error))?;
-        let mut changes: Vec<TransactWriteItem> =
-            [own, listed].map(|delete| TransactWriteItem::builder().delete(delete).build()).into();
-        if member.role == MemberRole::Owner {
-            changes.push(self.count_owners(&member.channel_id, false)?);
-        }
-        self.change_member(changes).await
-    }
-}
-
-impl DynamoChannels {
-    fn member_item(&self, member: &Member) -> Result<Item, StoreError> {
-        let mut item = write(TRANSACTION, member)?;
-        item.extend(member_key(&self.names, &member.channel_id, &member.user_id));
-        Ok(item)
-    }
-
-    /// What changes in the list of public channels with a channel that was as `before` and is as `after`.
-    fn list_publicly(
+    async fn change_role(
         &self,
-        before: Option<&Channel>,
-        after: Option<&Channel>,
-    ) -> Result<Vec<TransactWriteItem>, StoreError> {
-        let (before, after) =
-            (before.and_then(|channel| self.public_key(channel)), after.and_then(|channel| self.public_key(channel)));
-        let mut changes = Vec::new();
-        if before == after {
-            return Ok(changes);
+        by: &Authority<'_>,
+        member: &Member,
+        role: MemberRole,
+    ) -> Result<MemberChanged, StoreError> {
+        if is_contradicted(by, member) {
+            return Ok(MemberChanged::Stale);
         }
-        if let Some(key) = before {
-            let delete = Delete::builder().table_name(&self.table).set_key(Some(key)).build();
-            let delete = delete.map_err(|error| unreadable(TRANSACTION, error))?;
-            changes.push(TransactWriteItem::builder().delete(delete).build());
-        }
-        if let Some(item) = after {
-            let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
-            let put = put.map_err(|error| unreadable(TRANSACTION, error))?;
-            changes.push(TransactWriteItem::builder().put(put).build());
-        }
-        Ok(changes)
+        let update =
+            Write::update(&self.table, self.keys.member(&by.channel.key(), &member.user_id), "SET #role = :to")
+                .value("to", attribute(OPERATION, role)?);
+        let mut transaction = Transaction::default();
+        transaction.add(Part::Member, as_read(update, member)?)?;
+        let access = Access::of_roles(Some(member.role), Some(role));
+        self.place().require(&mut transaction, by, access, Some(member))?;
+        self.change_member(transaction, by.channel).await
     }
 
-    fn put_listed(&self, member: &Member, read_seq: u64) -> Result<TransactWriteItem, StoreError> {
-        let mut item = self.listed_key(&member.channel_id, &member.user_id);
-        item.insert("joined_at".to_owned(), s(member.joined_at.to_string()));
-        item.insert("read_seq".to_owned(), n(read_seq));
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .build()
-            .map_err(|error| unreadable(TRANSACTION, error))?;
-        Ok(TransactWriteItem::builder().put(put).build())
+    async fn remove_member(
+        &self,
+        by: &Authority<'_>,
+        member: &Member,
+        pending: &Pending,
+        now: Timestamp,
+    ) -> Result<MemberChanged, StoreError> {
+        if is_contradicted(by, member) {
+            return Ok(MemberChanged::Stale);
+        }
+        let key = by.channel.key();
+        let delete = Write::delete(&self.table, self.keys.member(&key, &member.user_id));
+        let mut transaction = Transaction::default();
+        transaction.add(Part::Member, as_read(delete, member)?)?;
+        transaction.add(Part::Other, Write::delete(&self.table, self.keys.listed(&member.user_id, &key)))?;
+        let access = Access::of_roles(Some(member.role), None);
+        self.place().require(&mut transaction, by, access, Some(member))?;
+        transaction.add(Part::Other, self.gates()?.block(&key, &member.user_id, now))?;
+        self.record_end(&mut transaction, Some(pending))?;
+        self.change_member(transaction, by.channel).await
     }
-}
-
-fn read_seq(listed: &Item) -> u64 {
-    listed.get("read_seq").and_then(|value| value.as_n().ok()?.parse().ok()).unwrap_or_default()
-}
-
-/// Another transaction was under way on the same items.
-fn conflict() -> StoreError {
-    let source = "another change of the channel was under way".into();
-    StoreError { operation: TRANSACTION, retryable: true, source }
-}
-
-/// The reason of the item `index` of a cancelled transaction, when its condition did not hold.
-fn refused(reasons: &[CancellationReason], index: usize) -> Option<&CancellationReason> {
-    reasons.get(index).filter(|reason| reason.code() == Some("ConditionalCheckFailed"))
-}
-
-/// The reasons of a cancelled transaction; `None` when it failed otherwise.
-fn cancellation_reasons<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[CancellationReason]> {
-    let SdkError::ServiceError(context) = error else { return None };
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err() else { return None };
-    Some(cancelled.cancellation_reasons())
 }

@@ -1,5 +1,4 @@
-//! What the agent keeps: claims, `<channel_id>` / `claim#<seq>`, and tokens spent, `user#<user_id>` / `tokens#<date>`, in
-//! `chat_channels`.
+//! Claims of the agent, and the tokens that it has spent, in `chat_channels`: see [`crate::keys`].
 
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use chat::{
+    access::Authority,
     agent::{Claim, ClaimStore, Claimed, Question},
     clock::Timestamp,
     error::StoreError,
@@ -16,34 +16,20 @@ use chat::{
 };
 
 use crate::{
+    authority::Access,
     channels::DynamoChannels,
-    item::{Item, key, n, s},
+    item::{Item, flag, n, number, s},
     sdk::failed,
+    transaction::{Part, Ran, Transaction, Write},
 };
 
 /// How long a claim and a day's count are kept; longer than any record is delivered again.
 const KEPT: Duration = Duration::from_hours(48);
 
-fn number(item: &Item, name: &str) -> Option<i64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
-}
-
 fn claim(item: &Item) -> Claim {
     Claim {
         calls: number(item, "calls").and_then(|calls| u32::try_from(calls).ok()).unwrap_or_default(),
-        cancelled: item.get("cancelled").is_some_and(|value| *value == AttributeValue::Bool(true)),
-    }
-}
-
-impl DynamoChannels {
-    fn claim_key(&self, question: &Question) -> Item {
-        let sk = format!("claim#{:016}", question.seq);
-        key(("channel_id", s(self.channel_name(&question.channel_id))), ("sk", s(sk)))
-    }
-
-    fn tokens_key(&self, user: &UserId, now: Timestamp) -> Item {
-        let day: String = now.to_string().chars().take(10).collect();
-        key(("channel_id", s(self.list_name(user))), ("sk", s(format!("tokens#{day}"))))
+        cancelled: flag(item, "cancelled"),
     }
 }
 
@@ -59,7 +45,7 @@ impl ClaimStore for DynamoChannels {
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(self.claim_key(question)))
+            .set_key(Some(self.keys.claim(question)))
             .update_expression("SET #owner = :owner, lease_until = :until, expires_at = :expires_at")
             .condition_expression("attribute_not_exists(lease_until) OR lease_until <= :now")
             .expression_attribute_names("#owner", "owner")
@@ -95,7 +81,7 @@ impl ClaimStore for DynamoChannels {
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(self.claim_key(question)))
+            .set_key(Some(self.keys.claim(question)))
             .update_expression("SET lease_until = :until ADD calls :calls")
             .condition_expression("#owner = :owner")
             .expression_attribute_names("#owner", "owner")
@@ -121,22 +107,19 @@ impl ClaimStore for DynamoChannels {
         Ok(())
     }
 
-    async fn cancel(&self, question: &Question, now: Timestamp) -> Result<(), StoreError> {
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(self.claim_key(question)))
-            .update_expression("SET cancelled = :yes, expires_at = :expires_at")
-            .expression_attribute_values(":yes", AttributeValue::Bool(true))
-            .expression_attribute_values(":expires_at", n(now.plus(KEPT).as_secs()))
-            .send()
-            .await
-            .map_err(|error| failed("UpdateItem", error))?;
-        Ok(())
+    async fn cancel(&self, by: &Authority<'_>, question: &Question, now: Timestamp) -> Result<bool, StoreError> {
+        let key = self.keys.claim(question);
+        let update = Write::update(&self.table, key, "SET cancelled = :yes, expires_at = :expires_at")
+            .value("yes", AttributeValue::Bool(true))
+            .value("expires_at", n(now.plus(KEPT).as_secs()));
+        let mut transaction = Transaction::default();
+        transaction.add(Part::Other, update)?;
+        self.place().require(&mut transaction, by, Access::Kept, None)?;
+        Ok(matches!(transaction.run(&self.client).await?, Ran::Done))
     }
 
     async fn spent(&self, user: &UserId, now: Timestamp) -> Result<u64, StoreError> {
-        let found = self.get(self.tokens_key(user, now)).await?;
+        let found = self.get(self.keys.tokens(user, now)).await?;
         let spent = found.and_then(|item| number(&item, "spent"));
         Ok(spent.and_then(|spent| u64::try_from(spent).ok()).unwrap_or_default())
     }
@@ -145,7 +128,7 @@ impl ClaimStore for DynamoChannels {
         self.client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(self.tokens_key(user, now)))
+            .set_key(Some(self.keys.tokens(user, now)))
             .update_expression("SET expires_at = :expires_at ADD spent :tokens")
             .expression_attribute_values(":tokens", n(tokens))
             .expression_attribute_values(":expires_at", n(now.plus(KEPT).as_secs()))

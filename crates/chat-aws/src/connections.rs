@@ -1,33 +1,32 @@
-//! Connections and subscriptions: `chat_connections`.
+//! Connections, subscriptions, presence and tickets, in `chat_connections`: see [`crate::keys`].
 //!
-//! | key | item |
-//! | --- | --- |
-//! | `conn#<connection_id>` / `meta` | the connection, and its `channels` as a set |
-//! | `user#<user_id>` / `conn#<connection_id>` | the same connection among those of its user |
-//! | `chan#<channel_id>` / `conn#<connection_id>` | a subscription |
-//! | `present#<channel_id>` / `user#<user_id>` | that the channel's subscribers know of the user's presence |
-//! | `ends#<minute>` / `conn#<connection_id>` | a connection whose token ends in that minute since the Unix epoch |
-//! | `ticket#<digest>` / `meta` | a ticket |
-//!
-//! Channel and user ids are preceded by the tenant's name where there is one; a connection's item names its tenant.
+//! A connection's item names its tenant, and its `channels` as a set of the texts of their keys.
 //!
 //! What finds a user's connections are items and not an index, because an index is only eventually consistent: who
 //! is removed from a channel the moment after connecting would go on receiving.
+//!
+//! `expires_at` of a connection and of all that belongs to it is after its end: see [`crate::expiry`].
 
 use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError},
+    operation::{
+        delete_item::{DeleteItemError, DeleteItemOutput, builders::DeleteItemFluentBuilder},
+        put_item::PutItemError,
+        query::builders::QueryFluentBuilder,
+        update_item::{UpdateItemError, UpdateItemOutput, builders::UpdateItemFluentBuilder},
+    },
     types::{AttributeValue, ReturnValue},
 };
 use chat::{
     clock::Timestamp,
-    connection::{Connection, ConnectionStore, Subscription, UserConnection},
+    connection::{Audience, Connection, ConnectionStore, Gate, Subscription, SubscriptionPage, UserConnection},
     error::StoreError,
     id::{ChannelId, ConnectionId, TenantId, UserId},
-    limits::CHANNELS_PER_CONNECTION,
+    incarnation::ChannelKey,
+    limits::{CHANNELS_PER_CONNECTION, CONNECTION_DURATION, ENDED_SOCKETS_MINUTES},
     presence::PresenceStore,
     ticket::{Ticket, TicketStore},
 };
@@ -37,19 +36,24 @@ use telemetry::metrics;
 
 use crate::{
     batch,
-    item::{ABSENT_OR_EXPIRED, Item, attribute, key, n, read, s, write},
+    expiry::{end_of, kept_until},
+    gate,
+    item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, s, text, write},
+    keys::{self, AudienceSort, Keys},
     sdk::{failed, unreadable},
-    tenant::Names,
+    transaction::{OPERATION, Part, Ran, Transaction, Write},
 };
 
-const META: &str = "meta";
 const WRITES_AT_ONCE: usize = 16;
+
+/// Looks at a connection whose token changes while it is being subscribed.
+const SUBSCRIBE_ATTEMPTS: usize = 4;
 
 /// How long it is remembered what subscribers have been told of a user's presence: longer than any connection lasts.
 const PRESENCE_KEPT: Duration = Duration::from_hours(24);
 
-/// How long after its end a connection is still listed as one that has to be closed.
-const ENDED_KEPT: Duration = Duration::from_hours(1);
+/// How long after its end a connection is still listed as one that has to be closed. API Gateway has closed it by then.
+const ENDED_KEPT: Duration = CONNECTION_DURATION.saturating_add(Duration::from_hours(1));
 
 /// Connections in DynamoDB.
 #[derive(Debug, Clone)]
@@ -57,14 +61,11 @@ pub struct DynamoConnections {
     client: Client,
     table: String,
     tenant: Option<TenantId>,
-    names: Names,
+    keys: Keys,
 }
 
-/// `conn#<connection_id>` / `meta`.
 #[derive(Serialize, Deserialize)]
 struct ConnectionItem {
-    pk: String,
-    sk: String,
     user_id: UserId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant: Option<TenantId>,
@@ -72,62 +73,43 @@ struct ConnectionItem {
     limited_to: Option<BTreeSet<ChannelId>>,
     /// A string set, written by itself: there is no empty one.
     #[serde(default, skip_serializing)]
-    channels: Vec<ChannelId>,
+    channels: Vec<ChannelKey>,
     #[serde(default)]
     follows: bool,
     connected_at: Timestamp,
     token_expires_at: Timestamp,
-    /// TTL: seconds since the Unix epoch.
     expires_at: i64,
 }
 
-/// `user#<user_id>` / `conn#<connection_id>`.
 #[derive(Serialize, Deserialize)]
 struct UserConnectionItem {
-    pk: String,
-    sk: String,
     follows: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limited_to: Option<BTreeSet<ChannelId>>,
     connected_at: Timestamp,
-    /// TTL: seconds since the Unix epoch.
     expires_at: i64,
 }
 
-/// `chan#<channel_id>` / `conn#<connection_id>`.
 #[derive(Serialize, Deserialize)]
 struct SubscriptionItem {
-    pk: String,
-    sk: String,
     user_id: UserId,
     connected_at: Timestamp,
-    /// TTL: seconds since the Unix epoch.
     expires_at: i64,
-}
-
-fn connection_name(id: &ConnectionId) -> String {
-    format!("conn#{id}")
-}
-
-fn minute_name(time: Timestamp) -> String {
-    format!("ends#{}", time.as_secs().div_euclid(60))
-}
-
-fn connection_key(id: &ConnectionId) -> Item {
-    key(("pk", s(connection_name(id))), ("sk", s(META)))
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    member: bool,
 }
 
 impl DynamoConnections {
     /// Connections in `table`.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), tenant: None, names: Names::default() }
+        Self { client, table: table.into(), tenant: None, keys: Keys::default() }
     }
 
     /// The connections of a tenant.
     #[must_use]
     pub fn of(&self, tenant: Option<&TenantId>) -> Self {
-        Self { tenant: tenant.cloned(), names: Names::of(tenant), ..self.clone() }
+        Self { tenant: tenant.cloned(), keys: Keys::of(tenant), ..self.clone() }
     }
 
     /// A connection of any tenant, and the connections of that tenant.
@@ -136,56 +118,52 @@ impl DynamoConnections {
         Ok(Some((self.of(item.tenant.as_ref()), item.connection(id.clone()))))
     }
 
+    /// Lists minutes in which tokens have ended by `now`, the oldest first: the last [`ENDED_SOCKETS_MINUTES`] before the one
+    /// that [`DynamoConnections::worked_off`] noted, because a connection may be listed late, and all since. Minutes whose
+    /// sockets API Gateway has closed by itself are left out.
+    pub async fn ended_minutes(&self, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
+        let cursor = self.get(keys::ends_cursor()).await?.and_then(|item| number(&item, "minute"));
+        let last = keys::minute(now);
+        let kept = i64::try_from(ENDED_KEPT.as_secs() / 60).unwrap_or(i64::MAX);
+        let oldest = last.saturating_sub(kept);
+        let first =
+            cursor.map_or(oldest, |minute| minute.min(last).saturating_sub(ENDED_SOCKETS_MINUTES - 1).max(oldest));
+        Ok((first..=last).map(|minute| Timestamp::from_secs(minute * 60)).collect())
+    }
+
+    /// Notes that all minutes up to that of `time` are worked off. An earlier minute than is noted changes nothing.
+    pub async fn worked_off(&self, time: Timestamp) -> Result<(), StoreError> {
+        let update = self
+            .update(keys::ends_cursor())
+            .update_expression("SET #minute = :minute")
+            .condition_expression("attribute_not_exists(#minute) OR #minute < :minute")
+            .expression_attribute_names("#minute", "minute")
+            .expression_attribute_values(":minute", n(keys::minute(time)));
+        updated(update).await?;
+        Ok(())
+    }
+
     /// Connections whose token has ended in the minute of `time`, as far as they have not been closed since; some may
     /// have another token by now.
     pub async fn ended(&self, time: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
-        let items = self.partition(minute_name(time), Timestamp::from_secs(0)).await?;
-        let ids = items.iter().map(|item| match item.get("sk") {
-            Some(AttributeValue::S(sk)) => connection_id(sk),
-            _ => connection_id(""),
-        });
-        ids.collect()
+        let items = self.all(|| self.partition(keys::ends(time))).await?;
+        items.iter().map(connection_id).collect()
     }
 
     /// Takes a connection from those that have ended in the minute of `time`.
     pub async fn forget_end(&self, time: Timestamp, id: &ConnectionId) -> Result<(), StoreError> {
-        let key = key(("pk", s(minute_name(time))), ("sk", s(connection_name(id))));
-        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(key));
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(keys::end(time, id)));
         delete.send().await.map_err(|error| failed("DeleteItem", error))?;
         Ok(())
     }
 
-    fn user_name(&self, user: &UserId) -> String {
-        format!("user#{}", self.names.key(user))
-    }
-
-    fn channel_name(&self, channel: &ChannelId) -> String {
-        format!("chan#{}", self.names.key(channel))
-    }
-
-    fn subscription_key(&self, channel: &ChannelId, id: &ConnectionId) -> Item {
-        key(("pk", s(self.channel_name(channel))), ("sk", s(connection_name(id))))
-    }
-
-    fn user_connection_key(&self, user: &UserId, id: &ConnectionId) -> Item {
-        key(("pk", s(self.user_name(user))), ("sk", s(connection_name(id))))
-    }
-
-    fn presence_key(&self, channel: &ChannelId, user: &UserId) -> Item {
-        key(("pk", s(format!("present#{}", self.names.key(channel)))), ("sk", s(format!("user#{user}"))))
+    async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
+        Ok(get.send().await.map_err(|error| failed("GetItem", error))?.item)
     }
 
     async fn connection_item(&self, id: &ConnectionId) -> Result<Option<ConnectionItem>, StoreError> {
-        let found = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(connection_key(id)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| failed("GetItem", error))?;
-        found.item.map(|item| read("GetItem", item)).transpose()
+        self.get(keys::connection(id)).await?.map(|item| read("GetItem", item)).transpose()
     }
 
     /// Lists a connection among those whose token ends in some minute, unless API Gateway ends it before.
@@ -193,69 +171,44 @@ impl DynamoConnections {
         if connection.token_expires_at > connection.expires_at {
             return Ok(());
         }
-        let name = minute_name(connection.expires_at);
-        let mut item = key(("pk", s(name)), ("sk", s(connection_name(&connection.connection_id))));
+        let mut item = keys::end(connection.expires_at, &connection.connection_id);
         item.insert("expires_at".to_owned(), n(connection.expires_at.plus(ENDED_KEPT).as_secs()));
         self.put(item).await
     }
 
-    fn subscription_item(
-        &self,
-        channel: &ChannelId,
-        id: &ConnectionId,
-        user_id: &UserId,
-        connected_at: Timestamp,
-        expires_at: i64,
-    ) -> Result<Item, StoreError> {
-        let item = SubscriptionItem {
-            pk: self.channel_name(channel),
-            sk: connection_name(id),
-            user_id: user_id.clone(),
-            connected_at,
-            expires_at,
-        };
-        write("PutItem", item)
+    fn subscription_item(&self, channel: &ChannelKey, subscription: Subscription) -> Result<Item, StoreError> {
+        let Subscription { connection_id, user_id, connected_at, expires_at, member } = subscription;
+        let fields = SubscriptionItem { user_id, connected_at, expires_at: kept_until(expires_at), member };
+        let mut item = write("PutItem", fields)?;
+        item.extend(self.keys.subscription(channel, &connection_id));
+        Ok(item)
     }
 
     /// Writes times and limit of a renewed connection to one item of it; the item, if it is still of that connection.
     async fn renew_item(&self, key: Item, connection: &Connection, is_own: bool) -> Result<Option<Item>, StoreError> {
-        const OPERATION: &str = "UpdateItem";
-        let mut update = "SET expires_at = :expires_at".to_owned();
+        let mut expression = "SET expires_at = :expires_at".to_owned();
         let mut values = Item::from([
-            (":expires_at".to_owned(), n(connection.expires_at.as_secs())),
+            (":expires_at".to_owned(), n(kept_until(connection.expires_at))),
             (":connected_at".to_owned(), s(connection.connected_at.to_string())),
         ]);
         if is_own {
-            update.push_str(", token_expires_at = :token_expires_at");
+            expression.push_str(", token_expires_at = :token_expires_at");
             values.insert(":token_expires_at".to_owned(), s(connection.token_expires_at.to_string()));
         }
         match &connection.limited_to {
             Some(limit) => {
-                update.push_str(", limited_to = :limited_to");
-                values.insert(":limited_to".to_owned(), attribute(OPERATION, limit)?);
+                expression.push_str(", limited_to = :limited_to");
+                values.insert(":limited_to".to_owned(), attribute("UpdateItem", limit)?);
             }
-            None => update.push_str(" REMOVE limited_to"),
+            None => expression.push_str(" REMOVE limited_to"),
         }
-        let updated = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .update_expression(update)
-            .condition_expression("connected_at = :connected_at")
+        let update = self
+            .update(key)
+            .update_expression(expression)
+            .condition_expression(AS_CONNECTED)
             .set_expression_attribute_values(Some(values))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match updated {
-            Ok(updated) => Ok(updated.attributes),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(failed(OPERATION, error)),
-        }
+            .return_values(ReturnValue::AllNew);
+        Ok(updated(update).await?.and_then(|updated| updated.attributes))
     }
 
     async fn put(&self, item: Item) -> Result<(), StoreError> {
@@ -264,24 +217,27 @@ impl DynamoConnections {
         Ok(())
     }
 
-    /// All items of a partition that live at `now`.
-    async fn partition(&self, pk: String, now: Timestamp) -> Result<Vec<Item>, StoreError> {
+    fn update(&self, key: Item) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.table).set_key(Some(key))
+    }
+
+    /// A query of a partition.
+    fn partition(&self, pk: impl Into<String>) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", s(pk))
+            .consistent_read(true)
+    }
+
+    /// All items that a query finds, over all of its pages, in their order.
+    async fn all(&self, query: impl Fn() -> QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         let mut start = None;
         loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :pk")
-                .filter_expression("expires_at > :now")
-                .expression_attribute_values(":pk", s(pk.as_str()))
-                .expression_attribute_values(":now", n(now.as_secs()))
-                .consistent_read(true)
-                .set_exclusive_start_key(start.take())
-                .send()
-                .await
-                .map_err(|error| failed("Query", error))?;
+            let page = query().set_exclusive_start_key(start.take()).send().await;
+            let page = page.map_err(|error| failed("Query", error))?;
             items.extend(page.items.unwrap_or_default());
             start = page.last_evaluated_key;
             if start.is_none() {
@@ -290,131 +246,153 @@ impl DynamoConnections {
         }
     }
 
-    /// Adds a channel to the set of a connection, or takes it out. `false`: there is no such connection, or it has
-    /// all that it may.
-    async fn change_channels(
-        &self,
-        id: &ConnectionId,
-        connected_at: Timestamp,
-        channel: &ChannelId,
-        add: bool,
-    ) -> Result<bool, StoreError> {
-        let (update, condition) = if add {
-            let room = "(attribute_not_exists(channels) OR size(channels) < :most OR contains(channels, :channel))";
-            ("ADD channels :channels", format!("connected_at = :connected_at AND {room}"))
-        } else {
-            ("DELETE channels :channels", "connected_at = :connected_at".to_owned())
-        };
-        let mut call = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(connection_key(id)))
-            .update_expression(update)
-            .condition_expression(condition)
-            .expression_attribute_values(":connected_at", s(connected_at.to_string()))
-            .expression_attribute_values(":channels", AttributeValue::Ss(vec![channel.to_string()]));
-        if add {
-            call = call
-                .expression_attribute_values(":most", n(CHANNELS_PER_CONNECTION))
-                .expression_attribute_values(":channel", s(channel.as_str()));
-        }
-        match call.send().await {
-            Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(false)
+    /// Reads the items of an audience.
+    fn read_audience(items: Vec<Item>) -> Result<Audience, StoreError> {
+        let mut audience = Audience::default();
+        for item in items {
+            let sk = text(&item, "sk").unwrap_or_default();
+            match AudienceSort::read(sk).map_err(|error| unreadable("Query", error))? {
+                AudienceSort::Gate => gate::read(&mut audience.gate, &item),
+                AudienceSort::Blocked(user) => _ = audience.gate.blocked.insert(user),
+                AudienceSort::Subscription(connection_id) => {
+                    let SubscriptionItem { user_id, connected_at, expires_at, member } = read("Query", item)?;
+                    let expires_at = end_of(expires_at);
+                    audience.subscriptions.push(Subscription {
+                        connection_id,
+                        user_id,
+                        connected_at,
+                        expires_at,
+                        member,
+                    });
+                }
             }
-            Err(error) => Err(failed("UpdateItem", error)),
         }
+        Ok(audience)
     }
 
-    /// Deletes an item if it is still of `connected_at`; whether it was.
-    async fn delete(&self, key: Item, connected_at: Timestamp) -> Result<bool, StoreError> {
-        let deleted = self
+    /// Deletes an item if it is still of `connected_at`; the item, if it was.
+    async fn delete(&self, key: Item, connected_at: Timestamp) -> Result<Option<Item>, StoreError> {
+        let delete = self
             .client
             .delete_item()
             .table_name(&self.table)
             .set_key(Some(key))
-            .condition_expression("connected_at = :connected_at")
+            .condition_expression(AS_CONNECTED)
             .expression_attribute_values(":connected_at", s(connected_at.to_string()))
-            .send()
-            .await;
-        match deleted {
-            Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), DeleteItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(failed("DeleteItem", error)),
+            .return_values(ReturnValue::AllOld);
+        Ok(deleted(delete).await?.map(|deleted| deleted.attributes.unwrap_or_default()))
+    }
+
+    async fn delete_subscriptions(
+        &self,
+        channels: impl IntoIterator<Item = &ChannelKey>,
+        id: &ConnectionId,
+        connected_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let keys: Vec<Item> = channels.into_iter().map(|channel| self.keys.subscription(channel, id)).collect();
+        futures::stream::iter(keys)
+            .map(async |key| self.delete(key, connected_at).await.map(|_| ()))
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect()
+            .await
+    }
+}
+
+/// The condition that an item is of a connection, and not of another one that got the same id.
+const AS_CONNECTED: &str = "connected_at = :connected_at";
+
+/// Leaves out of a query what has ended by `now`.
+fn living(query: QueryFluentBuilder, now: Timestamp) -> QueryFluentBuilder {
+    query.filter_expression("expires_at > :over").expression_attribute_values(":over", n(kept_until(now)))
+}
+
+/// Runs an update. `None`: its condition did not hold.
+async fn updated(update: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, StoreError> {
+    match update.send().await {
+        Ok(updated) => Ok(Some(updated)),
+        Err(SdkError::ServiceError(context))
+            if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+        {
+            Ok(None)
         }
+        Err(error) => Err(failed("UpdateItem", error)),
+    }
+}
+
+/// Runs a deletion. `None`: its condition did not hold.
+async fn deleted(delete: DeleteItemFluentBuilder) -> Result<Option<DeleteItemOutput>, StoreError> {
+    match delete.send().await {
+        Ok(deleted) => Ok(Some(deleted)),
+        Err(SdkError::ServiceError(context))
+            if matches!(context.err(), DeleteItemError::ConditionalCheckFailedException(_)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(failed("DeleteItem", error)),
     }
 }
 
 impl ConnectionStore for DynamoConnections {
     async fn announce(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        let item = UserConnectionItem {
-            pk: self.user_name(user),
-            sk: connection_name(&connection.connection_id),
+        let fields = UserConnectionItem {
             follows: connection.follows,
             limited_to: connection.limited_to.clone(),
             connected_at: connection.connected_at,
-            expires_at: connection.expires_at.as_secs(),
+            expires_at: kept_until(connection.expires_at),
         };
-        self.put(write("PutItem", item)?).await
+        let mut item = write("PutItem", fields)?;
+        item.extend(self.keys.user_connection(user, &connection.connection_id));
+        self.put(item).await
     }
 
     async fn withdraw(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        self.delete(self.user_connection_key(user, &connection.connection_id), connection.connected_at).await?;
+        let key = self.keys.user_connection(user, &connection.connection_id);
+        self.delete(key, connection.connected_at).await?;
         Ok(())
     }
 
-    async fn open(&self, connection: &Connection) -> Result<(), StoreError> {
-        let Connection { connection_id: id, user_id, connected_at, .. } = connection;
-        let expires_at = connection.expires_at.as_secs();
-        let mut item = write(
-            "PutItem",
-            ConnectionItem {
-                pk: connection_name(id),
-                sk: META.to_owned(),
-                user_id: user_id.clone(),
-                tenant: self.tenant.clone(),
-                limited_to: connection.limited_to.clone(),
-                channels: Vec::new(),
-                follows: connection.follows,
-                connected_at: *connected_at,
-                token_expires_at: connection.token_expires_at,
-                expires_at,
-            },
-        )?;
+    async fn open(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
+        let fields = ConnectionItem {
+            user_id: connection.user_id.clone(),
+            tenant: self.tenant.clone(),
+            limited_to: connection.limited_to.clone(),
+            channels: Vec::new(),
+            follows: connection.follows,
+            connected_at: connection.connected_at,
+            token_expires_at: connection.token_expires_at,
+            expires_at: kept_until(connection.expires_at),
+        };
+        let mut item = write("PutItem", fields)?;
+        item.extend(keys::connection(&connection.connection_id));
         if !connection.channels.is_empty() {
             let channels = connection.channels.iter().map(ToString::to_string).collect();
             item.insert("channels".to_owned(), AttributeValue::Ss(channels));
         }
         self.put(item).await?;
         self.list_end(connection).await?;
-        let subscriptions = connection
-            .channels
-            .iter()
-            .map(|channel| batch::put(self.subscription_item(channel, id, user_id, *connected_at, expires_at)?));
+        let of_user = UserConnection::from(connection);
+        let subscriptions = connection.channels.iter().map(|channel| {
+            let member = by_membership.contains(channel);
+            let subscription = Subscription { member, ..of_user.subscription(&connection.user_id) };
+            batch::put(self.subscription_item(channel, subscription)?)
+        });
         batch::write(&self.client, &self.table, subscriptions.collect::<Result<_, _>>()?).await
     }
 
-    async fn renew(&self, connection: &Connection) -> Result<bool, StoreError> {
+    async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
         let Connection { connection_id: id, user_id, .. } = connection;
         self.list_end(connection).await?;
-        let Some(item) = self.renew_item(connection_key(id), connection, true).await? else { return Ok(false) };
-        self.renew_item(self.user_connection_key(user_id, id), connection, false).await?;
+        let Some(item) = self.renew_item(keys::connection(id), connection, true).await? else { return Ok(None) };
+        self.renew_item(self.keys.user_connection(user_id, id), connection, false).await?;
         // Those of now: some may have been added since the connection was read.
         let channels = read::<ConnectionItem>("UpdateItem", item)?.channels;
-        futures::stream::iter(channels)
-            .map(async |channel| self.renew_item(self.subscription_key(&channel, id), connection, false).await)
+        let keys: Vec<Item> = channels.iter().map(|channel| self.keys.subscription(channel, id)).collect();
+        futures::stream::iter(keys)
+            .map(async |key| self.renew_item(key, connection, false).await)
             .buffer_unordered(WRITES_AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        Ok(true)
+        Ok(Some(channels))
     }
 
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
@@ -422,79 +400,164 @@ impl ConnectionStore for DynamoConnections {
         Ok(found.map(|item| item.connection(id.clone())))
     }
 
+    async fn connections_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<UserConnection>, StoreError> {
+        let items = self.all(|| living(self.partition(self.keys.connections(user)), now)).await?;
+        let connections = items.into_iter().map(|item| {
+            let connection_id = connection_id(&item)?;
+            let UserConnectionItem { follows, limited_to, connected_at, expires_at } = read("Query", item)?;
+            Ok(UserConnection { connection_id, connected_at, follows, limited_to, expires_at: end_of(expires_at) })
+        });
+        connections.collect()
+    }
+
     async fn close(&self, id: &ConnectionId, connected_at: Timestamp) -> Result<bool, StoreError> {
         let Some(connection) = self.connection(id).await? else { return Ok(false) };
         if connection.connected_at != connected_at {
             return Ok(false);
         }
-        let keys: Vec<Item> = connection.channels.iter().map(|channel| self.subscription_key(channel, id)).collect();
-        futures::stream::iter(keys)
-            .map(|key| self.delete(key, connected_at))
-            .buffer_unordered(WRITES_AT_ONCE)
-            .try_collect::<Vec<bool>>()
-            .await?;
-        self.delete(self.user_connection_key(&connection.user_id, id), connected_at).await?;
-        let is_closed = self.delete(connection_key(id), connected_at).await?;
-        // Whoever was first counts it: the handler of `$disconnect`, a push that met nobody, or the upkeep.
-        metrics::count(&metrics::CONNECTIONS_CLOSED, usize::from(is_closed));
-        Ok(is_closed)
+        self.delete_subscriptions(&connection.channels, id, connected_at).await?;
+        self.delete(self.keys.user_connection(&connection.user_id, id), connected_at).await?;
+        let closed = self.delete(keys::connection(id), connected_at).await?;
+        // The first that closes it counts it: the handler of `$disconnect`, a push, or the maintenance.
+        metrics::count(&metrics::CONNECTIONS_CLOSED, usize::from(closed.is_some()));
+        let Some(item) = closed else { return Ok(false) };
+        // Subscriptions that were added since the connection was read. None can be added from here on.
+        let last = read::<ConnectionItem>("DeleteItem", item)?.channels;
+        let added = last.iter().filter(|channel| !connection.channels.contains(channel));
+        self.delete_subscriptions(added, id, connected_at).await?;
+        Ok(true)
     }
 
-    async fn connections_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<UserConnection>, StoreError> {
-        let items = self.partition(self.user_name(user), now).await?;
-        let connections = items.into_iter().map(|item| {
-            let item: UserConnectionItem = read("Query", item)?;
-            Ok(UserConnection {
-                connection_id: connection_id(&item.sk)?,
-                connected_at: item.connected_at,
-                follows: item.follows,
-                limited_to: item.limited_to,
-                expires_at: Timestamp::from_secs(item.expires_at),
-            })
-        });
-        connections.collect()
+    async fn audience(&self, channel: &ChannelKey, now: Timestamp) -> Result<Audience, StoreError> {
+        Self::read_audience(self.all(|| living(self.partition(self.keys.audience(channel)), now)).await?)
     }
 
-    async fn subscriptions(&self, channel: &ChannelId, now: Timestamp) -> Result<Vec<Subscription>, StoreError> {
-        let items = self.partition(self.channel_name(channel), now).await?;
-        let subscriptions = items.into_iter().map(|item| {
-            let item: SubscriptionItem = read("Query", item)?;
-            Ok(Subscription {
-                connection_id: connection_id(&item.sk)?,
-                user_id: item.user_id,
-                connected_at: item.connected_at,
-                expires_at: Timestamp::from_secs(item.expires_at),
-            })
-        });
-        subscriptions.collect()
+    async fn gate(&self, channel: &ChannelKey, now: Timestamp) -> Result<Gate, StoreError> {
+        let query = || {
+            living(self.partition(self.keys.audience(channel)), now)
+                .key_condition_expression("pk = :pk AND sk < :subscriptions")
+                .expression_attribute_values(":subscriptions", s(keys::first_subscription()))
+        };
+        Ok(Self::read_audience(self.all(query).await?)?.gate)
+    }
+
+    async fn subscriptions_page(
+        &self,
+        channel: &ChannelKey,
+        after: Option<&ConnectionId>,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<SubscriptionPage, StoreError> {
+        let page = living(self.partition(self.keys.audience(channel)), now)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :subscriptions)")
+            .expression_attribute_values(":subscriptions", s(keys::first_subscription()))
+            .limit(i32::from(limit))
+            .set_exclusive_start_key(after.map(|after| self.keys.subscription(channel, after)))
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))?;
+        let Audience { subscriptions, .. } = Self::read_audience(page.items.unwrap_or_default())?;
+        let next_after = page.last_evaluated_key.as_ref().map(connection_id).transpose()?;
+        Ok(SubscriptionPage { subscriptions, next_after })
     }
 
     async fn subscribe(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         user: &UserId,
         connection: &UserConnection,
+        member: bool,
     ) -> Result<bool, StoreError> {
-        let UserConnection { connection_id: id, connected_at, .. } = connection;
-        // The name first, so that the connection's end finds the subscription.
-        if !self.change_channels(id, *connected_at, channel, true).await? {
-            return Ok(false);
+        let mut connection = connection.clone();
+        for _ in 0..SUBSCRIBE_ATTEMPTS {
+            let subscription = Subscription { member, ..connection.subscription(user) };
+            // Both or none, and only while the token is the one that they were decided by: the end of the connection finds the
+            // subscription, and another token is not overlooked.
+            let mut transaction = Transaction::default();
+            transaction.add(Part::Connection, self.add_channel(channel, &connection)?)?;
+            transaction.add(Part::Other, Write::put(&self.table, self.subscription_item(channel, subscription)?))?;
+            let refused = match transaction.run(&self.client).await? {
+                Ran::Done => return Ok(true),
+                Ran::Refused(refused) => refused,
+            };
+            let Some(item) = refused.item(Part::Connection) else { return Ok(false) };
+            let current: ConnectionItem = read(OPERATION, item.clone())?;
+            let is_beyond = current.limited_to.as_ref().is_some_and(|limit| !limit.contains(&channel.channel_id));
+            let is_full = current.channels.len() >= CHANNELS_PER_CONNECTION && !current.channels.contains(channel);
+            if current.connected_at != connection.connected_at || is_beyond || is_full {
+                return Ok(false);
+            }
+            connection =
+                UserConnection { limited_to: current.limited_to, expires_at: end_of(current.expires_at), ..connection };
         }
-        self.put(self.subscription_item(channel, id, user, *connected_at, connection.expires_at.as_secs())?).await?;
-        Ok(true)
+        let source = "the connection's token is being changed".into();
+        Err(StoreError { operation: OPERATION, retryable: true, source })
+    }
+
+    async fn is_subscribed(
+        &self,
+        channel: &ChannelKey,
+        id: &ConnectionId,
+        connected_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let found = self.get(self.keys.subscription(channel, id)).await?;
+        let found = found.map(|item| read::<SubscriptionItem>("GetItem", item)).transpose()?;
+        Ok(found.is_some_and(|subscription| subscription.connected_at == connected_at))
+    }
+
+    async fn confirm_member(&self, channel: &ChannelKey, subscription: &Subscription) -> Result<bool, StoreError> {
+        let update = self
+            .update(self.keys.subscription(channel, &subscription.connection_id))
+            .update_expression("SET #member = :yes")
+            .condition_expression(AS_CONNECTED)
+            .expression_attribute_names("#member", "member")
+            .expression_attribute_values(":yes", AttributeValue::Bool(true))
+            .expression_attribute_values(":connected_at", s(subscription.connected_at.to_string()));
+        Ok(updated(update).await?.is_some())
     }
 
     async fn unsubscribe(
         &self,
-        channel: &ChannelId,
+        channel: &ChannelKey,
         id: &ConnectionId,
         connected_at: Timestamp,
     ) -> Result<bool, StoreError> {
-        let was_there = self.delete(self.subscription_key(channel, id), connected_at).await?;
-        if was_there {
-            self.change_channels(id, connected_at, channel, false).await?;
+        let connected_at_value = s(connected_at.to_string());
+        let subscription = self.keys.subscription(channel, id);
+        let mut transaction = Transaction::default();
+        let delete = Write::delete(&self.table, subscription.clone()).when(AS_CONNECTED);
+        transaction.add(Part::Subscription, delete.value("connected_at", connected_at_value.clone()))?;
+        let update = Write::update(&self.table, keys::connection(id), "DELETE channels :channels")
+            .when(AS_CONNECTED)
+            .value("connected_at", connected_at_value)
+            .value("channels", AttributeValue::Ss(vec![channel.to_string()]));
+        transaction.add(Part::Connection, update)?;
+        match transaction.run(&self.client).await? {
+            Ran::Done => Ok(true),
+            Ran::Refused(refused) if refused.is_of(Part::Subscription) => Ok(false),
+            // It is all that there is of a connection.
+            Ran::Refused(_) => Ok(self.delete(subscription, connected_at).await?.is_some()),
         }
-        Ok(was_there)
+    }
+}
+
+impl DynamoConnections {
+    /// Adds a channel to the set of a connection that is as it was read, and has room for it.
+    fn add_channel(&self, channel: &ChannelKey, connection: &UserConnection) -> Result<Write, StoreError> {
+        let update = Write::update(&self.table, keys::connection(&connection.connection_id), "ADD channels :channels")
+            .when(AS_CONNECTED)
+            .when("expires_at = :expires_at")
+            .when("attribute_not_exists(channels) OR size(channels) < :most OR contains(channels, :channel)")
+            .value("connected_at", s(connection.connected_at.to_string()))
+            .value("expires_at", n(kept_until(connection.expires_at)))
+            .value("channels", AttributeValue::Ss(vec![channel.to_string()]))
+            .value("most", n(CHANNELS_PER_CONNECTION))
+            .value("channel", s(channel.to_string()))
+            .showing_old();
+        Ok(match &connection.limited_to {
+            Some(limit) => update.when("limited_to = :limited_to").value("limited_to", attribute(OPERATION, limit)?),
+            None => update.when("attribute_not_exists(limited_to)"),
+        })
     }
 }
 
@@ -508,14 +571,14 @@ impl ConnectionItem {
             limited_to: self.limited_to,
             connected_at: self.connected_at,
             token_expires_at: self.token_expires_at,
-            expires_at: Timestamp::from_secs(self.expires_at),
+            expires_at: end_of(self.expires_at),
         }
     }
 }
 
 impl PresenceStore for DynamoConnections {
-    async fn note_joined(&self, channel: &ChannelId, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
-        let mut item = self.presence_key(channel, user);
+    async fn note_joined(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
+        let mut item = self.keys.presence(channel, user);
         item.insert("expires_at".to_owned(), n(now.plus(PRESENCE_KEPT).as_secs()));
         let put = self
             .client
@@ -537,24 +600,21 @@ impl PresenceStore for DynamoConnections {
         }
     }
 
-    async fn note_left(&self, channel: &ChannelId, user: &UserId) -> Result<bool, StoreError> {
+    async fn note_left(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
         let delete = self.client.delete_item().table_name(&self.table).return_values(ReturnValue::AllOld);
-        let deleted = delete.set_key(Some(self.presence_key(channel, user))).send().await;
+        let deleted = delete.set_key(Some(self.keys.presence(channel, user))).send().await;
         let deleted = deleted.map_err(|error| failed("DeleteItem", error))?;
         Ok(deleted.attributes.is_some_and(|item| !item.is_empty()))
     }
 }
 
-/// `ticket#<digest>` / `meta`.
 #[derive(Serialize, Deserialize)]
 struct TicketItem {
-    pk: String,
-    sk: String,
     user_id: UserId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant: Option<TenantId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    channels: Option<Vec<ChannelId>>,
+    channels: Option<Vec<ChannelKey>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limited_to: Option<BTreeSet<ChannelId>>,
     token_expires_at: Timestamp,
@@ -562,16 +622,10 @@ struct TicketItem {
     expires_at: i64,
 }
 
-fn ticket_name(digest: &str) -> String {
-    format!("ticket#{digest}")
-}
-
 impl TicketStore for DynamoConnections {
     async fn keep(&self, digest: &str, ticket: &Ticket) -> Result<(), StoreError> {
         let ticket = ticket.clone();
-        let item = TicketItem {
-            pk: ticket_name(digest),
-            sk: META.to_owned(),
+        let fields = TicketItem {
             user_id: ticket.user_id,
             tenant: ticket.tenant,
             channels: ticket.channels,
@@ -579,7 +633,9 @@ impl TicketStore for DynamoConnections {
             token_expires_at: ticket.token_expires_at,
             expires_at: ticket.expires_at.as_secs(),
         };
-        self.put(write("PutItem", item)?).await
+        let mut item = write("PutItem", fields)?;
+        item.extend(keys::ticket(digest));
+        self.put(item).await
     }
 
     async fn redeem(&self, digest: &str, now: Timestamp) -> Result<Option<Ticket>, StoreError> {
@@ -587,7 +643,7 @@ impl TicketStore for DynamoConnections {
             .client
             .delete_item()
             .table_name(&self.table)
-            .set_key(Some(key(("pk", s(ticket_name(digest))), ("sk", s(META)))))
+            .set_key(Some(keys::ticket(digest)))
             .return_values(ReturnValue::AllOld)
             .send()
             .await
@@ -606,6 +662,7 @@ impl TicketStore for DynamoConnections {
     }
 }
 
-fn connection_id(sk: &str) -> Result<ConnectionId, StoreError> {
-    sk.strip_prefix("conn#").unwrap_or_default().parse().map_err(|error| unreadable("Query", error))
+/// Reads the connection in the key of an item.
+fn connection_id(item: &Item) -> Result<ConnectionId, StoreError> {
+    keys::connection_of(text(item, "sk").unwrap_or_default()).map_err(|error| unreadable("Query", error))
 }

@@ -18,9 +18,19 @@ pub(crate) fn n(number: impl std::fmt::Display + Copy) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// A key of two attributes.
-pub(crate) fn key(partition: (&str, AttributeValue), sort: (&str, AttributeValue)) -> Item {
-    HashMap::from([(partition.0.to_owned(), partition.1), (sort.0.to_owned(), sort.1)])
+/// The text in an attribute.
+pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+/// The whole number in an attribute.
+pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// Whether an attribute is there and true.
+pub(crate) fn flag(item: &Item, name: &str) -> bool {
+    item.get(name) == Some(&AttributeValue::Bool(true))
 }
 
 pub(crate) fn read<T: DeserializeOwned>(operation: &'static str, item: Item) -> Result<T, StoreError> {

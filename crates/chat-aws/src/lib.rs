@@ -4,28 +4,33 @@
 
 pub mod channels;
 pub mod connections;
+pub mod deleted_channels;
 pub mod env;
 pub mod fan_out;
 pub mod messages;
-pub mod remains;
 pub mod sdk;
 pub mod sockets;
 pub mod stream;
 pub mod trace;
 pub mod upkeep;
 
+mod authority;
 mod batch;
 mod calls;
 mod claims;
+mod expiry;
+mod gate;
 mod http;
 mod item;
+mod keys;
+mod pending;
 mod rate;
-mod tenant;
+mod transaction;
 
 pub use channels::DynamoChannels;
 pub use connections::DynamoConnections;
+pub use deleted_channels::DynamoDeletedChannels;
 pub use fan_out::LambdaFanOut;
 pub use messages::DynamoMessages;
-pub use remains::DynamoRemains;
 pub use sockets::ManagementApi;
 pub use upkeep::LambdaUpkeep;

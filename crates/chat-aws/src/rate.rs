@@ -1,4 +1,4 @@
-//! Token buckets: `user#<user_id>` / `rate#<action>` in `chat_channels`. `full_at` is in milliseconds since the Unix epoch.
+//! Token buckets, in `chat_channels`: see [`crate::keys`]. `full_at` is in milliseconds since the Unix epoch.
 
 use aws_sdk_dynamodb::{
     error::SdkError,
@@ -14,10 +14,9 @@ use chat::{
 use std::time::Duration;
 
 use crate::{
-    channels::{DynamoChannels, user_list},
-    item::{Item, key, n, s},
+    channels::DynamoChannels,
+    item::{Item, n, number},
     sdk::failed,
-    tenant::Names,
 };
 
 /// How long a full bucket is kept.
@@ -26,18 +25,6 @@ const KEPT: Duration = Duration::from_hours(1);
 /// Looks at a bucket that others take from at the same time.
 const ATTEMPTS: usize = 4;
 
-/// The key of a user's bucket.
-pub(crate) fn bucket_key(names: &Names, user: &UserId, action: &Action<'_>) -> Item {
-    let name = match action {
-        Action::Send => "rate#send".to_owned(),
-        Action::Connect => "rate#connect".to_owned(),
-        Action::Ask => "rate#ask".to_owned(),
-        Action::Reply(channel) => format!("rate#reply#{channel}"),
-        Action::Type(channel) => format!("rate#type#{channel}"),
-    };
-    key(("channel_id", s(user_list(names, user.as_str()))), ("sk", s(name)))
-}
-
 /// TTL of a bucket that will be full then, in seconds.
 pub(crate) fn kept_until(full_at: Timestamp) -> i64 {
     full_at.plus(KEPT).as_secs()
@@ -45,7 +32,7 @@ pub(crate) fn kept_until(full_at: Timestamp) -> i64 {
 
 /// When a bucket will be full.
 pub(crate) fn full_at(bucket: &Item) -> Option<Timestamp> {
-    bucket.get("full_at")?.as_n().ok()?.parse().ok().map(Timestamp::from_millis)
+    number(bucket, "full_at").map(Timestamp::from_millis)
 }
 
 impl RateLimiter for DynamoChannels {
@@ -57,7 +44,7 @@ impl RateLimiter for DynamoChannels {
         bucket: Bucket,
         now: Timestamp,
     ) -> Result<Option<Duration>, StoreError> {
-        let key = bucket_key(&self.names, user, action);
+        let key = self.keys.bucket(user, action);
         let millis = i64::try_from(bucket.every.as_millis()).unwrap_or(i64::MAX);
         let latest = now.plus(bucket.tolerance());
         let update = || {

@@ -13,7 +13,8 @@ use aws_lambda_events::{
 };
 use chat::{
     clock::{Clock, SystemClock, Timestamp},
-    id::{ChannelId, IdError, TenantId, UserId},
+    id::{TenantId, UserId},
+    incarnation::{ChannelKey, KeyError},
     message::{Change, Message, MessageEvent, StoredMessage},
     trace::{TraceContext, integer},
 };
@@ -23,7 +24,7 @@ use telemetry::{
 };
 use tracing::Span;
 
-use crate::{tenant, trace};
+use crate::{keys, trace};
 
 /// A change of a message, as its stream record tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,7 +140,7 @@ pub struct ChannelBatch {
     /// The channel's tenant.
     pub tenant: Option<TenantId>,
     /// The channel.
-    pub channel_id: ChannelId,
+    pub channel: ChannelKey,
     /// At least one.
     pub messages: Vec<StreamedMessage>,
 }
@@ -183,13 +184,12 @@ pub fn sort(event: Event) -> Batch {
                 continue;
             }
         };
-        let channel_id = &message.event.stored.message.channel_id;
-        let is_of = |batch: &&mut ChannelBatch| batch.tenant == tenant && batch.channel_id == *channel_id;
+        let channel = message.event.stored.channel();
+        let is_of = |batch: &&mut ChannelBatch| batch.tenant == tenant && batch.channel == channel;
         if let Some(of_channel) = batch.channels.iter_mut().find(is_of) {
             of_channel.messages.push(message);
         } else {
-            let channel_id = channel_id.clone();
-            batch.channels.push(ChannelBatch { tenant, channel_id, messages: vec![message] });
+            batch.channels.push(ChannelBatch { tenant, channel, messages: vec![message] });
         }
     }
     batch
@@ -218,7 +218,7 @@ pub struct PresenceChange {
     /// The channel's tenant.
     pub tenant: Option<TenantId>,
     /// The channel.
-    pub channel_id: ChannelId,
+    pub channel: ChannelKey,
     /// The users.
     pub users: BTreeSet<UserId>,
     /// What a batch item failure names.
@@ -231,30 +231,23 @@ pub fn is_of_connections(event: &Event) -> bool {
     event.records.first().is_some_and(|record| record.change.keys.contains_key("pk"))
 }
 
-/// Sorts a batch of subscriptions by channel. What is no subscription is left out.
+/// Sorts a batch of subscriptions by channel. What is no subscription is left out: gates, and what is known of presence.
 #[must_use]
 pub fn presence_changes(event: Event) -> Vec<PresenceChange> {
     let mut changes: Vec<PresenceChange> = Vec::new();
     for record in event.records {
         let change = record.change;
         let image = if change.new_image.is_empty() { &change.old_image } else { &change.new_image };
-        let text = |item: &serde_dynamo::Item, name: &str| match item.get(name) {
-            Some(serde_dynamo::AttributeValue::S(text)) => Some(text.clone()),
-            _ => None,
-        };
-        let Some(channel) = text(&change.keys, "pk").and_then(|pk| pk.strip_prefix("chan#").map(str::to_owned)) else {
-            continue;
-        };
+        let key = |name: &str| text(&change.keys, name).unwrap_or_default();
+        let Some((tenant, channel)) = keys::subscribed(key("pk"), key("sk")) else { continue };
         let Some(user) = text(image, "user_id").and_then(|user| user.parse::<UserId>().ok()) else { continue };
-        let Ok((tenant, channel)) = tenant::split(&channel) else { continue };
-        let Ok(channel_id) = channel.parse::<ChannelId>() else { continue };
-        match changes.iter_mut().find(|change| change.tenant == tenant && change.channel_id == channel_id) {
+        match changes.iter_mut().find(|change| change.tenant == tenant && change.channel == channel) {
             Some(change) => {
                 change.users.insert(user);
             }
             None => changes.push(PresenceChange {
                 tenant,
-                channel_id,
+                channel,
                 users: BTreeSet::from([user]),
                 sequence_number: change.sequence_number.unwrap_or_default(),
             }),
@@ -263,13 +256,20 @@ pub fn presence_changes(event: Event) -> Vec<PresenceChange> {
     changes
 }
 
+fn text<'a>(image: &'a serde_dynamo::Item, name: &str) -> Option<&'a str> {
+    match image.get(name) {
+        Some(serde_dynamo::AttributeValue::S(text)) => Some(text),
+        _ => None,
+    }
+}
+
 /// Why a record is no message.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
     #[error(transparent)]
     Item(#[from] serde_dynamo::Error),
-    #[error("tenant: {0}")]
-    Tenant(#[from] IdError),
+    #[error("channel_id {0}")]
+    Channel(#[from] KeyError),
 }
 
 fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, StreamedMessage)>, Unreadable> {
@@ -280,17 +280,10 @@ fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, Str
     };
     let mut change = record.change;
     let written_at = Timestamp::from_millis(change.approximate_creation_date_time.timestamp_millis());
-    let mut tenant = None;
-    if let Some(serde_dynamo::AttributeValue::S(id)) = change.new_image.get("channel_id") {
-        let (of, channel) = tenant::split(id)?;
-        let channel = serde_dynamo::AttributeValue::S(channel.to_owned());
-        tenant = of;
-        change.new_image.insert("channel_id".to_owned(), channel);
-    }
-    let text = |name: &str| match change.new_image.get(name) {
-        Some(serde_dynamo::AttributeValue::S(text)) => Some(text.clone()),
-        _ => None,
-    };
+    let (tenant, channel) = keys::channel_key(text(&change.new_image, "channel_id").unwrap_or_default())?;
+    let id = serde_dynamo::AttributeValue::S(channel.channel_id.to_string());
+    change.new_image.insert("channel_id".to_owned(), id);
+    let text = |name: &str| text(&change.new_image, name).map(str::to_owned);
     let trace = text("traceparent").map(|traceparent| TraceContext { traceparent, tracestate: text("tracestate") });
     let expires_at = match change.new_image.get("expires_at") {
         Some(serde_dynamo::AttributeValue::N(secs)) => secs.parse().ok().map(Timestamp::from_secs),
@@ -303,6 +296,6 @@ fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, Str
         Some(_) => Change::Deleted,
         None => Change::Updated,
     };
-    let stored = StoredMessage { message, trace, expires_at };
+    let stored = StoredMessage { message, incarnation: channel.incarnation, trace, expires_at };
     Ok(Some((tenant, StreamedMessage { sequence_number, event: MessageEvent { change, stored }, written_at })))
 }

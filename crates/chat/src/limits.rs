@@ -113,8 +113,8 @@ pub const TYPING_PUSHES: usize = 50;
 /// API Gateway's own limits.
 pub const ENDED_SOCKETS_MINUTES: i64 = 15;
 
-/// Channels that one upkeep removes.
-pub const DELETIONS_AT_ONCE: usize = 10;
+/// Pending ends that one run of the maintenance function works on.
+pub const PENDING_PER_RUN: usize = 100;
 
 /// Frames of a client on one socket that are answered. A client pings at most every few minutes.
 pub const FRAME_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 20 };

@@ -4,7 +4,7 @@ mod handler;
 
 use auth::Verifier;
 use chat_aws::{
-    DynamoChannels, DynamoConnections,
+    DynamoChannels, DynamoConnections, ManagementApi,
     env::{bucket, number, variable},
     sdk,
 };

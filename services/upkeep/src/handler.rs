@@ -1,88 +1,114 @@
-//! Whatever woke the function: it looks for all that is to be done.
+//! Each run looks for all that is to be done, whatever started it.
 
 use std::time::Duration;
 
 use chat::{
     clock::{Clock, SystemClock, Timestamp},
-    connection::ConnectionStore,
-    delivery::SocketPusher,
+    ending::Ending,
     error::StoreError,
-    limits::{DELETIONS_AT_ONCE, ENDED_SOCKETS_MINUTES, HAND_OVER_RESERVE, PUSHES_AT_ONCE},
+    id::ConnectionId,
+    limits::{HAND_OVER_RESERVE, PENDING_PER_RUN, PUSHES_AT_ONCE},
+    maintenance::{carry_out, close_ended},
 };
-use chat_aws::{DynamoConnections, DynamoRemains, ManagementApi};
-use futures::{StreamExt, TryStreamExt};
+use chat_aws::{DynamoChannels, DynamoConnections, DynamoDeletedChannels, ManagementApi};
+use futures::StreamExt;
 use lambda_runtime::{Context, Error};
 use telemetry::invocation;
 use tracing::Instrument;
 
 /// Does what no request waits for.
 pub(crate) struct Handler {
+    pub(crate) channels: DynamoChannels,
     pub(crate) connections: DynamoConnections,
-    pub(crate) remains: DynamoRemains,
+    pub(crate) deleted: DynamoDeletedChannels,
     pub(crate) sockets: ManagementApi,
 }
 
 impl Handler {
-    /// Sockets first: they are few, and somebody still listens.
+    /// Sockets and pending ends side by side: neither waits for the other, and a failure of one does not stop the other.
     pub(crate) async fn handle(&self, context: &Context) -> Result<(), Error> {
         let span = invocation::span("consumer", "timer");
         invocation::begin_trace(&span);
-        self.keep_up(context).instrument(span).await.inspect_err(|error| {
-            tracing::error!(%error, "could not keep up");
-        })
-    }
-
-    async fn keep_up(&self, context: &Context) -> Result<(), Error> {
-        let closed = self.close_ended(SystemClock.now()).await?;
-        let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
-        let removed = self.remove_deleted(deadline).await?;
-        tracing::info!(closed, removed, "kept up");
+        let run = async {
+            let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
+            let time = SystemClock.now().until(deadline).saturating_sub(HAND_OVER_RESERVE + RESERVE);
+            let until = SystemClock.monotonic() + time;
+            let (closed, ended) = futures::join!(Box::pin(self.close_ended()), Box::pin(self.carry_out(until)));
+            if let (Ok(closed), Ok(ended)) = (&closed, &ended) {
+                tracing::info!(closed, ended, "maintenance finished");
+            }
+            closed?;
+            ended?;
+            Ok::<_, StoreError>(())
+        };
+        run.instrument(span).await.inspect_err(|error| tracing::error!(%error, "maintenance failed"))?;
         Ok(())
     }
 
-    /// Closes the sockets whose token has ended by `now`; how many.
-    async fn close_ended(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let mut closed = 0;
-        for minutes in 0..ENDED_SOCKETS_MINUTES {
-            let minute = Timestamp::from_secs(now.as_secs() - minutes * 60);
+    /// Closes sockets whose token has ended; how many. A socket that cannot be closed is left to the next run.
+    async fn close_ended(&self) -> Result<usize, StoreError> {
+        let (mut closed, mut failed) = (0, None);
+        for minute in self.connections.ended_minutes(SystemClock.now()).await? {
             let ended = self.connections.ended(minute).await?;
-            let outcomes: Vec<bool> = futures::stream::iter(ended)
-                .map(async |id| {
-                    let Some((of_tenant, connection)) = self.connections.find(&id).await? else {
-                        self.connections.forget_end(minute, &id).await?;
-                        return Ok(false);
-                    };
-                    let is_over = connection.expires_at <= now;
-                    if is_over {
-                        self.sockets.close(&id).await?;
-                        of_tenant.close(&id, connection.connected_at).await?;
+            let mut outcomes = futures::stream::iter(ended)
+                .map(async |id| (self.close_one(minute, &id).await, id))
+                .buffer_unordered(PUSHES_AT_ONCE);
+            while let Some((outcome, connection_id)) = outcomes.next().await {
+                match outcome {
+                    Ok(is_closed) => closed += usize::from(is_closed),
+                    Err(error) => {
+                        tracing::error!(%error, %connection_id, "a socket whose token has ended was not closed");
+                        failed.get_or_insert(error);
                     }
-                    // One that has another token by now is listed where that one ends.
-                    if is_over || connection.expires_at.as_secs().div_euclid(60) != minute.as_secs().div_euclid(60) {
-                        self.connections.forget_end(minute, &id).await?;
-                    }
-                    Ok::<_, StoreError>(is_over)
-                })
-                .buffer_unordered(PUSHES_AT_ONCE)
-                .try_collect()
-                .await?;
-            closed += outcomes.into_iter().filter(|closed| *closed).count();
+                }
+            }
+            if failed.is_none() {
+                self.connections.worked_off(minute).await?;
+            }
         }
-        Ok(closed)
+        failed.map_or(Ok(closed), Err)
     }
 
-    /// Removes what is left of deleted channels, as far as it gets by `deadline`; how many are gone.
-    async fn remove_deleted(&self, deadline: Timestamp) -> Result<usize, StoreError> {
-        let reserve = i64::try_from((HAND_OVER_RESERVE + Duration::from_secs(3)).as_millis()).unwrap_or_default();
-        let until = Timestamp::from_millis(deadline.as_millis() - reserve);
-        let mut removed = 0;
-        for remains in self.remains.all(DELETIONS_AT_ONCE).await? {
-            if !self.remains.remove(&remains, until).await? {
-                tracing::info!(channel = %remains, "a deleted channel is not gone yet; going on at the next tick");
+    async fn close_one(&self, minute: Timestamp, id: &ConnectionId) -> Result<bool, StoreError> {
+        let found = self.connections.find(id).await?;
+        let (connections, connection) = match &found {
+            Some((connections, connection)) => (connections, Some(connection)),
+            None => (&self.connections, None),
+        };
+        let is_over = close_ended(connections, &self.sockets, &SystemClock, id, connection).await?;
+        // One that has another token by now is listed where that one ends.
+        let of_minute = |time: Timestamp| time.as_secs().div_euclid(60);
+        if is_over || connection.is_some_and(|one| of_minute(one.expires_at) != of_minute(minute)) {
+            self.connections.forget_end(minute, id).await?;
+        }
+        Ok(is_over)
+    }
+
+    /// Carries out pending ends until `until`; how many are done.
+    async fn carry_out(&self, until: Duration) -> Result<usize, StoreError> {
+        let (mut done, mut failed) = (0, None);
+        for (tenant, pending) in self.deleted.due(SystemClock.now(), PENDING_PER_RUN).await? {
+            let tenant = tenant.as_ref();
+            let ending = Ending {
+                channels: &self.channels.of(tenant),
+                connections: &self.connections.of(tenant),
+                sockets: &self.sockets,
+                clock: &SystemClock,
+            };
+            match carry_out(&ending, &self.deleted.of(tenant), &pending, until).await {
+                Ok(is_done) => done += usize::from(is_done),
+                Err(error) => {
+                    tracing::error!(%error, channel_id = %pending.channel.channel_id, "an end was not carried out");
+                    failed.get_or_insert(error);
+                }
+            }
+            if SystemClock.monotonic() >= until {
                 break;
             }
-            removed += 1;
         }
-        Ok(removed)
+        failed.map_or(Ok(done), Err)
     }
 }
+
+/// Kept back for the page that is under way when time runs out.
+const RESERVE: Duration = Duration::from_secs(3);

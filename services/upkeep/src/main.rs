@@ -1,9 +1,9 @@
-//! `UpkeepFunction`: closes sockets whose token has ended, and removes what is left of deleted channels. Comes every
-//! minute, and when a channel has been deleted.
+//! `UpkeepFunction`: closes sockets whose token has ended, and carries out pending ends. Runs every minute, and when a change
+//! has left ends to carry out.
 
 mod handler;
 
-use chat_aws::{DynamoConnections, DynamoRemains, ManagementApi, env::variable, sdk};
+use chat_aws::{DynamoChannels, DynamoConnections, DynamoDeletedChannels, ManagementApi, env::variable, sdk};
 use handler::Handler;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -13,9 +13,11 @@ async fn main() -> Result<(), Error> {
     let telemetry = telemetry::start().await;
     let config = sdk::config().await;
     let client = sdk::dynamodb(&config);
+    let channels = variable("CHANNELS_TABLE")?;
     let handler = Handler {
+        channels: DynamoChannels::new(client.clone(), channels.clone()),
         connections: DynamoConnections::new(client.clone(), variable("CONNECTIONS_TABLE")?),
-        remains: DynamoRemains::new(client, variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?),
+        deleted: DynamoDeletedChannels::new(client, variable("EVENTS_TABLE")?, channels),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
     };
     let handler = &handler;

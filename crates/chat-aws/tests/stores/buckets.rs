@@ -28,12 +28,26 @@ async fn a_bucket_gives_its_burst_and_then_its_rate() {
     // Others, and other actions, have their own.
     assert_eq!(take("bob", &Action::Send, 500).await, None);
     assert_eq!(take("alice", &Action::Connect, 500).await, None);
-    assert_eq!(take("alice", &Action::Type(&channel_id("c")), 500).await, None);
+    assert_eq!(take("alice", &Action::Type(&key("c")), 500).await, None);
     // After a rest it is full, and no fuller.
     for _ in 0..3 {
         assert_eq!(take("alice", &Action::Send, 60_000).await, None);
     }
     assert!(take("alice", &Action::Send, 60_000).await.is_some());
+}
+
+#[tokio::test]
+async fn replies_in_a_channel_are_counted_for_all_of_its_users_and_for_one_life_of_it() {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    let bucket = Bucket { every: Duration::from_mins(1), burst: 1 };
+    let take = async |user_id: &str, channel: &ChannelKey| {
+        channels.take(&user(user_id), &Action::Reply(channel), bucket, NOW).await.unwrap().is_none()
+    };
+    assert!(take("alice", &key("c")).await);
+    assert!(!take("bob", &key("c")).await, "the bucket is the channel's");
+    assert!(take("bob", &key("d")).await);
+    assert!(take("bob", &ChannelKey { incarnation: life(2), ..key("c") }).await);
 }
 
 #[tokio::test]

@@ -9,17 +9,35 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::config::{
-    ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef,
+use aws_sdk_dynamodb::{
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        http::HttpRequest,
+        interceptors::{
+            BeforeSerializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+            FinalizerInterceptorContextRef,
+        },
+    },
+    error::BoxError,
+    operation::{
+        batch_get_item::BatchGetItemInput, batch_write_item::BatchWriteItemInput, delete_item::DeleteItemInput,
+        get_item::GetItemInput, put_item::PutItemInput, query::QueryInput,
+        transact_write_items::TransactWriteItemsInput, update_item::UpdateItemInput,
+    },
+    types::ReturnConsumedCapacity,
 };
 use chat::{
     agent::{self, Agent, Budgets, BuiltInResponder, Delta, DraftSink},
-    channel::AgentMode,
+    connect::{Asked, Connect, connect},
     clock::Clock,
-    delivery::{Broadcast, Delivery, FanOut, Outcome, Pushed, SocketPusher},
+    delivery::{Broadcast, Delivery, FanOut, Outcome, Pushed, SocketPusher, Target},
     error::{ChatError, StoreError},
+    membership::Membership,
     message::{Change, Draft, MessageEvent},
     rate::Bucket,
+    reaction::react,
+    read::mark_read,
+    revision::{Edit, Revision, edit},
     send::{Memory, Send, Sent, send},
 };
 
@@ -27,15 +45,48 @@ use serde_json::Value;
 
 use super::*;
 
-/// Notes the operation of each attempt at a call, of how many items a transaction is, and whether it has a token.
+/// What requests cost: the operation of each attempt at a call, of how many items a transaction is, and whether it has a
+/// token; and DynamoDB's units.
 #[derive(Debug, Clone, Default)]
-struct Calls(Arc<Mutex<Vec<String>>>);
+struct Calls(Arc<Mutex<Cost>>);
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Cost {
+    calls: Vec<String>,
+    read_units: f64,
+    write_units: f64,
+}
 
 impl Calls {
     /// The operations since the last look.
     fn take(&self) -> Vec<String> {
+        self.cost().calls
+    }
+
+    /// All of it since the last look.
+    fn cost(&self) -> Cost {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
+}
+
+impl Cost {
+    /// As it is written down: how often which call, in any order, since some of them are made at the same time.
+    fn json(&self) -> Value {
+        let mut calls: BTreeMap<&str, usize> = BTreeMap::new();
+        for call in &self.calls {
+            *calls.entry(call).or_default() += 1;
+        }
+        json!({ "calls": calls, "read_units": self.read_units, "write_units": self.write_units })
+    }
+}
+
+/// Asks for the units in a request.
+macro_rules! ask_for_units {
+    ($context:expr, $($input:ty),*) => {
+        $(if let Some(input) = $context.input_mut().downcast_mut::<$input>() {
+            input.return_consumed_capacity = Some(ReturnConsumedCapacity::Total);
+        })*
+    };
 }
 
 impl Intercept for Calls {
@@ -43,20 +94,63 @@ impl Intercept for Calls {
         "Calls"
     }
 
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        ask_for_units!(
+            context,
+            GetItemInput,
+            QueryInput,
+            BatchGetItemInput,
+            PutItemInput,
+            UpdateItemInput,
+            DeleteItemInput,
+            BatchWriteItemInput,
+            TransactWriteItemsInput
+        );
+        Ok(())
+    }
+
     fn read_before_transmit(
         &self,
         context: &BeforeTransmitInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
-    ) -> Result<(), aws_sdk_dynamodb::error::BoxError> {
-        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
-        let (_, operation) = target.rsplit_once('.').unwrap();
+    ) -> Result<(), BoxError> {
         let body: Value = serde_json::from_slice(context.request().body().bytes().unwrap()).unwrap();
         let items = body["TransactItems"].as_array().map(|items| format!(" of {}", items.len()));
         let token = if body["ClientRequestToken"].is_string() { " with a token" } else { "" };
-        self.0.lock().unwrap().push(format!("{operation}{}{token}", items.unwrap_or_default()));
+        let call = format!("{}{}{token}", operation(context.request()), items.unwrap_or_default());
+        self.0.lock().unwrap().calls.push(call);
         Ok(())
     }
+
+    fn read_after_execution(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let (request, response) = (context.request().unwrap(), context.response().unwrap());
+        let body: Value = serde_json::from_slice(response.body().bytes().unwrap()).unwrap();
+        // One object, or one for each table.
+        let consumed = &body["ConsumedCapacity"];
+        let of_tables = consumed.as_array().map_or(std::slice::from_ref(consumed), Vec::as_slice);
+        let units: f64 = of_tables.iter().filter_map(|one| one["CapacityUnits"].as_f64()).sum();
+        let mut cost = self.0.lock().unwrap();
+        match operation(request) {
+            "GetItem" | "Query" | "BatchGetItem" => cost.read_units += units,
+            _ => cost.write_units += units,
+        }
+        Ok(())
+    }
+}
+
+fn operation(request: &HttpRequest) -> &str {
+    request.headers().get("x-amz-target").and_then(|target| Some(target.rsplit_once('.')?.1)).unwrap_or_default()
 }
 
 /// Sockets that take everything.
@@ -85,7 +179,7 @@ impl FanOut for Sockets {
 }
 
 impl DraftSink for Sockets {
-    async fn show(&self, _: &Delta) {
+    async fn show(&self, _: &ChannelKey, _: &Delta) {
         panic!("nobody asks");
     }
 }
@@ -96,6 +190,10 @@ struct At(Timestamp);
 impl Clock for At {
     fn now(&self) -> Timestamp {
         self.0
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn sleep(&self, _: Duration) {}
@@ -122,7 +220,8 @@ fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> Send {
         sender_id: user("alice"),
         role: Role::User,
         draft: Draft { content: "hi".to_owned(), ..Draft::default() },
-        idempotency_key: key.map(|key| key.parse().unwrap()),
+        record_key: key.map(|key| request("alice", key)),
+        incarnation: None,
         bucket: Some(bucket),
         trace: None,
     }
@@ -150,7 +249,11 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
             ("message_with_a_key", Some("k")),
         ] {
             send(&tables.messages(), &SystemClock, message(id, key, WIDE), &mut memory).await.unwrap();
-            assert_eq!(json!(calls.take()), documented(case)[id], "{case}, {id}");
+            let cost = calls.cost();
+            assert_eq!(json!(cost.calls), documented(case)[id], "{case}, {id}");
+            // Each item of a transaction is of 1 KB at most, and so costs two units.
+            let items: usize = cost.calls.iter().filter_map(|call| call.rsplit(' ').next()?.parse::<usize>().ok()).sum();
+            assert!((cost.write_units - 2.0 * items as f64).abs() < f64::EPSILON, "{case}, {id}: {cost:?}");
         }
     }
 }
@@ -190,7 +293,7 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     let (tables, calls) = Tables::new().await.counted();
     let connections = tables.connections();
     for number in 0..3 {
-        connections.open(&connection(&format!("{number}="), 1, NOW)).await.unwrap();
+        connections.open(&connection(&format!("{number}="), 1, NOW), &BTreeSet::new()).await.unwrap();
     }
     let channel = connection("x=", 1, NOW).channels.remove(0);
     calls.take();
@@ -202,12 +305,86 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
         clock: &At(NOW),
         deadline: Timestamp::from_millis(NOW.as_millis() + 60_000),
     };
-    let event = |seq| MessageEvent { change: Change::Created, stored: stored(channel.as_str(), seq) };
+    let event = |seq| MessageEvent { change: Change::Created, stored: stored("c000", seq) };
     let events: Vec<MessageEvent> = (1..=10).map(event).collect();
     let outcome = delivery.deliver(&channel, &events, 200).await.unwrap();
     assert_eq!(outcome, Outcome { delivered: 3, ..Outcome::default() });
     assert_eq!(json!(calls.take()), documented("delivery_of_a_batch"));
-    assert_eq!(sockets.0.into_inner(), 3, "ten messages of one channel share a frame");
+    assert_eq!(sockets.0.load(Ordering::Relaxed), 3, "ten messages of one channel share a frame");
+
+    // What was handed over is decided by the gate of then.
+    let targets = connections.audience(&channel, NOW).await.unwrap().admitted().into_iter().map(Target::from).collect();
+    calls.take();
+    let handed_over = Broadcast { channel, frames: vec!["{}".to_owned()], targets, hand_overs: 0 };
+    assert_eq!(delivery.broadcast(handed_over).await.unwrap().delivered, 3);
+    assert_eq!(json!(calls.take()), documented("delivery_of_what_was_handed_over"));
+}
+
+/// The operations that people make less often than they send, in a public and in a private channel. Alice owns both, bob is a
+/// member of both, and each has a socket that follows the memberships.
+#[tokio::test]
+async fn what_other_operations_cost_is_written_down() {
+    let (tables, calls) = Tables::new().await.counted();
+    let (channels, messages, connections) = (tables.channels(), tables.messages(), tables.connections());
+    let (clock, sockets) = (At(NOW), Sockets::default());
+    let members = Membership { channels: &channels, connections: &connections, sockets: &sockets, clock: &clock };
+    let (alice, bob, carol) = (user("alice"), user("bob"), user("carol"));
+    let connecting = |user_id: &UserId, asked: Asked| Connect {
+        connection_id: format!("{user_id}=").parse().unwrap(),
+        user_id: user_id.clone(),
+        token_expires_at: LATER,
+        asked,
+        limited_to: None,
+    };
+    let open = async |user_id: &UserId, asked: Asked| {
+        let asked = connecting(user_id, asked);
+        connect(&channels, &connections, &sockets, &clock, asked, 20).await.unwrap()
+    };
+    let mut costs = serde_json::Map::new();
+    for (id, visibility) in [("public", Visibility::Public), ("private", Visibility::Private)] {
+        let channel = tables.channel(id, visibility).await;
+        tables.join(&channel, &member(id, "bob", MemberRole::Member)).await;
+    }
+    for name in [&alice, &bob, &carol] {
+        open(name, Asked::Memberships).await;
+    }
+    for (id, joins, by) in [("public", &carol, &carol), ("private", &carol, &alice)] {
+        let channel = channel_id(id);
+        let mut memory = Memory::default();
+        send(&messages, &clock, message(id, None, WIDE), &mut memory).await.unwrap();
+        let change = |caller: &UserId| Revision {
+            channel_id: channel.clone(),
+            seq: 1,
+            caller: caller.clone(),
+            trace: Some(trace()),
+        };
+        let mut note = |case: &str| {
+            let of_case = costs.entry(case).or_insert_with(|| json!({}));
+            of_case[id] = calls.cost().json();
+        };
+        calls.take();
+        let edited = Edit { content: Some("better".to_owned()), ..Edit::default() };
+        edit(&channels, &messages, &clock, &change(&alice), edited).await.unwrap();
+        note("edit");
+        react(&channels, &messages, &clock, &change(&bob), "👍", true).await.unwrap();
+        note("reaction");
+        mark_read(&channels, &channel, &bob, 1).await.unwrap();
+        note("read_mark");
+        members.add(&channel, by, joins, None).await.unwrap();
+        note("join");
+        members.remove(&channel, by, joins).await.unwrap();
+        note("removal");
+    }
+    let named = ["public", "private"].map(channel_id).to_vec();
+    let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json());
+    calls.take();
+    open(&bob, Asked::Memberships).await;
+    note("connect_to_two_memberships");
+    open(&bob, Asked::Channels(named)).await;
+    note("connect_to_two_named_channels");
+    let expected: serde_json::Map<String, Value> =
+        costs.keys().map(|case| (case.clone(), documented(case))).collect();
+    assert_eq!(costs, expected, "{}", serde_json::to_string_pretty(&costs).unwrap());
 }
 
 #[tokio::test]

@@ -1,66 +1,181 @@
-//! Deleted channels, and what is left of them.
+//! Deleted channels, and the removal of what belonged to them.
 
-use chat_aws::DynamoRemains;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_sdk_dynamodb::{
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef},
+    error::BoxError,
+};
+use chat::{
+    agent::{ClaimStore, Question},
+    channel::Creation,
+    ending::DeletedChannels,
+    rate::{Action, Bucket, RateLimiter},
+};
+use chat_aws::DynamoDeletedChannels;
 
 use super::*;
 
-fn remains(tables: &Tables) -> DynamoRemains {
-    DynamoRemains::new(tables.client.clone(), "chat_events", "chat_channels")
+fn end() -> Pending {
+    pending(7, key("c"), Cause::ChannelDeleted)
 }
 
-/// A channel with 120 messages and 30 members besides alice.
+/// A channel with 120 messages, 30 members besides alice, and one of everything else.
 async fn large(tables: &Tables) -> Channel {
-    let channel = tables.channel("c", Visibility::Public).await;
+    let channels = tables.channels();
+    let creation = Creation { key: "k".parse().unwrap(), fingerprint: "f".into() };
+    let alice = member("c", "alice", MemberRole::Owner);
+    assert!(channels.create(&sample("c", Visibility::Public), &alice, Some(&creation)).await.unwrap());
+    let channel = sample("c", Visibility::Public);
     for seq in 1..=120 {
         tables.put(&stored("c", seq)).await;
     }
     for number in 0..30 {
-        let member = member("c", &format!("user{number}"), MemberRole::Member);
-        assert_eq!(tables.channels().add_member(&member, Visibility::Public, 0).await.unwrap(), MemberAdded::Added);
+        tables.join(&channel, &member("c", &format!("user{number}"), MemberRole::Member)).await;
     }
-    tables.channels().channel(&channel.channel_id).await.unwrap().unwrap()
+    channels.claim(&Question { channel: key("c"), seq: 1 }, "worker", LATER, NOW).await.unwrap();
+    let bucket = Bucket { every: std::time::Duration::from_secs(1), burst: 1 };
+    channels.take(&user("alice"), &Action::Reply(&key("c")), bucket, NOW).await.unwrap();
+    channels.channel(&channel.channel_id).await.unwrap().unwrap()
+}
+
+async fn remove(remains: &DynamoDeletedChannels) -> usize {
+    let mut steps = 0;
+    while !remains.remove_some(&key("c")).await.unwrap() {
+        steps += 1;
+        assert!(steps < 99, "without an end");
+    }
+    steps
+}
+
+/// Items of a table whose keys tell of a channel's key.
+async fn left(tables: &Tables, channel: &ChannelKey) -> Vec<String> {
+    let (one, other) = (format!("{channel}\""), format!("{}#{}", channel.channel_id, channel.incarnation));
+    tables.dump().await.into_iter().filter(|item| item.contains(&one) || item.contains(&other)).collect()
 }
 
 #[tokio::test]
-async fn a_deleted_channel_is_gone_at_once_for_everybody() {
+async fn a_deleted_channel_is_gone_at_once_for_everybody_and_its_id_is_free() {
     let tables = Tables::new().await;
     let (channels, messages) = (tables.channels(), tables.messages());
     let channel = tables.channel("c", Visibility::Public).await;
     let stale = Channel { version: 7, ..channel.clone() };
-    assert!(!channels.delete(&stale, NOW).await.unwrap(), "it has changed");
-    assert!(channels.delete(&channel, NOW).await.unwrap());
-    assert!(!channels.delete(&channel, NOW).await.unwrap(), "once");
+    assert!(!channels.delete(&reader(&stale), &end(), NOW).await.unwrap(), "it has changed");
+    assert!(channels.delete(&reader(&channel), &end(), NOW).await.unwrap());
+    assert!(!channels.delete(&reader(&channel), &end(), NOW).await.unwrap(), "once");
     assert_eq!(channels.channel(&channel.channel_id).await.unwrap(), None);
     assert_eq!(messages.head(&channel.channel_id).await.unwrap(), None);
     assert!(channels.channels_of(&user("alice"), None, 9).await.unwrap().channels.is_empty());
     assert!(channels.public_channels("", None, 9).await.unwrap().channels.is_empty());
     assert_eq!(tables.append(&head("c", 0, Visibility::Public), "k", None, NOW).await, Appended::HeadMoved(None));
     let bob = member("c", "bob", MemberRole::Member);
-    assert_eq!(channels.add_member(&bob, Visibility::Public, 0).await.unwrap(), MemberAdded::ChannelChanged);
-    let owner = member("c", "alice", MemberRole::Owner);
-    assert!(!channels.create(&channel, &owner, None).await.unwrap(), "the id stays taken while something is left");
+    assert_eq!(channels.add_member(&reader(&channel), &bob, 0).await.unwrap(), MemberAdded::Stale);
+    let next = Channel { incarnation: life(2), ..channel };
+    assert!(channels.create(&next, &member("c", "bob", MemberRole::Owner), None).await.unwrap());
+    assert_eq!(channels.channel(&next.channel_id).await.unwrap(), Some(next));
 }
 
 #[tokio::test]
-async fn what_is_left_is_removed_in_steps_until_the_id_is_free() {
+async fn what_belonged_to_a_deleted_channel_is_removed_in_steps() {
     let tables = Tables::new().await;
     let channel = large(&tables).await;
-    assert!(tables.channels().delete(&channel, NOW).await.unwrap());
-    let remains = remains(&tables);
-    let left = remains.all(9).await.unwrap();
-    assert_eq!(left.len(), 1);
-    // No time at all: one step each.
-    let mut steps = 0;
-    while !remains.remove(&left[0], Timestamp::from_secs(0)).await.unwrap() {
-        steps += 1;
-        assert_eq!(remains.all(9).await.unwrap(), left, "it is taken up again");
+    assert!(tables.channels().delete(&reader(&channel), &end(), NOW).await.unwrap());
+    assert_eq!(tables.due(NOW).await, [end()]);
+    assert!(left(&tables, &key("c")).await.len() > 150);
+    let steps = remove(&tables.deleted_channels()).await;
+    assert!(steps >= 3, "{steps}");
+    let gate = |item: &String| item.contains("a-gate");
+    let left = left(&tables, &key("c")).await;
+    assert!(left.iter().all(|item| gate(item) || item.contains("pending#")), "{left:?}");
+    assert_eq!(tables.due(NOW).await, [end()], "its record goes last, by who works on it");
+}
+
+/// Lets so many requests pass, and no more: a function that stops.
+#[derive(Debug)]
+struct StopsAfter(AtomicUsize);
+
+impl Intercept for StopsAfter {
+    fn name(&self) -> &'static str {
+        "StopsAfter"
     }
-    assert!(steps >= 2, "{steps}");
-    assert!(remains.all(9).await.unwrap().is_empty());
-    for table in ["chat_events", "chat_channels"] {
-        let found = tables.client.scan().table_name(table).send().await.unwrap();
-        assert_eq!(found.items(), [], "{table}");
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map(|_| ()).map_err(|_| "the function has stopped".into())
     }
-    let created = tables.channel("c", Visibility::Private).await;
-    assert_eq!(created.last_seq, 0);
+}
+
+#[tokio::test]
+async fn an_interrupted_removal_leaves_no_entry_in_the_list_of_a_user() {
+    let tables = Tables::new().await;
+    let channel = large(&tables).await;
+    assert!(tables.channels().delete(&reader(&channel), &end(), NOW).await.unwrap());
+    // Stopped after one request, after two, and so on, until one gets through.
+    let mut requests = 1;
+    loop {
+        let stops = StopsAfter(AtomicUsize::new(requests));
+        let config = tables.client.config().to_builder().interceptor(stops).build();
+        let remains = DynamoDeletedChannels::new(Client::from_conf(config), "chat_events", "chat_channels");
+        let mut outcome = Ok(false);
+        while let Ok(false) = outcome {
+            outcome = remains.remove_some(&key("c")).await;
+        }
+        let items = tables.dump().await;
+        let sort_keys = |prefix: &str| items.iter().filter(|item| item.contains(prefix)).count();
+        // A user's entry is found by the member, which has to be there for as long.
+        assert!(sort_keys("\"sk\": S(\"member#user") >= sort_keys("\"sk\": S(\"member#c#"), "{requests} requests");
+        if outcome.is_ok() {
+            break;
+        }
+        requests += 1;
+    }
+    assert!(requests > 3, "{requests}");
+    assert!(left(&tables, &key("c")).await.iter().all(|item| !item.contains("member#")));
+}
+
+#[tokio::test]
+async fn two_removals_at_once_spare_the_next_channel_of_the_same_id() {
+    let tables = Tables::new().await;
+    let channel = large(&tables).await;
+    assert!(tables.channels().delete(&reader(&channel), &end(), NOW).await.unwrap());
+    let next = Channel { incarnation: life(2), name: "next".into(), last_seq: 0, last_message_at: None, ..channel };
+    let owner = Member { incarnation: life(2), ..member("c", "alice", MemberRole::Owner) };
+    assert!(tables.channels().create(&next, &owner, None).await.unwrap());
+    let append = async |seq: u64| {
+        let head = Head { incarnation: life(2), ..head("c", seq - 1, Visibility::Public) };
+        let message = StoredMessage { incarnation: life(2), ..stored("c", seq) };
+        let record = record(&message, &format!("key-{seq}"));
+        let appended = tables.messages().append(Append { record: Some(&record), ..unkeyed(&head, &message) }).await;
+        assert_eq!(appended.unwrap(), Appended::Stored);
+        message.message
+    };
+    let bob = member("c", "bob", MemberRole::Member);
+    tables.join(&next, &bob).await;
+    let mut accepted = vec![append(1).await];
+    let (one, other) = (tables.deleted_channels(), tables.deleted_channels());
+    let (_, _, sent) = tokio::join!(remove(&one), remove(&other), async {
+        let mut sent = Vec::new();
+        for seq in 2..=60 {
+            sent.push(append(seq).await);
+        }
+        sent
+    });
+    accepted.extend(sent);
+    remove(&one).await;
+    let kept = tables.messages().messages(&next.key(), Range::After(0), 99, NOW).await.unwrap();
+    assert_eq!(kept, accepted);
+    let members = tables.channels().members(&next.key(), None, 9).await.unwrap().members;
+    assert_eq!(members, [owner, bob]);
+    let own = tables.channels().channels_of(&user("bob"), None, 9).await.unwrap().channels;
+    assert_eq!(own.iter().map(|own| own.channel.incarnation).collect::<Vec<_>>(), [life(2)]);
+    for seq in 1..=60 {
+        let kept = tables.messages().idempotency_record(&next.key(), &request("alice", &format!("key-{seq}"))).await;
+        assert!(kept.unwrap().is_some(), "{seq}");
+    }
+    assert!(left(&tables, &key("c")).await.iter().all(|item| item.contains("a-gate") || item.contains("pending#")));
 }

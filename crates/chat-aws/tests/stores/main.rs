@@ -2,28 +2,39 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod authorities;
 mod buckets;
 mod calls;
+mod connections;
 mod deletion;
+mod gates;
+mod incarnations;
 mod lists;
+mod pending;
 mod sockets;
 mod tenants;
 mod threads;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+};
 
 use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
 use chat::{
+    access::Authority,
     channel::{
         AgentMode, AgentSettings, Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberRole, OwnChannel,
         Visibility,
     },
     clock::{SystemClock, Timestamp},
     connection::{Connection, ConnectionStore, UserConnection},
-    id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, UserId},
-    limits::CHANNELS_PER_CONNECTION,
+    ending::{Cause, Pending},
+    id::{ChannelId, ConnectionId, MessageId, UserId},
+    incarnation::{ChannelKey, Incarnation},
     message::{
-        Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, Role, StoredMessage,
+        Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, RecordKey, Revised, Role,
+        StoredMessage,
     },
     reaction::Reactions,
     trace::TraceContext,
@@ -79,7 +90,7 @@ impl Tables {
     }
 
     fn channels(&self) -> DynamoChannels {
-        DynamoChannels::new(self.client.clone(), "chat_channels")
+        DynamoChannels::new(self.client.clone(), "chat_channels").with_connections("chat_connections")
     }
 
     fn connections(&self) -> DynamoConnections {
@@ -91,6 +102,41 @@ impl Tables {
         let channel = sample(id, visibility);
         assert!(self.channels().create(&channel, &member(id, "alice", MemberRole::Owner), None).await.unwrap());
         channel
+    }
+
+    /// Adds a member to a channel.
+    async fn join(&self, channel: &Channel, member: &Member) {
+        let added = self.channels().add_member(&reader(channel), member, 0).await.unwrap();
+        assert_eq!(added, MemberAdded::Added);
+    }
+
+    /// Replaces the settings of a channel of alice's.
+    async fn change(&self, before: &Channel, after: Channel) -> Channel {
+        let changed = Channel { version: before.version + 1, ..after };
+        assert!(self.channels().update(&reader(before), &changed, None, NOW).await.unwrap());
+        changed
+    }
+
+    /// Deletes an item, past every rule.
+    async fn delete(&self, table: &str, partition: &str, pk: &str, sort: &str, sk: &str) {
+        let delete = self.client.delete_item().table_name(table).key(partition, AttributeValue::S(pk.into()));
+        delete.key(sort, AttributeValue::S(sk.into())).send().await.unwrap();
+    }
+
+    /// All items, in an order of their own.
+    async fn dump(&self) -> Vec<String> {
+        let sorted = |item: &HashMap<String, AttributeValue>| -> BTreeMap<String, AttributeValue> {
+            item.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        let mut items = Vec::new();
+        for table in ["chat_events", "chat_channels", "chat_connections"] {
+            let mut found = self.client.scan().table_name(table).into_paginator().items().send();
+            while let Some(item) = found.next().await {
+                items.push(format!("{table} {:?}", sorted(&item.unwrap())));
+            }
+        }
+        items.sort_unstable();
+        items
     }
 
     /// Appends a message.
@@ -121,6 +167,7 @@ impl Drop for Tables {
 fn sample(id: &str, visibility: Visibility) -> Channel {
     Channel {
         channel_id: channel_id(id),
+        incarnation: life(1),
         name: id.to_owned(),
         visibility,
         agent: AgentSettings::default(),
@@ -142,14 +189,46 @@ fn channel_id(id: &str) -> ChannelId {
     id.parse().unwrap()
 }
 
+/// An incarnation for each digit.
+fn life(number: u8) -> Incarnation {
+    format!("01arz3ndektsv4rrffq69g5fa{number}").parse().unwrap()
+}
+
+/// The key of a [`sample`].
+fn key(id: &str) -> ChannelKey {
+    ChannelKey { channel_id: channel_id(id), incarnation: life(1) }
+}
+
 fn member(channel: &str, id: &str, role: MemberRole) -> Member {
-    Member { channel_id: channel_id(channel), user_id: user(id), role, joined_at: NOW }
+    Member { channel_id: channel_id(channel), user_id: user(id), incarnation: life(1), role, joined_at: NOW }
+}
+
+/// The authority of everybody who may see a public channel.
+fn reader(channel: &Channel) -> Authority<'_> {
+    Authority { channel, member: None }
+}
+
+/// The authority of a member.
+fn with<'a>(channel: &'a Channel, member: &'a Member) -> Authority<'a> {
+    Authority { channel, member: Some(member) }
+}
+
+/// The end of a removed member's subscriptions.
+fn removal(member: &Member) -> Pending {
+    let cause = Cause::MemberRemoved { user_id: member.user_id.clone() };
+    pending(7, key(member.channel_id.as_str()), cause)
+}
+
+/// A pending end that no lease holds at [`NOW`].
+fn pending(id: u8, channel: ChannelKey, cause: Cause) -> Pending {
+    Pending { id: life(id), channel, cause, after: None, lease_until: NOW }
 }
 
 fn head(channel: &str, last_seq: u64, visibility: Visibility) -> Head {
     let channel_id = channel_id(channel);
     Head {
         channel_id,
+        incarnation: life(1),
         last_seq,
         version: 1,
         visibility,
@@ -184,6 +263,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             reactions: Reactions::new(),
             deleted_at: None,
         },
+        incarnation: life(1),
         trace: Some(trace()),
         expires_at: None,
     }
@@ -194,10 +274,13 @@ fn unkeyed<'a>(head: &'a Head, message: &'a StoredMessage) -> Append<'a> {
     Append { head, message, for_agent: true, record: None, member: None, token: None, now: NOW }
 }
 
+fn request(sender: &str, key: &str) -> RecordKey {
+    RecordKey::Request { sender_id: user(sender), key: key.parse().unwrap() }
+}
+
 fn record(stored: &StoredMessage, key: &str) -> IdempotencyRecord {
     IdempotencyRecord {
-        sender_id: stored.message.sender_id.clone(),
-        key: key.parse::<IdempotencyKey>().unwrap(),
+        key: request(stored.message.sender_id.as_str(), key),
         fingerprint: "f".into(),
         message_id: stored.message.message_id,
         seq: stored.message.seq,
@@ -213,12 +296,12 @@ async fn an_append_reads_back_as_it_was_and_moves_the_head() {
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
     let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
-    assert_eq!(messages.message(&head.channel_id, 1, NOW).await.unwrap().unwrap(), message.message);
+    assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap().unwrap(), message.message);
     assert_eq!(messages.head(&head.channel_id).await.unwrap().unwrap(), Head { last_seq: 1, ..head.clone() });
-    let kept = messages.idempotency_record(&head.channel_id, &user("alice"), &record.key).await.unwrap();
+    let kept = messages.idempotency_record(&head.key(), &record.key).await.unwrap();
     assert_eq!(kept, Some(record));
     assert_eq!(messages.head(&channel_id("nowhere")).await.unwrap(), None);
-    assert_eq!(messages.message(&head.channel_id, 2, NOW).await.unwrap(), None);
+    assert_eq!(messages.message(&head.key(), 2, NOW).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -257,7 +340,7 @@ async fn a_message_that_is_there_already_is_known_again_without_a_record() {
     }
     let moved = messages.append(unkeyed(&start, &theirs)).await.unwrap();
     assert_eq!(moved, Appended::HeadMoved(Some(head("c", 1, Visibility::Public))));
-    assert_eq!(messages.message(&start.channel_id, 1, NOW).await.unwrap(), Some(ours.message));
+    assert_eq!(messages.message(&start.key(), 1, NOW).await.unwrap(), Some(ours.message));
 }
 
 #[tokio::test]
@@ -268,12 +351,12 @@ async fn what_the_agent_need_not_see_is_marked() {
         let (before, message) = (head("c", seq - 1, Visibility::Public), stored("c", seq));
         let append = Append { for_agent, ..unkeyed(&before, &message) };
         assert_eq!(tables.messages().append(append).await.unwrap(), Appended::Stored);
-        let (channel, number) = (AttributeValue::S("c".to_owned()), AttributeValue::N(seq.to_string()));
+        let (channel, number) = (AttributeValue::S(key("c").to_string()), AttributeValue::N(seq.to_string()));
         let get = tables.client.get_item().table_name("chat_events").key("channel_id", channel).key("seq", number);
         let item = get.send().await.unwrap().item.unwrap();
         assert_eq!(item.get("agent"), (!for_agent).then(|| AttributeValue::S("off".to_owned())).as_ref());
         // The mark is the mapping's, and no part of the message.
-        assert_eq!(tables.messages().message(&channel_id("c"), seq, NOW).await.unwrap(), Some(message.message));
+        assert_eq!(tables.messages().message(&key("c"), seq, NOW).await.unwrap(), Some(message.message));
     }
 }
 
@@ -304,7 +387,7 @@ async fn history_pages_both_ways() {
         tables.append(&head("c", seq, Visibility::Public), &format!("k{seq}"), None, NOW).await;
     }
     let page = async |range, limit| -> Vec<u64> {
-        let page = tables.messages().messages(&channel_id("c"), range, limit, NOW).await.unwrap();
+        let page = tables.messages().messages(&key("c"), range, limit, NOW).await.unwrap();
         page.into_iter().map(|message| message.seq).collect()
     };
     assert_eq!(page(Range::Newest, 2).await, [5, 4]);
@@ -319,16 +402,15 @@ async fn channels_have_members() {
     let channels = tables.channels();
     let created = tables.channel("a", Visibility::Public).await;
     assert!(!channels.create(&created, &member("a", "bob", MemberRole::Owner), None).await.unwrap(), "the id is taken");
-    assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(created));
+    assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(created.clone()));
     tables.channel("b", Visibility::Private).await;
     tables.channel("c", Visibility::Public).await;
 
     let bob = member("a", "bob", MemberRole::Member);
-    assert_eq!(channels.add_member(&bob, Visibility::Public, 0).await.unwrap(), MemberAdded::Added);
-    assert_eq!(channels.add_member(&bob, Visibility::Public, 0).await.unwrap(), MemberAdded::Already(bob.clone()));
-    let carol = member("b", "carol", MemberRole::Member);
-    assert_eq!(channels.add_member(&carol, Visibility::Public, 0).await.unwrap(), MemberAdded::ChannelChanged);
-    assert_eq!(channels.member(&bob.channel_id, &bob.user_id).await.unwrap(), Some(bob.clone()));
+    tables.join(&created, &bob).await;
+    let again = channels.add_member(&reader(&created), &bob, 0).await.unwrap();
+    assert_eq!(again, MemberAdded::Already(bob.clone()));
+    assert_eq!(channels.member(&key("a"), &bob.user_id).await.unwrap(), Some(bob.clone()));
 
     let ids = |channels: &[OwnChannel]| -> Vec<String> {
         channels.iter().map(|own| own.channel.channel_id.to_string()).collect()
@@ -339,16 +421,22 @@ async fn channels_have_members() {
     assert_eq!(ids(&rest.channels), ["c"]);
     assert!(channels.channels_of(&user("nobody"), None, 2).await.unwrap().channels.is_empty());
 
-    assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap(), ["a", "b", "c"].map(channel_id));
-    assert_eq!(channels.memberships(&user("alice"), 1).await.unwrap(), [channel_id("a")]);
+    assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap(), ["a", "b", "c"].map(key));
+    assert_eq!(channels.memberships(&user("alice"), 1).await.unwrap(), [key("a")]);
 
-    let first = channels.members(&bob.channel_id, None, 1).await.unwrap();
+    let first = channels.members(&key("a"), None, 1).await.unwrap();
     assert_eq!(first.members, [member("a", "alice", MemberRole::Owner)]);
-    let rest = channels.members(&bob.channel_id, first.next_after.as_ref(), 1).await.unwrap();
+    let rest = channels.members(&key("a"), first.next_after.as_ref(), 1).await.unwrap();
     assert_eq!((rest.members, rest.next_after), (vec![bob.clone()], None));
+    let among = ["bob", "alice", "nobody", "bob"].map(user);
+    let mut among = channels.members_among(&key("a"), &among).await.unwrap();
+    among.sort_unstable_by(|one, other| one.user_id.cmp(&other.user_id));
+    assert_eq!(among, [member("a", "alice", MemberRole::Owner), bob.clone()]);
+    assert!(channels.members_among(&key("a"), &[]).await.unwrap().is_empty());
 
-    assert_eq!(channels.remove_member(&bob).await.unwrap(), MemberChanged::Done);
-    assert_eq!(channels.remove_member(&bob).await.unwrap(), MemberChanged::Lost);
+    let remove = async || channels.remove_member(&with(&created, &bob), &bob, &removal(&bob), NOW).await.unwrap();
+    assert_eq!(remove().await, MemberChanged::Done);
+    assert_eq!(remove().await, MemberChanged::Stale);
     assert!(channels.memberships(&user("bob"), 9).await.unwrap().is_empty());
 }
 
@@ -356,29 +444,33 @@ async fn channels_have_members() {
 async fn a_channel_keeps_an_owner_whoever_leaves_at_once() {
     let tables = Tables::new().await;
     let channels = tables.channels();
-    tables.channel("a", Visibility::Public).await;
+    let channel = tables.channel("a", Visibility::Public).await;
     let alice = member("a", "alice", MemberRole::Owner);
-    assert_eq!(channels.remove_member(&alice).await.unwrap(), MemberChanged::LastOwner);
-    assert_eq!(channels.change_role(&alice, MemberRole::Member).await.unwrap(), MemberChanged::LastOwner);
+    let remove = async |owner: &Member| {
+        channels.remove_member(&with(&channel, owner), owner, &removal(owner), NOW).await.unwrap()
+    };
+    let change =
+        async |by: &Member, of: &Member, role| channels.change_role(&with(&channel, by), of, role).await.unwrap();
+    assert_eq!(remove(&alice).await, MemberChanged::LastOwner);
+    assert_eq!(change(&alice, &alice, MemberRole::Member).await, MemberChanged::LastOwner);
 
     let bob = member("a", "bob", MemberRole::Member);
-    channels.add_member(&bob, Visibility::Public, 0).await.unwrap();
-    assert_eq!(channels.change_role(&bob, MemberRole::Owner).await.unwrap(), MemberChanged::Done);
-    assert_eq!(channels.change_role(&bob, MemberRole::Owner).await.unwrap(), MemberChanged::Lost, "no member any more");
+    tables.join(&channel, &bob).await;
+    assert_eq!(change(&alice, &bob, MemberRole::Owner).await, MemberChanged::Done);
+    assert_eq!(change(&alice, &bob, MemberRole::Owner).await, MemberChanged::Stale, "no member any more");
     let carol = member("a", "carol", MemberRole::Owner);
-    channels.add_member(&carol, Visibility::Public, 0).await.unwrap();
+    assert_eq!(channels.add_member(&with(&channel, &alice), &carol, 0).await.unwrap(), MemberAdded::Added);
 
     let owners = [alice, member("a", "bob", MemberRole::Owner), carol];
     let mut left = Vec::new();
     while left.len() < 2 {
-        // Whoever meets another transaction may try again.
-        let ends = futures::future::join_all(owners.iter().map(|owner| channels.remove_member(owner))).await;
-        left.extend(ends.into_iter().flatten().filter(|end| *end == MemberChanged::Done));
+        let ends = futures::future::join_all(owners.iter().map(&remove)).await;
+        left.extend(ends.into_iter().filter(|end| *end == MemberChanged::Done));
     }
     assert_eq!(left.len(), 2);
-    let last = channels.members(&channel_id("a"), None, 9).await.unwrap().members;
+    let last = channels.members(&key("a"), None, 9).await.unwrap().members;
     assert_eq!(last.len(), 1);
-    assert_eq!(channels.remove_member(&last[0]).await.unwrap(), MemberChanged::LastOwner);
+    assert_eq!(remove(&last[0]).await, MemberChanged::LastOwner);
 }
 
 #[tokio::test]
@@ -392,18 +484,17 @@ async fn settings_change_from_one_version_to_the_next_and_appends_notice() {
         visibility: Visibility::Private,
         archived_at: Some(NOW),
         retention_days: Some(7),
-        version: 2,
         ..created.clone()
     };
-    assert!(channels.update(&created, &changed).await.unwrap());
-    assert!(!channels.update(&created, &changed).await.unwrap(), "that version has gone by");
+    let changed = tables.change(&created, changed).await;
+    assert!(!channels.update(&reader(&created), &changed, None, NOW).await.unwrap(), "that version has gone by");
     assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(changed.clone()));
     let Appended::HeadMoved(Some(now)) = tables.append(&head, "a", None, NOW).await else { panic!("appended") };
     assert_eq!(now, Head::from(&changed));
     assert!(now.archived);
 
-    let restored = Channel { archived_at: None, retention_days: None, version: 3, ..changed.clone() };
-    assert!(channels.update(&changed, &restored).await.unwrap());
+    let restored =
+        tables.change(&changed, Channel { archived_at: None, retention_days: None, ..changed.clone() }).await;
     assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(restored));
 }
 
@@ -416,126 +507,50 @@ async fn a_message_past_its_retention_is_not_read_though_it_is_still_there() {
     let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
     for (now, there) in [(NOW, 1), (LATER, 0)] {
-        assert_eq!(messages.messages(&head.channel_id, Range::Newest, 9, now).await.unwrap().len(), there);
-        assert_eq!(messages.message(&head.channel_id, 1, now).await.unwrap().is_some(), there == 1);
+        assert_eq!(messages.messages(&head.key(), Range::Newest, 9, now).await.unwrap().len(), there);
+        assert_eq!(messages.message(&head.key(), 1, now).await.unwrap().is_some(), there == 1);
     }
 }
 
 #[tokio::test]
 async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
     let tables = Tables::new().await;
-    tables.channel("c", Visibility::Public).await;
+    let channel = tables.channel("c", Visibility::Public).await;
     let (message, messages) = (stored("c", 1), tables.messages());
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
     let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
     assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
-    let revised = |message: Message| StoredMessage { message, trace: None, expires_at: None };
+    let revise = async |message: Message| {
+        let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
+        messages.revise(&reader(&channel), &revised).await.unwrap()
+    };
 
     let edited = Message { content: "better".into(), edited_at: Some(LATER), ..message.message.clone() };
-    assert!(messages.revise(&revised(edited.clone())).await.unwrap());
-    assert_eq!(messages.message(&head.channel_id, 1, NOW).await.unwrap(), Some(edited.clone()));
+    assert_eq!(revise(edited.clone()).await, Revised::Done);
+    assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap(), Some(edited.clone()));
     let tombstone = Message { content: String::new(), metadata: None, deleted_at: Some(LATER), ..edited.clone() };
-    assert!(messages.revise(&revised(tombstone.clone())).await.unwrap());
-    assert!(!messages.revise(&revised(edited.clone())).await.unwrap(), "it is deleted");
-    assert_eq!(messages.message(&head.channel_id, 1, NOW).await.unwrap(), Some(tombstone));
-    assert!(!messages.revise(&revised(Message { seq: 2, ..edited })).await.unwrap(), "there is none");
-    assert_eq!(messages.message(&head.channel_id, 2, NOW).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn live_connections_gain_and_lose_channels() {
-    let tables = Tables::new().await;
-    let connections = tables.connections();
-    let opened = Connection { follows: true, ..connection("x=", 0, NOW) };
-    connections.announce(&opened.user_id, &announced(&opened)).await.unwrap();
-    connections.open(&opened).await.unwrap();
-    let of_user = connections.connections_of(&user("alice"), NOW).await.unwrap();
-    assert_eq!(of_user.len(), 1);
-    assert!(of_user[0].follows);
-    assert!(connections.connections_of(&user("alice"), LATER).await.unwrap().is_empty(), "expired by then");
-
-    let channel = channel_id("c");
-    for _ in ["once", "again"] {
-        assert!(connections.subscribe(&channel, &user("alice"), &of_user[0]).await.unwrap());
-    }
-    assert_eq!(connections.subscriptions(&channel, NOW).await.unwrap().len(), 1);
-    assert_eq!(
-        connections.connection(&opened.connection_id).await.unwrap().unwrap().channels,
-        std::slice::from_ref(&channel)
-    );
-    assert!(connections.unsubscribe(&channel, &opened.connection_id, NOW).await.unwrap());
-    assert!(!connections.unsubscribe(&channel, &opened.connection_id, NOW).await.unwrap());
-    assert_eq!(connections.connection(&opened.connection_id).await.unwrap(), Some(opened.clone()));
-
-    assert!(connections.subscribe(&channel, &user("alice"), &of_user[0]).await.unwrap());
-    assert!(connections.close(&opened.connection_id, NOW).await.unwrap());
-    assert!(connections.subscriptions(&channel, NOW).await.unwrap().is_empty());
-    assert!(connections.connections_of(&user("alice"), NOW).await.unwrap().is_empty());
-    assert!(!connections.subscribe(&channel, &user("alice"), &of_user[0]).await.unwrap(), "it has gone");
-
-    connections.announce(&user("bob"), &of_user[0]).await.unwrap();
-    connections.withdraw(&user("bob"), &of_user[0]).await.unwrap();
-    assert!(connections.connections_of(&user("bob"), NOW).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_connection_takes_no_more_channels_than_it_may() {
-    let tables = Tables::new().await;
-    let connections = tables.connections();
-    let opened = connection("x=", CHANNELS_PER_CONNECTION, NOW);
-    connections.open(&opened).await.unwrap();
-    let of_user = announced(&opened);
-    assert!(!connections.subscribe(&channel_id("more"), &user("alice"), &of_user).await.unwrap());
-    assert!(connections.subscribe(&opened.channels[0], &user("alice"), &of_user).await.unwrap());
+    assert_eq!(revise(tombstone.clone()).await, Revised::Done);
+    assert_eq!(revise(edited.clone()).await, Revised::MessageNotFound, "it is deleted");
+    assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap(), Some(tombstone));
+    assert_eq!(revise(Message { seq: 2, ..edited }).await, Revised::MessageNotFound, "there is none");
+    assert_eq!(messages.message(&head.key(), 2, NOW).await.unwrap(), None);
 }
 
 fn announced(connection: &Connection) -> UserConnection {
     UserConnection::from(connection)
 }
 
+/// A connection of alice's.
 fn connection(id: &str, channels: usize, connected_at: Timestamp) -> Connection {
     Connection {
         connection_id: id.parse::<ConnectionId>().unwrap(),
         user_id: user("alice"),
         // In the order of their ids, as the store gives them back.
-        channels: (0..channels).map(|number| channel_id(&format!("c{number:03}"))).collect(),
+        channels: (0..channels).map(|number| key(&format!("c{number:03}"))).collect(),
         follows: false,
         limited_to: None,
         connected_at,
         token_expires_at: LATER,
         expires_at: LATER,
     }
-}
-
-#[tokio::test]
-async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
-    let tables = Tables::new().await;
-    let connections = tables.connections();
-    // More than fit one BatchWriteItem.
-    let opened = connection("x=", 60, NOW);
-    connections.open(&opened).await.unwrap();
-    assert_eq!(connections.connection(&opened.connection_id).await.unwrap(), Some(opened.clone()));
-    for channel in &opened.channels {
-        let found = connections.subscriptions(channel, NOW).await.unwrap();
-        assert_eq!(found.len(), 1);
-        assert_eq!((&found[0].connection_id, found[0].connected_at), (&opened.connection_id, NOW));
-        assert!(connections.subscriptions(channel, LATER).await.unwrap().is_empty(), "expired by then");
-    }
-    assert!(connections.close(&opened.connection_id, NOW).await.unwrap());
-    assert!(!connections.close(&opened.connection_id, NOW).await.unwrap());
-    for channel in &opened.channels {
-        assert!(connections.subscriptions(channel, NOW).await.unwrap().is_empty());
-    }
-}
-
-#[tokio::test]
-async fn cleaning_up_an_old_connection_spares_a_new_one_of_the_same_id() {
-    let tables = Tables::new().await;
-    let connections = tables.connections();
-    let reused = connection("x=", 2, Timestamp::from_millis(NOW.as_millis() + 1));
-    connections.open(&reused).await.unwrap();
-    assert!(!connections.close(&reused.connection_id, NOW).await.unwrap());
-    connections.unsubscribe(&reused.channels[0], &reused.connection_id, NOW).await.unwrap();
-    assert_eq!(connections.subscriptions(&reused.channels[0], NOW).await.unwrap().len(), 1);
-    assert_eq!(connections.connection(&reused.connection_id).await.unwrap(), Some(reused));
 }

@@ -1,7 +1,5 @@
 //! Tickets, tokens that follow one another, and what is known of presence.
 
-use std::collections::BTreeSet;
-
 use chat::{
     presence::PresenceStore,
     ticket::{Ticket, TicketStore},
@@ -16,7 +14,7 @@ async fn a_ticket_is_redeemed_once_and_in_time() {
     let ticket = Ticket {
         user_id: user("alice"),
         tenant: Some("acme".parse().unwrap()),
-        channels: Some(vec![channel_id("a"), channel_id("b")]),
+        channels: Some(vec![key("a"), key("b")]),
         limited_to: Some(BTreeSet::from([channel_id("a"), channel_id("b")])),
         token_expires_at: LATER,
         expires_at: LATER,
@@ -40,16 +38,16 @@ async fn a_renewal_reaches_everything_that_has_a_time() {
     let connections = tables.connections();
     let opened = connection("x=", 3, NOW);
     connections.announce(&opened.user_id, &announced(&opened)).await.unwrap();
-    connections.open(&opened).await.unwrap();
+    connections.open(&opened, &BTreeSet::new()).await.unwrap();
     let end = Timestamp::from_secs(LATER.as_secs() + 600);
-    let limit = BTreeSet::from_iter(opened.channels.clone());
+    let limit = opened.channels.iter().map(|channel| channel.channel_id.clone()).collect();
     let renewed = Connection { token_expires_at: end, expires_at: end, limited_to: Some(limit), ..opened.clone() };
-    assert!(connections.renew(&renewed).await.unwrap());
+    assert_eq!(connections.renew(&renewed).await.unwrap().as_ref(), Some(&opened.channels));
     assert_eq!(connections.connection(&opened.connection_id).await.unwrap(), Some(renewed.clone()));
     assert_eq!(connections.connections_of(&user("alice"), LATER).await.unwrap(), [announced(&renewed)]);
     for channel in &opened.channels {
-        assert_eq!(connections.subscriptions(channel, LATER).await.unwrap().len(), 1);
-        assert!(connections.subscriptions(channel, end).await.unwrap().is_empty());
+        let living = async |now| connections.audience(channel, now).await.unwrap().subscriptions.len();
+        assert_eq!((living(LATER).await, living(end).await), (1, 0));
     }
     // Listed where each of its tokens ends, until somebody has looked.
     assert_eq!(connections.ended(LATER).await.unwrap(), std::slice::from_ref(&opened.connection_id));
@@ -57,20 +55,27 @@ async fn a_renewal_reaches_everything_that_has_a_time() {
     connections.forget_end(LATER, &opened.connection_id).await.unwrap();
     assert!(connections.ended(LATER).await.unwrap().is_empty());
 
+    // The channels of now, whatever the caller believes.
+    let fewer = Connection { channels: Vec::new(), ..renewed.clone() };
+    assert!(connections.unsubscribe(&opened.channels[0], &opened.connection_id, NOW).await.unwrap());
+    assert_eq!(connections.renew(&fewer).await.unwrap().as_deref(), Some(&opened.channels[1..]));
+
     let other = Connection { connected_at: LATER, ..renewed.clone() };
-    assert!(!connections.renew(&other).await.unwrap(), "another connection of that id");
+    assert_eq!(connections.renew(&other).await.unwrap(), None, "another connection of that id");
     connections.close(&opened.connection_id, NOW).await.unwrap();
-    assert!(!connections.renew(&renewed).await.unwrap(), "it has gone");
+    assert_eq!(connections.renew(&renewed).await.unwrap(), None, "it has gone");
 }
 
 #[tokio::test]
 async fn what_is_known_of_presence_changes_once() {
     let tables = Tables::new().await;
     let connections = tables.connections();
-    let (channel, bob) = (channel_id("c"), user("bob"));
+    let (channel, bob) = (key("c"), user("bob"));
     assert!(connections.note_joined(&channel, &bob, NOW).await.unwrap());
     assert!(!connections.note_joined(&channel, &bob, NOW).await.unwrap());
-    assert!(connections.note_joined(&channel_id("d"), &bob, NOW).await.unwrap());
+    assert!(connections.note_joined(&key("d"), &bob, NOW).await.unwrap());
+    let anew = ChannelKey { incarnation: life(2), ..key("c") };
+    assert!(connections.note_joined(&anew, &bob, NOW).await.unwrap());
     assert!(connections.note_left(&channel, &bob).await.unwrap());
     assert!(!connections.note_left(&channel, &bob).await.unwrap());
     assert!(connections.note_joined(&channel, &bob, NOW).await.unwrap());

@@ -17,8 +17,8 @@ async fn the_same_ids_name_different_things_in_each_tenant() {
         let channel = Channel { name: format!("of {tenant:?}"), ..sample("c", Visibility::Public) };
         assert!(channels.create(&channel, &member("c", "alice", MemberRole::Owner), None).await.unwrap());
         assert_eq!(channels.channel(&channel.channel_id).await.unwrap(), Some(channel.clone()));
-        assert_eq!(channels.members(&channel.channel_id, None, 9).await.unwrap().members.len(), 1);
-        assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap(), [channel_id("c")]);
+        assert_eq!(channels.members(&channel.key(), None, 9).await.unwrap().members.len(), 1);
+        assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap(), [key("c")]);
         let listed = channels.public_channels("", None, 9).await.unwrap().channels;
         assert_eq!(listed, std::slice::from_ref(&channel));
 
@@ -26,15 +26,15 @@ async fn the_same_ids_name_different_things_in_each_tenant() {
         let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
         let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
         assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored, "{tenant:?}");
-        let found = messages.messages(&head.channel_id, Range::Newest, 9, NOW).await.unwrap();
+        let found = messages.messages(&head.key(), Range::Newest, 9, NOW).await.unwrap();
         assert_eq!(found, [message.message]);
-        let kept = messages.idempotency_record(&head.channel_id, &user("alice"), &record.key).await.unwrap();
+        let kept = messages.idempotency_record(&head.key(), &record.key).await.unwrap();
         assert_eq!(kept, Some(record));
 
         let opened = connection(&format!("x{number}="), 1, NOW);
         connections.announce(&opened.user_id, &announced(&opened)).await.unwrap();
-        connections.open(&opened).await.unwrap();
-        assert_eq!(connections.subscriptions(&opened.channels[0], NOW).await.unwrap().len(), 1);
+        connections.open(&opened, &BTreeSet::new()).await.unwrap();
+        assert_eq!(connections.audience(&opened.channels[0], NOW).await.unwrap().subscriptions.len(), 1);
         assert_eq!(connections.connections_of(&user("alice"), NOW).await.unwrap().len(), 1);
 
         let bucket = Bucket { every: std::time::Duration::from_secs(9), burst: 1 };

@@ -16,10 +16,12 @@ fn by(id: &str, seq: u64) -> Revision {
 async fn a_user_reacts_once_in_each_way() {
     let tables = Tables::new().await;
     let messages = tables.messages();
-    tables.channel("c", Visibility::Public).await;
+    let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
-    let react = async |id: &str, emoji: &str, add| messages.react(&by(id, 1), emoji, add, NOW).await.unwrap();
-    let reactions = async || messages.message(&channel_id("c"), 1, NOW).await.unwrap().unwrap().reactions;
+    let react = async |id: &str, emoji: &str, add| {
+        messages.react(&reader(&channel), &by(id, 1), emoji, add, NOW).await.unwrap()
+    };
+    let reactions = async || messages.message(&key("c"), 1, NOW).await.unwrap().unwrap().reactions;
     for _ in 0..2 {
         assert_eq!(react("alice", "👍", true).await, Reacted::Done);
     }
@@ -35,15 +37,19 @@ async fn a_user_reacts_once_in_each_way() {
     }
     assert_eq!(react("carol", "👍", false).await, Reacted::Done);
     assert_eq!(reactions().await.keys().collect::<Vec<_>>(), ["👍"]);
-    assert_eq!(messages.react(&by("bob", 2), "👍", true, NOW).await.unwrap(), Reacted::MessageNotFound);
+    let missing = messages.react(&reader(&channel), &by("bob", 2), "👍", true, NOW).await.unwrap();
+    assert_eq!(missing, Reacted::MessageNotFound);
 
     // An edit leaves them, a deletion takes them along.
-    let current = messages.message(&channel_id("c"), 1, NOW).await.unwrap().unwrap();
-    let revised = |message: Message| StoredMessage { message, trace: None, expires_at: None };
-    assert!(messages.revise(&revised(Message { content: "better".into(), ..current.clone() })).await.unwrap());
+    let current = messages.message(&key("c"), 1, NOW).await.unwrap().unwrap();
+    let revise = async |message: Message| {
+        let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
+        messages.revise(&reader(&channel), &revised).await.unwrap()
+    };
+    assert_eq!(revise(Message { content: "better".into(), ..current.clone() }).await, Revised::Done);
     assert_eq!(reactions().await.len(), 1);
     let tombstone = Message { content: String::new(), deleted_at: Some(LATER), ..current };
-    assert!(messages.revise(&revised(tombstone)).await.unwrap());
+    assert_eq!(revise(tombstone).await, Revised::Done);
     assert!(reactions().await.is_empty());
     assert_eq!(react("bob", "👍", true).await, Reacted::MessageNotFound);
 }
@@ -52,22 +58,23 @@ async fn a_user_reacts_once_in_each_way() {
 async fn reactions_are_bounded_in_kinds_and_in_users() {
     let tables = Tables::new().await;
     let messages = tables.messages();
-    tables.channel("c", Visibility::Public).await;
+    let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
+    let react = async |id: &str, emoji: &str, add| {
+        messages.react(&reader(&channel), &by(id, 1), emoji, add, NOW).await.unwrap()
+    };
     for number in 0..USERS_PER_REACTION {
-        let reacted = messages.react(&by(&format!("u{number}"), 1), "👍", true, NOW).await.unwrap();
-        assert_eq!(reacted, Reacted::Done);
+        assert_eq!(react(&format!("u{number}"), "👍", true).await, Reacted::Done);
     }
-    assert_eq!(messages.react(&by("more", 1), "👍", true, NOW).await.unwrap(), Reacted::Full);
-    assert_eq!(messages.react(&by("u0", 1), "👍", true, NOW).await.unwrap(), Reacted::Done, "that one is there");
+    assert_eq!(react("more", "👍", true).await, Reacted::Full);
+    assert_eq!(react("u0", "👍", true).await, Reacted::Done, "that one is there");
     for number in 1..REACTIONS_PER_MESSAGE {
-        let reacted = messages.react(&by("more", 1), &number.to_string(), true, NOW).await.unwrap();
-        assert_eq!(reacted, Reacted::Done);
+        assert_eq!(react("more", &number.to_string(), true).await, Reacted::Done);
     }
-    assert_eq!(messages.react(&by("more", 1), "one more", true, NOW).await.unwrap(), Reacted::Full);
-    assert_eq!(messages.react(&by("other", 1), "1", true, NOW).await.unwrap(), Reacted::Done);
-    assert_eq!(messages.react(&by("more", 1), "2", false, NOW).await.unwrap(), Reacted::Done);
-    assert_eq!(messages.react(&by("more", 1), "one more", true, NOW).await.unwrap(), Reacted::Done, "there is room");
+    assert_eq!(react("more", "one more", true).await, Reacted::Full);
+    assert_eq!(react("other", "1", true).await, Reacted::Done);
+    assert_eq!(react("more", "2", false).await, Reacted::Done);
+    assert_eq!(react("more", "one more", true).await, Reacted::Done, "there is room");
 }
 
 #[tokio::test]
@@ -84,7 +91,7 @@ async fn answers_are_found_by_what_they_answer() {
         tables.put(&message).await;
     }
     let replies = async |seq, after, limit| -> Vec<u64> {
-        let found = messages.replies(&channel_id("c"), seq, after, limit, NOW).await.unwrap();
+        let found = messages.replies(&key("c"), seq, after, limit, NOW).await.unwrap();
         found.into_iter().map(|message| message.seq).collect()
     };
     assert_eq!(replies(1, 0, 9).await, [3, 6]);

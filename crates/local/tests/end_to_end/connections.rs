@@ -12,6 +12,14 @@ async fn rows_of(stack: &Stack, user: &str) -> usize {
     found.items().iter().filter(|item| item.get("user_id") == Some(&of_user) || item.get("pk") == Some(&list)).count()
 }
 
+/// The key of a channel, under which its subscriptions are.
+pub(crate) async fn key_of(stack: &Stack, channel: &str) -> String {
+    let get = stack.dynamodb().await.get_item().table_name("chat_channels");
+    let get = get.key("channel_id", AttributeValue::S(channel.to_owned())).key("sk", AttributeValue::S("meta".to_owned()));
+    let found = get.consistent_read(true).send().await.unwrap().item.unwrap();
+    format!("{channel}@{}", found["incarnation"].as_s().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_opens_a_socket_in_each_of_the_three_ways() {
     let stack = Stack::in_memory();
@@ -117,9 +125,11 @@ async fn a_connection_whose_disconnect_never_came_is_removed_by_the_next_deliver
 
 async fn ghosts_are_removed(stack: &Stack) {
     let (dynamodb, text) = (stack.dynamodb().await, |text: &str| AttributeValue::S(text.to_owned()));
-    let ghost = [("user#ghost", "conn#ghost="), ("conn#ghost=", "meta"), ("chan#lobby", "conn#ghost=")];
+    let key = key_of(stack, "lobby").await;
+    let audience = format!("chan#{key}");
+    let ghost = [("user#ghost", "conn#ghost="), ("conn#ghost=", "meta"), (&audience, "conn#ghost=")];
     // All that is left of another one.
-    let subscription = ("chan#lobby", "conn#gone=");
+    let subscription = (audience.as_str(), "conn#gone=");
     for (pk, sk) in ghost.into_iter().chain([subscription]) {
         dynamodb
             .put_item()
@@ -128,7 +138,7 @@ async fn ghosts_are_removed(stack: &Stack) {
             .item("sk", text(sk))
             .item("user_id", text("ghost"))
             .item("follows", AttributeValue::Bool(false))
-            .item("channels", AttributeValue::Ss(vec!["lobby".to_owned()]))
+            .item("channels", AttributeValue::Ss(vec![key.clone()]))
             .item("connected_at", text("2026-11-24T00:00:00.000Z"))
             .item("token_expires_at", text("2126-11-24T00:00:00.000Z"))
             .item("expires_at", AttributeValue::N("4900000000".to_owned()))

@@ -26,7 +26,7 @@ async fn delete(stack: &Stack, owner: &str, channel: &str) -> u16 {
 /// Invokes the maintenance function, as a schedule does, twice at once.
 async fn maintain_twice(stack: &Stack) {
     let invoke = async || {
-        let url = format!("{}/2015-03-31/functions/UpkeepFunction/invocations", stack.address("lambda"));
+        let url = format!("{}/2015-03-31/functions/switchboard-UpkeepFunction/invocations", stack.address("lambda"));
         let client = reqwest::Client::new();
         let request = client.post(url).header("authorization", AUTHORIZATION).body("{}");
         request.send().await.unwrap().status()
@@ -148,7 +148,7 @@ async fn sends_under_way_never_land_in_a_channel_that_took_the_id() {
         stack.ask("alice", Method::PUT, &format!("/channels/{channel}/members/bob"), Value::Null).await;
         let send = async |number: usize| {
             let content = format!("for members {number}");
-            stack.post("bob", &channel, &content, Some(&content)).await.unwrap().status().as_u16()
+            stack.post("bob", &channel, &content, Some(&format!("key-{number}"))).await.unwrap().status().as_u16()
         };
         let changing = async {
             let deleted = delete(&stack, "alice", &channel).await;

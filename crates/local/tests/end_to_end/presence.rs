@@ -3,7 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stack::{Socket, Stack, until};
+use crate::{
+    connections::key_of,
+    stack::{Socket, Stack, until},
+};
 
 async fn users(stack: &Stack, caller: &str, channel: &str) -> Vec<String> {
     let (status, found) = stack.ask(caller, Method::GET, &format!("/channels/{channel}/presence"), Value::Null).await;
@@ -51,10 +54,11 @@ async fn a_socket_whose_disconnect_never_came_is_not_there_for_long() {
     use aws_sdk_dynamodb::types::AttributeValue;
     let stack = Stack::in_memory();
     let (dynamodb, text) = (stack.dynamodb().await, |text: &str| AttributeValue::S(text.to_owned()));
-    for (pk, sk) in [("conn#ghost=", "meta"), ("chan#lobby", "conn#ghost=")] {
+    let key = key_of(&stack, "lobby").await;
+    for (pk, sk) in [("conn#ghost=", "meta"), (&format!("chan#{key}"), "conn#ghost=")] {
         let put = dynamodb.put_item().table_name("chat_connections").item("pk", text(pk)).item("sk", text(sk));
         put.item("user_id", text("ghost"))
-            .item("channels", AttributeValue::Ss(vec!["lobby".to_owned()]))
+            .item("channels", AttributeValue::Ss(vec![key.clone()]))
             .item("connected_at", text("2026-11-24T00:00:00.000Z"))
             .item("token_expires_at", text("2126-11-24T00:00:00.000Z"))
             .item("expires_at", AttributeValue::N("4900000000".to_owned()))

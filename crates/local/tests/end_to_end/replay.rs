@@ -91,7 +91,8 @@ async fn waiting(stack: &Stack, queue: &str) -> usize {
 /// An item in the table of messages that is none.
 async fn poison(stack: &Stack, channel: &str) {
     let put = stack.dynamodb().await.put_item().table_name("chat_events");
-    let put = put.item("channel_id", AttributeValue::S(channel.into())).item("seq", AttributeValue::N("1".into()));
+    let key = format!("{channel}@01arz3ndektsv4rrffq69g5fav");
+    let put = put.item("channel_id", AttributeValue::S(key)).item("seq", AttributeValue::N("1".into()));
     put.item("role", AttributeValue::S("user".into())).send().await.unwrap();
 }
 

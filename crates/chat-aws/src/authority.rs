@@ -1,0 +1,134 @@
+//! Authorities as conditions of the transactions that they allow.
+//!
+//! The channel's part is checked against its item `access`, which has what permissions rest on and which sends never touch;
+//! the caller's against its membership. The item `access` exists for exactly as long as the channel, and the incarnation is
+//! in its key: a channel that took the id anew has another.
+
+use chat::{
+    access::Authority,
+    channel::{Channel, Member, MemberRole},
+    error::StoreError,
+};
+
+use crate::{
+    item::{Item, attribute, n, write},
+    keys::Keys,
+    transaction::{OPERATION, Part, Transaction, Write},
+};
+
+/// What a change does to the channel's item `access`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Access<'a> {
+    /// Nothing.
+    Kept,
+    /// The channel has an owner more.
+    OwnerAdded,
+    /// The channel has an owner less, but at least one.
+    OwnerRemoved,
+    /// The channel is to be like this.
+    Changed(&'a Channel),
+    /// The channel is deleted.
+    Deleted,
+}
+
+impl Access<'_> {
+    /// What a role that is `before` and `after` makes of the number of owners.
+    pub(crate) fn of_roles(before: Option<MemberRole>, after: Option<MemberRole>) -> Self {
+        match (before == Some(MemberRole::Owner), after == Some(MemberRole::Owner)) {
+            (false, true) => Self::OwnerAdded,
+            (true, false) => Self::OwnerRemoved,
+            _ => Self::Kept,
+        }
+    }
+}
+
+/// The table of channels, and the keys of a tenant in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) keys: &'a Keys,
+}
+
+impl Place<'_> {
+    /// Adds the conditions of `by` to a transaction, as [`Part::Access`] and [`Part::Caller`], and what the change does to the
+    /// item `access`. `member` is the membership that the transaction itself changes, on condition that it is as read: see
+    /// [`is_contradicted`].
+    pub(crate) fn require(
+        self,
+        transaction: &mut Transaction,
+        by: &Authority<'_>,
+        access: Access<'_>,
+        member: Option<&Member>,
+    ) -> Result<(), StoreError> {
+        transaction.add(Part::Access, self.access(by.channel, access)?)?;
+        if let Some(caller) = by.member
+            && member.is_none_or(|member| member.user_id != caller.user_id)
+        {
+            let key = self.keys.member(&by.channel.key(), &caller.user_id);
+            transaction.add(Part::Caller, as_read(Write::check(self.table, key), caller)?)?;
+        }
+        Ok(())
+    }
+
+    fn access(self, channel: &Channel, access: Access<'_>) -> Result<Write, StoreError> {
+        let (table, key) = (self.table, self.keys.access(&channel.key()));
+        let write = match access {
+            Access::Kept => Write::check(table, key),
+            Access::Deleted => Write::delete(table, key),
+            Access::OwnerAdded => Write::update(table, key, "ADD owners :one").value("one", n(1)),
+            Access::OwnerRemoved => Write::update(table, key, "SET owners = owners - :one")
+                .when("owners > :one")
+                .value("one", n(1))
+                .showing_old(),
+            Access::Changed(to) => {
+                Write::update(table, key, "SET visibility = :to_visibility, archived = :to_archived")
+                    .value("to_visibility", attribute(OPERATION, to.visibility)?)
+                    .value("to_archived", attribute(OPERATION, to.archived_at.is_some())?)
+            }
+        };
+        Ok(write
+            .when("visibility = :visibility AND archived = :archived")
+            .value("visibility", attribute(OPERATION, channel.visibility)?)
+            .value("archived", attribute(OPERATION, channel.archived_at.is_some())?))
+    }
+
+    /// The item `access` of a new channel, with its one owner.
+    pub(crate) fn new_access(self, channel: &Channel) -> Result<Item, StoreError> {
+        let mut item = self.keys.access(&channel.key());
+        item.insert("visibility".to_owned(), attribute(OPERATION, channel.visibility)?);
+        item.insert("archived".to_owned(), attribute(OPERATION, channel.archived_at.is_some())?);
+        item.insert("owners".to_owned(), n(1));
+        Ok(item)
+    }
+
+    /// Whether an item `access` is as it was read, so that only the number of owners stood against a change.
+    pub(crate) fn is_as_read(item: &Item, channel: &Channel) -> Result<bool, StoreError> {
+        Ok(item.get("visibility") == Some(&attribute(OPERATION, channel.visibility)?)
+            && item.get("archived") == Some(&attribute(OPERATION, channel.archived_at.is_some())?))
+    }
+
+    /// The item of a member.
+    pub(crate) fn member_item(self, channel: &Channel, member: &Member) -> Result<Item, StoreError> {
+        let mut item = write(OPERATION, member)?;
+        item.extend(self.keys.member(&channel.key(), &member.user_id));
+        item.insert("incarnation".to_owned(), attribute(OPERATION, member.incarnation)?);
+        Ok(item)
+    }
+}
+
+/// Adds the condition that a membership is as it was read: the same one, with the same role.
+pub(crate) fn as_read(write: Write, member: &Member) -> Result<Write, StoreError> {
+    Ok(write
+        .when("incarnation = :incarnation AND #role = :role")
+        .name("role", "role")
+        .value("incarnation", attribute(OPERATION, member.incarnation)?)
+        .value("role", attribute(OPERATION, member.role)?))
+}
+
+/// Whether the caller is the member that is to be changed, and was read otherwise than that member: one of the two is not
+/// as it was read. A transaction names an item once, so that it could not check both.
+pub(crate) fn is_contradicted(by: &Authority<'_>, member: &Member) -> bool {
+    by.member.is_some_and(|caller| {
+        caller.user_id == member.user_id && (caller.incarnation, caller.role) != (member.incarnation, member.role)
+    })
+}

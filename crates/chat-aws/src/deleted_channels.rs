@@ -1,0 +1,126 @@
+//! Removal of what belongs to deleted channels, and the pending ends that lead to it.
+//!
+//! All of it is under the key of one incarnation, which no other channel has. So items are removed by their keys alone: a
+//! channel that took the id anew has others.
+
+use aws_sdk_dynamodb::Client;
+use chat::{
+    clock::Timestamp,
+    ending::{DeletedChannels, Pending},
+    error::StoreError,
+    id::TenantId,
+    incarnation::ChannelKey,
+};
+
+use crate::{
+    batch,
+    item::{Item, n, s, text},
+    keys::{self, Keys},
+    pending,
+    sdk::failed,
+};
+
+/// Items that are looked up, and removed, at a time.
+const PAGE: i32 = 100;
+
+/// Removes what belongs to deleted channels of one tenant, and lists the pending ends of all.
+#[derive(Debug, Clone)]
+pub struct DynamoDeletedChannels {
+    client: Client,
+    events: String,
+    channels: String,
+    keys: Keys,
+}
+
+impl DynamoDeletedChannels {
+    /// Of channels in the table `channels`, whose messages are in the table `events`.
+    #[must_use]
+    pub fn new(client: Client, events: impl Into<String>, channels: impl Into<String>) -> Self {
+        Self { client, events: events.into(), channels: channels.into(), keys: Keys::default() }
+    }
+
+    /// The deleted channels of a tenant.
+    #[must_use]
+    pub fn of(&self, tenant: Option<&TenantId>) -> Self {
+        Self { keys: Keys::of(tenant), ..self.clone() }
+    }
+
+    /// Lists up to `limit` pending ends of all tenants that no lease holds at `now`, the oldest first. A record that cannot be
+    /// read is logged and left out, so that it holds up no other.
+    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<(Option<TenantId>, Pending)>, StoreError> {
+        let mut due = Vec::new();
+        let mut start = None;
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.channels)
+                .key_condition_expression("channel_id = :partition")
+                .filter_expression("lease_until <= :now")
+                .expression_attribute_values(":partition", s(keys::pendings()))
+                .expression_attribute_values(":now", n(now.as_millis()))
+                .consistent_read(true)
+                .set_exclusive_start_key(start.take())
+                .send()
+                .await
+                .map_err(|error| failed("Query", error))?;
+            for item in page.items.unwrap_or_default() {
+                let id = text(&item, "sk").unwrap_or_default().to_owned();
+                match pending::from_item("Query", item) {
+                    Ok(found) => due.push(found),
+                    Err(error) => tracing::error!(%error, id, "a pending end cannot be read"),
+                }
+                if due.len() >= limit {
+                    return Ok(due);
+                }
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(due);
+            }
+        }
+    }
+
+    /// Keys of some items of a channel.
+    async fn page(&self, table: &str, channel: &ChannelKey, sort: &str) -> Result<Vec<Item>, StoreError> {
+        let page = self
+            .client
+            .query()
+            .table_name(table)
+            .key_condition_expression("channel_id = :partition")
+            .expression_attribute_values(":partition", s(self.keys.channel(channel)))
+            .projection_expression("channel_id, #sort")
+            .expression_attribute_names("#sort", sort)
+            .consistent_read(true)
+            .limit(PAGE)
+            .send()
+            .await
+            .map_err(|error| failed("Query", error))?;
+        Ok(page.items.unwrap_or_default())
+    }
+
+    async fn remove(&self, table: &str, keys: Vec<Item>) -> Result<(), StoreError> {
+        let requests = keys.into_iter().map(batch::delete).collect::<Result<_, _>>()?;
+        batch::write(&self.client, table, requests).await
+    }
+}
+
+impl DeletedChannels for DynamoDeletedChannels {
+    async fn remove_some(&self, channel: &ChannelKey) -> Result<bool, StoreError> {
+        let messages = self.page(&self.events, channel, "seq").await?;
+        if !messages.is_empty() {
+            self.remove(&self.events, messages).await?;
+            return Ok(false);
+        }
+        let items = self.page(&self.channels, channel, "sk").await?;
+        if items.is_empty() {
+            return Ok(true);
+        }
+        // Before the members, by which they are found again after an interruption.
+        let members = items.iter().filter_map(|item| keys::member_of(text(item, "sk")?));
+        let listed = members.map(|user| self.keys.listed(&user, channel)).collect();
+        self.remove(&self.channels, listed).await?;
+        self.remove(&self.channels, items).await?;
+        Ok(false)
+    }
+}

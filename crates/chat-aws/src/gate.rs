@@ -1,0 +1,61 @@
+//! Gates: `chan#<key>` / `a-gate` and `blocked#<user>` in `chat_connections`, beside the subscriptions that they refuse. They
+//! are written in the transactions of what ends subscriptions, and read with the subscriptions.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chat::{
+    channel::Visibility, clock::Timestamp, connection::Gate, id::UserId, incarnation::ChannelKey, limits::GATE_DURATION,
+};
+
+use crate::{
+    expiry,
+    item::{Item, flag, n},
+    keys::Keys,
+    transaction::Write,
+};
+
+const CLOSED: &str = "closed";
+const PRIVATE: &str = "private";
+
+/// Writes to the gates of one tenant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gates<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) keys: &'a Keys,
+}
+
+impl Gates<'_> {
+    /// Refuses all subscriptions.
+    pub(crate) fn close(self, channel: &ChannelKey, now: Timestamp) -> Write {
+        self.set(channel, CLOSED, true, now)
+    }
+
+    /// Refuses subscriptions that rest on no membership, or admits them again.
+    pub(crate) fn show(self, channel: &ChannelKey, to: Visibility, now: Timestamp) -> Write {
+        self.set(channel, PRIVATE, to == Visibility::Private, now)
+    }
+
+    fn set(self, channel: &ChannelKey, attribute: &str, value: bool, now: Timestamp) -> Write {
+        Write::update(self.table, self.keys.gate(channel), "SET #attribute = :value, expires_at = :expires_at")
+            .name("attribute", attribute)
+            .value("value", AttributeValue::Bool(value))
+            .value("expires_at", n(expiry::kept_until(now.plus(GATE_DURATION))))
+    }
+
+    /// Refuses the subscriptions of a user that rest on a membership.
+    pub(crate) fn block(self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Write {
+        let mut item = self.keys.blocked(channel, user);
+        item.insert("expires_at".to_owned(), n(expiry::kept_until(now.plus(GATE_DURATION))));
+        Write::put(self.table, item)
+    }
+
+    /// Admits them again.
+    pub(crate) fn unblock(self, channel: &ChannelKey, user: &UserId) -> Write {
+        Write::delete(self.table, self.keys.blocked(channel, user))
+    }
+}
+
+/// Adds to `gate` what the item of a gate says.
+pub(crate) fn read(gate: &mut Gate, item: &Item) {
+    gate.closed = flag(item, CLOSED);
+    gate.private = flag(item, PRIVATE);
+}

@@ -1,0 +1,482 @@
+//! Keys of the three tables. No other file builds or reads their text.
+//!
+//! Everything that belongs to a channel is kept under its [`ChannelKey`], `<channel id>@<incarnation>`; below, `<key>`. An id
+//! alone leads to one item: the channel that has the id now.
+//!
+//! `chat_channels` (`channel_id`, `sk`):
+//!
+//! | key | item |
+//! | --- | --- |
+//! | `<channel id>` / `meta` | the channel |
+//! | `<key>` / `access` | what changes are allowed by: `visibility`, `archived`, and how many `owners` there are |
+//! | `<key>` / `member#<user>` | a member |
+//! | `<key>` / `created#<user>#<idempotency key>` | the request that created the channel |
+//! | `<key>` / `idem#<user>#<idempotency key>` | a request of a sender |
+//! | `<key>` / `answered#<seq>` | the end of a question to the agent |
+//! | `<key>` / `reply#<seq>#<seq of the answer>` | an answer to a message |
+//! | `<key>` / `claim#<seq>` | a question that the agent answers |
+//! | `<key>` / `rate#reply` | the token bucket of the agent's replies in the channel |
+//! | `user#<user>` / `member#<key, with # for @>` | the membership in its user's list, with the user's `read_seq` |
+//! | `user#<user>` / `rate#<action>` | a token bucket of the user |
+//! | `user#<user>` / `tokens#<date>` | tokens that the agent has spent on the user |
+//! | `public#` / `<name>#<channel id>` | a public channel in the list of all, by its name in lower case |
+//! | `pending#` / `<id>` | subscriptions that have to end, of all tenants |
+//!
+//! `chat_events` (`channel_id`, `seq`): a message, under `<key>`.
+//!
+//! `chat_connections` (`pk`, `sk`):
+//!
+//! | key | item |
+//! | --- | --- |
+//! | `conn#<connection>` / `meta` | a connection |
+//! | `user#<user>` / `conn#<connection>` | the same connection among those of its user |
+//! | `chan#<key>` / `a-gate` | the channel's gate; it sorts before all that follows |
+//! | `chan#<key>` / `blocked#<user>` | a user whom the gate refuses; it sorts before the subscriptions |
+//! | `chan#<key>` / `conn#<connection>` | a subscription |
+//! | `present#<key>` / `user#<user>` | a user whose presence the subscribers know of |
+//! | `ends#<minute>` / `conn#<connection>` | a connection whose token ends in that minute since the Unix epoch |
+//! | `ends#` / `cursor` | the last minute that was worked off |
+//! | `ticket#<digest>` / `meta` | a ticket |
+//!
+//! Each tenant is a world of its own: `<tenant>~` stands before a channel's or a user's id, and after `public#`. No id holds a
+//! `~`, an `@` or a `#`.
+
+use std::fmt::Display;
+
+use chat::{
+    agent::Question,
+    clock::Timestamp,
+    id::{ChannelId, ConnectionId, IdempotencyKey, TenantId, UserId},
+    incarnation::{ChannelKey, Incarnation, KeyError},
+    limits::LARGEST_SEQ,
+    message::RecordKey,
+    rate::Action,
+};
+
+use crate::item::{Item, n, s};
+
+const TENANT_SEPARATOR: char = '~';
+const INCARNATION_SEPARATOR: char = '@';
+
+/// Sort key of an item that is the only one of its partition, or the main one.
+const META: &str = "meta";
+const ACCESS: &str = "access";
+const MEMBER: &str = "member#";
+const PUBLIC: &str = "public#";
+const PENDING: &str = "pending#";
+const USER: &str = "user#";
+const SUBSCRIPTIONS: &str = "chan#";
+const CONNECTION: &str = "conn#";
+const GATE: &str = "a-gate";
+const BLOCKED: &str = "blocked#";
+const ENDS: &str = "ends#";
+
+/// Longest sort key, in bytes ("Constraints in Amazon DynamoDB").
+const SORT_KEY_BYTES: usize = 1_024;
+
+/// A part of a partition of `chat_channels`: sort keys from `first` up to `last`, both included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SortRange {
+    pub(crate) partition: String,
+    pub(crate) first: String,
+    pub(crate) last: String,
+}
+
+impl SortRange {
+    /// All sort keys that begin with `prefix`, which ends in a `#`.
+    fn below(partition: String, prefix: &str) -> Self {
+        // `$` follows `#` in ASCII, and no id holds either.
+        let last = format!("{}$", prefix.trim_end_matches('#'));
+        Self { partition, first: prefix.to_owned(), last }
+    }
+
+    /// Leaves out what sorts before `rest`, or is it. `rest` follows the prefix of the range.
+    fn after(mut self, rest: Option<&str>) -> Self {
+        if let Some(rest) = rest {
+            // No sort key holds a control character, so none is between the two.
+            self.first = format!("{}{rest}\u{1}", self.first);
+        }
+        self
+    }
+}
+
+/// Builds the keys of one tenant's items.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn of(tenant: Option<&TenantId>) -> Self {
+        Self { prefix: tenant.map(|tenant| format!("{tenant}{TENANT_SEPARATOR}")).unwrap_or_default() }
+    }
+
+    /// Returns an id or a [`ChannelKey`] as it stands in a key.
+    fn name(&self, id: impl Display) -> String {
+        format!("{}{id}", self.prefix)
+    }
+
+    fn user(&self, user: &UserId) -> String {
+        format!("{USER}{}", self.name(user))
+    }
+
+    /// Returns the text of a channel's key with its tenant, which [`channel_key`] reads.
+    pub(crate) fn channel(&self, channel: &ChannelKey) -> String {
+        self.name(channel)
+    }
+
+    /// Returns an item whose `channel_id` is the channel's id alone.
+    pub(crate) fn plain(&self, mut item: Item) -> Item {
+        let id = item.get("channel_id").and_then(|id| id.as_s().ok()).map(|id| {
+            let id = id.strip_prefix(&self.prefix).unwrap_or(id);
+            id.split(INCARNATION_SEPARATOR).next().unwrap_or_default().to_owned()
+        });
+        item.extend(id.map(|id| ("channel_id".to_owned(), s(id))));
+        item
+    }
+
+    // --- chat_channels ---
+
+    pub(crate) fn meta(&self, channel: &ChannelId) -> Item {
+        in_channels(self.name(channel), META)
+    }
+
+    pub(crate) fn access(&self, channel: &ChannelKey) -> Item {
+        in_channels(self.name(channel), ACCESS)
+    }
+
+    pub(crate) fn member(&self, channel: &ChannelKey, user: &UserId) -> Item {
+        in_channels(self.name(channel), format!("{MEMBER}{user}"))
+    }
+
+    /// Members, in the order of their ids.
+    pub(crate) fn members(&self, channel: &ChannelKey, after: Option<&UserId>) -> SortRange {
+        SortRange::below(self.name(channel), MEMBER).after(after.map(UserId::as_str))
+    }
+
+    /// A membership in its user's list.
+    pub(crate) fn listed(&self, user: &UserId, channel: &ChannelKey) -> Item {
+        let ChannelKey { channel_id, incarnation } = channel;
+        in_channels(self.user(user), format!("{MEMBER}{channel_id}#{incarnation}"))
+    }
+
+    /// A user's memberships, in the order of the channels' ids; after those of the channels that have, or had, the id `after`.
+    pub(crate) fn memberships(&self, user: &UserId, after: Option<&ChannelId>) -> SortRange {
+        let mut range = SortRange::below(self.user(user), MEMBER);
+        if let Some(after) = after {
+            // `$` follows `#` in ASCII, and precedes every character of an id.
+            range.first = format!("{MEMBER}{after}$");
+        }
+        range
+    }
+
+    pub(crate) fn creation(&self, channel: &ChannelKey, user: &UserId, key: &IdempotencyKey) -> Item {
+        in_channels(self.name(channel), format!("created#{user}#{key}"))
+    }
+
+    pub(crate) fn record(&self, channel: &ChannelKey, key: &RecordKey) -> Item {
+        let sk = match key {
+            RecordKey::Request { sender_id, key } => format!("idem#{sender_id}#{key}"),
+            RecordKey::Reply { seq } => format!("answered#{}", digits(*seq)),
+        };
+        in_channels(self.name(channel), sk)
+    }
+
+    pub(crate) fn reply(&self, channel: &ChannelKey, to: u64, seq: u64) -> Item {
+        in_channels(self.name(channel), reply_sk(to, seq))
+    }
+
+    /// The answers to a message, in their order.
+    pub(crate) fn replies(&self, channel: &ChannelKey, to: u64, after: u64) -> SortRange {
+        let (first, last) = (reply_sk(to, after.saturating_add(1)), reply_sk(to, LARGEST_SEQ));
+        SortRange { partition: self.name(channel), first, last }
+    }
+
+    pub(crate) fn claim(&self, question: &Question) -> Item {
+        in_channels(self.name(&question.channel), format!("claim#{}", digits(question.seq)))
+    }
+
+    /// The bucket that `user` takes from for `action`.
+    pub(crate) fn bucket(&self, user: &UserId, action: &Action<'_>) -> Item {
+        match action {
+            Action::Send => in_channels(self.user(user), "rate#send"),
+            Action::Connect => in_channels(self.user(user), "rate#connect"),
+            Action::Ask => in_channels(self.user(user), "rate#ask"),
+            Action::Type(channel) => in_channels(self.user(user), format!("rate#type#{channel}")),
+            // Of the channel: all users take from the same bucket.
+            Action::Reply(channel) => in_channels(self.name(channel), "rate#reply"),
+        }
+    }
+
+    /// Tokens spent on a user on the day of `now`, in UTC.
+    pub(crate) fn tokens(&self, user: &UserId, now: Timestamp) -> Item {
+        let day: String = now.to_string().chars().take("2026-01-01".len()).collect();
+        in_channels(self.user(user), format!("tokens#{day}"))
+    }
+
+    /// A public channel in the list of all.
+    pub(crate) fn public(&self, name: &str, channel: &ChannelId) -> Item {
+        in_channels(self.public_list(), format!("{}#{channel}", name.to_lowercase()))
+    }
+
+    /// Public channels whose names begin with `name_prefix`, after the sort key `after`. A key that does not continue the prefix
+    /// is ignored: the list has not given it out.
+    pub(crate) fn publics(&self, name_prefix: &str, after: Option<&str>) -> SortRange {
+        let first = name_prefix.to_lowercase();
+        // No character of a name is beyond it.
+        let last = format!("{first}\u{10ffff}");
+        let rest = after
+            .filter(|after| after.len() < SORT_KEY_BYTES && *after <= last.as_str())
+            .and_then(|after| after.strip_prefix(first.as_str()))
+            .filter(|rest| !rest.is_empty());
+        SortRange { partition: self.public_list(), first: first.clone(), last }.after(rest)
+    }
+
+    fn public_list(&self) -> String {
+        format!("{PUBLIC}{}", self.prefix)
+    }
+
+    // --- chat_events ---
+
+    pub(crate) fn message(&self, channel: &ChannelKey, seq: u64) -> Item {
+        Item::from([("channel_id".to_owned(), s(self.name(channel))), ("seq".to_owned(), n(seq))])
+    }
+
+    // --- chat_connections ---
+
+    /// The partition of a user's connections.
+    pub(crate) fn connections(&self, user: &UserId) -> String {
+        self.user(user)
+    }
+
+    pub(crate) fn user_connection(&self, user: &UserId, id: &ConnectionId) -> Item {
+        in_connections(self.user(user), connection_sk(id))
+    }
+
+    /// The partition of a channel's gate and subscriptions.
+    pub(crate) fn audience(&self, channel: &ChannelKey) -> String {
+        format!("{SUBSCRIPTIONS}{}", self.name(channel))
+    }
+
+    pub(crate) fn gate(&self, channel: &ChannelKey) -> Item {
+        in_connections(self.audience(channel), GATE)
+    }
+
+    pub(crate) fn blocked(&self, channel: &ChannelKey, user: &UserId) -> Item {
+        in_connections(self.audience(channel), format!("{BLOCKED}{user}"))
+    }
+
+    pub(crate) fn subscription(&self, channel: &ChannelKey, id: &ConnectionId) -> Item {
+        in_connections(self.audience(channel), connection_sk(id))
+    }
+
+    pub(crate) fn presence(&self, channel: &ChannelKey, user: &UserId) -> Item {
+        in_connections(format!("present#{}", self.name(channel)), format!("{USER}{user}"))
+    }
+}
+
+fn in_channels(partition: impl Into<String>, sort: impl Into<String>) -> Item {
+    Item::from([("channel_id".to_owned(), s(partition)), ("sk".to_owned(), s(sort))])
+}
+
+fn in_connections(partition: impl Into<String>, sort: impl Into<String>) -> Item {
+    Item::from([("pk".to_owned(), s(partition)), ("sk".to_owned(), s(sort))])
+}
+
+/// A number with leading zeros, which sorts as text: [`LARGEST_SEQ`] has 16 digits.
+fn digits(seq: u64) -> String {
+    format!("{seq:016}")
+}
+
+fn reply_sk(to: u64, seq: u64) -> String {
+    format!("reply#{}#{}", digits(to), digits(seq))
+}
+
+fn connection_sk(id: &ConnectionId) -> String {
+    format!("{CONNECTION}{id}")
+}
+
+/// A pending end.
+pub(crate) fn pending(id: &Incarnation) -> Item {
+    in_channels(PENDING, id.to_string())
+}
+
+/// The partition of all pending ends. Their ids sort by time.
+pub(crate) fn pendings() -> &'static str {
+    PENDING
+}
+
+/// A connection, of any tenant.
+pub(crate) fn connection(id: &ConnectionId) -> Item {
+    in_connections(connection_sk(id), META)
+}
+
+/// The partition of the connections whose token ends in the minute of `time`.
+pub(crate) fn ends(time: Timestamp) -> String {
+    format!("{ENDS}{}", minute(time))
+}
+
+/// A connection whose token ends in the minute of `time`.
+pub(crate) fn end(time: Timestamp, id: &ConnectionId) -> Item {
+    in_connections(ends(time), connection_sk(id))
+}
+
+/// The last minute that was worked off.
+pub(crate) fn ends_cursor() -> Item {
+    in_connections(ENDS, "cursor")
+}
+
+/// Whole minutes since the Unix epoch.
+pub(crate) fn minute(time: Timestamp) -> i64 {
+    time.as_secs().div_euclid(60)
+}
+
+pub(crate) fn ticket(digest: &str) -> Item {
+    in_connections(format!("ticket#{digest}"), META)
+}
+
+/// The first sort key of the subscriptions in the partition of an audience: the gate is before it.
+pub(crate) fn first_subscription() -> &'static str {
+    CONNECTION
+}
+
+/// An item of the partition of an audience, by its sort key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AudienceSort {
+    /// The gate.
+    Gate,
+    /// A user whom the gate refuses.
+    Blocked(UserId),
+    /// A subscription.
+    Subscription(ConnectionId),
+}
+
+impl AudienceSort {
+    pub(crate) fn read(sk: &str) -> Result<Self, KeyError> {
+        if sk == GATE {
+            return Ok(Self::Gate);
+        }
+        if let Some(user) = sk.strip_prefix(BLOCKED) {
+            return Ok(Self::Blocked(user.parse().map_err(|_| KeyError)?));
+        }
+        connection_of(sk).map(Self::Subscription)
+    }
+}
+
+/// Reads the connection in a sort key.
+pub(crate) fn connection_of(sk: &str) -> Result<ConnectionId, KeyError> {
+    sk.strip_prefix(CONNECTION).and_then(|id| id.parse().ok()).ok_or(KeyError)
+}
+
+/// Reads the user in the sort key of a member.
+pub(crate) fn member_of(sk: &str) -> Option<UserId> {
+    sk.strip_prefix(MEMBER)?.parse().ok()
+}
+
+/// Reads the channel in the sort key of a membership in its user's list.
+pub(crate) fn listed_channel(sk: &str) -> Result<ChannelKey, KeyError> {
+    let (id, incarnation) = sk.strip_prefix(MEMBER).and_then(|key| key.split_once('#')).ok_or(KeyError)?;
+    Ok(ChannelKey { channel_id: id.parse().map_err(|_| KeyError)?, incarnation: incarnation.parse()? })
+}
+
+/// Reads the channel in the sort key of the list of public channels. A name may hold a `#`, an id none.
+pub(crate) fn public_channel(sk: &str) -> Option<ChannelId> {
+    sk.rsplit_once('#')?.1.parse().ok()
+}
+
+/// Reads the number of the answer in the sort key of an answer.
+pub(crate) fn reply_of(sk: &str) -> Option<u64> {
+    sk.rsplit_once('#')?.1.parse().ok()
+}
+
+/// Reads the tenant and the channel's key of what [`Keys::channel`] wrote.
+pub(crate) fn channel_key(text: &str) -> Result<(Option<TenantId>, ChannelKey), KeyError> {
+    let (tenant, key) = match text.split_once(TENANT_SEPARATOR) {
+        Some((tenant, key)) => (Some(tenant.parse().map_err(|_| KeyError)?), key),
+        None => (None, text),
+    };
+    Ok((tenant, key.parse()?))
+}
+
+/// Reads the channel of a subscription from its partition and sort key. `None`: the item is no subscription.
+pub(crate) fn subscribed(pk: &str, sk: &str) -> Option<(Option<TenantId>, ChannelKey)> {
+    connection_of(sk).ok()?;
+    channel_key(pk.strip_prefix(SUBSCRIPTIONS)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "general@01arz3ndektsv4rrffq69g5fav";
+
+    fn key() -> ChannelKey {
+        KEY.parse().unwrap()
+    }
+
+    fn sort(item: &Item) -> &str {
+        item["sk"].as_s().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_into_a_key_is_read_from_it() {
+        let (tenant, user): (TenantId, UserId) = ("acme".parse().unwrap(), "alice".parse().unwrap());
+        let id: ConnectionId = "L0SM9cOFvHcCIhw=".parse().unwrap();
+        for tenant in [None, Some(tenant)] {
+            let keys = Keys::of(tenant.as_ref());
+            assert_eq!(channel_key(&keys.channel(&key())), Ok((tenant.clone(), key())));
+            let subscription = keys.subscription(&key(), &id);
+            assert_eq!(subscribed(subscription["pk"].as_s().unwrap(), sort(&subscription)), Some((tenant, key())));
+            assert_eq!(AudienceSort::read(sort(&subscription)), Ok(AudienceSort::Subscription(id.clone())));
+            let blocked = keys.blocked(&key(), &user);
+            assert_eq!(AudienceSort::read(sort(&blocked)), Ok(AudienceSort::Blocked(user.clone())));
+            assert_eq!(AudienceSort::read(sort(&keys.gate(&key()))), Ok(AudienceSort::Gate));
+            assert_eq!(subscribed(blocked["pk"].as_s().unwrap(), sort(&blocked)), None);
+            assert_eq!(listed_channel(sort(&keys.listed(&user, &key()))), Ok(key()));
+            assert_eq!(member_of(sort(&keys.member(&key(), &user))), Some(user.clone()));
+            assert_eq!(reply_of(sort(&keys.reply(&key(), 1, 9))), Some(9));
+            assert_eq!(public_channel(sort(&keys.public("A #1", &key().channel_id))), Some(key().channel_id));
+            let plain = keys.plain(keys.member(&key(), &user));
+            assert_eq!(plain["channel_id"].as_s().unwrap(), "general");
+        }
+        for bad in
+            ["general", "acme~general", "~general@01arz3ndektsv4rrffq69g5fav", "a~b~c@01arz3ndektsv4rrffq69g5fav"]
+        {
+            assert!(channel_key(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_gate_sorts_before_the_subscriptions() {
+        let id: ConnectionId = "!".parse().unwrap();
+        let (keys, longest) = (Keys::default(), "z".repeat(128).parse().unwrap());
+        let in_order = [keys.gate(&key()), keys.blocked(&key(), &longest), keys.subscription(&key(), &id)];
+        assert!(in_order.is_sorted_by_key(|item| sort(item).to_owned()));
+        assert!(sort(&in_order[1]) < first_subscription() && sort(&in_order[2]) > first_subscription());
+    }
+
+    #[test]
+    fn memberships_sort_by_the_ids_of_their_channels_whatever_their_incarnations() {
+        let (keys, user) = (Keys::default(), "alice".parse().unwrap());
+        let channel = |id: &str, last: char| format!("{id}@01arz3ndektsv4rrffq69g5fa{last}").parse().unwrap();
+        let listed: Vec<ChannelKey> =
+            vec![channel("a", '0'), channel("a", '1'), channel("a-b", '0'), channel("a.b", '0'), channel("ab", '0')];
+        let sks: Vec<String> = listed.iter().map(|key| sort(&keys.listed(&user, key)).to_owned()).collect();
+        assert!(sks.is_sorted());
+        let all = keys.memberships(&user, None);
+        assert!(sks.iter().all(|sk| (all.first.as_str()..=all.last.as_str()).contains(&sk.as_str())));
+        let after = keys.memberships(&user, Some(&listed[0].channel_id)).first;
+        assert_eq!(sks.iter().filter(|sk| **sk >= after).count(), 3, "both incarnations are left out");
+    }
+
+    #[test]
+    fn no_request_of_a_sender_has_the_key_of_a_reply() {
+        let keys = Keys::default();
+        let reply = keys.record(&key(), &RecordKey::Reply { seq: 7 });
+        for (sender, chosen) in [("answered", "0000000000000007"), ("assistant", "reply:7"), ("a", "#answered#7")] {
+            let request = RecordKey::Request { sender_id: sender.parse().unwrap(), key: chosen.parse().unwrap() };
+            assert_ne!(keys.record(&key(), &request), reply);
+            assert!(sort(&keys.record(&key(), &request)).starts_with("idem#"));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Pending ends: `pending#` / `<id>` in `chat_channels`. Written in the transaction of their cause.
+
+use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError, types::ReturnValue};
+use chat::{
+    clock::Timestamp,
+    ending::{Cause, Pending, PendingStore},
+    error::StoreError,
+    id::{ConnectionId, TenantId},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    channels::DynamoChannels,
+    item::{Item, n, read, s, text, write},
+    keys::{self, Keys},
+    sdk::{failed, unreadable},
+};
+
+#[derive(Serialize, Deserialize)]
+struct PendingItem {
+    /// With the tenant.
+    channel: String,
+    #[serde(flatten)]
+    cause: Cause,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<ConnectionId>,
+    /// Milliseconds since the Unix epoch.
+    lease_until: i64,
+}
+
+/// The item of a pending end.
+pub(crate) fn item(operation: &'static str, keys: &Keys, pending: &Pending) -> Result<Item, StoreError> {
+    let fields = PendingItem {
+        channel: keys.channel(&pending.channel),
+        cause: pending.cause.clone(),
+        after: pending.after.clone(),
+        lease_until: pending.lease_until.as_millis(),
+    };
+    let mut item = write(operation, fields)?;
+    item.extend(keys::pending(&pending.id));
+    Ok(item)
+}
+
+/// Reads a pending end and its tenant.
+pub(crate) fn from_item(operation: &'static str, item: Item) -> Result<(Option<TenantId>, Pending), StoreError> {
+    let id = text(&item, "sk").unwrap_or_default().parse().map_err(|error| unreadable(operation, error))?;
+    let PendingItem { channel, cause, after, lease_until } = read(operation, item)?;
+    let (tenant, channel) = keys::channel_key(&channel).map_err(|error| unreadable(operation, error))?;
+    Ok((tenant, Pending { id, channel, cause, after, lease_until: Timestamp::from_millis(lease_until) }))
+}
+
+impl DynamoChannels {
+    /// Changes a record that is there, on a further condition; the record after that.
+    async fn change_pending(
+        &self,
+        pending: &Pending,
+        update: &str,
+        condition: &str,
+        values: Item,
+    ) -> Result<Option<Item>, StoreError> {
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(keys::pending(&pending.id)))
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(
+                update.contains("#after").then(|| [("#after".to_owned(), "after".to_owned())].into()),
+            )
+            .set_expression_attribute_values(Some(values))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match updated {
+            Ok(updated) => Ok(updated.attributes),
+            Err(SdkError::ServiceError(context))
+                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(failed("UpdateItem", error)),
+        }
+    }
+}
+
+impl PendingStore for DynamoChannels {
+    async fn lease(&self, pending: &Pending, until: Timestamp, now: Timestamp) -> Result<Option<Pending>, StoreError> {
+        let values = Item::from([(":until".to_owned(), n(until.as_millis())), (":now".to_owned(), n(now.as_millis()))]);
+        // Without the record there is no lease either.
+        let leased = self.change_pending(pending, "SET lease_until = :until", "lease_until <= :now", values).await?;
+        leased.map(|item| Ok(from_item("UpdateItem", item)?.1)).transpose()
+    }
+
+    async fn advance(&self, pending: &Pending) -> Result<(), StoreError> {
+        let mut values = Item::from([(":until".to_owned(), n(pending.lease_until.as_millis()))]);
+        let update = match &pending.after {
+            Some(after) => {
+                values.insert(":after".to_owned(), s(after.as_str()));
+                "SET lease_until = :until, #after = :after"
+            }
+            None => "SET lease_until = :until REMOVE #after",
+        };
+        self.change_pending(pending, update, "attribute_exists(sk)", values).await?;
+        Ok(())
+    }
+
+    async fn finish(&self, pending: &Pending) -> Result<(), StoreError> {
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(keys::pending(&pending.id)));
+        delete.send().await.map_err(|error| failed("DeleteItem", error))?;
+        Ok(())
+    }
+}

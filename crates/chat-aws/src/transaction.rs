@@ -1,0 +1,292 @@
+//! Transactions: their items, and the reasons of a refusal by item.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeSerializationInterceptorContextMut},
+    error::{BoxError, SdkError},
+    operation::transact_write_items::{
+        TransactWriteItemsError, TransactWriteItemsInput, builders::TransactWriteItemsFluentBuilder,
+    },
+    types::{
+        AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
+        TransactWriteItem, Update,
+    },
+};
+use chat::{
+    clock::{Backoff, Clock, SystemClock},
+    error::StoreError,
+};
+
+use crate::{
+    item::Item,
+    sdk::{failed, unreadable},
+};
+
+pub(crate) const OPERATION: &str = "TransactWriteItems";
+
+/// Attempts at a transaction that meets others on the same items.
+const ATTEMPTS: u32 = 10;
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(10), most: Duration::from_millis(320) };
+
+/// Reasons of a cancellation that pass ("`CancellationReason`" in the DynamoDB API reference).
+const TRANSIENT: [&str; 3] = ["TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"];
+
+/// What an item of a transaction is for: tells which condition did not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The item that a channel's id leads to.
+    Channel,
+    /// The channel's part of an authority.
+    Access,
+    /// The caller's membership.
+    Caller,
+    /// The membership that is changed.
+    Member,
+    /// A message.
+    Message,
+    /// The record of a request or a reply.
+    Record,
+    /// A token bucket.
+    Token,
+    /// A connection.
+    Connection,
+    /// A subscription.
+    Subscription,
+    /// Anything whose condition decides nothing.
+    Other,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Put(Item),
+    Update { key: Item, expression: String },
+    Delete { key: Item },
+    Check { key: Item },
+}
+
+/// One item of a transaction.
+#[derive(Debug)]
+pub(crate) struct Write {
+    table: String,
+    kind: Kind,
+    condition: Option<String>,
+    names: HashMap<String, String>,
+    values: Item,
+    shows_old: bool,
+}
+
+impl Write {
+    fn new(table: &str, kind: Kind) -> Self {
+        let (names, values) = (HashMap::new(), Item::new());
+        Self { table: table.to_owned(), kind, condition: None, names, values, shows_old: false }
+    }
+
+    pub(crate) fn put(table: &str, item: Item) -> Self {
+        Self::new(table, Kind::Put(item))
+    }
+
+    pub(crate) fn update(table: &str, key: Item, expression: impl Into<String>) -> Self {
+        Self::new(table, Kind::Update { key, expression: expression.into() })
+    }
+
+    pub(crate) fn delete(table: &str, key: Item) -> Self {
+        Self::new(table, Kind::Delete { key })
+    }
+
+    /// Changes nothing. Needs a condition.
+    pub(crate) fn check(table: &str, key: Item) -> Self {
+        Self::new(table, Kind::Check { key })
+    }
+
+    /// Adds a condition to those that there are.
+    pub(crate) fn when(mut self, condition: &str) -> Self {
+        self.condition = Some(match self.condition {
+            Some(before) => format!("({before}) AND ({condition})"),
+            None => condition.to_owned(),
+        });
+        self
+    }
+
+    /// Names an attribute of the expressions; `#` stands before `placeholder`.
+    pub(crate) fn name(mut self, placeholder: &str, attribute: &str) -> Self {
+        self.names.insert(format!("#{placeholder}"), attribute.to_owned());
+        self
+    }
+
+    /// Gives a value of the expressions; `:` stands before `placeholder`.
+    pub(crate) fn value(mut self, placeholder: &str, value: AttributeValue) -> Self {
+        self.values.insert(format!(":{placeholder}"), value);
+        self
+    }
+
+    /// Asks for the item as it is when the condition does not hold: see [`Refused::item`].
+    pub(crate) fn showing_old(mut self) -> Self {
+        self.shows_old = true;
+        self
+    }
+
+    fn build(self) -> Result<TransactWriteItem, StoreError> {
+        let Self { table, kind, condition, names, values, shows_old } = self;
+        let names = Some(names).filter(|names| !names.is_empty());
+        let values = Some(values).filter(|values| !values.is_empty());
+        let shows = shows_old.then_some(ReturnValuesOnConditionCheckFailure::AllOld);
+        let item = TransactWriteItem::builder();
+        macro_rules! finish {
+            ($builder:expr) => {
+                $builder
+                    .table_name(table)
+                    .set_condition_expression(condition)
+                    .set_expression_attribute_names(names)
+                    .set_expression_attribute_values(values)
+                    .set_return_values_on_condition_check_failure(shows)
+                    .build()
+                    .map_err(|error| unreadable(OPERATION, error))?
+            };
+        }
+        Ok(match kind {
+            Kind::Put(put) => item.put(finish!(Put::builder().set_item(Some(put)))),
+            Kind::Update { key, expression } => {
+                item.update(finish!(Update::builder().set_key(Some(key)).update_expression(expression)))
+            }
+            Kind::Delete { key } => item.delete(finish!(Delete::builder().set_key(Some(key)))),
+            Kind::Check { key } => item.condition_check(finish!(ConditionCheck::builder().set_key(Some(key)))),
+        }
+        .build())
+    }
+}
+
+/// Items that are written together, or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    parts: Vec<Part>,
+    items: Vec<TransactWriteItem>,
+}
+
+/// What came of a transaction.
+#[derive(Debug)]
+pub(crate) enum Ran {
+    Done,
+    Refused(Refused),
+}
+
+/// Why a transaction was cancelled: one reason for each item, in their order ("`CancellationReason`" in the DynamoDB API
+/// reference).
+#[derive(Debug)]
+pub(crate) struct Refused {
+    parts: Vec<Part>,
+    reasons: Vec<CancellationReason>,
+}
+
+impl Refused {
+    /// Whether the condition of a part did not hold.
+    pub(crate) fn is_of(&self, part: Part) -> bool {
+        self.reason(part).is_some()
+    }
+
+    /// The item of a part whose condition did not hold, as it is. `None`: it held, there is no such item, or
+    /// [`Write::showing_old`] was not asked for.
+    pub(crate) fn item(&self, part: Part) -> Option<&Item> {
+        self.reason(part)?.item.as_ref().filter(|item| !item.is_empty())
+    }
+
+    fn reason(&self, part: Part) -> Option<&CancellationReason> {
+        let mut of_part = self.parts.iter().zip(&self.reasons).filter(|(one, _)| **one == part);
+        of_part.find_map(|(_, reason)| (reason.code() == Some("ConditionalCheckFailed")).then_some(reason))
+    }
+
+    fn codes(&self) -> impl Iterator<Item = &str> {
+        self.reasons.iter().filter_map(CancellationReason::code)
+    }
+
+    /// Whether the same transaction may succeed when it is repeated: another one was under way on an item, or the table was
+    /// too busy.
+    fn is_transient(&self) -> bool {
+        self.codes().any(|code| TRANSIENT.contains(&code))
+    }
+
+    /// # Errors
+    /// When an item was refused for another reason than a condition, or one that passes.
+    fn require_valid(&self) -> Result<(), StoreError> {
+        let is_known = |code| matches!(code, "None" | "ConditionalCheckFailed") || TRANSIENT.contains(&code);
+        if self.codes().all(is_known) {
+            return Ok(());
+        }
+        let messages: Vec<_> = self.reasons.iter().filter_map(CancellationReason::message).collect();
+        Err(unreadable(OPERATION, messages.join("; ")))
+    }
+}
+
+impl Transaction {
+    pub(crate) fn add(&mut self, part: Part, write: Write) -> Result<(), StoreError> {
+        self.items.push(write.build()?);
+        self.parts.push(part);
+        Ok(())
+    }
+
+    /// Runs the transaction. One that meets others on the same items is repeated, with a random wait.
+    ///
+    /// # Errors
+    /// When DynamoDB fails, and after [`ATTEMPTS`] attempts that met others: retryable.
+    pub(crate) async fn run(self, client: &Client) -> Result<Ran, StoreError> {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
+            }
+            match self.attempt(client.transact_write_items()).await? {
+                Ran::Refused(refused) if refused.is_transient() => {}
+                ran => return Ok(ran),
+            }
+        }
+        let source = "other changes of the same items were under way".into();
+        Err(StoreError { operation: OPERATION, retryable: true, source })
+    }
+
+    /// Runs the transaction once, and without the `ClientRequestToken` that the SDK makes up for each. The caller tells an
+    /// attempt whose answer was lost by what it has stored, for longer than the ten minutes of a token, which DynamoDB would
+    /// have to remember for every one.
+    pub(crate) async fn run_without_token(self, client: &Client) -> Result<Ran, StoreError> {
+        let call = client.transact_write_items().set_transact_items(Some(self.items));
+        let sent = call.customize().interceptor(WithoutToken).send().await;
+        outcome(self.parts, sent.map(|_| ()))
+    }
+
+    async fn attempt(&self, call: TransactWriteItemsFluentBuilder) -> Result<Ran, StoreError> {
+        let sent = call.set_transact_items(Some(self.items.clone())).send().await;
+        outcome(self.parts.clone(), sent.map(|_| ()))
+    }
+}
+
+#[derive(Debug)]
+struct WithoutToken;
+
+impl Intercept for WithoutToken {
+    fn name(&self) -> &'static str {
+        "WithoutToken"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(input) = context.input_mut().downcast_mut::<TransactWriteItemsInput>() {
+            input.client_request_token = None;
+        }
+        Ok(())
+    }
+}
+
+fn outcome(parts: Vec<Part>, sent: Result<(), SdkError<TransactWriteItemsError>>) -> Result<Ran, StoreError> {
+    let Err(error) = sent else { return Ok(Ran::Done) };
+    if let SdkError::ServiceError(context) = &error
+        && let TransactWriteItemsError::TransactionCanceledException(cancelled) = context.err()
+    {
+        let refused = Refused { parts, reasons: cancelled.cancellation_reasons().to_vec() };
+        refused.require_valid()?;
+        return Ok(Ran::Refused(refused));
+    }
+    Err(failed(OPERATION, error))
+}

@@ -1,0 +1,139 @@
+//! Channels that took the id of a deleted one, and users who came back: nothing of the earlier meets the later.
+
+use chat::channel::Creation;
+
+use super::*;
+
+fn next() -> Channel {
+    Channel { incarnation: life(2), ..sample("c", Visibility::Public) }
+}
+
+fn next_member(id: &str, role: MemberRole) -> Member {
+    Member { incarnation: life(2), ..member("c", id, role) }
+}
+
+/// A channel of alice's and bob's with a message, which is deleted, and one of alice's of the same id. Nothing is removed yet.
+async fn taken_anew() -> Tables {
+    let tables = Tables::new().await;
+    let channels = tables.channels();
+    let channel = sample("c", Visibility::Public);
+    let creation = Creation { key: "k".parse().unwrap(), fingerprint: "f".into() };
+    let alice = member("c", "alice", MemberRole::Owner);
+    assert!(channels.create(&channel, &alice, Some(&creation)).await.unwrap());
+    tables.join(&channel, &member("c", "bob", MemberRole::Member)).await;
+    tables.put(&stored("c", 1)).await;
+    assert!(channels.delete(&reader(&channel), &pending(7, key("c"), Cause::ChannelDeleted), NOW).await.unwrap());
+    assert!(channels.create(&next(), &next_member("alice", MemberRole::Owner), None).await.unwrap());
+    tables
+}
+
+#[tokio::test]
+async fn a_channel_that_took_an_id_anew_has_nothing_of_the_earlier_one() {
+    let tables = taken_anew().await;
+    let (channels, messages) = (tables.channels(), tables.messages());
+    let key = next().key();
+    assert_eq!(channels.channel(&key.channel_id).await.unwrap(), Some(next()));
+    assert_eq!(messages.head(&key.channel_id).await.unwrap(), Some(Head::from(&next())));
+    assert_eq!(messages.messages(&key, Range::Newest, 9, NOW).await.unwrap(), []);
+    assert_eq!(messages.message(&key, 1, NOW).await.unwrap(), None);
+    assert_eq!(messages.idempotency_record(&key, &request("alice", "key-1")).await.unwrap(), None);
+    assert_eq!(channels.creation(&key, &user("alice"), &"k".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(channels.member(&key, &user("bob")).await.unwrap(), None);
+    assert!(!messages.is_member(&key, &user("bob")).await.unwrap());
+    assert_eq!(channels.members_among(&key, &[user("bob")]).await.unwrap(), []);
+    assert_eq!(channels.mark_read(&key, &user("bob"), 1).await.unwrap(), None);
+    let members = channels.members(&key, None, 9).await.unwrap().members;
+    assert_eq!(members, [next_member("alice", MemberRole::Owner)]);
+}
+
+#[tokio::test]
+async fn a_cached_head_of_the_earlier_channel_appends_nothing_to_the_later() {
+    let tables = taken_anew().await;
+    // As the earlier channel was before its message: the same number and version as the later one's.
+    let cached = head("c", 0, Visibility::Public);
+    let now = Head::from(&next());
+    assert_eq!(now, Head { incarnation: life(2), ..cached.clone() });
+    let before = tables.dump().await;
+    assert_eq!(tables.append(&cached, "x", None, NOW).await, Appended::HeadMoved(Some(now)));
+    assert_eq!(tables.dump().await, before);
+}
+
+#[tokio::test]
+async fn lists_name_each_channel_once_and_as_it_is() {
+    let tables = taken_anew().await;
+    let channels = tables.channels();
+    let public = channels.public_channels("", None, 9).await.unwrap().channels;
+    assert_eq!(public, [next()]);
+    let own = async |id: &str, after: Option<&ChannelId>, limit| {
+        let page = channels.channels_of(&user(id), after, limit).await.unwrap();
+        let found: Vec<_> = page.channels.into_iter().map(|own| own.channel.key()).collect();
+        (found, page.next_after)
+    };
+    assert_eq!(own("bob", None, 9).await, (vec![], None), "a member of the earlier one");
+    assert_eq!(own("alice", None, 9).await, (vec![next().key()], None));
+    // Both memberships of alice's are of one page, or the later one would be on none.
+    tables.channel("d", Visibility::Public).await;
+    let (first, after) = own("alice", None, 1).await;
+    assert_eq!((first, after.clone()), (vec![next().key()], Some(channel_id("c"))));
+    assert_eq!(own("alice", after.as_ref(), 1).await, (vec![key("d")], None));
+    // Keys are told apart by those who read them.
+    let memberships = channels.memberships(&user("alice"), 9).await.unwrap();
+    assert_eq!(memberships, [key("c"), next().key(), key("d")]);
+}
+
+#[tokio::test]
+async fn a_stale_entry_of_the_public_list_leads_nowhere() {
+    let tables = taken_anew().await;
+    let entry = |name: &str, incarnation: Option<u8>| {
+        let put = tables.client.put_item().table_name("chat_channels");
+        let put = put.item("channel_id", AttributeValue::S("public#".into()));
+        let put = put.item("sk", AttributeValue::S(format!("{name}#c")));
+        match incarnation {
+            Some(number) => put.item("incarnation", AttributeValue::S(life(number).to_string())),
+            None => put,
+        }
+    };
+    entry("of the earlier one", Some(1)).send().await.unwrap();
+    entry("of no one", None).send().await.unwrap();
+    assert_eq!(tables.channels().public_channels("of", None, 9).await.unwrap().channels, []);
+    // Its entry is another's by now: it is not taken away.
+    entry("c", Some(1)).send().await.unwrap();
+    let before = tables.dump().await;
+    let renamed = Channel { name: "other".into(), version: 2, ..next() };
+    assert!(!tables.channels().update(&reader(&next()), &renamed, None, NOW).await.unwrap());
+    assert_eq!(tables.dump().await, before);
+}
+
+#[tokio::test]
+async fn subscriptions_of_the_earlier_channel_are_no_audience_of_the_later() {
+    let tables = taken_anew().await;
+    let connections = tables.connections();
+    let listener = Connection { channels: vec![key("c")], ..connection("x=", 0, NOW) };
+    connections.open(&listener, &BTreeSet::new()).await.unwrap();
+    assert_eq!(connections.audience(&key("c"), NOW).await.unwrap().subscriptions.len(), 1);
+    let later = connections.audience(&next().key(), NOW).await.unwrap();
+    assert_eq!(later, chat::connection::Audience::default());
+    assert!(!connections.unsubscribe(&next().key(), &listener.connection_id, NOW).await.unwrap());
+}
+
+#[tokio::test]
+async fn requests_and_replies_have_records_of_their_own() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    let messages = tables.messages();
+    let append = async |seq: u64, key: RecordKey| {
+        let (head, message) = (head("c", seq - 1, Visibility::Public), stored("c", seq));
+        let record = IdempotencyRecord { key, ..record(&message, "k") };
+        messages.append(Append { record: Some(&record), ..unkeyed(&head, &message) }).await.unwrap()
+    };
+    let reply = RecordKey::Reply { seq: 1 };
+    // What a caller can choose, under any name.
+    for (seq, (sender, chosen)) in (1..).zip([("assistant", "reply:1"), ("alice", "answered#0000000000000001")]) {
+        assert_eq!(append(seq, request(sender, chosen)).await, Appended::Stored);
+    }
+    assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap(), None);
+    assert_eq!(append(3, reply.clone()).await, Appended::Stored);
+    assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap().unwrap().seq, 3);
+    let Appended::KeyTaken(taken) = append(4, reply.clone()).await else { panic!("answered twice") };
+    assert_eq!((taken.seq, taken.key), (3, reply));
+}
