@@ -13,14 +13,14 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::update_item::UpdateItemError,
-    types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure},
+    operation::{query::builders::QueryFluentBuilder, update_item::UpdateItemError},
+    types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure, Select},
 };
 use chat::{
     access::Authority,
     channel::{
-        Channel, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberPage, MemberRole,
-        OwnChannel, PublicPage, Visibility,
+        Channel, ChannelCreated, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberPage,
+        MemberRole, Memberships, OwnChannel, PublicPage, Visibility,
     },
     clock::{Backoff, Clock, SystemClock, Timestamp},
     ending::Pending,
@@ -99,6 +99,30 @@ impl DynamoChannels {
         Ok(found.item)
     }
 
+    fn range(&self, range: &SortRange) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("channel_id = :partition AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":partition", s(&range.partition))
+            .expression_attribute_values(":first", s(&range.first))
+            .expression_attribute_values(":last", s(&range.last))
+            .consistent_read(true)
+    }
+
+    /// Up to `limit` items of a range, the last first, as far as one query reads.
+    async fn newest(&self, range: &SortRange, limit: usize) -> Result<Vec<Item>, StoreError> {
+        let limit = i32::try_from(limit.clamp(1, QUERY_ITEMS)).unwrap_or(i32::MAX);
+        let page = self.range(range).scan_index_forward(false).limit(limit).send().await;
+        Ok(page.map_err(|error| failed("Query", error))?.items.unwrap_or_default())
+    }
+
+    /// How many items a range has, as far as one query reads: 1 MB, which are some 5,000 memberships.
+    async fn count(&self, range: &SortRange) -> Result<usize, StoreError> {
+        let counted = self.range(range).select(Select::Count).send().await.map_err(|error| failed("Query", error))?;
+        Ok(usize::try_from(counted.count).unwrap_or_default())
+    }
+
     /// One query of a range from `start` on: some of its items, and where to go on.
     async fn query(
         &self,
@@ -107,14 +131,7 @@ impl DynamoChannels {
         start: Option<Item>,
     ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
         let page = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("channel_id = :partition AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":partition", s(&range.partition))
-            .expression_attribute_values(":first", s(&range.first))
-            .expression_attribute_values(":last", s(&range.last))
-            .consistent_read(true)
+            .range(range)
             .limit(i32::try_from(limit.min(QUERY_ITEMS)).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start)
             .send()
@@ -124,7 +141,7 @@ impl DynamoChannels {
     }
 
     /// Up to `limit` items of a range, and whether there are more.
-    async fn page(&self, range: &SortRange, limit: usize) -> Result<(Vec<Item>, bool), StoreError> {
+    pub(crate) async fn page(&self, range: &SortRange, limit: usize) -> Result<(Vec<Item>, bool), StoreError> {
         let mut items = Vec::new();
         let mut start = None;
         loop {
@@ -169,7 +186,7 @@ impl DynamoChannels {
     }
 
     /// Items by their keys, in any order; those that are not there are left out.
-    async fn batch_get(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+    pub(crate) async fn batch_get(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         for attempt in 0..BATCH_GET_ATTEMPTS {
             if wanted.is_empty() {
@@ -206,7 +223,7 @@ impl DynamoChannels {
     }
 
     /// Channels of these keys, by id; an id that has gone, or leads to another channel, is left out.
-    async fn channels(
+    pub(crate) async fn channels(
         &self,
         keys: impl Iterator<Item = &ChannelKey> + Clone,
     ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
@@ -224,7 +241,7 @@ impl DynamoChannels {
         Ok(channels)
     }
 
-    async fn run(&self, transaction: Transaction) -> Result<Ran, StoreError> {
+    pub(crate) async fn run(&self, transaction: Transaction) -> Result<Ran, StoreError> {
         transaction.run(&self.client).await
     }
 
@@ -278,6 +295,37 @@ impl DynamoChannels {
         Write::put(&self.table, item)
     }
 
+    /// Makes a membership, as [`Part::Member`], and ends what refuses its subscriptions.
+    pub(crate) fn put_member(
+        &self,
+        transaction: &mut Transaction,
+        channel: &Channel,
+        member: &Member,
+        read_seq: u64,
+    ) -> Result<(), StoreError> {
+        let key = channel.key();
+        transaction.add(Part::Member, self.put_new(self.place().member_item(channel, member)?).showing_old())?;
+        transaction.add(Part::Other, self.put_listed(&key, member, read_seq))?;
+        transaction.add(Part::Other, self.gates()?.unblock(&key, &member.user_id))?;
+        self.put_chosen(transaction, &key, member)
+    }
+
+    /// Lists a membership that its user chose.
+    fn put_chosen(
+        &self,
+        transaction: &mut Transaction,
+        channel: &ChannelKey,
+        member: &Member,
+    ) -> Result<(), StoreError> {
+        match &member.added_by {
+            Some(_) => Ok(()),
+            None => {
+                let item = self.keys.chosen(&member.user_id, channel, member.joined_at);
+                transaction.add(Part::Other, Write::put(&self.table, item))
+            }
+        }
+    }
+
     fn record_end(&self, transaction: &mut Transaction, pending: Option<&Pending>) -> Result<(), StoreError> {
         let Some(pending) = pending else { return Ok(()) };
         let item = pending::item(OPERATION, &self.keys, pending)?;
@@ -309,7 +357,13 @@ fn listed_channel(item: &Item) -> Result<ChannelKey, StoreError> {
 }
 
 impl ChannelStore for DynamoChannels {
-    async fn create(&self, channel: &Channel, owner: &Member, creation: Option<&Creation>) -> Result<bool, StoreError> {
+    async fn create(
+        &self,
+        channel: &Channel,
+        owner: &Member,
+        creation: Option<&Creation>,
+        most: usize,
+    ) -> Result<ChannelCreated, StoreError> {
         let key = channel.key();
         let mut meta = write(OPERATION, channel)?;
         meta.extend(self.keys.meta(&channel.channel_id));
@@ -319,13 +373,24 @@ impl ChannelStore for DynamoChannels {
         transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel)?))?;
         transaction.add(Part::Other, Write::put(&self.table, self.place().member_item(channel, owner)?))?;
         transaction.add(Part::Other, self.put_listed(&key, owner, 0))?;
+        self.put_chosen(&mut transaction, &key, owner)?;
+        let count = Write::update(&self.table, self.keys.created(&channel.created_by), "ADD #channels :one")
+            .when("attribute_not_exists(#channels) OR #channels < :most")
+            .name("channels", "channels")
+            .value("one", n(1))
+            .value("most", n(most));
+        transaction.add(Part::Created, count)?;
         self.list_publicly(&mut transaction, None, Some(channel))?;
         if let Some(Creation { key: idempotency_key, fingerprint }) = creation {
             let mut item = self.keys.creation(&key, &owner.user_id, idempotency_key);
             item.insert("fingerprint".to_owned(), s(fingerprint));
             transaction.add(Part::Other, Write::put(&self.table, item))?;
         }
-        Ok(matches!(self.run(transaction).await?, Ran::Done))
+        Ok(match self.run(transaction).await? {
+            Ran::Done => ChannelCreated::Done,
+            Ran::Refused(refused) if refused.is_of(Part::Channel) => ChannelCreated::Taken,
+            Ran::Refused(_) => ChannelCreated::TooMany,
+        })
     }
 
     async fn creation(
@@ -408,6 +473,10 @@ impl ChannelStore for DynamoChannels {
         transaction.add(Part::Other, self.gates()?.close(&channel.key(), now))?;
         self.record_end(&mut transaction, Some(pending))?;
         self.list_publicly(&mut transaction, Some(channel), None)?;
+        let count = Write::update(&self.table, self.keys.created(&channel.created_by), "ADD #channels :less")
+            .name("channels", "channels")
+            .value("less", n(-1));
+        transaction.add(Part::Created, count)?;
         Ok(matches!(self.run(transaction).await?, Ran::Done))
     }
 
@@ -501,9 +570,22 @@ impl ChannelStore for DynamoChannels {
         Ok(ChannelPage { channels: channels.collect(), next_after })
     }
 
-    async fn memberships(&self, user: &UserId, limit: usize) -> Result<Vec<ChannelKey>, StoreError> {
-        let (items, _) = self.page(&self.keys.memberships(user, None), limit).await?;
-        items.iter().map(listed_channel).collect()
+    async fn memberships(&self, user: &UserId, limit: usize) -> Result<Memberships, StoreError> {
+        let all = self.keys.memberships(user, None);
+        let (items, more) = self.page(&all, limit).await?;
+        let first: Vec<ChannelKey> = items.iter().map(listed_channel).collect::<Result<_, _>>()?;
+        if !more {
+            return Ok(Memberships { channels: first, left_out: 0 });
+        }
+        let chosen = self.newest(&self.keys.all_chosen(user), limit).await?;
+        let chosen = chosen.iter().map(|item| keys::chosen_channel(text(item, "sk").unwrap_or_default()));
+        let mut channels: Vec<ChannelKey> =
+            chosen.collect::<Result<_, _>>().map_err(|error| unreadable("Query", error))?;
+        let chosen: BTreeSet<ChannelKey> = channels.iter().cloned().collect();
+        channels.extend(first.into_iter().filter(|key| !chosen.contains(key)));
+        channels.truncate(limit);
+        let left_out = self.count(&all).await?.saturating_sub(limit);
+        Ok(Memberships { channels, left_out })
     }
 
     async fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Result<MemberAdded, StoreError> {
@@ -511,12 +593,11 @@ impl ChannelStore for DynamoChannels {
         if by.member.is_some_and(|caller| caller.user_id == member.user_id) {
             return Ok(MemberAdded::Stale);
         }
-        let key = by.channel.key();
         let mut transaction = Transaction::default();
         self.place().require(&mut transaction, by, Access::of_roles(None, Some(member.role)), None)?;
-        transaction.add(Part::Member, self.put_new(self.place().member_item(by.channel, member)?).showing_old())?;
-        transaction.add(Part::Other, self.put_listed(&key, member, read_seq))?;
-        transaction.add(Part::Other, self.gates()?.unblock(&key, &member.user_id))?;
+        self.put_member(&mut transaction, by.channel, member, read_seq)?;
+        // Otherwise a member who is removed would come back by it.
+        self.end_invitation(&mut transaction, &by.channel.key(), &member.user_id)?;
         let refused = match self.run(transaction).await? {
             Ran::Done => return Ok(MemberAdded::Added),
             Ran::Refused(refused) => refused,
@@ -563,6 +644,10 @@ impl ChannelStore for DynamoChannels {
         let mut transaction = Transaction::default();
         transaction.add(Part::Member, as_read(delete, member)?)?;
         transaction.add(Part::Other, Write::delete(&self.table, self.keys.listed(&member.user_id, &key)))?;
+        if member.added_by.is_none() {
+            let chosen = self.keys.chosen(&member.user_id, &key, member.joined_at);
+            transaction.add(Part::Other, Write::delete(&self.table, chosen))?;
+        }
         let access = Access::of_roles(Some(member.role), None);
         self.place().require(&mut transaction, by, access, Some(member))?;
         transaction.add(Part::Other, self.gates()?.block(&key, &member.user_id, now))?;

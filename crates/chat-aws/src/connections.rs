@@ -76,9 +76,17 @@ struct ConnectionItem {
     channels: Vec<ChannelKey>,
     #[serde(default)]
     follows: bool,
+    /// Only there when it leaves out channels: the stream's filter asks for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    left_out: usize,
     connected_at: Timestamp,
     token_expires_at: Timestamp,
     expires_at: i64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -358,6 +366,7 @@ impl ConnectionStore for DynamoConnections {
             limited_to: connection.limited_to.clone(),
             channels: Vec::new(),
             follows: connection.follows,
+            left_out: connection.left_out,
             connected_at: connection.connected_at,
             token_expires_at: connection.token_expires_at,
             expires_at: kept_until(connection.expires_at),
@@ -494,6 +503,17 @@ impl ConnectionStore for DynamoConnections {
         Err(StoreError { operation: OPERATION, retryable: true, source })
     }
 
+    async fn note_left_out(&self, connection: &UserConnection, left_out: usize) -> Result<(), StoreError> {
+        let update = self
+            .update(keys::connection(&connection.connection_id))
+            .update_expression("SET left_out = :left_out")
+            .condition_expression(AS_CONNECTED)
+            .expression_attribute_values(":left_out", n(left_out))
+            .expression_attribute_values(":connected_at", s(connection.connected_at.to_string()));
+        updated(update).await?;
+        Ok(())
+    }
+
     async fn is_subscribed(
         &self,
         channel: &ChannelKey,
@@ -569,6 +589,7 @@ impl ConnectionItem {
             channels: self.channels,
             follows: self.follows,
             limited_to: self.limited_to,
+            left_out: self.left_out,
             connected_at: self.connected_at,
             token_expires_at: self.token_expires_at,
             expires_at: end_of(self.expires_at),

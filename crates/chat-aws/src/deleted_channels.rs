@@ -83,13 +83,14 @@ impl DynamoDeletedChannels {
 
     /// Keys of some items of a channel.
     async fn page(&self, table: &str, channel: &ChannelKey, sort: &str) -> Result<Vec<Item>, StoreError> {
+        // What of a member names its place among the memberships that its user chose.
         let page = self
             .client
             .query()
             .table_name(table)
             .key_condition_expression("channel_id = :partition")
             .expression_attribute_values(":partition", s(self.keys.channel(channel)))
-            .projection_expression("channel_id, #sort")
+            .projection_expression("channel_id, #sort, joined_at")
             .expression_attribute_names("#sort", sort)
             .consistent_read(true)
             .limit(PAGE)
@@ -100,7 +101,11 @@ impl DynamoDeletedChannels {
     }
 
     async fn remove(&self, table: &str, keys: Vec<Item>) -> Result<(), StoreError> {
-        let requests = keys.into_iter().map(batch::delete).collect::<Result<_, _>>()?;
+        let keys = keys.into_iter().map(|mut key| {
+            key.remove("joined_at");
+            key
+        });
+        let requests = keys.map(batch::delete).collect::<Result<_, _>>()?;
         batch::write(&self.client, table, requests).await
     }
 }
@@ -118,7 +123,15 @@ impl DeletedChannels for DynamoDeletedChannels {
         }
         // Before the members, by which they are found again after an interruption.
         let members = items.iter().filter_map(|item| keys::member_of(text(item, "sk")?));
-        let listed = members.map(|user| self.keys.listed(&user, channel)).collect();
+        let mut listed: Vec<Item> = members.map(|user| self.keys.listed(&user, channel)).collect();
+        // Deleted whether the user chose it or not: there is nothing else under that key.
+        listed.extend(items.iter().filter_map(|item| {
+            let user = keys::member_of(text(item, "sk")?)?;
+            let joined_at = text(item, "joined_at")?.parse::<Timestamp>().ok()?;
+            Some(self.keys.chosen(&user, channel, joined_at))
+        }));
+        let invited = items.iter().filter_map(|item| keys::invited_of(text(item, "sk")?));
+        listed.extend(invited.map(|user| self.keys.listed_invitation(&user, channel)));
         self.remove(&self.channels, listed).await?;
         self.remove(&self.channels, items).await?;
         Ok(false)

@@ -17,6 +17,10 @@
 //! | `<key>` / `claim#<seq>` | a question that the agent answers |
 //! | `<key>` / `rate#reply` | the token bucket of the agent's replies in the channel |
 //! | `user#<user>` / `member#<key, with # for @>` | the membership in its user's list, with the user's `read_seq` |
+//! | `<key>` / `invited#<user>` | an invitation |
+//! | `user#<user>` / `invited#<key, with # for @>` | the invitation in its user's list |
+//! | `user#<user>` / `chosen#<joined at>#<key, with # for @>` | a membership that its user chose; deleted with it |
+//! | `user#<user>` / `created` | how many channels exist that the user created |
 //! | `user#<user>` / `rate#<action>` | a token bucket of the user |
 //! | `user#<user>` / `tokens#<date>` | tokens that the agent has spent on the user |
 //! | `public#` / `<name>#<channel id>` | a public channel in the list of all, by its name in lower case |
@@ -62,6 +66,8 @@ const INCARNATION_SEPARATOR: char = '@';
 const META: &str = "meta";
 const ACCESS: &str = "access";
 const MEMBER: &str = "member#";
+const INVITED: &str = "invited#";
+const CHOSEN: &str = "chosen#";
 const PUBLIC: &str = "public#";
 const PENDING: &str = "pending#";
 const USER: &str = "user#";
@@ -170,6 +176,42 @@ impl Keys {
         range
     }
 
+    /// A membership that its user chose, by when it began.
+    pub(crate) fn chosen(&self, user: &UserId, channel: &ChannelKey, joined_at: Timestamp) -> Item {
+        let ChannelKey { channel_id, incarnation } = channel;
+        let at = joined_at.as_millis();
+        in_channels(self.user(user), format!("{CHOSEN}{at:016}#{channel_id}#{incarnation}"))
+    }
+
+    /// Memberships that a user chose, in the order in which they began.
+    pub(crate) fn all_chosen(&self, user: &UserId) -> SortRange {
+        SortRange::below(self.user(user), CHOSEN)
+    }
+
+    /// How many channels exist that a user created.
+    pub(crate) fn created(&self, user: &UserId) -> Item {
+        in_channels(self.user(user), "created")
+    }
+
+    pub(crate) fn invitation(&self, channel: &ChannelKey, user: &UserId) -> Item {
+        in_channels(self.name(channel), format!("{INVITED}{user}"))
+    }
+
+    /// An invitation in its user's list.
+    pub(crate) fn listed_invitation(&self, user: &UserId, channel: &ChannelKey) -> Item {
+        let ChannelKey { channel_id, incarnation } = channel;
+        in_channels(self.user(user), format!("{INVITED}{channel_id}#{incarnation}"))
+    }
+
+    /// A user's invitations, in the order of the channels' ids; after those to channels that have, or had, the id `after`.
+    pub(crate) fn invitations(&self, user: &UserId, after: Option<&ChannelId>) -> SortRange {
+        let mut range = SortRange::below(self.user(user), INVITED);
+        if let Some(after) = after {
+            range.first = format!("{INVITED}{after}$");
+        }
+        range
+    }
+
     pub(crate) fn creation(&self, channel: &ChannelKey, user: &UserId, key: &IdempotencyKey) -> Item {
         in_channels(self.name(channel), format!("created#{user}#{key}"))
     }
@@ -199,12 +241,10 @@ impl Keys {
     /// The bucket that `user` takes from for `action`.
     pub(crate) fn bucket(&self, user: &UserId, action: &Action<'_>) -> Item {
         match action {
-            Action::Send => in_channels(self.user(user), "rate#send"),
-            Action::Connect => in_channels(self.user(user), "rate#connect"),
-            Action::Ask => in_channels(self.user(user), "rate#ask"),
-            Action::Type(channel) => in_channels(self.user(user), format!("rate#type#{channel}")),
+            Action::Type(channel) => in_channels(self.user(user), format!("rate#{}#{channel}", action.name())),
             // Of the channel: all users take from the same bucket.
-            Action::Reply(channel) => in_channels(self.name(channel), "rate#reply"),
+            Action::Reply(channel) => in_channels(self.name(channel), format!("rate#{}", action.name())),
+            _ => in_channels(self.user(user), format!("rate#{}", action.name())),
         }
     }
 
@@ -368,6 +408,11 @@ pub(crate) fn connection_of(sk: &str) -> Result<ConnectionId, KeyError> {
     sk.strip_prefix(CONNECTION).and_then(|id| id.parse().ok()).ok_or(KeyError)
 }
 
+/// Reads the connection in the partition of a connection. `None`: the partition holds something else.
+pub(crate) fn of_connection(pk: &str) -> Option<ConnectionId> {
+    connection_of(pk).ok()
+}
+
 /// Reads the user in the sort key of a member.
 pub(crate) fn member_of(sk: &str) -> Option<UserId> {
     sk.strip_prefix(MEMBER)?.parse().ok()
@@ -375,8 +420,27 @@ pub(crate) fn member_of(sk: &str) -> Option<UserId> {
 
 /// Reads the channel in the sort key of a membership in its user's list.
 pub(crate) fn listed_channel(sk: &str) -> Result<ChannelKey, KeyError> {
-    let (id, incarnation) = sk.strip_prefix(MEMBER).and_then(|key| key.split_once('#')).ok_or(KeyError)?;
+    listed_key(sk.strip_prefix(MEMBER))
+}
+
+/// Reads the channel in the sort key of an invitation in its user's list.
+pub(crate) fn listed_invitation_channel(sk: &str) -> Result<ChannelKey, KeyError> {
+    listed_key(sk.strip_prefix(INVITED))
+}
+
+/// Reads the channel in the sort key of a membership that its user chose.
+pub(crate) fn chosen_channel(sk: &str) -> Result<ChannelKey, KeyError> {
+    listed_key(sk.strip_prefix(CHOSEN).and_then(|rest| Some(rest.split_once('#')?.1)))
+}
+
+fn listed_key(text: Option<&str>) -> Result<ChannelKey, KeyError> {
+    let (id, incarnation) = text.and_then(|key| key.split_once('#')).ok_or(KeyError)?;
     Ok(ChannelKey { channel_id: id.parse().map_err(|_| KeyError)?, incarnation: incarnation.parse()? })
+}
+
+/// Reads the user in the sort key of an invitation.
+pub(crate) fn invited_of(sk: &str) -> Option<UserId> {
+    sk.strip_prefix(INVITED)?.parse().ok()
 }
 
 /// Reads the channel in the sort key of the list of public channels. A name may hold a `#`, an id none.

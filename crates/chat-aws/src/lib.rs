@@ -20,6 +20,7 @@ mod calls;
 mod claims;
 mod expiry;
 mod gate;
+mod invitations;
 mod http;
 mod item;
 mod keys;

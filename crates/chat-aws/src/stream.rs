@@ -13,7 +13,7 @@ use aws_lambda_events::{
 };
 use chat::{
     clock::{Clock, SystemClock, Timestamp},
-    id::{TenantId, UserId},
+    id::{ConnectionId, TenantId, UserId},
     incarnation::{ChannelKey, KeyError},
     message::{Change, Message, MessageEvent, StoredMessage},
     trace::{TraceContext, integer},
@@ -229,6 +229,37 @@ pub struct PresenceChange {
 #[must_use]
 pub fn is_of_connections(event: &Event) -> bool {
     event.records.first().is_some_and(|record| record.change.keys.contains_key("pk"))
+}
+
+/// A connection that leaves out channels of its user, when that is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The connection.
+    pub connection_id: ConnectionId,
+    /// When it was opened.
+    pub connected_at: Timestamp,
+    /// How many channels it leaves out.
+    pub count: usize,
+    /// What a batch item failure names.
+    pub sequence_number: String,
+}
+
+/// Reads which connections leave out another number of channels than before.
+#[must_use]
+pub fn left_out(event: &Event) -> Vec<LeftOut> {
+    let count = |image: &serde_dynamo::Item| match image.get("left_out") {
+        Some(serde_dynamo::AttributeValue::N(count)) => count.parse::<usize>().unwrap_or_default(),
+        _ => 0,
+    };
+    let of_record = |record: &EventRecord| {
+        let change = &record.change;
+        let connection_id = keys::of_connection(text(&change.keys, "pk")?)?;
+        let connected_at = text(&change.new_image, "connected_at")?.parse().ok()?;
+        let (before, count) = (count(&change.old_image), count(&change.new_image));
+        let sequence_number = change.sequence_number.clone().unwrap_or_default();
+        (count > 0 && count != before).then_some(LeftOut { connection_id, connected_at, count, sequence_number })
+    };
+    event.records.iter().filter_map(of_record).collect()
 }
 
 /// Sorts a batch of subscriptions by channel. What is no subscription is left out: gates, and what is known of presence.

@@ -50,6 +50,8 @@ pub(crate) enum Part {
     Record,
     /// A token bucket.
     Token,
+    /// How many channels exist that a user created.
+    Created,
     /// A connection.
     Connection,
     /// A subscription.

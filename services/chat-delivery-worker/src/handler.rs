@@ -7,6 +7,7 @@ use chat::{
     clock::{SystemClock, Timestamp},
     delivery::Delivery,
     error::StoreError,
+    frame::left_out_frame,
     id::TenantId,
     limits::CHANNELS_AT_ONCE,
     message::MessageEvent,
@@ -15,8 +16,8 @@ use chat::{
 use chat_aws::{
     DynamoConnections, LambdaFanOut, ManagementApi, sockets,
     stream::{
-        ChannelBatch, PresenceChange, failures, invocation_span, is_of_connections, presence_changes, presence_span,
-        sort,
+        ChannelBatch, LeftOut, PresenceChange, failures, invocation_span, is_of_connections, left_out, presence_changes,
+        presence_span, sort,
     },
 };
 use futures::StreamExt;
@@ -46,15 +47,21 @@ struct Tenant<'a> {
 impl Handler {
     pub(crate) async fn handle(&self, event: Event, context: &Context) -> DynamoDbEventResponse {
         if is_of_connections(&event) {
+            let left_out = left_out(&event);
             let changes = presence_changes(event);
             let span = presence_span(changes.len());
-            let failed = futures::stream::iter(changes)
+            let presence = futures::stream::iter(changes)
                 .map(async |change| self.of(change.tenant.as_ref(), context).tell_presence(change).await)
                 .buffer_unordered(CHANNELS_AT_ONCE)
                 .filter_map(async |failed| failed)
-                .collect()
-                .instrument(span)
-                .await;
+                .collect::<Vec<String>>();
+            let left_out = futures::stream::iter(left_out)
+                .map(async |one| self.of(None, context).tell_left_out(one).await)
+                .buffer_unordered(CHANNELS_AT_ONCE)
+                .filter_map(async |failed| failed)
+                .collect::<Vec<String>>();
+            let (mut failed, others) = futures::future::join(presence, left_out).instrument(span).await;
+            failed.extend(others);
             return failures(failed);
         }
         let batch = sort(event);
@@ -119,6 +126,21 @@ impl Tenant<'_> {
             }
         };
         deliver.instrument(of_first).await
+    }
+
+    /// Tells a client how many channels its socket leaves out; the sequence number that has to come again, if that failed.
+    async fn tell_left_out(&self, one: LeftOut) -> Option<String> {
+        let LeftOut { connection_id, connected_at, count, sequence_number } = one;
+        match self.delivery().tell(&connection_id, connected_at, &left_out_frame(count)).await {
+            Ok(pushed) => {
+                tracing::info!(%connection_id, count, ?pushed, "told of channels that are left out");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%connection_id, %error, "could not tell of channels that are left out");
+                Some(sequence_number)
+            }
+        }
     }
 
     /// Tells a channel who has come and gone; the sequence number that has to come again, if it could not be found
