@@ -37,6 +37,8 @@ pub mod incarnation;
 pub mod limits;
 pub mod maintenance;
 pub mod membership;
+#[cfg(any(test, feature = "memory"))]
+pub mod memory;
 pub mod message;
 pub mod presence;
 pub mod rate;

@@ -177,11 +177,11 @@ mod tests {
         channel::Visibility,
         message::Role,
         send::{Memory, Send, send},
-        testing::{MemoryStore, TestClock},
+        testing::{TestClock, TestStore},
     };
 
-    async fn world() -> (MemoryStore, TestClock) {
-        let store = MemoryStore::new(1, 0)
+    async fn world() -> (TestStore, TestClock) {
+        let store = TestStore::seeded(1, 0)
             .with_channel("c", Visibility::Private)
             .with_role("c", "olga", MemberRole::Owner)
             .with_role("c", "mod", MemberRole::Moderator)
@@ -193,7 +193,8 @@ mod tests {
             sender_id: "alice".parse().unwrap(),
             role: Role::User,
             draft: Draft { content: "hi".to_owned(), ..Draft::default() },
-            idempotency_key: None,
+            record_key: None,
+            incarnation: None,
             bucket: None,
             trace: None,
         };

@@ -391,7 +391,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{MemoryStore, TestClock};
+    use crate::testing::{TestClock, TestStore};
 
     fn by(sender: &str, content: &str, key: Option<&str>) -> Send {
         Send {
@@ -399,14 +399,15 @@ mod tests {
             sender_id: sender.parse().unwrap(),
             role: Role::User,
             draft: Draft { content: content.to_owned(), ..Draft::default() },
-            idempotency_key: key.map(|key| key.parse().unwrap()),
+            record_key: key.map(|key| RecordKey::Request { sender_id: sender.parse().unwrap(), key: key.parse().unwrap() }),
+            incarnation: None,
             bucket: None,
             trace: None,
         }
     }
 
-    fn public(faults_in_100: u32) -> MemoryStore {
-        MemoryStore::new(1, faults_in_100).with_channel("c", Visibility::Public)
+    fn public(faults_in_100: u32) -> TestStore {
+        TestStore::seeded(1, faults_in_100).with_channel("c", Visibility::Public)
     }
 
     #[tokio::test]
@@ -449,7 +450,7 @@ mod tests {
     #[tokio::test]
     async fn private_channels_are_for_members_and_the_agent() {
         let clock = TestClock::new(1);
-        let store = MemoryStore::new(1, 0).with_channel("c", Visibility::Private).with_member("c", "alice");
+        let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Private).with_member("c", "alice");
         let refused = send(&store, &clock, by("mallory", "hi", None), &mut Memory::default()).await;
         assert!(matches!(refused, Err(ChatError::ChannelNotFound)));
         send(&store, &clock, by("alice", "hi", None), &mut Memory::default()).await.unwrap();
@@ -513,7 +514,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_whose_answer_was_lost_is_found_under_its_number() {
         for seed in 0..50 {
-            let store = MemoryStore::new(seed, 40).with_channel("c", Visibility::Public);
+            let store = TestStore::seeded(seed, 40).with_channel("c", Visibility::Public);
             let clock = TestClock::new(seed);
             let mut memory = Memory::default();
             for number in 1..=10 {
@@ -546,7 +547,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 let clock = TestClock::new(seed);
-                let store = MemoryStore::new(seed, faults).with_channel("c", Visibility::Public);
+                let store = TestStore::seeded(seed, faults).with_channel("c", Visibility::Public);
                 let sends = (0..senders).map(async |number| {
                     let mut known = Memory::default();
                     loop {

@@ -15,35 +15,12 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
+    access::Authority,
     channel::Visibility,
-    testing::{MemoryStore, STEP, step, stored_message},
+    incarnation::ChannelKey,
+    message::Revised,
+    testing::{PausedClock, STEP, TestStore, incarnation, step, stored_message},
 };
-
-/// Tokio's time, which stands still until everybody waits.
-struct PausedClock {
-    start: Instant,
-    chance: Mutex<StdRng>,
-}
-
-impl PausedClock {
-    fn new(seed: u64) -> Self {
-        Self { start: Instant::now(), chance: Mutex::new(StdRng::seed_from_u64(seed)) }
-    }
-}
-
-impl Clock for PausedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_secs(1_800_000_000).plus(self.start.elapsed())
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    fn random(&self) -> u128 {
-        self.chance.lock().unwrap().random()
-    }
-}
 
 /// What a model does next.
 #[derive(Debug, Clone)]
@@ -106,7 +83,7 @@ impl LanguageModel for Scripted {
 struct Shown(Mutex<Vec<Delta>>);
 
 impl DraftSink for Shown {
-    async fn show(&self, delta: &Delta) {
+    async fn show(&self, _: &ChannelKey, delta: &Delta) {
         self.0.lock().unwrap().push(delta.clone());
     }
 }
@@ -141,7 +118,7 @@ const BUDGETS: Budgets = Budgets {
 
 /// A channel with one question in it.
 struct World {
-    store: MemoryStore,
+    store: TestStore,
     clock: PausedClock,
     shown: Shown,
     model: Scripted,
@@ -152,7 +129,7 @@ struct World {
 impl World {
     async fn new(parts: impl IntoIterator<Item = Vec<Step>>) -> Self {
         let mut world = Self {
-            store: MemoryStore::new(1, 0).with_channel("c", Visibility::Public),
+            store: TestStore::seeded(1, 0).with_channel("c", Visibility::Public),
             clock: PausedClock::new(1),
             shown: Shown::default(),
             model: Scripted::new(parts),
@@ -169,15 +146,16 @@ impl World {
             sender_id: "alice".parse().unwrap(),
             role: Role::User,
             draft: crate::message::Draft { content: content.to_owned(), ..Default::default() },
-            idempotency_key: None,
+            record_key: None,
+            incarnation: None,
             bucket: None,
             trace: None,
         };
         let sent = send(&self.store, &self.clock, question, &mut Memory::default()).await.unwrap();
-        StoredMessage { message: sent.message().clone(), trace: None, expires_at: None }
+        StoredMessage { message: sent.message().clone(), incarnation: incarnation(), trace: None, expires_at: None }
     }
 
-    fn agent(&self) -> Agent<'_, MemoryStore, MemoryStore, Scripted, Shown, PausedClock> {
+    fn agent(&self) -> Agent<'_, TestStore, TestStore, Scripted, Shown, PausedClock> {
         Agent {
             channels: &self.store,
             messages: &self.store,
@@ -379,8 +357,10 @@ async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
         let mut message = world.store.all()[usize::try_from(seq).unwrap() - 1].clone();
         message.content = content.to_owned();
         message.deleted_at = deleted.then(|| world.clock.now());
-        let revised = StoredMessage { message, trace: None, expires_at: None };
-        assert!(world.store.revise(&revised).await.unwrap());
+        let revised = StoredMessage { message, incarnation: incarnation(), trace: None, expires_at: None };
+        let channel = world.store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
+        let by = Authority { channel: &channel, member: None };
+        assert_eq!(world.store.revise(&by, &revised).await.unwrap(), Revised::Done);
     };
     world.ask("a secret").await;
     let question = world.ask("waht?").await;

@@ -13,15 +13,15 @@ use serde_json::Value;
 use super::*;
 use crate::{
     connection::{Connection, UserConnection},
-    id::UserId,
-    testing::{TestClock, broken, created},
+    memory::StoredGate,
+    testing::{TestClock, TestStore, broken, created, key},
 };
 
 const CHANNEL: &str = "general";
 
 /// Sockets, subscriptions and handed-over broadcasts in memory.
 struct World {
-    subscriptions: Mutex<Vec<Subscription>>,
+    store: TestStore,
     received: Mutex<BTreeMap<ConnectionId, Vec<u64>>>,
     gone: BTreeSet<ConnectionId>,
     /// Sockets that never take a push.
@@ -42,16 +42,8 @@ fn connection(number: usize) -> ConnectionId {
 impl World {
     fn new(seed: u64, sockets: usize) -> Self {
         let clock = TestClock::new(seed);
-        let subscriptions = (0..sockets)
-            .map(|number| Subscription {
-                connection_id: connection(number),
-                user_id: "bob".parse().unwrap(),
-                connected_at: Timestamp::from_millis(clock.now().as_millis() - 60_000),
-                expires_at: clock.now().plus(Duration::from_hours(2)),
-            })
-            .collect();
-        Self {
-            subscriptions: Mutex::new(subscriptions),
+        let world = Self {
+            store: TestStore::seeded(seed, 0),
             received: Mutex::default(),
             gone: BTreeSet::new(),
             stuck: BTreeSet::new(),
@@ -60,17 +52,43 @@ impl World {
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
             handed_over: Mutex::default(),
             clock,
-        }
+        };
+        let (user, at) = ("bob", Timestamp::from_millis(world.clock.now().as_millis() - 60_000));
+        (0..sockets).for_each(|number| world.subscribe(number, user, at, true));
+        world
     }
 
-    fn delivery(&self) -> Delivery<'_, Self, Self, Self, TestClock> {
+    /// Makes an open connection with a subscription.
+    fn subscribe(&self, number: usize, user: &str, connected_at: Timestamp, member: bool) {
+        let ends_at = self.clock.now().plus(Duration::from_hours(2));
+        let opened = Connection {
+            connection_id: connection(number),
+            user_id: user.parse().unwrap(),
+            channels: vec![key(CHANNEL)],
+            follows: false,
+            limited_to: None,
+            connected_at,
+            token_expires_at: ends_at,
+            expires_at: ends_at,
+        };
+        let subscription = Subscription { member, ..UserConnection::from(&opened).subscription(&opened.user_id) };
+        let mut state = self.store.state();
+        state.connections.insert(connection(number), opened);
+        state.put_subscription(&key(CHANNEL), subscription);
+    }
+
+    fn subscriptions(&self) -> Vec<Subscription> {
+        self.store.state().subscriptions.get(&key(CHANNEL)).into_iter().flatten().map(|(_, one)| one.clone()).collect()
+    }
+
+    fn delivery(&self) -> Delivery<'_, TestStore, Self, Self, TestClock> {
         let deadline = self.clock.now().plus(Duration::from_mins(1));
-        Delivery { connections: self, sockets: self, fan_out: self, clock: &self.clock, deadline }
+        Delivery { connections: &self.store, sockets: self, fan_out: self, clock: &self.clock, deadline }
     }
 
     async fn deliver(&self, seqs: std::ops::RangeInclusive<u64>, threshold: usize) -> Outcome {
         let messages: Vec<MessageEvent> = seqs.map(|seq| created(CHANNEL, seq, "hi")).collect();
-        self.delivery().deliver(&CHANNEL.parse().unwrap(), &messages, threshold).await.unwrap()
+        self.delivery().deliver(&key(CHANNEL), &messages, threshold).await.unwrap()
     }
 
     /// Does what the other function would, until nothing is left.
@@ -87,7 +105,7 @@ impl World {
     }
 
     fn subscribed(&self) -> usize {
-        self.subscriptions.lock().unwrap().len()
+        self.subscriptions().len()
     }
 }
 
@@ -129,53 +147,6 @@ impl FanOut for World {
     }
 }
 
-impl ConnectionStore for World {
-    async fn announce(&self, _: &UserId, _: &UserConnection) -> Result<(), StoreError> {
-        unreachable!("delivery announces no connection")
-    }
-
-    async fn withdraw(&self, _: &UserId, _: &UserConnection) -> Result<(), StoreError> {
-        unreachable!("delivery withdraws no connection")
-    }
-
-    async fn open(&self, _: &Connection) -> Result<(), StoreError> {
-        unreachable!("delivery opens no connection")
-    }
-
-    async fn renew(&self, _: &Connection) -> Result<bool, StoreError> {
-        unreachable!("delivery renews nothing")
-    }
-
-    async fn connection(&self, _: &ConnectionId) -> Result<Option<Connection>, StoreError> {
-        Ok(None)
-    }
-
-    async fn close(&self, id: &ConnectionId, connected_at: Timestamp) -> Result<bool, StoreError> {
-        let mut subscriptions = self.subscriptions.lock().unwrap();
-        let before = subscriptions.len();
-        subscriptions.retain(|one| one.connection_id != *id || one.connected_at != connected_at);
-        Ok(subscriptions.len() < before)
-    }
-
-    async fn subscriptions(&self, _: &ChannelId, now: Timestamp) -> Result<Vec<Subscription>, StoreError> {
-        let mut subscriptions = self.subscriptions.lock().unwrap().clone();
-        subscriptions.retain(|one| one.expires_at > now);
-        Ok(subscriptions)
-    }
-
-    async fn unsubscribe(&self, _: &ChannelId, id: &ConnectionId, at: Timestamp) -> Result<bool, StoreError> {
-        ConnectionStore::close(self, id, at).await
-    }
-
-    async fn connections_of(&self, _: &UserId, _: Timestamp) -> Result<Vec<UserConnection>, StoreError> {
-        unreachable!("delivery goes by channel")
-    }
-
-    async fn subscribe(&self, _: &ChannelId, _: &UserId, _: &UserConnection) -> Result<bool, StoreError> {
-        unreachable!("delivery subscribes nobody")
-    }
-}
-
 #[tokio::test]
 async fn a_vanished_socket_is_forgotten_and_no_other() {
     let mut world = World::new(1, 3);
@@ -190,7 +161,7 @@ async fn a_vanished_socket_is_forgotten_and_no_other() {
 #[tokio::test]
 async fn a_connection_that_is_new_is_kept_though_it_cannot_be_reached() {
     let mut world = World::new(1, 2);
-    world.subscriptions.lock().unwrap()[0].connected_at = world.clock.now();
+    world.subscribe(0, "bob", world.clock.now(), true);
     world.gone.extend([connection(0), connection(1)]);
     assert_eq!(world.deliver(1..=1, 200).await.gone, 2);
     assert_eq!(world.subscribed(), 1);
@@ -203,11 +174,9 @@ async fn a_connection_that_is_new_is_kept_though_it_cannot_be_reached() {
 async fn a_connection_that_got_the_same_id_later_is_kept() {
     let mut world = World::new(1, 1);
     world.gone.insert(connection(0));
-    let stale =
-        Target { connected_at: Timestamp::from_secs(1), ..world.subscriptions.lock().unwrap()[0].clone().into() };
-    let channel_id = CHANNEL.parse().unwrap();
-    let frames = event_frames(&channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
-    let broadcast = Broadcast { channel_id, frames, targets: vec![stale], hand_overs: 0 };
+    let stale = Target { connected_at: Timestamp::from_secs(1), ..world.subscriptions().remove(0).into() };
+    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
+    let broadcast = Broadcast { channel: key(CHANNEL), frames, targets: vec![stale], hand_overs: 0 };
     assert_eq!(world.delivery().broadcast(broadcast).await.unwrap().gone, 1);
     assert_eq!(world.subscribed(), 1);
 }
@@ -297,11 +266,10 @@ async fn more_subscribers_than_the_threshold_are_reached_in_shards() {
 async fn a_connection_whose_time_is_over_receives_nothing() {
     let world = World::new(1, 2);
     let now = world.clock.now();
-    let mut targets: Vec<Target> = world.subscriptions.lock().unwrap().drain(..).map(Target::from).collect();
+    let mut targets: Vec<Target> = world.subscriptions().into_iter().map(Target::from).collect();
     targets[1].expires_at = now;
-    let channel_id = CHANNEL.parse().unwrap();
-    let frames = event_frames(&channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
-    world.delivery().broadcast(Broadcast { channel_id, frames, targets, hand_overs: 0 }).await.unwrap();
+    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
+    world.delivery().broadcast(Broadcast { channel: key(CHANNEL), frames, targets, hand_overs: 0 }).await.unwrap();
     assert_eq!((world.received(0), world.received(1)), (vec![1], vec![]));
 }
 
@@ -311,23 +279,28 @@ async fn the_deadline_leaves_time_to_hand_over() {
     let mut delivery = world.delivery();
     delivery.deadline = world.clock.now().plus(HAND_OVER_RESERVE);
     let message = [created(CHANNEL, 1, "hi")];
-    let outcome = delivery.deliver(&CHANNEL.parse().unwrap(), &message, 200).await.unwrap();
+    let outcome = delivery.deliver(&key(CHANNEL), &message, 200).await.unwrap();
     assert_eq!(outcome, Outcome { handed_over: 5, ..Outcome::default() });
     assert_eq!(world.finish().await.delivered, 5);
 }
 
 #[test]
 fn large_shards_are_cut_by_frames_too() {
-    let channel_id: ChannelId = CHANNEL.parse().unwrap();
     let frame = "\"".repeat(100_000);
     let target = |number: usize, next_frame| Target {
         connection_id: connection(number),
+        user_id: "bob".parse().unwrap(),
+        member: true,
         connected_at: Timestamp::from_secs(1),
         expires_at: Timestamp::from_secs(2),
         next_frame,
     };
-    let broadcast =
-        Broadcast { channel_id, frames: vec![frame; 7], targets: vec![target(0, 0), target(1, 4)], hand_overs: 1 };
+    let broadcast = Broadcast {
+        channel: key(CHANNEL),
+        frames: vec![frame; 7],
+        targets: vec![target(0, 0), target(1, 4)],
+        hand_overs: 1,
+    };
     let shards = shards(broadcast);
     let cut: Vec<(usize, Vec<(String, usize)>)> = shards
         .iter()
@@ -373,4 +346,72 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// What may end the subscriptions of a channel, and whether bob, a member, and carol, who is none, still receive then.
+const GATES: [(&str, bool, bool); 4] =
+    [("open", true, true), ("closed", false, false), ("private", true, false), ("blocked", false, true)];
+
+fn set_gate(world: &World, gate: &str) {
+    let expires_at = world.clock.now().plus(Duration::from_hours(3));
+    let mut state = world.store.state();
+    match gate {
+        "blocked" => {
+            state.blocked.entry(key(CHANNEL)).or_default().insert("bob".parse().unwrap(), expires_at);
+        }
+        gate => {
+            let stored = StoredGate { closed: gate == "closed", private: gate == "private", expires_at };
+            state.gates.insert(key(CHANNEL), stored);
+        }
+    }
+}
+
+fn bob_and_carol() -> World {
+    let world = World::new(1, 1);
+    world.subscribe(1, "carol", world.clock.now(), false);
+    world
+}
+
+#[tokio::test]
+async fn subscriptions_that_a_gate_refuses_receive_nothing_and_stay() {
+    for (gate, bob, carol) in GATES {
+        for threshold in [200, 0] {
+            let world = bob_and_carol();
+            set_gate(&world, gate);
+            world.deliver(1..=1, threshold).await;
+            world.finish().await;
+            let received = [world.received(0), world.received(1)].map(|all| all == [1]);
+            assert_eq!(received, [bob, carol], "{gate}, up to {threshold} sockets at once");
+            assert_eq!(world.subscribed(), 2, "the maintenance ends them");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shard_is_refused_what_ended_after_it_was_handed_over() {
+    for (gate, bob, carol) in GATES {
+        let world = bob_and_carol();
+        world.deliver(1..=1, 0).await;
+        set_gate(&world, gate);
+        world.finish().await;
+        assert_eq!([world.received(0), world.received(1)].map(|all| all == [1]), [bob, carol], "{gate}");
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_made_anew_after_a_while() {
+    let mut world = World::new(1, 1);
+    world.slow.insert(connection(0));
+    let content = "x".repeat(100_000);
+    let messages: Vec<MessageEvent> = (1..=3).map(|seq| created(CHANNEL, seq, &content)).collect();
+    let (delivery, channel) = (world.delivery(), key(CHANNEL));
+    let delivered = delivery.deliver(&channel, &messages, 200);
+    let closed = async {
+        while world.received(0).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        set_gate(&world, "closed");
+    };
+    let (outcome, ()) = futures::future::join(delivered, closed).await;
+    assert_eq!((outcome.unwrap().gone, world.received(0)), (1, vec![1]));
 }

@@ -1,12 +1,13 @@
 //! Membership and live sockets under every order of events that a seed can make: connecting beside removal, removal
 //! beside delivery, joining beside both.
 //!
-//! The world below is API Gateway and the tables as far as they matter: a socket opens after `$connect` has
+//! The world below is API Gateway and the stores as far as they matter: a socket opens after `$connect` has
 //! answered, what is pushed to an open socket is received, and every step of everybody is a turn of its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
+    time::Duration,
 };
 
 use futures::future::join;
@@ -15,27 +16,25 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{
-    connect::{Connect, connect},
-    connection::{Connection, Subscription},
-    delivery::Pushed,
-    testing::{MemoryStore, TestClock},
+    connect::{Asked, Connect, connect},
+    delivery::{Broadcast, Delivery, FanOut, Pushed},
+    error::StoreError,
+    id::ConnectionId,
+    testing::{PausedClock, TestStore, created, key},
 };
 
 const CHANNEL: &str = "c";
 const USER: &str = "bob";
 
 struct World {
-    store: MemoryStore,
-    clock: TestClock,
+    store: TestStore,
+    clock: PausedClock,
     chance: Mutex<StdRng>,
-    tables: Mutex<Tables>,
+    sockets: Mutex<Sockets>,
 }
 
 #[derive(Default)]
-struct Tables {
-    connections: BTreeMap<ConnectionId, Connection>,
-    of_user: BTreeMap<ConnectionId, UserConnection>,
-    subscriptions: BTreeSet<(ChannelId, ConnectionId)>,
+struct Sockets {
     open: BTreeSet<ConnectionId>,
     closed: BTreeSet<ConnectionId>,
     /// Whether the membership's end has been answered.
@@ -46,13 +45,16 @@ struct Tables {
 
 impl World {
     fn new(seed: u64, visibility: Visibility) -> Self {
-        let store =
-            MemoryStore::new(seed, 0).with_channel(CHANNEL, visibility).with_role(CHANNEL, "alice", MemberRole::Owner);
+        let store = TestStore::scheduled(seed, 6).with_channel(CHANNEL, visibility).with_role(
+            CHANNEL,
+            "alice",
+            MemberRole::Owner,
+        );
         Self {
             store,
-            clock: TestClock::new(seed),
+            clock: PausedClock::new(seed),
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
-            tables: Mutex::default(),
+            sockets: Mutex::default(),
         }
     }
 
@@ -64,136 +66,88 @@ impl World {
         }
     }
 
-    async fn step<T>(&self, change: impl FnOnce(&mut Tables) -> T) -> T {
+    async fn step<T>(&self, change: impl FnOnce(&mut Sockets) -> T) -> T {
         self.turns().await;
-        change(&mut self.tables.lock().unwrap())
+        change(&mut self.sockets.lock().unwrap())
     }
 
-    fn membership(&self) -> Membership<'_, MemoryStore, Self, Self, TestClock> {
-        Membership { channels: &self.store, connections: self, sockets: self, clock: &self.clock }
+    fn membership(&self) -> Membership<'_, TestStore, TestStore, Self, PausedClock> {
+        Membership { channels: &self.store, connections: &self.store, sockets: self, clock: &self.clock }
     }
 
     /// A handshake from its request to the open socket.
-    async fn handshake(&self, channels: Option<Vec<ChannelId>>) {
+    async fn handshake(&self, asked: Asked) {
         self.turns().await;
         let request = Connect {
             connection_id: "x=".parse().unwrap(),
             user_id: USER.parse().unwrap(),
             token_expires_at: self.clock.now().plus(Duration::from_hours(1)),
-            channels,
+            asked,
             limited_to: None,
         };
         let id = request.connection_id.clone();
-        if connect(&self.store, self, &self.clock, request, 20).await.is_ok() {
-            self.step(|tables| tables.open.insert(id)).await;
+        if connect(&self.store, &self.store, self, &self.clock, request, 20).await.is_ok() {
+            self.step(|sockets| sockets.open.insert(id)).await;
         }
     }
 
-    /// One batch: who listens, then a push to each.
     async fn deliver(&self) {
-        let listeners = self.subscriptions(&CHANNEL.parse().unwrap(), self.clock.now()).await.unwrap();
-        for listener in listeners {
-            self.push(&listener.connection_id, "").await.unwrap();
-        }
+        let deadline = self.clock.now().plus(Duration::from_mins(1));
+        let delivery =
+            Delivery { connections: &self.store, sockets: self, fan_out: self, clock: &self.clock, deadline };
+        delivery.deliver(&key(CHANNEL), &[created(CHANNEL, 1, "hi")], 200).await.unwrap();
     }
 
     async fn remove(&self, caller: &str) {
         let user = USER.parse().unwrap();
         let removed = self.membership().remove(&CHANNEL.parse().unwrap(), &caller.parse().unwrap(), &user).await;
         assert!(matches!(removed, Ok(()) | Err(ChatError::MemberNotFound)), "{removed:?}");
-        self.tables.lock().unwrap().ended = true;
+        self.sockets.lock().unwrap().ended = true;
+    }
+
+    /// Subscriptions to the channel.
+    fn subscriptions(&self) -> usize {
+        self.store.state().subscriptions.get(&key(CHANNEL)).map_or(0, BTreeMap::len)
+    }
+
+    fn received(&self) -> (usize, usize) {
+        let sockets = self.sockets.lock().unwrap();
+        (sockets.received, sockets.received_after_the_end)
     }
 }
 
 impl SocketPusher for World {
     async fn push(&self, id: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
-        self.step(|tables| {
-            if !tables.open.contains(id) || tables.closed.contains(id) {
+        self.step(|sockets| {
+            if !sockets.open.contains(id) || sockets.closed.contains(id) {
                 return Ok(Pushed::Gone);
             }
-            tables.received += 1;
-            tables.received_after_the_end += usize::from(tables.ended);
+            sockets.received += 1;
+            sockets.received_after_the_end += usize::from(sockets.ended);
             Ok(Pushed::Delivered)
         })
         .await
     }
 
     async fn is_open(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        Ok(self.step(|tables| tables.open.contains(id)).await)
+        Ok(self.step(|sockets| sockets.open.contains(id)).await)
     }
 
     async fn close(&self, id: &ConnectionId) -> Result<bool, StoreError> {
-        self.step(|tables| Ok(tables.open.contains(id) && tables.closed.insert(id.clone()))).await
+        self.step(|sockets| Ok(sockets.open.contains(id) && sockets.closed.insert(id.clone()))).await
     }
 }
 
-impl ConnectionStore for World {
-    async fn announce(&self, _: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        self.step(|tables| tables.of_user.insert(connection.connection_id.clone(), connection.clone())).await;
-        Ok(())
-    }
-
-    async fn withdraw(&self, _: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        self.step(|tables| tables.of_user.remove(&connection.connection_id)).await;
-        Ok(())
-    }
-
-    async fn open(&self, connection: &Connection) -> Result<(), StoreError> {
-        let id = &connection.connection_id;
-        self.step(|tables| tables.connections.insert(id.clone(), connection.clone())).await;
-        for channel in &connection.channels {
-            self.step(|tables| tables.subscriptions.insert((channel.clone(), id.clone()))).await;
-        }
-        Ok(())
-    }
-
-    async fn renew(&self, _: &Connection) -> Result<bool, StoreError> {
-        unreachable!("no test renews")
-    }
-
-    async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
-        self.step(|tables| Ok(tables.connections.get(id).cloned())).await
-    }
-
-    async fn connections_of(&self, _: &UserId, _: Timestamp) -> Result<Vec<UserConnection>, StoreError> {
-        self.step(|tables| Ok(tables.of_user.values().cloned().collect())).await
-    }
-
-    async fn close(&self, id: &ConnectionId, _: Timestamp) -> Result<bool, StoreError> {
-        self.step(|tables| tables.subscriptions.retain(|(_, subscriber)| subscriber != id)).await;
-        self.step(|tables| tables.of_user.remove(id)).await;
-        self.step(|tables| Ok(tables.connections.remove(id).is_some())).await
-    }
-
-    async fn subscriptions(&self, channel: &ChannelId, _: Timestamp) -> Result<Vec<Subscription>, StoreError> {
-        self.step(|tables| {
-            let of_channel = tables.subscriptions.iter().filter(|(subscribed, _)| subscribed == channel);
-            let found = of_channel.filter_map(|(_, id)| tables.connections.get(id)).map(|connection| Subscription {
-                connection_id: connection.connection_id.clone(),
-                user_id: connection.user_id.clone(),
-                connected_at: connection.connected_at,
-                expires_at: connection.expires_at,
-            });
-            Ok(found.collect())
-        })
-        .await
-    }
-
-    async fn subscribe(&self, channel: &ChannelId, _: &UserId, to: &UserConnection) -> Result<bool, StoreError> {
-        if self.step(|tables| !tables.connections.contains_key(&to.connection_id)).await {
-            return Ok(false);
-        }
-        self.step(|tables| tables.subscriptions.insert((channel.clone(), to.connection_id.clone()))).await;
-        Ok(true)
-    }
-
-    async fn unsubscribe(&self, channel: &ChannelId, id: &ConnectionId, _: Timestamp) -> Result<bool, StoreError> {
-        self.step(|tables| Ok(tables.subscriptions.remove(&(channel.clone(), id.clone())))).await
+impl FanOut for World {
+    async fn hand_over(&self, _: &Broadcast) -> Result<(), StoreError> {
+        unreachable!("every socket takes what it is sent")
     }
 }
 
+/// Runs a test on time that stands still until everybody waits.
 fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(test);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(test);
 }
 
 proptest! {
@@ -205,14 +159,13 @@ proptest! {
             let visibility = if private { Visibility::Private } else { Visibility::Public };
             let mut world = World::new(seed, visibility);
             world.store = world.store.with_member(CHANNEL, USER);
-            let channels = (named && private).then(|| vec![CHANNEL.parse().unwrap()]);
+            let asked = if named && private { Asked::Channels(vec![CHANNEL.parse().unwrap()]) } else { Asked::Memberships };
             let deliveries = async { for _ in 0..8 { world.deliver().await; world.turns().await; } };
             let caller = if by_owner { "alice" } else { USER };
             let removal = async { world.turns().await; world.remove(caller).await };
-            join(world.handshake(channels), join(removal, deliveries)).await;
+            join(world.handshake(asked), join(removal, deliveries)).await;
             world.deliver().await;
-            let tables = world.tables.lock().unwrap();
-            assert_eq!(tables.received_after_the_end, 0);
+            assert_eq!(world.received().1, 0);
         });
     }
 
@@ -222,14 +175,15 @@ proptest! {
             let world = World::new(seed, Visibility::Private);
             let (channel, alice, bob) = (CHANNEL.parse().unwrap(), "alice".parse().unwrap(), USER.parse().unwrap());
             let membership = world.membership();
+            let added = async { membership.add(&channel, &alice, &bob, None).await.unwrap() };
             if already_connected {
-                world.handshake(None).await;
-                membership.add(&channel, &alice, &bob, None).await.unwrap();
+                world.handshake(Asked::Memberships).await;
+                added.await;
             } else {
-                join(world.handshake(None), async { membership.add(&channel, &alice, &bob, None).await.unwrap() }).await;
+                join(world.handshake(Asked::Memberships), added).await;
             }
             world.deliver().await;
-            assert_eq!(world.tables.lock().unwrap().received, 1);
+            assert_eq!(world.received().0, 1);
         });
     }
 
@@ -239,17 +193,17 @@ proptest! {
             let world = World::new(seed, Visibility::Private);
             let (channel, alice, bob) = (CHANNEL.parse().unwrap(), "alice".parse().unwrap(), USER.parse().unwrap());
             let membership = world.membership();
-            world.handshake(None).await;
+            world.handshake(Asked::Memberships).await;
             let removal = async {
                 world.turns().await;
                 while membership.remove(&channel, &alice, &bob).await.is_err() { world.turns().await; }
-                world.tables.lock().unwrap().ended = true;
+                world.sockets.lock().unwrap().ended = true;
             };
             join(async { membership.add(&channel, &alice, &bob, None).await.unwrap() }, removal).await;
             world.deliver().await;
-            assert!(world.store.member(&channel, &bob).await.unwrap().is_none());
-            assert_eq!(world.tables.lock().unwrap().received_after_the_end, 0);
-            assert!(world.tables.lock().unwrap().subscriptions.is_empty());
+            assert!(world.store.member(&key(CHANNEL), &bob).await.unwrap().is_none());
+            assert_eq!(world.received().1, 0);
+            assert_eq!(world.subscriptions(), 0);
         });
     }
 
@@ -266,37 +220,48 @@ proptest! {
                     ..crate::settings::Changes::default()
                 };
                 crate::settings::change(&world.membership(), &channel, &alice, None, &changes).await.unwrap();
-                world.tables.lock().unwrap().ended = true;
+                world.sockets.lock().unwrap().ended = true;
             };
-            join(world.handshake(Some(vec![channel.clone()])), join(change, deliveries)).await;
+            join(world.handshake(Asked::Channels(vec![channel.clone()])), join(change, deliveries)).await;
             world.deliver().await;
-            assert_eq!(world.tables.lock().unwrap().received_after_the_end, 0);
+            assert_eq!(world.received().1, 0);
         });
     }
 }
 
 #[test]
 fn who_may_add_and_change_whom() {
-    use MemberRole::{Member, Moderator, Owner};
+    use MemberRole::{Member as Plain, Moderator, Owner};
     // The caller's role, whether the caller is the one added, what that one is, what it shall be, and whether it may.
     let cases = [
-        (None, true, None, Member, true),
+        (None, true, None, Plain, true),
         (None, true, None, Owner, false),
-        (None, false, None, Member, false),
-        (Some(Member), false, None, Member, false),
-        (Some(Member), true, Some(Member), Member, true),
-        (Some(Member), true, Some(Member), Moderator, false),
-        (Some(Moderator), false, None, Member, true),
+        (None, false, None, Plain, false),
+        (Some(Plain), false, None, Plain, false),
+        (Some(Plain), true, Some(Plain), Plain, true),
+        (Some(Plain), true, Some(Plain), Moderator, false),
+        (Some(Moderator), false, None, Plain, true),
         (Some(Moderator), false, None, Moderator, false),
-        (Some(Moderator), false, Some(Member), Moderator, false),
-        (Some(Moderator), false, Some(Owner), Member, false),
-        (Some(Moderator), true, Some(Moderator), Member, true),
+        (Some(Moderator), false, Some(Plain), Moderator, false),
+        (Some(Moderator), false, Some(Owner), Plain, false),
+        (Some(Moderator), true, Some(Moderator), Plain, true),
         (Some(Owner), false, None, Owner, true),
-        (Some(Owner), false, Some(Member), Owner, true),
-        (Some(Owner), true, Some(Owner), Member, true),
+        (Some(Owner), false, Some(Plain), Owner, true),
+        (Some(Owner), true, Some(Owner), Plain, true),
     ];
+    let access = |caller: Option<MemberRole>, visibility| {
+        let store = TestStore::seeded(1, 0).with_channel(CHANNEL, visibility);
+        let store = caller.into_iter().fold(store, |store, role| store.with_role(CHANNEL, USER, role));
+        let state = store.state();
+        let channel = state.channel(&key(CHANNEL)).unwrap().clone();
+        Access { channel, member: state.member(&key(CHANNEL), &USER.parse().unwrap()).cloned() }
+    };
     for (caller, is_self, current, wanted, may) in cases {
-        let checked = check_addition(caller, is_self, current, wanted);
+        let checked = check_addition(&access(caller, Visibility::Public), is_self, current, wanted);
         assert_eq!(checked.is_ok(), may, "{caller:?} {is_self} {current:?} {wanted:?}");
+    }
+    for wanted in [Plain, Moderator, Owner] {
+        let checked = check_addition(&access(None, Visibility::Private), true, None, wanted);
+        assert!(matches!(checked, Err(ChatError::ChannelNotFound)), "{wanted:?}");
     }
 }

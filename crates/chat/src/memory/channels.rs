@@ -1,0 +1,241 @@
+//! Channels, members, pending ends, and removal.
+
+use std::ops::Bound::{Excluded, Included, Unbounded};
+
+use super::{Call, Hook, MemoryStore, REMOVAL_PAGE, Reading, Rule};
+use crate::{
+    access::Authority,
+    channel::{
+        Channel, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberPage, MemberRole,
+        OwnChannel, PublicPage, Visibility,
+    },
+    clock::Timestamp,
+    ending::{DeletedChannels, Pending, PendingStore},
+    error::StoreError,
+    id::{ChannelId, IdempotencyKey, UserId},
+    incarnation::ChannelKey,
+};
+
+impl<H: Hook> ChannelStore for MemoryStore<H> {
+    async fn create(&self, channel: &Channel, owner: &Member, creation: Option<&Creation>) -> Result<bool, StoreError> {
+        self.change(Call::Create, |state| state.create(channel, owner, creation)).await
+    }
+
+    async fn creation(
+        &self,
+        channel: &ChannelKey,
+        user: &UserId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Creation>, StoreError> {
+        let place = (user.clone(), key.clone());
+        self.call(Call::Creation, |state| state.creations.get(channel)?.get(&place).cloned()).await
+    }
+
+    async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
+        self.call(Call::Channel, |state| state.channels.get(id).cloned()).await
+    }
+
+    async fn update(
+        &self,
+        by: &Authority<'_>,
+        changed: &Channel,
+        pending: Option<&Pending>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.change(Call::Update, |state| state.update(by, changed, pending, now)).await
+    }
+
+    async fn delete(&self, by: &Authority<'_>, pending: &Pending, now: Timestamp) -> Result<bool, StoreError> {
+        self.change(Call::Delete, |state| state.delete(by, pending, now)).await
+    }
+
+    async fn public_channels(
+        &self,
+        name_prefix: &str,
+        after: Option<&str>,
+        limit: u16,
+    ) -> Result<PublicPage, StoreError> {
+        let (prefix, limit) = (name_prefix.to_lowercase(), usize::from(limit));
+        // What does not continue the prefix was not given out for it.
+        let after = after.filter(|after| after.strip_prefix(prefix.as_str()).is_some_and(|rest| !rest.is_empty()));
+        let listed: Vec<(String, ChannelKey)> = self
+            .call(Call::PublicChannels, |state| {
+                let from = after.map_or(Included(prefix.as_str()), Excluded);
+                let rest = state.public.range::<str, _>((from, Unbounded));
+                let of_prefix = rest.take_while(|(name, _)| name.starts_with(&prefix)).take(limit + 1);
+                of_prefix.map(|(name, key)| (name.clone(), key.clone())).collect()
+            })
+            .await?;
+        let more = listed.len() > limit;
+        let page = listed.get(..limit).unwrap_or(&listed);
+        let channels = self.channels(page.iter().map(|(_, key)| key)).await?;
+        // A channel that was made private since the list was read is left out.
+        let channels = channels.into_iter().flatten().filter(|channel| channel.visibility == Visibility::Public);
+        let next_after = page.last().filter(|_| more).map(|(name, _)| name.clone());
+        Ok(PublicPage { channels: channels.collect(), next_after })
+    }
+
+    async fn mark_read(&self, channel: &ChannelKey, user: &UserId, seq: u64) -> Result<Option<u64>, StoreError> {
+        self.change(Call::MarkRead, |state| state.mark_read(channel, user, seq)).await
+    }
+
+    async fn member(&self, channel: &ChannelKey, user: &UserId) -> Result<Option<Member>, StoreError> {
+        self.call(Call::Member, |state| state.member(channel, user).cloned()).await
+    }
+
+    async fn members_among(&self, channel: &ChannelKey, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        self.call(Call::MembersAmong, |state| {
+            let members = state.members.get(channel).into_iter().flatten();
+            members.filter(|(user, _)| users.contains(user)).map(|(_, member)| member.clone()).collect()
+        })
+        .await
+    }
+
+    async fn members(
+        &self,
+        channel: &ChannelKey,
+        after: Option<&UserId>,
+        limit: u16,
+    ) -> Result<MemberPage, StoreError> {
+        let limit = usize::from(limit);
+        let mut members: Vec<Member> = self
+            .read(Call::Members, channel, Reading::Members, |state| {
+                let Some(all) = state.members.get(channel) else { return Vec::new() };
+                let rest = all.range::<UserId, _>((after.map_or(Unbounded, Excluded), Unbounded));
+                rest.take(limit + 1).map(|(_, member)| member.clone()).collect()
+            })
+            .await?;
+        let more = members.len() > limit;
+        members.truncate(limit);
+        let next_after = members.last().filter(|_| more).map(|member| member.user_id.clone());
+        Ok(MemberPage { members, next_after })
+    }
+
+    async fn channels_of(
+        &self,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u16,
+    ) -> Result<ChannelPage, StoreError> {
+        let (listed, more) = self.listed(user, after, usize::from(limit)).await?;
+        let next_after = listed.last().filter(|_| more).map(|(key, _)| key.channel_id.clone());
+        let found = self.channels(listed.iter().map(|(key, _)| key)).await?;
+        let channels = listed.iter().zip(found).filter_map(|((_, read_seq), channel)| {
+            let (channel, read_seq) = (channel?, *read_seq);
+            Some(OwnChannel { unread_count: channel.last_seq.saturating_sub(read_seq), read_seq, channel })
+        });
+        Ok(ChannelPage { channels: channels.collect(), next_after })
+    }
+
+    async fn memberships(&self, user: &UserId, limit: usize) -> Result<Vec<ChannelKey>, StoreError> {
+        self.call(Call::Memberships, |state| {
+            state.listed.get(user).into_iter().flatten().take(limit).map(|(key, _)| key.clone()).collect()
+        })
+        .await
+    }
+
+    async fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Result<MemberAdded, StoreError> {
+        self.change(Call::AddMember, |state| state.add_member(by, member, read_seq)).await
+    }
+
+    async fn change_role(
+        &self,
+        by: &Authority<'_>,
+        member: &Member,
+        role: MemberRole,
+    ) -> Result<MemberChanged, StoreError> {
+        self.change(Call::ChangeRole, |state| state.change_role(by, member, role)).await
+    }
+
+    async fn remove_member(
+        &self,
+        by: &Authority<'_>,
+        member: &Member,
+        pending: &Pending,
+        now: Timestamp,
+    ) -> Result<MemberChanged, StoreError> {
+        self.change(Call::RemoveMember, |state| state.remove_member(by, member, pending, now)).await
+    }
+}
+
+impl<H: Hook> MemoryStore<H> {
+    /// The channels of some keys, as far as their ids still lead to them.
+    async fn channels(&self, keys: impl Iterator<Item = &ChannelKey>) -> Result<Vec<Option<Channel>>, StoreError> {
+        let keys: Vec<&ChannelKey> = keys.collect();
+        self.call(Call::Channel, |state| keys.iter().map(|key| state.channel(key).cloned()).collect()).await
+    }
+
+    /// A page of a user's channels with their read marks, and whether there are more. It ends between two ids, never between
+    /// two incarnations of one.
+    async fn listed(
+        &self,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: usize,
+    ) -> Result<(Vec<(ChannelKey, u64)>, bool), StoreError> {
+        self.call(Call::Memberships, |state| {
+            let all = state.listed.get(user).into_iter().flatten();
+            let mut rest = all.filter(|(key, _)| after.is_none_or(|after| key.channel_id > *after)).peekable();
+            let mut page: Vec<(ChannelKey, u64)> = Vec::new();
+            while let Some((key, read_seq)) = rest.peek() {
+                let is_of_last = page.last().is_some_and(|(last, _)| last.channel_id == key.channel_id);
+                if page.len() >= limit && !is_of_last {
+                    return (page, true);
+                }
+                page.push(((*key).clone(), **read_seq));
+                rest.next();
+            }
+            (page, false)
+        })
+        .await
+    }
+
+    /// Up to `limit` pending ends that no lease holds at `now`, the oldest first.
+    ///
+    /// # Errors
+    /// When the hook lets the call fail.
+    pub async fn pending_ends(&self, limit: usize, now: Timestamp) -> Result<Vec<Pending>, StoreError> {
+        self.call(Call::PendingEnds, |state| {
+            let due =
+                state.pending.values().filter(|pending| pending.lease_until <= now || state.lacks(Rule::LeaseHeld));
+            due.take(limit).cloned().collect()
+        })
+        .await
+    }
+}
+
+impl<H: Hook> PendingStore for MemoryStore<H> {
+    async fn lease(&self, pending: &Pending, until: Timestamp, now: Timestamp) -> Result<Option<Pending>, StoreError> {
+        self.call(Call::Lease, |state| {
+            let is_held = |stored: &Pending| stored.lease_until > now && !state.broken.contains(Rule::LeaseHeld);
+            let stored = state.pending.get_mut(&pending.id).filter(|stored| !is_held(stored))?;
+            stored.lease_until = until;
+            Some(stored.clone())
+        })
+        .await
+    }
+
+    async fn advance(&self, pending: &Pending) -> Result<(), StoreError> {
+        self.call(Call::Advance, |state| {
+            if let Some(stored) = state.pending.get_mut(&pending.id) {
+                stored.after.clone_from(&pending.after);
+                stored.lease_until = pending.lease_until;
+            }
+        })
+        .await
+    }
+
+    async fn finish(&self, pending: &Pending) -> Result<(), StoreError> {
+        self.call(Call::Finish, |state| {
+            state.pending.remove(&pending.id);
+        })
+        .await
+    }
+}
+
+impl<H: Hook> DeletedChannels for MemoryStore<H> {
+    async fn remove_some(&self, channel: &ChannelKey) -> Result<bool, StoreError> {
+        let page = self.removal_page.unwrap_or(REMOVAL_PAGE);
+        self.call(Call::RemoveSome, |state| state.remove_some(channel, page)).await
+    }
+}

@@ -1,0 +1,93 @@
+//! Claims, what the agent has spent, and token buckets.
+
+use std::time::Duration;
+
+use super::{
+    Call, Hook, MemoryStore,
+    state::{reply_bucket, send_bucket},
+};
+use crate::{
+    access::Authority,
+    agent::{Claim, ClaimStore, Claimed, Question},
+    clock::Timestamp,
+    error::StoreError,
+    id::UserId,
+    rate::{Action, Bucket, RateLimiter},
+};
+
+impl<H: Hook> ClaimStore for MemoryStore<H> {
+    async fn claim(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        self.change(Call::Claim, |state| state.claim(question, owner, until, now)).await
+    }
+
+    async fn renew(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        calls_model: bool,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.change(Call::RenewClaim, |state| state.renew_claim(question, owner, until, calls_model)).await
+    }
+
+    async fn release(&self, question: &Question, owner: &str) -> Result<(), StoreError> {
+        ClaimStore::renew(self, question, owner, Timestamp::from_millis(0), false).await?;
+        Ok(())
+    }
+
+    async fn cancel(&self, by: &Authority<'_>, question: &Question, _: Timestamp) -> Result<bool, StoreError> {
+        self.change(Call::Cancel, |state| state.cancel(by, question)).await
+    }
+
+    async fn spent(&self, user: &UserId, now: Timestamp) -> Result<u64, StoreError> {
+        let place = (user.clone(), day(now));
+        self.call(Call::Spent, |state| state.spent.get(&place).copied().unwrap_or_default()).await
+    }
+
+    async fn spend(&self, user: &UserId, tokens: u64, now: Timestamp) -> Result<(), StoreError> {
+        let place = (user.clone(), day(now));
+        self.call(Call::Spend, |state| *state.spent.entry(place.clone()).or_default() += tokens).await
+    }
+}
+
+/// The day of a time, in UTC.
+fn day(time: Timestamp) -> String {
+    time.to_string().chars().take(10).collect()
+}
+
+fn place(user: &UserId, action: &Action<'_>) -> (Option<UserId>, String) {
+    let name = match action {
+        Action::Send => return send_bucket(user),
+        Action::Reply(channel) => return reply_bucket(channel),
+        Action::Connect => "connect".to_owned(),
+        Action::Ask => "ask".to_owned(),
+        Action::Type(channel) => format!("type#{channel}"),
+    };
+    (Some(user.clone()), name)
+}
+
+impl<H: Hook> RateLimiter for MemoryStore<H> {
+    async fn take(
+        &self,
+        user: &UserId,
+        action: &Action<'_>,
+        bucket: Bucket,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, StoreError> {
+        let place = place(user, action);
+        self.call(Call::TakeToken, |state| match bucket.take(state.buckets.get(&place).copied(), now) {
+            Ok(next) => {
+                state.buckets.insert(place.clone(), next);
+                None
+            }
+            Err(wait) => Some(wait),
+        })
+        .await
+    }
+}

@@ -1,0 +1,273 @@
+//! Connections, presence, tickets.
+
+use std::collections::BTreeSet;
+
+use super::{Call, Hook, MemoryStore, Reading, Rule, State};
+use crate::{
+    clock::Timestamp,
+    connection::{Audience, Connection, ConnectionStore, Gate, Subscription, SubscriptionPage, UserConnection},
+    error::StoreError,
+    id::{ConnectionId, UserId},
+    incarnation::ChannelKey,
+    limits::{CHANNELS_PER_CONNECTION, GATE_DURATION},
+    presence::PresenceStore,
+    ticket::{Ticket, TicketStore},
+};
+
+impl State {
+    /// A connection, if it is still of this `connected_at`.
+    fn connection_of(&mut self, id: &ConnectionId, connected_at: Timestamp) -> Option<&mut Connection> {
+        self.connections.get_mut(id).filter(|connection| connection.connected_at == connected_at)
+    }
+
+    fn forget_of_user(&mut self, user: &UserId, id: &ConnectionId, connected_at: Timestamp) {
+        if let Some(own) = self.user_connections.get_mut(user)
+            && own.get(id).is_some_and(|one| one.connected_at == connected_at)
+        {
+            own.remove(id);
+        }
+    }
+
+    fn subscribe(&mut self, channel: &ChannelKey, connection: &UserConnection, member: bool) -> bool {
+        let Some(open) = self.connection_of(&connection.connection_id, connection.connected_at) else { return false };
+        let is_beyond = open.limited_to.as_ref().is_some_and(|limit| !limit.contains(&channel.channel_id));
+        let is_new = !open.channels.contains(channel);
+        if is_beyond || (is_new && open.channels.len() >= CHANNELS_PER_CONNECTION) {
+            return false;
+        }
+        if is_new {
+            open.channels.push(channel.clone());
+        }
+        let subscription = Subscription { member, ..UserConnection::from(&*open).subscription(&open.user_id) };
+        self.put_subscription(channel, subscription);
+        true
+    }
+
+    fn unsubscribe(&mut self, channel: &ChannelKey, id: &ConnectionId, connected_at: Timestamp) -> bool {
+        let was_there = self.remove_subscription(channel, id, connected_at);
+        if let Some(open) = self.connection_of(id, connected_at).filter(|_| was_there) {
+            open.channels.retain(|one| one != channel);
+        }
+        was_there
+    }
+}
+
+impl<H: Hook> ConnectionStore for MemoryStore<H> {
+    async fn announce(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
+        self.call(Call::Announce, |state| {
+            let own = state.user_connections.entry(user.clone()).or_default();
+            own.insert(connection.connection_id.clone(), connection.clone());
+        })
+        .await
+    }
+
+    async fn withdraw(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
+        self.call(Call::Withdraw, |state| {
+            state.forget_of_user(user, &connection.connection_id, connection.connected_at);
+        })
+        .await
+    }
+
+    async fn open(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
+        self.call(Call::Open, |state| {
+            state.connections.insert(connection.connection_id.clone(), connection.clone());
+        })
+        .await?;
+        let of_user = UserConnection::from(connection);
+        for channel in &connection.channels {
+            let member = by_membership.contains(channel);
+            let subscription = Subscription { member, ..of_user.subscription(&connection.user_id) };
+            self.call(Call::Open, |state| state.put_subscription(channel, subscription.clone())).await?;
+        }
+        Ok(())
+    }
+
+    async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
+        let Connection { connection_id: id, user_id, connected_at, expires_at, .. } = connection;
+        let channels = self
+            .call(Call::RenewConnection, |state| {
+                let open = state.connection_of(id, *connected_at)?;
+                open.token_expires_at = connection.token_expires_at;
+                open.expires_at = *expires_at;
+                open.limited_to.clone_from(&connection.limited_to);
+                Some(open.channels.clone())
+            })
+            .await?;
+        let Some(channels) = channels else { return Ok(None) };
+        self.call(Call::RenewConnection, |state| {
+            let own = state.user_connections.get_mut(user_id).and_then(|own| own.get_mut(id));
+            if let Some(own) = own.filter(|own| own.connected_at == *connected_at) {
+                own.expires_at = *expires_at;
+                own.limited_to.clone_from(&connection.limited_to);
+            }
+        })
+        .await?;
+        for channel in &channels {
+            self.call(Call::RenewConnection, |state| {
+                let found = state.subscription(channel, id).filter(|one| one.connected_at == *connected_at).cloned();
+                if let Some(found) = found {
+                    state.put_subscription(channel, Subscription { expires_at: *expires_at, ..found });
+                }
+            })
+            .await?;
+        }
+        Ok(Some(channels))
+    }
+
+    async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+        self.call(Call::Connection, |state| state.connections.get(id).cloned()).await
+    }
+
+    async fn connections_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<UserConnection>, StoreError> {
+        self.call(Call::ConnectionsOf, |state| {
+            let own = state.user_connections.get(user).into_iter().flatten();
+            own.filter(|(_, one)| one.expires_at > now).map(|(_, one)| one.clone()).collect()
+        })
+        .await
+    }
+
+    async fn close(&self, id: &ConnectionId, connected_at: Timestamp) -> Result<bool, StoreError> {
+        let found = self.connection(id).await?.filter(|found| found.connected_at == connected_at);
+        let Some(found) = found else { return Ok(false) };
+        self.call(Call::Close, |state| {
+            for channel in &found.channels {
+                state.remove_subscription(channel, id, connected_at);
+            }
+        })
+        .await?;
+        self.call(Call::Close, |state| state.forget_of_user(&found.user_id, id, connected_at)).await?;
+        let last = self
+            .call(Call::Close, |state| {
+                state.connection_of(id, connected_at)?;
+                state.connections.remove(id)
+            })
+            .await?;
+        let Some(last) = last else { return Ok(false) };
+        // Subscriptions that were added since the connection was read. None can be added from here on.
+        let added: Vec<&ChannelKey> = last.channels.iter().filter(|one| !found.channels.contains(one)).collect();
+        if !added.is_empty() {
+            self.call(Call::Close, |state| {
+                for channel in &added {
+                    state.remove_subscription(channel, id, connected_at);
+                }
+            })
+            .await?;
+        }
+        Ok(true)
+    }
+
+    async fn audience(&self, channel: &ChannelKey, now: Timestamp) -> Result<Audience, StoreError> {
+        // A query reads item by item, the gate first. A page of it is no snapshot.
+        let gate = self
+            .call(Call::Gate, |state| {
+                if state.lacks(Rule::GateWithAudience) { Gate::default() } else { state.gate(channel, now) }
+            })
+            .await?;
+        let subscriptions = self
+            .read(Call::Subscriptions, channel, Reading::Audience, |state| {
+                state.subscriptions_of(channel).filter(|one| one.expires_at > now).cloned().collect()
+            })
+            .await?;
+        Ok(Audience { gate, subscriptions })
+    }
+
+    async fn gate(&self, channel: &ChannelKey, now: Timestamp) -> Result<Gate, StoreError> {
+        self.call(
+            Call::Gate,
+            |state| if state.lacks(Rule::GateAlone) { Gate::default() } else { state.gate(channel, now) },
+        )
+        .await
+    }
+
+    async fn subscriptions_page(
+        &self,
+        channel: &ChannelKey,
+        after: Option<&ConnectionId>,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<SubscriptionPage, StoreError> {
+        self.call(Call::Subscriptions, |state| {
+            let (page, next_after) = state.subscriptions_page(channel, after, usize::from(limit));
+            let subscriptions = page.into_iter().filter(|one| one.expires_at > now).cloned().collect();
+            SubscriptionPage { subscriptions, next_after }
+        })
+        .await
+    }
+
+    async fn subscribe(
+        &self,
+        channel: &ChannelKey,
+        _: &UserId,
+        connection: &UserConnection,
+        member: bool,
+    ) -> Result<bool, StoreError> {
+        self.call(Call::Subscribe, |state| state.subscribe(channel, connection, member)).await
+    }
+
+    async fn is_subscribed(
+        &self,
+        channel: &ChannelKey,
+        id: &ConnectionId,
+        connected_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.call(Call::IsSubscribed, |state| {
+            state.subscription(channel, id).is_some_and(|one| one.connected_at == connected_at)
+        })
+        .await
+    }
+
+    async fn confirm_member(&self, channel: &ChannelKey, subscription: &Subscription) -> Result<bool, StoreError> {
+        self.call(Call::ConfirmMember, |state| {
+            let found = state.subscription(channel, &subscription.connection_id).cloned();
+            let found = found.filter(|one| one.connected_at == subscription.connected_at);
+            let is_there = found.is_some();
+            if let Some(found) = found {
+                state.put_subscription(channel, Subscription { member: true, ..found });
+            }
+            is_there
+        })
+        .await
+    }
+
+    async fn unsubscribe(
+        &self,
+        channel: &ChannelKey,
+        id: &ConnectionId,
+        connected_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.call(Call::Unsubscribe, |state| state.unsubscribe(channel, id, connected_at)).await
+    }
+}
+
+impl<H: Hook> PresenceStore for MemoryStore<H> {
+    async fn note_joined(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
+        let place = (channel.clone(), user.clone());
+        self.call(Call::NoteJoined, |state| {
+            let is_known = state.present.get(&place).is_some_and(|until| *until > now);
+            if !is_known {
+                state.present.insert(place.clone(), now.plus(GATE_DURATION));
+            }
+            !is_known
+        })
+        .await
+    }
+
+    async fn note_left(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
+        let place = (channel.clone(), user.clone());
+        self.call(Call::NoteLeft, |state| state.present.remove(&place).is_some()).await
+    }
+}
+
+impl<H: Hook> TicketStore for MemoryStore<H> {
+    async fn keep(&self, digest: &str, ticket: &Ticket) -> Result<(), StoreError> {
+        self.call(Call::KeepTicket, |state| {
+            state.tickets.insert(digest.to_owned(), ticket.clone());
+        })
+        .await
+    }
+
+    async fn redeem(&self, digest: &str, now: Timestamp) -> Result<Option<Ticket>, StoreError> {
+        let found = self.call(Call::RedeemTicket, |state| state.tickets.remove(digest)).await?;
+        Ok(found.filter(|ticket| ticket.expires_at > now))
+    }
+}

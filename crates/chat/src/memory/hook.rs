@@ -1,0 +1,151 @@
+//! What a test may do to the calls of a store, and see of them.
+
+use std::future::Future;
+
+use super::{Effect, State};
+use crate::{error::StoreError, incarnation::ChannelKey};
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident $text:literal $repeats:literal,)*) => {
+        /// A request to the store that takes effect at one instant, or not at all. A function of a port makes one or more.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Call {
+            $(
+                #[doc = concat!("`", $text, "`")]
+                $name,
+            )*
+        }
+
+        impl Call {
+            /// The name, for logs and errors.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// Whether a request that is repeated after a lost answer takes effect again. Transactions other than an append
+            /// carry a `ClientRequestToken`: repeated, they take effect once.
+            #[must_use]
+            pub fn repeats(self) -> bool {
+                match self { $(Self::$name => $repeats,)* }
+            }
+        }
+    };
+}
+
+calls! {
+    Create "create" false,
+    Creation "creation" true,
+    Channel "channel" true,
+    Update "update" false,
+    Delete "delete" false,
+    PublicChannels "public_channels" true,
+    MarkRead "mark_read" true,
+    Member "member" true,
+    MembersAmong "members_among" true,
+    Members "members" true,
+    Memberships "memberships" true,
+    AddMember "add_member" false,
+    ChangeRole "change_role" false,
+    RemoveMember "remove_member" false,
+    PendingEnds "pending_ends" true,
+    Lease "lease" true,
+    Advance "advance" true,
+    Finish "finish" true,
+    RemoveSome "remove_some" true,
+    Head "head" true,
+    Append "append" true,
+    Record "idempotency_record" true,
+    Message "message" true,
+    Revise "revise" false,
+    React "react" false,
+    Messages "messages" true,
+    Announce "announce" true,
+    Withdraw "withdraw" true,
+    Open "open" true,
+    RenewConnection "renew" true,
+    Connection "connection" true,
+    ConnectionsOf "connections_of" true,
+    Close "close" true,
+    Gate "gate" true,
+    Subscriptions "subscriptions" true,
+    Subscribe "subscribe" false,
+    IsSubscribed "is_subscribed" true,
+    ConfirmMember "confirm_member" true,
+    Unsubscribe "unsubscribe" false,
+    NoteJoined "note_joined" true,
+    NoteLeft "note_left" true,
+    KeepTicket "keep" true,
+    RedeemTicket "redeem" true,
+    Claim "claim" true,
+    RenewClaim "renew_claim" true,
+    Cancel "cancel" false,
+    Spent "spent" true,
+    Spend "spend" true,
+    TakeToken "take" true,
+}
+
+impl Call {
+    /// The error of a call that did not get an answer.
+    #[must_use]
+    pub fn failed(self) -> StoreError {
+        StoreError { operation: self.name(), retryable: true, source: "the store is out of order".into() }
+    }
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It takes effect.
+    Arrives,
+    /// It fails before it takes effect.
+    Fails,
+    /// It takes effect, its answer is lost, and the client library repeats it: see [`Call::repeats`].
+    Repeated,
+    /// Another transaction is under way on its items.
+    Conflicts,
+}
+
+/// What a call reads that not everybody may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Messages.
+    Messages,
+    /// Members.
+    Members,
+    /// Subscriptions.
+    Audience,
+}
+
+/// Decides what happens to calls, and watches what they do. The functions that wait are where a scheduler lets others run.
+pub trait Hook: Send + Sync {
+    /// Runs before a call takes effect, and decides about it.
+    fn before(&self, call: Call) -> impl Future<Output = Fate> + Send;
+
+    /// Runs between the effect of a call and its answer. `false`: the answer is lost.
+    fn after(&self, call: Call) -> impl Future<Output = bool> + Send;
+
+    /// Watches a change at the instant at which it is made; `state` is the one before it.
+    fn commits(&self, state: &State, effect: &Effect) {
+        let _ = (state, effect);
+    }
+
+    /// Watches what is read of a channel at the instant at which it is read.
+    fn reads(&self, state: &State, channel: &ChannelKey, what: Reading) {
+        let _ = (state, channel, what);
+    }
+}
+
+/// Lets every call take effect and be answered.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reliable;
+
+impl Hook for Reliable {
+    async fn before(&self, _: Call) -> Fate {
+        Fate::Arrives
+    }
+
+    async fn after(&self, _: Call) -> bool {
+        true
+    }
+}

@@ -1,0 +1,105 @@
+//! Messages.
+
+use std::ops::Bound::{Excluded, Unbounded};
+
+use super::{
+    Call, Hook, MemoryStore, Reading,
+    state::{lives, living},
+};
+use crate::{
+    access::Authority,
+    clock::Timestamp,
+    error::StoreError,
+    id::{ChannelId, UserId},
+    incarnation::ChannelKey,
+    message::{
+        Append, Appended, Head, IdempotencyRecord, Message, MessageStore, Range, RecordKey, Revised, StoredMessage,
+    },
+    reaction::Reacted,
+    revision::Revision,
+};
+
+impl<H: Hook> MessageStore for MemoryStore<H> {
+    async fn head(&self, channel: &ChannelId) -> Result<Option<Head>, StoreError> {
+        self.call(Call::Head, |state| state.channels.get(channel).map(Head::from)).await
+    }
+
+    async fn is_member(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
+        self.call(Call::Member, |state| state.member(channel, user).is_some()).await
+    }
+
+    async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
+        let attempt = self.attempt(Call::Append, |state| self.commit(state, |state| state.append(&append)));
+        Ok(attempt.await?.unwrap_or(Appended::Conflict))
+    }
+
+    async fn idempotency_record(
+        &self,
+        channel: &ChannelKey,
+        key: &RecordKey,
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.call(Call::Record, |state| state.record(channel, key).cloned()).await
+    }
+
+    async fn message(&self, channel: &ChannelKey, seq: u64, now: Timestamp) -> Result<Option<Message>, StoreError> {
+        self.read(Call::Message, channel, Reading::Messages, |state| {
+            let found = state.message(channel, seq).filter(|item| lives(&item.stored, now));
+            found.map(|item| item.stored.message.clone())
+        })
+        .await
+    }
+
+    async fn revise(&self, by: &Authority<'_>, revised: &StoredMessage) -> Result<Revised, StoreError> {
+        self.change(Call::Revise, |state| state.revise(by, revised)).await
+    }
+
+    async fn react(
+        &self,
+        by: &Authority<'_>,
+        revision: &Revision,
+        emoji: &str,
+        add: bool,
+        now: Timestamp,
+    ) -> Result<Reacted, StoreError> {
+        self.change(Call::React, |state| state.react(by, revision, emoji, add, now)).await
+    }
+
+    async fn replies(
+        &self,
+        channel: &ChannelKey,
+        seq: u64,
+        after: u64,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.read(Call::Messages, channel, Reading::Messages, |state| {
+            let Some(all) = state.messages.get(channel) else { return Vec::new() };
+            let rest = all.range((Excluded(after), Unbounded)).map(|(_, item)| item);
+            let replies = rest.filter(|item| item.stored.message.reply_to == Some(seq));
+            living(replies, now).take(usize::from(limit)).collect()
+        })
+        .await
+    }
+
+    async fn messages(
+        &self,
+        channel: &ChannelKey,
+        range: Range,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.read(Call::Messages, channel, Reading::Messages, |state| {
+            let Some(all) = state.messages.get(channel) else { return Vec::new() };
+            let limit = usize::from(limit);
+            match range {
+                Range::Newest => living(all.values().rev(), now).take(limit).collect(),
+                Range::Before(seq) => living(all.range(..seq).rev().map(|(_, item)| item), now).take(limit).collect(),
+                Range::After(seq) => {
+                    let rest = all.range((Excluded(seq), Unbounded)).map(|(_, item)| item);
+                    living(rest, now).take(limit).collect()
+                }
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,129 @@
+//! The stores in memory: every port, with the rules of its transactions.
+//!
+//! For tests and simulations. A port's function makes one or more [`Call`]s. Each takes effect at one instant, under one lock,
+//! as one request to a database would; functions that need several requests there make several calls here, in the same order.
+//! A [`Hook`] decides what becomes of each call, lets others run before and after it, and watches what it does. A [`Rule`] can
+//! be taken out, to see that a test notices.
+
+mod channels;
+mod claims;
+pub mod conformance;
+mod connections;
+mod hook;
+mod messages;
+mod rule;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use hook::{Call, Fate, Hook, Reading, Reliable};
+pub use rule::Rule;
+use state::Decision;
+pub use state::{Effect, MessageItem, State, StoredClaim, StoredGate, StreamRecord, Subscriptions};
+
+use crate::{error::StoreError, incarnation::ChannelKey};
+
+/// Items that one removal takes away, unless it is told otherwise.
+const REMOVAL_PAGE: usize = 100;
+
+/// All stores in memory. Clones share what is stored.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore<H = Reliable> {
+    state: Arc<Mutex<State>>,
+    hook: H,
+    removal_page: Option<usize>,
+}
+
+impl<H: Hook> MemoryStore<H> {
+    /// Empty stores, whose calls go through `hook`.
+    pub fn new(hook: H) -> Self {
+        Self { state: Arc::default(), hook, removal_page: None }
+    }
+
+    /// The same stores, for calls that go through another hook.
+    pub fn through<Other: Hook>(&self, hook: Other) -> MemoryStore<Other> {
+        MemoryStore { state: Arc::clone(&self.state), hook, removal_page: self.removal_page }
+    }
+
+    /// Takes a rule out.
+    #[must_use]
+    pub fn without(self, rule: Rule) -> Self {
+        self.state().broken.insert(rule);
+        self
+    }
+
+    /// Limits the items that one call of a removal takes away.
+    #[must_use]
+    pub fn removing(self, items: usize) -> Self {
+        Self { removal_page: Some(items), ..self }
+    }
+
+    /// What its calls go through.
+    pub fn hook(&self) -> &H {
+        &self.hook
+    }
+
+    /// What is stored. No call takes effect while the guard is held.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a call that has no conflict to tell of.
+    async fn call<T: Send>(&self, call: Call, run: impl Fn(&mut State) -> T + Send) -> Result<T, StoreError> {
+        self.attempt(call, run).await?.ok_or_else(|| call.failed())
+    }
+
+    /// Runs a call. `None`: another transaction was under way on its items.
+    async fn attempt<T: Send>(
+        &self,
+        call: Call,
+        run: impl Fn(&mut State) -> T + Send,
+    ) -> Result<Option<T>, StoreError> {
+        let fate = self.hook.before(call).await;
+        let answer = match fate {
+            Fate::Fails => return Err(call.failed()),
+            Fate::Conflicts => None,
+            Fate::Arrives => Some(run(&mut self.state())),
+            Fate::Repeated => {
+                let first = run(&mut self.state());
+                Some(if call.repeats() { run(&mut self.state()) } else { first })
+            }
+        };
+        if self.hook.after(call).await { Ok(answer) } else { Err(call.failed()) }
+    }
+
+    /// Runs a change: decides it, and makes it at the same instant.
+    async fn change<T: Send>(
+        &self,
+        call: Call,
+        decide: impl Fn(&State) -> Decision<T> + Send + Sync,
+    ) -> Result<T, StoreError> {
+        self.call(call, |state| self.commit(state, &decide)).await
+    }
+
+    fn commit<T>(&self, state: &mut State, decide: impl Fn(&State) -> Decision<T>) -> T {
+        let (answer, effect) = decide(state);
+        if let Some(effect) = effect {
+            self.hook.commits(state, &effect);
+            state.apply(effect);
+        }
+        answer
+    }
+
+    /// Runs a read of what not everybody may know.
+    async fn read<T: Send>(
+        &self,
+        call: Call,
+        channel: &ChannelKey,
+        what: Reading,
+        read: impl Fn(&State) -> T + Send + Sync,
+    ) -> Result<T, StoreError> {
+        self.call(call, |state| {
+            self.hook.reads(state, channel, what);
+            read(state)
+        })
+        .await
+    }
+}

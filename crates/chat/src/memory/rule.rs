@@ -1,0 +1,66 @@
+//! Rules of the store that a test can take out, to see that something notices.
+
+/// A rule of the store. See [`MemoryStore::without`](super::MemoryStore::without).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rule {
+    /// An append requires the number and the version of the channel's head, and a free place for the message.
+    HeadNumber,
+    /// An append requires the incarnation of the channel's head.
+    HeadIncarnation,
+    /// An append writes the record of its key.
+    RecordKept,
+    /// An append without a key recognizes its own message.
+    OwnMessage,
+    /// An append to a private channel requires the sender's membership.
+    SenderIsMember,
+    /// A claim excludes other owners until it ends.
+    ClaimHeld,
+    /// Subscriptions are read as they are, and not from a replica that lags.
+    SubscriptionsCurrent,
+    /// Subscriptions belong to one incarnation.
+    SubscriptionIncarnation,
+    /// Records of requests and replies belong to one incarnation.
+    RecordIncarnation,
+    /// Removal of a deleted channel spares other incarnations.
+    RemovalIncarnation,
+    /// A change of members requires the authority of its caller.
+    MemberAuthority,
+    /// A change of settings, and a deletion, require the authority of their caller.
+    SettingsAuthority,
+    /// A change of a message, a reaction and a cancellation require the authority of their caller.
+    MessageAuthority,
+    /// A change of a member requires the membership as it was read.
+    MemberAsRead,
+    /// A read mark requires a membership.
+    ReadMarkOfMember,
+    /// A channel keeps an owner.
+    LastOwner,
+    /// A change that ends subscriptions records it.
+    PendingRecorded,
+    /// A change that ends subscriptions changes the gate.
+    GateWritten,
+    /// The gate is read with the subscriptions.
+    GateWithAudience,
+    /// The gate is read by itself.
+    GateAlone,
+    /// A page of subscriptions ends where the next one begins.
+    PageEnd,
+    /// A lease on a pending end excludes other functions until it ends.
+    LeaseHeld,
+}
+
+/// The rules that are taken out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Broken(u32);
+
+impl Broken {
+    pub(crate) fn insert(&mut self, rule: Rule) {
+        self.0 |= 1 << rule as u8;
+    }
+
+    #[inline]
+    pub(crate) fn contains(self, rule: Rule) -> bool {
+        self.0 & (1 << rule as u8) != 0
+    }
+}

@@ -1,0 +1,832 @@
+//! What is stored, and each change of it.
+//!
+//! A change is decided first, by rules that only read, and made then: [`Effect`]. Both happen under one lock.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::rule::{Broken, Rule};
+use crate::{
+    access::Authority,
+    agent::{Claim, Claimed, Question},
+    channel::{Channel, Creation, Member, MemberAdded, MemberChanged, MemberRole, Visibility},
+    clock::Timestamp,
+    connection::{Connection, Gate, Subscription, UserConnection},
+    ending::Pending,
+    id::{ChannelId, ConnectionId, IdempotencyKey, UserId},
+    incarnation::{ChannelKey, Incarnation},
+    limits::{GATE_DURATION, REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
+    message::{
+        Append, Appended, Change, Head, IdempotencyRecord, Message, MessageEvent, RecordKey, Revised, StoredMessage,
+    },
+    reaction::Reacted,
+    revision::Revision,
+    ticket::Ticket,
+    trace::TraceContext,
+};
+
+/// Subscriptions, by channel and connection.
+pub type Subscriptions = BTreeMap<ChannelKey, BTreeMap<ConnectionId, Subscription>>;
+
+/// Views of the subscriptions that a replica which lags still has.
+const STALE_VIEWS: usize = 2;
+
+/// A record of the stream of the messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamRecord {
+    /// What happened.
+    pub event: MessageEvent,
+    /// [`Append::for_agent`], of the append.
+    pub for_agent: bool,
+}
+
+/// A gate as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredGate {
+    /// [`Gate::closed`].
+    pub closed: bool,
+    /// [`Gate::private`].
+    pub private: bool,
+    /// From when on it counts as absent.
+    pub expires_at: Timestamp,
+}
+
+/// A claim as it is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredClaim {
+    /// Who has it.
+    pub owner: String,
+    /// Until when.
+    pub until: Option<Timestamp>,
+    /// What it counts.
+    pub claim: Claim,
+}
+
+/// A message as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageItem {
+    /// The message.
+    pub stored: StoredMessage,
+    /// [`Append::for_agent`].
+    pub for_agent: bool,
+}
+
+/// All that is stored. What belongs to a channel is kept under its key; only [`State::channels`] goes by id.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// What ids lead to.
+    pub channels: BTreeMap<ChannelId, Channel>,
+    /// Members. Those of a deleted channel stay until they are removed.
+    pub members: BTreeMap<ChannelKey, BTreeMap<UserId, Member>>,
+    /// Channels of users, with the read mark.
+    pub listed: BTreeMap<UserId, BTreeMap<ChannelKey, u64>>,
+    /// Public channels by `<name in lower case>#<id>`.
+    pub public: BTreeMap<String, ChannelKey>,
+    /// What channels were created with.
+    pub creations: BTreeMap<ChannelKey, BTreeMap<(UserId, IdempotencyKey), Creation>>,
+    /// Ends that are not carried out yet.
+    pub pending: BTreeMap<Incarnation, Pending>,
+    /// Messages.
+    pub messages: BTreeMap<ChannelKey, BTreeMap<u64, MessageItem>>,
+    /// Records of requests and replies.
+    pub records: BTreeMap<ChannelKey, BTreeMap<RecordKey, IdempotencyRecord>>,
+    /// Changes of messages, in the order of their commits.
+    pub stream: Vec<StreamRecord>,
+    /// Claims on questions, by the question's number.
+    pub claims: BTreeMap<ChannelKey, BTreeMap<u64, StoredClaim>>,
+    /// Tokens of a model that were spent on a user, by day.
+    pub spent: BTreeMap<(UserId, String), u64>,
+    /// When buckets will be full: of users, or of channels, by action.
+    pub buckets: BTreeMap<(Option<UserId>, String), Timestamp>,
+    /// Connections.
+    pub connections: BTreeMap<ConnectionId, Connection>,
+    /// Connections of users, announced or open.
+    pub user_connections: BTreeMap<UserId, BTreeMap<ConnectionId, UserConnection>>,
+    /// Subscriptions.
+    pub subscriptions: Subscriptions,
+    /// Gates.
+    pub gates: BTreeMap<ChannelKey, StoredGate>,
+    /// Users whom gates refuse, and until when.
+    pub blocked: BTreeMap<ChannelKey, BTreeMap<UserId, Timestamp>>,
+    /// Users whose presence was announced, and until when that counts.
+    pub present: BTreeMap<(ChannelKey, UserId), Timestamp>,
+    /// Tickets by digest.
+    pub tickets: BTreeMap<String, Ticket>,
+    /// Subscriptions as they were some changes ago, kept while [`Rule::SubscriptionsCurrent`] is taken out.
+    stale: VecDeque<Subscriptions>,
+    pub(super) broken: Broken,
+}
+
+/// A change of what is stored, decided and about to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// A channel begins.
+    ChannelCreated {
+        /// The channel.
+        channel: Channel,
+        /// Its first member.
+        owner: Member,
+        /// What it was created with.
+        creation: Option<Creation>,
+    },
+    /// The settings of a channel change.
+    ChannelUpdated {
+        /// The channel as it was.
+        before: Channel,
+        /// The channel as it will be.
+        changed: Channel,
+        /// The ends that follow.
+        pending: Option<Pending>,
+        /// When.
+        now: Timestamp,
+    },
+    /// A channel ends.
+    ChannelDeleted {
+        /// The channel.
+        channel: Channel,
+        /// The ends that follow.
+        pending: Pending,
+        /// When.
+        now: Timestamp,
+    },
+    /// A user becomes a member.
+    MemberAdded {
+        /// The channel.
+        channel: ChannelKey,
+        /// The membership.
+        member: Member,
+        /// The read mark.
+        read_seq: u64,
+    },
+    /// A member gets another role.
+    RoleChanged {
+        /// The channel.
+        channel: ChannelKey,
+        /// The membership as it was read.
+        member: Member,
+        /// The role to be.
+        role: MemberRole,
+    },
+    /// A membership ends.
+    MemberRemoved {
+        /// The channel.
+        channel: ChannelKey,
+        /// The membership.
+        member: Member,
+        /// The ends that follow.
+        pending: Pending,
+        /// When.
+        now: Timestamp,
+    },
+    /// A read mark moves.
+    ReadMarked {
+        /// The channel.
+        channel: ChannelKey,
+        /// Whose mark.
+        user: UserId,
+        /// Where to.
+        seq: u64,
+    },
+    /// A message is appended.
+    MessageAppended {
+        /// The message.
+        item: MessageItem,
+        /// The record of its key.
+        record: Option<IdempotencyRecord>,
+        /// When the sender's bucket will be full.
+        full_at: Option<Timestamp>,
+    },
+    /// A message is edited or deleted.
+    MessageRevised {
+        /// The message as it was.
+        before: MessageItem,
+        /// The message as it will be.
+        after: MessageItem,
+    },
+    /// A reaction comes or goes.
+    ReactionChanged {
+        /// Who reacts.
+        user: UserId,
+        /// The message as it will be.
+        after: MessageItem,
+    },
+    /// A question gets an owner.
+    Claimed {
+        /// The question.
+        question: Question,
+        /// Who has it.
+        owner: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A claim is renewed.
+    ClaimRenewed {
+        /// The question.
+        question: Question,
+        /// Until when.
+        until: Timestamp,
+        /// Whether a call of the model follows.
+        calls_model: bool,
+    },
+    /// A reply is to stop.
+    ReplyCancelled {
+        /// The question.
+        question: Question,
+    },
+}
+
+/// What a call answers, and the change that it makes.
+pub(super) type Decision<T> = (T, Option<Effect>);
+
+fn public_name(channel: &Channel) -> String {
+    format!("{}#{}", channel.name.to_lowercase(), channel.channel_id)
+}
+
+impl State {
+    /// Whether a rule is taken out.
+    #[must_use]
+    pub fn lacks(&self, rule: Rule) -> bool {
+        self.broken.contains(rule)
+    }
+
+    /// The channel of a key, if it is still the one that its id leads to.
+    #[must_use]
+    pub fn channel(&self, key: &ChannelKey) -> Option<&Channel> {
+        self.channels.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)
+    }
+
+    /// A membership.
+    #[must_use]
+    pub fn member(&self, key: &ChannelKey, user: &UserId) -> Option<&Member> {
+        self.members.get(key)?.get(user)
+    }
+
+    /// A message, expired or not.
+    #[must_use]
+    pub fn message(&self, key: &ChannelKey, seq: u64) -> Option<&MessageItem> {
+        self.messages.get(key)?.get(&seq)
+    }
+
+    /// The gate of a channel at a time.
+    #[must_use]
+    pub fn gate(&self, key: &ChannelKey, now: Timestamp) -> Gate {
+        let stored = self.gates.get(key).filter(|gate| gate.expires_at > now);
+        let blocked = self.blocked.get(key).into_iter().flatten();
+        Gate {
+            closed: stored.is_some_and(|gate| gate.closed),
+            private: stored.is_some_and(|gate| gate.private),
+            blocked: blocked.filter(|(_, until)| **until > now).map(|(user, _)| user.clone()).collect(),
+        }
+    }
+
+    /// Makes a channel, as it is given, with nothing that belongs to it.
+    pub fn put_channel(&mut self, channel: Channel) {
+        if channel.visibility == Visibility::Public {
+            self.public.insert(public_name(&channel), channel.key());
+        }
+        self.channels.insert(channel.channel_id.clone(), channel);
+    }
+
+    /// Makes a membership, as it is given.
+    pub fn put_member(&mut self, key: &ChannelKey, member: Member, read_seq: u64) {
+        self.listed.entry(member.user_id.clone()).or_default().insert(key.clone(), read_seq);
+        self.members.entry(key.clone()).or_default().insert(member.user_id.clone(), member);
+    }
+
+    fn owners(&self, key: &ChannelKey) -> usize {
+        self.members.get(key).into_iter().flatten().filter(|(_, member)| member.role == MemberRole::Owner).count()
+    }
+
+    /// Whether a permission holds as it was read: see [`Authority`].
+    fn holds(&self, by: &Authority<'_>, rule: Rule) -> bool {
+        let read = by.channel;
+        let is_as_read = |current: &Channel| {
+            current.visibility == read.visibility && current.archived_at.is_some() == read.archived_at.is_some()
+        };
+        let key = read.key();
+        self.lacks(rule)
+            || (self.channel(&key).is_some_and(is_as_read)
+                && by.member.is_none_or(|member| self.is_member_as_read(&key, member)))
+    }
+
+    fn is_member_as_read(&self, key: &ChannelKey, read: &Member) -> bool {
+        self.member(key, &read.user_id)
+            .is_some_and(|current| (current.incarnation, current.role) == (read.incarnation, read.role))
+    }
+
+    pub(super) fn create(&self, channel: &Channel, owner: &Member, creation: Option<&Creation>) -> Decision<bool> {
+        if self.channels.contains_key(&channel.channel_id) {
+            return (false, None);
+        }
+        let (channel, owner, creation) = (channel.clone(), owner.clone(), creation.cloned());
+        (true, Some(Effect::ChannelCreated { channel, owner, creation }))
+    }
+
+    /// Whether a channel is as it was read, by its version.
+    fn is_of_version(&self, read: &Channel) -> bool {
+        self.channel(&read.key()).is_some_and(|current| current.version == read.version)
+    }
+
+    pub(super) fn update(
+        &self,
+        by: &Authority<'_>,
+        changed: &Channel,
+        pending: Option<&Pending>,
+        now: Timestamp,
+    ) -> Decision<bool> {
+        if !self.is_of_version(by.channel) || !self.holds(by, Rule::SettingsAuthority) {
+            return (false, None);
+        }
+        let (before, changed, pending) = (by.channel.clone(), changed.clone(), pending.cloned());
+        (true, Some(Effect::ChannelUpdated { before, changed, pending, now }))
+    }
+
+    pub(super) fn delete(&self, by: &Authority<'_>, pending: &Pending, now: Timestamp) -> Decision<bool> {
+        if !self.is_of_version(by.channel) || !self.holds(by, Rule::SettingsAuthority) {
+            return (false, None);
+        }
+        let (channel, pending) = (by.channel.clone(), pending.clone());
+        (true, Some(Effect::ChannelDeleted { channel, pending, now }))
+    }
+
+    pub(super) fn mark_read(&self, channel: &ChannelKey, user: &UserId, seq: u64) -> Decision<Option<u64>> {
+        let listed = self.listed.get(user).and_then(|channels| channels.get(channel)).copied();
+        let mark = listed.or_else(|| self.lacks(Rule::ReadMarkOfMember).then_some(0));
+        let Some(mark) = mark else { return (None, None) };
+        if mark >= seq {
+            return (Some(mark), None);
+        }
+        (Some(seq), Some(Effect::ReadMarked { channel: channel.clone(), user: user.clone(), seq }))
+    }
+
+    pub(super) fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Decision<MemberAdded> {
+        // A caller whose permission rests on a membership has one already.
+        let is_contradicted = by.member.is_some_and(|caller| caller.user_id == member.user_id);
+        if is_contradicted || !self.holds(by, Rule::MemberAuthority) {
+            return (MemberAdded::Stale, None);
+        }
+        let channel = by.channel.key();
+        if let Some(there) = self.member(&channel, &member.user_id) {
+            return (MemberAdded::Already(there.clone()), None);
+        }
+        (MemberAdded::Added, Some(Effect::MemberAdded { channel, member: member.clone(), read_seq }))
+    }
+
+    /// Whether a change of a member may be made; the role that it leaves, if it leaves one.
+    fn may_change(&self, by: &Authority<'_>, member: &Member, role: Option<MemberRole>) -> MemberChanged {
+        let key = by.channel.key();
+        let is_as_read = match self.member(&key, &member.user_id) {
+            Some(_) if self.lacks(Rule::MemberAsRead) => true,
+            _ => self.is_member_as_read(&key, member),
+        };
+        if !is_as_read || !self.holds(by, Rule::MemberAuthority) {
+            return MemberChanged::Stale;
+        }
+        let is_owner = self.member(&key, &member.user_id).is_some_and(|current| current.role == MemberRole::Owner);
+        if is_owner && role != Some(MemberRole::Owner) && self.owners(&key) < 2 && !self.lacks(Rule::LastOwner) {
+            return MemberChanged::LastOwner;
+        }
+        MemberChanged::Done
+    }
+
+    pub(super) fn change_role(&self, by: &Authority<'_>, member: &Member, role: MemberRole) -> Decision<MemberChanged> {
+        let answer = self.may_change(by, member, Some(role));
+        let (channel, member) = (by.channel.key(), member.clone());
+        (answer, (answer == MemberChanged::Done).then_some(Effect::RoleChanged { channel, member, role }))
+    }
+
+    pub(super) fn remove_member(
+        &self,
+        by: &Authority<'_>,
+        member: &Member,
+        pending: &Pending,
+        now: Timestamp,
+    ) -> Decision<MemberChanged> {
+        let answer = self.may_change(by, member, None);
+        let (channel, member, pending) = (by.channel.key(), member.clone(), pending.clone());
+        let effect = Effect::MemberRemoved { channel, member, pending, now };
+        (answer, (answer == MemberChanged::Done).then_some(effect))
+    }
+
+    /// The key that records are kept under.
+    fn record_place(&self, key: &ChannelKey) -> ChannelKey {
+        if self.lacks(Rule::RecordIncarnation) { of_no_incarnation(key) } else { key.clone() }
+    }
+
+    /// The key that subscriptions are kept under.
+    fn subscription_place(&self, key: &ChannelKey) -> ChannelKey {
+        if self.lacks(Rule::SubscriptionIncarnation) { of_no_incarnation(key) } else { key.clone() }
+    }
+
+    pub(super) fn record(&self, channel: &ChannelKey, key: &RecordKey) -> Option<&IdempotencyRecord> {
+        self.records.get(&self.record_place(channel))?.get(key)
+    }
+
+    /// Decides an append. A used key, and a message that is there already, decide first: they are the answer and no failure.
+    pub(super) fn append(&self, append: &Append<'_>) -> Decision<Appended> {
+        let Append { head, message, for_agent, record, member, token, now } = *append;
+        let key = head.key();
+        let taken = record.and_then(|record| self.record(&key, &record.key));
+        if let Some(taken) = taken.filter(|taken| taken.expires_at > now) {
+            return (Appended::KeyTaken(taken.clone()), None);
+        }
+        let there = self.message(&key, message.message.seq).filter(|_| !self.lacks(Rule::HeadNumber));
+        let is_own = there.is_some_and(|there| there.stored.message.message_id == message.message.message_id);
+        if is_own && record.is_none() && !self.lacks(Rule::OwnMessage) {
+            return (Appended::Stored, None);
+        }
+        let sender = &message.message.sender_id;
+        let moved_bucket = token.and_then(|token| {
+            let stored = self.buckets.get(&send_bucket(sender)).copied();
+            match token.full_at {
+                None => stored.filter(|full_at| *full_at > now),
+                Some(believed) if stored == Some(believed) => None,
+                // Without its time, the bucket is full.
+                Some(_) => Some(stored.unwrap_or(now)),
+            }
+        });
+        let current = self.channels.get(&head.channel_id);
+        let is_as_believed = current.is_some_and(|current| {
+            (self.lacks(Rule::HeadNumber) || (current.last_seq, current.version) == (head.last_seq, head.version))
+                && (self.lacks(Rule::HeadIncarnation) || current.incarnation == head.incarnation)
+        });
+        if !is_as_believed {
+            let answer = match (current.map(Head::from), moved_bucket) {
+                (Some(current), Some(full_at)) => Appended::BothMoved(current, full_at),
+                (current, _) => Appended::HeadMoved(current),
+            };
+            return (answer, None);
+        }
+        if member.is_some_and(|user| self.member(&key, user).is_none()) && !self.lacks(Rule::SenderIsMember) {
+            return (Appended::NotAMember, None);
+        }
+        if let Some(full_at) = moved_bucket {
+            return (Appended::BucketMoved(full_at), None);
+        }
+        // With another rule taken out, the message of another attempt may be in the way.
+        if there.is_some() && !is_own {
+            return (Appended::Conflict, None);
+        }
+        let effect = Effect::MessageAppended {
+            item: MessageItem { stored: message.clone(), for_agent },
+            record: record.cloned(),
+            full_at: token.map(|token| token.next),
+        };
+        (Appended::Stored, Some(effect))
+    }
+
+    pub(super) fn revise(&self, by: &Authority<'_>, revised: &StoredMessage) -> Decision<Revised> {
+        if !self.holds(by, Rule::MessageAuthority) {
+            return (Revised::Stale, None);
+        }
+        let found = self.message(&by.channel.key(), revised.message.seq);
+        let Some(before) = found.filter(|item| item.stored.message.deleted_at.is_none()) else {
+            return (Revised::MessageNotFound, None);
+        };
+        let mut after = before.clone();
+        let (message, to) = (&mut after.stored.message, &revised.message);
+        message.content.clone_from(&to.content);
+        message.content_type = to.content_type;
+        message.metadata.clone_from(&to.metadata);
+        message.edited_at = to.edited_at;
+        message.deleted_at = to.deleted_at;
+        if to.deleted_at.is_some() {
+            message.reactions.clear();
+        }
+        after.stored.trace.clone_from(&revised.trace);
+        (Revised::Done, Some(Effect::MessageRevised { before: before.clone(), after }))
+    }
+
+    pub(super) fn react(
+        &self,
+        by: &Authority<'_>,
+        revision: &Revision,
+        emoji: &str,
+        add: bool,
+        now: Timestamp,
+    ) -> Decision<Reacted> {
+        if !self.holds(by, Rule::MessageAuthority) {
+            return (Reacted::Stale, None);
+        }
+        let found = self.message(&by.channel.key(), revision.seq);
+        let is_there = |item: &&MessageItem| lives(&item.stored, now) && item.stored.message.deleted_at.is_none();
+        let Some(before) = found.filter(is_there) else { return (Reacted::MessageNotFound, None) };
+        let reactions = &before.stored.message.reactions;
+        let users = reactions.get(emoji);
+        if users.is_some_and(|users| users.contains(&revision.caller)) == add {
+            return (Reacted::Done, None);
+        }
+        let is_full = users.map_or(reactions.len() >= REACTIONS_PER_MESSAGE, |users| users.len() >= USERS_PER_REACTION);
+        if add && is_full {
+            return (Reacted::Full, None);
+        }
+        let mut after = before.clone();
+        let reactions = &mut after.stored.message.reactions;
+        let users = reactions.entry(emoji.to_owned()).or_default();
+        if add {
+            users.insert(revision.caller.clone());
+        } else {
+            users.remove(&revision.caller);
+        }
+        if users.is_empty() {
+            reactions.remove(emoji);
+        }
+        if let Some(trace) = &revision.trace {
+            after.stored.trace = Some(TraceContext::clone(trace));
+        }
+        (Reacted::Done, Some(Effect::ReactionChanged { user: revision.caller.clone(), after }))
+    }
+
+    fn stored_claim(&self, question: &Question) -> Option<&StoredClaim> {
+        self.claims.get(&question.channel)?.get(&question.seq)
+    }
+
+    pub(super) fn claim(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Decision<Claimed> {
+        let stored = self.stored_claim(question);
+        if let Some(until) = stored.and_then(|stored| stored.until).filter(|until| *until > now)
+            && !self.lacks(Rule::ClaimHeld)
+        {
+            return (Claimed::Held { until }, None);
+        }
+        let claim = stored.map(|stored| stored.claim).unwrap_or_default();
+        let (question, owner) = (question.clone(), owner.to_owned());
+        (Claimed::Ours(claim), Some(Effect::Claimed { question, owner, until }))
+    }
+
+    pub(super) fn renew_claim(
+        &self,
+        question: &Question,
+        owner: &str,
+        until: Timestamp,
+        calls_model: bool,
+    ) -> Decision<Option<Claim>> {
+        let stored = self.stored_claim(question).filter(|stored| stored.owner == owner || self.lacks(Rule::ClaimHeld));
+        let Some(stored) = stored else { return (None, None) };
+        let calls = stored.claim.calls + u32::from(calls_model);
+        let question = question.clone();
+        (Some(Claim { calls, ..stored.claim }), Some(Effect::ClaimRenewed { question, until, calls_model }))
+    }
+
+    pub(super) fn cancel(&self, by: &Authority<'_>, question: &Question) -> Decision<bool> {
+        if !self.holds(by, Rule::MessageAuthority) {
+            return (false, None);
+        }
+        (true, Some(Effect::ReplyCancelled { question: question.clone() }))
+    }
+
+    /// Makes a change that was decided.
+    #[allow(clippy::too_many_lines)]
+    pub(super) fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::ChannelCreated { channel, owner, creation } => {
+                let key = channel.key();
+                if let Some(creation) = creation {
+                    let place = (owner.user_id.clone(), creation.key.clone());
+                    self.creations.entry(key.clone()).or_default().insert(place, creation);
+                }
+                self.put_member(&key, owner, 0);
+                self.put_channel(channel);
+            }
+            Effect::ChannelUpdated { before, changed, pending, now } => {
+                let Some(current) = self.channels.get(&changed.channel_id) else { return };
+                let (last_seq, last_message_at) = (current.last_seq, current.last_message_at);
+                self.public.remove(&public_name(&before));
+                let key = changed.key();
+                if before.visibility != changed.visibility && !self.lacks(Rule::GateWritten) {
+                    let is_private = changed.visibility == Visibility::Private;
+                    self.set_gate(&key, now, |gate| gate.private = is_private);
+                }
+                self.put_channel(Channel { last_seq, last_message_at, ..changed });
+                self.record_end(pending);
+            }
+            Effect::ChannelDeleted { channel, pending, now } => {
+                self.channels.remove(&channel.channel_id);
+                self.public.remove(&public_name(&channel));
+                if !self.lacks(Rule::GateWritten) {
+                    self.set_gate(&channel.key(), now, |gate| gate.closed = true);
+                }
+                self.record_end(Some(pending));
+            }
+            Effect::MemberAdded { channel, member, read_seq } => {
+                if let Some(blocked) = self.blocked.get_mut(&channel) {
+                    blocked.remove(&member.user_id);
+                }
+                self.put_member(&channel, member, read_seq);
+            }
+            Effect::RoleChanged { channel, member, role } => {
+                let current = self.members.get_mut(&channel).and_then(|members| members.get_mut(&member.user_id));
+                if let Some(current) = current {
+                    current.role = role;
+                }
+            }
+            Effect::MemberRemoved { channel, member, pending, now } => {
+                let user = &member.user_id;
+                if let Some(members) = self.members.get_mut(&channel) {
+                    members.remove(user);
+                }
+                if let Some(listed) = self.listed.get_mut(user) {
+                    listed.remove(&channel);
+                }
+                if !self.lacks(Rule::GateWritten) {
+                    self.blocked.entry(channel).or_default().insert(user.clone(), now.plus(GATE_DURATION));
+                }
+                self.record_end(Some(pending));
+            }
+            Effect::ReadMarked { channel, user, seq } => {
+                self.listed.entry(user).or_default().insert(channel, seq);
+            }
+            Effect::MessageAppended { item, record, full_at } => {
+                let (key, message) = (item.stored.channel(), &item.stored.message);
+                if let Some(full_at) = full_at {
+                    self.buckets.insert(send_bucket(&message.sender_id), full_at);
+                }
+                if let Some(channel) = self.channels.get_mut(&key.channel_id) {
+                    channel.last_seq = message.seq;
+                    channel.last_message_at = Some(message.created_at);
+                }
+                if let Some(record) = record.filter(|_| !self.lacks(Rule::RecordKept)) {
+                    let place = self.record_place(&key);
+                    self.records.entry(place).or_default().insert(record.key.clone(), record);
+                }
+                self.put_message(Change::Created, item);
+            }
+            Effect::MessageRevised { after, .. } => {
+                let is_deleted = after.stored.message.deleted_at.is_some();
+                self.put_message(if is_deleted { Change::Deleted } else { Change::Updated }, after);
+            }
+            Effect::ReactionChanged { after, .. } => self.put_message(Change::Updated, after),
+            Effect::Claimed { question, owner, until } => {
+                let stored = self.claims.entry(question.channel).or_default().entry(question.seq).or_default();
+                (stored.owner, stored.until) = (owner, Some(until));
+            }
+            Effect::ClaimRenewed { question, until, calls_model } => {
+                let stored = self.claims.entry(question.channel).or_default().entry(question.seq).or_default();
+                stored.until = Some(until);
+                stored.claim.calls += u32::from(calls_model);
+            }
+            Effect::ReplyCancelled { question } => {
+                let stored = self.claims.entry(question.channel).or_default().entry(question.seq).or_default();
+                stored.claim.cancelled = true;
+            }
+        }
+    }
+
+    fn put_message(&mut self, change: Change, item: MessageItem) {
+        let event = MessageEvent { change, stored: item.stored.clone() };
+        self.stream.push(StreamRecord { event, for_agent: item.for_agent });
+        let place = self.messages.entry(item.stored.channel()).or_default();
+        place.insert(item.stored.message.seq, item);
+    }
+
+    fn set_gate(&mut self, key: &ChannelKey, now: Timestamp, set: impl FnOnce(&mut StoredGate)) {
+        let expires_at = now.plus(GATE_DURATION);
+        let gate = self.gates.entry(key.clone()).or_insert(StoredGate { closed: false, private: false, expires_at });
+        gate.expires_at = expires_at;
+        set(gate);
+    }
+
+    fn record_end(&mut self, pending: Option<Pending>) {
+        if let Some(pending) = pending.filter(|_| !self.lacks(Rule::PendingRecorded)) {
+            self.pending.insert(pending.id, pending);
+        }
+    }
+
+    pub(super) fn subscriptions_of(&self, key: &ChannelKey) -> impl Iterator<Item = &Subscription> {
+        let view = match self.stale.front() {
+            Some(stale) if self.lacks(Rule::SubscriptionsCurrent) => stale,
+            _ => &self.subscriptions,
+        };
+        view.get(&self.subscription_place(key)).into_iter().flatten().map(|(_, one)| one)
+    }
+
+    /// A page of subscriptions, and the connection that the next one begins after.
+    pub(super) fn subscriptions_page(
+        &self,
+        key: &ChannelKey,
+        after: Option<&ConnectionId>,
+        limit: usize,
+    ) -> (Vec<&Subscription>, Option<ConnectionId>) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let Some(all) = self.subscriptions.get(&self.subscription_place(key)) else { return (Vec::new(), None) };
+        let mut rest = all.range::<ConnectionId, _>((after.map_or(Unbounded, Excluded), Unbounded));
+        let page: Vec<&Subscription> = rest.by_ref().take(limit).map(|(_, one)| one).collect();
+        let mut last = page.last().filter(|_| page.len() == limit).map(|one| one.connection_id.clone());
+        if self.lacks(Rule::PageEnd)
+            && let Some((skipped, _)) = rest.take(limit).last()
+        {
+            last = last.map(|_| skipped.clone());
+        }
+        (page, last)
+    }
+
+    pub(super) fn subscription(&self, key: &ChannelKey, id: &ConnectionId) -> Option<&Subscription> {
+        self.subscriptions.get(&self.subscription_place(key))?.get(id)
+    }
+
+    /// Makes a subscription, as it is given.
+    pub fn put_subscription(&mut self, key: &ChannelKey, subscription: Subscription) {
+        let place = self.subscription_place(key);
+        self.keep_stale();
+        self.subscriptions.entry(place).or_default().insert(subscription.connection_id.clone(), subscription);
+    }
+
+    /// Removes a subscription that is of this `connected_at`.
+    pub(super) fn remove_subscription(&mut self, key: &ChannelKey, id: &ConnectionId, connected_at: Timestamp) -> bool {
+        if self.subscription(key, id).is_none_or(|one| one.connected_at != connected_at) {
+            return false;
+        }
+        self.keep_stale();
+        let place = self.subscription_place(key);
+        self.subscriptions.get_mut(&place).is_some_and(|all| all.remove(id).is_some())
+    }
+
+    fn keep_stale(&mut self) {
+        if self.lacks(Rule::SubscriptionsCurrent) {
+            self.stale.push_back(self.subscriptions.clone());
+            if self.stale.len() > STALE_VIEWS {
+                self.stale.pop_front();
+            }
+        }
+    }
+
+    /// Removes up to `limit` messages of a deleted channel, then up to as many of its other items. `true`: there was none.
+    pub(super) fn remove_some(&mut self, key: &ChannelKey, limit: usize) -> bool {
+        if !self.lacks(Rule::RemovalIncarnation) {
+            return self.remove_from(key, limit);
+        }
+        let of_id = |other: &&ChannelKey| other.channel_id == key.channel_id;
+        let keys: BTreeSet<ChannelKey> =
+            self.messages.keys().chain(self.members.keys()).filter(of_id).chain([key]).cloned().collect();
+        let left: Vec<bool> = keys.iter().map(|one| !self.remove_from(one, limit)).collect();
+        !left.contains(&true)
+    }
+
+    fn remove_from(&mut self, key: &ChannelKey, limit: usize) -> bool {
+        if drain(&mut self.messages, key, limit).is_some() {
+            return false;
+        }
+        if let Some(members) = drain(&mut self.members, key, limit) {
+            for (user, _) in members {
+                if let Some(listed) = self.listed.get_mut(&user) {
+                    listed.remove(key);
+                }
+            }
+            return false;
+        }
+        let records = self.record_place(key);
+        self.buckets.remove(&reply_bucket(key)).is_none()
+            & drain(&mut self.records, &records, limit).is_none()
+            & drain(&mut self.creations, key, limit).is_none()
+            & drain(&mut self.claims, key, limit).is_none()
+    }
+}
+
+/// Takes up to `limit` items of a partition out. `None`: it has none.
+fn drain<K: Clone + Ord, V>(
+    table: &mut BTreeMap<ChannelKey, BTreeMap<K, V>>,
+    partition: &ChannelKey,
+    limit: usize,
+) -> Option<Vec<(K, V)>> {
+    let items = table.get_mut(partition)?;
+    let mut taken = Vec::new();
+    while taken.len() < limit
+        && let Some(item) = items.pop_first()
+    {
+        taken.push(item);
+    }
+    if items.is_empty() {
+        table.remove(partition);
+    }
+    (!taken.is_empty()).then_some(taken)
+}
+
+/// A key that all incarnations of an id have in common.
+fn of_no_incarnation(key: &ChannelKey) -> ChannelKey {
+    ChannelKey { channel_id: key.channel_id.clone(), incarnation: Incarnation::NONE }
+}
+
+pub(super) fn send_bucket(user: &UserId) -> (Option<UserId>, String) {
+    (Some(user.clone()), "send".to_owned())
+}
+
+pub(super) fn reply_bucket(channel: &ChannelKey) -> (Option<UserId>, String) {
+    (None, format!("reply#{channel}"))
+}
+
+/// Whether a message has not expired.
+pub(super) fn lives(stored: &StoredMessage, now: Timestamp) -> bool {
+    stored.expires_at.is_none_or(|expires_at| expires_at > now)
+}
+
+/// Messages of a page that have not expired, as clients see them.
+pub(super) fn living<'a>(
+    items: impl Iterator<Item = &'a MessageItem>,
+    now: Timestamp,
+) -> impl Iterator<Item = Message> {
+    items.filter(move |item| lives(&item.stored, now)).map(|item| item.stored.message.clone())
+}

@@ -1,0 +1,51 @@
+//! The laws of the ports hold of the stores in memory, and notice each rule that is taken out.
+
+use super::{
+    MemoryStore, Reliable, Rule,
+    conformance::{Ports, Violation, check},
+};
+use crate::clock::Timestamp;
+
+async fn conforms(store: &MemoryStore) -> Result<(), Violation> {
+    let ports = Ports { channels: store, messages: store, connections: store, removal: store };
+    check(&ports, Timestamp::from_secs(1_800_000_000)).await
+}
+
+#[tokio::test]
+async fn the_stores_in_memory_keep_the_laws() {
+    conforms(&MemoryStore::new(Reliable)).await.unwrap();
+    conforms(&MemoryStore::new(Reliable).removing(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_laws_notice_each_rule_that_is_taken_out() {
+    let rules = [
+        Rule::HeadNumber,
+        Rule::HeadIncarnation,
+        Rule::RecordKept,
+        Rule::OwnMessage,
+        Rule::SenderIsMember,
+        Rule::ClaimHeld,
+        Rule::SubscriptionsCurrent,
+        Rule::SubscriptionIncarnation,
+        Rule::RecordIncarnation,
+        Rule::RemovalIncarnation,
+        Rule::MemberAuthority,
+        Rule::SettingsAuthority,
+        Rule::MessageAuthority,
+        Rule::MemberAsRead,
+        Rule::ReadMarkOfMember,
+        Rule::LastOwner,
+        Rule::PendingRecorded,
+        Rule::GateWritten,
+        Rule::GateWithAudience,
+        Rule::GateAlone,
+        Rule::PageEnd,
+        Rule::LeaseHeld,
+    ];
+    for rule in rules {
+        let found = conforms(&MemoryStore::new(Reliable).without(rule)).await;
+        println!("{rule:?}: {}", found.as_ref().map_or_else(ToString::to_string, |()| "nothing".to_owned()));
+        assert!(found.is_err(), "{rule:?}");
+    }
+}
