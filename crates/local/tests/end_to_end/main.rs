@@ -10,6 +10,7 @@ mod connections;
 mod conversation;
 mod crashes;
 mod deletion;
+mod doors;
 mod fair_use;
 mod issuers;
 mod lists;
