@@ -1,12 +1,10 @@
-//! Tokens that the running local stack accepts.
-//!
-//! The secret is fixed and public: it is in this file. That is safe only because the local run listens on the
-//! loopback interface and holds nothing but its own tables. It is never a secret for a deployment, which takes
-//! its own through the template's parameters.
+//! Tokens that a running local stack accepts: signed with its secret ([`crate::secret`]).
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
 
 /// `iss` of every token, and the local run's `JwtIssuer` parameter.
 pub const ISSUER: &str = "https://switchboard.localhost";
@@ -14,7 +12,8 @@ pub const ISSUER: &str = "https://switchboard.localhost";
 /// `aud` of every token, and the local run's `JwtAudience` parameter.
 pub const AUDIENCE: &str = "switchboard-local";
 
-/// The HS256 secret, and the local run's `JwtHs256Secret` parameter. For development on one machine only.
+/// An HS256 secret that everybody knows, for tests and measurements: they start a stack with it as its parameter
+/// `JwtHs256Secret`. A local run without that parameter does not accept it.
 pub const DEVELOPMENT_SECRET: &str = "switchboard-local-development-only-never-deploy-this-secret";
 
 /// How long a token lasts unless told otherwise.
@@ -70,11 +69,16 @@ pub enum TokenError {
     Signing(#[from] jsonwebtoken::errors::Error),
 }
 
+/// Signs a token for `user` that ends `ttl` after `now`, with [`DEVELOPMENT_SECRET`].
+pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
+    sign(&Secret::development(), user, ttl, now)
+}
+
 /// Signs a token for `user` that ends `ttl` after `now`.
 ///
 /// A negative `ttl` makes a token that has ended already and is otherwise in order, so that a refusal can only
 /// be for its age.
-pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
+pub fn sign(secret: &Secret, user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
     check_user_id(user)?;
     let ends = end(ttl, now)?.as_second();
     let issued = if ttl.is_positive() { now.as_second() } else { ends - EXPIRED_TOKEN_LIFETIME.as_secs() };
@@ -86,15 +90,20 @@ pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, T
         nbf: issued,
         exp: ends,
     };
-    let key = EncodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes());
+    let key = EncodingKey::from_secret(secret.as_str().as_bytes());
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
 /// A token as somebody at a terminal means it: a negative `ttl` is counted from where the functions' leeway ends, so
 /// that `--ttl -1s` is refused as expired.
-pub fn for_command_line(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
+pub fn for_command_line(
+    secret: &Secret,
+    user: &str,
+    ttl: SignedDuration,
+    now: Timestamp,
+) -> Result<String, TokenError> {
     let ttl = if ttl.is_negative() { ttl.saturating_sub(VERIFIER_LEEWAY) } else { ttl };
-    mint(user, ttl, now)
+    sign(secret, user, ttl, now)
 }
 
 /// When a token with lifetime `ttl`, minted at `now`, ends.
@@ -119,6 +128,12 @@ pub fn parse_ttl(text: &str) -> Result<SignedDuration, TokenError> {
 /// `SignedDuration::abs` overflows at its minimum, so both ends are compared.
 fn is_too_long(ttl: SignedDuration) -> bool {
     !(-MAX_TTL..=MAX_TTL).contains(&ttl)
+}
+
+/// Reads a user id.
+pub fn parse_user(text: &str) -> Result<String, TokenError> {
+    check_user_id(text)?;
+    Ok(text.to_owned())
 }
 
 /// Whether `user` is `[A-Za-z0-9_.:-]{1,128}`.

@@ -11,6 +11,7 @@ mod conversation;
 mod crashes;
 mod decisions;
 mod deletion;
+mod doors;
 mod fair_use;
 mod issuers;
 mod lists;
