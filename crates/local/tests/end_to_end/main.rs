@@ -13,6 +13,8 @@ mod decisions;
 mod deletion;
 mod doors;
 mod fair_use;
+mod identity;
+mod ids;
 mod issuers;
 mod lists;
 mod membership;
