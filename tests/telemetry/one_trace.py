@@ -163,7 +163,8 @@ async def main(local: str, bin_dir: str) -> None:
                 await asyncio.to_thread(lambda: next(line for line in stack.stdout if "is up" in line))
                 draining = asyncio.create_task(asyncio.to_thread(stack.stdout.read))
                 addresses = json.loads(ready.read_text())
-                token = subprocess.run([local, "token", "--user", "alice"], stdout=subprocess.PIPE, text=True, check=True)
+                ask = [local, "token", "--ready-file", str(ready), "--user", "alice"]
+                token = subprocess.run(ask, stdout=subprocess.PIPE, text=True, check=True)
                 token = token.stdout.strip()
                 headers = {"Authorization": f"Bearer {token}"}
                 url = f"{addresses['websocket']}/?channels=lobby"

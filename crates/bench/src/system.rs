@@ -110,7 +110,8 @@ impl System {
             .arg(runner.parent().ok_or("no folder")?)
             .arg("--template")
             .arg(workspace()?.join("infra/backend.yaml"));
-        // The rest is as `cargo local` has it: logs, metrics and traces included.
+        // A secret that `mint` knows. The rest is as `cargo local` has it: logs, metrics and traces included.
+        command.arg("--parameter").arg(format!("JwtHs256Secret={}", token::DEVELOPMENT_SECRET));
         for limit in ["SendRate", "SendBurst"] {
             command.arg("--parameter").arg(format!("{limit}={SEND_LIMIT}"));
         }

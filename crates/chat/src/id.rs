@@ -1,4 +1,8 @@
-//! Ids. Their alphabet leaves out `#`, which separates the parts of table keys.
+//! Ids. Their alphabet leaves out `#`, which separates the parts of table keys. No id is a dot segment.
+//!
+//! `.` and `..` are dot segments. Clients and proxies resolve them before they send a request (RFC 3986, section 5.2.4;
+//! WHATWG URL, "path state", which also takes `%2e` for `.`). `DELETE /channels/x/members/..` then deletes the channel.
+//! Every other text of the alphabet, `...` and `.a` among them, keeps its place in a path.
 
 use std::{fmt, str::FromStr};
 
@@ -16,6 +20,12 @@ pub enum IdError {
     /// Not 1 to 128 characters of `[A-Za-z0-9_.:-]`.
     #[error("must be 1 to {ID_CHARS} characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'")]
     Malformed,
+    /// `.` or `..`.
+    #[error("must not be '.' or '..': clients remove them from the path of a URL")]
+    DotSegment,
+    /// A name of the system, as the id of a caller or of a member.
+    #[error("must not be a name of the system, such as 'assistant' or 'system'")]
+    Reserved,
     /// Not 1 to 255 visible ASCII characters.
     #[error("must be 1 to {IDEMPOTENCY_KEY_CHARS} visible ASCII characters")]
     MalformedKey,
@@ -24,13 +34,48 @@ pub enum IdError {
     NotAUlid,
 }
 
+impl IdError {
+    /// The code of the violation that a problem response reports.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Malformed | Self::DotSegment | Self::MalformedKey | Self::NotAUlid => "malformed",
+        }
+    }
+}
+
+fn is_dot_segment(text: &str) -> bool {
+    matches!(text, "." | "..")
+}
+
+fn check_id(text: &str) -> Result<(), IdError> {
+    if !is_id(text) {
+        return Err(IdError::Malformed);
+    }
+    if is_dot_segment(text) { Err(IdError::DotSegment) } else { Ok(()) }
+}
+
+fn check_connection_id(text: &str) -> Result<(), IdError> {
+    let visible = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    if !(1..=ID_CHARS).contains(&text.len()) || !text.bytes().all(visible) {
+        return Err(IdError::Malformed);
+    }
+    if is_dot_segment(text) { Err(IdError::DotSegment) } else { Ok(()) }
+}
+
+fn check_key(text: &str) -> Result<(), IdError> {
+    let sized = (1..=IDEMPOTENCY_KEY_CHARS).contains(&text.len());
+    if sized && text.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(()) } else { Err(IdError::MalformedKey) }
+}
+
 fn is_id(text: &str) -> bool {
     (1..=ID_CHARS).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-'))
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $valid:expr, $error:expr) => {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -48,7 +93,8 @@ macro_rules! id {
             type Error = IdError;
 
             fn try_from(text: String) -> Result<Self, IdError> {
-                if $valid(&text) { Ok(Self(text)) } else { Err($error) }
+                $check(&text)?;
+                Ok(Self(text))
             }
         }
 
@@ -76,31 +122,28 @@ macro_rules! id {
 
 id!(
     /// Names a channel.
-    ChannelId, is_id, IdError::Malformed
+    ChannelId, check_id
 );
 
 id!(
-    /// Names a user, or an agent.
-    UserId, is_id, IdError::Malformed
+    /// Names a user, or an agent. Ids of callers and of new members are read by [`ReservedNames::user`].
+    UserId, check_id
 );
 
 id!(
     /// Names a tenant: a world of its own, in which channel and user ids mean nothing to another.
-    TenantId, is_id, IdError::Malformed
+    TenantId, check_id
 );
 
 id!(
-    /// Names one WebSocket connection. API Gateway chooses it, so anything without a `#` is taken.
-    ConnectionId,
-    |text: &str| (1..=ID_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'),
-    IdError::Malformed
+    /// Names one WebSocket connection. API Gateway chooses it, so every other text without a `#` is
+    /// taken.
+    ConnectionId, check_connection_id
 );
 
 id!(
     /// What a client repeats to make a repeated request harmless.
-    IdempotencyKey,
-    |text: &str| (1..=IDEMPOTENCY_KEY_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()),
-    IdError::MalformedKey
+    IdempotencyKey, check_key
 );
 
 impl ChannelId {
@@ -124,7 +167,49 @@ impl UserId {
     /// The assistant that answers in channels.
     #[must_use]
     pub fn assistant() -> Self {
-        Self("assistant".to_owned())
+        Self(ASSISTANT.to_owned())
+    }
+
+    /// Whether this is a name of the system, in upper or lower case: to a reader `Assistant` is the agent too, and
+    /// `@Assistant` calls it. Ids are ASCII, so no other letters look like these.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        [ASSISTANT, SYSTEM].iter().any(|name| self.0.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The agent's id.
+const ASSISTANT: &str = "assistant";
+
+/// The role of the notices that the system posts.
+const SYSTEM: &str = "system";
+
+/// Names that neither a caller nor a new member may have: those of the system ([`UserId::is_reserved`]), and the name
+/// by which users of the deployment call the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReservedNames {
+    agent: Option<String>,
+}
+
+impl ReservedNames {
+    /// The names of a deployment whose users call the agent `agent`.
+    pub fn with_agent(agent: impl Into<String>) -> Self {
+        Self { agent: Some(agent.into()) }
+    }
+
+    /// Whether `user` is one of them, in upper or lower case.
+    #[must_use]
+    pub fn contain(&self, user: &UserId) -> bool {
+        user.is_reserved() || self.agent.as_ref().is_some_and(|agent| agent.eq_ignore_ascii_case(user.as_str()))
+    }
+
+    /// Reads the id of a caller or of a new member.
+    ///
+    /// # Errors
+    /// [`IdError::Malformed`], [`IdError::DotSegment`], [`IdError::Reserved`].
+    pub fn user(&self, text: &str) -> Result<UserId, IdError> {
+        let user = text.parse()?;
+        if self.contain(&user) { Err(IdError::Reserved) } else { Ok(user) }
     }
 }
 
@@ -177,9 +262,44 @@ mod tests {
         for good in ["a", "general", "team:42_x.y-z", &"a".repeat(ID_CHARS)] {
             assert_eq!(good.parse::<ChannelId>().unwrap().as_str(), good);
         }
-        for bad in ["", "a b", "a#b", "é", "a/b", "a\n", &"a".repeat(ID_CHARS + 1)] {
+        for bad in ["", "a b", "a#b", "é", "a/b", "a\n", "%2e", ".%2E", &"a".repeat(ID_CHARS + 1)] {
             assert_eq!(bad.parse::<ChannelId>(), Err(IdError::Malformed), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_dot_segment_is_no_id_of_any_kind() {
+        for dots in [".", ".."] {
+            assert_eq!(dots.parse::<ChannelId>(), Err(IdError::DotSegment));
+            assert_eq!(dots.parse::<UserId>(), Err(IdError::DotSegment));
+            assert_eq!(dots.parse::<TenantId>(), Err(IdError::DotSegment));
+            assert_eq!(dots.parse::<ConnectionId>(), Err(IdError::DotSegment));
+            assert!(serde_json::from_value::<UserId>(dots.into()).is_err(), "nor is one read from JSON");
+        }
+        // RFC 3986, section 5.2.4, removes nothing else.
+        for kept in ["...", ".a", "a.", "..a", "a..", ".:", "-."] {
+            assert_eq!(kept.parse::<UserId>().unwrap().as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn names_of_the_system_are_nobody_else_s() {
+        let (plain, named) = (ReservedNames::default(), ReservedNames::with_agent("Jarvis"));
+        for name in ["assistant", "system", "Assistant", "SYSTEM", "aSSiStAnT"] {
+            assert_eq!(plain.user(name), Err(IdError::Reserved), "{name}");
+            assert_eq!(named.user(name), Err(IdError::Reserved), "{name}: the agent signs with it under any name");
+            assert!(name.parse::<UserId>().unwrap().is_reserved(), "{name} can still be read");
+        }
+        for name in ["jarvis", "Jarvis", "JARVIS"] {
+            assert_eq!(named.user(name), Err(IdError::Reserved), "{name}");
+            assert_eq!(plain.user(name).unwrap().as_str(), name);
+        }
+        for name in ["assistants", "assistant.smith", "my-system", "assistan", "user", "alice"] {
+            assert_eq!(named.user(name).unwrap().as_str(), name);
+        }
+        assert_eq!(named.user(".."), Err(IdError::DotSegment));
+        assert_eq!(named.user("a b"), Err(IdError::Malformed));
+        assert!(UserId::assistant().is_reserved());
     }
 
     #[test]
@@ -206,7 +326,13 @@ mod tests {
         fn any_text_is_an_id_or_is_refused(text in ".{0,140}") {
             let allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
             let sized = !text.is_empty() && text.len() <= ID_CHARS;
-            prop_assert_eq!(text.parse::<UserId>().is_ok(), allowed && sized);
+            let segment = text != "." && text != "..";
+            prop_assert_eq!(text.parse::<UserId>().is_ok(), allowed && sized && segment);
+        }
+
+        #[test]
+        fn short_texts_of_dots_are_ids_but_for_two(text in "[.:a]{1,4}") {
+            prop_assert_eq!(text.parse::<ChannelId>().is_ok(), text != "." && text != "..");
         }
     }
 }

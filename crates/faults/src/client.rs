@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use local::token;
+use local::{secret::Secret, token};
 use rand::{RngExt, rngs::StdRng};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::ledger::Ledger;
+use crate::{ledger::Ledger, machine::Machine};
 
 /// How long one attempt at a request may take: API Gateway's own time is 29 s.
 const ATTEMPT: Duration = Duration::from_secs(30);
@@ -22,13 +22,16 @@ pub(crate) struct Shared {
     pub(crate) http: reqwest::Client,
     pub(crate) rest: String,
     pub(crate) websocket: String,
+    pub(crate) secret: Secret,
     pub(crate) ledger: Ledger,
 }
 
 impl Shared {
-    pub(crate) fn new(rest: String, websocket: String) -> Result<Arc<Self>, String> {
+    /// For a stack that is up: its secret is then there, and stays when it is killed.
+    pub(crate) fn new(machine: &Machine) -> Result<Arc<Self>, String> {
         let http = reqwest::Client::builder().timeout(ATTEMPT).build().map_err(|error| error.to_string())?;
-        Ok(Arc::new(Self { http, rest, websocket, ledger: Ledger::default() }))
+        let (rest, websocket, secret) = (machine.rest(), machine.websocket(), machine.secret()?);
+        Ok(Arc::new(Self { http, rest, websocket, secret, ledger: Ledger::default() }))
     }
 }
 
@@ -68,7 +71,7 @@ impl User {
     pub(crate) fn token(&self) -> String {
         let now = Timestamp::now().saturating_add(self.clock).unwrap_or(Timestamp::now());
         // Names of users here are ids, and an hour is not too long.
-        token::mint(&self.name, token::DEFAULT_TTL, now).unwrap_or_default()
+        token::sign(&self.shared.secret, &self.name, token::DEFAULT_TTL, now).unwrap_or_default()
     }
 
     /// One attempt; the reason when there is no answer.

@@ -87,7 +87,7 @@ pub(crate) struct Report {
 pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration: Duration) -> Result<Report, String> {
     let mut chance = StdRng::seed_from_u64(seed);
     machine.start().await?;
-    let shared = Shared::new(machine.rest(), machine.websocket())?;
+    let shared = Shared::new(machine)?;
     let tables = poison::tables(&machine.dynamodb()).await;
     let owner = User::new(OWNER, SignedDuration::ZERO, &shared);
     make_channels(&owner, &mut chance).await?;

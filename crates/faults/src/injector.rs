@@ -238,8 +238,9 @@ impl<'a> Injector<'a> {
         let now = Timestamp::now();
         let user = User::new("late", SignedDuration::ZERO, &self.shared);
         let ahead = now.saturating_add(SignedDuration::from_secs(TOO_FAR)).unwrap_or(now);
-        let expired = token::mint(&user.name, SignedDuration::from_secs(-TOO_FAR), now);
-        for token in [token::mint(&user.name, token::DEFAULT_TTL, ahead), expired].into_iter().flatten() {
+        let secret = &self.shared.secret;
+        let expired = token::sign(secret, &user.name, SignedDuration::from_secs(-TOO_FAR), now);
+        for token in [token::sign(secret, &user.name, token::DEFAULT_TTL, ahead), expired].into_iter().flatten() {
             if matches!(
                 open(&user, &token, &["open".to_owned()], Buffer::Ample).await,
                 Ok(_) | Err(Refused::Status(200..400))

@@ -73,7 +73,7 @@ pub(crate) async fn run(machine: &Arc<Machine>, seed: u64, amounts: Amounts) -> 
     let wanted = u64::try_from(amounts.sockets).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(500);
     raise_handles(wanted)?;
     machine.start().await?;
-    let shared = Shared::new(machine.rest(), machine.websocket())?;
+    let shared = Shared::new(machine)?;
     let load = Load { machine: Arc::clone(machine), shared: Arc::clone(&shared), chance: StdRng::seed_from_u64(seed) };
     load.go(amounts).await?;
     if !machine.stop().await {

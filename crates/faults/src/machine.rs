@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use local::secret::Secret;
 use rand::{RngExt, rngs::StdRng};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -69,6 +70,12 @@ impl Machine {
 
     pub(crate) fn dynamodb(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[2])
+    }
+
+    /// What the stack signs tokens with.
+    pub(crate) fn secret(&self) -> Result<Secret, String> {
+        let secret = Secret::read(&self.setup.data).map_err(|error| error.to_string())?;
+        secret.ok_or_else(|| format!("{} holds no secret", self.setup.data.display()))
     }
 
     /// What the runner says.

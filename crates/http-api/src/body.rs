@@ -5,7 +5,10 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::problem::Problem;
+use crate::{
+    json::{self, LISTED_VIOLATIONS, shortened},
+    problem::Problem,
+};
 
 /// Largest request body: bytes. Above every field's own limit, so that those are told by name first.
 pub const BODY_BYTES: usize = 256 * 1024;
@@ -19,22 +22,29 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Reads a body that must be a JSON object.
+    /// Reads a body that must be a JSON object, in which each object has each name once and nothing is nested deeper than
+    /// [`BODY_DEPTH`](json::BODY_DEPTH).
     ///
     /// # Errors
-    /// A 413 or 400 problem.
+    /// A 413 or 400 problem. It names each field that is there twice or nested too deeply.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         if body.len() > BODY_BYTES {
             let detail = format!("the body must be at most {BODY_BYTES} bytes, is {}", body.len());
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(rest)) => Ok(Self { prefix: String::new(), rest, violations: Vec::new() }),
-            Ok(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body must be a JSON object")),
-            Err(error) => {
-                let detail = format!("the body is not JSON (line {}, column {})", error.line(), error.column());
-                Err(Problem::new(StatusCode::BAD_REQUEST, detail))
-            }
+        if body.starts_with(BYTE_ORDER_MARK) {
+            let detail = "the body begins with a byte order mark; send the JSON without it";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        let (value, violations) = json::read(body).map_err(|error| unreadable(&error))?;
+        let Value::Object(rest) = value else {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
+        };
+        // A body that says two things at once is checked no further: its other violations would be those of one reading.
+        if violations.is_empty() {
+            Ok(Self { prefix: String::new(), rest, violations })
+        } else {
+            Err(Problem::invalid(violations))
         }
     }
 
@@ -78,16 +88,26 @@ impl Fields {
         self.violations.push(Violation::new(format!("{}{name}", self.prefix), code, message));
     }
 
-    /// All violations; a field that nobody asked for is one.
+    /// All violations; a field that no caller of [`Self::optional`] asked for is one. Of such fields, the first
+    /// [`LISTED_VIOLATIONS`] are listed.
     #[must_use]
     pub fn finish(mut self) -> Vec<Violation> {
-        for name in std::mem::take(&mut self.rest).keys() {
-            // A hostile name is not sent back at length.
-            let short: String = name.chars().take(64).collect();
-            self.violate(&short, "unknown_field", "is not a field of this request");
+        for name in std::mem::take(&mut self.rest).keys().take(LISTED_VIOLATIONS) {
+            self.violate(&shortened(name), "unknown_field", "is not a field of this request");
         }
         self.violations
     }
+}
+
+/// U+FEFF in UTF-8. JSON does not begin with it (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Says what is wrong with the text and where. The reason is one of the library's fixed sentences, which quote nothing.
+fn unreadable(error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+    let detail = format!("the body is not JSON (line {}, column {}): {reason}", error.line(), error.column());
+    Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
 /// A number that is whole is an integer, however it is written: `7.0` is 7 (JSON Schema Core, section 4.2.3).
@@ -132,6 +152,53 @@ mod tests {
             let mut fields = Fields::parse(format!(r#"{{"a":{text}}}"#).as_bytes()).unwrap();
             assert_eq!(fields.optional::<Value>("a", "a number").unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_body_that_says_two_things_is_refused_with_the_field() {
+        for (body, field, code) in [
+            (r#"{"content":"a","content":"b"}"#, "content", "duplicate_field"),
+            (r#"{"content":"a","metadata":{"x":[{"n":1,"\u006e":2}]}}"#, "metadata.x[0].n", "duplicate_field"),
+            (
+                &format!(r#"{{"metadata":{}{}}}"#, "[".repeat(70), "]".repeat(70)),
+                "metadata[0][0][0][0][0][0][0]…",
+                "too_deep",
+            ),
+        ] {
+            let problem = Fields::parse(body.as_bytes()).unwrap_err();
+            let [violation] = problem.errors.as_slice() else { panic!("{body}: {problem:?}") };
+            assert_eq!((problem.status, violation.field.as_str(), violation.code), (400, field, code), "{body}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_json_is_told_why() {
+        for (body, why) in [
+            (&b"\xef\xbb\xbf{}"[..], "byte order mark"),
+            (b"{} x", "(line 1, column 4): trailing characters"),
+            (b"{}{}", "trailing characters"),
+            (br#"{"a":"\ud800"}"#, "unexpected end of hex escape"),
+            (br#"{"a":"\ud800\u0041"}"#, "lone leading surrogate in hex escape"),
+            (br#"{"a":"\udc00"}"#, "lone leading surrogate in hex escape"),
+            (br#"{"a":1e999}"#, "number out of range"),
+            (b"{\"a\":\"\xff\"}", "invalid unicode code point"),
+            (b"{\"a\":NaN}", "expected value"),
+            (b"{\"a\":01}", "invalid number"),
+        ] {
+            let problem = Fields::parse(body).unwrap_err();
+            assert_eq!(problem.status, 400);
+            assert!(problem.detail.contains(why), "{}: {}", String::from_utf8_lossy(body), problem.detail);
+        }
+        // As many digits as fit are a number all the same.
+        let long = format!(r#"{{"a":0.{}}}"#, "1".repeat(BODY_BYTES - 10));
+        assert!(Fields::parse(long.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn fields_that_are_not_of_the_request_are_listed_up_to_a_limit() {
+        let names: Vec<String> = (0..20_000).map(|number| format!(r#""x{number}":0"#)).collect();
+        let fields = Fields::parse(format!("{{{}}}", names.join(",")).as_bytes()).unwrap();
+        assert_eq!(fields.finish().len(), LISTED_VIOLATIONS);
     }
 
     #[test]

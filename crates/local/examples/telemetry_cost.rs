@@ -131,6 +131,7 @@ impl Stack {
             .arg("--ready-file")
             .arg(&ready)
             .args(["--parameter", &format!("OtlpEndpoint={endpoint}"), "--parameter", "LogLevel=error"])
+            .args(["--parameter", &format!("JwtHs256Secret={}", token::DEVELOPMENT_SECRET)])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;

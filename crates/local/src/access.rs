@@ -15,20 +15,19 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
-    extract::{Request, State},
+    extract::Request,
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
-use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
-use uuid::Uuid;
 
-use crate::{dynamodb::Engine, rest::wire, stack::Grant};
-
-/// DynamoDB's own limit of a request.
-const BODY_LIMIT: usize = 16 * 1024 * 1024;
+use crate::{
+    doors,
+    dynamodb::{self, Engine, Named},
+    rest::wire,
+    stack::Grant,
+};
 
 /// What the functions may do. Clones share what has been noted.
 #[derive(Debug, Clone, Default)]
@@ -163,33 +162,6 @@ pub fn connection(prefix: &str, parts: &Parts) -> Option<(String, String)> {
     Some(("execute-api:ManageConnections".to_owned(), format!("{prefix}{}/@connections/{id}", parts.method)))
 }
 
-/// The operation that `X-Amz-Target` names, after the version of the API.
-fn operation(target: &str) -> &str {
-    target.rsplit('.').next().unwrap_or_default()
-}
-
-/// What a request of DynamoDB's API names: the rest of it is the engine's business.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Named {
-    table_name: String,
-    index_name: Option<String>,
-    /// By table.
-    #[expect(clippy::zero_sized_map_values, reason = "JSON has a map here, and its values are of no interest")]
-    request_items: BTreeMap<String, IgnoredAny>,
-    /// Each by its kind, such as `Put`.
-    transact_items: Vec<BTreeMap<String, Named>>,
-}
-
-impl Named {
-    /// The tables, some of them more than once.
-    fn tables(&self) -> impl Iterator<Item = &str> {
-        let items = self.transact_items.iter().flat_map(BTreeMap::values);
-        let named = std::iter::once(self).chain(items).map(|named| named.table_name.as_str());
-        named.chain(self.request_items.keys().map(String::as_str))
-    }
-}
-
 /// What a request of DynamoDB's API asks for ("Actions, resources, and condition keys for Amazon DynamoDB"): one of
 /// several tables asks for each, a transaction for what each of its items would. `prefix` is the ARN of a table without
 /// its name.
@@ -215,64 +187,24 @@ fn of_dynamodb(prefix: &str, operation: &str, named: &Named) -> Vec<(String, Str
     }
 }
 
-/// DynamoDB for the functions: asks [`Access`], then the engine.
-#[derive(Clone)]
-struct Gate {
-    access: Access,
-    engine: Engine,
-    /// For what the engine does not answer itself.
-    client: reqwest::Client,
-    server: String,
-    prefix: String,
-}
-
-/// DynamoDB for the functions, by `engine` and the API at `server`; `prefix` is the ARN of a table without its name. Blocks
-/// while the engine works ([`Engine::serve_front`]).
-pub(crate) fn gate(access: Access, engine: Engine, server: &str, prefix: String) -> Router {
-    let gate = Gate { access, engine, client: reqwest::Client::new(), server: server.to_owned(), prefix };
-    Router::new().fallback(pass).with_state(gate)
-}
-
-async fn pass(State(gate): State<Gate>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    };
-    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let operation = operation(target);
-    let named: Named = serde_json::from_slice(&body).unwrap_or_default();
-    if let Err(message) = gate.access.check(&parts.headers, &of_dynamodb(&gate.prefix, operation, &named)) {
+/// DynamoDB for the functions: by `engine`, for what their roles allow. `prefix` is the ARN of a table without its name.
+pub(crate) fn gate(access: Access, engine: Engine, prefix: String) -> Router {
+    dynamodb::router(engine, move |headers, operation, named| {
+        let checked = access.check(headers, &of_dynamodb(&prefix, operation, named));
         // "Error handling with DynamoDB": 400.
-        return refused(StatusCode::BAD_REQUEST, &message, "AccessDeniedException");
-    }
-    if let Some((status, answer)) = gate.engine.answer(operation, &body, named.tables()) {
-        let request_id = Uuid::new_v4().simple().to_string().to_uppercase();
-        let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", &request_id)];
-        return (status, headers, answer).into_response();
-    }
-    gate.forward(parts, body).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "DynamoDB could not be reached");
-        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        checked.map_err(|message| Box::new(refused(StatusCode::BAD_REQUEST, &message, "AccessDeniedException")))
     })
 }
 
-impl Gate {
-    async fn forward(&self, parts: Parts, body: Bytes) -> reqwest::Result<Response> {
-        let mut headers = parts.headers;
-        // Of this hop only.
-        for hop in [header::HOST, header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING] {
-            headers.remove(hop);
+/// Lets requests pass that are signed, and answers the others as AWS does ("Common error types" in the API references of
+/// Lambda and SQS). The signature itself is not verified: there are no accounts here.
+pub fn signed(router: Router) -> Router {
+    router.layer(middleware::from_fn(async |request: Request, next: Next| {
+        if doors::is_signed(request.headers()) {
+            return next.run(request).await;
         }
-        let answer = self.client.request(parts.method, &self.server).headers(headers).body(body).send().await?;
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = answer.status();
-        *response.headers_mut() = answer.headers().clone();
-        for hop in [header::CONNECTION, header::TRANSFER_ENCODING] {
-            response.headers_mut().remove(hop);
-        }
-        *response.body_mut() = Body::from(answer.bytes().await?);
-        Ok(response)
-    }
+        refused(StatusCode::FORBIDDEN, "Request is missing Authentication Token", "MissingAuthenticationTokenException")
+    }))
 }
 
 #[cfg(test)]
@@ -303,7 +235,7 @@ mod tests {
     fn requests_ask_for_what_they_do() {
         let asked = |target: &str, body: Value| {
             let named = serde_json::from_value(body).unwrap();
-            of_dynamodb(TABLE, operation(target), &named)
+            of_dynamodb(TABLE, dynamodb::operation(target), &named)
         };
         let one = asked("DynamoDB_20120810.Query", json!({ "TableName": "t", "IndexName": "i", "Limit": 1 }));
         assert_eq!(one, [("dynamodb:Query".to_owned(), format!("{TABLE}t/index/i"))]);

@@ -1,11 +1,18 @@
 //! The command line of `cargo local`.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 
-use crate::token;
+use crate::{doors::Origin, runs::Wanted, token};
+
+/// Where data is kept unless another directory is named.
+const DATA_DIR: &str = ".local";
 
 /// Runs the back end that infra/backend.yaml describes on this machine.
 #[derive(Debug, Parser)]
@@ -30,11 +37,29 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct TokenOptions {
     /// The user that the token names
-    #[arg(long)]
+    #[arg(long, value_parser = token::parse_user)]
     pub user: String,
     /// How long it lasts, such as 90s, 1h or 2d; negative for a token that has expired
     #[arg(long, default_value = "1h", value_parser = token::parse_ttl, allow_hyphen_values = true)]
     pub ttl: SignedDuration,
+    /// Data directory of the run that is to accept it [default: of the run that is up, else .local]
+    #[arg(long, conflicts_with = "ready_file")]
+    pub data_dir: Option<PathBuf>,
+    /// Ready file of the run that is to accept it
+    #[arg(long)]
+    pub ready_file: Option<PathBuf>,
+}
+
+impl TokenOptions {
+    /// The run that is to accept the token.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted<'_> {
+        match (&self.data_dir, &self.ready_file) {
+            (Some(directory), _) => Wanted::DataDirectory(directory),
+            (None, Some(file)) => Wanted::ReadyFile(file),
+            (None, None) => Wanted::Default(Path::new(DATA_DIR)),
+        }
+    }
 }
 
 /// Options of the run itself.
@@ -55,6 +80,10 @@ pub struct RunOptions {
     /// Port of the OTLP receiver that the functions export to; 0 for any free one
     #[arg(long, default_value_t = 0)]
     pub otlp_port: u16,
+    /// Origin of web pages that may call the REST API and the WebSocket API beside the run's own page, such as
+    /// <http://localhost:5173>; may be repeated
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    pub allowed_origins: Vec<Origin>,
     /// Another OTLP collector (HTTP) that gets all that is received as well, such as <http://127.0.0.1:4318>
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
@@ -62,7 +91,7 @@ pub struct RunOptions {
     #[arg(long = "otlp-header", value_name = "NAME=VALUE", value_parser = parameter, requires = "otlp_endpoint")]
     pub otlp_headers: Vec<(String, String)>,
     /// Where data is kept between runs
-    #[arg(long, default_value = ".local", conflicts_with = "in_memory")]
+    #[arg(long, default_value = DATA_DIR, conflicts_with = "in_memory")]
     pub data_dir: PathBuf,
     /// Keep nothing
     #[arg(long)]
@@ -124,6 +153,26 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_write_them() {
+        let parse = |origin: &str| Cli::try_parse_from(["local", "--allow-origin", origin]);
+        for (text, origin) in [
+            ("http://localhost:5173", "http://localhost:5173"),
+            ("HTTP://LocalHost:5173/", "http://localhost:5173"),
+            ("https://app.example:443", "https://app.example"),
+            ("http://[::1]:80", "http://[::1]"),
+        ] {
+            let origins = parse(text).unwrap().run.allowed_origins;
+            assert_eq!(origins.iter().map(ToString::to_string).collect::<Vec<_>>(), [origin], "{text}");
+        }
+        for text in
+            ["*", "null", "localhost:5173", "file:///tmp", "http://a/b", "http://a?b", "http://u:p@a", "tauri://a"]
+        {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("http://localhost:5173"), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use local::{
-    cli::{Cli, Command, arguments},
+    cli::{Cli, Command, TokenOptions, arguments},
     lambda::guardian_main,
-    run, token,
+    run, runs, token,
 };
 use mimalloc::MiMalloc;
 
@@ -18,9 +18,7 @@ fn main() -> ExitCode {
     guardian_main();
     let cli = Cli::parse_from(arguments(std::env::args_os()));
     let done = match cli.command {
-        Some(Command::Token(options)) => token::for_command_line(&options.user, options.ttl, jiff::Timestamp::now())
-            .map(|token| println!("{token}"))
-            .map_err(Into::into),
+        Some(Command::Token(options)) => print_token(&options),
         None => run::run(cli.run),
     };
     match done {
@@ -30,4 +28,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print_token(options: &TokenOptions) -> Result<(), run::Error> {
+    let secret = runs::secret(options.wanted())?;
+    println!("{}", token::for_command_line(&secret, &options.user, options.ttl, jiff::Timestamp::now())?);
+    Ok(())
 }

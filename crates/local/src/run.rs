@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -22,12 +23,16 @@ use crate::{
     access::{self, Access},
     binaries,
     cli::RunOptions,
+    doors::{self, Door, Limits as DoorLimits, Origin},
     dynamodb::{self, Engine, Storage},
     event_source::{self, Checkpoints, Destination, Mapping},
     lambda::{self, Invoke, Lambda, LambdaConfig, OnFailure, Queues},
     otlp::{Collector, Forwarder, Limits},
     page::{self, PageConfig},
-    rest, schedule,
+    rest,
+    runs::{Entry, Run},
+    schedule,
+    secret::Secret,
     stack::{Queue, Stack},
     template::{self, Deployment},
     token, websocket,
@@ -42,6 +47,9 @@ const STAGE: &str = "local";
 
 /// The page's port when it is free; a bookmark survives a restart.
 const PAGE_PORT: u16 = 3002;
+
+/// Open files: connections, two pipes for each function, and what SQLite and the functions' servers need.
+const OPEN_FILES: u64 = 65_536;
 
 /// How long sockets, functions and mappings each may take to finish what they are at.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -58,6 +66,7 @@ pub fn run(options: RunOptions) -> Result<(), Error> {
     let filter = EnvFilter::try_new(format!("dynoxide=error,{functions}{log_level}"))
         .map_err(|error| format!("--log-level {log_level}: {error}; use error, warn, info, debug or trace"))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    raise_file_limit();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(stack(options))
 }
 
@@ -79,7 +88,7 @@ async fn stack(options: RunOptions) -> Result<(), Error> {
     if let Some(file) = &options.ready_file {
         write_whole(file, &running.addresses.to_json())?;
     }
-    running.addresses.greet()?;
+    running.addresses.greet(&running.secret)?;
     stopped.await;
     eprintln!("Stopping");
     running.stop().await;
@@ -122,8 +131,8 @@ impl Addresses {
     }
 
     /// Tells where everything is, with a command that works when pasted.
-    fn greet(&self) -> Result<(), Error> {
-        let token = token::mint("you", token::DEFAULT_TTL, jiff::Timestamp::now())?;
+    fn greet(&self, secret: &Secret) -> Result<(), Error> {
+        let token = token::sign(secret, "you", token::DEFAULT_TTL, jiff::Timestamp::now())?;
         let Self { rest, websocket, management, dynamodb, lambda, sqs, otlp, page, .. } = self;
         println!(
             "\nSwitchboard is up. Open the page in two tabs:\n\n  {page}\n\n\
@@ -142,6 +151,8 @@ impl Addresses {
 /// A stack that is up.
 struct Running {
     addresses: Addresses,
+    secret: Secret,
+    _entry: Option<Entry>,
     sockets: websocket::Gateway,
     lambda: Lambda,
     mappings: TaskTracker,
@@ -183,13 +194,19 @@ impl Running {
         };
 
         let template = template_path(options)?;
-        let stack = template::load(&template)?.resolve(&deployment(&addresses, options))?;
-        let url = |queue: &Queue| format!("{}/{ACCOUNT_ID}/{}", addresses.sqs, queue.name);
-        addresses.queues = stack.queues.iter().map(|queue| (queue.logical_id.clone(), url(queue))).collect();
+        let described = template::load(&template)?;
         let storage = if options.in_memory { Storage::InMemory } else { Storage::Directory(options.data_dir.clone()) };
         let engine_options =
             dynamodb::Options { region: REGION.into(), account_id: ACCOUNT_ID.into(), ..Default::default() };
         let engine = Engine::open(storage, engine_options)?;
+        let directory = engine.directory();
+        let secret = match Secret::of_parameters(&options.parameters.iter().cloned().collect()) {
+            Some(given) => given,
+            None => Secret::of_directory(&directory)?,
+        };
+        let stack = described.resolve(&deployment(&addresses, &secret, options))?;
+        let url = |queue: &Queue| format!("{}/{ACCOUNT_ID}/{}", addresses.sqs, queue.name);
+        addresses.queues = stack.queues.iter().map(|queue| (queue.logical_id.clone(), url(queue))).collect();
         engine.ensure_tables(&stack.tables)?;
 
         let names: BTreeSet<String> = stack.functions.iter().map(|function| function.binary.clone()).collect();
@@ -198,8 +215,8 @@ impl Running {
             None => binaries::build(&workspace(&template), &names).await?,
         };
 
+        let limits = door_limits();
         eprintln!("Starting {} functions and {} tables", stack.functions.len(), stack.tables.len());
-        let directory = engine.directory();
         let queues = Arc::new(Queues::open(directory.join("queues"))?);
         let lambda = Lambda::new(LambdaConfig {
             environment: function_environment(
@@ -208,6 +225,7 @@ impl Running {
                 function_log_level(&options.log_level),
             ),
             pending_dir: Some(directory.join("pending")),
+            runtime_limits: DoorLimits { head: limits.head, ..doors::RUNTIME_LIMITS },
             ..LambdaConfig::new(stack.functions.clone(), binaries, REGION, queues.clone())
         })?;
         let invoke: Arc<dyn Invoke> = Arc::new(lambda.clone());
@@ -217,15 +235,15 @@ impl Running {
         let dynamodb = engine.clone();
         let stop = stop_services.clone();
         servers.spawn(async move {
-            if let Err(error) = dynamodb.serve(dynamodb_listener, stop).await {
+            if let Err(error) = dynamodb.serve_all(dynamodb_listener, limits, stop).await {
                 tracing::error!(%error, "DynamoDB ended");
             }
         });
         let access = access(&stack)?;
-        let gate = access::gate(access.clone(), engine.clone(), &addresses.dynamodb, arn("dynamodb", "table/"));
+        let gate = access::gate(access.clone(), engine.clone(), arn("dynamodb", "table/"));
         let (dynamodb, stop) = (engine.clone(), stop_services.clone());
         servers.spawn(async move {
-            if let Err(error) = dynamodb.serve_front(gate_listener, gate, stop).await {
+            if let Err(error) = dynamodb.serve_front(gate_listener, gate, limits, stop).await {
                 tracing::error!(%error, "DynamoDB ended for the functions");
             }
         });
@@ -239,30 +257,41 @@ impl Running {
         let ready = prepare_mappings(&stack, &engine, &invoke, &queues, &reading)?;
         let described = event_source::router(ready.iter().map(Mapping::description).collect());
         let lambda_api = lambda::router(lambda.clone()).merge(described);
-        let lambda_api = access::guarded(lambda_api, access.clone(), "AccessDeniedException", {
+        let lambda_api = access::signed(access::guarded(lambda_api, access.clone(), "AccessDeniedException", {
             move |parts| access::invocation(&functions, parts)
-        });
-        serve(&servers, lambda_listener, lambda_api, &stop_services);
+        }));
+        let serve =
+            |listener: TcpListener, door: Door, limits: DoorLimits, router: Router, stop: &CancellationToken| {
+                servers.spawn(doors::serve(listener, door, limits, router, stop.clone()));
+            };
+        serve(lambda_listener, Door::programs(), limits, lambda_api, &stop_services);
         let names = stack.queues.iter().map(|queue| queue.name.clone()).collect();
-        serve(&servers, sqs_listener, lambda::sqs_router(queues, names), &stop_services);
+        let sqs_api = access::signed(lambda::sqs_router(queues, names));
+        serve(sqs_listener, Door::programs(), limits, sqs_api, &stop_services);
 
         let rest_api = rest::Gateway::new(stack.rest_api.clone(), REGION, ACCOUNT_ID, invoke.clone());
-        serve(&servers, rest_listener, rest_api.router(), &stop_intake);
+        let apis = Door::pages_of(pages(&addresses.page, &options.allowed_origins)?);
+        serve(rest_listener, apis.clone(), limits, rest_api.router(), &stop_intake);
         let sockets = websocket::Gateway::new(stack.websocket_api.clone(), REGION, invoke.clone(), websocket_options());
         let websocket_api = &stack.websocket_api;
         let stage = arn("execute-api", &format!("{}/{}/", websocket_api.id, websocket_api.stage));
         let management = access::guarded(sockets.router(), access, "ForbiddenException", move |parts| {
             access::connection(&stage, parts)
         });
-        serve(&servers, websocket_listener, management, &stop_services);
+        let socket_limits = DoorLimits { connections: doors::WEBSOCKET_CONNECTIONS, ..limits };
+        serve(websocket_listener, apis, socket_limits, management, &stop_services);
         let forwarder = match &options.otlp_endpoint {
             Some(url) => Some(Forwarder::start(url, &options.otlp_headers, &servers, stop_services.clone())?),
             None => None,
         };
         let collector = Collector::new(Limits::default(), forwarder);
-        serve(&servers, otlp_listener, collector.router(), &stop_services);
-        let page_config = PageConfig { rest_url: addresses.rest.clone(), websocket_url: addresses.websocket.clone() };
-        serve(&servers, page_listener, page::router(page_config, collector), &stop_intake);
+        serve(otlp_listener, Door::programs(), limits, collector.router(), &stop_services);
+        let page_config = PageConfig {
+            rest_url: addresses.rest.clone(),
+            websocket_url: addresses.websocket.clone(),
+            secret: secret.clone(),
+        };
+        serve(page_listener, Door::own_page(), limits, page::router(page_config, collector), &stop_intake);
 
         for mapping in ready {
             mappings.spawn(mapping.run(stop_mappings.clone()));
@@ -274,8 +303,11 @@ impl Running {
         }
         mappings.close();
         servers.close();
+        let entry = announce(&addresses, &directory, &secret);
         let running = Self {
             addresses,
+            secret,
+            _entry: entry,
             sockets,
             lambda,
             mappings,
@@ -291,7 +323,7 @@ impl Running {
 
     /// Through the REST API, like anybody: when it answers, the whole way from there to the table works.
     async fn make_first_channel(&self) -> Result<(), Error> {
-        let token = token::mint("switchboard", token::DEFAULT_TTL, jiff::Timestamp::now())?;
+        let token = token::sign(&self.secret, "switchboard", token::DEFAULT_TTL, jiff::Timestamp::now())?;
         let channel = json!({ "channel_id": FIRST_CHANNEL, "name": "Lobby", "visibility": "public" });
         let url = format!("{}/channels", self.addresses.rest);
         let response = reqwest::Client::new().post(url).bearer_auth(token).json(&channel).send().await?;
@@ -359,6 +391,43 @@ fn seconds(name: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(std::env::var(name).ok()?.parse().ok()?).ok().filter(|set| !set.is_zero())
 }
 
+/// How long a client may keep a listener waiting, unless this variable shortens it: no test waits for ten seconds.
+fn door_limits() -> DoorLimits {
+    match seconds("SWITCHBOARD_LOCAL_REQUEST_SECONDS") {
+        Some(limit) => DoorLimits { head: limit, body_pause: limit, body: limit, ..doors::LIMITS },
+        None => doors::LIMITS,
+    }
+}
+
+/// The origins of pages that may call the two APIs: that of the run's own page by both of its names, and those that were
+/// named.
+fn pages(page: &str, allowed: &[Origin]) -> Result<Vec<Origin>, Error> {
+    let own = [page.to_owned(), page.replace("127.0.0.1", "localhost")];
+    let own: Vec<Origin> = own.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?;
+    Ok(own.into_iter().chain(allowed.iter().cloned()).collect())
+}
+
+/// Lets the other commands of this user find the run. Where that cannot be, they have to be told its data directory.
+fn announce(addresses: &Addresses, directory: &Path, secret: &Secret) -> Option<Entry> {
+    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let run = Run { rest: addresses.rest.clone(), directory, secret: secret.clone() };
+    run.announce()
+        .inspect_err(|error| {
+            tracing::warn!(%error, "cargo local -- token will not find this run; name its --data-dir");
+        })
+        .ok()
+}
+
+/// As many open files as connections may need, where the system allows it. The functions inherit the limit.
+fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
+    if current.is_some_and(|current| current < wanted) {
+        // Otherwise there is room for fewer connections.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
+}
+
 /// API Gateway's limits, unless these variables shorten them: tests of a client's reconnecting need not wait hours.
 fn websocket_options() -> websocket::WebSocketOptions {
     let defaults = websocket::WebSocketOptions::default();
@@ -371,14 +440,14 @@ fn websocket_options() -> websocket::WebSocketOptions {
 
 /// The template's parameters for one machine. The limits of fair use are wide, so that load can be tried; those of a
 /// deployment are the template's own.
-fn deployment(addresses: &Addresses, options: &RunOptions) -> Deployment {
+fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> Deployment {
     let parameters = [
         ("Stage", STAGE),
         ("TablePrefix", ""),
         ("Disposable", "true"),
         ("JwtIssuer", token::ISSUER),
         ("JwtAudience", token::AUDIENCE),
-        ("JwtHs256Secret", token::DEVELOPMENT_SECRET),
+        ("JwtHs256Secret", secret.as_str()),
         ("SendRate", "1000"),
         ("SendBurst", "1000"),
         ("ConnectRate", "1000"),
@@ -447,21 +516,6 @@ async fn bind(port: u16, option: &str) -> Result<TcpListener, Error> {
         format!("cannot listen on port {port}: {error}; stop what listens there, or choose another port with {option}")
             .into()
     })
-}
-
-fn serve(servers: &TaskTracker, listener: TcpListener, router: Router, stop: &CancellationToken) {
-    let listener = listener.tap_io(|socket| {
-        // Small frames must not wait for more; where it cannot be set, they do.
-        let _ = socket.set_nodelay(true);
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let stop = stop.clone();
-    servers.spawn(async move {
-        let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "a server ended");
-        }
-    });
 }
 
 /// The template that was named, or that of the workspace: found from where Cargo runs this, or from the current

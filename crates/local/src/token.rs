@@ -1,12 +1,10 @@
-//! Tokens that the running local stack accepts.
-//!
-//! The secret is fixed and public: it is in this file. That is safe only because the local run listens on the
-//! loopback interface and holds nothing but its own tables. It is never a secret for a deployment, which takes
-//! its own through the template's parameters.
+//! Tokens that a running local stack accepts: signed with its secret ([`crate::secret`]).
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
 
 /// `iss` of every token, and the local run's `JwtIssuer` parameter.
 pub const ISSUER: &str = "https://switchboard.localhost";
@@ -14,7 +12,8 @@ pub const ISSUER: &str = "https://switchboard.localhost";
 /// `aud` of every token, and the local run's `JwtAudience` parameter.
 pub const AUDIENCE: &str = "switchboard-local";
 
-/// The HS256 secret, and the local run's `JwtHs256Secret` parameter. For development on one machine only.
+/// An HS256 secret that everybody knows, for tests and measurements: they start a stack with it as its parameter
+/// `JwtHs256Secret`. A local run without that parameter does not accept it.
 pub const DEVELOPMENT_SECRET: &str = "switchboard-local-development-only-never-deploy-this-secret";
 
 /// How long a token lasts unless told otherwise.
@@ -52,11 +51,15 @@ pub struct Claims {
 /// A token that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The user id is empty, too long, or holds a character that ids do not have.
+    /// The user id is empty, too long, a dot segment, or holds a character that ids do not have.
     #[error(
-        "{0:?} is not a user id: use 1 to {MAX_USER_ID_LENGTH} of the characters A-Z a-z 0-9 _ . : - (for example alice)"
+        "{0:?} is not a user id: use 1 to {MAX_USER_ID_LENGTH} of the characters A-Z a-z 0-9 _ . : - (for example alice), \
+         but not . or .. alone"
     )]
     UserId(String),
+    /// The functions take no token of that name.
+    #[error("{0:?} is a name of the system: no user may have it (use another, for example alice)")]
+    Reserved(String),
     /// The lifetime does not read as a duration.
     #[error(
         "{0:?} is not a lifetime: write a number with a unit, such as 90s, 15m, 1h, 2d, or -5m for an expired token"
@@ -70,11 +73,16 @@ pub enum TokenError {
     Signing(#[from] jsonwebtoken::errors::Error),
 }
 
+/// Signs a token for `user` that ends `ttl` after `now`, with [`DEVELOPMENT_SECRET`].
+pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
+    sign(&Secret::development(), user, ttl, now)
+}
+
 /// Signs a token for `user` that ends `ttl` after `now`.
 ///
 /// A negative `ttl` makes a token that has ended already and is otherwise in order, so that a refusal can only
 /// be for its age.
-pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
+pub fn sign(secret: &Secret, user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
     check_user_id(user)?;
     let ends = end(ttl, now)?.as_second();
     let issued = if ttl.is_positive() { now.as_second() } else { ends - EXPIRED_TOKEN_LIFETIME.as_secs() };
@@ -86,15 +94,20 @@ pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, T
         nbf: issued,
         exp: ends,
     };
-    let key = EncodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes());
+    let key = EncodingKey::from_secret(secret.as_str().as_bytes());
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
 /// A token as somebody at a terminal means it: a negative `ttl` is counted from where the functions' leeway ends, so
 /// that `--ttl -1s` is refused as expired.
-pub fn for_command_line(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
+pub fn for_command_line(
+    secret: &Secret,
+    user: &str,
+    ttl: SignedDuration,
+    now: Timestamp,
+) -> Result<String, TokenError> {
     let ttl = if ttl.is_negative() { ttl.saturating_sub(VERIFIER_LEEWAY) } else { ttl };
-    mint(user, ttl, now)
+    sign(secret, user, ttl, now)
 }
 
 /// When a token with lifetime `ttl`, minted at `now`, ends.
@@ -121,14 +134,26 @@ fn is_too_long(ttl: SignedDuration) -> bool {
     !(-MAX_TTL..=MAX_TTL).contains(&ttl)
 }
 
-/// Whether `user` is `[A-Za-z0-9_.:-]{1,128}`.
+/// Reads a user id.
+pub fn parse_user(text: &str) -> Result<String, TokenError> {
+    check_user_id(text)?;
+    Ok(text.to_owned())
+}
+
+/// Names that the functions take from no token, in upper or lower case.
+const RESERVED: [&str; 2] = ["assistant", "system"];
+
+/// Whether `user` is `[A-Za-z0-9_.:-]{1,128}`, no dot segment, and no name of the system.
 fn check_user_id(user: &str) -> Result<(), TokenError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-    if (1..=MAX_USER_ID_LENGTH).contains(&user.len()) && user.bytes().all(allowed) {
-        Ok(())
-    } else {
-        Err(TokenError::UserId(user.to_owned()))
+    let sized = (1..=MAX_USER_ID_LENGTH).contains(&user.len());
+    if !sized || !user.bytes().all(allowed) || matches!(user, "." | "..") {
+        return Err(TokenError::UserId(user.to_owned()));
     }
+    if RESERVED.iter().any(|name| name.eq_ignore_ascii_case(user)) {
+        return Err(TokenError::Reserved(user.to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -202,13 +227,17 @@ mod tests {
     fn user_ids_are_those_of_the_api() {
         let now = Timestamp::now();
         let longest = "x".repeat(MAX_USER_ID_LENGTH);
-        for user in ["a", "alice", "A.b_c:d-9", &longest] {
+        for user in ["a", "alice", "A.b_c:d-9", "...", &longest] {
             assert!(mint(user, DEFAULT_TTL, now).is_ok(), "{user:?}");
         }
         let too_long = "x".repeat(MAX_USER_ID_LENGTH + 1);
-        for user in ["", "al ice", "<b>", "zoë", "a/b", "a\n", &too_long] {
+        for user in ["", "al ice", "<b>", "zoë", "a/b", "a\n", ".", "..", &too_long] {
             let error = mint(user, DEFAULT_TTL, now).unwrap_err();
             assert!(error.to_string().contains("is not a user id"), "{error}");
+        }
+        for user in ["assistant", "system", "Assistant"] {
+            assert!(chat::id::ReservedNames::default().user(user).is_err(), "the functions refuse {user}");
+            assert!(matches!(mint(user, DEFAULT_TTL, now), Err(TokenError::Reserved(_))), "{user}");
         }
     }
 }

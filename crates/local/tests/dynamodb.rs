@@ -4,11 +4,12 @@
 
 mod dynamodb_support;
 
-use std::fs;
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamodb_support::{Database, TABLE, table};
 use local::dynamodb::{Engine, Error, Options, Position, Storage};
+use tempfile::TempDir;
 
 fn refusal(storage: Storage) -> String {
     match Engine::open(storage, Options::default()) {
@@ -107,4 +108,104 @@ async fn old_stream_records_go_and_the_numbers_go_on() {
     let records = database.engine.stream(TABLE).unwrap().next(Position::TRIM_HORIZON, 10).await.unwrap();
     assert_eq!(records.len(), 2);
     assert!(records[0].position < records[1].position);
+}
+
+/// What a refusal says, and that it has changed nothing in the directory.
+fn refusal_that_changes_nothing(directory: &Path) -> String {
+    let files = || -> BTreeMap<OsString, Vec<u8>> {
+        let files = fs::read_dir(directory).unwrap().flatten();
+        files.map(|file| (file.file_name(), fs::read(file.path()).unwrap())).collect()
+    };
+    let mut before = files();
+    before.entry("lock".into()).or_default();
+    let error = refusal(Storage::Directory(directory.to_owned()));
+    assert_eq!(files(), before, "{error}");
+    error
+}
+
+/// A directory with a database in which something is stored.
+async fn written() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let database = Database::open(Storage::Directory(directory.path().to_owned())).await;
+    for seq in 1..=50 {
+        database.put("a", seq, &"x".repeat(1_000)).await;
+    }
+    drop(database);
+    closed(directory.path()).await;
+    directory
+}
+
+/// Until the last owner's server has let the directory go, and so has closed the database.
+async fn closed(directory: &Path) {
+    loop {
+        match Engine::open(Storage::Directory(directory.to_owned()), Options::default()) {
+            Ok(engine) => return drop(engine),
+            Err(Error::InUse { .. }) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_empty_cut_off_or_garbage_is_not_begun_anew() {
+    let directory = written().await;
+    let file = directory.path().join("dynamodb.sqlite");
+    let whole = fs::read(&file).unwrap();
+    assert!(whole.len() > 50_000, "{}", whole.len());
+    let garbled = |at: usize| {
+        let mut garbled = whole.clone();
+        garbled[at..at + 16].copy_from_slice(b"garbage garbage!");
+        garbled
+    };
+    for (damage, content) in [
+        ("empty", Vec::new()),
+        ("one byte", whole[..1].to_vec()),
+        ("half a header", whole[..50].to_vec()),
+        ("a header alone", whole[..100].to_vec()),
+        ("one page", whole[..4096].to_vec()),
+        ("half", whole[..whole.len() / 2].to_vec()),
+        ("all but a page", whole[..whole.len() - 4096].to_vec()),
+        ("a garbage header", garbled(0)),
+        ("zeros", vec![0; whole.len()]),
+    ] {
+        fs::write(&file, content).unwrap();
+        let error = refusal_that_changes_nothing(directory.path());
+        let names = error.contains(file.to_str().unwrap());
+        assert!(names && error.contains("delete it") && error.contains("--data-dir"), "{damage}: {error}");
+    }
+    // With a copy put back, all is there.
+    fs::write(&file, &whole).unwrap();
+    let database = Database::open(Storage::Directory(directory.path().to_owned())).await;
+    assert_eq!(database.count().await, 50);
+}
+
+#[tokio::test]
+async fn a_missing_database_is_made_unless_changes_of_it_are_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = || Storage::Directory(directory.path().to_owned());
+    let log = directory.path().join("dynamodb.sqlite-wal");
+    fs::write(&log, "changes").unwrap();
+    let error = refusal_that_changes_nothing(directory.path());
+    assert!(error.contains("dynamodb.sqlite-wal") && error.contains("delete it"), "{error}");
+    fs::remove_file(&log).unwrap();
+    drop(Engine::open(storage(), Options::default()).unwrap());
+    drop(Engine::open(storage(), Options::default()).unwrap());
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_database_that_was_being_made_is_in_nobodys_way() {
+    let directory = tempfile::tempdir().unwrap();
+    for content in ["", "SQLite format 3\0 and then the process was killed"] {
+        for file in ["dynamodb.sqlite.new", "dynamodb.sqlite.new-wal", "dynamodb.sqlite.new-shm", "dynamodb.sqlite-shm"]
+        {
+            fs::write(directory.path().join(file), content).unwrap();
+        }
+        let database = Database::open(Storage::Directory(directory.path().to_owned())).await;
+        database.put("a", 1, "user").await;
+        assert_eq!(database.count().await, 1);
+        drop(database);
+        closed(directory.path()).await;
+        assert!(!directory.path().join("dynamodb.sqlite.new").exists());
+        fs::remove_file(directory.path().join("dynamodb.sqlite")).unwrap();
+    }
 }

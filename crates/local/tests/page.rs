@@ -5,13 +5,16 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use local::{
+    doors::{self, Door},
     otlp::{Collector, Limits},
     page::{PageConfig, router},
+    secret::Secret,
     token,
 };
 use reqwest::{Client, Response, StatusCode, header::HOST};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 const REST: &str = "http://127.0.0.1:3000";
 const WEBSOCKET: &str = "ws://127.0.0.1:3001";
@@ -19,6 +22,7 @@ const WEBSOCKET: &str = "ws://127.0.0.1:3001";
 struct Page {
     collector: Collector,
     client: Client,
+    secret: Secret,
     origin: String,
     port: u16,
 }
@@ -27,11 +31,12 @@ impl Page {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let config = PageConfig { rest_url: REST.into(), websocket_url: WEBSOCKET.into() };
+        let secret = Secret::random();
+        let config = PageConfig { rest_url: REST.into(), websocket_url: WEBSOCKET.into(), secret: secret.clone() };
         let collector = Collector::new(Limits::default(), None);
         let router = router(config, collector.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { collector, client: Client::new(), origin: format!("http://127.0.0.1:{port}"), port }
+        tokio::spawn(doors::serve(listener, Door::own_page(), doors::LIMITS, router, CancellationToken::new()));
+        Self { collector, client: Client::new(), secret, origin: format!("http://127.0.0.1:{port}"), port }
     }
 
     async fn get(&self, path: &str) -> Response {
@@ -177,7 +182,7 @@ async fn the_page_itself_gets_a_token_that_lasts_as_long_as_it_says() {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.set_issuer(&[token::ISSUER]);
     validation.set_audience(&[token::AUDIENCE]);
-    let key = DecodingKey::from_secret(token::DEVELOPMENT_SECRET.as_bytes());
+    let key = DecodingKey::from_secret(page.secret.as_str().as_bytes());
     let claims =
         jsonwebtoken::decode::<token::Claims>(body["token"].as_str().unwrap(), &key, &validation).unwrap().claims;
     assert_eq!(claims.sub, "alice");

@@ -14,6 +14,7 @@ use aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use local::{
+    doors::{self, Door},
     lambda::{FunctionError, Invocation, Invoke, InvokeError},
     rest::{Gateway, PAYLOAD_LIMIT},
     stack::{GatewayResponse, Integration, Method, MockResponse, RestApi},
@@ -24,6 +25,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tokio_util::sync::CancellationToken;
 
 type Answer = BoxFuture<'static, Result<Invocation, InvokeError>>;
 
@@ -66,7 +68,8 @@ async fn serve(api: RestApi, invoke: impl Fn(&str, Value) -> Answer + Send + Syn
     let gateway = Gateway::new(api, "eu-west-1", "123456789012", Arc::new(Functions(invoke)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { gateway.serve(listener).await });
+    let door = Door::pages_of([]);
+    tokio::spawn(doors::serve(listener, door, doors::LIMITS, gateway.router(), CancellationToken::new()));
     address
 }
 
@@ -124,7 +127,7 @@ async fn the_event_is_that_of_aws() {
 
     assert_eq!(event["resource"], "/channels/{channel_id}/messages");
     assert_eq!(event["path"], "/channels/a%2Fb%20c/messages");
-    assert_eq!(event["pathParameters"], json!({"channel_id": "a/b c"}));
+    assert_eq!(event["pathParameters"], json!({"channel_id": "a%2Fb%20c"}));
     assert_eq!(event["queryStringParameters"], json!({"x": "2", "y": "& z"}));
     assert_eq!(event["multiValueQueryStringParameters"], json!({"x": ["1", "2"], "y": ["& z"]}));
     assert_eq!(event["headers"]["idempotency-key"], "two");
@@ -402,17 +405,19 @@ async fn bad_input_is_answered_and_never_with_a_5xx() {
     let address = serve_echo(vec![proxy("ANY", "/{proxy+}", "f"), proxy("ANY", "/", "root")]).await;
     let close = "connection: close\r\n";
     for (request, status) in [
-        ("GET /%zz%ff%00?%=%zz&&&%ff HTTP/1.1\r\nhost: h\r\n", 200),
-        ("BREW /pot HTTP/1.1\r\nhost: h\r\n", 200),
-        ("OPTIONS * HTTP/1.1\r\nhost: h\r\n", 200),
-        ("GET //// HTTP/1.1\r\nhost: h\r\n", 200),
-        ("GET /x HTTP/1.0\r\n", 200),
-        ("GET http://elsewhere/x HTTP/1.1\r\nhost: h\r\n", 200),
+        ("GET /%zz%ff%00?%=%zz&&&%ff HTTP/1.1\r\nhost: localhost\r\n", 200),
+        ("BREW /pot HTTP/1.1\r\nhost: localhost\r\n", 200),
+        ("OPTIONS * HTTP/1.1\r\nhost: localhost\r\n", 200),
+        ("GET //// HTTP/1.1\r\nhost: localhost\r\n", 200),
+        ("GET /x HTTP/1.0\r\nhost: localhost\r\n", 200),
+        ("GET /x HTTP/1.0\r\n", 400),
+        ("GET http://localhost/x HTTP/1.1\r\nhost: localhost\r\n", 200),
+        ("GET http://elsewhere/x HTTP/1.1\r\nhost: localhost\r\n", 403),
         ("GET /x HTTP/1.1\r\nhost: a b\r\n", 400),
-        ("GET /x HTTP/1.1\r\nhost: h:99999\r\n", 400),
-        ("GET /x HTTP/1.1\r\nhost: h\r\nhost: i\r\n", 400),
-        ("POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: nonsense\r\n", 400),
-        ("POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n", 400),
+        ("GET /x HTTP/1.1\r\nhost: localhost:99999\r\n", 400),
+        ("GET /x HTTP/1.1\r\nhost: localhost\r\nhost: i\r\n", 400),
+        ("POST /x HTTP/1.1\r\nhost: localhost\r\ncontent-length: nonsense\r\n", 400),
+        ("POST /x HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n", 400),
         ("nonsense\r\n", 400),
     ] {
         let bad_chunk = if request.contains("chunked") { "zz\r\n" } else { "" };
@@ -420,7 +425,8 @@ async fn bad_input_is_answered_and_never_with_a_5xx() {
         let (_, after) = answer.split_once(' ').unwrap_or_else(|| panic!("no answer to {request:?}"));
         assert_eq!(after[..3].parse::<u16>().unwrap(), status, "{request:?}: {answer}");
     }
-    let answer = raw(address, b"GET /x HTTP/1.1\r\nhost: h\r\nx-bytes: \xff\xfe\r\nconnection: close\r\n\r\n").await;
+    let answer =
+        raw(address, b"GET /x HTTP/1.1\r\nhost: localhost\r\nx-bytes: \xff\xfe\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let body = Client::new().post(format!("http://{address}/x")).body(vec![0xff, 0x00]).send().await.unwrap();
     assert_eq!(body.json::<Value>().await.unwrap()["event"]["body"], "\u{fffd}\u{0}");
@@ -443,7 +449,7 @@ async fn a_client_that_leaves_does_not_stop_the_function() {
     })
     .await;
     let mut client = TcpStream::connect(address).await.unwrap();
-    client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     has_started.recv().await.unwrap();
     client.shutdown().await.unwrap();
     within(Duration::from_secs(10), async {

@@ -21,6 +21,7 @@ use aws_sdk_apigatewaymanagement::{
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use local::{
+    doors::{self, Door},
     lambda::{FunctionError, Invocation, Invoke, InvokeError},
     stack::{Route, Throttle, WebSocketApi},
     websocket::{FRAME_LIMIT, Gateway, MESSAGE_LIMIT, WebSocketOptions},
@@ -45,6 +46,7 @@ use tokio_tungstenite::{
         },
     },
 };
+use tokio_util::sync::CancellationToken;
 
 type Answer = BoxFuture<'static, Result<Invocation, InvokeError>>;
 type Answering = dyn Fn(&str, Value) -> Answer + Send + Sync;
@@ -111,8 +113,8 @@ async fn serve_with(
     let gateway = Gateway::new(api, "eu-west-1", functions, options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = gateway.clone();
-    tokio::spawn(async move { serving.serve(listener).await });
+    let door = Door::pages_of([]);
+    tokio::spawn(doors::serve(listener, door, doors::LIMITS, gateway.router(), CancellationToken::new()));
     Api { gateway, address, events }
 }
 
@@ -615,7 +617,7 @@ async fn what_is_posted_before_the_socket_is_up_is_queued() {
     let mut api = serve(|_, _| ok()).await;
     // A client that has not read the answer to its handshake yet: whether the socket is up is not known to us.
     let mut client = TcpStream::connect(api.address).await.unwrap();
-    let handshake = "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    let handshake = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                      sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     client.write_all(handshake.as_bytes()).await.unwrap();
     let event = api.event("CONNECT").await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_bedrockruntime::{
     Client,
+    config::http::HttpResponse,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     types::{
         ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput, Message, StopReason,
@@ -14,7 +15,10 @@ use aws_sdk_bedrockruntime::{
 use chat::agent::{ModelError, Piece, Pieces, Prompt, Usage};
 use futures::{StreamExt, stream};
 
-use crate::conversation;
+use crate::{
+    bounded::{BodyError, BoundedAnswers},
+    conversation,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -32,6 +36,7 @@ impl Bedrock {
         let config = aws_sdk_bedrockruntime::config::Builder::from(config)
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .retry_config(RetryConfig::disabled())
+            .interceptor(BoundedAnswers)
             .build();
         Self { client: Client::from_conf(config) }
     }
@@ -39,13 +44,13 @@ impl Bedrock {
     /// Begins a reply.
     pub async fn reply(&self, model: &str, prompt: Prompt) -> Result<Pieces, ModelError> {
         let system = SystemContentBlock::Text(conversation::instructions(&prompt));
-        let messages = conversation::parts(prompt.turns).into_iter().map(|part| {
+        let messages = conversation::parts(&prompt.turns).into_iter().map(|part| {
             let role = if part.is_user { ConversationRole::User } else { ConversationRole::Assistant };
             Message::builder().role(role).content(ContentBlock::Text(part.text)).build()
         });
         let messages = messages.collect::<Result<_, _>>().map_err(|error| ModelError::Malformed(error.to_string()))?;
         let call = self.client.converse_stream().model_id(model).system(system).set_messages(Some(messages));
-        let reply = call.send().await.map_err(|error| failed(&error))?;
+        let reply = call.send().await.map_err(|error| refused(&error))?;
         let reply = stream::try_unfold((reply.stream, false), async |(mut events, mut finished)| {
             loop {
                 let event = match events.recv().await {
@@ -86,8 +91,27 @@ impl Bedrock {
     }
 }
 
+/// An error before a reply. One whose body is too long to be read is told by its status.
+fn refused<E>(error: &SdkError<E, HttpResponse>) -> ModelError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let status = error.raw_response().map(HttpResponse::status).filter(|status| !status.is_success());
+    match (BodyError::cause_of(error), status) {
+        (Some(BodyError::Refusal), Some(status)) => {
+            let status_and_size = format!("status {}, {}", status.as_u16(), BodyError::Refusal);
+            if status.is_server_error() || status.as_u16() == 429 {
+                ModelError::Unavailable(status_and_size)
+            } else {
+                ModelError::Refused(status_and_size)
+            }
+        }
+        _ => failed(error),
+    }
+}
+
 /// An error within a reply: an exception of the event stream, or a connection that ends.
-fn interrupted<R: std::fmt::Debug>(error: &SdkError<ConverseStreamOutputError, R>) -> ModelError {
+fn interrupted<R: std::fmt::Debug + 'static>(error: &SdkError<ConverseStreamOutputError, R>) -> ModelError {
     let SdkError::ServiceError(context) = error else { return failed(error) };
     match context.err() {
         ConverseStreamOutputError::ThrottlingException(_) => ModelError::Busy { retry_after: None },
@@ -100,8 +124,13 @@ fn interrupted<R: std::fmt::Debug>(error: &SdkError<ConverseStreamOutputError, R
 fn failed<E, R>(error: &SdkError<E, R>) -> ModelError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
+    match BodyError::cause_of(error) {
+        Some(BodyError::NoEventStream) => return ModelError::Malformed(BodyError::NoEventStream.to_string()),
+        Some(error) => return ModelError::Oversized(error.to_string()),
+        None => {}
+    }
     let SdkError::ServiceError(context) = error else {
         return ModelError::Unavailable(DisplayErrorContext(error).to_string());
     };

@@ -2,7 +2,10 @@
 //! chat-completions protocol of OpenAI (OpenAI, Ollama, vLLM, llama.cpp, OpenRouter, …).
 
 mod bedrock;
+mod bounded;
 mod conversation;
+mod events;
+pub mod limits;
 mod observed;
 mod openai;
 mod settings;

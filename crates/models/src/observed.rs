@@ -93,6 +93,7 @@ fn kind(error: &ModelError) -> &'static str {
         ModelError::Busy { .. } => "busy",
         ModelError::Unavailable(_) => "unavailable",
         ModelError::Malformed(_) => "malformed",
+        ModelError::Oversized(_) => "oversized",
         ModelError::Filtered => "filtered",
         ModelError::TooLong => "too_long",
         ModelError::Refused(_) => "refused",

@@ -3,22 +3,23 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chat::{
     agent::{ModelError, Piece, Pieces, Prompt, Usage},
     limits::MODEL_SILENCE,
 };
-use eventsource_stream::Eventsource;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use reqwest::{StatusCode, Url, header};
 use serde_json::{Value, json};
 
-use crate::{conversation, settings::SettingsError};
+use crate::{
+    conversation,
+    events::Events,
+    limits::{CODE_CHARS, REFUSAL_BYTES, ReplyLimits, TOKENS},
+    settings::SettingsError,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Bytes of an error's body that are looked at.
-const ERROR_BYTES: usize = 16 * 1024;
 
 /// A server that speaks this protocol.
 #[derive(Debug)]
@@ -48,19 +49,7 @@ impl OpenAi {
 
     /// Begins a reply.
     pub async fn reply(&self, model: &str, prompt: Prompt) -> Result<Pieces, ModelError> {
-        let mut messages = vec![json!({ "role": "system", "content": conversation::instructions(&prompt) })];
-        messages.extend(
-            conversation::parts(prompt.turns)
-                .into_iter()
-                .map(|part| json!({ "role": if part.is_user { "user" } else { "assistant" }, "content": part.text })),
-        );
-        let body = json!({
-            "model": model,
-            "messages": messages,
-            "stream": true,
-            "stream_options": { "include_usage": true },
-        });
-        let mut request = self.client.post(self.url.clone()).json(&body);
+        let mut request = self.client.post(self.url.clone()).json(&Self::request(model, &prompt));
         if let Some(key) = &self.key {
             request = request.header(header::AUTHORIZATION, key);
         }
@@ -71,28 +60,54 @@ impl OpenAi {
         Ok(Self::pieces(response.bytes_stream()))
     }
 
+    /// The body of a request. Speakers are not told by the field `name` of a message: it takes no `.` and no `:`, which ids
+    /// may have, servers differ in whether they take it, and templates of models leave it out.
+    #[must_use]
+    pub fn request(model: &str, prompt: &Prompt) -> Value {
+        let mut messages = vec![json!({ "role": "system", "content": conversation::instructions(prompt) })];
+        messages.extend(
+            conversation::parts(&prompt.turns)
+                .into_iter()
+                .map(|part| json!({ "role": if part.is_user { "user" } else { "assistant" }, "content": part.text })),
+        );
+        json!({
+            "model": model,
+            "messages": messages,
+            "stream": true,
+            "stream_options": { "include_usage": true },
+        })
+    }
+
     /// The pieces of a reply in the body of a successful answer, wherever its chunks are cut.
     pub fn pieces<E>(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Pieces
     where
         E: std::fmt::Display + Send + 'static,
     {
-        let events = readable(body).boxed().eventsource();
+        Self::pieces_within(body, ReplyLimits::default())
+    }
+
+    /// The same within other limits.
+    pub fn pieces_within<E>(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static, limits: ReplyLimits) -> Pieces
+    where
+        E: std::fmt::Display + Send + 'static,
+    {
+        let events = Events::new(body.boxed(), limits);
         let reply = stream::try_unfold((events, End::Open), async |(mut events, mut end)| {
             loop {
                 if end == End::Done {
                     return Ok(None);
                 }
-                let event = match events.next().await {
-                    Some(Ok(event)) => event,
-                    Some(Err(error)) => return Err(ModelError::Unavailable(error.to_string())),
-                    // Some servers say how the reply ended and leave out the closing word.
-                    None if end == End::Finished => return Ok(None),
-                    None => return Err(ModelError::Unavailable("the reply broke off".to_owned())),
+                let data = match events.next().await {
+                    Ok(Some(data)) => data,
+                    // All words are there; at most, what they have cost is not told. Some servers leave out the closing word.
+                    Ok(None) | Err(_) if end == End::Finished => return Ok(None),
+                    Ok(None) => return Err(ModelError::Unavailable("the reply broke off".to_owned())),
+                    Err(error) => return Err(error),
                 };
-                if event.data.trim() == "[DONE]" {
+                if data.trim() == "[DONE]" {
                     return Ok(None);
                 }
-                let chunk: Value = serde_json::from_str(&event.data)
+                let chunk: Value = serde_json::from_str(&data)
                     .map_err(|error| ModelError::Malformed(format!("an event is not JSON: {error}")))?;
                 if let Some(piece) = piece(&chunk, &mut end)? {
                     return Ok(Some((piece, (events, end))));
@@ -101,25 +116,6 @@ impl OpenAi {
         });
         reply.boxed()
     }
-}
-
-/// What a stream of events may begin with, and which is none of it ("Parsing an event stream" in the HTML standard).
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-/// The same bytes, so that the library can read them: it takes a byte order mark at the very start for a single byte, and
-/// panics. The mark is taken away here, however it is cut, and an empty line comes before all else, which means nothing.
-fn readable<E>(body: impl Stream<Item = Result<Bytes, E>>) -> impl Stream<Item = Result<Bytes, E>> {
-    let mut start = Some(BytesMut::new());
-    let unmarked = move |chunk: Bytes| {
-        let Some(held) = &mut start else { return chunk };
-        held.extend_from_slice(&chunk);
-        if held.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(held) {
-            return Bytes::new();
-        }
-        let held = start.take().unwrap_or_default().freeze();
-        if held.starts_with(BYTE_ORDER_MARK) { held.slice(BYTE_ORDER_MARK.len()..) } else { held }
-    };
-    stream::once(std::future::ready(Ok(Bytes::from_static(b"\n")))).chain(body.map_ok(unmarked))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +142,7 @@ fn piece(chunk: &Value, end: &mut End) -> Result<Option<Piece>, ModelError> {
         return Ok(Some(Piece::Text(text.to_owned())));
     }
     let Some(usage) = chunk.get("usage").filter(|usage| usage.is_object()) else { return Ok(None) };
-    let count = |name: &str| usage[name].as_u64().unwrap_or_default();
+    let count = |name: &str| usage[name].as_u64().unwrap_or_default().min(TOKENS);
     if *end == End::Finished {
         *end = End::Done;
     }
@@ -165,11 +161,11 @@ async fn refusal(response: reqwest::Response) -> ModelError {
     }
     let mut body = Vec::new();
     let mut chunks = response.bytes_stream();
-    while let Some(Ok(chunk)) = chunks.next().await {
-        body.extend_from_slice(&chunk);
-        if body.len() > ERROR_BYTES {
-            break;
-        }
+    // Of a longer one the beginning is read, which is no JSON then: the status says enough.
+    while body.len() < REFUSAL_BYTES
+        && let Some(Ok(chunk)) = chunks.next().await
+    {
+        body.extend_from_slice(&chunk[..chunk.len().min(REFUSAL_BYTES - body.len())]);
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     told(status, &body["error"])
@@ -187,7 +183,8 @@ fn wait(value: &str, now: SystemTime) -> Option<Duration> {
 /// An error by its status and its `code`.
 fn told(status: StatusCode, error: &Value) -> ModelError {
     let code = error["code"].as_str().or(error["type"].as_str()).unwrap_or_default();
-    match (status, code) {
+    let code: String = code.chars().filter(char::is_ascii_graphic).take(CODE_CHARS).collect();
+    match (status, code.as_str()) {
         (_, "context_length_exceeded") | (StatusCode::PAYLOAD_TOO_LARGE, _) => ModelError::TooLong,
         (_, "content_filter" | "content_policy_violation") => ModelError::Filtered,
         (_, "rate_limit_exceeded" | "insufficient_quota") => ModelError::Busy { retry_after: None },

@@ -92,7 +92,7 @@ async fn the_conversation_goes_out_and_the_words_come_back() {
         sent["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["system", "user", "assistant", "user"]);
     assert!(sent["messages"][0]["content"].as_str().unwrap().ends_with("Be brief."));
-    assert_eq!(sent["messages"][3]["content"], "bob: and now?");
+    assert_eq!(sent["messages"][3]["content"], r#"{"from":"bob","text":"and now?"}"#);
     assert!(!format!("{openai:?}").contains("key\""), "{openai:?}");
 }
 

@@ -1,5 +1,5 @@
 //! Who does something of their own accord: senders, an owner who ends a membership, the function that goes on with a
-//! broadcast.
+//! broadcast, the maintenance.
 
 use std::{
     collections::BTreeMap,
@@ -9,12 +9,13 @@ use std::{
 };
 
 use chat::{
-    clock::Timestamp,
+    channel::MemberRole,
+    clock::{Clock, Timestamp},
     delivery::Broadcast,
     error::ChatError,
     id::{ChannelId, UserId},
-    membership::Membership,
-    message::{Draft, Head, Role},
+    maintenance::carry_out,
+    message::{Draft, Head, RecordKey, Role},
     rate::Bucket,
     send::{Memory, Send, Sent, send},
 };
@@ -22,33 +23,48 @@ use chat::{
 use crate::{
     client,
     executor::lock,
+    lounge,
     node::Node,
+    oracle::{self, Caller},
     stream::{self, Reader},
-    tables::{QuestionKey, Tables},
-    world::{MEMBER, OWNER, PRIVATE, PUBLIC, READER, STRANGER, World, channel, user},
+    tables::{Accepted, EndCause, QuestionKey},
+    world::{LOUNGE, MEMBER, OWNER, PRIVATE, PUBLIC, READER, STRANGER, World, channel, user},
 };
 
 /// How often a user may send.
 const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
+/// Functions of the maintenance that may be at work at once.
+const MAINTAINERS: usize = 2;
+/// Pending ends that one of them looks at.
+const PENDING_AT_ONCE: usize = 10;
 
 /// What a process remembers between invocations. One that dies takes it along.
 #[derive(Default)]
-struct Process {
+pub(crate) struct Environment {
     head: Option<Head>,
     full_at: BTreeMap<UserId, Timestamp>,
 }
 
-type Shared = Arc<Mutex<Process>>;
+pub(crate) type Shared = Arc<Mutex<Environment>>;
 
 /// Starts everybody.
 pub(crate) fn start(world: &Arc<World>) {
     stream::start(world, Reader::Delivery);
     stream::start(world, Reader::Agent);
+    for _ in 0..MAINTAINERS {
+        world.time.spawn(false, keep_up(Arc::clone(world)));
+    }
     client::start(world, "alice, all of hers", OWNER, None);
     client::start(world, "bob, all of his", MEMBER, None);
-    client::start(world, "bob, private", MEMBER, Some(PRIVATE));
-    client::start(world, "carol, public", READER, Some(PUBLIC));
-    client::start(world, "mallory, private", STRANGER, Some(PRIVATE));
+    // In some schedules there is less to do elsewhere.
+    let is_fought_over = world.time.one_in(2);
+    if is_fought_over {
+        lounge::start(world);
+    } else {
+        client::start(world, "bob, private", MEMBER, Some(PRIVATE));
+        client::start(world, "carol, public", READER, Some(PUBLIC));
+        client::start(world, "mallory, private", STRANGER, Some(PRIVATE));
+    }
     // One memory for each channel: the senders' invocations share an environment, one after another or at once.
     let (public, private) = (Shared::default(), Shared::default());
     for (who, to, memory) in [
@@ -59,6 +75,9 @@ pub(crate) fn start(world: &Arc<World>) {
         (STRANGER, PRIVATE, &private),
     ] {
         let messages = 1 + world.time.below(3);
+        if is_fought_over && !world.time.one_in(3) {
+            continue;
+        }
         let sender = insist_on(Arc::clone(world), who, to, messages, Arc::clone(memory));
         world.time.spawn(false, sender);
     }
@@ -71,21 +90,37 @@ pub(crate) fn start(world: &Arc<World>) {
 pub(crate) fn last_words(world: &Arc<World>) {
     world.tables().sockets.values_mut().for_each(|socket| socket.throttled_until = 0);
     for to in [PUBLIC, PRIVATE] {
-        let (text, key) = ("last".to_owned(), Some("last".to_owned()));
-        let last = send_once(Arc::clone(world), OWNER, to, text, key, Shared::default());
+        let last = send_once(Arc::clone(world), OWNER, to, "last".to_owned(), last_key(), Shared::default());
+        world.time.spawn(false, last);
+    }
+    let owner = {
+        let state = world.store.state();
+        let live = state.channels.get(&channel(LOUNGE)).filter(|live| live.archived_at.is_none());
+        let members = live.and_then(|live| state.members.get(&live.key())).into_iter().flatten();
+        members.filter(|(_, member)| member.role == MemberRole::Owner).map(|(user, _)| user.to_string()).next()
+    };
+    if let Some(owner) = owner {
+        let last = send_once(Arc::clone(world), &owner, LOUNGE, "last of all".to_owned(), last_key(), Shared::default());
         world.time.spawn(false, last);
     }
 }
 
-/// A request that is made again until it is answered. `None`: who answered it died.
+fn last_key() -> Option<String> {
+    Some("last".to_owned())
+}
+
+/// A request on behalf of a caller, with the number of its process. `None`: the process died.
 pub(crate) async fn request<T: std::marker::Send + 'static, F>(
     world: &Arc<World>,
+    caller: Caller,
     handle: impl FnOnce(Node) -> F,
-) -> Option<T>
+) -> (u64, Option<T>)
 where
     F: Future<Output = T> + std::marker::Send + 'static,
 {
-    world.time.spawn(true, handle(Node::new(world))).await
+    let node = Node::new(world, caller);
+    let number = node.process().number;
+    (number, world.time.spawn(true, handle(node)).await)
 }
 
 /// Sends messages one after another, each until it is accepted or refused.
@@ -108,65 +143,79 @@ async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messa
     }
 }
 
-/// Sends one message, under one key, until it is accepted or refused. Without a key, whoever does not know what became of
-/// the message leaves it at that.
-async fn send_once(
+/// Sends one message, under one key, until it is accepted or refused. Without a key, a sender who does not know what became
+/// of the message leaves it at that.
+pub(crate) fn send_once(
     world: Arc<World>,
-    who: &'static str,
+    who: &str,
     to: &'static str,
     text: String,
     key: Option<String>,
     memory: Shared,
-) {
-    loop {
-        let (of_text, of_key, of_memory) = (text.clone(), key.clone(), Arc::clone(&memory));
-        let ended_before = world.tables().notes.ended.contains(&(channel(to), user(who)));
-        let sent = request(&world, |node| async move {
-            let process = std::mem::take(&mut *lock(&of_memory));
-            let mut memory = Memory { head: process.head, full_at: process.full_at.get(&user(who)).copied() };
-            let message = Send {
-                channel_id: channel(to),
-                sender_id: user(who),
-                role: Role::User,
-                draft: Draft { content: of_text, ..Draft::default() },
-                idempotency_key: of_key.and_then(|key| key.parse().ok()),
-                bucket: Some(BUCKET),
-                trace: None,
-            };
-            let sent = send(&node, &node, message, &mut memory).await;
-            let mut process = Process { head: memory.head, full_at: process.full_at };
-            process.full_at.extend(memory.full_at.map(|full_at| (user(who), full_at)));
-            *lock(&of_memory) = process;
-            sent
-        })
-        .await;
-        match sent {
-            Some(Ok(sent)) => {
-                let seq = sent.message().seq;
-                let is_new = matches!(sent, Sent::Created(_));
-                if who == STRANGER || (ended_before && is_new) {
-                    world.violation(format!("{who} has sent to {to}, which is for its members"));
-                }
-                return world.tables().notes.accepted.push((channel(to), user(who), text, seq));
-            }
-            Some(Err(ChatError::ChannelNotFound)) => {
-                let is_member = who != STRANGER && who != MEMBER;
-                if is_member || to == PUBLIC {
-                    world.violation(format!("{who} was refused in {to}"));
-                }
-                return;
-            }
-            Some(Err(ChatError::TooManyRequests { retry_after })) => world.time.sleep(retry_after).await,
-            Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => {
-                if key.is_none() {
+) -> impl Future<Output = ()> + std::marker::Send + 'static {
+    let sender = user(who);
+    async move {
+        loop {
+            let (of_text, of_key, of_memory, of_sender) =
+                (text.clone(), key.clone(), Arc::clone(&memory), sender.clone());
+            let sent = request(&world, Caller::User(sender.clone()), |node| async move {
+                let environment = std::mem::take(&mut *lock(&of_memory));
+                let full_at = environment.full_at.get(&of_sender).copied();
+                let mut memory = Memory { head: environment.head, full_at };
+                let record_key = of_key.and_then(|key| key.parse().ok());
+                let message = Send {
+                    channel_id: channel(to),
+                    sender_id: of_sender.clone(),
+                    role: Role::User,
+                    draft: Draft { content: of_text, ..Draft::default() },
+                    record_key: record_key.map(|key| RecordKey::Request { sender_id: of_sender.clone(), key }),
+                    incarnation: None,
+                    bucket: Some(BUCKET),
+                    trace: None,
+                };
+                let sent = send(&node.store, &node, message, &mut memory).await;
+                let mut environment = Environment { head: memory.head, full_at: environment.full_at };
+                environment.full_at.extend(memory.full_at.map(|full_at| (of_sender, full_at)));
+                *lock(&of_memory) = environment;
+                sent
+            })
+            .await
+            .1;
+            match sent {
+                Some(Ok(sent)) => return accept(&world, &sender, to, text, &sent),
+                Some(Err(ChatError::ChannelNotFound)) => {
+                    let is_member = ![STRANGER, MEMBER].contains(&sender.as_str());
+                    if to != LOUNGE && (is_member || to == PUBLIC) {
+                        world.violation(format!("{sender} was refused in {to}"));
+                    }
                     return;
                 }
-                let pause = world.time.below(300);
-                world.time.sleep(Duration::from_millis(pause)).await;
+                Some(Err(ChatError::ChannelArchived)) if to == LOUNGE => return,
+                Some(Err(ChatError::TooManyRequests { retry_after })) => world.time.sleep(retry_after).await,
+                Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => {
+                    if key.is_none() {
+                        return;
+                    }
+                    let pause = world.time.below(300);
+                    world.time.sleep(Duration::from_millis(pause)).await;
+                }
+                Some(Err(error)) => return world.violation(format!("{sender} in {to}: {error}")),
             }
-            Some(Err(error)) => return world.violation(format!("{who} in {to}: {error}")),
         }
     }
+}
+
+/// Notes that a message was accepted.
+fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &Sent) {
+    let message = sent.message();
+    let is_changed = message.edited_at.is_some() || message.deleted_at.is_some();
+    if message.sender_id != *sender || (message.content != text && !is_changed) {
+        world.violation(format!("{sender} sent {text:?} to {to}, and was told of {:?}", message.content));
+    }
+    let mut tables = world.tables();
+    let Some(channel) = tables.notes.channels.get(&message.message_id).cloned() else { return };
+    let (seq, message_id, user) = (message.seq, message.message_id, sender.clone());
+    tables.notes.accepted.push(Accepted { channel, seq, message_id, user, text });
 }
 
 /// The owner ends a membership of the private channel, and insists.
@@ -174,17 +223,22 @@ async fn end_membership(world: Arc<World>) {
     let pause = world.time.below(3_000);
     world.time.sleep(Duration::from_millis(pause)).await;
     loop {
-        let removed = request(&world, |node| async move {
-            let membership = Membership { channels: &node, connections: &node, sockets: &node, clock: &node };
-            membership.remove(&channel(PRIVATE), &user(OWNER), &user(MEMBER)).await
+        let before = oracle::ends(&world);
+        let (process, removed) = request(&world, Caller::User(user(OWNER)), |node| async move {
+            node.membership().remove(&channel(PRIVATE), &user(OWNER), &user(MEMBER)).await
         })
         .await;
         match removed {
-            Some(Ok(()) | Err(ChatError::MemberNotFound)) => break,
+            Some(Ok(()) | Err(ChatError::MemberNotFound)) => {
+                let is_meant = |cause: &EndCause| *cause == EndCause::Removed(user(MEMBER));
+                oracle::answered(&world, process, before, |end| {
+                    end.channel.channel_id.as_str() == PRIVATE && is_meant(&end.cause)
+                });
+                return;
+            }
             _ => world.time.sleep(Duration::from_millis(100)).await,
         }
     }
-    world.tables().notes.ended.insert((channel(PRIVATE), user(MEMBER)));
 }
 
 /// `SendMessageFunction`, invoked asynchronously: three times at most.
@@ -194,7 +248,8 @@ pub(crate) fn send_message(world: &Arc<World>, broadcast: Broadcast) {
         let world = of_world;
         for attempt in 0..3_u64 {
             let one = broadcast.clone();
-            let sent = request(&world, |node| async move { node.delivery().broadcast(one).await }).await;
+            let sent =
+                request(&world, Caller::System, |node| async move { node.delivery().broadcast(one).await }).await.1;
             match sent {
                 Some(Ok(outcome)) if outcome.failed == 0 => return,
                 Some(Ok(_)) => break,
@@ -206,9 +261,31 @@ pub(crate) fn send_message(world: &Arc<World>, broadcast: Broadcast) {
     });
 }
 
+/// The maintenance function, invoked when there is something to do, or at its next tick.
+async fn keep_up(world: Arc<World>) {
+    loop {
+        world.ended.until(|| (!world.store.state().pending.is_empty()).then_some(())).await;
+        let wait = if world.time.one_in(2) { 500 } else { 20_000 };
+        let wait = world.time.below(wait);
+        world.time.sleep(Duration::from_millis(wait)).await;
+        let lasts = Duration::from_millis(world.time.below(4_000));
+        request(&world, Caller::System, |node| async move {
+            let until = node.monotonic() + lasts;
+            let Ok(due) = node.store.pending_ends(PENDING_AT_ONCE, node.now()).await else { return };
+            for pending in due {
+                // A failure leaves the record to the next tick.
+                let _ = carry_out(&node.ending(), &node.store, &pending, until).await;
+            }
+        })
+        .await;
+    }
+}
+
 /// The message of a channel that holds a text, by which the model tells what it is asked.
-pub(crate) fn question(tables: &mut Tables, channel: &ChannelId, text: &str) -> Option<QuestionKey> {
-    let found =
-        tables.messages.get(channel)?.iter().find(|message| message.role == Role::User && message.content == text)?;
-    Some((channel.clone(), found.seq))
+pub(crate) fn question(world: &World, id: &ChannelId, text: &str) -> Option<QuestionKey> {
+    let state = world.store.state();
+    let key = state.channels.get(id)?.key();
+    let found = state.messages.get(&key)?.values().map(|item| &item.stored.message);
+    let found = found.filter(|message| message.role == Role::User && message.content == text).map(|one| one.seq).next()?;
+    Some((key, found))
 }

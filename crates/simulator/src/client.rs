@@ -1,27 +1,35 @@
 //! A client that keeps to the rules: it drops what it has, asks for what is missing when it sees a gap, and again whenever
 //! it comes back.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use chat::{
-    connect::{Connect, connect},
+    connect::{Asked, Connect, Renewal, connect, renew},
     connection::ConnectionStore,
     error::ChatError,
     history::history,
     id::{ChannelId, ConnectionId, UserId},
     message::Range,
+    ticket::{Ticket, issue, redeem},
 };
 
 use crate::{
     actors::request,
     node::Node,
+    oracle::Caller,
     plant::Plant,
-    tables::{ClientView, Socket},
-    world::{MEMBER, PRIVATE, STRANGER, World, channel, user},
+    tables::{ClientView, Shown, Socket},
+    world::{LOUNGE, MEMBER, PRIVATE, STRANGER, World, channel, user},
 };
 
 /// Messages that a client asks for at once.
 const PAGE: u16 = 3;
+/// How often a client asks again for a channel that is not there for it.
+const PATIENCE: u32 = 5;
 
 struct Client {
     world: Arc<World>,
@@ -30,7 +38,7 @@ struct Client {
     /// The channel that it names; `None`: it follows the memberships.
     named: Option<ChannelId>,
     /// What it shows.
-    shown: BTreeMap<ChannelId, Vec<(u64, String)>>,
+    shown: BTreeMap<ChannelId, Shown>,
     /// Connections it has had.
     connections: u32,
 }
@@ -59,6 +67,7 @@ pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Opt
 impl Client {
     async fn run(mut self) {
         let mut goes = self.world.time.below(3);
+        let mut refusals = 0;
         loop {
             let pause = self.world.time.below(800);
             self.world.time.sleep(Duration::from_millis(pause)).await;
@@ -66,39 +75,85 @@ impl Client {
             match self.handshake(&id).await {
                 Ok(true) => {}
                 Ok(false) => continue,
-                Err(Left::NotFound | Left::Closed) => return self.tell(None),
+                Err(Left::NotFound | Left::Closed) if !self.waits() || refusals >= PATIENCE => return self.tell(None),
+                Err(_) => {
+                    refusals += 1;
+                    let pause = self.world.time.below(3_000);
+                    self.world.time.sleep(Duration::from_millis(pause)).await;
+                    continue;
+                }
             }
             let frames = if goes > 0 { self.world.time.below(8) } else { u64::MAX };
             goes = goes.saturating_sub(1);
             let left = self.listen(&id, frames).await;
             self.tell(None);
             self.leave(&id).await;
-            if matches!(left, Left::NotFound) {
+            if matches!(left, Left::NotFound) && !self.waits() {
                 return;
             }
         }
     }
 
-    /// The id of the next connection: mostly another one, sometimes that of the one before. Not of one whose membership may
+    /// Whether a channel that is not there may be there again.
+    fn waits(&self) -> bool {
+        self.named.as_ref().is_some_and(|named| named.as_str() == LOUNGE)
+    }
+
+    /// The id of the next connection: mostly another one, sometimes that of the one before. Not of one whose subscriptions may
     /// end: a push that is under way for the old socket then must not reach the new one, and only the gateway could tell.
     fn next_id(&mut self) -> ConnectionId {
-        if self.connections == 0 || self.user == user(MEMBER) || !self.world.time.one_in(4) {
+        let is_static = self.named.as_ref().is_some_and(|named| named.as_str() != LOUNGE) && self.user != user(MEMBER);
+        if self.connections == 0 || !is_static || !self.world.time.one_in(4) {
             self.connections += 1;
         }
         let id = format!("{}{}=", self.name.replace([' ', ','], ""), self.connections);
         id.parse().unwrap_or_else(|_| unreachable!("a connection's name in the simulator is an id"))
     }
 
+    fn caller(&self) -> Caller {
+        Caller::User(self.user.clone())
+    }
+
+    /// What the socket is to subscribe to, by itself or as a ticket. `None`: the ticket could not be had.
+    async fn asked(&self) -> Option<Asked> {
+        let named = self.named.clone().map(|one| vec![one]);
+        let by_ticket = self.waits() && self.world.time.one_in(3);
+        if !by_ticket {
+            return Some(named.map_or(Asked::Memberships, Asked::Channels));
+        }
+        let of_user = self.user.clone();
+        let issued = request(&self.world, self.caller(), |node| async move {
+            let ends_at = node.deadline(3_600);
+            let mut ticket = Ticket {
+                user_id: of_user,
+                tenant: None,
+                channels: None,
+                limited_to: None,
+                token_expires_at: ends_at,
+                expires_at: ends_at,
+            };
+            issue(&node.store, &node.store, &node, named, &mut ticket).await
+        });
+        let text = issued.await.1?.ok()?;
+        let pause = self.world.time.below(1_500);
+        self.world.time.sleep(Duration::from_millis(pause)).await;
+        let redeemed = request(&self.world, self.caller(), |node| async move { redeem(&node.store, &node, &text).await });
+        let ticket = redeemed.await.1?.ok()?;
+        Some(ticket.channels.map_or(Asked::Memberships, Asked::Keys))
+    }
+
     /// `$connect`, and then the open socket. `false`: it has failed.
     async fn handshake(&self, id: &ConnectionId) -> Result<bool, Left> {
-        let (user_id, channels) = (self.user.clone(), self.named.clone().map(|one| vec![one]));
+        let Some(asked) = self.asked().await else { return Err(Left::NotFound) };
+        let user_id = self.user.clone();
         let (connection_id, of_id) = (id.clone(), id.clone());
-        let connected = request(&self.world, |node| async move {
+        let connected = request(&self.world, self.caller(), |node| async move {
             let token_expires_at = node.deadline(3_600);
-            let asked = Connect { connection_id, user_id, token_expires_at, channels, limited_to: None };
-            connect(&node, &node, &node, asked, 20).await
+            let asked = Connect { connection_id, user_id, token_expires_at, asked, limited_to: None };
+            connect(&node.store, &node.store, &node, &node, asked, 20).await
         })
-        .await;
+        .await
+        .1;
         match connected {
             Some(Ok(_)) => {}
             Some(Err(ChatError::ChannelNotFound)) => return Err(Left::NotFound),
@@ -107,12 +162,8 @@ impl Client {
         if self.user == user(STRANGER) && self.named == Some(channel(PRIVATE)) {
             self.world.violation(format!("{} is connected to a private channel", self.name));
         }
-        let socket = Socket {
-            user: self.user.clone(),
-            open: true,
-            throttled_until: 0,
-            inbox: std::collections::VecDeque::new(),
-        };
+        let inbox = Some(VecDeque::new());
+        let socket = Socket { user: self.user.clone(), open: true, throttled_until: 0, inbox };
         self.world.tell(|| format!("{of_id} is open"));
         self.world.tables().sockets.insert(of_id, socket);
         Ok(true)
@@ -120,28 +171,39 @@ impl Client {
 
     /// Shows what comes, for so many frames.
     async fn listen(&mut self, id: &ConnectionId, frames: u64) -> Left {
+        let has_named_only = self.named.is_some();
+        let not_there = || if has_named_only { Left::NotFound } else { Left::Closed };
+        let since_open: BTreeSet<_> = {
+            let state = self.world.store.state();
+            state.connections.get(id).into_iter().flat_map(|one| one.channels.clone()).collect()
+        };
         let mut channels: Vec<ChannelId> = match &self.named {
             Some(channel) => vec![channel.clone()],
-            None => self.world.tables().connections.get(id).map(|one| one.channels.clone()).unwrap_or_default(),
+            None => since_open.iter().map(|key| key.channel_id.clone()).collect(),
         };
-        if self.connections == 1 || !self.world.has(Plant::NoCatchUp) {
-            for channel in &channels {
-                self.shown.entry(channel.clone()).or_default();
-                if self.catch_up(channel).await.is_err() {
-                    return if self.named.is_some() { Left::NotFound } else { Left::Closed };
-                }
-            }
+        channels.dedup();
+        // Its id may have been taken anew, and nothing tells a client of that but the end of a socket.
+        self.shown.remove(&channel(LOUNGE));
+        if (self.connections == 1 || !self.world.has(Plant::NoCatchUp)) && !self.catch_up_all(&channels).await {
+            return not_there();
         }
-        channels.sort_unstable();
-        for _ in 0..frames {
-            self.tell(Some((id, &channels)));
+        for frame_number in 0..frames {
+            self.tell(Some((id, &since_open)));
+            if frame_number > 0 && !has_named_only && self.world.time.one_in(12) {
+                self.change_token(id).await;
+                // What came meanwhile was not for this socket.
+                if !self.catch_up_all(&channels).await {
+                    return not_there();
+                }
+                self.tell(Some((id, &since_open)));
+            }
             let world = Arc::clone(&self.world);
             let frame = world
                 .pushed
                 .until(|| {
                     let mut tables = world.tables();
                     match tables.sockets.get_mut(id) {
-                        Some(socket) => match socket.inbox.pop_front() {
+                        Some(socket) => match socket.inbox.as_mut().and_then(VecDeque::pop_front) {
                             Some(frame) => Some(Some(frame)),
                             None => (!socket.open).then_some(None),
                         },
@@ -151,17 +213,50 @@ impl Client {
                 .await;
             let Some(frame) = frame else { return Left::Closed };
             if self.take(&frame).await.is_err() {
-                return if self.named.is_some() { Left::NotFound } else { Left::Closed };
+                return not_there();
             }
         }
         Left::Closed
+    }
+
+    /// Asks for what is missing of its channels. `false`: one of them is not there.
+    async fn catch_up_all(&mut self, channels: &[ChannelId]) -> bool {
+        for channel in channels {
+            // A channel that the socket follows may have gone by now.
+            let may_be_gone = self.named.is_none() && channel.as_str() == LOUNGE;
+            if self.catch_up(channel).await.is_err() && !may_be_gone {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Gets a token that is limited to the lounge, and one that is not.
+    async fn change_token(&self, id: &ConnectionId) {
+        for limited_to in [Some(BTreeSet::from([channel(LOUNGE)])), None] {
+            loop {
+                let (connection_id, user_id, limited_to) = (id.clone(), self.user.clone(), limited_to.clone());
+                let renewed = request(&self.world, self.caller(), |node| async move {
+                    let token_expires_at = node.deadline(3_600);
+                    let renewal = Renewal { connection_id, user_id, token_expires_at, limited_to };
+                    renew(&node.store, &node.store, &node, renewal).await
+                });
+                match renewed.await.1 {
+                    Some(Ok(_)) => break,
+                    Some(Err(ChatError::ConnectionNotFound)) => return,
+                    _ => self.world.time.sleep(Duration::from_millis(100)).await,
+                }
+            }
+            let pause = self.world.time.below(500);
+            self.world.time.sleep(Duration::from_millis(pause)).await;
+        }
     }
 
     async fn take(&mut self, frame: &str) -> Result<(), Left> {
         let Ok(frame) = serde_json::from_str::<serde_json::Value>(frame) else { return Ok(()) };
         let Some(Ok(of)) = frame["channel_id"].as_str().map(str::parse::<ChannelId>) else { return Ok(()) };
         for event in frame["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            let (Some(seq), Some(text)) = (event["seq"].as_u64(), event["message"]["content"].as_str()) else {
+            let (Some(seq), Some(message)) = (event["seq"].as_u64(), event["message"]["message_id"].as_str()) else {
                 continue;
             };
             let has = self.last(&of);
@@ -169,10 +264,14 @@ impl Client {
                 continue;
             }
             if seq > has + 1 && !self.world.has(Plant::GapIgnored) {
-                self.catch_up(&of).await?;
+                match self.catch_up(&of).await {
+                    // A channel that a socket follows may have gone by now.
+                    Err(_) if self.named.is_none() && of.as_str() == LOUNGE => {}
+                    caught_up => caught_up?,
+                }
                 continue;
             }
-            self.shown.entry(of.clone()).or_default().push((seq, text.to_owned()));
+            self.shown.entry(of.clone()).or_default().push((seq, message.to_owned()));
         }
         Ok(())
     }
@@ -183,17 +282,25 @@ impl Client {
 
     /// Asks for what comes after what it has, page by page.
     async fn catch_up(&mut self, of: &ChannelId) -> Result<(), Left> {
+        self.shown.entry(of.clone()).or_default();
         loop {
             let after = self.last(of) + u64::from(self.world.has(Plant::CursorOffByOne));
             let (of_channel, of_user) = (of.clone(), self.user.clone());
-            let page = request(&self.world, |node| async move {
-                history(&node, &node, &node, &of_channel, &of_user, Range::After(after), PAGE).await
+            let page = request(&self.world, self.caller(), |node| async move {
+                let page =
+                    history(&node.store, &node.store, &node, &of_channel, &of_user, Range::After(after), PAGE).await;
+                if page.as_ref().is_ok_and(|page| !page.messages.is_empty()) {
+                    node.answers_with_what_it_read();
+                }
+                page
             })
-            .await;
+            .await
+            .1;
             match page {
                 Some(Ok(page)) => {
                     let shown = self.shown.entry(of.clone()).or_default();
-                    shown.extend(page.messages.into_iter().map(|message| (message.seq, message.content)));
+                    let messages = page.messages.into_iter();
+                    shown.extend(messages.map(|message| (message.seq, message.message_id.to_string())));
                     if page.next.is_none() {
                         return Ok(());
                     }
@@ -215,21 +322,23 @@ impl Client {
         }
         // `$disconnect`, once.
         let id = id.clone();
-        request(&self.world, |node: Node| async move {
-            if let Ok(Some(found)) = node.connection(&id).await {
-                // What is left then goes with the next push.
-                let _ = ConnectionStore::close(&node, &id, found.connected_at).await;
+        request(&self.world, Caller::System, |node: Node| async move {
+            if let Ok(Some(found)) = node.store.connection(&id).await {
+                // What stays then goes with the next push.
+                let _ = ConnectionStore::close(&node.store, &id, found.connected_at).await;
             }
         })
         .await;
     }
 
     /// Tells the oracle what it shows.
-    fn tell(&self, live: Option<(&ConnectionId, &Vec<ChannelId>)>) {
-        let view = live.map(|(id, channels)| ClientView {
+    fn tell(&self, live: Option<(&ConnectionId, &BTreeSet<chat::incarnation::ChannelKey>)>) {
+        let view = live.map(|(id, since_open)| ClientView {
             user: Some(self.user.clone()),
             connection: Some(id.clone()),
-            shown: channels.iter().map(|one| (one.clone(), self.shown.get(one).cloned().unwrap_or_default())).collect(),
+            shown: self.shown.clone(),
+            since_open: since_open.clone(),
+            follows: self.named.is_none(),
         });
         self.world.tables().notes.clients.insert(self.name.to_owned(), view.unwrap_or_default());
     }

@@ -19,6 +19,7 @@
 mod actors;
 mod client;
 mod executor;
+mod lounge;
 mod node;
 mod oracle;
 mod plant;
@@ -30,6 +31,7 @@ pub use plant::Plant;
 
 use std::sync::{Arc, Mutex};
 
+use chat::memory::Rule;
 use world::World;
 
 /// What came of a schedule.
@@ -52,13 +54,19 @@ pub struct Report {
 /// Runs the schedule of a seed, with one thing built wrong if `plant` says so.
 #[must_use]
 pub fn run(seed: u64, plant: Option<Plant>) -> Report {
-    simulate(World::new(seed, plant))
+    simulate(World::new(seed, plant, None))
+}
+
+/// Runs the schedule of a seed over stores that lack a rule.
+#[must_use]
+pub fn run_without(seed: u64, rule: Rule) -> Report {
+    simulate(World::new(seed, None, Some(rule)))
 }
 
 /// The same, and tells what happened.
 #[must_use]
 pub fn tell(seed: u64, plant: Option<Plant>) -> Report {
-    let mut world = World::new(seed, plant);
+    let mut world = World::new(seed, plant, None);
     world.story = Some(Mutex::default());
     simulate(world)
 }

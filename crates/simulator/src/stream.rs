@@ -4,20 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use chat::{
     agent::{Agent, Budgets},
-    id::ChannelId,
+    incarnation::ChannelKey,
     message::{Change, MessageEvent},
     rate::Bucket,
 };
 
 use crate::{
     node::{Node, THRESHOLD},
+    oracle::Caller,
     plant::Plant,
     tables::QuestionKey,
-    world::{PUBLIC, World},
+    world::{PRIVATE, PUBLIC, World},
 };
 
-/// Two lanes: the channels overtake one another.
-const LANES: usize = 2;
+/// Lanes: the channels overtake one another, and so do the incarnations of one.
+const LANES: usize = 4;
 
 /// Who reads the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,12 @@ pub(crate) enum Reader {
 }
 
 fn lane(event: &MessageEvent) -> usize {
-    usize::from(event.stored.message.channel_id.as_str() == PUBLIC) % LANES
+    let key = event.stored.channel();
+    match key.channel_id.as_str() {
+        PRIVATE => 0,
+        PUBLIC => 1,
+        _ => 2 + usize::from(key.incarnation.to_string().bytes().last().is_some_and(|last| last % 2 == 1)),
+    }
 }
 
 /// Starts the lanes of a reader.
@@ -49,8 +55,8 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
         let batch = world
             .appended
             .until(|| {
-                let tables = world.tables();
-                let of_lane = tables
+                let state = world.store.state();
+                let of_lane = state
                     .stream
                     .iter()
                     .filter(|record| lane(&record.event) == number && (reader == Reader::Delivery || record.for_agent));
@@ -60,6 +66,10 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
             })
             .await;
         let length = batch.len();
+        if world.time.one_in(10) {
+            let lag = world.time.below(2_000);
+            world.time.sleep(Duration::from_millis(lag)).await;
+        }
         let invocation = {
             let of_world = Arc::clone(&world);
             world.time.spawn(true, async move { invoke(of_world, reader, batch).await })
@@ -99,17 +109,22 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
 
 /// What the worker's function does with a batch; the first record that has to come again, if any.
 async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> Option<usize> {
-    let mut groups: Vec<(ChannelId, Vec<(usize, MessageEvent)>)> = Vec::new();
+    let mut groups: Vec<(ChannelKey, Vec<(usize, MessageEvent)>)> = Vec::new();
     for (index, event) in batch.into_iter().enumerate() {
-        let channel = event.stored.message.channel_id.clone();
+        let channel = event.stored.channel();
         match groups.iter_mut().find(|(of, _)| *of == channel) {
             Some((_, events)) => events.push((index, event)),
             None => groups.push((channel, vec![(index, event)])),
         }
     }
-    let node = Node::new(&world);
+    let caller = if reader == Reader::Agent { Caller::Agent } else { Caller::System };
+    let node = Node::new(&world, caller);
     let mut failed = None;
-    for (channel, events) in groups {
+    for (mut channel, events) in groups {
+        if world.has(Plant::StreamById) {
+            let state = world.store.state();
+            channel = state.channels.get(&channel.channel_id).map_or(channel, chat::channel::Channel::key);
+        }
         let first = match reader {
             Reader::Delivery => deliver(&node, &channel, events).await,
             Reader::Agent => answer(&node, events).await,
@@ -119,7 +134,7 @@ async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> 
     failed
 }
 
-async fn deliver(node: &Node, channel: &ChannelId, events: Vec<(usize, MessageEvent)>) -> Option<usize> {
+async fn deliver(node: &Node, channel: &ChannelKey, events: Vec<(usize, MessageEvent)>) -> Option<usize> {
     let first = events.first().map(|(index, _)| *index);
     let events: Vec<MessageEvent> = events.into_iter().map(|(_, event)| event).collect();
     match node.delivery().deliver(channel, &events, THRESHOLD).await {
@@ -133,8 +148,8 @@ async fn answer(node: &Node, events: Vec<(usize, MessageEvent)>) -> Option<usize
     let endless = Bucket { every: Duration::from_millis(1), burst: 1_000 };
     let budgets = Budgets { context_tokens: 1_000, user: endless, channel: endless, tokens_per_day: u64::MAX };
     let agent = Agent {
-        channels: node,
-        messages: node,
+        channels: &node.store,
+        messages: &node.store,
         model: node,
         drafts: node,
         clock: node,
@@ -147,7 +162,7 @@ async fn answer(node: &Node, events: Vec<(usize, MessageEvent)>) -> Option<usize
         if change != Change::Created {
             continue;
         }
-        let question = (stored.message.channel_id.clone(), stored.message.seq);
+        let question = (stored.channel(), stored.message.seq);
         let mut attempt = Attempt { world: &node.world, question, done: false };
         if Box::pin(agent.answer(&stored, &mut channel)).await.is_err() {
             return Some(index);

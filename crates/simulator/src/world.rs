@@ -1,11 +1,19 @@
 //! All that a schedule has in common.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use chat::{
-    channel::{AgentMode, AgentSettings, Channel, MemberRole, Visibility},
-    clock::Timestamp,
+    channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
+    clock::{Clock, Timestamp},
     id::{ChannelId, UserId},
+    incarnation::Incarnation,
+    memory::MemoryStore,
 };
 
 use crate::{
@@ -18,7 +26,9 @@ use crate::{
 pub(crate) const PUBLIC: &str = "public";
 /// The channel of its members.
 pub(crate) const PRIVATE: &str = "private";
-/// Owns both.
+/// The channel that people fight over: it is deleted and made anew, shown and hidden, and its members come and go.
+pub(crate) const LOUNGE: &str = "lounge";
+/// Owns all.
 pub(crate) const OWNER: &str = "alice";
 /// A member whose membership of the private channel ends in many schedules.
 pub(crate) const MEMBER: &str = "bob";
@@ -26,18 +36,36 @@ pub(crate) const MEMBER: &str = "bob";
 pub(crate) const READER: &str = "carol";
 /// Tries what is not allowed.
 pub(crate) const STRANGER: &str = "mallory";
+/// Owns the lounge too.
+pub(crate) const RIVAL: &str = "dave";
+/// Moderates the lounge.
+pub(crate) const MODERATOR: &str = "erin";
+
+/// Everybody but the crowd.
+pub(crate) const USERS: [&str; 6] = [OWNER, MEMBER, READER, STRANGER, RIVAL, MODERATOR];
+/// Users of the crowd.
+pub(crate) const CROWD: u64 = 8;
 
 /// When a schedule begins: milliseconds since the Unix epoch.
 pub(crate) const START: i64 = 1_800_000_000_000;
 
+/// Items of a deleted channel that are removed at a time.
+const REMOVED_AT_ONCE: usize = 3;
+
 pub(crate) struct World {
     pub(crate) time: Time,
     pub(crate) plant: Option<Plant>,
+    pub(crate) store: MemoryStore,
     tables: Mutex<Tables>,
     /// Something was appended to the stream.
     pub(crate) appended: Signal,
     /// Something came to a socket, or it was closed.
     pub(crate) pushed: Signal,
+    /// Ends were recorded that the maintenance may have to carry out.
+    pub(crate) ended: Signal,
+    /// How long the gateway takes for a call at most, in milliseconds.
+    pub(crate) gateway_millis: u64,
+    processes: AtomicU64,
     /// What happened, if somebody wants to know.
     pub(crate) story: Option<Mutex<Vec<String>>>,
 }
@@ -50,48 +78,102 @@ pub(crate) fn user(id: &str) -> UserId {
     id.parse().unwrap_or_else(|_| unreachable!("a user's name in the simulator is an id"))
 }
 
+/// The time and the chance of a schedule before anybody has a clock.
+struct Dice<'a>(&'a Time);
+
+impl Clock for Dice<'_> {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.now())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.sleep(duration).await;
+    }
+
+    fn random(&self) -> u128 {
+        self.0.random()
+    }
+}
+
 impl World {
-    pub(crate) fn new(seed: u64, plant: Option<Plant>) -> Self {
+    pub(crate) fn new(seed: u64, plant: Option<Plant>, without: Option<chat::memory::Rule>) -> Self {
         let time = Time::new(seed);
-        let mut tables = Tables::default();
-        for (id, visibility, mode) in
-            [(PUBLIC, Visibility::Public, AgentMode::Always), (PRIVATE, Visibility::Private, AgentMode::Off)]
-        {
-            let channel_id = channel(id);
-            for (name, role) in [(OWNER, MemberRole::Owner), (MEMBER, MemberRole::Member)] {
-                tables.members.insert((channel_id.clone(), user(name)), role);
-            }
-            let made = Channel {
-                channel_id: channel_id.clone(),
-                name: id.to_owned(),
-                visibility,
-                agent: AgentSettings { mode, ..AgentSettings::default() },
-                last_seq: 0,
-                last_message_at: None,
-                created_by: user(OWNER),
-                created_at: Timestamp::from_millis(time.now()),
-                archived_at: None,
-                retention_days: None,
-                version: 1,
-            };
-            tables.channels.insert(channel_id, made);
+        let mut store = MemoryStore::default().removing(REMOVED_AT_ONCE);
+        for rule in plant.and_then(Plant::rule).into_iter().chain(without) {
+            store = store.without(rule);
         }
-        Self {
+        let gateway_millis = if time.one_in(6) { 100 + time.below(1_500) } else { 0 };
+        let world = Self {
             time,
             plant,
-            tables: Mutex::new(tables),
+            store,
+            tables: Mutex::new(Tables::default()),
             appended: Signal::default(),
             pushed: Signal::default(),
+            ended: Signal::default(),
+            gateway_millis,
+            processes: AtomicU64::new(0),
             story: None,
+        };
+        let pair = [(OWNER, MemberRole::Owner), (MEMBER, MemberRole::Member)];
+        world.make_channel(PUBLIC, Visibility::Public, AgentMode::Always, &pair);
+        world.make_channel(PRIVATE, Visibility::Private, AgentMode::Off, &pair);
+        world
+    }
+
+    /// Makes a channel with its members, before a schedule begins.
+    pub(crate) fn make_channel(
+        &self,
+        id: &str,
+        visibility: Visibility,
+        mode: AgentMode,
+        members: &[(&str, MemberRole)],
+    ) {
+        let dice = Dice(&self.time);
+        let made = Channel {
+            channel_id: channel(id),
+            incarnation: Incarnation::generate(&dice),
+            name: id.to_owned(),
+            visibility,
+            agent: AgentSettings { mode, ..AgentSettings::default() },
+            last_seq: 0,
+            last_message_at: None,
+            created_by: user(OWNER),
+            created_at: dice.now(),
+            archived_at: None,
+            retention_days: None,
+            version: 1,
+        };
+        let mut state = self.store.state();
+        for (name, role) in members {
+            let member = Member {
+                channel_id: channel(id),
+                user_id: user(name),
+                incarnation: Incarnation::generate(&dice),
+                role: *role,
+                joined_at: dice.now(),
+            };
+            state.put_member(&made.key(), member, 0);
         }
+        state.put_channel(made);
     }
 
     pub(crate) fn has(&self, plant: Plant) -> bool {
         self.plant == Some(plant)
     }
 
+    /// Sockets and notes. Who needs the stores' state too takes that first.
     pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
         lock(&self.tables)
+    }
+
+    /// A number for another process.
+    pub(crate) fn next_process(&self) -> u64 {
+        self.processes.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Notes what has happened.
@@ -102,6 +184,7 @@ impl World {
     }
 
     pub(crate) fn violation(&self, what: String) {
+        self.tell(|| format!("VIOLATION {what}"));
         self.tables().violations.push(what);
     }
 }

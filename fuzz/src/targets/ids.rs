@@ -4,7 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use chat::{
     clock::Timestamp,
-    id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, TenantId, UserId},
+    id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, ReservedNames, TenantId, UserId},
 };
 use telemetry::context::Remote;
 
@@ -15,12 +15,20 @@ pub fn run(data: &[u8]) {
         let _ = Timestamp::from_secs(time.as_millis()).to_string();
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
+    if matches!(text, "." | "..") {
+        assert!(text.parse::<ChannelId>().is_err() && text.parse::<UserId>().is_err());
+        assert!(text.parse::<TenantId>().is_err() && text.parse::<ConnectionId>().is_err());
+    }
     id::<ChannelId>(text, &['#', '~', '/', ' ']);
     id::<UserId>(text, &['#', '~', '/', ' ']);
     id::<TenantId>(text, &['#', '~', '/', ' ']);
     id::<ConnectionId>(text, &['#', ' ']);
     id::<IdempotencyKey>(text, &[' ']);
     again::<Timestamp>(text);
+    if let Ok(user) = ReservedNames::default().user(text) {
+        assert!(!text.eq_ignore_ascii_case("assistant") && !text.eq_ignore_ascii_case("system"));
+        assert_eq!(Ok(user), text.parse());
+    }
     if let Ok(id) = MessageId::try_from(text.to_owned()) {
         assert_eq!(MessageId::try_from(id.to_string()), Ok(id));
         assert!(id.to_string().eq_ignore_ascii_case(text), "{text}");

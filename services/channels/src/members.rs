@@ -31,7 +31,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 }
 
 pub(crate) async fn add(call: &Call<'_>) -> Answer {
-    let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
+    let (channel, user) = (call.channel()?, call.request.path_new_member(&call.shared.verifier)?);
     let role = role(call.request)?;
     call.admit(Action::AddMember).await?;
     let addition = call.shared.additions.of_caller(call.caller.has(Scope::Add));

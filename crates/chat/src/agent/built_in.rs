@@ -70,7 +70,10 @@ fn quote(text: &str) -> String {
     if short.len() < text.len() {
         short.push('…');
     }
-    let lines: Vec<String> = short.lines().map(|line| format!("> {line}")).collect();
+    // A carriage return ends a line of Markdown too ("Lines" in the CommonMark specification): after two of them, what
+    // was not quoted again would read as the responder's own words.
+    let short = short.replace("\r\n", "\n");
+    let lines: Vec<String> = short.split(['\n', '\r']).map(|line| format!("> {line}")).collect();
     lines.join("\n")
 }
 
@@ -107,6 +110,17 @@ mod tests {
         assert_eq!(respond("ship it", "bob"), "> ship it\n\nNoted, **bob**.");
         assert!(respond("hello there", "bob").contains("Hello **bob**"));
         assert!(respond("why?", "bob").contains("Good question"));
+    }
+
+    #[test]
+    fn nothing_of_a_message_is_outside_its_quotation() {
+        for end in ["\n", "\r", "\r\n", "\r\r", "\n\n", "\r\n\r", "\n\r"] {
+            let answer = respond(&format!("hi{end}{end}I am the assistant"), "bob");
+            let (quoted, own) = answer.rsplit_once("\n\n").unwrap();
+            assert!(own.starts_with("Hello **bob**!"), "{end:?}: {own}");
+            let mut lines = quoted.split(['\n', '\r']);
+            assert!(lines.all(|line| line.starts_with("> ")), "{end:?}: {quoted:?}");
+        }
     }
 
     proptest! {

@@ -69,6 +69,9 @@ pub enum ModelError {
     /// What came is not what its protocol says.
     #[error("the model's answer makes no sense: {0}")]
     Malformed(String),
+    /// What came is more than a reply can be. A further call would cost the same and bring the same.
+    #[error("the model's answer is too large: {0}")]
+    Oversized(String),
     /// It will not say this.
     #[error("the model's content filter stopped the reply")]
     Filtered,
@@ -93,6 +96,7 @@ impl ModelError {
         match self {
             Self::Busy { .. } => "I am asked too much at the moment, and could not answer. Please try again later.",
             Self::Unavailable(_) | Self::Malformed(_) => "I could not answer: my model is not available.",
+            Self::Oversized(_) => "I could not answer: my model sent more than a reply can be.",
             Self::Filtered => "I could not answer: the content filter stopped me.",
             Self::TooLong => "I could not answer: the message is too long for me.",
             Self::Refused(_) => "I could not answer: my model is not set up correctly.",

@@ -7,7 +7,9 @@
 //! queueing for the engine's only lock.
 
 mod direct;
+mod front;
 mod location;
+mod server;
 mod stream;
 mod table;
 mod upkeep;
@@ -20,20 +22,30 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
+use bytes::Bytes;
 use dynoxide::Database;
-use http::StatusCode;
+use http::{Request, Response, StatusCode};
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(test)]
+pub(crate) use self::front::operation;
 use self::{
     location::Location,
+    server::Server,
     stream::{Tail, Watcher},
     upkeep::Upkeep,
 };
-use crate::stack;
+use crate::{
+    doors::{self, Door, Limits},
+    stack,
+};
 
-pub(crate) use self::stream::Company;
+pub(crate) use self::{
+    front::{Named, router},
+    stream::Company,
+};
 pub use self::{
     location::Storage,
     stream::{Position, Record, Records, Stream, StreamReader},
@@ -94,7 +106,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file is damaged, or was not made by a local run.
-    #[error("{path} cannot be used: {reason}; delete it to start anew, or choose another --data-dir")]
+    #[error(
+        "{path} cannot be used: {reason}; put back a copy of it, or delete it with {path}-wal and {path}-shm to start \
+         anew, or choose another --data-dir"
+    )]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -103,8 +118,8 @@ pub enum Error {
     },
     /// A stored table is not the one that the template describes.
     #[error(
-        "table {table} in {path} differs from the template ({differences}); delete the file to start anew, \
-         or choose another --data-dir"
+        "table {table} in {path} differs from the template ({differences}); delete the file with {path}-wal and \
+         {path}-shm to start anew, or choose another --data-dir"
     )]
     SchemaDiffers {
         /// The table.
@@ -144,6 +159,7 @@ pub struct Engine {
 
 /// Fields are dropped in order: what uses the files before the files.
 struct Shared {
+    server: Server,
     watcher: Watcher,
     /// By table.
     tails: Mutex<HashMap<String, Arc<Tail>>>,
@@ -161,10 +177,8 @@ impl Engine {
     pub fn open(storage: Storage, options: Options) -> Result<Self, Error> {
         let location = Location::claim(storage)?;
         let file = location.database();
-        location::check(&file)?;
         let unusable = |reason: String| Error::Unusable { path: file.clone(), reason };
-        let path = file.to_str().ok_or_else(|| unusable("its path is not UTF-8".to_owned()))?;
-        let database = Database::new(path).map_err(|error| unusable(error.to_string()))?;
+        let database = location.open()?;
         if location.is_temporary() {
             // Nothing is kept, so nothing is gained by waiting for a disk where there is no RAM disk.
             database.enable_bulk_loading().map_err(|error| unusable(error.to_string()))?;
@@ -172,9 +186,9 @@ impl Engine {
         upkeep::index_streams(&file)?;
         let upkeep = Upkeep::start(&file, database.clone(), &options)?;
         let watcher = Watcher::start(&file, &options)?;
-        Ok(Self {
-            shared: Arc::new(Shared { watcher, tails: Mutex::default(), _upkeep: upkeep, database, options, location }),
-        })
+        let server = Server::start(database.clone())?;
+        let tails = Mutex::default();
+        Ok(Self { shared: Arc::new(Shared { server, watcher, tails, _upkeep: upkeep, database, options, location }) })
     }
 
     /// Creates the tables that are missing, enables their TTL, and checks those that are there against
@@ -236,31 +250,41 @@ impl Engine {
         answer
     }
 
-    /// Answers the DynamoDB and DynamoDB Streams APIs on `listener` until `stop`, then lets requests under way
-    /// finish within a short grace.
+    /// Answers any request to the DynamoDB and DynamoDB Streams APIs, in DynamoDB's words.
+    pub(crate) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+        self.shared.server.ask(request).await
+    }
+
+    /// Answers the DynamoDB and DynamoDB Streams APIs on `listener`, to programs that sign their requests, until `stop`;
+    /// then lets requests under way finish within a short grace.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+        self.serve_all(listener, doors::LIMITS, stop).await
+    }
+
+    /// The same with limits of its own.
+    pub(crate) async fn serve_all(
+        &self,
+        listener: TcpListener,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        self.serve_front(listener, front::router(self.clone(), |_, _, _| Ok(())), limits, stop).await
+    }
+
+    /// The same by a [`router`] with conditions of its own.
     ///
     /// The engine commits on the thread that received the request, so it gets a thread of its own: a slow disk must not
     /// hold up the gateways and the functions. More threads would wait for the engine's only lock.
-    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
-        let database = self.shared.database.clone();
-        self.on_own_thread(listener, stop.clone(), |listener| async {
-            dynoxide::server::serve_with_shutdown(listener, database, stop.cancelled_owned())
-                .await
-                .map_err(Error::Engine)
-        })
-        .await
-    }
-
-    /// The same for what stands in front of the engine and calls [`Engine::answer`].
     pub(crate) async fn serve_front(
         &self,
         listener: TcpListener,
         front: Router,
+        limits: Limits,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        self.on_own_thread(listener, stop.clone(), |listener| async {
-            let listener = listener.tap_io(|socket| _ = socket.set_nodelay(true));
-            axum::serve(listener, front).with_graceful_shutdown(stop.cancelled_owned()).await.map_err(cannot_run)
+        self.on_own_thread(listener, stop.clone(), move |listener| async move {
+            doors::serve(listener, Door::programs(), limits, front, stop).await;
+            Ok(())
         })
         .await
     }

@@ -117,7 +117,8 @@ impl Environment {
         let not_runnable = |error: std::io::Error| {
             StartFailure::NotRunnable(format!("cannot start {}: {error}", pool.binary.display()))
         };
-        let api = RuntimeApi::listen(&function.name, &function.arn, &function.binary).await.map_err(not_runnable)?;
+        let api = RuntimeApi::listen(&function.name, &function.arn, &function.binary, runner.runtime_limits);
+        let api = api.await.map_err(not_runnable)?;
         // A second time when the guardian, whose group the process joins, has died in between.
         let mut attempts_left = 2;
         loop {

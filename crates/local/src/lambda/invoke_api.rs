@@ -22,7 +22,7 @@ use super::{
 const INVOCATION_TYPE: &str = "x-amz-invocation-type";
 const REQUEST_ID: &str = "x-amzn-requestid";
 
-/// Serves `Invoke` on `lambda`. Requests need no signature.
+/// Serves `Invoke` on `lambda`. [`crate::access::signed`] asks for a signature.
 pub fn router(lambda: Lambda) -> Router {
     Router::new().route("/2015-03-31/functions/{function}/invocations", post(invoke)).with_state(lambda)
 }

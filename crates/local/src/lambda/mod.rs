@@ -28,7 +28,10 @@ use self::{
     guardian::Guardian,
     pool::{Job, Pool},
 };
-use crate::stack::Function;
+use crate::{
+    doors::{Limits, RUNTIME_LIMITS},
+    stack::Function,
+};
 
 pub use self::{
     asynchronous::AsyncInvokeError,
@@ -123,6 +126,8 @@ pub struct LambdaConfig {
     /// Where accepted asynchronous invocations are kept until they are done, one file each, so that the next
     /// start resumes them. `None` keeps them in memory: a stop loses those that are not done.
     pub pending_dir: Option<PathBuf>,
+    /// How long an environment may keep its Runtime API waiting; [`RUNTIME_LIMITS`].
+    pub runtime_limits: Limits,
     /// Takes the records of asynchronous invocations that failed for good.
     pub failures: Arc<dyn OnFailure>,
     /// The executable whose `main` starts with [`guardian_main`]; `None` is the running one.
@@ -149,6 +154,7 @@ impl LambdaConfig {
             shutdown_phase: SHUTDOWN_PHASE,
             async_retry_delays: ASYNC_RETRY_DELAYS.to_vec(),
             pending_dir: None,
+            runtime_limits: RUNTIME_LIMITS,
             failures,
             guardian: None,
         }
@@ -186,6 +192,7 @@ struct Runner {
     queue_capacity: usize,
     init_timeout: Duration,
     shutdown_phase: Duration,
+    runtime_limits: Limits,
     guardian: Guardian,
     environments: TaskTracker,
     /// Nothing new is accepted, idle environments end.
@@ -230,6 +237,7 @@ impl Lambda {
             queue_capacity: config.queue_capacity,
             init_timeout: config.init_timeout,
             shutdown_phase: config.shutdown_phase,
+            runtime_limits: config.runtime_limits,
             guardian,
             environments: TaskTracker::new(),
             draining: CancellationToken::new(),

@@ -22,13 +22,12 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
-    serve::ListenerExt,
 };
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
 
 use super::{
@@ -36,6 +35,7 @@ use super::{
     body::{self, Refused},
     limits::MAX_RESPONSE_BYTES,
 };
+use crate::doors::{self, Door, Limits};
 
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const EXTENSION_NAME: &str = "lambda-extension-name";
@@ -143,7 +143,7 @@ pub(super) struct RuntimeApi {
 
 impl RuntimeApi {
     /// Listens on a free port of the loopback interface.
-    pub(super) async fn listen(name: &str, arn: &str, handler: &str) -> io::Result<Self> {
+    pub(super) async fn listen(name: &str, arn: &str, handler: &str, limits: Limits) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (report, steps) = mpsc::unbounded_channel();
@@ -156,13 +156,8 @@ impl RuntimeApi {
             extensions: Mutex::default(),
         });
         let router = router(Arc::clone(&shared));
-        // An event must not wait until the function has acknowledged what it was sent before; where it cannot be set, it
-        // does.
-        let listener = listener.tap_io(|socket| _ = socket.set_nodelay(true));
-        let server = tokio::spawn(async move {
-            // `serve` only returns on errors of `accept`, which it retries itself.
-            let _ = axum::serve(listener, router).await;
-        });
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(doors::serve(listener, Door::programs(), limits, router, stop));
         Ok(Self { address, steps, events, shared, _server: AbortOnDropHandle::new(server) })
     }
 

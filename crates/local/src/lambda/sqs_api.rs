@@ -18,7 +18,7 @@ use super::queues::{Message, Queues};
 /// `VisibilityTimeout` of a queue that says nothing else ("Amazon SQS visibility timeout").
 const VISIBILITY: Duration = Duration::from_secs(30);
 
-/// Serves the queues with these names. Requests need no signature.
+/// Serves the queues with these names. [`crate::access::signed`] asks for a signature.
 pub fn sqs_router(queues: Arc<Queues>, names: Vec<String>) -> Router {
     Router::new().route("/", post(answer)).with_state(Arc::new(Api { queues, names }))
 }

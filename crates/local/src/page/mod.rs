@@ -1,19 +1,17 @@
 //! The browser client: a page of plain HTML, CSS and ES modules, compiled into this binary.
 //!
-//! The page is served to this machine's browser only. Since `POST /token` hands out tokens for any name, every
-//! request must come in under a loopback host name (so that a foreign name that resolves to 127.0.0.1 gets
-//! nothing), and a token request only from the page's own origin (so that another site, open in the same
-//! browser, gets none). What is said in a channel is told by the two APIs alone; from here come the traces, which hold
-//! none of it.
+//! `POST /token` hands out tokens for any name: serve this behind [`Door::own_page`](crate::doors::Door::own_page), so that
+//! no other site in the same browser gets one. What is said in a channel is told by the two APIs alone; from here come the
+//! traces, which hold none of it.
 
 mod assets;
-mod guard;
+mod headers;
 mod traces;
 
 use axum::{
     Json, Router,
     extract::{State, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -21,7 +19,7 @@ use axum::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{otlp::Collector, token};
+use crate::{otlp::Collector, secret::Secret, token};
 
 /// Where the page finds the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +28,8 @@ pub struct PageConfig {
     pub rest_url: String,
     /// URL of the WebSocket API, for example `ws://127.0.0.1:3001`.
     pub websocket_url: String,
+    /// What the page's tokens are signed with.
+    pub secret: Secret,
 }
 
 /// `GET /config.json`.
@@ -55,10 +55,8 @@ struct TokenResponse {
 
 /// The page, its assets, `GET /config.json`, `POST /token`, and from `collector` the traces: `GET /traces/{trace_id}`
 /// and, for the message with these numbers, `GET /traces?channel_id=…&seq=…`.
-///
-/// Serve it on a loopback address: it answers `403` under any other host name.
 pub fn router(config: PageConfig, collector: Collector) -> Router {
-    let policy = guard::ContentSecurityPolicy::new(&config);
+    let policy = headers::ContentSecurityPolicy::new(&config);
     let mut router = Router::new()
         .route("/config.json", get(endpoints))
         .route("/token", post(mint_token))
@@ -72,24 +70,20 @@ pub fn router(config: PageConfig, collector: Collector) -> Router {
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "This address does not take that method.")
         })
-        .layer(middleware::from_fn(guard::loopback_host_only))
-        .layer(middleware::from_fn_with_state(policy, guard::secure_headers))
+        .layer(middleware::from_fn_with_state(policy, headers::secure_headers))
 }
 
 async fn endpoints(State(config): State<PageConfig>) -> Response {
     Json(Endpoints { rest: config.rest_url, websocket: config.websocket_url }).into_response()
 }
 
-async fn mint_token(headers: HeaderMap, request: Result<Json<TokenRequest>, JsonRejection>) -> Response {
-    if !guard::is_same_origin(&headers) {
-        return problem(StatusCode::FORBIDDEN, "Tokens are for this page only, not for other sites.");
-    }
+async fn mint_token(State(config): State<PageConfig>, request: Result<Json<TokenRequest>, JsonRejection>) -> Response {
     let Json(TokenRequest { user }) = match request {
         Ok(request) => request,
         Err(rejection) => return problem(rejection.status(), &rejection.body_text()),
     };
     let now = Timestamp::now();
-    let minted = token::mint(&user, token::DEFAULT_TTL, now)
+    let minted = token::sign(&config.secret, &user, token::DEFAULT_TTL, now)
         .and_then(|token| Ok(TokenResponse { token, expires_at: token::end(token::DEFAULT_TTL, now)? }));
     match minted {
         Ok(response) => Json(response).into_response(),

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use axum::{Router, body::Body, extract::Request};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, header};
-use tokio::net::TcpListener;
 
 use crate::{
     lambda::{Invoke, InvokeError},
@@ -60,11 +59,6 @@ impl Gateway {
             let inner = Arc::clone(&inner);
             async move { inner.answer(request).await }
         })
-    }
-
-    /// Serves the API on `listener` until the future is dropped, so that events carry the client's address.
-    pub async fn serve(&self, listener: TcpListener) -> std::io::Result<()> {
-        wire::serve(listener, self.router()).await
     }
 }
 

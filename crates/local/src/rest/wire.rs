@@ -9,7 +9,6 @@ use std::{
 use axum::{
     body::Body,
     extract::{ConnectInfo, Request},
-    serve::ListenerExt,
 };
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -17,7 +16,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
-use tokio::net::TcpListener;
 
 use super::identifiers;
 
@@ -182,16 +180,6 @@ pub(crate) fn has_valid_host(request: &Request) -> bool {
         }),
         _ => false,
     }
-}
-
-/// Serves `router` on `listener`, without Nagle's delay and with the client's address known to the router.
-pub(crate) async fn serve(listener: TcpListener, router: axum::Router) -> std::io::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 
 #[cfg(test)]

@@ -10,9 +10,12 @@ use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde_json::json;
 use tokio::sync::mpsc::error::SendTimeoutError;
 
-use crate::rest::{
-    identifiers,
-    wire::{self, BodyError},
+use crate::{
+    doors,
+    rest::{
+        identifiers,
+        wire::{self, BodyError},
+    },
 };
 
 use super::{Inner, MESSAGE_LIMIT, connection::Connection};
@@ -66,7 +69,9 @@ pub(super) fn connection_id(path: &str, stage: &str) -> Option<String> {
 
 /// Answers one request. That it is signed is checked, the signature itself is not: there are no accounts here.
 pub(super) async fn answer(inner: &Inner, id: &str, parts: Parts, body: Body) -> Response<Body> {
-    let outcome = if is_signed(&parts) { act(inner, id, &parts.method, body).await } else { Err(Refusal::Forbidden) };
+    // Pages may open sockets on this port, and no more.
+    let is_allowed = is_signed(&parts) && !doors::is_from_browser(&parts.headers);
+    let outcome = if is_allowed { act(inner, id, &parts.method, body).await } else { Err(Refusal::Forbidden) };
     let mut response = outcome.unwrap_or_else(Refusal::answer);
     if let Ok(request_id) = HeaderValue::from_str(&identifiers::request_id()) {
         response.headers_mut().insert("x-amzn-requestid", request_id);

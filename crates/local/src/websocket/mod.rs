@@ -18,7 +18,6 @@ use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpListener,
     runtime::Handle,
     sync::{mpsc, oneshot},
 };
@@ -120,11 +119,6 @@ impl Gateway {
     pub fn router(&self) -> Router {
         let inner = Arc::clone(&self.inner);
         Router::new().fallback(move |request: Request| answer(Arc::clone(&inner), request))
-    }
-
-    /// Serves the API on `listener` until the future is dropped, so that events carry the client's address.
-    pub async fn serve(&self, listener: TcpListener) -> std::io::Result<()> {
-        wire::serve(listener, self.router()).await
     }
 
     /// Closes every socket with 1001, lets nobody in any more, and waits until `$disconnect` has run for each

@@ -61,7 +61,12 @@ async fn a_second_runner_on_the_same_data_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn token_prints_a_token_alone_on_its_last_line() {
-    let Output { status, stdout, .. } = runner().args(["token", "--user", "alice", "--ttl", "1h"]).output().unwrap();
+    let stack = Stack::in_memory();
+    let Output { status, stdout, .. } = runner()
+        .args(["token", "--user", "alice", "--ttl", "1h", "--ready-file"])
+        .arg(stack.ready_file())
+        .output()
+        .unwrap();
     assert!(status.success());
     let stdout = String::from_utf8(stdout).unwrap();
     assert_eq!(stdout.lines().last().unwrap().split('.').count(), 3);
@@ -83,7 +88,10 @@ async fn the_alias_takes_its_options_with_and_without_a_separator() {
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    for arguments in [&["--", "token", "--user", "alice"][..], &["token", "--user", "alice"]] {
+    let stack = Stack::in_memory();
+    let ready_file = stack.ready_file();
+    let token = ["token", "--user", "alice", "--ready-file", ready_file.to_str().unwrap()];
+    for arguments in [&[&["--"], &token[..]].concat()[..], &token] {
         let token = cargo(arguments).await;
         assert_eq!(token.lines().last().unwrap().split('.').count(), 3, "{token}");
     }

@@ -42,8 +42,8 @@ async fn a_token_opens_a_socket_in_each_of_the_three_ways() {
 async fn without_a_right_there_is_no_socket_and_no_trace_of_one() {
     let stack = Stack::in_memory();
     stack.create_channel("alice", "secret", "private", "off").await;
-    let expired =
-        local::token::for_command_line("mallory", jiff::SignedDuration::from_secs(-1), jiff::Timestamp::now());
+    let (secret, ttl) = (local::secret::Secret::development(), jiff::SignedDuration::from_secs(-1));
+    let expired = local::token::for_command_line(&secret, "mallory", ttl, jiff::Timestamp::now());
     let (expired, valid) = (format!("Bearer {}", expired.unwrap()), format!("Bearer {}", token_of("mallory")));
     let cases = [
         ("lobby", None, StatusCode::UNAUTHORIZED),

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::stack::Stack;
+use crate::stack::{Stack, answered};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_input_is_told_what_is_wrong() {
@@ -79,15 +79,7 @@ async fn no_body_that_makes_no_sense_changes_anything() {
     let stack = Stack::in_memory();
     stack.create_channel("alice", "room", "public", "off").await;
     stack.send("alice", "room", "x").await;
-    let state = async || {
-        let mut all = Vec::new();
-        for path in ["", "/members", "/messages", "/messages/1/replies"] {
-            all.push(stack.ask("alice", Method::GET, &format!("/channels/room{path}"), Value::Null).await.1);
-        }
-        all.push(stack.ask("alice", Method::GET, "/channels", Value::Null).await.1);
-        all
-    };
-    let before = state().await;
+    let before = state(&stack).await;
     let routes = [
         (Method::POST, "/channels"),
         (Method::PATCH, "/channels/room"),
@@ -121,7 +113,56 @@ async fn no_body_that_makes_no_sense_changes_anything() {
             assert_eq!(response.headers()["content-type"], "application/problem+json", "{method} {path} {short}");
         }
     }
-    assert_eq!(state().await, before);
+    assert_eq!(state(&stack).await, before);
+}
+
+/// All that a body could change.
+async fn state(stack: &Stack) -> Vec<Value> {
+    let mut all = Vec::new();
+    for path in ["", "/members", "/messages", "/messages/1/replies"] {
+        all.push(stack.ask("alice", Method::GET, &format!("/channels/room{path}"), Value::Null).await.1);
+    }
+    all.push(stack.ask("alice", Method::GET, "/channels", Value::Null).await.1);
+    all
+}
+
+/// Each body is valid for its route to a reader that takes the first value, and to one that takes the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_that_reads_a_body_refuses_one_that_says_two_things() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "room", "public", "off").await;
+    stack.send("alice", "room", "x").await;
+    let before = state(&stack).await;
+    let cases = [
+        (Method::POST, "/channels", r#"{"name":"a","visibility":"public","name":"b"}"#, "name"),
+        (
+            Method::POST,
+            "/channels",
+            r#"{"name":"a","visibility":"public","agent":{"mode":"off","mode":"always"}}"#,
+            "agent.mode",
+        ),
+        (Method::PATCH, "/channels/room", r#"{"name":"a","n\u0061me":"b"}"#, "name"),
+        (Method::PUT, "/channels/room/members/bob", r#"{"role":"member","role":"owner"}"#, "role"),
+        (Method::PUT, "/channels/room/read", r#"{"seq":1,"seq":0}"#, "seq"),
+        (Method::POST, "/channels/room/messages", r#"{"content":"a","content":"b"}"#, "content"),
+        (
+            Method::POST,
+            "/channels/room/messages",
+            r#"{"content":"a","metadata":{"x":[{"y":1,"\u0079":2}]}}"#,
+            "metadata.x[0].y",
+        ),
+        (Method::PATCH, "/channels/room/messages/1", r#"{"content":"a","content":"a"}"#, "content"),
+        (Method::POST, "/connections/tickets", r#"{"channels":["room"],"channels":[]}"#, "channels"),
+        (Method::POST, "/channels/room/typing", r#"{"x":1,"x":1}"#, "x"),
+        (Method::POST, "/connections/x%3D/token", r#"{"x":1,"x":1}"#, "x"),
+    ];
+    for (method, path, body, field) in cases {
+        let (status, problem) = answered(stack.request("alice", method.clone(), path).body(body)).await;
+        assert_eq!(status, 400, "{method} {path} {body}: {problem}");
+        let [error] = problem["errors"].as_array().unwrap().as_slice() else { panic!("{path}: {problem}") };
+        assert_eq!((&error["field"], &error["code"]), (&json!(field), &json!("duplicate_field")), "{path} {body}");
+    }
+    assert_eq!(state(&stack).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

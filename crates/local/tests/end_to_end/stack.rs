@@ -111,11 +111,23 @@ impl Stack {
         Self::spawn(&options, &[], std::fs::File::create(log).unwrap().into())
     }
 
+    /// A stack with a secret of its own, which no test knows: ask [`Stack::mint`] for tokens.
+    pub(crate) fn secretive(options: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::run(options, environment, Stdio::inherit())
+    }
+
     fn start(options: &[&str]) -> Self {
         Self::spawn(options, &[], Stdio::inherit())
     }
 
+    /// A stack that accepts what [`token_of`] makes.
     fn spawn(options: &[&str], environment: &[(&str, &str)], log: Stdio) -> Self {
+        let secret = format!("JwtHs256Secret={}", token::DEVELOPMENT_SECRET);
+        // Before the others: a later parameter of the same name counts.
+        Self::run(&[&["--parameter", &secret], options].concat(), environment, log)
+    }
+
+    fn run(options: &[&str], environment: &[(&str, &str)], log: Stdio) -> Self {
         let files = tempfile::tempdir().unwrap();
         let ready = files.path().join("ready.json");
         let mut command = runner();
@@ -143,6 +155,13 @@ impl Stack {
         std::thread::spawn(move || lines.for_each(drop));
         let addresses = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
         Self { runner, addresses, http: reqwest::Client::new(), files }
+    }
+
+    /// A token that this stack accepts, as a person gets it.
+    pub(crate) fn mint(&self, user: &str) -> String {
+        let output = runner().args(["token", "--user", user, "--ready-file"]).arg(self.ready_file()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
     pub(crate) fn address(&self, of: &str) -> &str {

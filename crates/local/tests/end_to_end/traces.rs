@@ -242,7 +242,9 @@ async fn a_batch_with_records_of_five_traces_is_in_all_five_and_linked_to_them()
     let channels = ["a", "b", "c", "d", "d"];
     let records: Vec<Value> = channels.iter().zip(1..).map(|(channel, number)| record(number, channel)).collect();
     let url = format!("{}/2015-03-31/functions/{}/invocations", stack.address("lambda"), service("ChatDeliveryWorker"));
-    let response = reqwest::Client::new().post(url).json(&json!({ "Records": records })).send().await.unwrap();
+    let signature = "AWS4-HMAC-SHA256 Credential=a/b/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=c";
+    let request = reqwest::Client::new().post(url).header("authorization", signature);
+    let response = request.json(&json!({ "Records": records })).send().await.unwrap();
     assert_eq!(response.json::<Value>().await.unwrap(), json!({ "batchItemFailures": [] }));
 
     let traces: Vec<(String, String)> = (1..=5).map(|n| (format!("{n:032x}"), format!("{n:016x}"))).collect();

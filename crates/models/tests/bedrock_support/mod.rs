@@ -138,7 +138,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::broken("failed", vec![word("a"), exception("modelStreamErrorException", "x")], "a", "not available"),
         Case::broken("down", vec![word("a"), exception("internalServerException", "x")], "a", "not available"),
         Case::broken("away", vec![word("a"), exception("serviceUnavailableException", "x")], "a", "not available"),
-        Case::broken("not Bedrock", vec![b"<html>hello</html>".to_vec()], "", "not available"),
+        Case::broken("not Bedrock", vec![b"<html>hello</html>".to_vec()], "", "no sense"),
     ]
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn assert_request(uri: &str, body: &[u8]) {
     let roles: Vec<&str> =
         sent["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
-    assert_eq!(sent["messages"][2]["content"][0]["text"], "bob: and now?");
+    assert_eq!(sent["messages"][2]["content"][0]["text"], r#"{"from":"bob","text":"and now?"}"#);
 }
 
 /// All words of a reply, its usage, and how it ended.

@@ -1,15 +1,13 @@
-//! Who may ask, and what a browser may do with the answer.
-
-use std::net::IpAddr;
+//! What a browser may do with an answer.
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::Authority},
+    http::{HeaderValue, Uri, header},
     middleware::Next,
     response::Response,
 };
 
-use super::{PageConfig, problem};
+use super::PageConfig;
 
 /// Headers that are the same on every answer.
 const FIXED_HEADERS: [(&str, &str); 7] = [
@@ -59,39 +57,4 @@ pub(super) async fn secure_headers(
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-/// Refuses a host name that is not this machine's own: DNS rebinding makes a browser send one.
-pub(super) async fn loopback_host_only(request: Request, next: Next) -> Response {
-    // HTTP/2 carries the host in the request's URI.
-    let host = host_of(request.headers()).or_else(|| request.uri().authority().cloned());
-    if host.is_some_and(|host| is_loopback(host.host())) {
-        next.run(request).await
-    } else {
-        problem(StatusCode::FORBIDDEN, "This page answers to localhost and 127.0.0.1 only.")
-    }
-}
-
-/// Whether a request comes from the page itself, or from a program that is no browser.
-///
-/// Every browser sends `Origin` with a `POST`, and current ones `Sec-Fetch-Site`; neither can be set by a script.
-pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
-    let fetch_site_allows = match headers.get("sec-fetch-site") {
-        Some(site) => site == "same-origin",
-        None => true,
-    };
-    let origin_allows = match headers.get(header::ORIGIN) {
-        Some(origin) => host_of(headers).is_some_and(|host| origin.as_bytes() == format!("http://{host}").as_bytes()),
-        None => true,
-    };
-    fetch_site_allows && origin_allows
-}
-
-fn host_of(headers: &HeaderMap) -> Option<Authority> {
-    headers.get(header::HOST)?.to_str().ok()?.parse().ok()
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

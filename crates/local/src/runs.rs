@@ -1,0 +1,310 @@
+//! Which local runs are up, for the other commands of the same user.
+//!
+//! A run leaves a file with its address and its secret in a directory that its user alone can enter. It holds a lock on
+//! the file while it lives, so that a file without one is of a run that was killed.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, DirBuilder, File, Permissions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::{Secret, SecretError};
+
+/// A RAM disk, where the system has one.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// How the names of the files end.
+const EXTENSION: &str = "run";
+
+/// The address of a run with the default port of the REST API.
+const DEFAULT_REST: &str = "http://127.0.0.1:3000";
+
+/// A directory for what is of one user and of no value after a restart: on a RAM disk where there is one, else among
+/// temporary files. No other user can enter it.
+///
+/// The environment is not asked where there is a RAM disk: each command of the user finds the same directory.
+pub(crate) fn user_directory() -> io::Result<PathBuf> {
+    let directory = user_directory_path();
+    private_directory(&directory, rustix::process::getuid().as_raw())?;
+    Ok(directory)
+}
+
+/// Where [`user_directory`] is.
+pub(crate) fn user_directory_path() -> PathBuf {
+    let shared = Path::new(SHARED_MEMORY);
+    let base = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
+    base.join(format!("switchboard-local-{}", rustix::process::getuid().as_raw()))
+}
+
+/// Makes a directory that only its user can enter. Anybody can make one with this name first, so the owner is checked.
+fn private_directory(directory: &Path, user: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // Of the name itself, and not of what a link leads to.
+    let found = fs::symlink_metadata(directory)?;
+    if !found.is_dir() || found.uid() != user {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user; have it removed"));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// A run that is up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Base URL of the REST API.
+    pub rest: String,
+    /// The directory of its data.
+    pub directory: PathBuf,
+    /// What it signs tokens with.
+    pub secret: Secret,
+}
+
+/// The file of a run, which goes with this.
+#[derive(Debug)]
+pub struct Entry {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Run {
+    /// Lets other commands find the run.
+    pub fn announce(&self) -> io::Result<Entry> {
+        self.announce_in(&user_directory()?)
+    }
+
+    fn announce_in(&self, directory: &Path) -> io::Result<Entry> {
+        // With the temporary name it is nobody's; it is locked before it gets the other.
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.as_file().lock()?;
+        writeln!(file, "{}", serde_json::to_string(self)?)?;
+        let port = self.rest.rsplit(':').next().unwrap_or_default();
+        let path = directory.join(format!("{port}-{}.{EXTENSION}", std::process::id()));
+        let lock = file.persist(&path).map_err(|error| error.error)?;
+        Ok(Entry { path, _lock: lock })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // The lock alone says that a run is up.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The runs of this user that are up. Files of runs that were killed are removed.
+fn all(directory: &Path) -> io::Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension() != Some(OsStr::new(EXTENSION)) {
+            continue;
+        }
+        // It may have gone meanwhile.
+        let Ok(file) = File::open(&path) else { continue };
+        match file.try_lock_shared() {
+            Ok(()) => {
+                let _ = fs::remove_file(&path);
+            }
+            Err(TryLockError::WouldBlock) => runs.extend(serde_json::from_reader::<_, Run>(file).ok()),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    runs.sort_by(|one, other| one.rest.cmp(&other.rest));
+    Ok(runs)
+}
+
+/// Which run is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// The one that is up; of several, the one with the default port. When none is, the one that this data directory is of.
+    Default(&'a Path),
+    /// The one with this data directory, whether it is up or not.
+    DataDirectory(&'a Path),
+    /// The one that wrote this ready file.
+    ReadyFile(&'a Path),
+}
+
+/// Why the secret of a run is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// The directory of the runs cannot be read.
+    #[error("cannot look for local runs: {0}")]
+    Runs(#[from] io::Error),
+    /// The ready file cannot be read.
+    #[error("cannot read the ready file {path}: {reason}")]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The run of the ready file has ended.
+    #[error("the local run at {rest} has ended: start it again")]
+    Ended {
+        /// Where it was.
+        rest: String,
+    },
+    /// Nothing has run here.
+    #[error("no local run is up, and {directory} is of none: start one with cargo local, or name its --data-dir")]
+    None {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// Several are up, none of them with the default port.
+    #[error("several local runs are up ({runs}): name one with --data-dir or --ready-file")]
+    Several {
+        /// Their addresses and directories.
+        runs: String,
+    },
+    /// The secret of the data directory cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+/// The secret of a run.
+pub fn secret(wanted: Wanted<'_>) -> Result<Secret, FindError> {
+    // Without the directory nothing has announced itself.
+    let runs = user_directory().and_then(|directory| all(&directory));
+    match wanted {
+        // It may be known from the data directory all the same.
+        Wanted::DataDirectory(_) => select(runs.unwrap_or_default(), wanted),
+        _ => select(runs?, wanted),
+    }
+}
+
+fn select(mut runs: Vec<Run>, wanted: Wanted<'_>) -> Result<Secret, FindError> {
+    match wanted {
+        Wanted::Default(directory) => {
+            if runs.len() > 1
+                && let Some(default) = runs.iter().position(|run| run.rest == DEFAULT_REST)
+            {
+                return Ok(runs.swap_remove(default).secret);
+            }
+            match (runs.pop(), runs.is_empty()) {
+                (Some(run), true) => Ok(run.secret),
+                (None, _) => {
+                    Secret::read(directory)?.ok_or_else(|| FindError::None { directory: directory.to_owned() })
+                }
+                (Some(last), false) => {
+                    let described = |run: &Run| format!("{} on {}", run.rest, run.directory.display());
+                    let runs: Vec<String> = runs.iter().chain([&last]).map(described).collect();
+                    Err(FindError::Several { runs: runs.join(", ") })
+                }
+            }
+        }
+        Wanted::DataDirectory(directory) => {
+            // A parameter of the template may have replaced the secret of the directory.
+            let whole = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+            if let Some(run) = runs.into_iter().find(|run| run.directory == whole) {
+                return Ok(run.secret);
+            }
+            Secret::read(directory)?.ok_or_else(|| FindError::None { directory: directory.to_owned() })
+        }
+        Wanted::ReadyFile(path) => {
+            let unreadable = |reason: &dyn std::fmt::Display| FindError::ReadyFile {
+                path: path.to_owned(),
+                reason: reason.to_string(),
+            };
+            let content = fs::read(path).map_err(|error| unreadable(&error))?;
+            let ready: serde_json::Value = serde_json::from_slice(&content).map_err(|error| unreadable(&error))?;
+            let rest = ready["rest"].as_str().ok_or_else(|| unreadable(&"it names no address of the REST API"))?;
+            let run = runs.into_iter().find(|run| run.rest == rest);
+            run.map(|run| run.secret).ok_or_else(|| FindError::Ended { rest: rest.to_owned() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(port: u16, directory: &str, secret: &str) -> Run {
+        Run { rest: format!("http://127.0.0.1:{port}"), directory: directory.into(), secret: Secret::given(secret) }
+    }
+
+    #[test]
+    fn a_run_is_found_while_it_lives() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) = (run(3000, "/a", "one"), run(4000, "/b", "other"));
+        let entry = one.announce_in(directory.path()).unwrap();
+        let second = other.announce_in(directory.path()).unwrap();
+        assert_eq!(fs::metadata(&entry.path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(all(directory.path()).unwrap(), [one, other.clone()]);
+        drop(entry);
+        assert_eq!(all(directory.path()).unwrap(), [other]);
+        drop(second);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_file_of_a_killed_run_counts_as_none_and_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let left = directory.path().join("3000-1.run");
+        fs::write(&left, serde_json::to_string(&run(3000, "/a", "one")).unwrap()).unwrap();
+        assert_eq!(all(directory.path()).unwrap(), []);
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn the_default_is_the_run_that_is_up_or_the_one_with_the_default_port() {
+        let nowhere = Path::new("/nowhere");
+        let of = |runs: &[Run]| select(runs.to_vec(), Wanted::Default(nowhere));
+        let (default, another, third) = (run(3000, "/a", "one"), run(4000, "/b", "other"), run(5000, "/c", "third"));
+        assert_eq!(of(std::slice::from_ref(&another)).unwrap(), another.secret);
+        assert_eq!(of(&[another.clone(), default.clone(), third.clone()]).unwrap(), default.secret);
+        let error = of(&[another, third]).unwrap_err().to_string();
+        assert!(error.contains("http://127.0.0.1:4000 on /b") && error.contains("--ready-file"), "{error}");
+        assert!(of(&[]).unwrap_err().to_string().contains("/nowhere"));
+        // Between two runs: the directory's.
+        let directory = tempfile::tempdir().unwrap();
+        let kept = Secret::of_directory(directory.path()).unwrap();
+        assert_eq!(select(Vec::new(), Wanted::Default(directory.path())).unwrap(), kept);
+        assert_eq!(select(vec![default.clone()], Wanted::Default(directory.path())).unwrap(), default.secret);
+    }
+
+    #[test]
+    fn a_data_directory_and_a_ready_file_name_a_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = Secret::of_directory(directory.path()).unwrap();
+        let wanted = Wanted::DataDirectory(directory.path());
+        assert_eq!(select(vec![run(3000, "/a", "one")], wanted).unwrap(), kept);
+        let whole = directory.path().canonicalize().unwrap();
+        assert_eq!(select(vec![run(3000, whole.to_str().unwrap(), "given")], wanted).unwrap(), Secret::given("given"));
+        assert!(matches!(select(Vec::new(), Wanted::DataDirectory(Path::new("/a"))), Err(FindError::None { .. })));
+
+        let file = directory.path().join("ready.json");
+        let wanted = Wanted::ReadyFile(&file);
+        fs::write(&file, r#"{"rest":"http://127.0.0.1:4000"}"#).unwrap();
+        let runs = vec![run(3000, "/a", "one"), run(4000, "/b", "other")];
+        assert_eq!(select(runs, wanted).unwrap(), Secret::given("other"));
+        assert!(matches!(select(Vec::new(), wanted), Err(FindError::Ended { .. })));
+        fs::write(&file, "{}").unwrap();
+        assert!(matches!(select(Vec::new(), wanted), Err(FindError::ReadyFile { .. })));
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_not_used() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("switchboard-local-0");
+        let user = rustix::process::getuid().as_raw();
+        private_directory(&directory, user).unwrap();
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+        private_directory(&directory, user).unwrap();
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(private_directory(&directory, user + 1).is_err());
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(&directory, &link).unwrap();
+        assert!(private_directory(&link, user).is_err());
+    }
+}
