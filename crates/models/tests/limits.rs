@@ -28,6 +28,9 @@ use tokio::{
     net::TcpListener,
 };
 
+/// Whether an error is the one that a case expects.
+type Expected = fn(&ModelError) -> bool;
+
 /// What two ends of a connection may hold between them: sent, and not yet read.
 const BUFFERED: usize = 32 * 1024 * 1024;
 
@@ -195,7 +198,7 @@ async fn a_server_that_never_ends_is_hung_up_on() {
     let refused = |error: &ModelError| *error == ModelError::Refused("status 400 ".to_owned());
     let unavailable = |error: &ModelError| *error == ModelError::Unavailable("status 500 ".to_owned());
     let no_answer = |error: &ModelError| matches!(error, ModelError::Unavailable(_));
-    let cases: [(&str, String, &[u8], usize, fn(&ModelError) -> bool); 5] = [
+    let cases: [(&str, String, &[u8], usize, Expected); 5] = [
         ("a line", head("200 OK") + "data: ", b"x", EVENT_BYTES, oversized),
         ("comments", head("200 OK"), b": x\n\n", REPLY_BYTES, oversized),
         ("a refusal", head("400 Bad Request"), b"{\"error\":", REFUSAL_BYTES, refused),
@@ -287,7 +290,7 @@ async fn bedrock_is_hung_up_on_too() {
     let malformed = |error: &ModelError| matches!(error, ModelError::Malformed(_));
     let unavailable = |error: &ModelError| matches!(error, ModelError::Unavailable(text) if text.contains("503"));
     let refused = |error: &ModelError| matches!(error, ModelError::Refused(text) if text.contains("400"));
-    let cases: [(&str, String, Vec<u8>, usize, fn(&ModelError) -> bool); 6] = [
+    let cases: [(&str, String, Vec<u8>, usize, Expected); 6] = [
         ("a frame", reply.clone(), huge, EVENT_BYTES, oversized),
         ("thoughts", reply.clone(), thoughts, REPLY_BYTES, oversized),
         ("control characters", reply.clone(), control, REPLY_BYTES, oversized),
