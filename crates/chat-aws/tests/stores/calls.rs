@@ -196,7 +196,9 @@ impl Clock for At {
         Duration::ZERO
     }
 
-    async fn sleep(&self, _: Duration) {}
+    async fn sleep(&self, _: Duration) {
+        std::future::pending().await
+    }
 
     fn random(&self) -> u128 {
         0
@@ -252,8 +254,8 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
             let cost = calls.cost();
             assert_eq!(json!(cost.calls), documented(case)[id], "{case}, {id}");
             // Each item of a transaction is of 1 KB at most, and so costs two units.
-            let items: usize = cost.calls.iter().filter_map(|call| call.rsplit(' ').next()?.parse::<usize>().ok()).sum();
-            assert!((cost.write_units - 2.0 * items as f64).abs() < f64::EPSILON, "{case}, {id}: {cost:?}");
+            let items: u32 = cost.calls.iter().filter_map(|call| call.rsplit(' ').next()?.parse::<u32>().ok()).sum();
+            assert!((cost.write_units - 2.0 * f64::from(items)).abs() < f64::EPSILON, "{case}, {id}: {cost:?}");
         }
     }
 }
