@@ -21,7 +21,7 @@ use crate::{
     error::{Result, StoreError},
     id::{ChannelId, UserId},
     incarnation::ChannelKey,
-    limits::{PRESENCE_PROBES, PUSHES_AT_ONCE},
+    limits::{HANDSHAKE_DURATION, PRESENCE_PROBES, PUSHES_AT_ONCE},
 };
 
 /// A user who is there.
@@ -82,12 +82,15 @@ pub async fn presence(
     caller: &UserId,
 ) -> Result<Vec<Present>> {
     let key = authorize_read(channels, channel, caller).await?.key();
-    let mut subscriptions = connections.audience(&key, clock.now()).await?.admitted();
+    let now = clock.now();
+    let mut subscriptions = connections.audience(&key, now).await?.admitted();
     let probed = subscriptions.split_off(subscriptions.len().saturating_sub(PRESENCE_PROBES));
     let alive: Vec<Option<Subscription>> = futures::stream::iter(probed)
         .map(async |subscription| {
-            // A socket that cannot be asked after counts as there.
-            if sockets.is_open(&subscription.connection_id).await.unwrap_or(true) {
+            // A socket that cannot be asked after counts as there; before its handshake is through it looks like one that
+            // has vanished.
+            let is_new = now < subscription.connected_at.plus(HANDSHAKE_DURATION);
+            if is_new || sockets.is_open(&subscription.connection_id).await.unwrap_or(true) {
                 return Ok(Some(subscription));
             }
             connections.close(&subscription.connection_id, subscription.connected_at).await?;
