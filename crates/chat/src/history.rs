@@ -1,9 +1,12 @@
 //! Reading a channel back.
+//!
+//! The permission is read before the messages, and once more after them: what was stored after a membership had ended is
+//! not given to the former member.
 
 use std::io::{self, Write};
 
 use crate::{
-    access::authorize_read,
+    access::{authorize_read, require_still_readable},
     channel::ChannelStore,
     clock::Clock,
     error::{ChatError, Result},
@@ -34,7 +37,9 @@ pub async fn one_message(
     seq: u64,
 ) -> Result<Message> {
     let key = authorize_read(channels, channel, user).await?.key();
-    messages.message(&key, seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)
+    let message = messages.message(&key, seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
+    require_still_readable(channels, &key, user).await?;
+    Ok(message)
 }
 
 /// Up to `limit` answers to a message of a channel that `user` may read, after the number `after`, the oldest first.
@@ -58,7 +63,11 @@ pub async fn replies(
     if after >= found.last_seq {
         return Ok(HistoryPage { messages: Vec::new(), next: None });
     }
-    let page = messages.replies(&found.key(), seq, after, limit + 1, clock.now()).await?;
+    let key = found.key();
+    let page = messages.replies(&key, seq, after, limit + 1, clock.now()).await?;
+    if !page.is_empty() {
+        require_still_readable(channels, &key, user).await?;
+    }
     let (page, more) = cut(page, limit);
     let next = page.last().filter(|_| more).map(|last| Range::After(last.seq));
     Ok(HistoryPage { messages: page, next })
@@ -80,6 +89,10 @@ pub async fn history(
     let key = authorize_read(channels, channel, user).await?.key();
     // One more than asked for tells whether there is more.
     let page = messages.messages(&key, range, limit + 1, clock.now()).await?;
+    // A client that asks whether there is more, and finds nothing, costs no further read.
+    if !page.is_empty() {
+        require_still_readable(channels, &key, user).await?;
+    }
     let (page, more) = cut(page, limit);
     let next = page.last().filter(|_| more).map(|last| match range {
         Range::After(_) => Range::After(last.seq),

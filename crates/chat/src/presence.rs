@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use crate::{
-    access::authorize_read,
+    access::{authorize_read, require_still_readable},
     channel::ChannelStore,
     clock::{Clock, Timestamp},
     connection::{ConnectionStore, Subscription},
@@ -99,6 +99,7 @@ pub async fn presence(
         .buffer_unordered(PUSHES_AT_ONCE)
         .try_collect()
         .await?;
+    require_still_readable(channels, &key, caller).await?;
     let mut since: BTreeMap<UserId, Timestamp> = BTreeMap::new();
     for subscription in subscriptions.into_iter().chain(alive.into_iter().flatten()) {
         let first = since.entry(subscription.user_id).or_insert(subscription.connected_at);

@@ -409,7 +409,7 @@ async fn look(node: &Node, who: &'static str, kind: u64) {
         2 => node.membership().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
         _ => presence(store, store, node, node, &id, &caller).await.is_ok_and(|present| !present.is_empty()),
     };
-    if shows {
+    if shows && std::env::var("NOREAD").is_err() {
         node.answers_with_what_it_read();
     }
 }
