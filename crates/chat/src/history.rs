@@ -140,9 +140,67 @@ mod tests {
 
     use super::*;
     use crate::{
+        channel::Visibility,
         limits::{CONTENT_BYTES, PAGE_ITEMS},
-        testing::stored_message,
+        memory::{Call, MessageItem},
+        testing::{Before, TestClock, TestStore, key, stored_message},
     };
+
+    /// What happens right before messages are read that a permission allowed.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Meanwhile {
+        Nothing,
+        Removed,
+        MadePrivate,
+        Deleted,
+    }
+
+    /// A channel that bob may see, with a message in it.
+    fn readable(meanwhile: Meanwhile) -> TestStore {
+        let store = TestStore::seeded(1, 0);
+        let store = match meanwhile {
+            Meanwhile::MadePrivate => store.with_channel("c", Visibility::Public),
+            _ => store.with_channel("c", Visibility::Private).with_member("c", "bob"),
+        };
+        let mut state = store.state();
+        state.channels.values_mut().for_each(|channel| channel.last_seq = 1);
+        let mut stored = stored_message("c", 1, "a secret");
+        stored.message.reply_to = Some(1);
+        state.messages.entry(key("c")).or_default().insert(1, MessageItem { stored, for_agent: false });
+        drop(state);
+        store
+    }
+
+    #[tokio::test]
+    async fn what_is_read_after_a_permission_has_ended_is_not_given_away() {
+        for call in [Call::Message, Call::Messages] {
+            for meanwhile in [Meanwhile::Nothing, Meanwhile::Removed, Meanwhile::MadePrivate, Meanwhile::Deleted] {
+                for is_thread in [false, true] {
+                    let store = readable(meanwhile);
+                    let store = store.through(Before::new(call, || {
+                        let mut state = store.state();
+                        match meanwhile {
+                            Meanwhile::Nothing => {}
+                            Meanwhile::Removed => state.members.clear(),
+                            Meanwhile::MadePrivate => {
+                                let all = state.channels.values_mut();
+                                all.for_each(|channel| channel.visibility = Visibility::Private);
+                            }
+                            Meanwhile::Deleted => state.channels.clear(),
+                        }
+                    }));
+                    let (channel, bob, clock) = ("c".parse().unwrap(), "bob".parse().unwrap(), TestClock::new(1));
+                    let read = match (call, is_thread) {
+                        (Call::Message, _) => one_message(&store, &store, &clock, &channel, &bob, 1).await.is_ok(),
+                        (_, true) => replies(&store, &store, &clock, (&channel, 1), &bob, 0, 10).await.is_ok(),
+                        (_, false) => history(&store, &store, &clock, &channel, &bob, Range::Newest, 10).await.is_ok(),
+                    };
+                    assert!(store.hook().is_done());
+                    assert_eq!(read, meanwhile == Meanwhile::Nothing, "{call:?}, {meanwhile:?}, thread: {is_thread}");
+                }
+            }
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]

@@ -138,3 +138,60 @@ pub async fn news(
     }
     Ok(news)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::Visibility,
+        connection::{Connection, UserConnection},
+        delivery::Pushed,
+        id::ConnectionId,
+        testing::{TestClock, TestStore, key},
+    };
+
+    /// A gateway at which no socket is open.
+    struct NothingOpen;
+
+    impl SocketPusher for NothingOpen {
+        async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
+            unreachable!("a look pushes nothing")
+        }
+
+        async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            Ok(false)
+        }
+
+        async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            unreachable!("a look closes no socket")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_in_its_handshake_is_there_and_one_that_has_vanished_is_forgotten() {
+        let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Public);
+        let clock = TestClock::new(1);
+        for (id, user, age) in [("old=", "bob", HANDSHAKE_DURATION), ("new=", "carol", HANDSHAKE_DURATION / 2)] {
+            let connected_at = Timestamp::from_millis(clock.now().as_millis() - i64::try_from(age.as_millis()).unwrap());
+            let ends_at = clock.now().plus(HANDSHAKE_DURATION);
+            let connection = Connection {
+                connection_id: id.parse().unwrap(),
+                user_id: user.parse().unwrap(),
+                channels: vec![key("c")],
+                follows: false,
+                limited_to: None,
+                connected_at,
+                token_expires_at: ends_at,
+                expires_at: ends_at,
+            };
+            store.announce(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
+            store.open(&connection, &[].into()).await.unwrap();
+        }
+        let (channel, caller) = ("c".parse().unwrap(), "dora".parse().unwrap());
+        let there = presence(&store, &store, &NothingOpen, &clock, &channel, &caller).await.unwrap();
+        assert_eq!(there.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["carol"]);
+        for (id, is_kept) in [("old=", false), ("new=", true)] {
+            assert_eq!(store.connection(&id.parse().unwrap()).await.unwrap().is_some(), is_kept, "{id}");
+        }
+    }
+}

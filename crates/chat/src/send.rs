@@ -411,7 +411,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{TestClock, TestStore};
+    use crate::{
+        channel::{Channel, ChannelStore},
+        testing::{TestClock, TestStore},
+    };
 
     fn by(sender: &str, content: &str, key: Option<&str>) -> Send {
         Send {
@@ -464,6 +467,26 @@ mod tests {
         for mut known in [Memory::default(), remembered] {
             let refused = send(&store, &clock, by("alice", "new", None), &mut known).await;
             assert!(matches!(refused, Err(ChatError::ChannelArchived)));
+        }
+    }
+
+    /// A deleted channel's items stay until they are removed, and a function that is warm still knows its head.
+    #[tokio::test]
+    async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_its_id() {
+        let (store, clock) = (public(0), TestClock::new(1));
+        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
+        let old = store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
+        let cached = Memory { head: Some(Head::from(&old)), full_at: None };
+        store.state().channels.clear();
+        let gone = send(&store, &clock, by("alice", "hi", Some("k")), &mut cached.clone()).await;
+        assert!(matches!(gone, Err(ChatError::ChannelNotFound)), "{gone:?}");
+        // The same request, and another one under the same key.
+        for content in ["hi", "ho"] {
+            let anew = Channel { incarnation: Incarnation::generate(&clock), last_seq: 0, ..old.clone() };
+            store.state().put_channel(anew);
+            let sent = send(&store, &clock, by("alice", content, Some("k")), &mut cached.clone()).await.unwrap();
+            assert!(matches!(&sent, Sent::Created(message) if message.seq == 1), "{content}: {sent:?}");
+            assert_ne!(sent.message().message_id, first.message().message_id);
         }
     }
 

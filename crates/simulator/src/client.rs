@@ -303,7 +303,7 @@ impl Client {
             let page = request(&self.world, self.caller(), |node| async move {
                 let page =
                     history(&node.store, &node.store, &node, &of_channel, &of_user, Range::After(after), PAGE).await;
-                if page.as_ref().is_ok_and(|page| !page.messages.is_empty()) && std::env::var("NOREAD").is_err() {
+                if page.as_ref().is_ok_and(|page| !page.messages.is_empty()) {
                     node.answers_with_what_it_read();
                 }
                 page
