@@ -58,7 +58,6 @@ pub(crate) fn is_misread(state: &State, caller: &Caller, key: &ChannelKey) -> bo
 /// A change is about to be made by a process: its caller must be allowed to, at this instant.
 pub(crate) fn commits(world: &World, caller: &Caller, process: u64, state: &State, effect: &Effect) {
     world.tell(|| format!("{process} {}", tale(effect)));
-    world.tell(|| format!("DEBUG {:?}", state.user_connections));
     if let Some(wrong) = forbidden(state, caller, effect) {
         world.violation(format!("{caller:?}: {wrong}"));
     }
@@ -328,7 +327,7 @@ fn check(world: &World, is_end: bool) {
     found.extend(accepted(&state, &tables.notes.accepted));
     found.extend(replies(&state, &tables.notes));
     found.extend(remains(&state));
-    found.extend(subscriptions(&state, Timestamp::from_millis(world.time.now())));
+    found.extend(subscriptions(&state, &tables, Timestamp::from_millis(world.time.now())));
     found.extend(clients(&state, &tables, is_end));
     tables.violations.extend(found);
 }
@@ -426,12 +425,15 @@ fn remains(state: &State) -> Vec<String> {
     found
 }
 
-/// No subscription is there that its user may not have. One to a deleted channel may have come while its members were still
-/// listed: the gate refuses it.
-fn subscriptions(state: &State, now: Timestamp) -> Vec<String> {
+/// No open socket has a subscription that its user may not have. One to a deleted channel may have come while its members were
+/// still listed: the gate refuses it.
+fn subscriptions(state: &State, tables: &Tables, now: Timestamp) -> Vec<String> {
     let mut found = Vec::new();
     for (key, all) in &state.subscriptions {
         for one in all.values() {
+            if tables.sockets.get(&one.connection_id).is_none_or(|socket| !socket.open) {
+                continue;
+            }
             let is_member = state.member(key, &one.user_id).is_some();
             let may = match state.channel(key) {
                 None => state.gate(key, now).closed,
