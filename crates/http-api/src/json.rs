@@ -299,7 +299,8 @@ mod tests {
                 return self.letter.to_string();
             }
             let mut units = [0; 2];
-            self.letter.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04X}")).collect()
+            let units = self.letter.encode_utf16(&mut units);
+            units.iter().map(|unit| format!("\\u{unit:04X}")).collect::<Vec<_>>().concat()
         }
     }
 

@@ -11,7 +11,7 @@ use aws_sdk_bedrockruntime::config::{
     ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextMut,
 };
 use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 
 use crate::limits::{EVENT_BYTES, REFUSAL_BYTES, REPLY_BYTES};
@@ -131,12 +131,13 @@ impl FramePosition {
             data = rest;
             if self.filled == PRELUDE_BYTES {
                 self.filled = 0;
-                let [a, b, c, d, .., k, l, m, n] = self.prelude;
+                let mut prelude = self.prelude.as_slice();
+                let (length, _, checksum) = (prelude.get_u32(), prelude.get_u32(), prelude.get_u32());
                 // Checked by the SDK too, but not before the whole frame is there.
-                if crc32fast::hash(&self.prelude[..8]) != u32::from_be_bytes([k, l, m, n]) {
+                if crc32fast::hash(&self.prelude[..8]) != checksum {
                     return Err(BodyError::NoEventStream);
                 }
-                let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
                 if length > EVENT_BYTES {
                     return Err(BodyError::Event);
                 }

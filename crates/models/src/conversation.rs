@@ -128,9 +128,11 @@ mod tests {
         Regex::new(&format!("{angle}|{square}")).unwrap()
     }
 
+    static TOKENS: LazyLock<Regex> = LazyLock::new(|| control_tokens(""));
+    static BROKEN: LazyLock<Regex> = LazyLock::new(|| control_tokens(r"\\+"));
+
     /// Takes one backslash away where a control token is broken.
     fn with_control_tokens(text: &str) -> String {
-        static BROKEN: LazyLock<Regex> = LazyLock::new(|| control_tokens(r"\\+"));
         let (mut whole, mut rest) = (String::new(), text);
         // One at a time: one token may be within another.
         while let Some(found) = BROKEN.find(rest) {
@@ -217,7 +219,6 @@ mod tests {
                 let ends_a_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
                 prop_assert!(part.text.split('\n').all(|line| !line.contains(ends_a_line) && !line.contains('<')), "{:?}", part.text);
             }
-            static TOKENS: LazyLock<Regex> = LazyLock::new(|| control_tokens(""));
             let token = parts.iter().find_map(|part| TOKENS.find(&part.text));
             prop_assert!(token.is_none(), "a model's server reads {token:?}");
         }

@@ -177,6 +177,10 @@ async fn flood(head: String, unit: Vec<u8>) -> (String, Arc<AtomicUsize>, Arc<At
     (url, calls, sent)
 }
 
+/// What is sent: its name, the head of the answer, what follows again and again, bytes of it that are read at most, and
+/// whether an error is the one that has to come of it.
+type Case<Unit> = (&'static str, String, Unit, usize, fn(&ModelError) -> bool);
+
 /// The head of an answer whose body ends with the connection.
 fn head(status: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
@@ -195,7 +199,7 @@ async fn a_server_that_never_ends_is_hung_up_on() {
     let refused = |error: &ModelError| *error == ModelError::Refused("status 400 ".to_owned());
     let unavailable = |error: &ModelError| *error == ModelError::Unavailable("status 500 ".to_owned());
     let no_answer = |error: &ModelError| matches!(error, ModelError::Unavailable(_));
-    let cases: [(&str, String, &[u8], usize, fn(&ModelError) -> bool); 5] = [
+    let cases: [Case<&[u8]>; 5] = [
         ("a line", head("200 OK") + "data: ", b"x", EVENT_BYTES, oversized),
         ("comments", head("200 OK"), b": x\n\n", REPLY_BYTES, oversized),
         ("a refusal", head("400 Bad Request"), b"{\"error\":", REFUSAL_BYTES, refused),
@@ -287,7 +291,7 @@ async fn bedrock_is_hung_up_on_too() {
     let malformed = |error: &ModelError| matches!(error, ModelError::Malformed(_));
     let unavailable = |error: &ModelError| matches!(error, ModelError::Unavailable(text) if text.contains("503"));
     let refused = |error: &ModelError| matches!(error, ModelError::Refused(text) if text.contains("400"));
-    let cases: [(&str, String, Vec<u8>, usize, fn(&ModelError) -> bool); 6] = [
+    let cases: [Case<Vec<u8>>; 6] = [
         ("a frame", reply.clone(), huge, EVENT_BYTES, oversized),
         ("thoughts", reply.clone(), thoughts, REPLY_BYTES, oversized),
         ("control characters", reply.clone(), control, REPLY_BYTES, oversized),
