@@ -5,14 +5,20 @@ use std::{
     fmt,
 };
 
-use chat::{clock::Timestamp, id::ChannelId};
+use chat::{
+    clock::Timestamp,
+    id::{ChannelId, IdError},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
-use crate::{AuthError, LEEWAY};
+use crate::{
+    LEEWAY,
+    refusal::{ClaimProblem, Refusal},
+};
 
 /// A JSON object, header or payload of a token, in which no name is there twice at any depth. Readers differ in which
 /// of two equal names they believe: one that checks the first and one that uses the last would let a token through
@@ -21,10 +27,10 @@ use crate::{AuthError, LEEWAY};
 pub(crate) struct Claims(Map<String, Value>);
 
 impl Claims {
-    /// Reads one part of a token.
-    pub(crate) fn read(json: &[u8]) -> Result<Self, AuthError> {
-        serde_json::from_slice::<Unambiguous>(json).map_err(|_| AuthError::Invalid)?;
-        serde_json::from_slice(json).map(Self).map_err(|_| AuthError::Invalid)
+    /// Reads one part of a token. `None`: it is no JSON object, or has a name twice.
+    pub(crate) fn read(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Unambiguous>(json).ok()?;
+        serde_json::from_slice(json).map(Self).ok()
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -35,46 +41,63 @@ impl Claims {
         self.0.get(name)?.as_str()
     }
 
+    /// An id that has to be there, as `read` reads it.
+    pub(crate) fn id<T>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, IdError>) -> Result<T, Refusal> {
+        let value = self.0.get(name).ok_or_else(|| Refusal::claim(name, ClaimProblem::Missing))?;
+        let text = value.as_str().ok_or_else(|| Refusal::claim(name, ClaimProblem::NotAString))?;
+        read(text).map_err(|error| Refusal::claim(name, error))
+    }
+
+    /// Whether `aud` names `audience`: it is one string, or an array of them (RFC 7519, section 4.1.3).
+    pub(crate) fn is_for(&self, audience: &str) -> bool {
+        match self.0.get("aud") {
+            Some(Value::String(one)) => one == audience,
+            Some(Value::Array(all)) => all.iter().any(|one| one.as_str() == Some(audience)),
+            _ => false,
+        }
+    }
+
     /// A list of words: one text with spaces between them (RFC 8693, section 4.2), or an array. None when it is
     /// not there.
-    pub(crate) fn words(&self, name: &str) -> Result<Option<BTreeSet<String>>, AuthError> {
+    pub(crate) fn words(&self, name: &str) -> Result<Option<BTreeSet<String>>, Refusal> {
+        let not_a_list = || Refusal::claim(name, ClaimProblem::NotAList);
         match self.0.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.split_whitespace().map(str::to_owned).collect())),
             Some(Value::Array(values)) => {
-                let words = values.iter().map(|value| value.as_str().map(str::to_owned).ok_or(AuthError::Invalid));
+                let words = values.iter().map(|value| value.as_str().map(str::to_owned).ok_or_else(not_a_list));
                 words.collect::<Result<_, _>>().map(Some)
             }
-            Some(_) => Err(AuthError::Invalid),
+            Some(_) => Err(not_a_list()),
         }
     }
 
     /// Channels that a token is limited to.
-    pub(crate) fn channels(&self, name: &str) -> Result<Option<BTreeSet<ChannelId>>, AuthError> {
+    pub(crate) fn channels(&self, name: &str) -> Result<Option<BTreeSet<ChannelId>>, Refusal> {
         let Some(words) = self.words(name)? else { return Ok(None) };
-        let ids = words.into_iter().map(|word| word.parse().map_err(|_| AuthError::Invalid));
+        let ids = words.into_iter().map(|word| word.parse().map_err(|error: IdError| Refusal::claim(name, error)));
         ids.collect::<Result<_, _>>().map(Some)
     }
 
     /// A time in seconds since the Unix epoch, fractions cut off (`NumericDate` of RFC 7519).
-    fn time(&self, name: &str) -> Result<Option<i64>, AuthError> {
+    fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
-        let seconds = value.as_f64().filter(|seconds| seconds.abs() < 1e15).ok_or(AuthError::Invalid)?;
+        let seconds = value.as_f64().filter(|seconds| seconds.abs() < 1e15).ok_or(Refusal::Times)?;
         #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
         Ok(Some(seconds.floor() as i64))
     }
 
-    /// Checks `exp`, `nbf` and `iat`; returns `exp`.
-    pub(crate) fn check_times(&self, now: Timestamp) -> Result<Timestamp, AuthError> {
+    /// Checks `exp`, `nbf` and `iat` with [`LEEWAY`]; returns `exp`.
+    pub(crate) fn check_times(&self, now: Timestamp) -> Result<Timestamp, Refusal> {
         let leeway = i64::try_from(LEEWAY.as_secs()).unwrap_or_default();
         let now_secs = now.as_secs();
-        let expires_at = self.time("exp")?.ok_or(AuthError::Invalid)?;
+        let expires_at = self.time("exp")?.ok_or(Refusal::Times)?;
         if now_secs >= expires_at.saturating_add(leeway) {
-            return Err(AuthError::Expired);
+            return Err(Refusal::Expired);
         }
         for name in ["nbf", "iat"] {
             if self.time(name)?.is_some_and(|from| now_secs.saturating_add(leeway) < from) {
-                return Err(AuthError::NotYetValid);
+                return Err(Refusal::NotYetValid);
             }
         }
         Ok(Timestamp::from_secs(expires_at))

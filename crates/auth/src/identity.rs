@@ -7,6 +7,8 @@ use chat::{
     id::{ChannelId, TenantId, UserId},
 };
 
+use crate::AuthError;
+
 /// A caller whose token has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -18,8 +20,8 @@ pub struct Identity {
     pub scopes: Option<BTreeSet<String>>,
     /// The channels that the token is limited to; `None`: all that the user may see.
     pub channels: Option<BTreeSet<ChannelId>>,
-    /// The token's `exp`.
-    pub expires_at: Timestamp,
+    /// The token's `exp`. Read through [`Identity::open_until`].
+    pub(crate) expires_at: Timestamp,
 }
 
 /// What a token may allow, when its issuer is configured with a `scope_claim`.
@@ -46,6 +48,15 @@ impl Scope {
 }
 
 impl Identity {
+    /// The end of what the token opens and what outlives the request: sockets, tickets, renewals of sockets. It is the
+    /// token's `exp` without the leeway that requests get, since delivery ends there.
+    ///
+    /// # Errors
+    /// [`AuthError::Expired`] if that end has come by `now`: the socket would be opened and get nothing.
+    pub fn open_until(&self, now: Timestamp) -> Result<Timestamp, AuthError> {
+        if now < self.expires_at { Ok(self.expires_at) } else { Err(AuthError::Expired) }
+    }
+
     /// Whether the token allows `scope`.
     #[must_use]
     pub fn has(&self, scope: Scope) -> bool {

@@ -1,25 +1,33 @@
 //! The public keys of an issuer.
 //!
-//! A key that is known verifies whatever its server does: a set past its time is renewed beside the request, which waits
-//! [`RENEWAL_WAIT`] for it at most, and the last good one is kept through an outage. A key that is not known makes the
-//! caller wait for a fetch: one is under way at a time, the others share it, and there is at most one in
-//! [`Timing::interval`]. Key ids that a fetch did not bring are remembered for [`Timing::unknown_for`], so that repeating
-//! a made-up one costs nothing; a fetch that failed tells nothing about any.
+//! A token chooses its `kid` freely, so a look-up must cost no more than the token did. Two rules bound it:
+//! - A `kid` of the set at hand verifies at once, whatever the issuer's server does. A set past [`Timing::fresh_for`] is
+//!   renewed beside the request, which waits at most [`RENEWAL_WAIT`]. An outage keeps the last good set.
+//! - A `kid` that the set lacks starts a fetch only if the last one began [`Timing::interval`] ago. Before that, it is
+//!   refused at once and nothing of it is kept. One fetch is under way at a time, and all callers share it.
+//!
+//! So a key that the issuer has published is accepted after at most [`Timing::interval`], and one that it has withdrawn
+//! is refused after at most [`Timing::fresh_for`] and one request, if the server answers. After a failed fetch the next
+//! one waits [`Timing::retry_after`], doubled with each further failure up to [`Timing::interval`]; callers whose key is
+//! not known are refused with [`Refusal::KeysUnavailable`] meanwhile.
+//!
+//! Bounds are those of one process: each environment of a function has a set of its own.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chat::clock::Timestamp;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse, RSAKeyParameters},
 };
 use reqwest::Url;
 
-use crate::AuthError;
+use crate::refusal::Refusal;
 
 /// Time for one fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,11 +39,11 @@ const RENEWAL_WAIT: Duration = Duration::from_millis(300);
 /// Largest key set: bytes.
 const SET_BYTES: usize = 256 * 1024;
 
-/// Unknown key ids that are remembered.
-const UNKNOWN_IDS: usize = 1_000;
+/// Longest key id: bytes. Issuers use SHA-256 thumbprints (RFC 7638), numbers, and ARNs of keys.
+pub(crate) const KID_BYTES: usize = 256;
 
 /// The smallest RSA key accepted (RFC 7518, section 3.3).
-const MODULUS_BITS: usize = 2_048;
+pub(crate) const MODULUS_BITS: usize = 2_048;
 
 /// Of private and of shared keys (RFC 7518, section 6).
 const PRIVATE_PARAMETERS: [&str; 2] = ["d", "k"];
@@ -45,22 +53,27 @@ const PRIVATE_PARAMETERS: [&str; 2] = ["d", "k"];
 pub(crate) struct Timing {
     /// How long a set is used before it is renewed.
     pub(crate) fresh_for: Duration,
-    /// Shortest time between two fetches.
+    /// Shortest time between a fetch that succeeded and the next one for a key that it did not bring.
     pub(crate) interval: Duration,
-    /// How long after a renewal that failed the next one is tried.
+    /// Time between the first fetch that failed and the next one.
     pub(crate) retry_after: Duration,
-    /// How long a key id that was not in the set is refused without asking again.
-    pub(crate) unknown_for: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self {
             fresh_for: Duration::from_mins(10),
-            interval: Duration::from_secs(1),
-            retry_after: Duration::from_secs(15),
-            unknown_for: Duration::from_secs(30),
+            interval: Duration::from_secs(10),
+            retry_after: Duration::from_secs(1),
         }
+    }
+}
+
+impl Timing {
+    /// How long after `attempt` began the next one may begin.
+    fn pause(self, attempt: Attempt) -> Duration {
+        let Some(doublings) = attempt.failures.checked_sub(1) else { return self.interval };
+        self.retry_after.saturating_mul(2_u32.saturating_pow(doublings)).min(self.interval)
     }
 }
 
@@ -91,24 +104,22 @@ struct Shared {
     client: reqwest::Client,
     timing: Timing,
     known: Mutex<Known>,
-    /// Held over a fetch.
+    /// The last fetch. Held over a fetch.
     last: tokio::sync::Mutex<Option<Attempt>>,
 }
 
-/// A fetch.
+/// A fetch that has ended.
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
-    began: Instant,
-    /// Whether it brought a set; `false` too when whoever made it went away before its end.
-    succeeded: bool,
+    began: Timestamp,
+    /// Fetches that failed in a row, this one included; 0 when it brought a set.
+    failures: u32,
 }
 
 #[derive(Debug, Default, Clone)]
 struct Known {
     keys: Arc<HashMap<String, Key>>,
-    fetched: Option<Instant>,
-    /// Key ids that were in no set, and when that was found out.
-    unknown: HashMap<String, Instant>,
+    fetched: Option<Timestamp>,
 }
 
 /// A key, and the algorithms that its own parameters allow.
@@ -144,27 +155,23 @@ impl Jwks {
     }
 
     /// The one key called `kid`, when its own parameters allow it for `algorithm`.
-    pub(crate) async fn key(&self, kid: &str, algorithm: Algorithm) -> Result<DecodingKey, AuthError> {
+    pub(crate) async fn key(&self, kid: &str, algorithm: Algorithm, now: Timestamp) -> Result<DecodingKey, Refusal> {
         if let Some(key) = self.0.find(kid) {
-            if self.0.is_stale() {
+            if self.0.is_stale(now) {
                 let shared = Arc::clone(&self.0);
-                let renewal = tokio::spawn(async move { shared.renew().await });
-                // In vain: it goes on by itself, and the key at hand is good.
+                let renewal = tokio::spawn(async move { shared.renew(now).await });
+                // After the wait the renewal goes on by itself, and the key at hand is good.
                 let _ = tokio::time::timeout(RENEWAL_WAIT, renewal).await;
             }
             return key.usable_for(algorithm);
         }
-        if self.0.lock().is_unknown(kid, self.0.timing) {
-            return Err(AuthError::Invalid);
-        }
-        let answered = self.0.look_for(kid).await;
+        // On a task of its own: a caller that goes away does not end the fetch that others wait for.
+        let shared = Arc::clone(&self.0);
+        let answered = tokio::spawn(async move { shared.look_for_unknown(now).await }).await.unwrap_or(false);
         match self.0.find(kid) {
             Some(key) => key.usable_for(algorithm),
-            None if !answered => Err(AuthError::KeysUnavailable),
-            None => {
-                self.0.lock().remember_unknown(kid, self.0.timing);
-                Err(AuthError::Invalid)
-            }
+            None if answered => Err(Refusal::UnknownKey),
+            None => Err(Refusal::KeysUnavailable),
         }
     }
 }
@@ -178,52 +185,45 @@ impl Shared {
         self.lock().keys.get(kid).cloned()
     }
 
-    fn is_stale(&self) -> bool {
-        self.lock().fetched.is_none_or(|at| at.elapsed() >= self.timing.fresh_for)
+    fn is_stale(&self, now: Timestamp) -> bool {
+        self.lock().fetched.is_none_or(|at| distance(at, now) >= self.timing.fresh_for)
+    }
+
+    /// Whether enough time has passed since the last fetch.
+    fn is_due(&self, last: Option<Attempt>, now: Timestamp) -> bool {
+        last.is_none_or(|last| distance(last.began, now) >= self.timing.pause(last))
     }
 
     /// Renews a set past its time, unless that is under way or has just been tried.
-    async fn renew(&self) {
+    async fn renew(&self, now: Timestamp) {
         let Ok(mut last) = self.last.try_lock() else { return };
-        if last.is_none_or(|last| last.began.elapsed() >= self.timing.retry_after) {
-            self.fetch(&mut last).await;
+        if self.is_due(*last, now) {
+            self.fetch(&mut last, now).await;
         }
     }
 
-    /// Fetches, unless somebody else's fetch has answered for `kid` meanwhile. Whether there is an answer.
-    async fn look_for(&self, kid: &str) -> bool {
-        let asked = Instant::now();
+    /// Waits for the fetch that is under way, or fetches if one is due. Whether the last fetch brought a set.
+    async fn look_for_unknown(&self, now: Timestamp) -> bool {
         let mut last = self.last.lock().await;
-        if self.lock().keys.contains_key(kid) {
-            return true;
+        if self.is_due(*last, now) {
+            self.fetch(&mut last, now).await;
         }
-        if let Some(Attempt { began, succeeded }) = *last {
-            // A fetch that began after this caller asked tells as much as another one would.
-            if succeeded && began >= asked {
-                return true;
-            }
-            let wait = self.timing.interval.saturating_sub(began.elapsed());
-            if !succeeded && !wait.is_zero() {
-                return false;
-            }
-            tokio::time::sleep(wait).await;
-        }
-        self.fetch(&mut last).await
+        last.is_some_and(|last| last.failures == 0)
     }
 
-    async fn fetch(&self, last: &mut Option<Attempt>) -> bool {
-        let attempt = last.insert(Attempt { began: Instant::now(), succeeded: false });
-        match self.read().await {
+    async fn fetch(&self, last: &mut Option<Attempt>, now: Timestamp) {
+        let failures = match self.read().await {
             Ok(keys) => {
-                let mut known = self.lock();
-                known.keys = Arc::new(keys);
-                known.fetched = Some(Instant::now());
-                attempt.succeeded = true;
+                *self.lock() = Known { keys: Arc::new(keys), fetched: Some(now) };
+                0
             }
-            // Without the URL: a careless one may hold a key of its own.
-            Err(error) => tracing::warn!(%error, "could not fetch the key set; going on with the last one"),
-        }
-        attempt.succeeded
+            Err(error) => {
+                // Without the URL: a careless one may hold a key of its own.
+                tracing::warn!(%error, "could not fetch the key set; going on with the last one");
+                last.map_or(0, |last| last.failures).saturating_add(1)
+            }
+        };
+        *last = Some(Attempt { began: now, failures });
     }
 
     async fn read(&self) -> Result<HashMap<String, Key>, FetchError> {
@@ -249,19 +249,9 @@ impl Shared {
     }
 }
 
-impl Known {
-    fn is_unknown(&self, kid: &str, timing: Timing) -> bool {
-        self.unknown.get(kid).is_some_and(|since| since.elapsed() < timing.unknown_for)
-    }
-
-    fn remember_unknown(&mut self, kid: &str, timing: Timing) {
-        if self.unknown.len() >= UNKNOWN_IDS {
-            self.unknown.retain(|_, since| since.elapsed() < timing.unknown_for);
-        }
-        if self.unknown.len() < UNKNOWN_IDS {
-            self.unknown.insert(kid.to_owned(), Instant::now());
-        }
-    }
+/// How far two times are apart. Callers that run at once come with times in any order, and a clock may be set back.
+fn distance(one: Timestamp, other: Timestamp) -> Duration {
+    one.until(other).max(other.until(one))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -277,8 +267,8 @@ enum FetchError {
 }
 
 impl Key {
-    fn usable_for(&self, algorithm: Algorithm) -> Result<DecodingKey, AuthError> {
-        self.algorithms.contains(&algorithm).then(|| self.key.clone()).ok_or(AuthError::Invalid)
+    fn usable_for(&self, algorithm: Algorithm) -> Result<DecodingKey, Refusal> {
+        self.algorithms.contains(&algorithm).then(|| self.key.clone()).ok_or(Refusal::OtherAlgorithm)
     }
 }
 
@@ -288,7 +278,7 @@ fn usable_keys(keys: Vec<serde_json::Value>) -> HashMap<String, Key> {
     let mut usable = HashMap::new();
     let mut seen = HashSet::new();
     for value in keys {
-        let Some(kid) = value["kid"].as_str().map(str::to_owned) else { continue };
+        let Some(kid) = value["kid"].as_str().filter(|kid| kid.len() <= KID_BYTES).map(str::to_owned) else { continue };
         if !seen.insert(kid.clone()) {
             usable.remove(&kid);
             continue;

@@ -4,25 +4,37 @@
 //! the configured issuers, its `kid` one of that issuer's keys, and its `alg` must be one that both the issuer's
 //! configuration and the key's own parameters allow. Embedded keys and key URLs (`jwk`, `jku`, `x5c`, `x5u`) are never
 //! looked at. No token, key or secret appears in an error or a log line.
+//!
+//! A token is refused by what is cheapest first: shape, size, issuer, algorithm, claims and times. Keys are looked up
+//! last, and at a bounded rate ([`jwks`]): a token that costs nothing to make costs little to refuse.
 
 mod claims;
 mod identity;
 mod jwks;
+mod refusal;
 mod settings;
 
 use std::{collections::HashSet, time::Duration};
 
 use aws_config::SdkConfig;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chat::clock::Timestamp;
+use chat::{
+    clock::Timestamp,
+    id::{IdError, ReservedNames, UserId},
+};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use serde::de::IgnoredAny;
 
-use crate::{claims::Claims, jwks::Jwks};
+use crate::{
+    claims::Claims,
+    jwks::{Jwks, KID_BYTES},
+    refusal::Refusal,
+};
 
 pub use crate::{
     identity::{Identity, Scope},
     jwks::JwksError,
+    refusal::ClaimProblem,
     settings::{Issuer, Secret, SettingsError},
 };
 
@@ -33,8 +45,8 @@ pub const LEEWAY: Duration = Duration::from_mins(1);
 /// REST API").
 pub const TOKEN_BYTES: usize = 8_192;
 
-/// Why a token is refused. Says nothing of the token's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a token is refused, for its bearer. Repeats nothing of the token's content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No token at all.
     #[error("a bearer token is required")]
@@ -42,6 +54,14 @@ pub enum AuthError {
     /// Malformed, of another issuer or audience, badly signed, or signed in a way that is not configured.
     #[error("the token is not valid")]
     Invalid,
+    /// A claim that names the user, the tenant, the scopes or the channels cannot be used.
+    #[error("the token's claim {name} {problem}")]
+    Claim {
+        /// The name of the claim, as configured.
+        name: String,
+        /// What is wrong with it.
+        problem: ClaimProblem,
+    },
     /// Its time is over.
     #[error("the token has expired")]
     Expired,
@@ -57,6 +77,7 @@ pub enum AuthError {
 #[derive(Debug)]
 pub struct Verifier {
     issuers: Vec<Trusted>,
+    reserved: ReservedNames,
 }
 
 /// An issuer, ready to verify.
@@ -76,13 +97,15 @@ impl std::fmt::Debug for Trusted {
 
 impl Verifier {
     /// A verifier for the issuers that the environment names ([`Issuer::from_env`]); secrets that are named by
-    /// reference are read with `config`.
+    /// reference are read with `config`. `AGENT_NAME`, the name by which users call the agent, is no caller's.
     pub async fn from_env(config: &SdkConfig) -> Result<Self, SettingsError> {
         let mut issuers = Issuer::from_env()?;
         for issuer in &mut issuers {
             issuer.resolve_secret(config).await?;
         }
-        Self::new(issuers)
+        let agent = std::env::var("AGENT_NAME").ok().filter(|name| !name.is_empty());
+        let reserved = agent.map(ReservedNames::with_agent).unwrap_or_default();
+        Ok(Self { reserved, ..Self::new(issuers)? })
     }
 
     /// A verifier for the tokens of `issuers`, whose secrets are at hand.
@@ -105,33 +128,61 @@ impl Verifier {
             }
         }
         let trusted = issuers.into_iter().map(|issuer| Trusted::new(issuer, timing));
-        Ok(Self { issuers: trusted.collect::<Result<_, _>>()? })
+        Ok(Self { issuers: trusted.collect::<Result<_, _>>()?, reserved: ReservedNames::default() })
     }
 
-    /// Verifies `token` at `now`.
+    /// Reads the id of a user who is to become a member. The names that no caller may have are no member's either.
+    ///
+    /// # Errors
+    /// [`IdError`].
+    pub fn user(&self, text: &str) -> Result<UserId, IdError> {
+        self.reserved.user(text)
+    }
+
+    /// Verifies `token` at `now`. A refusal is logged with its reason.
     pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Identity, AuthError> {
+        let mut issuer = None;
+        let verified = self.check(token, now, &mut issuer).await;
+        verified.map_err(|refusal| {
+            if refusal != Refusal::Missing {
+                tracing::info!(issuer, reason = %refusal, "token refused");
+            }
+            refusal.into()
+        })
+    }
+
+    /// Verifies `token`, cheapest checks first. Sets `issuer` to the configured one that the token names.
+    async fn check<'a>(
+        &'a self,
+        token: &str,
+        now: Timestamp,
+        issuer: &mut Option<&'a str>,
+    ) -> Result<Identity, Refusal> {
         if token.is_empty() {
-            return Err(AuthError::Missing);
+            return Err(Refusal::Missing);
         }
         if token.len() > TOKEN_BYTES {
-            return Err(AuthError::Invalid);
+            return Err(Refusal::TooLong);
         }
-        let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).map_err(|_| AuthError::Invalid));
-        let (Some(header), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok());
+        let (Some(Some(header)), Some(Some(payload)), Some(Some(signature)), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(AuthError::Invalid);
+            return Err(Refusal::NotThreeParts);
         };
-        if !is_plain(&Claims::read(&header?)?) {
-            return Err(AuthError::Invalid);
+        if !is_plain(&Claims::read(&header).ok_or(Refusal::Header)?) {
+            return Err(Refusal::Extension);
         }
-        // Believed for nothing but to choose among the configured issuers, until the signature is verified with that
-        // issuer's keys; then `iss` is checked again.
-        let claims = Claims::read(&payload?)?;
-        let claimed = claims.text("iss").ok_or(AuthError::Invalid)?;
-        let trusted = self.issuers.iter().find(|one| one.settings.issuer == claimed).ok_or(AuthError::Invalid)?;
-        let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
-        trusted.verify_signature(token, &header).await?;
-        trusted.identity(&claims, now)
+        let header = decode_header(token).map_err(|_| Refusal::Header)?;
+        // Nothing here is believed before the signature is verified with a key of the issuer that `iss` selects. Until
+        // then it serves to refuse: a token that will be refused for its claims needs no key.
+        let claims = Claims::read(&payload).ok_or(Refusal::Payload)?;
+        let claimed = claims.text("iss").ok_or(Refusal::UnknownIssuer)?;
+        let trusted = self.issuers.iter().find(|one| one.settings.issuer == claimed).ok_or(Refusal::UnknownIssuer)?;
+        *issuer = Some(&trusted.settings.issuer);
+        let identity = trusted.identity(&claims, &self.reserved, now)?;
+        trusted.verify_signature(token, &header, signature.len(), now).await?;
+        Ok(identity)
     }
 }
 
@@ -154,32 +205,44 @@ impl Trusted {
         })
     }
 
-    /// Verifies the signature, `iss` and `aud`, and that there is an `exp`.
-    async fn verify_signature(&self, token: &str, header: &Header) -> Result<(), AuthError> {
+    /// Verifies the signature, then `iss` and `aud` again, and that there is an `exp`.
+    async fn verify_signature(
+        &self,
+        token: &str,
+        header: &Header,
+        signature_bytes: usize,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         if !self.algorithms.contains(&header.alg) {
-            return Err(AuthError::Invalid);
+            return Err(Refusal::Algorithm);
+        }
+        if !has_signature_of(header.alg, signature_bytes) {
+            return Err(Refusal::SignatureLength);
         }
         let key = match header.alg {
-            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => self.secret.clone().ok_or(AuthError::Invalid)?,
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => self.secret.clone().ok_or(Refusal::Algorithm)?,
             algorithm => {
-                let jwks = self.jwks.as_ref().ok_or(AuthError::Invalid)?;
-                jwks.key(header.kid.as_deref().ok_or(AuthError::Invalid)?, algorithm).await?
+                let jwks = self.jwks.as_ref().ok_or(Refusal::Algorithm)?;
+                let kid = header.kid.as_deref().filter(|kid| kid.len() <= KID_BYTES).ok_or(Refusal::NoKid)?;
+                jwks.key(kid, algorithm, now).await?
             }
         };
         let mut validation = self.validation.clone();
         validation.algorithms = vec![header.alg];
-        decode::<IgnoredAny>(token, &key, &validation).map_err(|_| AuthError::Invalid)?;
+        decode::<IgnoredAny>(token, &key, &validation).map_err(|_| Refusal::Signature)?;
         Ok(())
     }
 
-    /// What the claims of a verified token say, by this issuer's configuration.
-    fn identity(&self, claims: &Claims, now: Timestamp) -> Result<Identity, AuthError> {
+    /// The caller whom the claims name by this issuer's configuration, if the token is for us and its time has come.
+    fn identity(&self, claims: &Claims, reserved: &ReservedNames, now: Timestamp) -> Result<Identity, Refusal> {
+        if !claims.is_for(&self.settings.audience) {
+            return Err(Refusal::Audience);
+        }
         let expires_at = claims.check_times(now)?;
         let Issuer { user_claim, tenant, tenant_claim, scope_claim, channels_claim, .. } = &self.settings;
-        let required = |name: &str| claims.text(name).ok_or(AuthError::Invalid);
         let tenant = match (tenant, tenant_claim) {
             (Some(tenant), _) => Some(tenant.clone()),
-            (None, Some(name)) => Some(required(name)?.parse().map_err(|_| AuthError::Invalid)?),
+            (None, Some(name)) => Some(claims.id(name, str::parse)?),
             (None, None) => None,
         };
         let scopes = match scope_claim {
@@ -187,12 +250,24 @@ impl Trusted {
             None => None,
         };
         Ok(Identity {
-            user_id: required(user_claim)?.parse().map_err(|_| AuthError::Invalid)?,
+            user_id: claims.id(user_claim, |text| reserved.user(text))?,
             tenant,
             scopes,
             channels: claims.channels(channels_claim)?,
             expires_at,
         })
+    }
+}
+
+/// Whether a signature of `bytes` bytes can be one of `algorithm` (RFC 7518, sections 3.2 to 3.5; RFC 8032, section
+/// 5.1.6). Signatures of RSA are as long as the modulus.
+fn has_signature_of(algorithm: Algorithm, bytes: usize) -> bool {
+    match algorithm {
+        Algorithm::HS256 => bytes == 32,
+        Algorithm::HS384 => bytes == 48,
+        Algorithm::HS512 | Algorithm::ES256 | Algorithm::EdDSA => bytes == 64,
+        Algorithm::ES384 => bytes == 96,
+        _ => bytes >= jwks::MODULUS_BITS / 8,
     }
 }
 

@@ -84,6 +84,9 @@ fn claims(header: &[u8], claims: &[u8]) {
         assert!(claims.get(name).is_none_or(|from| from.as_f64().is_some_and(|from| from <= (NOW + 61) as f64)));
     }
     assert_eq!(identity.channels.is_some(), claims.get("channels").is_some());
-    // It is stored, and told.
-    let _ = identity.expires_at.to_string();
+    assert!(!identity.user_id.is_reserved() && !matches!(identity.user_id.as_str(), "." | ".."));
+    // It is stored, and told; a token in its leeway opens nothing.
+    let end = identity.open_until(Timestamp::from_secs(NOW));
+    assert_eq!(end.is_ok(), claims["exp"].as_f64().is_some_and(|at| at.floor() > NOW as f64));
+    let _ = end.map(|end| end.to_string());
 }

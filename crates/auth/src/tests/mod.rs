@@ -2,6 +2,7 @@
 
 mod attacks;
 mod key_set;
+mod names;
 mod references;
 
 use jsonwebtoken::{EncodingKey, encode, jwk::Jwk};
@@ -107,6 +108,10 @@ fn anything(url: String) -> Issuer {
     Issuer { algorithms, jwks_url: Some(url), ..issuer() }
 }
 
+fn wrong(claim: &str, problem: impl Into<ClaimProblem>) -> AuthError {
+    AuthError::Claim { name: claim.into(), problem: problem.into() }
+}
+
 #[tokio::test]
 async fn claims_decide() {
     let verifier = Verifier::new(vec![issuer()]).unwrap();
@@ -124,8 +129,9 @@ async fn claims_decide() {
         (without("exp"), Err(AuthError::Invalid)),
         (without("iss"), Err(AuthError::Invalid)),
         (without("aud"), Err(AuthError::Invalid)),
-        (without("sub"), Err(AuthError::Invalid)),
-        (with("sub", 7), Err(AuthError::Invalid)),
+        (without("sub"), Err(wrong("sub", ClaimProblem::Missing))),
+        (with("sub", 7), Err(wrong("sub", ClaimProblem::NotAString))),
+        (with("sub", "a/b"), Err(wrong("sub", IdError::Malformed))),
         (with("iss", "another"), Err(AuthError::Invalid)),
         (with("iss", json!(["issuer"])), Err(AuthError::Invalid)),
         (with("aud", "another"), Err(AuthError::Invalid)),
@@ -148,7 +154,8 @@ async fn the_configured_claim_names_the_user() {
     let expires_at = Timestamp::from_secs(EPOCH + 600);
     let user_id = "al".parse().unwrap();
     assert_eq!(identity, Identity { user_id, tenant: None, scopes: None, channels: None, expires_at });
-    assert_eq!(verifier.verify(&hs256(&claims()), NOW).await, Err(AuthError::Invalid));
+    let refused = verifier.verify(&hs256(&claims()), NOW).await;
+    assert_eq!(refused, Err(wrong("preferred_username", ClaimProblem::Missing)));
 }
 
 #[tokio::test]
@@ -169,26 +176,41 @@ async fn claims_name_the_tenant_the_scopes_and_the_channels() {
     assert!(!identity.reaches(&"general".parse().unwrap()), "limited to nothing");
     claims.as_object_mut().unwrap().remove("scope");
     assert!(!verifier.verify(&hs256(&claims), NOW).await.unwrap().has(Scope::Read), "no claim, nothing allowed");
-    for (name, wrong) in [
-        ("org", json!(7)),
-        ("org", json!("a/b")),
-        ("scope", json!(1)),
-        ("scope", json!([1])),
-        ("channels", json!({})),
-        ("channels", json!(["a#b"])),
-        ("channels", json!(null)),
+    for (name, value, problem) in [
+        ("org", json!(7), ClaimProblem::NotAString),
+        ("org", json!("a/b"), IdError::Malformed.into()),
+        ("scope", json!(1), ClaimProblem::NotAList),
+        ("scope", json!([1]), ClaimProblem::NotAList),
+        ("channels", json!({}), ClaimProblem::NotAList),
+        ("channels", json!(["a#b"]), IdError::Malformed.into()),
+        ("channels", json!(null), ClaimProblem::NotAList),
     ] {
         let mut claims = claims.clone();
-        claims[name] = wrong;
-        assert_eq!(verifier.verify(&hs256(&claims), NOW).await, Err(AuthError::Invalid), "{claims}");
+        claims[name] = value;
+        assert_eq!(verifier.verify(&hs256(&claims), NOW).await, Err(wrong(name, problem)), "{claims}");
     }
     claims.as_object_mut().unwrap().remove("org");
-    assert_eq!(verifier.verify(&hs256(&claims), NOW).await, Err(AuthError::Invalid), "a tenant is required");
+    let refused = verifier.verify(&hs256(&claims), NOW).await;
+    assert_eq!(refused, Err(wrong("org", ClaimProblem::Missing)), "a tenant is required");
 
     let fixed = Issuer { tenant: Some("globex".parse().unwrap()), ..issuer() };
     let verifier = Verifier::new(vec![fixed]).unwrap();
     let identity = verifier.verify(&hs256(&with("org", "acme")), NOW).await.unwrap();
     assert_eq!(identity.tenant.unwrap().as_str(), "globex");
+}
+
+#[tokio::test]
+async fn what_a_token_opens_ends_with_it_and_without_leeway() {
+    let verifier = Verifier::new(vec![issuer()]).unwrap();
+    let end = Timestamp::from_secs(EPOCH + 600);
+    let identity = verifier.verify(&hs256(&claims()), NOW).await.unwrap();
+    let before = Timestamp::from_millis(end.as_millis() - 1);
+    assert_eq!(identity.open_until(before), Ok(end));
+    assert_eq!(identity.open_until(end), Err(AuthError::Expired));
+    // A request still gets through then, for clocks that differ.
+    let late = verifier.verify(&hs256(&claims()), end.plus(Duration::from_secs(30))).await.unwrap();
+    assert_eq!(late.open_until(end.plus(Duration::from_secs(30))), Err(AuthError::Expired));
+    assert_eq!(verifier.verify(&hs256(&claims()), end.plus(LEEWAY)).await, Err(AuthError::Expired));
 }
 
 #[test]

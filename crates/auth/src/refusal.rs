@@ -1,0 +1,102 @@
+//! Why a token is refused: in full for the operator, in part for the caller.
+
+use chat::id::IdError;
+
+use crate::{AuthError, TOKEN_BYTES, jwks::KID_BYTES};
+
+/// What is wrong with a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimProblem {
+    /// It is not in the token.
+    #[error("is missing")]
+    Missing,
+    /// It is no string.
+    #[error("must be a string")]
+    NotAString,
+    /// It is no list.
+    #[error("must be an array of strings, or a string with spaces between them")]
+    NotAList,
+    /// It is, or holds, no id.
+    #[error("{0}")]
+    Id(#[from] IdError),
+}
+
+/// Why a token is refused. Holds names from the configuration, and nothing that the token says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("there is no token")]
+    Missing,
+    #[error("it is longer than {TOKEN_BYTES} bytes")]
+    TooLong,
+    #[error("it is not three parts in base64url")]
+    NotThreeParts,
+    #[error("its header is no JSON object of a JWT, or has a name twice")]
+    Header,
+    #[error("its payload is no JSON object, or has a name twice")]
+    Payload,
+    #[error("its header names a critical extension, or another type than JWT or at+jwt")]
+    Extension,
+    #[error("its iss is none of the configured issuers")]
+    UnknownIssuer,
+    #[error("its aud does not name the configured audience")]
+    Audience,
+    #[error("its alg is none that the issuer is configured for")]
+    Algorithm,
+    #[error("its kid is missing, or longer than {KID_BYTES} bytes")]
+    NoKid,
+    #[error("its signature does not have the length that its alg gives")]
+    SignatureLength,
+    #[error("its time claims are missing, or no numbers")]
+    Times,
+    #[error("its exp has passed")]
+    Expired,
+    #[error("its nbf or iat has not come")]
+    NotYetValid,
+    #[error("its claim {name} {problem}")]
+    Claim {
+        /// As configured.
+        name: String,
+        problem: ClaimProblem,
+    },
+    #[error("its kid is in no key of the issuer's set")]
+    UnknownKey,
+    #[error("the key of its kid is for other algorithms")]
+    OtherAlgorithm,
+    #[error("its signature does not verify")]
+    Signature,
+    #[error("the issuer's key set cannot be had")]
+    KeysUnavailable,
+}
+
+impl Refusal {
+    pub(crate) fn claim(name: &str, problem: impl Into<ClaimProblem>) -> Self {
+        Self::Claim { name: name.to_owned(), problem: problem.into() }
+    }
+}
+
+impl From<Refusal> for AuthError {
+    /// What the caller learns. The names of claims are no secret: they stand in the tokens of every user.
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing => Self::Missing,
+            Refusal::Expired => Self::Expired,
+            Refusal::NotYetValid => Self::NotYetValid,
+            Refusal::KeysUnavailable => Self::KeysUnavailable,
+            Refusal::Claim { name, problem } => Self::Claim { name, problem },
+            Refusal::TooLong
+            | Refusal::NotThreeParts
+            | Refusal::Header
+            | Refusal::Payload
+            | Refusal::Extension
+            | Refusal::UnknownIssuer
+            | Refusal::Audience
+            | Refusal::Algorithm
+            | Refusal::NoKid
+            | Refusal::SignatureLength
+            | Refusal::Times
+            | Refusal::UnknownKey
+            | Refusal::OtherAlgorithm
+            | Refusal::Signature => Self::Invalid,
+        }
+    }
+}
