@@ -80,6 +80,10 @@ impl From<AuthError> for Problem {
                 retry_after: Some(Duration::from_secs(5)),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             },
+            AuthError::Claim { .. } => Self {
+                challenge: Some(r#"Bearer error="invalid_token""#.to_owned()),
+                ..Self::new(StatusCode::UNAUTHORIZED, format!("{error}; its issuer has to give you another one"))
+            },
             AuthError::Missing | AuthError::Invalid | AuthError::Expired | AuthError::NotYetValid => {
                 let detail = format!("{error}: send Authorization: Bearer <token>");
                 let challenge = if error == AuthError::Missing { "Bearer" } else { r#"Bearer error="invalid_token""# };

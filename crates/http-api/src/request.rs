@@ -2,13 +2,15 @@
 
 use std::str::FromStr;
 
+use auth::Verifier;
 use chat::{
-    id::{IdError, IdempotencyKey},
+    id::{IdError, IdempotencyKey, UserId},
     limits::{DEFAULT_PAGE_ITEMS, IDEMPOTENCY_KEY_CHARS, LARGEST_SEQ, PAGE_ITEMS},
     validation::Violation,
 };
 use http::{HeaderMap, Method, header};
 use lambda_http::{Request, RequestExt, request::RequestContext};
+use percent_encoding::percent_decode_str;
 
 use crate::{body::Fields, problem::Problem};
 
@@ -88,10 +90,16 @@ impl ApiRequest {
     /// # Errors
     /// A 400 problem.
     pub fn path_id<T: FromStr<Err = IdError>>(&self, name: &str) -> Result<T, Problem> {
-        let parameters = self.inner.path_parameters();
-        let text = parameters.first(name).unwrap_or_default();
-        text.parse()
-            .map_err(|error: IdError| Problem::invalid(vec![Violation::new(name, "malformed", error.to_string())]))
+        self.path_text(name).unwrap_or_default().parse().map_err(|error| no_id(name, error))
+    }
+
+    /// The path parameter `user_id`, of a user who is to become a member: no name that callers may not have.
+    ///
+    /// # Errors
+    /// A 400 problem.
+    pub fn path_new_member(&self, verifier: &Verifier) -> Result<UserId, Problem> {
+        let name = "user_id";
+        verifier.user(&self.path_text(name).unwrap_or_default()).map_err(|error| no_id(name, error))
     }
 
     /// The path parameter `seq`, where the route has one.
@@ -99,18 +107,23 @@ impl ApiRequest {
     /// # Errors
     /// A 400 problem.
     pub fn path_seq(&self) -> Result<Option<u64>, Problem> {
-        let parameters = self.inner.path_parameters();
-        let Some(text) = parameters.first("seq") else { return Ok(None) };
+        let Some(text) = self.path_text("seq") else { return Ok(None) };
         let seq = text.parse().ok().filter(|seq| (1..=LARGEST_SEQ).contains(seq));
         seq.map(Some).ok_or_else(|| {
             Problem::invalid(vec![Violation::new("seq", "malformed", "must be the number of a message, 1 or more")])
         })
     }
 
-    /// A path parameter as it is.
+    /// A path parameter, decoded once.
+    ///
+    /// API Gateway hands the path parameters of a REST API with Lambda proxy integration on as they came,
+    /// percent-encoded, while query parameters come decoded (recorded at AWS: `"proxy": "test%2Balias"`). What was
+    /// encoded twice is still encoded here, and is no id: `%252e%252e` does not become `..`. Bytes that are no UTF-8
+    /// become U+FFFD, which is in no id.
     #[must_use]
-    pub fn path_text(&self, name: &str) -> String {
-        self.inner.path_parameters().first(name).unwrap_or_default().to_owned()
+    pub fn path_text(&self, name: &str) -> Option<String> {
+        let parameters = self.inner.path_parameters();
+        Some(percent_decode_str(parameters.first(name)?).decode_utf8_lossy().into_owned())
     }
 
     /// A query parameter that may be left out; a violation is noted when it is given twice or cannot be read.
@@ -178,5 +191,69 @@ impl ApiRequest {
     /// names another type unless told.
     pub fn fields(&self) -> Result<Fields, Problem> {
         Fields::parse(self.inner.body())
+    }
+}
+
+/// The problem of a field that holds no id.
+fn no_id(name: &str, error: IdError) -> Problem {
+    Problem::invalid(vec![Violation::new(name, error.code(), error.to_string())])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use auth::{Issuer, Secret};
+    use chat::id::{ChannelId, ConnectionId};
+
+    use super::*;
+
+    /// A request as API Gateway hands it on.
+    fn with_parameter(name: &str, raw: &str) -> ApiRequest {
+        let parameters = HashMap::from([(name.to_owned(), vec![raw.to_owned()])]);
+        ApiRequest::new(Request::default().with_path_parameters(parameters))
+    }
+
+    fn verifier() -> Verifier {
+        let secret = Some(Secret::new("a secret of a test, of thirty-two bytes or more"));
+        Verifier::new(vec![Issuer { issuer: "i".into(), audience: "a".into(), secret, ..Issuer::default() }]).unwrap()
+    }
+
+    #[test]
+    fn a_path_parameter_is_decoded_once() {
+        for (raw, meant) in [("team:1", "team:1"), ("team%3A1", "team:1"), ("team%3a1", "team:1"), ("%61", "a")] {
+            let id: ChannelId = with_parameter("channel_id", raw).path_id("channel_id").unwrap();
+            assert_eq!(id.as_str(), meant, "{raw}");
+        }
+        let id: ConnectionId = with_parameter("connection_id", "L0%3D").path_id("connection_id").unwrap();
+        assert_eq!(id.as_str(), "L0=");
+        for raw in ["%2561", "team%253A1", "%", "%zz", "%ff", "a%2Fb", "a%00", ""] {
+            let refused = with_parameter("channel_id", raw).path_id::<ChannelId>("channel_id").unwrap_err();
+            assert_eq!((refused.status, refused.errors[0].code), (400, "malformed"), "{raw}");
+        }
+    }
+
+    #[test]
+    fn no_spelling_of_a_dot_segment_is_an_id() {
+        for raw in [".", "..", "%2e", "%2E", "%2e%2e", ".%2E", "%2e.", "%252e", "%252e%252e", "%25252e"] {
+            let request = with_parameter("user_id", raw);
+            let refused = request.path_id::<UserId>("user_id").unwrap_err();
+            assert_eq!((refused.status, refused.errors[0].field.as_str()), (400, "user_id"), "{raw}");
+            assert_eq!(request.path_new_member(&verifier()).unwrap_err().status, 400, "{raw}");
+        }
+        for kept in ["...", ".a", "a..", "%2e%2e%2e"] {
+            assert!(with_parameter("user_id", kept).path_id::<UserId>("user_id").is_ok(), "{kept}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_system_becomes_no_member_and_can_be_removed() {
+        for name in ["assistant", "system", "Assistant", "%61ssistant"] {
+            let request = with_parameter("user_id", name);
+            let refused = request.path_new_member(&verifier()).unwrap_err();
+            assert_eq!((refused.status, refused.errors[0].code), (400, "reserved"), "{name}");
+            assert!(request.path_id::<UserId>("user_id").is_ok(), "a membership from before can be ended");
+        }
+        assert!(with_parameter("user_id", "alice").path_new_member(&verifier()).is_ok());
     }
 }

@@ -52,11 +52,15 @@ pub struct Claims {
 /// A token that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The user id is empty, too long, or holds a character that ids do not have.
+    /// The user id is empty, too long, a dot segment, or holds a character that ids do not have.
     #[error(
-        "{0:?} is not a user id: use 1 to {MAX_USER_ID_LENGTH} of the characters A-Z a-z 0-9 _ . : - (for example alice)"
+        "{0:?} is not a user id: use 1 to {MAX_USER_ID_LENGTH} of the characters A-Z a-z 0-9 _ . : - (for example alice), \
+         but not . or .. alone"
     )]
     UserId(String),
+    /// The functions take no token of that name.
+    #[error("{0:?} is a name of the system: no user may have it (use another, for example alice)")]
+    Reserved(String),
     /// The lifetime does not read as a duration.
     #[error(
         "{0:?} is not a lifetime: write a number with a unit, such as 90s, 15m, 1h, 2d, or -5m for an expired token"
@@ -121,14 +125,20 @@ fn is_too_long(ttl: SignedDuration) -> bool {
     !(-MAX_TTL..=MAX_TTL).contains(&ttl)
 }
 
-/// Whether `user` is `[A-Za-z0-9_.:-]{1,128}`.
+/// Names that the functions take from no token, in upper or lower case.
+const RESERVED: [&str; 2] = ["assistant", "system"];
+
+/// Whether `user` is `[A-Za-z0-9_.:-]{1,128}`, no dot segment, and no name of the system.
 fn check_user_id(user: &str) -> Result<(), TokenError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-    if (1..=MAX_USER_ID_LENGTH).contains(&user.len()) && user.bytes().all(allowed) {
-        Ok(())
-    } else {
-        Err(TokenError::UserId(user.to_owned()))
+    let sized = (1..=MAX_USER_ID_LENGTH).contains(&user.len());
+    if !sized || !user.bytes().all(allowed) || matches!(user, "." | "..") {
+        return Err(TokenError::UserId(user.to_owned()));
     }
+    if RESERVED.iter().any(|name| name.eq_ignore_ascii_case(user)) {
+        return Err(TokenError::Reserved(user.to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -202,13 +212,17 @@ mod tests {
     fn user_ids_are_those_of_the_api() {
         let now = Timestamp::now();
         let longest = "x".repeat(MAX_USER_ID_LENGTH);
-        for user in ["a", "alice", "A.b_c:d-9", &longest] {
+        for user in ["a", "alice", "A.b_c:d-9", "...", &longest] {
             assert!(mint(user, DEFAULT_TTL, now).is_ok(), "{user:?}");
         }
         let too_long = "x".repeat(MAX_USER_ID_LENGTH + 1);
-        for user in ["", "al ice", "<b>", "zoë", "a/b", "a\n", &too_long] {
+        for user in ["", "al ice", "<b>", "zoë", "a/b", "a\n", ".", "..", &too_long] {
             let error = mint(user, DEFAULT_TTL, now).unwrap_err();
             assert!(error.to_string().contains("is not a user id"), "{error}");
+        }
+        for user in ["assistant", "system", "Assistant"] {
+            assert!(chat::id::ReservedNames::default().user(user).is_err(), "the functions refuse {user}");
+            assert!(matches!(mint(user, DEFAULT_TTL, now), Err(TokenError::Reserved(_))), "{user}");
         }
     }
 }

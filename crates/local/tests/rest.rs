@@ -124,7 +124,7 @@ async fn the_event_is_that_of_aws() {
 
     assert_eq!(event["resource"], "/channels/{channel_id}/messages");
     assert_eq!(event["path"], "/channels/a%2Fb%20c/messages");
-    assert_eq!(event["pathParameters"], json!({"channel_id": "a/b c"}));
+    assert_eq!(event["pathParameters"], json!({"channel_id": "a%2Fb%20c"}));
     assert_eq!(event["queryStringParameters"], json!({"x": "2", "y": "& z"}));
     assert_eq!(event["multiValueQueryStringParameters"], json!({"x": ["1", "2"], "y": ["& z"]}));
     assert_eq!(event["headers"]["idempotency-key"], "two");

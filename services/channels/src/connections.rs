@@ -1,7 +1,7 @@
 //! `/connections`: tickets for handshakes, and tokens for sockets that are open.
 
 use chat::{
-    clock::{SystemClock, Timestamp},
+    clock::{Clock, SystemClock, Timestamp},
     connect::{Renewal, renew},
     error::ChatError,
     id::{ChannelId, ConnectionId},
@@ -30,6 +30,7 @@ struct RenewedConnection {
 pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
     let channels = asked_channels(call.request)?;
     let caller = &call.caller;
+    let token_expires_at = caller.open_until(SystemClock.now())?;
     if channels.iter().flatten().any(|channel| !caller.reaches(channel)) {
         return Err(ChatError::ChannelNotFound.into());
     }
@@ -39,8 +40,8 @@ pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
         tenant: caller.tenant.clone(),
         channels,
         limited_to: caller.channels.clone(),
-        token_expires_at: caller.expires_at,
-        expires_at: caller.expires_at,
+        token_expires_at,
+        expires_at: token_expires_at,
     };
     let text = issue(&call.channels, &call.connections, &SystemClock, &mut ticket).await?;
     response::json(StatusCode::CREATED, &IssuedTicket { ticket: text, expires_at: ticket.expires_at })
@@ -58,7 +59,7 @@ pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
     let renewal = Renewal {
         connection_id: call.request.path_id("connection_id")?,
         user_id: caller.user_id.clone(),
-        token_expires_at: caller.expires_at,
+        token_expires_at: caller.open_until(SystemClock.now())?,
         limited_to: caller.channels.clone(),
     };
     let connection = renew(&call.connections, &SystemClock, renewal).await?;

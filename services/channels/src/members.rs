@@ -28,7 +28,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 }
 
 pub(crate) async fn add(call: &Call<'_>) -> Answer {
-    let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
+    let (channel, user) = (call.channel()?, call.request.path_new_member(&call.shared.verifier)?);
     let role = role(call.request)?;
     let joined = call.membership().add(&channel, &call.caller.user_id, &user, role).await?;
     let status = if joined.added { StatusCode::CREATED } else { StatusCode::OK };

@@ -96,17 +96,16 @@ impl Handler {
         channels: Option<Vec<ChannelId>>,
         connection_id: ConnectionId,
     ) -> Result<(Option<TenantId>, Connect), u16> {
-        let identity = self.verifier.verify(token, SystemClock.now()).await.map_err(|error| match error {
-            AuthError::KeysUnavailable => 503_u16,
-            _ => 401,
-        })?;
+        let refused = |error| if error == AuthError::KeysUnavailable { 503_u16 } else { 401 };
+        let identity = self.verifier.verify(token, SystemClock.now()).await.map_err(refused)?;
         if !identity.has(Scope::Read) {
             return Err(403);
         }
+        let token_expires_at = identity.open_until(SystemClock.now()).map_err(refused)?;
         let connect = Connect {
             connection_id,
             user_id: identity.user_id,
-            token_expires_at: identity.expires_at,
+            token_expires_at,
             channels,
             limited_to: identity.channels,
         };

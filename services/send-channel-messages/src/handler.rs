@@ -58,7 +58,7 @@ impl Handler {
         let user = caller.user_id;
         let revision = Revision { channel_id, seq, caller: user, trace: trace::current() };
         if is_reaction {
-            let emoji = request.path_text("emoji");
+            let emoji = request.path_text("emoji").unwrap_or_default();
             react(channels, messages, &SystemClock, &revision, &emoji, !deletes).await?;
             return Ok(response::no_content());
         }

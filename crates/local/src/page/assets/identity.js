@@ -2,16 +2,16 @@
 
 import { el, icon } from "./dom.js";
 
-/** Ids of users and channels, as the API takes them. */
-const ID = /^[A-Za-z0-9_.:-]{1,128}$/;
+/** Ids of users and channels, as the API takes them: any but `.` and `..`, which a URL's path would lose. */
+const ID = /^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,128}$/;
 /** Number of `data-hue` colours in the style sheet. */
 const HUES = 8;
 
 export const isId = (text) => ID.test(text);
 
-/** An id from what somebody typed: "Release planning" → "release-planning". Empty when nothing is left. */
+/** An id from what somebody typed: "Release planning" → "release-planning". Empty when there is no id in it. */
 export function slug(text) {
-  return text
+  const id = text
     .trim()
     .normalize("NFKD")
     .replace(/\p{M}/gu, "")
@@ -19,6 +19,7 @@ export function slug(text) {
     .replace(/[^A-Za-z0-9_.:-]+/g, "-")
     .replace(/^-+|-+$/g, "")
     .slice(0, 128);
+  return isId(id) ? id : "";
 }
 
 /** FNV-1a: the same name has the same colour everywhere. */
