@@ -1,6 +1,9 @@
 //! Several issuers: their keys, their tenants, and what their tokens are limited to.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, stream};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
@@ -9,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::method};
 
-use crate::stack::{Stack, answered, claims_of, signed};
+use crate::stack::{Stack, answered, claims_of, signed, until};
 
 const ACME: &str = "the secret of an issuer that exists in these tests alone";
 
@@ -178,9 +181,21 @@ fn rsa(name: &str) -> EncodingKey {
     .unwrap()
 }
 
+const KEYS: &str = "https://keys.example";
+
+/// An issuer whose keys are at `url`.
+fn with_keys_at(url: &str) -> Value {
+    json!({ "issuer": KEYS, "audience": token::AUDIENCE, "jwks_url": url, "algorithms": ["RS256"] })
+}
+
 fn rs256(kid: &str, user: &str) -> String {
-    let mut claims = claims_of(user, 600);
-    claims["iss"] = json!("https://keys.example");
+    lasting(kid, user, 600)
+}
+
+/// A token that ends in `seconds`, signed with the key `a` or `b` under the name `kid`.
+fn lasting(kid: &str, user: &str, seconds: i64) -> String {
+    let mut claims = claims_of(user, seconds);
+    claims["iss"] = json!(KEYS);
     let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::RS256) };
     jsonwebtoken::encode(&header, &claims, &rsa(kid)).unwrap()
 }
@@ -203,10 +218,7 @@ async fn serve(server: &MockServer, kids: &[&str]) {
 async fn keys_rotate_and_their_server_dies_while_sixteen_clients_send() {
     let server = MockServer::start().await;
     serve(&server, &["a"]).await;
-    let issuer = json!({
-        "issuer": "https://keys.example", "audience": token::AUDIENCE, "jwks_url": server.uri(), "algorithms": ["RS256"],
-    });
-    let stack = &Stack::with(&trusting(&[issuer]));
+    let stack = &Stack::with(&trusting(&[with_keys_at(&server.uri())]));
     let sent = &AtomicUsize::new(0);
     let load = async |kid: &'static str| {
         stream::iter(0..64)
@@ -215,8 +227,13 @@ async fn keys_rotate_and_their_server_dies_while_sixteen_clients_send() {
                 // One channel each, so that it is the keys that are tried and not the races.
                 let path = format!("/channels/room{}/messages", number % 16);
                 let body = json!({ "content": kid });
-                let (status, problem) = answered(stack.bearing(&token, Method::POST, &path).json(&body)).await;
-                assert_eq!(status, 201, "{problem}");
+                // An environment that has just fetched the set asks for a new key within ten seconds.
+                until("the key is accepted", async || {
+                    let (status, problem) = answered(stack.bearing(&token, Method::POST, &path).json(&body)).await;
+                    assert!(matches!(status, 201 | 401), "{problem}");
+                    status == 201
+                })
+                .await;
                 sent.fetch_add(1, Ordering::Relaxed);
             })
             .await;
@@ -248,4 +265,89 @@ async fn keys_rotate_and_their_server_dies_while_sixteen_clients_send() {
         sent.fetch_add(1, Ordering::Relaxed);
     }
     println!("{} messages, {environments} environments", sent.load(Ordering::Relaxed));
+}
+
+/// Tokens of one burst.
+const BURST: usize = 400;
+
+/// The shortest time between two fetches of one environment: seconds. `docs/authorisation.md` says it.
+const INTERVAL: u64 = 10;
+
+/// Sends a burst at once, beside a user whose token is good and who sends one request after another. Returns the
+/// statuses of the burst, the requests of the user, and how long the burst took.
+async fn burst(stack: &Stack, tokens: &[String]) -> (Vec<u16>, usize, Duration) {
+    let began = Instant::now();
+    let all = futures::future::join_all(tokens.iter().map(async |token| {
+        let response = stack.bearing(token, Method::GET, "/channels/room").send().await.unwrap();
+        response.status().as_u16()
+    }));
+    let mut all = std::pin::pin!(all);
+    let valid = rs256("a", "alice");
+    let mut answers = 0;
+    loop {
+        let request = async { answered(stack.bearing(&valid, Method::GET, "/channels/room")).await.0 };
+        let mut request = std::pin::pin!(request);
+        tokio::select! {
+            statuses = &mut all => {
+                assert_eq!(request.await, 200);
+                return (statuses, answers + 1, began.elapsed());
+            }
+            status = &mut request => assert_eq!(status, 200),
+        }
+        answers += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_with_made_up_kids_hold_nobody_up() {
+    let server = MockServer::start().await;
+    serve(&server, &["a"]).await;
+    let stack = Stack::with(&trusting(&[with_keys_at(&server.uri())]));
+    stack.create_channel("alice", "room", "public", "off").await;
+    let started = Instant::now();
+    let made_up: Vec<String> = (0..BURST).map(|number| rs256(&format!("made-up-{number}"), "mallory")).collect();
+    let expired: Vec<String> =
+        (0..BURST).map(|number| lasting(&format!("made-up-{number}"), "mallory", -600)).collect();
+    // Starts as many environments as there will be.
+    burst(&stack, &expired).await;
+    let (refused, beside, cheapest) = burst(&stack, &expired).await;
+    assert_eq!(refused, vec![401; BURST]);
+    println!("expired: {cheapest:?}, {beside} good requests beside");
+    for round in 0..3 {
+        let (statuses, beside, took) = burst(&stack, &made_up).await;
+        assert_eq!(statuses, vec![401; BURST], "round {round}");
+        println!("made-up kids: {took:?}, {beside} good requests beside");
+        assert!(took < 5 * cheapest, "{took:?} for made-up kids, {cheapest:?} for what needs no key at all");
+    }
+    let environments = stack.functions().iter().filter(|(_, name)| name.starts_with("channels")).count();
+    let intervals = usize::try_from(started.elapsed().as_secs() / INTERVAL).unwrap() + 1;
+    let fetches = server.received_requests().await.unwrap().len();
+    println!("{fetches} fetches by {environments} environments in {intervals} intervals");
+    assert!(fetches >= 1 && fetches <= environments * intervals);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_server_that_hangs_holds_nobody_whose_key_is_known() {
+    let server = MockServer::start().await;
+    serve(&server, &["a"]).await;
+    let stack = Stack::with(&trusting(&[with_keys_at(&server.uri())]));
+    stack.create_channel("alice", "room", "public", "off").await;
+    let good: Vec<String> = (0..BURST).map(|_| rs256("a", "bob")).collect();
+    let (statuses, ..) = burst(&stack, &good).await;
+    assert_eq!(statuses, vec![200; BURST]);
+    server.reset().await;
+    let hangs = ResponseTemplate::new(200).set_delay(Duration::from_mins(10));
+    Mock::given(method("GET")).respond_with(hangs).mount(&server).await;
+    let made_up: Vec<String> = (0..BURST).map(|number| rs256(&format!("made-up-{number}"), "mallory")).collect();
+    let (statuses, _, took) = burst(&stack, &made_up).await;
+    let fetches = server.received_requests().await.unwrap().len();
+    let unanswered = statuses.iter().filter(|status| **status == 503).count();
+    let refused = statuses.iter().filter(|status| **status == 401).count();
+    println!("{refused} refused, {unanswered} unanswered, {fetches} fetches that hang");
+    assert_eq!(refused + unanswered, BURST, "{statuses:?}");
+    // Only an environment whose interval was over has asked. A fetch that hangs takes three seconds.
+    let environments = stack.functions().iter().filter(|(_, name)| name.starts_with("channels")).count();
+    let rounds = usize::try_from(took.as_secs() / 3).unwrap() + 1;
+    assert!(fetches <= environments * rounds, "{fetches} fetches of {environments} environments in {took:?}");
+    assert!(unanswered == 0 || fetches > 0);
 }

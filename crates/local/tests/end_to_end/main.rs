@@ -11,6 +11,8 @@ mod conversation;
 mod crashes;
 mod deletion;
 mod fair_use;
+mod identity;
+mod ids;
 mod issuers;
 mod lists;
 mod membership;
