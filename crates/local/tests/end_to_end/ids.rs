@@ -24,7 +24,8 @@ fn ids() -> Ids {
 /// The text as it is, as an encoder of a URL's component writes it, and with each byte encoded.
 fn spellings(id: &str) -> [String; 3] {
     let encoded = utf8_percent_encode(id, NON_ALPHANUMERIC).to_string();
-    [id.to_owned(), encoded, id.bytes().map(|byte| format!("%{byte:02X}")).collect()]
+    let bytes: Vec<String> = id.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    [id.to_owned(), encoded, bytes.concat()]
 }
 
 #[test]
