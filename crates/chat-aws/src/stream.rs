@@ -368,7 +368,11 @@ mod tests {
     fn only_subscriptions_are_changes_of_presence() {
         let row = |number, pk: &str, sk: &str| {
             let keys = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
-            record(number, &keys, &json!({ "pk": { "S": pk }, "sk": { "S": sk }, "user_id": { "S": format!("u{number}") } }))
+            record(
+                number,
+                &keys,
+                &json!({ "pk": { "S": pk }, "sk": { "S": sk }, "user_id": { "S": format!("u{number}") } }),
+            )
         };
         let (one, other) = (format!("chan#{KEY}"), format!("chan#acme~{OTHER}"));
         let records = [

@@ -180,13 +180,12 @@ async fn memberships(
         return Ok(channels.memberships(user, CHANNELS_PER_CONNECTION).await?.into_iter().collect());
     };
     // A token names few channels: each is looked up, wherever it stands among the user's.
-    let found = limit.iter().take(CHANNELS_PER_CONNECTION).map(async |id| {
-        match authorize_member(channels, id, user).await {
+    let found =
+        limit.iter().take(CHANNELS_PER_CONNECTION).map(async |id| match authorize_member(channels, id, user).await {
             Ok(access) => Ok(access.member.is_some().then(|| access.key())),
             Err(ChatError::ChannelNotFound) => Ok(None),
             Err(error) => Err(error),
-        }
-    });
+        });
     Ok(futures::future::try_join_all(found).await?.into_iter().flatten().collect())
 }
 

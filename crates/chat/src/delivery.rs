@@ -5,11 +5,7 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use futures::{
-    StreamExt,
-    future::select,
-    lock::Mutex,
-};
+use futures::{StreamExt, future::select, lock::Mutex};
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, Span, field};
 

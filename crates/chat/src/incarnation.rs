@@ -110,7 +110,8 @@ mod tests {
     fn a_key_is_read_as_it_was_written_and_nothing_else_is_a_key() {
         let text = "general@01arz3ndektsv4rrffq69g5fav";
         assert_eq!(text.parse::<ChannelKey>().unwrap().to_string(), text);
-        for bad in ["general", "general@", "@01arz3ndektsv4rrffq69g5fav", "general@01ARZ3NDEKTSV4RRFFQ69G5FAV", "a@b@c"] {
+        for bad in ["general", "general@", "@01arz3ndektsv4rrffq69g5fav", "general@01ARZ3NDEKTSV4RRFFQ69G5FAV", "a@b@c"]
+        {
             assert_eq!(bad.parse::<ChannelKey>(), Err(KeyError), "{bad}");
         }
     }

@@ -172,7 +172,8 @@ mod tests {
         let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Public);
         let clock = TestClock::new(1);
         for (id, user, age) in [("old=", "bob", HANDSHAKE_DURATION), ("new=", "carol", HANDSHAKE_DURATION / 2)] {
-            let connected_at = Timestamp::from_millis(clock.now().as_millis() - i64::try_from(age.as_millis()).unwrap());
+            let connected_at =
+                Timestamp::from_millis(clock.now().as_millis() - i64::try_from(age.as_millis()).unwrap());
             let ends_at = clock.now().plus(HANDSHAKE_DURATION);
             let connection = Connection {
                 connection_id: id.parse().unwrap(),

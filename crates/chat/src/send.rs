@@ -422,7 +422,8 @@ mod tests {
             sender_id: sender.parse().unwrap(),
             role: Role::User,
             draft: Draft { content: content.to_owned(), ..Draft::default() },
-            record_key: key.map(|key| RecordKey::Request { sender_id: sender.parse().unwrap(), key: key.parse().unwrap() }),
+            record_key: key
+                .map(|key| RecordKey::Request { sender_id: sender.parse().unwrap(), key: key.parse().unwrap() }),
             incarnation: None,
             bucket: None,
             trace: None,

@@ -14,9 +14,7 @@ use crate::{
     error::{ChatError, Result},
     id::{ChannelId, IdempotencyKey, UserId},
     incarnation::Incarnation,
-    limits::{
-        AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS,
-    },
+    limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS},
     membership::{Membership, shuts_out},
     validation::Violation,
 };

@@ -128,11 +128,9 @@ mod tests {
         Regex::new(&format!("{angle}|{square}")).unwrap()
     }
 
-    static TOKENS: LazyLock<Regex> = LazyLock::new(|| control_tokens(""));
-    static BROKEN: LazyLock<Regex> = LazyLock::new(|| control_tokens(r"\\+"));
-
     /// Takes one backslash away where a control token is broken.
     fn with_control_tokens(text: &str) -> String {
+        static BROKEN: LazyLock<Regex> = LazyLock::new(|| control_tokens(r"\\+"));
         let (mut whole, mut rest) = (String::new(), text);
         // One at a time: one token may be within another.
         while let Some(found) = BROKEN.find(rest) {

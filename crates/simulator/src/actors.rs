@@ -101,7 +101,8 @@ pub(crate) fn last_words(world: &Arc<World>) {
         members.filter(|(_, member)| member.role == MemberRole::Owner).map(|(user, _)| user.to_string()).next()
     };
     if let Some(owner) = owner {
-        let last = send_once(Arc::clone(world), &owner, LOUNGE, "last of all".to_owned(), last_key(), Shared::default());
+        let last =
+            send_once(Arc::clone(world), &owner, LOUNGE, "last of all".to_owned(), last_key(), Shared::default());
         world.time.spawn(false, last);
     }
 }
@@ -289,6 +290,7 @@ pub(crate) fn question(world: &World, id: &ChannelId, text: &str) -> Option<Ques
     let state = world.store.state();
     let key = state.channels.get(id)?.key();
     let found = state.messages.get(&key)?.values().map(|item| &item.stored.message);
-    let found = found.filter(|message| message.role == Role::User && message.content == text).map(|one| one.seq).next()?;
+    let found =
+        found.filter(|message| message.role == Role::User && message.content == text).map(|one| one.seq).next()?;
     Some((key, found))
 }

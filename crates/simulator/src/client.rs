@@ -138,7 +138,8 @@ impl Client {
         let text = issued.await.1?.ok()?;
         let pause = self.world.time.below(1_500);
         self.world.time.sleep(Duration::from_millis(pause)).await;
-        let redeemed = request(&self.world, self.caller(), |node| async move { redeem(&node.store, &node, &text).await });
+        let redeemed =
+            request(&self.world, self.caller(), |node| async move { redeem(&node.store, &node, &text).await });
         let ticket = redeemed.await.1?.ok()?;
         Some(ticket.channels.map_or(Asked::Memberships, Asked::Keys))
     }
@@ -223,9 +224,12 @@ impl Client {
     async fn own_channels(&self) -> Vec<ChannelId> {
         loop {
             let of_user = self.user.clone();
-            let listed = request(&self.world, self.caller(), |node| async move {
-                node.store.channels_of(&of_user, None, 10).await
-            });
+            let listed =
+                request(
+                    &self.world,
+                    self.caller(),
+                    |node| async move { node.store.channels_of(&of_user, None, 10).await },
+                );
             if let Some(Ok(page)) = listed.await.1 {
                 return page.channels.into_iter().map(|own| own.channel.channel_id).collect();
             }

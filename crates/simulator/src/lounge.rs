@@ -262,9 +262,8 @@ async fn make_channel(world: &Arc<World>, who: &'static str, round: u64) {
             retention_days: None,
         };
         let key = name.replace(' ', "-").parse().ok();
-        let made = request(world, by(who), |node| async move {
-            create(&node.membership(), &user(who), new, key).await
-        });
+        let made =
+            request(world, by(who), |node| async move { create(&node.membership(), &user(who), new, key).await });
         match made.await.1 {
             Some(Ok(Created::New(_) | Created::Replayed(_))) => return,
             Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => pause(world, 200).await,
@@ -446,7 +445,9 @@ async fn peek(world: Arc<World>, who: &'static str) {
 async fn look(node: &Node, who: &'static str, kind: u64) {
     let (store, id, caller) = (&node.store, channel(LOUNGE), user(who));
     let shows = match kind {
-        0 => history(store, store, node, &id, &caller, Range::Newest, 5).await.is_ok_and(|page| !page.messages.is_empty()),
+        0 => history(store, store, node, &id, &caller, Range::Newest, 5)
+            .await
+            .is_ok_and(|page| !page.messages.is_empty()),
         1 => one_message(store, store, node, &id, &caller, 1).await.is_ok(),
         2 => node.membership().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
         _ => presence(store, store, node, node, &id, &caller).await.is_ok_and(|present| !present.is_empty()),

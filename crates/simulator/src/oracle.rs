@@ -111,7 +111,11 @@ fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Option<String> 
         Effect::ChannelCreated { channel, owner, .. } => {
             let is_own = *caller == Caller::User(owner.user_id.clone());
             let is_taken = state.channels.contains_key(&channel.channel_id);
-            if is_own && !is_taken { None } else { wrong(format!("{} is created for {}", channel.key(), owner.user_id)) }
+            if is_own && !is_taken {
+                None
+            } else {
+                wrong(format!("{} is created for {}", channel.key(), owner.user_id))
+            }
         }
         Effect::ChannelUpdated { before, .. } | Effect::ChannelDeleted { channel: before, .. } => {
             let key = before.key();
@@ -407,8 +411,11 @@ fn replies(state: &State, notes: &Notes) -> Vec<String> {
 
 /// All ends are carried out, and nothing is left of what was deleted, but claims of workers that were late: they expire.
 fn remains(state: &State) -> Vec<String> {
-    let mut found: Vec<String> =
-        state.pending.values().map(|pending| format!("an end is left: {:?} of {}", pending.cause, pending.channel)).collect();
+    let mut found: Vec<String> = state
+        .pending
+        .values()
+        .map(|pending| format!("an end is left: {:?} of {}", pending.cause, pending.channel))
+        .collect();
     let tables = [
         ("messages", state.messages.keys().collect::<Vec<_>>()),
         ("members", state.members.keys().collect()),
@@ -459,8 +466,7 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
         for live in state.channels.values() {
             let (id, key) = (&live.channel_id, live.key());
             let is_lounge = *id == channel(LOUNGE);
-            let is_shown =
-                if view.follows { state.member(&key, who).is_some() } else { view.shown.contains_key(id) };
+            let is_shown = if view.follows { state.member(&key, who).is_some() } else { view.shown.contains_key(id) };
             // The last message tells a client of what it cannot know of before.
             let must_know = is_end || (view.since_open.contains(&key) && !is_lounge);
             let is_silent = is_lounge && live.archived_at.is_some();
@@ -469,9 +475,8 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
             }
             let shown = view.shown.get(id).map(Vec::as_slice).unwrap_or_default();
             let history = state.messages.get(&key).into_iter().flat_map(BTreeMap::values);
-            let wanted: Vec<(u64, String)> = history
-                .map(|item| (item.stored.message.seq, item.stored.message.message_id.to_string()))
-                .collect();
+            let wanted: Vec<(u64, String)> =
+                history.map(|item| (item.stored.message.seq, item.stored.message.message_id.to_string())).collect();
             if shown != wanted {
                 found.push(lacks(name, id, shown, &wanted));
             }

@@ -28,8 +28,8 @@ use aws_sdk_dynamodb::{
 };
 use chat::{
     agent::{self, Agent, Budgets, BuiltInResponder, Delta, DraftSink},
-    connect::{Asked, Connect, connect},
     clock::Clock,
+    connect::{Asked, Connect, connect},
     delivery::{Broadcast, Delivery, FanOut, Outcome, Pushed, SocketPusher, Target},
     error::{ChatError, StoreError},
     membership::Membership,
@@ -384,8 +384,7 @@ async fn what_other_operations_cost_is_written_down() {
     note("connect_to_two_memberships");
     open(&bob, Asked::Channels(named)).await;
     note("connect_to_two_named_channels");
-    let expected: serde_json::Map<String, Value> =
-        costs.keys().map(|case| (case.clone(), documented(case))).collect();
+    let expected: serde_json::Map<String, Value> = costs.keys().map(|case| (case.clone(), documented(case))).collect();
     assert_eq!(costs, expected, "{}", serde_json::to_string_pretty(&costs).unwrap());
 }
 

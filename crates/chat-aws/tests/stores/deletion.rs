@@ -126,7 +126,8 @@ async fn an_interrupted_removal_leaves_no_entry_in_the_list_of_a_user() {
             outcome = remains.remove_some(&key("c")).await;
         }
         let items = tables.dump().await;
-        let sort_keys = |prefix: &str| items.iter().filter(|item| item.contains(&format!("\"sk\": S(\"{prefix}"))).count();
+        let sort_keys =
+            |prefix: &str| items.iter().filter(|item| item.contains(&format!("\"sk\": S(\"{prefix}"))).count();
         let listed = sort_keys("member#c#");
         let members = sort_keys("member#") - listed;
         // A user's entry is found by the member, which has to be there for as long.
