@@ -14,8 +14,8 @@ use aws_sdk_dynamodb::{
         ConfigBag, Intercept, RuntimeComponents,
         http::HttpRequest,
         interceptors::{
-            BeforeSerializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
-            FinalizerInterceptorContextRef,
+            AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
+            BeforeTransmitInterceptorContextRef,
         },
     },
     error::BoxError,
@@ -128,13 +128,13 @@ impl Intercept for Calls {
         Ok(())
     }
 
-    fn read_after_execution(
+    fn read_after_deserialization(
         &self,
-        context: &FinalizerInterceptorContextRef<'_>,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let (request, response) = (context.request().unwrap(), context.response().unwrap());
+        let (request, response) = (context.request(), context.response());
         let body: Value = serde_json::from_slice(response.body().bytes().unwrap()).unwrap();
         // One object, or one for each table.
         let consumed = &body["ConsumedCapacity"];
