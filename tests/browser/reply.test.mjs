@@ -79,7 +79,7 @@ test("a reply grows as it is written, and a tab opened in the middle ends with t
   const alice = await tab(t, "alice", "story");
   await say(alice, "Tell me a story.");
   const reply = await model.next();
-  assert.equal(reply.question, "alice: Tell me a story.");
+  assert.equal(reply.question, '{"from":"alice","text":"Tell me a story."}');
   await draft(alice).locator(".seq", { hasText: "thinking" }).waitFor();
 
   reply.say("Once **upon**");

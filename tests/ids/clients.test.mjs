@@ -10,8 +10,7 @@ import { readFileSync } from "node:fs";
 import { before, test } from "node:test";
 import axios from "axios";
 
-const { characters, good, bad } = JSON.parse(readFileSync(new URL("ids.json", import.meta.url), "utf8"));
-const IDS = [...[...characters].filter((one) => !bad.includes(one)), ...good];
+const { good, bad } = JSON.parse(readFileSync(new URL("ids.json", import.meta.url), "utf8"));
 const REST = JSON.parse(readFileSync(process.env.READY_FILE, "utf8")).rest.replace(/\/$/, "");
 const TOKENS = process.env.TOKENS.split(",");
 const HEADERS = { authorization: `Bearer ${TOKENS[0]}` };
@@ -91,12 +90,12 @@ const create = async (id) => {
 };
 
 before(async () => {
-  for (const { id, status } of await each(IDS, create)) assert.ok(status === 201 || status === 409, `${id}: ${status}`);
+  for (const { id, status } of await each(good, create)) assert.ok(status === 201 || status === 409, `${id}: ${status}`);
 });
 
 for (const [name, get] of Object.entries(clients)) {
   test(`${name}: every id arrives as the one that was meant, whichever way it is spelled`, async () => {
-    const tries = IDS.flatMap((id) => SPELLINGS.map((spell) => ({ id, url: `${REST}/channels/${spell(id)}` })));
+    const tries = good.flatMap((id) => SPELLINGS.map((spell) => ({ id, url: `${REST}/channels/${spell(id)}` })));
     const answers = await get(tries.map(({ url }) => url));
     assert.equal(answers.length, tries.length);
     for (const [index, { id, url }] of tries.entries()) {

@@ -222,23 +222,19 @@ impl DynamoChannels {
         Ok(items)
     }
 
-    /// Channels of these keys, by id; an id that has gone, or leads to another channel, is left out.
+    /// What the ids of some keys lead to now: see [`of_key`].
     pub(crate) async fn channels(
         &self,
-        keys: impl Iterator<Item = &ChannelKey> + Clone,
+        keys: impl Iterator<Item = &ChannelKey>,
     ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
         // A request that names an item twice is refused.
-        let ids: BTreeSet<&ChannelId> = keys.clone().map(|key| &key.channel_id).collect();
-        let wanted: BTreeSet<&ChannelKey> = keys.collect();
+        let ids: BTreeSet<&ChannelId> = keys.map(|key| &key.channel_id).collect();
         let items = self.batch_get(ids.into_iter().map(|id| self.keys.meta(id)).collect()).await?;
-        let mut channels = BTreeMap::new();
-        for item in items {
+        let channels = items.into_iter().map(|item| {
             let channel: Channel = read(BATCH_GET, self.keys.plain(item))?;
-            if wanted.contains(&channel.key()) {
-                channels.insert(channel.channel_id.clone(), channel);
-            }
-        }
-        Ok(channels)
+            Ok((channel.channel_id.clone(), channel))
+        });
+        channels.collect()
     }
 
     pub(crate) async fn run(&self, transaction: Transaction) -> Result<Ran, StoreError> {
@@ -341,6 +337,11 @@ impl DynamoChannels {
         let is_stale = refused.is_of(Part::Member) || refused.is_of(Part::Caller);
         Ok(if !is_stale && is_last_owner(&refused, channel)? { MemberChanged::LastOwner } else { MemberChanged::Stale })
     }
+}
+
+/// The channel of a key, among those that ids lead to.
+fn of_key<'a>(found: &'a BTreeMap<ChannelId, Channel>, key: &ChannelKey) -> Option<&'a Channel> {
+    found.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)
 }
 
 /// Whether the channel is as it was read, and only has too few owners.
@@ -495,10 +496,10 @@ impl ChannelStore for DynamoChannels {
                 Some(ChannelKey { channel_id, incarnation })
             })
             .collect();
-        let mut found = self.channels(listed.iter()).await?;
-        let channels = listed.iter().filter_map(|key| found.remove(&key.channel_id));
+        let found = self.channels(listed.iter()).await?;
         // A channel that was made private since the list was read is left out.
-        let channels = channels.filter(|channel| channel.visibility == Visibility::Public).collect();
+        let is_listed = |channel: &&Channel| channel.visibility == Visibility::Public;
+        let channels = listed.iter().filter_map(|key| of_key(&found, key)).filter(is_listed).cloned().collect();
         let last = items.last().filter(|_| more).and_then(|item| text(item, "sk"));
         Ok(PublicPage { channels, next_after: last.map(str::to_owned) })
     }
@@ -564,7 +565,7 @@ impl ChannelStore for DynamoChannels {
         let next_after = listed.last().filter(|_| more).map(|(key, _)| key.channel_id.clone());
         let found = self.channels(listed.iter().map(|(key, _)| key)).await?;
         let channels = listed.into_iter().filter_map(|(key, read_seq)| {
-            let channel = found.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)?.clone();
+            let channel = of_key(&found, &key)?.clone();
             Some(OwnChannel { unread_count: channel.last_seq.saturating_sub(read_seq), read_seq, channel })
         });
         Ok(ChannelPage { channels: channels.collect(), next_after })

@@ -266,7 +266,7 @@ impl Keys {
         // No character of a name is beyond it.
         let last = format!("{first}\u{10ffff}");
         let rest = after
-            .filter(|after| after.len() < SORT_KEY_BYTES && *after <= last.as_str())
+            .filter(|after| after.len() < SORT_KEY_BYTES && *after < last.as_str())
             .and_then(|after| after.strip_prefix(first.as_str()))
             .filter(|rest| !rest.is_empty());
         SortRange { partition: self.public_list(), first: first.clone(), last }.after(rest)

@@ -330,3 +330,101 @@ fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, Str
     let stored = StoredMessage { message, incarnation: channel.incarnation, trace, expires_at };
     Ok(Some((tenant, StreamedMessage { sequence_number, event: MessageEvent { change, stored }, written_at })))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const KEY: &str = "general@01arz3ndektsv4rrffq69g5fav";
+    const OTHER: &str = "general@01arz3ndektsv4rrffq69g5fa0";
+
+    fn event(records: &[Value]) -> Event {
+        serde_json::from_value(json!({ "Records": records })).unwrap()
+    }
+
+    fn record(number: usize, keys: &Value, image: &Value) -> Value {
+        json!({
+            "eventID": number.to_string(), "eventName": "INSERT", "awsRegion": "us-east-1",
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1_800_000_000, "SequenceNumber": number.to_string(),
+                "Keys": keys, "NewImage": image, "SizeBytes": 1,
+            },
+        })
+    }
+
+    fn message(number: usize, channel: &str) -> Value {
+        let image = json!({
+            "channel_id": { "S": channel }, "seq": { "N": number.to_string() },
+            "message_id": { "S": "01ARZ3NDEKTSV4RRFFQ69G5FAV" }, "sender_id": { "S": "alice" },
+            "role": { "S": "user" }, "content": { "S": "hi" }, "content_type": { "S": "text/plain" },
+            "created_at": { "S": "2027-01-15T08:00:00.000Z" },
+        });
+        record(number, &json!({ "channel_id": image["channel_id"], "seq": image["seq"] }), &image)
+    }
+
+    #[test]
+    fn messages_of_each_life_of_a_channel_are_a_batch_of_their_own() {
+        let tenants = format!("acme~{KEY}");
+        let records: Vec<Value> =
+            [KEY, OTHER, &tenants, KEY].iter().enumerate().map(|(number, key)| message(number, key)).collect();
+        let batch = sort(event(&records));
+        let found: Vec<_> = batch
+            .channels
+            .iter()
+            .map(|one| {
+                let seqs: Vec<u64> = one.messages.iter().map(|message| message.event.stored.message.seq).collect();
+                assert!(one.messages.iter().all(|message| message.event.stored.channel() == one.channel));
+                (one.tenant.as_ref().map(ToString::to_string), one.channel.to_string(), seqs)
+            })
+            .collect();
+        let expected = [
+            (None, KEY.to_owned(), vec![0, 3]),
+            (None, OTHER.to_owned(), vec![1]),
+            (Some("acme".to_owned()), KEY.to_owned(), vec![2]),
+        ];
+        assert_eq!(found, expected);
+        assert!(batch.unreadable.is_empty());
+    }
+
+    #[test]
+    fn a_message_without_the_key_of_a_channel_is_none() {
+        let records = ["general", "general@x", "~", ""].map(|key| message(7, key));
+        let batch = sort(event(&records));
+        assert_eq!((batch.channels.len(), batch.unreadable.len()), (0, 4));
+    }
+
+    #[test]
+    fn only_subscriptions_are_changes_of_presence() {
+        let row = |number, pk: &str, sk: &str| {
+            let keys = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+            record(
+                number,
+                &keys,
+                &json!({ "pk": { "S": pk }, "sk": { "S": sk }, "user_id": { "S": format!("u{number}") } }),
+            )
+        };
+        let (one, other) = (format!("chan#{KEY}"), format!("chan#acme~{OTHER}"));
+        let records = [
+            row(1, &one, "conn#a="),
+            row(2, &one, "a-gate"),
+            row(3, &one, "blocked#bob"),
+            row(4, &format!("present#{KEY}"), "user#bob"),
+            row(5, "chan#general", "conn#a="),
+            row(6, "user#bob", "conn#a="),
+            row(7, &other, "conn#b="),
+            row(8, &one, "conn#c="),
+        ];
+        let changes = presence_changes(event(&records));
+        let users = |numbers: &[usize]| numbers.iter().map(|number| format!("u{number}").parse().unwrap()).collect();
+        let expected = [(None, KEY, users(&[1, 8]), "1"), (Some("acme"), OTHER, users(&[7]), "7")];
+        let expected = expected.map(|(tenant, channel, users, number): (Option<&str>, _, _, _)| PresenceChange {
+            tenant: tenant.map(|tenant| tenant.parse().unwrap()),
+            channel: channel.parse().unwrap(),
+            users,
+            sequence_number: number.to_owned(),
+        });
+        assert_eq!(changes, expected);
+    }
+}

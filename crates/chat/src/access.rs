@@ -84,6 +84,20 @@ pub async fn authorize_member(channels: &impl ChannelStore, channel: &ChannelId,
     with_member(channels, found, user).await
 }
 
+/// Requires that `user` may see the channel of `key`, after its contents were read. The permission and the contents are not
+/// read at one instant: a permission that ended in between does not cover what was read since.
+///
+/// # Errors
+/// [`ChatError::ChannelNotFound`], [`ChatError::Store`].
+pub(crate) async fn require_still_readable(
+    channels: &impl ChannelStore,
+    key: &ChannelKey,
+    user: &UserId,
+) -> Result<()> {
+    let access = authorize_read(channels, &key.channel_id, user).await?;
+    if access.key() == *key { Ok(()) } else { Err(ChatError::ChannelNotFound) }
+}
+
 async fn with_member(channels: &impl ChannelStore, channel: Channel, user: &UserId) -> Result<Access> {
     let member = channels.member(&channel.key(), user).await?;
     if channel.visibility == Visibility::Private && member.is_none() {

@@ -1,9 +1,12 @@
 //! Reading a channel back.
+//!
+//! The permission is read before the messages, and once more after them: what was stored after a membership had ended is
+//! not given to the former member.
 
 use std::io::{self, Write};
 
 use crate::{
-    access::authorize_read,
+    access::{authorize_read, require_still_readable},
     channel::ChannelStore,
     clock::Clock,
     error::{ChatError, Result},
@@ -34,7 +37,9 @@ pub async fn one_message(
     seq: u64,
 ) -> Result<Message> {
     let key = authorize_read(channels, channel, user).await?.key();
-    messages.message(&key, seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)
+    let message = messages.message(&key, seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
+    require_still_readable(channels, &key, user).await?;
+    Ok(message)
 }
 
 /// Up to `limit` answers to a message of a channel that `user` may read, after the number `after`, the oldest first.
@@ -58,7 +63,11 @@ pub async fn replies(
     if after >= found.last_seq {
         return Ok(HistoryPage { messages: Vec::new(), next: None });
     }
-    let page = messages.replies(&found.key(), seq, after, limit + 1, clock.now()).await?;
+    let key = found.key();
+    let page = messages.replies(&key, seq, after, limit + 1, clock.now()).await?;
+    if !page.is_empty() {
+        require_still_readable(channels, &key, user).await?;
+    }
     let (page, more) = cut(page, limit);
     let next = page.last().filter(|_| more).map(|last| Range::After(last.seq));
     Ok(HistoryPage { messages: page, next })
@@ -80,6 +89,10 @@ pub async fn history(
     let key = authorize_read(channels, channel, user).await?.key();
     // One more than asked for tells whether there is more.
     let page = messages.messages(&key, range, limit + 1, clock.now()).await?;
+    // A client that asks whether there is more, and finds nothing, costs no further read.
+    if !page.is_empty() {
+        require_still_readable(channels, &key, user).await?;
+    }
     let (page, more) = cut(page, limit);
     let next = page.last().filter(|_| more).map(|last| match range {
         Range::After(_) => Range::After(last.seq),
@@ -127,9 +140,67 @@ mod tests {
 
     use super::*;
     use crate::{
+        channel::Visibility,
         limits::{CONTENT_BYTES, PAGE_ITEMS},
-        testing::stored_message,
+        memory::{Call, MessageItem},
+        testing::{Before, TestClock, TestStore, key, stored_message},
     };
+
+    /// What happens right before messages are read that a permission allowed.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Meanwhile {
+        Nothing,
+        Removed,
+        MadePrivate,
+        Deleted,
+    }
+
+    /// A channel that bob may see, with a message in it.
+    fn readable(meanwhile: Meanwhile) -> TestStore {
+        let store = TestStore::seeded(1, 0);
+        let store = match meanwhile {
+            Meanwhile::MadePrivate => store.with_channel("c", Visibility::Public),
+            _ => store.with_channel("c", Visibility::Private).with_member("c", "bob"),
+        };
+        let mut state = store.state();
+        state.channels.values_mut().for_each(|channel| channel.last_seq = 1);
+        let mut stored = stored_message("c", 1, "a secret");
+        stored.message.reply_to = Some(1);
+        state.messages.entry(key("c")).or_default().insert(1, MessageItem { stored, for_agent: false });
+        drop(state);
+        store
+    }
+
+    #[tokio::test]
+    async fn what_is_read_after_a_permission_has_ended_is_not_given_away() {
+        for call in [Call::Message, Call::Messages] {
+            for meanwhile in [Meanwhile::Nothing, Meanwhile::Removed, Meanwhile::MadePrivate, Meanwhile::Deleted] {
+                for is_thread in [false, true] {
+                    let store = readable(meanwhile);
+                    let store = store.through(Before::new(call, || {
+                        let mut state = store.state();
+                        match meanwhile {
+                            Meanwhile::Nothing => {}
+                            Meanwhile::Removed => state.members.clear(),
+                            Meanwhile::MadePrivate => {
+                                let all = state.channels.values_mut();
+                                all.for_each(|channel| channel.visibility = Visibility::Private);
+                            }
+                            Meanwhile::Deleted => state.channels.clear(),
+                        }
+                    }));
+                    let (channel, bob, clock) = ("c".parse().unwrap(), "bob".parse().unwrap(), TestClock::new(1));
+                    let read = match (call, is_thread) {
+                        (Call::Message, _) => one_message(&store, &store, &clock, &channel, &bob, 1).await.is_ok(),
+                        (_, true) => replies(&store, &store, &clock, (&channel, 1), &bob, 0, 10).await.is_ok(),
+                        (_, false) => history(&store, &store, &clock, &channel, &bob, Range::Newest, 10).await.is_ok(),
+                    };
+                    assert!(store.hook().is_done());
+                    assert_eq!(read, meanwhile == Meanwhile::Nothing, "{call:?}, {meanwhile:?}, thread: {is_thread}");
+                }
+            }
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]

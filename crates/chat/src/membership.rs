@@ -7,7 +7,7 @@
 //! end of this one, or it is found here, and its socket is closed as soon as it is open.
 
 use crate::{
-    access::{Access, SameChannel, authorize_read},
+    access::{Access, SameChannel, authorize_read, require_still_readable},
     channel::{Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberPage, MemberRole, Visibility},
     clock::{CHANGE_BACKOFF, Clock},
     connection::{ConnectionStore, UserConnection},
@@ -273,7 +273,9 @@ where
         limit: u16,
     ) -> Result<MemberPage> {
         let key = authorize_read(self.channels, channel, caller).await?.key();
-        Ok(self.channels.members(&key, after, limit).await?)
+        let page = self.channels.members(&key, after, limit).await?;
+        require_still_readable(self.channels, &key, caller).await?;
+        Ok(page)
     }
 
     /// Has a client told that its socket leaves out channels, if that is so.

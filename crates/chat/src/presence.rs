@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use crate::{
-    access::authorize_read,
+    access::{authorize_read, require_still_readable},
     channel::ChannelStore,
     clock::{Clock, Timestamp},
     connection::{ConnectionStore, Subscription},
@@ -21,7 +21,7 @@ use crate::{
     error::{Result, StoreError},
     id::{ChannelId, UserId},
     incarnation::ChannelKey,
-    limits::{PRESENCE_PROBES, PUSHES_AT_ONCE},
+    limits::{HANDSHAKE_DURATION, PRESENCE_PROBES, PUSHES_AT_ONCE},
 };
 
 /// A user who is there.
@@ -82,12 +82,15 @@ pub async fn presence(
     caller: &UserId,
 ) -> Result<Vec<Present>> {
     let key = authorize_read(channels, channel, caller).await?.key();
-    let mut subscriptions = connections.audience(&key, clock.now()).await?.admitted();
+    let now = clock.now();
+    let mut subscriptions = connections.audience(&key, now).await?.admitted();
     let probed = subscriptions.split_off(subscriptions.len().saturating_sub(PRESENCE_PROBES));
     let alive: Vec<Option<Subscription>> = futures::stream::iter(probed)
         .map(async |subscription| {
-            // A socket that cannot be asked after counts as there.
-            if sockets.is_open(&subscription.connection_id).await.unwrap_or(true) {
+            // A socket that cannot be asked after counts as there; before its handshake is through it looks like one that
+            // has vanished.
+            let is_new = now < subscription.connected_at.plus(HANDSHAKE_DURATION);
+            if is_new || sockets.is_open(&subscription.connection_id).await.unwrap_or(true) {
                 return Ok(Some(subscription));
             }
             connections.close(&subscription.connection_id, subscription.connected_at).await?;
@@ -96,6 +99,7 @@ pub async fn presence(
         .buffer_unordered(PUSHES_AT_ONCE)
         .try_collect()
         .await?;
+    require_still_readable(channels, &key, caller).await?;
     let mut since: BTreeMap<UserId, Timestamp> = BTreeMap::new();
     for subscription in subscriptions.into_iter().chain(alive.into_iter().flatten()) {
         let first = since.entry(subscription.user_id).or_insert(subscription.connected_at);
@@ -133,4 +137,62 @@ pub async fn news(
         }
     }
     Ok(news)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::Visibility,
+        connection::{Connection, UserConnection},
+        delivery::Pushed,
+        id::ConnectionId,
+        testing::{TestClock, TestStore, key},
+    };
+
+    /// A gateway at which no socket is open.
+    struct NothingOpen;
+
+    impl SocketPusher for NothingOpen {
+        async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
+            unreachable!("a look pushes nothing")
+        }
+
+        async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            Ok(false)
+        }
+
+        async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            unreachable!("a look closes no socket")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_in_its_handshake_is_there_and_one_that_has_vanished_is_forgotten() {
+        let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Public);
+        let clock = TestClock::new(1);
+        for (id, user, age) in [("old=", "bob", HANDSHAKE_DURATION), ("new=", "carol", HANDSHAKE_DURATION / 2)] {
+            let connected_at =
+                Timestamp::from_millis(clock.now().as_millis() - i64::try_from(age.as_millis()).unwrap());
+            let ends_at = clock.now().plus(HANDSHAKE_DURATION);
+            let connection = Connection {
+                connection_id: id.parse().unwrap(),
+                user_id: user.parse().unwrap(),
+                channels: vec![key("c")],
+                follows: false,
+                limited_to: None,
+                connected_at,
+                token_expires_at: ends_at,
+                expires_at: ends_at,
+            };
+            store.announce(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
+            store.open(&connection, &[].into()).await.unwrap();
+        }
+        let (channel, caller) = ("c".parse().unwrap(), "dora".parse().unwrap());
+        let there = presence(&store, &store, &NothingOpen, &clock, &channel, &caller).await.unwrap();
+        assert_eq!(there.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["carol"]);
+        for (id, is_kept) in [("old=", false), ("new=", true)] {
+            assert_eq!(store.connection(&id.parse().unwrap()).await.unwrap().is_some(), is_kept, "{id}");
+        }
+    }
 }

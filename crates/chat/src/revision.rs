@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    access::{Access, Authority, SameChannel, authorize_read},
+    access::{Access, Authority, SameChannel, authorize_read, require_still_readable},
     channel::{ChannelStore, MemberRole},
     clock::{CHANGE_BACKOFF, Clock},
     error::{ChatError, Result},
@@ -71,6 +71,7 @@ pub async fn edit(
         }
         let Draft { content, content_type, metadata, .. } = draft;
         if (&content, content_type, &metadata) == (&message.content, message.content_type, &message.metadata) {
+            require_still_readable(channels, &revisable.access.key(), &revision.caller).await?;
             return Ok(revisable.message);
         }
         let edited = Message { content, content_type, metadata, edited_at: Some(clock.now()), ..message.clone() };

@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{ChatError, Result},
     id::{ChannelId, MessageId, UserId},
-    incarnation::{ChannelKey, Incarnation},
+    incarnation::Incarnation,
     limits::{APPEND_ATTEMPTS, APPEND_DURATION, IDEMPOTENCY_DURATION},
     message::{
         Append, Appended, Draft, Head, IdempotencyRecord, Message, MessageStore, RecordKey, Role, StoredMessage, Token,
@@ -233,7 +233,7 @@ async fn attempt_to_send(
         if let Some(keyed) = &request.keyed {
             let earlier = store.idempotency_record(&key, &keyed.key).await?;
             if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
-                return replay(store, &key, request, &earlier, clock.now()).await.map(Attempt::done);
+                return replay(store, clock, send, request, memory, &earlier, &head, remembered.is_some()).await;
             }
         }
         if remembered.is_some() {
@@ -275,7 +275,10 @@ async fn attempt_to_send(
             memory.full_at = token.map(|token| token.next);
             Ok(Attempt::done(Sent::Created(message.message)))
         }
-        Ok(Appended::KeyTaken(earlier)) => replay(store, &head.key(), request, &earlier, now).await.map(Attempt::done),
+        Ok(Appended::KeyTaken(earlier)) => {
+            let is_cached = remembered.is_some_and(|remembered| remembered == head);
+            replay(store, clock, send, request, memory, &earlier, &head, is_cached).await
+        }
         Ok(Appended::HeadMoved(current)) => {
             memory.head = Some(request.same(current.ok_or(ChatError::ChannelNotFound)?)?);
             Ok(Attempt::HeadMoved)
@@ -327,21 +330,38 @@ fn token(send: &Send, full_at: Option<Timestamp>, now: Timestamp) -> Result<Opti
     Ok(Some(Token { full_at: full_at.filter(|full_at| *full_at > now), next }))
 }
 
-/// Answers a request whose key has been used.
+/// Answers a request whose key has been used in the channel of `head`. A cached head may be of a channel that is deleted. Its
+/// records stay until they are removed, and are no answer: the request is for the channel that the id leads to.
+#[expect(clippy::too_many_arguments, reason = "the state of one attempt")]
 async fn replay(
     store: &impl MessageStore,
-    channel: &ChannelKey,
-    request: &Request,
+    clock: &impl Clock,
+    send: &Send,
+    request: &mut Request,
+    memory: &mut Memory,
     earlier: &IdempotencyRecord,
-    now: Timestamp,
-) -> Result<Sent> {
+    head: &Head,
+    is_cached: bool,
+) -> Result<Attempt> {
+    if is_cached {
+        let current = load_head(store, send, request).await?;
+        let is_current = current.incarnation == head.incarnation;
+        memory.head = Some(current);
+        if !is_current {
+            return Ok(Attempt::HeadMoved);
+        }
+    }
     if request.keyed.as_ref().is_none_or(|keyed| keyed.fingerprint != earlier.fingerprint) {
         return Err(ChatError::IdempotencyKeyReused);
     }
-    let message = store.message(channel, earlier.seq, now).await?.ok_or(ChatError::IdempotencyKeyReused)?;
+    let Some(message) = store.message(&head.key(), earlier.seq, clock.now()).await? else {
+        // It has expired, or the channel has been deleted in the meantime.
+        load_head(store, send, request).await?;
+        return Err(ChatError::IdempotencyKeyReused);
+    };
     // An earlier attempt of this very call, whose answer was lost.
     let own = earlier.message_id == request.message_id;
-    Ok(if own { Sent::Created(message) } else { Sent::Replayed(message) })
+    Ok(Attempt::done(if own { Sent::Created(message) } else { Sent::Replayed(message) }))
 }
 
 fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> StoredMessage {
@@ -391,7 +411,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{TestClock, TestStore};
+    use crate::{
+        channel::{Channel, ChannelStore},
+        testing::{TestClock, TestStore},
+    };
 
     fn by(sender: &str, content: &str, key: Option<&str>) -> Send {
         Send {
@@ -445,6 +468,26 @@ mod tests {
         for mut known in [Memory::default(), remembered] {
             let refused = send(&store, &clock, by("alice", "new", None), &mut known).await;
             assert!(matches!(refused, Err(ChatError::ChannelArchived)));
+        }
+    }
+
+    /// A deleted channel's items stay until they are removed, and a function that is warm still knows its head.
+    #[tokio::test]
+    async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_its_id() {
+        let (store, clock) = (public(0), TestClock::new(1));
+        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
+        let old = store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
+        let cached = Memory { head: Some(Head::from(&old)), full_at: None };
+        store.state().channels.clear();
+        let gone = send(&store, &clock, by("alice", "hi", Some("k")), &mut cached.clone()).await;
+        assert!(matches!(gone, Err(ChatError::ChannelNotFound)), "{gone:?}");
+        // The same request, and another one under the same key.
+        for content in ["hi", "ho"] {
+            let anew = Channel { incarnation: Incarnation::generate(&clock), last_seq: 0, ..old.clone() };
+            store.state().put_channel(anew);
+            let sent = send(&store, &clock, by("alice", content, Some("k")), &mut cached.clone()).await.unwrap();
+            assert!(matches!(&sent, Sent::Created(message) if message.seq == 1), "{content}: {sent:?}");
+            assert_ne!(sent.message().message_id, first.message().message_id);
         }
     }
 

@@ -181,6 +181,34 @@ impl Hook for Faults {
     }
 }
 
+/// Does something once, right before the first call of a kind takes effect.
+pub(crate) struct Before<F>(Mutex<Option<(Call, F)>>);
+
+impl<F: FnOnce() + Send> Before<F> {
+    pub(crate) fn new(call: Call, act: F) -> Self {
+        Self(Mutex::new(Some((call, act))))
+    }
+
+    /// Whether it was done.
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.lock().unwrap().is_none()
+    }
+}
+
+impl<F: FnOnce() + Send> Hook for Before<F> {
+    async fn before(&self, call: Call) -> Fate {
+        let act = self.0.lock().unwrap().take_if(|(wanted, _)| *wanted == call);
+        if let Some((_, act)) = act {
+            act();
+        }
+        Fate::Arrives
+    }
+
+    async fn after(&self, _: Call) -> bool {
+        true
+    }
+}
+
 pub(crate) type TestStore = MemoryStore<Faults>;
 
 impl TestStore {

@@ -23,7 +23,7 @@ pub struct Fields {
 
 impl Fields {
     /// Reads a body that must be a JSON object, in which each object has each name once and nothing is nested deeper than
-    /// [`BODY_DEPTH`](json::BODY_DEPTH).
+    /// [`BODY_DEPTH`](crate::BODY_DEPTH).
     ///
     /// # Errors
     /// A 413 or 400 problem. It names each field that is there twice or nested too deeply.
@@ -88,8 +88,8 @@ impl Fields {
         self.violations.push(Violation::new(format!("{}{name}", self.prefix), code, message));
     }
 
-    /// All violations; a field that no caller of [`Self::optional`] asked for is one. Of such fields, the first
-    /// [`LISTED_VIOLATIONS`] are listed.
+    /// All violations; a field that no caller of [`Self::optional`] asked for is one. Of such fields, the first 20 are
+    /// listed.
     #[must_use]
     pub fn finish(mut self) -> Vec<Violation> {
         for name in std::mem::take(&mut self.rest).keys().take(LISTED_VIOLATIONS) {

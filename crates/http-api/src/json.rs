@@ -299,7 +299,9 @@ mod tests {
                 return self.letter.to_string();
             }
             let mut units = [0; 2];
-            self.letter.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04X}")).collect()
+            let units: Vec<String> =
+                self.letter.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04X}")).collect();
+            units.concat()
         }
     }
 

@@ -131,12 +131,17 @@ impl FramePosition {
             data = rest;
             if self.filled == PRELUDE_BYTES {
                 self.filled = 0;
-                let [a, b, c, d, .., k, l, m, n] = self.prelude;
+                let (fields, [.., checksum]) = (&self.prelude[..8], self.prelude.as_chunks::<4>().0) else {
+                    return Err(BodyError::NoEventStream);
+                };
                 // Checked by the SDK too, but not before the whole frame is there.
-                if crc32fast::hash(&self.prelude[..8]) != u32::from_be_bytes([k, l, m, n]) {
+                if crc32fast::hash(fields) != u32::from_be_bytes(*checksum) {
                     return Err(BodyError::NoEventStream);
                 }
-                let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+                let length = self
+                    .prelude
+                    .first_chunk()
+                    .map_or(usize::MAX, |length| usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX));
                 if length > EVENT_BYTES {
                     return Err(BodyError::Event);
                 }

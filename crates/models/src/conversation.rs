@@ -206,6 +206,8 @@ mod tests {
         prop::collection::vec(turn, 1..8)
     }
 
+    static TOKENS: LazyLock<Regex> = LazyLock::new(|| control_tokens(""));
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1_000))]
 
@@ -217,7 +219,6 @@ mod tests {
                 let ends_a_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
                 prop_assert!(part.text.split('\n').all(|line| !line.contains(ends_a_line) && !line.contains('<')), "{:?}", part.text);
             }
-            static TOKENS: LazyLock<Regex> = LazyLock::new(|| control_tokens(""));
             let token = parts.iter().find_map(|part| TOKENS.find(&part.text));
             prop_assert!(token.is_none(), "a model's server reads {token:?}");
         }

@@ -16,14 +16,18 @@ pub(crate) struct Events<E> {
     decoder: SseDecoder,
     /// What of the last chunk is not decoded yet.
     chunk: Bytes,
-    received: usize,
+    /// Bytes that may still come.
+    room: usize,
+    /// Whether more has come.
+    is_cut: bool,
     limits: ReplyLimits,
 }
 
 impl<E: Display> Events<E> {
     pub(crate) fn new(body: BoxStream<'static, Result<Bytes, E>>, limits: ReplyLimits) -> Self {
         let event_bytes = NonZeroUsize::new(limits.event_bytes).unwrap_or(NonZeroUsize::MIN);
-        Self { body, decoder: SseDecoder::with_limit(event_bytes), chunk: Bytes::new(), received: 0, limits }
+        let decoder = SseDecoder::with_limit(event_bytes);
+        Self { body, decoder, chunk: Bytes::new(), room: limits.reply_bytes, is_cut: false, limits }
     }
 
     /// The data of the next event. `None`: the body has ended.
@@ -36,13 +40,15 @@ impl<E: Display> Events<E> {
                 Some(Err(_)) => return Err(oversized("an event", self.limits.event_bytes)),
                 None => {}
             }
-            let Some(chunk) = self.body.next().await else { return Ok(None) };
-            let chunk = chunk.map_err(|error| ModelError::Unavailable(error.to_string()))?;
-            self.received = self.received.saturating_add(chunk.len());
-            if self.received > self.limits.reply_bytes {
+            if self.is_cut {
                 return Err(oversized("a reply", self.limits.reply_bytes));
             }
-            self.chunk = chunk;
+            let Some(chunk) = self.body.next().await else { return Ok(None) };
+            self.chunk = chunk.map_err(|error| ModelError::Unavailable(error.to_string()))?;
+            // What is within the limit is read first: a reply is the same however it is cut.
+            self.is_cut = self.chunk.len() > self.room;
+            self.chunk.truncate(self.room);
+            self.room -= self.chunk.len();
         }
     }
 }

@@ -22,11 +22,14 @@ use models::{
     Bedrock, OpenAi,
     limits::{CODE_CHARS, EVENT_BYTES, REFUSAL_BYTES, REPLY_BYTES, ReplyLimits, TOKENS},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
+
+/// Whether an error is the one that a case expects.
+type Expected = fn(&ModelError) -> bool;
 
 /// What two ends of a connection may hold between them: sent, and not yet read.
 const BUFFERED: usize = 32 * 1024 * 1024;
@@ -43,14 +46,17 @@ fn endless(
     chunk: usize,
 ) -> (impl Stream<Item = Result<Bytes, Infallible>> + use<>, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
-    let (head, unit, counter) = (head.as_bytes().to_vec(), unit.as_bytes().to_vec(), taken.clone());
-    let body = stream::unfold(0, move |at| {
-        let byte = |at: usize| head.get(at).copied().unwrap_or_else(|| unit[(at - head.len()) % unit.len()]);
-        let bytes: Bytes = (at..at + chunk).map(byte).collect();
-        counter.fetch_add(chunk, Ordering::Relaxed);
-        std::future::ready(Some((Ok(bytes), at + chunk)))
+    let (units, period) = (Bytes::from(unit.repeat(chunk / unit.len() + 2)), unit.len());
+    let counter = taken.clone();
+    let head = stream::iter(head.as_bytes().chunks(chunk).map(Bytes::copy_from_slice).collect::<Vec<_>>());
+    let rest = stream::iter((0_usize..).map(move |turn| {
+        let start = turn * chunk % period;
+        units.slice(start..start + chunk)
+    }));
+    let body = head.chain(rest).inspect(move |chunk| {
+        counter.fetch_add(chunk.len(), Ordering::Relaxed);
     });
-    (body, taken)
+    (body.map(Ok), taken)
 }
 
 /// All text, and how it ended.
@@ -192,7 +198,7 @@ async fn a_server_that_never_ends_is_hung_up_on() {
     let refused = |error: &ModelError| *error == ModelError::Refused("status 400 ".to_owned());
     let unavailable = |error: &ModelError| *error == ModelError::Unavailable("status 500 ".to_owned());
     let no_answer = |error: &ModelError| matches!(error, ModelError::Unavailable(_));
-    let cases: [(&str, String, &[u8], usize, fn(&ModelError) -> bool); 5] = [
+    let cases: [(&str, String, &[u8], usize, Expected); 5] = [
         ("a line", head("200 OK") + "data: ", b"x", EVENT_BYTES, oversized),
         ("comments", head("200 OK"), b": x\n\n", REPLY_BYTES, oversized),
         ("a refusal", head("400 Bad Request"), b"{\"error\":", REFUSAL_BYTES, refused),
@@ -275,16 +281,19 @@ async fn bedrock_is_hung_up_on_too() {
     };
     let reply = of("200 OK", "");
     let huge = frame("contentBlockDelta", vec![b'x'; 2 * EVENT_BYTES]);
-    let thought = br#"{"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"hm, "}}}"#;
-    let control = br#"{"contentBlockIndex":0,"delta":{"text":"\u0001"}}"#;
+    let delta = |delta: Value| {
+        frame("contentBlockDelta", json!({ "contentBlockIndex": 0, "delta": delta }).to_string().into_bytes())
+    };
+    let thoughts = delta(json!({ "reasoningContent": { "text": "hm, ".repeat(4_000) } }));
+    let control = delta(json!({ "text": "\u{1}".repeat(4_000) }));
     let oversized = |error: &ModelError| matches!(error, ModelError::Oversized(_));
     let malformed = |error: &ModelError| matches!(error, ModelError::Malformed(_));
     let unavailable = |error: &ModelError| matches!(error, ModelError::Unavailable(text) if text.contains("503"));
     let refused = |error: &ModelError| matches!(error, ModelError::Refused(text) if text.contains("400"));
-    let cases: [(&str, String, Vec<u8>, usize, fn(&ModelError) -> bool); 6] = [
+    let cases: [(&str, String, Vec<u8>, usize, Expected); 6] = [
         ("a frame", reply.clone(), huge, EVENT_BYTES, oversized),
-        ("thoughts", reply.clone(), frame("contentBlockDelta", thought.to_vec()), REPLY_BYTES, oversized),
-        ("control characters", reply.clone(), frame("contentBlockDelta", control.to_vec()), REPLY_BYTES, oversized),
+        ("thoughts", reply.clone(), thoughts, REPLY_BYTES, oversized),
+        ("control characters", reply.clone(), control, REPLY_BYTES, oversized),
         ("not Bedrock", reply, b"<html>hello</html>".to_vec(), EVENT_BYTES, malformed),
         ("a failure", of("503 Service Unavailable", ""), b" ".to_vec(), REFUSAL_BYTES, unavailable),
         (
@@ -296,7 +305,6 @@ async fn bedrock_is_hung_up_on_too() {
         ),
     ];
     for (what, head, unit, limit, is_expected) in cases {
-        let begun = Instant::now();
         let (url, calls, sent) = flood(head, unit).await;
         let error = match bedrock(&url).reply("a.model-v1:0", prompt()).await {
             Ok(pieces) => read(pieces).await.1,
@@ -305,7 +313,6 @@ async fn bedrock_is_hung_up_on_too() {
         assert!(error.as_ref().is_some_and(is_expected), "{what}: {error:?}");
         assert_eq!(calls.load(Ordering::Relaxed), 1, "{what}");
         let sent = sent.load(Ordering::Relaxed);
-        println!("{what} {:?} {sent}", begun.elapsed());
         assert!(sent <= limit + BUFFERED, "{what}: {sent} bytes");
     }
 }

@@ -14,6 +14,7 @@ use chat::{
     delivery::Broadcast,
     error::ChatError,
     id::{ChannelId, UserId},
+    limits::HANDSHAKE_DURATION,
     maintenance::carry_out,
     message::{Draft, Head, RecordKey, Role},
     rate::Bucket,
@@ -100,7 +101,8 @@ pub(crate) fn last_words(world: &Arc<World>) {
         members.filter(|(_, member)| member.role == MemberRole::Owner).map(|(user, _)| user.to_string()).next()
     };
     if let Some(owner) = owner {
-        let last = send_once(Arc::clone(world), &owner, LOUNGE, "last of all".to_owned(), last_key(), Shared::default());
+        let last =
+            send_once(Arc::clone(world), &owner, LOUNGE, "last of all".to_owned(), last_key(), Shared::default());
         world.time.spawn(false, last);
     }
 }
@@ -220,8 +222,10 @@ fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &Sent) {
 
 /// The owner ends a membership of the private channel, and insists.
 async fn end_membership(world: Arc<World>) {
-    let pause = world.time.below(3_000);
-    world.time.sleep(Duration::from_millis(pause)).await;
+    // In some schedules the sockets are open for so long that no handshake can be under way.
+    let age = if world.time.one_in(3) { HANDSHAKE_DURATION } else { Duration::ZERO };
+    let pause = Duration::from_millis(world.time.below(3_000));
+    world.time.sleep(age + pause).await;
     loop {
         let before = oracle::ends(&world);
         let (process, removed) = request(&world, Caller::User(user(OWNER)), |node| async move {
@@ -286,6 +290,7 @@ pub(crate) fn question(world: &World, id: &ChannelId, text: &str) -> Option<Ques
     let state = world.store.state();
     let key = state.channels.get(id)?.key();
     let found = state.messages.get(&key)?.values().map(|item| &item.stored.message);
-    let found = found.filter(|message| message.role == Role::User && message.content == text).map(|one| one.seq).next()?;
+    let found =
+        found.filter(|message| message.role == Role::User && message.content == text).map(|one| one.seq).next()?;
     Some((key, found))
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use chat::{
+    channel::ChannelStore,
     connect::{Asked, Connect, Renewal, connect, renew},
     connection::ConnectionStore,
     error::ChatError,
@@ -137,7 +138,8 @@ impl Client {
         let text = issued.await.1?.ok()?;
         let pause = self.world.time.below(1_500);
         self.world.time.sleep(Duration::from_millis(pause)).await;
-        let redeemed = request(&self.world, self.caller(), |node| async move { redeem(&node.store, &node, &text).await });
+        let redeemed =
+            request(&self.world, self.caller(), |node| async move { redeem(&node.store, &node, &text).await });
         let ticket = redeemed.await.1?.ok()?;
         Some(ticket.channels.map_or(Asked::Memberships, Asked::Keys))
     }
@@ -177,11 +179,10 @@ impl Client {
             let state = self.world.store.state();
             state.connections.get(id).into_iter().flat_map(|one| one.channels.clone()).collect()
         };
-        let mut channels: Vec<ChannelId> = match &self.named {
+        let channels = match &self.named {
             Some(channel) => vec![channel.clone()],
-            None => since_open.iter().map(|key| key.channel_id.clone()).collect(),
+            None => self.own_channels().await,
         };
-        channels.dedup();
         // Its id may have been taken anew, and nothing tells a client of that but the end of a socket.
         self.shown.remove(&channel(LOUNGE));
         if (self.connections == 1 || !self.world.has(Plant::NoCatchUp)) && !self.catch_up_all(&channels).await {
@@ -217,6 +218,23 @@ impl Client {
             }
         }
         Left::Closed
+    }
+
+    /// Asks for the channels of its user.
+    async fn own_channels(&self) -> Vec<ChannelId> {
+        loop {
+            let of_user = self.user.clone();
+            let listed =
+                request(
+                    &self.world,
+                    self.caller(),
+                    |node| async move { node.store.channels_of(&of_user, None, 10).await },
+                );
+            if let Some(Ok(page)) = listed.await.1 {
+                return page.channels.into_iter().map(|own| own.channel.channel_id).collect();
+            }
+            self.world.time.sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Asks for what is missing of its channels. `false`: one of them is not there.

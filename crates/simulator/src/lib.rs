@@ -1,20 +1,30 @@
 //! Runs of the whole domain that one number decides.
 //!
-//! A schedule is senders, a stream, workers, sockets and clients on one thread, over the domain's own code and tables in
-//! memory. Its seed decides who takes the next step, what fails, who dies, and how clocks go, so that a schedule that went
-//! wrong goes wrong again. What must hold of every one is in `oracle`; what may go wrong is in this table:
+//! A schedule runs actors on one thread, over the domain's own code, its stores in memory ([`chat::memory`]) and a simulated
+//! gateway. Its seed decides which actor takes the next step, what fails, which process dies, and how clocks go. A seed always
+//! gives the same schedule.
 //!
-//! | what | how |
+//! | actor | does |
 //! | --- | --- |
-//! | stores, sockets, hand-overs | a call fails before it has taken effect, or after |
+//! | senders | send to a public and a private channel, most of them under an idempotency key, until they are answered |
+//! | clients | follow their memberships or name a channel; catch up on gaps; connect by ticket; renew tokens |
+//! | stream | gives both workers batches of changes, in several lanes |
+//! | workers | deliver, and answer as the agent; hand large audiences over to `SendMessageFunction` |
+//! | maintenance | two functions at once carry out pending ends under leases |
+//! | people in the lounge | delete that channel and make it anew; hide, show, archive and restore it; remove members who rejoin; demote and remove each other; edit, delete, react, cancel, mark and read |
+//!
+//! | what goes wrong | how |
+//! | --- | --- |
+//! | stores, sockets, hand-overs | a call fails before it takes effect, or after; is slow; conflicts; is repeated by the client library |
 //! | processes | die between any two steps; a step ends at each await point, before and after each effect |
-//! | the stream | batches are cut anywhere, come again as a whole or from a failed record on, and once more after they were done; lanes overtake one another |
-//! | workers | go on after the stream has given them up, beside those that have the batch now |
-//! | sockets | take no push for a while, or a long time for one; vanish; clients come back under another id or the same |
+//! | the stream | batches are cut anywhere, come again whole or from a failed record on, and once more after they were done; lanes overtake one another |
+//! | workers | go on after the stream has dropped them, beside those that have the batch then |
+//! | sockets | take no push for a while, or take long for one; vanish; clients come back under another id or the same |
 //! | clocks | differ between processes, and jump while one runs |
 //! | models | break off, refuse, are busy |
 //!
-//! Of all these a schedule has so many, then no more: what must hold, must hold once things are quiet.
+//! Each schedule has a budget of mishaps. When it is used up the system must converge. `oracle` says what must hold then, and
+//! what must hold at each instant.
 
 mod actors;
 mod client;

@@ -12,6 +12,7 @@ use chat::{
     error::ChatError,
     history::{history, one_message},
     incarnation::ChannelKey,
+    limits::HANDSHAKE_DURATION,
     message::Range,
     presence::presence,
     reaction::react,
@@ -44,7 +45,9 @@ pub(crate) fn start(world: &Arc<World>) {
         (MEMBER, MemberRole::Member),
     ];
     world.make_channel(LOUNGE, visibility, mode, &members);
-    let crowd = if time.one_in(16) { 120 + time.below(200) } else { time.below(5) };
+    // Where the gateway takes its time, a crowd is not ended within one request.
+    let is_crowded = if world.gateway_millis > 0 { time.one_in(2) } else { time.one_in(30) };
+    let crowd = if is_crowded { 120 + time.below(150) } else { time.below(5) };
     gather(world, crowd);
     client::start(world, "carol, lounge", READER, Some(LOUNGE));
     if time.one_in(2) {
@@ -53,23 +56,30 @@ pub(crate) fn start(world: &Arc<World>) {
     if time.one_in(2) {
         client::start(world, "dave, all of his", RIVAL, None);
     }
-    let memory = Shared::default();
-    for who in [OWNER, MEMBER, READER, RIVAL] {
-        if time.one_in(2) {
-            time.spawn(false, talk(Arc::clone(world), who, Arc::clone(&memory)));
-        }
-    }
+    // Two environments of the function that takes messages: each remembers what it has seen.
+    let memories = [Shared::default(), Shared::default()];
     let scenes = 1 + time.below(3);
-    for _ in 0..scenes {
-        play(world);
-    }
+    // In some schedules the sockets are open for so long that no handshake can be under way.
+    let age = if time.one_in(3) { HANDSHAKE_DURATION } else { Duration::ZERO };
+    let of_world = Arc::clone(world);
+    time.spawn(false, async move {
+        of_world.time.sleep(age).await;
+        for (number, who) in [OWNER, MEMBER, READER, RIVAL].into_iter().enumerate() {
+            if of_world.time.one_in(2) {
+                of_world.time.spawn(false, talk(Arc::clone(&of_world), who, Arc::clone(&memories[number % 2])));
+            }
+        }
+        for _ in 0..scenes {
+            play(&of_world, &memories);
+        }
+    });
 }
 
 /// Begins something.
-fn play(world: &Arc<World>) {
+fn play(world: &Arc<World>, memories: &[Shared; 2]) {
     let (time, of) = (&world.time, || Arc::clone(world));
-    match time.below(9) {
-        0 | 1 => drop(time.spawn(false, remake(of()))),
+    match time.below(12) {
+        0 | 1 => drop(time.spawn(false, remake(of(), memories.clone()))),
         2 => {
             time.spawn(false, rejoin(of(), MEMBER));
             time.spawn(false, expel(of(), MODERATOR, MEMBER));
@@ -79,7 +89,11 @@ fn play(world: &Arc<World>) {
             time.spawn(false, quarrel(of(), OWNER, RIVAL));
             time.spawn(false, quarrel(of(), RIVAL, OWNER));
         }
-        4 => drop(time.spawn(false, flip(of(), OWNER))),
+        4 => {
+            time.spawn(false, flip(of(), OWNER));
+            time.spawn(false, flip(of(), RIVAL));
+            time.spawn(false, crown(of(), OWNER, RIVAL));
+        }
         5 => {
             time.spawn(false, moderate(of(), MODERATOR));
             time.spawn(false, promote_and_demote(of(), OWNER, MODERATOR));
@@ -91,6 +105,21 @@ fn play(world: &Arc<World>) {
         7 => {
             time.spawn(false, archive(of(), OWNER));
             time.spawn(false, moderate(of(), READER));
+        }
+        8 => {
+            time.spawn(false, crown(of(), OWNER, MEMBER));
+            time.spawn(false, expel(of(), MODERATOR, MEMBER));
+            time.spawn(false, readmit(of(), MODERATOR, MEMBER));
+        }
+        10 => {
+            time.spawn(false, readmit(of(), RIVAL, READER));
+            time.spawn(false, flip(of(), OWNER));
+            time.spawn(false, expel(of(), OWNER, READER));
+        }
+        9 => {
+            time.spawn(false, moderate(of(), RIVAL));
+            time.spawn(false, crown(of(), OWNER, RIVAL));
+            time.spawn(false, flip(of(), RIVAL));
         }
         _ => {
             time.spawn(false, peek(of(), MEMBER));
@@ -106,8 +135,14 @@ fn some_visibility(world: &World) -> Visibility {
 }
 
 async fn pause(world: &World, millis: u64) {
-    let millis = world.time.below(millis);
+    let millis = world.time.below(millis / world.haste);
     world.time.sleep(Duration::from_millis(millis)).await;
+}
+
+/// How often something is done: up to `most` times, or twice as often in haste.
+fn times(world: &World, most: u64) -> u64 {
+    let most = if world.haste > 1 { 2 * most } else { most };
+    1 + world.time.below(most)
 }
 
 fn by(who: &str) -> Caller {
@@ -168,13 +203,13 @@ async fn talk(world: Arc<World>, who: &'static str, memory: Shared) {
         let number = if world.time.one_in(4) { 0 } else { number };
         let text = format!("{who} says {number}");
         let key = (number == 0 || !world.time.one_in(4)).then(|| format!("{who}-{number}"));
-        let text = if key.is_some() { text } else { format!("{text}, once") };
+        let text = if key.is_some() { text } else { format!("{text}, once, as {}", world.next_process()) };
         send_once(Arc::clone(&world), who, LOUNGE, text, key, Arc::clone(&memory)).await;
     }
 }
 
 /// Deletes the channel, and others make it anew.
-async fn remake(world: Arc<World>) {
+async fn remake(world: Arc<World>, memories: [Shared; 2]) {
     let rounds = 1 + world.time.below(2);
     for round in 0..rounds {
         pause(&world, 3_000).await;
@@ -191,6 +226,10 @@ async fn remake(world: Arc<World>) {
                 let role = world.time.one_in(2).then_some(MemberRole::Owner);
                 add(&world, maker, who, role).await;
             }
+        }
+        // Both environments still know the channel that was there before.
+        for (who, memory) in [maker, MEMBER].into_iter().zip(&memories) {
+            world.time.spawn(false, talk(Arc::clone(&world), who, Arc::clone(memory)));
         }
     }
 }
@@ -223,9 +262,8 @@ async fn make_channel(world: &Arc<World>, who: &'static str, round: u64) {
             retention_days: None,
         };
         let key = name.replace(' ', "-").parse().ok();
-        let made = request(world, by(who), |node| async move {
-            create(&node.membership(), &user(who), new, key).await
-        });
+        let made =
+            request(world, by(who), |node| async move { create(&node.membership(), &user(who), new, key).await });
         match made.await.1 {
             Some(Ok(Created::New(_) | Created::Replayed(_))) => return,
             Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => pause(world, 200).await,
@@ -297,8 +335,7 @@ async fn rejoin(world: Arc<World>, who: &'static str) {
 }
 
 async fn expel(world: Arc<World>, who: &'static str, whom: &'static str) {
-    let times = 1 + world.time.below(3);
-    for _ in 0..times {
+    for _ in 0..times(&world, 3) {
         pause(&world, 1_200).await;
         let who = if world.time.one_in(5) { whom } else { who };
         remove(&world, who, whom).await;
@@ -306,8 +343,7 @@ async fn expel(world: Arc<World>, who: &'static str, whom: &'static str) {
 }
 
 async fn readmit(world: Arc<World>, who: &'static str, whom: &'static str) {
-    let times = world.time.below(3);
-    for _ in 0..times {
+    for _ in 0..times(&world, 3) {
         pause(&world, 1_500).await;
         add(&world, who, whom, None).await;
     }
@@ -315,8 +351,7 @@ async fn readmit(world: Arc<World>, who: &'static str, whom: &'static str) {
 
 /// An owner demotes another, removes the other, and brings the other back.
 async fn quarrel(world: Arc<World>, who: &'static str, whom: &'static str) {
-    let times = 2 + world.time.below(3);
-    for _ in 0..times {
+    for _ in 0..times(&world, 4) {
         pause(&world, 600).await;
         match world.time.below(4) {
             0 => add(&world, who, whom, Some(MemberRole::Owner)).await,
@@ -331,17 +366,15 @@ async fn quarrel(world: Arc<World>, who: &'static str, whom: &'static str) {
 }
 
 async fn flip(world: Arc<World>, who: &'static str) {
-    let times = 1 + world.time.below(4);
-    for _ in 0..times {
+    for number in 0..times(&world, 4) {
         pause(&world, 2_000).await;
-        let visibility = Some(some_visibility(&world));
+        let visibility = Some(if number % 2 == 0 { Visibility::Private } else { Visibility::Public });
         set(&world, who, Changes { visibility, ..Changes::default() }).await;
     }
 }
 
 async fn archive(world: Arc<World>, who: &'static str) {
-    let times = 1 + world.time.below(3);
-    for number in 0..times {
+    for number in 0..times(&world, 3) {
         pause(&world, 1_200).await;
         set(&world, who, Changes { archived: Some(number % 2 == 0), ..Changes::default() }).await;
     }
@@ -351,10 +384,18 @@ async fn archive(world: Arc<World>, who: &'static str) {
 }
 
 async fn promote_and_demote(world: Arc<World>, who: &'static str, whom: &'static str) {
-    let times = 1 + world.time.below(3);
-    for number in 0..times {
+    for number in 0..times(&world, 3) {
         pause(&world, 1_000).await;
         let role = if number % 2 == 0 { MemberRole::Member } else { MemberRole::Moderator };
+        add(&world, who, whom, Some(role)).await;
+    }
+}
+
+/// Makes a member an owner, and no owner again.
+async fn crown(world: Arc<World>, who: &'static str, whom: &'static str) {
+    for number in 0..times(&world, 4) {
+        pause(&world, 600).await;
+        let role = if number % 2 == 0 { MemberRole::Owner } else { MemberRole::Member };
         add(&world, who, whom, Some(role)).await;
     }
 }
@@ -404,7 +445,9 @@ async fn peek(world: Arc<World>, who: &'static str) {
 async fn look(node: &Node, who: &'static str, kind: u64) {
     let (store, id, caller) = (&node.store, channel(LOUNGE), user(who));
     let shows = match kind {
-        0 => history(store, store, node, &id, &caller, Range::Newest, 5).await.is_ok_and(|page| !page.messages.is_empty()),
+        0 => history(store, store, node, &id, &caller, Range::Newest, 5)
+            .await
+            .is_ok_and(|page| !page.messages.is_empty()),
         1 => one_message(store, store, node, &id, &caller, 1).await.is_ok(),
         2 => node.membership().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
         _ => presence(store, store, node, node, &id, &caller).await.is_ok_and(|present| !present.is_empty()),

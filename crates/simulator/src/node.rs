@@ -101,7 +101,7 @@ impl Node {
         Ending { channels: &self.store, connections: &self.store, sockets: self, clock: self }
     }
 
-    /// Tells the oracle what a request has read, if it is about to answer with that.
+    /// Tells the oracle that a request is about to answer with what it has read.
     pub(crate) fn answers_with_what_it_read(&self) {
         let Process { caller, misread, .. } = self.process();
         if misread.load(Ordering::Relaxed) {

@@ -58,7 +58,6 @@ pub(crate) fn is_misread(state: &State, caller: &Caller, key: &ChannelKey) -> bo
 /// A change is about to be made by a process: its caller must be allowed to, at this instant.
 pub(crate) fn commits(world: &World, caller: &Caller, process: u64, state: &State, effect: &Effect) {
     world.tell(|| format!("{process} {}", tale(effect)));
-    world.tell(|| format!("DEBUG {:?}", state.user_connections));
     if let Some(wrong) = forbidden(state, caller, effect) {
         world.violation(format!("{caller:?}: {wrong}"));
     }
@@ -112,7 +111,11 @@ fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Option<String> 
         Effect::ChannelCreated { channel, owner, .. } => {
             let is_own = *caller == Caller::User(owner.user_id.clone());
             let is_taken = state.channels.contains_key(&channel.channel_id);
-            if is_own && !is_taken { None } else { wrong(format!("{} is created for {}", channel.key(), owner.user_id)) }
+            if is_own && !is_taken {
+                None
+            } else {
+                wrong(format!("{} is created for {}", channel.key(), owner.user_id))
+            }
         }
         Effect::ChannelUpdated { before, .. } | Effect::ChannelDeleted { channel: before, .. } => {
             let key = before.key();
@@ -328,7 +331,7 @@ fn check(world: &World, is_end: bool) {
     found.extend(accepted(&state, &tables.notes.accepted));
     found.extend(replies(&state, &tables.notes));
     found.extend(remains(&state));
-    found.extend(subscriptions(&state, Timestamp::from_millis(world.time.now())));
+    found.extend(subscriptions(&state, &tables, Timestamp::from_millis(world.time.now())));
     found.extend(clients(&state, &tables, is_end));
     tables.violations.extend(found);
 }
@@ -408,8 +411,11 @@ fn replies(state: &State, notes: &Notes) -> Vec<String> {
 
 /// All ends are carried out, and nothing is left of what was deleted, but claims of workers that were late: they expire.
 fn remains(state: &State) -> Vec<String> {
-    let mut found: Vec<String> =
-        state.pending.values().map(|pending| format!("an end is left: {:?} of {}", pending.cause, pending.channel)).collect();
+    let mut found: Vec<String> = state
+        .pending
+        .values()
+        .map(|pending| format!("an end is left: {:?} of {}", pending.cause, pending.channel))
+        .collect();
     let tables = [
         ("messages", state.messages.keys().collect::<Vec<_>>()),
         ("members", state.members.keys().collect()),
@@ -426,12 +432,15 @@ fn remains(state: &State) -> Vec<String> {
     found
 }
 
-/// No subscription is there that its user may not have. One to a deleted channel may have come while its members were still
-/// listed: the gate refuses it.
-fn subscriptions(state: &State, now: Timestamp) -> Vec<String> {
+/// No open socket has a subscription that its user may not have. One to a deleted channel may have come while its members were
+/// still listed: the gate refuses it.
+fn subscriptions(state: &State, tables: &Tables, now: Timestamp) -> Vec<String> {
     let mut found = Vec::new();
     for (key, all) in &state.subscriptions {
         for one in all.values() {
+            if tables.sockets.get(&one.connection_id).is_none_or(|socket| !socket.open) {
+                continue;
+            }
             let is_member = state.member(key, &one.user_id).is_some();
             let may = match state.channel(key) {
                 None => state.gate(key, now).closed,
@@ -457,8 +466,7 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
         for live in state.channels.values() {
             let (id, key) = (&live.channel_id, live.key());
             let is_lounge = *id == channel(LOUNGE);
-            let is_shown =
-                if view.follows { state.member(&key, who).is_some() } else { view.shown.contains_key(id) };
+            let is_shown = if view.follows { state.member(&key, who).is_some() } else { view.shown.contains_key(id) };
             // The last message tells a client of what it cannot know of before.
             let must_know = is_end || (view.since_open.contains(&key) && !is_lounge);
             let is_silent = is_lounge && live.archived_at.is_some();
@@ -467,9 +475,8 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
             }
             let shown = view.shown.get(id).map(Vec::as_slice).unwrap_or_default();
             let history = state.messages.get(&key).into_iter().flat_map(BTreeMap::values);
-            let wanted: Vec<(u64, String)> = history
-                .map(|item| (item.stored.message.seq, item.stored.message.message_id.to_string()))
-                .collect();
+            let wanted: Vec<(u64, String)> =
+                history.map(|item| (item.stored.message.seq, item.stored.message.message_id.to_string())).collect();
             if shown != wanted {
                 found.push(lacks(name, id, shown, &wanted));
             }

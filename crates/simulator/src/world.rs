@@ -65,6 +65,8 @@ pub(crate) struct World {
     pub(crate) ended: Signal,
     /// How long the gateway takes for a call at most, in milliseconds.
     pub(crate) gateway_millis: u64,
+    /// How many times as fast as people act elsewhere they act in the lounge.
+    pub(crate) haste: u64,
     processes: AtomicU64,
     /// What happened, if somebody wants to know.
     pub(crate) story: Option<Mutex<Vec<String>>>,
@@ -107,6 +109,7 @@ impl World {
             store = store.without(rule);
         }
         let gateway_millis = if time.one_in(6) { 100 + time.below(1_500) } else { 0 };
+        let haste = if time.one_in(2) { 10 } else { 1 };
         let world = Self {
             time,
             plant,
@@ -116,6 +119,7 @@ impl World {
             pushed: Signal::default(),
             ended: Signal::default(),
             gateway_millis,
+            haste,
             processes: AtomicU64::new(0),
             story: None,
         };

@@ -14,7 +14,8 @@ use std::{
     time::Instant,
 };
 
-use simulator::{Plant, Report, run, tell};
+use chat::memory::Rule;
+use simulator::{Plant, Report, run, run_without, tell};
 
 /// Seeds that a plant has to be found within.
 const SEARCHED: u64 = 2_000;
@@ -80,6 +81,15 @@ fn a_seed_decides_everything() {
         assert_eq!(run(seed, None), run(seed, None));
     }
     assert_ne!(run(1, None).trace, run(2, None).trace);
+}
+
+/// A lease saves work. Two functions that carry out the same end at once do no harm.
+#[test]
+fn ends_that_are_carried_out_twice_at_once_are_carried_out() {
+    for seed in 0..SEARCHED {
+        let report = run_without(seed, Rule::LeaseHeld);
+        assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
+    }
 }
 
 #[test]

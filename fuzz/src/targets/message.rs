@@ -1,4 +1,5 @@
-//! A body of `POST …/messages`: a draft that is accepted is the same in the table, in the history and in a frame.
+//! A body of `POST …/messages`: one that says two things is refused, and a draft that is accepted is the same in the table, in
+//! the history and in a frame.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat::{
@@ -7,10 +8,26 @@ use chat::{
     message::{Draft, Message, MessageEvent, Role, StoredMessage},
 };
 use http_api::Fields;
-use std::collections::HashMap;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+use std::{collections::HashMap, fmt};
 
 pub fn run(data: &[u8]) {
-    let Ok(mut fields) = Fields::parse(data) else { return };
+    let parsed = Fields::parse(data);
+    let pairs = serde_json::from_slice::<Pairs>(data);
+    match &parsed {
+        // JSON in a reader that keeps every name and value: no object has a name twice.
+        Ok(_) => assert!(!pairs.expect("JSON").is_ambiguous()),
+        Err(problem) => {
+            assert!(matches!(problem.status, 400 | 413));
+            let is_told = problem.errors.iter().any(|error| error.code == "duplicate_field");
+            assert!(!is_told || pairs.map_or(true, |pairs| pairs.is_ambiguous()), "{problem:?}");
+            assert!(serde_json::to_vec(problem).expect("JSON").len() < 64 * 1024, "an answer has a limit");
+        }
+    }
+    let Ok(mut fields) = parsed else { return };
     let mut draft = Draft {
         content: fields.required("content", "a string"),
         content_type: fields.optional("content_type", "a type").unwrap_or_default(),
@@ -36,6 +53,79 @@ pub fn run(data: &[u8]) {
     assert_eq!(read, message, "as the table gives it back");
     let json = serde_json::to_string(&message).expect("JSON");
     assert_eq!(serde_json::from_str::<Message>(&json).expect("a message"), message, "as a client reads it");
+}
+
+/// JSON with each object as the pairs that were written.
+enum Pairs {
+    Scalar,
+    Array(Vec<Pairs>),
+    Object(Vec<(String, Pairs)>),
+}
+
+impl Pairs {
+    fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Scalar => false,
+            Self::Array(values) => values.iter().any(Self::is_ambiguous),
+            Self::Object(pairs) => pairs.iter().enumerate().any(|(number, (name, value))| {
+                value.is_ambiguous() || pairs[..number].iter().any(|(earlier, _)| earlier == name)
+            }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Pairs, E> {
+                Ok(Pairs::Scalar)
+            }
+
+            fn visit_i64<E: Error>(self, _: i64) -> Result<Pairs, E> {
+                Ok(Pairs::Scalar)
+            }
+
+            fn visit_u64<E: Error>(self, _: u64) -> Result<Pairs, E> {
+                Ok(Pairs::Scalar)
+            }
+
+            fn visit_f64<E: Error>(self, _: f64) -> Result<Pairs, E> {
+                Ok(Pairs::Scalar)
+            }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<Pairs, E> {
+                Ok(Pairs::Scalar)
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Pairs, E> {
+                Ok(Pairs::Scalar)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Pairs, A::Error> {
+                let mut all = Vec::new();
+                while let Some(value) = values.next_element()? {
+                    all.push(value);
+                }
+                Ok(Pairs::Array(all))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Pairs, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = entries.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(Pairs::Object(all))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
 }
 
 /// A message of a draft's.

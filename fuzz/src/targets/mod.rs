@@ -8,6 +8,7 @@ mod ids;
 mod management;
 mod message;
 mod otlp;
+mod prompt;
 mod reply;
 mod rest;
 mod socket;
@@ -16,7 +17,7 @@ mod template;
 mod token;
 
 /// Every target by name.
-pub const ALL: [(&str, fn(&[u8])); 13] = [
+pub const ALL: [(&str, fn(&[u8])); 14] = [
     ("connect", connect::run),
     ("event", event::run),
     ("frame", frame::run),
@@ -24,6 +25,7 @@ pub const ALL: [(&str, fn(&[u8])); 13] = [
     ("management", management::run),
     ("message", message::run),
     ("otlp", otlp::run),
+    ("prompt", prompt::run),
     ("reply", reply::run),
     ("rest", rest::run),
     ("socket", socket::run),

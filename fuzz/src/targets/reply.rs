@@ -1,11 +1,17 @@
-//! The body of a model server's answer: a reply is the same wherever its chunks are cut.
+//! The body of a model server's answer: a reply is the same wherever its chunks are cut, and no more is taken than may be.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use chat::agent::{Piece, Usage};
 use futures::StreamExt;
-use models::OpenAi;
+use models::{OpenAi, limits::ReplyLimits};
 
 use crate::functions::block_on;
 
@@ -20,10 +26,15 @@ struct Reply {
 
 pub fn run(data: &[u8]) {
     // The first bytes tell where to cut, the rest is cut.
-    let Some((count, rest)) = data.split_first() else { return };
-    let count = usize::from(*count % 16).min(rest.len());
+    let Some((first, rest)) = data.split_first() else { return };
+    let count = usize::from(*first % 16).min(rest.len());
     let (cuts, body) = rest.split_at(count);
-    let whole = read([body.to_vec()]);
+    // Limits that an input of this size can reach, and those of the product.
+    let limits = match usize::from(*first / 16) {
+        0 => ReplyLimits::default(),
+        size => ReplyLimits { event_bytes: size * 24, reply_bytes: size * 64 },
+    };
+    let whole = read([body.to_vec()], limits).0;
     let mut chunks = Vec::new();
     let mut left = body;
     for cut in cuts {
@@ -32,13 +43,22 @@ pub fn run(data: &[u8]) {
         left = tail;
     }
     chunks.push(left.to_vec());
-    assert_eq!(read(chunks), whole);
-    assert_eq!(read(body.iter().map(|byte| vec![*byte])), whole, "byte by byte");
+    assert_eq!(read(chunks, limits).0, whole);
+    let (reply, taken) = read(body.iter().map(|byte| vec![*byte]), limits);
+    assert_eq!(reply, whole, "byte by byte");
+    assert!(taken <= limits.reply_bytes + 1, "{taken} bytes are taken");
+    assert!(reply.text.len() <= limits.reply_bytes);
 }
 
-fn read(chunks: impl IntoIterator<Item = Vec<u8>>) -> Reply {
+/// What a reply is, and how many bytes of it were taken.
+fn read(chunks: impl IntoIterator<Item = Vec<u8>>, limits: ReplyLimits) -> (Reply, usize) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = taken.clone();
     let chunks: Vec<_> = chunks.into_iter().map(|chunk| Ok::<_, Infallible>(Bytes::from(chunk))).collect();
-    let mut pieces = OpenAi::pieces(futures::stream::iter(chunks));
+    let chunks = futures::stream::iter(chunks).inspect(move |chunk| {
+        counter.fetch_add(chunk.as_ref().map_or(0, Bytes::len), Ordering::Relaxed);
+    });
+    let mut pieces = OpenAi::pieces_within(chunks, limits);
     let mut reply = Reply::default();
     block_on(async {
         while let Some(piece) = pieces.next().await {
@@ -53,5 +73,5 @@ fn read(chunks: impl IntoIterator<Item = Vec<u8>>) -> Reply {
             }
         }
     });
-    reply
+    (reply, taken.load(Ordering::Relaxed))
 }

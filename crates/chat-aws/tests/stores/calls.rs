@@ -14,8 +14,8 @@ use aws_sdk_dynamodb::{
         ConfigBag, Intercept, RuntimeComponents,
         http::HttpRequest,
         interceptors::{
-            BeforeSerializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
-            FinalizerInterceptorContextRef,
+            AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
+            BeforeTransmitInterceptorContextRef,
         },
     },
     error::BoxError,
@@ -28,8 +28,8 @@ use aws_sdk_dynamodb::{
 };
 use chat::{
     agent::{self, Agent, Budgets, BuiltInResponder, Delta, DraftSink},
-    connect::{Asked, Connect, connect},
     clock::Clock,
+    connect::{Asked, Connect, connect},
     delivery::{Broadcast, Delivery, FanOut, Outcome, Pushed, SocketPusher, Target},
     error::{ChatError, StoreError},
     membership::Membership,
@@ -128,13 +128,13 @@ impl Intercept for Calls {
         Ok(())
     }
 
-    fn read_after_execution(
+    fn read_after_deserialization(
         &self,
-        context: &FinalizerInterceptorContextRef<'_>,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let (request, response) = (context.request().unwrap(), context.response().unwrap());
+        let (request, response) = (context.request(), context.response());
         let body: Value = serde_json::from_slice(response.body().bytes().unwrap()).unwrap();
         // One object, or one for each table.
         let consumed = &body["ConsumedCapacity"];
@@ -196,7 +196,9 @@ impl Clock for At {
         Duration::ZERO
     }
 
-    async fn sleep(&self, _: Duration) {}
+    async fn sleep(&self, _: Duration) {
+        std::future::pending().await
+    }
 
     fn random(&self) -> u128 {
         0
@@ -252,8 +254,8 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
             let cost = calls.cost();
             assert_eq!(json!(cost.calls), documented(case)[id], "{case}, {id}");
             // Each item of a transaction is of 1 KB at most, and so costs two units.
-            let items: usize = cost.calls.iter().filter_map(|call| call.rsplit(' ').next()?.parse::<usize>().ok()).sum();
-            assert!((cost.write_units - 2.0 * items as f64).abs() < f64::EPSILON, "{case}, {id}: {cost:?}");
+            let items: u32 = cost.calls.iter().filter_map(|call| call.rsplit(' ').next()?.parse::<u32>().ok()).sum();
+            assert!((cost.write_units - 2.0 * f64::from(items)).abs() < f64::EPSILON, "{case}, {id}: {cost:?}");
         }
     }
 }
@@ -382,8 +384,7 @@ async fn what_other_operations_cost_is_written_down() {
     note("connect_to_two_memberships");
     open(&bob, Asked::Channels(named)).await;
     note("connect_to_two_named_channels");
-    let expected: serde_json::Map<String, Value> =
-        costs.keys().map(|case| (case.clone(), documented(case))).collect();
+    let expected: serde_json::Map<String, Value> = costs.keys().map(|case| (case.clone(), documented(case))).collect();
     assert_eq!(costs, expected, "{}", serde_json::to_string_pretty(&costs).unwrap());
 }
 

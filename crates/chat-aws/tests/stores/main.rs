@@ -123,19 +123,22 @@ impl Tables {
         delete.key(sort, AttributeValue::S(sk.into())).send().await.unwrap();
     }
 
-    /// All items, in an order of their own.
-    async fn dump(&self) -> Vec<String> {
-        let sorted = |item: &HashMap<String, AttributeValue>| -> BTreeMap<String, AttributeValue> {
-            item.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
-        };
-        let mut items = Vec::new();
-        for table in ["chat_events", "chat_channels", "chat_connections"] {
+    /// Returns all items, by table and key.
+    async fn dump(&self) -> BTreeMap<(&'static str, String, String), HashMap<String, AttributeValue>> {
+        let keys = [
+            ("chat_events", "channel_id", "seq"),
+            ("chat_channels", "channel_id", "sk"),
+            ("chat_connections", "pk", "sk"),
+        ];
+        let plain = |value: &AttributeValue| value.as_s().or(value.as_n()).cloned().unwrap();
+        let mut items = BTreeMap::new();
+        for (table, partition, sort) in keys {
             let mut found = self.client.scan().table_name(table).into_paginator().items().send();
             while let Some(item) = found.next().await {
-                items.push(format!("{table} {:?}", sorted(&item.unwrap())));
+                let item = item.unwrap();
+                items.insert((table, plain(&item[partition]), plain(&item[sort])), item);
             }
         }
-        items.sort_unstable();
         items
     }
 

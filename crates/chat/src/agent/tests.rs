@@ -275,6 +275,7 @@ async fn every_failure_ends_in_a_reply_or_in_one_notice() {
         ("always garbage", vec![vec![Fail(ModelError::Malformed("x".into()))]], 3, None),
         ("filtered", vec![vec![Say("bad "), Fail(ModelError::Filtered)], good()], 1, None),
         ("too long", vec![vec![Fail(ModelError::TooLong)], good()], 1, None),
+        ("too large", vec![vec![Say("bad "), Fail(ModelError::Oversized("x".into()))], good()], 1, None),
         ("refused", vec![vec![Fail(ModelError::Refused("401".into()))], good()], 1, None),
     ];
     for (what, script, calls, content) in cases {

@@ -15,7 +15,8 @@ async fn rows_of(stack: &Stack, user: &str) -> usize {
 /// The key of a channel, under which its subscriptions are.
 pub(crate) async fn key_of(stack: &Stack, channel: &str) -> String {
     let get = stack.dynamodb().await.get_item().table_name("chat_channels");
-    let get = get.key("channel_id", AttributeValue::S(channel.to_owned())).key("sk", AttributeValue::S("meta".to_owned()));
+    let get =
+        get.key("channel_id", AttributeValue::S(channel.to_owned())).key("sk", AttributeValue::S("meta".to_owned()));
     let found = get.consistent_read(true).send().await.unwrap().item.unwrap();
     format!("{channel}@{}", found["incarnation"].as_s().unwrap())
 }

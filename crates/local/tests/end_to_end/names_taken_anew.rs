@@ -14,8 +14,7 @@ const ROUNDS: usize = 15;
 const MESSAGES: usize = 120;
 
 async fn create(stack: &Stack, owner: &str, channel: &str, visibility: &str) -> u16 {
-    let body =
-        json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": "off" } });
+    let body = json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": "off" } });
     stack.ask(owner, Method::POST, "/channels", body).await.0
 }
 

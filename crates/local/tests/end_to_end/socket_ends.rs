@@ -41,9 +41,10 @@ async fn sockets_that_vanished_do_not_lock_their_user_out() {
     let refused = stack.connect(&token_of("alice"), "?channels=lobby").await.err();
     assert_eq!(refused.map(|status| status.as_u16()), Some(429), "twenty that are open are the most");
     let rows = dynamodb.scan().table_name("chat_connections").send().await.unwrap();
-    let ghosts = rows.items().iter().filter(|item| item.values().any(|value| {
-        value.as_s().is_ok_and(|text| text.contains("ghost"))
-    }));
+    let ghosts = rows
+        .items()
+        .iter()
+        .filter(|item| item.values().any(|value| value.as_s().is_ok_and(|text| text.contains("ghost"))));
     assert_eq!(ghosts.count(), 0, "their rows are gone");
 }
 

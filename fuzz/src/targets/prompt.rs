@@ -1,0 +1,64 @@
+//! A conversation as a model reads it: who said what can be read back, whatever was said.
+
+use chat::agent::{Prompt, Turn};
+use models::OpenAi;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Between two turns of an input.
+const TURN: char = '\u{1f}';
+/// Between a speaker and the words; a turn without one is the assistant's.
+const SPEAKER: char = '\u{1e}';
+
+/// A message of a user's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    from: String,
+    text: String,
+}
+
+pub fn run(data: &[u8]) {
+    let Ok(input) = std::str::from_utf8(data) else { return };
+    let (instructions, turns) = input.split_once(TURN).unwrap_or(("", input));
+    let turns: Vec<Turn> = turns.split(TURN).map(turn).collect();
+    let prompt = Prompt { instructions: Some(instructions.to_owned()), turns: turns.clone(), model: None };
+    let request = serde_json::to_vec(&OpenAi::request("m", &prompt)).expect("JSON");
+
+    let request: Value = serde_json::from_slice(&request).expect("JSON");
+    let mut heard = Vec::new();
+    for (number, message) in request["messages"].as_array().expect("messages").iter().enumerate() {
+        let (role, content) = (message["role"].as_str().expect("a role"), message["content"].as_str().expect("a text"));
+        let side = if number == 0 { "system" } else { ["assistant", "user"][number % 2] };
+        assert_eq!(role, side, "sides take turns");
+        if role == "user" {
+            assert!(!content.contains(['<', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']), "{content:?}");
+            for line in content.split('\n') {
+                let Line { from, text } = serde_json::from_str(line).expect("a message on a line");
+                heard.push((Some(from), text));
+            }
+        } else {
+            assert!(!content.contains("<|") && !content.contains("[INST]") && !content.contains("</s>"), "{content:?}");
+            if role == "assistant" {
+                heard.push((None, content.to_owned()));
+            }
+        }
+    }
+    let mut said: Vec<(Option<String>, String)> = Vec::new();
+    for turn in turns {
+        match (said.last_mut(), &turn.speaker) {
+            (None, None) => {}
+            (Some((None, last)), None) => *last = format!("{last}\n\n{}", turn.framed()),
+            (_, None) => said.push((None, turn.framed())),
+            _ => said.push((turn.speaker, turn.text)),
+        }
+    }
+    assert_eq!(heard, said);
+}
+
+fn turn(text: &str) -> Turn {
+    match text.split_once(SPEAKER) {
+        Some((speaker, text)) => Turn { speaker: Some(speaker.to_owned()), text: text.to_owned() },
+        None => Turn { speaker: None, text: text.to_owned() },
+    }
+}
