@@ -86,12 +86,7 @@ impl InvitationStore for DynamoChannels {
         found.map(|item| Ok(read::<InvitationItem>("GetItem", item)?.invitation(channel, user))).transpose()
     }
 
-    async fn invite(
-        &self,
-        by: &Authority<'_>,
-        invitation: &Invitation,
-        most: usize,
-    ) -> Result<Invited, StoreError> {
+    async fn invite(&self, by: &Authority<'_>, invitation: &Invitation, most: usize) -> Result<Invited, StoreError> {
         let (channel, user, now) = (by.channel.key(), &invitation.user_id, invitation.invited_at);
         let (listed, _) = self.page(&self.keys.invitations(user, None), most).await?;
         if listed.iter().filter(|item| lives(item, now)).count() >= most {

@@ -8,7 +8,9 @@
 
 use crate::{
     access::{Access, SameChannel, authorize_read, require_still_readable},
-    channel::{Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberPage, MemberRole, Visibility},
+    channel::{
+        Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberPage, MemberRole, Memberships, Visibility,
+    },
     clock::{CHANGE_BACKOFF, Clock},
     connection::{ConnectionStore, UserConnection},
     delivery::SocketPusher,
@@ -139,11 +141,13 @@ where
     ) -> Result<(Access, Option<Invitation>)> {
         let found = self.channels.channel(channel).await?.ok_or(ChatError::ChannelNotFound)?;
         let key = found.key();
-        let member = self.channels.member(&key, caller).await?;
         let mut invitation = None;
-        if member.is_none() && caller == user {
+        if caller == user {
             invitation = self.channels.invitation(&key, user, self.clock.now()).await?;
         }
+        // After the invitation: one that is accepted meanwhile is found here, as a membership.
+        let member = self.channels.member(&key, caller).await?;
+        let invitation = invitation.filter(|_| member.is_none());
         if found.visibility == Visibility::Private && member.is_none() && invitation.is_none() {
             return Err(ChatError::ChannelNotFound);
         }
@@ -226,6 +230,11 @@ where
                     CHANGE_BACKOFF.pause(self.clock, attempt).await;
                     continue;
                 }
+                // An invitation that was accepted between the two reads is a membership by now.
+                if self.channels.member(&key, user).await?.is_some() {
+                    CHANGE_BACKOFF.pause(self.clock, attempt).await;
+                    continue;
+                }
                 // An earlier call may have ended before the sockets were closed.
                 self.ending().end_user(&key, user).await?;
                 return Err(ChatError::MemberNotFound);
@@ -247,16 +256,21 @@ where
     /// The caller's access to a channel in which a membership is to end.
     async fn access_to_leave(&self, channel: &ChannelId, caller: &UserId, user: &UserId) -> Result<Access> {
         let found = self.channels.channel(channel).await?.ok_or(ChatError::ChannelNotFound)?;
-        let member = self.channels.member(&found.key(), caller).await?;
+        let key = found.key();
+        let mut member = self.channels.member(&key, caller).await?;
         if found.visibility == Visibility::Private && member.is_none() {
-            if caller == user {
-                if self.channels.invitation(&found.key(), user, self.clock.now()).await?.is_some() {
-                    return Ok(Access { channel: found, member });
-                }
-                // An earlier call may have ended before the caller's own sockets were closed.
-                self.ending().end_user(&found.key(), user).await?;
+            if caller != user {
+                return Err(ChatError::ChannelNotFound);
             }
-            return Err(ChatError::ChannelNotFound);
+            if self.channels.invitation(&key, user, self.clock.now()).await?.is_none() {
+                // An invitation that was accepted between the two reads is a membership by now.
+                member = self.channels.member(&key, user).await?;
+                if member.is_none() {
+                    // An earlier call may have ended before the caller's own sockets were closed.
+                    self.ending().end_user(&key, user).await?;
+                    return Err(ChatError::ChannelNotFound);
+                }
+            }
         }
         Ok(Access { channel: found, member })
     }
@@ -278,12 +292,31 @@ where
         Ok(page)
     }
 
-    /// Has a client told that its socket leaves out channels, if that is so.
-    async fn note_left_out(&self, user: &UserId, connection: &UserConnection) -> Result<()> {
-        let left_out = self.channels.memberships(user, CHANNELS_PER_CONNECTION).await?.left_out;
-        if left_out > 0 {
-            self.connections.note_left_out(connection, left_out).await?;
+    /// Follows a membership that found no room on a connection. One that the user chose takes the place of one that the
+    /// connection would leave out if it were opened now. The client is told how many channels its socket leaves out.
+    async fn follow_without_room(
+        &self,
+        channel: &ChannelKey,
+        user: &UserId,
+        connection: &UserConnection,
+    ) -> Result<()> {
+        let Memberships { channels: wanted, left_out } =
+            self.channels.memberships(user, CHANNELS_PER_CONNECTION).await?;
+        // Without a limit that is reached, the connection was not open.
+        if left_out == 0 {
+            return Ok(());
         }
+        let is_chosen = self.channels.member(channel, user).await?.is_some_and(|member| member.added_by.is_none());
+        if is_chosen && connection.limited_to.is_none() && wanted.contains(channel) {
+            let open = self.connections.connection(&connection.connection_id).await?;
+            let open = open.filter(|open| open.connected_at == connection.connected_at);
+            let others = open.into_iter().flat_map(|open| open.channels);
+            if let Some(other) = others.into_iter().find(|other| !wanted.contains(other)) {
+                self.connections.unsubscribe(&other, &connection.connection_id, connection.connected_at).await?;
+                subscribe_member(self.channels, self.connections, channel, user, connection).await?;
+            }
+        }
+        self.connections.note_left_out(connection, left_out).await?;
         Ok(())
     }
 
@@ -299,7 +332,7 @@ where
         for connection in self.connections.connections_of(user, self.clock.now()).await? {
             if connection.receives(&channel.channel_id) {
                 if !subscribe_member(self.channels, self.connections, channel, user, &connection).await? {
-                    self.note_left_out(user, &connection).await?;
+                    self.follow_without_room(channel, user, &connection).await?;
                 }
             } else {
                 self.connections.confirm_member(channel, &connection.subscription(user)).await?;

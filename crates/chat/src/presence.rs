@@ -181,6 +181,7 @@ mod tests {
                 channels: vec![key("c")],
                 follows: false,
                 limited_to: None,
+                left_out: 0,
                 connected_at,
                 token_expires_at: ends_at,
                 expires_at: ends_at,

@@ -11,7 +11,7 @@
 //! | stream | gives both workers batches of changes, in several lanes |
 //! | workers | deliver, and answer as the agent; hand large audiences over to `SendMessageFunction` |
 //! | maintenance | two functions at once carry out pending ends under leases |
-//! | people in the lounge | delete that channel and make it anew; hide, show, archive and restore it; remove members who rejoin; demote and remove each other; edit, delete, react, cancel, mark and read |
+//! | people in the lounge | delete that channel and make it anew; hide, show, archive and restore it; remove members who rejoin; invite, accept, decline and take back, in some schedules; demote and remove each other; edit, delete, react, cancel, mark and read |
 //!
 //! | what goes wrong | how |
 //! | --- | --- |

@@ -18,7 +18,7 @@ use chat::{
     reaction::react,
     read::mark_read,
     revision::{Edit, Revision, delete as delete_message, edit},
-    settings::{Changes, Created, NewChannel, change, create, delete},
+    settings::{Changes, ChosenChannelIds, Created, CreationRules, NewChannel, change, create, delete},
 };
 
 use crate::{
@@ -32,6 +32,8 @@ use crate::{
 
 /// How often one is tried that is contended, or whose process died.
 const ATTEMPTS: u32 = 8;
+/// Nobody makes as many channels.
+const RULES: CreationRules = CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000 };
 
 /// Starts everybody in it.
 pub(crate) fn start(world: &Arc<World>) {
@@ -169,6 +171,7 @@ fn gather(world: &World, count: u64) {
             channels: vec![key.clone()],
             follows: false,
             limited_to: None,
+            left_out: 0,
             connected_at,
             token_expires_at: ends_at,
             expires_at: ends_at,
@@ -263,7 +266,11 @@ async fn make_channel(world: &Arc<World>, who: &'static str, round: u64) {
         };
         let key = name.replace(' ', "-").parse().ok();
         let made =
-            request(world, by(who), |node| async move { create(&node.membership(), &user(who), new, key).await });
+            request(
+                world,
+                by(who),
+                |node| async move { create(&node.membership(), &user(who), new, key, RULES).await },
+            );
         match made.await.1 {
             Some(Ok(Created::New(_) | Created::Replayed(_))) => return,
             Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => pause(world, 200).await,
@@ -272,11 +279,12 @@ async fn make_channel(world: &Arc<World>, who: &'static str, round: u64) {
     }
 }
 
-/// Adds a member, or gives a role.
+/// Adds or invites a member, accepts an invitation, or gives a role.
 async fn add(world: &Arc<World>, who: &'static str, whom: &'static str, role: Option<MemberRole>) {
     for _ in 0..ATTEMPTS {
+        let addition = world.addition;
         let added = request(world, by(who), |node| async move {
-            node.membership().add(&channel(LOUNGE), &user(who), &user(whom), role).await
+            node.membership().add(&channel(LOUNGE), &user(who), &user(whom), role, addition).await
         });
         match added.await.1 {
             Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => pause(world, 200).await,
@@ -325,7 +333,7 @@ async fn set(world: &Arc<World>, who: &'static str, changes: Changes) {
     }
 }
 
-/// Is removed, and comes back, if the channel lets everybody in.
+/// Is removed, and comes back, if the channel lets everybody in or somebody has invited again.
 async fn rejoin(world: Arc<World>, who: &'static str) {
     let times = 3 + world.time.below(6);
     for _ in 0..times {
@@ -425,7 +433,10 @@ async fn moderate(world: Arc<World>, who: &'static str) {
                 3 | 4 => drop(react(store, store, &node, &revision, "👍", kind == 3).await),
                 5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
                 6 => drop(cancel(store, store, &node, &revision).await),
-                _ => drop(node.membership().add(&channel(LOUNGE), &user(who), &user(STRANGER), None).await),
+                _ => {
+                    let addition = node.world.addition;
+                    drop(node.membership().add(&channel(LOUNGE), &user(who), &user(STRANGER), None, addition).await);
+                }
             }
         })
         .await;

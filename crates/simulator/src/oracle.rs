@@ -126,13 +126,30 @@ fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Option<String> 
             let Some(found) = state.channel(channel) else { return wrong(format!("a member is added to {channel}")) };
             let Caller::User(who) = caller else { return wrong("a member is added".to_owned()) };
             let is_plain = member.role == MemberRole::Member;
+            let is_own = *who == member.user_id;
             let may = match role(state, channel, who) {
                 Some(MemberRole::Owner) => true,
                 Some(MemberRole::Moderator) => is_plain,
-                _ => *who == member.user_id && is_plain && found.visibility == Visibility::Public,
+                _ => is_own && is_plain && found.visibility == Visibility::Public,
             };
-            let may = may && found.archived_at.is_none();
+            let invited = state.invitations.get(channel).and_then(|all| all.get(&member.user_id));
+            let accepts = is_own && invited.is_some_and(|invitation| invitation.role >= member.role);
+            let may = (may || accepts) && found.archived_at.is_none();
             if may { None } else { wrong(format!("{} is added to {channel}", member.user_id)) }
+        }
+        Effect::Invited { invitation } => {
+            let (channel, invited) = (invitation.channel(), &invitation.user_id);
+            let Caller::User(who) = caller else { return wrong("a user is invited".to_owned()) };
+            let is_open = state.channel(&channel).is_some_and(|found| found.archived_at.is_none());
+            let may = role(state, &channel, who) >= Some(offering(invitation.role));
+            let is_member = state.member(&channel, invited).is_some();
+            if is_open && may && !is_member { None } else { wrong(format!("{invited} is invited to {channel}")) }
+        }
+        Effect::InvitationWithdrawn { invitation } => {
+            let (channel, invited) = (invitation.channel(), &invitation.user_id);
+            let Caller::User(who) = caller else { return wrong("an invitation is withdrawn".to_owned()) };
+            let may = who == invited || role(state, &channel, who) >= Some(MemberRole::Moderator);
+            if may { None } else { wrong(format!("the invitation of {invited} to {channel} is withdrawn")) }
         }
         Effect::RoleChanged { channel, member, role: to } => {
             let Caller::User(who) = caller else { return wrong("a role is changed".to_owned()) };
@@ -193,6 +210,11 @@ fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Option<String> 
         }
         Effect::Claimed { .. } | Effect::ClaimRenewed { .. } => None,
     }
+}
+
+/// The role that somebody has who offers one.
+fn offering(role: MemberRole) -> MemberRole {
+    if role == MemberRole::Member { MemberRole::Moderator } else { MemberRole::Owner }
 }
 
 fn revision(state: &State, caller: &Caller, key: &ChannelKey, message: &Message, how: &str) -> Option<String> {
@@ -422,6 +444,7 @@ fn remains(state: &State) -> Vec<String> {
         ("records", state.records.keys().collect()),
         ("creations", state.creations.keys().collect()),
         ("listed", state.listed.values().flat_map(BTreeMap::keys).collect()),
+        ("invitations", state.invitations.keys().collect()),
         ("public", state.public.values().collect()),
     ];
     for (table, keys) in tables {

@@ -75,6 +75,8 @@ plants! {
     MessageAuthorityUnchecked takes out MessageAuthority,
     /// A member is changed or removed whatever has become of the membership.
     MemberNotAsRead takes out MemberAsRead,
+    /// Whoever was invited once becomes a member, whatever has become of the invitation.
+    InvitationUnchecked takes out InvitationHeld,
     /// A read mark is kept for everybody.
     ReadMarkUnchecked takes out ReadMarkOfMember,
     /// An owner goes without a look at the others.

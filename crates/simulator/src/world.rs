@@ -13,6 +13,7 @@ use chat::{
     clock::{Clock, Timestamp},
     id::{ChannelId, UserId},
     incarnation::Incarnation,
+    invitation::Addition,
     memory::MemoryStore,
 };
 
@@ -67,6 +68,8 @@ pub(crate) struct World {
     pub(crate) gateway_millis: u64,
     /// How many times as fast as people act elsewhere they act in the lounge.
     pub(crate) haste: u64,
+    /// What adding somebody else to the lounge does.
+    pub(crate) addition: Addition,
     processes: AtomicU64,
     /// What happened, if somebody wants to know.
     pub(crate) story: Option<Mutex<Vec<String>>>,
@@ -110,6 +113,7 @@ impl World {
         }
         let gateway_millis = if time.one_in(6) { 100 + time.below(1_500) } else { 0 };
         let haste = if time.one_in(2) { 10 } else { 1 };
+        let addition = if time.one_in(3) { Addition::Invite } else { Addition::Outright };
         let world = Self {
             time,
             plant,
@@ -120,6 +124,7 @@ impl World {
             ended: Signal::default(),
             gateway_millis,
             haste,
+            addition,
             processes: AtomicU64::new(0),
             story: None,
         };
@@ -160,6 +165,7 @@ impl World {
                 incarnation: Incarnation::generate(&dice),
                 role: *role,
                 joined_at: dice.now(),
+                added_by: None,
             };
             state.put_member(&made.key(), member, 0);
         }

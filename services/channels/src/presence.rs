@@ -57,10 +57,11 @@ pub(crate) async fn typing(call: &Call<'_>) -> Answer {
             return Err(Problem::invalid(violations));
         }
     }
+    // Before the channel is read: also in channels that the caller may not see, trying costs.
+    call.admit(Action::TypeAnywhere).await?;
     let access = authorize_read(&call.channels, &channel, user).await?;
     access.require_open()?;
     let channel = access.key();
-    call.admit(Action::TypeAnywhere).await?;
     call.admit(Action::Type(&channel)).await?;
     let typing = [Passing::Typing(user.clone())];
     call.delivery().pass_on(&channel, &typing, TYPING_PUSHES).await.map_err(ChatError::from)?;

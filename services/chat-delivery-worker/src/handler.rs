@@ -16,8 +16,8 @@ use chat::{
 use chat_aws::{
     DynamoConnections, LambdaFanOut, ManagementApi, sockets,
     stream::{
-        ChannelBatch, LeftOut, PresenceChange, failures, invocation_span, is_of_connections, left_out, presence_changes,
-        presence_span, sort,
+        ChannelBatch, LeftOut, PresenceChange, failures, invocation_span, is_of_connections, left_out,
+        presence_changes, presence_span, sort,
     },
 };
 use futures::StreamExt;

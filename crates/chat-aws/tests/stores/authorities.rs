@@ -3,6 +3,7 @@
 
 use chat::{
     agent::{ClaimStore, Question},
+    invitation::{Invitation, InvitationStore, Invited},
     reaction::Reacted,
     revision::Revision,
 };
@@ -18,6 +19,8 @@ enum Change {
     Delete,
     AddMember,
     AddOwner,
+    Invite,
+    TakeInvitationBack,
     Promote,
     MakeOwner,
     DemoteOwner,
@@ -32,13 +35,15 @@ enum Change {
 }
 
 impl Change {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::Rename,
         Self::Archive,
         Self::Hide,
         Self::Delete,
         Self::AddMember,
         Self::AddOwner,
+        Self::Invite,
+        Self::TakeInvitationBack,
         Self::Promote,
         Self::MakeOwner,
         Self::DemoteOwner,
@@ -87,7 +92,7 @@ enum Event {
     TargetCameBack,
 }
 
-/// A channel of alice, dave and olga, who own it, and bob; with a message that alice has reacted to.
+/// A channel of alice, dave and olga, who own it, and bob; with an invitation, and a message that alice has reacted to.
 async fn channel(tables: &Tables, id: &str, visibility: Visibility) -> Channel {
     let channel = tables.channel(id, visibility).await;
     fill(tables, &channel).await;
@@ -100,11 +105,28 @@ async fn fill(tables: &Tables, channel: &Channel) {
     for (user, role) in [("olga", MemberRole::Owner), ("dave", MemberRole::Owner), ("bob", MemberRole::Member)] {
         tables.join(channel, &member(id, user, role)).await;
     }
+    let olga = member(id, "olga", MemberRole::Owner);
+    let invited = tables.channels().invite(&with(channel, &olga), &invitation(channel, "ina"), MANY).await.unwrap();
+    assert_eq!(invited, Invited::Done);
     let head = Head { incarnation: channel.incarnation, ..head(id, 0, channel.visibility) };
     let message = StoredMessage { incarnation: channel.incarnation, ..stored(id, 1) };
     assert_eq!(tables.messages().append(unkeyed(&head, &message)).await.unwrap(), Appended::Stored);
     let reacted = tables.messages().react(&reader(channel), &revision(id), "👍", true, NOW).await.unwrap();
     assert_eq!(reacted, Reacted::Done);
+}
+
+/// An invitation of olga's.
+fn invitation(channel: &Channel, id: &str) -> Invitation {
+    Invitation {
+        channel_id: channel.channel_id.clone(),
+        channel_incarnation: channel.incarnation,
+        user_id: user(id),
+        incarnation: life(5),
+        role: MemberRole::Member,
+        invited_by: user("olga"),
+        invited_at: NOW,
+        expires_at: LATER,
+    }
 }
 
 fn revision(channel: &str) -> Revision {
@@ -153,7 +175,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
             delete().await;
             // All is the same, but for the channel's incarnation.
             let next = Channel { incarnation: life(2), last_seq: 0, last_message_at: None, ..channel.clone() };
-            assert!(channels.create(&next, &alice, None).await.unwrap());
+            assert_eq!(channels.create(&next, &alice, None, MANY).await.unwrap(), ChannelCreated::Done);
             fill(tables, &next).await;
         }
         Event::OthersChanged => change_role(olga.clone(), MemberRole::Moderator).await,
@@ -203,6 +225,14 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         Change::Delete => channels.delete(by, &pending(9, channel.key(), Cause::ChannelDeleted), NOW).await.unwrap(),
         Change::AddMember => add(member).await,
         Change::AddOwner => add(owner).await,
+        Change::Invite => match channels.invite(by, &invitation(channel, "carol"), MANY).await.unwrap() {
+            Invited::Done => true,
+            Invited::Stale => false,
+            other => panic!("{other:?}"),
+        },
+        Change::TakeInvitationBack => {
+            channels.withdraw_invitation(Some(by), &invitation(channel, "ina")).await.unwrap()
+        }
         Change::Promote => change_role("bob", member, moderator).await,
         Change::MakeOwner => change_role("bob", member, owner).await,
         Change::DemoteOwner => change_role("dave", owner, member).await,

@@ -25,7 +25,10 @@ async fn large(tables: &Tables) -> Channel {
     let channels = tables.channels();
     let creation = Creation { key: "k".parse().unwrap(), fingerprint: "f".into() };
     let alice = member("c", "alice", MemberRole::Owner);
-    assert!(channels.create(&sample("c", Visibility::Public), &alice, Some(&creation)).await.unwrap());
+    assert_eq!(
+        channels.create(&sample("c", Visibility::Public), &alice, Some(&creation), MANY).await.unwrap(),
+        ChannelCreated::Done
+    );
     let channel = sample("c", Visibility::Public);
     for seq in 1..=120 {
         tables.put(&stored("c", seq)).await;
@@ -75,7 +78,10 @@ async fn a_deleted_channel_is_gone_at_once_for_everybody_and_its_id_is_free() {
     let bob = member("c", "bob", MemberRole::Member);
     assert_eq!(channels.add_member(&reader(&channel), &bob, 0).await.unwrap(), MemberAdded::Stale);
     let next = Channel { incarnation: life(2), ..channel };
-    assert!(channels.create(&next, &member("c", "bob", MemberRole::Owner), None).await.unwrap());
+    assert_eq!(
+        channels.create(&next, &member("c", "bob", MemberRole::Owner), None, MANY).await.unwrap(),
+        ChannelCreated::Done
+    );
     assert_eq!(channels.channel(&next.channel_id).await.unwrap(), Some(next));
 }
 
@@ -151,7 +157,7 @@ async fn two_removals_at_once_spare_the_next_channel_of_the_same_id() {
     assert!(tables.channels().delete(&reader(&channel), &end(), NOW).await.unwrap());
     let next = Channel { incarnation: life(2), name: "next".into(), last_seq: 0, last_message_at: None, ..channel };
     let owner = Member { incarnation: life(2), ..member("c", "alice", MemberRole::Owner) };
-    assert!(tables.channels().create(&next, &owner, None).await.unwrap());
+    assert_eq!(tables.channels().create(&next, &owner, None, MANY).await.unwrap(), ChannelCreated::Done);
     let append = async |seq: u64| {
         let head = Head { incarnation: life(2), ..head("c", seq - 1, Visibility::Public) };
         let message = StoredMessage { incarnation: life(2), ..stored("c", seq) };

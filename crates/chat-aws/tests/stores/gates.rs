@@ -58,7 +58,7 @@ async fn a_deleted_channel_is_closed_and_the_next_of_its_id_is_not() {
     assert_eq!(gate(&tables, &key("c"), NOW).await, Gate { closed: true, ..OPEN });
     let next = Channel { incarnation: life(2), ..channel };
     let owner = Member { incarnation: life(2), ..member("c", "bob", MemberRole::Owner) };
-    assert!(tables.channels().create(&next, &owner, None).await.unwrap());
+    assert_eq!(tables.channels().create(&next, &owner, None, MANY).await.unwrap(), ChannelCreated::Done);
     assert_eq!(gate(&tables, &next.key(), NOW).await, OPEN);
 }
 

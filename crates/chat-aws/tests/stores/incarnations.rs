@@ -19,11 +19,14 @@ async fn taken_anew() -> Tables {
     let channel = sample("c", Visibility::Public);
     let creation = Creation { key: "k".parse().unwrap(), fingerprint: "f".into() };
     let alice = member("c", "alice", MemberRole::Owner);
-    assert!(channels.create(&channel, &alice, Some(&creation)).await.unwrap());
+    assert_eq!(channels.create(&channel, &alice, Some(&creation), MANY).await.unwrap(), ChannelCreated::Done);
     tables.join(&channel, &member("c", "bob", MemberRole::Member)).await;
     tables.put(&stored("c", 1)).await;
     assert!(channels.delete(&reader(&channel), &pending(7, key("c"), Cause::ChannelDeleted), NOW).await.unwrap());
-    assert!(channels.create(&next(), &next_member("alice", MemberRole::Owner), None).await.unwrap());
+    assert_eq!(
+        channels.create(&next(), &next_member("alice", MemberRole::Owner), None, MANY).await.unwrap(),
+        ChannelCreated::Done
+    );
     tables
 }
 
@@ -77,7 +80,7 @@ async fn lists_name_each_channel_once_and_as_it_is() {
     assert_eq!((first, after.clone()), (vec![next().key()], Some(channel_id("c"))));
     assert_eq!(own("alice", after.as_ref(), 1).await, (vec![key("d")], None));
     // Keys are told apart by those who read them.
-    let memberships = channels.memberships(&user("alice"), 9).await.unwrap();
+    let memberships = channels.memberships(&user("alice"), 9).await.unwrap().channels;
     assert_eq!(memberships, [key("c"), next().key(), key("d")]);
 }
 

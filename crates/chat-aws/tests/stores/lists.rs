@@ -4,7 +4,10 @@ use super::*;
 
 async fn named(tables: &Tables, id: &str, name: &str, visibility: Visibility) -> Channel {
     let channel = Channel { name: name.into(), ..sample(id, visibility) };
-    assert!(tables.channels().create(&channel, &member(id, "alice", MemberRole::Owner), None).await.unwrap());
+    assert_eq!(
+        tables.channels().create(&channel, &member(id, "alice", MemberRole::Owner), None, MANY).await.unwrap(),
+        ChannelCreated::Done
+    );
     channel
 }
 

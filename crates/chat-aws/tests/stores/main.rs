@@ -5,10 +5,12 @@
 mod authorities;
 mod buckets;
 mod calls;
+mod conformance;
 mod connections;
 mod deletion;
 mod gates;
 mod incarnations;
+mod invitations;
 mod lists;
 mod pending;
 mod sockets;
@@ -24,8 +26,8 @@ use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
 use chat::{
     access::Authority,
     channel::{
-        AgentMode, AgentSettings, Channel, ChannelStore, Member, MemberAdded, MemberChanged, MemberRole, OwnChannel,
-        Visibility,
+        AgentMode, AgentSettings, Channel, ChannelCreated, ChannelStore, Member, MemberAdded, MemberChanged,
+        MemberRole, OwnChannel, Visibility,
     },
     clock::{SystemClock, Timestamp},
     connection::{Connection, ConnectionStore, UserConnection},
@@ -49,6 +51,9 @@ use tokio_util::sync::CancellationToken;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const LATER: Timestamp = Timestamp::from_secs(1_800_003_600);
+
+/// Channels that a user may have, where a test is not about that.
+const MANY: usize = 1_000;
 
 struct Tables {
     client: Client,
@@ -100,7 +105,10 @@ impl Tables {
     /// A channel of alice's.
     async fn channel(&self, id: &str, visibility: Visibility) -> Channel {
         let channel = sample(id, visibility);
-        assert!(self.channels().create(&channel, &member(id, "alice", MemberRole::Owner), None).await.unwrap());
+        assert_eq!(
+            self.channels().create(&channel, &member(id, "alice", MemberRole::Owner), None, MANY).await.unwrap(),
+            ChannelCreated::Done
+        );
         channel
     }
 
@@ -203,7 +211,14 @@ fn key(id: &str) -> ChannelKey {
 }
 
 fn member(channel: &str, id: &str, role: MemberRole) -> Member {
-    Member { channel_id: channel_id(channel), user_id: user(id), incarnation: life(1), role, joined_at: NOW }
+    Member {
+        channel_id: channel_id(channel),
+        user_id: user(id),
+        incarnation: life(1),
+        role,
+        joined_at: NOW,
+        added_by: None,
+    }
 }
 
 /// The authority of everybody who may see a public channel.
@@ -404,7 +419,10 @@ async fn channels_have_members() {
     let tables = Tables::new().await;
     let channels = tables.channels();
     let created = tables.channel("a", Visibility::Public).await;
-    assert!(!channels.create(&created, &member("a", "bob", MemberRole::Owner), None).await.unwrap(), "the id is taken");
+    assert_eq!(
+        channels.create(&created, &member("a", "bob", MemberRole::Owner), None, MANY).await.unwrap(),
+        ChannelCreated::Taken
+    );
     assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(created.clone()));
     tables.channel("b", Visibility::Private).await;
     tables.channel("c", Visibility::Public).await;
@@ -424,8 +442,8 @@ async fn channels_have_members() {
     assert_eq!(ids(&rest.channels), ["c"]);
     assert!(channels.channels_of(&user("nobody"), None, 2).await.unwrap().channels.is_empty());
 
-    assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap(), ["a", "b", "c"].map(key));
-    assert_eq!(channels.memberships(&user("alice"), 1).await.unwrap(), [key("a")]);
+    assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap().channels, ["a", "b", "c"].map(key));
+    assert_eq!(channels.memberships(&user("alice"), 1).await.unwrap().channels, [key("a")]);
 
     let first = channels.members(&key("a"), None, 1).await.unwrap();
     assert_eq!(first.members, [member("a", "alice", MemberRole::Owner)]);
@@ -440,7 +458,7 @@ async fn channels_have_members() {
     let remove = async || channels.remove_member(&with(&created, &bob), &bob, &removal(&bob), NOW).await.unwrap();
     assert_eq!(remove().await, MemberChanged::Done);
     assert_eq!(remove().await, MemberChanged::Stale);
-    assert!(channels.memberships(&user("bob"), 9).await.unwrap().is_empty());
+    assert!(channels.memberships(&user("bob"), 9).await.unwrap().channels.is_empty());
 }
 
 #[tokio::test]
@@ -552,6 +570,7 @@ fn connection(id: &str, channels: usize, connected_at: Timestamp) -> Connection 
         channels: (0..channels).map(|number| key(&format!("c{number:03}"))).collect(),
         follows: false,
         limited_to: None,
+        left_out: 0,
         connected_at,
         token_expires_at: LATER,
         expires_at: LATER,

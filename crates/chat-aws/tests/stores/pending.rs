@@ -102,7 +102,10 @@ async fn ends_of_all_tenants_are_found_together_and_worked_off_in_their_own() {
     for (number, tenant) in (1..).zip(&tenants) {
         let channels = tables.channels().of(tenant.as_ref());
         let channel = sample("c", Visibility::Public);
-        assert!(channels.create(&channel, &member("c", "alice", MemberRole::Owner), None).await.unwrap());
+        assert_eq!(
+            channels.create(&channel, &member("c", "alice", MemberRole::Owner), None, MANY).await.unwrap(),
+            ChannelCreated::Done
+        );
         let end = pending(number, key("c"), Cause::ChannelDeleted);
         assert!(channels.delete(&reader(&channel), &end, NOW).await.unwrap());
         expected.push((tenant.clone(), end));

@@ -4,6 +4,8 @@
 //! The world below is API Gateway and the stores as far as they matter: a socket opens after `$connect` has
 //! answered, what is pushed to an open socket is received, and every step of everybody is a turn of its own.
 
+mod invited;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,

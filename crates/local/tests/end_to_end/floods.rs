@@ -1,11 +1,12 @@
 //! Floods: of frames, of channels, and of requests that cost more than they look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures::StreamExt;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::stack::{Stack, token_of};
+use crate::stack::{Socket, Stack, token_of};
 
 /// Frames of one flood.
 const FRAMES: usize = 2_000;
@@ -50,6 +51,74 @@ async fn all_sockets_together_share_the_throttle_of_their_route() {
     assert!(refused >= 50, "{refused} of 100 frames were refused");
 }
 
+/// Memberships that a victim does not want; a socket has at most 100.
+const UNWANTED: usize = 150;
+
+/// Makes mallory's channels, and the victim a member of each without asking.
+async fn crowd(stack: &Stack, victim: &str, count: usize) {
+    let one = async |number: usize| {
+        let channel = format!("a-{number:03}");
+        stack.create_channel("mallory", &channel, "private", "off").await;
+        let path = format!("/channels/{channel}/members/{victim}");
+        assert_eq!(stack.ask("mallory", Method::PUT, &path, Value::Null).await.0, 201);
+    };
+    futures::stream::iter(0..count).for_each_concurrent(4, one).await;
+}
+
+/// Reads frames until a message of a channel and a number of channels that are left out have come, in any order.
+async fn heard(socket: &mut Socket, channel: &str, left_out: usize) -> Vec<String> {
+    let (mut messages, mut is_told) = (Vec::new(), false);
+    while messages.is_empty() || !is_told {
+        let frame = socket.hear().await.expect("an open socket");
+        if frame["type"] == "channels.left_out" {
+            assert!(frame["count"].as_u64().is_some_and(|count| count >= 1), "{frame}");
+            is_told |= frame["count"] == left_out;
+        }
+        if frame["type"] == "events" && frame["channel_id"] == channel {
+            let events = frame["events"].as_array().unwrap();
+            messages.extend(events.iter().map(|event| event["message"]["content"].as_str().unwrap().to_owned()));
+        }
+    }
+    messages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unwanted_memberships_keep_no_socket_from_its_users_own_channels() {
+    let stack = Stack::in_memory();
+    stack.create_channel("victim", "own", "private", "off").await;
+    crowd(&stack, "victim", UNWANTED).await;
+    let mut socket = stack.connect(&token_of("victim"), "").await.unwrap();
+    stack.send("victim", "own", "mine").await;
+    assert_eq!(heard(&mut socket, "own", UNWANTED + 1 - 100).await, ["mine"]);
+    // Nothing is cut off without a word: the list has them all.
+    let (mut listed, mut after) = (BTreeSet::new(), String::new());
+    loop {
+        let page = stack.ask("victim", Method::GET, &format!("/channels?limit=100{after}"), Value::Null).await.1;
+        let ids = page["channels"].as_array().unwrap().iter().map(|one| one["channel_id"].as_str().unwrap().to_owned());
+        listed.extend(ids);
+        if page["has_more"] == false {
+            break;
+        }
+        after = format!("&after={}", page["next"]["after"].as_str().unwrap());
+    }
+    assert_eq!(listed.len(), UNWANTED + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_socket_that_others_have_filled_gets_what_its_user_creates_and_joins() {
+    let stack = Stack::in_memory();
+    crowd(&stack, "victim", UNWANTED).await;
+    let mut socket = stack.connect(&token_of("victim"), "").await.unwrap();
+    stack.create_channel("victim", "own", "private", "off").await;
+    stack.send("victim", "own", "mine").await;
+    assert_eq!(heard(&mut socket, "own", UNWANTED + 1 - 100).await, ["mine"]);
+    stack.create_channel("alice", "open", "public", "off").await;
+    let path = "/channels/open/members/victim";
+    assert_eq!(stack.ask("victim", Method::PUT, path, Value::Null).await.0, 201);
+    stack.send("alice", "open", "theirs").await;
+    assert_eq!(heard(&mut socket, "open", UNWANTED + 2 - 100).await, ["theirs"]);
+}
+
 /// The statuses of answers, and that each refusal says when to go on.
 fn count(answers: &[Response]) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
@@ -92,6 +161,38 @@ async fn channels_are_not_created_without_limit_nor_names_asked_after() {
     assert!((5..=20).contains(&told), "{counts:?}");
     assert_eq!(told + counts[&429], 150, "{counts:?}");
     stack.create_channel("alice", "wanted", "private", "off").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_has_a_limited_number_of_channels_however_many_are_asked_for_at_once() {
+    const MOST: usize = 5;
+    let stack = Stack::with(&[("ChannelsPerUser", MOST.to_string())]);
+    let create = async |number: usize| {
+        let body = json!({ "channel_id": format!("c-{number}"), "name": "c", "visibility": "public" });
+        stack.ask("mallory", Method::POST, "/channels", body).await
+    };
+    let answers = futures::future::join_all((0..60).map(create)).await;
+    let made = answers.iter().filter(|(status, _)| *status == 201).count();
+    assert_eq!(made, MOST, "{answers:?}");
+    for (status, problem) in answers.iter().filter(|(status, _)| *status != 201) {
+        assert_eq!((*status, problem["title"].is_string()), (409, true), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(&MOST.to_string()), "{problem}");
+    }
+    let listed = stack.ask("mallory", Method::GET, "/channels", Value::Null).await.1;
+    assert_eq!(listed["channels"].as_array().unwrap().len(), MOST);
+    // One that is given to somebody else still counts; one that is deleted does not.
+    let id = listed["channels"][0]["channel_id"].as_str().unwrap().to_owned();
+    let path = format!("/channels/{id}/members/friend");
+    assert_eq!(stack.ask("mallory", Method::PUT, &path, json!({ "role": "owner" })).await.0, 201);
+    assert_eq!(
+        stack.ask("mallory", Method::DELETE, &format!("/channels/{id}/members/mallory"), Value::Null).await.0,
+        204
+    );
+    assert_eq!(create(100).await.0, 409);
+    assert_eq!(stack.ask("friend", Method::DELETE, &format!("/channels/{id}"), Value::Null).await.0, 204);
+    assert_eq!(create(101).await.0, 201);
+    assert_eq!(create(102).await.0, 409);
+    stack.create_channel("alice", "of-alice", "public", "off").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,11 +25,15 @@ pub(crate) fn trusting(issuers: &[Value]) -> Vec<(&'static str, String)> {
 
 /// A stack that also trusts an issuer whose tokens name tenant and scopes.
 pub(crate) fn with_tenants() -> Stack {
-    let acme = json!({
+    Stack::with(&trusting(&[acme()]))
+}
+
+/// An issuer whose tokens name tenant and scopes.
+fn acme() -> Value {
+    json!({
         "issuer": "https://acme.example", "audience": token::AUDIENCE, "secret": ACME,
         "tenant_claim": "org", "scope_claim": "scope",
-    });
-    Stack::with(&trusting(&[acme]))
+    })
 }
 
 /// A token of a tenant's user.
@@ -350,4 +354,22 @@ async fn a_key_server_that_hangs_holds_nobody_whose_key_is_known() {
     let rounds = usize::try_from(took.as_secs() / 3).unwrap() + 1;
     assert!(fetches <= environments * rounds, "{fetches} fetches of {environments} environments in {took:?}");
     assert!(unanswered == 0 || fetches > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_allows_to_add_members_without_asking_where_the_deployment_says_so() {
+    for (additions, without, with) in [("everybody", 201, 201), ("scope", 202, 201), ("nobody", 202, 202)] {
+        let parameters = [trusting(&[acme()]), vec![("MemberAdditions", additions.to_owned())]].concat();
+        let stack = Stack::with(&parameters);
+        let tokens = [ALL.to_owned(), format!("{ALL} chat:add")].map(|scope| of_tenant("alice", "acme", &scope));
+        let room = json!({ "channel_id": "room", "name": "Room", "visibility": "private" });
+        assert_eq!(answered(stack.bearing(&tokens[0], Method::POST, "/channels").json(&room)).await.0, 201);
+        for ((token, user), expected) in tokens.iter().zip(["bob", "carol"]).zip([without, with]) {
+            let path = format!("/channels/room/members/{user}");
+            let (status, answer) = answered(stack.bearing(token, Method::PUT, &path)).await;
+            assert_eq!(status, expected, "{additions}: {answer}");
+            let by = if expected == 201 { &answer["added_by"] } else { &answer["invited_by"] };
+            assert_eq!(by, "alice", "{additions}: {answer}");
+        }
+    }
 }

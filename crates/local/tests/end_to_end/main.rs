@@ -16,6 +16,7 @@ mod fair_use;
 mod floods;
 mod identity;
 mod ids;
+mod invitations;
 mod issuers;
 mod lists;
 mod membership;

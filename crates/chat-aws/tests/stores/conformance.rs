@@ -1,0 +1,17 @@
+//! The laws of the ports hold of the stores on DynamoDB as they do of those in memory.
+
+use chat::memory::conformance::{Ports, check};
+
+use super::*;
+
+#[tokio::test]
+async fn the_stores_on_dynamodb_keep_the_laws() {
+    let tables = Tables::new().await;
+    let ports = Ports {
+        channels: &tables.channels(),
+        messages: &tables.messages(),
+        connections: &tables.connections(),
+        removal: &tables.deleted_channels(),
+    };
+    check(&ports, NOW).await.unwrap();
+}
