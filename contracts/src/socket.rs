@@ -19,9 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(45);
 pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    /// Opens a socket that receives `channels`.
+    /// Opens a socket that receives `channels`; without any, those of its user.
     pub async fn open(url: &str, token: &str, channels: &[String]) -> Result<Self> {
-        let mut request = format!("{url}/?channels={}", channels.join(",")).into_client_request()?;
+        let query = if channels.is_empty() { String::new() } else { format!("?channels={}", channels.join(",")) };
+        let mut request = format!("{url}/{query}").into_client_request()?;
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
         let (socket, _) = connect_async(request).await.context("the handshake was refused")?;
         Ok(Self(socket))

@@ -54,6 +54,8 @@ impl Stack {
             .arg("--ready-file")
             .arg(&ready)
             .args(["--parameter", &format!("JwtIssuers={}", tokens::issuers()), "--parameter", "JwtHs256Secret="])
+            // A token without the scope `chat:add` invites.
+            .args(["--parameter", "MemberAdditions=scope"])
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

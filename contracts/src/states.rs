@@ -46,6 +46,11 @@ pub const STATES: &[State] = &[
         &[CHANNEL, ("user_id", "alice"), ("role", "member")],
     ),
     given(
+        "a user is invited",
+        "By the owner of a channel, which is made if it is not there.",
+        &[CHANNEL, ("user_id", "alice"), ("role", "member")],
+    ),
+    given(
         "the channel has messages",
         "Messages 1, 2, 3 … of one user, in a channel that is made if it is not there.",
         &[CHANNEL, ("count", "3"), ("sender_id", "alice"), ("content", "message"), ("content_type", "text/plain")],
@@ -81,7 +86,8 @@ pub const STATES: &[State] = &[
     given("the keys of the token's issuer cannot be had", "Nobody can say whether it is valid.", &[]),
     given(
         "the caller does this too often",
-        "There is nothing left of the caller's allowance to `send`, to `connect` or to `type`, for an hour.",
+        "There is nothing left of the caller's allowance, for an hour, to `send`, to `connect`, to `type`, to `create` a \
+         channel, to `add-member`, to look at `presence`, to `renew` a token, or to mark as `read`.",
         &[("action", "send"), CHANNEL],
     ),
     given("a stored message cannot be read", "It is broken in the table.", &[CHANNEL, ("seq", "1")]),
@@ -121,6 +127,11 @@ pub const STATES: &[State] = &[
     ),
     frame("a user comes", "The `presence.joined`.", &[CHANNEL, ("user_id", "bob")]),
     frame("a user goes", "The `presence.left`.", &[CHANNEL, ("user_id", "bob")]),
+    frame(
+        "a socket has no room for all channels",
+        "The `channels.left_out`: the caller is a member of 101 channels, and a socket has at most 100.",
+        &[],
+    ),
     frame("a user types", "The `typing`.", &[CHANNEL, ("user_id", "bob")]),
     frame("the client pings", "The `pong`.", &[CHANNEL]),
     frame("the client sends a frame", "The `error`: the socket only receives.", &[CHANNEL, ("text", "hello")]),

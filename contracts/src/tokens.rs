@@ -22,7 +22,10 @@ const SILENT_ISSUER: &str = "https://silent.localhost";
 const SILENT_KEYS: &str = "http://127.0.0.1:1/keys";
 
 /// Every scope that there is.
-pub const ALL_SCOPES: &str = "chat:read chat:write chat:manage";
+pub const ALL_SCOPES: &str = "chat:read chat:write chat:manage chat:add";
+
+/// The scopes of those who invite others, and do not add them outright.
+pub const INVITING_SCOPES: &str = "chat:read chat:write chat:manage";
 
 /// How long a token lasts: seconds.
 const LIFE: u64 = 3600;

@@ -94,7 +94,7 @@ fn every_frame_is_verified() {
     let has =
         |pointer: &str, value: &str| frames.iter().any(|frame| frame.pointer(pointer).is_some_and(|at| at == value));
     let types: BTreeSet<String> = documents.sent_messages().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(types.len(), 7, "{types:?}");
+    assert_eq!(types.len(), 8, "{types:?}");
     for name in &types {
         assert!(has("/type", name), "no pact has the frame {name}");
     }

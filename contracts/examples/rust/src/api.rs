@@ -168,7 +168,13 @@ impl Api {
         Ok(member["role"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Leaves a channel, or removes somebody.
+    /// The channels that the user is invited to: the ids of the first page. [`Self::put_member`] of oneself accepts.
+    pub async fn invitations(&self) -> Result<Vec<String>, Error> {
+        let page: Value = json_of(self.request(Method::GET, "/channels?membership=invited")).await?;
+        Ok(texts(&page["channels"], "channel_id"))
+    }
+
+    /// Leaves a channel, declines an invitation, or removes somebody.
     pub async fn remove_member(&self, channel: &str, user: &str) -> Result<(), Error> {
         let path = format!("/channels/{}/members/{}", segment(channel), segment(user));
         nothing_of(self.request(Method::DELETE, &path)).await

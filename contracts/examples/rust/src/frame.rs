@@ -50,6 +50,12 @@ pub enum Frame {
         /// The user.
         user_id: String,
     },
+    /// The socket has all the channels that it may; some of the user's are left out.
+    #[serde(rename = "channels.left_out")]
+    LeftOut {
+        /// How many.
+        count: usize,
+    },
     /// A user is typing.
     #[serde(rename = "typing")]
     Typing {

@@ -388,6 +388,10 @@ async fn what_other_operations_cost_is_written_down() {
         note("join");
         members.remove(&channel, by, joins).await.unwrap();
         note("removal");
+        members.add(&channel, &alice, joins, None, Addition::Invite).await.unwrap();
+        note("invitation");
+        members.add(&channel, joins, joins, None, Addition::Invite).await.unwrap();
+        note("acceptance");
     }
     let named = ["public", "private"].map(channel_id).to_vec();
     let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json());

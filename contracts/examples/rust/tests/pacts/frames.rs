@@ -116,6 +116,13 @@ fn somebody_comes_goes_and_types() {
 }
 
 #[test]
+fn channels_are_left_out() {
+    let body = json_pattern!({ "type": "channels.left_out", "count": like!(1) });
+    let told = frame("channels are left out", &[("a socket has no room for all channels", none())], body);
+    assert!(matches!(told, Frame::LeftOut { count: 1 }));
+}
+
+#[test]
 fn the_socket_answers() {
     let body = json_pattern!({ "type": "pong", "connection_id": like!("L0SM9cOFvHcCIhw=") });
     let pong = frame("a pong", &[("the client pings", none())], body);

@@ -269,6 +269,11 @@ async fn what_is_too_often() {
         let action = match name {
             "say to be typing" => "type",
             "get a ticket" => "connect",
+            "create a channel" => "create",
+            "join" => "add-member",
+            "see who is there" => "presence",
+            "renew a token" => "renew",
+            "mark as read" => "read",
             "send" => "send",
             _ if path.contains("/messages/1") && !operation(name).0.contains("GET") => "send",
             _ => continue,

@@ -155,6 +155,55 @@ async fn members() {
     .await;
 }
 
+#[tokio::test]
+async fn invitations() {
+    let invitation = |user: &str, by: &str| {
+        json_pattern!({
+            "channel_id": "general", "user_id": (user), "role": "member", "invited_by": (by),
+            "invited_at": term!(TIME, "2026-05-01T12:00:00.000Z"), "expires_at": term!(TIME, "2026-05-31T12:00:00.000Z"),
+        })
+    };
+    let invite = |i: &mut InteractionBuilder| {
+        i.request.put().path("/channels/general/members/bob");
+        answers(i, 202, invitation("bob", "alice"));
+    };
+    let inviting = [
+        ("a channel exists", json!({ "owner": "alice" })),
+        ("the token has the scopes", json!({ "scopes": "chat:read chat:write chat:manage" })),
+    ];
+    exchange("a user is asked to join", &inviting, invite, async |api| {
+        assert_eq!(api.put_member("general", "bob", None).await.unwrap(), "member");
+    })
+    .await;
+    let private = json!({ "visibility": "private" });
+    let states = [("a channel exists", private), ("a user is invited", none())];
+    let list = |i: &mut InteractionBuilder| {
+        i.request.get().path("/channels").query_param("membership", "invited");
+        let one = json_pattern!({ "channel_id": "general", "name": "General", "invitation": (invitation("alice", "olga")) });
+        answers(i, 200, json_pattern!({ "channels": each_like!(one), "has_more": false }));
+    };
+    exchange("the channels that the user is invited to", &states, list, async |api| {
+        assert_eq!(api.invitations().await.unwrap(), ["general"]);
+    })
+    .await;
+    let accept = |i: &mut InteractionBuilder| {
+        i.request.put().path("/channels/general/members/alice");
+        answers(i, 201, member("alice", "member"));
+    };
+    exchange("the user accepts an invitation", &states, accept, async |api| {
+        assert_eq!(api.put_member("general", "alice", None).await.unwrap(), "member");
+    })
+    .await;
+    let decline = |i: &mut InteractionBuilder| {
+        i.request.delete().path("/channels/general/members/alice");
+        i.response.no_content();
+    };
+    exchange("the user declines an invitation", &states, decline, async |api| {
+        api.remove_member("general", "alice").await.unwrap();
+    })
+    .await;
+}
+
 fn sending(i: &mut InteractionBuilder, status: u16) {
     i.request.post().path("/channels/general/messages").header("idempotency-key", KEY);
     i.request.json_body(json_pattern!({ "content": "hi" }));
