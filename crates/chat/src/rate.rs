@@ -74,6 +74,8 @@ pub enum Action<'a> {
     Create,
     /// Adding members, oneself among them, inviting them, and changing their roles.
     AddMember,
+    /// Changing and deleting channels, ending memberships and invitations: each may end many subscriptions.
+    Change,
     /// Looking at who is present.
     LookAtPresence,
     /// Giving open sockets other tokens.
@@ -99,6 +101,7 @@ impl Action<'_> {
             Self::TypeAnywhere => "type-anywhere",
             Self::Create => "create",
             Self::AddMember => "add-member",
+            Self::Change => "change",
             Self::LookAtPresence => "presence",
             Self::Renew => "renew",
             Self::MarkRead => "read",

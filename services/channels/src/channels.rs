@@ -126,6 +126,7 @@ pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
     let id = call.channel()?;
     let version = expected_version(call.request)?;
     let changes = changes(call.request.fields()?)?;
+    call.admit(Action::Change).await?;
     let (changed, is_unfinished) = change(&call.membership(), &id, &call.caller.user_id, version, &changes).await?;
     if is_unfinished {
         call.shared.upkeep.wake().await;
@@ -136,6 +137,7 @@ pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
 pub(crate) async fn delete_one(call: &Call<'_>) -> Answer {
     let id = call.channel()?;
     let version = expected_version(call.request)?;
+    call.admit(Action::Change).await?;
     delete(&call.membership(), &id, &call.caller.user_id, version).await?;
     call.shared.upkeep.wake().await;
     Ok(response::no_content())

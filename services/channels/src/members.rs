@@ -44,6 +44,7 @@ pub(crate) async fn add(call: &Call<'_>) -> Answer {
 
 pub(crate) async fn remove(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
+    call.admit(Action::Change).await?;
     call.membership().remove(&channel, &call.caller.user_id, &user).await?;
     Ok(response::no_content())
 }

@@ -226,6 +226,7 @@ async fn what_costs_more_than_it_looks_has_a_bucket_for_each_kind() {
         (Method::POST, typing, Value::Null),
         // Stores nothing, and takes no token of those that do.
         (Method::POST, same("/channels/nowhere/messages"), json!({ "content": "hi" })),
+        (Method::PATCH, same("/channels/room-0"), json!({ "visibility": "private" })),
     ];
     for (method, paths, body) in kinds {
         let counts = tries(&stack, "mallory", &method, &paths, &body).await;
@@ -233,6 +234,10 @@ async fn what_costs_more_than_it_looks_has_a_bucket_for_each_kind() {
         assert!(TRIES - refused >= 5, "{method} {}: {counts:?}", paths[0]);
         assert!(refused >= TRIES / 2, "{method} {}: {counts:?}", paths[0]);
     }
+    // Ends share the bucket of changes.
+    let end = async |path: &str| stack.ask("mallory", Method::DELETE, path, Value::Null).await.0;
+    let ends = [end("/channels/room-0/members/nobody").await, end("/channels/room-0").await];
+    assert!(ends.contains(&429), "{ends:?}");
     stack.send("alice", "lobby", "others go on").await;
 }
 

@@ -271,6 +271,7 @@ async fn what_is_too_often() {
             "get a ticket" => "connect",
             "create a channel" => "create",
             "join" => "add-member",
+            "change a channel" | "delete a channel" | "leave" => "change",
             "see who is there" => "presence",
             "renew a token" => "renew",
             "mark as read" => "read",
