@@ -132,6 +132,10 @@ impl InvitationStore for DynamoChannels {
         member: &Member,
         read_seq: u64,
     ) -> Result<MemberAdded, StoreError> {
+        // The invitation's own channel: it is no way into one that took the id anew.
+        if invitation.channel() != channel.key() || invitation.user_id != member.user_id {
+            return Ok(MemberAdded::Stale);
+        }
         let mut transaction = Transaction::default();
         let access = Access::of_roles(None, Some(member.role));
         self.place().require(&mut transaction, &Authority { channel, member: None }, access, None)?;

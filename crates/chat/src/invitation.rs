@@ -164,7 +164,8 @@ pub trait InvitationStore: Send + Sync {
     ) -> impl Future<Output = Result<Invited, StoreError>> + Send;
 
     /// Makes `member` of the user of an invitation, and deletes the invitation, in one transaction, on condition that the
-    /// invitation is there and `channel` exists with the visibility and the archival as read.
+    /// invitation is there, is to `channel` and of the user of `member`, and `channel` exists with the visibility and the
+    /// archival as read.
     fn accept(
         &self,
         channel: &Channel,

@@ -1435,8 +1435,17 @@ where
         let to_second = self.new_invitation(&second, "ina")?;
         require_eq!(store.invite(&by_second, &to_second, 10).await?, Invited::Done, "inviting to the second");
         require_eq!(store.invite(&by, &invitation, 1).await?, Invited::TooMany, "inviting a user who has enough");
+        let elsewhere = self.new_member(&channel, "ina", MemberRole::Member)?;
+        let accepted = store.accept(&channel, &to_second, &elsewhere, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting into another channel");
+        let other = self.new_member(&second, "sam", MemberRole::Member)?;
+        let accepted = store.accept(&second, &to_second, &other, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting by another user");
         self.delete(&second, &of_second).await?;
         let (anew, _) = self.channel("invited2", Visibility::Private).await?;
+        let into_anew = self.new_member(&anew, "ina", MemberRole::Member)?;
+        let accepted = store.accept(&anew, &to_second, &into_anew, 0).await?;
+        require_eq!(accepted, MemberAdded::Stale, "accepting into a channel that took the id anew");
         require_eq!(store.invitation(&anew.key(), &ina, self.now).await?, None, "an invitation to another life");
         let member = self.new_member(&second, "ina", MemberRole::Member)?;
         let accepted = store.accept(&second, &to_second, &member, 0).await?;

@@ -407,7 +407,9 @@ impl State {
         read_seq: u64,
     ) -> Decision<MemberAdded> {
         let as_read = Authority { channel, member: None };
-        let holds = self.is_pending(invitation, member.joined_at) && self.holds(&as_read, Rule::InvitationHeld);
+        let is_own = invitation.channel() == channel.key() && invitation.user_id == member.user_id;
+        let holds =
+            is_own && self.is_pending(invitation, member.joined_at) && self.holds(&as_read, Rule::InvitationHeld);
         if !holds && !self.lacks(Rule::InvitationHeld) {
             return (MemberAdded::Stale, None);
         }
