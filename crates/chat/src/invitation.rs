@@ -99,7 +99,8 @@ impl Invitation {
             role,
             invited_by: inviter.clone(),
             invited_at: now,
-            expires_at: now.plus(INVITATION_DURATION),
+            // In whole seconds, as it is stored.
+            expires_at: Timestamp::from_secs(now.plus(INVITATION_DURATION).as_secs()),
         }
     }
 

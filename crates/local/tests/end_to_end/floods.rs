@@ -31,7 +31,9 @@ async fn a_flood_of_frames_is_not_answered_ends_its_socket_and_leaves_fan_out_al
     // Twenty for each environment, and what came back meanwhile.
     let most = ENVIRONMENTS * (chat::limits::FRAME_BUCKET.burst as usize + 10);
     assert!(answers <= most, "{answers} of {FRAMES} frames were answered");
-    assert!(!alice.id().await.is_empty(), "another socket is answered");
+    alice.say(r#"{"action":"ping"}"#).await;
+    // A frame that was handed over may come twice.
+    while alice.hear().await.expect("another socket is open")["type"] != "pong" {}
     let name = |name: &str| stack.functions().iter().filter(|(_, known)| name.starts_with(known.as_str())).count();
     assert!(name("answer-frame") >= 1 && name("send-message") >= 1);
 }
@@ -253,6 +255,7 @@ async fn replays_are_answered_up_to_a_bucket_of_their_own() {
     assert_eq!(counts[&201], 1, "{counts:?}");
     assert!(counts[&200] >= 5, "a lost answer is given again: {counts:?}");
     assert!(counts[&429] >= TRIES / 2, "{counts:?}");
-    assert_eq!(stack.history("alice", "lobby").await.len(), 1);
+    let stored = stack.history("alice", "lobby").await;
+    assert_eq!(stored.iter().filter(|message| message["sender_id"] == "mallory").count(), 1);
     assert_eq!(stack.post("alice", "lobby", "hi", Some("key-1")).await.unwrap().status(), 201);
 }
