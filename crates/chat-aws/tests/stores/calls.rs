@@ -20,9 +20,14 @@ use aws_sdk_dynamodb::{
     },
     error::BoxError,
     operation::{
-        batch_get_item::BatchGetItemInput, batch_write_item::BatchWriteItemInput, delete_item::DeleteItemInput,
-        get_item::GetItemInput, put_item::PutItemInput, query::QueryInput,
-        transact_write_items::TransactWriteItemsInput, update_item::UpdateItemInput,
+        batch_get_item::{BatchGetItemInput, BatchGetItemOutput},
+        batch_write_item::BatchWriteItemInput,
+        delete_item::DeleteItemInput,
+        get_item::{GetItemInput, GetItemOutput},
+        put_item::PutItemInput,
+        query::{QueryInput, QueryOutput},
+        transact_write_items::TransactWriteItemsInput,
+        update_item::UpdateItemInput,
     },
     types::ReturnConsumedCapacity,
 };
@@ -134,16 +139,21 @@ impl Intercept for Calls {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let (request, response) = (context.request(), context.response());
-        let body: Value = serde_json::from_slice(response.body().bytes().unwrap()).unwrap();
+        let body: Value = serde_json::from_slice(context.response().body().bytes().unwrap()).unwrap();
         // One object, or one for each table.
         let consumed = &body["ConsumedCapacity"];
         let of_tables = consumed.as_array().map_or(std::slice::from_ref(consumed), Vec::as_slice);
         let units: f64 = of_tables.iter().filter_map(|one| one["CapacityUnits"].as_f64()).sum();
         let mut cost = self.0.lock().unwrap();
-        match operation(request) {
-            "GetItem" | "Query" | "BatchGetItem" => cost.read_units += units,
-            _ => cost.write_units += units,
+        let is_read = context.output_or_error().is_ok_and(|output| {
+            output.downcast_ref::<GetItemOutput>().is_some()
+                || output.downcast_ref::<QueryOutput>().is_some()
+                || output.downcast_ref::<BatchGetItemOutput>().is_some()
+        });
+        if is_read {
+            cost.read_units += units;
+        } else {
+            cost.write_units += units;
         }
         Ok(())
     }
@@ -287,7 +297,8 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     calls.take();
     let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut memory).await.unwrap();
     assert!(matches!(again, Sent::Replayed(_)));
-    assert_eq!(calls.take(), ["TransactWriteItems of 4", "GetItem"]);
+    // The record and its message, and whether the channel is still that one.
+    assert_eq!(calls.take(), ["TransactWriteItems of 4", "GetItem", "GetItem"]);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::stack::{PATIENCE, Socket, Stack, answered, runner, until};
+use crate::stack::{PATIENCE, SIGNATURE, Socket, Stack, answered, runner, until};
 
 /// Every port that a process listens on, with the connections there that it has not accepted yet (`/proc/net/tcp`, proc(5)).
 fn listening(process: u32) -> BTreeMap<u16, usize> {
@@ -65,9 +65,6 @@ fn request(method: &str, path: &str, host: &str, headers: &[(&str, &str)], body:
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}{length}\r\n{body}")
 }
-
-const SIGNATURE: &str =
-    "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/any/aws4_request, SignedHeaders=host, Signature=00";
 
 /// What somebody may want of a port: method, path, headers beside those of a browser, body.
 fn wishes(token: &str) -> Vec<(&'static str, String, Vec<(&'static str, String)>, &'static str)> {

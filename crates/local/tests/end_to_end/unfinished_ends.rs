@@ -78,14 +78,25 @@ async fn hear_to_the_end(mut socket: Socket) -> Vec<u64> {
     heard
 }
 
-/// Kills the maintenance function where it is.
-fn kill_maintenance(stack: &Stack) {
-    for (pid, name) in stack.functions() {
-        if name.starts_with("upkeep") || name.starts_with("maintenance") {
+/// Runs the maintenance function until all ends are carried out. A function that was killed keeps its lease for 20 s.
+async fn finish(stack: &Stack) {
+    until("all ends are carried out", async || {
+        stack.maintain().await;
+        pending(stack).await == 0
+    })
+    .await;
+}
+
+/// Sends, and kills the maintenance function when it has: it is in the middle of its work.
+async fn send_and_kill_maintenance(stack: &Stack, sender: &str, content: &str) {
+    let send = async {
+        stack.send(sender, "room", content).await;
+        for (pid, _) in stack.functions().into_iter().filter(|(_, name)| name == "upkeep") {
             // It may have ended by itself.
             let _ = kill_process(pid, Signal::KILL);
         }
-    }
+    };
+    futures::future::join(stack.maintain(), send).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,18 +114,17 @@ async fn a_big_channel_that_is_made_private_is_silent_for_strangers_from_the_ans
     assert_eq!((status, &changed["visibility"]), (200, &json!("private")), "{changed}");
     let last_public = stack.ask("alice", Method::GET, "/channels/room", Value::Null).await.1["last_seq"].clone();
     for number in 0..5 {
-        stack.send("alice", "room", &format!("among us {number}")).await;
-        kill_maintenance(&stack);
+        send_and_kill_maintenance(&stack, "alice", &format!("among us {number}")).await;
     }
     let again = stack.ask("alice", Method::PATCH, "/channels/room", json!({ "visibility": "private" })).await;
     assert_eq!(again.0, 200, "{}", again.1);
     let heard: Vec<String> =
         bob.messages(6).await.iter().map(|message| message["content"].as_str().unwrap().to_owned()).collect();
     assert_eq!(heard.last().unwrap(), "among us 4", "{heard:?}");
+    finish(&stack).await;
     for heard in futures::future::join_all(strangers.into_iter().map(hear_to_the_end)).await {
         assert!(heard.iter().all(|seq| *seq <= last_public.as_u64().unwrap()), "a stranger heard {heard:?}");
     }
-    until("all ends are carried out", async || pending(&stack).await == 0).await;
     let users: Vec<String> =
         subscribed(&stack, "room").await.iter().map(|item| text(item, "user_id").to_owned()).collect();
     assert_eq!(users, ["bob"], "only the member is subscribed");
@@ -132,15 +142,14 @@ async fn a_big_channel_that_is_deleted_is_silent_from_the_answer_on_and_its_id_i
     stack.create_channel("carol", "room", "private", "off").await;
     let mut carol = stack.socket("carol", "room").await;
     for number in 0..3 {
-        stack.send("carol", "room", &format!("another channel {number}")).await;
-        kill_maintenance(&stack);
+        send_and_kill_maintenance(&stack, "carol", &format!("another channel {number}")).await;
     }
     assert_eq!(carol.messages(3).await[2]["content"], "another channel 2");
+    finish(&stack).await;
     for heard in futures::future::join_all(strangers.into_iter().map(hear_to_the_end)).await {
         assert!(heard.iter().all(|seq| *seq == 1), "a stranger heard {heard:?}");
         assert!(heard.len() <= 1, "a stranger heard the new channel: {heard:?}");
     }
-    until("all ends are carried out", async || pending(&stack).await == 0).await;
     assert_eq!(subscribed(&stack, "room").await.len(), 1, "only the new channel's");
     assert_eq!(stack.history("carol", "room").await.len(), 3);
 }
@@ -173,5 +182,5 @@ async fn a_removal_whose_function_is_killed_is_finished_by_another() {
         let heard = hear_to_the_end(socket).await;
         assert!(!heard.contains(&last), "round {round}: {heard:?}");
     }
-    until("all ends are carried out", async || pending(&stack).await == 0).await;
+    finish(&stack).await;
 }
