@@ -18,7 +18,7 @@ use chat::{
     reaction::react,
     read::mark_read,
     revision::{Edit, Revision, delete as delete_message, edit},
-    settings::{Changes, Created, NewChannel, change, create, delete},
+    settings::{Changes, NewChannel, change, create, delete},
 };
 
 use crate::{
@@ -265,9 +265,8 @@ async fn make_channel(world: &Arc<World>, who: &'static str, round: u64) {
         let made =
             request(world, by(who), |node| async move { create(&node.membership(), &user(who), new, key).await });
         match made.await.1 {
-            Some(Ok(Created::New(_) | Created::Replayed(_))) => return,
             Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => pause(world, 200).await,
-            Some(Err(_)) => return,
+            Some(_) => return,
         }
     }
 }
