@@ -254,30 +254,6 @@ impl DynamoConnections {
         }
     }
 
-    /// Reads the items of an audience.
-    fn read_audience(items: Vec<Item>) -> Result<Audience, StoreError> {
-        let mut audience = Audience::default();
-        for item in items {
-            let sk = text(&item, "sk").unwrap_or_default();
-            match AudienceSort::read(sk).map_err(|error| unreadable("Query", error))? {
-                AudienceSort::Gate => gate::read(&mut audience.gate, &item),
-                AudienceSort::Blocked(user) => _ = audience.gate.blocked.insert(user),
-                AudienceSort::Subscription(connection_id) => {
-                    let SubscriptionItem { user_id, connected_at, expires_at, member } = read("Query", item)?;
-                    let expires_at = end_of(expires_at);
-                    audience.subscriptions.push(Subscription {
-                        connection_id,
-                        user_id,
-                        connected_at,
-                        expires_at,
-                        member,
-                    });
-                }
-            }
-        }
-        Ok(audience)
-    }
-
     /// Deletes an item if it is still of `connected_at`; the item, if it was.
     async fn delete(&self, key: Item, connected_at: Timestamp) -> Result<Option<Item>, StoreError> {
         let delete = self
@@ -312,6 +288,24 @@ const AS_CONNECTED: &str = "connected_at = :connected_at";
 /// Leaves out of a query what has ended by `now`.
 fn living(query: QueryFluentBuilder, now: Timestamp) -> QueryFluentBuilder {
     query.filter_expression("expires_at > :over").expression_attribute_values(":over", n(kept_until(now)))
+}
+
+/// Reads items of an audience, and adds them to it.
+fn read_audience(items: Vec<Item>, audience: &mut Audience) -> Result<(), StoreError> {
+    for item in items {
+        let sk = text(&item, "sk").unwrap_or_default();
+        match AudienceSort::read(sk).map_err(|error| unreadable("Query", error))? {
+            AudienceSort::Gate => gate::read(&mut audience.gate, &item),
+            AudienceSort::Blocked(user) => _ = audience.gate.blocked.insert(user),
+            AudienceSort::Subscription(connection_id) => {
+                let SubscriptionItem { user_id, connected_at, expires_at, member } = read("Query", item)?;
+                let expires_at = end_of(expires_at);
+                let one = Subscription { connection_id, user_id, connected_at, expires_at, member };
+                audience.subscriptions.push(one);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Runs an update. `None`: its condition did not hold.
@@ -437,8 +431,19 @@ impl ConnectionStore for DynamoConnections {
         Ok(true)
     }
 
-    async fn audience(&self, channel: &ChannelKey, now: Timestamp) -> Result<Audience, StoreError> {
-        Self::read_audience(self.all(|| living(self.partition(self.keys.audience(channel)), now)).await?)
+    async fn audience_up_to(&self, channel: &ChannelKey, most: usize, now: Timestamp) -> Result<Audience, StoreError> {
+        let limit = i32::try_from(most).ok();
+        let query = || living(self.partition(self.keys.audience(channel)), now).set_limit(limit);
+        let (mut audience, mut start) = (Audience::default(), None);
+        loop {
+            let page = query().set_exclusive_start_key(start.take()).send().await;
+            let page = page.map_err(|error| failed("Query", error))?;
+            read_audience(page.items.unwrap_or_default(), &mut audience)?;
+            start = page.last_evaluated_key;
+            if start.is_none() || audience.subscriptions.len() >= most {
+                return Ok(audience);
+            }
+        }
     }
 
     async fn gate(&self, channel: &ChannelKey, now: Timestamp) -> Result<Gate, StoreError> {
@@ -447,7 +452,9 @@ impl ConnectionStore for DynamoConnections {
                 .key_condition_expression("pk = :pk AND sk < :subscriptions")
                 .expression_attribute_values(":subscriptions", s(keys::first_subscription()))
         };
-        Ok(Self::read_audience(self.all(query).await?)?.gate)
+        let mut audience = Audience::default();
+        read_audience(self.all(query).await?, &mut audience)?;
+        Ok(audience.gate)
     }
 
     async fn subscriptions_page(
@@ -465,9 +472,10 @@ impl ConnectionStore for DynamoConnections {
             .send()
             .await
             .map_err(|error| failed("Query", error))?;
-        let Audience { subscriptions, .. } = Self::read_audience(page.items.unwrap_or_default())?;
+        let mut audience = Audience::default();
+        read_audience(page.items.unwrap_or_default(), &mut audience)?;
         let next_after = page.last_evaluated_key.as_ref().map(connection_id).transpose()?;
-        Ok(SubscriptionPage { subscriptions, next_after })
+        Ok(SubscriptionPage { subscriptions: audience.subscriptions, next_after })
     }
 
     async fn subscribe(

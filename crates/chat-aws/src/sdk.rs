@@ -15,7 +15,7 @@ use chat::error::StoreError;
 use crate::{calls::Calls, http::Http};
 
 /// One attempt at one call.
-pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// All attempts at one call; below the time-outs of the functions.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);

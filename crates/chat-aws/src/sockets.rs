@@ -28,13 +28,14 @@ use chat::{
     delivery::{Outcome, Pushed, SocketPusher},
     error::StoreError,
     id::ConnectionId,
+    limits::PUSH_DURATION,
 };
 use http::{Method, Request, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use telemetry::metrics;
 use tokio::time::timeout;
 
-use crate::sdk::{ATTEMPT_TIMEOUT, Sdk, is_transient};
+use crate::sdk::{Sdk, is_transient};
 
 /// The name that requests are signed for ("Service authorization reference", Amazon API Gateway).
 const SERVICE: &str = "execute-api";
@@ -85,7 +86,7 @@ impl ManagementApi {
 }
 
 impl Inner {
-    /// Asks for `method` of a connection; whether it is there.
+    /// Asks for `method` of a connection; whether it is there. Fails after [`PUSH_DURATION`], whatever it waits for.
     async fn ask(
         &self,
         operation: &'static str,
@@ -94,8 +95,8 @@ impl Inner {
         data: &str,
     ) -> Result<bool, StoreError> {
         let lost = |source: Error| StoreError { operation, retryable: true, source };
-        let request = self.request(method, id, data).await.map_err(lost)?;
         let answered = async {
+            let request = self.request(method, id, data).await?;
             let response = self.connector.call(request).await?;
             let status = response.status().as_u16();
             let code = response.headers().get("x-amzn-errortype").unwrap_or_default().to_owned();
@@ -103,7 +104,7 @@ impl Inner {
             let body = ByteStream::new(response.into_body()).collect().await?.into_bytes();
             Ok::<_, Error>((status, code, body))
         };
-        let answered = timeout(ATTEMPT_TIMEOUT, answered).await.map_err(|elapsed| lost(elapsed.into()))?;
+        let answered = timeout(PUSH_DURATION, answered).await.map_err(|elapsed| lost(elapsed.into()))?;
         let (status, code, body) = answered.map_err(lost)?;
         match status {
             200..300 => Ok(true),

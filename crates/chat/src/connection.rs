@@ -203,6 +203,17 @@ pub trait ConnectionStore: Send + Sync {
         &self,
         channel: &ChannelKey,
         now: Timestamp,
+    ) -> impl Future<Output = Result<Audience, StoreError>> + Send {
+        self.audience_up_to(channel, usize::MAX, now)
+    }
+
+    /// The gate of a channel and its subscriptions: all of them, or `most` and perhaps some more. What has expired by `now`
+    /// is left out.
+    fn audience_up_to(
+        &self,
+        channel: &ChannelKey,
+        most: usize,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Audience, StoreError>> + Send;
 
     /// The gate of a channel; what has expired by `now` is left out.

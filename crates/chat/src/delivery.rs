@@ -152,7 +152,7 @@ struct Gatekeeper<'a, Connections, Time> {
     decision: Mutex<Option<Decision>>,
 }
 
-impl<'a, Connections: ConnectionStore, Time: Clock> Gatekeeper<'a, Connections, Time> {
+impl<Connections: ConnectionStore, Time: Clock> Gatekeeper<'_, Connections, Time> {
     async fn admits(&self, target: &Target) -> Result<bool, StoreError> {
         // One push at a time reads the gate; the others wait for what it has read.
         let mut decision = self.decision.lock().await;

@@ -109,7 +109,7 @@ pub async fn presence(
 }
 
 /// What is news of `users`, whose connections have come or gone, to the subscribers of a channel. Nothing in a channel
-/// of more than `most` subscriptions.
+/// of more than `most` subscriptions, nor in one that is deleted.
 ///
 /// # Errors
 /// When the subscriptions cannot be read, or what is known cannot be noted.
@@ -122,10 +122,12 @@ pub async fn news(
     most: usize,
 ) -> Result<Vec<Passing>, StoreError> {
     let now = clock.now();
-    let subscriptions = connections.audience(channel, now).await?.admitted();
-    if subscriptions.len() > most {
+    // One more tells that there are too many.
+    let audience = connections.audience_up_to(channel, most + 1, now).await?;
+    if audience.gate.closed || audience.subscriptions.len() > most {
         return Ok(Vec::new());
     }
+    let subscriptions = audience.admitted();
     let mut news = Vec::new();
     for user in users {
         if subscriptions.iter().any(|subscription| subscription.user_id == user) {

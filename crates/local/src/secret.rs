@@ -153,9 +153,9 @@ impl Secret {
     }
 }
 
-/// Takes a file from everybody but its user.
+/// Lets only its user read and write a file.
 fn keep_private(path: &Path) -> io::Result<()> {
-    if fs::metadata(path)?.permissions().mode() & 0o077 == 0 {
+    if fs::metadata(path)?.permissions().mode() & 0o777 == PRIVATE {
         return Ok(());
     }
     fs::set_permissions(path, Permissions::from_mode(PRIVATE))

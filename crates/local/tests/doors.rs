@@ -1,6 +1,6 @@
 //! Listeners: how many connections they take, and what becomes of the others.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -91,7 +91,8 @@ pub(crate) fn start(world: &Arc<World>) {
 pub(crate) fn last_words(world: &Arc<World>) {
     world.tables().sockets.values_mut().for_each(|socket| socket.throttled_until = 0);
     for to in [PUBLIC, PRIVATE] {
-        let last = send_once(Arc::clone(world), OWNER, to, "last".to_owned(), last_key(), Shared::default());
+        let last =
+            send_once(Arc::clone(world), OWNER, to, "last".to_owned(), Some(LAST_KEY.to_owned()), Shared::default());
         world.time.spawn(false, last);
     }
     let owner = {
@@ -101,15 +102,20 @@ pub(crate) fn last_words(world: &Arc<World>) {
         members.filter(|(_, member)| member.role == MemberRole::Owner).map(|(user, _)| user.to_string()).next()
     };
     if let Some(owner) = owner {
-        let last =
-            send_once(Arc::clone(world), &owner, LOUNGE, "last of all".to_owned(), last_key(), Shared::default());
+        let last = send_once(
+            Arc::clone(world),
+            &owner,
+            LOUNGE,
+            "last of all".to_owned(),
+            Some(LAST_KEY.to_owned()),
+            Shared::default(),
+        );
         world.time.spawn(false, last);
     }
 }
 
-fn last_key() -> Option<String> {
-    Some("last".to_owned())
-}
+/// The key of the last message.
+const LAST_KEY: &str = "last";
 
 /// A request on behalf of a caller, with the number of its process. `None`: the process died.
 pub(crate) async fn request<T: std::marker::Send + 'static, F>(

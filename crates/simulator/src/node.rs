@@ -2,9 +2,10 @@
 //! calls may fail on the way.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -53,8 +54,8 @@ pub(crate) struct Process {
     pub(crate) number: u64,
     /// How far its clock is off.
     off: AtomicI64,
-    /// Whether it has read what its caller might not see at that instant.
-    misread: AtomicBool,
+    /// Channels of which it has read something that its caller might not see at that instant, nor at one since.
+    misread: Mutex<BTreeSet<ChannelKey>>,
 }
 
 pub(crate) struct Node {
@@ -72,7 +73,7 @@ impl Node {
             caller,
             number: world.next_process(),
             off: AtomicI64::new(0),
-            misread: AtomicBool::new(false),
+            misread: Mutex::default(),
         };
         if world.time.one_in(4) {
             process.jump();
@@ -104,8 +105,10 @@ impl Node {
     /// Tells the oracle that a request is about to answer with what it has read.
     pub(crate) fn answers_with_what_it_read(&self) {
         let Process { caller, misread, .. } = self.process();
-        if misread.load(Ordering::Relaxed) {
-            self.world.violation(format!("{caller:?} is answered with what the memberships forbade when it was read"));
+        if !lock(misread).is_empty() {
+            self.world.violation(format!(
+                "{caller:?} is answered with what the memberships have forbidden since it was read"
+            ));
         }
     }
 
@@ -174,6 +177,11 @@ impl Hook for Process {
     }
 
     async fn after(&self, call: Call) -> bool {
+        // At the instant of the call's effect. A reader who may see the channel by now could read the same again.
+        if !lock(&self.misread).is_empty() {
+            let state = self.world.store.state();
+            lock(&self.misread).retain(|channel| oracle::is_misread(&state, &self.caller, channel));
+        }
         self.world.time.turn().await;
         let is_lost = self.world.time.mishap(CALLS);
         if is_lost {
@@ -188,7 +196,7 @@ impl Hook for Process {
 
     fn reads(&self, state: &State, channel: &ChannelKey, _: Reading) {
         if oracle::is_misread(state, &self.caller, channel) {
-            self.misread.store(true, Ordering::Relaxed);
+            lock(&self.misread).insert(channel.clone());
         }
     }
 }

@@ -1,14 +1,9 @@
 //! Requests, each with the status that is expected of it.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::Target;
-
-/// Between two looks at something that takes its time.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// The REST API as one user sees it.
 pub(crate) struct Rest<'a> {
@@ -40,14 +35,6 @@ impl<'a> Rest<'a> {
             return Ok(serde_json::from_str(&answer).unwrap_or_default());
         }
         Err(format!("{method} {path} answered {status}, not {expected}: {answer}"))
-    }
-
-    /// Asks until the status is `expected`; the step's time-out ends it.
-    pub(crate) async fn until(&self, method: Method, path: &str, body: Value, expected: u16) -> Result<(), String> {
-        while self.send(&method, path, &body, &[]).await?.0 != expected {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Ok(())
     }
 
     async fn send(

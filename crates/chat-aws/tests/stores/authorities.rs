@@ -166,7 +166,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
         Event::CallerRemoved => remove(&alice).await,
         Event::CallerCameBack => come_back(alice).await,
         Event::VisibilityChanged => {
-            drop(tables.change(channel, Channel { visibility: other, ..channel.clone() }).await)
+            drop(tables.change(channel, Channel { visibility: other, ..channel.clone() }).await);
         }
         Event::Archived => drop(tables.change(channel, Channel { archived_at: Some(NOW), ..channel.clone() }).await),
         Event::Renamed => drop(tables.change(channel, Channel { name: "renamed".into(), ..channel.clone() }).await),

@@ -208,7 +208,7 @@ impl Clock for At {
     }
 
     async fn sleep(&self, _: Duration) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn random(&self) -> u128 {

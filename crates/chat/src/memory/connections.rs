@@ -156,7 +156,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
         Ok(true)
     }
 
-    async fn audience(&self, channel: &ChannelKey, now: Timestamp) -> Result<Audience, StoreError> {
+    async fn audience_up_to(&self, channel: &ChannelKey, most: usize, now: Timestamp) -> Result<Audience, StoreError> {
         // A query reads item by item, the gate first. A page of it is no snapshot.
         let gate = self
             .call(Call::Gate, |state| {
@@ -165,7 +165,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
             .await?;
         let subscriptions = self
             .read(Call::Subscriptions, channel, Reading::Audience, |state| {
-                state.subscriptions_of(channel).filter(|one| one.expires_at > now).cloned().collect()
+                state.subscriptions_of(channel).filter(|one| one.expires_at > now).take(most).cloned().collect()
             })
             .await?;
         Ok(Audience { gate, subscriptions })

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::stack::{PATIENCE, Socket, Stack, answered, runner, until};
+use crate::stack::{PATIENCE, SIGNATURE, Socket, Stack, answered, runner, until};
 
 /// Every port that a process listens on, with the connections there that it has not accepted yet (`/proc/net/tcp`, proc(5)).
 fn listening(process: u32) -> BTreeMap<u16, usize> {
@@ -61,16 +61,18 @@ async fn raw(port: u16, request: &str) -> String {
 }
 
 fn request(method: &str, path: &str, host: &str, headers: &[(&str, &str)], body: &str) -> String {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}{length}\r\n{body}")
 }
 
-const SIGNATURE: &str =
-    "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/any/aws4_request, SignedHeaders=host, Signature=00";
+type Header = (&'static str, String);
 
 /// What somebody may want of a port: method, path, headers beside those of a browser, body.
-fn wishes(token: &str) -> Vec<(&'static str, String, Vec<(&'static str, String)>, &'static str)> {
+type Wish = (&'static str, String, Vec<Header>, &'static str);
+
+fn wishes(token: &str) -> Vec<Wish> {
     let bearer = ("authorization", format!("Bearer {token}"));
     let signature = ("authorization", SIGNATURE.to_owned());
     let json = ("content-type", "application/json".to_owned());
@@ -100,7 +102,9 @@ fn wishes(token: &str) -> Vec<(&'static str, String, Vec<(&'static str, String)>
 
 /// What a browser adds to a request of a page that is not the run's own, by how the page goes about it; the method, where it
 /// decides that; and the host, where it is another.
-fn attacks(own: u16, page: u16) -> Vec<(&'static str, Option<&'static str>, String, Vec<(&'static str, String)>)> {
+type Attack = (&'static str, Option<&'static str>, String, Vec<Header>);
+
+fn attacks(own: u16, page: u16) -> Vec<Attack> {
     const EVIL: &str = "https://evil.example";
     let host = format!("127.0.0.1:{own}");
     let fetched = |origin: &str, site: &str, mode: &str| {

@@ -22,22 +22,6 @@ async fn delete(stack: &Stack, owner: &str, channel: &str) -> u16 {
     stack.ask(owner, Method::DELETE, &format!("/channels/{channel}"), Value::Null).await.0
 }
 
-/// Invokes the maintenance function, as a schedule does, twice at once.
-async fn maintain_twice(stack: &Stack) {
-    let invoke = async || {
-        let url = format!("{}/2015-03-31/functions/switchboard-UpkeepFunction/invocations", stack.address("lambda"));
-        let client = reqwest::Client::new();
-        let request = client.post(url).header("authorization", AUTHORIZATION).body("{}");
-        request.send().await.unwrap().status()
-    };
-    let both = futures::future::join(invoke(), invoke()).await;
-    assert!(both.0.is_success() && both.1.is_success(), "{both:?}");
-}
-
-/// A header of the shape that the SDKs send. The local run checks no signatures.
-const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=local/20261128/us-east-1/lambda/aws4_request, \
-                             SignedHeaders=host, Signature=0";
-
 /// Records of ends that are not carried out yet.
 async fn pending(stack: &Stack) -> usize {
     let found = stack.dynamodb().await.scan().table_name("chat_channels").send().await.unwrap();
@@ -66,7 +50,8 @@ async fn the_removal_of_a_channel_never_touches_the_one_that_took_its_id() {
     };
     let maintaining = async {
         for _ in 0..5 {
-            maintain_twice(&stack).await;
+            let both = futures::future::join(stack.maintain(), stack.maintain()).await;
+            assert!(both.0.is_success() && both.1.is_success(), "{both:?}");
         }
     };
     let (accepted, ()) = futures::future::join(sending, maintaining).await;

@@ -19,6 +19,10 @@ use tokio_tungstenite::{
 };
 
 /// Long enough for the slowest machine; a test that waits this long has failed.
+/// What the SDKs send as `authorization`. The local run checks its shape, and no signature.
+pub(crate) const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20261128/us-east-1/lambda/aws4_request, \
+                                    SignedHeaders=host, Signature=0";
+
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a collector asks of those who send to it.
@@ -275,6 +279,20 @@ impl Stack {
                 .endpoint_url(self.address("management"))
                 .build(),
         )
+    }
+
+    /// Invokes a function, by its name in the template without `Function`; the answer of the function or of its failure.
+    pub(crate) async fn invoke(&self, function: &str, event: &Value) -> (StatusCode, Value) {
+        let name = format!("switchboard-{function}Function");
+        let url = format!("{}/2015-03-31/functions/{name}/invocations", self.address("lambda"));
+        let request = reqwest::Client::new().post(url).header("authorization", SIGNATURE).json(event);
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    /// Invokes the maintenance function, as its schedule does every minute.
+    pub(crate) async fn maintain(&self) -> StatusCode {
+        self.invoke("Upkeep", &json!({})).await.0
     }
 
     /// The functions that run now, by process id, with the beginning of their names.

@@ -239,13 +239,10 @@ async fn a_batch_with_records_of_five_traces_is_in_all_five_and_linked_to_them()
     let collector = Collector::start().await;
     let stack = Stack::with(&[("OtlpEndpoint", collector.address.clone())]);
     // Two of one channel, so that work is shared.
-    let channels = ["a", "b", "c", "d", "d"];
+    let channels = ["a", "b", "c", "d", "d"].map(|id| format!("{id}@01arz3ndektsv4rrffq69g5fav"));
     let records: Vec<Value> = channels.iter().zip(1..).map(|(channel, number)| record(number, channel)).collect();
-    let url = format!("{}/2015-03-31/functions/{}/invocations", stack.address("lambda"), service("ChatDeliveryWorker"));
-    let signature = "AWS4-HMAC-SHA256 Credential=a/b/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=c";
-    let request = reqwest::Client::new().post(url).header("authorization", signature);
-    let response = request.json(&json!({ "Records": records })).send().await.unwrap();
-    assert_eq!(response.json::<Value>().await.unwrap(), json!({ "batchItemFailures": [] }));
+    let answer = stack.invoke("ChatDeliveryWorker", &json!({ "Records": records })).await.1;
+    assert_eq!(answer, json!({ "batchItemFailures": [] }));
 
     let traces: Vec<(String, String)> = (1..=5).map(|n| (format!("{n:032x}"), format!("{n:016x}"))).collect();
     let invocation =
