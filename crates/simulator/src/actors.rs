@@ -58,7 +58,7 @@ pub(crate) fn start(world: &Arc<World>) {
     client::start(world, "alice, all of hers", OWNER, None);
     client::start(world, "bob, all of his", MEMBER, None);
     // In some schedules there is less to do elsewhere.
-    let is_fought_over = world.time.one_in(2);
+    let is_fought_over = world.time.one_in(2) || world.invites;
     if is_fought_over {
         lounge::start(world);
     } else {

@@ -242,8 +242,12 @@ impl Client {
         for channel in channels {
             // A channel that the socket follows may have gone by now.
             let may_be_gone = self.named.is_none() && channel.as_str() == LOUNGE;
-            if self.catch_up(channel).await.is_err() && !may_be_gone {
-                return false;
+            if self.catch_up(channel).await.is_err() {
+                if !may_be_gone {
+                    return false;
+                }
+                // Whatever has the id later is another channel.
+                self.shown.remove(channel);
             }
         }
         true

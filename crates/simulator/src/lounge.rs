@@ -12,6 +12,7 @@ use chat::{
     error::ChatError,
     history::{history, one_message},
     incarnation::ChannelKey,
+    invitation::Addition,
     limits::HANDSHAKE_DURATION,
     message::Range,
     presence::presence,
@@ -74,6 +75,9 @@ pub(crate) fn start(world: &Arc<World>) {
         for _ in 0..scenes {
             play(&of_world, &memories);
         }
+        if of_world.invites {
+            court(&of_world);
+        }
     });
 }
 
@@ -130,6 +134,23 @@ fn play(world: &Arc<World>, memories: &[Shared; 2]) {
             time.spawn(false, peek(of(), STRANGER));
         }
     }
+}
+
+/// Carol is invited and uninvited, accepts and declines, all at once; the channel is archived and restored.
+fn court(world: &Arc<World>) {
+    let (time, of) = (&world.time, || Arc::clone(world));
+    for who in [OWNER, MODERATOR] {
+        time.spawn(false, invite(of(), who, READER));
+        time.spawn(false, expel(of(), who, READER));
+    }
+    for _ in 0..2 {
+        time.spawn(false, rejoin(of(), READER));
+    }
+    time.spawn(false, archive(of(), RIVAL));
+    // One of those who invite is demoted, removed and brought back meanwhile.
+    time.spawn(false, promote_and_demote(of(), OWNER, MODERATOR));
+    time.spawn(false, expel(of(), RIVAL, MODERATOR));
+    time.spawn(false, readmit(of(), OWNER, MODERATOR));
 }
 
 fn some_visibility(world: &World) -> Visibility {
@@ -278,10 +299,19 @@ async fn make_channel(world: &Arc<World>, who: &'static str, round: u64) {
     }
 }
 
-/// Adds or invites a member, accepts an invitation, or gives a role.
+/// Adds a member, accepts an invitation, or gives a role.
 async fn add(world: &Arc<World>, who: &'static str, whom: &'static str, role: Option<MemberRole>) {
+    add_or_invite(world, who, whom, role, Addition::Outright).await;
+}
+
+async fn add_or_invite(
+    world: &Arc<World>,
+    who: &'static str,
+    whom: &'static str,
+    role: Option<MemberRole>,
+    addition: Addition,
+) {
     for _ in 0..ATTEMPTS {
-        let addition = world.addition;
         let added = request(world, by(who), |node| async move {
             node.membership().add(&channel(LOUNGE), &user(who), &user(whom), role, addition).await
         });
@@ -338,6 +368,13 @@ async fn rejoin(world: Arc<World>, who: &'static str) {
     for _ in 0..times {
         pause(&world, 400).await;
         add(&world, who, who, None).await;
+    }
+}
+
+async fn invite(world: Arc<World>, who: &'static str, whom: &'static str) {
+    for _ in 0..times(&world, 8) {
+        pause(&world, 400).await;
+        add_or_invite(&world, who, whom, None, Addition::Invite).await;
     }
 }
 
@@ -433,8 +470,8 @@ async fn moderate(world: Arc<World>, who: &'static str) {
                 5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
                 6 => drop(cancel(store, store, &node, &revision).await),
                 _ => {
-                    let addition = node.world.addition;
-                    drop(node.membership().add(&channel(LOUNGE), &user(who), &user(STRANGER), None, addition).await);
+                    let (id, addition) = (channel(LOUNGE), Addition::Outright);
+                    drop(node.membership().add(&id, &user(who), &user(STRANGER), None, addition).await);
                 }
             }
         })

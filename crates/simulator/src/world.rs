@@ -13,7 +13,6 @@ use chat::{
     clock::{Clock, Timestamp},
     id::{ChannelId, UserId},
     incarnation::Incarnation,
-    invitation::Addition,
     memory::MemoryStore,
 };
 
@@ -47,6 +46,9 @@ pub(crate) const USERS: [&str; 6] = [OWNER, MEMBER, READER, STRANGER, RIVAL, MOD
 /// Users of the crowd.
 pub(crate) const CROWD: u64 = 8;
 
+/// In one of so many schedules people invite others.
+const INVITES: u64 = 8;
+
 /// When a schedule begins: milliseconds since the Unix epoch.
 pub(crate) const START: i64 = 1_800_000_000_000;
 
@@ -68,8 +70,8 @@ pub(crate) struct World {
     pub(crate) gateway_millis: u64,
     /// How many times as fast as people act elsewhere they act in the lounge.
     pub(crate) haste: u64,
-    /// What adding somebody else to the lounge does.
-    pub(crate) addition: Addition,
+    /// Whether people invite others to the lounge, who accept while they are uninvited.
+    pub(crate) invites: bool,
     processes: AtomicU64,
     /// What happened, if somebody wants to know.
     pub(crate) story: Option<Mutex<Vec<String>>>,
@@ -113,7 +115,6 @@ impl World {
         }
         let gateway_millis = if time.one_in(6) { 100 + time.below(1_500) } else { 0 };
         let haste = if time.one_in(2) { 10 } else { 1 };
-        let addition = if time.one_in(3) { Addition::Invite } else { Addition::Outright };
         let world = Self {
             time,
             plant,
@@ -124,7 +125,8 @@ impl World {
             ended: Signal::default(),
             gateway_millis,
             haste,
-            addition,
+            // No chance is spent on it: all other schedules are what they would be without.
+            invites: seed % INVITES == 0,
             processes: AtomicU64::new(0),
             story: None,
         };
