@@ -141,8 +141,12 @@ fn court(world: &Arc<World>) {
     let (time, of) = (&world.time, || Arc::clone(world));
     for who in [OWNER, MODERATOR] {
         time.spawn(false, invite(of(), who, READER));
-        time.spawn(false, expel(of(), who, READER));
+        for _ in 0..2 {
+            time.spawn(false, expel(of(), who, READER));
+        }
     }
+    // Her role changes while others remove her by the one that they have read.
+    time.spawn(false, crown(of(), OWNER, READER));
     for _ in 0..2 {
         time.spawn(false, rejoin(of(), READER));
     }

@@ -150,5 +150,6 @@ pub fn message(draft: Draft) -> Message {
 /// The event of a message's.
 pub fn event(change: chat::message::Change, message: Message, traceparent: Option<String>) -> MessageEvent {
     let trace = traceparent.map(|traceparent| chat::trace::TraceContext { traceparent, tracestate: None });
-    MessageEvent { change, stored: StoredMessage { message, trace, expires_at: None } }
+    let incarnation = "01arz3ndektsv4rrffq69g5fav".parse().expect("an incarnation");
+    MessageEvent { change, stored: StoredMessage { message, incarnation, trace, expires_at: None } }
 }

@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
     let expected: Vec<u64> = batch
         .channels
         .iter()
-        .filter(|channel| channel.tenant.is_none() && channel.channel_id.as_str() == "general")
+        .filter(|channel| channel.tenant.is_none() && channel.channel.channel_id.as_str() == "general")
         .flat_map(|channel| channel.messages.iter().map(|message| message.event.stored.message.seq))
         .collect();
     with_world(|world| {
