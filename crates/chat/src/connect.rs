@@ -215,7 +215,8 @@ async fn keys_readable(channels: &impl ChannelStore, asked: &[ChannelKey], user:
     Ok(found)
 }
 
-/// Follows the memberships that changed since they were read.
+/// Follows the memberships that began since they were read. The subscription of one that has ended stays, and is refused by
+/// the gate: the end finds by it the socket that it has to close. A client would not learn otherwise that it has to begin anew.
 async fn catch_up(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
@@ -224,9 +225,6 @@ async fn catch_up(
     let user = UserConnection::from(&*connection);
     let current = memberships(channels, &connection.user_id, connection.limited_to.as_ref()).await?;
     let had: BTreeSet<ChannelKey> = connection.channels.iter().cloned().collect();
-    for lost in had.difference(&current) {
-        connections.unsubscribe(lost, &user.connection_id, user.connected_at).await?;
-    }
     for gained in current.difference(&had) {
         subscribe_member(channels, connections, gained, &connection.user_id, &user).await?;
     }
