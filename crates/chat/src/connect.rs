@@ -118,7 +118,9 @@ pub async fn connect(
     connections.open(&connection, &subscribed.by_membership).await?;
     if connection.follows {
         // On the heap: the compiler lays nested futures out inside one another, and this is deep enough.
-        Box::pin(catch_up(channels, connections, &mut connection)).await?;
+        for ended in Box::pin(catch_up(channels, connections, &mut connection)).await? {
+            connections.unsubscribe(&ended, &connection.connection_id, connection.connected_at).await?;
+        }
     } else if let Err(error) = keys_readable(channels, &connection.channels, &connection.user_id).await {
         connections.close(&connection.connection_id, connection.connected_at).await?;
         return Err(error);
@@ -215,21 +217,21 @@ async fn keys_readable(channels: &impl ChannelStore, asked: &[ChannelKey], user:
     Ok(found)
 }
 
-/// Follows the memberships that began since they were read. The subscription of one that has ended stays, and is refused by
-/// the gate: the end finds by it the socket that it has to close. A client would not learn otherwise that it has to begin anew.
+/// Follows the memberships that began since they were read. Returns those that have ended.
 async fn catch_up(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
     connection: &mut Connection,
-) -> Result<()> {
+) -> Result<Vec<ChannelKey>> {
     let user = UserConnection::from(&*connection);
     let current = memberships(channels, &connection.user_id, connection.limited_to.as_ref()).await?;
     let had: BTreeSet<ChannelKey> = connection.channels.iter().cloned().collect();
     for gained in current.difference(&had) {
         subscribe_member(channels, connections, gained, &connection.user_id, &user).await?;
     }
+    let ended = had.difference(&current).cloned().collect();
     connection.channels = current.into_iter().collect();
-    Ok(())
+    Ok(ended)
 }
 
 /// A token that takes the place of a connection's.
@@ -277,6 +279,8 @@ pub async fn renew(
         renewed.channels = kept;
     }
     if renewed.follows {
+        // What has ended stays subscribed, and is refused by the gate: the end finds by it the socket that it has to close.
+        // A client would not learn otherwise that it has to begin anew.
         catch_up(channels, connections, &mut renewed).await?;
     }
     Ok(renewed)
