@@ -441,7 +441,9 @@ impl World {
     /// Empties a token bucket of the caller's, in the store (`crates/chat-aws/src/rate.rs`).
     async fn empty_bucket(&self, action: &str, channel: &str) -> Result<()> {
         let name = match action {
-            "send" | "connect" | "create" | "add-member" | "change" | "presence" | "renew" | "read" => format!("rate#{action}"),
+            "send" | "connect" | "create" | "add-member" | "change" | "presence" | "renew" | "read" => {
+                format!("rate#{action}")
+            }
             "type" => format!("rate#type#{}", self.key_of(channel).await?),
             other => bail!("there is no allowance for {other}"),
         };

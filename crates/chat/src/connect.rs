@@ -122,7 +122,9 @@ pub async fn connect(
     connections.open(&connection, &subscribed.by_membership).await?;
     if connection.follows {
         // On the heap: the compiler lays nested futures out inside one another, and this is deep enough.
-        Box::pin(catch_up(channels, connections, &mut connection)).await?;
+        for ended in Box::pin(catch_up(channels, connections, &mut connection)).await? {
+            connections.unsubscribe(&ended, &connection.connection_id, connection.connected_at).await?;
+        }
     } else if let Err(error) = keys_readable(channels, &connection.channels, &connection.user_id).await {
         connections.close(&connection.connection_id, connection.connected_at).await?;
         return Err(error);
@@ -221,19 +223,25 @@ async fn keys_readable(channels: &impl ChannelStore, asked: &[ChannelKey], user:
     Ok(found)
 }
 
-/// Follows the memberships that changed since they were read.
+/// Follows the memberships that began since they were read. Returns those that have ended.
 async fn catch_up(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
     connection: &mut Connection,
-) -> Result<()> {
+) -> Result<Vec<ChannelKey>> {
     let user = UserConnection::from(&*connection);
     let Memberships { channels: current, left_out } =
         memberships(channels, &connection.user_id, connection.limited_to.as_ref()).await?;
     let current: BTreeSet<ChannelKey> = current.into_iter().collect();
     let had: BTreeSet<ChannelKey> = connection.channels.iter().cloned().collect();
+    let mut ended = Vec::new();
     for lost in had.difference(&current) {
-        connections.unsubscribe(lost, &user.connection_id, user.connected_at).await?;
+        // No end comes for a membership that goes on: one that the user chose has taken its place.
+        if left_out > 0 && channels.member(lost, &connection.user_id).await?.is_some() {
+            connections.unsubscribe(lost, &user.connection_id, user.connected_at).await?;
+        } else {
+            ended.push(lost.clone());
+        }
     }
     for gained in current.difference(&had) {
         subscribe_member(channels, connections, gained, &connection.user_id, &user).await?;
@@ -243,7 +251,7 @@ async fn catch_up(
     }
     connection.channels = current.into_iter().collect();
     connection.left_out = left_out;
-    Ok(())
+    Ok(ended)
 }
 
 /// A token that takes the place of a connection's.
@@ -291,6 +299,8 @@ pub async fn renew(
         renewed.channels = kept;
     }
     if renewed.follows {
+        // What has ended stays subscribed, and is refused by the gate: the end finds by it the socket that it has to close.
+        // A client would not learn otherwise that it has to begin anew.
         catch_up(channels, connections, &mut renewed).await?;
     }
     Ok(renewed)

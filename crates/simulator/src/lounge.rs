@@ -50,7 +50,13 @@ pub(crate) fn start(world: &Arc<World>) {
     world.make_channel(LOUNGE, visibility, mode, &members);
     // Where the gateway takes its time, a crowd is not ended within one request.
     let is_crowded = if world.gateway_millis > 0 { time.one_in(2) } else { time.one_in(30) };
-    let crowd = if is_crowded { 120 + time.below(150) } else { time.below(5) };
+    let crowd = if time.one_in(400) {
+        2_000 + time.below(2_000)
+    } else if is_crowded {
+        120 + time.below(150)
+    } else {
+        time.below(5)
+    };
     gather(world, crowd);
     client::start(world, "carol, lounge", READER, Some(LOUNGE));
     if time.one_in(2) {

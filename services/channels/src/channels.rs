@@ -6,7 +6,7 @@ use chat::{
     clock::{Clock, SystemClock},
     error::ChatError,
     id::ChannelId,
-    invitation::{InvitationPage, InvitationStore},
+    invitation::{InvitationPage, InvitationStore, InvitedChannel},
     limits::CHANNEL_NAME_CHARS,
     rate::Action,
     settings::{Changes, Created, NewChannel, change, create, delete},
@@ -25,6 +25,15 @@ use crate::{
 #[derive(Serialize)]
 struct ChannelList<One> {
     channels: Vec<One>,
+    #[serde(flatten)]
+    end: End<String>,
+}
+
+/// Channels that the caller is invited to. `channels` is in every page, and in these empty: none is the caller's.
+#[derive(Serialize)]
+struct InvitationList {
+    channels: [(); 0],
+    invitations: Vec<InvitedChannel>,
     #[serde(flatten)]
     end: End<String>,
 }
@@ -101,11 +110,11 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
     if membership.is_some() {
         let (user, now) = (&call.caller.user_id, SystemClock.now());
         let page = call.channels.invitations_of(user, after.as_ref(), limit, now).await.map_err(ChatError::from)?;
-        let InvitationPage { mut channels, next_after } = page;
+        let InvitationPage { channels: mut invitations, next_after } = page;
         let prefix = prefix.to_lowercase();
-        channels.retain(|one| call.caller.reaches(&one.channel_id) && one.name.to_lowercase().starts_with(&prefix));
+        invitations.retain(|one| call.caller.reaches(&one.channel_id) && one.name.to_lowercase().starts_with(&prefix));
         let end = End::new(next_after.map(String::from));
-        return response::json(StatusCode::OK, &ChannelList { channels, end });
+        return response::json(StatusCode::OK, &InvitationList { channels: [], invitations, end });
     }
     let page = call.channels.channels_of(&call.caller.user_id, after.as_ref(), limit).await.map_err(ChatError::from)?;
     let ChannelPage { mut channels, next_after } = page;

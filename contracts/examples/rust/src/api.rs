@@ -171,7 +171,7 @@ impl Api {
     /// The channels that the user is invited to: the ids of the first page. [`Self::put_member`] of oneself accepts.
     pub async fn invitations(&self) -> Result<Vec<String>, Error> {
         let page: Value = json_of(self.request(Method::GET, "/channels?membership=invited")).await?;
-        Ok(texts(&page["channels"], "channel_id"))
+        Ok(texts(&page["invitations"], "channel_id"))
     }
 
     /// Leaves a channel, declines an invitation, or removes somebody.

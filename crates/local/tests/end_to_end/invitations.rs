@@ -30,7 +30,8 @@ async fn remove(stack: &Stack, caller: &str, channel: &str, user: &str) -> u16 {
 async fn invited(stack: &Stack, user: &str) -> Vec<Value> {
     let (status, page) = stack.ask(user, Method::GET, "/channels?membership=invited", Value::Null).await;
     assert_eq!(status, 200);
-    page["channels"].as_array().unwrap().clone()
+    assert_eq!(page["channels"], json!([]), "none of them is the user's");
+    page["invitations"].as_array().unwrap().clone()
 }
 
 /// Asks for everything that members of a private channel may have.
