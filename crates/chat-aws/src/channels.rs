@@ -313,13 +313,11 @@ impl DynamoChannels {
         channel: &ChannelKey,
         member: &Member,
     ) -> Result<(), StoreError> {
-        match &member.added_by {
-            Some(_) => Ok(()),
-            None => {
-                let item = self.keys.chosen(&member.user_id, channel, member.joined_at);
-                transaction.add(Part::Other, Write::put(&self.table, item))
-            }
+        if member.added_by.is_some() {
+            return Ok(());
         }
+        let item = self.keys.chosen(&member.user_id, channel, member.joined_at);
+        transaction.add(Part::Other, Write::put(&self.table, item))
     }
 
     fn record_end(&self, transaction: &mut Transaction, pending: Option<&Pending>) -> Result<(), StoreError> {

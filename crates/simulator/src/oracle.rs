@@ -6,7 +6,7 @@ use std::{
 };
 
 use chat::{
-    channel::{MemberRole, Visibility},
+    channel::{Member, MemberRole, Visibility},
     clock::Timestamp,
     id::{ChannelId, MessageId, UserId},
     incarnation::ChannelKey,
@@ -123,18 +123,7 @@ fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Option<String> 
             if is_owner && state.channel(&key).is_some() { None } else { wrong(format!("{key} is changed or deleted")) }
         }
         Effect::MemberAdded { channel, member, .. } => {
-            let Some(found) = state.channel(channel) else { return wrong(format!("a member is added to {channel}")) };
-            let Caller::User(who) = caller else { return wrong("a member is added".to_owned()) };
-            let is_plain = member.role == MemberRole::Member;
-            let is_own = *who == member.user_id;
-            let may = match role(state, channel, who) {
-                Some(MemberRole::Owner) => true,
-                Some(MemberRole::Moderator) => is_plain,
-                _ => is_own && is_plain && found.visibility == Visibility::Public,
-            };
-            let invited = state.invitations.get(channel).and_then(|all| all.get(&member.user_id));
-            let accepts = is_own && invited.is_some_and(|invitation| invitation.role >= member.role);
-            let may = (may || accepts) && found.archived_at.is_none();
+            let may = matches!(caller, Caller::User(who) if may_add(state, channel, who, member));
             if may { None } else { wrong(format!("{} is added to {channel}", member.user_id)) }
         }
         Effect::Invited { invitation } => {
@@ -212,7 +201,21 @@ fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Option<String> 
     }
 }
 
-/// The role that somebody has who offers one.
+fn may_add(state: &State, channel: &ChannelKey, who: &UserId, member: &Member) -> bool {
+    let Some(found) = state.channel(channel) else { return false };
+    let is_plain = member.role == MemberRole::Member;
+    let is_own = *who == member.user_id;
+    let may = match role(state, channel, who) {
+        Some(MemberRole::Owner) => true,
+        Some(MemberRole::Moderator) => is_plain,
+        _ => is_own && is_plain && found.visibility == Visibility::Public,
+    };
+    let invited = state.invitations.get(channel).and_then(|all| all.get(&member.user_id));
+    let accepts = is_own && invited.is_some_and(|invitation| invitation.role >= member.role);
+    (may || accepts) && found.archived_at.is_none()
+}
+
+/// The least role of a member who may offer a role.
 fn offering(role: MemberRole) -> MemberRole {
     if role == MemberRole::Member { MemberRole::Moderator } else { MemberRole::Owner }
 }

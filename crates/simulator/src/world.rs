@@ -126,7 +126,7 @@ impl World {
             gateway_millis,
             haste,
             // No chance is spent on it: all other schedules are what they would be without.
-            invites: seed % INVITES == 0,
+            invites: seed.is_multiple_of(INVITES),
             processes: AtomicU64::new(0),
             story: None,
         };

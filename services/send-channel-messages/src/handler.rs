@@ -146,11 +146,10 @@ impl Handler {
 /// Whether a request took no token of its sender's, although it cost a transaction or reads.
 fn stores_nothing(sent: &Result<Sent, ChatError>) -> bool {
     match sent {
-        Ok(Sent::Created(_)) => false,
-        Ok(Sent::Replayed(_)) => true,
-        // The sender's bucket is empty already, or it is not the sender's doing.
-        Err(ChatError::TooManyRequests { .. } | ChatError::Contended { .. } | ChatError::Store(_)) => false,
-        Err(_) => true,
+        // The sender's bucket is empty already, or the failure is not the sender's doing.
+        Ok(Sent::Created(_))
+        | Err(ChatError::TooManyRequests { .. } | ChatError::Contended { .. } | ChatError::Store(_)) => false,
+        Ok(Sent::Replayed(_)) | Err(_) => true,
     }
 }
 

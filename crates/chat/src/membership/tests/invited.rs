@@ -18,7 +18,7 @@ impl World {
         let (channel, alice, bob) = (CHANNEL.parse().unwrap(), "alice".parse().unwrap(), USER.parse().unwrap());
         match self.membership().add(&channel, &alice, &bob, None, Addition::Invite).await.unwrap() {
             Added::Invited(invitation) => invitation,
-            other => panic!("{other:?}"),
+            other @ Added::Joined { .. } => panic!("{other:?}"),
         }
     }
 
