@@ -270,7 +270,7 @@ where
 
     /// The socket first, so that an interrupted call finds the subscription again. The gate refuses it meanwhile. A socket
     /// that stayed open without its subscription would miss, unnoticed, what its user may receive after coming back.
-    async fn end_one(&self, channel: &ChannelKey, one: Subscription) -> Result<(), StoreError> {
+    pub(crate) async fn end_one(&self, channel: &ChannelKey, one: Subscription) -> Result<(), StoreError> {
         self.close(&one).await?;
         self.connections.unsubscribe(channel, &one.connection_id, one.connected_at).await?;
         Ok(())

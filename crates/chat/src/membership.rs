@@ -335,7 +335,13 @@ where
                     self.follow_without_room(channel, user, &connection).await?;
                 }
             } else {
-                self.connections.confirm_member(channel, &connection.subscription(user)).await?;
+                let subscription = connection.subscription(user);
+                if self.connections.confirm_member(channel, &subscription).await?
+                    && self.channels.member(channel, user).await?.is_none()
+                {
+                    // The membership has ended, and the subscription may be of after its end. Its socket is opened anew.
+                    self.ending().end_one(channel, subscription).await?;
+                }
             }
         }
         Ok(())

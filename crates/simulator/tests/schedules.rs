@@ -18,7 +18,7 @@ use chat::memory::Rule;
 use simulator::{Plant, Report, run, run_without, tell};
 
 /// Seeds that a plant has to be found within.
-const SEARCHED: u64 = 2_000;
+const SEARCHED: u64 = 4_000;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
@@ -86,7 +86,7 @@ fn a_seed_decides_everything() {
 /// A lease saves work. Two functions that carry out the same end at once do no harm.
 #[test]
 fn ends_that_are_carried_out_twice_at_once_are_carried_out() {
-    for seed in 0..SEARCHED {
+    for seed in 0..SEARCHED / 2 {
         let report = run_without(seed, Rule::LeaseHeld);
         assert!(report.violations.is_empty(), "seed {seed}: {:#?}", report.violations);
     }
