@@ -299,9 +299,13 @@ pub async fn renew(
         renewed.channels = kept;
     }
     if renewed.follows {
-        // What has ended stays subscribed, and is refused by the gate: the end finds by it the socket that it has to close.
-        // A client would not learn otherwise that it has to begin anew.
-        catch_up(channels, connections, &mut renewed).await?;
+        for ended in catch_up(channels, connections, &mut renewed).await? {
+            // Of a deleted channel whose id another has taken, the subscription stays, and is refused by the gate: the end
+            // finds by it the socket that it has to close. The client would take the two for one otherwise.
+            if renewed.channels.iter().all(|current| current.channel_id != ended.channel_id) {
+                connections.unsubscribe(&ended, &renewed.connection_id, renewed.connected_at).await?;
+            }
+        }
     }
     Ok(renewed)
 }

@@ -358,11 +358,12 @@ pub(crate) async fn subscribe_member(
     user: &UserId,
     connection: &UserConnection,
 ) -> Result<bool> {
-    let subscribed = connections.subscribe(channel, user, connection, true).await?;
+    // A call that failed may have stored the subscription all the same.
+    let subscribed = connections.subscribe(channel, user, connection, true).await;
     if channels.member(channel, user).await?.is_none() {
         connections.unsubscribe(channel, &connection.connection_id, connection.connected_at).await?;
     }
-    Ok(subscribed)
+    Ok(subscribed?)
 }
 
 /// Whether a caller may give `wanted` to a user who has `current`.
