@@ -31,8 +31,9 @@ use local::{
 };
 
 use crate::{
+    answer_frame,
     aws::{Aws, MANAGEMENT_URL},
-    answer_frame, chat_delivery_worker, get_channel_messages, handler, health, on_connect, send_channel_messages, send_message,
+    chat_delivery_worker, get_channel_messages, handler, health, on_connect, send_channel_messages, send_message,
     tokens,
 };
 
@@ -103,7 +104,12 @@ impl Functions {
                 additions: MemberAdditions::Everybody,
                 creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
             },
-            send: send_channel_messages::Handler::new(channels.clone(), messages.clone(), tokens::verifier(), send_channel_messages::Buckets { send: bucket, nothing: bucket }),
+            send: send_channel_messages::Handler::new(
+                channels.clone(),
+                messages.clone(),
+                tokens::verifier(),
+                send_channel_messages::Buckets { send: bucket, nothing: bucket },
+            ),
             get: get_channel_messages::Handler {
                 channels: channels.clone(),
                 messages: messages.clone(),
