@@ -67,19 +67,19 @@ plants! {
     /// Records of the stream are delivered to the channel that has the id by then.
     StreamById,
 
-    /// Members are added, changed and removed by whatever was read before.
+    /// Members are added, changed and removed without a check of what was read before.
     MemberAuthorityUnchecked takes out MemberAuthority,
-    /// Settings are changed, and channels deleted, by whatever was read before.
+    /// Settings are changed, and channels deleted, without a check of what was read before.
     SettingsAuthorityUnchecked takes out SettingsAuthority,
-    /// Messages are edited, deleted and reacted to, and replies stopped, by whatever was read before.
+    /// Messages are edited, deleted and reacted to, and replies stopped, without a check of what was read before.
     MessageAuthorityUnchecked takes out MessageAuthority,
-    /// A member is changed or removed whatever has become of the membership.
+    /// A member is changed or removed without a check that the membership is as it was read.
     MemberNotAsRead takes out MemberAsRead,
-    /// Whoever was invited once becomes a member, whatever has become of the invitation.
+    /// An invitation is not checked when it is accepted.
     InvitationUnchecked takes out InvitationHeld,
-    /// A read mark is kept for everybody.
+    /// A read mark is kept for users who are no members.
     ReadMarkUnchecked takes out ReadMarkOfMember,
-    /// An owner goes without a look at the others.
+    /// The last owner may leave.
     LastOwnerUnchecked takes out LastOwner,
 
     /// A change does not record the ends that follow from it.
