@@ -30,7 +30,7 @@ use crate::{
     otlp::{Collector, Forwarder, Limits},
     page::{self, PageConfig},
     rest,
-    runs::{Entry, Run},
+    runs::{self, Entry, Run},
     schedule,
     secret::Secret,
     stack::{Queue, Stack},
@@ -202,6 +202,7 @@ impl Running {
         let directory = engine.directory();
         let secret = match Secret::of_parameters(&options.parameters.iter().cloned().collect()) {
             Some(given) => given,
+            None if options.in_memory => runs::secret_in_memory()?,
             None => Secret::of_directory(&directory)?,
         };
         let stack = described.resolve(&deployment(&addresses, &secret, options))?;

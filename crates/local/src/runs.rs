@@ -21,6 +21,9 @@ const SHARED_MEMORY: &str = "/dev/shm";
 /// How the names of the files end.
 const EXTENSION: &str = "run";
 
+/// The directory of the secret of runs in memory.
+const IN_MEMORY: &str = "in-memory";
+
 /// The address of a run with the default port of the REST API.
 const DEFAULT_REST: &str = "http://127.0.0.1:3000";
 
@@ -56,6 +59,19 @@ fn private_directory(directory: &Path, user: u32) -> io::Result<()> {
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// The secret that all runs in memory of this user share, until the machine is started anew. `token` is then right for each of
+/// them, however many are up.
+pub(crate) fn secret_in_memory() -> Result<Secret, SecretError> {
+    let base = user_directory().map_err(|source| SecretError::File { path: user_directory_path(), source })?;
+    let directory = base.join(IN_MEMORY);
+    let unusable = |source| SecretError::File { path: directory.clone(), source };
+    fs::create_dir_all(&directory).map_err(unusable)?;
+    // One run at a time makes it.
+    let lock = File::open(&directory).map_err(unusable)?;
+    lock.lock().map_err(unusable)?;
+    Secret::of_directory(&directory)
 }
 
 /// A run that is up.
@@ -126,7 +142,7 @@ fn all(directory: &Path) -> io::Result<Vec<Run>> {
 /// Which run is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted<'a> {
-    /// The one that is up; of several, the one with the default port. When none is, the one that this data directory is of.
+    /// The one that is up; of several with secrets of their own, the one with the default port. When none is, the one that this data directory is of.
     Default(&'a Path),
     /// The one with this data directory, whether it is up or not.
     DataDirectory(&'a Path),
@@ -160,7 +176,7 @@ pub enum FindError {
         /// The data directory.
         directory: PathBuf,
     },
-    /// Several are up, none of them with the default port.
+    /// Several with secrets of their own are up, none of them with the default port.
     #[error("several local runs are up ({runs}): name one with --data-dir or --ready-file")]
     Several {
         /// Their addresses and directories.
@@ -190,6 +206,13 @@ fn select(mut runs: Vec<Run>, wanted: Wanted<'_>) -> Result<Secret, FindError> {
             {
                 return Ok(runs.swap_remove(default).secret);
             }
+            // Runs in memory share their secret.
+            let mut known = Vec::new();
+            runs.retain(|run| {
+                let is_new = !known.contains(&run.secret);
+                known.push(run.secret.clone());
+                is_new
+            });
             match (runs.pop(), runs.is_empty()) {
                 (Some(run), true) => Ok(run.secret),
                 (None, _) => {
@@ -264,6 +287,10 @@ mod tests {
         assert_eq!(of(&[another.clone(), default.clone(), third.clone()]).unwrap(), default.secret);
         let error = of(&[another, third]).unwrap_err().to_string();
         assert!(error.contains("http://127.0.0.1:4000 on /b") && error.contains("--ready-file"), "{error}");
+        let in_memory = [run(4000, "/m1", "shared"), run(5000, "/m2", "shared"), run(6000, "/m3", "shared")];
+        assert_eq!(of(&in_memory).unwrap(), Secret::given("shared"));
+        let mixed = [in_memory[0].clone(), run(5000, "/d", "own"), in_memory[2].clone()];
+        assert!(matches!(select(mixed.to_vec(), Wanted::Default(nowhere)), Err(FindError::Several { .. })));
         assert!(of(&[]).unwrap_err().to_string().contains("/nowhere"));
         // Between two runs: the directory's.
         let directory = tempfile::tempdir().unwrap();
