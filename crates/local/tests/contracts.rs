@@ -11,7 +11,7 @@ use chat::{
     agent::{Delta, DraftStatus},
     channel::{AgentMode, MemberRole, Visibility},
     clock::SystemClock,
-    frame::{Answer, passing_frame},
+    frame::{Answer, left_out_frame, passing_frame},
     id::MessageId,
     limits,
     message::{ContentType, Role},
@@ -243,6 +243,7 @@ fn frames_have_the_documented_fields() {
         .map(|passing| serde_json::from_str(&passing_frame(&channel, passing).unwrap()).unwrap())
         .collect();
     assert!(passing.iter().all(|passing| *passing.user() == user));
+    frames.push(serde_json::from_str(&left_out_frame(51)).unwrap());
     let connection = "abc=".parse().unwrap();
     for said in ["ping", "hello"] {
         frames.push(serde_json::to_value(Answer::to(said, &connection)).unwrap());
