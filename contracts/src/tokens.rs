@@ -95,12 +95,10 @@ impl Bearer {
 
     fn sign(&self, claims: &Value) -> Result<String> {
         if self.kind == Kind::Unverifiable {
-            // The signature is never looked at: there is no key to look with.
-            let key = EncodingKey::from_secret(SECRET.as_bytes());
-            let signed = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)?;
+            // The signature is as long as one by a key of 2048 bits. It is never verified: there is no key to do it with.
             let header = br#"{"alg":"RS256","typ":"JWT","kid":"unknown"}"#;
-            let rest = signed.split_once('.').map_or("", |(_, rest)| rest);
-            return Ok(format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header)));
+            let parts = [header.as_slice(), &serde_json::to_vec(claims)?, &[1; 256]];
+            return Ok(parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join("."));
         }
         let key = EncodingKey::from_secret(SECRET.as_bytes());
         Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)?)
