@@ -47,7 +47,7 @@ impl Handler {
 
     /// Closes sockets whose token has ended; how many. A socket that cannot be closed is left to the next run.
     async fn close_ended(&self) -> Result<usize, StoreError> {
-        let (mut closed, mut failed) = (0, None);
+        let (mut closed, mut failed, mut worked_off) = (0, None, None);
         for minute in self.connections.ended_minutes(SystemClock.now()).await? {
             let ended = self.connections.ended(minute).await?;
             let mut outcomes = futures::stream::iter(ended)
@@ -63,8 +63,12 @@ impl Handler {
                 }
             }
             if failed.is_none() {
-                self.connections.worked_off(minute).await?;
+                worked_off = Some(minute);
             }
+        }
+        // Once a run: most minutes are looked at again and were noted long before. A run that stops repeats queries only.
+        if let Some(minute) = worked_off {
+            self.connections.worked_off(minute).await?;
         }
         failed.map_or(Ok(closed), Err)
     }
