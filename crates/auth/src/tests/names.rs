@@ -32,7 +32,7 @@ async fn no_token_names_the_system() {
     assert_eq!(refused, Err(wrong("preferred_username", IdError::Reserved)));
     let mut claims = with("preferred_username", "alice");
     claims["sub"] = json!("assistant");
-    assert!(by_name.verify(&hs256(&claims), NOW).await.is_ok(), "a claim that names nobody here");
+    assert!(by_name.verify(&hs256(&claims), NOW).await.is_ok(), "a claim that names no user here");
 }
 
 #[tokio::test]

@@ -349,7 +349,7 @@ async fn a_member_who_is_not_as_read_is_not_changed() {
 }
 
 #[tokio::test]
-async fn nobody_is_told_of_the_last_owner_by_what_is_not_as_it_was_read() {
+async fn a_change_by_what_is_not_as_it_was_read_is_stale_and_not_of_the_last_owner() {
     let tables = Tables::new().await;
     let channels = tables.channels();
     let channel = tables.channel("c", Visibility::Public).await;

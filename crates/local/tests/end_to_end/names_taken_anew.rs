@@ -22,15 +22,6 @@ async fn delete(stack: &Stack, owner: &str, channel: &str) -> u16 {
     stack.ask(owner, Method::DELETE, &format!("/channels/{channel}"), Value::Null).await.0
 }
 
-/// Records of ends that are not carried out yet.
-async fn pending(stack: &Stack) -> usize {
-    let found = stack.dynamodb().await.scan().table_name("chat_channels").send().await.unwrap();
-    let is_pending = |item: &&std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue>| {
-        item["channel_id"].as_s().is_ok_and(|key| key.starts_with("pending#"))
-    };
-    found.items().iter().filter(is_pending).count()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_removal_of_a_channel_never_touches_the_one_that_took_its_id() {
     let stack = Stack::in_memory();
@@ -55,7 +46,7 @@ async fn the_removal_of_a_channel_never_touches_the_one_that_took_its_id() {
         }
     };
     let (accepted, ()) = futures::future::join(sending, maintaining).await;
-    until("the old channel is gone", async || pending(&stack).await == 0).await;
+    until("the old channel is gone", async || stack.pending_ends().await == 0).await;
     let history = stack.history("dave", "room").await;
     let kept: BTreeSet<u64> = history.iter().map(|message| message["seq"].as_u64().unwrap()).collect();
     assert_eq!((accepted.len(), kept), (MESSAGES, accepted), "every accepted message is there");

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures::{SinkExt, StreamExt};
 use local::token;
 use reqwest::{Method, Response, StatusCode};
@@ -293,6 +294,15 @@ impl Stack {
     /// Invokes the maintenance function, as its schedule does every minute.
     pub(crate) async fn maintain(&self) -> StatusCode {
         self.invoke("Upkeep", &json!({})).await.0
+    }
+
+    /// Counts the records of ends that are not carried out yet.
+    pub(crate) async fn pending_ends(&self) -> usize {
+        let query = self.dynamodb().await.query().table_name("chat_channels");
+        let query = query.key_condition_expression("channel_id = :pending");
+        let pending = AttributeValue::S("pending#".to_owned());
+        let pages = query.expression_attribute_values(":pending", pending).into_paginator().items().send();
+        pages.collect::<Result<Vec<_>, _>>().await.unwrap().len()
     }
 
     /// The functions that run now, by process id, with the beginning of their names.

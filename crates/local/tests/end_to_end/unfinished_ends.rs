@@ -4,10 +4,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_dynamodb::{
-    Client,
-    types::{AttributeValue, PutRequest, WriteRequest},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use reqwest::Method;
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
@@ -39,10 +36,6 @@ async fn subscribed(stack: &Stack, channel: &str) -> Vec<Item> {
     let mut all = rows(stack, "chat_connections", "pk", &format!("chan#{channel}@")).await;
     all.retain(|item| text(item, "sk").starts_with("conn#"));
     all
-}
-
-async fn pending(stack: &Stack) -> usize {
-    rows(stack, "chat_channels", "channel_id", "pending#").await.len()
 }
 
 /// Copies a real subscription as often, of as many other users and connections.
@@ -85,7 +78,7 @@ async fn hear_to_the_end(mut socket: Socket) -> Vec<u64> {
 async fn finish(stack: &Stack) {
     let done = async {
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
-        while pending(stack).await > 0 {
+        while stack.pending_ends().await > 0 {
             stack.maintain().await;
             every_second.tick().await;
         }
@@ -162,21 +155,15 @@ async fn a_big_channel_that_is_deleted_is_silent_from_the_answer_on_and_its_id_i
 }
 
 /// Returns as soon as the record of an end is there.
-async fn recorded(client: &Client) {
-    loop {
-        let query = client.query().table_name("chat_channels").key_condition_expression("channel_id = :pending");
-        let query = query.expression_attribute_values(":pending", AttributeValue::S("pending#".to_owned()));
-        if query.send().await.unwrap().count() > 0 {
-            return;
-        }
-    }
+async fn recorded(stack: &Stack) {
+    while stack.pending_ends().await == 0 {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removal_whose_function_is_killed_is_finished_by_another() {
     let stack = Stack::in_memory();
     stack.create_channel("alice", "room", "private", "off").await;
-    let (client, mut killed) = (stack.dynamodb().await, 0);
+    let mut killed = 0;
     // Each round lasts as long as a lease.
     for round in 0..2 {
         let user = format!("bob{round}");
@@ -189,7 +176,7 @@ async fn a_removal_whose_function_is_killed_is_finished_by_another() {
         let mut removal = std::pin::pin!(stack.ask("alice", Method::DELETE, &path, Value::Null));
         let mut status = tokio::select! {
             answer = &mut removal => answer.0,
-            () = recorded(&client) => {
+            () = recorded(&stack) => {
                 for (pid, _) in stack.functions().into_iter().filter(|(_, name)| name == "channels") {
                     // It may have ended by itself.
                     let _ = kill_process(pid, Signal::KILL);
