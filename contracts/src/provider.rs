@@ -34,7 +34,7 @@ use crate::{
     model::{self, Model},
     stack::{Addresses, Stack},
     tokens::Bearer,
-    world::{Values, World},
+    world::{Values, ProviderState},
 };
 
 /// The provider's name in every pact.
@@ -58,7 +58,7 @@ pub struct Provider {
 
 /// The interaction that is being verified; there is one at a time.
 struct Shared {
-    world: tokio::sync::Mutex<Option<World>>,
+    world: tokio::sync::Mutex<Option<ProviderState>>,
     /// For the request filter, which cannot wait.
     bearer: Mutex<Option<Bearer>>,
     /// Whether the interaction has been verified, so that the next state is another one's.
@@ -139,8 +139,8 @@ impl Provider {
 
     /// A world of its own, for whoever wants to look at states without a verifier.
     #[must_use]
-    pub fn world(&self, tenant: &str) -> World {
-        World::new(self.stack.addresses.clone(), self.model.clone(), self.http.clone(), tenant)
+    pub fn world(&self, tenant: &str) -> ProviderState {
+        ProviderState::new(self.stack.addresses.clone(), self.model.clone(), self.http.clone(), tenant)
     }
 
     /// Sets up states and puts the token into requests.
@@ -162,7 +162,7 @@ impl Shared {
         if self.is_over.swap(false, Ordering::SeqCst) || world.is_none() {
             let (addresses, model, http) = lock(&self.addresses).clone().context("the stack is not up")?;
             let tenant = format!("w{}-{}", self.worlds.fetch_add(1, Ordering::SeqCst), std::process::id());
-            *world = Some(World::new(addresses, model, http, &tenant));
+            *world = Some(ProviderState::new(addresses, model, http, &tenant));
         }
         let Some(world) = world.as_mut() else { bail!("no world") };
         let outcome = world.set_up(&state.name, state.params.clone().into_iter().collect()).await;
@@ -232,7 +232,7 @@ impl RequestFilterExecutor for Executor {
 async fn message(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> Response {
     shared.is_over.store(true, Ordering::SeqCst);
     let world = shared.world.lock().await;
-    match world.as_ref().and_then(World::frame) {
+    match world.as_ref().and_then(ProviderState::frame) {
         Some(frame) => ([(header::CONTENT_TYPE, "application/json")], frame.to_string()).into_response(),
         None => {
             let description = &asked["description"];

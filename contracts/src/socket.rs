@@ -29,12 +29,12 @@ impl Socket {
     }
 
     /// Sends a text frame.
-    pub async fn say(&mut self, text: &str) -> Result<()> {
+    pub async fn send_text(&mut self, text: &str) -> Result<()> {
         Ok(self.0.send(Message::text(text)).await?)
     }
 
     /// The next frame that `wanted` takes; what comes before it is left aside.
-    pub async fn hear(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn expect_frame(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let heard = async {
             while let Some(message) = self.0.next().await {
                 let Message::Text(text) = message? else { continue };
@@ -51,8 +51,8 @@ impl Socket {
 
     /// The connection id, from a pong.
     pub async fn connection_id(&mut self) -> Result<String> {
-        self.say(r#"{"action":"ping"}"#).await?;
-        let pong = self.hear("a pong", |frame| frame["type"] == "pong").await?;
+        self.send_text(r#"{"action":"ping"}"#).await?;
+        let pong = self.expect_frame("a pong", |frame| frame["type"] == "pong").await?;
         pong["connection_id"].as_str().map(str::to_owned).context("a pong without connection_id")
     }
 

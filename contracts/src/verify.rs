@@ -57,14 +57,14 @@ pub struct Options {
 
 /// What came of it.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct VerificationResult {
     /// What the verifier found.
     pub result: VerificationExecutionResult,
     /// What there is to say in the end.
     pub summary: String,
 }
 
-impl Outcome {
+impl VerificationResult {
     /// Whether everything holds that is not pending.
     #[must_use]
     pub fn holds(&self) -> bool {
@@ -73,7 +73,7 @@ impl Outcome {
 }
 
 /// Starts the stack and verifies.
-pub async fn run(options: &Options) -> Result<Outcome> {
+pub async fn run(options: &Options) -> Result<VerificationResult> {
     let sources = sources(options)?;
     let bin_dir = match &options.bin_dir {
         Some(folder) => folder.clone(),
@@ -84,7 +84,7 @@ pub async fn run(options: &Options) -> Result<Outcome> {
 }
 
 /// Verifies against a stack that runs.
-pub async fn verify(provider: &Provider, sources: Vec<PactSource>, options: &Options) -> Result<Outcome> {
+pub async fn verify(provider: &Provider, sources: Vec<PactSource>, options: &Options) -> Result<VerificationResult> {
     let executor = provider.executor();
     let verification = VerificationOptions::<Executor> {
         request_filter: Some(executor.clone()),
@@ -129,7 +129,7 @@ pub async fn verify(provider: &Provider, sources: Vec<PactSource>, options: &Opt
             format!(", {pending} of those that are pending fail, which is no failure")
         },
     ));
-    Ok(Outcome { result, summary })
+    Ok(VerificationResult { result, summary })
 }
 
 /// Where the pacts come from.

@@ -29,7 +29,7 @@ pub type Values = HashMap<String, Value>;
 
 /// The world of one interaction.
 #[derive(Debug)]
-pub struct World {
+pub struct ProviderState {
     addresses: Addresses,
     model: Model,
     http: reqwest::Client,
@@ -40,7 +40,7 @@ pub struct World {
     frame: Option<Value>,
 }
 
-impl World {
+impl ProviderState {
     /// An empty world; nobody else may have the tenant.
     #[must_use]
     pub fn new(addresses: Addresses, model: Model, http: reqwest::Client, tenant: &str) -> Self {
@@ -86,12 +86,12 @@ impl World {
                 Values::new()
             })
         } else {
-            self.give(state.name, &with).await
+            self.apply(state.name, &with).await
         };
         outcome.with_context(|| format!("the state \"{}\" cannot be set up", state.name))
     }
 
-    async fn give(&mut self, state: &str, with: &Parameters) -> Result<Values> {
+    async fn apply(&mut self, state: &str, with: &Parameters) -> Result<Values> {
         let channel = with.text("channel_id");
         match state {
             "nothing exists" => {}
@@ -196,26 +196,26 @@ impl World {
             "a user comes" | "a user goes" => {
                 self.listen(&channel).await?;
                 let socket = self.open(&user, &channel).await?;
-                let joined = self.hear(&channel, "presence.joined", &user).await?;
+                let joined = self.expect_frame(&channel, "presence.joined", &user).await?;
                 if state == "a user comes" {
                     self.sockets.push(socket);
                     return Ok(joined);
                 }
                 socket.close().await?;
-                self.hear(&channel, "presence.left", &user).await
+                self.expect_frame(&channel, "presence.left", &user).await
             }
             "a user types" => {
                 self.listen(&channel).await?;
                 self.ask(&user, Method::POST, &format!("/channels/{channel}/typing"), &Value::Null).await?;
-                self.hear(&channel, "typing", &user).await
+                self.expect_frame(&channel, "typing", &user).await
             }
             "the client pings" | "the client sends a frame" => {
                 let ping = state == "the client pings";
                 let (text, answer) =
                     if ping { (r#"{"action":"ping"}"#.to_owned(), "pong") } else { (with.text("text"), "error") };
                 let socket = self.listen(&channel).await?;
-                socket.say(&text).await?;
-                socket.hear("an answer", |frame| frame["type"] == answer).await
+                socket.send_text(&text).await?;
+                socket.expect_frame("an answer", |frame| frame["type"] == answer).await
             }
             other => bail!("nobody knows how to make the frame of \"{other}\""),
         }
@@ -287,9 +287,9 @@ impl World {
         })
     }
 
-    async fn hear(&mut self, channel: &str, kind: &str, user: &str) -> Result<Value> {
+    async fn expect_frame(&mut self, channel: &str, kind: &str, user: &str) -> Result<Value> {
         let socket = self.listen(channel).await?;
-        socket.hear(kind, |frame| frame["type"] == kind && frame["user_id"] == user).await
+        socket.expect_frame(kind, |frame| frame["type"] == kind && frame["user_id"] == user).await
     }
 
     async fn hear_event(&mut self, channel: &str, kind: &str, seq: &Value) -> Result<Value> {
@@ -305,7 +305,7 @@ impl World {
     async fn hear_one(&mut self, channel: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let find = |frame: &Value| frame["events"].as_array()?.iter().find(|event| wanted(event)).cloned();
         let socket = self.listen(channel).await?;
-        let mut frame = socket.hear(what, |frame| find(frame).is_some()).await?;
+        let mut frame = socket.expect_frame(what, |frame| find(frame).is_some()).await?;
         if let Some(event) = find(&frame) {
             frame["events"] = json!([event]);
         }
@@ -315,7 +315,7 @@ impl World {
     async fn hear_draft(&mut self, channel: &str, status: &str) -> Result<Value> {
         let socket = self.listen(channel).await?;
         let is_draft = |frame: &Value| frame["type"] == "message.delta" && frame["status"] == status;
-        socket.hear("a piece of a draft", is_draft).await
+        socket.expect_frame("a piece of a draft", is_draft).await
     }
 
     /// Makes the caller a member of a channel more than a socket has, and opens one.
@@ -328,7 +328,7 @@ impl World {
         }
         let token = Bearer::all(&caller, &self.bearer.tenant).token()?;
         let mut socket = Socket::open(&self.addresses.websocket, &token, &[]).await?;
-        let frame = socket.hear("channels.left_out", |frame| frame["type"] == "channels.left_out").await?;
+        let frame = socket.expect_frame("channels.left_out", |frame| frame["type"] == "channels.left_out").await?;
         self.sockets.push(socket);
         Ok(frame)
     }

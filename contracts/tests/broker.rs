@@ -15,7 +15,7 @@ use axum::{
 };
 use contracts::{
     stack,
-    verify::{Options, Outcome, run},
+    verify::{Options, VerificationResult, run},
 };
 use serde_json::{Value, json};
 
@@ -130,7 +130,7 @@ impl Broker {
         broker
     }
 
-    async fn verified(&self, token: &str) -> anyhow::Result<Outcome> {
+    async fn verified(&self, token: &str) -> anyhow::Result<VerificationResult> {
         let options = Options {
             broker: Some(self.url.clone()),
             token: Some(token.to_owned()),

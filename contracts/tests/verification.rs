@@ -13,7 +13,7 @@ use contracts::{
 use pact_verifier::PactSource;
 use serde_json::{Map, Value, json};
 
-async fn outcome(provider: &Provider, pact: &Value) -> contracts::verify::Outcome {
+async fn outcome(provider: &Provider, pact: &Value) -> contracts::verify::VerificationResult {
     verify(provider, vec![PactSource::String(pact.to_string())], &Options::default()).await.unwrap()
 }
 

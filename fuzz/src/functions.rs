@@ -17,7 +17,7 @@ use chat::{
     rate::Bucket,
     settings::{ChosenChannelIds, CreationRules},
 };
-use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaUpkeep, ManagementApi, sdk};
+use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi, sdk};
 use dynoxide::Database;
 use futures::future::BoxFuture;
 use http_api::{ApiRequest, Problem, Rest};
@@ -98,7 +98,7 @@ impl Functions {
                 connections: connections.clone(),
                 sockets: sockets.clone(),
                 fan_out: fan_out.clone(),
-                upkeep: LambdaUpkeep::new(&config, "upkeep"),
+                maintenance: LambdaMaintenance::new(&config, "maintenance"),
                 verifier: tokens::verifier(),
                 buckets: handler::Buckets { connect: bucket, create: bucket, members: bucket, other: bucket },
                 additions: MemberAdditions::Everybody,

@@ -67,7 +67,7 @@ async function attack({ urls, token, patience }) {
     ["/channels/lobby/messages", { headers: { authorization: `Bearer ${token}` } }],
     ["/channels/lobby/messages", { method: "POST", headers: { authorization: `Bearer ${token}` }, body: '{"content":"forged"}' }],
     ["/", { method: "POST", headers: { authorization: signature, "content-type": "application/x-amz-json-1.0", "x-amz-target": "DynamoDB_20120810.Scan" }, body: '{"TableName":"chat_events"}' }],
-    ["/2015-03-31/functions/Upkeep/invocations", { method: "POST", body: "{}" }],
+    ["/2015-03-31/functions/Maintenance/invocations", { method: "POST", body: "{}" }],
     ["/v1/traces", { method: "POST", headers: { "content-type": "application/json" }, body: '{"resourceSpans":[]}' }],
     ["/token", { method: "POST", headers: { "content-type": "application/json" }, body: '{"user":"alice"}' }],
     ["/config.json", {}],
@@ -106,7 +106,7 @@ async function attack({ urls, token, patience }) {
     frame.name = "target";
     document.body.append(frame);
     const form = document.createElement("form");
-    Object.assign(form, { method: "post", enctype: "text/plain", action: `${url}/2015-03-31/functions/Upkeep/invocations`, target: "target" });
+    Object.assign(form, { method: "post", enctype: "text/plain", action: `${url}/2015-03-31/functions/Maintenance/invocations`, target: "target" });
     document.body.append(form);
     await within(
       new Promise((resolve) => {

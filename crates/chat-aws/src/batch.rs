@@ -13,7 +13,7 @@ use chat::{
 
 use crate::{
     item::Item,
-    sdk::{failed, unreadable},
+    sdk::{decode_error, sdk_error},
 };
 
 const OPERATION: &str = "BatchWriteItem";
@@ -25,13 +25,13 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), most: Durat
 
 /// One write.
 pub(crate) fn put(item: Item) -> Result<WriteRequest, StoreError> {
-    let put = PutRequest::builder().set_item(Some(item)).build().map_err(|error| unreadable(OPERATION, error))?;
+    let put = PutRequest::builder().set_item(Some(item)).build().map_err(|error| decode_error(OPERATION, error))?;
     Ok(WriteRequest::builder().put_request(put).build())
 }
 
 /// One deletion.
 pub(crate) fn delete(key: Item) -> Result<WriteRequest, StoreError> {
-    let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(|error| unreadable(OPERATION, error))?;
+    let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(|error| decode_error(OPERATION, error))?;
     Ok(WriteRequest::builder().delete_request(delete).build())
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteReque
                 SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
             }
             let call = client.batch_write_item().request_items(table, waiting);
-            let written = call.send().await.map_err(|error| failed(OPERATION, error))?;
+            let written = call.send().await.map_err(|error| sdk_error(OPERATION, error))?;
             waiting = written.unprocessed_items.unwrap_or_default().remove(table).unwrap_or_default();
             if waiting.is_empty() {
                 break;

@@ -25,9 +25,9 @@ use tracing::Span;
 
 /// Adds to the span of a call what it calls, and what came of it.
 #[derive(Debug)]
-pub(crate) struct Calls;
+pub(crate) struct SpanAttributes;
 
-impl Intercept for Calls {
+impl Intercept for SpanAttributes {
     fn name(&self) -> &'static str {
         "Calls"
     }

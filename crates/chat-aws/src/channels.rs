@@ -23,7 +23,7 @@ use chat::{
         MemberRole, Memberships, OwnChannel, PublicPage, Visibility,
     },
     clock::{Backoff, Clock, SystemClock, Timestamp},
-    ending::Pending,
+    ending::PendingEnd,
     error::StoreError,
     id::{ChannelId, IdempotencyKey, TenantId, UserId},
     incarnation::{ChannelKey, Incarnation},
@@ -35,7 +35,7 @@ use crate::{
     item::{Item, attribute, n, number, read, s, text, write},
     keys::{self, Keys, SortRange},
     pending,
-    sdk::{failed, unreadable},
+    sdk::{decode_error, sdk_error},
     transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
 };
 
@@ -71,8 +71,8 @@ impl DynamoChannels {
 
     /// The channels of a tenant.
     #[must_use]
-    pub fn of(&self, tenant: Option<&TenantId>) -> Self {
-        Self { keys: Keys::of(tenant), ..self.clone() }
+    pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
+        Self { keys: Keys::for_tenant(tenant), ..self.clone() }
     }
 
     pub(crate) fn place(&self) -> Place<'_> {
@@ -81,7 +81,7 @@ impl DynamoChannels {
 
     fn gates(&self) -> Result<Gates<'_>, StoreError> {
         let table = self.connections.as_deref().ok_or_else(|| {
-            unreadable(OPERATION, "DynamoChannels::with_connections names no table for the channels' gates")
+            decode_error(OPERATION, "DynamoChannels::with_connections names no table for the channels' gates")
         })?;
         Ok(Gates { table, keys: &self.keys })
     }
@@ -95,7 +95,7 @@ impl DynamoChannels {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| failed("GetItem", error))?;
+            .map_err(|error| sdk_error("GetItem", error))?;
         Ok(found.item)
     }
 
@@ -114,12 +114,13 @@ impl DynamoChannels {
     async fn newest(&self, range: &SortRange, limit: usize) -> Result<Vec<Item>, StoreError> {
         let limit = i32::try_from(limit.clamp(1, QUERY_ITEMS)).unwrap_or(i32::MAX);
         let page = self.range(range).scan_index_forward(false).limit(limit).send().await;
-        Ok(page.map_err(|error| failed("Query", error))?.items.unwrap_or_default())
+        Ok(page.map_err(|error| sdk_error("Query", error))?.items.unwrap_or_default())
     }
 
     /// How many items a range has, as far as one query reads: 1 MB, which are some 5,000 memberships.
     async fn count(&self, range: &SortRange) -> Result<usize, StoreError> {
-        let counted = self.range(range).select(Select::Count).send().await.map_err(|error| failed("Query", error))?;
+        let counted =
+            self.range(range).select(Select::Count).send().await.map_err(|error| sdk_error("Query", error))?;
         Ok(usize::try_from(counted.count).unwrap_or_default())
     }
 
@@ -136,7 +137,7 @@ impl DynamoChannels {
             .set_exclusive_start_key(start)
             .send()
             .await
-            .map_err(|error| failed("Query", error))?;
+            .map_err(|error| sdk_error("Query", error))?;
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
 
@@ -199,14 +200,14 @@ impl DynamoChannels {
                 .set_keys(Some(std::mem::take(&mut wanted)))
                 .consistent_read(true)
                 .build()
-                .map_err(|error| unreadable(BATCH_GET, error))?;
+                .map_err(|error| decode_error(BATCH_GET, error))?;
             let found = self
                 .client
                 .batch_get_item()
                 .request_items(&self.table, keys)
                 .send()
                 .await
-                .map_err(|error| failed(BATCH_GET, error))?;
+                .map_err(|error| sdk_error(BATCH_GET, error))?;
             items.extend(found.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
             wanted = found
                 .unprocessed_keys
@@ -320,7 +321,7 @@ impl DynamoChannels {
         transaction.add(Part::Other, Write::put(&self.table, item))
     }
 
-    fn record_end(&self, transaction: &mut Transaction, pending: Option<&Pending>) -> Result<(), StoreError> {
+    fn record_end(&self, transaction: &mut Transaction, pending: Option<&PendingEnd>) -> Result<(), StoreError> {
         let Some(pending) = pending else { return Ok(()) };
         let item = pending::item(OPERATION, &self.keys, pending)?;
         transaction.add(Part::Other, Write::put(&self.table, item))
@@ -352,7 +353,7 @@ fn read_seq(listed: &Item) -> u64 {
 }
 
 fn listed_channel(item: &Item) -> Result<ChannelKey, StoreError> {
-    keys::listed_channel(text(item, "sk").unwrap_or_default()).map_err(|error| unreadable("Query", error))
+    keys::listed_channel(text(item, "sk").unwrap_or_default()).map_err(|error| decode_error("Query", error))
 }
 
 impl ChannelStore for DynamoChannels {
@@ -412,7 +413,7 @@ impl ChannelStore for DynamoChannels {
         &self,
         by: &Authority<'_>,
         changed: &Channel,
-        pending: Option<&Pending>,
+        pending: Option<&PendingEnd>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let before = by.channel;
@@ -463,7 +464,7 @@ impl ChannelStore for DynamoChannels {
         Ok(matches!(self.run(transaction).await?, Ran::Done))
     }
 
-    async fn delete(&self, by: &Authority<'_>, pending: &Pending, now: Timestamp) -> Result<bool, StoreError> {
+    async fn delete(&self, by: &Authority<'_>, pending: &PendingEnd, now: Timestamp) -> Result<bool, StoreError> {
         let channel = by.channel;
         let delete = Write::delete(&self.table, self.keys.meta(&channel.channel_id));
         let mut transaction = Transaction::default();
@@ -521,9 +522,9 @@ impl ChannelStore for DynamoChannels {
                 UpdateItemError::ConditionalCheckFailedException(refused) => {
                     Ok(refused.item().filter(|item| !item.is_empty()).map(read_seq))
                 }
-                _ => Err(failed("UpdateItem", SdkError::ServiceError(context))),
+                _ => Err(sdk_error("UpdateItem", SdkError::ServiceError(context))),
             },
-            Err(error) => Err(failed("UpdateItem", error)),
+            Err(error) => Err(sdk_error("UpdateItem", error)),
         }
     }
 
@@ -579,7 +580,7 @@ impl ChannelStore for DynamoChannels {
         let chosen = self.newest(&self.keys.all_chosen(user), limit).await?;
         let chosen = chosen.iter().map(|item| keys::chosen_channel(text(item, "sk").unwrap_or_default()));
         let mut channels: Vec<ChannelKey> =
-            chosen.collect::<Result<_, _>>().map_err(|error| unreadable("Query", error))?;
+            chosen.collect::<Result<_, _>>().map_err(|error| decode_error("Query", error))?;
         let chosen: BTreeSet<ChannelKey> = channels.iter().cloned().collect();
         channels.extend(first.into_iter().filter(|key| !chosen.contains(key)));
         channels.truncate(limit);
@@ -632,7 +633,7 @@ impl ChannelStore for DynamoChannels {
         &self,
         by: &Authority<'_>,
         member: &Member,
-        pending: &Pending,
+        pending: &PendingEnd,
         now: Timestamp,
     ) -> Result<MemberChanged, StoreError> {
         if is_contradicted(by, member) {

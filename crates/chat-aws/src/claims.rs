@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 };
 use chat::{
     access::Authority,
-    agent::{Claim, ClaimStore, Claimed, Question},
+    agent::{Acquire, MessageKey, ReplyLease, ReplyLeases},
     clock::Timestamp,
     error::StoreError,
     id::UserId,
@@ -19,33 +19,33 @@ use crate::{
     authority::Access,
     channels::DynamoChannels,
     item::{Item, flag, n, number, s},
-    sdk::failed,
+    sdk::sdk_error,
     transaction::{Part, Ran, Transaction, Write},
 };
 
 /// How long a claim and a day's count are kept; longer than any record is delivered again.
 const KEPT: Duration = Duration::from_hours(48);
 
-fn claim(item: &Item) -> Claim {
-    Claim {
+fn claim(item: &Item) -> ReplyLease {
+    ReplyLease {
         calls: number(item, "calls").and_then(|calls| u32::try_from(calls).ok()).unwrap_or_default(),
         cancelled: flag(item, "cancelled"),
     }
 }
 
-impl ClaimStore for DynamoChannels {
-    async fn claim(
+impl ReplyLeases for DynamoChannels {
+    async fn acquire(
         &self,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
         until: Timestamp,
         now: Timestamp,
-    ) -> Result<Claimed, StoreError> {
+    ) -> Result<Acquire, StoreError> {
         let updated = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(self.keys.claim(question)))
+            .set_key(Some(self.keys.reply_lease(question)))
             .update_expression("SET #owner = :owner, lease_until = :until, expires_at = :expires_at")
             .condition_expression("attribute_not_exists(lease_until) OR lease_until <= :now")
             .expression_attribute_names("#owner", "owner")
@@ -58,30 +58,30 @@ impl ClaimStore for DynamoChannels {
             .send()
             .await;
         match updated {
-            Ok(updated) => Ok(Claimed::Ours(claim(&updated.attributes.unwrap_or_default()))),
+            Ok(updated) => Ok(Acquire::Acquired(claim(&updated.attributes.unwrap_or_default()))),
             Err(SdkError::ServiceError(context)) => match context.err() {
                 UpdateItemError::ConditionalCheckFailedException(refused) => {
                     let until = refused.item().and_then(|item| number(item, "lease_until")).unwrap_or_default();
-                    Ok(Claimed::Held { until: Timestamp::from_millis(until) })
+                    Ok(Acquire::Held { until: Timestamp::from_millis(until) })
                 }
-                _ => Err(failed("UpdateItem", SdkError::ServiceError(context))),
+                _ => Err(sdk_error("UpdateItem", SdkError::ServiceError(context))),
             },
-            Err(error) => Err(failed("UpdateItem", error)),
+            Err(error) => Err(sdk_error("UpdateItem", error)),
         }
     }
 
     async fn renew(
         &self,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
         until: Timestamp,
         calls_model: bool,
-    ) -> Result<Option<Claim>, StoreError> {
+    ) -> Result<Option<ReplyLease>, StoreError> {
         let updated = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(self.keys.claim(question)))
+            .set_key(Some(self.keys.reply_lease(question)))
             .update_expression("SET lease_until = :until ADD calls :calls")
             .condition_expression("#owner = :owner")
             .expression_attribute_names("#owner", "owner")
@@ -98,17 +98,17 @@ impl ClaimStore for DynamoChannels {
             {
                 Ok(None)
             }
-            Err(error) => Err(failed("UpdateItem", error)),
+            Err(error) => Err(sdk_error("UpdateItem", error)),
         }
     }
 
-    async fn release(&self, question: &Question, owner: &str) -> Result<(), StoreError> {
+    async fn release(&self, question: &MessageKey, owner: &str) -> Result<(), StoreError> {
         self.renew(question, owner, Timestamp::from_millis(0), false).await?;
         Ok(())
     }
 
-    async fn cancel(&self, by: &Authority<'_>, question: &Question, now: Timestamp) -> Result<bool, StoreError> {
-        let key = self.keys.claim(question);
+    async fn cancel(&self, by: &Authority<'_>, question: &MessageKey, now: Timestamp) -> Result<bool, StoreError> {
+        let key = self.keys.reply_lease(question);
         let update = Write::update(&self.table, key, "SET cancelled = :yes, expires_at = :expires_at")
             .value("yes", AttributeValue::Bool(true))
             .value("expires_at", n(now.plus(KEPT).as_secs()));
@@ -118,13 +118,13 @@ impl ClaimStore for DynamoChannels {
         Ok(matches!(transaction.run(&self.client).await?, Ran::Done))
     }
 
-    async fn spent(&self, user: &UserId, now: Timestamp) -> Result<u64, StoreError> {
+    async fn tokens_used(&self, user: &UserId, now: Timestamp) -> Result<u64, StoreError> {
         let found = self.get(self.keys.tokens(user, now)).await?;
         let spent = found.and_then(|item| number(&item, "spent"));
         Ok(spent.and_then(|spent| u64::try_from(spent).ok()).unwrap_or_default())
     }
 
-    async fn spend(&self, user: &UserId, tokens: u64, now: Timestamp) -> Result<(), StoreError> {
+    async fn record_tokens(&self, user: &UserId, tokens: u64, now: Timestamp) -> Result<(), StoreError> {
         self.client
             .update_item()
             .table_name(&self.table)
@@ -134,7 +134,7 @@ impl ClaimStore for DynamoChannels {
             .expression_attribute_values(":expires_at", n(now.plus(KEPT).as_secs()))
             .send()
             .await
-            .map_err(|error| failed("UpdateItem", error))?;
+            .map_err(|error| sdk_error("UpdateItem", error))?;
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ use crate::{
     gate,
     item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, s, text, write},
     keys::{self, AudienceSort, Keys},
-    sdk::{failed, unreadable},
+    sdk::{decode_error, sdk_error},
     transaction::{OPERATION, Part, Ran, Transaction, Write},
 };
 
@@ -116,14 +116,14 @@ impl DynamoConnections {
 
     /// The connections of a tenant.
     #[must_use]
-    pub fn of(&self, tenant: Option<&TenantId>) -> Self {
-        Self { tenant: tenant.cloned(), keys: Keys::of(tenant), ..self.clone() }
+    pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
+        Self { tenant: tenant.cloned(), keys: Keys::for_tenant(tenant), ..self.clone() }
     }
 
     /// A connection of any tenant, and the connections of that tenant.
     pub async fn find(&self, id: &ConnectionId) -> Result<Option<(Self, Connection)>, StoreError> {
         let Some(item) = self.connection_item(id).await? else { return Ok(None) };
-        Ok(Some((self.of(item.tenant.as_ref()), item.connection(id.clone()))))
+        Ok(Some((self.for_tenant(item.tenant.as_ref()), item.connection(id.clone()))))
     }
 
     /// Lists minutes in which tokens have ended by `now`, the oldest first: the last [`ENDED_SOCKETS_MINUTES`] before the one
@@ -153,21 +153,21 @@ impl DynamoConnections {
 
     /// Connections whose token has ended in the minute of `time`, as far as they have not been closed since; some may
     /// have another token by now.
-    pub async fn ended(&self, time: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
+    pub async fn expired_in_minute(&self, time: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
         let items = self.all(|| self.partition(keys::ends(time))).await?;
         items.iter().map(connection_id).collect()
     }
 
     /// Takes a connection from those that have ended in the minute of `time`.
-    pub async fn forget_end(&self, time: Timestamp, id: &ConnectionId) -> Result<(), StoreError> {
+    pub async fn remove_expiry_entry(&self, time: Timestamp, id: &ConnectionId) -> Result<(), StoreError> {
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(keys::end(time, id)));
-        delete.send().await.map_err(|error| failed("DeleteItem", error))?;
+        delete.send().await.map_err(|error| sdk_error("DeleteItem", error))?;
         Ok(())
     }
 
     async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
-        Ok(get.send().await.map_err(|error| failed("GetItem", error))?.item)
+        Ok(get.send().await.map_err(|error| sdk_error("GetItem", error))?.item)
     }
 
     async fn connection_item(&self, id: &ConnectionId) -> Result<Option<ConnectionItem>, StoreError> {
@@ -203,7 +203,7 @@ impl DynamoConnections {
             expression.push_str(", token_expires_at = :token_expires_at");
             values.insert(":token_expires_at".to_owned(), s(connection.token_expires_at.to_string()));
         }
-        match &connection.limited_to {
+        match &connection.allowed_channels {
             Some(limit) => {
                 expression.push_str(", limited_to = :limited_to");
                 values.insert(":limited_to".to_owned(), attribute("UpdateItem", limit)?);
@@ -221,7 +221,7 @@ impl DynamoConnections {
 
     async fn put(&self, item: Item) -> Result<(), StoreError> {
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        put.send().await.map_err(|error| failed("PutItem", error))?;
+        put.send().await.map_err(|error| sdk_error("PutItem", error))?;
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl DynamoConnections {
         let mut start = None;
         loop {
             let page = query().set_exclusive_start_key(start.take()).send().await;
-            let page = page.map_err(|error| failed("Query", error))?;
+            let page = page.map_err(|error| sdk_error("Query", error))?;
             items.extend(page.items.unwrap_or_default());
             start = page.last_evaluated_key;
             if start.is_none() {
@@ -294,7 +294,7 @@ fn living(query: QueryFluentBuilder, now: Timestamp) -> QueryFluentBuilder {
 fn read_audience(items: Vec<Item>, audience: &mut Audience) -> Result<(), StoreError> {
     for item in items {
         let sk = text(&item, "sk").unwrap_or_default();
-        match AudienceSort::read(sk).map_err(|error| unreadable("Query", error))? {
+        match AudienceSort::read(sk).map_err(|error| decode_error("Query", error))? {
             AudienceSort::Gate => gate::read(&mut audience.gate, &item),
             AudienceSort::Blocked(user) => _ = audience.gate.blocked.insert(user),
             AudienceSort::Subscription(connection_id) => {
@@ -317,7 +317,7 @@ async fn updated(update: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOut
         {
             Ok(None)
         }
-        Err(error) => Err(failed("UpdateItem", error)),
+        Err(error) => Err(sdk_error("UpdateItem", error)),
     }
 }
 
@@ -330,15 +330,15 @@ async fn deleted(delete: DeleteItemFluentBuilder) -> Result<Option<DeleteItemOut
         {
             Ok(None)
         }
-        Err(error) => Err(failed("DeleteItem", error)),
+        Err(error) => Err(sdk_error("DeleteItem", error)),
     }
 }
 
 impl ConnectionStore for DynamoConnections {
-    async fn announce(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
+    async fn register_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
         let fields = UserConnectionItem {
-            follows: connection.follows,
-            limited_to: connection.limited_to.clone(),
+            follows: connection.auto_subscribe,
+            limited_to: connection.allowed_channels.clone(),
             connected_at: connection.connected_at,
             expires_at: kept_until(connection.expires_at),
         };
@@ -347,19 +347,19 @@ impl ConnectionStore for DynamoConnections {
         self.put(item).await
     }
 
-    async fn withdraw(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
+    async fn remove_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
         let key = self.keys.user_connection(user, &connection.connection_id);
         self.delete(key, connection.connected_at).await?;
         Ok(())
     }
 
-    async fn open(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
+    async fn activate(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
         let fields = ConnectionItem {
             user_id: connection.user_id.clone(),
             tenant: self.tenant.clone(),
-            limited_to: connection.limited_to.clone(),
+            limited_to: connection.allowed_channels.clone(),
             channels: Vec::new(),
-            follows: connection.follows,
+            follows: connection.auto_subscribe,
             left_out: connection.left_out,
             connected_at: connection.connected_at,
             token_expires_at: connection.token_expires_at,
@@ -408,7 +408,13 @@ impl ConnectionStore for DynamoConnections {
         let connections = items.into_iter().map(|item| {
             let connection_id = connection_id(&item)?;
             let UserConnectionItem { follows, limited_to, connected_at, expires_at } = read("Query", item)?;
-            Ok(UserConnection { connection_id, connected_at, follows, limited_to, expires_at: end_of(expires_at) })
+            Ok(UserConnection {
+                connection_id,
+                connected_at,
+                auto_subscribe: follows,
+                allowed_channels: limited_to,
+                expires_at: end_of(expires_at),
+            })
         });
         connections.collect()
     }
@@ -437,7 +443,7 @@ impl ConnectionStore for DynamoConnections {
         let (mut audience, mut start) = (Audience::default(), None);
         loop {
             let page = query().set_exclusive_start_key(start.take()).send().await;
-            let page = page.map_err(|error| failed("Query", error))?;
+            let page = page.map_err(|error| sdk_error("Query", error))?;
             read_audience(page.items.unwrap_or_default(), &mut audience)?;
             start = page.last_evaluated_key;
             if start.is_none() || audience.subscriptions.len() >= most {
@@ -471,7 +477,7 @@ impl ConnectionStore for DynamoConnections {
             .set_exclusive_start_key(after.map(|after| self.keys.subscription(channel, after)))
             .send()
             .await
-            .map_err(|error| failed("Query", error))?;
+            .map_err(|error| sdk_error("Query", error))?;
         let mut audience = Audience::default();
         read_audience(page.items.unwrap_or_default(), &mut audience)?;
         let next_after = page.last_evaluated_key.as_ref().map(connection_id).transpose()?;
@@ -504,14 +510,17 @@ impl ConnectionStore for DynamoConnections {
             if current.connected_at != connection.connected_at || is_beyond || is_full {
                 return Ok(false);
             }
-            connection =
-                UserConnection { limited_to: current.limited_to, expires_at: end_of(current.expires_at), ..connection };
+            connection = UserConnection {
+                allowed_channels: current.limited_to,
+                expires_at: end_of(current.expires_at),
+                ..connection
+            };
         }
         let source = "the connection's token is being changed".into();
         Err(StoreError { operation: OPERATION, retryable: true, source })
     }
 
-    async fn note_left_out(&self, connection: &UserConnection, left_out: usize) -> Result<(), StoreError> {
+    async fn set_left_out(&self, connection: &UserConnection, left_out: usize) -> Result<(), StoreError> {
         let update = self
             .update(keys::connection(&connection.connection_id))
             .update_expression("SET left_out = :left_out")
@@ -582,7 +591,7 @@ impl DynamoConnections {
             .value("most", n(CHANNELS_PER_CONNECTION))
             .value("channel", s(channel.to_string()))
             .showing_old();
-        Ok(match &connection.limited_to {
+        Ok(match &connection.allowed_channels {
             Some(limit) => update.when("limited_to = :limited_to").value("limited_to", attribute(OPERATION, limit)?),
             None => update.when("attribute_not_exists(limited_to)"),
         })
@@ -595,8 +604,8 @@ impl ConnectionItem {
             connection_id,
             user_id: self.user_id,
             channels: self.channels,
-            follows: self.follows,
-            limited_to: self.limited_to,
+            auto_subscribe: self.follows,
+            allowed_channels: self.limited_to,
             left_out: self.left_out,
             connected_at: self.connected_at,
             token_expires_at: self.token_expires_at,
@@ -606,7 +615,7 @@ impl ConnectionItem {
 }
 
 impl PresenceStore for DynamoConnections {
-    async fn note_joined(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn mark_online(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
         let mut item = self.keys.presence(channel, user);
         item.insert("expires_at".to_owned(), n(now.plus(PRESENCE_KEPT).as_secs()));
         let put = self
@@ -625,14 +634,14 @@ impl PresenceStore for DynamoConnections {
             {
                 Ok(false)
             }
-            Err(error) => Err(failed("PutItem", error)),
+            Err(error) => Err(sdk_error("PutItem", error)),
         }
     }
 
-    async fn note_left(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
+    async fn mark_offline(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
         let delete = self.client.delete_item().table_name(&self.table).return_values(ReturnValue::AllOld);
         let deleted = delete.set_key(Some(self.keys.presence(channel, user))).send().await;
-        let deleted = deleted.map_err(|error| failed("DeleteItem", error))?;
+        let deleted = deleted.map_err(|error| sdk_error("DeleteItem", error))?;
         Ok(deleted.attributes.is_some_and(|item| !item.is_empty()))
     }
 }
@@ -658,7 +667,7 @@ impl TicketStore for DynamoConnections {
             user_id: ticket.user_id,
             tenant: ticket.tenant,
             channels: ticket.channels,
-            limited_to: ticket.limited_to,
+            limited_to: ticket.allowed_channels,
             token_expires_at: ticket.token_expires_at,
             expires_at: ticket.expires_at.as_secs(),
         };
@@ -676,14 +685,14 @@ impl TicketStore for DynamoConnections {
             .return_values(ReturnValue::AllOld)
             .send()
             .await
-            .map_err(|error| failed("DeleteItem", error))?;
+            .map_err(|error| sdk_error("DeleteItem", error))?;
         let Some(item) = deleted.attributes.filter(|item| !item.is_empty()) else { return Ok(None) };
         let item: TicketItem = read("DeleteItem", item)?;
         let ticket = Ticket {
             user_id: item.user_id,
             tenant: item.tenant,
             channels: item.channels,
-            limited_to: item.limited_to,
+            allowed_channels: item.limited_to,
             token_expires_at: item.token_expires_at,
             expires_at: Timestamp::from_secs(item.expires_at),
         };
@@ -693,5 +702,5 @@ impl TicketStore for DynamoConnections {
 
 /// Reads the connection in the key of an item.
 fn connection_id(item: &Item) -> Result<ConnectionId, StoreError> {
-    keys::connection_of(text(item, "sk").unwrap_or_default()).map_err(|error| unreadable("Query", error))
+    keys::connection_of(text(item, "sk").unwrap_or_default()).map_err(|error| decode_error("Query", error))
 }

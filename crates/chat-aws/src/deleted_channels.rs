@@ -6,7 +6,7 @@
 use aws_sdk_dynamodb::Client;
 use chat::{
     clock::Timestamp,
-    ending::{DeletedChannels, Pending},
+    ending::{DeletedChannels, PendingEnd},
     error::StoreError,
     id::TenantId,
     incarnation::ChannelKey,
@@ -17,7 +17,7 @@ use crate::{
     item::{Item, n, s, text},
     keys::{self, Keys},
     pending,
-    sdk::failed,
+    sdk::sdk_error,
 };
 
 /// Items that are looked up, and removed, at a time.
@@ -41,13 +41,13 @@ impl DynamoDeletedChannels {
 
     /// The deleted channels of a tenant.
     #[must_use]
-    pub fn of(&self, tenant: Option<&TenantId>) -> Self {
-        Self { keys: Keys::of(tenant), ..self.clone() }
+    pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
+        Self { keys: Keys::for_tenant(tenant), ..self.clone() }
     }
 
     /// Lists up to `limit` pending ends of all tenants that no lease holds at `now`, the oldest first. A record that cannot be
     /// read is logged and left out, so that it holds up no other.
-    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<(Option<TenantId>, Pending)>, StoreError> {
+    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<(Option<TenantId>, PendingEnd)>, StoreError> {
         let mut due = Vec::new();
         let mut start = None;
         loop {
@@ -63,7 +63,7 @@ impl DynamoDeletedChannels {
                 .set_exclusive_start_key(start.take())
                 .send()
                 .await
-                .map_err(|error| failed("Query", error))?;
+                .map_err(|error| sdk_error("Query", error))?;
             for item in page.items.unwrap_or_default() {
                 let id = text(&item, "sk").unwrap_or_default().to_owned();
                 match pending::from_item("Query", item) {
@@ -96,7 +96,7 @@ impl DynamoDeletedChannels {
             .limit(PAGE)
             .send()
             .await
-            .map_err(|error| failed("Query", error))?;
+            .map_err(|error| sdk_error("Query", error))?;
         Ok(page.items.unwrap_or_default())
     }
 

@@ -3,7 +3,7 @@
 use aws_config::SdkConfig;
 use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
 use chat::{
-    delivery::{Broadcast, FanOut},
+    delivery::{FanOut, PushBatch},
     error::StoreError,
     id::TenantId,
     trace::TraceContext,
@@ -11,7 +11,7 @@ use chat::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    sdk::{failed, lambda, unreadable},
+    sdk::{decode_error, lambda, sdk_error},
     trace,
 };
 
@@ -23,18 +23,18 @@ pub struct LambdaFanOut {
     tenant: Option<TenantId>,
 }
 
-/// What `SendMessageFunction` is invoked with: a broadcast, in the tenant whose channel it is.
+/// What `SendMessageFunction` is invoked with: a batch, in the tenant whose channel it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TenantBroadcast {
+pub struct TenantPushBatch {
     /// The tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
     /// The trace that it belongs to.
     #[serde(flatten, default)]
     pub trace: Option<TraceContext>,
-    /// The broadcast.
+    /// The batch.
     #[serde(flatten)]
-    pub broadcast: Broadcast,
+    pub batch: PushBatch,
 }
 
 impl LambdaFanOut {
@@ -46,17 +46,17 @@ impl LambdaFanOut {
 
     /// Hands over in a tenant.
     #[must_use]
-    pub fn of(&self, tenant: Option<&TenantId>) -> Self {
+    pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
         Self { tenant: tenant.cloned(), ..self.clone() }
     }
 }
 
 impl FanOut for LambdaFanOut {
-    async fn hand_over(&self, broadcast: &Broadcast) -> Result<(), StoreError> {
+    async fn dispatch(&self, batch: &PushBatch) -> Result<(), StoreError> {
         const OPERATION: &str = "Invoke";
-        let (tenant, broadcast) = (self.tenant.clone(), broadcast.clone());
-        let payload = TenantBroadcast { tenant, trace: trace::current(), broadcast };
-        let payload = serde_json::to_vec(&payload).map_err(|error| unreadable(OPERATION, error))?;
+        let (tenant, batch) = (self.tenant.clone(), batch.clone());
+        let payload = TenantPushBatch { tenant, trace: trace::current(), batch: batch };
+        let payload = serde_json::to_vec(&payload).map_err(|error| decode_error(OPERATION, error))?;
         self.client
             .invoke()
             .function_name(&self.function)
@@ -64,7 +64,7 @@ impl FanOut for LambdaFanOut {
             .payload(Blob::new(payload))
             .send()
             .await
-            .map_err(|error| failed(OPERATION, error))?;
+            .map_err(|error| sdk_error(OPERATION, error))?;
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     channels::DynamoChannels,
     item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, text, write},
     keys,
-    sdk::unreadable,
+    sdk::decode_error,
     transaction::{OPERATION, Part, Ran, Transaction, Write},
 };
 
@@ -48,7 +48,7 @@ impl InvitationItem {
     }
 }
 
-fn lives(item: &Item, now: Timestamp) -> bool {
+fn is_live(item: &Item, now: Timestamp) -> bool {
     number(item, "expires_at").is_some_and(|expires_at| expires_at > now.as_secs())
 }
 
@@ -82,14 +82,14 @@ impl InvitationStore for DynamoChannels {
         user: &UserId,
         now: Timestamp,
     ) -> Result<Option<Invitation>, StoreError> {
-        let found = self.get(self.keys.invitation(channel, user)).await?.filter(|item| lives(item, now));
+        let found = self.get(self.keys.invitation(channel, user)).await?.filter(|item| is_live(item, now));
         found.map(|item| Ok(read::<InvitationItem>("GetItem", item)?.invitation(channel, user))).transpose()
     }
 
     async fn invite(&self, by: &Authority<'_>, invitation: &Invitation, most: usize) -> Result<Invited, StoreError> {
         let (channel, user, now) = (by.channel.key(), &invitation.user_id, invitation.invited_at);
         let (listed, _) = self.page(&self.keys.invitations(user, None), most).await?;
-        if listed.iter().filter(|item| lives(item, now)).count() >= most {
+        if listed.iter().filter(|item| is_live(item, now)).count() >= most {
             let there = self.invitation(&channel, user, now).await?;
             return Ok(there.map_or(Invited::TooMany, Invited::Already));
         }
@@ -179,7 +179,7 @@ impl InvitationStore for DynamoChannels {
         let (items, more) = self.page(&self.keys.invitations(user, after), usize::from(limit)).await?;
         let channels = items.iter().map(|item| {
             keys::listed_invitation_channel(text(item, "sk").unwrap_or_default())
-                .map_err(|error| unreadable("Query", error))
+                .map_err(|error| decode_error("Query", error))
         });
         let mut listed: Vec<ChannelKey> = channels.collect::<Result<_, _>>()?;
         // A page ends between two ids, never between two incarnations of one, of which the first is being removed.
@@ -192,9 +192,9 @@ impl InvitationStore for DynamoChannels {
         let wanted = listed.iter().map(|key| self.keys.invitation(key, user)).collect();
         let mut invitations = Vec::new();
         for item in self.batch_get(wanted).await? {
-            if lives(&item, now) {
+            if is_live(&item, now) {
                 let (_, key) = keys::channel_key(text(&item, "channel_id").unwrap_or_default())
-                    .map_err(|error| unreadable("BatchGetItem", error))?;
+                    .map_err(|error| decode_error("BatchGetItem", error))?;
                 invitations.push(read::<InvitationItem>("BatchGetItem", item)?.invitation(&key, user));
             }
         }

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chat::error::StoreError;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::sdk::unreadable;
+use crate::sdk::decode_error;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -34,15 +34,15 @@ pub(crate) fn flag(item: &Item, name: &str) -> bool {
 }
 
 pub(crate) fn read<T: DeserializeOwned>(operation: &'static str, item: Item) -> Result<T, StoreError> {
-    serde_dynamo::from_item(item).map_err(|error| unreadable(operation, error))
+    serde_dynamo::from_item(item).map_err(|error| decode_error(operation, error))
 }
 
 pub(crate) fn write(operation: &'static str, value: impl Serialize) -> Result<Item, StoreError> {
-    serde_dynamo::to_item(value).map_err(|error| unreadable(operation, error))
+    serde_dynamo::to_item(value).map_err(|error| decode_error(operation, error))
 }
 
 pub(crate) fn attribute(operation: &'static str, value: impl Serialize) -> Result<AttributeValue, StoreError> {
-    serde_dynamo::to_attribute_value(value).map_err(|error| unreadable(operation, error))
+    serde_dynamo::to_attribute_value(value).map_err(|error| decode_error(operation, error))
 }
 
 /// `attribute_not_exists(sk)`, or there but over: TTL deletes late, by days at times ("Using time to live (TTL)

@@ -48,13 +48,13 @@
 use std::fmt::Display;
 
 use chat::{
-    agent::Question,
+    agent::MessageKey,
     clock::Timestamp,
     id::{ChannelId, ConnectionId, IdempotencyKey, TenantId, UserId},
     incarnation::{ChannelKey, Incarnation, KeyError},
     limits::LARGEST_SEQ,
     message::RecordKey,
-    rate::Action,
+    rate::LimitedAction,
 };
 
 use crate::item::{Item, n, s};
@@ -113,7 +113,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn of(tenant: Option<&TenantId>) -> Self {
+    pub(crate) fn for_tenant(tenant: Option<&TenantId>) -> Self {
         Self { prefix: tenant.map(|tenant| format!("{tenant}{TENANT_SEPARATOR}")).unwrap_or_default() }
     }
 
@@ -234,16 +234,16 @@ impl Keys {
         SortRange { partition: self.name(channel), first, last }
     }
 
-    pub(crate) fn claim(&self, question: &Question) -> Item {
+    pub(crate) fn reply_lease(&self, question: &MessageKey) -> Item {
         in_channels(self.name(&question.channel), format!("claim#{}", digits(question.seq)))
     }
 
     /// The bucket that `user` takes from for `action`.
-    pub(crate) fn bucket(&self, user: &UserId, action: &Action<'_>) -> Item {
+    pub(crate) fn bucket(&self, user: &UserId, action: &LimitedAction<'_>) -> Item {
         match action {
-            Action::Type(channel) => in_channels(self.user(user), format!("rate#{}#{channel}", action.name())),
+            LimitedAction::Typing(channel) => in_channels(self.user(user), format!("rate#{}#{channel}", action.name())),
             // Of the channel: all users take from the same bucket.
-            Action::Reply(channel) => in_channels(self.name(channel), format!("rate#{}", action.name())),
+            LimitedAction::Reply(channel) => in_channels(self.name(channel), format!("rate#{}", action.name())),
             _ => in_channels(self.user(user), format!("rate#{}", action.name())),
         }
     }
@@ -487,7 +487,7 @@ mod tests {
         let (tenant, user): (TenantId, UserId) = ("acme".parse().unwrap(), "alice".parse().unwrap());
         let id: ConnectionId = "L0SM9cOFvHcCIhw=".parse().unwrap();
         for tenant in [None, Some(tenant)] {
-            let keys = Keys::of(tenant.as_ref());
+            let keys = Keys::for_tenant(tenant.as_ref());
             assert_eq!(channel_key(&keys.channel(&key())), Ok((tenant.clone(), key())));
             let subscription = keys.subscription(&key(), &id);
             assert_eq!(subscribed(subscription["pk"].as_s().unwrap(), sort(&subscription)), Some((tenant, key())));

@@ -12,12 +12,12 @@ use chat::{
     incarnation::ChannelKey,
     limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
     message::{
-        Append, Appended, Head, IdempotencyRecord, Message, MessageStore, Range, RecordKey, Revised, StoredMessage,
-        Token,
+        Append, AppendResult, ChannelHead, IdempotencyRecord, Message, MessageStore, Range, RecordKey, StoredMessage,
+        Token, UpdateResult,
     },
-    rate::Action,
-    reaction::Reacted,
-    revision::Revision,
+    rate::LimitedAction,
+    reaction::ReactionResult,
+    revision::MessageRef,
     trace::TraceContext,
 };
 use futures::{StreamExt, TryStreamExt};
@@ -29,12 +29,12 @@ use crate::{
     item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, s, text, write},
     keys::{self, Keys},
     rate::{full_at, kept_until},
-    sdk::failed,
+    sdk::sdk_error,
     transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
 };
 
 /// Messages of a thread that are read at once.
-const READS_AT_ONCE: usize = 16;
+const READ_CONCURRENCY: usize = 16;
 
 /// Messages in DynamoDB.
 #[derive(Debug, Clone)]
@@ -76,8 +76,8 @@ impl DynamoMessages {
 
     /// The messages of a tenant.
     #[must_use]
-    pub fn of(&self, tenant: Option<&TenantId>) -> Self {
-        Self { keys: Keys::of(tenant), ..self.clone() }
+    pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
+        Self { keys: Keys::for_tenant(tenant), ..self.clone() }
     }
 
     fn place(&self) -> Place<'_> {
@@ -86,7 +86,7 @@ impl DynamoMessages {
 
     async fn get(&self, table: &str, key: Item) -> Result<Option<Item>, StoreError> {
         let get = self.client.get_item().table_name(table).set_key(Some(key)).consistent_read(true);
-        Ok(get.send().await.map_err(|error| failed("GetItem", error))?.item)
+        Ok(get.send().await.map_err(|error| sdk_error("GetItem", error))?.item)
     }
 
     fn read_message(&self, operation: &'static str, item: Item) -> Result<Message, StoreError> {
@@ -147,7 +147,7 @@ impl DynamoMessages {
             None => ("attribute_not_exists(full_at) OR full_at <= :bound", append.now),
             Some(full_at) => ("full_at = :bound", full_at),
         };
-        let key = self.keys.bucket(&append.message.message.sender_id, &Action::Send);
+        let key = self.keys.bucket(&append.message.message.sender_id, &LimitedAction::Send);
         Write::update(&self.channels, key, "SET full_at = :next, expires_at = :expires_at")
             .when(condition)
             .value("next", n(token.next.as_millis()))
@@ -190,14 +190,14 @@ impl DynamoMessages {
             .limit(i32::from(limit))
             .send()
             .await
-            .map_err(|error| failed("Query", error))?;
+            .map_err(|error| sdk_error("Query", error))?;
         let items = page.items.unwrap_or_default();
         Ok(items.iter().filter_map(|item| keys::reply_of(text(item, "sk")?)).collect())
     }
 }
 
 impl MessageStore for DynamoMessages {
-    async fn head(&self, channel: &ChannelId) -> Result<Option<Head>, StoreError> {
+    async fn head(&self, channel: &ChannelId) -> Result<Option<ChannelHead>, StoreError> {
         let found = self.get(&self.channels, self.keys.meta(channel)).await?;
         self.head_of("GetItem", found)
     }
@@ -206,7 +206,7 @@ impl MessageStore for DynamoMessages {
         Ok(self.get(&self.channels, self.keys.member(channel, user)).await?.is_some())
     }
 
-    async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
+    async fn append(&self, append: Append<'_>) -> Result<AppendResult, StoreError> {
         let mut transaction = Transaction::default();
         transaction.add(Part::Channel, self.advance_head(&append)?)?;
         transaction.add(Part::Message, self.put_message(&append)?)?;
@@ -223,12 +223,12 @@ impl MessageStore for DynamoMessages {
             transaction.add(Part::Other, self.put_reply(&append, reply_to))?;
         }
         let appended = match transaction.run_without_token(&self.client).await? {
-            Ran::Done => Appended::Stored,
+            Ran::Done => AppendResult::Stored,
             Ran::Refused(refused) => self.refused(&append, &refused)?,
         };
-        let is_lost_race = matches!(appended, Appended::HeadMoved(_) | Appended::BothMoved(..) | Appended::Conflict);
+        let is_lost_race = matches!(appended, AppendResult::Stale { head: Some(_), .. } | AppendResult::Conflict);
         metrics::count(&metrics::APPEND_CONFLICTS, usize::from(is_lost_race));
-        metrics::count(&metrics::MESSAGES_APPENDED, usize::from(appended == Appended::Stored));
+        metrics::count(&metrics::MESSAGES_APPENDED, usize::from(appended == AppendResult::Stored));
         Ok(appended)
     }
 
@@ -243,10 +243,10 @@ impl MessageStore for DynamoMessages {
 
     async fn message(&self, channel: &ChannelKey, seq: u64, now: Timestamp) -> Result<Option<Message>, StoreError> {
         let found = self.get(&self.events, self.keys.message(channel, seq)).await?;
-        found.filter(|item| lives(item, now)).map(|item| self.read_message("GetItem", item)).transpose()
+        found.filter(|item| is_live(item, now)).map(|item| self.read_message("GetItem", item)).transpose()
     }
 
-    async fn revise(&self, by: &Authority<'_>, revised: &StoredMessage) -> Result<Revised, StoreError> {
+    async fn update_message(&self, by: &Authority<'_>, revised: &StoredMessage) -> Result<UpdateResult, StoreError> {
         let StoredMessage { message, trace, .. } = revised;
         let trace = trace.as_ref();
         let attributes = [
@@ -285,33 +285,33 @@ impl MessageStore for DynamoMessages {
         transaction.add(Part::Message, update)?;
         self.place().require(&mut transaction, by, Access::Kept, None)?;
         Ok(match transaction.run(&self.client).await? {
-            Ran::Done => Revised::Done,
-            Ran::Refused(refused) if is_stale(&refused) => Revised::Stale,
-            Ran::Refused(_) => Revised::MessageNotFound,
+            Ran::Done => UpdateResult::Done,
+            Ran::Refused(refused) if is_stale(&refused) => UpdateResult::Stale,
+            Ran::Refused(_) => UpdateResult::MessageNotFound,
         })
     }
 
     async fn react(
         &self,
         by: &Authority<'_>,
-        revision: &Revision,
+        revision: &MessageRef,
         emoji: &str,
         add: bool,
         now: Timestamp,
-    ) -> Result<Reacted, StoreError> {
+    ) -> Result<ReactionResult, StoreError> {
         let mut transaction = Transaction::default();
         transaction.add(Part::Message, self.reaction(&by.channel.key(), revision, emoji, add, now))?;
         self.place().require(&mut transaction, by, Access::Kept, None)?;
         let refused = match transaction.run(&self.client).await? {
-            Ran::Done => return Ok(Reacted::Done),
-            Ran::Refused(refused) if is_stale(&refused) => return Ok(Reacted::Stale),
+            Ran::Done => return Ok(ReactionResult::Done),
+            Ran::Refused(refused) if is_stale(&refused) => return Ok(ReactionResult::Stale),
             Ran::Refused(refused) => refused,
         };
-        let there = refused.item(Part::Message).filter(|item| lives(item, now) && !item.contains_key("deleted_at"));
+        let there = refused.item(Part::Message).filter(|item| is_live(item, now) && !item.contains_key("deleted_at"));
         Ok(match there {
-            None => Reacted::MessageNotFound,
-            Some(message) if reacts(message, emoji, &revision.caller) == add => Reacted::Done,
-            Some(_) => Reacted::Full,
+            None => ReactionResult::MessageNotFound,
+            Some(message) if reacts(message, emoji, &revision.caller) == add => ReactionResult::Done,
+            Some(_) => ReactionResult::Full,
         })
     }
 
@@ -330,7 +330,7 @@ impl MessageStore for DynamoMessages {
             after = *last;
             let found = futures::stream::iter(seqs)
                 .map(|seq| self.message(channel, seq, now))
-                .buffered(READS_AT_ONCE)
+                .buffered(READ_CONCURRENCY)
                 .try_collect::<Vec<_>>()
                 .await?;
             replies.extend(found.into_iter().flatten());
@@ -372,8 +372,8 @@ impl MessageStore for DynamoMessages {
                 .set_exclusive_start_key(start.take())
                 .send()
                 .await
-                .map_err(|error| failed("Query", error))?;
-            for item in page.items.unwrap_or_default().into_iter().filter(|item| lives(item, now)) {
+                .map_err(|error| sdk_error("Query", error))?;
+            for item in page.items.unwrap_or_default().into_iter().filter(|item| is_live(item, now)) {
                 messages.push(self.read_message("Query", item)?);
             }
             start = page.last_evaluated_key;
@@ -396,13 +396,13 @@ fn reacts(message: &Item, emoji: &str, user: &UserId) -> bool {
 }
 
 /// Whether a message has not expired. TTL deletes late ("Using time to live (TTL) in DynamoDB").
-fn lives(item: &Item, now: Timestamp) -> bool {
+fn is_live(item: &Item, now: Timestamp) -> bool {
     number(item, "expires_at").is_none_or(|secs| secs > now.as_secs())
 }
 
 impl DynamoMessages {
     /// Adds a user's reaction, or takes it back.
-    fn reaction(&self, channel: &ChannelKey, revision: &Revision, emoji: &str, add: bool, now: Timestamp) -> Write {
+    fn reaction(&self, channel: &ChannelKey, revision: &MessageRef, emoji: &str, add: bool, now: Timestamp) -> Write {
         let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
                      AND (attribute_not_exists(expires_at) OR expires_at > :now)";
         // What is as asked for already is left alone: a change that changes nothing would be an event.
@@ -444,20 +444,20 @@ impl DynamoMessages {
     }
 
     /// The head in the item that a channel's id leads to.
-    fn head_of(&self, operation: &'static str, meta: Option<Item>) -> Result<Option<Head>, StoreError> {
+    fn head_of(&self, operation: &'static str, meta: Option<Item>) -> Result<Option<ChannelHead>, StoreError> {
         let Some(meta) = meta else { return Ok(None) };
-        Ok(Some(Head::from(&read::<Channel>(operation, self.keys.plain(meta))?)))
+        Ok(Some(ChannelHead::from(&read::<Channel>(operation, self.keys.plain(meta))?)))
     }
 
     /// Reads why an append was refused. A used key, and a message that is there already, decide first: they are the answer
     /// and no failure.
-    fn refused(&self, append: &Append<'_>, refused: &Refused) -> Result<Appended, StoreError> {
+    fn refused(&self, append: &Append<'_>, refused: &Refused) -> Result<AppendResult, StoreError> {
         if let (Some(record), Some(item)) = (append.record, refused.item(Part::Record)) {
-            return Ok(Appended::KeyTaken(read::<RecordItem>(OPERATION, item.clone())?.record(&record.key)));
+            return Ok(AppendResult::KeyTaken(read::<RecordItem>(OPERATION, item.clone())?.record(&record.key)));
         }
         let there = refused.item(Part::Message).and_then(|item| text(item, "message_id"));
         if there.is_some_and(|id| id == append.message.message.message_id.to_string()) {
-            return Ok(Appended::Stored);
+            return Ok(AppendResult::Stored);
         }
         // Without its time, the bucket has gone, and so is full.
         let bucket =
@@ -465,18 +465,18 @@ impl DynamoMessages {
         if refused.is_of(Part::Channel) {
             // Without its item, the channel does not exist.
             let current = self.head_of(OPERATION, refused.item(Part::Channel).cloned())?;
-            return Ok(match (current, bucket) {
-                (Some(head), Some(full_at)) => Appended::BothMoved(head, full_at),
-                (head, _) => Appended::HeadMoved(head),
+            return Ok(match current {
+                Some(head) => AppendResult::Stale { head: Some(head), bucket_full_at: bucket },
+                None => AppendResult::ChannelNotFound,
             });
         }
         if refused.is_of(Part::Member) {
-            return Ok(Appended::NotAMember);
+            return Ok(AppendResult::NotAMember);
         }
-        if let Some(full_at) = bucket {
-            return Ok(Appended::BucketMoved(full_at));
+        if bucket.is_some() {
+            return Ok(AppendResult::Stale { head: None, bucket_full_at: bucket });
         }
         // Another transaction was under way, the table was too busy, or there is a message under that number.
-        Ok(Appended::Conflict)
+        Ok(AppendResult::Conflict)
     }
 }

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError, types::ReturnValue};
 use chat::{
     clock::Timestamp,
-    ending::{Cause, Pending, PendingStore},
+    ending::{EndCause, PendingEnd, PendingEnds},
     error::StoreError,
     id::{ConnectionId, TenantId},
 };
@@ -13,7 +13,7 @@ use crate::{
     channels::DynamoChannels,
     item::{Item, n, read, s, text, write},
     keys::{self, Keys},
-    sdk::{failed, unreadable},
+    sdk::{decode_error, sdk_error},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -21,7 +21,7 @@ struct PendingItem {
     /// With the tenant.
     channel: String,
     #[serde(flatten)]
-    cause: Cause,
+    cause: EndCause,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<ConnectionId>,
     /// Milliseconds since the Unix epoch.
@@ -29,7 +29,7 @@ struct PendingItem {
 }
 
 /// The item of a pending end.
-pub(crate) fn item(operation: &'static str, keys: &Keys, pending: &Pending) -> Result<Item, StoreError> {
+pub(crate) fn item(operation: &'static str, keys: &Keys, pending: &PendingEnd) -> Result<Item, StoreError> {
     let fields = PendingItem {
         channel: keys.channel(&pending.channel),
         cause: pending.cause.clone(),
@@ -42,18 +42,18 @@ pub(crate) fn item(operation: &'static str, keys: &Keys, pending: &Pending) -> R
 }
 
 /// Reads a pending end and its tenant.
-pub(crate) fn from_item(operation: &'static str, item: Item) -> Result<(Option<TenantId>, Pending), StoreError> {
-    let id = text(&item, "sk").unwrap_or_default().parse().map_err(|error| unreadable(operation, error))?;
+pub(crate) fn from_item(operation: &'static str, item: Item) -> Result<(Option<TenantId>, PendingEnd), StoreError> {
+    let id = text(&item, "sk").unwrap_or_default().parse().map_err(|error| decode_error(operation, error))?;
     let PendingItem { channel, cause, after, lease_until } = read(operation, item)?;
-    let (tenant, channel) = keys::channel_key(&channel).map_err(|error| unreadable(operation, error))?;
-    Ok((tenant, Pending { id, channel, cause, after, lease_until: Timestamp::from_millis(lease_until) }))
+    let (tenant, channel) = keys::channel_key(&channel).map_err(|error| decode_error(operation, error))?;
+    Ok((tenant, PendingEnd { id, channel, cause, after, lease_until: Timestamp::from_millis(lease_until) }))
 }
 
 impl DynamoChannels {
     /// Changes a record that is there, on a further condition; the record after that.
     async fn change_pending(
         &self,
-        pending: &Pending,
+        pending: &PendingEnd,
         update: &str,
         condition: &str,
         values: Item,
@@ -79,20 +79,25 @@ impl DynamoChannels {
             {
                 Ok(None)
             }
-            Err(error) => Err(failed("UpdateItem", error)),
+            Err(error) => Err(sdk_error("UpdateItem", error)),
         }
     }
 }
 
-impl PendingStore for DynamoChannels {
-    async fn lease(&self, pending: &Pending, until: Timestamp, now: Timestamp) -> Result<Option<Pending>, StoreError> {
+impl PendingEnds for DynamoChannels {
+    async fn lease(
+        &self,
+        pending: &PendingEnd,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<PendingEnd>, StoreError> {
         let values = Item::from([(":until".to_owned(), n(until.as_millis())), (":now".to_owned(), n(now.as_millis()))]);
         // Without the record there is no lease either.
         let leased = self.change_pending(pending, "SET lease_until = :until", "lease_until <= :now", values).await?;
         leased.map(|item| Ok(from_item("UpdateItem", item)?.1)).transpose()
     }
 
-    async fn advance(&self, pending: &Pending) -> Result<(), StoreError> {
+    async fn advance(&self, pending: &PendingEnd) -> Result<(), StoreError> {
         let mut values = Item::from([(":until".to_owned(), n(pending.lease_until.as_millis()))]);
         let update = match &pending.after {
             Some(after) => {
@@ -105,9 +110,9 @@ impl PendingStore for DynamoChannels {
         Ok(())
     }
 
-    async fn finish(&self, pending: &Pending) -> Result<(), StoreError> {
+    async fn finish(&self, pending: &PendingEnd) -> Result<(), StoreError> {
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(keys::pending(&pending.id)));
-        delete.send().await.map_err(|error| failed("DeleteItem", error))?;
+        delete.send().await.map_err(|error| sdk_error("DeleteItem", error))?;
         Ok(())
     }
 }

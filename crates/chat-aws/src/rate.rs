@@ -9,14 +9,14 @@ use chat::{
     clock::Timestamp,
     error::StoreError,
     id::UserId,
-    rate::{Action, Bucket, RateLimiter},
+    rate::{Bucket, LimitedAction, RateLimiter},
 };
 use std::time::Duration;
 
 use crate::{
     channels::DynamoChannels,
     item::{Item, n, number},
-    sdk::failed,
+    sdk::sdk_error,
 };
 
 /// How long a full bucket is kept.
@@ -40,7 +40,7 @@ impl RateLimiter for DynamoChannels {
     async fn take(
         &self,
         user: &UserId,
-        action: &Action<'_>,
+        action: &LimitedAction<'_>,
         bucket: Bucket,
         now: Timestamp,
     ) -> Result<Option<Duration>, StoreError> {
@@ -88,8 +88,8 @@ async fn took(update: UpdateItemFluentBuilder) -> Result<Option<Timestamp>, Stor
             UpdateItemError::ConditionalCheckFailedException(refused) => {
                 Ok(Some(refused.item().and_then(full_at).unwrap_or(Timestamp::from_millis(0))))
             }
-            _ => Err(failed("UpdateItem", SdkError::ServiceError(context))),
+            _ => Err(sdk_error("UpdateItem", SdkError::ServiceError(context))),
         },
-        Err(error) => Err(failed("UpdateItem", error)),
+        Err(error) => Err(sdk_error("UpdateItem", error)),
     }
 }

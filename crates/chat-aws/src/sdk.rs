@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use chat::error::StoreError;
 
-use crate::{calls::Calls, http::Http};
+use crate::{calls::SpanAttributes, http::Http};
 
 /// One attempt at one call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -75,8 +75,9 @@ fn is_plain() -> bool {
 /// A client of DynamoDB whose calls are spans.
 #[must_use]
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
-    let config =
-        aws_sdk_dynamodb::config::Builder::from(config).interceptor(Calls).stalled_stream_protection(unwatched());
+    let config = aws_sdk_dynamodb::config::Builder::from(config)
+        .interceptor(SpanAttributes)
+        .stalled_stream_protection(unwatched());
     let config = config.build();
     aws_sdk_dynamodb::Client::from_conf(config)
 }
@@ -84,8 +85,9 @@ pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
 /// A client of Lambda whose calls are spans.
 #[must_use]
 pub(crate) fn lambda(config: &SdkConfig) -> aws_sdk_lambda::Client {
-    let config =
-        aws_sdk_lambda::config::Builder::from(config).interceptor(Calls).stalled_stream_protection(unwatched());
+    let config = aws_sdk_lambda::config::Builder::from(config)
+        .interceptor(SpanAttributes)
+        .stalled_stream_protection(unwatched());
     let config = config.build();
     aws_sdk_lambda::Client::from_conf(config)
 }
@@ -96,7 +98,7 @@ fn unwatched() -> StalledStreamProtectionConfig {
 }
 
 /// A failed call, with whether to repeat it.
-pub(crate) fn failed<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> StoreError
+pub(crate) fn sdk_error<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -128,7 +130,7 @@ pub(crate) fn is_transient(status: u16, code: &str) -> bool {
 }
 
 /// What came from the table is not what the code writes there.
-pub(crate) fn unreadable(
+pub(crate) fn decode_error(
     operation: &'static str,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> StoreError {

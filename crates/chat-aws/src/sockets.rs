@@ -25,7 +25,7 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use chat::{
-    delivery::{Outcome, Pushed, SocketPusher},
+    delivery::{PushReport, Pushed, SocketGateway},
     error::StoreError,
     id::ConnectionId,
     limits::PUSH_DURATION,
@@ -157,15 +157,15 @@ impl Inner {
 }
 
 /// Counts what came of pushes.
-pub fn count(outcome: &Outcome) {
+pub fn count(outcome: &PushReport) {
     metrics::count(&metrics::PUSHES_DELIVERED, outcome.delivered);
     metrics::count(&metrics::PUSHES_GONE, outcome.gone);
     metrics::count(&metrics::PUSHES_RETRIED, outcome.retried);
     metrics::count(&metrics::PUSHES_FAILED, outcome.failed);
-    metrics::count(&metrics::PUSHES_HANDED_OVER, outcome.handed_over);
+    metrics::count(&metrics::PUSHES_HANDED_OVER, outcome.requeued);
 }
 
-impl SocketPusher for ManagementApi {
+impl SocketGateway for ManagementApi {
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
         let is_there = self.inner.ask("PostToConnection", Method::POST, id, frame).await?;
         Ok(if is_there { Pushed::Delivered } else { Pushed::Gone })

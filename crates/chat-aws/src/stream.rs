@@ -19,7 +19,7 @@ use chat::{
     trace::{TraceContext, integer},
 };
 use telemetry::{
-    context::{self, Remote},
+    context::{self, ParentContext},
     invocation, metrics,
 };
 use tracing::Span;
@@ -74,8 +74,8 @@ impl StreamedMessage {
             switchboard.seq = integer(message.seq),
             switchboard.stream.lag_ms = integer(lag.as_millis()),
         );
-        if let Some(remote) = trace::remote(trace.as_ref()) {
-            remote.adopt(&span);
+        if let Some(remote) = trace::parent(trace.as_ref()) {
+            remote.attach_to(&span);
         }
         span
     }
@@ -98,9 +98,9 @@ pub fn invocation_span(batch: &Batch) -> Span {
         messaging.batch.message_count = integer(messages().count()),
         switchboard.records.unreadable = integer(batch.unreadable.len()),
     );
-    Remote::of_request(None, None, invocation::xray_trace_id().as_deref()).adopt(&span);
+    ParentContext::of_request(None, None, invocation::xray_trace_id().as_deref()).attach_to(&span);
     for message in messages() {
-        if let Some(remote) = trace::remote(message.event.stored.trace.as_ref()) {
+        if let Some(remote) = trace::parent(message.event.stored.trace.as_ref()) {
             remote.link(&span);
         }
     }
@@ -123,7 +123,7 @@ pub fn presence_span(changes: usize) -> Span {
         messaging.destination.name = "chat_connections",
         switchboard.presence.changes = integer(changes),
     );
-    Remote::of_request(None, None, invocation::xray_trace_id().as_deref()).adopt(&span);
+    ParentContext::of_request(None, None, invocation::xray_trace_id().as_deref()).attach_to(&span);
     invocation::mark(&span, "datasource");
     span
 }
@@ -171,7 +171,7 @@ pub struct Batch {
 
 /// Sorts a batch by channel. A record that tells of no message (an expiry, for example) is left out.
 #[must_use]
-pub fn sort(event: Event) -> Batch {
+pub fn group_by_channel(event: Event) -> Batch {
     let mut batch = Batch::default();
     for record in event.records {
         let (event_id, sequence_number) = (record.event_id.clone(), record.change.sequence_number.clone());
@@ -198,7 +198,7 @@ pub fn sort(event: Event) -> Batch {
 /// The partial batch response: the records of these sequence numbers, and all after the lowest, come again
 /// ("Configuring partial batch response with DynamoDB and Lambda").
 #[must_use]
-pub fn failures(sequence_numbers: Vec<String>) -> DynamoDbEventResponse {
+pub fn partial_batch_response(sequence_numbers: Vec<String>) -> DynamoDbEventResponse {
     let batch_item_failures = sequence_numbers
         .into_iter()
         .map(|sequence_number| {
@@ -227,7 +227,7 @@ pub struct PresenceChange {
 
 /// Whether a batch is of the stream of `chat_connections`, whose items have another key.
 #[must_use]
-pub fn is_of_connections(event: &Event) -> bool {
+pub fn is_connections_stream(event: &Event) -> bool {
     event.records.first().is_some_and(|record| record.change.keys.contains_key("pk"))
 }
 
@@ -369,7 +369,7 @@ mod tests {
         let tenants = format!("acme~{KEY}");
         let records: Vec<Value> =
             [KEY, OTHER, &tenants, KEY].iter().enumerate().map(|(number, key)| message(number, key)).collect();
-        let batch = sort(event(&records));
+        let batch = group_by_channel(event(&records));
         let found: Vec<_> = batch
             .channels
             .iter()
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn a_message_without_the_key_of_a_channel_is_none() {
         let records = ["general", "general@x", "~", ""].map(|key| message(7, key));
-        let batch = sort(event(&records));
+        let batch = group_by_channel(event(&records));
         assert_eq!((batch.channels.len(), batch.unreadable.len()), (0, 4));
     }
 

@@ -1,7 +1,7 @@
 //! Traces, from and to what carries them.
 
 use chat::trace::TraceContext;
-use telemetry::context::{self, Remote};
+use telemetry::context::{self, ParentContext};
 
 /// Where the current trace stands, to be kept with a message or handed on in a payload.
 #[must_use]
@@ -12,7 +12,7 @@ pub fn current() -> Option<TraceContext> {
 
 /// The trace that came with a message or a payload, if it is a valid one.
 #[must_use]
-pub fn remote(trace: Option<&TraceContext>) -> Option<Remote> {
+pub fn parent(trace: Option<&TraceContext>) -> Option<ParentContext> {
     let TraceContext { traceparent, tracestate } = trace?;
-    Remote::of(Some(traceparent), tracestate.as_deref())
+    ParentContext::of(Some(traceparent), tracestate.as_deref())
 }

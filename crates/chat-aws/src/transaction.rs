@@ -21,7 +21,7 @@ use chat::{
 
 use crate::{
     item::Item,
-    sdk::{failed, unreadable},
+    sdk::{decode_error, sdk_error},
 };
 
 pub(crate) const OPERATION: &str = "TransactWriteItems";
@@ -144,7 +144,7 @@ impl Write {
                     .set_expression_attribute_values(values)
                     .set_return_values_on_condition_check_failure(shows)
                     .build()
-                    .map_err(|error| unreadable(OPERATION, error))?
+                    .map_err(|error| decode_error(OPERATION, error))?
             };
         }
         Ok(match kind {
@@ -216,7 +216,7 @@ impl Refused {
             return Ok(());
         }
         let messages: Vec<_> = self.reasons.iter().filter_map(CancellationReason::message).collect();
-        Err(unreadable(OPERATION, messages.join("; ")))
+        Err(decode_error(OPERATION, messages.join("; ")))
     }
 }
 
@@ -250,7 +250,7 @@ impl Transaction {
     /// have to remember for every one.
     pub(crate) async fn run_without_token(self, client: &Client) -> Result<Ran, StoreError> {
         let call = client.transact_write_items().set_transact_items(Some(self.items));
-        let sent = call.customize().interceptor(WithoutToken).send().await;
+        let sent = call.customize().interceptor(NoClientRequestToken).send().await;
         outcome(self.parts, sent.map(|_| ()))
     }
 
@@ -261,9 +261,9 @@ impl Transaction {
 }
 
 #[derive(Debug)]
-struct WithoutToken;
+struct NoClientRequestToken;
 
-impl Intercept for WithoutToken {
+impl Intercept for NoClientRequestToken {
     fn name(&self) -> &'static str {
         "WithoutToken"
     }
@@ -290,5 +290,5 @@ fn outcome(parts: Vec<Part>, sent: Result<(), SdkError<TransactWriteItemsError>>
         refused.require_valid()?;
         return Ok(Ran::Refused(refused));
     }
-    Err(failed(OPERATION, error))
+    Err(sdk_error(OPERATION, error))
 }

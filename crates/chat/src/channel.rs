@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::Authority,
     clock::Timestamp,
-    ending::Pending,
+    ending::PendingEnd,
     error::StoreError,
     id::{ChannelId, IdempotencyKey, UserId},
     incarnation::{ChannelKey, Incarnation},
@@ -245,7 +245,7 @@ pub trait ChannelStore: Send + Sync {
         &self,
         by: &Authority<'_>,
         changed: &Channel,
-        pending: Option<&Pending>,
+        pending: Option<&PendingEnd>,
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
@@ -256,7 +256,7 @@ pub trait ChannelStore: Send + Sync {
     fn delete(
         &self,
         by: &Authority<'_>,
-        pending: &Pending,
+        pending: &PendingEnd,
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
@@ -337,7 +337,7 @@ pub trait ChannelStore: Send + Sync {
         &self,
         by: &Authority<'_>,
         member: &Member,
-        pending: &Pending,
+        pending: &PendingEnd,
         now: Timestamp,
     ) -> impl Future<Output = Result<MemberChanged, StoreError>> + Send;
 }

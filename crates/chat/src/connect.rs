@@ -14,7 +14,7 @@ use crate::{
     channel::{ChannelStore, Memberships},
     clock::{Clock, Timestamp},
     connection::{Connection, ConnectionStore, UserConnection},
-    delivery::SocketPusher,
+    delivery::SocketGateway,
     error::{ChatError, Result},
     id::{ChannelId, ConnectionId, UserId},
     incarnation::ChannelKey,
@@ -46,7 +46,7 @@ pub struct Connect {
     /// The channels asked for.
     pub asked: Asked,
     /// The channels that the token is limited to.
-    pub limited_to: Option<BTreeSet<ChannelId>>,
+    pub allowed_channels: Option<BTreeSet<ChannelId>>,
 }
 
 /// Channels that a connection subscribes to, and those of them in which that rests on a membership.
@@ -80,31 +80,31 @@ impl Subscribed {
 pub async fn connect(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
-    sockets: &impl SocketPusher,
+    sockets: &impl SocketGateway,
     clock: &impl Clock,
     connect: Connect,
-    most: usize,
+    max_connections: usize,
 ) -> Result<Connection> {
     let now = clock.now();
     let announced = UserConnection {
         connection_id: connect.connection_id,
         connected_at: now,
-        follows: connect.asked == Asked::Memberships,
-        limited_to: connect.limited_to,
+        auto_subscribe: connect.asked == Asked::Memberships,
+        allowed_channels: connect.allowed_channels,
         expires_at: now.plus(CONNECTION_DURATION).min(connect.token_expires_at),
     };
     let user_id = connect.user_id;
-    connections.announce(&user_id, &announced).await?;
-    let limit = announced.limited_to.as_ref();
+    connections.register_pending(&user_id, &announced).await?;
+    let limit = announced.allowed_channels.as_ref();
     let subscribed = async {
         // Announced first and counted after: of those who come at once nobody is overlooked.
-        require_room(connections, sockets, &user_id, now, most).await?;
+        require_room(connections, sockets, &user_id, now, max_connections).await?;
         subscribed(channels, &user_id, connect.asked, limit).await
     };
     let subscribed = match subscribed.await {
         Ok(subscribed) => subscribed,
         Err(refusal) => {
-            connections.withdraw(&user_id, &announced).await?;
+            connections.remove_pending(&user_id, &announced).await?;
             return Err(refusal);
         }
     };
@@ -112,15 +112,15 @@ pub async fn connect(
         connection_id: announced.connection_id.clone(),
         user_id,
         channels: subscribed.channels.into_iter().collect(),
-        follows: announced.follows,
-        limited_to: announced.limited_to.clone(),
+        auto_subscribe: announced.auto_subscribe,
+        allowed_channels: announced.allowed_channels.clone(),
         left_out: subscribed.left_out,
         connected_at: now,
         token_expires_at: connect.token_expires_at,
         expires_at: announced.expires_at,
     };
-    connections.open(&connection, &subscribed.by_membership).await?;
-    if connection.follows {
+    connections.activate(&connection, &subscribed.by_membership).await?;
+    if connection.auto_subscribe {
         // On the heap: the compiler lays nested futures out inside one another, and this is deep enough.
         for ended in Box::pin(catch_up(channels, connections, &mut connection)).await? {
             connections.unsubscribe(&ended, &connection.connection_id, connection.connected_at).await?;
@@ -136,7 +136,7 @@ pub async fn connect(
 /// the gateway, and do not count.
 async fn require_room(
     connections: &impl ConnectionStore,
-    sockets: &impl SocketPusher,
+    sockets: &impl SocketGateway,
     user: &UserId,
     now: Timestamp,
     most: usize,
@@ -151,7 +151,7 @@ async fn require_room(
             return Ok(false);
         }
         if !connections.close(&one.connection_id, one.connected_at).await? {
-            connections.withdraw(user, one).await?;
+            connections.remove_pending(user, one).await?;
         }
         Ok::<_, ChatError>(true)
     });
@@ -231,7 +231,7 @@ async fn catch_up(
 ) -> Result<Vec<ChannelKey>> {
     let user = UserConnection::from(&*connection);
     let Memberships { channels: current, left_out } =
-        memberships(channels, &connection.user_id, connection.limited_to.as_ref()).await?;
+        memberships(channels, &connection.user_id, connection.allowed_channels.as_ref()).await?;
     let current: BTreeSet<ChannelKey> = current.into_iter().collect();
     let had: BTreeSet<ChannelKey> = connection.channels.iter().cloned().collect();
     let mut ended = Vec::new();
@@ -247,7 +247,7 @@ async fn catch_up(
         subscribe_member(channels, connections, gained, &connection.user_id, &user).await?;
     }
     if left_out != connection.left_out {
-        connections.note_left_out(&user, left_out).await?;
+        connections.set_left_out(&user, left_out).await?;
     }
     connection.channels = current.into_iter().collect();
     connection.left_out = left_out;
@@ -285,12 +285,12 @@ pub async fn renew(
     let mut renewed = Connection {
         token_expires_at: renewal.token_expires_at,
         expires_at: found.connected_at.plus(CONNECTION_DURATION).min(renewal.token_expires_at),
-        limited_to: renewal.limited_to,
+        allowed_channels: renewal.limited_to,
         ..found
     };
     // The limit first: what a membership adds from then on obeys it.
     renewed.channels = connections.renew(&renewed).await?.ok_or(ChatError::ConnectionNotFound)?;
-    if let Some(limit) = &renewed.limited_to {
+    if let Some(limit) = &renewed.allowed_channels {
         let (kept, beyond): (Vec<_>, Vec<_>) =
             renewed.channels.into_iter().partition(|channel| limit.contains(&channel.channel_id));
         for channel in &beyond {
@@ -298,7 +298,7 @@ pub async fn renew(
         }
         renewed.channels = kept;
     }
-    if renewed.follows {
+    if renewed.auto_subscribe {
         for ended in catch_up(channels, connections, &mut renewed).await? {
             // Of a deleted channel whose id another has taken, the subscription stays, and is refused by the gate: the end
             // finds by it the socket that it has to close. The client would take the two for one otherwise.

@@ -21,10 +21,10 @@ pub struct Connection {
     /// What it subscribes to.
     pub channels: Vec<ChannelKey>,
     /// Whether it named no channels, and so follows its user's memberships as they change.
-    pub follows: bool,
+    pub auto_subscribe: bool,
     /// The channels that its token is limited to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limited_to: Option<BTreeSet<ChannelId>>,
+    pub allowed_channels: Option<BTreeSet<ChannelId>>,
     /// Channels of its user that it left out when it was opened, since it has all that it may.
     #[serde(default)]
     pub left_out: usize,
@@ -108,9 +108,9 @@ pub struct UserConnection {
     /// [`Connection::connected_at`].
     pub connected_at: Timestamp,
     /// [`Connection::follows`].
-    pub follows: bool,
+    pub auto_subscribe: bool,
     /// [`Connection::limited_to`].
-    pub limited_to: Option<BTreeSet<ChannelId>>,
+    pub allowed_channels: Option<BTreeSet<ChannelId>>,
     /// From when on it counts as absent.
     pub expires_at: Timestamp,
 }
@@ -119,7 +119,7 @@ impl UserConnection {
     /// Whether it receives a channel that its user becomes a member of.
     #[must_use]
     pub fn receives(&self, channel: &ChannelId) -> bool {
-        self.follows && self.limited_to.as_ref().is_none_or(|limit| limit.contains(channel))
+        self.auto_subscribe && self.allowed_channels.as_ref().is_none_or(|limit| limit.contains(channel))
     }
 
     /// What its subscription to a channel would be, if it has one that rests on a membership of its user.
@@ -140,8 +140,8 @@ impl From<&Connection> for UserConnection {
         Self {
             connection_id: connection.connection_id.clone(),
             connected_at: connection.connected_at,
-            follows: connection.follows,
-            limited_to: connection.limited_to.clone(),
+            auto_subscribe: connection.auto_subscribe,
+            allowed_channels: connection.allowed_channels.clone(),
             expires_at: connection.expires_at,
         }
     }
@@ -151,14 +151,14 @@ impl From<&Connection> for UserConnection {
 pub trait ConnectionStore: Send + Sync {
     /// Enters a connection among those of its user, before anything is decided from the user's memberships: whoever
     /// ends one from then on finds it.
-    fn announce(
+    fn register_pending(
         &self,
         user: &UserId,
         connection: &UserConnection,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Takes back what was announced and is not to be opened.
-    fn withdraw(
+    fn remove_pending(
         &self,
         user: &UserId,
         connection: &UserConnection,
@@ -166,7 +166,7 @@ pub trait ConnectionStore: Send + Sync {
 
     /// Stores a connection that was announced, and its subscriptions: the connection first, so that an interrupted call
     /// leaves only subscriptions that it names. Subscriptions to `by_membership` rest on memberships.
-    fn open(
+    fn activate(
         &self,
         connection: &Connection,
         by_membership: &BTreeSet<ChannelKey>,
@@ -240,7 +240,7 @@ pub trait ConnectionStore: Send + Sync {
 
     /// Stores how many channels of its user a connection leaves out, on condition that it is open and still of its
     /// `connected_at`. The delivery worker tells the client when the number changes.
-    fn note_left_out(
+    fn set_left_out(
         &self,
         connection: &UserConnection,
         left_out: usize,

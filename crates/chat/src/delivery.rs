@@ -13,15 +13,15 @@ use crate::{
     clock::{Backoff, Clock, Timestamp},
     connection::{ConnectionStore, Gate, Subscription},
     error::StoreError,
-    frame::{event_frames, passing_frame},
+    frame::{ephemeral_frame, event_frames},
     id::{ConnectionId, UserId},
     incarnation::ChannelKey,
     limits::{
-        AUTHORITY_DURATION, HAND_OVER_RESERVE, HAND_OVERS, HANDSHAKE_DURATION, OPENING_SOCKET_DURATION,
-        PASSING_PUSH_DURATION, PUSH_ATTEMPTS, PUSHES_AT_ONCE, SHARD_BYTES, SHARD_CONNECTIONS, SLOW_PUSH,
+        AUTHORITY_DURATION, DEADLINE_MARGIN, EPHEMERAL_PUSH_TIMEOUT, HANDSHAKE_DURATION, MAX_FAN_OUT_ATTEMPTS,
+        OPENING_SOCKET_DURATION, PUSH_ATTEMPTS, PUSH_CONCURRENCY, SHARD_BYTES, SHARD_CONNECTIONS, SLOW_PUSH,
     },
     message::MessageEvent,
-    presence::Passing,
+    presence::EphemeralEvent,
     trace::integer,
 };
 
@@ -37,7 +37,7 @@ pub enum Pushed {
 }
 
 /// The gateway's side of the sockets.
-pub trait SocketPusher: Send + Sync {
+pub trait SocketGateway: Send + Sync {
     /// Sends one text frame. Fails after [`PUSH_DURATION`](crate::limits::PUSH_DURATION) at the latest.
     fn push(&self, id: &ConnectionId, frame: &str) -> impl Future<Output = Result<Pushed, StoreError>> + Send;
 
@@ -48,15 +48,15 @@ pub trait SocketPusher: Send + Sync {
     fn close(&self, id: &ConnectionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// Another function that goes on with a broadcast, asynchronously.
+/// Another function that goes on with a batch, asynchronously.
 pub trait FanOut: Send + Sync {
-    /// Hands `broadcast` over; once this has returned, it is the other's to finish.
-    fn hand_over(&self, broadcast: &Broadcast) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Hands `batch` over; once this has returned, it is the other's to finish.
+    fn dispatch(&self, batch: &PushBatch) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// A connection that is to receive frames.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
+pub struct Recipient {
     /// The connection.
     pub connection_id: ConnectionId,
     /// Its user.
@@ -73,7 +73,7 @@ pub struct Target {
     pub next_frame: usize,
 }
 
-impl From<Subscription> for Target {
+impl From<Subscription> for Recipient {
     fn from(subscription: Subscription) -> Self {
         let Subscription { connection_id, user_id, connected_at, expires_at, member } = subscription;
         Self { connection_id, user_id, member, connected_at, expires_at, next_frame: 0 }
@@ -82,55 +82,55 @@ impl From<Subscription> for Target {
 
 /// Frames of one channel and who is to receive them: the payload of `SendMessageFunction`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Broadcast {
+pub struct PushBatch {
     /// The channel.
     pub channel: ChannelKey,
     /// The frames, in order.
     pub frames: Vec<String>,
     /// Who receives them.
-    pub targets: Vec<Target>,
+    pub recipients: Vec<Recipient>,
     /// How often it was handed over because of failing sockets.
     #[serde(default)]
-    pub hand_overs: u32,
+    pub attempt: u32,
 }
 
 /// What came of a delivery, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Outcome {
+pub struct PushReport {
     /// Sockets that have everything.
     pub delivered: usize,
     /// Sockets that had vanished, or whose time was over.
     pub gone: usize,
     /// Sockets handed over to another invocation.
-    pub handed_over: usize,
+    pub requeued: usize,
     /// Sockets given up. Their clients find the gap by `seq`.
     pub failed: usize,
     /// Attempts beyond the first, at any frame.
     pub retried: usize,
 }
 
-impl Outcome {
+impl PushReport {
     /// All sockets.
     #[must_use]
     pub fn sockets(&self) -> usize {
-        self.delivered + self.gone + self.handed_over + self.failed
+        self.delivered + self.gone + self.requeued + self.failed
     }
 
     /// Notes it on a span that has these fields.
     fn record(&self, span: &Span) {
         span.record("switchboard.pushes.delivered", integer(self.delivered));
         span.record("switchboard.pushes.gone", integer(self.gone));
-        span.record("switchboard.pushes.handed_over", integer(self.handed_over));
+        span.record("switchboard.pushes.requeued", integer(self.requeued));
         span.record("switchboard.pushes.failed", integer(self.failed));
         span.record("switchboard.pushes.retried", integer(self.retried));
     }
 }
 
-impl std::ops::AddAssign for Outcome {
+impl std::ops::AddAssign for PushReport {
     fn add_assign(&mut self, other: Self) {
         self.delivered += other.delivered;
         self.gone += other.gone;
-        self.handed_over += other.handed_over;
+        self.requeued += other.requeued;
         self.failed += other.failed;
         self.retried += other.retried;
     }
@@ -153,17 +153,17 @@ struct Gatekeeper<'a, Connections, Time> {
 }
 
 impl<Connections: ConnectionStore, Time: Clock> Gatekeeper<'_, Connections, Time> {
-    async fn admits(&self, target: &Target) -> Result<bool, StoreError> {
+    async fn admits(&self, recipient: &Recipient) -> Result<bool, StoreError> {
         // One push at a time reads the gate; the others wait for what it has read.
         let mut decision = self.decision.lock().await;
         let began = self.clock.monotonic();
         if let Some(Decision { gate, valid_until }) = decision.as_ref()
             && began < *valid_until
         {
-            return Ok(gate.admits(&target.user_id, target.member));
+            return Ok(gate.admits(&recipient.user_id, recipient.member));
         }
         let gate = self.connections.gate(self.channel, self.clock.now()).await?;
-        let admits = gate.admits(&target.user_id, target.member);
+        let admits = gate.admits(&recipient.user_id, recipient.member);
         *decision = Some(Decision { gate, valid_until: began + AUTHORITY_DURATION });
         Ok(admits)
     }
@@ -187,7 +187,7 @@ pub struct Delivery<'a, Connections, Sockets, Fan, Time> {
 impl<Connections, Sockets, Fan, Time> Delivery<'_, Connections, Sockets, Fan, Time>
 where
     Connections: ConnectionStore,
-    Sockets: SocketPusher,
+    Sockets: SocketGateway,
     Fan: FanOut,
     Time: Clock,
 {
@@ -201,7 +201,7 @@ where
         channel: &ChannelKey,
         events: &[MessageEvent],
         threshold: usize,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<PushReport, StoreError> {
         let span = tracing::info_span!(
             "deliver",
             switchboard.channel_id = %channel.channel_id,
@@ -213,9 +213,9 @@ where
             let (subscriptions, decision) = self.audience(channel).await?;
             Span::current().record("switchboard.connections", integer(subscriptions.len()));
             if subscriptions.is_empty() {
-                return Ok(Outcome::default());
+                return Ok(PushReport::default());
             }
-            let frames = event_frames(&channel.channel_id, events).map_err(unwritten)?;
+            let frames = event_frames(&channel.channel_id, events).map_err(encode_error)?;
             Span::current().record("switchboard.frames", integer(frames.len()));
             self.send_out(channel, frames, subscriptions, threshold, decision).await
         };
@@ -226,22 +226,22 @@ where
     ///
     /// # Errors
     /// Those of [`Delivery::deliver`].
-    pub async fn pass_on(
+    pub async fn deliver_ephemeral(
         &self,
         channel: &ChannelKey,
-        passing: &[Passing],
+        events: &[EphemeralEvent],
         threshold: usize,
-    ) -> Result<Outcome, StoreError> {
-        let mut outcome = Outcome::default();
-        if passing.is_empty() {
+    ) -> Result<PushReport, StoreError> {
+        let mut outcome = PushReport::default();
+        if events.is_empty() {
             return Ok(outcome);
         }
         let (subscriptions, decision) = self.audience(channel).await?;
-        for one in passing {
+        for one in events {
             let others: Vec<Subscription> =
                 subscriptions.iter().filter(|subscription| subscription.user_id != *one.user()).cloned().collect();
             if !others.is_empty() {
-                let frame = passing_frame(&channel.channel_id, one).map_err(unwritten)?;
+                let frame = ephemeral_frame(&channel.channel_id, one).map_err(encode_error)?;
                 outcome += self.send_out(channel, vec![frame], others, threshold, decision.clone()).await?;
             }
         }
@@ -257,13 +257,19 @@ where
     }
 
     /// Pushes a frame that is worth nothing later to all of `listeners`: once, and not for long.
-    pub async fn push_once(&self, channel: &ChannelKey, frame: &str, listeners: &[Subscription], threshold: usize) {
+    pub async fn push_ephemeral(
+        &self,
+        channel: &ChannelKey,
+        frame: &str,
+        listeners: &[Subscription],
+        threshold: usize,
+    ) {
         if listeners.len() > threshold {
-            let targets = listeners.iter().cloned().map(Target::from).collect();
+            let recipients = listeners.iter().cloned().map(Recipient::from).collect();
             let (channel, frames) = (channel.clone(), vec![frame.to_owned()]);
             // As if it had been handed over often enough: nobody tries again.
-            for shard in shards(Broadcast { channel, frames, targets, hand_overs: HAND_OVERS }) {
-                if let Err(error) = self.hand_over(&shard).await {
+            for shard in shards(PushBatch { channel, frames, recipients, attempt: MAX_FAN_OUT_ATTEMPTS }) {
+                if let Err(error) = self.dispatch(&shard).await {
                     tracing::warn!(%error, channel_id = %shard.channel.channel_id, "an ephemeral frame was not handed over");
                 }
             }
@@ -271,9 +277,9 @@ where
         }
         let now = self.clock.now();
         futures::stream::iter(listeners.iter().filter(|listener| now < listener.expires_at))
-            .for_each_concurrent(PUSHES_AT_ONCE, async |subscription| {
+            .for_each_concurrent(PUSH_CONCURRENCY, async |subscription| {
                 let push = pin!(self.sockets.push(&subscription.connection_id, frame));
-                let patience = pin!(self.clock.sleep(PASSING_PUSH_DURATION));
+                let patience = pin!(self.clock.sleep(EPHEMERAL_PUSH_TIMEOUT));
                 // What fails here is found out by the next message.
                 let _ = select(push, patience).await;
             })
@@ -308,60 +314,64 @@ where
         subscriptions: Vec<Subscription>,
         threshold: usize,
         decision: Decision,
-    ) -> Result<Outcome, StoreError> {
-        let targets: Vec<Target> = subscriptions.into_iter().map(Target::from).collect();
-        let broadcast = Broadcast { channel: channel.clone(), frames, targets, hand_overs: 0 };
-        if broadcast.targets.len() <= threshold {
-            return self.push_broadcast(broadcast, Some(decision)).await;
+    ) -> Result<PushReport, StoreError> {
+        let recipients: Vec<Recipient> = subscriptions.into_iter().map(Recipient::from).collect();
+        let batch = PushBatch { channel: channel.clone(), frames, recipients, attempt: 0 };
+        if batch.recipients.len() <= threshold {
+            return self.push_within_deadline(batch, Some(decision)).await;
         }
-        let handed_over = broadcast.targets.len();
-        for shard in shards(broadcast) {
-            self.hand_over(&shard).await?;
+        let requeued = batch.recipients.len();
+        for shard in shards(batch) {
+            self.dispatch(&shard).await?;
         }
-        Ok(Outcome { handed_over, ..Outcome::default() })
+        Ok(PushReport { requeued: requeued, ..PushReport::default() })
     }
 
     /// Hands one shard over.
-    async fn hand_over(&self, shard: &Broadcast) -> Result<(), StoreError> {
+    async fn dispatch(&self, shard: &PushBatch) -> Result<(), StoreError> {
         let span = tracing::info_span!(
-            "hand over",
+            "dispatch",
             otel.kind = "producer",
             switchboard.channel_id = %shard.channel.channel_id,
             switchboard.frames = integer(shard.frames.len()),
-            switchboard.connections = integer(shard.targets.len()),
-            switchboard.hand_overs = integer(shard.hand_overs),
+            switchboard.connections = integer(shard.recipients.len()),
+            switchboard.attempt = integer(shard.attempt),
         );
-        self.fan_out.hand_over(shard).instrument(span).await
+        self.fan_out.dispatch(shard).instrument(span).await
     }
 
-    /// Pushes a broadcast from here, and hands over what fails.
+    /// Pushes a batch from here, and hands over what fails.
     ///
     /// # Errors
     /// When a hand-over fails.
-    pub async fn broadcast(&self, broadcast: Broadcast) -> Result<Outcome, StoreError> {
+    pub async fn push_batch(&self, batch: PushBatch) -> Result<PushReport, StoreError> {
         // Some time has passed since the subscriptions were read: the gate is read here.
-        self.push_broadcast(broadcast, None).await
+        self.push_within_deadline(batch, None).await
     }
 
-    async fn push_broadcast(&self, broadcast: Broadcast, decision: Option<Decision>) -> Result<Outcome, StoreError> {
+    async fn push_within_deadline(
+        &self,
+        batch: PushBatch,
+        decision: Option<Decision>,
+    ) -> Result<PushReport, StoreError> {
         let span = tracing::info_span!(
             "push",
             otel.kind = "client",
             rpc.system = "aws-api",
             rpc.service = "ApiGatewayManagementApi",
             rpc.method = "PostToConnection",
-            switchboard.channel_id = %broadcast.channel.channel_id,
-            switchboard.frames = integer(broadcast.frames.len()),
-            switchboard.connections = integer(broadcast.targets.len()),
-            switchboard.hand_overs = integer(broadcast.hand_overs),
+            switchboard.channel_id = %batch.channel.channel_id,
+            switchboard.frames = integer(batch.frames.len()),
+            switchboard.connections = integer(batch.recipients.len()),
+            switchboard.attempt = integer(batch.attempt),
             switchboard.pushes.delivered = field::Empty,
             switchboard.pushes.gone = field::Empty,
-            switchboard.pushes.handed_over = field::Empty,
+            switchboard.pushes.requeued = field::Empty,
             switchboard.pushes.failed = field::Empty,
             switchboard.pushes.retried = field::Empty,
         );
         let push = async {
-            let outcome = self.push_all(broadcast, decision).await;
+            let outcome = self.push_all(batch, decision).await;
             if let Ok(outcome) = &outcome {
                 outcome.record(&Span::current());
             }
@@ -370,21 +380,21 @@ where
         push.instrument(span).await
     }
 
-    async fn push_all(&self, broadcast: Broadcast, decision: Option<Decision>) -> Result<Outcome, StoreError> {
-        let Broadcast { channel, frames, targets, hand_overs } = broadcast;
+    async fn push_all(&self, batch: PushBatch, decision: Option<Decision>) -> Result<PushReport, StoreError> {
+        let PushBatch { channel, frames, recipients, attempt } = batch;
         let (connections, clock) = (self.connections, self.clock);
         let gatekeeper = Gatekeeper { channel: &channel, connections, clock, decision: Mutex::new(decision) };
-        let mut outcome = Outcome::default();
+        let mut outcome = PushReport::default();
         let mut unreached = Vec::new();
-        let mut pushes = futures::stream::iter(targets)
-            .map(|target| self.push_frames(&gatekeeper, &frames, target, hand_overs == 0))
-            .buffer_unordered(PUSHES_AT_ONCE);
+        let mut pushes = futures::stream::iter(recipients)
+            .map(|recipient| self.push_frames(&gatekeeper, &frames, recipient, attempt == 0))
+            .buffer_unordered(PUSH_CONCURRENCY);
         while let Some((end, retried)) = pushes.next().await {
             outcome.retried += retried;
             match end {
                 End::Delivered => outcome.delivered += 1,
                 End::Gone => outcome.gone += 1,
-                End::Unreached(target) => unreached.push(target),
+                End::Unreached(recipient) => unreached.push(recipient),
             }
         }
         drop(pushes);
@@ -392,18 +402,18 @@ where
         if unreached.is_empty() {
             return Ok(outcome);
         }
-        if hand_overs >= HAND_OVERS {
-            for target in &unreached {
+        if attempt >= MAX_FAN_OUT_ATTEMPTS {
+            for recipient in &unreached {
                 let channel_id = &channel.channel_id;
-                tracing::error!(%channel_id, connection_id = %target.connection_id, "gave up a push");
+                tracing::error!(%channel_id, connection_id = %recipient.connection_id, "push dropped");
             }
             outcome.failed = unreached.len();
             return Ok(outcome);
         }
-        outcome.handed_over = unreached.len();
-        let rest = Broadcast { channel, frames, targets: unreached, hand_overs: hand_overs + 1 };
+        outcome.requeued = unreached.len();
+        let rest = PushBatch { channel, frames, recipients: unreached, attempt: attempt + 1 };
         for shard in shards(rest) {
-            self.hand_over(&shard).await?;
+            self.dispatch(&shard).await?;
         }
         Ok(outcome)
     }
@@ -414,33 +424,33 @@ where
         &self,
         gatekeeper: &Gatekeeper<'_, Connections, Time>,
         frames: &[String],
-        mut target: Target,
+        mut recipient: Recipient,
         first: bool,
     ) -> (End, usize) {
         let channel = gatekeeper.channel;
         let mut retried = 0;
         let stop_at = Timestamp::from_millis(
-            self.deadline.as_millis() - i64::try_from(HAND_OVER_RESERVE.as_millis()).unwrap_or_default(),
+            self.deadline.as_millis() - i64::try_from(DEADLINE_MARGIN.as_millis()).unwrap_or_default(),
         );
-        while let Some(frame) = frames.get(target.next_frame) {
+        while let Some(frame) = frames.get(recipient.next_frame) {
             let mut attempt = 0;
             loop {
                 let now = self.clock.now();
-                if now >= target.expires_at {
+                if now >= recipient.expires_at {
                     return (End::Gone, retried);
                 }
                 if now >= stop_at {
-                    return (End::Unreached(target), retried);
+                    return (End::Unreached(recipient), retried);
                 }
                 let began = self.clock.monotonic();
-                let pushed = match gatekeeper.admits(&target).await {
-                    Ok(true) => self.sockets.push(&target.connection_id, frame).await,
+                let pushed = match gatekeeper.admits(&recipient).await {
+                    Ok(true) => self.sockets.push(&recipient.connection_id, frame).await,
                     // Its end is recorded: the maintenance closes the socket.
                     Ok(false) => return (End::Gone, retried),
                     Err(error) => Err(error),
                 };
                 let took = self.clock.monotonic().saturating_sub(began);
-                let connection_id = &target.connection_id;
+                let connection_id = &recipient.connection_id;
                 if took >= SLOW_PUSH {
                     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                     tracing::warn!(channel_id = %channel.channel_id, %connection_id, duration_ms, "a push was slow");
@@ -450,8 +460,8 @@ where
                     Ok(Pushed::Gone) => {
                         // A socket whose handshake is not through yet looks the same. Its client asks for what it missed
                         // as soon as it is open, and must hear of what comes then.
-                        if now >= target.connected_at.plus(HANDSHAKE_DURATION) {
-                            self.forget(channel, &target).await;
+                        if now >= recipient.connected_at.plus(HANDSHAKE_DURATION) {
+                            self.remove_stale_connection(channel, &recipient).await;
                         }
                         return (End::Gone, retried);
                     }
@@ -461,47 +471,47 @@ where
                         if !error.retryable || waits || attempt >= PUSH_ATTEMPTS {
                             let channel_id = &channel.channel_id;
                             tracing::warn!(%error, %channel_id, %connection_id, "push failed");
-                            return (End::Unreached(target), retried);
+                            return (End::Unreached(recipient), retried);
                         }
                         retried += 1;
                         self.clock.sleep(BACKOFF.delay(self.clock, attempt - 1)).await;
                     }
                 }
             }
-            target.next_frame += 1;
+            recipient.next_frame += 1;
         }
         (End::Delivered, retried)
     }
 
     /// Removes a vanished connection. A failure is only logged: the next push meets the same vanished socket.
-    async fn forget(&self, channel: &ChannelKey, target: &Target) {
+    async fn remove_stale_connection(&self, channel: &ChannelKey, recipient: &Recipient) {
         let removed = async {
-            let id = &target.connection_id;
-            if !self.connections.close(id, target.connected_at).await? {
-                self.connections.unsubscribe(channel, id, target.connected_at).await?;
+            let id = &recipient.connection_id;
+            if !self.connections.close(id, recipient.connected_at).await? {
+                self.connections.unsubscribe(channel, id, recipient.connected_at).await?;
             }
             Ok::<_, StoreError>(())
         };
         if let Err(error) = removed.await {
-            tracing::warn!(%error, connection_id = %target.connection_id, "could not remove a vanished connection");
+            tracing::warn!(%error, connection_id = %recipient.connection_id, "could not remove a vanished connection");
         }
     }
 }
 
-fn unwritten(error: serde_json::Error) -> StoreError {
+fn encode_error(error: serde_json::Error) -> StoreError {
     StoreError { operation: "serialise frames", retryable: false, source: error.into() }
 }
 
 enum End {
     Delivered,
     Gone,
-    Unreached(Target),
+    Unreached(Recipient),
 }
 
-/// Cuts a broadcast so that each part fits one asynchronous invocation: by targets, and by frames where these
+/// Cuts a batch so that each part fits one asynchronous invocation: by recipients, and by frames where these
 /// alone are too large.
-fn shards(broadcast: Broadcast) -> Vec<Broadcast> {
-    let Broadcast { channel, frames, targets, hand_overs } = broadcast;
+fn shards(batch: PushBatch) -> Vec<PushBatch> {
+    let PushBatch { channel, frames, recipients, attempt } = batch;
     let mut ranges = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (index, frame) in frames.iter().enumerate() {
@@ -517,14 +527,17 @@ fn shards(broadcast: Broadcast) -> Vec<Broadcast> {
 
     let mut shards = Vec::new();
     for range in ranges {
-        let waiting: Vec<Target> = targets
+        let waiting: Vec<Recipient> = recipients
             .iter()
-            .filter(|target| target.next_frame < range.end)
-            .map(|target| Target { next_frame: target.next_frame.saturating_sub(range.start), ..target.clone() })
+            .filter(|recipient| recipient.next_frame < range.end)
+            .map(|recipient| Recipient {
+                next_frame: recipient.next_frame.saturating_sub(range.start),
+                ..recipient.clone()
+            })
             .collect();
-        for targets in waiting.chunks(SHARD_CONNECTIONS) {
+        for recipients in waiting.chunks(SHARD_CONNECTIONS) {
             let (channel, frames) = (channel.clone(), frames[range.clone()].to_vec());
-            shards.push(Broadcast { channel, frames, targets: targets.to_vec(), hand_overs });
+            shards.push(PushBatch { channel, frames, recipients: recipients.to_vec(), attempt });
         }
     }
     shards

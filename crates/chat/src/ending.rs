@@ -21,12 +21,12 @@ use crate::{
     channel::ChannelStore,
     clock::{Clock, Timestamp},
     connection::{ConnectionStore, Subscription},
-    delivery::SocketPusher,
+    delivery::SocketGateway,
     error::StoreError,
     id::{ConnectionId, UserId},
     incarnation::{ChannelKey, Incarnation},
     limits::{
-        ENDING_PAGE, HANDSHAKE_DURATION, OPENING_SOCKET_DURATION, PENDING_LEASE_DURATION, PUSHES_AT_ONCE,
+        ENDING_PAGE, HANDSHAKE_DURATION, OPENING_SOCKET_DURATION, PENDING_LEASE_DURATION, PUSH_CONCURRENCY,
         SHUT_OUT_DURATION,
     },
 };
@@ -37,7 +37,7 @@ const OPENING_SOCKET_INTERVAL: Duration = Duration::from_millis(50);
 /// Why subscriptions end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "snake_case")]
-pub enum Cause {
+pub enum EndCause {
     /// The channel was deleted: all of them, and then everything that belongs to the channel.
     ChannelDeleted,
     /// The channel was made private: those of users who are no members.
@@ -51,43 +51,43 @@ pub enum Cause {
 
 /// Subscriptions that have to end, recorded with what caused it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
+pub struct PendingEnd {
     /// Names the record.
     pub id: Incarnation,
     /// The channel.
     pub channel: ChannelKey,
     /// Why.
-    pub cause: Cause,
+    pub cause: EndCause,
     /// Progress: subscriptions up to this connection have been looked at.
     pub after: Option<ConnectionId>,
     /// Until then one function is at work on it, and no other begins.
     pub lease_until: Timestamp,
 }
 
-impl Pending {
+impl PendingEnd {
     /// A new record, leased to the caller.
-    pub fn new(channel: ChannelKey, cause: Cause, clock: &impl Clock) -> Self {
+    pub fn new(channel: ChannelKey, cause: EndCause, clock: &impl Clock) -> Self {
         let lease_until = clock.now().plus(PENDING_LEASE_DURATION);
         Self { id: Incarnation::generate(clock), channel, cause, after: None, lease_until }
     }
 }
 
 /// Stores pending ends. They are written by the changes that cause them: see [`ChannelStore`].
-pub trait PendingStore: Send + Sync {
+pub trait PendingEnds: Send + Sync {
     /// Leases a record until `until`, on condition that no lease holds it at `now`, and returns it as it is. `None`: it is
     /// done, or leased.
     fn lease(
         &self,
-        pending: &Pending,
+        pending: &PendingEnd,
         until: Timestamp,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Option<Pending>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<PendingEnd>, StoreError>> + Send;
 
     /// Stores the progress and the lease of a record, if it is there.
-    fn advance(&self, pending: &Pending) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn advance(&self, pending: &PendingEnd) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Removes a record that is done.
-    fn finish(&self, pending: &Pending) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn finish(&self, pending: &PendingEnd) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Removes what belongs to a deleted channel.
@@ -111,14 +111,14 @@ pub struct Ending<'a, Channels, Connections, Sockets, Time> {
 
 impl<Channels, Connections, Sockets, Time> Ending<'_, Channels, Connections, Sockets, Time>
 where
-    Channels: ChannelStore + PendingStore,
+    Channels: ChannelStore + PendingEnds,
     Connections: ConnectionStore,
-    Sockets: SocketPusher,
+    Sockets: SocketGateway,
     Time: Clock,
 {
     /// Ends what a change has just recorded, as far as [`SHUT_OUT_DURATION`] allows. When this returns, no socket receives
     /// an event that the change forbids. Returns whether it is all done, with nothing for the maintenance function to do.
-    pub async fn finish_now(&self, pending: &Pending) -> bool {
+    pub async fn finish_now(&self, pending: &PendingEnd) -> bool {
         let ends_at = self.clock.monotonic() + SHUT_OUT_DURATION;
         let mut progress = pending.clone();
         let ended = {
@@ -139,7 +139,7 @@ where
                 self.clock.sleep(wait).await;
             }
         }
-        let kept = if is_ended && pending.cause != Cause::ChannelDeleted {
+        let kept = if is_ended && pending.cause != EndCause::ChannelDeleted {
             self.channels.finish(pending).await.map(|()| false)
         } else {
             // The maintenance function goes on at once, in place of waiting for the lease to end.
@@ -156,15 +156,15 @@ where
     /// When a store or the gateway fails. The record stays, and the next function goes on from it.
     pub async fn resume(
         &self,
-        mut pending: Pending,
-        remains: &impl DeletedChannels,
+        mut pending: PendingEnd,
+        deleted: &impl DeletedChannels,
         until: Duration,
     ) -> Result<bool, StoreError> {
         if !self.end_subscriptions(&mut pending, Some(until)).await? {
             return Ok(false);
         }
-        if pending.cause == Cause::ChannelDeleted {
-            while !remains.remove_some(&pending.channel).await? {
+        if pending.cause == EndCause::ChannelDeleted {
+            while !deleted.remove_some(&pending.channel).await? {
                 if self.clock.monotonic() >= until {
                     return Ok(false);
                 }
@@ -176,7 +176,7 @@ where
     }
 
     /// Extends the lease before it ends, and stores the progress with it.
-    async fn keep(&self, pending: &mut Pending) -> Result<(), StoreError> {
+    async fn keep(&self, pending: &mut PendingEnd) -> Result<(), StoreError> {
         let now = self.clock.now();
         if now.plus(PENDING_LEASE_DURATION / 2) >= pending.lease_until {
             pending.lease_until = now.plus(PENDING_LEASE_DURATION);
@@ -186,8 +186,8 @@ where
     }
 
     /// Ends the subscriptions that a record is about. `false`: some are left at `until`.
-    async fn end_subscriptions(&self, pending: &mut Pending, until: Option<Duration>) -> Result<bool, StoreError> {
-        if let Cause::MemberRemoved { user_id } = &pending.cause {
+    async fn end_subscriptions(&self, pending: &mut PendingEnd, until: Option<Duration>) -> Result<bool, StoreError> {
+        if let EndCause::MemberRemoved { user_id } = &pending.cause {
             // A user who is a member again keeps the subscriptions.
             let is_back = until.is_some() && self.channels.member(&pending.channel, user_id).await?.is_some();
             if !is_back {
@@ -201,10 +201,10 @@ where
                 .subscriptions_page(&pending.channel, pending.after.as_ref(), ENDING_PAGE, self.clock.now())
                 .await?;
             let ending = match pending.cause {
-                Cause::MadePrivate => self.strangers(&pending.channel, page.subscriptions).await?,
+                EndCause::MadePrivate => self.non_members(&pending.channel, page.subscriptions).await?,
                 _ => page.subscriptions,
             };
-            self.end_all(&pending.channel, ending).await?;
+            self.revoke_all(&pending.channel, ending).await?;
             let Some(next) = page.next_after else { return Ok(true) };
             pending.after = Some(next);
             if until.is_some_and(|until| self.clock.monotonic() >= until) {
@@ -216,7 +216,7 @@ where
     }
 
     /// Those of a page who are no members. The others' subscriptions become those of members.
-    async fn strangers(
+    async fn non_members(
         &self,
         channel: &ChannelKey,
         subscriptions: Vec<Subscription>,
@@ -229,7 +229,7 @@ where
             subscriptions.into_iter().partition(|one| members.contains(&one.user_id));
         let unconfirmed = of_members.into_iter().filter(|one| !one.member).map(Ok);
         futures::stream::iter(unconfirmed)
-            .try_for_each_concurrent(PUSHES_AT_ONCE, async |one: Subscription| {
+            .try_for_each_concurrent(PUSH_CONCURRENCY, async |one: Subscription| {
                 self.connections.confirm_member(channel, &one).await?;
                 Ok::<_, StoreError>(())
             })
@@ -255,15 +255,15 @@ where
                 }
                 Ok::<_, StoreError>(())
             })
-            .buffer_unordered(PUSHES_AT_ONCE)
+            .buffer_unordered(PUSH_CONCURRENCY)
             .try_collect::<()>()
             .await
     }
 
-    async fn end_all(&self, channel: &ChannelKey, ending: Vec<Subscription>) -> Result<(), StoreError> {
+    async fn revoke_all(&self, channel: &ChannelKey, ending: Vec<Subscription>) -> Result<(), StoreError> {
         futures::stream::iter(ending)
             .map(|one| self.end_one(channel, one))
-            .buffer_unordered(PUSHES_AT_ONCE)
+            .buffer_unordered(PUSH_CONCURRENCY)
             .try_collect::<()>()
             .await
     }

@@ -8,7 +8,7 @@ use crate::{
     id::{ChannelId, ConnectionId, UserId},
     limits::FRAME_BYTES,
     message::{Change, Message, MessageEvent},
-    presence::Passing,
+    presence::EphemeralEvent,
 };
 
 #[derive(Serialize)]
@@ -62,7 +62,7 @@ pub fn event_frames(channel: &ChannelId, events: &[MessageEvent]) -> serde_json:
 }
 
 #[derive(Serialize)]
-struct PassingFrame<'a> {
+struct EphemeralFrame<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     channel_id: &'a ChannelId,
@@ -75,13 +75,13 @@ struct PassingFrame<'a> {
 ///
 /// # Errors
 /// When ids cannot be written as JSON, which none can fail.
-pub fn passing_frame(channel_id: &ChannelId, passing: &Passing) -> serde_json::Result<String> {
-    let (kind, user_id) = match passing {
-        Passing::Joined(user_id) => ("presence.joined", user_id),
-        Passing::Left(user_id) => ("presence.left", user_id),
-        Passing::Typing(user_id) => ("typing", user_id),
+pub fn ephemeral_frame(channel_id: &ChannelId, event: &EphemeralEvent) -> serde_json::Result<String> {
+    let (kind, user_id) = match event {
+        EphemeralEvent::Joined(user_id) => ("presence.joined", user_id),
+        EphemeralEvent::Left(user_id) => ("presence.left", user_id),
+        EphemeralEvent::Typing(user_id) => ("typing", user_id),
     };
-    serde_json::to_string(&PassingFrame { kind, channel_id, user_id })
+    serde_json::to_string(&EphemeralFrame { kind, channel_id, user_id })
 }
 
 /// The frame that tells a client that its socket leaves out channels of its user: those beyond as many as a socket has.

@@ -106,15 +106,15 @@ pub const PRESENCE_PROBES: usize = 100;
 /// How often a user may say to be typing in a channel.
 pub const TYPING_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 3 };
 
-/// Sockets up to which a passing event is pushed by the function that took it.
+/// Sockets up to which an ephemeral event is pushed by the function that took it.
 pub const TYPING_PUSHES: usize = 50;
 
-/// How far back the upkeep looks for sockets whose token has ended; longer than it may be out of order, shorter than
+/// How far back the maintenance looks for sockets whose token has ended; longer than it may be out of order, shorter than
 /// API Gateway's own limits.
 pub const ENDED_SOCKETS_MINUTES: i64 = 15;
 
 /// Pending ends that one run of the maintenance function works on.
-pub const PENDING_PER_RUN: usize = 100;
+pub const MAX_PENDING_ENDS_PER_RUN: usize = 100;
 
 /// Frames of a client on one socket that are answered. A client pings at most every few minutes.
 pub const FRAME_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 20 };
@@ -144,20 +144,20 @@ pub const APPEND_DURATION: Duration = Duration::from_secs(7);
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a claim on a message lasts unless it is renewed: how long an abandoned one holds the next worker up.
-pub const CLAIM_DURATION: Duration = Duration::from_secs(15);
+pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 
 /// Between two renewals of a claim; also how long a reply goes on after a user has stopped it.
-pub const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
+pub const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest silence of a model before and within a reply, after which it counts as gone. A server on one's own machine may
 /// have to load its model first.
-pub const MODEL_SILENCE: Duration = Duration::from_mins(1);
+pub const MODEL_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Time that must be left of an invocation for a call of a model to begin.
-pub const MODEL_ROOM: Duration = Duration::from_secs(15);
+pub const MIN_TIME_FOR_MODEL_CALL: Duration = Duration::from_secs(15);
 
 /// How long a reply may be written that is kept as it is when the invocation ends, in place of being written anew.
-pub const MODEL_PATIENCE: Duration = Duration::from_mins(2);
+pub const MIN_PARTIAL_REPLY_DURATION: Duration = Duration::from_mins(2);
 
 /// Failures of a model, in one go, after which a message is given up.
 pub const MODEL_FAILURES: u32 = 3;
@@ -168,7 +168,7 @@ pub const MODEL_FAILURES: u32 = 3;
 pub const MODEL_CALLS: u32 = 5;
 
 /// Longest wait that a busy model may ask for; of one that asks for more, the message is given up at once.
-pub const MODEL_WAIT: Duration = Duration::from_mins(2);
+pub const MAX_MODEL_RETRY_AFTER: Duration = Duration::from_mins(2);
 
 /// Messages before the question that a model gets to read at most.
 pub const CONTEXT_MESSAGES: u16 = 50;
@@ -177,7 +177,7 @@ pub const CONTEXT_MESSAGES: u16 = 50;
 pub const DELTA_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a push may take of what is worth nothing later.
-pub const PASSING_PUSH_DURATION: Duration = Duration::from_millis(500);
+pub const EPHEMERAL_PUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Words of a draft that are shown at once: bytes of UTF-8.
 pub const DELTA_BYTES: usize = 256;
@@ -189,10 +189,10 @@ pub const PUSH_ATTEMPTS: u32 = 4;
 pub const SLOW_PUSH: Duration = Duration::from_secs(1);
 
 /// Posts under way at once, over all sockets of a delivery.
-pub const PUSHES_AT_ONCE: usize = 64;
+pub const PUSH_CONCURRENCY: usize = 64;
 
 /// Channels of one batch that are worked on at once.
-pub const CHANNELS_AT_ONCE: usize = 16;
+pub const CHANNEL_CONCURRENCY: usize = 16;
 
 /// Sockets that one invocation of `SendMessageFunction` takes.
 pub const SHARD_CONNECTIONS: usize = 500;
@@ -202,7 +202,7 @@ pub const SHARD_CONNECTIONS: usize = 500;
 pub const SHARD_BYTES: usize = 600_000;
 
 /// Hand-overs of a socket's frames from one `SendMessageFunction` to the next before they are given up.
-pub const HAND_OVERS: u32 = 3;
+pub const MAX_FAN_OUT_ATTEMPTS: u32 = 3;
 
 /// Kept back from the time that an invocation has left, to hand over what could not be pushed.
-pub const HAND_OVER_RESERVE: Duration = Duration::from_secs(2);
+pub const DEADLINE_MARGIN: Duration = Duration::from_secs(2);

@@ -7,8 +7,8 @@ use crate::{
     channel::ChannelStore,
     clock::Clock,
     connection::{Connection, ConnectionStore},
-    delivery::SocketPusher,
-    ending::{DeletedChannels, Ending, Pending, PendingStore},
+    delivery::SocketGateway,
+    ending::{DeletedChannels, Ending, PendingEnd, PendingEnds},
     error::StoreError,
     id::ConnectionId,
     limits::PENDING_LEASE_DURATION,
@@ -21,7 +21,7 @@ use crate::{
 /// When the store or the gateway fails. A repeated call goes on.
 pub async fn close_ended(
     connections: &impl ConnectionStore,
-    sockets: &impl SocketPusher,
+    sockets: &impl SocketGateway,
     clock: &impl Clock,
     id: &ConnectionId,
     found: Option<&Connection>,
@@ -44,19 +44,19 @@ pub async fn close_ended(
 /// When a store or the gateway fails. The record stays, and a later call goes on from it.
 pub async fn carry_out<Channels, Connections, Sockets, Time>(
     ending: &Ending<'_, Channels, Connections, Sockets, Time>,
-    remains: &impl DeletedChannels,
-    pending: &Pending,
+    deleted: &impl DeletedChannels,
+    pending: &PendingEnd,
     until: Duration,
 ) -> Result<bool, StoreError>
 where
-    Channels: ChannelStore + PendingStore,
+    Channels: ChannelStore + PendingEnds,
     Connections: ConnectionStore,
-    Sockets: SocketPusher,
+    Sockets: SocketGateway,
     Time: Clock,
 {
     let now = ending.clock.now();
     match ending.channels.lease(pending, now.plus(PENDING_LEASE_DURATION), now).await? {
-        Some(leased) => ending.resume(leased, remains, until).await,
+        Some(leased) => ending.resume(leased, deleted, until).await,
         None => Ok(false),
     }
 }

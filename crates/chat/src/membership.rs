@@ -13,8 +13,8 @@ use crate::{
     },
     clock::{CHANGE_BACKOFF, Clock},
     connection::{ConnectionStore, UserConnection},
-    delivery::SocketPusher,
-    ending::{Cause, Ending, Pending, PendingStore},
+    delivery::SocketGateway,
+    ending::{EndCause, Ending, PendingEnd, PendingEnds},
     error::{ChatError, Result},
     id::{ChannelId, UserId},
     incarnation::{ChannelKey, Incarnation},
@@ -51,9 +51,9 @@ pub struct Membership<'a, Channels, Connections, Sockets, Time> {
 
 impl<Channels, Connections, Sockets, Time> Membership<'_, Channels, Connections, Sockets, Time>
 where
-    Channels: ChannelStore + InvitationStore + PendingStore,
+    Channels: ChannelStore + InvitationStore + PendingEnds,
     Connections: ConnectionStore,
-    Sockets: SocketPusher,
+    Sockets: SocketGateway,
     Time: Clock,
 {
     /// Makes `user` a member on behalf of `caller`, or invites the user, with `role` if one is given. Users add themselves to
@@ -239,7 +239,7 @@ where
                 self.ending().end_user(&key, user).await?;
                 return Err(ChatError::MemberNotFound);
             };
-            let pending = Pending::new(key, Cause::MemberRemoved { user_id: user.clone() }, self.clock);
+            let pending = PendingEnd::new(key, EndCause::MemberRemoved { user_id: user.clone() }, self.clock);
             let now = self.clock.now();
             match self.channels.remove_member(&access.as_member(), &member, &pending, now).await? {
                 MemberChanged::Done => {
@@ -307,7 +307,7 @@ where
             return Ok(());
         }
         let is_chosen = self.channels.member(channel, user).await?.is_some_and(|member| member.added_by.is_none());
-        if is_chosen && connection.limited_to.is_none() && wanted.contains(channel) {
+        if is_chosen && connection.allowed_channels.is_none() && wanted.contains(channel) {
             let open = self.connections.connection(&connection.connection_id).await?;
             let open = open.filter(|open| open.connected_at == connection.connected_at);
             let others = open.into_iter().flat_map(|open| open.channels);
@@ -316,7 +316,7 @@ where
                 subscribe_member(self.channels, self.connections, channel, user, connection).await?;
             }
         }
-        self.connections.note_left_out(connection, left_out).await?;
+        self.connections.set_left_out(connection, left_out).await?;
         Ok(())
     }
 
@@ -390,7 +390,7 @@ fn check_addition(access: &Access, is_self: bool, current: Option<MemberRole>, w
 }
 
 /// Whether settings that were `before` and are `after` end subscriptions of users who are no members.
-pub(crate) fn shuts_out(before: &Channel, after: &Channel) -> bool {
+pub(crate) fn restricts_visibility(before: &Channel, after: &Channel) -> bool {
     before.visibility == Visibility::Public && after.visibility == Visibility::Private
 }
 

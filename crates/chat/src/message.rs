@@ -13,8 +13,8 @@ use crate::{
     id::{ChannelId, IdempotencyKey, MessageId, UserId},
     incarnation::{ChannelKey, Incarnation},
     limits::{CONTENT_BYTES, METADATA_BYTES, METADATA_DEPTH},
-    reaction::{Reacted, Reactions, summary},
-    revision::Revision,
+    reaction::{ReactionResult, Reactions, summary},
+    revision::MessageRef,
     trace::TraceContext,
     validation::Violation,
 };
@@ -122,7 +122,7 @@ impl StoredMessage {
 
 /// What a sender chooses of a message.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Draft {
+pub struct NewMessage {
     /// 1 to 32,768 bytes of UTF-8, without control characters other than tab, line feed and carriage return.
     pub content: String,
     /// How to show it.
@@ -133,7 +133,7 @@ pub struct Draft {
     pub reply_to: Option<u64>,
 }
 
-impl Draft {
+impl NewMessage {
     /// Every rule that the draft breaks. A number in the metadata that is whole is also made an integer, as
     /// `DynamoDB` would give it back.
     pub fn check(&mut self) -> Vec<Violation> {
@@ -222,7 +222,7 @@ fn stored_number(number: &Number) -> Option<Number> {
 
 /// What an append knows of its channel: all that decides whether a message may follow, and as which number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub struct ChannelHead {
     /// The channel.
     pub channel_id: ChannelId,
     /// The life of the channel.
@@ -241,7 +241,7 @@ pub struct Head {
     pub agent: AgentMode,
 }
 
-impl Head {
+impl ChannelHead {
     /// The key of the channel.
     #[must_use]
     pub fn key(&self) -> ChannelKey {
@@ -249,7 +249,7 @@ impl Head {
     }
 }
 
-impl From<&Channel> for Head {
+impl From<&Channel> for ChannelHead {
     fn from(channel: &Channel) -> Self {
         Self {
             channel_id: channel.channel_id.clone(),
@@ -309,7 +309,7 @@ pub struct Token {
 #[derive(Debug, Clone, Copy)]
 pub struct Append<'a> {
     /// The channel as the sender believes it to be; the transaction is the judge.
-    pub head: &'a Head,
+    pub head: &'a ChannelHead,
     /// The message, numbered `head.last_seq + 1`.
     pub message: &'a StoredMessage,
     /// Whether the agent has to look at the message. Who marks those it need not see saves it an invocation.
@@ -327,26 +327,29 @@ pub struct Append<'a> {
 
 /// What came of an [`Append`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Appended {
+pub enum AppendResult {
     /// The message is stored, by this attempt or by an earlier one of the same number.
     Stored,
-    /// The channel is not as believed, but like this; `None`: there is none.
-    HeadMoved(Option<Head>),
+    /// No channel has the id.
+    ChannelNotFound,
+    /// The channel or the sender's bucket is not as believed. At least one of the two is given.
+    Stale {
+        /// The channel's head as it is, unless it is as believed.
+        head: Option<ChannelHead>,
+        /// When the sender's bucket will be full, unless that is as believed.
+        bucket_full_at: Option<Timestamp>,
+    },
     /// The key has been used.
     KeyTaken(IdempotencyRecord),
     /// The sender is no member.
     NotAMember,
-    /// The sender's bucket is not as believed: it will be full then.
-    BucketMoved(Timestamp),
-    /// Neither the channel nor the sender's bucket is as believed.
-    BothMoved(Head, Timestamp),
     /// Another transaction was under way on the same items.
     Conflict,
 }
 
 /// What came of changing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Revised {
+pub enum UpdateResult {
     /// It is stored.
     Done,
     /// The message is not there, or deleted.
@@ -369,13 +372,13 @@ pub enum Range {
 /// Stores messages. All reads are strongly consistent.
 pub trait MessageStore: Send + Sync {
     /// The head of the channel that has an id now.
-    fn head(&self, channel: &ChannelId) -> impl Future<Output = Result<Option<Head>, StoreError>> + Send;
+    fn head(&self, channel: &ChannelId) -> impl Future<Output = Result<Option<ChannelHead>, StoreError>> + Send;
 
     /// Whether a user is a member of a channel.
     fn is_member(&self, channel: &ChannelKey, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Appends in one transaction, or changes nothing. After an error it is unknown which.
-    fn append(&self, append: Append<'_>) -> impl Future<Output = Result<Appended, StoreError>> + Send;
+    fn append(&self, append: Append<'_>) -> impl Future<Output = Result<AppendResult, StoreError>> + Send;
 
     /// What is kept under a key, expired or not.
     fn idempotency_record(
@@ -394,11 +397,11 @@ pub trait MessageStore: Send + Sync {
 
     /// Replaces what a message of the channel in `by` holds, and the trace context, on condition that it is there and not
     /// deleted, and that `by` still holds; in one transaction.
-    fn revise(
+    fn update_message(
         &self,
         by: &Authority<'_>,
         revised: &StoredMessage,
-    ) -> impl Future<Output = Result<Revised, StoreError>> + Send;
+    ) -> impl Future<Output = Result<UpdateResult, StoreError>> + Send;
 
     /// Adds the reaction of `revision.caller` to a message that is there, neither expired nor deleted, or takes it back;
     /// replaces the trace context; on condition that `by` still holds, in one transaction. What is as asked for already is
@@ -406,11 +409,11 @@ pub trait MessageStore: Send + Sync {
     fn react(
         &self,
         by: &Authority<'_>,
-        revision: &Revision,
+        revision: &MessageRef,
         emoji: &str,
         add: bool,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Reacted, StoreError>> + Send;
+    ) -> impl Future<Output = Result<ReactionResult, StoreError>> + Send;
 
     /// Up to `limit` answers to the message `seq` after the number `after`, the oldest first; what has expired by `now` is
     /// left out.
@@ -440,26 +443,26 @@ mod tests {
 
     use super::*;
 
-    fn codes(draft: &mut Draft) -> Vec<(String, &'static str)> {
+    fn codes(draft: &mut NewMessage) -> Vec<(String, &'static str)> {
         draft.check().into_iter().map(|violation| (violation.field, violation.code)).collect()
     }
 
     #[test]
     fn content_is_measured_in_bytes() {
-        let mut fits = Draft { content: "é".repeat(CONTENT_BYTES / 2), ..Draft::default() };
+        let mut fits = NewMessage { content: "é".repeat(CONTENT_BYTES / 2), ..NewMessage::default() };
         assert_eq!(codes(&mut fits), []);
-        let mut over = Draft { content: "é".repeat(CONTENT_BYTES / 2 + 1), ..Draft::default() };
+        let mut over = NewMessage { content: "é".repeat(CONTENT_BYTES / 2 + 1), ..NewMessage::default() };
         assert_eq!(codes(&mut over), [("content".to_owned(), "too_long")]);
     }
 
     #[test]
     fn every_broken_rule_is_reported() {
         let metadata = json!({ "": 1, "big": "x".repeat(METADATA_BYTES), "number": 1e300 });
-        let mut draft = Draft {
+        let mut draft = NewMessage {
             content: String::new(),
             metadata: metadata.as_object().cloned(),
             reply_to: Some(0),
-            ..Draft::default()
+            ..NewMessage::default()
         };
         let found: Vec<_> = codes(&mut draft).into_iter().map(|(_, code)| code).collect();
         assert_eq!(found, ["required", "out_of_range", "too_long", "empty_name", "out_of_range"]);
@@ -468,25 +471,25 @@ mod tests {
     #[test]
     fn control_characters_are_refused_because_json_makes_six_bytes_of_each() {
         assert_eq!(
-            codes(&mut Draft { content: "a\u{1}".into(), ..Draft::default() }),
+            codes(&mut NewMessage { content: "a\u{1}".into(), ..NewMessage::default() }),
             [("content".to_owned(), "control_character")]
         );
-        assert_eq!(codes(&mut Draft { content: "a\tb\r\nc".into(), ..Draft::default() }), []);
+        assert_eq!(codes(&mut NewMessage { content: "a\tb\r\nc".into(), ..NewMessage::default() }), []);
     }
 
     #[test]
     fn whole_numbers_become_integers() {
-        let mut draft = Draft {
+        let mut draft = NewMessage {
             content: "x".into(),
             metadata: json!({ "a": [1.0, 2.5, -3.0] }).as_object().cloned(),
-            ..Draft::default()
+            ..NewMessage::default()
         };
         assert_eq!(codes(&mut draft), []);
         assert_eq!(Value::Object(draft.metadata.unwrap()).to_string(), r#"{"a":[1,2.5,-3]}"#);
         // As far as there are integers; beyond, a number stays what it is in the table too.
         let large =
             json!({ "a": [18_446_744_073_709_550.15, 1.8e19, -9.2e18, -1e19, 1.844_674_407_370_955_2e19, -0.0] });
-        draft = Draft { content: "x".into(), metadata: large.as_object().cloned(), ..Draft::default() };
+        draft = NewMessage { content: "x".into(), metadata: large.as_object().cloned(), ..NewMessage::default() };
         assert_eq!(codes(&mut draft), []);
         let stored = "[18446744073709552,18000000000000000000,-9200000000000000000,-1e+19,1.8446744073709552e+19,0]";
         assert_eq!(draft.metadata.unwrap()["a"].to_string(), stored);
@@ -495,7 +498,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_valid_draft_always_fits_a_frame(content in "[^\u{0}-\u{8}\u{b}\u{c}\u{e}-\u{1f}]{1,400}") {
-            let mut draft = Draft { content: content.repeat(CONTENT_BYTES / content.len()), ..Draft::default() };
+            let mut draft = NewMessage { content: content.repeat(CONTENT_BYTES / content.len()), ..NewMessage::default() };
             prop_assert!(draft.check().is_empty());
             prop_assert!(serde_json::to_vec(&draft.content).unwrap().len() <= 2 * CONTENT_BYTES + 2);
         }

@@ -17,11 +17,11 @@ use crate::{
     channel::ChannelStore,
     clock::{Clock, Timestamp},
     connection::{ConnectionStore, Subscription},
-    delivery::SocketPusher,
+    delivery::SocketGateway,
     error::{Result, StoreError},
     id::{ChannelId, UserId},
     incarnation::ChannelKey,
-    limits::{HANDSHAKE_DURATION, PRESENCE_PROBES, PUSHES_AT_ONCE},
+    limits::{HANDSHAKE_DURATION, PRESENCE_PROBES, PUSH_CONCURRENCY},
 };
 
 /// A user who is there.
@@ -35,7 +35,7 @@ pub struct Present {
 
 /// Something that subscribers are told and that is not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Passing {
+pub enum EphemeralEvent {
     /// A user is there.
     Joined(UserId),
     /// A user has gone.
@@ -44,7 +44,7 @@ pub enum Passing {
     Typing(UserId),
 }
 
-impl Passing {
+impl EphemeralEvent {
     /// Whom it is about.
     #[must_use]
     pub fn user(&self) -> &UserId {
@@ -57,7 +57,7 @@ impl Passing {
 /// What subscribers know of a channel's presence.
 pub trait PresenceStore: Send + Sync {
     /// Notes that a user is there. `false`: that was known.
-    fn note_joined(
+    fn mark_online(
         &self,
         channel: &ChannelKey,
         user: &UserId,
@@ -65,7 +65,11 @@ pub trait PresenceStore: Send + Sync {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Notes that a user has gone. `false`: that was known.
-    fn note_left(&self, channel: &ChannelKey, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn mark_offline(
+        &self,
+        channel: &ChannelKey,
+        user: &UserId,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Who is in a channel that `caller` may see. Up to [`PRESENCE_PROBES`] sockets are asked after: those that have
@@ -76,7 +80,7 @@ pub trait PresenceStore: Send + Sync {
 pub async fn presence(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
-    sockets: &impl SocketPusher,
+    sockets: &impl SocketGateway,
     clock: &impl Clock,
     channel: &ChannelId,
     caller: &UserId,
@@ -96,7 +100,7 @@ pub async fn presence(
             connections.close(&subscription.connection_id, subscription.connected_at).await?;
             Ok::<_, StoreError>(None)
         })
-        .buffer_unordered(PUSHES_AT_ONCE)
+        .buffer_unordered(PUSH_CONCURRENCY)
         .try_collect()
         .await?;
     require_still_readable(channels, &key, caller).await?;
@@ -113,14 +117,14 @@ pub async fn presence(
 ///
 /// # Errors
 /// When the subscriptions cannot be read, or what is known cannot be noted.
-pub async fn news(
+pub async fn presence_events(
     connections: &impl ConnectionStore,
     known: &impl PresenceStore,
     clock: &impl Clock,
     channel: &ChannelKey,
     users: BTreeSet<UserId>,
     most: usize,
-) -> Result<Vec<Passing>, StoreError> {
+) -> Result<Vec<EphemeralEvent>, StoreError> {
     let now = clock.now();
     // One more tells that there are too many.
     let audience = connections.audience_up_to(channel, most + 1, now).await?;
@@ -131,11 +135,11 @@ pub async fn news(
     let mut news = Vec::new();
     for user in users {
         if subscriptions.iter().any(|subscription| subscription.user_id == user) {
-            if known.note_joined(channel, &user, now).await? {
-                news.push(Passing::Joined(user));
+            if known.mark_online(channel, &user, now).await? {
+                news.push(EphemeralEvent::Joined(user));
             }
-        } else if known.note_left(channel, &user).await? {
-            news.push(Passing::Left(user));
+        } else if known.mark_offline(channel, &user).await? {
+            news.push(EphemeralEvent::Left(user));
         }
     }
     Ok(news)
@@ -155,7 +159,7 @@ mod tests {
     /// A gateway at which no socket is open.
     struct NothingOpen;
 
-    impl SocketPusher for NothingOpen {
+    impl SocketGateway for NothingOpen {
         async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
             unreachable!("a look pushes nothing")
         }
@@ -181,15 +185,15 @@ mod tests {
                 connection_id: id.parse().unwrap(),
                 user_id: user.parse().unwrap(),
                 channels: vec![key("c")],
-                follows: false,
-                limited_to: None,
+                auto_subscribe: false,
+                allowed_channels: None,
                 left_out: 0,
                 connected_at,
                 token_expires_at: ends_at,
                 expires_at: ends_at,
             };
-            store.announce(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
-            store.open(&connection, &[].into()).await.unwrap();
+            store.register_pending(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
+            store.activate(&connection, &[].into()).await.unwrap();
         }
         let (channel, caller) = ("c".parse().unwrap(), "dora".parse().unwrap());
         let there = presence(&store, &store, &NothingOpen, &clock, &channel, &caller).await.unwrap();

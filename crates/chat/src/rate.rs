@@ -61,13 +61,13 @@ impl Bucket {
 
 /// What is limited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action<'a> {
+pub enum LimitedAction<'a> {
     /// Sending, changing and reacting to messages, in all channels together.
     Send,
     /// Opening sockets, and asking for tickets to do so.
     Connect,
     /// Saying that one is typing in a channel.
-    Type(&'a ChannelKey),
+    Typing(&'a ChannelKey),
     /// Saying that one is typing, in all channels together.
     TypeAnywhere,
     /// Creating channels, with success or not.
@@ -85,19 +85,19 @@ pub enum Action<'a> {
     /// Asking to send what stores no message: repeated requests, and refused ones. Those take no token of `Send`.
     SendNothing,
     /// Getting replies of the agent, in all channels together.
-    Ask,
+    AgentReply,
     /// Replies of the agent in a channel.
     Reply(&'a ChannelKey),
 }
 
-impl Action<'_> {
+impl LimitedAction<'_> {
     /// A name for the part of a key that tells the buckets of one user, or of one channel, apart.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Send => "send",
             Self::Connect => "connect",
-            Self::Type(_) => "type",
+            Self::Typing(_) => "type",
             Self::TypeAnywhere => "type-anywhere",
             Self::Create => "create",
             Self::AddMember => "add-member",
@@ -106,7 +106,7 @@ impl Action<'_> {
             Self::Renew => "renew",
             Self::MarkRead => "read",
             Self::SendNothing => "send-nothing",
-            Self::Ask => "ask",
+            Self::AgentReply => "ask",
             Self::Reply(_) => "reply",
         }
     }
@@ -118,7 +118,7 @@ pub trait RateLimiter: Send + Sync {
     fn take(
         &self,
         user: &UserId,
-        action: &Action<'_>,
+        action: &LimitedAction<'_>,
         bucket: Bucket,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
@@ -128,11 +128,11 @@ pub trait RateLimiter: Send + Sync {
 ///
 /// # Errors
 /// [`ChatError::TooManyRequests`], [`ChatError::Store`].
-pub async fn admit(
+pub async fn check_rate_limit(
     limiter: &impl RateLimiter,
     clock: &impl Clock,
     user: &UserId,
-    action: &Action<'_>,
+    action: &LimitedAction<'_>,
     bucket: Bucket,
 ) -> Result<()> {
     match limiter.take(user, action, bucket, clock.now()).await? {

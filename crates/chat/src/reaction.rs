@@ -13,7 +13,7 @@ use crate::{
     id::UserId,
     limits::{CHANGE_ATTEMPTS, USERS_LISTED_PER_REACTION},
     message::MessageStore,
-    revision::Revision,
+    revision::MessageRef,
     validation::Violation,
 };
 
@@ -22,7 +22,7 @@ pub type Reactions = BTreeMap<String, BTreeSet<UserId>>;
 
 /// What came of a reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reacted {
+pub enum ReactionResult {
     /// It is as asked for.
     Done,
     /// The message is not there, or deleted.
@@ -42,7 +42,7 @@ pub async fn react(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
     clock: &impl Clock,
-    revision: &Revision,
+    revision: &MessageRef,
     emoji: &str,
     add: bool,
 ) -> Result<()> {
@@ -56,10 +56,10 @@ pub async fn react(
         same.require(&access.channel)?;
         access.require_open()?;
         match messages.react(&access.as_reader(), revision, emoji.as_str(), add, clock.now()).await? {
-            Reacted::Done => return Ok(()),
-            Reacted::MessageNotFound => return Err(ChatError::MessageNotFound),
-            Reacted::Full => return Err(ChatError::TooManyReactions),
-            Reacted::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+            ReactionResult::Done => return Ok(()),
+            ReactionResult::MessageNotFound => return Err(ChatError::MessageNotFound),
+            ReactionResult::Full => return Err(ChatError::TooManyReactions),
+            ReactionResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
         }
     }
     Err(ChatError::contended())

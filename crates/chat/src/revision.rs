@@ -9,7 +9,7 @@ use crate::{
     error::{ChatError, Result},
     id::{ChannelId, UserId},
     limits::CHANGE_ATTEMPTS,
-    message::{ContentType, Draft, Message, MessageStore, Revised, Role, StoredMessage},
+    message::{ContentType, Message, MessageStore, NewMessage, Role, StoredMessage, UpdateResult},
     reaction::Reactions,
     trace::TraceContext,
 };
@@ -27,7 +27,7 @@ pub struct Edit {
 
 /// Who revises which message.
 #[derive(Debug, Clone)]
-pub struct Revision {
+pub struct MessageRef {
     /// The channel.
     pub channel_id: ChannelId,
     /// The message's number.
@@ -47,19 +47,19 @@ pub async fn edit(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
     clock: &impl Clock,
-    revision: &Revision,
+    revision: &MessageRef,
     edit: Edit,
 ) -> Result<Message> {
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
-        let revisable = revisable(channels, messages, clock, revision).await?;
+        let revisable = authorize_edit(channels, messages, clock, revision).await?;
         let message = &revisable.message;
         same.require(&revisable.access.channel)?;
         if message.deleted_at.is_some() {
             return Err(ChatError::MessageNotFound);
         }
         let edit = edit.clone();
-        let mut draft = Draft {
+        let mut draft = NewMessage {
             content: edit.content.unwrap_or_else(|| message.content.clone()),
             content_type: edit.content_type.unwrap_or(message.content_type),
             metadata: edit.metadata.unwrap_or_else(|| message.metadata.clone()),
@@ -69,16 +69,16 @@ pub async fn edit(
         if !violations.is_empty() {
             return Err(ChatError::Invalid(violations));
         }
-        let Draft { content, content_type, metadata, .. } = draft;
+        let NewMessage { content, content_type, metadata, .. } = draft;
         if (&content, content_type, &metadata) == (&message.content, message.content_type, &message.metadata) {
             require_still_readable(channels, &revisable.access.key(), &revision.caller).await?;
             return Ok(revisable.message);
         }
         let edited = Message { content, content_type, metadata, edited_at: Some(clock.now()), ..message.clone() };
         match store(messages, &revisable, revision, &edited).await? {
-            Revised::Done => return Ok(edited),
-            Revised::MessageNotFound => return Err(ChatError::MessageNotFound),
-            Revised::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+            UpdateResult::Done => return Ok(edited),
+            UpdateResult::MessageNotFound => return Err(ChatError::MessageNotFound),
+            UpdateResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
         }
     }
     Err(ChatError::contended())
@@ -92,11 +92,11 @@ pub async fn delete(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
     clock: &impl Clock,
-    revision: &Revision,
+    revision: &MessageRef,
 ) -> Result<()> {
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
-        let revisable = revisable(channels, messages, clock, revision).await?;
+        let revisable = authorize_edit(channels, messages, clock, revision).await?;
         same.require(&revisable.access.channel)?;
         if revisable.message.deleted_at.is_some() {
             return Ok(());
@@ -111,21 +111,21 @@ pub async fn delete(
         };
         match store(messages, &revisable, revision, &tombstone).await? {
             // Not found: another call has deleted it meanwhile, or it has expired.
-            Revised::Done | Revised::MessageNotFound => return Ok(()),
-            Revised::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+            UpdateResult::Done | UpdateResult::MessageNotFound => return Ok(()),
+            UpdateResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
         }
     }
     Err(ChatError::contended())
 }
 
 /// A message that the caller may change, and why.
-pub(crate) struct Revisable {
+pub(crate) struct EditableMessage {
     pub(crate) access: Access,
     pub(crate) message: Message,
     is_author: bool,
 }
 
-impl Revisable {
+impl EditableMessage {
     /// The proof: an author needs to see the channel, others a role in it.
     pub(crate) fn authority(&self) -> Authority<'_> {
         if self.is_author { self.access.as_reader() } else { self.access.as_member() }
@@ -133,13 +133,13 @@ impl Revisable {
 }
 
 /// The message, if the caller may change it. An author is a user: the agent's messages are no user's, whatever the id.
-pub(crate) async fn revisable(
+pub(crate) async fn authorize_edit(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
     clock: &impl Clock,
-    revision: &Revision,
-) -> Result<Revisable> {
-    let Revision { channel_id, seq, caller, .. } = revision;
+    revision: &MessageRef,
+) -> Result<EditableMessage> {
+    let MessageRef { channel_id, seq, caller, .. } = revision;
     let mut access = authorize_read(channels, channel_id, caller).await?;
     let key = access.key();
     let message = messages.message(&key, *seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
@@ -153,22 +153,22 @@ pub(crate) async fn revisable(
         }
     }
     access.require_open()?;
-    Ok(Revisable { access, message, is_author })
+    Ok(EditableMessage { access, message, is_author })
 }
 
 async fn store(
     messages: &impl MessageStore,
-    revisable: &Revisable,
-    revision: &Revision,
+    revisable: &EditableMessage,
+    revision: &MessageRef,
     message: &Message,
-) -> Result<Revised> {
+) -> Result<UpdateResult> {
     let revised = StoredMessage {
         message: message.clone(),
         incarnation: revisable.access.channel.incarnation,
         trace: revision.trace.clone(),
         expires_at: None,
     };
-    Ok(messages.revise(&revisable.authority(), &revised).await?)
+    Ok(messages.update_message(&revisable.authority(), &revised).await?)
 }
 
 #[cfg(test)]
@@ -177,7 +177,7 @@ mod tests {
     use crate::{
         channel::Visibility,
         message::Role,
-        send::{Memory, Send, send},
+        send::{SendCache, SendMessage, send},
         testing::{TestClock, TestStore},
     };
 
@@ -189,22 +189,22 @@ mod tests {
             .with_member("c", "alice")
             .with_member("c", "bob");
         let clock = TestClock::new(1);
-        let message = Send {
+        let message = SendMessage {
             channel_id: "c".parse().unwrap(),
             sender_id: "alice".parse().unwrap(),
             role: Role::User,
-            draft: Draft { content: "hi".to_owned(), ..Draft::default() },
+            draft: NewMessage { content: "hi".to_owned(), ..NewMessage::default() },
             record_key: None,
             incarnation: None,
             bucket: None,
             trace: None,
         };
-        send(&store, &clock, message, &mut Memory::default()).await.unwrap();
+        send(&store, &clock, message, &mut SendCache::default()).await.unwrap();
         (store, clock)
     }
 
-    fn by(caller: &str, seq: u64) -> Revision {
-        Revision { channel_id: "c".parse().unwrap(), seq, caller: caller.parse().unwrap(), trace: None }
+    fn by(caller: &str, seq: u64) -> MessageRef {
+        MessageRef { channel_id: "c".parse().unwrap(), seq, caller: caller.parse().unwrap(), trace: None }
     }
 
     fn to(content: &str) -> Edit {

@@ -2,7 +2,7 @@
 //!
 //! Optimistic: the sender assumes a head of the channel and a full bucket of its own, and the store's transaction is
 //! the judge. A sender who was wrong learns what is true from the refusal and tries again from it, without reading: one
-//! request for a message, as long as nobody else is at work on the same channel. Who only remembered what has long been
+//! request for a message, as long as nobody else is at work on the same channel. Who only cached what has long been
 //! otherwise tries again at once; who lost a race against others waits, so that they get through, and then looks where they
 //! are by now.
 
@@ -18,7 +18,8 @@ use crate::{
     incarnation::Incarnation,
     limits::{APPEND_ATTEMPTS, APPEND_DURATION, IDEMPOTENCY_DURATION},
     message::{
-        Append, Appended, Draft, Head, IdempotencyRecord, Message, MessageStore, RecordKey, Role, StoredMessage, Token,
+        Append, AppendResult, ChannelHead, IdempotencyRecord, Message, MessageStore, NewMessage, RecordKey, Role,
+        StoredMessage, Token,
     },
     rate::Bucket,
     reaction::Reactions,
@@ -39,7 +40,7 @@ const ATTEMPT_DURATION: (Duration, Duration) = (Duration::from_millis(1), Durati
 
 /// A message to send.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Send {
+pub struct SendMessage {
     /// Where to.
     pub channel_id: ChannelId,
     /// Who sends.
@@ -47,7 +48,7 @@ pub struct Send {
     /// Whose words these are. Only a [`Role::User`] needs membership of a private channel.
     pub role: Role,
     /// What is sent.
-    pub draft: Draft,
+    pub draft: NewMessage,
     /// The key under which a repeated request is known again.
     pub record_key: Option<RecordKey>,
     /// The life of the channel that the message is meant for, where it answers something in it.
@@ -59,26 +60,26 @@ pub struct Send {
     pub trace: Option<TraceContext>,
 }
 
-/// What a caller remembers from one message to the next. A wrong memory costs a further transaction, never a wrong
+/// What a caller remembers from one message to the next. A wrong cache costs a further transaction, never a wrong
 /// result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Memory {
+pub struct SendCache {
     /// The channel.
-    pub head: Option<Head>,
+    pub head: Option<ChannelHead>,
     /// When the sender's bucket will be full. It cannot be so any sooner, for only sending moves it.
     pub full_at: Option<Timestamp>,
 }
 
 /// A message that was sent.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Sent {
+pub enum SendResult {
     /// By this call.
     Created(Message),
     /// By an earlier call under the same key.
     Replayed(Message),
 }
 
-impl Sent {
+impl SendResult {
     /// The message.
     #[must_use]
     pub fn message(&self) -> &Message {
@@ -94,19 +95,24 @@ impl Sent {
 /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`] (also for a private channel of others),
 /// [`ChatError::ChannelArchived`], [`ChatError::IdempotencyKeyReused`], [`ChatError::TooManyRequests`],
 /// [`ChatError::Contended`], [`ChatError::Store`].
-pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send, memory: &mut Memory) -> Result<Sent> {
+pub async fn send(
+    store: &impl MessageStore,
+    clock: &impl Clock,
+    mut send: SendMessage,
+    cache: &mut SendCache,
+) -> Result<SendResult> {
     let violations = send.draft.check();
     if !violations.is_empty() {
         return Err(ChatError::Invalid(violations));
     }
     let started = clock.now();
     let message_id = MessageId::generate(clock);
-    let keyed = send.record_key.clone().map(|key| Keyed { key, fingerprint: fingerprint(&send) });
-    let mut request = Request { keyed, message_id, incarnation: send.incarnation, unanswered: None };
+    let keyed = send.record_key.clone().map(|key| Idempotency { key, fingerprint: fingerprint(&send) });
+    let mut request = SendState { idempotency: keyed, message_id, incarnation: send.incarnation, in_doubt_seq: None };
 
     let mut failure = None;
     let mut wait = FIRST_WAIT;
-    let mut old = Old { head: memory.head.is_some(), full_at: true };
+    let mut old = UnverifiedCache { head: cache.head.is_some(), full_at: true };
     let mut is_behind = true;
     let mut took = Duration::ZERO;
     for _ in 0..APPEND_ATTEMPTS {
@@ -115,23 +121,21 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
             clock.sleep(clock.jitter(took.clamp(least, most) * wait / 100)).await;
             wait = (wait * 3 / 4).max(LAST_WAIT);
             // In a crowd others have gone on meanwhile: a look costs less than an attempt that is lost before it begins.
-            memory.head = None;
+            cache.head = None;
             if clock.now() >= started.plus(APPEND_DURATION) {
                 break;
             }
         }
         is_behind = false;
         let began = clock.now();
-        let step = attempt_to_send(store, clock, &send, &mut request, memory).await;
+        let step = attempt_to_send(store, clock, &send, &mut request, cache).await;
         took = began.until(clock.now());
         match step {
             Ok(Attempt::Done(sent)) => return Ok(*sent),
             // Somebody else was at work before this call, perhaps long ago: no crowd to wait for.
-            Ok(Attempt::HeadMoved) => is_behind = std::mem::take(&mut old.head),
-            Ok(Attempt::BucketMoved) => is_behind = std::mem::take(&mut old.full_at),
-            Ok(Attempt::BothMoved) => {
-                is_behind = old.head && old.full_at;
-                old = Old { head: false, full_at: false };
+            Ok(Attempt::Stale { head, bucket }) => {
+                is_behind = (old.head || !head) && (old.full_at || !bucket);
+                old = UnverifiedCache { head: old.head && !head, full_at: old.full_at && !bucket };
             }
             Ok(Attempt::Conflict) => {}
             // The message may be stored all the same: at the next attempt its key or its number tells.
@@ -146,24 +150,24 @@ pub async fn send(store: &impl MessageStore, clock: &impl Clock, mut send: Send,
 }
 
 /// One call, over all its attempts.
-struct Request {
-    keyed: Option<Keyed>,
+struct SendState {
+    idempotency: Option<Idempotency>,
     message_id: MessageId,
     /// The life of the channel that the call is about. An id that is taken anew meanwhile is another channel.
     incarnation: Option<Incarnation>,
     /// The number under which the message may be stored, since the answer was lost. Not needed with a key.
-    unanswered: Option<u64>,
+    in_doubt_seq: Option<u64>,
 }
 
-impl Request {
+impl SendState {
     /// Whether a head may be of the channel that the call is about.
-    fn is_about(&self, head: &Head) -> bool {
+    fn is_about(&self, head: &ChannelHead) -> bool {
         self.incarnation.is_none_or(|incarnation| incarnation == head.incarnation)
     }
 
     /// The head, if it is of the channel that the call is about. The first head that is read decides which one that is; a
     /// cached one does not, since it may be of an earlier life.
-    fn same(&mut self, head: Head) -> Result<Head> {
+    fn same(&mut self, head: ChannelHead) -> Result<ChannelHead> {
         if !self.is_about(&head) {
             return Err(ChatError::ChannelNotFound);
         }
@@ -173,13 +177,13 @@ impl Request {
 }
 
 /// What tells a repeated request.
-struct Keyed {
+struct Idempotency {
     key: RecordKey,
     fingerprint: String,
 }
 
-/// What is still believed as it was remembered, or assumed, before the call.
-struct Old {
+/// What is still believed as it was cached, or assumed, before the call.
+struct UnverifiedCache {
     head: bool,
     full_at: bool,
 }
@@ -187,59 +191,55 @@ struct Old {
 /// What came of one attempt.
 enum Attempt {
     /// The message is there.
-    Done(Box<Sent>),
-    /// The channel has gone on.
-    HeadMoved,
-    /// The sender's bucket is another.
-    BucketMoved,
-    /// Both.
-    BothMoved,
+    Done(Box<SendResult>),
+    /// The channel's head, the sender's bucket, or both are not as believed.
+    Stale { head: bool, bucket: bool },
     /// Somebody else is at work on the same items right now.
     Conflict,
 }
 
 impl Attempt {
-    fn done(sent: Sent) -> Self {
+    fn done(sent: SendResult) -> Self {
         Self::Done(Box::new(sent))
     }
 }
 
-/// One attempt. What was found to be true meanwhile is remembered.
+/// One attempt. What was found to be true meanwhile is cached.
 async fn attempt_to_send(
     store: &impl MessageStore,
     clock: &impl Clock,
-    send: &Send,
-    request: &mut Request,
-    memory: &mut Memory,
+    send: &SendMessage,
+    request: &mut SendState,
+    cache: &mut SendCache,
 ) -> Result<Attempt> {
-    let remembered = memory.head.take().filter(|head| request.is_about(head));
-    let mut head = match &remembered {
+    let cached = cache.head.take().filter(|head| request.is_about(head));
+    let mut head = match &cached {
         Some(head) => head.clone(),
         None => load_head(store, send, request).await?,
     };
     let key = head.key();
     // A number that is taken is taken for good. While it is not, an attempt under it may still be under way, and the next
     // one has to be under the same.
-    if let Some(seq) = request.unanswered.filter(|seq| *seq <= head.last_seq) {
+    if let Some(seq) = request.in_doubt_seq.filter(|seq| *seq <= head.last_seq) {
         let there = store.message(&key, seq, clock.now()).await?;
         if let Some(message) = there.filter(|message| message.message_id == request.message_id) {
-            memory.head = Some(head);
-            return Ok(Attempt::done(Sent::Created(message)));
+            cache.head = Some(head);
+            return Ok(Attempt::done(SendResult::Created(message)));
         }
-        request.unanswered = None;
+        request.in_doubt_seq = None;
     }
-    if refusal(send, &head, memory.full_at, clock.now()).is_some() {
+    if precondition_error(send, &head, cache.full_at, clock.now()).is_some() {
         // A replay is answered whatever has become of the channel, and however often its sender sends.
-        if let Some(keyed) = &request.keyed {
+        if let Some(keyed) = &request.idempotency {
             let earlier = store.idempotency_record(&key, &keyed.key).await?;
             if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
-                return replay(store, clock, send, request, memory, &earlier, &head, remembered.is_some()).await;
+                return replay(store, clock, send, request, cache, &earlier, &head, cached.is_some()).await;
             }
         }
-        if remembered.is_some() {
+        if cached.is_some() {
             head = load_head(store, send, request).await?;
         }
-        if let Some(refusal) = refusal(send, &head, memory.full_at, clock.now()) {
+        if let Some(refusal) = precondition_error(send, &head, cache.full_at, clock.now()) {
             // A reason tells of the channel: not to those who may not know of it.
             let is_private = head.visibility == Visibility::Private && send.role == Role::User;
             if is_private && !store.is_member(&head.key(), &send.sender_id).await? {
@@ -250,10 +250,10 @@ async fn attempt_to_send(
     }
 
     let now = clock.now();
-    let token = token(send, memory.full_at, now)?;
+    let token = token(send, cache.full_at, now)?;
     let message = message(send, &head, request.message_id, now);
     let seq = message.message.seq;
-    let record = request.keyed.as_ref().map(|keyed| IdempotencyRecord {
+    let record = request.idempotency.as_ref().map(|keyed| IdempotencyRecord {
         key: keyed.key.clone(),
         fingerprint: keyed.fingerprint.clone(),
         message_id: request.message_id,
@@ -270,49 +270,47 @@ async fn attempt_to_send(
         now,
     };
     match store.append(append).await {
-        Ok(Appended::Stored) => {
-            memory.head = Some(Head { last_seq: seq, ..head });
-            memory.full_at = token.map(|token| token.next);
-            Ok(Attempt::done(Sent::Created(message.message)))
+        Ok(AppendResult::Stored) => {
+            cache.head = Some(ChannelHead { last_seq: seq, ..head });
+            cache.full_at = token.map(|token| token.next);
+            Ok(Attempt::done(SendResult::Created(message.message)))
         }
-        Ok(Appended::KeyTaken(earlier)) => {
-            let is_cached = remembered.is_some_and(|remembered| remembered == head);
-            replay(store, clock, send, request, memory, &earlier, &head, is_cached).await
+        Ok(AppendResult::KeyTaken(earlier)) => {
+            let is_cached = cached.is_some_and(|cached| cached == head);
+            replay(store, clock, send, request, cache, &earlier, &head, is_cached).await
         }
-        Ok(Appended::HeadMoved(current)) => {
-            memory.head = Some(request.same(current.ok_or(ChatError::ChannelNotFound)?)?);
-            Ok(Attempt::HeadMoved)
+        Ok(AppendResult::Stale { head: current, bucket_full_at }) => {
+            let stale = Attempt::Stale { head: current.is_some(), bucket: bucket_full_at.is_some() };
+            cache.head = Some(current.map_or(Ok(head), |current| request.same(current))?);
+            cache.full_at = bucket_full_at.or(cache.full_at);
+            Ok(stale)
         }
-        Ok(Appended::BucketMoved(full_at)) => {
-            *memory = Memory { head: Some(head), full_at: Some(full_at) };
-            Ok(Attempt::BucketMoved)
-        }
-        Ok(Appended::BothMoved(current, full_at)) => {
-            let current = request.same(current)?;
-            *memory = Memory { head: Some(current), full_at: Some(full_at) };
-            Ok(Attempt::BothMoved)
-        }
-        Ok(Appended::NotAMember) => Err(ChatError::ChannelNotFound),
-        Ok(Appended::Conflict) => {
-            memory.head = Some(head);
+        Ok(AppendResult::ChannelNotFound | AppendResult::NotAMember) => Err(ChatError::ChannelNotFound),
+        Ok(AppendResult::Conflict) => {
+            cache.head = Some(head);
             Ok(Attempt::Conflict)
         }
         Err(error) => {
-            request.unanswered = request.keyed.is_none().then_some(seq);
+            request.in_doubt_seq = request.idempotency.is_none().then_some(seq);
             request.incarnation = Some(head.incarnation);
-            memory.head = Some(head);
+            cache.head = Some(head);
             Err(error.into())
         }
     }
 }
 
-async fn load_head(store: &impl MessageStore, send: &Send, request: &mut Request) -> Result<Head> {
+async fn load_head(store: &impl MessageStore, send: &SendMessage, request: &mut SendState) -> Result<ChannelHead> {
     let head = store.head(&send.channel_id).await?.ok_or(ChatError::ChannelNotFound)?;
     request.same(head)
 }
 
 /// Why the message may not follow `head`, or not yet.
-fn refusal(send: &Send, head: &Head, full_at: Option<Timestamp>, now: Timestamp) -> Option<ChatError> {
+fn precondition_error(
+    send: &SendMessage,
+    head: &ChannelHead,
+    full_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<ChatError> {
     if head.archived {
         return Some(ChatError::ChannelArchived);
     }
@@ -324,7 +322,7 @@ fn refusal(send: &Send, head: &Head, full_at: Option<Timestamp>, now: Timestamp)
 }
 
 /// The token that the message takes, if its sender's rate is limited.
-fn token(send: &Send, full_at: Option<Timestamp>, now: Timestamp) -> Result<Option<Token>> {
+fn token(send: &SendMessage, full_at: Option<Timestamp>, now: Timestamp) -> Result<Option<Token>> {
     let Some(bucket) = send.bucket else { return Ok(None) };
     let next = bucket.take(full_at, now).map_err(|retry_after| ChatError::TooManyRequests { retry_after })?;
     Ok(Some(Token { full_at: full_at.filter(|full_at| *full_at > now), next }))
@@ -336,22 +334,22 @@ fn token(send: &Send, full_at: Option<Timestamp>, now: Timestamp) -> Result<Opti
 async fn replay(
     store: &impl MessageStore,
     clock: &impl Clock,
-    send: &Send,
-    request: &mut Request,
-    memory: &mut Memory,
+    send: &SendMessage,
+    request: &mut SendState,
+    cache: &mut SendCache,
     earlier: &IdempotencyRecord,
-    head: &Head,
+    head: &ChannelHead,
     is_cached: bool,
 ) -> Result<Attempt> {
     if is_cached {
         let current = load_head(store, send, request).await?;
         let is_current = current.incarnation == head.incarnation;
-        memory.head = Some(current);
+        cache.head = Some(current);
         if !is_current {
-            return Ok(Attempt::HeadMoved);
+            return Ok(Attempt::Stale { head: true, bucket: false });
         }
     }
-    if request.keyed.as_ref().is_none_or(|keyed| keyed.fingerprint != earlier.fingerprint) {
+    if request.idempotency.as_ref().is_none_or(|keyed| keyed.fingerprint != earlier.fingerprint) {
         return Err(ChatError::IdempotencyKeyReused);
     }
     let Some(message) = store.message(&head.key(), earlier.seq, clock.now()).await? else {
@@ -361,11 +359,11 @@ async fn replay(
     };
     // An earlier attempt of this very call, whose answer was lost.
     let own = earlier.message_id == request.message_id;
-    Ok(Attempt::done(if own { Sent::Created(message) } else { Sent::Replayed(message) }))
+    Ok(Attempt::done(if own { SendResult::Created(message) } else { SendResult::Replayed(message) }))
 }
 
-fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> StoredMessage {
-    let Draft { content, content_type, metadata, reply_to } = send.draft.clone();
+fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: Timestamp) -> StoredMessage {
+    let NewMessage { content, content_type, metadata, reply_to } = send.draft.clone();
     StoredMessage {
         message: Message {
             channel_id: send.channel_id.clone(),
@@ -389,8 +387,8 @@ fn message(send: &Send, head: &Head, message_id: MessageId, now: Timestamp) -> S
 }
 
 /// A hash of all that the sender chose, by which a replay is told from another request under the same key.
-fn fingerprint(send: &Send) -> String {
-    let Draft { content, content_type, metadata, reply_to } = &send.draft;
+fn fingerprint(send: &SendMessage) -> String {
+    let NewMessage { content, content_type, metadata, reply_to } = &send.draft;
     let chosen = serde_json::json!([content, content_type, metadata, reply_to]).to_string();
     format!("{:x}", Hex(&Sha256::digest(chosen)))
 }
@@ -416,12 +414,12 @@ mod tests {
         testing::{TestClock, TestStore},
     };
 
-    fn by(sender: &str, content: &str, key: Option<&str>) -> Send {
-        Send {
+    fn by(sender: &str, content: &str, key: Option<&str>) -> SendMessage {
+        SendMessage {
             channel_id: "c".parse().unwrap(),
             sender_id: sender.parse().unwrap(),
             role: Role::User,
-            draft: Draft { content: content.to_owned(), ..Draft::default() },
+            draft: NewMessage { content: content.to_owned(), ..NewMessage::default() },
             record_key: key
                 .map(|key| RecordKey::Request { sender_id: sender.parse().unwrap(), key: key.parse().unwrap() }),
             incarnation: None,
@@ -437,35 +435,35 @@ mod tests {
     #[tokio::test]
     async fn a_key_stands_for_one_request_of_one_sender() {
         let (store, clock) = (public(0), TestClock::new(1));
-        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
-        assert!(matches!(first, Sent::Created(_)));
-        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
-        assert_eq!(again, Sent::Replayed(first.message().clone()));
-        let other = send(&store, &clock, by("alice", "ho", Some("k")), &mut Memory::default()).await;
+        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+        assert!(matches!(first, SendResult::Created(_)));
+        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+        assert_eq!(again, SendResult::Replayed(first.message().clone()));
+        let other = send(&store, &clock, by("alice", "ho", Some("k")), &mut SendCache::default()).await;
         assert!(matches!(other, Err(ChatError::IdempotencyKeyReused)));
-        let bob = send(&store, &clock, by("bob", "hi", Some("k")), &mut Memory::default()).await.unwrap();
+        let bob = send(&store, &clock, by("bob", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
         assert_eq!(bob.message().seq, 2);
     }
 
     #[tokio::test]
     async fn a_key_may_be_used_again_when_its_time_is_over() {
         let (store, clock) = (public(0), TestClock::new(1));
-        send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
+        send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
         clock.sleep(IDEMPOTENCY_DURATION).await;
-        let later = send(&store, &clock, by("alice", "ho", Some("k")), &mut Memory::default()).await.unwrap();
-        assert!(matches!(later, Sent::Created(message) if message.seq == 2));
+        let later = send(&store, &clock, by("alice", "ho", Some("k")), &mut SendCache::default()).await.unwrap();
+        assert!(matches!(later, SendResult::Created(message) if message.seq == 2));
     }
 
     #[tokio::test]
     async fn an_archived_channel_takes_nothing_but_answers_replays() {
         let (store, clock) = (public(0), TestClock::new(1));
-        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
-        let mut remembered = Memory::default();
-        send(&store, &clock, by("alice", "ho", None), &mut remembered).await.unwrap();
+        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+        let mut cached = SendCache::default();
+        send(&store, &clock, by("alice", "ho", None), &mut cached).await.unwrap();
         store.archive("c");
-        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
-        assert_eq!(again, Sent::Replayed(first.message().clone()));
-        for mut known in [Memory::default(), remembered] {
+        let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+        assert_eq!(again, SendResult::Replayed(first.message().clone()));
+        for mut known in [SendCache::default(), cached] {
             let refused = send(&store, &clock, by("alice", "new", None), &mut known).await;
             assert!(matches!(refused, Err(ChatError::ChannelArchived)));
         }
@@ -475,9 +473,9 @@ mod tests {
     #[tokio::test]
     async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_its_id() {
         let (store, clock) = (public(0), TestClock::new(1));
-        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut Memory::default()).await.unwrap();
+        let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
         let old = store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
-        let cached = Memory { head: Some(Head::from(&old)), full_at: None };
+        let cached = SendCache { head: Some(ChannelHead::from(&old)), full_at: None };
         store.state().channels.clear();
         let gone = send(&store, &clock, by("alice", "hi", Some("k")), &mut cached.clone()).await;
         assert!(matches!(gone, Err(ChatError::ChannelNotFound)), "{gone:?}");
@@ -486,7 +484,7 @@ mod tests {
             let anew = Channel { incarnation: Incarnation::generate(&clock), last_seq: 0, ..old.clone() };
             store.state().put_channel(anew);
             let sent = send(&store, &clock, by("alice", content, Some("k")), &mut cached.clone()).await.unwrap();
-            assert!(matches!(&sent, Sent::Created(message) if message.seq == 1), "{content}: {sent:?}");
+            assert!(matches!(&sent, SendResult::Created(message) if message.seq == 1), "{content}: {sent:?}");
             assert_ne!(sent.message().message_id, first.message().message_id);
         }
     }
@@ -495,11 +493,11 @@ mod tests {
     async fn private_channels_are_for_members_and_the_agent() {
         let clock = TestClock::new(1);
         let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Private).with_member("c", "alice");
-        let refused = send(&store, &clock, by("mallory", "hi", None), &mut Memory::default()).await;
+        let refused = send(&store, &clock, by("mallory", "hi", None), &mut SendCache::default()).await;
         assert!(matches!(refused, Err(ChatError::ChannelNotFound)));
-        send(&store, &clock, by("alice", "hi", None), &mut Memory::default()).await.unwrap();
-        let agent = Send { role: Role::Assistant, ..by("assistant", "hello", None) };
-        send(&store, &clock, agent, &mut Memory::default()).await.unwrap();
+        send(&store, &clock, by("alice", "hi", None), &mut SendCache::default()).await.unwrap();
+        let agent = SendMessage { role: Role::Assistant, ..by("assistant", "hello", None) };
+        send(&store, &clock, agent, &mut SendCache::default()).await.unwrap();
     }
 
     #[tokio::test]
@@ -510,11 +508,11 @@ mod tests {
             message.draft.reply_to = Some(reply_to);
             message
         };
-        assert!(matches!(send(&store, &clock, reply(1), &mut Memory::default()).await, Err(ChatError::Invalid(_))));
-        // A memory that is behind does not refuse what exists by now.
+        assert!(matches!(send(&store, &clock, reply(1), &mut SendCache::default()).await, Err(ChatError::Invalid(_))));
+        // A cache that is behind does not refuse what exists by now.
         let head = store.head(&"c".parse().unwrap()).await.unwrap();
-        let mut behind = Memory { head, full_at: None };
-        send(&store, &clock, by("alice", "first", None), &mut Memory::default()).await.unwrap();
+        let mut behind = SendCache { head, full_at: None };
+        send(&store, &clock, by("alice", "first", None), &mut SendCache::default()).await.unwrap();
         assert_eq!(send(&store, &clock, reply(1), &mut behind).await.unwrap().message().reply_to, Some(1));
     }
 
@@ -522,34 +520,34 @@ mod tests {
     async fn who_sends_too_often_waits_but_a_repeated_request_is_answered() {
         let (store, clock) = (public(0), TestClock::new(1));
         let bucket = Bucket::per_second(1, 2);
-        let limited = |content, key| Send { bucket: Some(bucket), ..by("alice", content, key) };
-        let mut memory = Memory::default();
-        let first = send(&store, &clock, limited("1", Some("k")), &mut memory).await.unwrap();
-        send(&store, &clock, limited("2", None), &mut memory).await.unwrap();
+        let limited = |content, key| SendMessage { bucket: Some(bucket), ..by("alice", content, key) };
+        let mut cache = SendCache::default();
+        let first = send(&store, &clock, limited("1", Some("k")), &mut cache).await.unwrap();
+        send(&store, &clock, limited("2", None), &mut cache).await.unwrap();
         // Whoever remembers refuses at once; whoever does not learns it from the store.
-        for mut memory in [memory.clone(), Memory::default()] {
-            let refused = send(&store, &clock, limited("3", None), &mut memory).await;
+        for mut cache in [cache.clone(), SendCache::default()] {
+            let refused = send(&store, &clock, limited("3", None), &mut cache).await;
             let Err(ChatError::TooManyRequests { retry_after }) = refused else { panic!("{refused:?}") };
             assert!(retry_after <= bucket.every);
-            let again = send(&store, &clock, limited("1", Some("k")), &mut memory).await.unwrap();
-            assert_eq!(again, Sent::Replayed(first.message().clone()));
+            let again = send(&store, &clock, limited("1", Some("k")), &mut cache).await.unwrap();
+            assert_eq!(again, SendResult::Replayed(first.message().clone()));
         }
         clock.sleep(bucket.every).await;
-        assert_eq!(send(&store, &clock, limited("3", None), &mut memory).await.unwrap().message().seq, 3);
+        assert_eq!(send(&store, &clock, limited("3", None), &mut cache).await.unwrap().message().seq, 3);
         // Others have buckets of their own.
-        let bob = Send { bucket: Some(bucket), ..by("bob", "hi", None) };
-        send(&store, &clock, bob, &mut Memory::default()).await.unwrap();
+        let bob = SendMessage { bucket: Some(bucket), ..by("bob", "hi", None) };
+        send(&store, &clock, bob, &mut SendCache::default()).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_memory_that_is_behind_costs_a_request_and_no_wait() {
         let (store, clock) = (public(0), TestClock::new(1));
-        let limited = |content| Send { bucket: Some(Bucket::per_second(5, 50)), ..by("alice", content, None) };
+        let limited = |content| SendMessage { bucket: Some(Bucket::per_second(5, 50)), ..by("alice", content, None) };
         // Two environments of a function take turns: each finds that the other was there.
-        let mut memories = [Memory::default(), Memory::default()];
+        let mut caches = [SendCache::default(), SendCache::default()];
         let started = clock.now();
         for number in 0..10 {
-            send(&store, &clock, limited("hi"), &mut memories[number % 2]).await.unwrap();
+            send(&store, &clock, limited("hi"), &mut caches[number % 2]).await.unwrap();
         }
         assert_eq!(clock.now(), started, "nobody has slept");
         assert_eq!(store.all().len(), 10);
@@ -560,14 +558,14 @@ mod tests {
         for seed in 0..50 {
             let store = TestStore::seeded(seed, 40).with_channel("c", Visibility::Public);
             let clock = TestClock::new(seed);
-            let mut memory = Memory::default();
+            let mut cache = SendCache::default();
             for number in 1..=10 {
-                let sent = send(&store, &clock, by("alice", &format!("m{number}"), None), &mut memory).await;
+                let sent = send(&store, &clock, by("alice", &format!("m{number}"), None), &mut cache).await;
                 let stored = store.all();
                 let contents: BTreeSet<&str> = stored.iter().map(|message| message.content.as_str()).collect();
                 assert_eq!(contents.len(), stored.len(), "seed {seed}: a message is there twice");
                 if let Ok(sent) = sent {
-                    assert!(matches!(&sent, Sent::Created(message) if stored.contains(message)), "seed {seed}");
+                    assert!(matches!(&sent, SendResult::Created(message) if stored.contains(message)), "seed {seed}");
                 }
             }
         }
@@ -577,7 +575,7 @@ mod tests {
     async fn a_store_that_never_answers_is_given_up_in_time() {
         let (store, clock) = (public(100), TestClock::new(1));
         let started = clock.now();
-        let given_up = send(&store, &clock, by("alice", "hi", None), &mut Memory::default()).await;
+        let given_up = send(&store, &clock, by("alice", "hi", None), &mut SendCache::default()).await;
         assert!(matches!(given_up, Err(ChatError::Contended { .. })));
         assert!(started.until(clock.now()) <= APPEND_DURATION + ATTEMPT_DURATION.1 * FIRST_WAIT / 100);
     }
@@ -593,7 +591,7 @@ mod tests {
                 let clock = TestClock::new(seed);
                 let store = TestStore::seeded(seed, faults).with_channel("c", Visibility::Public);
                 let sends = (0..senders).map(async |number| {
-                    let mut known = Memory::default();
+                    let mut known = SendCache::default();
                     loop {
                         let message = by("alice", &format!("m{number}"), Some(&format!("k{number}")));
                         if let Ok(sent) = send(&store, &clock, message, &mut known).await {

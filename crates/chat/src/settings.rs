@@ -11,14 +11,14 @@ use crate::{
     channel::{AgentSettings, Channel, ChannelCreated, ChannelStore, Creation, Member, MemberRole, Visibility},
     clock::{CHANGE_BACKOFF, Clock},
     connection::ConnectionStore,
-    delivery::SocketPusher,
-    ending::{Cause, Pending, PendingStore},
+    delivery::SocketGateway,
+    ending::{EndCause, PendingEnd, PendingEnds},
     error::{ChatError, Result},
     id::{ChannelId, IdempotencyKey, UserId},
     incarnation::Incarnation,
     invitation::InvitationStore,
     limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS},
-    membership::{Membership, shuts_out},
+    membership::{Membership, restricts_visibility},
     validation::Violation,
 };
 
@@ -187,9 +187,9 @@ pub enum Created {
 pub async fn create(
     members: &Membership<
         '_,
-        impl ChannelStore + InvitationStore + PendingStore,
+        impl ChannelStore + InvitationStore + PendingEnds,
         impl ConnectionStore,
-        impl SocketPusher,
+        impl SocketGateway,
         impl Clock,
     >,
     creator: &UserId,
@@ -272,9 +272,9 @@ fn fingerprint(new: &NewChannel) -> String {
 pub async fn change(
     members: &Membership<
         '_,
-        impl ChannelStore + InvitationStore + PendingStore,
+        impl ChannelStore + InvitationStore + PendingEnds,
         impl ConnectionStore,
-        impl SocketPusher,
+        impl SocketGateway,
         impl Clock,
     >,
     channel: &ChannelId,
@@ -296,7 +296,7 @@ pub async fn change(
             return Err(ChatError::ChannelArchived);
         }
         let changed = changes.apply(found, clock);
-        let pending = Pending::new(found.key(), Cause::MadePrivate, clock);
+        let pending = PendingEnd::new(found.key(), EndCause::MadePrivate, clock);
         if changed == *found {
             // An earlier call may have ended before its subscriptions had. What it recorded is worked off all the same.
             if changes.visibility == Some(Visibility::Private) {
@@ -306,7 +306,7 @@ pub async fn change(
             return Ok((changed, false));
         }
         let changed = Channel { version: found.version + 1, ..changed };
-        let pending = Some(pending).filter(|_| shuts_out(found, &changed));
+        let pending = Some(pending).filter(|_| restricts_visibility(found, &changed));
         if channels.update(&access.as_member(), &changed, pending.as_ref(), clock.now()).await? {
             let is_done = match &pending {
                 Some(pending) => members.ending().finish_now(pending).await,
@@ -329,9 +329,9 @@ pub async fn change(
 pub async fn delete(
     members: &Membership<
         '_,
-        impl ChannelStore + InvitationStore + PendingStore,
+        impl ChannelStore + InvitationStore + PendingEnds,
         impl ConnectionStore,
-        impl SocketPusher,
+        impl SocketGateway,
         impl Clock,
     >,
     channel: &ChannelId,
@@ -343,7 +343,7 @@ pub async fn delete(
     for attempt in 0..CHANGE_ATTEMPTS {
         let access = owned(channels, channel, caller, version, "only an owner deletes a channel").await?;
         same.require(&access.channel)?;
-        let pending = Pending::new(access.key(), Cause::ChannelDeleted, clock);
+        let pending = PendingEnd::new(access.key(), EndCause::ChannelDeleted, clock);
         if channels.delete(&access.as_member(), &pending, clock.now()).await? {
             members.ending().finish_now(&pending).await;
             return Ok(());

@@ -11,7 +11,7 @@ use crate::{
     error::StoreError,
     id::{ChannelId, MessageId},
     incarnation::{ChannelKey, Incarnation},
-    memory::{Call, Effect, Fate, Hook, MemoryStore, State},
+    memory::{Call, CallFault, Effect, Hook, MemoryStore, State},
     message::{Change, ContentType, Message, MessageEvent, Role, StoredMessage},
     trace::TraceContext,
 };
@@ -157,12 +157,12 @@ impl Faults {
 }
 
 impl Hook for Faults {
-    async fn before(&self, _: Call) -> Fate {
+    async fn before(&self, _: Call) -> CallFault {
         let turns = if self.turns == 0 { 1 } else { self.chance.lock().unwrap().random_range(0..=self.turns) };
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
-        if self.strikes() { Fate::Fails } else { Fate::Arrives }
+        if self.strikes() { CallFault::Fails } else { CallFault::Arrives }
     }
 
     async fn after(&self, _: Call) -> bool {
@@ -174,8 +174,8 @@ impl Hook for Faults {
     fn commits(&self, _: &State, effect: &Effect) {
         match effect {
             Effect::MessageAppended { .. } => step("appended"),
-            Effect::Claimed { .. } => step("claimed"),
-            Effect::ClaimRenewed { calls_model: true, .. } => step("calling"),
+            Effect::LeaseAcquired { .. } => step("claimed"),
+            Effect::LeaseRenewed { calls_model: true, .. } => step("calling"),
             _ => {}
         }
     }
@@ -196,12 +196,12 @@ impl<F: FnOnce() + Send> Before<F> {
 }
 
 impl<F: FnOnce() + Send> Hook for Before<F> {
-    async fn before(&self, call: Call) -> Fate {
+    async fn before(&self, call: Call) -> CallFault {
         let act = self.0.lock().unwrap().take_if(|(wanted, _)| *wanted == call);
         if let Some((_, act)) = act {
             act();
         }
-        Fate::Arrives
+        CallFault::Arrives
     }
 
     async fn after(&self, _: Call) -> bool {

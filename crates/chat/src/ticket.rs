@@ -31,7 +31,7 @@ pub struct Ticket {
     /// What the socket subscribes to; `None`: all that the user is a member of, now and later.
     pub channels: Option<Vec<ChannelKey>>,
     /// What the user's token is limited to.
-    pub limited_to: Option<BTreeSet<ChannelId>>,
+    pub allowed_channels: Option<BTreeSet<ChannelId>>,
     /// When that token ends, and with it the socket.
     pub token_expires_at: Timestamp,
     /// From when on the ticket is worth nothing.

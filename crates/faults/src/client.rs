@@ -99,7 +99,7 @@ impl User {
     }
 
     /// Attempts until there is an answer that is no passing trouble.
-    pub(crate) async fn insist(
+    pub(crate) async fn request_until_answered(
         &self,
         method: Method,
         path: &str,

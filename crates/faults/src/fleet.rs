@@ -20,7 +20,7 @@ use crate::{
     injector::Injector,
     machine::Machine,
     oracle, poison,
-    sender::{Manner, Sender},
+    sender::{SendProfile, Sender},
     subscriber::{Buffer, Handle, Refused, open, subscribe},
 };
 
@@ -105,11 +105,12 @@ pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration
     let (stop, stopped) = watch::channel(false);
     let mut senders = JoinSet::new();
     for (index, (name, channel, pause, large)) in SENDERS.into_iter().enumerate() {
-        let manner = Manner { pause: Duration::from_millis(pause), large };
+        let manner = SendProfile { pause: Duration::from_millis(pause), large };
         let sender = Sender::new(user(name, index), channel, chance.random());
         senders.spawn(sender.run(manner, stopped.clone()));
     }
-    let stranger = tokio::spawn(intrude(User::new("mallory", SignedDuration::ZERO, &shared), stopped.clone()));
+    let stranger =
+        tokio::spawn(probe_private_channel(User::new("mallory", SignedDuration::ZERO, &shared), stopped.clone()));
     let progress = tokio::spawn(progress(Arc::clone(&shared)));
 
     let injector = Injector::new(machine, disk, &tables, &shared, &subscribers, chance.random());
@@ -134,7 +135,7 @@ pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration
             shared.ledger.violation(format!("nothing can be sent to {channel} without faults"));
         }
     }
-    let replayed = settle(machine, &tables, &shared, &subscribers, poisoned).await?;
+    let replayed = wait_until_converged(machine, &tables, &shared, &subscribers, poisoned).await?;
     let rest = began.elapsed();
     compare_with_rest(&owner, &tables, &mut chance).await?;
     drop(subscribers);
@@ -148,14 +149,14 @@ async fn make_channels(owner: &User, chance: &mut StdRng) -> Result<(), String> 
     for (channel, visibility, agent) in CHANNELS {
         let body =
             json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": agent } });
-        let answer = owner.insist(Method::POST, "/channels", Some(&body), None, chance).await;
+        let answer = owner.request_until_answered(Method::POST, "/channels", Some(&body), None, chance).await;
         if !answer.is_success() {
             return Err(format!("{channel} cannot be made: {} {}", answer.status, answer.body));
         }
     }
     for member in MEMBERS {
         let path = format!("/channels/{SECRET}/members/{member}");
-        let answer = owner.insist(Method::PUT, &path, Some(&json!({})), None, chance).await;
+        let answer = owner.request_until_answered(Method::PUT, &path, Some(&json!({})), None, chance).await;
         if !answer.is_success() {
             return Err(format!("{member} cannot be added: {} {}", answer.status, answer.body));
         }
@@ -164,7 +165,7 @@ async fn make_channels(owner: &User, chance: &mut StdRng) -> Result<(), String> 
 }
 
 /// Somebody who is no member tries to get in, again and again.
-async fn intrude(stranger: User, mut stop: watch::Receiver<bool>) {
+async fn probe_private_channel(stranger: User, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         match open(&stranger, &stranger.token(), &[SECRET.to_owned()], Buffer::Ample).await {
             Ok(_) | Err(Refused::Status(200..400)) => {
@@ -200,7 +201,7 @@ async fn progress(shared: Arc<Shared>) {
 
 /// Waits until everything is as it must be; what is not in the end becomes violations. How many messages of the queues were
 /// replayed.
-async fn settle(
+async fn wait_until_converged(
     machine: &Machine,
     tables: &Client,
     shared: &Shared,
@@ -222,7 +223,7 @@ async fn settle(
             }
             open.extend(queue.violations);
         }
-        let (accepted, left_open) = (shared.ledger.accepted(), shared.ledger.left_open());
+        let (accepted, left_open) = (shared.ledger.accepted(), shared.ledger.unconfirmed());
         for (channel, ..) in CHANNELS {
             let stored = oracle::stored(tables, channel).await?;
             open.extend(oracle::history(channel, &stored, &accepted, &left_open));
@@ -250,7 +251,7 @@ async fn compare_with_rest(owner: &User, tables: &Client, chance: &mut StdRng) -
         loop {
             let after = read.last().map_or(0, |(seq, _)| *seq);
             let path = format!("/channels/{channel}/messages?after={after}&limit=100");
-            let page = owner.insist(Method::GET, &path, None, None, chance).await;
+            let page = owner.request_until_answered(Method::GET, &path, None, None, chance).await;
             let messages = page.body["messages"].as_array().cloned().unwrap_or_default();
             read.extend(messages.iter().map(|message| {
                 let id = message["message_id"].as_str().unwrap_or_default();

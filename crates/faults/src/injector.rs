@@ -35,7 +35,7 @@ enum Kind {
     PauseFunction,
     PauseRunner,
     FullDisk,
-    Deaf,
+    StopReading,
     Cut,
     CutAll,
     Poison,
@@ -52,7 +52,7 @@ const KINDS: [(Kind, u32); 13] = [
     (Kind::PauseFunction, 12),
     (Kind::PauseRunner, 3),
     (Kind::FullDisk, 3),
-    (Kind::Deaf, 12),
+    (Kind::StopReading, 12),
     (Kind::Cut, 12),
     (Kind::CutAll, 2),
     (Kind::Poison, 4),
@@ -140,7 +140,7 @@ impl<'a> Injector<'a> {
                 ledger.fault("all functions killed");
             }
             Kind::KillGuardian => {
-                if self.machine.guardian().await.is_some_and(|guardian| guardian.signal(Signal::KILL)) {
+                if self.machine.reaper().await.is_some_and(|guardian| guardian.signal(Signal::KILL)) {
                     ledger.fault("guardian of the functions killed");
                 }
             }
@@ -164,7 +164,7 @@ impl<'a> Injector<'a> {
                 }
             }
             Kind::FullDisk => self.fill_disk().await?,
-            Kind::Deaf => {
+            Kind::StopReading => {
                 let deaf = Duration::from_millis(self.chance.random_range(2_000..25_000));
                 self.order(Order::Deaf(deaf), "clients that do not read");
             }

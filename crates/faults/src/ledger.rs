@@ -19,7 +19,7 @@ pub(crate) struct Accepted {
 
 /// A message without a key that was not accepted, and not sent again: it may be stored, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LeftOpen {
+pub(crate) struct Unconfirmed {
     pub(crate) channel: String,
     pub(crate) sender: String,
     pub(crate) content: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Notes {
     accepted: Vec<Accepted>,
-    left_open: Vec<LeftOpen>,
+    left_open: Vec<Unconfirmed>,
     violations: Vec<String>,
     more_violations: u64,
     faults: BTreeMap<&'static str, u64>,
@@ -57,11 +57,11 @@ impl Ledger {
         self.notes().accepted.clone()
     }
 
-    pub(crate) fn leave_open(&self, message: LeftOpen) {
+    pub(crate) fn note_unconfirmed(&self, message: Unconfirmed) {
         self.notes().left_open.push(message);
     }
 
-    pub(crate) fn left_open(&self) -> Vec<LeftOpen> {
+    pub(crate) fn unconfirmed(&self) -> Vec<Unconfirmed> {
         self.notes().left_open.clone()
     }
 

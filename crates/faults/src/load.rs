@@ -21,7 +21,7 @@ use crate::{
     machine::Machine,
     oracle, poison,
     samples::{Samples, Series, median_and_p99},
-    sender::{LARGEST, Manner, Sender},
+    sender::{LARGEST, SendProfile, Sender},
     subscriber::{Buffer, Handle, Order, subscribe},
 };
 
@@ -125,7 +125,7 @@ impl Load {
         let body = json!({
             "channel_id": name, "name": name, "visibility": "public", "agent": { "mode": "off" }
         });
-        let answer = owner.insist(Method::POST, "/channels", Some(&body), None, &mut self.chance).await;
+        let answer = owner.request_until_answered(Method::POST, "/channels", Some(&body), None, &mut self.chance).await;
         if answer.is_success() { Ok(()) } else { Err(format!("{name} cannot be made: {}", answer.status)) }
     }
 
@@ -172,7 +172,7 @@ impl Load {
         let stored = oracle::stored(&tables, channel).await?;
         self.all_show(of, channel, stored.len()).await;
         let ledger = &self.shared.ledger;
-        let found = oracle::history(channel, &stored, &ledger.accepted(), &ledger.left_open());
+        let found = oracle::history(channel, &stored, &ledger.accepted(), &ledger.unconfirmed());
         let shown = of.iter().filter_map(|one| oracle::shows(one, channel, &stored));
         found.into_iter().chain(shown).for_each(|violation| self.shared.ledger.violation(violation));
         Ok(())
@@ -348,7 +348,7 @@ impl Load {
         for (index, channel) in channels.iter().enumerate().cycle().take(8) {
             let name = format!("soak-{index}-{}", senders.len());
             let sender = Sender::new(self.user(name), *channel, self.chance.random());
-            senders.spawn(sender.run(Manner { pause: Duration::from_millis(20), large: 0.01 }, stopped.clone()));
+            senders.spawn(sender.run(SendProfile { pause: Duration::from_millis(20), large: 0.01 }, stopped.clone()));
         }
         let (began, mut samples) = (Instant::now(), Samples::default());
         while began.elapsed() < duration {

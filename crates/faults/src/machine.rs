@@ -171,7 +171,7 @@ impl Machine {
     }
 
     /// The process that keeps functions from outliving the runner.
-    pub(crate) async fn guardian(&self) -> Option<Process> {
+    pub(crate) async fn reaper(&self) -> Option<Process> {
         self.children(|name| name == "local").await.pop()
     }
 

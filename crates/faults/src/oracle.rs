@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
-use replay::{Clients, Letter, Options, Outcome, Records, Report, fetch, replay};
+use replay::{Clients, InvocationRecord, Options, Records, ReplayOutcome, Report, fetch, replay};
 
 use crate::{
-    ledger::{Accepted, LeftOpen, digest},
+    ledger::{Accepted, Unconfirmed, digest},
     poison,
     subscriber::{Handle, Shown},
 };
@@ -58,7 +58,12 @@ pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>
 
 /// Numbered 1, 2, 3 … without a gap; what was accepted is where it was said to be; each sender's messages once and in the
 /// order in which they were sent; nothing else but what was left open.
-pub(crate) fn history(channel: &str, stored: &[Stored], accepted: &[Accepted], left_open: &[LeftOpen]) -> Vec<String> {
+pub(crate) fn history(
+    channel: &str,
+    stored: &[Stored],
+    accepted: &[Accepted],
+    left_open: &[Unconfirmed],
+) -> Vec<String> {
     let mut found = Vec::new();
     for (message, wanted) in stored.iter().zip(1..) {
         if message.seq != wanted {
@@ -151,8 +156,8 @@ pub(crate) async fn queue(clients: &Clients, name: &str, url: &str) -> Result<Qu
     let mut queue = Queue { replayed: summary.replayed, ..Queue::default() };
     for Report { letter, outcome, .. } in reports {
         match (&letter, outcome) {
-            (_, Outcome::Replayed { .. }) => {}
-            (Some(Letter::Stream { function, batch }), Outcome::Failed { failures, .. }) => {
+            (_, ReplayOutcome::Replayed { .. }) => {}
+            (Some(InvocationRecord::Stream { function, batch }), ReplayOutcome::Failed { failures, .. }) => {
                 let records = fetch(clients, function, batch).await.map_err(|error| format!("{name}: {error}"))?;
                 let Records::Found { events, .. } = records else { continue };
                 for (number, reason) in failures {
@@ -226,7 +231,7 @@ mod tests {
         let notes = [accepted(0, &all[0])];
         let open = |sender: &str, text: &str| {
             let (channel, sender) = ("c".to_owned(), sender.to_owned());
-            [LeftOpen { channel, sender, content: digest(text) }]
+            [Unconfirmed { channel, sender, content: digest(text) }]
         };
         let two = open("b", "two");
         assert_eq!(history("c", &all, &notes, &two), Vec::<String>::new());

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     client::{Answer, User},
-    ledger::{Accepted, LeftOpen, digest},
+    ledger::{Accepted, Unconfirmed, digest},
 };
 
 /// Longest content of a message, in bytes (`content` in contracts/openapi.yaml).
@@ -20,7 +20,7 @@ const WITHOUT_KEY: f64 = 0.25;
 
 /// How much a sender says.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner {
+pub(crate) struct SendProfile {
     /// Pause after a message, on average.
     pub(crate) pause: Duration,
     /// Share of messages that are as large as can be.
@@ -44,7 +44,7 @@ impl Sender {
     }
 
     /// Sends until it is told to stop. A message that was begun is sent to its end.
-    pub(crate) async fn run(mut self, manner: Manner, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, manner: SendProfile, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let size = if self.chance.random_bool(manner.large) { LARGEST } else { self.chance.random_range(0..400) };
             if self.chance.random_bool(WITHOUT_KEY) {
@@ -66,8 +66,9 @@ impl Sender {
         let key = format!("{}-{number}", self.user.name);
         let (path, body) = (self.path(), json!({ "content": content }));
         let user = self.user.clone();
-        let attempt =
-            async |chance: &mut StdRng| user.insist(Method::POST, &path, Some(&body), Some(&key), chance).await;
+        let attempt = async |chance: &mut StdRng| {
+            user.request_until_answered(Method::POST, &path, Some(&body), Some(&key), chance).await
+        };
         if self.chance.random_bool(0.05) {
             // A client that does not wait for the answer before it tries again.
             let mut other = self.chance.fork();
@@ -95,7 +96,7 @@ impl Sender {
             _ => {
                 ledger.count("of them left open");
                 let (channel, sender) = (self.channel.clone(), self.user.name.clone());
-                ledger.leave_open(LeftOpen { channel, sender, content: digest(&content) });
+                ledger.note_unconfirmed(Unconfirmed { channel, sender, content: digest(&content) });
             }
         }
     }

@@ -265,7 +265,7 @@ impl Subscriber {
         loop {
             let after = self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).map_or(0, Vec::len);
             let path = format!("/channels/{channel}/messages?after={after}&limit={PAGE}");
-            let page = self.user.insist(Method::GET, &path, None, None, &mut self.chance).await;
+            let page = self.user.request_until_answered(Method::GET, &path, None, None, &mut self.chance).await;
             if !page.is_success() {
                 let (name, status) = (&self.user.name, page.status);
                 return self.user.shared.ledger.violation(format!("{name} read {channel} and got {status}"));

@@ -166,7 +166,7 @@ impl ApiRequest {
     }
 
     /// Notes a violation for each query parameter that is not one of `known`.
-    pub fn only_query(&self, known: &[&str], violations: &mut Vec<Violation>) {
+    pub fn reject_unknown_query_parameters(&self, known: &[&str], violations: &mut Vec<Violation>) {
         let parameters = self.inner.query_string_parameters();
         let mut unknown: Vec<&str> =
             parameters.iter().map(|(name, _)| name).filter(|name| !known.contains(name)).collect();

@@ -10,7 +10,7 @@ use chat::{
 };
 use http::{HeaderValue, Response, header};
 use lambda_http::{Body, Request};
-use telemetry::{OpenTelemetrySpanExt, Status, context::Remote, invocation};
+use telemetry::{OpenTelemetrySpanExt, Status, context::ParentContext, invocation};
 use tracing::{Instrument, Span};
 
 use crate::{problem::Problem, request::ApiRequest, response, routes};
@@ -94,12 +94,12 @@ fn span(request: &ApiRequest) -> Span {
         switchboard.channel_id = channel.as_ref().map(tracing::field::display),
     );
     let lambda = invocation::xray_trace_id();
-    Remote::of_request(
+    ParentContext::of_request(
         request.header("traceparent"),
         request.header("tracestate"),
         request.header("x-amzn-trace-id").or(lambda.as_deref()),
     )
-    .adopt(&span);
+    .attach_to(&span);
     invocation::mark(&span, "http");
     span
 }
@@ -108,7 +108,7 @@ fn span(request: &ApiRequest) -> Span {
 ///
 /// # Errors
 /// A 401 problem, 403 without the scope, or 503 when the issuer's keys cannot be had.
-pub async fn caller(request: &ApiRequest, verifier: &Verifier, scope: Scope) -> Result<Identity, Problem> {
+pub async fn authenticate(request: &ApiRequest, verifier: &Verifier, scope: Scope) -> Result<Identity, Problem> {
     let identity = verifier.verify(request.bearer_token(), SystemClock.now()).await?;
     if identity.has(scope) { Ok(identity) } else { Err(Problem::insufficient_scope(scope)) }
 }

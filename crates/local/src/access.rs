@@ -56,7 +56,7 @@ impl Access {
     }
 
     /// Writes each new call to the end of a file too, in a line: function, action, resource.
-    pub fn noting(self, file: &Path) -> io::Result<Self> {
+    pub fn with_call_log(self, file: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(file)?;
         Ok(Self { notes: Some(Arc::new(file)), ..self })
     }

@@ -88,7 +88,7 @@ async fn stack(options: RunOptions) -> Result<(), Error> {
     if let Some(file) = &options.ready_file {
         write_whole(file, &running.addresses.to_json())?;
     }
-    running.addresses.greet(&running.secret)?;
+    running.addresses.print_addresses(&running.secret)?;
     stopped.await;
     eprintln!("Stopping");
     running.stop().await;
@@ -131,7 +131,7 @@ impl Addresses {
     }
 
     /// Tells where everything is, with a command that works when pasted.
-    fn greet(&self, secret: &Secret) -> Result<(), Error> {
+    fn print_addresses(&self, secret: &Secret) -> Result<(), Error> {
         let token = token::sign(secret, "you", token::DEFAULT_TTL, jiff::Timestamp::now())?;
         let Self { rest, websocket, management, dynamodb, lambda, sqs, otlp, page, .. } = self;
         println!(
@@ -361,7 +361,7 @@ fn arn(service: &str, resource: &str) -> String {
 fn access(stack: &Stack) -> Result<Access, Error> {
     let access = Access::new(stack.grants.clone());
     match std::env::var_os("SWITCHBOARD_LOCAL_CALLS") {
-        Some(folder) => Ok(access.noting(&Path::new(&folder).join(std::process::id().to_string()))?),
+        Some(folder) => Ok(access.with_call_log(&Path::new(&folder).join(std::process::id().to_string()))?),
         None => Ok(access),
     }
 }

@@ -11,11 +11,11 @@ use chat::{
     agent::{Delta, DraftStatus},
     channel::{AgentMode, MemberRole, Visibility},
     clock::SystemClock,
-    frame::{Answer, left_out_frame, passing_frame},
+    frame::{Answer, ephemeral_frame, left_out_frame},
     id::MessageId,
     limits,
     message::{ContentType, Role},
-    presence::Passing,
+    presence::EphemeralEvent,
 };
 use http_api::{body::BODY_BYTES, routes::ROUTES};
 use local::template::{self, Deployment};
@@ -237,12 +237,13 @@ fn choices_are_those_of_the_code() {
 fn frames_have_the_documented_fields() {
     let asyncapi = document("asyncapi.yaml");
     let (channel, user) = ("general".parse().unwrap(), "bob".parse().unwrap());
-    let passing = [Passing::Joined, Passing::Left, Passing::Typing].map(|passing| passing("bob".parse().unwrap()));
-    let mut frames: Vec<Value> = passing
+    let ephemeral = [EphemeralEvent::Joined, EphemeralEvent::Left, EphemeralEvent::Typing]
+        .map(|ephemeral| ephemeral("bob".parse().unwrap()));
+    let mut frames: Vec<Value> = ephemeral
         .iter()
-        .map(|passing| serde_json::from_str(&passing_frame(&channel, passing).unwrap()).unwrap())
+        .map(|ephemeral| serde_json::from_str(&ephemeral_frame(&channel, ephemeral).unwrap()).unwrap())
         .collect();
-    assert!(passing.iter().all(|passing| *passing.user() == user));
+    assert!(ephemeral.iter().all(|ephemeral| *ephemeral.user() == user));
     frames.push(serde_json::from_str(&left_out_frame(51)).unwrap());
     let connection = "abc=".parse().unwrap();
     for said in ["ping", "hello"] {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use chat::{
     agent::{ModelError, Piece, Pieces, Prompt, Usage},
-    limits::MODEL_SILENCE,
+    limits::MODEL_IDLE_TIMEOUT,
 };
 use futures::{Stream, StreamExt, stream};
 use reqwest::{StatusCode, Url, header};
@@ -36,7 +36,7 @@ impl OpenAi {
         let url = url.ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(SettingsError::Url)?;
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(MODEL_SILENCE)
+            .read_timeout(MODEL_IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let key = key.and_then(|key| header::HeaderValue::try_from(format!("Bearer {}", key.trim())).ok());

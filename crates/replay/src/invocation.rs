@@ -3,7 +3,7 @@
 use aws_sdk_lambda::{Client, primitives::Blob};
 use serde_json::{Value, json};
 
-use crate::{Error, Outcome};
+use crate::{Error, ReplayOutcome};
 
 /// What one invocation came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) async fn replay_records(
     function: &str,
     events: Vec<Value>,
     batch_size: usize,
-) -> Result<Outcome, Error> {
+) -> Result<ReplayOutcome, Error> {
     let count = events.len();
     let mut failures = Vec::new();
     let mut left: Vec<Vec<Value>> = events.chunks(batch_size).map(<[Value]>::to_vec).collect();
@@ -45,10 +45,10 @@ pub(crate) async fn replay_records(
         }
     }
     if failures.is_empty() {
-        return Ok(Outcome::Replayed { records: count });
+        return Ok(ReplayOutcome::Replayed { records: count });
     }
     let done = count - failures.len();
-    Ok(Outcome::Failed { failures, done })
+    Ok(ReplayOutcome::Failed { failures, done })
 }
 
 /// Invokes with the payload of an asynchronous invocation, and waits for what comes of it.
@@ -57,10 +57,10 @@ pub(crate) async fn replay_payload(
     function: &str,
     request_id: &str,
     payload: &Value,
-) -> Result<Outcome, Error> {
+) -> Result<ReplayOutcome, Error> {
     Ok(match invoke(client, function, payload).await? {
-        Ok(_) => Outcome::Replayed { records: 1 },
-        Err(reason) => Outcome::Failed { failures: vec![(request_id.to_owned(), reason)], done: 0 },
+        Ok(_) => ReplayOutcome::Replayed { records: 1 },
+        Err(reason) => ReplayOutcome::Failed { failures: vec![(request_id.to_owned(), reason)], done: 0 },
     })
 }
 

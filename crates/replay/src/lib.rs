@@ -7,7 +7,7 @@
 
 mod event;
 mod invocation;
-mod letter;
+mod invocation_record;
 mod records;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -17,7 +17,7 @@ use aws_sdk_dynamodbstreams::error::DisplayErrorContext;
 use aws_sdk_sqs::types::Message;
 
 pub use self::{
-    letter::{Letter, StreamBatch, Unreadable},
+    invocation_record::{InvocationRecord, StreamBatch, Unreadable},
     records::{Records, fetch},
 };
 
@@ -141,7 +141,7 @@ pub struct Options {
 
 /// What came of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReplayOutcome {
     /// All went well, and the message is deleted.
     Replayed {
         /// Records, or 1 for an invocation.
@@ -174,9 +174,9 @@ pub struct Report {
     /// `MessageId`.
     pub message_id: String,
     /// What it says; `None` when it is of another kind.
-    pub letter: Option<Letter>,
+    pub letter: Option<InvocationRecord>,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: ReplayOutcome,
 }
 
 /// How a queue was left.
@@ -206,17 +206,17 @@ pub async fn replay(
         let Some(message) = receive(clients, queue_url).await? else { break };
         let (message_id, receipt) =
             (message.message_id.unwrap_or_default(), message.receipt_handle.unwrap_or_default());
-        let letter = Letter::read(message.body.as_deref().unwrap_or_default());
+        let letter = InvocationRecord::read(message.body.as_deref().unwrap_or_default());
         let outcome = match &letter {
             Ok(letter) => one(clients, letter, options).await?,
-            Err(error) => Outcome::Unreadable(error.to_string()),
+            Err(error) => ReplayOutcome::Unreadable(error.to_string()),
         };
         match &outcome {
-            Outcome::Replayed { .. } => summary.replayed += 1,
-            Outcome::Expired { forgotten: true } => summary.forgotten += 1,
+            ReplayOutcome::Replayed { .. } => summary.replayed += 1,
+            ReplayOutcome::Expired { forgotten: true } => summary.forgotten += 1,
             _ => summary.left += 1,
         }
-        if matches!(outcome, Outcome::Replayed { .. } | Outcome::Expired { forgotten: true }) {
+        if matches!(outcome, ReplayOutcome::Replayed { .. } | ReplayOutcome::Expired { forgotten: true }) {
             let delete = clients.sqs.delete_message().queue_url(queue_url).receipt_handle(&receipt);
             delete.send().await.map_err(|error| Error::aws("DeleteMessage", error))?;
             taken.push(None);
@@ -241,23 +241,23 @@ async fn receive(clients: &Clients, queue_url: &str) -> Result<Option<Message>, 
     Ok(received.map_err(|error| Error::aws("ReceiveMessage", error))?.messages.unwrap_or_default().pop())
 }
 
-async fn one(clients: &Clients, letter: &Letter, options: Options) -> Result<Outcome, Error> {
+async fn one(clients: &Clients, letter: &InvocationRecord, options: Options) -> Result<ReplayOutcome, Error> {
     match letter {
-        Letter::Stream { function, batch } => {
+        InvocationRecord::Stream { function, batch } => {
             let records = match fetch(clients, function, batch).await? {
                 Records::Found { events, batch_size } => (events, batch_size),
                 Records::Expired => {
-                    return Ok(Outcome::Expired { forgotten: options.forget_expired && !options.dry_run });
+                    return Ok(ReplayOutcome::Expired { forgotten: options.forget_expired && !options.dry_run });
                 }
             };
             let (events, batch_size) = records;
             if options.dry_run {
-                return Ok(Outcome::Seen { records: events.len() });
+                return Ok(ReplayOutcome::Seen { records: events.len() });
             }
             invocation::replay_records(&clients.lambda, function, events, batch_size).await
         }
-        Letter::Invocation { .. } if options.dry_run => Ok(Outcome::Seen { records: 1 }),
-        Letter::Invocation { function, request_id, payload } => {
+        InvocationRecord::Invocation { .. } if options.dry_run => Ok(ReplayOutcome::Seen { records: 1 }),
+        InvocationRecord::Invocation { function, request_id, payload } => {
             invocation::replay_payload(&clients.lambda, function, request_id, payload).await
         }
     }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use replay::{Clients, Error, Options, Outcome, Report, replay};
+use replay::{Clients, Error, Options, ReplayOutcome, Report, replay};
 
 /// Gives the functions once more what an on-failure queue says they failed at, and deletes what goes well.
 ///
@@ -56,14 +56,14 @@ fn tell(report: &Report) {
     let Report { message_id, letter, outcome } = report;
     let about = letter.as_ref().map_or_else(|| "a message of another kind".to_owned(), ToString::to_string);
     match outcome {
-        Outcome::Replayed { records } => println!("ok       {message_id} {about}: {records} replayed"),
-        Outcome::Seen { records } => println!("seen     {message_id} {about}: {records} to replay"),
-        Outcome::Expired { forgotten } => {
+        ReplayOutcome::Replayed { records } => println!("ok       {message_id} {about}: {records} replayed"),
+        ReplayOutcome::Seen { records } => println!("seen     {message_id} {about}: {records} to replay"),
+        ReplayOutcome::Expired { forgotten } => {
             let end = if *forgotten { "deleted" } else { "--forget-expired deletes it" };
             println!("expired  {message_id} {about}: no longer in the stream; {end}");
         }
-        Outcome::Unreadable(reason) => println!("left     {message_id} {about}: {reason}"),
-        Outcome::Failed { failures, done } => {
+        ReplayOutcome::Unreadable(reason) => println!("left     {message_id} {about}: {reason}"),
+        ReplayOutcome::Failed { failures, done } => {
             println!("FAILED   {message_id} {about}: {done} replayed, {} failed again", failures.len());
             for (what, reason) in failures {
                 println!("         {what}: {reason}");

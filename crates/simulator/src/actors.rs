@@ -11,14 +11,14 @@ use std::{
 use chat::{
     channel::MemberRole,
     clock::{Clock, Timestamp},
-    delivery::Broadcast,
+    delivery::PushBatch,
     error::ChatError,
     id::{ChannelId, UserId},
     limits::HANDSHAKE_DURATION,
     maintenance::carry_out,
-    message::{Draft, Head, RecordKey, Role},
+    message::{ChannelHead, NewMessage, RecordKey, Role},
     rate::Bucket,
-    send::{Memory, Send, Sent, send},
+    send::{SendCache, SendMessage, SendResult, send},
 };
 
 use crate::{
@@ -42,7 +42,7 @@ const PENDING_AT_ONCE: usize = 10;
 /// What a process remembers between invocations. One that dies takes it along.
 #[derive(Default)]
 pub(crate) struct Environment {
-    head: Option<Head>,
+    head: Option<ChannelHead>,
     full_at: BTreeMap<UserId, Timestamp>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn start(world: &Arc<World>) {
     stream::start(world, Reader::Delivery);
     stream::start(world, Reader::Agent);
     for _ in 0..MAINTAINERS {
-        world.time.spawn(false, keep_up(Arc::clone(world)));
+        world.time.spawn(false, run_maintenance(Arc::clone(world)));
     }
     client::start(world, "alice, all of hers", OWNER, None);
     client::start(world, "bob, all of his", MEMBER, None);
@@ -66,9 +66,9 @@ pub(crate) fn start(world: &Arc<World>) {
         client::start(world, "carol, public", READER, Some(PUBLIC));
         client::start(world, "mallory, private", STRANGER, Some(PRIVATE));
     }
-    // One memory for each channel: the senders' invocations share an environment, one after another or at once.
+    // One cache for each channel: the senders' invocations share an environment, one after another or at once.
     let (public, private) = (Shared::default(), Shared::default());
-    for (who, to, memory) in [
+    for (who, to, cache) in [
         (OWNER, PUBLIC, &public),
         (READER, PUBLIC, &public),
         (OWNER, PRIVATE, &private),
@@ -79,7 +79,7 @@ pub(crate) fn start(world: &Arc<World>) {
         if is_fought_over && !world.time.one_in(3) {
             continue;
         }
-        let sender = insist_on(Arc::clone(world), who, to, messages, Arc::clone(memory));
+        let sender = insist_on(Arc::clone(world), who, to, messages, Arc::clone(cache));
         world.time.spawn(false, sender);
     }
     if world.time.one_in(2) {
@@ -88,7 +88,7 @@ pub(crate) fn start(world: &Arc<World>) {
 }
 
 /// One more message in each channel, when all sockets take pushes again.
-pub(crate) fn last_words(world: &Arc<World>) {
+pub(crate) fn send_final_messages(world: &Arc<World>) {
     world.tables().sockets.values_mut().for_each(|socket| socket.throttled_until = 0);
     for to in [PUBLIC, PRIVATE] {
         let last =
@@ -132,22 +132,22 @@ where
 }
 
 /// Sends messages one after another, each until it is accepted or refused.
-async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messages: u64, memory: Shared) {
+async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messages: u64, cache: Shared) {
     for number in 0..messages {
         let pause = world.time.below(1_500);
         world.time.sleep(Duration::from_millis(pause)).await;
         let text = format!("{who} {number}");
         if world.time.one_in(4) {
-            send_once(Arc::clone(&world), who, to, text, None, Arc::clone(&memory)).await;
+            send_once(Arc::clone(&world), who, to, text, None, Arc::clone(&cache)).await;
             continue;
         }
         let key = Some(text.replace(' ', "-"));
-        if world.time.mishap(6) {
+        if world.time.inject_fault(6) {
             // Impatient: the same request twice at once.
-            let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), Arc::clone(&memory));
+            let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), Arc::clone(&cache));
             world.time.spawn(false, again);
         }
-        send_once(Arc::clone(&world), who, to, text, key, Arc::clone(&memory)).await;
+        send_once(Arc::clone(&world), who, to, text, key, Arc::clone(&cache)).await;
     }
 }
 
@@ -159,31 +159,31 @@ pub(crate) fn send_once(
     to: &'static str,
     text: String,
     key: Option<String>,
-    memory: Shared,
+    cache: Shared,
 ) -> impl Future<Output = ()> + std::marker::Send + 'static {
     let sender = user(who);
     async move {
         loop {
             let (of_text, of_key, of_memory, of_sender) =
-                (text.clone(), key.clone(), Arc::clone(&memory), sender.clone());
+                (text.clone(), key.clone(), Arc::clone(&cache), sender.clone());
             let sent = request(&world, Caller::User(sender.clone()), |node| async move {
                 let environment = std::mem::take(&mut *lock(&of_memory));
                 let full_at = environment.full_at.get(&of_sender).copied();
-                let mut memory = Memory { head: environment.head, full_at };
+                let mut cache = SendCache { head: environment.head, full_at };
                 let record_key = of_key.and_then(|key| key.parse().ok());
-                let message = Send {
+                let message = SendMessage {
                     channel_id: channel(to),
                     sender_id: of_sender.clone(),
                     role: Role::User,
-                    draft: Draft { content: of_text, ..Draft::default() },
+                    draft: NewMessage { content: of_text, ..NewMessage::default() },
                     record_key: record_key.map(|key| RecordKey::Request { sender_id: of_sender.clone(), key }),
                     incarnation: None,
                     bucket: Some(BUCKET),
                     trace: None,
                 };
-                let sent = send(&node.store, &node, message, &mut memory).await;
-                let mut environment = Environment { head: memory.head, full_at: environment.full_at };
-                environment.full_at.extend(memory.full_at.map(|full_at| (of_sender, full_at)));
+                let sent = send(&node.store, &node, message, &mut cache).await;
+                let mut environment = Environment { head: cache.head, full_at: environment.full_at };
+                environment.full_at.extend(cache.full_at.map(|full_at| (of_sender, full_at)));
                 *lock(&of_memory) = environment;
                 sent
             })
@@ -214,7 +214,7 @@ pub(crate) fn send_once(
 }
 
 /// Notes that a message was accepted.
-fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &Sent) {
+fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &SendResult) {
     let message = sent.message();
     let is_changed = message.edited_at.is_some() || message.deleted_at.is_some();
     if message.sender_id != *sender || (message.content != text && !is_changed) {
@@ -252,27 +252,27 @@ async fn end_membership(world: Arc<World>) {
 }
 
 /// `SendMessageFunction`, invoked asynchronously: three times at most.
-pub(crate) fn send_message(world: &Arc<World>, broadcast: Broadcast) {
+pub(crate) fn send_message(world: &Arc<World>, broadcast: PushBatch) {
     let of_world = Arc::clone(world);
     world.time.spawn(false, async move {
         let world = of_world;
         for attempt in 0..3_u64 {
             let one = broadcast.clone();
             let sent =
-                request(&world, Caller::System, |node| async move { node.delivery().broadcast(one).await }).await.1;
+                request(&world, Caller::System, |node| async move { node.delivery().push_batch(one).await }).await.1;
             match sent {
                 Some(Ok(outcome)) if outcome.failed == 0 => return,
                 Some(Ok(_)) => break,
                 _ => world.time.sleep(Duration::from_millis(200 << attempt)).await,
             }
         }
-        let given_up = broadcast.targets.iter().map(|target| target.connection_id.clone());
+        let given_up = broadcast.recipients.iter().map(|target| target.connection_id.clone());
         world.tables().notes.given_up.extend(given_up);
     });
 }
 
 /// The maintenance function, invoked when there is something to do, or at its next tick.
-async fn keep_up(world: Arc<World>) {
+async fn run_maintenance(world: Arc<World>) {
     loop {
         world.ended.until(|| (!world.store.state().pending.is_empty()).then_some(())).await;
         let wait = if world.time.one_in(2) { 500 } else { 20_000 };

@@ -20,9 +20,9 @@ use chat::{
 
 use crate::{
     actors::request,
+    mutant::Mutant,
     node::Node,
     oracle::Caller,
-    plant::Plant,
     tables::{ClientView, Shown, Socket},
     world::{LOUNGE, MEMBER, PRIVATE, STRANGER, World, channel, user},
 };
@@ -129,7 +129,7 @@ impl Client {
                 user_id: of_user,
                 tenant: None,
                 channels: None,
-                limited_to: None,
+                allowed_channels: None,
                 token_expires_at: ends_at,
                 expires_at: ends_at,
             };
@@ -151,7 +151,7 @@ impl Client {
         let (connection_id, of_id) = (id.clone(), id.clone());
         let connected = request(&self.world, self.caller(), |node| async move {
             let token_expires_at = node.deadline(3_600);
-            let asked = Connect { connection_id, user_id, token_expires_at, asked, limited_to: None };
+            let asked = Connect { connection_id, user_id, token_expires_at, asked, allowed_channels: None };
             connect(&node.store, &node.store, &node, &node, asked, 20).await
         })
         .await
@@ -185,7 +185,7 @@ impl Client {
         };
         // Its id may have been taken anew, and nothing tells a client of that but the end of a socket.
         self.shown.remove(&channel(LOUNGE));
-        if (self.connections == 1 || !self.world.has(Plant::NoCatchUp)) && !self.catch_up_all(&channels).await {
+        if (self.connections == 1 || !self.world.has(Mutant::NoCatchUp)) && !self.catch_up_all(&channels).await {
             return not_there();
         }
         for frame_number in 0..frames {
@@ -282,10 +282,10 @@ impl Client {
                 continue;
             };
             let has = self.last(&of);
-            if seq <= has && !self.world.has(Plant::DuplicatesKept) {
+            if seq <= has && !self.world.has(Mutant::DuplicatesKept) {
                 continue;
             }
-            if seq > has + 1 && !self.world.has(Plant::GapIgnored) {
+            if seq > has + 1 && !self.world.has(Mutant::GapIgnored) {
                 match self.catch_up(&of).await {
                     // A channel that a socket follows may have gone by now.
                     Err(_) if self.named.is_none() && of.as_str() == LOUNGE => {}
@@ -306,7 +306,7 @@ impl Client {
     async fn catch_up(&mut self, of: &ChannelId) -> Result<(), Left> {
         self.shown.entry(of.clone()).or_default();
         loop {
-            let after = self.last(of) + u64::from(self.world.has(Plant::CursorOffByOne));
+            let after = self.last(of) + u64::from(self.world.has(Mutant::CursorOffByOne));
             let (of_channel, of_user) = (of.clone(), self.user.clone());
             let page = request(&self.world, self.caller(), |node| async move {
                 let page =

@@ -33,7 +33,7 @@ struct Core {
     timers_made: u64,
     tasks: Vec<Option<Task>>,
     mishaps_left: u32,
-    mishaps: u32,
+    faults: u32,
     deaths: u32,
     steps: u64,
     trace: u64,
@@ -64,7 +64,7 @@ impl Wake for Wakes {
 impl Time {
     pub(crate) fn new(seed: u64) -> Self {
         let mut chance = SmallRng::seed_from_u64(seed);
-        // Some schedules are calm, so that what needs no mishap is found out too.
+        // Some schedules are calm, so that what needs no fault is found out too.
         let mishaps_left = if chance.random_bool(0.1) { 0 } else { chance.random_range(5..60) };
         let core = Core {
             chance,
@@ -73,7 +73,7 @@ impl Time {
             timers_made: 0,
             tasks: Vec::new(),
             mishaps_left,
-            mishaps: 0,
+            faults: 0,
             deaths: 0,
             steps: 0,
             trace: 0xcbf2_9ce4_8422_2325,
@@ -98,19 +98,19 @@ impl Time {
         self.below(number) == 0
     }
 
-    /// Whether something goes wrong here, which it does once in `number` times while there are mishaps left.
-    pub(crate) fn mishap(&self, number: u64) -> bool {
-        lock(&self.core).mishap(number)
+    /// Whether something goes wrong here, which it does once in `number` times while there are faults left.
+    pub(crate) fn inject_fault(&self, number: u64) -> bool {
+        lock(&self.core).inject_fault(number)
     }
 
-    pub(crate) fn end_mishaps(&self) {
+    pub(crate) fn end_faults(&self) {
         lock(&self.core).mishaps_left = 0;
     }
 
-    /// Steps, mishaps, deaths, and the hash of the trace.
+    /// Steps, faults, deaths, and the hash of the trace.
     pub(crate) fn counts(&self) -> (u64, u32, u32, u64) {
         let core = lock(&self.core);
-        (core.steps, core.mishaps, core.deaths, core.trace)
+        (core.steps, core.faults, core.deaths, core.trace)
     }
 
     /// Ends a step.
@@ -172,12 +172,12 @@ impl Time {
 }
 
 impl Core {
-    fn mishap(&mut self, number: u64) -> bool {
+    fn inject_fault(&mut self, number: u64) -> bool {
         if self.mishaps_left == 0 || self.chance.random_range(0..number) > 0 {
             return false;
         }
         self.mishaps_left -= 1;
-        self.mishaps += 1;
+        self.faults += 1;
         true
     }
 
@@ -218,7 +218,7 @@ pub(crate) fn run(time: &Time) -> bool {
         let (who, when) = (number as u64, core.now.unsigned_abs());
         core.note(who);
         core.note(when);
-        let dies = task.mortal && core.mishap(150);
+        let dies = task.mortal && core.inject_fault(150);
         core.deaths += u32::from(dies);
         drop(core);
         if dies {

@@ -23,21 +23,21 @@
 //! | clocks | differ between processes, and jump while one runs |
 //! | models | break off, refuse, are busy |
 //!
-//! Each schedule has a budget of mishaps. When it is used up the system must converge. `oracle` says what must hold then, and
+//! Each schedule has a budget of faults. When it is used up the system must converge. `oracle` says what must hold then, and
 //! what must hold at each instant.
 
 mod actors;
 mod client;
 mod executor;
 mod lounge;
+mod mutant;
 mod node;
 mod oracle;
-mod plant;
 mod stream;
 mod tables;
 mod world;
 
-pub use plant::Plant;
+pub use mutant::Mutant;
 
 use std::sync::{Arc, Mutex};
 
@@ -50,7 +50,7 @@ pub struct Report {
     /// Steps that were taken.
     pub steps: u64,
     /// What went wrong on purpose.
-    pub mishaps: u32,
+    pub faults: u32,
     /// Processes that died.
     pub deaths: u32,
     /// A hash of who took each step and when: the same for the same seed.
@@ -58,13 +58,13 @@ pub struct Report {
     /// What must hold and did not.
     pub violations: Vec<String>,
     /// What happened, if that was asked for.
-    pub story: Vec<String>,
+    pub event_log: Vec<String>,
 }
 
-/// Runs the schedule of a seed, with one thing built wrong if `plant` says so.
+/// Runs the schedule of a seed, with one thing built wrong if `mutant` says so.
 #[must_use]
-pub fn run(seed: u64, plant: Option<Plant>) -> Report {
-    simulate(World::new(seed, plant, None))
+pub fn run(seed: u64, mutant: Option<Mutant>) -> Report {
+    simulate(World::new(seed, mutant, None))
 }
 
 /// Runs the schedule of a seed over stores that lack a rule.
@@ -75,8 +75,8 @@ pub fn run_without(seed: u64, rule: Rule) -> Report {
 
 /// The same, and tells what happened.
 #[must_use]
-pub fn tell(seed: u64, plant: Option<Plant>) -> Report {
-    let mut world = World::new(seed, plant, None);
+pub fn tell(seed: u64, mutant: Option<Mutant>) -> Report {
+    let mut world = World::new(seed, mutant, None);
     world.story = Some(Mutex::default());
     simulate(world)
 }
@@ -86,17 +86,17 @@ fn simulate(world: World) -> Report {
     actors::start(&world);
     let mut comes_to_rest = executor::run(&world.time);
     if comes_to_rest {
-        oracle::at_rest(&world);
+        oracle::check_quiescent(&world);
         // One more message in each channel, and nothing fails any more: who was given up finds out what is missing.
-        world.time.end_mishaps();
-        actors::last_words(&world);
+        world.time.end_faults();
+        actors::send_final_messages(&world);
         comes_to_rest = executor::run(&world.time);
         oracle::at_the_end(&world);
     }
     if !comes_to_rest {
         world.violation("the schedule does not come to rest".to_owned());
     }
-    let (steps, mishaps, deaths, trace) = world.time.counts();
+    let (steps, faults, deaths, trace) = world.time.counts();
     let story = world.story.as_ref().map(|story| std::mem::take(&mut *executor::lock(story))).unwrap_or_default();
-    Report { steps, mishaps, deaths, trace, violations: world.tables().violations.clone(), story }
+    Report { steps, faults, deaths, trace, violations: world.tables().violations.clone(), event_log: story }
 }

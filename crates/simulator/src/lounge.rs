@@ -18,7 +18,7 @@ use chat::{
     presence::presence,
     reaction::react,
     read::mark_read,
-    revision::{Edit, Revision, delete as delete_message, edit},
+    revision::{Edit, MessageRef, delete as delete_message, edit},
     settings::{Changes, ChosenChannelIds, CreationRules, NewChannel, change, create, delete},
 };
 
@@ -66,7 +66,7 @@ pub(crate) fn start(world: &Arc<World>) {
         client::start(world, "dave, all of his", RIVAL, None);
     }
     // Two environments of the function that takes messages: each remembers what it has seen.
-    let memories = [Shared::default(), Shared::default()];
+    let caches = [Shared::default(), Shared::default()];
     let scenes = 1 + time.below(3);
     // In some schedules the sockets are open for so long that no handshake can be under way.
     let age = if time.one_in(3) { HANDSHAKE_DURATION } else { Duration::ZERO };
@@ -75,11 +75,11 @@ pub(crate) fn start(world: &Arc<World>) {
         of_world.time.sleep(age).await;
         for (number, who) in [OWNER, MEMBER, READER, RIVAL].into_iter().enumerate() {
             if of_world.time.one_in(2) {
-                of_world.time.spawn(false, talk(Arc::clone(&of_world), who, Arc::clone(&memories[number % 2])));
+                of_world.time.spawn(false, talk(Arc::clone(&of_world), who, Arc::clone(&caches[number % 2])));
             }
         }
         for _ in 0..scenes {
-            play(&of_world, &memories);
+            play(&of_world, &caches);
         }
         if of_world.invites {
             court(&of_world);
@@ -88,10 +88,10 @@ pub(crate) fn start(world: &Arc<World>) {
 }
 
 /// Begins something.
-fn play(world: &Arc<World>, memories: &[Shared; 2]) {
+fn play(world: &Arc<World>, caches: &[Shared; 2]) {
     let (time, of) = (&world.time, || Arc::clone(world));
     match time.below(12) {
-        0 | 1 => drop(time.spawn(false, remake(of(), memories.clone()))),
+        0 | 1 => drop(time.spawn(false, remake(of(), caches.clone()))),
         2 => {
             time.spawn(false, rejoin(of(), MEMBER));
             time.spawn(false, expel(of(), MODERATOR, MEMBER));
@@ -200,8 +200,8 @@ fn gather(world: &World, count: u64) {
             connection_id,
             user_id: user(&name),
             channels: vec![key.clone()],
-            follows: false,
-            limited_to: None,
+            auto_subscribe: false,
+            allowed_channels: None,
             left_out: 0,
             connected_at,
             token_expires_at: ends_at,
@@ -230,7 +230,7 @@ fn gather(world: &World, count: u64) {
 }
 
 /// Writes; now and then the same under the same key, to whatever channel has the id then.
-async fn talk(world: Arc<World>, who: &'static str, memory: Shared) {
+async fn talk(world: Arc<World>, who: &'static str, cache: Shared) {
     let messages = 1 + world.time.below(4);
     for number in 0..messages {
         pause(&world, 1_500).await;
@@ -238,12 +238,12 @@ async fn talk(world: Arc<World>, who: &'static str, memory: Shared) {
         let text = format!("{who} says {number}");
         let key = (number == 0 || !world.time.one_in(4)).then(|| format!("{who}-{number}"));
         let text = if key.is_some() { text } else { format!("{text}, once, as {}", world.next_process()) };
-        send_once(Arc::clone(&world), who, LOUNGE, text, key, Arc::clone(&memory)).await;
+        send_once(Arc::clone(&world), who, LOUNGE, text, key, Arc::clone(&cache)).await;
     }
 }
 
 /// Deletes the channel, and others make it anew.
-async fn remake(world: Arc<World>, memories: [Shared; 2]) {
+async fn remake(world: Arc<World>, caches: [Shared; 2]) {
     let rounds = 1 + world.time.below(2);
     for round in 0..rounds {
         pause(&world, 3_000).await;
@@ -262,8 +262,8 @@ async fn remake(world: Arc<World>, memories: [Shared; 2]) {
             }
         }
         // Both environments still know the channel that was there before.
-        for (who, memory) in [maker, MEMBER].into_iter().zip(&memories) {
-            world.time.spawn(false, talk(Arc::clone(&world), who, Arc::clone(memory)));
+        for (who, cache) in [maker, MEMBER].into_iter().zip(&caches) {
+            world.time.spawn(false, talk(Arc::clone(&world), who, Arc::clone(cache)));
         }
     }
 }
@@ -460,7 +460,7 @@ async fn moderate(world: Arc<World>, who: &'static str) {
     for number in 0..times {
         pause(&world, 500).await;
         let seq = 1 + world.time.below(4);
-        let revision = Revision { channel_id: channel(LOUNGE), seq, caller: user(who), trace: None };
+        let revision = MessageRef { channel_id: channel(LOUNGE), seq, caller: user(who), trace: None };
         let kind = world.time.below(8);
         let text = format!("{who} was here {number}");
         // Whatever comes of it: the oracle watches.

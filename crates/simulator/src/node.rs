@@ -14,22 +14,22 @@ use chat::{
     agent::{Delta, DraftSink, LanguageModel, ModelError, Piece, Pieces, Prompt},
     clock::{Clock, Timestamp},
     connection::{ConnectionStore, Subscription},
-    delivery::{Broadcast, Delivery, FanOut, Pushed, SocketPusher},
+    delivery::{Delivery, FanOut, PushBatch, Pushed, SocketGateway},
     ending::Ending,
     error::StoreError,
     id::ConnectionId,
     incarnation::ChannelKey,
     limits::{AUTHORITY_DURATION, PUSH_DURATION},
     membership::Membership,
-    memory::{Call, Effect, Fate, Hook, MemoryStore, Reading, State},
+    memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
 };
 use futures::{StreamExt, stream};
 
 use crate::{
     actors,
     executor::lock,
+    mutant::Mutant,
     oracle::{self, Caller},
-    plant::Plant,
     world::{PUBLIC, START, World, channel},
 };
 
@@ -124,12 +124,12 @@ impl Node {
     async fn call<T: Send>(&self, effect: impl FnOnce() -> T + Send) -> Result<T, StoreError> {
         let time = &self.world.time;
         time.turn().await;
-        if time.mishap(CALLS) {
+        if time.inject_fault(CALLS) {
             return Err(broken());
         }
         let answer = effect();
         time.turn().await;
-        if time.mishap(CALLS) { Err(broken()) } else { Ok(answer) }
+        if time.inject_fault(CALLS) { Err(broken()) } else { Ok(answer) }
     }
 }
 
@@ -138,27 +138,27 @@ pub(crate) fn broken() -> StoreError {
 }
 
 impl Process {
-    async fn fate(&self, call: Call) -> Fate {
+    async fn fate(&self, call: Call) -> CallFault {
         let time = &self.world.time;
-        if call == Call::Append && time.mishap(CALLS) {
-            return Fate::Conflicts;
+        if call == Call::Append && time.inject_fault(CALLS) {
+            return CallFault::Conflicts;
         }
         // The answer of an append is lost, and the SDK repeats the request.
-        if call == Call::Append && time.mishap(CALLS) {
-            return Fate::Repeated;
+        if call == Call::Append && time.inject_fault(CALLS) {
+            return CallFault::Repeated;
         }
-        if !time.mishap(CALLS) {
-            return Fate::Arrives;
+        if !time.inject_fault(CALLS) {
+            return CallFault::Arrives;
         }
         match time.below(4) {
-            0 => Fate::Repeated,
+            0 => CallFault::Repeated,
             // Claims are not made for a worker that is slow and whose clock is off.
             1 if self.caller != Caller::Agent => {
                 let millis = time.below(SLOW_MILLIS);
                 time.sleep(Duration::from_millis(millis)).await;
-                Fate::Arrives
+                CallFault::Arrives
             }
-            _ => Fate::Fails,
+            _ => CallFault::Fails,
         }
     }
 
@@ -169,7 +169,7 @@ impl Process {
 }
 
 impl Hook for Process {
-    async fn before(&self, call: Call) -> Fate {
+    async fn before(&self, call: Call) -> CallFault {
         self.world.time.turn().await;
         let fate = self.fate(call).await;
         self.world.tell(|| format!("{} {}: {fate:?}", self.number, call.name()));
@@ -183,7 +183,7 @@ impl Hook for Process {
             lock(&self.misread).retain(|channel| oracle::is_misread(&state, &self.caller, channel));
         }
         self.world.time.turn().await;
-        let is_lost = self.world.time.mishap(CALLS);
+        let is_lost = self.world.time.inject_fault(CALLS);
         if is_lost {
             self.world.tell(|| format!("{} {}: the answer is lost", self.number, call.name()));
         }
@@ -204,14 +204,14 @@ impl Hook for Process {
 impl Clock for Node {
     fn now(&self) -> Timestamp {
         let process = self.process();
-        if self.world.time.mishap(LOOKS) {
+        if self.world.time.inject_fault(LOOKS) {
             process.jump();
         }
         Timestamp::from_millis(self.world.time.now() + process.off.load(Ordering::Relaxed))
     }
 
     fn monotonic(&self) -> Duration {
-        if self.world.has(Plant::DecisionForEver) && self.process().caller == Caller::System {
+        if self.world.has(Mutant::DecisionForEver) && self.process().caller == Caller::System {
             return Duration::ZERO;
         }
         Duration::from_millis((self.world.time.now() - START).unsigned_abs())
@@ -219,7 +219,7 @@ impl Clock for Node {
 
     async fn sleep(&self, duration: Duration) {
         let is_request = matches!(self.process().caller, Caller::User(_));
-        if is_request && duration > LONG_WAIT && self.world.has(Plant::AnsweredAtOnce) {
+        if is_request && duration > LONG_WAIT && self.world.has(Mutant::AnsweredAtOnce) {
             return self.world.time.turn().await;
         }
         self.world.time.sleep(duration).await;
@@ -230,24 +230,24 @@ impl Clock for Node {
     }
 }
 
-impl SocketPusher for Node {
+impl SocketGateway for Node {
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
         let time = &self.world.time;
         let until = time.now() + i64::try_from(PUSH_DURATION.as_millis()).unwrap_or_default();
         time.turn().await;
-        if time.mishap(40) {
+        if time.inject_fault(40) {
             let now = time.now();
             let until = now + i64::try_from(time.below(3_000)).unwrap_or_default();
             if let Some(socket) = self.world.tables().sockets.get_mut(id) {
                 socket.throttled_until = until;
             }
         }
-        if time.mishap(60) {
+        if time.inject_fault(60) {
             let stall = time.below(4_000);
             time.sleep(Duration::from_millis(stall)).await;
         }
         self.gateway().await;
-        if time.mishap(CALLS) || time.now() >= until {
+        if time.inject_fault(CALLS) || time.now() >= until {
             return Err(broken());
         }
         let pushed = {
@@ -272,7 +272,7 @@ impl SocketPusher for Node {
         });
         self.world.pushed.raise();
         time.turn().await;
-        if time.mishap(CALLS) { Err(broken()) } else { Ok(pushed) }
+        if time.inject_fault(CALLS) { Err(broken()) } else { Ok(pushed) }
     }
 
     async fn is_open(&self, id: &ConnectionId) -> Result<bool, StoreError> {
@@ -286,16 +286,16 @@ impl SocketPusher for Node {
             self.world.pushed.raise();
             let mut tables = self.world.tables();
             let open = tables.sockets.get_mut(id).filter(|socket| socket.open);
-            open.map(|socket| socket.open = self.world.has(Plant::SocketsLeft)).is_some()
+            open.map(|socket| socket.open = self.world.has(Mutant::SocketsLeft)).is_some()
         })
         .await
     }
 }
 
 impl FanOut for Node {
-    async fn hand_over(&self, broadcast: &Broadcast) -> Result<(), StoreError> {
+    async fn dispatch(&self, broadcast: &PushBatch) -> Result<(), StoreError> {
         self.call(|| {
-            if !self.world.has(Plant::HandOverLost) {
+            if !self.world.has(Mutant::HandOverLost) {
                 actors::send_message(&self.world, broadcast.clone());
             }
         })
@@ -316,7 +316,7 @@ impl DraftSink for Node {
             },
         };
         let Ok(frame) = serde_json::to_string(delta) else { return };
-        self.delivery().push_once(channel, &frame, &listeners, THRESHOLD).await;
+        self.delivery().push_ephemeral(channel, &frame, &listeners, THRESHOLD).await;
         *lock(&self.listeners) = Some((at, listeners));
     }
 }
@@ -336,12 +336,13 @@ impl LanguageModel for Node {
             }
             error
         };
-        if world.time.mishap(8) {
+        if world.time.inject_fault(8) {
             let retry_after = world.time.one_in(2).then(|| Duration::from_secs(world.time.below(5)));
             return Err(failed(&world, ModelError::Busy { retry_after }));
         }
         let words = 1 + world.time.below(3);
-        let breaks = world.time.mishap(8).then(|| failed(&world, ModelError::Unavailable("it broke off".to_owned())));
+        let breaks =
+            world.time.inject_fault(8).then(|| failed(&world, ModelError::Unavailable("it broke off".to_owned())));
         let pieces = stream::unfold((0, breaks), move |(said, breaks)| {
             let (world, asked) = (Arc::clone(&world), asked.clone());
             async move {

@@ -197,7 +197,7 @@ fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Option<String> 
             let may = *caller == Caller::User(user.clone()) && is_open && may_see(state, &key, user);
             if may { None } else { wrong(format!("{user} reacts in {key}")) }
         }
-        Effect::Claimed { .. } | Effect::ClaimRenewed { .. } => None,
+        Effect::LeaseAcquired { .. } | Effect::LeaseRenewed { .. } => None,
     }
 }
 
@@ -339,8 +339,8 @@ fn keys_of(notes: &Notes, frame: &str) -> Result<Vec<ChannelKey>, String> {
     Ok(keys.into_iter().collect())
 }
 
-/// After the mishaps, when nobody has anything to do.
-pub(crate) fn at_rest(world: &World) {
+/// After the faults, when nobody has anything to do.
+pub(crate) fn check_quiescent(world: &World) {
     check(world, false);
 }
 

@@ -10,9 +10,9 @@ use chat::{
 };
 
 use crate::{
+    mutant::Mutant,
     node::{Node, THRESHOLD},
     oracle::Caller,
-    plant::Plant,
     tables::QuestionKey,
     world::{PRIVATE, PUBLIC, World},
 };
@@ -75,7 +75,7 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
             world.time.spawn(true, async move { invoke(of_world, reader, batch).await })
         };
         // Given up by the stream, it goes on all the same.
-        let answer = if world.time.mishap(12) {
+        let answer = if world.time.inject_fault(12) {
             let patience = world.time.below(3_000);
             world.time.sleep(Duration::from_millis(patience)).await;
             None
@@ -88,13 +88,13 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
                 next += length;
                 failures = 0;
                 // A checkpoint that was not saved in time: what was done comes again.
-                if world.time.mishap(12) {
+                if world.time.inject_fault(12) {
                     let back = usize::try_from(world.time.below(4)).unwrap_or_default();
                     next = next.saturating_sub(back);
                 }
             }
             Some(Some(failed)) => {
-                next += if world.has(Plant::CheckpointLost) { length } else { failed };
+                next += if world.has(Mutant::CheckpointLost) { length } else { failed };
                 failures += 1;
             }
             None => failures += 1,
@@ -121,7 +121,7 @@ async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> 
     let node = Node::new(&world, caller);
     let mut failed = None;
     for (mut channel, events) in groups {
-        if world.has(Plant::StreamById) {
+        if world.has(Mutant::StreamById) {
             let state = world.store.state();
             channel = state.channels.get(&channel.channel_id).map_or(channel, chat::channel::Channel::key);
         }
@@ -139,7 +139,7 @@ async fn deliver(node: &Node, channel: &ChannelKey, events: Vec<(usize, MessageE
     let events: Vec<MessageEvent> = events.into_iter().map(|(_, event)| event).collect();
     match node.delivery().deliver(channel, &events, THRESHOLD).await {
         Ok(_) => None,
-        Err(_) if node.world.has(Plant::FailureSwallowed) => None,
+        Err(_) if node.world.has(Mutant::FailureSwallowed) => None,
         Err(_) => first,
     }
 }

@@ -18,7 +18,7 @@ use chat::{
 
 use crate::{
     executor::{Signal, Time, lock},
-    plant::Plant,
+    mutant::Mutant,
     tables::Tables,
 };
 
@@ -57,7 +57,7 @@ const REMOVED_AT_ONCE: usize = 3;
 
 pub(crate) struct World {
     pub(crate) time: Time,
-    pub(crate) plant: Option<Plant>,
+    pub(crate) mutant: Option<Mutant>,
     pub(crate) store: MemoryStore,
     tables: Mutex<Tables>,
     /// Something was appended to the stream.
@@ -107,17 +107,17 @@ impl Clock for Dice<'_> {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, plant: Option<Plant>, without: Option<chat::memory::Rule>) -> Self {
+    pub(crate) fn new(seed: u64, mutant: Option<Mutant>, without: Option<chat::memory::Rule>) -> Self {
         let time = Time::new(seed);
         let mut store = MemoryStore::default().removing(REMOVED_AT_ONCE);
-        for rule in plant.and_then(Plant::rule).into_iter().chain(without) {
+        for rule in mutant.and_then(Mutant::rule).into_iter().chain(without) {
             store = store.without(rule);
         }
         let gateway_millis = if time.one_in(6) { 100 + time.below(1_500) } else { 0 };
         let haste = if time.one_in(2) { 10 } else { 1 };
         let world = Self {
             time,
-            plant,
+            mutant,
             store,
             tables: Mutex::new(Tables::default()),
             appended: Signal::default(),
@@ -174,8 +174,8 @@ impl World {
         state.put_channel(made);
     }
 
-    pub(crate) fn has(&self, plant: Plant) -> bool {
-        self.plant == Some(plant)
+    pub(crate) fn has(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
     }
 
     /// Sockets and notes. Who needs the stores' state too takes that first.

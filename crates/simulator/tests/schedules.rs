@@ -15,9 +15,9 @@ use std::{
 };
 
 use chat::memory::Rule;
-use simulator::{Plant, Report, run, run_without, tell};
+use simulator::{Mutant, Report, run, run_without, tell};
 
-/// Seeds that a plant has to be found within.
+/// Seeds that a mutant has to be found within.
 const SEARCHED: u64 = 4_000;
 
 fn variable(name: &str) -> Option<u64> {
@@ -49,24 +49,24 @@ fn run_all(seeds: u64, check: impl Fn(u64, Report) + Sync) {
 fn every_schedule_ends_as_it_must() {
     if let Some(seed) = variable("SIMULATOR_SEED") {
         let report = tell(seed, None);
-        println!("{}\n{:#?}", report.story.join("\n"), report.violations);
+        println!("{}\n{:#?}", report.event_log.join("\n"), report.violations);
         return;
     }
     let (seeds, started) = (variable("SIMULATOR_SCHEDULES").unwrap_or(10_000), Instant::now());
-    let (steps, mishaps, deaths) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let (steps, faults, deaths) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let violations = Mutex::new(BTreeMap::new());
     run_all(seeds, |seed, report| {
         if !report.violations.is_empty() {
             violations.lock().unwrap().insert(seed, report.violations);
         }
         steps.fetch_add(report.steps, Ordering::Relaxed);
-        mishaps.fetch_add(u64::from(report.mishaps), Ordering::Relaxed);
+        faults.fetch_add(u64::from(report.faults), Ordering::Relaxed);
         deaths.fetch_add(u64::from(report.deaths), Ordering::Relaxed);
     });
     println!(
-        "{seeds} schedules, {} steps, {} mishaps, {} deaths: {:.1?}",
+        "{seeds} schedules, {} steps, {} faults, {} deaths: {:.1?}",
         steps.into_inner(),
-        mishaps.into_inner(),
+        faults.into_inner(),
         deaths.into_inner(),
         started.elapsed()
     );
@@ -95,14 +95,14 @@ fn ends_that_are_carried_out_twice_at_once_are_carried_out() {
 #[test]
 fn what_is_built_wrong_is_found() {
     let mut missed = Vec::new();
-    for &plant in Plant::ALL {
+    for &mutant in Mutant::ALL {
         let found = (0..SEARCHED).find_map(|seed| {
-            let report = run(seed, Some(plant));
+            let report = run(seed, Some(mutant));
             report.violations.first().cloned().map(|violation| (seed, violation))
         });
         match found {
-            Some((seed, violation)) => println!("{plant:?}: seed {seed}: {violation}"),
-            None => missed.push(plant),
+            Some((seed, violation)) => println!("{mutant:?}: seed {seed}: {violation}"),
+            None => missed.push(mutant),
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");

@@ -26,7 +26,7 @@ pub struct TraceContext {
 
 /// A trace that was begun elsewhere, or is to begin here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remote {
+pub struct ParentContext {
     trace_id: TraceId,
     /// `None`: the first span is yet to come.
     span_id: Option<SpanId>,
@@ -34,7 +34,7 @@ pub struct Remote {
     state: TraceState,
 }
 
-impl Remote {
+impl ParentContext {
     /// The trace of a request: that of the caller's `traceparent` when it is valid, else API Gateway's own
     /// (`X-Amzn-Trace-Id`), else a new one.
     #[must_use]
@@ -80,8 +80,8 @@ impl Remote {
     }
 
     /// Makes `span`, which has just been made, the next of this trace.
-    pub fn adopt(&self, span: &Span) {
-        remember(span, self);
+    pub fn attach_to(&self, span: &Span) {
+        attach(span, self);
         if let Some(parent) = self.span_context() {
             // Fails only where nothing is traced.
             let _ = span.set_parent(Context::new().with_remote_span_context(parent));
@@ -123,7 +123,7 @@ pub fn current() -> Option<TraceContext> {
     let span = Span::current();
     let context = span.context();
     let active = context.span().span_context().clone();
-    if active.is_valid() { Some(text(&active)) } else { adopted(&span).map(|remote| remote.to_trace_context()) }
+    if active.is_valid() { Some(text(&active)) } else { attached_to(&span).map(|remote| remote.to_trace_context()) }
 }
 
 /// The context of `span`, to link another to.
@@ -191,7 +191,7 @@ impl IdGenerator for Ids {
 }
 
 /// Keeps with a span what it adopted, for the logs, and for handing it on where nothing is traced.
-fn remember(span: &Span, remote: &Remote) {
+fn attach(span: &Span, remote: &ParentContext) {
     span.with_subscriber(|(id, subscriber)| {
         if let Some(span) = subscriber.downcast_ref::<Registry>().and_then(|registry| registry.span(id)) {
             span.extensions_mut().replace(remote.clone());
@@ -200,10 +200,10 @@ fn remember(span: &Span, remote: &Remote) {
 }
 
 /// What the nearest span around has adopted.
-fn adopted(span: &Span) -> Option<Remote> {
+fn attached_to(span: &Span) -> Option<ParentContext> {
     span.with_subscriber(|(id, subscriber)| {
         let span = subscriber.downcast_ref::<Registry>()?.span(id)?;
-        span.scope().find_map(|span| span.extensions().get::<Remote>().cloned())
+        span.scope().find_map(|span| span.extensions().get::<ParentContext>().cloned())
     })?
 }
 
@@ -213,13 +213,13 @@ mod tests {
 
     const GIVEN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn out(remote: &Remote) -> String {
+    fn out(remote: &ParentContext) -> String {
         remote.to_trace_context().traceparent
     }
 
     #[test]
     fn a_valid_context_is_kept_and_any_other_replaced_by_a_valid_one() {
-        assert_eq!(out(&Remote::of_request(Some(GIVEN), None, None)), GIVEN);
+        assert_eq!(out(&ParentContext::of_request(Some(GIVEN), None, None)), GIVEN);
         let bad = [
             "",
             "00-0-0-00",
@@ -231,7 +231,7 @@ mod tests {
             &GIVEN.to_uppercase(),
         ];
         for bad in bad {
-            let made = Remote::of_request(Some(bad), Some("a=b"), None).to_trace_context();
+            let made = ParentContext::of_request(Some(bad), Some("a=b"), None).to_trace_context();
             assert_ne!(made.traceparent, bad);
             assert!(parse(&made.traceparent).is_some(), "{made:?}");
             assert_eq!(made.tracestate, None, "a state belongs to its parent");
@@ -241,12 +241,12 @@ mod tests {
     #[test]
     fn a_version_to_come_is_read_as_far_as_it_is_known() {
         let later = GIVEN.replacen("00", "01", 1) + "-more";
-        assert_eq!(out(&Remote::of(Some(&later), None).unwrap()), GIVEN);
+        assert_eq!(out(&ParentContext::of(Some(&later), None).unwrap()), GIVEN);
     }
 
     #[test]
     fn the_state_travels_with_its_parent() {
-        let state = |text: &str| Remote::of(Some(GIVEN), Some(text)).unwrap().to_trace_context().tracestate;
+        let state = |text: &str| ParentContext::of(Some(GIVEN), Some(text)).unwrap().to_trace_context().tracestate;
         assert_eq!(state("congo=t61rcWkgMzE,rojo=1").as_deref(), Some("congo=t61rcWkgMzE,rojo=1"));
         assert_eq!(state(&format!("a={}", "x".repeat(600))), None);
         assert_eq!(state("no pairs"), None);
@@ -255,17 +255,17 @@ mod tests {
     #[test]
     fn the_trace_id_of_api_gateway_is_kept() {
         let root = "Self=1-2-3;Root=1-5759e988-bd862e3fe1be46a994272793";
-        let made = Remote::of_request(None, None, Some(root));
+        let made = ParentContext::of_request(None, None, Some(root));
         assert_eq!((made.trace_id(), made.span_id), ("5759e988bd862e3fe1be46a994272793".to_owned(), None));
-        assert!(parse(&out(&Remote::of_request(None, None, Some("Root=1-nonsense")))).is_some());
+        assert!(parse(&out(&ParentContext::of_request(None, None, Some("Root=1-nonsense")))).is_some());
     }
 
     #[test]
     fn only_a_parent_that_xray_records_is_a_parent() {
         let header =
             |sampled: u8| format!("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled={sampled}");
-        let recorded = Remote::of_xray(&header(1)).unwrap();
+        let recorded = ParentContext::of_xray(&header(1)).unwrap();
         assert_eq!(out(&recorded), "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01");
-        assert_eq!(Remote::of_xray(&header(0)).unwrap().span_id, None);
+        assert_eq!(ParentContext::of_xray(&header(0)).unwrap().span_id, None);
     }
 }

@@ -29,7 +29,7 @@ pub(crate) async fn register(exporter: Arc<Exporter>, cloudwatch: CloudWatch) ->
         // An internal extension gets this in place of a SHUTDOWN event.
         end.recv().await;
         exporter.finish(LAST_BUDGET).await;
-        cloudwatch.tell();
+        cloudwatch.flush();
         std::process::exit(0);
     });
     Ok(())

@@ -8,7 +8,7 @@ use opentelemetry::trace::Status;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{context::Remote, is_traced, variable};
+use crate::{context::ParentContext, is_traced, variable};
 
 /// What an invocation tells of itself.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ pub fn span(kind: &'static str, trigger: &'static str) -> Span {
 
 /// Begins a trace with `span`: Lambda's own, where it gave one.
 pub fn begin_trace(span: &Span) {
-    Remote::of_request(None, None, xray_trace_id().as_deref()).adopt(span);
+    ParentContext::of_request(None, None, xray_trace_id().as_deref()).attach_to(span);
 }
 
 /// Notes on the current span that it failed.

@@ -132,7 +132,7 @@ fn init(function: Option<&str>, exporter: Option<&Exporter>) {
             .with_filter(traced(function))
     });
     TRACED.store(spans.is_some(), Ordering::Relaxed);
-    let remember = logs::Remember.with_filter(logs::spans(function));
+    let remember = logs::LogFieldsLayer.with_filter(logs::spans(function));
     let registry = tracing_subscriber::registry().with(remember).with(spans);
     if is_lambda() {
         let name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
@@ -186,14 +186,14 @@ impl Telemetry {
         Item: Into<bytes::Bytes> + Send,
         ItemError: Into<Error> + Send + Debug,
     {
-        Runtime::new(handler).layer(Watch(Arc::new(self))).run().await
+        Runtime::new(handler).layer(InvocationLayer(Arc::new(self))).run().await
     }
 
     /// The response has been sent, and its caller has it. The environment is not frozen, and gets no other event, before the
     /// runtime asks for one ("Understanding the Lambda execution environment lifecycle" in the Lambda developer guide,
     /// invoke phase), which it does after this.
     async fn end_invocation(&self) {
-        let recorded = self.cloudwatch.tell();
+        let recorded = self.cloudwatch.flush();
         invocation::end();
         if let Some(exporter) = &self.exporter {
             exporter.add(&recorded);
@@ -202,18 +202,18 @@ impl Telemetry {
     }
 }
 
-struct Watch(Arc<Telemetry>);
+struct InvocationLayer(Arc<Telemetry>);
 
-impl<S> Layer<S> for Watch {
-    type Service = Watched<S>;
+impl<S> Layer<S> for InvocationLayer {
+    type Service = InvocationService<S>;
 
-    fn layer(&self, inner: S) -> Watched<S> {
-        Watched { inner, telemetry: Arc::clone(&self.0) }
+    fn layer(&self, inner: S) -> InvocationService<S> {
+        InvocationService { inner, telemetry: Arc::clone(&self.0) }
     }
 }
 
 /// Notes when an invocation begins, and when its response has been sent.
-struct Watched<S> {
+struct InvocationService<S> {
     inner: S,
     telemetry: Arc<Telemetry>,
 }
@@ -222,7 +222,7 @@ type Ended = BoxFuture<'static, Result<(), Error>>;
 
 type AtEnd = Box<dyn FnOnce(Result<(), Error>) -> Ended + Send>;
 
-impl<S> Service<LambdaInvocation> for Watched<S>
+impl<S> Service<LambdaInvocation> for InvocationService<S>
 where
     S: Service<LambdaInvocation, Response = (), Error = Error>,
 {

@@ -22,7 +22,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{context::Remote, invocation};
+use crate::{context::ParentContext, invocation};
 
 /// The workspace's crates that functions share; the function's own comes to them.
 const CRATES: [&str; 7] = ["auth", "chat", "chat_aws", "http_api", "models", "secrets", "telemetry"];
@@ -61,20 +61,20 @@ pub(crate) fn lines(level: LevelFilter, function: Option<&str>) -> FilterFn<impl
 
 /// Remembers with a span what lines in it tell.
 #[derive(Debug)]
-pub(crate) struct Remember;
+pub(crate) struct LogFieldsLayer;
 
 #[derive(Debug, Default)]
-struct Known {
+struct LogFields {
     channel: Option<String>,
     request: Option<String>,
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Remember {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogFieldsLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if !attributes.metadata().fields().iter().any(|field| matches!(field.name(), CHANNEL | REQUEST)) {
             return;
         }
-        let mut known = Known::default();
+        let mut known = LogFields::default();
         attributes.record(&mut known);
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(known);
@@ -82,7 +82,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Remember {
     }
 }
 
-impl Visit for Known {
+impl Visit for LogFields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         match field.name() {
             CHANNEL => self.channel = Some(format!("{value:?}")),
@@ -134,10 +134,10 @@ where
         add("function", self.function.as_str().into());
         for span in context.event_scope().into_iter().flatten() {
             let extensions = span.extensions();
-            if let Some(remote) = extensions.get::<Remote>() {
+            if let Some(remote) = extensions.get::<ParentContext>() {
                 add("trace_id", remote.trace_id().into());
             }
-            if let Some(Known { channel, request }) = extensions.get() {
+            if let Some(LogFields { channel, request }) = extensions.get() {
                 if let Some(channel) = channel {
                     add("channel_id", channel.as_str().into());
                 }
@@ -236,12 +236,12 @@ mod tests {
     #[test]
     fn a_line_tells_where_it_belongs() {
         let lines = Lines::default();
-        let format = json_lines("switchboard-upkeep".to_owned()).with_writer(lines.clone());
-        let subscriber = tracing_subscriber::registry().with(Remember).with(format);
+        let format = json_lines("switchboard-maintenance".to_owned()).with_writer(lines.clone());
+        let subscriber = tracing_subscriber::registry().with(LogFieldsLayer).with(format);
         tracing::subscriber::with_default(subscriber, || {
             let span = info_span!("outer", switchboard.channel_id = "lobby", switchboard.request_id = "r-1");
             let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-            Remote::of(Some(traceparent), None).unwrap().adopt(&span);
+            ParentContext::of(Some(traceparent), None).unwrap().attach_to(&span);
             span.in_scope(|| info_span!("inner").in_scope(|| tracing::warn!(count = 3, ok = true, "it \"happened\"")));
             tracing::info!(channel_id = %"own", "outside");
         });
@@ -250,7 +250,7 @@ mod tests {
         let inside = &lines[0];
         assert_eq!(inside["message"], "it \"happened\"");
         assert_eq!((&inside["level"], &inside["count"], &inside["ok"]), (&json!("WARN"), &json!(3), &json!(true)));
-        assert_eq!(inside["function"], "switchboard-upkeep");
+        assert_eq!(inside["function"], "switchboard-maintenance");
         assert_eq!((&inside["channel_id"], &inside["request_id"]), (&json!("lobby"), &json!("r-1")));
         assert_eq!(inside["trace_id"], "0af7651916cd43dd8448eb211c80319c");
         assert!(inside["timestamp"].as_str().unwrap().ends_with('Z'));

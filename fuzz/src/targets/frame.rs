@@ -3,10 +3,10 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use chat::{
-    frame::{event_frames, passing_frame},
+    frame::{event_frames, ephemeral_frame},
     limits::{CONTENT_BYTES, FRAME_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
     message::{Change, Draft},
-    presence::Passing,
+    presence::EphemeralEvent,
 };
 use serde_json::{Map, Value};
 
@@ -80,6 +80,6 @@ pub fn run(data: &[u8]) {
         let traceparent = event.stored.trace.as_ref().map(|trace| trace.traceparent.as_str());
         assert_eq!(read.get("traceparent").and_then(Value::as_str), traceparent);
     }
-    let typing = passing_frame(&channel, &Passing::Typing("u".repeat(128).parse().expect("an id"))).expect("a frame");
+    let typing = ephemeral_frame(&channel, &EphemeralEvent::Typing("u".repeat(128).parse().expect("an id"))).expect("a frame");
     assert!(typing.len() <= FRAME_BYTES);
 }

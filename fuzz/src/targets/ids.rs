@@ -6,7 +6,7 @@ use chat::{
     clock::Timestamp,
     id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, ReservedNames, TenantId, UserId},
 };
-use telemetry::context::Remote;
+use telemetry::context::ParentContext;
 
 pub fn run(data: &[u8]) {
     if let Some(millis) = data.first_chunk::<8>() {
@@ -39,17 +39,17 @@ pub fn run(data: &[u8]) {
     let _ = local::token::parse_ttl(text);
     let mut lines = text.split('\n');
     let (traceparent, tracestate, xray) = (lines.next(), lines.next(), lines.next());
-    for remote in [Remote::of(traceparent, tracestate), xray.and_then(Remote::of_xray)].into_iter().flatten() {
+    for remote in [ParentContext::of(traceparent, tracestate), xray.and_then(ParentContext::of_xray)].into_iter().flatten() {
         let written = remote.to_trace_context();
         assert_eq!(written.traceparent.len(), 55);
-        let again = Remote::of(Some(&written.traceparent), written.tracestate.as_deref()).expect("a trace");
+        let again = ParentContext::of(Some(&written.traceparent), written.tracestate.as_deref()).expect("a trace");
         assert_eq!(again.to_trace_context(), written);
         assert_eq!(again.trace_id(), remote.trace_id());
     }
-    if let Some(remote) = Remote::of(traceparent, None) {
+    if let Some(remote) = ParentContext::of(traceparent, None) {
         assert!(traceparent.unwrap_or_default().contains(&remote.trace_id()));
     }
-    let _ = Remote::of_request(traceparent, tracestate, xray).trace_id();
+    let _ = ParentContext::of_request(traceparent, tracestate, xray).trace_id();
 }
 
 fn id<Id: FromStr + Display>(text: &str, without: &[char]) {

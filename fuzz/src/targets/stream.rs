@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use aws_lambda_events::dynamodb::Event;
 use chat::limits::FRAME_BYTES;
-use chat_aws::stream::{is_of_connections, presence_changes, sort};
+use chat_aws::stream::{is_connections_stream, presence_changes, sort};
 use lambda_runtime::Context;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub fn run(data: &[u8]) {
     let Ok(event) = serde_json::from_slice::<Event>(data) else { return };
     let numbers: BTreeSet<String> =
         event.records.iter().filter_map(|record| record.change.sequence_number.clone()).collect();
-    let of_connections = is_of_connections(&event);
+    let of_connections = is_connections_stream(&event);
     // An empty batch item failure, or one without a number, would fail the whole batch: Lambda gives each a number.
     if event.records.iter().any(|record| record.change.sequence_number.as_deref().unwrap_or_default().is_empty()) {
         return;

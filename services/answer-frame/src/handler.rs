@@ -3,7 +3,7 @@
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
     clock::{Clock, SystemClock, Timestamp},
-    delivery::SocketPusher,
+    delivery::SocketGateway,
     frame::Answer,
     frame_budget::{FrameBudgets, Verdict},
     id::ConnectionId,

@@ -8,7 +8,7 @@ use chat::{
     id::ChannelId,
     invitation::{InvitationPage, InvitationStore, InvitedChannel},
     limits::CHANNEL_NAME_CHARS,
-    rate::Action,
+    rate::LimitedAction,
     settings::{Changes, Created, NewChannel, change, create, delete},
     validation::Violation,
 };
@@ -19,14 +19,14 @@ use serde::Serialize;
 
 use crate::{
     handler::{Answer, Call},
-    pages::End,
+    pages::PageInfo,
 };
 
 #[derive(Serialize)]
 struct ChannelList<One> {
     channels: Vec<One>,
     #[serde(flatten)]
-    end: End<String>,
+    end: PageInfo<String>,
 }
 
 /// Channels that the caller is invited to. `channels` is in every page, and in these empty: none is the caller's.
@@ -35,7 +35,7 @@ struct InvitationList {
     channels: [(); 0],
     invitations: Vec<InvitedChannel>,
     #[serde(flatten)]
-    end: End<String>,
+    end: PageInfo<String>,
 }
 
 pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
@@ -50,7 +50,7 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token is limited to other channels"));
     }
     // Before anything else is decided: who asks for ids that are taken pays for the answer.
-    call.admit(Action::Create).await?;
+    call.check_rate_limit(LimitedAction::Create).await?;
     let created = create(&call.membership(), &call.caller.user_id, new, key, call.shared.creations).await?;
     let (channel, mut response) = match created {
         Created::New(channel) => (channel.channel_id.clone(), with_tag(StatusCode::CREATED, &channel)?),
@@ -70,7 +70,10 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
 /// that are; with `name_prefix` those whose names begin with it, in upper or lower case.
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (request, mut violations) = (call.request, Vec::new());
-    request.only_query(&["limit", "after", "visibility", "membership", "name_prefix"], &mut violations);
+    request.reject_unknown_query_parameters(
+        &["limit", "after", "visibility", "membership", "name_prefix"],
+        &mut violations,
+    );
     let limit = request.limit(&mut violations);
     let visibility: Option<String> = request.query("visibility", "\"public\"", &mut violations);
     if visibility.as_ref().is_some_and(|visibility| visibility != "public") {
@@ -104,7 +107,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
         let page = call.channels.public_channels(&prefix, after.as_deref(), limit).await.map_err(ChatError::from)?;
         let PublicPage { mut channels, next_after } = page;
         channels.retain(|channel| call.caller.reaches(&channel.channel_id));
-        return response::json(StatusCode::OK, &ChannelList { channels, end: End::new(next_after) });
+        return response::json(StatusCode::OK, &ChannelList { channels, end: PageInfo::new(next_after) });
     }
     let after = own_after.flatten();
     if membership.is_some() {
@@ -113,7 +116,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
         let InvitationPage { channels: mut invitations, next_after } = page;
         let prefix = prefix.to_lowercase();
         invitations.retain(|one| call.caller.reaches(&one.channel_id) && one.name.to_lowercase().starts_with(&prefix));
-        let end = End::new(next_after.map(String::from));
+        let end = PageInfo::new(next_after.map(String::from));
         return response::json(StatusCode::OK, &InvitationList { channels: [], invitations, end });
     }
     let page = call.channels.channels_of(&call.caller.user_id, after.as_ref(), limit).await.map_err(ChatError::from)?;
@@ -122,7 +125,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
     channels.retain(|OwnChannel { channel, .. }| {
         call.caller.reaches(&channel.channel_id) && channel.name.to_lowercase().starts_with(&prefix)
     });
-    let end = End::new(next_after.map(String::from));
+    let end = PageInfo::new(next_after.map(String::from));
     response::json(StatusCode::OK, &ChannelList { channels, end })
 }
 
@@ -135,10 +138,10 @@ pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
     let id = call.channel()?;
     let version = expected_version(call.request)?;
     let changes = changes(call.request.fields()?)?;
-    call.admit(Action::Change).await?;
+    call.check_rate_limit(LimitedAction::Change).await?;
     let (changed, is_unfinished) = change(&call.membership(), &id, &call.caller.user_id, version, &changes).await?;
     if is_unfinished {
-        call.shared.upkeep.wake().await;
+        call.shared.maintenance.wake().await;
     }
     with_tag(StatusCode::OK, &changed)
 }
@@ -146,9 +149,9 @@ pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
 pub(crate) async fn delete_one(call: &Call<'_>) -> Answer {
     let id = call.channel()?;
     let version = expected_version(call.request)?;
-    call.admit(Action::Change).await?;
+    call.check_rate_limit(LimitedAction::Change).await?;
     delete(&call.membership(), &id, &call.caller.user_id, version).await?;
-    call.shared.upkeep.wake().await;
+    call.shared.maintenance.wake().await;
     Ok(response::no_content())
 }
 

@@ -5,7 +5,7 @@ use chat::{
     connect::{Renewal, renew},
     error::ChatError,
     id::{ChannelId, ConnectionId},
-    rate::Action,
+    rate::LimitedAction,
     ticket::{Ticket, issue},
     validation::Violation,
 };
@@ -34,12 +34,12 @@ pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
     if channels.iter().flatten().any(|channel| !caller.reaches(channel)) {
         return Err(ChatError::ChannelNotFound.into());
     }
-    call.admit(Action::Connect).await?;
+    call.check_rate_limit(LimitedAction::Connect).await?;
     let mut ticket = Ticket {
         user_id: caller.user_id.clone(),
         tenant: caller.tenant.clone(),
         channels: None,
-        limited_to: caller.channels.clone(),
+        allowed_channels: caller.channels.clone(),
         token_expires_at,
         expires_at: token_expires_at,
     };
@@ -62,7 +62,7 @@ pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
         token_expires_at: caller.open_until(SystemClock.now())?,
         limited_to: caller.channels.clone(),
     };
-    call.admit(Action::Renew).await?;
+    call.check_rate_limit(LimitedAction::Renew).await?;
     let connection = renew(&call.channels, &call.connections, &SystemClock, renewal).await?;
     let renewed = RenewedConnection { connection_id: connection.connection_id, expires_at: connection.expires_at };
     response::json(StatusCode::OK, &renewed)

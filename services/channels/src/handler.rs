@@ -7,14 +7,14 @@ use chat::{
     invitation::MemberAdditions,
     limits::TYPING_BUCKET,
     membership::Membership,
-    rate::{Action, Bucket, admit},
+    rate::{Bucket, LimitedAction, check_rate_limit},
     settings::CreationRules,
 };
-use chat_aws::{DynamoChannels, DynamoConnections, LambdaFanOut, LambdaUpkeep, ManagementApi};
+use chat_aws::{DynamoChannels, DynamoConnections, LambdaFanOut, LambdaMaintenance, ManagementApi};
 use http::{Method, Response, StatusCode};
 use http_api::{
     ApiRequest, Problem,
-    rest::{caller, path_channel},
+    rest::{authenticate, path_channel},
 };
 use lambda_http::Body;
 
@@ -26,7 +26,7 @@ pub(crate) struct Handler {
     pub(crate) connections: DynamoConnections,
     pub(crate) sockets: ManagementApi,
     pub(crate) fan_out: LambdaFanOut,
-    pub(crate) upkeep: LambdaUpkeep,
+    pub(crate) maintenance: LambdaMaintenance,
     pub(crate) verifier: Verifier,
     pub(crate) buckets: Buckets,
     /// Who adds members without asking them.
@@ -68,12 +68,12 @@ impl Handler {
             (_, "/channels/{channel_id}/read" | "/channels/{channel_id}/typing") => Scope::Write,
             _ => Scope::Manage,
         };
-        let caller = caller(&request, &self.verifier, scope).await?;
+        let caller = authenticate(&request, &self.verifier, scope).await?;
         let tenant = caller.tenant.as_ref();
         let call = Call {
-            channels: self.channels.of(tenant),
-            connections: self.connections.of(tenant),
-            fan_out: self.fan_out.of(tenant),
+            channels: self.channels.for_tenant(tenant),
+            connections: self.connections.for_tenant(tenant),
+            fan_out: self.fan_out.for_tenant(tenant),
             request: &request,
             caller,
             shared: self,
@@ -109,22 +109,22 @@ impl Call<'_> {
 
     /// Delivery until API Gateway would have given the request up.
     pub(crate) fn delivery(&self) -> Delivery<'_, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock> {
-        let deadline: Timestamp = SystemClock.now().plus(chat::limits::HAND_OVER_RESERVE * 3);
+        let deadline: Timestamp = SystemClock.now().plus(chat::limits::DEADLINE_MARGIN * 3);
         let Self { connections, fan_out, .. } = self;
         Delivery { connections, sockets: &self.shared.sockets, fan_out, clock: &SystemClock, deadline }
     }
 
     /// Takes a token of the caller's.
-    pub(crate) async fn admit(&self, action: Action<'_>) -> Result<(), Problem> {
+    pub(crate) async fn check_rate_limit(&self, action: LimitedAction<'_>) -> Result<(), Problem> {
         let Buckets { connect, create, members, other } = self.shared.buckets;
         let bucket = match action {
-            Action::Connect => connect,
-            Action::Create => create,
-            Action::AddMember => members,
-            Action::Type(_) => TYPING_BUCKET,
+            LimitedAction::Connect => connect,
+            LimitedAction::Create => create,
+            LimitedAction::AddMember => members,
+            LimitedAction::Typing(_) => TYPING_BUCKET,
             _ => other,
         };
-        Ok(admit(&self.channels, &SystemClock, &self.caller.user_id, &action, bucket).await?)
+        Ok(check_rate_limit(&self.channels, &SystemClock, &self.caller.user_id, &action, bucket).await?)
     }
 
     pub(crate) fn channel(&self) -> Result<chat::id::ChannelId, Problem> {

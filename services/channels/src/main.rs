@@ -10,7 +10,7 @@ mod presence;
 use auth::Verifier;
 use chat::settings::CreationRules;
 use chat_aws::{
-    DynamoChannels, DynamoConnections, LambdaFanOut, LambdaUpkeep, ManagementApi,
+    DynamoChannels, DynamoConnections, LambdaFanOut, LambdaMaintenance, ManagementApi,
     env::{bucket, choice, number, per_minute, variable},
     sdk,
 };
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Error> {
         connections: DynamoConnections::new(client, connections),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
-        upkeep: LambdaUpkeep::new(&config, variable("UPKEEP_FUNCTION")?),
+        maintenance: LambdaMaintenance::new(&config, variable("MAINTENANCE_FUNCTION")?),
         verifier: Verifier::from_env(&config).await?,
         buckets: Buckets {
             connect: bucket("CONNECT_RATE", "CONNECT_BURST")?,

@@ -5,7 +5,7 @@ use chat::{
     channel::{Member, MemberRole},
     id::UserId,
     membership::Added,
-    rate::Action,
+    rate::LimitedAction,
 };
 use http::StatusCode;
 use http_api::{ApiRequest, Problem, response};
@@ -13,27 +13,27 @@ use serde::Serialize;
 
 use crate::{
     handler::{Answer, Call},
-    pages::{End, page},
+    pages::{PageInfo, page},
 };
 
 #[derive(Serialize)]
 struct MemberList {
     members: Vec<Member>,
     #[serde(flatten)]
-    end: End<UserId>,
+    end: PageInfo<UserId>,
 }
 
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let channel = call.channel()?;
     let (after, limit) = page::<UserId>(call.request, "a user id")?;
     let page = call.membership().list(&channel, &call.caller.user_id, after.as_ref(), limit).await?;
-    response::json(StatusCode::OK, &MemberList { members: page.members, end: End::new(page.next_after) })
+    response::json(StatusCode::OK, &MemberList { members: page.members, end: PageInfo::new(page.next_after) })
 }
 
 pub(crate) async fn add(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, call.request.path_new_member(&call.shared.verifier)?);
     let role = role(call.request)?;
-    call.admit(Action::AddMember).await?;
+    call.check_rate_limit(LimitedAction::AddMember).await?;
     let addition = call.shared.additions.of_caller(call.caller.has(Scope::Add));
     match call.membership().add(&channel, &call.caller.user_id, &user, role, addition).await? {
         Added::Joined { member, added: true } => response::json(StatusCode::CREATED, &member),
@@ -44,7 +44,7 @@ pub(crate) async fn add(call: &Call<'_>) -> Answer {
 
 pub(crate) async fn remove(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
-    call.admit(Action::Change).await?;
+    call.check_rate_limit(LimitedAction::Change).await?;
     call.membership().remove(&channel, &call.caller.user_id, &user).await?;
     Ok(response::no_content())
 }

@@ -8,13 +8,13 @@ use serde::Serialize;
 
 /// Where a page ends.
 #[derive(Serialize)]
-pub(crate) struct End<Id> {
+pub(crate) struct PageInfo<Id> {
     has_more: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<Next<Id>>,
 }
 
-impl<Id> End<Id> {
+impl<Id> PageInfo<Id> {
     pub(crate) fn new(next_after: Option<Id>) -> Self {
         Self { has_more: next_after.is_some(), next: next_after.map(|after| Next { after }) }
     }
@@ -29,7 +29,7 @@ struct Next<Id> {
 /// `limit` and `after`.
 pub(crate) fn page<Id: FromStr>(request: &ApiRequest, expected: &str) -> Result<(Option<Id>, u16), Problem> {
     let mut violations: Vec<Violation> = Vec::new();
-    request.only_query(&["limit", "after"], &mut violations);
+    request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
     let limit = request.limit(&mut violations);
     let after = request.query("after", expected, &mut violations);
     if violations.is_empty() { Ok((after, limit)) } else { Err(Problem::invalid(violations)) }

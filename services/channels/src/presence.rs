@@ -6,8 +6,8 @@ use chat::{
     error::ChatError,
     id::ChannelId,
     limits::TYPING_PUSHES,
-    presence::{Passing, Present, presence},
-    rate::Action,
+    presence::{EphemeralEvent, Present, presence},
+    rate::LimitedAction,
     read::mark_read,
 };
 use http::StatusCode;
@@ -29,7 +29,7 @@ struct ReadMark {
 
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, &call.caller.user_id);
-    call.admit(Action::LookAtPresence).await?;
+    call.check_rate_limit(LimitedAction::LookAtPresence).await?;
     let sockets = &call.shared.sockets;
     let users = presence(&call.channels, &call.connections, sockets, &SystemClock, &channel, user).await?;
     response::json(StatusCode::OK, &PresenceList { users })
@@ -43,7 +43,7 @@ pub(crate) async fn mark(call: &Call<'_>) -> Answer {
     if !violations.is_empty() {
         return Err(Problem::invalid(violations));
     }
-    call.admit(Action::MarkRead).await?;
+    call.check_rate_limit(LimitedAction::MarkRead).await?;
     let read_seq = mark_read(&call.channels, &channel_id, &call.caller.user_id, seq).await?;
     response::json(StatusCode::OK, &ReadMark { channel_id, read_seq })
 }
@@ -58,13 +58,13 @@ pub(crate) async fn typing(call: &Call<'_>) -> Answer {
         }
     }
     // Before the channel is read: also in channels that the caller may not see, trying costs.
-    call.admit(Action::TypeAnywhere).await?;
+    call.check_rate_limit(LimitedAction::TypeAnywhere).await?;
     let access = authorize_read(&call.channels, &channel, user).await?;
     access.require_open()?;
     let channel = access.key();
-    call.admit(Action::Type(&channel)).await?;
-    let typing = [Passing::Typing(user.clone())];
-    call.delivery().pass_on(&channel, &typing, TYPING_PUSHES).await.map_err(ChatError::from)?;
+    call.check_rate_limit(LimitedAction::Typing(&channel)).await?;
+    let typing = [EphemeralEvent::Typing(user.clone())];
+    call.delivery().deliver_ephemeral(&channel, &typing, TYPING_PUSHES).await.map_err(ChatError::from)?;
     let mut response = response::no_content();
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)

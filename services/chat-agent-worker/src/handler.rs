@@ -4,17 +4,17 @@ use std::{sync::Mutex, time::Duration};
 
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
-    agent::{Agent, Budgets, Delta, DraftSink, Outcome},
+    agent::{Agent, Budgets, Delta, DraftSink, ReplyOutcome},
     clock::{Clock, SystemClock, Timestamp},
     connection::{ConnectionStore, Subscription},
     delivery::Delivery,
     incarnation::ChannelKey,
-    limits::{AUTHORITY_DURATION, CHANNELS_AT_ONCE},
+    limits::{AUTHORITY_DURATION, CHANNEL_CONCURRENCY},
     message::{Change, Message, MessageEvent},
 };
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
-    stream::{ChannelBatch, StreamedMessage, failures, invocation_span, sort},
+    stream::{ChannelBatch, StreamedMessage, group_by_channel, invocation_span, partial_batch_response},
     trace,
 };
 use futures::StreamExt;
@@ -40,24 +40,24 @@ pub(crate) struct Handler {
 
 impl Handler {
     pub(crate) async fn handle(&self, event: Event, context: &Context) -> DynamoDbEventResponse {
-        let batch = sort(event);
+        let batch = group_by_channel(event);
         let span = invocation_span(&batch);
         let mut failed: Vec<String> = futures::stream::iter(batch.channels)
             .map(|batch| self.answer_channel(batch, context))
-            .buffer_unordered(CHANNELS_AT_ONCE)
+            .buffer_unordered(CHANNEL_CONCURRENCY)
             .filter_map(async |failed| failed)
             .collect()
             .instrument(span)
             .await;
         failed.extend(batch.unreadable);
-        failures(failed)
+        partial_batch_response(failed)
     }
 
     /// Answers one channel's messages; the sequence number of the first that has to come again, if any.
     async fn answer_channel(&self, batch: ChannelBatch, context: &Context) -> Option<String> {
         let (tenant, channel_id) = (batch.tenant.as_ref(), batch.channel.channel_id);
         let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
-        let (connections, fan_out) = (self.connections.of(tenant), self.fan_out.of(tenant));
+        let (connections, fan_out) = (self.connections.for_tenant(tenant), self.fan_out.for_tenant(tenant));
         let delivery = Delivery {
             connections: &connections,
             sockets: &self.sockets,
@@ -66,8 +66,8 @@ impl Handler {
             deadline,
         };
         let agent = Agent {
-            channels: &self.channels.of(tenant),
-            messages: &self.messages.of(tenant),
+            channels: &self.channels.for_tenant(tenant),
+            messages: &self.messages.for_tenant(tenant),
             model: &self.model,
             drafts: &Drafts { delivery, threshold: self.threshold, listeners: Mutex::default() },
             clock: &SystemClock,
@@ -88,15 +88,15 @@ impl Handler {
                 stored.trace = trace::current().or(stored.trace);
                 let seq = stored.message.seq;
                 match Box::pin(agent.answer(&stored, &mut channel)).await {
-                    Ok(Outcome::NotWanted | Outcome::Answered) => true,
-                    Ok(Outcome::Replied(reply)) => {
+                    Ok(ReplyOutcome::NotWanted | ReplyOutcome::Answered) => true,
+                    Ok(ReplyOutcome::Replied(reply)) => {
                         let outcome = if is_cancelled(&reply) { "cancelled" } else { "replied" };
                         metrics::count_by(&metrics::AGENT_REPLIES, outcome);
                         tracing::info!(%channel_id, seq, reply_seq = reply.seq, outcome, "answered a message");
                         true
                     }
-                    Ok(Outcome::GaveUp(notice)) => {
-                        let outcome = if is_cancelled(&notice) { "cancelled" } else { "gave_up" };
+                    Ok(ReplyOutcome::Failed(notice)) => {
+                        let outcome = if is_cancelled(&notice) { "cancelled" } else { "failed" };
                         metrics::count_by(&metrics::AGENT_REPLIES, outcome);
                         tracing::warn!(%channel_id, seq, notice_seq = notice.seq, outcome, "gave a message up");
                         true
@@ -143,7 +143,7 @@ impl DraftSink for Drafts<'_> {
             },
         };
         match serde_json::to_string(delta) {
-            Ok(frame) => self.delivery.push_once(channel, &frame, &listeners, self.threshold).await,
+            Ok(frame) => self.delivery.push_ephemeral(channel, &frame, &listeners, self.threshold).await,
             Err(error) => tracing::error!(%error, "could not write a draft"),
         }
         if let Ok(mut known) = self.listeners.lock() {

@@ -9,15 +9,15 @@ use chat::{
     error::StoreError,
     frame::left_out_frame,
     id::TenantId,
-    limits::CHANNELS_AT_ONCE,
+    limits::CHANNEL_CONCURRENCY,
     message::MessageEvent,
-    presence::news,
+    presence::presence_events,
 };
 use chat_aws::{
     DynamoConnections, LambdaFanOut, ManagementApi, sockets,
     stream::{
-        ChannelBatch, LeftOut, PresenceChange, failures, invocation_span, is_of_connections, left_out,
-        presence_changes, presence_span, sort,
+        ChannelBatch, LeftOut, PresenceChange, group_by_channel, invocation_span, is_connections_stream, left_out,
+        partial_batch_response, presence_changes, presence_span,
     },
 };
 use futures::StreamExt;
@@ -46,39 +46,44 @@ struct Tenant<'a> {
 
 impl Handler {
     pub(crate) async fn handle(&self, event: Event, context: &Context) -> DynamoDbEventResponse {
-        if is_of_connections(&event) {
+        if is_connections_stream(&event) {
             let left_out = left_out(&event);
             let changes = presence_changes(event);
             let span = presence_span(changes.len());
             let presence = futures::stream::iter(changes)
-                .map(async |change| self.of(change.tenant.as_ref(), context).tell_presence(change).await)
-                .buffer_unordered(CHANNELS_AT_ONCE)
+                .map(async |change| self.for_tenant(change.tenant.as_ref(), context).tell_presence(change).await)
+                .buffer_unordered(CHANNEL_CONCURRENCY)
                 .filter_map(async |failed| failed)
                 .collect::<Vec<String>>();
             let left_out = futures::stream::iter(left_out)
-                .map(async |one| self.of(None, context).tell_left_out(one).await)
-                .buffer_unordered(CHANNELS_AT_ONCE)
+                .map(async |one| self.for_tenant(None, context).tell_left_out(one).await)
+                .buffer_unordered(CHANNEL_CONCURRENCY)
                 .filter_map(async |failed| failed)
                 .collect::<Vec<String>>();
             let (mut failed, others) = futures::future::join(presence, left_out).instrument(span).await;
             failed.extend(others);
-            return failures(failed);
+            return partial_batch_response(failed);
         }
-        let batch = sort(event);
+        let batch = group_by_channel(event);
         let span = invocation_span(&batch);
         let mut failed: Vec<String> = futures::stream::iter(batch.channels)
-            .map(async |batch| self.of(batch.tenant.as_ref(), context).deliver_channel(batch).await)
-            .buffer_unordered(CHANNELS_AT_ONCE)
+            .map(async |batch| self.for_tenant(batch.tenant.as_ref(), context).deliver_channel(batch).await)
+            .buffer_unordered(CHANNEL_CONCURRENCY)
             .filter_map(async |failed| failed)
             .collect()
             .instrument(span)
             .await;
         failed.extend(batch.unreadable);
-        failures(failed)
+        partial_batch_response(failed)
     }
 
-    fn of<'a>(&'a self, tenant: Option<&TenantId>, context: &'a Context) -> Tenant<'a> {
-        Tenant { connections: self.connections.of(tenant), fan_out: self.fan_out.of(tenant), shared: self, context }
+    fn for_tenant<'a>(&'a self, tenant: Option<&TenantId>, context: &'a Context) -> Tenant<'a> {
+        Tenant {
+            connections: self.connections.for_tenant(tenant),
+            fan_out: self.fan_out.for_tenant(tenant),
+            shared: self,
+            context,
+        }
     }
 }
 
@@ -150,8 +155,9 @@ impl Tenant<'_> {
         let channel_id = &channel.channel_id;
         let connections = &self.connections;
         let told = async {
-            let news = news(connections, connections, &SystemClock, &channel, users, self.shared.presence).await?;
-            let outcome = self.delivery().pass_on(&channel, &news, self.shared.threshold).await?;
+            let news =
+                presence_events(connections, connections, &SystemClock, &channel, users, self.shared.presence).await?;
+            let outcome = self.delivery().deliver_ephemeral(&channel, &news, self.shared.threshold).await?;
             Ok::<_, StoreError>((news.len(), outcome))
         };
         match told.await {

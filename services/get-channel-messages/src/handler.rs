@@ -11,7 +11,7 @@ use chat_aws::{DynamoChannels, DynamoMessages};
 use http::{Response, StatusCode};
 use http_api::{
     ApiRequest, Problem, response,
-    rest::{caller, path_channel},
+    rest::{authenticate, path_channel},
 };
 use lambda_http::Body;
 use serde::Serialize;
@@ -43,17 +43,17 @@ const THREAD: &str = "/channels/{channel_id}/messages/{seq}/replies";
 
 impl Handler {
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
-        let caller = caller(&request, &self.verifier, Scope::Read).await?;
+        let caller = authenticate(&request, &self.verifier, Scope::Read).await?;
         let channel = path_channel(&request, &caller)?;
         let (user, tenant) = (&caller.user_id, caller.tenant.as_ref());
-        let (channels, messages) = (&self.channels.of(tenant), &self.messages.of(tenant));
+        let (channels, messages) = (&self.channels.for_tenant(tenant), &self.messages.for_tenant(tenant));
         let mut violations = Vec::new();
         if let Some(seq) = request.path_seq()? {
             if request.resource() != THREAD {
                 let message = one_message(channels, messages, &SystemClock, &channel, user, seq).await?;
                 return response::json(StatusCode::OK, &message);
             }
-            request.only_query(&["limit", "after"], &mut violations);
+            request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
             let limit = request.limit(&mut violations);
             let after = request.query_seq("after", &mut violations).unwrap_or(0);
             if !violations.is_empty() {
@@ -62,7 +62,7 @@ impl Handler {
             let thread = (&channel, seq);
             return answer(replies(channels, messages, &SystemClock, thread, user, after, limit).await?);
         }
-        request.only_query(&["limit", "before", "after"], &mut violations);
+        request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
         let limit = request.limit(&mut violations);
         let range = range(&request, &mut violations);
         if !violations.is_empty() {

@@ -7,7 +7,7 @@ use chat::{
     connect::{Asked, Connect, connect},
     error::ChatError,
     id::{ChannelId, ConnectionId, TenantId},
-    rate::{Action, Bucket, admit},
+    rate::{Bucket, LimitedAction, check_rate_limit},
     ticket::redeem,
 };
 use chat_aws::{DynamoChannels, DynamoConnections, ManagementApi};
@@ -82,10 +82,11 @@ impl Handler {
             Some(ticket) => self.by_ticket(ticket, asked, connection_id).await?,
             None => self.by_token(token, asked, connection_id).await?,
         };
-        let (channels, connections) = (self.channels.of(tenant.as_ref()), self.connections.of(tenant.as_ref()));
+        let (channels, connections) =
+            (self.channels.for_tenant(tenant.as_ref()), self.connections.for_tenant(tenant.as_ref()));
         // On the heap: the compiler lays nested futures out inside one another, and these are large.
         let connected = Box::pin(async {
-            admit(&channels, &SystemClock, &request.user_id, &Action::Connect, self.bucket).await?;
+            check_rate_limit(&channels, &SystemClock, &request.user_id, &LimitedAction::Connect, self.bucket).await?;
             connect(&channels, &connections, &self.sockets, &SystemClock, request, self.most).await
         });
         connected.await.map(|_| ()).map_err(|error| status(&error))
@@ -108,7 +109,7 @@ impl Handler {
             user_id: identity.user_id,
             token_expires_at,
             asked: channels.map_or(Asked::Memberships, Asked::Channels),
-            limited_to: identity.channels,
+            allowed_channels: identity.channels,
         };
         Ok((identity.tenant, connect))
     }
@@ -129,7 +130,7 @@ impl Handler {
             user_id: ticket.user_id,
             token_expires_at: ticket.token_expires_at,
             asked: ticket.channels.map_or(Asked::Memberships, Asked::Keys),
-            limited_to: ticket.limited_to,
+            allowed_channels: ticket.allowed_channels,
         };
         Ok((ticket.tenant, connect))
     }

@@ -14,12 +14,12 @@ pub(crate) async fn handle(
 ) -> Result<Value, Error> {
     let span = invocation::span("server", "http");
     invocation::begin_trace(&span);
-    forget(connections, event).instrument(span).await.inspect_err(|error| {
+    disconnect(connections, event).instrument(span).await.inspect_err(|error| {
         tracing::error!(%error, "could not answer $disconnect");
     })
 }
 
-async fn forget(connections: &DynamoConnections, event: &ApiGatewayWebsocketProxyRequest) -> Result<Value, Error> {
+async fn disconnect(connections: &DynamoConnections, event: &ApiGatewayWebsocketProxyRequest) -> Result<Value, Error> {
     Span::current().set_attribute("http.route", "$disconnect");
     let context = &event.request_context;
     let connection_id: ConnectionId = context.connection_id.as_deref().unwrap_or_default().parse()?;

@@ -6,24 +6,24 @@ use chat::{
     clock::{Clock, SystemClock},
     error::ChatError,
     id::{ChannelId, TenantId, UserId},
-    message::{Draft, RecordKey, Role},
-    rate::{Action, Bucket, RateLimiter, admit},
+    message::{NewMessage, RecordKey, Role},
+    rate::{Bucket, LimitedAction, RateLimiter, check_rate_limit},
     reaction::react,
-    revision::{Edit, Revision, delete, edit},
-    send::{Send, Sent, send},
+    revision::{Edit, MessageRef, delete, edit},
+    send::{SendMessage, SendResult, send},
     validation::Violation,
 };
 use chat_aws::{DynamoChannels, DynamoMessages, trace};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_api::{
     ApiRequest, Problem, response,
-    rest::{caller, path_channel},
+    rest::{authenticate, path_channel},
 };
 use lambda_http::Body;
 use telemetry::{OpenTelemetrySpanExt, metrics};
 use tracing::Span;
 
-use crate::memory::Memories;
+use crate::cache::SendCaches;
 
 const CONTENT_TYPES: &str = "\"text/plain\" or \"text/markdown\"";
 
@@ -37,7 +37,7 @@ pub(crate) struct Handler {
     messages: DynamoMessages,
     verifier: Verifier,
     buckets: Buckets,
-    memories: Memories,
+    caches: SendCaches,
 }
 
 /// How often each user may do what.
@@ -56,22 +56,22 @@ impl Handler {
         verifier: Verifier,
         buckets: Buckets,
     ) -> Self {
-        Self { channels, messages, verifier, buckets, memories: Memories::default() }
+        Self { channels, messages, verifier, buckets, caches: SendCaches::default() }
     }
 
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
-        let caller = caller(&request, &self.verifier, Scope::Write).await?;
+        let caller = authenticate(&request, &self.verifier, Scope::Write).await?;
         let channel_id = path_channel(&request, &caller)?;
         let Some(seq) = request.path_seq()? else { return self.send(&request, channel_id, caller).await };
         let (channels, messages) =
-            (&self.channels.of(caller.tenant.as_ref()), &self.messages.of(caller.tenant.as_ref()));
+            (&self.channels.for_tenant(caller.tenant.as_ref()), &self.messages.for_tenant(caller.tenant.as_ref()));
         let is_reaction = request.resource() == REACTION;
         let deletes = *request.method() == Method::DELETE;
         let has_no_changes = is_reaction || deletes || request.resource() == CANCEL;
         let changes = if has_no_changes { Edit::default() } else { changes(&request)? };
-        admit(channels, &SystemClock, &caller.user_id, &Action::Send, self.buckets.send).await?;
+        check_rate_limit(channels, &SystemClock, &caller.user_id, &LimitedAction::Send, self.buckets.send).await?;
         let user = caller.user_id;
-        let revision = Revision { channel_id, seq, caller: user, trace: trace::current() };
+        let revision = MessageRef { channel_id, seq, caller: user, trace: trace::current() };
         if is_reaction {
             let emoji = request.path_text("emoji").unwrap_or_default();
             react(channels, messages, &SystemClock, &revision, &emoji, !deletes).await?;
@@ -93,12 +93,13 @@ impl Handler {
 
     /// Takes a token for a request that stores nothing. Without one, this environment refuses what the user sends until
     /// there is one again.
-    async fn admit_nothing(&self, tenant: Option<TenantId>, user: UserId) -> Result<(), ChatError> {
-        let (channels, now) = (self.channels.of(tenant.as_ref()), SystemClock.now());
-        let Some(retry_after) = channels.take(&user, &Action::SendNothing, self.buckets.nothing, now).await? else {
+    async fn refuse_sends(&self, tenant: Option<TenantId>, user: UserId) -> Result<(), ChatError> {
+        let (channels, now) = (self.channels.for_tenant(tenant.as_ref()), SystemClock.now());
+        let Some(retry_after) = channels.take(&user, &LimitedAction::SendNothing, self.buckets.nothing, now).await?
+        else {
             return Ok(());
         };
-        self.memories.refuse(tenant, user, now.plus(retry_after));
+        self.caches.refuse(tenant, user, now.plus(retry_after));
         Err(ChatError::TooManyRequests { retry_after })
     }
 
@@ -116,11 +117,11 @@ impl Handler {
         }
         let Identity { user_id: sender_id, tenant, .. } = caller;
         // Without a call of a store: what is refused here would cost a transaction.
-        if let Some(retry_after) = self.memories.wait(tenant.as_ref(), &sender_id, SystemClock.now()) {
+        if let Some(retry_after) = self.caches.wait(tenant.as_ref(), &sender_id, SystemClock.now()) {
             return Err(ChatError::TooManyRequests { retry_after }.into());
         }
-        let messages = self.messages.of(tenant.as_ref());
-        let message = Send {
+        let messages = self.messages.for_tenant(tenant.as_ref());
+        let message = SendMessage {
             channel_id: channel_id.clone(),
             sender_id: sender_id.clone(),
             role: Role::User,
@@ -130,11 +131,11 @@ impl Handler {
             bucket: Some(self.buckets.send),
             trace: trace::current(),
         };
-        let mut memory = self.memories.recall(tenant.as_ref(), &channel_id, &sender_id);
-        let sent = send(&messages, &SystemClock, message, &mut memory).await;
-        self.memories.remember(tenant.clone(), channel_id, sender_id.clone(), memory);
+        let mut cache = self.caches.get(tenant.as_ref(), &channel_id, &sender_id);
+        let sent = send(&messages, &SystemClock, message, &mut cache).await;
+        self.caches.set(tenant.clone(), channel_id, sender_id.clone(), cache);
         if stores_nothing(&sent) {
-            self.admit_nothing(tenant, sender_id).await?;
+            self.refuse_sends(tenant, sender_id).await?;
         }
         let sent = sent?;
         Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq).unwrap_or(i64::MAX));
@@ -144,12 +145,12 @@ impl Handler {
 }
 
 /// Whether a request took no token of its sender's, although it cost a transaction or reads.
-fn stores_nothing(sent: &Result<Sent, ChatError>) -> bool {
+fn stores_nothing(sent: &Result<SendResult, ChatError>) -> bool {
     match sent {
         // The sender's bucket is empty already, or the failure is not the sender's doing.
-        Ok(Sent::Created(_))
+        Ok(SendResult::Created(_))
         | Err(ChatError::TooManyRequests { .. } | ChatError::Contended { .. } | ChatError::Store(_)) => false,
-        Ok(Sent::Replayed(_)) | Err(_) => true,
+        Ok(SendResult::Replayed(_)) | Err(_) => true,
     }
 }
 
@@ -166,9 +167,9 @@ fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
     if violations.is_empty() { Ok(changes) } else { Err(Problem::invalid(violations)) }
 }
 
-fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<Draft, Problem> {
+fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMessage, Problem> {
     let mut fields = request.fields()?;
-    let mut draft = Draft {
+    let mut draft = NewMessage {
         content: fields.required("content", "a string"),
         content_type: fields.optional("content_type", CONTENT_TYPES).unwrap_or_default(),
         metadata: fields.optional("metadata", "an object"),
@@ -183,12 +184,12 @@ fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<Draft,
     Ok(draft)
 }
 
-fn answer(sent: &Sent) -> Result<Response<Body>, Problem> {
+fn answer(sent: &SendResult) -> Result<Response<Body>, Problem> {
     let message = sent.message();
     let location = format!("/channels/{}/messages/{}", message.channel_id, message.seq);
     let mut response = match sent {
-        Sent::Created(_) => response::json(StatusCode::CREATED, message)?,
-        Sent::Replayed(_) => {
+        SendResult::Created(_) => response::json(StatusCode::CREATED, message)?,
+        SendResult::Replayed(_) => {
             let mut response = response::json(StatusCode::OK, message)?;
             response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
             response

@@ -1,8 +1,8 @@
 //! `POST /channels/{channel_id}/messages` accepts a message; `PATCH` and `DELETE …/{seq}` change one; `PUT` and `DELETE
 //! …/{seq}/reactions/{emoji}` react to it.
 
+mod cache;
 mod handler;
-mod memory;
 
 use auth::Verifier;
 use chat_aws::{

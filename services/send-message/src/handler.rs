@@ -1,10 +1,10 @@
-//! From a broadcast that a worker hands over to pushes.
+//! From a batch that a worker hands over to pushes.
 
 use chat::{
     clock::{SystemClock, Timestamp},
     delivery::Delivery,
 };
-use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, fan_out::TenantBroadcast, sockets, trace};
+use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, fan_out::TenantPushBatch, sockets, trace};
 use lambda_runtime::{Context, Error};
 use serde_json::Value;
 use telemetry::invocation;
@@ -18,27 +18,27 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    pub(crate) async fn handle(&self, broadcast: TenantBroadcast, context: &Context) -> Result<Value, Error> {
-        let TenantBroadcast { tenant, trace, broadcast } = broadcast;
+    pub(crate) async fn handle(&self, batch: TenantPushBatch, context: &Context) -> Result<Value, Error> {
+        let TenantPushBatch { tenant, trace, batch } = batch;
         let span = invocation::span("consumer", "other");
-        match trace::remote(trace.as_ref()) {
-            Some(remote) => remote.adopt(&span),
+        match trace::parent(trace.as_ref()) {
+            Some(remote) => remote.attach_to(&span),
             None => invocation::begin_trace(&span),
         }
         let delivery = Delivery {
-            connections: &self.connections.of(tenant.as_ref()),
+            connections: &self.connections.for_tenant(tenant.as_ref()),
             sockets: &self.sockets,
-            fan_out: &self.fan_out.of(tenant.as_ref()),
+            fan_out: &self.fan_out.for_tenant(tenant.as_ref()),
             clock: &SystemClock,
             deadline: Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX)),
         };
-        let (channel_id, frames) = (broadcast.channel.channel_id.clone(), broadcast.frames.len());
-        let broadcast = async {
-            let outcome = delivery.broadcast(broadcast).await.inspect_err(invocation::failed)?;
+        let (channel_id, frames) = (batch.channel.channel_id.clone(), batch.frames.len());
+        let batch = async {
+            let outcome = delivery.push_batch(batch).await.inspect_err(invocation::failed)?;
             sockets::count(&outcome);
-            tracing::info!(%channel_id, frames, ?outcome, "broadcast");
+            tracing::info!(%channel_id, frames, ?outcome, "batch");
             Ok(Value::Null)
         };
-        broadcast.instrument(span).await
+        batch.instrument(span).await
     }
 }

@@ -125,7 +125,7 @@ pub(crate) fn schedule() -> Bytes {
     let event = json!({
         "version": "0", "id": "00000000-0000-4000-8000-000000000000", "detail-type": "Scheduled Event",
         "source": "aws.events", "account": ACCOUNT, "time": "2026-01-01T00:00:00Z", "region": REGION,
-        "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/upkeep")], "detail": {},
+        "resources": [format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/maintenance")], "detail": {},
     });
     event.to_string().into()
 }

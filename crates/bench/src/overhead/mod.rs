@@ -180,7 +180,7 @@ async fn cases(harness: &Harness) -> Result<Vec<Case>> {
         case("send-message", &format!("a frame to {SOCKETS} sockets"), text(&broadcast)),
         case("chat-delivery-worker", &format!("a message to {SOCKETS} sockets"), inserted.clone()),
         case("chat-agent-worker", "a message that needs no reply", inserted),
-        case("upkeep", "nothing to keep up", events::schedule()),
+        case("maintenance", "nothing to keep up", events::schedule()),
     ])
 }
 

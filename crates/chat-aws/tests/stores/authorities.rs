@@ -2,10 +2,10 @@
 //! refused and nothing is written.
 
 use chat::{
-    agent::{ClaimStore, Question},
+    agent::{MessageKey, ReplyLeases},
     invitation::{Invitation, InvitationStore, Invited},
-    reaction::Reacted,
-    revision::Revision,
+    reaction::ReactionResult,
+    revision::MessageRef,
 };
 
 use super::*;
@@ -108,11 +108,11 @@ async fn fill(tables: &Tables, channel: &Channel) {
     let olga = member(id, "olga", MemberRole::Owner);
     let invited = tables.channels().invite(&with(channel, &olga), &invitation(channel, "ina"), MANY).await.unwrap();
     assert_eq!(invited, Invited::Done);
-    let head = Head { incarnation: channel.incarnation, ..head(id, 0, channel.visibility) };
+    let head = ChannelHead { incarnation: channel.incarnation, ..head(id, 0, channel.visibility) };
     let message = StoredMessage { incarnation: channel.incarnation, ..stored(id, 1) };
-    assert_eq!(tables.messages().append(unkeyed(&head, &message)).await.unwrap(), Appended::Stored);
+    assert_eq!(tables.messages().append(unkeyed(&head, &message)).await.unwrap(), AppendResult::Stored);
     let reacted = tables.messages().react(&reader(channel), &revision(id), "👍", true, NOW).await.unwrap();
-    assert_eq!(reacted, Reacted::Done);
+    assert_eq!(reacted, ReactionResult::Done);
 }
 
 /// An invitation of olga's.
@@ -129,8 +129,8 @@ fn invitation(channel: &Channel, id: &str) -> Invitation {
     }
 }
 
-fn revision(channel: &str) -> Revision {
-    Revision { channel_id: channel_id(channel), seq: 1, caller: user("alice"), trace: None }
+fn revision(channel: &str) -> MessageRef {
+    MessageRef { channel_id: channel_id(channel), seq: 1, caller: user("alice"), trace: None }
 }
 
 /// Makes it happen, by olga.
@@ -151,7 +151,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
         assert_eq!(channels.add_member(&by, &again, 0).await.unwrap(), MemberAdded::Added);
     };
     let delete = async || {
-        let end = pending(8, channel.key(), Cause::ChannelDeleted);
+        let end = pending(8, channel.key(), EndCause::ChannelDeleted);
         assert!(channels.delete(&by, &end, NOW).await.unwrap());
     };
     let alice = member(id, "alice", MemberRole::Owner);
@@ -189,7 +189,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
 async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
     let (channels, messages) = (tables.channels(), tables.messages());
     let (channel, id) = (by.channel, by.channel.channel_id.as_str());
-    let update = async |changed: Channel, pending: Option<&Pending>| {
+    let update = async |changed: Channel, pending: Option<&PendingEnd>| {
         let changed = Channel { version: channel.version + 1, ..changed };
         channels.update(by, &changed, pending, NOW).await.unwrap()
     };
@@ -210,8 +210,8 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         is_done(channels.remove_member(by, &member, &removal(&member), NOW).await.unwrap())
     };
     let react = async |emoji, add| match messages.react(by, &revision(id), emoji, add, NOW).await.unwrap() {
-        Reacted::Done => true,
-        Reacted::Stale => false,
+        ReactionResult::Done => true,
+        ReactionResult::Stale => false,
         other => panic!("{other:?}"),
     };
     let (member, moderator, owner) = (MemberRole::Member, MemberRole::Moderator, MemberRole::Owner);
@@ -219,10 +219,10 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         Change::Rename => update(Channel { name: "new".into(), ..channel.clone() }, None).await,
         Change::Archive => update(Channel { archived_at: Some(LATER), ..channel.clone() }, None).await,
         Change::Hide => {
-            let end = pending(9, channel.key(), Cause::MadePrivate);
+            let end = pending(9, channel.key(), EndCause::MadePrivate);
             update(Channel { visibility: Visibility::Private, ..channel.clone() }, Some(&end)).await
         }
-        Change::Delete => channels.delete(by, &pending(9, channel.key(), Cause::ChannelDeleted), NOW).await.unwrap(),
+        Change::Delete => channels.delete(by, &pending(9, channel.key(), EndCause::ChannelDeleted), NOW).await.unwrap(),
         Change::AddMember => add(member).await,
         Change::AddOwner => add(owner).await,
         Change::Invite => match channels.invite(by, &invitation(channel, "carol"), MANY).await.unwrap() {
@@ -243,16 +243,16 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         Change::Revise => {
             let message = Message { content: "better".into(), ..stored(id, 1).message };
             let revised = StoredMessage { message, ..stored(id, 1) };
-            match messages.revise(by, &revised).await.unwrap() {
-                Revised::Done => true,
-                Revised::Stale => false,
-                Revised::MessageNotFound => panic!("it is there"),
+            match messages.update_message(by, &revised).await.unwrap() {
+                UpdateResult::Done => true,
+                UpdateResult::Stale => false,
+                UpdateResult::MessageNotFound => panic!("it is there"),
             }
         }
         Change::React => react("🎉", true).await,
         Change::TakeBack => react("👍", false).await,
         Change::Cancel => {
-            let question = Question { channel: channel.key(), seq: 1 };
+            let question = MessageKey { channel: channel.key(), seq: 1 };
             channels.cancel(by, &question, NOW).await.unwrap()
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat::{
     message::Token,
-    rate::{Action, Bucket, RateLimiter},
+    rate::{Bucket, LimitedAction, RateLimiter},
 };
 
 use super::*;
@@ -14,26 +14,26 @@ async fn a_bucket_gives_its_burst_and_then_its_rate() {
     let tables = Tables::new().await;
     let channels = tables.channels();
     let bucket = Bucket { every: Duration::from_millis(500), burst: 3 };
-    let take = async |user_id: &str, action: &Action<'_>, millis: i64| {
+    let take = async |user_id: &str, action: &LimitedAction<'_>, millis: i64| {
         let now = Timestamp::from_millis(NOW.as_millis() + millis);
         channels.take(&user(user_id), action, bucket, now).await.unwrap()
     };
     for _ in 0..3 {
-        assert_eq!(take("alice", &Action::Send, 0).await, None);
+        assert_eq!(take("alice", &LimitedAction::Send, 0).await, None);
     }
-    assert_eq!(take("alice", &Action::Send, 100).await, Some(Duration::from_millis(400)));
-    assert_eq!(take("alice", &Action::Send, 499).await, Some(Duration::from_millis(1)));
-    assert_eq!(take("alice", &Action::Send, 500).await, None);
-    assert_eq!(take("alice", &Action::Send, 500).await, Some(Duration::from_millis(500)));
+    assert_eq!(take("alice", &LimitedAction::Send, 100).await, Some(Duration::from_millis(400)));
+    assert_eq!(take("alice", &LimitedAction::Send, 499).await, Some(Duration::from_millis(1)));
+    assert_eq!(take("alice", &LimitedAction::Send, 500).await, None);
+    assert_eq!(take("alice", &LimitedAction::Send, 500).await, Some(Duration::from_millis(500)));
     // Others, and other actions, have their own.
-    assert_eq!(take("bob", &Action::Send, 500).await, None);
-    assert_eq!(take("alice", &Action::Connect, 500).await, None);
-    assert_eq!(take("alice", &Action::Type(&key("c")), 500).await, None);
+    assert_eq!(take("bob", &LimitedAction::Send, 500).await, None);
+    assert_eq!(take("alice", &LimitedAction::Connect, 500).await, None);
+    assert_eq!(take("alice", &LimitedAction::Typing(&key("c")), 500).await, None);
     // After a rest it is full, and no fuller.
     for _ in 0..3 {
-        assert_eq!(take("alice", &Action::Send, 60_000).await, None);
+        assert_eq!(take("alice", &LimitedAction::Send, 60_000).await, None);
     }
-    assert!(take("alice", &Action::Send, 60_000).await.is_some());
+    assert!(take("alice", &LimitedAction::Send, 60_000).await.is_some());
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn replies_in_a_channel_are_counted_for_all_of_its_users_and_for_one_life_
     let channels = tables.channels();
     let bucket = Bucket { every: Duration::from_mins(1), burst: 1 };
     let take = async |user_id: &str, channel: &ChannelKey| {
-        channels.take(&user(user_id), &Action::Reply(channel), bucket, NOW).await.unwrap().is_none()
+        channels.take(&user(user_id), &LimitedAction::Reply(channel), bucket, NOW).await.unwrap().is_none()
     };
     assert!(take("alice", &key("c")).await);
     assert!(!take("bob", &key("c")).await, "the bucket is the channel's");
@@ -55,7 +55,7 @@ async fn those_who_take_at_once_get_no_more() {
     let tables = Tables::new().await;
     let channels = tables.channels();
     let bucket = Bucket { every: Duration::from_mins(1), burst: 5 };
-    let (alice, action) = (user("alice"), Action::Send);
+    let (alice, action) = (user("alice"), LimitedAction::Send);
     let takes = futures::future::join_all((0..20).map(|_| channels.take(&alice, &action, bucket, NOW))).await;
     assert_eq!(takes.into_iter().filter(|taken| taken.as_ref().unwrap().is_none()).count(), 5);
 }
@@ -74,10 +74,13 @@ async fn a_sender_who_is_behind_in_both_learns_of_both_at_once() {
         (messages.append(attempt).await.unwrap(), next)
     };
     let (first, full_at) = append(1, None, "a").await;
-    assert_eq!(first, Appended::Stored);
+    assert_eq!(first, AppendResult::Stored);
     let now = head("c", 1, Visibility::Public);
-    assert_eq!(append(1, None, "b").await.0, Appended::BothMoved(now.clone(), full_at));
-    assert_eq!(append(1, Some(full_at), "b").await.0, Appended::HeadMoved(Some(now)));
-    assert_eq!(append(2, None, "b").await.0, Appended::BucketMoved(full_at));
-    assert_eq!(append(2, Some(full_at), "b").await.0, Appended::Stored);
+    assert_eq!(
+        append(1, None, "b").await.0,
+        AppendResult::Stale { head: Some(now.clone()), bucket_full_at: Some(full_at) }
+    );
+    assert_eq!(append(1, Some(full_at), "b").await.0, AppendResult::Stale { head: Some(now), bucket_full_at: None });
+    assert_eq!(append(2, None, "b").await.0, AppendResult::Stale { head: None, bucket_full_at: Some(full_at) });
+    assert_eq!(append(2, Some(full_at), "b").await.0, AppendResult::Stored);
 }

@@ -35,16 +35,16 @@ use chat::{
     agent::{self, Agent, Budgets, BuiltInResponder, Delta, DraftSink},
     clock::Clock,
     connect::{Asked, Connect, connect},
-    delivery::{Broadcast, Delivery, FanOut, Outcome, Pushed, SocketPusher, Target},
+    delivery::{Delivery, FanOut, PushBatch, PushReport, Pushed, Recipient, SocketGateway},
     error::{ChatError, StoreError},
     invitation::Addition,
     membership::Membership,
-    message::{Change, Draft, MessageEvent},
+    message::{Change, MessageEvent, NewMessage},
     rate::Bucket,
     reaction::react,
     read::mark_read,
-    revision::{Edit, Revision, edit},
-    send::{Memory, Send, Sent, send},
+    revision::{Edit, MessageRef, edit},
+    send::{SendCache, SendMessage, SendResult, send},
 };
 
 use serde_json::Value;
@@ -168,7 +168,7 @@ fn operation(request: &HttpRequest) -> &str {
 #[derive(Debug, Default)]
 struct Sockets(AtomicUsize);
 
-impl SocketPusher for Sockets {
+impl SocketGateway for Sockets {
     async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(Pushed::Delivered)
@@ -184,7 +184,7 @@ impl SocketPusher for Sockets {
 }
 
 impl FanOut for Sockets {
-    async fn hand_over(&self, _: &Broadcast) -> Result<(), StoreError> {
+    async fn dispatch(&self, _: &PushBatch) -> Result<(), StoreError> {
         panic!("so few are pushed to from here");
     }
 }
@@ -227,12 +227,12 @@ impl Tables {
 }
 
 /// As a user of a REST client sends it.
-fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> Send {
-    Send {
+fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> SendMessage {
+    SendMessage {
         channel_id: channel_id(channel),
         sender_id: user("alice"),
         role: Role::User,
-        draft: Draft { content: "hi".to_owned(), ..Draft::default() },
+        draft: NewMessage { content: "hi".to_owned(), ..NewMessage::default() },
         record_key: key.map(|key| request("alice", key)),
         incarnation: None,
         bucket: Some(bucket),
@@ -254,14 +254,14 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
     for (id, visibility) in [("public", Visibility::Public), ("private", Visibility::Private)] {
         tables.channel(id, visibility).await;
         calls.take();
-        let mut memory = Memory::default();
+        let mut cache = SendCache::default();
         for (case, key) in [
             ("message_when_nothing_is_remembered", None),
             ("message", None),
             ("message", None),
             ("message_with_a_key", Some("k")),
         ] {
-            send(&tables.messages(), &SystemClock, message(id, key, WIDE), &mut memory).await.unwrap();
+            send(&tables.messages(), &SystemClock, message(id, key, WIDE), &mut cache).await.unwrap();
             let cost = calls.cost();
             assert_eq!(json!(cost.calls), documented(case)[id], "{case}, {id}");
             // Each item of a transaction is of 1 KB at most, and so costs two units.
@@ -276,7 +276,7 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     let (tables, calls) = Tables::new().await.counted();
     tables.channel("c", Visibility::Public).await;
     let (messages, slow) = (tables.messages(), Bucket { every: Duration::from_mins(1), burst: 3 });
-    let (mut one, mut other) = (Memory::default(), Memory::default());
+    let (mut one, mut other) = (SendCache::default(), SendCache::default());
     send(&messages, &SystemClock, message("c", Some("k"), slow), &mut one).await.unwrap();
     // It knows the channel, and believes its bucket to be full.
     other.head.clone_from(&one.head);
@@ -291,13 +291,13 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     assert!(matches!(refused, Err(ChatError::TooManyRequests { .. })));
     assert!(!calls.take().iter().any(|call| call.starts_with("Transact")), "it is known that the bucket is empty");
     let again = send(&messages, &SystemClock, message("c", Some("k"), slow), &mut one).await.unwrap();
-    assert!(matches!(again, Sent::Replayed(_)), "an empty bucket keeps nobody from an answer");
+    assert!(matches!(again, SendResult::Replayed(_)), "an empty bucket keeps nobody from an answer");
     calls.take();
 
-    let mut memory = Memory { head: messages.head(&channel_id("c")).await.unwrap(), full_at: None };
+    let mut cache = SendCache { head: messages.head(&channel_id("c")).await.unwrap(), full_at: None };
     calls.take();
-    let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut memory).await.unwrap();
-    assert!(matches!(again, Sent::Replayed(_)));
+    let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut cache).await.unwrap();
+    assert!(matches!(again, SendResult::Replayed(_)));
     // The record and its message, and whether the channel is still that one.
     assert_eq!(calls.take(), ["TransactWriteItems of 4", "GetItem", "GetItem"]);
 }
@@ -307,7 +307,7 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     let (tables, calls) = Tables::new().await.counted();
     let connections = tables.connections();
     for number in 0..3 {
-        connections.open(&connection(&format!("{number}="), 1, NOW), &BTreeSet::new()).await.unwrap();
+        connections.activate(&connection(&format!("{number}="), 1, NOW), &BTreeSet::new()).await.unwrap();
     }
     let channel = connection("x=", 1, NOW).channels.remove(0);
     calls.take();
@@ -322,15 +322,16 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     let event = |seq| MessageEvent { change: Change::Created, stored: stored("c000", seq) };
     let events: Vec<MessageEvent> = (1..=10).map(event).collect();
     let outcome = delivery.deliver(&channel, &events, 200).await.unwrap();
-    assert_eq!(outcome, Outcome { delivered: 3, ..Outcome::default() });
+    assert_eq!(outcome, PushReport { delivered: 3, ..PushReport::default() });
     assert_eq!(json!(calls.take()), documented("delivery_of_a_batch"));
     assert_eq!(sockets.0.load(Ordering::Relaxed), 3, "ten messages of one channel share a frame");
 
     // What was handed over is decided by the gate of then.
-    let targets = connections.audience(&channel, NOW).await.unwrap().admitted().into_iter().map(Target::from).collect();
+    let recipients =
+        connections.audience(&channel, NOW).await.unwrap().admitted().into_iter().map(Recipient::from).collect();
     calls.take();
-    let handed_over = Broadcast { channel, frames: vec!["{}".to_owned()], targets, hand_overs: 0 };
-    assert_eq!(delivery.broadcast(handed_over).await.unwrap().delivered, 3);
+    let requeued = PushBatch { channel, frames: vec!["{}".to_owned()], recipients, attempt: 0 };
+    assert_eq!(delivery.push_batch(requeued).await.unwrap().delivered, 3);
     assert_eq!(json!(calls.take()), documented("delivery_of_what_was_handed_over"));
 }
 
@@ -348,7 +349,7 @@ async fn what_other_operations_cost_is_written_down() {
         user_id: user_id.clone(),
         token_expires_at: LATER,
         asked,
-        limited_to: None,
+        allowed_channels: None,
     };
     let open = async |user_id: &UserId, asked: Asked| {
         let asked = connecting(user_id, asked);
@@ -364,9 +365,9 @@ async fn what_other_operations_cost_is_written_down() {
     }
     for (id, joins, by) in [("public", &carol, &carol), ("private", &carol, &alice)] {
         let channel = channel_id(id);
-        let mut memory = Memory::default();
-        send(&messages, &clock, message(id, None, WIDE), &mut memory).await.unwrap();
-        let change = |caller: &UserId| Revision {
+        let mut cache = SendCache::default();
+        send(&messages, &clock, message(id, None, WIDE), &mut cache).await.unwrap();
+        let change = |caller: &UserId| MessageRef {
             channel_id: channel.clone(),
             seq: 1,
             caller: caller.clone(),
@@ -428,7 +429,7 @@ async fn a_batch_of_one_channel_that_wants_no_reply_is_one_look_at_it() {
     let mut known = None;
     for seq in 1..=10 {
         let outcome = agent.answer(&stored("c", seq), &mut known).await.unwrap();
-        assert_eq!(outcome, agent::Outcome::NotWanted);
+        assert_eq!(outcome, agent::ReplyOutcome::NotWanted);
     }
     assert_eq!(json!(calls.take()), documented("batch_without_a_reply"));
 }

@@ -15,15 +15,15 @@ fn none() -> BTreeSet<ChannelKey> {
 
 /// A connection as it was announced, opened.
 async fn opened(tables: &Tables, connection: &Connection) {
-    tables.connections().announce(&connection.user_id, &announced(connection)).await.unwrap();
-    tables.connections().open(connection, &none()).await.unwrap();
+    tables.connections().register_pending(&connection.user_id, &announced(connection)).await.unwrap();
+    tables.connections().activate(connection, &none()).await.unwrap();
 }
 
 #[tokio::test]
 async fn live_connections_gain_and_lose_channels() {
     let tables = Tables::new().await;
     let connections = tables.connections();
-    let one = Connection { follows: true, ..connection("x=", 0, NOW) };
+    let one = Connection { auto_subscribe: true, ..connection("x=", 0, NOW) };
     opened(&tables, &one).await;
     let of_user = connections.connections_of(&user("alice"), NOW).await.unwrap();
     assert_eq!(of_user, [announced(&one)]);
@@ -50,8 +50,8 @@ async fn live_connections_gain_and_lose_channels() {
     assert!(!subscribe(true).await, "it has gone");
     assert!(subscriptions(&tables, &channel, NOW).await.is_empty(), "and leaves no subscription");
 
-    connections.announce(&user("bob"), &of_user[0]).await.unwrap();
-    connections.withdraw(&user("bob"), &of_user[0]).await.unwrap();
+    connections.register_pending(&user("bob"), &of_user[0]).await.unwrap();
+    connections.remove_pending(&user("bob"), &of_user[0]).await.unwrap();
     assert!(connections.connections_of(&user("bob"), NOW).await.unwrap().is_empty());
 }
 
@@ -71,12 +71,12 @@ async fn a_connection_takes_no_more_channels_than_it_may() {
 async fn a_subscription_obeys_the_token_that_its_connection_has_now() {
     let tables = Tables::new().await;
     let connections = tables.connections();
-    let one = Connection { follows: true, ..connection("x=", 0, NOW) };
+    let one = Connection { auto_subscribe: true, ..connection("x=", 0, NOW) };
     opened(&tables, &one).await;
     let as_read = announced(&one);
     let end = Timestamp::from_secs(LATER.as_secs() + 600);
     let limit = Some(BTreeSet::from([channel_id("c")]));
-    let renewed = Connection { limited_to: limit, token_expires_at: end, expires_at: end, ..one.clone() };
+    let renewed = Connection { allowed_channels: limit, token_expires_at: end, expires_at: end, ..one.clone() };
     assert_eq!(connections.renew(&renewed).await.unwrap(), Some(Vec::new()));
 
     // Both were decided by the token of before.
@@ -94,7 +94,7 @@ async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
     // More than fit one BatchWriteItem.
     let one = connection("x=", 60, NOW);
     let by_membership: BTreeSet<ChannelKey> = one.channels.iter().take(20).cloned().collect();
-    connections.open(&one, &by_membership).await.unwrap();
+    connections.activate(&one, &by_membership).await.unwrap();
     assert_eq!(connections.connection(&one.connection_id).await.unwrap(), Some(one.clone()));
     for channel in &one.channels {
         let found = subscriptions(&tables, channel, NOW).await;
@@ -120,7 +120,7 @@ async fn cleaning_up_an_old_connection_spares_a_new_one_of_the_same_id() {
     let (old, channel) = (connection("x=", 2, NOW), &reused.channels[0]);
     assert!(!connections.close(&old.connection_id, NOW).await.unwrap());
     assert!(!connections.unsubscribe(channel, &old.connection_id, NOW).await.unwrap());
-    connections.withdraw(&old.user_id, &announced(&old)).await.unwrap();
+    connections.remove_pending(&old.user_id, &announced(&old)).await.unwrap();
     let of_old = announced(&old).subscription(&old.user_id);
     assert!(!connections.confirm_member(channel, &of_old).await.unwrap());
     assert!(!connections.subscribe(&key("more"), &old.user_id, &announced(&old), true).await.unwrap());

@@ -7,17 +7,17 @@ use aws_sdk_dynamodb::{
     error::BoxError,
 };
 use chat::{
-    agent::{ClaimStore, Question},
+    agent::{MessageKey, ReplyLeases},
     channel::Creation,
     ending::DeletedChannels,
-    rate::{Action, Bucket, RateLimiter},
+    rate::{Bucket, LimitedAction, RateLimiter},
 };
 use chat_aws::DynamoDeletedChannels;
 
 use super::*;
 
-fn end() -> Pending {
-    pending(7, key("c"), Cause::ChannelDeleted)
+fn end() -> PendingEnd {
+    pending(7, key("c"), EndCause::ChannelDeleted)
 }
 
 /// A channel with 120 messages, 30 members besides alice, and one of everything else.
@@ -36,9 +36,9 @@ async fn large(tables: &Tables) -> Channel {
     for number in 0..30 {
         tables.join(&channel, &member("c", &format!("user{number}"), MemberRole::Member)).await;
     }
-    channels.claim(&Question { channel: key("c"), seq: 1 }, "worker", LATER, NOW).await.unwrap();
+    channels.acquire(&MessageKey { channel: key("c"), seq: 1 }, "worker", LATER, NOW).await.unwrap();
     let bucket = Bucket { every: std::time::Duration::from_secs(1), burst: 1 };
-    channels.take(&user("alice"), &Action::Reply(&key("c")), bucket, NOW).await.unwrap();
+    channels.take(&user("alice"), &LimitedAction::Reply(&key("c")), bucket, NOW).await.unwrap();
     channels.channel(&channel.channel_id).await.unwrap().unwrap()
 }
 
@@ -74,7 +74,7 @@ async fn a_deleted_channel_is_gone_at_once_for_everybody_and_its_id_is_free() {
     assert_eq!(messages.head(&channel.channel_id).await.unwrap(), None);
     assert!(channels.channels_of(&user("alice"), None, 9).await.unwrap().channels.is_empty());
     assert!(channels.public_channels("", None, 9).await.unwrap().channels.is_empty());
-    assert_eq!(tables.append(&head("c", 0, Visibility::Public), "k", None, NOW).await, Appended::HeadMoved(None));
+    assert_eq!(tables.append(&head("c", 0, Visibility::Public), "k", None, NOW).await, AppendResult::ChannelNotFound);
     let bob = member("c", "bob", MemberRole::Member);
     assert_eq!(channels.add_member(&reader(&channel), &bob, 0).await.unwrap(), MemberAdded::Stale);
     let next = Channel { incarnation: life(2), ..channel };
@@ -159,11 +159,11 @@ async fn two_removals_at_once_spare_the_next_channel_of_the_same_id() {
     let owner = Member { incarnation: life(2), ..member("c", "alice", MemberRole::Owner) };
     assert_eq!(tables.channels().create(&next, &owner, None, MANY).await.unwrap(), ChannelCreated::Done);
     let append = async |seq: u64| {
-        let head = Head { incarnation: life(2), ..head("c", seq - 1, Visibility::Public) };
+        let head = ChannelHead { incarnation: life(2), ..head("c", seq - 1, Visibility::Public) };
         let message = StoredMessage { incarnation: life(2), ..stored("c", seq) };
         let record = record(&message, &format!("key-{seq}"));
         let appended = tables.messages().append(Append { record: Some(&record), ..unkeyed(&head, &message) }).await;
-        assert_eq!(appended.unwrap(), Appended::Stored);
+        assert_eq!(appended.unwrap(), AppendResult::Stored);
         message.message
     };
     let bob = member("c", "bob", MemberRole::Member);

@@ -53,7 +53,7 @@ async fn a_gate_blocks_who_was_removed_until_the_user_is_a_member_again() {
 async fn a_deleted_channel_is_closed_and_the_next_of_its_id_is_not() {
     let tables = Tables::new().await;
     let channel = tables.channel("c", Visibility::Public).await;
-    let end = pending(7, key("c"), Cause::ChannelDeleted);
+    let end = pending(7, key("c"), EndCause::ChannelDeleted);
     assert!(tables.channels().delete(&reader(&channel), &end, NOW).await.unwrap());
     assert_eq!(gate(&tables, &key("c"), NOW).await, Gate { closed: true, ..OPEN });
     let next = Channel { incarnation: life(2), ..channel };
@@ -83,7 +83,7 @@ async fn a_subscription_rests_on_a_membership_once_that_is_confirmed() {
     let connections = tables.connections();
     let channel = tables.channel("c", Visibility::Public).await;
     let stranger = Connection { channels: vec![key("c")], ..connection("x=", 0, NOW) };
-    connections.open(&stranger, &BTreeSet::new()).await.unwrap();
+    connections.activate(&stranger, &BTreeSet::new()).await.unwrap();
     let admitted = async || connections.audience(&key("c"), NOW).await.unwrap().admitted();
     let before = admitted().await;
     assert_eq!((before.len(), before[0].member), (1, false));

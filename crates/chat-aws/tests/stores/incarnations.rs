@@ -22,7 +22,7 @@ async fn taken_anew() -> Tables {
     assert_eq!(channels.create(&channel, &alice, Some(&creation), MANY).await.unwrap(), ChannelCreated::Done);
     tables.join(&channel, &member("c", "bob", MemberRole::Member)).await;
     tables.put(&stored("c", 1)).await;
-    assert!(channels.delete(&reader(&channel), &pending(7, key("c"), Cause::ChannelDeleted), NOW).await.unwrap());
+    assert!(channels.delete(&reader(&channel), &pending(7, key("c"), EndCause::ChannelDeleted), NOW).await.unwrap());
     assert_eq!(
         channels.create(&next(), &next_member("alice", MemberRole::Owner), None, MANY).await.unwrap(),
         ChannelCreated::Done
@@ -36,7 +36,7 @@ async fn a_channel_that_took_an_id_anew_has_nothing_of_the_earlier_one() {
     let (channels, messages) = (tables.channels(), tables.messages());
     let key = next().key();
     assert_eq!(channels.channel(&key.channel_id).await.unwrap(), Some(next()));
-    assert_eq!(messages.head(&key.channel_id).await.unwrap(), Some(Head::from(&next())));
+    assert_eq!(messages.head(&key.channel_id).await.unwrap(), Some(ChannelHead::from(&next())));
     assert_eq!(messages.messages(&key, Range::Newest, 9, NOW).await.unwrap(), []);
     assert_eq!(messages.message(&key, 1, NOW).await.unwrap(), None);
     assert_eq!(messages.idempotency_record(&key, &request("alice", "key-1")).await.unwrap(), None);
@@ -54,10 +54,13 @@ async fn a_cached_head_of_the_earlier_channel_appends_nothing_to_the_later() {
     let tables = taken_anew().await;
     // As the earlier channel was before its message: the same number and version as the later one's.
     let cached = head("c", 0, Visibility::Public);
-    let now = Head::from(&next());
-    assert_eq!(now, Head { incarnation: life(2), ..cached.clone() });
+    let now = ChannelHead::from(&next());
+    assert_eq!(now, ChannelHead { incarnation: life(2), ..cached.clone() });
     let before = tables.dump().await;
-    assert_eq!(tables.append(&cached, "x", None, NOW).await, Appended::HeadMoved(Some(now)));
+    assert_eq!(
+        tables.append(&cached, "x", None, NOW).await,
+        AppendResult::Stale { head: Some(now), bucket_full_at: None }
+    );
     assert_eq!(tables.dump().await, before);
 }
 
@@ -112,7 +115,7 @@ async fn subscriptions_of_the_earlier_channel_are_no_audience_of_the_later() {
     let tables = taken_anew().await;
     let connections = tables.connections();
     let listener = Connection { channels: vec![key("c")], ..connection("x=", 0, NOW) };
-    connections.open(&listener, &BTreeSet::new()).await.unwrap();
+    connections.activate(&listener, &BTreeSet::new()).await.unwrap();
     assert_eq!(connections.audience(&key("c"), NOW).await.unwrap().subscriptions.len(), 1);
     let later = connections.audience(&next().key(), NOW).await.unwrap();
     assert_eq!(later, chat::connection::Audience::default());
@@ -132,11 +135,11 @@ async fn requests_and_replies_have_records_of_their_own() {
     let reply = RecordKey::Reply { seq: 1 };
     // What a caller can choose, under any name.
     for (seq, (sender, chosen)) in (1..).zip([("assistant", "reply:1"), ("alice", "answered#0000000000000001")]) {
-        assert_eq!(append(seq, request(sender, chosen)).await, Appended::Stored);
+        assert_eq!(append(seq, request(sender, chosen)).await, AppendResult::Stored);
     }
     assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap(), None);
-    assert_eq!(append(3, reply.clone()).await, Appended::Stored);
+    assert_eq!(append(3, reply.clone()).await, AppendResult::Stored);
     assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap().unwrap().seq, 3);
-    let Appended::KeyTaken(taken) = append(4, reply.clone()).await else { panic!("answered twice") };
+    let AppendResult::KeyTaken(taken) = append(4, reply.clone()).await else { panic!("answered twice") };
     assert_eq!((taken.seq, taken.key), (3, reply));
 }

@@ -99,7 +99,7 @@ async fn an_invitation_to_a_channel_that_was_deleted_or_taken_anew_leads_nowhere
     let channels = tables.channels();
     let (channel, invitation) = invited(&tables, "c", "bob").await;
     let (alice, bob) = (member("c", "alice", MemberRole::Owner), member("c", "bob", MemberRole::Member));
-    let end = pending(7, channel.key(), Cause::ChannelDeleted);
+    let end = pending(7, channel.key(), EndCause::ChannelDeleted);
     assert!(channels.delete(&with(&channel, &alice), &end, NOW).await.unwrap());
     let deleted = tables.dump().await;
     assert_eq!(channels.accept(&channel, &invitation, &bob, 0).await.unwrap(), MemberAdded::Stale);
@@ -161,7 +161,7 @@ async fn of_many_channels_that_a_user_creates_at_once_as_many_exist_as_may() {
     assert_eq!(memberships(&tables, "alice").await, 2 * MOST);
     // One that is deleted makes room for one.
     let (first, owner) = (&public[0], member(public[0].channel_id.as_str(), "alice", MemberRole::Owner));
-    let end = pending(7, first.key(), Cause::ChannelDeleted);
+    let end = pending(7, first.key(), EndCause::ChannelDeleted);
     let delete = async || channels.delete(&with(first, &owner), &end, NOW).await.unwrap();
     let deleted = join(delete(), delete()).await;
     assert_eq!(u8::from(deleted.0) + u8::from(deleted.1), 1, "counted once");
@@ -177,7 +177,7 @@ async fn of_many_channels_that_a_user_creates_at_once_as_many_exist_as_may() {
 async fn invitations_are_listed_page_by_page_and_of_each_tenant_apart() {
     let tables = Tables::new().await;
     let tenant: TenantId = "acme".parse().unwrap();
-    let theirs = tables.channels().of(Some(&tenant));
+    let theirs = tables.channels().for_tenant(Some(&tenant));
     let alice = |id: &str| member(id, "alice", MemberRole::Owner);
     for id in ["a", "b", "c", "d", "e"] {
         invited(&tables, id, "bob").await;
@@ -212,14 +212,14 @@ async fn what_a_closed_connection_leaves_out_is_not_kept() {
     let connections = tables.connections();
     let opened = connection("x=", 1, NOW);
     let before = tables.dump().await;
-    connections.note_left_out(&announced(&opened), 7).await.unwrap();
+    connections.set_left_out(&announced(&opened), 7).await.unwrap();
     assert_eq!(tables.dump().await, before, "no connection comes of it");
-    connections.open(&opened, &BTreeSet::new()).await.unwrap();
+    connections.activate(&opened, &BTreeSet::new()).await.unwrap();
     let found = async || connections.connection(&opened.connection_id).await.unwrap().unwrap().left_out;
     assert_eq!(found().await, 0);
     let other = UserConnection { connected_at: LATER, ..announced(&opened) };
-    connections.note_left_out(&other, 7).await.unwrap();
+    connections.set_left_out(&other, 7).await.unwrap();
     assert_eq!(found().await, 0, "another connection of the same id");
-    connections.note_left_out(&announced(&opened), 7).await.unwrap();
+    connections.set_left_out(&announced(&opened), 7).await.unwrap();
     assert_eq!(found().await, 7);
 }

@@ -31,12 +31,12 @@ use chat::{
     },
     clock::{SystemClock, Timestamp},
     connection::{Connection, ConnectionStore, UserConnection},
-    ending::{Cause, Pending},
+    ending::{EndCause, PendingEnd},
     id::{ChannelId, ConnectionId, MessageId, UserId},
     incarnation::{ChannelKey, Incarnation},
     message::{
-        Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, RecordKey, Revised, Role,
-        StoredMessage,
+        Append, AppendResult, ChannelHead, ContentType, IdempotencyRecord, Message, MessageStore, Range, RecordKey,
+        Role, StoredMessage, UpdateResult,
     },
     reaction::Reactions,
     trace::TraceContext,
@@ -156,11 +156,11 @@ impl Tables {
         let head = head(channel_id.as_str(), seq - 1, Visibility::Public);
         let record = record(message, &format!("key-{seq}"));
         let append = Append { record: Some(&record), ..unkeyed(&head, message) };
-        assert_eq!(self.messages().append(append).await.unwrap(), Appended::Stored);
+        assert_eq!(self.messages().append(append).await.unwrap(), AppendResult::Stored);
     }
 
     /// Appends alice's next message to `head`.
-    async fn append(&self, head: &Head, key: &str, member: Option<&str>, now: Timestamp) -> Appended {
+    async fn append(&self, head: &ChannelHead, key: &str, member: Option<&str>, now: Timestamp) -> AppendResult {
         let message = stored(head.channel_id.as_str(), head.last_seq + 1);
         let record = record(&message, key);
         let member = member.map(user);
@@ -232,19 +232,19 @@ fn with<'a>(channel: &'a Channel, member: &'a Member) -> Authority<'a> {
 }
 
 /// The end of a removed member's subscriptions.
-fn removal(member: &Member) -> Pending {
-    let cause = Cause::MemberRemoved { user_id: member.user_id.clone() };
+fn removal(member: &Member) -> PendingEnd {
+    let cause = EndCause::MemberRemoved { user_id: member.user_id.clone() };
     pending(7, key(member.channel_id.as_str()), cause)
 }
 
 /// A pending end that no lease holds at [`NOW`].
-fn pending(id: u8, channel: ChannelKey, cause: Cause) -> Pending {
-    Pending { id: life(id), channel, cause, after: None, lease_until: NOW }
+fn pending(id: u8, channel: ChannelKey, cause: EndCause) -> PendingEnd {
+    PendingEnd { id: life(id), channel, cause, after: None, lease_until: NOW }
 }
 
-fn head(channel: &str, last_seq: u64, visibility: Visibility) -> Head {
+fn head(channel: &str, last_seq: u64, visibility: Visibility) -> ChannelHead {
     let channel_id = channel_id(channel);
-    Head {
+    ChannelHead {
         channel_id,
         incarnation: life(1),
         last_seq,
@@ -288,7 +288,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
 }
 
 /// Without a key, a bucket and a membership.
-fn unkeyed<'a>(head: &'a Head, message: &'a StoredMessage) -> Append<'a> {
+fn unkeyed<'a>(head: &'a ChannelHead, message: &'a StoredMessage) -> Append<'a> {
     Append { head, message, for_agent: true, record: None, member: None, token: None, now: NOW }
 }
 
@@ -313,9 +313,9 @@ async fn an_append_reads_back_as_it_was_and_moves_the_head() {
     let (message, messages) = (stored("c", 1), tables.messages());
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
     let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
-    assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
+    assert_eq!(messages.append(attempt).await.unwrap(), AppendResult::Stored);
     assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap().unwrap(), message.message);
-    assert_eq!(messages.head(&head.channel_id).await.unwrap().unwrap(), Head { last_seq: 1, ..head.clone() });
+    assert_eq!(messages.head(&head.channel_id).await.unwrap().unwrap(), ChannelHead { last_seq: 1, ..head.clone() });
     let kept = messages.idempotency_record(&head.key(), &record.key).await.unwrap();
     assert_eq!(kept, Some(record));
     assert_eq!(messages.head(&channel_id("nowhere")).await.unwrap(), None);
@@ -327,23 +327,29 @@ async fn a_refused_append_changes_nothing_and_tells_how_things_are() {
     let tables = Tables::new().await;
     tables.channel("c", Visibility::Public).await;
     let start = head("c", 0, Visibility::Public);
-    assert_eq!(tables.append(&start, "a", None, NOW).await, Appended::Stored);
+    assert_eq!(tables.append(&start, "a", None, NOW).await, AppendResult::Stored);
     let now = head("c", 1, Visibility::Public);
     // Behind: the current head comes back.
-    assert_eq!(tables.append(&start, "b", None, NOW).await, Appended::HeadMoved(Some(now.clone())));
+    assert_eq!(
+        tables.append(&start, "b", None, NOW).await,
+        AppendResult::Stale { head: Some(now.clone()), bucket_full_at: None }
+    );
     // Of other settings than believed.
-    let other = Head { version: 2, visibility: Visibility::Private, ..now.clone() };
-    assert_eq!(tables.append(&other, "b", None, NOW).await, Appended::HeadMoved(Some(now.clone())));
+    let other = ChannelHead { version: 2, visibility: Visibility::Private, ..now.clone() };
+    assert_eq!(
+        tables.append(&other, "b", None, NOW).await,
+        AppendResult::Stale { head: Some(now.clone()), bucket_full_at: None }
+    );
     // No such channel.
-    assert_eq!(tables.append(&head("x", 0, Visibility::Public), "b", None, NOW).await, Appended::HeadMoved(None));
+    assert_eq!(tables.append(&head("x", 0, Visibility::Public), "b", None, NOW).await, AppendResult::ChannelNotFound);
     // The key was used; that is the answer even when the head is behind as well.
     for believed in [&now, &start] {
-        let Appended::KeyTaken(taken) = tables.append(believed, "a", None, NOW).await else { panic!("not taken") };
+        let AppendResult::KeyTaken(taken) = tables.append(believed, "a", None, NOW).await else { panic!("not taken") };
         assert_eq!(taken.seq, 1);
     }
     assert_eq!(tables.messages().head(&now.channel_id).await.unwrap(), Some(now.clone()));
     // A record whose time is over is as good as none, though it is still there.
-    assert_eq!(tables.append(&now, "a", None, LATER).await, Appended::Stored);
+    assert_eq!(tables.append(&now, "a", None, LATER).await, AppendResult::Stored);
 }
 
 #[tokio::test]
@@ -354,10 +360,10 @@ async fn a_message_that_is_there_already_is_known_again_without_a_record() {
     let (ours, theirs) = (stored("c", 1), stored("c", 1));
     // As the SDK does when an answer is lost: the head has moved, by this very message.
     for _ in 0..2 {
-        assert_eq!(messages.append(unkeyed(&start, &ours)).await.unwrap(), Appended::Stored);
+        assert_eq!(messages.append(unkeyed(&start, &ours)).await.unwrap(), AppendResult::Stored);
     }
     let moved = messages.append(unkeyed(&start, &theirs)).await.unwrap();
-    assert_eq!(moved, Appended::HeadMoved(Some(head("c", 1, Visibility::Public))));
+    assert_eq!(moved, AppendResult::Stale { head: Some(head("c", 1, Visibility::Public)), bucket_full_at: None });
     assert_eq!(messages.message(&start.key(), 1, NOW).await.unwrap(), Some(ours.message));
 }
 
@@ -368,7 +374,7 @@ async fn what_the_agent_need_not_see_is_marked() {
     for (seq, for_agent) in [(1, true), (2, false)] {
         let (before, message) = (head("c", seq - 1, Visibility::Public), stored("c", seq));
         let append = Append { for_agent, ..unkeyed(&before, &message) };
-        assert_eq!(tables.messages().append(append).await.unwrap(), Appended::Stored);
+        assert_eq!(tables.messages().append(append).await.unwrap(), AppendResult::Stored);
         let (channel, number) = (AttributeValue::S(key("c").to_string()), AttributeValue::N(seq.to_string()));
         let get = tables.client.get_item().table_name("chat_events").key("channel_id", channel).key("seq", number);
         let item = get.send().await.unwrap().item.unwrap();
@@ -383,8 +389,8 @@ async fn only_members_append_to_private_channels() {
     let tables = Tables::new().await;
     tables.channel("p", Visibility::Private).await;
     let head = head("p", 0, Visibility::Private);
-    assert_eq!(tables.append(&head, "a", Some("mallory"), NOW).await, Appended::NotAMember);
-    assert_eq!(tables.append(&head, "a", Some("alice"), NOW).await, Appended::Stored);
+    assert_eq!(tables.append(&head, "a", Some("mallory"), NOW).await, AppendResult::NotAMember);
+    assert_eq!(tables.append(&head, "a", Some("alice"), NOW).await, AppendResult::Stored);
 }
 
 #[tokio::test]
@@ -394,7 +400,7 @@ async fn of_many_appends_at_once_one_wins() {
     let head = head("c", 0, Visibility::Public);
     let keys: Vec<String> = (0..16).map(|number| format!("k{number}")).collect();
     let outcomes = futures::future::join_all(keys.iter().map(|key| tables.append(&head, key, None, NOW))).await;
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Appended::Stored).count(), 1);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == AppendResult::Stored).count(), 1);
 }
 
 #[tokio::test]
@@ -512,8 +518,10 @@ async fn settings_change_from_one_version_to_the_next_and_appends_notice() {
     let changed = tables.change(&created, changed).await;
     assert!(!channels.update(&reader(&created), &changed, None, NOW).await.unwrap(), "that version has gone by");
     assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(changed.clone()));
-    let Appended::HeadMoved(Some(now)) = tables.append(&head, "a", None, NOW).await else { panic!("appended") };
-    assert_eq!(now, Head::from(&changed));
+    let AppendResult::Stale { head: Some(now), .. } = tables.append(&head, "a", None, NOW).await else {
+        panic!("appended")
+    };
+    assert_eq!(now, ChannelHead::from(&changed));
     assert!(now.archived);
 
     let restored =
@@ -528,7 +536,7 @@ async fn a_message_past_its_retention_is_not_read_though_it_is_still_there() {
     let message = StoredMessage { expires_at: Some(LATER), ..stored("c", 1) };
     let (head, record, messages) = (head("c", 0, Visibility::Public), record(&message, "k"), tables.messages());
     let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
-    assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
+    assert_eq!(messages.append(attempt).await.unwrap(), AppendResult::Stored);
     for (now, there) in [(NOW, 1), (LATER, 0)] {
         assert_eq!(messages.messages(&head.key(), Range::Newest, 9, now).await.unwrap().len(), there);
         assert_eq!(messages.message(&head.key(), 1, now).await.unwrap().is_some(), there == 1);
@@ -542,20 +550,20 @@ async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
     let (message, messages) = (stored("c", 1), tables.messages());
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
     let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
-    assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored);
+    assert_eq!(messages.append(attempt).await.unwrap(), AppendResult::Stored);
     let revise = async |message: Message| {
         let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
-        messages.revise(&reader(&channel), &revised).await.unwrap()
+        messages.update_message(&reader(&channel), &revised).await.unwrap()
     };
 
     let edited = Message { content: "better".into(), edited_at: Some(LATER), ..message.message.clone() };
-    assert_eq!(revise(edited.clone()).await, Revised::Done);
+    assert_eq!(revise(edited.clone()).await, UpdateResult::Done);
     assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap(), Some(edited.clone()));
     let tombstone = Message { content: String::new(), metadata: None, deleted_at: Some(LATER), ..edited.clone() };
-    assert_eq!(revise(tombstone.clone()).await, Revised::Done);
-    assert_eq!(revise(edited.clone()).await, Revised::MessageNotFound, "it is deleted");
+    assert_eq!(revise(tombstone.clone()).await, UpdateResult::Done);
+    assert_eq!(revise(edited.clone()).await, UpdateResult::MessageNotFound, "it is deleted");
     assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap(), Some(tombstone));
-    assert_eq!(revise(Message { seq: 2, ..edited }).await, Revised::MessageNotFound, "there is none");
+    assert_eq!(revise(Message { seq: 2, ..edited }).await, UpdateResult::MessageNotFound, "there is none");
     assert_eq!(messages.message(&head.key(), 2, NOW).await.unwrap(), None);
 }
 
@@ -570,8 +578,8 @@ fn connection(id: &str, channels: usize, connected_at: Timestamp) -> Connection 
         user_id: user("alice"),
         // In the order of their ids, as the store gives them back.
         channels: (0..channels).map(|number| key(&format!("c{number:03}"))).collect(),
-        follows: false,
-        limited_to: None,
+        auto_subscribe: false,
+        allowed_channels: None,
         left_out: 0,
         connected_at,
         token_expires_at: LATER,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat::{ending::PendingStore, id::TenantId};
+use chat::{ending::PendingEnds, id::TenantId};
 use chat_aws::DynamoDeletedChannels;
 
 use super::*;
@@ -15,15 +15,15 @@ impl Tables {
     }
 
     /// What is due at a time, without the tenants.
-    pub(crate) async fn due(&self, now: Timestamp) -> Vec<Pending> {
+    pub(crate) async fn due(&self, now: Timestamp) -> Vec<PendingEnd> {
         self.deleted_channels().due(now, 99).await.unwrap().into_iter().map(|(_, pending)| pending).collect()
     }
 }
 
 /// A pending end in the table.
-async fn recorded(tables: &Tables) -> Pending {
+async fn recorded(tables: &Tables) -> PendingEnd {
     let channel = tables.channel("c", Visibility::Public).await;
-    let end = pending(7, key("c"), Cause::MadePrivate);
+    let end = pending(7, key("c"), EndCause::MadePrivate);
     let private = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
     assert!(tables.channels().update(&reader(&channel), &private, Some(&end), NOW).await.unwrap());
     end
@@ -36,9 +36,9 @@ async fn every_cause_is_recorded_in_its_own_transaction() {
     let channel = tables.channel("c", Visibility::Public).await;
     let bob = member("c", "bob", MemberRole::Member);
     tables.join(&channel, &bob).await;
-    let removed = pending(1, key("c"), Cause::MemberRemoved { user_id: user("bob") });
-    let private = pending(2, key("c"), Cause::MadePrivate);
-    let deleted = pending(3, key("c"), Cause::ChannelDeleted);
+    let removed = pending(1, key("c"), EndCause::MemberRemoved { user_id: user("bob") });
+    let private = pending(2, key("c"), EndCause::MadePrivate);
+    let deleted = pending(3, key("c"), EndCause::ChannelDeleted);
     // In another order than their ids, which are of the order in which they were made.
     let changed = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
     assert!(channels.update(&reader(&channel), &changed, Some(&private), NOW).await.unwrap());
@@ -58,8 +58,8 @@ async fn of_many_workers_one_has_a_lease() {
     let channels = tables.channels();
     let until = NOW.plus(LEASE);
     let leases = futures::future::join_all((0..8).map(|_| channels.lease(&end, until, NOW))).await;
-    let leases: Vec<Pending> = leases.into_iter().filter_map(Result::unwrap).collect();
-    let leased = Pending { lease_until: until, ..end.clone() };
+    let leases: Vec<PendingEnd> = leases.into_iter().filter_map(Result::unwrap).collect();
+    let leased = PendingEnd { lease_until: until, ..end.clone() };
     assert_eq!(leases, std::slice::from_ref(&leased));
     assert!(tables.due(NOW).await.is_empty());
     assert_eq!(
@@ -68,14 +68,14 @@ async fn of_many_workers_one_has_a_lease() {
     );
 
     // The first one stopped. The next goes on from where it was.
-    let progress = Pending { after: Some("x=".parse().unwrap()), lease_until: until.plus(LEASE), ..leased };
+    let progress = PendingEnd { after: Some("x=".parse().unwrap()), lease_until: until.plus(LEASE), ..leased };
     channels.advance(&progress).await.unwrap();
     assert!(tables.due(until).await.is_empty(), "the lease was extended");
     assert_eq!(tables.due(progress.lease_until).await, std::slice::from_ref(&progress));
     let (from, to) = (progress.lease_until, progress.lease_until.plus(LEASE));
     let taken_over = channels.lease(&end, to, from).await.unwrap();
-    assert_eq!(taken_over, Some(Pending { lease_until: to, ..progress.clone() }));
-    let afresh = Pending { after: None, lease_until: Timestamp::from_millis(0), ..progress };
+    assert_eq!(taken_over, Some(PendingEnd { lease_until: to, ..progress.clone() }));
+    let afresh = PendingEnd { after: None, lease_until: Timestamp::from_millis(0), ..progress };
     channels.advance(&afresh).await.unwrap();
     assert_eq!(tables.due(NOW).await, std::slice::from_ref(&afresh));
 }
@@ -100,13 +100,13 @@ async fn ends_of_all_tenants_are_found_together_and_worked_off_in_their_own() {
     let tenants: [Option<TenantId>; 3] = [None, Some("acme".parse().unwrap()), Some("globex".parse().unwrap())];
     let mut expected = Vec::new();
     for (number, tenant) in (1..).zip(&tenants) {
-        let channels = tables.channels().of(tenant.as_ref());
+        let channels = tables.channels().for_tenant(tenant.as_ref());
         let channel = sample("c", Visibility::Public);
         assert_eq!(
             channels.create(&channel, &member("c", "alice", MemberRole::Owner), None, MANY).await.unwrap(),
             ChannelCreated::Done
         );
-        let end = pending(number, key("c"), Cause::ChannelDeleted);
+        let end = pending(number, key("c"), EndCause::ChannelDeleted);
         assert!(channels.delete(&reader(&channel), &end, NOW).await.unwrap());
         expected.push((tenant.clone(), end));
     }

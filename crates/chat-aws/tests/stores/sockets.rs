@@ -15,7 +15,7 @@ async fn a_ticket_is_redeemed_once_and_in_time() {
         user_id: user("alice"),
         tenant: Some("acme".parse().unwrap()),
         channels: Some(vec![key("a"), key("b")]),
-        limited_to: Some(BTreeSet::from([channel_id("a"), channel_id("b")])),
+        allowed_channels: Some(BTreeSet::from([channel_id("a"), channel_id("b")])),
         token_expires_at: LATER,
         expires_at: LATER,
     };
@@ -25,7 +25,7 @@ async fn a_ticket_is_redeemed_once_and_in_time() {
     let redeemed: Vec<Ticket> = callers.into_iter().filter_map(Result::unwrap).collect();
     assert_eq!(redeemed, std::slice::from_ref(&ticket));
 
-    let all = Ticket { tenant: None, channels: None, limited_to: None, ..ticket };
+    let all = Ticket { tenant: None, channels: None, allowed_channels: None, ..ticket };
     connections.keep("two", &all).await.unwrap();
     assert_eq!(connections.redeem("two", NOW).await.unwrap(), Some(all.clone()));
     connections.keep("three", &all).await.unwrap();
@@ -37,11 +37,12 @@ async fn a_renewal_reaches_everything_that_has_a_time() {
     let tables = Tables::new().await;
     let connections = tables.connections();
     let opened = connection("x=", 3, NOW);
-    connections.announce(&opened.user_id, &announced(&opened)).await.unwrap();
-    connections.open(&opened, &BTreeSet::new()).await.unwrap();
+    connections.register_pending(&opened.user_id, &announced(&opened)).await.unwrap();
+    connections.activate(&opened, &BTreeSet::new()).await.unwrap();
     let end = Timestamp::from_secs(LATER.as_secs() + 600);
     let limit = opened.channels.iter().map(|channel| channel.channel_id.clone()).collect();
-    let renewed = Connection { token_expires_at: end, expires_at: end, limited_to: Some(limit), ..opened.clone() };
+    let renewed =
+        Connection { token_expires_at: end, expires_at: end, allowed_channels: Some(limit), ..opened.clone() };
     assert_eq!(connections.renew(&renewed).await.unwrap().as_ref(), Some(&opened.channels));
     assert_eq!(connections.connection(&opened.connection_id).await.unwrap(), Some(renewed.clone()));
     assert_eq!(connections.connections_of(&user("alice"), LATER).await.unwrap(), [announced(&renewed)]);
@@ -50,10 +51,10 @@ async fn a_renewal_reaches_everything_that_has_a_time() {
         assert_eq!((living(LATER).await, living(end).await), (1, 0));
     }
     // Listed where each of its tokens ends, until somebody has looked.
-    assert_eq!(connections.ended(LATER).await.unwrap(), std::slice::from_ref(&opened.connection_id));
-    assert_eq!(connections.ended(end).await.unwrap(), std::slice::from_ref(&opened.connection_id));
-    connections.forget_end(LATER, &opened.connection_id).await.unwrap();
-    assert!(connections.ended(LATER).await.unwrap().is_empty());
+    assert_eq!(connections.expired_in_minute(LATER).await.unwrap(), std::slice::from_ref(&opened.connection_id));
+    assert_eq!(connections.expired_in_minute(end).await.unwrap(), std::slice::from_ref(&opened.connection_id));
+    connections.remove_expiry_entry(LATER, &opened.connection_id).await.unwrap();
+    assert!(connections.expired_in_minute(LATER).await.unwrap().is_empty());
 
     // The channels of now, whatever the caller believes.
     let fewer = Connection { channels: Vec::new(), ..renewed.clone() };
@@ -71,12 +72,12 @@ async fn what_is_known_of_presence_changes_once() {
     let tables = Tables::new().await;
     let connections = tables.connections();
     let (channel, bob) = (key("c"), user("bob"));
-    assert!(connections.note_joined(&channel, &bob, NOW).await.unwrap());
-    assert!(!connections.note_joined(&channel, &bob, NOW).await.unwrap());
-    assert!(connections.note_joined(&key("d"), &bob, NOW).await.unwrap());
+    assert!(connections.mark_online(&channel, &bob, NOW).await.unwrap());
+    assert!(!connections.mark_online(&channel, &bob, NOW).await.unwrap());
+    assert!(connections.mark_online(&key("d"), &bob, NOW).await.unwrap());
     let anew = ChannelKey { incarnation: life(2), ..key("c") };
-    assert!(connections.note_joined(&anew, &bob, NOW).await.unwrap());
-    assert!(connections.note_left(&channel, &bob).await.unwrap());
-    assert!(!connections.note_left(&channel, &bob).await.unwrap());
-    assert!(connections.note_joined(&channel, &bob, NOW).await.unwrap());
+    assert!(connections.mark_online(&anew, &bob, NOW).await.unwrap());
+    assert!(connections.mark_offline(&channel, &bob).await.unwrap());
+    assert!(!connections.mark_offline(&channel, &bob).await.unwrap());
+    assert!(connections.mark_online(&channel, &bob, NOW).await.unwrap());
 }

@@ -2,7 +2,7 @@
 
 use chat::{
     id::TenantId,
-    rate::{Action, Bucket, RateLimiter},
+    rate::{Bucket, LimitedAction, RateLimiter},
 };
 
 use super::*;
@@ -12,8 +12,9 @@ async fn the_same_ids_name_different_things_in_each_tenant() {
     let tables = Tables::new().await;
     let tenants: [Option<TenantId>; 3] = [None, Some("acme".parse().unwrap()), Some("globex".parse().unwrap())];
     for (number, tenant) in tenants.iter().enumerate() {
-        let (channels, messages) = (tables.channels().of(tenant.as_ref()), tables.messages().of(tenant.as_ref()));
-        let connections = tables.connections().of(tenant.as_ref());
+        let (channels, messages) =
+            (tables.channels().for_tenant(tenant.as_ref()), tables.messages().for_tenant(tenant.as_ref()));
+        let connections = tables.connections().for_tenant(tenant.as_ref());
         let channel = Channel { name: format!("of {tenant:?}"), ..sample("c", Visibility::Public) };
         assert_eq!(
             channels.create(&channel, &member("c", "alice", MemberRole::Owner), None, MANY).await.unwrap(),
@@ -28,22 +29,23 @@ async fn the_same_ids_name_different_things_in_each_tenant() {
         let message = stored("c", 1);
         let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
         let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
-        assert_eq!(messages.append(attempt).await.unwrap(), Appended::Stored, "{tenant:?}");
+        assert_eq!(messages.append(attempt).await.unwrap(), AppendResult::Stored, "{tenant:?}");
         let found = messages.messages(&head.key(), Range::Newest, 9, NOW).await.unwrap();
         assert_eq!(found, [message.message]);
         let kept = messages.idempotency_record(&head.key(), &record.key).await.unwrap();
         assert_eq!(kept, Some(record));
 
         let opened = connection(&format!("x{number}="), 1, NOW);
-        connections.announce(&opened.user_id, &announced(&opened)).await.unwrap();
-        connections.open(&opened, &BTreeSet::new()).await.unwrap();
+        connections.register_pending(&opened.user_id, &announced(&opened)).await.unwrap();
+        connections.activate(&opened, &BTreeSet::new()).await.unwrap();
         assert_eq!(connections.audience(&opened.channels[0], NOW).await.unwrap().subscriptions.len(), 1);
         assert_eq!(connections.connections_of(&user("alice"), NOW).await.unwrap().len(), 1);
 
         let bucket = Bucket { every: std::time::Duration::from_secs(9), burst: 1 };
-        assert_eq!(channels.take(&user("alice"), &Action::Send, bucket, NOW).await.unwrap(), None);
+        assert_eq!(channels.take(&user("alice"), &LimitedAction::Send, bucket, NOW).await.unwrap(), None);
     }
-    let (acme, globex) = (&tables.connections().of(tenants[1].as_ref()), tables.connections().of(tenants[2].as_ref()));
+    let (acme, globex) =
+        (&tables.connections().for_tenant(tenants[1].as_ref()), tables.connections().for_tenant(tenants[2].as_ref()));
     let id: ConnectionId = "x1=".parse().unwrap();
     assert!(acme.connection(&id).await.unwrap().is_some());
     assert_eq!(globex.connection(&id).await.unwrap(), None);

@@ -2,14 +2,14 @@
 
 use chat::{
     limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
-    reaction::Reacted,
-    revision::Revision,
+    reaction::ReactionResult,
+    revision::MessageRef,
 };
 
 use super::*;
 
-fn by(id: &str, seq: u64) -> Revision {
-    Revision { channel_id: channel_id("c"), seq, caller: user(id), trace: Some(super::trace()) }
+fn by(id: &str, seq: u64) -> MessageRef {
+    MessageRef { channel_id: channel_id("c"), seq, caller: user(id), trace: Some(super::trace()) }
 }
 
 #[tokio::test]
@@ -23,35 +23,35 @@ async fn a_user_reacts_once_in_each_way() {
     };
     let reactions = async || messages.message(&key("c"), 1, NOW).await.unwrap().unwrap().reactions;
     for _ in 0..2 {
-        assert_eq!(react("alice", "👍", true).await, Reacted::Done);
+        assert_eq!(react("alice", "👍", true).await, ReactionResult::Done);
     }
-    assert_eq!(react("bob", "👍", true).await, Reacted::Done);
-    assert_eq!(react("bob", "🎉", true).await, Reacted::Done);
+    assert_eq!(react("bob", "👍", true).await, ReactionResult::Done);
+    assert_eq!(react("bob", "🎉", true).await, ReactionResult::Done);
     let expected = Reactions::from([
         ("👍".to_owned(), [user("alice"), user("bob")].into()),
         ("🎉".to_owned(), [user("bob")].into()),
     ]);
     assert_eq!(reactions().await, expected);
     for _ in 0..2 {
-        assert_eq!(react("bob", "🎉", false).await, Reacted::Done);
+        assert_eq!(react("bob", "🎉", false).await, ReactionResult::Done);
     }
-    assert_eq!(react("carol", "👍", false).await, Reacted::Done);
+    assert_eq!(react("carol", "👍", false).await, ReactionResult::Done);
     assert_eq!(reactions().await.keys().collect::<Vec<_>>(), ["👍"]);
     let missing = messages.react(&reader(&channel), &by("bob", 2), "👍", true, NOW).await.unwrap();
-    assert_eq!(missing, Reacted::MessageNotFound);
+    assert_eq!(missing, ReactionResult::MessageNotFound);
 
     // An edit leaves them, a deletion takes them along.
     let current = messages.message(&key("c"), 1, NOW).await.unwrap().unwrap();
     let revise = async |message: Message| {
         let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
-        messages.revise(&reader(&channel), &revised).await.unwrap()
+        messages.update_message(&reader(&channel), &revised).await.unwrap()
     };
-    assert_eq!(revise(Message { content: "better".into(), ..current.clone() }).await, Revised::Done);
+    assert_eq!(revise(Message { content: "better".into(), ..current.clone() }).await, UpdateResult::Done);
     assert_eq!(reactions().await.len(), 1);
     let tombstone = Message { content: String::new(), deleted_at: Some(LATER), ..current };
-    assert_eq!(revise(tombstone).await, Revised::Done);
+    assert_eq!(revise(tombstone).await, UpdateResult::Done);
     assert!(reactions().await.is_empty());
-    assert_eq!(react("bob", "👍", true).await, Reacted::MessageNotFound);
+    assert_eq!(react("bob", "👍", true).await, ReactionResult::MessageNotFound);
 }
 
 #[tokio::test]
@@ -64,17 +64,17 @@ async fn reactions_are_bounded_in_kinds_and_in_users() {
         messages.react(&reader(&channel), &by(id, 1), emoji, add, NOW).await.unwrap()
     };
     for number in 0..USERS_PER_REACTION {
-        assert_eq!(react(&format!("u{number}"), "👍", true).await, Reacted::Done);
+        assert_eq!(react(&format!("u{number}"), "👍", true).await, ReactionResult::Done);
     }
-    assert_eq!(react("more", "👍", true).await, Reacted::Full);
-    assert_eq!(react("u0", "👍", true).await, Reacted::Done, "that one is there");
+    assert_eq!(react("more", "👍", true).await, ReactionResult::Full);
+    assert_eq!(react("u0", "👍", true).await, ReactionResult::Done, "that one is there");
     for number in 1..REACTIONS_PER_MESSAGE {
-        assert_eq!(react("more", &number.to_string(), true).await, Reacted::Done);
+        assert_eq!(react("more", &number.to_string(), true).await, ReactionResult::Done);
     }
-    assert_eq!(react("more", "one more", true).await, Reacted::Full);
-    assert_eq!(react("other", "1", true).await, Reacted::Done);
-    assert_eq!(react("more", "2", false).await, Reacted::Done);
-    assert_eq!(react("more", "one more", true).await, Reacted::Done, "there is room");
+    assert_eq!(react("more", "one more", true).await, ReactionResult::Full);
+    assert_eq!(react("other", "1", true).await, ReactionResult::Done);
+    assert_eq!(react("more", "2", false).await, ReactionResult::Done);
+    assert_eq!(react("more", "one more", true).await, ReactionResult::Done, "there is room");
 }
 
 #[tokio::test]

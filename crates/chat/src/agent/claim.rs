@@ -9,7 +9,7 @@ use crate::{access::Authority, clock::Timestamp, error::StoreError, id::UserId, 
 
 /// A message that is to be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct MessageKey {
     /// The channel.
     pub channel: ChannelKey,
     /// The message's number.
@@ -18,7 +18,7 @@ pub struct Question {
 
 /// A claim that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Claim {
+pub struct ReplyLease {
     /// Calls of the model so far, by whoever had the claim.
     pub calls: u32,
     /// Whether a user wants the reply to stop.
@@ -27,9 +27,9 @@ pub struct Claim {
 
 /// What came of claiming.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claimed {
+pub enum Acquire {
     /// It is the caller's.
-    Ours(Claim),
+    Acquired(ReplyLease),
     /// It is another's.
     Held {
         /// Until then, unless it is renewed.
@@ -38,40 +38,45 @@ pub enum Claimed {
 }
 
 /// Where claims, and what the agent has spent, are kept.
-pub trait ClaimStore: Send + Sync {
+pub trait ReplyLeases: Send + Sync {
     /// Claims a question for `owner` until `until`, on condition that nobody holds it at `now`.
-    fn claim(
+    fn acquire(
         &self,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
         until: Timestamp,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Acquire, StoreError>> + Send;
 
     /// Renews a claim, and counts a call of the model when one is about to be made. `None`: it is another's by now.
     fn renew(
         &self,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
         until: Timestamp,
         calls_model: bool,
-    ) -> impl Future<Output = Result<Option<Claim>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<ReplyLease>, StoreError>> + Send;
 
     /// Gives a claim up, so that nobody has to wait for its end.
-    fn release(&self, question: &Question, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn release(&self, question: &MessageKey, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Notes that the reply is to stop, whether it has begun or not, on condition that `by` still holds; in one
     /// transaction. `false`: the channel, or the caller's membership, is not as it was read.
     fn cancel(
         &self,
         by: &Authority<'_>,
-        question: &Question,
+        question: &MessageKey,
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Tokens that the agent has spent on a user on the day of `now`, in UTC.
-    fn spent(&self, user: &UserId, now: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    fn tokens_used(&self, user: &UserId, now: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Counts tokens that were spent on a user.
-    fn spend(&self, user: &UserId, tokens: u64, now: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn record_tokens(
+        &self,
+        user: &UserId,
+        tokens: u64,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

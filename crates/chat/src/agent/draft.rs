@@ -57,7 +57,7 @@ pub trait DraftSink: Send + Sync {
 }
 
 /// A draft that is being written.
-pub(crate) struct Draft<'a, Sink> {
+pub(crate) struct ReplyDraft<'a, Sink> {
     sink: &'a Sink,
     channel: ChannelKey,
     next: Delta,
@@ -65,7 +65,7 @@ pub(crate) struct Draft<'a, Sink> {
     pub(crate) text: String,
 }
 
-impl<'a, Sink: DraftSink> Draft<'a, Sink> {
+impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
     pub(crate) fn new(sink: &'a Sink, channel: ChannelKey, reply_to: u64, clock: &impl Clock) -> Self {
         let next = Delta {
             channel_id: channel.channel_id.clone(),

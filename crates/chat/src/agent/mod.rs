@@ -17,13 +17,14 @@ use crate::{
     id::UserId,
     incarnation::ChannelKey,
     limits::{
-        CHANGE_ATTEMPTS, CLAIM_DURATION, CLAIM_INTERVAL, CONTENT_BYTES, CONTEXT_MESSAGES, DELTA_INTERVAL,
-        HAND_OVER_RESERVE, MODEL_CALLS, MODEL_FAILURES, MODEL_PATIENCE, MODEL_ROOM, MODEL_SILENCE, MODEL_WAIT,
+        CHANGE_ATTEMPTS, CONTENT_BYTES, CONTEXT_MESSAGES, DEADLINE_MARGIN, DELTA_INTERVAL, LEASE_DURATION,
+        LEASE_RENEWAL_INTERVAL, MAX_MODEL_RETRY_AFTER, MIN_PARTIAL_REPLY_DURATION, MIN_TIME_FOR_MODEL_CALL,
+        MODEL_CALLS, MODEL_FAILURES, MODEL_IDLE_TIMEOUT,
     },
     message::{ContentType, Message, MessageStore, Range, RecordKey, Role, StoredMessage},
-    rate::{Action, Bucket, RateLimiter},
-    revision::Revision,
-    send::{Memory, Send, Sent, send},
+    rate::{Bucket, LimitedAction, RateLimiter},
+    revision::MessageRef,
+    send::{SendCache, SendMessage, SendResult, send},
 };
 
 mod built_in;
@@ -33,9 +34,9 @@ mod draft;
 mod model;
 
 pub use built_in::BuiltInResponder;
-pub use claim::{Claim, ClaimStore, Claimed, Question};
+pub use claim::{Acquire, MessageKey, ReplyLease, ReplyLeases};
 pub use context::{estimated_tokens, turns};
-use draft::Draft;
+use draft::ReplyDraft;
 pub use draft::{Delta, DraftSink, DraftStatus};
 pub use model::{LanguageModel, ModelError, Piece, Pieces, Prompt, Turn, Usage};
 
@@ -83,7 +84,7 @@ pub struct Agent<'a, Channels, Messages, Model, Sink, Time> {
 
 /// What came of a message.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub enum ReplyOutcome {
     /// The channel wants no reply to it, or it has gone.
     NotWanted,
     /// There is one already.
@@ -91,25 +92,25 @@ pub enum Outcome {
     /// A reply, now.
     Replied(Message),
     /// A notice that there will be none, now.
-    GaveUp(Message),
+    Failed(Message),
 }
 
 /// How the writing of a draft ended.
-enum Written {
-    Whole {
-        cut: bool,
+enum GenerationEnd {
+    Complete {
+        truncated: bool,
     },
     Cancelled,
     Failed(ModelError),
     /// Another worker has the claim.
-    Lost,
+    LeaseLost,
     /// The invocation ends.
-    Late,
+    DeadlineReached,
 }
 
 impl<Channels, Messages, Model, Sink, Time> Agent<'_, Channels, Messages, Model, Sink, Time>
 where
-    Channels: ChannelStore + ClaimStore + RateLimiter,
+    Channels: ChannelStore + ReplyLeases + RateLimiter,
     Messages: MessageStore,
     Model: LanguageModel,
     Sink: DraftSink,
@@ -123,10 +124,10 @@ where
     /// # Errors
     /// [`ChatError::Contended`] when another worker is at it or there is no time left, and [`ChatError::Store`]: try
     /// again.
-    pub async fn answer(&self, stored: &StoredMessage, known: &mut Option<Channel>) -> Result<Outcome> {
+    pub async fn answer(&self, stored: &StoredMessage, known: &mut Option<Channel>) -> Result<ReplyOutcome> {
         let Message { channel_id, seq, role, .. } = &stored.message;
         if *role != Role::User {
-            return Ok(Outcome::NotWanted);
+            return Ok(ReplyOutcome::NotWanted);
         }
         let known_here = known.take().filter(|channel| channel.key() == stored.channel());
         let found = match known_here {
@@ -134,19 +135,19 @@ where
             // A channel that has taken the id anew is another one.
             None => self.channels.channel(channel_id).await?.filter(|channel| channel.key() == stored.channel()),
         };
-        let Some(channel) = found else { return Ok(Outcome::NotWanted) };
-        if channel.archived_at.is_some() || !wants_answer(&channel.agent, &stored.message, self.name) {
+        let Some(channel) = found else { return Ok(ReplyOutcome::NotWanted) };
+        if channel.archived_at.is_some() || !should_reply(&channel.agent, &stored.message, self.name) {
             *known = Some(channel);
-            return Ok(Outcome::NotWanted);
+            return Ok(ReplyOutcome::NotWanted);
         }
         // A call that the invocation's end would cut short is not worth its price: the next invocation has more time.
-        if self.clock.now().plus(MODEL_ROOM) >= self.stop_at() {
-            return Err(try_again());
+        if self.clock.now().plus(MIN_TIME_FOR_MODEL_CALL) >= self.stop_at() {
+            return Err(retry_later());
         }
-        let question = Question { channel: stored.channel(), seq: *seq };
+        let question = MessageKey { channel: stored.channel(), seq: *seq };
         let owner = format!("{:032x}", self.clock.random());
-        let Some(claim) = self.claim(&question, &owner).await? else { return Ok(Outcome::Answered) };
-        let outcome = Box::pin(self.answer_claimed(&channel.agent, &question, &owner, claim, stored)).await;
+        let Some(claim) = self.acquire_lease(&question, &owner).await? else { return Ok(ReplyOutcome::Answered) };
+        let outcome = Box::pin(self.answer_leased(&channel.agent, &question, &owner, claim, stored)).await;
         if outcome.is_err() {
             // In vain: it runs out by itself.
             let _ = self.channels.release(&question, &owner).await;
@@ -155,23 +156,23 @@ where
     }
 
     /// Claims the question. `None`: it is answered.
-    async fn claim(&self, question: &Question, owner: &str) -> Result<Option<Claim>> {
+    async fn acquire_lease(&self, question: &MessageKey, owner: &str) -> Result<Option<ReplyLease>> {
         loop {
             let now = self.clock.now();
-            let claimed = self.channels.claim(question, owner, now.plus(CLAIM_DURATION), now).await?;
+            let claimed = self.channels.acquire(question, owner, now.plus(LEASE_DURATION), now).await?;
             // Looked at with the claim in hand: nobody else can be about to answer.
             if self.is_answered(question).await? {
-                if matches!(claimed, Claimed::Ours(_)) {
+                if matches!(claimed, Acquire::Acquired(_)) {
                     let _ = self.channels.release(question, owner).await;
                 }
                 return Ok(None);
             }
             match claimed {
-                Claimed::Ours(claim) => return Ok(Some(claim)),
-                Claimed::Held { until } => {
-                    let wait = now.until(until).clamp(Duration::from_millis(50), CLAIM_INTERVAL);
+                Acquire::Acquired(claim) => return Ok(Some(claim)),
+                Acquire::Held { until } => {
+                    let wait = now.until(until).clamp(Duration::from_millis(50), LEASE_RENEWAL_INTERVAL);
                     if now.plus(wait) >= self.stop_at() {
-                        return Err(try_again());
+                        return Err(retry_later());
                     }
                     self.clock.sleep(wait).await;
                 }
@@ -179,49 +180,49 @@ where
         }
     }
 
-    async fn is_answered(&self, question: &Question) -> Result<bool> {
+    async fn is_answered(&self, question: &MessageKey) -> Result<bool> {
         let key = RecordKey::Reply { seq: question.seq };
         let record = self.messages.idempotency_record(&question.channel, &key).await?;
         Ok(record.is_some())
     }
 
     fn stop_at(&self) -> Timestamp {
-        let reserve = i64::try_from(HAND_OVER_RESERVE.as_millis()).unwrap_or_default();
+        let reserve = i64::try_from(DEADLINE_MARGIN.as_millis()).unwrap_or_default();
         Timestamp::from_millis(self.deadline.as_millis() - reserve)
     }
 
-    async fn answer_claimed(
+    async fn answer_leased(
         &self,
         settings: &AgentSettings,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
-        mut claim: Claim,
+        mut claim: ReplyLease,
         stored: &StoredMessage,
-    ) -> Result<Outcome> {
+    ) -> Result<ReplyOutcome> {
         // As it is by now: it may have been edited, or deleted.
         let found = self.messages.message(&question.channel, question.seq, self.clock.now()).await?;
         let Some(message) = found.filter(|message| message.deleted_at.is_none()) else {
-            return Ok(Outcome::NotWanted);
+            return Ok(ReplyOutcome::NotWanted);
         };
         if claim.cancelled {
-            return self.give_up(stored, STOPPED, "cancelled").await;
+            return self.post_failure_notice(stored, STOPPED, "cancelled").await;
         }
         if claim.calls == 0
             && let Some(notice) = self.over_budget(&question.channel, &message).await?
         {
-            return self.give_up(stored, notice, "over_budget").await;
+            return self.post_failure_notice(stored, notice, "over_budget").await;
         }
         let prompt = self.prompt(settings, &question.channel, &message).await?;
         let mut failures = 0;
         loop {
             if claim.calls >= MODEL_CALLS {
                 let error = ModelError::Unavailable("all calls are used up".to_owned());
-                return self.give_up(stored, error.for_people(), "failed").await;
+                return self.post_failure_notice(stored, error.for_people(), "failed").await;
             }
-            let until = self.clock.now().plus(CLAIM_DURATION);
-            claim = self.channels.renew(question, owner, until, true).await?.ok_or_else(try_again)?;
+            let until = self.clock.now().plus(LEASE_DURATION);
+            claim = self.channels.renew(question, owner, until, true).await?.ok_or_else(retry_later)?;
             let started = self.clock.now();
-            let mut draft = Draft::new(self.drafts, question.channel.clone(), question.seq, self.clock);
+            let mut draft = ReplyDraft::new(self.drafts, question.channel.clone(), question.seq, self.clock);
             let mut usage = None;
             let mut shown = false;
             let written = self.write(question, owner, prompt.clone(), &mut draft, &mut usage, &mut shown).await;
@@ -235,35 +236,38 @@ where
                 }
             };
             let error = match written {
-                Written::Whole { cut } if !draft.text.trim().is_empty() => {
+                GenerationEnd::Complete { truncated: cut } if !draft.text.trim().is_empty() => {
                     let mark = cut.then_some("truncated");
                     return self.append(stored, draft, shown, usage, started, &prompt, mark).await;
                 }
-                Written::Whole { .. } => ModelError::Malformed("it is empty".to_owned()),
-                Written::Cancelled if draft.text.trim().is_empty() => {
+                GenerationEnd::Complete { .. } => ModelError::Malformed("it is empty".to_owned()),
+                GenerationEnd::Cancelled if draft.text.trim().is_empty() => {
                     if shown {
                         draft.end(DraftStatus::Cancelled, None).await;
                     }
-                    return self.give_up(stored, STOPPED, "cancelled").await;
+                    return self.post_failure_notice(stored, STOPPED, "cancelled").await;
                 }
-                Written::Cancelled => {
+                GenerationEnd::Cancelled => {
                     return self.append(stored, draft, shown, usage, started, &prompt, Some("cancelled")).await;
                 }
                 // Who has written for so long would do so again.
-                Written::Late if !draft.text.trim().is_empty() && started.until(self.clock.now()) >= MODEL_PATIENCE => {
+                GenerationEnd::DeadlineReached
+                    if !draft.text.trim().is_empty()
+                        && started.until(self.clock.now()) >= MIN_PARTIAL_REPLY_DURATION =>
+                {
                     return self.append(stored, draft, shown, usage, started, &prompt, Some("truncated")).await;
                 }
-                Written::Lost | Written::Late => {
-                    self.spend(stored, &prompt, usage, &draft.text).await;
+                GenerationEnd::LeaseLost | GenerationEnd::DeadlineReached => {
+                    self.record_usage(stored, &prompt, usage, &draft.text).await;
                     if shown {
                         draft.end(DraftStatus::Failed, None).await;
                     }
-                    return Err(try_again());
+                    return Err(retry_later());
                 }
-                Written::Failed(error) => error,
+                GenerationEnd::Failed(error) => error,
             };
             if usage.is_some() || !draft.text.is_empty() {
-                self.spend(stored, &prompt, usage, &draft.text).await;
+                self.record_usage(stored, &prompt, usage, &draft.text).await;
             }
             if shown {
                 draft.end(DraftStatus::Failed, None).await;
@@ -274,25 +278,25 @@ where
                 ModelError::Busy { retry_after: Some(wait) } => *wait,
                 _ => MODEL_BACKOFF.delay(self.clock, failures - 1),
             };
-            if !error.is_transient() || failures >= MODEL_FAILURES || wait > MODEL_WAIT {
-                return self.give_up(stored, error.for_people(), "failed").await;
+            if !error.is_transient() || failures >= MODEL_FAILURES || wait > MAX_MODEL_RETRY_AFTER {
+                return self.post_failure_notice(stored, error.for_people(), "failed").await;
             }
             if self.wait(question, owner, wait).await? {
-                return self.give_up(stored, STOPPED, "cancelled").await;
+                return self.post_failure_notice(stored, STOPPED, "cancelled").await;
             }
         }
     }
 
     /// Waits with the claim in hand; whether a user has stopped the reply meanwhile.
-    async fn wait(&self, question: &Question, owner: &str, wait: Duration) -> Result<bool> {
+    async fn wait(&self, question: &MessageKey, owner: &str, wait: Duration) -> Result<bool> {
         let end = self.clock.now().plus(wait);
         if end >= self.stop_at() {
-            return Err(try_again());
+            return Err(retry_later());
         }
         while self.clock.now() < end {
-            self.clock.sleep(self.clock.now().until(end).min(CLAIM_INTERVAL)).await;
-            let until = self.clock.now().plus(CLAIM_DURATION);
-            let claim = self.channels.renew(question, owner, until, false).await?.ok_or_else(try_again)?;
+            self.clock.sleep(self.clock.now().until(end).min(LEASE_RENEWAL_INTERVAL)).await;
+            let until = self.clock.now().plus(LEASE_DURATION);
+            let claim = self.channels.renew(question, owner, until, false).await?.ok_or_else(retry_later)?;
             if claim.cancelled {
                 return Ok(true);
             }
@@ -313,14 +317,14 @@ where
     /// Why nothing is left for this message, if nothing is.
     async fn over_budget(&self, channel: &ChannelKey, message: &Message) -> Result<Option<&'static str>> {
         let (user, now) = (&message.sender_id, self.clock.now());
-        if self.channels.spent(user, now).await? >= self.budgets.tokens_per_day {
+        if self.channels.tokens_used(user, now).await? >= self.budgets.tokens_per_day {
             return Ok(Some("You have used up what I may say to you today. I am back tomorrow (UTC)."));
         }
-        if self.channels.take(user, &Action::Ask, self.budgets.user, now).await?.is_some() {
+        if self.channels.take(user, &LimitedAction::AgentReply, self.budgets.user, now).await?.is_some() {
             return Ok(Some("You ask faster than I may answer. Give me a minute."));
         }
         // The bucket is the channel's, whichever user asks.
-        if self.channels.take(user, &Action::Reply(channel), self.budgets.channel, now).await?.is_some() {
+        if self.channels.take(user, &LimitedAction::Reply(channel), self.budgets.channel, now).await?.is_some() {
             return Ok(Some("I am asked faster than I may answer in this channel. Give me a minute."));
         }
         Ok(None)
@@ -329,19 +333,19 @@ where
     /// Lets the model write, and shows what it writes.
     async fn write(
         &self,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
         prompt: Prompt,
-        draft: &mut Draft<'_, Sink>,
+        draft: &mut ReplyDraft<'_, Sink>,
         usage: &mut Option<Usage>,
         shown: &mut bool,
-    ) -> Result<Written> {
+    ) -> Result<GenerationEnd> {
         let mut pieces = pin!(futures::stream::once(self.model.reply(prompt)).flat_map(|reply| match reply {
             Ok(pieces) => pieces,
             Err(error) => futures::stream::once(async { Err(error) }).boxed(),
         }));
         let mut tick = pin!(self.clock.sleep(DELTA_INTERVAL));
-        let mut lease = pin!(self.clock.sleep(CLAIM_INTERVAL));
+        let mut lease = pin!(self.clock.sleep(LEASE_RENEWAL_INTERVAL));
         let mut heard = self.clock.now();
         loop {
             // In this order, so that a model that never pauses leaves time for the rest, and that a run can be repeated.
@@ -360,22 +364,22 @@ where
                 () = &mut lease => {
                     let now = self.clock.now();
                     if now >= self.stop_at() {
-                        return Ok(Written::Late);
+                        return Ok(GenerationEnd::DeadlineReached);
                     }
-                    if heard.until(now) >= MODEL_SILENCE {
-                        return Ok(Written::Failed(ModelError::Unavailable("it has fallen silent".to_owned())));
+                    if heard.until(now) >= MODEL_IDLE_TIMEOUT {
+                        return Ok(GenerationEnd::Failed(ModelError::Unavailable("it has fallen silent".to_owned())));
                     }
-                    match self.channels.renew(question, owner, now.plus(CLAIM_DURATION), false).await? {
-                        None => return Ok(Written::Lost),
-                        Some(Claim { cancelled: true, .. }) => return Ok(Written::Cancelled),
-                        Some(_) => lease.set(self.clock.sleep(CLAIM_INTERVAL)),
+                    match self.channels.renew(question, owner, now.plus(LEASE_DURATION), false).await? {
+                        None => return Ok(GenerationEnd::LeaseLost),
+                        Some(ReplyLease { cancelled: true, .. }) => return Ok(GenerationEnd::Cancelled),
+                        Some(_) => lease.set(self.clock.sleep(LEASE_RENEWAL_INTERVAL)),
                     }
                 }
                 piece = pieces.next() => {
                     heard = self.clock.now();
                     match piece {
-                        None => return Ok(Written::Whole { cut: false }),
-                        Some(Err(error)) => return Ok(Written::Failed(error)),
+                        None => return Ok(GenerationEnd::Complete { truncated: false }),
+                        Some(Err(error)) => return Ok(GenerationEnd::Failed(error)),
                         Some(Ok(Piece::Usage(used))) => *usage = Some(used),
                         Some(Ok(Piece::Text(text))) => {
                             let room = CONTENT_BYTES - draft.text.len();
@@ -384,7 +388,7 @@ where
                             let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
                             let enough = draft.add(&clean);
                             if fits < text.len() {
-                                return Ok(Written::Whole { cut: true });
+                                return Ok(GenerationEnd::Complete { truncated: true });
                             }
                             if enough && *shown {
                                 draft.show(DraftStatus::Writing).await;
@@ -400,15 +404,15 @@ where
     async fn append(
         &self,
         stored: &StoredMessage,
-        mut draft: Draft<'_, Sink>,
+        mut draft: ReplyDraft<'_, Sink>,
         shown: bool,
         usage: Option<Usage>,
         started: Timestamp,
         prompt: &Prompt,
         mark: Option<&str>,
-    ) -> Result<Outcome> {
+    ) -> Result<ReplyOutcome> {
         let usage = usage.unwrap_or_else(|| estimated(prompt, &draft.text));
-        self.spend(stored, prompt, Some(usage), &draft.text).await;
+        self.record_usage(stored, prompt, Some(usage), &draft.text).await;
         let metadata = [
             ("draft_id", Value::from(draft.id().to_string())),
             ("model", Value::from(self.model.name(prompt.model.as_deref()))),
@@ -432,7 +436,7 @@ where
             let seq = sent.as_ref().ok().and_then(|sent| sent.as_ref()).map(|sent| sent.message().seq);
             draft.end(status, seq).await;
         }
-        let Some(sent) = sent? else { return Ok(Outcome::Answered) };
+        let Some(sent) = sent? else { return Ok(ReplyOutcome::Answered) };
         tracing::info!(
             channel_id = %stored.message.channel_id,
             seq = stored.message.seq,
@@ -443,23 +447,23 @@ where
             status = mark.unwrap_or("complete"),
             "replied"
         );
-        Ok(Outcome::Replied(sent.message().clone()))
+        Ok(ReplyOutcome::Replied(sent.message().clone()))
     }
 
     /// Counts what a call has cost, whatever came of it.
-    async fn spend(&self, stored: &StoredMessage, prompt: &Prompt, usage: Option<Usage>, text: &str) {
+    async fn record_usage(&self, stored: &StoredMessage, prompt: &Prompt, usage: Option<Usage>, text: &str) {
         let usage = usage.unwrap_or_else(|| estimated(prompt, text));
         let (user, tokens) = (&stored.message.sender_id, usage.input_tokens + usage.output_tokens);
-        if let Err(error) = self.channels.spend(user, tokens, self.clock.now()).await {
+        if let Err(error) = self.channels.record_tokens(user, tokens, self.clock.now()).await {
             tracing::warn!(%error, "could not count tokens");
         }
     }
 
     /// Says that there will be no reply.
-    async fn give_up(&self, stored: &StoredMessage, notice: &str, status: &str) -> Result<Outcome> {
+    async fn post_failure_notice(&self, stored: &StoredMessage, notice: &str, status: &str) -> Result<ReplyOutcome> {
         let metadata = Map::from_iter([("status".to_owned(), Value::from(status))]);
         let sent = self.send(stored, Role::System, notice.to_owned(), metadata).await?;
-        Ok(sent.map_or(Outcome::Answered, |sent| Outcome::GaveUp(sent.message().clone())))
+        Ok(sent.map_or(ReplyOutcome::Answered, |sent| ReplyOutcome::Failed(sent.message().clone())))
     }
 
     /// Appends what ends the question. `None`: another run was first, or the channel has ended.
@@ -469,13 +473,13 @@ where
         role: Role,
         content: String,
         metadata: Map<String, Value>,
-    ) -> Result<Option<Sent>> {
+    ) -> Result<Option<SendResult>> {
         let Message { channel_id, seq, .. } = &stored.message;
-        let message = Send {
+        let message = SendMessage {
             channel_id: channel_id.clone(),
             sender_id: UserId::assistant(),
             role,
-            draft: crate::message::Draft {
+            draft: crate::message::NewMessage {
                 content,
                 content_type: ContentType::Markdown,
                 metadata: Some(metadata),
@@ -487,7 +491,7 @@ where
             bucket: None,
             trace: stored.trace.clone(),
         };
-        match send(self.messages, self.clock, message, &mut Memory::default()).await {
+        match send(self.messages, self.clock, message, &mut SendCache::default()).await {
             Ok(sent) => Ok(Some(sent)),
             Err(ChatError::IdempotencyKeyReused | ChatError::ChannelArchived | ChatError::ChannelNotFound) => Ok(None),
             Err(error) => Err(error),
@@ -501,16 +505,16 @@ where
 /// # Errors
 /// Those of [`crate::revision::edit`] for who may do so.
 pub async fn cancel(
-    channels: &(impl ChannelStore + ClaimStore),
+    channels: &(impl ChannelStore + ReplyLeases),
     messages: &impl MessageStore,
     clock: &impl Clock,
-    revision: &Revision,
+    revision: &MessageRef,
 ) -> Result<()> {
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
-        let revisable = crate::revision::revisable(channels, messages, clock, revision).await?;
+        let revisable = crate::revision::authorize_edit(channels, messages, clock, revision).await?;
         same.require(&revisable.access.channel)?;
-        let question = Question { channel: revisable.access.key(), seq: revision.seq };
+        let question = MessageKey { channel: revisable.access.key(), seq: revision.seq };
         if channels.cancel(&revisable.authority(), &question, clock.now()).await? {
             return Ok(());
         }
@@ -519,7 +523,7 @@ pub async fn cancel(
     Err(ChatError::contended())
 }
 
-fn try_again() -> ChatError {
+fn retry_later() -> ChatError {
     ChatError::contended()
 }
 
@@ -538,7 +542,7 @@ fn estimated(prompt: &Prompt, text: &str) -> Usage {
     Usage { input_tokens: input.sum(), output_tokens: count(text) }
 }
 
-fn wants_answer(agent: &AgentSettings, message: &Message, name: &str) -> bool {
+fn should_reply(agent: &AgentSettings, message: &Message, name: &str) -> bool {
     match agent.mode {
         AgentMode::Always => true,
         AgentMode::Mention => mentions(&message.content, name),

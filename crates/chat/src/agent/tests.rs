@@ -18,7 +18,7 @@ use crate::{
     access::Authority,
     channel::Visibility,
     incarnation::ChannelKey,
-    message::Revised,
+    message::UpdateResult,
     testing::{PausedClock, STEP, TestStore, incarnation, step, stored_message},
 };
 
@@ -141,17 +141,17 @@ impl World {
     }
 
     async fn ask(&self, content: &str) -> StoredMessage {
-        let question = Send {
+        let question = SendMessage {
             channel_id: "c".parse().unwrap(),
             sender_id: "alice".parse().unwrap(),
             role: Role::User,
-            draft: crate::message::Draft { content: content.to_owned(), ..Default::default() },
+            draft: crate::message::NewMessage { content: content.to_owned(), ..Default::default() },
             record_key: None,
             incarnation: None,
             bucket: None,
             trace: None,
         };
-        let sent = send(&self.store, &self.clock, question, &mut Memory::default()).await.unwrap();
+        let sent = send(&self.store, &self.clock, question, &mut SendCache::default()).await.unwrap();
         StoredMessage { message: sent.message().clone(), incarnation: incarnation(), trace: None, expires_at: None }
     }
 
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    async fn answer(&self) -> Result<Outcome> {
+    async fn answer(&self) -> Result<ReplyOutcome> {
         self.agent().answer(&self.question, &mut None).await
     }
 
@@ -204,7 +204,7 @@ async fn the_agent_answers_as_its_channel_wants_and_never_itself() {
         let mut question = world.ask(content).await;
         question.message.role = role;
         let outcome = world.agent().answer(&question, &mut None).await.unwrap();
-        assert_eq!(matches!(outcome, Outcome::Replied(_)), answers, "{mode:?} {content} {role:?}");
+        assert_eq!(matches!(outcome, ReplyOutcome::Replied(_)), answers, "{mode:?} {content} {role:?}");
         assert_eq!(world.model.calls(), u32::from(answers));
     }
 }
@@ -215,17 +215,17 @@ async fn what_was_found_of_a_channel_serves_its_next_message_until_one_is_answer
     world.store = world.store.with_agent("c", AgentMode::Mention);
     let mut known = None;
     let question = world.ask("hi").await;
-    assert_eq!(world.agent().answer(&question, &mut known).await.unwrap(), Outcome::NotWanted);
+    assert_eq!(world.agent().answer(&question, &mut known).await.unwrap(), ReplyOutcome::NotWanted);
     let found = known.clone().expect("what was found");
 
     // Whatever has become of it meanwhile.
     world.store = world.store.with_agent("c", AgentMode::Off);
     let question = world.ask("hi @assistant").await;
-    assert!(matches!(world.agent().answer(&question, &mut known).await.unwrap(), Outcome::Replied(_)));
+    assert!(matches!(world.agent().answer(&question, &mut known).await.unwrap(), ReplyOutcome::Replied(_)));
     assert_eq!(known, None);
     let question = world.ask("hi @assistant").await;
     let mut of_another = Some(Channel { channel_id: "another".parse().unwrap(), ..found });
-    assert_eq!(world.agent().answer(&question, &mut of_another).await.unwrap(), Outcome::NotWanted);
+    assert_eq!(world.agent().answer(&question, &mut of_another).await.unwrap(), ReplyOutcome::NotWanted);
     assert_eq!(of_another.map(|channel| channel.channel_id), Some(question.message.channel_id));
 }
 
@@ -234,7 +234,7 @@ async fn a_reply_grows_as_it_is_written_and_ends_as_the_message() {
     let usage = Usage { input_tokens: 7, output_tokens: 5 };
     let script = vec![Wait(150), Say("Hé"), Say("llo"), Wait(250), Say(" wörld"), Wait(10), Say("!"), Tell(usage)];
     let world = World::new([script]).await;
-    let Outcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
     assert_eq!((reply.content.as_str(), reply.role, reply.reply_to), ("Héllo wörld!", Role::Assistant, Some(1)));
     assert_eq!(world.shown.drafts(), ["Héllo wörld!"]);
     let all = world.shown.all();
@@ -252,9 +252,9 @@ async fn a_reply_grows_as_it_is_written_and_ends_as_the_message() {
 #[tokio::test(start_paused = true)]
 async fn a_reply_that_is_there_at_once_is_no_draft() {
     let world = World::new([vec![Say("hello")]]).await;
-    assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)));
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Replied(_)));
     assert!(world.shown.all().is_empty());
-    assert_eq!(world.answer().await.unwrap(), Outcome::Answered);
+    assert_eq!(world.answer().await.unwrap(), ReplyOutcome::Answered);
     assert_eq!(world.model.calls(), 1, "a record that comes again costs no call");
 }
 
@@ -281,14 +281,14 @@ async fn every_failure_ends_in_a_reply_or_in_one_notice() {
     for (what, script, calls, content) in cases {
         let world = World::new(script).await;
         let outcome = world.answer().await.unwrap();
-        assert_eq!(world.answer().await.unwrap(), Outcome::Answered, "{what}");
+        assert_eq!(world.answer().await.unwrap(), ReplyOutcome::Answered, "{what}");
         assert_eq!(world.model.calls(), calls, "{what}");
         let ends = world.ends(1);
         assert_eq!(ends.len(), 1, "{what}");
         if let Some(content) = content {
             assert_eq!((ends[0].content.as_str(), ends[0].role), (content, Role::Assistant), "{what}");
         } else {
-            assert!(matches!(outcome, Outcome::GaveUp(_)), "{what}");
+            assert!(matches!(outcome, ReplyOutcome::Failed(_)), "{what}");
             assert_eq!((ends[0].role, &ends[0].metadata.as_ref().unwrap()["status"]), (Role::System, &"failed".into()));
         }
         for draft in world.shown.drafts() {
@@ -302,7 +302,7 @@ async fn who_is_told_to_wait_waits_that_long_and_no_longer_than_there_is_time() 
     let busy = |seconds| vec![Fail(ModelError::Busy { retry_after: Some(Duration::from_secs(seconds)) })];
     let world = World::new([busy(30), vec![Say("good")]]).await;
     let before = world.clock.now();
-    assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)));
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Replied(_)));
     assert_eq!(before.until(world.clock.now()).as_secs(), 30);
 
     let world = World::new([busy(100), vec![Say("good")]]).await;
@@ -311,17 +311,19 @@ async fn who_is_told_to_wait_waits_that_long_and_no_longer_than_there_is_time() 
         matches!(hurried.answer(&world.question, &mut None).await, Err(ChatError::Contended { .. })),
         "the record comes again"
     );
-    assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)), "and nobody waits for the claim");
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Replied(_)), "and nobody waits for the claim");
 
     let world = World::new([busy(3_600), vec![Say("good")]]).await;
-    let Outcome::GaveUp(notice) = world.answer().await.unwrap() else { panic!("no record is delivered for so long") };
+    let ReplyOutcome::Failed(notice) = world.answer().await.unwrap() else {
+        panic!("no record is delivered for so long")
+    };
     assert!(notice.content.contains("later"), "{}", notice.content);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_model_that_falls_silent_counts_as_gone() {
     let world = World::new([vec![Wait(150), Say("half"), Wait(1_000_000)], vec![Wait(50_000), Say("whole")]]).await;
-    let Outcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
     assert_eq!((reply.content.as_str(), world.model.calls()), ("whole", 2));
 }
 
@@ -330,11 +332,11 @@ async fn a_reply_that_does_not_end_in_time_is_kept_or_given_up_before_its_record
     // Words come, but no end.
     let endless = || [(0..40).flat_map(|_| [Wait(10_000), Say("on ")]).collect::<Vec<_>>()];
     let world = World::new(endless()).await;
-    let Outcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
     assert_eq!((reply.content.len(), &reply.metadata.unwrap()["status"]), (29 * 3, &"truncated".into()));
 
     let world = World::new(endless()).await;
-    let spent = async || world.store.spent(&"alice".parse().unwrap(), world.clock.now()).await.unwrap();
+    let spent = async || world.store.tokens_used(&"alice".parse().unwrap(), world.clock.now()).await.unwrap();
     for calls in 1..=MODEL_CALLS {
         let hurried = Agent { deadline: world.clock.now().plus(Duration::from_mins(1)), ..world.agent() };
         let before = spent().await;
@@ -342,7 +344,7 @@ async fn a_reply_that_does_not_end_in_time_is_kept_or_given_up_before_its_record
         assert_eq!(world.model.calls(), calls);
         assert!(spent().await > before, "what is thrown away has its price too");
     }
-    assert!(matches!(world.answer().await.unwrap(), Outcome::GaveUp(_)));
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Failed(_)));
     assert_eq!(world.model.calls(), MODEL_CALLS);
 
     let late = Agent { deadline: world.clock.now().plus(Duration::from_secs(10)), ..world.agent() };
@@ -361,7 +363,7 @@ async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
         let revised = StoredMessage { message, incarnation: incarnation(), trace: None, expires_at: None };
         let channel = world.store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
         let by = Authority { channel: &channel, member: None };
-        assert_eq!(world.store.revise(&by, &revised).await.unwrap(), Revised::Done);
+        assert_eq!(world.store.update_message(&by, &revised).await.unwrap(), UpdateResult::Done);
     };
     world.ask("a secret").await;
     let question = world.ask("waht?").await;
@@ -375,14 +377,14 @@ async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
 
     let question = world.ask("never mind").await;
     revise(question.message.seq, "", true).await;
-    assert_eq!(world.agent().answer(&question, &mut None).await.unwrap(), Outcome::NotWanted);
+    assert_eq!(world.agent().answer(&question, &mut None).await.unwrap(), ReplyOutcome::NotWanted);
     assert_eq!(world.model.calls(), 1, "what is gone is not answered");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     let world = World::new([vec![Say("once upon"), Wait(10_000), Say(" a time")]]).await;
-    let revision = |caller: &str| Revision {
+    let revision = |caller: &str| MessageRef {
         channel_id: "c".parse().unwrap(),
         seq: 1,
         caller: caller.parse().unwrap(),
@@ -395,14 +397,14 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
         cancel(&world.store, &world.store, &world.clock, &revision("alice")).await.unwrap();
     };
     let (outcome, ()) = futures::future::join(world.answer(), stop).await;
-    let Outcome::Replied(reply) = outcome.unwrap() else { panic!("a reply") };
+    let ReplyOutcome::Replied(reply) = outcome.unwrap() else { panic!("a reply") };
     assert_eq!((reply.content.as_str(), &reply.metadata.unwrap()["status"]), ("once upon", &"cancelled".into()));
     assert_eq!(world.shown.all().last().unwrap().0, DraftStatus::Cancelled);
     assert!(world.clock.start.elapsed() < Duration::from_secs(4), "soon");
 
     let world = World::new([vec![Say("never")]]).await;
     cancel(&world.store, &world.store, &world.clock, &revision("alice")).await.unwrap();
-    assert!(matches!(world.answer().await.unwrap(), Outcome::GaveUp(_)));
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Failed(_)));
     assert_eq!(world.model.calls(), 0, "before it had begun");
 }
 
@@ -412,11 +414,11 @@ async fn budgets_end_in_a_clear_message() {
     let notice = async |world: &World| {
         let question = world.ask("more").await;
         match world.agent().answer(&question, &mut None).await.unwrap() {
-            Outcome::GaveUp(notice) => notice.content,
+            ReplyOutcome::Failed(notice) => notice.content,
             other => format!("{other:?}"),
         }
     };
-    assert!(matches!(world.answer().await.unwrap(), Outcome::Replied(_)));
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Replied(_)));
     world.budgets.tokens_per_day = 100;
     assert!(notice(&world).await.contains("tomorrow"));
     world.budgets = Budgets { user: Bucket { every: Duration::from_mins(1), burst: 1 }, ..BUDGETS };
@@ -443,7 +445,7 @@ async fn channels_do_not_wait_for_one_another() {
     let started = Instant::now();
     let worlds = join_all((0..20).map(|_| World::new([vec![Wait(2_000), Say("done")]]))).await;
     let outcomes = join_all(worlds.iter().map(World::answer)).await;
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Replied(_)))));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(ReplyOutcome::Replied(_)))));
     assert!(started.elapsed() < Duration::from_millis(2_500), "{:?}", started.elapsed());
 }
 
@@ -451,7 +453,7 @@ async fn channels_do_not_wait_for_one_another() {
 async fn an_endless_reply_is_cut_and_says_so() {
     let piece: &'static str = "0123456789abcdef".repeat(512).leak();
     let world = World::new([vec![Say(piece); 8]]).await;
-    let Outcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
     assert_eq!((reply.content.len(), &reply.metadata.unwrap()["status"]), (CONTENT_BYTES, &"truncated".into()));
 }
 
@@ -537,7 +539,7 @@ async fn redeliver(seed: u64, questions: u64, deliveries: u64) -> BTreeMap<&'sta
     join_all(deliveries).await;
     for question in &asked {
         let last = world.agent().answer(question, &mut None).await.unwrap();
-        assert!(!matches!(last, Outcome::NotWanted), "{last:?}");
+        assert!(!matches!(last, ReplyOutcome::NotWanted), "{last:?}");
     }
     let during_calls = during_calls.into_inner().unwrap();
     for (question, crashes) in asked.iter().zip(during_calls) {

@@ -31,7 +31,7 @@ struct World {
     /// Of 100 pushes, how many fail; half of these arrive nevertheless.
     faults_in_100: u32,
     chance: Mutex<StdRng>,
-    handed_over: Mutex<Vec<Broadcast>>,
+    requeued: Mutex<Vec<PushBatch>>,
     clock: TestClock,
 }
 
@@ -50,7 +50,7 @@ impl World {
             slow: BTreeSet::new(),
             faults_in_100: 0,
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
-            handed_over: Mutex::default(),
+            requeued: Mutex::default(),
             clock,
         };
         let (user, at) = ("bob", Timestamp::from_millis(world.clock.now().as_millis() - 60_000));
@@ -65,8 +65,8 @@ impl World {
             connection_id: connection(number),
             user_id: user.parse().unwrap(),
             channels: vec![key(CHANNEL)],
-            follows: false,
-            limited_to: None,
+            auto_subscribe: false,
+            allowed_channels: None,
             left_out: 0,
             connected_at,
             token_expires_at: ends_at,
@@ -87,17 +87,17 @@ impl World {
         Delivery { connections: &self.store, sockets: self, fan_out: self, clock: &self.clock, deadline }
     }
 
-    async fn deliver(&self, seqs: std::ops::RangeInclusive<u64>, threshold: usize) -> Outcome {
+    async fn deliver(&self, seqs: std::ops::RangeInclusive<u64>, threshold: usize) -> PushReport {
         let messages: Vec<MessageEvent> = seqs.map(|seq| created(CHANNEL, seq, "hi")).collect();
         self.delivery().deliver(&key(CHANNEL), &messages, threshold).await.unwrap()
     }
 
     /// Does what the other function would, until nothing is left.
-    async fn finish(&self) -> Outcome {
-        let mut sum = Outcome::default();
+    async fn finish(&self) -> PushReport {
+        let mut sum = PushReport::default();
         loop {
-            let Some(broadcast) = self.handed_over.lock().unwrap().pop() else { return sum };
-            sum += self.delivery().broadcast(broadcast).await.unwrap();
+            let Some(batch) = self.requeued.lock().unwrap().pop() else { return sum };
+            sum += self.delivery().push_batch(batch).await.unwrap();
         }
     }
 
@@ -110,7 +110,7 @@ impl World {
     }
 }
 
-impl SocketPusher for World {
+impl SocketGateway for World {
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
         tokio::task::yield_now().await;
         if self.slow.contains(id) {
@@ -142,8 +142,8 @@ impl SocketPusher for World {
 }
 
 impl FanOut for World {
-    async fn hand_over(&self, broadcast: &Broadcast) -> Result<(), StoreError> {
-        self.handed_over.lock().unwrap().push(broadcast.clone());
+    async fn dispatch(&self, batch: &PushBatch) -> Result<(), StoreError> {
+        self.requeued.lock().unwrap().push(batch.clone());
         Ok(())
     }
 }
@@ -153,7 +153,7 @@ async fn a_vanished_socket_is_forgotten_and_no_other() {
     let mut world = World::new(1, 3);
     world.gone.insert(connection(1));
     let outcome = world.deliver(1..=2, 200).await;
-    assert_eq!(outcome, Outcome { delivered: 2, gone: 1, ..Outcome::default() });
+    assert_eq!(outcome, PushReport { delivered: 2, gone: 1, ..PushReport::default() });
     assert_eq!(world.subscribed(), 2);
     assert_eq!((world.received(0), world.received(1), world.received(2)), (vec![1, 2], vec![], vec![1, 2]));
 }
@@ -175,10 +175,10 @@ async fn a_connection_that_is_new_is_kept_though_it_cannot_be_reached() {
 async fn a_connection_that_got_the_same_id_later_is_kept() {
     let mut world = World::new(1, 1);
     world.gone.insert(connection(0));
-    let stale = Target { connected_at: Timestamp::from_secs(1), ..world.subscriptions().remove(0).into() };
+    let stale = Recipient { connected_at: Timestamp::from_secs(1), ..world.subscriptions().remove(0).into() };
     let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
-    let broadcast = Broadcast { channel: key(CHANNEL), frames, targets: vec![stale], hand_overs: 0 };
-    assert_eq!(world.delivery().broadcast(broadcast).await.unwrap().gone, 1);
+    let batch = PushBatch { channel: key(CHANNEL), frames, recipients: vec![stale], attempt: 0 };
+    assert_eq!(world.delivery().push_batch(batch).await.unwrap().gone, 1);
     assert_eq!(world.subscribed(), 1);
 }
 
@@ -187,7 +187,7 @@ async fn what_one_socket_misses_is_handed_over_for_it_alone_and_given_up_in_the_
     let mut world = World::new(1, 3);
     world.stuck.insert(connection(2));
     let outcome = world.deliver(1..=1, 200).await;
-    assert_eq!(outcome, Outcome { delivered: 2, handed_over: 1, retried: 3, ..Outcome::default() });
+    assert_eq!(outcome, PushReport { delivered: 2, requeued: 1, retried: 3, ..PushReport::default() });
     let outcome = world.finish().await;
     assert_eq!((outcome.failed, outcome.delivered), (1, 0));
     assert_eq!((world.received(0), world.received(1)), (vec![1], vec![1]));
@@ -200,7 +200,7 @@ async fn a_socket_that_takes_nothing_holds_its_channel_up_for_one_push() {
     world.stuck.insert(connection(0));
     let began = world.clock.now();
     let outcome = world.deliver(1..=1, 200).await;
-    assert_eq!(outcome, Outcome { handed_over: 1, ..Outcome::default() });
+    assert_eq!(outcome, PushReport { requeued: 1, ..PushReport::default() });
     assert_eq!(began.until(world.clock.now()), SLOW_PUSH);
     world.stuck.clear();
     assert_eq!(world.finish().await.delivered, 1);
@@ -249,14 +249,14 @@ async fn a_push_that_is_slow_or_fails_is_an_event_of_its_span_with_its_connectio
         .collect();
     events.dedup();
     let event = |message: &str| (message.to_owned(), connection(0).to_string(), "push".to_owned());
-    assert_eq!(events, ["a push was slow", "push failed", "gave up a push"].map(event));
+    assert_eq!(events, ["a push was slow", "push failed", "push dropped"].map(event));
 }
 
 #[tokio::test]
 async fn more_subscribers_than_the_threshold_are_reached_in_shards() {
     let world = World::new(1, SHARD_CONNECTIONS + 1);
-    assert_eq!(world.deliver(1..=3, 200).await.handed_over, SHARD_CONNECTIONS + 1);
-    assert_eq!(world.handed_over.lock().unwrap().len(), 2);
+    assert_eq!(world.deliver(1..=3, 200).await.requeued, SHARD_CONNECTIONS + 1);
+    assert_eq!(world.requeued.lock().unwrap().len(), 2);
     assert_eq!(world.finish().await.delivered, SHARD_CONNECTIONS + 1);
     for number in 0..=SHARD_CONNECTIONS {
         assert_eq!(world.received(number), [1, 2, 3]);
@@ -267,10 +267,10 @@ async fn more_subscribers_than_the_threshold_are_reached_in_shards() {
 async fn a_connection_whose_time_is_over_receives_nothing() {
     let world = World::new(1, 2);
     let now = world.clock.now();
-    let mut targets: Vec<Target> = world.subscriptions().into_iter().map(Target::from).collect();
-    targets[1].expires_at = now;
+    let mut recipients: Vec<Recipient> = world.subscriptions().into_iter().map(Recipient::from).collect();
+    recipients[1].expires_at = now;
     let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
-    world.delivery().broadcast(Broadcast { channel: key(CHANNEL), frames, targets, hand_overs: 0 }).await.unwrap();
+    world.delivery().push_batch(PushBatch { channel: key(CHANNEL), frames, recipients, attempt: 0 }).await.unwrap();
     assert_eq!((world.received(0), world.received(1)), (vec![1], vec![]));
 }
 
@@ -278,17 +278,17 @@ async fn a_connection_whose_time_is_over_receives_nothing() {
 async fn the_deadline_leaves_time_to_hand_over() {
     let world = World::new(1, 5);
     let mut delivery = world.delivery();
-    delivery.deadline = world.clock.now().plus(HAND_OVER_RESERVE);
+    delivery.deadline = world.clock.now().plus(DEADLINE_MARGIN);
     let message = [created(CHANNEL, 1, "hi")];
     let outcome = delivery.deliver(&key(CHANNEL), &message, 200).await.unwrap();
-    assert_eq!(outcome, Outcome { handed_over: 5, ..Outcome::default() });
+    assert_eq!(outcome, PushReport { requeued: 5, ..PushReport::default() });
     assert_eq!(world.finish().await.delivered, 5);
 }
 
 #[test]
 fn large_shards_are_cut_by_frames_too() {
     let frame = "\"".repeat(100_000);
-    let target = |number: usize, next_frame| Target {
+    let recipient = |number: usize, next_frame| Recipient {
         connection_id: connection(number),
         user_id: "bob".parse().unwrap(),
         member: true,
@@ -296,18 +296,19 @@ fn large_shards_are_cut_by_frames_too() {
         expires_at: Timestamp::from_secs(2),
         next_frame,
     };
-    let broadcast = Broadcast {
+    let batch = PushBatch {
         channel: key(CHANNEL),
         frames: vec![frame; 7],
-        targets: vec![target(0, 0), target(1, 4)],
-        hand_overs: 1,
+        recipients: vec![recipient(0, 0), recipient(1, 4)],
+        attempt: 1,
     };
-    let shards = shards(broadcast);
+    let shards = shards(batch);
     let cut: Vec<(usize, Vec<(String, usize)>)> = shards
         .iter()
         .map(|shard| {
-            let targets = shard.targets.iter().map(|target| (target.connection_id.to_string(), target.next_frame));
-            (shard.frames.len(), targets.collect())
+            let recipients =
+                shard.recipients.iter().map(|recipient| (recipient.connection_id.to_string(), recipient.next_frame));
+            (shard.frames.len(), recipients.collect())
         })
         .collect();
     let at = |number: usize, next: usize| (connection(number).to_string(), next);

@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::{
     connect::{Asked, Connect, connect},
-    delivery::{Broadcast, Delivery, FanOut, Pushed},
+    delivery::{Delivery, FanOut, PushBatch, Pushed},
     error::StoreError,
     id::ConnectionId,
     testing::{PausedClock, TestStore, created, key},
@@ -85,7 +85,7 @@ impl World {
             user_id: USER.parse().unwrap(),
             token_expires_at: self.clock.now().plus(Duration::from_hours(1)),
             asked,
-            limited_to: None,
+            allowed_channels: None,
         };
         let id = request.connection_id.clone();
         if connect(&self.store, &self.store, self, &self.clock, request, 20).await.is_ok() {
@@ -118,7 +118,7 @@ impl World {
     }
 }
 
-impl SocketPusher for World {
+impl SocketGateway for World {
     async fn push(&self, id: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
         self.step(|sockets| {
             if !sockets.open.contains(id) || sockets.closed.contains(id) {
@@ -141,7 +141,7 @@ impl SocketPusher for World {
 }
 
 impl FanOut for World {
-    async fn hand_over(&self, _: &Broadcast) -> Result<(), StoreError> {
+    async fn dispatch(&self, _: &PushBatch) -> Result<(), StoreError> {
         unreachable!("every socket takes what it is sent")
     }
 }

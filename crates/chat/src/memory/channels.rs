@@ -10,7 +10,7 @@ use crate::{
         MemberRole, Memberships, OwnChannel, PublicPage, Visibility,
     },
     clock::Timestamp,
-    ending::{DeletedChannels, Pending, PendingStore},
+    ending::{DeletedChannels, PendingEnd, PendingEnds},
     error::StoreError,
     id::{ChannelId, IdempotencyKey, UserId},
     incarnation::ChannelKey,
@@ -46,13 +46,13 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         &self,
         by: &Authority<'_>,
         changed: &Channel,
-        pending: Option<&Pending>,
+        pending: Option<&PendingEnd>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.change(Call::Update, |state| state.update(by, changed, pending, now)).await
     }
 
-    async fn delete(&self, by: &Authority<'_>, pending: &Pending, now: Timestamp) -> Result<bool, StoreError> {
+    async fn delete(&self, by: &Authority<'_>, pending: &PendingEnd, now: Timestamp) -> Result<bool, StoreError> {
         self.change(Call::Delete, |state| state.delete(by, pending, now)).await
     }
 
@@ -155,7 +155,7 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         &self,
         by: &Authority<'_>,
         member: &Member,
-        pending: &Pending,
+        pending: &PendingEnd,
         now: Timestamp,
     ) -> Result<MemberChanged, StoreError> {
         self.change(Call::RemoveMember, |state| state.remove_member(by, member, pending, now)).await
@@ -198,7 +198,7 @@ impl<H: Hook> MemoryStore<H> {
     ///
     /// # Errors
     /// When the hook lets the call fail.
-    pub async fn pending_ends(&self, limit: usize, now: Timestamp) -> Result<Vec<Pending>, StoreError> {
+    pub async fn pending_ends(&self, limit: usize, now: Timestamp) -> Result<Vec<PendingEnd>, StoreError> {
         self.call(Call::PendingEnds, |state| {
             let due =
                 state.pending.values().filter(|pending| pending.lease_until <= now || state.lacks(Rule::LeaseHeld));
@@ -271,10 +271,15 @@ impl<H: Hook> InvitationStore for MemoryStore<H> {
     }
 }
 
-impl<H: Hook> PendingStore for MemoryStore<H> {
-    async fn lease(&self, pending: &Pending, until: Timestamp, now: Timestamp) -> Result<Option<Pending>, StoreError> {
+impl<H: Hook> PendingEnds for MemoryStore<H> {
+    async fn lease(
+        &self,
+        pending: &PendingEnd,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<PendingEnd>, StoreError> {
         self.call(Call::Lease, |state| {
-            let is_held = |stored: &Pending| stored.lease_until > now && !state.broken.contains(Rule::LeaseHeld);
+            let is_held = |stored: &PendingEnd| stored.lease_until > now && !state.broken.contains(Rule::LeaseHeld);
             let stored = state.pending.get_mut(&pending.id).filter(|stored| !is_held(stored))?;
             stored.lease_until = until;
             Some(stored.clone())
@@ -282,7 +287,7 @@ impl<H: Hook> PendingStore for MemoryStore<H> {
         .await
     }
 
-    async fn advance(&self, pending: &Pending) -> Result<(), StoreError> {
+    async fn advance(&self, pending: &PendingEnd) -> Result<(), StoreError> {
         self.call(Call::Advance, |state| {
             if let Some(stored) = state.pending.get_mut(&pending.id) {
                 stored.after.clone_from(&pending.after);
@@ -292,7 +297,7 @@ impl<H: Hook> PendingStore for MemoryStore<H> {
         .await
     }
 
-    async fn finish(&self, pending: &Pending) -> Result<(), StoreError> {
+    async fn finish(&self, pending: &PendingEnd) -> Result<(), StoreError> {
         self.call(Call::Finish, |state| {
             state.pending.remove(&pending.id);
         })

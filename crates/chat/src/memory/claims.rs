@@ -8,49 +8,49 @@ use super::{
 };
 use crate::{
     access::Authority,
-    agent::{Claim, ClaimStore, Claimed, Question},
+    agent::{Acquire, MessageKey, ReplyLease, ReplyLeases},
     clock::Timestamp,
     error::StoreError,
     id::UserId,
-    rate::{Action, Bucket, RateLimiter},
+    rate::{Bucket, LimitedAction, RateLimiter},
 };
 
-impl<H: Hook> ClaimStore for MemoryStore<H> {
-    async fn claim(
+impl<H: Hook> ReplyLeases for MemoryStore<H> {
+    async fn acquire(
         &self,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
         until: Timestamp,
         now: Timestamp,
-    ) -> Result<Claimed, StoreError> {
-        self.change(Call::Claim, |state| state.claim(question, owner, until, now)).await
+    ) -> Result<Acquire, StoreError> {
+        self.change(Call::AcquireLease, |state| state.claim(question, owner, until, now)).await
     }
 
     async fn renew(
         &self,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
         until: Timestamp,
         calls_model: bool,
-    ) -> Result<Option<Claim>, StoreError> {
-        self.change(Call::RenewClaim, |state| state.renew_claim(question, owner, until, calls_model)).await
+    ) -> Result<Option<ReplyLease>, StoreError> {
+        self.change(Call::RenewClaim, |state| state.renew_lease(question, owner, until, calls_model)).await
     }
 
-    async fn release(&self, question: &Question, owner: &str) -> Result<(), StoreError> {
-        ClaimStore::renew(self, question, owner, Timestamp::from_millis(0), false).await?;
+    async fn release(&self, question: &MessageKey, owner: &str) -> Result<(), StoreError> {
+        ReplyLeases::renew(self, question, owner, Timestamp::from_millis(0), false).await?;
         Ok(())
     }
 
-    async fn cancel(&self, by: &Authority<'_>, question: &Question, _: Timestamp) -> Result<bool, StoreError> {
+    async fn cancel(&self, by: &Authority<'_>, question: &MessageKey, _: Timestamp) -> Result<bool, StoreError> {
         self.change(Call::Cancel, |state| state.cancel(by, question)).await
     }
 
-    async fn spent(&self, user: &UserId, now: Timestamp) -> Result<u64, StoreError> {
+    async fn tokens_used(&self, user: &UserId, now: Timestamp) -> Result<u64, StoreError> {
         let place = (user.clone(), day(now));
         self.call(Call::Spent, |state| state.spent.get(&place).copied().unwrap_or_default()).await
     }
 
-    async fn spend(&self, user: &UserId, tokens: u64, now: Timestamp) -> Result<(), StoreError> {
+    async fn record_tokens(&self, user: &UserId, tokens: u64, now: Timestamp) -> Result<(), StoreError> {
         let place = (user.clone(), day(now));
         self.call(Call::Spend, |state| *state.spent.entry(place.clone()).or_default() += tokens).await
     }
@@ -61,11 +61,11 @@ fn day(time: Timestamp) -> String {
     time.to_string().chars().take(10).collect()
 }
 
-fn place(user: &UserId, action: &Action<'_>) -> (Option<UserId>, String) {
+fn place(user: &UserId, action: &LimitedAction<'_>) -> (Option<UserId>, String) {
     let name = match action {
-        Action::Send => return send_bucket(user),
-        Action::Reply(channel) => return reply_bucket(channel),
-        Action::Type(channel) => format!("{}#{channel}", action.name()),
+        LimitedAction::Send => return send_bucket(user),
+        LimitedAction::Reply(channel) => return reply_bucket(channel),
+        LimitedAction::Typing(channel) => format!("{}#{channel}", action.name()),
         _ => action.name().to_owned(),
     };
     (Some(user.clone()), name)
@@ -75,7 +75,7 @@ impl<H: Hook> RateLimiter for MemoryStore<H> {
     async fn take(
         &self,
         user: &UserId,
-        action: &Action<'_>,
+        action: &LimitedAction<'_>,
         bucket: Bucket,
         now: Timestamp,
     ) -> Result<Option<Duration>, StoreError> {

@@ -17,27 +17,27 @@ use futures::future::BoxFuture;
 
 use crate::{
     access::Authority,
-    agent::{ClaimStore, Claimed, Question},
+    agent::{Acquire, MessageKey, ReplyLeases},
     channel::{
         AgentSettings, Channel, ChannelCreated, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberRole,
         Visibility,
     },
     clock::{Clock, Timestamp},
     connection::{Connection, ConnectionStore, Subscription, UserConnection},
-    ending::{Cause, DeletedChannels, Pending, PendingStore},
+    ending::{DeletedChannels, EndCause, PendingEnd, PendingEnds},
     error::StoreError,
     id::{ChannelId, ConnectionId, MessageId, UserId},
     incarnation::{ChannelKey, Incarnation},
     invitation::{Invitation, InvitationStore, Invited},
     limits::CHANNELS_PER_CONNECTION,
     message::{
-        Append, Appended, ContentType, Head, IdempotencyRecord, Message, MessageStore, Range, RecordKey, Revised, Role,
-        StoredMessage, Token,
+        Append, AppendResult, ChannelHead, ContentType, IdempotencyRecord, Message, MessageStore, Range, RecordKey,
+        Role, StoredMessage, Token, UpdateResult,
     },
     presence::PresenceStore,
-    rate::{Action, Bucket, RateLimiter},
-    reaction::{Reacted, Reactions},
-    revision::Revision,
+    rate::{Bucket, LimitedAction, RateLimiter},
+    reaction::{ReactionResult, Reactions},
+    revision::MessageRef,
     ticket::{Ticket, TicketStore},
 };
 
@@ -105,7 +105,7 @@ pub async fn check<Channels, Messages, Connections, Removal>(
     now: Timestamp,
 ) -> Result<(), Violation>
 where
-    Channels: ChannelStore + InvitationStore + PendingStore + ClaimStore + RateLimiter,
+    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
     Messages: MessageStore,
     Connections: ConnectionStore + PresenceStore + TicketStore,
     Removal: DeletedChannels,
@@ -220,7 +220,7 @@ enum Change {
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingStore + ClaimStore + RateLimiter,
+    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
     Messages: MessageStore,
     Connections: ConnectionStore + PresenceStore + TicketStore,
     Removal: DeletedChannels,
@@ -298,23 +298,23 @@ where
         Ok(changed)
     }
 
-    async fn delete(&self, channel: &Channel, owner: &Member) -> Outcome<Pending> {
+    async fn delete(&self, channel: &Channel, owner: &Member) -> Outcome<PendingEnd> {
         let channel = self.current(channel).await?;
-        let pending = Pending::new(channel.key(), Cause::ChannelDeleted, self);
+        let pending = PendingEnd::new(channel.key(), EndCause::ChannelDeleted, self);
         let by = Authority { channel: &channel, member: Some(owner) };
         require!(self.ports.channels.delete(&by, &pending, self.now).await?, "the channel is not deleted");
         Ok(pending)
     }
 
-    async fn remove(&self, by: &Authority<'_>, member: &Member) -> Outcome<Pending> {
-        let cause = Cause::MemberRemoved { user_id: member.user_id.clone() };
-        let pending = Pending::new(by.channel.key(), cause, self);
+    async fn remove(&self, by: &Authority<'_>, member: &Member) -> Outcome<PendingEnd> {
+        let cause = EndCause::MemberRemoved { user_id: member.user_id.clone() };
+        let pending = PendingEnd::new(by.channel.key(), cause, self);
         let removed = self.ports.channels.remove_member(by, member, &pending, self.now).await?;
         require_eq!(removed, MemberChanged::Done, "removing {}", member.user_id);
         Ok(pending)
     }
 
-    fn message(&self, head: &Head, user: &str) -> Outcome<StoredMessage> {
+    fn message(&self, head: &ChannelHead, user: &str) -> Outcome<StoredMessage> {
         let message = Message {
             channel_id: head.channel_id.clone(),
             seq: head.last_seq + 1,
@@ -340,10 +340,10 @@ where
 
     async fn append(
         &self,
-        head: &Head,
+        head: &ChannelHead,
         message: &StoredMessage,
         record: Option<&IdempotencyRecord>,
-    ) -> Outcome<Appended> {
+    ) -> Outcome<AppendResult> {
         let append = Append { head, message, for_agent: false, record, member: None, token: None, now: self.now };
         Ok(self.ports.messages.append(append).await?)
     }
@@ -352,11 +352,11 @@ where
     async fn send(&self, channel: &Channel, user: &str) -> Outcome<StoredMessage> {
         let head = self.head(&channel.channel_id).await?;
         let message = self.message(&head, user)?;
-        require_eq!(self.append(&head, &message, None).await?, Appended::Stored, "sending");
+        require_eq!(self.append(&head, &message, None).await?, AppendResult::Stored, "sending");
         Ok(message)
     }
 
-    async fn head(&self, channel: &ChannelId) -> Outcome<Head> {
+    async fn head(&self, channel: &ChannelId) -> Outcome<ChannelHead> {
         self.ports.messages.head(channel).await?.ok_or_else(|| Stop(format!("{channel} has no head")))
     }
 
@@ -365,8 +365,8 @@ where
             connection_id: id(name)?,
             user_id: id(user)?,
             channels: channels.iter().map(|channel| channel.key()).collect(),
-            follows: true,
-            limited_to: None,
+            auto_subscribe: true,
+            allowed_channels: None,
             left_out: 0,
             connected_at: self.now,
             token_expires_at: self.later(LONG),
@@ -378,8 +378,8 @@ where
     async fn open(&self, name: &str, user: &str, channels: &[&Channel]) -> Outcome<Connection> {
         let connection = self.connection(name, user, channels)?;
         let connections = self.ports.connections;
-        connections.announce(&connection.user_id, &UserConnection::from(&connection)).await?;
-        connections.open(&connection, &connection.channels.iter().cloned().collect()).await?;
+        connections.register_pending(&connection.user_id, &UserConnection::from(&connection)).await?;
+        connections.activate(&connection, &connection.channels.iter().cloned().collect()).await?;
         Ok(connection)
     }
 
@@ -429,11 +429,14 @@ where
         let message = self.message(&head, "anna")?;
         let records = [request_key("anna")?, RecordKey::Reply { seq: 1 }];
         let record = self.record(records[0].clone(), &message);
-        require_eq!(self.append(&head, &message, Some(&record)).await?, Appended::Stored, "a message");
-        let question = Question { channel: old.key(), seq: 1 };
-        require!(matches!(store.claim(&question, "w", self.later(LONG), self.now).await?, Claimed::Ours(_)), "a claim");
+        require_eq!(self.append(&head, &message, Some(&record)).await?, AppendResult::Stored, "a message");
+        let question = MessageKey { channel: old.key(), seq: 1 };
+        require!(
+            matches!(store.acquire(&question, "w", self.later(LONG), self.now).await?, Acquire::Acquired(_)),
+            "a claim"
+        );
         let (anna, anew): (UserId, ChannelId) = (id("anna")?, id("anew")?);
-        connections.note_joined(&old.key(), &anna, self.now).await?;
+        connections.mark_online(&old.key(), &anna, self.now).await?;
         self.open("anew1=", "anna", &[&old]).await?;
         self.delete(&old, &owner).await?;
 
@@ -451,46 +454,57 @@ where
         for record in &records {
             require_eq!(messages.idempotency_record(&key, record).await?, None, "a record");
         }
-        let question = Question { channel: key.clone(), seq: 1 };
-        let claimed = store.claim(&question, "w2", self.later(LONG), self.now).await?;
-        require!(matches!(claimed, Claimed::Ours(claim) if claim.calls == 0), "a claim of the channel before holds");
+        let question = MessageKey { channel: key.clone(), seq: 1 };
+        let claimed = store.acquire(&question, "w2", self.later(LONG), self.now).await?;
+        require!(
+            matches!(claimed, Acquire::Acquired(claim) if claim.calls == 0),
+            "a claim of the channel before holds"
+        );
         let audience = connections.audience(&key, self.now).await?;
         require_eq!(audience.subscriptions, vec![], "the subscriptions");
         require!(!audience.gate.closed, "the gate of the channel before is closed, not this one's");
         require!(connections.gate(&old.key(), self.now).await?.closed, "the gate of a deleted channel is open");
-        require!(connections.note_joined(&key, &anna, self.now).await?, "the presence of the channel before is known");
-        require_eq!(self.head(&anew).await?, Head::from(&new), "the head");
+        require!(connections.mark_online(&key, &anna, self.now).await?, "the presence of the channel before is known");
+        require_eq!(self.head(&anew).await?, ChannelHead::from(&new), "the head");
         // The same number, and the same key, are free in the new channel.
-        let head = Head::from(&new);
+        let head = ChannelHead::from(&new);
         let message = self.message(&head, "anna")?;
         let record = self.record(records[0].clone(), &message);
-        require_eq!(self.append(&head, &message, Some(&record)).await?, Appended::Stored, "a message under a used key");
+        require_eq!(
+            self.append(&head, &message, Some(&record)).await?,
+            AppendResult::Stored,
+            "a message under a used key"
+        );
         Ok(())
     }
 
     async fn appends(&self) -> Outcome {
         let messages = self.ports.messages;
         let (channel, owner) = self.channel("appends", Visibility::Private).await?;
-        let head = Head::from(&channel);
+        let head = ChannelHead::from(&channel);
         let first = self.message(&head, "olga")?;
         let key = request_key("olga")?;
         let record = self.record(key.clone(), &first);
-        require_eq!(self.append(&head, &first, Some(&record)).await?, Appended::Stored, "the first");
+        require_eq!(self.append(&head, &first, Some(&record)).await?, AppendResult::Stored, "the first");
         require_eq!(messages.idempotency_record(&channel.key(), &key).await?, Some(record.clone()), "its record");
         let now = self.head(&channel.channel_id).await?;
-        require_eq!(now, Head { last_seq: 1, ..head.clone() }, "the head after it");
+        require_eq!(now, ChannelHead { last_seq: 1, ..head.clone() }, "the head after it");
         // A used key decides first, whatever else does not hold.
         let again = self.message(&head, "olga")?;
         let of_again = self.record(key.clone(), &again);
-        require_eq!(self.append(&head, &again, Some(&of_again)).await?, Appended::KeyTaken(record), "a used key");
+        require_eq!(self.append(&head, &again, Some(&of_again)).await?, AppendResult::KeyTaken(record), "a used key");
         // A message without a key recognizes itself, and no other.
         let second = self.message(&now, "olga")?;
-        require_eq!(self.append(&now, &second, None).await?, Appended::Stored, "without a key");
-        require_eq!(self.append(&now, &second, None).await?, Appended::Stored, "the same again");
+        require_eq!(self.append(&now, &second, None).await?, AppendResult::Stored, "without a key");
+        require_eq!(self.append(&now, &second, None).await?, AppendResult::Stored, "the same again");
         let now = self.head(&channel.channel_id).await?;
         require_eq!(now.last_seq, 2, "the number after the same message twice");
         let other = self.message(&head, "olga")?;
-        require_eq!(self.append(&head, &other, None).await?, Appended::HeadMoved(Some(now.clone())), "an old head");
+        require_eq!(
+            self.append(&head, &other, None).await?,
+            AppendResult::Stale { head: Some(now.clone()), bucket_full_at: None },
+            "an old head"
+        );
         // A member that has to be one.
         let third = self.message(&now, "mallory")?;
         let mallory = id("mallory")?;
@@ -503,28 +517,40 @@ where
             token: None,
             now: self.now,
         };
-        require_eq!(messages.append(append).await?, Appended::NotAMember, "a stranger");
+        require_eq!(messages.append(append).await?, AppendResult::NotAMember, "a stranger");
         // A bucket that is not as believed.
         let token = |full_at, seconds| Token { full_at, next: self.later(Duration::from_secs(seconds)) };
         let append = Append { member: None, token: Some(token(None, 5)), ..append };
-        require_eq!(messages.append(append).await?, Appended::Stored, "a token of a full bucket");
+        require_eq!(messages.append(append).await?, AppendResult::Stored, "a token of a full bucket");
         let moved = self.later(Duration::from_secs(5));
         let before = now.clone();
         let now = self.head(&channel.channel_id).await?;
         let fourth = self.message(&now, "mallory")?;
         let append = Append { head: &now, message: &fourth, ..append };
-        require_eq!(messages.append(append).await?, Appended::BucketMoved(moved), "a bucket that is not full");
+        require_eq!(
+            messages.append(append).await?,
+            AppendResult::Stale { head: None, bucket_full_at: Some(moved) },
+            "a bucket that is not full"
+        );
         let late = self.message(&before, "mallory")?;
         let both = Append { head: &before, message: &late, ..append };
-        require_eq!(messages.append(both).await?, Appended::BothMoved(now.clone(), moved), "both");
+        require_eq!(
+            messages.append(both).await?,
+            AppendResult::Stale { head: Some(now.clone()), bucket_full_at: Some(moved) },
+            "both"
+        );
         let right = Append { token: Some(token(Some(moved), 10)), ..append };
-        require_eq!(messages.append(right).await?, Appended::Stored, "a token of the bucket as it is");
+        require_eq!(messages.append(right).await?, AppendResult::Stored, "a token of the bucket as it is");
         // Other settings are another version.
         let changed = self.changed(&channel, &owner, |channel| "other".clone_into(&mut channel.name)).await?;
         let now = self.head(&channel.channel_id).await?;
-        let behind = Head { version: 1, ..now.clone() };
+        let behind = ChannelHead { version: 1, ..now.clone() };
         let fifth = self.message(&now, "olga")?;
-        require_eq!(self.append(&behind, &fifth, None).await?, Appended::HeadMoved(Some(now)), "an old version");
+        require_eq!(
+            self.append(&behind, &fifth, None).await?,
+            AppendResult::Stale { head: Some(now), bucket_full_at: None },
+            "an old version"
+        );
         require_eq!((changed.last_seq, changed.version), (4, 2), "a change of settings keeps the number");
         let history = messages.messages(&channel.key(), Range::After(0), 10, self.now).await?;
         require_eq!(history.iter().map(|one| one.seq).collect::<Vec<_>>(), [1, 2, 3, 4], "the numbers");
@@ -542,18 +568,18 @@ where
             token: None,
             now: later,
         };
-        require_eq!(messages.append(append).await?, Appended::Stored, "a key whose time is over");
+        require_eq!(messages.append(append).await?, AppendResult::Stored, "a key whose time is over");
         Ok(())
     }
 
     async fn cached_heads(&self) -> Outcome {
         let (old, owner) = self.channel("heads", Visibility::Public).await?;
-        let cached = Head::from(&old);
+        let cached = ChannelHead::from(&old);
         self.delete(&old, &owner).await?;
         let message = self.message(&cached, "olga")?;
-        require_eq!(self.append(&cached, &message, None).await?, Appended::HeadMoved(None), "no channel");
+        require_eq!(self.append(&cached, &message, None).await?, AppendResult::ChannelNotFound, "no channel");
         let (new, _) = self.channel("heads", Visibility::Public).await?;
-        let wanted = Appended::HeadMoved(Some(Head::from(&new)));
+        let wanted = AppendResult::Stale { head: Some(ChannelHead::from(&new)), bucket_full_at: None };
         require_eq!(self.append(&cached, &message, None).await?, wanted, "another incarnation, alike in all else");
         require_eq!(self.head(&new.channel_id).await?.last_seq, 0, "the number of the new channel");
         let left = self.ports.messages.messages(&old.key(), Range::After(0), 10, self.now).await?;
@@ -577,7 +603,7 @@ where
                 let changed = Channel { name: "x".to_owned(), version: by.channel.version + 1, ..by.channel.clone() };
                 store.update(by, &changed, None, now).await?
             }
-            Change::Delete => store.delete(by, &Pending::new(key, Cause::ChannelDeleted, self), now).await?,
+            Change::Delete => store.delete(by, &PendingEnd::new(key, EndCause::ChannelDeleted, self), now).await?,
             Change::Add => {
                 let ines = self.new_member(by.channel, "ines", MemberRole::Member)?;
                 match store.add_member(by, &ines, 0).await? {
@@ -592,7 +618,7 @@ where
                 MemberChanged::LastOwner => return Err(Stop("rita is the last owner".to_owned())),
             },
             Change::Remove => {
-                let pending = Pending::new(key, Cause::MemberRemoved { user_id: rita.user_id.clone() }, self);
+                let pending = PendingEnd::new(key, EndCause::MemberRemoved { user_id: rita.user_id.clone() }, self);
                 match store.remove_member(by, rita, &pending, now).await? {
                     MemberChanged::Done => true,
                     MemberChanged::Stale => false,
@@ -602,14 +628,18 @@ where
             Change::Revise => {
                 let mut revised = message.clone();
                 "revised".clone_into(&mut revised.message.content);
-                messages.revise(by, &revised).await? == Revised::Done
+                messages.update_message(by, &revised).await? == UpdateResult::Done
             }
             Change::React => {
-                let revision =
-                    Revision { channel_id: key.channel_id, seq: message.message.seq, caller: id("paul")?, trace: None };
-                messages.react(by, &revision, "👍", true, now).await? == Reacted::Done
+                let revision = MessageRef {
+                    channel_id: key.channel_id,
+                    seq: message.message.seq,
+                    caller: id("paul")?,
+                    trace: None,
+                };
+                messages.react(by, &revision, "👍", true, now).await? == ReactionResult::Done
             }
-            Change::Cancel => store.cancel(by, &Question { channel: key, seq: message.message.seq }, now).await?,
+            Change::Cancel => store.cancel(by, &MessageKey { channel: key, seq: message.message.seq }, now).await?,
         })
     }
 
@@ -714,7 +744,7 @@ where
         self.remove(&by, &first).await?;
         require_eq!(store.member(&channel.key(), &first.user_id).await?, None, "a member who was removed");
         let second = self.member(&by, "rita", MemberRole::Member).await?;
-        let pending = Pending::new(channel.key(), Cause::MemberRemoved { user_id: first.user_id.clone() }, self);
+        let pending = PendingEnd::new(channel.key(), EndCause::MemberRemoved { user_id: first.user_id.clone() }, self);
         let removed = store.remove_member(&by, &first, &pending, self.now).await?;
         require_eq!(removed, MemberChanged::Stale, "removing the membership before");
         let changed = store.change_role(&by, &first, MemberRole::Moderator).await?;
@@ -738,7 +768,7 @@ where
         let store = self.ports.channels;
         let (channel, olga) = self.channel("owners", Visibility::Private).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
-        let pending = Pending::new(channel.key(), Cause::MemberRemoved { user_id: olga.user_id.clone() }, self);
+        let pending = PendingEnd::new(channel.key(), EndCause::MemberRemoved { user_id: olga.user_id.clone() }, self);
         let last = MemberChanged::LastOwner;
         require_eq!(store.remove_member(&by, &olga, &pending, self.now).await?, last, "the last owner leaves");
         require_eq!(store.change_role(&by, &olga, MemberRole::Member).await?, last, "the last owner steps down");
@@ -783,7 +813,7 @@ where
         require!(!gate().await?.blocked.contains(&rita.user_id), "who is a member again is blocked");
 
         let private = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
-        let made_private = Pending::new(key.clone(), Cause::MadePrivate, self);
+        let made_private = PendingEnd::new(key.clone(), EndCause::MadePrivate, self);
         let updated = store.update(&by, &private, Some(&made_private), self.now).await?;
         require!(updated, "the channel is not made private");
         require!(gate().await?.private, "the gate of a channel that was made private");
@@ -800,7 +830,7 @@ where
         for pending in [removed, made_private, deleted] {
             let until = self.later(LONG * 2);
             let leased = store.lease(&pending, until, self.later(LONG)).await?;
-            require_eq!(leased, Some(Pending { lease_until: until, ..pending.clone() }), "what was recorded");
+            require_eq!(leased, Some(PendingEnd { lease_until: until, ..pending.clone() }), "what was recorded");
             store.finish(&pending).await?;
         }
         Ok(())
@@ -813,12 +843,12 @@ where
         let [first, second] = [1, 2].map(|hours| self.later(LONG * hours));
         require_eq!(store.lease(&recorded, second, self.now).await?, None, "what its maker has a lease on");
         let leased = store.lease(&recorded, second, recorded.lease_until).await?;
-        require_eq!(leased, Some(Pending { lease_until: second, ..recorded.clone() }), "a lease that has ended");
+        require_eq!(leased, Some(PendingEnd { lease_until: second, ..recorded.clone() }), "a lease that has ended");
         require_eq!(store.lease(&recorded, second, first).await?, None, "a lease of another");
-        let advanced = Pending { after: Some(id("a=")?), lease_until: first, ..recorded.clone() };
+        let advanced = PendingEnd { after: Some(id("a=")?), lease_until: first, ..recorded.clone() };
         store.advance(&advanced).await?;
         let leased = store.lease(&recorded, second, first).await?;
-        require_eq!(leased, Some(Pending { lease_until: second, ..advanced.clone() }), "the progress");
+        require_eq!(leased, Some(PendingEnd { lease_until: second, ..advanced.clone() }), "the progress");
         store.finish(&recorded).await?;
         store.advance(&advanced).await?;
         require_eq!(store.lease(&recorded, second, self.later(LONG * 3)).await?, None, "what is finished");
@@ -837,9 +867,9 @@ where
         let head = self.head(&old.channel_id).await?;
         let message = self.message(&head, "olga")?;
         let record = self.record(request_key("olga")?, &message);
-        require_eq!(self.append(&head, &message, Some(&record)).await?, Appended::Stored, "a message with a key");
-        let question = Question { channel: old.key(), seq: 1 };
-        store.claim(&question, "w", self.later(LONG), self.now).await?;
+        require_eq!(self.append(&head, &message, Some(&record)).await?, AppendResult::Stored, "a message with a key");
+        let question = MessageKey { channel: old.key(), seq: 1 };
+        store.acquire(&question, "w", self.later(LONG), self.now).await?;
         self.delete(&old, &olga).await?;
         let listed = store.memberships(&id("u1")?, 100).await?.channels;
         require!(listed.contains(&old.key()), "a membership outlives a deletion until it is removed");
@@ -856,8 +886,8 @@ where
         require_eq!(messages.messages(&key, Range::After(0), 10, self.now).await?, vec![], "messages");
         require_eq!(store.members(&key, None, 10).await?.members, vec![], "members");
         require_eq!(messages.idempotency_record(&key, &record.key).await?, None, "a record");
-        let claimed = store.claim(&question, "w2", self.later(LONG), self.now).await?;
-        require!(matches!(claimed, Claimed::Ours(_)), "a claim of a channel that was removed");
+        let claimed = store.acquire(&question, "w2", self.later(LONG), self.now).await?;
+        require!(matches!(claimed, Acquire::Acquired(_)), "a claim of a channel that was removed");
         for user in ["olga", "u1"] {
             let listed = store.memberships(&id(user)?, 100).await?.channels;
             require!(!listed.contains(&key), "{user} still lists the channel");
@@ -1000,7 +1030,7 @@ where
             message.message.reply_to = (number > 3).then_some(1);
             // The fifth expires.
             message.expires_at = (number == 5).then(|| self.later(LONG));
-            require_eq!(self.append(&head, &message, None).await?, Appended::Stored, "message {number}");
+            require_eq!(self.append(&head, &message, None).await?, AppendResult::Stored, "message {number}");
             stored.push(message.message);
         }
         require_eq!(messages.message(&key, 2, self.now).await?, stored.get(1).cloned(), "one message");
@@ -1050,12 +1080,12 @@ where
         let sent = self.send(&channel, "olga").await?;
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
-        let react = Revision { channel_id: channel.channel_id.clone(), seq: 1, caller: id("rita")?, trace: None };
-        require_eq!(messages.react(&by, &react, "👍", true, self.now).await?, Reacted::Done, "a reaction");
+        let react = MessageRef { channel_id: channel.channel_id.clone(), seq: 1, caller: id("rita")?, trace: None };
+        require_eq!(messages.react(&by, &react, "👍", true, self.now).await?, ReactionResult::Done, "a reaction");
         let mut edited = sent.clone();
         "edited".clone_into(&mut edited.message.content);
         edited.message.edited_at = Some(self.now);
-        require_eq!(messages.revise(&by, &edited).await?, Revised::Done, "an edit");
+        require_eq!(messages.update_message(&by, &edited).await?, UpdateResult::Done, "an edit");
         let found = messages.message(&key, 1, self.now).await?;
         let wanted = Reactions::from([("👍".to_owned(), BTreeSet::from([id("rita")?]))]);
         let wanted = Message { reactions: wanted, ..edited.message.clone() };
@@ -1063,14 +1093,22 @@ where
         let mut deleted = sent.clone();
         deleted.message.content = String::new();
         deleted.message.deleted_at = Some(self.now);
-        require_eq!(messages.revise(&by, &deleted).await?, Revised::Done, "a deletion");
+        require_eq!(messages.update_message(&by, &deleted).await?, UpdateResult::Done, "a deletion");
         require_eq!(messages.message(&key, 1, self.now).await?, Some(deleted.message), "what is left");
-        require_eq!(messages.revise(&by, &edited).await?, Revised::MessageNotFound, "an edit of what is deleted");
+        require_eq!(
+            messages.update_message(&by, &edited).await?,
+            UpdateResult::MessageNotFound,
+            "an edit of what is deleted"
+        );
         let gone = messages.react(&by, &react, "👍", true, self.now).await?;
-        require_eq!(gone, Reacted::MessageNotFound, "a reaction to what is deleted");
+        require_eq!(gone, ReactionResult::MessageNotFound, "a reaction to what is deleted");
         let mut absent = sent;
         absent.message.seq = 2;
-        require_eq!(messages.revise(&by, &absent).await?, Revised::MessageNotFound, "an edit of what is not there");
+        require_eq!(
+            messages.update_message(&by, &absent).await?,
+            UpdateResult::MessageNotFound,
+            "an edit of what is not there"
+        );
         require_eq!(messages.message(&key, 2, self.now).await?, None, "what is not there");
         Ok(())
     }
@@ -1081,14 +1119,15 @@ where
         let head = self.head(&channel.channel_id).await?;
         let expires_at = Some(self.later(LONG));
         let message = StoredMessage { expires_at, ..self.message(&head, "olga")? };
-        require_eq!(self.append(&head, &message, None).await?, Appended::Stored, "a message");
+        require_eq!(self.append(&head, &message, None).await?, AppendResult::Stored, "a message");
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: None };
-        let react = async |user: &str, emoji: &str, add: bool, now: Timestamp| -> Outcome<Reacted> {
-            let revision = Revision { channel_id: channel.channel_id.clone(), seq: 1, caller: id(user)?, trace: None };
+        let react = async |user: &str, emoji: &str, add: bool, now: Timestamp| -> Outcome<ReactionResult> {
+            let revision =
+                MessageRef { channel_id: channel.channel_id.clone(), seq: 1, caller: id(user)?, trace: None };
             Ok(messages.react(&by, &revision, emoji, add, now).await?)
         };
-        let done = Reacted::Done;
+        let done = ReactionResult::Done;
         for (user, emoji, add) in [
             ("rita", "👍", true),
             ("rita", "👍", true),
@@ -1107,11 +1146,15 @@ where
         let found = messages.message(&channel.key(), 1, self.now).await?.map(|message| message.reactions.len());
         require_eq!(found, Some(1), "the kinds that are left");
         let late = self.later(LONG + Duration::from_secs(1));
-        require_eq!(react("rita", "👍", true, late).await?, Reacted::MessageNotFound, "a message that has expired");
+        require_eq!(
+            react("rita", "👍", true, late).await?,
+            ReactionResult::MessageNotFound,
+            "a message that has expired"
+        );
         for number in 1..crate::limits::REACTIONS_PER_MESSAGE {
             require_eq!(react("rita", &format!("e{number}"), true, self.now).await?, done, "kind {number}");
         }
-        require_eq!(react("rita", "more", true, self.now).await?, Reacted::Full, "one kind too many");
+        require_eq!(react("rita", "more", true, self.now).await?, ReactionResult::Full, "one kind too many");
         require_eq!(react("rita", "👍", true, self.now).await?, done, "a kind that is there");
         Ok(())
     }
@@ -1139,7 +1182,7 @@ where
         require!(!connections.is_subscribed(&key, &name, later).await?, "another one is subscribed");
         require!(!connections.unsubscribe(&key, &name, later).await?, "another one was unsubscribed");
         require!(!connections.close(&name, later).await?, "another one was closed");
-        connections.withdraw(&user, &UserConnection { connected_at: later, ..of_user.clone() }).await?;
+        connections.remove_pending(&user, &UserConnection { connected_at: later, ..of_user.clone() }).await?;
         require_eq!(
             connections.connections_of(&user, self.now).await?.len(),
             1,
@@ -1160,9 +1203,9 @@ where
         require!(!connections.subscribe(&key, &user, &of_user, true).await?, "what is closed was subscribed");
         require_eq!(self.listeners(&key, self.now).await?, vec![], "the subscriptions of what is closed");
         let announced = UserConnection { connection_id: id("conn2=")?, ..of_user };
-        connections.announce(&user, &announced).await?;
+        connections.register_pending(&user, &announced).await?;
         require_eq!(connections.connections_of(&user, self.now).await?, vec![announced.clone()], "what was announced");
-        connections.withdraw(&user, &announced).await?;
+        connections.remove_pending(&user, &announced).await?;
         require_eq!(connections.connections_of(&user, self.now).await?, vec![], "what was withdrawn");
         Ok(())
     }
@@ -1175,8 +1218,12 @@ where
         let before = UserConnection::from(&opened);
         let ends_at = self.later(LONG * 2);
         let limit = Some(BTreeSet::from([inside.channel_id.clone()]));
-        let renewed =
-            Connection { token_expires_at: ends_at, expires_at: ends_at, limited_to: limit.clone(), ..opened.clone() };
+        let renewed = Connection {
+            token_expires_at: ends_at,
+            expires_at: ends_at,
+            allowed_channels: limit.clone(),
+            ..opened.clone()
+        };
         require_eq!(connections.renew(&renewed).await?, Some(vec![inside.key()]), "its channels");
         require_eq!(connections.connection(&opened.connection_id).await?, Some(renewed.clone()), "the connection");
         let late = self.later(LONG + Duration::from_secs(1));
@@ -1245,13 +1292,13 @@ where
                 connection.expires_at = self.later(Duration::from_mins(1));
             }
             let by_membership = if user == "rita" { BTreeSet::from([key.clone()]) } else { BTreeSet::new() };
-            connections.announce(&connection.user_id, &UserConnection::from(&connection)).await?;
-            connections.open(&connection, &by_membership).await?;
+            connections.register_pending(&connection.user_id, &UserConnection::from(&connection)).await?;
+            connections.activate(&connection, &by_membership).await?;
             names.push(connection.connection_id.to_string());
         }
         self.remove(&by, &rita).await?;
         let private = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
-        let pending = Pending::new(key.clone(), Cause::MadePrivate, self);
+        let pending = PendingEnd::new(key.clone(), EndCause::MadePrivate, self);
         require!(store.update(&by, &private, Some(&pending), self.now).await?, "it is not made private");
         let audience = connections.audience(&key, self.now).await?;
         require_eq!(audience.subscriptions.len(), 7, "all subscriptions, refused ones too");
@@ -1288,7 +1335,7 @@ where
             user_id: id("tim")?,
             tenant: None,
             channels: Some(vec![key]),
-            limited_to: Some(BTreeSet::from([id("tickets")?])),
+            allowed_channels: Some(BTreeSet::from([id("tickets")?])),
             token_expires_at: self.later(LONG),
             expires_at: self.later(Duration::from_mins(1)),
         };
@@ -1305,11 +1352,11 @@ where
         let connections = self.ports.connections;
         let key = ChannelKey { channel_id: id("presence")?, incarnation: Incarnation::generate(self) };
         let user = id("pia")?;
-        require!(!connections.note_left(&key, &user).await?, "who was not there has left");
-        require!(connections.note_joined(&key, &user, self.now).await?, "who comes is no news");
-        require!(!connections.note_joined(&key, &user, self.now).await?, "who is there is news");
-        require!(connections.note_left(&key, &user).await?, "who goes is no news");
-        require!(!connections.note_left(&key, &user).await?, "who has gone is news");
+        require!(!connections.mark_offline(&key, &user).await?, "who was not there has left");
+        require!(connections.mark_online(&key, &user, self.now).await?, "who comes is no news");
+        require!(!connections.mark_online(&key, &user, self.now).await?, "who is there is news");
+        require!(connections.mark_offline(&key, &user).await?, "who goes is no news");
+        require!(!connections.mark_offline(&key, &user).await?, "who has gone is news");
         Ok(())
     }
 
@@ -1317,43 +1364,53 @@ where
         let store = self.ports.channels;
         let (channel, olga) = self.channel("claims", Visibility::Public).await?;
         self.send(&channel, "olga").await?;
-        let question = Question { channel: channel.key(), seq: 1 };
+        let question = MessageKey { channel: channel.key(), seq: 1 };
         let [until, later] = [10, 20].map(|seconds| self.later(Duration::from_secs(seconds)));
-        let claimed = store.claim(&question, "one", until, self.now).await?;
-        require!(matches!(claimed, Claimed::Ours(claim) if claim.calls == 0 && !claim.cancelled), "a free question");
-        require_eq!(store.claim(&question, "two", until, self.now).await?, Claimed::Held { until }, "one that is held");
-        require_eq!(ClaimStore::renew(store, &question, "two", later, true).await?, None, "a renewal by another");
-        let renewed = ClaimStore::renew(store, &question, "one", later, true).await?;
+        let claimed = store.acquire(&question, "one", until, self.now).await?;
+        require!(
+            matches!(claimed, Acquire::Acquired(claim) if claim.calls == 0 && !claim.cancelled),
+            "a free question"
+        );
+        require_eq!(
+            store.acquire(&question, "two", until, self.now).await?,
+            Acquire::Held { until },
+            "one that is held"
+        );
+        require_eq!(ReplyLeases::renew(store, &question, "two", later, true).await?, None, "a renewal by another");
+        let renewed = ReplyLeases::renew(store, &question, "one", later, true).await?;
         require_eq!(renewed.map(|claim| claim.calls), Some(1), "the calls of a renewal");
         require_eq!(
-            store.claim(&question, "two", later, until).await?,
-            Claimed::Held { until: later },
+            store.acquire(&question, "two", later, until).await?,
+            Acquire::Held { until: later },
             "a renewed claim"
         );
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
         require!(store.cancel(&by, &question, self.now).await?, "it was not cancelled");
-        let renewed = ClaimStore::renew(store, &question, "one", later, false).await?;
+        let renewed = ReplyLeases::renew(store, &question, "one", later, false).await?;
         require_eq!(renewed.map(|claim| (claim.calls, claim.cancelled)), Some((1, true)), "a claim that is cancelled");
         store.release(&question, "two").await?;
         require_eq!(
-            store.claim(&question, "two", later, until).await?,
-            Claimed::Held { until: later },
+            store.acquire(&question, "two", later, until).await?,
+            Acquire::Held { until: later },
             "who has it not"
         );
         store.release(&question, "one").await?;
-        let claimed = store.claim(&question, "two", later, self.now).await?;
-        require!(matches!(claimed, Claimed::Ours(claim) if claim.calls == 1 && claim.cancelled), "what was released");
-        let not_begun = Question { channel: channel.key(), seq: 2 };
+        let claimed = store.acquire(&question, "two", later, self.now).await?;
+        require!(
+            matches!(claimed, Acquire::Acquired(claim) if claim.calls == 1 && claim.cancelled),
+            "what was released"
+        );
+        let not_begun = MessageKey { channel: channel.key(), seq: 2 };
         require!(store.cancel(&by, &not_begun, self.now).await?, "what has not begun was not cancelled");
-        let claimed = store.claim(&not_begun, "one", later, self.now).await?;
-        require!(matches!(claimed, Claimed::Ours(claim) if claim.cancelled), "what was cancelled before it began");
+        let claimed = store.acquire(&not_begun, "one", later, self.now).await?;
+        require!(matches!(claimed, Acquire::Acquired(claim) if claim.cancelled), "what was cancelled before it began");
         let user = id("clara")?;
-        require_eq!(store.spent(&user, self.now).await?, 0, "what was spent on nobody");
-        store.spend(&user, 5, self.now).await?;
-        store.spend(&user, 2, self.now).await?;
-        require_eq!(store.spent(&user, self.now).await?, 7, "what was spent");
-        require_eq!(store.spent(&user, self.later(LONG * 24)).await?, 0, "what was spent on the next day");
+        require_eq!(store.tokens_used(&user, self.now).await?, 0, "what was spent on nobody");
+        store.record_tokens(&user, 5, self.now).await?;
+        store.record_tokens(&user, 2, self.now).await?;
+        require_eq!(store.tokens_used(&user, self.now).await?, 7, "what was spent");
+        require_eq!(store.tokens_used(&user, self.later(LONG * 24)).await?, 0, "what was spent on the next day");
         Ok(())
     }
 
@@ -1523,23 +1580,27 @@ where
             Ok(ChannelKey { channel_id: id(name)?, incarnation: Incarnation::generate(self) })
         };
         let (one, other) = (channel("buckets")?, channel("buckets")?);
-        let take = async |user: &UserId, action: Action<'_>| store.take(user, &action, bucket, self.now).await;
+        let take = async |user: &UserId, action: LimitedAction<'_>| store.take(user, &action, bucket, self.now).await;
         let wait = Some(Duration::from_secs(2));
-        require_eq!(take(&first, Action::Connect).await?, None, "the first");
-        require_eq!(take(&first, Action::Connect).await?, None, "the second");
-        require_eq!(take(&first, Action::Connect).await?, wait, "the third");
-        require_eq!(take(&first, Action::Ask).await?, None, "another action");
-        require_eq!(take(&second, Action::Connect).await?, None, "another user");
+        require_eq!(take(&first, LimitedAction::Connect).await?, None, "the first");
+        require_eq!(take(&first, LimitedAction::Connect).await?, None, "the second");
+        require_eq!(take(&first, LimitedAction::Connect).await?, wait, "the third");
+        require_eq!(take(&first, LimitedAction::AgentReply).await?, None, "another action");
+        require_eq!(take(&second, LimitedAction::Connect).await?, None, "another user");
         for _ in 0..2 {
-            require_eq!(take(&first, Action::Type(&one)).await?, None, "typing in one channel");
+            require_eq!(take(&first, LimitedAction::Typing(&one)).await?, None, "typing in one channel");
         }
-        require_eq!(take(&first, Action::Type(&one)).await?, wait, "typing too often");
-        require_eq!(take(&first, Action::Type(&other)).await?, None, "typing in another incarnation");
+        require_eq!(take(&first, LimitedAction::Typing(&one)).await?, wait, "typing too often");
+        require_eq!(take(&first, LimitedAction::Typing(&other)).await?, None, "typing in another incarnation");
         for user in [&first, &second] {
-            require_eq!(take(user, Action::Reply(&one)).await?, None, "a reply in a channel");
+            require_eq!(take(user, LimitedAction::Reply(&one)).await?, None, "a reply in a channel");
         }
-        require_eq!(take(&first, Action::Reply(&one)).await?, wait, "the channel's replies, whichever user asks");
-        require_eq!(take(&first, Action::Reply(&other)).await?, None, "replies in another incarnation");
+        require_eq!(
+            take(&first, LimitedAction::Reply(&one)).await?,
+            wait,
+            "the channel's replies, whichever user asks"
+        );
+        require_eq!(take(&first, LimitedAction::Reply(&other)).await?, None, "replies in another incarnation");
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ impl State {
 
     fn subscribe(&mut self, channel: &ChannelKey, connection: &UserConnection, member: bool) -> bool {
         let Some(open) = self.connection_of(&connection.connection_id, connection.connected_at) else { return false };
-        let is_beyond = open.limited_to.as_ref().is_some_and(|limit| !limit.contains(&channel.channel_id));
+        let is_beyond = open.allowed_channels.as_ref().is_some_and(|limit| !limit.contains(&channel.channel_id));
         let is_new = !open.channels.contains(channel);
         if is_beyond || (is_new && open.channels.len() >= CHANNELS_PER_CONNECTION) {
             return false;
@@ -53,7 +53,7 @@ impl State {
 }
 
 impl<H: Hook> ConnectionStore for MemoryStore<H> {
-    async fn announce(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
+    async fn register_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
         self.call(Call::Announce, |state| {
             let own = state.user_connections.entry(user.clone()).or_default();
             own.insert(connection.connection_id.clone(), connection.clone());
@@ -61,14 +61,14 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
         .await
     }
 
-    async fn withdraw(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
+    async fn remove_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
         self.call(Call::Withdraw, |state| {
             state.forget_of_user(user, &connection.connection_id, connection.connected_at);
         })
         .await
     }
 
-    async fn open(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
+    async fn activate(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
         self.call(Call::Open, |state| {
             state.connections.insert(connection.connection_id.clone(), connection.clone());
         })
@@ -89,7 +89,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
                 let open = state.connection_of(id, *connected_at)?;
                 open.token_expires_at = connection.token_expires_at;
                 open.expires_at = *expires_at;
-                open.limited_to.clone_from(&connection.limited_to);
+                open.allowed_channels.clone_from(&connection.allowed_channels);
                 Some(open.channels.clone())
             })
             .await?;
@@ -98,7 +98,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
             let own = state.user_connections.get_mut(user_id).and_then(|own| own.get_mut(id));
             if let Some(own) = own.filter(|own| own.connected_at == *connected_at) {
                 own.expires_at = *expires_at;
-                own.limited_to.clone_from(&connection.limited_to);
+                own.allowed_channels.clone_from(&connection.allowed_channels);
             }
         })
         .await?;
@@ -204,7 +204,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
         self.call(Call::Subscribe, |state| state.subscribe(channel, connection, member)).await
     }
 
-    async fn note_left_out(&self, connection: &UserConnection, left_out: usize) -> Result<(), StoreError> {
+    async fn set_left_out(&self, connection: &UserConnection, left_out: usize) -> Result<(), StoreError> {
         self.call(Call::NoteLeftOut, |state| {
             if let Some(open) = state.connection_of(&connection.connection_id, connection.connected_at) {
                 open.left_out = left_out;
@@ -249,7 +249,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
 }
 
 impl<H: Hook> PresenceStore for MemoryStore<H> {
-    async fn note_joined(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn mark_online(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
         let place = (channel.clone(), user.clone());
         self.call(Call::NoteJoined, |state| {
             let is_known = state.present.get(&place).is_some_and(|until| *until > now);
@@ -261,7 +261,7 @@ impl<H: Hook> PresenceStore for MemoryStore<H> {
         .await
     }
 
-    async fn note_left(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
+    async fn mark_offline(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
         let place = (channel.clone(), user.clone());
         self.call(Call::NoteLeft, |state| state.present.remove(&place).is_some()).await
     }

@@ -83,8 +83,8 @@ calls! {
     NoteLeft "note_left" true,
     KeepTicket "keep" true,
     RedeemTicket "redeem" true,
-    Claim "claim" true,
-    RenewClaim "renew_claim" true,
+    AcquireLease "acquire_lease" true,
+    RenewClaim "renew_lease" true,
     Cancel "cancel" false,
     Spent "spent" true,
     Spend "spend" true,
@@ -101,7 +101,7 @@ impl Call {
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum CallFault {
     /// It takes effect.
     Arrives,
     /// It fails before it takes effect.
@@ -126,7 +126,7 @@ pub enum Reading {
 /// Decides what happens to calls, and watches what they do. The functions that wait are where a scheduler lets others run.
 pub trait Hook: Send + Sync {
     /// Runs before a call takes effect, and decides about it.
-    fn before(&self, call: Call) -> impl Future<Output = Fate> + Send;
+    fn before(&self, call: Call) -> impl Future<Output = CallFault> + Send;
 
     /// Runs between the effect of a call and its answer. `false`: the answer is lost.
     fn after(&self, call: Call) -> impl Future<Output = bool> + Send;
@@ -147,8 +147,8 @@ pub trait Hook: Send + Sync {
 pub struct Reliable;
 
 impl Hook for Reliable {
-    async fn before(&self, _: Call) -> Fate {
-        Fate::Arrives
+    async fn before(&self, _: Call) -> CallFault {
+        CallFault::Arrives
     }
 
     async fn after(&self, _: Call) -> bool {

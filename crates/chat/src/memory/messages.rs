@@ -4,7 +4,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use super::{
     Call, Hook, MemoryStore, Reading,
-    state::{lives, living},
+    state::{is_live, living},
 };
 use crate::{
     access::Authority,
@@ -13,24 +13,25 @@ use crate::{
     id::{ChannelId, UserId},
     incarnation::ChannelKey,
     message::{
-        Append, Appended, Head, IdempotencyRecord, Message, MessageStore, Range, RecordKey, Revised, StoredMessage,
+        Append, AppendResult, ChannelHead, IdempotencyRecord, Message, MessageStore, Range, RecordKey, StoredMessage,
+        UpdateResult,
     },
-    reaction::Reacted,
-    revision::Revision,
+    reaction::ReactionResult,
+    revision::MessageRef,
 };
 
 impl<H: Hook> MessageStore for MemoryStore<H> {
-    async fn head(&self, channel: &ChannelId) -> Result<Option<Head>, StoreError> {
-        self.call(Call::Head, |state| state.channels.get(channel).map(Head::from)).await
+    async fn head(&self, channel: &ChannelId) -> Result<Option<ChannelHead>, StoreError> {
+        self.call(Call::Head, |state| state.channels.get(channel).map(ChannelHead::from)).await
     }
 
     async fn is_member(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
         self.call(Call::Member, |state| state.member(channel, user).is_some()).await
     }
 
-    async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
+    async fn append(&self, append: Append<'_>) -> Result<AppendResult, StoreError> {
         let attempt = self.attempt(Call::Append, |state| self.commit(state, |state| state.append(&append)));
-        Ok(attempt.await?.unwrap_or(Appended::Conflict))
+        Ok(attempt.await?.unwrap_or(AppendResult::Conflict))
     }
 
     async fn idempotency_record(
@@ -43,24 +44,24 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
 
     async fn message(&self, channel: &ChannelKey, seq: u64, now: Timestamp) -> Result<Option<Message>, StoreError> {
         self.read(Call::Message, channel, Reading::Messages, |state| {
-            let found = state.message(channel, seq).filter(|item| lives(&item.stored, now));
+            let found = state.message(channel, seq).filter(|item| is_live(&item.stored, now));
             found.map(|item| item.stored.message.clone())
         })
         .await
     }
 
-    async fn revise(&self, by: &Authority<'_>, revised: &StoredMessage) -> Result<Revised, StoreError> {
+    async fn update_message(&self, by: &Authority<'_>, revised: &StoredMessage) -> Result<UpdateResult, StoreError> {
         self.change(Call::Revise, |state| state.revise(by, revised)).await
     }
 
     async fn react(
         &self,
         by: &Authority<'_>,
-        revision: &Revision,
+        revision: &MessageRef,
         emoji: &str,
         add: bool,
         now: Timestamp,
-    ) -> Result<Reacted, StoreError> {
+    ) -> Result<ReactionResult, StoreError> {
         self.change(Call::React, |state| state.react(by, revision, emoji, add, now)).await
     }
 

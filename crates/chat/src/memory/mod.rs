@@ -18,10 +18,10 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use hook::{Call, Fate, Hook, Reading, Reliable};
+pub use hook::{Call, CallFault, Hook, Reading, Reliable};
 pub use rule::Rule;
 use state::Decision;
-pub use state::{Effect, MessageItem, State, StoredClaim, StoredGate, StreamRecord, Subscriptions};
+pub use state::{Effect, MessageItem, State, StoredGate, StoredLease, StreamRecord, Subscriptions};
 
 use crate::{error::StoreError, incarnation::ChannelKey};
 
@@ -83,10 +83,10 @@ impl<H: Hook> MemoryStore<H> {
     ) -> Result<Option<T>, StoreError> {
         let fate = self.hook.before(call).await;
         let answer = match fate {
-            Fate::Fails => return Err(call.failed()),
-            Fate::Conflicts => None,
-            Fate::Arrives => Some(run(&mut self.state())),
-            Fate::Repeated => {
+            CallFault::Fails => return Err(call.failed()),
+            CallFault::Conflicts => None,
+            CallFault::Arrives => Some(run(&mut self.state())),
+            CallFault::Repeated => {
                 let first = run(&mut self.state());
                 Some(if call.repeats() { run(&mut self.state()) } else { first })
             }

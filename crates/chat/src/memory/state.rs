@@ -7,22 +7,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::rule::{Broken, Rule};
 use crate::{
     access::Authority,
-    agent::{Claim, Claimed, Question},
+    agent::{Acquire, MessageKey, ReplyLease},
     channel::{
         Channel, ChannelCreated, Creation, Member, MemberAdded, MemberChanged, MemberRole, Memberships, Visibility,
     },
     clock::Timestamp,
     connection::{Connection, Gate, Subscription, UserConnection},
-    ending::Pending,
+    ending::PendingEnd,
     id::{ChannelId, ConnectionId, IdempotencyKey, UserId},
     incarnation::{ChannelKey, Incarnation},
     invitation::{Invitation, Invited},
     limits::{GATE_DURATION, REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
     message::{
-        Append, Appended, Change, Head, IdempotencyRecord, Message, MessageEvent, RecordKey, Revised, StoredMessage,
+        Append, AppendResult, Change, ChannelHead, IdempotencyRecord, Message, MessageEvent, RecordKey, StoredMessage,
+        UpdateResult,
     },
-    reaction::Reacted,
-    revision::Revision,
+    reaction::ReactionResult,
+    revision::MessageRef,
     ticket::Ticket,
     trace::TraceContext,
 };
@@ -55,13 +56,13 @@ pub struct StoredGate {
 
 /// A claim as it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StoredClaim {
+pub struct StoredLease {
     /// Who has it.
     pub owner: String,
     /// Until when.
     pub until: Option<Timestamp>,
     /// What it counts.
-    pub claim: Claim,
+    pub claim: ReplyLease,
 }
 
 /// A message as it is stored.
@@ -89,7 +90,7 @@ pub struct State {
     /// What channels were created with.
     pub creations: BTreeMap<ChannelKey, BTreeMap<(UserId, IdempotencyKey), Creation>>,
     /// Ends that are not carried out yet.
-    pub pending: BTreeMap<Incarnation, Pending>,
+    pub pending: BTreeMap<Incarnation, PendingEnd>,
     /// Messages.
     pub messages: BTreeMap<ChannelKey, BTreeMap<u64, MessageItem>>,
     /// Records of requests and replies.
@@ -97,7 +98,7 @@ pub struct State {
     /// Changes of messages, in the order of their commits.
     pub stream: Vec<StreamRecord>,
     /// Claims on questions, by the question's number.
-    pub claims: BTreeMap<ChannelKey, BTreeMap<u64, StoredClaim>>,
+    pub claims: BTreeMap<ChannelKey, BTreeMap<u64, StoredLease>>,
     /// Tokens of a model that were spent on a user, by day.
     pub spent: BTreeMap<(UserId, String), u64>,
     /// When buckets will be full: of users, or of channels, by action.
@@ -140,7 +141,7 @@ pub enum Effect {
         /// The channel as it will be.
         changed: Channel,
         /// The ends that follow.
-        pending: Option<Pending>,
+        pending: Option<PendingEnd>,
         /// When.
         now: Timestamp,
     },
@@ -149,7 +150,7 @@ pub enum Effect {
         /// The channel.
         channel: Channel,
         /// The ends that follow.
-        pending: Pending,
+        pending: PendingEnd,
         /// When.
         now: Timestamp,
     },
@@ -188,7 +189,7 @@ pub enum Effect {
         /// The membership.
         member: Member,
         /// The ends that follow.
-        pending: Pending,
+        pending: PendingEnd,
         /// When.
         now: Timestamp,
     },
@@ -225,18 +226,18 @@ pub enum Effect {
         after: MessageItem,
     },
     /// A question gets an owner.
-    Claimed {
+    LeaseAcquired {
         /// The question.
-        question: Question,
+        question: MessageKey,
         /// Who has it.
         owner: String,
         /// Until when.
         until: Timestamp,
     },
     /// A claim is renewed.
-    ClaimRenewed {
+    LeaseRenewed {
         /// The question.
-        question: Question,
+        question: MessageKey,
         /// Until when.
         until: Timestamp,
         /// Whether a call of the model follows.
@@ -245,7 +246,7 @@ pub enum Effect {
     /// A reply is to stop.
     ReplyCancelled {
         /// The question.
-        question: Question,
+        question: MessageKey,
     },
 }
 
@@ -439,7 +440,7 @@ impl State {
         &self,
         by: &Authority<'_>,
         changed: &Channel,
-        pending: Option<&Pending>,
+        pending: Option<&PendingEnd>,
         now: Timestamp,
     ) -> Decision<bool> {
         if !self.is_of_version(by.channel) || !self.holds(by, Rule::SettingsAuthority) {
@@ -449,7 +450,7 @@ impl State {
         (true, Some(Effect::ChannelUpdated { before, changed, pending, now }))
     }
 
-    pub(super) fn delete(&self, by: &Authority<'_>, pending: &Pending, now: Timestamp) -> Decision<bool> {
+    pub(super) fn delete(&self, by: &Authority<'_>, pending: &PendingEnd, now: Timestamp) -> Decision<bool> {
         if !self.is_of_version(by.channel) || !self.holds(by, Rule::SettingsAuthority) {
             return (false, None);
         }
@@ -507,7 +508,7 @@ impl State {
         &self,
         by: &Authority<'_>,
         member: &Member,
-        pending: &Pending,
+        pending: &PendingEnd,
         now: Timestamp,
     ) -> Decision<MemberChanged> {
         let answer = self.may_change(by, member, None);
@@ -531,17 +532,17 @@ impl State {
     }
 
     /// Decides an append. A used key, and a message that is there already, decide first: they are the answer and no failure.
-    pub(super) fn append(&self, append: &Append<'_>) -> Decision<Appended> {
+    pub(super) fn append(&self, append: &Append<'_>) -> Decision<AppendResult> {
         let Append { head, message, for_agent, record, member, token, now } = *append;
         let key = head.key();
         let taken = record.and_then(|record| self.record(&key, &record.key));
         if let Some(taken) = taken.filter(|taken| taken.expires_at > now) {
-            return (Appended::KeyTaken(taken.clone()), None);
+            return (AppendResult::KeyTaken(taken.clone()), None);
         }
         let there = self.message(&key, message.message.seq).filter(|_| !self.lacks(Rule::HeadNumber));
         let is_own = there.is_some_and(|there| there.stored.message.message_id == message.message.message_id);
         if is_own && record.is_none() && !self.lacks(Rule::OwnMessage) {
-            return (Appended::Stored, None);
+            return (AppendResult::Stored, None);
         }
         let sender = &message.message.sender_id;
         let moved_bucket = token.and_then(|token| {
@@ -559,37 +560,37 @@ impl State {
                 && (self.lacks(Rule::HeadIncarnation) || current.incarnation == head.incarnation)
         });
         if !is_as_believed {
-            let answer = match (current.map(Head::from), moved_bucket) {
-                (Some(current), Some(full_at)) => Appended::BothMoved(current, full_at),
-                (current, _) => Appended::HeadMoved(current),
+            let answer = match current.map(ChannelHead::from) {
+                Some(current) => AppendResult::Stale { head: Some(current), bucket_full_at: moved_bucket },
+                None => AppendResult::ChannelNotFound,
             };
             return (answer, None);
         }
         if member.is_some_and(|user| self.member(&key, user).is_none()) && !self.lacks(Rule::SenderIsMember) {
-            return (Appended::NotAMember, None);
+            return (AppendResult::NotAMember, None);
         }
-        if let Some(full_at) = moved_bucket {
-            return (Appended::BucketMoved(full_at), None);
+        if moved_bucket.is_some() {
+            return (AppendResult::Stale { head: None, bucket_full_at: moved_bucket }, None);
         }
         // With another rule taken out, the message of another attempt may be in the way.
         if there.is_some() && !is_own {
-            return (Appended::Conflict, None);
+            return (AppendResult::Conflict, None);
         }
         let effect = Effect::MessageAppended {
             item: MessageItem { stored: message.clone(), for_agent },
             record: record.cloned(),
             full_at: token.map(|token| token.next),
         };
-        (Appended::Stored, Some(effect))
+        (AppendResult::Stored, Some(effect))
     }
 
-    pub(super) fn revise(&self, by: &Authority<'_>, revised: &StoredMessage) -> Decision<Revised> {
+    pub(super) fn revise(&self, by: &Authority<'_>, revised: &StoredMessage) -> Decision<UpdateResult> {
         if !self.holds(by, Rule::MessageAuthority) {
-            return (Revised::Stale, None);
+            return (UpdateResult::Stale, None);
         }
         let found = self.message(&by.channel.key(), revised.message.seq);
         let Some(before) = found.filter(|item| item.stored.message.deleted_at.is_none()) else {
-            return (Revised::MessageNotFound, None);
+            return (UpdateResult::MessageNotFound, None);
         };
         let mut after = before.clone();
         let (message, to) = (&mut after.stored.message, &revised.message);
@@ -602,31 +603,31 @@ impl State {
             message.reactions.clear();
         }
         after.stored.trace.clone_from(&revised.trace);
-        (Revised::Done, Some(Effect::MessageRevised { before: before.clone(), after }))
+        (UpdateResult::Done, Some(Effect::MessageRevised { before: before.clone(), after }))
     }
 
     pub(super) fn react(
         &self,
         by: &Authority<'_>,
-        revision: &Revision,
+        revision: &MessageRef,
         emoji: &str,
         add: bool,
         now: Timestamp,
-    ) -> Decision<Reacted> {
+    ) -> Decision<ReactionResult> {
         if !self.holds(by, Rule::MessageAuthority) {
-            return (Reacted::Stale, None);
+            return (ReactionResult::Stale, None);
         }
         let found = self.message(&by.channel.key(), revision.seq);
-        let is_there = |item: &&MessageItem| lives(&item.stored, now) && item.stored.message.deleted_at.is_none();
-        let Some(before) = found.filter(is_there) else { return (Reacted::MessageNotFound, None) };
+        let is_there = |item: &&MessageItem| is_live(&item.stored, now) && item.stored.message.deleted_at.is_none();
+        let Some(before) = found.filter(is_there) else { return (ReactionResult::MessageNotFound, None) };
         let reactions = &before.stored.message.reactions;
         let users = reactions.get(emoji);
         if users.is_some_and(|users| users.contains(&revision.caller)) == add {
-            return (Reacted::Done, None);
+            return (ReactionResult::Done, None);
         }
         let is_full = users.map_or(reactions.len() >= REACTIONS_PER_MESSAGE, |users| users.len() >= USERS_PER_REACTION);
         if add && is_full {
-            return (Reacted::Full, None);
+            return (ReactionResult::Full, None);
         }
         let mut after = before.clone();
         let reactions = &mut after.stored.message.reactions;
@@ -642,46 +643,46 @@ impl State {
         if let Some(trace) = &revision.trace {
             after.stored.trace = Some(TraceContext::clone(trace));
         }
-        (Reacted::Done, Some(Effect::ReactionChanged { user: revision.caller.clone(), after }))
+        (ReactionResult::Done, Some(Effect::ReactionChanged { user: revision.caller.clone(), after }))
     }
 
-    fn stored_claim(&self, question: &Question) -> Option<&StoredClaim> {
+    fn stored_lease(&self, question: &MessageKey) -> Option<&StoredLease> {
         self.claims.get(&question.channel)?.get(&question.seq)
     }
 
     pub(super) fn claim(
         &self,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
         until: Timestamp,
         now: Timestamp,
-    ) -> Decision<Claimed> {
-        let stored = self.stored_claim(question);
+    ) -> Decision<Acquire> {
+        let stored = self.stored_lease(question);
         if let Some(until) = stored.and_then(|stored| stored.until).filter(|until| *until > now)
             && !self.lacks(Rule::ClaimHeld)
         {
-            return (Claimed::Held { until }, None);
+            return (Acquire::Held { until }, None);
         }
         let claim = stored.map(|stored| stored.claim).unwrap_or_default();
         let (question, owner) = (question.clone(), owner.to_owned());
-        (Claimed::Ours(claim), Some(Effect::Claimed { question, owner, until }))
+        (Acquire::Acquired(claim), Some(Effect::LeaseAcquired { question, owner, until }))
     }
 
-    pub(super) fn renew_claim(
+    pub(super) fn renew_lease(
         &self,
-        question: &Question,
+        question: &MessageKey,
         owner: &str,
         until: Timestamp,
         calls_model: bool,
-    ) -> Decision<Option<Claim>> {
-        let stored = self.stored_claim(question).filter(|stored| stored.owner == owner || self.lacks(Rule::ClaimHeld));
+    ) -> Decision<Option<ReplyLease>> {
+        let stored = self.stored_lease(question).filter(|stored| stored.owner == owner || self.lacks(Rule::ClaimHeld));
         let Some(stored) = stored else { return (None, None) };
         let calls = stored.claim.calls + u32::from(calls_model);
         let question = question.clone();
-        (Some(Claim { calls, ..stored.claim }), Some(Effect::ClaimRenewed { question, until, calls_model }))
+        (Some(ReplyLease { calls, ..stored.claim }), Some(Effect::LeaseRenewed { question, until, calls_model }))
     }
 
-    pub(super) fn cancel(&self, by: &Authority<'_>, question: &Question) -> Decision<bool> {
+    pub(super) fn cancel(&self, by: &Authority<'_>, question: &MessageKey) -> Decision<bool> {
         if !self.holds(by, Rule::MessageAuthority) {
             return (false, None);
         }
@@ -779,11 +780,11 @@ impl State {
                 self.put_message(if is_deleted { Change::Deleted } else { Change::Updated }, after);
             }
             Effect::ReactionChanged { after, .. } => self.put_message(Change::Updated, after),
-            Effect::Claimed { question, owner, until } => {
+            Effect::LeaseAcquired { question, owner, until } => {
                 let stored = self.claims.entry(question.channel).or_default().entry(question.seq).or_default();
                 (stored.owner, stored.until) = (owner, Some(until));
             }
-            Effect::ClaimRenewed { question, until, calls_model } => {
+            Effect::LeaseRenewed { question, until, calls_model } => {
                 let stored = self.claims.entry(question.channel).or_default().entry(question.seq).or_default();
                 stored.until = Some(until);
                 stored.claim.calls += u32::from(calls_model);
@@ -815,7 +816,7 @@ impl State {
         set(gate);
     }
 
-    fn record_end(&mut self, pending: Option<Pending>) {
+    fn record_end(&mut self, pending: Option<PendingEnd>) {
         if let Some(pending) = pending.filter(|_| !self.lacks(Rule::PendingRecorded)) {
             self.pending.insert(pending.id, pending);
         }
@@ -945,7 +946,7 @@ pub(super) fn reply_bucket(channel: &ChannelKey) -> (Option<UserId>, String) {
 }
 
 /// Whether a message has not expired.
-pub(super) fn lives(stored: &StoredMessage, now: Timestamp) -> bool {
+pub(super) fn is_live(stored: &StoredMessage, now: Timestamp) -> bool {
     stored.expires_at.is_none_or(|expires_at| expires_at > now)
 }
 
@@ -954,5 +955,5 @@ pub(super) fn living<'a>(
     items: impl Iterator<Item = &'a MessageItem>,
     now: Timestamp,
 ) -> impl Iterator<Item = Message> {
-    items.filter(move |item| lives(&item.stored, now)).map(|item| item.stored.message.clone())
+    items.filter(move |item| is_live(&item.stored, now)).map(|item| item.stored.message.clone())
 }

@@ -11,8 +11,8 @@ mod front;
 mod location;
 mod server;
 mod stream;
+mod sweeper;
 mod table;
-mod upkeep;
 mod worker;
 
 use std::{
@@ -35,7 +35,7 @@ use self::{
     location::Location,
     server::Server,
     stream::{Tail, Watcher},
-    upkeep::Upkeep,
+    sweeper::BackgroundSweeper,
 };
 use crate::{
     doors::{self, Door, Limits},
@@ -44,7 +44,7 @@ use crate::{
 
 pub(crate) use self::{
     front::{Named, router},
-    stream::Company,
+    stream::BatchWait,
 };
 pub use self::{
     location::Storage,
@@ -151,7 +151,7 @@ pub enum Error {
     Engine(String),
 }
 
-/// The embedded DynamoDB. Clones share it; the last one to go stops its upkeep and lets the data directory go.
+/// The embedded DynamoDB. Clones share it; the last one to go stops its sweeper and lets the data directory go.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
@@ -163,7 +163,7 @@ struct Shared {
     watcher: Watcher,
     /// By table.
     tails: Mutex<HashMap<String, Arc<Tail>>>,
-    _upkeep: Upkeep,
+    _sweeper: BackgroundSweeper,
     database: Database,
     options: Options,
     location: Location,
@@ -183,12 +183,12 @@ impl Engine {
             // Nothing is kept, so nothing is gained by waiting for a disk where there is no RAM disk.
             database.enable_bulk_loading().map_err(|error| unusable(error.to_string()))?;
         }
-        upkeep::index_streams(&file)?;
-        let upkeep = Upkeep::start(&file, database.clone(), &options)?;
+        sweeper::index_streams(&file)?;
+        let sweeper = BackgroundSweeper::start(&file, database.clone(), &options)?;
         let watcher = Watcher::start(&file, &options)?;
         let server = Server::start(database.clone())?;
         let tails = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { server, watcher, tails, _upkeep: upkeep, database, options, location }) })
+        Ok(Self { shared: Arc::new(Shared { server, watcher, tails, _sweeper: sweeper, database, options, location }) })
     }
 
     /// Creates the tables that are missing, enables their TTL, and checks those that are there against
@@ -229,7 +229,7 @@ impl Engine {
     /// As on AWS it does not matter whether anybody has read them. The newest record of a stream stays,
     /// because the engine counts on from it.
     pub fn trim_streams(&self, horizon: jiff::Timestamp) -> Result<usize, Error> {
-        upkeep::trim_streams(&self.shared.location.database(), horizon)
+        sweeper::trim_streams(&self.shared.location.database(), horizon)
     }
 
     /// Answers an operation, such as `GetItem`, with a status and a JSON body; blocks while it works. `None` for what

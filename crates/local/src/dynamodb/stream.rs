@@ -189,7 +189,7 @@ impl StoredRecord {
 
 /// What a read waits for, so that records are read together.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Company {
+pub(crate) struct BatchWait {
     /// It waits no longer than until then.
     pub(crate) until: Instant,
     /// Nor when there have been so many writes since something was read last.
@@ -209,7 +209,7 @@ impl Writes {
     }
 
     /// Waits for company. When nobody tells of writes any more there is none to wait for; the read that follows says so.
-    async fn company(&mut self, Company { until, writes }: Company) {
+    async fn company(&mut self, BatchWait { until, writes }: BatchWait) {
         let enough = self.read + writes;
         let _ = timeout_at(until, self.noticed.wait_for(|noticed| *noticed >= enough)).await;
     }
@@ -253,7 +253,7 @@ impl StreamReader {
     /// The same, but waits for company first.
     pub(crate) async fn next_with(
         &mut self,
-        company: Option<Company>,
+        company: Option<BatchWait>,
         position: Position,
         limit: usize,
     ) -> Result<Records, Error> {
@@ -424,7 +424,7 @@ mod tests {
         let (table, noticed) = watch::channel(read + come);
         let mut writes = Writes { noticed, read };
         let began = Instant::now();
-        writes.company(Company { until: began + PAUSE, writes: 2 }).await;
+        writes.company(BatchWait { until: began + PAUSE, writes: 2 }).await;
         drop(table);
         began.elapsed()
     }
@@ -446,7 +446,7 @@ mod tests {
             tokio::time::sleep(PAUSE / 2).await;
             table.send_modify(|writes| *writes += 1);
         };
-        tokio::join!(writes.company(Company { until: began + PAUSE * 10, writes: 2 }), later);
+        tokio::join!(writes.company(BatchWait { until: began + PAUSE * 10, writes: 2 }), later);
         assert!(began.elapsed() < PAUSE * 10);
     }
 
@@ -455,7 +455,7 @@ mod tests {
         let (table, noticed) = watch::channel(0);
         drop(table);
         let began = Instant::now();
-        Writes::new(noticed).company(Company { until: began + PAUSE, writes: 2 }).await;
+        Writes::new(noticed).company(BatchWait { until: began + PAUSE, writes: 2 }).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

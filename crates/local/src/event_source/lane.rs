@@ -165,7 +165,7 @@ impl Lane {
     async fn process(&mut self, batch: VecDeque<Item>) -> Result<(), Stopped> {
         let mut left = VecDeque::from([Work::new(batch)]);
         while let Some(mut work) = left.pop_front() {
-            self.give_up_expired(&mut work).await?;
+            self.discard_expired(&mut work).await?;
             if work.items.is_empty() {
                 continue;
             }
@@ -214,7 +214,7 @@ impl Lane {
         failed.failures += 1;
         let failures = failed.failures;
         if config.maximum_retry_attempts.is_some_and(|retries| failed.failures > retries) {
-            self.give_up(&failed, Condition::RetryAttemptsExhausted).await?;
+            self.discard(&failed, Condition::RetryAttemptsExhausted).await?;
             return Ok(0);
         }
         left.push_front(failed);
@@ -268,7 +268,7 @@ impl Lane {
     }
 
     /// Takes records out of `work` that may not be delivered any more.
-    async fn give_up_expired(&self, work: &mut Work) -> Result<(), Stopped> {
+    async fn discard_expired(&self, work: &mut Work) -> Result<(), Stopped> {
         let age = self.rules.config.maximum_record_age.unwrap_or(STREAM_RETENTION);
         let now = (self.rules.options.clock)();
         // Records come in the order of their creation.
@@ -279,13 +279,13 @@ impl Lane {
             .count();
         if expired > 0 {
             let fresh = work.split_off(expired);
-            self.give_up(work, Condition::RecordAgeExceeded).await?;
+            self.discard(work, Condition::RecordAgeExceeded).await?;
             *work = fresh;
         }
         Ok(())
     }
 
-    async fn give_up(&self, work: &Work, condition: Condition) -> Result<(), Stopped> {
+    async fn discard(&self, work: &Work, condition: Condition) -> Result<(), Stopped> {
         let config = &self.rules.config;
         let items: Vec<Item> = work.items.iter().cloned().collect();
         let message = message(&self.rules, condition, &items, work.invocations, work.last.as_ref());
@@ -293,7 +293,7 @@ impl Lane {
         match &config.on_failure {
             Some(arn) => {
                 error!(mapping, condition, records, destination = arn, "records were given up");
-                self.hand_over(arn, &message).await?;
+                self.send_to_destination(arn, &message).await?;
             }
             None => {
                 error!(mapping, condition, records, %message, "records were given up, without a destination");
@@ -304,7 +304,7 @@ impl Lane {
     }
 
     /// Until the destination has it: a record is done with only then.
-    async fn hand_over(&self, arn: &str, message: &Value) -> Result<(), Stopped> {
+    async fn send_to_destination(&self, arn: &str, message: &Value) -> Result<(), Stopped> {
         let mut failures = 0;
         while let Err(error) = (self.rules.destination)(arn, message.clone()) {
             failures += 1;

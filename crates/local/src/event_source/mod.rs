@@ -41,7 +41,7 @@ use self::{
     progress::Progress,
 };
 use crate::{
-    dynamodb::{self, Company, Position, Record, Records, StreamReader},
+    dynamodb::{self, BatchWait, Position, Record, Records, StreamReader},
     lambda::Invoke,
     stack::{EventSourceMapping, StartingPosition},
 };
@@ -225,7 +225,7 @@ impl Mapping {
                 inbox
             })
             .collect();
-        let feeder = Feeder {
+        let feeder = StreamPoller {
             reader,
             filters,
             rules: Arc::clone(&rules),
@@ -234,7 +234,7 @@ impl Mapping {
             finished,
             read_at: None,
         };
-        let keeper = tokio::spawn(keep(finishes, progress, checkpoints, Arc::clone(&rules)));
+        let keeper = tokio::spawn(run_checkpointer(finishes, progress, checkpoints, Arc::clone(&rules)));
         feeder.run(start, &stop).await;
 
         let drained = async { while lanes.join_next().await.is_some() {} };
@@ -305,7 +305,7 @@ impl Shared {
 }
 
 /// Reads the stream and deals its records out.
-struct Feeder {
+struct StreamPoller {
     reader: StreamReader,
     filters: Filters,
     rules: Arc<Rules>,
@@ -316,7 +316,7 @@ struct Feeder {
     read_at: Option<Instant>,
 }
 
-impl Feeder {
+impl StreamPoller {
     async fn run(mut self, start: Position, stop: &CancellationToken) {
         let mut position = start;
         let started = Instant::now();
@@ -350,7 +350,7 @@ impl Feeder {
             self.reader.next(position, 1).await?;
             tokio::time::sleep(until_next(interval, started.elapsed())).await;
         }
-        let company = self.read_at.map(|read_at| Company { until: read_at + READ_PAUSE, writes: READ_WRITES });
+        let company = self.read_at.map(|read_at| BatchWait { until: read_at + READ_PAUSE, writes: READ_WRITES });
         let records = self.reader.next_with(company, position, READ_RECORDS).await?;
         self.read_at = Some(Instant::now());
         Ok(records)
@@ -395,7 +395,7 @@ fn lane_of(partition_key: &str, lanes: usize) -> usize {
 }
 
 /// Saves the checkpoint as records finish. What finishes soon after another, or while one is being saved, shares the next.
-async fn keep(
+async fn run_checkpointer(
     mut finishes: mpsc::UnboundedReceiver<Vec<Position>>,
     shared: Arc<Shared>,
     checkpoints: Checkpoints,

@@ -198,7 +198,7 @@ impl Lambda {
         let [mut throttle_pause, longest_pause] = THROTTLE_PAUSES;
         loop {
             if too_old(&pending, settings) {
-                return self.give_up(&pending, settings, Condition::EventAgeExceeded).await;
+                return self.discard(&pending, settings, Condition::EventAgeExceeded).await;
             }
             let payload = Bytes::from(pending.payload.clone());
             let pause = match self.run(&pending.function, pending.request_id.clone(), payload).await {
@@ -208,7 +208,7 @@ impl Lambda {
                         pending.attempts += 1;
                         pending.last_error = Some(Failure { error_type, error_message: message });
                         if pending.attempts > settings.maximum_retry_attempts {
-                            return self.give_up(&pending, settings, Condition::RetriesExhausted).await;
+                            return self.discard(&pending, settings, Condition::RetriesExhausted).await;
                         }
                         if let Err(reason) = deliveries.keep(&pending).await {
                             warn!(%reason, "a restart would not count the failed attempt");
@@ -246,7 +246,7 @@ impl Lambda {
         }
     }
 
-    async fn give_up(&self, pending: &Pending, settings: &AsyncInvoke, condition: Condition) {
+    async fn discard(&self, pending: &Pending, settings: &AsyncInvoke, condition: Condition) {
         let Some(queue) = &settings.on_failure else {
             warn!(function = pending.function, request_id = pending.request_id, ?condition, "invocation dropped");
             return self.inner.deliveries.forget(pending).await;

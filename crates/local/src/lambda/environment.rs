@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     FunctionError, InvokeError, VERSION,
-    pool::{Job, Pool, Turn},
+    pool::{Job, NextJob, Pool},
     process::{self, Process},
     runtime_api::{Event, RuntimeApi, Step},
 };
@@ -39,13 +39,13 @@ struct Environment {
 
 /// Whether an environment can go on.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+enum AfterInvocation {
     Usable,
     Over,
 }
 
 /// Starts an environment and runs invocations in it until its process ends or the local run stops.
-pub(super) async fn live(pool: Arc<Pool>, id: u64) {
+pub(super) async fn run_environment(pool: Arc<Pool>, id: u64) {
     match Environment::start(&pool).await {
         Ok(environment) => {
             pool.started(None);
@@ -152,11 +152,11 @@ impl Environment {
         let pool = Arc::clone(&self.pool);
         let fate = loop {
             if pool.runner.draining.is_cancelled() {
-                break Fate::Usable;
+                break AfterInvocation::Usable;
             }
             let job = match pool.turn(id, std::mem::take(&mut self.is_expected)) {
-                Turn::Run(job) => job,
-                Turn::Wait(mut next) => {
+                NextJob::Run(job) => job,
+                NextJob::Wait(mut next) => {
                     if let Some(job) = self.idle(&mut next).await {
                         job
                     } else {
@@ -164,19 +164,20 @@ impl Environment {
                         if let Ok(job) = next.try_recv() {
                             pool.put_back(job);
                         }
-                        break Fate::Usable;
+                        break AfterInvocation::Usable;
                     }
                 }
             };
-            if self.invoke(job).await == Fate::Over {
-                break Fate::Over;
+            if self.invoke(job).await == AfterInvocation::Over {
+                break AfterInvocation::Over;
             }
         };
         if self.is_expected {
             pool.overdue();
         }
         // Only an extension gets its process a SIGTERM, and what hangs would not heed it.
-        let notice = (fate == Fate::Usable && self.api.has_extensions()).then_some(pool.runner.shutdown_phase);
+        let notice =
+            (fate == AfterInvocation::Usable && self.api.has_extensions()).then_some(pool.runner.shutdown_phase);
         self.process.end(notice).await;
     }
 
@@ -195,7 +196,7 @@ impl Environment {
         }
     }
 
-    async fn invoke(&mut self, job: Job) -> Fate {
+    async fn invoke(&mut self, job: Job) -> AfterInvocation {
         let Job { request_id, payload, reply } = job;
         let (function, runner) = (&self.pool.function, &self.pool.runner);
         let name = function.name.as_str();
@@ -232,18 +233,18 @@ impl Environment {
                     }
                     // The invocation lasts until the process is back for more, with its extensions: what it does
                     // after its answer, such as sending telemetry, is part of it.
-                    Some(Step::Next) => break Fate::Usable,
+                    Some(Step::Next) => break AfterInvocation::Usable,
                     Some(Step::InitFailed(_)) => {}
                     Some(Step::ExtensionFailed(error)) => {
                         warn!(target: "function", name, "an extension failed: {error}");
                         answer(Ok(Err(error)));
-                        break Fate::Over;
+                        break AfterInvocation::Over;
                     }
-                    None => break Fate::Over,
+                    None => break AfterInvocation::Over,
                 },
                 status = self.process.ended() => {
                     answer(Ok(Err(exit_error(&request_id, &process::describe(&status)))));
-                    break Fate::Over;
+                    break AfterInvocation::Over;
                 }
                 () = sleep_until(due.unwrap_or(deadline)), if self.is_expected => {
                     self.is_expected = false;
@@ -251,11 +252,11 @@ impl Environment {
                 }
                 () = sleep_until(deadline) => {
                     answer(Ok(Err(timeout_error(&request_id, function.timeout))));
-                    break Fate::Over;
+                    break AfterInvocation::Over;
                 }
                 () = runner.killing.cancelled() => {
                     answer(Err(InvokeError::Stopping));
-                    break Fate::Over;
+                    break AfterInvocation::Over;
                 }
             }
         };

@@ -49,18 +49,18 @@ pub(super) type Group = Option<i32>;
 
 /// The running guardian.
 #[derive(Debug, Clone)]
-pub(super) struct Guardian {
+pub(super) struct ProcessReaper {
     group: watch::Receiver<Group>,
     stop: CancellationToken,
 }
 
-impl Guardian {
+impl ProcessReaper {
     /// Starts `executable` as the guardian, and again whenever it dies.
     pub(super) fn start(executable: &Path, tasks: &TaskTracker) -> io::Result<Self> {
         let first = spawn(executable)?;
         let (publish, group) = watch::channel(group_of(&first));
         let stop = CancellationToken::new();
-        tasks.spawn(keep(executable.to_owned(), first, publish, stop.clone()));
+        tasks.spawn(restart_reaper(executable.to_owned(), first, publish, stop.clone()));
         Ok(Self { group, stop })
     }
 
@@ -99,7 +99,12 @@ fn group_of(guardian: &Child) -> Group {
     guardian.id().and_then(|id| i32::try_from(id).ok())
 }
 
-async fn keep(executable: PathBuf, mut guardian: Child, publish: watch::Sender<Group>, stop: CancellationToken) {
+async fn restart_reaper(
+    executable: PathBuf,
+    mut guardian: Child,
+    publish: watch::Sender<Group>,
+    stop: CancellationToken,
+) {
     loop {
         let started = Instant::now();
         tokio::select! {

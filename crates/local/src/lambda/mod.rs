@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use self::{
     asynchronous::Deliveries,
-    guardian::Guardian,
+    guardian::ProcessReaper,
     pool::{Job, Pool},
 };
 use crate::{
@@ -193,7 +193,7 @@ struct Runner {
     init_timeout: Duration,
     shutdown_phase: Duration,
     runtime_limits: Limits,
-    guardian: Guardian,
+    guardian: ProcessReaper,
     environments: TaskTracker,
     /// Nothing new is accepted, idle environments end.
     draining: CancellationToken,
@@ -230,7 +230,7 @@ impl Lambda {
     pub fn new(config: LambdaConfig) -> Result<Self, LambdaError> {
         let executable = config.guardian.map_or_else(own_executable, Ok).map_err(LambdaError::Guardian)?;
         let guardian_task = TaskTracker::new();
-        let guardian = Guardian::start(&executable, &guardian_task).map_err(LambdaError::Guardian)?;
+        let guardian = ProcessReaper::start(&executable, &guardian_task).map_err(LambdaError::Guardian)?;
         let runner = Arc::new(Runner {
             region: config.region,
             environment: config.environment,

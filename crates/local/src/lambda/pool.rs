@@ -13,18 +13,18 @@ use super::{FunctionError, InvokeError, Runner, environment};
 use crate::stack::Function;
 
 /// What came of an invocation.
-pub(super) type Outcome = Result<Result<Bytes, FunctionError>, InvokeError>;
+pub(super) type InvocationResult = Result<Result<Bytes, FunctionError>, InvokeError>;
 
 /// An invocation on its way to an environment.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request_id: String,
     pub(super) payload: Bytes,
-    pub(super) reply: oneshot::Sender<Outcome>,
+    pub(super) reply: oneshot::Sender<InvocationResult>,
 }
 
 /// What an environment that is free does next.
-pub(super) enum Turn {
+pub(super) enum NextJob {
     /// Runs this.
     Run(Job),
     /// Waits for what comes here.
@@ -91,17 +91,17 @@ impl Pool {
     }
 
     /// The environment `id` is free, and may have been expected: the oldest waiting invocation, or a place among the idle.
-    pub(super) fn turn(&self, id: u64, was_expected: bool) -> Turn {
+    pub(super) fn turn(&self, id: u64, was_expected: bool) -> NextJob {
         let mut state = self.state();
         state.returning -= usize::from(was_expected);
         while let Some(job) = state.waiting.pop_front() {
             if !job.reply.is_closed() {
-                return Turn::Run(job);
+                return NextJob::Run(job);
             }
         }
         let (sender, receiver) = oneshot::channel();
         state.idle.push((id, sender));
-        Turn::Wait(receiver)
+        NextJob::Wait(receiver)
     }
 
     /// Puts back an invocation that its environment never saw.
@@ -156,7 +156,7 @@ impl Pool {
                 state.starting += 1;
                 state.environments += 1;
                 state.started += 1;
-                self.runner.environments.spawn(environment::live(Arc::clone(self), state.started));
+                self.runner.environments.spawn(environment::run_environment(Arc::clone(self), state.started));
             } else {
                 return;
             }

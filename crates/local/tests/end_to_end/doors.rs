@@ -90,7 +90,7 @@ fn wishes(token: &str) -> Vec<Wish> {
         ("POST", "/channels/lobby/messages".to_owned(), vec![bearer, json.clone()], r#"{"content":"forged"}"#),
         ("GET", format!("/?channels=lobby&token={token}"), upgrade, ""),
         ("POST", "/".to_owned(), vec![signature.clone(), amz, scan], r#"{"TableName":"chat_events"}"#),
-        ("POST", "/2015-03-31/functions/Upkeep/invocations".to_owned(), vec![signature.clone()], "{}"),
+        ("POST", "/2015-03-31/functions/Maintenance/invocations".to_owned(), vec![signature.clone()], "{}"),
         ("POST", "/@connections/abc".to_owned(), vec![signature], "forged"),
         ("GET", "/2018-06-01/runtime/invocation/next".to_owned(), vec![], ""),
         ("POST", "/2018-06-01/runtime/init/error".to_owned(), vec![], "{}"),
@@ -308,7 +308,7 @@ async fn programs_reach_each_port_and_aws_apis_want_a_signature() {
     assert_eq!(as_text.0, 404);
 
     for (port, path) in
-        [("lambda", "/2015-03-31/functions/Upkeep/invocations"), ("sqs", "/"), ("management", "/@connections/a")]
+        [("lambda", "/2015-03-31/functions/Maintenance/invocations"), ("sqs", "/"), ("management", "/@connections/a")]
     {
         let url = format!("{}{path}", stack.address(port));
         let (status, refused) = answered(http.post(&url).body("{}")).await;
@@ -341,7 +341,7 @@ async fn requests_that_are_sent_by_half_are_left() {
         "/channels/lobby/messages",
         "/@connections/abc",
         "/",
-        "/2015-03-31/functions/Upkeep/invocations",
+        "/2015-03-31/functions/Maintenance/invocations",
         "/",
         "/v1/traces",
         "/token",

@@ -26,7 +26,7 @@ const OTHERS: [&str; 9] = [
     "get-channel-messages",
     "channels",
     "health",
-    "upkeep",
+    "maintenance",
 ];
 
 fn workspace() -> PathBuf {

@@ -26,7 +26,7 @@ const BROKEN: [(&str, &str); 9] = [
 ];
 
 /// No step needs them: one pushes where sockets are many or slow, the other is the maintenance function.
-const UNNEEDED: [&str; 2] = ["send-message", "upkeep"];
+const UNNEEDED: [&str; 2] = ["send-message", "maintenance"];
 
 async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str>, Result<(), Failure>) {
     let target = Target {

@@ -93,7 +93,7 @@ async fn another_token_keeps_a_socket_open() {
     let (status, renewed) = stack.ask("alice", Method::POST, &path, Value::Null).await;
     assert_eq!(status, 200);
     assert!(renewed["expires_at"].is_string(), "{renewed}");
-    // Past the end of the first token, and of the upkeep that looks for it.
+    // Past the end of the first token, and of the maintenance that looks for it.
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     stack.send("bob", "room", "still here").await;
     assert_eq!(socket.messages(1).await[0]["content"], "still here");

@@ -145,7 +145,7 @@ impl Stack {
             .arg("--ready-file")
             .arg(&ready)
             .args(options)
-            // The upkeep comes every minute; no test waits for that.
+            // The maintenance comes every minute; no test waits for that.
             .env("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS", "0.2")
             // What the functions are allowed to do, and do: infra/check.py compares it with their roles.
             .env("SWITCHBOARD_LOCAL_CALLS", calls())
@@ -293,7 +293,7 @@ impl Stack {
 
     /// Invokes the maintenance function, as its schedule does every minute.
     pub(crate) async fn maintain(&self) -> StatusCode {
-        self.invoke("Upkeep", &json!({})).await.0
+        self.invoke("Maintenance", &json!({})).await.0
     }
 
     /// Counts the records of ends that are not carried out yet.

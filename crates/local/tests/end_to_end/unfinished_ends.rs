@@ -91,7 +91,7 @@ async fn finish(stack: &Stack) {
 async fn send_and_kill_maintenance(stack: &Stack, sender: &str, content: &str) {
     let send = async {
         stack.send(sender, "room", content).await;
-        for (pid, _) in stack.functions().into_iter().filter(|(_, name)| name == "upkeep") {
+        for (pid, _) in stack.functions().into_iter().filter(|(_, name)| name == "maintenance") {
             // It may have ended by itself.
             let _ = kill_process(pid, Signal::KILL);
         }

@@ -115,7 +115,7 @@ fn the_upkeep_comes_every_minute() {
     let [schedule] = stack.schedules.as_slice() else { panic!("one schedule") };
     assert_eq!(schedule.every.as_secs(), 60);
     let [function] = schedule.functions.as_slice() else { panic!("one target") };
-    assert!(stack.functions.iter().any(|known| known.name == *function && known.binary == "upkeep"));
+    assert!(stack.functions.iter().any(|known| known.name == *function && known.binary == "maintenance"));
 }
 
 /// "Integration timeout" and "Lambda timeout" have to fit each other: who waits must wait longer than who works.

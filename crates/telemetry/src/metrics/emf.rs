@@ -22,7 +22,7 @@ impl CloudWatch {
     }
 
     /// Writes down what has been recorded since this was called last, and returns it.
-    pub(crate) fn tell(&self) -> Vec<Recorded> {
+    pub(crate) fn flush(&self) -> Vec<Recorded> {
         let recorded = recorder::take();
         if let Some(namespace) = &self.namespace {
             for line in lines(namespace, &recorded, SystemTime::now()) {

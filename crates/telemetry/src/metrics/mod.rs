@@ -90,7 +90,7 @@ pub const PUSHES_FAILED: Metric =
 
 /// A socket that another invocation takes over.
 pub const PUSHES_HANDED_OVER: Metric =
-    Metric::counter("switchboard.pushes.handed_over", "{connection}", "a socket was handed to another invocation");
+    Metric::counter("switchboard.pushes.requeued", "{connection}", "a socket was left to another invocation");
 
 /// Time from commit to pick-up.
 pub const STREAM_LAG: Metric =
@@ -108,7 +108,7 @@ pub const FAN_OUT_DURATION: Metric =
 pub const AGENT_REPLIES: Metric = Metric::counter(
     "switchboard.agent.replies",
     "{reply}",
-    "the agent is done with a message: replied, gave_up or cancelled",
+    "the agent is done with a message: replied, failed or cancelled",
 )
 .by(&["outcome"]);
 

@@ -82,7 +82,7 @@ mod tests {
             add(&mut recorded, &PUSHES_GONE, None, value);
             add(&mut recorded, &FAN_OUT_SIZE, None, value);
         }
-        for outcome in ["replied", "gave_up", "replied"] {
+        for outcome in ["replied", "failed", "replied"] {
             add(&mut recorded, &AGENT_REPLIES, Some(outcome), 1.0);
         }
         let seen: Vec<_> = recorded
@@ -95,7 +95,7 @@ mod tests {
                 (PUSHES_GONE.name, None, vec![3.0]),
                 (FAN_OUT_SIZE.name, None, vec![1.0, 2.0]),
                 (AGENT_REPLIES.name, Some("replied"), vec![2.0]),
-                (AGENT_REPLIES.name, Some("gave_up"), vec![1.0]),
+                (AGENT_REPLIES.name, Some("failed"), vec![1.0]),
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! `UpkeepFunction`: closes sockets whose token has ended, and carries out pending ends. Runs every minute, and when a change
+//! `MaintenanceFunction`: closes sockets whose token has ended, and carries out pending ends. Runs every minute, and when a change
 //! has left ends to carry out.
 
 mod handler;

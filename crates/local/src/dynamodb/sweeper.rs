@@ -26,17 +26,17 @@ pub(super) fn index_streams(file: &Path) -> Result<(), Error> {
 }
 
 /// Deletes expired items and old stream records, every now and then.
-pub(super) struct Upkeep {
+pub(super) struct BackgroundSweeper {
     _worker: Worker,
 }
 
-impl Upkeep {
+impl BackgroundSweeper {
     pub(super) fn start(file: &Path, database: Database, options: &Options) -> Result<Self, Error> {
         let file = file.to_owned();
         let (sweep_interval, trim_interval) = (options.ttl_sweep_interval, options.trim_interval);
         let mut next_trim = Instant::now();
         let mut next_sweep = next_trim;
-        let worker = Worker::start("dynamodb-upkeep", move || {
+        let worker = Worker::start("dynamodb-sweeper", move || {
             if Instant::now() >= next_sweep {
                 if let Err(error) = database.sweep_ttl() {
                     warn!(%error, "expired items could not be deleted; trying again later");
@@ -51,7 +51,7 @@ impl Upkeep {
             }
             next_sweep.min(next_trim).saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
         })
-        .map_err(|error| Error::Engine(format!("no thread for its upkeep: {error}")))?;
+        .map_err(|error| Error::Engine(format!("no thread for its sweeper: {error}")))?;
         Ok(Self { _worker: worker })
     }
 }

@@ -5,40 +5,40 @@ use std::{collections::HashMap, hash::Hash, sync::Mutex, time::Duration};
 use chat::{
     clock::Timestamp,
     id::{ChannelId, TenantId, UserId},
-    message::Head,
-    send::Memory,
+    message::ChannelHead,
+    send::SendCache,
 };
 
-/// Channels, and users, that are remembered: little memory, and most of the reads saved.
-const REMEMBERED: usize = 1_000;
+/// Channels, and users, that are cached: little cache, and most of the reads saved.
+const CACHED: usize = 1_000;
 
 /// A channel or a user, whatever the tenant.
 type Of<Id> = (Option<TenantId>, Id);
 
 /// The heads of channels, and when users' buckets will be full.
 #[derive(Debug, Default)]
-pub(crate) struct Memories {
-    heads: Bounded<Of<ChannelId>, Head>,
+pub(crate) struct SendCaches {
+    heads: Bounded<Of<ChannelId>, ChannelHead>,
     buckets: Bounded<Of<UserId>, Timestamp>,
     /// Until when nothing is sent for users who asked too often for what stores nothing.
     refused: Bounded<Of<UserId>, Timestamp>,
 }
 
-impl Memories {
-    pub(crate) fn recall(&self, tenant: Option<&TenantId>, channel: &ChannelId, user: &UserId) -> Memory {
-        Memory {
+impl SendCaches {
+    pub(crate) fn get(&self, tenant: Option<&TenantId>, channel: &ChannelId, user: &UserId) -> SendCache {
+        SendCache {
             head: self.heads.get(&(tenant.cloned(), channel.clone())),
             full_at: self.buckets.get(&(tenant.cloned(), user.clone())),
         }
     }
 
-    pub(crate) fn remember(&self, tenant: Option<TenantId>, channel: ChannelId, user: UserId, memory: Memory) {
-        self.heads.set((tenant.clone(), channel), memory.head);
-        self.buckets.set((tenant, user), memory.full_at);
+    pub(crate) fn set(&self, tenant: Option<TenantId>, channel: ChannelId, user: UserId, cache: SendCache) {
+        self.heads.set((tenant.clone(), channel), cache.head);
+        self.buckets.set((tenant, user), cache.full_at);
     }
 }
 
-impl Memories {
+impl SendCaches {
     /// How long a user has to wait who asked too often for what stores nothing.
     pub(crate) fn wait(&self, tenant: Option<&TenantId>, user: &UserId, now: Timestamp) -> Option<Duration> {
         let until = self.refused.get(&(tenant.cloned(), user.clone()))?;
@@ -72,7 +72,7 @@ impl<K: Eq + Hash, V: Clone> Bounded<K, V> {
             known.remove(&key);
             return;
         };
-        if known.len() >= REMEMBERED && !known.contains_key(&key) {
+        if known.len() >= CACHED && !known.contains_key(&key) {
             known.clear();
         }
         known.insert(key, value);
@@ -86,12 +86,12 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded_and_can_be_forgotten() {
         let map = Bounded::default();
-        for number in 0..=REMEMBERED {
+        for number in 0..=CACHED {
             map.set(number, Some(number));
         }
-        assert_eq!(map.get(&REMEMBERED), Some(REMEMBERED));
-        assert!(map.0.lock().unwrap().len() <= REMEMBERED);
-        map.set(REMEMBERED, None);
-        assert_eq!(map.get(&REMEMBERED), None);
+        assert_eq!(map.get(&CACHED), Some(CACHED));
+        assert!(map.0.lock().unwrap().len() <= CACHED);
+        map.set(CACHED, None);
+        assert_eq!(map.get(&CACHED), None);
     }
 }

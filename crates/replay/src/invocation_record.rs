@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// A message that can be replayed.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Letter {
+pub enum InvocationRecord {
     /// Records of a stream.
     Stream {
         /// ARN of the function.
@@ -70,7 +70,7 @@ pub enum Unreadable {
     Nothing,
 }
 
-impl Letter {
+impl InvocationRecord {
     /// Reads the body of a message.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Letter {
     }
 }
 
-impl fmt::Display for Letter {
+impl fmt::Display for InvocationRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |arn: &str| {
             let parts: Vec<&str> = arn.split(':').collect();
@@ -135,9 +135,9 @@ mod tests {
                 "streamArn": "arn:aws:dynamodb:eu-west-1:123456789012:table/t/stream/2019-11-14T00:04:06.388",
             },
         });
-        let letter = Letter::read(&body.to_string()).unwrap();
+        let letter = InvocationRecord::read(&body.to_string()).unwrap();
         assert_eq!(letter.to_string(), "worker: 1 records from 800000000003126276362");
-        let Letter::Stream { function, batch } = letter else { panic!("{letter:?}") };
+        let InvocationRecord::Stream { function, batch } = letter else { panic!("{letter:?}") };
         assert_eq!((function.as_str(), batch.shard_id.as_str()), (FUNCTION, "shardId-00000001573689847184-864758bb"));
     }
 
@@ -147,18 +147,18 @@ mod tests {
             "requestContext": { "requestId": "r", "functionArn": FUNCTION },
             "requestPayload": { "frames": [] },
         });
-        let expected = Letter::Invocation {
+        let expected = InvocationRecord::Invocation {
             function: FUNCTION.to_owned(),
             request_id: "r".to_owned(),
             payload: json!({ "frames": [] }),
         };
-        assert_eq!(Letter::read(&body.to_string()).unwrap(), expected);
+        assert_eq!(InvocationRecord::read(&body.to_string()).unwrap(), expected);
     }
 
     #[test]
     fn what_is_something_else() {
         for body in ["", "hello", "{}", r#"{"requestContext":{"functionArn":"f"}}"#] {
-            assert!(Letter::read(body).is_err(), "{body}");
+            assert!(InvocationRecord::read(body).is_err(), "{body}");
         }
     }
 }

@@ -7,7 +7,7 @@ use chat::{
     ending::Ending,
     error::StoreError,
     id::ConnectionId,
-    limits::{HAND_OVER_RESERVE, PENDING_PER_RUN, PUSHES_AT_ONCE},
+    limits::{DEADLINE_MARGIN, MAX_PENDING_ENDS_PER_RUN, PUSH_CONCURRENCY},
     maintenance::{carry_out, close_ended},
 };
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoDeletedChannels, ManagementApi};
@@ -31,7 +31,7 @@ impl Handler {
         invocation::begin_trace(&span);
         let run = async {
             let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
-            let time = SystemClock.now().until(deadline).saturating_sub(HAND_OVER_RESERVE + RESERVE);
+            let time = SystemClock.now().until(deadline).saturating_sub(DEADLINE_MARGIN + RESERVE);
             let until = SystemClock.monotonic() + time;
             let (closed, ended) = futures::join!(Box::pin(self.close_ended()), Box::pin(self.carry_out(until)));
             if let (Ok(closed), Ok(ended)) = (&closed, &ended) {
@@ -49,10 +49,10 @@ impl Handler {
     async fn close_ended(&self) -> Result<usize, StoreError> {
         let (mut closed, mut failed, mut worked_off) = (0, None, None);
         for minute in self.connections.ended_minutes(SystemClock.now()).await? {
-            let ended = self.connections.ended(minute).await?;
+            let ended = self.connections.expired_in_minute(minute).await?;
             let mut outcomes = futures::stream::iter(ended)
                 .map(async |id| (self.close_one(minute, &id).await, id))
-                .buffer_unordered(PUSHES_AT_ONCE);
+                .buffer_unordered(PUSH_CONCURRENCY);
             while let Some((outcome, connection_id)) = outcomes.next().await {
                 match outcome {
                     Ok(is_closed) => closed += usize::from(is_closed),
@@ -83,7 +83,7 @@ impl Handler {
         // One that has another token by now is listed where that one ends.
         let of_minute = |time: Timestamp| time.as_secs().div_euclid(60);
         if is_over || connection.is_some_and(|one| of_minute(one.expires_at) != of_minute(minute)) {
-            self.connections.forget_end(minute, id).await?;
+            self.connections.remove_expiry_entry(minute, id).await?;
         }
         Ok(is_over)
     }
@@ -91,15 +91,15 @@ impl Handler {
     /// Carries out pending ends until `until`; how many are done.
     async fn carry_out(&self, until: Duration) -> Result<usize, StoreError> {
         let (mut done, mut failed) = (0, None);
-        for (tenant, pending) in self.deleted.due(SystemClock.now(), PENDING_PER_RUN).await? {
+        for (tenant, pending) in self.deleted.due(SystemClock.now(), MAX_PENDING_ENDS_PER_RUN).await? {
             let tenant = tenant.as_ref();
             let ending = Ending {
-                channels: &self.channels.of(tenant),
-                connections: &self.connections.of(tenant),
+                channels: &self.channels.for_tenant(tenant),
+                connections: &self.connections.for_tenant(tenant),
                 sockets: &self.sockets,
                 clock: &SystemClock,
             };
-            match carry_out(&ending, &self.deleted.of(tenant), &pending, until).await {
+            match carry_out(&ending, &self.deleted.for_tenant(tenant), &pending, until).await {
                 Ok(is_done) => done += usize::from(is_done),
                 Err(error) => {
                     tracing::error!(%error, channel_id = %pending.channel.channel_id, "an end was not carried out");

@@ -2,22 +2,22 @@
 
 use chat::memory::Rule;
 
-macro_rules! plants {
+macro_rules! mutants {
     ($($(#[$doc:meta])* $name:ident $(takes out $rule:ident)?,)*) => {
         /// One thing that is built wrong.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Plant {
+        pub enum Mutant {
             $($(#[$doc])* $name,)*
         }
 
-        impl Plant {
+        impl Mutant {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The rule of the stores that it takes out, if it is built wrong there.
             pub(crate) fn rule(self) -> Option<Rule> {
                 match self {
-                    $(Self::$name => plants!(@rule $($rule)?),)*
+                    $(Self::$name => mutants!(@rule $($rule)?),)*
                 }
             }
         }
@@ -26,7 +26,7 @@ macro_rules! plants {
     (@rule) => { None };
 }
 
-plants! {
+mutants! {
     /// An append does not look at the number that the channel's head has by now.
     HeadUnchecked takes out HeadNumber,
     /// An append writes no record of its idempotency key.
