@@ -61,20 +61,28 @@ def broken(path, target):
     return None
 
 
+def line_of(text, position):
+    return text.count("\n", 0, position) + 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--paths", action="store_true", help="also check paths in code spans")
     options = parser.parse_args()
     problems, links = [], 0
     for path in tracked("*.md"):
-        for number, line in enumerate(prose(path.read_text(encoding="utf-8")), 1):
-            targets = [a or b for a, b in LINK.findall(re.sub(r"`[^`]*`", lambda span: "x" * len(span[0]), line))]
-            reasons = [broken(path, target) for target in targets if not re.match(r"[a-z][a-z0-9+.-]*:", target)]
-            links += len(reasons)
-            if options.paths:
-                spans = [span for span in SPAN.findall(line) if span.split("/")[0] in FOLDERS]
-                reasons += [f"`{span}`: there is no such path" for span in spans if not (ROOT / span).exists()]
-            problems += [f"{path.relative_to(ROOT)}:{number}: {reason}" for reason in reasons if reason]
+        text = "\n".join(prose(path.read_text(encoding="utf-8")))
+        name = path.relative_to(ROOT)
+        # Code spans hold no links.
+        for match in LINK.finditer(re.sub(r"`[^`\n]*`", lambda span: "x" * len(span[0]), text)):
+            target = match[1] or match[2]
+            if not re.match(r"[a-z][a-z0-9+.-]*:", target):
+                links += 1
+                reason = broken(path, target)
+                problems += [f"{name}:{line_of(text, match.end())}: {reason}"] if reason else []
+        for match in SPAN.finditer(text) if options.paths else []:
+            if match[1].split("/")[0] in FOLDERS and not (ROOT / match[1]).exists():
+                problems.append(f"{name}:{line_of(text, match.end())}: `{match[1]}`: there is no such path")
     for path in tracked(":!*.md", ":!*.json", ":!*.lock"):
         try:
             text = path.read_text(encoding="utf-8")
