@@ -7,7 +7,7 @@
 //! cargo bench-growth
 //! ```
 //!
-//! What each says, and how it is found out, is in `docs/performance.md`.
+//! What each says, and how it is found out, is in `docs/reports/performance.md`.
 
 mod end_to_end;
 mod fan_out;

@@ -1,9 +1,9 @@
 //! Sockets: the API Gateway management API (`@connections`).
 //!
 //! Asked without a client of the SDK. A fan-out is one small request for each socket, and more than half of what such a
-//! request cost was what that client does around it: `docs/performance.md` has the figures. The requests are those of "Use
-//! @connections commands in your backend service" in the API Gateway developer guide, signed by the SDK's own signer and sent
-//! on the connections that its clients use. Trying again is up to the caller, who knows until when it makes sense.
+//! request cost was what that client does around it: `docs/reports/performance.md` has the figures. The requests are those
+//! of "Use @connections commands in your backend service" in the API Gateway developer guide, signed by the SDK's own signer
+//! and sent on the connections that its clients use. Trying again is up to the caller, who knows until when it makes sense.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},

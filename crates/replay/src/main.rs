@@ -8,7 +8,7 @@ use replay::{Clients, Error, Options, ReplayOutcome, Report, replay};
 /// Gives the functions once more what an on-failure queue says they failed at, and deletes what goes well.
 ///
 /// Region and credentials are those that the AWS CLI would use from the environment and its profiles. See
-/// docs/deploy.md#replay-what-was-given-up.
+/// docs/guides/operate.md#replay-failed-events.
 #[derive(Debug, Parser)]
 #[command(name = "cargo replay", version)]
 struct Arguments {

@@ -64,7 +64,7 @@ impl Tokens {
 #[derive(Debug, thiserror::Error)]
 #[error("{step}: {reason}")]
 pub struct Failure {
-    /// The step, as listed in `docs/deploy.md`.
+    /// The step, as listed in `docs/guides/deploy.md`.
     pub step: &'static str,
     /// What was expected, and what came.
     pub reason: String,

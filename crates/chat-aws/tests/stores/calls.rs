@@ -1,5 +1,5 @@
 //! How many requests a message costs. Each is money and time: one more has to be meant, and is written down in
-//! `docs/calls.json`, from which docs/cost.md has its figures.
+//! `docs/reports/calls.json`, from which docs/reports/cost.md has its figures.
 
 use std::{
     sync::{
@@ -242,7 +242,7 @@ fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> SendMessage {
 
 /// What is written down of a case.
 fn documented(case: &str) -> Value {
-    let calls: Value = serde_json::from_str(include_str!("../../../../docs/calls.json")).unwrap();
+    let calls: Value = serde_json::from_str(include_str!("../../../../docs/reports/calls.json")).unwrap();
     calls[case].clone()
 }
 

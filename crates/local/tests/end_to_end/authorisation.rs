@@ -1,5 +1,5 @@
 //! Who may do what: every route, tried by everybody, on channels of every kind. The expected table is the one in
-//! `docs/authorisation.md`; a run prints what it found.
+//! `docs/reference/authorization.md`; a run prints what it found.
 
 use std::{fmt::Write, path::Path};
 
@@ -144,8 +144,8 @@ async fn everybody_may_do_what_the_table_says() {
         table.push('\n');
     }
     println!("{table}");
-    let documented = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/authorisation.md");
+    let documented = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/authorization.md");
     let documented = std::fs::read_to_string(documented).unwrap();
-    assert!(documented.trim_end().ends_with(table.trim_end()), "docs/authorisation.md says otherwise");
+    assert!(documented.trim_end().ends_with(table.trim_end()), "docs/reference/authorization.md says otherwise");
     stack.stop();
 }

@@ -274,7 +274,7 @@ async fn keys_rotate_and_their_server_dies_while_sixteen_clients_send() {
 /// Tokens of one burst.
 const BURST: usize = 400;
 
-/// The shortest time between two fetches of one environment: seconds. `docs/authorisation.md` says it.
+/// The shortest time between two fetches of one environment: seconds. `docs/reference/authorization.md` says it.
 const INTERVAL: u64 = 10;
 
 /// Sends a burst at once, beside a user whose token is good and who sends one request after another. Returns the

@@ -1,4 +1,4 @@
-//! What was given up is replayed, by the command that docs/deploy.md names.
+//! What was given up is replayed, by the command that docs/guides/operate.md names.
 
 use std::{
     collections::BTreeSet,

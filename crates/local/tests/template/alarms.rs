@@ -123,7 +123,7 @@ fn every_alarm_and_widget_names_a_metric_that_is_emitted() {
 
 #[test]
 fn every_alarm_leads_to_a_heading_of_the_run_book() {
-    let book = std::fs::read_to_string(repository().join("docs/observability.md")).unwrap();
+    let book = std::fs::read_to_string(repository().join("docs/guides/operate.md")).unwrap();
     for anchor in ANCHORS {
         assert!(book.lines().any(|line| line.strip_prefix("### ") == Some(anchor)), "{anchor}");
     }
@@ -134,7 +134,7 @@ fn every_alarm_says_what_to_do_and_tells_somebody() {
     let mut named = BTreeSet::new();
     for (id, alarm) in alarms() {
         let description = alarm["AlarmDescription"].as_str().unwrap();
-        let (what, anchor) = description.split_once(" See docs/observability.md#").unwrap();
+        let (what, anchor) = description.split_once(" See docs/guides/operate.md#").unwrap();
         assert!(what.ends_with('.'), "{id}");
         assert!(ANCHORS.contains(&anchor), "{id}: {anchor}");
         named.insert(anchor.to_owned());

@@ -238,7 +238,7 @@ fn every_parameter_is_in_the_documents() {
         let description = parameter["Description"].as_str().unwrap();
         write!(table, "\n| `{name}` | {default} | {description} |").unwrap();
     }
-    compare("docs/deploy.md", "parameters", &table);
+    compare("docs/guides/deploy.md", "parameters", &table);
 }
 
 /// A repository of images for each function, and none besides.

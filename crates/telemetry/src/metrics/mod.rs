@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_documented_ones_are_these() {
-        let text = include_str!("../../../../docs/telemetry-attributes.md");
+        let text = include_str!("../../../../docs/reference/telemetry.md");
         let rows = text
             .lines()
             .filter_map(|line| line.strip_prefix("| `"))

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What a million messages cost on AWS, from the requests that a test counts (calls.json beside this file).
+"""Computes the AWS cost of a million messages from the requests that a test counts (calls.json beside this file).
 
-    python3 docs/cost.py                        the table of docs/cost.md
-    python3 docs/cost.py --fan-out 25 --private one case, line by line
-    python3 docs/cost.py --check docs/cost.md   fails when the table there is not the one printed
+    python3 docs/reports/cost.py                                  prints the table of docs/reports/cost.md
+    python3 docs/reports/cost.py --fan-out 25 --private           prints one case, line by line
+    python3 docs/reports/cost.py --check docs/reports/cost.md     fails when the table in the file differs
 
-List prices of us-east-1 in US dollars, without free tiers and volume discounts. The pages that they are from are named
-in docs/cost.md.
+Prices are list prices of us-east-1 in US dollars, without free tiers and volume discounts. docs/reports/cost.md names
+their sources.
 """
 
 import argparse
@@ -28,13 +28,13 @@ LOG_GB = 0.50
 APPSYNC_OPERATION, ABLY_MESSAGE = 1.00, 2.50
 
 MEMORY_GB = 0.25
-# What a warm function takes, most of it spent waiting for DynamoDB. An assumption: measure yours.
+# Duration of a warm function, mostly waiting for DynamoDB. An assumption: measure yours.
 SEND_SECONDS, DELIVER_SECONDS, POSTS_AT_ONCE, POST_SECONDS = 0.015, 0.010, 64, 0.010
-# Log lines of a message on its way: two of the access log and the functions' one each, with Lambda's own three.
+# Log lines per message: two of the access log, one of each function, three of Lambda.
 LOG_BYTES = 3_000
 # An item of `chat_events` beside its content; a subscription in `chat_connections`.
 MESSAGE_OVERHEAD, SUBSCRIPTION_BYTES = 400, 220
-# Targets of one invocation of SendMessageFunction, and how many a worker pushes to itself (FanoutThreshold).
+# Recipients of one invocation of SendMessageFunction; recipients that a worker serves itself (FanoutThreshold).
 SHARD, THRESHOLD = 500, 200
 
 FAN_OUTS = (1, 10, 100, 1_000)
@@ -42,14 +42,14 @@ CALLS = json.loads((pathlib.Path(__file__).parent / "calls.json").read_text())
 
 
 def write_units(private, size, key):
-    """Of one transaction: each item costs twice what it costs alone, a KB begun costs a unit."""
+    """Returns the write units of one transaction: two per item and started KB."""
     (call,) = CALLS["message_with_a_key" if key else "message"]["private" if private else "public"]
     items = int(call.rsplit(" ", 1)[1])
     return 2 * (items - 1 + math.ceil((size + MESSAGE_OVERHEAD) / 1024))
 
 
 def lines(fan_out, private=False, size=200, batch=1, key=False, mention=False):
-    """(what, dollars per million messages)."""
+    """Returns pairs of a cost item and its dollars per million messages."""
     (query,) = CALLS["delivery_of_a_batch"]
     (look,) = CALLS["batch_without_a_reply"]
     assert (query, look) == ("Query", "GetItem")
@@ -63,8 +63,8 @@ def lines(fan_out, private=False, size=200, batch=1, key=False, mention=False):
     return [
         ("REST request", REST_REQUEST),
         ("DynamoDB: the transaction", write_units(private, size, key) * WRITE_UNIT),
-        ("DynamoDB: who listens", read_units * READ_UNIT / batch),
-        ("DynamoDB: whether the agent answers", READ_UNIT / batch if mention else 0),
+        ("DynamoDB: subscriptions", read_units * READ_UNIT / batch),
+        ("DynamoDB: agent settings", READ_UNIT / batch if mention else 0),
         ("Lambda: invocations", invocations * LAMBDA_REQUEST),
         ("Lambda: time", seconds * MEMORY_GB * LAMBDA_GB_SECOND * 1e6),
         ("WebSocket pushes", fan_out * frames / batch * SOCKET_MESSAGE),
@@ -88,18 +88,18 @@ def table():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fan-out", type=int, help="sockets that listen to the channel")
-    parser.add_argument("--private", action="store_true", help="a private channel: membership is checked with the append")
+    parser.add_argument("--fan-out", type=int, help="sockets subscribed to the channel")
+    parser.add_argument("--private", action="store_true", help="a private channel: the append checks the membership")
     parser.add_argument("--key", action="store_true", help="sent with an Idempotency-Key")
-    parser.add_argument("--mention", action="store_true", help="a channel whose agent answers mentions")
+    parser.add_argument("--mention", action="store_true", help="a channel whose agent replies to mentions")
     parser.add_argument("--bytes", type=int, default=200, help="bytes of a message's content")
-    parser.add_argument("--batch", type=int, default=1, help="messages of the channel that are delivered together")
-    parser.add_argument("--minutes", type=int, default=0, help="minutes that each socket is open for a million messages")
-    parser.add_argument("--check", type=pathlib.Path, metavar="FILE", help="fail when FILE does not hold the table")
+    parser.add_argument("--batch", type=int, default=1, help="messages of the channel in one delivery batch")
+    parser.add_argument("--minutes", type=int, default=0, help="minutes that each socket is open per million messages")
+    parser.add_argument("--check", type=pathlib.Path, metavar="FILE", help="fail when FILE does not contain the table")
     options = parser.parse_args()
     if options.check:
         if table() not in options.check.read_text():
-            sys.exit(f"{options.check} is out of date; put in what `python3 docs/cost.py` prints:\n{table()}")
+            sys.exit(f"{options.check} is out of date; replace its table with the output of `python3 docs/reports/cost.py`:\n{table()}")
     elif options.fan_out is None:
         print(table())
     else:
@@ -107,8 +107,8 @@ def main():
             options.fan_out, options.private, options.bytes, options.batch, options.key, options.mention
         )
         costs.append(("Connection minutes", options.fan_out * options.minutes / 1e6 * CONNECTION_MINUTE))
-        for what, cost in costs:
-            print(f"{what:28} ${cost:12,.2f}")
+        for item, cost in costs:
+            print(f"{item:28} ${cost:12,.2f}")
         print(f"{'a million messages':28} ${sum(cost for _, cost in costs):12,.2f}")
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Puts what the benchmarks measured into docs/performance.md, and draws it.
+"""Writes the benchmark results into docs/reports/performance.md and draws the charts.
 
-    python3 docs/performance.py           tables between the markers of performance.md, pictures in images/
-    python3 docs/performance.py --check   fails when either is not what the measurements say
+    python3 docs/reports/performance.py           writes the tables between the markers, and the charts in docs/images/
+    python3 docs/reports/performance.py --check   fails when a table or chart differs from the measurements
 
-The measurements are the JSON files in docs/performance/, written by `cargo bench-… --json FILE`.
+The measurements are the JSON files in docs/reports/performance/, written by `cargo bench-… --json FILE`.
 """
 
 import argparse
@@ -15,19 +15,20 @@ import pathlib
 import re
 import sys
 
-DOCS = pathlib.Path(__file__).parent
-PAGE = DOCS / "performance.md"
+REPORTS = pathlib.Path(__file__).parent
+IMAGES = REPORTS.parent / "images"
+PAGE = REPORTS / "performance.md"
 COLOURS = ["#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#475569"]
 ORDER = ["switchboard", "floor", "serverless-offline", "serverless-offline, bare"]
 
 
 def measured(name):
-    file = DOCS / "performance" / f"{name}.json"
+    file = REPORTS / "performance" / f"{name}.json"
     return json.loads(file.read_text()) if file.exists() else None
 
 
 def short(value):
-    """About three digits that matter."""
+    """Formats a number with about three significant digits."""
     if value is None:
         return "-"
     if abs(value) >= 100:
@@ -36,7 +37,7 @@ def short(value):
 
 
 def table(header, rows):
-    """The first column to the left, the others to the right."""
+    """Formats a table: the first column left-aligned, the others right-aligned."""
     lines = ["| " + " | ".join(header) + " |", "| " + " | ".join(["---"] + ["---:"] * (len(header) - 1)) + " |"]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
@@ -69,14 +70,14 @@ def end_to_end(file):
 
 
 def shown(file):
-    """What has to hold at ten sockets and one sender."""
+    """Returns the summary at ten sockets and one sender."""
     cells = {row["system"]: row for row in file["rows"] if (row["senders"], row["sockets"]) == (1, 10)}
     ours, same, bare = (cells[name] for name in ("switchboard", "serverless-offline", "serverless-offline, bare"))
     return (
-        f"At ten sockets and one sender: **{short(ours['rate'] / same['rate'])} times** the messages per second of the same "
-        f"chat on\nserverless-offline, and a p99 of **{short(ours['push_ms']['p99'])} ms** to its p50 of "
-        f"**{short(same['push_ms']['p50'])} ms**. Of the bare one:\n{short(ours['rate'] / bare['rate'])} times, and a p50 of "
-        f"{short(bare['push_ms']['p50'])} ms."
+        f"At ten sockets and one sender: **{short(ours['rate'] / same['rate'])} times** the messages per second of "
+        f"serverless-offline.\nSwitchboard's push p99 is **{short(ours['push_ms']['p99'])} ms**; serverless-offline's p50 is "
+        f"**{short(same['push_ms']['p50'])} ms**.\nAgainst serverless-offline, bare: {short(ours['rate'] / bare['rate'])} times the rate; "
+        f"its p50 is {short(bare['push_ms']['p50'])} ms."
     )
 
 
@@ -99,7 +100,7 @@ def warm(file, counted):
         short(row["times_empty_without_sdk"]), short(row["cpu_us"]),
         short(allocations.get((row["function"], row["what"]))), short(row["peak_mb"]),
     ] for row in file["warm"]]
-    header = ["function", "event", "p50 µs", "p99 µs", "calls", "waited µs", "rest µs", "× empty", "× empty, SDK left out",
+    header = ["function", "event", "p50 µs", "p99 µs", "calls", "waited µs", "rest µs", "× empty", "× empty without SDK",
               "CPU µs", "allocations", "peak MB"]
     return table(header, rows)
 
@@ -129,13 +130,13 @@ def hot(rows):
 
 
 def ticks(low, high):
-    """Powers of ten that hold `low` and `high`."""
+    """Returns the powers of ten that enclose `low` and `high`."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     return [10.0**power for power in range(first, max(last, first + 1) + 1)]
 
 
 def plot(title, across, up, lines):
-    """Lines by name, each a list of (x, y), on two logarithmic axes."""
+    """Draws lines by name, each a list of (x, y), on two logarithmic axes."""
     width, height, left, top, right, bottom = 640, 340, 66, 40, 190, 48
     points = [point for line in lines.values() for point in line]
     xs, ys = ticks(min(x for x, _ in points), max(x for x, _ in points)), ticks(min(y for _, y in points), max(y for _, y in points))
@@ -195,21 +196,21 @@ def pictures(files):
         for name in ORDER:
             for quantile in ("p50", "p99"):
                 lines[f"{name} {quantile}"] = [(row["sockets"], row["push_ms"][quantile]) for row in one if row["system"] == name]
-        made["performance-latency"] = plot("One sender: from POST to the frame", "sockets", "ms", lines)
+        made["performance-latency"] = plot("One sender: latency from POST to frame", "sockets", "ms", lines)
     if fan:
         ways = {row["way"]: None for row in fan["rows"]}
         lines = {way: [(row["sockets"], row["whole_ms"]["p50"]) for row in fan["rows"] if row["way"] == way] for way in ways}
-        made["performance-fan-out"] = plot("One message: from the request to the last frame", "sockets", "ms", lines)
+        made["performance-fan-out"] = plot("One message: latency from request to last frame", "sockets", "ms", lines)
     if grown:
-        for name, across, title in [("history", "messages in the history", "As a history grows"),
-                                    ("subscriptions", "subscriptions of the channel", "As an audience grows")]:
+        for name, across, title in [("history", "messages in the history", "Cost by length of the history"),
+                                    ("subscriptions", "subscriptions of the channel", "Cost by number of subscriptions")]:
             lines = {}
             for row in grown[name]:
                 lines.setdefault(row["operation"], []).append((row["size"], row["took_us"]["p50"]))
             made[f"performance-{name}"] = plot(title, across, "µs", lines)
         lines = {"messages/s": [(row["senders"], row["rate"]) for row in grown["hot_channel"]]}
-        made["performance-hot-channel"] = plot("One channel, many senders", "senders", "messages/s", lines)
-    return {DOCS / "images" / f"{name}.svg": text for name, text in made.items()}
+        made["performance-hot-channel"] = plot("One channel: rate by number of senders", "senders", "messages/s", lines)
+    return {IMAGES / f"{name}.svg": text for name, text in made.items()}
 
 
 def page(text, files):
@@ -231,14 +232,14 @@ def page(text, files):
         begin, end_mark = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end_mark)}", re.DOTALL)
         if not pattern.search(text):
-            sys.exit(f"{PAGE} has no place for {name}: {begin} … {end_mark}")
+            sys.exit(f"{PAGE} lacks the markers of {name}: {begin} … {end_mark}")
         text = pattern.sub(lambda _, part=part: f"{begin}\n{part}\n{end_mark}", text)
     return text
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when something is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a table or chart is out of date")
     options = parser.parse_args()
     names = ("end-to-end", "fan-out", "overhead", "allocations", "growth")
     files = {name: measured(name) for name in names}
@@ -247,7 +248,7 @@ def main():
         if not options.check:
             file.write_text(text)
         elif not file.exists() or file.read_text() != text:
-            sys.exit(f"{file} is out of date: run python3 docs/performance.py")
+            sys.exit(f"{file} is out of date: run python3 docs/reports/performance.py")
 
 
 if __name__ == "__main__":
