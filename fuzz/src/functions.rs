@@ -11,12 +11,7 @@ use std::{
 
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use bytes::Bytes;
-use chat::{
-    frame_budget::FrameBudgets,
-    invitation::MemberAdditions,
-    rate::Bucket,
-    settings::{ChosenChannelIds, CreationRules},
-};
+use chat::{app::{channels::{ChosenChannelIds, CreationRules}, frame_budget::FrameBudgets}, model::{invitation::MemberAdditions, token_bucket::Bucket}};
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi, sdk};
 use dynoxide::Database;
 use futures::future::BoxFuture;

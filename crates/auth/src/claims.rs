@@ -5,9 +5,9 @@ use std::{
     fmt,
 };
 
-use chat::{
-    clock::Timestamp,
+use chat::model::{
     id::{ChannelId, IdError},
+    time::Timestamp,
 };
 use serde::{
     Deserialize, Deserializer,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use chat::{
-    clock::Timestamp,
+use chat::model::{
     id::{ChannelId, TenantId, UserId},
+    time::Timestamp,
 };
 
 use crate::AuthError;

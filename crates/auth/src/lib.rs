@@ -18,9 +18,9 @@ use std::{collections::HashSet, time::Duration};
 
 use aws_config::SdkConfig;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chat::{
-    clock::Timestamp,
+use chat::model::{
     id::{IdError, ReservedNames, UserId},
+    time::Timestamp,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use serde::de::IgnoredAny;

@@ -1,6 +1,6 @@
 //! Why a token is refused: in full for the operator, in part for the caller.
 
-use chat::id::IdError;
+use chat::model::id::IdError;
 
 use crate::{AuthError, TOKEN_BYTES, jwks::KID_BYTES};
 

@@ -1,7 +1,7 @@
 //! Whose tokens are accepted, and with which keys: configuration only.
 
 use aws_config::SdkConfig;
-use chat::id::TenantId;
+use chat::model::id::TenantId;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Posts of the bare client under way at once: as many as one invocation of a function has.
-const POSTS_AT_ONCE: usize = chat::limits::PUSH_CONCURRENCY;
+const POSTS_AT_ONCE: usize = chat::model::limits::PUSH_CONCURRENCY;
 
 /// Handshakes under way at once.
 const HANDSHAKES: usize = 32;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat::message::Message;
+use chat::model::message::Message;
 use futures::StreamExt;
 use http::{StatusCode, header};
 use serde_json::{Value, json};

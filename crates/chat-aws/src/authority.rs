@@ -4,7 +4,7 @@
 //! the caller's against its membership. The item `access` exists for exactly as long as the channel, and the incarnation is
 //! in its key: a channel that took the id anew has another.
 
-use chat::{
+use chat::model::{
     access::Authority,
     channel::{Channel, Member, MemberRole},
     error::StoreError,

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::{
     types::{DeleteRequest, PutRequest, WriteRequest},
 };
 use chat::{
-    clock::{Backoff, Clock, SystemClock},
-    error::StoreError,
+    model::error::StoreError,
+    ports::clock::{Backoff, Clock, SystemClock},
 };
 
 use crate::{

@@ -17,16 +17,19 @@ use aws_sdk_dynamodb::{
     types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure, Select},
 };
 use chat::{
-    access::Authority,
-    channel::{
-        Channel, ChannelCreated, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberPage,
-        MemberRole, Memberships, OwnChannel, PublicPage, Visibility,
+    model::{
+        access::Authority,
+        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, OwnChannel, Visibility},
+        error::StoreError,
+        id::{ChannelId, IdempotencyKey, TenantId, UserId},
+        incarnation::{ChannelKey, Incarnation},
+        pending_end::PendingEnd,
+        time::Timestamp,
     },
-    clock::{Backoff, Clock, SystemClock, Timestamp},
-    ending::PendingEnd,
-    error::StoreError,
-    id::{ChannelId, IdempotencyKey, TenantId, UserId},
-    incarnation::{ChannelKey, Incarnation},
+    ports::{
+        channel_store::{ChannelCreated, ChannelPage, ChannelStore, Creation, MemberChanged, MemberPage, PublicPage},
+        clock::{Backoff, Clock, SystemClock},
+    },
 };
 
 use crate::{

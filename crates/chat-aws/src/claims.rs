@@ -8,11 +8,8 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use chat::{
-    access::Authority,
-    agent::{Acquire, MessageKey, ReplyLease, ReplyLeases},
-    clock::Timestamp,
-    error::StoreError,
-    id::UserId,
+    model::{access::Authority, error::StoreError, id::UserId, time::Timestamp},
+    ports::reply_leases::{Acquire, MessageKey, ReplyLease, ReplyLeases},
 };
 
 use crate::{

@@ -21,14 +21,19 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue},
 };
 use chat::{
-    clock::Timestamp,
-    connection::{Audience, Connection, ConnectionStore, Gate, Subscription, SubscriptionPage, UserConnection},
-    error::StoreError,
-    id::{ChannelId, ConnectionId, TenantId, UserId},
-    incarnation::ChannelKey,
-    limits::{CHANNELS_PER_CONNECTION, CONNECTION_DURATION, ENDED_SOCKETS_MINUTES},
-    presence::PresenceStore,
-    ticket::{Ticket, TicketStore},
+    model::{
+        connection::{Audience, Connection, Gate, Subscription, UserConnection},
+        error::StoreError,
+        id::{ChannelId, ConnectionId, TenantId, UserId},
+        incarnation::ChannelKey,
+        limits::{CHANNELS_PER_CONNECTION, CONNECTION_DURATION, ENDED_SOCKETS_MINUTES},
+        time::Timestamp,
+    },
+    ports::{
+        connection_store::{ConnectionStore, SubscriptionPage},
+        presence_store::PresenceStore,
+        ticket_store::{Ticket, TicketStore},
+    },
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};

@@ -5,11 +5,8 @@
 
 use aws_sdk_dynamodb::Client;
 use chat::{
-    clock::Timestamp,
-    ending::{DeletedChannels, PendingEnd},
-    error::StoreError,
-    id::TenantId,
-    incarnation::ChannelKey,
+    model::{error::StoreError, id::TenantId, incarnation::ChannelKey, pending_end::PendingEnd, time::Timestamp},
+    ports::deleted_channels::DeletedChannels,
 };
 
 use crate::{

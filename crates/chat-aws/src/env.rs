@@ -17,14 +17,14 @@ pub fn variable(name: &'static str) -> Result<String, VariableError> {
 }
 
 /// The token bucket in two variables that must be set: `<name>_RATE`, tokens a second, and `<name>_BURST`.
-pub fn bucket(rate: &'static str, burst: &'static str) -> Result<chat::rate::Bucket, VariableError> {
+pub fn bucket(rate: &'static str, burst: &'static str) -> Result<chat::model::token_bucket::Bucket, VariableError> {
     let count = |name| number(name).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-    Ok(chat::rate::Bucket::per_second(count(rate)?, count(burst)?))
+    Ok(chat::model::token_bucket::Bucket::per_second(count(rate)?, count(burst)?))
 }
 
 /// The token bucket in a variable that must be set: tokens a minute, which are also its burst.
-pub fn per_minute(name: &'static str) -> Result<chat::rate::Bucket, VariableError> {
-    Ok(chat::rate::Bucket::per_minute(u32::try_from(number(name)?).unwrap_or(u32::MAX)))
+pub fn per_minute(name: &'static str) -> Result<chat::model::token_bucket::Bucket, VariableError> {
+    Ok(chat::model::token_bucket::Bucket::per_minute(u32::try_from(number(name)?).unwrap_or(u32::MAX)))
 }
 
 /// The choice in a variable that must be set.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use chat::clock::Timestamp;
+use chat::model::time::Timestamp;
 
 /// How long an item stays after its end.
 const KEPT: Duration = Duration::from_hours(1);

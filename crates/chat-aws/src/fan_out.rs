@@ -3,10 +3,8 @@
 use aws_config::SdkConfig;
 use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
 use chat::{
-    delivery::{FanOut, PushBatch},
-    error::StoreError,
-    id::TenantId,
-    trace::TraceContext,
+    model::{error::StoreError, id::TenantId, trace::TraceContext},
+    ports::fan_out::{FanOut, PushBatch},
 };
 use serde::{Deserialize, Serialize};
 

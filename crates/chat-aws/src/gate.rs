@@ -2,8 +2,8 @@
 //! are written in the transactions of what ends subscriptions, and read with the subscriptions.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chat::{
-    channel::Visibility, clock::Timestamp, connection::Gate, id::UserId, incarnation::ChannelKey, limits::GATE_DURATION,
+use chat::model::{
+    channel::Visibility, connection::Gate, id::UserId, incarnation::ChannelKey, limits::GATE_DURATION, time::Timestamp,
 };
 
 use crate::{

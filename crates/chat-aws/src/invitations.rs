@@ -4,13 +4,16 @@
 //! user finds it; whatever decides, decides by the first.
 
 use chat::{
-    access::Authority,
-    channel::{Channel, Member, MemberAdded, MemberRole},
-    clock::Timestamp,
-    error::StoreError,
-    id::{ChannelId, UserId},
-    incarnation::{ChannelKey, Incarnation},
-    invitation::{Invitation, InvitationPage, InvitationStore, Invited, InvitedChannel},
+    model::{
+        access::Authority,
+        channel::{Channel, Member, MemberAdded, MemberRole},
+        error::StoreError,
+        id::{ChannelId, UserId},
+        incarnation::{ChannelKey, Incarnation},
+        invitation::{Invitation, InvitedChannel},
+        time::Timestamp,
+    },
+    ports::invitation_store::{InvitationPage, InvitationStore, Invited},
 };
 use serde::{Deserialize, Serialize};
 

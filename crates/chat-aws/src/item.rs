@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chat::error::StoreError;
+use chat::model::error::StoreError;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::sdk::decode_error;

@@ -48,13 +48,13 @@
 use std::fmt::Display;
 
 use chat::{
-    agent::MessageKey,
-    clock::Timestamp,
-    id::{ChannelId, ConnectionId, IdempotencyKey, TenantId, UserId},
-    incarnation::{ChannelKey, Incarnation, KeyError},
-    limits::LARGEST_SEQ,
-    message::RecordKey,
-    rate::LimitedAction,
+    model::{
+        id::{ChannelId, ConnectionId, IdempotencyKey, TenantId, UserId},
+        incarnation::{ChannelKey, Incarnation, KeyError},
+        limits::LARGEST_SEQ,
+        time::Timestamp,
+    },
+    ports::{message_store::RecordKey, rate_limiter::LimitedAction, reply_leases::MessageKey},
 };
 
 use crate::item::{Item, n, s};

@@ -4,21 +4,25 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use chat::{
-    access::Authority,
-    channel::Channel,
-    clock::Timestamp,
-    error::StoreError,
-    id::{ChannelId, MessageId, TenantId, UserId},
-    incarnation::ChannelKey,
-    limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
-    message::{
-        Append, AppendResult, ChannelHead, IdempotencyRecord, Message, MessageStore, Range, RecordKey, StoredMessage,
-        Token, UpdateResult,
+    model::{
+        access::Authority,
+        channel::{Channel, ChannelHead},
+        error::StoreError,
+        id::{ChannelId, MessageId, TenantId, UserId},
+        incarnation::ChannelKey,
+        limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
+        message::{Message, StoredMessage},
+        message_ref::MessageRef,
+        time::Timestamp,
+        trace::TraceContext,
     },
-    rate::LimitedAction,
-    reaction::ReactionResult,
-    revision::MessageRef,
-    trace::TraceContext,
+    ports::{
+        message_store::{
+            Append, AppendResult, IdempotencyRecord, MessageStore, Range, ReactionResult, RecordKey, Token,
+            UpdateResult,
+        },
+        rate_limiter::LimitedAction,
+    },
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};

@@ -2,10 +2,13 @@
 
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError, types::ReturnValue};
 use chat::{
-    clock::Timestamp,
-    ending::{EndCause, PendingEnd, PendingEnds},
-    error::StoreError,
-    id::{ConnectionId, TenantId},
+    model::{
+        error::StoreError,
+        id::{ConnectionId, TenantId},
+        pending_end::{EndCause, PendingEnd},
+        time::Timestamp,
+    },
+    ports::pending_ends::PendingEnds,
 };
 use serde::{Deserialize, Serialize};
 

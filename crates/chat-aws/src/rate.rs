@@ -6,10 +6,8 @@ use aws_sdk_dynamodb::{
     types::ReturnValuesOnConditionCheckFailure,
 };
 use chat::{
-    clock::Timestamp,
-    error::StoreError,
-    id::UserId,
-    rate::{Bucket, LimitedAction, RateLimiter},
+    model::{error::StoreError, id::UserId, time::Timestamp, token_bucket::Bucket},
+    ports::rate_limiter::{LimitedAction, RateLimiter},
 };
 use std::time::Duration;
 

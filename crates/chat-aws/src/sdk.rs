@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
 };
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
-use chat::error::StoreError;
+use chat::model::error::StoreError;
 
 use crate::{calls::SpanAttributes, http::Http};
 

@@ -25,10 +25,8 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use chat::{
-    delivery::{PushReport, Pushed, SocketGateway},
-    error::StoreError,
-    id::ConnectionId,
-    limits::PUSH_DURATION,
+    model::{error::StoreError, id::ConnectionId, limits::PUSH_DURATION, push_report::PushReport},
+    ports::socket_gateway::{Pushed, SocketGateway},
 };
 use http::{Method, Request, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};

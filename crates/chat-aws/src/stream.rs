@@ -12,11 +12,14 @@ use aws_lambda_events::{
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
 };
 use chat::{
-    clock::{Clock, SystemClock, Timestamp},
-    id::{ConnectionId, TenantId, UserId},
-    incarnation::{ChannelKey, KeyError},
-    message::{Change, Message, MessageEvent, StoredMessage},
-    trace::{TraceContext, integer},
+    model::{
+        id::{ConnectionId, TenantId, UserId},
+        incarnation::{ChannelKey, KeyError},
+        message::{Change, Message, MessageEvent, StoredMessage},
+        time::Timestamp,
+        trace::{TraceContext, integer},
+    },
+    ports::clock::{Clock, SystemClock},
 };
 use telemetry::{
     context::{self, ParentContext},

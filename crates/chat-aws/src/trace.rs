@@ -1,6 +1,6 @@
 //! Traces, from and to what carries them.
 
-use chat::trace::TraceContext;
+use chat::model::trace::TraceContext;
 use telemetry::context::{self, ParentContext};
 
 /// Where the current trace stands, to be kept with a message or handed on in a payload.

@@ -15,8 +15,8 @@ use aws_sdk_dynamodb::{
     },
 };
 use chat::{
-    clock::{Backoff, Clock, SystemClock},
-    error::StoreError,
+    model::error::StoreError,
+    ports::clock::{Backoff, Clock, SystemClock},
 };
 
 use crate::{

@@ -1,59 +1,21 @@
 //! The domain of Switchboard: channels, messages, connections and what happens between them.
 //!
-//! Nothing here knows AWS, HTTP or Lambda. What the rules need from outside stands beside them as a trait
-//! (a port): [`channel::ChannelStore`], [`message::MessageStore`], [`connection::ConnectionStore`],
-//! [`delivery::SocketPusher`], [`delivery::FanOut`], [`agent::LanguageModel`] and [`clock::Clock`].
+//! Four layers, each with imports from those above it in this table only (`tests/layers.rs`):
 //!
-//! | module | answers |
+//! | layer | holds |
 //! | --- | --- |
-//! | [`send`] | how a message is accepted: once, in order, without gaps |
-//! | [`revision`] | how it is edited and deleted |
-//! | [`history`] | how it is read back |
-//! | [`connect`] | who may listen to what, and how that is remembered |
-//! | [`delivery`] | how events reach the sockets |
-//! | [`reaction`] | how users react to messages |
-//! | [`read`] | what users have read |
-//! | [`presence`] | who is there, who comes and goes, who is typing |
-//! | [`trace`] | which trace a message belongs to |
-//! | [`ticket`] | how a socket opens without a token in its URL |
-//! | [`rate`] | how often users may do what |
-//! | [`frame_budget`] | how many frames of its own a client gets answered |
-//! | [`agent`] | when the assistant answers, and what |
-//! | [`settings`] | how channels are made, changed and deleted |
-//! | [`invitation`] | how a user is asked before becoming a member |
-//! | [`membership`] | who belongs to a channel, and what live sockets notice of it |
+//! | [`model`] | values and entities; no input or output |
+//! | [`ports`] | the traits that the rules need from outside, one in a file |
+//! | [`app`] | the rules, one use case in a file |
+//! | `memory` | every port in memory, for tests and simulations (feature `memory`) |
+//!
+//! Nothing here knows AWS, HTTP or Lambda.
 
-pub mod access;
-pub mod agent;
-pub mod channel;
-pub mod clock;
-pub mod connect;
-pub mod connection;
-pub mod delivery;
-pub mod ending;
-pub mod error;
-pub mod frame;
-pub mod frame_budget;
-pub mod history;
-pub mod id;
-pub mod incarnation;
-pub mod invitation;
-pub mod limits;
-pub mod maintenance;
-pub mod membership;
+pub mod app;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
-pub mod message;
-pub mod presence;
-pub mod rate;
-pub mod reaction;
-pub mod read;
-pub mod revision;
-pub mod send;
-pub mod settings;
-pub mod ticket;
-pub mod trace;
-pub mod validation;
+pub mod model;
+pub mod ports;
 
 #[cfg(test)]
 mod testing;

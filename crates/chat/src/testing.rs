@@ -6,14 +6,17 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
 use crate::{
-    channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
-    clock::{Clock, Timestamp},
-    error::StoreError,
-    id::{ChannelId, MessageId},
-    incarnation::{ChannelKey, Incarnation},
     memory::{Call, CallFault, Effect, Hook, MemoryStore, State},
-    message::{Change, ContentType, Message, MessageEvent, Role, StoredMessage},
-    trace::TraceContext,
+    model::{
+        channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
+        error::StoreError,
+        id::{ChannelId, MessageId},
+        incarnation::{ChannelKey, Incarnation},
+        message::{Change, ContentType, Message, MessageEvent, Role, StoredMessage},
+        time::Timestamp,
+        trace::TraceContext,
+    },
+    ports::clock::Clock,
 };
 
 tokio::task_local! {
@@ -51,7 +54,7 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             metadata: None,
             reply_to: None,
             edited_at: None,
-            reactions: crate::reaction::Reactions::new(),
+            reactions: crate::model::reaction::Reactions::new(),
             deleted_at: None,
         },
         incarnation: incarnation(),

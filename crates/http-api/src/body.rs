@@ -1,6 +1,6 @@
 //! JSON bodies, field by field, so that everything that is wrong is told at once.
 
-use chat::validation::Violation;
+use chat::model::validation::Violation;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

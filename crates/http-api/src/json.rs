@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use chat::validation::Violation;
+use chat::model::validation::Violation;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth::{AuthError, Scope};
-use chat::{error::ChatError, validation::Violation};
+use chat::model::{error::ChatError, validation::Violation};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -128,7 +128,7 @@ impl From<ChatError> for Problem {
             },
             ChatError::Store(cause) => {
                 tracing::error!(error = %cause, "a store failed");
-                let retry_after = cause.retryable.then_some(chat::limits::RETRY_AFTER);
+                let retry_after = cause.retryable.then_some(chat::model::limits::RETRY_AFTER);
                 let detail = "something failed on our side; the same request may be sent again";
                 Self { retry_after, ..Self::new(status, detail) }
             }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use auth::Verifier;
-use chat::{
+use chat::model::{
     id::{IdError, IdempotencyKey, UserId},
     limits::{DEFAULT_PAGE_ITEMS, IDEMPOTENCY_KEY_CHARS, LARGEST_SEQ, PAGE_ITEMS},
     validation::Violation,
@@ -204,7 +204,7 @@ mod tests {
     use std::collections::HashMap;
 
     use auth::{Issuer, Secret};
-    use chat::id::{ChannelId, ConnectionId};
+    use chat::model::id::{ChannelId, ConnectionId};
 
     use super::*;
 

@@ -4,9 +4,8 @@ use std::future::Future;
 
 use auth::{Identity, Scope, Verifier};
 use chat::{
-    clock::{Clock, SystemClock},
-    error::ChatError,
-    id::ChannelId,
+    model::{error::ChatError, id::ChannelId},
+    ports::clock::{Clock, SystemClock},
 };
 use http::{HeaderValue, Response, header};
 use lambda_http::{Body, Request};

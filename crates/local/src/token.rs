@@ -236,7 +236,7 @@ mod tests {
             assert!(error.to_string().contains("is not a user id"), "{error}");
         }
         for user in ["assistant", "system", "Assistant"] {
-            assert!(chat::id::ReservedNames::default().user(user).is_err(), "the functions refuse {user}");
+            assert!(chat::model::id::ReservedNames::default().user(user).is_err(), "the functions refuse {user}");
             assert!(matches!(mint(user, DEFAULT_TTL, now), Err(TokenError::Reserved(_))), "{user}");
         }
     }

@@ -8,14 +8,16 @@ use std::{
 };
 
 use chat::{
-    agent::{Delta, DraftStatus},
-    channel::{AgentMode, MemberRole, Visibility},
-    clock::SystemClock,
-    frame::{Answer, ephemeral_frame, left_out_frame},
-    id::MessageId,
-    limits,
-    message::{ContentType, Role},
-    presence::EphemeralEvent,
+    model::{
+        channel::{AgentMode, MemberRole, Visibility},
+        draft::{Delta, DraftStatus},
+        event::EphemeralEvent,
+        frame::{Answer, ephemeral_frame, left_out_frame},
+        id::MessageId,
+        limits,
+        message::{ContentType, Role},
+    },
+    ports::clock::{Clock, SystemClock},
 };
 use http_api::{body::BODY_BYTES, routes::ROUTES};
 use local::template::{self, Deployment};
@@ -252,7 +254,7 @@ fn frames_have_the_documented_fields() {
     frames.push(
         serde_json::to_value(Delta {
             channel_id: channel.clone(),
-            draft_id: MessageId::generate(&SystemClock),
+            draft_id: MessageId::generate(SystemClock.seed()),
             reply_to: 7,
             status: DraftStatus::Done,
             position: 0,

@@ -12,7 +12,7 @@ use aws_sdk_bedrockruntime::{
         SystemContentBlock, error::ConverseStreamOutputError,
     },
 };
-use chat::agent::{ModelError, Piece, Pieces, Prompt, Usage};
+use chat::ports::language_model::{ModelError, Piece, Pieces, Prompt, Usage};
 use futures::{StreamExt, stream};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! A conversation as models take it: two sides in turn.
 
-use chat::agent::{Prompt, Turn};
+use chat::ports::language_model::{Prompt, Turn};
 
 /// How the conversation is framed. What a message says cannot change it: a line end, a quote or a brace within a message is
 /// escaped ([`Turn::framed`]).

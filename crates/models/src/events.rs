@@ -4,7 +4,7 @@
 use std::{fmt::Display, num::NonZeroUsize};
 
 use bytes::Bytes;
-use chat::agent::ModelError;
+use chat::ports::language_model::ModelError;
 use futures::{StreamExt, stream::BoxStream};
 use sse_core::{SseDecoder, SseEvent};
 

@@ -1,4 +1,4 @@
-//! Language models on the network, behind [`chat::agent::LanguageModel`]: Amazon Bedrock, and whatever speaks the
+//! Language models on the network, behind [`chat::ports::language_model::LanguageModel`]: Amazon Bedrock, and whatever speaks the
 //! chat-completions protocol of OpenAI (OpenAI, Ollama, vLLM, llama.cpp, OpenRouter, …).
 
 mod bedrock;
@@ -10,7 +10,10 @@ mod observed;
 mod openai;
 mod settings;
 
-use chat::agent::{BuiltInResponder, LanguageModel, ModelError, Pieces, Prompt};
+use chat::{
+    app::agent::built_in::BuiltInResponder,
+    ports::language_model::{LanguageModel, ModelError, Pieces, Prompt},
+};
 
 pub use crate::{
     bedrock::Bedrock,

@@ -1,7 +1,7 @@
 //! Limits of what a model's server may send, in one place. They are far above what a reply needs: they bound the memory and
 //! the time that a server which is broken, or is not a model's, can take.
 
-use chat::limits::CONTENT_BYTES;
+use chat::model::limits::CONTENT_BYTES;
 
 /// Longest event of a reply, and so the longest line or frame of one: bytes. A model's events hold a word or a few.
 pub const EVENT_BYTES: usize = 1024 * 1024;

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use chat::agent::{ModelError, Piece, Pieces, Usage};
+use chat::ports::language_model::{ModelError, Piece, Pieces, Usage};
 use futures::StreamExt;
 use telemetry::{OpenTelemetrySpanExt, Status, metrics};
 use tracing::{Instrument, Span};

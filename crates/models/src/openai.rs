@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use chat::{
-    agent::{ModelError, Piece, Pieces, Prompt, Usage},
-    limits::MODEL_IDLE_TIMEOUT,
+    model::limits::MODEL_IDLE_TIMEOUT,
+    ports::language_model::{ModelError, Piece, Pieces, Prompt, Usage},
 };
 use futures::{Stream, StreamExt, stream};
 use reqwest::{StatusCode, Url, header};

@@ -16,7 +16,7 @@ use aws_sdk_bedrockruntime::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::Bytes;
-use chat::agent::{ModelError, Piece, Pieces, Prompt, Turn, Usage};
+use chat::ports::language_model::{ModelError, Piece, Pieces, Prompt, Turn, Usage};
 use futures::{Stream, StreamExt, stream};
 use models::{
     Bedrock, OpenAi,

@@ -5,7 +5,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
-use chat::agent::{ModelError, Piece, Prompt, Turn, Usage};
+use chat::ports::language_model::{ModelError, Piece, Prompt, Turn, Usage};
 use futures::StreamExt;
 use models::OpenAi;
 use serde_json::{Value, json};

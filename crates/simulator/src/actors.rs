@@ -9,16 +9,20 @@ use std::{
 };
 
 use chat::{
-    channel::MemberRole,
-    clock::{Clock, Timestamp},
-    delivery::PushBatch,
-    error::ChatError,
-    id::{ChannelId, UserId},
-    limits::HANDSHAKE_DURATION,
-    maintenance::carry_out,
-    message::{ChannelHead, NewMessage, RecordKey, Role},
-    rate::Bucket,
-    send::{SendCache, SendMessage, SendResult, send},
+    app::{
+        maintenance::carry_out,
+        send::{SendCache, SendMessage, SendResult, send},
+    },
+    model::{
+        channel::{ChannelHead, MemberRole},
+        error::ChatError,
+        id::{ChannelId, UserId},
+        limits::HANDSHAKE_DURATION,
+        message::{NewMessage, Role},
+        time::Timestamp,
+        token_bucket::Bucket,
+    },
+    ports::{clock::Clock, fan_out::PushBatch, message_store::RecordKey},
 };
 
 use crate::{

@@ -8,14 +8,18 @@ use std::{
 };
 
 use chat::{
-    channel::ChannelStore,
-    connect::{Asked, Connect, Renewal, connect, renew},
-    connection::ConnectionStore,
-    error::ChatError,
-    history::history,
-    id::{ChannelId, ConnectionId, UserId},
-    message::Range,
-    ticket::{Ticket, issue, redeem},
+    app::{
+        connect::{Asked, Connect, Renewal, connect, renew},
+        history::history,
+        tickets::{issue, redeem},
+    },
+    model::{
+        error::ChatError,
+        id::{ChannelId, ConnectionId, UserId},
+    },
+    ports::{
+        channel_store::ChannelStore, connection_store::ConnectionStore, message_store::Range, ticket_store::Ticket,
+    },
 };
 
 use crate::{
@@ -354,7 +358,7 @@ impl Client {
     }
 
     /// Tells the oracle what it shows.
-    fn tell(&self, live: Option<(&ConnectionId, &BTreeSet<chat::incarnation::ChannelKey>)>) {
+    fn tell(&self, live: Option<(&ConnectionId, &BTreeSet<chat::model::incarnation::ChannelKey>)>) {
         let view = live.map(|(id, since_open)| ClientView {
             user: Some(self.user.clone()),
             connection: Some(id.clone()),

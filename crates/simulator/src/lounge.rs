@@ -5,21 +5,26 @@
 use std::{sync::Arc, time::Duration};
 
 use chat::{
-    agent::cancel,
-    channel::{AgentMode, AgentSettings, MemberRole, Visibility},
-    clock::Timestamp,
-    connection::{Connection, Subscription, UserConnection},
-    error::ChatError,
-    history::{history, one_message},
-    incarnation::ChannelKey,
-    invitation::Addition,
-    limits::HANDSHAKE_DURATION,
-    message::Range,
-    presence::presence,
-    reaction::react,
-    read::mark_read,
-    revision::{Edit, MessageRef, delete as delete_message, edit},
-    settings::{Changes, ChosenChannelIds, CreationRules, NewChannel, change, create, delete},
+    app::{
+        agent::cancel,
+        channels::{Changes, ChosenChannelIds, CreationRules, NewChannel, change, create, delete},
+        edit::{Edit, delete as delete_message, edit},
+        history::{history, one_message},
+        presence::presence,
+        react::react,
+        read_mark::mark_read,
+    },
+    model::{
+        channel::{AgentMode, AgentSettings, MemberRole, Visibility},
+        connection::{Connection, Subscription, UserConnection},
+        error::ChatError,
+        incarnation::ChannelKey,
+        invitation::Addition,
+        limits::HANDSHAKE_DURATION,
+        message_ref::MessageRef,
+        time::Timestamp,
+    },
+    ports::message_store::Range,
 };
 
 use crate::{
@@ -184,7 +189,7 @@ fn by(who: &str) -> Caller {
 
 /// The key of the lounge, if there is one.
 fn live(world: &World) -> Option<ChannelKey> {
-    world.store.state().channels.get(&channel(LOUNGE)).map(chat::channel::Channel::key)
+    world.store.state().channels.get(&channel(LOUNGE)).map(chat::model::channel::Channel::key)
 }
 
 /// Sockets that listen and do nothing else. They were opened before the schedule begins.
@@ -213,7 +218,7 @@ fn gather(world: &World, count: u64) {
         if !is_public {
             let owner = state.member(&key, &user(OWNER)).cloned();
             if let Some(owner) = owner.filter(|_| number < CROWD) {
-                let member = chat::channel::Member { user_id: user(&name), role: MemberRole::Member, ..owner };
+                let member = chat::model::channel::Member { user_id: user(&name), role: MemberRole::Member, ..owner };
                 state.put_member(&key, member, 0);
             }
         }

@@ -11,17 +11,25 @@ use std::{
 };
 
 use chat::{
-    agent::{Delta, DraftSink, LanguageModel, ModelError, Piece, Pieces, Prompt},
-    clock::{Clock, Timestamp},
-    connection::{ConnectionStore, Subscription},
-    delivery::{Delivery, FanOut, PushBatch, Pushed, SocketGateway},
-    ending::Ending,
-    error::StoreError,
-    id::ConnectionId,
-    incarnation::ChannelKey,
-    limits::{AUTHORITY_DURATION, PUSH_DURATION},
-    membership::Membership,
+    app::{delivery::Delivery, ending::Ending, membership::Membership},
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
+    model::{
+        connection::Subscription,
+        draft::Delta,
+        error::StoreError,
+        id::ConnectionId,
+        incarnation::ChannelKey,
+        limits::{AUTHORITY_DURATION, PUSH_DURATION},
+        time::Timestamp,
+    },
+    ports::{
+        clock::Clock,
+        connection_store::ConnectionStore,
+        draft_sink::DraftSink,
+        fan_out::{FanOut, PushBatch},
+        language_model::{LanguageModel, ModelError, Piece, Pieces, Prompt},
+        socket_gateway::{Pushed, SocketGateway},
+    },
 };
 use futures::{StreamExt, stream};
 

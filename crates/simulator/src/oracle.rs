@@ -6,12 +6,14 @@ use std::{
 };
 
 use chat::{
-    channel::{Member, MemberRole, Visibility},
-    clock::Timestamp,
-    id::{ChannelId, MessageId, UserId},
-    incarnation::ChannelKey,
     memory::{Effect, State},
-    message::{Message, Role},
+    model::{
+        channel::{Member, MemberRole, Visibility},
+        id::{ChannelId, MessageId, UserId},
+        incarnation::ChannelKey,
+        message::{Message, Role},
+        time::Timestamp,
+    },
 };
 
 use crate::{

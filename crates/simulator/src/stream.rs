@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use chat::{
-    agent::{Agent, Budgets},
-    incarnation::ChannelKey,
-    message::{Change, MessageEvent},
-    rate::Bucket,
+    app::agent::{Agent, Budgets},
+    model::{
+        incarnation::ChannelKey,
+        message::{Change, MessageEvent},
+        token_bucket::Bucket,
+    },
 };
 
 use crate::{
@@ -123,7 +125,7 @@ async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> 
     for (mut channel, events) in groups {
         if world.has(Mutant::StreamById) {
             let state = world.store.state();
-            channel = state.channels.get(&channel.channel_id).map_or(channel, chat::channel::Channel::key);
+            channel = state.channels.get(&channel.channel_id).map_or(channel, chat::model::channel::Channel::key);
         }
         let first = match reader {
             Reader::Delivery => deliver(&node, &channel, events).await,
@@ -153,7 +155,7 @@ async fn answer(node: &Node, events: Vec<(usize, MessageEvent)>) -> Option<usize
         model: node,
         drafts: node,
         clock: node,
-        name: chat::agent::NAME,
+        name: chat::app::agent::NAME,
         budgets,
         deadline: node.deadline(300),
     };

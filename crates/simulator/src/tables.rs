@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use chat::{
+use chat::model::{
     id::{ChannelId, ConnectionId, MessageId, UserId},
     incarnation::ChannelKey,
 };

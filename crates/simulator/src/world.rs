@@ -9,11 +9,14 @@ use std::{
 };
 
 use chat::{
-    channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
-    clock::{Clock, Timestamp},
-    id::{ChannelId, UserId},
-    incarnation::Incarnation,
     memory::MemoryStore,
+    model::{
+        channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
+        id::{ChannelId, UserId},
+        incarnation::Incarnation,
+        time::Timestamp,
+    },
+    ports::clock::Clock,
 };
 
 use crate::{
@@ -147,7 +150,7 @@ impl World {
         let dice = Dice(&self.time);
         let made = Channel {
             channel_id: channel(id),
-            incarnation: Incarnation::generate(&dice),
+            incarnation: Incarnation::generate(dice.seed()),
             name: id.to_owned(),
             visibility,
             agent: AgentSettings { mode, ..AgentSettings::default() },
@@ -164,7 +167,7 @@ impl World {
             let member = Member {
                 channel_id: channel(id),
                 user_id: user(name),
-                incarnation: Incarnation::generate(&dice),
+                incarnation: Incarnation::generate(dice.seed()),
                 role: *role,
                 joined_at: dice.now(),
                 added_by: None,

@@ -204,7 +204,7 @@ mod tests {
                 assert!(!filter.would_enable(library, &Level::INFO), "{library} at {level}");
                 assert!(filter.would_enable(library, &Level::WARN), "{library} at {level}");
             }
-            for own in ["on_connect::handler", "chat::send", "auth"] {
+            for own in ["on_connect::handler", "chat::app::send", "auth"] {
                 assert_eq!(filter.would_enable(own, &Level::DEBUG), level >= LevelFilter::DEBUG, "{own} at {level}");
             }
         }

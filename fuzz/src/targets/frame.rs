@@ -2,12 +2,7 @@
 //! as will do.
 
 use arbitrary::{Arbitrary, Unstructured};
-use chat::{
-    frame::{event_frames, ephemeral_frame},
-    limits::{CONTENT_BYTES, FRAME_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
-    message::{Change, Draft},
-    presence::EphemeralEvent,
-};
+use chat::model::{event::EphemeralEvent, frame::{ephemeral_frame, event_frames}, limits::{CONTENT_BYTES, FRAME_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION}, message::{Change, Draft}};
 use serde_json::{Map, Value};
 
 use super::message;

@@ -2,10 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use chat::{
-    clock::Timestamp,
-    id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, ReservedNames, TenantId, UserId},
-};
+use chat::model::{id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, ReservedNames, TenantId, UserId}, time::Timestamp};
 use telemetry::context::ParentContext;
 
 pub fn run(data: &[u8]) {

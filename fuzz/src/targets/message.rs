@@ -2,11 +2,7 @@
 //! the history and in a frame.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chat::{
-    clock::Timestamp,
-    limits::{CONTENT_BYTES, METADATA_BYTES},
-    message::{Draft, Message, MessageEvent, Role, StoredMessage},
-};
+use chat::model::{limits::{CONTENT_BYTES, METADATA_BYTES}, message::{Draft, Message, MessageEvent, Role, StoredMessage}, time::Timestamp};
 use http_api::Fields;
 use serde::{
     Deserialize, Deserializer,
@@ -142,14 +138,14 @@ pub fn message(draft: Draft) -> Message {
         metadata: draft.metadata,
         reply_to: draft.reply_to,
         edited_at: None,
-        reactions: chat::reaction::Reactions::new(),
+        reactions: chat::model::reaction::Reactions::new(),
         deleted_at: None,
     }
 }
 
 /// The event of a message's.
-pub fn event(change: chat::message::Change, message: Message, traceparent: Option<String>) -> MessageEvent {
-    let trace = traceparent.map(|traceparent| chat::trace::TraceContext { traceparent, tracestate: None });
+pub fn event(change: chat::model::message::Change, message: Message, traceparent: Option<String>) -> MessageEvent {
+    let trace = traceparent.map(|traceparent| chat::model::trace::TraceContext { traceparent, tracestate: None });
     let incarnation = "01arz3ndektsv4rrffq69g5fav".parse().expect("an incarnation");
     MessageEvent { change, stored: StoredMessage { message, incarnation, trace, expires_at: None } }
 }

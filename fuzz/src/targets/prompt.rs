@@ -1,6 +1,6 @@
 //! A conversation as a model reads it: who said what can be read back, whatever was said.
 
-use chat::agent::{Prompt, Turn};
+use chat::ports::language_model::{Prompt, Turn};
 use models::OpenAi;
 use serde::Deserialize;
 use serde_json::Value;

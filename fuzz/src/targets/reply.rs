@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chat::agent::{Piece, Usage};
+use chat::ports::language_model::{Piece, Usage};
 use futures::StreamExt;
 use models::{OpenAi, limits::ReplyLimits};
 

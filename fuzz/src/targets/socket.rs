@@ -2,7 +2,7 @@
 //! worker's.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use chat::{frame::Answer, limits::FRAME_BYTES};
+use chat::model::{frame::Answer, limits::FRAME_BYTES};
 use chat_aws::fan_out::TenantBroadcast;
 use lambda_runtime::Context;
 use serde_json::Value;

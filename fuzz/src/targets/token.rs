@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use auth::{AuthError, Identity, TOKEN_BYTES, Verifier};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chat::clock::Timestamp;
+use chat::model::time::Timestamp;
 use local::token::{AUDIENCE, DEVELOPMENT_SECRET, ISSUER};
 use serde_json::Value;
 

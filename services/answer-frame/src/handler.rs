@@ -2,11 +2,12 @@
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
-    clock::{Clock, SystemClock, Timestamp},
-    delivery::SocketGateway,
-    frame::Answer,
-    frame_budget::{FrameBudgets, Verdict},
-    id::ConnectionId,
+    app::frame_budget::{FrameBudgets, Verdict},
+    model::{frame::Answer, id::ConnectionId, time::Timestamp},
+    ports::{
+        clock::{Clock, SystemClock},
+        socket_gateway::SocketGateway,
+    },
 };
 use chat_aws::ManagementApi;
 use lambda_runtime::Error;

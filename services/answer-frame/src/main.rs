@@ -2,7 +2,7 @@
 
 mod handler;
 
-use chat::frame_budget::FrameBudgets;
+use chat::app::frame_budget::FrameBudgets;
 use chat_aws::{ManagementApi, env::variable, sdk};
 use handler::Handler;
 use lambda_runtime::{Error, LambdaEvent, service_fn};

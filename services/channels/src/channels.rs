@@ -1,16 +1,24 @@
 //! `/channels` and `/channels/{channel_id}`.
 
 use chat::{
-    access::authorize_read,
-    channel::{AgentMode, AgentSettings, Channel, ChannelPage, ChannelStore, OwnChannel, PublicPage, Visibility},
-    clock::{Clock, SystemClock},
-    error::ChatError,
-    id::ChannelId,
-    invitation::{InvitationPage, InvitationStore, InvitedChannel},
-    limits::CHANNEL_NAME_CHARS,
-    rate::LimitedAction,
-    settings::{Changes, Created, NewChannel, change, create, delete},
-    validation::Violation,
+    app::{
+        access::authorize_read,
+        channels::{Changes, Created, NewChannel, change, create, delete},
+    },
+    model::{
+        channel::{AgentMode, AgentSettings, Channel, OwnChannel, Visibility},
+        error::ChatError,
+        id::ChannelId,
+        invitation::InvitedChannel,
+        limits::CHANNEL_NAME_CHARS,
+        validation::Violation,
+    },
+    ports::{
+        channel_store::{ChannelPage, ChannelStore, PublicPage},
+        clock::{Clock, SystemClock},
+        invitation_store::{InvitationPage, InvitationStore},
+        rate_limiter::LimitedAction,
+    },
 };
 use http::{HeaderValue, Response, StatusCode, header};
 use http_api::{ApiRequest, Fields, Problem, response};
@@ -196,7 +204,7 @@ const DAYS: &str = "a number of days";
 fn new_channel(mut fields: Fields) -> Result<NewChannel, Problem> {
     let channel_id = fields.optional::<String>("channel_id", "a string").and_then(|text| {
         text.parse()
-            .map_err(|error: chat::id::IdError| fields.violate("channel_id", "malformed", error.to_string()))
+            .map_err(|error: chat::model::id::IdError| fields.violate("channel_id", "malformed", error.to_string()))
             .ok()
     });
     let new = NewChannel {

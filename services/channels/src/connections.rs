@@ -1,13 +1,21 @@
 //! `/connections`: tickets for handshakes, and tokens for sockets that are open.
 
 use chat::{
-    clock::{Clock, SystemClock, Timestamp},
-    connect::{Renewal, renew},
-    error::ChatError,
-    id::{ChannelId, ConnectionId},
-    rate::LimitedAction,
-    ticket::{Ticket, issue},
-    validation::Violation,
+    app::{
+        connect::{Renewal, renew},
+        tickets::issue,
+    },
+    model::{
+        error::ChatError,
+        id::{ChannelId, ConnectionId},
+        time::Timestamp,
+        validation::Violation,
+    },
+    ports::{
+        clock::{Clock, SystemClock},
+        rate_limiter::LimitedAction,
+        ticket_store::Ticket,
+    },
 };
 use http::StatusCode;
 use http_api::{ApiRequest, Problem, response};
@@ -77,7 +85,7 @@ fn asked_channels(request: &ApiRequest) -> Result<Option<Vec<ChannelId>>, Proble
     let names: Option<Vec<String>> = fields.optional("channels", "an array of channel ids");
     let channels = names.map(|names| {
         let ids = names.into_iter().map(|name| name.parse());
-        ids.collect::<Result<Vec<_>, chat::id::IdError>>()
+        ids.collect::<Result<Vec<_>, chat::model::id::IdError>>()
     });
     let mut violations = Vec::new();
     let channels = channels.transpose().unwrap_or_else(|error| {

@@ -2,13 +2,12 @@
 
 use auth::{Identity, Scope, Verifier};
 use chat::{
-    clock::{Clock, SystemClock, Timestamp},
-    delivery::Delivery,
-    invitation::MemberAdditions,
-    limits::TYPING_BUCKET,
-    membership::Membership,
-    rate::{Bucket, LimitedAction, check_rate_limit},
-    settings::CreationRules,
+    app::{channels::CreationRules, delivery::Delivery, membership::Membership, rate_limit::check_rate_limit},
+    model::{invitation::MemberAdditions, limits::TYPING_BUCKET, time::Timestamp, token_bucket::Bucket},
+    ports::{
+        clock::{Clock, SystemClock},
+        rate_limiter::LimitedAction,
+    },
 };
 use chat_aws::{DynamoChannels, DynamoConnections, LambdaFanOut, LambdaMaintenance, ManagementApi};
 use http::{Method, Response, StatusCode};
@@ -109,7 +108,7 @@ impl Call<'_> {
 
     /// Delivery until API Gateway would have given the request up.
     pub(crate) fn delivery(&self) -> Delivery<'_, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock> {
-        let deadline: Timestamp = SystemClock.now().plus(chat::limits::DEADLINE_MARGIN * 3);
+        let deadline: Timestamp = SystemClock.now().plus(chat::model::limits::DEADLINE_MARGIN * 3);
         let Self { connections, fan_out, .. } = self;
         Delivery { connections, sockets: &self.shared.sockets, fan_out, clock: &SystemClock, deadline }
     }
@@ -127,7 +126,7 @@ impl Call<'_> {
         Ok(check_rate_limit(&self.channels, &SystemClock, &self.caller.user_id, &action, bucket).await?)
     }
 
-    pub(crate) fn channel(&self) -> Result<chat::id::ChannelId, Problem> {
+    pub(crate) fn channel(&self) -> Result<chat::model::id::ChannelId, Problem> {
         path_channel(self.request, &self.caller)
     }
 }

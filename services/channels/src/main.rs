@@ -8,7 +8,7 @@ mod pages;
 mod presence;
 
 use auth::Verifier;
-use chat::settings::CreationRules;
+use chat::app::channels::CreationRules;
 use chat_aws::{
     DynamoChannels, DynamoConnections, LambdaFanOut, LambdaMaintenance, ManagementApi,
     env::{bucket, choice, number, per_minute, variable},

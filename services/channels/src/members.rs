@@ -2,10 +2,12 @@
 
 use auth::Scope;
 use chat::{
-    channel::{Member, MemberRole},
-    id::UserId,
-    membership::Added,
-    rate::LimitedAction,
+    app::membership::Added,
+    model::{
+        channel::{Member, MemberRole},
+        id::UserId,
+    },
+    ports::rate_limiter::LimitedAction,
 };
 use http::StatusCode;
 use http_api::{ApiRequest, Problem, response};

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chat::validation::Violation;
+use chat::model::validation::Violation;
 use http_api::{ApiRequest, Problem};
 use serde::Serialize;
 

@@ -1,14 +1,14 @@
 //! `…/presence`, `…/read` and `…/typing`.
 
 use chat::{
-    access::authorize_read,
-    clock::SystemClock,
-    error::ChatError,
-    id::ChannelId,
-    limits::TYPING_PUSHES,
-    presence::{EphemeralEvent, Present, presence},
-    rate::LimitedAction,
-    read::mark_read,
+    app::{access::authorize_read, presence::presence, read_mark::mark_read},
+    model::{
+        error::ChatError,
+        event::{EphemeralEvent, Present},
+        id::ChannelId,
+        limits::TYPING_PUSHES,
+    },
+    ports::{clock::SystemClock, rate_limiter::LimitedAction},
 };
 use http::StatusCode;
 use http_api::{Problem, response};

@@ -4,13 +4,23 @@ use std::{sync::Mutex, time::Duration};
 
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
-    agent::{Agent, Budgets, Delta, DraftSink, ReplyOutcome},
-    clock::{Clock, SystemClock, Timestamp},
-    connection::{ConnectionStore, Subscription},
-    delivery::Delivery,
-    incarnation::ChannelKey,
-    limits::{AUTHORITY_DURATION, CHANNEL_CONCURRENCY},
-    message::{Change, Message, MessageEvent},
+    app::{
+        agent::{Agent, Budgets, ReplyOutcome},
+        delivery::Delivery,
+    },
+    model::{
+        connection::Subscription,
+        draft::Delta,
+        incarnation::ChannelKey,
+        limits::{AUTHORITY_DURATION, CHANNEL_CONCURRENCY},
+        message::{Change, Message, MessageEvent},
+        time::Timestamp,
+    },
+    ports::{
+        clock::{Clock, SystemClock},
+        connection_store::ConnectionStore,
+        draft_sink::DraftSink,
+    },
 };
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,

@@ -2,7 +2,7 @@
 
 mod handler;
 
-use chat::agent::Budgets;
+use chat::app::agent::Budgets;
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
     env::{number, per_minute, variable},

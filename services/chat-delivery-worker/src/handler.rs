@@ -4,14 +4,12 @@ use std::time::Instant;
 
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
-    clock::{SystemClock, Timestamp},
-    delivery::Delivery,
-    error::StoreError,
-    frame::left_out_frame,
-    id::TenantId,
-    limits::CHANNEL_CONCURRENCY,
-    message::MessageEvent,
-    presence::presence_events,
+    app::{delivery::Delivery, presence::presence_events},
+    model::{
+        error::StoreError, frame::left_out_frame, id::TenantId, limits::CHANNEL_CONCURRENCY, message::MessageEvent,
+        time::Timestamp,
+    },
+    ports::clock::SystemClock,
 };
 use chat_aws::{
     DynamoConnections, LambdaFanOut, ManagementApi, sockets,

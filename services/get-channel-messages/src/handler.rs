@@ -2,10 +2,9 @@
 
 use auth::{Scope, Verifier};
 use chat::{
-    clock::SystemClock,
-    history::{HistoryPage, history, one_message, replies},
-    message::{Message, Range},
-    validation::Violation,
+    app::history::{HistoryPage, history, one_message, replies},
+    model::{message::Message, validation::Violation},
+    ports::{clock::SystemClock, message_store::Range},
 };
 use chat_aws::{DynamoChannels, DynamoMessages};
 use http::{Response, StatusCode};

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use chat::{
-    clock::{Clock, SystemClock, Timestamp},
-    ending::Ending,
-    error::StoreError,
-    id::ConnectionId,
-    limits::{DEADLINE_MARGIN, MAX_PENDING_ENDS_PER_RUN, PUSH_CONCURRENCY},
-    maintenance::{carry_out, close_ended},
+    app::{
+        ending::Ending,
+        maintenance::{carry_out, close_ended},
+    },
+    model::{
+        error::StoreError,
+        id::ConnectionId,
+        limits::{DEADLINE_MARGIN, MAX_PENDING_ENDS_PER_RUN, PUSH_CONCURRENCY},
+        time::Timestamp,
+    },
+    ports::clock::{Clock, SystemClock},
 };
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoDeletedChannels, ManagementApi};
 use futures::StreamExt;

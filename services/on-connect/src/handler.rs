@@ -3,12 +3,20 @@
 use auth::{AuthError, Scope, Verifier};
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
-    clock::{Clock, SystemClock},
-    connect::{Asked, Connect, connect},
-    error::ChatError,
-    id::{ChannelId, ConnectionId, TenantId},
-    rate::{Bucket, LimitedAction, check_rate_limit},
-    ticket::redeem,
+    app::{
+        connect::{Asked, Connect, connect},
+        rate_limit::check_rate_limit,
+        tickets::redeem,
+    },
+    model::{
+        error::ChatError,
+        id::{ChannelId, ConnectionId, TenantId},
+        token_bucket::Bucket,
+    },
+    ports::{
+        clock::{Clock, SystemClock},
+        rate_limiter::LimitedAction,
+    },
 };
 use chat_aws::{DynamoChannels, DynamoConnections, ManagementApi};
 use serde::Serialize;
@@ -167,7 +175,7 @@ fn token(event: &ApiGatewayWebsocketProxyRequest) -> (Option<&str>, bool) {
 }
 
 /// `?channels=a,b`; `None` when there is no such parameter.
-fn asked_channels(event: &ApiGatewayWebsocketProxyRequest) -> Result<Option<Vec<ChannelId>>, chat::id::IdError> {
+fn asked_channels(event: &ApiGatewayWebsocketProxyRequest) -> Result<Option<Vec<ChannelId>>, chat::model::id::IdError> {
     let Some(text) = event.query_string_parameters.first("channels") else { return Ok(None) };
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     names.map(str::parse).collect::<Result<_, _>>().map(Some)

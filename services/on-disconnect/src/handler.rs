@@ -1,7 +1,7 @@
 //! From the end of a socket to the end of its connection.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use chat::{connection::ConnectionStore, id::ConnectionId};
+use chat::{model::id::ConnectionId, ports::connection_store::ConnectionStore};
 use chat_aws::DynamoConnections;
 use lambda_runtime::Error;
 use serde_json::{Value, json};

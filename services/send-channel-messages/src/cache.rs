@@ -3,10 +3,12 @@
 use std::{collections::HashMap, hash::Hash, sync::Mutex, time::Duration};
 
 use chat::{
-    clock::Timestamp,
-    id::{ChannelId, TenantId, UserId},
-    message::ChannelHead,
-    send::SendCache,
+    app::send::SendCache,
+    model::{
+        channel::ChannelHead,
+        id::{ChannelId, TenantId, UserId},
+        time::Timestamp,
+    },
 };
 
 /// Channels, and users, that are cached: little cache, and most of the reads saved.

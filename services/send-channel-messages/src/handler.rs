@@ -2,16 +2,26 @@
 
 use auth::{Identity, Scope, Verifier};
 use chat::{
-    agent::cancel,
-    clock::{Clock, SystemClock},
-    error::ChatError,
-    id::{ChannelId, TenantId, UserId},
-    message::{NewMessage, RecordKey, Role},
-    rate::{Bucket, LimitedAction, RateLimiter, check_rate_limit},
-    reaction::react,
-    revision::{Edit, MessageRef, delete, edit},
-    send::{SendMessage, SendResult, send},
-    validation::Violation,
+    app::{
+        agent::cancel,
+        edit::{Edit, delete, edit},
+        rate_limit::check_rate_limit,
+        react::react,
+        send::{SendMessage, SendResult, send},
+    },
+    model::{
+        error::ChatError,
+        id::{ChannelId, TenantId, UserId},
+        message::{NewMessage, Role},
+        message_ref::MessageRef,
+        token_bucket::Bucket,
+        validation::Violation,
+    },
+    ports::{
+        clock::{Clock, SystemClock},
+        message_store::RecordKey,
+        rate_limiter::{LimitedAction, RateLimiter},
+    },
 };
 use chat_aws::{DynamoChannels, DynamoMessages, trace};
 use http::{HeaderValue, Method, Response, StatusCode, header};

@@ -1,9 +1,6 @@
 //! From a batch that a worker hands over to pushes.
 
-use chat::{
-    clock::{SystemClock, Timestamp},
-    delivery::Delivery,
-};
+use chat::{app::delivery::Delivery, model::time::Timestamp, ports::clock::SystemClock};
 use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, fan_out::TenantPushBatch, sockets, trace};
 use lambda_runtime::{Context, Error};
 use serde_json::Value;

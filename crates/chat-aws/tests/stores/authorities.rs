@@ -2,10 +2,12 @@
 //! refused and nothing is written.
 
 use chat::{
-    agent::{MessageKey, ReplyLeases},
-    invitation::{Invitation, InvitationStore, Invited},
-    reaction::ReactionResult,
-    revision::MessageRef,
+    model::{invitation::Invitation, message_ref::MessageRef},
+    ports::{
+        invitation_store::{InvitationStore, Invited},
+        message_store::ReactionResult,
+        reply_leases::{MessageKey, ReplyLeases},
+    },
 };
 
 use super::*;

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use chat::{
-    message::Token,
-    rate::{Bucket, LimitedAction, RateLimiter},
+    model::token_bucket::Bucket,
+    ports::{
+        message_store::Token,
+        rate_limiter::{LimitedAction, RateLimiter},
+    },
 };
 
 use super::*;

@@ -32,19 +32,31 @@ use aws_sdk_dynamodb::{
     types::ReturnConsumedCapacity,
 };
 use chat::{
-    agent::{self, Agent, Budgets, BuiltInResponder, Delta, DraftSink},
-    clock::Clock,
-    connect::{Asked, Connect, connect},
-    delivery::{Delivery, FanOut, PushBatch, PushReport, Pushed, Recipient, SocketGateway},
-    error::{ChatError, StoreError},
-    invitation::Addition,
-    membership::Membership,
-    message::{Change, MessageEvent, NewMessage},
-    rate::Bucket,
-    reaction::react,
-    read::mark_read,
-    revision::{Edit, MessageRef, edit},
-    send::{SendCache, SendMessage, SendResult, send},
+    app::{
+        agent::{self, Agent, Budgets, built_in::BuiltInResponder},
+        connect::{Asked, Connect, connect},
+        delivery::Delivery,
+        edit::{Edit, edit},
+        membership::Membership,
+        react::react,
+        read_mark::mark_read,
+        send::{SendCache, SendMessage, SendResult, send},
+    },
+    model::{
+        draft::Delta,
+        error::{ChatError, StoreError},
+        invitation::Addition,
+        message::{Change, MessageEvent, NewMessage},
+        message_ref::MessageRef,
+        push_report::PushReport,
+        token_bucket::Bucket,
+    },
+    ports::{
+        clock::Clock,
+        draft_sink::DraftSink,
+        fan_out::{FanOut, PushBatch, Recipient},
+        socket_gateway::{Pushed, SocketGateway},
+    },
 };
 
 use serde_json::Value;

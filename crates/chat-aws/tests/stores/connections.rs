@@ -1,11 +1,15 @@
 //! Connections and their subscriptions.
 
-use chat::limits::CHANNELS_PER_CONNECTION;
+use chat::model::limits::CHANNELS_PER_CONNECTION;
 
 use super::*;
 
 /// The subscriptions of a channel, refused ones too.
-async fn subscriptions(tables: &Tables, channel: &ChannelKey, now: Timestamp) -> Vec<chat::connection::Subscription> {
+async fn subscriptions(
+    tables: &Tables,
+    channel: &ChannelKey,
+    now: Timestamp,
+) -> Vec<chat::model::connection::Subscription> {
     tables.connections().audience(channel, now).await.unwrap().subscriptions
 }
 
@@ -99,7 +103,7 @@ async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
     for channel in &one.channels {
         let found = subscriptions(&tables, channel, NOW).await;
         let expected = announced(&one).subscription(&one.user_id);
-        let expected = chat::connection::Subscription { member: by_membership.contains(channel), ..expected };
+        let expected = chat::model::connection::Subscription { member: by_membership.contains(channel), ..expected };
         assert_eq!(found, [expected]);
         assert!(subscriptions(&tables, channel, LATER).await.is_empty(), "expired by then");
     }

@@ -7,10 +7,13 @@ use aws_sdk_dynamodb::{
     error::BoxError,
 };
 use chat::{
-    agent::{MessageKey, ReplyLeases},
-    channel::Creation,
-    ending::DeletedChannels,
-    rate::{Bucket, LimitedAction, RateLimiter},
+    model::token_bucket::Bucket,
+    ports::{
+        channel_store::Creation,
+        deleted_channels::DeletedChannels,
+        rate_limiter::{LimitedAction, RateLimiter},
+        reply_leases::{MessageKey, ReplyLeases},
+    },
 };
 use chat_aws::DynamoDeletedChannels;
 

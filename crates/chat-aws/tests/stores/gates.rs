@@ -1,7 +1,7 @@
 //! Gates, and the pages of the subscriptions beside them.
 
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
-use chat::{
+use chat::model::{
     connection::{Audience, Gate},
     limits::GATE_DURATION,
 };
@@ -74,7 +74,7 @@ async fn a_gate_lasts_longer_than_any_connection() {
     let end = NOW.plus(GATE_DURATION);
     assert_eq!(gate(&tables, &key("c"), Timestamp::from_millis(end.as_millis() - 1)).await, shut);
     assert_eq!(gate(&tables, &key("c"), end).await, OPEN);
-    assert!(GATE_DURATION > chat::limits::CONNECTION_DURATION);
+    assert!(GATE_DURATION > chat::model::limits::CONNECTION_DURATION);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_subscription_rests_on_a_membership_once_that_is_confirmed() {
     assert_eq!(admitted().await, []);
     assert!(connections.confirm_member(&key("c"), &before[0]).await.unwrap());
     assert_eq!(admitted().await.len(), 1);
-    let gone = chat::connection::Subscription { connection_id: "y=".parse().unwrap(), ..before[0].clone() };
+    let gone = chat::model::connection::Subscription { connection_id: "y=".parse().unwrap(), ..before[0].clone() };
     assert!(!connections.confirm_member(&key("c"), &gone).await.unwrap());
     assert_eq!(admitted().await.len(), 1, "it makes none");
 }
@@ -147,7 +147,7 @@ async fn subscriptions_are_read_page_by_page_from_a_cursor_on() {
     let page = connections.subscriptions_page(&key("c"), Some(&gone), 5, NOW).await.unwrap();
     assert_eq!(page.subscriptions.first().map(|one| &one.connection_id), living.iter().find(|id| **id > gone));
     let page = connections.subscriptions_page(&key("c"), living.last(), 5, NOW).await.unwrap();
-    assert_eq!(page, chat::connection::SubscriptionPage::default());
+    assert_eq!(page, chat::ports::connection_store::SubscriptionPage::default());
 }
 
 /// One page of a query ends at 1 MB ("Paginating table query results in DynamoDB").

@@ -1,6 +1,6 @@
 //! Channels that took the id of a deleted one, and users who came back: nothing of the earlier meets the later.
 
-use chat::channel::Creation;
+use chat::ports::channel_store::Creation;
 
 use super::*;
 
@@ -118,7 +118,7 @@ async fn subscriptions_of_the_earlier_channel_are_no_audience_of_the_later() {
     connections.activate(&listener, &BTreeSet::new()).await.unwrap();
     assert_eq!(connections.audience(&key("c"), NOW).await.unwrap().subscriptions.len(), 1);
     let later = connections.audience(&next().key(), NOW).await.unwrap();
-    assert_eq!(later, chat::connection::Audience::default());
+    assert_eq!(later, chat::model::connection::Audience::default());
     assert!(!connections.unsubscribe(&next().key(), &listener.connection_id, NOW).await.unwrap());
 }
 

@@ -1,9 +1,11 @@
 //! Invitations and counts of channels, where several write at once or what was read has ended: the transaction decides.
 
 use chat::{
-    ending::DeletedChannels,
-    id::TenantId,
-    invitation::{Invitation, InvitationStore, Invited},
+    model::{id::TenantId, invitation::Invitation},
+    ports::{
+        deleted_channels::DeletedChannels,
+        invitation_store::{InvitationStore, Invited},
+    },
 };
 use futures::future::{join, join_all};
 

@@ -24,22 +24,26 @@ use std::{
 
 use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
 use chat::{
-    access::Authority,
-    channel::{
-        AgentMode, AgentSettings, Channel, ChannelCreated, ChannelStore, Member, MemberAdded, MemberChanged,
-        MemberRole, OwnChannel, Visibility,
+    model::{
+        access::Authority,
+        channel::{
+            AgentMode, AgentSettings, Channel, ChannelHead, Member, MemberAdded, MemberRole, OwnChannel, Visibility,
+        },
+        connection::{Connection, UserConnection},
+        id::{ChannelId, ConnectionId, MessageId, UserId},
+        incarnation::{ChannelKey, Incarnation},
+        message::{ContentType, Message, Role, StoredMessage},
+        pending_end::{EndCause, PendingEnd},
+        reaction::Reactions,
+        time::Timestamp,
+        trace::TraceContext,
     },
-    clock::{SystemClock, Timestamp},
-    connection::{Connection, ConnectionStore, UserConnection},
-    ending::{EndCause, PendingEnd},
-    id::{ChannelId, ConnectionId, MessageId, UserId},
-    incarnation::{ChannelKey, Incarnation},
-    message::{
-        Append, AppendResult, ChannelHead, ContentType, IdempotencyRecord, Message, MessageStore, Range, RecordKey,
-        Role, StoredMessage, UpdateResult,
+    ports::{
+        channel_store::{ChannelCreated, ChannelStore, MemberChanged},
+        clock::{Clock, SystemClock},
+        connection_store::ConnectionStore,
+        message_store::{Append, AppendResult, IdempotencyRecord, MessageStore, Range, RecordKey, UpdateResult},
     },
-    reaction::Reactions,
-    trace::TraceContext,
 };
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages};
 use local::{
@@ -269,7 +273,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
         message: Message {
             channel_id: channel_id(channel),
             seq,
-            message_id: MessageId::generate(&SystemClock),
+            message_id: MessageId::generate(SystemClock.seed()),
             sender_id: user("alice"),
             role: Role::User,
             content: format!("message {seq}"),

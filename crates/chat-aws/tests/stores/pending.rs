@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat::{ending::PendingEnds, id::TenantId};
+use chat::{model::id::TenantId, ports::pending_ends::PendingEnds};
 use chat_aws::DynamoDeletedChannels;
 
 use super::*;

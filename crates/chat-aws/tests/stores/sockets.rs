@@ -1,8 +1,8 @@
 //! Tickets, tokens that follow one another, and what is known of presence.
 
-use chat::{
-    presence::PresenceStore,
-    ticket::{Ticket, TicketStore},
+use chat::ports::{
+    presence_store::PresenceStore,
+    ticket_store::{Ticket, TicketStore},
 };
 
 use super::*;

@@ -1,8 +1,8 @@
 //! Two tenants in the same tables see nothing of one another.
 
 use chat::{
-    id::TenantId,
-    rate::{Bucket, LimitedAction, RateLimiter},
+    model::{id::TenantId, token_bucket::Bucket},
+    ports::rate_limiter::{LimitedAction, RateLimiter},
 };
 
 use super::*;

@@ -1,9 +1,11 @@
 //! Reactions and answers.
 
 use chat::{
-    limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
-    reaction::ReactionResult,
-    revision::MessageRef,
+    model::{
+        limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
+        message_ref::MessageRef,
+    },
+    ports::message_store::ReactionResult,
 };
 
 use super::*;

@@ -4,17 +4,22 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use super::{Call, Hook, MemoryStore, REMOVAL_PAGE, Reading, Rule};
 use crate::{
-    access::Authority,
-    channel::{
-        Channel, ChannelCreated, ChannelPage, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberPage,
-        MemberRole, Memberships, OwnChannel, PublicPage, Visibility,
+    model::{
+        access::Authority,
+        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, OwnChannel, Visibility},
+        error::StoreError,
+        id::{ChannelId, IdempotencyKey, UserId},
+        incarnation::ChannelKey,
+        invitation::{Invitation, InvitedChannel},
+        pending_end::PendingEnd,
+        time::Timestamp,
     },
-    clock::Timestamp,
-    ending::{DeletedChannels, PendingEnd, PendingEnds},
-    error::StoreError,
-    id::{ChannelId, IdempotencyKey, UserId},
-    incarnation::ChannelKey,
-    invitation::{Invitation, InvitationPage, InvitationStore, Invited, InvitedChannel},
+    ports::{
+        channel_store::{ChannelCreated, ChannelPage, ChannelStore, Creation, MemberChanged, MemberPage, PublicPage},
+        deleted_channels::DeletedChannels,
+        invitation_store::{InvitationPage, InvitationStore, Invited},
+        pending_ends::PendingEnds,
+    },
 };
 
 impl<H: Hook> ChannelStore for MemoryStore<H> {

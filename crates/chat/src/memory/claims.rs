@@ -7,12 +7,11 @@ use super::{
     state::{reply_bucket, send_bucket},
 };
 use crate::{
-    access::Authority,
-    agent::{Acquire, MessageKey, ReplyLease, ReplyLeases},
-    clock::Timestamp,
-    error::StoreError,
-    id::UserId,
-    rate::{Bucket, LimitedAction, RateLimiter},
+    model::{access::Authority, error::StoreError, id::UserId, time::Timestamp, token_bucket::Bucket},
+    ports::{
+        rate_limiter::{LimitedAction, RateLimiter},
+        reply_leases::{Acquire, MessageKey, ReplyLease, ReplyLeases},
+    },
 };
 
 impl<H: Hook> ReplyLeases for MemoryStore<H> {

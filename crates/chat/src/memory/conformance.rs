@@ -16,29 +16,38 @@ use std::{
 use futures::future::BoxFuture;
 
 use crate::{
-    access::Authority,
-    agent::{Acquire, MessageKey, ReplyLeases},
-    channel::{
-        AgentSettings, Channel, ChannelCreated, ChannelStore, Creation, Member, MemberAdded, MemberChanged, MemberRole,
-        Visibility,
+    model::{
+        access::Authority,
+        channel::{AgentSettings, Channel, ChannelHead, Member, MemberAdded, MemberRole, Visibility},
+        connection::{Connection, Subscription, UserConnection},
+        error::StoreError,
+        id::{ChannelId, ConnectionId, MessageId, UserId},
+        incarnation::{ChannelKey, Incarnation},
+        invitation::Invitation,
+        limits::CHANNELS_PER_CONNECTION,
+        message::{ContentType, Message, Role, StoredMessage},
+        message_ref::MessageRef,
+        pending_end::{EndCause, PendingEnd},
+        reaction::Reactions,
+        time::Timestamp,
+        token_bucket::Bucket,
     },
-    clock::{Clock, Timestamp},
-    connection::{Connection, ConnectionStore, Subscription, UserConnection},
-    ending::{DeletedChannels, EndCause, PendingEnd, PendingEnds},
-    error::StoreError,
-    id::{ChannelId, ConnectionId, MessageId, UserId},
-    incarnation::{ChannelKey, Incarnation},
-    invitation::{Invitation, InvitationStore, Invited},
-    limits::CHANNELS_PER_CONNECTION,
-    message::{
-        Append, AppendResult, ChannelHead, ContentType, IdempotencyRecord, Message, MessageStore, Range, RecordKey,
-        Role, StoredMessage, Token, UpdateResult,
+    ports::{
+        channel_store::{ChannelCreated, ChannelStore, Creation, MemberChanged},
+        clock::Clock,
+        connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels,
+        invitation_store::{InvitationStore, Invited},
+        message_store::{
+            Append, AppendResult, IdempotencyRecord, MessageStore, Range, ReactionResult, RecordKey, Token,
+            UpdateResult,
+        },
+        pending_ends::PendingEnds,
+        presence_store::PresenceStore,
+        rate_limiter::{LimitedAction, RateLimiter},
+        reply_leases::{Acquire, MessageKey, ReplyLeases},
+        ticket_store::{Ticket, TicketStore},
     },
-    presence::PresenceStore,
-    rate::{Bucket, LimitedAction, RateLimiter},
-    reaction::{ReactionResult, Reactions},
-    revision::MessageRef,
-    ticket::{Ticket, TicketStore},
 };
 
 /// The ports under test. They share what they store.
@@ -232,7 +241,7 @@ where
     fn new_channel(&self, name: &str, visibility: Visibility) -> Outcome<Channel> {
         Ok(Channel {
             channel_id: id(name)?,
-            incarnation: Incarnation::generate(self),
+            incarnation: Incarnation::generate(self.seed()),
             name: name.to_owned(),
             visibility,
             agent: AgentSettings::default(),
@@ -250,7 +259,7 @@ where
         Ok(Member {
             channel_id: channel.channel_id.clone(),
             user_id: id(user)?,
-            incarnation: Incarnation::generate(self),
+            incarnation: Incarnation::generate(self.seed()),
             role,
             joined_at: self.now,
             added_by: None,
@@ -300,7 +309,7 @@ where
 
     async fn delete(&self, channel: &Channel, owner: &Member) -> Outcome<PendingEnd> {
         let channel = self.current(channel).await?;
-        let pending = PendingEnd::new(channel.key(), EndCause::ChannelDeleted, self);
+        let pending = PendingEnd::new(channel.key(), EndCause::ChannelDeleted, self.seed());
         let by = Authority { channel: &channel, member: Some(owner) };
         require!(self.ports.channels.delete(&by, &pending, self.now).await?, "the channel is not deleted");
         Ok(pending)
@@ -308,7 +317,7 @@ where
 
     async fn remove(&self, by: &Authority<'_>, member: &Member) -> Outcome<PendingEnd> {
         let cause = EndCause::MemberRemoved { user_id: member.user_id.clone() };
-        let pending = PendingEnd::new(by.channel.key(), cause, self);
+        let pending = PendingEnd::new(by.channel.key(), cause, self.seed());
         let removed = self.ports.channels.remove_member(by, member, &pending, self.now).await?;
         require_eq!(removed, MemberChanged::Done, "removing {}", member.user_id);
         Ok(pending)
@@ -318,7 +327,7 @@ where
         let message = Message {
             channel_id: head.channel_id.clone(),
             seq: head.last_seq + 1,
-            message_id: MessageId::generate(self),
+            message_id: MessageId::generate(self.seed()),
             sender_id: id(user)?,
             role: Role::User,
             content: format!("{} of {user}", head.last_seq + 1),
@@ -603,7 +612,9 @@ where
                 let changed = Channel { name: "x".to_owned(), version: by.channel.version + 1, ..by.channel.clone() };
                 store.update(by, &changed, None, now).await?
             }
-            Change::Delete => store.delete(by, &PendingEnd::new(key, EndCause::ChannelDeleted, self), now).await?,
+            Change::Delete => {
+                store.delete(by, &PendingEnd::new(key, EndCause::ChannelDeleted, self.seed()), now).await?
+            }
             Change::Add => {
                 let ines = self.new_member(by.channel, "ines", MemberRole::Member)?;
                 match store.add_member(by, &ines, 0).await? {
@@ -618,7 +629,8 @@ where
                 MemberChanged::LastOwner => return Err(Stop("rita is the last owner".to_owned())),
             },
             Change::Remove => {
-                let pending = PendingEnd::new(key, EndCause::MemberRemoved { user_id: rita.user_id.clone() }, self);
+                let pending =
+                    PendingEnd::new(key, EndCause::MemberRemoved { user_id: rita.user_id.clone() }, self.seed());
                 match store.remove_member(by, rita, &pending, now).await? {
                     MemberChanged::Done => true,
                     MemberChanged::Stale => false,
@@ -744,7 +756,8 @@ where
         self.remove(&by, &first).await?;
         require_eq!(store.member(&channel.key(), &first.user_id).await?, None, "a member who was removed");
         let second = self.member(&by, "rita", MemberRole::Member).await?;
-        let pending = PendingEnd::new(channel.key(), EndCause::MemberRemoved { user_id: first.user_id.clone() }, self);
+        let pending =
+            PendingEnd::new(channel.key(), EndCause::MemberRemoved { user_id: first.user_id.clone() }, self.seed());
         let removed = store.remove_member(&by, &first, &pending, self.now).await?;
         require_eq!(removed, MemberChanged::Stale, "removing the membership before");
         let changed = store.change_role(&by, &first, MemberRole::Moderator).await?;
@@ -768,7 +781,8 @@ where
         let store = self.ports.channels;
         let (channel, olga) = self.channel("owners", Visibility::Private).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
-        let pending = PendingEnd::new(channel.key(), EndCause::MemberRemoved { user_id: olga.user_id.clone() }, self);
+        let pending =
+            PendingEnd::new(channel.key(), EndCause::MemberRemoved { user_id: olga.user_id.clone() }, self.seed());
         let last = MemberChanged::LastOwner;
         require_eq!(store.remove_member(&by, &olga, &pending, self.now).await?, last, "the last owner leaves");
         require_eq!(store.change_role(&by, &olga, MemberRole::Member).await?, last, "the last owner steps down");
@@ -788,7 +802,7 @@ where
         let by = Authority { channel: &channel, member: Some(&olga) };
         require_eq!(store.remove_member(&by, &olga, &pending, self.now).await?, last, "the last of two");
         // A caller who is not as read is told that, and not of owners.
-        let read_otherwise = Member { incarnation: Incarnation::generate(self), ..olga };
+        let read_otherwise = Member { incarnation: Incarnation::generate(self.seed()), ..olga };
         let by = Authority { channel: &channel, member: Some(&read_otherwise) };
         let removed = store.remove_member(&by, &read_otherwise, &pending, self.now).await?;
         require_eq!(removed, MemberChanged::Stale, "a membership that is another");
@@ -804,7 +818,7 @@ where
         let rita = self.member(&by, "rita", MemberRole::Member).await?;
         require_eq!(
             gate().await?,
-            crate::connection::Gate::default(),
+            crate::model::connection::Gate::default(),
             "the gate of a channel that nothing has ended in"
         );
         let removed = self.remove(&by, &rita).await?;
@@ -813,7 +827,7 @@ where
         require!(!gate().await?.blocked.contains(&rita.user_id), "who is a member again is blocked");
 
         let private = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
-        let made_private = PendingEnd::new(key.clone(), EndCause::MadePrivate, self);
+        let made_private = PendingEnd::new(key.clone(), EndCause::MadePrivate, self.seed());
         let updated = store.update(&by, &private, Some(&made_private), self.now).await?;
         require!(updated, "the channel is not made private");
         require!(gate().await?.private, "the gate of a channel that was made private");
@@ -825,7 +839,11 @@ where
         let deleted = self.delete(&public, &olga).await?;
         require!(gate().await?.closed, "the gate of a deleted channel");
         let after = self.later(LONG * 4);
-        require_eq!(connections.gate(&key, after).await?, crate::connection::Gate::default(), "a gate after its time");
+        require_eq!(
+            connections.gate(&key, after).await?,
+            crate::model::connection::Gate::default(),
+            "a gate after its time"
+        );
 
         for pending in [removed, made_private, deleted] {
             let until = self.later(LONG * 2);
@@ -1151,7 +1169,7 @@ where
             ReactionResult::MessageNotFound,
             "a message that has expired"
         );
-        for number in 1..crate::limits::REACTIONS_PER_MESSAGE {
+        for number in 1..crate::model::limits::REACTIONS_PER_MESSAGE {
             require_eq!(react("rita", &format!("e{number}"), true, self.now).await?, done, "kind {number}");
         }
         require_eq!(react("rita", "more", true, self.now).await?, ReactionResult::Full, "one kind too many");
@@ -1259,7 +1277,7 @@ where
         require_eq!(self.listeners(&key, self.now).await?, vec![as_reader.clone()], "what it was replaced by");
         let mut channels: Vec<ChannelKey> = Vec::new();
         for number in 1..CHANNELS_PER_CONNECTION {
-            let incarnation = Incarnation::generate(self);
+            let incarnation = Incarnation::generate(self.seed());
             channels.push(ChannelKey { channel_id: id(&format!("subs{number}"))?, incarnation });
         }
         for channel in &channels {
@@ -1298,7 +1316,7 @@ where
         }
         self.remove(&by, &rita).await?;
         let private = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
-        let pending = PendingEnd::new(key.clone(), EndCause::MadePrivate, self);
+        let pending = PendingEnd::new(key.clone(), EndCause::MadePrivate, self.seed());
         require!(store.update(&by, &private, Some(&pending), self.now).await?, "it is not made private");
         let audience = connections.audience(&key, self.now).await?;
         require_eq!(audience.subscriptions.len(), 7, "all subscriptions, refused ones too");
@@ -1330,7 +1348,7 @@ where
 
     async fn tickets(&self) -> Outcome {
         let connections = self.ports.connections;
-        let key = ChannelKey { channel_id: id("tickets")?, incarnation: Incarnation::generate(self) };
+        let key = ChannelKey { channel_id: id("tickets")?, incarnation: Incarnation::generate(self.seed()) };
         let ticket = Ticket {
             user_id: id("tim")?,
             tenant: None,
@@ -1350,7 +1368,7 @@ where
 
     async fn presence(&self) -> Outcome {
         let connections = self.ports.connections;
-        let key = ChannelKey { channel_id: id("presence")?, incarnation: Incarnation::generate(self) };
+        let key = ChannelKey { channel_id: id("presence")?, incarnation: Incarnation::generate(self.seed()) };
         let user = id("pia")?;
         require!(!connections.mark_offline(&key, &user).await?, "who was not there has left");
         require!(connections.mark_online(&key, &user, self.now).await?, "who comes is no news");
@@ -1419,7 +1437,7 @@ where
             channel_id: channel.channel_id.clone(),
             channel_incarnation: channel.incarnation,
             user_id: id(user)?,
-            incarnation: Incarnation::generate(self),
+            incarnation: Incarnation::generate(self.seed()),
             role: MemberRole::Moderator,
             invited_by: id("olga")?,
             invited_at: self.now,
@@ -1577,7 +1595,7 @@ where
         let bucket = Bucket { every: Duration::from_secs(2), burst: 2 };
         let (first, second): (UserId, UserId) = (id("berta")?, id("bruno")?);
         let channel = |name: &str| -> Outcome<ChannelKey> {
-            Ok(ChannelKey { channel_id: id(name)?, incarnation: Incarnation::generate(self) })
+            Ok(ChannelKey { channel_id: id(name)?, incarnation: Incarnation::generate(self.seed()) })
         };
         let (one, other) = (channel("buckets")?, channel("buckets")?);
         let take = async |user: &UserId, action: LimitedAction<'_>| store.take(user, &action, bucket, self.now).await;

@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 
 use super::{Call, Hook, MemoryStore, Reading, Rule, State};
 use crate::{
-    clock::Timestamp,
-    connection::{Audience, Connection, ConnectionStore, Gate, Subscription, SubscriptionPage, UserConnection},
-    error::StoreError,
-    id::{ConnectionId, UserId},
-    incarnation::ChannelKey,
-    limits::{CHANNELS_PER_CONNECTION, GATE_DURATION},
-    presence::PresenceStore,
-    ticket::{Ticket, TicketStore},
+    model::{
+        connection::{Audience, Connection, Gate, Subscription, UserConnection},
+        error::StoreError,
+        id::{ConnectionId, UserId},
+        incarnation::ChannelKey,
+        limits::{CHANNELS_PER_CONNECTION, GATE_DURATION},
+        time::Timestamp,
+    },
+    ports::{
+        connection_store::{ConnectionStore, SubscriptionPage},
+        presence_store::PresenceStore,
+        ticket_store::{Ticket, TicketStore},
+    },
 };
 
 impl State {

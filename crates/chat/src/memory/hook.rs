@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::{Effect, State};
-use crate::{error::StoreError, incarnation::ChannelKey};
+use crate::model::{error::StoreError, incarnation::ChannelKey};
 
 macro_rules! calls {
     ($($(#[$doc:meta])* $name:ident $text:literal $repeats:literal,)*) => {

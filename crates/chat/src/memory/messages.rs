@@ -7,17 +7,19 @@ use super::{
     state::{is_live, living},
 };
 use crate::{
-    access::Authority,
-    clock::Timestamp,
-    error::StoreError,
-    id::{ChannelId, UserId},
-    incarnation::ChannelKey,
-    message::{
-        Append, AppendResult, ChannelHead, IdempotencyRecord, Message, MessageStore, Range, RecordKey, StoredMessage,
-        UpdateResult,
+    model::{
+        access::Authority,
+        channel::ChannelHead,
+        error::StoreError,
+        id::{ChannelId, UserId},
+        incarnation::ChannelKey,
+        message::{Message, StoredMessage},
+        message_ref::MessageRef,
+        time::Timestamp,
     },
-    reaction::ReactionResult,
-    revision::MessageRef,
+    ports::message_store::{
+        Append, AppendResult, IdempotencyRecord, MessageStore, Range, ReactionResult, RecordKey, UpdateResult,
+    },
 };
 
 impl<H: Hook> MessageStore for MemoryStore<H> {

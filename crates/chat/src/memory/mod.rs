@@ -23,7 +23,7 @@ pub use rule::Rule;
 use state::Decision;
 pub use state::{Effect, MessageItem, State, StoredGate, StoredLease, StreamRecord, Subscriptions};
 
-use crate::{error::StoreError, incarnation::ChannelKey};
+use crate::model::{error::StoreError, incarnation::ChannelKey};
 
 /// Items that one removal takes away, unless it is told otherwise.
 const REMOVAL_PAGE: usize = 100;

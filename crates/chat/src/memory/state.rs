@@ -6,26 +6,27 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::rule::{Broken, Rule};
 use crate::{
-    access::Authority,
-    agent::{Acquire, MessageKey, ReplyLease},
-    channel::{
-        Channel, ChannelCreated, Creation, Member, MemberAdded, MemberChanged, MemberRole, Memberships, Visibility,
+    model::{
+        access::Authority,
+        channel::{Channel, ChannelHead, Member, MemberAdded, MemberRole, Memberships, Visibility},
+        connection::{Connection, Gate, Subscription, UserConnection},
+        id::{ChannelId, ConnectionId, IdempotencyKey, UserId},
+        incarnation::{ChannelKey, Incarnation},
+        invitation::Invitation,
+        limits::{GATE_DURATION, REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
+        message::{Change, Message, MessageEvent, StoredMessage},
+        message_ref::MessageRef,
+        pending_end::PendingEnd,
+        time::Timestamp,
+        trace::TraceContext,
     },
-    clock::Timestamp,
-    connection::{Connection, Gate, Subscription, UserConnection},
-    ending::PendingEnd,
-    id::{ChannelId, ConnectionId, IdempotencyKey, UserId},
-    incarnation::{ChannelKey, Incarnation},
-    invitation::{Invitation, Invited},
-    limits::{GATE_DURATION, REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
-    message::{
-        Append, AppendResult, Change, ChannelHead, IdempotencyRecord, Message, MessageEvent, RecordKey, StoredMessage,
-        UpdateResult,
+    ports::{
+        channel_store::{ChannelCreated, Creation, MemberChanged},
+        invitation_store::Invited,
+        message_store::{Append, AppendResult, IdempotencyRecord, ReactionResult, RecordKey, UpdateResult},
+        reply_leases::{Acquire, MessageKey, ReplyLease},
+        ticket_store::Ticket,
     },
-    reaction::ReactionResult,
-    revision::MessageRef,
-    ticket::Ticket,
-    trace::TraceContext,
 };
 
 /// Subscriptions, by channel and connection.

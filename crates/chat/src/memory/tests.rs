@@ -4,7 +4,7 @@ use super::{
     MemoryStore, Reliable, Rule,
     conformance::{Ports, Violation, check},
 };
-use crate::clock::Timestamp;
+use crate::model::time::Timestamp;
 
 async fn conforms(store: &MemoryStore) -> Result<(), Violation> {
     let ports = Ports { channels: store, messages: store, connections: store, removal: store };

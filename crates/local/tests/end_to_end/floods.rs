@@ -29,7 +29,7 @@ async fn a_flood_of_frames_is_not_answered_ends_its_socket_and_leaves_fan_out_al
     let (answers, (heard, also)) = futures::future::join(flood, chat).await;
     assert_eq!((heard.len(), also.len()), (20, 20));
     // Twenty for each environment, and what came back meanwhile.
-    let most = ENVIRONMENTS * (chat::limits::FRAME_BUCKET.burst as usize + 10);
+    let most = ENVIRONMENTS * (chat::model::limits::FRAME_BUCKET.burst as usize + 10);
     assert!(answers <= most, "{answers} of {FRAMES} frames were answered");
     alice.say(r#"{"action":"ping"}"#).await;
     // A frame that was handed over may come twice.

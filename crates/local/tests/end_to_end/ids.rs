@@ -1,7 +1,7 @@
 //! Every character of an id, in the paths and queries of `reqwest` and of a `WebSocket` client. The ids are those of
 //! `tests/ids`, which tries other HTTP clients.
 
-use chat::id::{ChannelId, UserId};
+use chat::model::id::{ChannelId, UserId};
 use futures::{StreamExt, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;

@@ -215,11 +215,11 @@ async fn a_user_has_a_limited_number_of_invitations_to_answer() {
         put(&stack, "mallory", &channel, "victim").await
     };
     let mut answers = Vec::new();
-    for number in 0..chat::limits::INVITATIONS_PER_USER + 10 {
+    for number in 0..chat::model::limits::INVITATIONS_PER_USER + 10 {
         answers.push(one(number).await);
     }
     let sent = answers.iter().filter(|(status, _)| *status == 202).count();
-    assert_eq!(sent, chat::limits::INVITATIONS_PER_USER);
+    assert_eq!(sent, chat::model::limits::INVITATIONS_PER_USER);
     let (status, problem) = answers.last().unwrap();
     assert_eq!((*status, problem["detail"].is_string()), (409, true), "{problem}");
     let own = stack.ask("victim", Method::GET, "/channels", Value::Null).await.1;

@@ -92,7 +92,7 @@ fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users
     };
     let agent = reader("ChatAgentWorker");
     // Whoever has made the last call of a model for a message is not the last who gets the message.
-    assert!(agent.maximum_retry_attempts >= Some(chat::limits::MODEL_CALLS));
+    assert!(agent.maximum_retry_attempts >= Some(chat::model::limits::MODEL_CALLS));
     let image = json!({"role": {"S": ["user"]}, "agent": {"S": [{"exists": false}]}});
     let pattern = json!({"eventName": ["INSERT"], "dynamodb": {"NewImage": image}});
     assert_eq!(agent.filters, [pattern]);

@@ -2,7 +2,7 @@
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
-use chat::agent::{ModelError, Piece, Prompt, Turn, Usage};
+use chat::ports::language_model::{ModelError, Piece, Prompt, Turn, Usage};
 use futures::StreamExt;
 use models::Bedrock;
 use serde_json::{Value, json};

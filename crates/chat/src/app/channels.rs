@@ -1,0 +1,403 @@
+//! Creating channels, changing their settings, and deleting them.
+
+use std::str::FromStr;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    app::{
+        access::{SameChannel, authorize_member},
+        membership::{Membership, restricts_visibility},
+    },
+    model::{
+        access::Access,
+        channel::{AgentSettings, Channel, Member, MemberRole, Visibility},
+        error::{ChatError, Result},
+        id::{ChannelId, IdempotencyKey, UserId},
+        incarnation::Incarnation,
+        limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS},
+        pending_end::{EndCause, PendingEnd},
+        validation::Violation,
+    },
+    ports::{
+        channel_store::{ChannelCreated, ChannelStore, Creation},
+        clock::{CHANGE_BACKOFF, Clock},
+        connection_store::ConnectionStore,
+        invitation_store::InvitationStore,
+        pending_ends::PendingEnds,
+        socket_gateway::SocketGateway,
+    },
+};
+
+/// A channel to create.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewChannel {
+    /// Its id; one is generated when there is none.
+    pub channel_id: Option<ChannelId>,
+    /// Its display name: 1 to 100 characters, no control characters.
+    pub name: String,
+    /// Who may see it.
+    pub visibility: Visibility,
+    /// Its agent.
+    pub agent: AgentSettings,
+    /// Days after which its messages expire: 1 to 3,650; `None`: never.
+    pub retention_days: Option<u32>,
+}
+
+impl NewChannel {
+    /// Every rule that it breaks.
+    #[must_use]
+    pub fn check(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        check_name(&self.name, &mut violations);
+        check_agent(&self.agent, &mut violations);
+        check_retention(self.retention_days, &mut violations);
+        violations
+    }
+}
+
+/// Changes of a channel's settings; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// See [`NewChannel::name`].
+    pub name: Option<String>,
+    /// Who may see it. Made private, those who are no members stop receiving at once.
+    pub visibility: Option<Visibility>,
+    /// Its agent.
+    pub agent: Option<AgentSettings>,
+    /// See [`NewChannel::retention_days`]; `Some(None)` keeps messages for ever. Of messages from then on.
+    pub retention_days: Option<Option<u32>>,
+    /// Whether it is archived.
+    pub archived: Option<bool>,
+}
+
+impl Changes {
+    /// Every rule that they break.
+    #[must_use]
+    pub fn check(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        if let Some(name) = &self.name {
+            check_name(name, &mut violations);
+        }
+        if let Some(agent) = &self.agent {
+            check_agent(agent, &mut violations);
+        }
+        check_retention(self.retention_days.flatten(), &mut violations);
+        violations
+    }
+
+    fn apply(&self, channel: &Channel, clock: &impl Clock) -> Channel {
+        let mut changed = channel.clone();
+        changed.name = self.name.clone().unwrap_or(changed.name);
+        changed.visibility = self.visibility.unwrap_or(changed.visibility);
+        changed.agent = self.agent.clone().unwrap_or(changed.agent);
+        changed.retention_days = self.retention_days.unwrap_or(changed.retention_days);
+        changed.archived_at = match self.archived {
+            Some(true) => changed.archived_at.or_else(|| Some(clock.now())),
+            Some(false) => None,
+            None => changed.archived_at,
+        };
+        changed
+    }
+}
+
+fn check_name(name: &str, violations: &mut Vec<Violation>) {
+    let chars = name.chars().count();
+    if chars == 0 || chars > CHANNEL_NAME_CHARS || name.chars().any(char::is_control) {
+        let message = format!("must be 1 to {CHANNEL_NAME_CHARS} characters, none of them a control character");
+        violations.push(Violation::new("name", "malformed", message));
+    }
+}
+
+fn check_agent(agent: &AgentSettings, violations: &mut Vec<Violation>) {
+    if agent.instructions.as_ref().is_some_and(|instructions| instructions.len() > AGENT_INSTRUCTIONS_BYTES) {
+        let message = format!("must be at most {AGENT_INSTRUCTIONS_BYTES} bytes of UTF-8");
+        violations.push(Violation::new("agent.instructions", "too_long", message));
+    }
+    let chars = agent.model.as_ref().map(|model| model.chars().count());
+    if chars.is_some_and(|chars| !(1..=AGENT_MODEL_CHARS).contains(&chars)) {
+        let message = format!("must be 1 to {AGENT_MODEL_CHARS} characters");
+        violations.push(Violation::new("agent.model", "malformed", message));
+    }
+}
+
+fn check_retention(days: Option<u32>, violations: &mut Vec<Violation>) {
+    if days.is_some_and(|days| !(1..=RETENTION_DAYS).contains(&days)) {
+        let message = format!("must be a number of days from 1 to {RETENTION_DAYS}, or null");
+        violations.push(Violation::new("retention_days", "out_of_range", message));
+    }
+}
+
+/// Which channels' ids their creators may choose: a setting of the deployment. That an id is taken tells that a channel
+/// exists, since no two channels have one id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChosenChannelIds {
+    /// Those of all channels.
+    #[default]
+    Any,
+    /// Those of public channels. A public channel that is made private keeps its id.
+    Public,
+    /// Those of no channel.
+    None,
+}
+
+impl FromStr for ChosenChannelIds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "any" => Ok(Self::Any),
+            "public" => Ok(Self::Public),
+            "none" => Ok(Self::None),
+            _ => Err("must be any, public or none"),
+        }
+    }
+}
+
+impl ChosenChannelIds {
+    /// The rule that a channel to create breaks.
+    fn check(self, new: &NewChannel) -> Option<Violation> {
+        let message = match (self, new.visibility) {
+            _ if new.channel_id.is_none() => return None,
+            (Self::Any, _) | (Self::Public, Visibility::Public) => return None,
+            (Self::Public, Visibility::Private) => "must be left out for a private channel; its id is generated",
+            (Self::None, _) => "must be left out; ids of channels are generated",
+        };
+        Some(Violation::new("channel_id", "not_allowed", message))
+    }
+}
+
+/// What a deployment allows those who create channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreationRules {
+    /// Which ids may be chosen.
+    pub chosen_ids: ChosenChannelIds,
+    /// Channels that one user created and that exist.
+    pub channels_per_user: usize,
+}
+
+/// A channel that was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// By this call.
+    New(Channel),
+    /// By an earlier call under the same key; the channel as it is now.
+    Replayed(Channel),
+}
+
+/// Creates a channel; its creator becomes its owner. A creator who repeats the request under its `key` gets the channel
+/// that there is; with a key, an id that is left out follows from it.
+///
+/// # Errors
+/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::TooManyChannels`], [`ChatError::IdempotencyKeyReused`],
+/// [`ChatError::Store`].
+pub async fn create(
+    members: &Membership<
+        '_,
+        impl ChannelStore + InvitationStore + PendingEnds,
+        impl ConnectionStore,
+        impl SocketGateway,
+        impl Clock,
+    >,
+    creator: &UserId,
+    new: NewChannel,
+    key: Option<IdempotencyKey>,
+    rules: CreationRules,
+) -> Result<Created> {
+    let Membership { channels, clock, .. } = *members;
+    let mut violations = new.check();
+    violations.extend(rules.chosen_ids.check(&new));
+    if !violations.is_empty() {
+        return Err(ChatError::Invalid(violations));
+    }
+    let creation = key.map(|key| Creation { fingerprint: fingerprint(&new), key });
+    let now = clock.now();
+    let channel_id = match (new.channel_id, &creation) {
+        (Some(id), _) => id,
+        (None, Some(creation)) => ChannelId::of_request(creator, &creation.key),
+        (None, None) => ChannelId::generate(clock.seed()),
+    };
+    let channel = Channel {
+        channel_id,
+        incarnation: Incarnation::generate(clock.seed()),
+        name: new.name,
+        visibility: new.visibility,
+        agent: new.agent,
+        last_seq: 0,
+        last_message_at: None,
+        created_by: creator.clone(),
+        created_at: now,
+        archived_at: None,
+        retention_days: new.retention_days,
+        version: 1,
+    };
+    let owner = Member {
+        channel_id: channel.channel_id.clone(),
+        user_id: creator.clone(),
+        incarnation: Incarnation::generate(clock.seed()),
+        role: MemberRole::Owner,
+        joined_at: now,
+        added_by: None,
+    };
+    match channels.create(&channel, &owner, creation.as_ref(), rules.channels_per_user).await? {
+        ChannelCreated::Done => {
+            // The creator's sockets that follow the memberships receive the channel.
+            members.follow(&channel.key(), creator).await?;
+            return Ok(Created::New(channel));
+        }
+        ChannelCreated::TooMany => return Err(ChatError::TooManyChannels(rules.channels_per_user)),
+        ChannelCreated::Taken => {}
+    }
+    let Some(creation) = creation else { return Err(ChatError::ChannelExists) };
+    let found = channels.channel(&channel.channel_id).await?.ok_or(ChatError::ChannelExists)?;
+    match channels.creation(&found.key(), creator, &creation.key).await? {
+        None => Err(ChatError::ChannelExists),
+        Some(earlier) if earlier.fingerprint != creation.fingerprint => Err(ChatError::IdempotencyKeyReused),
+        Some(_) => {
+            // An earlier call may have ended before the sockets followed.
+            if channels.member(&found.key(), creator).await?.is_some() {
+                members.follow(&found.key(), creator).await?;
+            }
+            Ok(Created::Replayed(found))
+        }
+    }
+}
+
+fn fingerprint(new: &NewChannel) -> String {
+    let json = serde_json::to_vec(new).unwrap_or_default();
+    URL_SAFE_NO_PAD.encode(Sha256::digest(json))
+}
+
+/// Changes a channel's settings on behalf of `caller`, an owner. With `version`, only if it is still of that one.
+/// Once this has returned, users who are no members of a private channel receive nothing of it. Also returns whether the
+/// maintenance function has ends to carry out.
+///
+/// # Errors
+/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`],
+/// [`ChatError::VersionMismatch`], [`ChatError::ChannelArchived`] (an archived channel must be restored first),
+/// [`ChatError::Contended`], [`ChatError::Store`].
+pub async fn change(
+    members: &Membership<
+        '_,
+        impl ChannelStore + InvitationStore + PendingEnds,
+        impl ConnectionStore,
+        impl SocketGateway,
+        impl Clock,
+    >,
+    channel: &ChannelId,
+    caller: &UserId,
+    version: Option<u64>,
+    changes: &Changes,
+) -> Result<(Channel, bool)> {
+    let violations = changes.check();
+    if !violations.is_empty() {
+        return Err(ChatError::Invalid(violations));
+    }
+    let Membership { channels, clock, .. } = *members;
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let access = owned(channels, channel, caller, version, "only an owner changes a channel").await?;
+        let found = &access.channel;
+        same.require(found)?;
+        if found.archived_at.is_some() && changes.archived.is_none() {
+            return Err(ChatError::ChannelArchived);
+        }
+        let changed = changes.apply(found, clock);
+        let pending = PendingEnd::new(found.key(), EndCause::MadePrivate, clock.seed());
+        if changed == *found {
+            // An earlier call may have ended before its subscriptions had. What it recorded is worked off all the same.
+            if changes.visibility == Some(Visibility::Private) {
+                let is_done = members.ending().finish_now(&pending).await;
+                return Ok((changed, !is_done));
+            }
+            return Ok((changed, false));
+        }
+        let changed = Channel { version: found.version + 1, ..changed };
+        let pending = Some(pending).filter(|_| restricts_visibility(found, &changed));
+        if channels.update(&access.as_member(), &changed, pending.as_ref(), clock.now()).await? {
+            let is_done = match &pending {
+                Some(pending) => members.ending().finish_now(pending).await,
+                None => true,
+            };
+            return Ok((changed, !is_done));
+        }
+        CHANGE_BACKOFF.pause(clock, attempt).await;
+    }
+    Err(ChatError::contended())
+}
+
+/// Deletes a channel on behalf of `caller`, an owner. With `version`, only if it is still of that one. Once this has
+/// returned, no user finds the channel or receives anything of it, and its id is free. The maintenance function removes its
+/// history.
+///
+/// # Errors
+/// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`], [`ChatError::VersionMismatch`],
+/// [`ChatError::Contended`], [`ChatError::Store`].
+pub async fn delete(
+    members: &Membership<
+        '_,
+        impl ChannelStore + InvitationStore + PendingEnds,
+        impl ConnectionStore,
+        impl SocketGateway,
+        impl Clock,
+    >,
+    channel: &ChannelId,
+    caller: &UserId,
+    version: Option<u64>,
+) -> Result<()> {
+    let Membership { channels, clock, .. } = *members;
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let access = owned(channels, channel, caller, version, "only an owner deletes a channel").await?;
+        same.require(&access.channel)?;
+        let pending = PendingEnd::new(access.key(), EndCause::ChannelDeleted, clock.seed());
+        if channels.delete(&access.as_member(), &pending, clock.now()).await? {
+            members.ending().finish_now(&pending).await;
+            return Ok(());
+        }
+        CHANGE_BACKOFF.pause(clock, attempt).await;
+    }
+    Err(ChatError::contended())
+}
+
+/// The caller's access to a channel that only its owners change.
+async fn owned(
+    channels: &impl ChannelStore,
+    channel: &ChannelId,
+    caller: &UserId,
+    version: Option<u64>,
+    refusal: &'static str,
+) -> Result<Access> {
+    let access = authorize_member(channels, channel, caller).await?;
+    if access.role() != Some(MemberRole::Owner) {
+        return Err(ChatError::Forbidden(refusal));
+    }
+    if version.is_some_and(|version| version != access.channel.version) {
+        return Err(ChatError::VersionMismatch);
+    }
+    Ok(access)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_agent(agent: AgentSettings) -> Vec<String> {
+        let violations = Changes { agent: Some(agent), ..Changes::default() }.check();
+        violations.into_iter().map(|violation| violation.field).collect()
+    }
+
+    #[test]
+    fn a_model_is_named_in_characters_and_instructions_are_counted_in_bytes() {
+        let named = |model: String| of_agent(AgentSettings { model: Some(model), ..AgentSettings::default() });
+        let told = |text: String| of_agent(AgentSettings { instructions: Some(text), ..AgentSettings::default() });
+        assert_eq!(named("𝐓".repeat(AGENT_MODEL_CHARS)), [""; 0]);
+        for model in [String::new(), "𝐓".repeat(AGENT_MODEL_CHARS + 1)] {
+            assert_eq!(named(model), ["agent.model"]);
+        }
+        assert_eq!(told("é".repeat(AGENT_INSTRUCTIONS_BYTES / 2)), [""; 0]);
+        assert_eq!(told("é".repeat(AGENT_INSTRUCTIONS_BYTES / 2) + "e"), ["agent.instructions"]);
+    }
+}

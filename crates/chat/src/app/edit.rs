@@ -1,0 +1,243 @@
+//! Editing and deleting messages. The number stays: history has no hole, and order never changes.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    app::access::{SameChannel, authorize_read, require_still_readable},
+    model::{
+        access::{Access, Authority},
+        channel::MemberRole,
+        error::{ChatError, Result},
+        limits::CHANGE_ATTEMPTS,
+        message::{ContentType, Message, NewMessage, Role, StoredMessage},
+        message_ref::MessageRef,
+        reaction::Reactions,
+    },
+    ports::{
+        channel_store::ChannelStore,
+        clock::{CHANGE_BACKOFF, Clock},
+        message_store::{MessageStore, UpdateResult},
+    },
+};
+
+/// Changes of a message; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Edit {
+    /// See [`Draft::content`].
+    pub content: Option<String>,
+    /// How to show it.
+    pub content_type: Option<ContentType>,
+    /// See [`Draft::metadata`]; `Some(None)` removes it.
+    pub metadata: Option<Option<Map<String, Value>>>,
+}
+
+/// Changes what a message holds.
+///
+/// # Errors
+/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when it is deleted),
+/// [`ChatError::ChannelArchived`], [`ChatError::Forbidden`], [`ChatError::Contended`], [`ChatError::Store`].
+pub async fn edit(
+    channels: &impl ChannelStore,
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    revision: &MessageRef,
+    edit: Edit,
+) -> Result<Message> {
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let revisable = authorize_edit(channels, messages, clock, revision).await?;
+        let message = &revisable.message;
+        same.require(&revisable.access.channel)?;
+        if message.deleted_at.is_some() {
+            return Err(ChatError::MessageNotFound);
+        }
+        let edit = edit.clone();
+        let mut draft = NewMessage {
+            content: edit.content.unwrap_or_else(|| message.content.clone()),
+            content_type: edit.content_type.unwrap_or(message.content_type),
+            metadata: edit.metadata.unwrap_or_else(|| message.metadata.clone()),
+            reply_to: message.reply_to,
+        };
+        let violations = draft.check();
+        if !violations.is_empty() {
+            return Err(ChatError::Invalid(violations));
+        }
+        let NewMessage { content, content_type, metadata, .. } = draft;
+        if (&content, content_type, &metadata) == (&message.content, message.content_type, &message.metadata) {
+            require_still_readable(channels, &revisable.access.key(), &revision.caller).await?;
+            return Ok(revisable.message);
+        }
+        let edited = Message { content, content_type, metadata, edited_at: Some(clock.now()), ..message.clone() };
+        match store(messages, &revisable, revision, &edited).await? {
+            UpdateResult::Done => return Ok(edited),
+            UpdateResult::MessageNotFound => return Err(ChatError::MessageNotFound),
+            UpdateResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+        }
+    }
+    Err(ChatError::contended())
+}
+
+/// Deletes a message: what is left tells who sent it and when it went. Deleting it again changes nothing.
+///
+/// # Errors
+/// Those of [`edit`]; a message that is deleted already is none.
+pub async fn delete(
+    channels: &impl ChannelStore,
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    revision: &MessageRef,
+) -> Result<()> {
+    let mut same = SameChannel::default();
+    for attempt in 0..CHANGE_ATTEMPTS {
+        let revisable = authorize_edit(channels, messages, clock, revision).await?;
+        same.require(&revisable.access.channel)?;
+        if revisable.message.deleted_at.is_some() {
+            return Ok(());
+        }
+        let tombstone = Message {
+            content: String::new(),
+            content_type: ContentType::Plain,
+            metadata: None,
+            reactions: Reactions::new(),
+            deleted_at: Some(clock.now()),
+            ..revisable.message.clone()
+        };
+        match store(messages, &revisable, revision, &tombstone).await? {
+            // Not found: another call has deleted it meanwhile, or it has expired.
+            UpdateResult::Done | UpdateResult::MessageNotFound => return Ok(()),
+            UpdateResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+        }
+    }
+    Err(ChatError::contended())
+}
+
+/// A message that the caller may change, and why.
+pub(crate) struct EditableMessage {
+    pub(crate) access: Access,
+    pub(crate) message: Message,
+    is_author: bool,
+}
+
+impl EditableMessage {
+    /// The proof: an author needs to see the channel, others a role in it.
+    pub(crate) fn authority(&self) -> Authority<'_> {
+        if self.is_author { self.access.as_reader() } else { self.access.as_member() }
+    }
+}
+
+/// The message, if the caller may change it. An author is a user: the agent's messages are no user's, whatever the id.
+pub(crate) async fn authorize_edit(
+    channels: &impl ChannelStore,
+    messages: &impl MessageStore,
+    clock: &impl Clock,
+    revision: &MessageRef,
+) -> Result<EditableMessage> {
+    let MessageRef { channel_id, seq, caller, .. } = revision;
+    let mut access = authorize_read(channels, channel_id, caller).await?;
+    let key = access.key();
+    let message = messages.message(&key, *seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
+    let is_author = message.role == Role::User && message.sender_id == *caller;
+    if !is_author {
+        if access.member.is_none() {
+            access.member = channels.member(&key, caller).await?;
+        }
+        if access.role() < Some(MemberRole::Moderator) {
+            return Err(ChatError::Forbidden("only its author or a moderator changes a message"));
+        }
+    }
+    access.require_open()?;
+    Ok(EditableMessage { access, message, is_author })
+}
+
+async fn store(
+    messages: &impl MessageStore,
+    revisable: &EditableMessage,
+    revision: &MessageRef,
+    message: &Message,
+) -> Result<UpdateResult> {
+    let revised = StoredMessage {
+        message: message.clone(),
+        incarnation: revisable.access.channel.incarnation,
+        trace: revision.trace.clone(),
+        expires_at: None,
+    };
+    Ok(messages.update_message(&revisable.authority(), &revised).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        app::send::{SendCache, SendMessage, send},
+        model::{channel::Visibility, message::Role},
+        testing::{TestClock, TestStore},
+    };
+
+    async fn world() -> (TestStore, TestClock) {
+        let store = TestStore::seeded(1, 0)
+            .with_channel("c", Visibility::Private)
+            .with_role("c", "olga", MemberRole::Owner)
+            .with_role("c", "mod", MemberRole::Moderator)
+            .with_member("c", "alice")
+            .with_member("c", "bob");
+        let clock = TestClock::new(1);
+        let message = SendMessage {
+            channel_id: "c".parse().unwrap(),
+            sender_id: "alice".parse().unwrap(),
+            role: Role::User,
+            draft: NewMessage { content: "hi".to_owned(), ..NewMessage::default() },
+            record_key: None,
+            incarnation: None,
+            bucket: None,
+            trace: None,
+        };
+        send(&store, &clock, message, &mut SendCache::default()).await.unwrap();
+        (store, clock)
+    }
+
+    fn by(caller: &str, seq: u64) -> MessageRef {
+        MessageRef { channel_id: "c".parse().unwrap(), seq, caller: caller.parse().unwrap(), trace: None }
+    }
+
+    fn to(content: &str) -> Edit {
+        Edit { content: Some(content.to_owned()), ..Edit::default() }
+    }
+
+    #[tokio::test]
+    async fn authors_and_moderators_edit_and_delete_and_nobody_else() {
+        for (caller, may) in [("alice", true), ("mod", true), ("olga", true), ("bob", false), ("mallory", false)] {
+            let (store, clock) = world().await;
+            let edited = edit(&store, &store, &clock, &by(caller, 1), to("better")).await;
+            assert_eq!(edited.is_ok(), may, "{caller} edits");
+            assert_eq!(store.all()[0].content == "better", may, "{caller} edits");
+            assert_eq!(delete(&store, &store, &clock, &by(caller, 1)).await.is_ok(), may, "{caller} deletes");
+            assert_eq!(store.all()[0].content.is_empty(), may, "{caller} deletes");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deleted_message_keeps_its_number_and_nothing_else_of_its_content() {
+        let (store, clock) = world().await;
+        for _ in ["once", "again"] {
+            delete(&store, &store, &clock, &by("alice", 1)).await.unwrap();
+        }
+        let tombstone = &store.all()[0];
+        assert_eq!((tombstone.seq, tombstone.content.as_str()), (1, ""));
+        assert!(tombstone.deleted_at.is_some());
+        let late = edit(&store, &store, &clock, &by("alice", 1), to("back")).await;
+        assert!(matches!(late, Err(ChatError::MessageNotFound)));
+        let none = edit(&store, &store, &clock, &by("alice", 2), to("x")).await;
+        assert!(matches!(none, Err(ChatError::MessageNotFound)));
+    }
+
+    #[tokio::test]
+    async fn an_edit_obeys_the_rules_of_a_message_and_an_archived_channel_takes_none() {
+        let (store, clock) = world().await;
+        assert!(matches!(edit(&store, &store, &clock, &by("alice", 1), to("")).await, Err(ChatError::Invalid(_))));
+        let same = edit(&store, &store, &clock, &by("alice", 1), to("hi")).await.unwrap();
+        assert_eq!(same.edited_at, None, "nothing was changed");
+        store.archive("c");
+        let late = edit(&store, &store, &clock, &by("alice", 1), to("late")).await;
+        assert!(matches!(late, Err(ChatError::ChannelArchived)));
+    }
+}

@@ -1,0 +1,244 @@
+//! Ends of subscriptions that follow from a change: a channel was deleted or made private, a member was removed.
+//!
+//! The change records what has to end in its own transaction ([`Pending`]) and closes the channel's
+//! [`Gate`](crate::connection::Gate) in it, so that delivery refuses what has ended at once. The request that made the
+//! change then ends what it can within [`SHUT_OUT_DURATION`]. The maintenance function finishes the rest, page by page; a
+//! function that stops anywhere leaves a record from which the next one goes on.
+//!
+//! A delivery decides by a gate that it has read at most [`AUTHORITY_DURATION`](crate::limits::AUTHORITY_DURATION) ago, and
+//! one push takes at most [`PUSH_DURATION`](crate::limits::PUSH_DURATION). [`SHUT_OUT_DURATION`] is the sum: a request that
+//! has waited so long is answered only after every push that was decided before the change.
+
+use std::{collections::BTreeSet, pin::pin, time::Duration};
+
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{Either, select},
+};
+
+use crate::{
+    model::{
+        connection::Subscription,
+        error::StoreError,
+        id::UserId,
+        incarnation::ChannelKey,
+        limits::{
+            ENDING_PAGE, HANDSHAKE_DURATION, OPENING_SOCKET_DURATION, PENDING_LEASE_DURATION, PUSH_CONCURRENCY,
+            SHUT_OUT_DURATION,
+        },
+        pending_end::{EndCause, PendingEnd},
+        time::Timestamp,
+    },
+    ports::{
+        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels, pending_ends::PendingEnds, socket_gateway::SocketGateway,
+    },
+};
+
+/// Between two attempts to close a socket that is still being opened.
+const OPENING_SOCKET_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What ends are carried out with.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a, Channels, Connections, Sockets, Time> {
+    /// Channels, members and pending ends.
+    pub channels: &'a Channels,
+    /// Connections and subscriptions.
+    pub connections: &'a Connections,
+    /// The sockets.
+    pub sockets: &'a Sockets,
+    /// Time.
+    pub clock: &'a Time,
+}
+
+impl<Channels, Connections, Sockets, Time> Ending<'_, Channels, Connections, Sockets, Time>
+where
+    Channels: ChannelStore + PendingEnds,
+    Connections: ConnectionStore,
+    Sockets: SocketGateway,
+    Time: Clock,
+{
+    /// Ends what a change has just recorded, as far as [`SHUT_OUT_DURATION`] allows. When this returns, no socket receives
+    /// an event that the change forbids. Returns whether it is all done, with nothing for the maintenance function to do.
+    pub async fn finish_now(&self, pending: &PendingEnd) -> bool {
+        let ends_at = self.clock.monotonic() + SHUT_OUT_DURATION;
+        let mut progress = pending.clone();
+        let ended = {
+            let work = pin!(self.end_subscriptions(&mut progress, None));
+            let timer = pin!(self.clock.sleep(SHUT_OUT_DURATION));
+            match select(work, timer).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right(_) => Ok(false),
+            }
+        };
+        if let Err(error) = &ended {
+            tracing::warn!(%error, channel_id = %pending.channel.channel_id, "subscriptions could not be ended yet");
+        }
+        let is_ended = matches!(ended, Ok(true));
+        if !is_ended {
+            let wait = ends_at.saturating_sub(self.clock.monotonic());
+            if !wait.is_zero() {
+                self.clock.sleep(wait).await;
+            }
+        }
+        let kept = if is_ended && pending.cause != EndCause::ChannelDeleted {
+            self.channels.finish(pending).await.map(|()| false)
+        } else {
+            // The maintenance function goes on at once, in place of waiting for the lease to end.
+            progress.lease_until = Timestamp::from_millis(0);
+            self.channels.advance(&progress).await.map(|()| true)
+        };
+        // A record that stays, or stays leased, is only worked off later.
+        !kept.unwrap_or(true)
+    }
+
+    /// Works on a record that was leased, until it is done (`true`) or the clock's [`Clock::monotonic`] has reached `until`.
+    ///
+    /// # Errors
+    /// When a store or the gateway fails. The record stays, and the next function goes on from it.
+    pub async fn resume(
+        &self,
+        mut pending: PendingEnd,
+        deleted: &impl DeletedChannels,
+        until: Duration,
+    ) -> Result<bool, StoreError> {
+        if !self.end_subscriptions(&mut pending, Some(until)).await? {
+            return Ok(false);
+        }
+        if pending.cause == EndCause::ChannelDeleted {
+            while !deleted.remove_some(&pending.channel).await? {
+                if self.clock.monotonic() >= until {
+                    return Ok(false);
+                }
+                self.keep(&mut pending).await?;
+            }
+        }
+        self.channels.finish(&pending).await?;
+        Ok(true)
+    }
+
+    /// Extends the lease before it ends, and stores the progress with it.
+    async fn keep(&self, pending: &mut PendingEnd) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if now.plus(PENDING_LEASE_DURATION / 2) >= pending.lease_until {
+            pending.lease_until = now.plus(PENDING_LEASE_DURATION);
+            self.channels.advance(pending).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the subscriptions that a record is about. `false`: some are left at `until`.
+    async fn end_subscriptions(&self, pending: &mut PendingEnd, until: Option<Duration>) -> Result<bool, StoreError> {
+        if let EndCause::MemberRemoved { user_id } = &pending.cause {
+            // A user who is a member again keeps the subscriptions.
+            let is_back = until.is_some() && self.channels.member(&pending.channel, user_id).await?.is_some();
+            if !is_back {
+                self.end_user(&pending.channel, user_id).await?;
+            }
+            return Ok(true);
+        }
+        loop {
+            let page = self
+                .connections
+                .subscriptions_page(&pending.channel, pending.after.as_ref(), ENDING_PAGE, self.clock.now())
+                .await?;
+            let ending = match pending.cause {
+                EndCause::MadePrivate => self.non_members(&pending.channel, page.subscriptions).await?,
+                _ => page.subscriptions,
+            };
+            self.revoke_all(&pending.channel, ending).await?;
+            let Some(next) = page.next_after else { return Ok(true) };
+            pending.after = Some(next);
+            if until.is_some_and(|until| self.clock.monotonic() >= until) {
+                self.channels.advance(pending).await?;
+                return Ok(false);
+            }
+            self.keep(pending).await?;
+        }
+    }
+
+    /// Those of a page who are no members. The others' subscriptions become those of members.
+    async fn non_members(
+        &self,
+        channel: &ChannelKey,
+        subscriptions: Vec<Subscription>,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        let users: BTreeSet<&UserId> = subscriptions.iter().map(|one| &one.user_id).collect();
+        let users: Vec<UserId> = users.into_iter().cloned().collect();
+        let members = self.channels.members_among(channel, &users).await?;
+        let members: BTreeSet<UserId> = members.into_iter().map(|member| member.user_id).collect();
+        let (of_members, strangers): (Vec<_>, Vec<_>) =
+            subscriptions.into_iter().partition(|one| members.contains(&one.user_id));
+        let unconfirmed = of_members.into_iter().filter(|one| !one.member).map(Ok);
+        futures::stream::iter(unconfirmed)
+            .try_for_each_concurrent(PUSH_CONCURRENCY, async |one: Subscription| {
+                self.connections.confirm_member(channel, &one).await?;
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        Ok(strangers)
+    }
+
+    /// Ends what a user's connections receive of a channel, and closes their sockets.
+    ///
+    /// # Errors
+    /// When a store or the gateway fails.
+    pub async fn end_user(&self, channel: &ChannelKey, user: &UserId) -> Result<(), StoreError> {
+        let connections = self.connections.connections_of(user, self.clock.now()).await?;
+        futures::stream::iter(connections)
+            .map(async |connection| {
+                let id = &connection.connection_id;
+                let has_it = self.connections.is_subscribed(channel, id, connection.connected_at).await?;
+                // A handshake that is still under way may have taken its subscription back by itself, after a delivery had
+                // read it.
+                let is_new = self.clock.now() < connection.connected_at.plus(HANDSHAKE_DURATION);
+                if has_it || is_new {
+                    self.end_one(channel, connection.subscription(user)).await?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .buffer_unordered(PUSH_CONCURRENCY)
+            .try_collect::<()>()
+            .await
+    }
+
+    async fn revoke_all(&self, channel: &ChannelKey, ending: Vec<Subscription>) -> Result<(), StoreError> {
+        futures::stream::iter(ending)
+            .map(|one| self.end_one(channel, one))
+            .buffer_unordered(PUSH_CONCURRENCY)
+            .try_collect::<()>()
+            .await
+    }
+
+    /// The socket first, so that an interrupted call finds the subscription again. The gate refuses it meanwhile. A socket
+    /// that stayed open without its subscription would miss, unnoticed, what its user may receive after coming back.
+    pub(crate) async fn end_one(&self, channel: &ChannelKey, one: Subscription) -> Result<(), StoreError> {
+        self.close(&one).await?;
+        self.connections.unsubscribe(channel, &one.connection_id, one.connected_at).await?;
+        Ok(())
+    }
+
+    /// Closes a socket. A socket whose handshake is not through yet cannot be closed, and a push under way could still
+    /// reach it: it is waited for.
+    async fn close(&self, one: &Subscription) -> Result<(), StoreError> {
+        let until = self.clock.now().plus(OPENING_SOCKET_DURATION);
+        loop {
+            if self.sockets.close(&one.connection_id).await? {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            if now >= until || now >= one.connected_at.plus(HANDSHAKE_DURATION) {
+                return Ok(());
+            }
+            // A handshake that was refused, or a socket that has gone.
+            let of_user = self.connections.connections_of(&one.user_id, now).await?;
+            let is_there = |other: &crate::model::connection::UserConnection| {
+                other.connection_id == one.connection_id && other.connected_at == one.connected_at
+            };
+            if !of_user.iter().any(is_there) {
+                return Ok(());
+            }
+            self.clock.sleep(OPENING_SOCKET_INTERVAL).await;
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Bounds what a client may send on its own socket, which only receives.
+//!
+//! Each frame that API Gateway takes is an invocation. A socket has two buckets: [`FRAME_BUCKET`] bounds the answers,
+//! [`FRAME_FLOOD_BUCKET`] the frames that are taken at all. Both are kept in memory, so that a frame costs no call of a
+//! store. The bound holds in each execution environment of the function; its concurrency bounds the environments.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::model::{
+    id::ConnectionId,
+    limits::{FRAME_BUCKET, FRAME_FLOOD_BUCKET, SOCKETS_WITH_BUDGETS},
+    time::Timestamp,
+};
+
+/// What to do with a client's frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answer it.
+    Answer,
+    /// Leave it without an answer.
+    Ignore,
+    /// Close the socket.
+    Close,
+}
+
+/// When the buckets of a socket will be full.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    answers: Timestamp,
+    frames: Timestamp,
+}
+
+impl Budget {
+    fn is_full(&self, now: Timestamp) -> bool {
+        self.answers <= now && self.frames <= now
+    }
+}
+
+/// A socket: API Gateway's id, and when it was opened, since an id may come again.
+type Socket = (ConnectionId, Timestamp);
+
+/// The budgets of up to [`SOCKETS_WITH_BUDGETS`] sockets.
+#[derive(Debug, Default)]
+pub struct FrameBudgets {
+    sockets: Mutex<HashMap<Socket, Budget>>,
+}
+
+impl FrameBudgets {
+    /// Takes a frame that a socket, opened at `connected_at`, sent at `now`.
+    pub fn take(&self, connection: &ConnectionId, connected_at: Timestamp, now: Timestamp) -> Verdict {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = (connection.clone(), connected_at);
+        if !sockets.contains_key(&socket) && sockets.len() >= SOCKETS_WITH_BUDGETS {
+            make_room(&mut sockets, now);
+        }
+        let budget = sockets.entry(socket).or_insert(Budget { answers: now, frames: now });
+        let Ok(frames) = FRAME_FLOOD_BUCKET.take(Some(budget.frames), now) else { return Verdict::Close };
+        budget.frames = frames;
+        let Ok(answers) = FRAME_BUCKET.take(Some(budget.answers), now) else { return Verdict::Ignore };
+        budget.answers = answers;
+        Verdict::Answer
+    }
+}
+
+/// Forgets sockets whose buckets are full, which is what a new one has; without any, the one that is closest to it.
+fn make_room(sockets: &mut HashMap<Socket, Budget>, now: Timestamp) {
+    sockets.retain(|_, budget| !budget.is_full(now));
+    if sockets.len() >= SOCKETS_WITH_BUDGETS {
+        let calmest = sockets.iter().min_by_key(|(_, budget)| budget.frames).map(|(socket, _)| socket.clone());
+        if let Some(calmest) = calmest {
+            sockets.remove(&calmest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const START: i64 = 1_800_000_000;
+
+    fn id(name: &str) -> ConnectionId {
+        name.parse().unwrap()
+    }
+
+    fn count(verdicts: &[Verdict], wanted: Verdict) -> usize {
+        verdicts.iter().filter(|verdict| **verdict == wanted).count()
+    }
+
+    #[test]
+    fn a_flood_is_answered_up_to_its_budget_then_ignored_then_closed() {
+        let (budgets, start) = (FrameBudgets::default(), Timestamp::from_secs(START));
+        let verdicts: Vec<Verdict> = (0..1_000).map(|_| budgets.take(&id("flood="), start, start)).collect();
+        assert_eq!(count(&verdicts, Verdict::Answer), FRAME_BUCKET.burst as usize);
+        assert_eq!(count(&verdicts, Verdict::Ignore), (FRAME_FLOOD_BUCKET.burst - FRAME_BUCKET.burst) as usize);
+        assert!(verdicts[FRAME_FLOOD_BUCKET.burst as usize..].iter().all(|verdict| *verdict == Verdict::Close));
+        assert_eq!(budgets.take(&id("other="), start, start), Verdict::Answer, "each socket has its own");
+        let reopened = start.plus(Duration::from_secs(1));
+        assert_eq!(
+            budgets.take(&id("flood="), reopened, reopened),
+            Verdict::Answer,
+            "an id that came again is another"
+        );
+    }
+
+    #[test]
+    fn a_socket_that_pings_as_often_as_it_may_is_answered_for_ever() {
+        let budgets = FrameBudgets::default();
+        let mut now = Timestamp::from_secs(START);
+        for _ in 0..10_000 {
+            assert_eq!(budgets.take(&id("calm="), Timestamp::from_secs(START), now), Verdict::Answer);
+            now = now.plus(FRAME_BUCKET.every);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_forgotten_first_is_calm() {
+        let (budgets, start) = (FrameBudgets::default(), Timestamp::from_secs(START));
+        while budgets.take(&id("flood="), start, start) != Verdict::Close {}
+        for number in 0..SOCKETS_WITH_BUDGETS + 500 {
+            budgets.take(&id(&format!("one{number}=")), start, start);
+        }
+        assert_eq!(budgets.sockets.lock().unwrap().len(), SOCKETS_WITH_BUDGETS);
+        assert_eq!(budgets.take(&id("flood="), start, start), Verdict::Close);
+        let later = start.plus(Duration::from_mins(10));
+        budgets.take(&id("late="), later, later);
+        assert_eq!(budgets.sockets.lock().unwrap().len(), 1, "full buckets are forgotten together");
+    }
+}

@@ -1,0 +1,408 @@
+//! Joining and leaving channels, and what that does to live sockets.
+//!
+//! No event of a channel reaches a socket after the answer that ended its membership: the membership goes first,
+//! then the subscriptions of the user's connections, then the sockets that had them are closed, then comes the
+//! answer. A push already under way meets a closed socket, and the client comes back to what is left. A connection
+//! made at the same moment was announced before it read the memberships ([`crate::connect`]): either it has read the
+//! end of this one, or it is found here, and its socket is closed as soon as it is open.
+
+use crate::{
+    app::{
+        access::{SameChannel, authorize_read, require_still_readable},
+        ending::Ending,
+    },
+    model::{
+        access::Access,
+        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, Visibility},
+        connection::UserConnection,
+        error::{ChatError, Result},
+        id::{ChannelId, UserId},
+        incarnation::{ChannelKey, Incarnation},
+        invitation::{Addition, Invitation},
+        limits::{CHANGE_ATTEMPTS, CHANNELS_PER_CONNECTION, INVITATIONS_PER_USER},
+        pending_end::{EndCause, PendingEnd},
+    },
+    ports::{
+        channel_store::{ChannelStore, MemberChanged, MemberPage},
+        clock::{CHANGE_BACKOFF, Clock},
+        connection_store::ConnectionStore,
+        invitation_store::{InvitationStore, Invited},
+        pending_ends::PendingEnds,
+        socket_gateway::SocketGateway,
+    },
+};
+
+/// What came of adding a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Added {
+    /// The user is a member.
+    Joined {
+        /// The membership.
+        member: Member,
+        /// Whether the user was no member before.
+        added: bool,
+    },
+    /// The user is asked first.
+    Invited(Invitation),
+}
+
+/// What memberships are managed with.
+#[derive(Debug, Clone, Copy)]
+pub struct Membership<'a, Channels, Connections, Sockets, Time> {
+    /// Channels and members.
+    pub channels: &'a Channels,
+    /// Who is connected.
+    pub connections: &'a Connections,
+    /// Their sockets.
+    pub sockets: &'a Sockets,
+    /// Time.
+    pub clock: &'a Time,
+}
+
+impl<Channels, Connections, Sockets, Time> Membership<'_, Channels, Connections, Sockets, Time>
+where
+    Channels: ChannelStore + InvitationStore + PendingEnds,
+    Connections: ConnectionStore,
+    Sockets: SocketGateway,
+    Time: Clock,
+{
+    /// Makes `user` a member on behalf of `caller`, or invites the user, with `role` if one is given. Users add themselves to
+    /// public channels as members, and to those that they are invited to with the role of the invitation; moderators add
+    /// others as `addition` says; owners give any role. The user's live sockets that follow the memberships receive the
+    /// channel from then on.
+    ///
+    /// # Errors
+    /// [`ChatError::ChannelNotFound`], [`ChatError::ChannelArchived`], [`ChatError::Forbidden`],
+    /// [`ChatError::LastOwner`], [`ChatError::TooManyInvitations`], [`ChatError::Contended`], [`ChatError::Store`].
+    pub async fn add(
+        &self,
+        channel: &ChannelId,
+        caller: &UserId,
+        user: &UserId,
+        role: Option<MemberRole>,
+        addition: Addition,
+    ) -> Result<Added> {
+        let mut same = SameChannel::default();
+        for attempt in 0..CHANGE_ATTEMPTS {
+            let (access, invitation) = self.access_to_add(channel, caller, user).await?;
+            same.require(&access.channel)?;
+            access.require_open()?;
+            let key = access.key();
+            if let Some(invitation) = invitation {
+                if let Some(member) = self.accept(&access, &invitation, role).await? {
+                    return Ok(Added::Joined { member, added: true });
+                }
+                CHANGE_BACKOFF.pause(self.clock, attempt).await;
+                continue;
+            }
+            let current = self.member(&access, caller, user).await?;
+            let wanted = role.or(current.as_ref().map(|member| member.role)).unwrap_or(MemberRole::Member);
+            check_addition(&access, caller == user, current.as_ref().map(|member| member.role), wanted)?;
+            if let Some(member) = current {
+                if member.role == wanted {
+                    // An earlier call may have ended before the sockets followed.
+                    self.follow(&key, user).await?;
+                    return Ok(Added::Joined { member, added: false });
+                }
+                match self.channels.change_role(&access.as_member(), &member, wanted).await? {
+                    MemberChanged::Done => {
+                        return Ok(Added::Joined { member: Member { role: wanted, ..member }, added: false });
+                    }
+                    MemberChanged::LastOwner => return Err(ChatError::LastOwner),
+                    MemberChanged::Stale => {}
+                }
+            } else if caller != user && addition == Addition::Invite {
+                let invitation = Invitation::new(&access, caller, user, wanted, self.clock.seed());
+                match self.channels.invite(&access.as_member(), &invitation, INVITATIONS_PER_USER).await? {
+                    Invited::Done => return Ok(Added::Invited(invitation)),
+                    Invited::Already(earlier) if earlier.role == wanted => return Ok(Added::Invited(earlier)),
+                    // Another role is offered: the earlier invitation goes, and the next attempt makes another.
+                    Invited::Already(earlier) => {
+                        self.channels.withdraw_invitation(Some(&access.as_member()), &earlier).await?;
+                    }
+                    Invited::TooMany => return Err(ChatError::TooManyInvitations(INVITATIONS_PER_USER)),
+                    Invited::Stale => {}
+                }
+            } else {
+                let added_by = (caller != user).then(|| caller.clone());
+                let member = self.new_member(&access, user, wanted, added_by);
+                let last_seq = access.channel.last_seq;
+                match self.channels.add_member(&access.as_member(), &member, last_seq).await? {
+                    MemberAdded::Added => {
+                        self.follow(&key, user).await?;
+                        return Ok(Added::Joined { member, added: true });
+                    }
+                    // Another call was faster, or what allowed this is not as it was read: it is read again.
+                    MemberAdded::Already(_) | MemberAdded::Stale => {}
+                }
+            }
+            CHANGE_BACKOFF.pause(self.clock, attempt).await;
+        }
+        Err(ChatError::contended())
+    }
+
+    /// The caller's access to a channel in which a user is to be added. Users who are no members and add themselves may do
+    /// so by their invitation, if they have one: to them a private channel exists.
+    async fn access_to_add(
+        &self,
+        channel: &ChannelId,
+        caller: &UserId,
+        user: &UserId,
+    ) -> Result<(Access, Option<Invitation>)> {
+        let found = self.channels.channel(channel).await?.ok_or(ChatError::ChannelNotFound)?;
+        let key = found.key();
+        let mut invitation = None;
+        if caller == user {
+            invitation = self.channels.invitation(&key, user, self.clock.now()).await?;
+        }
+        // After the invitation: one that is accepted meanwhile is found here, as a membership.
+        let member = self.channels.member(&key, caller).await?;
+        let invitation = invitation.filter(|_| member.is_none());
+        if found.visibility == Visibility::Private && member.is_none() && invitation.is_none() {
+            return Err(ChatError::ChannelNotFound);
+        }
+        Ok((Access { channel: found, member }, invitation))
+    }
+
+    /// Makes a member of an invited user. `None`: the invitation or the channel is not as it was read.
+    async fn accept(
+        &self,
+        access: &Access,
+        invitation: &Invitation,
+        role: Option<MemberRole>,
+    ) -> Result<Option<Member>> {
+        if role.is_some_and(|role| role > invitation.role) {
+            return Err(ChatError::Forbidden("the invitation offers a lower role; accept it without naming one"));
+        }
+        let member = self.new_member(access, &invitation.user_id, role.unwrap_or(invitation.role), None);
+        match self.channels.accept(&access.channel, invitation, &member, access.channel.last_seq).await? {
+            MemberAdded::Added => {
+                self.follow(&access.key(), &invitation.user_id).await?;
+                Ok(Some(member))
+            }
+            MemberAdded::Already(_) | MemberAdded::Stale => Ok(None),
+        }
+    }
+
+    fn new_member(&self, access: &Access, user: &UserId, role: MemberRole, added_by: Option<UserId>) -> Member {
+        Member {
+            channel_id: access.channel.channel_id.clone(),
+            user_id: user.clone(),
+            incarnation: Incarnation::generate(self.clock.seed()),
+            role,
+            joined_at: self.clock.now(),
+            added_by,
+        }
+    }
+
+    /// The membership that is to be changed; the caller's own was read with the access.
+    async fn member(&self, access: &Access, caller: &UserId, user: &UserId) -> Result<Option<Member>> {
+        if caller == user {
+            return Ok(access.member.clone());
+        }
+        Ok(self.channels.member(&access.key(), user).await?)
+    }
+
+    /// Ends the membership of `user` on behalf of `caller`: users remove themselves, moderators remove members,
+    /// owners remove anybody but the last owner. Of a user who is invited, it ends the invitation.
+    ///
+    /// # Errors
+    /// [`ChatError::ChannelNotFound`], [`ChatError::MemberNotFound`], [`ChatError::Forbidden`],
+    /// [`ChatError::LastOwner`], [`ChatError::Contended`], [`ChatError::Store`].
+    pub async fn remove(&self, channel: &ChannelId, caller: &UserId, user: &UserId) -> Result<()> {
+        let mut same = SameChannel::default();
+        for attempt in 0..CHANGE_ATTEMPTS {
+            let access = self.access_to_leave(channel, caller, user).await?;
+            same.require(&access.channel)?;
+            let key = access.key();
+            let current = self.member(&access, caller, user).await?;
+            if caller != user {
+                let needed =
+                    current.as_ref().map_or(MemberRole::Moderator, |member| member.role.max(MemberRole::Moderator));
+                if access.role() < Some(needed) {
+                    return Err(ChatError::Forbidden(
+                        "only a moderator removes members, and only an owner removes moderators and owners",
+                    ));
+                }
+            }
+            let Some(member) = current else {
+                if let Some(invitation) = self.channels.invitation(&key, user, self.clock.now()).await? {
+                    if caller != user && access.role() < Some(invitation.role) {
+                        return Err(ChatError::Forbidden(
+                            "only an owner takes back the invitation of a moderator or an owner",
+                        ));
+                    }
+                    let authority = access.as_member();
+                    let by = (caller != user).then_some(&authority);
+                    if self.channels.withdraw_invitation(by, &invitation).await? {
+                        return Ok(());
+                    }
+                    CHANGE_BACKOFF.pause(self.clock, attempt).await;
+                    continue;
+                }
+                // An invitation that was accepted between the two reads is a membership by now.
+                if self.channels.member(&key, user).await?.is_some() {
+                    CHANGE_BACKOFF.pause(self.clock, attempt).await;
+                    continue;
+                }
+                // An earlier call may have ended before the sockets were closed.
+                self.ending().end_user(&key, user).await?;
+                return Err(ChatError::MemberNotFound);
+            };
+            let pending = PendingEnd::new(key, EndCause::MemberRemoved { user_id: user.clone() }, self.clock.seed());
+            let now = self.clock.now();
+            match self.channels.remove_member(&access.as_member(), &member, &pending, now).await? {
+                MemberChanged::Done => {
+                    self.ending().finish_now(&pending).await;
+                    return Ok(());
+                }
+                MemberChanged::LastOwner => return Err(ChatError::LastOwner),
+                MemberChanged::Stale => CHANGE_BACKOFF.pause(self.clock, attempt).await,
+            }
+        }
+        Err(ChatError::contended())
+    }
+
+    /// The caller's access to a channel in which a membership is to end.
+    async fn access_to_leave(&self, channel: &ChannelId, caller: &UserId, user: &UserId) -> Result<Access> {
+        let found = self.channels.channel(channel).await?.ok_or(ChatError::ChannelNotFound)?;
+        let key = found.key();
+        let mut member = self.channels.member(&key, caller).await?;
+        if found.visibility == Visibility::Private && member.is_none() {
+            if caller != user {
+                return Err(ChatError::ChannelNotFound);
+            }
+            if self.channels.invitation(&key, user, self.clock.now()).await?.is_none() {
+                // An invitation that was accepted between the two reads is a membership by now.
+                member = self.channels.member(&key, user).await?;
+                if member.is_none() {
+                    // An earlier call may have ended before the caller's own sockets were closed.
+                    self.ending().end_user(&key, user).await?;
+                    return Err(ChatError::ChannelNotFound);
+                }
+            }
+        }
+        Ok(Access { channel: found, member })
+    }
+
+    /// A page of a channel's members, for those who may see the channel.
+    ///
+    /// # Errors
+    /// [`ChatError::ChannelNotFound`], [`ChatError::Store`].
+    pub async fn list(
+        &self,
+        channel: &ChannelId,
+        caller: &UserId,
+        after: Option<&UserId>,
+        limit: u16,
+    ) -> Result<MemberPage> {
+        let key = authorize_read(self.channels, channel, caller).await?.key();
+        let page = self.channels.members(&key, after, limit).await?;
+        require_still_readable(self.channels, &key, caller).await?;
+        Ok(page)
+    }
+
+    /// Follows a membership that found no room on a connection. One that the user chose takes the place of one that the
+    /// connection would leave out if it were opened now. The client is told how many channels its socket leaves out.
+    async fn follow_without_room(
+        &self,
+        channel: &ChannelKey,
+        user: &UserId,
+        connection: &UserConnection,
+    ) -> Result<()> {
+        let Memberships { channels: wanted, left_out } =
+            self.channels.memberships(user, CHANNELS_PER_CONNECTION).await?;
+        // Without a limit that is reached, the connection was not open.
+        if left_out == 0 {
+            return Ok(());
+        }
+        let is_chosen = self.channels.member(channel, user).await?.is_some_and(|member| member.added_by.is_none());
+        if is_chosen && connection.allowed_channels.is_none() && wanted.contains(channel) {
+            let open = self.connections.connection(&connection.connection_id).await?;
+            let open = open.filter(|open| open.connected_at == connection.connected_at);
+            let others = open.into_iter().flat_map(|open| open.channels);
+            if let Some(other) = others.into_iter().find(|other| !wanted.contains(other)) {
+                self.connections.unsubscribe(&other, &connection.connection_id, connection.connected_at).await?;
+                subscribe_member(self.channels, self.connections, channel, user, connection).await?;
+            }
+        }
+        self.connections.set_left_out(connection, left_out).await?;
+        Ok(())
+    }
+
+    /// Carries out the ends that a change of this channel caused.
+    pub(crate) fn ending(&self) -> Ending<'_, Channels, Connections, Sockets, Time> {
+        let Self { channels, connections, sockets, clock } = *self;
+        Ending { channels, connections, sockets, clock }
+    }
+
+    /// Subscribes the live connections of a member that follow the memberships. A subscription that a connection had by
+    /// name rests on the membership from now on.
+    pub(crate) async fn follow(&self, channel: &ChannelKey, user: &UserId) -> Result<()> {
+        for connection in self.connections.connections_of(user, self.clock.now()).await? {
+            if connection.receives(&channel.channel_id) {
+                if !subscribe_member(self.channels, self.connections, channel, user, &connection).await? {
+                    self.follow_without_room(channel, user, &connection).await?;
+                }
+            } else {
+                let subscription = connection.subscription(user);
+                if self.connections.confirm_member(channel, &subscription).await?
+                    && self.channels.member(channel, user).await?.is_none()
+                {
+                    // The membership has ended, and the subscription may be of after its end. Its socket is opened anew.
+                    self.ending().end_one(channel, subscription).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Subscribes a connection to a channel that its user has become a member of. `false`: it is not open, or has all the
+/// channels that it may. The membership may have ended in the meantime, and the function that ended it may not have seen the
+/// subscription: then it is taken back.
+pub(crate) async fn subscribe_member(
+    channels: &impl ChannelStore,
+    connections: &impl ConnectionStore,
+    channel: &ChannelKey,
+    user: &UserId,
+    connection: &UserConnection,
+) -> Result<bool> {
+    // A call that failed may have stored the subscription all the same.
+    let subscribed = connections.subscribe(channel, user, connection, true).await;
+    if channels.member(channel, user).await?.is_none() {
+        connections.unsubscribe(channel, &connection.connection_id, connection.connected_at).await?;
+    }
+    Ok(subscribed?)
+}
+
+/// Whether a caller may give `wanted` to a user who has `current`.
+fn check_addition(access: &Access, is_self: bool, current: Option<MemberRole>, wanted: MemberRole) -> Result<()> {
+    let caller = access.role();
+    if is_self && current.is_none() && access.channel.visibility == Visibility::Private {
+        return Err(ChatError::ChannelNotFound);
+    }
+    if current == Some(wanted) && (is_self || caller >= Some(MemberRole::Moderator)) {
+        return Ok(());
+    }
+    if caller == Some(MemberRole::Owner) {
+        return Ok(());
+    }
+    let steps_down = is_self && current.is_some_and(|current| wanted < current);
+    let changes_a_role = current.is_some() || wanted > MemberRole::Member;
+    if changes_a_role && !steps_down {
+        return Err(ChatError::Forbidden("only an owner changes roles"));
+    }
+    if !is_self && caller < Some(MemberRole::Moderator) {
+        return Err(ChatError::Forbidden("only a moderator or an owner adds others to a channel"));
+    }
+    Ok(())
+}
+
+/// Whether settings that were `before` and are `after` end subscriptions of users who are no members.
+pub(crate) fn restricts_visibility(before: &Channel, after: &Channel) -> bool {
+    before.visibility == Visibility::Public && after.visibility == Visibility::Private
+}
+
+#[cfg(test)]
+mod tests;

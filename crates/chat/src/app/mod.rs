@@ -1,0 +1,39 @@
+//! The rules: one use case in a file.
+//!
+//! | module | use case |
+//! | --- | --- |
+//! | [`access`] | authorize a user in a channel |
+//! | [`send`] | accept a message once, in order, without gaps |
+//! | [`edit`] | edit and delete messages |
+//! | [`react`] | add and remove reactions |
+//! | [`history`] | read messages |
+//! | [`read_mark`] | mark messages as read |
+//! | [`channels`] | create, change and delete channels |
+//! | [`membership`] | add, remove and list members |
+//! | [`connect`] | open a socket and renew its token |
+//! | [`tickets`] | issue and redeem tickets for handshakes |
+//! | [`presence`] | list users that are online, and announce changes |
+//! | [`rate_limit`] | limit how often a user acts |
+//! | [`frame_budget`] | limit the frames of one socket |
+//! | [`delivery`] | push events to the sockets of a channel |
+//! | [`ending`] | end subscriptions after a change |
+//! | [`maintenance`] | close expired sockets and finish pending ends |
+//! | [`agent`] | reply to messages with a language model |
+
+pub mod access;
+pub mod agent;
+pub mod channels;
+pub mod connect;
+pub mod delivery;
+pub mod edit;
+pub mod ending;
+pub mod frame_budget;
+pub mod history;
+pub mod maintenance;
+pub mod membership;
+pub mod presence;
+pub mod rate_limit;
+pub mod react;
+pub mod read_mark;
+pub mod send;
+pub mod tickets;

@@ -1,0 +1,160 @@
+//! Who is there: users with a live connection that receives a channel.
+//!
+//! The truth is the subscriptions; [`PresenceStore`] remembers what subscribers have been told, so that of a user's
+//! many sockets only the first and the last are news. Changes come in batches (the stream of the connections, with a
+//! window), so that a page that is reloaded is no news at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, TryStreamExt};
+
+use crate::{
+    app::access::{authorize_read, require_still_readable},
+    model::{
+        connection::Subscription,
+        error::{Result, StoreError},
+        event::{EphemeralEvent, Present},
+        id::{ChannelId, UserId},
+        incarnation::ChannelKey,
+        limits::{HANDSHAKE_DURATION, PRESENCE_PROBES, PUSH_CONCURRENCY},
+        time::Timestamp,
+    },
+    ports::{
+        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore, presence_store::PresenceStore,
+        socket_gateway::SocketGateway,
+    },
+};
+
+/// Who is in a channel that `caller` may see. Up to [`PRESENCE_PROBES`] sockets are asked after: those that have
+/// vanished without a `$disconnect` are forgotten on the way.
+///
+/// # Errors
+/// [`crate::model::error::ChatError::ChannelNotFound`], [`crate::model::error::ChatError::Store`].
+pub async fn presence(
+    channels: &impl ChannelStore,
+    connections: &impl ConnectionStore,
+    sockets: &impl SocketGateway,
+    clock: &impl Clock,
+    channel: &ChannelId,
+    caller: &UserId,
+) -> Result<Vec<Present>> {
+    let key = authorize_read(channels, channel, caller).await?.key();
+    let now = clock.now();
+    let mut subscriptions = connections.audience(&key, now).await?.admitted();
+    let probed = subscriptions.split_off(subscriptions.len().saturating_sub(PRESENCE_PROBES));
+    let alive: Vec<Option<Subscription>> = futures::stream::iter(probed)
+        .map(async |subscription| {
+            // A socket that cannot be asked after counts as there; before its handshake is through it looks like one that
+            // has vanished.
+            let is_new = now < subscription.connected_at.plus(HANDSHAKE_DURATION);
+            if is_new || sockets.is_open(&subscription.connection_id).await.unwrap_or(true) {
+                return Ok(Some(subscription));
+            }
+            connections.close(&subscription.connection_id, subscription.connected_at).await?;
+            Ok::<_, StoreError>(None)
+        })
+        .buffer_unordered(PUSH_CONCURRENCY)
+        .try_collect()
+        .await?;
+    require_still_readable(channels, &key, caller).await?;
+    let mut since: BTreeMap<UserId, Timestamp> = BTreeMap::new();
+    for subscription in subscriptions.into_iter().chain(alive.into_iter().flatten()) {
+        let first = since.entry(subscription.user_id).or_insert(subscription.connected_at);
+        *first = subscription.connected_at.min(*first);
+    }
+    Ok(since.into_iter().map(|(user_id, since)| Present { user_id, since }).collect())
+}
+
+/// What is news of `users`, whose connections have come or gone, to the subscribers of a channel. Nothing in a channel
+/// of more than `most` subscriptions, nor in one that is deleted.
+///
+/// # Errors
+/// When the subscriptions cannot be read, or what is known cannot be noted.
+pub async fn presence_events(
+    connections: &impl ConnectionStore,
+    known: &impl PresenceStore,
+    clock: &impl Clock,
+    channel: &ChannelKey,
+    users: BTreeSet<UserId>,
+    most: usize,
+) -> Result<Vec<EphemeralEvent>, StoreError> {
+    let now = clock.now();
+    // One more tells that there are too many.
+    let audience = connections.audience_up_to(channel, most + 1, now).await?;
+    if audience.gate.closed || audience.subscriptions.len() > most {
+        return Ok(Vec::new());
+    }
+    let subscriptions = audience.admitted();
+    let mut news = Vec::new();
+    for user in users {
+        if subscriptions.iter().any(|subscription| subscription.user_id == user) {
+            if known.mark_online(channel, &user, now).await? {
+                news.push(EphemeralEvent::Joined(user));
+            }
+        } else if known.mark_offline(channel, &user).await? {
+            news.push(EphemeralEvent::Left(user));
+        }
+    }
+    Ok(news)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{
+            channel::Visibility,
+            connection::{Connection, UserConnection},
+            id::ConnectionId,
+        },
+        ports::socket_gateway::Pushed,
+        testing::{TestClock, TestStore, key},
+    };
+
+    /// A gateway at which no socket is open.
+    struct NothingOpen;
+
+    impl SocketGateway for NothingOpen {
+        async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
+            unreachable!("a look pushes nothing")
+        }
+
+        async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            Ok(false)
+        }
+
+        async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            unreachable!("a look closes no socket")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_in_its_handshake_is_there_and_one_that_has_vanished_is_forgotten() {
+        let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Public);
+        let clock = TestClock::new(1);
+        for (id, user, age) in [("old=", "bob", HANDSHAKE_DURATION), ("new=", "carol", HANDSHAKE_DURATION / 2)] {
+            let connected_at =
+                Timestamp::from_millis(clock.now().as_millis() - i64::try_from(age.as_millis()).unwrap());
+            let ends_at = clock.now().plus(HANDSHAKE_DURATION);
+            let connection = Connection {
+                connection_id: id.parse().unwrap(),
+                user_id: user.parse().unwrap(),
+                channels: vec![key("c")],
+                auto_subscribe: false,
+                allowed_channels: None,
+                left_out: 0,
+                connected_at,
+                token_expires_at: ends_at,
+                expires_at: ends_at,
+            };
+            store.register_pending(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
+            store.activate(&connection, &[].into()).await.unwrap();
+        }
+        let (channel, caller) = ("c".parse().unwrap(), "dora".parse().unwrap());
+        let there = presence(&store, &store, &NothingOpen, &clock, &channel, &caller).await.unwrap();
+        assert_eq!(there.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["carol"]);
+        for (id, is_kept) in [("old=", false), ("new=", true)] {
+            assert_eq!(store.connection(&id.parse().unwrap()).await.unwrap().is_some(), is_kept, "{id}");
+        }
+    }
+}

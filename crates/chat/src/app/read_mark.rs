@@ -1,0 +1,25 @@
+//! What users have read: a mark in each of their channels, which never goes back.
+
+use crate::{
+    app::access::authorize_read,
+    model::{
+        error::{ChatError, Result},
+        id::{ChannelId, UserId},
+        validation::Violation,
+    },
+    ports::channel_store::ChannelStore,
+};
+
+/// Moves a member's mark to `seq`, unless it is beyond; returns where it is.
+///
+/// # Errors
+/// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`] for those who are no members,
+/// [`ChatError::Invalid`] when there is no such message yet, [`ChatError::Store`].
+pub async fn mark_read(channels: &impl ChannelStore, channel: &ChannelId, user: &UserId, seq: u64) -> Result<u64> {
+    let found = authorize_read(channels, channel, user).await?.channel;
+    if seq > found.last_seq {
+        let message = format!("must be the seq of a message of the channel, which has {}, or 0", found.last_seq);
+        return Err(ChatError::invalid(Violation::new("seq", "unknown_message", message)));
+    }
+    channels.mark_read(&found.key(), user, seq).await?.ok_or(ChatError::Forbidden("only members keep a read mark"))
+}

@@ -1,0 +1,62 @@
+//! Tickets: for a handshake that can carry no header, so that no bearer token has to stand in a URL.
+//!
+//! A ticket is random, lives for [`TICKET_DURATION`] and opens one socket. Only its digest is stored.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    app::connect::readable,
+    model::{
+        access::Access,
+        error::{ChatError, Result},
+        id::ChannelId,
+        limits::TICKET_DURATION,
+    },
+    ports::{
+        channel_store::ChannelStore,
+        clock::Clock,
+        ticket_store::{Ticket, TicketStore},
+    },
+};
+
+/// Characters of a ticket: 32 random bytes in base64url.
+const TICKET_CHARS: usize = 43;
+
+/// Issues a ticket to a user who may see all of `asked`, and returns what is to stand in the URL; sets `ticket.channels`
+/// and `ticket.expires_at`. A ticket grants nothing: what the user may see is decided when it is redeemed.
+///
+/// # Errors
+/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Store`].
+pub async fn issue(
+    channels: &impl ChannelStore,
+    tickets: &impl TicketStore,
+    clock: &impl Clock,
+    asked: Option<Vec<ChannelId>>,
+    ticket: &mut Ticket,
+) -> Result<String> {
+    ticket.channels = match asked {
+        Some(asked) => Some(readable(channels, asked, &ticket.user_id).await?.iter().map(Access::key).collect()),
+        None => None,
+    };
+    ticket.expires_at = clock.now().plus(TICKET_DURATION).min(ticket.token_expires_at);
+    let random = [clock.random().to_be_bytes(), clock.random().to_be_bytes()].concat();
+    let text = URL_SAFE_NO_PAD.encode(random);
+    tickets.keep(&digest(&text), ticket).await?;
+    Ok(text)
+}
+
+/// Redeems a ticket: once, and only while it lives.
+///
+/// # Errors
+/// [`ChatError::TicketInvalid`], [`ChatError::Store`].
+pub async fn redeem(tickets: &impl TicketStore, clock: &impl Clock, text: &str) -> Result<Ticket> {
+    if text.len() != TICKET_CHARS {
+        return Err(ChatError::TicketInvalid);
+    }
+    tickets.redeem(&digest(text), clock.now()).await?.ok_or(ChatError::TicketInvalid)
+}
+
+fn digest(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(text))
+}

@@ -1,0 +1,180 @@
+//! What a socket carries, server to client: one JSON object per text frame.
+//!
+//! Clients ignore frame types, event types and fields that they do not know.
+
+use serde::Serialize;
+
+use crate::model::{
+    event::EphemeralEvent,
+    id::{ChannelId, ConnectionId, UserId},
+    limits::FRAME_BYTES,
+    message::{Change, Message, MessageEvent},
+};
+
+#[derive(Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    seq: u64,
+    message: &'a Message,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+}
+
+fn kind(change: Change) -> &'static str {
+    match change {
+        Change::Created => "message.created",
+        Change::Updated => "message.updated",
+        Change::Deleted => "message.deleted",
+    }
+}
+
+/// The frames that carry `events` of one channel, in their order: as few as fit the payload limit. `seq` is the number
+/// of the message that an event is about.
+///
+/// `{"type":"events","channel_id":"general","events":[{"type":"message.created","seq":7,"message":{…},"traceparent":"00-…"}]}`
+///
+/// # Errors
+/// When a message cannot be written as JSON, which none that was accepted can fail.
+pub fn event_frames(channel: &ChannelId, events: &[MessageEvent]) -> serde_json::Result<Vec<String>> {
+    let head = format!(r#"{{"type":"events","channel_id":"{channel}","events":["#);
+    let tail = "]}";
+    let mut frames: Vec<String> = Vec::new();
+    for MessageEvent { change, stored } in events {
+        let event = serde_json::to_string(&Event {
+            kind: kind(*change),
+            seq: stored.message.seq,
+            message: &stored.message,
+            traceparent: stored.trace.as_ref().map(|trace| trace.traceparent.as_str()),
+        })?;
+        match frames.last_mut() {
+            Some(frame) if frame.len() + 1 + event.len() + tail.len() <= FRAME_BYTES => {
+                frame.push(',');
+                frame.push_str(&event);
+            }
+            _ => frames.push(format!("{head}{event}")),
+        }
+    }
+    for frame in &mut frames {
+        frame.push_str(tail);
+    }
+    Ok(frames)
+}
+
+#[derive(Serialize)]
+struct EphemeralFrame<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    channel_id: &'a ChannelId,
+    user_id: &'a UserId,
+}
+
+/// The frame that tells of what passes and is not kept. It is no event: it has no `seq`, and nobody can ask for it again.
+///
+/// `{"type":"presence.joined","channel_id":"general","user_id":"bob"}`; also `presence.left` and `typing`.
+///
+/// # Errors
+/// When ids cannot be written as JSON, which none can fail.
+pub fn ephemeral_frame(channel_id: &ChannelId, event: &EphemeralEvent) -> serde_json::Result<String> {
+    let (kind, user_id) = match event {
+        EphemeralEvent::Joined(user_id) => ("presence.joined", user_id),
+        EphemeralEvent::Left(user_id) => ("presence.left", user_id),
+        EphemeralEvent::Typing(user_id) => ("typing", user_id),
+    };
+    serde_json::to_string(&EphemeralFrame { kind, channel_id, user_id })
+}
+
+/// The frame that tells a client that its socket leaves out channels of its user: those beyond as many as a socket has.
+///
+/// `{"type":"channels.left_out","count":51}`
+#[must_use]
+pub fn left_out_frame(count: usize) -> String {
+    format!(r#"{{"type":"channels.left_out","count":{count}}}"#)
+}
+
+/// What the server answers to a client's own frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Answer {
+    /// To a ping: the socket lives.
+    Pong {
+        /// The client's own connection id.
+        connection_id: ConnectionId,
+    },
+    /// To anything else.
+    Error {
+        /// `receive_only`.
+        code: &'static str,
+        /// The same for people.
+        message: &'static str,
+    },
+}
+
+impl Answer {
+    /// The answer to a frame that a client sent: a ping is `{"action":"ping"}`, `{"type":"ping"}` or `ping`.
+    #[must_use]
+    pub fn to(frame: &str, connection: &ConnectionId) -> Self {
+        let is_ping = frame.trim() == "ping"
+            || serde_json::from_str::<serde_json::Value>(frame)
+                .is_ok_and(|value| ["action", "type"].iter().any(|name| value.get(name).is_some_and(|v| v == "ping")));
+        if is_ping {
+            Self::Pong { connection_id: connection.clone() }
+        } else {
+            Self::Error {
+                code: "receive_only",
+                message: "this socket only receives; send messages with POST /channels/{channel_id}/messages",
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{model::limits::CONTENT_BYTES, testing::created};
+
+    fn seqs(frame: &str) -> Vec<u64> {
+        let frame: Value = serde_json::from_str(frame).unwrap();
+        assert_eq!(frame["type"], "events");
+        frame["events"].as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_frame_has_the_shape_that_clients_know() {
+        let event = created("general", 7, "hi");
+        let frames = event_frames(&event.stored.message.channel_id, std::slice::from_ref(&event)).unwrap();
+        let frame: Value = serde_json::from_str(&frames[0]).unwrap();
+        assert_eq!(frame["channel_id"], "general");
+        assert_eq!(frame["events"][0]["type"], "message.created");
+        assert_eq!(frame["events"][0]["seq"], 7);
+        assert_eq!(frame["events"][0]["message"]["content"], "hi");
+        assert_eq!(frame["events"][0]["traceparent"], Value::from(event.stored.trace.unwrap().traceparent));
+    }
+
+    #[test]
+    fn pings_are_answered_and_all_else_is_refused() {
+        let id: ConnectionId = "abc=".parse().unwrap();
+        for ping in ["ping", r#"{"action":"ping"}"#, r#"{"type":"ping"}"#] {
+            assert!(matches!(Answer::to(ping, &id), Answer::Pong { .. }), "{ping}");
+        }
+        for other in ["", "hello", "[]", "null", r#"{"action":"sendmessage"}"#, "\u{0}"] {
+            assert!(matches!(Answer::to(other, &id), Answer::Error { code: "receive_only", .. }), "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_keep_every_event_in_order_and_never_exceed_the_limit(
+            sizes in proptest::collection::vec(1..=CONTENT_BYTES, 1..20)
+        ) {
+            let stored: Vec<_> = (1..).zip(&sizes).map(|(seq, size)| created("c", seq, &"\"".repeat(*size))).collect();
+            let frames = event_frames(&stored[0].stored.message.channel_id, &stored).unwrap();
+            prop_assert!(frames.iter().all(|frame| frame.len() <= FRAME_BYTES));
+            let seen: Vec<u64> = frames.iter().flat_map(|frame| seqs(frame)).collect();
+            prop_assert_eq!(seen, (1..=sizes.len() as u64).collect::<Vec<_>>());
+        }
+    }
+}

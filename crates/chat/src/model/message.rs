@@ -1,0 +1,284 @@
+//! Messages, and what they may hold.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
+
+use crate::model::{
+    id::{ChannelId, MessageId, UserId},
+    incarnation::{ChannelKey, Incarnation},
+    limits::{CONTENT_BYTES, METADATA_BYTES, METADATA_DEPTH},
+    reaction::{Reactions, summary},
+    time::Timestamp,
+    trace::TraceContext,
+    validation::Violation,
+};
+
+/// Whose words a message holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A user's.
+    User,
+    /// The agent's.
+    Assistant,
+    /// Switchboard's own.
+    System,
+}
+
+/// How to show the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ContentType {
+    /// As it stands.
+    #[default]
+    #[serde(rename = "text/plain")]
+    Plain,
+    /// As Markdown.
+    #[serde(rename = "text/markdown")]
+    Markdown,
+}
+
+/// A message, as it is kept and as clients see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Its number in the channel: 1, 2, 3 … without a hole.
+    pub seq: u64,
+    /// Its id.
+    pub message_id: MessageId,
+    /// Who sent it.
+    pub sender_id: UserId,
+    /// Whose words these are.
+    pub role: Role,
+    /// 1 to 32,768 bytes of UTF-8.
+    pub content: String,
+    /// How to show the content.
+    pub content_type: ContentType,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The sender's own data; at most 4,096 bytes of JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// `seq` of the message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
+    /// When its content was last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// Who reacted how. In the table users by emoji, for clients counts.
+    #[serde(default, skip_serializing_if = "Reactions::is_empty", serialize_with = "summary")]
+    pub reactions: Reactions,
+    /// When it was deleted: its number stays, its content and metadata have gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// What happened to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was appended.
+    Created,
+    /// Its content was changed.
+    Updated,
+    /// It was deleted.
+    Deleted,
+}
+
+/// A change of a message, as subscribers are told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageEvent {
+    /// What happened.
+    pub change: Change,
+    /// The message after it.
+    pub stored: StoredMessage,
+}
+
+/// A message in the table or in its stream, with what belongs to it but not to its readers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredMessage {
+    /// The message.
+    pub message: Message,
+    /// The life of the channel that it belongs to.
+    pub incarnation: Incarnation,
+    /// The trace of the request that sent it, or changed it last.
+    pub trace: Option<TraceContext>,
+    /// From when on it counts as absent.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl StoredMessage {
+    /// The key of its channel.
+    #[must_use]
+    pub fn channel(&self) -> ChannelKey {
+        ChannelKey { channel_id: self.message.channel_id.clone(), incarnation: self.incarnation }
+    }
+}
+
+/// What a sender chooses of a message.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NewMessage {
+    /// 1 to 32,768 bytes of UTF-8, without control characters other than tab, line feed and carriage return.
+    pub content: String,
+    /// How to show it.
+    pub content_type: ContentType,
+    /// At most 4,096 bytes of JSON, 16 levels deep.
+    pub metadata: Option<Map<String, Value>>,
+    /// An existing `seq` of the channel.
+    pub reply_to: Option<u64>,
+}
+
+impl NewMessage {
+    /// Every rule that the draft breaks. A number in the metadata that is whole is also made an integer, as
+    /// `DynamoDB` would give it back.
+    pub fn check(&mut self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        if self.content.is_empty() {
+            violations.push(Violation::new("content", "required", "must not be empty"));
+        } else if self.content.len() > CONTENT_BYTES {
+            let message = format!("must be at most {CONTENT_BYTES} bytes of UTF-8, is {}", self.content.len());
+            violations.push(Violation::new("content", "too_long", message));
+        }
+        if self.content.contains(|c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r')) {
+            let message = "must hold no control characters other than tab, line feed and carriage return";
+            violations.push(Violation::new("content", "control_character", message));
+        }
+        if self.reply_to == Some(0) {
+            violations.push(Violation::new("reply_to", "out_of_range", "must be 1 or more"));
+        }
+        if let Some(metadata) = &mut self.metadata {
+            check_metadata(metadata, &mut violations);
+        }
+        violations
+    }
+}
+
+fn check_metadata(metadata: &mut Map<String, Value>, violations: &mut Vec<Violation>) {
+    let size = serde_json::to_vec(metadata).map_or(usize::MAX, |json| json.len());
+    if size > METADATA_BYTES {
+        let message = format!("must be at most {METADATA_BYTES} bytes of JSON, is {size}");
+        violations.push(Violation::new("metadata", "too_long", message));
+    }
+    let mut problems = std::collections::BTreeSet::new();
+    for (key, value) in metadata.iter_mut() {
+        check_entry(key, value, 1, &mut problems);
+    }
+    violations.extend(problems.into_iter().map(|(code, message)| Violation::new("metadata", code, message)));
+}
+
+type Problems = std::collections::BTreeSet<(&'static str, &'static str)>;
+
+fn check_entry(key: &str, value: &mut Value, depth: usize, problems: &mut Problems) {
+    if key.is_empty() {
+        problems.insert(("empty_name", "must have no empty names"));
+    }
+    check_value(value, depth, problems);
+}
+
+fn check_value(value: &mut Value, depth: usize, problems: &mut Problems) {
+    if depth > METADATA_DEPTH {
+        problems.insert(("too_deep", "must be at most 16 levels deep"));
+        return;
+    }
+    match value {
+        Value::Number(number) => match stored_number(number) {
+            Some(stored) => *number = stored,
+            None => {
+                problems.insert(("out_of_range", "must have numbers of a magnitude between 1e-130 and 1e125, or 0"));
+            }
+        },
+        Value::Array(values) => values.iter_mut().for_each(|value| check_value(value, depth + 1, problems)),
+        Value::Object(entries) => {
+            entries.iter_mut().for_each(|(key, value)| check_entry(key, value, depth + 1, problems));
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// The number as it comes back from `DynamoDB`, or `None` when it is out of its range ("Supported data types and
+/// naming rules in Amazon DynamoDB").
+fn stored_number(number: &Number) -> Option<Number> {
+    if number.is_i64() || number.is_u64() {
+        return Some(number.clone());
+    }
+    let float = number.as_f64()?;
+    // The table writes a whole number without a point, and what has none is read as an integer, as far as there are any:
+    // from -2^63 to 2^64.
+    if float.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&float) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range of u64")]
+        return Some((float as u64).into());
+    }
+    if float.fract() == 0.0 && (-9_223_372_036_854_775_808.0..0.0).contains(&float) {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and in the range of i64")]
+        return Some((float as i64).into());
+    }
+    (1e-130..1e125).contains(&float.abs()).then(|| number.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn codes(draft: &mut NewMessage) -> Vec<(String, &'static str)> {
+        draft.check().into_iter().map(|violation| (violation.field, violation.code)).collect()
+    }
+
+    #[test]
+    fn content_is_measured_in_bytes() {
+        let mut fits = NewMessage { content: "é".repeat(CONTENT_BYTES / 2), ..NewMessage::default() };
+        assert_eq!(codes(&mut fits), []);
+        let mut over = NewMessage { content: "é".repeat(CONTENT_BYTES / 2 + 1), ..NewMessage::default() };
+        assert_eq!(codes(&mut over), [("content".to_owned(), "too_long")]);
+    }
+
+    #[test]
+    fn every_broken_rule_is_reported() {
+        let metadata = json!({ "": 1, "big": "x".repeat(METADATA_BYTES), "number": 1e300 });
+        let mut draft = NewMessage {
+            content: String::new(),
+            metadata: metadata.as_object().cloned(),
+            reply_to: Some(0),
+            ..NewMessage::default()
+        };
+        let found: Vec<_> = codes(&mut draft).into_iter().map(|(_, code)| code).collect();
+        assert_eq!(found, ["required", "out_of_range", "too_long", "empty_name", "out_of_range"]);
+    }
+
+    #[test]
+    fn control_characters_are_refused_because_json_makes_six_bytes_of_each() {
+        assert_eq!(
+            codes(&mut NewMessage { content: "a\u{1}".into(), ..NewMessage::default() }),
+            [("content".to_owned(), "control_character")]
+        );
+        assert_eq!(codes(&mut NewMessage { content: "a\tb\r\nc".into(), ..NewMessage::default() }), []);
+    }
+
+    #[test]
+    fn whole_numbers_become_integers() {
+        let mut draft = NewMessage {
+            content: "x".into(),
+            metadata: json!({ "a": [1.0, 2.5, -3.0] }).as_object().cloned(),
+            ..NewMessage::default()
+        };
+        assert_eq!(codes(&mut draft), []);
+        assert_eq!(Value::Object(draft.metadata.unwrap()).to_string(), r#"{"a":[1,2.5,-3]}"#);
+        // As far as there are integers; beyond, a number stays what it is in the table too.
+        let large =
+            json!({ "a": [18_446_744_073_709_550.15, 1.8e19, -9.2e18, -1e19, 1.844_674_407_370_955_2e19, -0.0] });
+        draft = NewMessage { content: "x".into(), metadata: large.as_object().cloned(), ..NewMessage::default() };
+        assert_eq!(codes(&mut draft), []);
+        let stored = "[18446744073709552,18000000000000000000,-9200000000000000000,-1e+19,1.8446744073709552e+19,0]";
+        assert_eq!(draft.metadata.unwrap()["a"].to_string(), stored);
+    }
+
+    proptest! {
+        #[test]
+        fn a_valid_draft_always_fits_a_frame(content in "[^\u{0}-\u{8}\u{b}\u{c}\u{e}-\u{1f}]{1,400}") {
+            let mut draft = NewMessage { content: content.repeat(CONTENT_BYTES / content.len()), ..NewMessage::default() };
+            prop_assert!(draft.check().is_empty());
+            prop_assert!(serde_json::to_vec(&draft.content).unwrap().len() <= 2 * CONTENT_BYTES + 2);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Values and entities. Nothing here does input or output, and no trait is defined here.
+
+pub mod access;
+pub mod channel;
+pub mod connection;
+pub mod draft;
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod id;
+pub mod incarnation;
+pub mod invitation;
+pub mod limits;
+pub mod message;
+pub mod message_ref;
+pub mod pending_end;
+pub mod push_report;
+pub mod reaction;
+pub mod time;
+pub mod token_bucket;
+pub mod trace;
+pub mod validation;

@@ -1,0 +1,24 @@
+//! Reactions of users to a message.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Serialize, Serializer};
+
+use crate::model::{id::UserId, limits::USERS_LISTED_PER_REACTION};
+
+/// Who reacted how: users by emoji.
+pub type Reactions = BTreeMap<String, BTreeSet<UserId>>;
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    count: usize,
+    user_ids: Vec<&'a UserId>,
+}
+
+/// Reactions as clients see them: how many, and the first few users.
+pub(crate) fn summary<S: Serializer>(reactions: &Reactions, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(reactions.iter().map(|(emoji, users)| {
+        let user_ids = users.iter().take(USERS_LISTED_PER_REACTION).collect();
+        (emoji, Summary { count: users.len(), user_ids })
+    }))
+}

@@ -1,0 +1,88 @@
+//! Token buckets (GCRA): one timestamp decides.
+
+use std::time::Duration;
+
+use crate::model::time::Timestamp;
+
+/// A bucket of `burst` tokens, into which one comes back after each `every`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// Between two tokens.
+    pub every: Duration,
+    /// Tokens of a full bucket; at least 1.
+    pub burst: u32,
+}
+
+impl Bucket {
+    /// A bucket of `per_minute` tokens that is filled within a minute.
+    #[must_use]
+    pub fn per_minute(per_minute: u32) -> Self {
+        let burst = per_minute.max(1);
+        Self { every: Duration::from_mins(1) / burst, burst }
+    }
+
+    /// A bucket of `burst` tokens that is filled at `per_second`.
+    #[must_use]
+    pub fn per_second(per_second: u32, burst: u32) -> Self {
+        Self { every: Duration::from_secs(1) / per_second.max(1), burst: burst.max(1) }
+    }
+
+    /// How far in the future the bucket may be full again, for one more token to be in it.
+    #[must_use]
+    pub fn tolerance(&self) -> Duration {
+        self.every.saturating_mul(self.burst.saturating_sub(1))
+    }
+
+    /// Takes a token at `now` out of a bucket that will be full at `full_at`, or is full already: when it will be full
+    /// after that. Otherwise: how long until there is a token.
+    ///
+    /// # Errors
+    /// The wait.
+    pub fn take(&self, full_at: Option<Timestamp>, now: Timestamp) -> std::result::Result<Timestamp, Duration> {
+        let full_at = full_at.map_or(now, |full_at| full_at.max(now));
+        let wait = self.wait(full_at, now);
+        if wait.is_zero() { Ok(full_at.plus(self.every)) } else { Err(wait) }
+    }
+
+    /// How long to wait for a token at `now`, when the bucket will be full at `full_at`.
+    #[must_use]
+    pub fn wait(&self, full_at: Timestamp, now: Timestamp) -> Duration {
+        now.until(full_at).saturating_sub(self.tolerance())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// In any stretch of time no more gets through than the full bucket and what came back meanwhile.
+        #[test]
+        fn a_bucket_lets_through_its_burst_and_its_rate(
+            steps in proptest::collection::vec(0_u64..400, 1..200),
+            every in 1_u64..500,
+            burst in 1_u32..20,
+        ) {
+            let bucket = Bucket { every: Duration::from_millis(every), burst };
+            let start = Timestamp::from_secs(1_800_000_000);
+            let (mut now, mut full_at, mut taken) = (start, start, 0_u64);
+            for step in steps {
+                now = now.plus(Duration::from_millis(step));
+                match bucket.take(Some(full_at), now) {
+                    Ok(next) => {
+                        full_at = next;
+                        taken += 1;
+                    }
+                    Err(wait) => {
+                        prop_assert!(bucket.take(Some(full_at), now.plus(wait)).is_ok(), "the wait is long enough");
+                    }
+                }
+            }
+            let elapsed = u64::try_from(start.until(now).as_millis()).unwrap();
+            prop_assert!(taken <= u64::from(burst) + elapsed / every);
+            prop_assert!(taken >= 1);
+        }
+    }
+}

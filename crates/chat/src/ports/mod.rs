@@ -1,0 +1,17 @@
+//! The traits that the rules need from outside: one in a file, with the types of its arguments and results.
+
+pub mod channel_store;
+pub mod clock;
+pub mod connection_store;
+pub mod deleted_channels;
+pub mod draft_sink;
+pub mod fan_out;
+pub mod invitation_store;
+pub mod language_model;
+pub mod message_store;
+pub mod pending_ends;
+pub mod presence_store;
+pub mod rate_limiter;
+pub mod reply_leases;
+pub mod socket_gateway;
+pub mod ticket_store;
