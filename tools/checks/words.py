@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Fails on words and phrases that the style rules in docs/guides/contribute.md rule out.
 
-    python3 docs/check_words.py               checks all tracked *.md, *.rs, *.py, *.yaml and *.js files
-    python3 docs/check_words.py PATH …        checks these files, and the tracked files below these folders
-    python3 docs/check_words.py --count       prints the number of findings of each folder
+    python3 tools/checks/words.py               checks all tracked *.md, *.rs, *.py, *.yaml and *.js files
+    python3 tools/checks/words.py PATH …        checks these files, and the tracked files below these folders
+    python3 tools/checks/words.py --count       prints the number of findings of each folder
 
 Code spans, fenced code blocks and generated parts (`<!-- begin x -->` … `<!-- end x -->`) of Markdown files are skipped.
 Each finding is printed as file:line, the phrase and a suggestion. The exit code is 1 when there is a finding.
@@ -58,7 +58,7 @@ OPENINGS = {
 
 SUFFIXES = {".md", ".rs", ".py", ".yaml", ".js"}
 # This file, copies of other files, and third-party files.
-SKIPPED = ["docs/check_words.py", "contracts/published/", "/vendor/", "node_modules/", "LICENSE", "docs/guides/contribute.md"]
+SKIPPED = ["tools/checks/words.py", "contracts/published/", "/vendor/", "node_modules/", "LICENSE", "docs/guides/contribute.md"]
 
 PHRASE = re.compile("|".join(f"(?P<p{index}>\\b(?:{phrase})\\b)" for index, (phrase, _) in enumerate(PHRASES)))
 OPENING = re.compile(r"(?:^|(?<=[.!?:;] ))(?:[*_>|#\s-]|\d+\.\s)*(" + "|".join(OPENINGS) + r")\b(?P<rest>[^.!?]*[.!?]?)")

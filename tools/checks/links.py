@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fails when a relative link of a tracked Markdown file leads nowhere: to no file, or to no heading.
 
-    python3 docs/check_links.py           checks links, and names of pages in code and templates (docs/….md#heading)
-    python3 docs/check_links.py --paths   also checks paths in code spans, such as `crates/chat/src/lib.rs`
+    python3 tools/checks/links.py           checks links, and names of pages in code and templates (docs/….md#heading)
+    python3 tools/checks/links.py --paths   also checks paths in code spans, such as `crates/chat/src/lib.rs`
 """
 
 import argparse
