@@ -34,7 +34,7 @@ use crate::{
     model::{self, Model},
     stack::{Addresses, Stack},
     tokens::Bearer,
-    world::{Values, ProviderState},
+    world::{ProviderState, Values},
 };
 
 /// The provider's name in every pact.

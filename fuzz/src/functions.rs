@@ -11,8 +11,16 @@ use std::{
 
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use bytes::Bytes;
-use chat::{app::{channels::{ChosenChannelIds, CreationRules}, frame_budget::FrameBudgets}, model::{invitation::MemberAdditions, token_bucket::Bucket}};
-use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi, sdk};
+use chat::{
+    app::{
+        channels::{ChosenChannelIds, CreationRules},
+        frame_budget::FrameBudgets,
+    },
+    model::{invitation::MemberAdditions, token_bucket::Bucket},
+};
+use chat_aws::{
+    DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi, sdk,
+};
 use dynoxide::Database;
 use futures::future::BoxFuture;
 use http_api::{ApiRequest, Problem, Rest};
@@ -28,7 +36,7 @@ use local::{
 use crate::{
     answer_frame,
     aws::{Aws, MANAGEMENT_URL},
-    chat_delivery_worker, get_channel_messages, handler, health, on_connect, send_channel_messages, send_message,
+    call, chat_delivery_worker, get_channel_messages, health, on_connect, router, send_channel_messages, send_message,
     tokens,
 };
 
@@ -65,7 +73,7 @@ pub fn deployment() -> Deployment {
 /// Every function that a client reaches.
 pub struct Functions {
     rest: Rest,
-    channels: handler::Handler,
+    channels: call::Dependencies,
     send: send_channel_messages::Handler,
     get: get_channel_messages::Handler,
     health: health::Handler,
@@ -88,14 +96,14 @@ impl Functions {
         let fan_out = LambdaFanOut::new(&config, "send-message");
         Self {
             rest: Rest::from_env(),
-            channels: handler::Handler {
+            channels: call::Dependencies {
                 channels: channels.clone(),
                 connections: connections.clone(),
                 sockets: sockets.clone(),
                 fan_out: fan_out.clone(),
                 maintenance: LambdaMaintenance::new(&config, "maintenance"),
                 verifier: tokens::verifier(),
-                buckets: handler::Buckets { connect: bucket, create: bucket, members: bucket, other: bucket },
+                buckets: call::Buckets { connect: bucket, create: bucket, members: bucket, other: bucket },
                 additions: MemberAdditions::Everybody,
                 creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
             },
@@ -141,7 +149,7 @@ impl Functions {
 
     async fn route(&self, binary: &str, request: ApiRequest) -> Result<http::Response<lambda_http::Body>, Problem> {
         match binary {
-            "channels" => self.channels.handle(request).await,
+            "channels" => router::handle(&self.channels, request).await,
             "send-channel-messages" => self.send.handle(request).await,
             "get-channel-messages" => self.get.handle(request).await,
             "health" => self.health.handle().await,

@@ -11,6 +11,10 @@ mod tokens;
 // of `channels` name one another from the crate's root.
 #[path = "../../services/answer-frame/src/handler.rs"]
 mod answer_frame;
+#[path = "../../services/send-channel-messages/src/cache.rs"]
+mod cache;
+#[path = "../../services/channels/src/call.rs"]
+mod call;
 #[path = "../../services/channels/src/channels.rs"]
 mod channels;
 #[path = "../../services/chat-delivery-worker/src/handler.rs"]
@@ -19,14 +23,10 @@ mod chat_delivery_worker;
 mod connections;
 #[path = "../../services/get-channel-messages/src/handler.rs"]
 mod get_channel_messages;
-#[path = "../../services/channels/src/handler.rs"]
-mod handler;
 #[path = "../../services/health/src/handler.rs"]
 mod health;
 #[path = "../../services/channels/src/members.rs"]
 mod members;
-#[path = "../../services/send-channel-messages/src/memory.rs"]
-mod memory;
 #[path = "../../services/on-connect/src/handler.rs"]
 mod on_connect;
 #[path = "../../services/on-disconnect/src/handler.rs"]
@@ -35,6 +35,8 @@ mod on_disconnect;
 mod pages;
 #[path = "../../services/channels/src/presence.rs"]
 mod presence;
+#[path = "../../services/channels/src/router.rs"]
+mod router;
 #[path = "../../services/send-channel-messages/src/handler.rs"]
 mod send_channel_messages;
 #[path = "../../services/send-message/src/handler.rs"]

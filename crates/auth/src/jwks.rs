@@ -27,7 +27,7 @@ use jsonwebtoken::{
 };
 use reqwest::Url;
 
-use crate::refusal::Refusal;
+use crate::refusal::{KID_BYTES, Refusal};
 
 /// Time for one fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,9 +38,6 @@ const RENEWAL_WAIT: Duration = Duration::from_millis(300);
 
 /// Largest key set: bytes.
 const SET_BYTES: usize = 256 * 1024;
-
-/// Longest key id: bytes. Issuers use SHA-256 thumbprints (RFC 7638), numbers, and ARNs of keys.
-pub(crate) const KID_BYTES: usize = 256;
 
 /// The smallest RSA key accepted (RFC 7518, section 3.3).
 pub(crate) const MODULUS_BITS: usize = 2_048;

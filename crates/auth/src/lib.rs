@@ -27,8 +27,8 @@ use serde::de::IgnoredAny;
 
 use crate::{
     claims::Claims,
-    jwks::{Jwks, KID_BYTES},
-    refusal::Refusal,
+    jwks::Jwks,
+    refusal::{KID_BYTES, Refusal},
 };
 
 pub use crate::{

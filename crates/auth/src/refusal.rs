@@ -2,7 +2,10 @@
 
 use chat::model::id::IdError;
 
-use crate::{AuthError, TOKEN_BYTES, jwks::KID_BYTES};
+use crate::{AuthError, TOKEN_BYTES};
+
+/// Longest key id: bytes. Issuers use SHA-256 thumbprints (RFC 7638), numbers, and ARNs of keys.
+pub(crate) const KID_BYTES: usize = 256;
 
 /// What is wrong with a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,37 +1,24 @@
-//! The domain's ports on AWS: DynamoDB, the API Gateway management API, and Lambda.
+//! The domain's ports on AWS.
 //!
-//! Nothing here decides; each adapter says one thing to one service and reports what came of it.
+//! | module | ports on |
+//! | --- | --- |
+//! | [`dynamodb`] | the tables: messages, channels, connections |
+//! | [`lambda`] | functions that are invoked by streams, and that are invoked from here |
+//! | [`api_gateway`] | the management API of the WebSocket API: pushes to sockets |
+//! | [`sdk`] | the AWS SDK: clients, errors, spans |
+//!
+//! No adapter decides anything: each translates one port to one service.
 
-pub mod channels;
-pub mod connections;
-pub mod deleted_channels;
+pub mod api_gateway;
+pub mod dynamodb;
 pub mod env;
-pub mod fan_out;
-pub mod maintenance;
-pub mod messages;
+pub mod lambda;
 pub mod sdk;
-pub mod sockets;
-pub mod stream;
 pub mod trace;
 
-mod authority;
-mod batch;
-mod calls;
-mod claims;
-mod expiry;
-mod gate;
-mod http;
-mod invitations;
-mod item;
-mod keys;
-mod pending;
-mod rate;
-mod transaction;
-
-pub use channels::DynamoChannels;
-pub use connections::DynamoConnections;
-pub use deleted_channels::DynamoDeletedChannels;
-pub use fan_out::LambdaFanOut;
-pub use maintenance::LambdaMaintenance;
-pub use messages::DynamoMessages;
-pub use sockets::ManagementApi;
+pub use api_gateway::ManagementApi;
+pub use dynamodb::{
+    channels::DynamoChannels, connections::DynamoConnections, deleted_channels::DynamoDeletedChannels,
+    messages::DynamoMessages,
+};
+pub use lambda::{fan_out::LambdaFanOut, maintenance::LambdaMaintenance};

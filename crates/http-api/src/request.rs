@@ -12,7 +12,11 @@ use http::{HeaderMap, Method, header};
 use lambda_http::{Request, RequestExt, request::RequestContext};
 use percent_encoding::percent_decode_str;
 
-use crate::{body::Fields, problem::Problem};
+use crate::{
+    body::Fields,
+    problem::Problem,
+    routes::{self, Route},
+};
 
 /// A request, with what the functions ask of it.
 #[derive(Debug)]
@@ -40,6 +44,18 @@ impl ApiRequest {
             Some(RequestContext::ApiGatewayV1(context)) => context.resource_path.clone().unwrap_or_default(),
             _ => String::new(),
         }
+    }
+
+    /// The route of the request, if this API has one for its method and resource.
+    #[must_use]
+    pub fn route(&self) -> Option<Route> {
+        Route::of(self.method(), &self.resource())
+    }
+
+    /// Returns the problem for a request that the template routes to a function that does not serve it.
+    #[must_use]
+    pub fn misrouted(&self) -> Problem {
+        routes::misrouted(self.method(), &self.resource())
     }
 
     /// API Gateway's request id.

@@ -28,6 +28,14 @@ pub fn no_content() -> Response<Body> {
     response
 }
 
+/// An answer without a body to a request that was accepted and is carried out later, or has no result.
+#[must_use]
+pub fn accepted() -> Response<Body> {
+    let mut response = no_content();
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
 /// A problem as an answer.
 #[must_use]
 pub fn problem(problem: &Problem) -> Response<Body> {

@@ -1,41 +1,165 @@
-//! The routes of the REST API, for what every function answers alike: `OPTIONS`, and methods that a resource does not
-//! have.
+//! The routes of the REST API: one table, from which every function takes what it serves.
+//!
+//! The table also answers what every function answers alike: `OPTIONS`, and methods that a resource does not have.
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use lambda_http::Body;
 
 use crate::{problem::Problem, response};
 
-/// Each resource with its methods. The template routes each to a function.
-pub const ROUTES: [(&str, &str); 15] = [
-    ("/health", "GET"),
-    ("/channels", "GET, POST"),
-    ("/channels/{channel_id}", "GET, PATCH, DELETE"),
-    ("/channels/{channel_id}/members", "GET"),
-    ("/channels/{channel_id}/members/{user_id}", "PUT, DELETE"),
-    ("/channels/{channel_id}/messages", "GET, POST"),
-    ("/channels/{channel_id}/messages/{seq}", "GET, PATCH, DELETE"),
-    ("/channels/{channel_id}/messages/{seq}/replies", "GET"),
-    ("/channels/{channel_id}/messages/{seq}/reactions/{emoji}", "PUT, DELETE"),
-    ("/channels/{channel_id}/messages/{seq}/reply/cancel", "POST"),
-    ("/channels/{channel_id}/presence", "GET"),
-    ("/channels/{channel_id}/read", "PUT"),
-    ("/channels/{channel_id}/typing", "POST"),
-    ("/connections/tickets", "POST"),
-    ("/connections/{connection_id}/token", "POST"),
+/// A route, grouped by the function that serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// `HealthFunction`: the state of the tables.
+    Health,
+    /// `GetChannelMessagesFunction`.
+    History(HistoryRoute),
+    /// `SendChannelMessagesFunction`.
+    Messages(MessagesRoute),
+    /// `ChannelsFunction`.
+    Channels(ChannelsRoute),
+}
+
+/// The routes that read messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryRoute {
+    /// Lists the messages of a channel.
+    List,
+    /// Gets one message.
+    Get,
+    /// Lists the replies to a message.
+    Replies,
+}
+
+/// The routes that send and change messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessagesRoute {
+    /// Sends a message.
+    Send,
+    /// Edits a message.
+    Edit,
+    /// Deletes a message.
+    Delete,
+    /// Adds a reaction to a message.
+    AddReaction,
+    /// Removes a reaction from a message.
+    RemoveReaction,
+    /// Cancels the agent's reply to a message.
+    CancelReply,
+}
+
+/// The routes of channels, members, presence and connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelsRoute {
+    /// Creates a channel.
+    Create,
+    /// Lists channels.
+    List,
+    /// Gets a channel.
+    Get,
+    /// Changes a channel.
+    Change,
+    /// Deletes a channel.
+    Delete,
+    /// Lists the members of a channel.
+    Members,
+    /// Adds or invites a member.
+    AddMember,
+    /// Removes a member.
+    RemoveMember,
+    /// Lists the users that are online in a channel.
+    Presence,
+    /// Sets a read mark.
+    MarkRead,
+    /// Sends the ephemeral event `typing`.
+    Typing,
+    /// Issues a ticket for a handshake.
+    IssueTicket,
+    /// Renews the token of a connection.
+    RenewToken,
+}
+
+/// Each resource of the template with its methods. No method of a resource stands twice.
+pub const ROUTES: [(&str, &[(Method, Route)]); 15] = [
+    ("/health", &[(Method::GET, Route::Health)]),
+    (
+        "/channels",
+        &[(Method::GET, Route::Channels(ChannelsRoute::List)), (Method::POST, Route::Channels(ChannelsRoute::Create))],
+    ),
+    (
+        "/channels/{channel_id}",
+        &[
+            (Method::GET, Route::Channels(ChannelsRoute::Get)),
+            (Method::PATCH, Route::Channels(ChannelsRoute::Change)),
+            (Method::DELETE, Route::Channels(ChannelsRoute::Delete)),
+        ],
+    ),
+    ("/channels/{channel_id}/members", &[(Method::GET, Route::Channels(ChannelsRoute::Members))]),
+    (
+        "/channels/{channel_id}/members/{user_id}",
+        &[
+            (Method::PUT, Route::Channels(ChannelsRoute::AddMember)),
+            (Method::DELETE, Route::Channels(ChannelsRoute::RemoveMember)),
+        ],
+    ),
+    (
+        "/channels/{channel_id}/messages",
+        &[(Method::GET, Route::History(HistoryRoute::List)), (Method::POST, Route::Messages(MessagesRoute::Send))],
+    ),
+    (
+        "/channels/{channel_id}/messages/{seq}",
+        &[
+            (Method::GET, Route::History(HistoryRoute::Get)),
+            (Method::PATCH, Route::Messages(MessagesRoute::Edit)),
+            (Method::DELETE, Route::Messages(MessagesRoute::Delete)),
+        ],
+    ),
+    ("/channels/{channel_id}/messages/{seq}/replies", &[(Method::GET, Route::History(HistoryRoute::Replies))]),
+    (
+        "/channels/{channel_id}/messages/{seq}/reactions/{emoji}",
+        &[
+            (Method::PUT, Route::Messages(MessagesRoute::AddReaction)),
+            (Method::DELETE, Route::Messages(MessagesRoute::RemoveReaction)),
+        ],
+    ),
+    (
+        "/channels/{channel_id}/messages/{seq}/reply/cancel",
+        &[(Method::POST, Route::Messages(MessagesRoute::CancelReply))],
+    ),
+    ("/channels/{channel_id}/presence", &[(Method::GET, Route::Channels(ChannelsRoute::Presence))]),
+    ("/channels/{channel_id}/read", &[(Method::PUT, Route::Channels(ChannelsRoute::MarkRead))]),
+    ("/channels/{channel_id}/typing", &[(Method::POST, Route::Channels(ChannelsRoute::Typing))]),
+    ("/connections/tickets", &[(Method::POST, Route::Channels(ChannelsRoute::IssueTicket))]),
+    ("/connections/{connection_id}/token", &[(Method::POST, Route::Channels(ChannelsRoute::RenewToken))]),
 ];
 
 const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization,content-type,idempotency-key,if-match,traceparent,tracestate");
 
-/// How long a browser remembers an answer to `OPTIONS`; the most that Chromium takes.
+/// Time for which a browser caches an answer to `OPTIONS`, in seconds; the maximum of Chromium.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// The answer to a request that no handler need see, if it is one.
-pub(crate) fn answer(method: &http::Method, resource: &str) -> Option<Result<Response<Body>, Problem>> {
+impl Route {
+    /// Finds the route of a method and a resource of the template.
+    #[must_use]
+    pub fn of(method: &Method, resource: &str) -> Option<Self> {
+        let (_, methods) = ROUTES.iter().find(|(route, _)| *route == resource)?;
+        methods.iter().find(|(allowed, _)| allowed == method).map(|(_, route)| *route)
+    }
+}
+
+/// Returns the problem for a request that the template routes to the wrong function.
+pub(crate) fn misrouted(method: &Method, resource: &str) -> Problem {
+    tracing::error!(%method, resource, "request routed to a function that does not serve it");
+    Problem::new(StatusCode::NOT_FOUND, "there is no such route")
+}
+
+/// Returns the answer to a request that needs no handler, if it is one.
+pub(crate) fn answer(method: &Method, resource: &str) -> Option<Result<Response<Body>, Problem>> {
     let (_, methods) = ROUTES.iter().find(|(route, _)| *route == resource)?;
-    let allow = format!("{methods}, OPTIONS");
-    if method == http::Method::OPTIONS {
+    let allowed: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).chain(["OPTIONS"]).collect();
+    let allow = allowed.join(", ");
+    if *method == Method::OPTIONS {
         let mut response = response::no_content();
         let headers = response.headers_mut();
         if let Ok(allow) = HeaderValue::try_from(&allow) {
@@ -45,7 +169,7 @@ pub(crate) fn answer(method: &http::Method, resource: &str) -> Option<Result<Res
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         return Some(Ok(response));
     }
-    if methods.split(", ").any(|allowed| allowed == method.as_str()) {
+    if methods.iter().any(|(allowed, _)| allowed == method) {
         return None;
     }
     let detail = format!("This resource allows {allow}.");

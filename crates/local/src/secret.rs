@@ -16,7 +16,12 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use crate::token;
+/// `iss` of every token, and the local run's `JwtIssuer` parameter.
+pub const ISSUER: &str = "https://switchboard.localhost";
+
+/// An HS256 secret that everybody knows, for tests and measurements: they start a stack with it as its parameter
+/// `JwtHs256Secret`. A local run without that parameter does not accept it.
+pub const DEVELOPMENT_SECRET: &str = "switchboard-local-development-only-never-deploy-this-secret";
 
 /// The file in a data directory.
 pub const FILE: &str = "secret";
@@ -73,7 +78,7 @@ impl Secret {
     /// The secret that everybody knows, for tests and measurements that start a stack with it.
     #[must_use]
     pub fn development() -> Self {
-        Self::given(token::DEVELOPMENT_SECRET)
+        Self::given(DEVELOPMENT_SECRET)
     }
 
     /// A secret that nobody else has.
@@ -130,7 +135,7 @@ impl Secret {
     }
 
     /// The secret that parameters of the template give to this run's own issuer: `JwtHs256Secret`, or the entry of the
-    /// issuer [`token::ISSUER`] in `JwtIssuers`.
+    /// issuer [`ISSUER`] in `JwtIssuers`.
     #[must_use]
     pub fn of_parameters(parameters: &BTreeMap<String, String>) -> Option<Self> {
         #[derive(Deserialize)]
@@ -141,7 +146,7 @@ impl Secret {
         let given = |name: &str| parameters.get(name).filter(|value| !value.is_empty());
         let of_issuers = || {
             let issuers: Vec<Issuer> = serde_json::from_str(given("JwtIssuers")?).ok()?;
-            issuers.into_iter().find(|issuer| issuer.issuer == token::ISSUER)?.secret
+            issuers.into_iter().find(|issuer| issuer.issuer == ISSUER)?.secret
         };
         given("JwtHs256Secret").cloned().or_else(of_issuers).map(Self)
     }
@@ -229,8 +234,7 @@ mod tests {
             Secret::of_parameters(&pairs.iter().map(owned).collect())
         };
         let issuers = format!(
-            r#"[{{"issuer":"https://acme.example","secret":"theirs"}},{{"issuer":"{}","secret":"own"}}]"#,
-            token::ISSUER
+            r#"[{{"issuer":"https://acme.example","secret":"theirs"}},{{"issuer":"{ISSUER}","secret":"own"}}]"#
         );
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[("JwtHs256Secret", "")]), None);

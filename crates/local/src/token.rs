@@ -5,16 +5,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
-
-/// `iss` of every token, and the local run's `JwtIssuer` parameter.
-pub const ISSUER: &str = "https://switchboard.localhost";
+pub use crate::secret::{DEVELOPMENT_SECRET, ISSUER};
 
 /// `aud` of every token, and the local run's `JwtAudience` parameter.
 pub const AUDIENCE: &str = "switchboard-local";
-
-/// An HS256 secret that everybody knows, for tests and measurements: they start a stack with it as its parameter
-/// `JwtHs256Secret`. A local run without that parameter does not accept it.
-pub const DEVELOPMENT_SECRET: &str = "switchboard-local-development-only-never-deploy-this-secret";
 
 /// How long a token lasts unless told otherwise.
 pub const DEFAULT_TTL: SignedDuration = SignedDuration::from_hours(1);

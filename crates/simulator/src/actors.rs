@@ -1,56 +1,32 @@
 //! Who does something of their own accord: senders, an owner who ends a membership, the function that goes on with a
 //! broadcast, the maintenance.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use chat::{
-    app::{
-        maintenance::carry_out,
-        send::{SendCache, SendMessage, SendResult, send},
-    },
-    model::{
-        channel::{ChannelHead, MemberRole},
-        error::ChatError,
-        id::{ChannelId, UserId},
-        limits::HANDSHAKE_DURATION,
-        message::{NewMessage, Role},
-        time::Timestamp,
-        token_bucket::Bucket,
-    },
-    ports::{clock::Clock, fan_out::PushBatch, message_store::RecordKey},
+    app::maintenance::carry_out,
+    model::{channel::MemberRole, error::ChatError, limits::HANDSHAKE_DURATION},
+    ports::clock::Clock,
 };
 
 use crate::{
-    client,
-    executor::lock,
-    lounge,
-    node::Node,
+    client, lounge,
     oracle::{self, Caller},
     stream::{self, Reader},
-    tables::{Accepted, EndCause, QuestionKey},
+    tables::EndCause,
     world::{LOUNGE, MEMBER, OWNER, PRIVATE, PUBLIC, READER, STRANGER, World, channel, user},
 };
 
-/// How often a user may send.
-const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
+use crate::{
+    invocation::request,
+    sender::{Shared, insist_on, send_once},
+};
+
 /// Functions of the maintenance that may be at work at once.
 const MAINTAINERS: usize = 2;
+
 /// Pending ends that one of them looks at.
 const PENDING_AT_ONCE: usize = 10;
-
-/// What a process remembers between invocations. One that dies takes it along.
-#[derive(Default)]
-pub(crate) struct Environment {
-    head: Option<ChannelHead>,
-    full_at: BTreeMap<UserId, Timestamp>,
-}
-
-pub(crate) type Shared = Arc<Mutex<Environment>>;
 
 /// Starts everybody.
 pub(crate) fn start(world: &Arc<World>) {
@@ -121,115 +97,6 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
 /// The key of the last message.
 const LAST_KEY: &str = "last";
 
-/// A request on behalf of a caller, with the number of its process. `None`: the process died.
-pub(crate) async fn request<T: std::marker::Send + 'static, F>(
-    world: &Arc<World>,
-    caller: Caller,
-    handle: impl FnOnce(Node) -> F,
-) -> (u64, Option<T>)
-where
-    F: Future<Output = T> + std::marker::Send + 'static,
-{
-    let node = Node::new(world, caller);
-    let number = node.process().number;
-    (number, world.time.spawn(true, handle(node)).await)
-}
-
-/// Sends messages one after another, each until it is accepted or refused.
-async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messages: u64, cache: Shared) {
-    for number in 0..messages {
-        let pause = world.time.below(1_500);
-        world.time.sleep(Duration::from_millis(pause)).await;
-        let text = format!("{who} {number}");
-        if world.time.one_in(4) {
-            send_once(Arc::clone(&world), who, to, text, None, Arc::clone(&cache)).await;
-            continue;
-        }
-        let key = Some(text.replace(' ', "-"));
-        if world.time.inject_fault(6) {
-            // Impatient: the same request twice at once.
-            let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), Arc::clone(&cache));
-            world.time.spawn(false, again);
-        }
-        send_once(Arc::clone(&world), who, to, text, key, Arc::clone(&cache)).await;
-    }
-}
-
-/// Sends one message, under one key, until it is accepted or refused. Without a key, a sender who does not know what became
-/// of the message leaves it at that.
-pub(crate) fn send_once(
-    world: Arc<World>,
-    who: &str,
-    to: &'static str,
-    text: String,
-    key: Option<String>,
-    cache: Shared,
-) -> impl Future<Output = ()> + std::marker::Send + 'static {
-    let sender = user(who);
-    async move {
-        loop {
-            let (of_text, of_key, of_memory, of_sender) =
-                (text.clone(), key.clone(), Arc::clone(&cache), sender.clone());
-            let sent = request(&world, Caller::User(sender.clone()), |node| async move {
-                let environment = std::mem::take(&mut *lock(&of_memory));
-                let full_at = environment.full_at.get(&of_sender).copied();
-                let mut cache = SendCache { head: environment.head, full_at };
-                let record_key = of_key.and_then(|key| key.parse().ok());
-                let message = SendMessage {
-                    channel_id: channel(to),
-                    sender_id: of_sender.clone(),
-                    role: Role::User,
-                    draft: NewMessage { content: of_text, ..NewMessage::default() },
-                    record_key: record_key.map(|key| RecordKey::Request { sender_id: of_sender.clone(), key }),
-                    incarnation: None,
-                    bucket: Some(BUCKET),
-                    trace: None,
-                };
-                let sent = send(&node.store, &node, message, &mut cache).await;
-                let mut environment = Environment { head: cache.head, full_at: environment.full_at };
-                environment.full_at.extend(cache.full_at.map(|full_at| (of_sender, full_at)));
-                *lock(&of_memory) = environment;
-                sent
-            })
-            .await
-            .1;
-            match sent {
-                Some(Ok(sent)) => return accept(&world, &sender, to, text, &sent),
-                Some(Err(ChatError::ChannelNotFound)) => {
-                    let is_member = ![STRANGER, MEMBER].contains(&sender.as_str());
-                    if to != LOUNGE && (is_member || to == PUBLIC) {
-                        world.violation(format!("{sender} was refused in {to}"));
-                    }
-                    return;
-                }
-                Some(Err(ChatError::ChannelArchived)) if to == LOUNGE => return,
-                Some(Err(ChatError::TooManyRequests { retry_after })) => world.time.sleep(retry_after).await,
-                Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => {
-                    if key.is_none() {
-                        return;
-                    }
-                    let pause = world.time.below(300);
-                    world.time.sleep(Duration::from_millis(pause)).await;
-                }
-                Some(Err(error)) => return world.violation(format!("{sender} in {to}: {error}")),
-            }
-        }
-    }
-}
-
-/// Notes that a message was accepted.
-fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &SendResult) {
-    let message = sent.message();
-    let is_changed = message.edited_at.is_some() || message.deleted_at.is_some();
-    if message.sender_id != *sender || (message.content != text && !is_changed) {
-        world.violation(format!("{sender} sent {text:?} to {to}, and was told of {:?}", message.content));
-    }
-    let mut tables = world.tables();
-    let Some(channel) = tables.notes.channels.get(&message.message_id).cloned() else { return };
-    let (seq, message_id, user) = (message.seq, message.message_id, sender.clone());
-    tables.notes.accepted.push(Accepted { channel, seq, message_id, user, text });
-}
-
 /// The owner ends a membership of the private channel, and insists.
 async fn end_membership(world: Arc<World>) {
     // In some schedules the sockets are open for so long that no handshake can be under way.
@@ -255,26 +122,6 @@ async fn end_membership(world: Arc<World>) {
     }
 }
 
-/// `SendMessageFunction`, invoked asynchronously: three times at most.
-pub(crate) fn send_message(world: &Arc<World>, broadcast: PushBatch) {
-    let of_world = Arc::clone(world);
-    world.time.spawn(false, async move {
-        let world = of_world;
-        for attempt in 0..3_u64 {
-            let one = broadcast.clone();
-            let sent =
-                request(&world, Caller::System, |node| async move { node.delivery().push_batch(one).await }).await.1;
-            match sent {
-                Some(Ok(outcome)) if outcome.failed == 0 => return,
-                Some(Ok(_)) => break,
-                _ => world.time.sleep(Duration::from_millis(200 << attempt)).await,
-            }
-        }
-        let given_up = broadcast.recipients.iter().map(|target| target.connection_id.clone());
-        world.tables().notes.given_up.extend(given_up);
-    });
-}
-
 /// The maintenance function, invoked when there is something to do, or at its next tick.
 async fn run_maintenance(world: Arc<World>) {
     loop {
@@ -293,14 +140,4 @@ async fn run_maintenance(world: Arc<World>) {
         })
         .await;
     }
-}
-
-/// The message of a channel that holds a text, by which the model tells what it is asked.
-pub(crate) fn question(world: &World, id: &ChannelId, text: &str) -> Option<QuestionKey> {
-    let state = world.store.state();
-    let key = state.channels.get(id)?.key();
-    let found = state.messages.get(&key)?.values().map(|item| &item.stored.message);
-    let found =
-        found.filter(|message| message.role == Role::User && message.content == text).map(|one| one.seq).next()?;
-    Some((key, found))
 }

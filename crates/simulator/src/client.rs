@@ -23,7 +23,7 @@ use chat::{
 };
 
 use crate::{
-    actors::request,
+    invocation::request,
     mutant::Mutant,
     node::Node,
     oracle::Caller,

@@ -32,7 +32,7 @@ struct Core {
     timers: BTreeMap<(i64, u64), Waker>,
     timers_made: u64,
     tasks: Vec<Option<Task>>,
-    mishaps_left: u32,
+    faults_left: u32,
     faults: u32,
     deaths: u32,
     steps: u64,
@@ -62,17 +62,17 @@ impl Wake for Wakes {
 }
 
 impl Time {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, start: i64) -> Self {
         let mut chance = SmallRng::seed_from_u64(seed);
         // Some schedules are calm, so that what needs no fault is found out too.
-        let mishaps_left = if chance.random_bool(0.1) { 0 } else { chance.random_range(5..60) };
+        let faults_left = if chance.random_bool(0.1) { 0 } else { chance.random_range(5..60) };
         let core = Core {
             chance,
-            now: crate::world::START,
+            now: start,
             timers: BTreeMap::new(),
             timers_made: 0,
             tasks: Vec::new(),
-            mishaps_left,
+            faults_left,
             faults: 0,
             deaths: 0,
             steps: 0,
@@ -104,7 +104,7 @@ impl Time {
     }
 
     pub(crate) fn end_faults(&self) {
-        lock(&self.core).mishaps_left = 0;
+        lock(&self.core).faults_left = 0;
     }
 
     /// Steps, faults, deaths, and the hash of the trace.
@@ -173,10 +173,10 @@ impl Time {
 
 impl Core {
     fn inject_fault(&mut self, number: u64) -> bool {
-        if self.mishaps_left == 0 || self.chance.random_range(0..number) > 0 {
+        if self.faults_left == 0 || self.chance.random_range(0..number) > 0 {
             return false;
         }
-        self.mishaps_left -= 1;
+        self.faults_left -= 1;
         self.faults += 1;
         true
     }

@@ -29,10 +29,12 @@
 mod actors;
 mod client;
 mod executor;
+mod invocation;
 mod lounge;
 mod mutant;
 mod node;
 mod oracle;
+mod sender;
 mod stream;
 mod tables;
 mod world;
@@ -64,20 +66,20 @@ pub struct Report {
 /// Runs the schedule of a seed, with one thing built wrong if `mutant` says so.
 #[must_use]
 pub fn run(seed: u64, mutant: Option<Mutant>) -> Report {
-    simulate(World::new(seed, mutant, None))
+    simulate(World::new(seed, mutant, None, invocation::send_message))
 }
 
 /// Runs the schedule of a seed over stores that lack a rule.
 #[must_use]
 pub fn run_without(seed: u64, rule: Rule) -> Report {
-    simulate(World::new(seed, None, Some(rule)))
+    simulate(World::new(seed, None, Some(rule), invocation::send_message))
 }
 
 /// The same, and tells what happened.
 #[must_use]
 pub fn tell(seed: u64, mutant: Option<Mutant>) -> Report {
-    let mut world = World::new(seed, mutant, None);
-    world.story = Some(Mutex::default());
+    let mut world = World::new(seed, mutant, None, invocation::send_message);
+    world.event_log = Some(Mutex::default());
     simulate(world)
 }
 
@@ -97,6 +99,6 @@ fn simulate(world: World) -> Report {
         world.violation("the schedule does not come to rest".to_owned());
     }
     let (steps, faults, deaths, trace) = world.time.counts();
-    let story = world.story.as_ref().map(|story| std::mem::take(&mut *executor::lock(story))).unwrap_or_default();
-    Report { steps, faults, deaths, trace, violations: world.tables().violations.clone(), event_log: story }
+    let event_log = world.event_log.as_ref().map(|log| std::mem::take(&mut *executor::lock(log))).unwrap_or_default();
+    Report { steps, faults, deaths, trace, violations: world.tables().violations.clone(), event_log }
 }

@@ -28,10 +28,11 @@ use chat::{
 };
 
 use crate::{
-    actors::{Shared, request, send_once},
     client,
+    invocation::request,
     node::Node,
     oracle::{self, Caller, crowd_name},
+    sender::{Shared, send_once},
     tables::{EndCause, Socket},
     world::{CROWD, LOUNGE, MEMBER, MODERATOR, OWNER, READER, RIVAL, START, STRANGER, World, channel, user},
 };

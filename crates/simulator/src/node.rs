@@ -34,11 +34,10 @@ use chat::{
 use futures::{StreamExt, stream};
 
 use crate::{
-    actors,
     executor::lock,
     mutant::Mutant,
     oracle::{self, Caller},
-    world::{PUBLIC, START, World, channel},
+    world::{PUBLIC, START, World, channel, question},
 };
 
 /// Of so many calls of a store, one fails before it takes effect, and one after.
@@ -304,7 +303,7 @@ impl FanOut for Node {
     async fn dispatch(&self, broadcast: &PushBatch) -> Result<(), StoreError> {
         self.call(|| {
             if !self.world.has(Mutant::HandOverLost) {
-                actors::send_message(&self.world, broadcast.clone());
+                (self.world.send_message)(&self.world, broadcast.clone());
             }
         })
         .await
@@ -334,7 +333,7 @@ impl LanguageModel for Node {
         let world = Arc::clone(&self.world);
         world.time.turn().await;
         let asked = prompt.turns.last().map(|turn| turn.text.clone()).unwrap_or_default();
-        let question = actors::question(&world, &channel(PUBLIC), &asked);
+        let question = question(&world, &channel(PUBLIC), &asked);
         if let Some(question) = &question {
             *world.tables().notes.calls.entry(question.clone()).or_default() += 1;
         }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,15 +14,16 @@ use chat::{
         channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
         id::{ChannelId, UserId},
         incarnation::Incarnation,
+        message::Role,
         time::Timestamp,
     },
-    ports::clock::Clock,
+    ports::{clock::Clock, fan_out::PushBatch},
 };
 
 use crate::{
     executor::{Signal, Time, lock},
     mutant::Mutant,
-    tables::Tables,
+    tables::{QuestionKey, Tables},
 };
 
 /// The channel of everybody, in which the agent answers.
@@ -58,10 +59,14 @@ pub(crate) const START: i64 = 1_800_000_000_000;
 /// Items of a deleted channel that are removed at a time.
 const REMOVED_AT_ONCE: usize = 3;
 
+/// Invokes `SendMessageFunction` asynchronously.
+pub(crate) type SendMessageFunction = fn(&Arc<World>, PushBatch);
+
 pub(crate) struct World {
     pub(crate) time: Time,
     pub(crate) mutant: Option<Mutant>,
     pub(crate) store: MemoryStore,
+    pub(crate) send_message: SendMessageFunction,
     tables: Mutex<Tables>,
     /// Something was appended to the stream.
     pub(crate) appended: Signal,
@@ -77,7 +82,7 @@ pub(crate) struct World {
     pub(crate) invites: bool,
     processes: AtomicU64,
     /// What happened, if somebody wants to know.
-    pub(crate) story: Option<Mutex<Vec<String>>>,
+    pub(crate) event_log: Option<Mutex<Vec<String>>>,
 }
 
 pub(crate) fn channel(id: &str) -> ChannelId {
@@ -110,8 +115,13 @@ impl Clock for Dice<'_> {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, mutant: Option<Mutant>, without: Option<chat::memory::Rule>) -> Self {
-        let time = Time::new(seed);
+    pub(crate) fn new(
+        seed: u64,
+        mutant: Option<Mutant>,
+        without: Option<chat::memory::Rule>,
+        send_message: SendMessageFunction,
+    ) -> Self {
+        let time = Time::new(seed, START);
         let mut store = MemoryStore::default().removing(REMOVED_AT_ONCE);
         for rule in mutant.and_then(Mutant::rule).into_iter().chain(without) {
             store = store.without(rule);
@@ -122,6 +132,7 @@ impl World {
             time,
             mutant,
             store,
+            send_message,
             tables: Mutex::new(Tables::default()),
             appended: Signal::default(),
             pushed: Signal::default(),
@@ -131,7 +142,7 @@ impl World {
             // No chance is spent on it: all other schedules are what they would be without.
             invites: seed.is_multiple_of(INVITES),
             processes: AtomicU64::new(0),
-            story: None,
+            event_log: None,
         };
         let pair = [(OWNER, MemberRole::Owner), (MEMBER, MemberRole::Member)];
         world.make_channel(PUBLIC, Visibility::Public, AgentMode::Always, &pair);
@@ -193,8 +204,8 @@ impl World {
 
     /// Notes what has happened.
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
-        if let Some(story) = &self.story {
-            lock(story).push(format!("{:>6} {}", self.time.now() - START, what()));
+        if let Some(event_log) = &self.event_log {
+            lock(event_log).push(format!("{:>6} {}", self.time.now() - START, what()));
         }
     }
 
@@ -202,4 +213,14 @@ impl World {
         self.tell(|| format!("VIOLATION {what}"));
         self.tables().violations.push(what);
     }
+}
+
+/// The message of a channel that holds a text, by which the model tells what it is asked.
+pub(crate) fn question(world: &World, id: &ChannelId, text: &str) -> Option<QuestionKey> {
+    let state = world.store.state();
+    let key = state.channels.get(id)?.key();
+    let found = state.messages.get(&key)?.values().map(|item| &item.stored.message);
+    let found =
+        found.filter(|message| message.role == Role::User && message.content == text).map(|one| one.seq).next()?;
+    Some((key, found))
 }

@@ -2,7 +2,12 @@
 //! as will do.
 
 use arbitrary::{Arbitrary, Unstructured};
-use chat::model::{event::EphemeralEvent, frame::{ephemeral_frame, event_frames}, limits::{CONTENT_BYTES, FRAME_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION}, message::{Change, Draft}};
+use chat::model::{
+    event::EphemeralEvent,
+    frame::{ephemeral_frame, event_frames},
+    limits::{CONTENT_BYTES, FRAME_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
+    message::{Change, Draft},
+};
 use serde_json::{Map, Value};
 
 use super::message;
@@ -75,6 +80,7 @@ pub fn run(data: &[u8]) {
         let traceparent = event.stored.trace.as_ref().map(|trace| trace.traceparent.as_str());
         assert_eq!(read.get("traceparent").and_then(Value::as_str), traceparent);
     }
-    let typing = ephemeral_frame(&channel, &EphemeralEvent::Typing("u".repeat(128).parse().expect("an id"))).expect("a frame");
+    let typing =
+        ephemeral_frame(&channel, &EphemeralEvent::Typing("u".repeat(128).parse().expect("an id"))).expect("a frame");
     assert!(typing.len() <= FRAME_BYTES);
 }

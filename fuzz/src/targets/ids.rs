@@ -2,7 +2,10 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use chat::model::{id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, ReservedNames, TenantId, UserId}, time::Timestamp};
+use chat::model::{
+    id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, ReservedNames, TenantId, UserId},
+    time::Timestamp,
+};
 use telemetry::context::ParentContext;
 
 pub fn run(data: &[u8]) {
@@ -36,7 +39,9 @@ pub fn run(data: &[u8]) {
     let _ = local::token::parse_ttl(text);
     let mut lines = text.split('\n');
     let (traceparent, tracestate, xray) = (lines.next(), lines.next(), lines.next());
-    for remote in [ParentContext::of(traceparent, tracestate), xray.and_then(ParentContext::of_xray)].into_iter().flatten() {
+    for remote in
+        [ParentContext::of(traceparent, tracestate), xray.and_then(ParentContext::of_xray)].into_iter().flatten()
+    {
         let written = remote.to_trace_context();
         assert_eq!(written.traceparent.len(), 55);
         let again = ParentContext::of(Some(&written.traceparent), written.tracestate.as_deref()).expect("a trace");

@@ -2,7 +2,11 @@
 //! the history and in a frame.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chat::model::{limits::{CONTENT_BYTES, METADATA_BYTES}, message::{Draft, Message, MessageEvent, Role, StoredMessage}, time::Timestamp};
+use chat::model::{
+    limits::{CONTENT_BYTES, METADATA_BYTES},
+    message::{Draft, Message, MessageEvent, Role, StoredMessage},
+    time::Timestamp,
+};
 use http_api::Fields;
 use serde::{
     Deserialize, Deserializer,

@@ -3,7 +3,7 @@
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::model::{frame::Answer, limits::FRAME_BYTES};
-use chat_aws::fan_out::TenantBroadcast;
+use chat_aws::lambda::fan_out::TenantBroadcast;
 use lambda_runtime::Context;
 use serde_json::Value;
 

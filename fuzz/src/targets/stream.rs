@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use aws_lambda_events::dynamodb::Event;
 use chat::model::limits::FRAME_BYTES;
-use chat_aws::stream::{is_connections_stream, presence_changes, sort};
+use chat_aws::lambda::stream::{is_connections_stream, presence_changes, sort};
 use lambda_runtime::Context;
 use serde_json::Value;
 

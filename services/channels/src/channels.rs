@@ -26,7 +26,7 @@ use lambda_http::Body;
 use serde::Serialize;
 
 use crate::{
-    handler::{Answer, Call},
+    call::{Answer, Call},
     pages::PageInfo,
 };
 

@@ -21,7 +21,7 @@ use http::StatusCode;
 use http_api::{ApiRequest, Problem, response};
 use serde::Serialize;
 
-use crate::handler::{Answer, Call};
+use crate::call::{Answer, Call};
 
 #[derive(Serialize)]
 struct IssuedTicket {

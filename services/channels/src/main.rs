@@ -1,20 +1,21 @@
 //! `/channels` and below, but for messages; and `/connections`.
 
+mod call;
 mod channels;
 mod connections;
-mod handler;
 mod members;
 mod pages;
 mod presence;
+mod router;
 
 use auth::Verifier;
+use call::{Buckets, Dependencies};
 use chat::app::channels::CreationRules;
 use chat_aws::{
     DynamoChannels, DynamoConnections, LambdaFanOut, LambdaMaintenance, ManagementApi,
     env::{bucket, choice, number, per_minute, variable},
     sdk,
 };
-use handler::{Buckets, Handler};
 use http_api::Rest;
 use lambda_http::{Adapter, Error, service_fn};
 
@@ -24,7 +25,7 @@ async fn main() -> Result<(), Error> {
     let config = sdk::config().await;
     let client = sdk::dynamodb(&config);
     let connections = variable("CONNECTIONS_TABLE")?;
-    let handler = Handler {
+    let shared = Dependencies {
         channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?).with_connections(&connections),
         connections: DynamoConnections::new(client, connections),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
@@ -44,10 +45,10 @@ async fn main() -> Result<(), Error> {
         },
     };
     let rest = Rest::from_env();
-    let (handler, rest) = (&handler, &rest);
+    let (shared, rest) = (&shared, &rest);
     telemetry
         .run(Adapter::from(service_fn(async |request| {
-            Ok::<_, Error>(rest.answer(request, |request| handler.handle(request)).await)
+            Ok::<_, Error>(rest.answer(request, |request| router::handle(shared, request)).await)
         })))
         .await
 }

@@ -14,7 +14,7 @@ use http_api::{ApiRequest, Problem, response};
 use serde::Serialize;
 
 use crate::{
-    handler::{Answer, Call},
+    call::{Answer, Call},
     pages::{PageInfo, page},
 };
 

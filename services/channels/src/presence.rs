@@ -14,7 +14,7 @@ use http::StatusCode;
 use http_api::{Problem, response};
 use serde::Serialize;
 
-use crate::handler::{Answer, Call};
+use crate::call::{Answer, Call};
 
 #[derive(Serialize)]
 struct PresenceList {
@@ -65,7 +65,5 @@ pub(crate) async fn typing(call: &Call<'_>) -> Answer {
     call.check_rate_limit(LimitedAction::Typing(&channel)).await?;
     let typing = [EphemeralEvent::Typing(user.clone())];
     call.delivery().deliver_ephemeral(&channel, &typing, TYPING_PUSHES).await.map_err(ChatError::from)?;
-    let mut response = response::no_content();
-    *response.status_mut() = StatusCode::ACCEPTED;
-    Ok(response)
+    Ok(response::accepted())
 }

@@ -24,7 +24,7 @@ use chat::{
 };
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
-    stream::{ChannelBatch, StreamedMessage, group_by_channel, invocation_span, partial_batch_response},
+    lambda::stream::{ChannelBatch, StreamedMessage, group_by_channel, invocation_span, partial_batch_response},
     trace,
 };
 use futures::StreamExt;

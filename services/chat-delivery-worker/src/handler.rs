@@ -12,8 +12,8 @@ use chat::{
     ports::clock::SystemClock,
 };
 use chat_aws::{
-    DynamoConnections, LambdaFanOut, ManagementApi, sockets,
-    stream::{
+    DynamoConnections, LambdaFanOut, ManagementApi, api_gateway,
+    lambda::stream::{
         ChannelBatch, LeftOut, PresenceChange, group_by_channel, invocation_span, is_connections_stream, left_out,
         partial_batch_response, presence_changes, presence_span,
     },
@@ -115,7 +115,7 @@ impl Tenant<'_> {
                         &metrics::FAN_OUT_SIZE,
                         f64::from(u32::try_from(outcome.sockets()).unwrap_or(u32::MAX)),
                     );
-                    sockets::count(&outcome);
+                    api_gateway::count(&outcome);
                     tracing::info!(%channel_id, events = count, ?outcome, "delivered");
                     None
                 }
@@ -160,7 +160,7 @@ impl Tenant<'_> {
         };
         match told.await {
             Ok((events, outcome)) => {
-                sockets::count(&outcome);
+                api_gateway::count(&outcome);
                 tracing::info!(%channel_id, events, ?outcome, "told of presence");
                 None
             }

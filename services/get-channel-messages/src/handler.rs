@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use http_api::{
     ApiRequest, Problem, response,
     rest::{authenticate, path_channel},
+    routes::{HistoryRoute, Route},
 };
 use lambda_http::Body;
 use serde::Serialize;
@@ -38,37 +39,42 @@ enum Next {
     After(u64),
 }
 
-const THREAD: &str = "/channels/{channel_id}/messages/{seq}/replies";
-
 impl Handler {
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
+        let Some(Route::History(route)) = request.route() else { return Err(request.misrouted()) };
         let caller = authenticate(&request, &self.verifier, Scope::Read).await?;
         let channel = path_channel(&request, &caller)?;
         let (user, tenant) = (&caller.user_id, caller.tenant.as_ref());
         let (channels, messages) = (&self.channels.for_tenant(tenant), &self.messages.for_tenant(tenant));
         let mut violations = Vec::new();
-        if let Some(seq) = request.path_seq()? {
-            if request.resource() != THREAD {
+        match (route, request.path_seq()?) {
+            (HistoryRoute::Get, Some(seq)) => {
                 let message = one_message(channels, messages, &SystemClock, &channel, user, seq).await?;
-                return response::json(StatusCode::OK, &message);
+                response::json(StatusCode::OK, &message)
             }
-            request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
-            let limit = request.limit(&mut violations);
-            let after = request.query_seq("after", &mut violations).unwrap_or(0);
-            if !violations.is_empty() {
-                return Err(Problem::invalid(violations));
+            (HistoryRoute::Replies, Some(seq)) => {
+                request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
+                let limit = request.limit(&mut violations);
+                let after = request.query_seq("after", &mut violations).unwrap_or(0);
+                valid(violations)?;
+                answer(replies(channels, messages, &SystemClock, (&channel, seq), user, after, limit).await?)
             }
-            let thread = (&channel, seq);
-            return answer(replies(channels, messages, &SystemClock, thread, user, after, limit).await?);
+            (HistoryRoute::List, None) => {
+                request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
+                let limit = request.limit(&mut violations);
+                let range = range(&request, &mut violations);
+                valid(violations)?;
+                answer(history(channels, messages, &SystemClock, &channel, user, range, limit).await?)
+            }
+            (HistoryRoute::Get | HistoryRoute::Replies, None) | (HistoryRoute::List, Some(_)) => {
+                Err(request.misrouted())
+            }
         }
-        request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
-        let limit = request.limit(&mut violations);
-        let range = range(&request, &mut violations);
-        if !violations.is_empty() {
-            return Err(Problem::invalid(violations));
-        }
-        answer(history(channels, messages, &SystemClock, &channel, user, range, limit).await?)
     }
+}
+
+fn valid(violations: Vec<Violation>) -> Result<(), Problem> {
+    if violations.is_empty() { Ok(()) } else { Err(Problem::invalid(violations)) }
 }
 
 fn answer(page: HistoryPage) -> Result<Response<Body>, Problem> {

@@ -24,10 +24,11 @@ use chat::{
     },
 };
 use chat_aws::{DynamoChannels, DynamoMessages, trace};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_api::{
     ApiRequest, Problem, response,
     rest::{authenticate, path_channel},
+    routes::{MessagesRoute, Route},
 };
 use lambda_http::Body;
 use telemetry::{OpenTelemetrySpanExt, metrics};
@@ -36,10 +37,6 @@ use tracing::Span;
 use crate::cache::SendCaches;
 
 const CONTENT_TYPES: &str = "\"text/plain\" or \"text/markdown\"";
-
-const REACTION: &str = "/channels/{channel_id}/messages/{seq}/reactions/{emoji}";
-
-const CANCEL: &str = "/channels/{channel_id}/messages/{seq}/reply/cancel";
 
 /// Accepts messages, their changes, and reactions to them.
 pub(crate) struct Handler {
@@ -70,35 +67,48 @@ impl Handler {
     }
 
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
+        let Some(Route::Messages(route)) = request.route() else { return Err(request.misrouted()) };
         let caller = authenticate(&request, &self.verifier, Scope::Write).await?;
         let channel_id = path_channel(&request, &caller)?;
-        let Some(seq) = request.path_seq()? else { return self.send(&request, channel_id, caller).await };
+        let seq = request.path_seq()?;
+        match (route, seq) {
+            (MessagesRoute::Send, None) => self.send(&request, channel_id, caller).await,
+            (MessagesRoute::Send, Some(_)) | (_, None) => Err(request.misrouted()),
+            (route, Some(seq)) => self.change(&request, route, channel_id, seq, caller).await,
+        }
+    }
+
+    /// Changes a message: its content, its reactions, or the agent's reply to it.
+    async fn change(
+        &self,
+        request: &ApiRequest,
+        route: MessagesRoute,
+        channel_id: ChannelId,
+        seq: u64,
+        caller: Identity,
+    ) -> Result<Response<Body>, Problem> {
+        let Identity { user_id, tenant, .. } = caller;
         let (channels, messages) =
-            (&self.channels.for_tenant(caller.tenant.as_ref()), &self.messages.for_tenant(caller.tenant.as_ref()));
-        let is_reaction = request.resource() == REACTION;
-        let deletes = *request.method() == Method::DELETE;
-        let has_no_changes = is_reaction || deletes || request.resource() == CANCEL;
-        let changes = if has_no_changes { Edit::default() } else { changes(&request)? };
-        check_rate_limit(channels, &SystemClock, &caller.user_id, &LimitedAction::Send, self.buckets.send).await?;
-        let user = caller.user_id;
-        let revision = MessageRef { channel_id, seq, caller: user, trace: trace::current() };
-        if is_reaction {
-            let emoji = request.path_text("emoji").unwrap_or_default();
-            react(channels, messages, &SystemClock, &revision, &emoji, !deletes).await?;
-            return Ok(response::no_content());
+            (&self.channels.for_tenant(tenant.as_ref()), &self.messages.for_tenant(tenant.as_ref()));
+        let changes = if route == MessagesRoute::Edit { changes(request)? } else { Edit::default() };
+        check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, self.buckets.send).await?;
+        let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
+        let emoji = request.path_text("emoji").unwrap_or_default();
+        match route {
+            MessagesRoute::AddReaction => react(channels, messages, &SystemClock, &message, &emoji, true).await?,
+            MessagesRoute::RemoveReaction => react(channels, messages, &SystemClock, &message, &emoji, false).await?,
+            MessagesRoute::Delete => delete(channels, messages, &SystemClock, &message).await?,
+            MessagesRoute::CancelReply => {
+                cancel(channels, messages, &SystemClock, &message).await?;
+                return Ok(response::accepted());
+            }
+            MessagesRoute::Edit => {
+                let edited = edit(channels, messages, &SystemClock, &message, changes).await?;
+                return response::json(StatusCode::OK, &edited);
+            }
+            MessagesRoute::Send => return Err(request.misrouted()),
         }
-        if request.resource() == CANCEL {
-            cancel(channels, messages, &SystemClock, &revision).await?;
-            let mut response = response::no_content();
-            *response.status_mut() = StatusCode::ACCEPTED;
-            return Ok(response);
-        }
-        if deletes {
-            delete(channels, messages, &SystemClock, &revision).await?;
-            return Ok(response::no_content());
-        }
-        let edited = edit(channels, messages, &SystemClock, &revision, changes).await?;
-        response::json(StatusCode::OK, &edited)
+        Ok(response::no_content())
     }
 
     /// Takes a token for a request that stores nothing. Without one, this environment refuses what the user sends until

@@ -1,7 +1,7 @@
 //! From a batch that a worker hands over to pushes.
 
 use chat::{app::delivery::Delivery, model::time::Timestamp, ports::clock::SystemClock};
-use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, fan_out::TenantPushBatch, sockets, trace};
+use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, api_gateway, lambda::fan_out::TenantPushBatch, trace};
 use lambda_runtime::{Context, Error};
 use serde_json::Value;
 use telemetry::invocation;
@@ -32,7 +32,7 @@ impl Handler {
         let (channel_id, frames) = (batch.channel.channel_id.clone(), batch.frames.len());
         let batch = async {
             let outcome = delivery.push_batch(batch).await.inspect_err(invocation::failed)?;
-            sockets::count(&outcome);
+            api_gateway::count(&outcome);
             tracing::info!(%channel_id, frames, ?outcome, "batch");
             Ok(Value::Null)
         };

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use futures::future::join_all;
 
 use super::*;
-use crate::jwks::KID_BYTES;
+use crate::refusal::KID_BYTES;
 
 const TIMING: Timing = Timing {
     fresh_for: Duration::from_mins(10),

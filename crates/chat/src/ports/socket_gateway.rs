@@ -15,6 +15,12 @@ pub enum Pushed {
 
 /// The gateway's side of the sockets.
 pub trait SocketGateway: Send + Sync {
+    /// `rpc.system` of the spans of its calls.
+    const SYSTEM: &'static str = "local";
+
+    /// `rpc.service` of the spans of its calls.
+    const SERVICE: &'static str = "SocketGateway";
+
     /// Sends one text frame. Fails after [`PUSH_DURATION`](crate::model::limits::PUSH_DURATION) at the latest.
     fn push(&self, id: &ConnectionId, frame: &str) -> impl Future<Output = Result<Pushed, StoreError>> + Send;
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Item, lane::Rules};
+use super::{Item, rules::Rules};
 
 /// Why records were given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

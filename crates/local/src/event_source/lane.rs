@@ -1,6 +1,6 @@
 //! One lane of a mapping: one batch at a time, until each of its records is done or given up.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    Destination, Item, Options,
+    Item,
     discard::{Condition, LastInvocation, message},
     response::{Verdict, judge},
+    rules::Rules,
 };
 use crate::{
-    dynamodb::{Position, STREAM_RETENTION, Stream},
-    lambda::{Invoke, InvokeError},
-    stack::EventSourceMapping,
+    dynamodb::{Position, STREAM_RETENTION},
+    lambda::InvokeError,
 };
 
 /// Bytes of a synchronous invocation's payload, from "Lambda quotas".
@@ -24,28 +24,6 @@ const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
 const PAYLOAD_START: &str = r#"{"Records":["#;
 const PAYLOAD_END: &str = "]}";
-
-/// What all lanes of a mapping go by.
-pub(super) struct Rules {
-    pub(super) config: EventSourceMapping,
-    pub(super) stream: Arc<Stream>,
-    pub(super) invoke: Arc<dyn Invoke>,
-    pub(super) destination: Destination,
-    pub(super) options: Options,
-}
-
-impl Rules {
-    pub(super) fn function_arn(&self) -> String {
-        let Options { region, account_id, .. } = &self.options;
-        format!("arn:aws:lambda:{region}:{account_id}:function:{}", self.config.function)
-    }
-
-    /// The pause after `failures` failures in a row.
-    fn backoff(&self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(1).min(31);
-        self.options.retry_base.saturating_mul(1 << doublings).min(self.options.retry_cap)
-    }
-}
 
 /// A batch, or what is left of one.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ mod discard;
 mod lane;
 mod progress;
 mod response;
+mod rules;
 
 use std::{
     collections::HashMap,
@@ -36,10 +37,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use self::{
-    lane::{Lane, Rules},
-    progress::Progress,
-};
+use self::{lane::Lane, progress::Progress, rules::Rules};
 use crate::{
     dynamodb::{self, BatchWait, Position, Record, Records, StreamReader},
     lambda::Invoke,

@@ -250,7 +250,12 @@ impl Lambda {
             };
             let concurrency = function.reserved_concurrency.unwrap_or(config.default_concurrency);
             let name = function.name.clone();
-            pools.insert(name, Arc::new(Pool::new(function, binary, concurrency, Arc::clone(&runner))));
+            pools.insert(
+                name,
+                Arc::new(Pool::new(function, binary, concurrency, Arc::clone(&runner), |pool, id| {
+                    Box::pin(environment::run_environment(pool, id))
+                })),
+            );
         }
         let (deliveries, unfinished) =
             Deliveries::open(config.pending_dir, config.async_retry_delays, config.failures)?;

@@ -9,8 +9,9 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{FunctionError, InvokeError, Runner, environment};
+use super::{FunctionError, InvokeError, Runner};
 use crate::stack::Function;
+use futures::future::BoxFuture;
 
 /// What came of an invocation.
 pub(super) type InvocationResult = Result<Result<Bytes, FunctionError>, InvokeError>;
@@ -31,12 +32,16 @@ pub(super) enum NextJob {
     Wait(oneshot::Receiver<Job>),
 }
 
+/// Runs the environment of a number until it ends.
+pub(super) type Start = fn(Arc<Pool>, u64) -> BoxFuture<'static, ()>;
+
 /// One function with everything that runs it.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) function: Function,
     pub(super) binary: PathBuf,
     pub(super) runner: Arc<Runner>,
+    start: Start,
     /// Most environments at a time.
     concurrency: usize,
     state: Mutex<State>,
@@ -58,8 +63,14 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(function: Function, binary: PathBuf, concurrency: usize, runner: Arc<Runner>) -> Self {
-        Self { function, binary, runner, concurrency, state: Mutex::default() }
+    pub(super) fn new(
+        function: Function,
+        binary: PathBuf,
+        concurrency: usize,
+        runner: Arc<Runner>,
+        start: Start,
+    ) -> Self {
+        Self { function, binary, runner, concurrency, start, state: Mutex::default() }
     }
 
     /// Queues `job` for the next environment that is free: idle, about to return, or started for it.
@@ -156,7 +167,7 @@ impl Pool {
                 state.starting += 1;
                 state.environments += 1;
                 state.started += 1;
-                self.runner.environments.spawn(environment::run_environment(Arc::clone(self), state.started));
+                self.runner.environments.spawn((self.start)(Arc::clone(self), state.started));
             } else {
                 return;
             }

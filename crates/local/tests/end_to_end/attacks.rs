@@ -89,8 +89,8 @@ pub(crate) fn routes() -> Vec<(Method, String)> {
             .replace("{seq}", "1")
             .replace("{emoji}", "%F0%9F%91%8D")
             .replace("{connection_id}", "x%3D");
-        for method in methods.split(", ") {
-            routes.push((method.parse().unwrap(), path.clone()));
+        for (method, _) in *methods {
+            routes.push((method.clone(), path.clone()));
         }
     }
     routes

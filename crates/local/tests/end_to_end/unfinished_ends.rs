@@ -84,7 +84,9 @@ async fn finish(stack: &Stack) {
         }
     };
     // Much longer than it takes, also in a debug build on a busy machine.
-    tokio::time::timeout(PATIENCE * (5 + u32::try_from(subscriptions() / 2_000).unwrap()), done).await.expect("all ends are carried out");
+    tokio::time::timeout(PATIENCE * (5 + u32::try_from(subscriptions() / 2_000).unwrap()), done)
+        .await
+        .expect("all ends are carried out");
 }
 
 /// Sends, and kills the maintenance function when it has: it is in the middle of its work.

@@ -227,7 +227,7 @@ where
         for shard in shards(batch) {
             self.dispatch(&shard).await?;
         }
-        Ok(PushReport { requeued: requeued, ..PushReport::default() })
+        Ok(PushReport { requeued, ..PushReport::default() })
     }
 
     /// Hands one shard over.
@@ -260,8 +260,8 @@ where
         let span = tracing::info_span!(
             "push",
             otel.kind = "client",
-            rpc.system = "aws-api",
-            rpc.service = "ApiGatewayManagementApi",
+            rpc.system = Sockets::SYSTEM,
+            rpc.service = Sockets::SERVICE,
             rpc.method = "PostToConnection",
             switchboard.channel_id = %batch.channel.channel_id,
             switchboard.frames = integer(batch.frames.len()),

@@ -1,11 +1,11 @@
-//! Connections, subscriptions, presence and tickets, in `chat_connections`: see [`crate::keys`].
+//! Connections, subscriptions, presence and tickets, in `chat_connections`: see [`crate::dynamodb::keys`].
 //!
 //! A connection's item names its tenant, and its `channels` as a set of the texts of their keys.
 //!
 //! What finds a user's connections are items and not an index, because an index is only eventually consistent: who
 //! is removed from a channel the moment after connecting would go on receiving.
 //!
-//! `expires_at` of a connection and of all that belongs to it is after its end: see [`crate::expiry`].
+//! `expires_at` of a connection and of all that belongs to it is after its end: see [`crate::dynamodb::expiry`].
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -40,13 +40,15 @@ use serde::{Deserialize, Serialize};
 use telemetry::metrics;
 
 use crate::{
-    batch,
-    expiry::{end_of, kept_until},
-    gate,
-    item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, s, text, write},
-    keys::{self, AudienceSort, Keys},
+    dynamodb::{
+        batch,
+        expiry::{end_of, kept_until},
+        gate,
+        item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, s, text, write},
+        keys::{self, AudienceSort, Keys},
+        transaction::{OPERATION, Part, Ran, Transaction, Write},
+    },
     sdk::{decode_error, sdk_error},
-    transaction::{OPERATION, Part, Ran, Transaction, Write},
 };
 
 const WRITES_AT_ONCE: usize = 16;

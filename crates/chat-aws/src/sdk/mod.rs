@@ -1,5 +1,8 @@
 //! The SDK's configuration and its errors.
 
+pub(crate) mod http;
+mod spans;
+
 use std::{ops::Deref, time::Duration};
 
 use aws_config::{
@@ -12,7 +15,7 @@ use aws_sdk_dynamodb::{
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use chat::model::error::StoreError;
 
-use crate::{calls::SpanAttributes, http::Http};
+use crate::sdk::{http::Http, spans::SpanAttributes};
 
 /// One attempt at one call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);

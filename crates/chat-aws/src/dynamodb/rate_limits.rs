@@ -1,4 +1,4 @@
-//! Token buckets, in `chat_channels`: see [`crate::keys`]. `full_at` is in milliseconds since the Unix epoch.
+//! Token buckets, in `chat_channels`: see [`crate::dynamodb::keys`]. `full_at` is in milliseconds since the Unix epoch.
 
 use aws_sdk_dynamodb::{
     error::SdkError,
@@ -12,8 +12,10 @@ use chat::{
 use std::time::Duration;
 
 use crate::{
-    channels::DynamoChannels,
-    item::{Item, n, number},
+    dynamodb::{
+        channels::DynamoChannels,
+        item::{Item, n, number},
+    },
     sdk::sdk_error,
 };
 

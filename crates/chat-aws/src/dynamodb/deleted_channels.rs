@@ -10,10 +10,12 @@ use chat::{
 };
 
 use crate::{
-    batch,
-    item::{Item, n, s, text},
-    keys::{self, Keys},
-    pending,
+    dynamodb::{
+        batch,
+        item::{Item, n, s, text},
+        keys::{self, Keys},
+        pending_items,
+    },
     sdk::sdk_error,
 };
 
@@ -63,7 +65,7 @@ impl DynamoDeletedChannels {
                 .map_err(|error| sdk_error("Query", error))?;
             for item in page.items.unwrap_or_default() {
                 let id = text(&item, "sk").unwrap_or_default().to_owned();
-                match pending::from_item("Query", item) {
+                match pending_items::from_item("Query", item) {
                     Ok(found) => due.push(found),
                     Err(error) => tracing::error!(%error, id, "a pending end cannot be read"),
                 }

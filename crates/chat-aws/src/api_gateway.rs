@@ -164,6 +164,10 @@ pub fn count(outcome: &PushReport) {
 }
 
 impl SocketGateway for ManagementApi {
+    const SYSTEM: &'static str = "aws-api";
+
+    const SERVICE: &'static str = "ApiGatewayManagementApi";
+
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
         let is_there = self.inner.ask("PostToConnection", Method::POST, id, frame).await?;
         Ok(if is_there { Pushed::Delivered } else { Pushed::Gone })
@@ -186,7 +190,7 @@ mod tests {
     use wiremock::{Mock, MockServer, Request as Received, ResponseTemplate, matchers::any};
 
     use super::*;
-    use crate::http::Http;
+    use crate::sdk::http::Http;
 
     const ID: &str = "L0SM9cOFvHcCIhw=";
 

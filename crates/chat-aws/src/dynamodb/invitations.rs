@@ -1,4 +1,4 @@
-//! Invitations, in `chat_channels`: see [`crate::keys`].
+//! Invitations, in `chat_channels`: see [`crate::dynamodb::keys`].
 //!
 //! The item under the channel's key is the invitation. Its copy in the user's list is written and deleted with it, so that the
 //! user finds it; whatever decides, decides by the first.
@@ -18,12 +18,14 @@ use chat::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    authority::Access,
-    channels::DynamoChannels,
-    item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, text, write},
-    keys,
+    dynamodb::{
+        authority::Access,
+        channels::DynamoChannels,
+        item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, text, write},
+        keys,
+        transaction::{OPERATION, Part, Ran, Transaction, Write},
+    },
     sdk::decode_error,
-    transaction::{OPERATION, Part, Ran, Transaction, Write},
 };
 
 #[derive(Serialize, Deserialize)]

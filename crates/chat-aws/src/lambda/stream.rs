@@ -27,7 +27,7 @@ use telemetry::{
 };
 use tracing::Span;
 
-use crate::{keys, trace};
+use crate::{dynamodb::keys, trace};
 
 /// A change of a message, as its stream record tells it.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! Messages: `chat_events`, and what an append touches in `chat_channels`. See [`crate::keys`].
+//! Messages: `chat_events`, and what an append touches in `chat_channels`. See [`crate::dynamodb::keys`].
 
 use std::collections::HashMap;
 
@@ -29,12 +29,14 @@ use serde::{Deserialize, Serialize};
 use telemetry::metrics;
 
 use crate::{
-    authority::{Access, Place},
-    item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, s, text, write},
-    keys::{self, Keys},
-    rate::{full_at, kept_until},
+    dynamodb::{
+        authority::{Access, Place},
+        item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, s, text, write},
+        keys::{self, Keys},
+        rate_limits::{full_at, kept_until},
+        transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
+    },
     sdk::sdk_error,
-    transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
 };
 
 /// Messages of a thread that are read at once.

@@ -1,4 +1,4 @@
-//! Claims of the agent, and the tokens that it has spent, in `chat_channels`: see [`crate::keys`].
+//! Claims of the agent, and the tokens that it has spent, in `chat_channels`: see [`crate::dynamodb::keys`].
 
 use std::time::Duration;
 
@@ -13,11 +13,13 @@ use chat::{
 };
 
 use crate::{
-    authority::Access,
-    channels::DynamoChannels,
-    item::{Item, flag, n, number, s},
+    dynamodb::{
+        authority::Access,
+        channels::DynamoChannels,
+        item::{Item, flag, n, number, s},
+        transaction::{Part, Ran, Transaction, Write},
+    },
     sdk::sdk_error,
-    transaction::{Part, Ran, Transaction, Write},
 };
 
 /// How long a claim and a day's count are kept; longer than any record is delivered again.

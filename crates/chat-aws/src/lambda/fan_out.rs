@@ -53,7 +53,7 @@ impl FanOut for LambdaFanOut {
     async fn dispatch(&self, batch: &PushBatch) -> Result<(), StoreError> {
         const OPERATION: &str = "Invoke";
         let (tenant, batch) = (self.tenant.clone(), batch.clone());
-        let payload = TenantPushBatch { tenant, trace: trace::current(), batch: batch };
+        let payload = TenantPushBatch { tenant, trace: trace::current(), batch };
         let payload = serde_json::to_vec(&payload).map_err(|error| decode_error(OPERATION, error))?;
         self.client
             .invoke()

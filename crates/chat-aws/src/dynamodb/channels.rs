@@ -1,6 +1,6 @@
-//! Channels and members, in `chat_channels`: see [`crate::keys`].
+//! Channels and members, in `chat_channels`: see [`crate::dynamodb::keys`].
 //!
-//! Every change carries what allowed it as conditions of its own transaction: see [`crate::authority`].
+//! Every change carries what allowed it as conditions of its own transaction: see [`crate::dynamodb::authority`].
 //!
 //! The lists are items and not an index, because an index is only eventually consistent: a user who connects right
 //! after joining would miss the channel.
@@ -33,13 +33,15 @@ use chat::{
 };
 
 use crate::{
-    authority::{Access, Place, as_read, is_contradicted},
-    gate::Gates,
-    item::{Item, attribute, n, number, read, s, text, write},
-    keys::{self, Keys, SortRange},
-    pending,
+    dynamodb::{
+        authority::{Access, Place, as_read, is_contradicted},
+        gate::Gates,
+        item::{Item, attribute, n, number, read, s, text, write},
+        keys::{self, Keys, SortRange},
+        pending_items,
+        transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
+    },
     sdk::{decode_error, sdk_error},
-    transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
 };
 
 const BATCH_GET: &str = "BatchGetItem";
@@ -326,7 +328,7 @@ impl DynamoChannels {
 
     fn record_end(&self, transaction: &mut Transaction, pending: Option<&PendingEnd>) -> Result<(), StoreError> {
         let Some(pending) = pending else { return Ok(()) };
-        let item = pending::item(OPERATION, &self.keys, pending)?;
+        let item = pending_items::item(OPERATION, &self.keys, pending)?;
         transaction.add(Part::Other, Write::put(&self.table, item))
     }
 

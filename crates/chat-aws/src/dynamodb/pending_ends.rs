@@ -2,55 +2,18 @@
 
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError, types::ReturnValue};
 use chat::{
-    model::{
-        error::StoreError,
-        id::{ConnectionId, TenantId},
-        pending_end::{EndCause, PendingEnd},
-        time::Timestamp,
-    },
+    model::{error::StoreError, pending_end::PendingEnd, time::Timestamp},
     ports::pending_ends::PendingEnds,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    channels::DynamoChannels,
-    item::{Item, n, read, s, text, write},
-    keys::{self, Keys},
-    sdk::{decode_error, sdk_error},
+    dynamodb::{
+        channels::DynamoChannels,
+        item::{Item, n, s},
+        keys, pending_items,
+    },
+    sdk::sdk_error,
 };
-
-#[derive(Serialize, Deserialize)]
-struct PendingItem {
-    /// With the tenant.
-    channel: String,
-    #[serde(flatten)]
-    cause: EndCause,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    after: Option<ConnectionId>,
-    /// Milliseconds since the Unix epoch.
-    lease_until: i64,
-}
-
-/// The item of a pending end.
-pub(crate) fn item(operation: &'static str, keys: &Keys, pending: &PendingEnd) -> Result<Item, StoreError> {
-    let fields = PendingItem {
-        channel: keys.channel(&pending.channel),
-        cause: pending.cause.clone(),
-        after: pending.after.clone(),
-        lease_until: pending.lease_until.as_millis(),
-    };
-    let mut item = write(operation, fields)?;
-    item.extend(keys::pending(&pending.id));
-    Ok(item)
-}
-
-/// Reads a pending end and its tenant.
-pub(crate) fn from_item(operation: &'static str, item: Item) -> Result<(Option<TenantId>, PendingEnd), StoreError> {
-    let id = text(&item, "sk").unwrap_or_default().parse().map_err(|error| decode_error(operation, error))?;
-    let PendingItem { channel, cause, after, lease_until } = read(operation, item)?;
-    let (tenant, channel) = keys::channel_key(&channel).map_err(|error| decode_error(operation, error))?;
-    Ok((tenant, PendingEnd { id, channel, cause, after, lease_until: Timestamp::from_millis(lease_until) }))
-}
 
 impl DynamoChannels {
     /// Changes a record that is there, on a further condition; the record after that.
@@ -97,7 +60,7 @@ impl PendingEnds for DynamoChannels {
         let values = Item::from([(":until".to_owned(), n(until.as_millis())), (":now".to_owned(), n(now.as_millis()))]);
         // Without the record there is no lease either.
         let leased = self.change_pending(pending, "SET lease_until = :until", "lease_until <= :now", values).await?;
-        leased.map(|item| Ok(from_item("UpdateItem", item)?.1)).transpose()
+        leased.map(|item| Ok(pending_items::from_item("UpdateItem", item)?.1)).transpose()
     }
 
     async fn advance(&self, pending: &PendingEnd) -> Result<(), StoreError> {

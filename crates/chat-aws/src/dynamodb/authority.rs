@@ -10,7 +10,7 @@ use chat::model::{
     error::StoreError,
 };
 
-use crate::{
+use crate::dynamodb::{
     item::{Item, attribute, n, write},
     keys::Keys,
     transaction::{OPERATION, Part, Transaction, Write},

@@ -1,6 +1,6 @@
-//! One operation per route.
+//! A request to this function, with all that it needs.
 
-use auth::{Identity, Scope, Verifier};
+use auth::{Identity, Verifier};
 use chat::{
     app::{channels::CreationRules, delivery::Delivery, membership::Membership, rate_limit::check_rate_limit},
     model::{invitation::MemberAdditions, limits::TYPING_BUCKET, time::Timestamp, token_bucket::Bucket},
@@ -10,17 +10,12 @@ use chat::{
     },
 };
 use chat_aws::{DynamoChannels, DynamoConnections, LambdaFanOut, LambdaMaintenance, ManagementApi};
-use http::{Method, Response, StatusCode};
-use http_api::{
-    ApiRequest, Problem,
-    rest::{authenticate, path_channel},
-};
+use http::Response;
+use http_api::{ApiRequest, Problem, rest::path_channel};
 use lambda_http::Body;
 
-use crate::{channels, connections, members, presence};
-
-/// Manages channels, their members, and what members tell one another in passing.
-pub(crate) struct Handler {
+/// The stores, sockets and functions behind all routes, and the settings of the deployment.
+pub(crate) struct Dependencies {
     pub(crate) channels: DynamoChannels,
     pub(crate) connections: DynamoConnections,
     pub(crate) sockets: ManagementApi,
@@ -53,52 +48,11 @@ pub(crate) struct Call<'a> {
     pub(crate) channels: DynamoChannels,
     pub(crate) connections: DynamoConnections,
     pub(crate) fan_out: LambdaFanOut,
-    pub(crate) shared: &'a Handler,
+    pub(crate) shared: &'a Dependencies,
 }
 
 /// What a route answers.
 pub(crate) type Answer = Result<Response<Body>, Problem>;
-
-impl Handler {
-    pub(crate) async fn handle(&self, request: ApiRequest) -> Answer {
-        let (method, resource) = (request.method().clone(), request.resource());
-        let scope = match (&method, resource.as_str()) {
-            (&Method::GET, _) | (_, "/connections/tickets" | "/connections/{connection_id}/token") => Scope::Read,
-            (_, "/channels/{channel_id}/read" | "/channels/{channel_id}/typing") => Scope::Write,
-            _ => Scope::Manage,
-        };
-        let caller = authenticate(&request, &self.verifier, scope).await?;
-        let tenant = caller.tenant.as_ref();
-        let call = Call {
-            channels: self.channels.for_tenant(tenant),
-            connections: self.connections.for_tenant(tenant),
-            fan_out: self.fan_out.for_tenant(tenant),
-            request: &request,
-            caller,
-            shared: self,
-        };
-        match (method, resource.as_str()) {
-            (Method::POST, "/channels") => channels::create_one(&call).await,
-            (Method::GET, "/channels") => channels::list(&call).await,
-            (Method::GET, "/channels/{channel_id}") => channels::get(&call).await,
-            (Method::PATCH, "/channels/{channel_id}") => channels::change_one(&call).await,
-            (Method::DELETE, "/channels/{channel_id}") => channels::delete_one(&call).await,
-            (Method::GET, "/channels/{channel_id}/members") => members::list(&call).await,
-            (Method::PUT, "/channels/{channel_id}/members/{user_id}") => members::add(&call).await,
-            (Method::DELETE, "/channels/{channel_id}/members/{user_id}") => members::remove(&call).await,
-            (Method::GET, "/channels/{channel_id}/presence") => presence::list(&call).await,
-            (Method::PUT, "/channels/{channel_id}/read") => presence::mark(&call).await,
-            (Method::POST, "/channels/{channel_id}/typing") => presence::typing(&call).await,
-            (Method::POST, "/connections/tickets") => connections::issue_ticket(&call).await,
-            (Method::POST, "/connections/{connection_id}/token") => connections::renew_token(&call).await,
-            (method, resource) => {
-                // The template sends only the routes above.
-                tracing::error!(%method, resource, "the template routes here what this function does not know");
-                Err(Problem::new(StatusCode::NOT_FOUND, "there is no such route"))
-            }
-        }
-    }
-}
 
 impl Call<'_> {
     pub(crate) fn membership(&self) -> Membership<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {

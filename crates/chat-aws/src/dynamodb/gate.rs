@@ -6,7 +6,7 @@ use chat::model::{
     channel::Visibility, connection::Gate, id::UserId, incarnation::ChannelKey, limits::GATE_DURATION, time::Timestamp,
 };
 
-use crate::{
+use crate::dynamodb::{
     expiry,
     item::{Item, flag, n},
     keys::Keys,

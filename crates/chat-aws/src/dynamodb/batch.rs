@@ -12,7 +12,7 @@ use chat::{
 };
 
 use crate::{
-    item::Item,
+    dynamodb::item::Item,
     sdk::{decode_error, sdk_error},
 };
 

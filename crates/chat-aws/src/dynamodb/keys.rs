@@ -57,7 +57,7 @@ use chat::{
     ports::{message_store::RecordKey, rate_limiter::LimitedAction, reply_leases::MessageKey},
 };
 
-use crate::item::{Item, n, s};
+use crate::dynamodb::item::{Item, n, s};
 
 const TENANT_SEPARATOR: char = '~';
 const INCARNATION_SEPARATOR: char = '@';

@@ -1,0 +1,19 @@
+//! The stores on DynamoDB. `keys.rs` has the keys of every item.
+
+pub mod channels;
+pub mod connections;
+pub mod deleted_channels;
+pub mod messages;
+
+mod authority;
+mod batch;
+mod expiry;
+mod gate;
+mod invitations;
+mod item;
+pub(crate) mod keys;
+mod pending_ends;
+mod pending_items;
+mod rate_limits;
+mod reply_leases;
+mod transaction;

@@ -1,0 +1,28 @@
+//! The settings that all lanes of an event source mapping share.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Destination, Options};
+use crate::{dynamodb::Stream, lambda::Invoke, stack::EventSourceMapping};
+
+/// What all lanes of a mapping go by.
+pub(super) struct Rules {
+    pub(super) config: EventSourceMapping,
+    pub(super) stream: Arc<Stream>,
+    pub(super) invoke: Arc<dyn Invoke>,
+    pub(super) destination: Destination,
+    pub(super) options: Options,
+}
+
+impl Rules {
+    pub(super) fn function_arn(&self) -> String {
+        let Options { region, account_id, .. } = &self.options;
+        format!("arn:aws:lambda:{region}:{account_id}:function:{}", self.config.function)
+    }
+
+    /// The pause after `failures` failures in a row.
+    pub(super) fn backoff(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.options.retry_base.saturating_mul(1 << doublings).min(self.options.retry_cap)
+    }
+}

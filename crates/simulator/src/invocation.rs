@@ -1,0 +1,41 @@
+//! Invocations: each runs in a process of its own, which may die.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use chat::ports::fan_out::PushBatch;
+
+use crate::{node::Node, oracle::Caller, world::World};
+
+/// A request on behalf of a caller, with the number of its process. `None`: the process died.
+pub(crate) async fn request<T: std::marker::Send + 'static, F>(
+    world: &Arc<World>,
+    caller: Caller,
+    handle: impl FnOnce(Node) -> F,
+) -> (u64, Option<T>)
+where
+    F: Future<Output = T> + std::marker::Send + 'static,
+{
+    let node = Node::new(world, caller);
+    let number = node.process().number;
+    (number, world.time.spawn(true, handle(node)).await)
+}
+
+/// `SendMessageFunction`, invoked asynchronously: three times at most.
+pub(crate) fn send_message(world: &Arc<World>, broadcast: PushBatch) {
+    let of_world = Arc::clone(world);
+    world.time.spawn(false, async move {
+        let world = of_world;
+        for attempt in 0..3_u64 {
+            let one = broadcast.clone();
+            let sent =
+                request(&world, Caller::System, |node| async move { node.delivery().push_batch(one).await }).await.1;
+            match sent {
+                Some(Ok(outcome)) if outcome.failed == 0 => return,
+                Some(Ok(_)) => break,
+                _ => world.time.sleep(Duration::from_millis(200 << attempt)).await,
+            }
+        }
+        let given_up = broadcast.recipients.iter().map(|target| target.connection_id.clone());
+        world.tables().notes.given_up.extend(given_up);
+    });
+}

@@ -1,0 +1,136 @@
+//! Senders: each sends its messages until they are accepted or refused.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chat::{
+    app::send::{SendCache, SendMessage, SendResult, send},
+    model::{
+        channel::ChannelHead,
+        error::ChatError,
+        id::UserId,
+        message::{NewMessage, Role},
+        time::Timestamp,
+        token_bucket::Bucket,
+    },
+    ports::message_store::RecordKey,
+};
+
+use crate::{
+    executor::lock,
+    invocation::request,
+    oracle::Caller,
+    tables::Accepted,
+    world::{LOUNGE, MEMBER, PUBLIC, STRANGER, World, channel, user},
+};
+
+/// How often a user may send.
+const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
+
+/// What a process remembers between invocations. One that dies takes it along.
+#[derive(Default)]
+pub(crate) struct Environment {
+    head: Option<ChannelHead>,
+    full_at: BTreeMap<UserId, Timestamp>,
+}
+
+pub(crate) type Shared = Arc<Mutex<Environment>>;
+
+/// Sends messages one after another, each until it is accepted or refused.
+pub(crate) async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messages: u64, cache: Shared) {
+    for number in 0..messages {
+        let pause = world.time.below(1_500);
+        world.time.sleep(Duration::from_millis(pause)).await;
+        let text = format!("{who} {number}");
+        if world.time.one_in(4) {
+            send_once(Arc::clone(&world), who, to, text, None, Arc::clone(&cache)).await;
+            continue;
+        }
+        let key = Some(text.replace(' ', "-"));
+        if world.time.inject_fault(6) {
+            // Impatient: the same request twice at once.
+            let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), Arc::clone(&cache));
+            world.time.spawn(false, again);
+        }
+        send_once(Arc::clone(&world), who, to, text, key, Arc::clone(&cache)).await;
+    }
+}
+
+/// Sends one message, under one key, until it is accepted or refused. Without a key, a sender who does not know what became
+/// of the message leaves it at that.
+pub(crate) fn send_once(
+    world: Arc<World>,
+    who: &str,
+    to: &'static str,
+    text: String,
+    key: Option<String>,
+    cache: Shared,
+) -> impl Future<Output = ()> + std::marker::Send + 'static {
+    let sender = user(who);
+    async move {
+        loop {
+            let (of_text, of_key, of_memory, of_sender) =
+                (text.clone(), key.clone(), Arc::clone(&cache), sender.clone());
+            let sent = request(&world, Caller::User(sender.clone()), |node| async move {
+                let environment = std::mem::take(&mut *lock(&of_memory));
+                let full_at = environment.full_at.get(&of_sender).copied();
+                let mut cache = SendCache { head: environment.head, full_at };
+                let record_key = of_key.and_then(|key| key.parse().ok());
+                let message = SendMessage {
+                    channel_id: channel(to),
+                    sender_id: of_sender.clone(),
+                    role: Role::User,
+                    draft: NewMessage { content: of_text, ..NewMessage::default() },
+                    record_key: record_key.map(|key| RecordKey::Request { sender_id: of_sender.clone(), key }),
+                    incarnation: None,
+                    bucket: Some(BUCKET),
+                    trace: None,
+                };
+                let sent = send(&node.store, &node, message, &mut cache).await;
+                let mut environment = Environment { head: cache.head, full_at: environment.full_at };
+                environment.full_at.extend(cache.full_at.map(|full_at| (of_sender, full_at)));
+                *lock(&of_memory) = environment;
+                sent
+            })
+            .await
+            .1;
+            match sent {
+                Some(Ok(sent)) => return accept(&world, &sender, to, text, &sent),
+                Some(Err(ChatError::ChannelNotFound)) => {
+                    let is_member = ![STRANGER, MEMBER].contains(&sender.as_str());
+                    if to != LOUNGE && (is_member || to == PUBLIC) {
+                        world.violation(format!("{sender} was refused in {to}"));
+                    }
+                    return;
+                }
+                Some(Err(ChatError::ChannelArchived)) if to == LOUNGE => return,
+                Some(Err(ChatError::TooManyRequests { retry_after })) => world.time.sleep(retry_after).await,
+                Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => {
+                    if key.is_none() {
+                        return;
+                    }
+                    let pause = world.time.below(300);
+                    world.time.sleep(Duration::from_millis(pause)).await;
+                }
+                Some(Err(error)) => return world.violation(format!("{sender} in {to}: {error}")),
+            }
+        }
+    }
+}
+
+/// Notes that a message was accepted.
+fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &SendResult) {
+    let message = sent.message();
+    let is_changed = message.edited_at.is_some() || message.deleted_at.is_some();
+    if message.sender_id != *sender || (message.content != text && !is_changed) {
+        world.violation(format!("{sender} sent {text:?} to {to}, and was told of {:?}", message.content));
+    }
+    let mut tables = world.tables();
+    let Some(channel) = tables.notes.channels.get(&message.message_id).cloned() else { return };
+    let (seq, message_id, user) = (message.seq, message.message_id, sender.clone());
+    tables.notes.accepted.push(Accepted { channel, seq, message_id, user, text });
+}
