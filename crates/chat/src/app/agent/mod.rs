@@ -248,7 +248,7 @@ where
                     let mark = cut.then_some("truncated");
                     return self.append(stored, draft, shown, usage, started, &prompt, mark).await;
                 }
-                GenerationEnd::Complete { .. } => ModelError::Malformed("it is empty".to_owned()),
+                GenerationEnd::Complete { .. } => ModelError::Malformed("the reply is empty".to_owned()),
                 GenerationEnd::Cancelled if draft.text.trim().is_empty() => {
                     if shown {
                         draft.end(DraftStatus::Cancelled, None).await;
@@ -375,7 +375,7 @@ where
                         return Ok(GenerationEnd::DeadlineReached);
                     }
                     if heard.until(now) >= MODEL_IDLE_TIMEOUT {
-                        return Ok(GenerationEnd::Failed(ModelError::Unavailable("it has fallen silent".to_owned())));
+                        return Ok(GenerationEnd::Failed(ModelError::Unavailable("it sent nothing for too long".to_owned())));
                     }
                     match self.channels.renew(question, owner, now.plus(LEASE_DURATION), false).await? {
                         None => return Ok(GenerationEnd::LeaseLost),
