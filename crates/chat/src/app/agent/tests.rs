@@ -238,7 +238,7 @@ async fn a_reply_grows_as_it_is_written_and_ends_as_the_message() {
     let all = world.shown.all();
     let statuses: Vec<DraftStatus> = all.iter().map(|(status, _)| *status).collect();
     assert_eq!((statuses[0], *statuses.last().unwrap()), (DraftStatus::Thinking, DraftStatus::Done));
-    assert!(all.contains(&(DraftStatus::Writing, "Héllo".to_owned())), "pieces that arrive together are shown together");
+    assert!(all.contains(&(DraftStatus::Writing, "Héllo".to_owned())), "pieces that come together are shown together");
     let last = world.shown.0.lock().unwrap().last().unwrap().clone();
     assert_eq!(last.seq, Some(reply.seq));
     let metadata = reply.metadata.unwrap();
