@@ -375,7 +375,7 @@ where
                         return Ok(GenerationEnd::DeadlineReached);
                     }
                     if heard.until(now) >= MODEL_IDLE_TIMEOUT {
-                        return Ok(GenerationEnd::Failed(ModelError::Unavailable("it sent nothing for too long".to_owned())));
+                        return Ok(GenerationEnd::Failed(ModelError::Unavailable("it sent nothing in time".to_owned())));
                     }
                     match self.channels.renew(question, owner, now.plus(LEASE_DURATION), false).await? {
                         None => return Ok(GenerationEnd::LeaseLost),
