@@ -192,8 +192,8 @@ pub enum Created {
 /// the existing channel. If the request has a key and no id, the id is derived from the key.
 ///
 /// # Errors
-/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::TooManyChannels`], [`ChatError::IdempotencyKeyReused`],
-/// [`ChatError::Store`].
+/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::TooManyChannels`],
+/// [`ChatError::IdempotencyKeyReused`], [`ChatError::Store`].
 pub async fn create(
     members: &Membership<
         '_,

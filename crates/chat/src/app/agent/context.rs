@@ -95,8 +95,8 @@ fn completes_control_token(bracket: char, rest: &str) -> bool {
     bracket == '<' && end.is_some_and(|end| rest[end..].starts_with('>') && rest[..end].ends_with(is_bar))
 }
 
-/// Returns the estimated tokens of a text: one for each four bytes, and four for the frame. English text takes fewer, so
-/// the estimate tends to be too high. If it is too low, the model fails with
+/// Returns the estimated tokens of a text: one for each four bytes, and four for the frame. English text takes fewer,
+/// so the estimate tends to be too high. If it is too low, the model fails with
 /// [`TooLong`](crate::ports::language_model::ModelError::TooLong).
 #[must_use]
 pub fn estimated_tokens(text: &str) -> usize {
