@@ -1,6 +1,6 @@
-//! The domain of Switchboard: channels, messages, connections and what happens between them.
+//! The domain of Switchboard: channels, messages, connections, and the rules that connect them.
 //!
-//! Four layers, each with imports from those above it in this table only (`tests/layers.rs`):
+//! Four layers. Each imports only from layers above it in this table; `tests/layers.rs` checks it:
 //!
 //! | layer | holds |
 //! | --- | --- |
@@ -9,7 +9,7 @@
 //! | [`app`] | the rules, one use case in a file |
 //! | `memory` | every port in memory, for tests and simulations (feature `memory`) |
 //!
-//! Nothing here knows AWS, HTTP or Lambda.
+//! The crate contains no code of AWS, HTTP or Lambda.
 
 pub mod app;
 #[cfg(any(test, feature = "memory"))]

@@ -1,4 +1,4 @@
-//! What the domain's own tests share.
+//! Helpers of the domain's own tests.
 
 use std::{cell::Cell, rc::Rc, sync::Mutex, time::Duration};
 
@@ -20,26 +20,26 @@ use crate::{
 };
 
 tokio::task_local! {
-    /// How far the task at work has come with its question, for those who ask afterwards.
+    /// Last step of the running task, for the assertions afterwards.
     pub(crate) static STEP: Rc<Cell<&'static str>>;
 }
 
 pub(crate) fn step(name: &'static str) {
-    // Most tests do not ask.
+    // Most tests do not set it.
     let _ = STEP.try_with(|step| step.set(name));
 }
 
-/// The incarnation of the channels and the members of tests.
+/// Returns the incarnation of the tests' channels and members.
 pub(crate) fn incarnation() -> Incarnation {
     "01arz3ndektsv4rrffq69g5fav".parse().unwrap()
 }
 
-/// The key of a channel of tests.
+/// Returns the key of a test channel.
 pub(crate) fn key(channel: &str) -> ChannelKey {
     ChannelKey { channel_id: channel.parse().unwrap(), incarnation: incarnation() }
 }
 
-/// A message of alice's.
+/// Returns a message of alice.
 pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMessage {
     StoredMessage {
         message: Message {
@@ -66,16 +66,16 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
     }
 }
 
-/// That message, just appended.
+/// Returns the event of that message's creation.
 pub(crate) fn created(channel: &str, seq: u64, content: &str) -> MessageEvent {
     MessageEvent { change: Change::Created, stored: stored_message(channel, seq, content) }
 }
 
-/// A clock that only moves when somebody sleeps, and whose chance is a seed's.
+/// Clock that moves only during sleeps, with random numbers of a seed.
 #[derive(Debug)]
 pub(crate) struct TestClock(Mutex<(Timestamp, StdRng)>);
 
-/// When [`TestClock`] begins.
+/// Time at which [`TestClock`] begins.
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 impl TestClock {
@@ -98,7 +98,7 @@ impl Clock for TestClock {
             let mut state = self.0.lock().unwrap();
             state.0 = state.0.plus(duration);
         }
-        // Somebody else's turn.
+        // Lets another task run.
         tokio::task::yield_now().await;
     }
 
@@ -107,7 +107,7 @@ impl Clock for TestClock {
     }
 }
 
-/// Tokio's time, which stands still until everybody waits.
+/// Clock with Tokio's paused time, which advances when all tasks wait.
 #[derive(Debug)]
 pub(crate) struct PausedClock {
     pub(crate) start: Instant,
@@ -142,18 +142,18 @@ pub(crate) fn broken() -> StoreError {
     StoreError { operation: "test", retryable: true, source: "out of order".into() }
 }
 
-/// Lets others run before and after each call, and lets some calls fail.
+/// Hook that lets other tasks run before and after each call, and makes some calls fail.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    /// Of 100 calls, how many fail, half of them after they have taken effect.
+    /// Number of failing calls of 100. Half of them fail after they have taken effect.
     in_100: u32,
-    /// Most turns of others before a call.
+    /// Maximum number of turns of other tasks before a call.
     turns: u32,
     chance: Mutex<StdRng>,
 }
 
 impl Faults {
-    /// The fate of one call: whether it fails, and if so, whether it takes effect.
+    /// Decides whether a call fails at this point.
     fn strikes(&self) -> bool {
         self.in_100 > 0 && self.chance.lock().unwrap().random_range(0..200) < self.in_100
     }
@@ -169,7 +169,7 @@ impl Hook for Faults {
     }
 
     async fn after(&self, _: Call) -> bool {
-        // The way back: a caller that dies here has changed something and does not know it.
+        // The response: a caller that is stopped here does not learn of its change.
         tokio::task::yield_now().await;
         self.in_100 < 100 && !self.strikes()
     }
@@ -184,7 +184,7 @@ impl Hook for Faults {
     }
 }
 
-/// Does something once, right before the first call of a kind takes effect.
+/// Hook that runs a function once, right before the first call of a kind takes effect.
 pub(crate) struct Before<F>(Mutex<Option<(Call, F)>>);
 
 impl<F: FnOnce() + Send> Before<F> {
@@ -192,7 +192,7 @@ impl<F: FnOnce() + Send> Before<F> {
         Self(Mutex::new(Some((call, act))))
     }
 
-    /// Whether it was done.
+    /// Returns whether the function has run.
     pub(crate) fn is_done(&self) -> bool {
         self.0.lock().unwrap().is_none()
     }
@@ -215,12 +215,12 @@ impl<F: FnOnce() + Send> Hook for Before<F> {
 pub(crate) type TestStore = MemoryStore<Faults>;
 
 impl TestStore {
-    /// Empty stores of which some calls fail.
+    /// Returns empty stores, some of whose calls fail.
     pub(crate) fn seeded(seed: u64, faults_in_100: u32) -> Self {
         Self::new(Faults { in_100: faults_in_100, turns: 0, chance: Mutex::new(StdRng::seed_from_u64(seed)) })
     }
 
-    /// Empty stores that let others have up to so many turns before each call.
+    /// Returns empty stores that give other tasks up to `turns` turns before each call.
     pub(crate) fn scheduled(seed: u64, turns: u32) -> Self {
         Self::new(Faults { in_100: 0, turns, chance: Mutex::new(StdRng::seed_from_u64(seed)) })
     }
@@ -276,7 +276,7 @@ impl TestStore {
         channel.version += 1;
     }
 
-    /// All messages, in the order of their channels and numbers.
+    /// Returns all messages, in the order of their channels and numbers.
     pub(crate) fn all(&self) -> Vec<Message> {
         self.state().messages.values().flatten().map(|(_, item)| item.stored.message.clone()).collect()
     }

@@ -1,4 +1,4 @@
-//! Who may do what in a channel, and the proof of it that a change carries into its transaction.
+//! Authorization in a channel, and the authority that a change checks in its transaction.
 
 use crate::{
     model::{
@@ -11,10 +11,10 @@ use crate::{
     ports::channel_store::ChannelStore,
 };
 
-/// The channel, if `user` may read, send to and subscribe to it.
+/// Returns the channel, if `user` may read, send to and subscribe to it.
 ///
 /// # Errors
-/// [`ChatError::ChannelNotFound`] when there is none or it is private to others, [`ChatError::Store`].
+/// [`ChatError::ChannelNotFound`] when there is none or the user is no member of a private one, [`ChatError::Store`].
 pub async fn authorize_read(channels: &impl ChannelStore, channel: &ChannelId, user: &UserId) -> Result<Access> {
     let found = channels.channel(channel).await?.ok_or(ChatError::ChannelNotFound)?;
     if found.visibility == Visibility::Public {
@@ -23,7 +23,7 @@ pub async fn authorize_read(channels: &impl ChannelStore, channel: &ChannelId, u
     with_member(channels, found, user).await
 }
 
-/// The channel, if `user` may see it, with the user's membership in any case.
+/// Returns the channel, if `user` may see it, and always reads the user's membership.
 ///
 /// # Errors
 /// Those of [`authorize_read`].
@@ -32,8 +32,8 @@ pub async fn authorize_member(channels: &impl ChannelStore, channel: &ChannelId,
     with_member(channels, found, user).await
 }
 
-/// Requires that `user` may see the channel of `key`, after its contents were read. The permission and the contents are not
-/// read at one instant: a permission that ended in between does not cover what was read since.
+/// Requires that `user` may still see the channel of `key`, after its contents were read. Permission and contents are
+/// not read at one instant. A permission that ended in between does not cover contents that were read after its end.
 ///
 /// # Errors
 /// [`ChatError::ChannelNotFound`], [`ChatError::Store`].
@@ -54,7 +54,7 @@ async fn with_member(channels: &impl ChannelStore, channel: Channel, user: &User
     Ok(Access { channel, member })
 }
 
-/// Follows one channel over the attempts at a change: an id that was taken anew meanwhile is another channel.
+/// Requires all attempts at one change to meet the same incarnation. An id may be reused between two attempts.
 #[derive(Debug, Default)]
 pub(crate) struct SameChannel(Option<ChannelKey>);
 

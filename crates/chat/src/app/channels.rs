@@ -1,4 +1,4 @@
-//! Creating channels, changing their settings, and deleting them.
+//! Creating, changing and deleting channels.
 
 use std::str::FromStr;
 
@@ -31,23 +31,23 @@ use crate::{
     },
 };
 
-/// A channel to create.
+/// Channel to create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewChannel {
-    /// Its id; one is generated when there is none.
+    /// Id. `None`: an id is generated.
     pub channel_id: Option<ChannelId>,
-    /// Its display name: 1 to 100 characters, no control characters.
+    /// Display name: 1 to 100 characters, no control characters.
     pub name: String,
-    /// Who may see it.
+    /// Visibility.
     pub visibility: Visibility,
-    /// Its agent.
+    /// Agent settings.
     pub agent: AgentSettings,
-    /// Days after which its messages expire: 1 to 3,650; `None`: never.
+    /// Days after which messages expire: 1 to 3,650. `None`: never.
     pub retention_days: Option<u32>,
 }
 
 impl NewChannel {
-    /// Every rule that it breaks.
+    /// Returns every rule that the channel breaks.
     #[must_use]
     pub fn check(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -58,23 +58,24 @@ impl NewChannel {
     }
 }
 
-/// Changes of a channel's settings; what is `None` stays.
+/// Changes of a channel's settings. `None`: the setting stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
     /// See [`NewChannel::name`].
     pub name: Option<String>,
-    /// Who may see it. Made private, those who are no members stop receiving at once.
+    /// Visibility. When a channel is made private, users who are no members stop receiving at once.
     pub visibility: Option<Visibility>,
-    /// Its agent.
+    /// Agent settings.
     pub agent: Option<AgentSettings>,
-    /// See [`NewChannel::retention_days`]; `Some(None)` keeps messages for ever. Of messages from then on.
+    /// See [`NewChannel::retention_days`]; `Some(None)` keeps messages forever. Applies to messages sent after the
+    /// change.
     pub retention_days: Option<Option<u32>>,
     /// Whether it is archived.
     pub archived: Option<bool>,
 }
 
 impl Changes {
-    /// Every rule that they break.
+    /// Returns every rule that the changes break.
     #[must_use]
     pub fn check(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
@@ -130,16 +131,16 @@ fn check_retention(days: Option<u32>, violations: &mut Vec<Violation>) {
     }
 }
 
-/// Which channels' ids their creators may choose: a setting of the deployment. That an id is taken tells that a channel
-/// exists, since no two channels have one id.
+/// Channels whose ids the creators may choose: a setting of the deployment. A taken id reveals that a channel exists,
+/// since ids are unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChosenChannelIds {
-    /// Those of all channels.
+    /// All channels.
     #[default]
     Any,
-    /// Those of public channels. A public channel that is made private keeps its id.
+    /// Public channels. A public channel that is made private keeps its id.
     Public,
-    /// Those of no channel.
+    /// No channels.
     None,
 }
 
@@ -157,7 +158,7 @@ impl FromStr for ChosenChannelIds {
 }
 
 impl ChosenChannelIds {
-    /// The rule that a channel to create breaks.
+    /// Returns the rule that a new channel breaks, if it breaks one.
     fn check(self, new: &NewChannel) -> Option<Violation> {
         let message = match (self, new.visibility) {
             _ if new.channel_id.is_none() => return None,
@@ -169,30 +170,30 @@ impl ChosenChannelIds {
     }
 }
 
-/// What a deployment allows those who create channels.
+/// Rules of a deployment for creating channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreationRules {
-    /// Which ids may be chosen.
+    /// Channels whose ids may be chosen.
     pub chosen_ids: ChosenChannelIds,
-    /// Channels that one user created and that exist.
+    /// Maximum number of existing channels that one user created.
     pub channels_per_user: usize,
 }
 
-/// A channel that was created.
+/// Channel that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
-    /// By this call.
+    /// Created by this call.
     New(Channel),
-    /// By an earlier call under the same key; the channel as it is now.
+    /// Created by an earlier call with the same key; the channel as just read.
     Replayed(Channel),
 }
 
-/// Creates a channel; its creator becomes its owner. A creator who repeats the request under its `key` gets the channel
-/// that there is; with a key, an id that is left out follows from it.
+/// Creates a channel, with its creator as its owner. If the creator repeats the request with the same `key`, it returns
+/// the existing channel. If the request has a key and no id, the id is derived from the key.
 ///
 /// # Errors
-/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::TooManyChannels`], [`ChatError::IdempotencyKeyReused`],
-/// [`ChatError::Store`].
+/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::TooManyChannels`],
+/// [`ChatError::IdempotencyKeyReused`], [`ChatError::Store`].
 pub async fn create(
     members: &Membership<
         '_,
@@ -243,7 +244,7 @@ pub async fn create(
     };
     match channels.create(&channel, &owner, creation.as_ref(), rules.channels_per_user).await? {
         ChannelCreated::Done => {
-            // The creator's sockets that follow the memberships receive the channel.
+            // The creator's connections with `auto_subscribe` receive the channel.
             members.follow(&channel.key(), creator).await?;
             return Ok(Created::New(channel));
         }
@@ -256,7 +257,7 @@ pub async fn create(
         None => Err(ChatError::ChannelExists),
         Some(earlier) if earlier.fingerprint != creation.fingerprint => Err(ChatError::IdempotencyKeyReused),
         Some(_) => {
-            // An earlier call may have ended before the sockets followed.
+            // An earlier call may have stopped before it subscribed the connections.
             if channels.member(&found.key(), creator).await?.is_some() {
                 members.follow(&found.key(), creator).await?;
             }
@@ -270,9 +271,9 @@ fn fingerprint(new: &NewChannel) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(json))
 }
 
-/// Changes a channel's settings on behalf of `caller`, an owner. With `version`, only if it is still of that one.
-/// Once this has returned, users who are no members of a private channel receive nothing of it. Also returns whether the
-/// maintenance function has ends to carry out.
+/// Changes a channel's settings on behalf of `caller`, an owner. With `version`, it changes only that version. After
+/// this has returned, users who are no members of a private channel receive no events of it. Also returns `true` if the
+/// maintenance function has a pending end to finish.
 ///
 /// # Errors
 /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`],
@@ -307,7 +308,7 @@ pub async fn change(
         let changed = changes.apply(found, clock);
         let pending = PendingEnd::new(found.key(), EndCause::MadePrivate, clock.seed());
         if changed == *found {
-            // An earlier call may have ended before its subscriptions had. What it recorded is worked off all the same.
+            // An earlier call may have stopped before it ended the subscriptions. Its pending end is worked on as well.
             if changes.visibility == Some(Visibility::Private) {
                 let is_done = members.ending().finish_now(&pending).await;
                 return Ok((changed, !is_done));
@@ -328,9 +329,9 @@ pub async fn change(
     Err(ChatError::contended())
 }
 
-/// Deletes a channel on behalf of `caller`, an owner. With `version`, only if it is still of that one. Once this has
-/// returned, no user finds the channel or receives anything of it, and its id is free. The maintenance function removes its
-/// history.
+/// Deletes a channel on behalf of `caller`, an owner. With `version`, it deletes only that version. After this has
+/// returned, no user finds the channel or receives events of it, and its id is free. The maintenance function removes
+/// its history.
 ///
 /// # Errors
 /// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`], [`ChatError::VersionMismatch`],
@@ -362,7 +363,7 @@ pub async fn delete(
     Err(ChatError::contended())
 }
 
-/// The caller's access to a channel that only its owners change.
+/// Returns the caller's access to a channel, if the caller is an owner.
 async fn owned(
     channels: &impl ChannelStore,
     channel: &ChannelId,

@@ -1,11 +1,11 @@
-//! `$connect`, and tokens that follow one another: who may listen to what.
+//! `$connect` and token renewal: the channels that a connection may receive.
 //!
-//! A connection that names its channels keeps to them. One that names none follows its user's memberships: what
-//! the user joins later is added to it by [`crate::membership`].
+//! A connection that names its channels keeps them. One that names none subscribes to its user's memberships:
+//! [`membership`](crate::app::membership) adds the channels that the user joins later.
 //!
-//! Membership may change while `$connect` is under way. A connection is announced before the memberships are read,
-//! so whoever ends a membership after that finds the connection, and waits for its socket to close it. After the
-//! subscriptions are stored the memberships are read again: what was won or lost in the meantime is followed.
+//! Memberships may change during `$connect`. A connection is registered before the memberships are read. A function
+//! that ends a membership after that finds the connection, and waits for its socket to close it. After the
+//! subscriptions are stored, the memberships are read again, and the subscriptions are adjusted.
 
 use std::collections::BTreeSet;
 
@@ -27,14 +27,14 @@ use crate::{
     },
 };
 
-/// What a connection asks for.
+/// Channels that a connection asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
-    /// All channels that the user is a member of, now and later.
+    /// All channels that the user is a member of, including later ones.
     Memberships,
     /// Channels by their ids.
     Channels(Vec<ChannelId>),
-    /// Channels as a ticket named them. One whose id was taken anew since is another channel.
+    /// Channels as a ticket names them. If an id was reused since, it names another channel.
     Keys(Vec<ChannelKey>),
 }
 
@@ -43,17 +43,17 @@ pub enum Asked {
 pub struct Connect {
     /// API Gateway's id of the connection.
     pub connection_id: ConnectionId,
-    /// Whose it is.
+    /// User of the connection.
     pub user_id: UserId,
-    /// When the token ends.
+    /// Expiry of the token.
     pub token_expires_at: Timestamp,
     /// The channels asked for.
     pub asked: Asked,
-    /// The channels that the token is limited to.
+    /// Channels that the token is restricted to.
     pub allowed_channels: Option<BTreeSet<ChannelId>>,
 }
 
-/// Channels that a connection subscribes to, and those of them in which that rests on a membership.
+/// Channels that a connection subscribes to, and those of them for which the user has a membership.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Subscribed {
     channels: BTreeSet<ChannelKey>,
@@ -74,13 +74,13 @@ impl Subscribed {
     }
 }
 
-/// Stores a connection and its subscriptions, of a user who has at most `most` with it. Once this has returned, no event of
-/// its channels is missed.
+/// Stores a connection and its subscriptions. The user may have at most `max_connections`, including this one. After
+/// this has returned, the connection misses no event of its channels.
 ///
 /// # Errors
-/// [`ChatError::ChannelNotFound`] when one of the channels is not the user's to see, [`ChatError::Invalid`] when
-/// there are too many, [`ChatError::TooManyConnections`], [`ChatError::Store`]. Nothing is stored then, unless the store
-/// failed half-way; `$disconnect`, the next push, or its age removes that.
+/// [`ChatError::ChannelNotFound`] when the user may not see one of the channels, [`ChatError::Invalid`] when there are
+/// too many, [`ChatError::TooManyConnections`], [`ChatError::Store`]. Nothing is stored in these cases, unless the
+/// store failed half-way. `$disconnect`, the next push or the expiry removes the rest.
 pub async fn connect(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
@@ -101,7 +101,7 @@ pub async fn connect(
     connections.register_pending(&user_id, &announced).await?;
     let limit = announced.allowed_channels.as_ref();
     let subscribed = async {
-        // Announced first and counted after: of those who come at once nobody is overlooked.
+        // Registered first and counted after, so that concurrent connections all count each other.
         require_room(connections, sockets, &user_id, now, max_connections).await?;
         subscribed(channels, &user_id, connect.asked, limit).await
     };
@@ -125,7 +125,7 @@ pub async fn connect(
     };
     connections.activate(&connection, &subscribed.by_membership).await?;
     if connection.auto_subscribe {
-        // On the heap: the compiler lays nested futures out inside one another, and this is deep enough.
+        // On the heap: the compiler nests futures, and this one is deep.
         for ended in Box::pin(catch_up(channels, connections, &mut connection)).await? {
             connections.unsubscribe(&ended, &connection.connection_id, connection.connected_at).await?;
         }
@@ -136,8 +136,8 @@ pub async fn connect(
     Ok(connection)
 }
 
-/// Requires that a user has at most `most` connections. Sockets that vanished without a `$disconnect` are found by asking
-/// the gateway, and do not count.
+/// Requires that a user has at most `most` connections. Connections whose sockets vanished without a `$disconnect` do
+/// not count: the gateway is asked for them, and they are removed.
 async fn require_room(
     connections: &impl ConnectionStore,
     sockets: &impl SocketGateway,
@@ -149,7 +149,7 @@ async fn require_room(
     if all.len() <= most {
         return Ok(());
     }
-    // A socket whose handshake is not through yet cannot be asked after, and counts.
+    // The gateway does not know a socket before the end of its handshake, so such a socket counts.
     let asked = all.iter().filter(|one| now >= one.connected_at.plus(HANDSHAKE_DURATION)).map(async |one| {
         if sockets.is_open(&one.connection_id).await.unwrap_or(true) {
             return Ok(false);
@@ -163,7 +163,8 @@ async fn require_room(
     if all.len() - vanished > most { Err(ChatError::TooManyConnections(most)) } else { Ok(()) }
 }
 
-/// The channels of a new connection: those asked for, if the user may see them all, or the user's own.
+/// Returns the channels of a new connection: the requested ones, if the user may see them all, or the user's
+/// memberships.
 async fn subscribed(
     channels: &impl ChannelStore,
     user: &UserId,
@@ -180,8 +181,8 @@ async fn subscribed(
     }
 }
 
-/// The channels of a user that a token reaches, up to as many as a connection may have. Of a token that names more, those
-/// beyond are counted as left out, members' or not.
+/// Returns the user's memberships that a token allows, up to [`CHANNELS_PER_CONNECTION`]. If a token names more
+/// channels, those beyond count as left out, with a membership or without.
 async fn memberships(
     channels: &impl ChannelStore,
     user: &UserId,
@@ -190,7 +191,7 @@ async fn memberships(
     let Some(limit) = limit else {
         return Ok(channels.memberships(user, CHANNELS_PER_CONNECTION).await?);
     };
-    // A token names few channels: each is looked up, wherever it stands among the user's.
+    // A token names few channels, so each is looked up.
     let found =
         limit.iter().take(CHANNELS_PER_CONNECTION).map(async |id| match authorize_member(channels, id, user).await {
             Ok(access) => Ok(access.member.is_some().then(|| access.key())),
@@ -201,13 +202,13 @@ async fn memberships(
     Ok(Memberships { channels: found, left_out: limit.len().saturating_sub(CHANNELS_PER_CONNECTION) })
 }
 
-/// The channels that a user asks for, each once, if the user may see them all.
+/// Returns the requested channels without duplicates, if the user may see them all.
 pub(crate) async fn readable(
     channels: &impl ChannelStore,
     mut asked: Vec<ChannelId>,
     user: &UserId,
 ) -> Result<Vec<Access>> {
-    // The list as it is given is bounded, as the contract says it.
+    // The limit applies to the list with duplicates, as the contract says.
     if asked.len() > CHANNELS_PER_CONNECTION {
         let message = format!("must name at most {CHANNELS_PER_CONNECTION} channels");
         return Err(ChatError::invalid(Violation::new("channels", "too_many", message)));
@@ -217,7 +218,7 @@ pub(crate) async fn readable(
     futures::future::try_join_all(asked.iter().map(|channel| authorize_member(channels, channel, user))).await
 }
 
-/// Channels of these keys, if the user may see them all and each id still leads to the same channel.
+/// Returns the channels of these keys, if the user may see them all and each id still names the same channel.
 async fn keys_readable(channels: &impl ChannelStore, asked: &[ChannelKey], user: &UserId) -> Result<Vec<Access>> {
     let found = asked.iter().map(|key| authorize_member(channels, &key.channel_id, user));
     let found = futures::future::try_join_all(found).await?;
@@ -227,7 +228,7 @@ async fn keys_readable(channels: &impl ChannelStore, asked: &[ChannelKey], user:
     Ok(found)
 }
 
-/// Follows the memberships that began since they were read. Returns those that have ended.
+/// Subscribes to memberships that began since they were read. Returns those that have ended.
 async fn catch_up(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
@@ -240,7 +241,8 @@ async fn catch_up(
     let had: BTreeSet<ChannelKey> = connection.channels.iter().cloned().collect();
     let mut ended = Vec::new();
     for lost in had.difference(&current) {
-        // No end comes for a membership that goes on: one that the user chose has taken its place.
+        // The membership exists, so no pending end removes the subscription: a membership that the user chose has
+        // replaced it.
         if left_out > 0 && channels.member(lost, &connection.user_id).await?.is_some() {
             connections.unsubscribe(lost, &user.connection_id, user.connected_at).await?;
         } else {
@@ -258,24 +260,25 @@ async fn catch_up(
     Ok(ended)
 }
 
-/// A token that takes the place of a connection's.
+/// Token that replaces the token of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
-    /// The connection.
+    /// Connection to renew.
     pub connection_id: ConnectionId,
-    /// Whose token it is.
+    /// User of the token.
     pub user_id: UserId,
-    /// When the token ends.
+    /// Expiry of the token.
     pub token_expires_at: Timestamp,
-    /// The channels that it is limited to.
+    /// Channels that the token is restricted to.
     pub limited_to: Option<BTreeSet<ChannelId>>,
 }
 
-/// Gives a live connection another token of its user's. What that one does not reach is unsubscribed. A connection that
-/// follows its user's memberships is subscribed to those that the token reaches.
+/// Replaces the token of an open connection. Removes subscriptions that the new token does not allow. A connection with
+/// `auto_subscribe` is subscribed to the memberships that the token allows.
 ///
 /// # Errors
-/// [`ChatError::ConnectionNotFound`] (also for another user's, and when its time is over), [`ChatError::Store`].
+/// [`ChatError::ConnectionNotFound`] (also for another user's connection, and for an expired one),
+/// [`ChatError::Store`].
 pub async fn renew(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
@@ -292,7 +295,7 @@ pub async fn renew(
         allowed_channels: renewal.limited_to,
         ..found
     };
-    // The limit first: what a membership adds from then on obeys it.
+    // The limit is stored first, so that a membership added from then on respects it.
     renewed.channels = connections.renew(&renewed).await?.ok_or(ChatError::ConnectionNotFound)?;
     if let Some(limit) = &renewed.allowed_channels {
         let (kept, beyond): (Vec<_>, Vec<_>) =
@@ -304,8 +307,9 @@ pub async fn renew(
     }
     if renewed.auto_subscribe {
         for ended in catch_up(channels, connections, &mut renewed).await? {
-            // Of a deleted channel whose id another has taken, the subscription stays, and is refused by the gate: the end
-            // finds by it the socket that it has to close. The client would take the two for one otherwise.
+            // If the id of a deleted channel was reused, the old subscription stays and the gate refuses it. The
+            // pending end needs it to find the socket that it closes. Otherwise the client would take the two channels
+            // for one.
             if renewed.channels.iter().all(|current| current.channel_id != ended.channel_id) {
                 connections.unsubscribe(&ended, &renewed.connection_id, renewed.connected_at).await?;
             }

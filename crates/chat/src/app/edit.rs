@@ -1,4 +1,4 @@
-//! Editing and deleting messages. The number stays: history has no hole, and order never changes.
+//! Editing and deleting messages. The `seq` stays, so the history has no gap and its order never changes.
 
 use serde_json::{Map, Value};
 
@@ -20,18 +20,18 @@ use crate::{
     },
 };
 
-/// Changes of a message; what is `None` stays.
+/// Changes of a message. `None`: the value stays.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Edit {
-    /// See [`Draft::content`].
+    /// See [`NewMessage::content`].
     pub content: Option<String>,
-    /// How to show it.
+    /// Content type.
     pub content_type: Option<ContentType>,
-    /// See [`Draft::metadata`]; `Some(None)` removes it.
+    /// See [`NewMessage::metadata`]; `Some(None)` removes it.
     pub metadata: Option<Option<Map<String, Value>>>,
 }
 
-/// Changes what a message holds.
+/// Changes the content, content type or metadata of a message.
 ///
 /// # Errors
 /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when it is deleted),
@@ -77,10 +77,10 @@ pub async fn edit(
     Err(ChatError::contended())
 }
 
-/// Deletes a message: what is left tells who sent it and when it went. Deleting it again changes nothing.
+/// Deletes a message. Its `seq`, its sender and the time of the deletion stay. A repeated call changes nothing.
 ///
 /// # Errors
-/// Those of [`edit`]; a message that is deleted already is none.
+/// Those of [`edit`], except that a deleted message is no error.
 pub async fn delete(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
@@ -103,7 +103,7 @@ pub async fn delete(
             ..revisable.message.clone()
         };
         match store(messages, &revisable, revision, &tombstone).await? {
-            // Not found: another call has deleted it meanwhile, or it has expired.
+            // If the message is not found, another call has deleted it meanwhile, or it has expired.
             UpdateResult::Done | UpdateResult::MessageNotFound => return Ok(()),
             UpdateResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
         }
@@ -111,7 +111,7 @@ pub async fn delete(
     Err(ChatError::contended())
 }
 
-/// A message that the caller may change, and why.
+/// Message that the caller may change, with the authority.
 pub(crate) struct EditableMessage {
     pub(crate) access: Access,
     pub(crate) message: Message,
@@ -119,13 +119,14 @@ pub(crate) struct EditableMessage {
 }
 
 impl EditableMessage {
-    /// The proof: an author needs to see the channel, others a role in it.
+    /// Returns the authority: an author needs to see the channel, other users need a role in it.
     pub(crate) fn authority(&self) -> Authority<'_> {
         if self.is_author { self.access.as_reader() } else { self.access.as_member() }
     }
 }
 
-/// The message, if the caller may change it. An author is a user: the agent's messages are no user's, whatever the id.
+/// Returns the message, if the caller may change it. Only users are authors: a user whose id equals the agent's does
+/// not own the agent's messages.
 pub(crate) async fn authorize_edit(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,

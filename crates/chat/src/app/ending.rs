@@ -1,13 +1,13 @@
-//! Ends of subscriptions that follow from a change: a channel was deleted or made private, a member was removed.
+//! Ends of subscriptions that follow from a change: a channel was deleted or made private, or a member was removed.
 //!
-//! The change records what has to end in its own transaction ([`Pending`]) and closes the channel's
-//! [`Gate`](crate::connection::Gate) in it, so that delivery refuses what has ended at once. The request that made the
-//! change then ends what it can within [`SHUT_OUT_DURATION`]. The maintenance function finishes the rest, page by page; a
-//! function that stops anywhere leaves a record from which the next one goes on.
+//! The change records a [`PendingEnd`] in its own transaction, and closes the channel's
+//! [`Gate`](crate::model::connection::Gate). From then on delivery refuses the ended subscriptions. The request that
+//! made the change ends as many as it can within [`SHUT_OUT_DURATION`]. The maintenance function ends the rest, page by
+//! page. A function that stops leaves a record from which the next one continues.
 //!
-//! A delivery decides by a gate that it has read at most [`AUTHORITY_DURATION`](crate::limits::AUTHORITY_DURATION) ago, and
-//! one push takes at most [`PUSH_DURATION`](crate::limits::PUSH_DURATION). [`SHUT_OUT_DURATION`] is the sum: a request that
-//! has waited so long is answered only after every push that was decided before the change.
+//! A delivery uses a gate for at most [`AUTHORITY_DURATION`](crate::model::limits::AUTHORITY_DURATION). One push takes
+//! at most [`PUSH_DURATION`](crate::model::limits::PUSH_DURATION). [`SHUT_OUT_DURATION`] is the sum. A request that
+//! waits that long responds after every push that was admitted before the change.
 
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
@@ -35,17 +35,17 @@ use crate::{
     },
 };
 
-/// Between two attempts to close a socket that is still being opened.
+/// Interval between two attempts to close a socket that is still being opened.
 const OPENING_SOCKET_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What ends are carried out with.
+/// Worker for pending ends, with its ports.
 #[derive(Debug, Clone, Copy)]
 pub struct Ending<'a, Channels, Connections, Sockets, Time> {
     /// Channels, members and pending ends.
     pub channels: &'a Channels,
     /// Connections and subscriptions.
     pub connections: &'a Connections,
-    /// The sockets.
+    /// Sockets.
     pub sockets: &'a Sockets,
     /// Time.
     pub clock: &'a Time,
@@ -58,8 +58,9 @@ where
     Sockets: SocketGateway,
     Time: Clock,
 {
-    /// Ends what a change has just recorded, as far as [`SHUT_OUT_DURATION`] allows. When this returns, no socket receives
-    /// an event that the change forbids. Returns whether it is all done, with nothing for the maintenance function to do.
+    /// Ends the subscriptions that a change has just recorded, as far as [`SHUT_OUT_DURATION`] allows. When this
+    /// returns, no socket receives an event that the change forbids. Returns `true` if nothing remains for the
+    /// maintenance function.
     pub async fn finish_now(&self, pending: &PendingEnd) -> bool {
         let ends_at = self.clock.monotonic() + SHUT_OUT_DURATION;
         let mut progress = pending.clone();
@@ -72,7 +73,7 @@ where
             }
         };
         if let Err(error) = &ended {
-            tracing::warn!(%error, channel_id = %pending.channel.channel_id, "subscriptions could not be ended yet");
+            tracing::warn!(%error, channel_id = %pending.channel.channel_id, "ending subscriptions failed");
         }
         let is_ended = matches!(ended, Ok(true));
         if !is_ended {
@@ -84,18 +85,18 @@ where
         let kept = if is_ended && pending.cause != EndCause::ChannelDeleted {
             self.channels.finish(pending).await.map(|()| false)
         } else {
-            // The maintenance function goes on at once, in place of waiting for the lease to end.
+            // Without a lease the maintenance function continues at once.
             progress.lease_until = Timestamp::from_millis(0);
             self.channels.advance(&progress).await.map(|()| true)
         };
-        // A record that stays, or stays leased, is only worked off later.
+        // If the record stays, with a lease or without, the maintenance function finishes it.
         !kept.unwrap_or(true)
     }
 
-    /// Works on a record that was leased, until it is done (`true`) or the clock's [`Clock::monotonic`] has reached `until`.
+    /// Works on a leased record until it is done (`true`) or [`Clock::monotonic`] has reached `until`.
     ///
     /// # Errors
-    /// When a store or the gateway fails. The record stays, and the next function goes on from it.
+    /// When a store or the gateway fails. The record stays, and the next function continues from it.
     pub async fn resume(
         &self,
         mut pending: PendingEnd,
@@ -117,7 +118,7 @@ where
         Ok(true)
     }
 
-    /// Extends the lease before it ends, and stores the progress with it.
+    /// Extends the lease before it expires, and stores the progress with it.
     async fn keep(&self, pending: &mut PendingEnd) -> Result<(), StoreError> {
         let now = self.clock.now();
         if now.plus(PENDING_LEASE_DURATION / 2) >= pending.lease_until {
@@ -127,10 +128,10 @@ where
         Ok(())
     }
 
-    /// Ends the subscriptions that a record is about. `false`: some are left at `until`.
+    /// Ends the subscriptions of a record. Returns `false` if some remain at `until`.
     async fn end_subscriptions(&self, pending: &mut PendingEnd, until: Option<Duration>) -> Result<bool, StoreError> {
         if let EndCause::MemberRemoved { user_id } = &pending.cause {
-            // A user who is a member again keeps the subscriptions.
+            // A user who has become a member again keeps the subscriptions.
             let is_back = until.is_some() && self.channels.member(&pending.channel, user_id).await?.is_some();
             if !is_back {
                 self.end_user(&pending.channel, user_id).await?;
@@ -157,7 +158,8 @@ where
         }
     }
 
-    /// Those of a page who are no members. The others' subscriptions become those of members.
+    /// Returns the subscriptions of a page whose users are no members. The other subscriptions are marked as those of
+    /// members.
     async fn non_members(
         &self,
         channel: &ChannelKey,
@@ -179,7 +181,7 @@ where
         Ok(strangers)
     }
 
-    /// Ends what a user's connections receive of a channel, and closes their sockets.
+    /// Ends the subscriptions of a user's connections to a channel, and closes their sockets.
     ///
     /// # Errors
     /// When a store or the gateway fails.
@@ -189,8 +191,7 @@ where
             .map(async |connection| {
                 let id = &connection.connection_id;
                 let has_it = self.connections.is_subscribed(channel, id, connection.connected_at).await?;
-                // A handshake that is still under way may have taken its subscription back by itself, after a delivery had
-                // read it.
+                // A handshake under way may have removed its subscription itself, after a delivery had read it.
                 let is_new = self.clock.now() < connection.connected_at.plus(HANDSHAKE_DURATION);
                 if has_it || is_new {
                     self.end_one(channel, connection.subscription(user)).await?;
@@ -210,16 +211,17 @@ where
             .await
     }
 
-    /// The socket first, so that an interrupted call finds the subscription again. The gate refuses it meanwhile. A socket
-    /// that stayed open without its subscription would miss, unnoticed, what its user may receive after coming back.
+    /// Closes the socket and then removes the subscription, so that a repeated call finds an interrupted one. The gate
+    /// refuses the subscription meanwhile. An open socket without its subscription would miss events unnoticed after
+    /// the user rejoins.
     pub(crate) async fn end_one(&self, channel: &ChannelKey, one: Subscription) -> Result<(), StoreError> {
         self.close(&one).await?;
         self.connections.unsubscribe(channel, &one.connection_id, one.connected_at).await?;
         Ok(())
     }
 
-    /// Closes a socket. A socket whose handshake is not through yet cannot be closed, and a push under way could still
-    /// reach it: it is waited for.
+    /// Closes a socket. A socket cannot be closed before the end of its handshake, and a push under way could still
+    /// reach it. So this waits, for at most [`OPENING_SOCKET_DURATION`].
     async fn close(&self, one: &Subscription) -> Result<(), StoreError> {
         let until = self.clock.now().plus(OPENING_SOCKET_DURATION);
         loop {
@@ -230,7 +232,7 @@ where
             if now >= until || now >= one.connected_at.plus(HANDSHAKE_DURATION) {
                 return Ok(());
             }
-            // A handshake that was refused, or a socket that has gone.
+            // The handshake was refused, or the socket is gone.
             let of_user = self.connections.connections_of(&one.user_id, now).await?;
             let is_there = |other: &crate::model::connection::UserConnection| {
                 other.connection_id == one.connection_id && other.connected_at == one.connected_at

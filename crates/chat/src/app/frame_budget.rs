@@ -1,8 +1,8 @@
-//! Bounds what a client may send on its own socket, which only receives.
+//! Limits of the frames that a client sends on its own socket, which only receives.
 //!
-//! Each frame that API Gateway takes is an invocation. A socket has two buckets: [`FRAME_BUCKET`] bounds the answers,
-//! [`FRAME_FLOOD_BUCKET`] the frames that are taken at all. Both are kept in memory, so that a frame costs no call of a
-//! store. The bound holds in each execution environment of the function; its concurrency bounds the environments.
+//! Each frame that API Gateway takes is an invocation. A socket has two buckets. [`FRAME_BUCKET`] limits the answers,
+//! and [`FRAME_FLOOD_BUCKET`] limits the accepted frames. Both are kept in memory, so a frame costs no call of a store.
+//! The limit holds per execution environment of the function; its concurrency limits the number of environments.
 
 use std::{
     collections::HashMap,
@@ -15,18 +15,18 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// What to do with a client's frame.
+/// Reaction to a client's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Answer it.
     Answer,
-    /// Leave it without an answer.
+    /// Send no answer.
     Ignore,
     /// Close the socket.
     Close,
 }
 
-/// When the buckets of a socket will be full.
+/// Times at which the buckets of a socket are full.
 #[derive(Debug, Clone, Copy)]
 struct Budget {
     answers: Timestamp,
@@ -39,7 +39,7 @@ impl Budget {
     }
 }
 
-/// A socket: API Gateway's id, and when it was opened, since an id may come again.
+/// Socket: its connection id, and the time when it was opened, since an id may be reused.
 type Socket = (ConnectionId, Timestamp);
 
 /// The budgets of up to [`SOCKETS_WITH_BUDGETS`] sockets.
@@ -49,7 +49,7 @@ pub struct FrameBudgets {
 }
 
 impl FrameBudgets {
-    /// Takes a frame that a socket, opened at `connected_at`, sent at `now`.
+    /// Counts a frame that a socket, opened at `connected_at`, sent at `now`.
     pub fn take(&self, connection: &ConnectionId, connected_at: Timestamp, now: Timestamp) -> Verdict {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let socket = (connection.clone(), connected_at);
@@ -65,7 +65,8 @@ impl FrameBudgets {
     }
 }
 
-/// Forgets sockets whose buckets are full, which is what a new one has; without any, the one that is closest to it.
+/// Removes sockets whose buckets are full, since a new socket has full buckets. If there are none, removes the socket
+/// that is closest to full.
 fn make_room(sockets: &mut HashMap<Socket, Budget>, now: Timestamp) {
     sockets.retain(|_, budget| !budget.is_full(now));
     if sockets.len() >= SOCKETS_WITH_BUDGETS {

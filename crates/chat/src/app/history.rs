@@ -1,7 +1,7 @@
-//! Reading a channel back.
+//! Reading the history of a channel.
 //!
-//! The permission is read before the messages, and once more after them: what was stored after a membership had ended is
-//! not given to the former member.
+//! The permission is read before the messages, and again after them. A former member does not get messages that were
+//! stored after the end of the membership.
 
 use std::io::{self, Write};
 
@@ -20,16 +20,16 @@ use crate::{
     },
 };
 
-/// A page of history.
+/// Page of history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistoryPage {
-    /// The messages, in the range's order.
+    /// Messages, in the range's order.
     pub messages: Vec<Message>,
-    /// Where to go on, when there is more.
+    /// Range of the next page, if there are more messages.
     pub next: Option<Range>,
 }
 
-/// One message of a channel that `user` may read.
+/// Returns one message of a channel that `user` may read.
 ///
 /// # Errors
 /// Those of [`authorize_read`], [`ChatError::MessageNotFound`].
@@ -47,7 +47,7 @@ pub async fn one_message(
     Ok(message)
 }
 
-/// Up to `limit` answers to a message of a channel that `user` may read, after the number `after`, the oldest first.
+/// Returns up to `limit` replies to a message of a channel that `user` may read, after the `seq` `after`, oldest first.
 ///
 /// # Errors
 /// Those of [`one_message`].
@@ -60,7 +60,7 @@ pub async fn replies(
     after: u64,
     limit: u16,
 ) -> Result<HistoryPage> {
-    // A thread outlives its first message, which may have been deleted or have expired.
+    // A thread outlives its first message, which may be deleted or expired.
     let found = authorize_read(channels, channel, user).await?.channel;
     if seq > found.last_seq {
         return Err(ChatError::MessageNotFound);
@@ -78,7 +78,7 @@ pub async fn replies(
     Ok(HistoryPage { messages: page, next })
 }
 
-/// Up to `limit` messages of a channel that `user` may read.
+/// Returns up to `limit` messages of a channel that `user` may read.
 ///
 /// # Errors
 /// Those of [`authorize_read`].
@@ -92,9 +92,9 @@ pub async fn history(
     limit: u16,
 ) -> Result<HistoryPage> {
     let key = authorize_read(channels, channel, user).await?.key();
-    // One more than asked for tells whether there is more.
+    // One message more than requested shows whether there are more.
     let page = messages.messages(&key, range, limit + 1, clock.now()).await?;
-    // A client that asks whether there is more, and finds nothing, costs no further read.
+    // An empty page reveals nothing, so it needs no second read of the permission.
     if !page.is_empty() {
         require_still_readable(channels, &key, user).await?;
     }
@@ -106,7 +106,7 @@ pub async fn history(
     Ok(HistoryPage { messages: page, next })
 }
 
-/// As many of `page` as fit `limit` and [`PAGE_BYTES`], one at least, and whether any are left.
+/// Returns the messages of `page` that fit `limit` and [`PAGE_BYTES`], at least one, and whether messages remain.
 fn cut(mut page: Vec<Message>, limit: u16) -> (Vec<Message>, bool) {
     let (mut fits, mut bytes) = (0, 0);
     for message in page.iter().take(usize::from(limit)) {
@@ -121,7 +121,7 @@ fn cut(mut page: Vec<Message>, limit: u16) -> (Vec<Message>, bool) {
     (page, more)
 }
 
-/// Bytes of a message's JSON.
+/// Returns the size of a message's JSON in bytes.
 fn json_bytes(message: &Message) -> usize {
     struct Count(usize);
     impl Write for Count {
@@ -134,7 +134,7 @@ fn json_bytes(message: &Message) -> usize {
         }
     }
     let mut count = Count(0);
-    // No message that was accepted can fail.
+    // Serializing an accepted message does not fail.
     let _ = serde_json::to_writer(&mut count, message);
     count.0
 }
@@ -153,7 +153,7 @@ mod tests {
         testing::{Before, TestClock, TestStore, key, stored_message},
     };
 
-    /// What happens right before messages are read that a permission allowed.
+    /// Change that is made right before messages are read.
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum Meanwhile {
         Nothing,
@@ -162,7 +162,7 @@ mod tests {
         Deleted,
     }
 
-    /// A channel that bob may see, with a message in it.
+    /// Returns a store with a channel that bob may see, and a message in it.
     fn readable(meanwhile: Meanwhile) -> TestStore {
         let store = TestStore::seeded(1, 0);
         let store = match meanwhile {
@@ -221,7 +221,7 @@ mod tests {
                 (1..).zip(&sizes).map(|(seq, size)| stored_message("c", seq, &"\"".repeat(*size)).message).collect();
             let mut read: Vec<Message> = Vec::new();
             loop {
-                // As a store gives it: one more than asked for.
+                // Like a store: one more than requested.
                 let rest: Vec<Message> = all[read.len()..].iter().take(usize::from(limit) + 1).cloned().collect();
                 let (page, more) = cut(rest, limit);
                 prop_assert!(page.len() <= usize::from(limit));

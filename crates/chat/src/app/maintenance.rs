@@ -1,5 +1,4 @@
-//! What the maintenance function does that no request waits for: it closes sockets whose token has ended, and carries out
-//! pending ends.
+//! Maintenance: closes sockets whose token has expired, and works on pending ends.
 
 use std::time::Duration;
 
@@ -15,11 +14,11 @@ use crate::{
     },
 };
 
-/// Closes a socket whose connection has ended, and removes the connection. `found` is the connection as it is now. Returns
-/// `false` for one that has not ended: it got another token.
+/// Closes a socket whose connection has expired, and removes the connection. `found` is the connection as just read.
+/// Returns `false` if the connection has not expired, because its token was renewed.
 ///
 /// # Errors
-/// When the store or the gateway fails. A repeated call goes on.
+/// When the store or the gateway fails. The next run repeats the work.
 pub async fn close_ended(
     connections: &impl ConnectionStore,
     sockets: &impl SocketGateway,
@@ -30,7 +29,8 @@ pub async fn close_ended(
     if found.is_some_and(|connection| connection.expires_at > clock.now()) {
         return Ok(false);
     }
-    // Without its items too: they may have expired before the socket was closed.
+    // The store may have expired the connection's items before the socket was closed, so the socket is closed without
+    // them too.
     sockets.close(id).await?;
     if let Some(connection) = found {
         connections.close(id, connection.connected_at).await?;
@@ -38,11 +38,11 @@ pub async fn close_ended(
     Ok(true)
 }
 
-/// Works on a pending end until it is done (`true`) or [`Clock::monotonic`] has reached `until`. One that another function
-/// has leased is left to it.
+/// Works on a pending end until it is done (`true`) or [`Clock::monotonic`] has reached `until`. Skips a pending end
+/// that another function has leased.
 ///
 /// # Errors
-/// When a store or the gateway fails. The record stays, and a later call goes on from it.
+/// When a store or the gateway fails. The record stays, and a later call continues from it.
 pub async fn carry_out<Channels, Connections, Sockets, Time>(
     ending: &Ending<'_, Channels, Connections, Sockets, Time>,
     deleted: &impl DeletedChannels,

@@ -1,10 +1,10 @@
-//! Joining and leaving channels, and what that does to live sockets.
+//! Joining and leaving channels, and the effect on open sockets.
 //!
-//! No event of a channel reaches a socket after the answer that ended its membership: the membership goes first,
-//! then the subscriptions of the user's connections, then the sockets that had them are closed, then comes the
-//! answer. A push already under way meets a closed socket, and the client comes back to what is left. A connection
-//! made at the same moment was announced before it read the memberships ([`crate::connect`]): either it has read the
-//! end of this one, or it is found here, and its socket is closed as soon as it is open.
+//! After a removal is acknowledged, the removed user's sockets receive nothing more of the channel. Order: delete the
+//! membership and block the user in the gate, close the sockets, delete the subscriptions, respond. A push under way
+//! meets a closed socket. The client reconnects and receives its remaining channels. A connection being opened is
+//! registered before it reads memberships ([`connect`](crate::app::connect)). So it either sees the removal or is found
+//! and closed.
 
 use crate::{
     app::{
@@ -32,28 +32,28 @@ use crate::{
     },
 };
 
-/// What came of adding a user.
+/// Result of adding a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Added {
     /// The user is a member.
     Joined {
         /// The membership.
         member: Member,
-        /// Whether the user was no member before.
+        /// `true` if the user was no member before.
         added: bool,
     },
-    /// The user is asked first.
+    /// The user is invited and has to accept.
     Invited(Invitation),
 }
 
-/// What memberships are managed with.
+/// Manager of memberships, with its ports.
 #[derive(Debug, Clone, Copy)]
 pub struct Membership<'a, Channels, Connections, Sockets, Time> {
     /// Channels and members.
     pub channels: &'a Channels,
-    /// Who is connected.
+    /// Connections and subscriptions.
     pub connections: &'a Connections,
-    /// Their sockets.
+    /// Sockets.
     pub sockets: &'a Sockets,
     /// Time.
     pub clock: &'a Time,
@@ -66,10 +66,14 @@ where
     Sockets: SocketGateway,
     Time: Clock,
 {
-    /// Makes `user` a member on behalf of `caller`, or invites the user, with `role` if one is given. Users add themselves to
-    /// public channels as members, and to those that they are invited to with the role of the invitation; moderators add
-    /// others as `addition` says; owners give any role. The user's live sockets that follow the memberships receive the
-    /// channel from then on.
+    /// Makes `user` a member on behalf of `caller`, or invites the user, with `role` if one is given.
+    ///
+    /// - Users add themselves to public channels as members, and to channels that they are invited to with the
+    ///   invitation's role.
+    /// - Moderators add or invite others, as `addition` says.
+    /// - Owners may assign any role.
+    ///
+    /// The user's open connections with `auto_subscribe` receive the channel from then on.
     ///
     /// # Errors
     /// [`ChatError::ChannelNotFound`], [`ChatError::ChannelArchived`], [`ChatError::Forbidden`],
@@ -100,7 +104,7 @@ where
             check_addition(&access, caller == user, current.as_ref().map(|member| member.role), wanted)?;
             if let Some(member) = current {
                 if member.role == wanted {
-                    // An earlier call may have ended before the sockets followed.
+                    // An earlier call may have stopped before it subscribed the connections.
                     self.follow(&key, user).await?;
                     return Ok(Added::Joined { member, added: false });
                 }
@@ -116,7 +120,7 @@ where
                 match self.channels.invite(&access.as_member(), &invitation, INVITATIONS_PER_USER).await? {
                     Invited::Done => return Ok(Added::Invited(invitation)),
                     Invited::Already(earlier) if earlier.role == wanted => return Ok(Added::Invited(earlier)),
-                    // Another role is offered: the earlier invitation goes, and the next attempt makes another.
+                    // The role differs: the earlier invitation is withdrawn, and the next attempt makes a new one.
                     Invited::Already(earlier) => {
                         self.channels.withdraw_invitation(Some(&access.as_member()), &earlier).await?;
                     }
@@ -132,7 +136,7 @@ where
                         self.follow(&key, user).await?;
                         return Ok(Added::Joined { member, added: true });
                     }
-                    // Another call was faster, or what allowed this is not as it was read: it is read again.
+                    // Another call was faster, or the authority has changed. The next attempt reads it again.
                     MemberAdded::Already(_) | MemberAdded::Stale => {}
                 }
             }
@@ -141,8 +145,8 @@ where
         Err(ChatError::contended())
     }
 
-    /// The caller's access to a channel in which a user is to be added. Users who are no members and add themselves may do
-    /// so by their invitation, if they have one: to them a private channel exists.
+    /// Returns the caller's access to a channel in which a user is to be added. Users who add themselves may use an
+    /// invitation. With one, a private channel exists for them.
     async fn access_to_add(
         &self,
         channel: &ChannelId,
@@ -155,7 +159,7 @@ where
         if caller == user {
             invitation = self.channels.invitation(&key, user, self.clock.now()).await?;
         }
-        // After the invitation: one that is accepted meanwhile is found here, as a membership.
+        // Read after the invitation: an invitation that is accepted in between is found here as a membership.
         let member = self.channels.member(&key, caller).await?;
         let invitation = invitation.filter(|_| member.is_none());
         if found.visibility == Visibility::Private && member.is_none() && invitation.is_none() {
@@ -164,7 +168,7 @@ where
         Ok((Access { channel: found, member }, invitation))
     }
 
-    /// Makes a member of an invited user. `None`: the invitation or the channel is not as it was read.
+    /// Makes an invited user a member. Returns `None` if the invitation or the channel has changed since it was read.
     async fn accept(
         &self,
         access: &Access,
@@ -195,7 +199,7 @@ where
         }
     }
 
-    /// The membership that is to be changed; the caller's own was read with the access.
+    /// Returns the membership that is to be changed. The caller's own was read with the access.
     async fn member(&self, access: &Access, caller: &UserId, user: &UserId) -> Result<Option<Member>> {
         if caller == user {
             return Ok(access.member.clone());
@@ -203,8 +207,8 @@ where
         Ok(self.channels.member(&access.key(), user).await?)
     }
 
-    /// Ends the membership of `user` on behalf of `caller`: users remove themselves, moderators remove members,
-    /// owners remove anybody but the last owner. Of a user who is invited, it ends the invitation.
+    /// Ends the membership of `user` on behalf of `caller`, or withdraws the user's invitation. Users remove
+    /// themselves. Moderators remove members. Owners remove any member but the last owner.
     ///
     /// # Errors
     /// [`ChatError::ChannelNotFound`], [`ChatError::MemberNotFound`], [`ChatError::Forbidden`],
@@ -240,12 +244,12 @@ where
                     CHANGE_BACKOFF.pause(self.clock, attempt).await;
                     continue;
                 }
-                // An invitation that was accepted between the two reads is a membership by now.
+                // An invitation that was accepted between the two reads has become a membership.
                 if self.channels.member(&key, user).await?.is_some() {
                     CHANGE_BACKOFF.pause(self.clock, attempt).await;
                     continue;
                 }
-                // An earlier call may have ended before the sockets were closed.
+                // An earlier call may have stopped before it closed the sockets.
                 self.ending().end_user(&key, user).await?;
                 return Err(ChatError::MemberNotFound);
             };
@@ -263,7 +267,7 @@ where
         Err(ChatError::contended())
     }
 
-    /// The caller's access to a channel in which a membership is to end.
+    /// Returns the caller's access to a channel in which a membership is to end.
     async fn access_to_leave(&self, channel: &ChannelId, caller: &UserId, user: &UserId) -> Result<Access> {
         let found = self.channels.channel(channel).await?.ok_or(ChatError::ChannelNotFound)?;
         let key = found.key();
@@ -273,10 +277,10 @@ where
                 return Err(ChatError::ChannelNotFound);
             }
             if self.channels.invitation(&key, user, self.clock.now()).await?.is_none() {
-                // An invitation that was accepted between the two reads is a membership by now.
+                // An invitation that was accepted between the two reads has become a membership.
                 member = self.channels.member(&key, user).await?;
                 if member.is_none() {
-                    // An earlier call may have ended before the caller's own sockets were closed.
+                    // An earlier call may have stopped before it closed the caller's own sockets.
                     self.ending().end_user(&key, user).await?;
                     return Err(ChatError::ChannelNotFound);
                 }
@@ -285,7 +289,7 @@ where
         Ok(Access { channel: found, member })
     }
 
-    /// A page of a channel's members, for those who may see the channel.
+    /// Returns a page of a channel's members, if the caller may see the channel.
     ///
     /// # Errors
     /// [`ChatError::ChannelNotFound`], [`ChatError::Store`].
@@ -302,8 +306,9 @@ where
         Ok(page)
     }
 
-    /// Follows a membership that found no room on a connection. One that the user chose takes the place of one that the
-    /// connection would leave out if it were opened now. The client is told how many channels its socket leaves out.
+    /// Subscribes a connection that has no room for a further channel. A membership that the user chose replaces one
+    /// that the connection would leave out if it were opened now. The client is notified of the number of channels left
+    /// out.
     async fn follow_without_room(
         &self,
         channel: &ChannelKey,
@@ -312,7 +317,7 @@ where
     ) -> Result<()> {
         let Memberships { channels: wanted, left_out } =
             self.channels.memberships(user, CHANNELS_PER_CONNECTION).await?;
-        // Without a limit that is reached, the connection was not open.
+        // If no channel is left out, the subscription failed because the connection is not open.
         if left_out == 0 {
             return Ok(());
         }
@@ -330,14 +335,14 @@ where
         Ok(())
     }
 
-    /// Carries out the ends that a change of this channel caused.
+    /// Returns the [`Ending`] that works on the pending ends of a change.
     pub(crate) fn ending(&self) -> Ending<'_, Channels, Connections, Sockets, Time> {
         let Self { channels, connections, sockets, clock } = *self;
         Ending { channels, connections, sockets, clock }
     }
 
-    /// Subscribes the live connections of a member that follow the memberships. A subscription that a connection had by
-    /// name rests on the membership from now on.
+    /// Subscribes the member's open connections that have `auto_subscribe`. A subscription that a connection requested
+    /// by id rests on the membership from then on.
     pub(crate) async fn follow(&self, channel: &ChannelKey, user: &UserId) -> Result<()> {
         for connection in self.connections.connections_of(user, self.clock.now()).await? {
             if connection.receives(&channel.channel_id) {
@@ -349,7 +354,8 @@ where
                 if self.connections.confirm_member(channel, &subscription).await?
                     && self.channels.member(channel, user).await?.is_none()
                 {
-                    // The membership has ended, and the subscription may be of after its end. Its socket is opened anew.
+                    // The membership has ended, and the subscription may have been made after that. The client reopens
+                    // its socket.
                     self.ending().end_one(channel, subscription).await?;
                 }
             }
@@ -358,9 +364,9 @@ where
     }
 }
 
-/// Subscribes a connection to a channel that its user has become a member of. `false`: it is not open, or has all the
-/// channels that it may. The membership may have ended in the meantime, and the function that ended it may not have seen the
-/// subscription: then it is taken back.
+/// Subscribes a connection to a channel that its user has joined. Returns `false` if the connection is not open or has
+/// the maximum number of channels. The membership may end meanwhile, and the function that ends it may miss the
+/// subscription. In that case the subscription is removed.
 pub(crate) async fn subscribe_member(
     channels: &impl ChannelStore,
     connections: &impl ConnectionStore,
@@ -368,7 +374,7 @@ pub(crate) async fn subscribe_member(
     user: &UserId,
     connection: &UserConnection,
 ) -> Result<bool> {
-    // A call that failed may have stored the subscription all the same.
+    // A failed call may still have stored the subscription.
     let subscribed = connections.subscribe(channel, user, connection, true).await;
     if channels.member(channel, user).await?.is_none() {
         connections.unsubscribe(channel, &connection.connection_id, connection.connected_at).await?;
@@ -376,7 +382,7 @@ pub(crate) async fn subscribe_member(
     Ok(subscribed?)
 }
 
-/// Whether a caller may give `wanted` to a user who has `current`.
+/// Checks that a caller may give the role `wanted` to a user who has `current`.
 fn check_addition(access: &Access, is_self: bool, current: Option<MemberRole>, wanted: MemberRole) -> Result<()> {
     let caller = access.role();
     if is_self && current.is_none() && access.channel.visibility == Visibility::Private {
@@ -399,7 +405,7 @@ fn check_addition(access: &Access, is_self: bool, current: Option<MemberRole>, w
     Ok(())
 }
 
-/// Whether settings that were `before` and are `after` end subscriptions of users who are no members.
+/// Whether the change from `before` to `after` ends subscriptions of users who are no members.
 pub(crate) fn restricts_visibility(before: &Channel, after: &Channel) -> bool {
     before.visibility == Visibility::Public && after.visibility == Visibility::Private
 }

@@ -1,4 +1,4 @@
-//! The rules: one use case in a file.
+//! The rules of the domain, one use case per file.
 //!
 //! | module | use case |
 //! | --- | --- |

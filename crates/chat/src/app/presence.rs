@@ -1,8 +1,8 @@
-//! Who is there: users with a live connection that receives a channel.
+//! Presence: the users with a live connection that receives a channel.
 //!
-//! The truth is the subscriptions; [`PresenceStore`] remembers what subscribers have been told, so that of a user's
-//! many sockets only the first and the last are news. Changes come in batches (the stream of the connections, with a
-//! window), so that a page that is reloaded is no news at all.
+//! Subscriptions are the source of truth. [`PresenceStore`] records what was announced to subscribers. Only a user's
+//! first and last socket produce an event. Changes come in batches, through the stream of the connections with a batch
+//! window, so a page reload produces no event.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// Who is in a channel that `caller` may see. Up to [`PRESENCE_PROBES`] sockets are asked after: those that have
-/// vanished without a `$disconnect` are forgotten on the way.
+/// Returns the users that are present in a channel that `caller` may see. Asks the gateway about up to
+/// [`PRESENCE_PROBES`] sockets, and removes connections whose sockets vanished without a `$disconnect`.
 ///
 /// # Errors
 /// [`crate::model::error::ChatError::ChannelNotFound`], [`crate::model::error::ChatError::Store`].
@@ -44,8 +44,8 @@ pub async fn presence(
     let probed = subscriptions.split_off(subscriptions.len().saturating_sub(PRESENCE_PROBES));
     let alive: Vec<Option<Subscription>> = futures::stream::iter(probed)
         .map(async |subscription| {
-            // A socket that cannot be asked after counts as there; before its handshake is through it looks like one that
-            // has vanished.
+            // If the gateway fails, the socket counts as present. Before the end of its handshake a socket looks like a
+            // vanished one.
             let is_new = now < subscription.connected_at.plus(HANDSHAKE_DURATION);
             if is_new || sockets.is_open(&subscription.connection_id).await.unwrap_or(true) {
                 return Ok(Some(subscription));
@@ -65,11 +65,11 @@ pub async fn presence(
     Ok(since.into_iter().map(|(user_id, since)| Present { user_id, since }).collect())
 }
 
-/// What is news of `users`, whose connections have come or gone, to the subscribers of a channel. Nothing in a channel
-/// of more than `most` subscriptions, nor in one that is deleted.
+/// Returns the presence events for `users`, whose connections were opened or closed. Returns none for a channel with
+/// more than `most` subscriptions, and none for a deleted channel.
 ///
 /// # Errors
-/// When the subscriptions cannot be read, or what is known cannot be noted.
+/// When a store cannot read the subscriptions or record the announcement.
 pub async fn presence_events(
     connections: &impl ConnectionStore,
     known: &impl PresenceStore,
@@ -79,7 +79,7 @@ pub async fn presence_events(
     most: usize,
 ) -> Result<Vec<EphemeralEvent>, StoreError> {
     let now = clock.now();
-    // One more tells that there are too many.
+    // One subscription more than `most` shows that there are too many.
     let audience = connections.audience_up_to(channel, most + 1, now).await?;
     if audience.gate.closed || audience.subscriptions.len() > most {
         return Ok(Vec::new());
@@ -116,7 +116,7 @@ mod tests {
 
     impl SocketGateway for NothingOpen {
         async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
-            unreachable!("a look pushes nothing")
+            unreachable!("listing presence pushes nothing")
         }
 
         async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
@@ -124,7 +124,7 @@ mod tests {
         }
 
         async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
-            unreachable!("a look closes no socket")
+            unreachable!("listing presence closes no socket")
         }
     }
 

@@ -1,7 +1,8 @@
-//! How often users may do what: token buckets.
+//! Rate limits of users' actions: token buckets.
 //!
-//! A bucket is kept as one time, the theoretical arrival time of the generic cell rate algorithm: when the bucket will
-//! be full again. Taking a token moves it on by [`Bucket::every`]; it may not be further away than the whole bucket.
+//! A bucket is stored as one time: the moment when it is full again. This is the theoretical arrival time of the
+//! generic cell rate algorithm. Taking a token moves it later by [`Bucket::every`]. It may be at most a whole bucket
+//! away.
 
 use crate::{
     model::{
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-/// Lets a user do something, unless it is too often.
+/// Takes a token for a user's action, or fails with the time until the next token.
 ///
 /// # Errors
 /// [`ChatError::TooManyRequests`], [`ChatError::Store`].

@@ -1,5 +1,5 @@
-//! Reactions to messages: one of each kind per user. They are kept with the message, and subscribers hear of them as of
-//! any other change of it.
+//! Reactions to messages: at most one of each emoji per user. They are stored with the message. Subscribers receive a
+//! `message.updated` event, as for any other change of the message.
 
 use crate::{
     app::access::{SameChannel, authorize_read},
@@ -16,11 +16,12 @@ use crate::{
     },
 };
 
-/// Adds the caller's reaction to a message, or takes it back. Doing so again changes nothing.
+/// Adds the caller's reaction to a message, or removes it. A repeated call changes nothing.
 ///
 /// # Errors
-/// [`ChatError::Invalid`] when `emoji` is none, [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also
-/// when it is deleted), [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`], [`ChatError::Contended`], [`ChatError::Store`].
+/// [`ChatError::Invalid`] when `emoji` is not an emoji, [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`]
+/// (also when the message is deleted), [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`],
+/// [`ChatError::Contended`], [`ChatError::Store`].
 pub async fn react(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
@@ -29,7 +30,7 @@ pub async fn react(
     emoji: &str,
     add: bool,
 ) -> Result<()> {
-    // One spelling for each: with and without a variation selector it is the same reaction.
+    // The emoji is normalized: with and without a variation selector it is the same reaction.
     let emoji = emojis::get(emoji).ok_or_else(|| {
         ChatError::invalid(Violation::new("emoji", "malformed", "must be one emoji of Unicode, percent-encoded"))
     })?;

@@ -1,4 +1,4 @@
-//! What users have read: a mark in each of their channels, which never goes back.
+//! Read marks: the `seq` up to which a member has read a channel. A mark never moves back.
 
 use crate::{
     app::access::authorize_read,
@@ -10,11 +10,11 @@ use crate::{
     ports::channel_store::ChannelStore,
 };
 
-/// Moves a member's mark to `seq`, unless it is beyond; returns where it is.
+/// Moves a member's read mark to `seq`, unless the mark is already beyond it. Returns the resulting mark.
 ///
 /// # Errors
-/// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`] for those who are no members,
-/// [`ChatError::Invalid`] when there is no such message yet, [`ChatError::Store`].
+/// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`] when the user is no member, [`ChatError::Invalid`] when the
+/// channel has no message `seq` yet, [`ChatError::Store`].
 pub async fn mark_read(channels: &impl ChannelStore, channel: &ChannelId, user: &UserId, seq: u64) -> Result<u64> {
     let found = authorize_read(channels, channel, user).await?.channel;
     if seq > found.last_seq {

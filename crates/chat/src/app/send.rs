@@ -1,10 +1,9 @@
-//! Sending: a message is accepted once, gets the next number of its channel, and is then durable.
+//! Sending: a message is accepted once, gets the next `seq` of its channel, and is then durable.
 //!
-//! Optimistic: the sender assumes a head of the channel and a full bucket of its own, and the store's transaction is
-//! the judge. A sender who was wrong learns what is true from the refusal and tries again from it, without reading: one
-//! request for a message, as long as nobody else is at work on the same channel. Who only cached what has long been
-//! otherwise tries again at once; who lost a race against others waits, so that they get through, and then looks where they
-//! are by now.
+//! Sending uses optimistic concurrency: the transaction checks the cached channel head and token bucket. On a mismatch
+//! the store returns the current values and the sender retries with them. An uncontended send costs one request. If
+//! only the cache was stale, the sender retries at once. If it lost a race, it waits with jitter and reads the head
+//! again.
 
 use std::time::Duration;
 
@@ -30,60 +29,60 @@ use crate::{
     },
 };
 
-/// Bound of the wait after the first lost race, in percent of what the lost attempt took: where a store is fast, a crowd on
-/// one channel is served sooner. Each further loss shortens it. Those who have lost most wait least, so that a crowd starves
-/// nobody, while the newcomers make room; but not so little that a crowd keeps the store busy with attempts in vain.
+/// Upper bound of the wait after the first lost race, in percent of the failed attempt's duration. Each further loss
+/// shrinks it by a quarter, down to [`LAST_WAIT`]. Writers that lost often wait least, which prevents starvation. The
+/// floor limits failing attempts under contention.
 const FIRST_WAIT: u32 = 600;
 
-/// The shortest bound, in percent.
+/// Lower bound of [`FIRST_WAIT`] after many losses, in percent.
 const LAST_WAIT: u32 = 200;
 
-/// What an attempt is taken to take at least, and at most: the clock has whole milliseconds, and one answer may be late.
+/// Minimum and maximum of the duration that an attempt counts with. The clock has whole milliseconds, and one response
+/// may be late.
 const ATTEMPT_DURATION: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// A message to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SendMessage {
-    /// Where to.
+    /// Channel that receives the message.
     pub channel_id: ChannelId,
-    /// Who sends.
+    /// Sender.
     pub sender_id: UserId,
-    /// Whose words these are. Only a [`Role::User`] needs membership of a private channel.
+    /// Role of the author. Only a [`Role::User`] needs membership of a private channel.
     pub role: Role,
-    /// What is sent.
+    /// Content, content type, metadata and `reply_to`.
     pub draft: NewMessage,
-    /// The key under which a repeated request is known again.
+    /// Idempotency key. A repeated request with it returns the stored message.
     pub record_key: Option<RecordKey>,
-    /// The life of the channel that the message is meant for, where it answers something in it.
+    /// Incarnation of the channel, if the message replies to something in it.
     pub incarnation: Option<Incarnation>,
-    /// The bucket that a message takes a token from; without it the sender is not limited. A repeated request under the
-    /// same key takes none.
+    /// Token bucket that the message takes a token from. `None`: the sender is not limited. A replayed request takes no
+    /// token.
     pub bucket: Option<Bucket>,
-    /// The trace to keep with the message.
+    /// Trace context that is stored with the message.
     pub trace: Option<TraceContext>,
 }
 
-/// What a caller remembers from one message to the next. A wrong cache costs a further transaction, never a wrong
-/// result.
+/// State cached between sends. A stale cache costs one extra transaction and never changes the result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SendCache {
-    /// The channel.
+    /// Channel head.
     pub head: Option<ChannelHead>,
-    /// When the sender's bucket will be full. It cannot be so any sooner, for only sending moves it.
+    /// Time when the sender's bucket is full. It is never earlier than the cached value, since only sending moves it.
     pub full_at: Option<Timestamp>,
 }
 
-/// A message that was sent.
+/// Message that was sent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SendResult {
-    /// By this call.
+    /// Stored by this call.
     Created(Message),
-    /// By an earlier call under the same key.
+    /// Stored by an earlier call with the same key.
     Replayed(Message),
 }
 
 impl SendResult {
-    /// The message.
+    /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &Message {
         match self {
@@ -92,10 +91,10 @@ impl SendResult {
     }
 }
 
-/// Sends. What the caller remembers is brought up to date.
+/// Sends a message, and updates the cache.
 ///
 /// # Errors
-/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`] (also for a private channel of others),
+/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`] (also when the sender is no member of a private channel),
 /// [`ChatError::ChannelArchived`], [`ChatError::IdempotencyKeyReused`], [`ChatError::TooManyRequests`],
 /// [`ChatError::Contended`], [`ChatError::Store`].
 pub async fn send(
@@ -123,7 +122,7 @@ pub async fn send(
             let (least, most) = ATTEMPT_DURATION;
             clock.sleep(clock.jitter(took.clamp(least, most) * wait / 100)).await;
             wait = (wait * 3 / 4).max(LAST_WAIT);
-            // In a crowd others have gone on meanwhile: a look costs less than an attempt that is lost before it begins.
+            // Under contention the head has probably moved meanwhile: reading it costs less than an attempt that fails.
             cache.head = None;
             if clock.now() >= started.plus(APPEND_DURATION) {
                 break;
@@ -135,41 +134,41 @@ pub async fn send(
         took = began.until(clock.now());
         match step {
             Ok(Attempt::Done(sent)) => return Ok(*sent),
-            // Somebody else was at work before this call, perhaps long ago: no crowd to wait for.
+            // The cache was stale before this call began: there is no race to wait for.
             Ok(Attempt::Stale { head, bucket }) => {
                 is_behind = (old.head || !head) && (old.full_at || !bucket);
                 old = UnverifiedCache { head: old.head && !head, full_at: old.full_at && !bucket };
             }
             Ok(Attempt::Conflict) => {}
-            // The message may be stored all the same: at the next attempt its key or its number tells.
+            // The message may be stored anyway: the next attempt finds it by its idempotency key or its `seq`.
             Err(ChatError::Store(error)) if error.retryable => failure = Some(error),
             Err(error) => return Err(error),
         }
     }
     if let Some(error) = failure {
-        tracing::warn!(%error, channel_id = %send.channel_id, "gave up an append on a failing store");
+        tracing::warn!(%error, channel_id = %send.channel_id, "append failed: the store fails");
     }
     Err(ChatError::contended())
 }
 
-/// One call, over all its attempts.
+/// State of one call over all its attempts.
 struct SendState {
     idempotency: Option<Idempotency>,
     message_id: MessageId,
-    /// The life of the channel that the call is about. An id that is taken anew meanwhile is another channel.
+    /// Incarnation of the channel that the call is about. If the id is reused meanwhile, it names another channel.
     incarnation: Option<Incarnation>,
-    /// The number under which the message may be stored, since the answer was lost. Not needed with a key.
+    /// `seq` under which the message may be stored, since the response was lost. Not needed with an idempotency key.
     in_doubt_seq: Option<u64>,
 }
 
 impl SendState {
-    /// Whether a head may be of the channel that the call is about.
+    /// Whether a head can belong to the channel that the call is about.
     fn is_about(&self, head: &ChannelHead) -> bool {
         self.incarnation.is_none_or(|incarnation| incarnation == head.incarnation)
     }
 
-    /// The head, if it is of the channel that the call is about. The first head that is read decides which one that is; a
-    /// cached one does not, since it may be of an earlier life.
+    /// Returns the head, if it belongs to the channel that the call is about. The first head that is read fixes the
+    /// incarnation. A cached head does not, since it may belong to an earlier incarnation.
     fn same(&mut self, head: ChannelHead) -> Result<ChannelHead> {
         if !self.is_about(&head) {
             return Err(ChatError::ChannelNotFound);
@@ -179,25 +178,25 @@ impl SendState {
     }
 }
 
-/// What tells a repeated request.
+/// Idempotency key of a request, and a hash that identifies a repeated request.
 struct Idempotency {
     key: RecordKey,
     fingerprint: String,
 }
 
-/// What is still believed as it was cached, or assumed, before the call.
+/// Values that are still cached, or assumed, from before the call.
 struct UnverifiedCache {
     head: bool,
     full_at: bool,
 }
 
-/// What came of one attempt.
+/// Result of one attempt.
 enum Attempt {
-    /// The message is there.
+    /// The message is stored.
     Done(Box<SendResult>),
-    /// The channel's head, the sender's bucket, or both are not as believed.
+    /// The channel's head, the sender's bucket, or both differ from the cached values.
     Stale { head: bool, bucket: bool },
-    /// Somebody else is at work on the same items right now.
+    /// Another transaction is writing the same items.
     Conflict,
 }
 
@@ -207,7 +206,7 @@ impl Attempt {
     }
 }
 
-/// One attempt. What was found to be true meanwhile is cached.
+/// Makes one attempt, and caches the values that it reads.
 async fn attempt_to_send(
     store: &impl MessageStore,
     clock: &impl Clock,
@@ -221,8 +220,8 @@ async fn attempt_to_send(
         None => load_head(store, send, request).await?,
     };
     let key = head.key();
-    // A number that is taken is taken for good. While it is not, an attempt under it may still be under way, and the next
-    // one has to be under the same.
+    // A `seq` is never reused. Until it is taken, an earlier attempt may still commit, so the retry must use the same
+    // `seq`.
     if let Some(seq) = request.in_doubt_seq.filter(|seq| *seq <= head.last_seq) {
         let there = store.message(&key, seq, clock.now()).await?;
         if let Some(message) = there.filter(|message| message.message_id == request.message_id) {
@@ -232,7 +231,7 @@ async fn attempt_to_send(
         request.in_doubt_seq = None;
     }
     if precondition_error(send, &head, cache.full_at, clock.now()).is_some() {
-        // A replay is answered whatever has become of the channel, and however often its sender sends.
+        // A replay returns its message even if the channel has changed or the sender exceeds its rate.
         if let Some(keyed) = &request.idempotency {
             let earlier = store.idempotency_record(&key, &keyed.key).await?;
             if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > clock.now()) {
@@ -243,7 +242,7 @@ async fn attempt_to_send(
             head = load_head(store, send, request).await?;
         }
         if let Some(refusal) = precondition_error(send, &head, cache.full_at, clock.now()) {
-            // A reason tells of the channel: not to those who may not know of it.
+            // The reason reveals that the channel exists, so non-members of a private channel do not get it.
             let is_private = head.visibility == Visibility::Private && send.role == Role::User;
             if is_private && !store.is_member(&head.key(), &send.sender_id).await? {
                 return Err(ChatError::ChannelNotFound);
@@ -307,7 +306,7 @@ async fn load_head(store: &impl MessageStore, send: &SendMessage, request: &mut 
     request.same(head)
 }
 
-/// Why the message may not follow `head`, or not yet.
+/// Returns the reason why the message cannot follow `head`, if there is one.
 fn precondition_error(
     send: &SendMessage,
     head: &ChannelHead,
@@ -324,15 +323,15 @@ fn precondition_error(
     token(send, full_at, now).err()
 }
 
-/// The token that the message takes, if its sender's rate is limited.
+/// Returns the token that the message takes, if its sender's rate is limited.
 fn token(send: &SendMessage, full_at: Option<Timestamp>, now: Timestamp) -> Result<Option<Token>> {
     let Some(bucket) = send.bucket else { return Ok(None) };
     let next = bucket.take(full_at, now).map_err(|retry_after| ChatError::TooManyRequests { retry_after })?;
     Ok(Some(Token { full_at: full_at.filter(|full_at| *full_at > now), next }))
 }
 
-/// Answers a request whose key has been used in the channel of `head`. A cached head may be of a channel that is deleted. Its
-/// records stay until they are removed, and are no answer: the request is for the channel that the id leads to.
+/// Replays a request whose key was used in the channel of `head`. A cached head may belong to a deleted channel, whose
+/// records stay until they are removed. These are not replayed, since the request addresses the id's current channel.
 #[expect(clippy::too_many_arguments, reason = "the state of one attempt")]
 async fn replay(
     store: &impl MessageStore,
@@ -356,11 +355,11 @@ async fn replay(
         return Err(ChatError::IdempotencyKeyReused);
     }
     let Some(message) = store.message(&head.key(), earlier.seq, clock.now()).await? else {
-        // It has expired, or the channel has been deleted in the meantime.
+        // The message has expired, or the channel has been deleted meanwhile.
         load_head(store, send, request).await?;
         return Err(ChatError::IdempotencyKeyReused);
     };
-    // An earlier attempt of this very call, whose answer was lost.
+    // An earlier attempt of this call stored it, and its response was lost.
     let own = earlier.message_id == request.message_id;
     Ok(Attempt::done(if own { SendResult::Created(message) } else { SendResult::Replayed(message) }))
 }
@@ -389,7 +388,8 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
     }
 }
 
-/// A hash of all that the sender chose, by which a replay is told from another request under the same key.
+/// Returns a hash of all values that the sender chose. It distinguishes a replay from another request with the same
+/// key.
 fn fingerprint(send: &SendMessage) -> String {
     let NewMessage { content, content_type, metadata, reply_to } = &send.draft;
     let chosen = serde_json::json!([content, content_type, metadata, reply_to]).to_string();
@@ -473,7 +473,7 @@ mod tests {
         }
     }
 
-    /// A deleted channel's items stay until they are removed, and a function that is warm still knows its head.
+    /// A deleted channel's items stay until they are removed, and a warm function still caches its head.
     #[tokio::test]
     async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_its_id() {
         let (store, clock) = (public(0), TestClock::new(1));
@@ -513,7 +513,7 @@ mod tests {
             message
         };
         assert!(matches!(send(&store, &clock, reply(1), &mut SendCache::default()).await, Err(ChatError::Invalid(_))));
-        // A cache that is behind does not refuse what exists by now.
+        // A stale cache does not refuse a reply to a message that exists.
         let head = store.head(&"c".parse().unwrap()).await.unwrap();
         let mut behind = SendCache { head, full_at: None };
         send(&store, &clock, by("alice", "first", None), &mut SendCache::default()).await.unwrap();
@@ -528,7 +528,7 @@ mod tests {
         let mut cache = SendCache::default();
         let first = send(&store, &clock, limited("1", Some("k")), &mut cache).await.unwrap();
         send(&store, &clock, limited("2", None), &mut cache).await.unwrap();
-        // Whoever remembers refuses at once; whoever does not learns it from the store.
+        // A warm cache refuses without a request; with a cold cache the store refuses.
         for mut cache in [cache.clone(), SendCache::default()] {
             let refused = send(&store, &clock, limited("3", None), &mut cache).await;
             let Err(ChatError::TooManyRequests { retry_after }) = refused else { panic!("{refused:?}") };
@@ -538,7 +538,7 @@ mod tests {
         }
         clock.sleep(bucket.every).await;
         assert_eq!(send(&store, &clock, limited("3", None), &mut cache).await.unwrap().message().seq, 3);
-        // Others have buckets of their own.
+        // Other users have their own buckets.
         let bob = SendMessage { bucket: Some(bucket), ..by("bob", "hi", None) };
         send(&store, &clock, bob, &mut SendCache::default()).await.unwrap();
     }
@@ -547,13 +547,13 @@ mod tests {
     async fn a_memory_that_is_behind_costs_a_request_and_no_wait() {
         let (store, clock) = (public(0), TestClock::new(1));
         let limited = |content| SendMessage { bucket: Some(Bucket::per_second(5, 50)), ..by("alice", content, None) };
-        // Two environments of a function take turns: each finds that the other was there.
+        // Two environments of a function take turns: each finds that the other has sent.
         let mut caches = [SendCache::default(), SendCache::default()];
         let started = clock.now();
         for number in 0..10 {
             send(&store, &clock, limited("hi"), &mut caches[number % 2]).await.unwrap();
         }
-        assert_eq!(clock.now(), started, "nobody has slept");
+        assert_eq!(clock.now(), started, "no sender has slept");
         assert_eq!(store.all().len(), 10);
     }
 
@@ -567,7 +567,7 @@ mod tests {
                 let sent = send(&store, &clock, by("alice", &format!("m{number}"), None), &mut cache).await;
                 let stored = store.all();
                 let contents: BTreeSet<&str> = stored.iter().map(|message| message.content.as_str()).collect();
-                assert_eq!(contents.len(), stored.len(), "seed {seed}: a message is there twice");
+                assert_eq!(contents.len(), stored.len(), "seed {seed}: a message is stored twice");
                 if let Ok(sent) = sent {
                     assert!(matches!(&sent, SendResult::Created(message) if stored.contains(message)), "seed {seed}");
                 }
@@ -587,7 +587,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
-        /// Many senders at once, each insisting under its key, on a store that loses calls and answers.
+        /// Many concurrent senders, each retrying with its key, on a store that loses calls and responses.
         #[test]
         fn every_message_is_stored_once_in_order_without_gaps(seed in any::<u64>(), faults in 0..40_u32, senders in 1..20_usize) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

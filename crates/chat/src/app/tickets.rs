@@ -1,6 +1,6 @@
-//! Tickets: for a handshake that can carry no header, so that no bearer token has to stand in a URL.
+//! Tickets for handshakes that cannot carry a header, so that no bearer token appears in a URL.
 //!
-//! A ticket is random, lives for [`TICKET_DURATION`] and opens one socket. Only its digest is stored.
+//! A ticket is random, valid for [`TICKET_DURATION`], and opens one socket. Only its digest is stored.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
@@ -20,11 +20,11 @@ use crate::{
     },
 };
 
-/// Characters of a ticket: 32 random bytes in base64url.
+/// Length of a ticket in characters: 32 random bytes in base64url.
 const TICKET_CHARS: usize = 43;
 
-/// Issues a ticket to a user who may see all of `asked`, and returns what is to stand in the URL; sets `ticket.channels`
-/// and `ticket.expires_at`. A ticket grants nothing: what the user may see is decided when it is redeemed.
+/// Issues a ticket to a user who may see all of `asked`, and returns its text for the URL. Sets `ticket.channels` and
+/// `ticket.expires_at`. A ticket grants no access: permissions are checked when it is redeemed.
 ///
 /// # Errors
 /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Store`].
@@ -46,7 +46,7 @@ pub async fn issue(
     Ok(text)
 }
 
-/// Redeems a ticket: once, and only while it lives.
+/// Redeems a ticket once, if it has not expired.
 ///
 /// # Errors
 /// [`ChatError::TicketInvalid`], [`ChatError::Store`].

@@ -1,4 +1,4 @@
-//! Channels, members, pending ends, and removal.
+//! Channels, members, pending ends and removal in memory.
 
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
@@ -68,7 +68,7 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         limit: u16,
     ) -> Result<PublicPage, StoreError> {
         let (prefix, limit) = (name_prefix.to_lowercase(), usize::from(limit));
-        // What does not continue the prefix was not given out for it.
+        // A position without the prefix was not returned for this prefix.
         let after = after.filter(|after| after.strip_prefix(prefix.as_str()).is_some_and(|rest| !rest.is_empty()));
         let listed: Vec<(String, ChannelKey)> = self
             .call(Call::PublicChannels, |state| {
@@ -81,7 +81,7 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         let more = listed.len() > limit;
         let page = listed.get(..limit).unwrap_or(&listed);
         let channels = self.channels(page.iter().map(|(_, key)| key)).await?;
-        // A channel that was made private since the list was read is left out.
+        // The channel may have been made private since the list was read.
         let channels = channels.into_iter().flatten().filter(|channel| channel.visibility == Visibility::Public);
         let next_after = page.last().filter(|_| more).map(|(name, _)| name.clone());
         Ok(PublicPage { channels: channels.collect(), next_after })
@@ -168,14 +168,14 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
 }
 
 impl<H: Hook> MemoryStore<H> {
-    /// The channels of some keys, as far as their ids still lead to them.
+    /// Returns the channels of some keys, or `None` for keys whose id leads to another channel or none.
     async fn channels(&self, keys: impl Iterator<Item = &ChannelKey>) -> Result<Vec<Option<Channel>>, StoreError> {
         let keys: Vec<&ChannelKey> = keys.collect();
         self.call(Call::Channel, |state| keys.iter().map(|key| state.channel(key).cloned()).collect()).await
     }
 
-    /// A page of a user's channels with their read marks, and whether there are more. It ends between two ids, never between
-    /// two incarnations of one.
+    /// Returns a page of a user's channels with their read marks, and whether there are more. It ends between two ids,
+    /// never between two incarnations of one id.
     async fn listed(
         &self,
         user: &UserId,
@@ -199,10 +199,10 @@ impl<H: Hook> MemoryStore<H> {
         .await
     }
 
-    /// Up to `limit` pending ends that no lease holds at `now`, the oldest first.
+    /// Returns up to `limit` pending ends that no lease holds at `now`, oldest first.
     ///
     /// # Errors
-    /// When the hook lets the call fail.
+    /// When the hook makes the call fail.
     pub async fn pending_ends(&self, limit: usize, now: Timestamp) -> Result<Vec<PendingEnd>, StoreError> {
         self.call(Call::PendingEnds, |state| {
             let due =

@@ -1,4 +1,4 @@
-//! Claims, what the agent has spent, and token buckets.
+//! Reply leases, token usage and token buckets in memory.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl<H: Hook> ReplyLeases for MemoryStore<H> {
     }
 }
 
-/// The day of a time, in UTC.
+/// Returns the day of a time, in UTC.
 fn day(time: Timestamp) -> String {
     time.to_string().chars().take(10).collect()
 }

@@ -1,11 +1,11 @@
-//! What every implementation of the ports must do: laws, to be run on any of them.
+//! Conformance suite: laws that every implementation of the ports must obey.
 //!
 //! ```ignore
 //! let ports = Ports { channels: &channels, messages: &messages, connections: &connections, removal: &removal };
 //! conformance::check(&ports, now).await.unwrap();
 //! ```
 //!
-//! Each law makes channels and users of its own, so that all can run on the same tables.
+//! Each law creates its own channels and users, so that all laws can run on the same tables.
 
 use std::{
     collections::BTreeSet,
@@ -50,10 +50,10 @@ use crate::{
     },
 };
 
-/// The ports under test. They share what they store.
+/// Ports under test. They share their state.
 #[derive(Debug)]
 pub struct Ports<'a, Channels, Messages, Connections, Removal> {
-    /// Channels, members, pending ends, claims, buckets.
+    /// Channels, members, pending ends, reply leases and buckets.
     pub channels: &'a Channels,
     /// Messages.
     pub messages: &'a Messages,
@@ -63,17 +63,17 @@ pub struct Ports<'a, Channels, Messages, Connections, Removal> {
     pub removal: &'a Removal,
 }
 
-/// A law that does not hold, or a store that fails.
+/// Law that does not hold, or a store that fails.
 #[derive(Debug, thiserror::Error)]
 #[error("{law}: {what}")]
 pub struct Violation {
-    /// The law.
+    /// Law.
     pub law: &'static str,
-    /// What was found.
+    /// Finding.
     pub what: String,
 }
 
-/// Why a law stopped.
+/// Reason why a law stopped.
 #[derive(Debug)]
 struct Stop(String);
 
@@ -105,10 +105,10 @@ macro_rules! require_eq {
     };
 }
 
-/// Runs all laws at a time `now`.
+/// Runs all laws at the time `now`.
 ///
 /// # Errors
-/// The first that does not hold.
+/// The first law that does not hold.
 pub async fn check<Channels, Messages, Connections, Removal>(
     ports: &Ports<'_, Channels, Messages, Connections, Removal>,
     now: Timestamp,
@@ -122,11 +122,11 @@ where
     let bench = Bench { ports, now, made: AtomicU64::new(0) };
     let laws: Vec<(&'static str, BoxFuture<'_, Outcome>)> = vec![
         ("an id leads to one channel at a time", Box::pin(bench.ids())),
-        ("a channel that takes an id anew has nothing of the one before", Box::pin(bench.names_taken_anew())),
+        ("a channel that reuses an id has nothing of the one before", Box::pin(bench.names_taken_anew())),
         ("an append has its conditions", Box::pin(bench.appends())),
         ("an append of a cached head meets no other incarnation", Box::pin(bench.cached_heads())),
         ("no change is made by an authority that does not hold", Box::pin(bench.stale_authorities())),
-        ("a membership that begins anew is another", Box::pin(bench.memberships_begun_anew())),
+        ("a membership that begins again is another", Box::pin(bench.memberships_begun_anew())),
         ("a channel keeps an owner", Box::pin(bench.last_owners())),
         ("a change that ends subscriptions records it and changes the gate", Box::pin(bench.ends())),
         ("a pending end is leased to one function at a time", Box::pin(bench.leases())),
@@ -135,15 +135,15 @@ where
         ("a list of public channels follows the settings", Box::pin(bench.public_list())),
         ("a read mark needs a membership and never goes back", Box::pin(bench.read_marks())),
         ("a message is read as it was written, until it expires", Box::pin(bench.history())),
-        ("a revision changes what it names", Box::pin(bench.revisions())),
+        ("a change of a message changes only that message", Box::pin(bench.revisions())),
         ("reactions are counted by user", Box::pin(bench.reactions())),
-        ("a connection is what its time of connecting says", Box::pin(bench.connections())),
-        ("a renewal is obeyed by what comes after it", Box::pin(bench.renewals())),
+        ("a connection is identified by its id and its time of connecting", Box::pin(bench.connections())),
+        ("a renewal applies to later subscriptions", Box::pin(bench.renewals())),
         ("a subscription needs an open connection with room", Box::pin(bench.subscriptions())),
         ("an audience is read with its gate, in pages", Box::pin(bench.audiences())),
         ("a ticket is redeemed once", Box::pin(bench.tickets())),
-        ("a presence is news once", Box::pin(bench.presence())),
-        ("a question has one owner at a time", Box::pin(bench.claims())),
+        ("a change of presence is reported once", Box::pin(bench.presence())),
+        ("a reply lease has one owner at a time", Box::pin(bench.claims())),
         ("an invitation is accepted once, by its user, and ends with the membership", Box::pin(bench.invitations())),
         ("channels of a creator are counted", Box::pin(bench.created_channels())),
         ("channels that a user chose come first", Box::pin(bench.chosen_channels())),
@@ -161,7 +161,7 @@ struct Bench<'a, Channels, Messages, Connections, Removal> {
     made: AtomicU64,
 }
 
-/// A clock that stands still. Its random numbers are all different.
+/// Clock that stands still. Its random numbers are all different.
 impl<Channels: Sync, Messages: Sync, Connections: Sync, Removal: Sync> Clock
     for Bench<'_, Channels, Messages, Connections, Removal>
 {
@@ -188,23 +188,23 @@ fn request_key(user: &str) -> Outcome<RecordKey> {
     Ok(RecordKey::Request { sender_id: id(user)?, key: id("k")? })
 }
 
-/// Channels that a user may have, where a law is not about that.
+/// Maximum number of a user's channels in laws that do not test it.
 const MANY: usize = 1_000_000;
 
 const LONG: Duration = Duration::from_hours(1);
 
-/// What makes an authority stale.
+/// Event that makes an authority stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Since {
-    /// Nothing.
+    /// No event.
     Nothing,
-    /// The channel was made private, or public.
+    /// The visibility of the channel changed.
     Shown,
     /// The channel was archived.
     Archived,
     /// The channel was deleted.
     Deleted,
-    /// The channel was deleted and made anew, with the same members.
+    /// The channel was deleted and created again, with the same members.
     MadeAnew,
     /// The caller's role was changed.
     Demoted,
@@ -214,7 +214,7 @@ enum Since {
     AddedAgain,
 }
 
-/// What an authority allows.
+/// Change that an authority allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Update,
@@ -266,7 +266,7 @@ where
         })
     }
 
-    /// A channel of olga's, with her membership.
+    /// Creates a channel of olga, and returns it with her membership.
     async fn channel(&self, name: &str, visibility: Visibility) -> Outcome<(Channel, Member)> {
         let channel = self.new_channel(name, visibility)?;
         let owner = self.new_member(&channel, "olga", MemberRole::Owner)?;
@@ -278,7 +278,7 @@ where
         Ok((channel, owner))
     }
 
-    /// A member whom olga has added.
+    /// Adds a member on behalf of olga.
     async fn member(&self, by: &Authority<'_>, user: &str, role: MemberRole) -> Outcome<Member> {
         let member = self.new_member(by.channel, user, role)?;
         let added = self.ports.channels.add_member(by, &member, 0).await?;
@@ -286,13 +286,13 @@ where
         Ok(member)
     }
 
-    /// The channel that an id leads to.
+    /// Returns the channel that an id leads to.
     async fn current(&self, channel: &Channel) -> Outcome<Channel> {
         let found = self.ports.channels.channel(&channel.channel_id).await?;
         found.ok_or_else(|| Stop(format!("{} is not there", channel.channel_id)))
     }
 
-    /// The channel after a change of its settings by olga.
+    /// Changes the settings of a channel on behalf of olga, and returns the channel.
     async fn changed(
         &self,
         channel: &Channel,
@@ -357,7 +357,7 @@ where
         Ok(self.ports.messages.append(append).await?)
     }
 
-    /// A message of a user's at the end of the channel that has the id.
+    /// Appends a message of a user to the channel with the id.
     async fn send(&self, channel: &Channel, user: &str) -> Outcome<StoredMessage> {
         let head = self.head(&channel.channel_id).await?;
         let message = self.message(&head, user)?;
@@ -383,7 +383,7 @@ where
         })
     }
 
-    /// An open connection whose subscriptions rest on memberships.
+    /// Opens a connection whose subscriptions rest on memberships.
     async fn open(&self, name: &str, user: &str, channels: &[&Channel]) -> Outcome<Connection> {
         let connection = self.connection(name, user, channels)?;
         let connections = self.ports.connections;
@@ -392,7 +392,7 @@ where
         Ok(connection)
     }
 
-    /// Subscriptions of a channel at a time, by the names of their connections.
+    /// Returns the subscriptions of a channel at a time, in the order of their connections' ids.
     async fn listeners(&self, channel: &ChannelKey, at: Timestamp) -> Outcome<Vec<Subscription>> {
         let mut audience = self.ports.connections.audience(channel, at).await?;
         audience.subscriptions.sort_unstable_by(|one, other| one.connection_id.cmp(&other.connection_id));
@@ -410,7 +410,7 @@ where
         require_eq!(
             store.create(&second, &other, Some(&creation), MANY).await?,
             ChannelCreated::Taken,
-            "an id that is taken was given away"
+            "an id that is taken"
         );
         require_eq!(store.member(&second.key(), &other.user_id).await?, None, "a member of what was not created");
         require_eq!(store.creation(&second.key(), &other.user_id, &creation.key).await?, None, "what was not created");
@@ -420,7 +420,7 @@ where
         require_eq!(
             store.create(&second, &other, Some(&creation), MANY).await?,
             ChannelCreated::Done,
-            "a free id was not given away"
+            "an id that became free"
         );
         require_eq!(store.channel(&first.channel_id).await?, Some(second.clone()), "the second channel");
         let found = store.creation(&second.key(), &other.user_id, &creation.key).await?;
@@ -456,7 +456,7 @@ where
         require_eq!(store.member(&key, &anna).await?, None, "a member of the channel before");
         require_eq!(messages.is_member(&key, &anna).await?, false, "a member of the channel before");
         require_eq!(store.members(&key, None, 10).await?.members, vec![owner.clone()], "the members");
-        require_eq!(store.mark_read(&key, &anna, 0).await?, None, "the read mark of who is no member");
+        require_eq!(store.mark_read(&key, &anna, 0).await?, None, "the read mark of a user who is no member");
         require_eq!(store.creation(&key, &owner.user_id, &creation.key).await?, None, "what it was created with");
         require_eq!(messages.messages(&key, Range::After(0), 10, self.now).await?, vec![], "the history");
         require_eq!(messages.message(&key, 1, self.now).await?, None, "a message");
@@ -475,7 +475,7 @@ where
         require!(connections.gate(&old.key(), self.now).await?.closed, "the gate of a deleted channel is open");
         require!(connections.mark_online(&key, &anna, self.now).await?, "the presence of the channel before is known");
         require_eq!(self.head(&anew).await?, ChannelHead::from(&new), "the head");
-        // The same number, and the same key, are free in the new channel.
+        // The same `seq` and the same idempotency key are free in the new channel.
         let head = ChannelHead::from(&new);
         let message = self.message(&head, "anna")?;
         let record = self.record(records[0].clone(), &message);
@@ -498,11 +498,11 @@ where
         require_eq!(messages.idempotency_record(&channel.key(), &key).await?, Some(record.clone()), "its record");
         let now = self.head(&channel.channel_id).await?;
         require_eq!(now, ChannelHead { last_seq: 1, ..head.clone() }, "the head after it");
-        // A used key decides first, whatever else does not hold.
+        // A used key is reported first, whatever other conditions fail.
         let again = self.message(&head, "olga")?;
         let of_again = self.record(key.clone(), &again);
         require_eq!(self.append(&head, &again, Some(&of_again)).await?, AppendResult::KeyTaken(record), "a used key");
-        // A message without a key recognizes itself, and no other.
+        // An append without a key recognizes its own message, and no other.
         let second = self.message(&now, "olga")?;
         require_eq!(self.append(&now, &second, None).await?, AppendResult::Stored, "without a key");
         require_eq!(self.append(&now, &second, None).await?, AppendResult::Stored, "the same again");
@@ -514,7 +514,7 @@ where
             AppendResult::Stale { head: Some(now.clone()), bucket_full_at: None },
             "an old head"
         );
-        // A member that has to be one.
+        // A required member.
         let third = self.message(&now, "mallory")?;
         let mallory = id("mallory")?;
         let append = Append {
@@ -527,7 +527,7 @@ where
             now: self.now,
         };
         require_eq!(messages.append(append).await?, AppendResult::NotAMember, "a stranger");
-        // A bucket that is not as believed.
+        // A bucket that differs from the cached one.
         let token = |full_at, seconds| Token { full_at, next: self.later(Duration::from_secs(seconds)) };
         let append = Append { member: None, token: Some(token(None, 5)), ..append };
         require_eq!(messages.append(append).await?, AppendResult::Stored, "a token of a full bucket");
@@ -550,7 +550,7 @@ where
         );
         let right = Append { token: Some(token(Some(moved), 10)), ..append };
         require_eq!(messages.append(right).await?, AppendResult::Stored, "a token of the bucket as it is");
-        // Other settings are another version.
+        // Changed settings have another version.
         let changed = self.changed(&channel, &owner, |channel| "other".clone_into(&mut channel.name)).await?;
         let now = self.head(&channel.channel_id).await?;
         let behind = ChannelHead { version: 1, ..now.clone() };
@@ -563,7 +563,7 @@ where
         require_eq!((changed.last_seq, changed.version), (4, 2), "a change of settings keeps the number");
         let history = messages.messages(&channel.key(), Range::After(0), 10, self.now).await?;
         require_eq!(history.iter().map(|one| one.seq).collect::<Vec<_>>(), [1, 2, 3, 4], "the numbers");
-        // A record whose time is over counts as absent.
+        // An expired record counts as absent.
         let now = self.head(&channel.channel_id).await?;
         let fifth = self.message(&now, "olga")?;
         let later = self.later(LONG + Duration::from_secs(1));
@@ -596,7 +596,7 @@ where
         Ok(())
     }
 
-    /// Makes a change on behalf of paul, as his authority was read. Whether it was made.
+    /// Makes a change on behalf of paul, with the authority as read. Returns whether it was made.
     async fn attempt(
         &self,
         by: &Authority<'_>,
@@ -727,7 +727,7 @@ where
         if since == Since::Nothing {
             return Ok(());
         }
-        // And nothing of it is to be seen.
+        // The change has no effect.
         let key = now.key();
         if since == Since::Deleted {
             require_eq!(store.channel(&now.channel_id).await?, None, "the channel");
@@ -765,15 +765,15 @@ where
         require_eq!(store.member(&channel.key(), &first.user_id).await?, Some(second.clone()), "the membership");
         let lease = store.lease(&pending, self.later(LONG), self.later(LONG)).await?;
         require_eq!(lease, None, "an end of what has not ended");
-        // The caller is the member: one condition for both, and none of two that contradict each other.
+        // The caller is the member: one condition covers both, instead of two that contradict each other.
         let as_moderator = Member { role: MemberRole::Moderator, ..second.clone() };
         let by_self = Authority { channel: &channel, member: Some(&as_moderator) };
         let removed = store.remove_member(&by_self, &second, &pending, self.now).await?;
-        require_eq!(removed, MemberChanged::Stale, "a caller who is read otherwise than the member");
+        require_eq!(removed, MemberChanged::Stale, "a caller whose membership differs from the member's");
         let by_self = Authority { channel: &channel, member: Some(&second) };
         self.remove(&by_self, &second).await?;
         let among = store.members_among(&channel.key(), &[first.user_id, olga.user_id.clone(), id("x")?]).await?;
-        require_eq!(among, vec![olga], "who of some users is a member");
+        require_eq!(among, vec![olga], "the members among some users");
         Ok(())
     }
 
@@ -801,7 +801,7 @@ where
         let olga = Member { role: MemberRole::Owner, ..olga };
         let by = Authority { channel: &channel, member: Some(&olga) };
         require_eq!(store.remove_member(&by, &olga, &pending, self.now).await?, last, "the last of two");
-        // A caller who is not as read is told that, and not of owners.
+        // A caller whose membership has changed gets `Stale`, and not `LastOwner`.
         let read_otherwise = Member { incarnation: Incarnation::generate(self.seed()), ..olga };
         let by = Authority { channel: &channel, member: Some(&read_otherwise) };
         let removed = store.remove_member(&by, &read_otherwise, &pending, self.now).await?;
@@ -822,9 +822,9 @@ where
             "the gate of a channel that nothing has ended in"
         );
         let removed = self.remove(&by, &rita).await?;
-        require!(gate().await?.blocked.contains(&rita.user_id), "who was removed is not blocked");
+        require!(gate().await?.blocked.contains(&rita.user_id), "a removed user is not blocked");
         let rita = self.member(&by, "rita", MemberRole::Member).await?;
-        require!(!gate().await?.blocked.contains(&rita.user_id), "who is a member again is blocked");
+        require!(!gate().await?.blocked.contains(&rita.user_id), "a user who is a member again is blocked");
 
         let private = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
         let made_private = PendingEnd::new(key.clone(), EndCause::MadePrivate, self.seed());
@@ -921,7 +921,7 @@ where
         let store = self.ports.channels;
         let lena: UserId = id("lena")?;
         let mut made = Vec::new();
-        // Ids whose order is not the one of their lengths; the last has an incarnation that is deleted.
+        // Ids whose order differs from that of their lengths. The last id also has a deleted incarnation.
         for name in ["list", "list-a", "list.b", "list2"] {
             let (channel, olga) = self.channel(name, Visibility::Public).await?;
             let by = Authority { channel: &channel, member: Some(&olga) };
@@ -935,7 +935,7 @@ where
         let by = Authority { channel: &new, member: Some(&olga) };
         self.send(&new, "olga").await?;
         let member = self.new_member(&new, "lena", MemberRole::Member)?;
-        require_eq!(store.add_member(&by, &member, 0).await?, MemberAdded::Added, "adding lena anew");
+        require_eq!(store.add_member(&by, &member, 0).await?, MemberAdded::Added, "adding lena again");
         let mut wanted: Vec<ChannelKey> = made.iter().map(|(channel, _)| channel.key()).collect();
         wanted.push(new.key());
         for limit in 1..=6 {
@@ -1015,7 +1015,7 @@ where
         let anew = Channel { name: "towns".to_owned(), ..self.new_channel("public-Town", Visibility::Public)? };
         let olga = self.new_member(&anew, "olga", MemberRole::Owner)?;
         require_eq!(store.create(&anew, &olga, None, MANY).await?, ChannelCreated::Done, "the id is not free");
-        require_eq!(names("towns").await?, ["towns"], "after it was made anew");
+        require_eq!(names("towns").await?, ["towns"], "after it was created again");
         Ok(())
     }
 
@@ -1028,12 +1028,12 @@ where
         for (seq, wanted) in [(3, 3), (2, 3), (3, 3), (7, 7)] {
             require_eq!(store.mark_read(&key, &rita.user_id, seq).await?, Some(wanted), "the mark");
         }
-        require_eq!(store.mark_read(&key, &id("mallory")?, 1).await?, None, "the mark of who is no member");
+        require_eq!(store.mark_read(&key, &id("mallory")?, 1).await?, None, "the mark of a user who is no member");
         self.remove(&by, &rita).await?;
-        require_eq!(store.mark_read(&key, &rita.user_id, 9).await?, None, "the mark of who was removed");
+        require_eq!(store.mark_read(&key, &rita.user_id, 9).await?, None, "the mark of a removed user");
         let rita = self.new_member(&channel, "rita", MemberRole::Member)?;
         store.add_member(&by, &rita, 5).await?;
-        require_eq!(store.mark_read(&key, &rita.user_id, 0).await?, Some(5), "the mark of who is a member again");
+        require_eq!(store.mark_read(&key, &rita.user_id, 0).await?, Some(5), "the mark of a rejoined user");
         Ok(())
     }
 
@@ -1046,7 +1046,7 @@ where
             let head = self.head(&channel.channel_id).await?;
             let mut message = self.message(&head, "olga")?;
             message.message.reply_to = (number > 3).then_some(1);
-            // The fifth expires.
+            // The fifth message expires.
             message.expires_at = (number == 5).then(|| self.later(LONG));
             require_eq!(self.append(&head, &message, None).await?, AppendResult::Stored, "message {number}");
             stored.push(message.message);
@@ -1112,7 +1112,7 @@ where
         deleted.message.content = String::new();
         deleted.message.deleted_at = Some(self.now);
         require_eq!(messages.update_message(&by, &deleted).await?, UpdateResult::Done, "a deletion");
-        require_eq!(messages.message(&key, 1, self.now).await?, Some(deleted.message), "what is left");
+        require_eq!(messages.message(&key, 1, self.now).await?, Some(deleted.message), "the deleted message");
         require_eq!(
             messages.update_message(&by, &edited).await?,
             UpdateResult::MessageNotFound,
@@ -1162,7 +1162,7 @@ where
         require_eq!(found, Some(wanted), "the reactions");
         require_eq!(react("paul", "🎉", false, self.now).await?, done, "the last of its kind");
         let found = messages.message(&channel.key(), 1, self.now).await?.map(|message| message.reactions.len());
-        require_eq!(found, Some(1), "the kinds that are left");
+        require_eq!(found, Some(1), "the remaining kinds");
         let late = self.later(LONG + Duration::from_secs(1));
         require_eq!(
             react("rita", "👍", true, late).await?,
@@ -1195,7 +1195,7 @@ where
         require_eq!(self.listeners(&key, self.now).await?, vec![of_user.subscription(&user)], "the subscriptions");
         require_eq!(self.listeners(&key, after).await?, vec![], "subscriptions after their time");
         require!(connections.is_subscribed(&key, &name, self.now).await?, "it is not subscribed");
-        // Another one got its id.
+        // Another connection has the same id.
         let later = self.later(Duration::from_secs(1));
         require!(!connections.is_subscribed(&key, &name, later).await?, "another one is subscribed");
         require!(!connections.unsubscribe(&key, &name, later).await?, "another one was unsubscribed");
@@ -1249,7 +1249,7 @@ where
         require_eq!(of_user, vec![UserConnection::from(&renewed)], "the user's connections");
         let listeners = self.listeners(&inside.key(), late).await?;
         require_eq!(listeners.first().map(|one| one.expires_at), Some(ends_at), "the end of the subscription");
-        // A function that has read the connection before the renewal.
+        // A function that read the connection before the renewal.
         let subscribed = connections.subscribe(&outside.key(), &opened.user_id, &before, true).await?;
         require!(!subscribed, "a channel beyond the limit was subscribed");
         require_eq!(self.listeners(&outside.key(), self.now).await?, vec![], "subscriptions beyond the limit");
@@ -1326,7 +1326,7 @@ where
             audience.gate
         );
         require_eq!(audience.gate, connections.gate(&key, self.now).await?, "the gate by itself");
-        require_eq!(audience.admitted(), vec![], "who receives");
+        require_eq!(audience.admitted(), vec![], "the admitted subscriptions");
         for (now, left) in [(self.now, 7), (self.later(Duration::from_secs(61)), 6)] {
             for limit in [1, 2, 3, 10] {
                 let (mut found, mut after): (Vec<String>, Option<ConnectionId>) = (Vec::new(), None);
@@ -1358,7 +1358,7 @@ where
             expires_at: self.later(Duration::from_mins(1)),
         };
         connections.keep("digest1", &ticket).await?;
-        require_eq!(connections.redeem("digest2", self.now).await?, None, "a ticket that is made up");
+        require_eq!(connections.redeem("digest2", self.now).await?, None, "a ticket that was never issued");
         require_eq!(connections.redeem("digest1", self.now).await?, Some(ticket.clone()), "a ticket");
         require_eq!(connections.redeem("digest1", self.now).await?, None, "a ticket that was redeemed");
         connections.keep("digest3", &ticket).await?;
@@ -1370,11 +1370,11 @@ where
         let connections = self.ports.connections;
         let key = ChannelKey { channel_id: id("presence")?, incarnation: Incarnation::generate(self.seed()) };
         let user = id("pia")?;
-        require!(!connections.mark_offline(&key, &user).await?, "who was not there has left");
-        require!(connections.mark_online(&key, &user, self.now).await?, "who comes is no news");
-        require!(!connections.mark_online(&key, &user, self.now).await?, "who is there is news");
-        require!(connections.mark_offline(&key, &user).await?, "who goes is no news");
-        require!(!connections.mark_offline(&key, &user).await?, "who has gone is news");
+        require!(!connections.mark_offline(&key, &user).await?, "a user who was offline went offline");
+        require!(connections.mark_online(&key, &user, self.now).await?, "a user who came online is not reported");
+        require!(!connections.mark_online(&key, &user, self.now).await?, "a user who was online is reported again");
+        require!(connections.mark_offline(&key, &user).await?, "a user who went offline is not reported");
+        require!(!connections.mark_offline(&key, &user).await?, "a user who was offline is reported again");
         Ok(())
     }
 
@@ -1411,7 +1411,7 @@ where
         require_eq!(
             store.acquire(&question, "two", later, until).await?,
             Acquire::Held { until: later },
-            "who has it not"
+            "a release by another owner"
         );
         store.release(&question, "one").await?;
         let claimed = store.acquire(&question, "two", later, self.now).await?;
@@ -1424,11 +1424,11 @@ where
         let claimed = store.acquire(&not_begun, "one", later, self.now).await?;
         require!(matches!(claimed, Acquire::Acquired(claim) if claim.cancelled), "what was cancelled before it began");
         let user = id("clara")?;
-        require_eq!(store.tokens_used(&user, self.now).await?, 0, "what was spent on nobody");
+        require_eq!(store.tokens_used(&user, self.now).await?, 0, "tokens used for a new user");
         store.record_tokens(&user, 5, self.now).await?;
         store.record_tokens(&user, 2, self.now).await?;
-        require_eq!(store.tokens_used(&user, self.now).await?, 7, "what was spent");
-        require_eq!(store.tokens_used(&user, self.later(LONG * 24)).await?, 0, "what was spent on the next day");
+        require_eq!(store.tokens_used(&user, self.now).await?, 7, "tokens used");
+        require_eq!(store.tokens_used(&user, self.later(LONG * 24)).await?, 0, "tokens used on the next day");
         Ok(())
     }
 
@@ -1483,9 +1483,9 @@ where
         let accepted = store.accept(&channel, &invitation, &anew, 0).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting once more");
 
-        // A user who is added in spite of an invitation, and removed, does not come back by it.
+        // A user who is added despite an invitation, and then removed, cannot use the invitation to return.
         let invitation = self.new_invitation(&channel, "ina")?;
-        require_eq!(store.invite(&by, &invitation, 10).await?, Invited::Done, "inviting anew");
+        require_eq!(store.invite(&by, &invitation, 10).await?, Invited::Done, "inviting again after the removal");
         let member = self.member(&by, "ina", MemberRole::Member).await?;
         self.remove(&by, &member).await?;
         require_eq!(store.invitation(&key, &ina, self.now).await?, None, "an invitation that a membership ended");
@@ -1493,7 +1493,7 @@ where
         let accepted = store.accept(&channel, &invitation, &anew, 0).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting what a membership ended");
 
-        // Declined by its user; taken back by an authority that holds, and by no other.
+        // The user declines it. An authority that holds withdraws it, and no other.
         let invitation = self.new_invitation(&channel, "ina")?;
         require_eq!(store.invite(&by, &invitation, 10).await?, Invited::Done, "inviting once more");
         let stranger = self.new_member(&channel, "sam", MemberRole::Owner)?;
@@ -1504,7 +1504,7 @@ where
         require!(!store.withdraw_invitation(None, &invitation).await?, "it is declined after that");
         require_eq!(store.invite(&stale, &invitation, 10).await?, Invited::Stale, "inviting without a membership");
 
-        // Up to as many as are pending; an invitation dies with its channel.
+        // A user has a maximum number of pending invitations. An invitation ends with its channel.
         let (second, of_second) = self.channel("invited2", Visibility::Public).await?;
         let by_second = Authority { channel: &second, member: Some(&of_second) };
         let to_second = self.new_invitation(&second, "ina")?;
@@ -1520,8 +1520,8 @@ where
         let (anew, _) = self.channel("invited2", Visibility::Private).await?;
         let into_anew = self.new_member(&anew, "ina", MemberRole::Member)?;
         let accepted = store.accept(&anew, &to_second, &into_anew, 0).await?;
-        require_eq!(accepted, MemberAdded::Stale, "accepting into a channel that took the id anew");
-        require_eq!(store.invitation(&anew.key(), &ina, self.now).await?, None, "an invitation to another life");
+        require_eq!(accepted, MemberAdded::Stale, "accepting into a channel that reuses the id");
+        require_eq!(store.invitation(&anew.key(), &ina, self.now).await?, None, "an invitation to another incarnation");
         let member = self.new_member(&second, "ina", MemberRole::Member)?;
         let accepted = store.accept(&second, &to_second, &member, 0).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting into a deleted channel");
@@ -1556,7 +1556,7 @@ where
     async fn chosen_channels(&self) -> Outcome {
         let store = self.ports.channels;
         let vera: UserId = id("vera")?;
-        // Unwanted ones sort before those that vera chose.
+        // Channels that others chose sort before those that vera chose.
         for number in 0..6 {
             let (channel, olga) = self.channel(&format!("chosen-a{number}"), Visibility::Private).await?;
             let by = Authority { channel: &channel, member: Some(&olga) };
@@ -1577,9 +1577,9 @@ where
         let all = store.memberships(&vera, 10).await?;
         require_eq!((all.channels.len(), all.left_out), (10, 0), "all of vera's channels");
         let some = store.memberships(&vera, 5).await?;
-        require_eq!(some.left_out, 5, "how many are left out");
+        require_eq!(some.left_out, 5, "the number of channels left out");
         let newest: Vec<ChannelKey> = own.iter().rev().map(|(channel, _)| channel.key()).collect();
-        require_eq!(some.channels[..4], newest[..], "those that vera chose, the newest first");
+        require_eq!(some.channels[..4], newest[..], "the channels that vera chose, newest first");
         let one = store.memberships(&vera, 1).await?;
         require_eq!((one.channels, one.left_out), (newest[..1].to_vec(), 9), "one of vera's channels");
         let (left, owner) = &own[3];

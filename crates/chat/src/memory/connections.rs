@@ -1,4 +1,4 @@
-//! Connections, presence, tickets.
+//! Connections, presence and tickets in memory.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl State {
-    /// A connection, if it is still of this `connected_at`.
+    /// Returns a connection, if it still has this `connected_at`.
     fn connection_of(&mut self, id: &ConnectionId, connected_at: Timestamp) -> Option<&mut Connection> {
         self.connections.get_mut(id).filter(|connection| connection.connected_at == connected_at)
     }
@@ -148,7 +148,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
             })
             .await?;
         let Some(last) = last else { return Ok(false) };
-        // Subscriptions that were added since the connection was read. None can be added from here on.
+        // Subscriptions may have been added since the connection was read. None can be added from here on.
         let added: Vec<&ChannelKey> = last.channels.iter().filter(|one| !found.channels.contains(one)).collect();
         if !added.is_empty() {
             self.call(Call::Close, |state| {
@@ -162,7 +162,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
     }
 
     async fn audience_up_to(&self, channel: &ChannelKey, most: usize, now: Timestamp) -> Result<Audience, StoreError> {
-        // A query reads item by item, the gate first. A page of it is no snapshot.
+        // A query reads item by item, the gate first. One page is not a snapshot.
         let gate = self
             .call(Call::Gate, |state| {
                 if state.lacks(Rule::GateWithAudience) { Gate::default() } else { state.gate(channel, now) }

@@ -1,4 +1,4 @@
-//! What a test may do to the calls of a store, and see of them.
+//! Hooks: control and observation of a store's calls by a test.
 
 use std::future::Future;
 
@@ -7,7 +7,7 @@ use crate::model::{error::StoreError, incarnation::ChannelKey};
 
 macro_rules! calls {
     ($($(#[$doc:meta])* $name:ident $text:literal $repeats:literal,)*) => {
-        /// A request to the store that takes effect at one instant, or not at all. A function of a port makes one or more.
+        /// Request to the store that takes effect at one instant, or not at all. A port's function makes one or more.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Call {
             $(
@@ -17,14 +17,14 @@ macro_rules! calls {
         }
 
         impl Call {
-            /// The name, for logs and errors.
+            /// Returns the name, for logs and errors.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// Whether a request that is repeated after a lost answer takes effect again. Transactions other than an append
-            /// carry a `ClientRequestToken`: repeated, they take effect once.
+            /// Returns whether a request that is repeated after a lost response takes effect again. Transactions other
+            /// than an append carry a `ClientRequestToken`: they take effect only once.
             #[must_use]
             pub fn repeats(self) -> bool {
                 match self { $(Self::$name => $repeats,)* }
@@ -92,27 +92,27 @@ calls! {
 }
 
 impl Call {
-    /// The error of a call that did not get an answer.
+    /// Returns the error of a call without a response.
     #[must_use]
     pub fn failed(self) -> StoreError {
         StoreError { operation: self.name(), retryable: true, source: "the store is out of order".into() }
     }
 }
 
-/// What happens to a call.
+/// Outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallFault {
-    /// It takes effect.
+    /// The call takes effect.
     Arrives,
-    /// It fails before it takes effect.
+    /// The call fails before it takes effect.
     Fails,
-    /// It takes effect, its answer is lost, and the client library repeats it: see [`Call::repeats`].
+    /// The call takes effect, its response is lost, and the client library repeats it: see [`Call::repeats`].
     Repeated,
-    /// Another transaction is under way on its items.
+    /// Another transaction is writing its items.
     Conflicts,
 }
 
-/// What a call reads that not everybody may know.
+/// Protected data that a call reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// Messages.
@@ -123,26 +123,26 @@ pub enum Reading {
     Audience,
 }
 
-/// Decides what happens to calls, and watches what they do. The functions that wait are where a scheduler lets others run.
+/// Hook that decides the outcome of calls and observes them. A scheduler lets other tasks run in its async functions.
 pub trait Hook: Send + Sync {
-    /// Runs before a call takes effect, and decides about it.
+    /// Runs before a call takes effect, and decides its outcome.
     fn before(&self, call: Call) -> impl Future<Output = CallFault> + Send;
 
-    /// Runs between the effect of a call and its answer. `false`: the answer is lost.
+    /// Runs between the effect of a call and its response. Returns `false` if the response is lost.
     fn after(&self, call: Call) -> impl Future<Output = bool> + Send;
 
-    /// Watches a change at the instant at which it is made; `state` is the one before it.
+    /// Observes a change at the instant at which it is made. `state` is the state before it.
     fn commits(&self, state: &State, effect: &Effect) {
         let _ = (state, effect);
     }
 
-    /// Watches what is read of a channel at the instant at which it is read.
+    /// Observes a read of a channel at the instant at which it happens.
     fn reads(&self, state: &State, channel: &ChannelKey, what: Reading) {
         let _ = (state, channel, what);
     }
 }
 
-/// Lets every call take effect and be answered.
+/// Hook that lets every call take effect and get its response.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Reliable;
 

@@ -1,4 +1,4 @@
-//! Messages.
+//! Messages in memory.
 
 use std::ops::Bound::{Excluded, Unbounded};
 

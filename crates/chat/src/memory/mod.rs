@@ -1,9 +1,9 @@
 //! The stores in memory: every port, with the rules of its transactions.
 //!
-//! For tests and simulations. A port's function makes one or more [`Call`]s. Each takes effect at one instant, under one lock,
-//! as one request to a database would; functions that need several requests there make several calls here, in the same order.
-//! A [`Hook`] decides what becomes of each call, lets others run before and after it, and watches what it does. A [`Rule`] can
-//! be taken out, to see that a test notices.
+//! They serve tests and simulations. A port's function makes one or more [`Call`]s. Each takes effect at one instant,
+//! under one lock, like one request to a database. Functions that need several requests there make several calls here,
+//! in the same order. A [`Hook`] decides the outcome of each call, lets other tasks run before and after it, and
+//! observes its effect. A [`Rule`] can be removed, to check that a test fails.
 
 mod channels;
 mod claims;
@@ -25,10 +25,10 @@ pub use state::{Effect, MessageItem, State, StoredGate, StoredLease, StreamRecor
 
 use crate::model::{error::StoreError, incarnation::ChannelKey};
 
-/// Items that one removal takes away, unless it is told otherwise.
+/// Default maximum number of items that one removal deletes.
 const REMOVAL_PAGE: usize = 100;
 
-/// All stores in memory. Clones share what is stored.
+/// All stores in memory. Clones share the state.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore<H = Reliable> {
     state: Arc<Mutex<State>>,
@@ -37,45 +37,45 @@ pub struct MemoryStore<H = Reliable> {
 }
 
 impl<H: Hook> MemoryStore<H> {
-    /// Empty stores, whose calls go through `hook`.
+    /// Returns empty stores, whose calls go through `hook`.
     pub fn new(hook: H) -> Self {
         Self { state: Arc::default(), hook, removal_page: None }
     }
 
-    /// The same stores, for calls that go through another hook.
+    /// Returns the same stores, with calls that go through another hook.
     pub fn through<Other: Hook>(&self, hook: Other) -> MemoryStore<Other> {
         MemoryStore { state: Arc::clone(&self.state), hook, removal_page: self.removal_page }
     }
 
-    /// Takes a rule out.
+    /// Removes a rule.
     #[must_use]
     pub fn without(self, rule: Rule) -> Self {
         self.state().broken.insert(rule);
         self
     }
 
-    /// Limits the items that one call of a removal takes away.
+    /// Sets the maximum number of items that one call of a removal deletes.
     #[must_use]
     pub fn removing(self, items: usize) -> Self {
         Self { removal_page: Some(items), ..self }
     }
 
-    /// What its calls go through.
+    /// Returns the hook.
     pub fn hook(&self) -> &H {
         &self.hook
     }
 
-    /// What is stored. No call takes effect while the guard is held.
+    /// Returns the state. No call takes effect while the guard is held.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a call that has no conflict to tell of.
+    /// Runs a call that reports no conflict.
     async fn call<T: Send>(&self, call: Call, run: impl Fn(&mut State) -> T + Send) -> Result<T, StoreError> {
         self.attempt(call, run).await?.ok_or_else(|| call.failed())
     }
 
-    /// Runs a call. `None`: another transaction was under way on its items.
+    /// Runs a call. Returns `None` if another transaction was writing its items.
     async fn attempt<T: Send>(
         &self,
         call: Call,
@@ -94,7 +94,7 @@ impl<H: Hook> MemoryStore<H> {
         if self.hook.after(call).await { Ok(answer) } else { Err(call.failed()) }
     }
 
-    /// Runs a change: decides it, and makes it at the same instant.
+    /// Decides a change and makes it at the same instant.
     async fn change<T: Send>(
         &self,
         call: Call,
@@ -112,7 +112,7 @@ impl<H: Hook> MemoryStore<H> {
         answer
     }
 
-    /// Runs a read of what not everybody may know.
+    /// Runs a read of protected data.
     async fn read<T: Send>(
         &self,
         call: Call,

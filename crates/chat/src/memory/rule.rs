@@ -1,10 +1,10 @@
-//! Rules of the store that a test can take out, to see that something notices.
+//! Rules of the store that a test can remove, to check that it is noticed.
 
-/// A rule of the store. See [`MemoryStore::without`](super::MemoryStore::without).
+/// Rule of the store. See [`MemoryStore::without`](super::MemoryStore::without).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Rule {
-    /// An append requires the number and the version of the channel's head, and a free place for the message.
+    /// An append requires the `seq` and the version of the channel head, and a free place for the message.
     HeadNumber,
     /// An append requires the incarnation of the channel's head.
     HeadIncarnation,
@@ -14,9 +14,9 @@ pub enum Rule {
     OwnMessage,
     /// An append to a private channel requires the sender's membership.
     SenderIsMember,
-    /// A claim excludes other owners until it ends.
+    /// A reply lease excludes other owners until it expires.
     ClaimHeld,
-    /// Subscriptions are read as they are, and not from a replica that lags.
+    /// Subscriptions are read consistently, and not from a lagging replica.
     SubscriptionsCurrent,
     /// Subscriptions belong to one incarnation.
     SubscriptionIncarnation,
@@ -54,11 +54,11 @@ pub enum Rule {
     InvitationEnds,
     /// A user has a limited number of channels.
     ChannelsCounted,
-    /// A connection gets channels first that its user chose.
+    /// A connection gets first the channels that its user chose.
     ChosenFirst,
 }
 
-/// The rules that are taken out.
+/// Set of removed rules.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Broken(u32);
 

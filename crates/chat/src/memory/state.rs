@@ -1,6 +1,6 @@
-//! What is stored, and each change of it.
+//! State of the stores in memory, and its changes.
 //!
-//! A change is decided first, by rules that only read, and made then: [`Effect`]. Both happen under one lock.
+//! Rules that only read decide a change. Then the change is made: [`Effect`]. Both happen under one lock.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -32,41 +32,41 @@ use crate::{
 /// Subscriptions, by channel and connection.
 pub type Subscriptions = BTreeMap<ChannelKey, BTreeMap<ConnectionId, Subscription>>;
 
-/// Views of the subscriptions that a replica which lags still has.
+/// Number of old views of the subscriptions that a lagging replica still returns.
 const STALE_VIEWS: usize = 2;
 
 /// A record of the stream of the messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamRecord {
-    /// What happened.
+    /// Change of the message.
     pub event: MessageEvent,
-    /// [`Append::for_agent`], of the append.
+    /// [`Append::for_agent`] of the append.
     pub for_agent: bool,
 }
 
-/// A gate as it is stored.
+/// Stored gate of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredGate {
     /// [`Gate::closed`].
     pub closed: bool,
     /// [`Gate::private`].
     pub private: bool,
-    /// From when on it counts as absent.
+    /// Time from which the gate counts as absent.
     pub expires_at: Timestamp,
 }
 
-/// A claim as it is stored.
+/// Stored reply lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredLease {
-    /// Who has it.
+    /// Holder.
     pub owner: String,
-    /// Until when.
+    /// Time when the lease expires.
     pub until: Option<Timestamp>,
-    /// What it counts.
+    /// Model calls, and the cancellation.
     pub claim: ReplyLease,
 }
 
-/// A message as it is stored.
+/// Stored message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessageItem {
     /// The message.
@@ -75,10 +75,10 @@ pub struct MessageItem {
     pub for_agent: bool,
 }
 
-/// All that is stored. What belongs to a channel is kept under its key; only [`State::channels`] goes by id.
+/// State of all stores. Items of a channel are stored under its key; only [`State::channels`] uses the id.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    /// What ids lead to.
+    /// Channels by their ids.
     pub channels: BTreeMap<ChannelId, Channel>,
     /// Members. Those of a deleted channel stay until they are removed.
     pub members: BTreeMap<ChannelKey, BTreeMap<UserId, Member>>,
@@ -88,9 +88,9 @@ pub struct State {
     pub invitations: BTreeMap<ChannelKey, BTreeMap<UserId, Invitation>>,
     /// Public channels by `<name in lower case>#<id>`.
     pub public: BTreeMap<String, ChannelKey>,
-    /// What channels were created with.
+    /// Requests that created channels.
     pub creations: BTreeMap<ChannelKey, BTreeMap<(UserId, IdempotencyKey), Creation>>,
-    /// Ends that are not carried out yet.
+    /// Pending ends.
     pub pending: BTreeMap<Incarnation, PendingEnd>,
     /// Messages.
     pub messages: BTreeMap<ChannelKey, BTreeMap<u64, MessageItem>>,
@@ -98,64 +98,64 @@ pub struct State {
     pub records: BTreeMap<ChannelKey, BTreeMap<RecordKey, IdempotencyRecord>>,
     /// Changes of messages, in the order of their commits.
     pub stream: Vec<StreamRecord>,
-    /// Claims on questions, by the question's number.
+    /// Reply leases, by the question's `seq`.
     pub claims: BTreeMap<ChannelKey, BTreeMap<u64, StoredLease>>,
-    /// Tokens of a model that were spent on a user, by day.
+    /// Tokens used for users, by day.
     pub spent: BTreeMap<(UserId, String), u64>,
-    /// When buckets will be full: of users, or of channels, by action.
+    /// Times when buckets are full: of users, or of channels, by action.
     pub buckets: BTreeMap<(Option<UserId>, String), Timestamp>,
     /// Connections.
     pub connections: BTreeMap<ConnectionId, Connection>,
-    /// Connections of users, announced or open.
+    /// Connections of users, pending or open.
     pub user_connections: BTreeMap<UserId, BTreeMap<ConnectionId, UserConnection>>,
     /// Subscriptions.
     pub subscriptions: Subscriptions,
     /// Gates.
     pub gates: BTreeMap<ChannelKey, StoredGate>,
-    /// Users whom gates refuse, and until when.
+    /// Users that gates block, and until when.
     pub blocked: BTreeMap<ChannelKey, BTreeMap<UserId, Timestamp>>,
-    /// Users whose presence was announced, and until when that counts.
+    /// Users whose presence was announced, and the time until which that counts.
     pub present: BTreeMap<(ChannelKey, UserId), Timestamp>,
     /// Tickets by digest.
     pub tickets: BTreeMap<String, Ticket>,
-    /// Subscriptions as they were some changes ago, kept while [`Rule::SubscriptionsCurrent`] is taken out.
+    /// Subscriptions before the last changes, kept while [`Rule::SubscriptionsCurrent`] is removed.
     stale: VecDeque<Subscriptions>,
     pub(super) broken: Broken,
 }
 
-/// A change of what is stored, decided and about to be made.
+/// Change of the state that is decided and about to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// A channel begins.
+    /// A channel is created.
     ChannelCreated {
         /// The channel.
         channel: Channel,
-        /// Its first member.
+        /// Owner.
         owner: Member,
-        /// What it was created with.
+        /// Request that created the channel.
         creation: Option<Creation>,
     },
     /// The settings of a channel change.
     ChannelUpdated {
-        /// The channel as it was.
+        /// Channel before the change.
         before: Channel,
-        /// The channel as it will be.
+        /// Channel after the change.
         changed: Channel,
-        /// The ends that follow.
+        /// Pending end that the change causes.
         pending: Option<PendingEnd>,
-        /// When.
+        /// Time of the change.
         now: Timestamp,
     },
-    /// A channel ends.
+    /// A channel is deleted.
     ChannelDeleted {
         /// The channel.
         channel: Channel,
-        /// The ends that follow.
+        /// Pending end that the change causes.
         pending: PendingEnd,
-        /// When.
+        /// Time of the change.
         now: Timestamp,
     },
-    /// A user becomes a member.
+    /// A member is added.
     MemberAdded {
         /// The channel.
         channel: ChannelKey,
@@ -169,89 +169,89 @@ pub enum Effect {
         /// The invitation.
         invitation: Invitation,
     },
-    /// An invitation is declined or taken back.
+    /// An invitation is declined or withdrawn.
     InvitationWithdrawn {
         /// The invitation.
         invitation: Invitation,
     },
-    /// A member gets another role.
+    /// The role of a member changes.
     RoleChanged {
         /// The channel.
         channel: ChannelKey,
-        /// The membership as it was read.
+        /// Membership as it was read.
         member: Member,
-        /// The role to be.
+        /// New role.
         role: MemberRole,
     },
-    /// A membership ends.
+    /// A member is removed.
     MemberRemoved {
         /// The channel.
         channel: ChannelKey,
         /// The membership.
         member: Member,
-        /// The ends that follow.
+        /// Pending end that the change causes.
         pending: PendingEnd,
-        /// When.
+        /// Time of the change.
         now: Timestamp,
     },
     /// A read mark moves.
     ReadMarked {
         /// The channel.
         channel: ChannelKey,
-        /// Whose mark.
+        /// User of the mark.
         user: UserId,
-        /// Where to.
+        /// New `seq`.
         seq: u64,
     },
     /// A message is appended.
     MessageAppended {
         /// The message.
         item: MessageItem,
-        /// The record of its key.
+        /// Idempotency record.
         record: Option<IdempotencyRecord>,
-        /// When the sender's bucket will be full.
+        /// Time when the sender's bucket is full.
         full_at: Option<Timestamp>,
     },
     /// A message is edited or deleted.
     MessageRevised {
-        /// The message as it was.
+        /// Message before the change.
         before: MessageItem,
-        /// The message as it will be.
+        /// Message after the change.
         after: MessageItem,
     },
-    /// A reaction comes or goes.
+    /// A reaction is added or removed.
     ReactionChanged {
-        /// Who reacts.
+        /// User that reacts.
         user: UserId,
-        /// The message as it will be.
+        /// Message after the change.
         after: MessageItem,
     },
-    /// A question gets an owner.
+    /// A reply lease is acquired.
     LeaseAcquired {
         /// The question.
         question: MessageKey,
-        /// Who has it.
+        /// Holder.
         owner: String,
-        /// Until when.
+        /// Time when the lease expires.
         until: Timestamp,
     },
-    /// A claim is renewed.
+    /// A reply lease is renewed.
     LeaseRenewed {
         /// The question.
         question: MessageKey,
-        /// Until when.
+        /// Time when the lease expires.
         until: Timestamp,
-        /// Whether a call of the model follows.
+        /// `true` if a model call follows.
         calls_model: bool,
     },
-    /// A reply is to stop.
+    /// A reply is cancelled.
     ReplyCancelled {
         /// The question.
         question: MessageKey,
     },
 }
 
-/// What a call answers, and the change that it makes.
+/// Result of a call, and the change that it makes.
 pub(super) type Decision<T> = (T, Option<Effect>);
 
 fn public_name(channel: &Channel) -> String {
@@ -259,31 +259,31 @@ fn public_name(channel: &Channel) -> String {
 }
 
 impl State {
-    /// Whether a rule is taken out.
+    /// Returns whether a rule is removed.
     #[must_use]
     pub fn lacks(&self, rule: Rule) -> bool {
         self.broken.contains(rule)
     }
 
-    /// The channel of a key, if it is still the one that its id leads to.
+    /// Returns the channel of a key, if its id still leads to it.
     #[must_use]
     pub fn channel(&self, key: &ChannelKey) -> Option<&Channel> {
         self.channels.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)
     }
 
-    /// A membership.
+    /// Returns a membership.
     #[must_use]
     pub fn member(&self, key: &ChannelKey, user: &UserId) -> Option<&Member> {
         self.members.get(key)?.get(user)
     }
 
-    /// A message, expired or not.
+    /// Returns a message, expired or not.
     #[must_use]
     pub fn message(&self, key: &ChannelKey, seq: u64) -> Option<&MessageItem> {
         self.messages.get(key)?.get(&seq)
     }
 
-    /// The gate of a channel at a time.
+    /// Returns the gate of a channel at a time.
     #[must_use]
     pub fn gate(&self, key: &ChannelKey, now: Timestamp) -> Gate {
         let stored = self.gates.get(key).filter(|gate| gate.expires_at > now);
@@ -295,7 +295,7 @@ impl State {
         }
     }
 
-    /// Makes a channel, as it is given, with nothing that belongs to it.
+    /// Stores a channel as given, without items that belong to it.
     pub fn put_channel(&mut self, channel: Channel) {
         if channel.visibility == Visibility::Public {
             self.public.insert(public_name(&channel), channel.key());
@@ -303,7 +303,7 @@ impl State {
         self.channels.insert(channel.channel_id.clone(), channel);
     }
 
-    /// Makes a membership, as it is given.
+    /// Stores a membership as given.
     pub fn put_member(&mut self, key: &ChannelKey, member: Member, read_seq: u64) {
         self.listed.entry(member.user_id.clone()).or_default().insert(key.clone(), read_seq);
         self.members.entry(key.clone()).or_default().insert(member.user_id.clone(), member);
@@ -313,7 +313,7 @@ impl State {
         self.members.get(key).into_iter().flatten().filter(|(_, member)| member.role == MemberRole::Owner).count()
     }
 
-    /// Whether a permission holds as it was read: see [`Authority`].
+    /// Whether an [`Authority`] still holds.
     fn holds(&self, by: &Authority<'_>, rule: Rule) -> bool {
         let read = by.channel;
         let is_as_read = |current: &Channel| {
@@ -376,7 +376,7 @@ impl State {
         self.invitations.get(key)?.get(user).filter(|one| one.expires_at > now)
     }
 
-    /// A user's invitations, in the order of the channels' ids.
+    /// Returns a user's invitations, in the order of the channels' ids.
     pub(super) fn invitations_of<'a>(
         &'a self,
         user: &'a UserId,
@@ -423,7 +423,7 @@ impl State {
     }
 
     pub(super) fn withdraw_invitation(&self, by: Option<&Authority<'_>>, invitation: &Invitation) -> Decision<bool> {
-        // An expired one may be withdrawn as well.
+        // An expired invitation may be withdrawn too.
         if !self.is_pending(invitation, Timestamp::from_millis(0))
             || by.is_some_and(|by| !self.holds(by, Rule::MemberAuthority))
         {
@@ -432,7 +432,7 @@ impl State {
         (true, Some(Effect::InvitationWithdrawn { invitation: invitation.clone() }))
     }
 
-    /// Whether a channel is as it was read, by its version.
+    /// Whether a channel still has the version that was read.
     fn is_of_version(&self, read: &Channel) -> bool {
         self.channel(&read.key()).is_some_and(|current| current.version == read.version)
     }
@@ -470,7 +470,7 @@ impl State {
     }
 
     pub(super) fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Decision<MemberAdded> {
-        // A caller whose permission rests on a membership has one already.
+        // A caller whose permission rests on a membership already has one.
         let is_contradicted = by.member.is_some_and(|caller| caller.user_id == member.user_id);
         if is_contradicted || !self.holds(by, Rule::MemberAuthority) {
             return (MemberAdded::Stale, None);
@@ -482,7 +482,7 @@ impl State {
         (MemberAdded::Added, Some(Effect::MemberAdded { channel, member: member.clone(), read_seq }))
     }
 
-    /// Whether a change of a member may be made; the role that it leaves, if it leaves one.
+    /// Checks a change or the removal (`role`: `None`) of a member.
     fn may_change(&self, by: &Authority<'_>, member: &Member, role: Option<MemberRole>) -> MemberChanged {
         let key = by.channel.key();
         let is_as_read = match self.member(&key, &member.user_id) {
@@ -518,12 +518,12 @@ impl State {
         (answer, (answer == MemberChanged::Done).then_some(effect))
     }
 
-    /// The key that records are kept under.
+    /// Returns the key under which records are stored.
     fn record_place(&self, key: &ChannelKey) -> ChannelKey {
         if self.lacks(Rule::RecordIncarnation) { of_no_incarnation(key) } else { key.clone() }
     }
 
-    /// The key that subscriptions are kept under.
+    /// Returns the key under which subscriptions are stored.
     fn subscription_place(&self, key: &ChannelKey) -> ChannelKey {
         if self.lacks(Rule::SubscriptionIncarnation) { of_no_incarnation(key) } else { key.clone() }
     }
@@ -532,7 +532,8 @@ impl State {
         self.records.get(&self.record_place(channel))?.get(key)
     }
 
-    /// Decides an append. A used key, and a message that is there already, decide first: they are the answer and no failure.
+    /// Decides an append. A used idempotency key and an already stored message are checked first, since they are no
+    /// failures.
     pub(super) fn append(&self, append: &Append<'_>) -> Decision<AppendResult> {
         let Append { head, message, for_agent, record, member, token, now } = *append;
         let key = head.key();
@@ -551,7 +552,7 @@ impl State {
             match token.full_at {
                 None => stored.filter(|full_at| *full_at > now),
                 Some(believed) if stored == Some(believed) => None,
-                // Without its time, the bucket is full.
+                // Without a stored time, the bucket is full.
                 Some(_) => Some(stored.unwrap_or(now)),
             }
         });
@@ -573,7 +574,7 @@ impl State {
         if moved_bucket.is_some() {
             return (AppendResult::Stale { head: None, bucket_full_at: moved_bucket }, None);
         }
-        // With another rule taken out, the message of another attempt may be in the way.
+        // In a mutant without another rule, the message of another attempt may be there.
         if there.is_some() && !is_own {
             return (AppendResult::Conflict, None);
         }
@@ -690,7 +691,7 @@ impl State {
         (true, Some(Effect::ReplyCancelled { question: question.clone() }))
     }
 
-    /// Makes a change that was decided.
+    /// Makes a decided change.
     #[allow(clippy::too_many_lines)]
     pub(super) fn apply(&mut self, effect: Effect) {
         match effect {
@@ -831,7 +832,7 @@ impl State {
         view.get(&self.subscription_place(key)).into_iter().flatten().map(|(_, one)| one)
     }
 
-    /// A page of subscriptions, and the connection that the next one begins after.
+    /// Returns a page of subscriptions, and the connection after which the next page begins.
     pub(super) fn subscriptions_page(
         &self,
         key: &ChannelKey,
@@ -855,14 +856,14 @@ impl State {
         self.subscriptions.get(&self.subscription_place(key))?.get(id)
     }
 
-    /// Makes a subscription, as it is given.
+    /// Stores a subscription as given.
     pub fn put_subscription(&mut self, key: &ChannelKey, subscription: Subscription) {
         let place = self.subscription_place(key);
         self.keep_stale();
         self.subscriptions.entry(place).or_default().insert(subscription.connection_id.clone(), subscription);
     }
 
-    /// Removes a subscription that is of this `connected_at`.
+    /// Removes a subscription, if it has this `connected_at`.
     pub(super) fn remove_subscription(&mut self, key: &ChannelKey, id: &ConnectionId, connected_at: Timestamp) -> bool {
         if self.subscription(key, id).is_none_or(|one| one.connected_at != connected_at) {
             return false;
@@ -881,7 +882,8 @@ impl State {
         }
     }
 
-    /// Removes up to `limit` messages of a deleted channel, then up to as many of its other items. `true`: there was none.
+    /// Removes up to `limit` messages of a deleted channel, and up to `limit` of its other items. Returns `true` if
+    /// there were none.
     pub(super) fn remove_some(&mut self, key: &ChannelKey, limit: usize) -> bool {
         if !self.lacks(Rule::RemovalIncarnation) {
             return self.remove_from(key, limit);
@@ -914,7 +916,7 @@ impl State {
     }
 }
 
-/// Takes up to `limit` items of a partition out. `None`: it has none.
+/// Removes up to `limit` items of a partition and returns them, or `None` if it has none.
 fn drain<K: Clone + Ord, V>(
     table: &mut BTreeMap<ChannelKey, BTreeMap<K, V>>,
     partition: &ChannelKey,
@@ -933,7 +935,7 @@ fn drain<K: Clone + Ord, V>(
     (!taken.is_empty()).then_some(taken)
 }
 
-/// A key that all incarnations of an id have in common.
+/// Returns a key that all incarnations of an id share.
 fn of_no_incarnation(key: &ChannelKey) -> ChannelKey {
     ChannelKey { channel_id: key.channel_id.clone(), incarnation: Incarnation::NONE }
 }
@@ -951,7 +953,7 @@ pub(super) fn is_live(stored: &StoredMessage, now: Timestamp) -> bool {
     stored.expires_at.is_none_or(|expires_at| expires_at > now)
 }
 
-/// Messages of a page that have not expired, as clients see them.
+/// Returns the messages of a page that have not expired, as clients see them.
 pub(super) fn living<'a>(
     items: impl Iterator<Item = &'a MessageItem>,
     now: Timestamp,

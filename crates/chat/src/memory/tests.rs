@@ -1,4 +1,4 @@
-//! The laws of the ports hold of the stores in memory, and notice each rule that is taken out.
+//! The stores in memory obey the laws of the ports, and the laws detect each removed rule.
 
 use super::{
     MemoryStore, Reliable, Rule,

@@ -8,86 +8,86 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// Who may find, read, send to and subscribe to a channel.
+/// Visibility of a channel: the users who may find, read, send to and subscribe to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// Every authenticated user.
     Public,
-    /// Members only; to others the channel does not exist.
+    /// Members only. For other users the channel does not exist.
     Private,
 }
 
-/// When the agent answers in a channel.
+/// Messages that the agent replies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentMode {
-    /// Every message of a user.
+    /// Every message of a user. The default.
     #[default]
     Always,
     /// Messages that mention `@assistant`.
     Mention,
-    /// Never.
+    /// No messages.
     Off,
 }
 
-/// The agent of a channel.
+/// Agent settings of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AgentSettings {
-    /// When it answers.
+    /// Messages that the agent replies to.
     pub mode: AgentMode,
-    /// What it is told about its task in this channel.
+    /// Instructions for the agent in this channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
-    /// The model, when not the deployment's default.
+    /// Model. `None`: the deployment's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
 
-/// A channel, as clients see it.
+/// Channel, as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
-    /// Its id.
+    /// Id.
     pub channel_id: ChannelId,
-    /// Distinguishes the channel from others that had the id. Not shown to clients.
+    /// Incarnation: distinguishes the channel from others that had the id. Not shown to clients.
     #[serde(skip_serializing)]
     pub incarnation: Incarnation,
-    /// Its display name.
+    /// Display name.
     pub name: String,
-    /// Who may see it.
+    /// Visibility.
     pub visibility: Visibility,
-    /// Its agent.
+    /// Agent settings.
     #[serde(default)]
     pub agent: AgentSettings,
-    /// Number of its newest message; 0 when it has none.
+    /// `seq` of the newest message; 0 if there is none.
     pub last_seq: u64,
-    /// When its newest message was accepted.
+    /// Time at which the newest message was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_message_at: Option<Timestamp>,
-    /// Who created it.
+    /// Creator.
     pub created_by: UserId,
-    /// When it was created.
+    /// Time of the creation.
     pub created_at: Timestamp,
-    /// When it was archived: from then on it takes no messages.
+    /// Time of the archival. An archived channel accepts no messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived_at: Option<Timestamp>,
-    /// Days after which a message sent now expires; `None`: never.
+    /// Days after which new messages expire. `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
-    /// Counts the changes of all of the above but the messages; its entity tag.
+    /// Number of changes of the fields above, except messages. It is the channel's entity tag.
     #[serde(default)]
     pub version: u64,
 }
 
 impl Channel {
-    /// Returns the key under which all that belongs to the channel is kept.
+    /// Returns the key under which everything that belongs to the channel is stored.
     #[must_use]
     pub fn key(&self) -> ChannelKey {
         ChannelKey { channel_id: self.channel_id.clone(), incarnation: self.incarnation }
     }
 }
 
-/// What a member may do in a channel. Each role may what those below it may.
+/// Role of a member. Each role includes the permissions of the roles before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberRole {
@@ -99,69 +99,69 @@ pub enum MemberRole {
     Owner,
 }
 
-/// A user's membership of a channel.
+/// Membership of a user in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// The channel.
+    /// Id of the channel.
     pub channel_id: ChannelId,
-    /// The user.
+    /// Id of the user.
     pub user_id: UserId,
-    /// Distinguishes the membership from earlier ones of the same user. Not shown to clients.
+    /// Incarnation: distinguishes the membership from earlier ones of the same user. Not shown to clients.
     #[serde(skip_serializing)]
     pub incarnation: Incarnation,
-    /// What the user may do.
+    /// Role.
     pub role: MemberRole,
-    /// Since when.
+    /// Time at which the membership began.
     pub joined_at: Timestamp,
-    /// Who made the user a member, without asking. Absent where the user chose it: by creating, joining or accepting.
+    /// User who added the member without an invitation. `None`: the user chose it, by creating, joining or accepting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added_by: Option<UserId>,
 }
 
-/// Channels of a user, as many as one connection takes.
+/// Channels of a user, up to the maximum of one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Memberships {
-    /// Their keys.
+    /// Keys of the channels.
     pub channels: Vec<ChannelKey>,
-    /// Memberships beyond them.
+    /// Number of further memberships.
     pub left_out: usize,
 }
 
-/// A channel of a user's.
+/// Channel of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OwnChannel {
     /// The channel.
     #[serde(flatten)]
     pub channel: Channel,
-    /// Number of the newest message that the user has read.
+    /// `seq` up to which the user has read the channel.
     pub read_seq: u64,
-    /// Messages after that, the user's own among them.
+    /// Number of messages after that, including the user's own.
     pub unread_count: u64,
 }
 
-/// What an append knows of its channel: all that decides whether a message may follow, and as which number.
+/// Channel head: the values that decide whether a message may be appended, and with which `seq`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelHead {
     /// The channel.
     pub channel_id: ChannelId,
-    /// The life of the channel.
+    /// Incarnation of the channel.
     pub incarnation: Incarnation,
-    /// Number of its newest message.
+    /// `seq` of the newest message.
     pub last_seq: u64,
     /// Version of the settings below.
     pub version: u64,
-    /// Who may send.
+    /// Visibility.
     pub visibility: Visibility,
-    /// Whether it takes no messages.
+    /// Whether the channel is archived.
     pub archived: bool,
-    /// Days after which a message expires.
+    /// Days after which a message expires. `None`: never.
     pub retention_days: Option<u32>,
-    /// When the agent answers.
+    /// Messages that the agent replies to.
     pub agent: AgentMode,
 }
 
 impl ChannelHead {
-    /// The key of the channel.
+    /// Returns the key of the channel.
     #[must_use]
     pub fn key(&self) -> ChannelKey {
         ChannelKey { channel_id: self.channel_id.clone(), incarnation: self.incarnation }
@@ -183,13 +183,13 @@ impl From<&Channel> for ChannelHead {
     }
 }
 
-/// What came of adding a member.
+/// Result of adding a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberAdded {
-    /// The user is a member now.
+    /// The user has become a member.
     Added,
-    /// The user was one already, as given.
+    /// The user already was this member.
     Already(Member),
-    /// The channel, or the caller's membership, is not as it was read.
+    /// The authority has changed since it was read.
     Stale,
 }

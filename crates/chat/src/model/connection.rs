@@ -10,78 +10,78 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// An open `WebSocket`.
+/// Connection: the record of an open `WebSocket`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// API Gateway's id of it.
+    /// Id of the connection, chosen by API Gateway.
     pub connection_id: ConnectionId,
-    /// Whose it is.
+    /// User of the connection.
     pub user_id: UserId,
-    /// What it subscribes to.
+    /// Channels that the connection subscribes to.
     pub channels: Vec<ChannelKey>,
-    /// Whether it named no channels, and so follows its user's memberships as they change.
+    /// `true` if the connection named no channels, and so follows its user's memberships.
     pub auto_subscribe: bool,
-    /// The channels that its token is limited to.
+    /// Channels that the token is restricted to. `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_channels: Option<BTreeSet<ChannelId>>,
-    /// Channels of its user that it left out when it was opened, since it has all that it may.
+    /// Number of the user's channels that the connection leaves out, since it has the maximum. Default: 0.
     #[serde(default)]
     pub left_out: usize,
-    /// Since when. Tells it from another connection that got the same id.
+    /// Time at which the connection was opened. It distinguishes the connection from another one with the same id.
     pub connected_at: Timestamp,
-    /// When its token ends, and with it delivery.
+    /// Expiry of the token, after which nothing is delivered.
     pub token_expires_at: Timestamp,
-    /// From when on it counts as absent.
+    /// Time from which the connection counts as absent.
     pub expires_at: Timestamp,
 }
 
-/// Where to push a channel's events: what delivery reads of a connection.
+/// Subscription: the part of a connection that delivery reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     /// The connection.
     pub connection_id: ConnectionId,
-    /// Whose it is.
+    /// User of the connection.
     pub user_id: UserId,
     /// [`Connection::connected_at`].
     pub connected_at: Timestamp,
-    /// From when on it counts as absent.
+    /// Time from which the subscription counts as absent.
     pub expires_at: Timestamp,
-    /// Whether it rests on a membership. Otherwise it rests on the channel being public.
+    /// `true` if the subscription rests on a membership. Otherwise it rests on the channel being public.
     pub member: bool,
 }
 
-/// Refuses subscriptions that a change has ended and that are still there. It is changed in the transaction of each such
-/// change, and kept beside the subscriptions, so that delivery reads both at once.
+/// Gate: refuses subscriptions that a change has ended and that still exist. Each such change changes the gate in its
+/// own transaction. The gate is stored beside the subscriptions, so that delivery reads both at once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gate {
-    /// The channel was deleted.
+    /// `true` if the channel was deleted.
     pub closed: bool,
-    /// The channel was made private. Unset for one that has been private since longer than a connection lasts: its
-    /// subscriptions all rest on memberships.
+    /// `true` if the channel was made private. Unset if it has been private for longer than a connection lasts: then
+    /// all its subscriptions rest on memberships.
     pub private: bool,
-    /// Users whose membership has ended, and who are no members again.
+    /// Users whose membership has ended, and who have not become members again.
     pub blocked: BTreeSet<UserId>,
 }
 
 impl Gate {
-    /// Whether a subscription may receive an event of the channel.
+    /// Returns whether a subscription may receive an event of the channel.
     #[must_use]
     pub fn admits(&self, user: &UserId, member: bool) -> bool {
         !self.closed && if member { !self.blocked.contains(user) } else { !self.private }
     }
 }
 
-/// The subscriptions of a channel, and its gate as it was not later than these were read.
+/// Audience: the subscriptions of a channel, and its gate, read no later than these.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Audience {
     /// The gate.
     pub gate: Gate,
-    /// The subscriptions, refused ones too.
+    /// Subscriptions, including refused ones.
     pub subscriptions: Vec<Subscription>,
 }
 
 impl Audience {
-    /// The subscriptions that may receive events.
+    /// Returns the subscriptions that the gate admits.
     #[must_use]
     pub fn admitted(self) -> Vec<Subscription> {
         let Self { gate, mut subscriptions } = self;
@@ -90,29 +90,29 @@ impl Audience {
     }
 }
 
-/// One of a user's connections.
+/// Connection in the list of a user's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserConnection {
     /// The connection.
     pub connection_id: ConnectionId,
     /// [`Connection::connected_at`].
     pub connected_at: Timestamp,
-    /// [`Connection::follows`].
+    /// [`Connection::auto_subscribe`].
     pub auto_subscribe: bool,
-    /// [`Connection::limited_to`].
+    /// [`Connection::allowed_channels`].
     pub allowed_channels: Option<BTreeSet<ChannelId>>,
-    /// From when on it counts as absent.
+    /// Time from which the connection counts as absent.
     pub expires_at: Timestamp,
 }
 
 impl UserConnection {
-    /// Whether it receives a channel that its user becomes a member of.
+    /// Returns whether the connection receives a channel that its user becomes a member of.
     #[must_use]
     pub fn receives(&self, channel: &ChannelId) -> bool {
         self.auto_subscribe && self.allowed_channels.as_ref().is_none_or(|limit| limit.contains(channel))
     }
 
-    /// What its subscription to a channel would be, if it has one that rests on a membership of its user.
+    /// Returns the connection's subscription to a channel, as it is if it rests on a membership.
     #[must_use]
     pub fn subscription(&self, user: &UserId) -> Subscription {
         Subscription {

@@ -1,44 +1,44 @@
-//! Pieces of a reply that is being written.
+//! Frames of a draft.
 
 use serde::Serialize;
 
 use crate::model::id::{ChannelId, MessageId};
 
-/// How far a reply is.
+/// Status of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DraftStatus {
-    /// The model has been asked.
+    /// The model is called, and has sent no text.
     Thinking,
-    /// Words come.
+    /// The model sends text.
     Writing,
-    /// It is stored, as the message [`Delta::seq`].
+    /// The reply is stored as the message [`Delta::seq`].
     Done,
-    /// A user stopped it; what there was is stored.
+    /// A user cancelled the reply. The text so far is stored.
     Cancelled,
-    /// It will not be completed; another draft may follow.
+    /// The draft is abandoned. Another draft may follow.
     Failed,
 }
 
-/// A frame about a draft: `{"type":"message.delta","channel_id":"general","draft_id":"01…","reply_to":7,
-/// "status":"writing","position":12,"text":" world"}`. It is not stored and may be lost; the message is the truth.
+/// Frame of a draft: `{"type":"message.delta","channel_id":"general","draft_id":"01…","reply_to":7,
+/// "status":"writing","position":12,"text":" world"}`. It is not stored and may be lost. Only the final message counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename = "message.delta")]
 pub struct Delta {
     /// The channel.
     pub channel_id: ChannelId,
-    /// The draft; also in the metadata of the message that it becomes.
+    /// Id of the draft. The metadata of the final message contains it too.
     pub draft_id: MessageId,
-    /// `seq` of the message that is answered.
+    /// `seq` of the message that gets the reply.
     pub reply_to: u64,
-    /// How far it is.
+    /// Status.
     pub status: DraftStatus,
-    /// Characters (Unicode scalar values) of the draft before `text`: where that is not what a client has, it lost a piece
-    /// or got one twice.
+    /// Number of characters (Unicode scalar values) of the draft before `text`. If a client has another number, it
+    /// missed a frame or got one twice.
     pub position: usize,
-    /// The next words.
+    /// Next part of the text.
     pub text: String,
-    /// Number of the message that the draft became.
+    /// `seq` of the final message, if it is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
 }

@@ -1,73 +1,73 @@
-//! Why an operation of the domain did not happen.
+//! Errors of the domain.
 
 use std::time::Duration;
 
 use crate::model::{limits::RETRY_AFTER, validation::Violation};
 
-/// The result of a domain operation.
+/// Result of a domain operation.
 pub type Result<T, E = ChatError> = std::result::Result<T, E>;
 
-/// Why an operation did not happen. Nothing was changed, unless [`ChatError::Store`] says that it is unknown.
+/// Reason why an operation failed. Nothing was changed, except that [`ChatError::Store`] may leave the outcome unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
-    /// The request breaks rules; every broken one is listed.
+    /// The request breaks rules. Every broken rule is listed.
     #[error("the request is not valid")]
     Invalid(Vec<Violation>),
-    /// There is no such channel, or the caller may not know of it.
+    /// The channel does not exist, or the caller may not know of it.
     #[error("channel not found")]
     ChannelNotFound,
-    /// There is no such member, or the caller may not know of it.
+    /// The member does not exist, or the caller may not know of it.
     #[error("member not found")]
     MemberNotFound,
-    /// There is no such message.
+    /// The message does not exist.
     #[error("message not found")]
     MessageNotFound,
-    /// The caller knows of the channel but may not do this.
+    /// The caller may see the channel but lacks the permission.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// The channel takes no messages any more.
+    /// The channel is archived and accepts no messages.
     #[error("the channel is archived")]
     ChannelArchived,
     /// The channel id is taken.
     #[error("the channel id is taken")]
     ChannelExists,
-    /// The only owner may not leave.
+    /// The last owner cannot leave.
     #[error("the last owner cannot leave the channel")]
     LastOwner,
-    /// The channel is of another version than the caller expects.
+    /// The channel has another version than the caller expects.
     #[error("the channel has changed since you read it")]
     VersionMismatch,
-    /// The message has all the kinds of reactions, or this one all the users, that there may be.
+    /// The message has the maximum number of different reactions, or the reaction the maximum number of users.
     #[error("the message has as many reactions as it may")]
     TooManyReactions,
-    /// The user who is to be invited has all the pending invitations that there may be.
+    /// The invited user has the maximum number of pending invitations.
     #[error("the user has {0} invitations to answer, which is the most; invite again when some are answered")]
     TooManyInvitations(usize),
-    /// The user has all the channels that there may be.
+    /// The user has created the maximum number of channels.
     #[error("{0} channels that you created exist, which is the most; delete one first")]
     TooManyChannels(usize),
-    /// The user has all the connections that there may be.
+    /// The user has the maximum number of connections.
     #[error("you have {0} connections, which is the most; close one first")]
     TooManyConnections(usize),
-    /// The user does this too often.
+    /// The user exceeds the rate limit.
     #[error("too many requests")]
     TooManyRequests {
-        /// When to try again.
+        /// Time until the next attempt may succeed.
         retry_after: Duration,
     },
-    /// There is no such connection, or it is another user's.
+    /// The connection does not exist, or belongs to another user.
     #[error("connection not found")]
     ConnectionNotFound,
-    /// The ticket is made up, used, or too old.
+    /// The ticket was never issued, is already used, or has expired.
     #[error("the ticket is not valid")]
     TicketInvalid,
     /// The idempotency key belongs to another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
-    /// Too many writers at once; try again after the given time.
+    /// Too many concurrent writers.
     #[error("the channel is too busy")]
     Contended {
-        /// When to try again.
+        /// Time until the next attempt may succeed.
         retry_after: Duration,
     },
     /// The store failed.
@@ -76,29 +76,29 @@ pub enum ChatError {
 }
 
 impl ChatError {
-    /// Too many writers at once.
+    /// Returns the error for too many concurrent writers.
     #[must_use]
     pub fn contended() -> Self {
         Self::Contended { retry_after: RETRY_AFTER }
     }
 
-    /// One broken rule.
+    /// Returns the error for one broken rule.
     #[must_use]
     pub fn invalid(violation: Violation) -> Self {
         Self::Invalid(vec![violation])
     }
 }
 
-/// A store, socket or model that failed.
+/// Failure of a store, the socket gateway or a model.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} failed: {source}")]
 pub struct StoreError {
-    /// What was tried, for the log: `TransactWriteItems`, `Query`, ….
+    /// Operation that failed, for the log: `TransactWriteItems`, `Query`, ….
     pub operation: &'static str,
-    /// Whether the same call may succeed when repeated (throttled, timed out, connection lost). The call may
-    /// have taken effect all the same.
+    /// `true` if a retry may succeed (throttled, timed out, connection lost). The failed call may still have taken
+    /// effect.
     pub retryable: bool,
-    /// The cause.
+    /// Cause.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }

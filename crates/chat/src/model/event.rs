@@ -4,28 +4,28 @@ use serde::Serialize;
 
 use crate::model::{id::UserId, time::Timestamp};
 
-/// A user who is there.
+/// User with a live connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Present {
     /// The user.
     pub user_id: UserId,
-    /// Since when the longest of the user's connections has been there.
+    /// Time at which the oldest of the user's connections was opened.
     pub since: Timestamp,
 }
 
-/// Something that subscribers are told and that is not kept.
+/// Event that is pushed and not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EphemeralEvent {
-    /// A user is there.
+    /// A user came online.
     Joined(UserId),
-    /// A user has gone.
+    /// A user went offline.
     Left(UserId),
     /// A user is typing.
     Typing(UserId),
 }
 
 impl EphemeralEvent {
-    /// Whom it is about.
+    /// Returns the user that the event is about.
     #[must_use]
     pub fn user(&self) -> &UserId {
         match self {

@@ -1,4 +1,4 @@
-//! What a socket carries, server to client: one JSON object per text frame.
+//! Frames from the server to the client: one JSON object per text frame.
 //!
 //! Clients ignore frame types, event types and fields that they do not know.
 
@@ -29,13 +29,13 @@ fn kind(change: Change) -> &'static str {
     }
 }
 
-/// The frames that carry `events` of one channel, in their order: as few as fit the payload limit. `seq` is the number
-/// of the message that an event is about.
+/// Returns the frames that carry `events` of one channel, in order: as few as the payload limit allows. `seq` is the
+/// number of the message that an event is about.
 ///
 /// `{"type":"events","channel_id":"general","events":[{"type":"message.created","seq":7,"message":{…},"traceparent":"00-…"}]}`
 ///
 /// # Errors
-/// When a message cannot be written as JSON, which none that was accepted can fail.
+/// When a message cannot be serialized. Accepted messages always can.
 pub fn event_frames(channel: &ChannelId, events: &[MessageEvent]) -> serde_json::Result<Vec<String>> {
     let head = format!(r#"{{"type":"events","channel_id":"{channel}","events":["#);
     let tail = "]}";
@@ -69,12 +69,12 @@ struct EphemeralFrame<'a> {
     user_id: &'a UserId,
 }
 
-/// The frame that tells of what passes and is not kept. It is no event: it has no `seq`, and nobody can ask for it again.
+/// Returns the frame of an ephemeral event. It has no `seq` and cannot be read again later.
 ///
 /// `{"type":"presence.joined","channel_id":"general","user_id":"bob"}`; also `presence.left` and `typing`.
 ///
 /// # Errors
-/// When ids cannot be written as JSON, which none can fail.
+/// When an id cannot be serialized. Valid ids always can.
 pub fn ephemeral_frame(channel_id: &ChannelId, event: &EphemeralEvent) -> serde_json::Result<String> {
     let (kind, user_id) = match event {
         EphemeralEvent::Joined(user_id) => ("presence.joined", user_id),
@@ -84,7 +84,7 @@ pub fn ephemeral_frame(channel_id: &ChannelId, event: &EphemeralEvent) -> serde_
     serde_json::to_string(&EphemeralFrame { kind, channel_id, user_id })
 }
 
-/// The frame that tells a client that its socket leaves out channels of its user: those beyond as many as a socket has.
+/// Returns the frame that notifies a client of the number of its user's channels that its socket leaves out.
 ///
 /// `{"type":"channels.left_out","count":51}`
 #[must_use]
@@ -92,26 +92,26 @@ pub fn left_out_frame(count: usize) -> String {
     format!(r#"{{"type":"channels.left_out","count":{count}}}"#)
 }
 
-/// What the server answers to a client's own frame.
+/// Answer to a client's own frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Answer {
-    /// To a ping: the socket lives.
+    /// Answer to a ping: the socket is open.
     Pong {
-        /// The client's own connection id.
+        /// Id of the client's connection.
         connection_id: ConnectionId,
     },
-    /// To anything else.
+    /// Answer to any other frame.
     Error {
-        /// `receive_only`.
+        /// Error code: `receive_only`.
         code: &'static str,
-        /// The same for people.
+        /// Explanation for people.
         message: &'static str,
     },
 }
 
 impl Answer {
-    /// The answer to a frame that a client sent: a ping is `{"action":"ping"}`, `{"type":"ping"}` or `ping`.
+    /// Returns the answer to a client's frame. A ping is `{"action":"ping"}`, `{"type":"ping"}` or `ping`.
     #[must_use]
     pub fn to(frame: &str, connection: &ConnectionId) -> Self {
         let is_ping = frame.trim() == "ping"

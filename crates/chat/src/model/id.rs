@@ -1,8 +1,8 @@
-//! Ids. Their alphabet leaves out `#`, which separates the parts of table keys. No id is a dot segment.
+//! Ids. Their alphabet excludes `#`, which separates the parts of table keys. No id is a dot segment.
 //!
 //! `.` and `..` are dot segments. Clients and proxies resolve them before they send a request (RFC 3986, section 5.2.4;
-//! WHATWG URL, "path state", which also takes `%2e` for `.`). `DELETE /channels/x/members/..` then deletes the channel.
-//! Every other text of the alphabet, `...` and `.a` among them, keeps its place in a path.
+//! WHATWG URL, "path state", which also takes `%2e` for `.`). `DELETE /channels/x/members/..` would then delete the
+//! channel. Every other text of the alphabet, such as `...` or `.a`, keeps its place in a path.
 
 use std::{fmt, str::FromStr};
 
@@ -14,7 +14,7 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// Why a text is no id.
+/// Reason why a text is not a valid id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Not 1 to 128 characters of `[A-Za-z0-9_.:-]`.
@@ -35,7 +35,7 @@ pub enum IdError {
 }
 
 impl IdError {
-    /// The code of the violation that a problem response reports.
+    /// Returns the code of the violation in a problem response.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// The id as text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -121,33 +121,32 @@ macro_rules! id {
 }
 
 id!(
-    /// Names a channel.
+    /// Id of a channel.
     ChannelId, check_id
 );
 
 id!(
-    /// Names a user, or an agent. Ids of callers and of new members are read by [`ReservedNames::user`].
+    /// Id of a user or an agent. [`ReservedNames::user`] reads ids of callers and of new members.
     UserId, check_id
 );
 
 id!(
-    /// Names a tenant: a world of its own, in which channel and user ids mean nothing to another.
+    /// Id of a tenant: an isolated set of users and channels.
     TenantId, check_id
 );
 
 id!(
-    /// Names one WebSocket connection. API Gateway chooses it, so every other text without a `#` is
-    /// taken.
+    /// Id of a WebSocket connection. API Gateway chooses it, so any text without a `#` is accepted.
     ConnectionId, check_connection_id
 );
 
 id!(
-    /// What a client repeats to make a repeated request harmless.
+    /// Idempotency key of a client's request.
     IdempotencyKey, check_key
 );
 
 impl ChannelId {
-    /// A new id for a channel whose creator chose none.
+    /// Generates an id for a channel whose creator chose none.
     #[must_use]
     pub fn generate(seed: Seed) -> Self {
         Self(seed.ulid().to_string().to_ascii_lowercase())
@@ -155,7 +154,8 @@ impl ChannelId {
 }
 
 impl ChannelId {
-    /// The id of a channel whose creator chose none, but a key: the same for each repetition of the request.
+    /// Returns the id of a channel whose creator sent a key and no id. It is the same for each repetition of the
+    /// request.
     #[must_use]
     pub fn of_request(creator: &UserId, key: &IdempotencyKey) -> Self {
         let digest = Sha256::digest(format!("{creator}#{key}"));
@@ -165,40 +165,40 @@ impl ChannelId {
 }
 
 impl UserId {
-    /// The assistant that answers in channels.
+    /// Returns the id of the agent.
     #[must_use]
     pub fn assistant() -> Self {
         Self(ASSISTANT.to_owned())
     }
 
-    /// Whether this is a name of the system, in upper or lower case: to a reader `Assistant` is the agent too, and
-    /// `@Assistant` calls it. Ids are ASCII, so no other letters look like these.
+    /// Returns whether this is a name of the system, in upper or lower case. Readers take `Assistant` for the agent
+    /// too, and `@Assistant` mentions it. Ids are ASCII, so no other letters look like these.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         [ASSISTANT, SYSTEM].iter().any(|name| self.0.eq_ignore_ascii_case(name))
     }
 }
 
-/// The agent's id.
+/// Id of the agent.
 const ASSISTANT: &str = "assistant";
 
-/// The role of the notices that the system posts.
+/// Role of notices.
 const SYSTEM: &str = "system";
 
-/// Names that neither a caller nor a new member may have: those of the system ([`UserId::is_reserved`]), and the name
-/// by which users of the deployment call the agent.
+/// Names that no caller and no new member may have: those of the system ([`UserId::is_reserved`]), and the deployment's
+/// name of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReservedNames {
     agent: Option<String>,
 }
 
 impl ReservedNames {
-    /// The names of a deployment whose users call the agent `agent`.
+    /// Returns the reserved names of a deployment whose agent has the name `agent`.
     pub fn with_agent(agent: impl Into<String>) -> Self {
         Self { agent: Some(agent.into()) }
     }
 
-    /// Whether `user` is one of them, in upper or lower case.
+    /// Returns whether `user` is one of them, in upper or lower case.
     #[must_use]
     pub fn contain(&self, user: &UserId) -> bool {
         user.is_reserved() || self.agent.as_ref().is_some_and(|agent| agent.eq_ignore_ascii_case(user.as_str()))
@@ -214,13 +214,13 @@ impl ReservedNames {
     }
 }
 
-/// Names a message: a ULID, so it sorts by the time at which the message was accepted.
+/// Id of a message: a ULID, which sorts by the time at which the message was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MessageId(ulid::Ulid);
 
 impl MessageId {
-    /// A new id.
+    /// Generates an id.
     #[must_use]
     pub fn generate(seed: Seed) -> Self {
         Self(seed.ulid())
@@ -237,7 +237,7 @@ impl TryFrom<String> for MessageId {
     type Error = IdError;
 
     fn try_from(text: String) -> Result<Self, IdError> {
-        // The library reads what is too large, and letters that stand for digits, as another one.
+        // The library accepts too large values, and letters that stand for digits, and reads them as another ULID.
         let read = ulid::Ulid::from_string(&text).ok().filter(|ulid| ulid.to_string().eq_ignore_ascii_case(&text));
         read.map(Self).ok_or(IdError::NotAUlid)
     }
@@ -249,10 +249,10 @@ impl From<MessageId> for String {
     }
 }
 
-/// The time and the random bits that a new id is made of. A clock gives it: `Clock::seed`.
+/// Time and random bits of a new id. `Clock::seed` returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed {
-    /// The time now.
+    /// Current time.
     pub now: Timestamp,
     /// 128 random bits, of which a ULID takes 80.
     pub random: u128,
@@ -289,7 +289,7 @@ mod tests {
             assert_eq!(dots.parse::<ConnectionId>(), Err(IdError::DotSegment));
             assert!(serde_json::from_value::<UserId>(dots.into()).is_err(), "nor is one read from JSON");
         }
-        // RFC 3986, section 5.2.4, removes nothing else.
+        // RFC 3986, section 5.2.4, removes no other segment.
         for kept in ["...", ".a", "a.", "..a", "a..", ".:", "-."] {
             assert_eq!(kept.parse::<UserId>().unwrap().as_str(), kept);
         }
@@ -321,7 +321,7 @@ mod tests {
         for good in [id.to_owned(), id.to_lowercase(), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned()] {
             assert!(MessageId::try_from(good.clone()).unwrap().to_string().eq_ignore_ascii_case(&good));
         }
-        // Too large by a bit or more, too short, and a letter that is none of a ULID.
+        // Values that are too large, a value that is too short, and a letter that ULIDs do not use.
         for bad in ["Z3NDEKTSV4RRFFQ69GQ69G5FAV", "80000000000000000000000000", &id[1..], "01ARZ3NDEKTSV4RRFFQ69G5FAU"]
         {
             assert_eq!(MessageId::try_from(bad.to_owned()), Err(IdError::NotAUlid), "{bad}");

@@ -1,5 +1,4 @@
-//! Lives of things whose names are taken anew: channels that are deleted and created again, members who leave and
-//! come back.
+//! Incarnations: they distinguish channels and memberships that reuse a name after a deletion.
 
 use std::{fmt, str::FromStr};
 
@@ -8,20 +7,20 @@ use serde::{Deserialize, Serialize};
 use crate::model::id::ChannelId;
 use crate::model::id::Seed;
 
-/// Separates a channel's id from its incarnation in a [`ChannelKey`]. No id holds one.
+/// Separator of a channel's id and its incarnation in a [`ChannelKey`]. No id contains it.
 const SEPARATOR: char = '@';
 
-/// Distinguishes one life of a channel, or of a membership, from every other life under the same name. A ULID.
+/// ULID that distinguishes a channel or a membership from all others with the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Incarnation(ulid::Ulid);
 
 impl Incarnation {
-    /// Stands for every incarnation where a test takes the rule out that tells them apart.
+    /// Replaces every incarnation in a mutant without the rule that distinguishes them.
     #[cfg(any(test, feature = "memory"))]
     pub(crate) const NONE: Self = Self(ulid::Ulid::nil());
 
-    /// Makes an incarnation that no other thing has.
+    /// Generates a unique incarnation.
     #[must_use]
     pub fn generate(seed: Seed) -> Self {
         Self(seed.ulid())
@@ -34,7 +33,7 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// Text that is no key.
+/// Error for a text that is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be <channel id>{SEPARATOR}<ULID in lower case>")]
 pub struct KeyError;
@@ -43,7 +42,7 @@ impl FromStr for Incarnation {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        // The library accepts letters that stand for digits, and values that are too large. Both would be another key.
+        // The library accepts letters that stand for digits, and too large values. Both would be another key.
         let read = ulid::Ulid::from_string(text).ok().map(Self);
         read.filter(|read| read.to_string() == text).ok_or(KeyError)
     }
@@ -63,14 +62,15 @@ impl From<Incarnation> for String {
     }
 }
 
-/// Names one life of a channel. Everything that belongs to a channel is kept under its key, except the item that an id
-/// leads to. What carries the key of a deleted channel therefore never meets a channel that took the id anew.
+/// Channel key: the id of a channel and its incarnation. Everything that belongs to a channel is stored under its key,
+/// except the item that an id leads to. So items with the key of a deleted channel never affect a channel that reuses
+/// the id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ChannelKey {
-    /// The id, as clients know it.
+    /// Id, as clients know it.
     pub channel_id: ChannelId,
-    /// The life.
+    /// Incarnation.
     pub incarnation: Incarnation,
 }
 

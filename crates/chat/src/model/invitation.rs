@@ -1,8 +1,8 @@
-//! Invitations: memberships that are offered, and begin when the invited user accepts.
+//! Invitations: offers of memberships, which begin when the invited user accepts.
 //!
-//! An inviter's authority is checked when the invitation is made, in its own transaction. Accepting rests on the invitation
-//! alone: it is a condition of the transaction that makes the membership, and is gone with it. An invitation is of one
-//! incarnation of a channel, so that it never leads into another channel that took the id.
+//! The transaction that makes an invitation checks the inviter's authority. Accepting rests on the invitation alone:
+//! the transaction that makes the membership requires it and deletes it. An invitation is for one incarnation of a
+//! channel, so it is not valid for another channel that reuses the id.
 
 use std::str::FromStr;
 
@@ -19,15 +19,15 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// Who makes others members without asking them: a setting of the deployment.
+/// Moderators who add users without an invitation: a setting of the deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MemberAdditions {
-    /// Every moderator.
+    /// All moderators.
     #[default]
     Everybody,
-    /// Moderators whose token has a scope for it. The others invite.
+    /// Moderators whose token has the scope for it. Other moderators invite.
     Scope,
-    /// No caller: moderators invite.
+    /// No moderators: they all invite.
     Nobody,
 }
 
@@ -45,7 +45,7 @@ impl FromStr for MemberAdditions {
 }
 
 impl MemberAdditions {
-    /// What a caller does who adds somebody else.
+    /// Returns the effect of adding another user, for a caller with or without the scope.
     #[must_use]
     pub fn of_caller(self, has_scope: bool) -> Addition {
         match self {
@@ -56,40 +56,41 @@ impl MemberAdditions {
     }
 }
 
-/// What adding a user who is no member does.
+/// Effect of adding a user who is no member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addition {
-    /// Makes the user a member.
+    /// The user becomes a member.
     Outright,
-    /// Invites the user.
+    /// The user gets an invitation.
     Invite,
 }
 
-/// A membership that a user is offered.
+/// Invitation of a user to a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Invitation {
-    /// The channel.
+    /// Id of the channel.
     pub channel_id: ChannelId,
-    /// The channel's incarnation. Not shown to clients.
+    /// Incarnation of the channel. Not shown to clients.
     #[serde(skip_serializing)]
     pub channel_incarnation: Incarnation,
-    /// Who is invited.
+    /// Invited user.
     pub user_id: UserId,
-    /// Distinguishes the invitation from others of the same user to the same channel. Not shown to clients.
+    /// Incarnation: distinguishes the invitation from others of the same user to the same channel. Not shown to
+    /// clients.
     #[serde(skip_serializing)]
     pub incarnation: Incarnation,
-    /// What the user may do as a member.
+    /// Role of the membership.
     pub role: MemberRole,
-    /// Who invited.
+    /// Inviter.
     pub invited_by: UserId,
-    /// When.
+    /// Time of the invitation.
     pub invited_at: Timestamp,
-    /// From when on it counts as absent.
+    /// Time from which the invitation counts as absent.
     pub expires_at: Timestamp,
 }
 
 impl Invitation {
-    /// An invitation of `user` that `inviter` makes now.
+    /// Returns an invitation of `user` by `inviter`, made at the seed's time.
     #[must_use]
     pub fn new(access: &Access, inviter: &UserId, user: &UserId, role: MemberRole, seed: Seed) -> Self {
         let now = seed.now;
@@ -101,25 +102,25 @@ impl Invitation {
             role,
             invited_by: inviter.clone(),
             invited_at: now,
-            // In whole seconds, as it is stored.
+            // In whole seconds, like the stored value.
             expires_at: Timestamp::from_secs(now.plus(INVITATION_DURATION).as_secs()),
         }
     }
 
-    /// The key of the channel.
+    /// Returns the key of the channel.
     #[must_use]
     pub fn channel(&self) -> ChannelKey {
         ChannelKey { channel_id: self.channel_id.clone(), incarnation: self.channel_incarnation }
     }
 }
 
-/// A channel that a user is invited to, as the user sees it.
+/// Channel that a user is invited to, as the user sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InvitedChannel {
-    /// The channel.
+    /// Id of the channel.
     pub channel_id: ChannelId,
-    /// Its display name.
+    /// Display name.
     pub name: String,
-    /// The invitation.
+    /// Invitation.
     pub invitation: Invitation,
 }

@@ -1,208 +1,211 @@
-//! Every limit of the domain, in one place.
+//! Limits of the domain.
 
 use std::time::Duration;
 
 use crate::model::token_bucket::Bucket;
 
-/// Longest id of a channel, user, connection: characters of `[A-Za-z0-9_.:-]`.
+/// Maximum length of an id of a channel, user or connection, in characters of `[A-Za-z0-9_.:-]`.
 pub const ID_CHARS: usize = 128;
 
-/// Longest `Idempotency-Key`: visible ASCII characters.
+/// Maximum length of an `Idempotency-Key`, in visible ASCII characters.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 
-/// Largest number of a message: what a client in JavaScript can count to (2^53 - 1).
+/// Maximum `seq`: the largest integer that JavaScript represents exactly (2^53 - 1).
 pub const LARGEST_SEQ: u64 = 9_007_199_254_740_991;
 
-/// Longest content of a message: bytes of UTF-8.
+/// Maximum content of a message, in bytes of UTF-8.
 pub const CONTENT_BYTES: usize = 32_768;
 
-/// Largest metadata of a message: bytes of its compact JSON.
+/// Maximum metadata of a message, in bytes of compact JSON.
 pub const METADATA_BYTES: usize = 4_096;
 
-/// Deepest nesting of metadata. `DynamoDB` allows 32 levels for the whole item ("Constraints in Amazon DynamoDB").
+/// Maximum nesting of metadata, in levels. `DynamoDB` allows 32 levels for the whole item ("Constraints in Amazon
+/// DynamoDB").
 pub const METADATA_DEPTH: usize = 16;
 
-/// Longest display name of a channel: characters.
+/// Maximum display name of a channel, in characters.
 pub const CHANNEL_NAME_CHARS: usize = 100;
 
-/// Longest instructions for a channel's agent: bytes of UTF-8.
+/// Maximum instructions for a channel's agent, in bytes of UTF-8.
 pub const AGENT_INSTRUCTIONS_BYTES: usize = 4_096;
 
-/// Longest name of an agent's model: characters.
+/// Maximum name of an agent's model, in characters.
 pub const AGENT_MODEL_CHARS: usize = 100;
 
-/// Longest retention of messages: days.
+/// Maximum retention of messages, in days.
 pub const RETENTION_DAYS: u32 = 3_650;
 
-/// Attempts at one change of a channel's settings or members when others change them at the same time.
+/// Maximum attempts at one change of a channel's settings or members, when other writers change them too.
 pub const CHANGE_ATTEMPTS: u32 = 8;
 
-/// How long a handshake may take from the moment that its connection is stored: the time of an integration
-/// ("Quotas for configuring and running a `WebSocket` API").
+/// Maximum duration of a handshake after its connection is stored: the timeout of an integration ("Quotas for
+/// configuring and running a `WebSocket` API").
 pub const HANDSHAKE_DURATION: Duration = Duration::from_secs(29);
 
-/// How long a removal waits for a socket that is still being opened, so that it can be closed.
+/// Maximum wait of a removal for a socket that is being opened, so that it can be closed.
 pub const OPENING_SOCKET_DURATION: Duration = Duration::from_secs(2);
 
-/// How long a delivery may decide by a [`Gate`](crate::model::connection::Gate) that it has read.
+/// Maximum age of a [`Gate`](crate::model::connection::Gate) that a delivery uses.
 pub const AUTHORITY_DURATION: Duration = Duration::from_secs(1);
 
-/// Longest time that one push may take, from the decision to make it.
+/// Maximum duration of one push, from the check of the gate.
 pub const PUSH_DURATION: Duration = Duration::from_secs(3);
 
-/// After so long, every push that was decided before a change of a gate has ended.
+/// Time after which every push that was admitted before a change of a gate has ended.
 pub const SHUT_OUT_DURATION: Duration = AUTHORITY_DURATION.saturating_add(PUSH_DURATION);
 
-/// How long one function works on a pending end before another may take it over, unless the lease is extended.
+/// Duration of the lease on a pending end, unless it is extended. After that another function may acquire it.
 pub const PENDING_LEASE_DURATION: Duration = Duration::from_secs(20);
 
-/// Subscriptions that are ended at a time.
+/// Number of subscriptions that are ended per page.
 pub const ENDING_PAGE: u16 = 100;
 
-/// How long a gate refuses what a change has ended: longer than any connection lasts.
+/// Duration for which a gate refuses ended subscriptions: longer than any connection lasts.
 pub const GATE_DURATION: Duration = Duration::from_hours(3);
 
-/// Largest page of a list or of the history.
+/// Maximum number of items on a page of a list or of the history.
 pub const PAGE_ITEMS: u16 = 100;
 
-/// Most JSON of a page of messages, in bytes, unless it has but one message. A function's answer may have 6 MB ("Lambda
-/// quotas") and holds the page as a JSON string, in which each quote and backslash takes two bytes.
+/// Maximum JSON of a page of messages, in bytes, unless it has only one message. A function's response may have 6 MB
+/// ("Lambda quotas"). It holds the page as a JSON string, in which each quote and backslash takes two bytes.
 pub const PAGE_BYTES: usize = 2_500_000;
 
-/// Page size when none is asked for.
+/// Default number of items on a page.
 pub const DEFAULT_PAGE_ITEMS: u16 = 50;
 
-/// Most channels that one connection may subscribe to.
+/// Maximum number of channels that one connection subscribes to.
 pub const CHANNELS_PER_CONNECTION: usize = 100;
 
-/// How long an invitation may be accepted.
+/// Time in which an invitation can be accepted.
 pub const INVITATION_DURATION: Duration = Duration::from_hours(24 * 30);
 
-/// Invitations of one user that wait for an answer.
+/// Maximum number of pending invitations of one user.
 pub const INVITATIONS_PER_USER: usize = 100;
 
-/// Connections that one user may have at once, unless the deployment says otherwise.
+/// Default maximum number of connections of one user. A deployment may set another.
 pub const CONNECTIONS_PER_USER: usize = 20;
 
-/// How long a ticket for a handshake lives.
+/// Lifetime of a ticket for a handshake.
 pub const TICKET_DURATION: Duration = Duration::from_mins(1);
 
-/// Kinds of reactions to one message.
+/// Maximum number of different reactions to one message.
 pub const REACTIONS_PER_MESSAGE: usize = 20;
 
-/// Users who react to one message in one way.
+/// Maximum number of users per reaction to one message.
 pub const USERS_PER_REACTION: usize = 100;
 
-/// Users of a reaction that are named to clients; the rest is counted.
+/// Maximum number of users that a reaction names to clients. The rest are only counted.
 pub const USERS_LISTED_PER_REACTION: usize = 10;
 
-/// Subscriptions of a channel up to which its members are told who comes and goes, unless the deployment says
-/// otherwise: in a crowd nobody watches, and each arrival would be a push to everybody.
+/// Default maximum number of subscriptions of a channel with presence events. A deployment may set another. In a larger
+/// channel each arrival would cost a push to every socket.
 pub const PRESENCE_SUBSCRIPTIONS: usize = 200;
 
-/// Sockets that one look at a channel's presence asks after.
+/// Maximum number of sockets that one listing of presence asks the gateway about.
 pub const PRESENCE_PROBES: usize = 100;
 
-/// How often a user may say to be typing in a channel.
+/// Rate of a user's typing events in one channel.
 pub const TYPING_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 3 };
 
-/// Sockets up to which an ephemeral event is pushed by the function that took it.
+/// Maximum number of sockets to which the function that receives an ephemeral event pushes it itself.
 pub const TYPING_PUSHES: usize = 50;
 
-/// How far back the maintenance looks for sockets whose token has ended; longer than it may be out of order, shorter than
-/// API Gateway's own limits.
+/// Period, in minutes, in which maintenance looks for sockets with expired tokens. It is longer than a tolerated outage
+/// of maintenance, and shorter than API Gateway's own limits.
 pub const ENDED_SOCKETS_MINUTES: i64 = 15;
 
-/// Pending ends that one run of the maintenance function works on.
+/// Maximum number of pending ends that one run of maintenance works on.
 pub const MAX_PENDING_ENDS_PER_RUN: usize = 100;
 
-/// Frames of a client on one socket that are answered. A client pings at most every few minutes.
+/// Rate of a client's frames that are answered, per socket. A client pings at most every few minutes.
 pub const FRAME_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 20 };
 
-/// Frames of a client on one socket that are taken. The socket of a client that sends more is closed.
+/// Rate of a client's frames that are accepted, per socket. The socket of a client that sends more is closed.
 pub const FRAME_FLOOD_BUCKET: Bucket = Bucket { every: Duration::from_secs(1), burst: 100 };
 
-/// Sockets whose budgets one execution environment keeps, about 2 MB.
+/// Maximum number of sockets whose budgets one execution environment keeps, about 2 MB.
 pub const SOCKETS_WITH_BUDGETS: usize = 10_000;
 
-/// Largest frame: API Gateway's `WebSocket` payload limit ("Quotas for configuring and running a WebSocket API").
+/// Maximum size of a frame, in bytes: API Gateway's `WebSocket` payload limit ("Quotas for configuring and running a
+/// WebSocket API").
 pub const FRAME_BYTES: usize = 128 * 1024;
 
-/// How long a connection may last: API Gateway ends it after 2 hours (same page).
+/// Maximum duration of a connection: API Gateway ends it after 2 hours (same page).
 pub const CONNECTION_DURATION: Duration = Duration::from_hours(2);
 
-/// How long a request may be repeated under its idempotency key.
+/// Time in which a request can be repeated with its idempotency key.
 pub const IDEMPOTENCY_DURATION: Duration = Duration::from_hours(24);
 
-/// Attempts at one append before it is given up as contended.
+/// Maximum attempts at one append, after which it fails as contended.
 pub const APPEND_ATTEMPTS: u32 = 200;
 
-/// Time for all attempts at one append. Well below API Gateway's 29 s and the function's own time-out.
+/// Maximum time for all attempts at one append. Well below API Gateway's 29 s and the function's own timeout.
 pub const APPEND_DURATION: Duration = Duration::from_secs(7);
 
-/// What a client is told to wait after a contended append.
+/// `Retry-After` of a contended append.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a claim on a message lasts unless it is renewed: how long an abandoned one holds the next worker up.
+/// Duration of a reply lease, unless it is renewed. The next worker waits this long for an abandoned lease.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 
-/// Between two renewals of a claim; also how long a reply goes on after a user has stopped it.
+/// Interval between two renewals of a reply lease. A cancelled reply ends within this time.
 pub const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Longest silence of a model before and within a reply, after which it counts as gone. A server on one's own machine may
-/// have to load its model first.
+/// Maximum pause of a model before and within a reply, after which the call fails. A server on the developer's own
+/// machine may have to load its model first.
 pub const MODEL_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Time that must be left of an invocation for a call of a model to begin.
+/// Minimum remaining time of an invocation for starting a model call.
 pub const MIN_TIME_FOR_MODEL_CALL: Duration = Duration::from_secs(15);
 
-/// How long a reply may be written that is kept as it is when the invocation ends, in place of being written anew.
+/// Minimum duration of a generation for storing a partial reply. If the invocation ends mid-reply, a longer generation
+/// is stored truncated. A shorter one is discarded and generated again.
 pub const MIN_PARTIAL_REPLY_DURATION: Duration = Duration::from_mins(2);
 
-/// Failures of a model, in one go, after which a message is given up.
+/// Maximum consecutive failures of a model in one invocation, after which the reply fails.
 pub const MODEL_FAILURES: u32 = 3;
 
-/// Calls of a model for one message, over all workers that had it: one whose workers vanish again and again is given up.
-/// Fewer than the deliveries of its record (`MaximumRetryAttempts` of the mapping, and the first), so that somebody is left
-/// to say so.
+/// Maximum model calls per message over all workers. Lower than the number of deliveries of the record
+/// (`MaximumRetryAttempts` of the mapping plus one), so that the last delivery can still post the failure notice.
 pub const MODEL_CALLS: u32 = 5;
 
-/// Longest wait that a busy model may ask for; of one that asks for more, the message is given up at once.
+/// Maximum wait that a busy model may ask for. If it asks for more, the reply fails at once.
 pub const MAX_MODEL_RETRY_AFTER: Duration = Duration::from_mins(2);
 
-/// Messages before the question that a model gets to read at most.
+/// Maximum number of messages before the question in a prompt.
 pub const CONTEXT_MESSAGES: u16 = 50;
 
-/// Between two pieces of a draft that are shown.
+/// Interval between two frames of a draft.
 pub const DELTA_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a push may take of what is worth nothing later.
+/// Timeout of a push of an ephemeral event.
 pub const EPHEMERAL_PUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Words of a draft that are shown at once: bytes of UTF-8.
+/// Size of pending draft text, in bytes of UTF-8, at which it is shown before the interval ends.
 pub const DELTA_BYTES: usize = 256;
 
-/// Attempts at one post to one socket before it is handed over.
+/// Maximum attempts at one push to one socket, after which it is requeued.
 pub const PUSH_ATTEMPTS: u32 = 4;
 
-/// A push that takes as long is noted, with its connection.
+/// Duration from which a push is logged as slow, with its connection.
 pub const SLOW_PUSH: Duration = Duration::from_secs(1);
 
-/// Posts under way at once, over all sockets of a delivery.
+/// Maximum number of concurrent pushes, over all sockets of a delivery.
 pub const PUSH_CONCURRENCY: usize = 64;
 
-/// Channels of one batch that are worked on at once.
+/// Maximum number of channels of one batch that are processed concurrently.
 pub const CHANNEL_CONCURRENCY: usize = 16;
 
-/// Sockets that one invocation of `SendMessageFunction` takes.
+/// Maximum number of sockets per invocation of `SendMessageFunction`.
 pub const SHARD_CONNECTIONS: usize = 500;
 
-/// Bytes of frames in one asynchronous invocation of `SendMessageFunction`. Lambda takes 1 MB ("Lambda quotas");
-/// this leaves room for a shard of targets.
+/// Maximum size of the frames per asynchronous invocation of `SendMessageFunction`, in bytes. Lambda takes 1 MB
+/// ("Lambda quotas"); the rest is for the recipients of a shard.
 pub const SHARD_BYTES: usize = 600_000;
 
-/// Hand-overs of a socket's frames from one `SendMessageFunction` to the next before they are given up.
+/// Maximum number of times that a socket's frames are requeued from one `SendMessageFunction` to the next. After that
+/// they are dropped.
 pub const MAX_FAN_OUT_ATTEMPTS: u32 = 3;
 
-/// Kept back from the time that an invocation has left, to hand over what could not be pushed.
+/// Time kept back at the end of an invocation to requeue undelivered frames.
 pub const DEADLINE_MARGIN: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Messages, and what they may hold.
+//! Messages and their validation.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -13,123 +13,123 @@ use crate::model::{
     validation::Violation,
 };
 
-/// Whose words a message holds.
+/// Author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// A user's.
+    /// A user.
     User,
-    /// The agent's.
+    /// The agent.
     Assistant,
-    /// Switchboard's own.
+    /// Switchboard itself: notices.
     System,
 }
 
-/// How to show the content.
+/// Content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ContentType {
-    /// As it stands.
+    /// Plain text, shown unchanged.
     #[default]
     #[serde(rename = "text/plain")]
     Plain,
-    /// As Markdown.
+    /// Markdown.
     #[serde(rename = "text/markdown")]
     Markdown,
 }
 
-/// A message, as it is kept and as clients see it.
+/// Message, as it is stored and as clients see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// The channel.
+    /// Id of the channel.
     pub channel_id: ChannelId,
-    /// Its number in the channel: 1, 2, 3 … without a hole.
+    /// Number in the channel: 1, 2, 3 … without a gap.
     pub seq: u64,
-    /// Its id.
+    /// Id of the message.
     pub message_id: MessageId,
-    /// Who sent it.
+    /// Id of the sender.
     pub sender_id: UserId,
-    /// Whose words these are.
+    /// Role of the author.
     pub role: Role,
-    /// 1 to 32,768 bytes of UTF-8.
+    /// Content: 1 to 32,768 bytes of UTF-8.
     pub content: String,
-    /// How to show the content.
+    /// Content type.
     pub content_type: ContentType,
-    /// When it was accepted.
+    /// Time at which the message was accepted.
     pub created_at: Timestamp,
-    /// The sender's own data; at most 4,096 bytes of JSON.
+    /// Data of the sender: at most 4,096 bytes of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
-    /// `seq` of the message that this one answers.
+    /// `seq` of the message that this one replies to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
-    /// When its content was last changed.
+    /// Time of the last change of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
-    /// Who reacted how. In the table users by emoji, for clients counts.
+    /// Reactions: users by emoji in the table, counts for clients.
     #[serde(default, skip_serializing_if = "Reactions::is_empty", serialize_with = "summary")]
     pub reactions: Reactions,
-    /// When it was deleted: its number stays, its content and metadata have gone.
+    /// Time of the deletion. The `seq` stays; the content and the metadata are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
 }
 
-/// What happened to a message.
+/// Kind of a message's change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It was appended.
+    /// The message was appended.
     Created,
-    /// Its content was changed.
+    /// The content was changed.
     Updated,
-    /// It was deleted.
+    /// The message was deleted.
     Deleted,
 }
 
-/// A change of a message, as subscribers are told.
+/// Change of a message, as subscribers receive it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessageEvent {
-    /// What happened.
+    /// Kind of the change.
     pub change: Change,
-    /// The message after it.
+    /// Message after the change.
     pub stored: StoredMessage,
 }
 
-/// A message in the table or in its stream, with what belongs to it but not to its readers.
+/// Message in the table or in its stream, with fields that clients do not see.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredMessage {
     /// The message.
     pub message: Message,
-    /// The life of the channel that it belongs to.
+    /// Incarnation of the message's channel.
     pub incarnation: Incarnation,
-    /// The trace of the request that sent it, or changed it last.
+    /// Trace context of the request that sent the message or last changed it.
     pub trace: Option<TraceContext>,
-    /// From when on it counts as absent.
+    /// Time from which the message counts as absent.
     pub expires_at: Option<Timestamp>,
 }
 
 impl StoredMessage {
-    /// The key of its channel.
+    /// Returns the key of the message's channel.
     #[must_use]
     pub fn channel(&self) -> ChannelKey {
         ChannelKey { channel_id: self.message.channel_id.clone(), incarnation: self.incarnation }
     }
 }
 
-/// What a sender chooses of a message.
+/// Message to be sent.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NewMessage {
-    /// 1 to 32,768 bytes of UTF-8, without control characters other than tab, line feed and carriage return.
+    /// Content: 1 to 32,768 bytes of UTF-8, without control characters other than tab, line feed and carriage return.
     pub content: String,
-    /// How to show it.
+    /// Content type.
     pub content_type: ContentType,
-    /// At most 4,096 bytes of JSON, 16 levels deep.
+    /// Metadata: at most 4,096 bytes of JSON, at most 16 levels deep.
     pub metadata: Option<Map<String, Value>>,
-    /// An existing `seq` of the channel.
+    /// `seq` of an existing message of the channel that this one replies to.
     pub reply_to: Option<u64>,
 }
 
 impl NewMessage {
-    /// Every rule that the draft breaks. A number in the metadata that is whole is also made an integer, as
-    /// `DynamoDB` would give it back.
+    /// Returns every rule that the message breaks. Also turns whole numbers in the metadata into integers, as
+    /// `DynamoDB` returns them.
     pub fn check(&mut self) -> Vec<Violation> {
         let mut violations = Vec::new();
         if self.content.is_empty() {
@@ -194,15 +194,15 @@ fn check_value(value: &mut Value, depth: usize, problems: &mut Problems) {
     }
 }
 
-/// The number as it comes back from `DynamoDB`, or `None` when it is out of its range ("Supported data types and
-/// naming rules in Amazon DynamoDB").
+/// Returns the number as `DynamoDB` returns it, or `None` if it is out of range ("Supported data types and naming rules
+/// in Amazon DynamoDB").
 fn stored_number(number: &Number) -> Option<Number> {
     if number.is_i64() || number.is_u64() {
         return Some(number.clone());
     }
     let float = number.as_f64()?;
-    // The table writes a whole number without a point, and what has none is read as an integer, as far as there are any:
-    // from -2^63 to 2^64.
+    // The table stores a whole number without a point. Such a number is read as an integer if it is between -2^63 and
+    // 2^64.
     if float.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(&float) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range of u64")]
         return Some((float as u64).into());
@@ -264,7 +264,7 @@ mod tests {
         };
         assert_eq!(codes(&mut draft), []);
         assert_eq!(Value::Object(draft.metadata.unwrap()).to_string(), r#"{"a":[1,2.5,-3]}"#);
-        // As far as there are integers; beyond, a number stays what it is in the table too.
+        // Whole numbers beyond the range of integers stay as they are, in the table too.
         let large =
             json!({ "a": [18_446_744_073_709_550.15, 1.8e19, -9.2e18, -1e19, 1.844_674_407_370_955_2e19, -0.0] });
         draft = NewMessage { content: "x".into(), metadata: large.as_object().cloned(), ..NewMessage::default() };

@@ -1,19 +1,19 @@
-//! A message that a request is about, and the caller.
+//! Reference to a message, with the caller.
 
 use crate::model::{
     id::{ChannelId, UserId},
     trace::TraceContext,
 };
 
-/// Who revises which message.
+/// Message that a request is about, and its caller.
 #[derive(Debug, Clone)]
 pub struct MessageRef {
     /// The channel.
     pub channel_id: ChannelId,
-    /// The message's number.
+    /// `seq` of the message.
     pub seq: u64,
-    /// Its author, or a moderator of the channel.
+    /// User who sent the request.
     pub caller: UserId,
-    /// The trace of the request, to follow the change to the sockets.
+    /// Trace context of the request. It connects the change with its deliveries.
     pub trace: Option<TraceContext>,
 }

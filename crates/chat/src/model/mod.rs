@@ -1,4 +1,4 @@
-//! Values and entities. Nothing here does input or output, and no trait is defined here.
+//! Values and entities, without I/O and traits.
 
 pub mod access;
 pub mod channel;

@@ -10,38 +10,38 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// Why subscriptions end.
+/// Cause of a pending end, which determines its scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 pub enum EndCause {
-    /// The channel was deleted: all of them, and then everything that belongs to the channel.
+    /// The channel was deleted. Scope: all subscriptions, and then everything that belongs to the channel.
     ChannelDeleted,
-    /// The channel was made private: those of users who are no members.
+    /// The channel was made private. Scope: subscriptions of users who are no members.
     MadePrivate,
-    /// A member was removed: the user's.
+    /// A member was removed. Scope: the user's subscriptions.
     MemberRemoved {
         /// The user.
         user_id: UserId,
     },
 }
 
-/// Subscriptions that have to end, recorded with what caused it.
+/// Record of subscriptions that must end, and of the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingEnd {
-    /// Names the record.
+    /// Id of the record.
     pub id: Incarnation,
     /// The channel.
     pub channel: ChannelKey,
-    /// Why.
+    /// Cause.
     pub cause: EndCause,
-    /// Progress: subscriptions up to this connection have been looked at.
+    /// Progress: the subscriptions up to this connection are done.
     pub after: Option<ConnectionId>,
-    /// Until then one function is at work on it, and no other begins.
+    /// Expiry of the lease, until which only its holder works on the record.
     pub lease_until: Timestamp,
 }
 
 impl PendingEnd {
-    /// A new record, leased to the caller.
+    /// Returns a new record, leased to the caller.
     #[must_use]
     pub fn new(channel: ChannelKey, cause: EndCause, seed: Seed) -> Self {
         let lease_until = seed.now.plus(PENDING_LEASE_DURATION);

@@ -1,32 +1,32 @@
-//! The counts of one delivery.
+//! Counts of one delivery.
 
 use tracing::Span;
 
 use crate::model::trace::integer;
 
-/// What came of a delivery, for the log.
+/// Outcome of a delivery in counts of sockets, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PushReport {
-    /// Sockets that have everything.
+    /// Sockets that received all frames.
     pub delivered: usize,
-    /// Sockets that had vanished, or whose time was over.
+    /// Sockets that were gone, or whose connection had expired.
     pub gone: usize,
-    /// Sockets handed over to another invocation.
+    /// Sockets whose frames were requeued.
     pub requeued: usize,
-    /// Sockets given up. Their clients find the gap by `seq`.
+    /// Sockets whose frames were dropped. Their clients detect the gap in `seq`.
     pub failed: usize,
-    /// Attempts beyond the first, at any frame.
+    /// Retries of pushes, over all frames.
     pub retried: usize,
 }
 
 impl PushReport {
-    /// All sockets.
+    /// Returns the number of all sockets.
     #[must_use]
     pub fn sockets(&self) -> usize {
         self.delivered + self.gone + self.requeued + self.failed
     }
 
-    /// Notes it on a span that has these fields.
+    /// Records the counts on a span that has these fields.
     pub(crate) fn record(&self, span: &Span) {
         span.record("switchboard.pushes.delivered", integer(self.delivered));
         span.record("switchboard.pushes.gone", integer(self.gone));

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::model::{id::UserId, limits::USERS_LISTED_PER_REACTION};
 
-/// Who reacted how: users by emoji.
+/// Users by emoji.
 pub type Reactions = BTreeMap<String, BTreeSet<UserId>>;
 
 #[derive(Serialize)]
@@ -15,7 +15,7 @@ struct Summary<'a> {
     user_ids: Vec<&'a UserId>,
 }
 
-/// Reactions as clients see them: how many, and the first few users.
+/// Serializes reactions as clients see them: a count, and the first [`USERS_LISTED_PER_REACTION`] users.
 pub(crate) fn summary<S: Serializer>(reactions: &Reactions, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(reactions.iter().map(|(emoji, users)| {
         let user_ids = users.iter().take(USERS_LISTED_PER_REACTION).collect();

@@ -4,42 +4,42 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A point in time, in whole milliseconds; RFC 3339 in UTC with three decimals in JSON and in the tables.
+/// Point in time, in whole milliseconds. In JSON and in the tables: RFC 3339 in UTC with three decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since the Unix epoch.
+    /// Converts milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// From seconds since the Unix epoch: the unit of JWT claims and of `DynamoDB` TTL attributes.
+    /// Converts seconds since the Unix epoch: the unit of JWT claims and of `DynamoDB` TTL attributes.
     #[must_use]
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs.saturating_mul(1000))
     }
 
-    /// Seconds since the Unix epoch, rounded down.
+    /// Returns seconds since the Unix epoch, rounded down.
     #[must_use]
     pub const fn as_secs(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// This time and `duration` later.
+    /// Returns the time that is later by `duration`.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long it is from now until `later`; zero when that has passed.
+    /// Returns the duration until `later`, or zero if that has passed.
     #[must_use]
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
@@ -48,7 +48,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What is beyond the years that can be written is written as the last of them, or the first.
+        // A time beyond the years that can be written is written as the last or the first of them.
         let (first, last) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
         let millis = self.0.clamp(first.as_millisecond(), last.as_millisecond());
         write!(f, "{:.3}", jiff::Timestamp::from_millisecond(millis).unwrap_or(last))

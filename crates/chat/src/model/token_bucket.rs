@@ -1,50 +1,50 @@
-//! Token buckets (GCRA): one timestamp decides.
+//! Token buckets (GCRA): one timestamp is the whole state.
 
 use std::time::Duration;
 
 use crate::model::time::Timestamp;
 
-/// A bucket of `burst` tokens, into which one comes back after each `every`.
+/// Token bucket of `burst` tokens, which regains one after each `every`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
-    /// Between two tokens.
+    /// Interval between two tokens.
     pub every: Duration,
-    /// Tokens of a full bucket; at least 1.
+    /// Number of tokens in a full bucket; at least 1.
     pub burst: u32,
 }
 
 impl Bucket {
-    /// A bucket of `per_minute` tokens that is filled within a minute.
+    /// Returns a bucket of `per_minute` tokens that fills within a minute.
     #[must_use]
     pub fn per_minute(per_minute: u32) -> Self {
         let burst = per_minute.max(1);
         Self { every: Duration::from_mins(1) / burst, burst }
     }
 
-    /// A bucket of `burst` tokens that is filled at `per_second`.
+    /// Returns a bucket of `burst` tokens that fills at `per_second`.
     #[must_use]
     pub fn per_second(per_second: u32, burst: u32) -> Self {
         Self { every: Duration::from_secs(1) / per_second.max(1), burst: burst.max(1) }
     }
 
-    /// How far in the future the bucket may be full again, for one more token to be in it.
+    /// Returns how far in the future the bucket may be full, so that it still has a token.
     #[must_use]
     pub fn tolerance(&self) -> Duration {
         self.every.saturating_mul(self.burst.saturating_sub(1))
     }
 
-    /// Takes a token at `now` out of a bucket that will be full at `full_at`, or is full already: when it will be full
-    /// after that. Otherwise: how long until there is a token.
+    /// Takes a token at `now` from a bucket that is full at `full_at` (`None`: full already). Returns the time when the
+    /// bucket is full after that.
     ///
     /// # Errors
-    /// The wait.
+    /// The wait until the next token.
     pub fn take(&self, full_at: Option<Timestamp>, now: Timestamp) -> std::result::Result<Timestamp, Duration> {
         let full_at = full_at.map_or(now, |full_at| full_at.max(now));
         let wait = self.wait(full_at, now);
         if wait.is_zero() { Ok(full_at.plus(self.every)) } else { Err(wait) }
     }
 
-    /// How long to wait for a token at `now`, when the bucket will be full at `full_at`.
+    /// Returns the wait for a token at `now`, if the bucket is full at `full_at`.
     #[must_use]
     pub fn wait(&self, full_at: Timestamp, now: Timestamp) -> Duration {
         now.until(full_at).saturating_sub(self.tolerance())
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// In any stretch of time no more gets through than the full bucket and what came back meanwhile.
+        /// In any period the bucket admits at most its burst plus the tokens that it regained.
         #[test]
         fn a_bucket_lets_through_its_burst_and_its_rate(
             steps in proptest::collection::vec(0_u64..400, 1..200),

@@ -1,19 +1,19 @@
-//! The trace that a message belongs to.
+//! Trace context of a message.
 
 use serde::{Deserialize, Serialize};
 
-/// W3C Trace Context, as text: who sends a message says in it what the message is a part of, and whoever handles the
-/// message later goes on from there.
+/// W3C Trace Context, as text. The sender's request provides it, and every function that processes the message later
+/// continues that trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceContext {
-    /// Trace, span, and whether they are recorded.
+    /// Trace id, span id, and the sampled flag.
     pub traceparent: String,
-    /// What tracing systems add to it.
+    /// Additions of tracing systems.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
 }
 
-/// A number as an attribute of a span holds it: of an unsigned one, the layer that makes spans makes text.
+/// Converts a number to a span attribute. The layer that makes spans would turn an unsigned number into text.
 #[must_use]
 pub fn integer(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)

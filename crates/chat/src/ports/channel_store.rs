@@ -1,4 +1,4 @@
-//! Stores channels and members.
+//! Port that stores channels and members.
 
 use std::future::Future;
 
@@ -13,70 +13,70 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// A page of public channels, in the order of their names.
+/// Page of public channels, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicPage {
     /// The channels.
     pub channels: Vec<Channel>,
-    /// What to go on after, when there is more.
+    /// Position after which the next page begins, if there is more.
     pub next_after: Option<String>,
 }
 
-/// A page of a user's channels, in the order of their ids.
+/// Page of a user's channels, in the order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelPage {
     /// The channels.
     pub channels: Vec<OwnChannel>,
-    /// The id to go on after, when there is more.
+    /// Channel after which the next page begins, if there is more.
     pub next_after: Option<ChannelId>,
 }
 
-/// What is kept of the request that created a channel, for as long as the channel is.
+/// Record of the request that created a channel. It exists as long as the channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Creation {
-    /// Its idempotency key.
+    /// Idempotency key of the request.
     pub key: IdempotencyKey,
-    /// Hash of all that the creator chose.
+    /// Hash of all values that the creator chose.
     pub fingerprint: String,
 }
 
-/// A page of a channel's members, in the order of their ids.
+/// Page of a channel's members, in the order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberPage {
     /// The members.
     pub members: Vec<Member>,
-    /// The id to go on after, when there is more.
+    /// Member after which the next page begins, if there is more.
     pub next_after: Option<UserId>,
 }
 
-/// What came of creating a channel.
+/// Result of creating a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelCreated {
-    /// It exists.
+    /// The channel is created.
     Done,
     /// The id is taken.
     Taken,
-    /// The creator has all the channels that there may be.
+    /// The creator has the maximum number of channels.
     TooMany,
 }
 
-/// What came of changing or removing a member.
+/// Result of changing or removing a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberChanged {
-    /// It is done.
+    /// The change is stored.
     Done,
-    /// The channel would be left without an owner.
+    /// The channel would have no owner.
     LastOwner,
-    /// The member, the channel, or the caller's membership is not as it was read.
+    /// The member or the authority has changed since it was read.
     Stale,
 }
 
-/// Stores channels and members.
+/// Store of channels and members.
 ///
-/// Every change checks in its own transaction what allowed it: see [`Authority`]. All reads are strongly consistent.
+/// Every change checks its [`Authority`] in its own transaction. All reads are strongly consistent.
 pub trait ChannelStore: Send + Sync {
-    /// Creates `channel` with `owner`, and with what its creator may repeat the request by, in one transaction, on condition
-    /// that fewer than `most` channels exist that its creator created. Nothing is written unless it is created.
+    /// Creates `channel` with `owner` and `creation` in one transaction, or changes nothing. Condition: fewer than
+    /// `most` channels of the same creator exist.
     fn create(
         &self,
         channel: &Channel,
@@ -85,7 +85,7 @@ pub trait ChannelStore: Send + Sync {
         most: usize,
     ) -> impl Future<Output = Result<ChannelCreated, StoreError>> + Send;
 
-    /// What was kept under the key with which `user` created a channel.
+    /// Returns the record of the request with which `user` created a channel, by its key.
     fn creation(
         &self,
         channel: &ChannelKey,
@@ -93,12 +93,13 @@ pub trait ChannelStore: Send + Sync {
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<Option<Creation>, StoreError>> + Send;
 
-    /// The channel that has an id now.
+    /// Returns the channel that currently has an id.
     fn channel(&self, id: &ChannelId) -> impl Future<Output = Result<Option<Channel>, StoreError>> + Send;
 
-    /// Replaces the settings (all but the messages' number and time) of the channel in `by`, on condition that its version
-    /// is as read. `pending`, if given, is recorded in the same transaction. A change of visibility changes
-    /// [`Gate`](crate::model::connection::Gate) in it too. `false`: the channel, or the caller's membership, is not as read.
+    /// Replaces the settings of the channel in `by`: all fields except the last message's `seq` and time. Condition:
+    /// the version is the one that was read. The same transaction records `pending`, if given. If the visibility
+    /// changes, it also changes the [`Gate`](crate::model::connection::Gate). Returns `false` if the authority has
+    /// changed since it was read.
     fn update(
         &self,
         by: &Authority<'_>,
@@ -107,10 +108,9 @@ pub trait ChannelStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Deletes the channel in `by`, on condition that its version is as read, frees its id, closes the
-    /// [`Gate`](crate::model::connection::Gate), records `pending`, and no longer counts the channel among its creator's, in one
-    /// transaction. `false`: the channel, or the caller's
-    /// membership, is not as read.
+    /// Deletes the channel in `by`, in one transaction, on condition that its version is the one that was read. The
+    /// transaction frees the id, closes the [`Gate`](crate::model::connection::Gate) and records `pending`. It also
+    /// removes the channel from its creator's count. Returns `false` if the authority has changed since it was read.
     fn delete(
         &self,
         by: &Authority<'_>,
@@ -118,8 +118,8 @@ pub trait ChannelStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Up to `limit` public channels whose names begin with `name_prefix`, in upper or lower case, after what
-    /// [`PublicPage::next_after`] said.
+    /// Returns up to `limit` public channels whose names begin with `name_prefix`, in upper or lower case. `after` is
+    /// the [`PublicPage::next_after`] of the previous page.
     fn public_channels(
         &self,
         name_prefix: &str,
@@ -127,8 +127,8 @@ pub trait ChannelStore: Send + Sync {
         limit: u16,
     ) -> impl Future<Output = Result<PublicPage, StoreError>> + Send;
 
-    /// Moves a member's read mark to `seq` unless it is beyond, and returns where it is. `None`: the user is no member at
-    /// the time of the write.
+    /// Moves a member's read mark to `seq`, unless the mark is already beyond it. Returns the resulting mark, or `None`
+    /// if the user is no member at the time of the write.
     fn mark_read(
         &self,
         channel: &ChannelKey,
@@ -136,14 +136,14 @@ pub trait ChannelStore: Send + Sync {
         seq: u64,
     ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 
-    /// The membership of a user.
+    /// Returns the membership of a user.
     fn member(
         &self,
         channel: &ChannelKey,
         user: &UserId,
     ) -> impl Future<Output = Result<Option<Member>, StoreError>> + Send;
 
-    /// The memberships that these users have, in any order; users who are no members are left out. At most
+    /// Returns the memberships of these users, in any order. Leaves out users who are no members. Takes at most
     /// [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) users.
     fn members_among(
         &self,
@@ -151,7 +151,7 @@ pub trait ChannelStore: Send + Sync {
         users: &[UserId],
     ) -> impl Future<Output = Result<Vec<Member>, StoreError>> + Send;
 
-    /// Up to `limit` members of a channel, after the id `after`.
+    /// Returns up to `limit` members of a channel, after the id `after`.
     fn members(
         &self,
         channel: &ChannelKey,
@@ -159,7 +159,7 @@ pub trait ChannelStore: Send + Sync {
         limit: u16,
     ) -> impl Future<Output = Result<MemberPage, StoreError>> + Send;
 
-    /// Up to `limit` channels that `user` is a member of, after the id `after`.
+    /// Returns up to `limit` channels that `user` is a member of, after the id `after`.
     fn channels_of(
         &self,
         user: &UserId,
@@ -167,13 +167,13 @@ pub trait ChannelStore: Send + Sync {
         limit: u16,
     ) -> impl Future<Output = Result<ChannelPage, StoreError>> + Send;
 
-    /// Up to `limit` keys of channels that `user` is a member of. Where there are more, those that the user chose come first
-    /// ([`Member::added_by`]), the newest of these before older ones; then others, the smallest id first. A channel that was
-    /// deleted may be among them until its removal is finished.
+    /// Returns up to `limit` keys of channels that `user` is a member of. If there are more, channels that the user
+    /// chose come first ([`Member::added_by`]), newest first. The others follow, smallest id first. A deleted channel
+    /// may be among them until its removal is finished.
     fn memberships(&self, user: &UserId, limit: usize) -> impl Future<Output = Result<Memberships, StoreError>> + Send;
 
-    /// Adds a member who has read up to `read_seq` to the channel in `by`, and ends an invitation of the user to it and a block
-    /// of the user in its [`Gate`](crate::model::connection::Gate), in one transaction.
+    /// Adds a member with the read mark `read_seq` to the channel in `by`. The same transaction ends the user's
+    /// invitation, and unblocks the user in the [`Gate`](crate::model::connection::Gate).
     fn add_member(
         &self,
         by: &Authority<'_>,
@@ -181,7 +181,7 @@ pub trait ChannelStore: Send + Sync {
         read_seq: u64,
     ) -> impl Future<Output = Result<MemberAdded, StoreError>> + Send;
 
-    /// Gives a member, who is as read, another role.
+    /// Changes the role of a member, on condition that the member is as it was read.
     fn change_role(
         &self,
         by: &Authority<'_>,
@@ -189,8 +189,8 @@ pub trait ChannelStore: Send + Sync {
         role: MemberRole,
     ) -> impl Future<Output = Result<MemberChanged, StoreError>> + Send;
 
-    /// Removes a member, who is as read, blocks the user in the channel's [`Gate`](crate::model::connection::Gate) and records
-    /// `pending`, in one transaction.
+    /// Removes a member, on condition that the member is as it was read. The same transaction blocks the user in the
+    /// channel's [`Gate`](crate::model::connection::Gate) and records `pending`.
     fn remove_member(
         &self,
         by: &Authority<'_>,

@@ -1,4 +1,4 @@
-//! Time and chance, injected.
+//! Port for time and random numbers.
 
 use std::{
     future::Future,
@@ -9,26 +9,27 @@ use std::{
 use crate::model::id::Seed;
 use crate::model::time::Timestamp;
 
-/// Time and chance as the domain needs them: [`SystemClock`] in production, a scripted one in tests.
+/// Time and random numbers: [`SystemClock`] in production, a scripted clock in tests.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// Time since a fixed moment. It never goes back, and no correction of the machine's clock moves it.
+    /// Returns the time since a fixed moment. It never goes back, and corrections of the machine's clock do not affect
+    /// it.
     fn monotonic(&self) -> Duration;
 
-    /// Waits.
+    /// Waits for `duration`.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 
-    /// 128 random bits.
+    /// Returns 128 random bits.
     fn random(&self) -> u128;
 
-    /// What a new id is made of.
+    /// Returns the seed of a new id.
     fn seed(&self) -> Seed {
         Seed { now: self.now(), random: self.random() }
     }
 
-    /// A random duration up to `most`: full jitter, so that those who collided do not collide again.
+    /// Returns a random duration up to `most`: full jitter, so that colliding callers do not collide again.
     fn jitter(&self, most: Duration) -> Duration {
         let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
         #[expect(clippy::cast_possible_truncation, reason = "any 64 of the random bits will do")]
@@ -37,7 +38,7 @@ pub trait Clock: Send + Sync {
     }
 }
 
-/// The machine's clock and its random numbers.
+/// System clock and random numbers of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -60,21 +61,21 @@ impl Clock for SystemClock {
     }
 }
 
-/// Between attempts at a change of a channel, its members or its messages when others change them at the same time.
+/// Wait between attempts at a change of a channel, its members or its messages, when other writers change them too.
 pub(crate) const CHANGE_BACKOFF: Backoff =
     Backoff { first: Duration::from_millis(10), most: Duration::from_millis(200) };
 
-/// Waits longer and longer between attempts, each time a random part of the bound.
+/// Exponential back-off with full jitter: each wait is a random part of a growing bound.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
-    /// Bound of the first wait; doubled for each further one.
+    /// Upper bound of the first wait. It doubles with each attempt.
     pub first: Duration,
-    /// Bound of every wait.
+    /// Upper bound of every wait.
     pub most: Duration,
 }
 
 impl Backoff {
-    /// How long to wait before attempt `attempt + 1`; the first attempt is 0.
+    /// Returns the wait before attempt `attempt + 1`. The first attempt is 0.
     pub fn delay(&self, clock: &impl Clock, attempt: u32) -> Duration {
         clock.jitter(self.first.saturating_mul(1 << attempt.min(16)).min(self.most))
     }
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(timestamp.to_string().parse::<Timestamp>().unwrap(), timestamp);
     }
 
-    /// A token may end in a year of five digits: some issuers write milliseconds where seconds are meant.
+    /// Some issuers write milliseconds instead of seconds into tokens, which gives years of five digits.
     #[test]
     fn a_time_beyond_all_years_is_written_as_the_last() {
         for time in [Timestamp::from_secs(4_102_444_800_000), Timestamp::from_millis(i64::MAX)] {

@@ -1,4 +1,4 @@
-//! Stores connections and subscriptions.
+//! Port that stores connections and subscriptions.
 
 use std::{collections::BTreeSet, future::Future};
 
@@ -10,67 +10,67 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// A page of a channel's subscriptions, in the order of their connections' ids.
+/// Page of a channel's subscriptions, in the order of the connections' ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SubscriptionPage {
     /// The subscriptions.
     pub subscriptions: Vec<Subscription>,
-    /// The connection to go on after, when there may be more.
+    /// Connection after which the next page begins, if there may be more.
     pub next_after: Option<ConnectionId>,
 }
 
-/// Where connections are kept. All reads are strongly consistent.
+/// Store of connections and subscriptions. All reads are strongly consistent.
 pub trait ConnectionStore: Send + Sync {
-    /// Enters a connection among those of its user, before anything is decided from the user's memberships: whoever
-    /// ends one from then on finds it.
+    /// Adds a connection to those of its user, before the user's memberships are read. A function that ends a
+    /// membership from then on finds the connection.
     fn register_pending(
         &self,
         user: &UserId,
         connection: &UserConnection,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Takes back what was announced and is not to be opened.
+    /// Removes a pending connection that is not to be opened.
     fn remove_pending(
         &self,
         user: &UserId,
         connection: &UserConnection,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Stores a connection that was announced, and its subscriptions: the connection first, so that an interrupted call
-    /// leaves only subscriptions that it names. Subscriptions to `by_membership` rest on memberships.
+    /// Stores a pending connection as open, and then its subscriptions. In this order an interrupted call leaves only
+    /// subscriptions that the connection names. Subscriptions to `by_membership` rest on memberships.
     fn activate(
         &self,
         connection: &Connection,
         by_membership: &BTreeSet<ChannelKey>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Writes the times and the limit of a connection that has another token now, on condition that it is still of this
-    /// `connected_at`: everywhere that they stand. Returns the channels that it has now. `None`: there is no such
+    /// Writes the times and the allowed channels of a connection whose token was renewed, everywhere they are stored.
+    /// Condition: the connection still has this `connected_at`. Returns its channels, or `None` if there is no such
     /// connection.
     fn renew(
         &self,
         connection: &Connection,
     ) -> impl Future<Output = Result<Option<Vec<ChannelKey>>, StoreError>> + Send;
 
-    /// The connection, expired or not.
+    /// Returns the connection, expired or not.
     fn connection(&self, id: &ConnectionId) -> impl Future<Output = Result<Option<Connection>, StoreError>> + Send;
 
-    /// The user's connections, announced or open: what has expired by `now` is left out.
+    /// Returns the user's connections, pending or open. Leaves out those that have expired by `now`.
     fn connections_of(
         &self,
         user: &UserId,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<UserConnection>, StoreError>> + Send;
 
-    /// Removes a connection and its subscriptions, on condition that they are still of this `connected_at`: the
-    /// subscriptions first, so that an interrupted call is found again. `false`: there was no such connection.
+    /// Removes the subscriptions of a connection and then the connection, if they still have this `connected_at`. In
+    /// this order a repeated call finds an interrupted one. Returns `false` if there was no such connection.
     fn close(
         &self,
         id: &ConnectionId,
         connected_at: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The subscriptions of a channel, and its gate; what has expired by `now` is left out.
+    /// Returns the subscriptions of a channel, and its gate. Leaves out those that have expired by `now`.
     fn audience(
         &self,
         channel: &ChannelKey,
@@ -79,8 +79,8 @@ pub trait ConnectionStore: Send + Sync {
         self.audience_up_to(channel, usize::MAX, now)
     }
 
-    /// The gate of a channel and its subscriptions: all of them, or `most` and perhaps some more. What has expired by `now`
-    /// is left out.
+    /// Returns the gate of a channel and its subscriptions: all of them, or at least `most`. Leaves out those that have
+    /// expired by `now`.
     fn audience_up_to(
         &self,
         channel: &ChannelKey,
@@ -88,10 +88,11 @@ pub trait ConnectionStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Audience, StoreError>> + Send;
 
-    /// The gate of a channel; what has expired by `now` is left out.
+    /// Returns the gate of a channel. Leaves out entries that have expired by `now`.
     fn gate(&self, channel: &ChannelKey, now: Timestamp) -> impl Future<Output = Result<Gate, StoreError>> + Send;
 
-    /// About `limit` subscriptions of a channel after a connection; what has expired by `now` is left out.
+    /// Returns about `limit` subscriptions of a channel, after the connection `after`. Leaves out those that have
+    /// expired by `now`.
     fn subscriptions_page(
         &self,
         channel: &ChannelKey,
@@ -100,8 +101,8 @@ pub trait ConnectionStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<SubscriptionPage, StoreError>> + Send;
 
-    /// Adds a subscription, resting on a membership or not, to a connection that is open; replaces one that is there.
-    /// `false`: it is not open, or has all the channels that it may.
+    /// Adds a subscription to an open connection, or replaces it. `member`: it rests on a membership. Returns `false`
+    /// if the connection is not open or has the maximum number of channels.
     fn subscribe(
         &self,
         channel: &ChannelKey,
@@ -110,15 +111,15 @@ pub trait ConnectionStore: Send + Sync {
         member: bool,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Stores how many channels of its user a connection leaves out, on condition that it is open and still of its
-    /// `connected_at`. The delivery worker tells the client when the number changes.
+    /// Stores the number of the user's channels that a connection leaves out. Condition: the connection is open and
+    /// still has its `connected_at`. The delivery worker notifies the client when the number changes.
     fn set_left_out(
         &self,
         connection: &UserConnection,
         left_out: usize,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether a connection, still of this `connected_at`, has a subscription.
+    /// Returns whether a connection has a subscription with this `connected_at`.
     fn is_subscribed(
         &self,
         channel: &ChannelKey,
@@ -126,15 +127,15 @@ pub trait ConnectionStore: Send + Sync {
         connected_at: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Makes a subscription rest on its user's membership, on condition that it is still of its `connected_at`. `false`:
-    /// there was none.
+    /// Makes a subscription rest on its user's membership, if it still has its `connected_at`. Returns `false` if there
+    /// was none.
     fn confirm_member(
         &self,
         channel: &ChannelKey,
         subscription: &Subscription,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Removes one subscription, on condition that it is still of this `connected_at`. `false`: there was none.
+    /// Removes one subscription, if it still has this `connected_at`. Returns `false` if there was none.
     fn unsubscribe(
         &self,
         channel: &ChannelKey,

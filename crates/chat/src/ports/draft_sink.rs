@@ -1,11 +1,11 @@
-//! Shows the pieces of a draft.
+//! Port that shows drafts.
 
 use std::future::Future;
 
 use crate::model::{draft::Delta, incarnation::ChannelKey};
 
-/// Where drafts are shown. Best effort: nobody waits for a socket that is slow.
+/// Receiver of drafts. Best effort: the agent does not wait for a slow socket.
 pub trait DraftSink: Send + Sync {
-    /// Shows a piece to those who listen to `channel`.
+    /// Shows a piece of a draft to the audience of `channel`.
     fn show(&self, channel: &ChannelKey, delta: &Delta) -> impl Future<Output = ()> + Send;
 }

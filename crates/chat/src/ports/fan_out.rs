@@ -1,4 +1,4 @@
-//! Dispatches pushes to another function.
+//! Port that dispatches push batches to another function.
 
 use std::future::Future;
 
@@ -12,13 +12,13 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// Another function that goes on with a batch, asynchronously.
+/// Dispatcher of push batches to another function, which processes them asynchronously.
 pub trait FanOut: Send + Sync {
-    /// Hands `batch` over; once this has returned, it is the other's to finish.
+    /// Dispatches `batch`. After this has returned, the other function is responsible for it.
     fn dispatch(&self, batch: &PushBatch) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A connection that is to receive frames.
+/// Connection that is to receive frames.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
     /// The connection.
@@ -28,11 +28,11 @@ pub struct Recipient {
     /// [`Subscription::member`].
     #[serde(default)]
     pub member: bool,
-    /// Tells it from another that got the same id.
+    /// Time when the connection was opened. It distinguishes the connection from another one with the same id.
     pub connected_at: Timestamp,
-    /// From when on it must not receive any more.
+    /// Time from which the connection must not receive frames.
     pub expires_at: Timestamp,
-    /// Index of the first frame that it has not received.
+    /// Index of the first frame that the connection has not received. Default: 0.
     #[serde(default)]
     pub next_frame: usize,
 }
@@ -44,16 +44,16 @@ impl From<Subscription> for Recipient {
     }
 }
 
-/// Frames of one channel and who is to receive them: the payload of `SendMessageFunction`.
+/// Frames of one channel and their recipients: the payload of `SendMessageFunction`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushBatch {
     /// The channel.
     pub channel: ChannelKey,
-    /// The frames, in order.
+    /// Frames, in order.
     pub frames: Vec<String>,
-    /// Who receives them.
+    /// Recipients.
     pub recipients: Vec<Recipient>,
-    /// How often it was handed over because of failing sockets.
+    /// Number of earlier attempts that failed for these recipients. Default: 0.
     #[serde(default)]
     pub attempt: u32,
 }

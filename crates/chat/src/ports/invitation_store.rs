@@ -1,4 +1,4 @@
-//! Stores invitations.
+//! Port that stores invitations.
 
 use std::future::Future;
 
@@ -12,31 +12,31 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// A page of a user's invitations, in the order of the channels' ids.
+/// Page of a user's invitations, in the order of the channels' ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InvitationPage {
-    /// The channels that exist, with their invitations.
+    /// Channels that exist, with their invitations.
     pub channels: Vec<InvitedChannel>,
-    /// The id to go on after, when there is more.
+    /// Channel after which the next page begins, if there is more.
     pub next_after: Option<ChannelId>,
 }
 
-/// What came of inviting.
+/// Result of an invitation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invited {
     /// The user is invited.
     Done,
-    /// The user has an invitation to this channel, as given.
+    /// The user already has this invitation to the channel.
     Already(Invitation),
-    /// The user has all the pending invitations that there may be.
+    /// The user has the maximum number of pending invitations.
     TooMany,
-    /// The user is a member, or the channel or the caller's membership is not as it was read.
+    /// The user is a member, or the authority has changed since it was read.
     Stale,
 }
 
-/// Stores invitations. All reads are strongly consistent; what has expired by `now` counts as absent.
+/// Store of invitations. All reads are strongly consistent. Invitations that have expired by `now` count as absent.
 pub trait InvitationStore: Send + Sync {
-    /// The invitation of a user to a channel.
+    /// Returns the invitation of a user to a channel.
     fn invitation(
         &self,
         channel: &ChannelKey,
@@ -44,9 +44,9 @@ pub trait InvitationStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Invitation>, StoreError>> + Send;
 
-    /// Stores an invitation to the channel in `by`, on condition that the user is no member and has no invitation to it, in one
-    /// transaction with what allowed it. A user has at most `most` pending ones: those who invite at the same moment may go
-    /// beyond it by as many as they are.
+    /// Stores an invitation to the channel in `by`, in one transaction that checks `by`. Conditions: the user is no
+    /// member and has no invitation to the channel. A user has at most `most` pending invitations. Concurrent inviters
+    /// may each exceed this limit by one.
     fn invite(
         &self,
         by: &Authority<'_>,
@@ -54,9 +54,9 @@ pub trait InvitationStore: Send + Sync {
         most: usize,
     ) -> impl Future<Output = Result<Invited, StoreError>> + Send;
 
-    /// Makes `member` of the user of an invitation, and deletes the invitation, in one transaction, on condition that the
-    /// invitation is there, is to `channel` and of the user of `member`, and `channel` exists with the visibility and the
-    /// archival as read.
+    /// Makes the invited user the member `member` and deletes the invitation, in one transaction. Conditions: the
+    /// invitation exists, is to `channel`, and belongs to the user of `member`. `channel` exists with the visibility
+    /// and the archived flag that were read.
     fn accept(
         &self,
         channel: &Channel,
@@ -65,15 +65,15 @@ pub trait InvitationStore: Send + Sync {
         read_seq: u64,
     ) -> impl Future<Output = Result<MemberAdded, StoreError>> + Send;
 
-    /// Deletes an invitation, on condition that it is this one: by its user, or by those whom `by` allows it. `false`: it is
-    /// not there, or what allowed it is not as it was read.
+    /// Deletes exactly this invitation, on behalf of its user or with the authority `by`. Returns `false` if it does
+    /// not exist or the authority has changed since it was read.
     fn withdraw_invitation(
         &self,
         by: Option<&Authority<'_>>,
         invitation: &Invitation,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Up to `limit` invitations of a user, after the id `after`. Those to channels that were deleted are left out.
+    /// Returns up to `limit` invitations of a user, after the id `after`. Leaves out those to deleted channels.
     fn invitations_of(
         &self,
         user: &UserId,

@@ -1,4 +1,4 @@
-//! Language models, as the agent sees them.
+//! Port for language models.
 
 use std::{future::Future, time::Duration};
 
@@ -6,93 +6,94 @@ use futures::stream::BoxStream;
 
 use crate::model::error::Result;
 
-/// What a model is asked.
+/// Prompt of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
-    /// What the channel tells its agent.
+    /// Instructions of the channel for its agent.
     pub instructions: Option<String>,
-    /// The conversation up to the question, the oldest first; the question is the last turn.
+    /// Conversation up to the question, oldest first. The question is the last turn.
     pub turns: Vec<Turn>,
-    /// The channel's own choice of a model.
+    /// Model that the channel chose. `None`: the deployment's default.
     pub model: Option<String>,
 }
 
-/// What somebody said.
+/// Turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// The name of a user; `None`: the assistant.
+    /// Name of the user. `None`: the assistant.
     pub speaker: Option<String>,
-    /// The words.
+    /// Text of the turn.
     pub text: String,
 }
 
-/// A piece of a reply as it is written.
+/// Piece of a reply during its generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Words.
+    /// Text.
     Text(String),
-    /// What the reply cost, as far as the model tells.
+    /// Tokens that the reply used, if the model reports them.
     Usage(Usage),
 }
 
-/// Tokens that a reply has used.
+/// Numbers of tokens that a reply used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Read.
+    /// Tokens of the prompt.
     pub input_tokens: u64,
-    /// Written.
+    /// Tokens of the reply.
     pub output_tokens: u64,
 }
 
-/// A reply while it is written. It ends when the model says that it is complete; one that breaks off ends in an error.
+/// Stream of a reply's pieces. It ends when the model reports that the reply is complete. An interrupted reply ends
+/// with an error.
 pub type Pieces = BoxStream<'static, Result<Piece, ModelError>>;
 
-/// A language model. What a model does beside words (tools, for example) becomes further kinds of [`Piece`].
+/// Language model. Output other than text, for example tool calls, becomes a further kind of [`Piece`].
 pub trait LanguageModel: Send + Sync {
-    /// Begins a reply.
+    /// Starts the generation of a reply.
     fn reply(&self, prompt: Prompt) -> impl Future<Output = Result<Pieces, ModelError>> + Send;
 
-    /// The name of the model that a prompt with this choice goes to.
+    /// Returns the name of the model that serves a prompt with this choice.
     fn name(&self, choice: Option<&str>) -> String;
 }
 
-/// Why a model gave no reply, or no whole one.
+/// Reason why a model returned no reply, or an incomplete one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
-    /// It is asked too often.
+    /// The model refuses the request because of too many requests.
     #[error("the model is busy")]
     Busy {
-        /// When to try again, if it says so.
+        /// Time after which to retry, if the model reports it.
         retry_after: Option<Duration>,
     },
-    /// It cannot be reached, failed, took too long, or broke off.
+    /// The model cannot be reached, failed, timed out, or interrupted the reply.
     #[error("the model is not available: {0}")]
     Unavailable(String),
-    /// What came is not what its protocol says.
-    #[error("the model's answer makes no sense: {0}")]
+    /// The response violates the model's protocol.
+    #[error("the model's response violates its protocol: {0}")]
     Malformed(String),
-    /// What came is more than a reply can be. A further call would cost the same and bring the same.
-    #[error("the model's answer is too large: {0}")]
+    /// The response exceeds the limits of a reply. A retry would cost the same and fail again.
+    #[error("the model's response is too large: {0}")]
     Oversized(String),
-    /// It will not say this.
+    /// The model's content filter stopped the reply.
     #[error("the model's content filter stopped the reply")]
     Filtered,
-    /// The prompt is longer than it reads.
+    /// The prompt exceeds the model's context.
     #[error("the conversation is too long for the model")]
     TooLong,
-    /// It does not take the request: a wrong key, an unknown model.
+    /// The model refuses the request, for example because of a wrong key or an unknown model.
     #[error("the model refused the request: {0}")]
     Refused(String),
 }
 
 impl ModelError {
-    /// Whether the same prompt may get a reply later.
+    /// Returns whether a retry with the same prompt may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::Unavailable(_) | Self::Malformed(_))
     }
 
-    /// The same for the channel, without what is the operator's business.
+    /// Returns the notice for the channel, without details that only concern the operator.
     #[must_use]
     pub fn for_people(&self) -> &'static str {
         match self {

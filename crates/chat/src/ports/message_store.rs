@@ -1,4 +1,4 @@
-//! Stores messages.
+//! Port that stores messages.
 
 use std::future::Future;
 
@@ -13,130 +13,132 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// What a message is stored under at most once. The two kinds are in spaces of their own: no caller can name a reply's.
+/// Key under which at most one message is stored. Each kind has its own key space, so no caller can name the key of a
+/// reply.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKey {
-    /// A request of a sender.
+    /// Request of a sender.
     Request {
         /// The sender.
         sender_id: UserId,
-        /// The key that the sender chose.
+        /// Idempotency key of the request.
         key: IdempotencyKey,
     },
-    /// The end of a question to the agent: its reply, or the notice that there is none.
+    /// Reply to a question, or the notice that there is none.
     Reply {
-        /// Number of the question.
+        /// `seq` of the question.
         seq: u64,
     },
 }
 
-/// What is kept of a request under its key.
+/// Idempotency record: the result of a request, stored under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyRecord {
     /// The key.
     pub key: RecordKey,
-    /// Hash of all that the sender chose.
+    /// Hash of all values that the sender chose.
     pub fingerprint: String,
-    /// The message that it became.
+    /// Id of the stored message.
     pub message_id: MessageId,
-    /// That message's number.
+    /// `seq` of the stored message.
     pub seq: u64,
-    /// From when on the record counts as absent.
+    /// Time from which the record counts as absent.
     pub expires_at: Timestamp,
 }
 
-/// A token that an append takes from its sender's bucket ([`Action::Send`](crate::app::rate_limit::Action::Send)).
+/// Token that an append takes from its sender's bucket
+/// ([`LimitedAction::Send`](crate::ports::rate_limiter::LimitedAction::Send)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token {
-    /// When the bucket will be full, as the sender believes; `None`: it is full.
+    /// Time when the bucket is full, as the sender caches it. `None`: the bucket is full.
     pub full_at: Option<Timestamp>,
-    /// When it will be full without the token.
+    /// Time when the bucket is full after the token is taken.
     pub next: Timestamp,
 }
 
-/// One try to append: one transaction.
+/// One attempt to append a message, in one transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Append<'a> {
-    /// The channel as the sender believes it to be; the transaction is the judge.
+    /// Channel head as the sender caches it; the transaction checks it.
     pub head: &'a ChannelHead,
-    /// The message, numbered `head.last_seq + 1`.
+    /// Message, with the `seq` `head.last_seq + 1`.
     pub message: &'a StoredMessage,
-    /// Whether the agent has to look at the message. Who marks those it need not see saves it an invocation.
+    /// `true` if the agent may have to reply. `false` saves an invocation of the agent's worker.
     pub for_agent: bool,
-    /// Written with it, on condition that there is none under the key. Without a key there is none: the message's own id
-    /// tells whether an earlier attempt, whose answer was lost, has stored it.
+    /// Record to store in the same transaction, on condition that the key has none. Without it, the stored message's id
+    /// shows whether an earlier attempt committed whose response was lost.
     pub record: Option<&'a IdempotencyRecord>,
-    /// A member that must exist, when the channel is private and the sender is a user.
+    /// Member that must exist, if the channel is private and the sender is a user.
     pub member: Option<&'a UserId>,
-    /// Taken with it, when the sender's rate is limited.
+    /// Token to take in the same transaction, if the sender's rate is limited.
     pub token: Option<Token>,
-    /// Now, to tell an expired record from a live one.
+    /// Current time. It distinguishes expired records from live ones.
     pub now: Timestamp,
 }
 
-/// What came of an [`Append`].
+/// Result of an [`Append`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppendResult {
-    /// The message is stored, by this attempt or by an earlier one of the same number.
+    /// The message is stored, by this attempt or by an earlier one with the same `seq`.
     Stored,
     /// No channel has the id.
     ChannelNotFound,
-    /// The channel or the sender's bucket is not as believed. At least one of the two is given.
+    /// The channel head or the token bucket differs from the cached one. At least one of the two is given.
     Stale {
-        /// The channel's head as it is, unless it is as believed.
+        /// Current channel head, if it differs.
         head: Option<ChannelHead>,
-        /// When the sender's bucket will be full, unless that is as believed.
+        /// Time when the sender's bucket is full, if it differs.
         bucket_full_at: Option<Timestamp>,
     },
     /// The key has been used.
     KeyTaken(IdempotencyRecord),
-    /// The sender is no member.
+    /// The sender is no member of the channel.
     NotAMember,
-    /// Another transaction was under way on the same items.
+    /// Another transaction was writing the same items.
     Conflict,
 }
 
-/// What came of changing a message.
+/// Result of changing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpdateResult {
-    /// It is stored.
+    /// The change is stored.
     Done,
-    /// The message is not there, or deleted.
+    /// The message does not exist, or is deleted.
     MessageNotFound,
-    /// The channel, or the caller's membership, is not as it was read.
+    /// The authority has changed since it was read.
     Stale,
 }
 
-/// Which part of the history.
+/// Range of the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Range {
     /// The newest messages, newest first.
     Newest,
-    /// Those with a smaller `seq`, newest first.
+    /// Messages with a smaller `seq`, newest first.
     Before(u64),
-    /// Those with a larger `seq`, oldest first.
+    /// Messages with a larger `seq`, oldest first.
     After(u64),
 }
 
-/// Stores messages. All reads are strongly consistent.
+/// Store of messages. All reads are strongly consistent.
 pub trait MessageStore: Send + Sync {
-    /// The head of the channel that has an id now.
+    /// Returns the head of the channel that currently has an id.
     fn head(&self, channel: &ChannelId) -> impl Future<Output = Result<Option<ChannelHead>, StoreError>> + Send;
 
-    /// Whether a user is a member of a channel.
+    /// Returns whether a user is a member of a channel.
     fn is_member(&self, channel: &ChannelKey, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Appends in one transaction, or changes nothing. After an error it is unknown which.
+    /// Appends a message in one transaction, or changes nothing. After an error, either is possible.
     fn append(&self, append: Append<'_>) -> impl Future<Output = Result<AppendResult, StoreError>> + Send;
 
-    /// What is kept under a key, expired or not.
+    /// Returns the record of a key, expired or not.
     fn idempotency_record(
         &self,
         channel: &ChannelKey,
         key: &RecordKey,
     ) -> impl Future<Output = Result<Option<IdempotencyRecord>, StoreError>> + Send;
 
-    /// One message that has not expired by `now`.
+    /// Returns a message that has not expired by `now`.
     fn message(
         &self,
         channel: &ChannelKey,
@@ -144,17 +146,17 @@ pub trait MessageStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
 
-    /// Replaces what a message of the channel in `by` holds, and the trace context, on condition that it is there and not
-    /// deleted, and that `by` still holds; in one transaction.
+    /// Replaces the content and the trace context of a message of the channel in `by`, in one transaction. Conditions:
+    /// the message exists and is not deleted, and `by` still holds.
     fn update_message(
         &self,
         by: &Authority<'_>,
         revised: &StoredMessage,
     ) -> impl Future<Output = Result<UpdateResult, StoreError>> + Send;
 
-    /// Adds the reaction of `revision.caller` to a message that is there, neither expired nor deleted, or takes it back;
-    /// replaces the trace context; on condition that `by` still holds, in one transaction. What is as asked for already is
-    /// left alone.
+    /// Adds the reaction of `revision.caller` to a message, or removes it, and replaces the trace context, in one
+    /// transaction. Conditions: the message is neither expired nor deleted, and `by` still holds. A repeated call
+    /// changes nothing.
     fn react(
         &self,
         by: &Authority<'_>,
@@ -164,8 +166,8 @@ pub trait MessageStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<ReactionResult, StoreError>> + Send;
 
-    /// Up to `limit` answers to the message `seq` after the number `after`, the oldest first; what has expired by `now` is
-    /// left out.
+    /// Returns up to `limit` replies to the message `seq` with a `seq` above `after`, oldest first. Leaves out messages
+    /// that have expired by `now`.
     fn replies(
         &self,
         channel: &ChannelKey,
@@ -175,7 +177,7 @@ pub trait MessageStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
 
-    /// Up to `limit` messages that have not expired by `now`, in the range's order.
+    /// Returns up to `limit` messages that have not expired by `now`, in the range's order.
     fn messages(
         &self,
         channel: &ChannelKey,
@@ -185,15 +187,15 @@ pub trait MessageStore: Send + Sync {
     ) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
 }
 
-/// What came of a reaction.
+/// Result of a reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReactionResult {
-    /// It is as asked for.
+    /// The reaction is as requested.
     Done,
-    /// The message is not there, or deleted.
+    /// The message does not exist, or is deleted.
     MessageNotFound,
-    /// There are too many already.
+    /// The message has the maximum number of reactions.
     Full,
-    /// The channel, or the caller's membership, is not as it was read.
+    /// The authority has changed since it was read.
     Stale,
 }

@@ -1,4 +1,4 @@
-//! The traits that the rules need from outside: one in a file, with the types of its arguments and results.
+//! Ports: the traits that the use cases require. Each file holds one trait and the types of its arguments and results.
 
 pub mod channel_store;
 pub mod clock;

@@ -1,13 +1,14 @@
-//! Stores pending ends.
+//! Port that stores pending ends.
 
 use std::future::Future;
 
 use crate::model::{error::StoreError, pending_end::PendingEnd, time::Timestamp};
 
-/// Stores pending ends. They are written by the changes that cause them: see [`ChannelStore`].
+/// Store of pending ends. The changes that cause them write them; see
+/// [`ChannelStore`](crate::ports::channel_store::ChannelStore).
 pub trait PendingEnds: Send + Sync {
-    /// Leases a record until `until`, on condition that no lease holds it at `now`, and returns it as it is. `None`: it is
-    /// done, or leased.
+    /// Leases a record until `until`, if no lease holds it at `now`, and returns the stored record. Returns `None` if
+    /// the record is done or leased.
     fn lease(
         &self,
         pending: &PendingEnd,
@@ -15,7 +16,7 @@ pub trait PendingEnds: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<PendingEnd>, StoreError>> + Send;
 
-    /// Stores the progress and the lease of a record, if it is there.
+    /// Stores the progress and the lease of a record, if it exists.
     fn advance(&self, pending: &PendingEnd) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Removes a record that is done.

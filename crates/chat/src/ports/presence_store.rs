@@ -1,12 +1,12 @@
-//! Stores what was announced of presence.
+//! Port that stores which presence was announced.
 
 use std::future::Future;
 
 use crate::model::{error::StoreError, id::UserId, incarnation::ChannelKey, time::Timestamp};
 
-/// What subscribers know of a channel's presence.
+/// Store of the presence that was announced to a channel's subscribers.
 pub trait PresenceStore: Send + Sync {
-    /// Notes that a user is there. `false`: that was known.
+    /// Records a user as online. Returns `false` if the user already was.
     fn mark_online(
         &self,
         channel: &ChannelKey,
@@ -14,7 +14,7 @@ pub trait PresenceStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Notes that a user has gone. `false`: that was known.
+    /// Records a user as offline. Returns `false` if the user already was.
     fn mark_offline(
         &self,
         channel: &ChannelKey,

@@ -1,42 +1,42 @@
-//! Limits how often a user acts.
+//! Port that limits the rate of users' actions.
 
 use std::{future::Future, time::Duration};
 
 use crate::model::{error::StoreError, id::UserId, incarnation::ChannelKey, time::Timestamp, token_bucket::Bucket};
 
-/// What is limited.
+/// Kind of action with its own token bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitedAction<'a> {
     /// Sending, changing and reacting to messages, in all channels together.
     Send,
-    /// Opening sockets, and asking for tickets to do so.
+    /// Opening sockets, and requesting tickets for them.
     Connect,
-    /// Saying that one is typing in a channel.
+    /// Sending typing events in one channel.
     Typing(&'a ChannelKey),
-    /// Saying that one is typing, in all channels together.
+    /// Sending typing events in all channels together.
     TypeAnywhere,
-    /// Creating channels, with success or not.
+    /// Creating channels, successfully or not.
     Create,
-    /// Adding members, oneself among them, inviting them, and changing their roles.
+    /// Adding members (including oneself), inviting them, and changing their roles.
     AddMember,
-    /// Changing and deleting channels, ending memberships and invitations: each may end many subscriptions.
+    /// Changing and deleting channels, and ending memberships and invitations. Each of them may end many subscriptions.
     Change,
-    /// Looking at who is present.
+    /// Listing the presence of a channel.
     LookAtPresence,
-    /// Giving open sockets other tokens.
+    /// Renewing the tokens of open sockets.
     Renew,
     /// Moving read marks.
     MarkRead,
-    /// Asking to send what stores no message: repeated requests, and refused ones. Those take no token of `Send`.
+    /// Send requests that store no message: replayed and refused ones. These take no token of `Send`.
     SendNothing,
-    /// Getting replies of the agent, in all channels together.
+    /// Replies of the agent to one user, in all channels together.
     AgentReply,
-    /// Replies of the agent in a channel.
+    /// Replies of the agent in one channel.
     Reply(&'a ChannelKey),
 }
 
 impl LimitedAction<'_> {
-    /// A name for the part of a key that tells the buckets of one user, or of one channel, apart.
+    /// Returns the part of a key that distinguishes the buckets of one user, or of one channel.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -57,9 +57,9 @@ impl LimitedAction<'_> {
     }
 }
 
-/// Where buckets are kept.
+/// Store of token buckets.
 pub trait RateLimiter: Send + Sync {
-    /// Takes a token. Otherwise: how long until there is one.
+    /// Takes a token and returns `None`, or returns the time until the next token.
     fn take(
         &self,
         user: &UserId,

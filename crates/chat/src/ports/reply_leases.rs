@@ -1,45 +1,45 @@
-//! Who answers a message: one worker at a time.
+//! Port for reply leases: one worker at a time replies to a message.
 //!
-//! A claim is a lease that its holder renews while it works. One that was abandoned runs out and is taken over. It also
-//! carries the wish to stop, and counts the calls of the model over all who had it.
+//! The holder renews the lease while it works. An expired lease can be acquired by another worker. The lease also
+//! carries a cancellation, and counts the model calls of all its holders.
 
 use std::future::Future;
 
 use crate::model::{access::Authority, error::StoreError, id::UserId, incarnation::ChannelKey, time::Timestamp};
 
-/// A message that is to be answered.
+/// Message that is to get a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageKey {
     /// The channel.
     pub channel: ChannelKey,
-    /// The message's number.
+    /// `seq` of the message.
     pub seq: u64,
 }
 
-/// A claim that is held.
+/// Reply lease that a worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReplyLease {
-    /// Calls of the model so far, by whoever had the claim.
+    /// Number of model calls so far, by all holders.
     pub calls: u32,
-    /// Whether a user wants the reply to stop.
+    /// `true` if a user has cancelled the reply.
     pub cancelled: bool,
 }
 
-/// What came of claiming.
+/// Result of acquiring a reply lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquire {
-    /// It is the caller's.
+    /// The caller holds the lease.
     Acquired(ReplyLease),
-    /// It is another's.
+    /// Another worker holds the lease.
     Held {
-        /// Until then, unless it is renewed.
+        /// Time when the lease expires, unless it is renewed.
         until: Timestamp,
     },
 }
 
-/// Where claims, and what the agent has spent, are kept.
+/// Store of reply leases and of token usage.
 pub trait ReplyLeases: Send + Sync {
-    /// Claims a question for `owner` until `until`, on condition that nobody holds it at `now`.
+    /// Acquires the reply lease of a question for `owner` until `until`, if no other worker holds it at `now`.
     fn acquire(
         &self,
         question: &MessageKey,
@@ -48,7 +48,8 @@ pub trait ReplyLeases: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Acquire, StoreError>> + Send;
 
-    /// Renews a claim, and counts a call of the model when one is about to be made. `None`: it is another's by now.
+    /// Renews a reply lease. With `calls_model` it also counts a model call that is about to be made. Returns `None` if
+    /// another worker holds the lease.
     fn renew(
         &self,
         question: &MessageKey,
@@ -57,11 +58,11 @@ pub trait ReplyLeases: Send + Sync {
         calls_model: bool,
     ) -> impl Future<Output = Result<Option<ReplyLease>, StoreError>> + Send;
 
-    /// Gives a claim up, so that nobody has to wait for its end.
+    /// Releases a reply lease, so that no worker has to wait for its expiry.
     fn release(&self, question: &MessageKey, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Notes that the reply is to stop, whether it has begun or not, on condition that `by` still holds; in one
-    /// transaction. `false`: the channel, or the caller's membership, is not as it was read.
+    /// Cancels the reply, whether it has begun or not, in one transaction that checks `by`. Returns `false` if the
+    /// authority has changed since it was read.
     fn cancel(
         &self,
         by: &Authority<'_>,
@@ -69,10 +70,10 @@ pub trait ReplyLeases: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Tokens that the agent has spent on a user on the day of `now`, in UTC.
+    /// Returns the number of tokens that the agent used for a user on the day of `now`, in UTC.
     fn tokens_used(&self, user: &UserId, now: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Counts tokens that were spent on a user.
+    /// Adds tokens that were used for a user.
     fn record_tokens(
         &self,
         user: &UserId,

@@ -1,19 +1,19 @@
-//! Pushes frames to sockets and closes them.
+//! Port that pushes frames to sockets and closes them.
 
 use std::future::Future;
 
 use crate::model::{error::StoreError, id::ConnectionId};
 
-/// What came of a push.
+/// Result of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// The gateway took it.
+    /// The gateway accepted the frame.
     Delivered,
-    /// There is no such connection any more.
+    /// The connection does not exist.
     Gone,
 }
 
-/// The gateway's side of the sockets.
+/// Gateway that holds the sockets.
 pub trait SocketGateway: Send + Sync {
     /// `rpc.system` of the spans of its calls.
     const SYSTEM: &'static str = "local";
@@ -24,9 +24,9 @@ pub trait SocketGateway: Send + Sync {
     /// Sends one text frame. Fails after [`PUSH_DURATION`](crate::model::limits::PUSH_DURATION) at the latest.
     fn push(&self, id: &ConnectionId, frame: &str) -> impl Future<Output = Result<Pushed, StoreError>> + Send;
 
-    /// Whether a connection is open.
+    /// Returns whether a connection is open.
     fn is_open(&self, id: &ConnectionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Closes a connection. `false`: there is none, or its handshake is not through yet.
+    /// Closes a connection. Returns `false` if there is none or its handshake has not ended.
     fn close(&self, id: &ConnectionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

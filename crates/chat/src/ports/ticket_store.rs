@@ -1,4 +1,4 @@
-//! Stores tickets for handshakes.
+//! Port that stores tickets for handshakes.
 
 use std::{collections::BTreeSet, future::Future};
 
@@ -9,28 +9,29 @@ use crate::model::{
     time::Timestamp,
 };
 
-/// What a ticket stands for.
+/// Ticket that opens one socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    /// Whose socket it opens.
+    /// User of the socket.
     pub user_id: UserId,
-    /// In whose tenant.
+    /// Tenant of the user.
     pub tenant: Option<TenantId>,
-    /// What the socket subscribes to; `None`: all that the user is a member of, now and later.
+    /// Channels that the socket subscribes to. `None`: all memberships of the user, including later ones.
     pub channels: Option<Vec<ChannelKey>>,
-    /// What the user's token is limited to.
+    /// Channels that the user's token is restricted to.
     pub allowed_channels: Option<BTreeSet<ChannelId>>,
-    /// When that token ends, and with it the socket.
+    /// Expiry of the user's token, and of the socket.
     pub token_expires_at: Timestamp,
-    /// From when on the ticket is worth nothing.
+    /// Time from which the ticket is invalid.
     pub expires_at: Timestamp,
 }
 
-/// Where tickets are kept, by digest. Tickets of all tenants: who redeems one does not know its tenant yet.
+/// Store of tickets, by digest. It holds tickets of all tenants, since the tenant is unknown before a ticket is
+/// redeemed.
 pub trait TicketStore: Send + Sync {
-    /// Keeps a ticket.
+    /// Stores a ticket.
     fn keep(&self, digest: &str, ticket: &Ticket) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Takes a ticket away, for the one caller that gets it, unless it has expired by `now`.
+    /// Removes and returns a ticket, for one caller only, if it has not expired by `now`.
     fn redeem(&self, digest: &str, now: Timestamp) -> impl Future<Output = Result<Option<Ticket>, StoreError>> + Send;
 }

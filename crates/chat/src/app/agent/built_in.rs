@@ -1,15 +1,15 @@
-//! The built-in responder: no network, no key, the same answer to the same words.
+//! The built-in responder: it needs no network and no key, and returns the same reply to the same text.
 
 use futures::StreamExt;
 
 use crate::model::error::Result;
 use crate::ports::language_model::{LanguageModel, ModelError, Piece, Pieces, Prompt};
 
-/// Answers without a model. It shows the whole path of a reply where no model is configured.
+/// Responder without a model. It shows the whole path of a reply if no model is configured.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BuiltInResponder;
 
-/// Characters of a message that its answer quotes.
+/// Maximum number of characters of a message that the reply quotes.
 const QUOTED_CHARS: usize = 280;
 
 const HELP: &str = "I am Switchboard's **built-in responder**: I need no model and no network, and the same \
@@ -43,7 +43,7 @@ impl LanguageModel for BuiltInResponder {
 }
 
 fn respond(content: &str, sender: &str) -> String {
-    // By whatever name it was called.
+    // The name after the `@` is ignored, since a deployment may set another.
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
     let text = content.trim();
     let text = text.strip_prefix('@').map_or(text, |called| called.trim_start_matches(is_name).trim());
@@ -65,14 +65,14 @@ fn count(text: &str) -> String {
     format!("**{characters}** characters, **{words}** words, **{lines}** lines.")
 }
 
-/// The text as a Markdown quotation, cut after [`QUOTED_CHARS`].
+/// Returns the text as a Markdown quotation, cut after [`QUOTED_CHARS`].
 fn quote(text: &str) -> String {
     let mut short: String = text.chars().take(QUOTED_CHARS).collect();
     if short.len() < text.len() {
         short.push('…');
     }
-    // A carriage return ends a line of Markdown too ("Lines" in the CommonMark specification): after two of them, what
-    // was not quoted again would read as the responder's own words.
+    // A carriage return ends a line of Markdown too ("Lines" in the CommonMark specification). Text after two unquoted
+    // ones would read as the responder's own.
     let short = short.replace("\r\n", "\n");
     let lines: Vec<String> = short.split(['\n', '\r']).map(|line| format!("> {line}")).collect();
     lines.join("\n")

@@ -1,10 +1,11 @@
-//! What a model gets to read of a channel, and how it is written so that no words can pass for another's.
+//! Context of a model: the messages of a channel, framed so that no user's text can pass for another's.
 //!
-//! Models take text. Whoever writes the text of a turn could write other turns into it, if what separates turns were text
-//! that a message can hold: a name with a colon on a line of its own, a closing tag, a control token of the model's chat
-//! template. So a user's turn is one line of JSON, in which a line end, a quote and the first character of every control
-//! token are escaped: nothing that a message holds is outside its own string. The assistant's turns are messages of another
-//! role in the models' protocols; in them, and in the channel's instructions, control tokens are broken.
+//! Models take text. If the separator of turns were text that a message can hold, a user could forge other turns.
+//! Examples are a name with a colon on its own line, a closing tag, or a control token of the model's chat template.
+//!
+//! So a user's turn is one line of JSON, in which line ends, quotes and the first character of every control token are
+//! escaped. No part of a message is outside its own string. The assistant's turns have another role in the models'
+//! protocols. In them, and in the channel's instructions, control tokens are broken.
 
 use std::fmt::Write;
 
@@ -15,22 +16,22 @@ use crate::{
     ports::language_model::{Prompt, Turn},
 };
 
-/// Names of control tokens that the chat templates of open models have beside those with a bar next to a bracket. Servers
-/// that run such models read them in what users write too, and end the turn there ("Eval bug: Special Token Injection",
-/// issue 24382 of ggml-org/llama.cpp; issue 29279 of huggingface/transformers). The list follows `src/llama-chat.cpp` of
-/// ggml-org/llama.cpp.
+/// Names of control tokens in chat templates of open models, in addition to tokens with a bar next to a bracket.
+/// Servers that run such models also read control tokens in user text, and end the turn there. Sources: "Eval bug:
+/// Special Token Injection", issue 24382 of ggml-org/llama.cpp; issue 29279 of huggingface/transformers. The list
+/// follows `src/llama-chat.cpp` of ggml-org/llama.cpp.
 const ANGLE_NAMES: &str = "s /s bos eos start_of_turn end_of_turn <SYS> </SYS> role /role seed:bos seed:eos AI 用户";
 
-/// The same in square brackets.
+/// Names of control tokens in square brackets, from the same source.
 const SQUARE_NAMES: &str = "INST /INST SYSTEM_PROMPT /SYSTEM_PROMPT AVAILABLE_TOOLS /AVAILABLE_TOOLS TOOL_CALLS TOOL_RESULTS \
 /TOOL_RESULTS TOOL_CONTENT MODEL_SETTINGS THINK /THINK";
 
 impl Turn {
-    /// The turn as a model reads it.
+    /// Returns the turn as a model reads it.
     ///
-    /// A user's is one line, `{"from":"alice","text":"hi"}`: JSON in which `<`, and `[` where a control token could begin,
-    /// are escaped too, and what some readers take for a line end (U+0085, U+2028, U+2029 and the other C1 controls). Lines
-    /// that follow one another are told apart at each line feed. The assistant's is its own words, with
+    /// A user's turn is one line of JSON, `{"from":"alice","text":"hi"}`. It also escapes `<`, and `[` if a control
+    /// token could begin there. It escapes characters that some readers take for a line end: U+0085, U+2028, U+2029 and
+    /// the other C1 controls. So a line feed always separates turns. The assistant's turn is its own text, with
     /// [control tokens broken](Prompt::framed_instructions).
     #[must_use]
     pub fn framed(&self) -> String {
@@ -41,7 +42,7 @@ impl Turn {
         while let Some(c) = rest.next() {
             let is_escaped = match c {
                 '<' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => true,
-                // Wider than for the assistant's words, since nobody has to read this but a model.
+                // Escapes more than for the assistant's text, since only a model reads this.
                 '[' => {
                     let rest = rest.as_str();
                     completes_control_token(c, rest)
@@ -50,7 +51,7 @@ impl Turn {
                 _ => false,
             };
             if is_escaped {
-                // A `String` takes all that is written.
+                // Writing to a `String` does not fail.
                 let _ = write!(line, "\\u{:04x}", u32::from(c));
             } else {
                 line.push(c);
@@ -61,8 +62,8 @@ impl Turn {
 }
 
 impl Prompt {
-    /// The channel's instructions as a model reads them: each control token has a backslash after its first character, and
-    /// one more where it has some already, so that the text before can be told from the text after.
+    /// Returns the channel's instructions as a model reads them. Each control token gets a backslash after its first
+    /// character, or one more if it already has some. So the original text can be recovered.
     #[must_use]
     pub fn framed_instructions(&self) -> Option<String> {
         self.instructions.as_deref().map(without_control_tokens)
@@ -81,7 +82,7 @@ fn without_control_tokens(text: &str) -> String {
     broken
 }
 
-/// Whether `rest` makes a control token of the bracket before it.
+/// Whether `rest` completes a control token that begins with `bracket`.
 fn completes_control_token(bracket: char, rest: &str) -> bool {
     let is_bar = |c: char| matches!(c, '|' | '\u{ff5c}');
     let (closing, names) = if bracket == '<' { ('>', ANGLE_NAMES) } else { (']', SQUARE_NAMES) };
@@ -89,22 +90,23 @@ fn completes_control_token(bracket: char, rest: &str) -> bool {
     if rest.starts_with(is_bar) || names.split(' ').any(closes) {
         return true;
     }
-    // `<turn|>`: what is within has no brackets and no spaces, so that each part of a text is looked at once.
+    // `<turn|>`: the text between has no brackets and no spaces, so each part of a text is scanned once.
     let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '[' | ']'));
     bracket == '<' && end.is_some_and(|end| rest[end..].starts_with('>') && rest[..end].ends_with(is_bar))
 }
 
-/// Tokens that a text takes, estimated: one for each four bytes, and four for the frame around it. English text takes
-/// fewer, so that the estimate is rather too high; where it is too low, the model says so ([`super::ModelError::TooLong`]).
+/// Returns the estimated tokens of a text: one for each four bytes, and four for the frame. English text takes fewer,
+/// so the estimate tends to be too high. If it is too low, the model fails with
+/// [`TooLong`](crate::ports::language_model::ModelError::TooLong).
 #[must_use]
 pub fn estimated_tokens(text: &str) -> usize {
     text.len().div_ceil(4) + 4
 }
 
-/// The turns of a conversation: the question and what was said before it, as far back as `budget` tokens reach. The
-/// question is there whatever it takes. Deleted messages and Switchboard's own are left out.
+/// Returns the turns of a conversation: the question and the messages before it, as far back as `budget` tokens allow.
+/// The question is always included. Deleted messages and notices are left out.
 ///
-/// `earlier` are messages before the question, the newest first.
+/// `earlier` are the messages before the question, newest first.
 #[must_use]
 pub fn turns(earlier: &[Message], question: &Message, budget: usize) -> Vec<Turn> {
     let mut turns = vec![turn(question)];

@@ -1,4 +1,4 @@
-//! A reply while it is written, as subscribers see it.
+//! Drafts: replies while they are generated, as subscribers see them.
 
 use crate::{
     model::{
@@ -10,12 +10,12 @@ use crate::{
     ports::{clock::Clock, draft_sink::DraftSink},
 };
 
-/// A draft that is being written.
+/// Draft of a reply that is being generated.
 pub(crate) struct ReplyDraft<'a, Sink> {
     sink: &'a Sink,
     channel: ChannelKey,
     next: Delta,
-    /// All words so far.
+    /// Complete text so far.
     pub(crate) text: String,
 }
 
@@ -37,7 +37,7 @@ impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
         self.next.draft_id
     }
 
-    /// Adds words; whether there are enough to be shown at once.
+    /// Adds text. Returns `true` if the pending text reaches [`DELTA_BYTES`] and should be shown at once.
     pub(crate) fn add(&mut self, text: &str) -> bool {
         self.text.push_str(text);
         self.next.text.push_str(text);
@@ -48,7 +48,7 @@ impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
         !self.next.text.is_empty()
     }
 
-    /// Shows what has been added since.
+    /// Shows the text that was added since the last call.
     pub(crate) async fn show(&mut self, status: DraftStatus) {
         self.next.status = status;
         self.sink.show(&self.channel, &self.next).await;
@@ -56,7 +56,7 @@ impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
         self.next.text.clear();
     }
 
-    /// Shows how it ended.
+    /// Shows the final status, and the `seq` of the stored message if there is one.
     pub(crate) async fn end(mut self, status: DraftStatus, seq: Option<u64>) {
         self.next.seq = seq;
         self.show(status).await;

@@ -1,8 +1,8 @@
-//! The agent: when it answers, and that it answers once.
+//! The agent: replies to user messages, once each.
 //!
-//! A worker claims a message before it asks a model, and renews the claim while the model writes: whoever gets the same
-//! record meanwhile waits, and takes over what was abandoned. The end of it, a reply or the notice that there is none, is
-//! appended under one key ([`RecordKey::Reply`]), so that there is one of either.
+//! A worker acquires a reply lease before it calls a model, and renews it during generation. Another worker that gets
+//! the same record waits, and continues if the lease expires. A question ends with a reply or with a notice. Both are
+//! appended under one key ([`RecordKey::Reply`]), so that there is only one of them.
 
 use std::{pin::pin, time::Duration};
 
@@ -48,71 +48,71 @@ mod draft;
 
 use context::{estimated_tokens, turns};
 
-/// The name by which users call the agent, after an `@`, unless the deployment gives it another.
+/// Name by which users call the agent after an `@`, unless the deployment sets another.
 pub const NAME: &str = "assistant";
 
 const STOPPED: &str = "I was stopped before I had begun.";
 
-/// Between two calls of a model that says nothing of when to try again.
+/// Wait between two calls of a model that does not say when to retry.
 const MODEL_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(8) };
 
-/// What a deployment lets its agent spend.
+/// Budgets of a deployment's agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budgets {
-    /// Estimated tokens of a prompt.
+    /// Maximum size of a prompt, in estimated tokens.
     pub context_tokens: usize,
-    /// Replies to one user, in all channels together.
+    /// Replies to one user, over all channels.
     pub user: Bucket,
     /// Replies in one channel.
     pub channel: Bucket,
-    /// Tokens for one user on one day, in UTC.
+    /// Maximum number of tokens for one user per day, in UTC.
     pub tokens_per_day: u64,
 }
 
-/// What the agent works with.
+/// Agent, with its ports.
 #[derive(Debug, Clone, Copy)]
 pub struct Agent<'a, Channels, Messages, Model, Sink, Time> {
-    /// Channels; also claims, and what has been spent.
+    /// Channels, reply leases and token usage.
     pub channels: &'a Channels,
     /// Messages.
     pub messages: &'a Messages,
-    /// Who writes.
+    /// Language model.
     pub model: &'a Model,
-    /// Where drafts are shown.
+    /// Receiver of drafts.
     pub drafts: &'a Sink,
-    /// Time and chance.
+    /// Time and random numbers.
     pub clock: &'a Time,
-    /// The name by which users call it, after an `@`.
+    /// Name by which users call the agent after an `@`.
     pub name: &'a str,
-    /// What it may spend.
+    /// Budgets.
     pub budgets: Budgets,
-    /// When the invocation ends.
+    /// Time at which the invocation ends.
     pub deadline: Timestamp,
 }
 
-/// What came of a message.
+/// Result for one message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReplyOutcome {
-    /// The channel wants no reply to it, or it has gone.
+    /// The channel does not want a reply to the message, or the channel or the message is deleted.
     NotWanted,
-    /// There is one already.
+    /// The message already has a reply or a notice.
     Answered,
-    /// A reply, now.
+    /// This call stored a reply.
     Replied(Message),
-    /// A notice that there will be none, now.
+    /// This call stored a notice that there is no reply.
     Failed(Message),
 }
 
-/// How the writing of a draft ended.
+/// End of a generation.
 enum GenerationEnd {
     Complete {
         truncated: bool,
     },
     Cancelled,
     Failed(ModelError),
-    /// Another worker has the claim.
+    /// Another worker has acquired the reply lease.
     LeaseLost,
-    /// The invocation ends.
+    /// The invocation is about to end.
     DeadlineReached,
 }
 
@@ -124,14 +124,14 @@ where
     Sink: DraftSink,
     Time: Clock,
 {
-    /// Answers a message, if its channel wants that: once, however often this runs for it.
+    /// Replies to a message, if its channel wants that. Repeated calls store only one reply.
     ///
-    /// `known` is the channel as it was found for the message just before, for messages that come in one batch: as long as
-    /// none of them is answered, which takes time, one look is enough.
+    /// `known` is the channel as read for the previous message of the same batch. It is reused until the agent replies
+    /// to a message, since a reply takes long.
     ///
     /// # Errors
-    /// [`ChatError::Contended`] when another worker is at it or there is no time left, and [`ChatError::Store`]: try
-    /// again.
+    /// [`ChatError::Contended`] when another worker holds the lease or the time left is too short, and
+    /// [`ChatError::Store`]. The caller retries both.
     pub async fn answer(&self, stored: &StoredMessage, known: &mut Option<Channel>) -> Result<ReplyOutcome> {
         let Message { channel_id, seq, role, .. } = &stored.message;
         if *role != Role::User {
@@ -140,7 +140,7 @@ where
         let known_here = known.take().filter(|channel| channel.key() == stored.channel());
         let found = match known_here {
             Some(channel) => Some(channel),
-            // A channel that has taken the id anew is another one.
+            // A channel that reuses the id is another channel.
             None => self.channels.channel(channel_id).await?.filter(|channel| channel.key() == stored.channel()),
         };
         let Some(channel) = found else { return Ok(ReplyOutcome::NotWanted) };
@@ -148,7 +148,7 @@ where
             *known = Some(channel);
             return Ok(ReplyOutcome::NotWanted);
         }
-        // A call that the invocation's end would cut short is not worth its price: the next invocation has more time.
+        // A model call that the end of the invocation would cut off is not started: the next invocation has more time.
         if self.clock.now().plus(MIN_TIME_FOR_MODEL_CALL) >= self.stop_at() {
             return Err(retry_later());
         }
@@ -157,18 +157,18 @@ where
         let Some(claim) = self.acquire_lease(&question, &owner).await? else { return Ok(ReplyOutcome::Answered) };
         let outcome = Box::pin(self.answer_leased(&channel.agent, &question, &owner, claim, stored)).await;
         if outcome.is_err() {
-            // In vain: it runs out by itself.
+            // If the release fails, the lease expires.
             let _ = self.channels.release(&question, &owner).await;
         }
         outcome
     }
 
-    /// Claims the question. `None`: it is answered.
+    /// Acquires the reply lease of the question. Returns `None` if the question already has a reply.
     async fn acquire_lease(&self, question: &MessageKey, owner: &str) -> Result<Option<ReplyLease>> {
         loop {
             let now = self.clock.now();
             let claimed = self.channels.acquire(question, owner, now.plus(LEASE_DURATION), now).await?;
-            // Looked at with the claim in hand: nobody else can be about to answer.
+            // Checked under the lease: no other worker can be about to reply.
             if self.is_answered(question).await? {
                 if matches!(claimed, Acquire::Acquired(_)) {
                     let _ = self.channels.release(question, owner).await;
@@ -207,7 +207,7 @@ where
         mut claim: ReplyLease,
         stored: &StoredMessage,
     ) -> Result<ReplyOutcome> {
-        // As it is by now: it may have been edited, or deleted.
+        // Read again, since the message may have been edited or deleted.
         let found = self.messages.message(&question.channel, question.seq, self.clock.now()).await?;
         let Some(message) = found.filter(|message| message.deleted_at.is_none()) else {
             return Ok(ReplyOutcome::NotWanted);
@@ -248,7 +248,7 @@ where
                     let mark = cut.then_some("truncated");
                     return self.append(stored, draft, shown, usage, started, &prompt, mark).await;
                 }
-                GenerationEnd::Complete { .. } => ModelError::Malformed("it is empty".to_owned()),
+                GenerationEnd::Complete { .. } => ModelError::Malformed("the reply is empty".to_owned()),
                 GenerationEnd::Cancelled if draft.text.trim().is_empty() => {
                     if shown {
                         draft.end(DraftStatus::Cancelled, None).await;
@@ -258,7 +258,7 @@ where
                 GenerationEnd::Cancelled => {
                     return self.append(stored, draft, shown, usage, started, &prompt, Some("cancelled")).await;
                 }
-                // Who has written for so long would do so again.
+                // A repeated generation would take as long.
                 GenerationEnd::DeadlineReached
                     if !draft.text.trim().is_empty()
                         && started.until(self.clock.now()) >= MIN_PARTIAL_REPLY_DURATION =>
@@ -280,7 +280,7 @@ where
             if shown {
                 draft.end(DraftStatus::Failed, None).await;
             }
-            tracing::warn!(channel_id = %question.channel.channel_id, seq = question.seq, %error, "a model gave no reply");
+            tracing::warn!(channel_id = %question.channel.channel_id, seq = question.seq, %error, "model call failed");
             failures += 1;
             let wait = match &error {
                 ModelError::Busy { retry_after: Some(wait) } => *wait,
@@ -295,7 +295,7 @@ where
         }
     }
 
-    /// Waits with the claim in hand; whether a user has stopped the reply meanwhile.
+    /// Waits and renews the lease meanwhile. Returns `true` if a user has stopped the reply.
     async fn wait(&self, question: &MessageKey, owner: &str, wait: Duration) -> Result<bool> {
         let end = self.clock.now().plus(wait);
         if end >= self.stop_at() {
@@ -322,7 +322,7 @@ where
         })
     }
 
-    /// Why nothing is left for this message, if nothing is.
+    /// Returns the notice for the budget that is used up, if one is.
     async fn over_budget(&self, channel: &ChannelKey, message: &Message) -> Result<Option<&'static str>> {
         let (user, now) = (&message.sender_id, self.clock.now());
         if self.channels.tokens_used(user, now).await? >= self.budgets.tokens_per_day {
@@ -331,14 +331,14 @@ where
         if self.channels.take(user, &LimitedAction::AgentReply, self.budgets.user, now).await?.is_some() {
             return Ok(Some("You ask faster than I may answer. Give me a minute."));
         }
-        // The bucket is the channel's, whichever user asks.
+        // The bucket belongs to the channel, whichever user asks.
         if self.channels.take(user, &LimitedAction::Reply(channel), self.budgets.channel, now).await?.is_some() {
             return Ok(Some("I am asked faster than I may answer in this channel. Give me a minute."));
         }
         Ok(None)
     }
 
-    /// Lets the model write, and shows what it writes.
+    /// Runs the model, and shows the draft.
     async fn write(
         &self,
         question: &MessageKey,
@@ -356,11 +356,11 @@ where
         let mut lease = pin!(self.clock.sleep(LEASE_RENEWAL_INTERVAL));
         let mut heard = self.clock.now();
         loop {
-            // In this order, so that a model that never pauses leaves time for the rest, and that a run can be repeated.
+            // Biased order: a model that never pauses leaves time for the other branches, and a run can be repeated.
             tokio::select! {
                 biased;
                 () = &mut tick => {
-                    // A reply that is there at once is not shown as a draft.
+                    // A reply that arrives within the first interval is not shown as a draft.
                     if draft.has_news() {
                         draft.show(DraftStatus::Writing).await;
                     } else if !*shown {
@@ -375,7 +375,7 @@ where
                         return Ok(GenerationEnd::DeadlineReached);
                     }
                     if heard.until(now) >= MODEL_IDLE_TIMEOUT {
-                        return Ok(GenerationEnd::Failed(ModelError::Unavailable("it has fallen silent".to_owned())));
+                        return Ok(GenerationEnd::Failed(ModelError::Unavailable("it sent nothing in time".to_owned())));
                     }
                     match self.channels.renew(question, owner, now.plus(LEASE_DURATION), false).await? {
                         None => return Ok(GenerationEnd::LeaseLost),
@@ -392,7 +392,7 @@ where
                         Some(Ok(Piece::Text(text))) => {
                             let room = CONTENT_BYTES - draft.text.len();
                             let fits = text.floor_char_boundary(room);
-                            // Control characters are none of a message's; a model that writes one meant none.
+                            // Messages must not contain control characters, so they are removed from the model's text.
                             let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
                             let enough = draft.add(&clean);
                             if fits < text.len() {
@@ -408,7 +408,7 @@ where
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a reply is made of")]
+    #[expect(clippy::too_many_arguments, reason = "the parts of a reply")]
     async fn append(
         &self,
         stored: &StoredMessage,
@@ -453,28 +453,28 @@ where
             output_tokens = usage.output_tokens,
             duration_ms = millis(started.until(self.clock.now())),
             status = mark.unwrap_or("complete"),
-            "replied"
+            "reply stored"
         );
         Ok(ReplyOutcome::Replied(sent.message().clone()))
     }
 
-    /// Counts what a call has cost, whatever came of it.
+    /// Records the tokens that a call used, whether it succeeded or not.
     async fn record_usage(&self, stored: &StoredMessage, prompt: &Prompt, usage: Option<Usage>, text: &str) {
         let usage = usage.unwrap_or_else(|| estimated(prompt, text));
         let (user, tokens) = (&stored.message.sender_id, usage.input_tokens + usage.output_tokens);
         if let Err(error) = self.channels.record_tokens(user, tokens, self.clock.now()).await {
-            tracing::warn!(%error, "could not count tokens");
+            tracing::warn!(%error, "recording tokens failed");
         }
     }
 
-    /// Says that there will be no reply.
+    /// Posts a notice that there is no reply.
     async fn post_failure_notice(&self, stored: &StoredMessage, notice: &str, status: &str) -> Result<ReplyOutcome> {
         let metadata = Map::from_iter([("status".to_owned(), Value::from(status))]);
         let sent = self.send(stored, Role::System, notice.to_owned(), metadata).await?;
         Ok(sent.map_or(ReplyOutcome::Answered, |sent| ReplyOutcome::Failed(sent.message().clone())))
     }
 
-    /// Appends what ends the question. `None`: another run was first, or the channel has ended.
+    /// Appends the reply or the notice. Returns `None` if another run was first, or the channel is archived or deleted.
     async fn send(
         &self,
         stored: &StoredMessage,
@@ -495,7 +495,7 @@ where
             },
             record_key: Some(RecordKey::Reply { seq: *seq }),
             incarnation: Some(stored.incarnation),
-            // Replies have budgets of their own.
+            // Replies have their own budgets.
             bucket: None,
             trace: stored.trace.clone(),
         };
@@ -507,11 +507,11 @@ where
     }
 }
 
-/// Stops the reply to a message, on behalf of its author or a moderator. It ends within a second or two; what it has
-/// written by then is kept. Of one that is complete nothing is changed.
+/// Stops the reply to a message, on behalf of its author or a moderator. The reply ends within one to two seconds. The
+/// text generated so far is stored. A complete reply is not changed.
 ///
 /// # Errors
-/// Those of [`crate::app::edit::edit`] for who may do so.
+/// Those of [`crate::app::edit::edit`] that concern permissions.
 pub async fn cancel(
     channels: &(impl ChannelStore + ReplyLeases),
     messages: &impl MessageStore,
@@ -543,7 +543,7 @@ fn is_refused(c: char) -> bool {
     c < ' ' && !matches!(c, '\t' | '\n' | '\r')
 }
 
-/// What a reply has cost, where the model does not tell.
+/// Estimates the tokens of a reply, if the model does not report them.
 fn estimated(prompt: &Prompt, text: &str) -> Usage {
     let count = |text: &str| u64::try_from(estimated_tokens(text)).unwrap_or(u64::MAX);
     let input = prompt.turns.iter().map(|turn| count(&turn.text)).chain(prompt.instructions.as_deref().map(count));
@@ -558,7 +558,7 @@ fn should_reply(agent: &AgentSettings, message: &Message, name: &str) -> bool {
     }
 }
 
-/// Whether the text calls the agent: `@` and its name, in any case, not as a part of a longer name.
+/// Whether the text mentions the agent: `@` and its name, in any case, not as a part of a longer name.
 fn mentions(text: &str, name: &str) -> bool {
     let (text, mention) = (text.to_lowercase(), format!("@{}", name.to_lowercase()));
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');

@@ -1,4 +1,4 @@
-//! Drafts, failures, and one answer whatever happens.
+//! Drafts, failures, and one reply under all faults.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,7 +20,7 @@ use crate::{
     testing::{PausedClock, STEP, TestStore, incarnation, step, stored_message},
 };
 
-/// What a model does next.
+/// Next action of a model.
 #[derive(Debug, Clone)]
 enum Step {
     Say(&'static str),
@@ -31,7 +31,7 @@ enum Step {
 
 use Step::{Fail, Say, Tell, Wait};
 
-/// A model that follows a script, one part for each call; the last part for all further calls.
+/// Model that follows a script: one part for each call, and the last part for all further calls.
 #[derive(Default)]
 struct Scripted {
     calls: AtomicU32,
@@ -87,12 +87,12 @@ impl DraftSink for Shown {
 }
 
 impl Shown {
-    /// Statuses and texts, in their order.
+    /// Returns statuses and texts, in order.
     fn all(&self) -> Vec<(DraftStatus, String)> {
         self.0.lock().unwrap().iter().map(|delta| (delta.status, delta.text.clone())).collect()
     }
 
-    /// The text of each draft, whose positions must fit.
+    /// Returns the text of each draft, after checking the positions.
     fn drafts(&self) -> Vec<String> {
         let mut drafts: Vec<(crate::model::id::MessageId, String)> = Vec::new();
         for delta in self.0.lock().unwrap().iter() {
@@ -114,7 +114,7 @@ const BUDGETS: Budgets = Budgets {
     tokens_per_day: 1_000_000,
 };
 
-/// A channel with one question in it.
+/// Channel with one question.
 struct World {
     store: TestStore,
     clock: PausedClock,
@@ -170,7 +170,7 @@ impl World {
         self.agent().answer(&self.question, &mut None).await
     }
 
-    /// What ends the question.
+    /// Returns the replies and notices of a question.
     fn ends(&self, seq: u64) -> Vec<Message> {
         self.store.all().into_iter().filter(|message| message.reply_to == Some(seq)).collect()
     }
@@ -216,7 +216,7 @@ async fn what_was_found_of_a_channel_serves_its_next_message_until_one_is_answer
     assert_eq!(world.agent().answer(&question, &mut known).await.unwrap(), ReplyOutcome::NotWanted);
     let found = known.clone().expect("what was found");
 
-    // Whatever has become of it meanwhile.
+    // The cached channel is used even if the channel has changed.
     world.store = world.store.with_agent("c", AgentMode::Off);
     let question = world.ask("hi @assistant").await;
     assert!(matches!(world.agent().answer(&question, &mut known).await.unwrap(), ReplyOutcome::Replied(_)));
@@ -253,7 +253,7 @@ async fn a_reply_that_is_there_at_once_is_no_draft() {
     assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Replied(_)));
     assert!(world.shown.all().is_empty());
     assert_eq!(world.answer().await.unwrap(), ReplyOutcome::Answered);
-    assert_eq!(world.model.calls(), 1, "a record that comes again costs no call");
+    assert_eq!(world.model.calls(), 1, "a redelivered record costs no call");
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,13 +307,13 @@ async fn who_is_told_to_wait_waits_that_long_and_no_longer_than_there_is_time() 
     let hurried = Agent { deadline: world.clock.now().plus(Duration::from_mins(1)), ..world.agent() };
     assert!(
         matches!(hurried.answer(&world.question, &mut None).await, Err(ChatError::Contended { .. })),
-        "the record comes again"
+        "the record is delivered again"
     );
-    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Replied(_)), "and nobody waits for the claim");
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Replied(_)), "no worker waits for the lease");
 
     let world = World::new([busy(3_600), vec![Say("good")]]).await;
     let ReplyOutcome::Failed(notice) = world.answer().await.unwrap() else {
-        panic!("no record is delivered for so long")
+        panic!("a record is not delivered for that long")
     };
     assert!(notice.content.contains("later"), "{}", notice.content);
 }
@@ -327,7 +327,7 @@ async fn a_model_that_falls_silent_counts_as_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_that_does_not_end_in_time_is_kept_or_given_up_before_its_record_is() {
-    // Words come, but no end.
+    // Text arrives without an end.
     let endless = || [(0..40).flat_map(|_| [Wait(10_000), Say("on ")]).collect::<Vec<_>>()];
     let world = World::new(endless()).await;
     let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
@@ -340,7 +340,7 @@ async fn a_reply_that_does_not_end_in_time_is_kept_or_given_up_before_its_record
         let before = spent().await;
         assert!(matches!(hurried.answer(&world.question, &mut None).await, Err(ChatError::Contended { .. })));
         assert_eq!(world.model.calls(), calls);
-        assert!(spent().await > before, "what is thrown away has its price too");
+        assert!(spent().await > before, "discarded text counts as used tokens");
     }
     assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Failed(_)));
     assert_eq!(world.model.calls(), MODEL_CALLS);
@@ -348,7 +348,7 @@ async fn a_reply_that_does_not_end_in_time_is_kept_or_given_up_before_its_record
     let late = Agent { deadline: world.clock.now().plus(Duration::from_secs(10)), ..world.agent() };
     let question = world.ask("more").await;
     assert!(matches!(late.answer(&question, &mut None).await, Err(ChatError::Contended { .. })));
-    assert_eq!(world.model.calls(), MODEL_CALLS, "no call begins that cannot end");
+    assert_eq!(world.model.calls(), MODEL_CALLS, "no call begins that cannot end in time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -376,7 +376,7 @@ async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
     let question = world.ask("never mind").await;
     revise(question.message.seq, "", true).await;
     assert_eq!(world.agent().answer(&question, &mut None).await.unwrap(), ReplyOutcome::NotWanted);
-    assert_eq!(world.model.calls(), 1, "what is gone is not answered");
+    assert_eq!(world.model.calls(), 1, "a deleted message gets no reply");
 }
 
 #[tokio::test(start_paused = true)]
@@ -455,17 +455,17 @@ async fn an_endless_reply_is_cut_and_says_so() {
     assert_eq!((reply.content.len(), &reply.metadata.unwrap()["status"]), (CONTENT_BYTES, &"truncated".into()));
 }
 
-/// A delivery that ends at one of its await points, as if its process had died.
+/// Delivery that ends at one of its await points, like a crashed process.
 struct Crashing<F> {
     delivery: std::pin::Pin<Box<F>>,
-    /// How far it has come.
+    /// Last step of the delivery.
     step: std::rc::Rc<std::cell::Cell<&'static str>>,
-    /// The step after which it dies, and how many turns it still gets then.
+    /// Step after which the delivery crashes, and the number of turns that it still gets.
     dies: Option<(&'static str, u32)>,
 }
 
 impl<F: Future> Future for Crashing<F> {
-    /// `None`: it crashed.
+    /// `None`: the delivery crashed.
     type Output = Option<F::Output>;
 
     fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
@@ -481,8 +481,8 @@ impl<F: Future> Future for Crashing<F> {
 
 const STEPS: [&str; 5] = ["begun", "claimed", "calling", "written", "appended"];
 
-/// A thousand deliveries of fifty records, in any order and many at a time, of which every other one dies somewhere; then
-/// one of each record that does not. A call of the model lasts until its words are stored: only then is it of use to others.
+/// Makes a thousand concurrent deliveries of fifty records in random order, many of which crash. Then it delivers each
+/// record once without a crash. The text of a model call helps later deliveries only after it is stored.
 #[test]
 fn a_thousand_redeliveries_with_crashes_make_one_reply_each() {
     const QUESTIONS: u64 = 50;
@@ -501,7 +501,7 @@ fn a_thousand_redeliveries_with_crashes_make_one_reply_each() {
     }
 }
 
-/// Runs the schedule of a seed and checks what came of it; where its crashes were.
+/// Runs the schedule of a seed and checks its results. Returns the number of crashes by step.
 async fn redeliver(seed: u64, questions: u64, deliveries: u64) -> BTreeMap<&'static str, u32> {
     let mut world = World::new([vec![Wait(300), Say("a"), Wait(900), Say("b"), Wait(2_000), Say("c")]]).await;
     let endless = Bucket { every: Duration::from_millis(1), burst: 1_000_000 };
@@ -513,7 +513,7 @@ async fn redeliver(seed: u64, questions: u64, deliveries: u64) -> BTreeMap<&'sta
     let mut chance = StdRng::seed_from_u64(seed);
     let mut order: Vec<usize> = (0..asked.len() * usize::try_from(deliveries).unwrap()).collect();
     order.shuffle(&mut chance);
-    // Of each question, crashes between the beginning of a call and the end of its append.
+    // Number of crashes per question between the start of a model call and the end of its append.
     let during_calls = Mutex::new(vec![0; asked.len()]);
     let crashes = Mutex::new(BTreeMap::new());
     let deliveries = order.into_iter().map(|number| {

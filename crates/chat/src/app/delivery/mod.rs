@@ -1,7 +1,7 @@
-//! Delivery: from stored messages to the sockets of those who listen.
+//! Delivery: pushes stored messages to the sockets of a channel's audience.
 //!
-//! At least once, and in order on each socket. One socket's trouble is its own: what cannot be pushed to it in
-//! time is handed over by itself, so that nobody else receives twice.
+//! Delivery is at least once, and in order on each socket. Failures are isolated per socket: frames that cannot be
+//! pushed in time are requeued for that socket only, so other sockets get no duplicates.
 
 use std::{pin::pin, time::Duration};
 
@@ -39,15 +39,16 @@ use shard::shards;
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
 
-/// A gate, and until when a delivery may decide by it ([`AUTHORITY_DURATION`]).
+/// Gate, and the time until which a delivery may use it ([`AUTHORITY_DURATION`]).
 #[derive(Debug, Clone)]
 struct Decision {
     gate: Gate,
-    /// A time of [`Clock::monotonic`].
+    /// Time of [`Clock::monotonic`].
     valid_until: Duration,
 }
 
-/// Decides for each push whether its socket may have it, by a gate that is read again when it is too old.
+/// Checks before each push whether its socket may receive it. Reads the gate again when it is older than
+/// [`AUTHORITY_DURATION`].
 struct Gatekeeper<'a, Connections, Time> {
     channel: &'a ChannelKey,
     connections: &'a Connections,
@@ -57,7 +58,7 @@ struct Gatekeeper<'a, Connections, Time> {
 
 impl<Connections: ConnectionStore, Time: Clock> Gatekeeper<'_, Connections, Time> {
     async fn admits(&self, recipient: &Recipient) -> Result<bool, StoreError> {
-        // One push at a time reads the gate; the others wait for what it has read.
+        // Only one push reads the gate; the others wait and use its result.
         let mut decision = self.decision.lock().await;
         let began = self.clock.monotonic();
         if let Some(Decision { gate, valid_until }) = decision.as_ref()
@@ -72,18 +73,18 @@ impl<Connections: ConnectionStore, Time: Clock> Gatekeeper<'_, Connections, Time
     }
 }
 
-/// What delivery works with.
+/// Delivery, with its ports.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery<'a, Connections, Sockets, Fan, Time> {
-    /// Who listens.
+    /// Connections and subscriptions.
     pub connections: &'a Connections,
-    /// The sockets.
+    /// Sockets.
     pub sockets: &'a Sockets,
-    /// Who goes on with what is too much.
+    /// Dispatch of shards to other invocations.
     pub fan_out: &'a Fan,
-    /// Time and chance.
+    /// Time and random numbers.
     pub clock: &'a Time,
-    /// When the invocation ends.
+    /// Time at which the invocation ends.
     pub deadline: Timestamp,
 }
 
@@ -94,11 +95,11 @@ where
     Fan: FanOut,
     Time: Clock,
 {
-    /// Delivers `events` of one channel, in their order, to all who listen. Up to `threshold` sockets are
-    /// pushed to from here; more are handed over in shards.
+    /// Delivers `events` of one channel, in order, to its audience. Pushes to up to `threshold` sockets from here. A
+    /// larger audience is dispatched in shards.
     ///
     /// # Errors
-    /// When the subscriptions cannot be read or a hand-over fails: all has to be delivered again.
+    /// When the subscriptions cannot be read or a dispatch fails: all events have to be delivered again.
     pub async fn deliver(
         &self,
         channel: &ChannelKey,
@@ -125,7 +126,7 @@ where
         deliver.instrument(span).await
     }
 
-    /// Delivers what passes and is not kept, to all but the user whom it is about.
+    /// Delivers ephemeral events to the audience, except to the user that an event is about.
     ///
     /// # Errors
     /// Those of [`Delivery::deliver`].
@@ -151,7 +152,7 @@ where
         Ok(outcome)
     }
 
-    /// The subscriptions that may receive events of a channel, and until when that is decided.
+    /// Returns the admitted subscriptions of a channel, with the gate that admitted them.
     async fn audience(&self, channel: &ChannelKey) -> Result<(Vec<Subscription>, Decision), StoreError> {
         let valid_until = self.clock.monotonic() + AUTHORITY_DURATION;
         let audience = self.connections.audience(channel, self.clock.now()).await?;
@@ -159,7 +160,7 @@ where
         Ok((audience.admitted(), decision))
     }
 
-    /// Pushes a frame that is worth nothing later to all of `listeners`: once, and not for long.
+    /// Pushes an ephemeral frame to all of `listeners`, once, within [`EPHEMERAL_PUSH_TIMEOUT`] each.
     pub async fn push_ephemeral(
         &self,
         channel: &ChannelKey,
@@ -170,10 +171,10 @@ where
         if listeners.len() > threshold {
             let recipients = listeners.iter().cloned().map(Recipient::from).collect();
             let (channel, frames) = (channel.clone(), vec![frame.to_owned()]);
-            // As if it had been handed over often enough: nobody tries again.
+            // With the highest attempt, so that a failed push is not requeued.
             for shard in shards(PushBatch { channel, frames, recipients, attempt: MAX_FAN_OUT_ATTEMPTS }) {
                 if let Err(error) = self.dispatch(&shard).await {
-                    tracing::warn!(%error, channel_id = %shard.channel.channel_id, "an ephemeral frame was not handed over");
+                    tracing::warn!(%error, channel_id = %shard.channel.channel_id, "ephemeral dispatch failed");
                 }
             }
             return;
@@ -183,17 +184,17 @@ where
             .for_each_concurrent(PUSH_CONCURRENCY, async |subscription| {
                 let push = pin!(self.sockets.push(&subscription.connection_id, frame));
                 let patience = pin!(self.clock.sleep(EPHEMERAL_PUSH_TIMEOUT));
-                // What fails here is found out by the next message.
+                // A failure is ignored: the next message detects a vanished socket.
                 let _ = select(push, patience).await;
             })
             .await;
     }
 
-    /// Tells one socket something about itself. A socket whose handshake is not through yet is waited for, not longer than
+    /// Pushes a frame to one socket. Waits for a socket whose handshake has not ended, for at most
     /// [`OPENING_SOCKET_DURATION`].
     ///
     /// # Errors
-    /// When the gateway fails: it has to be told again.
+    /// When the gateway fails: the frame has to be pushed again.
     pub async fn tell(
         &self,
         connection: &ConnectionId,
@@ -230,7 +231,7 @@ where
         Ok(PushReport { requeued, ..PushReport::default() })
     }
 
-    /// Hands one shard over.
+    /// Dispatches one shard.
     async fn dispatch(&self, shard: &PushBatch) -> Result<(), StoreError> {
         let span = tracing::info_span!(
             "dispatch",
@@ -243,12 +244,12 @@ where
         self.fan_out.dispatch(shard).instrument(span).await
     }
 
-    /// Pushes a batch from here, and hands over what fails.
+    /// Pushes a batch from here, and requeues the recipients that fail.
     ///
     /// # Errors
-    /// When a hand-over fails.
+    /// When a dispatch fails.
     pub async fn push_batch(&self, batch: PushBatch) -> Result<PushReport, StoreError> {
-        // Some time has passed since the subscriptions were read: the gate is read here.
+        // The subscriptions were read by an earlier invocation: the gate is read here.
         self.push_within_deadline(batch, None).await
     }
 
@@ -321,8 +322,8 @@ where
         Ok(outcome)
     }
 
-    /// Pushes to one socket, one frame after another; also how often it tried again. The rest of the channel waits for who is
-    /// `first` to push: patience with a socket that does not take what it is sent is for those that follow.
+    /// Pushes the frames to one socket in order, and returns the number of retries too. On the `first` attempt a slow
+    /// push is not retried, because the whole channel waits for it. Later attempts retry it.
     async fn push_frames(
         &self,
         gatekeeper: &Gatekeeper<'_, Connections, Time>,
@@ -348,7 +349,7 @@ where
                 let began = self.clock.monotonic();
                 let pushed = match gatekeeper.admits(&recipient).await {
                     Ok(true) => self.sockets.push(&recipient.connection_id, frame).await,
-                    // Its end is recorded: the maintenance closes the socket.
+                    // Its pending end is recorded: the maintenance function closes the socket.
                     Ok(false) => return (End::Gone, retried),
                     Err(error) => Err(error),
                 };
@@ -361,8 +362,8 @@ where
                 match pushed {
                     Ok(Pushed::Delivered) => break,
                     Ok(Pushed::Gone) => {
-                        // A socket whose handshake is not through yet looks the same. Its client asks for what it missed
-                        // as soon as it is open, and must hear of what comes then.
+                        // Before the end of its handshake a socket looks gone too. Its client reads the missed messages
+                        // once it is open, and must receive the later ones.
                         if now >= recipient.connected_at.plus(HANDSHAKE_DURATION) {
                             self.remove_stale_connection(channel, &recipient).await;
                         }
@@ -386,7 +387,7 @@ where
         (End::Delivered, retried)
     }
 
-    /// Removes a vanished connection. A failure is only logged: the next push meets the same vanished socket.
+    /// Removes a stale connection. A failure is only logged: the next push finds the connection again.
     async fn remove_stale_connection(&self, channel: &ChannelKey, recipient: &Recipient) {
         let removed = async {
             let id = &recipient.connection_id;
@@ -396,7 +397,7 @@ where
             Ok::<_, StoreError>(())
         };
         if let Err(error) = removed.await {
-            tracing::warn!(%error, connection_id = %recipient.connection_id, "could not remove a vanished connection");
+            tracing::warn!(%error, connection_id = %recipient.connection_id, "removing a stale connection failed");
         }
     }
 }

@@ -1,18 +1,17 @@
-//! Cuts a batch of pushes into parts that fit one asynchronous invocation.
+//! Shards: parts of a push batch that fit one asynchronous invocation.
 
 use crate::{
     model::limits::{SHARD_BYTES, SHARD_CONNECTIONS},
     ports::fan_out::{PushBatch, Recipient},
 };
 
-/// Cuts a batch so that each part fits one asynchronous invocation: by recipients, and by frames where these
-/// alone are too large.
+/// Splits a batch into shards: by recipients, and also by frames if these alone exceed [`SHARD_BYTES`].
 pub(super) fn shards(batch: PushBatch) -> Vec<PushBatch> {
     let PushBatch { channel, frames, recipients, attempt } = batch;
     let mut ranges = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (index, frame) in frames.iter().enumerate() {
-        // Inside the payload a frame is a JSON string: each quote and backslash takes two bytes.
+        // In the payload a frame is a JSON string: each quote and backslash takes two bytes.
         let size = frame.len() + frame.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
         if index > start && bytes + size > SHARD_BYTES {
             ranges.push(start..index);

@@ -1,4 +1,4 @@
-//! What delivery promises, with sockets that fail, vanish and come back under the same id.
+//! Delivery to sockets that fail, vanish, or reuse an id.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,16 +20,16 @@ use crate::{
 
 const CHANNEL: &str = "general";
 
-/// Sockets, subscriptions and handed-over broadcasts in memory.
+/// Sockets, subscriptions and requeued batches in memory.
 struct World {
     store: TestStore,
     received: Mutex<BTreeMap<ConnectionId, Vec<u64>>>,
     gone: BTreeSet<ConnectionId>,
-    /// Sockets that never take a push.
+    /// Sockets on which every push fails.
     stuck: BTreeSet<ConnectionId>,
-    /// Sockets that take their time.
+    /// Sockets on which every push is slow.
     slow: BTreeSet<ConnectionId>,
-    /// Of 100 pushes, how many fail; half of these arrive nevertheless.
+    /// Number of failing pushes of 100. Half of them arrive anyway.
     faults_in_100: u32,
     chance: Mutex<StdRng>,
     requeued: Mutex<Vec<PushBatch>>,
@@ -59,7 +59,7 @@ impl World {
         world
     }
 
-    /// Makes an open connection with a subscription.
+    /// Opens a connection with a subscription.
     fn subscribe(&self, number: usize, user: &str, connected_at: Timestamp, member: bool) {
         let ends_at = self.clock.now().plus(Duration::from_hours(2));
         let opened = Connection {
@@ -93,7 +93,7 @@ impl World {
         self.delivery().deliver(&key(CHANNEL), &messages, threshold).await.unwrap()
     }
 
-    /// Does what the other function would, until nothing is left.
+    /// Processes requeued batches until none remains.
     async fn finish(&self) -> PushReport {
         let mut sum = PushReport::default();
         loop {
@@ -134,7 +134,7 @@ impl SocketGateway for World {
     }
 
     async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
-        unreachable!("delivery does not ask")
+        unreachable!("delivery does not ask whether a socket is open")
     }
 
     async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
@@ -159,7 +159,7 @@ async fn a_vanished_socket_is_forgotten_and_no_other() {
     assert_eq!((world.received(0), world.received(1), world.received(2)), (vec![1, 2], vec![], vec![1, 2]));
 }
 
-/// Its handshake may not be through: it is stored, and its socket is not open yet.
+/// Its handshake may not have ended: the connection is stored, and its socket is not open yet.
 #[tokio::test]
 async fn a_connection_that_is_new_is_kept_though_it_cannot_be_reached() {
     let mut world = World::new(1, 2);
@@ -208,7 +208,7 @@ async fn a_socket_that_takes_nothing_holds_its_channel_up_for_one_push() {
     assert_eq!(world.received(0), [1]);
 }
 
-/// Lines of a log.
+/// Log lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -225,7 +225,7 @@ impl io::Write for Lines {
 
 #[tokio::test]
 async fn a_push_that_is_slow_or_fails_is_an_event_of_its_span_with_its_connection() {
-    // One socket each: they share a clock, and one that is slow makes the others so.
+    // One socket each: sockets of one world share a clock, so a slow one makes the others slow.
     let (mut slow, mut stuck) = (World::new(1, 1), World::new(1, 1));
     slow.slow.insert(connection(0));
     stuck.stuck.insert(connection(0));
@@ -335,7 +335,7 @@ proptest! {
             world.deliver(1..=messages, threshold).await;
             let outcome = world.finish().await;
             for number in 0..sockets {
-                // As a client does: what it has already is dropped, a gap would be seen.
+                // Like a client: duplicates are dropped, and a gap would be detected.
                 let mut last = 0;
                 for seq in world.received(number) {
                     prop_assert!(seq <= last + 1, "a gap between {} and {}", last, seq);
@@ -351,7 +351,7 @@ proptest! {
     }
 }
 
-/// What may end the subscriptions of a channel, and whether bob, a member, and carol, who is none, still receive then.
+/// States of a gate. For each: does the member bob still receive, and does the non-member carol?
 const GATES: [(&str, bool, bool); 4] =
     [("open", true, true), ("closed", false, false), ("private", true, false), ("blocked", false, true)];
 
@@ -385,7 +385,7 @@ async fn subscriptions_that_a_gate_refuses_receive_nothing_and_stay() {
             world.finish().await;
             let received = [world.received(0), world.received(1)].map(|all| all == [1]);
             assert_eq!(received, [bob, carol], "{gate}, up to {threshold} sockets at once");
-            assert_eq!(world.subscribed(), 2, "the maintenance ends them");
+            assert_eq!(world.subscribed(), 2, "maintenance ends them");
         }
     }
 }

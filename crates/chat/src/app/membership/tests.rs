@@ -1,8 +1,8 @@
-//! Membership and live sockets under every order of events that a seed can make: connecting beside removal, removal
-//! beside delivery, joining beside both.
+//! Membership and open sockets, under every order of events that a seed generates: `$connect`, removal, delivery and
+//! joining run concurrently.
 //!
-//! The world below is API Gateway and the stores as far as they matter: a socket opens after `$connect` has
-//! answered, what is pushed to an open socket is received, and every step of everybody is a turn of its own.
+//! `World` replaces API Gateway and the stores. A socket opens after `$connect` has responded. An open socket receives
+//! every push. Each step of each task is a turn of its own.
 
 mod invited;
 
@@ -44,7 +44,7 @@ struct World {
 struct Sockets {
     open: BTreeSet<ConnectionId>,
     closed: BTreeSet<ConnectionId>,
-    /// Whether the membership's end has been answered.
+    /// `true` after the removal was acknowledged.
     ended: bool,
     received: usize,
     received_after_the_end: usize,
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// Lets the others have some turns.
+    /// Lets other tasks run for some turns.
     async fn turns(&self) {
         let turns = self.chance.lock().unwrap().random_range(0..6);
         for _ in 0..turns {
@@ -82,7 +82,7 @@ impl World {
         Membership { channels: &self.store, connections: &self.store, sockets: self, clock: &self.clock }
     }
 
-    /// A handshake from its request to the open socket.
+    /// Runs a handshake, from its request to the open socket.
     async fn handshake(&self, asked: Asked) {
         self.turns().await;
         let request = Connect {
@@ -112,7 +112,7 @@ impl World {
         self.sockets.lock().unwrap().ended = true;
     }
 
-    /// Subscriptions to the channel.
+    /// Returns the number of subscriptions to the channel.
     fn subscriptions(&self) -> usize {
         self.store.state().subscriptions.get(&key(CHANNEL)).map_or(0, BTreeMap::len)
     }
@@ -147,11 +147,11 @@ impl SocketGateway for World {
 
 impl FanOut for World {
     async fn dispatch(&self, _: &PushBatch) -> Result<(), StoreError> {
-        unreachable!("every socket takes what it is sent")
+        unreachable!("every socket accepts its frames")
     }
 }
 
-/// Runs a test on time that stands still until everybody waits.
+/// Runs a test on paused time, which advances when all tasks wait.
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(test);
@@ -239,7 +239,8 @@ proptest! {
 #[test]
 fn who_may_add_and_change_whom() {
     use MemberRole::{Member as Plain, Moderator, Owner};
-    // The caller's role, whether the caller is the one added, what that one is, what it shall be, and whether it may.
+    // Role of the caller, whether the caller adds itself, current role of the added user, new role, and whether it is
+    // allowed.
     let cases = [
         (None, true, None, Plain, true),
         (None, true, None, Owner, false),

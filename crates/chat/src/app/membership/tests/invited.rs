@@ -1,4 +1,4 @@
-//! Invitations under every order of events that a seed can make, and memberships that others make without asking.
+//! Invitations under every order of events that a seed generates, and memberships added without an invitation.
 
 use super::*;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl World {
-    /// Bob's answer to an invitation, or an attempt at joining.
+    /// Accepts an invitation of bob, or tries to join as bob.
     async fn join_as_bob(&self) -> Result<Added> {
         let bob = USER.parse().unwrap();
         self.membership().add(&CHANNEL.parse().unwrap(), &bob, &bob, None, Addition::Invite).await
@@ -64,7 +64,7 @@ proptest! {
                 world.membership().remove(&channel, &caller, &bob).await
             };
             let (accepted, withdrawn) = join(world.join_as_bob(), withdrawal).await;
-            // A removal that comes after the acceptance ends the membership.
+            // A removal after the acceptance ends the membership.
             let is_refused = matches!(accepted, Err(ChatError::ChannelNotFound));
             assert!(is_refused || accepted.is_ok(), "{accepted:?}");
             assert!(withdrawn.is_ok(), "{withdrawn:?}");
@@ -88,7 +88,7 @@ proptest! {
                 }
                 Added::Invited(invitation) => panic!("{invitation:?}"),
             };
-            assert_eq!(told(one) + told(other), 1, "one of them made it");
+            assert_eq!(told(one) + told(other), 1, "one of them reports the addition");
         });
     }
 
@@ -133,17 +133,17 @@ fn an_invitation_offers_a_role_and_what_is_below_it() {
         let membership = world.membership();
         let add = async |caller: &UserId, role| membership.add(&channel, caller, &bob, role, Addition::Invite).await;
         let first = world.invite_bob().await;
-        assert_eq!(world.invite_bob().await, first, "the same again is the same invitation");
+        assert_eq!(world.invite_bob().await, first, "a repeated request returns the same invitation");
         let refused = add(&bob, Some(MemberRole::Moderator)).await;
         assert!(matches!(refused, Err(ChatError::Forbidden(_))), "{refused:?}");
-        // Another role takes the place of the first.
+        // An invitation with another role replaces the first one.
         let Added::Invited(second) = add(&alice, Some(MemberRole::Moderator)).await.unwrap() else { panic!() };
         assert_eq!((second.role, second.incarnation == first.incarnation), (MemberRole::Moderator, false));
         let Added::Joined { member, added: true } = add(&bob, Some(MemberRole::Member)).await.unwrap() else {
             panic!()
         };
         assert_eq!((member.role, member.added_by), (MemberRole::Member, None));
-        // The rest is a role that an owner gives: no invitation.
+        // A higher role is assigned by an owner, without an invitation.
         let Added::Joined { member, .. } = add(&alice, Some(MemberRole::Moderator)).await.unwrap() else { panic!() };
         assert_eq!(member.role, MemberRole::Moderator);
         assert_eq!(world.invitation().await, None);
@@ -159,7 +159,7 @@ fn whom_nobody_invited_joins_nothing_and_learns_nothing() {
         let (channel, carol): (ChannelId, UserId) = (CHANNEL.parse().unwrap(), "carol".parse().unwrap());
         let bob: UserId = USER.parse().unwrap();
         let membership = world.membership();
-        // Another user, by somebody else's invitation; and the invited user for others.
+        // A user cannot use another user's invitation, and cannot add others with an invitation.
         for (caller, user) in [(&carol, &carol), (&carol, &bob), (&bob, &carol)] {
             let added = membership.add(&channel, caller, user, None, Addition::Invite).await;
             assert!(matches!(added, Err(ChatError::ChannelNotFound)), "{caller} {user}: {added:?}");
@@ -193,13 +193,13 @@ fn a_user_has_a_limited_number_of_invitations_to_answer() {
                 assert!(matches!(added, Err(ChatError::TooManyInvitations(INVITATIONS_PER_USER))), "{added:?}");
             }
         }
-        // One that is declined makes room.
+        // A declined invitation makes room.
         membership.remove(&channels[0].parse().unwrap(), &bob, &bob).await.unwrap();
         world.invite_bob().await;
     });
 }
 
-/// Channels of mallory's to which bob was added without being asked.
+/// Returns a world with channels of mallory, to which bob was added without an invitation.
 fn crowded(count: usize) -> World {
     let mut world = World::new(1, Visibility::Private);
     for number in 0..count {
@@ -219,7 +219,7 @@ fn crowded(count: usize) -> World {
 }
 
 impl World {
-    /// What bob's connection has, and how many channels it leaves out.
+    /// Returns the channels of bob's connection, and the number of channels that it leaves out.
     fn followed(&self) -> (BTreeSet<ChannelKey>, usize) {
         let state = self.store.state();
         let connection = state.connections.get(&"x=".parse::<ConnectionId>().unwrap()).unwrap();
@@ -251,13 +251,13 @@ fn an_open_socket_without_room_gets_what_its_user_chooses_and_is_told_of_what_ot
         let mut world = crowded(150);
         world.handshake(Asked::Memberships).await;
         assert_eq!(world.followed().1, 50);
-        // Others do.
+        // A membership that another user adds does not replace one.
         world.store = world.store.with_channel("b", Visibility::Private).with_role("b", "mallory", MemberRole::Owner);
         let (mallory, bob): (UserId, UserId) = ("mallory".parse().unwrap(), USER.parse().unwrap());
         let before = world.followed().0;
         world.membership().add(&"b".parse().unwrap(), &mallory, &bob, None, Addition::Outright).await.unwrap();
         assert_eq!(world.followed(), (before, 51));
-        // The user does.
+        // A membership that the user chooses does.
         world.invite_bob().await;
         world.join_as_bob().await.unwrap();
         let (channels, left_out) = world.followed();
@@ -325,7 +325,7 @@ fn a_deployment_says_which_ids_are_chosen() {
                 assert!(matches!(generated, Ok(Created::New(_))), "{generated:?}");
             }
         }
-        // That an id is taken is told to those who may choose it.
+        // Only users who may choose an id learn that it is taken.
         let taken = async |chosen_ids| {
             let rules = CreationRules { chosen_ids, channels_per_user: 99 };
             channels::create(&membership, &bob, room(Some(CHANNEL), Visibility::Private), None, rules).await
