@@ -1,6 +1,6 @@
 //! The domain's ports on AWS: DynamoDB, the API Gateway management API, and Lambda.
 //!
-//! Nothing here decides; each adapter says one thing to one service and reports what came of it.
+//! Adapters hold no rule: each sends one request to one service and returns its result.
 
 pub mod channels;
 pub mod connections;

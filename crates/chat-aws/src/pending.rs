@@ -1,4 +1,4 @@
-//! Pending ends: `pending#` / `<id>` in `chat_channels`. Written in the transaction of their cause.
+//! Pending ends: `pending#` / `<id>` in `chat_channels`. Each is written in the transaction that causes it.
 
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError, types::ReturnValue};
 use chat::{
@@ -21,7 +21,7 @@ use crate::{
 
 #[derive(Serialize, Deserialize)]
 struct PendingItem {
-    /// With the tenant.
+    /// The channel key with its tenant.
     channel: String,
     #[serde(flatten)]
     cause: EndCause,
@@ -31,7 +31,7 @@ struct PendingItem {
     lease_until: i64,
 }
 
-/// The item of a pending end.
+/// Returns the item of a pending end.
 pub(crate) fn item(operation: &'static str, keys: &Keys, pending: &PendingEnd) -> Result<Item, StoreError> {
     let fields = PendingItem {
         channel: keys.channel(&pending.channel),
@@ -53,7 +53,7 @@ pub(crate) fn from_item(operation: &'static str, item: Item) -> Result<(Option<T
 }
 
 impl DynamoChannels {
-    /// Changes a record that is there, on a further condition; the record after that.
+    /// Changes an existing record if a further condition holds. Returns the record after the change.
     async fn change_pending(
         &self,
         pending: &PendingEnd,
@@ -95,7 +95,7 @@ impl PendingEnds for DynamoChannels {
         now: Timestamp,
     ) -> Result<Option<PendingEnd>, StoreError> {
         let values = Item::from([(":until".to_owned(), n(until.as_millis())), (":now".to_owned(), n(now.as_millis()))]);
-        // Without the record there is no lease either.
+        // A record that does not exist has no lease.
         let leased = self.change_pending(pending, "SET lease_until = :until", "lease_until <= :now", values).await?;
         leased.map(|item| Ok(from_item("UpdateItem", item)?.1)).transpose()
     }
