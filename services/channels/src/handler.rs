@@ -19,7 +19,7 @@ use lambda_http::Body;
 
 use crate::{channels, connections, members, presence};
 
-/// Manages channels, their members, and what members tell one another in passing.
+/// The handler of channels, members, and ephemeral events of members.
 pub(crate) struct Handler {
     pub(crate) channels: DynamoChannels,
     pub(crate) connections: DynamoConnections,
@@ -28,25 +28,25 @@ pub(crate) struct Handler {
     pub(crate) maintenance: LambdaMaintenance,
     pub(crate) verifier: Verifier,
     pub(crate) buckets: Buckets,
-    /// Who adds members without asking them.
+    /// The users who may add members without an invitation.
     pub(crate) additions: MemberAdditions,
     pub(crate) creations: CreationRules,
 }
 
-/// How often each user may do what.
+/// Rate limits per user.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Buckets {
-    /// Asking for tickets, which counts as opening sockets.
+    /// Requests for tickets, which count as opening sockets.
     pub(crate) connect: Bucket,
-    /// Creating channels.
+    /// Creation of channels.
     pub(crate) create: Bucket,
-    /// Adding members.
+    /// Additions of members.
     pub(crate) members: Bucket,
-    /// Everything else that costs more than it looks: one bucket for each [`Action`].
+    /// Other expensive requests: one bucket for each [`LimitedAction`].
     pub(crate) other: Bucket,
 }
 
-/// A request, its caller, and the tenant's part of everything.
+/// A request, its caller, and the stores of the caller's tenant.
 pub(crate) struct Call<'a> {
     pub(crate) request: &'a ApiRequest,
     pub(crate) caller: Identity,
@@ -56,7 +56,7 @@ pub(crate) struct Call<'a> {
     pub(crate) shared: &'a Handler,
 }
 
-/// What a route answers.
+/// The result of a route.
 pub(crate) type Answer = Result<Response<Body>, Problem>;
 
 impl Handler {
@@ -93,7 +93,7 @@ impl Handler {
             (Method::POST, "/connections/{connection_id}/token") => connections::renew_token(&call).await,
             (method, resource) => {
                 // The template sends only the routes above.
-                tracing::error!(%method, resource, "the template routes here what this function does not know");
+                tracing::error!(%method, resource, "the template sent a route that this function does not have");
                 Err(Problem::new(StatusCode::NOT_FOUND, "there is no such route"))
             }
         }
@@ -106,14 +106,14 @@ impl Call<'_> {
         Membership { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
     }
 
-    /// Delivery until API Gateway would have given the request up.
+    /// Returns a delivery whose deadline is earlier than API Gateway's time-out.
     pub(crate) fn delivery(&self) -> Delivery<'_, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock> {
         let deadline: Timestamp = SystemClock.now().plus(chat::model::limits::DEADLINE_MARGIN * 3);
         let Self { connections, fan_out, .. } = self;
         Delivery { connections, sockets: &self.shared.sockets, fan_out, clock: &SystemClock, deadline }
     }
 
-    /// Takes a token of the caller's.
+    /// Takes a token from the caller's bucket.
     pub(crate) async fn check_rate_limit(&self, action: LimitedAction<'_>) -> Result<(), Problem> {
         let Buckets { connect, create, members, other } = self.shared.buckets;
         let bucket = match action {
