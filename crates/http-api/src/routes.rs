@@ -1,4 +1,4 @@
-//! The routes of the REST API, for what every function answers alike: `OPTIONS`, and methods that a resource does not
+//! The routes of the REST API, for responses that all functions share: `OPTIONS`, and methods that a resource does not
 //! have.
 
 use http::{HeaderValue, Response, StatusCode, header};
@@ -28,10 +28,10 @@ pub const ROUTES: [(&str, &str); 15] = [
 const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization,content-type,idempotency-key,if-match,traceparent,tracestate");
 
-/// How long a browser remembers an answer to `OPTIONS`; the most that Chromium takes.
+/// Time in seconds for which a browser caches a response to `OPTIONS`: Chromium's maximum.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// The answer to a request that no handler need see, if it is one.
+/// Returns the response to a request that needs no handler, if it is one.
 pub(crate) fn answer(method: &http::Method, resource: &str) -> Option<Result<Response<Body>, Problem>> {
     let (_, methods) = ROUTES.iter().find(|(route, _)| *route == resource)?;
     let allow = format!("{methods}, OPTIONS");
