@@ -211,7 +211,7 @@ mod tests {
         ID.parse().unwrap()
     }
 
-    /// The statuses and codes are those of "`PostToConnection`" in the reference of the management API.
+    /// The statuses and codes are from "`PostToConnection`" in the reference of the management API.
     #[tokio::test]
     async fn an_answer_tells_whether_the_socket_is_there_and_whether_to_try_again() {
         for (status, code, expected) in [
@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    /// The signature of a request as it arrived.
+    /// Computes the signature of a received request.
     fn signed_anew(request: &Received) -> String {
         let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
         let date = header("x-amz-date").replace('Z', "+0000");

@@ -144,7 +144,7 @@ mod tests {
         assert_eq!((read("a"), read("b"), read("c"), read("d")), (Some(7), Some(100), None, None));
     }
 
-    /// One in ten such numbers was another in its last digit, before the library was told to read all of them exactly.
+    /// The library must read numbers exactly: without that option, one in ten such numbers had another last digit.
     #[test]
     fn a_number_is_read_to_its_last_digit() {
         for text in ["0.9073038322028689", "0.48183792520110524", "0.43295284981322557", "0.38276699244722956"] {
@@ -188,7 +188,7 @@ mod tests {
             assert_eq!(problem.status, 400);
             assert!(problem.detail.contains(why), "{}: {}", String::from_utf8_lossy(body), problem.detail);
         }
-        // As many digits as fit are a number all the same.
+        // A number may have as many digits as the body allows.
         let long = format!(r#"{{"a":0.{}}}"#, "1".repeat(BODY_BYTES - 10));
         assert!(Fields::parse(long.as_bytes()).is_ok());
     }

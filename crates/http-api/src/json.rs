@@ -28,8 +28,8 @@ const PATH_SEGMENTS: usize = 8;
 /// too deeply. If there are violations, the value is incomplete.
 ///
 /// # Errors
-/// Fails if the text is not JSON. Also fails on a number that is not a finite `f64`, and on a string that is not Unicode
-/// (RFC 7493, section 2.1).
+/// Fails if the text is not JSON. Also fails on a number that is not a finite `f64`, and on a string that is not
+/// Unicode (RFC 7493, section 2.1).
 pub(crate) fn read(json: &[u8]) -> serde_json::Result<(Value, Vec<Violation>)> {
     let mut violations = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(json);
@@ -215,9 +215,9 @@ mod tests {
             (r#"{"metadata":{"a":1,"a":1}}"#, &["metadata.a"]),
             (r#"{"metadata":{"list":[0,{"x":{"y":[],"\u0079":0}}]}}"#, &["metadata.list[1].x.y"]),
             (r#"{"a":{"b":1},"a":{"b":1,"b":2}}"#, &["a"]),
-            // A pair of surrogates is the one character that it stands for.
+            // A surrogate pair is the one character that it encodes.
             ("{\"\u{1f600}\":1,\"\\ud83d\\ude00\":2}", &["\u{1f600}"]),
-            // Equal to a reader of text, not to a comparison of code points (RFC 8259, section 8.3).
+            // Canonically equivalent names have different code points, and are not duplicates (RFC 8259, section 8.3).
             ("{\"\u{e9}\":1,\"e\u{301}\":2,\"E\":3,\"e\":4}", &[]),
             (r#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}]}"#, &[]),
         ] {
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(fields(&nested(100_000)), [(path, "too_deep")]);
         let objects = format!("{}1{}", r#"{"a":"#.repeat(40_000), "}".repeat(40_000));
         assert_eq!(fields(&objects), [("a.a.a.a.a.a.a.a…".to_owned(), "too_deep")]);
-        // What is skipped has to be JSON all the same.
+        // Skipped text must be valid JSON too.
         assert!(read("[".repeat(100_000).as_bytes()).is_err());
     }
 
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(path, "n".repeat(NAME_CHARS));
     }
 
-    /// JSON as it is written, in which names may be there twice.
+    /// JSON as a text that may contain duplicate names.
     #[derive(Debug, Clone)]
     enum Written {
         Scalar(&'static str),
@@ -256,7 +256,7 @@ mod tests {
         Object(Vec<(Vec<Letter>, Written)>),
     }
 
-    /// A letter of a name, with an escape or without.
+    /// A letter of a name, with or without an escape.
     #[derive(Debug, Clone)]
     struct Letter {
         letter: char,
@@ -280,7 +280,7 @@ mod tests {
             }
         }
 
-        /// Whether an object has a name twice, told from how the text was made, not from the text.
+        /// Returns whether an object has a duplicate name, by the construction of the text and not by parsing it.
         fn is_ambiguous(&self) -> bool {
             match self {
                 Self::Scalar(_) => false,
@@ -333,7 +333,7 @@ mod tests {
             }
         }
 
-        /// What is no JSON to the library is none here either, and what is read without a violation is read the same.
+        /// Damaged text without a violation has the value that the library reads. Text refused here is refused by it too.
         #[test]
         fn damaged_json_is_read_as_by_the_library(json in written(), at in any::<prop::sample::Index>(), byte: u8) {
             let mut text = json.text().into_bytes();

@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    /// A request as API Gateway hands it on.
+    /// Returns a request as API Gateway passes it.
     fn with_parameter(name: &str, raw: &str) -> ApiRequest {
         let parameters = HashMap::from([(name.to_owned(), vec![raw.to_owned()])]);
         ApiRequest::new(Request::default().with_path_parameters(parameters))
@@ -252,7 +252,7 @@ mod tests {
             let request = with_parameter("user_id", name);
             let refused = request.path_new_member(&verifier()).unwrap_err();
             assert_eq!((refused.status, refused.errors[0].code), (400, "reserved"), "{name}");
-            assert!(request.path_id::<UserId>("user_id").is_ok(), "a membership from before can be ended");
+            assert!(request.path_id::<UserId>("user_id").is_ok(), "an earlier membership can be ended");
         }
         assert!(with_parameter("user_id", "alice").path_new_member(&verifier()).is_ok());
     }

@@ -1,5 +1,5 @@
-//! Chat completions with server-sent events ("Create chat completion" and "Chat completion chunk object" in the OpenAI API
-//! reference).
+//! Chat completions with server-sent events ("Create chat completion" and "Chat completion chunk object" in the OpenAI
+//! API reference).
 
 use std::time::{Duration, SystemTime};
 

@@ -43,7 +43,7 @@ pub(crate) fn take() -> Vec<Recorded> {
     std::mem::take(&mut RECORDED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52 here")]
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 fn as_f64(many: usize) -> f64 {
     many as f64
 }
