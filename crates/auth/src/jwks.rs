@@ -81,7 +81,7 @@ impl Timing {
 /// The reason why a JWKS URL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
-    /// Not a URL.
+    /// The text is not a URL.
     #[error("is not a URL")]
     NotAUrl,
     /// Neither https nor loopback.

@@ -393,7 +393,7 @@ impl ConnectionStore for DynamoConnections {
         self.list_end(connection).await?;
         let Some(item) = self.renew_item(keys::connection(id), connection, true).await? else { return Ok(None) };
         self.renew_item(self.keys.user_connection(user_id, id), connection, false).await?;
-        // Those of now: some may have been added since the connection was read.
+        // The stored channels, because some may have been added after the connection was read.
         let channels = read::<ConnectionItem>("UpdateItem", item)?.channels;
         let keys: Vec<Item> = channels.iter().map(|channel| self.keys.subscription(channel, id)).collect();
         futures::stream::iter(keys)

@@ -65,7 +65,7 @@ impl DynamoDeletedChannels {
                 let id = text(&item, "sk").unwrap_or_default().to_owned();
                 match pending::from_item("Query", item) {
                     Ok(found) => due.push(found),
-                    Err(error) => tracing::error!(%error, id, "a pending end cannot be read"),
+                    Err(error) => tracing::error!(%error, id, "pending end could not be read"),
                 }
                 if due.len() >= limit {
                     return Ok(due);

@@ -1,7 +1,7 @@
 //! The HTTP client of a function: one pool of connections and one TLS setup for all SDK clients.
 //!
 //! By default, every SDK client reads and parses the system's root certificates twice: when it is created, and before
-//! its first call. That was most of a function's start-up time.
+//! its first call. That would be most of a function's start-up time.
 
 use std::{
     borrow::Cow,

@@ -78,7 +78,7 @@ impl Filters {
 /// A pattern of an object.
 #[derive(Debug)]
 struct Pattern {
-    /// All must match.
+    /// Conditions on fields, all of which must match.
     fields: Vec<(String, Node)>,
     /// `$or`: if there are any, one must match.
     alternatives: Vec<Pattern>,
@@ -87,7 +87,7 @@ struct Pattern {
 #[derive(Debug)]
 enum Node {
     Object(Pattern),
-    /// One must match.
+    /// Conditions on a value, one of which must match.
     Leaf(Vec<Rule>),
 }
 

@@ -45,7 +45,7 @@ pub enum SettingsError {
     /// A variable that the provider requires is missing.
     #[error("set {0} for this MODEL_PROVIDER")]
     Missing(&'static str),
-    /// Not a URL.
+    /// The text is not a URL.
     #[error("MODEL_URL must be http or https, such as https://api.openai.com/v1")]
     Url,
     /// The HTTP client could not be created.

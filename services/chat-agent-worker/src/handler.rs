@@ -63,7 +63,7 @@ impl Handler {
         partial_batch_response(failed)
     }
 
-    /// Answers the messages of one channel. Returns the sequence number of the first one that must be delivered again.
+    /// Replies to the messages of one channel. Returns the sequence number of the first one that must be delivered again.
     async fn answer_channel(&self, batch: ChannelBatch, context: &Context) -> Option<String> {
         let (tenant, channel_id) = (batch.tenant.as_ref(), batch.channel.channel_id);
         let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
@@ -102,7 +102,7 @@ impl Handler {
                     Ok(ReplyOutcome::Replied(reply)) => {
                         let outcome = if is_cancelled(&reply) { "cancelled" } else { "replied" };
                         metrics::count_by(&metrics::AGENT_REPLIES, outcome);
-                        tracing::info!(%channel_id, seq, reply_seq = reply.seq, outcome, "answered a message");
+                        tracing::info!(%channel_id, seq, reply_seq = reply.seq, outcome, "agent replied to a message");
                         true
                     }
                     Ok(ReplyOutcome::Failed(notice)) => {
