@@ -333,7 +333,7 @@ mod tests {
             }
         }
 
-        /// Damaged text without a violation has the value that the library reads. Text refused here is refused by it too.
+        /// Damaged text without a violation has the value that the library reads. It refuses all text refused here.
         #[test]
         fn damaged_json_is_read_as_by_the_library(json in written(), at in any::<prop::sample::Index>(), byte: u8) {
             let mut text = json.text().into_bytes();

@@ -63,7 +63,7 @@ impl Handler {
         partial_batch_response(failed)
     }
 
-    /// Replies to the messages of one channel. Returns the sequence number of the first one that must be delivered again.
+    /// Replies to messages of one channel. Returns the sequence number of the first one that must be delivered again.
     async fn answer_channel(&self, batch: ChannelBatch, context: &Context) -> Option<String> {
         let (tenant, channel_id) = (batch.tenant.as_ref(), batch.channel.channel_id);
         let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
