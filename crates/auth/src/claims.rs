@@ -1,4 +1,4 @@
-//! What a token says, read so that it cannot say two things at once.
+//! Claims of a token, read so that two readers cannot read different values.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -20,14 +20,14 @@ use crate::{
     refusal::{ClaimProblem, Refusal},
 };
 
-/// A JSON object, header or payload of a token, in which no name is there twice at any depth. Readers differ in which
-/// of two equal names they believe: one that checks the first and one that uses the last would let a token through
+/// A JSON object, header or payload of a token, in which each name is unique at any depth. Readers differ in which of
+/// two equal names they use. One that checks the first and one that uses the last would let such a token pass
 /// (RFC 7519, section 4).
 #[derive(Debug)]
 pub(crate) struct Claims(Map<String, Value>);
 
 impl Claims {
-    /// Reads one part of a token. `None`: it is no JSON object, or has a name twice.
+    /// Reads one part of a token. Returns `None` if it is not a JSON object, or has a duplicate name.
     pub(crate) fn read(json: &[u8]) -> Option<Self> {
         serde_json::from_slice::<Unambiguous>(json).ok()?;
         serde_json::from_slice(json).map(Self).ok()
@@ -41,14 +41,14 @@ impl Claims {
         self.0.get(name)?.as_str()
     }
 
-    /// An id that has to be there, as `read` reads it.
+    /// Returns a required id, parsed by `read`.
     pub(crate) fn id<T>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, IdError>) -> Result<T, Refusal> {
         let value = self.0.get(name).ok_or_else(|| Refusal::claim(name, ClaimProblem::Missing))?;
         let text = value.as_str().ok_or_else(|| Refusal::claim(name, ClaimProblem::NotAString))?;
         read(text).map_err(|error| Refusal::claim(name, error))
     }
 
-    /// Whether `aud` names `audience`: it is one string, or an array of them (RFC 7519, section 4.1.3).
+    /// Returns whether `aud` contains `audience`. It is one string, or an array of strings (RFC 7519, section 4.1.3).
     pub(crate) fn is_for(&self, audience: &str) -> bool {
         match self.0.get("aud") {
             Some(Value::String(one)) => one == audience,
@@ -57,8 +57,8 @@ impl Claims {
         }
     }
 
-    /// A list of words: one text with spaces between them (RFC 8693, section 4.2), or an array. None when it is
-    /// not there.
+    /// Returns a list of words: one text separated by spaces (RFC 8693, section 4.2), or an array. Returns `None` if
+    /// the claim is absent.
     pub(crate) fn words(&self, name: &str) -> Result<Option<BTreeSet<String>>, Refusal> {
         let not_a_list = || Refusal::claim(name, ClaimProblem::NotAList);
         match self.0.get(name) {
@@ -72,14 +72,14 @@ impl Claims {
         }
     }
 
-    /// Channels that a token is limited to.
+    /// Returns the channels that a token is limited to.
     pub(crate) fn channels(&self, name: &str) -> Result<Option<BTreeSet<ChannelId>>, Refusal> {
         let Some(words) = self.words(name)? else { return Ok(None) };
         let ids = words.into_iter().map(|word| word.parse().map_err(|error: IdError| Refusal::claim(name, error)));
         ids.collect::<Result<_, _>>().map(Some)
     }
 
-    /// A time in seconds since the Unix epoch, fractions cut off (`NumericDate` of RFC 7519).
+    /// Returns a time in whole seconds since the Unix epoch (`NumericDate` of RFC 7519).
     fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let seconds = value.as_f64().filter(|seconds| seconds.abs() < 1e15).ok_or(Refusal::Times)?;
@@ -104,7 +104,7 @@ impl Claims {
     }
 }
 
-/// JSON whose objects, at any depth, have each name once.
+/// JSON whose objects have unique names, at any depth.
 struct Unambiguous;
 
 impl<'de> Deserialize<'de> for Unambiguous {
@@ -113,7 +113,7 @@ impl<'de> Deserialize<'de> for Unambiguous {
     }
 }
 
-/// Everything but objects and arrays holds no names.
+/// Values other than objects and arrays contain no names.
 macro_rules! nothing_to_see {
     ($($visit:ident: $kind:ty),* $(,)?) => {
         $(fn $visit<E: Error>(self, _: $kind) -> Result<Self, E> {

@@ -1,4 +1,4 @@
-//! What is known of a caller whose token has been verified.
+//! The identity of a caller with a verified token.
 
 use std::collections::BTreeSet;
 
@@ -9,36 +9,36 @@ use chat::model::{
 
 use crate::AuthError;
 
-/// A caller whose token has been verified.
+/// A caller with a verified token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user.
     pub user_id: UserId,
-    /// The tenant in which the user's channels are; `None`: the deployment has one world for all.
+    /// The tenant of the user's channels. `None` means that the deployment has no tenants.
     pub tenant: Option<TenantId>,
-    /// What the token allows; `None`: the issuer's tokens carry no scopes, and everything is allowed.
+    /// The token's scopes. `None` means that the issuer's tokens have no scopes, and everything is allowed.
     pub scopes: Option<BTreeSet<String>>,
-    /// The channels that the token is limited to; `None`: all that the user may see.
+    /// The channels that the token is limited to. `None` means all that the user may see.
     pub channels: Option<BTreeSet<ChannelId>>,
     /// The token's `exp`. Read through [`Identity::open_until`].
     pub(crate) expires_at: Timestamp,
 }
 
-/// What a token may allow, when its issuer is configured with a `scope_claim`.
+/// The scopes of tokens whose issuer is configured with a `scope_claim`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// `chat:read`: reading channels, members and messages, and connecting a socket.
     Read,
-    /// `chat:write`: sending, changing and reacting to messages, and saying what one has read or is typing.
+    /// `chat:write`: sending, changing and reacting to messages, read marks and typing.
     Write,
     /// `chat:manage`: creating and changing channels, and their members.
     Manage,
-    /// `chat:add`: making others members without asking them, where the deployment asks for a scope for that.
+    /// `chat:add`: adding members without an invitation, if the deployment requires a scope for it.
     Add,
 }
 
 impl Scope {
-    /// As it stands in a token.
+    /// Returns the scope as it is written in a token.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,22 +51,22 @@ impl Scope {
 }
 
 impl Identity {
-    /// The end of what the token opens and what outlives the request: sockets, tickets, renewals of sockets. It is the
-    /// token's `exp` without the leeway that requests get, since delivery ends there.
+    /// Returns the end of sockets and tickets that the token opens, which outlive the request. It is the token's `exp`
+    /// without the leeway of requests, since delivery ends then.
     ///
     /// # Errors
-    /// [`AuthError::Expired`] if that end has come by `now`: the socket would be opened and get nothing.
+    /// Fails with [`AuthError::Expired`] if that end is not after `now`, because the socket would receive nothing.
     pub fn open_until(&self, now: Timestamp) -> Result<Timestamp, AuthError> {
         if now < self.expires_at { Ok(self.expires_at) } else { Err(AuthError::Expired) }
     }
 
-    /// Whether the token allows `scope`.
+    /// Returns whether the token allows `scope`.
     #[must_use]
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.as_ref().is_none_or(|scopes| scopes.contains(scope.as_str()))
     }
 
-    /// Whether the token reaches a channel, whatever its user may do there.
+    /// Returns whether the token is valid for a channel, independent of the user's permissions there.
     #[must_use]
     pub fn reaches(&self, channel: &ChannelId) -> bool {
         self.channels.as_ref().is_none_or(|channels| channels.contains(channel))

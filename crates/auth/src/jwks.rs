@@ -1,17 +1,18 @@
 //! The public keys of an issuer.
 //!
-//! A token chooses its `kid` freely, so a look-up must cost no more than the token did. Two rules bound it:
-//! - A `kid` of the set at hand verifies at once, whatever the issuer's server does. A set past [`Timing::fresh_for`] is
-//!   renewed beside the request, which waits at most [`RENEWAL_WAIT`]. An outage keeps the last good set.
-//! - A `kid` that the set lacks starts a fetch only if the last one began [`Timing::interval`] ago. Before that, it is
-//!   refused at once and nothing of it is kept. One fetch is under way at a time, and all callers share it.
+//! A token chooses its `kid` freely, so its look-up must be cheap. Two rules limit the cost:
+//! - A `kid` in the cached set verifies immediately, even if the issuer's server fails. A set older than
+//!   [`Timing::fresh_for`] is renewed beside the request, which waits at most [`RENEWAL_WAIT`]. An outage keeps the
+//!   last valid set.
+//! - A `kid` that is not in the set starts a fetch only if the last one began [`Timing::interval`] ago. Before that, it
+//!   is refused immediately and not stored. One fetch runs at a time, and all callers share it.
 //!
-//! So a key that the issuer has published is accepted after at most [`Timing::interval`], and one that it has withdrawn
-//! is refused after at most [`Timing::fresh_for`] and one request, if the server answers. After a failed fetch the next
-//! one waits [`Timing::retry_after`], doubled with each further failure up to [`Timing::interval`]; callers whose key is
-//! not known are refused with [`Refusal::KeysUnavailable`] meanwhile.
+//! If the server responds, a published key is accepted after at most [`Timing::interval`]. A withdrawn key is then
+//! refused after at most [`Timing::fresh_for`] and one request. After a failed fetch the next one waits
+//! [`Timing::retry_after`], doubled with each further failure up to [`Timing::interval`]. Meanwhile callers with an
+//! unknown key are refused with [`Refusal::KeysUnavailable`].
 //!
-//! Bounds are those of one process: each environment of a function has a set of its own.
+//! These limits apply per process: each environment of a function has its own set.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,28 +30,28 @@ use reqwest::Url;
 
 use crate::refusal::{KID_BYTES, Refusal};
 
-/// Time for one fetch.
+/// Time-out of one fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a request waits for the renewal of a set in which it has found its key. Not at all would do for the request,
-/// but a Lambda function is frozen when it has answered, and the renewal with it.
+/// Maximum time that a request waits for the renewal of a set that contains its key. The request does not need the
+/// renewal. But a Lambda function is frozen after its response, and the renewal with it.
 const RENEWAL_WAIT: Duration = Duration::from_millis(300);
 
-/// Largest key set: bytes.
+/// Maximum size of a key set, in bytes.
 const SET_BYTES: usize = 256 * 1024;
 
-/// The smallest RSA key accepted (RFC 7518, section 3.3).
+/// Minimum size of an RSA key, in bits (RFC 7518, section 3.3).
 pub(crate) const MODULUS_BITS: usize = 2_048;
 
-/// Of private and of shared keys (RFC 7518, section 6).
+/// Parameters of private and of shared keys (RFC 7518, section 6).
 const PRIVATE_PARAMETERS: [&str; 2] = ["d", "k"];
 
-/// When keys are fetched.
+/// The times of fetches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timing {
-    /// How long a set is used before it is renewed.
+    /// Time for which a set is used before it is renewed.
     pub(crate) fresh_for: Duration,
-    /// Shortest time between a fetch that succeeded and the next one for a key that it did not bring.
+    /// Minimum time between a successful fetch and the next one for a key that is not in the set.
     pub(crate) interval: Duration,
     /// Time between the first fetch that failed and the next one.
     pub(crate) retry_after: Duration,
@@ -67,26 +68,26 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// How long after `attempt` began the next one may begin.
+    /// Returns the minimum time between the beginning of `attempt` and the next one.
     fn pause(self, attempt: Attempt) -> Duration {
         let Some(doublings) = attempt.failures.checked_sub(1) else { return self.interval };
         self.retry_after.saturating_mul(2_u32.saturating_pow(doublings)).min(self.interval)
     }
 }
 
-/// Why a JWKS URL cannot be used.
+/// The reason why a JWKS URL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
-    /// Not a URL.
+    /// The text is not a URL.
     #[error("is not a URL")]
     NotAUrl,
     /// Neither https nor loopback.
     #[error("must be https, or loopback")]
     Insecure,
-    /// With a user name or a password, which would end up in logs.
+    /// Contains a user name or a password, which would be logged.
     #[error("must not hold a user name or a password")]
     Credentials,
-    /// The HTTP client cannot be made.
+    /// The HTTP client could not be created.
     #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -101,15 +102,15 @@ struct Shared {
     client: reqwest::Client,
     timing: Timing,
     known: Mutex<Known>,
-    /// The last fetch. Held over a fetch.
+    /// The last fetch. The lock is held during a fetch.
     last: tokio::sync::Mutex<Option<Attempt>>,
 }
 
-/// A fetch that has ended.
+/// A finished fetch.
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
     began: Timestamp,
-    /// Fetches that failed in a row, this one included; 0 when it brought a set.
+    /// Number of consecutive failed fetches, including this one. 0 if it succeeded.
     failures: u32,
 }
 
@@ -119,7 +120,7 @@ struct Known {
     fetched: Option<Timestamp>,
 }
 
-/// A key, and the algorithms that its own parameters allow.
+/// A key, and the algorithms that its parameters allow.
 #[derive(Clone)]
 struct Key {
     algorithms: Vec<Algorithm>,
@@ -151,18 +152,18 @@ impl Jwks {
         Ok(Self(Arc::new(Shared { url, client, timing, known, last })))
     }
 
-    /// The one key called `kid`, when its own parameters allow it for `algorithm`.
+    /// Returns the key with the id `kid`, if its parameters allow `algorithm`.
     pub(crate) async fn key(&self, kid: &str, algorithm: Algorithm, now: Timestamp) -> Result<DecodingKey, Refusal> {
         if let Some(key) = self.0.find(kid) {
             if self.0.is_stale(now) {
                 let shared = Arc::clone(&self.0);
                 let renewal = tokio::spawn(async move { shared.renew(now).await });
-                // After the wait the renewal goes on by itself, and the key at hand is good.
+                // After the wait the renewal continues, and the cached key is valid.
                 let _ = tokio::time::timeout(RENEWAL_WAIT, renewal).await;
             }
             return key.usable_for(algorithm);
         }
-        // On a task of its own: a caller that goes away does not end the fetch that others wait for.
+        // A separate task, because a cancelled request must not end the fetch that others wait for.
         let shared = Arc::clone(&self.0);
         let answered = tokio::spawn(async move { shared.look_for_unknown(now).await }).await.unwrap_or(false);
         match self.0.find(kid) {
@@ -186,12 +187,12 @@ impl Shared {
         self.lock().fetched.is_none_or(|at| distance(at, now) >= self.timing.fresh_for)
     }
 
-    /// Whether enough time has passed since the last fetch.
+    /// Returns whether enough time has passed since the last fetch.
     fn is_due(&self, last: Option<Attempt>, now: Timestamp) -> bool {
         last.is_none_or(|last| distance(last.began, now) >= self.timing.pause(last))
     }
 
-    /// Renews a set past its time, unless that is under way or has just been tried.
+    /// Renews an old set, unless a renewal is running or was just attempted.
     async fn renew(&self, now: Timestamp) {
         let Ok(mut last) = self.last.try_lock() else { return };
         if self.is_due(*last, now) {
@@ -199,7 +200,7 @@ impl Shared {
         }
     }
 
-    /// Waits for the fetch that is under way, or fetches if one is due. Whether the last fetch brought a set.
+    /// Waits for the running fetch, or fetches if one is due. Returns whether the last fetch succeeded.
     async fn look_for_unknown(&self, now: Timestamp) -> bool {
         let mut last = self.last.lock().await;
         if self.is_due(*last, now) {
@@ -215,8 +216,8 @@ impl Shared {
                 0
             }
             Err(error) => {
-                // Without the URL: a careless one may hold a key of its own.
-                tracing::warn!(%error, "could not fetch the key set; going on with the last one");
+                // Without the URL, which may contain a key.
+                tracing::warn!(%error, "key set could not be fetched; the last one is used");
                 last.map_or(0, |last| last.failures).saturating_add(1)
             }
         };
@@ -246,7 +247,7 @@ impl Shared {
     }
 }
 
-/// How far two times are apart. Callers that run at once come with times in any order, and a clock may be set back.
+/// Returns the distance of two times. Concurrent callers pass times in any order, and a clock may be set back.
 fn distance(one: Timestamp, other: Timestamp) -> Duration {
     one.until(other).max(other.until(one))
 }
@@ -259,7 +260,7 @@ enum FetchError {
     Status(u16),
     #[error("the key set is larger than {SET_BYTES} bytes")]
     TooLarge,
-    #[error("what came is not a key set")]
+    #[error("the response is not a key set")]
     Malformed,
 }
 
@@ -269,8 +270,8 @@ impl Key {
     }
 }
 
-/// The keys by id. A key of an unknown kind is none of our business; an id that is there twice names nobody; a key whose
-/// private half is published is anybody's.
+/// Returns the keys by id. Skips keys of unknown kinds, ids that are not unique, and keys whose private part is
+/// published.
 fn usable_keys(keys: Vec<serde_json::Value>) -> HashMap<String, Key> {
     let mut usable = HashMap::new();
     let mut seen = HashSet::new();
@@ -281,7 +282,7 @@ fn usable_keys(keys: Vec<serde_json::Value>) -> HashMap<String, Key> {
             continue;
         }
         if PRIVATE_PARAMETERS.iter().any(|name| value.get(name).is_some()) {
-            tracing::error!("the key set publishes a private key, which is not used");
+            tracing::error!("key set contained a private key, which is not used");
             continue;
         }
         let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
@@ -293,7 +294,7 @@ fn usable_keys(keys: Vec<serde_json::Value>) -> HashMap<String, Key> {
     usable
 }
 
-/// How many bits a number in base64url has.
+/// Returns the number of bits of a number in base64url.
 fn bits(number: &str) -> usize {
     let bytes = URL_SAFE_NO_PAD.decode(number).unwrap_or_default();
     let significant = bytes.iter().position(|byte| *byte != 0).map_or(&[][..], |first| &bytes[first..]);
@@ -301,7 +302,8 @@ fn bits(number: &str) -> usize {
     significant.len() * 8 - leading
 }
 
-/// What a key may verify, by its `kty`, `crv`, `alg`, `use` and `key_ops` (RFC 7517, RFC 7518, RFC 8037).
+/// Returns the algorithms that a key allows by its `kty`, `crv`, `alg`, `use` and `key_ops` (RFC 7517, RFC 7518, RFC
+/// 8037).
 fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     let for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature))

@@ -1,12 +1,12 @@
-//! Who is calling: verification of JSON Web Tokens.
+//! Verification of callers by JSON Web Tokens.
 //!
-//! Issuers, keys and algorithms come from configuration only; a token chooses none of them. Its `iss` selects one of
-//! the configured issuers, its `kid` one of that issuer's keys, and its `alg` must be one that both the issuer's
-//! configuration and the key's own parameters allow. Embedded keys and key URLs (`jwk`, `jku`, `x5c`, `x5u`) are never
-//! looked at. No token, key or secret appears in an error or a log line.
+//! Issuers, keys and algorithms come from the configuration only. A token's `iss` selects a configured issuer, and its
+//! `kid` one of that issuer's keys. Its `alg` must be allowed by both the issuer's configuration and the key's
+//! parameters. Embedded keys and key URLs (`jwk`, `jku`, `x5c`, `x5u`) are ignored. Errors and log lines contain no
+//! token, key or secret.
 //!
-//! A token is refused by what is cheapest first: shape, size, issuer, algorithm, claims and times. Keys are looked up
-//! last, and at a bounded rate ([`jwks`]): a token that costs nothing to make costs little to refuse.
+//! Checks run from cheap to expensive: shape, size, issuer, algorithm, claims and times. Keys are looked up last, at a
+//! limited rate ([`jwks`]), so that an invalid token is cheap to refuse.
 
 mod claims;
 mod identity;
@@ -38,49 +38,50 @@ pub use crate::{
     settings::{Issuer, Secret, SettingsError},
 };
 
-/// How far the clocks of issuer and verifier may be apart.
+/// Maximum difference between the clocks of issuer and verifier.
 pub const LEEWAY: Duration = Duration::from_mins(1);
 
-/// Longest token: bytes. API Gateway takes 10,240 bytes of headers in all ("Quotas for configuring and running a
-/// REST API").
+/// Maximum length of a token, in bytes. API Gateway accepts 10,240 bytes of headers in total ("Quotas for configuring
+/// and running a REST API").
 pub const TOKEN_BYTES: usize = 8_192;
 
-/// Why a token is refused, for its bearer. Repeats nothing of the token's content.
+/// The reason for a refused token, for its bearer. Contains nothing from the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// No token at all.
+    /// The token is missing.
     #[error("a bearer token is required")]
     Missing,
-    /// Malformed, of another issuer or audience, badly signed, or signed in a way that is not configured.
+    /// Malformed, from another issuer or for another audience, with an invalid signature, or with an algorithm that is
+    /// not configured.
     #[error("the token is not valid")]
     Invalid,
-    /// A claim that names the user, the tenant, the scopes or the channels cannot be used.
+    /// A claim for the user, the tenant, the scopes or the channels is invalid.
     #[error("the token's claim {name} {problem}")]
     Claim {
         /// The name of the claim, as configured.
         name: String,
-        /// What is wrong with it.
+        /// The problem of the claim.
         problem: ClaimProblem,
     },
-    /// Its time is over.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// Its time has not come.
+    /// The token is not valid yet.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// The issuer's keys cannot be had at the moment.
+    /// The issuer's keys are temporarily unavailable.
     #[error("the keys of the issuer cannot be had at the moment")]
     KeysUnavailable,
 }
 
-/// Verifies tokens. Made once per cold start.
+/// Verifies tokens. Created once per cold start.
 #[derive(Debug)]
 pub struct Verifier {
     issuers: Vec<Trusted>,
     reserved: ReservedNames,
 }
 
-/// An issuer, ready to verify.
+/// An issuer with its keys.
 struct Trusted {
     settings: Issuer,
     algorithms: Vec<Algorithm>,
@@ -96,8 +97,8 @@ impl std::fmt::Debug for Trusted {
 }
 
 impl Verifier {
-    /// A verifier for the issuers that the environment names ([`Issuer::from_env`]); secrets that are named by
-    /// reference are read with `config`. `AGENT_NAME`, the name by which users call the agent, is no caller's.
+    /// Creates a verifier for the issuers in the environment ([`Issuer::from_env`]). Reads referenced secrets with
+    /// `config`. Reserves `AGENT_NAME`, the name of the agent, so that no caller can have it.
     pub async fn from_env(config: &SdkConfig) -> Result<Self, SettingsError> {
         let mut issuers = Issuer::from_env()?;
         for issuer in &mut issuers {
@@ -108,7 +109,7 @@ impl Verifier {
         Ok(Self { reserved, ..Self::new(issuers)? })
     }
 
-    /// A verifier for the tokens of `issuers`, whose secrets are at hand.
+    /// Creates a verifier for the tokens of `issuers`, whose secrets are already read.
     pub fn new(issuers: Vec<Issuer>) -> Result<Self, SettingsError> {
         Self::with_timing(issuers, jwks::Timing::default())
     }
@@ -122,7 +123,7 @@ impl Verifier {
             if !names.insert(issuer) {
                 return Err(SettingsError::Twice(issuer.clone()));
             }
-            // Who knows the secret of one could sign for the other.
+            // A party that knows the secret of one issuer could sign for the other.
             if secret.as_ref().is_some_and(|secret| !secrets.insert(secret.bytes())) {
                 return Err(SettingsError::SharedSecret(issuer.clone()));
             }
@@ -131,7 +132,7 @@ impl Verifier {
         Ok(Self { issuers: trusted.collect::<Result<_, _>>()?, reserved: ReservedNames::default() })
     }
 
-    /// Reads the id of a user who is to become a member. The names that no caller may have are no member's either.
+    /// Reads the id of a new member. Names that are reserved for callers are reserved for members too.
     ///
     /// # Errors
     /// [`IdError`].
@@ -151,7 +152,7 @@ impl Verifier {
         })
     }
 
-    /// Verifies `token`, cheapest checks first. Sets `issuer` to the configured one that the token names.
+    /// Verifies `token`, cheapest checks first. Sets `issuer` to the configured issuer of the token.
     async fn check<'a>(
         &'a self,
         token: &str,
@@ -174,8 +175,8 @@ impl Verifier {
             return Err(Refusal::Extension);
         }
         let header = decode_header(token).map_err(|_| Refusal::Header)?;
-        // Nothing here is believed before the signature is verified with a key of the issuer that `iss` selects. Until
-        // then it serves to refuse: a token that will be refused for its claims needs no key.
+        // No claim is trusted before the signature is verified with a key of the issuer that `iss` selects. Claims can
+        // only refuse the token until then, so a token with invalid claims needs no key look-up.
         let claims = Claims::read(&payload).ok_or(Refusal::Payload)?;
         let claimed = claims.text("iss").ok_or(Refusal::UnknownIssuer)?;
         let trusted = self.issuers.iter().find(|one| one.settings.issuer == claimed).ok_or(Refusal::UnknownIssuer)?;
@@ -189,7 +190,7 @@ impl Verifier {
 impl Trusted {
     fn new(settings: Issuer, timing: jwks::Timing) -> Result<Self, SettingsError> {
         let algorithms = settings.checked_algorithms()?;
-        // The algorithm is put in for each token, and times are checked against the time that the caller gives.
+        // The algorithm is set per token. Times are checked against the caller's time.
         let mut validation = Validation::new(Algorithm::default());
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.set_issuer(&[&settings.issuer]);
@@ -205,7 +206,7 @@ impl Trusted {
         })
     }
 
-    /// Verifies the signature, then `iss` and `aud` again, and that there is an `exp`.
+    /// Verifies the signature, checks `iss` and `aud` again, and requires `exp`.
     async fn verify_signature(
         &self,
         token: &str,
@@ -233,7 +234,7 @@ impl Trusted {
         Ok(())
     }
 
-    /// The caller whom the claims name by this issuer's configuration, if the token is for us and its time has come.
+    /// Returns the caller in the claims by the issuer's configuration, if the audience and the times are valid.
     fn identity(&self, claims: &Claims, reserved: &ReservedNames, now: Timestamp) -> Result<Identity, Refusal> {
         if !claims.is_for(&self.settings.audience) {
             return Err(Refusal::Audience);
@@ -259,8 +260,8 @@ impl Trusted {
     }
 }
 
-/// Whether a signature of `bytes` bytes can be one of `algorithm` (RFC 7518, sections 3.2 to 3.5; RFC 8032, section
-/// 5.1.6). Signatures of RSA are as long as the modulus.
+/// Returns whether `bytes` is a valid signature length for `algorithm` (RFC 7518, sections 3.2 to 3.5; RFC 8032,
+/// section 5.1.6). An RSA signature is as long as the modulus.
 fn has_signature_of(algorithm: Algorithm, bytes: usize) -> bool {
     match algorithm {
         Algorithm::HS256 => bytes == 32,
@@ -271,8 +272,8 @@ fn has_signature_of(algorithm: Algorithm, bytes: usize) -> bool {
     }
 }
 
-/// Whether the header asks for nothing special: no critical extension (RFC 7515, section 4.1.11: not understood is
-/// refused), and no other type than a JWT or an access token (RFC 9068).
+/// Returns whether the header has no critical extension and no other type than a JWT or an access token (RFC 9068). A
+/// reader must refuse critical extensions that it does not know (RFC 7515, section 4.1.11).
 fn is_plain(header: &Claims) -> bool {
     let typed = header.text("typ").is_none_or(|typ| {
         let typ = typ.to_ascii_lowercase();

@@ -1,30 +1,30 @@
-//! Why a token is refused: in full for the operator, in part for the caller.
+//! Reasons for refused tokens: complete for the operator, partial for the caller.
 
 use chat::model::id::IdError;
 
 use crate::{AuthError, TOKEN_BYTES};
 
-/// Longest key id: bytes. Issuers use SHA-256 thumbprints (RFC 7638), numbers, and ARNs of keys.
+/// Maximum length of a key id, in bytes. Issuers use SHA-256 thumbprints (RFC 7638), numbers, and ARNs of keys.
 pub(crate) const KID_BYTES: usize = 256;
 
-/// What is wrong with a claim.
+/// The problem of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimProblem {
-    /// It is not in the token.
+    /// The token does not contain the claim.
     #[error("is missing")]
     Missing,
-    /// It is no string.
+    /// The claim is not a string.
     #[error("must be a string")]
     NotAString,
-    /// It is no list.
+    /// The claim is not a list.
     #[error("must be an array of strings, or a string with spaces between them")]
     NotAList,
-    /// It is, or holds, no id.
+    /// The claim is not an id, or contains an invalid id.
     #[error("{0}")]
     Id(#[from] IdError),
 }
 
-/// Why a token is refused. Holds names from the configuration, and nothing that the token says.
+/// The reason for a refused token. Contains names from the configuration, and no content of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("there is no token")]
@@ -57,7 +57,7 @@ pub(crate) enum Refusal {
     NotYetValid,
     #[error("its claim {name} {problem}")]
     Claim {
-        /// As configured.
+        /// The configured name of the claim.
         name: String,
         problem: ClaimProblem,
     },
@@ -67,7 +67,7 @@ pub(crate) enum Refusal {
     OtherAlgorithm,
     #[error("its signature does not verify")]
     Signature,
-    #[error("the issuer's key set cannot be had")]
+    #[error("the issuer's key set is not available")]
     KeysUnavailable,
 }
 
@@ -78,7 +78,8 @@ impl Refusal {
 }
 
 impl From<Refusal> for AuthError {
-    /// What the caller learns. The names of claims are no secret: they stand in the tokens of every user.
+    /// Returns the part that the caller receives. The names of claims are not secret, since every user's token contains
+    /// them.
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Missing => Self::Missing,

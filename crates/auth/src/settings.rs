@@ -1,4 +1,4 @@
-//! Whose tokens are accepted, and with which keys: configuration only.
+//! The accepted issuers and their keys, from the configuration only.
 
 use aws_config::SdkConfig;
 use chat::model::id::TenantId;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::jwks::JwksError;
 
-/// Fewest bytes of a shared secret: those of the hash (RFC 7518, section 3.2).
+/// Returns the minimum size of a shared secret in bytes, which is the size of the hash (RFC 7518, section 3.2).
 fn secret_bytes(algorithm: Algorithm) -> Option<usize> {
     match algorithm {
         Algorithm::HS256 => Some(32),
@@ -19,8 +19,8 @@ fn secret_bytes(algorithm: Algorithm) -> Option<usize> {
 
 /// An issuer of tokens.
 ///
-/// Users of two issuers that have the same id in the same tenant are the same user: that is how a team moves from one
-/// identity provider to another. Issuers that must be kept apart get a [`Issuer::tenant`] each.
+/// Users of two issuers with the same id in the same tenant are the same user, so that a team can change its identity
+/// provider. Issuers with separate users need a [`Issuer::tenant`] each.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
@@ -28,32 +28,32 @@ pub struct Issuer {
     pub issuer: String,
     /// The required `aud`.
     pub audience: String,
-    /// The accepted `alg`s. Left out: `HS256` when there is a secret, `RS256` and `ES256` when there is a key set.
+    /// The accepted `alg`s. Default: `HS256` with a secret, `RS256` and `ES256` with a key set.
     #[serde(default)]
     pub algorithms: Vec<Algorithm>,
     /// The shared secret of `HS256`, `HS384` and `HS512`.
     #[serde(default)]
     pub secret: Option<Secret>,
-    /// The same by reference: the ARN of a Secrets Manager secret or of an SSM parameter.
+    /// The ARN of the Secrets Manager secret or SSM parameter with the shared secret.
     #[serde(default)]
     pub secret_ref: Option<String>,
-    /// Where the keys of all other algorithms are: https, or loopback.
+    /// The URL of the keys of all other algorithms: https, or loopback.
     #[serde(default)]
     pub jwks_url: Option<String>,
-    /// The claim that names the user.
+    /// The claim with the user's id.
     #[serde(default = "subject")]
     pub user_claim: String,
-    /// The tenant of all its users.
+    /// The tenant of all users of the issuer.
     #[serde(default)]
     pub tenant: Option<TenantId>,
-    /// The claim that names a user's tenant; a token without it is refused.
+    /// The claim with a user's tenant. A token without it is refused.
     #[serde(default)]
     pub tenant_claim: Option<String>,
-    /// The claim that lists what a token allows: `chat:read`, `chat:write`, `chat:manage`. Without a `scope_claim`,
-    /// every token allows everything; with one, a token without the claim allows nothing.
+    /// The claim with the token's scopes: `chat:read`, `chat:write`, `chat:manage`. Without a `scope_claim`, every
+    /// token allows everything. With one, a token without the claim allows nothing.
     #[serde(default)]
     pub scope_claim: Option<String>,
-    /// The claim that limits a token to channels, when the token has it: an array of ids, or ids with spaces between.
+    /// The claim that limits a token to channels, if present: an array of ids, or ids separated by spaces.
     #[serde(default = "channels")]
     pub channels_claim: String,
 }
@@ -67,7 +67,7 @@ fn channels() -> String {
 }
 
 impl Default for Issuer {
-    /// An issuer without a name and without keys, to be filled in.
+    /// Returns an issuer without a name and keys.
     fn default() -> Self {
         Self {
             issuer: String::new(),
@@ -86,7 +86,7 @@ impl Default for Issuer {
 }
 
 impl std::fmt::Debug for Issuer {
-    /// Without keys, and without URLs: a careless one may hold a key of its own.
+    /// Without keys, and without URLs, which may contain a key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { issuer, audience, algorithms, .. } = self;
         f.debug_struct("Issuer")
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Issuer {
     }
 }
 
-/// A secret that does not show in debug output.
+/// A secret that debug output does not show.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -120,7 +120,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// What makes the settings unusable. Holds no value of theirs but names and URLs.
+/// The reason why the settings cannot be used. Contains names and URLs, but no other values.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// An environment variable is missing or empty.
@@ -129,44 +129,44 @@ pub enum SettingsError {
     /// `JWT_ISSUERS` cannot be read.
     #[error("JWT_ISSUERS must be a JSON array of issuers (line {line}, column {column})")]
     Malformed {
-        /// Where reading ended.
+        /// The line of the syntax error.
         line: usize,
-        /// Where reading ended.
+        /// The column of the syntax error.
         column: usize,
     },
-    /// There is nobody whose tokens could be accepted.
+    /// No issuer is configured.
     #[error("JWT_ISSUERS names no issuer")]
     NoIssuer,
-    /// An issuer is there twice.
+    /// An issuer is configured twice.
     #[error("issuer {0} is configured twice")]
     Twice(String),
-    /// Two settings that each name the issuers.
+    /// Two settings configure issuers.
     #[error("JWT_ISSUERS takes the place of {0}: unset one of them")]
     Beside(&'static str),
-    /// Two issuers could each sign for the other.
+    /// Two issuers share a secret, so that each could sign for the other.
     #[error("issuer {0} has the secret of another issuer: each needs its own")]
     SharedSecret(String),
-    /// A secret, and a reference to one.
+    /// Both a secret and a reference to one are set.
     #[error("issuer {0} has both a secret and a secret_ref")]
     TwoSecrets(String),
-    /// Two settings that each name the tenant.
+    /// Both a tenant and a tenant claim are set.
     #[error("issuer {0} has both a tenant and a tenant_claim")]
     TwoTenants(String),
-    /// A key pair's half stands where a shared secret belongs.
+    /// A PEM key is configured as a shared secret.
     #[error("the secret of issuer {0} is a PEM: a public key is no secret; give its key set as jwks_url")]
     PemAsSecret(String),
-    /// The secret cannot be had.
+    /// The secret could not be read.
     #[error("secret_ref of issuer {issuer}: {cause}")]
     Secret {
         /// The issuer.
         issuer: String,
-        /// Why.
+        /// The cause.
         cause: secrets::SecretError,
     },
     /// Neither a secret nor a key set.
     #[error("issuer {0} has neither a secret nor a jwks_url: without a key no token can be verified")]
     NoKey(String),
-    /// An algorithm that no key of the issuer's serves.
+    /// An algorithm for which the issuer has no key.
     #[error("issuer {issuer} accepts {algorithm:?} and has no key for it")]
     NoKeyFor {
         /// The issuer.
@@ -179,7 +179,7 @@ pub enum SettingsError {
     ShortSecret {
         /// The issuer.
         issuer: String,
-        /// How many it needs.
+        /// The minimum length.
         bytes: usize,
     },
     /// The JWKS URL cannot be used.
@@ -188,8 +188,8 @@ pub enum SettingsError {
 }
 
 impl Issuer {
-    /// From the environment: `JWT_ISSUERS`, a JSON array of issuers; or, for one issuer, `JWT_ISSUER`,
-    /// `JWT_AUDIENCE`, and `JWT_HS256_SECRET` (or `JWT_HS256_SECRET_REF`) or `JWT_JWKS_URL` or both.
+    /// Reads the issuers from the environment: `JWT_ISSUERS`, a JSON array of issuers. For one issuer, it reads
+    /// `JWT_ISSUER`, `JWT_AUDIENCE`, and `JWT_HS256_SECRET` (or `JWT_HS256_SECRET_REF`) or `JWT_JWKS_URL` or both.
     pub fn from_env() -> Result<Vec<Self>, SettingsError> {
         Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -201,7 +201,7 @@ impl Issuer {
                     return Err(SettingsError::Beside(name));
                 }
             }
-            // The error's own message may quote what it could not read, a secret for example.
+            // The error's own message may quote its input, for example a secret.
             return serde_json::from_str(&text)
                 .map_err(|error| SettingsError::Malformed { line: error.line(), column: error.column() });
         }
@@ -215,7 +215,7 @@ impl Issuer {
         }])
     }
 
-    /// Fills in the secret of an issuer that has it by reference.
+    /// Reads the secret of an issuer with a `secret_ref`.
     pub(crate) async fn resolve_secret(&mut self, config: &SdkConfig) -> Result<(), SettingsError> {
         let Some(reference) = &self.secret_ref else { return Ok(()) };
         let issuer = || self.issuer.clone();
@@ -227,7 +227,7 @@ impl Issuer {
         Ok(())
     }
 
-    /// The accepted algorithms, each of which has a key to go with it.
+    /// Returns the accepted algorithms. Fails if one of them has no key.
     pub(crate) fn checked_algorithms(&self) -> Result<Vec<Algorithm>, SettingsError> {
         let issuer = || self.issuer.clone();
         if self.secret.is_none() && self.jwks_url.is_none() {

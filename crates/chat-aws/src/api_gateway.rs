@@ -1,9 +1,9 @@
 //! Sockets: the API Gateway management API (`@connections`).
 //!
-//! Asked without a client of the SDK. A fan-out is one small request for each socket, and more than half of what such a
-//! request cost was what that client does around it: `docs/reports/performance.md` has the figures. The requests are those
-//! of "Use @connections commands in your backend service" in the API Gateway developer guide, signed by the SDK's own signer
-//! and sent on the connections that its clients use. Trying again is up to the caller, who knows until when it makes sense.
+//! Requests are sent without an SDK client. A fan-out sends one small request per socket, and the client's overhead was
+//! more than half of its cost: see `docs/reports/performance.md`. The requests follow "Use @connections commands in
+//! your backend service" in the API Gateway developer guide. The SDK's signer signs them, and they use the connections
+//! of its clients. The caller retries, because it knows the deadline.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -35,13 +35,13 @@ use tokio::time::timeout;
 
 use crate::sdk::{Sdk, is_transient};
 
-/// The name that requests are signed for ("Service authorization reference", Amazon API Gateway).
+/// Service name in signatures ("Service authorization reference", Amazon API Gateway).
 const SERVICE: &str = "execute-api";
 
-/// Credentials are asked for anew this long before they expire.
+/// Time before the expiry of credentials at which they are renewed.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
-/// What stays as it is in a path (RFC 3986, unreserved characters).
+/// Characters that are not escaped in a path (RFC 3986, unreserved characters).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -54,7 +54,7 @@ pub struct ManagementApi {
 
 #[derive(Debug)]
 struct Inner {
-    /// Before `/@connections`.
+    /// The URL before `/@connections`.
     url: String,
     region: String,
     connector: SharedHttpConnector,
@@ -63,13 +63,13 @@ struct Inner {
 }
 
 impl ManagementApi {
-    /// The sockets behind `url`, `https://<api id>.execute-api.<region>.amazonaws.com/<stage>`.
+    /// Creates a gateway for the sockets behind `url`, `https://<api id>.execute-api.<region>.amazonaws.com/<stage>`.
     #[must_use]
     pub fn new(sdk: &Sdk, url: &str) -> Self {
         Self::over(sdk.connector(), sdk, url)
     }
 
-    /// The same over any connections, with the region and the credentials of `config`.
+    /// Creates a gateway with the given connector, and the region and credentials of `config`.
     #[must_use]
     pub fn over(connector: SharedHttpConnector, config: &SdkConfig, url: &str) -> Self {
         let inner = Inner {
@@ -84,7 +84,7 @@ impl ManagementApi {
 }
 
 impl Inner {
-    /// Asks for `method` of a connection; whether it is there. Fails after [`PUSH_DURATION`], whatever it waits for.
+    /// Sends `method` for a connection. Returns whether the connection exists. Fails after [`PUSH_DURATION`].
     async fn ask(
         &self,
         operation: &'static str,
@@ -98,7 +98,7 @@ impl Inner {
             let response = self.connector.call(request).await?;
             let status = response.status().as_u16();
             let code = response.headers().get("x-amzn-errortype").unwrap_or_default().to_owned();
-            // A connection whose answer was not read to its end is not used again.
+            // A connection is reused only if its response was read to the end.
             let body = ByteStream::new(response.into_body()).collect().await?.into_bytes();
             Ok::<_, Error>((status, code, body))
         };
@@ -108,7 +108,7 @@ impl Inner {
             200..300 => Ok(true),
             410 => Ok(false),
             _ => {
-                // `Code:` may be followed by where it is documented.
+                // `Code:` may be followed by the address of its documentation.
                 let code = code.split(':').next().unwrap_or_default();
                 let retryable = is_transient(status, code);
                 let source = format!("{status} {code}: {}", String::from_utf8_lossy(&body)).into();
@@ -154,7 +154,7 @@ impl Inner {
     }
 }
 
-/// Counts what came of pushes.
+/// Counts the outcomes of pushes.
 pub fn count(outcome: &PushReport) {
     metrics::count(&metrics::PUSHES_DELIVERED, outcome.delivered);
     metrics::count(&metrics::PUSHES_GONE, outcome.gone);
@@ -215,7 +215,7 @@ mod tests {
         ID.parse().unwrap()
     }
 
-    /// The statuses and codes are those of "`PostToConnection`" in the reference of the management API.
+    /// The statuses and codes are from "`PostToConnection`" in the reference of the management API.
     #[tokio::test]
     async fn an_answer_tells_whether_the_socket_is_there_and_whether_to_try_again() {
         for (status, code, expected) in [
@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    /// The signature of a request as it arrived.
+    /// Computes the signature of a received request.
     fn signed_anew(request: &Received) -> String {
         let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
         let date = header("x-amz-date").replace('Z', "+0000");

@@ -1,6 +1,6 @@
 //! Configuration from environment variables.
 
-/// A variable that is not set, or not as it must be.
+/// A variable that is not set or has an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {name} {problem}; the CloudFormation template sets it")]
 pub struct VariableError {
@@ -8,7 +8,7 @@ pub struct VariableError {
     problem: &'static str,
 }
 
-/// The value of a variable that must be set.
+/// Returns the value of a required variable.
 pub fn variable(name: &'static str) -> Result<String, VariableError> {
     match std::env::var(name) {
         Ok(value) if !value.is_empty() => Ok(value),
@@ -16,23 +16,23 @@ pub fn variable(name: &'static str) -> Result<String, VariableError> {
     }
 }
 
-/// The token bucket in two variables that must be set: `<name>_RATE`, tokens a second, and `<name>_BURST`.
+/// Returns the token bucket of two required variables: `<name>_RATE` in tokens per second, and `<name>_BURST`.
 pub fn bucket(rate: &'static str, burst: &'static str) -> Result<chat::model::token_bucket::Bucket, VariableError> {
     let count = |name| number(name).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
     Ok(chat::model::token_bucket::Bucket::per_second(count(rate)?, count(burst)?))
 }
 
-/// The token bucket in a variable that must be set: tokens a minute, which are also its burst.
+/// Returns the token bucket of a required variable in tokens per minute. The burst is the same number.
 pub fn per_minute(name: &'static str) -> Result<chat::model::token_bucket::Bucket, VariableError> {
     Ok(chat::model::token_bucket::Bucket::per_minute(u32::try_from(number(name)?).unwrap_or(u32::MAX)))
 }
 
-/// The choice in a variable that must be set.
+/// Returns the choice in a required variable.
 pub fn choice<T: std::str::FromStr<Err = &'static str>>(name: &'static str) -> Result<T, VariableError> {
     variable(name)?.parse().map_err(|problem| VariableError { name, problem })
 }
 
-/// The number in a variable that must be set.
+/// Returns the number in a required variable.
 pub fn number(name: &'static str) -> Result<usize, VariableError> {
     variable(name)?.parse().map_err(|_| VariableError { name, problem: "must be a whole number" })
 }

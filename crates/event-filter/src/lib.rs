@@ -1,15 +1,15 @@
-//! Which records an event source mapping lets through.
+//! Evaluation of the filters of event source mappings.
 //!
-//! The syntax is that of "Control which events Lambda sends to your function" in the Lambda developer guide,
-//! the meaning of arrays that of "Amazon `EventBridge` event patterns". In DynamoDB's JSON a number is a string
-//! (`{"N": "5"}`), so numeric operators see none of an item's numbers, here as there.
+//! The syntax is that of "Control which events Lambda sends to your function" in the Lambda developer guide. The
+//! meaning of arrays is that of "Amazon `EventBridge` event patterns". In DynamoDB's JSON a number is a string (`{"N":
+//! "5"}`), so numeric operators match no number of an item, as in Lambda.
 
 use serde_json::{Map, Value};
 
-/// Filters of one mapping, from "Lambda quotas".
+/// Maximum number of filters of a mapping, from "Lambda quotas".
 const MAX_FILTERS: usize = 10;
 
-/// Characters of one pattern, from "`FilterCriteria`" in the Lambda API reference.
+/// Maximum number of characters of a pattern, from "`FilterCriteria`" in the Lambda API reference.
 const MAX_PATTERN_CHARACTERS: usize = 4096;
 
 const OR: &str = "$or";
@@ -25,17 +25,17 @@ pub enum FilterError {
     TooLong {
         /// The filter's index, from 0.
         filter: usize,
-        /// Characters in its pattern.
+        /// The number of characters of its pattern.
         length: usize,
     },
-    /// A pattern is not one.
+    /// A pattern has invalid syntax.
     #[error("filter {filter}, at {path}: {problem}")]
     Malformed {
         /// The filter's index, from 0.
         filter: usize,
-        /// The place in the pattern: property names joined by dots.
+        /// The position in the pattern: property names joined by dots.
         path: String,
-        /// What is wrong there.
+        /// The problem at that position.
         problem: String,
     },
 }
@@ -45,7 +45,7 @@ pub enum FilterError {
 pub struct Filters(Vec<Pattern>);
 
 impl Filters {
-    /// Reads patterns as a mapping has them, each a JSON object.
+    /// Reads the patterns of a mapping, each a JSON object.
     pub fn compile(patterns: &[Value]) -> Result<Self, FilterError> {
         if patterns.len() > MAX_FILTERS {
             return Err(FilterError::TooMany(patterns.len()));
@@ -68,30 +68,30 @@ impl Filters {
         patterns.iter().enumerate().map(compile).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether any filter matches `event`; without filters everything does.
+    /// Returns whether any filter matches `event`. Without filters, every event matches.
     #[must_use]
     pub fn match_any(&self, event: &Value) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(Some(event)))
     }
 }
 
-/// What an object must look like.
+/// A pattern of an object.
 #[derive(Debug)]
 struct Pattern {
-    /// All must match.
+    /// Conditions on fields, all of which must match.
     fields: Vec<(String, Node)>,
-    /// `$or`: when there are any, one must match.
+    /// `$or`: if there are any, one must match.
     alternatives: Vec<Pattern>,
 }
 
 #[derive(Debug)]
 enum Node {
     Object(Pattern),
-    /// One must match.
+    /// Conditions on a value, one of which must match.
     Leaf(Vec<Rule>),
 }
 
-/// A failed compilation leaves the place in `path`.
+/// A failed compilation leaves the position in `path`.
 type Compiled<T> = Result<T, String>;
 
 impl Pattern {
@@ -189,7 +189,7 @@ impl Rule {
 
     fn matches(&self, value: Option<&Value>) -> bool {
         match (self, value) {
-            // Only leaves exist: an object on the way to one does not count.
+            // `exists` applies to leaves only, not to objects.
             (Self::Exists(wanted), value) => *wanted == value.is_some_and(|value| !value.is_object()),
             (_, None | Some(Value::Object(_))) => false,
             (_, Some(Value::Array(elements))) => elements.iter().any(|element| self.matches(Some(element))),
@@ -207,7 +207,7 @@ impl Rule {
     }
 }
 
-/// Equality of scalars; 1 and 1.0 are one number.
+/// Returns whether two scalars are equal. 1 and 1.0 are the same number.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a.total_cmp(&b).is_eq(),

@@ -1,4 +1,4 @@
-//! JSON bodies, field by field, so that everything that is wrong is told at once.
+//! JSON bodies, read field by field, so that a response lists all violations.
 
 use chat::model::validation::Violation;
 use http::StatusCode;
@@ -10,10 +10,10 @@ use crate::{
     problem::Problem,
 };
 
-/// Largest request body: bytes. Above every field's own limit, so that those are told by name first.
+/// Maximum size of a request body, in bytes. It exceeds every field's own limit, so that those are reported by field.
 pub const BODY_BYTES: usize = 256 * 1024;
 
-/// The fields of a JSON object, taken out one by one.
+/// The fields of a JSON object, each taken once.
 #[derive(Debug)]
 pub struct Fields {
     prefix: String,
@@ -22,11 +22,11 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Reads a body that must be a JSON object, in which each object has each name once and nothing is nested deeper than
+    /// Reads a body that must be a JSON object. Names are unique in each object, and nothing is nested deeper than
     /// [`BODY_DEPTH`](crate::BODY_DEPTH).
     ///
     /// # Errors
-    /// A 413 or 400 problem. It names each field that is there twice or nested too deeply.
+    /// Fails with a 413 or 400 problem, which names each field that is duplicate or nested too deeply.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         if body.len() > BODY_BYTES {
             let detail = format!("the body must be at most {BODY_BYTES} bytes, is {}", body.len());
@@ -40,7 +40,7 @@ impl Fields {
         let Value::Object(rest) = value else {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
         };
-        // A body that says two things at once is checked no further: its other violations would be those of one reading.
+        // An ambiguous body is not checked further, because its other violations would apply to one reading only.
         if violations.is_empty() {
             Ok(Self { prefix: String::new(), rest, violations })
         } else {
@@ -48,7 +48,7 @@ impl Fields {
         }
     }
 
-    /// A field that must be there.
+    /// Takes a required field.
     pub fn required<T: DeserializeOwned + Default>(&mut self, name: &str, expected: &str) -> T {
         if self.rest.get(name).is_some_and(|value| !value.is_null()) {
             return self.optional(name, expected).unwrap_or_default();
@@ -58,13 +58,13 @@ impl Fields {
         T::default()
     }
 
-    /// Whether a field is there and null.
+    /// Returns whether a field is present and null.
     #[must_use]
     pub fn is_null(&self, name: &str) -> bool {
         self.rest.get(name).is_some_and(Value::is_null)
     }
 
-    /// A field that may be left out or null.
+    /// Takes a field that may be absent or null.
     pub fn optional<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Option<T> {
         let value = self.rest.remove(name).filter(|value| !value.is_null())?;
         serde_json::from_value(whole(value))
@@ -72,24 +72,23 @@ impl Fields {
             .ok()
     }
 
-    /// A field that may be left out and is an object itself.
+    /// Takes an object that may be absent or null.
     pub fn object(&mut self, name: &str) -> Option<Self> {
         let rest = self.optional(name, "an object")?;
         Some(Self { prefix: format!("{}{name}.", self.prefix), rest, violations: Vec::new() })
     }
 
-    /// Takes over what an inner object found.
+    /// Adds the violations of an inner object.
     pub fn absorb(&mut self, inner: Self) {
         self.violations.extend(inner.finish());
     }
 
-    /// Notes a violation.
+    /// Adds a violation.
     pub fn violate(&mut self, name: &str, code: &'static str, message: impl Into<String>) {
         self.violations.push(Violation::new(format!("{}{name}", self.prefix), code, message));
     }
 
-    /// All violations; a field that no caller of [`Self::optional`] asked for is one. Of such fields, the first 20 are
-    /// listed.
+    /// Returns all violations. A field that no code took is one; the first 20 of these are listed.
     #[must_use]
     pub fn finish(mut self) -> Vec<Violation> {
         for name in std::mem::take(&mut self.rest).keys().take(LISTED_VIOLATIONS) {
@@ -102,7 +101,7 @@ impl Fields {
 /// U+FEFF in UTF-8. JSON does not begin with it (RFC 8259, section 8.1).
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Says what is wrong with the text and where. The reason is one of the library's fixed sentences, which quote nothing.
+/// Returns the problem and its position. The reason is one of the library's fixed sentences, which quote no content.
 fn unreadable(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
@@ -110,7 +109,7 @@ fn unreadable(error: &serde_json::Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
-/// A number that is whole is an integer, however it is written: `7.0` is 7 (JSON Schema Core, section 4.2.3).
+/// Converts a whole number to an integer: `7.0` is 7 (JSON Schema Core, section 4.2.3).
 fn whole(value: Value) -> Value {
     match value.as_f64() {
         #[expect(clippy::cast_possible_truncation, reason = "whole, and well inside the range of i64")]
@@ -145,7 +144,7 @@ mod tests {
         assert_eq!((read("a"), read("b"), read("c"), read("d")), (Some(7), Some(100), None, None));
     }
 
-    /// One in ten such numbers was another in its last digit, before the library was told to read all of them exactly.
+    /// The library must read numbers exactly: without that option, one in ten such numbers had another last digit.
     #[test]
     fn a_number_is_read_to_its_last_digit() {
         for text in ["0.9073038322028689", "0.48183792520110524", "0.43295284981322557", "0.38276699244722956"] {
@@ -189,7 +188,7 @@ mod tests {
             assert_eq!(problem.status, 400);
             assert!(problem.detail.contains(why), "{}: {}", String::from_utf8_lossy(body), problem.detail);
         }
-        // As many digits as fit are a number all the same.
+        // A number may have as many digits as the body allows.
         let long = format!(r#"{{"a":0.{}}}"#, "1".repeat(BODY_BYTES - 10));
         assert!(Fields::parse(long.as_bytes()).is_ok());
     }

@@ -1,9 +1,9 @@
-//! JSON that says one thing: each object has each name once.
+//! Unambiguous JSON: each object has each name once.
 //!
-//! RFC 8259, section 4, leaves open what a reader makes of a name that an object has twice, and readers differ: some take
-//! the first value, some the last. A firewall, a client and a function could each read another message from the same
-//! bytes. RFC 7493 (I-JSON), section 2.3, forbids such names, and so does this reader. Names are compared after their
-//! escapes are resolved (RFC 8259, section 8.3): `"a"` and `"\u0061"` are equal.
+//! RFC 8259, section 4, does not define the value of a duplicate name. Some readers take the first value, others the
+//! last. So a firewall, a client and a function could each read a different message from the same bytes. RFC 7493
+//! (I-JSON), section 2.3, forbids duplicate names, and so does this reader. Names are compared after their escapes are
+//! resolved (RFC 8259, section 8.3): `"a"` and `"\u0061"` are equal.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -11,24 +11,25 @@ use chat::model::validation::Violation;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Deepest nesting of a body: objects and arrays within one another. Above the limit of every field, so that a field's
-/// own limit is reported by its own name first; it bounds the stack that a body takes.
+/// Maximum depth of nested objects and arrays in a body. It exceeds the limit of every field, so that those are
+/// reported by field. It limits the stack that reading a body takes.
 pub const BODY_DEPTH: usize = 64;
 
-/// Most violations of one kind that a response lists: a body of 256 KB has room for tens of thousands.
+/// Maximum number of violations of one kind in a response. A body of 256 KB has room for tens of thousands.
 pub(crate) const LISTED_VIOLATIONS: usize = 20;
 
-/// Characters of a name that a response repeats: a name may be as long as the body.
+/// Maximum number of characters of a name in a response. A name may be as long as the body.
 pub(crate) const NAME_CHARS: usize = 64;
 
-/// Segments of a path that a response repeats.
+/// Maximum number of segments of a path in a response.
 const PATH_SEGMENTS: usize = 8;
 
-/// Reads JSON in one pass: the value, and a violation for each name that an object has more than once and for each value
-/// that is nested too deeply. With a violation the value is not complete.
+/// Reads JSON in one pass. Returns the value, and a violation for each duplicate name and for each value that is nested
+/// too deeply. If there are violations, the value is incomplete.
 ///
 /// # Errors
-/// If the text is no JSON, or has a number that is no finite `f64`, or a string that is no Unicode (RFC 7493, section 2.1).
+/// Fails if the text is not JSON. Also fails on a number that is not a finite `f64`, and on a string that is not
+/// Unicode (RFC 7493, section 2.1).
 pub(crate) fn read(json: &[u8]) -> serde_json::Result<(Value, Vec<Violation>)> {
     let mut violations = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(json);
@@ -37,7 +38,7 @@ pub(crate) fn read(json: &[u8]) -> serde_json::Result<(Value, Vec<Violation>)> {
     Ok((value, violations))
 }
 
-/// Where a value is. Written out only where something is wrong.
+/// The path of a value. It is formatted only for a violation.
 enum Path<'a> {
     Root,
     Name(&'a Path<'a>, &'a str),
@@ -45,7 +46,7 @@ enum Path<'a> {
 }
 
 impl Path<'_> {
-    /// The path as violations name fields, such as `metadata.list[2].name`: at most [`PATH_SEGMENTS`] of it.
+    /// Returns the path as violations name fields, such as `metadata.list[2].name`: at most [`PATH_SEGMENTS`] segments.
     fn text(&self) -> String {
         let mut segments = Vec::new();
         let mut at = self;
@@ -77,15 +78,15 @@ impl Path<'_> {
     }
 }
 
-/// The beginning of a name: a hostile one is not sent back at length.
+/// Returns the beginning of a name, so that a response does not repeat a very long one.
 pub(crate) fn shortened(name: &str) -> String {
     name.chars().take(NAME_CHARS).collect()
 }
 
-/// Reads one value.
+/// The reader of one value.
 struct Reader<'a> {
     path: &'a Path<'a>,
-    /// Objects and arrays around the value.
+    /// Number of objects and arrays around the value.
     depth: usize,
     violations: &'a mut Vec<Violation>,
 }
@@ -97,7 +98,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether an object or array may begin here.
+    /// Returns whether an object or array may begin here.
     fn may_begin(&mut self) -> bool {
         if self.depth < BODY_DEPTH {
             return true;
@@ -214,9 +215,9 @@ mod tests {
             (r#"{"metadata":{"a":1,"a":1}}"#, &["metadata.a"]),
             (r#"{"metadata":{"list":[0,{"x":{"y":[],"\u0079":0}}]}}"#, &["metadata.list[1].x.y"]),
             (r#"{"a":{"b":1},"a":{"b":1,"b":2}}"#, &["a"]),
-            // A pair of surrogates is the one character that it stands for.
+            // A surrogate pair is the one character that it encodes.
             ("{\"\u{1f600}\":1,\"\\ud83d\\ude00\":2}", &["\u{1f600}"]),
-            // Equal to a reader of text, not to a comparison of code points (RFC 8259, section 8.3).
+            // Canonically equivalent names have different code points, and are not duplicates (RFC 8259, section 8.3).
             ("{\"\u{e9}\":1,\"e\u{301}\":2,\"E\":3,\"e\":4}", &[]),
             (r#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}]}"#, &[]),
         ] {
@@ -234,7 +235,7 @@ mod tests {
         assert_eq!(fields(&nested(100_000)), [(path, "too_deep")]);
         let objects = format!("{}1{}", r#"{"a":"#.repeat(40_000), "}".repeat(40_000));
         assert_eq!(fields(&objects), [("a.a.a.a.a.a.a.a…".to_owned(), "too_deep")]);
-        // What is skipped has to be JSON all the same.
+        // Skipped text must be valid JSON too.
         assert!(read("[".repeat(100_000).as_bytes()).is_err());
     }
 
@@ -247,7 +248,7 @@ mod tests {
         assert_eq!(path, "n".repeat(NAME_CHARS));
     }
 
-    /// JSON as it is written, in which names may be there twice.
+    /// JSON as a text that may contain duplicate names.
     #[derive(Debug, Clone)]
     enum Written {
         Scalar(&'static str),
@@ -255,7 +256,7 @@ mod tests {
         Object(Vec<(Vec<Letter>, Written)>),
     }
 
-    /// A letter of a name, with an escape or without.
+    /// A letter of a name, with or without an escape.
     #[derive(Debug, Clone)]
     struct Letter {
         letter: char,
@@ -279,7 +280,7 @@ mod tests {
             }
         }
 
-        /// Whether an object has a name twice, told from how the text was made, not from the text.
+        /// Returns whether an object has a duplicate name, by the construction of the text and not by parsing it.
         fn is_ambiguous(&self) -> bool {
             match self {
                 Self::Scalar(_) => false,
@@ -332,7 +333,7 @@ mod tests {
             }
         }
 
-        /// What is no JSON to the library is none here either, and what is read without a violation is read the same.
+        /// Damaged text without a violation has the value that the library reads. It refuses all text refused here.
         #[test]
         fn damaged_json_is_read_as_by_the_library(json in written(), at in any::<prop::sample::Index>(), byte: u8) {
             let mut text = json.text().into_bytes();

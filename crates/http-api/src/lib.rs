@@ -1,4 +1,4 @@
-//! What the REST functions share: reading a request, knowing its caller, and answering.
+//! The shared parts of the REST functions: requests, callers and responses.
 
 pub mod body;
 mod json;

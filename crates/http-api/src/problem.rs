@@ -7,37 +7,37 @@ use chat::model::{error::ChatError, validation::Violation};
 use http::StatusCode;
 use serde::Serialize;
 
-/// What went wrong, for the caller. Never holds an internal message, a token or a key.
+/// A problem of a request, for the caller. Contains no internal message, token or key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// `about:blank`: the status says it all, and `title` is its phrase (RFC 9457, section 4.2.1).
+    /// `about:blank`: the status has the meaning, and `title` is its phrase (RFC 9457, section 4.2.1).
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The phrase of the status.
     pub title: &'static str,
     /// The status.
     pub status: u16,
-    /// What is wrong, and what to do.
+    /// The problem, and its remedy.
     pub detail: String,
     /// The request id, by which an operator finds the request in the logs.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub instance: String,
-    /// What is wrong with which field.
+    /// The violations by field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Violation>,
-    /// For the `Retry-After` header.
+    /// The value of the `Retry-After` header.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
-    /// For the `Allow` header.
+    /// The value of the `Allow` header.
     #[serde(skip)]
     pub allow: Option<String>,
-    /// For the `WWW-Authenticate` header (RFC 6750, section 3).
+    /// The value of the `WWW-Authenticate` header (RFC 6750, section 3).
     #[serde(skip)]
     pub challenge: Option<String>,
 }
 
 impl Problem {
-    /// A problem with `status`.
+    /// Creates a problem with `status`.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
@@ -52,7 +52,7 @@ impl Problem {
         }
     }
 
-    /// A token that does not allow what is asked for.
+    /// Creates the problem of a token without the required scope.
     #[must_use]
     pub fn insufficient_scope(scope: Scope) -> Self {
         let scope = scope.as_str();
@@ -62,7 +62,7 @@ impl Problem {
         }
     }
 
-    /// A request that breaks rules.
+    /// Creates the problem of a request with violations.
     #[must_use]
     pub fn invalid(errors: Vec<Violation>) -> Self {
         let detail = match errors.as_slice() {

@@ -1,4 +1,4 @@
-//! Requests as the REST functions get them.
+//! Requests of the REST functions.
 
 use std::str::FromStr;
 
@@ -18,7 +18,7 @@ use crate::{
     routes::{self, Route},
 };
 
-/// A request, with what the functions ask of it.
+/// A request of API Gateway, with access to its parts.
 #[derive(Debug)]
 pub struct ApiRequest {
     inner: Request,
@@ -31,13 +31,13 @@ impl ApiRequest {
         Self { inner }
     }
 
-    /// The HTTP method.
+    /// Returns the HTTP method.
     #[must_use]
     pub fn method(&self) -> &Method {
         self.inner.method()
     }
 
-    /// The resource that API Gateway matched, such as `/channels/{channel_id}`.
+    /// Returns the resource that API Gateway matched, such as `/channels/{channel_id}`.
     #[must_use]
     pub fn resource(&self) -> String {
         match self.inner.request_context_ref() {
@@ -58,7 +58,7 @@ impl ApiRequest {
         routes::misrouted(self.method(), &self.resource())
     }
 
-    /// API Gateway's request id.
+    /// Returns API Gateway's request id.
     #[must_use]
     pub fn request_id(&self) -> String {
         match self.inner.request_context_ref() {
@@ -67,19 +67,19 @@ impl ApiRequest {
         }
     }
 
-    /// A header, when it is text.
+    /// Returns a header, if it is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.inner.headers().get(name)?.to_str().ok()
     }
 
-    /// All headers.
+    /// Returns all headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         self.inner.headers()
     }
 
-    /// The `Idempotency-Key`; a violation is noted when it cannot be one.
+    /// Returns the `Idempotency-Key`. Adds a violation if it is not valid.
     pub fn idempotency_key(&self, violations: &mut Vec<Violation>) -> Option<IdempotencyKey> {
         let value = self.inner.headers().get("idempotency-key")?;
         let key = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -90,7 +90,7 @@ impl ApiRequest {
         key
     }
 
-    /// The token of `Authorization: Bearer <token>`, or nothing.
+    /// Returns the token of `Authorization: Bearer <token>`, or an empty text.
     #[must_use]
     pub fn bearer_token(&self) -> &str {
         let mut headers = self.inner.headers().get_all(header::AUTHORIZATION).iter();
@@ -101,27 +101,27 @@ impl ApiRequest {
         if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" }
     }
 
-    /// A path parameter that is an id.
+    /// Returns a path parameter that is an id.
     ///
     /// # Errors
-    /// A 400 problem.
+    /// Fails with a 400 problem.
     pub fn path_id<T: FromStr<Err = IdError>>(&self, name: &str) -> Result<T, Problem> {
         self.path_text(name).unwrap_or_default().parse().map_err(|error| no_id(name, error))
     }
 
-    /// The path parameter `user_id`, of a user who is to become a member: no name that callers may not have.
+    /// Returns the path parameter `user_id` of a new member. Refuses reserved names.
     ///
     /// # Errors
-    /// A 400 problem.
+    /// Fails with a 400 problem.
     pub fn path_new_member(&self, verifier: &Verifier) -> Result<UserId, Problem> {
         let name = "user_id";
         verifier.user(&self.path_text(name).unwrap_or_default()).map_err(|error| no_id(name, error))
     }
 
-    /// The path parameter `seq`, where the route has one.
+    /// Returns the path parameter `seq`, if the route has one.
     ///
     /// # Errors
-    /// A 400 problem.
+    /// Fails with a 400 problem.
     pub fn path_seq(&self) -> Result<Option<u64>, Problem> {
         let Some(text) = self.path_text("seq") else { return Ok(None) };
         let seq = text.parse().ok().filter(|seq| (1..=LARGEST_SEQ).contains(seq));
@@ -130,19 +130,19 @@ impl ApiRequest {
         })
     }
 
-    /// A path parameter, decoded once.
+    /// Returns a path parameter, decoded once.
     ///
-    /// API Gateway hands the path parameters of a REST API with Lambda proxy integration on as they came,
-    /// percent-encoded, while query parameters come decoded (recorded at AWS: `"proxy": "test%2Balias"`). What was
-    /// encoded twice is still encoded here, and is no id: `%252e%252e` does not become `..`. Bytes that are no UTF-8
-    /// become U+FFFD, which is in no id.
+    /// API Gateway passes path parameters of a REST API with Lambda proxy integration percent-encoded, but query
+    /// parameters decoded (recorded at AWS: `"proxy": "test%2Balias"`). A parameter that was encoded twice remains
+    /// encoded here and is not a valid id: `%252e%252e` does not become `..`. Invalid UTF-8 becomes U+FFFD, which no id
+    /// contains.
     #[must_use]
     pub fn path_text(&self, name: &str) -> Option<String> {
         let parameters = self.inner.path_parameters();
         Some(percent_decode_str(parameters.first(name)?).decode_utf8_lossy().into_owned())
     }
 
-    /// A query parameter that may be left out; a violation is noted when it is given twice or cannot be read.
+    /// Returns an optional query parameter. Adds a violation if it is repeated or invalid.
     pub fn query<T: FromStr>(&self, name: &str, expected: &str, violations: &mut Vec<Violation>) -> Option<T> {
         let parameters = self.inner.query_string_parameters();
         let values = parameters.all(name).unwrap_or_default();
@@ -157,7 +157,7 @@ impl ApiRequest {
         read
     }
 
-    /// A query parameter that is the number of a message, or 0.
+    /// Returns a query parameter that is a `seq`, or 0.
     pub fn query_seq(&self, name: &str, violations: &mut Vec<Violation>) -> Option<u64> {
         let expected = format!("a seq, at most {LARGEST_SEQ}");
         let seq = self.query(name, &expected, violations)?;
@@ -168,7 +168,7 @@ impl ApiRequest {
         Some(seq)
     }
 
-    /// `limit`: 1 to 100, 50 when left out.
+    /// Returns `limit`: 1 to 100, default 50.
     pub fn limit(&self, violations: &mut Vec<Violation>) -> u16 {
         let expected = format!("a number from 1 to {PAGE_ITEMS}");
         match self.query("limit", &expected, violations) {
@@ -181,7 +181,7 @@ impl ApiRequest {
         }
     }
 
-    /// Notes a violation for each query parameter that is not one of `known`.
+    /// Adds a violation for each query parameter that is not in `known`.
     pub fn reject_unknown_query_parameters(&self, known: &[&str], violations: &mut Vec<Violation>) {
         let parameters = self.inner.query_string_parameters();
         let mut unknown: Vec<&str> =
@@ -194,23 +194,23 @@ impl ApiRequest {
         }
     }
 
-    /// Whether there is no body at all.
+    /// Returns whether the body is empty.
     #[must_use]
     pub fn has_no_body(&self) -> bool {
         self.inner.body().is_empty()
     }
 
-    /// The fields of the JSON body.
+    /// Returns the fields of the JSON body.
     ///
     /// # Errors
-    /// A 413 or 400 problem. The `Content-Type` is not looked at: these routes take nothing but JSON, and `curl -d`
-    /// names another type unless told.
+    /// Fails with a 413 or 400 problem. The `Content-Type` is ignored: these routes accept only JSON, and `curl -d`
+    /// sends another type by default.
     pub fn fields(&self) -> Result<Fields, Problem> {
         Fields::parse(self.inner.body())
     }
 }
 
-/// The problem of a field that holds no id.
+/// Returns the problem of a field with an invalid id.
 fn no_id(name: &str, error: IdError) -> Problem {
     Problem::invalid(vec![Violation::new(name, error.code(), error.to_string())])
 }
@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    /// A request as API Gateway hands it on.
+    /// Returns a request as API Gateway passes it.
     fn with_parameter(name: &str, raw: &str) -> ApiRequest {
         let parameters = HashMap::from([(name.to_owned(), vec![raw.to_owned()])]);
         ApiRequest::new(Request::default().with_path_parameters(parameters))
@@ -268,7 +268,7 @@ mod tests {
             let request = with_parameter("user_id", name);
             let refused = request.path_new_member(&verifier()).unwrap_err();
             assert_eq!((refused.status, refused.errors[0].code), (400, "reserved"), "{name}");
-            assert!(request.path_id::<UserId>("user_id").is_ok(), "a membership from before can be ended");
+            assert!(request.path_id::<UserId>("user_id").is_ok(), "an earlier membership can be ended");
         }
         assert!(with_parameter("user_id", "alice").path_new_member(&verifier()).is_ok());
     }

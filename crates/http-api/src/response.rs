@@ -1,4 +1,4 @@
-//! Answers.
+//! Responses.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use serde::Serialize;
 
 use crate::problem::Problem;
 
-/// A JSON answer.
+/// Creates a JSON response.
 ///
 /// # Errors
-/// A 500 problem when `body` cannot be written.
+/// Fails with a 500 problem if `body` cannot be encoded.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response<Body>, Problem> {
     let text = serde_json::to_string(body).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written");
+        tracing::error!(%error, "response could not be encoded");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something failed on our side")
     })?;
     Ok(with_type(status, "application/json", text))
 }
 
-/// An answer without a body.
+/// Creates a response without a body.
 #[must_use]
 pub fn no_content() -> Response<Body> {
     let mut response = Response::new(Body::Empty);
@@ -36,7 +36,7 @@ pub fn accepted() -> Response<Body> {
     response
 }
 
-/// A problem as an answer.
+/// Converts a problem to a response.
 #[must_use]
 pub fn problem(problem: &Problem) -> Response<Body> {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -53,7 +53,7 @@ pub fn problem(problem: &Problem) -> Response<Body> {
     response
 }
 
-/// Rounded up, for who comes too early waits again.
+/// Returns the wait in whole seconds, rounded up, because a client that retries too early must wait again.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX).max(1)
 }

@@ -1,4 +1,4 @@
-//! The frame around every REST handler: the caller, problems, CORS, and one log line per request.
+//! The common part of every REST handler: the caller, problems, CORS, and one log line per request.
 
 use std::future::Future;
 
@@ -14,25 +14,25 @@ use tracing::{Instrument, Span};
 
 use crate::{problem::Problem, request::ApiRequest, response, routes};
 
-/// What a page of another origin may read of an answer.
+/// Response headers that a page of another origin may read.
 const EXPOSED_HEADERS: HeaderValue =
     HeaderValue::from_static("Allow, ETag, Idempotency-Replayed, Location, Retry-After, WWW-Authenticate");
 
-/// What is the same for every request of a function. Made once per cold start.
+/// The state that all requests of a function share. Created once per cold start.
 #[derive(Debug)]
 pub struct Rest {
     allowed_origin: HeaderValue,
 }
 
 impl Rest {
-    /// From `ALLOWED_ORIGIN`, `*` when unset: the origin whose pages may call.
+    /// Reads `ALLOWED_ORIGIN`, the origin whose pages may call the API. Default: `*`.
     #[must_use]
     pub fn from_env() -> Self {
         let origin = std::env::var("ALLOWED_ORIGIN").ok().and_then(|origin| HeaderValue::try_from(origin).ok());
         Self { allowed_origin: origin.unwrap_or(HeaderValue::from_static("*")) }
     }
 
-    /// Runs `handler` on a request and turns whatever comes of it into an answer.
+    /// Runs `handler` on a request and converts its result to a response.
     pub async fn answer<F>(&self, request: Request, handler: impl FnOnce(ApiRequest) -> F) -> Response<Body>
     where
         F: Future<Output = Result<Response<Body>, Problem>>,
@@ -66,7 +66,7 @@ impl Rest {
         let status = answer.status().as_u16();
         let span = Span::current();
         span.set_attribute("http.response.status_code", i64::from(status));
-        // What the caller got wrong is no error of the server ("Semantic conventions for HTTP spans", status).
+        // An error of the caller is not an error of the server ("Semantic conventions for HTTP spans", status).
         if status >= 500 {
             span.set_attribute("error.type", status.to_string());
             span.set_status(Status::error(String::new()));
@@ -76,8 +76,8 @@ impl Rest {
     }
 }
 
-/// The span of a request, in the caller's trace ("Semantic conventions for HTTP spans", server). The path holds ids,
-/// and is left out; the channel has an attribute of its own.
+/// Creates the span of a request, in the caller's trace ("Semantic conventions for HTTP spans", server). The path
+/// contains ids and is left out. The channel has its own attribute.
 fn span(request: &ApiRequest) -> Span {
     let (method, resource) = (request.method().as_str(), request.resource());
     let channel = request.path_id::<ChannelId>("channel_id").ok();
@@ -103,19 +103,19 @@ fn span(request: &ApiRequest) -> Span {
     span
 }
 
-/// Who sends a request, if the token allows `scope`.
+/// Returns the caller of a request, if the token allows `scope`.
 ///
 /// # Errors
-/// A 401 problem, 403 without the scope, or 503 when the issuer's keys cannot be had.
+/// Fails with a 401 problem, 403 without the scope, or 503 if the issuer's keys are unavailable.
 pub async fn authenticate(request: &ApiRequest, verifier: &Verifier, scope: Scope) -> Result<Identity, Problem> {
     let identity = verifier.verify(request.bearer_token(), SystemClock.now()).await?;
     if identity.has(scope) { Ok(identity) } else { Err(Problem::insufficient_scope(scope)) }
 }
 
-/// The channel of the path. One that the caller's token does not reach does not exist for the caller.
+/// Returns the channel of the path. A channel outside the caller's token is reported as not found.
 ///
 /// # Errors
-/// A 400 or 404 problem.
+/// Fails with a 400 or 404 problem.
 pub fn path_channel(request: &ApiRequest, caller: &Identity) -> Result<ChannelId, Problem> {
     let channel = request.path_id("channel_id")?;
     if caller.reaches(&channel) { Ok(channel) } else { Err(ChatError::ChannelNotFound.into()) }

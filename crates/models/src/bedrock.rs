@@ -22,17 +22,17 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Any model that Bedrock converses with.
+/// A client for all models that Bedrock converses with.
 #[derive(Debug)]
 pub struct Bedrock {
     client: Client,
 }
 
 impl Bedrock {
-    /// Bedrock in the configuration's region.
+    /// Creates a client for the configuration's region.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
-        // A reply may take long, and the agent bounds its silences. It also counts calls, and decides on further ones.
+        // No time-out or retry here: the agent limits pauses within a reply, counts calls and decides on retries.
         let config = aws_sdk_bedrockruntime::config::Builder::from(config)
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .retry_config(RetryConfig::disabled())
@@ -41,7 +41,7 @@ impl Bedrock {
         Self { client: Client::from_conf(config) }
     }
 
-    /// Begins a reply.
+    /// Starts a reply.
     pub async fn reply(&self, model: &str, prompt: Prompt) -> Result<Pieces, ModelError> {
         let system = SystemContentBlock::Text(conversation::instructions(&prompt));
         let messages = conversation::parts(&prompt.turns).into_iter().map(|part| {
@@ -55,9 +55,9 @@ impl Bedrock {
             loop {
                 let event = match events.recv().await {
                     Ok(Some(event)) => event,
-                    // All words are there; at most, what they have cost is not told.
+                    // The text is complete; only the token usage may be missing.
                     Ok(None) | Err(_) if finished => return Ok(None),
-                    Ok(None) => return Err(ModelError::Unavailable("the reply broke off".to_owned())),
+                    Ok(None) => return Err(ModelError::Unavailable("the reply ended early".to_owned())),
                     Err(error) => return Err(interrupted(&error)),
                 };
                 let piece = match event {
@@ -91,7 +91,7 @@ impl Bedrock {
     }
 }
 
-/// An error before a reply. One whose body is too long to be read is told by its status.
+/// Returns the error of a refused request. If its body is too long to be read, the status decides.
 fn refused<E>(error: &SdkError<E, HttpResponse>) -> ModelError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -110,7 +110,7 @@ where
     }
 }
 
-/// An error within a reply: an exception of the event stream, or a connection that ends.
+/// Returns the error of an interrupted reply: an exception of the event stream, or the end of the connection.
 fn interrupted<R: std::fmt::Debug + 'static>(error: &SdkError<ConverseStreamOutputError, R>) -> ModelError {
     let SdkError::ServiceError(context) = error else { return failed(error) };
     match context.err() {
@@ -120,7 +120,7 @@ fn interrupted<R: std::fmt::Debug + 'static>(error: &SdkError<ConverseStreamOutp
     }
 }
 
-/// An error by its code ("Errors" of `ConverseStream`).
+/// Returns an error by its code ("Errors" of `ConverseStream`).
 fn failed<E, R>(error: &SdkError<E, R>) -> ModelError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -143,7 +143,8 @@ where
     }
 }
 
-/// A request that is not valid. That it is too long has no code of its own, and each model has its own words for it.
+/// Returns the error of an invalid request. A request that is too long has no code of its own, and each model has its
+/// own text for it.
 fn invalid(message: Option<&str>) -> ModelError {
     let message = message.unwrap_or_default().to_lowercase();
     let of_length = ["too long", "too many input tokens", "tokens exceeded", "maximum context length", "token limit"];

@@ -1,5 +1,5 @@
-//! Bounds of Bedrock's answers. The SDK keeps a frame of an event stream until it is whole, and the body of an error to its
-//! end, however long they are: so the body is measured on its way to the SDK.
+//! Limits of Bedrock's responses. The SDK keeps a frame of an event stream until it is complete, and an error body to
+//! its end, at any length. So the body is measured before the SDK reads it.
 
 use std::{
     error::Error,
@@ -16,7 +16,7 @@ use http_body::{Body, Frame};
 
 use crate::limits::{EVENT_BYTES, REFUSAL_BYTES, REPLY_BYTES};
 
-/// Why a body is not read on.
+/// The reason why a body is not read further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error("a reply of more than {REPLY_BYTES} bytes")]
@@ -25,12 +25,12 @@ pub(crate) enum BodyError {
     Event,
     #[error("a refusal of more than {REFUSAL_BYTES} bytes")]
     Refusal,
-    #[error("it is no event stream")]
+    #[error("the body is not an event stream")]
     NoEventStream,
 }
 
 impl BodyError {
-    /// The one that caused another error.
+    /// Returns the body error that caused another error.
     pub(crate) fn cause_of(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut at = Some(error);
         while let Some(error) = at {
@@ -43,7 +43,7 @@ impl BodyError {
     }
 }
 
-/// Measures every answer.
+/// Measures the body of every response.
 #[derive(Debug)]
 pub(crate) struct BoundedAnswers;
 
@@ -66,11 +66,11 @@ impl Intercept for BoundedAnswers {
     }
 }
 
-/// A body that ends in a [`BodyError`] where it is longer than it may be.
+/// A body that fails with a [`BodyError`] when it exceeds a limit.
 struct BoundedBody {
     body: SdkBody,
     received: usize,
-    /// Of a reply, where in its frames it is.
+    /// The position within the frames of a reply. `None` for an error body.
     frames: Option<FramePosition>,
 }
 
@@ -102,17 +102,18 @@ impl Body for BoundedBody {
     }
 }
 
-/// Bytes before the headers of a frame: its length, the length of its headers, and the checksum of both, in 32 bits each
-/// ("Event stream encoding" in the Amazon Transcribe developer guide, which describes the format for all services).
+/// Number of bytes before the headers of a frame: its length, the length of its headers, and their checksum. Each has
+/// 32 bits ("Event stream encoding" in the Amazon Transcribe developer guide, which describes the format for all
+/// services).
 const PRELUDE_BYTES: usize = 12;
 
-/// Where in a stream of frames one is.
+/// A position in a stream of frames.
 #[derive(Debug, Default)]
 struct FramePosition {
     prelude: [u8; PRELUDE_BYTES],
-    /// Bytes of the prelude that are there.
+    /// Number of received bytes of the prelude.
     filled: usize,
-    /// Bytes of the frame that follow.
+    /// Number of further bytes of the frame.
     remaining: usize,
 }
 
@@ -134,7 +135,7 @@ impl FramePosition {
                 let (fields, [.., checksum]) = (&self.prelude[..8], self.prelude.as_chunks::<4>().0) else {
                     return Err(BodyError::NoEventStream);
                 };
-                // Checked by the SDK too, but not before the whole frame is there.
+                // The SDK checks this too, but only after the whole frame.
                 if crc32fast::hash(fields) != u32::from_be_bytes(*checksum) {
                     return Err(BodyError::NoEventStream);
                 }
@@ -166,7 +167,7 @@ mod tests {
         bytes
     }
 
-    /// The same verdict at the same byte, however the bytes are cut.
+    /// Checks that the result and its position are independent of how the bytes are cut.
     fn verdict(pieces: impl IntoIterator<Item = Vec<u8>>) -> Result<(), BodyError> {
         let mut position = FramePosition::default();
         pieces.into_iter().try_for_each(|piece| position.advance(&piece))
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_longest_frame_is_as_long_as_is_said() {
-        // Of all but the payload there are a prelude and a checksum.
+        // A frame without payload has a prelude and a checksum.
         let longest = EVENT_BYTES - PRELUDE_BYTES - 4;
         assert_eq!(verdict([frame(longest), frame(0)]), Ok(()));
         assert_eq!(verdict([frame(0), frame(longest + 1)[..PRELUDE_BYTES].to_vec()]), Err(BodyError::Event));

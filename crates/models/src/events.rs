@@ -1,5 +1,5 @@
-//! Server-sent events of a reply ("Parsing an event stream" in the HTML standard). Each byte is looked at once, however the
-//! body is cut, and no event, and no reply, is longer than [`ReplyLimits`] allow.
+//! Server-sent events of a reply ("Parsing an event stream" in the HTML standard). Each byte is read once, independent
+//! of the chunks. No event and no reply is longer than [`ReplyLimits`] allow.
 
 use std::{fmt::Display, num::NonZeroUsize};
 
@@ -10,15 +10,15 @@ use sse_core::{SseDecoder, SseEvent};
 
 use crate::limits::ReplyLimits;
 
-/// The events in a body.
+/// The events of a body.
 pub(crate) struct Events<E> {
     body: BoxStream<'static, Result<Bytes, E>>,
     decoder: SseDecoder,
-    /// What of the last chunk is not decoded yet.
+    /// The part of the last chunk that is not decoded yet.
     chunk: Bytes,
-    /// Bytes that may still come.
+    /// Number of bytes that the limit still allows.
     room: usize,
-    /// Whether more has come.
+    /// `true` when bytes beyond the limit were cut off.
     is_cut: bool,
     limits: ReplyLimits,
 }
@@ -30,12 +30,12 @@ impl<E: Display> Events<E> {
         Self { body, decoder, chunk: Bytes::new(), room: limits.reply_bytes, is_cut: false, limits }
     }
 
-    /// The data of the next event. `None`: the body has ended.
+    /// Returns the data of the next event, or `None` at the end of the body.
     pub(crate) async fn next(&mut self) -> Result<Option<String>, ModelError> {
         loop {
             match self.decoder.next(&mut self.chunk) {
                 Some(Ok(SseEvent::Message(event))) => return Ok(Some(event.data)),
-                // No call is repeated by itself.
+                // `retry` is ignored, because calls are not repeated automatically.
                 Some(Ok(SseEvent::Retry(_))) => continue,
                 Some(Err(_)) => return Err(oversized("an event", self.limits.event_bytes)),
                 None => {}
@@ -45,7 +45,7 @@ impl<E: Display> Events<E> {
             }
             let Some(chunk) = self.body.next().await else { return Ok(None) };
             self.chunk = chunk.map_err(|error| ModelError::Unavailable(error.to_string()))?;
-            // What is within the limit is read first: a reply is the same however it is cut.
+            // Bytes within the limit are read first, so that the result is independent of the chunks.
             self.is_cut = self.chunk.len() > self.room;
             self.chunk.truncate(self.room);
             self.room -= self.chunk.len();
@@ -53,7 +53,7 @@ impl<E: Display> Events<E> {
     }
 }
 
-/// The error for what is longer than it may be.
+/// Returns the error of an item that exceeds its limit.
 pub(crate) fn oversized(what: &str, bytes: usize) -> ModelError {
     ModelError::Oversized(format!("{what} of more than {bytes} bytes"))
 }

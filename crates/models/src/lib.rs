@@ -1,5 +1,5 @@
-//! Language models on the network, behind [`chat::ports::language_model::LanguageModel`]: Amazon Bedrock, and whatever speaks the
-//! chat-completions protocol of OpenAI (OpenAI, Ollama, vLLM, llama.cpp, OpenRouter, …).
+//! Language models on the network, behind [`chat::ports::language_model::LanguageModel`]: Amazon Bedrock, and servers
+//! of OpenAI's chat-completions protocol (OpenAI, Ollama, vLLM, llama.cpp, OpenRouter, …).
 
 mod bedrock;
 mod bounded;
@@ -36,7 +36,7 @@ enum Provider {
 }
 
 impl Provider {
-    /// As the conventions call it, where they do.
+    /// Returns the provider's name, by the conventions if they define one.
     fn name(&self) -> &'static str {
         match self {
             Self::BuiltIn => "switchboard.built_in",
@@ -47,7 +47,7 @@ impl Provider {
 }
 
 impl Model {
-    /// The model that the environment names ([`Settings::from_env`]).
+    /// Creates the model that the environment selects ([`Settings::from_env`]).
     pub async fn from_env(config: &aws_config::SdkConfig) -> Result<Self, SettingsError> {
         let settings = Settings::from_env()?;
         let provider = match settings.provider.as_str() {

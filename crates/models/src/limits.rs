@@ -1,32 +1,32 @@
-//! Limits of what a model's server may send, in one place. They are far above what a reply needs: they bound the memory and
-//! the time that a server which is broken, or is not a model's, can take.
+//! Limits of the responses of a model's server. They are far above the size of a reply. They bound the memory and the
+//! time that a faulty or foreign server can take.
 
 use chat::model::limits::CONTENT_BYTES;
 
-/// Longest event of a reply, and so the longest line or frame of one: bytes. A model's events hold a word or a few.
+/// Maximum size of an event of a reply, and so of a line or frame, in bytes. A model's events contain a few words.
 pub const EVENT_BYTES: usize = 1024 * 1024;
 
-/// Longest reply as it is sent: 32 MiB, which is 1 KiB for each byte that a message can hold. A server that sends each byte
-/// in an event of its own has that much room for the names around it; one that sends its thoughts too has the same again
-/// several times over, since its events hold more than a byte.
+/// Maximum size of a reply on the wire: 32 MiB, which is 1 KiB for each byte of a message. That suffices for a server
+/// that sends each byte in an event of its own. It also suffices for a server that sends its reasoning too, since its
+/// events contain more than a byte.
 pub const REPLY_BYTES: usize = CONTENT_BYTES * 1024;
 
-/// Longest answer with an error status that is read: bytes. Its code is a few of them.
+/// Maximum number of bytes that are read of an error response. Its code takes a few of them.
 pub const REFUSAL_BYTES: usize = 64 * 1024;
 
-/// Characters of a server's error code that are kept.
+/// Maximum number of characters of a server's error code that are kept.
 pub const CODE_CHARS: usize = 64;
 
-/// Most tokens of one kind that a reply is believed to have used: what Bedrock can say (`TokenUsage` in the Amazon Bedrock
-/// API reference has 32-bit integers). A server that names more would overflow the sums of a user's tokens.
+/// Maximum number of tokens of one kind that a reply is counted with. Bedrock's counts have 32 bits (`TokenUsage` in
+/// the Amazon Bedrock API reference). A higher number would overflow the sums of a user's tokens.
 pub const TOKENS: u64 = i32::MAX as u64;
 
-/// What a reply may take on its way.
+/// The limits of a reply on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyLimits {
-    /// Bytes of one event.
+    /// Maximum number of bytes of one event.
     pub event_bytes: usize,
-    /// Bytes of all that is sent, comments and line ends included.
+    /// Maximum number of bytes of the reply, including comments and line ends.
     pub reply_bytes: usize,
 }
 

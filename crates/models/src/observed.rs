@@ -1,5 +1,5 @@
-//! Calls of models as spans and metrics ("Semantic conventions for generative client AI spans" and "… metrics"). What is
-//! asked and what is answered are in neither.
+//! Calls of models as spans and metrics ("Semantic conventions for generative client AI spans" and "… metrics"). Both
+//! contain neither the prompt nor the reply.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use futures::StreamExt;
 use telemetry::{OpenTelemetrySpanExt, Status, metrics};
 use tracing::{Instrument, Span};
 
-/// Begins a reply with `call`, in a span that ends when the reply does.
+/// Starts a reply with `call`, in a span that ends with the reply.
 pub(crate) async fn observe(
     provider: &'static str,
     model: &str,
@@ -33,7 +33,7 @@ pub(crate) async fn observe(
     }
 }
 
-/// The same pieces, looked at as they pass.
+/// Returns the same pieces, and records their usage and end.
 fn watch(pieces: Pieces, call: Call) -> Pieces {
     futures::stream::unfold((pieces, call), async |(mut pieces, mut call)| {
         let piece = pieces.next().instrument(call.span.clone()).await;
@@ -48,7 +48,7 @@ fn watch(pieces: Pieces, call: Call) -> Pieces {
     .boxed()
 }
 
-/// A call under way. One that nobody waits for any more ends when it is dropped.
+/// A running call. A cancelled call ends when it is dropped.
 struct Call {
     span: Span,
     began: Instant,

@@ -1,5 +1,5 @@
-//! Chat completions with server-sent events ("Create chat completion" and "Chat completion chunk object" in the OpenAI API
-//! reference).
+//! Chat completions with server-sent events ("Create chat completion" and "Chat completion chunk object" in the OpenAI
+//! API reference).
 
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +21,7 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A server that speaks this protocol.
+/// A client of a server with this protocol.
 #[derive(Debug)]
 pub struct OpenAi {
     client: reqwest::Client,
@@ -30,7 +30,7 @@ pub struct OpenAi {
 }
 
 impl OpenAi {
-    /// The server whose paths begin with `url`.
+    /// Creates a client for the server whose paths begin with `url`.
     pub fn new(url: &str, key: Option<String>) -> Result<Self, SettingsError> {
         let url = Url::parse(&format!("{}/chat/completions", url.trim_end_matches('/')));
         let url = url.ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(SettingsError::Url)?;
@@ -47,7 +47,7 @@ impl OpenAi {
         Ok(Self { client, url, key })
     }
 
-    /// Begins a reply.
+    /// Starts a reply.
     pub async fn reply(&self, model: &str, prompt: Prompt) -> Result<Pieces, ModelError> {
         let mut request = self.client.post(self.url.clone()).json(&Self::request(model, &prompt));
         if let Some(key) = &self.key {
@@ -60,8 +60,8 @@ impl OpenAi {
         Ok(Self::pieces(response.bytes_stream()))
     }
 
-    /// The body of a request. Speakers are not told by the field `name` of a message: it takes no `.` and no `:`, which ids
-    /// may have, servers differ in whether they take it, and templates of models leave it out.
+    /// Returns the body of a request. Speakers are not in the field `name` of a message. It allows no `.` and no `:`,
+    /// which ids may contain. Servers differ in whether they accept it, and templates of models ignore it.
     #[must_use]
     pub fn request(model: &str, prompt: &Prompt) -> Value {
         let mut messages = vec![json!({ "role": "system", "content": conversation::instructions(prompt) })];
@@ -78,7 +78,7 @@ impl OpenAi {
         })
     }
 
-    /// The pieces of a reply in the body of a successful answer, wherever its chunks are cut.
+    /// Returns the pieces of a reply in the body of a successful response, independent of the chunks.
     pub fn pieces<E>(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Pieces
     where
         E: std::fmt::Display + Send + 'static,
@@ -86,7 +86,7 @@ impl OpenAi {
         Self::pieces_within(body, ReplyLimits::default())
     }
 
-    /// The same within other limits.
+    /// Returns the pieces of a reply, with other limits.
     pub fn pieces_within<E>(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static, limits: ReplyLimits) -> Pieces
     where
         E: std::fmt::Display + Send + 'static,
@@ -99,9 +99,9 @@ impl OpenAi {
                 }
                 let data = match events.next().await {
                     Ok(Some(data)) => data,
-                    // All words are there; at most, what they have cost is not told. Some servers leave out the closing word.
+                    // The text is complete; only the token usage may be missing. Some servers omit the closing event.
                     Ok(None) | Err(_) if end == End::Finished => return Ok(None),
-                    Ok(None) => return Err(ModelError::Unavailable("the reply broke off".to_owned())),
+                    Ok(None) => return Err(ModelError::Unavailable("the reply ended early".to_owned())),
                     Err(error) => return Err(error),
                 };
                 if data.trim() == "[DONE]" {
@@ -123,11 +123,11 @@ enum End {
     Open,
     /// The choice is complete; the usage may follow.
     Finished,
-    /// All has come.
+    /// The reply is complete.
     Done,
 }
 
-/// What a chunk brings.
+/// Returns the content of a chunk.
 fn piece(chunk: &Value, end: &mut End) -> Result<Option<Piece>, ModelError> {
     if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
         return Err(told(StatusCode::INTERNAL_SERVER_ERROR, error));
@@ -150,18 +150,18 @@ fn piece(chunk: &Value, end: &mut End) -> Result<Option<Piece>, ModelError> {
     Ok(Some(Piece::Usage(usage)))
 }
 
-/// Why a request was not taken.
+/// Returns the reason of a refused request.
 async fn refusal(response: reqwest::Response) -> ModelError {
     let status = response.status();
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| wait(value.to_str().ok()?.trim(), SystemTime::now()));
-    // A server that is down for a while may say so too.
+    // A server that is unavailable for a while may send it too.
     if status == StatusCode::TOO_MANY_REQUESTS || (status.is_server_error() && retry_after.is_some()) {
         return ModelError::Busy { retry_after };
     }
     let mut body = Vec::new();
     let mut chunks = response.bytes_stream();
-    // Of a longer one the beginning is read, which is no JSON then: the status says enough.
+    // Of a longer body the beginning is read. It is not valid JSON then, and the status decides.
     while body.len() < REFUSAL_BYTES
         && let Some(Ok(chunk)) = chunks.next().await
     {
@@ -171,7 +171,7 @@ async fn refusal(response: reqwest::Response) -> ModelError {
     told(status, &body["error"])
 }
 
-/// What `Retry-After` says, in seconds or as a date ("Retry-After" in RFC 9110).
+/// Returns the wait in `Retry-After`, in seconds or as a date ("Retry-After" in RFC 9110).
 fn wait(value: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
@@ -180,7 +180,7 @@ fn wait(value: &str, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or_default())
 }
 
-/// An error by its status and its `code`.
+/// Returns an error by its status and its `code`.
 fn told(status: StatusCode, error: &Value) -> ModelError {
     let code = error["code"].as_str().or(error["type"].as_str()).unwrap_or_default();
     let code: String = code.chars().filter(char::is_ascii_graphic).take(CODE_CHARS).collect();
@@ -188,7 +188,7 @@ fn told(status: StatusCode, error: &Value) -> ModelError {
         (_, "context_length_exceeded") | (StatusCode::PAYLOAD_TOO_LARGE, _) => ModelError::TooLong,
         (_, "content_filter" | "content_policy_violation") => ModelError::Filtered,
         (_, "rate_limit_exceeded" | "insufficient_quota") => ModelError::Busy { retry_after: None },
-        // The message of an error may quote the key or the prompt: the code says enough.
+        // Without the message of the error, which may quote the key or the prompt.
         (status, _) if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
             ModelError::Unavailable(format!("status {} {code}", status.as_u16()))
         }
@@ -197,7 +197,7 @@ fn told(status: StatusCode, error: &Value) -> ModelError {
 }
 
 fn unavailable(error: reqwest::Error) -> ModelError {
-    // Without the URL, which may hold a key.
+    // Without the URL, which may contain a key.
     ModelError::Unavailable(error.without_url().to_string())
 }
 

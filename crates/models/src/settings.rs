@@ -1,31 +1,31 @@
-//! Which model a deployment has.
+//! The model of a deployment.
 
-/// The responder that needs no model.
+/// The built-in responder, which needs no model.
 pub(crate) const BUILT_IN: &str = "built-in";
-/// A server that speaks the protocol of OpenAI.
+/// A server of OpenAI's protocol.
 pub(crate) const OPENAI: &str = "openai";
 /// Amazon Bedrock.
 pub(crate) const BEDROCK: &str = "bedrock";
 
-/// Which model a deployment has.
+/// The settings of a deployment's model.
 #[derive(Clone)]
 pub struct Settings {
     /// `built-in`, `openai` or `bedrock`.
     pub provider: String,
-    /// The model, by the provider's own name.
+    /// The provider's name of the model.
     pub model: String,
-    /// Models that a channel may choose instead.
+    /// Other models that a channel may choose.
     pub allowed: Vec<String>,
-    /// Of `openai`: where its paths begin, such as `https://api.openai.com/v1`.
+    /// The beginning of the paths of `openai`, such as `https://api.openai.com/v1`.
     pub url: Option<String>,
-    /// Of `openai`: the key.
+    /// The key of `openai`.
     pub api_key: Option<String>,
-    /// The same by reference: the ARN of a Secrets Manager secret or of an SSM parameter.
+    /// The ARN of the Secrets Manager secret or SSM parameter with the key.
     pub api_key_ref: Option<String>,
 }
 
 impl std::fmt::Debug for Settings {
-    /// Without the key.
+    /// Formats without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { provider, model, allowed, .. } = self;
         f.debug_struct("Settings")
@@ -36,28 +36,28 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// What makes the settings unusable. Holds no key.
+/// The reason why the settings cannot be used. Contains no key.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// Not a provider.
+    /// The provider is unknown.
     #[error("MODEL_PROVIDER must be built-in, openai or bedrock")]
     Provider,
-    /// A variable that the provider needs.
+    /// A variable that the provider requires is missing.
     #[error("set {0} for this MODEL_PROVIDER")]
     Missing(&'static str),
-    /// Not a URL.
+    /// The text is not a URL.
     #[error("MODEL_URL must be http or https, such as https://api.openai.com/v1")]
     Url,
-    /// The HTTP client cannot be made.
+    /// The HTTP client could not be created.
     #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
-    /// The key cannot be had.
+    /// The key could not be read.
     #[error("MODEL_API_KEY_REF: {0}")]
     Key(#[from] secrets::SecretError),
 }
 
 impl Settings {
-    /// From `MODEL_PROVIDER` (`built-in` when unset), `MODEL`, `MODELS_ALLOWED` (with commas between), `MODEL_URL`, and
+    /// Reads `MODEL_PROVIDER` (default `built-in`), `MODEL`, `MODELS_ALLOWED` (separated by commas), `MODEL_URL`, and
     /// `MODEL_API_KEY` or `MODEL_API_KEY_REF`.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
@@ -77,7 +77,7 @@ impl Settings {
         Ok(Self { provider, model, allowed, url, api_key, api_key_ref })
     }
 
-    /// The model for a channel's choice: that one if it is allowed, else the deployment's.
+    /// Returns the channel's choice if it is allowed, otherwise the deployment's model.
     #[must_use]
     pub fn model(&self, choice: Option<&str>) -> &str {
         self.allowed.iter().find(|allowed| choice == Some(allowed.as_str())).unwrap_or(&self.model)

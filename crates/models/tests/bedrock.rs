@@ -1,4 +1,4 @@
-//! Bedrock's event stream, read by the SDK from a server on this machine.
+//! Bedrock's event stream, which the SDK reads from a local server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -10,7 +10,7 @@ use bedrock_support::{Case, assert_request, cases, check, read, reply};
 use models::Bedrock;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
-/// A server that answers as Bedrock does, and its client.
+/// Returns a server that responds like Bedrock, and its client.
 async fn answering(status: u16, error_type: Option<&str>, body: &[Vec<u8>]) -> (MockServer, Bedrock) {
     let content_type = if error_type.is_some() { "application/json" } else { "application/vnd.amazon.eventstream" };
     let mut answer = ResponseTemplate::new(status).set_body_raw(body.concat(), content_type);
@@ -18,7 +18,7 @@ async fn answering(status: u16, error_type: Option<&str>, body: &[Vec<u8>]) -> (
         answer = answer.insert_header("x-amzn-errortype", error_type);
     }
     let server = MockServer::start().await;
-    // One call is one request: the agent counts calls, and decides on further ones.
+    // One call is one request: the agent counts calls, and decides on retries.
     Mock::given(method("POST")).respond_with(answer).expect(1).mount(&server).await;
     let credentials = Credentials::new("id", "key", None, None, "test");
     let config = SdkConfig::builder()

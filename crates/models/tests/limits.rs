@@ -1,4 +1,4 @@
-//! Servers that send without end, or silly things: how much is read of it, what it costs, and what comes of it.
+//! Servers that send without end, or invalid data: the number of bytes read, their cost, and the result.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -28,10 +28,10 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Whether an error is the one that a case expects.
+/// Returns whether an error is the expected one of a case.
 type Expected = fn(&ModelError) -> bool;
 
-/// What two ends of a connection may hold between them: sent, and not yet read.
+/// Maximum number of bytes that were sent but not read, in the buffers of both ends of a connection.
 const BUFFERED: usize = 32 * 1024 * 1024;
 
 fn prompt() -> Prompt {
@@ -39,7 +39,7 @@ fn prompt() -> Prompt {
     Prompt { instructions: None, turns, model: None }
 }
 
-/// `head`, then `unit` again and again, in chunks of that many bytes; and how many were taken.
+/// Returns `head` and endless repetitions of `unit`, in chunks of that size, and the number of bytes taken.
 fn endless(
     head: &str,
     unit: &str,
@@ -59,7 +59,7 @@ fn endless(
     (body.map(Ok), taken)
 }
 
-/// All text, and how it ended.
+/// Returns the text, and the error.
 async fn read(mut pieces: Pieces) -> (String, Option<ModelError>) {
     let mut text = String::new();
     while let Some(piece) = pieces.next().await {
@@ -77,7 +77,7 @@ struct Endless {
     what: &'static str,
     head: &'static str,
     unit: &'static str,
-    /// Bytes that are sent for each byte of one event that never ends. `None`: no event is too long, but all are together.
+    /// Number of bytes that are sent per byte of one endless event. `None` means that only the whole reply is too long.
     sent: Option<usize>,
 }
 
@@ -101,18 +101,18 @@ const ENDLESS: [Endless; 12] = [
     },
 ];
 
-/// Reads each endless body in chunks of that many bytes.
+/// Reads each endless body in chunks of that size.
 async fn read_all(limits: ReplyLimits, chunk: usize) {
     for Endless { what, head, unit, sent } in ENDLESS {
         let (body, taken) = endless(head, unit, chunk);
         let (_, error) = read(OpenAi::pieces_within(body, limits)).await;
         let error = error.unwrap_or_else(|| panic!("{what}, cut by {chunk}: it ended"));
         assert!(matches!(error, ModelError::Oversized(_)), "{what}, cut by {chunk}: {error}");
-        assert!(!error.is_transient(), "it is not asked for again");
+        assert!(!error.is_transient(), "the call is not retried");
         let of_event = sent.map_or(usize::MAX, |sent| (limits.event_bytes + 2) * sent + head.len());
         let most = of_event.min(limits.reply_bytes) + chunk;
         let taken = taken.load(Ordering::Relaxed);
-        assert!(taken <= most, "{what}, cut by {chunk}: {taken} bytes are taken, {most} are enough");
+        assert!(taken <= most, "{what}, cut by {chunk}: {taken} bytes were taken, {most} suffice");
     }
 }
 
@@ -133,12 +133,13 @@ async fn what_is_as_long_as_it_may_be_is_read() {
     assert_eq!(read(OpenAi::pieces(body(&event))).await, (text.clone(), None));
     let longer = format!("data: {}\n\n", word(&(text + "x")));
     assert!(matches!(read(OpenAi::pieces(body(&longer))).await.1, Some(ModelError::Oversized(_))));
-    // A whole reply is worth more than what may be wrong after it.
+    // A complete reply is accepted, even if invalid data follows.
     let (after, _) = endless(&format!("data: {}\n\n: ", word("done")), "x", 64 * 1024);
     assert_eq!(read(OpenAi::pieces(after)).await, ("done".to_owned(), None));
 }
 
-/// Eight times the bytes take about eight times as long. What looks at a line anew with each chunk takes 64 times as long.
+/// Eight times the bytes take about eight times as long. Reading a line again with each chunk would take 64 times as
+/// long.
 #[tokio::test]
 async fn the_work_grows_with_what_is_sent_and_no_faster() {
     let shortest = async |bytes: usize| {
@@ -158,8 +159,8 @@ async fn the_work_grows_with_what_is_sent_and_no_faster() {
     assert!(long < short * 24.0, "{short} s, and {long} s for eight times as much");
 }
 
-/// A server that answers with `head` and then sends `unit` until the other side hangs up: its URL, how often it was asked
-/// and how much it has sent.
+/// Starts a server that sends `head`, and then `unit` until the client closes the connection. Returns its URL, the
+/// number of requests, and the number of bytes sent.
 async fn flood(head: String, unit: Vec<u8>) -> (String, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -180,7 +181,7 @@ async fn flood(head: String, unit: Vec<u8>) -> (String, Arc<AtomicUsize>, Arc<At
     (url, calls, sent)
 }
 
-/// The head of an answer whose body ends with the connection.
+/// Returns the head of a response whose body ends with the connection.
 fn head(status: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
 }
@@ -261,7 +262,7 @@ fn bedrock(url: &str) -> Bedrock {
     Bedrock::new(&config)
 }
 
-/// One frame of Bedrock's event stream.
+/// Returns a frame of Bedrock's event stream.
 fn frame(name: &'static str, payload: Vec<u8>) -> Vec<u8> {
     let text = |value: &'static str| HeaderValue::String(value.into());
     let message = Message::new(payload)

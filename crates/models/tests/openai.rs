@@ -1,4 +1,4 @@
-//! The protocol of OpenAI, from servers that behave and from servers that do not.
+//! The protocol of OpenAI, from valid and from faulty servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -46,7 +46,7 @@ fn usage() -> String {
     event(&json!({ "choices": [], "usage": { "prompt_tokens": 9, "completion_tokens": 3 } }))
 }
 
-/// All text of a reply, its usage, and how it ended.
+/// Returns the text of a reply, its usage, and its error.
 async fn read(server: &OpenAi) -> (String, Option<Usage>, Option<ModelError>) {
     let mut pieces = match server.reply("small", prompt()).await {
         Ok(pieces) => pieces,
@@ -120,7 +120,7 @@ async fn a_byte_order_mark_is_none_of_the_reply() {
         let pieces: Vec<_> = pieces.map(Result::unwrap).collect().await;
         assert_eq!(pieces, [Piece::Text("ok".to_owned()), Piece::Usage(USAGE)], "cut at {cut}");
     }
-    // A second one is part of a field's name, and so of no known one.
+    // A second byte order mark is part of a field's name, which is then unknown.
     let body = Bytes::from(format!("\u{feff}\u{feff}{}{}", word("no"), finish("stop")));
     let pieces = OpenAi::pieces(futures::stream::iter([Ok::<_, Infallible>(body)]));
     assert!(pieces.collect::<Vec<_>>().await.is_empty());
@@ -172,7 +172,7 @@ async fn what_goes_wrong_within_a_reply_is_told_too() {
     }
 }
 
-/// A server that sends what it is given, when it is given it, and hangs up at the end.
+/// Starts a server that sends each received part immediately, and closes the connection at the end.
 async fn step_by_step(mut parts: Receiver<String>) -> OpenAi {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -193,7 +193,7 @@ async fn words_are_there_as_soon_as_they_are_sent_and_a_dead_connection_is_no_en
     let (send, parts) = channel(1);
     let openai = step_by_step(parts).await;
     let mut pieces = openai.reply("small", prompt()).await.unwrap();
-    // An event may come in pieces.
+    // An event may arrive in parts.
     let event = word("größer");
     let (first, second) = event.split_at(event.find("ß").unwrap());
     for part in [word("one"), first.to_owned()] {

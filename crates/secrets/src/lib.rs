@@ -1,24 +1,24 @@
-//! Secrets by reference: read at the cold start from where an operator keeps them, so that no template, no parameter
-//! and no environment variable holds them.
+//! Secrets by reference. They are read at the cold start from the operator's store, so that no template, parameter or
+//! environment variable contains them.
 
 use aws_config::SdkConfig;
 use aws_sdk_ssm::error::DisplayErrorContext;
 
-/// Why a secret could not be read. Never holds the secret.
+/// The reason why a secret could not be read. Does not contain the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// Neither of the two kinds of ARN.
+    /// The reference has neither of the two kinds of ARN.
     #[error("a reference must be the ARN of a Secrets Manager secret or of an SSM parameter")]
     Reference,
-    /// The service did not give it.
+    /// The service did not return it.
     #[error("the secret could not be read: {0}")]
     Unreadable(String),
-    /// There is nothing in it that could be a secret.
+    /// The secret has no text.
     #[error("the secret holds no text")]
     Empty,
 }
 
-/// The text of a Secrets Manager secret or of an SSM parameter, by its ARN.
+/// Returns the text of a Secrets Manager secret or of an SSM parameter, by its ARN.
 pub async fn read(config: &SdkConfig, reference: &str) -> Result<String, SecretError> {
     // arn:partition:service:region:account:resource
     let text = match reference.split(':').nth(2) {

@@ -1,4 +1,4 @@
-//! Counts what a function allocates, for `examples/telemetry_cost.rs` of the local run. Only with the feature
+//! Counts of a function's allocations, for `examples/telemetry_cost.rs` of the local run. Only with the feature
 //! `count-allocations`, which no deployment has.
 
 use std::alloc::System;
@@ -8,7 +8,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Says how many allocations there have been since the process began, and their bytes.
+/// Prints the number of allocations since the start of the process, and their bytes.
 pub(crate) fn tell() {
     let stats = ALLOCATOR.stats();
     let (count, bytes) = (stats.allocations + stats.reallocations, stats.bytes_allocated);

@@ -1,5 +1,5 @@
-//! The allocator of every function. musl's own, in the images, takes one lock for every allocation and gives memory back at
-//! once; glibc's, in a local run, is slower than this one too. It stands in this crate because every function links it.
+//! The allocator of every function. musl's allocator in the images takes a lock for every allocation and frees memory
+//! immediately. glibc's allocator in a local run is slower too. It is in this crate because every function links it.
 
 use mimalloc::MiMalloc;
 

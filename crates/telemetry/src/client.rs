@@ -1,5 +1,5 @@
-//! How telemetry travels: on the HTTP client and the TLS that the AWS SDK brings anyway, made when there is something to
-//! send for the first time.
+//! The HTTP client of telemetry. It uses the HTTP client and the TLS of the AWS SDK, and is created for the first
+//! request.
 
 use std::{
     sync::{
@@ -26,19 +26,19 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// One attempt, from the connection to the end of the answer.
+/// Time-out of one attempt, from the connection to the end of the response.
 const ATTEMPT: Duration = Duration::from_millis(800);
 
-/// Attempts at one request.
+/// Maximum attempts at one request.
 const ATTEMPTS: u32 = 2;
 
-/// Before the second attempt, unless the collector names another time.
+/// Wait before the second attempt, unless the collector sends another time.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Longest wait that a collector may ask for; it is a function that waits.
+/// Maximum wait that a collector may request, because a function waits for it.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Sends telemetry. Never traced, never logged: headers may hold keys.
+/// The client that sends telemetry. Its requests are neither traced nor logged, because headers may contain keys.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
     connector: OnceLock<SharedHttpConnector>,
@@ -46,7 +46,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Spans that the collector has rejected of requests that it took, since this was asked last.
+    /// Returns the number of spans rejected in accepted requests since the last call.
     pub(crate) fn take_rejected(&self) -> u64 {
         self.rejected.swap(0, Ordering::Relaxed)
     }
@@ -74,7 +74,7 @@ impl Client {
     }
 }
 
-/// Spans of a request that was taken in part ("Partial Success" in the OTLP specification).
+/// Returns the number of rejected spans of a partly accepted request ("Partial Success" in the OTLP specification).
 fn rejected_spans(request: &Request<Bytes>, outcome: &Result<Response<Bytes>, HttpError>) -> u64 {
     let taken = outcome.as_ref().ok().filter(|response| response.status().is_success());
     let Some(response) = taken.filter(|_| request.uri().path().ends_with("/v1/traces")) else { return 0 };
@@ -82,7 +82,7 @@ fn rejected_spans(request: &Request<Bytes>, outcome: &Result<Response<Bytes>, Ht
     answer.partial_success.map_or(0, |part| part.rejected_spans.try_into().unwrap_or(0))
 }
 
-/// Whether the same request may be taken later, and after what time ("OTLP/HTTP response" in the OTLP specification).
+/// Returns the time after which a retry may succeed, if it may ("OTLP/HTTP response" in the OTLP specification).
 fn retry_after(outcome: &Result<Response<Bytes>, HttpError>) -> Option<Duration> {
     let response = match outcome {
         Ok(response) if matches!(response.status().as_u16(), 429 | 502 | 503 | 504) => response,
@@ -99,7 +99,7 @@ impl HttpClient for Client {
         let end = Instant::now() + ATTEMPT;
         let mut attempt = 1;
         loop {
-            // Who is slow is not asked twice.
+            // A slow collector gets no second attempt.
             let outcome = timeout_at(end, self.attempt(&request)).await?;
             match retry_after(&outcome) {
                 Some(pause) if attempt < ATTEMPTS && pause <= LONGEST_PAUSE => sleep(pause).await,

@@ -1,5 +1,5 @@
-//! The trace that something belongs to: W3C Trace Context (`traceparent` and `tracestate`), in from requests, messages
-//! and payloads, and out to them.
+//! Trace contexts by W3C Trace Context (`traceparent` and `tracestate`), read from requests, messages and payloads, and
+//! written to them.
 
 use std::{cell::Cell, str::FromStr};
 
@@ -12,31 +12,32 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Registry, registry::LookupSpan};
 
-/// Longest `tracestate` that is handed on: characters (W3C Trace Context, section 3.3.1.5, asks for 512 at least).
+/// Maximum number of characters of a `tracestate` that is passed on (W3C Trace Context, section 3.3.1.5, requires at
+/// least 512).
 const TRACESTATE_CHARS: usize = 512;
 
-/// Where a trace stands, as it travels: with a message, in a payload, in a frame.
+/// The trace context of a message, a payload or a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
-    /// Trace, span and whether it is sampled.
+    /// The trace, the span and the sampling flag.
     pub traceparent: String,
-    /// What tracing systems add to it.
+    /// Additional data of tracing systems.
     pub tracestate: Option<String>,
 }
 
-/// A trace that was begun elsewhere, or is to begin here.
+/// A trace that began elsewhere, or that begins here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParentContext {
     trace_id: TraceId,
-    /// `None`: the first span is yet to come.
+    /// The parent span. `None` before the first span of a new trace.
     span_id: Option<SpanId>,
     sampled: bool,
     state: TraceState,
 }
 
 impl ParentContext {
-    /// The trace of a request: that of the caller's `traceparent` when it is valid, else API Gateway's own
-    /// (`X-Amzn-Trace-Id`), else a new one.
+    /// Returns the trace of a request: the caller's `traceparent` if it is valid, otherwise API Gateway's trace
+    /// (`X-Amzn-Trace-Id`), otherwise a new one.
     #[must_use]
     pub fn of_request(traceparent: Option<&str>, tracestate: Option<&str>, amzn_trace_id: Option<&str>) -> Self {
         Self::of(traceparent, tracestate)
@@ -44,8 +45,8 @@ impl ParentContext {
             .unwrap_or_else(|| Self::new(RandomIdGenerator::default().new_trace_id()))
     }
 
-    /// The trace in a `traceparent`, if that is valid (W3C Trace Context, section 3.2). A `tracestate` that is not, or
-    /// is too long, is left out.
+    /// Returns the trace in a valid `traceparent` (W3C Trace Context, section 3.2). An invalid or too long `tracestate`
+    /// is left out.
     #[must_use]
     pub fn of(traceparent: Option<&str>, tracestate: Option<&str>) -> Option<Self> {
         let (trace_id, span_id, flags) = parse(traceparent?.trim())?;
@@ -54,9 +55,10 @@ impl ParentContext {
         Some(Self { trace_id, span_id: Some(span_id), sampled: flags & 1 == 1, state })
     }
 
-    /// The trace in X-Ray's header, `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`
-    /// ("Tracing header" in the X-Ray developer guide): the root holds a W3C trace id in two parts. The parent counts
-    /// only when X-Ray has it; of a trace that it does not sample, it has nothing.
+    /// Returns the trace in X-Ray's header,
+    /// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1` ("Tracing header" in the X-Ray
+    /// developer guide). The root contains a W3C trace id in two parts. The parent is used only if the trace is
+    /// sampled, because X-Ray stores no spans otherwise.
     #[must_use]
     pub fn of_xray(header: &str) -> Option<Self> {
         let field = |name: &str| header.split(';').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
@@ -79,45 +81,45 @@ impl ParentContext {
         Some(SpanContext::new(self.trace_id, self.span_id?, flags, true, self.state.clone()))
     }
 
-    /// Makes `span`, which has just been made, the next of this trace.
+    /// Makes a newly created `span` the next one of this trace.
     pub fn attach_to(&self, span: &Span) {
         attach(span, self);
         if let Some(parent) = self.span_context() {
-            // Fails only where nothing is traced.
+            // Fails only if nothing is traced.
             let _ = span.set_parent(Context::new().with_remote_span_context(parent));
         } else {
             NEXT_TRACE.set(Some(self.trace_id));
             let _ = span.set_parent(Context::new());
-            // Asked for its context, a span takes its ids.
+            // A span takes its ids when its context is requested.
             let _ = span.context();
             NEXT_TRACE.set(None);
         }
     }
 
-    /// Links `span` to it.
+    /// Links `span` to this context.
     pub fn link(&self, span: &Span) {
         if let Some(context) = self.span_context() {
             span.add_link(context);
         }
     }
 
-    /// The same as text.
+    /// Returns the context as text.
     #[must_use]
     pub fn to_trace_context(&self) -> TraceContext {
-        // Where nothing is traced there is no span to name, but what is handed on must name one.
+        // Without tracing there is no span, but a `traceparent` requires a span id.
         let span_id = self.span_id.unwrap_or_else(|| RandomIdGenerator::default().new_span_id());
         let flags = if self.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
         text(&SpanContext::new(self.trace_id, span_id, flags, true, self.state.clone()))
     }
 
-    /// The trace's id: 32 hexadecimal digits.
+    /// Returns the trace id: 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {
         self.trace_id.to_string()
     }
 }
 
-/// The context of the current span, to be handed on. Where nothing is traced, the one that came in goes out.
+/// Returns the context of the current span, to be passed on. Without tracing, it is the received context.
 #[must_use]
 pub fn current() -> Option<TraceContext> {
     let span = Span::current();
@@ -126,7 +128,7 @@ pub fn current() -> Option<TraceContext> {
     if active.is_valid() { Some(text(&active)) } else { attached_to(&span).map(|remote| remote.to_trace_context()) }
 }
 
-/// The context of `span`, to link another to.
+/// Returns the context of `span`, to link another span to it.
 pub(crate) fn of_span(span: &Span) -> SpanContext {
     span.context().span().span_context().clone()
 }
@@ -145,7 +147,7 @@ fn text(context: &SpanContext) -> TraceContext {
     }
 }
 
-/// The ids and flags of a `traceparent`. A version to come may add to it, but begins the same.
+/// Reads the ids and flags of a `traceparent`. A later version may append fields, but has the same beginning.
 fn parse(text: &str) -> Option<(TraceId, SpanId, u8)> {
     let (known, rest) = text.split_at_checked(55)?;
     let mut parts = known.split('-');
@@ -176,7 +178,7 @@ thread_local! {
     static NEXT_TRACE: Cell<Option<TraceId>> = const { Cell::new(None) };
 }
 
-/// Random ids, except for a trace whose id was given from outside.
+/// Random ids, except for a trace whose id was received.
 #[derive(Debug, Default)]
 pub(crate) struct Ids(RandomIdGenerator);
 
@@ -190,7 +192,7 @@ impl IdGenerator for Ids {
     }
 }
 
-/// Keeps with a span what it adopted, for the logs, and for handing it on where nothing is traced.
+/// Stores the parent context with a span, for the logs, and for passing it on if nothing is traced.
 fn attach(span: &Span, remote: &ParentContext) {
     span.with_subscriber(|(id, subscriber)| {
         if let Some(span) = subscriber.downcast_ref::<Registry>().and_then(|registry| registry.span(id)) {
@@ -199,7 +201,7 @@ fn attach(span: &Span, remote: &ParentContext) {
     });
 }
 
-/// What the nearest span around has adopted.
+/// Returns the parent context of the nearest enclosing span that has one.
 fn attached_to(span: &Span) -> Option<ParentContext> {
     span.with_subscriber(|(id, subscriber)| {
         let span = subscriber.downcast_ref::<Registry>()?.span(id)?;

@@ -1,10 +1,10 @@
-//! Sending spans and metrics to a collector, without anybody waiting for it.
+//! Export of spans and metrics to a collector, without delay of responses.
 //!
-//! What comes is queued; it leaves after a response, within a small budget. Where `OTEL_BSP_SCHEDULE_DELAY` asks for
-//! milliseconds between two requests with spans, what comes sooner waits: for a later response, for that time to pass, or for
-//! the end of the process. A frozen environment does nothing meanwhile, so its last spans may wait for its next event. A
-//! collector that does not answer is left alone for a while, longer each time: a function that waits for it is one that serves
-//! nobody. What is lost is counted.
+//! Telemetry is queued and exported after a response, within a small budget. `OTEL_BSP_SCHEDULE_DELAY` sets a minimum
+//! interval in milliseconds between two requests with spans. Earlier spans wait for a later response, for the end of
+//! the interval, or for the end of the process. A frozen environment runs no code, so its last spans may wait for its
+//! next event. If the collector does not respond, exports pause with exponential back-off, so that functions never
+//! block on it. Lost spans are counted.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -28,27 +28,27 @@ use crate::{
     sampler,
 };
 
-/// The conventions that names of attributes are from.
+/// The version of the conventions that define the names of attributes.
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.42.0";
 
-/// Spans in one request.
+/// Maximum number of spans in one request.
 const BATCH: usize = 512;
 
-/// Sending after a response: all requests together.
+/// Time-out of all requests after one response together.
 const BUDGET: Duration = Duration::from_secs(1);
 
-/// Sending before the end of the process. Lambda kills it half a second after its SIGTERM ("Understanding the Lambda
-/// execution environment lifecycle", shutdown phase).
+/// Time-out of all requests before the end of the process. Lambda kills it 500 ms after its SIGTERM ("Understanding the
+/// Lambda execution environment lifecycle", shutdown phase).
 pub(crate) const LAST_BUDGET: Duration = Duration::from_millis(300);
 
-/// Metrics leave at most this often, and at the end: a function under load adds up what it counts, in place of sending one
-/// more request for each invocation.
+/// Minimum interval between two exports of metrics, except at the end of the process. A function under load adds up its
+/// counts, instead of sending one more request per invocation.
 const METRICS_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a collector that failed is left alone, at first and at most.
+/// First and maximum pause after a failure of the collector. It doubles with each failure.
 const REST: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(2));
 
-/// Where telemetry goes.
+/// The exporter to a collector.
 pub(crate) struct Exporter {
     queue: Queue,
     client: Arc<Client>,
@@ -56,31 +56,31 @@ pub(crate) struct Exporter {
     metrics: MetricExporter,
     instruments: Instruments,
     provider: SdkTracerProvider,
-    /// Least time between two requests with spans.
+    /// Minimum interval between two requests with spans.
     pause: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Not before.
+    /// End of the pause after a failure.
     resting_until: Option<Instant>,
-    /// Failures in a row.
+    /// Number of consecutive failures.
     failures: u32,
-    /// When spans leave again; any time as long as none have left.
+    /// Time of the next export of spans. `None` before the first export.
     spans_due: Option<Instant>,
-    /// Whether they leave by themselves then.
+    /// `true` when a task exports them at that time.
     is_scheduled: bool,
-    /// When metrics leave again; any time as long as none have left.
+    /// Time of the next export of metrics. `None` before the first export.
     metrics_due: Option<Instant>,
 }
 
 impl Exporter {
-    /// An exporter to `OTEL_EXPORTER_OTLP_ENDPOINT`, with `OTEL_EXPORTER_OTLP_HEADERS`.
+    /// Creates an exporter to `OTEL_EXPORTER_OTLP_ENDPOINT`, with `OTEL_EXPORTER_OTLP_HEADERS`.
     pub(crate) fn from_env(resource: &Resource) -> Result<Self, ExporterBuildError> {
         let pause = pause(std::env::var("OTEL_BSP_SCHEDULE_DELAY").ok().as_deref());
         let client = Arc::new(Client::default());
-        // Retries are the client's: the exporter's own would block the thread.
+        // The client retries, because the exporter's own retries would block the thread.
         let spans = SpanExporter::builder()
             .with_http()
             .with_shared_http_client(Arc::<Client>::clone(&client))
@@ -119,12 +119,12 @@ impl Exporter {
         self.provider.tracer_with_scope(scope.with_version(env!("CARGO_PKG_VERSION")).build())
     }
 
-    /// Takes over what an invocation has recorded.
+    /// Adds the metrics that an invocation recorded.
     pub(crate) fn add(&self, recorded: &[Recorded]) {
         self.instruments.add(recorded);
     }
 
-    /// An invocation is over, and its response has been sent: what it has told leaves now, or with what follows soon.
+    /// Exports the telemetry of an invocation after its response, or schedules the export.
     pub(crate) async fn after_response(self: &Arc<Self>) {
         self.queue.settle();
         let Some(wait) = self.wait() else { return self.flush(BUDGET).await };
@@ -139,13 +139,13 @@ impl Exporter {
         });
     }
 
-    /// How long spans have to wait, if at all.
+    /// Returns the time until the next export of spans, if it is in the future.
     fn wait(&self) -> Option<Duration> {
         let wait = self.state().spans_due?.checked_duration_since(Instant::now())?;
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Sends what there is, as far as it gets within `budget`.
+    /// Exports the queued telemetry within `budget`.
     async fn flush(&self, budget: Duration) {
         if !self.is_resting() {
             let end = Instant::now() + budget;
@@ -158,7 +158,7 @@ impl Exporter {
         count_dropped(self.queue.take_dropped(), "the queue was full");
     }
 
-    /// The last flush: also to a collector that is being left alone, and what is left after it is lost.
+    /// Runs the last export, even during a pause. Telemetry that remains afterwards is lost.
     pub(crate) async fn finish(&self, budget: Duration) {
         *self.state() = State::default();
         self.queue.settle();
@@ -217,8 +217,8 @@ impl Exporter {
     }
 }
 
-/// The variable of the OpenTelemetry specification ("Environment Variable Specification", batch span processor), here without
-/// its default: unless it is set, nothing waits.
+/// Reads the variable of the OpenTelemetry specification ("Environment Variable Specification", batch span processor).
+/// Its default does not apply: without the variable, spans do not wait.
 fn pause(variable: Option<&str>) -> Duration {
     variable.and_then(|text| text.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_millis)
 }

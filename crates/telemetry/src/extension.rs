@@ -1,5 +1,6 @@
-//! The internal extension that sees the process off ("Using the Lambda Extensions API to create extensions" in the Lambda
-//! developer guide): it takes no events, but a process that has one gets a SIGTERM, and time to send what it still has.
+//! The internal extension that delays the end of the process ("Using the Lambda Extensions API to create extensions" in
+//! the Lambda developer guide). It receives no events, but a process with an extension gets a SIGTERM and time to send
+//! the rest.
 
 use std::sync::Arc;
 
@@ -16,17 +17,17 @@ const NAME: &str = "switchboard-telemetry";
 
 /// Registers the extension and runs it in the background.
 ///
-/// To be called during init: after it, Lambda takes no more extensions.
+/// Must be called during init, because Lambda accepts no extensions afterwards.
 pub(crate) async fn register(exporter: Arc<Exporter>, cloudwatch: CloudWatch) -> Result<(), Error> {
     let extension = Extension::new().with_extension_name(NAME).with_events(&[]).register().await?;
     let mut end = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
         if let Err(error) = extension.run().await {
-            tracing::error!(%error, "the extension that sends telemetry has ended");
+            tracing::error!(%error, "the telemetry extension ended");
         }
     });
     tokio::spawn(async move {
-        // An internal extension gets this in place of a SHUTDOWN event.
+        // An internal extension receives this signal instead of a SHUTDOWN event.
         end.recv().await;
         exporter.finish(LAST_BUDGET).await;
         cloudwatch.flush();

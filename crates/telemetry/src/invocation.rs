@@ -1,4 +1,4 @@
-//! The invocation under way. An execution environment has one at a time ("Understanding the Lambda execution environment
+//! The current invocation. An execution environment has one at a time ("Understanding the Lambda execution environment
 //! lifecycle" in the Lambda developer guide).
 
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{context::ParentContext, is_traced, variable};
 
-/// What an invocation tells of itself.
+/// Properties of an invocation, for its span.
 #[derive(Debug, Clone)]
 struct Invocation {
     request_id: String,
@@ -46,19 +46,19 @@ pub(crate) fn end() {
     with(|state| state.current = None);
 }
 
-/// Lambda's id of the invocation.
+/// Returns Lambda's id of the invocation.
 pub(crate) fn request_id() -> Option<String> {
     with(|state| Some(state.current.as_ref()?.request_id.clone()))
 }
 
-/// Lambda's own trace header, if it gave one.
+/// Returns Lambda's own trace header, if there is one.
 #[must_use]
 pub fn xray_trace_id() -> Option<String> {
     with(|state| state.current.as_ref()?.xray.clone())
 }
 
-/// A span for the invocation, by the name of the function. `kind` is that of OpenTelemetry, in lower case; `trigger` as
-/// for [`mark`]. Its trace is still to be told: [`Remote::adopt`], or [`begin_trace`].
+/// Creates a span for the invocation, with the name of the function. `kind` is OpenTelemetry's kind in lower case;
+/// `trigger` as for [`mark`]. The caller sets its trace with [`ParentContext::attach_to`] or [`begin_trace`].
 #[must_use]
 pub fn span(kind: &'static str, trigger: &'static str) -> Span {
     let name = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
@@ -67,18 +67,18 @@ pub fn span(kind: &'static str, trigger: &'static str) -> Span {
     span
 }
 
-/// Begins a trace with `span`: Lambda's own, where it gave one.
+/// Starts a trace with `span`. It is Lambda's own trace, if there is one.
 pub fn begin_trace(span: &Span) {
     ParentContext::of_request(None, None, xray_trace_id().as_deref()).attach_to(span);
 }
 
-/// Notes on the current span that it failed.
+/// Marks the current span as failed.
 pub fn failed(error: &impl std::fmt::Display) {
     Span::current().set_status(Status::error(error.to_string()));
 }
 
-/// Marks `span` as the one of this invocation, with what the conventions for functions ask of it ("Semantic conventions
-/// for FaaS spans"). `trigger` is `http`, `pubsub`, `datasource`, `timer` or `other`.
+/// Marks `span` as the span of this invocation, with the attributes that the conventions for functions require
+/// ("Semantic conventions for FaaS spans"). `trigger` is `http`, `pubsub`, `datasource`, `timer` or `other`.
 pub fn mark(span: &Span, trigger: &'static str) {
     if !is_traced() {
         return;

@@ -1,6 +1,6 @@
-//! What a function tells about itself: logs, spans and metrics.
+//! Telemetry of a function: logs, spans and metrics.
 //!
-//! The same three lines in every `main`:
+//! Every `main` has the same three lines:
 //!
 //! ```no_run
 //! # use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -14,9 +14,9 @@
 //! }
 //! ```
 //!
-//! Spans go to `OTEL_EXPORTER_OTLP_ENDPOINT` (OTLP over HTTP, in protobuf) when that is set, after each response unless
-//! `OTEL_BSP_SCHEDULE_DELAY` asks for fewer requests, and metrics with them, once a second at most; metrics also go to
-//! CloudWatch, as log lines, when `METRICS_NAMESPACE` is set.
+//! Spans are sent to `OTEL_EXPORTER_OTLP_ENDPOINT` (OTLP over HTTP, in protobuf) if it is set. They are sent after each
+//! response, or less often with `OTEL_BSP_SCHEDULE_DELAY`. Metrics are sent with them, at most once per second. If
+//! `METRICS_NAMESPACE` is set, metrics also go to CloudWatch as log lines.
 
 pub mod context;
 pub mod invocation;
@@ -61,7 +61,7 @@ pub use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{export::Exporter, metrics::CloudWatch};
 
-/// Several texts, as one value of an attribute.
+/// Several texts as one attribute value.
 #[derive(Debug, Clone)]
 pub struct StringArray(pub Vec<String>);
 
@@ -71,30 +71,30 @@ impl From<StringArray> for opentelemetry::Value {
     }
 }
 
-/// Crates of the AWS SDK whose calls are spans, at the level that it makes them. The one that pushes to sockets is not
-/// among them: a fan-out is one span, not one for each socket.
+/// Crates of the AWS SDK whose calls are spans, at the level that they use. The client that pushes to sockets is not
+/// included, because a fan-out is one span, not one per socket.
 const SDK_CRATES: [&str; 5] =
     ["aws_sdk_bedrockruntime", "aws_sdk_dynamodb", "aws_sdk_lambda", "aws_sdk_secretsmanager", "aws_sdk_ssm"];
 
 static TRACED: AtomicBool = AtomicBool::new(false);
 
-/// Whether spans are sent anywhere: what nobody gets need not be put together.
+/// Returns whether spans are exported. Otherwise their attributes need not be computed.
 #[must_use]
 pub fn is_traced() -> bool {
     TRACED.load(Ordering::Relaxed)
 }
 
-/// What a function tells about itself.
+/// The telemetry of a function.
 #[must_use = "a function runs in it"]
 pub struct Telemetry {
     exporter: Option<Arc<Exporter>>,
     cloudwatch: CloudWatch,
 }
 
-/// Sets up logs, spans and metrics for the process. To be called once, before anything else: `LOG_LEVEL` is `trace`,
-/// `debug`, `info` (when unset), `warn` or `error`; the other variables are named at [the crate](crate).
+/// Sets up logs, spans and metrics for the process. Must be called once, before anything else. `LOG_LEVEL` is `trace`,
+/// `debug`, `info` (default), `warn` or `error`. [The crate](crate) describes the other variables.
 ///
-/// A collector that cannot be used is logged, and the function runs without it.
+/// An unusable collector is logged, and the function runs without it.
 pub async fn start() -> Telemetry {
     let function = function();
     let (exporter, refusal) = match variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
@@ -106,13 +106,13 @@ pub async fn start() -> Telemetry {
     };
     init(function.as_deref(), exporter.as_deref());
     if let Some(error) = refusal {
-        tracing::error!(%error, "no telemetry is exported");
+        tracing::error!(%error, "telemetry exporter could not be created");
     }
     let cloudwatch = CloudWatch::new(variable("METRICS_NAMESPACE").filter(|_| is_lambda()));
     if let Some(exporter) = &exporter
         && let Err(error) = extension::register(Arc::clone(exporter), cloudwatch.clone()).await
     {
-        tracing::error!(%error, "the extension that sends the last telemetry could not be registered");
+        tracing::error!(%error, "telemetry extension could not be registered");
     }
     Telemetry { exporter, cloudwatch }
 }
@@ -142,7 +142,7 @@ fn init(function: Option<&str>, exporter: Option<&Exporter>) {
     }
 }
 
-/// Spans of the workspace's own crates and of the SDK's calls; of events, the own warnings and errors.
+/// Selects spans of the workspace's own crates and of SDK calls, and the own crates' warnings and errors.
 fn traced(function: Option<&str>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
     let own = logs::spans(function);
     let sdk = Targets::new().with_targets(SDK_CRATES.map(|name| (name, LevelFilter::DEBUG)));
@@ -164,16 +164,16 @@ fn is_lambda() -> bool {
     variable("AWS_LAMBDA_FUNCTION_NAME").is_some()
 }
 
-/// The function's own crate.
+/// Returns the name of the function's own crate.
 fn function() -> Option<String> {
     Some(std::env::current_exe().ok()?.file_stem()?.to_str()?.replace('-', "_"))
 }
 
 impl Telemetry {
-    /// Runs a function: [`lambda_runtime::run`], and after each response what it has told leaves.
+    /// Runs a function with [`lambda_runtime::run`], and exports its telemetry after each response.
     ///
     /// # Errors
-    /// Those of [`lambda_runtime::run`].
+    /// Fails with the errors of [`lambda_runtime::run`].
     pub async fn run<F, Payload, Answer, Buffered, Streaming, Item, ItemError>(self, handler: F) -> Result<(), Error>
     where
         F: Service<LambdaEvent<Payload>, Response = Answer>,
@@ -189,9 +189,9 @@ impl Telemetry {
         Runtime::new(handler).layer(InvocationLayer(Arc::new(self))).run().await
     }
 
-    /// The response has been sent, and its caller has it. The environment is not frozen, and gets no other event, before the
-    /// runtime asks for one ("Understanding the Lambda execution environment lifecycle" in the Lambda developer guide,
-    /// invoke phase), which it does after this.
+    /// Exports telemetry after the response was sent. The runtime requests the next event afterwards. Until then the
+    /// environment is neither frozen nor gets another event ("Understanding the Lambda execution environment lifecycle"
+    /// in the Lambda developer guide, invoke phase).
     async fn end_invocation(&self) {
         let recorded = self.cloudwatch.flush();
         invocation::end();
@@ -212,7 +212,7 @@ impl<S> Layer<S> for InvocationLayer {
     }
 }
 
-/// Notes when an invocation begins, and when its response has been sent.
+/// Records the beginning of an invocation, and the end of its response.
 struct InvocationService<S> {
     inner: S,
     telemetry: Arc<Telemetry>,

@@ -1,5 +1,5 @@
-//! Logs: lines of JSON on standard output inside Lambda, readable lines elsewhere. Each line tells its trace, its
-//! request, its channel where there is one, and its function.
+//! Logs: JSON lines on standard output in Lambda, readable lines elsewhere. Each line contains its trace, its request,
+//! its channel if there is one, and its function.
 
 use std::fmt::{Debug, Result};
 
@@ -24,33 +24,33 @@ use tracing_subscriber::{
 
 use crate::{context::ParentContext, invocation};
 
-/// The workspace's crates that functions share; the function's own comes to them.
+/// The workspace's crates that functions share. The function's own crate is added to them.
 const CRATES: [&str; 7] = ["auth", "chat", "chat_aws", "http_api", "models", "secrets", "telemetry"];
 
-/// The field of a span that names a channel.
+/// The span field with a channel id.
 const CHANNEL: &str = "switchboard.channel_id";
 
-/// The field of a span with API Gateway's id of a request: the one that callers see.
+/// The span field with API Gateway's request id, which callers see.
 const REQUEST: &str = "switchboard.request_id";
 
-/// The level is that of the workspace's own crates. Libraries get no further than their warnings: below those, the
-/// runtime and the HTTP clients write down whole events and headers, and with them the callers' tokens.
+/// Returns the filter of log lines. The level applies to the workspace's own crates. Libraries log warnings at most,
+/// because below that the runtime and the HTTP clients log whole events and headers with callers' tokens.
 pub(crate) fn filter(level: LevelFilter, function: Option<&str>) -> Targets {
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own(function).map(|name| (name, level)))
 }
 
-/// The crates of the workspace that run in a function.
+/// Returns the workspace's crates that run in a function.
 pub(crate) fn own(function: Option<&str>) -> impl Iterator<Item = String> {
     CRATES.into_iter().map(str::to_owned).chain(function.map(str::to_owned))
 }
 
-/// Spans of the own crates, whatever the level of the lines: what a line tells of itself comes from them, and so does the
-/// trace that is handed on.
+/// Selects spans of the own crates, at any log level. They contain the fields of a line, and the trace that is passed
+/// on.
 pub(crate) fn spans(function: Option<&str>) -> Targets {
     Targets::new().with_targets(own(function).map(|name| (name, LevelFilter::INFO)))
 }
 
-/// Lines by their level, and all spans that they may be in.
+/// Selects lines by their level, and all spans that may contain them.
 pub(crate) fn lines(level: LevelFilter, function: Option<&str>) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
     let (lines, spans) = (filter(level, function), spans(function));
     filter_fn(move |metadata| {
@@ -59,7 +59,7 @@ pub(crate) fn lines(level: LevelFilter, function: Option<&str>) -> FilterFn<impl
     })
 }
 
-/// Remembers with a span what lines in it tell.
+/// Stores the log fields of a span with it.
 #[derive(Debug)]
 pub(crate) struct LogFieldsLayer;
 
@@ -100,13 +100,13 @@ impl Visit for LogFields {
     }
 }
 
-/// One JSON object a line, flat: what the event says, and where it belongs.
+/// A flat JSON object per line, with the fields of the event and of its spans.
 #[derive(Debug)]
 pub(crate) struct Json {
     function: String,
 }
 
-/// Writes such lines. They take from their spans what [`Remember`] kept: nobody reads the fields of these as text.
+/// Writes JSON lines. They take the fields from [`LogFieldsLayer`], so that spans are not formatted as text.
 pub(crate) fn json_lines<S>(function: String) -> fmt::Layer<S, impl for<'a> FormatFields<'a> + 'static, Json>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

@@ -1,4 +1,4 @@
-//! Spans that have ended, until they leave.
+//! The queue of ended spans that are not exported yet.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -15,17 +15,18 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanProcessor},
 };
 
-/// Spans that wait; more are dropped. The same as the SDK's own batch processor (`OTEL_BSP_MAX_QUEUE_SIZE`).
+/// Maximum number of queued spans; further ones are dropped. Equal to the SDK's batch processor
+/// (`OTEL_BSP_MAX_QUEUE_SIZE`).
 pub(crate) const QUEUED_SPANS: usize = 2_048;
 
-/// The queue. Ending a span costs a push to it, and nothing else.
+/// The queue of spans. The end of a span only costs a push to it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Queue(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     spans: VecDeque<SpanData>,
-    /// How many of them, from the oldest on, have been decided on.
+    /// Number of spans, from the oldest on, whose export is decided.
     settled: usize,
     dropped: u64,
 }
@@ -35,8 +36,8 @@ impl Queue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what was recorded of traces that are not sampled, unless something in them failed. To be called between
-    /// invocations, when nothing more comes of any trace here.
+    /// Removes the spans of traces that are not sampled, unless one of their spans failed. Must be called between
+    /// invocations, when no trace of this environment is active.
     pub(crate) fn settle(&self) {
         let mut state = self.state();
         let failed: HashSet<_> = state
@@ -49,7 +50,7 @@ impl Queue {
         state.settled = state.spans.len();
     }
 
-    /// Up to `most` settled spans, the oldest first.
+    /// Returns up to `most` settled spans, the oldest first.
     pub(crate) fn take(&self, most: usize) -> Vec<SpanData> {
         let mut state = self.state();
         let count = most.min(state.settled);
@@ -57,19 +58,19 @@ impl Queue {
         state.spans.drain(..count).collect()
     }
 
-    /// How many wait.
+    /// Returns the number of queued spans.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.state().spans.len()
     }
 
-    /// How many have been dropped since this was asked last.
+    /// Returns the number of dropped spans since the last call.
     pub(crate) fn take_dropped(&self) -> u64 {
         std::mem::take(&mut self.state().dropped)
     }
 }
 
-/// The SDK makes spans of its calls that do not say that they are a client's, and number them for its own logs.
+/// Corrects spans of SDK calls, which are not marked as a client's and have an id for the SDK's own logs.
 fn finish_sdk_call(span: &mut SpanData) {
     if span.attributes.iter().any(|attribute| attribute.key.as_str() == "sdk_invocation_id") {
         span.span_kind = SpanKind::Client;

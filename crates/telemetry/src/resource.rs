@@ -1,12 +1,12 @@
-//! What the telemetry comes from, as the semantic conventions name it ("Resource: FaaS", "Resource: Cloud").
+//! The source of telemetry, by the semantic conventions ("Resource: FaaS", "Resource: Cloud").
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 
 use crate::variable;
 
-/// The function, from the variables that Lambda sets ("Defined runtime environment variables" in the Lambda developer
-/// guide), and `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, which count for more.
+/// Returns the attributes of the function from Lambda's variables ("Defined runtime environment variables" in the
+/// Lambda developer guide). `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` take precedence.
 pub(crate) fn detect() -> Resource {
     let known = [
         ("service.name", variable("AWS_LAMBDA_FUNCTION_NAME")),
@@ -22,7 +22,7 @@ pub(crate) fn detect() -> Resource {
     let mut attributes: Vec<KeyValue> =
         known.into_iter().filter_map(|(name, value)| Some(KeyValue::new(name, value?))).collect();
     let megabytes = variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|size| size.parse::<i64>().ok());
-    // In bytes, where Lambda says megabytes.
+    // The attribute is in bytes, Lambda's variable in megabytes.
     attributes.extend(megabytes.map(|megabytes| KeyValue::new("faas.max_memory", megabytes * 1024 * 1024)));
     let own = Resource::builder_empty().with_attributes(attributes).build();
     let given = opentelemetry_sdk::resource::EnvResourceDetector::new();

@@ -1,9 +1,9 @@
-//! Which traces are kept.
+//! The sampling of traces.
 //!
-//! Parent-based: whoever began a trace has decided for all of it; of traces that begin here, a ratio is kept. The
-//! decision stands before anybody knows how the trace ends, so that an error cannot change it for the whole trace. What
-//! can be done, and is: each function records also what is not sampled, and when something in it fails, sends its own
-//! part of that trace ([`crate::queue::Queue::settle`]). The parts of other functions are then missing.
+//! Sampling is parent-based: the origin of a trace decides for all of it. A ratio of the traces that begin here is
+//! kept. The decision precedes the result, so that an error cannot change it for the whole trace. So each function
+//! records unsampled spans too. If one fails, the function exports its own part of that trace
+//! ([`crate::queue::Queue::settle`]). The parts of other functions are then missing.
 
 use opentelemetry::{
     Context, KeyValue,
@@ -11,7 +11,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{ParentBasedSampler, Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
-/// The variable with the ratio, 0 to 1; 1 when unset.
+/// The variable with the ratio, 0 to 1. Default: 1.
 const RATIO: &str = "OTEL_TRACES_SAMPLER_ARG";
 
 pub(crate) fn from_env() -> ParentBasedSampler {
@@ -25,7 +25,7 @@ pub(crate) fn parent_based(ratio: f64) -> ParentBasedSampler {
         .with_local_parent_not_sampled(RecordOnly)
 }
 
-/// Keeps a ratio, and records the rest.
+/// Samples a ratio, and records the rest.
 #[derive(Debug, Clone)]
 struct RecordingRatio(Sampler);
 
@@ -47,7 +47,7 @@ impl ShouldSample for RecordingRatio {
     }
 }
 
-/// Keeps nothing, and records all.
+/// Samples nothing, and records everything.
 #[derive(Debug, Clone)]
 struct RecordOnly;
 

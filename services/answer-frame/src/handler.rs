@@ -1,4 +1,4 @@
-//! From a client's frame to an answer, to no answer, or to a closed socket.
+//! Converts a client's frame to a response frame, to no response, or to the end of its socket.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
@@ -13,17 +13,17 @@ use chat_aws::ManagementApi;
 use lambda_runtime::Error;
 use serde_json::{Value, json};
 
-/// Answers frames.
+/// The handler of client frames.
 pub(crate) struct Handler {
     pub(crate) budgets: FrameBudgets,
     pub(crate) sockets: ManagementApi,
 }
 
 impl Handler {
-    /// Returns the response of the route. Its body goes back on the socket; without one, nothing does.
+    /// Returns the response of the route. API Gateway sends its body on the socket, if it has one.
     ///
     /// # Errors
-    /// When the event names no connection, which API Gateway never leaves out, or the socket cannot be closed.
+    /// Fails if the event has no connection id, which API Gateway always sets, or if the socket cannot be closed.
     pub(crate) async fn handle(&self, event: &ApiGatewayWebsocketProxyRequest) -> Result<Value, Error> {
         let connection_id: ConnectionId = event.request_context.connection_id.as_deref().unwrap_or_default().parse()?;
         let connected_at = Timestamp::from_millis(event.request_context.connected_at);
@@ -34,7 +34,7 @@ impl Handler {
             }
             Verdict::Ignore => Ok(json!({ "statusCode": 200 })),
             Verdict::Close => {
-                // `false`: another invocation has closed it, or the client has.
+                // `false` means that another invocation or the client closed it.
                 if self.sockets.close(&connection_id).await? {
                     tracing::warn!(%connection_id, "closed a socket that sent too many frames");
                 }

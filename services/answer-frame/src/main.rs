@@ -1,4 +1,5 @@
-//! `AnswerFrameFunction`: answers what clients send on their receive-only sockets, within a budget for each socket.
+//! `AnswerFrameFunction`: answers the frames that clients send on receive-only sockets, within a budget for each
+//! socket.
 
 mod handler;
 

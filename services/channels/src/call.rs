@@ -23,25 +23,25 @@ pub(crate) struct Dependencies {
     pub(crate) maintenance: LambdaMaintenance,
     pub(crate) verifier: Verifier,
     pub(crate) buckets: Buckets,
-    /// Who adds members without asking them.
+    /// The users who may add members without an invitation.
     pub(crate) additions: MemberAdditions,
     pub(crate) creations: CreationRules,
 }
 
-/// How often each user may do what.
+/// Rate limits per user.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Buckets {
-    /// Asking for tickets, which counts as opening sockets.
+    /// Requests for tickets, which count as opening sockets.
     pub(crate) connect: Bucket,
-    /// Creating channels.
+    /// Creation of channels.
     pub(crate) create: Bucket,
-    /// Adding members.
+    /// Additions of members.
     pub(crate) members: Bucket,
-    /// Everything else that costs more than it looks: one bucket for each [`Action`].
+    /// Other expensive requests: one bucket for each [`LimitedAction`].
     pub(crate) other: Bucket,
 }
 
-/// A request, its caller, and the tenant's part of everything.
+/// A request, its caller, and the stores of the caller's tenant.
 pub(crate) struct Call<'a> {
     pub(crate) request: &'a ApiRequest,
     pub(crate) caller: Identity,
@@ -51,7 +51,7 @@ pub(crate) struct Call<'a> {
     pub(crate) shared: &'a Dependencies,
 }
 
-/// What a route answers.
+/// The result of a route.
 pub(crate) type Answer = Result<Response<Body>, Problem>;
 
 impl Call<'_> {
@@ -60,14 +60,14 @@ impl Call<'_> {
         Membership { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
     }
 
-    /// Delivery until API Gateway would have given the request up.
+    /// Returns a delivery whose deadline is earlier than API Gateway's time-out.
     pub(crate) fn delivery(&self) -> Delivery<'_, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock> {
         let deadline: Timestamp = SystemClock.now().plus(chat::model::limits::DEADLINE_MARGIN * 3);
         let Self { connections, fan_out, .. } = self;
         Delivery { connections, sockets: &self.shared.sockets, fan_out, clock: &SystemClock, deadline }
     }
 
-    /// Takes a token of the caller's.
+    /// Takes a token from the caller's bucket.
     pub(crate) async fn check_rate_limit(&self, action: LimitedAction<'_>) -> Result<(), Problem> {
         let Buckets { connect, create, members, other } = self.shared.buckets;
         let bucket = match action {

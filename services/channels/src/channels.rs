@@ -37,7 +37,8 @@ struct ChannelList<One> {
     end: PageInfo<String>,
 }
 
-/// Channels that the caller is invited to. `channels` is in every page, and in these empty: none is the caller's.
+/// Channels to which the caller is invited. Every page has `channels`; it is empty here, because the caller is no
+/// member.
 #[derive(Serialize)]
 struct InvitationList {
     channels: [(); 0],
@@ -53,11 +54,11 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
         return Err(Problem::invalid(violations));
     }
     let new = new_channel(call.request.fields()?)?;
-    // A token that is limited to channels makes none beside them.
+    // A token that is limited to channels cannot create others.
     if new.channel_id.as_ref().map_or(call.caller.channels.is_some(), |id| !call.caller.reaches(id)) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token is limited to other channels"));
     }
-    // Before anything else is decided: who asks for ids that are taken pays for the answer.
+    // First, so that requests for ids that are taken also cost a token.
     call.check_rate_limit(LimitedAction::Create).await?;
     let created = create(&call.membership(), &call.caller.user_id, new, key, call.shared.creations).await?;
     let (channel, mut response) = match created {
@@ -74,8 +75,8 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
     Ok(response)
 }
 
-/// The caller's own channels, with `membership=invited` those that the caller is invited to, or with `visibility=public` all
-/// that are; with `name_prefix` those whose names begin with it, in upper or lower case.
+/// Lists the caller's own channels. `membership=invited` lists invitations instead, and `visibility=public` all public
+/// channels. `name_prefix` selects names by their beginning, case-insensitively.
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (request, mut violations) = (call.request, Vec::new());
     request.reject_unknown_query_parameters(
@@ -163,7 +164,7 @@ pub(crate) async fn delete_one(call: &Call<'_>) -> Answer {
     Ok(response::no_content())
 }
 
-/// A channel with its version as the entity tag.
+/// Returns a channel with its version as the entity tag.
 fn with_tag(status: StatusCode, channel: &Channel) -> Result<Response<Body>, Problem> {
     let mut response = response::json(status, channel)?;
     if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", channel.version)) {
@@ -172,8 +173,8 @@ fn with_tag(status: StatusCode, channel: &Channel) -> Result<Response<Body>, Pro
     Ok(response)
 }
 
-/// The version that `If-Match` asks for, if it asks for one: a tag as `GET` gives it, or `*` for any (RFC 9110,
-/// section 13.1.1).
+/// Returns the version in `If-Match`, if there is one. The header contains a tag from `GET`, or `*` for any version
+/// (RFC 9110, section 13.1.1).
 fn expected_version(request: &ApiRequest) -> Result<Option<u64>, Problem> {
     let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
@@ -232,7 +233,7 @@ fn changes(mut fields: Fields) -> Result<Changes, Problem> {
     Ok(changes)
 }
 
-/// All that is wrong, each field once: what has the wrong type is not also called too short.
+/// Fails with all violations, at most one per field. A field of the wrong type is not also reported as too short.
 fn checked(fields: Fields, broken: Vec<Violation>) -> Result<(), Problem> {
     let mut violations = fields.finish();
     let known: Vec<String> = violations.iter().map(|violation| violation.field.clone()).collect();

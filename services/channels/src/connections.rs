@@ -1,4 +1,4 @@
-//! `/connections`: tickets for handshakes, and tokens for sockets that are open.
+//! `/connections`: tickets for handshakes, and new tokens for open sockets.
 
 use chat::{
     app::{
@@ -55,7 +55,7 @@ pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
     response::json(StatusCode::CREATED, &IssuedTicket { ticket: text, expires_at: ticket.expires_at })
 }
 
-/// The token is the one that the request itself carries.
+/// Renews a socket's token with the token of the request itself.
 pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
     let caller = &call.caller;
     if !call.request.has_no_body() {
@@ -76,7 +76,7 @@ pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
     response::json(StatusCode::OK, &renewed)
 }
 
-/// The channels in the body; there may be no body at all.
+/// Returns the channels in the body, which may be absent.
 fn asked_channels(request: &ApiRequest) -> Result<Option<Vec<ChannelId>>, Problem> {
     if request.has_no_body() {
         return Ok(None);

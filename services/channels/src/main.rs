@@ -1,4 +1,4 @@
-//! `/channels` and below, but for messages; and `/connections`.
+//! `/connections`, and `/channels` and below except messages.
 
 mod call;
 mod channels;

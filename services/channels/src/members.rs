@@ -51,7 +51,7 @@ pub(crate) async fn remove(call: &Call<'_>) -> Answer {
     Ok(response::no_content())
 }
 
-/// The role that the body names; there may be no body at all.
+/// Returns the role in the body, which may be absent.
 fn role(request: &ApiRequest) -> Result<Option<MemberRole>, Problem> {
     if request.has_no_body() {
         return Ok(None);

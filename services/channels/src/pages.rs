@@ -6,7 +6,7 @@ use chat::model::validation::Violation;
 use http_api::{ApiRequest, Problem};
 use serde::Serialize;
 
-/// Where a page ends.
+/// The end of a page.
 #[derive(Serialize)]
 pub(crate) struct PageInfo<Id> {
     has_more: bool,
@@ -20,13 +20,13 @@ impl<Id> PageInfo<Id> {
     }
 }
 
-/// The query parameter with which to go on.
+/// The query parameter that requests the next page.
 #[derive(Serialize)]
 struct Next<Id> {
     after: Id,
 }
 
-/// `limit` and `after`.
+/// Reads `limit` and `after`.
 pub(crate) fn page<Id: FromStr>(request: &ApiRequest, expected: &str) -> Result<(Option<Id>, u16), Problem> {
     let mut violations: Vec<Violation> = Vec::new();
     request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);

@@ -48,7 +48,7 @@ pub(crate) async fn mark(call: &Call<'_>) -> Answer {
     response::json(StatusCode::OK, &ReadMark { channel_id, read_seq })
 }
 
-/// `202`: it is passed on to those who are there, and kept nowhere.
+/// Responds with `202`. The event is sent to connected subscribers and is not stored.
 pub(crate) async fn typing(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, &call.caller.user_id);
     if !call.request.has_no_body() {
@@ -57,7 +57,7 @@ pub(crate) async fn typing(call: &Call<'_>) -> Answer {
             return Err(Problem::invalid(violations));
         }
     }
-    // Before the channel is read: also in channels that the caller may not see, trying costs.
+    // First, so that requests in channels that the caller cannot see also cost a token.
     call.check_rate_limit(LimitedAction::TypeAnywhere).await?;
     let access = authorize_read(&call.channels, &channel, user).await?;
     access.require_open()?;

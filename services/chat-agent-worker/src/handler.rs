@@ -1,4 +1,4 @@
-//! From stream records to replies: channels side by side, the messages of each in their order.
+//! Converts stream records to replies: channels concurrently, the messages of each channel in their order.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -33,7 +33,7 @@ use models::Model;
 use telemetry::{invocation, metrics};
 use tracing::Instrument;
 
-/// Answers messages.
+/// The handler of messages for the agent.
 pub(crate) struct Handler {
     pub(crate) channels: DynamoChannels,
     pub(crate) messages: DynamoMessages,
@@ -41,10 +41,10 @@ pub(crate) struct Handler {
     pub(crate) sockets: ManagementApi,
     pub(crate) fan_out: LambdaFanOut,
     pub(crate) model: Model,
-    /// The name by which users call the agent.
+    /// The name by which users mention the agent.
     pub(crate) name: String,
     pub(crate) budgets: Budgets,
-    /// Subscribers that are pushed to from here.
+    /// Number of subscribers up to which this function pushes itself.
     pub(crate) threshold: usize,
 }
 
@@ -63,7 +63,7 @@ impl Handler {
         partial_batch_response(failed)
     }
 
-    /// Answers one channel's messages; the sequence number of the first that has to come again, if any.
+    /// Replies to messages of one channel. Returns the sequence number of the first one that must be delivered again.
     async fn answer_channel(&self, batch: ChannelBatch, context: &Context) -> Option<String> {
         let (tenant, channel_id) = (batch.tenant.as_ref(), batch.channel.channel_id);
         let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
@@ -94,7 +94,7 @@ impl Handler {
             let span = message.span(count);
             let StreamedMessage { sequence_number, event: MessageEvent { mut stored, .. }, .. } = message;
             let answer = async {
-                // The reply goes on from here.
+                // The reply continues this trace.
                 stored.trace = trace::current().or(stored.trace);
                 let seq = stored.message.seq;
                 match Box::pin(agent.answer(&stored, &mut channel)).await {
@@ -102,18 +102,18 @@ impl Handler {
                     Ok(ReplyOutcome::Replied(reply)) => {
                         let outcome = if is_cancelled(&reply) { "cancelled" } else { "replied" };
                         metrics::count_by(&metrics::AGENT_REPLIES, outcome);
-                        tracing::info!(%channel_id, seq, reply_seq = reply.seq, outcome, "answered a message");
+                        tracing::info!(%channel_id, seq, reply_seq = reply.seq, outcome, "agent replied to a message");
                         true
                     }
                     Ok(ReplyOutcome::Failed(notice)) => {
                         let outcome = if is_cancelled(&notice) { "cancelled" } else { "failed" };
                         metrics::count_by(&metrics::AGENT_REPLIES, outcome);
-                        tracing::warn!(%channel_id, seq, notice_seq = notice.seq, outcome, "gave a message up");
+                        tracing::warn!(%channel_id, seq, notice_seq = notice.seq, outcome, "agent reply failed");
                         true
                     }
                     Err(error) => {
                         invocation::failed(&error);
-                        tracing::error!(%channel_id, seq, %error, "could not answer a message");
+                        tracing::error!(%channel_id, seq, %error, "message was not answered");
                         false
                     }
                 }
@@ -126,18 +126,19 @@ impl Handler {
     }
 }
 
-/// Whether a user has stopped the reply.
+/// Returns whether a user cancelled the reply.
 fn is_cancelled(message: &Message) -> bool {
     message.metadata.as_ref().and_then(|metadata| metadata.get("status")).is_some_and(|status| status == "cancelled")
 }
 
 type Sockets<'a> = Delivery<'a, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock>;
 
-/// Shows drafts to the subscribers of a channel.
+/// Sends drafts to the subscribers of a channel.
 struct Drafts<'a> {
     delivery: Sockets<'a>,
     threshold: usize,
-    /// The subscriptions, and when they were read, by [`Clock::monotonic`]: pieces come faster than subscriptions change.
+    /// The subscriptions, and the time at which they were read, by [`Clock::monotonic`]. They are cached, because
+    /// drafts are more frequent than changes of subscriptions.
     listeners: Mutex<Option<(Duration, Vec<Subscription>)>>,
 }
 
@@ -149,12 +150,12 @@ impl DraftSink for Drafts<'_> {
             Some(known) => known,
             None => match self.delivery.connections.audience(channel, SystemClock.now()).await {
                 Ok(audience) => (now, audience.admitted()),
-                Err(error) => return tracing::warn!(%error, "could not look up who sees a draft"),
+                Err(error) => return tracing::warn!(%error, "subscribers of a draft could not be read"),
             },
         };
         match serde_json::to_string(delta) {
             Ok(frame) => self.delivery.push_ephemeral(channel, &frame, &listeners, self.threshold).await,
-            Err(error) => tracing::error!(%error, "could not write a draft"),
+            Err(error) => tracing::error!(%error, "draft could not be encoded"),
         }
         if let Ok(mut known) = self.listeners.lock() {
             *known = Some((at, listeners));

@@ -1,4 +1,4 @@
-//! `chat-agent-worker`: answers messages of users.
+//! `chat-agent-worker`: replies to messages of users.
 
 mod handler;
 

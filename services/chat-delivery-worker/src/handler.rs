@@ -1,4 +1,4 @@
-//! From stream records to frames: channels side by side, the events of each in their order.
+//! Converts stream records to frames: channels concurrently, the events of each channel in their order.
 
 use std::time::Instant;
 
@@ -23,18 +23,18 @@ use lambda_runtime::Context;
 use telemetry::{OpenTelemetrySpanExt, Status, metrics};
 use tracing::Instrument;
 
-/// Delivers messages, and news of who comes and goes.
+/// The handler of messages and presence changes.
 pub(crate) struct Handler {
     pub(crate) connections: DynamoConnections,
     pub(crate) sockets: ManagementApi,
     pub(crate) fan_out: LambdaFanOut,
-    /// Subscribers that are pushed to from here.
+    /// Number of subscribers up to which this function pushes itself.
     pub(crate) threshold: usize,
-    /// Subscriptions of a channel up to which presence is told.
+    /// Maximum number of subscriptions of a channel with presence events.
     pub(crate) presence: usize,
 }
 
-/// One tenant's part of a handler.
+/// The stores of one tenant.
 struct Tenant<'a> {
     connections: DynamoConnections,
     fan_out: LambdaFanOut,
@@ -96,7 +96,7 @@ impl Tenant<'_> {
         }
     }
 
-    /// Delivers one channel's messages; the sequence number of the first that has to come again, if any.
+    /// Delivers the messages of one channel. Returns the sequence number of the first one that must be delivered again.
     async fn deliver_channel(&self, batch: ChannelBatch) -> Option<String> {
         let spans = batch.spans();
         let of_first = spans.first()?.clone();
@@ -121,9 +121,9 @@ impl Tenant<'_> {
                 }
                 Err(error) => {
                     for span in &spans {
-                        span.set_status(Status::error("could not deliver"));
+                        span.set_status(Status::error("events were not delivered"));
                     }
-                    tracing::error!(%channel_id, events = count, %error, "could not deliver");
+                    tracing::error!(%channel_id, events = count, %error, "events were not delivered");
                     Some(first)
                 }
             }
@@ -131,23 +131,25 @@ impl Tenant<'_> {
         deliver.instrument(of_first).await
     }
 
-    /// Tells a client how many channels its socket leaves out; the sequence number that has to come again, if that failed.
+    /// Notifies a client of the number of channels that its socket leaves out. Returns the sequence number to deliver
+    /// again if that failed.
     async fn tell_left_out(&self, one: LeftOut) -> Option<String> {
         let LeftOut { connection_id, connected_at, count, sequence_number } = one;
         match self.delivery().tell(&connection_id, connected_at, &left_out_frame(count)).await {
             Ok(pushed) => {
-                tracing::info!(%connection_id, count, ?pushed, "told of channels that are left out");
+                tracing::info!(%connection_id, count, ?pushed, "notified a client of left-out channels");
                 None
             }
             Err(error) => {
-                tracing::error!(%connection_id, %error, "could not tell of channels that are left out");
+                tracing::error!(%connection_id, %error, "client was not notified of left-out channels");
                 Some(sequence_number)
             }
         }
     }
 
-    /// Tells a channel who has come and gone; the sequence number that has to come again, if it could not be found
-    /// out. What could not be pushed is not repeated: it passes, and `GET …/presence` has the truth.
+    /// Sends presence events to a channel. Returns the sequence number to deliver again if the presence could not be
+    /// read. Failed pushes are not retried, since the events are ephemeral and `GET …/presence` returns the current
+    /// state.
     async fn tell_presence(&self, change: PresenceChange) -> Option<String> {
         let PresenceChange { channel, users, sequence_number, .. } = change;
         let channel_id = &channel.channel_id;
@@ -161,11 +163,11 @@ impl Tenant<'_> {
         match told.await {
             Ok((events, outcome)) => {
                 api_gateway::count(&outcome);
-                tracing::info!(%channel_id, events, ?outcome, "told of presence");
+                tracing::info!(%channel_id, events, ?outcome, "presence delivered");
                 None
             }
             Err(error) => {
-                tracing::error!(%channel_id, %error, "could not tell of presence");
+                tracing::error!(%channel_id, %error, "presence was not delivered");
                 Some(sequence_number)
             }
         }

@@ -1,4 +1,4 @@
-//! `chat-delivery-worker`: pushes messages, and who comes and goes, to all who listen.
+//! `chat-delivery-worker`: pushes messages and presence events to all subscribers.
 
 mod handler;
 

@@ -1,4 +1,4 @@
-//! From a query to a page of history.
+//! Converts a query to a page of history.
 
 use auth::{Scope, Verifier};
 use chat::{
@@ -16,7 +16,7 @@ use http_api::{
 use lambda_http::Body;
 use serde::Serialize;
 
-/// Reads history.
+/// The handler of reads of messages.
 pub(crate) struct Handler {
     pub(crate) channels: DynamoChannels,
     pub(crate) messages: DynamoMessages,
@@ -31,7 +31,7 @@ struct Page {
     next: Option<Next>,
 }
 
-/// The query parameter with which to go on.
+/// The query parameter that requests the next page.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Next {

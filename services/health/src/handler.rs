@@ -1,4 +1,4 @@
-//! A real look at each table.
+//! Health checks with a call for each table.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,13 +9,13 @@ use http_api::{Problem, response};
 use lambda_http::Body;
 use serde::Serialize;
 
-/// Time for all checks: a load balancer that asks wants an answer, not a wait.
+/// Time-out of all checks together, so that a load balancer gets a response early.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What each check looks at, in the order of the handler's tables.
+/// The table of each check, in the order of the handler's tables.
 const CHECKS: [&str; 3] = ["chat_events", "chat_channels", "chat_connections"];
 
-/// Checks the tables.
+/// The handler of health checks.
 pub(crate) struct Handler {
     pub(crate) client: Client,
     pub(crate) tables: [String; 3],
@@ -46,16 +46,16 @@ impl Handler {
         match tokio::time::timeout(CHECK_TIMEOUT, described).await {
             Ok(Ok(found)) => {
                 let status = found.table.and_then(|table| table.table_status);
-                // A table that is being updated serves all the while.
+                // DynamoDB serves requests while it updates a table.
                 matches!(status, Some(TableStatus::Active | TableStatus::Updating))
             }
             Ok(Err(error)) => {
                 let error = aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string();
-                tracing::error!(table, error, "a table cannot be described");
+                tracing::error!(table, error, "table could not be described");
                 false
             }
             Err(_) => {
-                tracing::error!(table, "describing a table took too long");
+                tracing::error!(table, "description of a table timed out");
                 false
             }
         }

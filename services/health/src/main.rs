@@ -1,4 +1,4 @@
-//! `GET /health`: whether the back end can do its work. Needs no token.
+//! `GET /health`: reports whether the back end works. Needs no token.
 
 mod handler;
 

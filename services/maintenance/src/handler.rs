@@ -1,4 +1,4 @@
-//! Each run looks for all that is to be done, whatever started it.
+//! Every run performs all pending maintenance, whatever its trigger.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use lambda_runtime::{Context, Error};
 use telemetry::invocation;
 use tracing::Instrument;
 
-/// Does what no request waits for.
+/// The handler of work that no request waits for.
 pub(crate) struct Handler {
     pub(crate) channels: DynamoChannels,
     pub(crate) connections: DynamoConnections,
@@ -30,7 +30,7 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    /// Sockets and pending ends side by side: neither waits for the other, and a failure of one does not stop the other.
+    /// Closes sockets and carries out pending ends concurrently, so that a failure of one does not stop the other.
     pub(crate) async fn handle(&self, context: &Context) -> Result<(), Error> {
         let span = invocation::span("consumer", "timer");
         invocation::begin_trace(&span);
@@ -50,7 +50,7 @@ impl Handler {
         Ok(())
     }
 
-    /// Closes sockets whose token has ended; how many. A socket that cannot be closed is left to the next run.
+    /// Closes sockets whose token has ended. Returns their number. The next run retries a socket that cannot be closed.
     async fn close_ended(&self) -> Result<usize, StoreError> {
         let (mut closed, mut failed, mut worked_off) = (0, None, None);
         for minute in self.connections.ended_minutes(SystemClock.now()).await? {
@@ -62,7 +62,7 @@ impl Handler {
                 match outcome {
                     Ok(is_closed) => closed += usize::from(is_closed),
                     Err(error) => {
-                        tracing::error!(%error, %connection_id, "a socket whose token has ended was not closed");
+                        tracing::error!(%error, %connection_id, "socket with an expired token was not closed");
                         failed.get_or_insert(error);
                     }
                 }
@@ -71,7 +71,8 @@ impl Handler {
                 worked_off = Some(minute);
             }
         }
-        // Once a run: most minutes are looked at again and were noted long before. A run that stops repeats queries only.
+        // Recorded once per run, because most minutes were recorded by earlier runs. An interrupted run only repeats
+        // queries.
         if let Some(minute) = worked_off {
             self.connections.worked_off(minute).await?;
         }
@@ -85,7 +86,7 @@ impl Handler {
             None => (&self.connections, None),
         };
         let is_over = close_ended(connections, &self.sockets, &SystemClock, id, connection).await?;
-        // One that has another token by now is listed where that one ends.
+        // A connection with a newer token is listed under the end of that token.
         let of_minute = |time: Timestamp| time.as_secs().div_euclid(60);
         if is_over || connection.is_some_and(|one| of_minute(one.expires_at) != of_minute(minute)) {
             self.connections.remove_expiry_entry(minute, id).await?;
@@ -93,7 +94,7 @@ impl Handler {
         Ok(is_over)
     }
 
-    /// Carries out pending ends until `until`; how many are done.
+    /// Carries out pending ends until `until`. Returns the number of completed ones.
     async fn carry_out(&self, until: Duration) -> Result<usize, StoreError> {
         let (mut done, mut failed) = (0, None);
         for (tenant, pending) in self.deleted.due(SystemClock.now(), MAX_PENDING_ENDS_PER_RUN).await? {
@@ -107,7 +108,7 @@ impl Handler {
             match carry_out(&ending, &self.deleted.for_tenant(tenant), &pending, until).await {
                 Ok(is_done) => done += usize::from(is_done),
                 Err(error) => {
-                    tracing::error!(%error, channel_id = %pending.channel.channel_id, "an end was not carried out");
+                    tracing::error!(%error, channel_id = %pending.channel.channel_id, "pending end not carried out");
                     failed.get_or_insert(error);
                 }
             }
@@ -119,5 +120,5 @@ impl Handler {
     }
 }
 
-/// Kept back for the page that is under way when time runs out.
+/// Time kept back for the page that is being processed at the end of an invocation.
 const RESERVE: Duration = Duration::from_secs(3);

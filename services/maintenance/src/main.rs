@@ -1,5 +1,5 @@
-//! `MaintenanceFunction`: closes sockets whose token has ended, and carries out pending ends. Runs every minute, and when a change
-//! has left ends to carry out.
+//! `MaintenanceFunction`: closes sockets with expired tokens, and carries out pending ends. Runs every minute, and
+//! after a change that creates a pending end.
 
 mod handler;
 

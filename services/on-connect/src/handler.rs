@@ -1,4 +1,4 @@
-//! From a handshake to a connection. The event holds the caller's token and is never logged.
+//! Converts a handshake to a connection. The event contains the caller's token and is never logged.
 
 use auth::{AuthError, Scope, Verifier};
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
@@ -26,19 +26,19 @@ use tracing::{Instrument, Span};
 
 const SUBPROTOCOL: &str = "sec-websocket-protocol";
 
-/// Accepts or refuses handshakes.
+/// The handler that accepts or refuses handshakes.
 pub(crate) struct Handler {
     pub(crate) channels: DynamoChannels,
     pub(crate) connections: DynamoConnections,
     pub(crate) sockets: ManagementApi,
     pub(crate) verifier: Verifier,
     pub(crate) bucket: Bucket,
-    /// Connections that one user may have.
+    /// Maximum number of connections per user.
     pub(crate) most: usize,
 }
 
-/// The answer to `$connect`: any status but 2xx refuses the handshake with it. To accept a subprotocol, the
-/// answer names it ("WebSocket APIs: `$connect` route requiring a subprotocol" in the API Gateway guide).
+/// The response to `$connect`. Any status but 2xx refuses the handshake with that status. An accepted subprotocol is
+/// named in the response ("WebSocket APIs: `$connect` route requiring a subprotocol" in the API Gateway guide).
 #[derive(Debug, Serialize)]
 pub(crate) struct Answer {
     #[serde(rename = "statusCode")]
@@ -49,7 +49,7 @@ pub(crate) struct Answer {
 
 impl Handler {
     pub(crate) async fn handle(&self, event: ApiGatewayWebsocketProxyRequest) -> Answer {
-        // The handshake's own trace: its headers hold the token, and are looked at for that only.
+        // The handshake has a trace of its own, because its headers contain the token and are read for the token only.
         let span = invocation::span("server", "http");
         invocation::begin_trace(&span);
         self.answer(event).instrument(span).await
@@ -92,7 +92,7 @@ impl Handler {
         };
         let (channels, connections) =
             (self.channels.for_tenant(tenant.as_ref()), self.connections.for_tenant(tenant.as_ref()));
-        // On the heap: the compiler lays nested futures out inside one another, and these are large.
+        // On the heap, because a nested future is part of its parent, and these are large.
         let connected = Box::pin(async {
             check_rate_limit(&channels, &SystemClock, &request.user_id, &LimitedAction::Connect, self.bucket).await?;
             connect(&channels, &connections, &self.sockets, &SystemClock, request, self.most).await
@@ -122,7 +122,7 @@ impl Handler {
         Ok((identity.tenant, connect))
     }
 
-    /// A ticket says itself what the socket subscribes to.
+    /// Opens a connection by a ticket, which contains the channels to subscribe.
     async fn by_ticket(
         &self,
         ticket: &str,
@@ -146,20 +146,20 @@ impl Handler {
 
 fn status(error: &ChatError) -> u16 {
     match error {
-        // What the caller may not know of is not told from what does not exist.
+        // A channel that the caller may not see is not distinguished from one that does not exist.
         ChatError::ChannelNotFound => 403,
         ChatError::Invalid(_) => 400,
         ChatError::TicketInvalid => 401,
         ChatError::TooManyRequests { .. } | ChatError::TooManyConnections(_) => 429,
         error => {
-            tracing::error!(%error, "could not store a connection");
+            tracing::error!(%error, "connection was not stored");
             503
         }
     }
 }
 
-/// The caller's token, and whether it came as the subprotocol pair `bearer, <token>`: the only header that a
-/// browser lets a page choose.
+/// Returns the caller's token, and whether it is from the subprotocol pair `bearer, <token>`. Browsers let a page set
+/// no other header.
 fn token(event: &ApiGatewayWebsocketProxyRequest) -> (Option<&str>, bool) {
     let header = |name: &str| event.headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(value) = header("authorization") {
@@ -174,7 +174,7 @@ fn token(event: &ApiGatewayWebsocketProxyRequest) -> (Option<&str>, bool) {
     (event.query_string_parameters.first("token"), false)
 }
 
-/// `?channels=a,b`; `None` when there is no such parameter.
+/// Reads `?channels=a,b`. Returns `None` if the parameter is absent.
 fn asked_channels(event: &ApiGatewayWebsocketProxyRequest) -> Result<Option<Vec<ChannelId>>, chat::model::id::IdError> {
     let Some(text) = event.query_string_parameters.first("channels") else { return Ok(None) };
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());

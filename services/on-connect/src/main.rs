@@ -1,4 +1,4 @@
-//! `$connect`: verifies who connects, and remembers what they listen to.
+//! `$connect`: verifies the caller, and stores the connection and its subscriptions.
 
 mod handler;
 

@@ -1,4 +1,4 @@
-//! From the end of a socket to the end of its connection.
+//! Removes the connection of a closed socket.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{model::id::ConnectionId, ports::connection_store::ConnectionStore};

@@ -1,5 +1,5 @@
-//! `$disconnect`: forgets a connection. Best effort: it may never come, and the next push or the connection's age
-//! cleans up in its place.
+//! `$disconnect`: removes a connection. API Gateway calls it on a best-effort basis. Without it, the next push or the
+//! expiry of the connection removes it.
 
 mod handler;
 

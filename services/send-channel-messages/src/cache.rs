@@ -1,4 +1,4 @@
-//! What a warm function remembers from one message to the next, so that each costs one request.
+//! State that a warm function caches between messages, so that each costs one request.
 
 use std::{collections::HashMap, hash::Hash, sync::Mutex, time::Duration};
 
@@ -11,18 +11,18 @@ use chat::{
     },
 };
 
-/// Channels, and users, that are cached: little cache, and most of the reads saved.
+/// Maximum number of cached channels and of cached users: little memory, but most reads are saved.
 const CACHED: usize = 1_000;
 
-/// A channel or a user, whatever the tenant.
+/// A channel or a user, with its tenant.
 type Of<Id> = (Option<TenantId>, Id);
 
-/// The heads of channels, and when users' buckets will be full.
+/// The channel heads, and the times at which users' buckets are full.
 #[derive(Debug, Default)]
 pub(crate) struct SendCaches {
     heads: Bounded<Of<ChannelId>, ChannelHead>,
     buckets: Bounded<Of<UserId>, Timestamp>,
-    /// Until when nothing is sent for users who asked too often for what stores nothing.
+    /// Times until which sends of a user are refused, after too many requests that stored nothing.
     refused: Bounded<Of<UserId>, Timestamp>,
 }
 
@@ -41,19 +41,19 @@ impl SendCaches {
 }
 
 impl SendCaches {
-    /// How long a user has to wait who asked too often for what stores nothing.
+    /// Returns the time for which a user's sends are still refused.
     pub(crate) fn wait(&self, tenant: Option<&TenantId>, user: &UserId, now: Timestamp) -> Option<Duration> {
         let until = self.refused.get(&(tenant.cloned(), user.clone()))?;
         (until > now).then(|| now.until(until))
     }
 
-    /// Remembers that a user has to wait.
+    /// Refuses a user's sends until `until`.
     pub(crate) fn refuse(&self, tenant: Option<TenantId>, user: UserId, until: Timestamp) {
         self.refused.set((tenant, user), Some(until));
     }
 }
 
-/// A map that begins anew when it is full.
+/// A map that is cleared when it is full.
 #[derive(Debug)]
 struct Bounded<K, V>(Mutex<HashMap<K, V>>);
 

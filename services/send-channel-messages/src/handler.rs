@@ -1,4 +1,4 @@
-//! From a request to a message, and back: sending, editing, deleting.
+//! Converts requests to messages: sending, editing, deleting, reacting.
 
 use auth::{Identity, Scope, Verifier};
 use chat::{
@@ -47,12 +47,12 @@ pub(crate) struct Handler {
     caches: SendCaches,
 }
 
-/// How often each user may do what.
+/// Rate limits per user.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Buckets {
-    /// Sending, changing and reacting.
+    /// Sends, changes and reactions.
     pub(crate) send: Bucket,
-    /// Asking to send what stores nothing.
+    /// Send requests that store nothing.
     pub(crate) nothing: Bucket,
 }
 
@@ -111,8 +111,8 @@ impl Handler {
         Ok(response::no_content())
     }
 
-    /// Takes a token for a request that stores nothing. Without one, this environment refuses what the user sends until
-    /// there is one again.
+    /// Takes a token for a request that stored nothing. Without a token, this environment refuses the user's sends
+    /// until the bucket has one again.
     async fn refuse_sends(&self, tenant: Option<TenantId>, user: UserId) -> Result<(), ChatError> {
         let (channels, now) = (self.channels.for_tenant(tenant.as_ref()), SystemClock.now());
         let Some(retry_after) = channels.take(&user, &LimitedAction::SendNothing, self.buckets.nothing, now).await?
@@ -136,7 +136,7 @@ impl Handler {
             return Err(Problem::invalid(violations));
         }
         let Identity { user_id: sender_id, tenant, .. } = caller;
-        // Without a call of a store: what is refused here would cost a transaction.
+        // Checked without a store, because a refused request would otherwise cost a transaction.
         if let Some(retry_after) = self.caches.wait(tenant.as_ref(), &sender_id, SystemClock.now()) {
             return Err(ChatError::TooManyRequests { retry_after }.into());
         }
@@ -164,10 +164,10 @@ impl Handler {
     }
 }
 
-/// Whether a request took no token of its sender's, although it cost a transaction or reads.
+/// Returns whether a request cost a transaction or reads but took no token of its sender.
 fn stores_nothing(sent: &Result<SendResult, ChatError>) -> bool {
     match sent {
-        // The sender's bucket is empty already, or the failure is not the sender's doing.
+        // The sender's bucket is already empty, or the sender did not cause the failure.
         Ok(SendResult::Created(_))
         | Err(ChatError::TooManyRequests { .. } | ChatError::Contended { .. } | ChatError::Store(_)) => false,
         Ok(SendResult::Replayed(_)) | Err(_) => true,
@@ -197,7 +197,7 @@ fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMes
     };
     let found = fields.finish();
     let content_is_wrong = found.iter().any(|violation| violation.field == "content");
-    // A content of the wrong type is told once, not as an empty one too.
+    // Content of the wrong type is reported once, and not also as empty.
     violations
         .extend(draft.check().into_iter().filter(|violation| !(content_is_wrong && violation.field == "content")));
     violations.extend(found);

@@ -1,4 +1,4 @@
-//! From a batch that a worker hands over to pushes.
+//! Converts a dispatched push batch to pushes.
 
 use chat::{app::delivery::Delivery, model::time::Timestamp, ports::clock::SystemClock};
 use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, api_gateway, lambda::fan_out::TenantPushBatch, trace};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use telemetry::invocation;
 use tracing::Instrument;
 
-/// Sends to sockets.
+/// The handler of push batches.
 pub(crate) struct Handler {
     pub(crate) connections: DynamoConnections,
     pub(crate) sockets: ManagementApi,
@@ -33,7 +33,7 @@ impl Handler {
         let batch = async {
             let outcome = delivery.push_batch(batch).await.inspect_err(invocation::failed)?;
             api_gateway::count(&outcome);
-            tracing::info!(%channel_id, frames, ?outcome, "batch");
+            tracing::info!(%channel_id, frames, ?outcome, "push batch finished");
             Ok(Value::Null)
         };
         batch.instrument(span).await

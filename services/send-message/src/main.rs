@@ -1,4 +1,4 @@
-//! `SendMessageFunction`: broadcasts frames that a worker hands over.
+//! `SendMessageFunction`: pushes the frames that a worker dispatches.
 
 mod handler;
 
@@ -14,7 +14,7 @@ async fn main() -> Result<(), Error> {
     let handler = Handler {
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
-        // It hands over to itself; the template cannot name a function in its own definition.
+        // It dispatches to itself; the template cannot name a function in its own definition.
         fan_out: LambdaFanOut::new(&config, variable("AWS_LAMBDA_FUNCTION_NAME")?),
     };
     let handler = &handler;

@@ -1,4 +1,4 @@
-//! The attack matrix: what is refused, beside the twin that is accepted.
+//! The attack matrix: each refused token, beside its accepted twin.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -8,7 +8,7 @@ fn part(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// A token whose header and payload are given as text, signed with the shared secret.
+/// Returns a token with the given header and payload texts, signed with the shared secret.
 fn raw(header: &str, payload: &str) -> String {
     let input = format!("{}.{}", part(header), part(payload));
     let signature = jsonwebtoken::crypto::sign(input.as_bytes(), &signing_key("secret"), Algorithm::HS256).unwrap();
@@ -31,11 +31,11 @@ async fn each_algorithm_verifies_with_its_own_kind_of_key_and_with_no_other() {
         for algorithm in algorithms {
             let token = signed(*algorithm, key, &claims());
             assert_eq!(verifier.verify(&token, NOW).await.unwrap().user_id.as_str(), "alice", "{algorithm:?}");
-            // The same signature under another key's name.
+            // The same signature with another key's id.
             for (other, _) in kinds.iter().filter(|(other, _)| *other != key && *other != "secret") {
                 let token = encode(&header(*algorithm, other), &claims(), &signing_key(key)).unwrap();
                 let accepted = verifier.verify(&token, NOW).await;
-                // A secret has no name: its `kid` means nothing.
+                // A secret has no id, so the `kid` is ignored.
                 assert_eq!(accepted.is_ok(), key == "secret", "{algorithm:?} of {key} as {other}");
             }
             // An issuer that does not list the algorithm.
@@ -64,12 +64,12 @@ async fn forged_tokens_are_refused_and_their_valid_twins_accepted() {
         let signature = jsonwebtoken::crypto::sign(input.as_bytes(), &signing_key("rsa-b"), Algorithm::RS256).unwrap();
         format!("{input}.{signature}")
     };
-    // The public key is no secret: HS256 "signed" with it, as PEM, is the classic confusion of algorithms.
+    // HS256 with the public key as the secret, as PEM: the classic algorithm confusion.
     let confused = {
         let public = EncodingKey::from_secret(include_bytes!("keys/rsa-a.pub.pem"));
         encode(&header(Algorithm::HS256, "rsa-a"), &claims(), &public).unwrap()
     };
-    // And as DER, which is what some libraries hand out.
+    // And as DER, which some libraries return.
     let confused_der = {
         let pem = include_str!("keys/rsa-a.pub.pem");
         let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
@@ -188,5 +188,5 @@ async fn a_key_does_only_what_its_own_parameters_allow() {
     let twice = serving(vec![public("rsa-a", Algorithm::RS256), public("rsa-a", Algorithm::RS256)]).await;
     let verifier = Verifier::new(vec![anything(twice.uri())]).unwrap();
     let token = signed(Algorithm::RS256, "rsa-a", &claims());
-    assert_eq!(verifier.verify(&token, NOW).await, Err(AuthError::Invalid), "two keys of one name");
+    assert_eq!(verifier.verify(&token, NOW).await, Err(AuthError::Invalid), "two keys with one id");
 }

@@ -1,4 +1,4 @@
-//! The key set: fetched once, rotated within a bound, kept through an outage, and asked for at a bounded rate.
+//! The key set: fetched once, rotated within a limit, kept during an outage, and fetched at a limited rate.
 
 use std::{pin::pin, time::Duration};
 
@@ -20,13 +20,13 @@ fn verifier(url: String) -> Verifier {
     Verifier::with_timing(vec![issuer], TIMING).unwrap()
 }
 
-/// A token that outlives every test.
+/// Returns a token that is valid for longer than every test.
 fn token(key: &str) -> String {
     let algorithm = if key.starts_with("rsa") { Algorithm::RS256 } else { Algorithm::ES256 };
     signed(algorithm, key, &with("exp", EPOCH + 100_000))
 }
 
-/// A token whose `kid` is in no set, and whose signature is one of another key.
+/// Returns a token whose `kid` is in no set, with the signature of another key.
 fn made_up(kid: &str) -> String {
     encode(&header(Algorithm::RS256, kid), &with("exp", EPOCH + 100_000), &signing_key("rsa-b")).unwrap()
 }
@@ -44,7 +44,7 @@ async fn answering(server: &MockServer, answer: ResponseTemplate) {
     Mock::given(method("GET")).respond_with(answer).mount(server).await;
 }
 
-/// An answer that no test waits for.
+/// Returns a response that is later than every test.
 fn never() -> ResponseTemplate {
     ResponseTemplate::new(200).set_delay(Duration::from_mins(10))
 }
@@ -55,7 +55,7 @@ async fn sixteen_callers_share_one_fetch_and_a_rotation_costs_one_more() {
     let verifier = verifier(server.uri());
     let all = async |key: &str, now: Timestamp| {
         let token = token(key);
-        // Callers do not come in the order of their clocks.
+        // Callers arrive in another order than that of their clocks.
         let callers = (0..16_u32).map(|caller| verifier.verify(&token, now.plus(MILLISECOND * (16 - caller))));
         for verified in join_all(callers).await {
             assert_eq!(verified.unwrap().user_id.as_str(), "alice");
@@ -64,14 +64,14 @@ async fn sixteen_callers_share_one_fetch_and_a_rotation_costs_one_more() {
     all("rsa-a", NOW).await;
     all("rsa-a", NOW).await;
     assert_eq!(fetches(&server).await, 1);
-    // The old key is still signing while the new one begins to.
+    // The old key still signs while the new one is introduced.
     serve(&server, vec![public("rsa-a", Algorithm::RS256), public("rsa-b", Algorithm::RS256)]).await;
     futures::future::join(all("rsa-a", at(20)), all("rsa-b", at(20))).await;
     assert_eq!(fetches(&server).await, 1);
     serve(&server, vec![public("p256-b", Algorithm::ES256)]).await;
     all("p256-b", at(40)).await;
     assert_eq!(fetches(&server).await, 1);
-    assert_eq!(verifier.verify(&token("rsa-a"), at(40)).await, Err(AuthError::Invalid), "withdrawn");
+    assert_eq!(verifier.verify(&token("rsa-a"), at(40)).await, Err(AuthError::Invalid), "a withdrawn key is refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +100,7 @@ async fn a_new_key_is_accepted_when_the_interval_is_over() {
     let bound = NOW.plus(TIMING.interval);
     let before = Timestamp::from_millis(bound.as_millis() - 1);
     assert_eq!(verifier.verify(&token("rsa-b"), before).await, Err(AuthError::Invalid));
-    assert_eq!(fetches(&server).await, 0, "refused without asking");
+    assert_eq!(fetches(&server).await, 0, "refused without a fetch");
     assert!(verifier.verify(&token("rsa-b"), bound).await.is_ok());
     assert_eq!(fetches(&server).await, 1);
 }
@@ -138,7 +138,7 @@ async fn what_is_wrong_with_a_token_is_found_before_its_key_is_asked_for() {
         assert!(verifier.verify(&token, NOW).await.is_err(), "{what}");
         assert_eq!(fetches(&server).await, 0, "{what}");
     }
-    // The twins, which only a key can tell from good ones.
+    // The twins, which only a key look-up can distinguish from valid tokens.
     for (token, expected) in [(of_kid("made-up"), 1), (of_kid(&"k".repeat(KID_BYTES)), 1)] {
         assert_eq!(verifier.verify(&token, NOW).await, Err(AuthError::Invalid));
         assert_eq!(fetches(&server).await, expected);
@@ -154,7 +154,7 @@ async fn a_server_that_fails_is_asked_less_and_less_often() {
     let mut asked_at = Vec::new();
     for second in 0..60 {
         let before = fetches(&server).await;
-        // Two callers a second, of which neither is told that the token is wrong.
+        // Two callers per second. Neither learns that the token is invalid.
         for _ in 0..2 {
             let unknown = verifier.verify(&token("rsa-a"), at(second)).await;
             assert_eq!(unknown, Err(AuthError::KeysUnavailable));
@@ -165,7 +165,7 @@ async fn a_server_that_fails_is_asked_less_and_less_often() {
     }
     assert_eq!(asked_at, [0, 1, 3, 7, 15, 25, 35, 45, 55]);
     assert_eq!(fetches(&server).await, asked_at.len());
-    // Once it is back, the pause is the short one again.
+    // After the outage, the pause is the short one again.
     serve(&server, vec![public("rsa-a", Algorithm::RS256)]).await;
     assert!(verifier.verify(&token("rsa-a"), at(65)).await.is_ok());
     answering(&server, ResponseTemplate::new(500)).await;
@@ -185,7 +185,7 @@ async fn a_dead_server_stops_nobody_whose_key_is_known() {
         assert!(verifier.verify(&token("rsa-a"), at(hour * 3600)).await.is_ok());
     }
     assert_eq!(fetches(&server).await, 19);
-    // Nobody can say whether that key is good.
+    // That key cannot be verified.
     assert_eq!(verifier.verify(&token("rsa-b"), at(80_000)).await, Err(AuthError::KeysUnavailable));
 }
 
@@ -243,12 +243,12 @@ async fn a_server_that_hangs_holds_no_caller_whose_key_is_known() {
         assert!(futures::poll!(&mut held).is_pending());
         tokio::task::yield_now().await;
     }
-    // With a set past its time too, whose renewal is the fetch that hangs.
+    // Also with an old set, whose renewal is the fetch that hangs.
     for now in [20, 700] {
         for _ in 0..100 {
             tokio::select! {
                 biased;
-                _ = &mut held => panic!("the fetch has ended before a caller who does not need it"),
+                _ = &mut held => panic!("the fetch ended before a caller that does not need it"),
                 verified = verifier.verify(&known, at(now)) => assert!(verified.is_ok()),
             }
         }
@@ -264,7 +264,7 @@ async fn a_slow_renewal_holds_a_known_key_up_for_a_moment_only() {
     let token = token("rsa-a");
     assert!(verifier.verify(&token, NOW).await.is_ok());
     answering(&server, never()).await;
-    // The renewal is still under way when the request has been answered: another caller waits for it.
+    // The renewal continues after the response, and another caller waits for it.
     assert!(verifier.verify(&token, at(700)).await.is_ok());
     let unknown = made_up("made-up");
     let mut waiting = pin!(verifier.verify(&unknown, at(700)));
@@ -290,8 +290,8 @@ async fn without_any_keys_yet_it_is_not_the_token_that_is_wrong() {
         answering(&server, answer).await;
         let verifier = verifier(server.uri());
         assert_eq!(verifier.verify(&token("rsa-a"), NOW).await, Err(AuthError::KeysUnavailable));
-        assert_eq!(fetches(&server).await, 1, "and a redirect is not followed");
-        // Once they can be had, the same verifier goes on.
+        assert_eq!(fetches(&server).await, 1, "a redirect is not followed");
+        // When the keys are available, the same verifier continues.
         serve(&server, vec![public("rsa-a", Algorithm::RS256)]).await;
         assert!(verifier.verify(&token("rsa-a"), at(1)).await.is_ok());
     }

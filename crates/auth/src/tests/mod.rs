@@ -12,15 +12,15 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 use super::*;
 use crate::jwks::Timing;
 
-/// Seconds.
+/// Seconds since the Unix epoch.
 const EPOCH: i64 = 1_796_000_000;
 
 const NOW: Timestamp = Timestamp::from_secs(EPOCH);
 
-/// Enough for every hash.
+/// Long enough for every hash.
 const SECRET: &str = "a shared secret for tests alone, of more than the sixty-four bytes that HS512 needs";
 
-/// Private keys, made for these tests and used nowhere else.
+/// Returns a private key that was created for these tests only.
 fn signing_key(name: &str) -> EncodingKey {
     match name {
         "rsa-a" => EncodingKey::from_rsa_pem(include_bytes!("keys/rsa-a.pem")),
@@ -34,7 +34,7 @@ fn signing_key(name: &str) -> EncodingKey {
     .unwrap()
 }
 
-/// The public half of a key as it stands in a key set, without an `alg`, under its own name.
+/// Returns the public half of a key as in a key set, without an `alg`, with its own id.
 fn public(name: &str, algorithm: Algorithm) -> Value {
     let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&signing_key(name), algorithm).unwrap()).unwrap();
     let fields = jwk.as_object_mut().unwrap();
@@ -101,7 +101,7 @@ fn issuer() -> Issuer {
     }
 }
 
-/// Accepts whatever has a key at `url`, or under the secret.
+/// Returns an issuer that accepts every algorithm, with the keys at `url` and the secret.
 fn anything(url: String) -> Issuer {
     use Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512};
     let algorithms = vec![HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA];
@@ -175,7 +175,7 @@ async fn claims_name_the_tenant_the_scopes_and_the_channels() {
     assert!(!identity.has(Scope::Read) && identity.has(Scope::Write) && identity.has(Scope::Manage));
     assert!(!identity.reaches(&"general".parse().unwrap()), "limited to nothing");
     claims.as_object_mut().unwrap().remove("scope");
-    assert!(!verifier.verify(&hs256(&claims), NOW).await.unwrap().has(Scope::Read), "no claim, nothing allowed");
+    assert!(!verifier.verify(&hs256(&claims), NOW).await.unwrap().has(Scope::Read), "no claim, no scope");
     for (name, value, problem) in [
         ("org", json!(7), ClaimProblem::NotAString),
         ("org", json!("a/b"), IdError::Malformed.into()),
@@ -207,7 +207,7 @@ async fn what_a_token_opens_ends_with_it_and_without_leeway() {
     let before = Timestamp::from_millis(end.as_millis() - 1);
     assert_eq!(identity.open_until(before), Ok(end));
     assert_eq!(identity.open_until(end), Err(AuthError::Expired));
-    // A request still gets through then, for clocks that differ.
+    // A request is still accepted then, because clocks differ.
     let late = verifier.verify(&hs256(&claims()), end.plus(Duration::from_secs(30))).await.unwrap();
     assert_eq!(late.open_until(end.plus(Duration::from_secs(30))), Err(AuthError::Expired));
     assert_eq!(verifier.verify(&hs256(&claims()), end.plus(LEEWAY)).await, Err(AuthError::Expired));

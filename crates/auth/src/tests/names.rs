@@ -1,4 +1,4 @@
-//! Whom no token names: dot segments, and names of the system.
+//! Names that no token may contain: dot segments, and names of the system.
 
 use std::{
     io::Write,
@@ -9,7 +9,7 @@ use tracing::instrument::WithSubscriber;
 
 use super::*;
 
-/// A verifier whose users call the agent `agent`.
+/// Returns a verifier of a deployment whose agent is `agent`.
 fn verifier(agent: Option<&str>, issuer: Issuer) -> Verifier {
     let reserved = agent.map(ReservedNames::with_agent).unwrap_or_default();
     Verifier { reserved, ..Verifier::new(vec![issuer]).unwrap() }
@@ -26,13 +26,13 @@ async fn no_token_names_the_system() {
     for name in ["assistants", "the-system", "jarvis2", "alice"] {
         assert!(verifier.verify(&hs256(&with("sub", name)), NOW).await.is_ok(), "{name}");
     }
-    // Whichever claim names the user.
+    // For every claim that can contain the user.
     let by_name = Verifier::new(vec![Issuer { user_claim: "preferred_username".into(), ..issuer() }]).unwrap();
     let refused = by_name.verify(&hs256(&with("preferred_username", "assistant")), NOW).await;
     assert_eq!(refused, Err(wrong("preferred_username", IdError::Reserved)));
     let mut claims = with("preferred_username", "alice");
     claims["sub"] = json!("assistant");
-    assert!(by_name.verify(&hs256(&claims), NOW).await.is_ok(), "a claim that names no user here");
+    assert!(by_name.verify(&hs256(&claims), NOW).await.is_ok(), "this claim is not the user's");
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn no_token_names_a_dot_segment() {
     }
 }
 
-/// A log that can be read.
+/// A log that tests can read.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! Secrets by reference, from the services' own protocols.
+//! Secrets by reference, over the protocols of the services.
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ssm::config::{Credentials, SharedCredentialsProvider};

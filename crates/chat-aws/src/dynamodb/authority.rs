@@ -1,8 +1,8 @@
 //! Authorities as conditions of the transactions that they allow.
 //!
-//! The channel's part is checked against its item `access`, which has what permissions rest on and which sends never touch;
-//! the caller's against its membership. The item `access` exists for exactly as long as the channel, and the incarnation is
-//! in its key: a channel that took the id anew has another.
+//! The channel's part is checked against its `access` item, which holds the state that permissions depend on. Sends
+//! never change that item. The caller's part is checked against its membership. The `access` item exists exactly as
+//! long as the channel. Its key contains the incarnation, which distinguishes it from later channels with the same id.
 
 use chat::model::{
     access::Authority,
@@ -16,23 +16,23 @@ use crate::dynamodb::{
     transaction::{OPERATION, Part, Transaction, Write},
 };
 
-/// What a change does to the channel's item `access`.
+/// The effect of a change on the channel's `access` item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Access<'a> {
-    /// Nothing.
+    /// No effect.
     Kept,
-    /// The channel has an owner more.
+    /// One more owner.
     OwnerAdded,
-    /// The channel has an owner less, but at least one.
+    /// One owner less, but at least one remains.
     OwnerRemoved,
-    /// The channel is to be like this.
+    /// The new state of the channel.
     Changed(&'a Channel),
-    /// The channel is deleted.
+    /// The deletion of the channel.
     Deleted,
 }
 
 impl Access<'_> {
-    /// What a role that is `before` and `after` makes of the number of owners.
+    /// Returns the effect of a role change from `before` to `after` on the number of owners.
     pub(crate) fn of_roles(before: Option<MemberRole>, after: Option<MemberRole>) -> Self {
         match (before == Some(MemberRole::Owner), after == Some(MemberRole::Owner)) {
             (false, true) => Self::OwnerAdded,
@@ -42,7 +42,7 @@ impl Access<'_> {
     }
 }
 
-/// The table of channels, and the keys of a tenant in it.
+/// The table of channels, and the keys of one tenant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) table: &'a str,
@@ -50,8 +50,8 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Adds the conditions of `by` to a transaction, as [`Part::Access`] and [`Part::Caller`], and what the change does to the
-    /// item `access`. `member` is the membership that the transaction itself changes, on condition that it is as read: see
+    /// Adds the conditions of `by` to a transaction, as [`Part::Access`] and [`Part::Caller`], and the change of the
+    /// `access` item. `member` is the membership that the transaction changes on condition that it is as read: see
     /// [`is_contradicted`].
     pub(crate) fn require(
         self,
@@ -92,7 +92,7 @@ impl Place<'_> {
             .value("archived", attribute(OPERATION, channel.archived_at.is_some())?))
     }
 
-    /// The item `access` of a new channel, with its one owner.
+    /// Returns the `access` item of a new channel with one owner.
     pub(crate) fn new_access(self, channel: &Channel) -> Result<Item, StoreError> {
         let mut item = self.keys.access(&channel.key());
         item.insert("visibility".to_owned(), attribute(OPERATION, channel.visibility)?);
@@ -101,13 +101,13 @@ impl Place<'_> {
         Ok(item)
     }
 
-    /// Whether an item `access` is as it was read, so that only the number of owners stood against a change.
+    /// Returns whether an `access` item is as it was read. If it is, only the number of owners prevented the change.
     pub(crate) fn is_as_read(item: &Item, channel: &Channel) -> Result<bool, StoreError> {
         Ok(item.get("visibility") == Some(&attribute(OPERATION, channel.visibility)?)
             && item.get("archived") == Some(&attribute(OPERATION, channel.archived_at.is_some())?))
     }
 
-    /// The item of a member.
+    /// Returns the item of a member.
     pub(crate) fn member_item(self, channel: &Channel, member: &Member) -> Result<Item, StoreError> {
         let mut item = write(OPERATION, member)?;
         item.extend(self.keys.member(&channel.key(), &member.user_id));
@@ -116,7 +116,7 @@ impl Place<'_> {
     }
 }
 
-/// Adds the condition that a membership is as it was read: the same one, with the same role.
+/// Adds the condition that a membership has the incarnation and the role that were read.
 pub(crate) fn as_read(write: Write, member: &Member) -> Result<Write, StoreError> {
     Ok(write
         .when("incarnation = :incarnation AND #role = :role")
@@ -125,8 +125,8 @@ pub(crate) fn as_read(write: Write, member: &Member) -> Result<Write, StoreError
         .value("role", attribute(OPERATION, member.role)?))
 }
 
-/// Whether the caller is the member that is to be changed, and was read otherwise than that member: one of the two is not
-/// as it was read. A transaction names an item once, so that it could not check both.
+/// Returns whether the caller is the member to be changed but was read in a different state. One of the two reads is
+/// then stale. A transaction can name an item only once, so it cannot check both.
 pub(crate) fn is_contradicted(by: &Authority<'_>, member: &Member) -> bool {
     by.member.is_some_and(|caller| {
         caller.user_id == member.user_id && (caller.incarnation, caller.role) != (member.incarnation, member.role)

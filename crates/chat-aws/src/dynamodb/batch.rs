@@ -1,4 +1,4 @@
-//! Many writes to one table.
+//! Batches of writes to one table.
 
 use std::time::Duration;
 
@@ -18,24 +18,24 @@ use crate::{
 
 const OPERATION: &str = "BatchWriteItem";
 
-/// Items of one `BatchWriteItem` (its page in the DynamoDB API reference).
+/// Maximum number of items in one `BatchWriteItem` (its page in the DynamoDB API reference).
 const ITEMS: usize = 25;
 const ATTEMPTS: u32 = 8;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
 
-/// One write.
+/// Builds one write.
 pub(crate) fn put(item: Item) -> Result<WriteRequest, StoreError> {
     let put = PutRequest::builder().set_item(Some(item)).build().map_err(|error| decode_error(OPERATION, error))?;
     Ok(WriteRequest::builder().put_request(put).build())
 }
 
-/// One deletion.
+/// Builds one deletion.
 pub(crate) fn delete(key: Item) -> Result<WriteRequest, StoreError> {
     let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(|error| decode_error(OPERATION, error))?;
     Ok(WriteRequest::builder().delete_request(delete).build())
 }
 
-/// Writes all, in their order by batches.
+/// Writes all items in batches, in their order. Retries unprocessed items, up to [`ATTEMPTS`] attempts per batch.
 pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteRequest>) -> Result<(), StoreError> {
     for chunk in requests.chunks(ITEMS) {
         let mut waiting = chunk.to_vec();
@@ -51,7 +51,7 @@ pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteReque
             }
         }
         if !waiting.is_empty() {
-            let source = "the table is too busy to write everything".into();
+            let source = "the table is too busy to write all items".into();
             return Err(StoreError { operation: OPERATION, retryable: true, source });
         }
     }

@@ -1,9 +1,9 @@
 //! Channels and members, in `chat_channels`: see [`crate::dynamodb::keys`].
 //!
-//! Every change carries what allowed it as conditions of its own transaction: see [`crate::dynamodb::authority`].
+//! Every change checks its authority by conditions in the same transaction: see [`crate::dynamodb::authority`].
 //!
-//! The lists are items and not an index, because an index is only eventually consistent: a user who connects right
-//! after joining would miss the channel.
+//! Lists are items and not an index, because an index is only eventually consistent. A user who connects right after
+//! joining would miss the channel.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,7 +48,7 @@ const BATCH_GET: &str = "BatchGetItem";
 const BATCH_GET_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
 const BATCH_GET_ATTEMPTS: u32 = 8;
 
-/// Items that one query may return ("Query" in the DynamoDB API reference ends a page at 1 MB in any case).
+/// Maximum number of items of one query. A page ends at 1 MB in any case ("Query" in the DynamoDB API reference).
 const QUERY_ITEMS: usize = 1_000;
 
 /// Channels in DynamoDB.
@@ -61,20 +61,20 @@ pub struct DynamoChannels {
 }
 
 impl DynamoChannels {
-    /// Channels in `table`.
+    /// Creates a store for channels in `table`.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), connections: None, keys: Keys::default() }
     }
 
-    /// The same channels, with their gates in the table `connections`. Changes that end subscriptions, and the adding of
-    /// members, need it.
+    /// Returns the same store with gates in the table `connections`. It is required for adding members and for changes
+    /// that end subscriptions.
     #[must_use]
     pub fn with_connections(self, connections: impl Into<String>) -> Self {
         Self { connections: Some(connections.into()), ..self }
     }
 
-    /// The channels of a tenant.
+    /// Returns the channels of one tenant.
     #[must_use]
     pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
         Self { keys: Keys::for_tenant(tenant), ..self.clone() }
@@ -115,21 +115,21 @@ impl DynamoChannels {
             .consistent_read(true)
     }
 
-    /// Up to `limit` items of a range, the last first, as far as one query reads.
+    /// Returns up to `limit` items of a range, the last first. Reads one query page of up to 1 MB.
     async fn newest(&self, range: &SortRange, limit: usize) -> Result<Vec<Item>, StoreError> {
         let limit = i32::try_from(limit.clamp(1, QUERY_ITEMS)).unwrap_or(i32::MAX);
         let page = self.range(range).scan_index_forward(false).limit(limit).send().await;
         Ok(page.map_err(|error| sdk_error("Query", error))?.items.unwrap_or_default())
     }
 
-    /// How many items a range has, as far as one query reads: 1 MB, which are some 5,000 memberships.
+    /// Returns the number of items in a range. Reads one query page of 1 MB, about 5,000 memberships.
     async fn count(&self, range: &SortRange) -> Result<usize, StoreError> {
         let counted =
             self.range(range).select(Select::Count).send().await.map_err(|error| sdk_error("Query", error))?;
         Ok(usize::try_from(counted.count).unwrap_or_default())
     }
 
-    /// One query of a range from `start` on: some of its items, and where to go on.
+    /// Sends one query of a range from `start` on. Returns items and the start of the next query.
     async fn query(
         &self,
         range: &SortRange,
@@ -146,7 +146,7 @@ impl DynamoChannels {
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
 
-    /// Up to `limit` items of a range, and whether there are more.
+    /// Returns up to `limit` items of a range, and whether there are more.
     pub(crate) async fn page(&self, range: &SortRange, limit: usize) -> Result<(Vec<Item>, bool), StoreError> {
         let mut items = Vec::new();
         let mut start = None;
@@ -162,8 +162,9 @@ impl DynamoChannels {
         }
     }
 
-    /// The memberships of a user in up to `limit` channel ids after `after`, with what is read; and whether there are more.
-    /// One id may have several, while memberships of a deleted channel are still there: all of them are of one page.
+    /// Returns a user's memberships in up to `limit` channel ids after `after`, each with its read mark, and whether
+    /// there are more. One id may have several while memberships of a deleted channel are being removed. A page
+    /// contains all of them.
     async fn listed(
         &self,
         user: &UserId,
@@ -191,7 +192,7 @@ impl DynamoChannels {
         }
     }
 
-    /// Items by their keys, in any order; those that are not there are left out.
+    /// Returns items by their keys, in any order. Missing items are left out.
     pub(crate) async fn batch_get(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         for attempt in 0..BATCH_GET_ATTEMPTS {
@@ -228,12 +229,12 @@ impl DynamoChannels {
         Ok(items)
     }
 
-    /// What the ids of some keys lead to now: see [`of_key`].
+    /// Returns the current channels of the ids in some keys: see [`of_key`].
     pub(crate) async fn channels(
         &self,
         keys: impl Iterator<Item = &ChannelKey>,
     ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
-        // A request that names an item twice is refused.
+        // DynamoDB refuses a request that names an item twice.
         let ids: BTreeSet<&ChannelId> = keys.map(|key| &key.channel_id).collect();
         let items = self.batch_get(ids.into_iter().map(|id| self.keys.meta(id)).collect()).await?;
         let channels = items.into_iter().map(|item| {
@@ -247,7 +248,7 @@ impl DynamoChannels {
         transaction.run(&self.client).await
     }
 
-    /// A condition that a channel's own item is as it was read.
+    /// Adds the condition that a channel's `meta` item is as it was read.
     fn as_read(write: Write, channel: &Channel) -> Result<Write, StoreError> {
         Ok(write
             .when("version = :version AND incarnation = :incarnation")
@@ -255,13 +256,13 @@ impl DynamoChannels {
             .value("incarnation", attribute(OPERATION, channel.incarnation)?))
     }
 
-    /// The key of a channel in the list of public ones, where it is one.
+    /// Returns the key of a channel in the list of public channels, if it is public.
     fn public_key(&self, channel: &Channel) -> Option<Item> {
         let is_public = channel.visibility == Visibility::Public;
         is_public.then(|| self.keys.public(&channel.name, &channel.channel_id))
     }
 
-    /// Changes the list of public channels with a channel that was as `before` and is as `after`.
+    /// Updates the list of public channels for a change from `before` to `after`.
     fn list_publicly(
         &self,
         transaction: &mut Transaction,
@@ -297,7 +298,7 @@ impl DynamoChannels {
         Write::put(&self.table, item)
     }
 
-    /// Makes a membership, as [`Part::Member`], and ends what refuses its subscriptions.
+    /// Creates a membership, as [`Part::Member`], and removes the gate that refuses the user's subscriptions.
     pub(crate) fn put_member(
         &self,
         transaction: &mut Transaction,
@@ -312,7 +313,7 @@ impl DynamoChannels {
         self.put_chosen(transaction, &key, member)
     }
 
-    /// Lists a membership that its user chose.
+    /// Lists a membership that its user chose. A member who was added by another user did not choose it.
     fn put_chosen(
         &self,
         transaction: &mut Transaction,
@@ -343,12 +344,12 @@ impl DynamoChannels {
     }
 }
 
-/// The channel of a key, among those that ids lead to.
+/// Returns the channel of a key, if its id still leads to this incarnation.
 fn of_key<'a>(found: &'a BTreeMap<ChannelId, Channel>, key: &ChannelKey) -> Option<&'a Channel> {
     found.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)
 }
 
-/// Whether the channel is as it was read, and only has too few owners.
+/// Returns whether the channel is as it was read, so that only the number of owners prevented the change.
 fn is_last_owner(refused: &Refused, channel: &Channel) -> Result<bool, StoreError> {
     refused.item(Part::Access).map_or(Ok(false), |access| Place::is_as_read(access, channel))
 }
@@ -501,7 +502,7 @@ impl ChannelStore for DynamoChannels {
             })
             .collect();
         let found = self.channels(listed.iter()).await?;
-        // A channel that was made private since the list was read is left out.
+        // Leaves out channels that became private after the list was read.
         let is_listed = |channel: &&Channel| channel.visibility == Visibility::Public;
         let channels = listed.iter().filter_map(|key| of_key(&found, key)).filter(is_listed).cloned().collect();
         let last = items.last().filter(|_| more).and_then(|item| text(item, "sk"));
@@ -515,7 +516,7 @@ impl ChannelStore for DynamoChannels {
             .table_name(&self.table)
             .set_key(Some(self.keys.listed(user, channel)))
             .update_expression("SET read_seq = :seq")
-            // The item is there for as long as the membership.
+            // The item exists as long as the membership.
             .condition_expression("attribute_exists(sk) AND (attribute_not_exists(read_seq) OR read_seq < :seq)")
             .expression_attribute_values(":seq", n(seq))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -539,7 +540,7 @@ impl ChannelStore for DynamoChannels {
     }
 
     async fn members_among(&self, channel: &ChannelKey, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
-        // A request that names an item twice is refused.
+        // DynamoDB refuses a request that names an item twice.
         let users: BTreeSet<&UserId> = users.iter().collect();
         let wanted = users.into_iter().map(|user| self.keys.member(channel, user)).collect();
         let found = self.batch_get(wanted).await?;
@@ -594,14 +595,14 @@ impl ChannelStore for DynamoChannels {
     }
 
     async fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Result<MemberAdded, StoreError> {
-        // A caller who rests on being a member is none who is to be added.
+        // A caller whose authority is a membership cannot be added as a member again.
         if by.member.is_some_and(|caller| caller.user_id == member.user_id) {
             return Ok(MemberAdded::Stale);
         }
         let mut transaction = Transaction::default();
         self.place().require(&mut transaction, by, Access::of_roles(None, Some(member.role)), None)?;
         self.put_member(&mut transaction, by.channel, member, read_seq)?;
-        // Otherwise a member who is removed would come back by it.
+        // With the invitation, a removed member could return.
         self.end_invitation(&mut transaction, &by.channel.key(), &member.user_id)?;
         let refused = match self.run(transaction).await? {
             Ran::Done => return Ok(MemberAdded::Added),

@@ -1,11 +1,11 @@
 //! Connections, subscriptions, presence and tickets, in `chat_connections`: see [`crate::dynamodb::keys`].
 //!
-//! A connection's item names its tenant, and its `channels` as a set of the texts of their keys.
+//! A connection's item contains its tenant, and its `channels` as a set of channel keys.
 //!
-//! What finds a user's connections are items and not an index, because an index is only eventually consistent: who
-//! is removed from a channel the moment after connecting would go on receiving.
+//! A user's connections are found by items and not by an index, because an index is only eventually consistent. A user
+//! who is removed from a channel right after connecting would continue to receive events.
 //!
-//! `expires_at` of a connection and of all that belongs to it is after its end: see [`crate::dynamodb::expiry`].
+//! `expires_at` of a connection and of its items is later than its end: see [`crate::dynamodb::expiry`].
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -53,13 +53,13 @@ use crate::{
 
 const WRITES_AT_ONCE: usize = 16;
 
-/// Looks at a connection whose token changes while it is being subscribed.
+/// Maximum attempts to subscribe a connection whose token changes meanwhile.
 const SUBSCRIBE_ATTEMPTS: usize = 4;
 
-/// How long it is remembered what subscribers have been told of a user's presence: longer than any connection lasts.
+/// Time for which the announced presence of a user is stored: longer than a connection can last.
 const PRESENCE_KEPT: Duration = Duration::from_hours(24);
 
-/// How long after its end a connection is still listed as one that has to be closed. API Gateway has closed it by then.
+/// Time after its end for which a connection is listed as one to be closed. API Gateway has closed its socket by then.
 const ENDED_KEPT: Duration = CONNECTION_DURATION.saturating_add(Duration::from_hours(1));
 
 /// Connections in DynamoDB.
@@ -78,12 +78,12 @@ struct ConnectionItem {
     tenant: Option<TenantId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limited_to: Option<BTreeSet<ChannelId>>,
-    /// A string set, written by itself: there is no empty one.
+    /// A string set, which is written separately because DynamoDB has no empty sets.
     #[serde(default, skip_serializing)]
     channels: Vec<ChannelKey>,
     #[serde(default)]
     follows: bool,
-    /// Only there when it leaves out channels: the stream's filter asks for it.
+    /// Present only if channels are left out, because the stream's filter selects records by it.
     #[serde(default, skip_serializing_if = "is_zero")]
     left_out: usize,
     connected_at: Timestamp,
@@ -115,27 +115,27 @@ struct SubscriptionItem {
 }
 
 impl DynamoConnections {
-    /// Connections in `table`.
+    /// Creates a store for connections in `table`.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), tenant: None, keys: Keys::default() }
     }
 
-    /// The connections of a tenant.
+    /// Returns the connections of one tenant.
     #[must_use]
     pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
         Self { tenant: tenant.cloned(), keys: Keys::for_tenant(tenant), ..self.clone() }
     }
 
-    /// A connection of any tenant, and the connections of that tenant.
+    /// Returns a connection of any tenant, and the connections of that tenant.
     pub async fn find(&self, id: &ConnectionId) -> Result<Option<(Self, Connection)>, StoreError> {
         let Some(item) = self.connection_item(id).await? else { return Ok(None) };
         Ok(Some((self.for_tenant(item.tenant.as_ref()), item.connection(id.clone()))))
     }
 
-    /// Lists minutes in which tokens have ended by `now`, the oldest first: the last [`ENDED_SOCKETS_MINUTES`] before the one
-    /// that [`DynamoConnections::worked_off`] noted, because a connection may be listed late, and all since. Minutes whose
-    /// sockets API Gateway has closed by itself are left out.
+    /// Lists the minutes in which tokens ended up to `now`, the oldest first. The list begins [`ENDED_SOCKETS_MINUTES`]
+    /// before the minute that [`DynamoConnections::worked_off`] recorded, because a connection may be listed late. It
+    /// leaves out minutes whose sockets API Gateway has closed itself.
     pub async fn ended_minutes(&self, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
         let cursor = self.get(keys::ends_cursor()).await?.and_then(|item| number(&item, "minute"));
         let last = keys::minute(now);
@@ -146,7 +146,8 @@ impl DynamoConnections {
         Ok((first..=last).map(|minute| Timestamp::from_secs(minute * 60)).collect())
     }
 
-    /// Notes that all minutes up to that of `time` are worked off. An earlier minute than is noted changes nothing.
+    /// Records that all minutes up to that of `time` are processed. An earlier minute than the recorded one has no
+    /// effect.
     pub async fn worked_off(&self, time: Timestamp) -> Result<(), StoreError> {
         let update = self
             .update(keys::ends_cursor())
@@ -158,14 +159,13 @@ impl DynamoConnections {
         Ok(())
     }
 
-    /// Connections whose token has ended in the minute of `time`, as far as they have not been closed since; some may
-    /// have another token by now.
+    /// Returns the connections listed under the minute of `time` that are not closed yet. Some may have a newer token.
     pub async fn expired_in_minute(&self, time: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
         let items = self.all(|| self.partition(keys::ends(time))).await?;
         items.iter().map(connection_id).collect()
     }
 
-    /// Takes a connection from those that have ended in the minute of `time`.
+    /// Removes a connection from the list of the minute of `time`.
     pub async fn remove_expiry_entry(&self, time: Timestamp, id: &ConnectionId) -> Result<(), StoreError> {
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(keys::end(time, id)));
         delete.send().await.map_err(|error| sdk_error("DeleteItem", error))?;
@@ -181,7 +181,7 @@ impl DynamoConnections {
         self.get(keys::connection(id)).await?.map(|item| read("GetItem", item)).transpose()
     }
 
-    /// Lists a connection among those whose token ends in some minute, unless API Gateway ends it before.
+    /// Lists a connection under the minute in which its token ends, unless API Gateway closes the socket earlier.
     async fn list_end(&self, connection: &Connection) -> Result<(), StoreError> {
         if connection.token_expires_at > connection.expires_at {
             return Ok(());
@@ -199,7 +199,8 @@ impl DynamoConnections {
         Ok(item)
     }
 
-    /// Writes times and limit of a renewed connection to one item of it; the item, if it is still of that connection.
+    /// Writes the times and allowed channels of a renewed connection to one of its items. Returns the item, if it still
+    /// belongs to that connection.
     async fn renew_item(&self, key: Item, connection: &Connection, is_own: bool) -> Result<Option<Item>, StoreError> {
         let mut expression = "SET expires_at = :expires_at".to_owned();
         let mut values = Item::from([
@@ -236,7 +237,7 @@ impl DynamoConnections {
         self.client.update_item().table_name(&self.table).set_key(Some(key))
     }
 
-    /// A query of a partition.
+    /// Returns a query of a partition.
     fn partition(&self, pk: impl Into<String>) -> QueryFluentBuilder {
         self.client
             .query()
@@ -246,7 +247,7 @@ impl DynamoConnections {
             .consistent_read(true)
     }
 
-    /// All items that a query finds, over all of its pages, in their order.
+    /// Returns all items of a query, over all of its pages, in their order.
     async fn all(&self, query: impl Fn() -> QueryFluentBuilder) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         let mut start = None;
@@ -261,7 +262,7 @@ impl DynamoConnections {
         }
     }
 
-    /// Deletes an item if it is still of `connected_at`; the item, if it was.
+    /// Deletes an item if its `connected_at` is the given one. Returns the deleted item.
     async fn delete(&self, key: Item, connected_at: Timestamp) -> Result<Option<Item>, StoreError> {
         let delete = self
             .client
@@ -289,15 +290,15 @@ impl DynamoConnections {
     }
 }
 
-/// The condition that an item is of a connection, and not of another one that got the same id.
+/// The condition that an item belongs to this connection and not to another one with the same id.
 const AS_CONNECTED: &str = "connected_at = :connected_at";
 
-/// Leaves out of a query what has ended by `now`.
+/// Excludes items that ended before `now` from a query.
 fn living(query: QueryFluentBuilder, now: Timestamp) -> QueryFluentBuilder {
     query.filter_expression("expires_at > :over").expression_attribute_values(":over", n(kept_until(now)))
 }
 
-/// Reads items of an audience, and adds them to it.
+/// Adds the items of an audience's partition to `audience`.
 fn read_audience(items: Vec<Item>, audience: &mut Audience) -> Result<(), StoreError> {
     for item in items {
         let sk = text(&item, "sk").unwrap_or_default();
@@ -315,7 +316,7 @@ fn read_audience(items: Vec<Item>, audience: &mut Audience) -> Result<(), StoreE
     Ok(())
 }
 
-/// Runs an update. `None`: its condition did not hold.
+/// Runs an update. Returns `None` if its condition did not hold.
 async fn updated(update: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>, StoreError> {
     match update.send().await {
         Ok(updated) => Ok(Some(updated)),
@@ -328,7 +329,7 @@ async fn updated(update: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOut
     }
 }
 
-/// Runs a deletion. `None`: its condition did not hold.
+/// Runs a deletion. Returns `None` if its condition did not hold.
 async fn deleted(delete: DeleteItemFluentBuilder) -> Result<Option<DeleteItemOutput>, StoreError> {
     match delete.send().await {
         Ok(deleted) => Ok(Some(deleted)),
@@ -394,7 +395,7 @@ impl ConnectionStore for DynamoConnections {
         self.list_end(connection).await?;
         let Some(item) = self.renew_item(keys::connection(id), connection, true).await? else { return Ok(None) };
         self.renew_item(self.keys.user_connection(user_id, id), connection, false).await?;
-        // Those of now: some may have been added since the connection was read.
+        // The stored channels, because some may have been added after the connection was read.
         let channels = read::<ConnectionItem>("UpdateItem", item)?.channels;
         let keys: Vec<Item> = channels.iter().map(|channel| self.keys.subscription(channel, id)).collect();
         futures::stream::iter(keys)
@@ -434,10 +435,10 @@ impl ConnectionStore for DynamoConnections {
         self.delete_subscriptions(&connection.channels, id, connected_at).await?;
         self.delete(self.keys.user_connection(&connection.user_id, id), connected_at).await?;
         let closed = self.delete(keys::connection(id), connected_at).await?;
-        // The first that closes it counts it: the handler of `$disconnect`, a push, or the maintenance.
+        // The first to close it counts it: the handler of `$disconnect`, a push, or the maintenance.
         metrics::count(&metrics::CONNECTIONS_CLOSED, usize::from(closed.is_some()));
         let Some(item) = closed else { return Ok(false) };
-        // Subscriptions that were added since the connection was read. None can be added from here on.
+        // Subscriptions that were added after the connection was read. None can be added after this point.
         let last = read::<ConnectionItem>("DeleteItem", item)?.channels;
         let added = last.iter().filter(|channel| !connection.channels.contains(channel));
         self.delete_subscriptions(added, id, connected_at).await?;
@@ -501,8 +502,8 @@ impl ConnectionStore for DynamoConnections {
         let mut connection = connection.clone();
         for _ in 0..SUBSCRIBE_ATTEMPTS {
             let subscription = Subscription { member, ..connection.subscription(user) };
-            // Both or none, and only while the token is the one that they were decided by: the end of the connection finds the
-            // subscription, and another token is not overlooked.
+            // Both writes or none, and only while the token is as read. So the end of the connection finds the
+            // subscription, and a new token is not ignored.
             let mut transaction = Transaction::default();
             transaction.add(Part::Connection, self.add_channel(channel, &connection)?)?;
             transaction.add(Part::Other, Write::put(&self.table, self.subscription_item(channel, subscription)?))?;
@@ -523,7 +524,7 @@ impl ConnectionStore for DynamoConnections {
                 ..connection
             };
         }
-        let source = "the connection's token is being changed".into();
+        let source = "the connection's token changed during each attempt".into();
         Err(StoreError { operation: OPERATION, retryable: true, source })
     }
 
@@ -579,14 +580,14 @@ impl ConnectionStore for DynamoConnections {
         match transaction.run(&self.client).await? {
             Ran::Done => Ok(true),
             Ran::Refused(refused) if refused.is_of(Part::Subscription) => Ok(false),
-            // It is all that there is of a connection.
+            // The subscription is the only item of the connection.
             Ran::Refused(_) => Ok(self.delete(subscription, connected_at).await?.is_some()),
         }
     }
 }
 
 impl DynamoConnections {
-    /// Adds a channel to the set of a connection that is as it was read, and has room for it.
+    /// Adds a channel to the set of a connection, on condition that the connection is as read and has room.
     fn add_channel(&self, channel: &ChannelKey, connection: &UserConnection) -> Result<Write, StoreError> {
         let update = Write::update(&self.table, keys::connection(&connection.connection_id), "ADD channels :channels")
             .when(AS_CONNECTED)
@@ -663,7 +664,7 @@ struct TicketItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limited_to: Option<BTreeSet<ChannelId>>,
     token_expires_at: Timestamp,
-    /// TTL: seconds since the Unix epoch.
+    /// TTL, in seconds since the Unix epoch.
     expires_at: i64,
 }
 
@@ -707,7 +708,7 @@ impl TicketStore for DynamoConnections {
     }
 }
 
-/// Reads the connection in the key of an item.
+/// Reads the connection id in the sort key of an item.
 fn connection_id(item: &Item) -> Result<ConnectionId, StoreError> {
     keys::connection_of(text(item, "sk").unwrap_or_default()).map_err(|error| decode_error("Query", error))
 }

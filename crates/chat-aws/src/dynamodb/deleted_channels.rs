@@ -1,7 +1,7 @@
-//! Removal of what belongs to deleted channels, and the pending ends that lead to it.
+//! Removal of the items of deleted channels, and the pending ends that request it.
 //!
-//! All of it is under the key of one incarnation, which no other channel has. So items are removed by their keys alone: a
-//! channel that took the id anew has others.
+//! All items have the key of one incarnation, which no other channel has. So they are removed by key alone; a new
+//! channel with the same id has different keys.
 
 use aws_sdk_dynamodb::Client;
 use chat::{
@@ -19,10 +19,10 @@ use crate::{
     sdk::sdk_error,
 };
 
-/// Items that are looked up, and removed, at a time.
+/// Maximum number of items that are listed and removed at a time.
 const PAGE: i32 = 100;
 
-/// Removes what belongs to deleted channels of one tenant, and lists the pending ends of all.
+/// Removes the items of deleted channels of one tenant, and lists the pending ends of all tenants.
 #[derive(Debug, Clone)]
 pub struct DynamoDeletedChannels {
     client: Client,
@@ -32,20 +32,20 @@ pub struct DynamoDeletedChannels {
 }
 
 impl DynamoDeletedChannels {
-    /// Of channels in the table `channels`, whose messages are in the table `events`.
+    /// Creates a store for channels in the table `channels` and messages in the table `events`.
     #[must_use]
     pub fn new(client: Client, events: impl Into<String>, channels: impl Into<String>) -> Self {
         Self { client, events: events.into(), channels: channels.into(), keys: Keys::default() }
     }
 
-    /// The deleted channels of a tenant.
+    /// Returns the deleted channels of one tenant.
     #[must_use]
     pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
         Self { keys: Keys::for_tenant(tenant), ..self.clone() }
     }
 
-    /// Lists up to `limit` pending ends of all tenants that no lease holds at `now`, the oldest first. A record that cannot be
-    /// read is logged and left out, so that it holds up no other.
+    /// Lists up to `limit` pending ends of all tenants that no lease holds at `now`, the oldest first. An unreadable
+    /// record is logged and skipped, so that it does not block others.
     pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<(Option<TenantId>, PendingEnd)>, StoreError> {
         let mut due = Vec::new();
         let mut start = None;
@@ -67,7 +67,7 @@ impl DynamoDeletedChannels {
                 let id = text(&item, "sk").unwrap_or_default().to_owned();
                 match pending_items::from_item("Query", item) {
                     Ok(found) => due.push(found),
-                    Err(error) => tracing::error!(%error, id, "a pending end cannot be read"),
+                    Err(error) => tracing::error!(%error, id, "pending end could not be read"),
                 }
                 if due.len() >= limit {
                     return Ok(due);
@@ -80,9 +80,9 @@ impl DynamoDeletedChannels {
         }
     }
 
-    /// Keys of some items of a channel.
+    /// Returns the keys of up to [`PAGE`] items of a channel.
     async fn page(&self, table: &str, channel: &ChannelKey, sort: &str) -> Result<Vec<Item>, StoreError> {
-        // What of a member names its place among the memberships that its user chose.
+        // `joined_at` of a member is part of the key in the list of memberships that its user chose.
         let page = self
             .client
             .query()
@@ -120,10 +120,11 @@ impl DeletedChannels for DynamoDeletedChannels {
         if items.is_empty() {
             return Ok(true);
         }
-        // Before the members, by which they are found again after an interruption.
+        // These items are deleted before the members, because a retry after an interruption finds them through the
+        // members.
         let members = items.iter().filter_map(|item| keys::member_of(text(item, "sk")?));
         let mut listed: Vec<Item> = members.map(|user| self.keys.listed(&user, channel)).collect();
-        // Deleted whether the user chose it or not: there is nothing else under that key.
+        // Deleted for members who were added too: no other item has this key.
         listed.extend(items.iter().filter_map(|item| {
             let user = keys::member_of(text(item, "sk")?)?;
             let joined_at = text(item, "joined_at")?.parse::<Timestamp>().ok()?;

@@ -1,22 +1,22 @@
-//! Ends of what belongs to a connection, in `chat_connections`.
+//! Expiry of the items that belong to a connection, in `chat_connections`.
 //!
-//! TTL deletes an item when the time in its `expires_at` has passed, at once or days later ("Using time to live (TTL) in
-//! DynamoDB"). The maintenance function has to find a connection after its end, to close its socket: so `expires_at` of a
-//! connection, of its subscriptions and of their gate is [`KEPT`] after the end, and every reader compares the end.
+//! TTL deletes an item after the time in its `expires_at`, immediately or days later ("Using time to live (TTL) in
+//! DynamoDB"). The maintenance function must find a connection after its end, to close its socket. So `expires_at` of a
+//! connection, its subscriptions and their gate is [`KEPT`] after the end. Every reader compares the end itself.
 
 use std::time::Duration;
 
 use chat::model::time::Timestamp;
 
-/// How long an item stays after its end.
+/// Time between the end of an item and its `expires_at`.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// The `expires_at` of an item that ends then.
+/// Returns the `expires_at` of an item that ends at `end`, in seconds since the Unix epoch.
 pub(crate) fn kept_until(end: Timestamp) -> i64 {
     end.plus(KEPT).as_secs()
 }
 
-/// The end of an item with this `expires_at`.
+/// Returns the end of an item with this `expires_at`.
 pub(crate) fn end_of(expires_at: i64) -> Timestamp {
     Timestamp::from_secs(expires_at.saturating_sub_unsigned(KEPT.as_secs()))
 }

@@ -1,5 +1,5 @@
-//! Gates: `chan#<key>` / `a-gate` and `blocked#<user>` in `chat_connections`, beside the subscriptions that they refuse. They
-//! are written in the transactions of what ends subscriptions, and read with the subscriptions.
+//! Gates: `chan#<key>` / `a-gate` and `blocked#<user>` in `chat_connections`, beside the subscriptions that they
+//! refuse. A gate is written in the transaction that ends subscriptions. It is read with the subscriptions.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat::model::{
@@ -24,12 +24,12 @@ pub(crate) struct Gates<'a> {
 }
 
 impl Gates<'_> {
-    /// Refuses all subscriptions.
+    /// Refuses all subscriptions of a channel.
     pub(crate) fn close(self, channel: &ChannelKey, now: Timestamp) -> Write {
         self.set(channel, CLOSED, true, now)
     }
 
-    /// Refuses subscriptions that rest on no membership, or admits them again.
+    /// Refuses subscriptions without a membership if the channel becomes private; otherwise admits them again.
     pub(crate) fn show(self, channel: &ChannelKey, to: Visibility, now: Timestamp) -> Write {
         self.set(channel, PRIVATE, to == Visibility::Private, now)
     }
@@ -41,20 +41,20 @@ impl Gates<'_> {
             .value("expires_at", n(expiry::kept_until(now.plus(GATE_DURATION))))
     }
 
-    /// Refuses the subscriptions of a user that rest on a membership.
+    /// Refuses the subscriptions of a user that depend on a membership.
     pub(crate) fn block(self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Write {
         let mut item = self.keys.blocked(channel, user);
         item.insert("expires_at".to_owned(), n(expiry::kept_until(now.plus(GATE_DURATION))));
         Write::put(self.table, item)
     }
 
-    /// Admits them again.
+    /// Admits the subscriptions of a blocked user again.
     pub(crate) fn unblock(self, channel: &ChannelKey, user: &UserId) -> Write {
         Write::delete(self.table, self.keys.blocked(channel, user))
     }
 }
 
-/// Adds to `gate` what the item of a gate says.
+/// Copies the flags of a gate's item to `gate`.
 pub(crate) fn read(gate: &mut Gate, item: &Item) {
     gate.closed = flag(item, CLOSED);
     gate.private = flag(item, PRIVATE);

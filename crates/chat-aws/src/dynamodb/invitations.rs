@@ -1,7 +1,7 @@
 //! Invitations, in `chat_channels`: see [`crate::dynamodb::keys`].
 //!
-//! The item under the channel's key is the invitation. Its copy in the user's list is written and deleted with it, so that the
-//! user finds it; whatever decides, decides by the first.
+//! The item under the channel's key is the invitation, and all decisions use it. A copy in the user's list is written
+//! and deleted with it, so that the user can list invitations.
 
 use chat::{
     model::{
@@ -34,7 +34,7 @@ struct InvitationItem {
     role: MemberRole,
     invited_by: UserId,
     invited_at: Timestamp,
-    /// Seconds, for TTL.
+    /// TTL, in seconds since the Unix epoch.
     expires_at: i64,
 }
 
@@ -58,7 +58,8 @@ fn is_live(item: &Item, now: Timestamp) -> bool {
 }
 
 impl DynamoChannels {
-    /// Deletes an invitation, on condition that it is this one; and its copy.
+    /// Deletes the copy of an invitation. Returns the deletion of the invitation itself, on condition of its
+    /// incarnation.
     fn delete_invitation(&self, transaction: &mut Transaction, invitation: &Invitation) -> Result<Write, StoreError> {
         let (channel, user) = (invitation.channel(), &invitation.user_id);
         let listed = Write::delete(&self.table, self.keys.listed_invitation(user, &channel));
@@ -68,7 +69,7 @@ impl DynamoChannels {
             .value("invitation", attribute(OPERATION, invitation.incarnation)?))
     }
 
-    /// Deletes an invitation that there may be, and its copy.
+    /// Deletes an invitation, if there is one, and its copy.
     pub(crate) fn end_invitation(
         &self,
         transaction: &mut Transaction,
@@ -137,7 +138,7 @@ impl InvitationStore for DynamoChannels {
         member: &Member,
         read_seq: u64,
     ) -> Result<MemberAdded, StoreError> {
-        // The invitation's own channel: it is no way into one that took the id anew.
+        // The invitation admits to its own channel only, not to a later channel with the same id.
         if invitation.channel() != channel.key() || invitation.user_id != member.user_id {
             return Ok(MemberAdded::Stale);
         }
@@ -187,7 +188,8 @@ impl InvitationStore for DynamoChannels {
                 .map_err(|error| decode_error("Query", error))
         });
         let mut listed: Vec<ChannelKey> = channels.collect::<Result<_, _>>()?;
-        // A page ends between two ids, never between two incarnations of one, of which the first is being removed.
+        // A page ends between two ids. It must not separate two incarnations of one id, since the first is being
+        // removed.
         if more && let Some(last) = listed.last().map(|key| key.channel_id.clone()) {
             let kept = listed.iter().position(|key| key.channel_id == last).filter(|kept| *kept > 0);
             listed.truncate(kept.unwrap_or(listed.len()));

@@ -1,4 +1,4 @@
-//! Table items, by attribute.
+//! Table items and their attributes.
 
 use std::collections::HashMap;
 
@@ -18,17 +18,17 @@ pub(crate) fn n(number: impl std::fmt::Display + Copy) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// The text in an attribute.
+/// Returns the text in an attribute.
 pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-/// The whole number in an attribute.
+/// Returns the whole number in an attribute.
 pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// Whether an attribute is there and true.
+/// Returns whether an attribute exists and is true.
 pub(crate) fn flag(item: &Item, name: &str) -> bool {
     item.get(name) == Some(&AttributeValue::Bool(true))
 }
@@ -45,6 +45,6 @@ pub(crate) fn attribute(operation: &'static str, value: impl Serialize) -> Resul
     serde_dynamo::to_attribute_value(value).map_err(|error| decode_error(operation, error))
 }
 
-/// `attribute_not_exists(sk)`, or there but over: TTL deletes late, by days at times ("Using time to live (TTL)
-/// in DynamoDB"), so an expired item counts as absent. Needs `:now` in seconds.
+/// The condition that an item is absent or expired. TTL deletes expired items late, sometimes by days ("Using time to
+/// live (TTL) in DynamoDB"), so an expired item counts as absent. Needs `:now` in seconds.
 pub(crate) const ABSENT_OR_EXPIRED: &str = "attribute_not_exists(sk) OR expires_at <= :now";

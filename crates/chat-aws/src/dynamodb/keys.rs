@@ -1,30 +1,30 @@
 //! Keys of the three tables. No other file builds or reads their text.
 //!
-//! Everything that belongs to a channel is kept under its [`ChannelKey`], `<channel id>@<incarnation>`; below, `<key>`. An id
-//! alone leads to one item: the channel that has the id now.
+//! Everything that belongs to a channel is stored under its [`ChannelKey`], `<channel id>@<incarnation>`, below written
+//! as `<key>`. An id alone leads to one item: the channel that currently has the id.
 //!
 //! `chat_channels` (`channel_id`, `sk`):
 //!
 //! | key | item |
 //! | --- | --- |
 //! | `<channel id>` / `meta` | the channel |
-//! | `<key>` / `access` | what changes are allowed by: `visibility`, `archived`, and how many `owners` there are |
+//! | `<key>` / `access` | the state that permits changes: `visibility`, `archived` and the number of `owners` |
 //! | `<key>` / `member#<user>` | a member |
 //! | `<key>` / `created#<user>#<idempotency key>` | the request that created the channel |
-//! | `<key>` / `idem#<user>#<idempotency key>` | a request of a sender |
-//! | `<key>` / `answered#<seq>` | the end of a question to the agent |
-//! | `<key>` / `reply#<seq>#<seq of the answer>` | an answer to a message |
-//! | `<key>` / `claim#<seq>` | a question that the agent answers |
+//! | `<key>` / `idem#<user>#<idempotency key>` | the idempotency record of a sender's request |
+//! | `<key>` / `answered#<seq>` | the idempotency record of the agent's reply to a message |
+//! | `<key>` / `reply#<seq>#<seq of the reply>` | a reply to a message |
+//! | `<key>` / `claim#<seq>` | the reply lease of a message |
 //! | `<key>` / `rate#reply` | the token bucket of the agent's replies in the channel |
 //! | `user#<user>` / `member#<key, with # for @>` | the membership in its user's list, with the user's `read_seq` |
 //! | `<key>` / `invited#<user>` | an invitation |
 //! | `user#<user>` / `invited#<key, with # for @>` | the invitation in its user's list |
 //! | `user#<user>` / `chosen#<joined at>#<key, with # for @>` | a membership that its user chose; deleted with it |
-//! | `user#<user>` / `created` | how many channels exist that the user created |
+//! | `user#<user>` / `created` | the number of existing channels that the user created |
 //! | `user#<user>` / `rate#<action>` | a token bucket of the user |
-//! | `user#<user>` / `tokens#<date>` | tokens that the agent has spent on the user |
+//! | `user#<user>` / `tokens#<date>` | tokens used by the agent for the user |
 //! | `public#` / `<name>#<channel id>` | a public channel in the list of all, by its name in lower case |
-//! | `pending#` / `<id>` | subscriptions that have to end, of all tenants |
+//! | `pending#` / `<id>` | a pending end, of any tenant |
 //!
 //! `chat_events` (`channel_id`, `seq`): a message, under `<key>`.
 //!
@@ -34,16 +34,16 @@
 //! | --- | --- |
 //! | `conn#<connection>` / `meta` | a connection |
 //! | `user#<user>` / `conn#<connection>` | the same connection among those of its user |
-//! | `chan#<key>` / `a-gate` | the channel's gate; it sorts before all that follows |
+//! | `chan#<key>` / `a-gate` | the channel's gate; it sorts before the other items |
 //! | `chan#<key>` / `blocked#<user>` | a user whom the gate refuses; it sorts before the subscriptions |
 //! | `chan#<key>` / `conn#<connection>` | a subscription |
-//! | `present#<key>` / `user#<user>` | a user whose presence the subscribers know of |
+//! | `present#<key>` / `user#<user>` | a user whose presence was announced |
 //! | `ends#<minute>` / `conn#<connection>` | a connection whose token ends in that minute since the Unix epoch |
-//! | `ends#` / `cursor` | the last minute that was worked off |
+//! | `ends#` / `cursor` | the last minute that was processed |
 //! | `ticket#<digest>` / `meta` | a ticket |
 //!
-//! Each tenant is a world of its own: `<tenant>~` stands before a channel's or a user's id, and after `public#`. No id holds a
-//! `~`, an `@` or a `#`.
+//! Tenants are isolated by a prefix: `<tenant>~` precedes a channel's or user's id, and follows `public#`. No id
+//! contains a `~`, an `@` or a `#`.
 
 use std::fmt::Display;
 
@@ -62,7 +62,7 @@ use crate::dynamodb::item::{Item, n, s};
 const TENANT_SEPARATOR: char = '~';
 const INCARNATION_SEPARATOR: char = '@';
 
-/// Sort key of an item that is the only one of its partition, or the main one.
+/// Sort key of the only or main item of a partition.
 const META: &str = "meta";
 const ACCESS: &str = "access";
 const MEMBER: &str = "member#";
@@ -77,10 +77,10 @@ const GATE: &str = "a-gate";
 const BLOCKED: &str = "blocked#";
 const ENDS: &str = "ends#";
 
-/// Longest sort key, in bytes ("Constraints in Amazon DynamoDB").
+/// Maximum length of a sort key, in bytes ("Constraints in Amazon DynamoDB").
 const SORT_KEY_BYTES: usize = 1_024;
 
-/// A part of a partition of `chat_channels`: sort keys from `first` up to `last`, both included.
+/// A range of a partition of `chat_channels`: sort keys from `first` to `last`, both included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SortRange {
     pub(crate) partition: String,
@@ -89,17 +89,17 @@ pub(crate) struct SortRange {
 }
 
 impl SortRange {
-    /// All sort keys that begin with `prefix`, which ends in a `#`.
+    /// Returns the range of all sort keys that begin with `prefix`, which ends in a `#`.
     fn below(partition: String, prefix: &str) -> Self {
-        // `$` follows `#` in ASCII, and no id holds either.
+        // `$` follows `#` in ASCII, and no id contains either.
         let last = format!("{}$", prefix.trim_end_matches('#'));
         Self { partition, first: prefix.to_owned(), last }
     }
 
-    /// Leaves out what sorts before `rest`, or is it. `rest` follows the prefix of the range.
+    /// Excludes sort keys up to and including `rest`. `rest` follows the prefix of the range.
     fn after(mut self, rest: Option<&str>) -> Self {
         if let Some(rest) = rest {
-            // No sort key holds a control character, so none is between the two.
+            // No sort key contains a control character, so none is between the two.
             self.first = format!("{}{rest}\u{1}", self.first);
         }
         self
@@ -117,7 +117,7 @@ impl Keys {
         Self { prefix: tenant.map(|tenant| format!("{tenant}{TENANT_SEPARATOR}")).unwrap_or_default() }
     }
 
-    /// Returns an id or a [`ChannelKey`] as it stands in a key.
+    /// Returns an id or a [`ChannelKey`] as it is written in a key.
     fn name(&self, id: impl Display) -> String {
         format!("{}{id}", self.prefix)
     }
@@ -155,18 +155,18 @@ impl Keys {
         in_channels(self.name(channel), format!("{MEMBER}{user}"))
     }
 
-    /// Members, in the order of their ids.
+    /// Returns the range of the members, in the order of their ids.
     pub(crate) fn members(&self, channel: &ChannelKey, after: Option<&UserId>) -> SortRange {
         SortRange::below(self.name(channel), MEMBER).after(after.map(UserId::as_str))
     }
 
-    /// A membership in its user's list.
+    /// Returns the key of a membership in its user's list.
     pub(crate) fn listed(&self, user: &UserId, channel: &ChannelKey) -> Item {
         let ChannelKey { channel_id, incarnation } = channel;
         in_channels(self.user(user), format!("{MEMBER}{channel_id}#{incarnation}"))
     }
 
-    /// A user's memberships, in the order of the channels' ids; after those of the channels that have, or had, the id `after`.
+    /// Returns the range of a user's memberships by channel id, after all incarnations of the id `after`.
     pub(crate) fn memberships(&self, user: &UserId, after: Option<&ChannelId>) -> SortRange {
         let mut range = SortRange::below(self.user(user), MEMBER);
         if let Some(after) = after {
@@ -176,19 +176,19 @@ impl Keys {
         range
     }
 
-    /// A membership that its user chose, by when it began.
+    /// Returns the key of a membership that its user chose, with the time at which it began.
     pub(crate) fn chosen(&self, user: &UserId, channel: &ChannelKey, joined_at: Timestamp) -> Item {
         let ChannelKey { channel_id, incarnation } = channel;
         let at = joined_at.as_millis();
         in_channels(self.user(user), format!("{CHOSEN}{at:016}#{channel_id}#{incarnation}"))
     }
 
-    /// Memberships that a user chose, in the order in which they began.
+    /// Returns the range of the memberships that a user chose, in the order in which they began.
     pub(crate) fn all_chosen(&self, user: &UserId) -> SortRange {
         SortRange::below(self.user(user), CHOSEN)
     }
 
-    /// How many channels exist that a user created.
+    /// Returns the key of the number of existing channels that a user created.
     pub(crate) fn created(&self, user: &UserId) -> Item {
         in_channels(self.user(user), "created")
     }
@@ -197,13 +197,13 @@ impl Keys {
         in_channels(self.name(channel), format!("{INVITED}{user}"))
     }
 
-    /// An invitation in its user's list.
+    /// Returns the key of an invitation in its user's list.
     pub(crate) fn listed_invitation(&self, user: &UserId, channel: &ChannelKey) -> Item {
         let ChannelKey { channel_id, incarnation } = channel;
         in_channels(self.user(user), format!("{INVITED}{channel_id}#{incarnation}"))
     }
 
-    /// A user's invitations, in the order of the channels' ids; after those to channels that have, or had, the id `after`.
+    /// Returns the range of a user's invitations by channel id, after all incarnations of the id `after`.
     pub(crate) fn invitations(&self, user: &UserId, after: Option<&ChannelId>) -> SortRange {
         let mut range = SortRange::below(self.user(user), INVITED);
         if let Some(after) = after {
@@ -228,7 +228,7 @@ impl Keys {
         in_channels(self.name(channel), reply_sk(to, seq))
     }
 
-    /// The answers to a message, in their order.
+    /// Returns the range of the replies to a message, in their order.
     pub(crate) fn replies(&self, channel: &ChannelKey, to: u64, after: u64) -> SortRange {
         let (first, last) = (reply_sk(to, after.saturating_add(1)), reply_sk(to, LARGEST_SEQ));
         SortRange { partition: self.name(channel), first, last }
@@ -238,32 +238,32 @@ impl Keys {
         in_channels(self.name(&question.channel), format!("claim#{}", digits(question.seq)))
     }
 
-    /// The bucket that `user` takes from for `action`.
+    /// Returns the key of the bucket that `user` takes from for `action`.
     pub(crate) fn bucket(&self, user: &UserId, action: &LimitedAction<'_>) -> Item {
         match action {
             LimitedAction::Typing(channel) => in_channels(self.user(user), format!("rate#{}#{channel}", action.name())),
-            // Of the channel: all users take from the same bucket.
+            // All users of the channel take from the same bucket.
             LimitedAction::Reply(channel) => in_channels(self.name(channel), format!("rate#{}", action.name())),
             _ => in_channels(self.user(user), format!("rate#{}", action.name())),
         }
     }
 
-    /// Tokens spent on a user on the day of `now`, in UTC.
+    /// Returns the key of the tokens used for a user on the day of `now`, in UTC.
     pub(crate) fn tokens(&self, user: &UserId, now: Timestamp) -> Item {
         let day: String = now.to_string().chars().take("2026-01-01".len()).collect();
         in_channels(self.user(user), format!("tokens#{day}"))
     }
 
-    /// A public channel in the list of all.
+    /// Returns the key of a public channel in the list of public channels.
     pub(crate) fn public(&self, name: &str, channel: &ChannelId) -> Item {
         in_channels(self.public_list(), format!("{}#{channel}", name.to_lowercase()))
     }
 
-    /// Public channels whose names begin with `name_prefix`, after the sort key `after`. A key that does not continue the prefix
-    /// is ignored: the list has not given it out.
+    /// Returns the range of public channels whose names begin with `name_prefix`, after the sort key `after`. A key
+    /// that does not continue the prefix is ignored, because the list did not return it.
     pub(crate) fn publics(&self, name_prefix: &str, after: Option<&str>) -> SortRange {
         let first = name_prefix.to_lowercase();
-        // No character of a name is beyond it.
+        // No character sorts after it.
         let last = format!("{first}\u{10ffff}");
         let rest = after
             .filter(|after| after.len() < SORT_KEY_BYTES && *after < last.as_str())
@@ -284,7 +284,7 @@ impl Keys {
 
     // --- chat_connections ---
 
-    /// The partition of a user's connections.
+    /// Returns the partition of a user's connections.
     pub(crate) fn connections(&self, user: &UserId) -> String {
         self.user(user)
     }
@@ -293,7 +293,7 @@ impl Keys {
         in_connections(self.user(user), connection_sk(id))
     }
 
-    /// The partition of a channel's gate and subscriptions.
+    /// Returns the partition of a channel's gate and subscriptions.
     pub(crate) fn audience(&self, channel: &ChannelKey) -> String {
         format!("{SUBSCRIPTIONS}{}", self.name(channel))
     }
@@ -323,7 +323,7 @@ fn in_connections(partition: impl Into<String>, sort: impl Into<String>) -> Item
     Item::from([("pk".to_owned(), s(partition)), ("sk".to_owned(), s(sort))])
 }
 
-/// A number with leading zeros, which sorts as text: [`LARGEST_SEQ`] has 16 digits.
+/// Returns a number with leading zeros, so that it sorts as text: [`LARGEST_SEQ`] has 16 digits.
 fn digits(seq: u64) -> String {
     format!("{seq:016}")
 }
@@ -336,37 +336,37 @@ fn connection_sk(id: &ConnectionId) -> String {
     format!("{CONNECTION}{id}")
 }
 
-/// A pending end.
+/// Returns the key of a pending end.
 pub(crate) fn pending(id: &Incarnation) -> Item {
     in_channels(PENDING, id.to_string())
 }
 
-/// The partition of all pending ends. Their ids sort by time.
+/// Returns the partition of all pending ends. Their ids sort by time.
 pub(crate) fn pendings() -> &'static str {
     PENDING
 }
 
-/// A connection, of any tenant.
+/// Returns the key of a connection of any tenant.
 pub(crate) fn connection(id: &ConnectionId) -> Item {
     in_connections(connection_sk(id), META)
 }
 
-/// The partition of the connections whose token ends in the minute of `time`.
+/// Returns the partition of the connections whose token ends in the minute of `time`.
 pub(crate) fn ends(time: Timestamp) -> String {
     format!("{ENDS}{}", minute(time))
 }
 
-/// A connection whose token ends in the minute of `time`.
+/// Returns the key of a connection whose token ends in the minute of `time`.
 pub(crate) fn end(time: Timestamp, id: &ConnectionId) -> Item {
     in_connections(ends(time), connection_sk(id))
 }
 
-/// The last minute that was worked off.
+/// Returns the key of the last minute that was processed.
 pub(crate) fn ends_cursor() -> Item {
     in_connections(ENDS, "cursor")
 }
 
-/// Whole minutes since the Unix epoch.
+/// Returns whole minutes since the Unix epoch.
 pub(crate) fn minute(time: Timestamp) -> i64 {
     time.as_secs().div_euclid(60)
 }
@@ -375,17 +375,17 @@ pub(crate) fn ticket(digest: &str) -> Item {
     in_connections(format!("ticket#{digest}"), META)
 }
 
-/// The first sort key of the subscriptions in the partition of an audience: the gate is before it.
+/// Returns the first sort key of the subscriptions in an audience's partition. The gate sorts before it.
 pub(crate) fn first_subscription() -> &'static str {
     CONNECTION
 }
 
-/// An item of the partition of an audience, by its sort key.
+/// An item of an audience's partition, by its sort key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AudienceSort {
     /// The gate.
     Gate,
-    /// A user whom the gate refuses.
+    /// A user whose subscriptions the gate refuses.
     Blocked(UserId),
     /// A subscription.
     Subscription(ConnectionId),
@@ -408,7 +408,7 @@ pub(crate) fn connection_of(sk: &str) -> Result<ConnectionId, KeyError> {
     sk.strip_prefix(CONNECTION).and_then(|id| id.parse().ok()).ok_or(KeyError)
 }
 
-/// Reads the connection in the partition of a connection. `None`: the partition holds something else.
+/// Reads the connection in the partition key of a connection. Returns `None` if the partition contains other items.
 pub(crate) fn of_connection(pk: &str) -> Option<ConnectionId> {
     connection_of(pk).ok()
 }
@@ -443,17 +443,17 @@ pub(crate) fn invited_of(sk: &str) -> Option<UserId> {
     sk.strip_prefix(INVITED)?.parse().ok()
 }
 
-/// Reads the channel in the sort key of the list of public channels. A name may hold a `#`, an id none.
+/// Reads the channel in the sort key of the list of public channels. A name may contain a `#`, an id cannot.
 pub(crate) fn public_channel(sk: &str) -> Option<ChannelId> {
     sk.rsplit_once('#')?.1.parse().ok()
 }
 
-/// Reads the number of the answer in the sort key of an answer.
+/// Reads the `seq` of the reply in the sort key of a reply.
 pub(crate) fn reply_of(sk: &str) -> Option<u64> {
     sk.rsplit_once('#')?.1.parse().ok()
 }
 
-/// Reads the tenant and the channel's key of what [`Keys::channel`] wrote.
+/// Reads the tenant and the channel key in a text that [`Keys::channel`] wrote.
 pub(crate) fn channel_key(text: &str) -> Result<(Option<TenantId>, ChannelKey), KeyError> {
     let (tenant, key) = match text.split_once(TENANT_SEPARATOR) {
         Some((tenant, key)) => (Some(tenant.parse().map_err(|_| KeyError)?), key),
@@ -462,7 +462,8 @@ pub(crate) fn channel_key(text: &str) -> Result<(Option<TenantId>, ChannelKey), 
     Ok((tenant, key.parse()?))
 }
 
-/// Reads the channel of a subscription from its partition and sort key. `None`: the item is no subscription.
+/// Reads the channel of a subscription from its partition and sort key. Returns `None` if the item is not a
+/// subscription.
 pub(crate) fn subscribed(pk: &str, sk: &str) -> Option<(Option<TenantId>, ChannelKey)> {
     connection_of(sk).ok()?;
     channel_key(pk.strip_prefix(SUBSCRIPTIONS)?).ok()

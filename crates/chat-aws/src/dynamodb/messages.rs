@@ -1,4 +1,4 @@
-//! Messages: `chat_events`, and what an append touches in `chat_channels`. See [`crate::dynamodb::keys`].
+//! Messages in `chat_events`, and the items of an append in `chat_channels`. See [`crate::dynamodb::keys`].
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ use crate::{
     sdk::sdk_error,
 };
 
-/// Messages of a thread that are read at once.
+/// Number of messages of a thread that are read concurrently.
 const READ_CONCURRENCY: usize = 16;
 
 /// Messages in DynamoDB.
@@ -51,7 +51,7 @@ pub struct DynamoMessages {
     keys: Keys,
 }
 
-/// The record of a request or of a reply.
+/// The idempotency record of a request or of a reply.
 #[derive(Serialize, Deserialize)]
 struct RecordItem {
     fingerprint: String,
@@ -74,13 +74,13 @@ impl RecordItem {
 }
 
 impl DynamoMessages {
-    /// Messages in the table `events`, whose channels are in the table `channels`.
+    /// Creates a store for messages in the table `events`, whose channels are in the table `channels`.
     #[must_use]
     pub fn new(client: Client, events: impl Into<String>, channels: impl Into<String>) -> Self {
         Self { client, events: events.into(), channels: channels.into(), keys: Keys::default() }
     }
 
-    /// The messages of a tenant.
+    /// Returns the messages of one tenant.
     #[must_use]
     pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
         Self { keys: Keys::for_tenant(tenant), ..self.clone() }
@@ -116,7 +116,7 @@ impl DynamoMessages {
         let stored = append.message;
         let mut item: Item = write(OPERATION, &stored.message)?;
         item.extend(self.keys.message(&append.head.key(), stored.message.seq));
-        // Reactions are added below a map that is there.
+        // An update can add a reaction only below an existing map.
         item.insert("reactions".to_owned(), AttributeValue::M(HashMap::new()));
         if let Some(TraceContext { traceparent, tracestate }) = &stored.trace {
             item.insert("traceparent".to_owned(), s(traceparent));
@@ -125,12 +125,12 @@ impl DynamoMessages {
         if let Some(expires_at) = stored.expires_at {
             item.insert("expires_at".to_owned(), n(expires_at.as_secs()));
         }
-        // The agent's event source mapping leaves these out.
+        // The filter of the agent's event source mapping excludes these messages.
         if !append.for_agent {
             item.insert("agent".to_owned(), s("off"));
         }
         let put = Write::put(&self.events, item).when("attribute_not_exists(seq)");
-        // Without a record, what is there tells whether it is this very message.
+        // Without a record, the stored item shows whether it is this message.
         Ok(if append.record.is_none() { put.showing_old() } else { put })
     }
 
@@ -146,8 +146,8 @@ impl DynamoMessages {
         Ok(Write::put(&self.channels, item).when(ABSENT_OR_EXPIRED).value("now", n(append.now.as_secs())).showing_old())
     }
 
-    /// A bucket that is believed to be full may have been filled up to any time in the past; another one has to be as
-    /// believed.
+    /// Takes a token from the sender's bucket. If the cache has a full bucket, the stored one may be full since any
+    /// past time. Otherwise the stored time must equal the cached one.
     fn take_token(&self, append: &Append<'_>, token: Token) -> Write {
         let (condition, bound) = match token.full_at {
             None => ("attribute_not_exists(full_at) OR full_at <= :bound", append.now),
@@ -166,7 +166,8 @@ impl DynamoMessages {
         Write::check(&self.channels, self.keys.member(&append.head.key(), user)).when("attribute_exists(sk)")
     }
 
-    /// A thread is read by these, without a scan, and strongly consistent, which an index is not.
+    /// Lists a reply in its thread. A thread is read by these items without a scan and with strong consistency, which
+    /// an index does not offer.
     fn put_reply(&self, append: &Append<'_>, reply_to: u64) -> Write {
         let mut item = self.keys.reply(&append.head.key(), reply_to, append.message.message.seq);
         if let Some(expires_at) = append.message.expires_at {
@@ -175,7 +176,7 @@ impl DynamoMessages {
         Write::put(&self.channels, item)
     }
 
-    /// Numbers of the answers to a message, after `after`.
+    /// Returns the `seq` of each reply to a message, after `after`.
     async fn reply_seqs(
         &self,
         channel: &ChannelKey,
@@ -363,7 +364,7 @@ impl MessageStore for DynamoMessages {
         values.extend(bound.map(|seq| (":seq".to_owned(), n(seq))));
         let mut messages = Vec::new();
         let mut start = None;
-        // A page of a query ends at 1 MB ("Paginating table query results"), which 32 messages can fill.
+        // A query page ends at 1 MB ("Paginating table query results"), which 32 messages can fill.
         loop {
             let wanted = usize::from(limit) - messages.len();
             let page = self
@@ -390,35 +391,36 @@ impl MessageStore for DynamoMessages {
     }
 }
 
-/// Whether an authority does not hold.
+/// Returns whether a condition of the authority did not hold.
 fn is_stale(refused: &Refused) -> bool {
     refused.is_of(Part::Access) || refused.is_of(Part::Caller)
 }
 
-/// Whether a user reacts to a message in a way.
+/// Returns whether a user reacts to a message with `emoji`.
 fn reacts(message: &Item, emoji: &str, user: &UserId) -> bool {
     let users = message.get("reactions").and_then(|value| value.as_m().ok()?.get(emoji)?.as_ss().ok());
     users.is_some_and(|users| users.iter().any(|one| one == user.as_str()))
 }
 
-/// Whether a message has not expired. TTL deletes late ("Using time to live (TTL) in DynamoDB").
+/// Returns whether a message has not expired. TTL deletes late ("Using time to live (TTL) in DynamoDB").
 fn is_live(item: &Item, now: Timestamp) -> bool {
     number(item, "expires_at").is_none_or(|secs| secs > now.as_secs())
 }
 
 impl DynamoMessages {
-    /// Adds a user's reaction, or takes it back.
+    /// Adds or removes a user's reaction.
     fn reaction(&self, channel: &ChannelKey, revision: &MessageRef, emoji: &str, add: bool, now: Timestamp) -> Write {
         let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
                      AND (attribute_not_exists(expires_at) OR expires_at > :now)";
-        // What is as asked for already is left alone: a change that changes nothing would be an event.
+        // A reaction that already is as requested is not written, because a write without a change would cause an
+        // event.
         let (update, condition) = if add {
             let room = "(attribute_exists(reactions.#emoji) AND NOT contains(reactions.#emoji, :user) \
                         AND size(reactions.#emoji) < :users) \
                         OR (attribute_not_exists(reactions.#emoji) AND size(reactions) < :kinds)";
             ("ADD reactions.#emoji :set", room)
         } else {
-            // The last one takes the set with it: there is no empty one.
+            // Removing the last user removes the set, since DynamoDB has no empty sets.
             ("DELETE reactions.#emoji :set", "contains(reactions.#emoji, :user)")
         };
         let trace = revision.trace.as_ref();
@@ -449,14 +451,14 @@ impl DynamoMessages {
         write
     }
 
-    /// The head in the item that a channel's id leads to.
+    /// Returns the channel head in the `meta` item of a channel.
     fn head_of(&self, operation: &'static str, meta: Option<Item>) -> Result<Option<ChannelHead>, StoreError> {
         let Some(meta) = meta else { return Ok(None) };
         Ok(Some(ChannelHead::from(&read::<Channel>(operation, self.keys.plain(meta))?)))
     }
 
-    /// Reads why an append was refused. A used key, and a message that is there already, decide first: they are the answer
-    /// and no failure.
+    /// Returns the result of a refused append. A used key and an already stored message are checked first, because they
+    /// are results and not failures.
     fn refused(&self, append: &Append<'_>, refused: &Refused) -> Result<AppendResult, StoreError> {
         if let (Some(record), Some(item)) = (append.record, refused.item(Part::Record)) {
             return Ok(AppendResult::KeyTaken(read::<RecordItem>(OPERATION, item.clone())?.record(&record.key)));
@@ -465,11 +467,11 @@ impl DynamoMessages {
         if there.is_some_and(|id| id == append.message.message.message_id.to_string()) {
             return Ok(AppendResult::Stored);
         }
-        // Without its time, the bucket has gone, and so is full.
+        // A bucket without an item has expired, and so it is full.
         let bucket =
             refused.is_of(Part::Token).then(|| refused.item(Part::Token).and_then(full_at).unwrap_or(append.now));
         if refused.is_of(Part::Channel) {
-            // Without its item, the channel does not exist.
+            // A channel without an item does not exist.
             let current = self.head_of(OPERATION, refused.item(Part::Channel).cloned())?;
             return Ok(match current {
                 Some(head) => AppendResult::Stale { head: Some(head), bucket_full_at: bucket },
@@ -482,7 +484,7 @@ impl DynamoMessages {
         if bucket.is_some() {
             return Ok(AppendResult::Stale { head: None, bucket_full_at: bucket });
         }
-        // Another transaction was under way, the table was too busy, or there is a message under that number.
+        // Another transaction changed an item, the table was too busy, or the `seq` is taken.
         Ok(AppendResult::Conflict)
     }
 }

@@ -1,4 +1,4 @@
-//! Pending ends: `pending#` / `<id>` in `chat_channels`. Written in the transaction of their cause.
+//! Pending ends: `pending#` / `<id>` in `chat_channels`. Each is written in the transaction that causes it.
 
 use aws_sdk_dynamodb::{error::SdkError, operation::update_item::UpdateItemError, types::ReturnValue};
 use chat::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl DynamoChannels {
-    /// Changes a record that is there, on a further condition; the record after that.
+    /// Changes an existing record if a further condition holds. Returns the record after the change.
     async fn change_pending(
         &self,
         pending: &PendingEnd,
@@ -58,7 +58,7 @@ impl PendingEnds for DynamoChannels {
         now: Timestamp,
     ) -> Result<Option<PendingEnd>, StoreError> {
         let values = Item::from([(":until".to_owned(), n(until.as_millis())), (":now".to_owned(), n(now.as_millis()))]);
-        // Without the record there is no lease either.
+        // A record that does not exist has no lease.
         let leased = self.change_pending(pending, "SET lease_until = :until", "lease_until <= :now", values).await?;
         leased.map(|item| Ok(pending_items::from_item("UpdateItem", item)?.1)).transpose()
     }

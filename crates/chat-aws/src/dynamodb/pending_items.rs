@@ -18,7 +18,7 @@ use crate::{
 
 #[derive(Serialize, Deserialize)]
 struct PendingItem {
-    /// With the tenant.
+    /// The channel key with its tenant.
     channel: String,
     #[serde(flatten)]
     cause: EndCause,
@@ -28,7 +28,7 @@ struct PendingItem {
     lease_until: i64,
 }
 
-/// The item of a pending end.
+/// Returns the item of a pending end.
 pub(crate) fn item(operation: &'static str, keys: &Keys, pending: &PendingEnd) -> Result<Item, StoreError> {
     let fields = PendingItem {
         channel: keys.channel(&pending.channel),

@@ -19,24 +19,24 @@ use crate::{
     sdk::sdk_error,
 };
 
-/// How long a full bucket is kept.
+/// Time for which a full bucket is stored.
 const KEPT: Duration = Duration::from_hours(1);
 
-/// Looks at a bucket that others take from at the same time.
+/// Maximum attempts on a bucket that other requests change at the same time.
 const ATTEMPTS: usize = 4;
 
-/// TTL of a bucket that will be full then, in seconds.
+/// Returns the TTL in seconds of a bucket that is full at `full_at`.
 pub(crate) fn kept_until(full_at: Timestamp) -> i64 {
     full_at.plus(KEPT).as_secs()
 }
 
-/// When a bucket will be full.
+/// Returns the time at which a bucket is full.
 pub(crate) fn full_at(bucket: &Item) -> Option<Timestamp> {
     number(bucket, "full_at").map(Timestamp::from_millis)
 }
 
 impl RateLimiter for DynamoChannels {
-    /// One write when the bucket is full, two when it is not.
+    /// Takes a token. Sends one write if the bucket is full, two if it is not.
     async fn take(
         &self,
         user: &UserId,
@@ -72,7 +72,7 @@ impl RateLimiter for DynamoChannels {
             match took(partly).await? {
                 None => return Ok(None),
                 Some(full_at) if full_at > latest => return Ok(Some(bucket.wait(full_at, now))),
-                // It is full after all: others counted from a later now.
+                // The bucket is full: another request has a later clock.
                 Some(_) => {}
             }
         }
@@ -80,7 +80,7 @@ impl RateLimiter for DynamoChannels {
     }
 }
 
-/// Takes a token; otherwise, when the bucket will be full.
+/// Takes a token. Returns the time at which the bucket is full if the condition did not hold.
 async fn took(update: UpdateItemFluentBuilder) -> Result<Option<Timestamp>, StoreError> {
     match update.send().await {
         Ok(_) => Ok(None),

@@ -1,4 +1,4 @@
-//! Claims of the agent, and the tokens that it has spent, in `chat_channels`: see [`crate::dynamodb::keys`].
+//! Reply leases, and the tokens used by the agent, in `chat_channels`: see [`crate::dynamodb::keys`].
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
     sdk::sdk_error,
 };
 
-/// How long a claim and a day's count are kept; longer than any record is delivered again.
+/// Time for which a reply lease and a day's token count are stored: longer than the stream delivers a record.
 const KEPT: Duration = Duration::from_hours(48);
 
 fn claim(item: &Item) -> ReplyLease {

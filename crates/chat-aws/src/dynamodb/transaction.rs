@@ -1,4 +1,4 @@
-//! Transactions: their items, and the reasons of a refusal by item.
+//! Transactions: their items, and the reason of a refusal for each item.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -26,14 +26,14 @@ use crate::{
 
 pub(crate) const OPERATION: &str = "TransactWriteItems";
 
-/// Attempts at a transaction that meets others on the same items.
+/// Maximum attempts at a transaction that conflicts with others on the same items.
 const ATTEMPTS: u32 = 10;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(10), most: Duration::from_millis(320) };
 
-/// Reasons of a cancellation that pass ("`CancellationReason`" in the DynamoDB API reference).
+/// Cancellation reasons that permit a retry ("`CancellationReason`" in the DynamoDB API reference).
 const TRANSIENT: [&str; 3] = ["TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"];
 
-/// What an item of a transaction is for: tells which condition did not hold.
+/// The purpose of an item in a transaction. It identifies the condition that did not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// The item that a channel's id leads to.
@@ -50,13 +50,13 @@ pub(crate) enum Part {
     Record,
     /// A token bucket.
     Token,
-    /// How many channels exist that a user created.
+    /// The number of existing channels that a user created.
     Created,
     /// A connection.
     Connection,
     /// A subscription.
     Subscription,
-    /// Anything whose condition decides nothing.
+    /// An item whose condition affects no decision.
     Other,
 }
 
@@ -97,12 +97,12 @@ impl Write {
         Self::new(table, Kind::Delete { key })
     }
 
-    /// Changes nothing. Needs a condition.
+    /// Checks a condition without a change.
     pub(crate) fn check(table: &str, key: Item) -> Self {
         Self::new(table, Kind::Check { key })
     }
 
-    /// Adds a condition to those that there are.
+    /// Adds a condition to the existing ones.
     pub(crate) fn when(mut self, condition: &str) -> Self {
         self.condition = Some(match self.condition {
             Some(before) => format!("({before}) AND ({condition})"),
@@ -111,19 +111,19 @@ impl Write {
         self
     }
 
-    /// Names an attribute of the expressions; `#` stands before `placeholder`.
+    /// Defines the attribute name `#placeholder` of the expressions.
     pub(crate) fn name(mut self, placeholder: &str, attribute: &str) -> Self {
         self.names.insert(format!("#{placeholder}"), attribute.to_owned());
         self
     }
 
-    /// Gives a value of the expressions; `:` stands before `placeholder`.
+    /// Defines the value `:placeholder` of the expressions.
     pub(crate) fn value(mut self, placeholder: &str, value: AttributeValue) -> Self {
         self.values.insert(format!(":{placeholder}"), value);
         self
     }
 
-    /// Asks for the item as it is when the condition does not hold: see [`Refused::item`].
+    /// Returns the current item if the condition does not hold: see [`Refused::item`].
     pub(crate) fn showing_old(mut self) -> Self {
         self.shows_old = true;
         self
@@ -159,22 +159,22 @@ impl Write {
     }
 }
 
-/// Items that are written together, or not at all.
+/// Items that are written all or none.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     parts: Vec<Part>,
     items: Vec<TransactWriteItem>,
 }
 
-/// What came of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug)]
 pub(crate) enum Ran {
     Done,
     Refused(Refused),
 }
 
-/// Why a transaction was cancelled: one reason for each item, in their order ("`CancellationReason`" in the DynamoDB API
-/// reference).
+/// The reasons of a cancelled transaction, one for each item, in their order ("`CancellationReason`" in the DynamoDB
+/// API reference).
 #[derive(Debug)]
 pub(crate) struct Refused {
     parts: Vec<Part>,
@@ -182,13 +182,13 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// Whether the condition of a part did not hold.
+    /// Returns whether the condition of a part did not hold.
     pub(crate) fn is_of(&self, part: Part) -> bool {
         self.reason(part).is_some()
     }
 
-    /// The item of a part whose condition did not hold, as it is. `None`: it held, there is no such item, or
-    /// [`Write::showing_old`] was not asked for.
+    /// Returns the current item of a part whose condition did not hold. Returns `None` if the condition held, if there
+    /// is no item, or without [`Write::showing_old`].
     pub(crate) fn item(&self, part: Part) -> Option<&Item> {
         self.reason(part)?.item.as_ref().filter(|item| !item.is_empty())
     }
@@ -202,14 +202,14 @@ impl Refused {
         self.reasons.iter().filter_map(CancellationReason::code)
     }
 
-    /// Whether the same transaction may succeed when it is repeated: another one was under way on an item, or the table was
-    /// too busy.
+    /// Returns whether a retry may succeed: another transaction changed an item at the same time, or the table was too
+    /// busy.
     fn is_transient(&self) -> bool {
         self.codes().any(|code| TRANSIENT.contains(&code))
     }
 
     /// # Errors
-    /// When an item was refused for another reason than a condition, or one that passes.
+    /// Fails if an item was refused for a reason that is neither a condition nor transient.
     fn require_valid(&self) -> Result<(), StoreError> {
         let is_known = |code| matches!(code, "None" | "ConditionalCheckFailed") || TRANSIENT.contains(&code);
         if self.codes().all(is_known) {
@@ -227,10 +227,10 @@ impl Transaction {
         Ok(())
     }
 
-    /// Runs the transaction. One that meets others on the same items is repeated, with a random wait.
+    /// Runs the transaction. If it conflicts with others on the same items, it is retried after a random wait.
     ///
     /// # Errors
-    /// When DynamoDB fails, and after [`ATTEMPTS`] attempts that met others: retryable.
+    /// Fails if DynamoDB fails. After [`ATTEMPTS`] conflicts the error is retryable.
     pub(crate) async fn run(self, client: &Client) -> Result<Ran, StoreError> {
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -245,9 +245,9 @@ impl Transaction {
         Err(StoreError { operation: OPERATION, retryable: true, source })
     }
 
-    /// Runs the transaction once, and without the `ClientRequestToken` that the SDK makes up for each. The caller tells an
-    /// attempt whose answer was lost by what it has stored, for longer than the ten minutes of a token, which DynamoDB would
-    /// have to remember for every one.
+    /// Runs the transaction once, without the SDK's `ClientRequestToken`. The caller recognizes an attempt whose
+    /// response was lost by the items that it stored. That works for longer than the token's ten minutes, and DynamoDB
+    /// stores no token.
     pub(crate) async fn run_without_token(self, client: &Client) -> Result<Ran, StoreError> {
         let call = client.transact_write_items().set_transact_items(Some(self.items));
         let sent = call.customize().interceptor(NoClientRequestToken).send().await;

@@ -13,7 +13,7 @@ use crate::{
     trace,
 };
 
-/// Hands broadcasts over to a function.
+/// Dispatches push batches to a function.
 #[derive(Debug, Clone)]
 pub struct LambdaFanOut {
     client: Client,
@@ -21,28 +21,28 @@ pub struct LambdaFanOut {
     tenant: Option<TenantId>,
 }
 
-/// What `SendMessageFunction` is invoked with: a batch, in the tenant whose channel it is.
+/// The payload of `SendMessageFunction`: a push batch and the tenant of its channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TenantPushBatch {
-    /// The tenant.
+    /// The tenant of the channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<TenantId>,
-    /// The trace that it belongs to.
+    /// The trace that the batch belongs to.
     #[serde(flatten, default)]
     pub trace: Option<TraceContext>,
-    /// The batch.
+    /// The push batch.
     #[serde(flatten)]
     pub batch: PushBatch,
 }
 
 impl LambdaFanOut {
-    /// Hands over to `function`, a name or an ARN.
+    /// Creates a client that dispatches to `function`, a name or an ARN.
     #[must_use]
     pub fn new(config: &SdkConfig, function: impl Into<String>) -> Self {
         Self { client: lambda(config), function: function.into(), tenant: None }
     }
 
-    /// Hands over in a tenant.
+    /// Returns a client for one tenant.
     #[must_use]
     pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
         Self { tenant: tenant.cloned(), ..self.clone() }

@@ -1,9 +1,9 @@
-//! Batches of the streams of `chat_events` and `chat_connections`, what a worker answers to one, and their spans.
+//! Batches of the streams of `chat_events` and `chat_connections`, the responses of workers, and their spans.
 //!
-//! A batch has as many causes as it has records. Each record is processed in its own trace, in a span that is a child of
-//! what the record names; the invocation has a trace of its own, and links to all of them ("Semantic conventions for
-//! messaging spans", batches). The records of one channel are delivered together: that work is under the first of them,
-//! to which the spans of the others link.
+//! A batch has as many causes as records. Each record is processed in its own trace, in a span whose parent is the
+//! trace in the record. The invocation has a trace of its own that links to all of them ("Semantic conventions for
+//! messaging spans", batches). The records of one channel are delivered together. That work is under the first record's
+//! span, to which the other spans link.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -29,20 +29,20 @@ use tracing::Span;
 
 use crate::{dynamodb::keys, trace};
 
-/// A change of a message, as its stream record tells it.
+/// A change of a message, as read from its stream record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamedMessage {
-    /// What a batch item failure names.
+    /// The id of the record in a batch item failure.
     pub sequence_number: String,
-    /// What happened to which message.
+    /// The change and its message.
     pub event: MessageEvent,
-    /// When it was written, as the stream tells it: in whole seconds ("Record" in the DynamoDB Streams API reference).
+    /// Time of the write, in whole seconds ("Record" in the DynamoDB Streams API reference).
     pub written_at: Timestamp,
 }
 
 impl StreamedMessage {
-    /// How long ago it was written. For a new message its own time is taken, which is that of the attempt that wrote
-    /// it, in milliseconds; a change has none of its own, and the stream's is up to a second early.
+    /// Returns the time since the write. A new message has a time in milliseconds: that of the attempt that wrote it.
+    /// Other changes use the stream's time, which is up to a second early.
     #[must_use]
     pub fn lag(&self, now: Timestamp) -> Duration {
         let MessageEvent { change, stored } = &self.event;
@@ -50,7 +50,7 @@ impl StreamedMessage {
         written_at.until(now)
     }
 
-    /// A span for what is done with it, in the trace that it names.
+    /// Creates a span for the processing of this change, in the trace of its record.
     #[must_use]
     pub fn span(&self, in_batch: usize) -> Span {
         let MessageEvent { change, stored: StoredMessage { message, trace, .. } } = &self.event;
@@ -84,7 +84,7 @@ impl StreamedMessage {
     }
 }
 
-/// The span of a worker's invocation: linked to the trace of each record of `batch`.
+/// Creates the span of a worker's invocation, with links to the trace of each record of `batch`.
 #[must_use]
 pub fn invocation_span(batch: &Batch) -> Span {
     let messages = || batch.channels.iter().flat_map(|of_channel| &of_channel.messages);
@@ -111,7 +111,8 @@ pub fn invocation_span(batch: &Batch) -> Span {
     span
 }
 
-/// The span of an invocation with changes of subscriptions: nothing leads to it but the socket that came or went.
+/// Creates the span of an invocation with changes of subscriptions. It has no links, since subscriptions carry no
+/// trace.
 #[must_use]
 pub fn presence_span(changes: usize) -> Span {
     let span = tracing::info_span!(
@@ -131,10 +132,11 @@ pub fn presence_span(changes: usize) -> Span {
     span
 }
 
-/// What the conventions call the system: they know none of this kind, and name others of AWS like this.
+/// The name of the messaging system. The conventions define none for DynamoDB Streams; the name follows their AWS
+/// names.
 const SYSTEM: &str = "aws.dynamodb_streams";
 
-/// The table, by the name that it has in every deployment's own.
+/// The logical name of the table, which is the same in every deployment.
 const TABLE: &str = "chat_events";
 
 /// The changed messages of one channel, in their order.
@@ -144,12 +146,12 @@ pub struct ChannelBatch {
     pub tenant: Option<TenantId>,
     /// The channel.
     pub channel: ChannelKey,
-    /// At least one.
+    /// The messages, at least one.
     pub messages: Vec<StreamedMessage>,
 }
 
 impl ChannelBatch {
-    /// A span for each message, in its own trace; the others link to the first, where the work is.
+    /// Creates a span for each message, in its own trace. The others link to the first, which contains the work.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         let spans: Vec<Span> = self.messages.iter().map(|message| message.span(self.messages.len())).collect();
@@ -162,17 +164,17 @@ impl ChannelBatch {
     }
 }
 
-/// A batch, sorted.
+/// A batch, grouped by channel.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
-    /// By channel.
+    /// The messages by channel.
     pub channels: Vec<ChannelBatch>,
-    /// Sequence numbers of records that are no messages. They are reported as failed: no repetition mends them, but
-    /// the mapping's retries are finite and end in its on-failure queue, where somebody can look at them.
+    /// Sequence numbers of records that are not messages. They are reported as failed. A retry cannot succeed, but the
+    /// mapping's attempts are limited and end in its on-failure queue, where an operator can inspect the record.
     pub unreadable: Vec<String>,
 }
 
-/// Sorts a batch by channel. A record that tells of no message (an expiry, for example) is left out.
+/// Groups a batch by channel. Skips records without a new image, for example of an expiry.
 #[must_use]
 pub fn group_by_channel(event: Event) -> Batch {
     let mut batch = Batch::default();
@@ -198,7 +200,7 @@ pub fn group_by_channel(event: Event) -> Batch {
     batch
 }
 
-/// The partial batch response: the records of these sequence numbers, and all after the lowest, come again
+/// Returns the partial batch response. Lambda delivers the records from the lowest of these sequence numbers on again
 /// ("Configuring partial batch response with DynamoDB and Lambda").
 #[must_use]
 pub fn partial_batch_response(sequence_numbers: Vec<String>) -> DynamoDbEventResponse {
@@ -215,7 +217,7 @@ pub fn partial_batch_response(sequence_numbers: Vec<String>) -> DynamoDbEventRes
     response
 }
 
-/// Users whose subscriptions of a channel have come or gone.
+/// Users whose subscriptions to a channel were added or removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresenceChange {
     /// The channel's tenant.
@@ -224,30 +226,30 @@ pub struct PresenceChange {
     pub channel: ChannelKey,
     /// The users.
     pub users: BTreeSet<UserId>,
-    /// What a batch item failure names.
+    /// The id of the record in a batch item failure.
     pub sequence_number: String,
 }
 
-/// Whether a batch is of the stream of `chat_connections`, whose items have another key.
+/// Returns whether a batch is from the stream of `chat_connections`, whose items have a different key.
 #[must_use]
 pub fn is_connections_stream(event: &Event) -> bool {
     event.records.first().is_some_and(|record| record.change.keys.contains_key("pk"))
 }
 
-/// A connection that leaves out channels of its user, when that is new.
+/// A connection whose number of left-out channels of its user changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The connection.
     pub connection_id: ConnectionId,
-    /// When it was opened.
+    /// Time at which the connection was opened.
     pub connected_at: Timestamp,
-    /// How many channels it leaves out.
+    /// Number of channels that it leaves out.
     pub count: usize,
-    /// What a batch item failure names.
+    /// The id of the record in a batch item failure.
     pub sequence_number: String,
 }
 
-/// Reads which connections leave out another number of channels than before.
+/// Reads the connections whose number of left-out channels changed.
 #[must_use]
 pub fn left_out(event: &Event) -> Vec<LeftOut> {
     let count = |image: &serde_dynamo::Item| match image.get("left_out") {
@@ -265,7 +267,7 @@ pub fn left_out(event: &Event) -> Vec<LeftOut> {
     event.records.iter().filter_map(of_record).collect()
 }
 
-/// Sorts a batch of subscriptions by channel. What is no subscription is left out: gates, and what is known of presence.
+/// Groups a batch of subscriptions by channel. Skips other items: gates and presence records.
 #[must_use]
 pub fn presence_changes(event: Event) -> Vec<PresenceChange> {
     let mut changes: Vec<PresenceChange> = Vec::new();
@@ -297,7 +299,7 @@ fn text<'a>(image: &'a serde_dynamo::Item, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Why a record is no message.
+/// The reason why a record is not a message.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
     #[error(transparent)]

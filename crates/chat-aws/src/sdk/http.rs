@@ -1,7 +1,7 @@
-//! HTTP for all clients of a function: one pool of connections, and TLS that is set up once.
+//! The HTTP client of a function: one pool of connections and one TLS setup for all SDK clients.
 //!
-//! By itself, every client of the SDK reads and parses the machine's root certificates when it is made, and again before
-//! its first call: most of what a function took to start.
+//! By default, every SDK client reads and parses the system's root certificates twice: when it is created, and before
+//! its first call. That would be most of a function's start-up time.
 
 use std::{
     borrow::Cow,
@@ -21,24 +21,24 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 
-/// Connection and read time-out: what tells one connector from another.
+/// Connection and read time-out. They distinguish connectors.
 type TimeOuts = (Option<Duration>, Option<Duration>);
 
-/// Connectors by their time-outs: one for nearly all clients.
+/// Connectors by their time-outs. Nearly all clients share one.
 type Connectors = Vec<(TimeOuts, Arc<ByScheme>)>;
 
-/// An HTTP client to be shared by clients of the SDK.
+/// An HTTP client that SDK clients share.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Http(Arc<RwLock<Connectors>>);
 
 impl Http {
-    /// Sets TLS up now, for clients with these settings. During the init of a Lambda function a processor is given away;
-    /// afterwards it is rationed by the function's memory.
+    /// Sets up TLS for clients with these settings. Lambda gives a full processor during the init of a function.
+    /// Afterwards the processor share depends on the function's memory.
     pub(crate) fn prepare_tls(&self, settings: &HttpConnectorSettings) {
         self.connector(settings).tls();
     }
 
-    /// Connections with these settings, made when somebody needs them.
+    /// Returns the connector with these settings, and creates it when it is first needed.
     pub(crate) fn shared(&self, settings: &HttpConnectorSettings) -> SharedHttpConnector {
         SharedHttpConnector::new(Shared(self.connector(settings)))
     }
@@ -80,7 +80,7 @@ impl HttpConnector for Shared {
     }
 }
 
-/// Connectors that are made when somebody needs them.
+/// The connectors for HTTP and HTTPS, each created when it is first needed.
 #[derive(Debug, Default)]
 struct ByScheme {
     settings: HttpConnectorSettings,

@@ -17,16 +17,16 @@ use chat::model::error::StoreError;
 
 use crate::sdk::{http::Http, spans::SpanAttributes};
 
-/// One attempt at one call.
+/// Time-out of one attempt at a call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// All attempts at one call; below the time-outs of the functions.
+/// Time-out of all attempts at a call. It is shorter than the time-outs of the functions.
 const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Opening a connection to a service.
+/// Time-out of opening a connection to a service.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What all clients of a function share: made once per cold start.
+/// The configuration that all clients of a function share. It is created once per cold start.
 #[derive(Debug, Clone)]
 pub struct Sdk {
     config: SdkConfig,
@@ -42,7 +42,7 @@ impl Deref for Sdk {
 }
 
 impl Sdk {
-    /// The connections of the SDK's clients, for requests that are signed here.
+    /// Returns the connections of the SDK's clients, for requests that this crate signs itself.
     pub(crate) fn connector(&self) -> SharedHttpConnector {
         self.http.shared(&connector_settings())
     }
@@ -63,19 +63,19 @@ pub async fn config() -> Sdk {
     Sdk { config: defaults.http_client(http.clone()).load().await, http }
 }
 
-/// What a client of the SDK makes of the time-outs above for its connections.
+/// Returns the connection settings that an SDK client derives from the time-outs above.
 fn connector_settings() -> HttpConnectorSettings {
     HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build()
 }
 
-/// Whether the services are called without TLS, as in a local run ("Service-specific endpoints" in the AWS SDKs and Tools
-/// reference guide).
+/// Returns whether the services are called without TLS, as in a local run ("Service-specific endpoints" in the AWS SDKs
+/// and Tools reference guide).
 fn is_plain() -> bool {
     let names = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"];
     names.iter().find_map(|name| std::env::var(name).ok()).is_some_and(|url| url.starts_with("http:"))
 }
 
-/// A client of DynamoDB whose calls are spans.
+/// Creates a DynamoDB client whose calls are spans.
 #[must_use]
 pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config)
@@ -85,7 +85,7 @@ pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// A client of Lambda whose calls are spans.
+/// Creates a Lambda client whose calls are spans.
 #[must_use]
 pub(crate) fn lambda(config: &SdkConfig) -> aws_sdk_lambda::Client {
     let config = aws_sdk_lambda::config::Builder::from(config)
@@ -95,12 +95,12 @@ pub(crate) fn lambda(config: &SdkConfig) -> aws_sdk_lambda::Client {
     aws_sdk_lambda::Client::from_conf(config)
 }
 
-/// Bodies that are small, and calls that are over after [`CALL_TIMEOUT`], need nobody who measures how fast bytes come.
+/// Disables the SDK's check of the transfer rate. Bodies are small, and [`CALL_TIMEOUT`] ends every call.
 fn unwatched() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::disabled()
 }
 
-/// A failed call, with whether to repeat it.
+/// Returns the error of a failed call, and whether a retry can succeed.
 pub(crate) fn sdk_error<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -110,13 +110,13 @@ where
         SdkError::ServiceError(context) => {
             is_transient(context.raw().status().as_u16(), context.err().code().unwrap_or_default())
         }
-        // Timed out, not sent, or no answer that makes sense.
+        // Time-out, request not sent, or invalid response.
         _ => true,
     };
     StoreError { operation, retryable, source: DisplayErrorContext(error).to_string().into() }
 }
 
-/// Whether a refusal may be none the next time. The codes are from "Error handling with DynamoDB" and the error lists of the
+/// Returns whether a retry may succeed. The codes are from "Error handling with DynamoDB" and the error lists of the
 /// operations.
 pub(crate) fn is_transient(status: u16, code: &str) -> bool {
     let of_code = matches!(
@@ -132,7 +132,7 @@ pub(crate) fn is_transient(status: u16, code: &str) -> bool {
     of_code || status >= 500 || status == 429
 }
 
-/// What came from the table is not what the code writes there.
+/// Returns the error of an item that this code could not have written.
 pub(crate) fn decode_error(
     operation: &'static str,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,

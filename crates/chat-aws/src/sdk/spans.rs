@@ -1,8 +1,8 @@
-//! The SDK's calls as spans. The SDK makes a span of each call itself (`DynamoDB.Query`); what the conventions ask of it
-//! beyond that is added here, for every call in one place ("Semantic conventions for AWS SDK client spans", "Semantic
+//! Attributes for the spans of SDK calls. The SDK creates a span for each call (`DynamoDB.Query`). This module adds the
+//! attributes that the conventions require beyond that ("Semantic conventions for AWS SDK client spans", "Semantic
 //! conventions for AWS DynamoDB client operations").
 //!
-//! Names of tables and functions only: keys and values are what users wrote.
+//! Spans contain names of tables and functions only, because keys and values are user data.
 
 use aws_sdk_dynamodb::{
     config::{
@@ -23,7 +23,7 @@ use aws_smithy_runtime_api::client::interceptors::context::Input;
 use telemetry::{OpenTelemetrySpanExt, Status, StringArray};
 use tracing::Span;
 
-/// Adds to the span of a call what it calls, and what came of it.
+/// Adds the target and the outcome of a call to its span.
 #[derive(Debug)]
 pub(crate) struct SpanAttributes;
 
@@ -42,7 +42,7 @@ impl Intercept for SpanAttributes {
             return Ok(());
         }
         if let Some(invoke) = context.input().downcast_ref::<InvokeInput>() {
-            // Asked for by name or ARN; the conventions want the name.
+            // The function is a name or an ARN. The conventions require the name.
             let name = invoke.function_name().unwrap_or_default().rsplit(':').next().unwrap_or_default();
             span.set_attribute("faas.invoked_name", name.to_owned());
             span.set_attribute("faas.invoked_provider", "aws");
@@ -87,7 +87,7 @@ impl Intercept for SpanAttributes {
                 "_OTHER"
             });
             span.set_attribute("error.type", kind.to_owned());
-            // A condition that does not hold is an answer, and the code goes on from it.
+            // A condition that does not hold is an expected outcome, and the caller handles it.
             if !matches!(kind, "ConditionalCheckFailedException" | "TransactionCanceledException") {
                 span.set_status(Status::error(kind.to_owned()));
             }
@@ -119,7 +119,7 @@ fn code(error: &aws_smithy_runtime_api::client::interceptors::context::Error) ->
     None
 }
 
-/// The operation and the tables that it names.
+/// Returns the operation of a request and the tables in it.
 fn tables(input: &Input) -> Option<(&'static str, Vec<String>)> {
     macro_rules! one_table {
         ($($kind:ty: $operation:literal),* $(,)?) => {

@@ -1,5 +1,5 @@
-//! Every change carries what allowed it into its transaction: when one part of that is not as it was read, the change is
-//! refused and nothing is written.
+//! Tests that every change checks its authority in its transaction. If a part of the authority is not as it was read,
+//! the change is refused and nothing is written.
 
 use chat::{
     model::{invitation::Invitation, message_ref::MessageRef},
@@ -12,7 +12,7 @@ use chat::{
 
 use super::*;
 
-/// What a caller does.
+/// A change by a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Rename,
@@ -59,14 +59,14 @@ impl Change {
         Self::Cancel,
     ];
 
-    /// What every user may do who sees a public channel.
+    /// The changes that every user may do who can read a public channel.
     const OF_READERS: [Self; 5] = [Self::AddMember, Self::Revise, Self::React, Self::TakeBack, Self::Cancel];
 
     fn needs_the_version(self) -> bool {
         matches!(self, Self::Rename | Self::Archive | Self::Hide | Self::Delete)
     }
 
-    /// The member whom it is about, when that is not the caller.
+    /// Returns the member that the change concerns, if it is not the caller.
     fn target(self) -> Option<(&'static str, MemberRole)> {
         match self {
             Self::Promote | Self::MakeOwner | Self::RemoveMember => Some(("bob", MemberRole::Member)),
@@ -76,7 +76,7 @@ impl Change {
     }
 }
 
-/// What happens between the reading of an authority and the change.
+/// An event between the reading of an authority and the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
     Nothing,
@@ -94,14 +94,15 @@ enum Event {
     TargetCameBack,
 }
 
-/// A channel of alice, dave and olga, who own it, and bob; with an invitation, and a message that alice has reacted to.
+/// Creates a channel of bob and the owners alice, dave and olga, with an invitation, and a message with a reaction of
+/// alice.
 async fn channel(tables: &Tables, id: &str, visibility: Visibility) -> Channel {
     let channel = tables.channel(id, visibility).await;
     fill(tables, &channel).await;
     channel
 }
 
-/// All but the channel and alice's membership.
+/// Creates everything except the channel and alice's membership.
 async fn fill(tables: &Tables, channel: &Channel) {
     let id = channel.channel_id.as_str();
     for (user, role) in [("olga", MemberRole::Owner), ("dave", MemberRole::Owner), ("bob", MemberRole::Member)] {
@@ -117,7 +118,7 @@ async fn fill(tables: &Tables, channel: &Channel) {
     assert_eq!(reacted, ReactionResult::Done);
 }
 
-/// An invitation of olga's.
+/// Returns an invitation by olga.
 fn invitation(channel: &Channel, id: &str) -> Invitation {
     Invitation {
         channel_id: channel.channel_id.clone(),
@@ -135,7 +136,7 @@ fn revision(channel: &str) -> MessageRef {
     MessageRef { channel_id: channel_id(channel), seq: 1, caller: user("alice"), trace: None }
 }
 
-/// Makes it happen, by olga.
+/// Makes an event happen. Its actor is olga.
 async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str, MemberRole)) {
     let (id, channels) = (channel.channel_id.as_str(), tables.channels());
     let olga = member(id, "olga", MemberRole::Owner);
@@ -146,7 +147,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
     let remove = async |of: &Member| {
         assert_eq!(channels.remove_member(&by, of, &removal(of), NOW).await.unwrap(), MemberChanged::Done);
     };
-    // The same, but for the membership's own incarnation.
+    // The same membership with another incarnation.
     let come_back = async |of: Member| {
         remove(&of).await;
         let again = Member { incarnation: life(3), ..of };
@@ -175,7 +176,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
         Event::Deleted => delete().await,
         Event::TakenAnew => {
             delete().await;
-            // All is the same, but for the channel's incarnation.
+            // The same channel with another incarnation.
             let next = Channel { incarnation: life(2), last_seq: 0, last_message_at: None, ..channel.clone() };
             assert_eq!(channels.create(&next, &alice, None, MANY).await.unwrap(), ChannelCreated::Done);
             fill(tables, &next).await;
@@ -187,7 +188,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
     }
 }
 
-/// Does it. Returns `false` when what allowed it is not as it was read.
+/// Attempts a change. Returns `false` if its authority is not as it was read.
 async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
     let (channels, messages) = (tables.channels(), tables.messages());
     let (channel, id) = (by.channel, by.channel.channel_id.as_str());
@@ -198,12 +199,12 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
     let add = async |role| match channels.add_member(by, &member(id, "carol", role), 0).await.unwrap() {
         MemberAdded::Added => true,
         MemberAdded::Stale => false,
-        MemberAdded::Already(other) => panic!("{other:?} is there"),
+        MemberAdded::Already(other) => panic!("{other:?} is a member already"),
     };
     let is_done = |outcome: MemberChanged| match outcome {
         MemberChanged::Done => true,
         MemberChanged::Stale => false,
-        MemberChanged::LastOwner => panic!("there are others"),
+        MemberChanged::LastOwner => panic!("there are other owners"),
     };
     let change_role =
         async |name, from, to| is_done(channels.change_role(by, &member(id, name, from), to).await.unwrap());
@@ -248,7 +249,7 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
             match messages.update_message(by, &revised).await.unwrap() {
                 UpdateResult::Done => true,
                 UpdateResult::Stale => false,
-                UpdateResult::MessageNotFound => panic!("it is there"),
+                UpdateResult::MessageNotFound => panic!("the message exists"),
             }
         }
         Change::React => react("🎉", true).await,
@@ -260,7 +261,7 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
     }
 }
 
-/// Each of `changes`, after `event`: whether it is done, and that nothing is written when it is not.
+/// Checks each of `changes` after `event`: whether it is allowed, and that nothing is written if it is not.
 async fn each_after(
     event: Event,
     visibility: Visibility,
@@ -286,7 +287,7 @@ async fn each_after(
 async fn what_is_as_it_was_read_allows_every_change() {
     for visibility in [Visibility::Public, Visibility::Private] {
         let changes = Change::ALL.map(|change| match (change, visibility) {
-            // It is hidden already.
+            // The channel is already private.
             (Change::Hide, Visibility::Private) => Change::Rename,
             _ => change,
         });
@@ -365,13 +366,13 @@ async fn a_change_by_what_is_not_as_it_was_read_is_stale_and_not_of_the_last_own
     assert_eq!(leave(&with(&channel, &alice), &alice).await, MemberChanged::LastOwner);
     let other = Member { incarnation: life(3), ..alice.clone() };
     assert_eq!(leave(&with(&channel, &other), &other).await, MemberChanged::Stale);
-    // The caller is the member, and was read as two.
+    // The caller is the member, but both were read in different states.
     assert_eq!(leave(&with(&channel, &other), &alice).await, MemberChanged::Stale);
     let bob = member("c", "bob", MemberRole::Owner);
-    assert_eq!(leave(&with(&channel, &bob), &alice).await, MemberChanged::Stale, "bob is none");
+    assert_eq!(leave(&with(&channel, &bob), &alice).await, MemberChanged::Stale, "bob is not a member");
     let archived = Channel { archived_at: Some(NOW), ..channel.clone() };
     assert_eq!(leave(&with(&archived, &alice), &alice).await, MemberChanged::Stale);
-    // Who rests on being a member is none who is to be added.
+    // A caller whose authority is a membership cannot be added as a member.
     assert_eq!(channels.add_member(&with(&channel, &bob), &bob, 0).await.unwrap(), MemberAdded::Stale);
     assert_eq!(tables.dump().await, before);
 }
@@ -389,5 +390,5 @@ async fn a_read_mark_is_kept_for_as_long_as_the_membership() {
     assert_eq!(removed, MemberChanged::Done);
     let before = tables.dump().await;
     assert_eq!(mark(4).await, None);
-    assert_eq!(tables.dump().await, before, "and brings no membership back");
+    assert_eq!(tables.dump().await, before, "no membership is restored");
 }

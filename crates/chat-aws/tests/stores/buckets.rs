@@ -28,11 +28,11 @@ async fn a_bucket_gives_its_burst_and_then_its_rate() {
     assert_eq!(take("alice", &LimitedAction::Send, 499).await, Some(Duration::from_millis(1)));
     assert_eq!(take("alice", &LimitedAction::Send, 500).await, None);
     assert_eq!(take("alice", &LimitedAction::Send, 500).await, Some(Duration::from_millis(500)));
-    // Others, and other actions, have their own.
+    // Other users and other actions have their own buckets.
     assert_eq!(take("bob", &LimitedAction::Send, 500).await, None);
     assert_eq!(take("alice", &LimitedAction::Connect, 500).await, None);
     assert_eq!(take("alice", &LimitedAction::Typing(&key("c")), 500).await, None);
-    // After a rest it is full, and no fuller.
+    // After a pause the bucket is full, but not fuller.
     for _ in 0..3 {
         assert_eq!(take("alice", &LimitedAction::Send, 60_000).await, None);
     }

@@ -1,5 +1,5 @@
-//! How many requests a message costs. Each is money and time: one more has to be meant, and is written down in
-//! `docs/reports/calls.json`, from which docs/reports/cost.md has its figures.
+//! Counts the requests per message, because each costs money and time. `docs/reports/calls.json` records them, so that
+//! an additional one is intended. docs/reports/cost.md has its figures from there.
 
 use std::{
     sync::{
@@ -63,8 +63,8 @@ use serde_json::Value;
 
 use super::*;
 
-/// What requests cost: the operation of each attempt at a call, of how many items a transaction is, and whether it has a
-/// token; and DynamoDB's units.
+/// The recorder of costs: the operation of each attempt, the number of items of a transaction, whether it has a token,
+/// and DynamoDB's units.
 #[derive(Debug, Clone, Default)]
 struct Calls(Arc<Mutex<Cost>>);
 
@@ -76,19 +76,19 @@ struct Cost {
 }
 
 impl Calls {
-    /// The operations since the last look.
+    /// Returns the operations since the last call.
     fn take(&self) -> Vec<String> {
         self.cost().calls
     }
 
-    /// All of it since the last look.
+    /// Returns all costs since the last call.
     fn cost(&self) -> Cost {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
 
 impl Cost {
-    /// As it is written down: how often which call, in any order, since some of them are made at the same time.
+    /// Returns the counts by operation, as they are recorded. Their order is not recorded, because some are concurrent.
     fn json(&self) -> Value {
         let mut calls: BTreeMap<&str, usize> = BTreeMap::new();
         for call in &self.calls {
@@ -98,7 +98,7 @@ impl Cost {
     }
 }
 
-/// Asks for the units in a request.
+/// Requests the consumed units in a response.
 macro_rules! ask_for_units {
     ($context:expr, $($input:ty),*) => {
         $(if let Some(input) = $context.input_mut().downcast_mut::<$input>() {
@@ -176,7 +176,7 @@ fn operation(request: &HttpRequest) -> &str {
     request.headers().get("x-amz-target").and_then(|target| Some(target.rsplit_once('.')?.1)).unwrap_or_default()
 }
 
-/// Sockets that take everything.
+/// A socket gateway that accepts every push.
 #[derive(Debug, Default)]
 struct Sockets(AtomicUsize);
 
@@ -197,17 +197,17 @@ impl SocketGateway for Sockets {
 
 impl FanOut for Sockets {
     async fn dispatch(&self, _: &PushBatch) -> Result<(), StoreError> {
-        panic!("so few are pushed to from here");
+        panic!("so few recipients need no dispatch");
     }
 }
 
 impl DraftSink for Sockets {
     async fn show(&self, _: &ChannelKey, _: &Delta) {
-        panic!("nobody asks");
+        panic!("no caller checks sockets");
     }
 }
 
-/// Time stands still, and chance decides nothing.
+/// A clock whose time stands still and whose random numbers are constant.
 struct At(Timestamp);
 
 impl Clock for At {
@@ -229,7 +229,7 @@ impl Clock for At {
 }
 
 impl Tables {
-    /// The same tables, with every request noted.
+    /// Returns the same tables with every request recorded.
     fn counted(mut self) -> (Self, Calls) {
         let calls = Calls::default();
         let config = self.client.config().to_builder().interceptor(calls.clone()).build();
@@ -238,7 +238,7 @@ impl Tables {
     }
 }
 
-/// As a user of a REST client sends it.
+/// Returns a message as a REST client sends it.
 fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> SendMessage {
     SendMessage {
         channel_id: channel_id(channel),
@@ -252,7 +252,7 @@ fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> SendMessage {
     }
 }
 
-/// What is written down of a case.
+/// Returns the recorded costs of a case.
 fn documented(case: &str) -> Value {
     let calls: Value = serde_json::from_str(include_str!("../../../../docs/reports/calls.json")).unwrap();
     calls[case].clone()
@@ -276,7 +276,7 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
             send(&tables.messages(), &SystemClock, message(id, key, WIDE), &mut cache).await.unwrap();
             let cost = calls.cost();
             assert_eq!(json!(cost.calls), documented(case)[id], "{case}, {id}");
-            // Each item of a transaction is of 1 KB at most, and so costs two units.
+            // Each item of a transaction has at most 1 KB, and so costs two units.
             let items: u32 = cost.calls.iter().filter_map(|call| call.rsplit(' ').next()?.parse::<u32>().ok()).sum();
             assert!((cost.write_units - 2.0 * f64::from(items)).abs() < f64::EPSILON, "{case}, {id}: {cost:?}");
         }
@@ -290,27 +290,27 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     let (messages, slow) = (tables.messages(), Bucket { every: Duration::from_mins(1), burst: 3 });
     let (mut one, mut other) = (SendCache::default(), SendCache::default());
     send(&messages, &SystemClock, message("c", Some("k"), slow), &mut one).await.unwrap();
-    // It knows the channel, and believes its bucket to be full.
+    // Its cache has the channel head and a full bucket.
     other.head.clone_from(&one.head);
     calls.take();
     send(&messages, &SystemClock, message("c", None, slow), &mut other).await.unwrap();
     assert_eq!(calls.take(), ["TransactWriteItems of 3"; 2], "the bucket is not full");
     send(&messages, &SystemClock, message("c", None, slow), &mut one).await.unwrap();
-    // The head and the bucket have moved; the refusal tells of both.
+    // The head and the bucket are stale. One refusal returns both.
     assert_eq!(calls.take(), ["TransactWriteItems of 3"; 2]);
 
     let refused = send(&messages, &SystemClock, message("c", None, slow), &mut one).await;
     assert!(matches!(refused, Err(ChatError::TooManyRequests { .. })));
-    assert!(!calls.take().iter().any(|call| call.starts_with("Transact")), "it is known that the bucket is empty");
+    assert!(!calls.take().iter().any(|call| call.starts_with("Transact")), "the cached bucket is empty");
     let again = send(&messages, &SystemClock, message("c", Some("k"), slow), &mut one).await.unwrap();
-    assert!(matches!(again, SendResult::Replayed(_)), "an empty bucket keeps nobody from an answer");
+    assert!(matches!(again, SendResult::Replayed(_)), "a replay needs no token");
     calls.take();
 
     let mut cache = SendCache { head: messages.head(&channel_id("c")).await.unwrap(), full_at: None };
     calls.take();
     let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut cache).await.unwrap();
     assert!(matches!(again, SendResult::Replayed(_)));
-    // The record and its message, and whether the channel is still that one.
+    // The record and its message, and the check of the channel's incarnation.
     assert_eq!(calls.take(), ["TransactWriteItems of 4", "GetItem", "GetItem"]);
 }
 
@@ -338,7 +338,7 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     assert_eq!(json!(calls.take()), documented("delivery_of_a_batch"));
     assert_eq!(sockets.0.load(Ordering::Relaxed), 3, "ten messages of one channel share a frame");
 
-    // What was handed over is decided by the gate of then.
+    // A requeued batch is checked against the current gate.
     let recipients =
         connections.audience(&channel, NOW).await.unwrap().admitted().into_iter().map(Recipient::from).collect();
     calls.take();
@@ -347,8 +347,8 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     assert_eq!(json!(calls.take()), documented("delivery_of_what_was_handed_over"));
 }
 
-/// The operations that people make less often than they send, in a public and in a private channel. Alice owns both, bob is a
-/// member of both, and each has a socket that follows the memberships.
+/// The operations that are less frequent than sends, in a public and in a private channel. Alice owns both, and bob is
+/// a member of both. Each has a socket with `auto_subscribe`.
 #[tokio::test]
 async fn what_other_operations_cost_is_written_down() {
     let (tables, calls) = Tables::new().await.counted();

@@ -1,4 +1,4 @@
-//! The laws of the ports hold of the stores on DynamoDB as they do of those in memory.
+//! Runs the conformance suite of the ports on the DynamoDB stores.
 
 use chat::memory::conformance::{Ports, check};
 

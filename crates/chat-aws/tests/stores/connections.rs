@@ -4,7 +4,7 @@ use chat::model::limits::CHANNELS_PER_CONNECTION;
 
 use super::*;
 
-/// The subscriptions of a channel, refused ones too.
+/// Returns the subscriptions of a channel, including refused ones.
 async fn subscriptions(
     tables: &Tables,
     channel: &ChannelKey,
@@ -17,7 +17,7 @@ fn none() -> BTreeSet<ChannelKey> {
     BTreeSet::new()
 }
 
-/// A connection as it was announced, opened.
+/// Activates a pending connection.
 async fn opened(tables: &Tables, connection: &Connection) {
     tables.connections().register_pending(&connection.user_id, &announced(connection)).await.unwrap();
     tables.connections().activate(connection, &none()).await.unwrap();
@@ -31,7 +31,7 @@ async fn live_connections_gain_and_lose_channels() {
     opened(&tables, &one).await;
     let of_user = connections.connections_of(&user("alice"), NOW).await.unwrap();
     assert_eq!(of_user, [announced(&one)]);
-    assert!(connections.connections_of(&user("alice"), LATER).await.unwrap().is_empty(), "expired by then");
+    assert!(connections.connections_of(&user("alice"), LATER).await.unwrap().is_empty(), "expired");
 
     let channel = key("c");
     let subscribe = async |member| connections.subscribe(&channel, &user("alice"), &of_user[0], member).await.unwrap();
@@ -39,7 +39,7 @@ async fn live_connections_gain_and_lose_channels() {
         assert!(subscribe(member).await);
         let found = subscriptions(&tables, &channel, NOW).await;
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].member, member, "the later one replaces the earlier");
+        assert_eq!(found[0].member, member, "the later item replaces the earlier one");
     }
     let there = connections.connection(&one.connection_id).await.unwrap().unwrap();
     assert_eq!(there.channels, std::slice::from_ref(&channel));
@@ -51,8 +51,8 @@ async fn live_connections_gain_and_lose_channels() {
     assert!(connections.close(&one.connection_id, NOW).await.unwrap());
     assert!(subscriptions(&tables, &channel, NOW).await.is_empty());
     assert!(connections.connections_of(&user("alice"), NOW).await.unwrap().is_empty());
-    assert!(!subscribe(true).await, "it has gone");
-    assert!(subscriptions(&tables, &channel, NOW).await.is_empty(), "and leaves no subscription");
+    assert!(!subscribe(true).await, "the connection is removed");
+    assert!(subscriptions(&tables, &channel, NOW).await.is_empty(), "no subscription remains");
 
     connections.register_pending(&user("bob"), &of_user[0]).await.unwrap();
     connections.remove_pending(&user("bob"), &of_user[0]).await.unwrap();
@@ -83,19 +83,19 @@ async fn a_subscription_obeys_the_token_that_its_connection_has_now() {
     let renewed = Connection { allowed_channels: limit, token_expires_at: end, expires_at: end, ..one.clone() };
     assert_eq!(connections.renew(&renewed).await.unwrap(), Some(Vec::new()));
 
-    // Both were decided by the token of before.
+    // Both subscriptions are decided by the earlier token.
     let subscribe = async |channel| connections.subscribe(&channel, &user("alice"), &as_read, true).await.unwrap();
     assert!(!subscribe(key("d")).await, "beyond the limit");
     assert!(subscriptions(&tables, &key("d"), NOW).await.is_empty());
     assert!(subscribe(key("c")).await);
-    assert_eq!(subscriptions(&tables, &key("c"), LATER).await.len(), 1, "it ends with the token of now");
+    assert_eq!(subscriptions(&tables, &key("c"), LATER).await.len(), 1, "it ends with the current token");
 }
 
 #[tokio::test]
 async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
     let tables = Tables::new().await;
     let connections = tables.connections();
-    // More than fit one BatchWriteItem.
+    // More than one BatchWriteItem holds.
     let one = connection("x=", 60, NOW);
     let by_membership: BTreeSet<ChannelKey> = one.channels.iter().take(20).cloned().collect();
     connections.activate(&one, &by_membership).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
         let expected = announced(&one).subscription(&one.user_id);
         let expected = chat::model::connection::Subscription { member: by_membership.contains(channel), ..expected };
         assert_eq!(found, [expected]);
-        assert!(subscriptions(&tables, channel, LATER).await.is_empty(), "expired by then");
+        assert!(subscriptions(&tables, channel, LATER).await.is_empty(), "expired");
     }
     assert!(connections.close(&one.connection_id, NOW).await.unwrap());
     assert!(!connections.close(&one.connection_id, NOW).await.unwrap());
@@ -180,12 +180,12 @@ async fn items_of_a_connection_outlive_it_so_that_its_socket_can_be_closed() {
     let expected = [
         (format!("chan#{channel}"), end + HOUR),
         ("conn#x=".to_owned(), end + HOUR),
-        // Listed until API Gateway has closed any socket by itself.
+        // Listed until API Gateway has closed every socket itself.
         (format!("ends#{}", end / 60), end + 3 * HOUR),
         ("user#alice".to_owned(), end + HOUR),
     ];
     assert_eq!(kept_until, expected);
-    // After its end it is found by its id, and counts for nobody.
+    // After its end it is found by its id only, and not in its user's list.
     assert_eq!(tables.connections().connection(&one.connection_id).await.unwrap(), Some(one));
     assert!(tables.connections().connections_of(&user("alice"), LATER).await.unwrap().is_empty());
 }
@@ -201,17 +201,17 @@ async fn minutes_are_worked_off_from_the_last_one_on() {
         let minute = |time: &Timestamp| (time.as_secs() - NOW.as_secs()) / 60;
         (found.first().map(minute).unwrap(), found.last().map(minute).unwrap(), found.len())
     };
-    // Nothing is known: all that a socket can have survived.
+    // Without a cursor, all minutes of sockets that API Gateway has not closed.
     assert_eq!(minutes(0).await, (-180, 0, 181));
     connections.worked_off(at(0)).await.unwrap();
     assert_eq!(minutes(0).await, (-14, 0, 15));
     assert_eq!(minutes(1).await, (-14, 1, 16));
-    // The maintenance did not run for an hour, and for a day.
+    // The maintenance did not run for an hour, or for a day.
     assert_eq!(minutes(60).await, (-14, 60, 75));
     assert_eq!(minutes(24 * 60).await, (24 * 60 - 180, 24 * 60, 181));
     connections.worked_off(at(60)).await.unwrap();
     connections.worked_off(at(30)).await.unwrap();
-    assert_eq!(minutes(60).await, (46, 60, 15), "it never goes back");
-    // A clock that is behind the one that wrote the cursor.
+    assert_eq!(minutes(60).await, (46, 60, 15), "the cursor never moves back");
+    // A clock behind the clock that wrote the cursor.
     assert_eq!(minutes(50).await, (36, 50, 15));
 }

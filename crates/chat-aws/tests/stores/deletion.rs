@@ -1,4 +1,4 @@
-//! Deleted channels, and the removal of what belonged to them.
+//! Deleted channels, and the removal of their items.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,7 +23,7 @@ fn end() -> PendingEnd {
     pending(7, key("c"), EndCause::ChannelDeleted)
 }
 
-/// A channel with 120 messages, 30 members besides alice, and one of everything else.
+/// Creates a channel with 120 messages, 30 members besides alice, and one item of each other kind.
 async fn large(tables: &Tables) -> Channel {
     let channels = tables.channels();
     let creation = Creation { key: "k".parse().unwrap(), fingerprint: "f".into() };
@@ -49,12 +49,12 @@ async fn remove(remains: &DynamoDeletedChannels) -> usize {
     let mut steps = 0;
     while !remains.remove_some(&key("c")).await.unwrap() {
         steps += 1;
-        assert!(steps < 99, "without an end");
+        assert!(steps < 99, "the removal must end");
     }
     steps
 }
 
-/// Items of a table whose keys tell of a channel's key.
+/// Returns the items of a table whose keys contain a channel's key.
 async fn left(tables: &Tables, channel: &ChannelKey) -> Vec<String> {
     let (one, other) = (format!("{channel}"), format!("{}#{}", channel.channel_id, channel.incarnation));
     let keys = tables.dump().await.into_keys();
@@ -70,9 +70,9 @@ async fn a_deleted_channel_is_gone_at_once_for_everybody_and_its_id_is_free() {
     let (channels, messages) = (tables.channels(), tables.messages());
     let channel = tables.channel("c", Visibility::Public).await;
     let stale = Channel { version: 7, ..channel.clone() };
-    assert!(!channels.delete(&reader(&stale), &end(), NOW).await.unwrap(), "it has changed");
+    assert!(!channels.delete(&reader(&stale), &end(), NOW).await.unwrap(), "the channel has changed");
     assert!(channels.delete(&reader(&channel), &end(), NOW).await.unwrap());
-    assert!(!channels.delete(&reader(&channel), &end(), NOW).await.unwrap(), "once");
+    assert!(!channels.delete(&reader(&channel), &end(), NOW).await.unwrap(), "a channel is deleted once");
     assert_eq!(channels.channel(&channel.channel_id).await.unwrap(), None);
     assert_eq!(messages.head(&channel.channel_id).await.unwrap(), None);
     assert!(channels.channels_of(&user("alice"), None, 9).await.unwrap().channels.is_empty());
@@ -100,10 +100,10 @@ async fn what_belonged_to_a_deleted_channel_is_removed_in_steps() {
     let gate = |item: &String| item.contains("a-gate");
     let left = left(&tables, &key("c")).await;
     assert!(left.iter().all(|item| gate(item) || item.contains("pending#")), "{left:?}");
-    assert_eq!(tables.due(NOW).await, [end()], "its record goes last, by who works on it");
+    assert_eq!(tables.due(NOW).await, [end()], "the maintenance removes the pending end last");
 }
 
-/// Lets so many requests pass, and no more: a function that stops.
+/// Lets a number of requests pass and fails the others, like a function that stops.
 #[derive(Debug)]
 struct StopsAfter(AtomicUsize);
 
@@ -128,7 +128,7 @@ async fn an_interrupted_removal_leaves_no_entry_in_the_list_of_a_user() {
     let tables = Tables::new().await;
     let channel = large(&tables).await;
     assert!(tables.channels().delete(&reader(&channel), &end(), NOW).await.unwrap());
-    // Stopped after one request, after two, and so on, until one gets through.
+    // Stops after one request, after two, and so on, until the removal succeeds.
     let mut requests = 1;
     loop {
         let stops = StopsAfter(AtomicUsize::new(requests));
@@ -142,7 +142,7 @@ async fn an_interrupted_removal_leaves_no_entry_in_the_list_of_a_user() {
         let sort_keys = |prefix: &str| items.keys().filter(|(_, _, sort)| sort.starts_with(prefix)).count();
         let listed = sort_keys("member#c#");
         let members = sort_keys("member#") - listed;
-        // A user's entry is found by the member, which has to be there for as long.
+        // A user's entry is found by the member, which must exist as long as the entry.
         assert!(members >= listed, "{members} members and {listed} entries after {requests} requests");
         if outcome.is_ok() {
             break;

@@ -10,7 +10,7 @@ use super::*;
 
 const OPEN: Gate = Gate { closed: false, private: false, blocked: BTreeSet::new() };
 
-/// The gate of a channel, as both readers see it.
+/// Returns the gate of a channel, after a check that both readers return the same.
 async fn gate(tables: &Tables, channel: &ChannelKey, now: Timestamp) -> Gate {
     let gate = tables.connections().gate(channel, now).await.unwrap();
     assert_eq!(tables.connections().audience(channel, now).await.unwrap().gate, gate);
@@ -31,7 +31,7 @@ async fn a_gate_follows_the_visibility_of_its_channel() {
     assert_eq!(gate(&tables, &key("c"), NOW).await, shut);
     tables.change(&archived, Channel { visibility: Visibility::Public, ..archived.clone() }).await;
     assert_eq!(gate(&tables, &key("c"), NOW).await, OPEN);
-    assert_eq!(gate(&tables, &key("d"), NOW).await, OPEN, "another channel's");
+    assert_eq!(gate(&tables, &key("d"), NOW).await, OPEN, "another channel's gate is open");
 }
 
 #[tokio::test]
@@ -93,10 +93,10 @@ async fn a_subscription_rests_on_a_membership_once_that_is_confirmed() {
     assert_eq!(admitted().await.len(), 1);
     let gone = chat::model::connection::Subscription { connection_id: "y=".parse().unwrap(), ..before[0].clone() };
     assert!(!connections.confirm_member(&key("c"), &gone).await.unwrap());
-    assert_eq!(admitted().await.len(), 1, "it makes none");
+    assert_eq!(admitted().await.len(), 1, "no subscription is created");
 }
 
-/// Writes subscriptions of users with the longest ids, of connections with the longest ids; every 10th has expired.
+/// Writes subscriptions with the longest user and connection ids. Every 10th has expired.
 async fn crowd(tables: &Tables, size: usize) -> Vec<ConnectionId> {
     let text = |text: String| AttributeValue::S(text);
     let ids: Vec<ConnectionId> = (0..size).map(|number| format!("{number:0>128}").parse().unwrap()).collect();
@@ -142,7 +142,7 @@ async fn subscriptions_are_read_page_by_page_from_a_cursor_on() {
     }
     assert_eq!(found, living);
     assert_eq!(pages, 11);
-    // From a connection that is not there any more, and after the last.
+    // After a connection that is removed, and after the last one.
     let gone: ConnectionId = format!("{:0>127}!", 104).parse().unwrap();
     let page = connections.subscriptions_page(&key("c"), Some(&gone), 5, NOW).await.unwrap();
     assert_eq!(page.subscriptions.first().map(|one| &one.connection_id), living.iter().find(|id| **id > gone));
@@ -150,7 +150,7 @@ async fn subscriptions_are_read_page_by_page_from_a_cursor_on() {
     assert_eq!(page, chat::ports::connection_store::SubscriptionPage::default());
 }
 
-/// One page of a query ends at 1 MB ("Paginating table query results in DynamoDB").
+/// A query page ends at 1 MB ("Paginating table query results in DynamoDB").
 #[tokio::test]
 async fn an_audience_of_several_pages_is_read_whole_with_its_gate() {
     let tables = Tables::new().await;

@@ -1,4 +1,4 @@
-//! Channels that took the id of a deleted one, and users who came back: nothing of the earlier meets the later.
+//! Tests that a later channel with a deleted channel's id, and a user who joins again, meet no earlier items.
 
 use chat::ports::channel_store::Creation;
 
@@ -12,7 +12,8 @@ fn next_member(id: &str, role: MemberRole) -> Member {
     Member { incarnation: life(2), ..member("c", id, role) }
 }
 
-/// A channel of alice's and bob's with a message, which is deleted, and one of alice's of the same id. Nothing is removed yet.
+/// Deletes a channel of alice and bob with a message, and creates one of alice with the same id. No item is removed
+/// yet.
 async fn taken_anew() -> Tables {
     let tables = Tables::new().await;
     let channels = tables.channels();
@@ -52,7 +53,7 @@ async fn a_channel_that_took_an_id_anew_has_nothing_of_the_earlier_one() {
 #[tokio::test]
 async fn a_cached_head_of_the_earlier_channel_appends_nothing_to_the_later() {
     let tables = taken_anew().await;
-    // As the earlier channel was before its message: the same number and version as the later one's.
+    // The state of the earlier channel before its message: the same `seq` and version as the later one's.
     let cached = head("c", 0, Visibility::Public);
     let now = ChannelHead::from(&next());
     assert_eq!(now, ChannelHead { incarnation: life(2), ..cached.clone() });
@@ -75,14 +76,14 @@ async fn lists_name_each_channel_once_and_as_it_is() {
         let found: Vec<_> = page.channels.into_iter().map(|own| own.channel.key()).collect();
         (found, page.next_after)
     };
-    assert_eq!(own("bob", None, 9).await, (vec![], None), "a member of the earlier one");
+    assert_eq!(own("bob", None, 9).await, (vec![], None), "a member of the earlier channel only");
     assert_eq!(own("alice", None, 9).await, (vec![next().key()], None));
-    // Both memberships of alice's are of one page, or the later one would be on none.
+    // Both memberships of alice are in one page. Otherwise no page would contain the later one.
     tables.channel("d", Visibility::Public).await;
     let (first, after) = own("alice", None, 1).await;
     assert_eq!((first, after.clone()), (vec![next().key()], Some(channel_id("c"))));
     assert_eq!(own("alice", after.as_ref(), 1).await, (vec![key("d")], None));
-    // Keys are told apart by those who read them.
+    // The readers of memberships distinguish the keys.
     let memberships = channels.memberships(&user("alice"), 9).await.unwrap().channels;
     assert_eq!(memberships, [key("c"), next().key(), key("d")]);
 }
@@ -102,7 +103,7 @@ async fn a_stale_entry_of_the_public_list_leads_nowhere() {
     entry("of the earlier one", Some(1)).send().await.unwrap();
     entry("of no one", None).send().await.unwrap();
     assert_eq!(tables.channels().public_channels("of", None, 9).await.unwrap().channels, []);
-    // Its entry is another's by now: it is not taken away.
+    // The entry belongs to another channel, so it is not removed.
     entry("c", Some(1)).send().await.unwrap();
     let before = tables.dump().await;
     let renamed = Channel { name: "other".into(), version: 2, ..next() };
@@ -133,13 +134,13 @@ async fn requests_and_replies_have_records_of_their_own() {
         messages.append(Append { record: Some(&record), ..unkeyed(&head, &message) }).await.unwrap()
     };
     let reply = RecordKey::Reply { seq: 1 };
-    // What a caller can choose, under any name.
+    // Keys that a caller can choose, with any sender id.
     for (seq, (sender, chosen)) in (1..).zip([("assistant", "reply:1"), ("alice", "answered#0000000000000001")]) {
         assert_eq!(append(seq, request(sender, chosen)).await, AppendResult::Stored);
     }
     assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap(), None);
     assert_eq!(append(3, reply.clone()).await, AppendResult::Stored);
     assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap().unwrap().seq, 3);
-    let AppendResult::KeyTaken(taken) = append(4, reply.clone()).await else { panic!("answered twice") };
+    let AppendResult::KeyTaken(taken) = append(4, reply.clone()).await else { panic!("the message has two replies") };
     assert_eq!((taken.seq, taken.key), (3, reply));
 }

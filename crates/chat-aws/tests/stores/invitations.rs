@@ -1,4 +1,4 @@
-//! Invitations and counts of channels, where several write at once or what was read has ended: the transaction decides.
+//! Invitations and counts of channels, with concurrent writes and stale reads. The transaction decides.
 
 use chat::{
     model::{id::TenantId, invitation::Invitation},
@@ -11,13 +11,13 @@ use futures::future::{join, join_all};
 
 use super::*;
 
-/// Invitations that a user may have, where a test is not about that.
+/// Maximum number of invitations of a user, in tests of other rules.
 const PENDING: usize = 10;
 
-/// How often two writes are made at once.
+/// Number of repetitions of two concurrent writes.
 const ROUNDS: u8 = 20;
 
-/// An invitation of alice's; another one for each digit.
+/// Returns an invitation by alice, with an incarnation for each digit.
 fn invitation(channel: &Channel, id: &str, number: u8) -> Invitation {
     Invitation {
         channel_id: channel.channel_id.clone(),
@@ -31,7 +31,7 @@ fn invitation(channel: &Channel, id: &str, number: u8) -> Invitation {
     }
 }
 
-/// A private channel of alice's, and an invitation to it.
+/// Creates a private channel of alice, and an invitation to it.
 async fn invited(tables: &Tables, id: &str, name: &str) -> (Channel, Invitation) {
     let channel = tables.channel(id, Visibility::Private).await;
     let alice = member(id, "alice", MemberRole::Owner);
@@ -41,7 +41,7 @@ async fn invited(tables: &Tables, id: &str, name: &str) -> (Channel, Invitation)
     (channel, invitation)
 }
 
-/// Memberships of a user in the user's list, with those that the user chose.
+/// Returns the number of a user's memberships in the user's list, including the entries of those that the user chose.
 async fn memberships(tables: &Tables, name: &str) -> usize {
     let of_user = format!("user#{name}");
     let is_membership = |sort: &str| sort.starts_with("member#") || sort.starts_with("chosen#");
@@ -78,7 +78,7 @@ async fn an_invitation_is_accepted_or_taken_back_and_never_both() {
         let (channel, invitation) = invited(&tables, &id, &name).await;
         let (alice, bob) = (member(&id, "alice", MemberRole::Owner), member(&id, &name, MemberRole::Member));
         let by = with(&channel, &alice);
-        // By a moderator, and by the invited user.
+        // By a moderator, or by the invited user.
         let by = (round % 2 == 0).then_some(&by);
         let accept = async { channels.accept(&channel, &invitation, &bob, 0).await.unwrap() };
         let withdraw = async { channels.withdraw_invitation(by, &invitation).await.unwrap() };
@@ -111,7 +111,7 @@ async fn an_invitation_to_a_channel_that_was_deleted_or_taken_anew_leads_nowhere
     let created = channels.create(&next, &Member { incarnation: life(2), ..alice }, None, MANY).await.unwrap();
     assert_eq!(created, ChannelCreated::Done);
     let anew = tables.dump().await;
-    // By the channel as it was read, and by the one that there is.
+    // With the channel as it was read, and with the current one.
     for found in [&channel, &next] {
         assert_eq!(channels.accept(found, &invitation, &bob, 0).await.unwrap(), MemberAdded::Stale);
     }
@@ -138,7 +138,7 @@ async fn who_accepts_after_a_removal_is_no_longer_refused_by_the_gate() {
     assert!(is_blocked().await);
     let invitation = invitation(&channel, "bob", 5);
     assert_eq!(channels.invite(&by, &invitation, PENDING).await.unwrap(), Invited::Done);
-    assert!(is_blocked().await, "an invited user is no member");
+    assert!(is_blocked().await, "an invited user is not a member");
     let again = Member { incarnation: life(3), ..bob };
     assert_eq!(channels.accept(&channel, &invitation, &again, 0).await.unwrap(), MemberAdded::Added);
     assert!(!is_blocked().await);
@@ -161,15 +161,15 @@ async fn of_many_channels_that_a_user_creates_at_once_as_many_exist_as_may() {
     let public = channels.public_channels("", None, 99).await.unwrap().channels;
     assert_eq!(public.len(), MOST);
     assert_eq!(memberships(&tables, "alice").await, 2 * MOST);
-    // One that is deleted makes room for one.
+    // A deleted channel makes room for one new channel.
     let (first, owner) = (&public[0], member(public[0].channel_id.as_str(), "alice", MemberRole::Owner));
     let end = pending(7, first.key(), EndCause::ChannelDeleted);
     let delete = async || channels.delete(&with(first, &owner), &end, NOW).await.unwrap();
     let deleted = join(delete(), delete()).await;
-    assert_eq!(u8::from(deleted.0) + u8::from(deleted.1), 1, "counted once");
+    assert_eq!(u8::from(deleted.0) + u8::from(deleted.1), 1, "one deletion counts");
     let outcomes = join_all((20..24).map(create)).await;
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == ChannelCreated::Done).count(), 1, "{outcomes:?}");
-    // Another user has a count of their own.
+    // Each user has a separate count.
     let of_bob = Channel { created_by: user("bob"), ..sample("d", Visibility::Public) };
     let bob = member("d", "bob", MemberRole::Owner);
     assert_eq!(channels.create(&of_bob, &bob, None, 1).await.unwrap(), ChannelCreated::Done);
@@ -190,7 +190,7 @@ async fn invitations_are_listed_page_by_page_and_of_each_tenant_apart() {
     assert_eq!(theirs.invitation(&channel.key(), &user("bob"), NOW).await.unwrap(), None);
     let invitation = invitation(&channel, "bob", 6);
     let invited = theirs.invite(&with(&channel, &alice("a")), &invitation, 1).await.unwrap();
-    assert_eq!(invited, Invited::Done, "counted apart");
+    assert_eq!(invited, Invited::Done, "tenants have separate counts");
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
         let page = tables.channels().invitations_of(&user("bob"), after.as_ref(), 2, NOW).await.unwrap();
@@ -205,7 +205,7 @@ async fn invitations_are_listed_page_by_page_and_of_each_tenant_apart() {
     let page = theirs.invitations_of(&user("bob"), None, 9, NOW).await.unwrap();
     assert_eq!(page.channels.into_iter().map(|one| one.invitation).collect::<Vec<_>>(), [invitation]);
     let late = tables.channels().invitations_of(&user("bob"), None, 9, LATER).await.unwrap();
-    assert!(late.channels.is_empty(), "they have expired");
+    assert!(late.channels.is_empty(), "the invitations have expired");
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn what_a_closed_connection_leaves_out_is_not_kept() {
     let opened = connection("x=", 1, NOW);
     let before = tables.dump().await;
     connections.set_left_out(&announced(&opened), 7).await.unwrap();
-    assert_eq!(tables.dump().await, before, "no connection comes of it");
+    assert_eq!(tables.dump().await, before, "no connection is created");
     connections.activate(&opened, &BTreeSet::new()).await.unwrap();
     let found = async || connections.connection(&opened.connection_id).await.unwrap().unwrap().left_out;
     assert_eq!(found().await, 0);

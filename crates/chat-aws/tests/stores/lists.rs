@@ -79,5 +79,5 @@ async fn a_read_mark_never_goes_back() {
     assert_eq!(mark("mallory", 1).await, None);
     let marks = futures::future::join_all((1..=5).map(|seq| mark("alice", seq))).await;
     assert!(marks.iter().all(Option::is_some));
-    assert_eq!(mark("alice", 0).await, Some(5), "the furthest of those at once");
+    assert_eq!(mark("alice", 0).await, Some(5), "the highest of concurrent marks");
 }

@@ -1,4 +1,4 @@
-//! The stores against the embedded DynamoDB, on the tables of the real template.
+//! Tests of the stores on the embedded DynamoDB, with the tables of the template.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -56,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const LATER: Timestamp = Timestamp::from_secs(1_800_003_600);
 
-/// Channels that a user may have, where a test is not about that.
+/// Maximum number of channels of a user, in tests of other rules.
 const MANY: usize = 1_000;
 
 struct Tables {
@@ -106,7 +106,7 @@ impl Tables {
         DynamoConnections::new(self.client.clone(), "chat_connections")
     }
 
-    /// A channel of alice's.
+    /// Creates a channel of alice.
     async fn channel(&self, id: &str, visibility: Visibility) -> Channel {
         let channel = sample(id, visibility);
         assert_eq!(
@@ -122,14 +122,14 @@ impl Tables {
         assert_eq!(added, MemberAdded::Added);
     }
 
-    /// Replaces the settings of a channel of alice's.
+    /// Replaces the settings of a channel of alice.
     async fn change(&self, before: &Channel, after: Channel) -> Channel {
         let changed = Channel { version: before.version + 1, ..after };
         assert!(self.channels().update(&reader(before), &changed, None, NOW).await.unwrap());
         changed
     }
 
-    /// Deletes an item, past every rule.
+    /// Deletes an item without any check.
     async fn delete(&self, table: &str, partition: &str, pk: &str, sort: &str, sk: &str) {
         let delete = self.client.delete_item().table_name(table).key(partition, AttributeValue::S(pk.into()));
         delete.key(sort, AttributeValue::S(sk.into())).send().await.unwrap();
@@ -204,12 +204,12 @@ fn channel_id(id: &str) -> ChannelId {
     id.parse().unwrap()
 }
 
-/// An incarnation for each digit.
+/// Returns an incarnation for each digit.
 fn life(number: u8) -> Incarnation {
     format!("01arz3ndektsv4rrffq69g5fa{number}").parse().unwrap()
 }
 
-/// The key of a [`sample`].
+/// Returns the key of a [`sample`].
 fn key(id: &str) -> ChannelKey {
     ChannelKey { channel_id: channel_id(id), incarnation: life(1) }
 }
@@ -225,23 +225,23 @@ fn member(channel: &str, id: &str, role: MemberRole) -> Member {
     }
 }
 
-/// The authority of everybody who may see a public channel.
+/// Returns the authority of every user who can see a public channel.
 fn reader(channel: &Channel) -> Authority<'_> {
     Authority { channel, member: None }
 }
 
-/// The authority of a member.
+/// Returns the authority of a member.
 fn with<'a>(channel: &'a Channel, member: &'a Member) -> Authority<'a> {
     Authority { channel, member: Some(member) }
 }
 
-/// The end of a removed member's subscriptions.
+/// Returns the end of a removed member's subscriptions.
 fn removal(member: &Member) -> PendingEnd {
     let cause = EndCause::MemberRemoved { user_id: member.user_id.clone() };
     pending(7, key(member.channel_id.as_str()), cause)
 }
 
-/// A pending end that no lease holds at [`NOW`].
+/// Returns a pending end that no lease holds at [`NOW`].
 fn pending(id: u8, channel: ChannelKey, cause: EndCause) -> PendingEnd {
     PendingEnd { id: life(id), channel, cause, after: None, lease_until: NOW }
 }
@@ -291,7 +291,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
     }
 }
 
-/// Without a key, a bucket and a membership.
+/// Returns an append without a key, a bucket and a membership.
 fn unkeyed<'a>(head: &'a ChannelHead, message: &'a StoredMessage) -> Append<'a> {
     Append { head, message, for_agent: true, record: None, member: None, token: None, now: NOW }
 }
@@ -333,26 +333,26 @@ async fn a_refused_append_changes_nothing_and_tells_how_things_are() {
     let start = head("c", 0, Visibility::Public);
     assert_eq!(tables.append(&start, "a", None, NOW).await, AppendResult::Stored);
     let now = head("c", 1, Visibility::Public);
-    // Behind: the current head comes back.
+    // With an earlier `seq`, the current head is returned.
     assert_eq!(
         tables.append(&start, "b", None, NOW).await,
         AppendResult::Stale { head: Some(now.clone()), bucket_full_at: None }
     );
-    // Of other settings than believed.
+    // With other settings than the current ones.
     let other = ChannelHead { version: 2, visibility: Visibility::Private, ..now.clone() };
     assert_eq!(
         tables.append(&other, "b", None, NOW).await,
         AppendResult::Stale { head: Some(now.clone()), bucket_full_at: None }
     );
-    // No such channel.
+    // The channel does not exist.
     assert_eq!(tables.append(&head("x", 0, Visibility::Public), "b", None, NOW).await, AppendResult::ChannelNotFound);
-    // The key was used; that is the answer even when the head is behind as well.
+    // A used key decides, even if the head is stale too.
     for believed in [&now, &start] {
         let AppendResult::KeyTaken(taken) = tables.append(believed, "a", None, NOW).await else { panic!("not taken") };
         assert_eq!(taken.seq, 1);
     }
     assert_eq!(tables.messages().head(&now.channel_id).await.unwrap(), Some(now.clone()));
-    // A record whose time is over is as good as none, though it is still there.
+    // An expired record counts as absent, even if it is still stored.
     assert_eq!(tables.append(&now, "a", None, LATER).await, AppendResult::Stored);
 }
 
@@ -362,7 +362,7 @@ async fn a_message_that_is_there_already_is_known_again_without_a_record() {
     tables.channel("c", Visibility::Public).await;
     let (messages, start) = (tables.messages(), head("c", 0, Visibility::Public));
     let (ours, theirs) = (stored("c", 1), stored("c", 1));
-    // As the SDK does when an answer is lost: the head has moved, by this very message.
+    // Like the SDK after a lost response: this message itself has moved the head.
     for _ in 0..2 {
         assert_eq!(messages.append(unkeyed(&start, &ours)).await.unwrap(), AppendResult::Stored);
     }
@@ -383,7 +383,7 @@ async fn what_the_agent_need_not_see_is_marked() {
         let get = tables.client.get_item().table_name("chat_events").key("channel_id", channel).key("seq", number);
         let item = get.send().await.unwrap().item.unwrap();
         assert_eq!(item.get("agent"), (!for_agent).then(|| AttributeValue::S("off".to_owned())).as_ref());
-        // The mark is the mapping's, and no part of the message.
+        // The attribute is for the mapping and not part of the message.
         assert_eq!(tables.messages().message(&key("c"), seq, NOW).await.unwrap(), Some(message.message));
     }
 }
@@ -453,7 +453,7 @@ async fn channels_have_members() {
     assert!(channels.channels_of(&user("nobody"), None, 2).await.unwrap().channels.is_empty());
 
     assert_eq!(channels.memberships(&user("alice"), 9).await.unwrap().channels, ["a", "b", "c"].map(key));
-    // Of those that a user chose at the same time, any come first.
+    // Channels that a user chose at the same time have no order.
     let some = channels.memberships(&user("alice"), 1).await.unwrap();
     assert_eq!((some.channels, some.left_out), (vec![key("c")], 2));
 
@@ -490,7 +490,7 @@ async fn a_channel_keeps_an_owner_whoever_leaves_at_once() {
     let bob = member("a", "bob", MemberRole::Member);
     tables.join(&channel, &bob).await;
     assert_eq!(change(&alice, &bob, MemberRole::Owner).await, MemberChanged::Done);
-    assert_eq!(change(&alice, &bob, MemberRole::Owner).await, MemberChanged::Stale, "no member any more");
+    assert_eq!(change(&alice, &bob, MemberRole::Owner).await, MemberChanged::Stale, "no longer a member");
     let carol = member("a", "carol", MemberRole::Owner);
     assert_eq!(channels.add_member(&with(&channel, &alice), &carol, 0).await.unwrap(), MemberAdded::Added);
 
@@ -520,7 +520,7 @@ async fn settings_change_from_one_version_to_the_next_and_appends_notice() {
         ..created.clone()
     };
     let changed = tables.change(&created, changed).await;
-    assert!(!channels.update(&reader(&created), &changed, None, NOW).await.unwrap(), "that version has gone by");
+    assert!(!channels.update(&reader(&created), &changed, None, NOW).await.unwrap(), "the version is stale");
     assert_eq!(channels.channel(&created.channel_id).await.unwrap(), Some(changed.clone()));
     let AppendResult::Stale { head: Some(now), .. } = tables.append(&head, "a", None, NOW).await else {
         panic!("appended")
@@ -565,9 +565,9 @@ async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
     assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap(), Some(edited.clone()));
     let tombstone = Message { content: String::new(), metadata: None, deleted_at: Some(LATER), ..edited.clone() };
     assert_eq!(revise(tombstone.clone()).await, UpdateResult::Done);
-    assert_eq!(revise(edited.clone()).await, UpdateResult::MessageNotFound, "it is deleted");
+    assert_eq!(revise(edited.clone()).await, UpdateResult::MessageNotFound, "the message is deleted");
     assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap(), Some(tombstone));
-    assert_eq!(revise(Message { seq: 2, ..edited }).await, UpdateResult::MessageNotFound, "there is none");
+    assert_eq!(revise(Message { seq: 2, ..edited }).await, UpdateResult::MessageNotFound, "the message does not exist");
     assert_eq!(messages.message(&head.key(), 2, NOW).await.unwrap(), None);
 }
 
@@ -575,12 +575,12 @@ fn announced(connection: &Connection) -> UserConnection {
     UserConnection::from(connection)
 }
 
-/// A connection of alice's.
+/// Returns a connection of alice.
 fn connection(id: &str, channels: usize, connected_at: Timestamp) -> Connection {
     Connection {
         connection_id: id.parse::<ConnectionId>().unwrap(),
         user_id: user("alice"),
-        // In the order of their ids, as the store gives them back.
+        // In the order of their ids, as the store returns them.
         channels: (0..channels).map(|number| key(&format!("c{number:03}"))).collect(),
         auto_subscribe: false,
         allowed_channels: None,

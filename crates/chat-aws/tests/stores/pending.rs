@@ -1,4 +1,4 @@
-//! Pending ends: recorded with their cause, worked off by one function at a time.
+//! Pending ends: recorded with their cause, processed by one function at a time.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ impl Tables {
         DynamoDeletedChannels::new(self.client.clone(), "chat_events", "chat_channels")
     }
 
-    /// What is due at a time, without the tenants.
+    /// Returns the pending ends that are due at a time, without the tenants.
     pub(crate) async fn due(&self, now: Timestamp) -> Vec<PendingEnd> {
         self.deleted_channels().due(now, 99).await.unwrap().into_iter().map(|(_, pending)| pending).collect()
     }
 }
 
-/// A pending end in the table.
+/// Records a pending end in the table.
 async fn recorded(tables: &Tables) -> PendingEnd {
     let channel = tables.channel("c", Visibility::Public).await;
     let end = pending(7, key("c"), EndCause::MadePrivate);
@@ -39,14 +39,14 @@ async fn every_cause_is_recorded_in_its_own_transaction() {
     let removed = pending(1, key("c"), EndCause::MemberRemoved { user_id: user("bob") });
     let private = pending(2, key("c"), EndCause::MadePrivate);
     let deleted = pending(3, key("c"), EndCause::ChannelDeleted);
-    // In another order than their ids, which are of the order in which they were made.
+    // Recorded in another order than that of their ids, which follow their creation.
     let changed = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
     assert!(channels.update(&reader(&channel), &changed, Some(&private), NOW).await.unwrap());
     let done = channels.remove_member(&with(&changed, &bob), &bob, &removed, NOW).await.unwrap();
     assert_eq!(done, MemberChanged::Done);
     assert!(channels.delete(&reader(&changed), &deleted, NOW).await.unwrap());
     assert_eq!(tables.due(NOW).await, [removed.clone(), private.clone(), deleted.clone()]);
-    assert!(tables.due(Timestamp::from_millis(NOW.as_millis() - 1)).await.is_empty(), "leased until then");
+    assert!(tables.due(Timestamp::from_millis(NOW.as_millis() - 1)).await.is_empty(), "leased until that time");
     let due = tables.deleted_channels().due(NOW, 2).await.unwrap();
     assert_eq!(due, [(None, removed), (None, private)]);
 }
@@ -67,7 +67,7 @@ async fn of_many_workers_one_has_a_lease() {
         None
     );
 
-    // The first one stopped. The next goes on from where it was.
+    // The first function stopped. The next one continues at its position.
     let progress = PendingEnd { after: Some("x=".parse().unwrap()), lease_until: until.plus(LEASE), ..leased };
     channels.advance(&progress).await.unwrap();
     assert!(tables.due(until).await.is_empty(), "the lease was extended");
@@ -91,7 +91,7 @@ async fn what_is_done_stays_done() {
     let before = tables.dump().await;
     channels.advance(&end).await.unwrap();
     assert_eq!(channels.lease(&end, LATER, NOW).await.unwrap(), None);
-    assert_eq!(tables.dump().await, before, "a function that was late brings nothing back");
+    assert_eq!(tables.dump().await, before, "a late function restores nothing");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Tickets, tokens that follow one another, and what is known of presence.
+//! Tickets, renewed tokens, and announced presence.
 
 use chat::ports::{
     presence_store::PresenceStore,
@@ -29,7 +29,7 @@ async fn a_ticket_is_redeemed_once_and_in_time() {
     connections.keep("two", &all).await.unwrap();
     assert_eq!(connections.redeem("two", NOW).await.unwrap(), Some(all.clone()));
     connections.keep("three", &all).await.unwrap();
-    assert_eq!(connections.redeem("three", LATER).await.unwrap(), None, "its time is over");
+    assert_eq!(connections.redeem("three", LATER).await.unwrap(), None, "the ticket has expired");
 }
 
 #[tokio::test]
@@ -50,21 +50,21 @@ async fn a_renewal_reaches_everything_that_has_a_time() {
         let living = async |now| connections.audience(channel, now).await.unwrap().subscriptions.len();
         assert_eq!((living(LATER).await, living(end).await), (1, 0));
     }
-    // Listed where each of its tokens ends, until somebody has looked.
+    // Listed under the end of each of its tokens, until the maintenance removes the entries.
     assert_eq!(connections.expired_in_minute(LATER).await.unwrap(), std::slice::from_ref(&opened.connection_id));
     assert_eq!(connections.expired_in_minute(end).await.unwrap(), std::slice::from_ref(&opened.connection_id));
     connections.remove_expiry_entry(LATER, &opened.connection_id).await.unwrap();
     assert!(connections.expired_in_minute(LATER).await.unwrap().is_empty());
 
-    // The channels of now, whatever the caller believes.
+    // The current channels, even if the caller has others.
     let fewer = Connection { channels: Vec::new(), ..renewed.clone() };
     assert!(connections.unsubscribe(&opened.channels[0], &opened.connection_id, NOW).await.unwrap());
     assert_eq!(connections.renew(&fewer).await.unwrap().as_deref(), Some(&opened.channels[1..]));
 
     let other = Connection { connected_at: LATER, ..renewed.clone() };
-    assert_eq!(connections.renew(&other).await.unwrap(), None, "another connection of that id");
+    assert_eq!(connections.renew(&other).await.unwrap(), None, "another connection with that id");
     connections.close(&opened.connection_id, NOW).await.unwrap();
-    assert_eq!(connections.renew(&renewed).await.unwrap(), None, "it has gone");
+    assert_eq!(connections.renew(&renewed).await.unwrap(), None, "the connection is removed");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Two tenants in the same tables see nothing of one another.
+//! Tests that two tenants in the same tables are isolated.
 
 use chat::{
     model::{id::TenantId, token_bucket::Bucket},

@@ -1,4 +1,4 @@
-//! Reactions and answers.
+//! Reactions and replies.
 
 use chat::{
     model::{
@@ -42,7 +42,7 @@ async fn a_user_reacts_once_in_each_way() {
     let missing = messages.react(&reader(&channel), &by("bob", 2), "👍", true, NOW).await.unwrap();
     assert_eq!(missing, ReactionResult::MessageNotFound);
 
-    // An edit leaves them, a deletion takes them along.
+    // An edit keeps reactions, a deletion removes them.
     let current = messages.message(&key("c"), 1, NOW).await.unwrap().unwrap();
     let revise = async |message: Message| {
         let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
@@ -69,7 +69,7 @@ async fn reactions_are_bounded_in_kinds_and_in_users() {
         assert_eq!(react(&format!("u{number}"), "👍", true).await, ReactionResult::Done);
     }
     assert_eq!(react("more", "👍", true).await, ReactionResult::Full);
-    assert_eq!(react("u0", "👍", true).await, ReactionResult::Done, "that one is there");
+    assert_eq!(react("u0", "👍", true).await, ReactionResult::Done, "that reaction exists");
     for number in 1..REACTIONS_PER_MESSAGE {
         assert_eq!(react("more", &number.to_string(), true).await, ReactionResult::Done);
     }
@@ -88,7 +88,7 @@ async fn answers_are_found_by_what_they_answer() {
     {
         let mut message = stored("c", seq);
         message.message.reply_to = reply_to;
-        // One that has expired when it is looked for.
+        // A reply that has expired when it is read.
         message.expires_at = (seq == 5).then_some(NOW);
         tables.put(&message).await;
     }

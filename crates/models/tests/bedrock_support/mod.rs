@@ -1,4 +1,5 @@
-//! Answers of Bedrock, frame by frame, and what has to come of each. Used over HTTP, and through the SDK's replaying client.
+//! Responses of Bedrock, frame by frame, and the expected result of each. Used over HTTP, and through the SDK's replay
+//! client.
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
@@ -7,8 +8,8 @@ use futures::StreamExt;
 use models::Bedrock;
 use serde_json::{Value, json};
 
-/// One frame as Bedrock sends it; `kind` is `event` or `exception`. The order of the headers, and of the fields of the
-/// payloads below with their padding `p`, is that of recorded answers: the test of the checksums holds them to it.
+/// Returns a frame as Bedrock sends it; `kind` is `event` or `exception`. The order of the headers and of the payloads'
+/// fields, with their padding `p`, is that of recorded responses. The checksum test verifies it.
 pub(crate) fn frame(kind: &'static str, name: &'static str, payload: &str) -> Vec<u8> {
     let text = |value: &'static str| HeaderValue::String(value.into());
     let message = Message::new(payload.to_owned())
@@ -20,7 +21,7 @@ pub(crate) fn frame(kind: &'static str, name: &'static str, payload: &str) -> Ve
     bytes
 }
 
-/// Padding, so that the length of a frame does not tell that of its words.
+/// Returns padding, which hides the length of a frame's text.
 fn padding(length: usize) -> String {
     ('a'..='z').chain('A'..='Z').chain('0'..='9').take(length).collect()
 }
@@ -58,17 +59,17 @@ fn exception(name: &'static str, message: &str) -> Vec<u8> {
     frame("exception", name, &json!({ "message": message }).to_string())
 }
 
-/// An answer of Bedrock, and what the agent has to make of it.
+/// A response of Bedrock, and the expected result.
 pub(crate) struct Case {
     pub(crate) what: &'static str,
     pub(crate) status: u16,
-    /// Of an error, `x-amzn-ErrorType`.
+    /// `x-amzn-ErrorType` of an error response.
     pub(crate) error_type: Option<&'static str>,
     /// The body, in the pieces in which it arrives.
     pub(crate) body: Vec<Vec<u8>>,
     pub(crate) text: &'static str,
     pub(crate) usage: Option<Usage>,
-    /// What the error says, if it ends in one.
+    /// The text of the error, if the reply ends in one.
     pub(crate) error: Option<&'static str>,
 }
 
@@ -88,7 +89,7 @@ impl Case {
     }
 }
 
-/// A whole reply, as it is sent.
+/// Returns the frames of a complete reply.
 pub(crate) fn reply() -> Vec<Vec<u8>> {
     vec![start(23), word("Hé"), word("llo"), block_stop(5), stop(36, "end_turn"), metadata(11, 608, 9, 3)]
 }
@@ -154,7 +155,7 @@ pub(crate) fn prompt() -> Prompt {
     Prompt { instructions: Some("Be brief.".to_owned()), turns, model: None }
 }
 
-/// What a request has to hold for [`prompt`].
+/// Checks the request for [`prompt`].
 pub(crate) fn assert_request(uri: &str, body: &[u8]) {
     assert!(uri.ends_with("/model/a.model-v1%3A0/converse-stream"), "{uri}");
     let sent: Value = serde_json::from_slice(body).unwrap();
@@ -165,7 +166,7 @@ pub(crate) fn assert_request(uri: &str, body: &[u8]) {
     assert_eq!(sent["messages"][2]["content"][0]["text"], r#"{"from":"bob","text":"and now?"}"#);
 }
 
-/// All words of a reply, its usage, and how it ended.
+/// Returns the text of a reply, its usage, and its error.
 pub(crate) async fn read(bedrock: &Bedrock) -> (String, Option<Usage>, Option<ModelError>) {
     let mut pieces = match bedrock.reply("a.model-v1:0", prompt()).await {
         Ok(pieces) => pieces,

@@ -1,5 +1,5 @@
-//! CloudWatch's embedded metric format ("Specification: Embedded metric format" in the CloudWatch guide): CloudWatch
-//! makes metrics of log lines.
+//! CloudWatch's embedded metric format ("Specification: Embedded metric format" in the CloudWatch guide). CloudWatch
+//! creates metrics from log lines.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Recorded, recorder};
 
-/// Values of one metric in one line (the page named above).
+/// Maximum number of values of one metric in one line (the page named above).
 const VALUES: usize = 100;
 
-/// Where metrics go as log lines: a namespace of CloudWatch, or nowhere.
+/// The destination of metrics as log lines: a namespace of CloudWatch, or none.
 #[derive(Debug, Clone)]
 pub(crate) struct CloudWatch {
     namespace: Option<String>,
@@ -21,7 +21,7 @@ impl CloudWatch {
         Self { namespace }
     }
 
-    /// Writes down what has been recorded since this was called last, and returns it.
+    /// Logs the metrics recorded since the last call, and returns them.
     pub(crate) fn flush(&self) -> Vec<Recorded> {
         let recorded = recorder::take();
         if let Some(namespace) = &self.namespace {
@@ -33,8 +33,8 @@ impl CloudWatch {
     }
 }
 
-/// The lines that tell what an invocation has recorded: one, and another only where a metric has several values of its
-/// dimension or more than 100 values, for a line holds each metric once.
+/// Returns the lines with the metrics of an invocation. A line contains each metric once. A further line is needed for
+/// another value of a dimension, or for more than 100 values.
 fn lines(namespace: &str, recorded: &[Recorded], now: SystemTime) -> Vec<String> {
     let parts = recorded.iter().flat_map(|one| one.values.chunks(VALUES).map(move |values| (one, values)));
     let mut lines: Vec<Vec<(&Recorded, &[f64])>> = Vec::new();
@@ -50,7 +50,7 @@ fn lines(namespace: &str, recorded: &[Recorded], now: SystemTime) -> Vec<String>
     lines.iter().map(|line| write(namespace, line, now)).collect()
 }
 
-/// Whether two stand in one line: a dimension has one value there.
+/// Returns whether two metrics fit in one line, which has one value per dimension.
 fn fit(one: &Recorded, other: &Recorded) -> bool {
     match (&one.dimension, &other.dimension) {
         (Some((name, value)), Some((other_name, other_value))) => name != other_name || value == other_value,
@@ -87,7 +87,7 @@ fn write(namespace: &str, line: &[(&Recorded, &[f64])], now: SystemTime) -> Stri
     Value::Object(members).to_string()
 }
 
-/// Whole numbers without a fraction, others with three digits of it.
+/// Returns whole numbers without a fraction, others with three decimal places.
 fn number(value: f64) -> Value {
     let rounded = (value * 1000.0).round() / 1000.0;
     if rounded.fract() == 0.0 && rounded.abs() < 9e15 {

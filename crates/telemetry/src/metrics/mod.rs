@@ -1,7 +1,7 @@
-//! What is counted and measured: the one list that the functions, the dashboard and the alarms share.
+//! Metrics: the one list for the functions, the dashboard and the alarms.
 //!
-//! A value is recorded once, where it arises. What an invocation has recorded leaves at its end on two ways: as a line
-//! in CloudWatch's embedded metric format, and through OTLP where there is a collector.
+//! A value is recorded once, at its origin. At the end of an invocation, its values are logged in CloudWatch's embedded
+//! metric format. They are also exported through OTLP, if there is a collector.
 
 mod emf;
 mod otlp;
@@ -12,12 +12,12 @@ pub(crate) use otlp::Instruments;
 pub(crate) use recorder::Recorded;
 pub use recorder::{count, count_by, observe, observe_by};
 
-/// How values of a metric are put together.
+/// The aggregation of a metric's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A sum that only grows.
     Counter,
-    /// Single values, of which the spread matters.
+    /// Single values with a distribution.
     Histogram,
 }
 
@@ -32,7 +32,7 @@ pub struct Metric {
     pub unit: &'static str,
     /// Attributes in OTLP, dimensions in CloudWatch.
     pub dimensions: &'static [&'static str],
-    /// What one value says.
+    /// The meaning of one value.
     pub meaning: &'static str,
 }
 
@@ -49,7 +49,7 @@ impl Metric {
         Self { dimensions, ..self }
     }
 
-    /// The unit of the values in CloudWatch ("MetricDatum" in the CloudWatch API reference).
+    /// Returns the unit of the values in CloudWatch ("MetricDatum" in the CloudWatch API reference).
     #[must_use]
     pub fn cloudwatch_unit(&self) -> &'static str {
         match self.unit {
@@ -60,55 +60,55 @@ impl Metric {
     }
 }
 
-/// `POST` of a message answered with 201 or 200.
+/// `POST` requests of messages with the response 201 or 200.
 pub const MESSAGES_ACCEPTED: Metric =
     Metric::counter("switchboard.messages.accepted", "{message}", "a POST of a message was answered with 201 or 200");
 
-/// A message written, by a user or by the agent.
+/// Messages stored, by users and by the agent.
 pub const MESSAGES_APPENDED: Metric =
     Metric::counter("switchboard.messages.appended", "{message}", "a new message was written, replies included");
 
-/// A lost race for a channel's next number.
+/// Lost races for a channel's next `seq`.
 pub const APPEND_CONFLICTS: Metric =
     Metric::counter("switchboard.append.conflicts", "{conflict}", "an attempt to append lost a race");
 
-/// A socket that got all its frames.
+/// Sockets that received all their frames.
 pub const PUSHES_DELIVERED: Metric =
-    Metric::counter("switchboard.pushes.delivered", "{push}", "a socket was sent all it was to get");
+    Metric::counter("switchboard.pushes.delivered", "{push}", "a socket received all its frames");
 
-/// A socket that was not there any more.
+/// Sockets that were closed already.
 pub const PUSHES_GONE: Metric =
-    Metric::counter("switchboard.pushes.gone", "{push}", "a socket had vanished, or its time was over");
+    Metric::counter("switchboard.pushes.gone", "{push}", "a socket was closed already, or its token had expired");
 
-/// Another attempt at a frame.
+/// Retries of a push.
 pub const PUSHES_RETRIED: Metric =
-    Metric::counter("switchboard.pushes.retried", "{push}", "a push failed and was tried again");
+    Metric::counter("switchboard.pushes.retried", "{push}", "a push failed and was retried");
 
-/// A socket given up.
+/// Sockets whose frames were dropped.
 pub const PUSHES_FAILED: Metric =
-    Metric::counter("switchboard.pushes.failed", "{push}", "a socket was given up; its client finds the gap");
+    Metric::counter("switchboard.pushes.failed", "{push}", "a socket's frames were dropped; its client detects it");
 
-/// A socket that another invocation takes over.
+/// Sockets that were requeued to another invocation.
 pub const PUSHES_HANDED_OVER: Metric =
-    Metric::counter("switchboard.pushes.requeued", "{connection}", "a socket was left to another invocation");
+    Metric::counter("switchboard.pushes.requeued", "{connection}", "a socket was requeued to another invocation");
 
 /// Time from commit to pick-up.
 pub const STREAM_LAG: Metric =
     Metric::histogram("switchboard.stream.lag", "ms", "from the commit of a message to its pick-up by a worker");
 
-/// Sockets that a channel group goes to.
+/// Sockets that receive the messages of one channel.
 pub const FAN_OUT_SIZE: Metric =
     Metric::histogram("switchboard.fan_out.size", "{connection}", "sockets that the messages of one channel go to");
 
-/// How long a channel group takes.
+/// Duration of the delivery of one channel's messages.
 pub const FAN_OUT_DURATION: Metric =
     Metric::histogram("switchboard.fan_out.duration", "ms", "from the query of the subscriptions to the last push");
 
-/// A question that the agent is done with.
+/// Messages that the agent has processed.
 pub const AGENT_REPLIES: Metric = Metric::counter(
     "switchboard.agent.replies",
     "{reply}",
-    "the agent is done with a message: replied, failed or cancelled",
+    "the agent processed a message: replied, failed or cancelled",
 )
 .by(&["outcome"]);
 
@@ -117,26 +117,26 @@ pub const MODEL_TOKENS: Metric =
     Metric::histogram("gen_ai.client.token.usage", "{token}", "tokens of one call of a model")
         .by(&["gen_ai.token.type"]);
 
-/// How long a model call takes.
+/// Duration of a model call.
 pub const MODEL_DURATION: Metric =
     Metric::histogram("gen_ai.client.operation.duration", "s", "one call of a model, to its last word");
 
-/// A socket that was opened.
+/// Opened connections.
 pub const CONNECTIONS_OPENED: Metric =
     Metric::counter("switchboard.connections.opened", "{connection}", "a connection was accepted");
 
-/// A socket that was closed.
+/// Closed connections.
 pub const CONNECTIONS_CLOSED: Metric =
     Metric::counter("switchboard.connections.closed", "{connection}", "a connection was closed and cleaned up");
 
-/// A span that was not exported.
+/// Spans that were not exported.
 pub const SPANS_DROPPED: Metric = Metric::counter(
     "switchboard.telemetry.spans_dropped",
     "{span}",
-    "a span was lost: the queue was full or the collector did not take it",
+    "a span was lost: the queue was full or the collector did not accept it",
 );
 
-/// All of them.
+/// All metrics.
 pub const METRICS: &[Metric] = &[
     MESSAGES_ACCEPTED,
     MESSAGES_APPENDED,

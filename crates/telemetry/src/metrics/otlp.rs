@@ -1,4 +1,4 @@
-//! The same values through OTLP.
+//! Export of the same values through OTLP.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use super::{Kind, METRICS, MODEL_DURATION, MODEL_TOKENS, Metric, Recorded};
 const BUCKETS: [f64; 14] =
     [1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 30_000.0];
 
-/// Buckets that the conventions advise ("Semantic conventions for generative AI metrics").
+/// Buckets that the conventions recommend ("Semantic conventions for generative AI metrics").
 const TOKEN_BUCKETS: [f64; 14] = [
     1.0,
     4.0,
@@ -43,7 +43,7 @@ const TOKEN_BUCKETS: [f64; 14] = [
     67_108_864.0,
 ];
 
-/// The same for durations in seconds.
+/// Buckets for durations in seconds, from the same conventions.
 const SECOND_BUCKETS: [f64; 14] =
     [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 
@@ -63,8 +63,8 @@ enum Instrument {
     Histogram(Histogram<f64>),
 }
 
-/// The SDK's instruments. They tell what came since they were asked last (delta temporality): an environment lives as
-/// long as Lambda likes, and none knows of the others.
+/// The SDK's instruments. They report the values since the last collection (delta temporality), because environments
+/// have independent and unknown lifetimes.
 #[derive(Debug)]
 pub(crate) struct Instruments {
     by_name: HashMap<&'static str, Instrument>,
@@ -96,7 +96,7 @@ impl Instruments {
         Self { by_name: instruments.collect(), reader, _provider: provider }
     }
 
-    /// Takes over what an invocation has recorded.
+    /// Adds the values that an invocation recorded.
     pub(crate) fn add(&self, recorded: &[Recorded]) {
         for Recorded { metric, dimension, values } in recorded {
             let attributes: Vec<KeyValue> =
@@ -119,7 +119,7 @@ impl Instruments {
         }
     }
 
-    /// What has come since this was asked last.
+    /// Returns the values since the last call.
     pub(crate) fn collect(&self) -> Option<ResourceMetrics> {
         let mut metrics = ResourceMetrics::default();
         self.reader.collect(&mut metrics).ok()?;
@@ -128,7 +128,7 @@ impl Instruments {
     }
 }
 
-/// The SDK takes its reader away; this one is also kept here.
+/// A shared reader, because the SDK takes ownership of its reader.
 #[derive(Debug, Clone)]
 struct Reader(Arc<ManualReader>);
 

@@ -1,4 +1,4 @@
-//! What has been recorded since the last invocation ended.
+//! The values recorded since the end of the last invocation.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,42 +8,42 @@ use super::{Kind, Metric};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Recorded {
     pub(crate) metric: Metric,
-    /// The name and the value of the dimension, where the metric has one.
+    /// The name and the value of the dimension, if the metric has one.
     pub(crate) dimension: Option<(&'static str, String)>,
-    /// Of a counter the sum, of a histogram each value.
+    /// The sum of a counter, or each value of a histogram.
     pub(crate) values: Vec<f64>,
 }
 
 static RECORDED: Mutex<Vec<Recorded>> = Mutex::new(Vec::new());
 
-/// Counts `many` of a metric without a dimension.
+/// Adds `many` to a metric without a dimension.
 pub fn count(metric: &Metric, many: usize) {
     if many > 0 {
         record(metric, None, as_f64(many));
     }
 }
 
-/// Counts one of a metric by its dimension.
+/// Adds 1 to a metric with a dimension.
 pub fn count_by(metric: &Metric, value: &str) {
     record(metric, Some(value), 1.0);
 }
 
-/// Notes a value of a metric without a dimension.
+/// Records a value of a metric without a dimension.
 pub fn observe(metric: &Metric, value: f64) {
     record(metric, None, value);
 }
 
-/// Notes a value of a metric by its dimension.
+/// Records a value of a metric with a dimension.
 pub fn observe_by(metric: &Metric, dimension: &str, value: f64) {
     record(metric, Some(dimension), value);
 }
 
-/// All that has been recorded, to begin anew.
+/// Returns all recorded values, and clears them.
 pub(crate) fn take() -> Vec<Recorded> {
     std::mem::take(&mut RECORDED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52 here")]
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 fn as_f64(many: usize) -> f64 {
     many as f64
 }
