@@ -11,22 +11,22 @@ use jiff::SignedDuration;
 
 use crate::{doors::Origin, runs::Wanted, token};
 
-/// Where data is kept unless another directory is named.
+/// Default directory of the data.
 const DATA_DIR: &str = ".local";
 
 /// Runs the back end that infra/backend.yaml describes on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "cargo local", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do; without it, run.
+    /// Command; the default is to run the stack.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// How to run.
+    /// Options of the run.
     #[command(flatten)]
     pub run: RunOptions,
 }
 
-/// What else than run.
+/// Commands other than the run.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print a token that the running stack accepts
@@ -51,7 +51,7 @@ pub struct TokenOptions {
 }
 
 impl TokenOptions {
-    /// The run that is to accept the token.
+    /// Returns the selector of the run that accepts the token.
     #[must_use]
     pub fn wanted(&self) -> Wanted<'_> {
         match (&self.data_dir, &self.ready_file) {
@@ -128,14 +128,14 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// A duration that is not negative.
+/// Parses a duration that is not negative.
 fn interval(text: &str) -> Result<Duration, String> {
     let duration = text.parse::<SignedDuration>().map_err(|error| error.to_string())?;
     Duration::try_from(duration).map_err(|_| "it cannot be negative".to_owned())
 }
 
-/// The arguments without a `--` in front of them: `cargo local -- --in-memory` and `cargo local --in-memory` are the
-/// same, because the alias ends in a `--` of its own.
+/// Returns the arguments without a leading `--`. `cargo local -- --in-memory` and `cargo local --in-memory` are equal,
+/// because the alias itself ends with `--`.
 pub fn arguments(given: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     given
         .into_iter()
