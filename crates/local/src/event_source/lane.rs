@@ -1,4 +1,4 @@
-//! One lane of a mapping: one batch at a time, until each of its records is done or given up.
+//! One lane of a mapping. It processes one batch at a time, until each of its records is finished or discarded.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -19,13 +19,13 @@ use crate::{
     stack::EventSourceMapping,
 };
 
-/// Bytes of a synchronous invocation's payload, from "Lambda quotas".
+/// Maximum payload of a synchronous invocation in bytes, from "Lambda quotas".
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
 const PAYLOAD_START: &str = r#"{"Records":["#;
 const PAYLOAD_END: &str = "]}";
 
-/// What all lanes of a mapping go by.
+/// Settings that all lanes of a mapping share.
 pub(super) struct Rules {
     pub(super) config: EventSourceMapping,
     pub(super) stream: Arc<Stream>,
@@ -40,20 +40,20 @@ impl Rules {
         format!("arn:aws:lambda:{region}:{account_id}:function:{}", self.config.function)
     }
 
-    /// The pause after `failures` failures in a row.
+    /// Returns the pause after `failures` consecutive failures.
     fn backoff(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         self.options.retry_base.saturating_mul(1 << doublings).min(self.options.retry_cap)
     }
 }
 
-/// A batch, or what is left of one.
+/// A batch, or its unfinished records.
 #[derive(Debug)]
 struct Work {
     items: VecDeque<Item>,
-    /// Failures that count against `MaximumRetryAttempts`.
+    /// Number of failures that count against `MaximumRetryAttempts`.
     failures: u32,
-    /// Invocations that had these records.
+    /// Number of invocations with these records.
     invocations: u32,
     last: Option<LastInvocation>,
 }
@@ -63,7 +63,7 @@ impl Work {
         Self { items, failures: 0, invocations: 0, last: None }
     }
 
-    /// Splits off the records from `index` on. Both parts keep the history they share.
+    /// Splits off the records from `index` on. Both parts keep the counts of failures and invocations.
     fn split_off(&mut self, index: usize) -> Self {
         Self { items: self.items.split_off(index), last: self.last.clone(), ..*self }
     }
@@ -87,17 +87,18 @@ impl Work {
     }
 }
 
-/// The mapping is stopping.
+/// Error: the mapping is stopping.
 struct Stopped;
 
-/// Runs the records of its share of the partition keys.
+/// Worker for the records of its share of the partition keys.
 pub(super) struct Lane {
     rules: Arc<Rules>,
     records: mpsc::UnboundedReceiver<Vec<Item>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
     stop: CancellationToken,
     waiting: VecDeque<Item>,
-    /// Invocations in a row that failed as a whole, whatever the batch: the function may be down.
+    /// Number of consecutive invocations that failed completely, for any batch. Many such failures mean that the
+    /// function is down.
     failures_in_a_row: u32,
 }
 
@@ -111,7 +112,7 @@ impl Lane {
         Self { rules, records, finished, stop, waiting: VecDeque::new(), failures_in_a_row: 0 }
     }
 
-    /// Runs until the mapping stops. An invocation under way is awaited.
+    /// Runs until the mapping stops. Waits for a running invocation.
     pub(super) async fn run(mut self) {
         while let Ok(batch) = self.gather().await {
             if self.process(batch).await.is_err() {
@@ -120,7 +121,7 @@ impl Lane {
         }
     }
 
-    /// The next batch: complete, or what came within the batching window.
+    /// Returns the next batch: a complete one, or the records that arrived within the batching window.
     async fn gather(&mut self) -> Result<VecDeque<Item>, Stopped> {
         let stop = self.stop.clone();
         if self.waiting.is_empty() {
@@ -149,7 +150,7 @@ impl Lane {
         }
     }
 
-    /// How many of the waiting records make the next batch, and whether a further one could still join it.
+    /// Returns the number of waiting records in the next batch, and whether a further record could still join it.
     fn batch_length(&self) -> (usize, bool) {
         let mut bytes = PAYLOAD_START.len() + PAYLOAD_END.len();
         for (index, item) in self.waiting.iter().enumerate() {
@@ -161,7 +162,7 @@ impl Lane {
         (self.waiting.len(), self.waiting.len() == self.rules.config.batch_size)
     }
 
-    /// Runs a batch to its end: every record done, or given up.
+    /// Processes a batch until each record is finished or discarded.
     async fn process(&mut self, batch: VecDeque<Item>) -> Result<(), Stopped> {
         let mut left = VecDeque::from([Work::new(batch)]);
         while let Some(mut work) = left.pop_front() {
@@ -174,7 +175,8 @@ impl Lane {
                 self.pause(self.failures_in_a_row).await?;
                 continue;
             };
-            // A function that says what has failed works: what its other records wait for is no cure.
+            // A function that reports batch item failures is working, so the pause depends on the records and not on
+            // the function.
             let answered = matches!(verdict, Verdict::FailedFrom(_));
             let (failed, split) = match verdict {
                 Verdict::Success => {
@@ -195,10 +197,10 @@ impl Lane {
         Ok(())
     }
 
-    /// Puts what failed back to the front of what is `left`, in halves or whole, or gives it up.
+    /// Puts failed records back to the front of `left`, in halves or whole, or discards them.
     ///
-    /// Splitting does not use up retries, so each half may fail as often as the whole. How often the same records have
-    /// failed now; 0 when they were split.
+    /// A split does not count as a retry, so each half may fail as often as the whole. Returns the number of
+    /// consecutive failures of the same records; 0 after a split.
     async fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) -> Result<u32, Stopped> {
         let config = &self.rules.config;
         if split {
@@ -221,7 +223,8 @@ impl Lane {
         Ok(failures)
     }
 
-    /// Invokes the function once; `None` when it could not be reached, which is no failure of the batch.
+    /// Invokes the function once. Returns `None` if the function could not be invoked, which does not count as a
+    /// failure of the batch.
     async fn invoke(&mut self, work: &mut Work) -> Result<Option<Verdict>, Stopped> {
         let config = &self.rules.config;
         let invocation = self.rules.invoke.invoke(&config.function, work.payload()).await;
@@ -255,7 +258,7 @@ impl Lane {
         Ok(Some(verdict))
     }
 
-    /// Waits before what failed is tried again, the longer the more `failures`.
+    /// Waits before a retry. The pause grows with `failures`.
     async fn pause(&self, failures: u32) -> Result<(), Stopped> {
         if failures == 0 {
             return Ok(());
@@ -267,11 +270,11 @@ impl Lane {
         }
     }
 
-    /// Takes records out of `work` that may not be delivered any more.
+    /// Discards records of `work` that are too old to be delivered.
     async fn discard_expired(&self, work: &mut Work) -> Result<(), Stopped> {
         let age = self.rules.config.maximum_record_age.unwrap_or(STREAM_RETENTION);
         let now = (self.rules.options.clock)();
-        // Records come in the order of their creation.
+        // Records are in the order of their creation.
         let expired = work
             .items
             .iter()
@@ -303,7 +306,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Until the destination has it: a record is done with only then.
+    /// Retries until the destination has stored the message, because the records count as finished only then.
     async fn send_to_destination(&self, arn: &str, message: &Value) -> Result<(), Stopped> {
         let mut failures = 0;
         while let Err(error) = (self.rules.destination)(arn, message.clone()) {
