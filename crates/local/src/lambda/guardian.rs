@@ -64,18 +64,18 @@ impl ProcessReaper {
         Ok(Self { group, stop })
     }
 
-    /// The group to start functions in; waits while the guardian is being replaced.
+    /// Returns the group to start functions in. Waits while the process reaper restarts.
     pub(super) async fn group(&self) -> io::Result<i32> {
         let gone = || io::Error::other("the local run is stopping");
         self.group.clone().wait_for(Option::is_some).await.ok().and_then(|group| *group).ok_or_else(gone)
     }
 
-    /// Waits until `group` is no longer the guarded one.
+    /// Waits until `group` is no longer the reaper's group.
     pub(super) async fn replaced(&self, group: i32) {
         let _ = self.group.clone().wait_for(|current| *current != Some(group)).await;
     }
 
-    /// Ends the guardian, which kills whatever is left of the group.
+    /// Ends the process reaper, which kills the remaining processes of the group.
     pub(super) fn stop(&self) {
         self.stop.cancel();
     }
@@ -138,7 +138,7 @@ async fn restart_reaper(
     }
 }
 
-/// [`Child::wait`] would close the pipe, which is the guardian's signal to kill.
+/// Waits for the reaper with its pipe open. [`Child::wait`] would close the pipe, on which the reaper kills its group.
 async fn wait_keeping_the_pipe(guardian: &mut Child) -> io::Result<process::ExitStatus> {
     let pipe = guardian.stdin.take();
     let status = guardian.wait().await;
