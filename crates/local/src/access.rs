@@ -75,7 +75,7 @@ impl Access {
         for (action, resource) in wanted {
             if !grants.iter().any(|grant| grant.action == *action && matches(&grant.resource, resource)) {
                 let message = format!("{function} is not authorized to perform: {action} on resource: {resource}");
-                tracing::error!(function, action, resource, "its role does not allow this: see infra/backend.yaml");
+                tracing::error!(function, action, resource, "its role did not allow this: see infra/backend.yaml");
                 return Err(message);
             }
             let call = Call { function: function.clone(), action: action.clone(), resource: resource.clone() };
@@ -83,7 +83,7 @@ impl Access {
             if let (true, Some(mut notes)) = (new, self.notes.as_deref())
                 && let Err(error) = notes.write_all(format!("{function} {action} {resource}\n").as_bytes())
             {
-                tracing::error!(%error, "a call could not be noted");
+                tracing::error!(%error, "a call could not be recorded");
             }
         }
         Ok(())

@@ -48,7 +48,7 @@ pub enum BinariesError {
         folder: PathBuf,
     },
     /// The file with the binary's name is not executable.
-    #[error("{} is not an executable file: build {binary} anew, or give it the right to run (chmod +x)", path.display())]
+    #[error("{} is not an executable file: build {binary} again, or make it executable (chmod +x)", path.display())]
     NotExecutable {
         /// Name of the binary.
         binary: String,

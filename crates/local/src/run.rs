@@ -164,7 +164,7 @@ struct Running {
 }
 
 impl Running {
-    #[expect(clippy::too_many_lines, reason = "one thing after another, each of which needs those before it")]
+    #[expect(clippy::too_many_lines, reason = "a sequence of steps that depend on the earlier ones")]
     async fn start(options: &RunOptions) -> Result<Self, Error> {
         let rest_listener = bind(options.rest_port, "--rest-port").await?;
         let websocket_listener = bind(options.websocket_port, "--websocket-port").await?;
@@ -415,7 +415,7 @@ fn announce(addresses: &Addresses, directory: &Path, secret: &Secret) -> Option<
     let run = Run { rest: addresses.rest.clone(), directory, secret: secret.clone() };
     run.announce()
         .inspect_err(|error| {
-            tracing::warn!(%error, "cargo local -- token will not find this run; name its --data-dir");
+            tracing::warn!(%error, "the run could not be registered; name its --data-dir to cargo local -- token");
         })
         .ok()
 }

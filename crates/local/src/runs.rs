@@ -172,7 +172,7 @@ pub enum FindError {
         rest: String,
     },
     /// No run has used the directory.
-    #[error("no local run is up, and {directory} is of none: start one with cargo local, or name its --data-dir")]
+    #[error("no local run is up, and {directory} has no secret: start one with cargo local, or name its --data-dir")]
     None {
         /// Data directory.
         directory: PathBuf,

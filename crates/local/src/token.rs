@@ -58,7 +58,7 @@ pub enum TokenError {
     )]
     UserId(String),
     /// The user id is reserved. The functions reject tokens with it.
-    #[error("{0:?} is a name of the system: no user may have it (use another, for example alice)")]
+    #[error("{0:?} is a reserved name: use another, for example alice")]
     Reserved(String),
     /// The lifetime is not a valid duration.
     #[error(

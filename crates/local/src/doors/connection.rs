@@ -181,7 +181,7 @@ where
             biased;
             ended = &mut connection => {
                 if let Err(error) = ended {
-                    tracing::trace!(%error, "a connection broke off");
+                    tracing::trace!(%error, "a connection was interrupted");
                 }
                 return;
             }
@@ -196,7 +196,7 @@ where
         is_ending = true;
         Pin::new(&mut connection).graceful_shutdown();
     };
-    tracing::debug!(?overdue, %peer, "a client has kept a connection waiting for too long");
+    tracing::debug!(?overdue, %peer, "a connection was closed, because its client exceeded a time limit");
     if let (Overdue::Head, Some(parts)) = (overdue, connection.into_parts()) {
         say_late(parts.io.into_inner());
     }
@@ -286,7 +286,7 @@ struct Timed {
 
 /// Error: a body did not arrive in time.
 #[derive(Debug, thiserror::Error)]
-#[error("the body did not come in time")]
+#[error("the body did not arrive in time")]
 struct Late;
 
 impl Timed {

@@ -59,7 +59,7 @@ async fn place(places: &Arc<Semaphore>, shared: &Shared) -> Option<OwnedSemaphor
     if let Ok(place) = Arc::clone(places).try_acquire_owned() {
         return Some(place);
     }
-    tracing::warn!(connections = shared.limits.connections, "a listener is full; new connections wait");
+    tracing::warn!(connections = shared.limits.connections, "a listener was full; new connections wait");
     shared.crowd.set(true);
     let place = Arc::clone(places).acquire_owned().await.ok();
     shared.crowd.set(false);

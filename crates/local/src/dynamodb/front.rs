@@ -31,7 +31,7 @@ pub(crate) struct Named {
     pub(crate) table_name: String,
     pub(crate) index_name: Option<String>,
     /// Requests by table.
-    #[expect(clippy::zero_sized_map_values, reason = "JSON has a map here, and its values are of no interest")]
+    #[expect(clippy::zero_sized_map_values, reason = "JSON has a map here, whose values are not used")]
     pub(crate) request_items: BTreeMap<String, IgnoredAny>,
     /// Items by their kind, such as `Put`.
     pub(crate) transact_items: Vec<BTreeMap<String, Named>>,

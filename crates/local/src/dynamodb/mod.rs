@@ -104,8 +104,8 @@ pub enum Error {
     },
     /// The file is damaged, or was not created by a local run.
     #[error(
-        "{path} cannot be used: {reason}; put back a copy of it, or delete it with {path}-wal and {path}-shm to start \
-         anew, or choose another --data-dir"
+        "{path} cannot be used: {reason}; restore a copy of it, or delete it with {path}-wal and {path}-shm to start \
+         with empty tables, or choose another --data-dir"
     )]
     Unusable {
         /// Path of the file.
@@ -116,7 +116,7 @@ pub enum Error {
     /// A stored table differs from the template.
     #[error(
         "table {table} in {path} differs from the template ({differences}); delete the file with {path}-wal and \
-         {path}-shm to start anew, or choose another --data-dir"
+         {path}-shm to start with empty tables, or choose another --data-dir"
     )]
     SchemaDiffers {
         /// Name of the table.
@@ -318,7 +318,7 @@ impl Engine {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what map_err hands on")]
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn cannot_run(error: std::io::Error) -> Error {
     Error::Engine(format!("its server cannot run: {error}"))
 }

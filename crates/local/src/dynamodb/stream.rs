@@ -376,7 +376,7 @@ impl Watcher {
                     }
                 }
                 Err(error) => {
-                    warn!(%error, "the streams cannot be watched; readers look for themselves");
+                    warn!(%error, "the streams could not be watched; readers poll instead");
                     announce();
                     return BUSY_FOR;
                 }

@@ -187,7 +187,7 @@ impl Lane {
                 Verdict::FailedFrom(index) => {
                     let failed = work.split_off(index);
                     self.finish(&work.items);
-                    // With bisection on, this is where the batch is bisected.
+                    // If bisection is enabled, the batch is bisected at the reported record.
                     (failed, self.rules.config.bisect_batch_on_function_error)
                 }
             };
@@ -233,7 +233,7 @@ impl Lane {
             Ok(invocation) => invocation,
             Err(InvokeError::Stopping) => return Err(Stopped),
             Err(InvokeError::PayloadTooLarge { .. }) => {
-                warn!(mapping, function, "a batch is too large to be sent");
+                warn!(mapping, function, "a batch was too large to send");
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                 return Ok(Some(Verdict::Failed));
             }
@@ -295,11 +295,11 @@ impl Lane {
         let (mapping, condition, records) = (&config.logical_id, condition.name(), items.len());
         match &config.on_failure {
             Some(arn) => {
-                error!(mapping, condition, records, destination = arn, "records were given up");
+                error!(mapping, condition, records, destination = arn, "records were discarded");
                 self.send_to_destination(arn, &message).await?;
             }
             None => {
-                error!(mapping, condition, records, %message, "records were given up, without a destination");
+                error!(mapping, condition, records, %message, "records were discarded without a destination");
             }
         }
         self.finish(&work.items);
@@ -311,7 +311,7 @@ impl Lane {
         let mut failures = 0;
         while let Err(error) = (self.rules.destination)(arn, message.clone()) {
             failures += 1;
-            error!(arn, %error, "an on-failure destination did not take what was given up; trying again");
+            error!(arn, %error, "an on-failure destination did not accept discarded records; trying again");
             self.pause(failures).await?;
         }
         Ok(())

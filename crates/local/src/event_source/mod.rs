@@ -240,7 +240,7 @@ impl Mapping {
 
         let drained = async { while lanes.join_next().await.is_some() {} };
         if tokio::time::timeout(rules.options.stop_grace, drained).await.is_err() {
-            info!(mapping, "an invocation is still under way; its records will be delivered again");
+            info!(mapping, "an invocation was still running; its records will be delivered again");
             lanes.shutdown().await;
         }
         // The lanes have ended and dropped the checkpointer's senders. It saves the last checkpoint and ends.

@@ -35,7 +35,7 @@ pub enum AsyncInvokeError {
     #[error(transparent)]
     Refused(#[from] InvokeError),
     /// The file of the invocation could not be written, so a restart would lose it.
-    #[error("cannot keep the invocation in {}: {source}; check free space and permissions", path.display())]
+    #[error("cannot store the invocation in {}: {source}; check free space and permissions", path.display())]
     NotKept {
         /// The file.
         path: PathBuf,
@@ -128,7 +128,7 @@ impl Deliveries {
     async fn forget(&self, pending: &Pending) {
         let Some(path) = self.file(pending) else { return };
         if let Err(reason) = tokio::fs::remove_file(&path).await {
-            error!(%reason, file = %path.display(), "cannot remove a finished invocation: the next start repeats it");
+            error!(%reason, file = %path.display(), "a finished invocation was not removed: the next start repeats it");
         }
     }
 
@@ -148,7 +148,7 @@ fn read(directory: &Path) -> io::Result<Vec<Pending>> {
         }
         match serde_json::from_slice::<Pending>(&fs::read(&path)?) {
             Ok(pending) => unfinished.push(pending),
-            Err(reason) => warn!(%reason, file = %path.display(), "not a pending invocation; left where it is"),
+            Err(reason) => warn!(%reason, file = %path.display(), "a file was not a pending invocation; it was kept"),
         }
     }
     unfinished.sort_by(|a, b| a.id.cmp(&b.id));
@@ -186,7 +186,7 @@ impl Lambda {
     /// Delivers `pending` in the background, with all retries.
     pub(super) fn deliver(&self, pending: Pending) {
         let Some(settings) = self.pool(&pending.function).map(|pool| pool.function.async_invoke.clone()) else {
-            warn!(function = pending.function, "a pending invocation is for a function that is gone; left as it is");
+            warn!(function = pending.function, "a pending invocation was kept, because its function was not found");
             return;
         };
         let lambda = self.clone();
@@ -211,7 +211,7 @@ impl Lambda {
                             return self.discard(&pending, settings, Condition::RetriesExhausted).await;
                         }
                         if let Err(reason) = deliveries.keep(&pending).await {
-                            warn!(%reason, "a restart would not count the failed attempt");
+                            warn!(%reason, "a failed attempt was not saved; a restart would not count it");
                         }
                         deliveries.pause_after(pending.attempts)
                     }
@@ -224,7 +224,7 @@ impl Lambda {
                 Err(InvokeError::Stopping) => return self.leave(&pending),
                 // Both were checked when the invocation was accepted.
                 Err(error @ (InvokeError::UnknownFunction(_) | InvokeError::PayloadTooLarge { .. })) => {
-                    error!(%error, request_id = pending.request_id, "an accepted invocation cannot run");
+                    error!(%error, request_id = pending.request_id, "an accepted invocation could not run");
                     return;
                 }
             };
@@ -241,7 +241,7 @@ impl Lambda {
             warn!(
                 function = pending.function,
                 request_id = pending.request_id,
-                "an asynchronous invocation ends with this run, for nothing is kept on disk"
+                "an asynchronous invocation was lost at the end of the run, because it was in memory only"
             );
         }
     }
@@ -255,7 +255,7 @@ impl Lambda {
         match self.inner.deliveries.failures.send(queue, record(pending, &arn, condition)) {
             Ok(()) => self.inner.deliveries.forget(pending).await,
             Err(reason) => {
-                error!(%reason, queue, "cannot send a failed invocation to its destination; the next start tries again");
+                error!(%reason, queue, "a failed invocation was not sent to its destination; the next start retries it");
             }
         }
     }

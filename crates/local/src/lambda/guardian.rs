@@ -118,7 +118,7 @@ async fn restart_reaper(
             _ = wait_keeping_the_pipe(&mut guardian) => {}
         }
         publish.send_replace(None);
-        warn!("the guardian of the functions ended; starting another");
+        warn!("the process reaper ended; starting another");
         if started.elapsed() < RESTART_PAUSE {
             sleep(RESTART_PAUSE).await;
         }
@@ -129,7 +129,7 @@ async fn restart_reaper(
             match spawn(&executable) {
                 Ok(next) => break next,
                 Err(reason) => {
-                    error!(%reason, executable = %executable.display(), "cannot start the guardian of the functions");
+                    error!(%reason, executable = %executable.display(), "the process reaper could not be started");
                     sleep(RESTART_PAUSE).await;
                 }
             }

@@ -174,7 +174,7 @@ pub enum LambdaError {
         binary: String,
     },
     /// The process reaper did not start.
-    #[error("cannot start the guardian of the functions: {0}")]
+    #[error("cannot start the process reaper: {0}")]
     Guardian(#[source] io::Error),
     /// The directory of pending asynchronous invocations cannot be used.
     #[error("cannot use {} for pending asynchronous invocations: {source}; check its permissions", path.display())]

@@ -59,7 +59,7 @@ impl IntoResponse for Problem {
                 format!("the local run has no {name}"),
             ),
             Self::File(error) => {
-                tracing::error!(%error, "a queue cannot be used");
+                tracing::error!(%error, "a queue could not be used");
                 (StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", error.to_string())
             }
         };

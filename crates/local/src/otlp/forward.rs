@@ -34,7 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
     /// The endpoint is invalid.
-    #[error("{endpoint:?} is no endpoint for OTLP: write http://HOST:PORT or https://HOST, without /v1/traces")]
+    #[error("{endpoint:?} is not an endpoint for OTLP: write http://HOST:PORT or https://HOST, without /v1/traces")]
     Endpoint {
         /// The given text.
         endpoint: String,
@@ -143,7 +143,7 @@ impl Shared {
             Ok(_) => {
                 if self.is_away.swap(false, Ordering::Relaxed) {
                     let dropped = *self.dropped.borrow();
-                    tracing::warn!(endpoint = %self.endpoint, dropped, "the other collector takes telemetry again");
+                    tracing::warn!(endpoint = %self.endpoint, dropped, "the other collector accepted telemetry again");
                 }
             }
             // Omits the URL, which may contain a key.
@@ -157,7 +157,7 @@ impl Shared {
         if !self.is_away.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 endpoint = %self.endpoint, error,
-                "the other collector does not take telemetry; it is dropped, and only kept here, until it does"
+                "the other collector does not take telemetry; requests to it are dropped until it does"
             );
         }
     }

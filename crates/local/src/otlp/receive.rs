@@ -184,7 +184,7 @@ fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, (StatusCode, St
             MultiGzDecoder::new(&*body)
                 .take(MAX_BODY_BYTES as u64 + 1)
                 .read_to_end(&mut plain)
-                .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is no gzip: {error}")))?;
+                .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is not valid gzip: {error}")))?;
             if plain.len() > MAX_BODY_BYTES {
                 let message = format!("the body has more than {MAX_BODY_BYTES} bytes");
                 return Err((StatusCode::PAYLOAD_TOO_LARGE, message));
@@ -198,7 +198,7 @@ fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, (StatusCode, St
 }
 
 fn failure(encoding: Encoding, status: StatusCode, message: String) -> Response {
-    tracing::debug!(%status, message, "an export was refused");
+    tracing::debug!(%status, message, "an export was rejected");
     answer(encoding, status, &Failure { message })
 }
 

@@ -101,7 +101,7 @@ impl Inner {
             }
         };
         let mut response = outcome.unwrap_or_else(|failure| {
-            tracing::debug!(?failure, request_id = context.request_id, path, "the gateway answers by itself");
+            tracing::debug!(?failure, request_id = context.request_id, path, "the gateway sent its own response");
             failure.answer(&self.api.gateway_responses, &context, accept.as_deref())
         });
         context.sign(&mut response);
@@ -118,13 +118,13 @@ impl Inner {
         // integration has timed out.
         let invocation = tokio::spawn(self.invoke.invoke(function, event));
         let Ok(ended) = tokio::time::timeout(timeout, invocation).await else {
-            tracing::warn!(function, ?timeout, "the function did not answer within the integration's time-out");
+            tracing::warn!(function, ?timeout, "the function did not respond within the integration's timeout");
             return Err(Failure::IntegrationTimeout);
         };
         match ended {
             Ok(Ok(invocation)) => match invocation.outcome {
                 Ok(answer) => proxy::response(&answer).ok_or_else(|| {
-                    tracing::warn!(function, "the function's answer is no proxy response");
+                    tracing::warn!(function, "the function's response was not a proxy response");
                     Failure::MalformedProxyResponse
                 }),
                 Err(error) => {
@@ -138,7 +138,7 @@ impl Inner {
                 Err(Failure::Internal)
             }
             Err(error) => {
-                tracing::error!(function, %error, "the invocation broke off");
+                tracing::error!(function, %error, "the invocation was aborted");
                 Err(Failure::Internal)
             }
         }

@@ -47,7 +47,7 @@ pub(super) async fn call(invoke: &Arc<dyn Invoke>, route: &Route, event: Value) 
         tracing::warn!(
             function,
             route = route.route_key,
-            "the function did not answer within the integration's time-out"
+            "the function did not respond within the integration's timeout"
         );
         return Err(CallError::TimedOut);
     };
@@ -57,7 +57,7 @@ pub(super) async fn call(invoke: &Arc<dyn Invoke>, route: &Route, event: Value) 
     };
     let invocation = ended.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     let answer = invocation.outcome.map_err(|error| failed(&error))?;
-    parse(&answer).ok_or_else(|| failed(&"its answer is no proxy response: it needs a statusCode"))
+    parse(&answer).ok_or_else(|| failed(&"its response is not a proxy response: it needs a statusCode"))
 }
 
 fn parse(answer: &[u8]) -> Option<Answer> {

@@ -129,7 +129,7 @@ impl Gateway {
         }
         self.inner.tracker.close();
         if tokio::time::timeout(grace, self.inner.tracker.wait()).await.is_err() {
-            tracing::warn!(unfinished = self.inner.tracker.len(), "the WebSocket gateway stops before all is done");
+            tracing::warn!(unfinished = self.inner.tracker.len(), "the WebSocket gateway stopped with unfinished tasks");
         }
     }
 }

@@ -80,7 +80,7 @@ async fn write(
             () = connection.closed() => break,
         };
         if let Err(error) = sent {
-            tracing::debug!(connection = connection.id, %error, "the client is gone");
+            tracing::debug!(connection = connection.id, %error, "the client disconnected");
             connection.closed_by_client(ABNORMAL, "");
             return sink;
         }
@@ -163,7 +163,7 @@ async fn read(inner: &Arc<Inner>, connection: &Arc<Connection>, stream: &mut Spl
 
 fn end_by_error(connection: &Connection, error: axum::Error) {
     use tungstenite::{Error, error::ProtocolError};
-    tracing::debug!(connection = connection.id, %error, "the client's frame cannot be read");
+    tracing::debug!(connection = connection.id, %error, "the client's frame could not be read");
     match error.into_inner().downcast_ref::<Error>() {
         Some(Error::Capacity(_)) => connection.close(close_code::SIZE, "Message too long"),
         Some(Error::Utf8(_)) => connection.close(close_code::INVALID, "Text is not UTF-8"),
