@@ -255,7 +255,7 @@ impl Lambda {
         match self.inner.deliveries.failures.send(queue, record(pending, &arn, condition)) {
             Ok(()) => self.inner.deliveries.forget(pending).await,
             Err(reason) => {
-                error!(%reason, queue, "a failed invocation was not sent to its destination; the next start retries it");
+                error!(%reason, queue, "a failed invocation was not sent to its destination; the next start retries");
             }
         }
     }

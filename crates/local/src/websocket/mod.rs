@@ -129,7 +129,10 @@ impl Gateway {
         }
         self.inner.tracker.close();
         if tokio::time::timeout(grace, self.inner.tracker.wait()).await.is_err() {
-            tracing::warn!(unfinished = self.inner.tracker.len(), "the WebSocket gateway stopped with unfinished tasks");
+            tracing::warn!(
+                unfinished = self.inner.tracker.len(),
+                "the WebSocket gateway stopped with unfinished tasks"
+            );
         }
     }
 }
