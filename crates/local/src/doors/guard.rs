@@ -81,8 +81,8 @@ impl Door {
 
     /// Returns the rule for programs and the page that the listener serves.
     ///
-    /// A link on another site may lead to the page only without a query, because a query names a user and a channel,
-    /// which the page opens and creates.
+    /// A link on another site may lead to the page only without a query. A query names a user and a channel, which the
+    /// page opens and creates.
     #[must_use]
     pub fn own_page() -> Self {
         Self::new(Pages::Own)

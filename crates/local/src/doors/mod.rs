@@ -41,7 +41,7 @@ pub struct Limits {
 /// Limits of a listener for client requests.
 ///
 /// AWS publishes no such limits for API Gateway, Lambda or DynamoDB. An idle connection is kept longer than by the AWS
-/// SDK for Rust and by reqwest (90 s), so that a client never sends on a connection that is being closed.
+/// SDK for Rust and by reqwest (90 s). Thus a client never sends on a connection that is being closed.
 pub const LIMITS: Limits = Limits {
     head: Duration::from_secs(10),
     body_pause: Duration::from_secs(10),
