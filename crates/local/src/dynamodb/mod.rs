@@ -254,7 +254,7 @@ impl Engine {
     }
 
     /// Serves the DynamoDB and DynamoDB Streams APIs on `listener` to programs that sign their requests, until `stop`.
-    /// Then running requests have [`SERVER_STOP_GRACE`] to finish.
+    /// Then running requests have 2 s to finish.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
         self.serve_all(listener, doors::LIMITS, stop).await
     }
