@@ -1,6 +1,6 @@
-//! A real function for the tests of the local Lambda: it does what its event says.
+//! A real function for the tests of the local Lambda, which performs the action in its event.
 //!
-//! Started with arguments, it is a runner instead, for the test that kills one.
+//! With arguments it is a runner instead, for the test that kills one.
 
 use std::{
     collections::BTreeMap,
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(handle)).await
 }
 
-/// Registers an internal extension that goes to a meeting at each invocation, or fails when it is told to.
+/// Registers an internal extension that connects to a meeting on each invocation, and fails on request.
 async fn extend(meeting: String) -> Result<(), Error> {
     let work = lambda_extension::service_fn(move |event: lambda_extension::LambdaEvent| {
         let meeting = meeting.clone();
@@ -86,7 +86,7 @@ async fn handle(LambdaEvent { payload, context }: LambdaEvent<Value>) -> Result<
         "hang" => std::future::pending::<()>().await,
         "big" => return Ok(json!("x".repeat(usize::try_from(payload["bytes"].as_u64().unwrap_or(0))?))),
         "environment" => return Ok(json!(env::vars().collect::<BTreeMap<_, _>>())),
-        // Tells the test that it runs, and goes on when the test says so.
+        // Reports to the test that it runs, and waits until the test releases it.
         "meet" => {
             let mut meeting = tokio::net::TcpStream::connect(text("at")).await?;
             meeting.write_all(format!("{} {}\n", text("name"), process::id()).as_bytes()).await?;
@@ -126,7 +126,7 @@ async fn report_init_error() -> Result<(), Error> {
     process::exit(1);
 }
 
-/// Runs two environments, one idle and one busy for ever, until it is killed.
+/// Runs two environments, an idle one and a busy one, until it is killed.
 async fn run_functions(control: &str, queues: &str) -> Result<(), Error> {
     let executable = env::current_exe()?;
     let function = Function {

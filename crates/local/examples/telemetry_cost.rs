@@ -1,14 +1,14 @@
-//! What tracing costs a `POST` of a message, as ratios to the run without it.
+//! Cost of tracing for a `POST` of a message, as ratios to the run without it.
 //!
 //! ```sh
 //! cargo build --release --workspace --bins
 //! cargo run --release --package local --example telemetry_cost -- target/release 1000
 //! ```
 //!
-//! One stack for each kind of collector, side by side, asked in turns: what else the machine does falls on all of them
-//! alike. Latency is the client's; CPU is the time that the processes of `SendChannelMessages` ran, what they did after
-//! their answers included. Allocations are told by functions that were built to count them (their CPU and latency then
-//! count for nothing):
+//! One stack for each kind of collector runs at the same time, with alternating requests, so that other load on the
+//! machine affects all of them equally. Latency is measured by the client. CPU is the time of the processes of
+//! `SendChannelMessages`, including work after their responses. Allocations are counted by functions with a separate
+//! build, whose CPU and latency are not meaningful:
 //!
 //! ```sh
 //! cargo build --release --workspace --bins --features telemetry/count-allocations
@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Requests before any is counted: environments start, and collectors are found to be none.
+/// Requests before the measurement: environments start, and missing collectors are detected.
 const WARM_UP: usize = 50;
 
 const FUNCTION: &str = "send-channel-me";
@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
     let kinds = [
         ("off", String::new()),
         ("on", serve(Router::new().fallback(post(async || StatusCode::OK))).await?),
-        ("nobody listens", nobody().await?),
+        ("no listener", nobody().await?),
         ("answers after 10 s", serve(Router::new().fallback(slow)).await?),
         ("answers 500", serve(Router::new().fallback(post(async || StatusCode::INTERNAL_SERVER_ERROR))).await?),
     ];
@@ -114,7 +114,7 @@ struct Stack {
     token: String,
     client: reqwest::Client,
     latencies: Vec<Duration>,
-    /// By process: how many allocations it had made before each invocation.
+    /// Numbers of allocations before each invocation, by process.
     allocations: Arc<Mutex<BTreeMap<String, Vec<u64>>>>,
     _files: tempfile::TempDir,
 }
@@ -164,7 +164,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Milliseconds.
+    /// Returns a quantile in milliseconds.
     fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable();
@@ -178,7 +178,7 @@ impl Stack {
         sorted.get(index).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1000.0)
     }
 
-    /// Allocations of an invocation, where they are counted.
+    /// Returns the allocations per invocation, if they are counted.
     fn allocations(&self) -> Option<u64> {
         let noted = self.allocations.lock().ok()?;
         let each = noted.values().filter(|totals| totals.len() > WARM_UP);
@@ -189,8 +189,8 @@ impl Stack {
         sum.checked_div(count)
     }
 
-    /// How long the processes of the function have run: the first number of each one's `schedstat`, in nanoseconds. They
-    /// have one thread.
+    /// Returns the run time of the function's processes: the first number of each one's `schedstat`, in nanoseconds.
+    /// The processes have one thread.
     fn cpu(&self) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.runner.id())).into_iter().flatten().flatten();
         let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
@@ -206,7 +206,7 @@ impl Stack {
     }
 }
 
-/// A line of the runner's log: what it may say of allocations is noted.
+/// Records the number of allocations in a line of the runner's log, if there is one.
 fn note(noted: &Mutex<BTreeMap<String, Vec<u64>>>, line: &str) {
     let Some((_, counts)) = line.split_once("allocations ") else { return };
     let mut counts = counts.split_whitespace();
@@ -231,7 +231,7 @@ async fn serve(router: Router) -> Result<String> {
     Ok(address)
 }
 
-/// An address that refuses connections.
+/// Returns an address that refuses connections.
 async fn nobody() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     Ok(format!("http://{}", listener.local_addr()?))

@@ -1,9 +1,9 @@
-//! IAM, as far as it concerns the functions: each may call what the policies of its role allow, as on AWS.
+//! IAM for the functions: each function may perform the actions that the policies of its role allow, as on AWS.
 //!
-//! A function signs its requests with an access key that is its own name; requests that are signed otherwise come from
-//! the person at the desk, who may do all. What is refused is answered as AWS does, and logged, so that a permission
-//! that a template lacks is missed here and not after a deployment. What is used is noted, so that tests can tell what
-//! nobody needs ([`Access::calls`]).
+//! A function signs its requests with its name as the access key. Requests with another signature come from the user of
+//! the machine and are always allowed. A denied request fails as on AWS and is logged, so that a missing permission of
+//! a template is found before a deployment. Allowed calls are recorded, so that tests can find permissions that no
+//! function needs ([`Access::calls`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +29,7 @@ use crate::{
     stack::Grant,
 };
 
-/// What the functions may do. Clones share what has been noted.
+/// Permissions of the functions. Clones share the recorded calls.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     grants: Arc<BTreeMap<String, Vec<Grant>>>,
@@ -37,37 +37,37 @@ pub struct Access {
     notes: Option<Arc<File>>,
 }
 
-/// A function has done something to something.
+/// An action of a function on a resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
     /// Name of the function.
     pub function: String,
-    /// Such as `dynamodb:GetItem`.
+    /// Action, such as `dynamodb:GetItem`.
     pub action: String,
-    /// ARN.
+    /// ARN of the resource.
     pub resource: String,
 }
 
 impl Access {
-    /// By the grants of each function, by its name.
+    /// Creates the permissions from the grants of each function, by its name.
     #[must_use]
     pub fn new(grants: BTreeMap<String, Vec<Grant>>) -> Self {
         Self { grants: Arc::new(grants), calls: Arc::default(), notes: None }
     }
 
-    /// Writes each new call to the end of a file too, in a line: function, action, resource.
+    /// Appends each new call to a file as well. A line is: function, action, resource.
     pub fn with_call_log(self, file: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(file)?;
         Ok(Self { notes: Some(Arc::new(file)), ..self })
     }
 
-    /// What functions have been allowed so far, each thing once.
+    /// Returns the calls that were allowed, each once.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Whether whoever signed a request may do this, for each action with its resource; the first that it may not.
+    /// Checks that the signer of a request may perform each action on its resource. Fails with the first denied action.
     fn check(&self, headers: &HeaderMap, wanted: &[(String, String)]) -> Result<(), String> {
         let Some((function, grants)) = signer(headers).and_then(|name| self.grants.get_key_value(name)) else {
             return Ok(());
@@ -75,7 +75,7 @@ impl Access {
         for (action, resource) in wanted {
             if !grants.iter().any(|grant| grant.action == *action && matches(&grant.resource, resource)) {
                 let message = format!("{function} is not authorized to perform: {action} on resource: {resource}");
-                tracing::error!(function, action, resource, "its role does not allow this: see infra/backend.yaml");
+                tracing::error!(function, action, resource, "its role did not allow this: see infra/backend.yaml");
                 return Err(message);
             }
             let call = Call { function: function.clone(), action: action.clone(), resource: resource.clone() };
@@ -83,20 +83,20 @@ impl Access {
             if let (true, Some(mut notes)) = (new, self.notes.as_deref())
                 && let Err(error) = notes.write_all(format!("{function} {action} {resource}\n").as_bytes())
             {
-                tracing::error!(%error, "a call could not be noted");
+                tracing::error!(%error, "a call could not be recorded");
             }
         }
         Ok(())
     }
 }
 
-/// The access key of a Signature Version 4.
+/// Returns the access key of a Signature Version 4.
 fn signer(headers: &HeaderMap) -> Option<&str> {
     let header = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     header.strip_prefix("AWS4-HMAC-SHA256 ")?.split_once("Credential=")?.1.split('/').next()
 }
 
-/// A resource of a policy: `*` stands for any characters.
+/// Matches a resource against the resource of a policy, in which `*` stands for any characters.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
@@ -124,7 +124,8 @@ fn refused(status: StatusCode, message: &str, kind: &'static str) -> Response {
     response
 }
 
-/// Lets requests to `router` pass that are allowed; `wanted` tells what a request asks for, if anything.
+/// Passes allowed requests to `router`. `wanted` returns the action and resource of a request, if it needs a
+/// permission.
 pub fn guarded(
     router: Router,
     access: Access,
@@ -143,8 +144,8 @@ pub fn guarded(
     }))
 }
 
-/// What a request of the Lambda API asks for ("Actions, resources, and condition keys for AWS Lambda"); `prefix` is
-/// the ARN of a function without its name.
+/// Returns the action and resource of a request to the Lambda API ("Actions, resources, and condition keys for AWS
+/// Lambda"). `prefix` is the ARN of a function without its name.
 #[must_use]
 pub fn invocation(prefix: &str, parts: &Parts) -> Option<(String, String)> {
     let name = parts.uri.path().strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
@@ -153,8 +154,8 @@ pub fn invocation(prefix: &str, parts: &Parts) -> Option<(String, String)> {
     Some(("lambda:InvokeFunction".to_owned(), format!("{prefix}{name}")))
 }
 
-/// What a request of the management API asks for ("Control access to a WebSocket API with IAM authorization"); `prefix`
-/// is the ARN of a stage with a slash.
+/// Returns the action and resource of a request to the management API ("Control access to a WebSocket API with IAM
+/// authorization"). `prefix` is the ARN of a stage with a slash.
 #[must_use]
 pub fn connection(prefix: &str, parts: &Parts) -> Option<(String, String)> {
     let path = wire::decode(parts.uri.path());
@@ -162,9 +163,9 @@ pub fn connection(prefix: &str, parts: &Parts) -> Option<(String, String)> {
     Some(("execute-api:ManageConnections".to_owned(), format!("{prefix}{}/@connections/{id}", parts.method)))
 }
 
-/// What a request of DynamoDB's API asks for ("Actions, resources, and condition keys for Amazon DynamoDB"): one of
-/// several tables asks for each, a transaction for what each of its items would. `prefix` is the ARN of a table without
-/// its name.
+/// Returns the actions and resources of a request to DynamoDB ("Actions, resources, and condition keys for Amazon
+/// DynamoDB"). A request for several tables needs a permission for each; a transaction needs those of its items.
+/// `prefix` is the ARN of a table without its name.
 fn of_dynamodb(prefix: &str, operation: &str, named: &Named) -> Vec<(String, String)> {
     let table = |Named { table_name: name, index_name, .. }: &Named| {
         let arn = if name.starts_with("arn:") { name.clone() } else { format!("{prefix}{name}") };
@@ -187,7 +188,8 @@ fn of_dynamodb(prefix: &str, operation: &str, named: &Named) -> Vec<(String, Str
     }
 }
 
-/// DynamoDB for the functions: by `engine`, for what their roles allow. `prefix` is the ARN of a table without its name.
+/// Serves DynamoDB by `engine` to the functions and denies what their roles do not allow. `prefix` is the ARN of a
+/// table without its name.
 pub(crate) fn gate(access: Access, engine: Engine, prefix: String) -> Router {
     dynamodb::router(engine, move |headers, operation, named| {
         let checked = access.check(headers, &of_dynamodb(&prefix, operation, named));
@@ -196,8 +198,8 @@ pub(crate) fn gate(access: Access, engine: Engine, prefix: String) -> Router {
     })
 }
 
-/// Lets requests pass that are signed, and answers the others as AWS does ("Common error types" in the API references of
-/// Lambda and SQS). The signature itself is not verified: there are no accounts here.
+/// Passes signed requests and fails others as AWS does ("Common error types" in the API references of Lambda and SQS).
+/// The signature itself is not verified, because the local run has no accounts.
 pub fn signed(router: Router) -> Router {
     router.layer(middleware::from_fn(async |request: Request, next: Next| {
         if doors::is_signed(request.headers()) {

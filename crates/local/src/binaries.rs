@@ -13,7 +13,7 @@ use tokio::{
     process::Command,
 };
 
-/// Why the binaries are not there.
+/// Reason why the binaries are not available.
 #[derive(Debug, thiserror::Error)]
 pub enum BinariesError {
     /// Cargo could not be started.
@@ -21,19 +21,19 @@ pub enum BinariesError {
     NoCargo {
         /// The command.
         cargo: String,
-        /// What the system says.
+        /// Error of the system.
         source: io::Error,
     },
-    /// The build failed; Cargo has said why.
+    /// The build failed. Cargo has printed the reason.
     #[error("the functions do not build ({status}): the compiler's messages are above")]
     Build {
-        /// How Cargo ended.
+        /// Exit status of Cargo.
         status: std::process::ExitStatus,
     },
-    /// A package was built and has no binary of its name.
+    /// A package was built but has no binary of its name.
     #[error("package {binary} builds no binary of that name: it needs a src/main.rs under services/{binary}")]
     NotBuilt {
-        /// The binary's name.
+        /// Name of the binary.
         binary: String,
     },
     /// A binary is not in the folder.
@@ -42,25 +42,25 @@ pub enum BinariesError {
         folder.display()
     )]
     Missing {
-        /// The binary's name.
+        /// Name of the binary.
         binary: String,
-        /// Where it was looked for.
+        /// Folder that was searched.
         folder: PathBuf,
     },
-    /// What has the binary's name is no program.
-    #[error("{} is not an executable file: build {binary} anew, or give it the right to run (chmod +x)", path.display())]
+    /// The file with the binary's name is not executable.
+    #[error("{} is not an executable file: build {binary} again, or make it executable (chmod +x)", path.display())]
     NotExecutable {
-        /// The binary's name.
+        /// Name of the binary.
         binary: String,
-        /// Where it is.
+        /// Path of the file.
         path: PathBuf,
     },
 }
 
-/// Builds the binaries of the Cargo workspace at `workspace` in the runner's own profile, and returns where those
-/// called `names` are. Cargo shows its progress on standard error.
+/// Builds the binaries of the Cargo workspace at `workspace` in the runner's own profile. Returns the paths of the
+/// binaries `names`. Cargo shows its progress on standard error.
 ///
-/// All members are built at once, since Cargo unites the features of what it is asked for: asking for the functions
+/// Builds all members in one call, because Cargo unites the features of the selected packages: a build of the functions
 /// alone would compile most dependencies a second time.
 pub async fn build(workspace: &Path, names: &BTreeSet<String>) -> Result<BTreeMap<String, PathBuf>, BinariesError> {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
@@ -114,7 +114,7 @@ pub fn locate(folder: &Path, names: &BTreeSet<String>) -> Result<BTreeMap<String
         .collect()
 }
 
-/// A message of Cargo's ("External tools" in the Cargo book), as far as it matters here.
+/// Part of a Cargo message that this module reads ("External tools" in the Cargo book).
 #[derive(Debug, Deserialize)]
 struct Message {
     reason: String,

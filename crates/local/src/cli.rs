@@ -11,22 +11,22 @@ use jiff::SignedDuration;
 
 use crate::{doors::Origin, runs::Wanted, token};
 
-/// Where data is kept unless another directory is named.
+/// Default directory of the data.
 const DATA_DIR: &str = ".local";
 
 /// Runs the back end that infra/backend.yaml describes on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "cargo local", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do; without it, run.
+    /// Command; the default is to run the stack.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// How to run.
+    /// Options of the run.
     #[command(flatten)]
     pub run: RunOptions,
 }
 
-/// What else than run.
+/// Commands other than the run.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print a token that the running stack accepts
@@ -36,22 +36,22 @@ pub enum Command {
 /// Options of `token`.
 #[derive(Debug, Args)]
 pub struct TokenOptions {
-    /// The user that the token names
+    /// User that the token names
     #[arg(long, value_parser = token::parse_user)]
     pub user: String,
-    /// How long it lasts, such as 90s, 1h or 2d; negative for a token that has expired
+    /// Lifetime, such as 90s, 1h or 2d; negative for an expired token
     #[arg(long, default_value = "1h", value_parser = token::parse_ttl, allow_hyphen_values = true)]
     pub ttl: SignedDuration,
-    /// Data directory of the run that is to accept it [default: of the run that is up, else .local]
+    /// Data directory of the run that accepts it [default: that of the current run, else .local]
     #[arg(long, conflicts_with = "ready_file")]
     pub data_dir: Option<PathBuf>,
-    /// Ready file of the run that is to accept it
+    /// Ready file of the run that accepts it
     #[arg(long)]
     pub ready_file: Option<PathBuf>,
 }
 
 impl TokenOptions {
-    /// The run that is to accept the token.
+    /// Returns the selector of the run that accepts the token.
     #[must_use]
     pub fn wanted(&self) -> Wanted<'_> {
         match (&self.data_dir, &self.ready_file) {
@@ -84,16 +84,16 @@ pub struct RunOptions {
     /// <http://localhost:5173>; may be repeated
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     pub allowed_origins: Vec<Origin>,
-    /// Another OTLP collector (HTTP) that gets all that is received as well, such as <http://127.0.0.1:4318>
+    /// Additional OTLP collector (HTTP) for all received telemetry, such as <http://127.0.0.1:4318>
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// A header for that collector, such as a key that it asks for; may be repeated
+    /// Header for that collector, such as an API key; may be repeated
     #[arg(long = "otlp-header", value_name = "NAME=VALUE", value_parser = parameter, requires = "otlp_endpoint")]
     pub otlp_headers: Vec<(String, String)>,
-    /// Where data is kept between runs
+    /// Directory of the data, which is kept between runs
     #[arg(long, default_value = DATA_DIR, conflicts_with = "in_memory")]
     pub data_dir: PathBuf,
-    /// Keep nothing
+    /// Drop all data at the end of the run
     #[arg(long)]
     pub in_memory: bool,
     /// Folder with the functions' binaries, to use instead of building them
@@ -102,22 +102,22 @@ pub struct RunOptions {
     /// File to write once everything accepts traffic: JSON with the URLs and the process id
     #[arg(long)]
     pub ready_file: Option<PathBuf>,
-    /// The CloudFormation template [default: infra/backend.yaml of the workspace]
+    /// CloudFormation template [default: infra/backend.yaml of the workspace]
     #[arg(long)]
     pub template: Option<PathBuf>,
-    /// Where a model is served with the protocol of OpenAI, such as <http://127.0.0.1:11434/v1>
+    /// Base URL of a model server with the protocol of OpenAI, such as <http://127.0.0.1:11434/v1>
     #[arg(long, requires = "model")]
     pub model_url: Option<String>,
-    /// The model that answers there
+    /// Name of the model on that server
     #[arg(long, requires = "model_url")]
     pub model: Option<String>,
-    /// Between two reads of the tables' streams, such as 250ms, as Lambda does it; 0s for at once, every 10 ms at most
+    /// Interval between reads of the tables' streams, such as 250ms (as in Lambda); 0s to read each write immediately
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = interval)]
     pub stream_interval: Duration,
-    /// A parameter of the template, such as SendRate=5; may be repeated
+    /// Parameter of the template, such as SendRate=5; may be repeated
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameters: Vec<(String, String)>,
-    /// What to log of the run and of its functions: error, warn, info, debug, trace, or a filter
+    /// Log level of the run and of its functions: error, warn, info, debug, trace, or a filter
     #[arg(long, default_value = "warn")]
     pub log_level: String,
 }
@@ -128,14 +128,14 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// A duration that is not negative.
+/// Parses a duration that is not negative.
 fn interval(text: &str) -> Result<Duration, String> {
     let duration = text.parse::<SignedDuration>().map_err(|error| error.to_string())?;
     Duration::try_from(duration).map_err(|_| "it cannot be negative".to_owned())
 }
 
-/// The arguments without a `--` in front of them: `cargo local -- --in-memory` and `cargo local --in-memory` are the
-/// same, because the alias ends in a `--` of its own.
+/// Returns the arguments without a leading `--`. `cargo local -- --in-memory` and `cargo local --in-memory` are equal,
+/// because the alias itself ends with `--`.
 pub fn arguments(given: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     given
         .into_iter()

@@ -1,10 +1,10 @@
-//! The local run: the CloudFormation template in `infra/`, brought up on one machine.
+//! The local run: the CloudFormation template in `infra/`, run on one machine.
 //!
-//! The template is read into a [`stack::Stack`], and each part of this crate plays the AWS service that
-//! would run its share of it: [`access`] IAM, [`dynamodb`] the tables and their streams, [`lambda`] the functions (the real
-//! binaries, behind the real Runtime API), [`event_source`] the event source mappings, [`rest`] and
-//! [`websocket`] the two API Gateways. [`otlp`] receives what the functions export, and [`page`] serves the browser
-//! client. All of them are behind [`doors`].
+//! [`template`] resolves the template into a [`stack::Stack`]. Each module implements one AWS service: [`access`] IAM,
+//! [`dynamodb`] the tables and their streams, [`lambda`] the functions, [`event_source`] the event source mappings,
+//! [`rest`] and [`websocket`] the two API Gateways. The functions are the real binaries, with a real Runtime API.
+//! [`otlp`] receives the telemetry of the functions, and [`page`] serves the browser client. [`doors`] protects all
+//! listeners.
 
 pub mod access;
 pub mod binaries;

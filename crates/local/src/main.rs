@@ -10,7 +10,7 @@ use local::{
 };
 use mimalloc::MiMalloc;
 
-/// The same as the functions have: a message passes through this process some thirty times.
+/// The same allocator as in the functions. A message passes through this process about thirty times.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,4 +1,4 @@
-//! Brings a stack up, keeps it up, and takes it down again.
+//! Starts a stack, runs it, and stops it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,31 +38,31 @@ use crate::{
     token, websocket,
 };
 
-/// Anything that ends the run, in words for the person at the terminal.
+/// Error that ends the run, as text for the user of the terminal.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const REGION: &str = "us-east-1";
 const ACCOUNT_ID: &str = "000000000000";
 const STAGE: &str = "local";
 
-/// The page's port when it is free; a bookmark survives a restart.
+/// Port of the page if it is free, so that a bookmark stays valid after a restart.
 const PAGE_PORT: u16 = 3002;
 
-/// Open files: connections, two pipes for each function, and what SQLite and the functions' servers need.
+/// Limit of open files: connections, two pipes for each function, SQLite and the servers of the functions.
 const OPEN_FILES: u64 = 65_536;
 
-/// How long sockets, functions and mappings each may take to finish what they are at.
+/// Maximum time for sockets, functions and mappings to finish their work, for each of the three.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// A channel that is there from the start, so that the first message has somewhere to go.
+/// Channel that is created at the start, so that the first message has a channel.
 const FIRST_CHANNEL: &str = "lobby";
 
 /// Runs until Ctrl-C or SIGTERM.
 pub fn run(options: RunOptions) -> Result<(), Error> {
     let log_level = &options.log_level;
-    // What functions write has been chosen by themselves.
+    // The runner filters the output of functions only if their own log level does not.
     let functions = if function_log_level(log_level) == log_level { "function::output=info," } else { "" };
-    // A lost race for a channel's next number is an error response of the engine, and everyday life.
+    // The engine logs a lost race for a channel's next `seq` as an error. It is part of normal operation.
     let filter = EnvFilter::try_new(format!("dynoxide=error,{functions}{log_level}"))
         .map_err(|error| format!("--log-level {log_level}: {error}; use error, warn, info, debug or trace"))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -82,7 +82,7 @@ async fn stack(options: RunOptions) -> Result<(), Error> {
     tokio::pin!(stopped);
     let running = tokio::select! {
         running = Running::start(&options) => running?,
-        // Whatever was started so far goes with its handles.
+        // Dropping the handles stops the parts that are already started.
         () = &mut stopped => return Ok(()),
     };
     if let Some(file) = &options.ready_file {
@@ -93,13 +93,13 @@ async fn stack(options: RunOptions) -> Result<(), Error> {
     eprintln!("Stopping");
     running.stop().await;
     if let Some(file) = &options.ready_file {
-        // It told of a stack that is gone; somebody may have removed it already.
+        // The stack of the ready file is stopped. The user may have removed the file already.
         let _ = std::fs::remove_file(file);
     }
     Ok(())
 }
 
-/// Where the stack is reached.
+/// Addresses of the stack.
 #[derive(Debug, Clone)]
 struct Addresses {
     rest: String,
@@ -130,7 +130,7 @@ impl Addresses {
         })
     }
 
-    /// Tells where everything is, with a command that works when pasted.
+    /// Prints all addresses, and a command that works when pasted.
     fn print_addresses(&self, secret: &Secret) -> Result<(), Error> {
         let token = token::sign(secret, "you", token::DEFAULT_TTL, jiff::Timestamp::now())?;
         let Self { rest, websocket, management, dynamodb, lambda, sqs, otlp, page, .. } = self;
@@ -148,7 +148,7 @@ impl Addresses {
     }
 }
 
-/// A stack that is up.
+/// A running stack.
 struct Running {
     addresses: Addresses,
     secret: Secret,
@@ -164,7 +164,7 @@ struct Running {
 }
 
 impl Running {
-    #[expect(clippy::too_many_lines, reason = "one thing after another, each of which needs those before it")]
+    #[expect(clippy::too_many_lines, reason = "a sequence of steps that depend on the earlier ones")]
     async fn start(options: &RunOptions) -> Result<Self, Error> {
         let rest_listener = bind(options.rest_port, "--rest-port").await?;
         let websocket_listener = bind(options.websocket_port, "--websocket-port").await?;
@@ -322,14 +322,14 @@ impl Running {
         Ok(running)
     }
 
-    /// Through the REST API, like anybody: when it answers, the whole way from there to the table works.
+    /// Creates the first channel through the REST API. A response shows that all parts from the API to the table work.
     async fn make_first_channel(&self) -> Result<(), Error> {
         let token = token::sign(&self.secret, "switchboard", token::DEFAULT_TTL, jiff::Timestamp::now())?;
         let channel = json!({ "channel_id": FIRST_CHANNEL, "name": "Lobby", "visibility": "public" });
         let url = format!("{}/channels", self.addresses.rest);
         let response = reqwest::Client::new().post(url).bearer_auth(token).json(&channel).send().await?;
         match response.status().as_u16() {
-            // 409: from an earlier run.
+            // 409: the channel exists from an earlier run.
             201 | 409 => Ok(()),
             status => Err(format!(
                 "the stack does not work: creating the channel {FIRST_CHANNEL} answered {status}: {}; run with \
@@ -340,7 +340,7 @@ impl Running {
         }
     }
 
-    /// From the outside in, so that nothing new comes while what came is finished.
+    /// Stops the parts from the outside in, so that no new requests arrive while accepted ones finish.
     async fn stop(self) {
         self.stop_intake.cancel();
         self.sockets.shutdown(STOP_GRACE).await;
@@ -348,7 +348,7 @@ impl Running {
         self.mappings.wait().await;
         self.lambda.shutdown(STOP_GRACE).await;
         self.stop_services.cancel();
-        // A client that keeps its connection open does not keep the run up.
+        // A client that keeps its connection open must not delay the end of the run.
         let _ = tokio::time::timeout(STOP_GRACE, self.servers.wait()).await;
     }
 }
@@ -357,7 +357,8 @@ fn arn(service: &str, resource: &str) -> String {
     format!("arn:aws:{service}:{REGION}:{ACCOUNT_ID}:{resource}")
 }
 
-/// What the functions may do. With a folder in this variable, what they are allowed is noted in a file of it.
+/// Returns the permissions of the functions. If this variable names a folder, allowed calls are written to a file in
+/// it.
 fn access(stack: &Stack) -> Result<Access, Error> {
     let access = Access::new(stack.grants.clone());
     match std::env::var_os("SWITCHBOARD_LOCAL_CALLS") {
@@ -387,12 +388,12 @@ fn prepare_mappings(
     Ok(mappings)
 }
 
-/// A duration that a variable sets, in seconds.
+/// Returns the duration in seconds that an environment variable sets.
 fn seconds(name: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(std::env::var(name).ok()?.parse().ok()?).ok().filter(|set| !set.is_zero())
 }
 
-/// How long a client may keep a listener waiting, unless this variable shortens it: no test waits for ten seconds.
+/// Returns the time limits of the listeners. This variable shortens them, so that tests need not wait for ten seconds.
 fn door_limits() -> DoorLimits {
     match seconds("SWITCHBOARD_LOCAL_REQUEST_SECONDS") {
         Some(limit) => DoorLimits { head: limit, body_pause: limit, body: limit, ..doors::LIMITS },
@@ -400,36 +401,37 @@ fn door_limits() -> DoorLimits {
     }
 }
 
-/// The origins of pages that may call the two APIs: that of the run's own page by both of its names, and those that were
-/// named.
+/// Returns the origins of pages that may call the two APIs: the run's own page by both of its names, and the given
+/// ones.
 fn pages(page: &str, allowed: &[Origin]) -> Result<Vec<Origin>, Error> {
     let own = [page.to_owned(), page.replace("127.0.0.1", "localhost")];
     let own: Vec<Origin> = own.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?;
     Ok(own.into_iter().chain(allowed.iter().cloned()).collect())
 }
 
-/// Lets the other commands of this user find the run. Where that cannot be, they have to be told its data directory.
+/// Registers the run for the other commands of this user. If that fails, the commands need the data directory.
 fn announce(addresses: &Addresses, directory: &Path, secret: &Secret) -> Option<Entry> {
     let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     let run = Run { rest: addresses.rest.clone(), directory, secret: secret.clone() };
     run.announce()
         .inspect_err(|error| {
-            tracing::warn!(%error, "cargo local -- token will not find this run; name its --data-dir");
+            tracing::warn!(%error, "the run could not be registered; name its --data-dir to cargo local -- token");
         })
         .ok()
 }
 
-/// As many open files as connections may need, where the system allows it. The functions inherit the limit.
+/// Raises the limit of open files to `OPEN_FILES`, or to the system's maximum. The functions inherit the limit.
 fn raise_file_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
     if current.is_some_and(|current| current < wanted) {
-        // Otherwise there is room for fewer connections.
+        // If it fails, the limit of connections is lower.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
     }
 }
 
-/// API Gateway's limits, unless these variables shorten them: tests of a client's reconnecting need not wait hours.
+/// Returns the limits of API Gateway. These variables shorten them, so that tests of reconnects need not wait for
+/// hours.
 fn websocket_options() -> websocket::WebSocketOptions {
     let defaults = websocket::WebSocketOptions::default();
     websocket::WebSocketOptions {
@@ -439,8 +441,8 @@ fn websocket_options() -> websocket::WebSocketOptions {
     }
 }
 
-/// The template's parameters for one machine. The limits of fair use are wide, so that load can be tried; those of a
-/// deployment are the template's own.
+/// Returns the template's parameters for one machine. The rate limits are high, to allow load tests; a deployment uses
+/// the defaults of the template.
 fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> Deployment {
     let parameters = [
         ("Stage", STAGE),
@@ -485,7 +487,7 @@ fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> D
     }
 }
 
-/// What functions log: what is shown of them. Of a filter, nobody can tell.
+/// Returns the log level of the functions: the level of the run. It cannot be derived from a filter.
 fn function_log_level(log_level: &str) -> &str {
     match log_level {
         "off" => "error",
@@ -494,19 +496,19 @@ fn function_log_level(log_level: &str) -> &str {
     }
 }
 
-/// What leads the SDK inside the functions to this machine ("Service-specific endpoints" in the AWS SDKs and Tools
-/// reference guide), and what else is different on one.
+/// Returns the variables that point the SDK of the functions to this machine ("Service-specific endpoints" in the AWS
+/// SDKs and Tools reference guide), and the other settings of a local run.
 fn function_environment(addresses: &Addresses, dynamodb: &str, log_level: &str) -> BTreeMap<String, String> {
     let mut variables = vec![
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_LAMBDA", &addresses.lambda),
-        // Nothing is frozen here, so that nothing is late by more than this, and a busy function has fewer requests to make;
-        // none so large that a message waits for it.
+        // Delay of span exports in milliseconds. Local functions are never frozen, so a delay is possible: a busy
+        // function sends fewer requests. 20 ms does not delay a message noticeably.
         ("OTEL_BSP_SCHEDULE_DELAY", "20"),
     ];
     if !matches!(log_level, "debug" | "trace") {
-        // The log lines of which CloudWatch makes metrics are for those who look closely: the collector has the metrics.
+        // The log lines for CloudWatch metrics are useful at debug level only, because the collector has the metrics.
         variables.push(("METRICS_NAMESPACE", ""));
     }
     variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -519,8 +521,8 @@ async fn bind(port: u16, option: &str) -> Result<TcpListener, Error> {
     })
 }
 
-/// The template that was named, or that of the workspace: found from where Cargo runs this, or from the current
-/// directory upwards.
+/// Returns the given template, or that of the workspace. The workspace is found from Cargo's manifest directory, or
+/// from the current directory upwards.
 fn template_path(options: &RunOptions) -> Result<PathBuf, Error> {
     if let Some(path) = &options.template {
         return Ok(path.clone());
@@ -533,13 +535,13 @@ fn template_path(options: &RunOptions) -> Result<PathBuf, Error> {
     found.ok_or_else(|| "there is no infra/backend.yaml here or above; name the template with --template".into())
 }
 
-/// The workspace that a template belongs to: `infra/` is one of its folders.
+/// Returns the workspace of a template, whose folder `infra/` is in the workspace.
 fn workspace(template: &Path) -> PathBuf {
     let absolute = template.canonicalize().unwrap_or_else(|_| template.to_owned());
     absolute.ancestors().nth(2).map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
-/// Writes a file so that whoever waits for it never reads half of it.
+/// Writes a file atomically, so that a waiting reader never reads a partial file.
 fn write_whole(file: &Path, content: &Value) -> Result<(), Error> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: std::io::Error| format!("cannot write the ready file {}: {error}", file.display());

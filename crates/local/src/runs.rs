@@ -1,7 +1,7 @@
-//! Which local runs are up, for the other commands of the same user.
+//! Running local runs, for the other commands of the same user.
 //!
-//! A run leaves a file with its address and its secret in a directory that its user alone can enter. It holds a lock on
-//! the file while it lives, so that a file without one is of a run that was killed.
+//! A run creates a file with its address and its secret in a directory that only its user can enter. It locks the file
+//! while it runs. A file without a lock belongs to a run that was killed.
 
 use std::{
     ffi::OsStr,
@@ -18,39 +18,39 @@ use crate::secret::{Secret, SecretError};
 /// A RAM disk, where the system has one.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// How the names of the files end.
+/// Extension of the files.
 const EXTENSION: &str = "run";
 
-/// The directory of the secret of runs in memory.
+/// Directory of the secret of runs in memory.
 const IN_MEMORY: &str = "in-memory";
 
-/// The address of a run with the default port of the REST API.
+/// Address of a run with the default port of the REST API.
 const DEFAULT_REST: &str = "http://127.0.0.1:3000";
 
-/// A directory for what is of one user and of no value after a restart: on a RAM disk where there is one, else among
-/// temporary files. No other user can enter it.
+/// Returns a directory for data of one user that has no value after a restart: on a RAM disk if there is one, otherwise
+/// among temporary files. No other user can enter it.
 ///
-/// The environment is not asked where there is a RAM disk: each command of the user finds the same directory.
+/// If there is a RAM disk, no environment variable is read, so that each command of the user finds the same directory.
 pub(crate) fn user_directory() -> io::Result<PathBuf> {
     let directory = user_directory_path();
     private_directory(&directory, rustix::process::getuid().as_raw())?;
     Ok(directory)
 }
 
-/// Where [`user_directory`] is.
+/// Returns the path of [`user_directory`].
 pub(crate) fn user_directory_path() -> PathBuf {
     let shared = Path::new(SHARED_MEMORY);
     let base = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
     base.join(format!("switchboard-local-{}", rustix::process::getuid().as_raw()))
 }
 
-/// Makes a directory that only its user can enter. Anybody can make one with this name first, so the owner is checked.
+/// Creates a directory that only its user can enter. Another user can create the name earlier, so the owner is checked.
 fn private_directory(directory: &Path, user: u32) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    // Of the name itself, and not of what a link leads to.
+    // Checks the name itself and not the target of a link.
     let found = fs::symlink_metadata(directory)?;
     if !found.is_dir() || found.uid() != user {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user; have it removed"));
@@ -61,31 +61,31 @@ fn private_directory(directory: &Path, user: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// The secret that all runs in memory of this user share, until the machine is started anew. `token` is then right for each of
-/// them, however many are up.
+/// Returns the secret that all runs in memory of this user share until the machine restarts. A token is valid for each
+/// of these runs.
 pub(crate) fn secret_in_memory() -> Result<Secret, SecretError> {
     let base = user_directory().map_err(|source| SecretError::File { path: user_directory_path(), source })?;
     let directory = base.join(IN_MEMORY);
     let unusable = |source| SecretError::File { path: directory.clone(), source };
     fs::create_dir_all(&directory).map_err(unusable)?;
-    // One run at a time makes it.
+    // The lock lets one run at a time create the secret.
     let lock = File::open(&directory).map_err(unusable)?;
     lock.lock().map_err(unusable)?;
     Secret::of_directory(&directory)
 }
 
-/// A run that is up.
+/// A running local run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Base URL of the REST API.
     pub rest: String,
-    /// The directory of its data.
+    /// Directory of its data.
     pub directory: PathBuf,
-    /// What it signs tokens with.
+    /// Secret that signs its tokens.
     pub secret: Secret,
 }
 
-/// The file of a run, which goes with this.
+/// File of a run, which is removed on drop.
 #[derive(Debug)]
 pub struct Entry {
     path: PathBuf,
@@ -93,13 +93,13 @@ pub struct Entry {
 }
 
 impl Run {
-    /// Lets other commands find the run.
+    /// Registers the run for other commands.
     pub fn announce(&self) -> io::Result<Entry> {
         self.announce_in(&user_directory()?)
     }
 
     fn announce_in(&self, directory: &Path) -> io::Result<Entry> {
-        // With the temporary name it is nobody's; it is locked before it gets the other.
+        // Other commands ignore the temporary name. The file is locked before it gets its final name.
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.as_file().lock()?;
         writeln!(file, "{}", serde_json::to_string(self)?)?;
@@ -112,12 +112,12 @@ impl Run {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        // The lock alone says that a run is up.
+        // The lock alone marks a running run, so a failed removal is harmless.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// The runs of this user that are up. Files of runs that were killed are removed.
+/// Returns the running runs of this user. Removes the files of runs that were killed.
 fn all(directory: &Path) -> io::Result<Vec<Run>> {
     let mut runs = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -125,7 +125,7 @@ fn all(directory: &Path) -> io::Result<Vec<Run>> {
         if path.extension() != Some(OsStr::new(EXTENSION)) {
             continue;
         }
-        // It may have gone meanwhile.
+        // The run may have removed the file since the listing.
         let Ok(file) = File::open(&path) else { continue };
         match file.try_lock_shared() {
             Ok(()) => {
@@ -139,18 +139,19 @@ fn all(directory: &Path) -> io::Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// Which run is meant.
+/// Selector of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted<'a> {
-    /// The one that is up; of several with secrets of their own, the one with the default port. When none is, the one that this data directory is of.
+    /// The running one. Of several with different secrets, the one with the default port. If none is running, the one
+    /// of this data directory.
     Default(&'a Path),
-    /// The one with this data directory, whether it is up or not.
+    /// The one with this data directory, running or not.
     DataDirectory(&'a Path),
     /// The one that wrote this ready file.
     ReadyFile(&'a Path),
 }
 
-/// Why the secret of a run is not known.
+/// Reason why the secret of a run was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
     /// The directory of the runs cannot be read.
@@ -161,22 +162,22 @@ pub enum FindError {
     ReadyFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason for the failure.
         reason: String,
     },
     /// The run of the ready file has ended.
     #[error("the local run at {rest} has ended: start it again")]
     Ended {
-        /// Where it was.
+        /// Address of the run.
         rest: String,
     },
-    /// Nothing has run here.
-    #[error("no local run is up, and {directory} is of none: start one with cargo local, or name its --data-dir")]
+    /// No run has used the directory.
+    #[error("no local run is up, and {directory} has no secret: start one with cargo local, or name its --data-dir")]
     None {
-        /// The data directory.
+        /// Data directory.
         directory: PathBuf,
     },
-    /// Several with secrets of their own are up, none of them with the default port.
+    /// Several runs with different secrets are running, and none of them has the default port.
     #[error("several local runs are up ({runs}): name one with --data-dir or --ready-file")]
     Several {
         /// Their addresses and directories.
@@ -187,12 +188,12 @@ pub enum FindError {
     Secret(#[from] SecretError),
 }
 
-/// The secret of a run.
+/// Returns the secret of a run.
 pub fn secret(wanted: Wanted<'_>) -> Result<Secret, FindError> {
-    // Without the directory nothing has announced itself.
+    // No run is registered if the directory does not exist.
     let runs = user_directory().and_then(|directory| all(&directory));
     match wanted {
-        // It may be known from the data directory all the same.
+        // The data directory may contain the secret if no run is registered.
         Wanted::DataDirectory(_) => select(runs.unwrap_or_default(), wanted),
         _ => select(runs?, wanted),
     }
@@ -292,7 +293,7 @@ mod tests {
         let mixed = [in_memory[0].clone(), run(5000, "/d", "own"), in_memory[2].clone()];
         assert!(matches!(select(mixed.to_vec(), Wanted::Default(nowhere)), Err(FindError::Several { .. })));
         assert!(of(&[]).unwrap_err().to_string().contains("/nowhere"));
-        // Between two runs: the directory's.
+        // No run is running: the secret is that of the directory.
         let directory = tempfile::tempdir().unwrap();
         let kept = Secret::of_directory(directory.path()).unwrap();
         assert_eq!(select(Vec::new(), Wanted::Default(directory.path())).unwrap(), kept);

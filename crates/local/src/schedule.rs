@@ -1,4 +1,4 @@
-//! EventBridge rules: functions that are invoked at a rate.
+//! EventBridge rules that invoke functions at a fixed rate.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{lambda::Invoke, stack::Schedule};
 
-/// Invokes the functions of a schedule until `stop`, the first time after one `every`.
+/// Invokes the functions of a schedule until `stop`. The first invocation is after one interval `every`.
 pub async fn run(
     schedule: Schedule,
     every: Duration,
@@ -18,7 +18,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut ticks = interval(every);
-    // After a sleep of the machine one tick is enough.
+    // After the machine was suspended, one invocation replaces the missed ones.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
@@ -40,7 +40,7 @@ pub async fn run(
     }
 }
 
-/// A scheduled event ("Events from AWS services" in the EventBridge guide).
+/// Returns a scheduled event ("Events from AWS services" in the EventBridge guide).
 fn event(schedule: &Schedule, region: &str, account_id: &str) -> Value {
     json!({
         "version": "0",

@@ -1,8 +1,8 @@
 //! The secret with which a local run signs tokens and its functions verify them.
 //!
-//! Each data directory has its own, in a file that its user alone can read: a page of another site, or another user of the
-//! machine, cannot sign a token. A run that keeps nothing has one for its own time. It is never a secret for a deployment,
-//! which takes its own through the template's parameters.
+//! Each data directory has its own secret, in a file that only its user can read. A page of another site, or another
+//! user of the machine, cannot sign a token. A run in memory uses a secret that lasts until the machine restarts. A
+//! deployment gets its secret from the template's parameters and never uses this one.
 
 use std::{
     collections::BTreeMap,
@@ -19,20 +19,20 @@ use serde::{Deserialize, Serialize};
 /// `iss` of every token, and the local run's `JwtIssuer` parameter.
 pub const ISSUER: &str = "https://switchboard.localhost";
 
-/// An HS256 secret that everybody knows, for tests and measurements: they start a stack with it as its parameter
-/// `JwtHs256Secret`. A local run without that parameter does not accept it.
+/// A public HS256 secret for tests and measurements, which set it as the parameter `JwtHs256Secret` of their stack. A
+/// local run without that parameter rejects its tokens.
 pub const DEVELOPMENT_SECRET: &str = "switchboard-local-development-only-never-deploy-this-secret";
 
-/// The file in a data directory.
+/// Name of the file in a data directory.
 pub const FILE: &str = "secret";
 
-/// Where it is written before it has its name.
+/// Temporary name of the file while it is written.
 const UNFINISHED_FILE: &str = "secret.new";
 
-/// Its length in bytes: HS256 asks for at least the 256 bits of its hash (RFC 7518, section 3.2).
+/// Length of a secret in bytes: HS256 requires at least the 256 bits of its hash (RFC 7518, section 3.2).
 const BYTES: usize = 32;
 
-/// Readable and writable by its user.
+/// File mode: only its user can read and write.
 const PRIVATE: u32 = 0o600;
 
 /// A secret for signing tokens.
@@ -46,7 +46,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why there is no secret.
+/// Reason why no secret is available.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read or written.
@@ -54,10 +54,10 @@ pub enum SecretError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The file holds something else.
+    /// The file does not contain a secret.
     #[error(
         "{path} does not hold a secret: it must be {BYTES} bytes in base64url; delete it to get a new one, which ends the \
          tokens that were signed with the old one"
@@ -69,25 +69,26 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// A secret from elsewhere, such as a parameter of the template.
+    /// Returns a secret from another source, such as a parameter of the template.
     #[must_use]
     pub fn given(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The secret that everybody knows, for tests and measurements that start a stack with it.
+    /// Returns the public secret for tests and measurements that start a stack with it.
     #[must_use]
     pub fn development() -> Self {
         Self::given(DEVELOPMENT_SECRET)
     }
 
-    /// A secret that nobody else has.
+    /// Generates a random secret.
     #[must_use]
     pub fn random() -> Self {
         Self(BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; BYTES]>()))
     }
 
-    /// The secret of a data directory, which is made when it is missing. The caller has the directory to itself.
+    /// Returns the secret of a data directory, and creates it if it is missing. The caller must have exclusive access
+    /// to the directory.
     pub fn of_directory(directory: &Path) -> Result<Self, SecretError> {
         match Self::read(directory)? {
             Some(secret) => Ok(secret),
@@ -95,7 +96,7 @@ impl Secret {
         }
     }
 
-    /// The secret of a data directory, if it has one.
+    /// Returns the secret of a data directory, if it has one.
     pub fn read(directory: &Path) -> Result<Option<Self>, SecretError> {
         let path = directory.join(FILE);
         let text = match fs::read_to_string(&path) {
@@ -109,17 +110,17 @@ impl Secret {
             return Err(SecretError::Damaged { path });
         }
         let secret = Self(text.to_owned());
-        // It may have been copied with the directory.
+        // A copied directory may have other permissions.
         keep_private(&path).map_err(|source| SecretError::File { path, source })?;
         Ok(Some(secret))
     }
 
-    /// Whole or not at all, whenever the process ends.
+    /// Creates the file atomically, so that an interrupted process leaves no partial secret.
     fn create(directory: &Path) -> Result<Self, SecretError> {
         let (unfinished, path) = (directory.join(UNFINISHED_FILE), directory.join(FILE));
         let secret = Self::random();
         let write = || -> io::Result<()> {
-            // From a run that was killed.
+            // A killed run may have left this file.
             match fs::remove_file(&unfinished) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -134,8 +135,8 @@ impl Secret {
         Ok(secret)
     }
 
-    /// The secret that parameters of the template give to this run's own issuer: `JwtHs256Secret`, or the entry of the
-    /// issuer [`ISSUER`] in `JwtIssuers`.
+    /// Returns the secret that parameters of the template give to this run's own issuer: `JwtHs256Secret`, or the entry
+    /// of the issuer [`ISSUER`] in `JwtIssuers`.
     #[must_use]
     pub fn of_parameters(parameters: &BTreeMap<String, String>) -> Option<Self> {
         #[derive(Deserialize)]
@@ -151,14 +152,14 @@ impl Secret {
         given("JwtHs256Secret").cloned().or_else(of_issuers).map(Self)
     }
 
-    /// The secret as text: the bytes that sign are those of this text.
+    /// Returns the secret as text. The bytes of this text are the signing key.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Lets only its user read and write a file.
+/// Restricts a file to reads and writes of its user.
 fn keep_private(path: &Path) -> io::Result<()> {
     if fs::metadata(path)?.permissions().mode() & 0o777 == PRIVATE {
         return Ok(());
@@ -208,7 +209,7 @@ mod tests {
         assert_ne!(secret.as_str(), "half");
         assert_eq!(mode(&directory.path().join(FILE)), 0o600);
         fs::remove_file(directory.path().join(FILE)).unwrap();
-        // Not even a link to somewhere else.
+        // A symbolic link is not followed.
         let elsewhere = tempfile::NamedTempFile::new().unwrap();
         symlink(elsewhere.path(), &unfinished).unwrap();
         Secret::of_directory(directory.path()).unwrap();

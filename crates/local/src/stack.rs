@@ -1,13 +1,13 @@
-//! The template, resolved: everything that the local run has to bring up, and nothing else.
+//! The resolved template: all parts that the local run starts.
 //!
-//! [`crate::template`] makes a [`Stack`] from CloudFormation; the services of this crate only ever see this
-//! model. Its names are those of the CloudFormation properties they come from.
+//! [`crate::template`] creates a [`Stack`] from CloudFormation. The services of this crate use only this model. Its
+//! names are those of the CloudFormation properties.
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use serde_json::Value;
 
-/// One resolved CloudFormation stack.
+/// A resolved CloudFormation stack.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {
     /// `AWS::StackName`.
@@ -24,7 +24,7 @@ pub struct Stack {
     pub functions: Vec<Function>,
     /// `AWS::Lambda::EventSourceMapping`.
     pub event_source_mappings: Vec<EventSourceMapping>,
-    /// What the roles of the functions allow, by the function's name ([`Function::name`]).
+    /// Permissions of the functions' roles, by the function's name ([`Function::name`]).
     pub grants: BTreeMap<String, Vec<Grant>>,
     /// `AWS::Events::Rule` with a schedule.
     pub schedules: Vec<Schedule>,
@@ -55,9 +55,9 @@ pub struct Table {
 pub struct Queue {
     /// Logical id in the template.
     pub logical_id: String,
-    /// `QueueName`, or a name made from stack and logical id.
+    /// `QueueName`, or a name generated from stack and logical id.
     pub name: String,
-    /// ARN, by which destinations name it.
+    /// ARN, which destinations use.
     pub arn: String,
 }
 
@@ -66,12 +66,12 @@ pub struct Queue {
 pub struct Function {
     /// Logical id in the template.
     pub logical_id: String,
-    /// `FunctionName`, or a name made from stack and logical id.
+    /// `FunctionName`, or a name generated from stack and logical id.
     pub name: String,
-    /// ARN; invocations may name the function by it.
+    /// ARN. Invocations may use it as the function's name.
     pub arn: String,
-    /// The binary inside the image: the last path segment of `Code.ImageUri` before its tag or digest,
-    /// which is the folder of the function under `services/`.
+    /// Binary inside the image: the last path segment of `Code.ImageUri` before its tag or digest. It is the folder of
+    /// the function under `services/`.
     pub binary: String,
     /// `Timeout`.
     pub timeout: Duration,
@@ -83,20 +83,20 @@ pub struct Function {
     pub reserved_concurrency: Option<usize>,
     /// `LoggingConfig.LogGroup`, or `/aws/lambda/<name>`.
     pub log_group: String,
-    /// `AWS::Lambda::EventInvokeConfig` of the function, or its defaults.
+    /// `AWS::Lambda::EventInvokeConfig` of the function, or AWS's defaults.
     pub async_invoke: AsyncInvoke,
 }
 
-/// One action that a policy allows on one resource.
+/// Action that a policy allows on one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Such as `dynamodb:GetItem`.
+    /// Action, such as `dynamodb:GetItem`.
     pub action: String,
     /// ARN, in which `*` stands for any characters.
     pub resource: String,
 }
 
-/// How Lambda treats asynchronous invocations of a function.
+/// Settings of asynchronous invocations of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsyncInvoke {
     /// `MaximumRetryAttempts`, 0 to 2.
@@ -108,22 +108,22 @@ pub struct AsyncInvoke {
 }
 
 impl Default for AsyncInvoke {
-    /// AWS's defaults: two retries, six hours.
+    /// Returns AWS's defaults: two retries, six hours.
     fn default() -> Self {
         Self { maximum_retry_attempts: 2, maximum_event_age: Duration::from_hours(6), on_failure: None }
     }
 }
 
-/// Where an event source mapping starts in a stream that it has not read before.
+/// Position where an event source mapping starts to read a new stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartingPosition {
     /// The oldest record.
     TrimHorizon,
-    /// Only what is written from now on.
+    /// Records that are written after the start only.
     Latest,
 }
 
-/// A stream of a table, feeding a function.
+/// Configuration that connects the stream of a table with a function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventSourceMapping {
     /// Logical id in the template.
@@ -142,28 +142,28 @@ pub struct EventSourceMapping {
     pub batching_window: Duration,
     /// `ParallelizationFactor`, 1 to 10.
     pub parallelization_factor: usize,
-    /// `FilterCriteria.Filters[].Pattern`, parsed. A record passes when any pattern matches, or none is given.
+    /// `FilterCriteria.Filters[].Pattern`, parsed. A record passes if any pattern matches, or if there is no pattern.
     pub filters: Vec<Value>,
-    /// `MaximumRetryAttempts`; `None` is AWS's −1, without end.
+    /// `MaximumRetryAttempts`. `None` is AWS's −1: no limit.
     pub maximum_retry_attempts: Option<u32>,
-    /// `MaximumRecordAgeInSeconds`; `None` is AWS's −1, without end.
+    /// `MaximumRecordAgeInSeconds`. `None` is AWS's −1: no limit.
     pub maximum_record_age: Option<Duration>,
     /// `BisectBatchOnFunctionError`.
     pub bisect_batch_on_function_error: bool,
-    /// `FunctionResponseTypes` holds `ReportBatchItemFailures`.
+    /// `true` if `FunctionResponseTypes` contains `ReportBatchItemFailures`.
     pub report_batch_item_failures: bool,
     /// `DestinationConfig.OnFailure.Destination`: the ARN of a queue.
     pub on_failure: Option<String>,
 }
 
-/// Functions that EventBridge invokes at a rate.
+/// Functions that EventBridge invokes at a fixed rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     /// Logical id in the template.
     pub logical_id: String,
     /// ARN of the rule.
     pub arn: String,
-    /// Between two invocations, from `ScheduleExpression`.
+    /// Interval between two invocations, from `ScheduleExpression`.
     pub every: Duration,
     /// Names of the functions ([`Function::name`]).
     pub functions: Vec<String>,
@@ -172,60 +172,60 @@ pub struct Schedule {
 /// A REST API (v1).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestApi {
-    /// The API's id.
+    /// Id of the API.
     pub id: String,
     /// `StageName`.
     pub stage: String,
-    /// Every method of every resource.
+    /// All methods of all resources.
     pub methods: Vec<Method>,
     /// `AWS::ApiGateway::GatewayResponse`s.
     pub gateway_responses: Vec<GatewayResponse>,
 }
 
-/// One method of one resource.
+/// Method of a resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Method {
-    /// The resource's id.
+    /// Id of the resource.
     pub resource_id: String,
     /// Full path, as in `requestContext.resourcePath`: `/channels/{channel_id}/messages`.
     pub path: String,
     /// `HttpMethod`: `GET`, …, or `ANY`.
     pub http_method: String,
-    /// What answers.
+    /// Integration that returns the response.
     pub integration: Integration,
 }
 
-/// What answers a method.
+/// Integration of a method.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Integration {
     /// `AWS_PROXY` to a function.
     LambdaProxy {
         /// Name of the function.
         function: String,
-        /// `TimeoutInMillis`; 29 s unless set.
+        /// `TimeoutInMillis`. The default is 29 s.
         timeout: Duration,
     },
-    /// `MOCK`: API Gateway answers by itself.
+    /// `MOCK`: API Gateway returns a configured response.
     Mock {
-        /// `RequestTemplates`, by content type: a template that yields `{"statusCode": N}`.
+        /// `RequestTemplates`, by content type: a template that returns `{"statusCode": N}`.
         request_templates: BTreeMap<String, String>,
         /// `IntegrationResponses`.
         responses: Vec<MockResponse>,
     },
 }
 
-/// One answer of a [`Integration::Mock`], chosen by its status.
+/// Response of an [`Integration::Mock`], selected by its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MockResponse {
     /// `StatusCode`.
     pub status_code: u16,
     /// `ResponseParameters`: header name to value, without the `method.response.header.` prefix and the quotes.
     pub headers: BTreeMap<String, String>,
-    /// `ResponseTemplates`, by content type; `$context.…` variables are filled in.
+    /// `ResponseTemplates`, by content type. `$context.…` variables are replaced.
     pub templates: BTreeMap<String, String>,
 }
 
-/// What API Gateway answers by itself for one kind of error.
+/// Response of API Gateway itself to one kind of error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayResponse {
     /// `ResponseType`: `MISSING_AUTHENTICATION_TOKEN`, `DEFAULT_4XX`, ….
@@ -234,43 +234,43 @@ pub struct GatewayResponse {
     pub status_code: Option<u16>,
     /// `ResponseParameters`: header name to value, without the `gatewayresponse.header.` prefix and the quotes.
     pub headers: BTreeMap<String, String>,
-    /// `ResponseTemplates`, by content type; `$context.…` variables are filled in.
+    /// `ResponseTemplates`, by content type. `$context.…` variables are replaced.
     pub templates: BTreeMap<String, String>,
 }
 
 /// A WebSocket API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketApi {
-    /// The API's id.
+    /// Id of the API.
     pub id: String,
     /// `RouteSelectionExpression`: `$request.body.<property>`.
     pub route_selection_expression: String,
     /// `StageName`.
     pub stage: String,
-    /// The routes.
+    /// Routes of the API.
     pub routes: Vec<Route>,
 }
 
-/// One route of a WebSocket API.
+/// Route of a WebSocket API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// `RouteKey`: `$connect`, `$disconnect`, `$default` or a value of the selection expression.
     pub route_key: String,
     /// Name of the function behind the `AWS_PROXY` integration.
     pub function: String,
-    /// `TimeoutInMillis`; 29 s unless set.
+    /// `TimeoutInMillis`. The default is 29 s.
     pub timeout: Duration,
-    /// Whether a `RouteResponse` (`$default`) sends the function's body back on the socket.
+    /// `true` if a `RouteResponse` (`$default`) sends the function's body to the socket.
     pub responds: bool,
-    /// The stage's `RouteSettings` of this route.
+    /// `RouteSettings` of this route in the stage.
     pub throttle: Option<Throttle>,
 }
 
-/// How many messages a route takes, of all clients together.
+/// Rate limit of a route for all clients together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throttle {
-    /// `ThrottlingRateLimit`: messages a second.
+    /// `ThrottlingRateLimit` in messages per second.
     pub rate: NonZeroU32,
-    /// `ThrottlingBurstLimit`: messages at once.
+    /// `ThrottlingBurstLimit`: maximum number of messages at once.
     pub burst: NonZeroU32,
 }

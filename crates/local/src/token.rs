@@ -1,4 +1,4 @@
-//! Tokens that a running local stack accepts: signed with its secret ([`crate::secret`]).
+//! Tokens that a local run accepts, signed with its secret ([`crate::secret`]).
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -10,22 +10,22 @@ pub use crate::secret::{DEVELOPMENT_SECRET, ISSUER};
 /// `aud` of every token, and the local run's `JwtAudience` parameter.
 pub const AUDIENCE: &str = "switchboard-local";
 
-/// How long a token lasts unless told otherwise.
+/// Default lifetime of a token.
 pub const DEFAULT_TTL: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long after its end the functions still take a token, for clocks that differ.
+/// Time after its end during which the functions still accept a token, for clock differences.
 const VERIFIER_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
-/// The longest lifetime, either way.
+/// Maximum lifetime, positive or negative.
 pub const MAX_TTL: SignedDuration = SignedDuration::from_hours(24 * 366);
 
-/// The most characters in a user id.
+/// Maximum number of characters of a user id.
 pub const MAX_USER_ID_LENGTH: usize = 128;
 
-/// How long before its end a token that is minted as expired claims to have been issued.
+/// Time between issue and end of a token that is signed as expired.
 const EXPIRED_TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
-/// The claims of a token.
+/// Claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The user.
@@ -34,32 +34,32 @@ pub struct Claims {
     pub iss: String,
     /// [`AUDIENCE`].
     pub aud: String,
-    /// Issued at, seconds since the epoch.
+    /// Time of issue, in seconds since the epoch.
     pub iat: i64,
-    /// Not valid before, seconds since the epoch.
+    /// Time from which the token is valid, in seconds since the epoch.
     pub nbf: i64,
-    /// Not valid from then on, seconds since the epoch.
+    /// Time at which the token expires, in seconds since the epoch.
     pub exp: i64,
 }
 
-/// A token that could not be made.
+/// Reason why a token cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The user id is empty, too long, a dot segment, or holds a character that ids do not have.
+    /// The user id is empty, too long or a dot segment, or contains a character that is not allowed in ids.
     #[error(
         "{0:?} is not a user id: use 1 to {MAX_USER_ID_LENGTH} of the characters A-Z a-z 0-9 _ . : - (for example alice), \
          but not . or .. alone"
     )]
     UserId(String),
-    /// The functions take no token of that name.
-    #[error("{0:?} is a name of the system: no user may have it (use another, for example alice)")]
+    /// The user id is reserved. The functions reject tokens with it.
+    #[error("{0:?} is a reserved name: use another, for example alice")]
     Reserved(String),
-    /// The lifetime does not read as a duration.
+    /// The lifetime is not a valid duration.
     #[error(
         "{0:?} is not a lifetime: write a number with a unit, such as 90s, 15m, 1h, 2d, or -5m for an expired token"
     )]
     Ttl(String),
-    /// The lifetime is beyond [`MAX_TTL`].
+    /// The lifetime exceeds [`MAX_TTL`].
     #[error("a token lasts at most {} days", MAX_TTL.as_hours() / 24)]
     TtlTooLong,
     /// Signing failed.
@@ -74,8 +74,7 @@ pub fn mint(user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, T
 
 /// Signs a token for `user` that ends `ttl` after `now`.
 ///
-/// A negative `ttl` makes a token that has ended already and is otherwise in order, so that a refusal can only
-/// be for its age.
+/// With a negative `ttl`, the token is expired and otherwise valid. Expiry is then the only reason to reject it.
 pub fn sign(secret: &Secret, user: &str, ttl: SignedDuration, now: Timestamp) -> Result<String, TokenError> {
     check_user_id(user)?;
     let ends = end(ttl, now)?.as_second();
@@ -92,8 +91,8 @@ pub fn sign(secret: &Secret, user: &str, ttl: SignedDuration, now: Timestamp) ->
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
-/// A token as somebody at a terminal means it: a negative `ttl` is counted from where the functions' leeway ends, so
-/// that `--ttl -1s` is refused as expired.
+/// Signs a token for the command line. A negative `ttl` counts from the end of the functions' leeway, so that `--ttl
+/// -1s` gives a token that is rejected as expired.
 pub fn for_command_line(
     secret: &Secret,
     user: &str,
@@ -104,7 +103,7 @@ pub fn for_command_line(
     sign(secret, user, ttl, now)
 }
 
-/// When a token with lifetime `ttl`, minted at `now`, ends.
+/// Returns the end of a token with lifetime `ttl`, signed at `now`.
 pub fn end(ttl: SignedDuration, now: Timestamp) -> Result<Timestamp, TokenError> {
     if is_too_long(ttl) {
         return Err(TokenError::TtlTooLong);
@@ -112,7 +111,7 @@ pub fn end(ttl: SignedDuration, now: Timestamp) -> Result<Timestamp, TokenError>
     now.checked_add(ttl).map_err(|_| TokenError::TtlTooLong)
 }
 
-/// Reads a lifetime: `90s`, `15m`, `1h`, `1h30m`, `2d`, `1w`; with a minus in front for the past. Days have 24 hours.
+/// Parses a lifetime: `90s`, `15m`, `1h`, `1h30m`, `2d`, `1w`. A leading minus means the past. A day has 24 hours.
 pub fn parse_ttl(text: &str) -> Result<SignedDuration, TokenError> {
     let unreadable = || TokenError::Ttl(text.to_owned());
     let span: Span = text.trim().parse().map_err(|_| unreadable())?;
@@ -128,16 +127,16 @@ fn is_too_long(ttl: SignedDuration) -> bool {
     !(-MAX_TTL..=MAX_TTL).contains(&ttl)
 }
 
-/// Reads a user id.
+/// Parses a user id.
 pub fn parse_user(text: &str) -> Result<String, TokenError> {
     check_user_id(text)?;
     Ok(text.to_owned())
 }
 
-/// Names that the functions take from no token, in upper or lower case.
+/// User ids that the functions reject in tokens, in upper or lower case.
 const RESERVED: [&str; 2] = ["assistant", "system"];
 
-/// Whether `user` is `[A-Za-z0-9_.:-]{1,128}`, no dot segment, and no name of the system.
+/// Checks that `user` is `[A-Za-z0-9_.:-]{1,128}`, not a dot segment, and not a reserved name.
 fn check_user_id(user: &str) -> Result<(), TokenError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
     let sized = (1..=MAX_USER_ID_LENGTH).contains(&user.len());

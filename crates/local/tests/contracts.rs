@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! The documents for client teams say what the code says: routes, limits, frame types, answers of the gateway.
+//! The contract documents agree with the code: routes, limits, frame types, responses of the gateway.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,7 +57,7 @@ fn openapi_has_every_route_and_no_other() {
         .map(|(path, methods)| (*path, methods.iter().map(|(method, _)| method.to_string()).collect()))
         .collect();
     assert_eq!(documented, routes);
-    // The template's routes are those of the code (tests/template.rs), and with this those of the document.
+    // tests/template.rs compares the template's routes with the code; this test compares them with the document.
     let template = template::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/backend.yaml")).unwrap();
     let stack = template
         .resolve(&Deployment {
@@ -104,7 +104,7 @@ fn every_operation_says_what_may_go_wrong() {
     }
 }
 
-/// A number in the document that is a limit of the code.
+/// Numbers in the document are limits of the code.
 #[test]
 fn limits_are_those_of_the_code() {
     let (openapi, asyncapi) = (document("openapi.yaml"), document("asyncapi.yaml"));
@@ -151,7 +151,7 @@ fn limits_are_those_of_the_code() {
         (&json!(limits::PAGE_ITEMS), &json!(limits::DEFAULT_PAGE_ITEMS))
     );
 
-    // What a schema cannot say is said in words, with the same numbers.
+    // Limits that a schema cannot express are in descriptions, with the same numbers.
     let words = |pointer: &str| at(&openapi, pointer).as_str().unwrap().replace('\n', " ");
     let group = |number: usize| {
         let digits = number.to_string();
@@ -236,7 +236,7 @@ fn choices_are_those_of_the_code() {
     assert_eq!(choices(&asyncapi, "/components/schemas/Delta/properties/status/enum"), words(statuses));
 }
 
-/// The document's frame type has exactly the fields that the serialiser writes.
+/// The document's frame type has exactly the fields that the serializer writes.
 #[test]
 fn frames_have_the_documented_fields() {
     let asyncapi = document("asyncapi.yaml");
@@ -290,7 +290,7 @@ fn the_gateways_own_answers_are_documented() {
     let documented = serde_json::to_string(responses).unwrap();
     for status in template.as_array().unwrap() {
         let status = status.as_str().unwrap();
-        // 415 is an answer of mock integrations, of which there are none.
+        // 415 is a response of mock integrations, of which the API has none.
         assert!(status == "415" || documented.contains(status), "the gateway's {status} is not documented");
     }
 }

@@ -1,4 +1,4 @@
-//! Listeners: how many connections they take, and what becomes of the others.
+//! Listeners: the limit of connections, and the handling of further ones.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -25,7 +25,7 @@ struct Server {
 }
 
 impl Server {
-    /// A listener with few places. What asks for `/held` waits until it is released.
+    /// Starts a listener with few places. A request to `/held` waits until it is released.
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -53,7 +53,7 @@ async fn ask(connection: &mut TcpStream, path: &str) {
     connection.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
 }
 
-/// Reads until what was said ends like this.
+/// Reads until the received text ends with `end`.
 async fn hear(connection: &mut TcpStream, end: &str) {
     let mut said = Vec::new();
     while !said.ends_with(end.as_bytes()) {
@@ -81,7 +81,7 @@ async fn a_full_listener_lets_others_in_when_somebody_has_no_request() {
     let own = late.local_addr().unwrap().to_string();
     ask(&mut late, "/").await;
     within(hear(&mut late, &own)).await;
-    // Somebody had to go, without a word.
+    // One idle connection was closed without a response.
     let ended = futures::future::select_all(idle.iter_mut().map(|connection| Box::pin(connection.read_u8()))).await;
     assert_eq!(ended.0.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
 }

@@ -1,4 +1,4 @@
-//! The embedded DynamoDB: what is written stays, streams tell of it, and a data directory has one owner.
+//! The embedded DynamoDB: writes are durable, streams report them, and a data directory has one owner.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -86,7 +86,7 @@ async fn expired_items_go_and_the_stream_says_who_removed_them() {
     let database = Database::open(Storage::InMemory).await;
     database.put_with("a", 1, &[("expires_at", AttributeValue::N("1700000000".into()))]).await;
     database.put_with("a", 2, &[("expires_at", AttributeValue::N("4000000000".into()))]).await;
-    // The engine's own sweep may have come first.
+    // The engine's own sweep may have run earlier.
     database.engine.sweep_expired().unwrap();
     assert_eq!(database.count().await, 1);
     let records = database.engine.stream(TABLE).unwrap().next(Position::TRIM_HORIZON, 10).await.unwrap();
@@ -110,7 +110,7 @@ async fn old_stream_records_go_and_the_numbers_go_on() {
     assert!(records[0].position < records[1].position);
 }
 
-/// What a refusal says, and that it has changed nothing in the directory.
+/// Returns the error of a rejected directory. Fails if the attempt changed a file in it.
 fn refusal_that_changes_nothing(directory: &Path) -> String {
     let files = || -> BTreeMap<OsString, Vec<u8>> {
         let files = fs::read_dir(directory).unwrap().flatten();
@@ -123,7 +123,7 @@ fn refusal_that_changes_nothing(directory: &Path) -> String {
     error
 }
 
-/// A directory with a database in which something is stored.
+/// Creates a directory with a database that contains items.
 async fn written() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let database = Database::open(Storage::Directory(directory.path().to_owned())).await;
@@ -135,7 +135,7 @@ async fn written() -> TempDir {
     directory
 }
 
-/// Until the last owner's server has let the directory go, and so has closed the database.
+/// Waits until the last owner has unlocked the directory and closed the database.
 async fn closed(directory: &Path) {
     loop {
         match Engine::open(Storage::Directory(directory.to_owned()), Options::default()) {
@@ -173,7 +173,7 @@ async fn a_database_that_is_empty_cut_off_or_garbage_is_not_begun_anew() {
         let names = error.contains(file.to_str().unwrap());
         assert!(names && error.contains("delete it") && error.contains("--data-dir"), "{damage}: {error}");
     }
-    // With a copy put back, all is there.
+    // A restored copy contains all items.
     fs::write(&file, &whole).unwrap();
     let database = Database::open(Storage::Directory(directory.path().to_owned())).await;
     assert_eq!(database.count().await, 50);

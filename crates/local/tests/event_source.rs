@@ -1,4 +1,4 @@
-//! Event source mappings over the real engine: what Lambda's own pollers promise.
+//! Event source mappings on the real engine: the guarantees of Lambda's own pollers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// One record as the function saw it.
+/// One record as the function received it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Seen {
     channel: String,
@@ -36,7 +36,7 @@ struct Seen {
 
 type Answer = Result<Value, FunctionError>;
 
-/// A function in this process: it notes each batch and answers as it is told.
+/// A function in this process that records each batch and returns a given response.
 struct Function<F> {
     batches: mpsc::UnboundedSender<Vec<Seen>>,
     answer: F,
@@ -53,7 +53,7 @@ where
         let batches = self.batches.clone();
         async move {
             let outcome = answer.await.map(|answer| Bytes::from(answer.to_string()));
-            // Noted when it is over, so that order is order of completion.
+            // Recorded at the end, so that the order is that of completion.
             let _ = batches.send(batch);
             Ok(Invocation { request_id: "request".into(), outcome })
         }
@@ -89,7 +89,7 @@ fn mapping() -> EventSourceMapping {
     }
 }
 
-/// A mapping that runs.
+/// A running mapping.
 struct Running {
     batches: mpsc::UnboundedReceiver<Vec<Seen>>,
     given_up: mpsc::UnboundedReceiver<Value>,
@@ -137,7 +137,7 @@ impl Running {
         tokio::time::timeout(PATIENCE, self.batches.recv()).await.expect("no further batch").unwrap()
     }
 
-    /// Batches until `records` records were seen, repeats included.
+    /// Returns batches until `records` records were seen, including repeats.
     async fn records(&mut self, records: usize) -> Vec<Seen> {
         let mut all = Vec::new();
         while all.len() < records {
@@ -147,7 +147,7 @@ impl Running {
     }
 
     async fn given_up(&mut self) -> Value {
-        tokio::time::timeout(PATIENCE, self.given_up.recv()).await.expect("nothing was given up").unwrap()
+        tokio::time::timeout(PATIENCE, self.given_up.recv()).await.expect("no record was discarded").unwrap()
     }
 
     async fn stop(mut self) -> Vec<Seen> {
@@ -191,7 +191,7 @@ async fn ten_lanes_keep_the_order_of_every_key() {
     let under_way = Arc::new(Mutex::new((0, 0)));
     let lanes = Arc::clone(&under_way);
     let mut running = run(&database, checkpoints.path(), config, move |batch| {
-        // Some batches take longer than those that follow in other lanes.
+        // Some batches take longer than later ones in other lanes.
         let turns = if batch[0].seq % 3 == 0 { 50 } else { 1 };
         let lanes = Arc::clone(&lanes);
         async move {
@@ -300,7 +300,7 @@ async fn a_poisoned_record_is_singled_out_without_a_pause_when_the_function_name
     let checkpoints = tempfile::tempdir().unwrap();
     let config =
         EventSourceMapping { bisect_batch_on_function_error: true, maximum_retry_attempts: Some(0), ..mapping() };
-    // Whoever pauses between two halves does not come back before the test has failed.
+    // A lane that pauses between two halves would not continue before the test has failed.
     let pause = PATIENCE * 100;
     let poison = |batch: &[Seen]| match batch.iter().find(|seen| seen.seq == 3) {
         Some(seen) => {
@@ -347,7 +347,7 @@ async fn what_a_destination_does_not_take_is_offered_again() {
     let task = tokio::spawn(mapping.run(stop.clone()));
     let first = offers.recv().await.unwrap();
     for _ in 0..3 {
-        assert_ne!(saved.load("Mapping", &arn).unwrap(), Some(latest), "a record is done with once somebody has it");
+        assert_ne!(saved.load("Mapping", &arn).unwrap(), Some(latest), "a record finishes when its message is stored");
         assert_eq!(offers.recv().await.unwrap(), first);
     }
     stop.cancel();
@@ -370,7 +370,7 @@ async fn a_batch_that_keeps_failing_goes_to_the_destination_and_the_next_one_run
     for _ in 0..4 {
         order.push(seqs(&running.batch().await));
     }
-    // Once, and twice more for `MaximumRetryAttempts: 2`.
+    // One attempt, and two retries by `MaximumRetryAttempts: 2`.
     assert_eq!(order, [vec![1, 2], vec![1, 2], vec![1, 2], vec![3]]);
     assert_eq!(message["requestContext"]["approximateInvokeCount"], 3);
     assert_eq!(message["DDBStreamBatchInfo"]["batchSize"], 2);

@@ -13,7 +13,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn an_environment_is_reused() {
-    // One at most: a caller may come before the environment is back for more, and would get another.
+    // One environment only: a caller may come before the environment polls again, and would get another one.
     let lambda = Probe::default().concurrency(1).start();
     let first = json_of(lambda.invoke("probe", event(json!({ "n": 1 }))).await);
     let second = json_of(lambda.invoke("probe", event(json!({ "n": 2 }))).await);
@@ -83,7 +83,7 @@ async fn a_function_error_leaves_the_environment() {
 
 #[tokio::test]
 async fn a_crash_fails_its_invocation_only() {
-    // One environment: what has answered but not asked for more yet is not passed over for another.
+    // One environment: one that has responded but not polled yet must not be skipped for another.
     let lambda = Probe::default().concurrency(1).start();
     let pid = json_of(lambda.invoke("probe", event(json!({}))).await)["pid"].clone();
     let invocation = lambda.invoke("probe", event(json!({ "do": "exit" }))).await.unwrap();
@@ -119,7 +119,7 @@ async fn an_idle_environment_that_was_killed_is_not_used() {
     let witness = Meeting::new().await;
     let pid = json_of(lambda.invoke("probe", witness.hold(false)).await)["pid"].clone();
     lambda_support::kill(witness.next().await.process);
-    // The runner learns of it at any time: before, while or after it hands out the next event.
+    // The runner detects the exit at any time: before, while or after it sends the next event.
     loop {
         let invocation = lambda.invoke("probe", event(json!({}))).await.unwrap();
         if let Ok(answer) = invocation.outcome {
@@ -180,13 +180,13 @@ async fn a_binary_that_cannot_start_is_an_error() {
 #[tokio::test]
 async fn payloads_have_limits() {
     let lambda = Probe::default().start();
-    // Two quotes are part of the JSON string.
+    // The two quotes belong to the JSON string.
     let fits = json!({ "do": "big", "bytes": MAX_RESPONSE_BYTES - 2 });
     assert_eq!(json_of(lambda.invoke("probe", event(fits)).await).as_str().unwrap().len(), MAX_RESPONSE_BYTES - 2);
     let error = failure(lambda.invoke("probe", event(json!({ "do": "big", "bytes": MAX_RESPONSE_BYTES - 1 }))).await);
     assert_eq!(error.error_type, "Function.ResponseSizeTooLarge");
     assert_eq!(error.message, "Response payload size exceeded maximum allowed payload size (6291556 bytes).");
-    // Whether the process survives its refused answer is the runtime client's business; the function goes on.
+    // The runtime client decides whether the process survives its rejected response; the function continues.
     assert!(json_of(lambda.invoke("probe", event(json!({}))).await)["invocation"].is_u64());
 
     let too_large = format!("\"{}\"", "x".repeat(MAX_REQUEST_BYTES));
@@ -207,7 +207,7 @@ async fn concurrency_is_capped_and_the_queue_is_fair() {
     let names: BTreeSet<_> = guests.iter().map(|guest| guest.name.clone()).collect();
     assert_eq!(names, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
 
-    // A future runs up to the queue when it is first polled.
+    // A future runs up to the queue on its first poll.
     assert!(running[2..].iter_mut().all(|one| one.now_or_never().is_none()));
     assert_eq!(lambda.invoke("probe", event(json!({}))).await.unwrap_err(), InvokeError::Throttled);
 
@@ -254,7 +254,7 @@ async fn many_invocations_from_many_tasks() {
     });
     let seen: Vec<_> = join_all(tasks).await.into_iter().flat_map(Result::unwrap).collect();
     assert_eq!(seen.len(), 500);
-    // Each event ran once: no environment counts one twice.
+    // Each event ran once: no environment counted one twice.
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 500);
     assert!(seen.iter().map(|(pid, _)| pid).collect::<BTreeSet<_>>().len() <= 4);
     lambda.shutdown(Duration::from_secs(10)).await;
@@ -333,7 +333,7 @@ async fn a_caller_has_its_answer_while_an_extension_still_works() {
     let invocation = lambda.invoke("probe", event(json!({}))).await.unwrap();
     let request_id = invocation.request_id.clone();
     let first = json_of(Ok(invocation));
-    // The answer is here, the extension is not done: the environment is busy, and there is no other.
+    // The response has arrived, but the extension is not finished: the only environment is busy.
     let guest = meeting.next().await;
     assert_eq!(guest.name, request_id);
     let mut second = lambda.invoke("probe", event(json!({})));

@@ -1,4 +1,4 @@
-//! The OTLP receiver: what it takes, what it answers, what it keeps, and what it hands on.
+//! The OTLP receiver: accepted requests, responses, stored traces and forwarding.
 
 // Clippy's exception for tests does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Names and values.
 type Headers = &'static [(&'static str, &'static str)];
 
-/// A receiver that listens.
+/// A listening receiver.
 struct Receiver {
     collector: Collector,
     url: String,
@@ -81,7 +81,7 @@ async fn decoded<M: Message + Default>(response: Response) -> M {
     M::decode(response.bytes().await.unwrap()).unwrap()
 }
 
-/// The message of a refusal: field 2 of `google.rpc.Status`.
+/// The message of a rejection: field 2 of `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
 struct Refusal {
     #[prost(string, tag = "2")]
@@ -225,7 +225,7 @@ async fn metrics_and_logs_are_answered_and_counted() {
 #[tokio::test]
 async fn both_encodings_and_gzip_are_taken_and_answered_alike() {
     let receiver = Receiver::start(Limits::default(), None).await;
-    // As the specification writes it: ids in hexadecimal, times as text, enumerations as numbers.
+    // JSON by the specification: ids in hexadecimal, times as text, enumerations as numbers.
     let document = json!({"resourceSpans": [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "json"}}]},
         "scopeSpans": [{"scope": {"name": "s"}, "spans": [{
@@ -271,7 +271,7 @@ async fn what_is_no_export_is_refused_with_a_reason() {
         let refusal: Refusal = decoded(response).await;
         assert!(refusal.message.contains(reason), "{headers:?}: {}", refusal.message);
     }
-    // What a form of another site could send.
+    // Content types that a form of another site could send.
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
         let response = receiver.post("/v1/traces", &[("content-type", content_type)], whole.clone()).await;
         assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
@@ -308,13 +308,13 @@ async fn spans_without_valid_ids_are_rejected_alone() {
 async fn what_is_kept_is_bounded_and_a_repetition_adds_nothing() {
     let receiver = Receiver::start(Limits { traces: 3, spans: 6, spans_of_a_trace: 4 }, None).await;
     let many = |trace, count| (1..=count).map(|id| span(trace, id, "x")).collect::<Vec<_>>();
-    // One trace: the fifth span is one too many, the same four again are not.
+    // One trace: the fifth span is over the limit, a repetition of the same four is not.
     let answer = receiver.export(many(1, 5)).await;
     assert_eq!(answer.partial_success.unwrap().rejected_spans, 1);
     assert_eq!(receiver.export(many(1, 4)).await.partial_success, None);
     assert_eq!(receiver.collector.trace(id_of(1)).unwrap().spans.len(), 4);
 
-    // Too many spans of all: the trace that was not added to for the longest time goes.
+    // Too many spans in all: the trace that was unchanged for the longest time is removed.
     receiver.export(many(2, 1)).await;
     receiver.export(many(3, 1)).await;
     receiver.export(many(1, 1)).await;
@@ -355,9 +355,9 @@ async fn a_message_leads_to_its_traces_and_a_link_to_what_it_names() {
     assert_ne!(before.version, after.version);
 }
 
-/// A forwarder with its tasks.
+/// Starts a forwarder, and returns it with its tasks.
 fn forwarder(endpoint: &str, headers: &[(&str, &str)]) -> (Forwarder, TaskTracker, CancellationToken) {
-    // Before the first event: what is logged while a subscriber is installed may be missing from it for ever.
+    // Installed before the first event: events during the installation of a subscriber may be lost permanently.
     LazyLock::force(&LOG);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -380,14 +380,14 @@ async fn everything_is_handed_on_and_what_waits_still_goes_at_the_end() {
     tokio::time::timeout(PATIENCE, tasks.wait()).await.unwrap();
     assert_eq!(other.collector.trace(id_of(1)), receiver.collector.trace(id_of(1)));
     assert_eq!(other.collector.received(), Received { spans: 1, data_points: 0, log_records: 1 });
-    // Afterwards nothing goes out any more, and the receiver minds nothing.
+    // After the stop nothing is sent, and the receiver still works.
     receiver.export(vec![span(2, 1, "too late")]).await;
     assert_eq!(*dropped.borrow(), 1);
 }
 
 #[tokio::test]
 async fn a_silent_collector_costs_nothing_but_what_does_not_fit() {
-    // Takes connections and never says a word.
+    // Accepts connections and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (forwarder, _tasks, _stop) = forwarder(&format!("http://{}", silent.local_addr().unwrap()), &[]);
     let mut dropped = forwarder.dropped();
@@ -397,12 +397,12 @@ async fn a_silent_collector_costs_nothing_but_what_does_not_fit() {
         assert_eq!(receiver.export(vec![span(1, id, &large)]).await.partial_success, None);
     }
     assert_eq!(receiver.collector.trace(id_of(1)).unwrap().spans.len(), 8);
-    // 16 MiB wait, and no answer has come: four are there, the other four are gone already.
+    // 16 MiB wait without a response: four requests are queued, the other four were dropped.
     let dropped = tokio::time::timeout(PATIENCE, dropped.wait_for(|dropped| *dropped >= 4)).await.unwrap().unwrap();
     assert_eq!(*dropped, 4);
 }
 
-/// What is logged by all tests.
+/// Log of all tests.
 static LOG: LazyLock<Lines> = LazyLock::new(|| {
     let lines = Lines::default();
     tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(lines.clone()).init();
@@ -431,7 +431,7 @@ impl MakeWriter<'_> for Lines {
 }
 
 impl Lines {
-    /// Lines with both texts.
+    /// Returns the number of lines that contain both texts.
     fn with(&self, one: &str, other: &str) -> usize {
         String::from_utf8(self.0.lock().unwrap().clone())
             .unwrap()
@@ -443,7 +443,7 @@ impl Lines {
 
 #[tokio::test]
 async fn an_outage_is_logged_once_however_much_it_costs() {
-    // A port that nobody listens on until later.
+    // A port without a listener until later.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (forwarder, _tasks, _stop) = forwarder(&format!("http://{port}/some/base"), &[("x-api-key", "secret")]);
     let mut dropped = forwarder.dropped();

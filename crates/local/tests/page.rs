@@ -1,4 +1,4 @@
-//! The page's server: what it serves, to whom, and under which rules for the browser.
+//! The page's server: its responses, its callers, and its rules for browsers.
 
 // Clippy's exception for tests does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
@@ -102,7 +102,7 @@ async fn the_page_and_everything_that_it_names_is_served() {
     let html = page.get("/").await;
     assert_eq!(content_type(&html), "text/html; charset=utf-8");
 
-    // Follows every reference from file to file: a module that is not embedded would break the page.
+    // Follows every reference between files: a module that is not embedded would break the page.
     let mut open = vec![(String::from("/"), html.text().await.unwrap())];
     let mut seen = vec![];
     while let Some((from, text)) = open.pop() {
@@ -132,7 +132,7 @@ async fn the_page_and_everything_that_it_names_is_served() {
     }
 }
 
-/// What a file of the page loads: `src`, `href`, `url(…)` and `from "./…"`.
+/// Returns the files that a file of the page loads: `src`, `href`, `url(…)` and `from "./…"`.
 fn references(text: &str) -> Vec<String> {
     let mut found = vec![];
     for marker in [" src=\"", " href=\"", "url(\"", " from \"./", "import \"./"] {
@@ -218,7 +218,7 @@ async fn only_the_names_of_this_machine_are_answered() {
                 page.client.get(format!("{}{path}", page.origin)).header(HOST, format!("{host}:{}", page.port));
             problem(request.send().await.unwrap(), StatusCode::FORBIDDEN).await;
         }
-        // DNS rebinding: the foreign page is of the same origin as what it asks.
+        // DNS rebinding: the foreign page has the same origin as the requested host.
         let host = format!("{host}:{}", page.port);
         let origin = format!("http://{host}");
         problem(page.token(&[("host", &host), ("origin", &origin)]).await, StatusCode::FORBIDDEN).await;

@@ -95,7 +95,7 @@ fn assert_signed(response: &Response) {
     assert_eq!(header(response, "x-amz-apigw-id").map(str::len), Some(16));
 }
 
-/// Sends bytes as they are and returns the whole answer.
+/// Sends bytes unchanged and returns the complete response.
 async fn raw(address: SocketAddr, request: &[u8]) -> String {
     let mut connection = TcpStream::connect(address).await.unwrap();
     connection.write_all(request).await.unwrap();
@@ -266,7 +266,7 @@ async fn an_integration_that_takes_too_long_times_out_but_runs_on() {
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(response.json::<Value>().await.unwrap(), json!({"message": "Endpoint request timed out"}));
     has_entered.recv().await.unwrap();
-    assert!(has_dropped.now_or_never().is_none(), "the function was cut off");
+    assert!(has_dropped.now_or_never().is_none(), "the function was interrupted");
 }
 
 fn own_response(response_type: &str, status_code: Option<u16>, template: &str) -> GatewayResponse {
@@ -453,10 +453,10 @@ async fn a_client_that_leaves_does_not_stop_the_function() {
     has_started.recv().await.unwrap();
     client.shutdown().await.unwrap();
     within(Duration::from_secs(10), async {
-        // The end of the stream shows that the gateway has given the request up.
+        // The end of the stream shows that the gateway has dropped the request.
         assert_eq!(client.read_to_end(&mut Vec::new()).await.unwrap(), 0);
         release.send(true).unwrap();
-        has_ended.recv().await.expect("the function was cut off");
+        has_ended.recv().await.expect("the function was interrupted");
     })
     .await;
 }

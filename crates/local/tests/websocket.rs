@@ -52,7 +52,7 @@ type Answer = BoxFuture<'static, Result<Invocation, InvokeError>>;
 type Answering = dyn Fn(&str, Value) -> Answer + Send + Sync;
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Longer than anything here takes.
+/// Longer than any step of these tests.
 const LONG: Duration = Duration::from_secs(20);
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
@@ -61,7 +61,7 @@ async fn within<T>(what: impl Future<Output = T>) -> T {
 
 struct Functions {
     answer: Box<Answering>,
-    /// Every event, as a function gets it.
+    /// Every event as the function receives it.
     events: mpsc::UnboundedSender<Value>,
 }
 
@@ -118,7 +118,7 @@ async fn serve_with(
     Api { gateway, address, events }
 }
 
-/// All routes, with `$default` and `talk` answering.
+/// Returns all routes. `$default` and `talk` respond.
 fn routes() -> Vec<Route> {
     vec![route("$connect", false), route("$disconnect", false), route("$default", true), route("silent", false)]
 }
@@ -132,28 +132,28 @@ impl Api {
         within(connect_async(format!("ws://{}/dev", self.address))).await.unwrap().0
     }
 
-    /// The next event, and that it is of `event_type`.
+    /// Returns the next event, which must be of `event_type`.
     async fn event(&mut self, event_type: &str) -> Value {
         let event = within(self.events.recv()).await.unwrap();
         assert_eq!(event["requestContext"]["eventType"], event_type, "{event}");
         event
     }
 
-    /// Connects and returns the connection's id too.
+    /// Connects, and also returns the connection's id.
     async fn connected(&mut self) -> (Socket, String) {
         let socket = self.connect().await;
         let event = self.event("CONNECT").await;
         (socket, event["requestContext"]["connectionId"].as_str().unwrap().to_owned())
     }
 
-    /// The `$disconnect` that must come next.
+    /// Returns the close code and reason of the next event, which must be a `$disconnect`.
     async fn disconnected(&mut self) -> (u64, String) {
         let event = self.event("DISCONNECT").await;
         let context = &event["requestContext"];
         (context["disconnectStatusCode"].as_u64().unwrap(), context["disconnectReason"].as_str().unwrap().to_owned())
     }
 
-    /// That no event is left once the gateway has done all it had to do.
+    /// Checks that no event remains after the gateway has stopped.
     async fn ends_without_another_event(mut self) {
         self.gateway.shutdown(LONG).await;
         assert_eq!(self.events.try_recv().ok(), None);
@@ -191,7 +191,7 @@ async fn text(socket: &mut Socket) -> String {
     }
 }
 
-/// The close frame that the gateway sends, once it comes.
+/// Returns the next close frame of the gateway.
 async fn close_frame(socket: &mut Socket) -> Option<CloseFrame> {
     loop {
         if let Message::Close(frame) = within(socket.next()).await.unwrap().unwrap() {
@@ -204,7 +204,7 @@ async fn close_code(socket: &mut Socket) -> CloseCode {
     close_frame(socket).await.unwrap().code
 }
 
-/// The status of a handshake that must be refused, and the body.
+/// Returns the status and the body of a handshake that must fail.
 async fn refused(url: String) -> (u16, String) {
     match within(connect_async(url)).await.unwrap_err() {
         tungstenite::Error::Http(response) => {
@@ -280,7 +280,7 @@ async fn a_refused_handshake_has_the_functions_status_and_not_its_body() {
         while let Ok(event) = received.try_recv() {
             events.push(event["requestContext"]["eventType"].as_str().unwrap().to_owned());
         }
-        assert_eq!(events, ["CONNECT"; 4], "nobody got in, so nobody leaves");
+        assert_eq!(events, ["CONNECT"; 4], "no client was accepted, so none disconnects");
     }
 }
 
@@ -333,7 +333,7 @@ async fn the_subprotocol_is_the_functions_choice() {
             other => panic!("{answer}: {other:?}"),
         }
     }
-    // Nothing is echoed to a client that did not ask.
+    // A client that requested no subprotocol gets none.
     let (_, response) = connect_async(format!("ws://{}/", api.address)).await.unwrap();
     assert_eq!(response.headers().get("sec-websocket-protocol"), None);
 }
@@ -346,7 +346,7 @@ async fn frames_are_answered_by_their_route() {
     })
     .await;
     let mut socket = api.connect().await;
-    // `silent` has no route response: the answer to the next frame is the first to come.
+    // `silent` has no route response, so the first response belongs to the next frame.
     socket.send(Message::text("{\"action\":\"silent\"}")).await.unwrap();
     for (frame, answer) in [
         ("not json", "default: \"not json\""),
@@ -375,7 +375,7 @@ async fn without_a_default_route_a_frame_is_forbidden() {
 async fn a_route_takes_as_many_frames_as_its_throttle_allows_of_all_sockets_together() {
     let limit = |number: u32| std::num::NonZeroU32::new(number).unwrap();
     let mut routes = routes();
-    // One more only after a time that no test takes.
+    // The next token is available only after a time longer than the test.
     routes[2].throttle = Some(Throttle { rate: limit(1), burst: limit(5) });
     let mut api =
         serve_with(routes, WebSocketOptions::default(), |_, _| succeeds("{\"statusCode\":200,\"body\":\"ok\"}")).await;
@@ -392,7 +392,7 @@ async fn a_route_takes_as_many_frames_as_its_throttle_allows_of_all_sockets_toge
         answers.push(text(&mut second).await);
     }
     let admitted = answers.iter().filter(|answer| *answer == "ok").count();
-    // Tokens that came back meanwhile, one a second.
+    // One token per second is refilled meanwhile.
     assert!((5..25).contains(&admitted), "{admitted}");
     let refused = answers.iter().find(|answer| *answer != "ok").unwrap();
     let refused: Value = serde_json::from_str(refused).unwrap();
@@ -454,7 +454,7 @@ async fn messages_of_one_connection_are_handled_side_by_side_up_to_a_bound() {
     }
     api.event("MESSAGE").await;
     api.event("MESSAGE").await;
-    // A round trip to this very socket, so that its third frame has arrived.
+    // A round trip on this socket ensures that its third frame has arrived.
     api.post(&id, "posted").await.unwrap();
     assert_eq!(text(&mut socket).await, "posted");
     assert_eq!(api.events.try_recv().ok(), None, "three at a time");
@@ -615,14 +615,14 @@ async fn a_connection_cannot_be_posted_to_before_its_connect_has_answered() {
 #[tokio::test]
 async fn what_is_posted_before_the_socket_is_up_is_queued() {
     let mut api = serve(|_, _| ok()).await;
-    // A client that has not read the answer to its handshake yet: whether the socket is up is not known to us.
+    // This client has not read the response to its handshake, so the test cannot know whether the socket is open.
     let mut client = TcpStream::connect(api.address).await.unwrap();
     let handshake = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                      sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     client.write_all(handshake.as_bytes()).await.unwrap();
     let event = api.event("CONNECT").await;
     let id = event["requestContext"]["connectionId"].as_str().unwrap();
-    // 410 until `$connect` has answered, then never again.
+    // 410 until `$connect` has responded, then never again.
     within(async { while api.post(id, "early").await.is_err() {} }).await;
     api.post(id, "second").await.unwrap();
     let mut head = Vec::new();
@@ -678,7 +678,7 @@ async fn connections_can_be_read_and_deleted() {
         let (connected, active) = (connection.connected_at().unwrap(), connection.last_active_at().unwrap());
         assert!(active >= connected && connected.secs() > 1_700_000_000);
     }
-    // What was accepted before goes out before the close frame.
+    // Messages that were accepted earlier are sent before the close frame.
     api.post(&id, "last").await.unwrap();
     let management = api.management("");
     management.delete_connection().connection_id(&id).send().await.unwrap();
@@ -725,7 +725,7 @@ async fn a_client_that_does_not_read_is_a_429_and_does_not_hold_up_others() {
     assert!(error.is_limit_exceeded_exception(), "{error:?}");
     api.post(&other, "through").await.unwrap();
     assert_eq!(text(&mut read).await, "through");
-    // Deleting works on a client that does not read too.
+    // A deletion also works for a client that does not read.
     api.management("").delete_connection().connection_id(&full).send().await.unwrap();
     api.assert_gone(&full).await;
     assert_eq!(api.disconnected().await.0, 1000);
@@ -762,7 +762,7 @@ async fn stopping_closes_every_socket_and_runs_disconnect_for_each() {
         let is_end = key == "$disconnect";
         async move {
             if is_end {
-                // Answers late: the stop has to wait for it.
+                // A late response: the stop must wait for it.
                 for _ in 0..100 {
                     tokio::task::yield_now().await;
                 }
@@ -781,7 +781,7 @@ async fn stopping_closes_every_socket_and_runs_disconnect_for_each() {
     let stopping = tokio::spawn(async move { gateway.shutdown(LONG).await });
     for socket in &mut sockets {
         assert_eq!(close_code(socket).await, CloseCode::Away);
-        // The answer to the close frame.
+        // The response to the close frame.
         assert!(within(socket.next()).await.is_none_or(|end| end.is_err()));
     }
     within(stopping).await.unwrap();

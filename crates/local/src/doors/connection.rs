@@ -1,7 +1,7 @@
-//! One connection: HTTP/1.1 by hyper, and how long the client may keep it waiting.
+//! One connection: HTTP/1.1 by hyper, with limits for waits on the client.
 //!
-//! hyper has one limit for what may take long on an idle connection and what must be quick in a request's head. Here they
-//! are two, and the body and a client that does not read have limits too.
+//! hyper has one limit for an idle connection and for a request's head. This module has two: an idle connection may
+//! last long, a head must arrive quickly. It also limits the body, and clients that do not read.
 
 use std::{
     convert::Infallible,
@@ -38,18 +38,18 @@ use tower::Service;
 
 use super::{Door, Limits, guard};
 
-/// What every connection of a listener is served with.
+/// Settings and state shared by all connections of a listener.
 pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) door: Door,
     pub(super) limits: Limits,
-    /// Ends connections once the requests under way are answered.
+    /// Ends connections after their running requests.
     pub(super) stop: CancellationToken,
-    /// Whether others wait for a place.
+    /// State of waiting connections.
     pub(super) crowd: Crowd,
 }
 
-/// Makes connections without a request give up their places while others wait for one.
+/// Flag that new connections wait for a place. Connections without a request then close earlier.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     is_waiting: AtomicBool,
@@ -67,10 +67,11 @@ impl Crowd {
     }
 }
 
-/// How long a connection stays idle while others wait for its place. A client that is about to send is not cut off.
+/// Maximum idle time of a connection while others wait for its place. It is long enough for a client that is about to
+/// send.
 const IDLE_IN_CROWD: Duration = Duration::from_secs(1);
 
-/// What a connection waits for.
+/// Event that a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The first byte.
@@ -79,29 +80,29 @@ enum Phase {
     Head { since: Instant },
     /// The next request.
     Idle { since: Instant },
-    /// The answer, and with it the request's body.
+    /// The response, including the request's body.
     Request,
-    /// Nothing: the connection is a socket now, with limits of its own.
+    /// None: the connection is a socket with its own limits.
     Socket,
 }
 
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// Since when the client has made no room for more.
+    /// Time since which the client has not read.
     stuck_since: Option<Instant>,
-    /// Whether a body did not come in time.
+    /// `true` if a body did not arrive in time.
     is_body_late: bool,
 }
 
-/// How far a connection is; shared by the parts that learn of it.
+/// State of a connection, shared by the parts that change it.
 #[derive(Debug, Clone)]
 struct Progress {
     state: Arc<Mutex<State>>,
     limits: Limits,
 }
 
-/// Why a connection is over.
+/// Reason why a connection is overdue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Overdue {
     Head,
@@ -141,14 +142,14 @@ impl Progress {
 
     fn wrote(&self, is_stuck: bool) {
         let mut state = self.state();
-        // hyper takes an answer's body before it has written it.
+        // hyper takes a response's body before it has written it, so idle time starts with the write.
         if let Phase::Idle { since } = &mut state.phase {
             *since = Instant::now();
         }
         state.stuck_since = is_stuck.then(|| state.stuck_since.unwrap_or_else(Instant::now));
     }
 
-    /// When the connection is over unless something comes, and why.
+    /// Returns the time at which the connection becomes overdue, and the reason.
     fn due(&self, is_crowded: bool) -> Option<(Instant, Overdue)> {
         let state = self.state();
         let idle = if is_crowded { self.limits.idle.min(IDLE_IN_CROWD) } else { self.limits.idle };
@@ -164,7 +165,7 @@ impl Progress {
     }
 }
 
-/// Serves one connection until its end.
+/// Serves a connection until its end.
 pub(super) async fn serve<Io>(shared: Arc<Shared>, io: Io, peer: SocketAddr, place: OwnedSemaphorePermit)
 where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -180,11 +181,11 @@ where
             biased;
             ended = &mut connection => {
                 if let Err(error) = ended {
-                    tracing::trace!(%error, "a connection broke off");
+                    tracing::trace!(%error, "a connection was interrupted");
                 }
                 return;
             }
-            // After the connection itself: what it has just done counts.
+            // Polled after the connection itself, so that its latest progress counts.
             why = overdue(&shared, &progress, &mut timer) => match why {
                 Overdue::Idle if !is_ending => {}
                 why => break why,
@@ -195,14 +196,14 @@ where
         is_ending = true;
         Pin::new(&mut connection).graceful_shutdown();
     };
-    tracing::debug!(?overdue, %peer, "a client has kept a connection waiting for too long");
+    tracing::debug!(?overdue, %peer, "a connection was closed, because its client exceeded a time limit");
     if let (Overdue::Head, Some(parts)) = (overdue, connection.into_parts()) {
         say_late(parts.io.into_inner());
     }
 }
 
-/// Resolves when the connection is overdue. The timer is set anew only when it has run out or has to run out sooner, which
-/// it has not for requests that come and go.
+/// Resolves when the connection is overdue. The timer is reset only after it has expired or if it must expire earlier.
+/// Ordinary requests do not reset it.
 async fn overdue(shared: &Shared, progress: &Progress, timer: &mut Option<Pin<Box<Sleep>>>) -> Overdue {
     poll_fn(|cx| {
         loop {
@@ -221,7 +222,7 @@ async fn overdue(shared: &Shared, progress: &Progress, timer: &mut Option<Pin<Bo
     .await
 }
 
-/// Tells a client that its request did not come in time, as far as it reads.
+/// Sends `408 Request Timeout` to the client, without waiting.
 fn say_late(mut io: impl AsyncWrite + Unpin) {
     let body = problem_of_late_request();
     let answer = format!(
@@ -229,7 +230,7 @@ fn say_late(mut io: impl AsyncWrite + Unpin) {
          connection: close\r\n\r\n{body}",
         body.len()
     );
-    // What the client does not take at once, it does not get.
+    // Writes only as much as the client accepts at once.
     let told = async {
         io.write_all(answer.as_bytes()).await?;
         io.shutdown().await
@@ -273,19 +274,19 @@ async fn answer(
     Ok(response.map(|body| Answer { body, progress: progress.clone() }))
 }
 
-/// A request's body that fails when it does not come in time.
+/// A request's body that fails if it does not arrive in time.
 struct Timed {
     body: Incoming,
     progress: Progress,
-    /// When the body has to be there, from when it was first waited for.
+    /// Deadline of the body, set when the body is first read.
     end: Option<Instant>,
-    /// Runs while a piece is waited for.
+    /// Timer for the next piece of the body.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// A body did not come in time.
+/// Error: a body did not arrive in time.
 #[derive(Debug, thiserror::Error)]
-#[error("the body did not come in time")]
+#[error("the body did not arrive in time")]
 struct Late;
 
 impl Timed {
@@ -331,7 +332,7 @@ impl HttpBody for Timed {
     }
 }
 
-/// An answer's body. The connection is idle when the last of it has been taken.
+/// A response's body. The connection becomes idle when hyper has taken all of it.
 struct Answer {
     body: Body,
     progress: Progress,
@@ -360,7 +361,7 @@ impl Drop for Answer {
     }
 }
 
-/// A stream that notes what the client does. It holds the connection's place among those of the listener.
+/// A stream that records the progress of the client. It holds the connection's place on the listener.
 struct Watched<Io> {
     io: Io,
     progress: Progress,
@@ -441,7 +442,7 @@ mod tests {
             Self::with_buffer(64 * 1024)
         }
 
-        /// A client with room for so many bytes.
+        /// Creates a client with a receive buffer of `bytes`.
         fn with_buffer(bytes: usize) -> Self {
             let router = Router::new()
                 .route("/", any(async || "hello"))
@@ -452,7 +453,7 @@ mod tests {
                 .route(
                     "/swallow",
                     post(async |body: Incoming| {
-                        // A handler that takes what came for the whole.
+                        // The handler ignores the failure of the body.
                         let _ = to_bytes(body.into_body(), usize::MAX).await;
                         StatusCode::CREATED.into_response()
                     }),
@@ -474,7 +475,7 @@ mod tests {
             self.io.write_all(text.as_bytes()).await.unwrap();
         }
 
-        /// All that comes until the end, and how long that took from the beginning.
+        /// Reads until the end of the connection. Returns the text and the time since the start.
         async fn end(mut self) -> (String, Duration) {
             let mut said = String::new();
             self.io.read_to_string(&mut said).await.unwrap();
@@ -483,7 +484,7 @@ mod tests {
             (said, took)
         }
 
-        /// The next answer, whose body is `body`.
+        /// Reads the next response, whose body is `body`.
         async fn hear(&mut self, body: &str) {
             let mut said = Vec::new();
             while !said.ends_with(body.as_bytes()) {
@@ -525,7 +526,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_byte_ends_without_a_word() {
-        // Browsers open connections in advance, and would take an answer for that of their next request.
+        // The server closes without a response: browsers open connections in advance, and would take it for the
+        // response to their next request.
         let (said, took) = Client::connect().end().await;
         assert_eq!((said.as_str(), took), ("", LIMITS.head));
     }
@@ -618,7 +620,7 @@ mod tests {
         client.say("GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         (&mut client.served).await.unwrap();
         assert_eq!(client.began.elapsed(), LIMITS.write_pause);
-        // One that reads has its time for each piece.
+        // A client that reads has the full time for each piece.
         let mut client = Client::with_buffer(64 * 1024);
         client.say("GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         let mut read = 0;
@@ -644,7 +646,7 @@ mod tests {
         let (said, took) = client.end().await;
         assert_eq!((said.as_str(), took), ("", IDLE_IN_CROWD));
         crowd.await.unwrap();
-        // And who has one makes room after it.
+        // A client with a running request makes room after it.
         let mut client = Client::connect();
         client.shared.crowd.set(true);
         client.say("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;

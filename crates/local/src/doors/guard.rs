@@ -1,4 +1,4 @@
-//! Who passes a door: programs, and the pages that it names.
+//! Access to a listener: programs, and the pages of a [`Door`].
 
 use std::{
     collections::BTreeSet,
@@ -16,14 +16,14 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Pages of other origins that are named in the log, each once. Further ones are refused without a line.
+/// Maximum number of rejected origins in the log, each logged once. Further ones are rejected without a log line.
 const NAMED_IN_LOG: usize = 16;
 
-/// An origin of pages: `http://localhost:5173`.
+/// Origin of a page, such as `http://localhost:5173`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
-/// Text that is no origin.
+/// Error: the text is not an origin.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{0:?} is not an origin: write SCHEME://HOST or SCHEME://HOST:PORT with the scheme http or https and without a path, \
@@ -34,7 +34,7 @@ pub struct OriginError(String);
 impl FromStr for Origin {
     type Err = OriginError;
 
-    /// Reads an origin, and writes it as browsers do ("ASCII serialization of an origin" in the HTML standard).
+    /// Parses an origin, and normalizes it as browsers do ("ASCII serialization of an origin" in the HTML standard).
     fn from_str(text: &str) -> Result<Self, OriginError> {
         let unreadable = || OriginError(text.to_owned());
         let url: reqwest::Url = text.parse().map_err(|_| unreadable())?;
@@ -53,11 +53,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Which pages of a browser may send requests to a listener. Programs may send them to each.
+/// Rule that defines which pages of a browser may send requests to a listener. Programs may send requests to every
+/// listener.
 #[derive(Debug, Clone)]
 pub struct Door {
     pages: Pages,
-    /// Origins that the log has named already.
+    /// Rejected origins that are already logged.
     named: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -65,29 +66,29 @@ pub struct Door {
 enum Pages {
     /// No page.
     None,
-    /// The pages that this listener serves itself.
+    /// Pages that this listener serves itself.
     Own,
-    /// Pages of these origins, and what this listener serves itself.
+    /// Pages of these origins, and pages that this listener serves itself.
     Of(Arc<[Origin]>),
 }
 
 impl Door {
-    /// For programs: DynamoDB, Lambda, SQS, the Runtime API, OTLP.
+    /// Returns the rule for DynamoDB, Lambda, SQS, the Runtime API and OTLP: programs only.
     #[must_use]
     pub fn programs() -> Self {
         Self::new(Pages::None)
     }
 
-    /// For programs and the page that the listener serves.
+    /// Returns the rule for programs and the page that the listener serves.
     ///
-    /// A link on another site may lead to the page itself, without a query: its query names a user and a channel, which
-    /// the page opens and makes.
+    /// A link on another site may lead to the page only without a query. A query names a user and a channel, which the
+    /// page opens and creates.
     #[must_use]
     pub fn own_page() -> Self {
         Self::new(Pages::Own)
     }
 
-    /// For programs and for pages of these origins: the REST API and the WebSocket API.
+    /// Returns the rule for the REST API and the WebSocket API: programs and pages of these origins.
     #[must_use]
     pub fn pages_of(origins: impl IntoIterator<Item = Origin>) -> Self {
         Self::new(Pages::Of(origins.into_iter().collect()))
@@ -97,7 +98,7 @@ impl Door {
         Self { pages, named: Arc::default() }
     }
 
-    /// The answer to a request that may not pass.
+    /// Returns the response to a request that is not allowed.
     pub(super) fn refuse<B>(&self, request: &Request<B>) -> Option<Response> {
         let refusal = self.check(request).err()?;
         if let (Refusal::Page(origin), Pages::Of(_)) = (&refusal, &self.pages)
@@ -111,7 +112,7 @@ impl Door {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let headers = request.headers();
         let host = one(headers, &header::HOST).map_err(|()| Refusal::Host)?.ok_or(Refusal::Host)?;
-        // The target of a request in absolute form is stronger than its `Host` (RFC 9112, section 3.2.2).
+        // The target of a request in absolute form overrides its `Host` (RFC 9112, section 3.2.2).
         let target = request.uri().authority();
         if !is_this_machine(host)? || !target.is_none_or(|target| is_loopback(target.host())) {
             return Err(Refusal::ForeignHost);
@@ -123,7 +124,7 @@ impl Door {
             Err(Refusal::Page(origin.unwrap_or_else(|| "another origin".to_owned())))
         };
         let is_own = |origin: &HeaderValue| origin.as_bytes().strip_prefix(b"http://") == Some(host.as_bytes());
-        // Without an origin: a request of the document itself, or what the user typed into the address bar.
+        // A request without an origin comes from the document itself, or from the address bar.
         let is_direct = |site: &[u8]| matches!(site, b"same-origin" | b"none");
         match (&self.pages, origin, site) {
             (_, None, None) => Ok(()),
@@ -140,7 +141,7 @@ impl Door {
         }
     }
 
-    /// Tells the developer of a page how to let it in.
+    /// Logs a rejected origin with the option that allows it.
     fn name(&self, origin: &str) {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         if named.len() < NAMED_IN_LOG && named.insert(origin.to_owned()) {
@@ -149,21 +150,22 @@ impl Door {
     }
 }
 
-/// Why a request does not pass.
+/// Reason why a request is rejected.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    /// It does not name one host.
+    /// The request does not name exactly one host.
     Host,
-    /// It names a host that is not this machine.
+    /// The request names a host that is not this machine.
     ForeignHost,
-    /// It comes from a browser, and no page has anything to ask here.
+    /// The request comes from a browser, and the listener allows programs only.
     Programs,
-    /// It comes from a page that this door does not know.
+    /// The request comes from a page that the rule does not allow.
     Page(String),
 }
 
 impl Refusal {
-    /// An RFC 9457 problem, with the members by which AWS's SDKs know an error. No header lets a page read it.
+    /// Returns an RFC 9457 problem, with the members in which AWS's SDKs look for errors. No header lets a page read
+    /// it.
     fn answer(&self) -> Response {
         let (status, title, detail) = match self {
             Self::Host => (StatusCode::BAD_REQUEST, "Bad Request", "Name one host in the header Host."),
@@ -185,7 +187,7 @@ impl Refusal {
     }
 }
 
-/// A problem response that no cache and no page keeps.
+/// Returns a problem response that caches do not store and pages cannot read.
 pub(super) fn problem(status: StatusCode, body: &str) -> Response {
     let mut response = Response::new(Body::from(body.to_owned()));
     *response.status_mut() = status;
@@ -201,12 +203,12 @@ pub(super) fn problem(status: StatusCode, body: &str) -> Response {
     response
 }
 
-/// Whether a request comes from a page of any origin, or from the address bar of a browser.
+/// Returns `true` if a request comes from a page of any origin, or from the address bar of a browser.
 pub(crate) fn is_from_browser(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE)
 }
 
-/// Whether a request has a Signature Version 4 in its header, as every request of the AWS CLI and the SDKs has
+/// Returns `true` if a request has a Signature Version 4 in its header, as all requests of the AWS CLI and the SDKs do
 /// ("Authentication methods" in the IAM user guide). A page cannot set this header without a preflight.
 pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
     let parts = ["Credential=", "SignedHeaders=", "Signature="];
@@ -216,7 +218,7 @@ pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
         .is_some_and(|signature| parts.iter().all(|part| signature.contains(part)))
 }
 
-/// Whether somebody opens the page by a link: the top of a tab, and nothing asked of it.
+/// Returns `true` if the request opens the page by a link in a tab, without a query.
 fn is_visit<B>(request: &Request<B>) -> bool {
     let says = |name: &HeaderName, value: &str| request.headers().get(name).is_some_and(|said| said == value);
     request.method() == Method::GET
@@ -226,7 +228,7 @@ fn is_visit<B>(request: &Request<B>) -> bool {
         && says(&FETCH_DEST, "document")
 }
 
-/// The only header of this name, if any; fails when there are several.
+/// Returns the only header of this name, if any. Fails if there are several.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, ()> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
@@ -235,10 +237,10 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a Heade
     }
 }
 
-/// Whether a `Host` is a name of this machine, with or without a port.
+/// Returns `true` if a `Host` is a name of this machine, with or without a port.
 fn is_this_machine(host: &HeaderValue) -> Result<bool, Refusal> {
     let bytes = host.as_bytes();
-    // As nearly all are.
+    // Fast path for the usual hosts.
     let port = bytes.strip_prefix(b"127.0.0.1").or_else(|| bytes.strip_prefix(b"localhost"));
     if port.is_some_and(|port| {
         port.is_empty() || port.strip_prefix(b":").is_some_and(|port| port.iter().all(u8::is_ascii_digit))
@@ -281,7 +283,7 @@ mod tests {
         for door in doors() {
             for host in ["127.0.0.1:3000", "127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:3000", "127.0.0.2:3000"] {
                 assert!(passes(&door, host, &[]), "{door:?}: {host}");
-                // Node's fetch sends this one.
+                // Node's fetch sends this header.
                 assert!(passes(&door, host, &[("sec-fetch-mode", "cors")]), "{door:?}: {host}");
             }
         }
@@ -367,7 +369,7 @@ mod tests {
             &[("origin", "http://127.0.0.1:3002"), ("sec-fetch-site", "same-site")][..],
             &[("origin", "http://localhost:5173"), ("sec-fetch-site", "cross-site")],
             &[("origin", "http://localhost:5173")],
-            // Some libraries for sockets send the address that they connect to.
+            // Some socket libraries send the address that they connect to.
             &[("origin", "http://127.0.0.1:3000")],
             &[("sec-fetch-site", "none")],
             &[("sec-fetch-site", "same-origin")],

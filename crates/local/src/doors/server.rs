@@ -14,18 +14,18 @@ use super::{
     connection::{self, Crowd, Shared},
 };
 
-/// Pause after an error that closing connections may mend, such as too many open files.
+/// Pause after an error that closed connections may resolve, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves `router` on `listener` to those that `door` lets in, until `stop`; then finishes the requests under way.
-/// Requests know the client's address ([`axum::extract::ConnectInfo`]).
+/// Serves `router` on `listener` to clients that `door` allows, until `stop`. Then finishes the running requests.
+/// Requests carry the client's address ([`axum::extract::ConnectInfo`]).
 ///
 /// Dropping the future stops it in the same way.
 pub async fn serve(listener: TcpListener, door: Door, limits: Limits, router: Router, stop: CancellationToken) {
     let ending = stop.child_token();
     let _ended = ending.clone().drop_guard();
     let shared = Arc::new(Shared {
-        // Once, and not for each request.
+        // Set the state once instead of for each request.
         router: router.with_state(()),
         door,
         limits,
@@ -45,7 +45,7 @@ pub async fn serve(listener: TcpListener, door: Door, limits: Limits, router: Ro
             next = next => next,
         };
         let Some(place) = place else { break };
-        // Small frames must not wait for more; where it cannot be set, they do.
+        // Small frames must not wait for more data. If the option cannot be set, they wait.
         let _ = stream.set_nodelay(true);
         connections.spawn(connection::serve(Arc::clone(&shared), stream, peer, place));
     }
@@ -54,12 +54,12 @@ pub async fn serve(listener: TcpListener, door: Door, limits: Limits, router: Ro
     connections.wait().await;
 }
 
-/// A place for one more connection. When there is none, connections without a request give up theirs.
+/// Waits for a place for one more connection. Connections without a request close earlier meanwhile.
 async fn place(places: &Arc<Semaphore>, shared: &Shared) -> Option<OwnedSemaphorePermit> {
     if let Ok(place) = Arc::clone(places).try_acquire_owned() {
         return Some(place);
     }
-    tracing::warn!(connections = shared.limits.connections, "a listener is full; new connections wait");
+    tracing::warn!(connections = shared.limits.connections, "a listener was full; new connections wait");
     shared.crowd.set(true);
     let place = Arc::clone(places).acquire_owned().await.ok();
     shared.crowd.set(false);
@@ -70,7 +70,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, std::net::SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            // Of the one connection, which is gone.
+            // The error concerns one connection only, which has ended.
             Err(error)
                 if matches!(
                     error.kind(),

@@ -1,11 +1,12 @@
-//! What functions ask for all the time, answered without a server in between: the caller's thread does the engine's work.
+//! The frequent operations of functions, executed on the caller's thread without the engine's server.
 
 use dynoxide::{Database, DynoxideError};
 use http::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The status and the body that `operation` answers with; `None` for other operations, and for what the engine's server has
-/// DynamoDB's words for: requests that cannot be read, and refusals other than by a condition. Nothing has been changed then.
+/// Executes `operation` and returns its status and body. Returns `None`, without any change, for other operations and
+/// for errors that the engine's server must describe in DynamoDB's words: unreadable requests, and all errors except
+/// failed conditions.
 pub(super) fn answer(database: &Database, operation: &str, body: &[u8]) -> Option<(StatusCode, String)> {
     match operation {
         "BatchGetItem" => run(body, |request| database.batch_get_item(request)),
@@ -21,7 +22,7 @@ pub(super) fn answer(database: &Database, operation: &str, body: &[u8]) -> Optio
     }
 }
 
-/// Whether `operation` changes anything.
+/// Returns `true` if `operation` can change data.
 pub(super) fn writes(operation: &str) -> bool {
     !matches!(operation, "BatchGetItem" | "GetItem" | "Query" | "TransactGetItems")
 }

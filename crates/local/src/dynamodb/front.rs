@@ -1,5 +1,5 @@
-//! DynamoDB's API as others reach it: what functions ask for all the time is answered by the engine itself, the rest by its
-//! own server.
+//! DynamoDB's API for clients. The engine executes the frequent operations directly, and its server executes the
+//! others.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,29 +16,29 @@ use uuid::Uuid;
 use super::Engine;
 use crate::doors;
 
-/// DynamoDB's own limit of a request.
+/// DynamoDB's maximum size of a request, in bytes.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
-/// What stands before the version of the API and a full stop in `X-Amz-Target`.
+/// Prefix of `X-Amz-Target`, before the version of the API and a full stop.
 const TARGET: &str = "DynamoDB_";
 
-/// What a request of DynamoDB's API names: the rest of it is the engine's business.
+/// Tables and indexes of a DynamoDB request. The engine parses the other members.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Named {
     pub(crate) table_name: String,
     pub(crate) index_name: Option<String>,
-    /// By table.
-    #[expect(clippy::zero_sized_map_values, reason = "JSON has a map here, and its values are of no interest")]
+    /// Requests by table.
+    #[expect(clippy::zero_sized_map_values, reason = "JSON has a map here, whose values are not used")]
     pub(crate) request_items: BTreeMap<String, IgnoredAny>,
-    /// Each by its kind, such as `Put`.
+    /// Items by their kind, such as `Put`.
     pub(crate) transact_items: Vec<BTreeMap<String, Named>>,
 }
 
 impl Named {
-    /// The tables, some of them more than once.
+    /// Returns the tables. A table can occur more than once.
     fn tables(&self) -> impl Iterator<Item = &str> {
         let items = self.transact_items.iter().flat_map(BTreeMap::values);
         let named = std::iter::once(self).chain(items).map(|named| named.table_name.as_str());
@@ -46,12 +46,12 @@ impl Named {
     }
 }
 
-/// The operation that `X-Amz-Target` names, after the version of the API.
+/// Returns the operation in `X-Amz-Target`, which follows the version of the API.
 pub(crate) fn operation(target: &str) -> &str {
     target.rsplit('.').next().unwrap_or_default()
 }
 
-/// Decides on a request, by its headers, its operation and what it names; the answer to one that may not pass.
+/// Check of a request by its headers, its operation and its tables. Returns the response to a rejected request.
 type Decide = dyn Fn(&HeaderMap, &str, &Named) -> Result<(), Box<Response>> + Send + Sync;
 
 #[derive(Clone)]
@@ -60,7 +60,7 @@ struct Front {
     decide: Arc<Decide>,
 }
 
-/// The API, for requests that `decide` lets pass. Blocks while the engine works.
+/// Returns the API for requests that `decide` accepts. Blocks while the engine works.
 pub(crate) fn router(
     engine: Engine,
     decide: impl Fn(&HeaderMap, &str, &Named) -> Result<(), Box<Response>> + Send + Sync + 'static,
@@ -80,7 +80,7 @@ async fn answer(State(front): State<Front>, request: Request) -> Response {
     if let Err(refusal) = (front.decide)(&parts.headers, operation, &named) {
         return *refusal;
     }
-    // As the SDKs send it. The engine's server has an answer to everything else, and to what is not signed.
+    // The form of the SDKs' requests. The engine's server responds to all others, including unsigned ones.
     let is_usual = target.starts_with(TARGET)
         && text(header::CONTENT_TYPE.as_str()) == CONTENT_TYPE
         && doors::is_signed(&parts.headers);

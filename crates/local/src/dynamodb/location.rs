@@ -1,4 +1,4 @@
-//! Where the data lives, and whose it is.
+//! Location of the data, and its lock.
 
 use std::{
     ffi::OsString,
@@ -19,28 +19,28 @@ use crate::runs;
 const DATABASE_FILE: &str = "dynamodb.sqlite";
 const LOCK_FILE: &str = "lock";
 
-/// What a database is called until it is whole.
+/// Temporary name of a database that is not complete.
 const UNFINISHED_FILE: &str = "dynamodb.sqlite.new";
 
-/// Endings of the files that SQLite keeps beside a database ("Temporary Files Used By SQLite").
+/// Suffixes of SQLite's additional files ("Temporary Files Used By SQLite").
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Tables that the engine keeps in every database of its own.
+/// Tables that the engine creates in each of its databases.
 const ENGINE_TABLES: [&str; 2] = ["_tables", "_stream_records"];
 
-/// How long our connections wait for one another and for the engine's.
+/// Maximum wait of this module's connections for another connection's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where tables and streams are kept.
+/// Storage of tables and streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
-    /// In this directory, which is made when missing, from run to run.
+    /// Permanent, in this directory, which is created if it is missing.
     Directory(PathBuf),
-    /// Nowhere: gone with the run. Held on a RAM disk where there is one, else among temporary files.
+    /// Temporary, until the run ends: on a RAM disk if there is one, otherwise among temporary files.
     InMemory,
 }
 
-/// A directory that is this process's alone until dropped.
+/// Directory that this process owns until the value is dropped.
 pub(super) struct Location {
     directory: PathBuf,
     temporary: Option<TempDir>,
@@ -52,7 +52,7 @@ impl Location {
         match storage {
             Storage::Directory(directory) => {
                 let failed = |source| Error::DataDirectory { path: directory.clone(), source };
-                // Others have no business in it, whoever may read the directory above.
+                // Only this user may enter it, even if the parent directory is readable.
                 DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
                 let lock = lock(&directory)?.ok_or_else(|| Error::InUse { path: directory.clone() })?;
                 Ok(Self { directory, temporary: None, _lock: lock })
@@ -61,12 +61,12 @@ impl Location {
         }
     }
 
-    /// Takes a fresh directory, and clears away those of runs that were killed. Their locks went with them.
+    /// Creates a temporary directory, and removes those of runs that were killed. Such runs hold no locks.
     fn claim_temporary() -> Result<Self, Error> {
         let base = runs::user_directory_path();
         let failed = |source| Error::DataDirectory { path: base.clone(), source };
         runs::user_directory().map_err(failed)?;
-        // Between the making of a directory and its locking nobody else may take it for a leftover.
+        // The guard prevents that another run removes a directory between its creation and its lock.
         let guard = File::create(base.join(LOCK_FILE)).map_err(failed)?;
         guard.lock().map_err(failed)?;
         for entry in fs::read_dir(&base).map_err(failed)?.flatten() {
@@ -93,10 +93,10 @@ impl Location {
         self.temporary.is_some()
     }
 
-    /// Opens the database, or makes one where there is none.
+    /// Opens the database, or creates it if it is missing.
     ///
-    /// A database gets its name when it is whole. So a file with that name that is empty or cut off was damaged later: it
-    /// is refused, and what it may still hold is left alone.
+    /// A database gets its name when it is complete. A file with that name that is empty or truncated was damaged
+    /// later. It is rejected and its content is kept.
     pub(super) fn open(&self) -> Result<Database, Error> {
         let file = self.database();
         let unusable = |reason: String| Error::Unusable { path: file.clone(), reason };
@@ -119,7 +119,7 @@ impl Location {
                 return Err(Error::Unusable { path: file, reason });
             }
         }
-        // From a run that was killed; the index of a log that has gone, too.
+        // A killed run may have left these files, including the index of a removed log.
         let left = BESIDE.iter().flat_map(|ending| [beside(&unfinished, ending), beside(&file, ending)]);
         for path in left.chain([unfinished.clone()]) {
             match fs::remove_file(&path) {
@@ -127,7 +127,7 @@ impl Location {
                 _ => {}
             }
         }
-        // With its last connection, SQLite moves everything to the file itself.
+        // When the last connection closes, SQLite moves all data to the file itself.
         drop(open(&unfinished)?);
         if fs::metadata(beside(&unfinished, "-wal")).is_ok_and(|found| found.len() > 0) {
             return Err(Error::Engine("a new database could not be closed".to_owned()));
@@ -152,14 +152,14 @@ fn open(file: &Path) -> Result<Database, Error> {
     Database::new(path).map_err(|error| unusable(error.to_string()))
 }
 
-/// A file that SQLite keeps beside a database.
+/// Returns the path of one of SQLite's additional files.
 fn beside(file: &Path, ending: &str) -> PathBuf {
     let mut path = OsString::from(file);
     path.push(ending);
     path.into()
 }
 
-/// Locks a directory; `None` when another process has it. The lock ends with the process, however it ends.
+/// Locks a directory. Returns `None` if another process holds the lock. The lock ends with the process in all cases.
 fn lock(directory: &Path) -> Result<Option<File>, Error> {
     let path = directory.join(LOCK_FILE);
     let failed = |source: io::Error| Error::DataDirectory { path: path.clone(), source };
@@ -171,17 +171,17 @@ fn lock(directory: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// A connection of our own to the engine's database.
+/// Opens a connection to the engine's database, in addition to the engine's own.
 pub(super) fn connect(file: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // A statement is planned once, and not again for each value that it is given.
+    // Plans a statement once instead of once per parameter value.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 
-/// Refuses a file that is damaged or somebody else's, before the engine writes to it.
+/// Rejects a file that is damaged or was not created by a local run, before the engine writes to it.
 fn check(file: &Path) -> Result<(), Error> {
     let unusable = |reason: &str| Error::Unusable { path: file.to_owned(), reason: reason.to_owned() };
     let inspect = || -> Result<Option<&str>, Error> {

@@ -1,10 +1,8 @@
-//! DynamoDB: an embedded engine, served over HTTP to the ordinary SDK, with streams for
-//! [`crate::event_source`].
+//! DynamoDB: an embedded engine with an HTTP API for the ordinary SDK, and streams for [`crate::event_source`].
 //!
-//! The engine is `dynoxide`, which keeps everything in one SQLite file. Three things it leaves to its host
-//! are done here, through SQLite connections of our own to the same file: an index without which writes slow
-//! down as a stream grows, the removal of stream records past their retention, and reading streams without
-//! queueing for the engine's only lock.
+//! The engine is `dynoxide`, which stores all data in one SQLite file. This module adds three features through its own
+//! SQLite connections to that file. An index keeps writes fast while a stream grows. Stream records are removed after
+//! their retention. Streams are read without waiting for the engine's only lock.
 
 mod direct;
 mod front;
@@ -51,27 +49,26 @@ pub use self::{
     stream::{Position, Record, Records, Stream, StreamReader},
 };
 
-/// How long a record stays in a stream, from "Change data capture for DynamoDB Streams" in the DynamoDB
-/// developer guide.
+/// Retention of stream records, from "Change data capture for DynamoDB Streams" in the DynamoDB developer guide.
 pub const STREAM_RETENTION: Duration = Duration::from_hours(24);
 
-/// How long requests under way may take to finish once the server was told to stop.
+/// Maximum time for running requests to finish after the stop of the server.
 const SERVER_STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// What a local run can decide about its DynamoDB.
+/// Options of the local DynamoDB.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Region in ARNs and events.
     pub region: String,
     /// Account in ARNs.
     pub account_id: String,
-    /// How often expired items are deleted. AWS takes days at times; nothing may rely on its speed.
+    /// Interval between deletions of expired items. AWS can take days, so no code may rely on the interval.
     pub ttl_sweep_interval: Duration,
-    /// How often stream records past [`STREAM_RETENTION`] are removed.
+    /// Interval between removals of stream records older than [`STREAM_RETENTION`].
     pub trim_interval: Duration,
-    /// How often streams are looked at while they are being written to.
+    /// Polling interval of streams during writes.
     pub busy_poll_interval: Duration,
-    /// How often streams are looked at after a quiet while.
+    /// Polling interval of streams without recent writes.
     pub idle_poll_interval: Duration,
 }
 
@@ -88,80 +85,81 @@ impl Default for Options {
     }
 }
 
-/// Why DynamoDB cannot be had.
+/// Reason why DynamoDB is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The data directory cannot be made or written to.
+    /// The data directory cannot be created or written.
     #[error("cannot use the data directory {path}: {source}; choose another --data-dir")]
     DataDirectory {
-        /// The directory, or the file in it.
+        /// Path of the directory, or of the file in it.
         path: PathBuf,
-        /// What the operating system says.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// Another runner holds the data directory.
+    /// Another runner uses the data directory.
     #[error("another local run is using {path}: stop it, or choose another --data-dir")]
     InUse {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
     },
-    /// The file is damaged, or was not made by a local run.
+    /// The file is damaged, or was not created by a local run.
     #[error(
-        "{path} cannot be used: {reason}; put back a copy of it, or delete it with {path}-wal and {path}-shm to start \
-         anew, or choose another --data-dir"
+        "{path} cannot be used: {reason}; restore a copy of it, or delete it with {path}-wal and {path}-shm to start \
+         with empty tables, or choose another --data-dir"
     )]
     Unusable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason for the failure.
         reason: String,
     },
-    /// A stored table is not the one that the template describes.
+    /// A stored table differs from the template.
     #[error(
         "table {table} in {path} differs from the template ({differences}); delete the file with {path}-wal and \
-         {path}-shm to start anew, or choose another --data-dir"
+         {path}-shm to start with empty tables, or choose another --data-dir"
     )]
     SchemaDiffers {
-        /// The table.
+        /// Name of the table.
         table: String,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Each property that differs, as stored and as in the template.
         differences: String,
     },
-    /// The template describes a table that DynamoDB refuses.
+    /// DynamoDB rejects a table of the template.
     #[error("table {table} cannot be created: {reason}")]
     Table {
-        /// The table.
+        /// Name of the table.
         table: String,
-        /// DynamoDB's reason.
+        /// Reason of DynamoDB.
         reason: String,
     },
-    /// The table is not there, or has no stream.
+    /// The table does not exist, or has no stream.
     #[error("table {0} has no stream; give it a StreamSpecification")]
     NoStream(String),
-    /// The engine is gone, and its streams with it.
+    /// The engine has stopped, and its streams with it.
     #[error("DynamoDB has stopped")]
     Stopped,
-    /// The database failed in use.
+    /// The database failed during use.
     #[error("the DynamoDB database failed: {0}")]
     Database(#[from] rusqlite::Error),
-    /// The engine failed in use.
+    /// The engine failed during use.
     #[error("DynamoDB failed: {0}")]
     Engine(String),
 }
 
-/// The embedded DynamoDB. Clones share it; the last one to go stops its sweeper and lets the data directory go.
+/// Embedded DynamoDB. Clones share it. When the last one is dropped, the sweeper stops and the data directory is
+/// unlocked.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
 }
 
-/// Fields are dropped in order: what uses the files before the files.
+/// The order of the fields is the order of drops: users of the files before the files.
 struct Shared {
     server: Server,
     watcher: Watcher,
-    /// By table.
+    /// Streams by table.
     tails: Mutex<HashMap<String, Arc<Tail>>>,
     _sweeper: BackgroundSweeper,
     database: Database,
@@ -170,17 +168,17 @@ struct Shared {
 }
 
 impl Engine {
-    /// Opens the database, or makes a new one.
+    /// Opens the database, or creates one.
     ///
-    /// Every acknowledged write has been committed with `synchronous=FULL` (SQLite's default): it survives
-    /// the death of the process, and of the machine.
+    /// Each acknowledged write is committed with `synchronous=FULL` (SQLite's default), so it survives the death of the
+    /// process and of the machine.
     pub fn open(storage: Storage, options: Options) -> Result<Self, Error> {
         let location = Location::claim(storage)?;
         let file = location.database();
         let unusable = |reason: String| Error::Unusable { path: file.clone(), reason };
         let database = location.open()?;
         if location.is_temporary() {
-            // Nothing is kept, so nothing is gained by waiting for a disk where there is no RAM disk.
+            // Data is temporary, so waiting for a disk has no benefit if there is no RAM disk.
             database.enable_bulk_loading().map_err(|error| unusable(error.to_string()))?;
         }
         sweeper::index_streams(&file)?;
@@ -191,13 +189,12 @@ impl Engine {
         Ok(Self { shared: Arc::new(Shared { server, watcher, tails, _sweeper: sweeper, database, options, location }) })
     }
 
-    /// Creates the tables that are missing, enables their TTL, and checks those that are there against
-    /// their description.
+    /// Creates the missing tables, enables their TTL, and checks the existing ones against the template.
     pub fn ensure_tables(&self, tables: &[stack::Table]) -> Result<(), Error> {
         tables.iter().try_for_each(|table| table::ensure(&self.shared.database, &self.shared.location, table))
     }
 
-    /// A reader of the table's stream.
+    /// Returns a reader of the table's stream.
     pub fn stream(&self, table: &str) -> Result<StreamReader, Error> {
         let Shared { watcher, tails, database, options, location, .. } = &*self.shared;
         let mut tails = tails.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,32 +208,33 @@ impl Engine {
         Ok(StreamReader::new(tail, watcher.changes(table)))
     }
 
-    /// The directory of this run's data, held by this engine: a place for what belongs to the same run.
+    /// Returns the directory of this run's data, which this engine has locked. Other data of the run can be stored in
+    /// it.
     #[must_use]
     pub fn directory(&self) -> PathBuf {
         self.shared.location.directory().to_owned()
     }
 
-    /// Deletes expired items now and returns how many; the engine does so by itself every
-    /// [`Options::ttl_sweep_interval`]. Blocks while it works.
+    /// Deletes expired items and returns their number. The engine also does so every [`Options::ttl_sweep_interval`].
+    /// Blocks while it works.
     pub fn sweep_expired(&self) -> Result<usize, Error> {
         self.shared.database.sweep_ttl().map_err(|error| Error::Engine(error.to_string()))
     }
 
-    /// Removes stream records created before `horizon` and returns how many; the engine does so by itself
-    /// every [`Options::trim_interval`]. Blocks while it works.
+    /// Removes stream records created before `horizon` and returns their number. The engine also does so every
+    /// [`Options::trim_interval`]. Blocks while it works.
     ///
-    /// As on AWS it does not matter whether anybody has read them. The newest record of a stream stays,
-    /// because the engine counts on from it.
+    /// As on AWS, unread records are removed as well. The newest record of a stream stays, because the engine derives
+    /// the next number from it.
     pub fn trim_streams(&self, horizon: jiff::Timestamp) -> Result<usize, Error> {
         sweeper::trim_streams(&self.shared.location.database(), horizon)
     }
 
-    /// Answers an operation, such as `GetItem`, with a status and a JSON body; blocks while it works. `None` for what
-    /// [`Engine::serve`] has to answer: operations that functions do not make all the time, and requests that it refuses
-    /// for other reasons than a condition. Nothing has been changed then.
+    /// Executes an operation such as `GetItem` and returns its status and a JSON body. Blocks while it works. Returns
+    /// `None`, without any change, for requests that [`Engine::serve`] must execute: rare operations, and requests that
+    /// fail for other reasons than a condition.
     ///
-    /// `tables` are those that the request names: who reads their streams is told at once of what was written.
+    /// `tables` are the tables of the request. Readers of their streams are notified of the write immediately.
     pub(crate) fn answer<'a>(
         &self,
         operation: &str,
@@ -250,18 +248,18 @@ impl Engine {
         answer
     }
 
-    /// Answers any request to the DynamoDB and DynamoDB Streams APIs, in DynamoDB's words.
+    /// Executes any request to the DynamoDB and DynamoDB Streams APIs, with DynamoDB's error messages.
     pub(crate) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         self.shared.server.ask(request).await
     }
 
-    /// Answers the DynamoDB and DynamoDB Streams APIs on `listener`, to programs that sign their requests, until `stop`;
-    /// then lets requests under way finish within a short grace.
+    /// Serves the DynamoDB and DynamoDB Streams APIs on `listener` to programs that sign their requests, until `stop`.
+    /// Then running requests have 2 s to finish.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
         self.serve_all(listener, doors::LIMITS, stop).await
     }
 
-    /// The same with limits of its own.
+    /// Serves the APIs as [`Engine::serve`] does, with other limits.
     pub(crate) async fn serve_all(
         &self,
         listener: TcpListener,
@@ -271,10 +269,10 @@ impl Engine {
         self.serve_front(listener, front::router(self.clone(), |_, _, _| Ok(())), limits, stop).await
     }
 
-    /// The same by a [`router`] with conditions of its own.
+    /// Serves the APIs by a [`router`] with its own checks.
     ///
-    /// The engine commits on the thread that received the request, so it gets a thread of its own: a slow disk must not
-    /// hold up the gateways and the functions. More threads would wait for the engine's only lock.
+    /// The engine commits on the thread that received the request, so it gets its own thread: a slow disk must not
+    /// delay the gateways and the functions. More threads would wait for the engine's only lock.
     pub(crate) async fn serve_front(
         &self,
         listener: TcpListener,
@@ -311,7 +309,7 @@ impl Engine {
                         () = overdue(stop) => Ok(()),
                     }
                 });
-                // Not a plain drop: that would wait for connections of clients who never finish a request.
+                // A plain drop would wait for connections of clients that never finish a request.
                 runtime.shutdown_background();
                 let _ = finished.send(served);
             })
@@ -320,12 +318,12 @@ impl Engine {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what map_err hands on")]
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn cannot_run(error: std::io::Error) -> Error {
     Error::Engine(format!("its server cannot run: {error}"))
 }
 
-/// Until requests under way have had their time after `stop`.
+/// Waits until the grace of running requests after `stop` is over.
 async fn overdue(stop: CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(SERVER_STOP_GRACE).await;

@@ -1,8 +1,8 @@
-//! The engine's own server, which no other process can use.
+//! The engine's own server, isolated from other processes.
 //!
-//! `dynoxide` has DynamoDB's words for every request, but it serves a TCP port and lets every page of a browser read the
-//! answers. So its server gets a port that it accepts a single connection on, the one from here: everything else has to
-//! come through [`super::front`].
+//! `dynoxide` describes each error in DynamoDB's words, but it serves a TCP port and lets every page of a browser read
+//! the responses. Therefore its server gets a port on which it accepts a single connection, that of this module. All
+//! other clients use [`super::front`].
 
 use std::{
     future::{Future, poll_fn},
@@ -30,33 +30,34 @@ use tokio::{
 
 use super::{Error, cannot_run};
 
-/// Connections that the operating system keeps for the port: the only one that is ever accepted.
+/// Maximum number of pending connections in the operating system. Only one connection is ever accepted.
 const BACKLOG: u32 = 1;
 
-/// Attempts to have the port to ourselves. One that fails means that somebody found it within microseconds.
+/// Maximum number of attempts to get a port without other connections. An attempt fails only if another process
+/// connects within microseconds.
 const ATTEMPTS: usize = 10;
 
-/// How long the first answer may take before the connection counts as somebody else's.
+/// Maximum wait for the first response. After that the connection is considered foreign.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 type Answer = Result<Response<Bytes>, Error>;
 type Job = (Request<Bytes>, oneshot::Sender<Answer>);
 
-/// The server. It stops when this is dropped.
+/// The server. It stops on drop.
 pub(super) struct Server {
     jobs: Option<mpsc::UnboundedSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Starts it on a thread of its own: the engine works on the thread that has received a request.
+    /// Starts the server on its own thread, because the engine works on the thread that received a request.
     pub(super) fn start(database: Database) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_run)?;
         let (jobs, mut queue) = mpsc::unbounded_channel::<Job>();
         let serve = async move {
             let mut link = None;
             while let Some((request, reply)) = queue.recv().await {
-                // Whoever asked may have gone.
+                // The caller may have disconnected.
                 let _ = reply.send(answer(&database, &mut link, request).await);
             }
         };
@@ -67,7 +68,7 @@ impl Server {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Sends a request to the engine's server. Requests are answered one after another, as the engine does anyway.
+    /// Sends a request to the engine's server. Requests run one after another, as in the engine itself.
     pub(super) async fn ask(&self, request: Request<Bytes>) -> Answer {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(Error::Stopped)?;
@@ -85,16 +86,17 @@ impl Drop for Server {
     }
 }
 
-/// The one connection to the engine's server.
+/// The only connection to the engine's server.
 struct Link {
     sender: SendRequest<Body>,
-    /// Never polled again, so that it accepts nobody else; it holds the port, so that nobody else answers there.
+    /// Future of the server. It is never polled again, so that it accepts no other connection. It holds the port, so
+    /// that no other process can use it.
     _server: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 async fn answer(database: &Database, link: &mut Option<Link>, request: Request<Bytes>) -> Answer {
     let usable = match link {
-        // The server closes it after a request that it could not read.
+        // The server closes the connection after an unreadable request.
         Some(link) => link.sender.ready().await.is_ok(),
         None => false,
     };
@@ -109,7 +111,7 @@ async fn answer(database: &Database, link: &mut Option<Link>, request: Request<B
 }
 
 async fn send(sender: &mut SendRequest<Body>, mut request: Request<Body>) -> Answer {
-    // Of the other hop, which brought the request here.
+    // These headers belong to the connection that delivered the request here.
     for hop in [header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING, header::EXPECT] {
         request.headers_mut().remove(hop);
     }
@@ -140,7 +142,7 @@ async fn connect(database: &Database) -> Result<Link, Error> {
     Err(Error::Engine("its server cannot have a port to itself".to_owned()))
 }
 
-/// `None` when somebody else has connected as well: with this attempt's server, that connection goes.
+/// Returns `None` if another process has connected as well. Dropping this attempt's server closes that connection.
 async fn try_connect(database: &Database) -> Result<Option<Link>, Error> {
     let socket = TcpSocket::new_v4().map_err(cannot_run)?;
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).map_err(cannot_run)?;
@@ -155,7 +157,7 @@ async fn try_connect(database: &Database) -> Result<Option<Link>, Error> {
     if accepted != 1 {
         return Ok(None);
     }
-    // The one that was accepted is ours if it answers.
+    // The accepted connection belongs to this module if it responds.
     let probe = Request::new(Body::empty());
     let answer = timeout(FIRST_ANSWER, send(&mut sender, probe)).await;
     let is_ours = matches!(answer, Ok(Ok(answer)) if answer.status().is_success());
@@ -168,13 +170,13 @@ async fn connect_to(address: std::net::SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Lets the server accept connections until it has one, and says how many it has. Each has a task of its own, and on this
-/// runtime no task begins or ends while the server is polled.
+/// Polls the server until it has accepted connections, and returns their number. Each connection has a task, and on
+/// this runtime no other task begins or ends during the poll.
 async fn accepted(server: &mut Pin<Box<dyn Future<Output = ()> + Send>>) -> usize {
     let metrics = Handle::current().metrics();
     poll_fn(|cx| {
         let before = metrics.num_alive_tasks();
-        // It never ends.
+        // The server never returns.
         let _ = server.as_mut().poll(cx);
         match metrics.num_alive_tasks() - before {
             0 => Poll::Pending,
@@ -218,7 +220,7 @@ mod tests {
             let _ours = connect_to(address).await.unwrap();
             let _stranger = connect_to(address).await.unwrap();
             assert_eq!(accepted(&mut server).await, 2);
-            // Whoever comes later waits, and gets nothing: with the server, the port goes.
+            // A later connection waits and receives nothing: the port closes with the server.
             let mut late = connect_to(address).await.unwrap();
             late.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
             tokio::task::yield_now().await;

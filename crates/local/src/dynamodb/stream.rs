@@ -1,4 +1,4 @@
-//! The stream of a table, as its readers see it.
+//! The stream of a table and its readers.
 
 use std::{
     collections::HashMap,
@@ -19,68 +19,68 @@ use tracing::warn;
 
 use super::{Error, Options, location::connect, worker::Worker};
 
-/// What the engine adds to a stored sequence number to show it in the 21 digits that DynamoDB uses.
+/// Offset between the engine's stored sequence numbers and the shown 21 digits of DynamoDB.
 const SEQUENCE_NUMBER_OFFSET: u128 = 100_000_000_000_000_000_000;
 
-/// Bytes of records after which a read ends, from "`GetRecords`" in the `DynamoDB` Streams API reference.
+/// Maximum bytes of records in a read, from "`GetRecords`" in the `DynamoDB` Streams API reference.
 const READ_BYTES: usize = 1024 * 1024;
 
-/// Looks that are left out after a change: whoever writes all the time does so through [`Watcher::announce`].
+/// Number of polls that are skipped after a change. Frequent writers notify through [`Watcher::announce`].
 const AFTER_CHANGE: u32 = 10;
 
-/// How long after a write the streams count as busy.
+/// Time after a write during which the streams count as busy.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 
-/// A place in a stream: just after the record of this number.
+/// Position in a stream: directly after the record with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(i64);
 
 impl Position {
-    /// Before the oldest record.
+    /// Position before the oldest record.
     pub const TRIM_HORIZON: Self = Self(0);
 
-    /// From the number that the engine stores.
+    /// Creates a position from the number that the engine stores.
     #[must_use]
     pub fn from_stored(number: i64) -> Self {
         Self(number)
     }
 
-    /// The number that the engine stores.
+    /// Returns the number that the engine stores.
     #[must_use]
     pub fn stored(self) -> i64 {
         self.0
     }
 
-    /// `SequenceNumber`, as the API and events show it.
+    /// Returns the `SequenceNumber` of the API and of events.
     #[must_use]
     pub fn sequence_number(self) -> String {
         (SEQUENCE_NUMBER_OFFSET + u128::from(self.0.unsigned_abs())).to_string()
     }
 }
 
-/// A change of an item.
+/// Change of an item.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Where the record ends.
+    /// Position directly after the record.
     pub position: Position,
     /// `ApproximateCreationDateTime`, in whole seconds.
     pub created_at: Timestamp,
-    /// The item's partition key, as JSON: equal for records that must be kept in order.
+    /// Partition key of the item, as JSON. Records with the same key must stay in order.
     pub partition_key: String,
-    /// The record as a function sees it among the `Records` of its event.
+    /// The record as a function receives it among the `Records` of its event.
     pub event: Value,
-    /// The same, as text.
+    /// The same record as text.
     pub json: Arc<str>,
 }
 
-/// What is the same for all records of a stream.
+/// Properties shared by all records of a stream.
 #[derive(Debug)]
 pub struct Stream {
-    /// The table's name.
+    /// Name of the table.
     pub table: String,
     /// `LatestStreamArn`, with the region and account of this run.
     pub arn: String,
-    /// The stream's only shard.
+    /// Id of the stream's only shard.
     pub shard_id: String,
     region: String,
     view_type: String,
@@ -115,8 +115,8 @@ impl Stream {
         })
     }
 
-    /// Shapes a stored record like the example in "Using AWS Lambda with Amazon DynamoDB" in the Lambda
-    /// developer guide. TTL deletions carry the `userIdentity` of "Time to Live" in the DynamoDB one.
+    /// Converts a stored record to the form of the example in "Using AWS Lambda with Amazon DynamoDB" in the Lambda
+    /// developer guide. TTL deletions carry the `userIdentity` of "Time to Live" in the DynamoDB developer guide.
     fn record(&self, row: &StoredRecord) -> Result<Record, Error> {
         let parse = |text: &str| {
             serde_json::from_str::<Value>(text)
@@ -155,7 +155,7 @@ impl Stream {
     }
 }
 
-/// A row of the engine's stream table.
+/// Row of the engine's stream table.
 struct StoredRecord {
     number: i64,
     event_id: Option<String>,
@@ -187,19 +187,20 @@ impl StoredRecord {
     }
 }
 
-/// What a read waits for, so that records are read together.
+/// Condition for which a read waits, so that several records are read together. It ends when one of the two limits is
+/// reached.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchWait {
-    /// It waits no longer than until then.
+    /// Latest end of the wait.
     pub(crate) until: Instant,
-    /// Nor when there have been so many writes since something was read last.
+    /// Number of writes since the last read.
     pub(crate) writes: u64,
 }
 
-/// How often a table has been written to, for one reader of its stream.
+/// Number of writes to a table, for one reader of its stream.
 struct Writes {
     noticed: watch::Receiver<u64>,
-    /// By the time that something was read last.
+    /// Number of writes at the last read.
     read: u64,
 }
 
@@ -208,14 +209,15 @@ impl Writes {
         Self { noticed, read: 0 }
     }
 
-    /// Waits for company. When nobody tells of writes any more there is none to wait for; the read that follows says so.
+    /// Waits until the condition of `BatchWait` is met. If the watcher has stopped, returns at once; the following read
+    /// then returns the error.
     async fn company(&mut self, BatchWait { until, writes }: BatchWait) {
         let enough = self.read + writes;
         let _ = timeout_at(until, self.noticed.wait_for(|noticed| *noticed >= enough)).await;
     }
 }
 
-/// Reads one stream, from any place on, as often as wanted.
+/// Reader of one stream. It can read from any position, any number of times.
 pub struct StreamReader {
     tail: Arc<Tail>,
     writes: Writes,
@@ -226,13 +228,13 @@ impl StreamReader {
         Self { tail, writes: Writes::new(changes) }
     }
 
-    /// What is read.
+    /// Returns the properties of the stream.
     #[must_use]
     pub fn stream(&self) -> &Arc<Stream> {
         &self.tail.stream
     }
 
-    /// The place after the newest record.
+    /// Returns the position after the newest record.
     pub fn latest(&self) -> Result<Position, Error> {
         let newest: Option<i64> = self.tail.lock().connection.query_row(
             "SELECT MAX(CAST(sequence_number AS INTEGER)) FROM _stream_records WHERE table_name = ?1",
@@ -242,15 +244,15 @@ impl StreamReader {
         Ok(newest.map_or(Position::TRIM_HORIZON, Position))
     }
 
-    /// The next records after `position`, in order, at least one and at most `limit` or about 1 MB; waits until
-    /// there is one. Safe to cancel.
+    /// Returns the next records after `position`, in order: at least one, at most `limit` or about 1 MB. Waits until a
+    /// record is available. Cancel safe.
     ///
-    /// Fails with [`Error::Stopped`] once the engine is gone.
+    /// Fails with [`Error::Stopped`] when the engine has stopped.
     pub async fn next(&mut self, position: Position, limit: usize) -> Result<Records, Error> {
         self.next_with(None, position, limit).await
     }
 
-    /// The same, but waits for company first.
+    /// Returns the next records as [`StreamReader::next`] does, after waiting for `company` (a [`BatchWait`]).
     pub(crate) async fn next_with(
         &mut self,
         company: Option<BatchWait>,
@@ -261,7 +263,7 @@ impl StreamReader {
             if let Some(company) = company {
                 self.writes.company(company).await;
             }
-            // Before the read: a write that comes after it must wake us.
+            // Marks the writes as seen before the read, so that a later write wakes the reader.
             self.writes.noticed.borrow_and_update();
             let tail = Arc::clone(&self.tail);
             let read = tokio::task::spawn_blocking(move || tail.read(position, limit));
@@ -275,12 +277,13 @@ impl StreamReader {
     }
 }
 
-/// Records that were read together, in order.
+/// Records of one read, in order.
 pub type Records = Arc<[Record]>;
 
-/// One stream for all its readers. They follow it side by side, so what one has read is kept for the next.
+/// A stream, shared by all its readers. Readers are at similar positions, so the result of one read is cached for the
+/// next.
 ///
-/// It is read through a connection of its own: SQLite's write-ahead log lets that go on while the engine writes.
+/// It has its own connection: with SQLite's write-ahead log, reads run while the engine writes.
 pub(super) struct Tail {
     stream: Arc<Stream>,
     reading: Mutex<Reading>,
@@ -288,7 +291,7 @@ pub(super) struct Tail {
 
 struct Reading {
     connection: Connection,
-    /// What was found last that was not nothing: after which place, and of how many at most.
+    /// Last result that was not empty, with its position and limit.
     last: Option<(Position, usize, Records)>,
 }
 
@@ -302,7 +305,7 @@ impl Tail {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records never change, so what was found once after a place is what comes next there, if not all of it.
+    /// Reads the records after `position`. Records never change, so the cached records after a position stay valid.
     fn read(&self, position: Position, limit: usize) -> Result<Records, Error> {
         let mut reading = self.lock();
         if let Some((_, _, records)) = reading.last.as_ref().filter(|(at, most, _)| (*at, *most) == (position, limit)) {
@@ -340,17 +343,17 @@ fn read(connection: &Connection, stream: &Stream, position: Position, limit: usi
     Ok(records)
 }
 
-/// Tells readers that something was written.
+/// Notifies readers of writes.
 ///
-/// What comes past [`Engine::answer`](super::Engine::answer) is announced. For the rest the engine has no hook, but SQLite
-/// counts commits: asking for the count takes microseconds, so it is asked for while there is traffic, and less often
-/// when there is none.
+/// Writes through [`Engine::answer`](super::Engine::answer) are announced directly. The engine has no hook for the
+/// others, but SQLite counts commits. Reading the count takes microseconds, so it is polled often during traffic and
+/// less often without.
 pub(super) struct Watcher {
     changes: Changes,
     _worker: Worker,
 }
 
-/// By table: how often it has been written to, as far as that was noticed.
+/// Numbers of noticed writes, by table.
 type Changes = Arc<Mutex<HashMap<String, watch::Sender<u64>>>>;
 
 impl Watcher {
@@ -373,7 +376,7 @@ impl Watcher {
                     }
                 }
                 Err(error) => {
-                    warn!(%error, "the streams cannot be watched; readers look for themselves");
+                    warn!(%error, "the streams could not be watched; readers poll instead");
                     announce();
                     return BUSY_FOR;
                 }
@@ -384,21 +387,21 @@ impl Watcher {
         Ok(Self { changes, _worker: worker })
     }
 
-    /// Something was written to a table.
+    /// Notifies the readers of a table of a write.
     pub(super) fn announce(&self, table: &str) {
         if let Some(changes) = of(&self.changes).get(table) {
             changes.send_modify(|writes| *writes += 1);
         }
     }
 
-    /// What tells of writes to a table.
+    /// Returns the receiver of notifications of writes to a table.
     pub(super) fn changes(&self, table: &str) -> watch::Receiver<u64> {
         of(&self.changes).entry(table.to_owned()).or_default().subscribe()
     }
 }
 
 impl Drop for Watcher {
-    /// Readers wait for nothing any more.
+    /// Ends the waits of all readers.
     fn drop(&mut self) {
         of(&self.changes).clear();
     }
@@ -408,7 +411,7 @@ fn of(changes: &Changes) -> MutexGuard<'_, HashMap<String, watch::Sender<u64>>> 
     changes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Changes whenever another connection commits; see SQLite's documentation of the pragma.
+/// Returns a number that changes whenever another connection commits; see SQLite's documentation of the pragma.
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
@@ -419,7 +422,8 @@ mod tests {
 
     const PAUSE: Duration = Duration::from_millis(2);
 
-    /// How long a reader waits for two, where so many writes were read before and so many have come since.
+    /// Returns the time that a reader waits for two writes, if `read` writes were read before and `come` have arrived
+    /// since.
     async fn waits(read: u64, come: u64) -> Duration {
         let (table, noticed) = watch::channel(read + come);
         let mut writes = Writes { noticed, read };

@@ -1,4 +1,4 @@
-//! What the engine leaves to its host.
+//! Maintenance that the engine does not do itself.
 
 use std::{
     path::Path,
@@ -12,11 +12,11 @@ use tracing::warn;
 
 use super::{Error, Options, STREAM_RETENTION, location::connect, worker::Worker};
 
-/// Records removed under one write lock, so that requests wait a few milliseconds at most.
+/// Maximum number of records removed under one write lock, so that requests wait a few milliseconds at most.
 const TRIM_BATCH: i64 = 500;
 
-/// Lets the engine find the last sequence number of a table, which it asks for at each write, and the records
-/// after one, without reading the whole stream.
+/// Creates an index by sequence number. The engine looks up the last number of a table on each write, and the records
+/// after a number, without reading the whole stream.
 pub(super) fn index_streams(file: &Path) -> Result<(), Error> {
     connect(file)?.execute_batch(
         "CREATE INDEX IF NOT EXISTS _stream_records_by_sequence_number
@@ -25,7 +25,7 @@ pub(super) fn index_streams(file: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Deletes expired items and old stream records, every now and then.
+/// Background task that deletes expired items and old stream records.
 pub(super) struct BackgroundSweeper {
     _worker: Worker,
 }
@@ -81,8 +81,8 @@ pub(super) fn trim_streams(file: &Path, horizon: Timestamp) -> Result<usize, Err
     Ok(removed)
 }
 
-/// Removes the oldest records, up to the first that has to stay. They are looked at in order of their
-/// numbers, so that a stream without old records costs the reading of one batch.
+/// Removes the oldest records, up to the first that must stay. Records are checked in order of their numbers, so a
+/// stream without old records costs the reading of one batch.
 fn trim_batch(connection: &mut Connection, table: &str, horizon: Timestamp) -> Result<usize, Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let removed = transaction.execute(

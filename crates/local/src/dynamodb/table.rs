@@ -1,4 +1,4 @@
-//! Tables as the template wants them.
+//! Tables of the template.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Error, Location};
 use crate::stack;
 
-/// Makes sure that the table is there, with its TTL, and is what the template says.
+/// Creates the table with its TTL if it is missing. Fails if an existing table differs from the template.
 pub(super) fn ensure(database: &Database, location: &Location, table: &stack::Table) -> Result<(), Error> {
     let refused = |reason: String| Error::Table { table: table.name.clone(), reason };
     let stored = database.get_table_metadata(&table.name).map_err(|error| Error::Engine(error.to_string()))?;
@@ -54,7 +54,7 @@ fn set_ttl(database: &Database, table: &str, attribute: &str, enabled: bool) -> 
     database.update_time_to_live(request).map(drop).map_err(|error| error.to_string())
 }
 
-/// The properties that decide what a table holds, where the stored and the wanted one differ.
+/// Returns the differences between the stored and the wanted table, in properties that affect its content.
 fn differences(stored: &Value, wanted: &Value) -> Vec<String> {
     let (stored, wanted) = (comparable(stored), comparable(wanted));
     stored
@@ -65,7 +65,7 @@ fn differences(stored: &Value, wanted: &Value) -> Vec<String> {
         .collect()
 }
 
-/// What `CreateTable` takes and `DescribeTable` gives, without order, defaults and state.
+/// Returns the properties that `CreateTable` and `DescribeTable` share, without order, defaults and state.
 fn comparable(table: &Value) -> BTreeMap<&'static str, Value> {
     let stream = &table["StreamSpecification"];
     let stream = if stream["StreamEnabled"] == true { stream["StreamViewType"].clone() } else { Value::Null };

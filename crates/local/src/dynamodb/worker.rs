@@ -1,4 +1,4 @@
-//! A thread that does something again and again until its owner goes.
+//! A thread that repeats a task until its owner is dropped.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Runs `round` until dropped; each round says how long to pause after it.
+    /// Runs `round` repeatedly until the value is dropped. Each round returns the pause after it.
     pub(super) fn start(name: &str, mut round: impl FnMut() -> Duration + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {

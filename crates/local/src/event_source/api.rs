@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::Rules;
 
-/// A mapping as `ListEventSourceMappings` shows it.
+/// Returns a mapping in the form of `ListEventSourceMappings`.
 pub(super) fn description(rules: &Rules) -> Value {
     let config = &rules.config;
     let filters: Vec<Value> = config.filters.iter().map(|filter| json!({ "Pattern": filter.to_string() })).collect();
     let mut description = json!({
-        // AWS gives it a UUID; the template's own name says more here.
+        // AWS uses a UUID. The template's own name is more useful here.
         "UUID": config.logical_id,
         "EventSourceArn": rules.stream.arn,
         "FunctionArn": rules.function_arn(),
@@ -39,10 +39,10 @@ struct Wanted {
     function_name: Option<String>,
 }
 
-/// Serves `ListEventSourceMappings`, all on one page. Requests need no signature.
+/// Serves `ListEventSourceMappings`, with all mappings on one page. Requests need no signature.
 pub fn router(descriptions: Vec<Value>) -> Router {
     const PATH: &str = "/2015-03-31/event-source-mappings";
-    // The SDKs' path ends in a slash in some versions.
+    // The path ends with a slash in some versions of the SDKs.
     let router = Router::new().route(PATH, get(list)).route(&format!("{PATH}/"), get(list));
     router.with_state(descriptions)
 }
@@ -51,7 +51,7 @@ async fn list(State(descriptions): State<Vec<Value>>, Query(wanted): Query<Wante
     let is_wanted = |one: &&Value| {
         let of_stream = wanted.event_source_arn.as_deref().is_none_or(|arn| one["EventSourceArn"] == arn);
         let function = one["FunctionArn"].as_str().unwrap_or_default();
-        // A name, or the ARN of a function.
+        // Accepts a name or the ARN of a function.
         let of_function = wanted.function_name.as_deref().is_none_or(|name| {
             let name = name.strip_suffix(":$LATEST").unwrap_or(name);
             function == name || function.rsplit(':').next() == Some(name)

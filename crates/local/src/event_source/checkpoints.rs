@@ -1,4 +1,4 @@
-//! Where each mapping carries on after a restart.
+//! Positions from which mappings continue after a restart.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,8 +15,8 @@ const FILE: &str = "checkpoints.sqlite";
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The checkpoints of all mappings, in a small database of their own so that saving one never waits for the
-/// tables. Clones share it.
+/// Checkpoints of all mappings, in a small separate database, so that saving one never waits for the tables. Clones
+/// share it.
 #[derive(Clone)]
 pub struct Checkpoints {
     connection: Arc<Mutex<Connection>>,
@@ -24,10 +24,10 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Opens or makes the file in `directory`.
+    /// Opens or creates the file in `directory`.
     ///
-    /// A checkpoint survives the death of the process. After a power cut an older one may be found: records are
-    /// then delivered again, never skipped.
+    /// A checkpoint survives the death of the process. After a power failure an older checkpoint may be found. Records
+    /// are then delivered again and never skipped.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let path = directory.join(FILE);
         let open = || {
@@ -51,7 +51,7 @@ impl Checkpoints {
         }
     }
 
-    /// Up to where `mapping` has finished the stream; `None` when it never read it.
+    /// Returns the position up to which `mapping` has processed the stream, or `None` if it never read it.
     pub fn load(&self, mapping: &str, stream_arn: &str) -> Result<Option<Position>, Error> {
         self.with(|connection| {
             connection
@@ -62,7 +62,7 @@ impl Checkpoints {
         .map(|number| number.map(Position::from_stored))
     }
 
-    /// Notes that `mapping` has finished everything up to `position`.
+    /// Saves that `mapping` has processed all records up to `position`.
     pub fn save(&self, mapping: &str, stream_arn: &str, position: Position) -> Result<(), Error> {
         self.with(|connection| {
             connection

@@ -1,16 +1,16 @@
-//! The message that tells of records given up.
+//! The message about discarded records.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Item, rules::Rules};
 
-/// Why records were given up.
+/// Reason why records were discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// `MaximumRetryAttempts` did not help.
+    /// All `MaximumRetryAttempts` failed.
     RetryAttemptsExhausted,
-    /// They got older than `MaximumRecordAgeInSeconds`.
+    /// The records became older than `MaximumRecordAgeInSeconds`.
     RecordAgeExceeded,
 }
 
@@ -23,18 +23,18 @@ impl Condition {
     }
 }
 
-/// The last invocation that had the records.
+/// Last invocation with the records.
 #[derive(Debug, Clone)]
 pub(super) struct LastInvocation {
     pub(super) request_id: String,
-    /// Whether the function itself failed, rather than report failed records.
+    /// `true` if the function itself failed, instead of reporting failed records.
     pub(super) function_error: bool,
 }
 
-/// The invocation record of "Retain discarded records for a DynamoDB event source in Lambda" in the Lambda
+/// Returns the invocation record of "Retain discarded records for a DynamoDB event source in Lambda" in the Lambda
 /// developer guide.
 ///
-/// Records that got too old before their first invocation have neither a `requestId` nor a `responseContext`.
+/// Records that became too old before their first invocation have neither a `requestId` nor a `responseContext`.
 pub(super) fn message(
     rules: &Rules,
     condition: Condition,

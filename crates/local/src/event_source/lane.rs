@@ -1,4 +1,4 @@
-//! One lane of a mapping: one batch at a time, until each of its records is done or given up.
+//! One lane of a mapping. It processes one batch at a time, until each of its records is finished or discarded.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -19,19 +19,19 @@ use crate::{
     lambda::InvokeError,
 };
 
-/// Bytes of a synchronous invocation's payload, from "Lambda quotas".
+/// Maximum payload of a synchronous invocation in bytes, from "Lambda quotas".
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
 const PAYLOAD_START: &str = r#"{"Records":["#;
 const PAYLOAD_END: &str = "]}";
 
-/// A batch, or what is left of one.
+/// A batch, or its unfinished records.
 #[derive(Debug)]
 struct Work {
     items: VecDeque<Item>,
-    /// Failures that count against `MaximumRetryAttempts`.
+    /// Number of failures that count against `MaximumRetryAttempts`.
     failures: u32,
-    /// Invocations that had these records.
+    /// Number of invocations with these records.
     invocations: u32,
     last: Option<LastInvocation>,
 }
@@ -41,7 +41,7 @@ impl Work {
         Self { items, failures: 0, invocations: 0, last: None }
     }
 
-    /// Splits off the records from `index` on. Both parts keep the history they share.
+    /// Splits off the records from `index` on. Both parts keep the counts of failures and invocations.
     fn split_off(&mut self, index: usize) -> Self {
         Self { items: self.items.split_off(index), last: self.last.clone(), ..*self }
     }
@@ -65,17 +65,18 @@ impl Work {
     }
 }
 
-/// The mapping is stopping.
+/// Error: the mapping is stopping.
 struct Stopped;
 
-/// Runs the records of its share of the partition keys.
+/// Worker for the records of its share of the partition keys.
 pub(super) struct Lane {
     rules: Arc<Rules>,
     records: mpsc::UnboundedReceiver<Vec<Item>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
     stop: CancellationToken,
     waiting: VecDeque<Item>,
-    /// Invocations in a row that failed as a whole, whatever the batch: the function may be down.
+    /// Number of consecutive invocations that failed completely, for any batch. Many such failures mean that the
+    /// function is down.
     failures_in_a_row: u32,
 }
 
@@ -89,7 +90,7 @@ impl Lane {
         Self { rules, records, finished, stop, waiting: VecDeque::new(), failures_in_a_row: 0 }
     }
 
-    /// Runs until the mapping stops. An invocation under way is awaited.
+    /// Runs until the mapping stops. Waits for a running invocation.
     pub(super) async fn run(mut self) {
         while let Ok(batch) = self.gather().await {
             if self.process(batch).await.is_err() {
@@ -98,7 +99,7 @@ impl Lane {
         }
     }
 
-    /// The next batch: complete, or what came within the batching window.
+    /// Returns the next batch: a complete one, or the records that arrived within the batching window.
     async fn gather(&mut self) -> Result<VecDeque<Item>, Stopped> {
         let stop = self.stop.clone();
         if self.waiting.is_empty() {
@@ -127,7 +128,7 @@ impl Lane {
         }
     }
 
-    /// How many of the waiting records make the next batch, and whether a further one could still join it.
+    /// Returns the number of waiting records in the next batch, and whether a further record could still join it.
     fn batch_length(&self) -> (usize, bool) {
         let mut bytes = PAYLOAD_START.len() + PAYLOAD_END.len();
         for (index, item) in self.waiting.iter().enumerate() {
@@ -139,7 +140,7 @@ impl Lane {
         (self.waiting.len(), self.waiting.len() == self.rules.config.batch_size)
     }
 
-    /// Runs a batch to its end: every record done, or given up.
+    /// Processes a batch until each record is finished or discarded.
     async fn process(&mut self, batch: VecDeque<Item>) -> Result<(), Stopped> {
         let mut left = VecDeque::from([Work::new(batch)]);
         while let Some(mut work) = left.pop_front() {
@@ -152,7 +153,8 @@ impl Lane {
                 self.pause(self.failures_in_a_row).await?;
                 continue;
             };
-            // A function that says what has failed works: what its other records wait for is no cure.
+            // A function that reports batch item failures is working, so the pause depends on the records and not on
+            // the function.
             let answered = matches!(verdict, Verdict::FailedFrom(_));
             let (failed, split) = match verdict {
                 Verdict::Success => {
@@ -163,7 +165,7 @@ impl Lane {
                 Verdict::FailedFrom(index) => {
                     let failed = work.split_off(index);
                     self.finish(&work.items);
-                    // With bisection on, this is where the batch is bisected.
+                    // If bisection is enabled, the batch is bisected at the reported record.
                     (failed, self.rules.config.bisect_batch_on_function_error)
                 }
             };
@@ -173,10 +175,10 @@ impl Lane {
         Ok(())
     }
 
-    /// Puts what failed back to the front of what is `left`, in halves or whole, or gives it up.
+    /// Puts failed records back to the front of `left`, in halves or whole, or discards them.
     ///
-    /// Splitting does not use up retries, so each half may fail as often as the whole. How often the same records have
-    /// failed now; 0 when they were split.
+    /// A split does not count as a retry, so each half may fail as often as the whole. Returns the number of
+    /// consecutive failures of the same records; 0 after a split.
     async fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) -> Result<u32, Stopped> {
         let config = &self.rules.config;
         if split {
@@ -199,7 +201,8 @@ impl Lane {
         Ok(failures)
     }
 
-    /// Invokes the function once; `None` when it could not be reached, which is no failure of the batch.
+    /// Invokes the function once. Returns `None` if the function could not be invoked, which does not count as a
+    /// failure of the batch.
     async fn invoke(&mut self, work: &mut Work) -> Result<Option<Verdict>, Stopped> {
         let config = &self.rules.config;
         let invocation = self.rules.invoke.invoke(&config.function, work.payload()).await;
@@ -208,7 +211,7 @@ impl Lane {
             Ok(invocation) => invocation,
             Err(InvokeError::Stopping) => return Err(Stopped),
             Err(InvokeError::PayloadTooLarge { .. }) => {
-                warn!(mapping, function, "a batch is too large to be sent");
+                warn!(mapping, function, "a batch was too large to send");
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                 return Ok(Some(Verdict::Failed));
             }
@@ -233,7 +236,7 @@ impl Lane {
         Ok(Some(verdict))
     }
 
-    /// Waits before what failed is tried again, the longer the more `failures`.
+    /// Waits before a retry. The pause grows with `failures`.
     async fn pause(&self, failures: u32) -> Result<(), Stopped> {
         if failures == 0 {
             return Ok(());
@@ -245,11 +248,11 @@ impl Lane {
         }
     }
 
-    /// Takes records out of `work` that may not be delivered any more.
+    /// Discards records of `work` that are too old to be delivered.
     async fn discard_expired(&self, work: &mut Work) -> Result<(), Stopped> {
         let age = self.rules.config.maximum_record_age.unwrap_or(STREAM_RETENTION);
         let now = (self.rules.options.clock)();
-        // Records come in the order of their creation.
+        // Records are in the order of their creation.
         let expired = work
             .items
             .iter()
@@ -270,23 +273,23 @@ impl Lane {
         let (mapping, condition, records) = (&config.logical_id, condition.name(), items.len());
         match &config.on_failure {
             Some(arn) => {
-                error!(mapping, condition, records, destination = arn, "records were given up");
+                error!(mapping, condition, records, destination = arn, "records were discarded");
                 self.send_to_destination(arn, &message).await?;
             }
             None => {
-                error!(mapping, condition, records, %message, "records were given up, without a destination");
+                error!(mapping, condition, records, %message, "records were discarded without a destination");
             }
         }
         self.finish(&work.items);
         Ok(())
     }
 
-    /// Until the destination has it: a record is done with only then.
+    /// Retries until the destination has stored the message, because the records count as finished only then.
     async fn send_to_destination(&self, arn: &str, message: &Value) -> Result<(), Stopped> {
         let mut failures = 0;
         while let Err(error) = (self.rules.destination)(arn, message.clone()) {
             failures += 1;
-            error!(arn, %error, "an on-failure destination did not take what was given up; trying again");
+            error!(arn, %error, "an on-failure destination did not accept discarded records; trying again");
             self.pause(failures).await?;
         }
         Ok(())

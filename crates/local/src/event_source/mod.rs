@@ -1,14 +1,13 @@
-//! Event source mappings: what is written to a table's stream reaches the function, as Lambda would have it.
+//! Event source mappings: deliver the records of a table's stream to a function, as Lambda does.
 //!
-//! A [`Mapping`] reads the stream, filters, and deals records out to lanes by partition key
-//! (`ParallelizationFactor`); a lane invokes the function with one batch at a time, so records of one key stay
-//! in order. The checkpoint follows the oldest record that is not finished: after a stop, a crash or a `kill
-//! -9` the mapping carries on there, and nothing is skipped.
+//! A [`Mapping`] reads the stream, filters the records, and distributes them to lanes by partition key
+//! (`ParallelizationFactor`). A lane invokes the function with one batch at a time, so records of one key stay in
+//! order. The checkpoint follows the oldest unfinished record. After a stop, a crash or a `kill -9`, the mapping
+//! continues there and skips no record.
 //!
-//! The rules are those of the Lambda developer guide: "Using AWS Lambda with Amazon DynamoDB", "Process
-//! DynamoDB records with Lambda", "Configuring partial batch response with DynamoDB and Lambda", "Retain
-//! discarded records for a DynamoDB event source in Lambda", and "Using event filtering with a DynamoDB event
-//! source".
+//! The rules are those of the Lambda developer guide: "Using AWS Lambda with Amazon DynamoDB", "Process DynamoDB
+//! records with Lambda", "Configuring partial batch response with DynamoDB and Lambda", "Retain discarded records for a
+//! DynamoDB event source in Lambda", and "Using event filtering with a DynamoDB event source".
 
 mod api;
 mod checkpoints;
@@ -51,51 +50,53 @@ pub use event_filter::FilterError;
 const BATCH_SIZES: std::ops::RangeInclusive<usize> = 1..=10_000;
 const PARALLELIZATION_FACTORS: std::ops::RangeInclusive<usize> = 1..=10;
 
-/// Records asked of the stream at once, from "`GetRecords`" in the DynamoDB Streams API reference.
+/// Maximum number of records in one read of the stream, from "`GetRecords`" in the DynamoDB Streams API reference.
 const READ_RECORDS: usize = 1000;
 
-/// Least time between two reads of a stream that is read at once, unless [`READ_WRITES`] come sooner. What comes meanwhile
-/// goes into one batch: one invocation and one frame in place of several, as there would be on AWS, where a shard is read
-/// four times a second. A timer of the runtime rounds it up to the next whole millisecond.
+/// Minimum time between two reads of a stream without a read interval, unless [`READ_WRITES`] writes come sooner.
+/// Writes in that time form one batch: one invocation and one frame instead of several. AWS reads a shard four times a
+/// second and batches in the same way. The timer of the runtime rounds the time up to the next whole millisecond.
 const READ_PAUSE: Duration = Duration::from_millis(2);
 
-/// Writes that are enough for a batch: waiting for a third would make the first late, and save little.
+/// Number of writes that are read at once. Waiting for a third would delay the first and save little.
 const READ_WRITES: u64 = 2;
 
-/// Longest time for which a checkpoint is behind: each is a transaction of its own, and what is read again is no harm.
+/// Maximum delay of a saved checkpoint. Each save is a transaction. Records that are delivered again after a crash are
+/// harmless.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long to leave a stream alone that could not be read.
+/// Pause after a failed read of a stream.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
-/// Takes what a mapping gives up: the ARN of an on-failure destination, and the message for it. While it fails, the mapping
-/// goes on trying, so that nothing is given up that nobody is told of.
+/// Destination of discarded records: receives the ARN of an on-failure destination and the message. The mapping retries
+/// while it fails, so that no record is discarded without a message.
 pub type Destination = Arc<dyn Fn(&str, Value) -> std::io::Result<()> + Send + Sync>;
 
-/// Tells the time.
+/// Source of the current time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// What a local run can decide about its mappings.
+/// Options of the local mappings.
 #[derive(Clone)]
 pub struct Options {
     /// Region in function ARNs.
     pub region: String,
     /// Account in function ARNs.
     pub account_id: String,
-    /// Pause after the first failure; it doubles with each further one.
+    /// Pause after the first failure. It doubles with each further one.
     pub retry_base: Duration,
-    /// The longest pause between retries.
+    /// Maximum pause between retries.
     pub retry_cap: Duration,
-    /// Between two reads of the stream; zero for as soon as there is something, if [`READ_PAUSE`] has passed. Lambda polls a
-    /// shard of `DynamoDB` four times a second ("Polling and batching streams").
+    /// Interval between two reads of the stream. With zero, a read starts as soon as there is a record and
+    /// [`READ_PAUSE`] has passed. Lambda polls a shard of `DynamoDB` four times a second ("Polling and batching
+    /// streams").
     pub read_interval: Duration,
-    /// How long an invocation under way may take to finish once the mapping was told to stop.
+    /// Maximum time for a running invocation to finish after the stop.
     pub stop_grace: Duration,
-    /// Records after the oldest unfinished one that may be under way or waiting.
+    /// Maximum number of records in process or waiting, counted from the oldest unfinished one.
     pub read_ahead_records: usize,
-    /// Bytes of unfinished records that may be held.
+    /// Maximum number of bytes of unfinished records in memory.
     pub read_ahead_bytes: usize,
-    /// By which the age of records is judged.
+    /// Clock for the age of records.
     pub clock: Clock,
 }
 
@@ -115,27 +116,27 @@ impl Default for Options {
     }
 }
 
-/// Why a mapping cannot be set up, or cannot go on.
+/// Reason why a mapping cannot be created or cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A filter is not one that Lambda would take.
+    /// Lambda would not accept a filter.
     #[error("event source mapping {mapping}: {source}")]
     Filter {
-        /// The mapping's logical id.
+        /// Logical id of the mapping.
         mapping: String,
-        /// What is wrong with which filter.
+        /// The filter and its error.
         source: FilterError,
     },
-    /// A property is out of Lambda's limits.
+    /// A property exceeds Lambda's limits.
     #[error("event source mapping {mapping}: {property} is {value}, Lambda allows {limits}")]
     Limit {
-        /// The mapping's logical id.
+        /// Logical id of the mapping.
         mapping: String,
         /// The CloudFormation property.
         property: &'static str,
         /// Its value.
         value: usize,
-        /// The smallest and the largest value allowed.
+        /// The minimum and the maximum.
         limits: String,
     },
     /// The checkpoints cannot be read or written.
@@ -144,9 +145,9 @@ pub enum Error {
          their starting positions"
     )]
     Checkpoints {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the database says.
+        /// Error of the database.
         source: rusqlite::Error,
     },
     /// The stream cannot be read.
@@ -154,11 +155,11 @@ pub enum Error {
     Stream(#[from] dynamodb::Error),
 }
 
-/// One event source mapping, ready to run.
+/// An event source mapping that is ready to run.
 pub struct Mapping {
     reader: StreamReader,
     checkpoints: Checkpoints,
-    /// Where the mapping's first read starts.
+    /// Position of the mapping's first read.
     start: Position,
     filters: Filters,
     rules: Arc<Rules>,
@@ -167,8 +168,8 @@ pub struct Mapping {
 impl Mapping {
     /// Prepares `config` to read from `reader`.
     ///
-    /// A mapping that has no checkpoint gets its starting position now: with `LATEST`, what is written from
-    /// this call on is delivered, even when the run ends before it was read.
+    /// A mapping without a checkpoint gets its starting position in this call. With `LATEST`, records that are written
+    /// after this call are delivered, even if the run ends before they are read.
     pub fn new(
         config: EventSourceMapping,
         reader: StreamReader,
@@ -196,16 +197,16 @@ impl Mapping {
         Ok(Self { reader, checkpoints, start, filters, rules })
     }
 
-    /// The mapping as the Lambda API shows it, for [`router`].
+    /// Returns the mapping in the form of the Lambda API, for [`router`].
     #[must_use]
     pub fn description(&self) -> Value {
         api::description(&self.rules)
     }
 
-    /// Delivers until `stop`, or until the stream's engine is gone.
+    /// Delivers until `stop`, or until the stream's engine has stopped.
     ///
-    /// Once stopped, invocations under way have [`Options::stop_grace`] to finish; what has not finished by then
-    /// is delivered again by the next run.
+    /// After the stop, running invocations have [`Options::stop_grace`] to finish. The next run delivers the unfinished
+    /// records again.
     pub async fn run(self, stop: CancellationToken) {
         let Self { reader, checkpoints, start, filters, rules } = self;
         let mapping = rules.config.logical_id.clone();
@@ -237,10 +238,10 @@ impl Mapping {
 
         let drained = async { while lanes.join_next().await.is_some() {} };
         if tokio::time::timeout(rules.options.stop_grace, drained).await.is_err() {
-            info!(mapping, "an invocation is still under way; its records will be delivered again");
+            info!(mapping, "an invocation was still running; its records will be delivered again");
             lanes.shutdown().await;
         }
-        // The lanes are gone and with them the keeper's senders: it saves what is left and ends.
+        // The lanes have ended and dropped the checkpointer's senders. It saves the last checkpoint and ends.
         if let Err(error) = keeper.await {
             error!(mapping, %error, "the last checkpoint was not saved");
         }
@@ -264,16 +265,16 @@ fn check_limit(
     })
 }
 
-/// A record on its way to the function.
+/// Record that is not finished.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     position: Position,
     created_at: Timestamp,
-    /// The record as it stands among the `Records` of the event.
+    /// The record as it is in the `Records` of the event.
     json: Arc<str>,
 }
 
-/// Progress, shared between who reads and who finishes.
+/// Progress, shared by the poller and the checkpointer.
 struct Shared {
     progress: Mutex<Progress>,
     room: Notify,
@@ -288,7 +289,7 @@ impl Shared {
         use_it(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until less is under way than `options` allow.
+    /// Waits until the unfinished records are below the limits of `options`.
     async fn room(&self, options: &Options) {
         loop {
             let freed = self.room.notified();
@@ -302,7 +303,7 @@ impl Shared {
     }
 }
 
-/// Reads the stream and deals its records out.
+/// Poller that reads the stream and distributes its records to the lanes.
 struct StreamPoller {
     reader: StreamReader,
     filters: Filters,
@@ -310,7 +311,7 @@ struct StreamPoller {
     progress: Arc<Shared>,
     inboxes: Vec<mpsc::UnboundedSender<Vec<Item>>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
-    /// When something was read last.
+    /// Time of the last read.
     read_at: Option<Instant>,
 }
 
@@ -341,7 +342,7 @@ impl StreamPoller {
         }
     }
 
-    /// What there is from `position` on, and what has come with it by the time of the next read.
+    /// Returns the records from `position` on that are available at the time of the next read.
     async fn next(&mut self, position: Position, started: Instant) -> Result<Records, dynamodb::Error> {
         let interval = self.rules.options.read_interval;
         if !interval.is_zero() {
@@ -369,7 +370,7 @@ impl StreamPoller {
             }
         }
         for (lane, items) in hands {
-            // A lane only goes once the mapping stops.
+            // A lane ends only when the mapping stops.
             let _ = self.inboxes[lane].send(items);
         }
         if !filtered_out.is_empty() {
@@ -378,13 +379,13 @@ impl StreamPoller {
     }
 }
 
-/// From `passed` on to the next whole number of `interval`s.
+/// Returns the time from `passed` to the next multiple of `interval`.
 fn until_next(interval: Duration, passed: Duration) -> Duration {
     let over = passed.as_nanos() % interval.as_nanos().max(1);
     interval.saturating_sub(Duration::from_nanos_u128(over))
 }
 
-/// The lane that keeps all records of `partition_key`.
+/// Returns the lane of all records of `partition_key`.
 fn lane_of(partition_key: &str, lanes: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     partition_key.hash(&mut hasher);
@@ -392,7 +393,8 @@ fn lane_of(partition_key: &str, lanes: usize) -> usize {
     usize::try_from(hasher.finish() % lanes).unwrap_or(0)
 }
 
-/// Saves the checkpoint as records finish. What finishes soon after another, or while one is being saved, shares the next.
+/// Saves the checkpoint when records finish. Records that finish within [`CHECKPOINT_PAUSE`], or during a save, share
+/// the next save.
 async fn run_checkpointer(
     mut finishes: mpsc::UnboundedReceiver<Vec<Position>>,
     shared: Arc<Shared>,
@@ -434,7 +436,7 @@ async fn run_checkpointer(
     }
 }
 
-/// At that time, or never.
+/// Waits until `time`. With `None`, waits forever.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

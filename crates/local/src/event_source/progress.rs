@@ -1,12 +1,12 @@
-//! How far a mapping has got.
+//! Progress of a mapping.
 
 use std::collections::VecDeque;
 
 use crate::dynamodb::Position;
 
-/// The records that have been read, from the oldest unfinished one on.
+/// Records that were read, from the oldest unfinished one on.
 ///
-/// Lanes finish out of order; the checkpoint only passes what is finished without a gap.
+/// Lanes finish out of order. The checkpoint advances only over finished records without a gap.
 #[derive(Debug)]
 pub(super) struct Progress {
     checkpoint: Position,
@@ -26,14 +26,14 @@ impl Progress {
         Self { checkpoint, read: VecDeque::new(), bytes: 0 }
     }
 
-    /// Notes a record that was read. Records come in the order of the stream.
+    /// Adds a record that was read. Records come in the order of the stream.
     pub(super) fn start(&mut self, position: Position, bytes: usize) {
         debug_assert!(self.read.back().is_none_or(|last| last.position < position));
         self.read.push_back(Entry { position, bytes, finished: false });
         self.bytes += bytes;
     }
 
-    /// Notes a record that needs nothing more.
+    /// Marks a record as finished.
     pub(super) fn finish(&mut self, position: Position) {
         if let Ok(index) = self.read.binary_search_by_key(&position, |entry| entry.position) {
             let entry = &mut self.read[index];
@@ -47,17 +47,17 @@ impl Progress {
         }
     }
 
-    /// Everything up to here is finished.
+    /// Returns the position up to which all records are finished.
     pub(super) fn checkpoint(&self) -> Position {
         self.checkpoint
     }
 
-    /// Records read after the checkpoint.
+    /// Returns the number of records after the checkpoint.
     pub(super) fn records(&self) -> usize {
         self.read.len()
     }
 
-    /// Bytes of the unfinished records.
+    /// Returns the number of bytes of these records.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

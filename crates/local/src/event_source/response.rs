@@ -1,19 +1,19 @@
-//! What a function's answer says about its batch.
+//! The result of a batch in a function's response.
 
 use serde_json::Value;
 
-/// How a batch went.
+/// Result of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Every record is done.
+    /// All records succeeded.
     Success,
-    /// Records before this index are done; from it on they run again.
+    /// Records before this index succeeded. The records from it on are retried.
     FailedFrom(usize),
-    /// No record is done.
+    /// No record succeeded.
     Failed,
 }
 
-/// Judges the answer of a function whose mapping has `ReportBatchItemFailures`, by "Success and failure
+/// Evaluates the response of a function whose mapping has `ReportBatchItemFailures`, by "Success and failure
 /// conditions" of "Configuring partial batch response with DynamoDB and Lambda" in the Lambda developer guide.
 ///
 /// `sequence_numbers` are those of the batch, in its order.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Destination, Options};
 use crate::{dynamodb::Stream, lambda::Invoke, stack::EventSourceMapping};
 
-/// What all lanes of a mapping go by.
+/// Settings that all lanes of a mapping share.
 pub(super) struct Rules {
     pub(super) config: EventSourceMapping,
     pub(super) stream: Arc<Stream>,
@@ -20,7 +20,7 @@ impl Rules {
         format!("arn:aws:lambda:{region}:{account_id}:function:{}", self.config.function)
     }
 
-    /// The pause after `failures` failures in a row.
+    /// Returns the pause after `failures` consecutive failures.
     pub(super) fn backoff(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         self.options.retry_base.saturating_mul(1 << doublings).min(self.options.retry_cap)

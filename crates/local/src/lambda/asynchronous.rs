@@ -1,7 +1,7 @@
 //! Asynchronous invocations: "Invoking a Lambda function asynchronously" in the Lambda developer guide.
 //!
-//! An accepted invocation is a file until it has succeeded, or its record is in the on-failure destination. A
-//! run that ends in between, in whatever way, leaves the file, and the next run carries on: at least once.
+//! An accepted invocation is stored as a file until it has succeeded or its record is in the on-failure destination. If
+//! a run ends earlier, the file remains and the next run continues: delivery is at least once.
 
 use std::{
     fmt, fs, io,
@@ -25,21 +25,21 @@ use super::{
 };
 use crate::stack::AsyncInvoke;
 
-/// Pauses after a throttled attempt double from the first to the second of these (the page named above).
+/// First and maximum pause after a throttled attempt. The pause doubles with each attempt (the page named above).
 const THROTTLE_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(5)];
 
 /// An asynchronous invocation that was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AsyncInvokeError {
-    /// As for a synchronous invocation.
+    /// The invocation was rejected for a reason that also applies to synchronous invocations.
     #[error(transparent)]
     Refused(#[from] InvokeError),
-    /// It could not be kept, so it would not survive a stop.
-    #[error("cannot keep the invocation in {}: {source}; check free space and permissions", path.display())]
+    /// The file of the invocation could not be written, so a restart would lose it.
+    #[error("cannot store the invocation in {}: {source}; check free space and permissions", path.display())]
     NotKept {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: io::Error,
     },
 }
@@ -48,17 +48,17 @@ pub enum AsyncInvokeError {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Pending {
-    /// A ULID: it sorts by time, so that a later run resumes in the order of acceptance.
+    /// A ULID. It sorts by time, so that a later run resumes in the order of acceptance.
     id: String,
     request_id: String,
-    /// The function's name.
+    /// Name of the function.
     function: String,
     accepted_at: Timestamp,
-    /// Attempts that ran and failed.
+    /// Number of attempts that ran and failed.
     attempts: u32,
-    /// The last of them.
+    /// Error of the last attempt.
     last_error: Option<Failure>,
-    /// JSON.
+    /// Payload as JSON.
     payload: String,
 }
 
@@ -69,14 +69,14 @@ struct Failure {
     error_message: String,
 }
 
-/// Why an invocation was given up.
+/// Reason why an invocation failed.
 #[derive(Debug, Clone, Copy)]
 enum Condition {
     RetriesExhausted,
     EventAgeExceeded,
 }
 
-/// Accepted invocations and how they are retried.
+/// Accepted invocations and their retry settings.
 pub(super) struct Deliveries {
     directory: Option<PathBuf>,
     retry_delays: Vec<Duration>,
@@ -91,7 +91,7 @@ impl fmt::Debug for Deliveries {
 }
 
 impl Deliveries {
-    /// Keeps invocations in `directory`; also returns those that are there already, oldest first.
+    /// Stores invocations in `directory`. Also returns the stored ones of an earlier run, oldest first.
     pub(super) fn open(
         directory: Option<PathBuf>,
         retry_delays: Vec<Duration>,
@@ -104,7 +104,7 @@ impl Deliveries {
         Ok((Self { directory, retry_delays, failures, tasks: TaskTracker::new() }, unfinished))
     }
 
-    /// Waits until nothing is being delivered; called once the functions have stopped.
+    /// Waits until no delivery is running. The caller stops the functions before.
     pub(super) async fn finished(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -117,7 +117,7 @@ impl Deliveries {
     async fn keep(&self, pending: &Pending) -> Result<(), AsyncInvokeError> {
         let Some(path) = self.file(pending) else { return Ok(()) };
         let written = async {
-            // A reader never sees half a file.
+            // The rename ensures that a reader never reads a partial file.
             let draft = path.with_extension("tmp");
             tokio::fs::write(&draft, serde_json::to_vec_pretty(pending)?).await?;
             tokio::fs::rename(&draft, &path).await
@@ -128,7 +128,7 @@ impl Deliveries {
     async fn forget(&self, pending: &Pending) {
         let Some(path) = self.file(pending) else { return };
         if let Err(reason) = tokio::fs::remove_file(&path).await {
-            error!(%reason, file = %path.display(), "cannot remove a finished invocation: the next start repeats it");
+            error!(%reason, file = %path.display(), "a finished invocation was not removed: the next start repeats it");
         }
     }
 
@@ -148,7 +148,7 @@ fn read(directory: &Path) -> io::Result<Vec<Pending>> {
         }
         match serde_json::from_slice::<Pending>(&fs::read(&path)?) {
             Ok(pending) => unfinished.push(pending),
-            Err(reason) => warn!(%reason, file = %path.display(), "not a pending invocation; left where it is"),
+            Err(reason) => warn!(%reason, file = %path.display(), "a file was not a pending invocation; it was kept"),
         }
     }
     unfinished.sort_by(|a, b| a.id.cmp(&b.id));
@@ -156,8 +156,8 @@ fn read(directory: &Path) -> io::Result<Vec<Pending>> {
 }
 
 impl Lambda {
-    /// `Event`: accepts `payload` (JSON) for `function` and returns the request id at once. A failed attempt is
-    /// repeated as the function's [`AsyncInvoke`] says; what fails for good goes to its on-failure destination.
+    /// `Event`: accepts `payload` (JSON) for `function` and returns the request id at once. Retries failed attempts by
+    /// the function's [`AsyncInvoke`]. After the last attempt, sends the record to the on-failure destination.
     pub async fn invoke_async(&self, function: &str, payload: Bytes) -> Result<String, AsyncInvokeError> {
         let pool = self.pool(function).ok_or_else(|| InvokeError::UnknownFunction(function.to_owned()))?;
         if payload.len() > MAX_ASYNC_REQUEST_BYTES {
@@ -183,10 +183,10 @@ impl Lambda {
         Ok(request_id)
     }
 
-    /// Runs `pending` to its end in the background.
+    /// Delivers `pending` in the background, with all retries.
     pub(super) fn deliver(&self, pending: Pending) {
         let Some(settings) = self.pool(&pending.function).map(|pool| pool.function.async_invoke.clone()) else {
-            warn!(function = pending.function, "a pending invocation is for a function that is gone; left as it is");
+            warn!(function = pending.function, "a pending invocation was kept, because its function was not found");
             return;
         };
         let lambda = self.clone();
@@ -211,7 +211,7 @@ impl Lambda {
                             return self.discard(&pending, settings, Condition::RetriesExhausted).await;
                         }
                         if let Err(reason) = deliveries.keep(&pending).await {
-                            warn!(%reason, "a restart would not count the failed attempt");
+                            warn!(%reason, "a failed attempt was not saved; a restart would not count it");
                         }
                         deliveries.pause_after(pending.attempts)
                     }
@@ -224,7 +224,7 @@ impl Lambda {
                 Err(InvokeError::Stopping) => return self.leave(&pending),
                 // Both were checked when the invocation was accepted.
                 Err(error @ (InvokeError::UnknownFunction(_) | InvokeError::PayloadTooLarge { .. })) => {
-                    error!(%error, request_id = pending.request_id, "an accepted invocation cannot run");
+                    error!(%error, request_id = pending.request_id, "an accepted invocation could not run");
                     return;
                 }
             };
@@ -235,13 +235,13 @@ impl Lambda {
         }
     }
 
-    /// The run stops before the invocation is done.
+    /// Logs an invocation that the end of the run interrupts.
     fn leave(&self, pending: &Pending) {
         if self.inner.deliveries.directory.is_none() {
             warn!(
                 function = pending.function,
                 request_id = pending.request_id,
-                "an asynchronous invocation ends with this run, for nothing is kept on disk"
+                "an asynchronous invocation was lost at the end of the run, because it was in memory only"
             );
         }
     }
@@ -255,7 +255,7 @@ impl Lambda {
         match self.inner.deliveries.failures.send(queue, record(pending, &arn, condition)) {
             Ok(()) => self.inner.deliveries.forget(pending).await,
             Err(reason) => {
-                error!(%reason, queue, "cannot send a failed invocation to its destination; the next start tries again");
+                error!(%reason, queue, "a failed invocation was not sent to its destination; the next start retries");
             }
         }
     }
@@ -267,11 +267,11 @@ impl Lambda {
 
 fn too_old(pending: &Pending, settings: &AsyncInvoke) -> bool {
     let age = Timestamp::now().duration_since(pending.accepted_at);
-    // A clock that was set back makes no event old.
+    // If the clock was set back, the age is negative and the event is not too old.
     Duration::try_from(age).is_ok_and(|age| age >= settings.maximum_event_age)
 }
 
-/// The invocation record of "Capturing records of Lambda asynchronous invocations" in the developer guide.
+/// Returns the invocation record of "Capturing records of Lambda asynchronous invocations" in the developer guide.
 fn record(pending: &Pending, function_arn: &str, condition: Condition) -> Value {
     let payload = serde_json::from_str(&pending.payload).unwrap_or_else(|_| json!(pending.payload));
     let mut record = json!({

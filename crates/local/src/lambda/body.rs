@@ -1,19 +1,19 @@
-//! Bodies with a size limit that still read the request to its end, so that the sender sees the answer rather
-//! than a broken connection.
+//! Request bodies with a size limit. A body is read to its end even if it is too large, so that the sender receives the
+//! response instead of a broken connection.
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 
-/// Why a body was not accepted.
+/// Reason why a body was rejected.
 pub(super) enum Refused {
-    /// This many bytes came.
+    /// The body is too large. The value is its size in bytes.
     TooLarge(usize),
-    /// The sender went away half-way.
+    /// The sender closed the connection before the end.
     Truncated,
 }
 
-/// Reads `body` whole; of one over `limit` bytes only the size is kept.
+/// Reads the complete `body`. Above `limit` bytes, only the size is counted.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refused> {
     let mut chunks = body.into_data_stream();
     let mut kept = BytesMut::new();

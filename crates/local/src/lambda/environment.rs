@@ -20,24 +20,25 @@ use super::{
     runtime_api::{Event, RuntimeApi, Step},
 };
 
-/// How soon after its answer an environment is expected back; another takes longer to start.
+/// Time within which an environment is expected to poll again after its response. A slower one is not waited for,
+/// because a cold start takes about as long.
 const RETURN: Duration = Duration::from_millis(5);
 
 struct Environment {
     pool: Arc<Pool>,
     process: Process,
     api: RuntimeApi,
-    /// The process group that keeps the process from outliving the runner.
+    /// Process group whose end also ends the process, so that it does not outlive the runner.
     group: i32,
-    /// Reported with the first invocation.
+    /// Duration of the init phase. It is reported with the first invocation.
     init_duration: Option<Duration>,
-    /// Whether it was back within [`RETURN`] after its last answer.
+    /// `true` if the environment polled within [`RETURN`] after its last response.
     is_prompt: bool,
-    /// Whether others count on its return right now.
+    /// `true` while the pool expects the environment to poll soon.
     is_expected: bool,
 }
 
-/// Whether an environment can go on.
+/// State of an environment after an invocation.
 #[derive(Debug, PartialEq, Eq)]
 enum AfterInvocation {
     Usable,
@@ -58,7 +59,7 @@ pub(super) async fn run_environment(pool: Arc<Pool>, id: u64) {
     pool.ended(id);
 }
 
-/// Why an environment did not start.
+/// Reason why an environment did not start.
 enum StartFailure {
     Reported(FunctionError),
     Crashed(String),
@@ -88,7 +89,7 @@ impl Environment {
         let deadline = began + timeout;
         let failure = loop {
             tokio::select! {
-                // What a process said before it ended comes first.
+                // The process's own report before its end has priority.
                 biased;
                 step = environment.api.steps.recv() => match step {
                     Some(Step::Next) => {
@@ -119,7 +120,7 @@ impl Environment {
         };
         let api = RuntimeApi::listen(&function.name, &function.arn, &function.binary, runner.runtime_limits);
         let api = api.await.map_err(not_runnable)?;
-        // A second time when the guardian, whose group the process joins, has died in between.
+        // Starts a second time if the process reaper, whose group the process joins, has died meanwhile.
         let mut attempts_left = 2;
         loop {
             attempts_left -= 1;
@@ -175,13 +176,13 @@ impl Environment {
         if self.is_expected {
             pool.overdue();
         }
-        // Only an extension gets its process a SIGTERM, and what hangs would not heed it.
+        // Lambda sends SIGTERM only to processes with an extension. A hanging process would ignore it.
         let notice =
             (fate == AfterInvocation::Usable && self.api.has_extensions()).then_some(pool.runner.shutdown_phase);
         self.process.end(notice).await;
     }
 
-    /// Waits for work; `None` when the environment is over.
+    /// Waits for an invocation. Returns `None` when the environment has ended.
     async fn idle(&mut self, next: &mut oneshot::Receiver<Job>) -> Option<Job> {
         let runner = Arc::clone(&self.pool.runner);
         tokio::select! {
@@ -212,11 +213,11 @@ impl Environment {
         let mut reply = Some(reply);
         let mut answer = |outcome| {
             if let Some(reply) = reply.take() {
-                // A caller that went away meanwhile does not need it.
+                // A caller that has disconnected does not need the result.
                 let _ = reply.send(outcome);
             }
         };
-        // When it has to be back after its answer.
+        // Time at which the environment must poll again after its response.
         let mut due = None;
         let fate = loop {
             tokio::select! {
@@ -226,13 +227,13 @@ impl Environment {
                         due = Some(Instant::now() + RETURN);
                         if self.is_prompt {
                             self.is_expected = true;
-                            // Before its caller can ask for more.
+                            // Runs before the response, so that the caller's next invocation finds this environment.
                             self.pool.expect();
                         }
                         answer(Ok(outcome));
                     }
-                    // The invocation lasts until the process is back for more, with its extensions: what it does
-                    // after its answer, such as sending telemetry, is part of it.
+                    // The invocation lasts until the process and its extensions poll again. Work after the response,
+                    // such as exports of telemetry, is part of it.
                     Some(Step::Next) => break AfterInvocation::Usable,
                     Some(Step::InitFailed(_)) => {}
                     Some(Step::ExtensionFailed(error)) => {
@@ -289,7 +290,7 @@ fn timeout_error(request_id: &str, after: Duration) -> FunctionError {
     }
 }
 
-/// "Tracing header" in the X-Ray developer guide; not sampled.
+/// Returns a trace header that is not sampled ("Tracing header" in the X-Ray developer guide).
 fn trace_id() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let random = Uuid::new_v4().simple().to_string();

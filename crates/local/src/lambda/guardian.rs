@@ -1,9 +1,9 @@
-//! No function outlives the runner, not even one whose runner was killed with SIGKILL.
+//! The process reaper: ends the functions when the runner ends, even if the runner was killed with SIGKILL.
 //!
-//! The guardian is a small child process, started from the runner's own executable. It leads the process group
-//! that all functions join, and reads a pipe that only the runner holds open. When the pipe ends, for whatever
-//! reason, the guardian kills its group, itself included. The group of their own also keeps a terminal's
-//! Ctrl-C from the functions, so that the runner can let them finish.
+//! The reaper is a small child process, started from the runner's own executable. It leads the process group that all
+//! functions join, and reads a pipe that only the runner holds open. When the pipe ends, the reaper kills its group and
+//! itself. The separate group also keeps a terminal's Ctrl-C from the functions, so that the runner can let them
+//! finish.
 
 use std::{
     env,
@@ -23,31 +23,31 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
-/// Set, to any value, in the environment of the guardian.
+/// Environment variable that marks the process reaper, with any value.
 const ROLE: &str = "SWITCHBOARD_LOCAL_GUARDIAN";
 
-/// A guardian that dies again within this time is not restarted at once.
+/// If the reaper dies within this time, its restart is delayed.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the guardian may take to end with its pipe, before it is killed.
+/// Maximum time from the end of the pipe to the end of the reaper. Then it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Does the guardian's work and ends the process, if that is what this process was started for; otherwise
-/// returns at once. An executable that makes a [`super::Lambda`] calls this first thing in its `main`.
+/// Runs the process reaper and ends the process, if the process was started for that; otherwise returns at once. An
+/// executable that creates a [`super::Lambda`] must call this first in its `main`.
 pub fn guardian_main() {
     if env::var_os(ROLE).is_none() {
         return;
     }
-    // Nobody writes to the pipe: all that ever comes is its end.
+    // No process writes to the pipe. The read ends with the pipe.
     let _ = io::stdin().read_to_end(&mut Vec::new());
     let _ = kill_current_process_group(Signal::KILL);
     process::exit(0);
 }
 
-/// The process group that functions join; `None` while there is no guardian.
+/// Process group that functions join. `None` while no reaper is running.
 pub(super) type Group = Option<i32>;
 
-/// The running guardian.
+/// Handle of the running process reaper.
 #[derive(Debug, Clone)]
 pub(super) struct ProcessReaper {
     group: watch::Receiver<Group>,
@@ -55,7 +55,7 @@ pub(super) struct ProcessReaper {
 }
 
 impl ProcessReaper {
-    /// Starts `executable` as the guardian, and again whenever it dies.
+    /// Starts `executable` as the process reaper, and restarts it when it dies.
     pub(super) fn start(executable: &Path, tasks: &TaskTracker) -> io::Result<Self> {
         let first = spawn(executable)?;
         let (publish, group) = watch::channel(group_of(&first));
@@ -64,18 +64,18 @@ impl ProcessReaper {
         Ok(Self { group, stop })
     }
 
-    /// The group to start functions in; waits while the guardian is being replaced.
+    /// Returns the group to start functions in. Waits while the process reaper restarts.
     pub(super) async fn group(&self) -> io::Result<i32> {
         let gone = || io::Error::other("the local run is stopping");
         self.group.clone().wait_for(Option::is_some).await.ok().and_then(|group| *group).ok_or_else(gone)
     }
 
-    /// Waits until `group` is no longer the guarded one.
+    /// Waits until `group` is no longer the reaper's group.
     pub(super) async fn replaced(&self, group: i32) {
         let _ = self.group.clone().wait_for(|current| *current != Some(group)).await;
     }
 
-    /// Ends the guardian, which kills whatever is left of the group.
+    /// Ends the process reaper, which kills the remaining processes of the group.
     pub(super) fn stop(&self) {
         self.stop.cancel();
     }
@@ -118,7 +118,7 @@ async fn restart_reaper(
             _ = wait_keeping_the_pipe(&mut guardian) => {}
         }
         publish.send_replace(None);
-        warn!("the guardian of the functions ended; starting another");
+        warn!("the process reaper ended; starting another");
         if started.elapsed() < RESTART_PAUSE {
             sleep(RESTART_PAUSE).await;
         }
@@ -129,7 +129,7 @@ async fn restart_reaper(
             match spawn(&executable) {
                 Ok(next) => break next,
                 Err(reason) => {
-                    error!(%reason, executable = %executable.display(), "cannot start the guardian of the functions");
+                    error!(%reason, executable = %executable.display(), "the process reaper could not be started");
                     sleep(RESTART_PAUSE).await;
                 }
             }
@@ -138,7 +138,7 @@ async fn restart_reaper(
     }
 }
 
-/// [`Child::wait`] would close the pipe, which is the guardian's signal to kill.
+/// Waits for the reaper with its pipe open. [`Child::wait`] would close the pipe, on which the reaper kills its group.
 async fn wait_keeping_the_pipe(guardian: &mut Child) -> io::Result<process::ExitStatus> {
     let pipe = guardian.stdin.take();
     let status = guardian.wait().await;

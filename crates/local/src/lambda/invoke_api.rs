@@ -1,4 +1,4 @@
-//! `Invoke` as the AWS SDKs and the AWS CLI call it ("Invoke" in the Lambda API reference).
+//! `Invoke` in the form of the AWS SDKs and the AWS CLI ("Invoke" in the Lambda API reference).
 
 use axum::{
     Json, Router,
@@ -22,7 +22,7 @@ use super::{
 const INVOCATION_TYPE: &str = "x-amz-invocation-type";
 const REQUEST_ID: &str = "x-amzn-requestid";
 
-/// Serves `Invoke` on `lambda`. [`crate::access::signed`] asks for a signature.
+/// Serves `Invoke` on `lambda`. [`crate::access::signed`] requires a signature.
 pub fn router(lambda: Lambda) -> Router {
     Router::new().route("/2015-03-31/functions/{function}/invocations", post(invoke)).with_state(lambda)
 }
@@ -62,7 +62,7 @@ async fn invoke(
     body: Body,
 ) -> Response {
     let kind = InvocationType::of(&headers);
-    // Read first: an answer to a request that is still being sent gets lost.
+    // Reads the body before responding: a client that is still sending would lose the response.
     let limit = if matches!(kind, Ok(InvocationType::Event)) { MAX_ASYNC_REQUEST_BYTES } else { MAX_REQUEST_BYTES };
     let payload = body::read(body, limit).await;
     answer(&lambda, &function, parameters.qualifier.as_deref(), kind, payload, limit)
@@ -103,8 +103,8 @@ async fn answer(
     }
 }
 
-/// `200`, whether the function succeeded or not. Lambda calls every error `Unhandled` since runtimes report
-/// them all the same way; `Handled` is left from runtimes that are gone.
+/// Returns `200`, also if the function failed. Lambda marks every error as `Unhandled`, because all runtimes report
+/// errors in the same way. `Handled` belongs to discontinued runtimes.
 fn outcome(Invocation { request_id: id, outcome }: Invocation) -> Response {
     let headers = [("x-amz-executed-version", VERSION), ("content-type", "application/json")];
     match outcome {
@@ -116,7 +116,7 @@ fn outcome(Invocation { request_id: id, outcome }: Invocation) -> Response {
     }
 }
 
-/// An invocation that did not take place.
+/// Reason why an invocation did not run.
 #[derive(Debug)]
 enum Problem {
     Refused(InvokeError),
@@ -160,7 +160,7 @@ impl IntoResponse for Problem {
             Self::NotKept(message) => (StatusCode::INTERNAL_SERVER_ERROR, "ServiceException", message),
         };
         let origin = if status.is_server_error() { "Service" } else { "User" };
-        // The API's exceptions spell the member either way.
+        // The spelling of the member differs between the API's exceptions.
         let spelling = match kind {
             "ResourceNotFoundException" | "ServiceException" => "Message",
             _ => "message",

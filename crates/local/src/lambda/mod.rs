@@ -1,7 +1,7 @@
-//! The functions: real binaries behind the real Runtime API.
+//! The functions: real binaries with a real Runtime API.
 //!
-//! Every execution environment is a process of the function's binary with a Runtime API of its own. An
-//! environment has one event at a time; idle ones are reused, and more are started on demand.
+//! Each execution environment is a process of the function's binary with its own Runtime API. An environment processes
+//! one event at a time. Idle environments are reused, and new ones start on demand.
 
 mod asynchronous;
 mod body;
@@ -42,35 +42,36 @@ pub use self::{
     sqs_api::sqs_router,
 };
 
-/// The one version that functions have here.
+/// The only version of the local functions.
 const VERSION: &str = "$LATEST";
 
-/// Environments of a function without reserved concurrency: enough to show concurrency, few enough for a laptop.
+/// Maximum number of environments of a function without reserved concurrency: enough to show concurrency, few enough
+/// for a laptop.
 pub const DEFAULT_CONCURRENCY: usize = 10;
 
-/// Invocations of one function that may wait for an environment before more are throttled.
+/// Maximum number of invocations of one function that wait for an environment. Further ones are throttled.
 pub const QUEUE_CAPACITY: usize = 1000;
 
-/// Pauses before the second and third attempt of an asynchronous invocation. AWS takes one and two minutes,
-/// which nobody wants to wait for at a desk.
+/// Pauses before the second and third attempt of an asynchronous invocation. AWS waits one and two minutes, which is
+/// too long for local work.
 pub const ASYNC_RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
-/// Something that can run a function: [`Lambda`] in the local run, a closure in a gateway's own tests.
+/// Interface to run a function: [`Lambda`] in the local run, a closure in a gateway's own tests.
 pub trait Invoke: Send + Sync + 'static {
-    /// `RequestResponse`: runs `function` (a name or an ARN) with a JSON `payload` and waits for its answer.
+    /// `RequestResponse`: runs `function` (a name or an ARN) with a JSON `payload` and returns its response.
     fn invoke(&self, function: &str, payload: Bytes) -> BoxFuture<'static, Result<Invocation, InvokeError>>;
 }
 
-/// An invocation that ran to its end.
+/// Result of an invocation that ran to its end.
 #[derive(Debug, Clone)]
 pub struct Invocation {
-    /// The Lambda request id.
+    /// Lambda request id.
     pub request_id: String,
-    /// The function's JSON answer, or how it failed.
+    /// JSON response of the function, or its error.
     pub outcome: Result<Bytes, FunctionError>,
 }
 
-/// A function that failed: it returned an error, crashed, or ran out of time.
+/// Error of a function that returned an error, crashed, or timed out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error_type}: {message}")]
 pub struct FunctionError {
@@ -80,21 +81,21 @@ pub struct FunctionError {
     pub message: String,
 }
 
-/// An invocation that never reached the function.
+/// Reason why an invocation did not reach the function.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvokeError {
-    /// No such function.
+    /// The function does not exist.
     #[error("function not found: {0}")]
     UnknownFunction(String),
-    /// The payload is over Lambda's limit.
+    /// The payload exceeds Lambda's limit.
     #[error("{size} byte payload is too large, the limit is {limit} bytes")]
     PayloadTooLarge {
-        /// Bytes sent.
+        /// Size of the payload in bytes.
         size: usize,
-        /// Bytes allowed.
+        /// Limit in bytes.
         limit: usize,
     },
-    /// Every environment is busy and the queue is full.
+    /// All environments are busy and the queue is full.
     #[error("rate exceeded")]
     Throttled,
     /// The local run is stopping.
@@ -102,40 +103,40 @@ pub enum InvokeError {
     Stopping,
 }
 
-/// What a [`Lambda`] runs, and how.
+/// Configuration of a [`Lambda`].
 #[derive(Clone)]
 pub struct LambdaConfig {
-    /// The functions.
+    /// Functions to run.
     pub functions: Vec<Function>,
-    /// Where each binary ([`Function::binary`]) is.
+    /// Path of each binary ([`Function::binary`]).
     pub binaries: BTreeMap<String, PathBuf>,
-    /// Added to, and stronger than, every function's own variables: endpoint URLs and dummy credentials.
+    /// Variables that are added to those of each function and override them: endpoint URLs and dummy credentials.
     pub environment: BTreeMap<String, String>,
     /// `AWS_REGION`.
     pub region: String,
-    /// Most environments of a function without reserved concurrency; [`DEFAULT_CONCURRENCY`].
+    /// Maximum number of environments of a function without reserved concurrency; [`DEFAULT_CONCURRENCY`].
     pub default_concurrency: usize,
-    /// Most waiting invocations of a function; [`QUEUE_CAPACITY`].
+    /// Maximum number of waiting invocations of a function; [`QUEUE_CAPACITY`].
     pub queue_capacity: usize,
-    /// How long an environment may take to start; [`INIT_TIMEOUT`].
+    /// Maximum time for an environment to start; [`INIT_TIMEOUT`].
     pub init_timeout: Duration,
-    /// From SIGTERM to SIGKILL, for environments with an extension; [`SHUTDOWN_PHASE`].
+    /// Time between SIGTERM and SIGKILL for environments with an extension; [`SHUTDOWN_PHASE`].
     pub shutdown_phase: Duration,
-    /// Pauses between the attempts of an asynchronous invocation, the last of them repeated; [`ASYNC_RETRY_DELAYS`].
+    /// Pauses between the attempts of an asynchronous invocation. The last one is repeated; [`ASYNC_RETRY_DELAYS`].
     pub async_retry_delays: Vec<Duration>,
-    /// Where accepted asynchronous invocations are kept until they are done, one file each, so that the next
-    /// start resumes them. `None` keeps them in memory: a stop loses those that are not done.
+    /// Directory of accepted asynchronous invocations that are not finished, one file each. The next start resumes
+    /// them. With `None` they are in memory, and a stop loses the unfinished ones.
     pub pending_dir: Option<PathBuf>,
-    /// How long an environment may keep its Runtime API waiting; [`RUNTIME_LIMITS`].
+    /// Time limits of requests to the Runtime API; [`RUNTIME_LIMITS`].
     pub runtime_limits: Limits,
-    /// Takes the records of asynchronous invocations that failed for good.
+    /// Destination of the records of failed asynchronous invocations.
     pub failures: Arc<dyn OnFailure>,
-    /// The executable whose `main` starts with [`guardian_main`]; `None` is the running one.
+    /// Executable whose `main` starts with [`guardian_main`]. `None` is the running one.
     pub guardian: Option<PathBuf>,
 }
 
 impl LambdaConfig {
-    /// A configuration with AWS's limits, or this module's defaults where a laptop needs others.
+    /// Returns a configuration with AWS's limits, or with this module's defaults where a laptop needs others.
     #[must_use]
     pub fn new(
         functions: Vec<Function>,
@@ -161,31 +162,31 @@ impl LambdaConfig {
     }
 }
 
-/// Why the functions cannot be run.
+/// Reason why the functions cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
-    /// A function's binary is not among those given.
+    /// The binary of a function is missing.
     #[error("function {function} has no binary: {binary} was neither built nor found")]
     NoBinary {
-        /// The function's name.
+        /// Name of the function.
         function: String,
-        /// The binary's name.
+        /// Name of the binary.
         binary: String,
     },
-    /// The process that keeps functions from outliving the runner did not start.
-    #[error("cannot start the guardian of the functions: {0}")]
+    /// The process reaper did not start.
+    #[error("cannot start the process reaper: {0}")]
     Guardian(#[source] io::Error),
-    /// The folder of pending asynchronous invocations cannot be used.
+    /// The directory of pending asynchronous invocations cannot be used.
     #[error("cannot use {} for pending asynchronous invocations: {source}; check its permissions", path.display())]
     Pending {
-        /// The folder.
+        /// Path of the directory.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: io::Error,
     },
 }
 
-/// What the environments of all functions share.
+/// State shared by the environments of all functions.
 struct Runner {
     region: String,
     environment: BTreeMap<String, String>,
@@ -195,20 +196,20 @@ struct Runner {
     runtime_limits: Limits,
     guardian: ProcessReaper,
     environments: TaskTracker,
-    /// Nothing new is accepted, idle environments end.
+    /// Cancelled when no invocations are accepted and idle environments end.
     draining: CancellationToken,
-    /// Busy environments end too.
+    /// Cancelled when busy environments must end as well.
     killing: CancellationToken,
 }
 
 impl fmt::Debug for Runner {
-    // The variables may hold secrets.
+    // Omits the variables, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runner").field("region", &self.region).finish_non_exhaustive()
     }
 }
 
-/// The local AWS Lambda. Clones share it.
+/// Local AWS Lambda. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Lambda {
     inner: Arc<Inner>,
@@ -223,10 +224,10 @@ struct Inner {
 }
 
 impl Lambda {
-    /// Makes ready to run functions, and resumes the asynchronous invocations that an earlier run left
-    /// unfinished. Environments only start with the first invocations.
+    /// Creates the runner and resumes the unfinished asynchronous invocations of an earlier run. Environments start
+    /// with the first invocations.
     ///
-    /// To be called within a Tokio runtime.
+    /// Must be called within a Tokio runtime.
     pub fn new(config: LambdaConfig) -> Result<Self, LambdaError> {
         let executable = config.guardian.map_or_else(own_executable, Ok).map_err(LambdaError::Guardian)?;
         let guardian_task = TaskTracker::new();
@@ -266,8 +267,8 @@ impl Lambda {
         Ok(lambda)
     }
 
-    /// Stops all functions: idle ones now, busy ones when they are done or `grace` is over. Returns when none
-    /// is left. Invocations that still waited end with [`InvokeError::Stopping`].
+    /// Stops all functions: idle ones immediately, busy ones when they have finished or after `grace`. Returns when all
+    /// have ended. Waiting invocations fail with [`InvokeError::Stopping`].
     pub async fn shutdown(&self, grace: Duration) {
         let Inner { pools, runner, deliveries, guardian } = &*self.inner;
         runner.draining.cancel();
@@ -284,15 +285,15 @@ impl Lambda {
         guardian.wait().await;
     }
 
-    /// The function with this name, ARN or partial ARN, each with or without its version
-    /// (`FunctionName` of `Invoke` in the Lambda API reference).
+    /// Returns the function with this name, ARN or partial ARN, each with or without a version (`FunctionName` of
+    /// `Invoke` in the Lambda API reference).
     fn pool(&self, function: &str) -> Option<&Arc<Pool>> {
         let unqualified = function.strip_suffix(VERSION).and_then(|name| name.strip_suffix(':')).unwrap_or(function);
         let pools = &self.inner.pools;
         pools.get(unqualified).or_else(|| {
             pools.values().find(|pool| {
                 let arn = pool.function.arn.as_str();
-                // arn:aws:lambda:region:account:function:name, and the same from the account on.
+                // arn:aws:lambda:region:account:function:name, and its part from the account on.
                 arn == unqualified || arn.splitn(5, ':').last() == Some(unqualified)
             })
         })
@@ -317,7 +318,7 @@ impl Invoke for Lambda {
     }
 }
 
-/// This program. A build may have replaced it meanwhile; Linux keeps the one that runs.
+/// Returns the path of this program. If a build has replaced the file, Linux still provides the running one.
 fn own_executable() -> io::Result<PathBuf> {
     let by_path = env::current_exe()?;
     let running = PathBuf::from("/proc/self/exe");

@@ -1,4 +1,4 @@
-//! The environments of one function, and the invocations that wait for them.
+//! The environments of one function, and its waiting invocations.
 
 use std::{
     collections::VecDeque,
@@ -13,10 +13,10 @@ use super::{FunctionError, InvokeError, Runner};
 use crate::stack::Function;
 use futures::future::BoxFuture;
 
-/// What came of an invocation.
+/// Result of an invocation.
 pub(super) type InvocationResult = Result<Result<Bytes, FunctionError>, InvokeError>;
 
-/// An invocation on its way to an environment.
+/// Invocation that has no environment yet.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request_id: String,
@@ -24,40 +24,41 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<InvocationResult>,
 }
 
-/// What an environment that is free does next.
+/// Next step of a free environment.
 pub(super) enum NextJob {
-    /// Runs this.
+    /// Runs this invocation.
     Run(Job),
-    /// Waits for what comes here.
+    /// Waits for an invocation.
     Wait(oneshot::Receiver<Job>),
 }
 
 /// Runs the environment of a number until it ends.
 pub(super) type Start = fn(Arc<Pool>, u64) -> BoxFuture<'static, ()>;
 
-/// One function with everything that runs it.
+/// A function and its environments.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) function: Function,
     pub(super) binary: PathBuf,
     pub(super) runner: Arc<Runner>,
     start: Start,
-    /// Most environments at a time.
+    /// Maximum number of environments.
     concurrency: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// First come, first served.
+    /// Waiting invocations, oldest first.
     waiting: VecDeque<Job>,
-    /// Most recently used last, and reused first: as many stay idle as can be.
+    /// Idle environments, the most recently used last. The last one is reused first, so that as many as possible stay
+    /// idle.
     idle: Vec<(u64, oneshot::Sender<Job>)>,
-    /// Environments before their first turn.
+    /// Number of environments that are still starting.
     starting: usize,
-    /// All environments.
+    /// Number of all environments.
     environments: usize,
-    /// Environments that have answered, and will be back in a moment.
+    /// Number of environments that have responded and are expected to poll soon.
     returning: usize,
     started: u64,
 }
@@ -73,7 +74,7 @@ impl Pool {
         Self { function, binary, runner, concurrency, start, state: Mutex::default() }
     }
 
-    /// Queues `job` for the next environment that is free: idle, about to return, or started for it.
+    /// Queues `job` for the next free environment: an idle one, one that polls soon, or a new one.
     pub(super) fn submit(self: &Arc<Self>, job: Job) -> Result<(), InvokeError> {
         let mut state = self.state();
         if self.runner.draining.is_cancelled() {
@@ -88,20 +89,20 @@ impl Pool {
         Ok(())
     }
 
-    /// An environment has answered and is expected back at once: sooner than another is started, and with all that it
-    /// remembers. Until its next [`Pool::turn`], or [`Pool::overdue`].
+    /// Marks an environment that has responded as about to poll: earlier than a new one starts, and with warm caches.
+    /// The mark lasts until its next [`Pool::turn`] or [`Pool::overdue`].
     pub(super) fn expect(&self) {
         self.state().returning += 1;
     }
 
-    /// An environment that was expected is not back yet, or has ended.
+    /// Removes the mark of an environment that did not poll in time, or has ended.
     pub(super) fn overdue(self: &Arc<Self>) {
         let mut state = self.state();
         state.returning -= 1;
         self.serve(&mut state);
     }
 
-    /// The environment `id` is free, and may have been expected: the oldest waiting invocation, or a place among the idle.
+    /// Returns the oldest waiting invocation for the free environment `id`, or makes the environment idle.
     pub(super) fn turn(&self, id: u64, was_expected: bool) -> NextJob {
         let mut state = self.state();
         state.returning -= usize::from(was_expected);
@@ -115,7 +116,7 @@ impl Pool {
         NextJob::Wait(receiver)
     }
 
-    /// Puts back an invocation that its environment never saw.
+    /// Requeues an invocation that did not reach its environment, at the front.
     pub(super) fn put_back(self: &Arc<Self>, job: Job) {
         let mut state = self.state();
         if self.runner.draining.is_cancelled() {
@@ -126,8 +127,8 @@ impl Pool {
         self.serve(&mut state);
     }
 
-    /// An environment is through with its start. When that failed, the invocation that has waited longest
-    /// fails with it: one for each failed start, so that a function that never starts is not started for ever.
+    /// Ends the start of an environment. If it failed, the oldest waiting invocation fails with it. Each failed start
+    /// fails one invocation, so that a function that cannot start is not restarted without end.
     pub(super) fn started(&self, failure: Option<&dyn Fn(&str) -> FunctionError>) {
         let mut state = self.state();
         state.starting -= 1;
@@ -137,7 +138,7 @@ impl Pool {
         }
     }
 
-    /// The environment `id` is no more.
+    /// Removes the ended environment `id`.
     pub(super) fn ended(self: &Arc<Self>, id: u64) {
         let mut state = self.state();
         state.environments -= 1;
@@ -145,14 +146,15 @@ impl Pool {
         self.serve(&mut state);
     }
 
-    /// Refuses what still waits; called once no more is accepted.
+    /// Fails the waiting invocations. The caller stops accepting new ones before.
     pub(super) fn drain(&self) {
         for job in self.state().waiting.drain(..) {
             let _ = job.reply.send(Err(InvokeError::Stopping));
         }
     }
 
-    /// Gives what waits, and what no environment is about to return for, to idle ones; starts more where there are none.
+    /// Assigns waiting invocations to idle environments and starts new environments if there are too few. Environments
+    /// that poll soon count as available.
     fn serve(self: &Arc<Self>, state: &mut State) {
         while state.returning < state.waiting.len() {
             if state.waiting.front().is_some_and(|job| job.reply.is_closed()) {
@@ -160,7 +162,7 @@ impl Pool {
             } else if let Some((_, environment)) = state.idle.pop() {
                 let Some(job) = state.waiting.pop_front() else { return };
                 if let Err(job) = environment.send(job) {
-                    // That environment has just ended.
+                    // The environment has just ended.
                     state.waiting.push_front(job);
                 }
             } else if state.returning + state.starting < state.waiting.len() && state.environments < self.concurrency {

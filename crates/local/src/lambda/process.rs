@@ -1,4 +1,4 @@
-//! A function's process: its environment variables, its output, its end.
+//! The process of a function: its environment variables, its output, its end.
 
 use std::{
     collections::BTreeMap,
@@ -25,8 +25,8 @@ use uuid::Uuid;
 use super::{VERSION, limits::MAX_LOG_LINE_BYTES};
 use crate::stack::Function;
 
-/// What a process needs from its surroundings to run at all, and where a stand-in for Bedrock is, if there is one. `HOME`
-/// is not among them: the SDK would find the developer's own AWS profile there.
+/// Variables that the process inherits: those that it needs to run, and the endpoint of a substitute for Bedrock.
+/// `HOME` is excluded, because the SDK would find the developer's AWS profile there.
 const INHERITED: [&str; 7] = [
     "PATH",
     "TMPDIR",
@@ -37,10 +37,10 @@ const INHERITED: [&str; 7] = [
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
 ];
 
-/// How long output may trail behind the end of its process: a grandchild can hold the pipe open.
+/// Maximum wait for output after the end of a process. A grandchild can hold the pipe open.
 const TRAILING_OUTPUT: Duration = Duration::from_secs(1);
 
-/// A running function process.
+/// Running process of a function.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
@@ -67,15 +67,15 @@ impl Process {
         Ok(Self { child, output })
     }
 
-    /// Waits for the process to end by itself. Cancel safe.
+    /// Waits until the process ends by itself. Cancel safe.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Ends the process: at once, or with a SIGTERM first and SIGKILL after `notice`.
+    /// Ends the process immediately, or with SIGTERM and, after `notice`, SIGKILL.
     pub(super) async fn end(mut self, notice: Option<Duration>) {
         if let Some(notice) = notice {
-            // The id is there until the process has been waited for, so it cannot be another's by now.
+            // The id stays reserved until the process has been waited for, so it cannot belong to another process.
             let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
             if let Some(id) = id {
                 let _ = kill_process(id, Signal::TERM);
@@ -92,7 +92,7 @@ impl Process {
     }
 }
 
-/// The command that starts `binary` as `function`, with the variables of "Defined runtime environment
+/// Returns the command that starts `binary` as `function`, with the variables of "Defined runtime environment
 /// variables" in the Lambda developer guide.
 pub(super) fn command(
     function: &Function,
@@ -113,7 +113,7 @@ pub(super) fn command(
         .envs(&function.environment)
         .envs(added)
         .env("_HANDLER", &function.binary)
-        // Whose request it is: there are no secrets here.
+        // The access key identifies the function. It is not a secret here.
         .env("AWS_ACCESS_KEY_ID", &function.name)
         .env("AWS_SECRET_ACCESS_KEY", "local")
         .env("AWS_REGION", region)
@@ -130,7 +130,7 @@ pub(super) fn command(
     command
 }
 
-/// How the Lambda logs word the end of a runtime.
+/// Describes the end of a runtime in the words of the Lambda logs.
 pub(super) fn describe(status: &io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) if status.success() => "Runtime exited without providing a reason".into(),

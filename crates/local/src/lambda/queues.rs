@@ -1,4 +1,4 @@
-//! On-failure destinations: the queues that take what could not be processed.
+//! On-failure destinations: queues of records that failed.
 
 use std::{
     collections::BTreeMap,
@@ -14,36 +14,36 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Where invocation records of failed asynchronous invocations and of discarded stream records go.
+/// Destination of the invocation records of failed asynchronous invocations and of discarded stream records.
 pub trait OnFailure: Send + Sync + 'static {
-    /// Sends `body` to the queue with this ARN; when it returns `Ok`, the queue has it.
+    /// Sends `body` to the queue with this ARN. When it returns `Ok`, the message is stored.
     fn send(&self, queue_arn: &str, body: Value) -> io::Result<()>;
 }
 
-/// The queues of the local run: one file each, one JSON message a line, that people can read too.
+/// Queues of the local run: one readable file each, with one JSON message per line.
 ///
-/// As in SQS, whoever receives a message has it for a while and deletes it when all went well; else it comes again. A
-/// restart of the run forgets who has what.
+/// As in SQS, a received message is invisible for a while. If the receiver does not delete it in that time, it is
+/// delivered again. After a restart, all messages are visible.
 #[derive(Debug)]
 pub struct Queues {
     directory: PathBuf,
-    /// One line is one write, and a deletion writes the file anew: one at a time.
+    /// Received messages. The lock also serializes file access, because a deletion rewrites the file.
     received: Mutex<BTreeMap<String, Received>>,
 }
 
-/// A message in its queue.
+/// Message in a queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
     /// `MessageId`.
     pub message_id: String,
-    /// When it came.
+    /// Time at which it was sent.
     pub sent_at: Timestamp,
-    /// What was sent.
+    /// Content.
     pub body: Value,
 }
 
-/// A message that somebody has, by its id.
+/// A received message, under its id.
 #[derive(Debug)]
 struct Received {
     receipt: String,
@@ -52,30 +52,31 @@ struct Received {
 }
 
 impl Queues {
-    /// Keeps the queues in `directory`, which is made when it does not exist.
+    /// Opens the queues in `directory`, which is created if it does not exist.
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
         fs::create_dir_all(&directory)?;
         Ok(Self { directory, received: Mutex::default() })
     }
 
-    /// The file of the queue with this ARN or URL: `<queue name>.jsonl`.
+    /// Returns the file of the queue with this ARN or URL: `<queue name>.jsonl`.
     #[must_use]
     pub fn file(&self, queue: &str) -> PathBuf {
         let name = queue.rsplit([':', '/']).next().unwrap_or_default();
-        // A queue name holds nothing else (`CreateQueue` in the SQS API reference), so no ARN leads elsewhere.
+        // A queue name contains only these characters (`CreateQueue` in the SQS API reference), so no ARN leads outside
+        // the directory.
         let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
         self.directory.join(Path::new(&name.chars().map(safe).collect::<String>()).with_extension("jsonl"))
     }
 
-    /// All messages of a queue, oldest first, whoever has them.
+    /// Returns all messages of a queue, oldest first, including the received ones.
     pub fn messages(&self, queue: &str) -> io::Result<Vec<Message>> {
         let _received = self.lock();
         read(&self.file(queue))
     }
 
-    /// Up to `most` messages that nobody has, oldest first, each with its receipt and how often it was received; whoever
-    /// calls has them for `visibility`.
+    /// Receives up to `most` visible messages, oldest first. Returns each with its receipt and the number of times that
+    /// it was received. The messages are invisible for `visibility`.
     pub fn receive(&self, queue: &str, most: usize, visibility: Duration) -> io::Result<Vec<(Message, String, u32)>> {
         let mut received = self.lock();
         let now = Instant::now();
@@ -94,14 +95,15 @@ impl Queues {
         Ok(messages.into_iter().map(take).collect())
     }
 
-    /// Lets whoever has the receipt have the message for `visibility` from now on; `false` when the receipt is of none.
+    /// Extends the invisibility of the message with this receipt to `visibility` from the call on. Returns `false` if
+    /// the receipt is unknown.
     pub fn keep(&self, receipt: &str, visibility: Duration) -> bool {
         let mut received = self.lock();
         let found = received.values_mut().find(|one| one.receipt == receipt);
         found.map(|one| one.until = Instant::now() + visibility).is_some()
     }
 
-    /// Deletes the message with this receipt; `false` when it is of none.
+    /// Deletes the message with this receipt. Returns `false` if the receipt is unknown.
     pub fn delete(&self, queue: &str, receipt: &str) -> io::Result<bool> {
         let mut received = self.lock();
         let Some(id) = received.iter().find(|(_, one)| one.receipt == receipt).map(|(id, _)| id.clone()) else {
@@ -137,14 +139,14 @@ impl OnFailure for Queues {
         let end = whole(&mut file)?;
         let written = file.seek(SeekFrom::Start(end)).and_then(|_| file.write_all(&line));
         if written.is_err() {
-            // Half a line is nobody's message. If it stays, the next write takes its place.
+            // A partial line is not a message. If it cannot be removed, the next write replaces it.
             let _ = file.set_len(end);
         }
         written
     }
 }
 
-/// Where the last whole line ends: a run that died, or a full disk, may have left half a line after it.
+/// Returns the end of the last complete line. A killed run or a full disk may have left a partial line after it.
 fn whole(file: &mut File) -> io::Result<u64> {
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;
@@ -157,7 +159,7 @@ fn whole(file: &mut File) -> io::Result<u64> {
 
 fn read(file: &Path) -> io::Result<Vec<Message>> {
     match fs::read(file) {
-        // What is no message is left where it is, until something is deleted.
+        // Skips invalid lines. They remain in the file until a message is deleted.
         Ok(content) => {
             Ok(content.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
         }

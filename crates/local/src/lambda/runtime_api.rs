@@ -1,11 +1,11 @@
-//! What one function process talks to: the Runtime API, and the Extensions API as far as internal extensions go, which
-//! are all that a process of its own can have. Such an extension may register for INVOKE events only; in place of a
-//! SHUTDOWN event, the process gets a SIGTERM. A process is back for more, and would be frozen, when its runtime and
-//! each of its extensions has asked for the next event; its callers have their answers before that.
+//! The APIs for one function process: the Runtime API, and the Extensions API for internal extensions. A process of its
+//! own can have no other kind. An internal extension may register for INVOKE events only; instead of a SHUTDOWN event,
+//! the process gets a SIGTERM. A process is idle, and AWS would freeze it, when its runtime and each extension have
+//! requested the next event. The caller gets its response earlier.
 //!
-//! Paths, statuses and headers are those of "Using the Lambda runtime API for custom runtimes" and "Using the
-//! Lambda Extensions API to create extensions" in the Lambda developer guide; error types are those that AWS's
-//! Runtime Interface Emulator answers with.
+//! Paths, statuses and headers follow "Using the Lambda runtime API for custom runtimes" and "Using the Lambda
+//! Extensions API to create extensions" in the Lambda developer guide. Error types are those of AWS's Runtime Interface
+//! Emulator.
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +42,7 @@ const EXTENSION_NAME: &str = "lambda-extension-name";
 const EXTENSION_ID: &str = "lambda-extension-identifier";
 const EXTENSION_ERROR_TYPE: &str = "lambda-extension-function-error-type";
 
-/// An invocation as the function sees it.
+/// Invocation as the function receives it.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) request_id: String,
@@ -51,20 +51,21 @@ pub(super) struct Event {
     pub(super) timeout: Duration,
 }
 
-/// What a function process does, in its order.
+/// Step of a function process. Steps are reported in order.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// It asks for an event, and so does each of its extensions: init, or the event before, is over.
+    /// The process and each of its extensions requested the next event. The init phase or the previous event is
+    /// finished.
     Next,
-    /// It could not initialise.
+    /// The process failed to initialize.
     InitFailed(FunctionError),
-    /// It answered its event.
+    /// The process responded to its event.
     Answered(Result<Bytes, FunctionError>),
-    /// An extension of it cannot go on, and ends the environment.
+    /// An extension failed, which ends the environment.
     ExtensionFailed(FunctionError),
 }
 
-/// What answers to one function process.
+/// Names of the function that the APIs return to the process.
 #[derive(Debug, Clone)]
 struct Identity {
     function_name: String,
@@ -75,7 +76,7 @@ struct Identity {
 #[derive(Debug)]
 enum Phase {
     Init,
-    /// The runtime waits for an event. `is_told`: its extensions do as well.
+    /// The runtime waits for an event. `is_told` is `true` when all its extensions wait as well.
     Waiting {
         is_told: bool,
     },
@@ -91,10 +92,10 @@ enum Phase {
 struct Extension {
     name: String,
     wants_invocations: bool,
-    /// Whether it has asked for its next event.
+    /// `true` when the extension has requested its next event.
     is_ready: bool,
     deliver: mpsc::UnboundedSender<Value>,
-    /// Invocations that it has not fetched yet; none ever come when it wants none.
+    /// Events that the extension has not fetched. The queue stays empty if the extension registered for no events.
     events: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Value>>>,
 }
 
@@ -116,10 +117,9 @@ impl Shared {
         self.extensions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reports that the process is back for more, once its runtime and all of its extensions are. `change` is what has
-    /// just happened.
+    /// Applies `change`. Reports [`Step::Next`] once the runtime and all its extensions wait for the next event.
     fn advance(&self, change: impl FnOnce(&mut Phase, &mut BTreeMap<Uuid, Extension>)) {
-        // Always in this order.
+        // The locks are always taken in this order.
         let (mut phase, mut extensions) = (self.phase(), self.extensions());
         change(&mut phase, &mut extensions);
         if matches!(*phase, Phase::Waiting { is_told: false }) && extensions.values().all(|one| one.is_ready) {
@@ -129,12 +129,12 @@ impl Shared {
     }
 }
 
-/// The Runtime API of one environment, on a port of its own.
+/// Runtime API of one environment, on its own port.
 #[derive(Debug)]
 pub(super) struct RuntimeApi {
     /// `AWS_LAMBDA_RUNTIME_API`.
     pub(super) address: SocketAddr,
-    /// What the process does.
+    /// Steps of the process.
     pub(super) steps: mpsc::UnboundedReceiver<Step>,
     events: mpsc::UnboundedSender<Event>,
     shared: Arc<Shared>,
@@ -161,7 +161,7 @@ impl RuntimeApi {
         Ok(Self { address, steps, events, shared, _server: AbortOnDropHandle::new(server) })
     }
 
-    /// Hands an event to the process, which has asked for one.
+    /// Sends an event to the waiting process.
     pub(super) fn run(&self, event: Event) {
         *self.shared.phase() = Phase::Running { request_id: event.request_id.clone() };
         for extension in self.shared.extensions().values_mut().filter(|extension| extension.wants_invocations) {
@@ -177,7 +177,7 @@ impl RuntimeApi {
         let _ = self.events.send(event);
     }
 
-    /// Whether an extension has registered.
+    /// Returns `true` if an extension is registered.
     pub(super) fn has_extensions(&self) -> bool {
         !self.shared.extensions().is_empty()
     }
@@ -201,7 +201,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
         return invalid_transition();
     }
     shared.advance(|phase, _| {
-        // The same question again: the connection of the first was lost.
+        // A repeated request: the connection of the first one was lost.
         if !matches!(phase, Phase::Waiting { .. }) {
             *phase = Phase::Waiting { is_told: false };
         }
@@ -337,7 +337,7 @@ async fn register_extension(State(shared): State<Arc<Shared>>, headers: HeaderMa
     ([(EXTENSION_ID, id.to_string())], Json(answer)).into_response()
 }
 
-/// The extension that asks.
+/// Returns the id of the calling extension.
 fn extension_id(shared: &Shared, headers: &HeaderMap) -> Result<Uuid, Box<Response>> {
     let Some(id) = headers.get(EXTENSION_ID) else {
         let kind = "Extension.MissingExtensionIdentifier";
@@ -367,7 +367,7 @@ async fn next_extension_event(State(shared): State<Arc<Shared>>, headers: Header
     event.map_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response(), |event| Json(event).into_response())
 }
 
-/// `init/error` and `exit/error`: either ends the environment. The error's type is in a header, and may be in the body.
+/// `init/error` and `exit/error`: both end the environment. The error type is in a header, and may be in the body.
 async fn fail_extension(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Response {
     if let Err(refused) = extension_id(&shared, &headers) {
         return *refused;

@@ -1,5 +1,5 @@
-//! SQS, as far as somebody needs it who looks after on-failure queues with the AWS SDKs or the AWS CLI ("Making API
-//! requests using the AWS JSON protocol" in the SQS developer guide).
+//! The operations of SQS that on-failure queues need with the AWS SDKs or the AWS CLI ("Making API requests using the
+//! AWS JSON protocol" in the SQS developer guide).
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use super::queues::{Message, Queues};
 
-/// `VisibilityTimeout` of a queue that says nothing else ("Amazon SQS visibility timeout").
+/// Default `VisibilityTimeout` of a queue ("Amazon SQS visibility timeout").
 const VISIBILITY: Duration = Duration::from_secs(30);
 
-/// Serves the queues with these names. [`crate::access::signed`] asks for a signature.
+/// Serves the queues with these names. [`crate::access::signed`] requires a signature.
 pub fn sqs_router(queues: Arc<Queues>, names: Vec<String>) -> Router {
     Router::new().route("/", post(answer)).with_state(Arc::new(Api { queues, names }))
 }
@@ -28,7 +28,7 @@ struct Api {
     names: Vec<String>,
 }
 
-/// What is wrong with a request, by the code of the API's model.
+/// Reason why a request failed, by the codes of the API.
 enum Problem {
     NoQueue,
     Receipt,
@@ -59,7 +59,7 @@ impl IntoResponse for Problem {
                 format!("the local run has no {name}"),
             ),
             Self::File(error) => {
-                tracing::error!(%error, "a queue cannot be used");
+                tracing::error!(%error, "a queue could not be used");
                 (StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", error.to_string())
             }
         };
@@ -71,7 +71,7 @@ async fn answer(State(api): State<Arc<Api>>, headers: HeaderMap, body: Bytes) ->
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     let asked = serde_json::from_slice(&body).unwrap_or_default();
-    // Files are read and written.
+    // File access blocks.
     let done = tokio::task::spawn_blocking(move || api.act(&operation, &asked)).await;
     match done {
         Ok(Ok(answer)) => Json(answer).into_response(),

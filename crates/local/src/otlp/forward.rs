@@ -1,4 +1,4 @@
-//! Everything that was received, sent on to another collector, without ever being waited for.
+//! Forwarding of all received telemetry to another collector, without blocking the receiver.
 
 use std::{
     sync::{
@@ -17,43 +17,43 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::receive::{Encoding, Signal};
 
-/// What may wait, in bytes; what comes when this is full is dropped.
+/// Maximum size of the queue in bytes. Data that exceeds it is dropped.
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
-/// What a request takes of the queue beside its body.
+/// Size of a request in the queue in addition to its body, in bytes.
 const OVERHEAD_BYTES: usize = 256;
 
-/// Requests under way at once: a collector far away is as good as one that is near.
+/// Maximum number of concurrent requests, so that a distant collector gets as much data as a near one.
 const CONCURRENT_REQUESTS: usize = 8;
 
-/// How long the other collector may take for one request. The default of exporters ("Timeout" in the specification of
-/// the OTLP exporter) is 10 s.
+/// Timeout of one request to the other collector: 10 s, the default of exporters ("Timeout" in the specification of the
+/// OTLP exporter).
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why nothing can be sent on.
+/// Reason why forwarding cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
-    /// The endpoint is none.
-    #[error("{endpoint:?} is no endpoint for OTLP: write http://HOST:PORT or https://HOST, without /v1/traces")]
+    /// The endpoint is invalid.
+    #[error("{endpoint:?} is not an endpoint for OTLP: write http://HOST:PORT or https://HOST, without /v1/traces")]
     Endpoint {
-        /// What was given.
+        /// The given text.
         endpoint: String,
     },
-    /// A header cannot be sent.
+    /// A header is invalid.
     #[error("{name:?} with its value cannot be sent as a header")]
     Header {
-        /// Its name; the value may be a secret.
+        /// Name of the header. The value may be a secret.
         name: String,
     },
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("cannot send to another collector: {0}")]
     Client(#[from] reqwest::Error),
 }
 
-/// Hands on to another collector. Clones share its queue.
+/// Forwarder to another collector. Clones share its queue.
 ///
-/// Each request is tried once: the receiver at this end has the data anyway, and what piled up while the other was
-/// away would only delay what is new.
+/// Each request is tried once. The local receiver has the data anyway, and a backlog after an outage would only delay
+/// new data.
 #[derive(Debug, Clone)]
 pub struct Forwarder {
     shared: Arc<Shared>,
@@ -65,7 +65,7 @@ struct Shared {
     endpoint: Url,
     room: Arc<Semaphore>,
     dropped: watch::Sender<u64>,
-    /// Whether the last that is known of the other collector is that it takes nothing.
+    /// `true` if the last request to the other collector failed.
     is_away: AtomicBool,
 }
 
@@ -74,13 +74,13 @@ struct Item {
     signal: Signal,
     encoding: Encoding,
     body: Bytes,
-    /// Its place in the queue, given back when it is done.
+    /// Its space in the queue, released when the request is finished.
     _room: OwnedSemaphorePermit,
 }
 
 impl Forwarder {
-    /// Sends to `endpoint`, a base URL, with `headers`, in a task of `tasks`. After `stop` it takes nothing more and
-    /// ends when the queue is empty.
+    /// Sends to `endpoint`, a base URL, with `headers`, in a task of `tasks`. After `stop`, accepts no more requests
+    /// and ends when the queue is empty.
     pub fn start(
         endpoint: &str,
         headers: &[(String, String)],
@@ -116,7 +116,7 @@ impl Forwarder {
         Ok(Self { shared, queue })
     }
 
-    /// Takes a body for sending, or drops it when too many wait. Never waits itself.
+    /// Queues a body, or drops it if the queue is full. Never blocks.
     pub(super) fn offer(&self, signal: Signal, encoding: Encoding, body: Bytes) {
         let size = u32::try_from(body.len() + OVERHEAD_BYTES).unwrap_or(u32::MAX);
         let Ok(room) = self.shared.room.clone().try_acquire_many_owned(size) else {
@@ -127,7 +127,7 @@ impl Forwarder {
         }
     }
 
-    /// How many requests the other collector did not get, and will not.
+    /// Returns the number of dropped requests.
     #[must_use]
     pub fn dropped(&self) -> watch::Receiver<u64> {
         self.shared.dropped.subscribe()
@@ -143,21 +143,21 @@ impl Shared {
             Ok(_) => {
                 if self.is_away.swap(false, Ordering::Relaxed) {
                     let dropped = *self.dropped.borrow();
-                    tracing::warn!(endpoint = %self.endpoint, dropped, "the other collector takes telemetry again");
+                    tracing::warn!(endpoint = %self.endpoint, dropped, "the other collector accepted telemetry again");
                 }
             }
-            // Without the URL, which may hold a key.
+            // Omits the URL, which may contain a key.
             Err(error) => self.drop_one(&error.without_url().to_string()),
         }
     }
 
-    /// Says so once, and again only after something went through.
+    /// Counts a dropped request. Logs only the first one after a success.
     fn drop_one(&self, error: &str) {
         self.dropped.send_modify(|dropped| *dropped += 1);
         if !self.is_away.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 endpoint = %self.endpoint, error,
-                "the other collector does not take telemetry; it is dropped, and only kept here, until it does"
+                "the other collector does not take telemetry; requests to it are dropped until it does"
             );
         }
     }

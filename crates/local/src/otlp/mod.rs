@@ -1,9 +1,9 @@
-//! What functions export, received and kept for a while: an OTLP receiver (HTTP, protobuf and JSON) with the traces in
-//! memory, so that the page can show the journey of a message without any other program.
+//! An OTLP receiver (HTTP, protobuf and JSON) with recent traces in memory, so that the page can show the journey of a
+//! message without another program.
 //!
-//! A [`Collector`] is the whole of it: [`Collector::router`] is its server, [`Collector::trace`] and
-//! [`Collector::of_message`] are what there is to see, and a [`Forwarder`] hands everything on to another collector.
-//! Metrics and logs are checked, counted and handed on; only traces are kept.
+//! A [`Collector`] contains all parts: [`Collector::router`] is its server, [`Collector::trace`] and
+//! [`Collector::of_message`] return its traces, and a [`Forwarder`] sends all data to another collector. Metrics and
+//! logs are checked, counted and forwarded. Only traces are stored.
 //!
 //! The protocol is that of "OTLP/HTTP" in the OpenTelemetry Protocol specification.
 
@@ -29,40 +29,40 @@ pub use self::{
     store::{Rejected, Summary, Trace},
 };
 
-/// The largest body in bytes, after decompression. Exporters send far less: the batch processor of the SDKs stops at
-/// 512 spans.
+/// Maximum body in bytes, after decompression. Exporters send far less: the SDKs' batch processor sends at most 512
+/// spans.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// How much is kept. What is over it makes room: the trace that nothing was added to for the longest time goes first.
+/// Limits of the stored traces. If they are exceeded, the trace that was unchanged for the longest time is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Traces.
+    /// Maximum number of traces.
     pub traces: usize,
-    /// Spans of all traces.
+    /// Maximum number of spans of all traces.
     pub spans: usize,
-    /// Spans of one trace; further ones are rejected, in a partial success.
+    /// Maximum number of spans of one trace. Further ones are rejected with a partial success.
     pub spans_of_a_trace: usize,
 }
 
 impl Default for Limits {
-    /// An afternoon of talking, in about 50 MB.
+    /// Returns limits for some hours of chat, in about 50 MB.
     fn default() -> Self {
         Self { traces: 2_000, spans: 30_000, spans_of_a_trace: 3_000 }
     }
 }
 
-/// How much has been received since the start.
+/// Amount of data received since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
-    /// Spans, those that were rejected included.
+    /// Number of spans, including rejected ones.
     pub spans: u64,
-    /// Data points of metrics.
+    /// Number of data points of metrics.
     pub data_points: u64,
-    /// Log records.
+    /// Number of log records.
     pub log_records: u64,
 }
 
-/// An OTLP receiver and what it has received. Clones share it.
+/// OTLP receiver and its data. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Collector {
     inner: Arc<Inner>,
@@ -79,7 +79,7 @@ struct Inner {
 }
 
 impl Collector {
-    /// A collector that keeps up to `limits`, and hands on what it receives when there is a `forwarder`.
+    /// Creates a collector that stores up to `limits`, and forwards all data if there is a `forwarder`.
     #[must_use]
     pub fn new(limits: Limits, forwarder: Option<Forwarder>) -> Self {
         let inner = Inner {
@@ -93,25 +93,25 @@ impl Collector {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The server: `POST /v1/traces`, `/v1/metrics` and `/v1/logs`.
+    /// Returns the server: `POST /v1/traces`, `/v1/metrics` and `/v1/logs`.
     pub fn router(&self) -> Router {
         receive::router(self.clone())
     }
 
-    /// A trace as far as it has come in, with its spans in the order in which they began.
+    /// Returns the received part of a trace, with its spans in the order in which they began.
     #[must_use]
     pub fn trace(&self, id: TraceId) -> Option<Trace> {
         self.traces().get(id)
     }
 
-    /// The traces with a span about this message (its attributes `switchboard.channel_id` and `switchboard.seq`), the
-    /// oldest first: the one in which it was sent, then those of its edits.
+    /// Returns the traces with a span about this message (its attributes `switchboard.channel_id` and
+    /// `switchboard.seq`), oldest first: the trace of the send, then those of the edits.
     #[must_use]
     pub fn of_message(&self, channel_id: &str, seq: u64) -> Vec<Summary> {
         self.traces().of_message(channel_id, seq)
     }
 
-    /// How much has come in so far.
+    /// Returns the amount of data received since the start.
     #[must_use]
     pub fn received(&self) -> Received {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -119,7 +119,7 @@ impl Collector {
         Received { spans: read(spans), data_points: read(data_points), log_records: read(log_records) }
     }
 
-    /// Changes whenever something has come in, so that nobody has to ask again and again.
+    /// Returns a receiver that changes on new data, so that callers need not poll.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changed.subscribe()

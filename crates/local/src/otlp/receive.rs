@@ -1,4 +1,4 @@
-//! The server: one request of an exporter is one batch of spans, data points or log records.
+//! The server. A request of an exporter is one batch of spans, data points or log records.
 
 use std::io::Read;
 
@@ -27,7 +27,7 @@ use super::{Collector, MAX_BODY_BYTES};
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
-/// What an exporter sends, each at a path of its own.
+/// Kind of data of an exporter. Each has its own path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// `/v1/traces`.
@@ -39,8 +39,8 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The path, appended to the base URL of a collector ("Endpoint URLs for OTLP/HTTP" in the specification of the
-    /// OTLP exporter).
+    /// Returns the path, which is appended to the base URL of a collector ("Endpoint URLs for OTLP/HTTP" in the
+    /// specification of the OTLP exporter).
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl Signal {
     }
 }
 
-/// How a body is encoded; the answer is encoded likewise.
+/// Encoding of a body. The response has the same encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     Protobuf,
@@ -76,14 +76,14 @@ impl Encoding {
     }
 }
 
-/// The error of an OTLP answer: `google.rpc.Status`, of which OTLP leaves out the code ("Failures" in OTLP/HTTP).
+/// Error of an OTLP response: `google.rpc.Status`, of which OTLP omits the code ("Failures" in OTLP/HTTP).
 #[derive(Clone, PartialEq, Message, Serialize)]
 struct Failure {
     #[prost(string, tag = "2")]
     message: String,
 }
 
-/// A request of one of the three services.
+/// Request of one of the three services.
 trait Export: Message + Default + DeserializeOwned {
     const SIGNAL: Signal;
     type Answer: Message + Serialize;
@@ -149,7 +149,7 @@ async fn export<E: Export>(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    // No script of another site gets here: of the content types that a browser sends without asking, neither is one.
+    // This check also stops scripts of other sites: a browser sends neither content type without a preflight.
     let Some(encoding) = Encoding::of(&headers) else {
         let message = format!("the content type must be {PROTOBUF} or {JSON}");
         return failure(Encoding::Json, StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
@@ -170,7 +170,7 @@ async fn export<E: Export>(
             }
             answer(encoding, StatusCode::OK, &request.take(&collector))
         }
-        // Not to be retried: it would be as wrong the next time ("Bad Data" in OTLP/HTTP).
+        // 400 prevents a retry, which would fail in the same way ("Bad Data" in OTLP/HTTP).
         Err(error) => failure(encoding, StatusCode::BAD_REQUEST, error),
     }
 }
@@ -180,11 +180,11 @@ fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, (StatusCode, St
         None | Some("" | "identity") => Ok(body),
         Some(gzip) if gzip.eq_ignore_ascii_case("gzip") => {
             let mut plain = Vec::new();
-            // One byte more than is allowed tells that there is more, however much it is.
+            // One byte more than the limit is enough to detect a larger body.
             MultiGzDecoder::new(&*body)
                 .take(MAX_BODY_BYTES as u64 + 1)
                 .read_to_end(&mut plain)
-                .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is no gzip: {error}")))?;
+                .map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is not valid gzip: {error}")))?;
             if plain.len() > MAX_BODY_BYTES {
                 let message = format!("the body has more than {MAX_BODY_BYTES} bytes");
                 return Err((StatusCode::PAYLOAD_TOO_LARGE, message));
@@ -198,14 +198,14 @@ fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, (StatusCode, St
 }
 
 fn failure(encoding: Encoding, status: StatusCode, message: String) -> Response {
-    tracing::debug!(%status, message, "an export was refused");
+    tracing::debug!(%status, message, "an export was rejected");
     answer(encoding, status, &Failure { message })
 }
 
 fn answer(encoding: Encoding, status: StatusCode, message: &(impl Message + Serialize)) -> Response {
     let body = match encoding {
         Encoding::Protobuf => message.encode_to_vec(),
-        // These messages hold numbers and text: there is nothing that JSON could not say.
+        // These messages contain numbers and text, which are always valid in JSON.
         Encoding::Json => serde_json::to_vec(message).unwrap_or_default(),
     };
     (status, [(header::CONTENT_TYPE, encoding.content_type())], body).into_response()

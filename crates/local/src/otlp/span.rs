@@ -1,4 +1,4 @@
-//! A span as the page gets it, made from OTLP's.
+//! Spans in the form of the page, converted from OTLP.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
@@ -10,15 +10,15 @@ use opentelemetry_proto::tonic::{
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// The id of a trace: 32 hexadecimal digits, not all of them zero.
+/// Id of a trace: 32 hexadecimal digits, not all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceId(u128);
 
-/// The id of a span: 16 hexadecimal digits, not all of them zero.
+/// Id of a span: 16 hexadecimal digits, not all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpanId(u64);
 
-/// Text that is no id.
+/// Error: the text is not an id.
 #[derive(Debug, thiserror::Error)]
 #[error("an id of a trace has 32 hexadecimal digits, not all of them zero")]
 pub struct NoTraceId;
@@ -71,100 +71,101 @@ impl Serialize for SpanId {
     }
 }
 
-/// Attributes by name. Bytes have become base64.
+/// Attributes by name. Bytes are encoded in base64.
 pub type Attributes = BTreeMap<String, Value>;
 
-/// One span. Times are nanoseconds since the epoch, as text in JSON: they are larger than the integers of JavaScript.
+/// A span. Times are nanoseconds since the epoch, as text in JSON, because they exceed the integers of JavaScript.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Span {
-    /// Its trace.
+    /// Id of its trace.
     pub trace_id: TraceId,
-    /// Its id.
+    /// Id of the span.
     pub span_id: SpanId,
-    /// The span that it is part of; it may be one that has not come in, or never will.
+    /// Id of the parent span. The parent may not have been received.
     pub parent_span_id: Option<SpanId>,
-    /// Its name.
+    /// Name of the span.
     pub name: String,
     /// Its role in a call.
     pub kind: Kind,
-    /// `service.name` of what exported it; empty when it has none.
+    /// `service.name` of the exporter; empty if it has none.
     pub service: String,
-    /// The instrumentation scope.
+    /// Instrumentation scope.
     pub scope: String,
-    /// When it began.
+    /// Time at which it began.
     #[serde(serialize_with = "as_text")]
     pub start_ns: u64,
-    /// When it ended.
+    /// Time at which it ended.
     #[serde(serialize_with = "as_text")]
     pub end_ns: u64,
-    /// How it ended.
+    /// Status of the span.
     pub status: Status,
-    /// Why it failed; empty otherwise.
+    /// Reason of a failure; empty otherwise.
     pub status_message: String,
-    /// What is known of it.
+    /// Attributes of the span.
     pub attributes: Attributes,
-    /// What happened during it, in order of time.
+    /// Events during the span, in order of time.
     pub events: Vec<Event>,
-    /// Spans of this or other traces that have to do with it.
+    /// Related spans of this or other traces.
     pub links: Vec<Link>,
-    /// What exported it. All spans of one export share it.
+    /// Attributes of the exporter. All spans of one export share them.
     #[serde(serialize_with = "shared")]
     pub resource: Arc<Attributes>,
 }
 
-/// The role of a span in a call.
+/// Role of a span in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Inside one program; also what was not said.
+    /// Inside one program, or unspecified.
     Internal,
-    /// Answers a request.
+    /// Server of a request.
     Server,
-    /// Sends a request.
+    /// Client of a request.
     Client,
-    /// Starts something that goes on later.
+    /// Start of an operation that continues later.
     Producer,
-    /// Goes on with what a producer started.
+    /// Continuation of a producer's operation.
     Consumer,
 }
 
-/// How a span ended.
+/// Result of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Nothing was said, which is the rule for what went well.
+    /// Not specified, which is usual for successful spans.
     Unset,
-    /// Well.
+    /// Success.
     Ok,
-    /// Badly.
+    /// Failure.
     Error,
 }
 
-/// A moment within a span.
+/// An event within a span.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
-    /// When.
+    /// Time of the event.
     #[serde(serialize_with = "as_text")]
     pub time_ns: u64,
-    /// What.
+    /// Name of the event.
     pub name: String,
-    /// What is known of it.
+    /// Attributes of the event.
     pub attributes: Attributes,
 }
 
-/// A span that another has to do with, without being its parent.
+/// Relation to another span that is not the parent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Link {
-    /// Its trace.
+    /// Id of its trace.
     pub trace_id: TraceId,
-    /// Its id.
+    /// Id of the span.
     pub span_id: SpanId,
-    /// What is known of the relation.
+    /// Attributes of the relation.
     pub attributes: Attributes,
 }
 
 impl Span {
-    /// `None` when the ids are not of the right length, or zero: such a span is invalid ("Span" in trace.proto).
+    /// Converts a span. Returns `None` if an id has the wrong length or is zero: such a span is invalid ("Span" in
+    /// trace.proto).
     pub(super) fn of_proto(span: proto::Span, scope: &str, resource: &Arc<Attributes>) -> Option<Self> {
         let kind = span.kind();
         let status = span.status.unwrap_or_default();
@@ -193,7 +194,7 @@ impl Span {
         })
     }
 
-    /// Whether it is about this one message.
+    /// Returns `true` if the span concerns only this message.
     pub(super) fn is_about(&self, channel_id: &str, seq: u64) -> bool {
         // Some exporters write unsigned numbers as text.
         let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
@@ -231,7 +232,7 @@ impl Link {
     }
 }
 
-/// Attributes as JSON.
+/// Converts attributes to JSON.
 pub(super) fn attributes(list: Vec<KeyValue>) -> Attributes {
     list.into_iter().map(|KeyValue { key, value, .. }| (key, json(value))).collect()
 }
@@ -251,13 +252,13 @@ fn json(value: Option<AnyValue>) -> Value {
     }
 }
 
-// The shape that serde asks for.
+// Serializes a time as text. The signature is that of serde.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 pub(super) fn as_text<S: Serializer>(time: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(time)
 }
 
-/// Serializes what is behind an `Arc`: the feature of serde that does it would be one more for every function.
+/// Serializes the content of an `Arc`. The feature of serde for it would also affect the build of the functions.
 fn shared<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
     T::serialize(value, serializer)
 }

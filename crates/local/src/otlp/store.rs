@@ -1,4 +1,4 @@
-//! The last traces, in memory and bounded.
+//! Recent traces, in memory and with limits.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,61 +19,61 @@ use super::{
 pub(super) struct Traces {
     limits: Limits,
     kept: HashMap<TraceId, Kept>,
-    /// The same traces by when they were touched: who goes first is found without looking at all.
+    /// The same traces by the time of their last change, to find the oldest without a search.
     by_touch: BTreeSet<(u64, TraceId)>,
     spans: usize,
-    /// Grows with everything that is added.
+    /// Counter of additions.
     clock: u64,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// The same span may come twice, when an exporter did not hear that it had arrived.
+    /// Spans by id. A span may arrive twice, if the exporter got no response.
     spans: HashMap<SpanId, Arc<Span>>,
-    /// When something was added last, to it or to what is linked to it.
+    /// Time of the last addition to the trace or to a linked span.
     touched: u64,
 }
 
-/// A trace, as far as it has come in.
+/// The received part of a trace.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trace {
-    /// Its id.
+    /// Id of the trace.
     pub trace_id: TraceId,
-    /// Differs whenever anything below differs.
+    /// Number that changes whenever a field below changes.
     pub version: u64,
-    /// Its spans, in the order in which they began.
+    /// Spans in the order in which they began.
     #[serde(serialize_with = "span::all_shared")]
     pub spans: Vec<Arc<Span>>,
-    /// Spans of other traces with a link to one of these: invocations that worked on several traces at once.
+    /// Spans of other traces with a link to one of these: invocations that worked on several traces.
     #[serde(serialize_with = "span::all_shared")]
     pub linked: Vec<Arc<Span>>,
 }
 
-/// What to know of a trace before opening it.
+/// Summary of a trace for a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// Its id.
+    /// Id of the trace.
     pub trace_id: TraceId,
     /// Name of the span that began first.
     pub name: String,
-    /// When that was, in nanoseconds since the epoch, as text in JSON.
+    /// Start of that span, in nanoseconds since the epoch, as text in JSON.
     #[serde(serialize_with = "span::as_text")]
     pub start_ns: u64,
-    /// How many spans it has.
+    /// Number of spans.
     pub spans: usize,
 }
 
-/// Spans that were not taken.
+/// Numbers of rejected spans.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rejected {
-    /// Their ids were none.
+    /// Spans with invalid ids.
     pub invalid: usize,
-    /// Their trace had as many as one may have.
+    /// Spans over the limit of their trace.
     pub over_limit: usize,
 }
 
 impl Rejected {
-    /// How many in all.
+    /// Returns the number of all rejected spans.
     #[must_use]
     pub fn count(&self) -> usize {
         self.invalid + self.over_limit
@@ -95,7 +95,7 @@ impl Traces {
         Self { limits, kept: HashMap::new(), by_touch: BTreeSet::new(), spans: 0, clock: 0 }
     }
 
-    /// Adds what it can, and makes room for it.
+    /// Adds the accepted spans, and removes old traces over the limits.
     pub(super) fn add(&mut self, exported: Vec<ResourceSpans>) -> Rejected {
         self.clock += 1;
         let mut rejected = Rejected::default();
@@ -183,7 +183,7 @@ impl Traces {
 
 fn in_order<'a>(spans: impl Iterator<Item = &'a Arc<Span>>) -> Vec<Arc<Span>> {
     let mut spans: Vec<_> = spans.cloned().collect();
-    // The parent first where both began at once: it ends later.
+    // If two spans began at the same time, the parent comes first, because it ends later.
     spans.sort_by_key(|span| (span.start_ns, std::cmp::Reverse(span.end_ns), span.span_id));
     spans
 }

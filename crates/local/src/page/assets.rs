@@ -1,4 +1,4 @@
-//! The page's files, embedded so that the binary needs nothing beside it.
+//! The page's files, embedded in the binary.
 
 use axum::{
     http::header,
@@ -27,7 +27,7 @@ const SVG: &str = "image/svg+xml";
 const FONT: &str = "font/woff2";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// An asset served under the path that it has in `assets/`.
+/// Creates an asset with the same path as in `assets/`.
 macro_rules! asset {
     ($file:literal, $content_type:expr) => {
         Asset {
@@ -38,7 +38,7 @@ macro_rules! asset {
     };
 }
 
-/// Every file of the page.
+/// All files of the page.
 pub(super) static ALL: &[Asset] = &[
     Asset { path: "/", content_type: HTML, body: include_bytes!("assets/index.html") },
     asset!("style.css", CSS),

@@ -1,4 +1,4 @@
-//! What a browser may do with an answer.
+//! Security headers of responses to a browser.
 
 use axum::{
     extract::{Request, State},
@@ -9,7 +9,7 @@ use axum::{
 
 use super::PageConfig;
 
-/// Headers that are the same on every answer.
+/// Headers of every response.
 const FIXED_HEADERS: [(&str, &str); 7] = [
     ("cache-control", "no-store"),
     ("cross-origin-opener-policy", "same-origin"),
@@ -20,7 +20,7 @@ const FIXED_HEADERS: [(&str, &str); 7] = [
     ("x-frame-options", "DENY"),
 ];
 
-/// The `Content-Security-Policy` of the page: its own files, and connections to itself and the two APIs.
+/// `Content-Security-Policy` of the page: its own files, and connections to itself and the two APIs.
 #[derive(Debug, Clone)]
 pub(super) struct ContentSecurityPolicy(HeaderValue);
 
@@ -34,12 +34,12 @@ impl ContentSecurityPolicy {
              manifest-src 'self'; connect-src 'self' {connect}; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify"
         );
-        // Without its connections the page would still be safe, only useless: never less strict than this.
+        // Falls back to a stricter policy: the page cannot connect, but stays safe.
         Self(HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'")))
     }
 }
 
-/// `scheme://host:port` of an absolute URL.
+/// Returns `scheme://host:port` of an absolute URL.
 fn origin_of(url: &str) -> Option<String> {
     let uri: Uri = url.parse().ok()?;
     Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?))

@@ -1,8 +1,8 @@
-//! The browser client: a page of plain HTML, CSS and ES modules, compiled into this binary.
+//! The browser client: a page of plain HTML, CSS and ES modules, embedded in this binary.
 //!
-//! `POST /token` hands out tokens for any name: serve this behind [`Door::own_page`](crate::doors::Door::own_page), so that
-//! no other site in the same browser gets one. What is said in a channel is told by the two APIs alone; from here come the
-//! traces, which hold none of it.
+//! `POST /token` issues tokens for any name. Serve it behind [`Door::own_page`](crate::doors::Door::own_page), so that
+//! no other site in the same browser gets one. Only the two APIs return the content of channels. The traces of this
+//! server contain no content.
 
 mod assets;
 mod headers;
@@ -21,40 +21,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::{otlp::Collector, secret::Secret, token};
 
-/// Where the page finds the stack.
+/// Addresses of the stack for the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageConfig {
     /// Base URL of the REST API, for example `http://127.0.0.1:3000`.
     pub rest_url: String,
     /// URL of the WebSocket API, for example `ws://127.0.0.1:3001`.
     pub websocket_url: String,
-    /// What the page's tokens are signed with.
+    /// Secret that signs the page's tokens.
     pub secret: Secret,
 }
 
-/// `GET /config.json`.
+/// Response to `GET /config.json`.
 #[derive(Debug, Serialize)]
 struct Endpoints {
     rest: String,
     websocket: String,
 }
 
-/// `POST /token`.
+/// Body of `POST /token`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokenRequest {
     user: String,
 }
 
-/// The answer to `POST /token`.
+/// Response to `POST /token`.
 #[derive(Debug, Serialize)]
 struct TokenResponse {
     token: String,
     expires_at: Timestamp,
 }
 
-/// The page, its assets, `GET /config.json`, `POST /token`, and from `collector` the traces: `GET /traces/{trace_id}`
-/// and, for the message with these numbers, `GET /traces?channel_id=…&seq=…`.
+/// Serves the page, its assets, `GET /config.json` and `POST /token`, and the traces of `collector`: `GET
+/// /traces/{trace_id}` and, for one message, `GET /traces?channel_id=…&seq=…`.
 pub fn router(config: PageConfig, collector: Collector) -> Router {
     let policy = headers::ContentSecurityPolicy::new(&config);
     let mut router = Router::new()
@@ -92,7 +92,7 @@ async fn mint_token(State(config): State<PageConfig>, request: Result<Json<Token
     }
 }
 
-/// An RFC 9457 problem.
+/// Returns an RFC 9457 problem.
 fn problem(status: StatusCode, detail: &str) -> Response {
     let body = serde_json::json!({
         "type": "about:blank",

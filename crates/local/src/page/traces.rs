@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::problem;
 use crate::otlp::{Collector, Summary, TraceId};
 
-/// `GET /traces?channel_id=…&seq=…`.
+/// Query of `GET /traces?channel_id=…&seq=…`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OfMessage {
@@ -20,7 +20,7 @@ struct OfMessage {
     seq: u64,
 }
 
-/// The answer to it, the oldest trace first.
+/// Response to it, with the oldest trace first.
 #[derive(Debug, Serialize)]
 struct Summaries {
     traces: Vec<Summary>,
@@ -39,7 +39,7 @@ async fn of_message(State(collector): State<Collector>, query: Result<Query<OfMe
     }
 }
 
-/// With an `ETag`, so that asking again costs next to nothing while nothing has changed.
+/// Returns one trace with an `ETag`, so that repeated requests are cheap while it is unchanged.
 async fn one(State(collector): State<Collector>, headers: HeaderMap, Path(trace_id): Path<String>) -> Response {
     let id: TraceId = match trace_id.parse() {
         Ok(id) => id,

@@ -1,4 +1,4 @@
-//! `$context`: what API Gateway knows about one request, for functions and for templates.
+//! `$context`: API Gateway's variables of one request, for functions and for templates.
 //!
 //! Names and meanings are those of "Variables for data transformations for API Gateway".
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{identifiers, wire};
 
-/// One request.
+/// Variables of one request.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     pub(super) now: Timestamp,
@@ -22,18 +22,18 @@ pub(super) struct Context {
     pub(super) stage: String,
     pub(super) domain_name: String,
     pub(super) http_method: String,
-    /// Path behind the stage, as the client sent it.
+    /// Path after the stage, as the client sent it.
     pub(super) path: String,
     pub(super) protocol: String,
     pub(super) source_ip: String,
     pub(super) user_agent: Option<String>,
-    /// Known once a method has been found.
+    /// Set after the method has been found.
     pub(super) resource_id: String,
-    /// Known once a method has been found.
+    /// Set after the method has been found.
     pub(super) resource_path: String,
 }
 
-/// What went wrong, for `$context.error`.
+/// Error, for `$context.error`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ErrorContext<'a> {
     pub(super) message: &'a str,
@@ -61,12 +61,12 @@ impl Context {
         }
     }
 
-    /// `$context.path`: with the stage.
+    /// Returns `$context.path`, which includes the stage.
     fn path_with_stage(&self) -> String {
         format!("/{}{}", self.stage, self.path)
     }
 
-    /// `requestContext` of a proxy event.
+    /// Returns the `requestContext` of a proxy event.
     pub(super) fn request_context(&self) -> Value {
         json!({
             "accountId": self.account_id,
@@ -102,8 +102,8 @@ impl Context {
         })
     }
 
-    /// Fills the `$context` variables into `template`. Values are escaped for a JSON string; a variable that has
-    /// no value becomes nothing, as on AWS.
+    /// Replaces the `$context` variables in `template`. Values are escaped for a JSON string. A variable without a
+    /// value becomes empty, as on AWS.
     pub(super) fn fill(&self, template: &str, error: Option<ErrorContext<'_>>) -> String {
         let mut variables = BTreeMap::from([
             ("accountId", self.account_id.clone()),
@@ -138,7 +138,7 @@ impl Context {
                 continue;
             };
             if name == "error.messageString" {
-                // The one variable that brings its quotes along.
+                // Only this variable includes its quotes.
                 filled.push_str(&Value::from(error.map_or("", |error| error.message)).to_string());
             } else if let Some(value) = variables.get(name) {
                 let quoted = Value::from(value.as_str()).to_string();
@@ -150,7 +150,7 @@ impl Context {
         filled
     }
 
-    /// Adds the headers that are on every answer of a REST API.
+    /// Adds the headers of every response of a REST API.
     pub(super) fn sign(&self, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         for (name, id) in [("x-amzn-requestid", &self.request_id), ("x-amz-apigw-id", &self.extended_request_id)] {
@@ -161,7 +161,8 @@ impl Context {
     }
 }
 
-/// The variable at the start of `text` (`$context.a.b` or `${context.a.b}`) behind its `context.`, and its length.
+/// Returns the name of the variable at the start of `text` (`$context.a.b` or `${context.a.b}`) without `context.`, and
+/// the length of the variable.
 fn variable(text: &str) -> Option<(&str, usize)> {
     if let Some(inner) = text.strip_prefix("${context.") {
         let end = inner.find('}')?;
@@ -169,12 +170,12 @@ fn variable(text: &str) -> Option<(&str, usize)> {
     }
     let name = text.strip_prefix("$context.")?;
     let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '_').unwrap_or(name.len());
-    // A full stop that ends a sentence is no part of the name.
+    // A full stop at the end of a sentence does not belong to the name.
     let name = name[..end].trim_end_matches('.');
     Some((name, "$context.".len() + name.len()))
 }
 
-/// An answer with one body. A status, header name or value that HTTP does not allow is left out.
+/// Returns a response with a body. Omits a status, header name or value that is invalid in HTTP.
 pub(super) fn answer<'a>(
     status: StatusCode,
     headers: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -190,8 +191,8 @@ pub(super) fn answer<'a>(
     response
 }
 
-/// The template for a client that accepts `accept`: the one of an accepted type, else `application/json`, else
-/// the first, as under "Gateway responses" and "Mapping templates".
+/// Returns the template for a client that accepts `accept`: one of an accepted type, else `application/json`, else the
+/// first ("Gateway responses" and "Mapping templates").
 pub(super) fn choose_template<'a>(
     templates: &'a BTreeMap<String, String>,
     accept: Option<&str>,

@@ -1,4 +1,4 @@
-//! What the gateway answers by itself: "Gateway response types for API Gateway".
+//! Responses of the gateway itself: "Gateway response types for API Gateway".
 
 use axum::body::Body;
 use http::{Response, StatusCode};
@@ -8,35 +8,35 @@ use crate::stack::GatewayResponse;
 
 use super::context::{Context, ErrorContext, answer, choose_template};
 
-/// The kinds of failure that this gateway meets, with AWS's status and message for each.
+/// Failures of this gateway, with AWS's status and message for each.
 ///
-/// AWS does not document which type a failed function has. `INTEGRATION_FAILURE` with 502 stands for a function
-/// that failed and `API_CONFIGURATION_ERROR` with 502 for one whose answer has the wrong form; both statuses are
-/// documented under "Handle Lambda errors in API Gateway".
+/// AWS does not document the type of a failed function. `INTEGRATION_FAILURE` with 502 stands for a function that
+/// failed, and `API_CONFIGURATION_ERROR` with 502 for one with an invalid response. Both statuses are documented under
+/// "Handle Lambda errors in API Gateway".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// No resource or method for the request.
+    /// The request matches no resource or method.
     MissingAuthenticationToken,
-    /// The payload is over 10 MB, or over what Lambda takes.
+    /// The payload exceeds 10 MB or the limit of Lambda.
     RequestTooLarge,
     /// A mock integration has no template for the content type.
     UnsupportedMediaType,
-    /// The request is no valid HTTP.
+    /// The request is not valid HTTP.
     BadRequest,
     /// The function failed.
     FailedFunction,
-    /// The function's answer has the wrong form.
+    /// The response of the function is invalid.
     MalformedProxyResponse,
-    /// The integration's time is up.
+    /// The integration timed out.
     IntegrationTimeout,
-    /// A mock integration that names no status or one without an answer.
+    /// A mock integration names no status, or one without a response.
     ApiConfigurationError,
     /// The function could not be started.
     Internal,
 }
 
 impl Failure {
-    /// Response type, default status, message, `x-amzn-ErrorType`.
+    /// Returns response type, default status, message and `x-amzn-ErrorType`.
     fn facts(self) -> (&'static str, StatusCode, &'static str, &'static str) {
         const ERROR: &str = "Internal server error";
         match self {
@@ -78,7 +78,7 @@ impl Failure {
         }
     }
 
-    /// The answer: the API's own for this type, then its `DEFAULT_4XX` or `DEFAULT_5XX`, else AWS's default.
+    /// Returns the response: the API's own for this type, then its `DEFAULT_4XX` or `DEFAULT_5XX`, else AWS's default.
     pub(super) fn answer(self, own: &[GatewayResponse], context: &Context, accept: Option<&str>) -> Response<Body> {
         let (response_type, default_status, message, error_type) = self.facts();
         let fallback = if default_status.is_client_error() { "DEFAULT_4XX" } else { "DEFAULT_5XX" };

@@ -1,27 +1,27 @@
-//! Request ids and times as API Gateway writes them.
+//! Request ids and times in the formats of API Gateway.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE};
 use jiff::{Timestamp, tz::TimeZone};
 
-/// `$context.requestId` of a REST API: a random (version 4) UUID.
+/// Generates a `$context.requestId` of a REST API: a random (version 4) UUID.
 pub(crate) fn request_id() -> String {
     let bits = (rand::random::<u128>() & !(0xf << 76 | 0x3 << 62)) | 0x4 << 76 | 0x2 << 62;
     let hex = format!("{bits:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// A connection, message or extended request id: eleven random bytes, as in `L0SM9cOFvHcCIhw=`.
+/// Generates a connection, message or extended request id: eleven random bytes, as in `L0SM9cOFvHcCIhw=`.
 pub(crate) fn extended_request_id() -> String {
     BASE64_URL_SAFE.encode(rand::random::<[u8; 11]>())
 }
 
-/// `X-Amzn-Trace-Id`: the time in hexadecimal seconds and 96 random bits.
+/// Generates an `X-Amzn-Trace-Id`: the time in hexadecimal seconds and 96 random bits.
 pub(crate) fn trace_id(now: Timestamp) -> String {
     let random = format!("{:032x}", rand::random::<u128>());
     format!("Root=1-{:08x}-{}", now.as_second(), &random[..24])
 }
 
-/// `$context.requestTime`: the format of Common Log, as in `09/Feb/2024:18:23:28 +0000`.
+/// Returns `$context.requestTime` in the format of Common Log, as in `09/Feb/2024:18:23:28 +0000`.
 pub(crate) fn request_time(now: Timestamp) -> String {
     now.to_zoned_datetime(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z").to_string()
 }

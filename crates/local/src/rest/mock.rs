@@ -13,11 +13,11 @@ use super::{
     gateway_response::Failure,
 };
 
-/// Answers in place of a back end. The request template of the request's content type (`application/json` when it
-/// has none) names the status, and the status the answer.
+/// Returns the response of a mock integration. The request template of the request's content type names the status, and
+/// the status selects the response. A request without a content type counts as `application/json`.
 ///
-/// A content type without a template is refused, which is `PassthroughBehavior: NEVER`; with the other behaviours
-/// AWS would take the status from the body.
+/// A content type without a template is rejected, which is `PassthroughBehavior: NEVER`. With the other behaviors AWS
+/// would take the status from the body.
 pub(super) fn respond(
     request_templates: &BTreeMap<String, String>,
     responses: &[MockResponse],
@@ -42,7 +42,7 @@ pub(super) fn respond(
     Ok(answer(status, std::iter::once(("content-type", kind)).chain(own), body))
 }
 
-/// The number in `{"statusCode": 204}`; API Gateway takes the name without quotes too, as YAML does.
+/// Returns the number in `{"statusCode": 204}`. API Gateway accepts the name without quotes as well, as YAML does.
 fn status(rendered: &str) -> Option<u16> {
     let value: Value = serde_json::from_str(rendered).or_else(|_| serde_yaml_ng::from_str(rendered)).ok()?;
     u16::try_from(value.get("statusCode")?.as_u64()?).ok()

@@ -1,7 +1,7 @@
 //! The REST API (v1): routes requests to functions and mocks as API Gateway does.
 //!
-//! Where public emulators are lenient this gateway is not: a malformed answer is a 502, a late one a 504, a
-//! payload over 10 MB a 413, and what no route matches gets the API's own gateway response.
+//! This gateway is stricter than public emulators: an invalid response is a 502, a late one a 504, and a payload over
+//! 10 MB a 413. A request without a route gets the API's own gateway response.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ pub(crate) mod proxy;
 mod routes;
 pub(crate) mod wire;
 
-/// The largest payload in bytes ("Quotas for configuring and running a REST API in API Gateway": 10 MB).
+/// Maximum payload in bytes ("Quotas for configuring and running a REST API in API Gateway": 10 MB).
 pub const PAYLOAD_LIMIT: usize = 10 * 1024 * 1024;
 
-/// A REST API's stage, ready to be served.
+/// Stage of a REST API that is ready to be served.
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<Inner>,
@@ -41,7 +41,7 @@ struct Inner {
 }
 
 impl Gateway {
-    /// A gateway for `api` that runs functions through `invoke`.
+    /// Creates a gateway for `api` that runs functions through `invoke`.
     pub fn new(
         api: RestApi,
         region: impl Into<String>,
@@ -51,8 +51,8 @@ impl Gateway {
         Self { inner: Arc::new(Inner { api, region: region.into(), account_id: account_id.into(), invoke }) }
     }
 
-    /// The API as a service. Paths may start with `/{stage}`, as AWS's URLs do, or leave it out, as behind a
-    /// custom domain.
+    /// Returns the API as a service. Paths may start with `/{stage}`, as in AWS's URLs, or omit it, as behind a custom
+    /// domain.
     pub fn router(&self) -> Router {
         let inner = Arc::clone(&self.inner);
         Router::new().fallback(move |request: Request| {
@@ -68,7 +68,7 @@ impl Inner {
         let (parts, body) = request.into_parts();
         let whole = if parts.uri.path().is_empty() { "/" } else { parts.uri.path() };
         let method = parts.method.as_str();
-        // A resource may have the name of the stage: the prefix counts only where something is behind it.
+        // A resource may have the name of the stage. The prefix is removed only if the rest of the path has a method.
         let behind_stage = routes::without_stage(whole, &self.api.stage);
         let found = behind_stage
             .and_then(|path| Some((path, routes::find(&self.api.methods, path, method)?)))
@@ -101,7 +101,7 @@ impl Inner {
             }
         };
         let mut response = outcome.unwrap_or_else(|failure| {
-            tracing::debug!(?failure, request_id = context.request_id, path, "the gateway answers by itself");
+            tracing::debug!(?failure, request_id = context.request_id, path, "the gateway sent its own response");
             failure.answer(&self.api.gateway_responses, &context, accept.as_deref())
         });
         context.sign(&mut response);
@@ -114,16 +114,17 @@ impl Inner {
         timeout: std::time::Duration,
         event: Bytes,
     ) -> Result<Response<Body>, Failure> {
-        // On its own task: a function runs to its end even when its client has gone or its time is up.
+        // Runs as its own task, because a function runs to its end even if its client has disconnected or the
+        // integration has timed out.
         let invocation = tokio::spawn(self.invoke.invoke(function, event));
         let Ok(ended) = tokio::time::timeout(timeout, invocation).await else {
-            tracing::warn!(function, ?timeout, "the function did not answer within the integration's time-out");
+            tracing::warn!(function, ?timeout, "the function did not respond within the integration's timeout");
             return Err(Failure::IntegrationTimeout);
         };
         match ended {
             Ok(Ok(invocation)) => match invocation.outcome {
                 Ok(answer) => proxy::response(&answer).ok_or_else(|| {
-                    tracing::warn!(function, "the function's answer is no proxy response");
+                    tracing::warn!(function, "the function's response was not a proxy response");
                     Failure::MalformedProxyResponse
                 }),
                 Err(error) => {
@@ -137,7 +138,7 @@ impl Inner {
                 Err(Failure::Internal)
             }
             Err(error) => {
-                tracing::error!(function, %error, "the invocation broke off");
+                tracing::error!(function, %error, "the invocation was aborted");
                 Err(Failure::Internal)
             }
         }

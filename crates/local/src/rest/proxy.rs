@@ -1,4 +1,4 @@
-//! Lambda proxy integrations: "Lambda proxy integrations in API Gateway", formats 1.0 of event and answer.
+//! Lambda proxy integrations: "Lambda proxy integrations in API Gateway", formats 1.0 of event and response.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::{context::Context, wire};
 
-/// The event for a request.
+/// Returns the event of a request.
 ///
-/// The API has no binary media types, so a body is always handed on as text and never as base64.
+/// The API has no binary media types, so the body is always text and never base64.
 pub(super) fn event(parts: &Parts, body: &Bytes, parameters: &BTreeMap<String, String>, context: &Context) -> Value {
     let (headers, multi_value_headers) =
         wire::single_and_multi(wire::event_headers(parts, &context.domain_name, context.now));
@@ -33,7 +33,7 @@ pub(super) fn event(parts: &Parts, body: &Bytes, parameters: &BTreeMap<String, S
     })
 }
 
-/// A function's answer.
+/// Response of a function.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ProxyResponse {
@@ -44,13 +44,14 @@ struct ProxyResponse {
     multi_value_headers: Option<BTreeMap<String, Vec<Value>>>,
     #[serde(default)]
     body: Option<String>,
-    // Without binary media types API Gateway sends base64 on as it is, so the value changes nothing; its type does.
+    // Without binary media types, API Gateway forwards base64 unchanged. The value has no effect, but its type is
+    // checked.
     #[serde(default, rename = "isBase64Encoded")]
     _is_base64_encoded: Option<bool>,
 }
 
-/// What a function answered, or `None` when it is no proxy response (API Gateway's "Malformed Lambda proxy
-/// response").
+/// Converts the response of a function. Returns `None` if it is not a proxy response (API Gateway's "Malformed Lambda
+/// proxy response").
 pub(super) fn response(answer: &[u8]) -> Option<Response<Body>> {
     let answer: ProxyResponse = serde_json::from_slice(answer).ok()?;
     let status = status(&answer.status_code)?;
@@ -62,7 +63,7 @@ pub(super) fn response(answer: &[u8]) -> Option<Response<Body>> {
     Some(response)
 }
 
-/// A final status, as a number or as its digits.
+/// Returns a final status from a number or its digits.
 pub(crate) fn status(value: &Value) -> Option<StatusCode> {
     let number = match value {
         Value::Number(number) => number.as_u64()?,
@@ -72,8 +73,8 @@ pub(crate) fn status(value: &Value) -> Option<StatusCode> {
     StatusCode::from_u16(u16::try_from(number).ok()?).ok().filter(|status| (200..600).contains(&status.as_u16()))
 }
 
-/// One list of both kinds of headers. A name in both has the values of `multi_value_headers` first, and a value
-/// in both once.
+/// Merges both kinds of headers into one list. For a name in both, the values of `multi_value_headers` come first, and
+/// a value in both occurs once.
 fn merge(single: BTreeMap<String, Value>, multi: BTreeMap<String, Vec<Value>>) -> Option<HeaderMap> {
     let multi = multi.into_iter().flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
     let mut headers = HeaderMap::new();
@@ -100,7 +101,7 @@ fn append(headers: &mut HeaderMap, name: &str, value: &Value) -> Option<()> {
     }
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
     let value = HeaderValue::from_bytes(text(value)?.as_bytes()).ok()?;
-    // The gateway frames the message itself.
+    // The gateway sets the framing of the message itself.
     if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
         headers.append(remapped(name), value);
     }
@@ -116,8 +117,7 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Headers of an integration's answer that reach the client under another name ("Amazon API Gateway important
-/// notes").
+/// Returns the new name of a header that the gateway renames in responses ("Amazon API Gateway important notes").
 fn remapped(name: HeaderName) -> HeaderName {
     const REMAPPED: [HeaderName; 10] = [
         header::AUTHORIZATION,

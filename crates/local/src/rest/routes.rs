@@ -1,4 +1,4 @@
-//! Which method answers a path.
+//! The method that serves a path.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use crate::stack::Method;
 
 use super::wire::decode;
 
-/// How specific a resource is, segment by segment: API Gateway prefers the literal resource to the variable
-/// one, and that to the greedy one.
+/// Specificity of a path segment. API Gateway prefers a literal resource to a variable one, and a variable one to a
+/// greedy one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Specificity {
     Greedy,
@@ -15,16 +15,16 @@ enum Specificity {
     Literal,
 }
 
-/// The method that answers, and the values of its path parameters as they came, percent-encoded: AWS decodes
-/// none of them (recorded at AWS: `"proxy": "test%2Balias"`).
+/// Method of a request, with its path parameters. The values stay percent-encoded, because AWS does not decode them
+/// (recorded at AWS: `"proxy": "test%2Balias"`).
 #[derive(Debug)]
 pub(super) struct Matched<'a> {
     pub(super) method: &'a Method,
     pub(super) parameters: BTreeMap<String, String>,
 }
 
-/// Finds the method for `path` (as sent) and `http_method`: the most specific resource first, then on that
-/// resource the exact method before `ANY`.
+/// Finds the method for `path` (as sent) and `http_method`. The most specific resource has priority; on that resource,
+/// the exact method precedes `ANY`.
 pub(super) fn find<'a>(methods: &'a [Method], path: &str, http_method: &str) -> Option<Matched<'a>> {
     let segments = segments(path);
     let (resource, _, parameters) = methods
@@ -39,7 +39,7 @@ pub(super) fn find<'a>(methods: &'a [Method], path: &str, http_method: &str) -> 
     Some(Matched { method, parameters })
 }
 
-/// The part of `path` behind a leading `/{stage}`.
+/// Returns the part of `path` after a leading `/{stage}`.
 pub(super) fn without_stage<'a>(path: &'a str, stage: &str) -> Option<&'a str> {
     let rest = path.strip_prefix('/')?.strip_prefix(stage)?;
     match rest {
@@ -50,7 +50,7 @@ pub(super) fn without_stage<'a>(path: &'a str, stage: &str) -> Option<&'a str> {
 
 fn segments(path: &str) -> Vec<&str> {
     let path = path.strip_prefix('/').unwrap_or(path);
-    // One slash at the end does not make another resource.
+    // A trailing slash does not change the resource.
     let path = path.strip_suffix('/').unwrap_or(path);
     if path.is_empty() { Vec::new() } else { path.split('/').collect() }
 }

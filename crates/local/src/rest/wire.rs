@@ -1,5 +1,5 @@
-//! What both gateways do with a request before a function sees it: bounded bodies, decoded parameters,
-//! headers as JSON, and the address of the client.
+//! Request processing of both gateways before a function is invoked: bounded bodies, decoded parameters, headers as
+//! JSON, and the address of the client.
 
 use std::{
     borrow::Cow,
@@ -19,16 +19,16 @@ use serde_json::{Map, Value};
 
 use super::identifiers;
 
-/// How much of a body that is over its limit is still read and thrown away. A client that is answered while it
-/// is still sending may see a reset in place of the answer.
+/// Maximum number of bytes that are read and discarded after a body exceeds its limit. A client that receives a
+/// response while it is sending may see a reset instead.
 const DISCARDED_BYTES: usize = 32 * 1024 * 1024;
 
-/// Why a body could not be read.
+/// Reason why a body cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// It is over the limit.
+    /// The body exceeds the limit.
     TooLarge,
-    /// The client broke off or sent no valid HTTP.
+    /// The client disconnected or sent invalid HTTP.
     Broken,
 }
 
@@ -49,12 +49,12 @@ pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyErr
     if size > limit { Err(BodyError::TooLarge) } else { Ok(read.freeze()) }
 }
 
-/// Undoes percent-encoding. What is no valid encoding stays as it is; bytes that are no UTF-8 become U+FFFD.
+/// Decodes percent-encoding. Invalid encodings stay unchanged. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// The parameters of a query string, decoded, in their order.
+/// Returns the decoded parameters of a query string, in their order.
 pub(crate) fn query_parameters(query: Option<&str>) -> Vec<(String, String)> {
     query
         .unwrap_or_default()
@@ -68,7 +68,7 @@ pub(crate) fn query_parameters(query: Option<&str>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Names with their last value, and names with all their values: `headers` and `multiValueHeaders`,
+/// Returns names with their last value, and names with all their values: `headers` and `multiValueHeaders`,
 /// `queryStringParameters` and `multiValueQueryStringParameters`.
 pub(crate) fn single_and_multi<N: Into<String>>(pairs: impl IntoIterator<Item = (N, String)>) -> (Value, Value) {
     let (mut single, mut multi) = (Map::new(), Map::new());
@@ -82,12 +82,12 @@ pub(crate) fn single_and_multi<N: Into<String>>(pairs: impl IntoIterator<Item = 
     (single.into(), multi.into())
 }
 
-/// `value`, or null when it has no members: AWS sends null, not an empty object.
+/// Returns `value`, or null if it has no members, because AWS sends null instead of an empty object.
 pub(crate) fn null_when_empty(value: Value) -> Value {
     if value.as_object().is_some_and(Map::is_empty) { Value::Null } else { value }
 }
 
-/// The client's address, from the listener; a router that is called directly has none.
+/// Returns the client's address from the listener. A router without a listener has none and uses the loopback address.
 pub(crate) fn source_ip(parts: &Parts) -> IpAddr {
     parts
         .extensions
@@ -95,20 +95,20 @@ pub(crate) fn source_ip(parts: &Parts) -> IpAddr {
         .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(address)| address.ip().to_canonical())
 }
 
-/// `User-Agent`.
+/// Returns the `User-Agent`.
 pub(crate) fn user_agent(headers: &HeaderMap) -> Option<String> {
     headers.get(header::USER_AGENT).map(lossy)
 }
 
-/// A header value as text; bytes that are no UTF-8 become U+FFFD.
+/// Returns a header value as text. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn lossy(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
-/// The client's headers with those that API Gateway adds, named as functions see them on AWS.
+/// Returns the client's headers and those that API Gateway adds, named as functions see them on AWS.
 ///
-/// Names of other headers are lower-case, as they are on AWS for a client that speaks HTTP/2: code that works
-/// here must not depend on their case.
+/// Names of other headers are lower-case, as on AWS for a client that uses HTTP/2. Functions must not depend on their
+/// case.
 pub(crate) fn event_headers(parts: &Parts, domain_name: &str, now: Timestamp) -> Vec<(String, String)> {
     // Hop-by-hop headers (RFC 9110, section 7.6.1) end at the gateway.
     const HOP_BY_HOP: [HeaderName; 6] = [
@@ -149,7 +149,7 @@ pub(crate) fn event_headers(parts: &Parts, domain_name: &str, now: Timestamp) ->
     all
 }
 
-/// The names that AWS's documentation of the events shows in this case, whatever the client sent.
+/// Returns the names in the case of AWS's documentation of the events, for any case of the client.
 fn aws_case(name: &HeaderName) -> String {
     match name.as_str() {
         "accept" => "Accept".into(),
@@ -165,13 +165,13 @@ fn aws_case(name: &HeaderName) -> String {
     }
 }
 
-/// Whether the request names its host the way a URL can hold it. Functions build URLs from it.
+/// Returns `true` if the request names a host that is valid in a URL. Functions build URLs from it.
 pub(crate) fn has_valid_host(request: &Request) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => true,
         (Some(host), None) => host.to_str().is_ok_and(|host| {
-            // As nearly all are; the rest is left to who reads URLs.
+            // Fast path for the usual hosts. The URL parser checks the others.
             let is_address = host.parse::<SocketAddrV4>().is_ok();
             is_address
                 || reqwest::Url::parse(&format!("http://{host}/")).is_ok_and(|url| {

@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 
 use super::{Deployment, Template, TemplateError, references};
 
-/// The id that stands for the root resource of a REST API.
+/// Placeholder id of the root resource of a REST API.
 pub(super) const ROOT_RESOURCE: &str = "root";
 
-/// How the names of parameters end that hold the digest of an image.
+/// Suffix of parameters that hold the digest of an image.
 const DIGEST: &str = "Digest";
 
 type Result<T> = std::result::Result<T, TemplateError>;
 
-/// Evaluates parts of one template for one deployment. References have been checked when it was parsed.
+/// Evaluator of one template for one deployment. The parser has checked the references.
 pub(super) struct Evaluator<'a> {
     pub(super) template: &'a Template,
     pub(super) deployment: &'a Deployment,
@@ -34,7 +34,7 @@ impl<'a> Evaluator<'a> {
         Ok(Self { template, deployment, parameters })
     }
 
-    /// The value with all intrinsics replaced; `None` for `AWS::NoValue`.
+    /// Returns the value with all intrinsics replaced, or `None` for `AWS::NoValue`.
     pub(super) fn value(&self, at: &str, value: &Value) -> Result<Option<Value>> {
         Ok(Some(match value {
             Value::Array(items) => {
@@ -107,7 +107,7 @@ impl<'a> Evaluator<'a> {
         Ok(Some(Value::String(text)))
     }
 
-    /// Whether a resource or output with this `Condition` exists.
+    /// Returns `true` if a resource or output with this `Condition` exists.
     pub(super) fn exists(&self, id: &str, declaration: &Value) -> Result<bool> {
         match declaration.get("Condition") {
             None => Ok(true),
@@ -214,7 +214,7 @@ impl<'a> Evaluator<'a> {
                 "" => {
                     return Err(TemplateError::at(at, format!("no parameter or resource is called {id}")));
                 }
-                // Ids that AWS makes up: here the logical id, short and the same on every run.
+                // AWS generates these ids. Here they are the logical id, which is short and constant.
                 kind if kind.starts_with("AWS::ApiGateway") => id.to_ascii_lowercase(),
                 _ => format!("{}-{id}", deployment.stack_name),
             },
@@ -242,7 +242,7 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// The name that a property gives, or one made from stack and logical id.
+    /// Returns the name that a property gives, or one generated from stack and logical id.
     pub(super) fn name(&self, id: &str, property: &str) -> Result<String> {
         let at = format!("{id}.Properties.{property}");
         match self.template.resources.get(id).and_then(|resource| resource.get("Properties")?.get(property)) {
@@ -259,7 +259,7 @@ impl<'a> Evaluator<'a> {
         format!("arn:aws:{service}:{}:{}:{resource}", self.deployment.region, self.deployment.account_id)
     }
 
-    /// Puts the local address in place of a stage's address on AWS.
+    /// Replaces a stage's address on AWS with the local address.
     fn localise(&self, text: String) -> Result<String> {
         if !text.contains(".execute-api.") || text.starts_with("arn:") {
             return Ok(text);
@@ -304,7 +304,7 @@ fn parameter(name: &str, declaration: &Value, given: Option<&String>) -> Result<
         (None, None) if name.ends_with(DIGEST) => format!("sha256:{}", "0".repeat(64)),
         (None, None) => return Err(TemplateError::at(name, "has no default: give it a value")),
     };
-    // The value itself may be a secret: no message repeats it.
+    // The value may be a secret, so the message does not contain it.
     if let Some(allowed) = declaration.get("AllowedValues").and_then(Value::as_array)
         && !allowed.iter().any(|one| as_text(name, one).is_ok_and(|one| one == value))
     {

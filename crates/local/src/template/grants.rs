@@ -1,4 +1,4 @@
-//! What the roles of the functions allow.
+//! Permissions of the functions' roles.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{TemplateError, evaluate::Evaluator};
 use crate::stack::Grant;
 
-/// By the function's name: the inline policies of its role, and the policies that name the role.
+/// Returns the permissions by the function's name: the inline policies of its role, and the policies that name the
+/// role.
 pub(super) fn of_functions(
     evaluator: &Evaluator<'_>,
     resources: &[(String, Value)],
@@ -27,7 +28,7 @@ pub(super) fn of_functions(
     }
     of_kind("AWS::Lambda::Function")
         .map(|(id, function)| {
-            // By its ARN.
+            // The role is given by its ARN.
             let role = function["Properties"]["Role"].as_str().unwrap_or_default();
             let role = role.rsplit('/').next().unwrap_or_default();
             Ok((evaluator.name(id, "FunctionName")?, by_role.get(role).cloned().unwrap_or_default()))
@@ -50,7 +51,7 @@ fn granted(id: &str, document: &Value) -> Result<Vec<Grant>, TemplateError> {
     Ok(grants)
 }
 
-/// A text, or each of a list.
+/// Returns a text, or each text of a list.
 fn texts(value: &Value) -> Vec<&str> {
     value
         .as_array()

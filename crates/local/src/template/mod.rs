@@ -1,13 +1,13 @@
 //! Reads the CloudFormation template into a [`Stack`].
 //!
-//! The subset: `Parameters` (`String`, `Number`; `Default`, `AllowedValues`, `AllowedPattern`, `MinValue`,
-//! `MaxValue`), `Conditions`, `Resources`, `Outputs`; `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join`,
-//! `Fn::Select`, `Fn::Split`, `Fn::If`, `Fn::Equals`, `Fn::And`, `Fn::Or`, `Fn::Not`, in long and short form;
-//! the pseudo parameters. Anything else is an error that names it.
+//! The supported subset is `Parameters` (`String`, `Number`; `Default`, `AllowedValues`, `AllowedPattern`, `MinValue`,
+//! `MaxValue`), `Conditions`, `Resources`, `Outputs`; `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join`, `Fn::Select`,
+//! `Fn::Split`, `Fn::If`, `Fn::Equals`, `Fn::And`, `Fn::Or`, `Fn::Not`, in long and short form; the pseudo parameters.
+//! Any other element is an error that names it.
 //!
-//! Two rules are the local run's own. A resolved string that begins with the address of an API's stage
-//! (`https://<api>.execute-api.<region>.amazonaws.com/<stage>`, or `wss://…`) gets the local address instead. And a
-//! parameter whose name ends in `Digest` needs no value: a binary stands in for the image.
+//! The local run adds two rules. A resolved string that begins with the address of an API's stage
+//! (`https://<api>.execute-api.<region>.amazonaws.com/<stage>`, or `wss://…`) gets the local address instead. A
+//! parameter whose name ends in `Digest` needs no value, because a binary replaces the image.
 
 mod evaluate;
 mod grants;
@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 use crate::stack::Stack;
 
-/// What the template cannot know: where and as what it is deployed.
+/// Properties of a deployment that the template does not contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     /// `AWS::StackName`.
@@ -34,7 +34,7 @@ pub struct Deployment {
     pub region: String,
     /// `AWS::AccountId`.
     pub account_id: String,
-    /// Values of parameters; the others take their `Default`.
+    /// Values of parameters. The others use their `Default`.
     pub parameters: BTreeMap<String, String>,
     /// Local address of the REST API's stage.
     pub rest_url: String,
@@ -44,7 +44,7 @@ pub struct Deployment {
     pub management_url: String,
 }
 
-/// A template, read and checked, but not yet resolved.
+/// A parsed and checked template without resolved values.
 #[derive(Debug, Clone)]
 pub struct Template {
     parameters: Map<String, Value>,
@@ -54,28 +54,28 @@ pub struct Template {
     lines: BTreeMap<String, usize>,
 }
 
-/// Why a template cannot be run.
+/// Reason why a template cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The file cannot be read.
     #[error("cannot read the template {path}: {source}")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The cause.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// Not YAML; the message has the line.
+    /// The file is not YAML. The message contains the line.
     #[error("the template is not valid YAML: {0}")]
     Yaml(#[from] serde_yaml_ng::Error),
-    /// Something in it is wrong or outside the subset.
+    /// The template is invalid or outside the subset.
     #[error("{}{at}: {problem}", line.map(|line| format!("line {line}: ")).unwrap_or_default())]
     Invalid {
         /// Logical id and property path: `EventsTable.Properties.KeySchema`.
         at: String,
-        /// Line on which the logical id stands.
+        /// Line of the logical id.
         line: Option<usize>,
-        /// What is wrong.
+        /// Description of the problem.
         problem: String,
     },
 }
@@ -93,7 +93,7 @@ pub fn load(path: &Path) -> Result<Template, TemplateError> {
 }
 
 impl Template {
-    /// Parses a template; every reference in it must lead somewhere, and never in a circle.
+    /// Parses a template. Each reference must have a target, and references must not form a cycle.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let Value::Object(mut root) = yaml::to_json(serde_yaml_ng::from_str(text)?)? else {
             return Err(TemplateError::at("template", "is not a mapping"));
@@ -120,23 +120,23 @@ impl Template {
         Ok(template)
     }
 
-    /// Resolves everything that the local run has to bring up.
+    /// Resolves all parts that the local run starts.
     pub fn resolve(&self, deployment: &Deployment) -> Result<Stack, TemplateError> {
         stack::build(self, deployment).map_err(|error| self.with_line(error))
     }
 
-    /// The resources that exist in a deployment, by logical id, with their intrinsics replaced.
+    /// Returns the resources of a deployment by logical id, with their intrinsics replaced.
     pub fn resolved(&self, deployment: &Deployment) -> Result<BTreeMap<String, Value>, TemplateError> {
         stack::resolved(self, deployment).map_err(|error| self.with_line(error))
     }
 
-    /// The parameters by name.
+    /// Returns the parameters by name.
     #[must_use]
     pub fn parameters(&self) -> &Map<String, Value> {
         &self.parameters
     }
 
-    /// The resources by logical id, short forms written out as long ones.
+    /// Returns the resources by logical id, with short forms expanded.
     #[must_use]
     pub fn resources(&self) -> &Map<String, Value> {
         &self.resources

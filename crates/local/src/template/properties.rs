@@ -1,4 +1,4 @@
-//! Strict reading of a resource's properties: what nobody asked for is an error.
+//! Strict reader of a resource's properties: an unread property is an error.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +8,7 @@ use super::TemplateError;
 
 type Result<T> = std::result::Result<T, TemplateError>;
 
-/// Resolved properties, each taken out as it is read.
+/// Resolved properties. Each is removed when it is read.
 pub(super) struct Properties {
     at: String,
     map: Map<String, Value>,
@@ -35,7 +35,7 @@ impl Properties {
         self.map.remove(name)
     }
 
-    /// Drops properties that have no meaning on one machine.
+    /// Drops properties that have no meaning in a local run.
     pub(super) fn ignore(&mut self, names: &[&str]) {
         self.map.retain(|name, _| !names.contains(&name.as_str()));
     }
@@ -57,7 +57,7 @@ impl Properties {
         self.text(name)?.ok_or_else(|| self.error(name, "is required"))
     }
 
-    /// Only this value is supported.
+    /// Fails unless the property has the only supported value.
     pub(super) fn exactly(&mut self, name: &str, only: &str) -> Result<()> {
         let value = self.required_text(name)?;
         if value == only { Ok(()) } else { Err(self.error(name, format!("must be {only}, not {value}"))) }
@@ -108,7 +108,7 @@ impl Properties {
         self.take(name).map(|value| Self::new(path, value)).transpose()
     }
 
-    /// Reads a map of settings, each by its name.
+    /// Reads a map of settings by name.
     pub(super) fn each<T>(self, read: impl Fn(&str, &mut Self) -> Result<T>) -> Result<BTreeMap<String, T>> {
         let Self { at, map } = self;
         let one = |(name, value): (String, Value)| {

@@ -1,4 +1,4 @@
-//! Every reference leads somewhere, and none leads back to where it came from.
+//! Checks references: each has a target, and they form no cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Template, TemplateError};
 
-/// The intrinsic functions of the subset.
+/// Intrinsic functions of the subset.
 const FUNCTIONS: [&str; 10] = [
     "Fn::GetAtt",
     "Fn::Sub",
@@ -20,7 +20,7 @@ const FUNCTIONS: [&str; 10] = [
     "Fn::Not",
 ];
 
-/// The pseudo parameters of the subset.
+/// Pseudo parameters of the subset.
 const PSEUDO: [&str; 7] = [
     "AWS::AccountId",
     "AWS::NoValue",
@@ -31,7 +31,8 @@ const PSEUDO: [&str; 7] = [
     "AWS::URLSuffix",
 ];
 
-/// What a part of a template leads to. Conditions and resources have names of their own: one may be called as the other.
+/// References of a part of a template. Conditions and resources have separate names: one can have the name of the
+/// other.
 #[derive(Default)]
 struct Found {
     conditions: BTreeSet<String>,
@@ -43,7 +44,7 @@ pub(super) fn check(template: &Template) -> Result<(), TemplateError> {
     for (id, value) in &template.conditions {
         let mut found = Found::default();
         walk(template, id, value, &mut found)?;
-        // As CloudFormation has it; and a resource that asks a condition could otherwise ask for itself.
+        // The rule of CloudFormation. It also excludes a cycle of a resource and its own condition.
         if let Some(resource) = found.resources.first() {
             return Err(TemplateError::at(id, format!("a condition cannot ask for a resource, {resource}")));
         }
@@ -186,7 +187,7 @@ fn refer(template: &Template, at: &str, name: &str, found: &mut Found) -> Result
     Err(TemplateError::at(at, format!("no parameter or resource is called {name}")))
 }
 
-/// `A.B`, or `[A, B]`.
+/// Parses `A.B` or `[A, B]`.
 pub(super) fn get_att(value: &Value) -> Option<(String, String)> {
     match value {
         Value::String(text) => text.split_once('.').map(|(id, name)| (id.to_owned(), name.to_owned())),
@@ -195,7 +196,7 @@ pub(super) fn get_att(value: &Value) -> Option<(String, String)> {
     }
 }
 
-/// The `${…}` of a text, without the literal `${!…}`; a name ends at the next brace, whatever stands in it.
+/// Returns the `${…}` of a text, without the literal `${!…}`. A name ends at the next brace.
 fn variables(mut text: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         let (name, rest) = text.split_once("${")?.1.split_once('}')?;

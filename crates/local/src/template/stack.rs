@@ -1,4 +1,4 @@
-//! Resources, type by type.
+//! Resources by type.
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::stack::{
 
 type Result<T> = std::result::Result<T, TemplateError>;
 
-/// Types that describe nothing to run on one machine. Their references are checked all the same.
+/// Types without a local counterpart. Their references are checked.
 const NOTHING_TO_RUN: [&str; 12] = [
     "AWS::ApiGateway::Account",
     "AWS::ApiGateway::Deployment",
@@ -36,7 +36,7 @@ const NOTHING_TO_RUN: [&str; 12] = [
 /// Lambda's defaults: 3 s and 128 MB.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 const DEFAULT_MEMORY_MB: i64 = 128;
-/// API Gateway's limit and default for an integration.
+/// API Gateway's limit and default for an integration, in milliseconds.
 const INTEGRATION_TIMEOUT_MS: i64 = 29_000;
 
 #[derive(Default)]
@@ -49,22 +49,22 @@ struct Parts {
     async_invokes: Vec<(String, String, AsyncInvoke)>,
     rest: Option<(String, String)>,
     rest_stage: Option<String>,
-    /// Resource id to parent id and path part.
+    /// Parent id and path part by resource id.
     paths: BTreeMap<String, (String, String)>,
     methods: Vec<(String, Method)>,
     gateway_responses: Vec<GatewayResponse>,
     socket: Option<(String, String)>,
     socket_stage: Option<String>,
-    /// Route key to its settings on the stage.
+    /// Settings on the stage by route key.
     throttles: BTreeMap<String, Throttle>,
-    /// Integration id to function and timeout.
+    /// Function and timeout by integration id.
     integrations: BTreeMap<String, (String, Duration)>,
-    /// Logical id, route, integration id.
+    /// Logical id, route and integration id.
     routes: Vec<(String, Route, String)>,
     route_responses: Vec<String>,
 }
 
-/// The resources that exist, resolved.
+/// Returns the resolved resources of a deployment.
 pub(super) fn resolved(template: &Template, deployment: &Deployment) -> Result<BTreeMap<String, Value>> {
     Ok(resources(&Evaluator::new(template, deployment)?)?.into_iter().collect())
 }
@@ -264,7 +264,7 @@ impl Parts {
             route.throttle = self.throttles.remove(&route.route_key);
             routes.push(route);
         }
-        // What API Gateway says of a key that no route has.
+        // API Gateway's message for a key without a route.
         if let Some(key) = self.throttles.keys().next() {
             return Err(TemplateError::at("RouteSettings", format!("Unable to find Route by key {key}")));
         }
@@ -297,7 +297,7 @@ impl Parts {
     }
 }
 
-/// The throttle of a message route. Its other settings have no meaning on one machine.
+/// Reads the throttle of a message route. Its other settings have no meaning in a local run.
 fn throttle(route_key: &str, p: &mut Properties) -> Result<Throttle> {
     if ["$connect", "$disconnect"].contains(&route_key) {
         return Err(p.error("ThrottlingRateLimit", "the local run throttles the routes of messages only"));
@@ -330,7 +330,7 @@ fn table(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<Tabl
         request["GlobalSecondaryIndexes"] = indexes;
     }
     if let Some(mut stream) = p.nested("StreamSpecification")? {
-        // CloudFormation has no StreamEnabled: naming a view enables the stream.
+        // CloudFormation has no StreamEnabled: a view type enables the stream.
         request["StreamSpecification"] =
             json!({"StreamEnabled": true, "StreamViewType": stream.required_text("StreamViewType")?});
         stream.finish()?;
@@ -432,7 +432,7 @@ fn mapping(id: &str, p: &mut Properties) -> Result<EventSourceMapping> {
         batching_window: p.duration("MaximumBatchingWindowInSeconds", 0..=300)?.unwrap_or_default(),
         parallelization_factor,
         filters,
-        // −1 is "without end" and no u32.
+        // −1 means no limit and does not fit into `u32`.
         maximum_retry_attempts: p.number("MaximumRetryAttempts", -1..=10_000)?.and_then(|n| u32::try_from(n).ok()),
         maximum_record_age: p.duration("MaximumRecordAgeInSeconds", -1..=604_800)?,
         bisect_batch_on_function_error: p.flag("BisectBatchOnFunctionError")?.unwrap_or(false),
@@ -458,8 +458,8 @@ fn schedule(evaluator: &Evaluator<'_>, id: &str, p: &mut Properties) -> Result<S
     Ok(Schedule { logical_id: id.into(), arn: evaluator.arn("events", &format!("rule/{name}")), every, functions })
 }
 
-/// `rate(value unit)` ("Setting a schedule pattern for rules (legacy) in Amazon EventBridge"): a singular unit goes
-/// with 1.
+/// Parses `rate(value unit)` ("Setting a schedule pattern for rules (legacy) in Amazon EventBridge"). The value 1
+/// requires a singular unit.
 fn rate(expression: &str) -> Option<Duration> {
     let (value, unit) = expression.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
     let value: u64 = value.parse().ok().filter(|value| *value > 0)?;
@@ -488,7 +488,7 @@ fn on_failure(p: &mut Properties) -> Result<Option<String>> {
 fn method(p: &mut Properties) -> Result<Method> {
     p.required("RestApiId")?;
     p.exactly("AuthorizationType", "NONE")?;
-    // What the path lacks is no route here, so there is nothing to validate.
+    // A request that lacks a path parameter matches no route here, so there is nothing to validate.
     p.ignore(&["MethodResponses", "OperationName", "RequestParameters", "RequestValidatorId"]);
     let mut i = p.nested("Integration")?.ok_or_else(|| p.error("Integration", "is required"))?;
     let integration = match i.required_text("Type")?.as_str() {
@@ -533,7 +533,7 @@ fn status(p: &mut Properties) -> Result<Option<u16>> {
     Ok(p.number("StatusCode", 100..=599)?.and_then(|status| u16::try_from(status).ok()))
 }
 
-/// Static headers: the prefix of the mapping and the quotes of the literal come off.
+/// Reads static headers, without the prefix of the mapping and the quotes of the literal.
 fn headers(p: &mut Properties, prefix: &str) -> Result<BTreeMap<String, String>> {
     let mut headers = BTreeMap::new();
     for (name, value) in p.texts("ResponseParameters")? {
@@ -546,14 +546,14 @@ fn headers(p: &mut Properties, prefix: &str) -> Result<BTreeMap<String, String>>
     Ok(headers)
 }
 
-/// The function in `arn:…:lambda:path/2015-03-31/functions/<function ARN>/invocations`.
+/// Returns the function in `arn:…:lambda:path/2015-03-31/functions/<function ARN>/invocations`.
 fn invoked(p: &mut Properties, name: &str) -> Result<String> {
     let uri = p.required_text(name)?;
     let arn = uri.split_once("/functions/").and_then(|(_, rest)| rest.strip_suffix("/invocations"));
     Ok(function_name(arn.ok_or_else(|| p.error(name, format!("{uri} does not invoke a function")))?))
 }
 
-/// A function may be named by its ARN.
+/// Returns the name of a function that is given by its name or ARN.
 fn function_name(name_or_arn: &str) -> String {
     name_or_arn.rsplit(':').next().unwrap_or(name_or_arn).to_owned()
 }
@@ -565,7 +565,7 @@ fn path(id: &str, paths: &BTreeMap<String, (String, String)>, resource: &str) ->
         if current == ROOT_RESOURCE {
             break;
         }
-        // Ids may stand there as texts, and then no reference has shown the circle.
+        // Parents may be given as text, and a cycle of them is not found by the check of references.
         if steps > paths.len() {
             return Err(TemplateError::at(format!("{id}.Properties.ResourceId"), "its parents go in a circle"));
         }

@@ -1,4 +1,4 @@
-//! YAML to JSON, with short-form intrinsics written out.
+//! YAML to JSON, with expanded short-form intrinsics.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_yaml_ng::Value as Yaml;
 
 use super::TemplateError;
 
-/// `!Sub x` becomes `{"Fn::Sub": x}`.
+/// Converts YAML to JSON. `!Sub x` becomes `{"Fn::Sub": x}`.
 pub(super) fn to_json(yaml: Yaml) -> Result<Value, TemplateError> {
     Ok(match yaml {
         Yaml::Null => Value::Null,
@@ -40,7 +40,7 @@ pub(super) fn to_json(yaml: Yaml) -> Result<Value, TemplateError> {
     })
 }
 
-/// The line of each logical id: the keys one level below a section.
+/// Returns the line of each logical id: the keys one level below a section.
 pub(super) fn lines(text: &str) -> BTreeMap<String, usize> {
     let mut lines = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {

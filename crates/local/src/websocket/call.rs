@@ -1,4 +1,4 @@
-//! Running the function behind a route.
+//! Invocation of the function of a route.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,21 +8,21 @@ use serde_json::Value;
 
 use crate::{lambda::Invoke, rest::proxy, stack::Route};
 
-/// What a function answered.
+/// Response of a function.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: http::StatusCode,
-    /// The first `Sec-WebSocket-Protocol`, whatever its case.
+    /// The first `Sec-WebSocket-Protocol` header, in any case.
     pub(super) subprotocol: Option<String>,
     pub(super) body: Option<String>,
 }
 
-/// Why there is no answer.
+/// Reason why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallError {
-    /// The integration's time is up.
+    /// The integration timed out.
     TimedOut,
-    /// The function failed, could not be started, or its answer has no `statusCode`.
+    /// The function failed, could not be started, or its response has no `statusCode`.
     Failed,
 }
 
@@ -38,16 +38,16 @@ struct ProxyResponse {
     body: Option<String>,
 }
 
-/// Runs the function of `route` with `event`, for as long as the route's time-out.
+/// Invokes the function of `route` with `event`. Fails after the route's timeout.
 pub(super) async fn call(invoke: &Arc<dyn Invoke>, route: &Route, event: Value) -> Result<Answer, CallError> {
     let function = &*route.function;
-    // On its own task: a function runs to its end even when its time is up.
+    // Runs as its own task, because a function runs to its end even after the timeout.
     let invocation = tokio::spawn(invoke.invoke(function, Bytes::from(event.to_string())));
     let Ok(ended) = tokio::time::timeout(route.timeout, invocation).await else {
         tracing::warn!(
             function,
             route = route.route_key,
-            "the function did not answer within the integration's time-out"
+            "the function did not respond within the integration's timeout"
         );
         return Err(CallError::TimedOut);
     };
@@ -57,7 +57,7 @@ pub(super) async fn call(invoke: &Arc<dyn Invoke>, route: &Route, event: Value) 
     };
     let invocation = ended.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     let answer = invocation.outcome.map_err(|error| failed(&error))?;
-    parse(&answer).ok_or_else(|| failed(&"its answer is no proxy response: it needs a statusCode"))
+    parse(&answer).ok_or_else(|| failed(&"its response is not a proxy response: it needs a statusCode"))
 }
 
 fn parse(answer: &[u8]) -> Option<Answer> {

@@ -1,4 +1,4 @@
-//! One connection, and all that are open.
+//! One connection, and the registry of open connections.
 
 use std::{
     collections::HashMap,
@@ -19,16 +19,16 @@ pub(super) const NO_STATUS: u16 = 1005;
 /// `disconnectStatusCode` of a client that vanished without a close frame (RFC 6455, section 7.4.1).
 pub(super) const ABNORMAL: u16 = 1006;
 
-/// Why a connection ended. The first reason counts.
+/// Reason why a connection ended. The first reason counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Close {
     pub(super) code: u16,
     pub(super) reason: String,
-    /// Whether the client has to be told by a close frame.
+    /// `true` if the gateway must send a close frame.
     pub(super) by_gateway: bool,
 }
 
-/// A client that `$connect` has let in.
+/// A client that `$connect` has accepted.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) id: String,
@@ -40,7 +40,7 @@ pub(super) struct Connection {
     pub(super) opened: Instant,
     /// Milliseconds from `opened` to the last frame in either direction.
     last_active: AtomicU64,
-    /// What waits to be written. Bounded: a client that does not read fills it.
+    /// Queue of messages to write. It is bounded: a client that does not read fills it.
     pub(super) outbound: mpsc::Sender<Message>,
     close: OnceLock<Close>,
     closed: CancellationToken,
@@ -69,29 +69,29 @@ impl Connection {
         }
     }
 
-    /// Notes that a frame came or went.
+    /// Records the time of a frame in either direction.
     pub(super) fn touch(&self) {
         let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_active.fetch_max(elapsed, Ordering::Relaxed);
     }
 
-    /// When the last frame came or went, on the monotonic clock.
+    /// Returns the time of the last frame, on the monotonic clock.
     pub(super) fn last_active(&self) -> Instant {
         self.opened + Duration::from_millis(self.last_active.load(Ordering::Relaxed))
     }
 
-    /// When the last frame came or went.
+    /// Returns the time of the last frame.
     pub(super) fn last_active_at(&self) -> Timestamp {
         let elapsed = i64::try_from(self.last_active.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         self.connected_at.checked_add(SignedDuration::from_millis(elapsed)).unwrap_or(self.connected_at)
     }
 
-    /// Ends the connection from this side.
+    /// Closes the connection by the gateway.
     pub(super) fn close(&self, code: u16, reason: &str) {
         self.end(Close { code, reason: reason.to_owned(), by_gateway: true });
     }
 
-    /// Notes that the client ended the connection.
+    /// Records that the client ended the connection.
     pub(super) fn closed_by_client(&self, code: u16, reason: &str) {
         self.end(Close { code, reason: reason.to_owned(), by_gateway: false });
     }
@@ -101,24 +101,24 @@ impl Connection {
         self.closed.cancel();
     }
 
-    /// Resolves once the connection is ending, for whatever reason.
+    /// Resolves when the connection is ending, for any reason.
     pub(super) fn closed(&self) -> WaitForCancellationFuture<'_> {
         self.closed.cancelled()
     }
 
-    /// Why the connection ended; a connection that simply went is abnormal.
+    /// Returns the reason for the end. A connection that ended without a reason is abnormal.
     pub(super) fn reason(&self) -> Close {
         self.close.get().cloned().unwrap_or(Close { code: ABNORMAL, reason: String::new(), by_gateway: false })
     }
 
-    /// The frame that tells the client, when it was not the client that ended the connection.
+    /// Returns the close frame for the client, unless the client ended the connection.
     pub(super) fn close_frame(&self) -> Option<CloseFrame> {
         let close = self.close.get().filter(|close| close.by_gateway)?;
         Some(CloseFrame { code: close.code, reason: close.reason.as_str().into() })
     }
 }
 
-/// The connections that `@connections` knows.
+/// Registry of the connections that `@connections` accepts.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     registry: RwLock<Registry>,
@@ -131,7 +131,7 @@ struct Registry {
 }
 
 impl Connections {
-    /// Opens `connection` for posts; refused once the gateway is stopping.
+    /// Registers `connection` for posts. Returns `false` if the gateway is stopping.
     pub(super) fn insert(&self, connection: &Arc<Connection>) -> bool {
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         if !registry.stopping {
@@ -152,7 +152,7 @@ impl Connections {
         self.registry.read().unwrap_or_else(PoisonError::into_inner).stopping
     }
 
-    /// Lets nobody in any more and hands out who is in.
+    /// Rejects further connections and returns the open ones.
     pub(super) fn stop(&self) -> Vec<Arc<Connection>> {
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         registry.stopping = true;

@@ -1,5 +1,5 @@
-//! The three events of a WebSocket API, as under "Integration requests in API Gateway WebSocket APIs" and "WebSocket
-//! API mapping template reference".
+//! The three events of a WebSocket API, by "Integration requests in API Gateway WebSocket APIs" and "WebSocket API
+//! mapping template reference".
 
 use http::request::Parts;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use crate::rest::{identifiers, wire};
 
 use super::connection::Connection;
 
-/// The API that a connection belongs to.
+/// Names of the API of a connection.
 #[derive(Debug, Clone)]
 pub(super) struct ApiNames {
     pub(super) api_id: String,
@@ -17,7 +17,7 @@ pub(super) struct ApiNames {
     pub(super) domain_name: String,
 }
 
-/// `$connect`: the only event with the client's headers and query string.
+/// Returns the event of `$connect`, the only one with the client's headers and query string.
 pub(super) fn connect(api: &ApiNames, connection: &Connection, parts: &Parts, request_id: &str) -> Value {
     let (headers, multi_value_headers) =
         wire::single_and_multi(wire::event_headers(parts, &api.domain_name, connection.connected_at));
@@ -28,7 +28,7 @@ pub(super) fn connect(api: &ApiNames, connection: &Connection, parts: &Parts, re
         "requestContext": context(api, connection, "$connect", "CONNECT", request_id, connection.connected_at),
         "isBase64Encoded": false,
     });
-    // AWS leaves the members out when there is no query string.
+    // AWS omits these members if there is no query string.
     if query.as_object().is_some_and(|query| !query.is_empty()) {
         event["queryStringParameters"] = query;
         event["multiValueQueryStringParameters"] = multi_value_query;
@@ -36,14 +36,14 @@ pub(super) fn connect(api: &ApiNames, connection: &Connection, parts: &Parts, re
     event
 }
 
-/// A text frame.
+/// Returns the event of a text frame.
 pub(super) fn message(api: &ApiNames, connection: &Connection, route_key: &str, request_id: &str, body: &str) -> Value {
     let mut context = context(api, connection, route_key, "MESSAGE", request_id, Timestamp::now());
     context.insert("messageId".into(), identifiers::extended_request_id().into());
     json!({"requestContext": context, "body": body, "isBase64Encoded": false})
 }
 
-/// `$disconnect`.
+/// Returns the event of `$disconnect`.
 pub(super) fn disconnect(api: &ApiNames, connection: &Connection) -> Value {
     let request_id = identifiers::extended_request_id();
     let mut context = context(api, connection, "$disconnect", "DISCONNECT", &request_id, Timestamp::now());

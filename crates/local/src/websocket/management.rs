@@ -1,4 +1,4 @@
-//! `@connections`: the API Gateway Management API, as its service model describes it.
+//! `@connections`: the API Gateway Management API, by its service model.
 
 use std::sync::Arc;
 
@@ -20,23 +20,23 @@ use crate::{
 
 use super::{Inner, MESSAGE_LIMIT, connection::Connection};
 
-/// The errors of the service model.
+/// Errors of the service model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
-    /// Nothing that the API knows, or no signature.
+    /// The operation is unknown, or the request is not signed.
     Forbidden,
-    /// No such connection, or none any more.
+    /// The connection does not exist, or has ended.
     Gone,
-    /// The client does not read what it is sent.
+    /// The client does not read its messages.
     LimitExceeded,
-    /// The data is over [`MESSAGE_LIMIT`].
+    /// The data exceeds [`MESSAGE_LIMIT`].
     PayloadTooLarge,
-    /// The request broke off.
+    /// The request is incomplete.
     BadRequest,
 }
 
 impl Refusal {
-    /// The SDKs tell errors apart by `x-amzn-ErrorType`.
+    /// Returns the response to the error. The SDKs distinguish errors by `x-amzn-ErrorType`.
     fn answer(self) -> Response<Body> {
         let (status, error_type, message) = match self {
             Self::Forbidden => (StatusCode::FORBIDDEN, "ForbiddenException", "Forbidden"),
@@ -57,7 +57,7 @@ impl Refusal {
     }
 }
 
-/// The connection id in `/@connections/{id}` or `/{stage}/@connections/{id}`.
+/// Returns the connection id in `/@connections/{id}` or `/{stage}/@connections/{id}`.
 pub(super) fn connection_id(path: &str, stage: &str) -> Option<String> {
     let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).map(wire::decode).collect();
     match segments.iter().map(AsRef::as_ref).collect::<Vec<_>>()[..] {
@@ -67,9 +67,9 @@ pub(super) fn connection_id(path: &str, stage: &str) -> Option<String> {
     }
 }
 
-/// Answers one request. That it is signed is checked, the signature itself is not: there are no accounts here.
+/// Executes one request. It must be signed, but the signature is not verified: the local run has no accounts.
 pub(super) async fn answer(inner: &Inner, id: &str, parts: Parts, body: Body) -> Response<Body> {
-    // Pages may open sockets on this port, and no more.
+    // Pages may open sockets on this port, but may not use this API.
     let is_allowed = is_signed(&parts) && !doors::is_from_browser(&parts.headers);
     let outcome = if is_allowed { act(inner, id, &parts.method, body).await } else { Err(Refusal::Forbidden) };
     let mut response = outcome.unwrap_or_else(Refusal::answer);
@@ -79,7 +79,7 @@ pub(super) async fn answer(inner: &Inner, id: &str, parts: Parts, body: Body) ->
     response
 }
 
-/// Whether the request carries a Signature Version 4, in a header or in its query string.
+/// Returns `true` if the request has a Signature Version 4, in a header or in its query string.
 fn is_signed(parts: &Parts) -> bool {
     let in_header = parts
         .headers
@@ -96,7 +96,7 @@ async fn act(inner: &Inner, id: &str, method: &Method, body: Body) -> Result<Res
                 BodyError::Broken => Refusal::BadRequest,
             })?;
             let connection = inner.connections.get(id).ok_or(Refusal::Gone)?;
-            // Data that is no UTF-8 cannot go into a text frame.
+            // A text frame requires valid UTF-8.
             let message = Utf8Bytes::try_from(data.clone()).map_or(Message::Binary(data), Message::Text);
             post(&connection, message, inner.options.post_timeout).await?;
             Ok(Response::new(Body::empty()))
@@ -113,7 +113,7 @@ async fn act(inner: &Inner, id: &str, method: &Method, body: Body) -> Result<Res
             Ok(response)
         }
         Method::DELETE => {
-            // Out of the registry first: a post after this answer finds nothing.
+            // Removed from the registry first, so that a post after this response fails.
             let connection = inner.connections.remove(id).ok_or(Refusal::Gone)?;
             connection.close(close_code::NORMAL, "");
             let mut response = Response::new(Body::empty());

@@ -1,8 +1,8 @@
 //! The WebSocket API: sockets, their routes, and `@connections` to write to them.
 //!
-//! The handshake waits for `$connect` and is refused with the function's status; `$disconnect` runs once for
-//! every client that `$connect` let in, however it went. AWS calls that best effort; here it only fails to come
-//! when the process is killed.
+//! The handshake waits for `$connect`, and fails with the function's status if it rejects. `$disconnect` runs once for
+//! each client that `$connect` accepted, however the connection ended. On AWS it is best effort. Here it is missing
+//! only if the process is killed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,30 +43,30 @@ mod management;
 mod socket;
 mod throttle;
 
-/// The largest message in bytes, in either direction ("Quotas for configuring and running a WebSocket API in API
+/// Maximum size of a message in bytes, in either direction ("Quotas for configuring and running a WebSocket API in API
 /// Gateway": 128 KB).
 pub const MESSAGE_LIMIT: usize = 128 * 1024;
 
-/// The largest frame of a client's message in bytes (same page: 32 KB; a longer message has to be fragmented).
+/// Maximum size of a frame of a client in bytes (same page: 32 KB). A longer message must be fragmented.
 pub const FRAME_LIMIT: usize = 32 * 1024;
 
-/// Buffer for reading one socket, in bytes. The library's default of 128 KB is much for a thousand idle sockets.
+/// Read buffer of one socket, in bytes. The library's default of 128 KB is too much for a thousand idle sockets.
 const READ_BUFFER: usize = 8 * 1024;
 
-/// The limits of a WebSocket API.
+/// Limits of a WebSocket API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketOptions {
-    /// How long a connection may be without a frame in either direction; closed with 1001. AWS: 10 minutes.
+    /// Maximum time without a frame in either direction. Then the connection is closed with 1001. AWS: 10 minutes.
     pub idle_timeout: Duration,
-    /// How long a connection may last; closed with 1001. AWS: 2 hours.
+    /// Maximum duration of a connection. Then it is closed with 1001. AWS: 2 hours.
     pub maximum_duration: Duration,
-    /// How many posted messages may wait for a client that does not read.
+    /// Maximum number of posted messages in the queue of a client that does not read.
     pub queue_length: usize,
-    /// How long a post waits for room in a full queue before it is answered with 429.
+    /// Maximum time that a post waits for space in a full queue. Then it fails with 429.
     pub post_timeout: Duration,
-    /// How long the closing handshake may take, each way.
+    /// Maximum time for the closing handshake, in each direction.
     pub close_timeout: Duration,
-    /// How many messages of one connection are handled at a time.
+    /// Maximum number of concurrently handled messages of one connection.
     pub concurrent_messages: usize,
 }
 
@@ -83,7 +83,7 @@ impl Default for WebSocketOptions {
     }
 }
 
-/// A WebSocket API's stage, ready to be served.
+/// Stage of a WebSocket API that is ready to be served.
 #[derive(Clone)]
 pub struct Gateway {
     inner: Arc<Inner>,
@@ -96,12 +96,12 @@ struct Inner {
     options: WebSocketOptions,
     connections: Connections,
     throttles: Throttles,
-    /// Everything that a stop waits for: handshakes, sockets, functions.
+    /// Tasks that a stop waits for: handshakes, sockets, functions.
     tracker: TaskTracker,
 }
 
 impl Gateway {
-    /// A gateway for `api` that runs functions through `invoke`.
+    /// Creates a gateway for `api` that runs functions through `invoke`.
     pub fn new(api: WebSocketApi, region: &str, invoke: Arc<dyn Invoke>, options: WebSocketOptions) -> Self {
         let names = ApiNames {
             api_id: api.id.clone(),
@@ -113,23 +113,26 @@ impl Gateway {
         Self { inner: Arc::new(Inner { api, names, invoke, options, connections, throttles, tracker }) }
     }
 
-    /// The API as a service: sockets on `/` and `/{stage}`, `@connections` below either.
+    /// Returns the API as a service: sockets on `/` and `/{stage}`, and `@connections` below both.
     ///
-    /// A request to `@connections` must be signed with Signature Version 4; the signature is not verified.
+    /// A request to `@connections` must be signed with Signature Version 4. The signature is not verified.
     pub fn router(&self) -> Router {
         let inner = Arc::clone(&self.inner);
         Router::new().fallback(move |request: Request| answer(Arc::clone(&inner), request))
     }
 
-    /// Closes every socket with 1001, lets nobody in any more, and waits until `$disconnect` has run for each
-    /// client, at most for `grace`.
+    /// Closes every socket with 1001, rejects new ones, and waits until `$disconnect` has run for each client. Waits
+    /// for `grace` at most.
     pub async fn shutdown(&self, grace: Duration) {
         for connection in self.inner.connections.stop() {
             connection.close(close_code::AWAY, socket::GOING_AWAY);
         }
         self.inner.tracker.close();
         if tokio::time::timeout(grace, self.inner.tracker.wait()).await.is_err() {
-            tracing::warn!(unfinished = self.inner.tracker.len(), "the WebSocket gateway stops before all is done");
+            tracing::warn!(
+                unfinished = self.inner.tracker.len(),
+                "the WebSocket gateway stopped with unfinished tasks"
+            );
         }
     }
 }
@@ -144,8 +147,8 @@ impl Inner {
     }
 }
 
-/// A client that `$connect` has let in. Dropping it, wherever that happens, ends the connection for
-/// `@connections` and runs `$disconnect`: so it runs exactly once.
+/// A client that `$connect` has accepted. Its drop ends the connection for `@connections` and runs `$disconnect`. Thus
+/// `$disconnect` runs exactly once.
 struct Session {
     inner: Arc<Inner>,
     connection: Arc<Connection>,
@@ -156,13 +159,13 @@ struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.inner.connections.remove(&self.connection.id);
-        // Only counts when nothing ended the connection before: the client went without a word.
+        // Has an effect only if no other reason is recorded: the client disappeared without a close frame.
         self.connection.closed_by_client(connection::ABNORMAL, "");
         let Ok(runtime) = Handle::try_current() else { return };
         let (inner, connection) = (Arc::clone(&self.inner), Arc::clone(&self.connection));
         let disconnect = async move {
             if let Some(route) = inner.route("$disconnect") {
-                // What it answers, or that it failed, reaches nobody; a failure has been logged.
+                // The result has no receiver, and `call` has logged a failure.
                 let _ = call(&inner.invoke, route, event::disconnect(&inner.names, &connection)).await;
             }
         };
@@ -205,8 +208,8 @@ async fn handshake(inner: Arc<Inner>, mut parts: Parts) -> Response<Body> {
         return stopping();
     }
     let (decide, decision) = oneshot::channel();
-    // On its own task: this future is dropped when the client leaves, `$connect` runs to its end, and what it let
-    // in is dropped unheard, which runs `$disconnect`.
+    // Runs as its own task, because this future is dropped when the client disconnects. `$connect` still runs to its
+    // end. If it accepts the client, its session is dropped, which runs `$disconnect`.
     let admitting = admit(Arc::clone(&inner), parts);
     inner.tracker.spawn(async move { decide.send(admitting.await).map_err(drop) });
     match decision.await {
@@ -226,7 +229,7 @@ async fn handshake(inner: Arc<Inner>, mut parts: Parts) -> Response<Body> {
     }
 }
 
-/// Runs `$connect`. The connection exists for `@connections` only once the function has let it in.
+/// Runs `$connect`. The connection exists for `@connections` only after the function has accepted it.
 async fn admit(inner: Arc<Inner>, parts: Parts) -> Result<Admission, Response<Body>> {
     let (sender, receiver) = mpsc::channel(inner.options.queue_length.max(1));
     let connection = Arc::new(Connection::new(
@@ -248,7 +251,7 @@ async fn admit(inner: Arc<Inner>, parts: Parts) -> Result<Admission, Response<Bo
             plain(StatusCode::BAD_GATEWAY, &body)
         })?;
         if !answer.status.is_success() {
-            // The status reaches the client, the function's body and headers do not.
+            // The client receives the status, but not the function's body and headers.
             let mut refusal = Response::new(Body::empty());
             *refusal.status_mut() = answer.status;
             return Err(refusal);

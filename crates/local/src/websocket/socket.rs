@@ -23,9 +23,9 @@ use super::{
     event,
 };
 
-/// `disconnectReason` and close reason of idle and over-age connections, and of a gateway that stops.
+/// `disconnectReason` and close reason of idle and expired connections, and of a stopping gateway.
 pub(super) const GOING_AWAY: &str = "Going away";
-/// `disconnectReason` of a client that gave no code.
+/// `disconnectReason` of a client that sent no close code.
 const NO_STATUS_REASON: &str = "Client-side close frame status not set";
 
 /// Serves one client until its connection has ended.
@@ -33,14 +33,14 @@ pub(super) async fn run(mut session: Session, socket: WebSocket) {
     let inner = Arc::clone(&session.inner);
     let connection = Arc::clone(&session.connection);
     let Some(outbound) = session.outbound.take() else { return };
-    // The closing handshake outlives the session.
+    // The closing handshake outlasts the session.
     let _tracked = inner.tracker.token();
     let close_timeout = inner.options.close_timeout;
     let (sink, mut stream) = socket.split();
     let writer = tokio::spawn(write(sink, outbound, Arc::clone(&connection), close_timeout));
 
     let readable = read(&inner, &connection, &mut stream).await;
-    // From here on posts are answered with 410, and `$disconnect` runs.
+    // After this drop, posts fail with 410 and `$disconnect` runs.
     drop(session);
 
     let closing = async {
@@ -48,17 +48,17 @@ pub(super) async fn run(mut session: Session, socket: WebSocket) {
         if readable {
             while let Some(Ok(_)) = stream.next().await {}
         } else {
-            // What the client still sends is not read any more. Closing the socket over it would reset the
-            // connection and take the close frame along, so the client gets a moment to read that.
+            // Frames of the client are not read after this point. Closing the socket with unread data would reset the
+            // connection and lose the close frame, so the client gets time to read it.
             sleep(close_timeout).await;
         }
     };
-    // Writing ends within one `close_timeout`, the client's answer within another.
+    // Writing ends within one `close_timeout`, the client's close frame arrives within another.
     let _ = timeout(close_timeout * 2, closing).await;
 }
 
-/// Writes what is posted, then the close frame. Returns the sink so that the socket stays open until the client
-/// has answered.
+/// Writes the queued messages, then the close frame. Returns the sink, so that the socket stays open until the client
+/// has responded.
 async fn write(
     mut sink: SplitSink<WebSocket, Message>,
     mut outbound: mpsc::Receiver<Message>,
@@ -72,14 +72,15 @@ async fn write(
             message = outbound.recv() => message,
         };
         let Some(message) = message else { break };
-        // Given up while it is flushed, a message is in the sink's buffer already and goes before what follows.
+        // A message that is interrupted while it is flushed is already in the sink's buffer, and is sent before later
+        // ones.
         let sent = tokio::select! {
             biased;
             sent = sink.send(message) => sent,
             () = connection.closed() => break,
         };
         if let Err(error) = sent {
-            tracing::debug!(connection = connection.id, %error, "the client is gone");
+            tracing::debug!(connection = connection.id, %error, "the client disconnected");
             connection.closed_by_client(ABNORMAL, "");
             return sink;
         }
@@ -98,7 +99,7 @@ async fn write(
     sink
 }
 
-/// Reads until the connection ends; whether the stream can still be read then.
+/// Reads until the connection ends. Returns `true` if the stream can still be read.
 async fn read(inner: &Arc<Inner>, connection: &Arc<Connection>, stream: &mut SplitStream<WebSocket>) -> bool {
     let options = &inner.options;
     let end = connection.opened + options.maximum_duration;
@@ -114,14 +115,14 @@ async fn read(inner: &Arc<Inner>, connection: &Arc<Connection>, stream: &mut Spl
                 return true;
             }
             () = sleep_until(idle_end) => {
-                // A post may have gone out in the meantime.
+                // A post may have been sent meanwhile.
                 if connection.last_active() + options.idle_timeout <= idle_end {
                     connection.close(close_code::AWAY, GOING_AWAY);
                     return true;
                 }
                 continue;
             }
-            // No frame is read before there is room to handle it: the client's own buffers hold it back.
+            // No frame is read before it can be handled, so that excess frames stay in the client's own buffers.
             free = Arc::clone(&in_hand).acquire_owned(), if permit.is_none() => {
                 permit = free.ok();
                 continue;
@@ -162,7 +163,7 @@ async fn read(inner: &Arc<Inner>, connection: &Arc<Connection>, stream: &mut Spl
 
 fn end_by_error(connection: &Connection, error: axum::Error) {
     use tungstenite::{Error, error::ProtocolError};
-    tracing::debug!(connection = connection.id, %error, "the client's frame cannot be read");
+    tracing::debug!(connection = connection.id, %error, "the client's frame could not be read");
     match error.into_inner().downcast_ref::<Error>() {
         Some(Error::Capacity(_)) => connection.close(close_code::SIZE, "Message too long"),
         Some(Error::Utf8(_)) => connection.close(close_code::INVALID, "Text is not UTF-8"),
@@ -174,7 +175,7 @@ fn end_by_error(connection: &Connection, error: axum::Error) {
     }
 }
 
-/// Runs the function for one text frame and answers the client where API Gateway does.
+/// Invokes the function for one text frame, and sends a response where API Gateway does.
 async fn handle(inner: Arc<Inner>, connection: Arc<Connection>, text: String, _in_hand: Option<OwnedSemaphorePermit>) {
     let request_id = identifiers::extended_request_id();
     let error =
@@ -192,24 +193,24 @@ async fn handle(inner: Arc<Inner>, connection: Arc<Connection>, text: String, _i
         }
     };
     if let Some(answer) = answer {
-        // An error means that the connection has ended.
+        // A failed send means that the connection has ended.
         if connection.outbound.send(Message::text(answer)).await.is_ok() {
             connection.touch();
         }
     }
 }
 
-/// The route for a text frame: the one that the selection expression names, else `$default`.
+/// Returns the route of a text frame: the one that the selection expression names, otherwise `$default`.
 pub(super) fn select<'a>(routes: &'a [Route], expression: &str, text: &str) -> Option<&'a Route> {
     let named = |key: &str| routes.iter().find(|route| route.route_key == key);
     selected_key(expression, text)
-        // `$connect` and `$disconnect` are events; no client calls them by name.
+        // `$connect` and `$disconnect` are events, which a client cannot select.
         .filter(|key| !key.starts_with('$'))
         .and_then(|key| named(&key))
         .or_else(|| named("$default"))
 }
 
-/// The value of `$request.body.<property>` (or `${request.body.<property>}`) in a frame that is JSON.
+/// Returns the value of `$request.body.<property>` (or `${request.body.<property>}`) in a JSON frame.
 fn selected_key(expression: &str, text: &str) -> Option<String> {
     let expression = expression.trim();
     let path = expression

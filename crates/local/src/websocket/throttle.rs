@@ -1,7 +1,7 @@
-//! How many messages the routes take: the stage's `RouteSettings`.
+//! Rate limits of routes: the stage's `RouteSettings`.
 //!
-//! AWS counts by a token bucket, best effort ("Protect your WebSocket APIs in API Gateway"); here it is exact. That page
-//! promises `429 Too Many Requests` and no form of it on a socket: it is assumed to be that of the other errors.
+//! AWS uses a token bucket, best effort ("Protect your WebSocket APIs in API Gateway"). Here the limit is exact. That
+//! page names `429 Too Many Requests` but no frame for it. The frame is assumed to have the form of other errors.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::stack::Route;
 
-/// The buckets of the routes that have one.
+/// Buckets of the routes that have one.
 #[derive(Debug)]
 pub(super) struct Throttles(HashMap<String, DefaultDirectRateLimiter>);
 
@@ -24,7 +24,7 @@ impl Throttles {
         )
     }
 
-    /// Takes a token of a route, if it has a bucket.
+    /// Takes a token of a route's bucket. Returns `false` if the bucket is empty, and `true` if the route has none.
     pub(super) fn admits(&self, route_key: &str) -> bool {
         self.0.get(route_key).is_none_or(|bucket| bucket.check().is_ok())
     }

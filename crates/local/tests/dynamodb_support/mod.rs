@@ -8,19 +8,19 @@ use local::{
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The table's name.
+/// Name of the table.
 pub(crate) const TABLE: &str = "events";
 
-/// An engine that is served.
+/// A served engine.
 pub(crate) struct Database {
     /// The engine.
     pub(crate) engine: Engine,
-    /// A client of it.
+    /// Client of the engine.
     pub(crate) client: Client,
     _stop: DropGuard,
 }
 
-/// A table with a stream, keyed by `channel` and `seq`; items with a past `expires_at` have expired.
+/// Returns a table with a stream and the keys `channel` and `seq`. Items with a past `expires_at` have expired.
 pub(crate) fn table() -> Table {
     Table {
         logical_id: "Events".into(),
@@ -48,7 +48,7 @@ impl Database {
         Self::serve(Engine::open(storage, Options::default()).unwrap()).await
     }
 
-    /// Opens `directory` as soon as its last owner's server has let it go.
+    /// Opens `directory` as soon as its last owner has unlocked it.
     #[allow(dead_code, reason = "not every test restarts")]
     pub(crate) async fn open_when_free(directory: &std::path::Path) -> Self {
         loop {
@@ -97,7 +97,7 @@ impl Database {
         put.send().await.unwrap();
     }
 
-    /// How many items the table has.
+    /// Returns the number of items in the table.
     #[allow(dead_code, reason = "not every test counts")]
     pub(crate) async fn count(&self) -> i32 {
         self.client.scan().table_name(TABLE).consistent_read(true).send().await.unwrap().count()

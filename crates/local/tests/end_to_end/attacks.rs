@@ -1,4 +1,4 @@
-//! Forged and broken tokens, at every route and at the handshake, beside a valid twin.
+//! Forged and broken tokens, at every route and at the handshake. Valid tokens of the same form are accepted.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -12,7 +12,7 @@ fn part(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// Header and payload as text, signed with the local run's secret.
+/// Signs header and payload, given as text, with the local run's secret.
 fn raw(header: &str, payload: &str) -> String {
     let input = format!("{}.{}", part(header), part(payload));
     let key = EncodingKey::from_secret(DEVELOPMENT_SECRET.as_bytes());
@@ -79,7 +79,7 @@ fn attacks() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Every route of the API, on what exists.
+/// Returns every route of the API, for existing resources.
 pub(crate) fn routes() -> Vec<(Method, String)> {
     let mut routes = Vec::new();
     for (resource, methods) in http_api::routes::ROUTES.iter().filter(|(resource, _)| *resource != "/health") {
@@ -118,13 +118,13 @@ async fn no_route_and_no_handshake_takes_a_token_that_is_not_good() {
             assert_eq!(refused, Some(StatusCode::UNAUTHORIZED), "{attack}: {headers:?}");
         }
     }
-    // API Gateway itself refuses more than 10,240 bytes of headers.
+    // API Gateway itself rejects more than 10,240 bytes of headers.
     let huge = signed(&json!({ "iss": ISSUER, "x": "x".repeat(100_000) }), DEVELOPMENT_SECRET);
     for (method, path) in &routes {
         let refused = stack.bearing(&huge, method.clone(), path).send().await;
         assert!(refused.is_err() || refused.unwrap().status().is_client_error(), "100 KB: {method} {path}");
     }
-    // Nothing has come of all that, and the valid twins get through.
+    // None of these requests had an effect, and the valid tokens work.
     let messages = stack.history("alice", "room").await;
     assert_eq!(messages.len(), 1);
     for token in [

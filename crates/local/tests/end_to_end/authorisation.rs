@@ -1,5 +1,5 @@
-//! Who may do what: every route, tried by everybody, on channels of every kind. The expected table is the one in
-//! `docs/reference/authorization.md`; a run prints what it found.
+//! Authorization: every route, called by each kind of user, on channels of every kind. The expected table is in
+//! `docs/reference/authorization.md`; a run prints the actual one.
 
 use std::{fmt::Write, path::Path};
 
@@ -12,10 +12,10 @@ use crate::{
     stack::{Stack, token_of},
 };
 
-/// Channels that are worked on at once.
+/// Number of channels that are tested concurrently.
 const AT_ONCE: usize = 8;
 
-/// Each is also the id of the user who tries, but for the last: a user of another tenant who has the member's id.
+/// Callers. Each is also the id of the user, except the last: a user of another tenant with the member's id.
 const CALLERS: [&str; 6] = ["stranger", "removed", "member", "moderator", "owner", OTHER_TENANT];
 
 const OTHER_TENANT: &str = "other tenant";
@@ -23,7 +23,7 @@ const OTHER_TENANT: &str = "other tenant";
 struct Route {
     name: &'static str,
     method: Method,
-    /// `{channel}` and `{caller}` are those of the try.
+    /// `{channel}` and `{caller}` are replaced in each attempt.
     path: &'static str,
     body: Value,
 }
@@ -61,10 +61,11 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// A channel with the owner, the callers and `target`, who wrote message 1; who is removed has been a member.
+/// Creates a channel with the owner, the callers and `target`, the author of message 1. The caller `removed` is a
+/// former member.
 async fn prepare(stack: &Stack, channel: &str, visibility: &str, archived: bool, callers: &[&str]) {
     stack.create_channel("owner", channel, visibility, "off").await;
-    // The one of another tenant shares the member's id, not the membership.
+    // The user of the other tenant shares the member's id, but not the membership.
     let others = callers.iter().map(|caller| if *caller == OTHER_TENANT { "member" } else { *caller });
     let others = others.filter(|caller| !matches!(*caller, "stranger" | "owner"));
     for user in others.chain(["target", "second-owner"]) {
@@ -119,7 +120,7 @@ async fn everybody_may_do_what_the_table_says() {
     for (visibility, archived) in [("public", false), ("private", false), ("public", true), ("private", true)] {
         let kind = if archived { format!("{visibility}, archived") } else { visibility.to_owned() };
         let _ = writeln!(table, "| {kind} | {} |\n| --- |{}", CALLERS.join(" | "), " --- |".repeat(CALLERS.len()));
-        // What changes nothing needs no channel of its own.
+        // Routes that change nothing share a channel.
         let shared = format!("{visibility}-{archived}");
         prepare(&stack, &shared, visibility, archived, &CALLERS).await;
         let tries = (0..=routes.len()).flat_map(|route| CALLERS.map(|caller| (route, caller)));
@@ -146,6 +147,6 @@ async fn everybody_may_do_what_the_table_says() {
     println!("{table}");
     let documented = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/authorization.md");
     let documented = std::fs::read_to_string(documented).unwrap();
-    assert!(documented.trim_end().ends_with(table.trim_end()), "docs/reference/authorization.md says otherwise");
+    assert!(documented.trim_end().ends_with(table.trim_end()), "docs/reference/authorization.md differs");
     stack.stop();
 }

@@ -1,4 +1,4 @@
-//! A collector that keeps what it gets: another end for the functions' OTLP than the runner's own.
+//! A collector that stores the data that it receives: an alternative to the runner's own for the functions' OTLP.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::stack::PATIENCE;
 
-/// A span, as far as tests look at it. Ids are hexadecimal.
+/// Fields of a span that tests use. Ids are hexadecimal.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) service: String,
@@ -38,7 +38,7 @@ struct Received {
     bodies: Vec<Bytes>,
 }
 
-/// What functions have exported.
+/// Exports of functions.
 pub(crate) struct Collector {
     pub(crate) address: String,
     received: Arc<Mutex<Received>>,
@@ -65,22 +65,22 @@ impl Collector {
         Self { address, received, changed, _server: AbortOnDropHandle::new(server) }
     }
 
-    /// The spans so far.
+    /// Returns the spans received so far.
     pub(crate) fn spans(&self) -> Vec<Seen> {
         self.received.lock().unwrap().spans.clone()
     }
 
-    /// The names of metrics so far.
+    /// Returns the names of the metrics received so far.
     pub(crate) fn metrics(&self) -> Vec<String> {
         self.received.lock().unwrap().metrics.clone()
     }
 
-    /// All that came, as it came.
+    /// Returns all received bodies, unchanged.
     pub(crate) fn bodies(&self) -> Vec<Bytes> {
         self.received.lock().unwrap().bodies.clone()
     }
 
-    /// What `look` finds, as soon as it finds it.
+    /// Returns the first result of `look`, which runs on each change.
     pub(crate) async fn wait<T>(&self, what: &str, mut look: impl FnMut(&[Seen]) -> Option<T>) -> T {
         let mut changed = self.changed.clone();
         let found = async {
@@ -97,7 +97,7 @@ impl Collector {
     }
 }
 
-/// A line a span, to read when a test fails.
+/// Returns one line per span, for failed tests.
 fn summary(spans: &[Seen]) -> String {
     let lines = spans.iter().map(|span| {
         let Seen { service, name, trace, id, parent, links, .. } = span;

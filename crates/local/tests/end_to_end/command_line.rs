@@ -1,10 +1,10 @@
-//! What the person at the terminal meets.
+//! The command line and its error messages.
 
 use std::{net::TcpListener, process::Output};
 
 use crate::stack::{PATIENCE, Stack, runner};
 
-/// What the runner says when it refuses to run.
+/// Returns the error of a runner that does not start.
 async fn failing(arguments: &[&str]) -> String {
     let output = tokio::process::Command::from(runner()).args(arguments).kill_on_drop(true).output();
     let output = tokio::time::timeout(PATIENCE, output).await.expect("the runner ends by itself").unwrap();
@@ -34,7 +34,7 @@ async fn a_corrupt_data_directory_is_named() {
             std::fs::write(file, "this is no database, though it is long enough to be taken for one ".repeat(100))
                 .unwrap();
         } else if name.starts_with("dynamodb.sqlite-") {
-            // What was not yet moved to the database itself would mend it.
+            // SQLite would restore data that is not yet in the database file itself.
             std::fs::remove_file(file).unwrap();
         }
     }
@@ -83,7 +83,7 @@ async fn the_alias_takes_its_options_with_and_without_a_separator() {
             .args(arguments)
             .kill_on_drop(true)
             .output();
-        // Another test may be building the functions, and Cargo does one thing at a time.
+        // Another test may be building the functions, and Cargo builds one after another.
         let output = tokio::time::timeout(PATIENCE * 10, output).await.expect("it ends by itself").unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()

@@ -1,4 +1,4 @@
-//! Sockets: who gets one, what they carry, how they end.
+//! Sockets: their handshakes, their frames and their ends.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use reqwest::StatusCode;
@@ -12,7 +12,7 @@ async fn rows_of(stack: &Stack, user: &str) -> usize {
     found.items().iter().filter(|item| item.get("user_id") == Some(&of_user) || item.get("pk") == Some(&list)).count()
 }
 
-/// The key of a channel, under which its subscriptions are.
+/// Returns the key of a channel, under which its subscriptions are stored.
 pub(crate) async fn key_of(stack: &Stack, channel: &str) -> String {
     let get = stack.dynamodb().await.get_item().table_name("chat_channels");
     let get =
@@ -118,7 +118,7 @@ async fn nothing_is_left_of_a_socket_that_closed_or_vanished() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_whose_disconnect_never_came_is_removed_by_the_next_delivery() {
-    // By the delivery worker itself, and by whom it hands too many sockets to.
+    // By the delivery worker itself, and by the function to which it dispatches many sockets.
     for threshold in ["200", "1"] {
         ghosts_are_removed(&Stack::with(&[("FanoutThreshold", threshold.to_owned())])).await;
     }
@@ -129,7 +129,7 @@ async fn ghosts_are_removed(stack: &Stack) {
     let key = key_of(stack, "lobby").await;
     let audience = format!("chan#{key}");
     let ghost = [("user#ghost", "conn#ghost="), ("conn#ghost=", "meta"), (&audience, "conn#ghost=")];
-    // All that is left of another one.
+    // The only remaining item of another connection.
     let subscription = (audience.as_str(), "conn#gone=");
     for (pk, sk) in ghost.into_iter().chain([subscription]) {
         dynamodb

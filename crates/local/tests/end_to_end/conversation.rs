@@ -1,4 +1,4 @@
-//! What a conversation is: live, in order, once, answered.
+//! Conversations: live, in order, without duplicates, with replies.
 
 use futures::{StreamExt, stream};
 use reqwest::{Method, StatusCode};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::stack::{Stack, seqs};
 
-/// As many clients as the crowd test promises.
+/// The number of clients in the crowd test's specification.
 const CLIENTS: usize = 16;
 const MESSAGES: usize = 200;
 
@@ -42,7 +42,7 @@ async fn a_frame_carries_the_trace_of_its_request() {
     request.json(&json!({ "content": "traced" })).send().await.unwrap().error_for_status().unwrap();
     for _ in ["the message", "the reply"] {
         let frame = socket.hear_but_presence().await.unwrap();
-        // The trace is the same; the span is one of it.
+        // The trace is the same; the span belongs to it.
         let traceparent = frame["events"][0]["traceparent"].as_str().unwrap();
         assert_eq!(traceparent[..36], GIVEN[..36]);
     }
@@ -101,7 +101,7 @@ async fn a_key_stands_for_one_request() {
 
     let other = stack.post("alice", "general", "something else", Some("k")).await.unwrap();
     assert_eq!(other.status(), StatusCode::UNPROCESSABLE_ENTITY);
-    // A key is its sender's own.
+    // An idempotency key belongs to its sender.
     let bob = stack.post("bob", "general", "hello", Some("k")).await.unwrap();
     assert_eq!(bob.json::<Value>().await.unwrap()["seq"], 2);
 }
@@ -134,7 +134,7 @@ async fn history_goes_both_ways() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_audience_is_reached_through_send_message_function() {
-    // More than `FanoutThreshold` of the template.
+    // More than the template's `FanoutThreshold`.
     const AUDIENCE: usize = 220;
     let stack = Stack::in_memory();
     stack.create_channel("alice", "hall", "public", "off").await;
@@ -144,7 +144,7 @@ async fn a_large_audience_is_reached_through_send_message_function() {
         stack.send("alice", "hall", content).await;
     }
     for socket in &mut sockets {
-        // Frames of two batches may overtake each other here: the numbers tell.
+        // Frames of two batches may arrive in either order; `seq` gives the order.
         let mut heard = seqs(&socket.messages(2).await);
         heard.sort_unstable();
         assert_eq!(heard, [1, 2]);
@@ -153,7 +153,7 @@ async fn a_large_audience_is_reached_through_send_message_function() {
     stack.stop();
 }
 
-/// Content of which JSON, and JSON within JSON, makes four times as many bytes.
+/// Content whose JSON, and JSON within JSON, is four times as large.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_messages_are_read_back_in_pages_that_a_function_may_answer_with() {
     let stack = Stack::in_memory();

@@ -1,4 +1,4 @@
-//! Processes that die: nothing accepted is lost, nothing is stored twice, delivery goes on.
+//! Crashes of processes: no accepted message is lost or stored twice, and delivery continues.
 
 use futures::{StreamExt, stream};
 use rustix::process::{Signal, kill_process, test_kill_process};
@@ -7,7 +7,7 @@ use crate::stack::{Stack, seqs, until};
 
 const MESSAGES: u64 = 40;
 
-/// Sends one message, under one key, until it is accepted.
+/// Sends one message under one key until it is accepted.
 async fn insist(stack: &Stack, channel: &str, number: u64) {
     until("the message is accepted", async || {
         let (content, key) = (format!("message {number}"), format!("key-{number}"));
@@ -21,7 +21,7 @@ async fn insist_on(stack: &Stack, channel: &str, numbers: std::ops::Range<u64>) 
     stream::iter(numbers).for_each_concurrent(8, |number| insist(stack, channel, number)).await;
 }
 
-/// `MESSAGES` messages and as many replies, numbered without a gap, each once.
+/// Checks for `MESSAGES` messages and as many replies, numbered without a gap, each once.
 async fn assert_whole(stack: &Stack, channel: &str) {
     until("every message is answered", async || stack.history("alice", channel).await.len() as u64 >= 2 * MESSAGES)
         .await;
@@ -51,7 +51,7 @@ async fn functions_may_die_at_any_time() {
         tokio::join!(insist_on(&stack, "lobby", from..to), kill_all);
     }
     assert_whole(&stack, "lobby").await;
-    // At least once, so a number may come again; none is missing.
+    // At least once: a message may arrive twice, but none is missing.
     let mut heard = std::collections::BTreeSet::new();
     while heard.len() as u64 != 2 * MESSAGES {
         heard.extend(seqs(&socket.messages(1).await));

@@ -1,4 +1,4 @@
-//! Changes by users who lose what allowed them at the same moment: roles, memberships, channels that take changes.
+//! Changes by users who concurrently lose their authority: roles, memberships, archived channels.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ async fn owners_who_demote_and_remove_each_other_leave_one() {
     }
 }
 
-/// What the channel's message is when `change` is answered, and what it is when all `attempts` are.
+/// Returns the channel's message after `change`, the message after all `attempts`, and their statuses.
 async fn raced(
     stack: &Stack,
     channel: &str,

@@ -42,10 +42,10 @@ async fn a_deleted_channel_is_gone_and_its_history_after_it() {
         assert_eq!(stack.ask("alice", method.clone(), path, body).await.0, 404, "{method} {path}");
     }
     assert_eq!(stack.ask("alice", Method::GET, "/channels", Value::Null).await.1["channels"], json!([]));
-    // Killed as it comes: whoever starts next goes on.
+    // The process is killed during the removal; the next run continues it.
     stack.kill();
     let stack = Stack::on(Path::new(directory.path()));
-    until("nothing is left", async || {
+    until("all items are removed", async || {
         rows(&stack, "chat_events", "doomed").await + rows(&stack, "chat_channels", "doomed").await == 0
     })
     .await;

@@ -1,5 +1,5 @@
-//! The laptop's own doors: what a page of another site, open in the same browser, gets from each port of a run. And what
-//! programs and the run's own page get there still.
+//! The listeners of a run: responses to a page of another site in the same browser, to programs, and to the run's own
+//! page.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::stack::{PATIENCE, SIGNATURE, Socket, Stack, answered, runner, until};
 
-/// Every port that a process listens on, with the connections there that it has not accepted yet (`/proc/net/tcp`, proc(5)).
+/// Returns every port that a process listens on, with its number of unaccepted connections (`/proc/net/tcp`, proc(5)).
 fn listening(process: u32) -> BTreeMap<u16, usize> {
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
     let sockets: BTreeSet<String> = files
@@ -43,17 +43,17 @@ fn listening(process: u32) -> BTreeMap<u16, usize> {
     ports
 }
 
-/// The ports that the ready file tells of.
+/// Ports in the ready file.
 const NAMED: [&str; 7] = ["rest", "websocket", "dynamodb", "lambda", "sqs", "otlp", "page"];
 
 fn port_of(stack: &Stack, name: &str) -> u16 {
     stack.address(name).rsplit(':').next().unwrap().parse().unwrap()
 }
 
-/// A request as bytes, and the whole answer, for which the connection is closed.
+/// Sends a request as bytes, and returns the complete response, after which the connection is closed.
 async fn raw(port: u16, request: &str) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    // It may be answered, and the connection closed, before all of it is sent.
+    // The server may respond and close the connection before the request is complete.
     let _ = connection.write_all(request.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = connection.read_to_end(&mut answer).await;
@@ -69,7 +69,7 @@ fn request(method: &str, path: &str, host: &str, headers: &[(&str, &str)], body:
 
 type Header = (&'static str, String);
 
-/// What somebody may want of a port: method, path, headers beside those of a browser, body.
+/// A request to a port: method, path, headers in addition to those of a browser, body.
 type Wish = (&'static str, String, Vec<Header>, &'static str);
 
 fn wishes(token: &str) -> Vec<Wish> {
@@ -100,8 +100,7 @@ fn wishes(token: &str) -> Vec<Wish> {
     ]
 }
 
-/// What a browser adds to a request of a page that is not the run's own, by how the page goes about it; the method, where it
-/// decides that; and the host, where it is another.
+/// A cross-origin request of a browser: its kind, a fixed method if it has one, the host, and the added headers.
 type Attack = (&'static str, Option<&'static str>, String, Vec<Header>);
 
 fn attacks(own: u16, page: u16) -> Vec<Attack> {
@@ -181,17 +180,17 @@ async fn a_page_of_another_site_gets_nothing_from_any_port() {
         }
     }
     assert!(tries > 2_000, "{tries}");
-    // Nothing has come of it, and everything works.
+    // The requests had no effect, and everything works.
     let again = stack.bearing(&token, Method::POST, "/channels/lobby/messages").json(&said);
     assert_eq!(answered(again).await.1["seq"], 3);
     stack.stop();
 }
 
-/// Every port of the run that accepts connections. Each is asked something that it refuses.
+/// Returns every port of the run that accepts connections. Each receives a request that it rejects.
 async fn doors_of(stack: &Stack) -> Vec<u16> {
-    // With this, the engine's server has begun.
+    // This request starts the engine's server.
     stack.dynamodb().await.list_tables().send().await.unwrap();
-    // Functions that are up have a port each.
+    // Running functions have a port each.
     let ports: Vec<u16> = listening(stack.runner.id()).into_keys().collect();
     let named = NAMED.map(|name| port_of(stack, name));
     assert!(named.iter().all(|port| ports.contains(port)), "{named:?} {ports:?}");
@@ -202,7 +201,7 @@ async fn doors_of(stack: &Stack) -> Vec<u16> {
     });
     let mut answers: FuturesUnordered<_> = asked.collect();
     let mut doors = Vec::new();
-    // The engine's server accepts nobody, and what is asked there waits for ever. All others answer.
+    // The engine's server accepts no connection, so a request there waits. All others respond.
     while answers.len() > 1 {
         let (port, answer) =
             timeout(PATIENCE, answers.next()).await.expect("an answer from all ports but one").unwrap();
@@ -220,7 +219,7 @@ async fn history(stack: &Stack, token: &str) -> Vec<Value> {
     page["messages"].as_array().cloned().unwrap_or_default()
 }
 
-/// The status of a handshake that a page of this origin begins.
+/// Returns the status of a handshake that a page of this origin begins.
 async fn handshake_from(stack: &Stack, origin: &str, token: &str) -> Result<Socket, StatusCode> {
     let url = format!("{}/?channels=lobby", stack.address("websocket"));
     let pair = format!("bearer, {token}");
@@ -244,7 +243,7 @@ async fn the_own_page_and_named_origins_reach_the_two_apis_and_no_more() {
             .header("access-control-request-headers", "authorization,content-type");
         let preflight = headers(preflight).send().await.unwrap();
         assert!(preflight.status().is_success(), "{origin}: {preflight:?}");
-        // What the template says, for all who are let in.
+        // The template's headers, for all accepted origins.
         assert_eq!(preflight.headers()["access-control-allow-origin"], "*");
         let list = headers(stack.bearing(&token, Method::GET, "/channels/lobby/messages")).send().await.unwrap();
         assert_eq!(
@@ -258,7 +257,7 @@ async fn the_own_page_and_named_origins_reach_the_two_apis_and_no_more() {
         assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{origin}");
         assert_eq!(handshake_from(&stack, origin, &token).await.err(), Some(StatusCode::FORBIDDEN), "{origin}");
     }
-    // The front end gets its token from the developer, and has nothing to ask elsewhere.
+    // The front end gets its token from the developer and calls no other port.
     let http = reqwest::Client::new();
     let mut elsewhere: Vec<String> =
         ["dynamodb", "lambda", "sqs", "otlp"].iter().map(|name| stack.address(name).to_owned()).collect();
@@ -283,7 +282,7 @@ async fn programs_reach_each_port_and_aws_apis_want_a_signature() {
         .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.into())));
     let item = tables.get_item().table_name("chat_channels").set_key(Some(key.into())).send().await.unwrap();
     assert!(item.item().is_some());
-    // DynamoDB's own words, from the engine's server.
+    // DynamoDB's own error message, from the engine's server.
     let error =
         tables.get_item().table_name("nothing").key("a", AttributeValue::S("b".into())).send().await.unwrap_err();
     assert!(error.into_service_error().is_resource_not_found_exception());
@@ -336,7 +335,7 @@ async fn requests_that_are_sent_by_half_are_left() {
         (head, whole[..whole.len() - 5].to_owned())
     };
     let mut tried: Vec<(u16, String)> = ports.iter().map(|port| (*port, half(*port, "/").0)).collect();
-    // A Runtime API waits for a function's answer for as long as the function may take.
+    // A Runtime API waits for a function's response for as long as the function may run.
     let paths = [
         "/channels/lobby/messages",
         "/@connections/abc",
@@ -350,7 +349,7 @@ async fn requests_that_are_sent_by_half_are_left() {
         let port = port_of(&stack, name);
         tried.push((port, half(port, path).1));
     }
-    // Twenty of each at once, none of which holds anybody up.
+    // Twenty of each at once. None of them blocks other clients.
     let all = tried.iter().cycle().take(tried.len() * 20);
     let ended = stream::iter(all).map(async |(port, half)| {
         let answer = timeout(PATIENCE, raw(*port, half)).await.unwrap_or_else(|_| panic!("{port} waits for {half:?}"));
@@ -378,7 +377,7 @@ async fn each_run_has_a_secret_of_its_own() {
     for (stack, good, bad) in [(&stack, &alice, &theirs), (&other, &theirs, &alice)] {
         assert_eq!(accepts(stack, good).await, 200);
         assert_eq!(accepts(stack, bad).await, 401, "a token of another run");
-        assert_eq!(accepts(stack, &known).await, 401, "a token that anybody can sign");
+        assert_eq!(accepts(stack, &known).await, 401, "a token signed with the public secret");
         assert!(stack.connect(good, "?channels=lobby").await.is_ok());
         assert_eq!(stack.connect(&known, "?channels=lobby").await.err(), Some(StatusCode::UNAUTHORIZED));
         // The page's tokens are those of its run.
@@ -386,7 +385,7 @@ async fn each_run_has_a_secret_of_its_own() {
         let (_, minted) = answered(token.json(&json!({ "user": "bob" }))).await;
         assert_eq!(accepts(stack, minted["token"].as_str().unwrap()).await, 200);
     }
-    // The ready file may be read by others.
+    // Other users may read the ready file.
     let ready = std::fs::read_to_string(stack.ready_file()).unwrap();
     let secret = std::fs::read_to_string(data.join("secret")).unwrap();
     assert!(!ready.contains(secret.trim()));
@@ -395,7 +394,7 @@ async fn each_run_has_a_secret_of_its_own() {
         std::fs::metadata(data.join(file)).unwrap().permissions().mode() & 0o777
     };
     assert_eq!((mode("secret"), mode("")), (0o600, 0o700));
-    // It stays: tokens outlive a restart, also one after a kill.
+    // The secret persists: tokens stay valid after a restart, also after a kill.
     stack.kill();
     let by_directory = token_for(&kept).await.unwrap();
     let stack = Stack::secretive(&kept, &[]);
@@ -414,7 +413,7 @@ async fn each_run_has_a_secret_of_its_own() {
     other.stop();
 }
 
-/// What `token` prints for alice; what it says when it fails.
+/// Returns the output of `token` for alice, or its error.
 async fn token_for(options: &[&str]) -> Result<String, String> {
     let output = tokio::process::Command::from(runner()).args(["token", "--user", "alice"]).args(options).output();
     let output = timeout(PATIENCE, output).await.expect("it ends by itself").unwrap();
@@ -425,7 +424,7 @@ async fn token_for(options: &[&str]) -> Result<String, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parameter_of_the_template_may_be_the_secret() {
     let stack = Stack::in_memory();
-    // `Stack::in_memory` gives one that all tests know.
+    // `Stack::in_memory` uses a secret that all tests know.
     let token = token_for(&["--ready-file", stack.ready_file().to_str().unwrap()]).await.unwrap();
     for token in [token, crate::stack::token_of("alice")] {
         assert_eq!(answered(stack.bearing(&token, Method::GET, "/channels")).await.0, 200);
@@ -444,7 +443,7 @@ async fn a_start_that_is_killed_is_in_no_later_starts_way() {
         }
         let mut killed =
             command.args(free).arg("--data-dir").arg(directory.path()).stderr(Stdio::null()).spawn().unwrap();
-        // Some are there for a moment only; the next one says that it is over.
+        // Some stages are short; the next file shows that the stage is over.
         let after = ["secret", "queues"].map(|file| directory.path().join(file));
         let reached = directory.path().join(stage);
         let began = std::time::Instant::now();

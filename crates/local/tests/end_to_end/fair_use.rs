@@ -1,4 +1,4 @@
-//! Limits of fair use.
+//! Rate limits.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn who_sends_too_often_is_told_when_to_go_on() {
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refused.headers()["retry-after"], "1");
     assert_eq!(refused.headers()["content-type"], "application/problem+json");
-    // All changes count, and everybody has a bucket.
+    // All changes count, and each user has a bucket.
     let edit = stack.ask("alice", Method::PATCH, "/channels/lobby/messages/1", json!({ "content": "y" })).await;
     assert_eq!(edit.0, 429);
     stack.send("bob", "lobby", "x").await;
@@ -38,7 +38,7 @@ async fn sockets_are_bounded_in_number_and_in_rate() {
     drop(first);
     let mut again = connect("alice").await;
     while again.is_err() {
-        // Whoever goes on in spite of it waits for the bucket too.
+        // Continued attempts wait for the bucket as well.
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         again = connect("alice").await;
     }

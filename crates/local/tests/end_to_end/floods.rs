@@ -1,4 +1,4 @@
-//! Floods: of frames, of channels, and of requests that cost more than they look.
+//! Floods: of frames, of channels, and of expensive requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::stack::{Socket, Stack, token_of};
 
-/// Frames of one flood.
+/// Number of frames of one flood.
 const FRAMES: usize = 2_000;
 
-/// Messages of one socket that the gateway handles at a time: so many environments may answer a flood.
+/// Number of concurrently handled messages of one socket, and therefore of environments that respond to a flood.
 const ENVIRONMENTS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,11 +28,11 @@ async fn a_flood_of_frames_is_not_answered_ends_its_socket_and_leaves_fan_out_al
     };
     let (answers, (heard, also)) = futures::future::join(flood, chat).await;
     assert_eq!((heard.len(), also.len()), (20, 20));
-    // Twenty for each environment, and what came back meanwhile.
+    // Twenty for each environment, and the tokens refilled meanwhile.
     let most = ENVIRONMENTS * (chat::model::limits::FRAME_BUCKET.burst as usize + 10);
     assert!(answers <= most, "{answers} of {FRAMES} frames were answered");
     alice.say(r#"{"action":"ping"}"#).await;
-    // A frame that was handed over may come twice.
+    // A requeued frame may arrive twice.
     while alice.hear().await.expect("another socket is open")["type"] != "pong" {}
     let name = |name: &str| stack.functions().iter().filter(|(_, known)| name.starts_with(known.as_str())).count();
     assert!(name("answer-frame") >= 1 && name("send-message") >= 1);
@@ -53,10 +53,10 @@ async fn all_sockets_together_share_the_throttle_of_their_route() {
     assert!(refused >= 50, "{refused} of 100 frames were refused");
 }
 
-/// Memberships that a victim does not want; a socket has at most 100.
+/// Number of unwanted memberships; a socket has at most 100 subscriptions.
 const UNWANTED: usize = 150;
 
-/// Makes mallory's channels, and the victim a member of each without asking.
+/// Creates mallory's channels, and adds the victim to each.
 async fn crowd(stack: &Stack, victim: &str, count: usize) {
     let one = async |number: usize| {
         let channel = format!("a-{number:03}");
@@ -67,7 +67,7 @@ async fn crowd(stack: &Stack, victim: &str, count: usize) {
     futures::stream::iter(0..count).for_each_concurrent(4, one).await;
 }
 
-/// Reads frames until a message of a channel and a number of channels that are left out have come, in any order.
+/// Reads frames until a message of `channel` and a number of omitted channels have arrived, in any order.
 async fn heard(socket: &mut Socket, channel: &str, left_out: usize) -> Vec<String> {
     let (mut messages, mut is_told) = (Vec::new(), false);
     while messages.is_empty() || !is_told {
@@ -92,7 +92,7 @@ async fn unwanted_memberships_keep_no_socket_from_its_users_own_channels() {
     let mut socket = stack.connect(&token_of("victim"), "").await.unwrap();
     stack.send("victim", "own", "mine").await;
     assert_eq!(heard(&mut socket, "own", UNWANTED + 1 - 100).await, ["mine"]);
-    // Nothing is cut off without a word: the list has them all.
+    // The omission is reported, and the list contains all channels.
     let (mut listed, mut after) = (BTreeSet::new(), String::new());
     loop {
         let page = stack.ask("victim", Method::GET, &format!("/channels?limit=100{after}"), Value::Null).await.1;
@@ -121,7 +121,7 @@ async fn an_open_socket_that_others_have_filled_gets_what_its_user_creates_and_j
     assert_eq!(heard(&mut socket, "open", UNWANTED + 2 - 100).await, ["theirs"]);
 }
 
-/// The statuses of answers, and that each refusal says when to go on.
+/// Counts the statuses of responses. Checks that each rejection contains the time to wait.
 fn count(answers: &[Response]) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     for answer in answers {
@@ -152,14 +152,14 @@ async fn channels_are_not_created_without_limit_nor_names_asked_after() {
     let stack = Stack::with(&[("ChannelsPerMinute", "5".to_owned())]);
     let mut answers = Vec::new();
     for number in 0..150 {
-        // Every other one asks whether an id is taken.
+        // Every second request checks whether an id is taken.
         let id = if number % 2 == 0 { format!("unwanted-{number}") } else { "lobby".to_owned() };
         let body = json!({ "channel_id": id, "name": id, "visibility": "public" });
         answers.push(stack.request("mallory", Method::POST, "/channels").json(&body).send().await.unwrap());
     }
     let counts = count(&answers);
     let told = counts[&201] + counts[&409];
-    // Five, and one more each 12 seconds.
+    // Five, and one more every 12 seconds.
     assert!((5..=20).contains(&told), "{counts:?}");
     assert_eq!(told + counts[&429], 150, "{counts:?}");
     stack.create_channel("alice", "wanted", "private", "off").await;
@@ -182,7 +182,7 @@ async fn a_user_has_a_limited_number_of_channels_however_many_are_asked_for_at_o
     }
     let listed = stack.ask("mallory", Method::GET, "/channels", Value::Null).await.1;
     assert_eq!(listed["channels"].as_array().unwrap().len(), MOST);
-    // One that is given to somebody else still counts; one that is deleted does not.
+    // A transferred channel still counts; a deleted one does not.
     let id = listed["channels"][0]["channel_id"].as_str().unwrap().to_owned();
     let path = format!("/channels/{id}/members/friend");
     assert_eq!(stack.ask("mallory", Method::PUT, &path, json!({ "role": "owner" })).await.0, 201);
@@ -219,14 +219,14 @@ async fn what_costs_more_than_it_looks_has_a_bucket_for_each_kind() {
         stack.create_channel("mallory", &format!("room-{number}"), "private", "off").await;
     }
     let same = |path: &str| vec![path.to_owned(); TRIES];
-    // One channel after the other: in each the bucket of the channel is full.
+    // A different channel each time, because the bucket of each channel is full.
     let typing: Vec<String> = (0..TRIES).map(|number| format!("/channels/room-{number}/typing")).collect();
     let kinds = [
         (Method::GET, same("/channels/lobby/presence"), Value::Null),
         (Method::PUT, same("/channels/room-0/read"), json!({ "seq": 0 })),
         (Method::POST, same(&format!("/connections/{id}/token")), Value::Null),
         (Method::POST, typing, Value::Null),
-        // Stores nothing, and takes no token of those that do.
+        // These requests store nothing and take no token of the other kinds.
         (Method::POST, same("/channels/nowhere/messages"), json!({ "content": "hi" })),
         (Method::PATCH, same("/channels/room-0"), json!({ "visibility": "private" })),
     ];
@@ -236,7 +236,7 @@ async fn what_costs_more_than_it_looks_has_a_bucket_for_each_kind() {
         assert!(TRIES - refused >= 5, "{method} {}: {counts:?}", paths[0]);
         assert!(refused >= TRIES / 2, "{method} {}: {counts:?}", paths[0]);
     }
-    // Ends share the bucket of changes.
+    // Deletions and removals share the bucket of changes.
     let end = async |path: &str| stack.ask("mallory", Method::DELETE, path, Value::Null).await.0;
     let ends = [end("/channels/room-0/members/nobody").await, end("/channels/room-0").await];
     assert!(ends.contains(&429), "{ends:?}");
@@ -253,7 +253,7 @@ async fn replays_are_answered_up_to_a_bucket_of_their_own() {
     }
     let counts = count(&answers);
     assert_eq!(counts[&201], 1, "{counts:?}");
-    assert!(counts[&200] >= 5, "a lost answer is given again: {counts:?}");
+    assert!(counts[&200] >= 5, "a lost response is repeated: {counts:?}");
     assert!(counts[&429] >= TRIES / 2, "{counts:?}");
     let stored = stack.history("alice", "lobby").await;
     assert_eq!(stored.iter().filter(|message| message["sender_id"] == "mallory").count(), 1);

@@ -1,4 +1,4 @@
-//! Whom no token names, what no id is, and where a token ends: each tried as an attack on the running stack.
+//! Reserved user names, invalid ids and the end of tokens, each tried as an attack on the running stack.
 
 use std::io::{Read, Write};
 
@@ -12,14 +12,14 @@ use crate::{
     stack::{Stack, answered, claims_of, signed, token_of, until},
 };
 
-/// A token of the local run's issuer with one claim changed.
+/// Returns a token of the local run's issuer with one changed claim.
 fn with(name: &str, value: Value) -> String {
     let mut claims = claims_of("alice", 600);
     claims[name] = value;
     signed(&claims, DEVELOPMENT_SECRET)
 }
 
-/// The status of a handshake with `token` in each of the three places; 101 for an open socket.
+/// Returns the statuses of handshakes with `token` in each of the three places; 101 means an open socket.
 async fn handshakes(stack: &Stack, token: &str) -> Vec<u16> {
     let (header, pair) = (format!("Bearer {token}"), format!("bearer, {token}"));
     let socket = stack.address("websocket");
@@ -55,7 +55,7 @@ async fn nobody_is_the_agent_or_the_system() {
             let detail = problem["detail"].as_str().unwrap();
             assert!(detail.contains("claim sub must not be a name of the system"), "{detail}");
         }
-        // What such a caller would do: change the agent's words, and keep it from the next ones.
+        // Attempts of such a caller: to change the agent's messages, and to suppress its next ones.
         let reply = "/channels/room/messages/2";
         let edit = stack.bearing(&token, Method::PATCH, reply).json(&json!({ "content": "forged" }));
         assert_eq!(answered(edit).await.0, 401);
@@ -71,7 +71,7 @@ async fn nobody_is_the_agent_or_the_system() {
         assert_eq!(removed.0, 404, "{name} is no member");
     }
 
-    // Nothing has come of it, and the agent goes on.
+    // The attempts had no effect, and the agent continues.
     assert_eq!(stack.history("alice", "room").await, before);
     let members = stack.ask("alice", Method::GET, "/channels/room/members", Value::Null).await.1;
     assert_eq!(members["members"].as_array().unwrap().len(), 1);
@@ -83,7 +83,7 @@ async fn nobody_is_the_agent_or_the_system() {
     assert!(said.contains("token refused") && said.contains("its claim sub must not be a name of the system"));
 }
 
-/// Sends a request line as it stands: clients normalise paths. The status of the answer.
+/// Sends a request line unchanged, because clients normalize paths. Returns the status of the response.
 fn raw(stack: &Stack, method: &str, path: &str) -> u16 {
     let address = stack.address("rest").trim_start_matches("http://").to_owned();
     let mut connection = std::net::TcpStream::connect(&address).unwrap();
@@ -128,14 +128,14 @@ async fn a_dot_segment_is_no_id_wherever_an_id_comes_in() {
             assert!(problem["detail"].as_str().unwrap().contains("must not be '.' or '..'"), "{problem}");
             assert_eq!(handshakes(&stack, &token).await, [401, 401, 401]);
         }
-        // Its twin.
+        // The valid counterpart.
         of_nobody["sub"] = json!("...");
         let twin = signed(&of_nobody, DEVELOPMENT_SECRET);
         assert_eq!(answered(stack.bearing(&twin, Method::GET, "/channels/room")).await.0, 200);
         assert_eq!(handshakes(&stack, &twin).await, [101, 101, 101]);
     }
 
-    // In the path, as the wire has it, encoded once, twice and three times.
+    // In the path, as sent, encoded once, twice and three times.
     for dots in [".", "..", "%2e", "%2E%2E", ".%2e", "%2E.", "%252e", "%252e%252E", "%25252e%25252e"] {
         for (method, path) in [
             ("GET", format!("/channels/{dots}")),
@@ -174,12 +174,12 @@ async fn a_token_in_its_leeway_opens_nothing_that_would_stay_silent() {
     let renewed = answered(stack.bearing(&late, Method::POST, &renewal)).await;
     assert_eq!(renewed.0, 401, "it would end the socket");
 
-    // The twins: what is opened delivers.
+    // The valid counterparts: open sockets receive messages.
     assert_eq!(handshakes(&stack, &good).await, [101, 101, 101]);
     let (status, issued) = ticket(&good).await;
     assert_eq!(status, 201);
     let url = format!("{}/?ticket={}", stack.address("websocket"), issued["ticket"].as_str().unwrap());
-    // Without channels it follows the memberships.
+    // Without channels the socket follows the memberships.
     assert_eq!(stack.ask("alice", Method::PUT, "/channels/room/members/alice", Value::Null).await.0, 201);
     let (mut by_ticket, _) = stack.handshake(&url, &[]).await.unwrap();
     assert_eq!(answered(stack.bearing(&good, Method::POST, &renewal)).await.0, 200);

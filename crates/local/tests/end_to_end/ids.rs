@@ -1,5 +1,5 @@
 //! Every character of an id, in the paths and queries of `reqwest` and of a `WebSocket` client. The ids are those of
-//! `tests/ids`, which tries other HTTP clients.
+//! `tests/ids`, which tests other HTTP clients.
 
 use chat::model::id::{ChannelId, UserId};
 use futures::{StreamExt, stream};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::stack::{Stack, token_of};
 
-/// The ids that are tried, and the texts that are none.
+/// Valid ids, and invalid texts.
 struct Ids {
     good: Vec<String>,
     bad: Vec<String>,
@@ -21,7 +21,7 @@ fn ids() -> Ids {
     Ids { good: list("good"), bad: list("bad") }
 }
 
-/// The text as it is, as an encoder of a URL's component writes it, and with each byte encoded.
+/// Returns the text unchanged, encoded as a URL's component, and with each byte encoded.
 fn spellings(id: &str) -> [String; 3] {
     let encoded = utf8_percent_encode(id, NON_ALPHANUMERIC).to_string();
     let bytes: Vec<String> = id.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -58,7 +58,7 @@ async fn every_id_arrives_as_the_one_that_was_meant() {
     let Ids { good, bad } = &ids();
     stack.create_channel("alice", "members", "public", "off").await;
     let checks = stream::iter(good).for_each_concurrent(8, async |id| {
-        // Whoever has the id creates the channel of the same id, and joins another by name.
+        // The user with the id creates a channel with the same id, and joins another one by its name.
         let channel = json!({ "channel_id": id, "name": "x", "visibility": "public", "agent": { "mode": "off" } });
         let created = stack.ask(id, Method::POST, "/channels", channel).await;
         assert_eq!((created.0, &created.1["channel_id"]), (201, &json!(id)));
@@ -98,7 +98,7 @@ async fn every_id_arrives_as_the_one_that_was_meant() {
     for text in bad {
         let body = json!({ "channel_id": text, "name": "x", "visibility": "public" });
         assert_eq!(stack.ask("alice", Method::POST, "/channels", body).await.0, 400, "{text:?}");
-        // A client that resolves the path asks for another resource. None of them is a channel of that name.
+        // A client that resolves the path requests another resource, which is never a channel of that name.
         let channel = stack.ask("alice", Method::GET, &format!("/channels/{text}"), Value::Null).await;
         assert_ne!(channel.1["channel_id"], json!(text));
     }

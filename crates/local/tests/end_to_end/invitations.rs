@@ -1,4 +1,4 @@
-//! Users who are invited, and who accept, decline, or come too late.
+//! Invited users who accept, decline, or come too late.
 
 use futures::future::{join, join_all};
 use reqwest::Method;
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::stack::{Stack, token_of};
 
-/// Rounds of each attack.
+/// Number of rounds of each attack.
 const ROUNDS: usize = 60;
 
-/// Nobody is made a member without being asked.
+/// Starts a stack in which members are added by invitation only.
 fn asking() -> Stack {
     Stack::with(&[("MemberAdditions", "nobody".to_owned())])
 }
@@ -26,7 +26,7 @@ async fn remove(stack: &Stack, caller: &str, channel: &str, user: &str) -> u16 {
     stack.ask(caller, Method::DELETE, &place(channel, user), Value::Null).await.0
 }
 
-/// The channels that a user is invited to.
+/// Returns the channels with an invitation of the user.
 async fn invited(stack: &Stack, user: &str) -> Vec<Value> {
     let (status, page) = stack.ask(user, Method::GET, "/channels?membership=invited", Value::Null).await;
     assert_eq!(status, 200);
@@ -34,7 +34,7 @@ async fn invited(stack: &Stack, user: &str) -> Vec<Value> {
     page["invitations"].as_array().unwrap().clone()
 }
 
-/// Asks for everything that members of a private channel may have.
+/// Requests everything that members of a private channel may see. All requests must fail.
 async fn sees_nothing(stack: &Stack, user: &str, channel: &str) {
     let base = format!("/channels/{channel}");
     for (method, path, body) in [
@@ -63,7 +63,7 @@ async fn an_invited_user_sees_nothing_before_accepting_and_everything_after() {
     stack.create_channel("alice", "secret", "private", "off").await;
     stack.send("alice", "secret", "before").await;
     let mut bob = stack.connect(&token_of("bob"), "").await.unwrap();
-    assert_eq!(put(&stack, "bob", "secret", "bob").await.0, 404, "whom nobody invited");
+    assert_eq!(put(&stack, "bob", "secret", "bob").await.0, 404, "a user without an invitation");
     let (status, invitation) = put(&stack, "alice", "secret", "bob").await;
     assert_eq!(status, 202);
     assert_eq!((&invitation["user_id"], &invitation["invited_by"]), (&json!("bob"), &json!("alice")));
@@ -139,7 +139,7 @@ async fn who_accepts_while_the_invitation_is_taken_back_is_no_member_in_the_end(
         assert_eq!(put(&stack, "alice", &channel, "bob").await.0, 202);
         let accept = join_all((0..6).map(|_| put(&stack, "bob", &channel, "bob")));
         let (removed, accepted) = join(remove(&stack, "alice", &channel, "bob"), accept).await;
-        // The invitation was taken back, or the member removed.
+        // Either the invitation was revoked, or the member was removed.
         assert_eq!(removed, 204, "{round}: {accepted:?}");
         assert!(accepted.iter().all(|(status, _)| [200, 201, 404].contains(status)), "{round}: {accepted:?}");
         let made = accepted.iter().filter(|(status, _)| *status == 201).count();

@@ -1,4 +1,4 @@
-//! Several issuers: their keys, their tenants, and what their tokens are limited to.
+//! Several issuers: their keys, their tenants, and the limits of their tokens.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -16,19 +16,19 @@ use crate::stack::{Stack, answered, claims_of, signed, until};
 
 const ACME: &str = "the secret of an issuer that exists in these tests alone";
 
-/// Parameters that trust `issuers` beside that of the local run.
+/// Returns parameters that trust `issuers` in addition to that of the local run.
 pub(crate) fn trusting(issuers: &[Value]) -> Vec<(&'static str, String)> {
     let own = json!({ "issuer": token::ISSUER, "audience": token::AUDIENCE, "secret": token::DEVELOPMENT_SECRET });
     let all: Vec<&Value> = std::iter::once(&own).chain(issuers).collect();
     vec![("JwtHs256Secret", String::new()), ("JwtIssuers", json!(all).to_string())]
 }
 
-/// A stack that also trusts an issuer whose tokens name tenant and scopes.
+/// Starts a stack that also trusts an issuer whose tokens name tenant and scopes.
 pub(crate) fn with_tenants() -> Stack {
     Stack::with(&trusting(&[acme()]))
 }
 
-/// An issuer whose tokens name tenant and scopes.
+/// Returns an issuer whose tokens name tenant and scopes.
 fn acme() -> Value {
     json!({
         "issuer": "https://acme.example", "audience": token::AUDIENCE, "secret": ACME,
@@ -36,7 +36,7 @@ fn acme() -> Value {
     })
 }
 
-/// A token of a tenant's user.
+/// Returns a token of a tenant's user.
 pub(crate) fn of_tenant(user: &str, tenant: &str, scope: &str) -> String {
     let mut claims = claims_of(user, 600);
     claims["iss"] = json!("https://acme.example");
@@ -63,12 +63,12 @@ async fn tenants_see_nothing_of_one_another() {
         assert_eq!((sent.0, &sent.1["seq"], &sent.1["channel_id"]), (201, &json!(1), &json!("room")));
     }
     for (number, socket) in sockets.iter_mut().enumerate() {
-        // The message, and the assistant's answer to it.
+        // The message, and the assistant's reply to it.
         let messages = socket.messages(2).await;
         assert_eq!(messages[0]["content"], format!("of {number}"));
         assert_eq!((&messages[1]["role"], &messages[1]["channel_id"]), (&json!("assistant"), &json!("room")));
     }
-    // A user without a tenant, and one of the same name.
+    // A user with the same name and no tenant.
     let alice = token::mint("alice", token::DEFAULT_TTL, jiff::Timestamp::now()).unwrap();
     for path in ["/channels/room", "/channels/room/messages", "/channels/room/members"] {
         assert_eq!(answered(stack.bearing(&alice, Method::GET, path)).await.0, 404, "{path}");
@@ -164,7 +164,7 @@ async fn a_token_may_be_limited_to_channels() {
     assert_eq!(ticket(json!(["one"])).await.0, 201);
     assert_eq!(ticket(json!(["one", "three"])).await.0, 404);
 
-    // A socket that follows the memberships follows them within the limit.
+    // A socket that follows the memberships stays within the limit of its token.
     let mut socket = stack.connect(&token, "").await.unwrap();
     stack.create_channel("bob", "four", "private", "off").await;
     let joined = stack.ask("bob", Method::PUT, "/channels/four/members/alice", Value::Null).await;
@@ -187,7 +187,7 @@ fn rsa(name: &str) -> EncodingKey {
 
 const KEYS: &str = "https://keys.example";
 
-/// An issuer whose keys are at `url`.
+/// Returns an issuer whose keys are at `url`.
 fn with_keys_at(url: &str) -> Value {
     json!({ "issuer": KEYS, "audience": token::AUDIENCE, "jwks_url": url, "algorithms": ["RS256"] })
 }
@@ -196,7 +196,7 @@ fn rs256(kid: &str, user: &str) -> String {
     lasting(kid, user, 600)
 }
 
-/// A token that ends in `seconds`, signed with the key `a` or `b` under the name `kid`.
+/// Returns a token that ends in `seconds`, signed with the key `a` or `b` under the name `kid`.
 fn lasting(kid: &str, user: &str, seconds: i64) -> String {
     let mut claims = claims_of(user, seconds);
     claims["iss"] = json!(KEYS);
@@ -228,10 +228,10 @@ async fn keys_rotate_and_their_server_dies_while_sixteen_clients_send() {
         stream::iter(0..64)
             .for_each_concurrent(16, async |number| {
                 let token = rs256(kid, &format!("user{}", number % 16));
-                // One channel each, so that it is the keys that are tried and not the races.
+                // One channel each, so that the test covers the keys and not the races.
                 let path = format!("/channels/room{}/messages", number % 16);
                 let body = json!({ "content": kid });
-                // An environment that has just fetched the set asks for a new key within ten seconds.
+                // An environment that has just fetched the set requests a new key within ten seconds.
                 until("the key is accepted", async || {
                     let (status, problem) = answered(stack.bearing(&token, Method::POST, &path).json(&body)).await;
                     assert!(matches!(status, 201 | 401), "{problem}");
@@ -250,15 +250,15 @@ async fn keys_rotate_and_their_server_dies_while_sixteen_clients_send() {
     let environments = stack.functions().iter().filter(|(_, name)| name.starts_with("send-channel")).count();
     assert!(fetches().await <= environments, "one for each environment that was started");
 
-    // Both keys for a while, as issuers rotate; then the old one is withdrawn.
+    // Both keys for a while, as issuers rotate; then the old one is removed.
     serve(&server, &["a", "b"]).await;
     futures::future::join(load("a"), load("b")).await;
     serve(&server, &["b"]).await;
     load("b").await;
     let environments = stack.functions().iter().filter(|(_, name)| name.starts_with("send-channel")).count();
-    assert!(fetches().await <= environments, "nobody asks again for a key that is there");
+    assert!(fetches().await <= environments, "no environment fetches a known key again");
 
-    // Whoever is warm goes on without the server.
+    // Warm environments continue without the server.
     server.reset().await;
     let dead = |_: &Request| ResponseTemplate::new(500);
     Mock::given(method("GET")).respond_with(dead).mount(&server).await;
@@ -271,14 +271,15 @@ async fn keys_rotate_and_their_server_dies_while_sixteen_clients_send() {
     println!("{} messages, {environments} environments", sent.load(Ordering::Relaxed));
 }
 
-/// Tokens of one burst.
+/// Number of tokens of one burst.
 const BURST: usize = 400;
 
-/// The shortest time between two fetches of one environment: seconds. `docs/reference/authorization.md` says it.
+/// Minimum interval between two fetches of one environment in seconds, as documented in
+/// `docs/reference/authorization.md`.
 const INTERVAL: u64 = 10;
 
-/// Sends a burst at once, beside a user whose token is good and who sends one request after another. Returns the
-/// statuses of the burst, the requests of the user, and how long the burst took.
+/// Sends a burst at once, and requests of a user with a valid token one after another. Returns the statuses of the
+/// burst, the number of the user's requests, and the duration of the burst.
 async fn burst(stack: &Stack, tokens: &[String]) -> (Vec<u16>, usize, Duration) {
     let began = Instant::now();
     let all = futures::future::join_all(tokens.iter().map(async |token| {
@@ -312,7 +313,7 @@ async fn tokens_with_made_up_kids_hold_nobody_up() {
     let made_up: Vec<String> = (0..BURST).map(|number| rs256(&format!("made-up-{number}"), "mallory")).collect();
     let expired: Vec<String> =
         (0..BURST).map(|number| lasting(&format!("made-up-{number}"), "mallory", -600)).collect();
-    // Starts as many environments as there will be.
+    // Starts the maximum number of environments.
     burst(&stack, &expired).await;
     let (refused, beside, cheapest) = burst(&stack, &expired).await;
     assert_eq!(refused, vec![401; BURST]);
@@ -349,7 +350,7 @@ async fn a_key_server_that_hangs_holds_nobody_whose_key_is_known() {
     let refused = statuses.iter().filter(|status| **status == 401).count();
     println!("{refused} refused, {unanswered} unanswered, {fetches} fetches that hang");
     assert_eq!(refused + unanswered, BURST, "{statuses:?}");
-    // Only an environment whose interval was over has asked. A fetch that hangs takes three seconds.
+    // Only an environment whose interval was over fetched the set. A hanging fetch takes three seconds.
     let environments = stack.functions().iter().filter(|(_, name)| name.starts_with("channels")).count();
     let rounds = usize::try_from(took.as_secs() / 3).unwrap() + 1;
     assert!(fetches <= environments * rounds, "{fetches} fetches of {environments} environments in {took:?}");

@@ -1,4 +1,4 @@
-//! Finding channels.
+//! Lists of channels.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The whole path: the runner's binary, the functions' binaries, real HTTP and WebSocket clients.
+//! End-to-end tests: the runner's binary, the functions' binaries, real HTTP and WebSocket clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

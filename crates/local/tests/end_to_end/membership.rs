@@ -1,4 +1,4 @@
-//! Who may see what, and from when to when.
+//! Access of members, and its beginning and end.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Channels that are deleted and created again under the same id, by other users.
+//! Deleted channels whose ids are reused by other users.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::stack::{Socket, Stack, until};
 
-/// Rounds of each attack.
+/// Number of rounds of each attack.
 const ROUNDS: usize = 15;
 
-/// Messages that are accepted while the removal of the old channel is under way.
+/// Number of messages that are accepted during the removal of the old channel.
 const MESSAGES: usize = 120;
 
 async fn create(stack: &Stack, owner: &str, channel: &str, visibility: &str) -> u16 {
@@ -55,7 +55,7 @@ async fn the_removal_of_a_channel_never_touches_the_one_that_took_its_id() {
     assert_eq!(members["members"].as_array().unwrap().len(), 1, "{members}");
 }
 
-/// Hears until a message with the content `last` has come.
+/// Reads messages until one with the content `last` arrives.
 async fn hear_until(socket: &mut Socket, last: &str) -> Vec<String> {
     let mut contents = Vec::new();
     while contents.last().is_none_or(|content| content != last) {
@@ -77,7 +77,7 @@ async fn messages_of_a_deleted_channel_never_reach_the_one_that_took_its_id() {
         assert_eq!(delete(&stack, "alice", &channel).await, 204);
         assert_eq!(create(&stack, "mallory", &channel, "public").await, 201);
         let mut socket = stack.socket("mallory", &channel).await;
-        // The stream gives records in the order in which they were written: the old ones come before this.
+        // The stream delivers records in the order of their writes, so the old ones precede this one.
         stack.send("mallory", &channel, "last").await;
         assert_eq!(hear_until(&mut socket, "last").await, ["last"], "round {round}");
         assert_eq!(stack.history("mallory", &channel).await.len(), 1, "round {round}");
@@ -97,7 +97,7 @@ async fn nothing_of_a_deleted_channel_opens_or_decides_in_the_one_that_took_its_
 
     assert_eq!(delete(&stack, "alice", "room").await, 204);
     assert_eq!(create(&stack, "carol", "room", "public").await, 201);
-    // The ticket named another channel.
+    // The ticket is for another channel.
     let url = format!("{}/?ticket={}", stack.address("websocket"), ticket["ticket"].as_str().unwrap());
     assert_eq!(stack.handshake(&url, &[]).await.err().map(|status| status.as_u16()), Some(403));
     // Memberships, read marks, keys and subscriptions ended with the channel.
@@ -106,7 +106,7 @@ async fn nothing_of_a_deleted_channel_opens_or_decides_in_the_one_that_took_its_
     let again = stack.post("bob", "room", "hello", Some("key")).await.unwrap();
     assert_eq!(again.status(), 201, "the key was used for a message of another channel");
     assert!(following.hear_but_presence().await.is_err(), "the socket was closed without a frame of the new channel");
-    // The same in the other direction: a private channel takes the id of a public one.
+    // The opposite case: a private channel takes the id of a public one.
     let mut stranger = stack.socket("mallory", "room").await;
     assert_eq!(delete(&stack, "carol", "room").await, 204);
     assert_eq!(create(&stack, "alice", "room", "private").await, 201);

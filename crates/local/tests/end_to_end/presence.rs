@@ -1,4 +1,4 @@
-//! Who is there, who is typing, and what has been read.
+//! Presence, typing and read marks.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn members_see_who_is_there_and_who_comes_and_goes() {
     assert_eq!(users(&stack, "carol", "lobby").await, ["alice", "bob"]);
     assert_eq!(next(&mut alice).await, ("presence.joined".into(), "bob".into()));
 
-    // Of two sockets the first to go is no news, nor is a page that is loaded again.
+    // The end of the first of two sockets sends no event, and neither does a page reload.
     drop(bob);
     let third = stack.socket("bob", "lobby").await;
     let pushed = async || stack.send("carol", "lobby", "hello").await;
@@ -67,7 +67,7 @@ async fn a_socket_whose_disconnect_never_came_is_not_there_for_long() {
             .unwrap();
     }
     let _alice = stack.socket("alice", "lobby").await;
-    assert_eq!(users(&stack, "bob", "lobby").await, ["alice"], "whoever looks finds out");
+    assert_eq!(users(&stack, "bob", "lobby").await, ["alice"], "a list of the present users ends stale ones");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +88,7 @@ async fn typing_is_passed_on_and_kept_nowhere() {
     assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
     assert_eq!(typing("alice").await.status(), 202, "each user has a bucket");
     loop {
-        // Not to bob that bob is typing.
+        // bob does not receive his own typing event.
         let heard = next(&mut bob).await;
         assert_ne!(heard, ("typing".into(), "bob".into()));
         if heard == ("typing".into(), "alice".into()) {

@@ -1,4 +1,4 @@
-//! Wrong input: its status, a problem body, and never a 5xx.
+//! Invalid input: its status, a problem body, and never a 5xx.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ async fn wrong_input_is_told_what_is_wrong() {
         expected.sort_unstable();
         assert_eq!(found, expected, "{method} {path} {short}");
     }
-    assert!(stack.history("alice", "lobby").await.is_empty(), "nothing came of it");
+    assert!(stack.history("alice", "lobby").await.is_empty(), "the request had no effect");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +116,7 @@ async fn no_body_that_makes_no_sense_changes_anything() {
     assert_eq!(state(&stack).await, before);
 }
 
-/// All that a body could change.
+/// Returns all state that a body could change.
 async fn state(stack: &Stack) -> Vec<Value> {
     let mut all = Vec::new();
     for path in ["", "/members", "/messages", "/messages/1/replies"] {

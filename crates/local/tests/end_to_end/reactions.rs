@@ -29,7 +29,7 @@ async fn reactions_are_kept_with_the_message_and_heard_of() {
     assert_eq!((&message["reactions"], message.get("edited_at")), (&expected, None));
     assert_eq!(react(&stack, "bob", Method::DELETE, 1, THUMB).await, 204);
     assert_eq!(react(&stack, "bob", Method::DELETE, 1, THUMB).await, 204);
-    // That it was put there a second time is no event.
+    // A repeated reaction is no event.
     assert_eq!(socket.messages(1).await[0].get("reactions"), None);
 
     for wrong in ["x", "hello", "%F0%9F%91%8D%F0%9F%91%8D", "%00", "%20"] {

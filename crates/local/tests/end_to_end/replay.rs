@@ -1,4 +1,4 @@
-//! What was given up is replayed, by the command that docs/guides/operate.md names.
+//! Replay of on-failure queues with the command of docs/guides/operate.md.
 
 use std::{
     collections::BTreeSet,
@@ -33,7 +33,7 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
 }
 
-/// All functions in `folder`; the workers are broken, or not.
+/// Installs all functions in `folder`, with working or broken workers.
 async fn install(folder: &Path, broken: bool) {
     let names: BTreeSet<String> = WORKERS.into_iter().chain(OTHERS).map(str::to_owned).collect();
     let binaries = match built() {
@@ -43,7 +43,7 @@ async fn install(folder: &Path, broken: bool) {
     for (name, path) in binaries {
         let does =
             if broken && WORKERS.contains(&name.as_str()) { "exit 1" } else { &format!("exec {}", path.display()) };
-        // Whoever starts the function meanwhile finds the one or the other.
+        // A concurrent start of the function finds either version.
         let draft = folder.join(format!("{name}.new"));
         fs::write(&draft, format!("#!/bin/sh\n{does}\n")).unwrap();
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
@@ -88,7 +88,7 @@ async fn waiting(stack: &Stack, queue: &str) -> usize {
     ask.send().await.unwrap().attributes.unwrap()[&name].parse().unwrap()
 }
 
-/// An item in the table of messages that is none.
+/// Puts an invalid item into the table of messages.
 async fn poison(stack: &Stack, channel: &str) {
     let put = stack.dynamodb().await.put_item().table_name("chat_events");
     let key = format!("{channel}@01arz3ndektsv4rrffq69g5fav");
@@ -104,12 +104,12 @@ async fn what_broken_workers_gave_up_is_replayed_when_they_are_mended() {
     stack.create_channel("alice", "questions", "public", "always").await;
     let mut socket = stack.socket("alice", "questions").await;
     let question = stack.send("alice", "questions", "/help").await;
-    until("the question is given up", async || {
+    until("the question has failed", async || {
         waiting(&stack, AGENT).await == 1 && waiting(&stack, DELIVERY).await >= 1
     })
     .await;
 
-    // Broken still: nothing is lost.
+    // The functions are still broken, and no record is lost.
     replay(&stack, AGENT, &[]).await.assert("0 replayed, 0 forgotten, 1 left", 1);
     let seen = replay(&stack, AGENT, &["--dry-run"]).await;
     seen.assert("0 replayed, 0 forgotten, 1 left", 1);
@@ -117,8 +117,8 @@ async fn what_broken_workers_gave_up_is_replayed_when_they_are_mended() {
     assert_eq!(waiting(&stack, AGENT).await, 1);
 
     install(functions.path(), false).await;
-    // The subscription itself is news that was given up.
-    until("its subscription is given up", async || waiting(&stack, DELIVERY).await >= 2).await;
+    // The subscription itself is an event that failed.
+    until("its subscription has failed", async || waiting(&stack, DELIVERY).await >= 2).await;
     replay(&stack, DELIVERY, &[]).await.assert("2 replayed, 0 forgotten, 0 left", 0);
     assert_eq!(socket.messages(1).await, std::slice::from_ref(&question));
     replay(&stack, AGENT, &[]).await.assert("1 replayed, 0 forgotten, 0 left", 0);
@@ -135,12 +135,12 @@ async fn what_nobody_can_read_stays_in_the_queue_and_what_the_stream_has_lost_ca
     let stack = Stack::on_with(data.path(), functions.path());
     poison(&stack, "first").await;
     poison(&stack, "second").await;
-    until("both are given up", async || waiting(&stack, AGENT).await == 2).await;
+    until("both have failed", async || waiting(&stack, AGENT).await == 2).await;
     let failed = replay(&stack, AGENT, &[]).await;
     failed.assert("0 replayed, 0 forgotten, 2 left", 1);
     assert!(failed.text().contains("1 failed again"), "{}", failed.text());
 
-    // A day later.
+    // The records of the stream expire after a day.
     let database = rusqlite::Connection::open(data.path().join("dynamodb.sqlite")).unwrap();
     database.busy_timeout(crate::stack::PATIENCE).unwrap();
     database

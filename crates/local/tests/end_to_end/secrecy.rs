@@ -1,4 +1,4 @@
-//! What the stack says and keeps, searched for every secret that went through it.
+//! Search of logs, exports and stored data for every secret that the stack has processed.
 
 use local::token::DEVELOPMENT_SECRET;
 use reqwest::Method;
@@ -10,7 +10,7 @@ use crate::{
     stack::{COLLECTOR_KEY, Stack, claims_of, signed, token_of, until},
 };
 
-/// Every file below a folder, whole.
+/// Returns the complete files below a folder.
 fn files(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -43,7 +43,7 @@ async fn nothing_that_is_secret_is_said_or_kept() {
         let _ = stack.handshake(&plain, &[("authorization", &header)]).await;
         let _ = stack.handshake(&plain, &[("sec-websocket-protocol", &pair)]).await;
         let _ = stack.handshake(&query, &[]).await;
-        // The signature alone is what makes a token one.
+        // The signature alone makes a token valid.
         secrets.push(("a token", token.rsplit('.').next().unwrap().to_owned()));
     }
     let (_, issued) = stack.ask("alice", Method::POST, "/connections/tickets", Value::Null).await;
@@ -67,7 +67,7 @@ async fn nothing_that_is_secret_is_said_or_kept() {
     stack.stop();
 
     let mut all = files(data.path());
-    // What is kept is the message; what is said is not.
+    // A message is stored, but neither logged nor exported.
     let mut said_only = vec![("the log".to_owned(), std::fs::read(&log).unwrap())];
     said_only.extend(collector.bodies().into_iter().map(|body| ("what was exported".to_owned(), body.to_vec())));
     for (place, content) in &said_only {
@@ -76,7 +76,7 @@ async fn nothing_that_is_secret_is_said_or_kept() {
     secrets.push(("the collector's key", COLLECTOR_KEY.to_owned()));
     all.extend(said_only.into_iter().rev());
     let said = String::from_utf8_lossy(&all.last().unwrap().1).into_owned();
-    assert!(said.contains("answered $connect") && said.contains("DEBUG"), "it did say a lot");
+    assert!(said.contains("answered $connect") && said.contains("DEBUG"), "the log is long");
     for (place, content) in &all {
         for (what, secret) in &secrets {
             let found = content.windows(secret.len()).position(|window| window == secret.as_bytes());

@@ -1,4 +1,4 @@
-//! The smoke test of a deployment, against the local stack: whole, and with each of the functions broken.
+//! The smoke test of a deployment, run against the local stack: complete, and with each function broken.
 
 use std::{
     os::unix::fs::{PermissionsExt, symlink},
@@ -12,7 +12,7 @@ use smoke::{Failure, Target, Tokens};
 
 use crate::stack::{PATIENCE, Stack, built, runner, token_of};
 
-/// The step that fails without a function. What the maintenance function does is not seen by clients within a minute.
+/// Step that fails without a function. The maintenance function has no effect that clients see within a minute.
 const BROKEN: [(&str, &str); 9] = [
     ("health", "health"),
     ("channels", "create channel"),
@@ -25,7 +25,7 @@ const BROKEN: [(&str, &str); 9] = [
     ("on-disconnect", "disconnect"),
 ];
 
-/// No step needs them: one pushes where sockets are many or slow, the other is the maintenance function.
+/// Functions that no step needs: one pushes to many or slow sockets, the other is the maintenance function.
 const UNNEEDED: [&str; 2] = ["send-message", "maintenance"];
 
 async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str>, Result<(), Failure>) {
@@ -40,7 +40,7 @@ async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str>, Result<(
     (done, outcome)
 }
 
-/// A folder with the functions' binaries, one of which can be broken.
+/// Fills a folder with the functions' binaries, one of which can be broken.
 fn binaries(folder: &Path) {
     let beside = || Path::new(runner().get_program()).parent().unwrap().to_owned();
     let built = built().map_or_else(beside, PathBuf::from);
@@ -49,12 +49,12 @@ fn binaries(folder: &Path) {
     }
 }
 
-/// A stack whose `function` ends as soon as it is started.
+/// Starts a stack whose `function` exits at its start.
 fn with_broken(function: &str, folder: &Path) -> Stack {
     let binary = folder.join(function);
     let real = binary.canonicalize().unwrap();
     std::fs::remove_file(&binary).unwrap();
-    // The runner itself makes a channel first, so the function must work until it is up.
+    // The runner creates a channel at its start, so the function must work until then.
     std::fs::hard_link(&real, &binary).or_else(|_| std::fs::copy(&real, &binary).map(drop)).unwrap();
     let stack = Stack::from_binaries(folder);
     let broken = folder.join("broken");
@@ -62,7 +62,7 @@ fn with_broken(function: &str, folder: &Path) -> Stack {
     std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::rename(&broken, &binary).unwrap();
     for (process, name) in stack.functions() {
-        // The system keeps the first 15 characters of a name.
+        // Linux keeps the first 15 characters of a process name.
         if function.starts_with(&name) {
             let _ = kill_process(process, Signal::KILL);
         }

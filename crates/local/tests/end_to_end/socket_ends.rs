@@ -1,4 +1,4 @@
-//! Sockets that vanish, whose rows go first, and that follow their users.
+//! Ends of sockets: clients that disappear, connections whose items are missing, and sockets that follow their users.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn s(text: impl Into<String>) -> AttributeValue {
 async fn sockets_that_vanished_do_not_lock_their_user_out() {
     let stack = Stack::with(&[("ConnectionsPerUser", "20".to_owned())]);
     let dynamodb = stack.dynamodb().await;
-    // As they stay behind where `$disconnect` never came.
+    // The items that remain if `$disconnect` did not run.
     for number in 0..20 {
         let id = format!("conn#ghost{number}=");
         for (pk, sk) in [("user#alice".to_owned(), id.clone()), (id, "meta".to_owned())] {
@@ -39,7 +39,7 @@ async fn sockets_that_vanished_do_not_lock_their_user_out() {
         }));
     }
     let refused = stack.connect(&token_of("alice"), "?channels=lobby").await.err();
-    assert_eq!(refused.map(|status| status.as_u16()), Some(429), "twenty that are open are the most");
+    assert_eq!(refused.map(|status| status.as_u16()), Some(429), "twenty open sockets are the maximum");
     let rows = dynamodb.scan().table_name("chat_connections").send().await.unwrap();
     let ghosts = rows
         .items()

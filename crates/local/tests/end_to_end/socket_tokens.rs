@@ -1,4 +1,4 @@
-//! A socket's token: tickets in its place, its end, and the one that follows it.
+//! Tokens of sockets: tickets, expiry and renewal.
 
 use local::token::DEVELOPMENT_SECRET;
 use reqwest::{Method, StatusCode};
@@ -37,14 +37,14 @@ async fn a_ticket_opens_one_socket_on_its_channels() {
         assert_eq!(redeem(&stack, &format!("?ticket={made_up}")).await.err(), Some(StatusCode::UNAUTHORIZED));
     }
 
-    // Without channels, it follows the memberships.
+    // Without channels, the socket follows the memberships.
     let text = ticket(&stack, "bob", Value::Null).await;
     let mut socket = redeem(&stack, &format!("?ticket={text}")).await.unwrap();
     stack.ask("alice", Method::PUT, "/channels/two/members/bob", Value::Null).await;
     stack.send("alice", "two", "welcome").await;
     assert_eq!(socket.messages(1).await[0]["content"], "welcome");
 
-    // Of many who come at once with one ticket, one gets in.
+    // Of many concurrent uses of one ticket, one succeeds.
     let text = ticket(&stack, "alice", json!({ "channels": ["one"] })).await;
     let query = format!("?ticket={text}");
     let tries = futures::future::join_all((0..8).map(|_| redeem(&stack, &query))).await;
@@ -73,11 +73,11 @@ async fn a_socket_ends_with_its_token() {
     assert!(socket.hear_but_presence().await.is_err(), "closed, without another frame");
     let rows = async || {
         let scan = stack.dynamodb().await.scan().table_name("chat_connections").send().await.unwrap();
-        // What is known of presence, and how far the maintenance has come, are of no connection.
+        // Items of presence and of the maintenance's progress belong to no connection.
         let of_none = |pk: &str| pk.starts_with("present#") || pk == "ends#";
         scan.items().iter().filter(|item| !of_none(item["pk"].as_s().unwrap())).count()
     };
-    until("nothing is left of the connection", async || rows().await == 0).await;
+    until("all items of the connection are removed", async || rows().await == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,12 +93,12 @@ async fn another_token_keeps_a_socket_open() {
     let (status, renewed) = stack.ask("alice", Method::POST, &path, Value::Null).await;
     assert_eq!(status, 200);
     assert!(renewed["expires_at"].is_string(), "{renewed}");
-    // Past the end of the first token, and of the maintenance that looks for it.
+    // After the end of the first token, and after a run of the maintenance function.
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     stack.send("bob", "room", "still here").await;
     assert_eq!(socket.messages(1).await[0]["content"], "still here");
 
-    // A narrower token takes away what it does not reach.
+    // A narrower token ends the subscriptions that it does not allow.
     let mut claims = claims_of("alice", 600);
     claims["channels"] = json!(["other"]);
     let narrow = signed(&claims, DEVELOPMENT_SECRET);

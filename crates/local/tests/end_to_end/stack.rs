@@ -19,17 +19,17 @@ use tokio_tungstenite::{
     tungstenite::{Error as SocketError, Message, client::IntoClientRequest, protocol::CloseFrame},
 };
 
-/// Long enough for the slowest machine; a test that waits this long has failed.
-/// What the SDKs send as `authorization`. The local run checks its shape, and no signature.
+/// The SDKs' header `authorization`. The local run checks its format, but not the signature.
 pub(crate) const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20261128/us-east-1/lambda/aws4_request, \
                                     SignedHeaders=host, Signature=0";
 
+/// Timeout that is long enough for the slowest machine. A test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a collector asks of those who send to it.
+/// Key that a collector requires from its clients.
 pub(crate) const COLLECTOR_KEY: &str = "the-key-of-the-collector";
 
-/// A runner with ports of its own.
+/// A runner with its own ports.
 pub(crate) struct Stack {
     pub(crate) runner: Child,
     pub(crate) addresses: Value,
@@ -38,37 +38,37 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// A stack that keeps nothing.
+    /// Starts a stack in memory.
     pub(crate) fn in_memory() -> Self {
         Self::start(&["--in-memory"])
     }
 
-    /// A stack on a data directory.
+    /// Starts a stack on a data directory.
     pub(crate) fn on(directory: &Path) -> Self {
         Self::start(&["--data-dir", directory.to_str().unwrap()])
     }
 
-    /// A stack on a data directory, of binaries that are built already.
+    /// Starts a stack on a data directory, with existing binaries.
     pub(crate) fn on_with(directory: &Path, binaries: &Path) -> Self {
         Self::start(&["--data-dir", directory.to_str().unwrap(), "--bin-dir", binaries.to_str().unwrap()])
     }
 
-    /// What it wrote when it was ready.
+    /// Returns the path of the ready file.
     pub(crate) fn ready_file(&self) -> std::path::PathBuf {
         self.files.path().join("ready.json")
     }
 
-    /// A stack that keeps nothing, with parameters of the template.
+    /// Starts a stack in memory with parameters of the template.
     pub(crate) fn with(parameters: &[(&str, String)]) -> Self {
         Self::with_environment(parameters, &[])
     }
 
-    /// The same with Bedrock at `url`.
+    /// Starts a stack in memory with Bedrock at `url`.
     pub(crate) fn with_bedrock(url: &str, parameters: &[(&str, String)]) -> Self {
         Self::with_environment(parameters, &[("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url)])
     }
 
-    /// The same with its streams read that often.
+    /// Starts a stack in memory with this interval between reads of its streams.
     pub(crate) fn pacing(interval: &str, parameters: &[(&str, String)]) -> Self {
         Self::with_options(&["--in-memory", "--stream-interval", interval], parameters, &[])
     }
@@ -86,12 +86,12 @@ impl Stack {
         Self::spawn(&options, environment, Stdio::inherit())
     }
 
-    /// A stack of binaries that are built already.
+    /// Starts a stack in memory with existing binaries.
     pub(crate) fn from_binaries(folder: &Path) -> Self {
         Self::start(&["--in-memory", "--bin-dir", folder.to_str().unwrap()])
     }
 
-    /// A stack that says all that it can, into a file, and to a collector.
+    /// Starts a stack with all logs in a file, and with a collector.
     pub(crate) fn talkative(directory: &Path, log: &Path, collector: &str) -> Self {
         let directory = directory.to_str().unwrap();
         let (endpoint, key) = (format!("OtlpEndpoint={collector}"), format!("OtlpHeaders=x-key={COLLECTOR_KEY}"));
@@ -106,7 +106,7 @@ impl Stack {
         Self::spawn(&options, &[], std::fs::File::create(log).unwrap().into())
     }
 
-    /// A stack that keeps nothing, with parameters of the template, that says into a file what its functions say.
+    /// Starts a stack in memory with parameters of the template, and with the functions' logs in a file.
     pub(crate) fn logging(parameters: &[(&str, &str)], log: &Path) -> Self {
         let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut options = vec!["--in-memory", "--log-level", "debug"];
@@ -116,7 +116,7 @@ impl Stack {
         Self::spawn(&options, &[], std::fs::File::create(log).unwrap().into())
     }
 
-    /// A stack with a secret of its own, which no test knows: ask [`Stack::mint`] for tokens.
+    /// Starts a stack with its own random secret. [`Stack::mint`] returns its tokens.
     pub(crate) fn secretive(options: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::run(options, environment, Stdio::inherit())
     }
@@ -125,10 +125,10 @@ impl Stack {
         Self::spawn(options, &[], Stdio::inherit())
     }
 
-    /// A stack that accepts what [`token_of`] makes.
+    /// Starts a stack that accepts the tokens of [`token_of`].
     fn spawn(options: &[&str], environment: &[(&str, &str)], log: Stdio) -> Self {
         let secret = format!("JwtHs256Secret={}", token::DEVELOPMENT_SECRET);
-        // Before the others: a later parameter of the same name counts.
+        // Placed before the others, because the last parameter of a name counts.
         Self::run(&[&["--parameter", &secret], options].concat(), environment, log)
     }
 
@@ -136,7 +136,7 @@ impl Stack {
         let files = tempfile::tempdir().unwrap();
         let ready = files.path().join("ready.json");
         let mut command = runner();
-        // The functions of another build, such as those that images/check-arm64.sh runs.
+        // Functions of another build, such as those of images/check-arm64.sh.
         if let Some(folder) = built().filter(|_| !options.contains(&"--bin-dir")) {
             command.arg("--bin-dir").arg(folder);
         }
@@ -145,9 +145,9 @@ impl Stack {
             .arg("--ready-file")
             .arg(&ready)
             .args(options)
-            // The maintenance comes every minute; no test waits for that.
+            // The maintenance function runs every minute, which is too long for tests.
             .env("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS", "0.2")
-            // What the functions are allowed to do, and do: infra/check.py compares it with their roles.
+            // Allowed and used actions of the functions, which infra/check.py compares with their roles.
             .env("SWITCHBOARD_LOCAL_CALLS", calls())
             .envs(environment.iter().copied())
             .stderr(log)
@@ -156,13 +156,13 @@ impl Stack {
             .unwrap();
         let mut lines = BufReader::new(runner.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().starts_with("Switchboard is up")), "the stack did not come up");
-        // Read on, so that the runner never waits for a full pipe.
+        // Reads the output, so that the runner never waits for a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let addresses = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
         Self { runner, addresses, http: reqwest::Client::new(), files }
     }
 
-    /// A token that this stack accepts, as a person gets it.
+    /// Returns a token of the command line for this stack.
     pub(crate) fn mint(&self, user: &str) -> String {
         let output = runner().args(["token", "--user", user, "--ready-file"]).arg(self.ready_file()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -173,7 +173,7 @@ impl Stack {
         self.addresses[of].as_str().unwrap()
     }
 
-    /// A request without a token.
+    /// Returns a request without a token.
     pub(crate) fn anonymous(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.address("rest"))).timeout(PATIENCE)
     }
@@ -186,7 +186,7 @@ impl Stack {
         self.anonymous(method, path).bearer_auth(token)
     }
 
-    /// The status of an answer, and its JSON.
+    /// Returns the status of a response, and its JSON.
     pub(crate) async fn ask(&self, user: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
         let mut request = self.request(user, method, path);
         if !body.is_null() {
@@ -195,14 +195,14 @@ impl Stack {
         answered(request).await
     }
 
-    /// A handshake with a token.
+    /// Opens a socket with a token.
     pub(crate) async fn connect(&self, token: &str, query: &str) -> Result<Socket, StatusCode> {
         let url = format!("{}/{query}", self.address("websocket"));
         let authorization = format!("Bearer {token}");
         self.handshake(&url, &[("authorization", &authorization)]).await.map(|(socket, _)| socket)
     }
 
-    /// Creates a public channel; `agent` is its mode.
+    /// Creates a channel with this visibility and this mode of the agent.
     pub(crate) async fn create_channel(&self, owner: &str, channel: &str, visibility: &str, agent: &str) {
         let body =
             json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": agent } });
@@ -230,7 +230,7 @@ impl Stack {
         request.json(&json!({ "content": content })).send().await
     }
 
-    /// The whole history, oldest first, page by page.
+    /// Returns the complete history, oldest first, read page by page.
     pub(crate) async fn history(&self, user: &str, channel: &str) -> Vec<Value> {
         let (mut all, mut after) = (Vec::new(), json!(0));
         loop {
@@ -282,7 +282,8 @@ impl Stack {
         )
     }
 
-    /// Invokes a function, by its name in the template without `Function`; the answer of the function or of its failure.
+    /// Invokes a function by its name in the template without `Function`. Returns the response of the function, or its
+    /// error.
     pub(crate) async fn invoke(&self, function: &str, event: &Value) -> (StatusCode, Value) {
         let name = format!("switchboard-{function}Function");
         let url = format!("{}/2015-03-31/functions/{name}/invocations", self.address("lambda"));
@@ -296,7 +297,7 @@ impl Stack {
         self.invoke("Maintenance", &json!({})).await.0
     }
 
-    /// Counts the records of ends that are not carried out yet.
+    /// Counts the pending ends.
     pub(crate) async fn pending_ends(&self) -> usize {
         let query = self.dynamodb().await.query().table_name("chat_channels");
         let query = query.key_condition_expression("channel_id = :pending");
@@ -305,9 +306,9 @@ impl Stack {
         pages.collect::<Result<Vec<_>, _>>().await.unwrap().len()
     }
 
-    /// The functions that run now, by process id, with the beginning of their names.
+    /// Returns the running functions by process id, with the beginning of their names.
     pub(crate) fn functions(&self) -> Vec<(Pid, String)> {
-        // A process has the children of each of its threads.
+        // Each thread of a process has its own children.
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.runner.id())).unwrap();
         tasks
             .flatten()
@@ -321,13 +322,13 @@ impl Stack {
             .collect()
     }
 
-    /// Kills the runner without a chance to do anything.
+    /// Kills the runner with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.runner.kill().unwrap();
         self.runner.wait().unwrap();
     }
 
-    /// Stops it as Ctrl-C does.
+    /// Stops the runner with SIGTERM.
     pub(crate) fn stop(mut self) {
         let pid = Pid::from_child(&self.runner);
         kill_process(pid, Signal::TERM).unwrap();
@@ -337,25 +338,25 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // It may have been stopped already.
+        // The runner may have been stopped already.
         let _ = self.runner.kill();
         let _ = self.runner.wait();
     }
 }
 
-/// A folder with a build of the functions that is to be tested in place of the workspace's.
+/// Returns the folder with another build of the functions, which is tested instead of the workspace's.
 pub(crate) fn built() -> Option<std::ffi::OsString> {
     std::env::var_os("SWITCHBOARD_TEST_BIN_DIR")
 }
 
-/// Where all the tests' runners note the calls of functions.
+/// Returns the folder in which the runners of all tests record the calls of functions.
 fn calls() -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calls");
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-/// The runner's binary.
+/// Returns the runner's binary.
 pub(crate) fn runner() -> Command {
     Command::new(env!("CARGO_BIN_EXE_local"))
 }
@@ -364,7 +365,7 @@ pub(crate) fn token_of(user: &str) -> String {
     token::mint(user, token::DEFAULT_TTL, jiff::Timestamp::now()).unwrap()
 }
 
-/// The claims of a token that the local run accepts, to be changed.
+/// Returns the claims of a token that the local run accepts. Tests change them.
 pub(crate) fn claims_of(user: &str, seconds: i64) -> Value {
     let now = jiff::Timestamp::now().as_second();
     json!({ "sub": user, "iss": token::ISSUER, "aud": token::AUDIENCE, "iat": now - 1, "nbf": now - 1, "exp": now + seconds })
@@ -376,7 +377,7 @@ pub(crate) fn signed(claims: &Value, secret: &str) -> String {
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
 }
 
-/// The status of an answer, and its JSON.
+/// Returns the status of a response, and its JSON.
 pub(crate) async fn answered(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
@@ -392,7 +393,7 @@ async fn aws() -> aws_config::SdkConfig {
         .await
 }
 
-/// A client's end of a socket.
+/// The client's end of a socket.
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
@@ -400,7 +401,7 @@ impl Socket {
         self.0.send(Message::text(text.into())).await.unwrap();
     }
 
-    /// The next text frame, or how the socket was closed.
+    /// Returns the next text frame, or the close frame of the socket.
     pub(crate) async fn hear(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a frame in time");
@@ -415,7 +416,7 @@ impl Socket {
         }
     }
 
-    /// The next frame that is not about who comes and goes, or how the socket was closed.
+    /// Returns the next frame other than presence events, or the close frame of the socket.
     pub(crate) async fn hear_but_presence(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
             let frame = self.hear().await?;
@@ -425,7 +426,7 @@ impl Socket {
         }
     }
 
-    /// The messages of events, until there are `count`.
+    /// Returns the messages of events, until there are `count`.
     pub(crate) async fn messages(&mut self, count: usize) -> Vec<Value> {
         let mut messages = Vec::new();
         while messages.len() < count {
@@ -438,7 +439,7 @@ impl Socket {
         messages
     }
 
-    /// Its connection id, from a pong.
+    /// Returns the connection id, from a pong.
     pub(crate) async fn id(&mut self) -> String {
         self.say(r#"{"action":"ping"}"#).await;
         let pong = self.hear_but_presence().await.unwrap();
@@ -446,7 +447,7 @@ impl Socket {
         pong["connection_id"].as_str().unwrap().to_owned()
     }
 
-    /// Sends the same frame again and again, and counts the answers until the server closes the socket.
+    /// Sends the same frame repeatedly, and counts the responses until the server closes the socket.
     pub(crate) async fn flood(self, text: &str, frames: usize) -> usize {
         let (mut sink, mut stream) = self.0.split();
         let send = async {
@@ -469,7 +470,7 @@ impl Socket {
         futures::future::join(send, hear).await.1
     }
 
-    /// Goes without a closing handshake.
+    /// Closes the socket without a closing handshake.
     pub(crate) fn vanish(self) {
         if let MaybeTlsStream::Plain(stream) = self.0.into_inner() {
             drop(stream);
@@ -477,12 +478,12 @@ impl Socket {
     }
 }
 
-/// The numbers of messages.
+/// Returns the `seq` of messages.
 pub(crate) fn seqs(messages: &[Value]) -> Vec<u64> {
     messages.iter().map(|message| message["seq"].as_u64().unwrap()).collect()
 }
 
-/// Tries again until `check` holds: for what another process does in its own time.
+/// Repeats `check` until it holds, because other processes work asynchronously.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
     let tried = async {
         while !check().await {

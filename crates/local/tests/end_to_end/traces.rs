@@ -1,4 +1,4 @@
-//! One trace from the request to the socket, and what a collector that is none does to a message: nothing.
+//! A trace from the request to the socket, and unavailable collectors, which must not affect messages.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn traceparent() -> String {
     format!("00-{TRACE}-{PARENT}-01")
 }
 
-/// The functions of the stack, as their spans name them.
+/// Returns the name of a function in its spans.
 fn service(function: &str) -> String {
     format!("switchboard-{function}Function")
 }
@@ -30,7 +30,7 @@ fn service(function: &str) -> String {
 struct Spans(Vec<Seen>);
 
 impl Spans {
-    /// The one span of a function with a name, below a parent.
+    /// Returns the only span of a function with a name and a parent.
     fn one(&self, function: &str, name: &str, parent: &str) -> Option<Seen> {
         let is_it = |span: &&Seen| span.service == service(function) && span.name == name && span.parent == parent;
         let found: Vec<&Seen> = self.0.iter().filter(is_it).collect();
@@ -38,7 +38,7 @@ impl Spans {
         found.first().copied().cloned()
     }
 
-    /// A span of that name somewhere below another.
+    /// Returns a span with this name below another span.
     fn below(&self, name: &str, ancestor: &Seen) -> Option<Seen> {
         let parent_of = |span: &Seen| self.0.iter().find(|other| other.id == span.parent);
         let is_below = |span: &&Seen| {
@@ -55,7 +55,7 @@ impl Spans {
     }
 }
 
-/// All of a message with its reply; `None` while something is missing.
+/// All spans of a message with its reply.
 struct Journey {
     request: Seen,
     transaction: Seen,
@@ -114,7 +114,7 @@ async fn nobody_asks_the_agent_about_what_was_sent_while_it_was_off() {
         [&Value::Null, &Value::Null, &json!(2)]
     );
 
-    // One lane of the mapping has both, the earlier one first.
+    // One lane of the mapping processes both messages, the earlier one first.
     let asked = |spans: &[Seen]| {
         let agent = service("ChatAgentWorker");
         let processed = spans.iter().filter(|span| span.service == agent && span.name == "process chat_events");
@@ -172,9 +172,9 @@ async fn one_trace_from_the_request_to_the_socket_and_to_the_reply() {
     }
     has(&all.chat, "gen_ai.operation.name", "chat");
     assert!(all.query.nanos.0 >= all.delivery.nanos.0 && all.query.nanos.1 <= all.delivery.nanos.1);
-    assert!(all.reply.nanos.0 >= all.chat.nanos.0, "the reply is written once there is one");
+    assert!(all.reply.nanos.0 >= all.chat.nanos.0, "the reply is stored after the call");
 
-    // The workers' own spans are of other traces, and link to what they handled.
+    // The workers' own spans belong to other traces, and link to the processed messages.
     for (function, parent) in
         [("ChatDeliveryWorker", &all.request), ("ChatAgentWorker", &all.request), ("ChatDeliveryWorker", &all.agent)]
     {
@@ -190,7 +190,7 @@ async fn one_trace_from_the_request_to_the_socket_and_to_the_reply() {
         assert!(invocation.attributes.contains_key("faas.invocation_id"));
     }
 
-    // What vendors add to a trace is kept with the message.
+    // Vendor data of a trace is stored with the message.
     let dynamodb = stack.dynamodb().await;
     let tables = dynamodb.list_tables().send().await.unwrap();
     let events = tables.table_names().iter().find(|name| name.ends_with("chat_events")).unwrap();
@@ -200,7 +200,7 @@ async fn one_trace_from_the_request_to_the_socket_and_to_the_reply() {
         assert_eq!(item["tracestate"].as_s().unwrap(), "congo=t61rcWkgMzE");
     }
 
-    until("metrics have come", async || {
+    until("metrics have arrived", async || {
         let metrics = collector.metrics();
         ["switchboard.messages.accepted", "switchboard.pushes.delivered", "gen_ai.client.operation.duration"]
             .iter()
@@ -210,10 +210,10 @@ async fn one_trace_from_the_request_to_the_socket_and_to_the_reply() {
     stack.stop();
     let secret = b"nobody exports";
     let leak = collector.bodies().iter().any(|body| body.windows(secret.len()).any(|window| window == secret));
-    assert!(!leak, "what users write is in no span");
+    assert!(!leak, "no span contains the content of messages");
 }
 
-/// A record of the stream of `chat_events`, as Lambda gives it to a function.
+/// Returns a record of the stream of `chat_events`, in Lambda's format.
 fn record(number: usize, channel: &str) -> Value {
     json!({
         "eventID": format!("{number}"), "eventName": "INSERT", "eventSource": "aws:dynamodb", "eventVersion": "1.1",
@@ -238,7 +238,7 @@ fn record(number: usize, channel: &str) -> Value {
 async fn a_batch_with_records_of_five_traces_is_in_all_five_and_linked_to_them() {
     let collector = Collector::start().await;
     let stack = Stack::with(&[("OtlpEndpoint", collector.address.clone())]);
-    // Two of one channel, so that work is shared.
+    // Two records of one channel, so that they share work.
     let channels = ["a", "b", "c", "d", "d"].map(|id| format!("{id}@01arz3ndektsv4rrffq69g5fav"));
     let records: Vec<Value> = channels.iter().zip(1..).map(|(channel, number)| record(number, channel)).collect();
     let answer = stack.invoke("ChatDeliveryWorker", &json!({ "Records": records })).await.1;
@@ -268,12 +268,12 @@ async fn a_batch_with_records_of_five_traces_is_in_all_five_and_linked_to_them()
     stack.stop();
 }
 
-/// A collector that refuses everything.
+/// Starts a collector that rejects all requests.
 async fn refusing() -> String {
     serve(Router::new().fallback(post(async || Status::INTERNAL_SERVER_ERROR))).await
 }
 
-/// A collector that answers far too late.
+/// Starts a collector that responds too late.
 async fn slow() -> String {
     let answer = async || {
         tokio::time::sleep(Duration::from_secs(10)).await;
@@ -282,7 +282,7 @@ async fn slow() -> String {
     serve(Router::new().fallback(post(answer))).await
 }
 
-/// A port where nobody listens.
+/// Returns a port without a listener.
 async fn dead() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -306,7 +306,7 @@ async fn a_collector_that_is_none_loses_spans_and_nothing_else() {
             assert_eq!(stack.send("alice", "lobby", "hi").await["seq"].as_u64().unwrap() % 2, 1, "{number}");
             socket.messages(2).await;
         }
-        // A function that did not end in time would have been killed, and would have counted nothing.
+        // A function that did not end in time would have been killed, and would have logged no count.
         stack.stop();
         let said = std::fs::read_to_string(&log).unwrap();
         let counted = said.lines().filter(|line| line.contains("\"switchboard.telemetry.spans_dropped\":"));

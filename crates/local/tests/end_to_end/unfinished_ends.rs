@@ -1,6 +1,6 @@
-//! Ends that do not fit in one invocation: channels with many subscriptions that are made private or deleted.
+//! Ends that do not fit in one invocation: channels with many subscriptions that become private or are deleted.
 //!
-//! `SUBSCRIPTIONS=100000` runs it with as many subscriptions.
+//! `SUBSCRIPTIONS=100000` runs the tests with as many subscriptions.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::stack::{PATIENCE, Socket, Stack};
 
-/// Real sockets of users who are no members.
+/// Number of real sockets of users without a membership.
 const STRANGERS: usize = 6;
 
 type Item = HashMap<String, AttributeValue>;
@@ -24,21 +24,21 @@ fn text<'a>(item: &'a Item, name: &str) -> &'a str {
     item[name].as_s().unwrap()
 }
 
-/// The rows of a table whose partition begins in a way.
+/// Returns the rows of a table whose partition key begins with `prefix`.
 async fn rows(stack: &Stack, table: &str, partition: &str, prefix: &str) -> Vec<Item> {
     let scan = stack.dynamodb().await.scan().table_name(table).into_paginator().items().send();
     let all: Vec<Item> = scan.collect::<Result<_, _>>().await.unwrap();
     all.into_iter().filter(|item| text(item, partition).starts_with(prefix)).collect()
 }
 
-/// Subscriptions of a channel, without what its gate keeps beside them.
+/// Returns the subscriptions of a channel, without the items of its gate.
 async fn subscribed(stack: &Stack, channel: &str) -> Vec<Item> {
     let mut all = rows(stack, "chat_connections", "pk", &format!("chan#{channel}@")).await;
     all.retain(|item| text(item, "sk").starts_with("conn#"));
     all
 }
 
-/// Copies a real subscription as often, of as many other users and connections.
+/// Copies a real subscription `count` times, with different users and connections.
 async fn crowd(stack: &Stack, channel: &str, count: usize) {
     let template = subscribed(stack, channel).await.remove(0);
     let client = stack.dynamodb().await;
@@ -64,7 +64,7 @@ async fn strangers(stack: &Stack, channel: &str) -> Vec<Socket> {
     sockets
 }
 
-/// Hears all that comes until the socket is closed; numbers of the messages in it.
+/// Reads until the socket is closed, and returns the `seq` of the received messages.
 async fn hear_to_the_end(mut socket: Socket) -> Vec<u64> {
     let mut heard = Vec::new();
     while let Ok(frame) = socket.hear().await {
@@ -74,7 +74,7 @@ async fn hear_to_the_end(mut socket: Socket) -> Vec<u64> {
     heard
 }
 
-/// Runs the maintenance function until all ends are carried out. A function that was killed keeps its lease for 20 s.
+/// Runs the maintenance function until all ends are finished. A killed function holds its lease for 20 s.
 async fn finish(stack: &Stack) {
     let done = async {
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
@@ -83,13 +83,13 @@ async fn finish(stack: &Stack) {
             every_second.tick().await;
         }
     };
-    // Much longer than it takes, also in a debug build on a busy machine.
+    // Much longer than needed, also in a debug build on a busy machine.
     tokio::time::timeout(PATIENCE * (5 + u32::try_from(subscriptions() / 2_000).unwrap()), done)
         .await
-        .expect("all ends are carried out");
+        .expect("all ends are finished");
 }
 
-/// Sends, and kills the maintenance function when it has: it is in the middle of its work.
+/// Sends a message, and then kills the maintenance function during its work.
 async fn send_and_kill_maintenance(stack: &Stack, sender: &str, content: &str) {
     let send = async {
         stack.send(sender, "room", content).await;
@@ -156,7 +156,7 @@ async fn a_big_channel_that_is_deleted_is_silent_from_the_answer_on_and_its_id_i
     assert_eq!(stack.history("carol", "room").await.len(), 3);
 }
 
-/// Returns as soon as the record of an end is there.
+/// Returns when a pending end is recorded.
 async fn recorded(stack: &Stack) {
     while stack.pending_ends().await == 0 {}
 }
@@ -187,7 +187,7 @@ async fn a_removal_whose_function_is_killed_is_finished_by_another() {
             }
         };
         killed += usize::from(status == 502);
-        // The client repeats what was not answered; the next environment may have been killed too.
+        // The client retries after an error; the next environment may have been killed as well.
         for _ in 0..5 {
             if status == 502 {
                 status = stack.ask("alice", Method::DELETE, &path, Value::Null).await.0;

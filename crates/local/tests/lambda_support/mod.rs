@@ -1,4 +1,4 @@
-//! What the tests of the local Lambda share.
+//! Helpers of the tests of the local Lambda.
 #![allow(dead_code, reason = "each test binary uses its own share")]
 
 use std::{
@@ -25,12 +25,12 @@ use tokio::{
 pub(crate) const ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:probe";
 pub(crate) const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:failures";
 
-/// The example `probe_function`, which Cargo builds along with the tests.
+/// Returns the example `probe_function`, which Cargo builds with the tests.
 pub(crate) fn probe_function() -> PathBuf {
     let test = env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let example = profile.join("examples/probe_function");
-    // Only a run of all tests builds it by itself.
+    // Cargo builds it only in a run of all tests.
     assert!(example.exists(), "build it first: cargo build --package local --example probe_function");
     example
 }
@@ -163,7 +163,7 @@ impl OnFailure for Destination {
     }
 }
 
-/// Where functions say that they run.
+/// A listener to which running functions report.
 pub(crate) struct Meeting(TcpListener);
 
 impl Meeting {
@@ -175,12 +175,12 @@ impl Meeting {
         self.0.local_addr().unwrap().to_string()
     }
 
-    /// Makes a function come here and wait to be dismissed.
+    /// Makes a function connect and wait until it is released.
     pub(crate) fn event(&self, name: &str) -> Bytes {
         event(json!({ "do": "meet", "at": self.address(), "name": name }))
     }
 
-    /// Makes a function keep a connection here as long as its process lives.
+    /// Makes a function keep a connection as long as its process lives.
     pub(crate) fn hold(&self, forever: bool) -> Bytes {
         event(json!({ "do": "hold", "at": self.address(), "forever": forever }))
     }
@@ -195,7 +195,7 @@ impl Meeting {
     }
 }
 
-/// A function that has come to a [`Meeting`].
+/// A function that has connected to a [`Meeting`].
 pub(crate) struct Guest {
     pub(crate) name: String,
     pub(crate) process: Pid,
@@ -203,7 +203,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Lets the function go on.
+    /// Lets the function continue.
     pub(crate) async fn dismiss(mut self) {
         self.stream.write_all(b".").await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Alarms and dashboard of the real template: every metric that they name is one that somebody emits.
+//! Alarms and dashboard of the real template: each of their metrics is emitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use crate::{backend, backend_stack, deployment, repository};
 
-/// Metrics of AWS with the dimensions that they are asked for by: "Types of metrics for Lambda functions", "Available
-/// CloudWatch metrics for Amazon SQS", "Amazon API Gateway dimensions and metrics".
+/// Metrics of AWS with their dimensions: "Types of metrics for Lambda functions", "Available CloudWatch metrics for
+/// Amazon SQS", "Amazon API Gateway dimensions and metrics".
 const DOCUMENTED: [(&str, &[&str], &[&str]); 3] = [
     ("AWS/Lambda", &["FunctionName"], &["Errors", "Throttles", "Duration", "ConcurrentExecutions", "IteratorAge"]),
     ("AWS/SQS", &["QueueName"], &["ApproximateNumberOfMessagesVisible"]),
     ("AWS/ApiGateway", &["ApiName", "Stage"], &["Count", "4XXError", "5XXError", "Latency"]),
 ];
 
-/// The run book's headings.
+/// Headings of the run book.
 const ANCHORS: [&str; 7] = [
     "iterator-age",
     "queue-not-empty",
@@ -26,7 +26,7 @@ const ANCHORS: [&str; 7] = [
     "spans-dropped",
 ];
 
-/// One series of an alarm or a widget.
+/// A series of an alarm or a widget.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Metric {
     namespace: String,
@@ -34,7 +34,7 @@ struct Metric {
     dimensions: BTreeMap<String, String>,
 }
 
-/// The resolved properties of all alarms, by logical id.
+/// Returns the resolved properties of all alarms, by logical id.
 fn alarms() -> BTreeMap<String, Value> {
     let resources = backend().resolved(&deployment()).unwrap();
     let alarms = resources.into_iter().filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm");
@@ -60,7 +60,8 @@ fn of_alarm(alarm: &Value) -> Vec<Metric> {
     }
 }
 
-/// The series of every widget ("Dashboard body structure and syntax": namespace, name, pairs of dimensions, options).
+/// Returns the series of every widget ("Dashboard body structure and syntax": namespace, name, pairs of dimensions,
+/// options).
 fn of_dashboard() -> Vec<Metric> {
     let resources = backend().resolved(&deployment()).unwrap();
     let dashboard = resources.values().find(|resource| resource["Type"] == "AWS::CloudWatch::Dashboard").unwrap();
@@ -87,7 +88,7 @@ fn of_dashboard() -> Vec<Metric> {
 fn check(stack: &Stack, metric: &Metric) {
     let dimensions: Vec<&str> = metric.dimensions.keys().map(String::as_str).collect();
     let known = DOCUMENTED.iter().find(|(namespace, ..)| *namespace == metric.namespace);
-    let (_, expected, names) = known.unwrap_or_else(|| panic!("nobody emits {metric:?}"));
+    let (_, expected, names) = known.unwrap_or_else(|| panic!("no function emits {metric:?}"));
     assert_eq!(dimensions, *expected, "{metric:?}");
     assert!(names.contains(&metric.name.as_str()), "{metric:?}");
     let named = |value: &String| {
@@ -111,11 +112,11 @@ fn every_alarm_and_widget_names_a_metric_that_is_emitted() {
     for metric in &own {
         assert_eq!(metric.namespace, stack.functions[0].environment["METRICS_NAMESPACE"], "{metric:?}");
         let emitted = telemetry::metrics::METRICS.iter().find(|emitted| emitted.name == metric.name);
-        let emitted = emitted.unwrap_or_else(|| panic!("nobody emits {metric:?}"));
+        let emitted = emitted.unwrap_or_else(|| panic!("no function emits {metric:?}"));
         let dimensions: Vec<&str> = metric.dimensions.keys().map(String::as_str).collect();
         assert_eq!(dimensions, emitted.dimensions, "{metric:?}");
     }
-    // And all that is emitted can be seen.
+    // All emitted metrics are shown.
     let shown: BTreeSet<&str> = own.iter().map(|metric| metric.name.as_str()).collect();
     let emitted: BTreeSet<&str> = telemetry::metrics::METRICS.iter().map(|metric| metric.name).collect();
     assert_eq!(shown, emitted);
@@ -162,7 +163,7 @@ fn every_function_queue_and_reader_is_watched() {
     assert_eq!(of("AWS/Lambda", "IteratorAge"), readers);
     let queues = stack.queues.iter().map(|queue| queue.name.clone()).collect();
     assert_eq!(of("AWS/SQS", "ApproximateNumberOfMessagesVisible"), queues);
-    // A sum must take in all that it is made of.
+    // A sum must include all its metrics.
     for (id, alarm) in &alarms {
         let Some(metrics) = alarm["Metrics"].as_array() else { continue };
         let ids: Vec<&str> = metrics.iter().skip(1).map(|metric| metric["Id"].as_str().unwrap()).collect();

@@ -91,7 +91,7 @@ fn frames_of_clients_have_a_function_and_throttles_of_their_own() {
     let fan_out = stack.functions.iter().find(|function| function.binary == "send-message").unwrap();
     let frames = stack.functions.iter().find(|function| function.binary == "answer-frame").unwrap();
     for route in &stack.websocket_api.routes {
-        assert_ne!(route.function, fan_out.name, "no client invokes what fans out");
+        assert_ne!(route.function, fan_out.name, "no client invokes the fan-out function");
         let takes_frames = !["$connect", "$disconnect"].contains(&route.route_key.as_str());
         assert_eq!(route.function == frames.name, takes_frames, "{}", route.route_key);
         assert_eq!(route.throttle.is_some(), takes_frames, "{}", route.route_key);
@@ -127,7 +127,7 @@ fn the_deployment_id_follows_the_rest_api() {
     }
 }
 
-/// JSON with sorted keys and no spaces, whatever order the map keeps.
+/// Returns JSON with sorted keys and no spaces, independent of the order of the map.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {

@@ -1,6 +1,6 @@
-//! Documents that say what the template says: a part of each is made from it, between two marks, and compared.
+//! Documents that agree with the template: a part of each, between two marks, is generated from it and compared.
 //!
-//! `WRITE_DOCS=1 cargo test --package local --test template docs` makes those parts anew.
+//! `WRITE_DOCS=1 cargo test --package local --test template docs` generates these parts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,10 +24,10 @@ fn compare(document: &str, name: &str, expected: &str) {
         std::fs::write(&path, [before, &begin, &expected, &end, after].concat()).unwrap();
         return;
     }
-    assert_eq!(found, expected, "{document} is not what infra/backend.yaml says: WRITE_DOCS=1 makes it anew");
+    assert_eq!(found, expected, "{document} differs from infra/backend.yaml: WRITE_DOCS=1 generates it");
 }
 
-/// The functions in the order of the template.
+/// Returns the functions in the order of the template.
 fn functions(stack: &Stack) -> Vec<&Function> {
     let text = std::fs::read_to_string(repository().join("infra/backend.yaml")).unwrap();
     let mut functions: Vec<&Function> = stack.functions.iter().collect();
@@ -35,7 +35,7 @@ fn functions(stack: &Stack) -> Vec<&Function> {
     functions
 }
 
-/// What a function does to a table, by its grants.
+/// Returns the access of a function to a table, by its grants.
 fn access(stack: &Stack, function: &Function, table: &str) -> Option<&'static str> {
     let arn = format!(":table/{table}");
     let actions: BTreeSet<&str> = stack.grants[&function.name]
@@ -54,7 +54,7 @@ fn access(stack: &Stack, function: &Function, table: &str) -> Option<&'static st
     }
 }
 
-/// What of a stream reaches a function, in words, by its filter.
+/// Describes the records of a stream that reach a function, by its filter.
 fn records(mapping: &EventSourceMapping) -> String {
     mapping.filters.iter().map(records_of).collect::<Vec<_>>().join("; ")
 }
@@ -152,7 +152,7 @@ fn diagram(stack: &Stack) -> String {
         let arn = function.async_invoke.on_failure.as_deref();
         failures.extend(arn.map(|arn| (function.logical_id.clone(), queue(arn))));
     }
-    lines.extend(failures.iter().map(|(id, queue)| format!("  {id} -.->|given up| {queue}")));
+    lines.extend(failures.iter().map(|(id, queue)| format!("  {id} -.->|failed| {queue}")));
     format!("```mermaid\n{}\n```", lines.join("\n"))
 }
 
@@ -217,7 +217,7 @@ fn every_folder_of_a_function_is_in_the_documents() {
     let text = std::fs::read_to_string(repository().join("docs/architecture.md")).unwrap();
     for entry in std::fs::read_dir(repository().join("services")).unwrap() {
         let folder = entry.unwrap().file_name().into_string().unwrap();
-        assert!(text.contains(&format!("| `{folder}` |")), "docs/architecture.md says nothing of {folder}");
+        assert!(text.contains(&format!("| `{folder}` |")), "docs/architecture.md does not mention {folder}");
     }
 }
 
@@ -241,7 +241,7 @@ fn every_parameter_is_in_the_documents() {
     compare("docs/guides/deploy.md", "parameters", &table);
 }
 
-/// A repository of images for each function, and none besides.
+/// Each function has a repository of images, and there are no others.
 #[test]
 fn every_function_has_a_repository() {
     let text = std::fs::read_to_string(repository().join("infra/bootstrap.yaml")).unwrap();

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! The template: how it is read, and what it promises.
+//! The template: its reader, and its properties.
 
 mod alarms;
 mod apis;
@@ -28,7 +28,7 @@ fn deployment() -> Deployment {
         stack_name: "switchboard".into(),
         region: "eu-west-1".into(),
         account_id: "000000000000".into(),
-        // The names of the mission, as in the local run.
+        // Table names without a prefix, as in the local run.
         parameters: BTreeMap::from([("TablePrefix".into(), String::new())]),
         rest_url: "http://127.0.0.1:3000".into(),
         websocket_url: "ws://127.0.0.1:3001".into(),
@@ -36,7 +36,7 @@ fn deployment() -> Deployment {
     }
 }
 
-/// The same without values of parameters.
+/// Returns the deployment without values of parameters.
 fn bare() -> Deployment {
     Deployment { parameters: BTreeMap::new(), ..deployment() }
 }

@@ -17,7 +17,7 @@ fn given_parameters_replace_defaults_and_must_exist() {
     assert!(error.contains("Nobody") && error.contains("no such parameter"), "{error}");
 }
 
-/// CloudFormation refuses a second resource of one name in an account, and an export of one name in a region.
+/// CloudFormation rejects a second resource of one name in an account, and a second export of one name in a region.
 #[test]
 fn two_stacks_of_one_account_share_no_name() {
     let names = |stack_name: &str| {
@@ -33,11 +33,11 @@ fn two_stacks_of_one_account_share_no_name() {
     let (one, other) = (names("one"), names("other"));
     assert!(one.len() >= 26, "{one:?}");
     assert!(one.is_disjoint(&other));
-    // What the local run does not name: a fixed name would be a text without the name of the stack.
+    // Resources that the local run ignores: their names must contain the name of the stack.
     for (id, resource) in backend().resources() {
         let properties = resource["Properties"].as_object().cloned().unwrap_or_default();
         let kind = resource["Type"].as_str().unwrap();
-        // Within a role, an API or a dashboard a name is free.
+        // Names within a role, an API or a dashboard need not be unique.
         let inner = ["StageName", "AttributeName", "PolicyName", "MetricName"];
         for (name, value) in
             properties.iter().filter(|(name, _)| name.ends_with("Name") && !inner.contains(&name.as_str()))
@@ -68,7 +68,7 @@ fn every_parameter_is_described_and_in_one_group() {
     assert_eq!(grouped, known);
     for (name, parameter) in template.parameters() {
         assert!(parameter["Description"].is_string(), "{name} needs a description");
-        // Only an image has no default that would be safe.
+        // Only an image has no safe default.
         assert_eq!(parameter.get("Default").is_none(), name.ends_with("Digest"), "{name}");
         let secret = ["Secret", "ApiKey", "Headers", "Issuers"].iter().any(|end| name.ends_with(end));
         assert_eq!(secret, parameter["NoEcho"] == Value::Bool(true), "{name}");

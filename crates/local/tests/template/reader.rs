@@ -4,7 +4,7 @@ use local::template::Template;
 
 use crate::{bare, resolve};
 
-/// The smallest template that resolves, with more in each section.
+/// Returns the smallest template that resolves, with additions in each section.
 fn small(parameters: &str, conditions: &str, resources: &str, outputs: &str) -> String {
     format!(
         "Parameters:
@@ -143,7 +143,7 @@ fn errors_in_expressions_name_where_and_what() {
 fn errors_in_parameters_and_conditions_name_where_and_what() {
     let parameter = |text: &str| small(&format!("  P: {{{text}}}"), "", "", "");
     let circle = "  C1: !Not [!Condition C2]\n  C2: !Not [!Condition C1]";
-    // Each of these would ask for itself, without end.
+    // Each of these references itself.
     let asks = "  Asks: !Equals [!Ref T, x]";
     let asked = "  T: {Type: 'AWS::Logs::LogGroup', Properties: {LogGroupName: !If [IsX, a, b]}}";
     let braces = "  a${b: {Type: 'AWS::Logs::LogGroup', Properties: {LogGroupName: !Sub '${a${b}'}}";

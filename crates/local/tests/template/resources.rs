@@ -1,4 +1,4 @@
-//! Tables, functions and what invokes them, in the real template.
+//! Tables, functions and their invokers in the real template.
 
 use std::collections::BTreeSet;
 
@@ -91,7 +91,7 @@ fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users
         stack.event_source_mappings.iter().find(of_events).unwrap()
     };
     let agent = reader("ChatAgentWorker");
-    // Whoever has made the last call of a model for a message is not the last who gets the message.
+    // A record is delivered more often than a model may be called for its message.
     assert!(agent.maximum_retry_attempts >= Some(chat::model::limits::MODEL_CALLS));
     let image = json!({"role": {"S": ["user"]}, "agent": {"S": [{"exists": false}]}});
     let pattern = json!({"eventName": ["INSERT"], "dynamodb": {"NewImage": image}});
@@ -118,7 +118,7 @@ fn the_upkeep_comes_every_minute() {
     assert!(stack.functions.iter().any(|known| known.name == *function && known.binary == "maintenance"));
 }
 
-/// "Integration timeout" and "Lambda timeout" have to fit each other: who waits must wait longer than who works.
+/// "Integration timeout" and "Lambda timeout" must be consistent: the caller must wait longer than the function runs.
 #[test]
 fn timeouts_and_concurrency_make_sense_together() {
     let mut given = deployment();
@@ -135,7 +135,7 @@ fn timeouts_and_concurrency_make_sense_together() {
     for mapping in &stack.event_source_mappings {
         let function = function(&mapping.function);
         assert!(mapping.maximum_record_age.unwrap() >= function.timeout, "{}", mapping.logical_id);
-        // Four shards: a new table that is billed on demand has four partitions.
+        // Four shards: a new table with on-demand billing has four partitions.
         let wanted: usize = stack
             .event_source_mappings
             .iter()

@@ -1,4 +1,4 @@
-// The page: brings the client and the view together, and keeps the address in step with both.
+// The page: connects the client with the view, and keeps the address in step with both.
 
 import { ProblemError, SwitchboardClient } from "./client.js";
 import { reconcile } from "./dom.js";
@@ -11,11 +11,11 @@ import { beginning, channelRow, connectionText, row, toast } from "./view.js";
 import { JourneyPanel } from "./waterfall.js";
 
 const DEFAULT_CHANNEL = "lobby";
-/** The API's limit for the content of a message, in bytes of UTF-8. */
+/** Maximum content of a message in the API, in bytes of UTF-8. */
 const MAX_CONTENT_BYTES = 32_768;
-/** Channels of one connection, the open one included: the address of the handshake has to stay short. */
+/** Maximum number of channels of one connection, including the open one: the handshake's URL must stay short. */
 const MAX_SUBSCRIPTIONS = 50;
-/** Closer to the end than this counts as reading the newest message. */
+/** Maximum distance from the end at which the newest message counts as read. */
 const NEAR_END_PX = 80;
 const TOAST_MS = 8_000;
 const LAST_USER = "switchboard.user";
@@ -49,7 +49,7 @@ class App {
     return this.#client.userId;
   }
 
-  /** Opens a channel; makes it and joins it where needed. */
+  /** Opens a channel; creates it and joins it if needed. */
   async open(channelId, { name = channelId, push = true } = {}) {
     if (this.#channelId === channelId && this.#ready) return this.#focusComposer();
     if (this.#channelId) this.#drafts.set(this.#channelId, $("composer-input").value);
@@ -92,7 +92,7 @@ class App {
     this.#markRead();
     this.#resizeComposer();
     this.#focusComposer();
-    // What is there already is not news: only what comes after it is read out.
+    // Messages that are already shown are not announced to screen readers, only later ones.
     requestAnimationFrame(() => $("messages").setAttribute("aria-busy", "false"));
   }
 
@@ -109,7 +109,7 @@ class App {
     client.addEventListener("problem", ({ detail: { error } }) => {
       if (!error.isTransient) this.#toast(error);
     });
-    // Counts the seconds down while the next attempt waits.
+    // Counts down the seconds until the next attempt.
     setInterval(() => this.#client.state.name === "reconnecting" && this.#showConnection(), 500);
 
     addEventListener("online", () => client.setOnline(true));
@@ -151,7 +151,7 @@ class App {
     narrow.addEventListener("change", () => this.#toggleSidebar(false));
     this.#toggleSidebar(false);
     document.addEventListener("keydown", (event) => {
-      // In a dialog it closes the dialog, and nothing behind it.
+      // In a dialog, Escape closes only the dialog.
       if (event.key !== "Escape" || $("journey").open) return;
       if ($("chat").dataset.sidebar === "open") this.#toggleSidebar(false);
       else if (this.#replyTo) this.#setReply(null);
@@ -160,7 +160,7 @@ class App {
     const input = $("composer-input");
     input.addEventListener("input", () => this.#resizeComposer());
     input.addEventListener("keydown", (event) => {
-      // During the composition of a character, Enter belongs to the input method.
+      // During the composition of a character, the input method handles Enter.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.#submit();
@@ -203,7 +203,7 @@ class App {
     const rows = this.#ready ? timeline({ messages, drafts, pending, userId: this.#userId, readSeq: this.#readSeq }) : [];
     const scroller = $("scroller");
     const stay = this.#atEnd;
-    // Keeps what is read in its place while something is inserted above it.
+    // Keeps the read position while rows are inserted above it.
     const anchor = stay ? null : this.#anchor();
     const context = {
       userId: this.#userId,
@@ -239,7 +239,7 @@ class App {
     return element ? { element, top: element.offsetTop } : null;
   }
 
-  /** The message that a reply answers; fetched when it is older than what is loaded. */
+  /** Returns the message that a reply answers; fetches it if it is not loaded. */
   #quote(seq) {
     const known = this.#client.log(this.#channelId).get(seq) ?? this.#quotes.get(seq);
     if (known === undefined && !this.#quotes.has(seq)) {
@@ -293,7 +293,7 @@ class App {
     return !document.hidden && document.hasFocus() && this.#atEnd;
   }
 
-  /** Notes how far the channel has been read, when it is being read. */
+  /** Advances the read mark of the channel while the user reads its end. */
   #markRead() {
     const { scrollHeight, scrollTop, clientHeight } = $("scroller");
     this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
@@ -373,7 +373,7 @@ class App {
   }
 
   #focusComposer() {
-    // On a phone the keyboard would cover what there is to read.
+    // On a phone the keyboard would cover the messages.
     if (!touch.matches) $("composer-input").focus();
   }
 
@@ -383,7 +383,7 @@ class App {
     const channels = await this.#client.channels();
     this.#channels = new Map(channels.map((channel) => [channel.channel_id, channel]));
     for (const { channel_id: id, last_seq: last } of channels) {
-      // A channel that this browser has never shown is not a backlog.
+      // The first visit of a channel in this browser shows no unread messages.
       if (this.#readUpTo(id) === null && id !== this.#channelId) storage.set(this.#readKey(id), String(last ?? 0));
     }
     this.#showSidebar();

@@ -8,7 +8,7 @@ export { CLIENT_KEY, ChannelLog, LiveConnection, Outbox, ProblemError, backoff }
 
 const HISTORY_PAGE = 50;
 const CATCH_UP_PAGE = 100;
-/** A send that got no answer is repeated under its key this often before it is shown as failed. */
+/** Maximum number of attempts of a send without a response, all with its key, before it is shown as failed. */
 const SEND_ATTEMPTS = 3;
 
 const systemClock = {
@@ -18,14 +18,14 @@ const systemClock = {
 };
 
 /**
- * Everything one user does with a Switchboard.
+ * Client of one user of a Switchboard.
  *
  * Events: `state` (of the live connection), `messages` (`{channelId, messages}`: new in an opened channel, or
- * pushed to any other subscribed one), `change` (`{channelId}`: log or outbox changed), `problem`
- * (`{error, channelId}`: a recovery that goes on by itself).
+ * pushed to another subscribed one), `change` (`{channelId}`: log or outbox changed), `problem`
+ * (`{error, channelId}`: a failed recovery, which is retried).
  *
- * The promise of the API that this relies on: every channel numbers its messages without a hole, so a hole, or
- * any reconnect, is answered by reading `after` the last number that is certain.
+ * The API numbers the messages of every channel without a gap. After a gap or a reconnect, the client therefore
+ * reads the history `after` the last settled `seq`.
  */
 export class SwitchboardClient extends EventTarget {
   #userId;
@@ -36,7 +36,7 @@ export class SwitchboardClient extends EventTarget {
   #uuid;
   #channels = new Map();
 
-  /** `issueToken` resolves to `{token, expires_at}`. What follows it stands in for the platform in tests. */
+  /** `issueToken` resolves to `{token, expires_at}`. The other options replace the platform in tests. */
   constructor({
     userId,
     rest,
@@ -73,7 +73,7 @@ export class SwitchboardClient extends EventTarget {
     return this.#rest.channels();
   }
 
-  /** Joins a public channel, and creates it first when there is none. */
+  /** Joins a public channel, and creates it if it does not exist. */
   async joinOrCreate(channelId, name = channelId) {
     try {
       return await this.#rest.join(channelId, this.#userId);
@@ -88,13 +88,13 @@ export class SwitchboardClient extends EventTarget {
         agent: { mode: "always" },
       });
     } catch (error) {
-      // Somebody else made it in between.
+      // Another user created it meanwhile.
       if (error.status !== 409) throw error;
       return this.#rest.join(channelId, this.#userId);
     }
   }
 
-  /** Reads the newest history of a channel, and keeps its log complete from then on. */
+  /** Reads the newest history of a channel, and keeps its log complete afterwards. */
   async open(channelId) {
     const channel = this.#channel(channelId);
     if (channel.log.settled === null) {
@@ -106,7 +106,7 @@ export class SwitchboardClient extends EventTarget {
     return channel.log;
   }
 
-  /** The log and outbox of an opened channel. */
+  /** Returns the log of an opened channel. */
   log(channelId) {
     return this.#channel(channelId).log;
   }
@@ -115,27 +115,27 @@ export class SwitchboardClient extends EventTarget {
     return this.#channel(channelId).outbox;
   }
 
-  /** Replies that are being written in an opened channel. */
+  /** Returns the drafts of replies in an opened channel. */
   drafts(channelId) {
     return this.#channel(channelId).drafts;
   }
 
-  /** Stops the reply to a message; what there is of it is kept. */
+  /** Stops the reply to a message; the generated part is kept. */
   stopReply(channelId, seq) {
     return this.#rest.stopReply(channelId, seq);
   }
 
-  /** Whether a catch-up of this channel is under way. */
+  /** Returns `true` while a catch-up of this channel is running. */
   isCatchingUp(channelId) {
     return this.#channel(channelId).catchUp !== null;
   }
 
-  /** Pushes for exactly these channels. */
+  /** Subscribes to exactly these channels. */
   subscribe(channelIds) {
     this.#live.subscribe(channelIds);
   }
 
-  /** Loads the page of history before the oldest message here. */
+  /** Loads the page of history before the oldest loaded message. */
   async loadEarlier(channelId) {
     const { log } = this.#channel(channelId);
     if (!log.hasEarlier) return;
@@ -144,7 +144,7 @@ export class SwitchboardClient extends EventTarget {
     this.#emit("change", { channelId });
   }
 
-  /** One message, from the log or from the server; `undefined` when it no longer exists. */
+  /** Returns one message from the log or from the server, or `undefined` if it does not exist. */
   async message(channelId, seq) {
     const known = this.#channel(channelId).log.get(seq);
     if (known) return known;
@@ -152,14 +152,14 @@ export class SwitchboardClient extends EventTarget {
     return page.messages?.find((message) => message.seq === seq);
   }
 
-  /** Sends a message. Its outbox entry shows how far it is; failure is an entry to `retry` or `discard`. */
+  /** Sends a message. Its outbox entry shows its state; a failed entry waits for `retry` or `discard`. */
   send(channelId, content, { replyTo } = {}) {
     const key = this.#uuid();
     this.#channel(channelId).outbox.add({ key, content, replyTo: replyTo ?? null, createdAt: this.#clock.now() });
     return this.#deliver(channelId, key);
   }
 
-  /** Sends a failed message again, under the key that it had: it cannot be stored twice. */
+  /** Sends a failed message again, with the same key, so that it cannot be stored twice. */
   retry(channelId, key) {
     const { outbox } = this.#channel(channelId);
     if (outbox.get(key)?.state !== "failed") return undefined;
@@ -180,7 +180,7 @@ export class SwitchboardClient extends EventTarget {
     this.#live.retryNow();
   }
 
-  /** Checks a connection that may have died unnoticed, for example while the machine slept. */
+  /** Checks a connection that may have failed without an event, for example while the machine was suspended. */
   check() {
     this.#live.check();
   }
@@ -202,7 +202,7 @@ export class SwitchboardClient extends EventTarget {
         this.#arrived(channelId, [message]);
         return message;
       } catch (error) {
-        // The push may have brought it although the answer was lost.
+        // The push may have delivered it although the response was lost.
         if (!outbox.get(key)) return undefined;
         const again = error.isTransient && attempt + 1 < SEND_ATTEMPTS && this.state.name !== "offline";
         if (!again) {
@@ -226,11 +226,11 @@ export class SwitchboardClient extends EventTarget {
     }
     if (frame.type === "message.delta" && typeof frame.channel_id === "string") {
       const { drafts, log } = this.#channel(frame.channel_id);
-      // A piece that comes after its message is late.
+      // A piece is late if its message has arrived.
       const isOver = frame.status === "done" && log.get(frame.seq) !== undefined;
       if (!isOver && drafts.accept(frame)) this.#emit("change", { channelId: frame.channel_id });
     }
-    // Any other type is of a later version of the API, or an answer that needs nothing done.
+    // Other types belong to a later version of the API, or are responses that need no action.
   }
 
   #arrived(channelId, messages) {
@@ -238,7 +238,8 @@ export class SwitchboardClient extends EventTarget {
     channel.outbox.settle(...messages);
     channel.drafts.settle(messages);
     if (channel.log.settled === null) {
-      // Not opened: history will bring it. Only its number matters, in case the history on its way is older.
+      // The channel is not open, so its history will contain the messages. Only the highest `seq` matters, because a
+      // running request may return older history.
       channel.pushed = messages.reduce((most, { seq }) => Math.max(most, seq), channel.pushed);
       this.#emit("messages", { channelId, messages });
       return;
@@ -251,13 +252,13 @@ export class SwitchboardClient extends EventTarget {
 
   #recover() {
     for (const [channelId, { drafts, log }] of this.#channels) {
-      // Their pieces went elsewhere meanwhile.
+      // The pieces meanwhile went to a lost connection.
       drafts.clear();
       if (log.settled !== null) this.#catchUp(channelId);
     }
   }
 
-  /** Reads everything after what is certain. Asked for again meanwhile, it runs once more afterwards. */
+  /** Reads all messages after the last settled `seq`. A call during a run causes one more run afterwards. */
   #catchUp(channelId) {
     const channel = this.#channel(channelId);
     if (channel.catchUp) {
@@ -273,7 +274,7 @@ export class SwitchboardClient extends EventTarget {
       .catch((error) => {
         const delay = Math.max(backoff(channel.failures, this.#random), (error.retryAfter ?? 0) * 1000);
         channel.failures += 1;
-        // No network: the next connection catches up by itself.
+        // Without a network, the next connection catches up.
         if (error.status !== 0 || this.state.name === "live") {
           channel.retry = this.#clock.setTimeout(() => this.#catchUp(channelId), delay);
         }
@@ -282,7 +283,7 @@ export class SwitchboardClient extends EventTarget {
       })
       .finally(() => {
         channel.catchUp = null;
-        // A gap that is still there came in after the last page had been asked for.
+        // A gap that still exists came after the request for the last page.
         if (channel.again) this.#catchUp(channelId);
         this.#emit("change", { channelId });
       });

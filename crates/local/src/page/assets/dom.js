@@ -1,6 +1,6 @@
-// The few DOM helpers the page needs. Text only ever becomes text nodes.
+// DOM helpers of the page. Text is only inserted as text nodes.
 
-/** An element with properties (`class`, `text`, `on*`, `data-*`, `aria-*`, …) and children. */
+/** Creates an element with properties (`class`, `text`, `on*`, `data-*`, `aria-*`, …) and children. */
 export function el(name, properties = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -16,7 +16,7 @@ export function el(name, properties = {}, ...children) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An icon of `index.html`'s sprite. */
+/** Creates an icon of `index.html`'s sprite. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
@@ -28,8 +28,8 @@ export function icon(name) {
 }
 
 /**
- * Makes the children of `parent` those of `items` (`{key, version, render}`), in order, touching only what
- * changed: a screen reader is told of a new message, not of a new list.
+ * Makes the children of `parent` those of `items` (`{key, version, render}`), in order. Only changed elements are
+ * replaced, so that a screen reader announces a new message and not a new list.
  */
 export function reconcile(parent, items) {
   const present = new Map([...parent.children].map((child) => [child.dataset.key, child]));

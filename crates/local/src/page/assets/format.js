@@ -1,4 +1,4 @@
-// Times, in the reader's language, and how long things take.
+// Times in the reader's language, and durations.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
@@ -10,7 +10,7 @@ const valid = (date) => !Number.isNaN(date.getTime());
 export const timeOfDay = (date) => (valid(date) ? clock.format(date) : "");
 export const fullTime = (date) => (valid(date) ? full.format(date) : "");
 
-/** The same for all moments of one local day. */
+/** Returns a key that is equal for all moments of one local day. */
 export const dayKey = (date) => (valid(date) ? `${date.getFullYear()}-${date.getMonth() + 1}-${date.getDate()}` : "");
 
 export function dayName(date, now = new Date()) {
@@ -20,10 +20,10 @@ export function dayName(date, now = new Date()) {
   return date.getFullYear() === now.getFullYear() ? weekday.format(date) : withYear.format(date);
 }
 
-/** A number with three digits that count, and no more than it has. */
+/** Formats a number with up to three significant digits. */
 const round = (number) => String(Number(number.toPrecision(3)));
 
-/** How long something took: "0.42 ms", "84 ms", "1.24 s", "2 min 5 s". */
+/** Formats a duration: "0.42 ms", "84 ms", "1.24 s", "2 min 5 s". */
 export function duration(ms) {
   if (ms < 0.01) return "0 ms";
   if (ms < 999.5) return `${round(ms)} ms`;

@@ -1,19 +1,19 @@
-// From the spans of a trace to what is drawn of it: rows, bars, ticks and figures. No DOM, no clock.
+// Converts the spans of a trace to rows, bars, ticks and figures. No DOM, no clock.
 
-/** The attribute with the time between the commit of a message and its pick-up by a worker, in ms. */
+/** Attribute with the time between the commit of a message and its pick-up by a worker, in ms. */
 const LAG = "switchboard.stream.lag_ms";
 const SEQ = "switchboard.seq";
-/** About this many marks on the axis. */
+/** Approximate number of marks on the axis. */
 const MARKS = 5;
-/** Spans that hand a frame to sockets, by name. */
+/** Names of spans that push a frame to sockets. */
 const PUSH = /^(deliver|push)\b/;
 
 /**
- * Everything that is to be drawn of a trace (`GET /traces/{trace_id}`), for the message `seq`.
+ * Returns the drawing of a trace (`GET /traces/{trace_id}`), for the message `seq`.
  *
  * Times are ms since the first span began. `rows` come in the order of a tree: `{span, level, parent, from, to, wait,
- * service, isCall, isError, isOrphan, isLinked}`; `wait` is `{from, to}` before what a worker picked up from the
- * stream. `isOrphan` is a span whose parent is not here.
+ * service, isCall, isError, isOrphan, isLinked}`; `wait` is `{from, to}` of the time in the stream, before a
+ * worker picked up the record. `isOrphan` marks a span whose parent is not in the trace.
  */
 export function journey(trace, seq = null) {
   const spans = [...trace.spans].sort(byTime);
@@ -46,7 +46,7 @@ export function journey(trace, seq = null) {
   return { traceId: trace.trace_id, rows, linked, services: short(services), start: origin, total: end, figures: figures(rows, seq) };
 }
 
-/** The rows of the spans: each behind its parent, siblings in order of time. */
+/** Returns the rows of the spans: each after its parent, siblings in order of time. */
 function tree(spans, draw) {
   const children = new Map();
   const ids = new Set(spans.map(({ span_id: id }) => id));
@@ -63,19 +63,19 @@ function tree(spans, draw) {
     for (const child of children.get(span.span_id) ?? []) walk(child, level + 1, span.span_id);
   };
   for (const root of children.get(null) ?? []) walk(root, 1, null);
-  // Spans that are their own ancestors are nobody's children, and are shown all the same.
+  // Spans that are their own ancestors are children of no root, and are shown last.
   for (const span of spans) walk(span, 1, null);
   return rows;
 }
 
 /**
- * What one wants to know first, as `{key, label, ms}` in the order in which it happens: when the request was answered, how
- * long the message waited in the stream, when it was on the sockets, and when what followed from it was.
+ * Returns the main figures as `{key, label, ms}` in order of time: the response to the request, the stream lag of the
+ * message, the push to the sockets, and the push of the messages that followed from it.
  */
 function figures(rows, seq) {
   const found = [];
   const byId = new Map(rows.map((row) => [row.span.span_id, row]));
-  // The message that a span is about: its own, or that of the nearest span around it that names one.
+  // Returns the message of a span: its own, or that of the nearest ancestor that names one.
   const about = (row) => number(row?.span.attributes[SEQ]) ?? (row?.parent ? about(byId.get(row.parent)) : undefined);
   const first = rows[0];
   if (first.span.kind === "server") {
@@ -93,7 +93,7 @@ function figures(rows, seq) {
   return found;
 }
 
-/** Names without what they all begin with, up to a dash: the stack says nothing within one stack. */
+/** Removes the common prefix of names up to a dash: the stack's name is redundant within one stack. */
 export function short(names) {
   const parts = names.map((name) => name.split("-"));
   let shared = 0;
@@ -102,8 +102,8 @@ export function short(names) {
 }
 
 /**
- * Marks for an axis from `from` to `to` ms: at most a few, at round times. `{at, position, label}`, with `position` in
- * percent; all labels have one unit.
+ * Returns marks for an axis from `from` to `to` ms, at round times: `{at, position, label}`, with `position` in
+ * percent. All labels have the same unit.
  */
 export function axis(from, to) {
   const length = Math.max(to - from, 1e-3);
@@ -111,7 +111,7 @@ export function axis(from, to) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
   const [unit, size] = to >= 1000 ? ["s", 1000] : ["ms", 1];
-  // As many digits as tell two marks apart.
+  // The smallest number of digits that distinguishes two marks.
   const digits = Math.min(20, Math.max(0, -Math.floor(Math.log10(step / size) + 1e-9)));
   const marks = [];
   for (let index = Math.ceil(from / step - 1e-9); index * step <= to + step * 1e-9; index += 1) {
@@ -121,7 +121,7 @@ export function axis(from, to) {
   return marks;
 }
 
-/** Where a stretch of time stands on an axis: `{left, width}` in percent, or `null` where nothing of it is on it. */
+/** Returns the position of a time range on an axis: `{left, width}` in percent, or `null` if it is outside. */
 export function place(stretch, from, to) {
   const length = Math.max(to - from, 1e-3);
   if (stretch.to < from || stretch.from > to) return null;
@@ -132,12 +132,12 @@ export function place(stretch, from, to) {
 const byTime = (one, other) => {
   const [a, b] = [BigInt(one.start_ns), BigInt(other.start_ns)];
   if (a !== b) return a < b ? -1 : 1;
-  // Of two that begin together the longer one comes first: it is the parent, if either is.
+  // Of two spans that begin together, the longer one comes first, because only it can be the parent.
   const [c, d] = [BigInt(one.end_ns), BigInt(other.end_ns)];
   return c === d ? 0 : c > d ? -1 : 1;
 };
 
-/** A number of an attribute; some exporters write large ones as text. */
+/** Returns the number of an attribute; some exporters write large ones as text. */
 const number = (value) => (value === undefined || value === null || Number.isNaN(Number(value)) ? undefined : Number(value));
 
 const min = (one, other) => (one < other ? one : other);

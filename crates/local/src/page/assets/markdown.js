@@ -1,11 +1,11 @@
-// Markdown from other people, made safe twice over: markdown-it is given no HTML, DOMPurify lets through only
-// what the list below names, and the page's Content-Security-Policy would stop what both missed.
+// Markdown of other users, made safe twice: markdown-it accepts no HTML, and DOMPurify allows only the list below. The
+// page's Content-Security-Policy is the third protection.
 
 import markdownIt from "./vendor/markdown-it.mjs";
 import DOMPurify from "./vendor/dompurify.mjs";
 
 const parser = markdownIt({ html: false, linkify: true, breaks: true });
-// A picture in a message would tell its host who reads it, and when: it becomes a link that says so.
+// A picture in a message would report its readers and the time to its host, so it becomes a link.
 parser.renderer.rules.image = (tokens, index) => {
   const token = tokens[index];
   const { escapeHtml } = parser.utils;
@@ -20,7 +20,7 @@ const ALLOWED_TAGS = [
 const ALLOWED_ATTRIBUTES = ["href", "start", "title"];
 const SAFE_LINK = /^(?:https?:|mailto:)/i;
 
-/** A fragment with the rendered `source`. */
+/** Returns a fragment with the rendered `source`. */
 export function renderMarkdown(source) {
   const fragment = DOMPurify.sanitize(parser.render(source), {
     ALLOWED_TAGS,
@@ -49,7 +49,7 @@ export function renderMarkdown(source) {
   return fragment;
 }
 
-/** One line that says what a message is about, for quotes. */
+/** Returns an excerpt of a message in one line, for quotes. */
 export function excerpt(message, length = 120) {
   const text =
     message.content_type === "text/markdown" ? (renderMarkdown(message.content).textContent ?? "") : message.content;

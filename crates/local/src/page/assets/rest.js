@@ -1,9 +1,9 @@
 // The REST API. No DOM: runs in a browser and in Node.
 
-/** How long a request may take; API Gateway itself gives up at 29 s. */
+/** Timeout of a request; API Gateway's own timeout is 29 s. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** A request that did not succeed: an RFC 9457 problem, or no answer at all (`status` 0). */
+/** Error of a failed request: an RFC 9457 problem, or no response (`status` 0). */
 export class ProblemError extends Error {
   constructor({ status = 0, title = "", detail = "", errors = [], instance, retryAfter = null } = {}) {
     super(detail || title || `The server answered ${status}.`);
@@ -13,11 +13,11 @@ export class ProblemError extends Error {
     this.detail = detail;
     this.errors = errors;
     this.instance = instance;
-    /** Seconds that the server asks to wait, or `null`. */
+    /** Requested wait in seconds (`Retry-After`), or `null`. */
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same request may succeed later. */
+  /** `true` if the same request may succeed later. */
   get isTransient() {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
@@ -39,7 +39,7 @@ export class ProblemError extends Error {
 
 const text = (value) => (typeof value === "string" ? value : "");
 
-/** Calls the REST API with a token from `session`; a `401` is tried once more with a fresh one. */
+/** Client of the REST API with a token from `session`. After a `401` it retries once with a new token. */
 export class RestApi {
   #base;
   #session;
@@ -51,7 +51,7 @@ export class RestApi {
     this.#fetch = (...args) => fetch(...args);
   }
 
-  /** Every channel that the user is a member of. */
+  /** Returns all channels of which the user is a member. */
   async channels() {
     const channels = [];
     let cursor = {};
@@ -71,7 +71,7 @@ export class RestApi {
     return this.#call("PUT", `/channels/${encodeURIComponent(channelId)}/members/${encodeURIComponent(userId)}`);
   }
 
-  /** One page of history: newest first, or with `after` oldest first. */
+  /** Returns one page of history: newest first, or with `after` oldest first. */
   messages(channelId, { before, after, limit } = {}) {
     return this.#call("GET", `/channels/${encodeURIComponent(channelId)}/messages`, { query: { before, after, limit } });
   }
@@ -116,9 +116,9 @@ export class RestApi {
   }
 }
 
-/** Keeps one valid token, and knows when to get the next. */
+/** Provider of one valid token, which it renews in time. */
 export class Session {
-  /** A token is renewed this long before its end, or at 80 % of a short life. */
+  /** Time before a token's end at which it is renewed. A short-lived token is renewed at 80 % of its lifetime. */
   static RENEW_BEFORE_MS = 60_000;
 
   #issue;
@@ -132,7 +132,7 @@ export class Session {
     this.#clock = clock;
   }
 
-  /** When the current token should be replaced, in ms since the epoch; `null` without one. */
+  /** Time at which to renew the current token, in ms since the epoch; `null` without one. */
   get renewAt() {
     return this.#current?.renewAt ?? null;
   }
@@ -142,7 +142,7 @@ export class Session {
     return this.renew();
   }
 
-  /** A fresh token; callers at the same time share one. */
+  /** Returns a new token. Concurrent callers share one request. */
   renew() {
     this.#pending ??= this.#fetchToken().finally(() => {
       this.#pending = null;

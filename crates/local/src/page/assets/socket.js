@@ -1,17 +1,17 @@
-// One live connection, kept up: reconnects with backoff, notices a dead peer, and changes its token or its
-// channels without a hole by opening the next socket before it closes the last. No DOM.
+// A live connection: reconnects with backoff and detects a dead peer. To change its token or its channels without a
+// gap, it opens the next socket before it closes the previous one. No DOM.
 
-/** API Gateway closes a connection that was idle for 10 minutes. */
+/** Interval of pings: API Gateway closes a connection after 10 idle minutes. */
 const PING_EVERY_MS = 4 * 60_000;
 const PONG_WITHIN_MS = 10_000;
-/** API Gateway lets `$connect` take 29 s. */
+/** Timeout of a handshake: API Gateway allows 29 s for `$connect`. */
 const OPEN_WITHIN_MS = 30_000;
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_CAP_MS = 30_000;
-/** A connection that lasted this long was a good one: the next failure starts from the shortest wait. */
+/** Duration after which a connection counts as stable: the next failure starts with the shortest wait. */
 const STABLE_AFTER_MS = 10_000;
 
-/** How long to wait before attempt `attempt` (from 0): half of it fixed, half of it chance. */
+/** Returns the wait before attempt `attempt` (from 0) in ms: half of it fixed, half of it random. */
 export function backoff(attempt, random = Math.random) {
   const ceiling = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(attempt, 16));
   return Math.round(ceiling / 2 + (ceiling / 2) * random());
@@ -21,7 +21,7 @@ export function backoff(attempt, random = Math.random) {
  * A subscription to channels over WebSocket.
  *
  * Events: `state` (`connecting`, `live`, `reconnecting` with `retryAt`, `offline`, `closed`), `open` (a socket
- * has been opened: catch up now), `frame` (a parsed frame of the server).
+ * was opened, so the client must catch up), `frame` (a parsed frame of the server).
  */
 export class LiveConnection extends EventTarget {
   #url;
@@ -63,8 +63,8 @@ export class LiveConnection extends EventTarget {
   }
 
   /**
-   * Tells whether the machine has a network; going online reconnects at once. Offline is said, but attempts go
-   * on: a stack on the same machine needs no network.
+   * Sets whether the machine has a network. Going online reconnects immediately. While offline, attempts continue,
+   * because a stack on the same machine needs no network.
    */
   setOnline(online) {
     if (this.#online === online) return;
@@ -80,13 +80,13 @@ export class LiveConnection extends EventTarget {
     }
   }
 
-  /** Reconnects now instead of at the end of the wait. */
+  /** Reconnects immediately instead of after the wait. */
   retryNow() {
     if (!this.#running || this.#current || this.#next) return;
     this.#connect();
   }
 
-  /** Asks the server for a sign of life; without one the connection is replaced. */
+  /** Sends a ping. Without a response the connection is replaced. */
   check() {
     const socket = this.#current;
     if (!socket) return;
@@ -184,7 +184,7 @@ export class LiveConnection extends EventTarget {
   }
 
   #failed() {
-    // A change of token or channels that did not work: the open socket still does, so only the change is tried again.
+    // A failed change of token or channels: the open socket still works, so only the change is retried.
     const delay = backoff(this.#attempt, this.#random);
     this.#attempt += 1;
     if (!this.#current) {
@@ -213,7 +213,7 @@ export class LiveConnection extends EventTarget {
   #discard(socket) {
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    // A socket that never opened reports its end as an error event nobody needs.
+    // A socket that never opened reports its end as an error event, which has no receiver.
     socket.onerror = () => {};
     socket.close();
   }

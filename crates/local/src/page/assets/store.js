@@ -1,12 +1,12 @@
-// What a client knows of one channel: ordered by `seq`, without duplicates, and aware of its own gaps.
-// No network, no DOM, no clock.
+// State of one channel in a client: ordered by `seq`, without duplicates, with detection of gaps. No network, no DOM,
+// no clock.
 
 /**
  * The messages of one channel.
  *
- * `settled` is the `seq` up to which everything that the server has is here. A message pushed beyond
- * `settled + 1` leaves a gap, which only the server's history can close; a number that the history does not
- * hold either (an expired message) is no gap.
+ * `settled` is the `seq` up to which all messages of the server are held. A message pushed beyond `settled + 1`
+ * leaves a gap, which only the server's history can close. A `seq` that the history does not contain either (an
+ * expired message) is not a gap.
  */
 export class ChannelLog {
   #bySeq = new Map();
@@ -23,7 +23,7 @@ export class ChannelLog {
     return this.#order.length;
   }
 
-  /** The lowest and highest `seq` held, or `null`. */
+  /** Lowest held `seq`, or `null`. */
   get firstSeq() {
     return this.#order[0] ?? null;
   }
@@ -32,17 +32,17 @@ export class ChannelLog {
     return this.#order.at(-1) ?? null;
   }
 
-  /** Everything up to this `seq` is known; `null` until the first page of history has come. */
+  /** `seq` up to which all messages are known; `null` until the first page of history has arrived. */
   get settled() {
     return this.#settled;
   }
 
-  /** Whether something between `settled` and the newest message is missing. */
+  /** `true` if a message between `settled` and the newest message is missing. */
   get hasGap() {
     return this.#settled !== null && this.lastSeq !== null && this.lastSeq > this.#settled;
   }
 
-  /** Whether the server has messages before the first one here. */
+  /** `true` if the server has messages before the first held one. */
   get hasEarlier() {
     return this.#settled !== null && !this.#reachedStart;
   }
@@ -51,7 +51,7 @@ export class ChannelLog {
     return this.#bySeq.get(seq);
   }
 
-  /** Adds what a push brought. Returns the messages that are new. */
+  /** Adds pushed messages. Returns the new ones. */
   push(messages) {
     const added = this.#insert(messages);
     this.#advance();
@@ -59,8 +59,8 @@ export class ChannelLog {
   }
 
   /**
-   * Replaces messages that were edited or deleted, unless what is here is newer. One that is not here is left out: the
-   * history brings it as it is by then. Returns whether anything changed.
+   * Replaces messages that were edited or deleted, unless the held state is newer. Ignores messages that are not held,
+   * because the history will contain their current state. Returns `true` if a message changed.
    */
   revise(messages) {
     let changed = false;
@@ -85,8 +85,8 @@ export class ChannelLog {
   /**
    * Adds a page of catch-up that begins after `settled`, oldest first.
    *
-   * `seen` is the newest `seq` held when the page was asked for: when there is no further page, whatever is
-   * missing below it does not exist.
+   * `seen` is the newest `seq` held at the time of the request: if there is no further page, messages missing below
+   * it do not exist.
    */
   addLater(messages, hasMore, seen = 0) {
     const added = this.#insert(messages);
@@ -107,7 +107,7 @@ export class ChannelLog {
     return added;
   }
 
-  // Newest messages come last: nearly always the first comparison decides.
+  // Messages usually arrive in order, so the first comparison nearly always decides.
   #position(seq) {
     let at = this.#order.length;
     while (at > 0 && this.#order[at - 1] > seq) at -= 1;
@@ -120,17 +120,17 @@ export class ChannelLog {
   }
 }
 
-/** Orders the states of one message: as sent, edited ever later, deleted. Times are RFC 3339 in UTC, all of one length. */
+/** Orders the states of one message: sent, edited by time, deleted. Times are RFC 3339 in UTC, all of one length. */
 export const revision = ({ edited_at, deleted_at }) => (deleted_at ? "deleted" : (edited_at ?? ""));
 
-/** Key in a message's `metadata` by which a client knows its own message again when it comes back on the socket. */
+/** Key in a message's `metadata` by which a client recognizes its own message on the socket. */
 export const CLIENT_KEY = "client_key";
 
-/** Messages that were written here and are not known to be stored yet. */
+/** Messages of this client without a confirmation that they are stored. */
 export class Outbox {
   #entries = new Map();
 
-  /** In the order they were written. */
+  /** Entries in the order of their creation. */
   get entries() {
     return [...this.#entries.values()];
   }
@@ -148,7 +148,7 @@ export class Outbox {
     this.#update(key, { state: "failed", error });
   }
 
-  /** Drops what has arrived: by key, or by the key that a stored message carries. */
+  /** Drops confirmed entries, by key or by the key in a stored message. */
   settle(...keysOrMessages) {
     for (const item of keysOrMessages) {
       this.#entries.delete(typeof item === "string" ? item : item?.metadata?.[CLIENT_KEY]);
@@ -166,10 +166,10 @@ export class Outbox {
 }
 
 /**
- * Replies that are being written, one for each message that is answered.
+ * Drafts of replies, one for each answered message.
  *
- * Pieces carry the position at which they belong, in characters. One that was missed shows as an ellipsis; the message
- * that ends the draft has the whole text.
+ * Pieces carry their position in characters. A missed piece is shown as an ellipsis; the message that ends the draft
+ * has the complete text.
  */
 export class Drafts {
   #byQuestion = new Map();
@@ -178,7 +178,7 @@ export class Drafts {
     return [...this.#byQuestion.values()];
   }
 
-  /** Takes a `message.delta`. Returns whether anything is to be shown anew. */
+  /** Adds a `message.delta`. Returns `true` if the draft changed. */
   accept({ draft_id: id, reply_to: replyTo, status, position, text }) {
     if (!Number.isSafeInteger(replyTo) || typeof text !== "string") return false;
     if (status === "failed") return this.#byQuestion.delete(replyTo);
@@ -189,7 +189,7 @@ export class Drafts {
       draft.text += "…";
       draft.length = position;
     }
-    // What is here already came twice.
+    // The part that overlaps the held text is a duplicate.
     draft.text += pieces.slice(draft.length - position).join("");
     draft.length = Math.max(draft.length, position + pieces.length);
     draft.status = status;
@@ -197,7 +197,7 @@ export class Drafts {
     return true;
   }
 
-  /** Drops the drafts that these messages have become. */
+  /** Drops the drafts that these messages complete. */
   settle(messages) {
     for (const { role, reply_to: replyTo } of messages) {
       if (role !== "user") this.#byQuestion.delete(replyTo);

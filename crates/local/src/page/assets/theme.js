@@ -1,4 +1,4 @@
-// Light and dark: the system's choice until the reader makes one.
+// Light and dark: the system's theme until the reader chooses one.
 
 const KEY = "switchboard.theme";
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -8,7 +8,7 @@ const stored = () => {
   return value === "light" || value === "dark" ? value : null;
 };
 
-/** localStorage, where there is one; a browser may refuse it. */
+/** localStorage, if available; a browser may deny access. */
 export const storage = {
   get(key) {
     try {
@@ -21,7 +21,7 @@ export const storage = {
     try {
       localStorage.setItem(key, value);
     } catch {
-      // Then it is not remembered.
+      // The choice is then not stored.
     }
   },
 };
@@ -34,7 +34,7 @@ function apply(button) {
   button.title = label;
 }
 
-/** Follows the system, and lets `button` change it. */
+/** Follows the system's theme, and lets `button` change it. */
 export function setUpTheme(button) {
   apply(button);
   dark.addEventListener("change", () => apply(button));

@@ -1,14 +1,14 @@
-// From a log and an outbox to what stands on the screen: days, groups, the unread mark. No DOM.
+// Converts a log and an outbox to rows of the screen: days, groups, the unread mark. No DOM.
 
 import { dayKey } from "./format.js";
 import { revision } from "./store.js";
 
-/** Messages of one sender within this time stand together under one name. */
+/** Maximum time between two messages of one sender in a group under one name. */
 const GROUP_WITHIN_MS = 5 * 60_000;
 
 /**
- * The rows of a channel, top to bottom: `{type: "day"}`, `{type: "unread"}`, `{type: "message"}`,
- * `{type: "draft"}`, `{type: "pending"}`. `readSeq` is the newest message that had been read when the channel was entered.
+ * Returns the rows of a channel, top to bottom: `{type: "day"}`, `{type: "unread"}`, `{type: "message"}`,
+ * `{type: "draft"}`, `{type: "pending"}`. `readSeq` is the newest read message at the time of entering the channel.
  */
 export function timeline({ messages, drafts = [], pending, userId, readSeq = null }) {
   const rows = [];
@@ -41,7 +41,7 @@ export function timeline({ messages, drafts = [], pending, userId, readSeq = nul
   return rows;
 }
 
-// A reply begins anew: its quote needs a name above it.
+// A reply starts a new group, because its quote needs a name above it.
 const joins = (previous, message, at) =>
   previous !== null &&
   (message.reply_to ?? null) === null &&

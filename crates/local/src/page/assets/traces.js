@@ -1,6 +1,6 @@
 // The traces that the local run has received. No DOM.
 
-/** Reads traces from the page's own server. */
+/** Client for traces on the page's own server. */
 export class Traces {
   #fetch;
   #held = new Map();
@@ -9,7 +9,7 @@ export class Traces {
     this.#fetch = (...args) => fetch(...args);
   }
 
-  /** The traces with something about this message, `{trace_id, name, start_ns, spans}`, the oldest first. */
+  /** Returns the traces with spans of this message, `{trace_id, name, start_ns, spans}`, oldest first. */
   async ofMessage(channelId, seq) {
     const response = await this.#fetch(`traces?${new URLSearchParams({ channel_id: channelId, seq })}`);
     if (!response.ok) throw new Error(`The traces of message ${seq} cannot be had: ${response.status}.`);
@@ -17,7 +17,7 @@ export class Traces {
     return traces;
   }
 
-  /** A trace, or `null` when nothing of it is here. The same object as before where nothing has changed. */
+  /** Returns a trace, or `null` if it was not received. An unchanged trace is returned as the same object. */
   async get(traceId) {
     const held = this.#held.get(traceId);
     const response = await this.#fetch(`traces/${traceId}`, held ? { headers: { "if-none-match": held.tag } } : {});
@@ -25,7 +25,7 @@ export class Traces {
     if (response.status === 404) return null;
     if (!response.ok) throw new Error(`Trace ${traceId} cannot be had: ${response.status}.`);
     const trace = await response.json();
-    // One is looked at at a time.
+    // Only one trace is shown at a time.
     this.#held.clear();
     this.#held.set(traceId, { trace, tag: response.headers.get("etag") });
     return trace;

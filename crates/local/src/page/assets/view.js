@@ -1,4 +1,4 @@
-// What a message, a channel and a state look like. Builds elements; keeps nothing.
+// Elements of messages, channels and states. Builds elements and holds no state.
 
 import { el, icon } from "./dom.js";
 import { dayName, fullTime, timeOfDay } from "./format.js";
@@ -6,7 +6,7 @@ import { avatar } from "./identity.js";
 import { excerpt, renderMarkdown } from "./markdown.js";
 import { journeyButton } from "./waterfall.js";
 
-/** A row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onStop`, `onJourney`, `onJump`, `onRetry`, `onDiscard`. */
+/** Returns a row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onStop`, `onJourney`, `onJump`, `onRetry`, `onDiscard`. */
 export function row(item, context) {
   switch (item.type) {
     case "day":
@@ -169,7 +169,7 @@ function pending({ entry, at, grouped }, quote, context) {
   );
 }
 
-/** One channel in the sidebar. */
+/** Returns a channel in the sidebar. */
 export function channelRow({ channel, active, unread, onOpen }) {
   return {
     key: channel.channel_id,
@@ -195,7 +195,7 @@ export function channelRow({ channel, active, unread, onOpen }) {
   };
 }
 
-/** What stands where a channel begins. */
+/** Returns the text at the beginning of a channel. */
 export function beginning(name, isEmpty) {
   return [
     el("h2", { text: isEmpty ? `This is the beginning of ${name}` : `The beginning of ${name}` }),
@@ -205,7 +205,7 @@ export function beginning(name, isEmpty) {
   ].filter(Boolean);
 }
 
-/** The words for a state of the connection. */
+/** Returns the text of a connection state. */
 export function connectionText(state, now) {
   switch (state.name) {
     case "live":
@@ -223,7 +223,7 @@ export function connectionText(state, now) {
   }
 }
 
-/** A problem, for people: what, and which field. */
+/** Returns the text of a problem, with its fields. */
 export function describe(error) {
   const fields = (error?.errors ?? []).map(({ field, message }) => (field ? `${field}: ${message}` : message));
   return fields.length > 0 ? fields.join(". ") : error?.detail || error?.message || "Something went wrong.";

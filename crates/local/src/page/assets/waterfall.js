@@ -1,14 +1,14 @@
-// The journey of a message: a dialog that draws its trace as a waterfall, and goes on drawing while spans come in.
+// The journey of a message: a dialog that draws its trace as a waterfall and updates it while spans arrive.
 
 import { el, icon, reconcile } from "./dom.js";
 import { duration, timeOfDay } from "./format.js";
 import { axis, journey, place } from "./journey.js";
 
-/** Between two looks for spans that came in late; functions export after their answers. */
+/** Interval between requests for late spans; functions export after their responses. */
 const LOOK_AGAIN_MS = 600;
-/** Colours of services in the style sheet. */
+/** Number of colours of services in the style sheet. */
 const COLOURS = 8;
-/** Parts of a zoomed axis that stay free beside the span. */
+/** Free fraction of a zoomed axis on each side of the span. */
 const ZOOM_MARGIN = 0.08;
 
 const $ = (id) => document.getElementById(id);
@@ -30,7 +30,7 @@ export class JourneyPanel {
     this.#traces = traces;
     const dialog = $("journey");
     dialog.addEventListener("close", () => this.#stop());
-    // The dialog fills itself with its content: what is hit outside of that is the backdrop.
+    // The content fills the dialog, so a click on the dialog itself is on the backdrop.
     dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
     $("journey-close").addEventListener("click", () => dialog.close());
     $("journey-all").addEventListener("click", () => this.#zoom(null));
@@ -38,7 +38,7 @@ export class JourneyPanel {
     $("journey-spans").addEventListener("focusin", ({ target }) => this.#select(target.closest("[role=treeitem]")?.dataset.key));
   }
 
-  /** Opens on a message; `about` says in a line what it is. */
+  /** Opens the journey of a message; `about` describes it in one line. */
   open(channelId, { seq }, about) {
     this.#stop();
     this.#message = { channelId, seq };
@@ -79,23 +79,23 @@ export class JourneyPanel {
       return;
     }
     if (trace) this.#show(trace);
-    // Traces make room for new ones; what is on the screen stays there.
+    // The server may have removed the trace; the drawn one stays on the screen.
     else if (id !== this.#trace.trace_id) $("journey-status").textContent = "Nothing of that trace is here: not sampled, not yet come in, or made room for.";
   }
 
-  /** Shows another trace in place of this one, with a span of it chosen. */
+  /** Shows another trace instead, and selects one of its spans. */
   #goTo(traceId, spanId = null) {
     if (traceId === this.#trace?.trace_id) return $("journey-spans").querySelector(`[data-key="${spanId}"]`)?.focus();
     this.#chosen = traceId;
     this.#selected = spanId;
     this.#detailed = this.#window = null;
     clearTimeout(this.#timer);
-    // A look that is under way ends with what it was for.
+    // A new object stops a running update.
     this.#message = { ...this.#message };
     this.#look(this.#message);
   }
 
-  /** A message that was edited has several; a link may have led to one that is not its own. */
+  /** Shows the choice of traces: an edited message has several, and a link may lead to one of another message. */
   #showTraces(found, current) {
     const isOwn = found.some(({ trace_id: id }) => id === current);
     const items = current && !isOwn ? [...found, { trace_id: current, name: "Linked", start_ns: null }] : found.length > 1 ? found : [];
@@ -150,7 +150,7 @@ export class JourneyPanel {
     this.#select(kept ?? (rows.find(({ isError }) => isError) ?? rows[0]).span.span_id);
   }
 
-  /** Puts everything where it belongs on the axis. */
+  /** Positions all elements on the axis. */
   #place() {
     const { rows, linked, total } = this.#drawn;
     const { from, to } = this.#window ?? { from: 0, to: total };
@@ -210,13 +210,13 @@ export class JourneyPanel {
     }
     const row = this.#row(key);
     const detailed = row && JSON.stringify(row);
-    // Somebody may be reading there: what has not changed stays as it is.
+    // The user may be reading the details, so unchanged ones stay.
     if (!row || detailed === this.#detailed) return;
     this.#detailed = detailed;
     $("journey-details").replaceChildren(...details(row, this.#drawn, () => this.#zoom(this.#row(key)), (trace, span) => this.#goTo(trace, span)));
   }
 
-  /** The axis shows this span and what is around it; `null` shows all. Of a span that fills the axis already, too. */
+  /** Zooms the axis to this span with a margin. `null`, or a span that is already zoomed, shows the whole axis. */
   #zoom(row) {
     const isShown = row && this.#window && this.#window.span === row.span.span_id;
     if (!row || isShown) this.#window = null;
@@ -272,7 +272,7 @@ function spanRow({ span, isOrphan }) {
   );
 }
 
-/** A row in words, for those who do not see its bar. */
+/** Describes a row in words, for screen readers. */
 function spoken(row, services) {
   return [
     row.span.name,
@@ -353,7 +353,7 @@ const attributes = (map) =>
     ),
   );
 
-/** The button of a message that opens its journey. */
+/** Returns the button of a message that opens its journey. */
 export const journeyButton = (message, onOpen) =>
   el(
     "button",
