@@ -1,5 +1,5 @@
-//! Who does something of their own accord: senders, an owner who ends a membership, the function that goes on with a
-//! broadcast, the maintenance.
+//! Actors that start work by themselves: senders, an owner that ends a membership, functions that push batches, and
+//! the maintenance.
 
 use std::{
     collections::BTreeMap,
@@ -36,14 +36,14 @@ use crate::{
     world::{LOUNGE, MEMBER, OWNER, PRIVATE, PUBLIC, READER, STRANGER, World, channel, user},
 };
 
-/// How often a user may send.
+/// Rate limit of each user.
 const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
-/// Functions of the maintenance that may be at work at once.
+/// Maximum number of concurrent maintenance functions.
 const MAINTAINERS: usize = 2;
-/// Pending ends that one of them looks at.
+/// Maximum pending ends that one maintenance function reads.
 const PENDING_AT_ONCE: usize = 10;
 
-/// What a process remembers between invocations. One that dies takes it along.
+/// State that a process caches between invocations. It is lost when the process dies.
 #[derive(Default)]
 pub(crate) struct Environment {
     head: Option<ChannelHead>,
@@ -52,7 +52,7 @@ pub(crate) struct Environment {
 
 pub(crate) type Shared = Arc<Mutex<Environment>>;
 
-/// Starts everybody.
+/// Starts all actors.
 pub(crate) fn start(world: &Arc<World>) {
     stream::start(world, Reader::Delivery);
     stream::start(world, Reader::Agent);
@@ -61,7 +61,7 @@ pub(crate) fn start(world: &Arc<World>) {
     }
     client::start(world, "alice, all of hers", OWNER, None);
     client::start(world, "bob, all of his", MEMBER, None);
-    // In some schedules there is less to do elsewhere.
+    // Some schedules concentrate on the lounge.
     let is_fought_over = world.time.one_in(2) || world.invites;
     if is_fought_over {
         lounge::start(world);
@@ -70,7 +70,7 @@ pub(crate) fn start(world: &Arc<World>) {
         client::start(world, "carol, public", READER, Some(PUBLIC));
         client::start(world, "mallory, private", STRANGER, Some(PRIVATE));
     }
-    // One cache for each channel: the senders' invocations share an environment, one after another or at once.
+    // One cache per channel: the senders' invocations share an environment, in sequence or concurrently.
     let (public, private) = (Shared::default(), Shared::default());
     for (who, to, cache) in [
         (OWNER, PUBLIC, &public),
@@ -91,7 +91,7 @@ pub(crate) fn start(world: &Arc<World>) {
     }
 }
 
-/// One more message in each channel, when all sockets take pushes again.
+/// Sends one more message to each channel, after all sockets accept pushes again.
 pub(crate) fn send_final_messages(world: &Arc<World>) {
     world.tables().sockets.values_mut().for_each(|socket| socket.throttled_until = 0);
     for to in [PUBLIC, PRIVATE] {
@@ -118,10 +118,10 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
     }
 }
 
-/// The key of the last message.
+/// Idempotency key of the last message.
 const LAST_KEY: &str = "last";
 
-/// A request on behalf of a caller, with the number of its process. `None`: the process died.
+/// Runs a request of a caller in a process of its own. Returns the process's number, and `None` if the process died.
 pub(crate) async fn request<T: std::marker::Send + 'static, F>(
     world: &Arc<World>,
     caller: Caller,
@@ -135,7 +135,7 @@ where
     (number, world.time.spawn(true, handle(node)).await)
 }
 
-/// Sends messages one after another, each until it is accepted or refused.
+/// Sends messages in sequence, each until it is accepted or refused.
 async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messages: u64, cache: Shared) {
     for number in 0..messages {
         let pause = world.time.below(1_500);
@@ -147,7 +147,7 @@ async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messa
         }
         let key = Some(text.replace(' ', "-"));
         if world.time.inject_fault(6) {
-            // Impatient: the same request twice at once.
+            // An impatient client sends the same request twice concurrently.
             let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), Arc::clone(&cache));
             world.time.spawn(false, again);
         }
@@ -155,8 +155,8 @@ async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messa
     }
 }
 
-/// Sends one message, under one key, until it is accepted or refused. Without a key, a sender who does not know what became
-/// of the message leaves it at that.
+/// Sends one message, under one key, until it is accepted or refused. Without a key, a sender without a response does
+/// not retry.
 pub(crate) fn send_once(
     world: Arc<World>,
     who: &str,
@@ -217,12 +217,12 @@ pub(crate) fn send_once(
     }
 }
 
-/// Notes that a message was accepted.
+/// Records an accepted message for the oracle, and checks that the response holds the text that was sent.
 fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &SendResult) {
     let message = sent.message();
     let is_changed = message.edited_at.is_some() || message.deleted_at.is_some();
     if message.sender_id != *sender || (message.content != text && !is_changed) {
-        world.violation(format!("{sender} sent {text:?} to {to}, and was told of {:?}", message.content));
+        world.violation(format!("{sender} sent {text:?} to {to}, and the response has {:?}", message.content));
     }
     let mut tables = world.tables();
     let Some(channel) = tables.notes.channels.get(&message.message_id).cloned() else { return };
@@ -230,9 +230,9 @@ fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &SendRes
     tables.notes.accepted.push(Accepted { channel, seq, message_id, user, text });
 }
 
-/// The owner ends a membership of the private channel, and insists.
+/// Ends a membership of the private channel as its owner, and retries until the request succeeds.
 async fn end_membership(world: Arc<World>) {
-    // In some schedules the sockets are open for so long that no handshake can be under way.
+    // In some schedules the sockets are so old that no handshake can be in progress.
     let age = if world.time.one_in(3) { HANDSHAKE_DURATION } else { Duration::ZERO };
     let pause = Duration::from_millis(world.time.below(3_000));
     world.time.sleep(age + pause).await;
@@ -255,7 +255,7 @@ async fn end_membership(world: Arc<World>) {
     }
 }
 
-/// `SendMessageFunction`, invoked asynchronously: three times at most.
+/// Runs `SendMessageFunction` as an asynchronous invocation: at most three attempts.
 pub(crate) fn send_message(world: &Arc<World>, broadcast: PushBatch) {
     let of_world = Arc::clone(world);
     world.time.spawn(false, async move {
@@ -275,7 +275,7 @@ pub(crate) fn send_message(world: &Arc<World>, broadcast: PushBatch) {
     });
 }
 
-/// The maintenance function, invoked when there is something to do, or at its next tick.
+/// Runs the maintenance function, when there are pending ends or at its next tick.
 async fn run_maintenance(world: Arc<World>) {
     loop {
         world.ended.until(|| (!world.store.state().pending.is_empty()).then_some(())).await;
@@ -287,7 +287,7 @@ async fn run_maintenance(world: Arc<World>) {
             let until = node.monotonic() + lasts;
             let Ok(due) = node.store.pending_ends(PENDING_AT_ONCE, node.now()).await else { return };
             for pending in due {
-                // A failure leaves the record to the next tick.
+                // After a failure the record stays for the next tick.
                 let _ = carry_out(&node.ending(), &node.store, &pending, until).await;
             }
         })
@@ -295,7 +295,7 @@ async fn run_maintenance(world: Arc<World>) {
     }
 }
 
-/// The message of a channel that holds a text, by which the model tells what it is asked.
+/// Returns the message of a channel that holds a text. The simulated model finds by it which message it replies to.
 pub(crate) fn question(world: &World, id: &ChannelId, text: &str) -> Option<QuestionKey> {
     let state = world.store.state();
     let key = state.channels.get(id)?.key();
