@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! Pacts that a broker holds, asked for and answered for over HTTP in the broker's own terms ("Pacts for verification" and
-//! "Publishing verification results" in the Pact Broker documentation).
+//! Verification of a broker's pacts over HTTP with the broker's own protocol ("Pacts for verification" and "Publishing
+//! verification results" in the Pact Broker documentation).
 
 use std::sync::{Arc, Mutex};
 
@@ -21,17 +21,17 @@ use serde_json::{Value, json};
 
 const TOKEN: &str = "the-broker-s-token";
 
-/// A broker with two pacts: one that holds and one that does not.
+/// A broker with two pacts: one that holds and one that fails.
 struct Broker {
     url: String,
-    /// Whether nobody has verified the second one yet.
+    /// Whether the second pact has never been verified.
     pending: bool,
     asked: Mutex<Vec<Value>>,
     results: Mutex<Vec<(String, Value)>>,
     branches: Mutex<Vec<(String, String)>>,
 }
 
-/// An answer in HAL, as a broker gives it.
+/// Returns a response in HAL, as a broker does.
 fn hal(body: Value) -> Response {
     ([("content-type", "application/hal+json")], body.to_string()).into_response()
 }
