@@ -228,8 +228,8 @@ impl RequestFilterExecutor for Executor {
     }
 }
 
-/// Returns the frame of the interaction ("Verifying messages" in the documentation of the Pact verifier: a `POST` with
-/// the description and the states, answered with the message's content).
+/// Returns the frame of the interaction. "Verifying messages" in the documentation of the Pact verifier: it sends a
+/// `POST` with the description and the states, and the response is the message's content.
 async fn message(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> Response {
     shared.is_over.store(true, Ordering::SeqCst);
     let world = shared.world.lock().await;
