@@ -18,8 +18,8 @@ const attributes = (map = {}) => Object.entries(map).map(([key, value]) => ({ ke
 const KINDS = { internal: 1, server: 2, client: 3, producer: 4, consumer: 5 };
 
 /**
- * Returns an `ExportTraceServiceRequest` of one service. Spans are `{id, parent, name, kind, at, ms, error, attributes, events,
- * links, trace}`, with `at` in ms after `start` (ms since the epoch).
+ * Returns an `ExportTraceServiceRequest` of one service. Spans are `{id, parent, name, kind, at, ms, error, attributes,
+ * events, links, trace}`, with `at` in ms after `start` (ms since the epoch).
  */
 export function exported({ service, trace, start, spans }) {
   const nanoseconds = (ms) => String(BigInt(Math.round((start + ms) * 1000)) * 1000n);
