@@ -126,7 +126,7 @@ pub async fn verify(provider: &Provider, sources: Vec<PactSource>, options: &Opt
         if pending == 0 {
             String::new()
         } else {
-            format!(", {pending} of those that are pending fail, which is no failure")
+            format!(", {pending} pending ones failed, which does not fail the run")
         },
     ));
     Ok(VerificationResult { result, summary })
@@ -162,7 +162,7 @@ pub fn pact_files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         let name = provider_of(path)?;
         if name.as_deref() != Some(NAME) {
-            bail!("{} is no pact with {NAME}: its provider is {name:?}", path.display());
+            bail!("{} is not a pact with {NAME}: its provider is {name:?}", path.display());
         }
         return Ok(vec![path.to_owned()]);
     }

@@ -77,7 +77,7 @@ impl ProviderState {
             return Ok(Values::new());
         }
         let state = find(name).with_context(|| {
-            format!("there is no provider state \"{name}\"; `cargo contracts states` lists those that there are")
+            format!("there is no provider state \"{name}\"; `cargo contracts states` lists all states")
         })?;
         let with = Parameters::of(state, parameters)?;
         let outcome = if state.makes_a_frame {

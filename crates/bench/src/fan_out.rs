@@ -142,7 +142,7 @@ async fn measure(system: &System, sockets: usize, messages: usize) -> Result<[Ce
         let began = heard.epoch.elapsed();
         system.post(&channel, 0, &content(number)).await?;
         let through = heard.all(number, sockets, began).await?;
-        let Some(frame) = frame.get() else { return Err("no frame came".into()) };
+        let Some(frame) = frame.get() else { return Err("no frame was received".into()) };
         let text = frame.replace(&content(0), &content(number + 1));
         let began = heard.epoch.elapsed();
         futures::stream::iter(&ids)

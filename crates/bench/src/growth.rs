@@ -228,7 +228,7 @@ async fn measure(
     let (mut took, mut calls) = (Vec::with_capacity(operations), 0);
     for number in 0..WARM_UP.min(operations) + operations {
         let (invocation, waited) = harness.invoke(function, event(number)).await?;
-        worked(&invocation.answer).map_err(|status| format!("{operation} was answered with {status}"))?;
+        worked(&invocation.answer).map_err(|status| format!("{operation} returned {status}"))?;
         if number >= WARM_UP.min(operations) {
             took.push(invocation.answered);
             calls += waited.calls;

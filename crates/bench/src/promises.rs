@@ -77,7 +77,7 @@ async fn answers(status: StatusCode, request: reqwest::RequestBuilder) -> Result
     if response.status() == status && is_problem != status.is_success() {
         return Ok(response);
     }
-    Err(format!("{status} was to come, and {} came: {}", response.status(), response.text().await?).into())
+    Err(format!("expected {status}, got {}: {}", response.status(), response.text().await?).into())
 }
 
 async fn message(status: StatusCode, request: reqwest::RequestBuilder) -> Result<Message> {

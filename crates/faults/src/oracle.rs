@@ -79,7 +79,7 @@ pub(crate) fn history(
         });
         if !there {
             let Accepted { sender, number, seq, .. } = one;
-            found.push(format!("message {number} of {sender} was accepted as {seq} of {channel}, and is not there"));
+            found.push(format!("message {number} of {sender} was accepted as {seq} of {channel}, and is not stored"));
         }
         // A sender records its messages in order.
         let previous = last.insert(&one.sender, (one.number, one.seq));

@@ -120,12 +120,12 @@ impl Sender {
         let (channel, sender) = (self.channel.clone(), self.user.name.clone());
         let (Some(seq), Some(id)) = (answer.body["seq"].as_u64(), answer.body["message_id"].as_str()) else {
             return ledger.violation(format!(
-                "message {number} of {sender} to {channel} was answered with {}: {}",
+                "the response to message {number} of {sender} to {channel} is {}: {}",
                 answer.status, answer.body
             ));
         };
         if !answer.is_success() {
-            return ledger.violation(format!("message {number} of {sender} was answered with {}", answer.status));
+            return ledger.violation(format!("the response to message {number} of {sender} is {}", answer.status));
         }
         if answer.status == 200 {
             ledger.count("responses to a repeated key");

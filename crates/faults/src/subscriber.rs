@@ -35,7 +35,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// Page size of history requests.
 const PAGE: usize = 100;
 
-/// Receive buffer, in bytes, of a client whose missing reads shall soon block the sender.
+/// Receive buffer, in bytes, of a client that does not read: small, so that pushes to it soon block.
 const SMALL_BUFFER: u32 = 4 * 1024;
 
 /// Size of the receive buffer of a client.
@@ -169,7 +169,7 @@ impl Subscriber {
                 }
                 Err(Refused::Status(status)) if status != 429 && status < 500 => {
                     let name = &self.user.name;
-                    self.user.shared.ledger.violation(format!("the handshake of {name} was answered with {status}"));
+                    self.user.shared.ledger.violation(format!("the response to the handshake of {name} is {status}"));
                 }
                 Err(_) => self.user.shared.ledger.count("handshakes that failed"),
             }
@@ -208,7 +208,7 @@ impl Subscriber {
     async fn take(&mut self, text: &str) {
         let ledger = &self.user.shared.ledger;
         let Ok(frame) = serde_json::from_str::<Value>(text) else {
-            return ledger.violation(format!("{} got a frame that is no JSON", self.user.name));
+            return ledger.violation(format!("{} got a frame that is not JSON", self.user.name));
         };
         let Some(channel) = frame["channel_id"].as_str().map(str::to_owned) else {
             return ledger.violation(format!("{} got a frame of no channel: {frame}", self.user.name));

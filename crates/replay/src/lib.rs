@@ -1,10 +1,12 @@
 //! Replays records and invocations that failed after all attempts, from on-failure queues.
 //!
-//! A message about a stream names records and does not hold them ("Retain discarded records for a DynamoDB event
-//! source in Lambda" in the Lambda developer guide). The replay reads them from the stream, which keeps them for 24
+//! A message about a stream names records and does not hold them: "Retain discarded records for a DynamoDB event
+//! source in Lambda" in the Lambda developer guide. The replay reads them from the stream, which keeps them for 24
 //! hours, and passes them through the mapping's filter to the function. A message about an asynchronous invocation
-//! holds its payload. The replay deletes a message only when all of it succeeded. Workers are idempotent, so records
-//! that are already done have no second effect.
+//! holds its payload.
+//!
+//! The replay deletes a message only when all of it succeeded. Workers are idempotent, so records that are already
+//! done have no second effect.
 
 mod event;
 mod invocation;

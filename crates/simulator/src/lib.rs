@@ -87,7 +87,7 @@ fn simulate(world: World) -> Report {
     let mut comes_to_rest = executor::run(&world.time);
     if comes_to_rest {
         oracle::check_quiescent(&world);
-        // Without further faults, one more message per channel tells clients whose pushes were dropped of the gap.
+        // Faults are over. One more message per channel reveals the gap to clients whose pushes were dropped.
         world.time.end_faults();
         actors::send_final_messages(&world);
         comes_to_rest = executor::run(&world.time);

@@ -51,7 +51,7 @@ const SLOW_MILLIS: u64 = 3_000;
 /// Longer than every wait of a request except the wait for the ends of its change.
 const LONG_WAIT: Duration = Duration::from_secs(2);
 
-/// Number of sockets that one process pushes to by itself.
+/// Maximum number of sockets that one process pushes to; a larger audience is dispatched.
 pub(crate) const THRESHOLD: usize = 2;
 
 /// Hook that injects a process's faults into its calls of the stores.

@@ -398,7 +398,7 @@ fn accepted(state: &State, accepted: &[Accepted]) -> Vec<String> {
         };
         let item = state.message(channel, *seq);
         if state.channel(channel).is_some() && !item.is_some_and(|item| is_there(&item.stored.message)) {
-            found.push(format!("{text} of {user} was accepted as {seq} of {channel}, and is not there"));
+            found.push(format!("{text} of {user} was accepted as {seq} of {channel}, and is not stored"));
         }
     }
     found
@@ -455,7 +455,7 @@ fn remains(state: &State) -> Vec<String> {
     ];
     for (table, keys) in tables {
         for key in keys.into_iter().filter(|key| state.channel(key).is_none()) {
-            found.push(format!("{table} are left of {key}"));
+            found.push(format!("{table} of {key} remain"));
         }
     }
     found

@@ -84,7 +84,7 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
         } else {
             invocation.await
         };
-        world.tell(|| format!("{reader:?} {number}: records {next} to {} gave {answer:?}", next + length - 1));
+        world.tell(|| format!("{reader:?} {number}: records {next} to {} returned {answer:?}", next + length - 1));
         match answer {
             Some(None) => {
                 next += length;

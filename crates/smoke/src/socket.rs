@@ -24,7 +24,7 @@ impl Socket {
         }
         match Box::pin(connect_async(request)).await {
             Ok((socket, _)) => Ok(Self(socket)),
-            Err(Error::Http(response)) => Err(format!("the handshake was answered with {}", response.status())),
+            Err(Error::Http(response)) => Err(format!("the response to the handshake is {}", response.status())),
             Err(error) => Err(format!("the handshake failed: {error}")),
         }
     }

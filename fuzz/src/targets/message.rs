@@ -46,7 +46,7 @@ pub fn run(data: &[u8]) {
     let message = message(draft);
     let item: HashMap<String, AttributeValue> = serde_dynamo::to_item(&message).expect("an item");
     let read: Message = serde_dynamo::from_item(item).expect("a message");
-    assert_eq!(read, message, "as the table gives it back");
+    assert_eq!(read, message, "as read from the table");
     let json = serde_json::to_string(&message).expect("JSON");
     assert_eq!(serde_json::from_str::<Message>(&json).expect("a message"), message, "as a client reads it");
 }

@@ -78,7 +78,7 @@ impl Harness {
     ) -> Result<Bytes> {
         let event = events::rest(&self.stack, method, path, body).await?;
         let answer = function.invoke(event).await?.answer;
-        worked(&answer).map_err(|status| format!("{method} {path} was answered with {status}"))?;
+        worked(&answer).map_err(|status| format!("{method} {path} returned {status}"))?;
         Ok(answer)
     }
 

@@ -187,7 +187,7 @@ async fn cases(harness: &Harness) -> Result<Vec<Case>> {
 /// Connects a socket.
 pub(crate) async fn connect(on_connect: &mut Function, life: &SocketEvents, id: &str) -> Result<()> {
     let answer = on_connect.invoke(text(&life.of(id).connect)).await?.answer;
-    worked(&answer).map_err(|status| format!("$connect was answered with {status}").into())
+    worked(&answer).map_err(|status| format!("$connect returned {status}").into())
 }
 
 fn text(event: &Value) -> Bytes {
@@ -208,7 +208,7 @@ async fn measure(harness: &Harness, case: Case, options: &Options) -> Result<War
             function.invoke(event.clone()).await?;
         }
         let (invocation, waited) = harness.invoke(&mut function, event(number)).await?;
-        worked(&invocation.answer).map_err(|status| format!("{binary}: {what} was answered with {status}"))?;
+        worked(&invocation.answer).map_err(|status| format!("{binary}: {what} returned {status}"))?;
         if number < options.warm_up {
             allocations_before = function.allocations();
         } else {
