@@ -126,7 +126,7 @@ pub async fn verify(provider: &Provider, sources: Vec<PactSource>, options: &Opt
         if pending == 0 {
             String::new()
         } else {
-            format!(", {pending} pending ones failed, which does not fail the run")
+            format!("; pending failures, which do not fail the run: {pending}")
         },
     ));
     Ok(VerificationResult { result, summary })
