@@ -123,11 +123,7 @@ pub async fn verify(provider: &Provider, sources: Vec<PactSource>, options: &Opt
         result.interaction_results.len(),
         if consumers.is_empty() { "no consumer".to_owned() } else { Vec::from_iter(consumers).join(", ") },
         result.interaction_results.iter().filter(|one| one.result.is_ok()).count(),
-        if pending == 0 {
-            String::new()
-        } else {
-            format!("; pending failures, which do not fail the run: {pending}")
-        },
+        if pending == 0 { String::new() } else { format!("; pending failures, which do not fail the run: {pending}") },
     ));
     Ok(VerificationResult { result, summary })
 }

@@ -112,11 +112,11 @@ impl User {
             let wait = match self.ask(method.clone(), path, body, key).await {
                 Ok(answer) if !answer.is_transient() => return answer,
                 Ok(answer) => {
-                    self.shared.ledger.count(if answer.status == 429 { "answers 429" } else { "answers 5xx" });
+                    self.shared.ledger.count(if answer.status == 429 { "responses 429" } else { "responses 5xx" });
                     answer.retry_after.unwrap_or_default()
                 }
                 Err(_) => {
-                    self.shared.ledger.count("requests without an answer");
+                    self.shared.ledger.count("requests without a response");
                     Duration::ZERO
                 }
             };

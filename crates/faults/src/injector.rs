@@ -141,7 +141,7 @@ impl<'a> Injector<'a> {
             }
             Kind::KillGuardian => {
                 if self.machine.reaper().await.is_some_and(|guardian| guardian.signal(Signal::KILL)) {
-                    ledger.fault("process reaper of the functions killed");
+                    ledger.fault("process reaper killed");
                 }
             }
             Kind::KillRunner => {

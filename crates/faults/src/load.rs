@@ -184,7 +184,7 @@ impl Load {
         let opened = self.count("sockets opened");
         let listeners = self.subscribers(channel, 10, Buffer::Ample);
         self.opened(opened, listeners.len()).await?;
-        let (refused, began) = (self.count("answers 5xx"), Instant::now());
+        let (refused, began) = (self.count("responses 5xx"), Instant::now());
         let mut all = JoinSet::new();
         for index in 0..senders {
             let mut sender = Sender::new(self.user(format!("hot-{index}")), channel, self.chance.random());
@@ -208,7 +208,7 @@ impl Load {
             per_second(count, elapsed),
             median.as_millis(),
             p99.as_millis(),
-            self.count("answers 5xx") - refused
+            self.count("responses 5xx") - refused
         );
         Ok(())
     }
@@ -309,13 +309,13 @@ impl Load {
             self.opened(opened, so_far).await?;
         }
         let first = began.elapsed();
-        let (failed, opened) = (self.count("handshakes that failed"), self.count("sockets opened"));
+        let (failed, opened) = (self.count("failed handshakes"), self.count("sockets opened"));
         for one in &listeners {
             let _ = one.orders.send(Order::Cut);
         }
         let half = self.opened(opened, sockets / 2).await?;
         let all = half + self.opened(opened, sockets).await?;
-        let failed = self.count("handshakes that failed") - failed;
+        let failed = self.count("failed handshakes") - failed;
         // The message is sent after the clients have read the history.
         let mut sender = Sender::new(self.user("storm"), channel, self.chance.random());
         sender.send(100).await;

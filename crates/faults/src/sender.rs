@@ -95,7 +95,7 @@ impl Sender {
         match answer {
             Ok(answer) if !answer.is_transient() => self.note(number, &content, &answer),
             _ => {
-                ledger.count("of them left open");
+                ledger.count("of them unconfirmed");
                 let (channel, sender) = (self.channel.clone(), self.user.name.clone());
                 ledger.note_unconfirmed(Unconfirmed { channel, sender, content: digest(&content) });
             }

@@ -171,7 +171,7 @@ impl Subscriber {
                     let name = &self.user.name;
                     self.user.shared.ledger.violation(format!("the response to the handshake of {name} is {status}"));
                 }
-                Err(_) => self.user.shared.ledger.count("handshakes that failed"),
+                Err(_) => self.user.shared.ledger.count("failed handshakes"),
             }
             let pause = backoff(attempt, &mut self.chance);
             attempt += 1;
