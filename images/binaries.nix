@@ -1,5 +1,5 @@
-# Every function as a static binary for ARM64 on musl. Zig is the C compiler and the linker, since it compiles for ARM64
-# alike on either system, and needs no cross compiler to be built first.
+# Every function as a static binary for ARM64 on musl. Zig is the C compiler and the linker: it compiles for ARM64 on
+# both systems in the same way, without a cross compiler.
 {
   lib,
   pkgs,
@@ -22,7 +22,7 @@ let
         (root + "/.cargo")
         (root + "/services")
         (lib.fileset.difference (root + "/crates") (root + "/crates/local"))
-        # No function has it in, but Cargo reads the manifests of all members.
+        # No function contains it, but Cargo reads the manifests of all members.
         (craneLib.fileset.commonCargoSources (root + "/crates/local"))
       ];
     };
@@ -32,12 +32,12 @@ let
     cargoBuildCommand = "cargo zigbuild --release";
     cargoExtraArgs =
       "--locked --target ${target} " + lib.concatMapStringsSep " " (name: "--package ${name}") functions;
-    # Where Zig keeps the C library that it compiles, and its wrappers: a build has no home for them.
+    # Cache of Zig's C library and wrappers: a build has no home folder for it.
     preBuild = ''
       export XDG_CACHE_HOME=$TMPDIR/cache ZIG_GLOBAL_CACHE_DIR=$TMPDIR/zig ZIG_LOCAL_CACHE_DIR=$TMPDIR/zig
       export CARGO_ZIGBUILD_CACHE_DIR=$TMPDIR/zigbuild
     '';
-    # Cargo has stripped them; the tools at hand may be those of another processor.
+    # Cargo has stripped the binaries; the available tools may be for another processor.
     dontStrip = true;
     dontPatchELF = true;
   };
@@ -54,7 +54,7 @@ let
     }
   );
 
-  # A static binary needs nothing else: a reference left in it by accident would be a hint that it does.
+  # A static binary has no dependencies: a reference to the store would be an error.
   one =
     name:
     pkgs.runCommand name

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs the end-to-end tests against the functions' ARM64 binaries, each as in its image: on a read-only file system with
-# nothing in it but the binary and the certificates, as an unprivileged user, under an emulator where the machine is not
-# an ARM64 one. Prints the size of each.
+# Runs the end-to-end tests against the functions' ARM64 binaries, each as in its image: as an unprivileged user, on a
+# read-only file system with only the binary and the certificates. On other processors it uses an emulator. Prints the
+# size of each binary.
 #
 #     images/check-arm64.sh [FOLDER]
 #
-# FOLDER has the binaries, such as result/bin of `nix build .#functions`. Without it they are compiled first, as
-# binaries.nix does; without a cache that takes half an hour and more, which is why .ci/run does not.
+# FOLDER has the binaries, such as result/bin of `nix build .#functions`. Without it the script compiles them like
+# binaries.nix. Without a cache that takes more than half an hour, so .ci/run does not run this script.
 #
-# Needs, of Debian: bubblewrap, qemu-user-static, ca-certificates. To compile: cargo-zigbuild and zig (both on PyPI:
+# Needs from Debian: bubblewrap, qemu-user-static, ca-certificates. To compile: cargo-zigbuild and zig (both on PyPI:
 # cargo-zigbuild, ziglang) and Rust's standard library for the target, by `rustup target add
 # aarch64-unknown-linux-musl` or as sources (`rust-src`), which are compiled too.
 set -euo pipefail
@@ -27,8 +27,8 @@ compile() {
       echo "error: no standard library for $target, and no sources of it, in $sysroot" >&2
       exit 1
     }
-    # Cargo compiles the standard library on nightly only, and the linker's own start files replace those that come
-    # with the compiled one.
+    # Cargo compiles the standard library on nightly only. The linker's own start files replace those of the compiled
+    # library.
     export RUSTC_BOOTSTRAP=1
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS='-C link-self-contained=no'
     options+=(-Z 'build-std=std,panic_abort,panic_unwind')
@@ -51,7 +51,7 @@ mkdir "$work/bin" "$work/sandbox"
 certificates=/etc/ssl/certs/ca-certificates.crt
 emulator=()
 [ "$(uname -m)" = aarch64 ] || emulator=("$(command -v qemu-aarch64-static)")
-# Root gives up being root first.
+# Root drops its privileges first.
 user=()
 [ "$(id -u)" != 0 ] || user=("$(command -v setpriv)" --reuid 65532 --regid 65532 --clear-groups)
 
@@ -64,7 +64,7 @@ for function in "${functions[@]}"; do
   printf '| %s | %s | %s |\n' "\`$function\`" "$(stat -c %s "$root/bin/$function")" \
     "$(tar -C "$root" -c . | gzip | wc -c)"
 
-  # The sandbox bears the function's name, by which the tests know it.
+  # The tests identify the sandbox by the function's name.
   ln -s "$(command -v bwrap)" "$work/sandbox/$function"
   enter=("${user[@]}" "$work/sandbox/$function" --unshare-user --uid 65532 --gid 65532 --die-with-parent
     --tmpfs / --ro-bind "$root/bin" /bin --ro-bind "$root/etc" /etc --proc /proc --tmpfs /tmp)
@@ -89,4 +89,4 @@ if [ -n "$missing" ]; then
   echo "error: no test called ${missing//$'\n'/, }" >&2
   exit 1
 fi
-echo "every function served its part"
+echo "every function was tested"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Checks every image of a folder: check.sh FOLDER FUNCTION... Each function has its image and its list of contents, and
-# nothing else is there. An image is small, for ARM64, for an unprivileged user, and holds what it should and no more.
+# Checks every image of a folder: check.sh FOLDER FUNCTION... The folder must contain an image and a bill of materials
+# for each function, and no other file. An image is small, for ARM64 and an unprivileged user, and has exactly the
+# expected content.
 #
 # Needs jq.
 set -euo pipefail
 export LC_ALL=C
 
-# Bytes, compressed, as a registry keeps it; a collector in it is not the function's weight.
+# Compressed size in bytes, as in a registry; a collector does not count.
 budget=15000000
 
 folder=$1
@@ -54,7 +55,7 @@ for function in "$@"; do
     done < <(tar -tf "$image/$layer")
   done
   tar -xf "$image/${layers[1]}" -C "$image"
-  # The header of an ELF file: 64 bits, little end first, for ARM64 (b7).
+  # The header of an ELF file: 64 bits, little-endian, ARM64 (b7).
   elf=$(od -An -tx1 -N20 "$image/bin/$function" | tr -d ' \n')
   [[ $elf == 7f454c460201*b700 ]] || fail "$function: no program for ARM64"
 

@@ -1,4 +1,4 @@
-# The images: one for each function, and the folder of all. What is in them stands in README.md beside this file.
+# The images: one per function, and a folder with all of them. README.md beside this file describes their content.
 {
   lib,
   pkgs,
@@ -9,9 +9,9 @@
 {
   # From binaries.nix: `functions`, and `sboms` of them.
   binaries,
-  # A folder whose `extensions/` holds what Lambda is to start beside the function; it becomes /opt.
+  # A folder that becomes /opt. Lambda starts the programs in its `extensions/` beside the function.
   collector ? null,
-  # Where the sources are, for the label.
+  # URL of the sources, for the label.
   source ? workspace.repository or null,
 }:
 let
@@ -21,13 +21,13 @@ let
 
   layer = {
     architecture = "arm64";
-    # Plain files in their usual places instead of a store.
+    # Plain files in their usual paths instead of a store.
     includeStorePaths = false;
     mtime = "1970-01-01T00:00:01Z";
     created = "1970-01-01T00:00:01Z";
   };
 
-  # What all functions have in common is the lower layer, and so the same one in every image.
+  # Files common to all functions are the lower layer, which is identical in every image.
   base = buildLayeredImage (
     layer
     // {
@@ -58,7 +58,7 @@ let
         '';
         config = {
           Entrypoint = [ "/bin/${name}" ];
-          # Nobody in particular: Lambda runs a function as a user of its own choice.
+          # An unprivileged user. Lambda chooses its own user for a function.
           User = "65532:65532";
           WorkingDir = "/";
           Env = [ "SSL_CERT_FILE=${certificates}" ];

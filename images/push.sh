@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Pushes every image of a folder: push.sh FOLDER REGISTRY TAG. A function's repository is REGISTRY/<function>.
 #
-# Prints a line `<function> <digest>` for each. Tags are never moved: what stands there already is left alone when it is
-# the same image, so that a deployment can be repeated, and is an error when it is another one.
+# Prints a line `<function> <digest>` for each. Tags are never moved. If the tag exists with the same image, it is kept,
+# so that a deployment can be repeated. If it exists with another image, the script fails.
 #
-# Needs skopeo, logged in to the registry (skopeo login, or what docker login has left). A registry on this machine is
-# spoken to without TLS.
+# Needs skopeo, logged in to the registry (skopeo login or docker login). A registry on this machine is used without
+# TLS.
 set -euo pipefail
 
 if [ $# -ne 3 ]; then
@@ -18,7 +18,7 @@ tls=true
 case $registry in
   localhost:* | 127.0.0.1:*) tls=false ;;
 esac
-# Images are not signed with keys that skopeo knows: there is no policy to hold them to.
+# Images are not signed with keys that skopeo knows, so no policy applies.
 skopeo() { command skopeo --insecure-policy "$@"; }
 
 work=$(mktemp -d)
@@ -31,7 +31,7 @@ for archive in "$folder"/*.tar.gz; do
   skopeo inspect --config --raw "docker-archive:$work/image.tar" >"$work/ours.json"
   if skopeo inspect --tls-verify=$tls --config --raw "$target" >"$work/theirs.json" 2>"$work/absent"; then
     if ! cmp --silent "$work/ours.json" "$work/theirs.json"; then
-      echo "error: $registry/$function:$tag is another image already; choose another tag" >&2
+      echo "error: $registry/$function:$tag exists with another image; choose another tag" >&2
       exit 1
     fi
     digest=$(skopeo inspect --tls-verify=$tls --no-tags --format '{{.Digest}}' "$target")

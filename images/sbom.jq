@@ -1,5 +1,5 @@
-# From what cargo-cyclonedx lists of a function to what is in its image: no crates that only built it, no folders of the
-# machine that did, and the certificates.
+# Converts cargo-cyclonedx's list of a function to the content of its image: removes build dependencies and folders of
+# the build machine, and adds the certificates.
 [.components[] | select(.scope == "excluded") | ."bom-ref"] as $excluded
 | .components |= map(select(.scope != "excluded"))
 | .dependencies |= map(

@@ -1,4 +1,4 @@
-# What each image is made of, as CycloneDX: the crates that the function is compiled from for its target, and the
+# Bill of materials of each image, as CycloneDX: the crates that the function is compiled from for its target, and the
 # certificates.
 {
   lib,

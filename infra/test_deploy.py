@@ -1,4 +1,4 @@
-"""Tries infra/deploy against a CloudFormation of a few lines: what it asks for, refuses, and goes back to."""
+"""Tests infra/deploy against a minimal CloudFormation: its requests, its refusals, and its roll back."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import unittest
 
 FOLDER = pathlib.Path(__file__).parent
 
-# Stands in for the AWS CLI. The state is a file; every call is noted.
+# Replaces the AWS CLI. The state is a file; every call is recorded.
 AWS = f'''#!{sys.executable}
 import json, os, sys
 state_file = os.environ["AWS_STATE"]

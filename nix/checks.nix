@@ -1,4 +1,4 @@
-# What `nix flake check` holds.
+# The checks of `nix flake check`.
 {
   lib,
   pkgs,
@@ -10,7 +10,7 @@
 let
   inherit (rust) craneLib shared;
 
-  # A check that is a command: it passes when the command does.
+  # A check that runs a command, and passes if the command succeeds.
   command =
     name: packages: text:
     pkgs.runCommand name { nativeBuildInputs = packages; } ''
@@ -20,7 +20,7 @@ let
       touch $out
     '';
 
-  # The repositories that the template takes images from.
+  # The image repositories that the template uses.
   deployed = lib.unique (
     map (text: lib.head (builtins.match "([a-z0-9-]+).*" (lib.head (lib.splitString "\n" text)))) (
       lib.tail (
@@ -68,7 +68,7 @@ in
         zizmor --offline .github
       '';
 
-  # Needs nothing to be built: evaluation ends here when the lists differ.
+  # Requires no build: the evaluation fails here if the lists differ.
   functions =
     assert lib.assertMsg (lib.sort lib.lessThan deployed == functions) ''
       services/ and infra/backend.yaml do not name the same functions:

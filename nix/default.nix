@@ -1,4 +1,4 @@
-# What the flake offers, for one system.
+# The flake's outputs for one system.
 {
   lib,
   pkgs,
@@ -8,14 +8,14 @@
 let
   root = ../.;
 
-  # The one list of functions: the folders in services/.
+  # The list of functions: the folders in services/.
   functions = lib.attrNames (
     lib.filterAttrs (_: type: type == "directory") (builtins.readDir ../services)
   );
 
   workspace = (lib.importTOML ../Cargo.toml).workspace.package;
 
-  # The toolchain that rustup reads too; `targets` are those that it compiles for besides the system's own.
+  # The toolchain from rustup's file; `targets` are its targets besides the system's own.
   toolchain =
     targets: pkgs:
     pkgs.rust-bin.fromRustupToolchain (

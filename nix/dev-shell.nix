@@ -1,4 +1,4 @@
-# All that this repository's commands need.
+# All tools that this repository's commands need.
 {
   lib,
   pkgs,
@@ -23,7 +23,7 @@ craneLib.devShell {
     pkgs.nodejs
     pkgs.python3
   ]
-  # Nixpkgs has no Chromium for the Mac; the tests of the page take any that CHROMIUM_PATH names.
+  # Nixpkgs has no Chromium for macOS; the tests of the page use the one at CHROMIUM_PATH.
   ++ lib.optional pkgs.stdenv.hostPlatform.isLinux pkgs.chromium;
 
   env = lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux {

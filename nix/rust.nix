@@ -1,5 +1,5 @@
-# The workspace for the system at hand, in the profile that `cargo local` and the tests use. Its dependencies are
-# compiled once, for the checks and for the local run.
+# The workspace for the build system, in the profile that `cargo local` and the tests use. Its dependencies are compiled
+# once, for the checks and for the local run.
 {
   lib,
   pkgs,
@@ -8,7 +8,7 @@
   workspace,
 }:
 let
-  # Everything but what only Nix reads: a change to the flake does not compile the workspace again.
+  # Without the files that only Nix reads: a change of the flake does not recompile the workspace.
   src = lib.fileset.toSource {
     inherit root;
     fileset = lib.fileset.difference root (
@@ -29,7 +29,7 @@ let
     pname = "switchboard";
     strictDeps = true;
     CARGO_PROFILE = "dev";
-    # The SDK's clients read the system's certificates when they are made.
+    # The SDK's clients read the system's certificates when they are created.
     SSL_CERT_FILE = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
   };
   cargoArtifacts = craneLib.buildDepsOnly common;
@@ -49,11 +49,11 @@ in
 {
   inherit craneLib src shared;
 
-  # The local run, with the functions compiled already.
+  # The local run, with compiled functions.
   local = pkgs.writeShellApplication {
     name = "switchboard-local";
     meta.description = "Switchboard on this machine";
-    # The run looks for its template from the folder that Cargo names.
+    # The local run finds its template relative to this folder of Cargo.
     text = ''
       export CARGO_MANIFEST_DIR=${src}
       if [ "''${1-}" = token ]; then

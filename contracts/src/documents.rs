@@ -1,4 +1,4 @@
-//! The OpenAPI and the AsyncAPI document as one, so that a reference from one into the other is a plain pointer.
+//! The OpenAPI and the AsyncAPI document in one value, so that a reference between them is a plain pointer.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ impl Documents {
         Self::parse(&text("openapi.yaml")?, &text("asyncapi.yaml")?)
     }
 
-    /// From their texts.
+    /// Parses both documents.
     pub fn parse(openapi: &str, asyncapi: &str) -> Result<Self> {
         let mut both = json!({ "openapi": yaml(openapi)?, "asyncapi": yaml(asyncapi)? });
         for name in ["openapi", "asyncapi"] {
@@ -28,16 +28,16 @@ impl Documents {
         Ok(Self(both))
     }
 
-    /// What a pointer leads to.
+    /// Returns the value at a pointer, or `null`.
     #[must_use]
     pub fn at(&self, pointer: &str) -> &Value {
         self.0.pointer(pointer).unwrap_or(&Value::Null)
     }
 
-    /// What stands there, or what it refers to.
+    /// Follows references, and returns the value that they lead to.
     #[must_use]
     pub fn resolve<'a>(&'a self, mut value: &'a Value) -> &'a Value {
-        // Longer chains of references are none that a person wrote.
+        // A longer chain of references is a loop.
         for _ in 0..8 {
             match value.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#')) {
                 Some(pointer) => value = self.at(pointer),
@@ -47,7 +47,7 @@ impl Documents {
         value
     }
 
-    /// A JSON Schema that stands alone, of what `pointer` leads to.
+    /// Returns a self-contained JSON Schema of the schema at `pointer`.
     #[must_use]
     pub fn schema(&self, pointer: &str) -> Value {
         let mut schema = self.0.clone();
@@ -56,13 +56,13 @@ impl Documents {
         schema
     }
 
-    /// The messages that the server sends: names, and pointers to their payloads' schemas.
+    /// Returns the messages that the server sends: names, and pointers to their payloads' schemas.
     #[must_use]
     pub fn sent_messages(&self) -> Vec<(String, String)> {
         self.messages(|operation, is_reply| (operation["action"] == "send") != is_reply)
     }
 
-    /// The messages that clients send.
+    /// Returns the messages that clients send.
     #[must_use]
     pub fn received_messages(&self) -> Vec<(String, String)> {
         self.messages(|operation, is_reply| (operation["action"] == "receive") != is_reply)

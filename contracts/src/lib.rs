@@ -1,5 +1,5 @@
-//! Contracts with client teams: verification of their pacts against the running stack, the states that a pact may
-//! name, and a look at what a change of the documents would break.
+//! Contracts with client teams: verification of their pacts against the running stack, the provider states of pacts,
+//! and detection of changes that break clients.
 
 pub mod compat;
 pub mod documents;

@@ -15,24 +15,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Verify pacts against the stack, which is started for it
+    /// Verify pacts against a new local run of the stack
     Verify(verify::Options),
     /// List the provider states that a pact may name
     States,
-    /// Compare the documents of the working copy with those that are published: whom would a change break?
+    /// Compare the documents of the working copy with the published ones, and list the clients that a change would
+    /// break
     Compare {
-        /// Folder with the openapi.yaml and asyncapi.yaml to look at [default: contracts]
+        /// Folder with the openapi.yaml and asyncapi.yaml to compare [default: contracts]
         documents: Option<PathBuf>,
     },
-    /// Keep the documents, and the pacts that the consumer tests have written, as published
+    /// Publish the documents, and the pacts that the consumer tests have written
     Publish {
         /// Folder with the pacts
         #[arg(long, default_value = "contracts/target/pacts")]
         pacts: PathBuf,
-        /// Only say whether the pacts are published
+        /// Only check whether the pacts are published
         #[arg(long)]
         check: bool,
-        /// Publish even what breaks somebody
+        /// Publish even changes that break clients
         #[arg(long)]
         breaking: bool,
     },
@@ -80,7 +81,7 @@ fn compare(documents: Option<PathBuf>) -> anyhow::Result<bool> {
     }
     match broken.len() {
         0 => println!("nothing that is published would break"),
-        count => println!("{count} changes would break somebody"),
+        count => println!("{count} changes would break clients"),
     }
     Ok(broken.is_empty())
 }

@@ -1,5 +1,5 @@
-//! A language model that says what it is told to, when it is told to: the other side of the chat-completions protocol
-//! of OpenAI ("Chat completion chunk object" in its API reference), so that replies take the agent's real path.
+//! A scripted language model. It speaks the chat-completions protocol of OpenAI ("Chat completion chunk object" in its
+//! API reference), so that replies take the agent's real path.
 
 use std::{
     collections::HashMap,
@@ -18,39 +18,39 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-/// What the model does next.
+/// Next step of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// It says something.
+    /// The model sends this text.
     Say(String),
-    /// It says no more.
+    /// The model ends its reply.
     End,
 }
 
-/// How a reply is to be made.
+/// Script of a reply.
 #[derive(Debug)]
 enum Script {
-    /// Line by line; one that ends without [`Line::End`] breaks off.
+    /// Sends each line; a script that ends without [`Line::End`] breaks the connection.
     Lines(mpsc::UnboundedReceiver<Line>),
-    /// Not at all: the request is refused.
+    /// Refuses the request.
     Refusal,
 }
 
-/// Replies to come, by a word that the question holds. Any other question gets a short reply at once.
+/// Scripted replies by a word in the question. Any other question gets a short reply immediately.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     scripts: Arc<Mutex<HashMap<String, Script>>>,
 }
 
 impl Model {
-    /// What is sent there is said when a question that holds `word` comes.
+    /// Registers a script for a question that contains `word`, and returns its sender.
     pub fn expect(&self, word: &str) -> mpsc::UnboundedSender<Line> {
         let (lines, script) = mpsc::unbounded_channel();
         self.keep(word, Script::Lines(script));
         lines
     }
 
-    /// A question that holds `word` will be refused.
+    /// Refuses the question that contains `word`.
     pub fn refuse(&self, word: &str) {
         self.keep(word, Script::Refusal);
     }
@@ -79,7 +79,7 @@ pub async fn complete(State(model): State<Model>, Json(request): Json<Value>) ->
         None => {
             let (at_once, lines) = mpsc::unbounded_channel();
             for line in [Line::Say("Noted.".to_owned()), Line::End] {
-                // Its receiver is right here.
+                // The receiver exists in this function.
                 let _ = at_once.send(line);
             }
             lines

@@ -1,5 +1,5 @@
-//! The provider as the verifier sees it: the running stack for requests, and an endpoint that gives out the frames which
-//! the states have taken from real sockets.
+//! The provider for the verifier: the running stack for requests, and an endpoint for messages. The endpoint returns
+//! the frames that the states have received from real sockets.
 
 use std::{
     collections::HashMap,
@@ -40,13 +40,13 @@ use crate::{
 /// The provider's name in every pact.
 pub const NAME: &str = "switchboard";
 
-/// Where the verifier asks for messages.
+/// Path of the endpoint for messages.
 const MESSAGES: &str = "/messages";
 
-/// What went wrong while states were set up.
+/// State that could not be set up, and the error.
 pub type Trouble = (String, String);
 
-/// A stack with its worlds.
+/// A running stack with the state of the current interaction.
 pub struct Provider {
     stack: Stack,
     model: Model,
@@ -56,12 +56,12 @@ pub struct Provider {
     shared: Arc<Shared>,
 }
 
-/// The interaction that is being verified; there is one at a time.
+/// State of the interaction that is being verified; only one is verified at a time.
 struct Shared {
     world: tokio::sync::Mutex<Option<ProviderState>>,
-    /// For the request filter, which cannot wait.
+    /// Token for the request filter, which cannot wait.
     bearer: Mutex<Option<Bearer>>,
-    /// Whether the interaction has been verified, so that the next state is another one's.
+    /// Whether the interaction has been verified, so that the next state belongs to another one.
     is_over: AtomicBool,
     worlds: AtomicU64,
     troubles: Mutex<Vec<Trouble>>,
@@ -87,7 +87,7 @@ impl Drop for Provider {
 }
 
 impl Provider {
-    /// Starts the stack whose binaries are in `bin_dir`, the model that its agent asks, and the endpoint for messages.
+    /// Starts the stack with the binaries in `bin_dir`, the model of its agent, and the endpoint for messages.
     pub async fn start(bin_dir: &Path) -> Result<Self> {
         let (model, http) = (Model::default(), reqwest::Client::new());
         let shared = Arc::new(Shared {
@@ -114,7 +114,8 @@ impl Provider {
         Ok(Self { stack, model, http, side, server, shared })
     }
 
-    /// What the verifier has to know. Both transports are named, so that nothing is guessed.
+    /// Returns the verifier's description of the provider. It names both transports, so that the verifier guesses
+    /// none.
     pub fn info(&self) -> Result<ProviderInfo> {
         let rest: reqwest::Url = self.stack.addresses.rest.parse()?;
         let message = |transport: &str| ProviderTransport {
@@ -137,19 +138,19 @@ impl Provider {
         })
     }
 
-    /// A world of its own, for whoever wants to look at states without a verifier.
+    /// Returns a separate state, to use states without a verifier.
     #[must_use]
     pub fn world(&self, tenant: &str) -> ProviderState {
         ProviderState::new(self.stack.addresses.clone(), self.model.clone(), self.http.clone(), tenant)
     }
 
-    /// Sets up states and puts the token into requests.
+    /// Returns the executor that sets up states and replaces the token of requests.
     #[must_use]
     pub fn executor(&self) -> Arc<Executor> {
         Arc::new(Executor(self.shared.clone()))
     }
 
-    /// Which states could not be set up, and why.
+    /// Returns the states that could not be set up, with their errors.
     #[must_use]
     pub fn troubles(&self) -> Vec<Trouble> {
         lock(&self.shared.troubles).clone()
@@ -171,12 +172,12 @@ impl Shared {
     }
 }
 
-/// A lock that nobody holds while anything can panic.
+/// No thread panics while it holds the lock.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the verifier calls back.
+/// Callbacks of the verifier.
 #[derive(Debug)]
 pub struct Executor(Arc<Shared>);
 
@@ -204,7 +205,7 @@ impl ProviderStateExecutor for Executor {
 }
 
 impl RequestFilterExecutor for Executor {
-    /// Puts a valid token in the place of the pact's.
+    /// Replaces the pact's token with a valid one.
     fn call(self: Arc<Self>, request: &HttpRequest) -> HttpRequest {
         self.0.is_over.store(true, Ordering::SeqCst);
         let mut request = request.clone();
@@ -227,8 +228,8 @@ impl RequestFilterExecutor for Executor {
     }
 }
 
-/// Gives out the frame of the interaction ("Verifying messages" in the documentation of the Pact verifier: a `POST` with
-/// the description and the states, answered with the message's content).
+/// Returns the frame of the interaction. "Verifying messages" in the documentation of the Pact verifier: it sends a
+/// `POST` with the description and the states, and the response is the message's content.
 async fn message(State(shared): State<Arc<Shared>>, Json(asked): Json<Value>) -> Response {
     shared.is_over.store(true, Ordering::SeqCst);
     let world = shared.world.lock().await;

@@ -1,5 +1,5 @@
-//! What has been published: the pacts of the consumers in this repository, and the documents. Changes of the working copy
-//! are held against it.
+//! Published contracts: the pacts of the consumers in this repository, and the documents. Changes of the working copy
+//! are compared with them.
 
 use std::path::{Path, PathBuf};
 
@@ -15,32 +15,32 @@ use crate::{
 
 const DOCUMENTS: [&str; 2] = ["openapi.yaml", "asyncapi.yaml"];
 
-/// The folder of this in the working copy.
+/// Returns this folder in the working copy.
 #[must_use]
 pub fn contracts() -> PathBuf {
     repository().join("contracts")
 }
 
-/// Where published contracts are kept.
+/// Returns the folder of published contracts.
 #[must_use]
 pub fn folder() -> PathBuf {
     contracts().join("published")
 }
 
-/// Published pacts.
+/// Returns the folder of published pacts.
 #[must_use]
 pub fn pacts_folder() -> PathBuf {
     folder().join("pacts")
 }
 
-/// Everything of the working copy that would break somebody, in words.
+/// Returns every change of the working copy that would break a client, as text.
 pub fn broken(published: &Path, documents: &Path) -> Result<Vec<String>> {
     let pacts = Pacts::read(&published.join("pacts"))?;
     let (old, new) = (Documents::read(published)?, Documents::read(documents)?);
     Ok(breaks(&old, &new).iter().map(|one| one.explain(&pacts)).collect())
 }
 
-/// Compares the pacts that the consumer tests have written with those that are published. What differs, in words.
+/// Compares the pacts of the consumer tests with the published ones. Returns the differences as text.
 pub fn stale(written: &Path) -> Result<Vec<String>> {
     let mut differences = Vec::new();
     for file in pact_files(written)? {
@@ -54,13 +54,13 @@ pub fn stale(written: &Path) -> Result<Vec<String>> {
     Ok(differences)
 }
 
-/// Publishes: replaces pacts and documents. Refuses what would break somebody, unless that is meant.
+/// Publishes pacts and documents. Fails if that would break a client, unless `breaking` is set.
 pub fn publish(written: &Path, breaking: bool) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(pacts_folder())?;
     if !breaking && DOCUMENTS.iter().all(|name| folder().join(name).is_file()) {
         let broken = broken(&folder(), &contracts())?;
         if !broken.is_empty() {
-            bail!("this would break somebody; with --breaking it is published all the same\n{}", broken.join("\n"));
+            bail!("these changes would break clients; --breaking publishes them nevertheless\n{}", broken.join("\n"));
         }
     }
     let mut files = Vec::new();
@@ -77,7 +77,7 @@ pub fn publish(written: &Path, breaking: bool) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A pact in one order, however its tests ran, and without the versions of the libraries that wrote it.
+/// Returns a pact in a fixed order, without the versions of the libraries that wrote it.
 fn normalised(file: &Path) -> Result<String> {
     let mut pact: Value = serde_json::from_slice(&std::fs::read(file)?)?;
     if let Some(interactions) = pact["interactions"].as_array_mut() {
@@ -92,7 +92,7 @@ fn normalised(file: &Path) -> Result<String> {
     Ok(format!("{:#}\n", pact))
 }
 
-/// Fields by name: some libraries write them as they come.
+/// Sorts fields by name: some libraries write them in any order.
 fn sort(value: &mut Value) {
     match value {
         Value::Object(fields) => {

@@ -11,15 +11,15 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest},
 };
 
-/// How long a frame may take to come. Long enough for the slowest machine.
+/// Timeout for a frame, for slow machines.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// A socket that is open.
+/// An open socket.
 #[derive(Debug)]
 pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    /// Opens a socket that receives `channels`; without any, those of its user.
+    /// Opens a socket for `channels`; if there are none, for all channels of its user.
     pub async fn open(url: &str, token: &str, channels: &[String]) -> Result<Self> {
         let query = if channels.is_empty() { String::new() } else { format!("?channels={}", channels.join(",")) };
         let mut request = format!("{url}/{query}").into_client_request()?;
@@ -33,7 +33,7 @@ impl Socket {
         Ok(self.0.send(Message::text(text)).await?)
     }
 
-    /// The next frame that `wanted` takes; what comes before it is left aside.
+    /// Returns the next frame that `wanted` accepts; skips earlier frames.
     pub async fn expect_frame(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let heard = async {
             while let Some(message) = self.0.next().await {
@@ -43,20 +43,20 @@ impl Socket {
                     return Ok(frame);
                 }
             }
-            bail!("the socket was closed before {what} came")
+            bail!("the socket was closed before {what} arrived")
         };
         let heard = tokio::time::timeout(PATIENCE, heard).await;
-        heard.with_context(|| format!("{what} did not come within {} s", PATIENCE.as_secs()))?
+        heard.with_context(|| format!("{what} did not arrive within {} s", PATIENCE.as_secs()))?
     }
 
-    /// The connection id, from a pong.
+    /// Returns the connection id, from a pong.
     pub async fn connection_id(&mut self) -> Result<String> {
         self.send_text(r#"{"action":"ping"}"#).await?;
         let pong = self.expect_frame("a pong", |frame| frame["type"] == "pong").await?;
         pong["connection_id"].as_str().map(str::to_owned).context("a pong without connection_id")
     }
 
-    /// Closes it.
+    /// Closes the socket.
     pub async fn close(mut self) -> Result<()> {
         Ok(self.0.close(None).await?)
     }

@@ -15,10 +15,10 @@ use tokio::{
 
 use crate::tokens;
 
-/// How long the stack may take to come up, its functions' build excluded.
+/// Timeout for the start of the stack, without building it.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Where a stack is reached.
+/// Addresses of a stack.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Addresses {
     /// The REST API.
@@ -29,17 +29,17 @@ pub struct Addresses {
     pub dynamodb: String,
 }
 
-/// A stack that runs until this is dropped.
+/// A running stack. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Stack {
-    /// Where it is reached.
+    /// Addresses of the stack.
     pub addresses: Addresses,
     _runner: Child,
     _files: tempfile::TempDir,
 }
 
 impl Stack {
-    /// Starts the `local` binary in `bin_dir` on free ports, with nothing in its tables. Its agent asks the model at
+    /// Starts the `local` binary in `bin_dir` on free ports, with empty tables. Its agent uses the model at
     /// `model_url`.
     pub async fn start(bin_dir: &Path, model_url: &str) -> Result<Self> {
         let files = tempfile::tempdir()?;
@@ -54,7 +54,7 @@ impl Stack {
             .arg("--ready-file")
             .arg(&ready)
             .args(["--parameter", &format!("JwtIssuers={}", tokens::issuers()), "--parameter", "JwtHs256Secret="])
-            // A token without the scope `chat:add` invites.
+            // A token without the scope `chat:add` only invites.
             .args(["--parameter", "MemberAdditions=scope"])
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -67,17 +67,17 @@ impl Stack {
                     return Ok(());
                 }
             }
-            bail!("the stack did not come up; it said why above")
+            bail!("the stack did not start; the reason is printed above")
         };
-        tokio::time::timeout(PATIENCE, up).await.context("the stack did not come up in time")??;
-        // Read on, so that the runner never waits for a full pipe.
+        tokio::time::timeout(PATIENCE, up).await.context("the stack did not start in time")??;
+        // Reads the remaining output, so that the runner never waits for a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let addresses = serde_json::from_slice(&std::fs::read(&ready)?)?;
         Ok(Self { addresses, _runner: runner, _files: files })
     }
 }
 
-/// Builds the stack as it is in the working copy, and returns the folder of its binaries.
+/// Builds the stack of the working copy, and returns the folder of its binaries.
 pub async fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -100,7 +100,7 @@ pub async fn build() -> Result<PathBuf> {
     executables.next().context("the build made no binary called local")
 }
 
-/// The working copy that this was compiled in.
+/// Returns the working copy that this program was compiled in.
 #[must_use]
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)

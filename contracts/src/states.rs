@@ -1,17 +1,17 @@
-//! The provider states: what may be said to be given before an interaction, with the parameters that each takes.
+//! The provider states that a pact may name, with their parameters.
 
 use serde_json::{Map, Value, json};
 
 /// A provider state.
 #[derive(Debug, Clone, Copy)]
 pub struct State {
-    /// What a pact calls it.
+    /// Name in a pact.
     pub name: &'static str,
-    /// What it does.
+    /// Description of the state.
     pub about: &'static str,
-    /// Its parameters, each with what it is when the pact leaves it out; empty: left out.
+    /// Parameters with their defaults; an empty default means that the parameter is omitted.
     pub parameters: &'static [(&'static str, &'static str)],
-    /// Whether it makes the frame that a message interaction is compared with.
+    /// Whether the state produces the frame that a message interaction is compared with.
     pub makes_a_frame: bool,
 }
 
@@ -25,12 +25,12 @@ const fn frame(name: &'static str, about: &'static str, parameters: &'static [(&
 
 const CHANNEL: (&str, &str) = ("channel_id", "general");
 
-/// All of them.
+/// All provider states.
 pub const STATES: &[State] = &[
-    given("nothing exists", "What every interaction begins with: no channel, no message.", &[]),
+    given("nothing exists", "The state at the beginning of every interaction: no channel, no message.", &[]),
     given(
         "a channel exists",
-        "A channel, made and owned by another user.",
+        "A channel, created and owned by another user.",
         &[
             CHANNEL,
             ("name", "General"),
@@ -42,22 +42,22 @@ pub const STATES: &[State] = &[
     ),
     given(
         "a user is a member",
-        "A user belongs to a channel, which is made if it is not there.",
+        "The user is a member of a channel, which is created if it does not exist.",
         &[CHANNEL, ("user_id", "alice"), ("role", "member")],
     ),
     given(
         "a user is invited",
-        "By the owner of a channel, which is made if it is not there.",
+        "By the owner of a channel, which is created if it does not exist.",
         &[CHANNEL, ("user_id", "alice"), ("role", "member")],
     ),
     given(
         "the channel has messages",
-        "Messages 1, 2, 3 … of one user, in a channel that is made if it is not there.",
+        "Messages 1, 2, 3 … of one user, in a channel that is created if it does not exist.",
         &[CHANNEL, ("count", "3"), ("sender_id", "alice"), ("content", "message"), ("content_type", "text/plain")],
     ),
     given(
         "the message has replies",
-        "Messages that answer a message, after those that there are.",
+        "Replies to a message, after the existing messages.",
         &[CHANNEL, ("seq", "1"), ("count", "2"), ("sender_id", "bob")],
     ),
     given("the message was edited", "By its author.", &[CHANNEL, ("seq", "1"), ("content", "edited")]),
@@ -71,19 +71,19 @@ pub const STATES: &[State] = &[
     given("the channel was changed", "By its owner: its version is one more.", &[CHANNEL]),
     given(
         "the request was sent before",
-        "By the caller: `POST` to `path` with `body` under the `Idempotency-Key` `key`, whatever came of it.",
+        "By the caller: `POST` to `path` with `body` under the `Idempotency-Key` `key`; the response is ignored.",
         &[("path", "/channels/general/messages"), ("key", ""), ("body", r#"{"content":"hi"}"#)],
     ),
     given(
         "a user is connected",
-        "A socket of the user is open. Gives `connection_id` to generators.",
+        "A socket of the user is open. Provides `connection_id` to generators.",
         &[CHANNEL, ("user_id", "alice")],
     ),
-    given("the caller is", "Whose token the request carries; alice's without this.", &[("user_id", "alice")]),
+    given("the caller is", "The user of the request's token; the default is alice.", &[("user_id", "alice")]),
     given("the token has expired", "Three hours ago.", &[]),
-    given("the token has the scopes", "And no others.", &[("scopes", "chat:read")]),
-    given("the token is limited to channels", "With commas between them.", &[("channels", "general")]),
-    given("the keys of the token's issuer cannot be had", "Nobody can say whether it is valid.", &[]),
+    given("the token has the scopes", "And no other scopes.", &[("scopes", "chat:read")]),
+    given("the token is limited to channels", "Separated by commas.", &[("channels", "general")]),
+    given("the keys of the token's issuer cannot be had", "The token can be neither accepted nor refused.", &[]),
     given(
         "the caller does this too often",
         "There is nothing left of the caller's allowance, for an hour, to `send`, to `connect`, to `type`, to `create` a \
@@ -119,7 +119,7 @@ pub const STATES: &[State] = &[
         &[CHANNEL, ("sender_id", "bob"), ("seq", "1"), ("emoji", "👍")],
     ),
     frame("the agent answers", "The frame with the reply, once it is stored.", &[CHANNEL]),
-    frame("the agent gives up", "The frame with the notice that there will be no reply.", &[CHANNEL]),
+    frame("the agent gives up", "The frame with the failure notice.", &[CHANNEL]),
     frame(
         "the agent writes a reply",
         "A `message.delta` with this `status`: thinking, writing, done, cancelled or failed.",
@@ -137,7 +137,7 @@ pub const STATES: &[State] = &[
     frame("the client sends a frame", "The `error`: the socket only receives.", &[CHANNEL, ("text", "hello")]),
 ];
 
-/// The state of a name.
+/// Returns the state with a name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static State> {
     STATES.iter().find(|state| state.name.eq_ignore_ascii_case(name.trim()))
@@ -151,10 +151,10 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Those that a pact gives to a state.
+    /// Checks the parameters that a pact gives to a state.
     ///
     /// # Errors
-    /// One that the state does not have.
+    /// Fails if the state does not have a parameter.
     pub fn of(state: &'static State, given: Map<String, Value>) -> anyhow::Result<Self> {
         if let Some(unknown) = given.keys().find(|name| !state.parameters.iter().any(|(known, _)| known == name)) {
             let known: Vec<_> = state.parameters.iter().map(|(name, _)| *name).collect();
@@ -163,7 +163,7 @@ impl Parameters {
         Ok(Self { state, given })
     }
 
-    /// A parameter as text: what the pact gives, or what it is when left out.
+    /// Returns a parameter as text: the pact's value, or the default.
     #[must_use]
     pub fn text(&self, name: &str) -> String {
         match self.given.get(name) {
@@ -180,16 +180,16 @@ impl Parameters {
         }
     }
 
-    /// A parameter as a number.
+    /// Returns a parameter as a number.
     ///
     /// # Errors
-    /// When it is none.
+    /// Fails if it is not a number.
     pub fn number(&self, name: &str) -> anyhow::Result<u64> {
         let text = self.text(name);
         text.parse().map_err(|_| anyhow::anyhow!("the parameter {name} of \"{}\" must be a number", self.state.name))
     }
 
-    /// A parameter as JSON; text that is no JSON is a string. `None` when it is left out.
+    /// Returns a parameter as JSON; text that is not JSON is a string. Returns `None` if it is omitted.
     #[must_use]
     pub fn json(&self, name: &str) -> Option<Value> {
         let text = match self.given.get(name) {
@@ -200,11 +200,11 @@ impl Parameters {
     }
 }
 
-/// The list for people.
+/// Returns the list of all states as text.
 #[must_use]
 pub fn listing() -> String {
     let mut text = String::from(
-        "Every interaction begins in an empty world of its own. Whatever token a request of a pact carries is replaced \
+        "Every interaction begins without data. A token in a request of a pact is replaced \
          by\na valid one of alice's, unless a state says otherwise; a request without one is sent without one.\n",
     );
     for (title, makes_a_frame) in [("Given", false), ("Making the frame of a message interaction", true)] {

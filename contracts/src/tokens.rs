@@ -1,4 +1,4 @@
-//! Tokens for the stack under verification. Every interaction gets a tenant of its own, and so an empty world.
+//! Tokens for the stack under verification. Every interaction has its own tenant, and so begins without data.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const AUDIENCE: &str = "switchboard-local";
 
-/// The issuer whose tokens the local run makes for itself, with the secret that it publishes in its source.
+/// The issuer of the local run's own tokens, with the secret that its source publishes.
 const LOCAL_ISSUER: &str = "https://switchboard.localhost";
 const LOCAL_SECRET: &str = "switchboard-local-development-only-never-deploy-this-secret";
 
@@ -17,20 +17,20 @@ const LOCAL_SECRET: &str = "switchboard-local-development-only-never-deploy-this
 const ISSUER: &str = "https://contracts.localhost";
 const SECRET: &str = "switchboard-contracts-verification-only-never-deploy-this";
 
-/// An issuer whose keys nobody can have: nothing listens on its port.
+/// An issuer whose keys cannot be fetched: no program listens on its port.
 const SILENT_ISSUER: &str = "https://silent.localhost";
 const SILENT_KEYS: &str = "http://127.0.0.1:1/keys";
 
-/// Every scope that there is.
+/// All scopes.
 pub const ALL_SCOPES: &str = "chat:read chat:write chat:manage chat:add";
 
-/// The scopes of those who invite others, and do not add them outright.
+/// Scopes of users who invite others, and cannot add them directly.
 pub const INVITING_SCOPES: &str = "chat:read chat:write chat:manage";
 
-/// How long a token lasts: seconds.
+/// Lifetime of a token, in seconds.
 const LIFE: u64 = 3600;
 
-/// The `JwtIssuers` parameter of the stack.
+/// Returns the `JwtIssuers` parameter of the stack.
 #[must_use]
 pub fn issuers() -> String {
     json!([
@@ -44,41 +44,41 @@ pub fn issuers() -> String {
     .to_string()
 }
 
-/// Whose token, and what is special about it.
+/// User and properties of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
     /// The user.
     pub user: String,
     /// The tenant.
     pub tenant: String,
-    /// Scopes with spaces between.
+    /// Scopes, separated by spaces.
     pub scopes: String,
-    /// The only channels that it reaches.
+    /// The only channels that the token allows.
     pub channels: Option<Vec<String>>,
-    /// Whether it can be verified.
+    /// Validity of the token.
     pub kind: Kind,
 }
 
-/// What becomes of a token.
+/// Validity of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It is accepted.
+    /// The token is accepted.
     Valid,
-    /// Its time is over.
+    /// The token has expired.
     Expired,
-    /// The keys of its issuer cannot be had.
+    /// The keys of the issuer cannot be fetched.
     Unverifiable,
 }
 
 impl Bearer {
-    /// A token that allows everything to a user of a tenant.
+    /// Returns a token that allows a user of a tenant everything.
     #[must_use]
     pub fn all(user: &str, tenant: &str) -> Self {
         let scopes = ALL_SCOPES.to_owned();
         Self { user: user.to_owned(), tenant: tenant.to_owned(), scopes, channels: None, kind: Kind::Valid }
     }
 
-    /// The token as it stands after `Bearer `.
+    /// Returns the token as it follows `Bearer `.
     pub fn token(&self) -> Result<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let issued = if self.kind == Kind::Expired { now - 3 * LIFE } else { now };
@@ -95,7 +95,7 @@ impl Bearer {
 
     fn sign(&self, claims: &Value) -> Result<String> {
         if self.kind == Kind::Unverifiable {
-            // The signature is as long as one by a key of 2048 bits. It is never verified: there is no key to do it with.
+            // The signature has the length of one by a 2048-bit key. It is never verified, since there is no key.
             let header = br#"{"alg":"RS256","typ":"JWT","kid":"unknown"}"#;
             let parts = [header.as_slice(), &serde_json::to_vec(claims)?, &[1; 256]];
             return Ok(parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join("."));

@@ -20,31 +20,31 @@ use crate::{
     stack,
 };
 
-/// How long a request may take; API Gateway gives up at 29 s: milliseconds.
+/// Timeout of a request in milliseconds; API Gateway's own is 29 s.
 const REQUEST_TIMEOUT: u64 = 30_000;
 
-/// What to verify.
+/// Options of a verification.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Options {
     /// Pact files, and folders with pact files
     #[arg(required_unless_present = "broker")]
     pub pacts: Vec<PathBuf>,
-    /// A Pact broker, whose pacts with switchboard are verified
+    /// Pact broker whose pacts with switchboard are verified
     #[arg(long, env = "PACT_BROKER_BASE_URL")]
     pub broker: Option<String>,
-    /// A token for the broker
+    /// Token for the broker
     #[arg(long, env = "PACT_BROKER_TOKEN", hide_env_values = true, requires = "broker")]
     pub token: Option<String>,
-    /// A branch of the provider: which pacts are pending is told for it
+    /// Branch of the provider, for which the broker decides which pacts are pending
     #[arg(long, default_value = "main")]
     pub provider_branch: String,
     /// Also verify work in progress of consumers since this day, such as 2026-01-31; it never fails a run
     #[arg(long, value_name = "DAY")]
     pub include_wip_since: Option<String>,
-    /// The version of the provider that is verified, for what is published
+    /// Version of the provider, for the published results
     #[arg(long, value_name = "VERSION")]
     pub provider_version: Option<String>,
-    /// Tell the broker what came of it
+    /// Publish the results to the broker
     #[arg(long, requires_all = ["broker", "provider_version"])]
     pub publish: bool,
     /// Only interactions whose description matches this regular expression
@@ -55,24 +55,24 @@ pub struct Options {
     pub bin_dir: Option<PathBuf>,
 }
 
-/// What came of it.
+/// Result of a verification.
 #[derive(Debug)]
 pub struct VerificationResult {
-    /// What the verifier found.
+    /// The verifier's result.
     pub result: VerificationExecutionResult,
-    /// What there is to say in the end.
+    /// Summary to print.
     pub summary: String,
 }
 
 impl VerificationResult {
-    /// Whether everything holds that is not pending.
+    /// Returns whether every interaction holds that is not pending.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.result.result
     }
 }
 
-/// Starts the stack and verifies.
+/// Starts the stack and verifies the pacts.
 pub async fn run(options: &Options) -> Result<VerificationResult> {
     let sources = sources(options)?;
     let bin_dir = match &options.bin_dir {
@@ -83,7 +83,7 @@ pub async fn run(options: &Options) -> Result<VerificationResult> {
     verify(&provider, sources, options).await
 }
 
-/// Verifies against a stack that runs.
+/// Verifies the pacts against a running stack.
 pub async fn verify(provider: &Provider, sources: Vec<PactSource>, options: &Options) -> Result<VerificationResult> {
     let executor = provider.executor();
     let verification = VerificationOptions::<Executor> {
@@ -121,18 +121,14 @@ pub async fn verify(provider: &Provider, sources: Vec<PactSource>, options: &Opt
     summary.push_str(&format!(
         "{} interactions of {}: {} hold, {failed} fail{}\n",
         result.interaction_results.len(),
-        if consumers.is_empty() { "nobody".to_owned() } else { Vec::from_iter(consumers).join(", ") },
+        if consumers.is_empty() { "no consumer".to_owned() } else { Vec::from_iter(consumers).join(", ") },
         result.interaction_results.iter().filter(|one| one.result.is_ok()).count(),
-        if pending == 0 {
-            String::new()
-        } else {
-            format!(", {pending} of those that are pending fail, which is no failure")
-        },
+        if pending == 0 { String::new() } else { format!("; pending failures, which do not fail the run: {pending}") },
     ));
     Ok(VerificationResult { result, summary })
 }
 
-/// Where the pacts come from.
+/// Returns the sources of the pacts.
 pub fn sources(options: &Options) -> Result<Vec<PactSource>> {
     let mut sources = Vec::new();
     for path in &options.pacts {
@@ -156,13 +152,13 @@ pub fn sources(options: &Options) -> Result<Vec<PactSource>> {
     Ok(sources)
 }
 
-/// The pacts with this provider in a file or a folder.
+/// Returns the pacts with this provider in a file or a folder.
 pub fn pact_files(path: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = || format!("cannot read {}", path.display());
     if !path.is_dir() {
         let name = provider_of(path)?;
         if name.as_deref() != Some(NAME) {
-            bail!("{} is no pact with {NAME}: its provider is {name:?}", path.display());
+            bail!("{} is not a pact with {NAME}: its provider is {name:?}", path.display());
         }
         return Ok(vec![path.to_owned()]);
     }

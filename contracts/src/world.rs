@@ -1,5 +1,5 @@
-//! The world of one interaction: a tenant of its own in the running stack, what its states have made of it, and the
-//! frame that the last of them has taken from a socket.
+//! The state of one interaction: its own tenant in the running stack, and the data that its provider states have
+//! created. It also holds the frame that the last of them has received from a socket.
 
 use std::collections::HashMap;
 
@@ -15,19 +15,19 @@ use crate::{
     tokens::{Bearer, INVITING_SCOPES, Kind},
 };
 
-/// The user whose token requests carry, and whose sockets are listened to, unless a state says otherwise.
+/// The user of requests' tokens and of listening sockets, unless a state names another.
 const CALLER: &str = "alice";
 
-/// Where the time of a full bucket stands that nobody will see again: milliseconds since the Unix epoch.
+/// Offset of the time at which the emptied bucket is full again, in milliseconds: longer than any run.
 const FULL_IN_AN_HOUR: u128 = 3_600_000;
 
-/// Channels that a socket has at most.
+/// Maximum number of channels of a socket.
 const CHANNELS_OF_A_SOCKET: usize = 100;
 
-/// What a state gives to generators.
+/// Values that a state provides to generators.
 pub type Values = HashMap<String, Value>;
 
-/// The world of one interaction.
+/// The state of one interaction.
 #[derive(Debug)]
 pub struct ProviderState {
     addresses: Addresses,
@@ -41,7 +41,7 @@ pub struct ProviderState {
 }
 
 impl ProviderState {
-    /// An empty world; nobody else may have the tenant.
+    /// Returns an empty state; no other state may use the tenant.
     #[must_use]
     pub fn new(addresses: Addresses, model: Model, http: reqwest::Client, tenant: &str) -> Self {
         Self {
@@ -56,28 +56,28 @@ impl ProviderState {
         }
     }
 
-    /// The token that requests carry.
+    /// Returns the token of requests.
     #[must_use]
     pub fn bearer(&self) -> &Bearer {
         &self.bearer
     }
 
-    /// The frame that the last state has taken from a socket.
+    /// Returns the frame that the last state has received from a socket.
     #[must_use]
     pub fn frame(&self) -> Option<&Value> {
         self.frame.as_ref()
     }
 
-    /// Makes a state true.
+    /// Sets up a provider state.
     ///
     /// # Errors
-    /// A state or a parameter that there is not, and whatever keeps the state from being made true.
+    /// Fails if the state or a parameter does not exist, or if a request fails.
     pub async fn set_up(&mut self, name: &str, parameters: Map<String, Value>) -> Result<Values> {
         if name.is_empty() {
             return Ok(Values::new());
         }
         let state = find(name).with_context(|| {
-            format!("there is no provider state \"{name}\"; `cargo contracts states` lists those that there are")
+            format!("there is no provider state \"{name}\"; `cargo contracts states` lists all states")
         })?;
         let with = Parameters::of(state, parameters)?;
         let outcome = if state.makes_a_frame {
@@ -162,12 +162,12 @@ impl ProviderState {
             "the keys of the token's issuer cannot be had" => self.bearer.kind = Kind::Unverifiable,
             "the caller does this too often" => self.empty_bucket(&with.text("action"), &channel).await?,
             "a stored message cannot be read" => self.break_message(&channel, with.number("seq")?).await?,
-            other => bail!("nobody knows how to set up \"{other}\""),
+            other => bail!("there is no code to set up \"{other}\""),
         }
         Ok(Values::new())
     }
 
-    /// Does what the frame is about, and takes the frame from a socket of the caller's.
+    /// Causes a frame, and receives it on a socket of the caller.
     async fn make_frame(&mut self, state: &str, with: &Parameters) -> Result<Value> {
         let channel = with.text("channel_id");
         match state {
@@ -217,7 +217,7 @@ impl ProviderState {
                 socket.send_text(&text).await?;
                 socket.expect_frame("an answer", |frame| frame["type"] == answer).await
             }
-            other => bail!("nobody knows how to make the frame of \"{other}\""),
+            other => bail!("there is no code for the frame of \"{other}\""),
         }
     }
 
@@ -239,7 +239,7 @@ impl ProviderState {
         self.hear_event(channel, kind, &json!(seq)).await
     }
 
-    /// Asks the agent something, as bob, and lets the model answer as far as the state needs.
+    /// Sends the agent a message as bob, and lets the model write as much as the state requires.
     async fn have_answered(&mut self, channel: &str, state: &str, with: &Parameters) -> Result<Value> {
         if self.owners.contains_key(channel) {
             self.change(channel, &json!({ "agent": { "mode": "always" } })).await?;
@@ -277,7 +277,7 @@ impl ProviderState {
             "thinking" | "writing" | "done" => {}
             other => bail!("a draft is thinking, writing, done, cancelled or failed, never {other}"),
         }
-        // To its end in any case: nothing of this goes on when the next interaction begins.
+        // Ends the reply in any case, so that it does not continue during the next interaction.
         lines.send(Line::End)?;
         let done = self.hear_draft(channel, "done").await?;
         Ok(match status.as_str() {
@@ -300,8 +300,8 @@ impl ProviderState {
         self.hear_one(channel, "a message of the agent", |event| event["message"]["role"] == role).await
     }
 
-    /// The frame with the event that `wanted` takes. What happened just before may come in the same frame, when the
-    /// stream is read late; that is no part of the interaction, and is left aside.
+    /// Returns the frame with the event that `wanted` accepts. An earlier event may be in the same frame if the stream
+    /// is read late. It is not part of the interaction, and is removed.
     async fn hear_one(&mut self, channel: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let find = |frame: &Value| frame["events"].as_array()?.iter().find(|event| wanted(event)).cloned();
         let socket = self.listen(channel).await?;
@@ -318,7 +318,7 @@ impl ProviderState {
         socket.expect_frame("a piece of a draft", is_draft).await
     }
 
-    /// Makes the caller a member of a channel more than a socket has, and opens one.
+    /// Makes the caller a member of one channel more than a socket can have, and opens a socket.
     async fn crowd(&mut self) -> Result<Value> {
         let caller = self.bearer.user.clone();
         for number in 0..=CHANNELS_OF_A_SOCKET {
@@ -333,7 +333,7 @@ impl ProviderState {
         Ok(frame)
     }
 
-    /// The caller's socket for a channel.
+    /// Returns the caller's socket for a channel.
     async fn listen(&mut self, channel: &str) -> Result<&mut Socket> {
         if !self.listeners.contains_key(channel) {
             let socket = self.open(&self.bearer.user.clone(), channel).await?;
@@ -387,14 +387,14 @@ impl ProviderState {
         self.ask(sender, Method::POST, &format!("/channels/{channel}/messages"), body).await
     }
 
-    /// The author and the path of a message.
+    /// Returns the author and the path of a message.
     async fn message(&self, channel: &str, seq: u64) -> Result<(String, String)> {
         let path = format!("/channels/{channel}/messages/{seq}");
         let message = self.ask(&self.owner(channel), Method::GET, &path, &Value::Null).await?;
         Ok((message["sender_id"].as_str().unwrap_or_default().to_owned(), path))
     }
 
-    /// A request that must succeed.
+    /// Sends a request that must succeed.
     async fn ask(&self, user: &str, method: Method, path: &str, body: &Value) -> Result<Value> {
         self.ask_by(&Bearer::all(user, &self.bearer.tenant), method, path, body).await
     }
@@ -428,7 +428,7 @@ impl ProviderState {
         Ok((status, serde_json::from_slice(&response.bytes().await?).unwrap_or_default()))
     }
 
-    /// The key of a channel in the store (`crates/chat-aws/src/keys.rs`), without the tenant.
+    /// Returns the channel key in the store (`crates/chat-aws/src/keys.rs`), without the tenant.
     async fn key_of(&self, channel: &str) -> Result<String> {
         let key = json!({
             "channel_id": { "S": format!("{}~{channel}", self.bearer.tenant) }, "sk": { "S": "meta" },
@@ -438,14 +438,14 @@ impl ProviderState {
         Ok(format!("{channel}@{}", incarnation.with_context(|| format!("there is no channel {channel}"))?))
     }
 
-    /// Empties a token bucket of the caller's, in the store (`crates/chat-aws/src/rate.rs`).
+    /// Empties a token bucket of the caller in the store (`crates/chat-aws/src/rate.rs`).
     async fn empty_bucket(&self, action: &str, channel: &str) -> Result<()> {
         let name = match action {
             "send" | "connect" | "create" | "add-member" | "change" | "presence" | "renew" | "read" => {
                 format!("rate#{action}")
             }
             "type" => format!("rate#type#{}", self.key_of(channel).await?),
-            other => bail!("there is no allowance for {other}"),
+            other => bail!("there is no rate limit for {other}"),
         };
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
         let later = now + FULL_IN_AN_HOUR;
@@ -459,7 +459,7 @@ impl ProviderState {
         Ok(())
     }
 
-    /// Takes the content out of a message, in the store (`crates/chat-aws/src/messages.rs`).
+    /// Removes the content of a message in the store (`crates/chat-aws/src/messages.rs`).
     async fn break_message(&self, channel: &str, seq: u64) -> Result<()> {
         let name = format!("{}~{}", self.bearer.tenant, self.key_of(channel).await?);
         let key = json!({ "channel_id": { "S": name }, "seq": { "N": seq.to_string() } });
@@ -472,7 +472,7 @@ impl ProviderState {
     }
 
     async fn dynamodb(&self, operation: &str, input: &Value) -> Result<Value> {
-        // The embedded DynamoDB looks whether a request is signed, not by whom.
+        // The embedded DynamoDB only requires a signature; it does not check the signer.
         const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
             SignedHeaders=host;x-amz-date, Signature=0";
         let request = self.http.post(&self.addresses.dynamodb).header("authorization", SIGNATURE);

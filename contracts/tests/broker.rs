@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! Pacts that a broker holds, asked for and answered for over HTTP in the broker's own terms ("Pacts for verification" and
-//! "Publishing verification results" in the Pact Broker documentation).
+//! Verification of a broker's pacts over HTTP with the broker's own protocol ("Pacts for verification" and "Publishing
+//! verification results" in the Pact Broker documentation).
 
 use std::sync::{Arc, Mutex};
 
@@ -21,17 +21,17 @@ use serde_json::{Value, json};
 
 const TOKEN: &str = "the-broker-s-token";
 
-/// A broker with two pacts: one that holds and one that does not.
+/// A broker with two pacts: one that holds and one that fails.
 struct Broker {
     url: String,
-    /// Whether nobody has verified the second one yet.
+    /// Whether the second pact has never been verified.
     pending: bool,
     asked: Mutex<Vec<Value>>,
     results: Mutex<Vec<(String, Value)>>,
     branches: Mutex<Vec<(String, String)>>,
 }
 
-/// An answer in HAL, as a broker gives it.
+/// Returns a response in HAL, as a broker does.
 fn hal(body: Value) -> Response {
     ([("content-type", "application/hal+json")], body.to_string()).into_response()
 }
@@ -150,7 +150,7 @@ async fn a_broker_s_pacts_are_verified_and_it_is_told_what_came_of_it() {
     let broker = Broker::start(true).await;
     let outcome = broker.verified(TOKEN).await.unwrap();
     assert!(outcome.holds(), "what fails is pending: {}", outcome.summary);
-    assert!(outcome.summary.contains("1 of those that are pending fail"), "{}", outcome.summary);
+    assert!(outcome.summary.contains("which do not fail the run: 1"), "{}", outcome.summary);
 
     let asked = broker.asked.lock().unwrap().pop().unwrap();
     assert_eq!(asked["includePendingStatus"], true);

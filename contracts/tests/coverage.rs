@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! Counts: every frame type and every documented problem is in an interaction of a published pact, and so is verified.
+//! Checks that every frame type and every documented problem is in an interaction of a published pact, and so is
+//! verified.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ fn is_of(template: &str, path: &str) -> bool {
     template.len() == path.len() && template.iter().zip(&path).all(|(one, other)| one == other || one.starts_with('{'))
 }
 
-/// Method, path and status of every interaction over HTTP.
+/// Returns method, path and status of every HTTP interaction.
 fn answers(pacts: &Pacts) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     pacts
@@ -41,7 +42,7 @@ fn every_documented_problem_is_verified() {
         for (method, operation) in item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {
             for (status, response) in operation["responses"].as_object().unwrap() {
                 let problem = documents.resolve(response)["content"].get("application/problem+json");
-                // What fails on the other side cannot be brought about in each operation; once is enough.
+                // A server error cannot be caused in each operation; one interaction is enough.
                 if problem.is_none() || status == "5XX" {
                     continue;
                 }
@@ -57,14 +58,14 @@ fn every_documented_problem_is_verified() {
     }
     assert!(missing.is_empty(), "of {counted} documented problems these are in no pact: {missing:#?}");
     assert!(counted > 100, "only {counted} problems are documented");
-    assert!(answers.iter().any(|(.., status)| status == "500"), "no failure of the other side");
+    assert!(answers.iter().any(|(.., status)| status == "500"), "no server error");
     let routes: Vec<&String> = documents.at("/openapi/paths").as_object().unwrap().keys().collect();
     let beside = |status: &str| {
         answers
             .iter()
             .any(|(_, at, given)| given == status && (status == "405" || !routes.iter().any(|route| is_of(route, at))))
     };
-    assert!(beside("404") && beside("405"), "what no operation takes");
+    assert!(beside("404") && beside("405"), "requests that no operation accepts");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! What the page relies on. Its own client (`crates/local/src/page/assets/client.js`) runs in Node against a mock of the
-//! provider, and reads the frames of the pact: `target/pacts/switchboard-page-switchboard.json`.
+//! Consumer tests of the page. Its client (`crates/local/src/page/assets/client.js`) runs in Node against a mock of
+//! the provider, and reads the frames of the pact: `target/pacts/switchboard-page-switchboard.json`.
 
 use std::{
     io::Write,
@@ -30,7 +30,7 @@ fn pact() -> PactBuilder {
     pact
 }
 
-/// Has the page's client do something.
+/// Runs actions of the page's client.
 fn drive(input: &Value) -> Value {
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page/driver.mjs");
     let mut node = Command::new("node").arg(driver).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -55,7 +55,7 @@ fn exchange<'a>(
     Exchange { description, states: states.to_vec(), describe: Box::new(describe) }
 }
 
-/// Has the client do something, with a mock that answers as `exchanges` say; `frames` come after that.
+/// Runs actions of the client against a mock that responds as in `exchanges`, and then passes it `frames`.
 fn converse(exchanges: &[Exchange<'_>], what: &Value, frames: Option<&Value>) -> Value {
     let mut pact = pact();
     for Exchange { description, states, describe } in exchanges {
@@ -230,7 +230,7 @@ fn a_reply_is_stopped() {
     assert!(output["results"][0].get("error").is_none());
 }
 
-/// A send that is refused stays in the outbox, with the reason; what may succeed later was tried again before.
+/// A refused message stays in the outbox with the reason. Transient errors were retried before.
 #[test]
 fn a_refusal_is_shown_and_may_be_retried() {
     let channel = ("a channel exists", none());
@@ -271,7 +271,7 @@ fn a_refusal_is_shown_and_may_be_retried() {
     assert_eq!(output["outbox"][0]["error"]["fields"], json!(["content"]));
 }
 
-/// Describes a frame, and has the client take it after `before`.
+/// Describes a frame, and passes it to the client after `before`.
 fn frame(description: &str, states: &[(&str, Value)], before: &[Value], body: JsonPattern) -> Value {
     let mut pact = pact();
     pact.message_interaction(description, |mut message| {
@@ -360,7 +360,7 @@ fn drafts_grow_and_become_messages() {
     assert_eq!((seqs(&output), &output["drafts"]), (vec![1, 2], &json!([])));
 }
 
-/// The page shows neither who comes nor who types; it needs no more of these frames than that they do no harm.
+/// The page shows neither presence nor typing. These frames only must not disturb it.
 #[test]
 fn what_the_page_does_not_use_changes_nothing() {
     let quiet = |output: &Value| {
@@ -390,7 +390,7 @@ fn unknown_frames_events_and_fields_are_ignored() {
         i.request.get().path(MESSAGES).query_param("limit", "50");
         answers(i, 200, page(Vec::new(), false));
     });
-    // A socket that opens makes the client ask for what it has missed.
+    // When a socket opens, the client reads the messages that it has missed.
     let missed = exchange("the page has missed nothing", &[("a channel exists", none())], |i| {
         i.request.get().path(MESSAGES).query_param("after", "0").query_param("limit", "100");
         answers(i, 200, page(Vec::new(), false));
@@ -404,5 +404,5 @@ fn unknown_frames_events_and_fields_are_ignored() {
     let frames = json!([{ "type": "weather" }, { "type": "presence.asleep", "channel_id": "general" }, known]);
     let output = converse(&[open, missed], &json!([["open", "general"]]), Some(&frames));
     assert_eq!((seqs(&output), &output["messages"][0]["content"]), (vec![1], &json!("hi")));
-    assert_eq!(output["messages"][0]["mood"], json!({ "x": [1] }), "kept, though nobody looks at it");
+    assert_eq!(output["messages"][0]["mood"], json!({ "x": [1] }), "kept, though the client does not use it");
 }

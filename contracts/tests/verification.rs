@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! The verification itself, against the running stack: what holds passes, what does not fails by name, and the frames of
+//! The verification itself, against the running stack: valid pacts pass, broken ones fail by name, and the frames of
 //! all states are as documented.
 
 use contracts::{
@@ -22,7 +22,7 @@ fn example() -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// The pact with a field renamed wherever it is, in what is expected and in the rules for it.
+/// Returns the pact with a field renamed in all expectations and their rules.
 fn renamed(from: &str, to: &str) -> Value {
     let text = example().to_string();
     let changed = text
@@ -45,7 +45,7 @@ async fn what_holds_passes_and_what_does_not_fails_by_name() {
     assert!(failed.iter().any(|one| one.contains("a pushed message")), "a frame: {failed:?}");
     assert!(failed.iter().any(|one| one.contains("a request for what was missed")), "a request: {failed:?}");
 
-    // The same marked as pending fails nobody ("Pending pacts" in the Pact documentation).
+    // The same pact marked as pending does not fail the run ("Pending pacts" in the Pact documentation).
     let mut pending = renamed("sender_id", "author_id");
     for interaction in pending["interactions"].as_array_mut().unwrap() {
         interaction["pending"] = json!(true);
@@ -53,7 +53,7 @@ async fn what_holds_passes_and_what_does_not_fails_by_name() {
     let pending = outcome(&provider, &pending).await;
     assert!(pending.holds() && !pending.result.pending_errors.is_empty());
 
-    // A state that there is not is named, and so is a message whose states make no frame.
+    // An unknown state is named in the error, and so is a message whose states produce no frame.
     let mut unknown = example();
     for interaction in unknown["interactions"].as_array_mut().unwrap() {
         let is_message = interaction.get("contents").is_some();

@@ -1,5 +1,5 @@
-//! AWS as the functions' SDK sees it, without a network: the embedded DynamoDB of the local run, `@connections` that take
-//! what they are given, and a Lambda that accepts what is handed over.
+//! AWS as seen by the functions' SDK, without a network. DynamoDB is the embedded one of the local run, `@connections`
+//! accepts every frame, and Lambda accepts every dispatch.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -19,10 +19,10 @@ use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, errors::DynoxideError};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Where the functions find `@connections`.
+/// URL of `@connections` for the functions.
 pub const MANAGEMENT_URL: &str = "https://sockets.localhost/chat";
 
-/// What was posted to a socket.
+/// A frame posted to a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
     /// The connection.
@@ -31,7 +31,7 @@ pub struct Posted {
     pub frame: String,
 }
 
-/// Everything on the other side of the SDK.
+/// All services that the SDK calls.
 #[derive(Clone)]
 pub struct Aws {
     pub database: Database,
@@ -50,7 +50,7 @@ impl Aws {
         Self { database, written: Arc::default(), posted: Arc::default() }
     }
 
-    /// A configuration that leads here.
+    /// Returns a configuration that sends all calls to this value.
     pub fn config(&self) -> SdkConfig {
         let connector = SharedHttpConnector::new(self.clone());
         SdkConfig::builder()
@@ -62,12 +62,12 @@ impl Aws {
             .build()
     }
 
-    /// Whether a table was written to since this was asked last.
+    /// Returns whether a table was written to since the last call of this method.
     pub fn take_written(&self) -> bool {
         self.written.swap(false, Ordering::Relaxed)
     }
 
-    /// What was posted since this was asked last.
+    /// Returns the frames posted since the last call of this method.
     pub fn take_posted(&self) -> Vec<Posted> {
         std::mem::take(&mut self.posted.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -82,10 +82,10 @@ impl Aws {
             };
         }
         let Some((_, path)) = request.uri().split_once("/@connections/") else {
-            // Lambda's `Invoke`, of which nobody reads the answer.
+            // Lambda's `Invoke`, whose response the functions ignore.
             return (202, String::new());
         };
-        // One socket in a few has vanished.
+        // Some sockets are gone.
         if path.starts_with("gone") {
             return (410, r#"{"message":"gone"}"#.to_owned());
         }
@@ -112,7 +112,7 @@ impl Aws {
             "BatchWriteItem" => run(body, |request| database.batch_write_item(request)),
             "TransactWriteItems" => run(body, |request| database.transact_write_items(request)),
             "DescribeTable" => run(body, |request| database.describe_table(request)),
-            other => panic!("nobody calls {other}"),
+            other => panic!("unexpected call: {other}"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The functions in one process, wired as their `main` wires them, behind the gateways of the local run and over its
-//! DynamoDB: all the real code between a request and a table, a few hundred microseconds long.
+//! The functions in one process, wired as in their `main`, behind the gateways of the local run and over its DynamoDB.
+//! An input runs through all the real code between a request and a table, in a few hundred microseconds.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -43,13 +43,13 @@ use crate::{
 /// The product's own template.
 pub static TEMPLATE: &str = include_str!("../../infra/backend.yaml");
 
-/// The stack that it describes.
+/// The stack that the template describes.
 pub static STACK: LazyLock<Stack> = LazyLock::new(|| {
     let template = Template::parse(TEMPLATE).expect("the template is valid");
     template.resolve(&deployment()).expect("the template can be resolved")
 });
 
-/// A deployment on this machine.
+/// Returns the parameters of a deployment on this machine.
 pub fn deployment() -> Deployment {
     let parameters = [
         ("Stage", "chat"),
@@ -70,7 +70,7 @@ pub fn deployment() -> Deployment {
     }
 }
 
-/// Every function that a client reaches.
+/// All functions that clients call.
 pub struct Functions {
     rest: Rest,
     channels: call::Dependencies,
@@ -157,7 +157,7 @@ impl Functions {
         }
     }
 
-    /// What a REST function answers to an event; `None` when it is none.
+    /// Returns the response of a REST function to an event; `None` if the input is not an event.
     pub async fn answer_event(self: Arc<Self>, binary: String, event: Bytes) -> Option<Bytes> {
         let event: LambdaRequest = serde_json::from_slice(&event).ok()?;
         let mut adapter = Adapter::from(service_fn(move |request: lambda_http::Request| {
@@ -189,7 +189,7 @@ impl Invoke for Lambda {
     }
 }
 
-/// The program of a function, by the function's name.
+/// Returns the binary of a function, by the function's name.
 pub fn binary(function: &str) -> &'static str {
     static BINARIES: LazyLock<BTreeMap<&'static str, &'static str>> = LazyLock::new(|| {
         let functions = STACK.functions.iter();
@@ -198,7 +198,7 @@ pub fn binary(function: &str) -> &'static str {
     BINARIES.get(function).copied().unwrap_or_else(|| panic!("no function is called {function}"))
 }
 
-/// The program that answers a route, if a function does.
+/// Returns the binary of a route's function, if the route has one.
 pub fn binary_of(resource: &str, method: &str) -> Option<&'static str> {
     let methods = &STACK.rest_api.methods;
     let found = methods.iter().find(|known| known.path == resource && known.http_method == method)?;
@@ -208,7 +208,7 @@ pub fn binary_of(resource: &str, method: &str) -> Option<&'static str> {
     }
 }
 
-/// All of it, with a few channels, members, messages and one socket.
+/// All services and functions, with some channels, members, messages and one socket.
 pub struct World {
     pub aws: Aws,
     pub functions: Arc<Functions>,
@@ -273,12 +273,12 @@ impl World {
         assert_eq!(answer["statusCode"], 200);
     }
 
-    /// Undoes what was written since the start.
+    /// Restores the state of the start.
     fn restore(&mut self) {
         self.aws.take_posted();
         if self.aws.take_written() {
             self.aws.database.restore_from(&self.snapshot).expect("the snapshot can be read");
-            // What functions remember of channels is as old as the functions.
+            // The functions' caches must not be newer than the tables, so the functions are recreated.
             (self.functions, self.rest, self.sockets) = start(&self.aws);
         }
     }
@@ -297,7 +297,7 @@ fn start(aws: &Aws) -> (Arc<Functions>, axum::Router, axum::Router) {
 thread_local! {
     static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Nothing here waits for anything but a clock.
+        // The code here waits only for timers.
         .start_paused(true)
         .build()
         .expect("a runtime");
@@ -310,7 +310,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with(|runtime| runtime.block_on(future))
 }
 
-/// The world as it was at the start.
+/// Runs a function with the world in its state of the start.
 pub fn with_world<T>(run: impl FnOnce(&World) -> T) -> T {
     WORLD.with(|world| {
         let mut world = world.get_or_init(|| RefCell::new(World::new())).borrow_mut();

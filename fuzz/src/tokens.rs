@@ -1,4 +1,4 @@
-//! Tokens of the local run's issuer, and names that stand for them in an input: no fuzzer guesses a signature.
+//! Tokens of the local run's issuer, and their names in an input: a fuzzer cannot guess a signature.
 
 use std::sync::LazyLock;
 
@@ -14,8 +14,8 @@ pub const USERS: [&str; 3] = ["alice", "bob", "carol"];
 /// 2100-01-01.
 pub const LATER: i64 = 4_102_444_800;
 
-/// `@alice` in an input and the token in its place, and so on. `@far` is a token of alice's that never ends, as some
-/// issuers make it who write milliseconds.
+/// Names such as `@alice` in an input, and the tokens that replace them. `@far` is a token of alice with an extremely
+/// late expiry, as of issuers that write milliseconds.
 static NAMED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let mut named: Vec<(String, String)> =
         USERS.iter().map(|user| (format!("@{user}"), of_user(user, LATER))).collect();
@@ -23,7 +23,7 @@ static NAMED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     named
 });
 
-/// A verifier that trusts this issuer alone.
+/// Returns a verifier that trusts only this issuer.
 pub fn verifier() -> Verifier {
     let issuer = Issuer {
         issuer: ISSUER.to_owned(),
@@ -35,13 +35,13 @@ pub fn verifier() -> Verifier {
     Verifier::new(vec![issuer]).expect("the issuer is complete")
 }
 
-/// A token of a user.
+/// Returns a token of a user.
 pub fn of_user(user: &str, expires_at: i64) -> String {
     let claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "sub": user, "exp": expires_at });
     signed(br#"{"alg":"HS256","typ":"JWT"}"#, claims.to_string().as_bytes(), DEVELOPMENT_SECRET)
 }
 
-/// Whatever these bytes say, signed with HS256.
+/// Signs bytes with HS256.
 pub fn signed(header: &[u8], claims: &[u8], secret: &str) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let key = EncodingKey::from_secret(secret.as_bytes());
@@ -49,7 +49,7 @@ pub fn signed(header: &[u8], claims: &[u8], secret: &str) -> String {
     format!("{message}.{signature}")
 }
 
-/// The text with tokens in place of their names, and whether there was one.
+/// Returns the text with tokens in place of their names, and whether it contained a name.
 pub fn named(text: &str) -> (String, bool) {
     let mut text = text.to_owned();
     let mut any = false;

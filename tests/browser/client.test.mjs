@@ -1,4 +1,4 @@
-// The client's recovery, against a channel in memory and a clock that the test turns.
+// Tests of the client's recovery, against a channel in memory and a clock that the test advances.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -29,12 +29,12 @@ class Clock {
   }
 }
 
-/** Lets everything that waits for nothing but promises run. */
+/** Runs all code that waits only for promises. */
 const settle = async () => {
   for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
 };
 
-/** A stack of one channel: the REST answers and the sockets of one client. */
+/** A stack with one channel: the REST responses and the sockets of one client. */
 class Stack {
   clock = new Clock();
   messages = [];
@@ -43,7 +43,7 @@ class Stack {
   tokens = 0;
   tokenLife = 3_600_000;
   accepting = true;
-  /** Set to answer the next request: `(url, init) => Response | undefined`; may throw. */
+  /** Response to the next request, if set: `(url, init) => Response | undefined`; may throw. */
   intercept = null;
   byKey = new Map();
 
@@ -319,7 +319,7 @@ test("the token is replaced before its end without closing the live socket first
   const states = [];
   client.addEventListener("state", ({ detail }) => states.push(detail.name));
   const first = stack.live;
-  // Pongs, so that the connection is not taken for dead meanwhile.
+  // Pongs prevent that the client regards the connection as dead.
   for (let minute = 0; minute < 60; minute += 1) {
     await stack.clock.advance(59_000);
     stack.live.receive({ type: "pong" });

@@ -1,4 +1,4 @@
-// Pages of other origins in headless Chromium, which try each port of a running stack and get nothing.
+// Pages of other origins in headless Chromium that request each port of a running stack. They must receive nothing.
 //
 //   READY_FILE       the file that `cargo local -- --ready-file FILE` writes
 //   CHROMIUM_PATH    the browser (default /usr/bin/chromium)
@@ -30,7 +30,7 @@ before(async () => {
   });
   ({ token } = await issued.json());
   server = createServer((request, response) => {
-    // A page of its own, and one in a frame whose origin is `null`.
+    // A normal page, and one in a frame with the origin `null`.
     const sandboxed = request.url === "/sandboxed" ? { "content-security-policy": "sandbox allow-scripts allow-forms" } : {};
     response.writeHead(200, { "content-type": "text/html", ...sandboxed });
     response.end("<!doctype html><title>another site</title><body></body>");
@@ -40,8 +40,8 @@ before(async () => {
   await writeFile(join(files, "page.html"), "<!doctype html><title>a file</title><body></body>");
   browser = await chromium.launch({
     executablePath: CHROMIUM_PATH,
-    // The name of another site that leads to this machine, as with DNS rebinding. A container has no user namespaces for the
-    // sandbox; the pages here are our own.
+    // Another site's name that resolves to this machine, as with DNS rebinding. The sandbox needs user namespaces,
+    // which a container lacks; the pages here are the test's own.
     args: ["--host-resolver-rules=MAP evil.example 127.0.0.1", ...(process.getuid?.() === 0 ? ["--no-sandbox"] : [])],
   });
 });
@@ -55,7 +55,7 @@ after(async () => {
 const port = (name) => new URL(stack[name]).port;
 const http = (name) => `http://127.0.0.1:${port(name)}`;
 
-/** Tries everything that a page can try, in the page; what it could read. */
+/** Runs in the page: tries every kind of request. Returns the readable responses. */
 async function attack({ urls, token, patience }) {
   const read = [];
   const note = (what, text) => read.push(`${what}: ${text}`);
@@ -143,7 +143,7 @@ for (const [what, address] of [
     const isOurs = (url) => ports.has(new URL(url).port);
     page.on("request", (request) => isOurs(request.url()) && asked.add(new URL(request.url()).port));
     page.on("websocket", (socket) => asked.add(new URL(socket.url()).port));
-    // What CORS keeps from the page is no response here.
+    // A response that CORS blocks is not reported here.
     page.on("response", (response) => isOurs(response.url()) && answers.push(`${response.status()} ${response.url()}`));
     await page.goto(address());
     const read = await page.evaluate(attack, { urls: NAMES.map(http), token, patience: PATIENCE_MS });
@@ -163,7 +163,7 @@ test("a name that leads to this machine opens no port", async (t) => {
     const url = `http://evil.example:${port(name)}`;
     const response = await page.goto(url);
     assert.equal(response.status(), 403, name);
-    // It is the origin of this document now.
+    // The document has the origin of the requested URL.
     const read = await page.evaluate(attack, { urls: [url], token, patience: PATIENCE_MS });
     assert.ok(read.length > 0 && read.every((one) => one.includes('"status":403')), `${name}: ${read}`);
   }

@@ -1,4 +1,4 @@
-// From the spans of a trace to rows, bars, ticks and figures.
+// Tests of the conversion from a trace's spans to rows, bars, ticks and figures.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { Traces } from "../../crates/local/src/page/assets/traces.js";
 const EPOCH = 1_790_000_000_000_000_000n;
 const at = (ms) => String(EPOCH + BigInt(Math.round(ms * 1e6)));
 
-/** A span as `GET /traces/{trace_id}` has it. */
+/** Returns a span as in `GET /traces/{trace_id}`. */
 const span = (id, parent, from, to, rest = {}) => ({
   trace_id: "t", span_id: id, parent_span_id: parent, name: id, kind: "internal", service: "s", scope: "", start_ns: at(from), end_ns: at(to),
   status: "unset", status_message: "", attributes: {}, events: [], links: [], resource: {}, ...rest,
@@ -69,7 +69,7 @@ test("what one wants to know first is told of the message that was asked for", (
   assert.deepEqual(told(7), { answered: 14, lag: 27, pushed: 59, reply: 229 });
   assert.deepEqual(told(8), { answered: 14, lag: 20, pushed: 229 });
   assert.match(journey(trace(spans), 7).figures[0].label, /201/);
-  // Half a journey tells half as much.
+  // An incomplete journey has only some of the figures.
   assert.deepEqual(journey(trace(spans.slice(0, 1)), 7).figures.map(({ key }) => key), ["answered"]);
 });
 

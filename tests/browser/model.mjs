@@ -1,9 +1,9 @@
-// A language model for tests: it speaks the chat-completions protocol of OpenAI, and writes what the test tells it to.
+// A language model for tests. It speaks the chat-completions protocol of OpenAI and sends the test's text.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 
-/** Starts one. `next()` gives the next reply that is asked for. */
+/** Starts a model. `next()` returns the next requested reply. */
 export async function startModel() {
   const asked = [];
   const waiting = [];
@@ -30,14 +30,14 @@ export async function startModel() {
   };
 }
 
-/** A reply that is being written. */
+/** A reply in progress. */
 class Reply {
   #response;
 
   constructor(question, response) {
     this.question = question;
     this.#response = response;
-    /** Settles when whoever asked has hung up, or has everything. */
+    /** Settles when the caller has closed the connection or has received the whole reply. */
     this.closed = once(response, "close");
   }
 

@@ -1,8 +1,8 @@
-// The page in headless Chromium, against a running stack.
+// Tests of the page in headless Chromium, against a running stack.
 //
 //   READY_FILE       the file that `cargo local -- --ready-file FILE` writes
 //   CHROMIUM_PATH    the browser (default /usr/bin/chromium)
-//   SCREENSHOT_DIR   where to put pictures (default: none are taken)
+//   SCREENSHOT_DIR   folder for screenshots (default: none are taken)
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -28,7 +28,7 @@ before(async () => {
   if (SCREENSHOT_DIR) await mkdir(SCREENSHOT_DIR, { recursive: true });
   browser = await chromium.launch({
     executablePath: CHROMIUM_PATH,
-    // A container has no user namespaces for the sandbox; the pages here are our own.
+    // The sandbox needs user namespaces, which a container lacks; the pages here are the test's own.
     args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
   });
 });
@@ -37,7 +37,7 @@ after(() => browser?.close());
 
 const unique = (name) => `${name}-${randomUUID().slice(0, 8)}`;
 
-/** A browser of one user, on one channel. Closes with the test, and fails it for any script error. */
+/** Opens a browser of one user, on one channel. It closes with the test, and fails it on a script error. */
 async function tab(t, user, channel, options = DESKTOP) {
   const context = await browser.newContext({ locale: "en-GB", ...options });
   context.setDefaultTimeout(TIMEOUT_MS);
@@ -76,7 +76,7 @@ const say = async (page, text) => {
   await page.getByLabel("Message", { exact: true }).press("Enter");
 };
 
-/** The stored message with this text. */
+/** Returns the stored message with this text. */
 const shown = (page, text) => page.locator(".message[data-seq]:not([data-role=assistant])").filter({ has: page.locator(".body", { hasText: text }) });
 const reply = (page) => page.locator(".message[data-role=assistant]");
 const seqs = (page) => page.locator(".message[data-seq]").evaluateAll((all) => all.map((one) => Number(one.dataset.seq)));
@@ -105,14 +105,14 @@ async function api(user, method, path, body) {
   return response.json();
 }
 
-/** A channel in which the agent answers everything. */
+/** Creates a channel in which the agent replies to every message. */
 async function channelWithAgent(owner, name) {
   const channel = { channel_id: unique(name.toLowerCase()), name, visibility: "public", agent: { mode: "always" } };
   await api(owner, "POST", "/channels", channel);
   return channel.channel_id;
 }
 
-/** A channel in which no agent answers: the numbers are those of the test's own messages. */
+/** Creates a channel without the agent, so that all numbers belong to the test's own messages. */
 async function quietChannel(owner, name = unique("quiet")) {
   const channel = { channel_id: unique("quiet"), name, visibility: "public", agent: { mode: "off" } };
   await api(owner, "POST", "/channels", channel);
@@ -125,7 +125,7 @@ async function picture(page, name) {
   if (SCREENSHOT_DIR) await page.screenshot({ path: join(SCREENSHOT_DIR, `${name}.png`) });
 }
 
-/** Two tabs as they stand beside each other on a screen. */
+/** Takes a screenshot of two tabs side by side. */
 async function pictureOfTwo(left, right, name) {
   if (!SCREENSHOT_DIR) return;
   const [first, second] = await Promise.all([left.screenshot(), right.screenshot()]);
@@ -157,7 +157,7 @@ test("two tabs talk both ways, and the agent answers in Markdown", async (t) => 
   for (const { page } of [alice, bob]) {
     await reply(page).nth(2).waitFor();
     await showsExactly(page, 6);
-    // Markdown has become elements, and the reply hangs on what it answers.
+    // Markdown is rendered as elements, and the reply shows the message that it replies to.
     assert.ok((await reply(page).nth(2).locator(".body :is(strong, em, code, ul, ol, blockquote, h1, h2, h3, table)").count()) > 0);
     assert.match(await reply(page).nth(2).locator(".quote").innerText(), /\/help/);
     assert.equal(await page.locator("[data-pending]").count(), 0);
@@ -198,10 +198,10 @@ test("hostile content runs nothing and asks no other server for anything", async
     ),
   );
   assert.deepEqual(danger, []);
-  // Plain text stays what was typed; Markdown still is Markdown.
+  // Plain text is unchanged; Markdown is still rendered.
   assert.equal(await page.locator('[data-seq="2"] .body').textContent(), hostile[0]);
   assert.ok((await page.locator('[data-seq="9"] .body strong').count()) === 1);
-  // The picture is a link that nobody has followed.
+  // The picture is a link that the browser has not requested.
   assert.equal(await page.locator('[data-seq="3"] .body a').getAttribute("href"), `${foreign}/pixel.png`);
   const origins = new Set([stack.page, stack.rest, stack.websocket].map((url) => new URL(url).origin));
   assert.deepEqual(requests.filter((url) => !origins.has(new URL(url).origin)), []);
@@ -237,10 +237,10 @@ test("what was sent while the connection was down arrives after it, once", async
   await post("bob", channel, { content: "before" });
   await alice.page.locator('[data-seq="1"]').waitFor();
 
-  // Back at the tab, the page asks for a sign of life; the answer names its connection.
+  // When the tab becomes visible, the page sends a ping; the pong names its connection.
   await alice.page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
   await waitUntil(() => alice.connectionIds.length > 0);
-  // The server closes the socket while the network is away: nothing tells the page what it misses.
+  // The server closes the socket while the network is down, so the page gets no notification.
   await alice.context.setOffline(true);
   await disconnect(alice.connectionIds.at(-1));
   await alice.page.locator('#connection[data-state="offline"]').waitFor();
@@ -282,7 +282,7 @@ test("a phone shows everything, in the dark too", async (t) => {
   assert.ok(Math.max(red, green, blue) < 64, "the dark theme is dark");
   await picture(page, "phone-dark");
 
-  // The channels are behind a button, and out of the way of the keyboard until then.
+  // The channels are behind a button, and unreachable by keyboard until it is pressed.
   const channels = page.getByRole("navigation", { name: "Channels" });
   assert.equal(await channels.isVisible(), false);
   await page.getByRole("button", { name: "Show the list of channels" }).click();
@@ -296,7 +296,7 @@ test("the journey of a message is drawn, and grows with the spans that come in l
   const { page } = await tab(t, "alice", channel);
   await say(page, "Where is it?");
   await page.locator('[data-seq="1"]').waitFor();
-  // Of an earlier time than what the functions export of this message themselves: the oldest trace is shown first.
+  // Earlier than the functions' own export of this message: the page shows the oldest trace first.
   const trace = randomUUID().replaceAll("-", "");
   const exports = exampleExports({ trace, channelId: channel, seq: 1, start: Date.now() - 60_000 });
   const late = exports.pop();
@@ -315,13 +315,13 @@ test("the journey of a message is drawn, and grows with the spans that come in l
     "2 process chat_events", "3 DynamoDB.Query", "3 chat llama3.2", "3 DynamoDB.TransactWriteItems", "1 switchboard-chat-delivery-worker",
   ]);
 
-  // What failed is chosen at first, and said in words as well as shown.
+  // The failed span is selected initially, and described in words.
   const chosen = dialog.locator("[aria-selected=true]");
   assert.match(await chosen.getAttribute("aria-label"), /^push, chat-delivery-worker, begins at 44\.3 ms, takes 14\.6 ms, failed$/);
   await dialog.getByText("1 of 3 connections could not be reached").waitFor();
   await dialog.getByText("JZ8fOcdWIAMCLRg=").waitFor();
 
-  // Bars stand where their times are.
+  // The bars are at the positions of their times.
   const boxes = await spans.evaluateAll((all) =>
     all.map((one) => {
       const track = one.querySelector(".span-track").getBoundingClientRect();
@@ -337,7 +337,7 @@ test("the journey of a message is drawn, and grows with the spans that come in l
   near(boxes[2].wait, [12.4 / 192.6, 26 / 192.6]);
   assert.equal(boxes[0].wait, null);
 
-  // All of it by keyboard: to the list, through it, into a span and out again.
+  // By keyboard only: into the list, through it, into a span and back.
   await chosen.focus();
   await page.keyboard.press("ArrowUp");
   assert.match(await chosen.textContent(), /deliver/);
@@ -350,7 +350,7 @@ test("the journey of a message is drawn, and grows with the spans that come in l
   await dialog.getByRole("button", { name: "Show all" }).click();
   near([await width()], [before]);
 
-  // What comes in late takes its place, and what was chosen stays so.
+  // A late span is inserted at its position, and the selection stays.
   await spans.nth(8).click();
   await receive(late);
   await dialog.getByRole("status").filter({ hasText: "14 spans of 3 functions in 232 ms" }).waitFor();
@@ -359,7 +359,7 @@ test("the journey of a message is drawn, and grows with the spans that come in l
   assert.ok(await chosen.evaluate((element) => element === document.activeElement));
   await dialog.locator("[data-figure=reply]").filter({ hasText: "231 ms" }).waitFor();
 
-  // An edit is a trace of its own, and one click away.
+  // An edit has its own trace, which one click opens.
   const edit = { id: "e1", name: "PATCH /channels/{channel_id}/messages/{seq}", kind: "server", at: 0, ms: 9, attributes: { "switchboard.channel_id": channel, "switchboard.seq": 1 } };
   await receive(exported({ service: "switchboard-send-channel-messages", trace: randomUUID().replaceAll("-", ""), start: Date.now() + 60_000, spans: [edit] }));
   await dialog.getByRole("button", { name: /^PATCH/ }).click();
@@ -378,14 +378,14 @@ test("a message that was really sent shows its way through every function", asyn
   await reply(page).nth(0).waitFor();
   await page.getByRole("button", { name: "Show the journey of message 1" }).click();
   const dialog = page.getByRole("dialog");
-  // The last to come in is the push of the reply: functions export after they have answered.
+  // The push of the reply arrives last: functions export after they have responded.
   for (const figure of ["answered", "lag", "pushed", "reply"]) await dialog.locator(`[data-figure=${figure}]`).waitFor();
   const rows = await dialog.getByRole("treeitem").evaluateAll((all) => all.map((one) => one.getAttribute("aria-label")));
   const rowsWith = (...parts) => rows.filter((row) => parts.every((part) => row.includes(part))).length;
   assert.equal(rowsWith("POST /channels/{channel_id}/messages", "SendChannelMessagesFunction"), 1);
   assert.equal(rowsWith("DynamoDB.TransactWriteItems", "SendChannelMessagesFunction"), 1);
   assert.equal(rowsWith("DynamoDB.TransactWriteItems", "ChatAgentWorkerFunction"), 1);
-  // The question to both workers, and the reply to one.
+  // The question goes to both workers, and the reply to one.
   assert.equal(rowsWith("process chat_events", "ChatDeliveryWorkerFunction", "in the stream"), 2);
   assert.equal(rowsWith("process chat_events", "ChatAgentWorkerFunction", "in the stream"), 1);
   assert.ok(rowsWith("deliver, ") >= 2 && rowsWith("push, ") >= 2 && rowsWith("chat ", "ChatAgentWorkerFunction") >= 1, rows.join("\n"));
@@ -396,7 +396,7 @@ test("a message that was really sent shows its way through every function", asyn
   await picture(page, "journey");
   await dialog.getByRole("button", { name: "Close the journey" }).click();
 
-  // The reply has no other way than through the same trace.
+  // The reply's only trace is the message's own.
   await page.getByRole("button", { name: "Show the journey of message 2" }).click();
   await dialog.locator("[data-figure=pushed]").waitFor();
   assert.equal(await dialog.locator("[data-figure=reply]").count(), 0);
@@ -445,17 +445,17 @@ test("names are asked for, checked, and kept in the address; the theme can be ch
   await page.getByRole("button", { name: "Use light colours" }).waitFor();
 });
 
-/** Sends spans to the run's receiver, as a function would. */
+/** Sends spans to the run's receiver, like a function. */
 async function receive(request) {
   const response = await fetch(`${stack.otlp}/v1/traces`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request) });
   assert.equal(response.status, 200);
 }
 
-/** Closes a connection as a back end would, through the management API. */
+/** Closes a connection through the management API. */
 async function disconnect(connectionId) {
   const response = await fetch(`${stack.management.replace(/\/$/, "")}/@connections/${encodeURIComponent(connectionId)}`, {
     method: "DELETE",
-    // The local gateway checks no signature; the shape is that of AWS's.
+    // The local gateway checks no signature, only the form of AWS's.
     headers: { authorization: "AWS4-HMAC-SHA256 Credential=local/20260101/local/execute-api/aws4_request, SignedHeaders=host, Signature=00" },
   });
   assert.ok(response.ok, `${response.status}`);

@@ -1,4 +1,4 @@
-// Replies on the page as a model writes them: the whole stack, and a model that the test holds by the hand.
+// Tests of replies on the page: the whole stack, and a model that the test controls.
 //
 //   BIN_DIR          where the runner and the functions are (`target/debug`)
 //   CHROMIUM_PATH    the browser (default /usr/bin/chromium)
@@ -31,13 +31,13 @@ before(async () => {
   runner = spawn(join(BIN_DIR, "local"), [...ports, ...options], { stdio: ["ignore", "pipe", "inherit"] });
   await new Promise((resolve, reject) => {
     runner.once("exit", () => reject(new Error("the stack did not come up")));
-    // Read on, so that the runner never waits for a full pipe.
+    // Reads the remaining output, so that the runner never waits for a full pipe.
     runner.stdout.on("data", (text) => String(text).includes("Switchboard is up") && resolve());
   });
   stack = JSON.parse(await readFile(readyFile, "utf8"));
   browser = await chromium.launch({
     executablePath: CHROMIUM_PATH,
-    // A container has no user namespaces for the sandbox; the pages here are our own.
+    // The sandbox needs user namespaces, which a container lacks; the pages here are the test's own.
     args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
   });
 });
@@ -52,7 +52,7 @@ after(async () => {
   if (files) await rm(files, { recursive: true });
 });
 
-/** A tab of one user on one channel, which is made for the first. */
+/** Opens a tab of one user on one channel. The first tab creates the channel. */
 async function tab(t, user, channel) {
   const context = await browser.newContext({ locale: "en-GB" });
   context.setDefaultTimeout(TIMEOUT_MS);
@@ -91,7 +91,7 @@ test("a reply grows as it is written, and a tab opened in the middle ends with t
   await stored(bob, 1).waitFor();
   reply.say(" there was a tab");
   await shows(alice, "Once upon a time there was a tab");
-  // What was said before it came is left out, and seen to be.
+  // Text from before the tab was opened is omitted, and shown as such.
   await shows(bob, "… there was a tab");
   reply.say(" that came late.");
   await shows(bob, "… there was a tab that came late.");
@@ -115,7 +115,7 @@ test("a reply is stopped by who asked for it, and what there was of it stays", a
   await shows(bob, "In the beginning");
   assert.equal(await draft(bob).getByRole("button", { name: "Stop" }).count(), 0, "it is not his");
   await draft(alice).getByRole("button", { name: "Stop" }).click();
-  // The model is not asked to go on.
+  // The model's connection is closed.
   await reply.closed;
   for (const page of [alice, bob]) {
     await stored(page, 2).waitFor();

@@ -1,7 +1,7 @@
-// A trace of a message as the functions export it, in the JSON encoding of OTLP: for what the real stack does not show
-// at will, such as a push that fails, a span that comes late and a batch of many traces.
+// A trace of a message as the functions export it, in the JSON encoding of OTLP. It contains cases that the real stack
+// does not produce on demand: a failed push, a late span, a batch of many traces.
 
-/** Ids of an example: the same digits over and over. */
+/** Returns an id for examples: repeated digits. */
 export const id = (digits, length) => digits.repeat(length).slice(0, length);
 
 const any = (value) => {
@@ -14,12 +14,12 @@ const any = (value) => {
 
 const attributes = (map = {}) => Object.entries(map).map(([key, value]) => ({ key, value: any(value) }));
 
-/** Numbers that OTLP has for kinds and states. */
+/** OTLP's numbers of kinds and states. */
 const KINDS = { internal: 1, server: 2, client: 3, producer: 4, consumer: 5 };
 
 /**
- * An `ExportTraceServiceRequest` of one service. Spans are `{id, parent, name, kind, at, ms, error, attributes, events,
- * links, trace}`, with `at` in ms after `start` (ms since the epoch).
+ * Returns an `ExportTraceServiceRequest` of one service. Spans are `{id, parent, name, kind, at, ms, error, attributes,
+ * events, links, trace}`, with `at` in ms after `start` (ms since the epoch).
  */
 export function exported({ service, trace, start, spans }) {
   const nanoseconds = (ms) => String(BigInt(Math.round((start + ms) * 1000)) * 1000n);
@@ -50,7 +50,7 @@ export function exported({ service, trace, start, spans }) {
   };
 }
 
-/** The exports of one message's journey, one per function, in the order in which they would arrive. */
+/** Returns the exports of one message's journey, one per function, in the order of arrival. */
 export function exampleExports({ trace, channelId, seq, start }) {
   const dynamodb = (operation, table) => ({ "rpc.system.name": "aws-api", "db.system.name": "aws.dynamodb", "db.operation.name": operation, "aws.dynamodb.table_names": [table] });
   const message = (number, lag) => ({

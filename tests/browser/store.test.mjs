@@ -1,4 +1,4 @@
-// The log of one channel: order, duplicates, gaps.
+// Tests of the log of one channel: order, duplicates, gaps.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -85,7 +85,7 @@ test("what is no message is left out", () => {
 });
 
 test("any order of delivery gives the same log", () => {
-  // A small generator of its own, so that a failure can be repeated.
+  // A seeded generator, so that a failure can be reproduced.
   let state = 7;
   const random = (below) => (state = (state * 48271) % 2147483647) % below;
   for (let round = 0; round < 200; round += 1) {

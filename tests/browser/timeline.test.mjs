@@ -1,4 +1,4 @@
-// Rows on the screen from a log and an outbox.
+// Tests of the rows that the page derives from a log and an outbox.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,8 +1,9 @@
-// Every character of an id in the paths of HTTP clients as people use them: does the id arrive that was meant?
+// Checks common HTTP clients with every character of an id in the path: the id that arrives must be the one that was
+// sent.
 //
-// READY_FILE is what a local run wrote when it was ready, TOKENS are tokens of several users with commas between them,
-// PYTHON is a Python that has `requests`. The users share the work, so that none of them does too much.
-// reqwest and WebSocket handshakes are tried in crates/local/tests/end_to_end/ids.rs, with the same list.
+// READY_FILE is the ready file of a local run, TOKENS are tokens of several users separated by commas, and PYTHON is a
+// Python with `requests`. The users share the requests, so that none of them reaches a rate limit.
+// crates/local/tests/end_to_end/ids.rs tests reqwest and WebSocket handshakes with the same list.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -15,10 +16,10 @@ const REST = JSON.parse(readFileSync(process.env.READY_FILE, "utf8")).rest.repla
 const TOKENS = process.env.TOKENS.split(",");
 const HEADERS = { authorization: `Bearer ${TOKENS[0]}` };
 const PYTHON = process.env.PYTHON ?? "python3";
-/** Requests under way at once. */
+/** Number of concurrent requests. */
 const AT_ONCE = 8;
 
-/** The id as it is, as an encoder of a URL's component writes it, and with each byte encoded. */
+/** The id unchanged, as an encoder of URL components writes it, and with each byte encoded. */
 const SPELLINGS = [
   (id) => id,
   encodeURIComponent,
@@ -47,7 +48,7 @@ const run = (program, args, input) =>
 
 const parsed = (lines) => lines.trim().split("\n").map((line) => JSON.parse(line));
 
-/** Each sends GET to all URLs, and returns a status and a body for each. */
+/** Clients that send GET to all URLs, and return the status and body of each. */
 const clients = {
   fetch: (urls) =>
     each(urls, async (url) => {
@@ -71,7 +72,7 @@ const clients = {
 
   curl: async (urls) => {
     const quoted = (text) => `"${text.replace(/["\\]/g, "\\$&")}"`;
-    // Globbing off: `[` and `{` are not in an id, and nothing is to be read into one.
+    // Globbing is off: ids contain no `[` and `{`, and curl must not interpret any.
     const each = (url) =>
       [`url = ${quoted(url)}`, `header = ${quoted(`authorization: ${HEADERS.authorization}`)}`, "globoff", "silent", 'write-out = "\\n%{http_code}\\n"'].join("\n");
     const lines = (await run("curl", ["--config", "-"], urls.map(each).join("\nnext\n"))).trim().split("\n");

@@ -1,4 +1,4 @@
-"""Gets every URL of the JSON on standard input with `requests`; writes a line with status and body for each."""
+"""Requests every URL of the JSON on standard input with `requests`; prints a line with status and body for each."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import requests
 
 task = json.load(sys.stdin)
 session = requests.Session()
-# Neither a proxy nor a .netrc of the machine.
+# Ignores the machine's proxy and .netrc.
 session.trust_env = False
 for url in task["urls"]:
     answer = session.get(url, headers=task["headers"], timeout=60)

@@ -1,4 +1,4 @@
-"""One message through the local run, seen by an OTLP receiver that is not ours (oteltap): one trace, from the request to
+"""Sends one message through the local run, with an independent OTLP receiver (oteltap): one trace, from the request to
 the sockets and the agent's reply.
 
     one_trace.py LOCAL BIN_DIR    the runner's binary, and the folder with those of the functions
@@ -33,7 +33,7 @@ def attributes(span: Span) -> dict:
 
 
 class Spans:
-    """What has been received of the trace, and what links to it."""
+    """The received spans of the trace, and the spans that link to it."""
 
     def __init__(self) -> None:
         self.all: list[Span] = []
@@ -55,7 +55,7 @@ class Spans:
         return [span for span in self.all if span.trace_id.hex() != TRACE and any(map(is_it, span.links))]
 
     async def wait(self, what: str, look):
-        """What `look` finds, as soon as it finds something."""
+        """Returns the result of `look` as soon as there is one."""
 
         async def found():
             async with self.changed:
@@ -90,7 +90,7 @@ def check(holds: bool, what: str) -> None:
 
 
 async def events(websocket) -> list[dict]:
-    """The events of the next frame that has some."""
+    """Returns the events of the next frame with events."""
     while True:
         frame = json.loads(await asyncio.wait_for(websocket.recv(), PATIENCE))
         if frame["type"] == "events":
@@ -159,7 +159,7 @@ async def main(local: str, bin_dir: str) -> None:
             collector = ["--parameter", f"OtlpEndpoint=http://127.0.0.1:{port}"]
             stack = subprocess.Popen([local, *options, *collector], stdout=subprocess.PIPE, text=True)
             try:
-                # It says so, and then everything accepts traffic.
+                # The runner reports that it is up; then all ports accept connections.
                 await asyncio.to_thread(lambda: next(line for line in stack.stdout if "is up" in line))
                 draining = asyncio.create_task(asyncio.to_thread(stack.stdout.read))
                 addresses = json.loads(ready.read_text())

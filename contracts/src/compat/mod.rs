@@ -1,5 +1,5 @@
-//! What a change of the documents would break, and whom: the published documents are compared with those of the working
-//! copy. What is only added breaks nobody, because clients ignore what they do not know.
+//! Detects changes of the documents that break clients: compares the published documents with the working copy.
+//! Additions break no client, because clients ignore unknown parts.
 
 mod pacts;
 mod schema;
@@ -18,12 +18,12 @@ use crate::documents::Documents;
 pub use pacts::Pacts;
 use schema::{Comparison, Direction};
 
-/// A change that a client may not survive.
+/// A change that may break a client.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Break {
-    /// Where.
+    /// Place of the change.
     pub place: Place,
-    /// What.
+    /// Description of the change.
     pub what: String,
 }
 
@@ -36,17 +36,17 @@ pub struct Place {
     pub field: Vec<String>,
 }
 
-/// What is compared with its like.
+/// Compared part of the documents.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// What is sent to an operation.
+    /// Request of an operation.
     Request {
         /// In capital letters.
         method: String,
         /// As in the document.
         path: String,
     },
-    /// What an operation answers.
+    /// Response of an operation.
     Response {
         /// In capital letters.
         method: String,
@@ -55,9 +55,9 @@ pub enum Part {
         /// Such as `200` or `5XX`.
         status: String,
     },
-    /// A frame of the server's.
+    /// A frame from the server.
     Sent(String),
-    /// A frame of a client's.
+    /// A frame from a client.
     Received(String),
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for Place {
 }
 
 impl Break {
-    /// The break in words, with who would meet it.
+    /// Describes the break, and the clients that it affects.
     #[must_use]
     pub fn explain(&self, pacts: &Pacts) -> String {
         let users = pacts.users_of(&self.place);
@@ -90,7 +90,7 @@ impl Break {
     }
 }
 
-/// Every change from `old` to `new` that may break a client.
+/// Returns every change from `old` to `new` that may break a client.
 #[must_use]
 pub fn breaks(old: &Documents, new: &Documents) -> Vec<Break> {
     let mut found = BTreeSet::new();
@@ -139,7 +139,7 @@ fn compare_operations(old: &Documents, new: &Documents, found: &mut BTreeSet<Bre
                 required.as_array().is_none_or(Vec::is_empty)
             };
             if is_open(old, old_operation) && !is_open(new, new_operation) {
-                note(Vec::new(), "needs a token now");
+                note(Vec::new(), "requires a token");
             }
             let old_parameters = parameters(old, old_item, old_operation);
             let new_parameters = parameters(new, new_item, new_operation);
@@ -147,12 +147,12 @@ fn compare_operations(old: &Documents, new: &Documents, found: &mut BTreeSet<Bre
                 if new_parameter["required"] == true
                     && old_parameters.get(key).is_none_or(|old_parameter| old_parameter["required"] != true)
                 {
-                    note(vec![name.clone()], "is a required parameter now");
+                    note(vec![name.clone()], "became a required parameter");
                 }
             }
             for key @ (place, name) in old_parameters.keys() {
                 if !new_parameters.contains_key(key) {
-                    note(vec![name.clone()], &format!("is no {place} parameter any more"));
+                    note(vec![name.clone()], &format!("is no longer a {place} parameter"));
                 }
             }
             for (key, old_parameter) in &old_parameters {
@@ -167,7 +167,7 @@ fn compare_operations(old: &Documents, new: &Documents, found: &mut BTreeSet<Bre
     }
 }
 
-/// The parameters of an operation, by where they stand and what they are called.
+/// Returns the parameters of an operation by location and name.
 fn parameters<'a>(
     documents: &'a Documents,
     item: &'a Value,
@@ -192,12 +192,12 @@ fn compare_bodies(
     let whole = |what: &str| Break { place: Place { part: request.clone(), field: Vec::new() }, what: what.to_owned() };
     let (old_body, new_body) = (old.resolve(&old_operation["requestBody"]), new.resolve(&new_operation["requestBody"]));
     if new_body["required"] == true && old_body["required"] != true {
-        found.insert(whole("needs a body now"));
+        found.insert(whole("requires a body"));
     }
     for (kind, old_media) in old_body["content"].as_object().into_iter().flatten() {
         match new_body["content"].get(kind) {
             None => {
-                found.insert(whole(&format!("takes no {kind} any more")));
+                found.insert(whole(&format!("no longer accepts {kind}")));
             }
             Some(new_media) => {
                 let mut comparison = Comparison::new(old, new, Direction::Written, request.clone());
@@ -222,7 +222,7 @@ fn compare_answers(
             what: what.to_owned(),
         };
         let Some(new_answer) = new_operation["responses"].get(status) else {
-            // A refusal that never comes any more breaks nobody.
+            // Removing an error response breaks no client.
             if status.starts_with('2') {
                 found.insert(at(Vec::new(), "is gone"));
             }
@@ -231,12 +231,12 @@ fn compare_answers(
         let (old_answer, new_answer) = (old.resolve(old_answer), new.resolve(new_answer));
         for (name, old_header) in old_answer["headers"].as_object().into_iter().flatten() {
             let Some(new_header) = new_answer["headers"].get(name) else {
-                found.insert(at(vec![name.clone()], "is no header of this answer any more"));
+                found.insert(at(vec![name.clone()], "is no longer a header of this response"));
                 continue;
             };
             let (old_header, new_header) = (old.resolve(old_header), new.resolve(new_header));
             if old_header["required"] == true && new_header["required"] != true {
-                found.insert(at(vec![name.clone()], "may be missing now"));
+                found.insert(at(vec![name.clone()], "may be missing"));
             }
             let mut comparison = Comparison::new(old, new, Direction::Read, part.clone());
             comparison.enter(name, |inner| inner.compare(&old_header["schema"], &new_header["schema"]));
@@ -245,7 +245,7 @@ fn compare_answers(
         for (kind, old_media) in old_answer["content"].as_object().into_iter().flatten() {
             match new_answer["content"].get(kind) {
                 None => {
-                    found.insert(at(Vec::new(), &format!("is no {kind} any more")));
+                    found.insert(at(Vec::new(), &format!("no longer has the type {kind}")));
                 }
                 Some(new_media) => {
                     let mut comparison = Comparison::new(old, new, Direction::Read, part.clone());

@@ -1,4 +1,4 @@
-//! Published pacts, and which of them use a place of the documents.
+//! Published pacts, and the pacts that use a place of the documents.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{Part, Place};
 pub struct Pacts(Vec<Value>);
 
 impl Pacts {
-    /// Every pact of a folder.
+    /// Reads every pact of a folder.
     pub fn read(folder: &Path) -> Result<Self> {
         let mut pacts = Vec::new();
         for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
@@ -26,13 +26,13 @@ impl Pacts {
         Ok(Self(pacts))
     }
 
-    /// From their JSON.
+    /// Creates the value from the pacts' JSON.
     #[must_use]
     pub fn of(pacts: Vec<Value>) -> Self {
         Self(pacts)
     }
 
-    /// Every interaction, with its consumer.
+    /// Returns every interaction with its consumer.
     pub fn interactions(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().flat_map(|pact| {
             let consumer = pact["consumer"]["name"].as_str().unwrap_or_default();
@@ -41,7 +41,7 @@ impl Pacts {
         })
     }
 
-    /// The consumers whose pacts use a place, each with an interaction that does.
+    /// Returns the consumers whose pacts use a place, each with one such interaction.
     #[must_use]
     pub fn users_of(&self, place: &Place) -> Vec<String> {
         let mut users: Vec<(&str, String)> = Vec::new();
@@ -55,7 +55,7 @@ impl Pacts {
     }
 }
 
-/// Whether an interaction has to do with a place.
+/// Returns whether an interaction uses a place.
 fn uses(interaction: &Value, place: &Place) -> bool {
     let request = &interaction["request"];
     let of_operation = |method: &str, path: &str| {
@@ -63,7 +63,7 @@ fn uses(interaction: &Value, place: &Place) -> bool {
             && request["path"].as_str().is_some_and(|asked| matches(path, asked))
     };
     match &place.part {
-        // Whoever sends a request meets what it requires now, whether or not the field is in the pact.
+        // Every client that sends the request must meet its requirements, whether or not the pact contains the field.
         Part::Request { method, path } => of_operation(method, path),
         Part::Response { method, path, status } => {
             let response = &interaction["response"];
@@ -83,12 +83,12 @@ fn uses(interaction: &Value, place: &Place) -> bool {
     }
 }
 
-/// The content of a V4 body, or of an older one.
+/// Returns the content of a V4 body, or of an older one.
 pub(super) fn content(body: &Value) -> &Value {
     body.get("content").unwrap_or(body)
 }
 
-/// Whether a body has the field, or is asked about as a whole.
+/// Returns whether a body contains the field; always true for the whole body.
 fn holds(body: &Value, field: &[String]) -> bool {
     let Some((first, rest)) = field.split_first() else { return true };
     match first.as_str() {
@@ -98,7 +98,7 @@ fn holds(body: &Value, field: &[String]) -> bool {
     }
 }
 
-/// Whether a path is one of a template's.
+/// Returns whether a path matches a template.
 #[must_use]
 pub(crate) fn matches(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());

@@ -1,5 +1,5 @@
-//! Comparison of two JSON Schemas, as far as the documents use them. What clients read may only become narrower, what
-//! they write may only become wider.
+//! Comparison of two JSON Schemas, limited to the keywords that the documents use. Values that clients read may only
+//! become narrower. Values that they write may only become wider.
 
 use std::{collections::BTreeSet, fmt::Display};
 
@@ -9,12 +9,12 @@ use crate::documents::Documents;
 
 use super::{Break, Part, Place};
 
-/// Who has to live with the values.
+/// Direction of the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     /// Clients read them: every new value must have been possible before.
     Read,
-    /// Clients write them: every old value must be possible still.
+    /// Clients write them: every old value must still be possible.
     Written,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Comparison<'a> {
     direction: Direction,
     part: Part,
     field: Vec<String>,
-    /// Pairs under comparison, by reference: schemas may contain themselves.
+    /// Pairs of references under comparison: schemas may contain themselves.
     under_way: Vec<(String, String)>,
     found: BTreeSet<Break>,
 }
@@ -43,7 +43,7 @@ impl<'a> Comparison<'a> {
         self.found
     }
 
-    /// Looks at a field.
+    /// Compares a field.
     pub(super) fn enter(&mut self, field: &str, look: impl FnOnce(&mut Self)) {
         self.field.push(field.to_owned());
         look(self);
@@ -90,29 +90,29 @@ impl<'a> Comparison<'a> {
         self.compare_sets(&types(old), &types(new));
     }
 
-    /// What a value may be: more than before is news to who reads it, less to who writes it.
+    /// Compares the sets of possible values. Additional values break readers; missing values break writers.
     fn compare_sets<T: Display + Ord>(&mut self, old: &BTreeSet<T>, new: &BTreeSet<T>) {
         match self.direction {
             Direction::Read => {
                 for more in new.difference(old) {
-                    self.note(format!("may be {more} now, and was never"));
+                    self.note(format!("may be {more}, which is new"));
                 }
             }
             Direction::Written => {
                 for lost in old.difference(new) {
-                    self.note(format!("may not be {lost} any more"));
+                    self.note(format!("may no longer be {lost}"));
                 }
             }
         }
     }
 
-    /// `enum` and `const`.
+    /// Compares `enum` and `const`.
     fn compare_choices(&mut self, old: &Map<String, Value>, new: &Map<String, Value>) {
         match (choices(old), choices(new)) {
             (None, None) => {}
-            (Some(_), None) if self.direction == Direction::Read => self.note("may be anything now"),
+            (Some(_), None) if self.direction == Direction::Read => self.note("may be anything"),
             (Some(_), None) => {}
-            (None, Some(_)) if self.direction == Direction::Written => self.note("may only be one of a few values now"),
+            (None, Some(_)) if self.direction == Direction::Written => self.note("is restricted to a few values"),
             (None, Some(_)) => {}
             (Some(old), Some(new)) => self.compare_sets(&old, &new),
         }
@@ -121,7 +121,7 @@ impl<'a> Comparison<'a> {
     fn compare_bounds(&mut self, old: &Map<String, Value>, new: &Map<String, Value>) {
         for (names, sign) in [(LOWER, 1.0), (UPPER, -1.0)] {
             for name in names {
-                // How far the bound reaches in: the larger, the fewer values.
+                // The strictness of the bound: the larger, the fewer values.
                 let reach = |schema: &Map<String, Value>| {
                     schema.get(name).and_then(Value::as_f64).map_or(f64::NEG_INFINITY, |bound| sign * bound)
                 };
@@ -135,32 +135,32 @@ impl<'a> Comparison<'a> {
                 }
             }
         }
-        // Whether one pattern takes more than another cannot be told; a pattern that comes or goes can.
+        // Two patterns cannot be compared; an added or removed pattern can.
         let pattern = |schema: &Map<String, Value>| schema.get("pattern").and_then(Value::as_str).map(str::to_owned);
         match (pattern(old), pattern(new)) {
             (Some(before), Some(after)) if before != after => {
                 self.note(format!("has another pattern: it was {before} and is {after}"));
             }
-            (Some(_), None) if self.direction == Direction::Read => self.note("has no pattern any more"),
+            (Some(_), None) if self.direction == Direction::Read => self.note("no longer has a pattern"),
             (None, Some(after)) if self.direction == Direction::Written => {
-                self.note(format!("must match a pattern now: {after}"));
+                self.note(format!("must match a new pattern: {after}"));
             }
             _ => {}
         }
     }
 
-    /// `anyOf` and `oneOf`: each alternative of the one must be covered by one of the other.
+    /// Compares `anyOf` and `oneOf`: each alternative of one side must be covered by one of the other.
     fn compare_alternatives(&mut self, old: &Map<String, Value>, new: &Map<String, Value>) {
         for name in ["anyOf", "oneOf"] {
             let of = |schema: &Map<String, Value>| schema.get(name).and_then(Value::as_array).cloned();
             let (before, after) = match (of(old), of(new)) {
                 (None, None) => continue,
                 (Some(_), None) if self.direction == Direction::Read => {
-                    self.note("is not one of a few shapes any more");
+                    self.note("is no longer restricted to a few shapes");
                     continue;
                 }
                 (None, Some(_)) if self.direction == Direction::Written => {
-                    self.note("must be one of a few shapes now");
+                    self.note("is restricted to a few shapes");
                     continue;
                 }
                 (Some(before), Some(after)) => (before, after),
@@ -194,19 +194,19 @@ impl<'a> Comparison<'a> {
                 Some(new_field) => self.compare(old_field, new_field),
                 None if self.direction == Direction::Read => self.note("is gone"),
                 None if new.get("additionalProperties") == Some(&Value::Bool(false)) => {
-                    self.note("is not taken any more")
+                    self.note("is no longer accepted")
                 }
                 None => {}
             }
             if self.direction == Direction::Read && old_required.contains(name) && !new_required.contains(name) {
-                self.note("may be missing now");
+                self.note("may be missing");
             }
             self.field.pop();
         }
         if self.direction == Direction::Written {
             for name in new_required.difference(&old_required) {
                 self.field.push(name.clone());
-                self.note("is required now");
+                self.note("became required");
                 self.field.pop();
             }
         }
@@ -215,14 +215,14 @@ impl<'a> Comparison<'a> {
         match (rest(old), rest(new)) {
             (old, new) if old == new => {}
             (Value::Bool(true), Value::Bool(false)) if self.direction == Direction::Written => {
-                self.note("takes no other fields any more");
+                self.note("no longer accepts other fields");
             }
             (old @ Value::Object(_), new @ Value::Object(_)) => self.enter("{}", |inner| inner.compare(&old, &new)),
             (Value::Object(_), Value::Bool(true)) if self.direction == Direction::Read => {
-                self.enter("{}", |inner| inner.note("may be anything now"));
+                self.enter("{}", |inner| inner.note("may be anything"));
             }
             (Value::Bool(true), Value::Object(_)) if self.direction == Direction::Written => {
-                self.enter("{}", |inner| inner.note("may not be anything any more"));
+                self.enter("{}", |inner| inner.note("may no longer be anything"));
             }
             _ => {}
         }
@@ -241,7 +241,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// A schema without its reference, and with the parts of `allOf` in it.
+/// Returns a schema without its reference, and with the parts of `allOf` merged.
 fn flat(documents: &Documents, schema: &Value) -> Map<String, Value> {
     let resolved = documents.resolve(schema).as_object().cloned().unwrap_or_default();
     let mut merged = resolved.clone();
@@ -261,7 +261,7 @@ fn flat(documents: &Documents, schema: &Value) -> Map<String, Value> {
     merged
 }
 
-/// The types that a value may have. An integer is a number, and without a type anything goes.
+/// Returns the types that a value may have. An integer is a number; without a type, all types are possible.
 fn types(schema: &Map<String, Value>) -> BTreeSet<&'static str> {
     let named: Vec<&str> = match schema.get("type") {
         Some(Value::String(one)) => vec![one.as_str()],

@@ -84,7 +84,7 @@ fn pacts() -> Pacts {
     })])
 }
 
-/// What a change of the documents would break, in words.
+/// Returns the breaks of a change of the documents, as text.
 fn changed(openapi: &[(&str, &str)], asyncapi: &[(&str, &str)]) -> Vec<String> {
     let change = |text: &str, changes: &[(&str, &str)]| {
         changes.iter().fold(text.to_owned(), |text, (from, to)| {
@@ -113,7 +113,7 @@ fn nothing_changed_breaks_nothing() {
 #[test]
 fn additions_pass() {
     let more = [
-        // A route, an optional field of a request and of an answer, an answer, a parameter, a header.
+        // Adds a route, an optional field of a request and of a response, a response, a parameter and a header.
         ("  /things/{id}:", "  /others:\n    get: {responses: {'200': {description: ok}}}\n  /things/{id}:"),
         (
             "        kind: {type: string, enum: [a, b]}\n",
@@ -153,26 +153,29 @@ fn a_field_that_is_gone_names_who_reads_it() {
 fn what_is_read_may_not_become_wider() {
     breaks_with(
         ("        name: {type: string}\n", "        name: {type: [string, 'null']}\n"),
-        &["may be null now", "phone"],
+        &["may be null, which is new", "phone"],
     );
-    breaks_with(("        name: {type: string}\n", "        name: {type: integer}\n"), &["may be integer now"]);
+    breaks_with(
+        ("        name: {type: string}\n", "        name: {type: integer}\n"),
+        &["may be integer, which is new"],
+    );
     breaks_with(
         (
             "      required: [name]\n      properties:\n        name: {type: string}\n",
             "      properties:\n        name: {type: string}\n",
         ),
-        &["field name: may be missing now"],
+        &["field name: may be missing"],
     );
     breaks_with(
         ("size: {type: integer, maximum: 9}", "size: {type: integer, maximum: 10}"),
         &["wider limits", "was 9 and is 10"],
     );
-    breaks_with(("sort: {type: string, enum: [a, b]}", "sort: {type: string}"), &["may be anything now"]);
+    breaks_with(("sort: {type: string, enum: [a, b]}", "sort: {type: string}"), &["may be anything"]);
     breaks_with(
         ("headers: {ETag: {required: true, schema: {type: string}}}", "headers: {}"),
-        &["field ETag: is no header"],
+        &["field ETag: is no longer a header"],
     );
-    breaks_with(("{ETag: {required: true,", "{ETag: {"), &["field ETag: may be missing now"]);
+    breaks_with(("{ETag: {required: true,", "{ETag: {"), &["field ETag: may be missing"]);
 }
 
 #[test]
@@ -180,11 +183,11 @@ fn what_is_written_may_not_become_narrower() {
     let written = "      additionalProperties: false\n      required: [name]\n";
     breaks_with(
         (written, "      additionalProperties: false\n      required: [name, kind]\n"),
-        &["PUT /things/{id}, field kind: is required now"],
+        &["PUT /things/{id}, field kind: became required"],
     );
     breaks_with(
         ("name: {type: [string, 'null'], maxLength: 10}", "name: {type: string, maxLength: 10}"),
-        &["may not be null any more"],
+        &["may no longer be null"],
     );
     breaks_with(
         ("name: {type: [string, 'null'], maxLength: 10}", "name: {type: [string, 'null'], maxLength: 9}"),
@@ -192,17 +195,17 @@ fn what_is_written_may_not_become_narrower() {
     );
     breaks_with(
         ("name: {type: [string, 'null'], maxLength: 10}", "name: {type: [string, 'null'], maxLength: 10, pattern: x}"),
-        &["must match a pattern now"],
+        &["must match a new pattern"],
     );
     breaks_with(
         ("        kind: {type: string, enum: [a, b]}\n", "        kind: {type: string, enum: [a]}\n"),
-        &["PUT /things/{id}, field kind: may not be \"b\" any more"],
+        &["PUT /things/{id}, field kind: may no longer be \"b\""],
     );
     breaks_with(
         ("        kind: {type: string, enum: [a, b]}\n", ""),
-        &["PUT /things/{id}, field kind: is not taken any more"],
+        &["PUT /things/{id}, field kind: is no longer accepted"],
     );
-    breaks_with(("      requestBody:\n", "      requestBody:\n        required: true\n"), &["needs a body now"]);
+    breaks_with(("      requestBody:\n", "      requestBody:\n        required: true\n"), &["requires a body"]);
 }
 
 #[test]
@@ -211,13 +214,13 @@ fn operations_and_parameters_may_not_go() {
     breaks_with(("  /things/{id}:", "  /objects/{id}:"), &["GET /things/{id}: is gone", "phone (\"a thing\")"]);
     breaks_with(
         ("{name: limit, in: query,", "{name: most, in: query,"),
-        &["field limit: is no query parameter any more"],
+        &["field limit: is no longer a query parameter"],
     );
     breaks_with(
         ("{name: limit, in: query,", "{name: limit, required: true, in: query,"),
-        &["field limit: is a required parameter now"],
+        &["field limit: became a required parameter"],
     );
-    breaks_with(("      security: []\n", ""), &["GET /health: needs a token now"]);
+    breaks_with(("      security: []\n", ""), &["GET /health: requires a token"]);
     breaks_with(("        '200':\n", "        '201':\n"), &["answer 200: is gone"]);
     breaks_with(("schema: {type: string, maxLength: 10}}\n", "schema: {type: string, maxLength: 5}}\n"), &["narrower"]);
 }
@@ -228,5 +231,5 @@ fn frames_may_not_go() {
     assert!(found[0].starts_with("frame thing: is gone") && found[0].contains("phone"), "{found:#?}");
     let found =
         changed(&[], &[("Ping: {type: object, properties:", "Ping: {type: object, required: [action], properties:")]);
-    assert!(found[0].starts_with("client's frame ping, field action: is required now"), "{found:#?}");
+    assert!(found[0].starts_with("client's frame ping, field action: became required"), "{found:#?}");
 }

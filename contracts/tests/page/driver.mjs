@@ -1,14 +1,14 @@
-// Runs the page's own client, without a page: reads from standard input what to do, and writes what came of it.
+// Runs the page's own client without a page: reads actions from standard input, and writes the results.
 //
-// In: {rest, do: [[method, ...arguments], ...], frames: [frame, ...]}. The frames come on a socket after all was done.
-// Without `rest` every channel is empty.
+// In: {rest, do: [[method, ...arguments], ...], frames: [frame, ...]}. The frames arrive on a socket after all
+// actions. Without `rest` every channel is empty.
 // Out: {results, messages, hasGap, outbox, drafts, events, tokens}.
 
 import { SwitchboardClient } from "../../../crates/local/src/page/assets/client.js";
 
 const CHANNEL = "general";
 
-/** Waits of the client that pass at once; longer ones (pings, renewals) never come. */
+/** Maximum delay of timers that fire immediately; longer ones (pings, renewals) never fire. */
 const SHORT_MS = 5_000;
 
 const input = JSON.parse(await new Response(process.stdin).text());
@@ -63,11 +63,11 @@ for (const [method, ...args] of input.do ?? []) {
 }
 
 if (input.frames) {
-  // At once, while the client reads what it may have missed: what it asks for does not depend on who is faster.
+  // Immediately, while the client reads missed messages: its requests must not depend on timing.
   const pushed = new Promise((resolve) => {
     client.addEventListener("state", () => {
       if (client.state.name !== "live") return;
-      // Not before the client has taken the socket for open.
+      // Only after the client regards the socket as open.
       queueMicrotask(() => {
         for (const frame of input.frames) sockets.at(-1).onmessage({ data: JSON.stringify(frame) });
         resolve();
@@ -76,7 +76,7 @@ if (input.frames) {
   });
   client.subscribe([CHANNEL]);
   await pushed;
-  // Whatever the frames made the client ask for has been answered.
+  // Waits until the requests that the frames caused are answered.
   do await new Promise(setImmediate);
   while (client.isCatchingUp(CHANNEL));
 }

@@ -1,4 +1,5 @@
-//! From `POST` to the frame on the socket: Switchboard's local run, the floor, and the same chat on serverless-offline.
+//! Measures from `POST` to the frame on the socket: Switchboard's local run, the floor, and the same chat on
+//! serverless-offline.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,38 +16,38 @@ use crate::{
     table::{Table, short},
 };
 
-/// How long each system is used at the start of its turn before it is measured.
+/// Duration of unmeasured load at the start of each system's turn.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// Most senders, and most sockets, that serverless-offline is asked to serve: with a hundred times as many it is still at
-/// work on the first messages after minutes.
+/// Maximum senders, and maximum sockets, for serverless-offline. With a hundred times as many it has not finished the
+/// first messages after minutes.
 const ALTERNATIVE_MOST: usize = 10;
 
 /// Options of `end-to-end`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// One sender and ten sockets, and little else
+    /// Runs only the smallest load: one sender and ten sockets
     #[arg(long)]
     quick: bool,
-    /// Users who send, each one message after another
+    /// Numbers of senders; each user sends one message after another
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
     senders: Vec<usize>,
-    /// Sockets that listen
+    /// Numbers of listening sockets
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 1000])]
     sockets: Vec<usize>,
-    /// How long is sent, in each round
+    /// Duration of sending in each round, in seconds
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// Rounds; the systems take turns
+    /// Number of rounds; the systems take turns
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Do without Node and npm
+    /// Skips serverless-offline, which needs Node and npm
     #[arg(long)]
     without_serverless_offline: bool,
-    /// Do without all that Switchboard is compared with
+    /// Skips all systems except Switchboard
     #[arg(long)]
     alone: bool,
-    /// A folder of built binaries, in place of building them
+    /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
 }
@@ -57,21 +58,22 @@ struct Cell {
     system: &'static str,
     senders: usize,
     sockets: usize,
-    /// Messages a second that reached every socket: the median of the rounds.
+    /// Messages per second that reached every socket: the median of the rounds.
     rate: f64,
     rates: Vec<f64>,
-    /// From the start of a request to the frame on a socket, in milliseconds: the median of the rounds' quantiles.
+    /// Time from the start of a request to the frame on a socket, in milliseconds: the median of the rounds'
+    /// quantiles.
     push_ms: Summary,
-    /// From the start of a request to its answer, in milliseconds: the same.
+    /// Time from the start of a request to its response, in milliseconds: the median of the rounds' quantiles.
     post_ms: Summary,
-    /// Messages that did not reach every socket within a minute.
+    /// Number of messages that did not reach every socket within a minute.
     missing: usize,
-    /// Requests that were refused.
+    /// Number of failed requests.
     failures: usize,
-    /// Messages a second, as a multiple of serverless-offline's.
+    /// Messages per second, as a multiple of serverless-offline's.
     #[serde(skip_serializing_if = "Option::is_none")]
     times_serverless_offline: Option<f64>,
-    /// Messages a second, as a part of the floor's.
+    /// Messages per second, as a fraction of the floor's.
     #[serde(skip_serializing_if = "Option::is_none")]
     of_floor: Option<f64>,
 }
@@ -103,7 +105,7 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
     Report::new("end-to-end", table(&cells), &cells)
 }
 
-/// All systems under one load, in turns: while one is measured, the others stand still.
+/// Measures all systems under one load, in turns: while one is measured, the others are stopped.
 async fn compare(
     all: &[System],
     senders: usize,

@@ -1,5 +1,5 @@
-//! One message to many sockets: through delivery and `SendMessageFunction`, against a bare HTTP client that posts the same
-//! requests to `@connections`.
+//! Measures one message to many sockets through delivery and `SendMessageFunction`. The baseline is a bare HTTP client
+//! that posts the same requests to `@connections`.
 
 use std::{
     path::PathBuf,
@@ -26,56 +26,56 @@ use crate::{
     table::{Table, short},
 };
 
-/// Posts of the bare client under way at once: as many as one invocation of a function has.
+/// Concurrent posts of the bare client: as many as one invocation of a function has.
 const POSTS_AT_ONCE: usize = chat::model::limits::PUSH_CONCURRENCY;
 
-/// Handshakes under way at once.
+/// Concurrent handshakes.
 const HANDSHAKES: usize = 32;
 
-/// How long all frames of one message may take.
+/// Maximum time until all frames of one message have arrived.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// No signature, but told apart from a request without any.
+/// Not a valid signature, but distinct from a request without one.
 const SIGNED: &str =
     "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/execute-api/aws4_request, SignedHeaders=host, Signature=0";
 
-/// Frames of presence would be pushed besides.
+/// Turns presence off, whose frames would be pushed too.
 const NO_PRESENCE: &str = "PresenceSubscriptions=1";
 
 /// Options of `fan-out`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Few sockets and few messages
+    /// Runs few sockets and few messages
     #[arg(long)]
     quick: bool,
-    /// Sockets that listen
+    /// Numbers of listening sockets
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1000, 10_000])]
     sockets: Vec<usize>,
-    /// Messages to each crowd, each way
+    /// Messages to each audience, by each method
     #[arg(long, default_value_t = 15)]
     messages: usize,
-    /// A parameter of the template, such as FanoutThreshold=50; may be repeated
+    /// Parameter of the template, such as FanoutThreshold=50; repeatable
     #[arg(long = "parameter")]
     parameters: Vec<String>,
-    /// A folder of built binaries, in place of building them
+    /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
 }
 
-/// One way to one crowd.
+/// One method with one audience.
 #[derive(Debug, Serialize)]
 struct Cell {
     sockets: usize,
     way: &'static str,
-    /// From the first request to the last frame, in milliseconds.
+    /// Time from the request to the last frame, in milliseconds.
     whole_ms: Summary,
-    /// From the first frame to the last, in milliseconds.
+    /// Time from the first frame to the last, in milliseconds.
     spread_ms: Summary,
-    /// Sockets a second, from the first request to the last frame: of the median.
+    /// Sockets per second, from the request to the last frame: of the median.
     whole_rate: f64,
-    /// Sockets a second, from the first frame to the last: of the median.
+    /// Sockets per second, from the first frame to the last: of the median.
     rate: f64,
-    /// Both, as parts of the bare client's.
+    /// Both rates, as fractions of the bare client's.
     whole_of_bare: f64,
     of_bare: f64,
 }
@@ -95,14 +95,14 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
     parameters.extend(options.parameters.iter().map(String::as_str));
     let mut cells = Vec::new();
     for &sockets in &options.sockets {
-        // Anew for each, so that the sockets of the one before are not in the way.
+        // A new system for each size, so that the previous sockets do not interfere.
         let system = System::switchboard(options.bin_dir.as_deref(), &parameters).await?;
         cells.extend(measure(&system, sockets, options.messages).await?);
     }
     Report::new("fan-out", table(&cells), &cells)
 }
 
-/// What the sockets have heard of each message, in nanoseconds from the epoch.
+/// Times at which the sockets received each message, in nanoseconds from the epoch.
 struct Heard {
     epoch: Instant,
     first: Vec<AtomicU64>,
@@ -142,7 +142,7 @@ async fn measure(system: &System, sockets: usize, messages: usize) -> Result<[Ce
         let began = heard.epoch.elapsed();
         system.post(&channel, 0, &content(number)).await?;
         let through = heard.all(number, sockets, began).await?;
-        let Some(frame) = frame.get() else { return Err("no frame came".into()) };
+        let Some(frame) = frame.get() else { return Err("no frame was received".into()) };
         let text = frame.replace(&content(0), &content(number + 1));
         let began = heard.epoch.elapsed();
         futures::stream::iter(&ids)
@@ -151,7 +151,7 @@ async fn measure(system: &System, sockets: usize, messages: usize) -> Result<[Ce
             .try_for_each(async |()| Ok(()))
             .await?;
         let posted = heard.all(number + 1, sockets, began).await?;
-        // The first of each opens connections and starts functions.
+        // The first message opens connections and starts functions.
         if round > 0 {
             product.push(through);
             bare.push(posted);
@@ -164,7 +164,7 @@ async fn measure(system: &System, sockets: usize, messages: usize) -> Result<[Ce
     Ok([ours, theirs])
 }
 
-/// A socket and its connection id.
+/// Returns a socket and its connection id.
 async fn known(mut socket: Socket) -> Result<(String, Socket)> {
     socket.send(Message::text(r#"{"action":"ping"}"#)).await?;
     while let Some(message) = socket.next().await {
@@ -206,7 +206,7 @@ async fn hear(mut socket: Socket, heard: Arc<Heard>, frame: Arc<std::sync::OnceL
     }
 }
 
-/// How one message came to all: from its beginning to the last frame, and from the first frame to the last.
+/// Times of one message: from the request to the last frame, and from the first frame to the last.
 type Spread = (Duration, Duration);
 
 impl Heard {

@@ -1,4 +1,4 @@
-//! What an operation costs as a history, an audience and a crowd of senders grow.
+//! Cost of an operation as a history, an audience and the number of senders grow.
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
@@ -24,13 +24,13 @@ use crate::{
     table::{Table, short},
 };
 
-/// Most items of one `BatchWriteItem`.
+/// Maximum items of one `BatchWriteItem`.
 const BATCH: usize = 25;
 
-/// Batches under way at once.
+/// Concurrent batches.
 const BATCHES: usize = 4;
 
-/// Operations before any is measured.
+/// Number of unmeasured operations before the measurement.
 const WARM_UP: usize = 20;
 
 type Item = HashMap<String, AttributeValue>;
@@ -38,19 +38,19 @@ type Item = HashMap<String, AttributeValue>;
 /// Options of `growth`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Small sizes and few operations
+    /// Runs small sizes and few operations
     #[arg(long)]
     quick: bool,
-    /// A history of a million messages too
+    /// Includes a history of a million messages
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Operations of each kind at each size
     #[arg(long, default_value_t = 300)]
     operations: usize,
-    /// How long each crowd of senders sends
+    /// Duration of sending for each number of senders, in seconds
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// A folder of built binaries, in place of building them
+    /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
 }
@@ -60,13 +60,13 @@ pub(crate) struct Options {
 struct Cost {
     operation: &'static str,
     size: usize,
-    /// Microseconds from the event's departure to the answer's arrival.
+    /// Time from sending the event to receiving the response, in microseconds.
     took_us: Summary,
-    /// Calls of AWS.
+    /// Number of calls of AWS.
     calls: f64,
     /// The median as a multiple of the same operation's at the smallest size.
     times_smallest: f64,
-    /// Microseconds for each of what the size counts, where each has to be looked at.
+    /// Microseconds per element of the size, if the operation reads each element.
     #[serde(skip_serializing_if = "Option::is_none")]
     each_us: Option<f64>,
 }
@@ -75,11 +75,11 @@ struct Cost {
 #[derive(Debug, Serialize)]
 struct Hot {
     senders: usize,
-    /// Messages a second that reached the socket.
+    /// Messages per second that reached the socket.
     rate: f64,
     post_ms: Summary,
     failures: usize,
-    /// Messages a second as a multiple of one sender's.
+    /// Messages per second as a multiple of one sender's.
     times_one: f64,
 }
 
@@ -120,7 +120,7 @@ fn client(harness: &Harness) -> Client {
     Client::from_conf(config.build())
 }
 
-/// Operations on channels with a history.
+/// Measures operations on channels with a history.
 async fn histories_of(harness: &Harness, client: &Client, sizes: &[usize], operations: usize) -> Result<Vec<Cost>> {
     let mut channels = harness.function("channels").await?;
     let mut send = harness.function("send-channel-messages").await?;
@@ -134,7 +134,7 @@ async fn histories_of(harness: &Harness, client: &Client, sizes: &[usize], opera
         let messages = format!("/channels/{channel}/messages");
         harness.ask(&mut send, "POST", &messages, Some(&message)).await?;
         write_history(client, &channel, size).await?;
-        // Remembers the head of before: a function of its own learns the new one.
+        // The function above caches the old head. A new function reads the new one.
         let mut send = harness.function("send-channel-messages").await?;
         let middle = size / 2;
         let asked: [(&'static str, &str, String, Option<&Value>); 5] = [
@@ -154,7 +154,7 @@ async fn histories_of(harness: &Harness, client: &Client, sizes: &[usize], opera
     Ok(costs)
 }
 
-/// Operations on channels with subscriptions.
+/// Measures operations on channels with subscriptions.
 async fn audiences_of(harness: &Harness, client: &Client, sizes: &[usize], operations: usize) -> Result<Vec<Cost>> {
     let mut channels = harness.function("channels").await?;
     let mut send = harness.function("send-channel-messages").await?;
@@ -184,14 +184,14 @@ async fn audiences_of(harness: &Harness, client: &Client, sizes: &[usize], opera
     Ok(costs)
 }
 
-/// Looks at every subscription: this may grow.
+/// Operation that reads every subscription, so it may grow.
 const DELIVER: &str = "deliver a message";
 
 fn connect_event(life: &SocketEvents, number: usize) -> Bytes {
     life.of(&format!("joins{number}=")).connect.to_string().into()
 }
 
-/// One channel with more and more senders, through the whole local run.
+/// Measures one channel with a growing number of senders, through the whole local run.
 async fn crowds_of(folder: Option<PathBuf>, crowds: &[usize], duration: Duration) -> Result<Vec<Hot>> {
     let system = System::switchboard(folder.as_deref(), &[]).await?;
     let mut hot = Vec::new();
@@ -214,7 +214,7 @@ async fn crowds_of(folder: Option<PathBuf>, crowds: &[usize], duration: Duration
     Ok(hot)
 }
 
-/// How long a crowd sends before it is measured.
+/// Duration of unmeasured sending for each number of senders.
 const WARM: Duration = Duration::from_secs(1);
 
 async fn measure(
@@ -228,7 +228,7 @@ async fn measure(
     let (mut took, mut calls) = (Vec::with_capacity(operations), 0);
     for number in 0..WARM_UP.min(operations) + operations {
         let (invocation, waited) = harness.invoke(function, event(number)).await?;
-        worked(&invocation.answer).map_err(|status| format!("{operation} was answered with {status}"))?;
+        worked(&invocation.answer).map_err(|status| format!("{operation} returned {status}"))?;
         if number >= WARM_UP.min(operations) {
             took.push(invocation.answered);
             calls += waited.calls;
@@ -245,7 +245,7 @@ async fn measure(
     })
 }
 
-/// Sets each cost in relation to the smallest size; what looks at each thing gets its share too.
+/// Compares each cost with the smallest size. Operations in `each` also get the cost per element.
 fn compare(costs: &mut [Cost], each: &[&str]) {
     let smallest: HashMap<&str, f64> = costs.iter().rev().map(|cost| (cost.operation, cost.took_us.p50)).collect();
     for cost in costs {
@@ -254,7 +254,7 @@ fn compare(costs: &mut [Cost], each: &[&str]) {
     }
 }
 
-/// The key under which all that belongs to a channel is kept.
+/// Returns the channel key.
 async fn key_of(client: &Client, channel: &str) -> Result<String> {
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let get = client.get_item().table_name("chat_channels").key("channel_id", text(channel)).key("sk", text("meta"));
@@ -263,7 +263,7 @@ async fn key_of(client: &Client, channel: &str) -> Result<String> {
     Ok(format!("{channel}@{}", incarnation.ok_or("the channel has no incarnation")?))
 }
 
-/// Fills a channel that has one message up to `size`, in copies of it, straight into the tables.
+/// Fills a channel that has one message up to `size`, with copies written directly into the tables.
 async fn write_history(client: &Client, channel: &str, size: usize) -> Result<()> {
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let number = |value: usize| AttributeValue::N(value.to_string());
@@ -273,7 +273,7 @@ async fn write_history(client: &Client, channel: &str, size: usize) -> Result<()
     let copies = (2..=size).map(|seq| {
         let mut copy = first.clone();
         copy.insert("seq".to_owned(), number(seq));
-        // Nobody is asked to reply, and each has an id of its own.
+        // The agent does not reply to these, and each has its own id.
         copy.insert("role".to_owned(), text("system"));
         copy.insert("message_id".to_owned(), text(&format!("01BENCH{seq:019}")));
         copy
@@ -290,7 +290,7 @@ async fn write_history(client: &Client, channel: &str, size: usize) -> Result<()
     Ok(())
 }
 
-/// Fills a channel that has one subscription up to `size`, in copies of it.
+/// Fills a channel that has one subscription up to `size`, with copies of it.
 async fn write_audience(client: &Client, channel: &str, size: usize) -> Result<()> {
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let key = key_of(client, channel).await?;

@@ -1,4 +1,4 @@
-//! Senders and listeners: how fast messages come through, and how long each takes to each socket.
+//! Senders and listeners: measures the rate of messages, and the delay to each socket.
 
 use std::{
     sync::{
@@ -18,55 +18,55 @@ use crate::{
     system::{Socket, System},
 };
 
-/// What stands before the number of a message in its content, and what after it.
+/// Text before the number of a message in its content; [`FILLER`] follows the number.
 const MARK: &str = "bench-";
 
-/// The rest of a content: about as long as what people write.
+/// Rest of the content: about as long as a typical message.
 const FILLER: &str = "-Shall we meet at the station at half past six? The train leaves ten minutes later, I think.";
 
-/// Most messages of one run.
+/// Maximum number of messages of one run.
 const MESSAGES: usize = 200_000;
 
-/// Handshakes under way at once.
+/// Concurrent handshakes.
 const HANDSHAKES: usize = 32;
 
-/// How long sockets have to be silent before they are used: news of who comes has been told by then.
+/// Time without frames before the sockets are used: presence events have arrived by then.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// How long what has been sent may take to arrive.
+/// Maximum time for sent messages to arrive.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What senders and listeners share.
+/// State shared by senders and listeners.
 struct Shared {
     epoch: Instant,
     sockets: usize,
-    /// Nanoseconds from the epoch, by message.
+    /// Send time by message, in nanoseconds from the epoch.
     sent: Vec<AtomicU64>,
-    /// How many sockets have it, by message.
+    /// Number of sockets that received the message, by message.
     arrived: Vec<AtomicU32>,
-    /// Messages that all have.
+    /// Number of messages that all sockets received.
     complete: AtomicUsize,
-    /// When the newest frame came, in nanoseconds from the epoch.
+    /// Time of the newest frame, in nanoseconds from the epoch.
     newest: AtomicU64,
     next: AtomicUsize,
     came: Notify,
     stop: CancellationToken,
 }
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Messages that every socket has.
+    /// Number of messages that every socket received.
     pub(crate) messages: usize,
-    /// Messages that were accepted, but did not reach every socket in time.
+    /// Number of messages that were accepted, but did not reach every socket in time.
     pub(crate) missing: usize,
-    /// Requests that were refused or broke.
+    /// Number of requests that were refused or failed.
     pub(crate) failures: usize,
-    /// From the first request to the last frame.
+    /// Time from the first request to the last frame.
     pub(crate) elapsed: Duration,
-    /// From the start of a request to the frame, on each socket.
+    /// Time from the start of a request to the frame, on each socket.
     pub(crate) pushes: Vec<Duration>,
-    /// From the start of a request to its answer.
+    /// Time from the start of a request to its response.
     pub(crate) posts: Vec<Duration>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Audience<'a> {
 }
 
 impl<'a> Audience<'a> {
-    /// Opens `sockets` sockets, and waits until all is quiet.
+    /// Opens `sockets` sockets, and waits until no frame arrives.
     pub(crate) async fn gather(system: &'a System, channel: &str, sockets: usize) -> Result<Self> {
         system.open_channel(channel).await?;
         let open: Vec<Socket> = open(system, channel, sockets).await?;
@@ -100,7 +100,7 @@ impl<'a> Audience<'a> {
         Ok(Self { system, channel: channel.to_owned(), shared, listeners })
     }
 
-    /// Has `senders` users send for `duration`, each one message after another, and waits for the last frame.
+    /// Lets `senders` users send for `duration`, each one message after another, and waits for the last frame.
     pub(crate) async fn run(self, senders: usize, duration: Duration) -> Result<Run> {
         let Self { system, channel, shared, listeners } = self;
         let began = Instant::now();
@@ -145,7 +145,7 @@ impl<'a> Audience<'a> {
     }
 }
 
-/// Opens sockets, many at a time.
+/// Opens sockets concurrently.
 pub(crate) async fn open(system: &System, channel: &str, sockets: usize) -> Result<Vec<Socket>> {
     futures::stream::iter(0..sockets)
         .map(|number| system.listen(channel, number))
@@ -154,10 +154,10 @@ pub(crate) async fn open(system: &System, channel: &str, sockets: usize) -> Resu
         .await
 }
 
-/// Notes when each message comes, until told to stop; how long each took.
+/// Records the arrival of each message until it is stopped. Returns the delays.
 async fn hear(mut socket: Socket, shared: Arc<Shared>) -> Vec<Duration> {
     let mut took = Vec::new();
-    // A push may come twice.
+    // A push may be repeated.
     let mut known = vec![false; MESSAGES];
     loop {
         let frame = tokio::select! {
@@ -185,7 +185,8 @@ async fn hear(mut socket: Socket, shared: Arc<Shared>) -> Vec<Duration> {
     took
 }
 
-/// The numbers of the messages in a frame, without reading it as JSON: what is measured has most of the machine.
+/// Returns the numbers of the messages in a frame. It does not parse the JSON, to leave the processor to the measured
+/// system.
 fn numbers(text: &str) -> impl Iterator<Item = usize> {
     text.split(MARK).skip(1).filter_map(|rest| rest.split_once('-')?.0.parse().ok())
 }

@@ -1,4 +1,4 @@
-//! How fast Switchboard is, each time against something else that is measured in the same run.
+//! Benchmarks of Switchboard, each with a baseline that is measured in the same run.
 //!
 //! ```sh
 //! cargo bench-end-to-end
@@ -7,7 +7,7 @@
 //! cargo bench-growth
 //! ```
 //!
-//! What each says, and how it is found out, is in `docs/reports/performance.md`.
+//! `docs/reports/performance.md` describes their methods and results.
 
 mod end_to_end;
 mod fan_out;
@@ -29,13 +29,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
-/// How fast Switchboard is
+/// Benchmarks of Switchboard
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Where to write the measurements as JSON
+    /// File for the measurements as JSON
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -46,11 +46,11 @@ enum Command {
     EndToEnd(end_to_end::Options),
     /// One message to many sockets, against a bare HTTP client
     FanOut(fan_out::Options),
-    /// What each function costs, against an empty one
+    /// Cost of each function, against an empty one
     Overhead(overhead::Options),
-    /// What operations cost as channels grow
+    /// Cost of operations as channels grow
     Growth(growth::Options),
-    /// A server that a benchmark needs
+    /// Runs a server that a benchmark needs
     #[command(hide = true)]
     Serve(Serve),
 }
@@ -87,7 +87,8 @@ fn failed(error: &Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Ends what was started on Ctrl-C too: what stands still just then would not heed it.
+/// Runs the benchmark until it ends or Ctrl-C. The started programs are killed by this process: a stopped process
+/// would not react to Ctrl-C.
 async fn until_interrupted(cli: Cli) -> Result<()> {
     tokio::select! {
         outcome = run(cli) => outcome,

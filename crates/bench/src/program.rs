@@ -1,4 +1,4 @@
-//! Programs that are measured, and that measure: started, awaited, ended.
+//! Measured programs and their servers: starts, waits for and ends them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,36 +15,36 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Result;
 
-/// How long a program may take to say that it is ready.
+/// Maximum time until a program is ready.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
-/// Looks for readiness this often.
+/// Interval between checks for readiness.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A running program; ends with this value.
+/// A running program. It is killed when this value is dropped.
 pub(crate) struct Program {
     child: Child,
 }
 
 impl Program {
-    /// Starts one; what it says goes nowhere unless it is an error.
+    /// Starts a program. Its standard output is discarded.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         Ok(Self { child: child.map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))? })
     }
 
-    /// Stops it where it is, or has it go on from there. What it started itself goes on regardless.
+    /// Stops the process (SIGSTOP) or lets it continue. Its own children are not affected.
     pub(crate) fn set_running(&self, is_running: bool) -> Result<()> {
         let signal = if is_running { Signal::CONT } else { Signal::STOP };
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
-    /// How long it has run on a processor, without what it started itself.
+    /// Returns the processor time of the process, without its children.
     pub(crate) fn ran(&self) -> Duration {
         ran(self.child.id())
     }
 
-    /// Waits for `ready`.
+    /// Waits until `ready` returns a value.
     pub(crate) async fn until<T>(&mut self, mut ready: impl FnMut() -> Option<T>) -> Result<T> {
         let began = Instant::now();
         while began.elapsed() < READY_WITHIN {
@@ -62,13 +62,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Finds what is built beside this program or in `folder`, or builds the workspace in this program's own profile.
+/// Finds binaries beside this program or in `folder`; otherwise builds the workspace in this program's own profile.
 pub(crate) async fn built(folder: Option<&Path>, names: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let names: BTreeSet<String> = names.iter().map(|&name| name.to_owned()).collect();
     match folder {
@@ -77,7 +77,7 @@ pub(crate) async fn built(folder: Option<&Path>, names: &[&str]) -> Result<BTree
     }
 }
 
-/// The folder of the workspace: from where Cargo runs this, or from the current directory upwards.
+/// Returns the folder of the workspace: from Cargo's environment, or from the current directory upwards.
 pub(crate) fn workspace() -> Result<PathBuf> {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let starts = [manifest, std::env::current_dir().ok()].into_iter().flatten();
@@ -87,15 +87,15 @@ pub(crate) fn workspace() -> Result<PathBuf> {
         .ok_or("run this in Switchboard's repository")?)
 }
 
-/// A command that runs this program with a hidden subcommand.
+/// Returns a command that runs this program with a hidden subcommand.
 pub(crate) fn own(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(arguments);
     Ok(command)
 }
 
-/// How long a process has run on a processor: the first number of each thread's `schedstat`, in nanoseconds (Linux,
-/// "Scheduler Statistics"). Threads that have ended no longer count.
+/// Returns the processor time of a process: the first number of each thread's `schedstat`, in nanoseconds (Linux,
+/// "Scheduler Statistics"). Threads that have ended are not counted.
 pub(crate) fn ran(process: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let ran = tasks.filter_map(|task| {
@@ -105,12 +105,12 @@ pub(crate) fn ran(process: u32) -> Duration {
     Duration::from_nanos(ran.sum())
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that is free at the time of the call.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// Where something listens now, as other programs of this crate tell it: in a file that is there only as a whole.
+/// Writes a server's address to a file, for other programs of this crate. The file appears only with its full content.
 pub(crate) fn tell_address(file: &Path, address: SocketAddr) -> Result<()> {
     let folder = file.parent().ok_or("a file in a folder")?;
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
@@ -119,7 +119,7 @@ pub(crate) fn tell_address(file: &Path, address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Lets this process, and those that it starts, have as many open files as the system allows, and says how many that is.
+/// Raises the limit of open files of this process and its children to the system's maximum, and returns it.
 pub(crate) fn raise_file_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

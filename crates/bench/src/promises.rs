@@ -1,4 +1,4 @@
-//! What is compared with Switchboard as "the same chat" has to be one: this is shown before anything is measured.
+//! Checks that a system compared as "the same chat" keeps the same promises. Runs before the measurement.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use crate::{
     system::{Socket, System, sender},
 };
 
-/// The channel that is used.
+/// The channel of the checks.
 const CHANNEL: &str = "bench-promises";
 
-/// One that only its owner may know of.
+/// A private channel of its owner.
 const PRIVATE: &str = "bench-private";
 
-/// What every refusal is (RFC 9457).
+/// Media type of every refusal (RFC 9457).
 const PROBLEM: &str = "application/problem+json";
 
-/// How long a push may take.
+/// Maximum time of a push.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Holds a system to what a client is promised: nobody without a token or membership, numbers without a gap, once under one
-/// key, wrong requests refused, and what was accepted pushed as it is kept.
+/// Checks the promises of a system. A caller without a token or membership is refused. Messages are numbered without a
+/// gap, and stored once per key. Invalid requests are refused, and accepted messages are pushed as they are stored.
 pub(crate) async fn kept(system: &System) -> Result<()> {
     attempt(system).await.map_err(|error| format!("{} is not the same chat: {error}", system.name).into())
 }
@@ -60,7 +60,7 @@ async fn attempt(system: &System) -> Result<()> {
     let mut heard: Vec<Message> = Vec::new();
     while heard.len() < 2 {
         for message in created(&mut socket).await? {
-            // A push may come twice.
+            // A push may be repeated.
             if heard.iter().all(|one| one.seq != message.seq) {
                 heard.push(message);
             }
@@ -77,7 +77,7 @@ async fn answers(status: StatusCode, request: reqwest::RequestBuilder) -> Result
     if response.status() == status && is_problem != status.is_success() {
         return Ok(response);
     }
-    Err(format!("{status} was to come, and {} came: {}", response.status(), response.text().await?).into())
+    Err(format!("expected {status}, got {}: {}", response.status(), response.text().await?).into())
 }
 
 async fn message(status: StatusCode, request: reqwest::RequestBuilder) -> Result<Message> {
@@ -88,7 +88,7 @@ fn same(one: &Message, other: &Message) -> Result<()> {
     if one == other { Ok(()) } else { Err(format!("{one:?} is not {other:?}").into()) }
 }
 
-/// The messages that the next frame with any says were created.
+/// Returns the messages of the next frame with `message.created` events.
 async fn created(socket: &mut Socket) -> Result<Vec<Message>> {
     loop {
         let frame = timeout(PATIENCE, socket.next()).await?.ok_or("the socket was closed")??;

@@ -1,4 +1,4 @@
-//! What a benchmark says: a table for people, JSON for programs.
+//! Output of a benchmark: a table for the terminal, and JSON for programs.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Result, system::machine};
 
-/// What a benchmark found.
+/// Result of a benchmark.
 #[derive(Debug)]
 pub(crate) struct Report {
     table: String,
@@ -15,12 +15,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// `rows` of the benchmark `name`, and the `table` that shows them.
+    /// Creates a report from the `rows` of the benchmark `name` and its `table`.
     pub(crate) fn new(name: &str, table: String, rows: &impl Serialize) -> Result<Self> {
         Self::with(name, table, &BTreeMap::from([("rows", rows)]))
     }
 
-    /// Several lists of rows, by name.
+    /// Creates a report from several lists of rows, by name.
     pub(crate) fn with(name: &str, table: String, lists: &impl Serialize) -> Result<Self> {
         let mut json = json!({ "benchmark": name, "machine": machine() });
         if let (Value::Object(whole), Value::Object(lists)) = (&mut json, serde_json::to_value(lists)?) {
@@ -29,7 +29,7 @@ impl Report {
         Ok(Self { table, json })
     }
 
-    /// Prints the table, and writes the JSON to `file`, if there is one.
+    /// Prints the table, and writes the JSON to `file` if one is given.
     pub(crate) fn publish(&self, file: Option<&Path>) -> Result<()> {
         println!("{}", self.table);
         if let Some(file) = file {

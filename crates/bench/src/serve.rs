@@ -1,4 +1,4 @@
-//! Servers that the benchmarks start as programs of their own: the floor, and the tables of serverless-offline.
+//! Servers that the benchmarks start as separate programs: the floor, and the tables of serverless-offline.
 
 use std::{
     collections::HashMap,
@@ -29,13 +29,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Result, program::tell_address};
 
-/// Frames that may wait for one socket.
+/// Maximum number of frames that wait for one socket.
 const QUEUE: usize = 1024;
 
-/// Those who listen, by channel.
+/// Listening sockets by channel.
 type Listeners = Arc<Mutex<HashMap<String, Vec<mpsc::Sender<Utf8Bytes>>>>>;
 
-/// Relays each `POST` straight to the sockets: no function, no table.
+/// Relays each `POST` directly to the sockets, without functions and tables.
 pub(crate) async fn floor(ready: &Path) -> Result<()> {
     let router = Router::new()
         .route("/channels/{channel_id}/messages", post(relay))
@@ -43,7 +43,7 @@ pub(crate) async fn floor(ready: &Path) -> Result<()> {
         .with_state(Listeners::default());
     let (listener, address) = listen_anywhere().await?;
     tell_address(ready, address)?;
-    // Small frames must not wait for more; where it cannot be set, they do.
+    // Without `TCP_NODELAY`, small frames would wait for more data. An error is ignored.
     let listener = listener.tap_io(|socket| _ = socket.set_nodelay(true));
     Ok(axum::serve(listener, router).await?)
 }
@@ -56,7 +56,7 @@ async fn relay(
     let frame = Utf8Bytes::from(json!({ "type": "message.created", "message": message }).to_string());
     let here = listeners.lock().unwrap_or_else(PoisonError::into_inner).get(&channel).cloned().unwrap_or_default();
     for listener in here {
-        // One that has gone is left in the list: nobody goes while it is measured.
+        // A closed socket stays in the list: no socket closes during a measurement.
         let _ = listener.send(frame.clone()).await;
     }
     (StatusCode::CREATED, Json(message))
@@ -87,7 +87,7 @@ async fn push(mut socket: WebSocket, mut frames: mpsc::Receiver<Utf8Bytes>) {
     }
 }
 
-/// DynamoDB with the tables of `serverless-offline/serverless.yml`, in the engine that the local run uses.
+/// Serves DynamoDB with the tables of `serverless-offline/serverless.yml`, in the engine that the local run uses.
 pub(crate) async fn dynamodb(ready: &Path) -> Result<()> {
     let engine = Engine::open(Storage::InMemory, Options::default())?;
     let tables = [

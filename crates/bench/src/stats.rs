@@ -1,17 +1,17 @@
-//! What many measurements come to.
+//! Statistics of measurements.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Many measurements of one thing, in one unit.
+/// Measurements of one value, in one unit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample(Vec<f64>);
 
-/// The measurements that stand for all of them.
+/// Summary of a sample.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Summary {
-    /// How many there are.
+    /// Number of measurements.
     pub(crate) count: usize,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
@@ -19,12 +19,12 @@ pub(crate) struct Summary {
 }
 
 impl Sample {
-    /// In milliseconds.
+    /// Creates a sample in milliseconds.
     pub(crate) fn milliseconds(durations: impl IntoIterator<Item = Duration>) -> Self {
         Self(durations.into_iter().map(milliseconds).collect())
     }
 
-    /// In microseconds.
+    /// Creates a sample in microseconds.
     pub(crate) fn microseconds(durations: impl IntoIterator<Item = Duration>) -> Self {
         Self(durations.into_iter().map(microseconds).collect())
     }
@@ -33,7 +33,7 @@ impl Sample {
         Self(values.into_iter().collect())
     }
 
-    /// `NaN` for each when there is no measurement.
+    /// Returns the summary. All values are `NaN` if there is no measurement.
     pub(crate) fn summary(mut self) -> Summary {
         self.0.sort_unstable_by(f64::total_cmp);
         Summary {
@@ -46,8 +46,8 @@ impl Sample {
 }
 
 impl Summary {
-    /// The median of each quantile over several rounds: one in which the machine had other things to do does not decide.
-    /// All measurements count, and their largest.
+    /// Returns the median of each quantile over several rounds, so that one disturbed round does not decide. The count
+    /// is the sum, and the maximum is that of all rounds.
     pub(crate) fn median_of(rounds: &[Self]) -> Self {
         let median = |quantile: fn(&Self) -> f64| Sample::of(rounds.iter().map(quantile)).summary().p50;
         Self {
@@ -59,7 +59,7 @@ impl Summary {
     }
 }
 
-/// The smallest value that `percent` of all do not exceed ("nearest rank").
+/// Returns the smallest value that `percent` of all do not exceed ("nearest rank").
 fn quantile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
@@ -73,12 +73,12 @@ pub(crate) fn microseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-/// How many a second.
+/// Returns the number per second.
 pub(crate) fn rate(count: usize, elapsed: Duration) -> f64 {
     real(count) / elapsed.as_secs_f64()
 }
 
-/// A count among real numbers.
+/// Converts a count to a real number.
 pub(crate) fn real(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -1,4 +1,4 @@
-//! The systems that are compared: each takes a message by `POST` and pushes it to sockets.
+//! The compared systems: each accepts a message by `POST` and pushes it to sockets.
 
 use std::{
     collections::BTreeMap,
@@ -32,52 +32,52 @@ pub(crate) const FLOOR: &str = "floor";
 /// The same chat in JavaScript.
 pub(crate) const SERVERLESS_OFFLINE: &str = "serverless-offline";
 
-/// The least that can be called a chat, in JavaScript.
+/// A minimal chat in JavaScript.
 pub(crate) const BARE: &str = "serverless-offline, bare";
 
-/// Messages a second that one user may send, and how many at once: senders are not limited, but counted.
+/// Rate limit and burst of one user, in messages: high enough never to limit senders, but still counted.
 const SEND_LIMIT: &str = "100000";
 
-/// How long a system has to do hardly anything, a twentieth of one processor's time, to be at rest.
+/// Duration of low load, below a twentieth of one processor, after which a system counts as idle.
 const REST: Duration = Duration::from_millis(200);
 
-/// How long is waited for that.
+/// Maximum time to wait for an idle system.
 const REST_WITHIN: Duration = Duration::from_secs(10);
 
 /// A client's end of a socket.
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Users among whom the sockets are divided, so that no limit of one user is met.
+/// Number of users that share the sockets, so that no user reaches a limit.
 const LISTENERS: usize = 20;
 
-/// Users among whom the senders are divided.
+/// Number of users that share the sending.
 const SENDERS: usize = 100;
 
-/// Buffer for reading one socket, in bytes. The library fills it with zeros before each read: with its default of 128 KB that is
-/// time which whatever is measured lacks.
+/// Buffer for reading one socket, in bytes. The library fills it with zeros before each read. With its default of 128
+/// KB that takes processor time from the measured system.
 const READ_BUFFER: usize = 8 * 1024;
 
-/// A system under load; ends with this value.
+/// A running system. It ends when this value is dropped.
 pub(crate) struct System {
     pub(crate) name: &'static str,
-    /// Before `/channels`.
+    /// URL before `/channels`.
     rest: String,
-    /// Before `/channels/…/messages`.
+    /// URL before `/channels/…/messages`.
     messages: String,
     websocket: String,
-    /// Before `/@connections/…`.
+    /// URL before `/@connections/…`.
     pub(crate) management: String,
-    /// Of those who send; empty where nobody asks for them.
+    /// Tokens of the senders; empty if the system checks none.
     tokens: Vec<String>,
     client: reqwest::Client,
-    /// Keeps no connection: a server that stood still closes old ones once it goes on.
+    /// Client without kept connections: a stopped server closes idle ones when it continues.
     once: reqwest::Client,
     programs: Vec<Program>,
     _files: TempDir,
 }
 
 impl System {
-    /// The floor: one server that relays each `POST` to the sockets.
+    /// Starts the floor: one server that relays each `POST` to the sockets.
     pub(crate) async fn floor() -> Result<Self> {
         let files = tempfile::tempdir()?;
         let (program, address) = serve("floor", files.path()).await?;
@@ -95,7 +95,7 @@ impl System {
         })
     }
 
-    /// Switchboard's local run, of binaries in `folder` or built now, with parameters of the template.
+    /// Starts Switchboard's local run from binaries in `folder`, or builds them, with parameters of the template.
     pub(crate) async fn switchboard(folder: Option<&Path>, parameters: &[&str]) -> Result<Self> {
         let binaries = built(folder, &["local"]).await?;
         let files = tempfile::tempdir()?;
@@ -110,7 +110,7 @@ impl System {
             .arg(runner.parent().ok_or("no folder")?)
             .arg("--template")
             .arg(workspace()?.join("infra/backend.yaml"));
-        // A secret that `mint` knows. The rest is as `cargo local` has it: logs, metrics and traces included.
+        // A secret that `mint` knows. Everything else is as in `cargo local`, with logs, metrics and traces.
         command.arg("--parameter").arg(format!("JwtHs256Secret={}", token::DEVELOPMENT_SECRET));
         for limit in ["SendRate", "SendBurst"] {
             command.arg("--parameter").arg(format!("{limit}={SEND_LIMIT}"));
@@ -136,17 +136,18 @@ impl System {
         })
     }
 
-    /// The same chat in JavaScript on serverless-offline, its tables in the engine that Switchboard uses too.
+    /// Starts the same chat in JavaScript on serverless-offline. Its tables are in the engine that Switchboard uses
+    /// too.
     pub(crate) async fn serverless_offline() -> Result<Self> {
         Self::in_javascript(SERVERLESS_OFFLINE, "").await
     }
 
-    /// As little of a chat as there can be on serverless-offline.
+    /// Starts a minimal chat on serverless-offline.
     pub(crate) async fn bare() -> Result<Self> {
         Self::in_javascript(BARE, "/bare").await
     }
 
-    /// The project beside this crate, with messages at `path`.
+    /// Starts the project beside this crate, with messages at `path`.
     async fn in_javascript(name: &'static str, path: &str) -> Result<Self> {
         let project = workspace()?.join("crates/bench/serverless-offline");
         let changed = |file: &str| fs::metadata(project.join(file)).and_then(|file| file.modified()).ok();
@@ -174,7 +175,7 @@ impl System {
             .env("JWT_HS256_SECRET", token::DEVELOPMENT_SECRET)
             .env("SEND_RATE", SEND_LIMIT)
             .env("SEND_BURST", SEND_LIMIT)
-            // Node's warnings about its own age.
+            // Suppresses Node's deprecation warnings.
             .env("NODE_NO_WARNINGS", "1")
             .stderr(fs::File::create(files.path().join("log"))?);
         let mut program = Program::start(&mut command)?;
@@ -194,14 +195,14 @@ impl System {
         })
     }
 
-    /// Stops it where it is, or has it go on: what it does when nobody asks for anything does not count against another.
-    /// Switchboard's functions are processes of their own, which only wait while their runner is stopped.
+    /// Stops the system or lets it continue, so that its idle load does not affect the measurement of another one.
+    /// Switchboard's functions are separate processes, which only wait while their runner is stopped.
     pub(crate) fn set_running(&self, is_running: bool) -> Result<()> {
         self.programs.iter().try_for_each(|program| program.set_running(is_running))
     }
 
-    /// Waits until it does hardly anything, for some seconds at most: who is stopped in the middle of something misses
-    /// what comes of it.
+    /// Waits until the system is idle, for at most [`REST_WITHIN`]. A system that is stopped during its work would
+    /// finish it during its next measurement.
     pub(crate) async fn come_to_rest(&self) {
         let ran = || -> Duration { self.programs.iter().map(Program::ran).sum() };
         let began = Instant::now();
@@ -214,12 +215,12 @@ impl System {
         }
     }
 
-    /// Makes a public channel, where there has to be one.
+    /// Creates a public channel, if the system requires channels.
     pub(crate) async fn open_channel(&self, channel: &str) -> Result<()> {
         self.open(channel, "public").await
     }
 
-    /// Makes a channel of the first sender, where there has to be one.
+    /// Creates a channel of the first sender, if the system requires channels.
     pub(crate) async fn open(&self, channel: &str, visibility: &str) -> Result<()> {
         let Some(token) = self.tokens.first() else { return Ok(()) };
         let channel =
@@ -229,7 +230,7 @@ impl System {
         Ok(())
     }
 
-    /// Sends one message, by the `number`th sender.
+    /// Sends one message as the `number`th sender.
     pub(crate) async fn post(&self, channel: &str, number: usize, content: &str) -> Result<()> {
         let mut request = self.request(channel, &json!({ "content": content }));
         if let Some(token) = self.tokens.get(number % SENDERS) {
@@ -239,12 +240,12 @@ impl System {
         Ok(())
     }
 
-    /// A request to send `message`, as nobody yet.
+    /// Returns a request to send `message`, without a token.
     pub(crate) fn request(&self, channel: &str, message: &Value) -> reqwest::RequestBuilder {
         self.client.post(format!("{}/channels/{channel}/messages", self.messages)).json(message)
     }
 
-    /// Of the `number`th sender; empty where nobody asks for it.
+    /// Returns the token of the `number`th sender; empty if the system checks none.
     pub(crate) fn token(&self, number: usize) -> &str {
         self.tokens.get(number % SENDERS).map_or("", String::as_str)
     }
@@ -266,23 +267,23 @@ fn mint(user: &str) -> Result<String> {
     Ok(token::mint(user, token::DEFAULT_TTL, jiff::Timestamp::now())?)
 }
 
-/// One for each sender.
+/// Returns one token for each sender.
 fn tokens() -> Result<Vec<String>> {
     (0..SENDERS).map(|number| mint(&sender(number))).collect()
 }
 
-/// The `number`th sender.
+/// Returns the name of the `number`th sender.
 pub(crate) fn sender(number: usize) -> String {
     format!("sender-{}", number % SENDERS)
 }
 
-/// A client that keeps so many connections.
+/// Returns a client that keeps up to `connections` idle connections.
 fn client(connections: usize) -> Result<reqwest::Client> {
     let client = reqwest::Client::builder().tcp_nodelay(true).timeout(Duration::from_mins(2));
     Ok(client.pool_max_idle_per_host(connections).build()?)
 }
 
-/// Starts this program as a server of some kind.
+/// Starts this program as a server of the given kind.
 async fn serve(kind: &str, files: &Path) -> Result<(Program, String)> {
     let ready = files.join(format!("{kind}.ready"));
     let file = ready.to_str().ok_or("a path that is text")?;
@@ -291,7 +292,7 @@ async fn serve(kind: &str, files: &Path) -> Result<(Program, String)> {
     Ok((program, address))
 }
 
-/// What this machine is.
+/// Describes this machine.
 pub(crate) fn machine() -> BTreeMap<&'static str, String> {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let after = |text: &str, name: &str| {

@@ -1,6 +1,6 @@
 //! Tables for a terminal.
 
-/// Rows of text, the first column to the left, the others to the right.
+/// Rows of text. The first column is aligned to the left, the others to the right.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
@@ -15,7 +15,7 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Whole, with a rule below the header.
+    /// Returns the table as text, with a rule below the header.
     pub(crate) fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
@@ -38,7 +38,7 @@ impl Table {
     }
 }
 
-/// A number with about three digits that matter.
+/// Formats a number with about three significant digits.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "-".to_owned(),

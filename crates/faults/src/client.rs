@@ -1,4 +1,4 @@
-//! What all clients of the fleet share: requests, tokens by their own clocks, and pauses with chance in them.
+//! State shared by all clients of the fleet: requests, tokens dated by the client's clock, and pauses with jitter.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::{ledger::Ledger, machine::Machine};
 
-/// How long one attempt at a request may take: API Gateway's own time is 29 s.
+/// Timeout of one attempt at a request. API Gateway's own timeout is 29 s.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
 
-/// Where the stack is, and where notes go.
+/// Addresses of the stack, and the ledger.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) http: reqwest::Client,
@@ -27,7 +27,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// For a stack that is up: its secret is then there, and stays when it is killed.
+    /// Requires a running stack: its secret exists then, and stays the same after a kill.
     pub(crate) fn new(machine: &Machine) -> Result<Arc<Self>, String> {
         let http = reqwest::Client::builder().timeout(ATTEMPT).build().map_err(|error| error.to_string())?;
         let (rest, websocket, secret) = (machine.rest(), machine.websocket(), machine.secret()?);
@@ -35,7 +35,7 @@ impl Shared {
     }
 }
 
-/// An answer of the REST API.
+/// A response of the REST API.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -48,13 +48,13 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// Whether the same request may be sent again.
+    /// Returns whether the same request may be sent again.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self.status, 408 | 429) || self.status >= 500
     }
 }
 
-/// A user, with a clock that may be wrong.
+/// A user whose clock may be wrong.
 #[derive(Debug, Clone)]
 pub(crate) struct User {
     pub(crate) name: String,
@@ -67,14 +67,14 @@ impl User {
         Self { name: name.into(), clock, shared: Arc::clone(shared) }
     }
 
-    /// A token, dated by the user's clock.
+    /// Returns a token dated by the user's clock.
     pub(crate) fn token(&self) -> String {
         let now = Timestamp::now().saturating_add(self.clock).unwrap_or(Timestamp::now());
-        // Names of users here are ids, and an hour is not too long.
+        // Users' names in this crate are valid ids, and an hour is within the limit.
         token::sign(&self.shared.secret, &self.name, token::DEFAULT_TTL, now).unwrap_or_default()
     }
 
-    /// One attempt; the reason when there is no answer.
+    /// Sends one attempt. Fails with the reason if there is no response.
     pub(crate) async fn ask(
         &self,
         method: Method,
@@ -98,7 +98,7 @@ impl User {
         Ok(Answer { status, body, retry_after: retry_after.map(Duration::from_secs) })
     }
 
-    /// Attempts until there is an answer that is no passing trouble.
+    /// Repeats attempts until the response is not transient.
     pub(crate) async fn request_until_answered(
         &self,
         method: Method,
@@ -112,11 +112,11 @@ impl User {
             let wait = match self.ask(method.clone(), path, body, key).await {
                 Ok(answer) if !answer.is_transient() => return answer,
                 Ok(answer) => {
-                    self.shared.ledger.count(if answer.status == 429 { "answers 429" } else { "answers 5xx" });
+                    self.shared.ledger.count(if answer.status == 429 { "responses 429" } else { "responses 5xx" });
                     answer.retry_after.unwrap_or_default()
                 }
                 Err(_) => {
-                    self.shared.ledger.count("requests without an answer");
+                    self.shared.ledger.count("requests without a response");
                     Duration::ZERO
                 }
             };
@@ -126,7 +126,7 @@ impl User {
     }
 }
 
-/// How long to wait before the next attempt: half of it fixed, half of it chance.
+/// Returns the wait before the next attempt: one half fixed, one half random.
 pub(crate) fn backoff(attempt: u32, chance: &mut StdRng) -> Duration {
     let ceiling = BACKOFF_BASE.saturating_mul(1 << attempt.min(16)).min(BACKOFF_CAP);
     ceiling / 2 + (ceiling / 2).mul_f64(chance.random_range(0.0..1.0))

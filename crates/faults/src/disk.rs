@@ -1,4 +1,4 @@
-//! A disk that can be full.
+//! A disk that can be filled.
 
 use std::{
     fs::{self, File},
@@ -9,16 +9,16 @@ use std::{
 
 use rustix::process::{Pid, Resource, Rlimit, getuid, prlimit};
 
-/// How the disk is made full.
+/// Method of filling the disk.
 #[derive(Debug)]
 enum Way {
-    /// The data is on a file system of its own in memory, which a second file fills up.
+    /// The data is on a separate file system in memory, which a second file fills.
     FileSystem,
     /// The runner may not let any file grow.
     FileSize,
 }
 
-/// Where the stack keeps its data.
+/// The folder of the stack's data.
 #[derive(Debug)]
 pub(crate) struct Disk {
     way: Way,
@@ -26,7 +26,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// A file system of `megabytes` at `root` when the system lets us mount one, else the folder itself.
+    /// Mounts a file system of `megabytes` at `root` if the system allows it; otherwise uses the folder itself.
     pub(crate) fn new(root: PathBuf, megabytes: u64) -> io::Result<Self> {
         fs::create_dir_all(&root)?;
         let mounted = getuid().is_root()
@@ -38,15 +38,15 @@ impl Disk {
         Ok(Self { way: if mounted { Way::FileSystem } else { Way::FileSize }, root })
     }
 
-    /// How it is made full, in words.
+    /// Describes how the disk is filled.
     pub(crate) fn describe(&self) -> &'static str {
         match self.way {
-            Way::FileSystem => "a file system in memory that is filled up",
+            Way::FileSystem => "a file system in memory that is filled",
             Way::FileSize => "no file may grow (nothing can be mounted here)",
         }
     }
 
-    /// Where data goes.
+    /// Returns the folder for data.
     pub(crate) fn data(&self) -> PathBuf {
         self.root.join("data")
     }
@@ -55,7 +55,7 @@ impl Disk {
         self.root.join("ballast")
     }
 
-    /// Makes it full for `runner`. Blocks while it writes.
+    /// Fills the disk for `runner`. Blocks while it writes.
     pub(crate) fn fill(&self, runner: i32) -> io::Result<()> {
         match self.way {
             Way::FileSystem => {
@@ -67,12 +67,12 @@ impl Disk {
                 }
                 Ok(())
             }
-            // What every file of the run is larger than already.
+            // Every file of the run is larger already.
             Way::FileSize => limit(runner, Some(4096)),
         }
     }
 
-    /// Makes room again.
+    /// Frees the space.
     pub(crate) fn free(&self, runner: Option<i32>) -> io::Result<()> {
         match (&self.way, runner) {
             (Way::FileSystem, _) => match fs::remove_file(self.ballast()) {
@@ -86,7 +86,7 @@ impl Disk {
 }
 
 fn limit(runner: i32, bytes: Option<u64>) -> io::Result<()> {
-    // The hard limit stays, so that the other can be raised again.
+    // The hard limit stays, so that the soft limit can be raised again.
     prlimit(Pid::from_raw(runner), Resource::Fsize, Rlimit { current: bytes, maximum: None })?;
     Ok(())
 }
@@ -102,7 +102,7 @@ impl Drop for Disk {
 fn unmount(root: &Path) {
     let done = Command::new("umount").arg(root).status().is_ok_and(|status| status.success());
     if !done {
-        // Somebody is still in it: it goes when they do.
+        // A process still uses the file system: it is unmounted when that process ends.
         let _ = Command::new("umount").arg("--lazy").arg(root).status();
     }
 }

@@ -24,16 +24,16 @@ use crate::{
     subscriber::{Buffer, Handle, Refused, open, subscribe},
 };
 
-/// How long everything may take to come to rest once the faults are over.
+/// Maximum time for the system to converge after the faults.
 const REST: Duration = Duration::from_mins(5);
 
-/// How long a message may take to be accepted once the faults are over.
+/// Maximum time for a message to be accepted after the faults.
 const ACCEPTANCE: Duration = Duration::from_mins(2);
 
-/// How often the run says how far it is.
+/// Interval between progress lines.
 const PROGRESS: Duration = Duration::from_secs(30);
 
-/// Queues in which poisoned records end, and the one of pushes.
+/// On-failure queues, and whether poisoned records end in them.
 const QUEUES: [(&str, bool); 3] =
     [("AgentFailuresQueue", true), ("DeliveryFailuresQueue", true), ("PushFailuresQueue", false)];
 
@@ -45,7 +45,7 @@ const SECRET: &str = "secret";
 const OWNER: &str = "owner";
 const MEMBERS: [&str; 2] = ["erin", "frank"];
 
-/// Senders: who, where, milliseconds between messages, share of large ones.
+/// Senders: user, channel, milliseconds between messages, share of large messages.
 const SENDERS: [(&str, &str, u64, f64); 7] = [
     ("alice", "open", 300, 0.02),
     ("bob", "open", 300, 0.02),
@@ -56,7 +56,7 @@ const SENDERS: [(&str, &str, u64, f64); 7] = [
     ("heavy-2", "heavy", 300, 0.6),
 ];
 
-/// Subscribers: who, and to what.
+/// Subscribers: user, channels.
 const SUBSCRIBERS: [(&str, &[&str]); 12] = [
     ("alice", &["open"]),
     ("bob", &["open", "heavy"]),
@@ -72,10 +72,10 @@ const SUBSCRIBERS: [(&str, &[&str]); 12] = [
     ("judy", &["open", "heavy", ASKED]),
 ];
 
-/// Clocks of clients, in seconds; what a verifier of tokens forgives is a minute.
+/// Offsets of the clients' clocks, in seconds. The verifier of tokens allows a minute.
 const CLOCKS: [i64; 5] = [0, 40, -40, 20, -20];
 
-/// What a run came to.
+/// Result of a run.
 pub(crate) struct Report {
     pub(crate) shared: Arc<Shared>,
     pub(crate) messages: usize,
@@ -83,7 +83,7 @@ pub(crate) struct Report {
     pub(crate) rest: Duration,
 }
 
-/// Runs for `duration`. Violations are in the ledger of what is returned.
+/// Runs for `duration`. Violations are in the ledger of the result.
 pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration: Duration) -> Result<Report, String> {
     let mut chance = StdRng::seed_from_u64(seed);
     machine.start().await?;
@@ -116,23 +116,23 @@ pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration
     let injector = Injector::new(machine, disk, &tables, &shared, &subscribers, chance.random());
     let poisoned = injector.run(Instant::now() + duration).await?;
     progress.abort();
-    eprintln!("The faults are over; waiting for everything to come to rest");
+    eprintln!("The faults ended; waiting for the system to converge");
 
     let began = Instant::now();
     stop.send_replace(true);
     let accepted = timeout(ACCEPTANCE, async { while senders.join_next().await.is_some() {} }).await;
     if accepted.is_err() {
-        shared.ledger.violation(format!("{} senders wait for an answer without faults", senders.len()));
+        shared.ledger.violation(format!("{} senders wait for a response after the end of the faults", senders.len()));
     }
     let _ = stranger.await;
-    // A client that a push was given up for learns of it by the next.
+    // A client whose push was dropped detects the gap at the next push.
     for (channel, ..) in CHANNELS {
         let mut last = Sender::new(User::new(format!("last-{channel}"), SignedDuration::ZERO, &shared), channel, seed);
         if channel == SECRET {
             last.user = owner.clone();
         }
         if timeout(ACCEPTANCE, last.send(0)).await.is_err() {
-            shared.ledger.violation(format!("nothing can be sent to {channel} without faults"));
+            shared.ledger.violation(format!("no message can be sent to {channel} after the end of the faults"));
         }
     }
     let replayed = wait_until_converged(machine, &tables, &shared, &subscribers, poisoned).await?;
@@ -140,7 +140,7 @@ pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration
     compare_with_rest(&owner, &tables, &mut chance).await?;
     drop(subscribers);
     if !machine.stop().await {
-        shared.ledger.violation("the runner did not end well when it was asked to".to_owned());
+        shared.ledger.violation("the runner did not exit successfully when it was stopped".to_owned());
     }
     Ok(Report { messages: shared.ledger.accepted().len(), replayed, rest, shared })
 }
@@ -151,7 +151,7 @@ async fn make_channels(owner: &User, chance: &mut StdRng) -> Result<(), String> 
             json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": agent } });
         let answer = owner.request_until_answered(Method::POST, "/channels", Some(&body), None, chance).await;
         if !answer.is_success() {
-            return Err(format!("{channel} cannot be made: {} {}", answer.status, answer.body));
+            return Err(format!("{channel} cannot be created: {} {}", answer.status, answer.body));
         }
     }
     for member in MEMBERS {
@@ -164,7 +164,7 @@ async fn make_channels(owner: &User, chance: &mut StdRng) -> Result<(), String> 
     Ok(())
 }
 
-/// Somebody who is no member tries to get in, again and again.
+/// Requests access to the private channel repeatedly, as a user who is not a member.
 async fn probe_private_channel(stranger: User, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         match open(&stranger, &stranger.token(), &[SECRET.to_owned()], Buffer::Ample).await {
@@ -199,8 +199,8 @@ async fn progress(shared: Arc<Shared>) {
     }
 }
 
-/// Waits until everything is as it must be; what is not in the end becomes violations. How many messages of the queues were
-/// replayed.
+/// Waits until all invariants hold. Records those that do not hold in the end as violations. Returns the number of
+/// queue messages that were replayed.
 async fn wait_until_converged(
     machine: &Machine,
     tables: &Client,
@@ -243,7 +243,7 @@ async fn wait_until_converged(
     }
 }
 
-/// The REST API tells the same history as the table.
+/// Checks that the REST API returns the same history as the table.
 async fn compare_with_rest(owner: &User, tables: &Client, chance: &mut StdRng) -> Result<(), String> {
     for (channel, ..) in CHANNELS {
         let stored = oracle::stored(tables, channel).await?;
@@ -263,7 +263,7 @@ async fn compare_with_rest(owner: &User, tables: &Client, chance: &mut StdRng) -
         }
         if !stored.iter().map(|message| (message.seq, message.message_id.clone())).eq(read.iter().cloned()) {
             let (there, told) = (stored.len(), read.len());
-            owner.shared.ledger.violation(format!("{channel} has {there} messages, and the API tells of {told}"));
+            owner.shared.ledger.violation(format!("{channel} has {there} messages, and the API returns {told}"));
         }
     }
     Ok(())

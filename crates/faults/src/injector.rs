@@ -1,4 +1,4 @@
-//! What is done to the stack while the fleet goes on: a seed decides what, to whom, and when.
+//! Faults injected into the stack while the fleet runs. A seed decides kind, target and time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,7 +43,7 @@ enum Kind {
     WrongToken,
 }
 
-/// Each kind, with how often it comes.
+/// Kinds of faults and their weights.
 const KINDS: [(Kind, u32); 13] = [
     (Kind::KillFunction, 30),
     (Kind::KillAllFunctions, 3),
@@ -60,13 +60,13 @@ const KINDS: [(Kind, u32); 13] = [
     (Kind::WrongToken, 3),
 ];
 
-/// How far clocks of functions go wrong, either way, in seconds.
+/// Maximum offset of the functions' clocks in either direction, in seconds.
 const SKEW: i64 = 10;
 
-/// Beyond what a verifier of tokens forgives, in seconds.
+/// An offset that the verifier of tokens rejects, in seconds.
 const TOO_FAR: i64 = 600;
 
-/// What is done to whom.
+/// Injects faults into the stack.
 pub(crate) struct Injector<'a> {
     pub(crate) machine: Arc<Machine>,
     pub(crate) disk: &'a Disk,
@@ -74,7 +74,7 @@ pub(crate) struct Injector<'a> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) subscribers: &'a [Handle],
     pub(crate) chance: StdRng,
-    /// Processes that will go on.
+    /// Tasks that resume paused processes.
     paused: JoinSet<()>,
     poisoned: u64,
 }
@@ -100,9 +100,9 @@ impl<'a> Injector<'a> {
         }
     }
 
-    /// Goes on until `end`, and puts everything right again. How many records were poisoned.
+    /// Injects faults until `end`, then ends all of them. Returns the number of poisoned records.
     pub(crate) async fn run(mut self, end: Instant) -> Result<u64, String> {
-        // Each kind once, however short the run; then by chance.
+        // Each kind comes once, even in a short run; then the kinds are random.
         let mut first: Vec<Kind> = KINDS.iter().map(|(kind, _)| *kind).collect();
         first.shuffle(&mut self.chance);
         while Instant::now() < end {
@@ -118,9 +118,9 @@ impl<'a> Injector<'a> {
             let pause = Duration::from_millis(self.chance.random_range(200..1_500));
             sleep(pause).await;
         }
-        // Nobody stays paused.
+        // Waits until every paused process has resumed.
         while self.paused.join_next().await.is_some() {}
-        self.machine.skew().set(0).map_err(|error| format!("the clocks cannot be set right: {error}"))?;
+        self.machine.skew().set(0).map_err(|error| format!("the clocks cannot be reset: {error}"))?;
         Ok(self.poisoned)
     }
 
@@ -141,7 +141,7 @@ impl<'a> Injector<'a> {
             }
             Kind::KillGuardian => {
                 if self.machine.reaper().await.is_some_and(|guardian| guardian.signal(Signal::KILL)) {
-                    ledger.fault("guardian of the functions killed");
+                    ledger.fault("process reaper killed");
                 }
             }
             Kind::KillRunner => {
@@ -152,7 +152,7 @@ impl<'a> Injector<'a> {
                 self.machine.start().await?;
             }
             Kind::PauseFunction => {
-                // Beyond the time-out of most functions now and then.
+                // Sometimes longer than the timeout of most functions.
                 let most = if self.chance.random_bool(0.1) { 14_000 } else { 5_000 };
                 if let Some(function) = self.one_function().await {
                     self.pause(function, most, "functions paused");
@@ -232,7 +232,8 @@ impl<'a> Injector<'a> {
         self.disk.free(Some(runner.pid)).map_err(|error| format!("the disk cannot be freed: {error}"))
     }
 
-    /// A token from a clock that is far ahead must open nothing yet, one from far behind nothing any more.
+    /// Checks that a token from a clock far ahead is not accepted yet, and that one from a clock far behind has
+    /// expired.
     async fn wrong_token(&mut self) {
         self.shared.ledger.fault("tokens of wrong clocks");
         let now = Timestamp::now();
@@ -249,7 +250,7 @@ impl<'a> Injector<'a> {
             }
             let request = self.shared.http.get(format!("{}/channels", self.shared.rest)).bearer_auth(&token);
             if request.send().await.is_ok_and(|answer| answer.status().is_success()) {
-                self.shared.ledger.violation("a token of a wrong clock was taken".to_owned());
+                self.shared.ledger.violation("a token of a wrong clock was accepted".to_owned());
             }
         }
     }

@@ -1,11 +1,11 @@
-//! What everybody notes while the run goes on: what was accepted, what was done to the stack, and what must not be.
+//! Notes of all tasks of a run: accepted messages, faults and violations.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// A message that its sender was told is stored.
+/// A message whose sender got the response that it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub(crate) channel: String,
@@ -17,7 +17,7 @@ pub(crate) struct Accepted {
     pub(crate) content: u64,
 }
 
-/// A message without a key that was not accepted, and not sent again: it may be stored, or not.
+/// A message without a key that was not accepted and not retried. It may or may not be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unconfirmed {
     pub(crate) channel: String,
@@ -25,7 +25,7 @@ pub(crate) struct Unconfirmed {
     pub(crate) content: u64,
 }
 
-/// Violations that are kept; after them they are only counted.
+/// Maximum number of violations that are kept. Further ones are only counted.
 const KEPT_VIOLATIONS: usize = 50;
 
 /// Notes of all tasks.
@@ -65,7 +65,7 @@ impl Ledger {
         self.notes().left_open.clone()
     }
 
-    /// Something happened that must not.
+    /// Records a violation.
     pub(crate) fn violation(&self, what: String) {
         let mut notes = self.notes();
         if notes.violations.len() < KEPT_VIOLATIONS {
@@ -75,35 +75,35 @@ impl Ledger {
         }
     }
 
-    /// The violations so far; the last line counts those that were not kept.
+    /// Returns the violations so far; the last line counts those that were not kept.
     pub(crate) fn violations(&self) -> Vec<String> {
         let notes = self.notes();
         let more = (notes.more_violations > 0).then(|| format!("and {} more", notes.more_violations));
         notes.violations.iter().cloned().chain(more).collect()
     }
 
-    /// Something was done to the stack.
+    /// Records a fault.
     pub(crate) fn fault(&self, kind: &'static str) {
         *self.notes().faults.entry(kind).or_default() += 1;
     }
 
-    /// What was done to the stack, by kind.
+    /// Returns the number of faults by kind.
     pub(crate) fn faults(&self) -> BTreeMap<&'static str, u64> {
         self.notes().faults.clone()
     }
 
-    /// Something happened that is worth a number.
+    /// Counts an event.
     pub(crate) fn count(&self, what: &'static str) {
         *self.notes().counts.entry(what).or_default() += 1;
     }
 
-    /// What is worth a number.
+    /// Returns the number of events by name.
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.notes().counts.clone()
     }
 }
 
-/// A content, short enough to be kept many times. Equal for equal contents within one run.
+/// Returns a hash of a content, to save memory. Equal contents have equal hashes within one run.
 pub(crate) fn digest(content: &str) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();

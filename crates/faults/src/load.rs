@@ -1,4 +1,4 @@
-//! `cargo faults load`: much of everything, and what it does to the stack.
+//! `cargo faults load`: several kinds of load, and their effect on the stack.
 
 use std::{
     sync::Arc,
@@ -25,16 +25,16 @@ use crate::{
     subscriber::{Buffer, Handle, Order, subscribe},
 };
 
-/// How long anything may take that is waited for.
+/// Timeout of every wait.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Between two looks at whether something has come.
+/// Interval between two checks of a condition.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-/// How much.
+/// Amounts of load.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Amounts {
-    /// How long the soak goes on
+    /// Duration of the soak, in minutes
     #[arg(long, default_value_t = 3.0)]
     soak_minutes: f64,
     /// Sockets of the reconnect storm
@@ -43,10 +43,10 @@ pub(crate) struct Amounts {
     /// Senders of the hot channel
     #[arg(long, default_value_t = 32)]
     senders: usize,
-    /// Messages that each of them sends
+    /// Messages of each sender
     #[arg(long, default_value_t = 20)]
     messages: usize,
-    /// These kinds alone
+    /// Runs only these kinds of load
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     only: Vec<Kind>,
 }
@@ -68,7 +68,7 @@ struct Load {
     chance: StdRng,
 }
 
-/// Runs one after the other, and tells of each. Violations are in the ledger of what is returned.
+/// Runs the kinds in sequence and prints the result of each. Violations are in the ledger of the result.
 pub(crate) async fn run(machine: &Arc<Machine>, seed: u64, amounts: Amounts) -> Result<Arc<Shared>, String> {
     let wanted = u64::try_from(amounts.sockets).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(500);
     raise_handles(wanted)?;
@@ -77,12 +77,12 @@ pub(crate) async fn run(machine: &Arc<Machine>, seed: u64, amounts: Amounts) -> 
     let load = Load { machine: Arc::clone(machine), shared: Arc::clone(&shared), chance: StdRng::seed_from_u64(seed) };
     load.go(amounts).await?;
     if !machine.stop().await {
-        shared.ledger.violation("the runner did not end well when it was asked to".to_owned());
+        shared.ledger.violation("the runner did not exit successfully when it was stopped".to_owned());
     }
     Ok(shared)
 }
 
-/// Lets this process and the runner have as many files open.
+/// Raises the limit of open files of this process and the runner.
 fn raise_handles(wanted: u64) -> Result<(), String> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= wanted) {
@@ -126,7 +126,7 @@ impl Load {
             "channel_id": name, "name": name, "visibility": "public", "agent": { "mode": "off" }
         });
         let answer = owner.request_until_answered(Method::POST, "/channels", Some(&body), None, &mut self.chance).await;
-        if answer.is_success() { Ok(()) } else { Err(format!("{name} cannot be made: {}", answer.status)) }
+        if answer.is_success() { Ok(()) } else { Err(format!("{name} cannot be created: {}", answer.status)) }
     }
 
     fn subscribers(&mut self, channel: &str, count: usize, buffer: Buffer) -> Vec<Handle> {
@@ -135,7 +135,7 @@ impl Load {
             .collect()
     }
 
-    /// Waits until so many sockets more are open than `before`.
+    /// Waits until `count` more sockets are open than `before`.
     async fn opened(&self, before: u64, count: usize) -> Result<Duration, String> {
         let (began, wanted) = (Instant::now(), before + u64::try_from(count).unwrap_or(u64::MAX));
         let all = async {
@@ -151,7 +151,7 @@ impl Load {
         self.shared.ledger.counts().get(what).copied().unwrap_or_default()
     }
 
-    /// Waits until all show `count` messages; how long that took.
+    /// Waits until all show `count` messages. Returns the duration.
     async fn all_show(&self, of: &[Handle], channel: &str, count: usize) -> Duration {
         let began = Instant::now();
         let all = async {
@@ -166,7 +166,7 @@ impl Load {
         began.elapsed()
     }
 
-    /// The history is what was accepted, and what all show.
+    /// Checks that the history contains the accepted messages, and that all clients show it.
     async fn check(&self, channel: &str, of: &[Handle]) -> Result<(), String> {
         let tables = poison::tables(&self.machine.dynamodb()).await;
         let stored = oracle::stored(&tables, channel).await?;
@@ -184,7 +184,7 @@ impl Load {
         let opened = self.count("sockets opened");
         let listeners = self.subscribers(channel, 10, Buffer::Ample);
         self.opened(opened, listeners.len()).await?;
-        let (refused, began) = (self.count("answers 5xx"), Instant::now());
+        let (refused, began) = (self.count("responses 5xx"), Instant::now());
         let mut all = JoinSet::new();
         for index in 0..senders {
             let mut sender = Sender::new(self.user(format!("hot-{index}")), channel, self.chance.random());
@@ -208,7 +208,7 @@ impl Load {
             per_second(count, elapsed),
             median.as_millis(),
             p99.as_millis(),
-            self.count("answers 5xx") - refused
+            self.count("responses 5xx") - refused
         );
         Ok(())
     }
@@ -220,7 +220,7 @@ impl Load {
         let listeners = self.subscribers(channel, 10, Buffer::Ample);
         self.opened(opened, listeners.len()).await?;
         let mut sender = Sender::new(self.user("huge"), channel, self.chance.random());
-        // JSON makes two bytes of each quote.
+        // JSON escapes each quote as two bytes.
         sender.filling = "\"";
         let (began, messages) = (Instant::now(), 30);
         for _ in 0..messages {
@@ -238,7 +238,7 @@ impl Load {
         Ok(())
     }
 
-    /// From the answer to a message to the moment at which all of `of` show it.
+    /// Measures from the response to a message to the moment at which all of `of` show it.
     async fn latencies(&self, sender: &mut Sender, of: &[Handle], count: usize) -> (Duration, Duration) {
         let channel = sender.channel.clone();
         let mut took = Vec::new();
@@ -263,7 +263,7 @@ impl Load {
         for one in &slow {
             let _ = one.orders.send(Order::Deaf(PATIENCE));
         }
-        // What the system and the gateway hold for a client: that it does not read is felt when that is full.
+        // Fills the buffers of the system and the gateway: only then do pushes to a client that does not read block.
         let mut fill = JoinSet::new();
         for index in 0..8 {
             let mut sender = Sender::new(self.user(format!("fill-{index}")), channel, self.chance.random());
@@ -282,7 +282,7 @@ impl Load {
         }
         let began = Instant::now();
         listeners.extend(slow);
-        // A client that a push was given up for learns of it by the next.
+        // A client whose push was dropped detects the gap at the next push.
         sender.send(10).await;
         self.check(channel, &listeners).await?;
         println!(
@@ -309,21 +309,21 @@ impl Load {
             self.opened(opened, so_far).await?;
         }
         let first = began.elapsed();
-        let (failed, opened) = (self.count("handshakes that failed"), self.count("sockets opened"));
+        let (failed, opened) = (self.count("failed handshakes"), self.count("sockets opened"));
         for one in &listeners {
             let _ = one.orders.send(Order::Cut);
         }
         let half = self.opened(opened, sockets / 2).await?;
         let all = half + self.opened(opened, sockets).await?;
-        let failed = self.count("handshakes that failed") - failed;
-        // After the catch-ups.
+        let failed = self.count("failed handshakes") - failed;
+        // The message is sent after the clients have read the history.
         let mut sender = Sender::new(self.user("storm"), channel, self.chance.random());
         sender.send(100).await;
         let reached = self.all_show(&listeners, channel, 1).await;
         self.check(channel, &listeners).await?;
         println!(
             "reconnect storm {sockets} sockets, opened in {:.1} s, cut at once: half are back after {:.1} s, all after \
-             {:.1} s, {failed} handshakes in vain; a message then reaches all within {:.1} s",
+             {:.1} s, {failed} handshakes failed; a message then reaches all within {:.1} s",
             first.as_secs_f64(),
             half.as_secs_f64(),
             all.as_secs_f64(),
@@ -355,7 +355,7 @@ impl Load {
             sleep(Duration::from_secs(1)).await;
             let messages = self.shared.ledger.accepted().len() - accepted;
             samples.take(&self.machine, messages).await;
-            // Sockets come and go.
+            // Sockets are cut and reconnect.
             let of = &listeners[self.chance.random_range(0..listeners.len())];
             let _ = of[self.chance.random_range(0..of.len())].orders.send(Order::Cut);
         }
@@ -363,7 +363,7 @@ impl Load {
         senders.join_all().await;
         let messages = self.shared.ledger.accepted().len() - accepted;
         for (channel, listeners) in channels.iter().zip(&listeners) {
-            // A cut socket's client may be waiting; it catches up when it is back.
+            // A client with a cut socket may be waiting; it reads the history after it reconnects.
             self.check(channel, listeners).await?;
         }
         println!(
@@ -376,7 +376,8 @@ impl Load {
         for (name, series) in samples.series() {
             let Some(Series { first, last, slope, unit, allowed }) = series else { continue };
             println!(
-                "                {name}: {first:.0} {unit} at first, {last:.0} {unit} at last, {slope:+.1} {unit} per 1,000 messages"
+                "                {name}: {first:.0} {unit} at the beginning, {last:.0} {unit} at the end, \
+                 {slope:+.1} {unit} per 1,000 messages"
             );
             if last > allowed {
                 self.shared.ledger.violation(format!("{name} grew from {first:.0} to {last:.0} {unit}"));

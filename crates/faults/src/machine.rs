@@ -1,4 +1,4 @@
-//! The real stack: the runner and its functions as processes, on files and on ports that stay the same.
+//! The real stack: the runner and its functions as processes, with files and fixed ports.
 
 use std::{
     fs::{self, File},
@@ -21,20 +21,20 @@ use tokio::{
 
 use crate::{process::Process, skew::Skew};
 
-/// How long the runner may take until it is up, all attempts together.
+/// Maximum time until the runner is up, over all attempts.
 const START_PATIENCE: Duration = Duration::from_mins(2);
 
-/// Where ports are looked for: below those that outgoing connections get, so that nobody takes one while the runner is down.
+/// Range of the ports. It is below the ephemeral ports, so that no process takes one while the runner is down.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
-/// What a run is made of.
+/// Parts of a run.
 #[derive(Debug)]
 pub(crate) struct Setup {
     /// Folder with the binaries of the workspace.
     pub(crate) binaries: PathBuf,
-    /// Where the stack keeps its data.
+    /// Folder of the stack's data.
     pub(crate) data: PathBuf,
-    /// Where the run keeps its own files.
+    /// Folder of the run's own files.
     pub(crate) work: PathBuf,
     /// Clocks of the functions.
     pub(crate) skew: Skew,
@@ -50,7 +50,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Makes ready; nothing runs yet.
+    /// Prepares the run without starting the runner.
     pub(crate) fn new(setup: Setup, chance: &mut StdRng) -> io::Result<Self> {
         let functions = setup.skew.wrap(&setup.binaries, &setup.work.join("functions"))?;
         Ok(Self { functions, ports: ports(chance)?, setup, runner: Mutex::default() })
@@ -72,13 +72,13 @@ impl Machine {
         format!("http://127.0.0.1:{}", self.ports[2])
     }
 
-    /// What the stack signs tokens with.
+    /// Returns the secret that the stack signs tokens with.
     pub(crate) fn secret(&self) -> Result<Secret, String> {
         let secret = Secret::read(&self.setup.data).map_err(|error| error.to_string())?;
         secret.ok_or_else(|| format!("{} holds no secret", self.setup.data.display()))
     }
 
-    /// What the runner says.
+    /// Returns the path of the runner's log.
     pub(crate) fn log(&self) -> PathBuf {
         self.setup.work.join("runner.log")
     }
@@ -87,13 +87,13 @@ impl Machine {
         self.setup.work.join("ready.json")
     }
 
-    /// What the runner wrote when it was ready.
+    /// Returns the content of the runner's ready file.
     pub(crate) fn addresses(&self) -> Result<Value, String> {
         let content = fs::read(self.ready_file()).map_err(|error| format!("the ready file: {error}"))?;
         serde_json::from_slice(&content).map_err(|error| format!("the ready file: {error}"))
     }
 
-    /// Starts the runner, again and again until it is up. How often it did not come up.
+    /// Starts the runner, repeatedly until it is up. Returns the number of failed starts.
     pub(crate) async fn start(&self) -> Result<u64, String> {
         let mut runner = self.runner.lock().await;
         let (began, mut failures) = (Instant::now(), 0);
@@ -123,7 +123,7 @@ impl Machine {
     fn spawn(&self) -> io::Result<Child> {
         let log = File::options().create(true).append(true).open(self.log())?;
         let [rest, websocket, dynamodb, page] = self.ports.map(|port| port.to_string());
-        // A limit on the size of files is then an error of a write, and no signal.
+        // Without the signal, exceeding the limit of file sizes is an error of the write.
         let mut command = Command::new("/bin/sh");
         command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#]).arg(self.setup.binaries.join("local"));
         command
@@ -142,14 +142,14 @@ impl Machine {
             .spawn()
     }
 
-    /// Kills the runner without a chance to do anything.
+    /// Kills the runner with SIGKILL.
     pub(crate) async fn kill(&self) {
         if let Some(mut child) = self.runner.lock().await.take() {
             let _ = child.kill().await;
         }
     }
 
-    /// Stops the runner as Ctrl-C does; whether it ended well.
+    /// Stops the runner as Ctrl-C does. Returns whether it exited successfully.
     pub(crate) async fn stop(&self) -> bool {
         let Some(mut child) = self.runner.lock().await.take() else { return false };
         let process = child.id().and_then(|pid| Process::of(i32::try_from(pid).ok()?));
@@ -159,18 +159,18 @@ impl Machine {
         matches!(timeout(Duration::from_mins(1), child.wait()).await, Ok(Ok(status)) if status.success())
     }
 
-    /// The runner's process.
+    /// Returns the runner's process.
     pub(crate) async fn runner(&self) -> Option<Process> {
         let pid = self.runner.lock().await.as_ref()?.id()?;
         Process::of(i32::try_from(pid).ok()?)
     }
 
-    /// The processes of functions.
+    /// Returns the processes of functions.
     pub(crate) async fn functions(&self) -> Vec<Process> {
         self.children(|name| name != "local" && name != "sh").await
     }
 
-    /// The process that keeps functions from outliving the runner.
+    /// Returns the process reaper, which ends the functions when the runner is killed.
     pub(crate) async fn reaper(&self) -> Option<Process> {
         self.children(|name| name == "local").await.pop()
     }
@@ -181,7 +181,7 @@ impl Machine {
     }
 }
 
-/// Ports that nobody listens on.
+/// Returns free ports.
 fn ports(chance: &mut StdRng) -> io::Result<[u16; 4]> {
     let mut found = [0; 4];
     for index in 0..found.len() {
@@ -193,7 +193,7 @@ fn ports(chance: &mut StdRng) -> io::Result<[u16; 4]> {
     Ok(found)
 }
 
-/// Builds all binaries of the workspace with the Cargo that runs this, and returns their folder.
+/// Builds all binaries of the workspace with the Cargo that runs this program, and returns their folder.
 pub(crate) fn build() -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = std::process::Command::new(cargo);
@@ -208,5 +208,5 @@ pub(crate) fn build() -> Result<PathBuf, String> {
         return Err("the workspace does not build".to_owned());
     }
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    own.parent().map(Path::to_path_buf).ok_or_else(|| "this program is nowhere".to_owned())
+    own.parent().map(Path::to_path_buf).ok_or_else(|| "the path of this program has no parent folder".to_owned())
 }

@@ -1,4 +1,5 @@
-//! `cargo faults`: the real stack under faults, with a fleet of clients and an oracle; `cargo faults load`: under load.
+//! `cargo faults`: the real stack under faults, with a fleet of clients and an oracle; `cargo faults load`: under
+//! load.
 
 mod client;
 mod disk;
@@ -30,31 +31,33 @@ use self::{
     skew::Skew,
 };
 
-/// Runs the real stack on files while a seed decides what is killed, paused, filled up and cut, and checks at the end that
-/// nothing accepted is lost, nothing is there twice, and everybody shows the same.
+/// Runs the real stack on files. A seed decides which processes are killed or paused, when the disk is full, and which
+/// sockets are cut. Then checks that no accepted message is lost or stored twice, and that all subscribers show the
+/// same.
 #[derive(Debug, Parser)]
 #[command(name = "cargo faults", version)]
 struct Arguments {
-    /// What to do; without it, faults.
+    /// Command; the default is the fault run.
     #[command(subcommand)]
     command: Option<Command>,
-    /// How long faults go on
+    /// Duration of the faults, in minutes
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
-    /// Decides what is done; another one each time unless it is given
+    /// Seed of the run; random by default
     #[arg(long, global = true)]
     seed: Option<u64>,
     /// Folder with the binaries of the workspace, to use instead of building them
     #[arg(long, global = true, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
-    /// Where the run keeps its files, which stay there, in place of a folder that goes with it
+    /// Folder for the files of the run, which are kept; the default is a temporary folder
     #[arg(long, global = true, value_name = "DIR")]
     work_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// No faults, but much of everything: a hot channel, huge frames, clients that do not read, a reconnect storm, a soak
+    /// Runs under load without faults: a hot channel, large frames, clients that do not read, a reconnect storm, a
+    /// soak
     Load(Amounts),
 }
 
@@ -77,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all is as it must be.
+/// Runs the faults or the load. Returns whether all invariants hold.
 async fn run(arguments: Arguments) -> Result<bool, String> {
     let binaries = match &arguments.bin_dir {
         Some(folder) => folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?,
@@ -112,7 +115,7 @@ async fn load(binaries: PathBuf, work: PathBuf, seed: u64, amounts: Amounts) -> 
 }
 
 async fn faults(binaries: PathBuf, work: PathBuf, seed: u64, duration: Duration) -> Result<bool, String> {
-    // Some 40 MB a minute, and as much again for comfort.
+    // The stack writes about 40 MB a minute; reserves as much again.
     let megabytes = 128 + duration.as_secs() * 2;
     let disk = Disk::new(work.join("disk"), megabytes).map_err(|error| format!("the disk: {error}"))?;
     let skew = Skew::new(&work).map_err(|error| format!("the clocks: {error}"))?;
@@ -131,12 +134,12 @@ async fn faults(binaries: PathBuf, work: PathBuf, seed: u64, duration: Duration)
     };
     machine.kill().await;
     let Report { shared, messages, replayed, rest } = report.inspect_err(|_| tell_log(&machine))?;
-    println!("\nwhat was done");
+    println!("\nfaults");
     shared.ledger.faults().iter().for_each(|(kind, count)| println!("{count:>8}  {kind}"));
-    println!("\nwhat happened\n{messages:>8}  messages accepted");
+    println!("\nresults\n{messages:>8}  messages accepted");
     shared.ledger.counts().iter().for_each(|(what, count)| println!("{count:>8}  {what}"));
     println!("{replayed:>8}  messages of on-failure queues replayed");
-    println!("{:>8}  seconds until all was at rest", rest.as_secs());
+    println!("{:>8}  seconds until the system had converged", rest.as_secs());
     Ok(verdict(&shared.ledger, &machine, seed))
 }
 
@@ -153,11 +156,11 @@ async fn stopped() -> String {
     "stopped before the end".to_owned()
 }
 
-/// Tells of what must not be, if anything.
+/// Prints the violations, if there are any.
 fn verdict(ledger: &Ledger, machine: &Machine, seed: u64) -> bool {
     let violations = ledger.violations();
     if violations.is_empty() {
-        println!("\nall is as it must be");
+        println!("\nall invariants hold");
         return true;
     }
     println!("\nVIOLATIONS (seed {seed})");
@@ -168,10 +171,10 @@ fn verdict(ledger: &Ledger, machine: &Machine, seed: u64) -> bool {
     false
 }
 
-/// The end of what the runner said.
+/// Prints the end of the runner's log.
 fn tell_log(machine: &Machine) {
     let log = std::fs::read_to_string(machine.log()).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
-    eprintln!("\nthe runner's last words:");
+    eprintln!("\nthe end of the runner's log:");
     lines[lines.len().saturating_sub(40)..].iter().for_each(|line| eprintln!("  {line}"));
 }

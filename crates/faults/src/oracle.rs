@@ -1,5 +1,4 @@
-//! What must hold when the faults are over: of the tables, of what senders were told, of what subscribers show, and of the
-//! queues.
+//! Invariants after the faults: of the tables, the senders' responses, the subscribers' messages, and the queues.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +11,7 @@ use crate::{
     subscriber::{Handle, Shown},
 };
 
-/// A message as the table has it.
+/// A message as stored in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) seq: u64,
@@ -23,7 +22,7 @@ pub(crate) struct Stored {
     pub(crate) content: u64,
 }
 
-/// All messages of a channel, in the order of their numbers.
+/// Returns all messages of a channel, in the order of their numbers.
 pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>, String> {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let meta = tables.get_item().table_name("chat_channels").key("channel_id", text(channel)).key("sk", text("meta"));
@@ -56,8 +55,8 @@ pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>
     Ok(all)
 }
 
-/// Numbered 1, 2, 3 … without a gap; what was accepted is where it was said to be; each sender's messages once and in the
-/// order in which they were sent; nothing else but what was left open.
+/// Checks a history: it is numbered 1, 2, 3 … without a gap. Accepted messages have the `seq` of their response. Each
+/// sender's messages are stored once and in the order of sending. Other messages are unconfirmed ones.
 pub(crate) fn history(
     channel: &str,
     stored: &[Stored],
@@ -80,9 +79,9 @@ pub(crate) fn history(
         });
         if !there {
             let Accepted { sender, number, seq, .. } = one;
-            found.push(format!("message {number} of {sender} was accepted as {seq} of {channel}, and is not there"));
+            found.push(format!("message {number} of {sender} was accepted as {seq} of {channel}, and is not stored"));
         }
-        // A sender notes its messages in their order.
+        // A sender records its messages in order.
         let previous = last.insert(&one.sender, (one.number, one.seq));
         if previous.is_some_and(|(number, seq)| one.number <= number || one.seq <= seq) {
             found.push(format!("messages of {} to {channel} are out of order at {}", one.sender, one.seq));
@@ -94,7 +93,7 @@ pub(crate) fn history(
             found.push(format!("{channel} has a message of {} twice: {}", message.sender, message.seq));
         }
     }
-    // Nothing else was sent.
+    // No other message was sent.
     let left_open =
         left_open.iter().filter(|one| one.channel == channel).map(|one| (&one.sender, one.content)).collect();
     let certain = contents.difference(&left_open).count();
@@ -104,7 +103,7 @@ pub(crate) fn history(
     found
 }
 
-/// Each question has one reply, and there are no replies to nothing.
+/// Checks that each user message has one reply, and that each reply belongs to a message.
 pub(crate) fn replies(channel: &str, stored: &[Stored]) -> Vec<String> {
     let mut replies: BTreeMap<u64, u32> = BTreeMap::new();
     for reply in stored.iter().filter(|message| message.role != "user") {
@@ -123,7 +122,7 @@ pub(crate) fn replies(channel: &str, stored: &[Stored]) -> Vec<String> {
     found
 }
 
-/// A subscriber shows exactly the history.
+/// Checks that a subscriber shows exactly the history.
 pub(crate) fn shows(subscriber: &Handle, channel: &str, stored: &[Stored]) -> Option<String> {
     let shown = subscriber.shown(channel);
     let wanted =
@@ -136,18 +135,18 @@ pub(crate) fn shows(subscriber: &Handle, channel: &str, stored: &[Stored]) -> Op
     Some(format!("{} shows {} of the {} messages of {channel}{differs}", subscriber.name, shown.len(), stored.len()))
 }
 
-/// What became of a queue.
+/// Result of replaying a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// Messages that went well when they were replayed.
+    /// Number of messages that were replayed successfully.
     pub(crate) replayed: usize,
     /// Channels of the records that failed again.
     pub(crate) failing: BTreeSet<String>,
-    /// What should not be there.
+    /// Unexpected entries.
     pub(crate) violations: Vec<String>,
 }
 
-/// Replays a queue; what fails again are poisoned records, and nothing else.
+/// Replays a queue. Only poisoned records may fail again.
 pub(crate) async fn queue(clients: &Clients, name: &str, url: &str) -> Result<Queue, String> {
     let mut reports = Vec::new();
     let summary = replay(clients, url, Options::default(), |report| reports.push(report.clone()))
@@ -175,7 +174,7 @@ pub(crate) async fn queue(clients: &Clients, name: &str, url: &str) -> Result<Qu
     Ok(queue)
 }
 
-/// Each poisoned record is in a queue.
+/// Checks that each poisoned record is in a queue.
 pub(crate) fn poisoned(name: &str, queue: &Queue, poisoned: u64) -> Vec<String> {
     let missing = (0..poisoned).map(poison::channel).filter(|channel| !queue.failing.contains(channel));
     missing.map(|channel| format!("the record of {channel} is not in {name}")).collect()
@@ -220,7 +219,7 @@ mod tests {
         assert_eq!(history("c", &twice, &notes).len(), 1, "twice");
         let swapped = [accepted(1, &all[0]), accepted(0, &all[1]), accepted(0, &all[2])];
         assert_eq!(history("c", &all, &swapped).len(), 1, "out of order");
-        assert_eq!(history("c", &all, &notes[..2]).len(), 1, "one that nobody sent");
+        assert_eq!(history("c", &all, &notes[..2]).len(), 1, "one that no sender sent");
         let other = [accepted(0, &all[0]), accepted(0, &all[1]), accepted(1, &message(3, "a", "another"))];
         assert_eq!(history("c", &all, &other).len(), 1, "another content");
     }

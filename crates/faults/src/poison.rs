@@ -1,4 +1,4 @@
-//! Records that no worker can read: items in the table of messages that are none.
+//! Records that no worker can decode: items in the table of messages that are not messages.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -10,10 +10,10 @@ use aws_sdk_dynamodb::{
 /// The table of messages, as the local run names it.
 pub(crate) const TABLE: &str = "chat_events";
 
-/// What the channels of poisoned records are called.
+/// Prefix of the channels of poisoned records.
 pub(crate) const PREFIX: &str = "poison-";
 
-/// The tables of a run.
+/// Returns a client for the tables of a run.
 pub(crate) async fn tables(url: &str) -> Client {
     let credentials = Credentials::new("local", "local", None, None, "faults");
     let config = aws_config::defaults(BehaviorVersion::latest()).region("us-east-1").credentials_provider(credentials);
@@ -21,16 +21,16 @@ pub(crate) async fn tables(url: &str) -> Client {
     Client::from_conf(aws_sdk_dynamodb::config::Builder::from(&config).endpoint_url(url).build())
 }
 
-/// Puts the record `number` where messages are; `false` when it is not known whether it is there.
+/// Writes the poisoned record `number`. Returns `false` if it is unknown whether it is stored.
 pub(crate) async fn put(tables: &Client, number: u64) -> bool {
     let put = tables
         .put_item()
         .table_name(TABLE)
         .item("channel_id", AttributeValue::S(channel(number)))
         .item("seq", AttributeValue::N("1".to_owned()))
-        // For the filter of the agent, which takes what users say.
+        // The agent's filter selects messages of users.
         .item("role", AttributeValue::S("user".to_owned()))
-        // Once: an attempt whose answer was lost may have done it.
+        // An attempt with a lost response may have written it.
         .condition_expression("attribute_not_exists(channel_id)")
         .send()
         .await;
@@ -40,7 +40,7 @@ pub(crate) async fn put(tables: &Client, number: u64) -> bool {
     }
 }
 
-/// The channel of poisoned record `number`.
+/// Returns the channel of poisoned record `number`.
 pub(crate) fn channel(number: u64) -> String {
     format!("{PREFIX}{number}")
 }

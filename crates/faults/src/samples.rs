@@ -1,45 +1,45 @@
-//! What processes hold, again and again, and whether it grows.
+//! Repeated samples of the processes' memory and handles, and a check for growth.
 
 use std::time::Duration;
 
 use crate::machine::Machine;
 
-/// Growth beyond which something leaks: a share, and so much besides, as memory has its ups and downs.
+/// Limits of growth beyond which a resource leaks: a factor, and an absolute allowance for normal variation.
 const MEMORY_GROWTH: (f64, f64) = (1.25, 8.0);
 const HANDLES_GROWTH: (f64, f64) = (1.1, 20.0);
 
-/// One look at the processes.
+/// One sample of the processes.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     /// Messages so far, in thousands.
     messages: f64,
     runner_mib: f64,
     runner_handles: f64,
-    /// Of the function that holds most.
+    /// Largest memory of a function.
     function_mib: f64,
     function_handles: f64,
 }
 
-/// All looks.
+/// All samples.
 #[derive(Debug, Default)]
 pub(crate) struct Samples(Vec<Sample>);
 
-/// How one thing went.
+/// Development of one value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Series {
-    /// The mean from the second to the third tenth: caches are warm then.
+    /// Mean of the second and third tenth, when caches are warm.
     pub(crate) first: f64,
-    /// The mean of the last tenth.
+    /// Mean of the last tenth.
     pub(crate) last: f64,
-    /// The line through all from the second tenth on, per 1,000 messages.
+    /// Slope of the regression line from the second tenth on, per 1,000 messages.
     pub(crate) slope: f64,
     pub(crate) unit: &'static str,
-    /// More than this at last is too much.
+    /// Maximum allowed value of `last`.
     pub(crate) allowed: f64,
 }
 
 impl Samples {
-    /// Looks now.
+    /// Takes a sample.
     pub(crate) async fn take(&mut self, machine: &Machine, messages: usize) {
         let Some(runner) = machine.runner().await else { return };
         let functions = machine.functions().await;
@@ -53,7 +53,7 @@ impl Samples {
         });
     }
 
-    /// What was looked at, by name; `None` when there are too few looks.
+    /// Returns the series by name; `None` if there are too few samples.
     pub(crate) fn series(&self) -> [(&'static str, Option<Series>); 4] {
         let of = |value: fn(&Sample) -> f64, unit, growth| {
             let points: Vec<(f64, f64)> = self.0.iter().map(|sample| (sample.messages, value(sample))).collect();
@@ -91,7 +91,7 @@ fn series(points: &[(f64, f64)], unit: &'static str, (share, besides): (f64, f64
     Some(Series { first, last, slope, unit, allowed: first * share + besides })
 }
 
-/// The median, and what one in a hundred is above.
+/// Returns the median and the 99th percentile.
 pub(crate) fn median_and_p99(all: &mut [Duration]) -> (Duration, Duration) {
     all.sort_unstable();
     let at = |share: usize| all.get((all.len() * share / 100).min(all.len().saturating_sub(1))).copied();

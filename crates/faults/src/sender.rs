@@ -1,4 +1,4 @@
-//! A sender: one message after the other, each under a key of its own until it is accepted, or without one and once.
+//! A sender: messages in sequence, each under its own key until it is accepted, or without a key and sent once.
 
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ use crate::{
     ledger::{Accepted, Unconfirmed, digest},
 };
 
-/// Longest content of a message, in bytes (`content` in contracts/openapi.yaml).
+/// Maximum size of a content, in bytes (`content` in contracts/openapi.yaml).
 pub(crate) const LARGEST: usize = 32_768;
 
 /// Share of messages without an idempotency key.
 const WITHOUT_KEY: f64 = 0.25;
 
-/// How much a sender says.
+/// Rate and sizes of a sender's messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SendProfile {
-    /// Pause after a message, on average.
+    /// Mean pause after a message.
     pub(crate) pause: Duration,
-    /// Share of messages that are as large as can be.
+    /// Share of messages of maximum size.
     pub(crate) large: f64,
 }
 
-/// Who sends.
+/// A user who sends to one channel.
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) user: User,
     pub(crate) channel: String,
     pub(crate) chance: StdRng,
-    /// What fills its messages up.
+    /// Text that pads its messages.
     pub(crate) filling: &'static str,
     sent: u64,
 }
@@ -43,7 +43,7 @@ impl Sender {
         Self { user, channel: channel.into(), chance: StdRng::seed_from_u64(seed), filling: "x", sent: 0 }
     }
 
-    /// Sends until it is told to stop. A message that was begun is sent to its end.
+    /// Sends until it is stopped. A message that was begun is completed.
     pub(crate) async fn run(mut self, manner: SendProfile, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let size = if self.chance.random_bool(manner.large) { LARGEST } else { self.chance.random_range(0..400) };
@@ -70,7 +70,7 @@ impl Sender {
             user.request_until_answered(Method::POST, &path, Some(&body), Some(&key), chance).await
         };
         if self.chance.random_bool(0.05) {
-            // A client that does not wait for the answer before it tries again.
+            // Simulates a client that retries before it has the response.
             let mut other = self.chance.fork();
             let (one, two) = tokio::join!(attempt(&mut self.chance), attempt(&mut other));
             self.user.shared.ledger.count("messages sent twice at once");
@@ -85,7 +85,8 @@ impl Sender {
         }
     }
 
-    /// Sends one message of about `size` bytes without a key, and no second time: nobody could tell it from another.
+    /// Sends one message of about `size` bytes without a key and without a retry: a second one could not be told from
+    /// the first.
     async fn send_once(&mut self, size: usize) {
         let (number, content) = self.next(size);
         let answer = self.user.ask(Method::POST, &self.path(), Some(&json!({ "content": content })), None).await;
@@ -94,14 +95,14 @@ impl Sender {
         match answer {
             Ok(answer) if !answer.is_transient() => self.note(number, &content, &answer),
             _ => {
-                ledger.count("of them left open");
+                ledger.count("of them unconfirmed");
                 let (channel, sender) = (self.channel.clone(), self.user.name.clone());
                 ledger.note_unconfirmed(Unconfirmed { channel, sender, content: digest(&content) });
             }
         }
     }
 
-    /// The next message, of about `size` bytes and unlike any other: its number and its content.
+    /// Returns the number and content of the next message, of about `size` bytes and unique.
     fn next(&mut self, size: usize) -> (u64, String) {
         let number = self.sent;
         self.sent += 1;
@@ -119,15 +120,15 @@ impl Sender {
         let (channel, sender) = (self.channel.clone(), self.user.name.clone());
         let (Some(seq), Some(id)) = (answer.body["seq"].as_u64(), answer.body["message_id"].as_str()) else {
             return ledger.violation(format!(
-                "message {number} of {sender} to {channel} was answered with {}: {}",
+                "the response to message {number} of {sender} to {channel} is {}: {}",
                 answer.status, answer.body
             ));
         };
         if !answer.is_success() {
-            return ledger.violation(format!("message {number} of {sender} was answered with {}", answer.status));
+            return ledger.violation(format!("the response to message {number} of {sender} is {}", answer.status));
         }
         if answer.status == 200 {
-            ledger.count("answers to a repeated key");
+            ledger.count("responses to a repeated key");
         }
         let (message_id, content) = (id.to_owned(), digest(content));
         ledger.accept(Accepted { channel, sender, number, seq, message_id, content });

@@ -1,4 +1,4 @@
-//! Clocks of functions that are wrong: libfaketime between a function and its C library, if it is installed.
+//! Wrong clocks of functions: libfaketime between a function and its C library, if it is installed.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where distributions put it.
+/// Paths of the library in common distributions.
 const PLACES: [&str; 5] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -24,7 +24,7 @@ pub(crate) struct Skew {
 }
 
 impl Skew {
-    /// Keeps how wrong they are in a file of `work`.
+    /// Stores the offset in a file of `work`.
     pub(crate) fn new(work: &Path) -> io::Result<Self> {
         let library = PLACES.into_iter().find(|place| Path::new(place).exists());
         let skew = Self { library, file: work.join("clock") };
@@ -32,7 +32,7 @@ impl Skew {
         Ok(skew)
     }
 
-    /// Clocks that are right, whatever is installed.
+    /// Returns correct clocks, even if libfaketime is installed.
     pub(crate) fn none(work: &Path) -> Self {
         Self { library: None, file: work.join("clock") }
     }
@@ -41,15 +41,15 @@ impl Skew {
         self.library.is_some()
     }
 
-    /// Sets the clocks of functions so many seconds forward, those that run included.
+    /// Moves the clocks of functions by `seconds`, including running ones.
     pub(crate) fn set(&self, seconds: i64) -> io::Result<()> {
-        // A reader never sees half of it.
+        // The rename is atomic: a reader never sees a partial file.
         let draft = self.file.with_extension("tmp");
         fs::write(&draft, format!("{seconds:+}\n"))?;
         fs::rename(&draft, &self.file)
     }
 
-    /// A folder in which each program of `binaries` has these clocks.
+    /// Returns a folder in which each program of `binaries` runs with these clocks.
     pub(crate) fn wrap(&self, binaries: &Path, folder: &Path) -> io::Result<PathBuf> {
         let Some(library) = self.library else { return Ok(binaries.to_owned()) };
         fs::create_dir_all(folder)?;
@@ -60,7 +60,7 @@ impl Skew {
                 continue;
             }
             let script = folder.join(entry.file_name());
-            // Time that only goes forward stays as it is: time-outs are no clocks.
+            // Monotonic time stays unchanged, since timeouts depend on it.
             let text = format!(
                 "#!/bin/sh\nLD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE='{}' FAKETIME_CACHE_DURATION=1 \
                  FAKETIME_DONT_FAKE_MONOTONIC=1 exec '{}'\n",

@@ -1,5 +1,5 @@
-//! A subscriber that keeps to the rules: it drops what it has by `seq`, asks for what is missing when it sees a gap or comes
-//! back, and comes back after a pause with chance in it.
+//! A subscriber that follows the protocol: it ignores duplicates by `seq`, and reads the history after a gap or a
+//! reconnect. It reconnects after a pause with jitter.
 
 use std::{
     collections::BTreeMap,
@@ -26,35 +26,35 @@ use crate::{
     ledger::digest,
 };
 
-/// API Gateway lets `$connect` take 29 s.
+/// Timeout of a handshake. API Gateway allows `$connect` 29 s.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// A connection that lasted this long was a good one: the next failure starts from the shortest wait.
+/// Duration after which a connection counts as stable: the next failure starts from the shortest wait.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// Messages of a page of history.
+/// Page size of history requests.
 const PAGE: usize = 100;
 
-/// What the system may hold for a client of which it is to be felt before long that it does not read.
+/// Receive buffer, in bytes, of a client that does not read: small, so that pushes to it soon block.
 const SMALL_BUFFER: u32 = 4 * 1024;
 
-/// How much the system holds for a client that does not read.
+/// Size of the receive buffer of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Buffer {
-    /// As much as it sees fit.
+    /// The system's default.
     Ample,
-    /// Little: such a client is also slow.
+    /// A small buffer; such a client is also slow.
     Small,
 }
 
-/// What is done to a subscriber.
+/// An order to a subscriber.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Order {
-    /// Do not read for a while.
+    /// Stop reading for this long.
     Deaf(Duration),
     /// Read again.
     Wake,
-    /// Lose the socket, without a word.
+    /// Cut the socket without a closing handshake.
     Cut,
 }
 
@@ -65,10 +65,10 @@ pub(crate) struct Shown {
     pub(crate) content: u64,
 }
 
-/// What a subscriber shows of each of its channels: message `n` at index `n - 1`.
+/// Messages that a subscriber shows of each channel: message `n` at index `n - 1`.
 pub(crate) type Logs = Arc<Mutex<BTreeMap<String, Vec<Shown>>>>;
 
-/// A subscriber from outside.
+/// Handle of a running subscriber.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) name: String,
@@ -78,12 +78,12 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// What it shows of a channel.
+    /// Returns the messages that the subscriber shows of a channel.
     pub(crate) fn shown(&self, channel: &str) -> Vec<Shown> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).cloned().unwrap_or_default()
     }
 
-    /// How many messages it shows of a channel.
+    /// Returns the number of messages that the subscriber shows of a channel.
     pub(crate) fn count(&self, channel: &str) -> usize {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).map_or(0, Vec::len)
     }
@@ -108,15 +108,15 @@ struct Subscriber {
     buffer: Buffer,
 }
 
-/// A client's end.
+/// A client's end of a socket.
 pub(crate) type Socket = WebSocketStream<TcpStream>;
 
-/// Why a handshake did not succeed.
+/// Reason for a failed handshake.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// With this status.
+    /// The response had this status.
     Status(u16),
-    /// The stack was not there, or broke off.
+    /// The stack did not respond, or closed the connection.
     Failed,
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn open(user: &User, token: &str, channels: &[String], buffer: 
     timeout(OPEN_WITHIN, handshake).await.unwrap_or(Err(Refused::Failed))
 }
 
-/// Starts a subscriber to `channels`, which stays until its handle goes.
+/// Starts a subscriber to `channels`, which runs until its handle is dropped.
 pub(crate) fn subscribe(user: User, channels: &[&str], buffer: Buffer, seed: u64) -> Handle {
     let channels: Vec<String> = channels.iter().map(|channel| (*channel).to_owned()).collect();
     let logs: Logs = Arc::new(Mutex::new(channels.iter().map(|channel| (channel.clone(), Vec::new())).collect()));
@@ -169,9 +169,9 @@ impl Subscriber {
                 }
                 Err(Refused::Status(status)) if status != 429 && status < 500 => {
                     let name = &self.user.name;
-                    self.user.shared.ledger.violation(format!("the handshake of {name} was answered with {status}"));
+                    self.user.shared.ledger.violation(format!("the response to the handshake of {name} is {status}"));
                 }
-                Err(_) => self.user.shared.ledger.count("handshakes that failed"),
+                Err(_) => self.user.shared.ledger.count("failed handshakes"),
             }
             let pause = backoff(attempt, &mut self.chance);
             attempt += 1;
@@ -179,7 +179,7 @@ impl Subscriber {
         }
     }
 
-    /// Until the socket is gone, or is to go.
+    /// Reads frames until the socket ends or must be cut.
     async fn listen(&mut self, mut socket: Socket) {
         for channel in self.channels.clone() {
             self.catch_up(&channel).await;
@@ -193,7 +193,7 @@ impl Subscriber {
                         Ok(Some(Order::Deaf(_) | Order::Wake)) | Err(_) => {}
                     },
                     Some(Order::Wake) => {}
-                    // Dropped as it is: no closing handshake.
+                    // Dropped without a closing handshake.
                     Some(Order::Cut) | None => return,
                 },
                 frame = socket.next() => match frame {
@@ -208,7 +208,7 @@ impl Subscriber {
     async fn take(&mut self, text: &str) {
         let ledger = &self.user.shared.ledger;
         let Ok(frame) = serde_json::from_str::<Value>(text) else {
-            return ledger.violation(format!("{} got a frame that is no JSON", self.user.name));
+            return ledger.violation(format!("{} got a frame that is not JSON", self.user.name));
         };
         let Some(channel) = frame["channel_id"].as_str().map(str::to_owned) else {
             return ledger.violation(format!("{} got a frame of no channel: {frame}", self.user.name));
@@ -232,7 +232,7 @@ impl Subscriber {
         }
     }
 
-    /// Shows a message if it is the next.
+    /// Shows a message if it is the next one.
     fn show(&self, channel: &str, message: &Value) -> Place {
         let ledger = &self.user.shared.ledger;
         let (Some(seq), Some(id)) = (message["seq"].as_u64(), message["message_id"].as_str()) else {
@@ -259,7 +259,7 @@ impl Subscriber {
         }
     }
 
-    /// Asks for what comes after what it has, page by page.
+    /// Reads the messages after the last known one, page by page.
     async fn catch_up(&mut self, channel: &str) {
         self.user.shared.ledger.count("catch-ups");
         loop {
@@ -273,9 +273,11 @@ impl Subscriber {
             for message in page.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default() {
                 if matches!(self.show(channel, message), Place::AfterGap) {
                     let (name, seq) = (&self.user.name, &message["seq"]);
-                    return self.user.shared.ledger.violation(format!(
-                        "the history of {channel} after {after} goes on with {seq}, as {name} reads it"
-                    ));
+                    return self
+                        .user
+                        .shared
+                        .ledger
+                        .violation(format!("the history of {channel} after {after} continues with {seq} for {name}"));
                 }
             }
             if page.body["has_more"] != true {
@@ -285,7 +287,7 @@ impl Subscriber {
     }
 }
 
-/// Where a message belongs.
+/// Position of a message relative to the shown ones.
 enum Place {
     Next,
     Known,

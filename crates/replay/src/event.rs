@@ -1,10 +1,11 @@
-//! A record of the Streams API, as a function sees it.
+//! Conversion of a record of the Streams API to the form in which a function receives it.
 
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, StreamRecord};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-/// The record among the `Records` of an event ("Using AWS Lambda with Amazon DynamoDB" in the Lambda developer guide).
+/// Returns the record as one of an event's `Records` ("Using AWS Lambda with Amazon DynamoDB" in the Lambda developer
+/// guide).
 pub(crate) fn event(record: Record, stream_arn: &str) -> Value {
     let mut event = json!({
         "eventID": record.event_id,
@@ -43,7 +44,7 @@ fn map(item: impl IntoIterator<Item = (String, AttributeValue)>) -> Value {
     Value::Object(item.into_iter().map(|(name, value)| (name, attribute(value))).collect())
 }
 
-/// `DynamoDB`'s JSON of a value.
+/// Returns `DynamoDB`'s JSON of a value.
 fn attribute(value: AttributeValue) -> Value {
     let binary = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
     match value {

@@ -1,21 +1,22 @@
-//! Giving a function once more what it failed at.
+//! Repeated invocations of a function with failed records and payloads.
 
 use aws_sdk_lambda::{Client, primitives::Blob};
 use serde_json::{Value, json};
 
 use crate::{Error, ReplayOutcome};
 
-/// What one invocation came to.
+/// Result of one invocation.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Success,
-    /// What is before this index is done.
+    /// The records before this index are done.
     FailedFrom(usize),
-    /// Nothing is known to be done.
+    /// No record is known to be done.
     Failed(String),
 }
 
-/// Invokes with `events`, up to `batch_size` at once. One that fails does not hold up the others: all of them were given up.
+/// Invokes with `events`, up to `batch_size` in one batch. A failed record does not block the others, since all of
+/// them had failed.
 pub(crate) async fn replay_records(
     client: &Client,
     function: &str,
@@ -25,7 +26,7 @@ pub(crate) async fn replay_records(
     let count = events.len();
     let mut failures = Vec::new();
     let mut left: Vec<Vec<Value>> = events.chunks(batch_size).map(<[Value]>::to_vec).collect();
-    // The last is taken first.
+    // `pop` takes the last element.
     left.reverse();
     while let Some(mut batch) = left.pop() {
         if batch.is_empty() {
@@ -51,7 +52,7 @@ pub(crate) async fn replay_records(
     Ok(ReplayOutcome::Failed { failures, done })
 }
 
-/// Invokes with the payload of an asynchronous invocation, and waits for what comes of it.
+/// Invokes with the payload of an asynchronous invocation, and waits for the result.
 pub(crate) async fn replay_payload(
     client: &Client,
     function: &str,
@@ -64,7 +65,7 @@ pub(crate) async fn replay_payload(
     })
 }
 
-/// The function's answer, or how it failed.
+/// Returns the function's response, or the reason of its failure.
 async fn invoke(client: &Client, function: &str, payload: &Value) -> Result<Result<Vec<u8>, String>, Error> {
     let invoke = client.invoke().function_name(function).payload(Blob::new(payload.to_string())).send();
     let answer = invoke.await.map_err(|error| Error::aws("Invoke", error))?;
@@ -78,8 +79,9 @@ async fn invoke(client: &Client, function: &str, payload: &Value) -> Result<Resu
     })
 }
 
-/// By "Success and failure conditions" of "Configuring partial batch response with DynamoDB and Lambda" in the Lambda
-/// developer guide: the lowest of the records that are named has to come again, with all after it.
+/// Evaluates a response by "Success and failure conditions" of "Configuring partial batch response with DynamoDB and
+/// Lambda" in the Lambda developer guide. The lowest record that the response names must be retried, with all records
+/// after it.
 fn judge(answer: Result<Vec<u8>, String>, batch: &[Value]) -> Verdict {
     let answer = match answer {
         Ok(answer) => answer,
@@ -88,7 +90,7 @@ fn judge(answer: Result<Vec<u8>, String>, batch: &[Value]) -> Verdict {
     if answer.trim_ascii().is_empty() {
         return Verdict::Success;
     }
-    let malformed = || Verdict::Failed("its answer is no batch response".to_owned());
+    let malformed = || Verdict::Failed("the response is not a batch response".to_owned());
     let failures = match serde_json::from_slice(&answer) {
         Ok(Value::Null) => return Verdict::Success,
         Ok(Value::Object(mut answer)) => match answer.remove("batchItemFailures") {
@@ -103,7 +105,7 @@ fn judge(answer: Result<Vec<u8>, String>, batch: &[Value]) -> Verdict {
         batch.iter().position(|event| number(event) == identifier)
     };
     match failures.iter().map(index_of).collect::<Option<Vec<usize>>>() {
-        None => Verdict::Failed("its answer names a record that it did not get".to_owned()),
+        None => Verdict::Failed("the response names a record that is not in the batch".to_owned()),
         Some(indexes) => indexes.into_iter().min().map_or(Verdict::Success, Verdict::FailedFrom),
     }
 }

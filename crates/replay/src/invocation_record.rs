@@ -1,4 +1,4 @@
-//! What a message of an on-failure queue says.
+//! Content of a message of an on-failure queue.
 
 use std::fmt;
 
@@ -12,33 +12,33 @@ pub enum InvocationRecord {
     Stream {
         /// ARN of the function.
         function: String,
-        /// Which records.
+        /// The batch of records.
         batch: StreamBatch,
     },
     /// An asynchronous invocation.
     Invocation {
         /// ARN of the function.
         function: String,
-        /// Of its last attempt.
+        /// Request id of the last attempt.
         request_id: String,
-        /// What it was invoked with.
+        /// Payload of the invocation.
         payload: Value,
     },
 }
 
-/// `DDBStreamBatchInfo`: from which record to which. Between them are records of other batches too.
+/// `DDBStreamBatchInfo`: the first and last record. Records of other batches may be between them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamBatch {
     /// ARN of the stream.
     pub stream_arn: String,
-    /// The shard.
+    /// Id of the shard.
     pub shard_id: String,
-    /// The first record.
+    /// Sequence number of the first record.
     pub start_sequence_number: String,
-    /// The last record.
+    /// Sequence number of the last record.
     pub end_sequence_number: String,
-    /// How many there were.
+    /// Number of records.
     pub batch_size: u64,
 }
 
@@ -59,13 +59,13 @@ struct Context {
     request_id: Option<String>,
 }
 
-/// Why a message cannot be replayed.
+/// Reason why a message cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It is no invocation record.
-    #[error("no invocation record: {0}")]
+    /// The body is not an invocation record.
+    #[error("not an invocation record: {0}")]
     Json(#[from] serde_json::Error),
-    /// It tells neither of records nor of a payload.
+    /// The record has neither a batch nor a payload.
     #[error("an invocation record with neither DDBStreamBatchInfo nor requestPayload")]
     Nothing,
 }
@@ -74,7 +74,7 @@ impl InvocationRecord {
     /// Reads the body of a message.
     ///
     /// # Errors
-    /// When it is of another kind.
+    /// Fails if the message is of another kind.
     pub fn read(body: &str) -> Result<Self, Unreadable> {
         let Body { request_context, batch, request_payload } = serde_json::from_str(body)?;
         let function = request_context.function_arn;
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_message_about_a_stream() {
-        // Shaped as the example of the developer guide.
+        // Has the form of the example in the developer guide.
         let body = json!({
             "requestContext": {
                 "requestId": "316aa6d0-8154-xmpl-9af7-85d5f4a6bc81",

@@ -1,9 +1,12 @@
-//! Replays what event source mappings and asynchronous invocations gave up.
+//! Replays records and invocations that failed after all attempts, from on-failure queues.
 //!
-//! A message about a stream names records and does not hold them ("Retain discarded records for a DynamoDB event source in
-//! Lambda" in the Lambda developer guide): they are read from the stream, which keeps them for 24 hours, and go through the
-//! mapping's filter to the function. A message about an asynchronous invocation holds its payload. The message is deleted
-//! when all of it went well, and only then; workers are idempotent, so what was done already is not done twice.
+//! A message about a stream names records and does not hold them: "Retain discarded records for a DynamoDB event
+//! source in Lambda" in the Lambda developer guide. The replay reads them from the stream, which keeps them for 24
+//! hours, and passes them through the mapping's filter to the function. A message about an asynchronous invocation
+//! holds its payload.
+//!
+//! The replay deletes a message only when all of it succeeded. Workers are idempotent, so records that are already
+//! done have no second effect.
 
 mod event;
 mod invocation;
@@ -21,25 +24,25 @@ pub use self::{
     records::{Records, fetch},
 };
 
-/// How long a message stays with whoever replays it: longer than the longest function runs, twice.
+/// Visibility timeout of a message during its replay: more than twice the longest timeout of a function.
 const VISIBILITY: Duration = Duration::from_mins(15);
 
-/// Why a replay cannot go on.
+/// Reason why a replay cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A call failed.
     #[error("{operation}: {reason}")]
     Aws {
-        /// Of which API.
+        /// The operation.
         operation: &'static str,
-        /// What the service said.
+        /// The service's reason.
         reason: String,
     },
-    /// The stream does not give what it should.
+    /// The stream ends before the last record of the batch.
     #[error("the stream ends before record {0}")]
     StreamEnded(String),
     /// No mapping leads from the stream to the function.
-    #[error("no event source mapping leads from {stream} to {function} any more: what it let through is not known")]
+    #[error("no event source mapping leads from {stream} to {function}: its filter is unknown")]
     NoMapping {
         /// ARN of the stream.
         stream: String,
@@ -49,7 +52,7 @@ pub enum Error {
     /// The mapping's filter cannot be read.
     #[error("the filter of the event source mapping: {0}")]
     Filter(String),
-    /// A file that tells of a local run cannot be read.
+    /// The ready file of a local run cannot be read.
     #[error("{0}")]
     ReadyFile(String),
 }
@@ -60,27 +63,27 @@ impl Error {
     }
 }
 
-/// The APIs that a replay needs.
+/// Clients of the APIs that a replay needs.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    /// Of the queues.
+    /// Client of the queues.
     pub sqs: aws_sdk_sqs::Client,
-    /// Of the streams.
+    /// Client of the streams.
     pub streams: aws_sdk_dynamodbstreams::Client,
-    /// Of the functions and their mappings.
+    /// Client of the functions and their mappings.
     pub lambda: aws_sdk_lambda::Client,
 }
 
 impl Clients {
-    /// Those that the environment names, as for the AWS CLI.
+    /// Creates the clients from the environment, like the AWS CLI.
     pub async fn from_environment() -> Self {
         Self::new(&aws_config::load_defaults(BehaviorVersion::latest()).await)
     }
 
-    /// Those of a local run, from the file that it writes when it is ready.
+    /// Creates the clients of a local run from its ready file.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Fails if the file cannot be read.
     pub async fn of_local_run(ready_file: &Path) -> Result<Self, Error> {
         let unreadable =
             |reason: &dyn std::fmt::Display| Error::ReadyFile(format!("{}: {reason}", ready_file.display()));
@@ -97,7 +100,7 @@ impl Clients {
         Ok(Self::local(&address("sqs")?, &address("dynamodb")?, &address("lambda")?).await)
     }
 
-    /// Those of a local run, by their URLs.
+    /// Creates the clients of a local run from its URLs.
     pub async fn local(sqs: &str, dynamodb: &str, lambda: &str) -> Self {
         let nobody = aws_sdk_sqs::config::Credentials::new("local", "local", None, None, "local run");
         let config = aws_config::defaults(BehaviorVersion::latest())
@@ -116,7 +119,7 @@ impl Clients {
     }
 
     fn new(config: &SdkConfig) -> Self {
-        // A function may take its time before the first byte of its answer.
+        // A function may take long before the first byte of its response.
         let lambda = aws_sdk_lambda::config::Builder::from(config)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
@@ -128,30 +131,30 @@ impl Clients {
     }
 }
 
-/// What to do besides.
+/// Options of a replay.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Only look: nothing is invoked, nothing deleted.
+    /// Only reports: invokes no function and deletes no message.
     pub dry_run: bool,
     /// Delete messages whose records are no longer in the stream.
     pub forget_expired: bool,
-    /// Messages to take at most; `None`: all.
+    /// Maximum number of messages to take; `None`: all.
     pub limit: Option<usize>,
 }
 
-/// What came of one message.
+/// Result of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplayOutcome {
-    /// All went well, and the message is deleted.
+    /// All records succeeded, and the message is deleted.
     Replayed {
-        /// Records, or 1 for an invocation.
+        /// Number of records, or 1 for an invocation.
         records: usize,
     },
     /// The function failed again: the message is back in the queue.
     Failed {
-        /// What failed, by sequence number or request id, and why.
+        /// Failures by sequence number or request id, with the reason.
         failures: Vec<(String, String)>,
-        /// Records that went well.
+        /// Number of records that succeeded.
         done: usize,
     },
     /// The stream no longer has the records.
@@ -159,41 +162,41 @@ pub enum ReplayOutcome {
         /// Whether the message is deleted.
         forgotten: bool,
     },
-    /// Nothing that can be replayed.
+    /// The message cannot be replayed.
     Unreadable(String),
-    /// What would be invoked.
+    /// The result of a dry run.
     Seen {
-        /// Records, or 1 for an invocation.
+        /// Number of records, or 1 for an invocation.
         records: usize,
     },
 }
 
-/// One message and what came of it.
+/// A message and its result.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// `MessageId`.
     pub message_id: String,
-    /// What it says; `None` when it is of another kind.
+    /// Content of the message; `None` if it is of another kind.
     pub letter: Option<InvocationRecord>,
-    /// What came of it.
+    /// Result of its replay.
     pub outcome: ReplayOutcome,
 }
 
-/// How a queue was left.
+/// Counts of a queue's messages after a replay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Messages that are deleted because all went well.
+    /// Messages that were deleted because all records succeeded.
     pub replayed: usize,
-    /// Messages that are deleted because they can no longer be replayed.
+    /// Messages that were deleted because they can no longer be replayed.
     pub forgotten: usize,
     /// Messages that are in the queue again.
     pub left: usize,
 }
 
-/// Replays the messages of a queue, each once, and tells of each.
+/// Replays the messages of a queue, each once, and reports each.
 ///
 /// # Errors
-/// When a call fails that nothing can be done without. Messages that were taken come back by themselves.
+/// Fails if a call fails that the replay depends on. Messages that were taken become visible again by themselves.
 pub async fn replay(
     clients: &Clients,
     queue_url: &str,
@@ -225,10 +228,10 @@ pub async fn replay(
         }
         tell(&Report { message_id, letter: letter.ok(), outcome });
     }
-    // Only now: given back earlier, a message would come again in this very run.
+    // Returned only at the end: otherwise this run would receive the message again.
     for receipt in taken.into_iter().flatten() {
         let give_back = clients.sqs.change_message_visibility().queue_url(queue_url).receipt_handle(receipt);
-        // If it fails, the message comes back by itself.
+        // If this fails, the message becomes visible again by itself.
         let _ = give_back.visibility_timeout(0).send().await;
     }
     Ok(summary)

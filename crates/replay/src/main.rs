@@ -1,30 +1,30 @@
-//! Replays an on-failure queue: one line for each message, exit code 1 when messages are left.
+//! Replays an on-failure queue. Prints one line per message; exit code 1 if messages remain.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use replay::{Clients, Error, Options, ReplayOutcome, Report, replay};
 
-/// Gives the functions once more what an on-failure queue says they failed at, and deletes what goes well.
+/// Invokes the functions again with the entries of an on-failure queue, and deletes the entries that succeed.
 ///
-/// Region and credentials are those that the AWS CLI would use from the environment and its profiles. See
+/// Region and credentials come from the environment and the AWS CLI's profiles. See
 /// docs/guides/operate.md#replay-failed-events.
 #[derive(Debug, Parser)]
 #[command(name = "cargo replay", version)]
 struct Arguments {
-    /// The queue: an output of the stack, such as `DeliveryFailuresQueueUrl`
+    /// URL of the queue: an output of the stack, such as `DeliveryFailuresQueueUrl`
     #[arg(long)]
     queue_url: String,
-    /// Only say what there is
+    /// Only report the messages
     #[arg(long)]
     dry_run: bool,
     /// Delete messages whose records the stream no longer has
     #[arg(long)]
     forget_expired: bool,
-    /// Take so many messages at most
+    /// Maximum number of messages to take
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
-    /// The ready file of a local run, to replay there
+    /// Ready file of a local run to replay in
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }

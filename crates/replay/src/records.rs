@@ -1,4 +1,4 @@
-//! The records that a message names, from their stream.
+//! Reads the records that a message names from their stream.
 
 use std::cmp::Ordering;
 
@@ -11,27 +11,27 @@ use serde_json::Value;
 
 use crate::{Clients, Error, StreamBatch, event::event};
 
-/// Pages without a record after which the end is taken not to come ("`GetRecords`" may return empty ones).
+/// Empty pages after which the record counts as missing ("`GetRecords`" may return empty ones).
 const EMPTY_PAGES: u32 = 200;
 
-/// What the stream has of a batch.
+/// Records of a batch that the stream still has.
 #[derive(Debug, Clone)]
 pub enum Records {
-    /// All of it.
+    /// All records.
     Found {
-        /// The records from the first to the last that the mapping lets through, as the function sees them.
+        /// The records that the mapping's filter selects, in the form in which the function receives them.
         events: Vec<Value>,
-        /// Records that the mapping gives the function at once.
+        /// Maximum records of one batch of the mapping.
         batch_size: usize,
     },
     /// The first record is past the 24 hours for which a stream keeps it, or the stream itself is gone.
     Expired,
 }
 
-/// Reads the records of `batch` that the mapping to `function` lets through.
+/// Reads the records of `batch` that the mapping to `function` selects.
 ///
 /// # Errors
-/// When a call fails, or the mapping is gone.
+/// Fails if a call fails or the mapping does not exist.
 pub async fn fetch(clients: &Clients, function: &str, batch: &StreamBatch) -> Result<Records, Error> {
     let Some(records) = read(clients, batch).await? else { return Ok(Records::Expired) };
     let (filters, batch_size) = mapping(clients, function, &batch.stream_arn).await?;
@@ -39,7 +39,7 @@ pub async fn fetch(clients: &Clients, function: &str, batch: &StreamBatch) -> Re
     Ok(Records::Found { events: events.filter(|event| filters.match_any(event)).collect(), batch_size })
 }
 
-/// From the first to the last record; `None` when the stream no longer has the first.
+/// Reads the records from the first to the last. Returns `None` if the stream no longer has the first.
 async fn read(clients: &Clients, batch: &StreamBatch) -> Result<Option<Vec<Record>>, Error> {
     let StreamBatch { stream_arn, shard_id, start_sequence_number, end_sequence_number, .. } = batch;
     let iterator = clients
@@ -88,7 +88,7 @@ async fn read(clients: &Clients, batch: &StreamBatch) -> Result<Option<Vec<Recor
     Err(Error::StreamEnded(end_sequence_number.clone()))
 }
 
-/// The filter of the mapping from the stream to the function, and its batch size.
+/// Returns the filter and the batch size of the mapping from the stream to the function.
 async fn mapping(clients: &Clients, function: &str, stream: &str) -> Result<(Filters, usize), Error> {
     let list = clients.lambda.list_event_source_mappings().function_name(function).event_source_arn(stream).send();
     let found = list.await.map_err(|error| Error::aws("ListEventSourceMappings", error))?;

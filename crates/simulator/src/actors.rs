@@ -1,5 +1,5 @@
-//! Who does something of their own accord: senders, an owner who ends a membership, the function that goes on with a
-//! broadcast, the maintenance.
+//! Actors that start work by themselves: senders, an owner that ends a membership, functions that push batches, and
+//! the maintenance.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,13 +22,13 @@ use crate::{
     sender::{Shared, insist_on, send_once},
 };
 
-/// Functions of the maintenance that may be at work at once.
+/// Maximum number of concurrent maintenance functions.
 const MAINTAINERS: usize = 2;
 
-/// Pending ends that one of them looks at.
+/// Maximum pending ends that one maintenance function reads.
 const PENDING_AT_ONCE: usize = 10;
 
-/// Starts everybody.
+/// Starts all actors.
 pub(crate) fn start(world: &Arc<World>) {
     stream::start(world, Reader::Delivery);
     stream::start(world, Reader::Agent);
@@ -37,7 +37,7 @@ pub(crate) fn start(world: &Arc<World>) {
     }
     client::start(world, "alice, all of hers", OWNER, None);
     client::start(world, "bob, all of his", MEMBER, None);
-    // In some schedules there is less to do elsewhere.
+    // Some schedules concentrate on the lounge.
     let is_fought_over = world.time.one_in(2) || world.invites;
     if is_fought_over {
         lounge::start(world);
@@ -46,7 +46,7 @@ pub(crate) fn start(world: &Arc<World>) {
         client::start(world, "carol, public", READER, Some(PUBLIC));
         client::start(world, "mallory, private", STRANGER, Some(PRIVATE));
     }
-    // One cache for each channel: the senders' invocations share an environment, one after another or at once.
+    // One cache per channel: the senders' invocations share an environment, in sequence or concurrently.
     let (public, private) = (Shared::default(), Shared::default());
     for (who, to, cache) in [
         (OWNER, PUBLIC, &public),
@@ -67,7 +67,7 @@ pub(crate) fn start(world: &Arc<World>) {
     }
 }
 
-/// One more message in each channel, when all sockets take pushes again.
+/// Sends one more message to each channel, after all sockets accept pushes again.
 pub(crate) fn send_final_messages(world: &Arc<World>) {
     world.tables().sockets.values_mut().for_each(|socket| socket.throttled_until = 0);
     for to in [PUBLIC, PRIVATE] {
@@ -94,12 +94,12 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
     }
 }
 
-/// The key of the last message.
+/// Idempotency key of the last message.
 const LAST_KEY: &str = "last";
 
-/// The owner ends a membership of the private channel, and insists.
+/// Ends a membership of the private channel as its owner, and retries until the request succeeds.
 async fn end_membership(world: Arc<World>) {
-    // In some schedules the sockets are open for so long that no handshake can be under way.
+    // In some schedules the sockets are so old that no handshake can be in progress.
     let age = if world.time.one_in(3) { HANDSHAKE_DURATION } else { Duration::ZERO };
     let pause = Duration::from_millis(world.time.below(3_000));
     world.time.sleep(age + pause).await;
@@ -122,7 +122,7 @@ async fn end_membership(world: Arc<World>) {
     }
 }
 
-/// The maintenance function, invoked when there is something to do, or at its next tick.
+/// Runs the maintenance function, when there are pending ends or at its next tick.
 async fn run_maintenance(world: Arc<World>) {
     loop {
         world.ended.until(|| (!world.store.state().pending.is_empty()).then_some(())).await;
@@ -134,7 +134,7 @@ async fn run_maintenance(world: Arc<World>) {
             let until = node.monotonic() + lasts;
             let Ok(due) = node.store.pending_ends(PENDING_AT_ONCE, node.now()).await else { return };
             for pending in due {
-                // A failure leaves the record to the next tick.
+                // After a failure the record stays for the next tick.
                 let _ = carry_out(&node.ending(), &node.store, &pending, until).await;
             }
         })

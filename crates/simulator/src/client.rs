@@ -1,5 +1,5 @@
-//! A client that keeps to the rules: it drops what it has, asks for what is missing when it sees a gap, and again whenever
-//! it comes back.
+//! A client that follows the protocol: it ignores duplicates, and reads the history after a gap and after each
+//! reconnect.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,32 +31,32 @@ use crate::{
     world::{LOUNGE, MEMBER, PRIVATE, STRANGER, World, channel, user},
 };
 
-/// Messages that a client asks for at once.
+/// Page size of the client's history requests.
 const PAGE: u16 = 3;
-/// How often a client asks again for a channel that is not there for it.
+/// Maximum repeated requests for a channel that is not found.
 const PATIENCE: u32 = 5;
 
 struct Client {
     world: Arc<World>,
     name: &'static str,
     user: UserId,
-    /// The channel that it names; `None`: it follows the memberships.
+    /// The channel that the client subscribes to by name. `None`: all channels of its user (`auto_subscribe`).
     named: Option<ChannelId>,
-    /// What it shows.
+    /// Messages that the client shows, by channel.
     shown: BTreeMap<ChannelId, Shown>,
-    /// Connections it has had.
+    /// Number of connections so far.
     connections: u32,
 }
 
-/// Why a socket was left.
+/// Reason for leaving a socket.
 enum Left {
-    /// It was closed, or the client went.
+    /// The socket was closed, or the client left.
     Closed,
-    /// The channel is not there for this user.
+    /// The channel does not exist for this user.
     NotFound,
 }
 
-/// Starts a client, which stays to the end.
+/// Starts a client that runs until the end of the schedule.
 pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Option<&str>) {
     let client = Client {
         world: Arc::clone(world),
@@ -99,13 +99,14 @@ impl Client {
         }
     }
 
-    /// Whether a channel that is not there may be there again.
+    /// Returns whether a channel that is not found may exist again later.
     fn waits(&self) -> bool {
         self.named.as_ref().is_some_and(|named| named.as_str() == LOUNGE)
     }
 
-    /// The id of the next connection: mostly another one, sometimes that of the one before. Not of one whose subscriptions may
-    /// end: a push that is under way for the old socket then must not reach the new one, and only the gateway could tell.
+    /// Returns the id of the next connection: usually a new one, sometimes that of the previous connection. An id is
+    /// not reused if its subscriptions may end. A push in progress for the old socket must not reach the new one, and
+    /// only the gateway could tell them apart.
     fn next_id(&mut self) -> ConnectionId {
         let is_static = self.named.as_ref().is_some_and(|named| named.as_str() != LOUNGE) && self.user != user(MEMBER);
         if self.connections == 0 || !is_static || !self.world.time.one_in(4) {
@@ -119,7 +120,7 @@ impl Client {
         Caller::User(self.user.clone())
     }
 
-    /// What the socket is to subscribe to, by itself or as a ticket. `None`: the ticket could not be had.
+    /// Returns the subscription that the socket asks for, directly or as a ticket. `None`: the client got no ticket.
     async fn asked(&self) -> Option<Asked> {
         let named = self.named.clone().map(|one| vec![one]);
         let by_ticket = self.waits() && self.world.time.one_in(3);
@@ -148,7 +149,7 @@ impl Client {
         Some(ticket.channels.map_or(Asked::Memberships, Asked::Keys))
     }
 
-    /// `$connect`, and then the open socket. `false`: it has failed.
+    /// Runs `$connect` and opens the socket. Returns `false` if that fails.
     async fn handshake(&self, id: &ConnectionId) -> Result<bool, Left> {
         let Some(asked) = self.asked().await else { return Err(Left::NotFound) };
         let user_id = self.user.clone();
@@ -175,7 +176,7 @@ impl Client {
         Ok(true)
     }
 
-    /// Shows what comes, for so many frames.
+    /// Applies up to `frames` frames.
     async fn listen(&mut self, id: &ConnectionId, frames: u64) -> Left {
         let has_named_only = self.named.is_some();
         let not_there = || if has_named_only { Left::NotFound } else { Left::Closed };
@@ -187,7 +188,7 @@ impl Client {
             Some(channel) => vec![channel.clone()],
             None => self.own_channels().await,
         };
-        // Its id may have been taken anew, and nothing tells a client of that but the end of a socket.
+        // The id may lead to a new channel. Only the end of a socket tells the client so.
         self.shown.remove(&channel(LOUNGE));
         if (self.connections == 1 || !self.world.has(Mutant::NoCatchUp)) && !self.catch_up_all(&channels).await {
             return not_there();
@@ -196,7 +197,7 @@ impl Client {
             self.tell(Some((id, &since_open)));
             if frame_number > 0 && !has_named_only && self.world.time.one_in(12) {
                 self.change_token(id).await;
-                // What came meanwhile was not for this socket.
+                // Frames sent in the meantime did not go to this socket.
                 if !self.catch_up_all(&channels).await {
                     return not_there();
                 }
@@ -224,7 +225,7 @@ impl Client {
         Left::Closed
     }
 
-    /// Asks for the channels of its user.
+    /// Reads the channels of the client's user.
     async fn own_channels(&self) -> Vec<ChannelId> {
         loop {
             let of_user = self.user.clone();
@@ -241,23 +242,23 @@ impl Client {
         }
     }
 
-    /// Asks for what is missing of its channels. `false`: one of them is not there.
+    /// Reads the missing messages of all channels. Returns `false` if a channel is not found.
     async fn catch_up_all(&mut self, channels: &[ChannelId]) -> bool {
         for channel in channels {
-            // A channel that the socket follows may have gone by now.
+            // A channel of an `auto_subscribe` socket may be deleted.
             let may_be_gone = self.named.is_none() && channel.as_str() == LOUNGE;
             if self.catch_up(channel).await.is_err() {
                 if !may_be_gone {
                     return false;
                 }
-                // Whatever has the id later is another channel.
+                // A later channel with this id is another channel.
                 self.shown.remove(channel);
             }
         }
         true
     }
 
-    /// Gets a token that is limited to the lounge, and one that is not.
+    /// Renews with a token restricted to the lounge, and then with an unrestricted one.
     async fn change_token(&self, id: &ConnectionId) {
         for limited_to in [Some(BTreeSet::from([channel(LOUNGE)])), None] {
             loop {
@@ -291,7 +292,7 @@ impl Client {
             }
             if seq > has + 1 && !self.world.has(Mutant::GapIgnored) {
                 match self.catch_up(&of).await {
-                    // A channel that a socket follows may have gone by now.
+                    // A channel of an `auto_subscribe` socket may be deleted.
                     Err(_) if self.named.is_none() && of.as_str() == LOUNGE => {}
                     caught_up => caught_up?,
                 }
@@ -306,7 +307,7 @@ impl Client {
         self.shown.get(of).and_then(|shown| shown.last()).map_or(0, |(seq, _)| *seq)
     }
 
-    /// Asks for what comes after what it has, page by page.
+    /// Reads the messages after the last known one, page by page.
     async fn catch_up(&mut self, of: &ChannelId) -> Result<(), Left> {
         self.shown.entry(of.clone()).or_default();
         loop {
@@ -337,7 +338,7 @@ impl Client {
         }
     }
 
-    /// Goes, with or without a word.
+    /// Leaves the socket, with or without a `$disconnect`.
     async fn leave(&self, id: &ConnectionId) {
         self.world.tell(|| format!("{id} is left"));
         if let Some(socket) = self.world.tables().sockets.get_mut(id) {
@@ -346,18 +347,18 @@ impl Client {
         if self.world.time.one_in(3) {
             return;
         }
-        // `$disconnect`, once.
+        // `$disconnect` is sent once and not retried.
         let id = id.clone();
         request(&self.world, Caller::System, |node: Node| async move {
             if let Ok(Some(found)) = node.store.connection(&id).await {
-                // What stays then goes with the next push.
+                // The next push removes the remaining items.
                 let _ = ConnectionStore::close(&node.store, &id, found.connected_at).await;
             }
         })
         .await;
     }
 
-    /// Tells the oracle what it shows.
+    /// Reports the shown messages to the oracle.
     fn tell(&self, live: Option<(&ConnectionId, &BTreeSet<chat::model::incarnation::ChannelKey>)>) {
         let view = live.map(|(id, since_open)| ClientView {
             user: Some(self.user.clone()),

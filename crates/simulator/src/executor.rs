@@ -1,5 +1,5 @@
-//! One thread, its time and its chance. Whoever can take a step takes it in an order that chance decides; when nobody can,
-//! time goes on to whoever waits for it.
+//! Single-threaded executor with simulated time and seeded randomness. It picks the next ready task at random. If no
+//! task is ready, it advances the time to the next timer.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +12,14 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-/// Steps after which a schedule is taken to go on for ever.
+/// Steps after which a schedule counts as endless.
 const STEPS: u64 = 400_000;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Time, chance and tasks of a schedule.
+/// Time, randomness and tasks of a schedule.
 pub(crate) struct Time {
     core: Mutex<Core>,
     ready: Arc<Mutex<Vec<usize>>>,
@@ -41,12 +41,12 @@ struct Core {
 
 struct Task {
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Whether it is a process, which may die.
+    /// `true` for a process, which may die.
     mortal: bool,
     waker: Waker,
 }
 
-/// Puts a task among those that are ready.
+/// Waker that adds a task to the ready tasks.
 struct Wakes {
     task: usize,
     ready: Arc<Mutex<Vec<usize>>>,
@@ -64,7 +64,7 @@ impl Wake for Wakes {
 impl Time {
     pub(crate) fn new(seed: u64, start: i64) -> Self {
         let mut chance = SmallRng::seed_from_u64(seed);
-        // Some schedules are calm, so that what needs no fault is found out too.
+        // Some schedules have no faults, to find bugs that need none.
         let faults_left = if chance.random_bool(0.1) { 0 } else { chance.random_range(5..60) };
         let core = Core {
             chance,
@@ -89,7 +89,7 @@ impl Time {
         lock(&self.core).chance.random()
     }
 
-    /// A number below `bound`.
+    /// Returns a random number below `bound`.
     pub(crate) fn below(&self, bound: u64) -> u64 {
         lock(&self.core).chance.random_range(0..bound)
     }
@@ -98,7 +98,7 @@ impl Time {
         self.below(number) == 0
     }
 
-    /// Whether something goes wrong here, which it does once in `number` times while there are faults left.
+    /// Injects a fault with a probability of 1 to `number`, while the fault budget lasts.
     pub(crate) fn inject_fault(&self, number: u64) -> bool {
         lock(&self.core).inject_fault(number)
     }
@@ -107,13 +107,13 @@ impl Time {
         lock(&self.core).faults_left = 0;
     }
 
-    /// Steps, faults, deaths, and the hash of the trace.
+    /// Returns the numbers of steps, faults and deaths, and the hash of the trace.
     pub(crate) fn counts(&self) -> (u64, u32, u32, u64) {
         let core = lock(&self.core);
         (core.steps, core.faults, core.deaths, core.trace)
     }
 
-    /// Ends a step.
+    /// Ends a step: other tasks may run before this one continues.
     pub(crate) async fn turn(&self) {
         let mut waited = false;
         std::future::poll_fn(|context| {
@@ -136,7 +136,7 @@ impl Time {
             if core.now >= until && timer.is_some() {
                 return Poll::Ready(());
             }
-            // A future that is polled again has another waker, perhaps: the old timer has no more to say.
+            // A future polled again may have another waker, so its old timer is removed.
             if let Some(old) = timer.take() {
                 core.timers.remove(&(until, old));
             }
@@ -149,7 +149,7 @@ impl Time {
         .await;
     }
 
-    /// Starts a task. A mortal one is a process and may die.
+    /// Starts a task. A mortal task is a process and may die.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         mortal: bool,
@@ -182,7 +182,7 @@ impl Core {
     }
 
     fn note(&mut self, value: u64) {
-        // FNV-1a, a word at a time.
+        // FNV-1a over words instead of bytes.
         self.trace = (self.trace ^ value).wrapping_mul(0x0100_0000_01b3);
     }
 
@@ -192,7 +192,7 @@ impl Core {
     }
 }
 
-/// Runs until nobody has anything to do. `false`: that was not to be waited for.
+/// Runs until no task is ready and no timer is left. Returns `false` if the schedule exceeds [`STEPS`].
 pub(crate) fn run(time: &Time) -> bool {
     loop {
         let due = lock(&time.core).due();
@@ -232,11 +232,11 @@ pub(crate) fn run(time: &Time) -> bool {
     }
 }
 
-/// How a task ended.
+/// State of a task's result.
 enum End<T> {
-    /// Not yet; who waits for it.
+    /// The task runs. Holds the waker of the waiting task.
     Open(Option<Waker>),
-    /// `None`: it died.
+    /// The task ended. `None`: it died.
     Settled(Option<T>),
     Taken,
 }
@@ -263,7 +263,7 @@ impl<T> Drop for Guard<T> {
     }
 }
 
-/// A task, to wait for. `None`: it died.
+/// Handle that resolves to the result of a task. `None`: the task died.
 pub(crate) struct Handle<T>(Arc<Mutex<End<T>>>);
 
 impl<T> Future for Handle<T> {
@@ -281,7 +281,7 @@ impl<T> Future for Handle<T> {
     }
 }
 
-/// Something to wait for that happens again and again.
+/// Repeatable event that tasks can wait for.
 #[derive(Default)]
 pub(crate) struct Signal(Mutex<Vec<Waker>>);
 
@@ -291,7 +291,7 @@ impl Signal {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits until `check` gives something, looking again with each signal.
+    /// Waits until `check` returns a value. Runs it again after each signal.
     pub(crate) async fn until<T>(&self, mut check: impl FnMut() -> Option<T> + Send) -> T {
         std::future::poll_fn(|context| {
             if let Some(found) = check() {

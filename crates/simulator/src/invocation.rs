@@ -6,7 +6,7 @@ use chat::ports::fan_out::PushBatch;
 
 use crate::{node::Node, oracle::Caller, world::World};
 
-/// A request on behalf of a caller, with the number of its process. `None`: the process died.
+/// Runs a request of a caller in a process of its own. Returns the process's number, and `None` if the process died.
 pub(crate) async fn request<T: std::marker::Send + 'static, F>(
     world: &Arc<World>,
     caller: Caller,
@@ -20,7 +20,7 @@ where
     (number, world.time.spawn(true, handle(node)).await)
 }
 
-/// `SendMessageFunction`, invoked asynchronously: three times at most.
+/// Runs `SendMessageFunction` as an asynchronous invocation: at most three attempts.
 pub(crate) fn send_message(world: &Arc<World>, broadcast: PushBatch) {
     let of_world = Arc::clone(world);
     world.time.spawn(false, async move {

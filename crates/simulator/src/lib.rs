@@ -1,30 +1,30 @@
-//! Runs of the whole domain that one number decides.
+//! Deterministic runs of the whole domain, each determined by one seed.
 //!
-//! A schedule runs actors on one thread, over the domain's own code, its stores in memory ([`chat::memory`]) and a simulated
-//! gateway. Its seed decides which actor takes the next step, what fails, which process dies, and how clocks go. A seed always
-//! gives the same schedule.
+//! A schedule runs actors on one thread, over the domain's own code, its stores in memory ([`chat::memory`]) and a
+//! simulated gateway. Its seed decides which actor takes the next step, which calls fail, which processes die, and how
+//! clocks differ. A seed always gives the same schedule.
 //!
 //! | actor | does |
 //! | --- | --- |
-//! | senders | send to a public and a private channel, most of them under an idempotency key, until they are answered |
-//! | clients | follow their memberships or name a channel; catch up on gaps; connect by ticket; renew tokens |
+//! | senders | send to a public and a private channel until they get a response, most of them with an idempotency key |
+//! | clients | subscribe to all their channels or to a named one; read the history after a gap; connect by ticket; renew tokens |
 //! | stream | gives both workers batches of changes, in several lanes |
-//! | workers | deliver, and answer as the agent; hand large audiences over to `SendMessageFunction` |
-//! | maintenance | two functions at once carry out pending ends under leases |
-//! | people in the lounge | delete that channel and make it anew; hide, show, archive and restore it; remove members who rejoin; invite, accept, decline and take back, in some schedules; demote and remove each other; edit, delete, react, cancel, mark and read |
+//! | workers | deliver, and reply as the agent; dispatch push batches of large audiences to `SendMessageFunction` |
+//! | maintenance | two concurrent functions carry out pending ends under leases |
+//! | users of the lounge | delete and recreate that channel; make it private and public, archive and restore it; remove members, who rejoin; in some schedules invite, accept, decline and withdraw; demote and remove each other; edit, delete, react, cancel, mark and read |
 //!
-//! | what goes wrong | how |
+//! | place | faults |
 //! | --- | --- |
-//! | stores, sockets, hand-overs | a call fails before it takes effect, or after; is slow; conflicts; is repeated by the client library |
+//! | stores, sockets, dispatches | a call fails before or after its effect; is slow; conflicts; is repeated by the client library |
 //! | processes | die between any two steps; a step ends at each await point, before and after each effect |
-//! | the stream | batches are cut anywhere, come again whole or from a failed record on, and once more after they were done; lanes overtake one another |
-//! | workers | go on after the stream has dropped them, beside those that have the batch then |
-//! | sockets | take no push for a while, or take long for one; vanish; clients come back under another id or the same |
-//! | clocks | differ between processes, and jump while one runs |
-//! | models | break off, refuse, are busy |
+//! | the stream | batches have any length, are repeated as a whole or from a failed record on, and again after success; lanes overtake each other |
+//! | workers | continue after the stream has dropped them, concurrently with the next worker of the batch |
+//! | sockets | accept no push for some time, or are slow; vanish; clients reconnect under another id or the same |
+//! | clocks | differ between processes, and jump while a process runs |
+//! | models | end mid-reply, refuse, are busy |
 //!
-//! Each schedule has a budget of faults. When it is used up the system must converge. `oracle` says what must hold then, and
-//! what must hold at each instant.
+//! Each schedule has a budget of faults. When it is used up the system must converge. `oracle` contains the invariants
+//! of the converged state, and those of each instant.
 
 mod actors;
 mod client;
@@ -46,36 +46,36 @@ use std::sync::{Arc, Mutex};
 use chat::memory::Rule;
 use world::World;
 
-/// What came of a schedule.
+/// Result of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Steps that were taken.
+    /// Number of steps taken.
     pub steps: u64,
-    /// What went wrong on purpose.
+    /// Number of injected faults.
     pub faults: u32,
-    /// Processes that died.
+    /// Number of processes that died.
     pub deaths: u32,
-    /// A hash of who took each step and when: the same for the same seed.
+    /// Hash over the task and time of each step: equal for equal seeds.
     pub trace: u64,
-    /// What must hold and did not.
+    /// Violated invariants.
     pub violations: Vec<String>,
-    /// What happened, if that was asked for.
+    /// Events of the schedule. Only [`tell`] records them.
     pub event_log: Vec<String>,
 }
 
-/// Runs the schedule of a seed, with one thing built wrong if `mutant` says so.
+/// Runs the schedule of a seed, with the bug `mutant` if one is given.
 #[must_use]
 pub fn run(seed: u64, mutant: Option<Mutant>) -> Report {
     simulate(World::new(seed, mutant, None, invocation::send_message))
 }
 
-/// Runs the schedule of a seed over stores that lack a rule.
+/// Runs the schedule of a seed over stores that do not check `rule`.
 #[must_use]
 pub fn run_without(seed: u64, rule: Rule) -> Report {
     simulate(World::new(seed, None, Some(rule), invocation::send_message))
 }
 
-/// The same, and tells what happened.
+/// Runs the schedule like [`run`] and records its events.
 #[must_use]
 pub fn tell(seed: u64, mutant: Option<Mutant>) -> Report {
     let mut world = World::new(seed, mutant, None, invocation::send_message);
@@ -89,14 +89,14 @@ fn simulate(world: World) -> Report {
     let mut comes_to_rest = executor::run(&world.time);
     if comes_to_rest {
         oracle::check_quiescent(&world);
-        // One more message in each channel, and nothing fails any more: who was given up finds out what is missing.
+        // Faults are over. One more message per channel reveals the gap to clients whose pushes were dropped.
         world.time.end_faults();
         actors::send_final_messages(&world);
         comes_to_rest = executor::run(&world.time);
         oracle::at_the_end(&world);
     }
     if !comes_to_rest {
-        world.violation("the schedule does not come to rest".to_owned());
+        world.violation("the schedule does not converge".to_owned());
     }
     let (steps, faults, deaths, trace) = world.time.counts();
     let event_log = world.event_log.as_ref().map(|log| std::mem::take(&mut *executor::lock(log))).unwrap_or_default();

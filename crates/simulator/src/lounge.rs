@@ -1,6 +1,6 @@
-//! A channel that people fight over. It is deleted and made anew by others, shown and hidden, archived and restored; its
-//! owners demote and remove each other; its members are removed while they come back; and all the while somebody writes,
-//! edits, reacts, reads and listens.
+//! A contended channel. Users delete and recreate it, make it public and private, archive and restore it. Its owners
+//! demote and remove each other, and its members rejoin while they are removed. During the run others write, edit,
+//! react, read and listen.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,12 +37,12 @@ use crate::{
     world::{CROWD, LOUNGE, MEMBER, MODERATOR, OWNER, READER, RIVAL, START, STRANGER, World, channel, user},
 };
 
-/// How often one is tried that is contended, or whose process died.
+/// Maximum attempts of a request that conflicts, or whose process dies.
 const ATTEMPTS: u32 = 8;
-/// Nobody makes as many channels.
+/// The limit of channels per user is out of reach.
 const RULES: CreationRules = CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000 };
 
-/// Starts everybody in it.
+/// Starts all actors of the lounge.
 pub(crate) fn start(world: &Arc<World>) {
     let time = &world.time;
     let visibility = some_visibility(world);
@@ -54,7 +54,7 @@ pub(crate) fn start(world: &Arc<World>) {
         (MEMBER, MemberRole::Member),
     ];
     world.make_channel(LOUNGE, visibility, mode, &members);
-    // Where the gateway takes its time, a crowd is not ended within one request.
+    // With a slow gateway, the sockets of a crowd cannot be closed within one request.
     let is_crowded = if world.gateway_millis > 0 { time.one_in(2) } else { time.one_in(30) };
     let crowd = if time.one_in(400) {
         2_000 + time.below(2_000)
@@ -71,10 +71,10 @@ pub(crate) fn start(world: &Arc<World>) {
     if time.one_in(2) {
         client::start(world, "dave, all of his", RIVAL, None);
     }
-    // Two environments of the function that takes messages: each remembers what it has seen.
+    // Two environments of the sending function, each with its own cache.
     let caches = [Shared::default(), Shared::default()];
     let scenes = 1 + time.below(3);
-    // In some schedules the sockets are open for so long that no handshake can be under way.
+    // In some schedules the sockets are so old that no handshake can be in progress.
     let age = if time.one_in(3) { HANDSHAKE_DURATION } else { Duration::ZERO };
     let of_world = Arc::clone(world);
     time.spawn(false, async move {
@@ -93,7 +93,7 @@ pub(crate) fn start(world: &Arc<World>) {
     });
 }
 
-/// Begins something.
+/// Starts a random actor.
 fn play(world: &Arc<World>, caches: &[Shared; 2]) {
     let (time, of) = (&world.time, || Arc::clone(world));
     match time.below(12) {
@@ -148,7 +148,8 @@ fn play(world: &Arc<World>, caches: &[Shared; 2]) {
     }
 }
 
-/// Carol is invited and uninvited, accepts and declines, all at once; the channel is archived and restored.
+/// Invites Carol, withdraws the invitation, accepts and declines, all concurrently. Meanwhile the channel is archived
+/// and restored.
 fn court(world: &Arc<World>) {
     let (time, of) = (&world.time, || Arc::clone(world));
     for who in [OWNER, MODERATOR] {
@@ -157,13 +158,13 @@ fn court(world: &Arc<World>) {
             time.spawn(false, expel(of(), who, READER));
         }
     }
-    // Her role changes while others remove her by the one that they have read.
+    // Her role changes while other users remove her under the role that they have read.
     time.spawn(false, crown(of(), OWNER, READER));
     for _ in 0..2 {
         time.spawn(false, rejoin(of(), READER));
     }
     time.spawn(false, archive(of(), RIVAL));
-    // One of those who invite is demoted, removed and brought back meanwhile.
+    // Meanwhile one of the inviting users is demoted, removed and added again.
     time.spawn(false, promote_and_demote(of(), OWNER, MODERATOR));
     time.spawn(false, expel(of(), RIVAL, MODERATOR));
     time.spawn(false, readmit(of(), OWNER, MODERATOR));
@@ -178,7 +179,7 @@ async fn pause(world: &World, millis: u64) {
     world.time.sleep(Duration::from_millis(millis)).await;
 }
 
-/// How often something is done: up to `most` times, or twice as often in haste.
+/// Returns a random number of repetitions: up to `most`, or twice as many in haste.
 fn times(world: &World, most: u64) -> u64 {
     let most = if world.haste > 1 { 2 * most } else { most };
     1 + world.time.below(most)
@@ -188,12 +189,12 @@ fn by(who: &str) -> Caller {
     Caller::User(user(who))
 }
 
-/// The key of the lounge, if there is one.
+/// Returns the key of the lounge, if it exists.
 fn live(world: &World) -> Option<ChannelKey> {
     world.store.state().channels.get(&channel(LOUNGE)).map(chat::model::channel::Channel::key)
 }
 
-/// Sockets that listen and do nothing else. They were opened before the schedule begins.
+/// Opens passive sockets before the schedule begins.
 fn gather(world: &World, count: u64) {
     let Some(key) = live(world) else { return };
     let connected_at = Timestamp::from_millis(START - 60_000);
@@ -235,7 +236,8 @@ fn gather(world: &World, count: u64) {
     }
 }
 
-/// Writes; now and then the same under the same key, to whatever channel has the id then.
+/// Sends messages, sometimes the same one again under the same key. They go to the channel that has the id at that
+/// time.
 async fn talk(world: Arc<World>, who: &'static str, cache: Shared) {
     let messages = 1 + world.time.below(4);
     for number in 0..messages {
@@ -248,7 +250,7 @@ async fn talk(world: Arc<World>, who: &'static str, cache: Shared) {
     }
 }
 
-/// Deletes the channel, and others make it anew.
+/// Deletes the channel. Other users recreate it.
 async fn remake(world: Arc<World>, caches: [Shared; 2]) {
     let rounds = 1 + world.time.below(2);
     for round in 0..rounds {
@@ -267,7 +269,7 @@ async fn remake(world: Arc<World>, caches: [Shared; 2]) {
                 add(&world, maker, who, role).await;
             }
         }
-        // Both environments still know the channel that was there before.
+        // Both environments still cache the deleted channel.
         for (who, cache) in [maker, MEMBER].into_iter().zip(&caches) {
             world.time.spawn(false, talk(Arc::clone(&world), who, Arc::clone(cache)));
         }
@@ -289,7 +291,7 @@ async fn end_channel(world: &Arc<World>, who: &'static str) {
 }
 
 async fn make_channel(world: &Arc<World>, who: &'static str, round: u64) {
-    // A name that no other incarnation has, by which clients know it.
+    // Clients identify the incarnation by its name, which is unique.
     let name = format!("{LOUNGE} of {who} {round} {}", world.next_process());
     let visibility = some_visibility(world);
     let mode = if world.time.one_in(4) { AgentMode::Always } else { AgentMode::Off };
@@ -315,7 +317,7 @@ async fn make_channel(world: &Arc<World>, who: &'static str, round: u64) {
     }
 }
 
-/// Adds a member, accepts an invitation, or gives a role.
+/// Adds a member, accepts an invitation, or sets a role.
 async fn add(world: &Arc<World>, who: &'static str, whom: &'static str, role: Option<MemberRole>) {
     add_or_invite(world, who, whom, role, Addition::Outright).await;
 }
@@ -378,7 +380,7 @@ async fn set(world: &Arc<World>, who: &'static str, changes: Changes) {
     }
 }
 
-/// Is removed, and comes back, if the channel lets everybody in or somebody has invited again.
+/// Leaves and rejoins, if the channel is public or the user is invited again.
 async fn rejoin(world: Arc<World>, who: &'static str) {
     let times = 3 + world.time.below(6);
     for _ in 0..times {
@@ -409,7 +411,7 @@ async fn readmit(world: Arc<World>, who: &'static str, whom: &'static str) {
     }
 }
 
-/// An owner demotes another, removes the other, and brings the other back.
+/// Demotes another owner, removes them, and adds them again.
 async fn quarrel(world: Arc<World>, who: &'static str, whom: &'static str) {
     for _ in 0..times(&world, 4) {
         pause(&world, 600).await;
@@ -451,7 +453,7 @@ async fn promote_and_demote(world: Arc<World>, who: &'static str, whom: &'static
     }
 }
 
-/// Makes a member an owner, and no owner again.
+/// Makes a member an owner and then demotes them.
 async fn crown(world: Arc<World>, who: &'static str, whom: &'static str) {
     for number in 0..times(&world, 4) {
         pause(&world, 600).await;
@@ -460,7 +462,7 @@ async fn crown(world: Arc<World>, who: &'static str, whom: &'static str) {
     }
 }
 
-/// Edits, deletes, reacts to, stops and marks whatever there is, and adds others, as long as that is allowed.
+/// Edits, deletes, reacts, cancels, sets read marks and adds members, as long as the caller is allowed to.
 async fn moderate(world: Arc<World>, who: &'static str) {
     let times = 3 + world.time.below(6);
     for number in 0..times {
@@ -469,7 +471,7 @@ async fn moderate(world: Arc<World>, who: &'static str) {
         let revision = MessageRef { channel_id: channel(LOUNGE), seq, caller: user(who), trace: None };
         let kind = world.time.below(8);
         let text = format!("{who} was here {number}");
-        // Whatever comes of it: the oracle watches.
+        // The result is ignored: the oracle checks the effects.
         request(&world, by(who), |node| async move {
             let store = &node.store;
             match kind {
@@ -495,7 +497,7 @@ async fn moderate(world: Arc<World>, who: &'static str) {
     }
 }
 
-/// Looks at what there is, as long as that is allowed.
+/// Reads messages, members and settings, as long as the caller is allowed to.
 async fn peek(world: Arc<World>, who: &'static str) {
     let times = 3 + world.time.below(8);
     for _ in 0..times {

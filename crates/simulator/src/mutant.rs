@@ -1,20 +1,20 @@
-//! Things to build wrong, each of which the oracle has to find.
+//! Planted bugs, each of which the oracle must find.
 
 use chat::memory::Rule;
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $name:ident $(takes out $rule:ident)?,)*) => {
-        /// One thing that is built wrong.
+        /// One planted bug.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Mutant {
             $($(#[$doc])* $name,)*
         }
 
         impl Mutant {
-            /// All of them.
+            /// All mutants.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The rule of the stores that it takes out, if it is built wrong there.
+            /// Returns the rule of the stores that the mutant removes, if it is one of theirs.
             pub(crate) fn rule(self) -> Option<Rule> {
                 match self {
                     $(Self::$name => mutants!(@rule $($rule)?),)*
@@ -27,72 +27,72 @@ macro_rules! mutants {
 }
 
 mutants! {
-    /// An append does not look at the number that the channel's head has by now.
+    /// An append does not check the number of the channel head.
     HeadUnchecked takes out HeadNumber,
-    /// An append writes no record of its idempotency key.
+    /// An append writes no idempotency record.
     KeyForgotten takes out RecordKept,
-    /// An append that is repeated after a lost answer does not know its own message again.
+    /// An append that is repeated after a lost response does not recognize its own message.
     OwnMessageUnknown takes out OwnMessage,
-    /// An append does not look whether the sender is a member.
+    /// An append does not check that the sender is a member.
     MemberUnchecked takes out SenderIsMember,
-    /// A claim is given to every worker that asks.
+    /// Every worker acquires the reply lease.
     ClaimUnchecked takes out ClaimHeld,
-    /// Subscriptions are read from a replica that is behind.
+    /// Subscriptions are read from a stale replica.
     StaleSubscriptions takes out SubscriptionsCurrent,
-    /// The end of a membership leaves the sockets open.
+    /// The end of a membership does not close the sockets.
     SocketsLeft,
-    /// The delivery worker reports nothing when a delivery has failed.
+    /// The delivery worker does not report a failed delivery.
     FailureSwallowed,
-    /// The stream goes on behind a batch of which a part has failed.
+    /// The stream continues after a batch that failed in part.
     CheckpointLost,
-    /// What is handed over is done before it is kept.
+    /// A push batch counts as done before its dispatch succeeded.
     HandOverLost,
-    /// A client asks for what comes after the next message.
+    /// A client skips one message when it reads the history.
     CursorOffByOne,
-    /// A client takes what comes after a gap.
+    /// A client ignores a gap.
     GapIgnored,
-    /// A client that comes back does not ask for what it missed.
+    /// A client does not read the history after a reconnect.
     NoCatchUp,
-    /// A client takes what it has already.
+    /// A client keeps duplicates.
     DuplicatesKept,
 
-    /// An append does not look at the incarnation of the channel's head.
+    /// An append does not check the incarnation of the channel head.
     HeadById takes out HeadIncarnation,
-    /// Subscriptions know the id of their channel only.
+    /// Subscriptions are stored by the channel's id, without its incarnation.
     SubscriptionsById takes out SubscriptionIncarnation,
-    /// Records of requests and replies know the id of their channel only.
+    /// Idempotency records and reply leases are stored by the channel's id, without its incarnation.
     RecordsById takes out RecordIncarnation,
-    /// The removal of a deleted channel goes by its id.
+    /// The removal of a deleted channel deletes by the channel's id, without its incarnation.
     RemovalById takes out RemovalIncarnation,
-    /// Records of the stream are delivered to the channel that has the id by then.
+    /// Stream records are delivered to the channel that has the id at delivery.
     StreamById,
 
-    /// Members are added, changed and removed without a check of what was read before.
+    /// Members are added, changed and removed without a check of the authority.
     MemberAuthorityUnchecked takes out MemberAuthority,
-    /// Settings are changed, and channels deleted, without a check of what was read before.
+    /// Settings are changed, and channels deleted, without a check of the authority.
     SettingsAuthorityUnchecked takes out SettingsAuthority,
-    /// Messages are edited, deleted and reacted to, and replies stopped, without a check of what was read before.
+    /// Messages are edited, deleted and reacted to, and replies cancelled, without a check of the authority.
     MessageAuthorityUnchecked takes out MessageAuthority,
-    /// A member is changed or removed without a check that the membership is as it was read.
+    /// A member is changed or removed without a check that the membership is unchanged since it was read.
     MemberNotAsRead takes out MemberAsRead,
-    /// An invitation is not checked when it is accepted.
+    /// An acceptance does not check the invitation.
     InvitationUnchecked takes out InvitationHeld,
-    /// A read mark is kept for users who are no members.
+    /// A read mark is stored for a user who is not a member.
     ReadMarkUnchecked takes out ReadMarkOfMember,
     /// The last owner may leave.
     LastOwnerUnchecked takes out LastOwner,
 
-    /// A change does not record the ends that follow from it.
+    /// A change does not record its pending ends.
     EndForgotten takes out PendingRecorded,
-    /// A change does not close the gate.
+    /// A change does not write the gate.
     GateNotWritten takes out GateWritten,
-    /// A delivery does not look at the gate.
+    /// A delivery does not check the gate.
     GateNotReadByDelivery takes out GateWithAudience,
-    /// A function that goes on with a broadcast does not look at the gate.
+    /// A function that pushes a batch does not check the gate.
     GateNotReadByShards takes out GateAlone,
-    /// A delivery decides by one look at the gate for as long as it lasts.
+    /// A delivery checks the gate once and not before each push.
     DecisionForEver,
-    /// A request is answered without waiting for what its change ends.
+    /// A request gets its response before the ends of its change are carried out.
     AnsweredAtOnce,
     /// The end of subscriptions skips a page.
     PageSkipped takes out PageEnd,

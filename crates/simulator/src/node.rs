@@ -1,5 +1,4 @@
-//! One process: its clock, and the stores, sockets and functions as it reaches them. Its clock is its own, and each of its
-//! calls may fail on the way.
+//! One process with its own clock, and its view of the stores, sockets and functions. Each of its calls may fail.
 
 use std::{
     collections::BTreeSet,
@@ -40,36 +39,36 @@ use crate::{
     world::{PUBLIC, START, World, channel, question},
 };
 
-/// Of so many calls of a store, one fails before it takes effect, and one after.
+/// One in so many calls of a store fails before its effect, and one after it.
 const CALLS: u64 = 60;
-/// Of so many looks at the clock, one finds that it has jumped.
+/// One in so many readings of the clock finds that it has jumped.
 const LOOKS: u64 = 400;
-/// Furthest that a clock is off: less than half of what a claim lasts.
+/// Maximum offset of a clock, in milliseconds: less than half of a reply lease.
 const OFF_MILLIS: u64 = 5_000;
-/// Longest time that a call of a store takes which is slow.
+/// Maximum duration of a slow call of a store, in milliseconds.
 const SLOW_MILLIS: u64 = 3_000;
-/// No wait of a request but the one for what its change ends is as long.
+/// Longer than every wait of a request except the wait for the ends of its change.
 const LONG_WAIT: Duration = Duration::from_secs(2);
 
-/// Sockets that are pushed to from one process.
+/// Maximum number of sockets that one process pushes to; a larger audience is dispatched.
 pub(crate) const THRESHOLD: usize = 2;
 
-/// What a process does to its calls of the stores.
+/// Hook that injects a process's faults into its calls of the stores.
 pub(crate) struct Process {
     world: Arc<World>,
     pub(crate) caller: Caller,
     pub(crate) number: u64,
-    /// How far its clock is off.
+    /// Offset of the process's clock, in milliseconds.
     off: AtomicI64,
-    /// Channels of which it has read something that its caller might not see at that instant, nor at one since.
+    /// Channels of which the process has read something that its caller has not been allowed to see since.
     misread: Mutex<BTreeSet<ChannelKey>>,
 }
 
 pub(crate) struct Node {
     pub(crate) world: Arc<World>,
-    /// The stores, through the process.
+    /// The stores, called through the process.
     pub(crate) store: MemoryStore<Process>,
-    /// Who sees drafts, and since when that is known.
+    /// Subscriptions that receive drafts, and the time when they were read.
     listeners: Mutex<Option<(Duration, Vec<Subscription>)>>,
 }
 
@@ -109,17 +108,17 @@ impl Node {
         Ending { channels: &self.store, connections: &self.store, sockets: self, clock: self }
     }
 
-    /// Tells the oracle that a request is about to answer with what it has read.
+    /// Tells the oracle that a request is about to respond with what it has read.
     pub(crate) fn answers_with_what_it_read(&self) {
         let Process { caller, misread, .. } = self.process();
         if !lock(misread).is_empty() {
             self.world.violation(format!(
-                "{caller:?} is answered with what the memberships have forbidden since it was read"
+                "{caller:?} gets a response with data that the memberships have forbidden since it was read"
             ));
         }
     }
 
-    /// The gateway takes its time in some schedules.
+    /// Waits for the gateway, which is slow in some schedules.
     async fn gateway(&self) {
         if self.world.gateway_millis > 0 {
             let millis = self.world.time.below(self.world.gateway_millis);
@@ -127,7 +126,7 @@ impl Node {
         }
     }
 
-    /// A call of anything but a store: it may fail before its effect, or after.
+    /// Calls something other than a store. The call may fail before or after its effect.
     async fn call<T: Send>(&self, effect: impl FnOnce() -> T + Send) -> Result<T, StoreError> {
         let time = &self.world.time;
         time.turn().await;
@@ -150,7 +149,7 @@ impl Process {
         if call == Call::Append && time.inject_fault(CALLS) {
             return CallFault::Conflicts;
         }
-        // The answer of an append is lost, and the SDK repeats the request.
+        // The response to an append is lost, and the SDK repeats the request.
         if call == Call::Append && time.inject_fault(CALLS) {
             return CallFault::Repeated;
         }
@@ -159,7 +158,7 @@ impl Process {
         }
         match time.below(4) {
             0 => CallFault::Repeated,
-            // Claims are not made for a worker that is slow and whose clock is off.
+            // Reply leases do not hold for a worker that is slow and has a wrong clock.
             1 if self.caller != Caller::Agent => {
                 let millis = time.below(SLOW_MILLIS);
                 time.sleep(Duration::from_millis(millis)).await;
@@ -184,7 +183,8 @@ impl Hook for Process {
     }
 
     async fn after(&self, call: Call) -> bool {
-        // At the instant of the call's effect. A reader who may see the channel by now could read the same again.
+        // Runs at the instant of the call's effect. A caller that may see the channel at this instant could read the
+        // same again.
         if !lock(&self.misread).is_empty() {
             let state = self.world.store.state();
             lock(&self.misread).retain(|channel| oracle::is_misread(&state, &self.caller, channel));
@@ -192,7 +192,7 @@ impl Hook for Process {
         self.world.time.turn().await;
         let is_lost = self.world.time.inject_fault(CALLS);
         if is_lost {
-            self.world.tell(|| format!("{} {}: the answer is lost", self.number, call.name()));
+            self.world.tell(|| format!("{} {}: the response is lost", self.number, call.name()));
         }
         !is_lost
     }

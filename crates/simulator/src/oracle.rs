@@ -1,4 +1,4 @@
-//! What must hold of every schedule, and at every instant of it.
+//! Invariants of every schedule: those of each instant, and those of the converged state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,23 +26,23 @@ static EVERYBODY: LazyLock<Vec<UserId>> = LazyLock::new(|| {
     USERS.iter().map(|name| (*name).to_owned()).chain(crowd).map(|name| user(&name)).collect()
 });
 
-/// The name of a user of the crowd.
+/// Returns the name of a user of the crowd.
 pub(crate) fn crowd_name(number: u64) -> String {
     format!("crowd{number}")
 }
 
-/// On whose behalf a process works.
+/// Caller of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// A user's request.
     User(UserId),
     /// The agent's worker.
     Agent,
-    /// A function that works for nobody in particular: delivery, maintenance.
+    /// A function without a caller: delivery, maintenance.
     System,
 }
 
-/// Whether a user may see a channel.
+/// Returns whether a user may see a channel.
 fn may_see(state: &State, key: &ChannelKey, who: &UserId) -> bool {
     let Some(found) = state.channel(key) else { return false };
     found.visibility == Visibility::Public || state.member(key, who).is_some()
@@ -52,12 +52,12 @@ fn role(state: &State, key: &ChannelKey, who: &UserId) -> Option<MemberRole> {
     state.member(key, who).map(|member| member.role)
 }
 
-/// Whether a read by a caller is one that the memberships of this instant forbid.
+/// Returns whether the current memberships forbid a read by the caller.
 pub(crate) fn is_misread(state: &State, caller: &Caller, key: &ChannelKey) -> bool {
     matches!(caller, Caller::User(who) if !may_see(state, key, who))
 }
 
-/// A change is about to be made by a process: its caller must be allowed to, at this instant.
+/// Checks that the caller may make a change, at the instant before it takes effect.
 pub(crate) fn commits(world: &World, caller: &Caller, process: u64, state: &State, effect: &Effect) {
     world.tell(|| format!("{process} {}", tale(effect)));
     if let Some(wrong) = forbidden(state, caller, effect) {
@@ -106,7 +106,7 @@ fn tale(effect: &Effect) -> String {
     }
 }
 
-/// Why a change may not be made, judged by the memberships before it.
+/// Returns why the memberships before a change forbid it, or `None`.
 fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Option<String> {
     let wrong = |what: String| Some(what);
     match effect {
@@ -164,7 +164,7 @@ fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Option<String> 
             }
             last_owner(state, channel, &member.user_id, None)
         }
-        // A mark in a channel that is deleted, and not removed yet, shows nowhere.
+        // A read mark in a deleted channel that is not removed yet has no effect.
         Effect::ReadMarked { channel, user, .. } => {
             let is_own = *caller == Caller::User(user.clone());
             let may = is_own && state.member(channel, user).is_some();
@@ -217,7 +217,7 @@ fn may_add(state: &State, channel: &ChannelKey, who: &UserId, member: &Member) -
     (may || accepts) && found.archived_at.is_none()
 }
 
-/// The least role of a member who may offer a role.
+/// Returns the lowest role of a member that may offer `role`.
 fn offering(role: MemberRole) -> MemberRole {
     if role == MemberRole::Member { MemberRole::Moderator } else { MemberRole::Owner }
 }
@@ -231,7 +231,7 @@ fn revision(state: &State, caller: &Caller, key: &ChannelKey, message: &Message,
     (!is_open || !may).then(|| format!("message {} of {key} is {how}", message.seq))
 }
 
-/// A channel always has an owner.
+/// Checks that a channel always has an owner.
 fn last_owner(state: &State, key: &ChannelKey, who: &UserId, to: Option<MemberRole>) -> Option<String> {
     let members = state.members.get(key).into_iter().flatten();
     let is_left = |(user, role): (&UserId, MemberRole)| {
@@ -241,7 +241,7 @@ fn last_owner(state: &State, key: &ChannelKey, who: &UserId, to: Option<MemberRo
     (others == 0 && to != Some(MemberRole::Owner)).then(|| format!("{key} has no owner"))
 }
 
-/// Notes who is shut out of a channel by a change, and who is let in.
+/// Records the users whose right to see a channel ends or begins with a change.
 fn note_ends(notes: &mut Notes, process: u64, state: &State, effect: &Effect) {
     let (key, cause) = match effect {
         Effect::ChannelDeleted { channel, .. } => (channel.key(), EndCause::Deleted),
@@ -269,7 +269,7 @@ fn note_ends(notes: &mut Notes, process: u64, state: &State, effect: &Effect) {
             EndCause::Removed(removed) => who == removed && !is_public,
         };
         let place = (key.clone(), who.clone());
-        // A user who never might see the channel is not shut out by this.
+        // The end does not apply to a user who could never see the channel.
         if is_meant && (may_see(state, &key, who) || notes.shut_out.contains_key(&place)) {
             notes.shut_out.entry(place).or_default().push(number);
         }
@@ -277,8 +277,8 @@ fn note_ends(notes: &mut Notes, process: u64, state: &State, effect: &Effect) {
     notes.ends.push(End { channel: key, cause, by: process, answered: false });
 }
 
-/// A request has been answered that was made by `process`, when there had been `before` ends: those that it has made, and
-/// those of its kind that it has found and promised.
+/// Records that a request of `process` got its response. It covers the ends that the request made, and those found by
+/// it among the first `before` ends.
 pub(crate) fn answered(world: &World, process: u64, before: usize, found: impl Fn(&End) -> bool) {
     let mut tables = world.tables();
     for (number, end) in tables.notes.ends.iter_mut().enumerate() {
@@ -288,12 +288,12 @@ pub(crate) fn answered(world: &World, process: u64, before: usize, found: impl F
     }
 }
 
-/// The ends so far.
+/// Returns the number of ends so far.
 pub(crate) fn ends(world: &World) -> usize {
     world.tables().notes.ends.len()
 }
 
-/// A frame reaches a user's socket: it must be the user's to see.
+/// Checks that the user may see a frame that reaches their socket.
 pub(crate) fn pushed(state: &State, tables: &mut Tables, who: &UserId, frame: &str) {
     let known = tables.notes.last_frame.take().filter(|(text, _)| text == frame);
     let keys = match known {
@@ -320,7 +320,7 @@ pub(crate) fn pushed(state: &State, tables: &mut Tables, who: &UserId, frame: &s
     tables.notes.last_frame = Some((frame.to_owned(), keys));
 }
 
-/// The channels whose messages or drafts a frame holds.
+/// Returns the channels whose messages or drafts a frame holds.
 fn keys_of(notes: &Notes, frame: &str) -> Result<Vec<ChannelKey>, String> {
     let frame: serde_json::Value = serde_json::from_str(frame).map_err(|_| "no JSON".to_owned())?;
     let id = frame["channel_id"].as_str().ok_or("a frame of no channel")?;
@@ -341,12 +341,12 @@ fn keys_of(notes: &Notes, frame: &str) -> Result<Vec<ChannelKey>, String> {
     Ok(keys.into_iter().collect())
 }
 
-/// After the faults, when nobody has anything to do.
+/// Checks the state after the faults, when no task has anything left to do.
 pub(crate) fn check_quiescent(world: &World) {
     check(world, false);
 }
 
-/// After one more message in each channel.
+/// Checks the state after one more message in each channel.
 pub(crate) fn at_the_end(world: &World) {
     check(world, true);
 }
@@ -363,7 +363,7 @@ fn check(world: &World, is_end: bool) {
     tables.violations.extend(found);
 }
 
-/// Numbered 1, 2, 3 … without a gap; each message of a sender once.
+/// Checks that messages are numbered 1, 2, 3 … without a gap, and that each message of a sender is stored once.
 fn histories(state: &State) -> Vec<String> {
     let mut found = Vec::new();
     for live in state.channels.values() {
@@ -387,7 +387,7 @@ fn numbering(state: &State, key: &ChannelKey) -> Option<String> {
     (numbers != wanted).then(|| format!("{key} is numbered {numbers:?}, up to {last_seq}"))
 }
 
-/// A message that was accepted is there, for as long as its channel.
+/// Checks that an accepted message is stored as long as its channel exists.
 fn accepted(state: &State, accepted: &[Accepted]) -> Vec<String> {
     let mut found = Vec::new();
     for Accepted { channel, seq, message_id, user, text } in accepted {
@@ -398,13 +398,13 @@ fn accepted(state: &State, accepted: &[Accepted]) -> Vec<String> {
         };
         let item = state.message(channel, *seq);
         if state.channel(channel).is_some() && !item.is_some_and(|item| is_there(&item.stored.message)) {
-            found.push(format!("{text} of {user} was accepted as {seq} of {channel}, and is not there"));
+            found.push(format!("{text} of {user} was accepted as {seq} of {channel}, and is not stored"));
         }
     }
     found
 }
 
-/// One end of each question, and no more calls of the model than something made necessary.
+/// Checks that each message gets one reply, with no more model calls than the faults made necessary.
 fn replies(state: &State, notes: &Notes) -> Vec<String> {
     let mut found = Vec::new();
     for live in state.channels.values() {
@@ -418,7 +418,7 @@ fn replies(state: &State, notes: &Notes) -> Vec<String> {
         }
         for question in questions {
             let count = ends.remove(&question.seq).unwrap_or_default();
-            // In the channel that is fought over a question may be edited, or the agent be too late.
+            // In the lounge, a message may be edited, or the agent may be too late.
             if count > 1 || (count == 0 && live.channel_id.as_str() == PUBLIC) {
                 found.push(format!("message {} of {key} has {count} replies", question.seq));
             }
@@ -436,12 +436,13 @@ fn replies(state: &State, notes: &Notes) -> Vec<String> {
     found
 }
 
-/// All ends are carried out, and nothing is left of what was deleted, but claims of workers that were late: they expire.
+/// Checks that all ends are carried out and that deleted channels leave no items, except leases of late workers: those
+/// expire.
 fn remains(state: &State) -> Vec<String> {
     let mut found: Vec<String> = state
         .pending
         .values()
-        .map(|pending| format!("an end is left: {:?} of {}", pending.cause, pending.channel))
+        .map(|pending| format!("a pending end remains: {:?} of {}", pending.cause, pending.channel))
         .collect();
     let tables = [
         ("messages", state.messages.keys().collect::<Vec<_>>()),
@@ -454,14 +455,14 @@ fn remains(state: &State) -> Vec<String> {
     ];
     for (table, keys) in tables {
         for key in keys.into_iter().filter(|key| state.channel(key).is_none()) {
-            found.push(format!("{table} are left of {key}"));
+            found.push(format!("{table} of {key} remain"));
         }
     }
     found
 }
 
-/// No open socket has a subscription that its user may not have. One to a deleted channel may have come while its members were
-/// still listed: the gate refuses it.
+/// Checks that no open socket has a subscription that its user may not have. A subscription to a deleted channel may
+/// have been created while its members were still listed: the gate refuses it.
 fn subscriptions(state: &State, tables: &Tables, now: Timestamp) -> Vec<String> {
     let mut found = Vec::new();
     for (key, all) in &state.subscriptions {
@@ -482,12 +483,12 @@ fn subscriptions(state: &State, tables: &Tables, now: Timestamp) -> Vec<String> 
     found
 }
 
-/// Each client that is there shows the history of its channels.
+/// Checks that each open client shows the history of its channels.
 fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
     let mut found = Vec::new();
     for (name, view) in &tables.notes.clients {
         let (Some(who), Some(connection)) = (&view.user, &view.connection) else { continue };
-        // A connection that was given up need not know what comes last, until something comes after it.
+        // A connection whose pushes were dropped lacks the last messages until another one follows.
         if !is_end && tables.notes.given_up.contains(connection) {
             continue;
         }
@@ -495,7 +496,7 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
             let (id, key) = (&live.channel_id, live.key());
             let is_lounge = *id == channel(LOUNGE);
             let is_shown = if view.follows { state.member(&key, who).is_some() } else { view.shown.contains_key(id) };
-            // The last message tells a client of what it cannot know of before.
+            // The last message reveals a gap that the client cannot know of before.
             let must_know = is_end || (view.since_open.contains(&key) && !is_lounge);
             let is_silent = is_lounge && live.archived_at.is_some();
             if !is_shown || !may_see(state, &key, who) || !must_know || is_silent {

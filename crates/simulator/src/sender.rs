@@ -28,10 +28,10 @@ use crate::{
     world::{LOUNGE, MEMBER, PUBLIC, STRANGER, World, channel, user},
 };
 
-/// How often a user may send.
+/// Rate limit of each user.
 const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
 
-/// What a process remembers between invocations. One that dies takes it along.
+/// State that a process caches between invocations. It is lost when the process dies.
 #[derive(Default)]
 pub(crate) struct Environment {
     head: Option<ChannelHead>,
@@ -40,7 +40,7 @@ pub(crate) struct Environment {
 
 pub(crate) type Shared = Arc<Mutex<Environment>>;
 
-/// Sends messages one after another, each until it is accepted or refused.
+/// Sends messages in sequence, each until it is accepted or refused.
 pub(crate) async fn insist_on(world: Arc<World>, who: &'static str, to: &'static str, messages: u64, cache: Shared) {
     for number in 0..messages {
         let pause = world.time.below(1_500);
@@ -52,7 +52,7 @@ pub(crate) async fn insist_on(world: Arc<World>, who: &'static str, to: &'static
         }
         let key = Some(text.replace(' ', "-"));
         if world.time.inject_fault(6) {
-            // Impatient: the same request twice at once.
+            // An impatient client sends the same request twice concurrently.
             let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), Arc::clone(&cache));
             world.time.spawn(false, again);
         }
@@ -60,8 +60,8 @@ pub(crate) async fn insist_on(world: Arc<World>, who: &'static str, to: &'static
     }
 }
 
-/// Sends one message, under one key, until it is accepted or refused. Without a key, a sender who does not know what became
-/// of the message leaves it at that.
+/// Sends one message, under one key, until it is accepted or refused. Without a key, a sender without a response does
+/// not retry.
 pub(crate) fn send_once(
     world: Arc<World>,
     who: &str,
@@ -122,12 +122,12 @@ pub(crate) fn send_once(
     }
 }
 
-/// Notes that a message was accepted.
+/// Records an accepted message for the oracle, and checks that the response holds the text that was sent.
 fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &SendResult) {
     let message = sent.message();
     let is_changed = message.edited_at.is_some() || message.deleted_at.is_some();
     if message.sender_id != *sender || (message.content != text && !is_changed) {
-        world.violation(format!("{sender} sent {text:?} to {to}, and was told of {:?}", message.content));
+        world.violation(format!("{sender} sent {text:?} to {to}, and the response has {:?}", message.content));
     }
     let mut tables = world.tables();
     let Some(channel) = tables.notes.channels.get(&message.message_id).cloned() else { return };

@@ -1,4 +1,4 @@
-//! The stream and its readers: batches of a lane's records, in their order, until each has been done.
+//! The stream and its workers: batches of a lane's records, in order, each repeated until it succeeds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,15 +19,15 @@ use crate::{
     world::{PRIVATE, PUBLIC, World},
 };
 
-/// Lanes: the channels overtake one another, and so do the incarnations of one.
+/// Number of lanes. Channels overtake each other, and so do the incarnations of one channel.
 const LANES: usize = 4;
 
-/// Who reads the stream.
+/// Worker that reads the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reader {
     /// Pushes every message to the sockets.
     Delivery,
-    /// Answers messages of users.
+    /// Replies to user messages.
     Agent,
 }
 
@@ -40,7 +40,7 @@ fn lane(event: &MessageEvent) -> usize {
     }
 }
 
-/// Starts the lanes of a reader.
+/// Starts the lanes of a worker.
 pub(crate) fn start(world: &Arc<World>, reader: Reader) {
     for number in 0..LANES {
         let of_world = Arc::clone(world);
@@ -48,7 +48,7 @@ pub(crate) fn start(world: &Arc<World>, reader: Reader) {
     }
 }
 
-/// One lane, for ever. `next` counts the lane's own records.
+/// Runs one lane, without end. `next` counts the lane's own records.
 async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
     let mut next = 0;
     let mut failures = 0;
@@ -76,7 +76,7 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
             let of_world = Arc::clone(&world);
             world.time.spawn(true, async move { invoke(of_world, reader, batch).await })
         };
-        // Given up by the stream, it goes on all the same.
+        // The stream has dropped the invocation, which continues nevertheless.
         let answer = if world.time.inject_fault(12) {
             let patience = world.time.below(3_000);
             world.time.sleep(Duration::from_millis(patience)).await;
@@ -84,12 +84,12 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
         } else {
             invocation.await
         };
-        world.tell(|| format!("{reader:?} {number}: records {next} to {} gave {answer:?}", next + length - 1));
+        world.tell(|| format!("{reader:?} {number}: records {next} to {} returned {answer:?}", next + length - 1));
         match answer {
             Some(None) => {
                 next += length;
                 failures = 0;
-                // A checkpoint that was not saved in time: what was done comes again.
+                // The checkpoint was not saved in time: records that are done are delivered again.
                 if world.time.inject_fault(12) {
                     let back = usize::try_from(world.time.below(4)).unwrap_or_default();
                     next = next.saturating_sub(back);
@@ -109,7 +109,7 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
     }
 }
 
-/// What the worker's function does with a batch; the first record that has to come again, if any.
+/// Runs the worker's function on a batch. Returns the index of the first record to retry, if any.
 async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> Option<usize> {
     let mut groups: Vec<(ChannelKey, Vec<(usize, MessageEvent)>)> = Vec::new();
     for (index, event) in batch.into_iter().enumerate() {
@@ -174,7 +174,7 @@ async fn answer(node: &Node, events: Vec<(usize, MessageEvent)>) -> Option<usize
     None
 }
 
-/// An attempt at an answer. One that ends in any other way than well may have begun a call that somebody else repeats.
+/// One attempt at a reply. An attempt that does not succeed may have begun a model call that another worker repeats.
 struct Attempt<'a> {
     world: &'a World,
     question: QuestionKey,

@@ -1,4 +1,4 @@
-//! What the stores do not hold: the sockets, and what the oracle takes note of.
+//! State outside the stores: the sockets, and the oracle's notes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,7 +7,7 @@ use chat::model::{
     incarnation::ChannelKey,
 };
 
-/// A message's number in its channel, as the key of a claim.
+/// A message's number in its channel, as the key of a reply lease.
 pub(crate) type QuestionKey = (ChannelKey, u64);
 
 #[derive(Default)]
@@ -23,34 +23,35 @@ pub(crate) struct Socket {
     pub(crate) user: UserId,
     /// Whether pushes reach the client.
     pub(crate) open: bool,
-    /// Until then it takes no push.
+    /// Time until which the socket accepts no push.
     pub(crate) throttled_until: i64,
-    /// Frames that the client has not taken yet. `None`: there is no client behind it.
+    /// Frames that the client has not taken yet. `None`: the socket has no client.
     pub(crate) inbox: Option<VecDeque<String>>,
 }
 
-/// What the oracle needs to know beside the stores.
+/// Facts that the oracle needs in addition to the stores.
 #[derive(Default)]
 pub(crate) struct Notes {
-    /// Answers `201` and `200`.
+    /// Messages whose requests got a `201` or `200`.
     pub(crate) accepted: Vec<Accepted>,
-    /// The channels of all messages that there have been.
+    /// Channel of every message so far.
     pub(crate) channels: BTreeMap<MessageId, ChannelKey>,
-    /// The channels of drafts, by the text of their ids.
+    /// Channels of drafts, by the text of their ids.
     pub(crate) drafts: BTreeMap<String, ChannelKey>,
-    /// Changes that have ended somebody's right to see a channel, in their order.
+    /// Changes that ended a user's right to see a channel, in order.
     pub(crate) ends: Vec<End>,
-    /// Those of them that a user was met by since the user might last see a channel, by their places among all.
+    /// Ends that apply to a user since the user could last see a channel, as indexes into `ends`.
     pub(crate) shut_out: BTreeMap<(ChannelKey, UserId), Vec<usize>>,
-    /// Pushes that were given up after all tries: the connection may lack what comes last.
+    /// Connections of dropped pushes: they may lack the last messages.
     pub(crate) given_up: BTreeSet<ConnectionId>,
-    /// Calls of the model for a message.
+    /// Number of model calls for a message.
     pub(crate) calls: BTreeMap<QuestionKey, u32>,
-    /// What made a further call necessary: a death, an error or a failure of the model after a call had begun.
+    /// Number of events that each require a further model call: a death, an error or a failure of the model after a
+    /// call had begun.
     pub(crate) disturbances: BTreeMap<QuestionKey, u32>,
-    /// What the clients show in the end.
+    /// State that the clients show at the end.
     pub(crate) clients: BTreeMap<String, ClientView>,
-    /// The frame that was pushed last, and what it is about: many sockets get the same.
+    /// The last pushed frame and its channels: many sockets get the same frame.
     pub(crate) last_frame: Option<(String, Vec<ChannelKey>)>,
 }
 
@@ -63,14 +64,14 @@ pub(crate) struct Accepted {
     pub(crate) text: String,
 }
 
-/// A change that ends somebody's right to see a channel.
+/// A change that ends a user's right to see a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct End {
     pub(crate) channel: ChannelKey,
     pub(crate) cause: EndCause,
     /// The process that made the change.
     pub(crate) by: u64,
-    /// Whether the requester has an answer.
+    /// Whether the requester has its response.
     pub(crate) answered: bool,
 }
 
@@ -81,18 +82,18 @@ pub(crate) enum EndCause {
     Removed(UserId),
 }
 
-/// What a client shows of a channel: numbers and messages.
+/// Messages that a client shows of a channel: numbers and ids.
 pub(crate) type Shown = Vec<(u64, String)>;
 
-/// A client that is still there: its connection, and what it shows.
+/// A client with an open socket: its connection, and the messages that it shows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClientView {
     pub(crate) user: Option<UserId>,
     pub(crate) connection: Option<ConnectionId>,
-    /// What it shows of all of its channels.
+    /// Messages that it shows, by channel.
     pub(crate) shown: BTreeMap<ChannelId, Shown>,
-    /// Channels that it has had since its socket is open.
+    /// Channels of the client since its socket was opened.
     pub(crate) since_open: BTreeSet<ChannelKey>,
-    /// Whether its socket follows the memberships.
+    /// Whether the connection has `auto_subscribe`.
     pub(crate) follows: bool,
 }

@@ -1,4 +1,4 @@
-//! All that a schedule has in common.
+//! State shared by all actors of a schedule.
 
 use std::{
     sync::{
@@ -26,37 +26,37 @@ use crate::{
     tables::{QuestionKey, Tables},
 };
 
-/// The channel of everybody, in which the agent answers.
+/// The channel that all users may read. The agent replies in it.
 pub(crate) const PUBLIC: &str = "public";
-/// The channel of its members.
+/// The private channel.
 pub(crate) const PRIVATE: &str = "private";
-/// The channel that people fight over: it is deleted and made anew, shown and hidden, and its members come and go.
+/// The contended channel: it is deleted and recreated, made public and private, and its members come and go.
 pub(crate) const LOUNGE: &str = "lounge";
-/// Owns all.
+/// Owner of all channels.
 pub(crate) const OWNER: &str = "alice";
-/// A member whose membership of the private channel ends in many schedules.
+/// Member whose membership of the private channel ends in many schedules.
 pub(crate) const MEMBER: &str = "bob";
-/// Sees the public channel.
+/// User who may read the public channel.
 pub(crate) const READER: &str = "carol";
-/// Tries what is not allowed.
+/// User who tries forbidden requests.
 pub(crate) const STRANGER: &str = "mallory";
-/// Owns the lounge too.
+/// Second owner of the lounge.
 pub(crate) const RIVAL: &str = "dave";
-/// Moderates the lounge.
+/// Moderator of the lounge.
 pub(crate) const MODERATOR: &str = "erin";
 
-/// Everybody but the crowd.
+/// All users except the crowd.
 pub(crate) const USERS: [&str; 6] = [OWNER, MEMBER, READER, STRANGER, RIVAL, MODERATOR];
-/// Users of the crowd.
+/// Number of users of the crowd.
 pub(crate) const CROWD: u64 = 8;
 
-/// In one of so many schedules people invite others.
+/// One in so many schedules has invitations.
 const INVITES: u64 = 8;
 
-/// When a schedule begins: milliseconds since the Unix epoch.
+/// Start time of every schedule, in milliseconds since the Unix epoch.
 pub(crate) const START: i64 = 1_800_000_000_000;
 
-/// Items of a deleted channel that are removed at a time.
+/// Maximum items of a deleted channel that are removed in one call.
 const REMOVED_AT_ONCE: usize = 3;
 
 /// Invokes `SendMessageFunction` asynchronously.
@@ -68,20 +68,20 @@ pub(crate) struct World {
     pub(crate) store: MemoryStore,
     pub(crate) send_message: SendMessageFunction,
     tables: Mutex<Tables>,
-    /// Something was appended to the stream.
+    /// Raised when a record is appended to the stream.
     pub(crate) appended: Signal,
-    /// Something came to a socket, or it was closed.
+    /// Raised when a frame reaches a socket, or a socket is closed.
     pub(crate) pushed: Signal,
-    /// Ends were recorded that the maintenance may have to carry out.
+    /// Raised when ends are recorded that the maintenance may have to carry out.
     pub(crate) ended: Signal,
-    /// How long the gateway takes for a call at most, in milliseconds.
+    /// Maximum duration of a call of the gateway, in milliseconds.
     pub(crate) gateway_millis: u64,
-    /// How many times as fast as people act elsewhere they act in the lounge.
+    /// Factor by which actors of the lounge are faster than others.
     pub(crate) haste: u64,
-    /// Whether people invite others to the lounge, who accept while they are uninvited.
+    /// Whether users invite others to the lounge and withdraw invitations while those are accepted.
     pub(crate) invites: bool,
     processes: AtomicU64,
-    /// What happened, if somebody wants to know.
+    /// Events of the schedule, if they are recorded.
     pub(crate) event_log: Option<Mutex<Vec<String>>>,
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn user(id: &str) -> UserId {
     id.parse().unwrap_or_else(|_| unreachable!("a user's name in the simulator is an id"))
 }
 
-/// The time and the chance of a schedule before anybody has a clock.
+/// Clock and randomness of a schedule before any process has a clock.
 struct Dice<'a>(&'a Time);
 
 impl Clock for Dice<'_> {
@@ -139,7 +139,7 @@ impl World {
             ended: Signal::default(),
             gateway_millis,
             haste,
-            // No chance is spent on it: all other schedules are what they would be without.
+            // Uses no randomness, so that all other schedules stay the same.
             invites: seed.is_multiple_of(INVITES),
             processes: AtomicU64::new(0),
             event_log: None,
@@ -150,7 +150,7 @@ impl World {
         world
     }
 
-    /// Makes a channel with its members, before a schedule begins.
+    /// Creates a channel with its members, before a schedule begins.
     pub(crate) fn make_channel(
         &self,
         id: &str,
@@ -192,17 +192,17 @@ impl World {
         self.mutant == Some(mutant)
     }
 
-    /// Sockets and notes. Who needs the stores' state too takes that first.
+    /// Locks sockets and notes. A caller that needs the stores' state too must lock that first.
     pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
         lock(&self.tables)
     }
 
-    /// A number for another process.
+    /// Returns the number for a new process.
     pub(crate) fn next_process(&self) -> u64 {
         self.processes.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Notes what has happened.
+    /// Records an event.
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
         if let Some(event_log) = &self.event_log {
             lock(event_log).push(format!("{:>6} {}", self.time.now() - START, what()));
@@ -215,7 +215,7 @@ impl World {
     }
 }
 
-/// The message of a channel that holds a text, by which the model tells what it is asked.
+/// Returns the message of a channel that holds a text. The simulated model finds by it which message it replies to.
 pub(crate) fn question(world: &World, id: &ChannelId, text: &str) -> Option<QuestionKey> {
     let state = world.store.state();
     let key = state.channels.get(id)?.key();

@@ -1,6 +1,7 @@
-//! Ten thousand schedules, and what is found when something is built wrong.
+//! Ten thousand schedules, and the mutants that they must find.
 //!
-//! `SIMULATOR_SCHEDULES=1000000 cargo test --release -p simulator` runs as many as one likes; `SIMULATOR_SEED=7` tells of one.
+//! `SIMULATOR_SCHEDULES=1000000 cargo test --release -p simulator` sets the number of schedules; `SIMULATOR_SEED=7`
+//! prints the events of one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -17,17 +18,17 @@ use std::{
 use chat::memory::Rule;
 use simulator::{Mutant, Report, run, run_without, tell};
 
-/// Seeds that a mutant has to be found within.
+/// Number of seeds within which a mutant must be found.
 const SEARCHED: u64 = 4_000;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// Schedules that end otherwise than they must and are told of.
+/// Maximum number of failed schedules that are printed.
 const SHOWN: usize = 20;
 
-/// Runs seeds on all processors, and gives each report to `check`.
+/// Runs seeds on all processors, and passes each report to `check`.
 fn run_all(seeds: u64, check: impl Fn(u64, Report) + Sync) {
     let next = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -72,7 +73,7 @@ fn every_schedule_ends_as_it_must() {
     );
     let violations = violations.into_inner().unwrap();
     let first: Vec<_> = violations.iter().take(SHOWN).collect();
-    assert!(first.is_empty(), "{} schedules end otherwise, the first of them: {first:#?}", violations.len());
+    assert!(first.is_empty(), "{} schedules failed, the first of them: {first:#?}", violations.len());
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn a_seed_decides_everything() {
     assert_ne!(run(1, None).trace, run(2, None).trace);
 }
 
-/// A lease saves work. Two functions that carry out the same end at once do no harm.
+/// The lease only saves work: two functions that carry out the same end concurrently do no harm.
 #[test]
 fn ends_that_are_carried_out_twice_at_once_are_carried_out() {
     for seed in 0..SEARCHED / 2 {

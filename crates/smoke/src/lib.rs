@@ -1,7 +1,7 @@
-//! A walk through a running Switchboard that touches every function: what it does is what a user does, through the public
-//! APIs alone, so it runs against a deployment as it runs against `cargo local`.
+//! Smoke test of a running Switchboard that uses every function. It uses the public APIs only, so it runs against a
+//! deployment and against `cargo local`.
 //!
-//! It makes a channel of its own and deletes it in the end, also when a step has failed.
+//! It creates its own channel and deletes it in the end, also after a failed step.
 
 mod rest;
 mod socket;
@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 
-/// How long tokens last that are signed here.
+/// Lifetime of the tokens that are signed here, in seconds.
 const TOKEN_SECONDS: i64 = 15 * 60;
 
-/// What to walk through, and as whom.
+/// Addresses and users of a test.
 #[derive(Debug)]
 pub struct Target {
     /// Address of the REST API's stage, without a slash at its end.
     pub rest: String,
     /// Address of the WebSocket API's stage, without a slash at its end.
     pub websocket: String,
-    /// As whom.
+    /// Tokens of the users.
     pub tokens: Tokens,
-    /// What one step may take.
+    /// Timeout of one step.
     pub patience: Duration,
 }
 
@@ -47,7 +47,7 @@ struct Claims<'a> {
 }
 
 impl Tokens {
-    /// Signs tokens (HS256) that last a quarter of an hour.
+    /// Signs tokens (HS256) that are valid for 15 minutes.
     pub fn signed(secret: &str, iss: &str, aud: &str) -> Result<Self, Failure> {
         let iat = jiff::Timestamp::now().as_second();
         let key = EncodingKey::from_secret(secret.as_bytes());
@@ -60,27 +60,27 @@ impl Tokens {
     }
 }
 
-/// The first step that did not work.
+/// The first step that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}: {reason}")]
 pub struct Failure {
     /// The step, as listed in `docs/guides/deploy.md`.
     pub step: &'static str,
-    /// What was expected, and what came.
+    /// Expectation and result.
     pub reason: String,
 }
 
-/// Walks, and reports each step that worked with the time that it took.
+/// Runs the steps, and reports each successful step with its duration.
 ///
 /// # Errors
-/// The first step that did not work within [`Target::patience`].
+/// Fails with the first step that does not succeed within [`Target::patience`].
 pub async fn run(target: &Target, done: impl FnMut(&'static str, Duration)) -> Result<(), Failure> {
-    // Another library may have chosen one already.
+    // Another library may have installed a provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     walk::walk(target, &mut Steps { patience: target.patience, done }).await
 }
 
-/// Gives each step its name and its time.
+/// Runs steps and measures their duration.
 struct Steps<D> {
     patience: Duration,
     done: D,
@@ -94,7 +94,7 @@ impl<D: FnMut(&'static str, Duration)> Steps<D> {
     ) -> Result<T, Failure> {
         let started = Instant::now();
         let outcome = tokio::time::timeout(self.patience, work).await;
-        let late = || Err(format!("nothing came within {} s", self.patience.as_secs()));
+        let late = || Err(format!("no result within {} s", self.patience.as_secs()));
         let value = outcome.unwrap_or_else(|_| late()).map_err(|reason| Failure { step, reason })?;
         (self.done)(step, started.elapsed());
         Ok(value)

@@ -1,33 +1,33 @@
-//! The smoke test on the command line: one line for each step, exit code 1 at the first that fails.
+//! Command line of the smoke test: prints one line per step; exit code 1 at the first failure.
 
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use smoke::{Target, Tokens};
 
-/// Walks through a running Switchboard, deployed or local, and fails naming the step that does not work.
+/// Tests a running Switchboard, deployed or local, and names the step that fails.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {
-    /// Where the REST API is, such as <https://abc.execute-api.eu-west-1.amazonaws.com/prod>
+    /// Address of the REST API, such as <https://abc.execute-api.eu-west-1.amazonaws.com/prod>
     #[arg(long)]
     rest: String,
-    /// Where the WebSocket API is, such as <wss://def.execute-api.eu-west-1.amazonaws.com/prod>
+    /// Address of the WebSocket API, such as <wss://def.execute-api.eu-west-1.amazonaws.com/prod>
     #[arg(long)]
     websocket: String,
-    /// Tokens of two users, with a comma between them
+    /// Tokens of two users, separated by a comma
     #[arg(long, env = "SMOKE_TOKENS", hide_env_values = true, value_delimiter = ',', conflicts_with = "secret")]
     tokens: Vec<String>,
-    /// Instead of tokens: the HS256 secret that they are signed with here
+    /// HS256 secret to sign tokens with, instead of tokens
     #[arg(long, env = "SMOKE_SECRET", hide_env_values = true)]
     secret: Option<String>,
-    /// `iss` of tokens that are signed here
+    /// `iss` of the signed tokens
     #[arg(long, default_value = "switchboard-smoke")]
     issuer: String,
-    /// `aud` of tokens that are signed here
+    /// `aud` of the signed tokens
     #[arg(long, default_value = "switchboard-smoke")]
     audience: String,
-    /// Seconds that a step may take
+    /// Timeout of a step, in seconds
     #[arg(long, default_value_t = 60)]
     patience: u64,
 }
@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
         (Some(secret), _) => Tokens::signed(&secret, &options.issuer, &options.audience),
         (None, Ok(tokens)) => Ok(Tokens(tokens)),
         (None, Err(_)) => {
-            eprintln!("give the tokens of two users (SMOKE_TOKENS), or what to sign them with (SMOKE_SECRET)");
+            eprintln!("set the tokens of two users (SMOKE_TOKENS), or the secret to sign them with (SMOKE_SECRET)");
             return ExitCode::from(2);
         }
     };

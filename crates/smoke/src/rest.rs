@@ -1,4 +1,4 @@
-//! Requests, each with the status that is expected of it.
+//! Requests with their expected status.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -17,7 +17,7 @@ impl<'a> Rest<'a> {
         Self { client: reqwest::Client::new(), base: &target.rest, token }
     }
 
-    /// The JSON of the answer, when its status is `expected`.
+    /// Sends a request and returns the JSON of the response. Fails unless its status is `expected`.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Value, expected: u16) -> Result<Value, String> {
         self.ask_with(method, path, body, &[], expected).await
     }

@@ -13,10 +13,10 @@ use tokio_tungstenite::{
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    /// Opens one; with a token, as browsers send it: as a subprotocol.
+    /// Opens a socket. A token is sent as a subprotocol, as browsers do.
     pub(crate) async fn open(url: &str, token: Option<&str>) -> Result<Self, String> {
-        // Where an address ends after its host, the path is `/` all the same.
-        let url = Url::parse(url).map_err(|error| format!("the address is none: {error}"))?;
+        // The parser adds the path `/` if the address has none.
+        let url = Url::parse(url).map_err(|error| format!("the address is invalid: {error}"))?;
         let mut request = url.as_str().into_client_request().map_err(|error| error.to_string())?;
         if let Some(token) = token {
             let protocols = HeaderValue::from_str(&format!("bearer, {token}"));
@@ -24,7 +24,7 @@ impl Socket {
         }
         match Box::pin(connect_async(request)).await {
             Ok((socket, _)) => Ok(Self(socket)),
-            Err(Error::Http(response)) => Err(format!("the handshake was answered with {}", response.status())),
+            Err(Error::Http(response)) => Err(format!("the response to the handshake is {}", response.status())),
             Err(error) => Err(format!("the handshake failed: {error}")),
         }
     }
@@ -33,13 +33,12 @@ impl Socket {
         self.0.send(Message::text(text)).await.map_err(|error| error.to_string())
     }
 
-    /// The first frame that is what is looked for; what else comes is passed over.
+    /// Returns the first frame that matches; skips all others.
     pub(crate) async fn frame(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value, String> {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Text(text))) => {
-                    let frame: Value =
-                        serde_json::from_str(&text).map_err(|_| "a frame came that is no JSON".to_owned())?;
+                    let frame: Value = serde_json::from_str(&text).map_err(|_| "a frame is not JSON".to_owned())?;
                     if wanted(&frame) {
                         return Ok(frame);
                     }
@@ -52,7 +51,7 @@ impl Socket {
         }
     }
 
-    /// The message of the first event that is what is looked for.
+    /// Returns the first message of an event of this kind that matches.
     pub(crate) async fn event(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value, String> {
         let of = |frame: &Value| {
             let events = frame["events"].as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The steps.
+//! The steps of the test.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ where
         Ok((other, joined.await?["user_id"].take()))
     };
     let (other, user) = steps.step("join", other).await?;
-    // Nothing is pushed meanwhile that would find the socket gone: only OnDisconnect tells.
+    // No push finds the socket gone: only OnDisconnect reports it.
     let left = async {
         other.close().await?;
         socket.frame(|frame| frame["type"] == "presence.left" && frame["user_id"] == user).await
@@ -92,7 +92,7 @@ where
     Ok(())
 }
 
-/// Deletes the channel, and creates another one under its id, which begins without a message.
+/// Deletes the channel and creates another one under its id, which has no messages.
 async fn delete<D>(steps: &mut Steps<D>, one: &User<'_>, channel: &str, settings: Value) -> Result<(), Failure>
 where
     D: FnMut(&'static str, Duration),

@@ -1,8 +1,8 @@
-//! What every answer of the REST API must be, whatever was asked.
+//! Requirements of every response of the REST API.
 
 use serde_json::Value;
 
-/// An answer, as a client sees it.
+/// A response as a client sees it.
 pub struct Answer<'a> {
     pub status: u16,
     pub content_type: Option<&'a str>,
@@ -11,7 +11,7 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Checks it: no failure of ours, and JSON as the contract says.
+    /// Checks a response: no error of the server, and JSON as in the contract.
     pub fn check(&self) -> Value {
         let Self { status, content_type, header, body } = self;
         assert!((200..500).contains(status), "{status}: {body}");

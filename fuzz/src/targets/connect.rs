@@ -1,4 +1,4 @@
-//! The event of a handshake as JSON: who has no token of ours gets no socket.
+//! The event of a handshake as JSON: a caller without a valid token gets no socket.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use serde_json::Value;
@@ -12,7 +12,7 @@ pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (text, has_token) = tokens::named(text);
     let Ok(mut event) = serde_json::from_str::<ApiGatewayWebsocketProxyRequest>(&text) else { return };
-    // API Gateway's own, and never another.
+    // API Gateway generates the id, and never the same one twice.
     event.request_context.connection_id = Some("fuzzed=".to_owned());
     with_world(|world| {
         block_on(async {

@@ -1,4 +1,4 @@
-//! An event of API Gateway as JSON, to the function that the template routes it to.
+//! An event of API Gateway as JSON, passed to the function of its route in the template.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -10,8 +10,8 @@ use crate::{
     tokens,
 };
 
-/// Puts in what a client does not choose: `lambda_http` makes a URL of these, and panics where that is none. A parameter of a
-/// query without any value is another that no gateway hands on, and that it panics on.
+/// Sets the parts that a client does not choose: `lambda_http` builds a URL of them, and panics if it is invalid. It
+/// also panics on a query parameter without values, which no gateway passes on.
 fn as_of_the_gateway(event: &mut Value) -> bool {
     for name in ["headers", "multiValueHeaders"] {
         if let Some(headers) = event.get_mut(name).and_then(Value::as_object_mut) {

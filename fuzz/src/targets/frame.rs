@@ -1,5 +1,5 @@
-//! Messages that are accepted, as frames: none is too large, and together they hold every event once, in order, in as few
-//! as will do.
+//! Accepted messages as frames: no frame is too large. Together they hold every event once, in order, in the smallest
+//! number of frames.
 
 use arbitrary::{Arbitrary, Unstructured};
 use chat::model::{
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::message;
 
-/// A message in few bytes: long contents are short ones many times over.
+/// A message in few bytes: long contents repeat short ones.
 #[derive(Debug, Arbitrary)]
 struct Made<'a> {
     content: &'a str,
@@ -33,7 +33,7 @@ pub fn run(data: &[u8]) {
     let Ok(made) = <Vec<Made<'_>>>::arbitrary_take_rest(Unstructured::new(data)) else { return };
     let mut events = Vec::new();
     for one in made.into_iter().take(10) {
-        // Only some are large: those that are cost a thousand times as much.
+        // Only some are large, since those cost a thousand times as much.
         let (times, value_times, kinds, reacting) = match one.size {
             0 => (one.times, one.value_times, usize::from(one.reactions) % (REACTIONS_PER_MESSAGE + 1), one.reacting),
             _ => (1, 1, usize::from(one.reactions) % 2, one.reacting % 2),

@@ -1,4 +1,4 @@
-//! Ids, times and traces as text: what is read can be written, and is the same when it is read again.
+//! Ids, times and traces as text: a parsed value can be written, and equals the value parsed from that.
 
 use std::{fmt::Display, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! A request to the WebSocket API as text: `@connections`, handshakes, and whatever else.
+//! A request to the WebSocket API as text: `@connections`, handshakes, and other paths.
 
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -17,7 +17,7 @@ pub fn run(data: &[u8]) {
         block_on(async {
             let answer = world.sockets.clone().oneshot(request).await.expect("an answer");
             let status = answer.status().as_u16();
-            // No connection is open here, so none is found.
+            // No connection is open, so none is found.
             assert!([400, 403, 410, 413, 426].contains(&status), "{status}");
             assert!(status != 410 || (is_management && is_signed) || text.contains('%'), "{text}");
             let body = answer.into_body().collect().await.expect("a body").to_bytes();

@@ -1,5 +1,5 @@
-//! A body of `POST …/messages`: one that says two things is refused, and a draft that is accepted is the same in the table, in
-//! the history and in a frame.
+//! A body of `POST …/messages`. An ambiguous body is refused. An accepted message is the same in the table, in the
+//! history and in a frame.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat::model::{
@@ -18,7 +18,7 @@ pub fn run(data: &[u8]) {
     let parsed = Fields::parse(data);
     let pairs = serde_json::from_slice::<Pairs>(data);
     match &parsed {
-        // JSON in a reader that keeps every name and value: no object has a name twice.
+        // JSON from a reader that keeps every name and value: no object has a name twice.
         Ok(_) => assert!(!pairs.expect("JSON").is_ambiguous()),
         Err(problem) => {
             assert!(matches!(problem.status, 400 | 413));
@@ -50,12 +50,12 @@ pub fn run(data: &[u8]) {
     let message = message(draft);
     let item: HashMap<String, AttributeValue> = serde_dynamo::to_item(&message).expect("an item");
     let read: Message = serde_dynamo::from_item(item).expect("a message");
-    assert_eq!(read, message, "as the table gives it back");
+    assert_eq!(read, message, "as read from the table");
     let json = serde_json::to_string(&message).expect("JSON");
     assert_eq!(serde_json::from_str::<Message>(&json).expect("a message"), message, "as a client reads it");
 }
 
-/// JSON with each object as the pairs that were written.
+/// JSON with each object as its pairs of names and values, in order.
 enum Pairs {
     Scalar,
     Array(Vec<Pairs>),
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-/// A message of a draft's.
+/// Returns a message with the content of a draft.
 pub fn message(draft: Draft) -> Message {
     Message {
         channel_id: "general".parse().expect("an id"),
@@ -147,7 +147,7 @@ pub fn message(draft: Draft) -> Message {
     }
 }
 
-/// The event of a message's.
+/// Returns an event with a message.
 pub fn event(change: chat::model::message::Change, message: Message, traceparent: Option<String>) -> MessageEvent {
     let trace = traceparent.map(|traceparent| chat::model::trace::TraceContext { traceparent, tracestate: None });
     let incarnation = "01arz3ndektsv4rrffq69g5fav".parse().expect("an incarnation");

@@ -1,4 +1,4 @@
-//! One module for each target: what is made of the input, and what must hold of it.
+//! One module per target: the use of the input, and its checks.
 
 mod answer;
 mod connect;
@@ -34,7 +34,7 @@ pub const ALL: [(&str, fn(&[u8])); 14] = [
     ("token", token::run),
 ];
 
-/// The parts of an input that is an HTTP request as text: the first line, headers, and after an empty line the body.
+/// Parses an input as an HTTP request: the first line, headers, and after an empty line the body.
 fn request(input: &str) -> Option<http::Request<axum::body::Body>> {
     let (head, body) = input.split_once("\n\n").unwrap_or((input, ""));
     let mut lines = head.lines();
@@ -49,7 +49,7 @@ fn request(input: &str) -> Option<http::Request<axum::body::Body>> {
     if !has_host {
         request = request.header("host", "localhost");
     }
-    // What is no HTTP comes no further than the server.
+    // The server rejects invalid HTTP itself.
     let request = request.body(axum::body::Body::from(body.to_owned())).ok()?;
     request.uri().path().starts_with('/').then_some(request)
 }

@@ -1,5 +1,5 @@
-//! An export to the local run's collector, in protobuf or JSON, compressed or not: it is taken or refused, never more than
-//! may be kept, and both encodings say the same.
+//! An export to the local run's collector, in protobuf or JSON, compressed or not. It is accepted or refused, and
+//! stays within the limits. Both encodings have the same result.
 
 use axum::{Router, body::Body};
 use flate2::{Compression, write::GzEncoder};
@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
         let plain = post(&router, path, encoding, "", body).await;
         let before = collector.received();
         if kind & 0x8 != 0 {
-            // As bytes that may be no gzip at all, and as what is.
+            // As bytes that may not be gzip, and as valid gzip.
             post(&router, path, encoding, "gzip", body).await;
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
             gzip.write_all(body).expect("memory");
@@ -69,7 +69,7 @@ pub fn run(data: &[u8]) {
             {
                 assert!(trace.spans.len() <= LIMITS.spans_of_a_trace && !trace.spans.is_empty());
                 assert!(trace.spans.is_sorted_by_key(|span| span.start_ns));
-                serde_json::to_string(&trace).expect("what the page gets");
+                serde_json::to_string(&trace).expect("the page's trace is JSON");
                 kept += trace.spans.len();
             }
         }

@@ -1,16 +1,16 @@
-//! A conversation as a model reads it: who said what can be read back, whatever was said.
+//! A conversation as a model reads it: author and text of each message can be read back for every text.
 
 use chat::ports::language_model::{Prompt, Turn};
 use models::OpenAi;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Between two turns of an input.
+/// Separator of two turns of an input.
 const TURN: char = '\u{1f}';
-/// Between a speaker and the words; a turn without one is the assistant's.
+/// Separator of author and text. A turn without one is the assistant's.
 const SPEAKER: char = '\u{1e}';
 
-/// A message of a user's.
+/// A message of a user.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {

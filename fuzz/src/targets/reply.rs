@@ -1,4 +1,5 @@
-//! The body of a model server's answer: a reply is the same wherever its chunks are cut, and no more is taken than may be.
+//! The body of a model server's response: a reply does not depend on the boundaries of its chunks, and stays within
+//! the limits.
 
 use std::{
     convert::Infallible,
@@ -15,7 +16,7 @@ use models::{OpenAi, limits::ReplyLimits};
 
 use crate::functions::block_on;
 
-/// What a reply is to the agent.
+/// A reply as the agent receives it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Reply {
     text: String,
@@ -25,7 +26,7 @@ struct Reply {
 }
 
 pub fn run(data: &[u8]) {
-    // The first bytes tell where to cut, the rest is cut.
+    // The first bytes tell where to cut the rest.
     let Some((first, rest)) = data.split_first() else { return };
     let count = usize::from(*first % 16).min(rest.len());
     let (cuts, body) = rest.split_at(count);
@@ -50,7 +51,7 @@ pub fn run(data: &[u8]) {
     assert!(reply.text.len() <= limits.reply_bytes);
 }
 
-/// What a reply is, and how many bytes of it were taken.
+/// Returns a reply, and the number of its bytes that were read.
 fn read(chunks: impl IntoIterator<Item = Vec<u8>>, limits: ReplyLimits) -> (Reply, usize) {
     let taken = Arc::new(AtomicUsize::new(0));
     let counter = taken.clone();

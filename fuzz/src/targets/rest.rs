@@ -1,5 +1,5 @@
-//! A request as text, through the gateway to the function and its tables, and what it answers. Cursors, locations and
-//! entity tags lead where they say.
+//! A request as text, through the gateway to the function and its tables, and its response. The target follows
+//! cursors, locations and entity tags.
 
 use axum::body::Body;
 use http::{Request, header};
@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
 
 async fn exchange(world: &World, request: Request<Body>) {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    // Of several, `lambda_http` hands on the last.
+    // `lambda_http` passes on the last of several headers.
     let token = request.headers().get_all(header::AUTHORIZATION).iter().last().cloned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let answered = send(world, request).await;
@@ -37,14 +37,14 @@ async fn exchange(world: &World, request: Request<Body>) {
         if let Some(token) = &token {
             request = request.header(header::AUTHORIZATION, token);
         }
-        request.body(Body::empty()).expect("what the API has made up is a URL")
+        request.body(Body::empty()).expect("the API returns valid URLs")
     };
     if let Some(location) = answered.headers.get(header::LOCATION) {
         let there = send(world, get(location.to_str().expect("a location").to_owned())).await;
         assert_eq!(there.status, 200, "{location:?}");
         assert_eq!(there.json, answered.json, "{location:?}");
     }
-    // The cursor of a page is one for the same request.
+    // The cursor of a page belongs to the same request.
     if method == http::Method::GET && answered.status == 200 {
         let Some((name, cursor)) = answered.json["next"].as_object().and_then(|next| next.iter().next()) else {
             return;
@@ -62,7 +62,7 @@ async fn exchange(world: &World, request: Request<Body>) {
 }
 
 fn is_cursor(name: &str) -> bool {
-    // As the gateway reads it.
+    // Decoded like the gateway does.
     let request = Request::builder().uri(format!("/?{name}=1")).body(());
     let decoded = request.ok().and_then(|request| request.uri().query().map(decoded)).unwrap_or_default();
     ["after", "before"].iter().any(|cursor| decoded.starts_with(&format!("{cursor}=")))

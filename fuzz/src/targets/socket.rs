@@ -1,5 +1,4 @@
-//! What `AnswerFrameFunction` and `SendMessageFunction` are invoked with, as JSON: a frame of a client's, or a broadcast of a
-//! worker's.
+//! Events of `AnswerFrameFunction` and `SendMessageFunction`, as JSON: a client's frame, or a worker's push batch.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::model::{frame::Answer, limits::FRAME_BYTES};
@@ -34,7 +33,7 @@ fn push(tenant: TenantBroadcast) {
         context.deadline = u64::MAX / 4;
         let (targets, frames) = (tenant.broadcast.targets.len(), tenant.broadcast.frames.clone());
         let answer = block_on(world.functions.send_message.handle(tenant, &context));
-        answer.expect("a broadcast goes through");
+        answer.expect("a push batch is pushed");
         let posted = world.aws.take_posted();
         for one in &posted {
             assert!(frames.contains(&one.frame), "nothing else is posted");
@@ -45,11 +44,11 @@ fn push(tenant: TenantBroadcast) {
 
 fn answer_frame(event: &ApiGatewayWebsocketProxyRequest) {
     with_world(|world| {
-        // Fails only without a connection id, which API Gateway never leaves out.
+        // Fails only without a connection id, which API Gateway always sends.
         let Ok(answer) = block_on(world.functions.answer_frame.handle(event)) else { return };
         assert!(world.aws.take_posted().is_empty(), "an answer is the route's response");
         assert_eq!(answer["statusCode"], 200);
-        // Beyond the socket's budget there is none.
+        // Beyond the socket's rate limit there is no response.
         let Some(body) = answer["body"].as_str() else { return };
         let body: Value = serde_json::from_str(body).expect("JSON");
         assert!(["pong", "error"].iter().any(|kind| body["type"] == *kind));

@@ -1,5 +1,5 @@
-//! A batch of a table's stream as JSON, to the delivery worker: what cannot be read is named, by numbers of this batch and
-//! no others; what can be read reaches the socket, in its order.
+//! A batch of a table's stream as JSON, to the delivery worker. It reports the records that it cannot decode as batch
+//! item failures, and only those. All others reach the socket in order.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,8 @@ pub fn run(data: &[u8]) {
     let numbers: BTreeSet<String> =
         event.records.iter().filter_map(|record| record.change.sequence_number.clone()).collect();
     let of_connections = is_connections_stream(&event);
-    // An empty batch item failure, or one without a number, would fail the whole batch: Lambda gives each a number.
+    // An empty batch item failure, or one without a number, would fail the whole batch. Lambda gives each record a
+    // number.
     if event.records.iter().any(|record| record.change.sequence_number.as_deref().unwrap_or_default().is_empty()) {
         return;
     }

@@ -1,4 +1,5 @@
-//! A CloudFormation template as text: it is read, resolved and described, or refused with a place, and the same each time.
+//! A CloudFormation template as text: it is parsed, resolved and described, or refused with a position. The result is
+//! deterministic.
 
 use local::{
     stack::Integration,

@@ -1,5 +1,4 @@
-//! Tokens: one that was altered is none, whatever was altered; of one that is signed, nothing is believed that is not
-//! said, and said once.
+//! Tokens: an altered token is refused. Of a signed token, only claims that it contains exactly once are accepted.
 
 use std::sync::LazyLock;
 
@@ -26,7 +25,7 @@ pub fn run(data: &[u8]) {
         0 => altered(rest),
         1 => claims(HEADER, rest),
         2 => {
-            // Header and claims, with a line feed between.
+            // Header and claims, separated by a line feed.
             let (header, claims_) = rest.split_at(rest.iter().position(|byte| *byte == b'\n').unwrap_or(0));
             claims(header, claims_.get(1..).unwrap_or_default());
         }
@@ -41,7 +40,7 @@ fn verify(token: &str) -> Result<Identity, AuthError> {
     block_on(VERIFIER.verify(token, Timestamp::from_secs(NOW)))
 }
 
-/// Puts bytes into a valid token, or in place of its own, or takes some out: three bytes tell what and where.
+/// Inserts, replaces or removes bytes of a valid token: three bytes give the operation and position.
 fn altered(edits: &[u8]) {
     let valid = VALID.as_bytes();
     let mut token = valid.to_vec();
@@ -62,7 +61,7 @@ fn altered(edits: &[u8]) {
     }
 }
 
-/// Whatever is said, signed well: and the same signed with another key, or not at all.
+/// Signs arbitrary claims with the right key, with another key, and not at all.
 fn claims(header: &[u8], claims: &[u8]) {
     let token = signed(header, claims, DEVELOPMENT_SECRET);
     let forged = signed(header, claims, "not the secret, but as long as it has to be for this");
@@ -85,7 +84,7 @@ fn claims(header: &[u8], claims: &[u8]) {
     }
     assert_eq!(identity.channels.is_some(), claims.get("channels").is_some());
     assert!(!identity.user_id.is_reserved() && !matches!(identity.user_id.as_str(), "." | ".."));
-    // It is stored, and told; a token in its leeway opens nothing.
+    // It is stored and returned; a token within the leeway opens no socket.
     let end = identity.open_until(Timestamp::from_secs(NOW));
     assert_eq!(end.is_ok(), claims["exp"].as_f64().is_some_and(|at| at.floor() > NOW as f64));
     let _ = end.map(|end| end.to_string());

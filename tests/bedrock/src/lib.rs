@@ -1,1 +1,1 @@
-//! Only tests: Bedrock's answers through the SDK's own replaying client.
+//! Contains only tests: Bedrock's responses through the SDK's own replaying client.

@@ -1,4 +1,4 @@
-//! `ConverseStream` through the clients that the SDK has for tests: traffic that is replayed frame by frame.
+//! Tests of `ConverseStream` with the SDK's test clients, which replay traffic frame by frame.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -33,8 +33,8 @@ fn bedrock(client: impl HttpClient + 'static) -> Bedrock {
     Bedrock::new(&config)
 }
 
-/// One exchange as the SDK records it; `whole`: the connection lasts to the end of the body. A second request finds nothing
-/// to be replayed, and fails: one call is one request.
+/// Returns one exchange as the SDK records it; with `whole`, the connection lasts to the end of the body. A second
+/// request has nothing to replay and fails: one call is one request.
 fn recording(status: u16, error_type: Option<&str>, body: &[Vec<u8>], whole: bool) -> ReplayingClient {
     let content_type = if error_type.is_some() { "application/json" } else { "application/vnd.amazon.eventstream" };
     let mut headers = json!({ "content-type": [content_type] });
@@ -54,9 +54,9 @@ fn recording(status: u16, error_type: Option<&str>, body: &[Vec<u8>], whole: boo
     ReplayingClient::new(events)
 }
 
-/// The checksums of frames that were recorded at Bedrock (their last four bytes cover all that is before them), in
-/// opentelemetry-python-contrib (`test_converse_stream_with_content.yaml`) and pydantic-ai (`test_bedrock_model_stream.yaml`):
-/// the frames of these tests are the same to the last byte.
+/// Checksums of frames recorded at Bedrock, in opentelemetry-python-contrib (`test_converse_stream_with_content.yaml`)
+/// and pydantic-ai (`test_bedrock_model_stream.yaml`). The last four bytes of a frame cover all bytes before them. So
+/// the frames of these tests equal the recorded ones to the last byte.
 #[test]
 fn the_frames_are_those_that_bedrock_sends() {
     let recorded = [
@@ -82,7 +82,7 @@ async fn every_end_of_a_reply_is_told_apart() {
 #[tokio::test]
 async fn a_connection_that_breaks_is_no_end() {
     let frames = reply();
-    // The last two say that it has ended, and what it has cost.
+    // The last two frames report the end and the token usage.
     let words = frames.len() - 2;
     let (text, _, error) = read(&bedrock(recording(200, None, &frames[..=words], false))).await;
     assert_eq!((text.as_str(), error), ("Héllo", None), "a whole reply is worth more than its price");
@@ -91,14 +91,14 @@ async fn a_connection_that_breaks_is_no_end() {
         let (text, _, error) = read(&bedrock(client)).await;
         let error = error.unwrap_or_else(|| panic!("{length} frames make no reply")).to_string();
         assert!(error.contains("not available"), "{error}");
-        // What is under way when the connection breaks may be lost.
+        // Text in transit may be lost when the connection breaks.
         assert!("Héllo".starts_with(&text), "{text}");
     }
 }
 
 #[tokio::test]
 async fn words_are_there_before_the_end_is() {
-    // The rest never comes: the body is not at its end.
+    // The rest never arrives: the body does not end.
     let (mut sender, body) = futures::channel::mpsc::channel::<Result<_, std::io::Error>>(4);
     sender.try_send(Ok(http_body::Frame::data(bytes::Bytes::from(word("one"))))).unwrap();
     let answer =

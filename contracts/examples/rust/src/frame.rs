@@ -1,4 +1,4 @@
-//! What the socket brings.
+//! Frames of the socket.
 
 use serde::Deserialize;
 
@@ -8,33 +8,33 @@ use crate::Message;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type")]
 pub enum Frame {
-    /// What happened to messages of a channel, in their order.
+    /// Events of a channel's messages, in order.
     #[serde(rename = "events")]
     Events {
         /// The channel.
         channel_id: String,
-        /// What happened.
+        /// The events.
         events: Vec<Event>,
     },
-    /// The next words of a reply of the agent; not kept.
+    /// The next part of a reply of the agent; not stored.
     #[serde(rename = "message.delta")]
     Draft {
         /// The channel.
         channel_id: String,
-        /// Which draft.
+        /// Id of the draft.
         draft_id: String,
-        /// The message that is answered.
+        /// Number of the message that the draft replies to.
         reply_to: u64,
-        /// How far it is.
+        /// State of the draft.
         status: DraftStatus,
-        /// Characters before `text`.
+        /// Number of characters before `text`.
         position: usize,
-        /// The next words.
+        /// The next part of the text.
         text: String,
-        /// The message that it became.
+        /// Number of the stored reply.
         seq: Option<u64>,
     },
-    /// A user is there.
+    /// A user came online.
     #[serde(rename = "presence.joined")]
     Joined {
         /// The channel.
@@ -42,7 +42,7 @@ pub enum Frame {
         /// The user.
         user_id: String,
     },
-    /// A user has gone.
+    /// A user went offline.
     #[serde(rename = "presence.left")]
     Left {
         /// The channel.
@@ -50,10 +50,10 @@ pub enum Frame {
         /// The user.
         user_id: String,
     },
-    /// The socket has all the channels that it may; some of the user's are left out.
+    /// The socket has the maximum number of channels; some of the user's channels are left out.
     #[serde(rename = "channels.left_out")]
     LeftOut {
-        /// How many.
+        /// Number of left out channels.
         count: usize,
     },
     /// A user is typing.
@@ -64,78 +64,78 @@ pub enum Frame {
         /// The user.
         user_id: String,
     },
-    /// The socket lives.
+    /// Response to a ping.
     #[serde(rename = "pong")]
     Pong {
         /// The id of this connection.
         connection_id: String,
     },
-    /// What was sent went nowhere.
+    /// The server did not accept a frame of the client.
     #[serde(rename = "error")]
     Error {
-        /// Why, for programs.
+        /// Code for programs.
         code: String,
-        /// Why, for people.
+        /// Text for people.
         message: String,
     },
-    /// Something that a later version of the API sends: to be ignored.
+    /// A frame type of a later API version, to be ignored.
     #[serde(other)]
     Unknown,
 }
 
-/// How far a draft is.
+/// State of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DraftStatus {
-    /// The model has been asked.
+    /// The model has received the request.
     Thinking,
-    /// Words come.
+    /// The model sends text.
     Writing,
-    /// It has become a message.
+    /// The draft is stored as a message.
     Done,
-    /// A user stopped it.
+    /// A user cancelled the reply.
     Cancelled,
-    /// It will not be completed.
+    /// The reply failed.
     Failed,
-    /// Something new: to be ignored.
+    /// A state of a later API version, to be ignored.
     #[serde(other)]
     Unknown,
 }
 
-/// What happened to a message.
+/// An event of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Event {
-    /// What.
+    /// Kind of the event.
     #[serde(rename = "type")]
     pub kind: EventKind,
     /// The message's number.
     pub seq: u64,
-    /// The message after it; in an event of a kind that is not known it may be missing.
+    /// The message after the event; may be missing in an event of an unknown kind.
     pub message: Option<Message>,
 }
 
 /// Kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum EventKind {
-    /// It was sent.
+    /// The message was sent.
     #[serde(rename = "message.created")]
     Created,
-    /// It was edited, or somebody reacted.
+    /// The message was edited, or a reaction was added or removed.
     #[serde(rename = "message.updated")]
     Updated,
-    /// It was deleted.
+    /// The message was deleted.
     #[serde(rename = "message.deleted")]
     Deleted,
-    /// Something new: to be ignored.
+    /// A kind of a later API version, to be ignored.
     #[serde(other)]
     Unknown,
 }
 
 impl Frame {
-    /// Reads a text frame.
+    /// Parses a text frame.
     ///
     /// # Errors
-    /// When it is not what the contract says. A client goes on without it.
+    /// Fails if the frame does not follow the contract. A client skips such a frame.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str(text)
     }

@@ -1,8 +1,8 @@
-//! A small client of Switchboard, as a mobile app could begin with: requests, problems, frames, and a log of each
-//! channel that heals itself.
+//! A small client of Switchboard, as a basis for a mobile app: requests, problems, frames, and a log of each channel
+//! that detects gaps.
 //!
-//! What it relies on is written down in `contracts/openapi.yaml` and `contracts/asyncapi.yaml`, and its consumer tests
-//! (`tests/`) turn that into pacts. Fields, frame types and event types that it does not know it ignores.
+//! `contracts/openapi.yaml` and `contracts/asyncapi.yaml` describe the API. The consumer tests (`tests/`) turn the
+//! parts that this client relies on into pacts. It ignores unknown fields, frame types and event types.
 
 mod api;
 mod frame;
@@ -16,39 +16,39 @@ pub use socket::{SocketError, listen};
 
 use serde::{Deserialize, Serialize};
 
-/// A message, as far as this client uses it.
+/// A message, with the fields that this client uses.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Message {
     /// The channel.
     pub channel_id: String,
-    /// Its number there: 1, 2, 3 … without a gap.
+    /// Its number in the channel: 1, 2, 3 … without a gap.
     pub seq: u64,
     /// Its id.
     pub message_id: String,
-    /// Who sent it.
+    /// The sender's user id.
     pub sender_id: String,
     /// `user`, `assistant` or `system`.
     pub role: String,
-    /// The words; empty when it was deleted.
+    /// The text; empty if the message is deleted.
     pub content: String,
     /// `text/plain` or `text/markdown`.
     pub content_type: String,
-    /// When it was accepted: RFC 3339.
+    /// Time of acceptance: RFC 3339.
     pub created_at: String,
-    /// Number of the message that it answers.
+    /// Number of the message that it replies to.
     pub reply_to: Option<u64>,
-    /// When it was last edited.
+    /// Time of the last edit.
     pub edited_at: Option<String>,
-    /// When it was deleted.
+    /// Time of the deletion.
     pub deleted_at: Option<String>,
 }
 
 /// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewMessage {
-    /// The words.
+    /// The text.
     pub content: String,
-    /// Number of the message that it answers.
+    /// Number of the message that it replies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
 }
@@ -58,11 +58,11 @@ pub struct NewMessage {
 pub struct Page {
     /// The messages.
     pub messages: Vec<Message>,
-    /// Whether there are more.
+    /// Whether there are more messages.
     pub has_more: bool,
 }
 
-/// A channel, as far as this client uses it.
+/// A channel, with the fields that this client uses.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Channel {
     /// Its id.
@@ -73,26 +73,26 @@ pub struct Channel {
     pub visibility: String,
     /// Number of its newest message.
     pub last_seq: u64,
-    /// Messages that the user has not read; only in the list of the user's own channels.
+    /// Number of unread messages; only in the list of the user's own channels.
     pub unread_count: Option<u64>,
-    /// When it was archived.
+    /// Time of the archiving.
     pub archived_at: Option<String>,
 }
 
 /// The channels of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Channels {
-    /// Up to a page of them.
+    /// Up to one page of channels.
     pub channels: Vec<Channel>,
-    /// Whether there are more.
+    /// Whether there are more channels.
     pub has_more: bool,
 }
 
 /// A ticket for one socket.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Ticket {
-    /// What stands in `?ticket=`.
+    /// Value of `?ticket=`.
     pub ticket: String,
-    /// When it is worth nothing any more: RFC 3339.
+    /// Time of its expiry: RFC 3339.
     pub expires_at: String,
 }

@@ -1,10 +1,10 @@
-//! What a client knows of one channel.
+//! Messages of one channel.
 
 use std::collections::BTreeMap;
 
 use crate::{Event, EventKind, Message};
 
-/// The messages of a channel, by their numbers. Says itself when some are missing.
+/// The messages of a channel by their numbers. Detects missing messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelLog {
     messages: BTreeMap<u64, Message>,
@@ -12,24 +12,24 @@ pub struct ChannelLog {
 }
 
 impl ChannelLog {
-    /// The messages, the oldest first.
+    /// Returns the messages, oldest first.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.messages.values()
     }
 
-    /// Everything up to this number is here; it is what to ask `messages_after`.
+    /// Returns the number up to which no message is missing; the argument for `messages_after`.
     #[must_use]
     pub fn settled(&self) -> u64 {
         self.settled
     }
 
-    /// Whether a message between here and the newest is missing, so that history has to be asked.
+    /// Returns whether a message before the newest is missing, so that the history must be read.
     #[must_use]
     pub fn has_gap(&self) -> bool {
         self.messages.keys().next_back().is_some_and(|last| *last > self.settled)
     }
 
-    /// Takes what a push brought. What comes twice, and what is older than what is here, changes nothing.
+    /// Adds the events of a push. A duplicate, or an older version of a message, changes nothing.
     pub fn take_events(&mut self, events: Vec<Event>) {
         for Event { kind, message, .. } in events {
             let Some(message) = message else { continue };
@@ -50,10 +50,10 @@ impl ChannelLog {
         self.advance();
     }
 
-    /// Takes a page of history that was asked for after [`ChannelLog::settled`].
+    /// Adds a page of history after [`ChannelLog::settled`].
     pub fn take_page(&mut self, messages: Vec<Message>) {
         for message in messages {
-            // A number that history has left out has expired.
+            // A number that the history omits has expired.
             self.settled = self.settled.max(message.seq);
             self.messages.insert(message.seq, message);
         }
@@ -67,7 +67,8 @@ impl ChannelLog {
     }
 }
 
-/// Orders the states of a message: sent, edited ever later, deleted. Times are RFC 3339 in UTC, all of one length.
+/// Returns the order of a message's versions: sent, edited later, deleted. Times are RFC 3339 in UTC with equal
+/// length.
 fn revision(message: &Message) -> (bool, &str) {
     (message.deleted_at.is_some(), message.edited_at.as_deref().unwrap_or_default())
 }

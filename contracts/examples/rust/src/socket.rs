@@ -1,5 +1,5 @@
-//! One connection, from its handshake to its end. Whoever calls this connects again when it ends, with a wait that
-//! grows, and asks for what was missed.
+//! One connection, from its handshake to its end. The caller reconnects after the end, with growing waits, and reads
+//! the missed messages.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use tokio_tungstenite::{connect_async, tungstenite};
 
 use crate::Frame;
 
-/// A socket on which nothing passes for 10 minutes is closed.
+/// Interval between pings. An idle socket is closed after 10 minutes.
 const PING_EVERY: Duration = Duration::from_secs(4 * 60);
 
-/// Why a socket ended that was not closed in order.
+/// Reason for an irregular end of a socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// The handshake was refused, or the connection broke.
+    /// The handshake was refused, or the connection failed.
     #[error("the socket failed: {0}")]
     Failed(#[from] tungstenite::Error),
 }
 
-/// Opens a socket with a ticket of [`crate::Api::ticket`] and hands every frame to `take`, until it is closed or `take`
-/// returns `false`. Frames that cannot be read are left out.
+/// Opens a socket with a ticket of [`crate::Api::ticket`] and passes every frame to `take`, until the socket is closed
+/// or `take` returns `false`. Skips frames that cannot be parsed.
 ///
 /// # Errors
-/// [`SocketError`].
+/// Fails with [`SocketError`].
 pub async fn listen(url: &str, ticket: &str, mut take: impl FnMut(Frame) -> bool) -> Result<(), SocketError> {
     let (mut socket, _) = connect_async(format!("{url}/?ticket={ticket}")).await?;
     let mut pings = tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);

@@ -1,5 +1,5 @@
-// The beginning of a client in TypeScript: what the consumer tests in test/ run. A complete one, in JavaScript, is the
-// page's own: crates/local/src/page/assets/client.js.
+// The basis of a client in TypeScript, for the consumer tests in test/. The page has a complete one in JavaScript:
+// crates/local/src/page/assets/client.js.
 
 export interface Message {
   channel_id: string;
@@ -9,18 +9,18 @@ export interface Message {
   created_at: string;
 }
 
-/** What the socket brings, as far as this client uses it. */
+/** Frames of the socket that this client uses. */
 export type Frame =
   | { type: "events"; channel_id: string; events: { type: string; seq: number; message?: Message }[] }
   | { type: "typing"; channel_id: string; user_id: string };
 
-/** An answer that is no success (RFC 9457). */
+/** An error response (RFC 9457). */
 export class Problem extends Error {
   constructor(
     readonly status: number,
     detail: string,
     readonly fields: string[],
-    /** Seconds to wait before the same request; `null` when the server does not say. */
+    /** Seconds to wait before the same request; `null` if the server sends none. */
     readonly retryAfter: number | null,
   ) {
     super(detail);
@@ -34,12 +34,12 @@ export class Client {
     private readonly token: string,
   ) {}
 
-  /** Sends a message. Repeated with the same key it is the same message. */
+  /** Sends a message. A repeated request with the same key returns the same message. */
   send(channelId: string, content: string, key: string): Promise<Message> {
     return this.call("POST", `/channels/${encodeURIComponent(channelId)}/messages`, { content }, { "Idempotency-Key": key });
   }
 
-  /** What came after the number `after`, oldest first. */
+  /** Returns the messages after the number `after`, oldest first. */
   async missed(channelId: string, after: number): Promise<Message[]> {
     const path = `/channels/${encodeURIComponent(channelId)}/messages?after=${after}`;
     return (await this.call<{ messages: Message[] }>("GET", path)).messages;
@@ -67,7 +67,7 @@ export class Client {
   }
 }
 
-/** The messages of one channel, and who is typing. What is not known is ignored. */
+/** The messages of one channel, and the typing users. Ignores unknown frames. */
 export class Room {
   readonly typing = new Set<string>();
   private readonly bySeq = new Map<number, Message>();
@@ -79,7 +79,7 @@ export class Room {
   take(frame: Frame | { type: string }): void {
     if (frame.type === "events" && "events" in frame) {
       for (const { type, message } of frame.events) {
-        // Pushes come at least once: what is here already changes nothing.
+        // Pushes may be repeated: a message that is stored already changes nothing.
         if (type === "message.created" && message && !this.bySeq.has(message.seq)) {
           this.bySeq.set(message.seq, message);
           this.typing.delete(message.sender_id);

@@ -1,4 +1,4 @@
-// Who calls: the `sub` of a token that is signed with the configured secret.
+// Returns the caller: the `sub` of a token that is signed with the configured secret.
 import { jwtVerify } from 'jose';
 import { Refusal } from './http.mjs';
 

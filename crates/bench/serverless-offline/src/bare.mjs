@@ -1,5 +1,5 @@
-// `POST /bare/channels/{channel_id}/messages`: the least that can be called a chat. Nobody is asked who they are, nothing is
-// numbered: the message is written, and pushed to all who listen.
+// `POST /bare/channels/{channel_id}/messages`: a minimal chat. It checks no token and numbers no messages: it stores
+// the message and pushes it to all listeners.
 import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import { randomUUID } from 'node:crypto';
 import { dynamodb, tables } from './clients.mjs';

@@ -1,4 +1,4 @@
-// `POST /channels`: makes a channel, whose owner the caller becomes. And who may use one.
+// `POST /channels`: creates a channel that the caller owns. Also checks the access to a channel.
 import { TransactWriteCommand } from '@aws-sdk/lib-dynamodb';
 import { ulid } from 'ulid';
 import { caller } from './auth.mjs';

@@ -1,4 +1,4 @@
-// Made once for each environment, outside the handlers, so that their connections are kept.
+// Created once per environment, outside the handlers, so that their connections are reused.
 import { ApiGatewayManagementApiClient } from '@aws-sdk/client-apigatewaymanagementapi';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';

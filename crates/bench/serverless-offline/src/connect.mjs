@@ -1,4 +1,4 @@
-// `$connect`: remembers who listens to which channels.
+// `$connect`: stores the connection and its channels.
 import { BatchGetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import { caller } from './auth.mjs';
 import { memberKey, metaKey } from './channels.mjs';

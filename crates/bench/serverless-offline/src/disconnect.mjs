@@ -1,4 +1,4 @@
-// `$disconnect`: forgets who has gone.
+// `$disconnect`: deletes the connection and its subscriptions.
 import { DeleteCommand, GetCommand } from '@aws-sdk/lib-dynamodb';
 import { dynamodb, tables } from './clients.mjs';
 
@@ -12,7 +12,7 @@ export const handler = async (event) => {
       dynamodb.send(new DeleteCommand({ TableName: tables.connections, Key: forget(channel) })),
     ),
   );
-  // Last, so that what is interrupted is found again.
+  // Deleted last, so that an interrupted removal can be found again.
   await dynamodb.send(new DeleteCommand(meta));
   return { statusCode: 200 };
 };

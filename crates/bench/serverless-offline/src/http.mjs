@@ -15,7 +15,7 @@ export const answer = (statusCode, body, headers = {}) => ({
   body: JSON.stringify(body),
 });
 
-// A handler whose refusals become answers.
+// Returns a handler that converts refusals to responses.
 export const rest = (handle) => async (event) => {
   try {
     return await handle(event);

@@ -1,4 +1,4 @@
-// Pushes a frame to all who listen to a channel.
+// Pushes a frame to all listeners of a channel.
 import { GoneException, PostToConnectionCommand } from '@aws-sdk/client-apigatewaymanagementapi';
 import { DeleteCommand, paginateQuery } from '@aws-sdk/lib-dynamodb';
 import { dynamodb, management, tables } from './clients.mjs';

@@ -1,4 +1,5 @@
-// `POST /channels/{channel_id}/messages`: numbers and writes the message in one transaction, then pushes it to all who listen.
+// `POST /channels/{channel_id}/messages`: numbers and stores the message in one transaction, then pushes it to all
+// listeners.
 import { BatchGetCommand, GetCommand, TransactWriteCommand } from '@aws-sdk/lib-dynamodb';
 import { setTimeout } from 'node:timers/promises';
 import { ulid } from 'ulid';
@@ -34,7 +35,7 @@ const SHAPE = {
 
 const bucketKey = (user) => ({ channel_id: `user#${user}`, sk: 'rate#send' });
 
-// The channel, whether the caller is a member, and when the caller's bucket will be full.
+// Reads the channel, the caller's membership, and the time when the caller's bucket is full again.
 const look = async (channel, user) => {
   const Keys = [metaKey(channel), memberKey(channel, user), bucketKey(user)];
   const request = { RequestItems: { [tables.channels]: { Keys, ConsistentRead: true } } };
@@ -47,7 +48,7 @@ const look = async (channel, user) => {
 const get = async (TableName, Key) =>
   (await dynamodb.send(new GetCommand({ TableName, Key, ConsistentRead: true }))).Item;
 
-// Takes a token of the sender's bucket: when it will be full after that.
+// Takes a token from the sender's bucket. Returns the time when the bucket is full again.
 const take = (fullAt, now) => {
   const from = Math.max(fullAt ?? now, now);
   const wait = from - now - every * (burst - 1);
@@ -105,7 +106,7 @@ const append = async (message, { meta, fullAt }, nextFullAt, record) => {
   await dynamodb.send(new TransactWriteCommand({ TransactItems }));
 };
 
-// What an earlier request under the same key made.
+// Returns the result of an earlier request under the same key.
 const replayed = async (record) => {
   const earlier = await get(tables.channels, { channel_id: record.channel_id, sk: record.sk });
   if (!earlier || earlier.expires_at * 1_000 < Date.now()) return undefined;

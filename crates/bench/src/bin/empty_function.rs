@@ -1,4 +1,4 @@
-//! A function that does nothing: what the functions' overhead is measured against.
+//! A function that does nothing: the baseline of the functions' overhead.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -12,7 +12,7 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         #[cfg(feature = "count-allocations")]
         {
-            // As the functions tell it: see `telemetry`.
+            // Has the format of the functions' own lines: see `telemetry`.
             let stats = ALLOCATOR.stats();
             let (count, bytes) = (stats.allocations + stats.reallocations, stats.bytes_allocated);
             println!("allocations {} {count} {bytes}", std::process::id());

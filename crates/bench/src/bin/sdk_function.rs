@@ -1,4 +1,4 @@
-//! A function that reads one item and does nothing else: what one call by the AWS SDK costs by itself.
+//! A function that only reads one item: the baseline of one call by the AWS SDK.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::{Client, types::AttributeValue};

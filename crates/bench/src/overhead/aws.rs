@@ -1,4 +1,4 @@
-//! What the functions call, with a clock: tables that are real, and gateways that take everything.
+//! Services that the functions call, with a clock: real tables, and gateways that accept every request.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,21 +21,21 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{Result, serve::listen_anywhere};
 
-/// Largest request: DynamoDB's own limit.
+/// Maximum size of a request, in bytes: DynamoDB's own limit.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
-/// The services; they end with this value.
+/// The services. They end when this value is dropped.
 pub(crate) struct Aws {
     pub(crate) engine: Engine,
-    /// Where all of them are, for functions: calls are timed.
+    /// URL of all services for functions: calls are timed.
     pub(crate) url: String,
-    /// Where the tables are, for whoever is not measured.
+    /// URL of the tables for callers that are not measured.
     pub(crate) dynamodb: String,
     watch: Watch,
     _stop: DropGuard,
 }
 
-/// Calls of functions, timed from their arrival to their answer.
+/// Calls of functions, timed from their arrival to their response.
 #[derive(Debug, Clone, Default)]
 struct Watch(Arc<Mutex<Calls>>);
 
@@ -46,7 +46,7 @@ struct Calls {
     waited: Waited,
 }
 
-/// Time in which at least one call was under way, and how many there were.
+/// Time during which at least one call was in progress, and the number of calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Waited {
     pub(crate) time: Duration,
@@ -100,7 +100,7 @@ impl Aws {
         Ok(Self { engine, url: format!("http://{address}"), dynamodb, watch, _stop: stop.drop_guard() })
     }
 
-    /// What was waited for since this was last asked.
+    /// Returns the calls since the last call of this method.
     pub(crate) fn take_waited(&self) -> Waited {
         self.watch.with(|calls| std::mem::take(&mut calls.waited))
     }

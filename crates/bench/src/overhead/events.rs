@@ -1,4 +1,4 @@
-//! Events as the gateways and streams make them: what the functions are given.
+//! Events of the gateways and streams, as the functions receive them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +26,7 @@ use crate::{Result, serve::listen_anywhere};
 const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
 
-/// Takes the place of the functions behind a gateway, and keeps what they would have been given.
+/// Replaces the functions behind a gateway, and keeps their events.
 #[derive(Clone, Default)]
 struct Capture(Arc<Mutex<Vec<Bytes>>>);
 
@@ -44,7 +44,7 @@ impl Capture {
     }
 }
 
-/// What a socket's life makes of events.
+/// Events of one socket.
 #[derive(Debug, Clone)]
 pub(crate) struct SocketEvents {
     pub(crate) connect: Value,
@@ -53,7 +53,7 @@ pub(crate) struct SocketEvents {
 }
 
 impl SocketEvents {
-    /// The same for another connection.
+    /// Returns the same events for another connection.
     pub(crate) fn of(&self, connection_id: &str) -> Self {
         let mut events = self.clone();
         for event in [&mut events.connect, &mut events.message, &mut events.disconnect] {
@@ -63,7 +63,7 @@ impl SocketEvents {
     }
 }
 
-/// The event of a request to the REST API by the user `bench`.
+/// Returns the event of a request to the REST API by the user `bench`.
 pub(crate) async fn rest(stack: &Stack, method: &str, path: &str, body: Option<&Value>) -> Result<Bytes> {
     let capture = Capture::default();
     let gateway = rest::Gateway::new(stack.rest_api.clone(), REGION, ACCOUNT, Arc::new(capture.clone()));
@@ -81,7 +81,7 @@ pub(crate) async fn rest(stack: &Stack, method: &str, path: &str, body: Option<&
     Ok(capture.taken().pop().ok_or_else(|| format!("{method} {path} reaches no function"))?)
 }
 
-/// The events of a socket of the user `bench` that listens to `channel`, asks for a pong, and leaves.
+/// Returns the events of a socket of the user `bench` that opens for `channel`, sends a ping, and closes.
 pub(crate) async fn socket(stack: &Stack, channel: &str) -> Result<SocketEvents> {
     let capture = Capture::default();
     let api = stack.websocket_api.clone();
@@ -111,7 +111,7 @@ pub(crate) async fn socket(stack: &Stack, channel: &str) -> Result<SocketEvents>
     Ok(SocketEvents { connect, message, disconnect })
 }
 
-/// The event of the newest change of a table.
+/// Returns the event of the newest change of a table.
 pub(crate) async fn newest(engine: &Engine, table: &str) -> Result<Bytes> {
     let mut reader = engine.stream(table)?;
     let latest = reader.latest()?;
@@ -120,7 +120,7 @@ pub(crate) async fn newest(engine: &Engine, table: &str) -> Result<Bytes> {
     Ok(json!({ "Records": [record.event] }).to_string().into())
 }
 
-/// The event of a schedule.
+/// Returns the event of a schedule.
 pub(crate) fn schedule() -> Bytes {
     let event = json!({
         "version": "0", "id": "00000000-0000-4000-8000-000000000000", "detail-type": "Scheduled Event",

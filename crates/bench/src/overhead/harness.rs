@@ -1,4 +1,5 @@
-//! The functions of the template, one process each, without gateways and streams around them: what they take is theirs.
+//! The functions of the template, one process each, without gateways and streams, so that only their own time is
+//! measured.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,7 @@ use crate::{
     program::{built, workspace},
 };
 
-/// The functions and all that they call.
+/// The functions and the services that they call.
 pub(crate) struct Harness {
     pub(crate) aws: Aws,
     pub(crate) stack: Stack,
@@ -31,7 +32,7 @@ pub(crate) struct Harness {
 }
 
 impl Harness {
-    /// Of binaries in `folder`, or built now. `parameters` are the template's.
+    /// Starts the services for binaries in `folder`, or builds the binaries. `parameters` are the template's.
     pub(crate) async fn start(folder: Option<&Path>, parameters: &[(&str, &str)]) -> Result<Self> {
         let template = template::load(&workspace()?.join("infra/backend.yaml"))?;
         let bare = template.resolve(&deployment("", parameters))?;
@@ -60,14 +61,14 @@ impl Harness {
         Function::start(name, &self.binaries[binary], &variables).await
     }
 
-    /// Runs one event, and says what it waited for.
+    /// Runs one event. Returns the invocation and its calls.
     pub(crate) async fn invoke(&self, function: &mut Function, event: Bytes) -> Result<(Invocation, Waited)> {
         self.aws.take_waited();
         let invocation = function.invoke(event).await?;
         Ok((invocation, self.aws.take_waited()))
     }
 
-    /// Has a function that answers requests do something that has to work.
+    /// Invokes a function that handles requests, and fails unless the response is a success.
     pub(crate) async fn ask(
         &self,
         function: &mut Function,
@@ -77,11 +78,11 @@ impl Harness {
     ) -> Result<Bytes> {
         let event = events::rest(&self.stack, method, path, body).await?;
         let answer = function.invoke(event).await?.answer;
-        worked(&answer).map_err(|status| format!("{method} {path} was answered with {status}"))?;
+        worked(&answer).map_err(|status| format!("{method} {path} returned {status}"))?;
         Ok(answer)
     }
 
-    /// Makes a channel in which the agent does not answer.
+    /// Creates a channel with the agent turned off.
     pub(crate) async fn open_channel(&self, channels: &mut Function, id: &str) -> Result<()> {
         let body = json!({ "channel_id": id, "name": id, "visibility": "public", "agent": { "mode": "off" } });
         self.ask(channels, "POST", "/channels", Some(&body)).await?;
@@ -89,7 +90,7 @@ impl Harness {
     }
 }
 
-/// Whether an answer to a gateway is one of success; what it is instead.
+/// Returns an error with the status unless a response to a gateway is a success.
 pub(crate) fn worked(answer: &[u8]) -> std::result::Result<(), u64> {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
     match answer["statusCode"].as_u64() {

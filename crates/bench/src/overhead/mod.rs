@@ -1,4 +1,4 @@
-//! What each function costs inside the Runtime API, against a function that does nothing.
+//! Measures the cost of each function behind the Runtime API, against a function that does nothing.
 
 mod aws;
 pub(crate) mod events;
@@ -30,37 +30,37 @@ const EMPTY: &str = "empty-function";
 const SDK: &str = "sdk-function";
 const CHANNEL: &str = "bench";
 
-/// Sockets that a message and a broadcast go to.
+/// Number of sockets that receive a message and a push batch.
 const SOCKETS: usize = 10;
 
 /// Options of `overhead`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Few events and few starts
+    /// Runs few events and few starts
     #[arg(long)]
     quick: bool,
     /// Events for each function
     #[arg(long, default_value_t = 2000)]
     events: usize,
-    /// Events before any is measured
+    /// Unmeasured events before the measurement
     #[arg(long, default_value_t = 200)]
     warm_up: usize,
     /// Starts of each function
     #[arg(long, default_value_t = 40)]
     starts: usize,
-    /// A folder of built binaries, in place of building them
+    /// Folder of built binaries, to use instead of building them
     #[arg(long)]
     bin_dir: Option<PathBuf>,
 }
 
-/// What a function is given.
+/// One kind of event for one function.
 struct Case {
     binary: &'static str,
-    /// What it is asked for.
+    /// Description of the event.
     what: String,
     /// The event, by its number.
     event: Box<dyn Fn(usize) -> Bytes>,
-    /// Given to another function before each event, unmeasured.
+    /// Event of another function that runs before each event, unmeasured.
     before: Option<(&'static str, Bytes)>,
 }
 
@@ -69,40 +69,40 @@ struct Case {
 struct Warm {
     function: &'static str,
     what: String,
-    /// Microseconds from the event's departure to the answer's arrival.
+    /// Time from sending the event to receiving the response, in microseconds.
     answered_us: Summary,
-    /// Of these, microseconds in which a call was under way.
+    /// Part of it during which a call was in progress, in microseconds.
     waited_us: Summary,
-    /// The rest.
+    /// The remaining time, in microseconds.
     rest_us: Summary,
-    /// Calls of AWS for each event.
+    /// Number of calls of AWS per event.
     calls: f64,
-    /// Microseconds for which the process ran, for each event.
+    /// Processor time per event, in microseconds.
     cpu_us: f64,
     /// The median rest as a multiple of the empty function's.
     times_empty: f64,
-    /// The same without what the calls cost a function that does nothing but one call by the SDK.
+    /// The same without the cost of the calls, measured with a function that makes one call by the SDK.
     times_empty_without_sdk: f64,
-    /// Allocations for each event, where they are counted.
+    /// Allocations per event, if they are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     allocations: Option<f64>,
-    /// The most memory that the process has had, in MB.
+    /// Peak memory of the process, in MB.
     peak_mb: f64,
 }
 
-/// How a function starts.
+/// Start of a function.
 #[derive(Debug, Serialize)]
 struct Start {
     function: String,
-    /// Milliseconds from exec to the first question for an event.
+    /// Time from exec to the first request for an event, in milliseconds.
     took_ms: Summary,
     /// The median as a multiple of the empty function's.
     times_empty: f64,
-    /// Size of the binary in MB.
+    /// Size of the binary, in MB.
     size_mb: f64,
 }
 
-/// All that was found.
+/// All results.
 #[derive(Debug, Serialize)]
 struct Lists {
     warm: Vec<Warm>,
@@ -125,7 +125,7 @@ pub(crate) async fn run(mut options: Options) -> Result<Report> {
     Report::with("overhead", table, &Lists { warm, starts })
 }
 
-/// An event for each function, of a stack in which there is something.
+/// Returns one event for each function, for a stack with data.
 async fn cases(harness: &Harness) -> Result<Vec<Case>> {
     let stack = &harness.stack;
     let mut channels = harness.function("channels").await?;
@@ -151,7 +151,7 @@ async fn cases(harness: &Harness) -> Result<Vec<Case>> {
     };
     let targets: Vec<Value> = (0..SOCKETS).map(target).collect();
     let frame = json!({ "type": "events", "channel_id": CHANNEL, "events": [] }).to_string();
-    // The channel's key, as the stream has it.
+    // The channel key, as in the stream.
     let record: Value = serde_json::from_slice(&inserted)?;
     let channel = &record["Records"][0]["dynamodb"]["NewImage"]["channel_id"]["S"];
     let broadcast = json!({ "channel": channel, "frames": [frame], "targets": targets });
@@ -160,7 +160,7 @@ async fn cases(harness: &Harness) -> Result<Vec<Case>> {
     let (connect, disconnect) = (text(&of_socket.connect), text(&of_socket.disconnect));
     let same = |event: Bytes| -> Box<dyn Fn(usize) -> Bytes> { Box::new(move |_| event.clone()) };
     let case = |binary, what: &str, event| Case { binary, what: what.to_owned(), event: same(event), before: None };
-    // A socket has a budget of pings, so that each comes from another one.
+    // Each socket has a rate limit of pings, so each ping comes from another socket.
     let ping = move |number| text(&life.of(&format!("pinger{number}=")).message);
     Ok(vec![
         case(EMPTY, "nothing", rest("POST", &path, Some(&message)).await?),
@@ -180,14 +180,14 @@ async fn cases(harness: &Harness) -> Result<Vec<Case>> {
         case("send-message", &format!("a frame to {SOCKETS} sockets"), text(&broadcast)),
         case("chat-delivery-worker", &format!("a message to {SOCKETS} sockets"), inserted.clone()),
         case("chat-agent-worker", "a message that needs no reply", inserted),
-        case("maintenance", "nothing to keep up", events::schedule()),
+        case("maintenance", "nothing to maintain", events::schedule()),
     ])
 }
 
-/// Lets a connection in.
+/// Connects a socket.
 pub(crate) async fn connect(on_connect: &mut Function, life: &SocketEvents, id: &str) -> Result<()> {
     let answer = on_connect.invoke(text(&life.of(id).connect)).await?.answer;
-    worked(&answer).map_err(|status| format!("$connect was answered with {status}").into())
+    worked(&answer).map_err(|status| format!("$connect returned {status}").into())
 }
 
 fn text(event: &Value) -> Bytes {
@@ -208,14 +208,14 @@ async fn measure(harness: &Harness, case: Case, options: &Options) -> Result<War
             function.invoke(event.clone()).await?;
         }
         let (invocation, waited) = harness.invoke(&mut function, event(number)).await?;
-        worked(&invocation.answer).map_err(|status| format!("{binary}: {what} was answered with {status}"))?;
+        worked(&invocation.answer).map_err(|status| format!("{binary}: {what} returned {status}"))?;
         if number < options.warm_up {
             allocations_before = function.allocations();
         } else {
             took.push((invocation.answered, waited, invocation.cpu));
         }
     }
-    // The function tells before each invocation what there was until then.
+    // Before each invocation, the function prints the allocations so far.
     let allocations = function.allocations().checked_sub(allocations_before).filter(|&count| count > 0);
     let count = real(took.len());
     let calls: usize = took.iter().map(|(_, waited, _)| waited.calls).sum();
@@ -236,7 +236,7 @@ async fn measure(harness: &Harness, case: Case, options: &Options) -> Result<War
     })
 }
 
-/// Sets all in relation to the empty function, and to the one that calls once.
+/// Compares each result with the empty function, and with the one that makes one call.
 fn compare(warm: &mut [Warm]) {
     let of = |name: &str| warm.iter().find(|one| one.function == name).map_or(f64::NAN, |one| one.rest_us.p50);
     let (empty, call) = (of(EMPTY), of(SDK) - of(EMPTY));
@@ -246,7 +246,7 @@ fn compare(warm: &mut [Warm]) {
     }
 }
 
-/// Starts every function in turns: what else the machine does falls on all of them alike.
+/// Starts all functions in turns, so that other load of the machine affects all of them equally.
 async fn starts(harness: &Harness, rounds: usize) -> Result<Vec<Start>> {
     let mut names: Vec<&str> = vec![EMPTY, SDK];
     names.extend(harness.stack.functions.iter().map(|function| function.binary.as_str()));
@@ -254,7 +254,7 @@ async fn starts(harness: &Harness, rounds: usize) -> Result<Vec<Start>> {
     for round in 0..=rounds {
         for (name, took) in names.iter().zip(&mut took) {
             let start_up = harness.function(name).await?.start_up;
-            // The first reads the binary from the disk.
+            // The first start reads the binary from the disk.
             if round > 0 {
                 took.push(start_up);
             }

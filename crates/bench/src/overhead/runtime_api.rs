@@ -1,4 +1,4 @@
-//! The Runtime API of one function, and its process: what it is given, and when.
+//! The Runtime API of one function, and its process.
 //!
 //! Paths and headers are those of "Using the Lambda runtime API for custom runtimes" in the Lambda developer guide.
 
@@ -32,7 +32,7 @@ use tokio::{
 
 use crate::{Result, program::ran, serve::listen_anywhere};
 
-/// How long an invocation may take, as the function is told, and as it is awaited.
+/// Timeout of an invocation, for the function and for this program.
 const TIME_OUT: Duration = Duration::from_secs(30);
 
 /// A process of a function that waits for events.
@@ -41,18 +41,18 @@ pub(crate) struct Function {
     events: mpsc::UnboundedSender<Bytes>,
     steps: mpsc::UnboundedReceiver<Step>,
     server: JoinHandle<()>,
-    /// Allocations until the newest invocation began, where they are counted.
+    /// Allocations until the newest invocation began, if they are counted.
     allocations: Arc<AtomicU64>,
-    /// From exec to the first question for an event.
+    /// Time from exec to the first request for an event.
     pub(crate) start_up: Duration,
 }
 
-/// What one invocation took.
+/// Measurements of one invocation.
 #[derive(Debug)]
 pub(crate) struct Invocation {
-    /// From the event's departure to the answer's arrival.
+    /// Time from sending the event to receiving the response.
     pub(crate) answered: Duration,
-    /// Time that the process ran until it asked for the next event.
+    /// Processor time until the process requested the next event.
     pub(crate) cpu: Duration,
     pub(crate) answer: Bytes,
 }
@@ -72,7 +72,7 @@ struct Api {
 }
 
 impl Function {
-    /// Starts `binary` as the function `name`, and waits until it asks for an event.
+    /// Starts `binary` as the function `name`, and waits until it requests an event.
     pub(crate) async fn start(name: &str, binary: &Path, variables: &BTreeMap<String, String>) -> Result<Self> {
         let (listener, address) = listen_anywhere().await?;
         let listener = listener.tap_io(|socket| _ = socket.set_nodelay(true));
@@ -127,7 +127,7 @@ impl Function {
         }
     }
 
-    /// Runs one event to its end.
+    /// Runs one event until the function requests the next one.
     pub(crate) async fn invoke(&mut self, event: Bytes) -> Result<Invocation> {
         let before = ran(self.child.id());
         self.events.send(event)?;
@@ -147,7 +147,7 @@ impl Function {
         Ok(Invocation { answered: at.duration_since(sent), cpu: ran(self.child.id()).saturating_sub(before), answer })
     }
 
-    /// The most memory that the process has had, in MB.
+    /// Returns the peak memory of the process, in MB.
     pub(crate) fn peak_memory(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -155,7 +155,7 @@ impl Function {
         kilobytes.map_or(f64::NAN, |kilobytes| kilobytes / 1024.0)
     }
 
-    /// Allocations until the newest invocation began; zero unless the binary was built to count them.
+    /// Returns the allocations until the newest invocation began; zero unless the binary was built to count them.
     pub(crate) fn allocations(&self) -> u64 {
         self.allocations.load(Ordering::Acquire)
     }
@@ -173,7 +173,7 @@ fn text(name: &str, error: &Bytes) -> String {
     format!("{name} failed: {}", String::from_utf8_lossy(error))
 }
 
-/// A line that tells of allocations is noted.
+/// Stores the number of a line that reports allocations.
 fn note(allocations: &AtomicU64, line: &str) {
     let count = line.strip_prefix("allocations ").and_then(|counts| counts.split_whitespace().nth(1)?.parse().ok());
     if let Some(count) = count {

@@ -1,10 +1,10 @@
-//! Every frame that the socket brings.
+//! Every frame of the socket.
 
 use switchboard_mobile::{ChannelLog, DraftStatus, EventKind, Frame};
 
 use super::*;
 
-/// Describes a frame and lets the real client read it.
+/// Describes a frame, and parses it with the real client.
 fn frame(description: &str, states: &[(&str, Value)], body: JsonPattern) -> Frame {
     let mut pact = pact();
     pact.message_interaction(description, |mut message| {

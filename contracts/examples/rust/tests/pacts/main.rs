@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! What this client relies on, as tests that write a pact: `target/pacts/switchboard-mobile-switchboard.json`.
+//! Consumer tests of this client, which write a pact: `target/pacts/switchboard-mobile-switchboard.json`.
 
 mod frames;
 mod problems;
@@ -17,7 +17,7 @@ use pact_consumer::{
 use serde_json::{Value, json};
 use switchboard_mobile::Api;
 
-/// A pact of this consumer with the provider.
+/// Returns a pact of this consumer with the provider.
 fn pact() -> PactBuilder {
     let pacts = std::env::var_os("PACT_OUTPUT_DIR").map_or_else(|| PathBuf::from("../../target/pacts"), PathBuf::from);
     let mut pact = PactBuilder::new_v4("switchboard-mobile", "switchboard");
@@ -25,7 +25,7 @@ fn pact() -> PactBuilder {
     pact
 }
 
-/// A state without parameters, or with some.
+/// Adds states with their parameters.
 fn given(interaction: &mut InteractionBuilder, states: &[(&str, Value)]) {
     for (state, parameters) in states {
         if parameters.is_null() {
@@ -36,8 +36,8 @@ fn given(interaction: &mut InteractionBuilder, states: &[(&str, Value)]) {
     }
 }
 
-/// Describes an interaction, and lets the real client have it with a mock of the provider. The provider that stands in
-/// for Switchboard answers nothing but what is described.
+/// Describes an interaction, and runs it with the real client against a mock of Switchboard. The mock responds only to
+/// described requests.
 async fn exchange<F: Future<Output = ()>>(
     description: &str,
     states: &[(&str, Value)],
@@ -55,7 +55,7 @@ async fn exchange<F: Future<Output = ()>>(
     converse(Api::new(mock.url().as_str(), "token").unwrap()).await;
 }
 
-/// The answer has JSON that looks like `body`.
+/// Sets a response with JSON of the form of `body`.
 fn answers(interaction: &mut InteractionBuilder, status: u16, body: JsonPattern) {
     interaction.response.status(status).content_type("application/json").json_body(body);
 }
@@ -63,7 +63,7 @@ fn answers(interaction: &mut InteractionBuilder, status: u16, body: JsonPattern)
 const TIME: &str = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$";
 const ULID: &str = "^[0-9A-HJKMNP-TV-Z]{26}$";
 
-/// Message `seq` of `general`, by `sender`.
+/// Returns the pattern of message `seq` of `general`, by `sender`.
 fn message(seq: u64, sender: &str, content: &str) -> JsonPattern {
     json_pattern!({
         "channel_id": "general",
@@ -77,14 +77,14 @@ fn message(seq: u64, sender: &str, content: &str) -> JsonPattern {
     })
 }
 
-/// What `pattern` is, with more.
+/// Returns `pattern` with additional fields.
 fn with(pattern: JsonPattern, more: Vec<(&str, JsonPattern)>) -> JsonPattern {
     let JsonPattern::Object(mut fields) = pattern else { panic!("an object is extended") };
     fields.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
     JsonPattern::Object(fields)
 }
 
-/// The channel `general`, called `name`.
+/// Returns the pattern of the channel `general` with the name `name`.
 fn channel(name: &str, last_seq: u64) -> JsonPattern {
     json_pattern!({
         "channel_id": "general",

@@ -1,4 +1,4 @@
-//! Every answer that is no success, of every operation that may give it, and what the client makes of it.
+//! Every error response of every operation, as the client parses it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use switchboard_mobile::Error;
 
 use super::*;
 
-/// A request of each operation, as it would succeed where everything is there.
+/// One request of each operation, which succeeds if its objects exist.
 const OPERATIONS: [(&str, &str, &str, &str); 23] = [
     ("list channels", "GET", "/channels", ""),
     ("create a channel", "POST", "/channels", r#"{"channel_id":"general","name":"General","visibility":"public"}"#),
@@ -33,7 +33,7 @@ const OPERATIONS: [(&str, &str, &str, &str); 23] = [
     ("say to be typing", "POST", "/channels/general/typing", "{}"),
     ("get a ticket", "POST", "/connections/tickets", r#"{"channels":["general"]}"#),
     ("renew a token", "POST", "/connections/unknown/token", "{}"),
-    // Beside the routes.
+    // A path without a route.
     ("ask for what is not there", "GET", "/nowhere", ""),
 ];
 
@@ -42,7 +42,7 @@ fn operation(name: &str) -> (&'static str, &'static str, &'static str) {
     (method, path, body)
 }
 
-/// One problem: what is asked, of which world, and what the answer says beside its status.
+/// One problem: request, states, and the response's properties besides its status.
 struct Case<'a> {
     description: String,
     states: Vec<(&'a str, Value)>,
@@ -51,10 +51,10 @@ struct Case<'a> {
     asks: Option<(&'a str, &'a str)>,
     has_token: bool,
     status: u16,
-    /// Header of the answer: a pattern and an example.
+    /// Header of the response: a pattern and an example.
     says: Option<(&'a str, &'a str, &'a str)>,
     lists_errors: bool,
-    /// Characters of each field of the body when Switchboard is asked.
+    /// Number of characters of each field of the body in the request to Switchboard.
     huge: Option<u16>,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The problem as the client sees it.
+    /// Returns the problem as the client parses it.
     async fn meet(self) -> switchboard_mobile::Problem {
         let (method, path, body) = self.request;
         let mock = self.mock();
@@ -257,7 +257,7 @@ async fn what_is_too_large() {
     for (name, ..) in operations().filter(|(name, ..)| !operation(name).2.is_empty()) {
         let mut case = Case::new(name, 413, "the body is too large", vec![of_alice(), messages()]);
         case.request.2 = r#"{"a":"x","b":"x","c":"x","d":"x","e":"x"}"#;
-        // Five of them are more than the 262,144 bytes that a body may have.
+        // Five of them exceed the 262,144 bytes that a body may have.
         case.huge = Some(60_000);
         case.meet().await;
     }

@@ -1,4 +1,4 @@
-//! What this client does not know it ignores: the provider may add fields, frame types and event types at any time.
+//! The client ignores unknown parts: the provider may add fields, frame types and event types at any time.
 
 use switchboard_mobile::{ChannelLog, EventKind, Frame, Page};
 
@@ -41,7 +41,7 @@ fn a_log_heals_itself() {
     let mut log = ChannelLog::default();
     log.take_events(vec![event("message.created", 1, "a"), event("message.created", 3, "c")]);
     assert!(log.has_gap() && log.settled() == 1);
-    // Twice, and then what was missed.
+    // The event arrives twice, and then the missed message.
     log.take_events(vec![event("message.created", 3, "c")]);
     log.take_page(vec![serde_json::from_value(message(2, "b")).unwrap()]);
     assert!(!log.has_gap() && log.settled() == 3);
