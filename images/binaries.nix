@@ -21,9 +21,9 @@ let
         (root + "/Cargo.lock")
         (root + "/.cargo")
         (root + "/services")
-        (lib.fileset.difference (root + "/crates") (root + "/crates/local"))
+        (lib.fileset.difference (root + "/crates") (root + "/tools/local"))
         # No function contains it, but Cargo reads the manifests of all members.
-        (craneLib.fileset.commonCargoSources (root + "/crates/local"))
+        (craneLib.fileset.commonCargoSources (root + "/tools/local"))
       ];
     };
     strictDeps = true;

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! Consumer tests of the page. Its client (`crates/local/src/page/assets/client.js`) runs in Node against a mock of
+//! Consumer tests of the page. Its client (`clients/js/src/client.js`) runs in Node against a mock of
 //! the provider, and reads the frames of the pact: `target/pacts/switchboard-page-switchboard.json`.
 
 use std::{

@@ -4,7 +4,7 @@
 // actions. Without `rest` every channel is empty.
 // Out: {results, messages, hasGap, outbox, drafts, events, tokens}.
 
-import { SwitchboardClient } from "../../../crates/local/src/page/assets/client.js";
+import { SwitchboardClient } from "../../../clients/js/src/client.js";
 
 const CHANNEL = "general";
 

@@ -46,7 +46,7 @@ use chat::{
     },
 };
 use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages};
-use local::{
+use emulator::{
     dynamodb::{Engine, Options, Storage},
     template::{self, Deployment},
 };

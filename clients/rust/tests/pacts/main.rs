@@ -1,0 +1,100 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+//! Consumer tests of this client, which write a pact: `target/pacts/switchboard-mobile-switchboard.json`.
+
+mod frames;
+mod problems;
+mod requests;
+mod tolerance;
+
+use std::{future::Future, path::PathBuf};
+
+use pact_consumer::{
+    builders::{InteractionBuilder, PactBuilder},
+    mock_server::StartMockServer,
+    prelude::*,
+};
+use serde_json::{Value, json};
+use switchboard_mobile::Api;
+
+/// Returns a pact of this consumer with the provider.
+fn pact() -> PactBuilder {
+    let pacts = std::env::var_os("PACT_OUTPUT_DIR").map_or_else(|| PathBuf::from("../../contracts/target/pacts"), PathBuf::from);
+    let mut pact = PactBuilder::new_v4("switchboard-mobile", "switchboard");
+    pact.with_output_dir(pacts);
+    pact
+}
+
+/// Adds states with their parameters.
+fn given(interaction: &mut InteractionBuilder, states: &[(&str, Value)]) {
+    for (state, parameters) in states {
+        if parameters.is_null() {
+            interaction.given(*state);
+        } else {
+            interaction.given_with_params(*state, parameters);
+        }
+    }
+}
+
+/// Describes an interaction, and runs it with the real client against a mock of Switchboard. The mock responds only to
+/// described requests.
+async fn exchange<F: Future<Output = ()>>(
+    description: &str,
+    states: &[(&str, Value)],
+    describe: impl FnOnce(&mut InteractionBuilder),
+    converse: impl FnOnce(Api) -> F,
+) {
+    let mock = pact()
+        .interaction(description, "", |mut interaction| {
+            given(&mut interaction, states);
+            interaction.request.header("authorization", term!("^Bearer .+$", "Bearer token"));
+            describe(&mut interaction);
+            interaction
+        })
+        .start_mock_server(None, None);
+    converse(Api::new(mock.url().as_str(), "token").unwrap()).await;
+}
+
+/// Sets a response with JSON of the form of `body`.
+fn answers(interaction: &mut InteractionBuilder, status: u16, body: JsonPattern) {
+    interaction.response.status(status).content_type("application/json").json_body(body);
+}
+
+const TIME: &str = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$";
+const ULID: &str = "^[0-9A-HJKMNP-TV-Z]{26}$";
+
+/// Returns the pattern of message `seq` of `general`, by `sender`.
+fn message(seq: u64, sender: &str, content: &str) -> JsonPattern {
+    json_pattern!({
+        "channel_id": "general",
+        "seq": (seq),
+        "message_id": term!(ULID, "01JTYQ4X9M8Z4QY7V6A1B2C3D4"),
+        "sender_id": (sender),
+        "role": "user",
+        "content": (content),
+        "content_type": "text/plain",
+        "created_at": term!(TIME, "2026-05-01T12:00:00.000Z"),
+    })
+}
+
+/// Returns `pattern` with additional fields.
+fn with(pattern: JsonPattern, more: Vec<(&str, JsonPattern)>) -> JsonPattern {
+    let JsonPattern::Object(mut fields) = pattern else { panic!("an object is extended") };
+    fields.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    JsonPattern::Object(fields)
+}
+
+/// Returns the pattern of the channel `general` with the name `name`.
+fn channel(name: &str, last_seq: u64) -> JsonPattern {
+    json_pattern!({
+        "channel_id": "general",
+        "name": (name),
+        "visibility": "public",
+        "last_seq": (last_seq),
+        "created_at": term!(TIME, "2026-05-01T09:00:00.000Z"),
+    })
+}
+
+fn none() -> Value {
+    json!(null)
+}

@@ -1,0 +1,312 @@
+//! The compared systems: each accepts a message by `POST` and pushes it to sockets.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Request};
+use local::token;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{client::IntoClientRequest, protocol::WebSocketConfig},
+};
+
+use crate::{
+    Result,
+    program::{Program, built, free_port, own, workspace},
+};
+
+/// Switchboard's local run.
+pub(crate) const SWITCHBOARD: &str = "switchboard";
+
+/// One server that relays.
+pub(crate) const FLOOR: &str = "floor";
+
+/// The same chat in JavaScript.
+pub(crate) const SERVERLESS_OFFLINE: &str = "serverless-offline";
+
+/// A minimal chat in JavaScript.
+pub(crate) const BARE: &str = "serverless-offline, bare";
+
+/// Rate limit and burst of one user, in messages: high enough never to limit senders, but still counted.
+const SEND_LIMIT: &str = "100000";
+
+/// Duration of low load, below a twentieth of one processor, after which a system counts as idle.
+const REST: Duration = Duration::from_millis(200);
+
+/// Maximum time to wait for an idle system.
+const REST_WITHIN: Duration = Duration::from_secs(10);
+
+/// A client's end of a socket.
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Number of users that share the sockets, so that no user reaches a limit.
+const LISTENERS: usize = 20;
+
+/// Number of users that share the sending.
+const SENDERS: usize = 100;
+
+/// Buffer for reading one socket, in bytes. The library fills it with zeros before each read. With its default of 128
+/// KB that takes processor time from the measured system.
+const READ_BUFFER: usize = 8 * 1024;
+
+/// A running system. It ends when this value is dropped.
+pub(crate) struct System {
+    pub(crate) name: &'static str,
+    /// URL before `/channels`.
+    rest: String,
+    /// URL before `/channels/…/messages`.
+    messages: String,
+    websocket: String,
+    /// URL before `/@connections/…`.
+    pub(crate) management: String,
+    /// Tokens of the senders; empty if the system checks none.
+    tokens: Vec<String>,
+    client: reqwest::Client,
+    /// Client without kept connections: a stopped server closes idle ones when it continues.
+    once: reqwest::Client,
+    programs: Vec<Program>,
+    _files: TempDir,
+}
+
+impl System {
+    /// Starts the floor: one server that relays each `POST` to the sockets.
+    pub(crate) async fn floor() -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let (program, address) = serve("floor", files.path()).await?;
+        Ok(Self {
+            name: FLOOR,
+            rest: format!("http://{address}"),
+            messages: format!("http://{address}"),
+            websocket: format!("ws://{address}"),
+            management: String::new(),
+            tokens: Vec::new(),
+            client: client(usize::MAX)?,
+            once: client(0)?,
+            programs: vec![program],
+            _files: files,
+        })
+    }
+
+    /// Starts Switchboard's local run from binaries in `folder`, or builds them, with parameters of the template.
+    pub(crate) async fn switchboard(folder: Option<&Path>, parameters: &[&str]) -> Result<Self> {
+        let binaries = built(folder, &["local"]).await?;
+        let files = tempfile::tempdir()?;
+        let ready = files.path().join("ready.json");
+        let runner = &binaries["local"];
+        let mut command = Command::new(runner);
+        command
+            .args(["--in-memory", "--log-level", "error", "--rest-port", "0", "--websocket-port", "0"])
+            .args(["--dynamodb-port", "0", "--page-port", "0", "--ready-file"])
+            .arg(&ready)
+            .arg("--bin-dir")
+            .arg(runner.parent().ok_or("no folder")?)
+            .arg("--template")
+            .arg(workspace()?.join("infra/backend.yaml"));
+        // A secret that `mint` knows. Everything else is as in `cargo local`, with logs, metrics and traces.
+        command.arg("--parameter").arg(format!("JwtHs256Secret={}", token::DEVELOPMENT_SECRET));
+        for limit in ["SendRate", "SendBurst"] {
+            command.arg("--parameter").arg(format!("{limit}={SEND_LIMIT}"));
+        }
+        for parameter in parameters {
+            command.args(["--parameter", parameter]);
+        }
+        let mut program = Program::start(&mut command)?;
+        let addresses: Value =
+            program.until(|| fs::read(&ready).ok().and_then(|text| serde_json::from_slice(&text).ok())).await?;
+        let address = |name: &str| addresses[name].as_str().unwrap_or_default().to_owned();
+        Ok(Self {
+            name: SWITCHBOARD,
+            rest: address("rest"),
+            messages: address("rest"),
+            websocket: address("websocket"),
+            management: address("management"),
+            tokens: tokens()?,
+            client: client(usize::MAX)?,
+            once: client(0)?,
+            programs: vec![program],
+            _files: files,
+        })
+    }
+
+    /// Starts the same chat in JavaScript on serverless-offline. Its tables are in the engine that Switchboard uses
+    /// too.
+    pub(crate) async fn serverless_offline() -> Result<Self> {
+        Self::in_javascript(SERVERLESS_OFFLINE, "").await
+    }
+
+    /// Starts a minimal chat on serverless-offline.
+    pub(crate) async fn bare() -> Result<Self> {
+        Self::in_javascript(BARE, "/bare").await
+    }
+
+    /// Starts the project beside this crate, with messages at `path`.
+    async fn in_javascript(name: &'static str, path: &str) -> Result<Self> {
+        let project = workspace()?.join("tools/bench/serverless-offline");
+        let changed = |file: &str| fs::metadata(project.join(file)).and_then(|file| file.modified()).ok();
+        if changed("node_modules/.package-lock.json") < changed("package-lock.json") {
+            let status = Command::new(project.join("set-up.sh")).status()?;
+            if !status.success() {
+                return Err(
+                    "serverless-offline could not be set up; leave it out with --without-serverless-offline".into()
+                );
+            }
+        }
+        let files = tempfile::tempdir()?;
+        let (dynamodb, address) = serve("dynamodb", files.path()).await?;
+        let [http, websocket, lambda] = [free_port()?, free_port()?, free_port()?];
+        let mut command = Command::new("node");
+        command
+            .current_dir(&project)
+            .args(["node_modules/serverless/bin/serverless.js", "offline", "start"])
+            .env("DYNAMODB_URL", format!("http://{address}"))
+            .env("HTTP_PORT", http.to_string())
+            .env("WEBSOCKET_PORT", websocket.to_string())
+            .env("LAMBDA_PORT", lambda.to_string())
+            .env("JWT_ISSUER", token::ISSUER)
+            .env("JWT_AUDIENCE", token::AUDIENCE)
+            .env("JWT_HS256_SECRET", token::DEVELOPMENT_SECRET)
+            .env("SEND_RATE", SEND_LIMIT)
+            .env("SEND_BURST", SEND_LIMIT)
+            // Suppresses Node's deprecation warnings.
+            .env("NODE_NO_WARNINGS", "1")
+            .stderr(fs::File::create(files.path().join("log"))?);
+        let mut program = Program::start(&mut command)?;
+        let log = files.path().join("log");
+        program.until(|| fs::read_to_string(&log).ok()?.contains("Server ready").then_some(())).await?;
+        Ok(Self {
+            name,
+            rest: format!("http://127.0.0.1:{http}"),
+            messages: format!("http://127.0.0.1:{http}{path}"),
+            websocket: format!("ws://127.0.0.1:{websocket}"),
+            management: format!("http://127.0.0.1:{websocket}"),
+            tokens: tokens()?,
+            client: client(usize::MAX)?,
+            once: client(0)?,
+            programs: vec![program, dynamodb],
+            _files: files,
+        })
+    }
+
+    /// Stops the system or lets it continue, so that its idle load does not affect the measurement of another one.
+    /// Switchboard's functions are separate processes, which only wait while their runner is stopped.
+    pub(crate) fn set_running(&self, is_running: bool) -> Result<()> {
+        self.programs.iter().try_for_each(|program| program.set_running(is_running))
+    }
+
+    /// Waits until the system is idle, for at most [`REST_WITHIN`]. A system that is stopped during its work would
+    /// finish it during its next measurement.
+    pub(crate) async fn come_to_rest(&self) {
+        let ran = || -> Duration { self.programs.iter().map(Program::ran).sum() };
+        let began = Instant::now();
+        while began.elapsed() < REST_WITHIN {
+            let before = ran();
+            tokio::time::sleep(REST).await;
+            if ran().saturating_sub(before) < REST / 20 {
+                return;
+            }
+        }
+    }
+
+    /// Creates a public channel, if the system requires channels.
+    pub(crate) async fn open_channel(&self, channel: &str) -> Result<()> {
+        self.open(channel, "public").await
+    }
+
+    /// Creates a channel of the first sender, if the system requires channels.
+    pub(crate) async fn open(&self, channel: &str, visibility: &str) -> Result<()> {
+        let Some(token) = self.tokens.first() else { return Ok(()) };
+        let channel =
+            json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": "off" } });
+        let request = self.once.post(format!("{}/channels", self.rest)).bearer_auth(token).json(&channel);
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Sends one message as the `number`th sender.
+    pub(crate) async fn post(&self, channel: &str, number: usize, content: &str) -> Result<()> {
+        let mut request = self.request(channel, &json!({ "content": content }));
+        if let Some(token) = self.tokens.get(number % SENDERS) {
+            request = request.bearer_auth(token);
+        }
+        request.send().await?.error_for_status()?.bytes().await?;
+        Ok(())
+    }
+
+    /// Returns a request to send `message`, without a token.
+    pub(crate) fn request(&self, channel: &str, message: &Value) -> reqwest::RequestBuilder {
+        self.client.post(format!("{}/channels/{channel}/messages", self.messages)).json(message)
+    }
+
+    /// Returns the token of the `number`th sender; empty if the system checks none.
+    pub(crate) fn token(&self, number: usize) -> &str {
+        self.tokens.get(number % SENDERS).map_or("", String::as_str)
+    }
+
+    /// Opens the socket of the `number`th listener.
+    pub(crate) async fn listen(&self, channel: &str, number: usize) -> Result<Socket> {
+        let mut request: Request<()> = format!("{}/?channels={channel}", self.websocket).into_client_request()?;
+        if !self.tokens.is_empty() {
+            let token = mint(&format!("listener-{}", number % LISTENERS))?;
+            request.headers_mut().insert("authorization", HeaderValue::from_str(&format!("Bearer {token}"))?);
+        }
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        // A handshake is a large future.
+        Ok(Box::pin(connect_async_with_config(request, Some(config), true)).await?.0)
+    }
+}
+
+fn mint(user: &str) -> Result<String> {
+    Ok(token::mint(user, token::DEFAULT_TTL, jiff::Timestamp::now())?)
+}
+
+/// Returns one token for each sender.
+fn tokens() -> Result<Vec<String>> {
+    (0..SENDERS).map(|number| mint(&sender(number))).collect()
+}
+
+/// Returns the name of the `number`th sender.
+pub(crate) fn sender(number: usize) -> String {
+    format!("sender-{}", number % SENDERS)
+}
+
+/// Returns a client that keeps up to `connections` idle connections.
+fn client(connections: usize) -> Result<reqwest::Client> {
+    let client = reqwest::Client::builder().tcp_nodelay(true).timeout(Duration::from_mins(2));
+    Ok(client.pool_max_idle_per_host(connections).build()?)
+}
+
+/// Starts this program as a server of the given kind.
+async fn serve(kind: &str, files: &Path) -> Result<(Program, String)> {
+    let ready = files.join(format!("{kind}.ready"));
+    let file = ready.to_str().ok_or("a path that is text")?;
+    let mut program = Program::start(&mut own(&["serve", kind, "--ready-file", file])?)?;
+    let address = program.until(|| fs::read_to_string(&ready).ok()).await?;
+    Ok((program, address))
+}
+
+/// Describes this machine.
+pub(crate) fn machine() -> BTreeMap<&'static str, String> {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let after = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    BTreeMap::from([
+        ("cores", cores.to_string()),
+        ("processor", after(&read("/proc/cpuinfo"), "model name").unwrap_or_default()),
+        ("memory", after(&read("/proc/meminfo"), "MemTotal").unwrap_or_default()),
+        ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
+        ("profile", profile.to_owned()),
+        ("at", jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()),
+    ])
+}

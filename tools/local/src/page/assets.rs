@@ -1,0 +1,83 @@
+//! The page's files, embedded in the binary.
+
+use axum::{
+    http::header,
+    response::{IntoResponse, Response},
+};
+
+/// One file of the page.
+#[derive(Debug)]
+pub(super) struct Asset {
+    /// Path on the server.
+    pub(super) path: &'static str,
+    content_type: &'static str,
+    body: &'static [u8],
+}
+
+impl Asset {
+    pub(super) fn response(&self) -> Response {
+        ([(header::CONTENT_TYPE, self.content_type)], self.body).into_response()
+    }
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const FONT: &str = "font/woff2";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Creates an asset with the same path as in `clients/web/`.
+macro_rules! asset {
+    ($file:literal, $content_type:expr) => {
+        Asset {
+            path: concat!("/", $file),
+            content_type: $content_type,
+            body: include_bytes!(concat!("../../../../clients/web/", $file)),
+        }
+    };
+}
+
+/// Creates an asset of the client's code. The page imports `../js/src/…`, which is the same path in a browser and on disk.
+macro_rules! client {
+    ($file:literal) => {
+        Asset {
+            path: concat!("/js/src/", $file),
+            content_type: SCRIPT,
+            body: include_bytes!(concat!("../../../../clients/js/src/", $file)),
+        }
+    };
+}
+
+/// All files of the page.
+pub(super) static ALL: &[Asset] = &[
+    Asset { path: "/", content_type: HTML, body: include_bytes!("../../../../clients/web/index.html") },
+    asset!("style.css", CSS),
+    asset!("journey.css", CSS),
+    asset!("favicon.svg", SVG),
+    asset!("app.js", SCRIPT),
+    client!("client.js"),
+    asset!("dom.js", SCRIPT),
+    asset!("format.js", SCRIPT),
+    asset!("identity.js", SCRIPT),
+    asset!("journey.js", SCRIPT),
+    asset!("markdown.js", SCRIPT),
+    client!("rest.js"),
+    client!("socket.js"),
+    client!("store.js"),
+    asset!("theme.js", SCRIPT),
+    asset!("timeline.js", SCRIPT),
+    asset!("traces.js", SCRIPT),
+    asset!("view.js", SCRIPT),
+    asset!("waterfall.js", SCRIPT),
+    asset!("vendor/markdown-it.mjs", SCRIPT),
+    asset!("vendor/markdown-it.LICENSE", TEXT),
+    asset!("vendor/dompurify.mjs", SCRIPT),
+    asset!("vendor/dompurify.LICENSE", TEXT),
+    asset!("vendor/instrument-sans-latin.woff2", FONT),
+    asset!("vendor/instrument-sans-latin-ext.woff2", FONT),
+    asset!("vendor/instrument-sans-latin-italic.woff2", FONT),
+    asset!("vendor/instrument-sans.LICENSE", TEXT),
+    asset!("vendor/geist-mono-latin.woff2", FONT),
+    asset!("vendor/geist-mono.LICENSE", TEXT),
+];
