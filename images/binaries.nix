@@ -21,15 +21,18 @@ let
         (root + "/Cargo.lock")
         (root + "/.cargo")
         (root + "/services")
-        (lib.fileset.difference (root + "/crates") (root + "/tools/local"))
-        # No function contains it, but Cargo reads the manifests of all members.
-        (craneLib.fileset.commonCargoSources (root + "/tools/local"))
+        (root + "/crates")
+        # No function contains these, but Cargo reads the manifests of all members.
+        (craneLib.fileset.commonCargoSources (root + "/emulator"))
+        (craneLib.fileset.commonCargoSources (root + "/testing/faults"))
+        (craneLib.fileset.commonCargoSources (root + "/testing/simulator"))
+        (craneLib.fileset.commonCargoSources (root + "/tools"))
       ];
     };
     strictDeps = true;
     doCheck = false;
     nativeBuildInputs = [ pkgs.cargo-zigbuild ];
-    cargoBuildCommand = "cargo zigbuild --release";
+    cargoBuildCommand = "cargo zigbuild --profile lambda";
     cargoExtraArgs =
       "--locked --target ${target} " + lib.concatMapStringsSep " " (name: "--package ${name}") functions;
     # Cache of Zig's C library and wrappers: a build has no home folder for it.

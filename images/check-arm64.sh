@@ -34,13 +34,13 @@ compile() {
     options+=(-Z 'build-std=std,panic_abort,panic_unwind')
   fi
   for function in "${functions[@]}"; do options+=(--package "$function"); done
-  cargo zigbuild --release --locked --target $target --target-dir "$1" "${options[@]}"
+  cargo zigbuild --profile lambda --locked --target $target --target-dir "$1" "${options[@]}"
 }
 
 if [ $# -gt 0 ]; then
   binaries=$1
 else
-  binaries=target/arm64/$target/release
+  binaries=target/arm64/$target/lambda
   (compile target/arm64)
 fi
 

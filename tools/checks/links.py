@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?[^)]*\)|<(?:img|a)\s[^>]*?(?:src|href)=\"([^\"]+)\"")
 PAGE = re.compile(r"\bdocs/[\w./-]+?\.(?:md|json|py)(?:#[\w-]+)?")
 SPAN = re.compile(r"`([\w.-]+(?:/[\w.@-]+)+/?)`")

@@ -1,8 +1,8 @@
 //! Cost of tracing for a `POST` of a message, as ratios to the run without it.
 //!
 //! ```sh
-//! cargo build --release --workspace --bins
-//! cargo run --release --package local --example telemetry_cost -- target/release 1000
+//! cargo build --profile lambda --workspace --bins
+//! cargo run --profile lambda --package local --example telemetry_cost -- target/lambda 1000
 //! ```
 //!
 //! One stack for each kind of collector runs at the same time, with alternating requests, so that other load on the
@@ -11,7 +11,7 @@
 //! build, whose CPU and latency are not meaningful:
 //!
 //! ```sh
-//! cargo build --release --workspace --bins --features telemetry/count-allocations
+//! cargo build --profile lambda --workspace --bins --features telemetry/count-allocations
 //! ```
 
 use std::{
@@ -40,7 +40,7 @@ const FUNCTION: &str = "send-channel-me";
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().ok_or("say where the binaries are: target/release")?);
+    let folder = PathBuf::from(arguments.next().ok_or("say where the binaries are: target/lambda")?);
     let requests: usize = arguments.next().as_deref().unwrap_or("1000").parse()?;
 
     let slow = post(async || {

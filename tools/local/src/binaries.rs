@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, io,
+    env,
+    ffi::OsStr,
+    io,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -60,16 +62,14 @@ pub enum BinariesError {
 /// Builds the binaries of the Cargo workspace at `workspace` in the runner's own profile. Returns the paths of the
 /// binaries `names`. Cargo shows its progress on standard error.
 ///
-/// Builds all members in one call, because Cargo unites the features of the selected packages: a build of the functions
-/// alone would compile most dependencies a second time.
+/// Selects the binaries by name and all packages of the workspace: Cargo unites the features of the selected packages. A
+/// build of the functions' packages alone would compile most dependencies a second time.
 pub async fn build(workspace: &Path, names: &BTreeSet<String>) -> Result<BTreeMap<String, PathBuf>, BinariesError> {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let failed = |source| BinariesError::NoCargo { cargo: cargo.clone(), source };
     let mut command = Command::new(&cargo);
-    command.current_dir(workspace).args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
+    command.current_dir(workspace).args(["build", "--workspace", "--message-format=json-render-diagnostics"]);
+    command.args(names.iter().flat_map(|name| ["--bin", name])).args(profile());
     eprintln!("Building {} functions", names.len());
     let mut cargo_process =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().map_err(failed)?;
@@ -94,6 +94,15 @@ pub async fn build(workspace: &Path, names: &BTreeSet<String>) -> Result<BTreeMa
             None => Err(BinariesError::NotBuilt { binary: name.clone() }),
         })
         .collect()
+}
+
+/// Returns the options of Cargo that select the profile of this program, by the folder that Cargo put it in.
+fn profile() -> Vec<String> {
+    let own = env::current_exe().unwrap_or_default();
+    match own.parent().and_then(Path::file_name).and_then(OsStr::to_str) {
+        Some(profile @ ("release" | "lambda")) => vec!["--profile".to_owned(), profile.to_owned()],
+        _ => Vec::new(),
+    }
 }
 
 /// Finds the binaries `names` in `folder`.
