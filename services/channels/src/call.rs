@@ -3,7 +3,7 @@
 use auth::{Identity, Verifier};
 use chat::{
     app::{channels::CreationRules, delivery::Delivery, membership::Membership, rate_limit::check_rate_limit},
-    model::{invitation::MemberAdditions, limits::TYPING_BUCKET, time::Timestamp, token_bucket::Bucket},
+    model::{invitation::MemberAdditions, time::Timestamp, token_bucket::Bucket},
     ports::{
         clock::{Clock, SystemClock},
         rate_limiter::LimitedAction,
@@ -74,7 +74,6 @@ impl Call<'_> {
             LimitedAction::Connect => connect,
             LimitedAction::Create => create,
             LimitedAction::AddMember => members,
-            LimitedAction::Typing(_) => TYPING_BUCKET,
             _ => other,
         };
         Ok(check_rate_limit(&self.channels, &SystemClock, &self.caller.user_id, &action, bucket).await?)

@@ -1,13 +1,11 @@
 //! `…/presence`, `…/read` and `…/typing`.
 
 use chat::{
-    app::{access::authorize_read, presence::presence, read_mark::mark_read},
-    model::{
-        error::ChatError,
-        event::{EphemeralEvent, Present},
-        id::ChannelId,
-        limits::TYPING_PUSHES,
+    app::{
+        presence::{presence, send_typing},
+        read_mark::mark_read,
     },
+    model::{event::Present, id::ChannelId},
     ports::{clock::SystemClock, rate_limiter::LimitedAction},
 };
 use http::StatusCode;
@@ -57,13 +55,6 @@ pub(crate) async fn typing(call: &Call<'_>) -> Answer {
             return Err(Problem::invalid(violations));
         }
     }
-    // First, so that requests in channels that the caller cannot see also cost a token.
-    call.check_rate_limit(LimitedAction::TypeAnywhere).await?;
-    let access = authorize_read(&call.channels, &channel, user).await?;
-    access.require_open()?;
-    let channel = access.key();
-    call.check_rate_limit(LimitedAction::Typing(&channel)).await?;
-    let typing = [EphemeralEvent::Typing(user.clone())];
-    call.delivery().deliver_ephemeral(&channel, &typing, TYPING_PUSHES).await.map_err(ChatError::from)?;
+    send_typing(&call.channels, &call.delivery(), &channel, user, call.shared.buckets.other).await?;
     Ok(response::accepted())
 }

@@ -1,26 +1,19 @@
 //! Converts stream records to replies: channels concurrently, the messages of each channel in their order.
 
-use std::{sync::Mutex, time::Duration};
-
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
     app::{
-        agent::{Agent, Budgets, ReplyOutcome},
+        agent::{Agent, Budgets, ReplyOutcome, draft::DraftAudience},
         delivery::Delivery,
     },
     model::{
-        connection::Subscription,
         draft::Delta,
         incarnation::ChannelKey,
-        limits::{AUTHORITY_DURATION, CHANNEL_CONCURRENCY},
+        limits::CHANNEL_CONCURRENCY,
         message::{Change, Message, MessageEvent},
         time::Timestamp,
     },
-    ports::{
-        clock::{Clock, SystemClock},
-        connection_store::ConnectionStore,
-        draft_sink::DraftSink,
-    },
+    ports::{clock::SystemClock, connection_store::ConnectionStore, draft_sink::DraftSink},
 };
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
@@ -79,7 +72,7 @@ impl Handler {
             channels: &self.channels.for_tenant(tenant),
             messages: &self.messages.for_tenant(tenant),
             model: &self.model,
-            drafts: &Drafts { delivery, threshold: self.threshold, listeners: Mutex::default() },
+            drafts: &Drafts { delivery, threshold: self.threshold, audience: DraftAudience::default() },
             clock: &SystemClock,
             name: &self.name,
             budgets: self.budgets,
@@ -137,28 +130,11 @@ type Sockets<'a> = Delivery<'a, DynamoConnections, ManagementApi, LambdaFanOut, 
 struct Drafts<'a> {
     delivery: Sockets<'a>,
     threshold: usize,
-    /// The subscriptions, and the time at which they were read, by [`Clock::monotonic`]. They are cached, because
-    /// drafts are more frequent than changes of subscriptions.
-    listeners: Mutex<Option<(Duration, Vec<Subscription>)>>,
+    audience: DraftAudience,
 }
 
 impl DraftSink for Drafts<'_> {
     async fn show(&self, channel: &ChannelKey, delta: &Delta) {
-        let now = SystemClock.monotonic();
-        let known = self.listeners.lock().ok().and_then(|mut known| known.take());
-        let (at, listeners) = match known.filter(|(at, _)| *at + AUTHORITY_DURATION > now) {
-            Some(known) => known,
-            None => match self.delivery.connections.audience(channel, SystemClock.now()).await {
-                Ok(audience) => (now, audience.admitted()),
-                Err(error) => return tracing::warn!(%error, "subscribers of a draft could not be read"),
-            },
-        };
-        match serde_json::to_string(delta) {
-            Ok(frame) => self.delivery.push_ephemeral(channel, &frame, &listeners, self.threshold).await,
-            Err(error) => tracing::error!(%error, "draft could not be encoded"),
-        }
-        if let Ok(mut known) = self.listeners.lock() {
-            *known = Some((at, listeners));
-        }
+        self.audience.push(&self.delivery, channel, delta, self.threshold).await;
     }
 }

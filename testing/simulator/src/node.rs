@@ -10,20 +10,14 @@ use std::{
 };
 
 use chat::{
-    app::{delivery::Delivery, ending::Ending, membership::Membership},
+    app::{agent::draft::DraftAudience, delivery::Delivery, ending::Ending, membership::Membership},
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
     model::{
-        connection::Subscription,
-        draft::Delta,
-        error::StoreError,
-        id::ConnectionId,
-        incarnation::ChannelKey,
-        limits::{AUTHORITY_DURATION, PUSH_DURATION},
+        draft::Delta, error::StoreError, id::ConnectionId, incarnation::ChannelKey, limits::PUSH_DURATION,
         time::Timestamp,
     },
     ports::{
         clock::Clock,
-        connection_store::ConnectionStore,
         draft_sink::DraftSink,
         fan_out::{FanOut, PushBatch},
         language_model::{LanguageModel, ModelError, Piece, Pieces, Prompt},
@@ -69,7 +63,7 @@ pub(crate) struct Node {
     /// The stores, called through the process.
     pub(crate) store: MemoryStore<Process>,
     /// Subscriptions that receive drafts, and the time when they were read.
-    listeners: Mutex<Option<(Duration, Vec<Subscription>)>>,
+    drafts: DraftAudience,
 }
 
 impl Node {
@@ -84,7 +78,7 @@ impl Node {
         if world.time.one_in(4) {
             process.jump();
         }
-        Self { world: Arc::clone(world), store: world.store.through(process), listeners: Mutex::default() }
+        Self { world: Arc::clone(world), store: world.store.through(process), drafts: DraftAudience::default() }
     }
 
     pub(crate) fn process(&self) -> &Process {
@@ -313,18 +307,7 @@ impl FanOut for Node {
 impl DraftSink for Node {
     async fn show(&self, channel: &ChannelKey, delta: &Delta) {
         self.world.tables().notes.drafts.insert(delta.draft_id.to_string(), channel.clone());
-        let now = self.monotonic();
-        let known = lock(&self.listeners).take().filter(|(at, _)| *at + AUTHORITY_DURATION > now);
-        let (at, listeners) = match known {
-            Some(known) => known,
-            None => match self.store.audience(channel, self.now()).await {
-                Ok(audience) => (now, audience.admitted()),
-                Err(_) => return,
-            },
-        };
-        let Ok(frame) = serde_json::to_string(delta) else { return };
-        self.delivery().push_ephemeral(channel, &frame, &listeners, THRESHOLD).await;
-        *lock(&self.listeners) = Some((at, listeners));
+        self.drafts.push(&self.delivery(), channel, delta, THRESHOLD).await;
     }
 }
 

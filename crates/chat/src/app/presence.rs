@@ -9,21 +9,61 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::{
-    app::access::{authorize_read, require_still_readable},
+    app::{
+        access::{authorize_read, require_still_readable},
+        delivery::Delivery,
+        rate_limit::check_rate_limit,
+    },
     model::{
         connection::Subscription,
         error::{Result, StoreError},
         event::{EphemeralEvent, Present},
         id::{ChannelId, UserId},
         incarnation::ChannelKey,
-        limits::{HANDSHAKE_DURATION, PRESENCE_PROBES, PUSH_CONCURRENCY},
+        limits::{HANDSHAKE_DURATION, PRESENCE_PROBES, PUSH_CONCURRENCY, TYPING_BUCKET, TYPING_PUSHES},
         time::Timestamp,
+        token_bucket::Bucket,
     },
     ports::{
-        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore, presence_store::PresenceStore,
+        channel_store::ChannelStore,
+        clock::Clock,
+        connection_store::ConnectionStore,
+        fan_out::FanOut,
+        presence_store::PresenceStore,
+        rate_limiter::{LimitedAction, RateLimiter},
         socket_gateway::SocketGateway,
     },
 };
+
+/// Sends the ephemeral event `typing` of a user to the audience of a channel.
+///
+/// The first rate limit, of `bucket`, holds over all channels and is checked before the channel is read: a request for a
+/// channel that the user may not see costs a token too.
+///
+/// # Errors
+/// [`crate::model::error::ChatError::TooManyRequests`], [`crate::model::error::ChatError::ChannelNotFound`],
+/// [`crate::model::error::ChatError::ChannelArchived`], [`crate::model::error::ChatError::Store`].
+pub async fn send_typing<Connections, Sockets, Fan, Time>(
+    channels: &(impl ChannelStore + RateLimiter),
+    delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
+    channel: &ChannelId,
+    user: &UserId,
+    bucket: Bucket,
+) -> Result<()>
+where
+    Connections: ConnectionStore,
+    Sockets: SocketGateway,
+    Fan: FanOut,
+    Time: Clock,
+{
+    check_rate_limit(channels, delivery.clock, user, &LimitedAction::TypeAnywhere, bucket).await?;
+    let access = authorize_read(channels, channel, user).await?;
+    access.require_open()?;
+    let channel = access.key();
+    check_rate_limit(channels, delivery.clock, user, &LimitedAction::Typing(&channel), TYPING_BUCKET).await?;
+    delivery.deliver_ephemeral(&channel, &[EphemeralEvent::Typing(user.clone())], TYPING_PUSHES).await?;
+    Ok(())
+}
 
 /// Returns the users that are present in a channel that `caller` may see. Asks the gateway about up to
 /// [`PRESENCE_PROBES`] sockets, and removes connections whose sockets vanished without a `$disconnect`.

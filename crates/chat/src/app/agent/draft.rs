@@ -1,14 +1,63 @@
 //! Drafts: replies while they are generated, as subscribers see them.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
 use crate::{
+    app::delivery::Delivery,
     model::{
+        connection::Subscription,
         draft::{Delta, DraftStatus},
         id::MessageId,
         incarnation::ChannelKey,
-        limits::DELTA_BYTES,
+        limits::{AUTHORITY_DURATION, DELTA_BYTES},
     },
-    ports::{clock::Clock, draft_sink::DraftSink},
+    ports::{
+        clock::Clock, connection_store::ConnectionStore, draft_sink::DraftSink, fan_out::FanOut,
+        socket_gateway::SocketGateway,
+    },
 };
+
+/// Audience of the drafts of one channel. It is cached, because drafts are more frequent than changes of subscriptions.
+#[derive(Debug, Default)]
+pub struct DraftAudience {
+    /// The subscriptions, and the time at which they were read, by [`Clock::monotonic`].
+    read: Mutex<Option<(Duration, Vec<Subscription>)>>,
+}
+
+impl DraftAudience {
+    /// Pushes a piece of a draft to the audience of `channel`, from here if it has at most `threshold` sockets. Reads the
+    /// audience again after [`AUTHORITY_DURATION`]. Failures are logged: a later piece, or the message, repeats the text.
+    pub async fn push<Connections, Sockets, Fan, Time>(
+        &self,
+        delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
+        channel: &ChannelKey,
+        delta: &Delta,
+        threshold: usize,
+    ) where
+        Connections: ConnectionStore,
+        Sockets: SocketGateway,
+        Fan: FanOut,
+        Time: Clock,
+    {
+        let now = delivery.clock.monotonic();
+        let cached = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (at, listeners) = match cached.filter(|(at, _)| *at + AUTHORITY_DURATION > now) {
+            Some(cached) => cached,
+            None => match delivery.connections.audience(channel, delivery.clock.now()).await {
+                Ok(audience) => (now, audience.admitted()),
+                Err(error) => return tracing::warn!(%error, "subscribers of a draft could not be read"),
+            },
+        };
+        match serde_json::to_string(delta) {
+            Ok(frame) => delivery.push_ephemeral(channel, &frame, &listeners, threshold).await,
+            Err(error) => tracing::error!(%error, "draft could not be encoded"),
+        }
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, listeners));
+    }
+}
 
 /// Draft of a reply that is being generated.
 pub(crate) struct ReplyDraft<'a, Sink> {

@@ -44,7 +44,7 @@ use crate::{
 
 pub mod built_in;
 pub mod context;
-mod draft;
+pub mod draft;
 
 use context::{estimated_tokens, turns};
 
