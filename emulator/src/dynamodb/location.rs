@@ -16,6 +16,9 @@ use tempfile::TempDir;
 use super::Error;
 use crate::user_directory;
 
+/// Beginning of the names of temporary directories.
+const TEMPORARY: &str = "run-";
+
 const DATABASE_FILE: &str = "dynamodb.sqlite";
 const LOCK_FILE: &str = "lock";
 
@@ -69,13 +72,8 @@ impl Location {
         // The guard prevents that another run removes a directory between its creation and its lock.
         let guard = File::create(base.join(LOCK_FILE)).map_err(failed)?;
         guard.lock().map_err(failed)?;
-        for entry in fs::read_dir(&base).map_err(failed)?.flatten() {
-            let path = entry.path();
-            if path.is_dir() && lock(&path)?.is_some() {
-                fs::remove_dir_all(&path).map_err(failed)?;
-            }
-        }
-        let temporary = tempfile::Builder::new().prefix("run-").tempdir_in(&base).map_err(failed)?;
+        remove_killed(&base)?;
+        let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&base).map_err(failed)?;
         let directory = temporary.path().to_owned();
         let lock = lock(&directory)?.ok_or_else(|| Error::InUse { path: directory.clone() })?;
         Ok(Self { directory, temporary: Some(temporary), _lock: lock })
@@ -159,6 +157,29 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
+/// Removes the temporary directories of runs that were killed. Other directories stay, and a run that ends at the same time
+/// removes its own.
+fn remove_killed(base: &Path) -> Result<(), Error> {
+    let failed = |source| Error::DataDirectory { path: base.to_owned(), source };
+    for entry in fs::read_dir(base).map_err(failed)?.flatten() {
+        let path = entry.path();
+        if !entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) || !path.is_dir() {
+            continue;
+        }
+        let removed = match lock(&path) {
+            Ok(None) => continue,
+            Ok(Some(_lock)) => fs::remove_dir_all(&path),
+            Err(Error::DataDirectory { source, .. }) => Err(source),
+            Err(error) => return Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Locks a directory. Returns `None` if another process holds the lock. The lock ends with the process in all cases.
 fn lock(directory: &Path) -> Result<Option<File>, Error> {
     let path = directory.join(LOCK_FILE);
@@ -202,5 +223,25 @@ fn check(file: &Path) -> Result<(), Error> {
         Ok(None) => Ok(()),
         Ok(Some(reason)) => Err(unusable(reason)),
         Err(error) => Err(unusable(&error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_temporary_directories_of_killed_runs_are_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = |name: &str| {
+            let path = base.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let (killed, running, other) = (directory("run-killed"), directory("run-running"), directory("in-memory"));
+        let _lock = lock(&running).unwrap().unwrap();
+        remove_killed(base.path()).unwrap();
+        assert!(!killed.exists(), "a directory without a lock is left of a killed run");
+        assert!(running.exists() && other.exists());
     }
 }

@@ -13,7 +13,7 @@ use chat::{
         message::{Change, Message, MessageEvent},
         time::Timestamp,
     },
-    ports::{clock::SystemClock, connection_store::ConnectionStore, draft_sink::DraftSink},
+    ports::{clock::SystemClock, draft_sink::DraftSink},
 };
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
