@@ -3,6 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
+use rustix::process::geteuid;
 use xshell::cmd;
 
 use crate::Result;
@@ -29,10 +30,13 @@ pub(crate) fn apt(workspace: &Workspace, program: &str) -> Result<PathBuf> {
     if let Some(path) = find(program) {
         return Ok(path);
     }
+    // `sudo` removes variables, so `env` sets this one.
+    let (env, sudo) = if geteuid().is_root() { ("env", None) } else { ("sudo", Some("env")) };
     let shell = &workspace.shell;
-    workspace.run(cmd!(shell, "apt-get update -qq"))?;
-    let install = cmd!(shell, "apt-get install -y -qq --no-install-recommends {program}");
-    workspace.run(install.env("DEBIAN_FRONTEND", "noninteractive").ignore_stdout())?;
+    workspace.run(cmd!(shell, "{env} {sudo...} apt-get update -qq"))?;
+    let options = ["-y", "-qq", "--no-install-recommends"];
+    let install = cmd!(shell, "{env} {sudo...} DEBIAN_FRONTEND=noninteractive apt-get install {options...} {program}");
+    workspace.run(install.ignore_stdout())?;
     find(program).ok_or_else(|| format!("{program} is not in PATH after its installation").into())
 }
 
