@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
 """Fails on words and phrases that the style rules in docs/guides/contribute.md rule out.
 
-    python3 tools/checks/words.py               checks all tracked *.md, *.rs, *.py, *.yaml and *.js files
+    python3 tools/checks/words.py               checks all tracked files with a suffix in SUFFIXES
     python3 tools/checks/words.py PATH …        checks these files, and the tracked files below these folders
     python3 tools/checks/words.py --count       prints the number of findings of each folder
 
 Code spans, fenced code blocks and generated parts (`<!-- begin x -->` … `<!-- end x -->`) of Markdown files are skipped.
+Of code, comments and string literals count; of YAML, everything but keys. These are data, and do not count:
+
+- a string literal without a space, such as a name, a path or a key;
+- all string literals of tests and examples (TESTS), such as messages that a test sends;
+- the names in NAMES, which published contracts hold.
+
 Each finding is printed as file:line, the phrase and a suggestion. The exit code is 1 when there is a finding.
 """
 
@@ -56,15 +62,30 @@ OPENINGS = {
     "Whoever": "name the actor",
 }
 
-SUFFIXES = {".md", ".rs", ".py", ".yaml", ".js"}
+SUFFIXES = {".md", ".rs", ".py", ".yaml", ".yml", ".js", ".mjs", ".ts"}
 # This file, copies of other files, and third-party files.
 SKIPPED = ["tools/checks/words.py", "contracts/published/", "/vendor/", "node_modules/", "LICENSE", "docs/guides/contribute.md"]
+
+# Folders whose string literals are data of tests.
+TESTS = {"tests", "test", "testing", "examples"}
+# Names in published contracts: a state of the provider, and the values of a field, listed in an error.
+NAMES = re.compile(r"the agent gives up|everybody, scope or nobody")
 
 PHRASE = re.compile("|".join(f"(?P<p{index}>\\b(?:{phrase})\\b)" for index, (phrase, _) in enumerate(PHRASES)))
 OPENING = re.compile(r"(?:^|(?<=[.!?:;] ))(?:[*_>|#\s-]|\d+\.\s)*(" + "|".join(OPENINGS) + r")\b(?P<rest>[^.!?]*[.!?]?)")
 SPAN = re.compile(r"`[^`]*`")
 # A value such as "nobody", and an enum variant such as Nobody, are names and no text.
-VALUE = re.compile(r"""(["'])\w+\1|::\w+|\bNobody\b(?! [a-z])""")
+VALUE = re.compile(r"""(["'])[^\s"']+\1|::\w+|\bNobody\b(?! [a-z])""")
+
+# The first alternative that matches at a position is taken: a comment, a string literal, or a character of Rust.
+TOKENS = {
+    ".rs": r"""(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<string>\bb?r(?P<hashes>#*)".*?"(?P=hashes)|"(?:\\.|[^"\\])*")|'(?:\\[^']+|[^'\\])'""",
+    ".js": r"""(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)""",
+    ".py": r"""(?P<comment>#[^\n]*)|(?P<string>\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')""",
+}
+TOKENS |= {".mjs": TOKENS[".js"], ".ts": TOKENS[".js"]}
+TOKENS = {suffix: re.compile(pattern, re.DOTALL) for suffix, pattern in TOKENS.items()}
+KEY = re.compile(r"^[ \t]*(?:- )?[\w.$/{}-]+:(?= |$)", re.MULTILINE)
 
 
 def tracked(arguments):
@@ -94,6 +115,27 @@ def markdown(text):
             begins = not line.strip() or line.rstrip().endswith((".", "!", "?", ":", "|")) or line.startswith("#")
 
 
+def blank(text):
+    """Returns a space and the line breaks of the text."""
+    return " " + "\n" * text.count("\n")
+
+
+def prose(text, path):
+    """Returns the comments and texts of a file, each in the lines that it has in the file."""
+    if path.suffix not in TOKENS:
+        return KEY.sub("", text)
+    kept, position = [], 0
+    for token in TOKENS[path.suffix].finditer(text):
+        # The documentation string of a Python file is a comment.
+        comment = token["comment"] or (path.suffix == ".py" and token[0].startswith('"""'))
+        text_of_program = token["string"] and not TESTS & set(path.parts)
+        # In JavaScript, a backtick begins a string and no code span.
+        words = token[0].replace("`", '"') if text_of_program else token[0]
+        kept += [blank(text[position : token.start()]), words if comment or text_of_program else blank(token[0])]
+        position = token.end()
+    return "".join(kept)
+
+
 def code(text):
     """Yields the same of every line; a sentence may begin in doc comments only."""
     begins = True
@@ -106,13 +148,14 @@ def code(text):
 
 def findings(path):
     text = path.read_text(encoding="utf-8")
-    for number, line, begins in (markdown if path.suffix == ".md" else code)(text):
-        prose = VALUE.sub("", SPAN.sub("``", line))
-        for match in PHRASE.finditer(prose.lower()):
+    lines = markdown(text) if path.suffix == ".md" else code(prose(text, path))
+    for number, line, begins in lines:
+        line = VALUE.sub("", NAMES.sub("", SPAN.sub("``", line)))
+        for match in PHRASE.finditer(line.lower()):
             yield number, match[0], PHRASES[int(match.lastgroup[1:])][1]
         if begins is None:
             continue
-        cells = prose.split("|") if prose.lstrip().startswith("|") else [prose]
+        cells = line.split("|") if line.lstrip().startswith("|") else [line]
         for cell in cells:
             for match in OPENING.finditer(cell.strip()):
                 if (match.start() == 0 and not begins) or match["rest"].endswith("?"):

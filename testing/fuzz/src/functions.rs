@@ -22,11 +22,15 @@ use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi, sdk,
 };
 use dynoxide::Database;
+use emulator::{
+    lambda::{Invocation, Invoke, InvokeError},
+    stack::{Integration, Stack},
+    template::{Deployment, Template},
+};
 use futures::future::BoxFuture;
 use http_api::{ApiRequest, Problem, Rest};
 use lambda_http::{Adapter, Error, LambdaEvent, Service, request::LambdaRequest, service_fn};
 use lambda_runtime::Context;
-use emulator::{lambda::{Invocation, Invoke, InvokeError}, stack::{Integration, Stack}, template::{Deployment, Template}};
 use local::token::{AUDIENCE, DEVELOPMENT_SECRET, ISSUER};
 
 use crate::{

@@ -19,7 +19,8 @@ use switchboard_mobile::Api;
 
 /// Returns a pact of this consumer with the provider.
 fn pact() -> PactBuilder {
-    let pacts = std::env::var_os("PACT_OUTPUT_DIR").map_or_else(|| PathBuf::from("../../contracts/target/pacts"), PathBuf::from);
+    let pacts = std::env::var_os("PACT_OUTPUT_DIR")
+        .map_or_else(|| PathBuf::from("../../contracts/target/pacts"), PathBuf::from);
     let mut pact = PactBuilder::new_v4("switchboard-mobile", "switchboard");
     pact.with_output_dir(pacts);
     pact

@@ -1,7 +1,10 @@
 //! A CloudFormation template as text: it is parsed, resolved and described, or refused with a position. The result is
 //! deterministic.
 
-use emulator::{stack::Integration, template::{Template, TemplateError}};
+use emulator::{
+    stack::Integration,
+    template::{Template, TemplateError},
+};
 
 use crate::functions::deployment;
 

@@ -19,6 +19,6 @@ export const caller = async (headers) => {
     const { payload } = await jwtVerify(token, secret, options);
     return { user: payload.sub, tokenExpiresAt: payload.exp };
   } catch {
-    throw new Refusal(401, 'the token is not valid, or not any more');
+    throw new Refusal(401, 'the token is not valid or has expired');
   }
 };

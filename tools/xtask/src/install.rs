@@ -1,0 +1,58 @@
+//! Installs the programs that steps use. Everything but apt packages stays in the repository's ignored folders.
+
+use std::env;
+use std::path::PathBuf;
+
+use rustix::process::geteuid;
+use xshell::cmd;
+
+use crate::Result;
+use crate::workspace::Workspace;
+
+/// Creates the virtual environment `target/<name>` with Python packages, and returns its folder of programs. `packages`
+/// are arguments of `pip install`.
+pub(crate) fn python(workspace: &Workspace, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = workspace.file("target").join(name);
+    let programs = folder.join("bin");
+    let (shell, pip) = (&workspace.shell, programs.join("pip"));
+    workspace.run(cmd!(shell, "python3 -m venv {folder}"))?;
+    workspace.run(cmd!(shell, "{pip} install --quiet --disable-pip-version-check {packages...}"))?;
+    Ok(programs)
+}
+
+/// Installs the locked Node packages of a folder.
+pub(crate) fn node(workspace: &Workspace, folder: &str) -> Result {
+    workspace.run(cmd!(workspace.shell, "npm --prefix {folder} ci --no-audit --no-fund"))
+}
+
+/// Returns the path of a program, and installs the apt package of the same name if there is none.
+pub(crate) fn apt(workspace: &Workspace, program: &str) -> Result<PathBuf> {
+    if let Some(path) = find(program) {
+        return Ok(path);
+    }
+    // `sudo` removes variables, so `env` sets this one.
+    let (env, sudo) = if geteuid().is_root() { ("env", None) } else { ("sudo", Some("env")) };
+    let shell = &workspace.shell;
+    workspace.run(cmd!(shell, "{env} {sudo...} apt-get update -qq"))?;
+    let options = ["-y", "-qq", "--no-install-recommends"];
+    let install = cmd!(shell, "{env} {sudo...} DEBIAN_FRONTEND=noninteractive apt-get install {options...} {program}");
+    workspace.run(install.ignore_stdout())?;
+    find(program).ok_or_else(|| format!("{program} is not in PATH after its installation").into())
+}
+
+/// Searches `PATH` for a program.
+fn find(program: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH")?;
+    env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_by_its_name() {
+        assert!(find("sh").is_some_and(|path| path.is_absolute()));
+        assert_eq!(find("no-such-program"), None);
+    }
+}

@@ -1,0 +1,44 @@
+//! Checks of the contracts.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use xshell::cmd;
+
+use crate::Result;
+use crate::install;
+use crate::workspace::Workspace;
+
+/// Checks that `openapi.yaml` and `asyncapi.yaml` are valid, and compatible with the published ones.
+pub(super) fn documents(workspace: &Workspace) -> Result {
+    let shell = &workspace.shell;
+    let validator = install::python(workspace, "openapi", &["openapi-spec-validator==0.9.0"])?;
+    let validator = validator.join("openapi-spec-validator");
+    workspace.run(cmd!(shell, "{validator} contracts/openapi.yaml"))?;
+    install::node(workspace, "contracts/lint")?;
+    workspace.run(cmd!(shell, "npm --prefix contracts/lint run lint"))?;
+    workspace.run(cmd!(shell, "cargo contracts compare"))
+}
+
+/// Runs the consumers' tests, which write pacts, compares the pacts with the published ones, and verifies the provider.
+pub(super) fn pacts(workspace: &Workspace) -> Result {
+    let shell = &workspace.shell;
+    // A consumer's test adds to a pact that it finds.
+    match fs::remove_dir_all(workspace.file("contracts/target/pacts")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    install::node(workspace, "clients/typescript")?;
+    let mut log = workspace.log("contracts")?;
+    workspace.tee(cmd!(shell, "npm --prefix clients/typescript test"), &mut log)?;
+    let consumers = cmd!(shell, "cargo test --manifest-path contracts/Cargo.toml --workspace --locked");
+    workspace.tee(consumers, &mut log)?;
+    workspace.run(cmd!(shell, "cargo contracts publish --check"))?;
+    workspace.run(cmd!(shell, "cargo contracts verify contracts/published"))
+}
+
+/// Sends generated requests to a local run, and compares its responses with `openapi.yaml`.
+pub(super) fn requests(workspace: &Workspace) -> Result {
+    workspace.build_binaries()?;
+    workspace.run(cmd!(workspace.shell, "contracts/schemathesis/run 100 --max-time 150"))
+}

@@ -1,0 +1,53 @@
+//! The steps of `cargo xtask ci`.
+//!
+//! Each step runs alone, may be repeated, and installs the programs that it needs.
+
+mod contracts;
+mod infra;
+mod measure;
+mod source;
+mod stack;
+mod tests;
+
+use crate::Result;
+use crate::totals;
+use crate::workspace::Workspace;
+
+/// One check.
+pub(crate) struct Step {
+    /// Name on the command line.
+    pub(crate) name: &'static str,
+    /// Line of `--list`.
+    pub(crate) about: &'static str,
+    /// Runs the check.
+    pub(crate) run: fn(&Workspace) -> Result,
+}
+
+/// All steps, in the order of a complete run: `permissions` reads the calls that `test` records, and `totals` reads the
+/// logs of all steps with tests.
+pub(crate) const STEPS: &[Step] = &[
+    step("fmt", "formatting of all Rust workspaces", source::fmt),
+    step("lint", "clippy without warnings", source::lint),
+    step("docs", "links, headings and the words of pages and comments", source::docs),
+    step("imports", "import circles between files, and forbidden dependencies", source::imports),
+    step("infra", "CloudFormation templates and the deployment script", infra::templates),
+    step("workflows", "GitHub workflows: syntax and security", infra::workflows),
+    step("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents),
+    step("test", "all tests of the workspace", tests::workspace),
+    step("bedrock", "the event stream of Bedrock, replayed", tests::bedrock),
+    step("fuzz", "10,000 inputs for each parser", tests::fuzz),
+    step("permissions", "permissions that no test uses; needs the calls that `test` records", infra::permissions),
+    step("contracts", "pacts of the consumers, verified by the provider", contracts::pacts),
+    step("requests", "generated requests, valid and invalid (schemathesis)", contracts::requests),
+    step("trace", "one trace from request to socket, with an independent receiver", stack::trace),
+    step("faults", "real processes under injected faults", stack::faults),
+    step("cost", "the cost report matches the counted requests", measure::cost),
+    step("bench", "benchmarks run, and the performance report matches its results", measure::bench),
+    step("ids", "smoke test of the local run, and ids in HTTP clients", stack::ids),
+    step("browser", "the page in headless Chromium", stack::browser),
+    step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),
+];
+
+const fn step(name: &'static str, about: &'static str, run: fn(&Workspace) -> Result) -> Step {
+    Step { name, about, run }
+}
