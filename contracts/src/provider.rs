@@ -22,7 +22,7 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use pact_models::{bodies::OptionalBody, provider_states::ProviderState, v4::http_parts::HttpRequest};
+use pact_models::{bodies::OptionalBody, provider_states::ProviderState as PactState, v4::http_parts::HttpRequest};
 use pact_verifier::{
     ProviderInfo, ProviderTransport,
     callback_executors::{ProviderStateExecutor, RequestFilterExecutor},
@@ -158,7 +158,7 @@ impl Provider {
 }
 
 impl Shared {
-    async fn set_up(&self, state: &ProviderState) -> Result<Values> {
+    async fn set_up(&self, state: &PactState) -> Result<Values> {
         let mut world = self.world.lock().await;
         if self.is_over.swap(false, Ordering::SeqCst) || world.is_none() {
             let (addresses, model, http) = lock(&self.addresses).clone().context("the stack is not up")?;
@@ -186,7 +186,7 @@ impl ProviderStateExecutor for Executor {
     async fn call(
         self: Arc<Self>,
         _: Option<String>,
-        state: &ProviderState,
+        state: &PactState,
         setup: bool,
         _: Option<&reqwest::Client>,
     ) -> Result<HashMap<String, Value>> {
