@@ -756,9 +756,9 @@ async fn a_request_that_is_not_signed_is_forbidden() {
 #[tokio::test]
 async fn stopping_closes_every_socket_and_runs_disconnect_for_each() {
     let ended = Arc::new(Mutex::new(HashSet::new()));
-    let noting = Arc::clone(&ended);
+    let ending = Arc::clone(&ended);
     let mut api = serve(move |key, event| {
-        let noting = Arc::clone(&noting);
+        let ending = Arc::clone(&ending);
         let is_end = key == "$disconnect";
         async move {
             if is_end {
@@ -766,7 +766,7 @@ async fn stopping_closes_every_socket_and_runs_disconnect_for_each() {
                 for _ in 0..100 {
                     tokio::task::yield_now().await;
                 }
-                noting.lock().unwrap().insert(event["requestContext"]["connectionId"].to_string());
+                ending.lock().unwrap().insert(event["requestContext"]["connectionId"].to_string());
             }
             ok().await
         }

@@ -222,7 +222,7 @@ export class SwitchboardClient extends EventTarget {
       const messages = of("message.created");
       if (messages.length > 0) this.#arrived(frame.channel_id, messages);
       const revised = of("message.updated", "message.deleted");
-      if (this.#channel(frame.channel_id).log.revise(revised)) this.#emit("change", { channelId: frame.channel_id });
+      if (this.#channel(frame.channel_id).log.update(revised)) this.#emit("change", { channelId: frame.channel_id });
     }
     if (frame.type === "message.delta" && typeof frame.channel_id === "string") {
       const { drafts, log } = this.#channel(frame.channel_id);

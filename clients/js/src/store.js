@@ -62,7 +62,7 @@ export class ChannelLog {
    * Replaces messages that were edited or deleted, unless the held state is newer. Ignores messages that are not held,
    * because the history will contain their current state. Returns `true` if a message changed.
    */
-  revise(messages) {
+  update(messages) {
     let changed = false;
     for (const message of messages) {
       const held = this.#bySeq.get(message?.seq);

@@ -120,11 +120,11 @@ test("an edit replaces what is held, a deletion ends it, and neither is undone b
   const log = new ChannelLog();
   log.addEarlier(messages(2, 1), false);
   const edited = (at) => ({ ...message(2), content: at, edited_at: `2026-11-24T00:00:0${at}.000Z` });
-  assert.equal(log.revise([edited(2)]), true);
-  assert.equal(log.revise([edited(1), message(2)]), false);
+  assert.equal(log.update([edited(2)]), true);
+  assert.equal(log.update([edited(1), message(2)]), false);
   assert.equal(log.get(2).content, 2);
-  assert.equal(log.revise([{ ...edited(1), deleted_at: "2026-11-24T00:00:03.000Z" }]), true);
-  assert.equal(log.revise([edited(9)]), false);
-  assert.equal(log.revise([{ ...message(7), edited_at: "2026-11-24T00:00:00.000Z" }]), false, "history will bring it");
+  assert.equal(log.update([{ ...edited(1), deleted_at: "2026-11-24T00:00:03.000Z" }]), true);
+  assert.equal(log.update([edited(9)]), false);
+  assert.equal(log.update([{ ...message(7), edited_at: "2026-11-24T00:00:00.000Z" }]), false, "history will bring it");
   assert.deepEqual(seqs(log), [1, 2]);
 });

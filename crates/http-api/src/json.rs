@@ -253,12 +253,12 @@ mod tests {
     enum Written {
         Scalar(&'static str),
         Array(Vec<Written>),
-        Object(Vec<(Vec<Letter>, Written)>),
+        Object(Vec<(Vec<Character>, Written)>),
     }
 
     /// A letter of a name, with or without an escape.
     #[derive(Debug, Clone)]
-    struct Letter {
+    struct Character {
         letter: char,
         is_escaped: bool,
     }
@@ -272,7 +272,7 @@ mod tests {
                 }
                 Self::Object(entries) => {
                     let entries = entries.iter().map(|(name, value)| {
-                        let name: String = name.iter().map(Letter::text).collect();
+                        let name: String = name.iter().map(Character::text).collect();
                         format!("\"{name}\": {}", value.text())
                     });
                     format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
@@ -287,14 +287,14 @@ mod tests {
                 Self::Array(values) => values.iter().any(Self::is_ambiguous),
                 Self::Object(entries) => {
                     let mut names = HashSet::new();
-                    let name = |letters: &[Letter]| -> String { letters.iter().map(|one| one.letter).collect() };
+                    let name = |letters: &[Character]| -> String { letters.iter().map(|one| one.letter).collect() };
                     entries.iter().any(|(letters, value)| !names.insert(name(letters)) || value.is_ambiguous())
                 }
             }
         }
     }
 
-    impl Letter {
+    impl Character {
         fn text(&self) -> String {
             if !self.is_escaped {
                 return self.letter.to_string();
@@ -308,7 +308,7 @@ mod tests {
 
     fn written() -> impl Strategy<Value = Written> {
         let letter = (prop::sample::select(vec!['a', 'é', '\u{1f600}']), any::<bool>())
-            .prop_map(|(letter, is_escaped)| Letter { letter, is_escaped });
+            .prop_map(|(letter, is_escaped)| Character { letter, is_escaped });
         let name = prop::collection::vec(letter, 0..3);
         let scalars = ["null", "true", "-0", "7", "1e3", "18446744073709551615", "-1.5", r#""""#, r#""\ud83d\ude00""#];
         let scalar = prop::sample::select(scalars.to_vec()).prop_map(Written::Scalar);

@@ -171,7 +171,7 @@ where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let progress = Progress::new(shared.limits);
-    let io = Watched { io, progress: progress.clone(), _place: place };
+    let io = MonitoredIo { io, progress: progress.clone(), _place: place };
     let service = service_fn(|request| answer(&shared, &progress, peer, request));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(io), service).with_upgrades();
     let mut is_ending = false;
@@ -362,13 +362,13 @@ impl Drop for Answer {
 }
 
 /// A stream that records the progress of the client. It holds the connection's place on the listener.
-struct Watched<Io> {
+struct MonitoredIo<Io> {
     io: Io,
     progress: Progress,
     _place: OwnedSemaphorePermit,
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
+impl<Io: AsyncRead + Unpin> AsyncRead for MonitoredIo<Io> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
@@ -379,7 +379,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.progress.wrote(written.is_pending());

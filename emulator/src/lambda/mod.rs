@@ -175,7 +175,7 @@ pub enum LambdaError {
     },
     /// The process reaper did not start.
     #[error("cannot start the process reaper: {0}")]
-    Guardian(#[source] io::Error),
+    Reaper(#[source] io::Error),
     /// The directory of pending asynchronous invocations cannot be used.
     #[error("cannot use {} for pending asynchronous invocations: {source}; check its permissions", path.display())]
     Pending {
@@ -229,9 +229,9 @@ impl Lambda {
     ///
     /// Must be called within a Tokio runtime.
     pub fn new(config: LambdaConfig) -> Result<Self, LambdaError> {
-        let executable = config.guardian.map_or_else(own_executable, Ok).map_err(LambdaError::Guardian)?;
+        let executable = config.guardian.map_or_else(own_executable, Ok).map_err(LambdaError::Reaper)?;
         let guardian_task = TaskTracker::new();
-        let guardian = ProcessReaper::start(&executable, &guardian_task).map_err(LambdaError::Guardian)?;
+        let guardian = ProcessReaper::start(&executable, &guardian_task).map_err(LambdaError::Reaper)?;
         let runner = Arc::new(Runner {
             region: config.region,
             environment: config.environment,

@@ -210,7 +210,7 @@ async fn handshake(inner: Arc<Inner>, mut parts: Parts) -> Response<Body> {
     let (decide, decision) = oneshot::channel();
     // Runs as its own task, because this future is dropped when the client disconnects. `$connect` still runs to its
     // end. If it accepts the client, its session is dropped, which runs `$disconnect`.
-    let admitting = admit(Arc::clone(&inner), parts);
+    let admitting = accept_handshake(Arc::clone(&inner), parts);
     inner.tracker.spawn(async move { decide.send(admitting.await).map_err(drop) });
     match decision.await {
         Ok(Ok(Admission { session, subprotocol })) => {
@@ -230,7 +230,7 @@ async fn handshake(inner: Arc<Inner>, mut parts: Parts) -> Response<Body> {
 }
 
 /// Runs `$connect`. The connection exists for `@connections` only after the function has accepted it.
-async fn admit(inner: Arc<Inner>, parts: Parts) -> Result<Admission, Response<Body>> {
+async fn accept_handshake(inner: Arc<Inner>, parts: Parts) -> Result<Admission, Response<Body>> {
     let (sender, receiver) = mpsc::channel(inner.options.queue_length.max(1));
     let connection = Arc::new(Connection::new(
         identifiers::extended_request_id(),

@@ -86,7 +86,7 @@ async fn write(
         }
     }
     outbound.close();
-    let last_words = async {
+    let final_frames = async {
         while let Some(message) = outbound.recv().await {
             sink.send(message).await?;
         }
@@ -95,7 +95,7 @@ async fn write(
             None => sink.flush().await,
         }
     };
-    let _ = timeout(close_timeout, last_words).await;
+    let _ = timeout(close_timeout, final_frames).await;
     sink
 }
 

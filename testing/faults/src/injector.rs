@@ -166,7 +166,7 @@ impl<'a> Injector<'a> {
             Kind::FullDisk => self.fill_disk().await?,
             Kind::StopReading => {
                 let deaf = Duration::from_millis(self.chance.random_range(2_000..25_000));
-                self.order(Order::Deaf(deaf), "clients that do not read");
+                self.order(Order::StopReading(deaf), "clients that do not read");
             }
             Kind::Cut => self.order(Order::Cut, "sockets cut"),
             Kind::CutAll => {

@@ -261,7 +261,7 @@ impl Load {
         sender.filling = "\"";
         let before = self.latencies(&mut sender, &listeners, messages).await;
         for one in &slow {
-            let _ = one.orders.send(Order::Deaf(PATIENCE));
+            let _ = one.orders.send(Order::StopReading(PATIENCE));
         }
         // Fills the buffers of the system and the gateway: only then do pushes to a client that does not read block.
         let mut fill = JoinSet::new();

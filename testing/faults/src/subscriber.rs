@@ -51,7 +51,7 @@ pub(crate) enum Buffer {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Order {
     /// Stop reading for this long.
-    Deaf(Duration),
+    StopReading(Duration),
     /// Read again.
     Wake,
     /// Cut the socket without a closing handshake.
@@ -188,9 +188,9 @@ impl Subscriber {
             tokio::select! {
                 order = self.orders.recv() => match order {
                     // Until the time is over, or the next order.
-                    Some(Order::Deaf(duration)) => match timeout(duration, self.orders.recv()).await {
+                    Some(Order::StopReading(duration)) => match timeout(duration, self.orders.recv()).await {
                         Ok(Some(Order::Cut) | None) => return,
-                        Ok(Some(Order::Deaf(_) | Order::Wake)) | Err(_) => {}
+                        Ok(Some(Order::StopReading(_) | Order::Wake)) | Err(_) => {}
                     },
                     Some(Order::Wake) => {}
                     // Dropped without a closing handshake.

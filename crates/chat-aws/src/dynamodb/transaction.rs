@@ -265,7 +265,7 @@ struct NoClientRequestToken;
 
 impl Intercept for NoClientRequestToken {
     fn name(&self) -> &'static str {
-        "WithoutToken"
+        "NoClientRequestToken"
     }
 
     fn modify_before_serialization(

@@ -45,9 +45,9 @@ pub async fn edit(
 ) -> Result<Message> {
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
-        let revisable = authorize_edit(channels, messages, clock, revision).await?;
-        let message = &revisable.message;
-        same.require(&revisable.access.channel)?;
+        let editable = authorize_edit(channels, messages, clock, revision).await?;
+        let message = &editable.message;
+        same.require(&editable.access.channel)?;
         if message.deleted_at.is_some() {
             return Err(ChatError::MessageNotFound);
         }
@@ -64,11 +64,11 @@ pub async fn edit(
         }
         let NewMessage { content, content_type, metadata, .. } = draft;
         if (&content, content_type, &metadata) == (&message.content, message.content_type, &message.metadata) {
-            require_still_readable(channels, &revisable.access.key(), &revision.caller).await?;
-            return Ok(revisable.message);
+            require_still_readable(channels, &editable.access.key(), &revision.caller).await?;
+            return Ok(editable.message);
         }
         let edited = Message { content, content_type, metadata, edited_at: Some(clock.now()), ..message.clone() };
-        match store(messages, &revisable, revision, &edited).await? {
+        match store(messages, &editable, revision, &edited).await? {
             UpdateResult::Done => return Ok(edited),
             UpdateResult::MessageNotFound => return Err(ChatError::MessageNotFound),
             UpdateResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
@@ -89,9 +89,9 @@ pub async fn delete(
 ) -> Result<()> {
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
-        let revisable = authorize_edit(channels, messages, clock, revision).await?;
-        same.require(&revisable.access.channel)?;
-        if revisable.message.deleted_at.is_some() {
+        let editable = authorize_edit(channels, messages, clock, revision).await?;
+        same.require(&editable.access.channel)?;
+        if editable.message.deleted_at.is_some() {
             return Ok(());
         }
         let tombstone = Message {
@@ -100,9 +100,9 @@ pub async fn delete(
             metadata: None,
             reactions: Reactions::new(),
             deleted_at: Some(clock.now()),
-            ..revisable.message.clone()
+            ..editable.message.clone()
         };
-        match store(messages, &revisable, revision, &tombstone).await? {
+        match store(messages, &editable, revision, &tombstone).await? {
             // If the message is not found, another call has deleted it meanwhile, or it has expired.
             UpdateResult::Done | UpdateResult::MessageNotFound => return Ok(()),
             UpdateResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
@@ -152,17 +152,17 @@ pub(crate) async fn authorize_edit(
 
 async fn store(
     messages: &impl MessageStore,
-    revisable: &EditableMessage,
+    editable: &EditableMessage,
     revision: &MessageRef,
     message: &Message,
 ) -> Result<UpdateResult> {
     let revised = StoredMessage {
         message: message.clone(),
-        incarnation: revisable.access.channel.incarnation,
+        incarnation: editable.access.channel.incarnation,
         trace: revision.trace.clone(),
         expires_at: None,
     };
-    Ok(messages.update_message(&revisable.authority(), &revised).await?)
+    Ok(messages.update_message(&editable.authority(), &revised).await?)
 }
 
 #[cfg(test)]

@@ -256,7 +256,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
 impl<H: Hook> PresenceStore for MemoryStore<H> {
     async fn mark_online(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
         let place = (channel.clone(), user.clone());
-        self.call(Call::NoteJoined, |state| {
+        self.call(Call::MarkOnline, |state| {
             let is_known = state.present.get(&place).is_some_and(|until| *until > now);
             if !is_known {
                 state.present.insert(place.clone(), now.plus(GATE_DURATION));
@@ -268,7 +268,7 @@ impl<H: Hook> PresenceStore for MemoryStore<H> {
 
     async fn mark_offline(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
         let place = (channel.clone(), user.clone());
-        self.call(Call::NoteLeft, |state| state.present.remove(&place).is_some()).await
+        self.call(Call::MarkOffline, |state| state.present.remove(&place).is_some()).await
     }
 }
 

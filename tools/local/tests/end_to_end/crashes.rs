@@ -8,7 +8,7 @@ use crate::stack::{Stack, seqs, until};
 const MESSAGES: u64 = 40;
 
 /// Sends one message under one key until it is accepted.
-async fn insist(stack: &Stack, channel: &str, number: u64) {
+async fn send_until_answered(stack: &Stack, channel: &str, number: u64) {
     until("the message is accepted", async || {
         let (content, key) = (format!("message {number}"), format!("key-{number}"));
         let answer = stack.post("alice", channel, &content, Some(&key)).await;
@@ -18,7 +18,7 @@ async fn insist(stack: &Stack, channel: &str, number: u64) {
 }
 
 async fn insist_on(stack: &Stack, channel: &str, numbers: std::ops::Range<u64>) {
-    stream::iter(numbers).for_each_concurrent(8, |number| insist(stack, channel, number)).await;
+    stream::iter(numbers).for_each_concurrent(8, |number| send_until_answered(stack, channel, number)).await;
 }
 
 /// Checks for `MESSAGES` messages and as many replies, numbered without a gap, each once.

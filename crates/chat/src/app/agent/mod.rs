@@ -520,10 +520,10 @@ pub async fn cancel(
 ) -> Result<()> {
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
-        let revisable = crate::app::edit::authorize_edit(channels, messages, clock, revision).await?;
-        same.require(&revisable.access.channel)?;
-        let question = MessageKey { channel: revisable.access.key(), seq: revision.seq };
-        if channels.cancel(&revisable.authority(), &question, clock.now()).await? {
+        let editable = crate::app::edit::authorize_edit(channels, messages, clock, revision).await?;
+        same.require(&editable.access.channel)?;
+        let question = MessageKey { channel: editable.access.key(), seq: revision.seq };
+        if channels.cancel(&editable.authority(), &question, clock.now()).await? {
             return Ok(());
         }
         CHANGE_BACKOFF.pause(clock, attempt).await;
