@@ -12,7 +12,7 @@ const { eachLike, integer, like, regex } = MatchersV3;
 const pact = new PactV4({
   consumer: "switchboard-example-web",
   provider: "switchboard",
-  dir: process.env["PACT_OUTPUT_DIR"] ?? fileURLToPath(new URL("../../../contracts/target/pacts", import.meta.url)),
+  dir: process.env["PACT_OUTPUT_DIR"] ?? fileURLToPath(new URL("../../../../contracts/target/pacts", import.meta.url)),
   logLevel: "warn",
 });
 

@@ -72,6 +72,8 @@ async fn a_crowd_gets_every_number_once() {
             .await
             .concat();
         let count = |status: StatusCode| statuses.iter().filter(|found| **found == status).count();
+        let others: Vec<&StatusCode> = statuses.iter().filter(|status| !status.is_success()).collect();
+        assert!(others.is_empty(), "{others:?}");
         assert_eq!(count(StatusCode::CREATED), MESSAGES);
         assert_eq!(count(StatusCode::OK), MESSAGES * (times - 1));
 
