@@ -143,18 +143,18 @@ async fn cases(harness: &Harness) -> Result<Vec<Case>> {
     }
     let inserted = newest(&harness.aws.engine, "chat_events").await?;
     let now = jiff::Timestamp::now();
-    let target = |number: usize| {
+    let recipient = |number: usize| {
         json!({
             "connection_id": format!("listener{number}="), "user_id": "bench", "connected_at": format!("{now:.3}"),
             "expires_at": format!("{:.3}", now + jiff::SignedDuration::from_hours(1)),
         })
     };
-    let targets: Vec<Value> = (0..SOCKETS).map(target).collect();
+    let recipients: Vec<Value> = (0..SOCKETS).map(recipient).collect();
     let frame = json!({ "type": "events", "channel_id": CHANNEL, "events": [] }).to_string();
     // The channel key, as in the stream.
     let record: Value = serde_json::from_slice(&inserted)?;
     let channel = &record["Records"][0]["dynamodb"]["NewImage"]["channel_id"]["S"];
-    let broadcast = json!({ "channel": channel, "frames": [frame], "targets": targets });
+    let broadcast = json!({ "channel": channel, "frames": [frame], "recipients": recipients });
     let rest = async |method, path: &str, body: Option<&Value>| events::rest(stack, method, path, body).await;
     let of_socket = life.of("passer-by=");
     let (connect, disconnect) = (text(&of_socket.connect), text(&of_socket.disconnect));
