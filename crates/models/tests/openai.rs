@@ -155,7 +155,7 @@ async fn what_goes_wrong_within_a_reply_is_told_too() {
     let cases = [
         (vec![word("half a wo")], "half a wo", "not available"),
         (vec![word("a"), finish("content_filter")], "a", "filter"),
-        (vec![word("a"), "data: {nonsense\n\n".to_owned()], "a", "no sense"),
+        (vec![word("a"), "data: {nonsense\n\n".to_owned()], "a", "violates its protocol"),
         (vec![word("a"), failed], "a", "not available"),
         (vec!["<html>hello</html>".to_owned()], "", "not available"),
     ];

@@ -139,7 +139,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::broken("failed", vec![word("a"), exception("modelStreamErrorException", "x")], "a", "not available"),
         Case::broken("down", vec![word("a"), exception("internalServerException", "x")], "a", "not available"),
         Case::broken("away", vec![word("a"), exception("serviceUnavailableException", "x")], "a", "not available"),
-        Case::broken("not Bedrock", vec![b"<html>hello</html>".to_vec()], "", "no sense"),
+        Case::broken("not Bedrock", vec![b"<html>hello</html>".to_vec()], "", "violates its protocol"),
     ]
 }
 

@@ -6,7 +6,7 @@ use chat::model::{
     event::EphemeralEvent,
     frame::{ephemeral_frame, event_frames},
     limits::{CONTENT_BYTES, FRAME_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
-    message::{Change, Draft},
+    message::{Change, NewMessage},
 };
 use serde_json::{Map, Value};
 
@@ -40,7 +40,8 @@ pub fn run(data: &[u8]) {
         };
         let times = usize::from(times).min(CONTENT_BYTES / one.content.len().max(1));
         let metadata = Map::from_iter([(one.name.to_owned(), Value::from(one.value.repeat(value_times.into())))]);
-        let mut draft = Draft { content: one.content.repeat(times), metadata: Some(metadata), ..Draft::default() };
+        let mut draft =
+            NewMessage { content: one.content.repeat(times), metadata: Some(metadata), ..NewMessage::default() };
         if !draft.check().is_empty() {
             continue;
         }

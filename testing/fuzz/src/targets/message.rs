@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat::model::{
     limits::{CONTENT_BYTES, METADATA_BYTES},
-    message::{Draft, Message, MessageEvent, Role, StoredMessage},
+    message::{Message, MessageEvent, NewMessage, Role, StoredMessage},
     time::Timestamp,
 };
 use http_api::Fields;
@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
         }
     }
     let Ok(mut fields) = parsed else { return };
-    let mut draft = Draft {
+    let mut draft = NewMessage {
         content: fields.required("content", "a string"),
         content_type: fields.optional("content_type", "a type").unwrap_or_default(),
         metadata: fields.optional("metadata", "an object"),
@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for Pairs {
 }
 
 /// Returns a message with the content of a draft.
-pub fn message(draft: Draft) -> Message {
+pub fn message(draft: NewMessage) -> Message {
     Message {
         channel_id: "general".parse().expect("an id"),
         seq: 7,

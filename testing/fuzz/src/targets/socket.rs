@@ -2,7 +2,7 @@
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::model::{frame::Answer, limits::FRAME_BYTES};
-use chat_aws::lambda::fan_out::TenantBroadcast;
+use chat_aws::lambda::fan_out::TenantPushBatch;
 use lambda_runtime::Context;
 use serde_json::Value;
 
@@ -20,25 +20,25 @@ pub fn run(data: &[u8]) {
         other => panic!("{other:?}"),
     }
     // As the whole event of either function.
-    if let Ok(broadcast) = serde_json::from_str::<TenantBroadcast>(text) {
-        push(broadcast);
+    if let Ok(batch) = serde_json::from_str::<TenantPushBatch>(text) {
+        push(batch);
     } else if let Ok(event) = serde_json::from_str::<ApiGatewayWebsocketProxyRequest>(text) {
         answer_frame(&event);
     }
 }
 
-fn push(tenant: TenantBroadcast) {
+fn push(tenant: TenantPushBatch) {
     with_world(|world| {
         let mut context = Context::default();
         context.deadline = u64::MAX / 4;
-        let (targets, frames) = (tenant.broadcast.targets.len(), tenant.broadcast.frames.clone());
+        let (recipients, frames) = (tenant.batch.recipients.len(), tenant.batch.frames.clone());
         let answer = block_on(world.functions.send_message.handle(tenant, &context));
         answer.expect("a push batch is pushed");
         let posted = world.aws.take_posted();
         for one in &posted {
             assert!(frames.contains(&one.frame), "nothing else is posted");
         }
-        assert!(posted.len() <= frames.len() * targets);
+        assert!(posted.len() <= frames.len() * recipients);
     });
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use aws_lambda_events::dynamodb::Event;
 use chat::model::limits::FRAME_BYTES;
-use chat_aws::lambda::stream::{is_connections_stream, presence_changes, sort};
+use chat_aws::lambda::stream::{group_by_channel, is_connections_stream, presence_changes};
 use lambda_runtime::Context;
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
     }
     let changes = presence_changes(event.clone());
     assert!(changes.iter().all(|change| numbers.contains(&change.sequence_number) && !change.users.is_empty()));
-    let batch = sort(event.clone());
+    let batch = group_by_channel(event.clone());
     let read: usize = batch.channels.iter().map(|channel| channel.messages.len()).sum();
     assert!(read + batch.unreadable.len() <= event.records.len());
     let expected: Vec<u64> = batch
