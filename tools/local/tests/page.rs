@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// Any origin: paths are resolved against it.
+const PAGE: &str = "http://page.localhost/";
 const REST: &str = "http://127.0.0.1:3000";
 const WEBSOCKET: &str = "ws://127.0.0.1:3001";
 
@@ -108,7 +110,9 @@ async fn the_page_and_everything_that_it_names_is_served() {
     while let Some((from, text)) = open.pop() {
         for reference in references(&text) {
             assert!(!reference.contains("//"), "{from} asks another server for {reference}");
-            let path = format!("/{}{}", if from.starts_with("/vendor/") { "vendor/" } else { "" }, reference);
+            // As a browser resolves it.
+            let base = reqwest::Url::parse(PAGE).unwrap().join(&from).unwrap();
+            let path = base.join(&reference).unwrap().path().to_owned();
             if seen.contains(&path) {
                 continue;
             }
@@ -127,19 +131,20 @@ async fn the_page_and_everything_that_it_names_is_served() {
             }
         }
     }
-    for path in ["/app.js", "/store.js", "/style.css", "/vendor/dompurify.mjs", "/vendor/markdown-it.mjs"] {
+    for path in ["/app.js", "/js/src/store.js", "/style.css", "/vendor/dompurify.mjs", "/vendor/markdown-it.mjs"] {
         assert!(seen.iter().any(|one| one == path), "{path} is not reached from the page: {seen:?}");
     }
 }
 
-/// Returns the files that a file of the page loads: `src`, `href`, `url(…)` and `from "./…"`.
+/// Returns the files that a file of the page loads: `src`, `href`, `url(…)`, `from "./…"` and `from "../…"`.
 fn references(text: &str) -> Vec<String> {
     let mut found = vec![];
-    for marker in [" src=\"", " href=\"", "url(\"", " from \"./", "import \"./"] {
+    for (marker, prefix) in [(" src=\"", ""), (" href=\"", ""), ("url(\"", ""), (" from \".", "."), ("import \".", ".")]
+    {
         for rest in text.split(marker).skip(1) {
-            let reference = rest.split('"').next().unwrap();
+            let reference = format!("{prefix}{}", rest.split('"').next().unwrap());
             if !reference.is_empty() && !reference.starts_with(['#', '$']) && !reference.contains(['<', '\n']) {
-                found.push(reference.to_owned());
+                found.push(reference);
             }
         }
     }
