@@ -155,8 +155,16 @@ async fn the_work_grows_with_what_is_sent_and_no_faster() {
         }
         shortest.as_secs_f64()
     };
-    let (short, long) = (shortest(512 * 1024).await, shortest(4 * 1024 * 1024).await);
-    assert!(long < short * 24.0, "{short} s, and {long} s for eight times as much");
+    let mut pairs = Vec::new();
+    // A busy machine may stop the longer of a pair. It never makes work that grows faster look linear.
+    for _ in 0..10 {
+        let (short, long) = (shortest(512 * 1024).await, shortest(4 * 1024 * 1024).await);
+        if long < short * 24.0 {
+            return;
+        }
+        pairs.push((short, long));
+    }
+    panic!("seconds, and those for eight times as much: {pairs:?}");
 }
 
 /// Starts a server that sends `head`, and then `unit` until the client closes the connection. Returns its URL, the
