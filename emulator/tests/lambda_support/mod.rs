@@ -31,7 +31,7 @@ pub(crate) fn probe_function() -> PathBuf {
     let profile = test.ancestors().nth(2).unwrap();
     let example = profile.join("examples/probe_function");
     // Cargo builds it only in a run of all tests.
-    assert!(example.exists(), "build it first: cargo build --package local --example probe_function");
+    assert!(example.exists(), "build it first: cargo build --package emulator --example probe_function");
     example
 }
 
