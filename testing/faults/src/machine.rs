@@ -197,10 +197,7 @@ fn ports(chance: &mut StdRng) -> io::Result<[u16; 4]> {
 pub(crate) fn build() -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = std::process::Command::new(cargo);
-    command.args(["build", "--quiet", "--workspace", "--bins", "--locked"]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
+    command.args(["build", "--quiet", "--workspace", "--bins", "--locked"]).args(local::binaries::profile());
     let status = command
         .status()
         .map_err(|error| format!("Cargo cannot be run: {error}; name built binaries with --bin-dir"))?;

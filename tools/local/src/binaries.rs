@@ -97,7 +97,8 @@ pub async fn build(workspace: &Path, names: &BTreeSet<String>) -> Result<BTreeMa
 }
 
 /// Returns the options of Cargo that select the profile of this program, by the folder that Cargo put it in.
-fn profile() -> Vec<String> {
+#[must_use]
+pub fn profile() -> Vec<String> {
     let own = env::current_exe().unwrap_or_default();
     match own.parent().and_then(Path::file_name).and_then(OsStr::to_str) {
         Some(profile @ ("release" | "lambda")) => vec!["--profile".to_owned(), profile.to_owned()],
