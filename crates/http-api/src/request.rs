@@ -118,14 +118,14 @@ impl ApiRequest {
         verifier.user(&self.path_text(name).unwrap_or_default()).map_err(|error| no_id(name, error))
     }
 
-    /// Returns the path parameter `seq`, if the route has one.
+    /// Returns the path parameter `seq`.
     ///
     /// # Errors
     /// Fails with a 400 problem.
-    pub fn path_seq(&self) -> Result<Option<u64>, Problem> {
-        let Some(text) = self.path_text("seq") else { return Ok(None) };
+    pub fn path_seq(&self) -> Result<u64, Problem> {
+        let text = self.path_text("seq").unwrap_or_default();
         let seq = text.parse().ok().filter(|seq| (1..=LARGEST_SEQ).contains(seq));
-        seq.map(Some).ok_or_else(|| {
+        seq.ok_or_else(|| {
             Problem::invalid(vec![Violation::new("seq", "malformed", "must be the number of a message, 1 or more")])
         })
     }

@@ -14,8 +14,10 @@ pub enum Route {
     Health,
     /// `GetChannelMessagesFunction`.
     History(HistoryRoute),
-    /// `SendChannelMessagesFunction`.
-    Messages(MessagesRoute),
+    /// `SendChannelMessagesFunction`: sends a message.
+    Send,
+    /// `SendChannelMessagesFunction`: changes a message.
+    Message(MessageRoute),
     /// `ChannelsFunction`.
     Channels(ChannelsRoute),
 }
@@ -31,11 +33,9 @@ pub enum HistoryRoute {
     Replies,
 }
 
-/// The routes that send and change messages.
+/// The routes that change a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MessagesRoute {
-    /// Sends a message.
-    Send,
+pub enum MessageRoute {
     /// Edits a message.
     Edit,
     /// Deletes a message.
@@ -104,27 +104,27 @@ pub const ROUTES: [(&str, &[(Method, Route)]); 15] = [
     ),
     (
         "/channels/{channel_id}/messages",
-        &[(Method::GET, Route::History(HistoryRoute::List)), (Method::POST, Route::Messages(MessagesRoute::Send))],
+        &[(Method::GET, Route::History(HistoryRoute::List)), (Method::POST, Route::Send)],
     ),
     (
         "/channels/{channel_id}/messages/{seq}",
         &[
             (Method::GET, Route::History(HistoryRoute::Get)),
-            (Method::PATCH, Route::Messages(MessagesRoute::Edit)),
-            (Method::DELETE, Route::Messages(MessagesRoute::Delete)),
+            (Method::PATCH, Route::Message(MessageRoute::Edit)),
+            (Method::DELETE, Route::Message(MessageRoute::Delete)),
         ],
     ),
     ("/channels/{channel_id}/messages/{seq}/replies", &[(Method::GET, Route::History(HistoryRoute::Replies))]),
     (
         "/channels/{channel_id}/messages/{seq}/reactions/{emoji}",
         &[
-            (Method::PUT, Route::Messages(MessagesRoute::AddReaction)),
-            (Method::DELETE, Route::Messages(MessagesRoute::RemoveReaction)),
+            (Method::PUT, Route::Message(MessageRoute::AddReaction)),
+            (Method::DELETE, Route::Message(MessageRoute::RemoveReaction)),
         ],
     ),
     (
         "/channels/{channel_id}/messages/{seq}/reply/cancel",
-        &[(Method::POST, Route::Messages(MessagesRoute::CancelReply))],
+        &[(Method::POST, Route::Message(MessageRoute::CancelReply))],
     ),
     ("/channels/{channel_id}/presence", &[(Method::GET, Route::Channels(ChannelsRoute::Presence))]),
     ("/channels/{channel_id}/read", &[(Method::PUT, Route::Channels(ChannelsRoute::MarkRead))]),

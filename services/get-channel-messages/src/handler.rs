@@ -47,27 +47,26 @@ impl Handler {
         let (user, tenant) = (&caller.user_id, caller.tenant.as_ref());
         let (channels, messages) = (&self.channels.for_tenant(tenant), &self.messages.for_tenant(tenant));
         let mut violations = Vec::new();
-        match (route, request.path_seq()?) {
-            (HistoryRoute::Get, Some(seq)) => {
+        match route {
+            HistoryRoute::Get => {
+                let seq = request.path_seq()?;
                 let message = one_message(channels, messages, &SystemClock, &channel, user, seq).await?;
                 response::json(StatusCode::OK, &message)
             }
-            (HistoryRoute::Replies, Some(seq)) => {
+            HistoryRoute::Replies => {
+                let seq = request.path_seq()?;
                 request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
                 let after = request.query_seq("after", &mut violations).unwrap_or(0);
                 valid(violations)?;
                 answer(replies(channels, messages, &SystemClock, (&channel, seq), user, after, limit).await?)
             }
-            (HistoryRoute::List, None) => {
+            HistoryRoute::List => {
                 request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
                 let range = range(&request, &mut violations);
                 valid(violations)?;
                 answer(history(channels, messages, &SystemClock, &channel, user, range, limit).await?)
-            }
-            (HistoryRoute::Get | HistoryRoute::Replies, None) | (HistoryRoute::List, Some(_)) => {
-                Err(request.misrouted())
             }
         }
     }

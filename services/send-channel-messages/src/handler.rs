@@ -28,7 +28,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_api::{
     ApiRequest, Problem, response,
     rest::{authenticate, path_channel},
-    routes::{MessagesRoute, Route},
+    routes::{MessageRoute, Route},
 };
 use lambda_http::Body;
 use telemetry::{OpenTelemetrySpanExt, metrics};
@@ -67,14 +67,15 @@ impl Handler {
     }
 
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
-        let Some(Route::Messages(route)) = request.route() else { return Err(request.misrouted()) };
+        let route = request.route();
+        if !matches!(route, Some(Route::Send | Route::Message(_))) {
+            return Err(request.misrouted());
+        }
         let caller = authenticate(&request, &self.verifier, Scope::Write).await?;
         let channel_id = path_channel(&request, &caller)?;
-        let seq = request.path_seq()?;
-        match (route, seq) {
-            (MessagesRoute::Send, None) => self.send(&request, channel_id, caller).await,
-            (MessagesRoute::Send, Some(_)) | (_, None) => Err(request.misrouted()),
-            (route, Some(seq)) => self.change(&request, route, channel_id, seq, caller).await,
+        match route {
+            Some(Route::Message(route)) => self.change(&request, route, channel_id, caller).await,
+            _ => self.send(&request, channel_id, caller).await,
         }
     }
 
@@ -82,31 +83,30 @@ impl Handler {
     async fn change(
         &self,
         request: &ApiRequest,
-        route: MessagesRoute,
+        route: MessageRoute,
         channel_id: ChannelId,
-        seq: u64,
         caller: Identity,
     ) -> Result<Response<Body>, Problem> {
+        let seq = request.path_seq()?;
         let Identity { user_id, tenant, .. } = caller;
         let (channels, messages) =
             (&self.channels.for_tenant(tenant.as_ref()), &self.messages.for_tenant(tenant.as_ref()));
-        let changes = if route == MessagesRoute::Edit { changes(request)? } else { Edit::default() };
+        let changes = if route == MessageRoute::Edit { changes(request)? } else { Edit::default() };
         check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, self.buckets.send).await?;
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         let emoji = request.path_text("emoji").unwrap_or_default();
         match route {
-            MessagesRoute::AddReaction => react(channels, messages, &SystemClock, &message, &emoji, true).await?,
-            MessagesRoute::RemoveReaction => react(channels, messages, &SystemClock, &message, &emoji, false).await?,
-            MessagesRoute::Delete => delete(channels, messages, &SystemClock, &message).await?,
-            MessagesRoute::CancelReply => {
+            MessageRoute::AddReaction => react(channels, messages, &SystemClock, &message, &emoji, true).await?,
+            MessageRoute::RemoveReaction => react(channels, messages, &SystemClock, &message, &emoji, false).await?,
+            MessageRoute::Delete => delete(channels, messages, &SystemClock, &message).await?,
+            MessageRoute::CancelReply => {
                 cancel(channels, messages, &SystemClock, &message).await?;
                 return Ok(response::accepted());
             }
-            MessagesRoute::Edit => {
+            MessageRoute::Edit => {
                 let edited = edit(channels, messages, &SystemClock, &message, changes).await?;
                 return response::json(StatusCode::OK, &edited);
             }
-            MessagesRoute::Send => return Err(request.misrouted()),
         }
         Ok(response::no_content())
     }
