@@ -21,12 +21,12 @@ where
 }
 
 /// Runs `SendMessageFunction` as an asynchronous invocation: at most three attempts.
-pub(crate) fn send_message(world: &Arc<World>, broadcast: PushBatch) {
+pub(crate) fn send_message(world: &Arc<World>, batch: PushBatch) {
     let of_world = Arc::clone(world);
     world.time.spawn(false, async move {
         let world = of_world;
         for attempt in 0..3_u64 {
-            let one = broadcast.clone();
+            let one = batch.clone();
             let sent =
                 request(&world, Caller::System, |node| async move { node.delivery().push_batch(one).await }).await.1;
             match sent {
@@ -35,7 +35,7 @@ pub(crate) fn send_message(world: &Arc<World>, broadcast: PushBatch) {
                 _ => world.time.sleep(Duration::from_millis(200 << attempt)).await,
             }
         }
-        let given_up = broadcast.recipients.iter().map(|target| target.connection_id.clone());
+        let given_up = batch.recipients.iter().map(|target| target.connection_id.clone());
         world.tables().notes.given_up.extend(given_up);
     });
 }

@@ -294,10 +294,10 @@ impl SocketGateway for Node {
 }
 
 impl FanOut for Node {
-    async fn dispatch(&self, broadcast: &PushBatch) -> Result<(), StoreError> {
+    async fn dispatch(&self, batch: &PushBatch) -> Result<(), StoreError> {
         self.call(|| {
             if !self.world.has(Mutant::HandOverLost) {
-                (self.world.send_message)(&self.world, broadcast.clone());
+                (self.world.send_message)(&self.world, batch.clone());
             }
         })
         .await
