@@ -7,17 +7,19 @@ use aws_sdk_bedrockruntime::{
     Client,
     config::http::HttpResponse,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::converse_stream,
     types::{
-        ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput, Message, StopReason,
-        SystemContentBlock, error::ConverseStreamOutputError,
+        ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput, Message, SystemContentBlock,
+        error::ConverseStreamOutputError,
     },
 };
-use chat::ports::language_model::{ModelError, Piece, Pieces, Prompt, Usage};
-use futures::{StreamExt, stream};
+use chat::ports::language_model::{ModelError, Pieces, Prompt, Usage};
 
 use crate::{
     bounded::{BodyError, BoundedAnswers},
     conversation,
+    refusal::is_of_length,
+    reply::{self, Finish, Progress, Reply, Source},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,43 +53,42 @@ impl Bedrock {
         let messages = messages.collect::<Result<_, _>>().map_err(|error| ModelError::Malformed(error.to_string()))?;
         let call = self.client.converse_stream().model_id(model).system(system).set_messages(Some(messages));
         let reply = call.send().await.map_err(|error| refused(&error))?;
-        let reply = stream::try_unfold((reply.stream, false), async |(mut events, mut finished)| {
-            loop {
-                let event = match events.recv().await {
-                    Ok(Some(event)) => event,
-                    // The text is complete; only the token usage may be missing.
-                    Ok(None) | Err(_) if finished => return Ok(None),
-                    Ok(None) => return Err(ModelError::Unavailable("the reply ended early".to_owned())),
-                    Err(error) => return Err(interrupted(&error)),
-                };
-                let piece = match event {
-                    ConverseStreamOutput::ContentBlockDelta(delta) => match delta.delta {
-                        Some(ContentBlockDelta::Text(text)) if !text.is_empty() => Some(Piece::Text(text)),
-                        _ => None,
-                    },
-                    ConverseStreamOutput::MessageStop(stop) => {
-                        finished = true;
-                        match stop.stop_reason {
-                            StopReason::ContentFiltered | StopReason::GuardrailIntervened => {
-                                return Err(ModelError::Filtered);
-                            }
-                            StopReason::ModelContextWindowExceeded => return Err(ModelError::TooLong),
-                            _ => None,
-                        }
-                    }
-                    ConverseStreamOutput::Metadata(metadata) => metadata.usage.map(|usage| {
-                        let count = |tokens: i32| u64::try_from(tokens).unwrap_or_default();
-                        let (input_tokens, output_tokens) = (count(usage.input_tokens), count(usage.output_tokens));
-                        Piece::Usage(Usage { input_tokens, output_tokens })
-                    }),
-                    _ => None,
-                };
-                if let Some(piece) = piece {
-                    return Ok(Some((piece, (events, finished))));
+        Ok(reply::pieces(Conversation { output: reply }))
+    }
+}
+
+/// The event stream of a reply.
+struct Conversation {
+    output: converse_stream::ConverseStreamOutput,
+}
+
+impl Source for Conversation {
+    async fn advance(&mut self, reply: &mut Reply) -> Result<Progress, ModelError> {
+        let Some(event) = self.output.stream.recv().await.map_err(|error| interrupted(&error))? else {
+            return Ok(Progress::End);
+        };
+        match event {
+            ConverseStreamOutput::ContentBlockDelta(delta) => {
+                if let Some(ContentBlockDelta::Text(text)) = delta.delta {
+                    reply.text(&text);
                 }
             }
-        });
-        Ok(reply.boxed())
+            ConverseStreamOutput::MessageStop(stop) => {
+                if let Some(finish) = Finish::of(stop.stop_reason.as_str())? {
+                    reply.finish(finish);
+                }
+            }
+            ConverseStreamOutput::Metadata(metadata) => {
+                if let Some(usage) = metadata.usage {
+                    let count = |tokens: i32| u64::try_from(tokens).unwrap_or_default();
+                    let (input_tokens, output_tokens) = (count(usage.input_tokens), count(usage.output_tokens));
+                    reply.usage(Usage { input_tokens, output_tokens });
+                }
+            }
+            // Tool calls, reasoning, and events of later versions.
+            _ => {}
+        }
+        Ok(if reply.is_whole() { Progress::End } else { Progress::More })
     }
 }
 
@@ -146,9 +147,7 @@ where
 /// Returns the error of an invalid request. A request that is too long has no code of its own, and each model has its
 /// own text for it.
 fn invalid(message: Option<&str>) -> ModelError {
-    let message = message.unwrap_or_default().to_lowercase();
-    let of_length = ["too long", "too many input tokens", "tokens exceeded", "maximum context length", "token limit"];
-    if of_length.iter().any(|words| message.contains(words)) {
+    if is_of_length(message.unwrap_or_default()) {
         ModelError::TooLong
     } else {
         ModelError::Refused("ValidationException".to_owned())

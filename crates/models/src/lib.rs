@@ -3,11 +3,15 @@
 
 mod bedrock;
 mod bounded;
+mod chunk;
 mod conversation;
 mod events;
 pub mod limits;
 mod observed;
 mod openai;
+mod reasoning;
+mod refusal;
+mod reply;
 mod settings;
 
 use chat::{

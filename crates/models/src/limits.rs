@@ -1,6 +1,8 @@
 //! Limits of the responses of a model's server. They are far above the size of a reply. They bound the memory and the
 //! time that a faulty or foreign server can take.
 
+use std::time::Duration;
+
 use chat::model::limits::CONTENT_BYTES;
 
 /// Maximum size of an event of a reply, and so of a line or frame, in bytes. A model's events contain a few words.
@@ -20,6 +22,9 @@ pub const CODE_CHARS: usize = 64;
 /// Maximum number of tokens of one kind that a reply is counted with. Bedrock's counts have 32 bits (`TokenUsage` in
 /// the Amazon Bedrock API reference). A higher number would overflow the sums of a user's tokens.
 pub const TOKENS: u64 = i32::MAX as u64;
+
+/// Maximum wait that a server's `Retry-After` is read as: a day. The agent waits for less (`MAX_MODEL_RETRY_AFTER`).
+pub const RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// The limits of a reply on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

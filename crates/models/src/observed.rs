@@ -23,7 +23,7 @@ pub(crate) async fn observe(
         gen_ai.request.model = model,
         gen_ai.output.type = "text",
     );
-    let mut under_way = Call { span: span.clone(), began: Instant::now(), is_over: false };
+    let mut under_way = Call { span: span.clone(), began: Instant::now(), usage: None, is_over: false };
     match call.instrument(span).await {
         Ok(pieces) => Ok(watch(pieces, under_way)),
         Err(error) => {
@@ -38,8 +38,8 @@ fn watch(pieces: Pieces, call: Call) -> Pieces {
     futures::stream::unfold((pieces, call), async |(mut pieces, mut call)| {
         let piece = pieces.next().instrument(call.span.clone()).await;
         match &piece {
-            Some(Ok(Piece::Usage(usage))) => call.used(*usage),
-            Some(Ok(Piece::Text(_))) => {}
+            Some(Ok(Piece::Usage(usage))) => call.usage = Some(*usage),
+            Some(Ok(_)) => {}
             Some(Err(error)) => call.end(Some(error)),
             None => call.end(None),
         }
@@ -52,11 +52,13 @@ fn watch(pieces: Pieces, call: Call) -> Pieces {
 struct Call {
     span: Span,
     began: Instant,
+    /// Last report of the usage.
+    usage: Option<Usage>,
     is_over: bool,
 }
 
 impl Call {
-    fn used(&self, usage: Usage) {
+    fn record(&self, usage: Usage) {
         let tokens = [("input", usage.input_tokens), ("output", usage.output_tokens)];
         for (kind, count) in tokens {
             metrics::observe_by(&metrics::MODEL_TOKENS, kind, f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
@@ -69,6 +71,9 @@ impl Call {
     fn end(&mut self, error: Option<&ModelError>) {
         if std::mem::replace(&mut self.is_over, true) {
             return;
+        }
+        if let Some(usage) = self.usage {
+            self.record(usage);
         }
         metrics::observe(&metrics::MODEL_DURATION, self.began.elapsed().as_secs_f64());
         if let Some(error) = error {

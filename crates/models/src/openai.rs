@@ -1,21 +1,26 @@
 //! Chat completions with server-sent events ("Create chat completion" and "Chat completion chunk object" in the OpenAI
 //! API reference).
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use chat::{
     model::limits::MODEL_IDLE_TIMEOUT,
-    ports::language_model::{ModelError, Piece, Pieces, Prompt, Usage},
+    ports::language_model::{ModelError, Pieces, Prompt},
 };
-use futures::{Stream, StreamExt, stream};
-use reqwest::{StatusCode, Url, header};
+use futures::{Stream, StreamExt};
+use reqwest::{Url, header};
 use serde_json::{Value, json};
 
 use crate::{
-    conversation,
-    events::Events,
-    limits::{CODE_CHARS, REFUSAL_BYTES, ReplyLimits, TOKENS},
+    chunk, conversation,
+    events::{Events, Item, malformed},
+    limits::ReplyLimits,
+    refusal::Refusal,
+    reply::{self, Finish, Progress, Reply, Source},
     settings::SettingsError,
 };
 
@@ -27,6 +32,8 @@ pub struct OpenAi {
     client: reqwest::Client,
     url: Url,
     key: Option<header::HeaderValue>,
+    /// `true` when the server refused `stream_options`.
+    refuses_stream_options: AtomicBool,
 }
 
 impl OpenAi {
@@ -44,18 +51,44 @@ impl OpenAi {
             key.set_sensitive(true);
             key
         });
-        Ok(Self { client, url, key })
+        Ok(Self { client, url, key, refuses_stream_options: AtomicBool::new(false) })
     }
 
-    /// Starts a reply.
+    /// Starts a reply. Older servers refuse `stream_options`, so a request that is refused for it is repeated once without
+    /// it, and later requests of this client do not have it.
     pub async fn reply(&self, model: &str, prompt: Prompt) -> Result<Pieces, ModelError> {
-        let mut request = self.client.post(self.url.clone()).json(&Self::request(model, &prompt));
+        let mut body = Self::request(model, &prompt);
+        loop {
+            if self.refuses_stream_options.load(Ordering::Relaxed) {
+                body.as_object_mut().map(|fields| fields.remove("stream_options"));
+            }
+            let response = self.send(&body).await?;
+            if response.status().is_success() {
+                return Self::decoded(response);
+            }
+            let refusal = Refusal::read(response).await;
+            if !refusal.is_of_stream_options || body.get("stream_options").is_none() {
+                return Err(refusal.error);
+            }
+            // Such a server reports the usage unasked, or not at all. The refused request cost nothing.
+            self.refuses_stream_options.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn send(&self, body: &Value) -> Result<reqwest::Response, ModelError> {
+        // A compressed stream arrives in large parts, if a proxy compresses it.
+        let mut request = self.client.post(self.url.clone()).header(header::ACCEPT_ENCODING, "identity").json(body);
         if let Some(key) = &self.key {
             request = request.header(header::AUTHORIZATION, key);
         }
-        let response = request.send().await.map_err(unavailable)?;
-        if !response.status().is_success() {
-            return Err(refusal(response).await);
+        request.send().await.map_err(unavailable)
+    }
+
+    /// Returns the pieces of a response, unless it is encoded although that was not asked for.
+    fn decoded(response: reqwest::Response) -> Result<Pieces, ModelError> {
+        let encoding = response.headers().get(header::CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err(ModelError::Refused("the response has a Content-Encoding".to_owned()));
         }
         Ok(Self::pieces(response.bytes_stream()))
     }
@@ -91,131 +124,46 @@ impl OpenAi {
     where
         E: std::fmt::Display + Send + 'static,
     {
-        let events = Events::new(body.boxed(), limits);
-        let reply = stream::try_unfold((events, End::Open), async |(mut events, mut end)| {
-            loop {
-                if end == End::Done {
-                    return Ok(None);
-                }
-                let data = match events.next().await {
-                    Ok(Some(data)) => data,
-                    // The text is complete; only the token usage may be missing. Some servers omit the closing event.
-                    Ok(None) | Err(_) if end == End::Finished => return Ok(None),
-                    Ok(None) => return Err(ModelError::Unavailable("the reply ended early".to_owned())),
-                    Err(error) => return Err(error),
-                };
-                if data.trim() == "[DONE]" {
-                    return Ok(None);
-                }
-                let chunk: Value = serde_json::from_str(&data)
-                    .map_err(|error| ModelError::Malformed(format!("an event is not JSON: {error}")))?;
-                if let Some(piece) = piece(&chunk, &mut end)? {
-                    return Ok(Some((piece, (events, end))));
-                }
+        reply::pieces(Completion { events: Events::new(body.boxed(), limits) })
+    }
+}
+
+/// The stream of a reply.
+struct Completion<E> {
+    events: Events<E>,
+}
+
+impl<E: std::fmt::Display + 'static> Source for Completion<E> {
+    async fn advance(&mut self, reply: &mut Reply) -> Result<Progress, ModelError> {
+        let event = match self.events.next().await? {
+            Item::End => return Ok(Progress::End),
+            Item::Bytes => return Ok(Progress::More),
+            Item::Json(completion) => {
+                chunk::read(&completion, "", reply)?;
+                return Ok(Progress::More);
             }
-        });
-        reply.boxed()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Open,
-    /// The choice is complete; the usage may follow.
-    Finished,
-    /// The reply is complete.
-    Done,
-}
-
-/// Returns the content of a chunk.
-fn piece(chunk: &Value, end: &mut End) -> Result<Option<Piece>, ModelError> {
-    if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
-        return Err(told(StatusCode::INTERNAL_SERVER_ERROR, error));
-    }
-    let choice = &chunk["choices"][0];
-    match choice["finish_reason"].as_str() {
-        Some("content_filter") => return Err(ModelError::Filtered),
-        Some(_) => *end = End::Finished,
-        None => {}
-    }
-    if let Some(text) = choice["delta"]["content"].as_str().filter(|text| !text.is_empty()) {
-        return Ok(Some(Piece::Text(text.to_owned())));
-    }
-    let Some(usage) = chunk.get("usage").filter(|usage| usage.is_object()) else { return Ok(None) };
-    let count = |name: &str| usage[name].as_u64().unwrap_or_default().min(TOKENS);
-    if *end == End::Finished {
-        *end = End::Done;
-    }
-    let usage = Usage { input_tokens: count("prompt_tokens"), output_tokens: count("completion_tokens") };
-    Ok(Some(Piece::Usage(usage)))
-}
-
-/// Returns the reason of a refused request.
-async fn refusal(response: reqwest::Response) -> ModelError {
-    let status = response.status();
-    let retry_after = response.headers().get(header::RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| wait(value.to_str().ok()?.trim(), SystemTime::now()));
-    // A server that is unavailable for a while may send it too.
-    if status == StatusCode::TOO_MANY_REQUESTS || (status.is_server_error() && retry_after.is_some()) {
-        return ModelError::Busy { retry_after };
-    }
-    let mut body = Vec::new();
-    let mut chunks = response.bytes_stream();
-    // Of a longer body the beginning is read. It is not valid JSON then, and the status decides.
-    while body.len() < REFUSAL_BYTES
-        && let Some(Ok(chunk)) = chunks.next().await
-    {
-        body.extend_from_slice(&chunk[..chunk.len().min(REFUSAL_BYTES - body.len())]);
-    }
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    told(status, &body["error"])
-}
-
-/// Returns the wait in `Retry-After`, in seconds or as a date ("Retry-After" in RFC 9110).
-fn wait(value: &str, now: SystemTime) -> Option<Duration> {
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(value).ok()?;
-    Some(at.duration_since(now).unwrap_or_default())
-}
-
-/// Returns an error by its status and its `code`.
-fn told(status: StatusCode, error: &Value) -> ModelError {
-    let code = error["code"].as_str().or(error["type"].as_str()).unwrap_or_default();
-    let code: String = code.chars().filter(char::is_ascii_graphic).take(CODE_CHARS).collect();
-    match (status, code.as_str()) {
-        (_, "context_length_exceeded") | (StatusCode::PAYLOAD_TOO_LARGE, _) => ModelError::TooLong,
-        (_, "content_filter" | "content_policy_violation") => ModelError::Filtered,
-        (_, "rate_limit_exceeded" | "insufficient_quota") => ModelError::Busy { retry_after: None },
-        // Without the message of the error, which may quote the key or the prompt.
-        (status, _) if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-            ModelError::Unavailable(format!("status {} {code}", status.as_u16()))
+            Item::Event(event) => event,
+        };
+        let data = event.data.trim();
+        if data == "[DONE]" {
+            reply.finish(Finish::Complete);
+            return Ok(Progress::End);
         }
-        (status, code) => ModelError::Refused(format!("status {} {code}", status.as_u16())),
+        let chunk = match serde_json::from_str(data) {
+            Ok(chunk) => chunk,
+            Err(_) if event.event == "error" => Value::from(data),
+            // Keep-alives, which may have a name and any data.
+            Err(_) if data.is_empty() || event.event != "message" => return Ok(Progress::More),
+            // The rest of the event is lost.
+            Err(_) if self.events.is_over() => return Ok(Progress::End),
+            Err(error) => return Err(malformed(&error)),
+        };
+        chunk::read(&chunk, &event.event, reply)?;
+        Ok(if reply.is_whole() { Progress::End } else { Progress::More })
     }
 }
 
 fn unavailable(error: reqwest::Error) -> ModelError {
     // Without the URL, which may contain a key.
     ModelError::Unavailable(error.without_url().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_told_in_seconds_or_as_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        for (value, seconds) in [
-            ("7", Some(7)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("-1", None),
-            ("soon", None),
-        ] {
-            assert_eq!(wait(value, now), seconds.map(Duration::from_secs), "{value}");
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../../../crates/models/tests/bedrock_support/mod.rs"]
+#[path = "../../../crates/models/tests/it/bedrock_support.rs"]
 mod bedrock_support;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};

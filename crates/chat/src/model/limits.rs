@@ -151,9 +151,13 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// Interval between two renewals of a reply lease. A cancelled reply ends within this time.
 pub const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum pause of a model before and within a reply, after which the call fails. A server on the developer's own
-/// machine may have to load its model first.
+/// Maximum silence of a model before and within a reply, after which the call fails. Any byte ends a silence, also of
+/// reasoning or of a keep-alive. A server on the developer's own machine may have to load its model first.
 pub const MODEL_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Maximum time of a model that is not silent until the first text of its reply, after which the reply fails. An
+/// invocation of 5 minutes that begins with the call has time left to post the notice.
+pub const MODEL_FIRST_TEXT_TIMEOUT: Duration = Duration::from_mins(4);
 
 /// Minimum remaining time of an invocation for starting a model call.
 pub const MIN_TIME_FOR_MODEL_CALL: Duration = Duration::from_secs(15);

@@ -31,11 +31,17 @@ pub struct Turn {
 pub enum Piece {
     /// Text.
     Text(String),
-    /// Tokens that the reply used, if the model reports them.
+    /// Tokens that the reply has used so far, if the model reports them. Later numbers replace earlier ones.
     Usage(Usage),
+    /// The model sent something without text, for example its reasoning or a keep-alive. It is not silent.
+    Alive,
+    /// All text so far was reasoning, as its end reveals. It is no part of the reply.
+    Retracted,
+    /// The reply ends at a limit of the model and is incomplete. Nothing follows.
+    Truncated,
 }
 
-/// Numbers of tokens that a reply used.
+/// Numbers of tokens that a reply used. Zero: not reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Tokens of the prompt.

@@ -22,6 +22,7 @@ struct Reply {
     text: String,
     pieces: usize,
     usage: Vec<Usage>,
+    is_truncated: bool,
     error: Option<String>,
 }
 
@@ -70,6 +71,10 @@ fn read(chunks: impl IntoIterator<Item = Vec<u8>>, limits: ReplyLimits) -> (Repl
                     reply.pieces += 1;
                 }
                 Ok(Piece::Usage(usage)) => reply.usage.push(usage),
+                Ok(Piece::Retracted) => reply.text.clear(),
+                Ok(Piece::Truncated) => reply.is_truncated = true,
+                // Depends on the chunks.
+                Ok(Piece::Alive) => {}
                 Err(error) => reply.error = Some(error.to_string()),
             }
         }

@@ -105,6 +105,19 @@ impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
         self.next.text.clear();
     }
 
+    /// Discards the text, which turned out to be no part of the reply. If it was `shown`, this draft ends as failed. Then
+    /// another draft begins.
+    pub(crate) async fn discard(&mut self, shown: bool, clock: &impl Clock) {
+        self.text.clear();
+        self.next.text.clear();
+        if shown {
+            self.show(DraftStatus::Failed).await;
+        }
+        self.next.draft_id = MessageId::generate(clock.seed());
+        self.next.status = DraftStatus::Thinking;
+        self.next.position = 0;
+    }
+
     /// Shows the final status, and the `seq` of the stored message if there is one.
     pub(crate) async fn end(mut self, status: DraftStatus, seq: Option<u64>) {
         self.next.seq = seq;

@@ -24,7 +24,7 @@ use crate::{
         limits::{
             CHANGE_ATTEMPTS, CONTENT_BYTES, CONTEXT_MESSAGES, DEADLINE_MARGIN, DELTA_INTERVAL, LEASE_DURATION,
             LEASE_RENEWAL_INTERVAL, MAX_MODEL_RETRY_AFTER, MIN_PARTIAL_REPLY_DURATION, MIN_TIME_FOR_MODEL_CALL,
-            MODEL_CALLS, MODEL_FAILURES, MODEL_IDLE_TIMEOUT,
+            MODEL_CALLS, MODEL_FAILURES, MODEL_FIRST_TEXT_TIMEOUT, MODEL_IDLE_TIMEOUT,
         },
         message::{ContentType, Message, Role, StoredMessage},
         message_ref::MessageRef,
@@ -354,7 +354,9 @@ where
         }));
         let mut tick = pin!(self.clock.sleep(DELTA_INTERVAL));
         let mut lease = pin!(self.clock.sleep(LEASE_RENEWAL_INTERVAL));
-        let mut heard = self.clock.now();
+        let began = self.clock.now();
+        let mut heard = began;
+        let mut truncated = false;
         loop {
             // Biased order: a model that never pauses leaves time for the other branches, and a run can be repeated.
             tokio::select! {
@@ -377,6 +379,9 @@ where
                     if heard.until(now) >= MODEL_IDLE_TIMEOUT {
                         return Ok(GenerationEnd::Failed(ModelError::Unavailable("it sent nothing in time".to_owned())));
                     }
+                    if draft.text.trim_start().is_empty() && began.until(now) >= MODEL_FIRST_TEXT_TIMEOUT {
+                        return Ok(GenerationEnd::Failed(ModelError::Oversized("it sent no text in time".to_owned())));
+                    }
                     match self.channels.renew(question, owner, now.plus(LEASE_DURATION), false).await? {
                         None => return Ok(GenerationEnd::LeaseLost),
                         Some(ReplyLease { cancelled: true, .. }) => return Ok(GenerationEnd::Cancelled),
@@ -386,9 +391,12 @@ where
                 piece = pieces.next() => {
                     heard = self.clock.now();
                     match piece {
-                        None => return Ok(GenerationEnd::Complete { truncated: false }),
+                        None => return Ok(GenerationEnd::Complete { truncated }),
                         Some(Err(error)) => return Ok(GenerationEnd::Failed(error)),
                         Some(Ok(Piece::Usage(used))) => *usage = Some(used),
+                        Some(Ok(Piece::Alive)) => {}
+                        Some(Ok(Piece::Truncated)) => truncated = true,
+                        Some(Ok(Piece::Retracted)) => draft.discard(std::mem::take(shown), self.clock).await,
                         Some(Ok(Piece::Text(text))) => {
                             let room = CONTENT_BYTES - draft.text.len();
                             let fits = text.floor_char_boundary(room);
@@ -419,7 +427,7 @@ where
         prompt: &Prompt,
         mark: Option<&str>,
     ) -> Result<ReplyOutcome> {
-        let usage = usage.unwrap_or_else(|| estimated(prompt, &draft.text));
+        let usage = counted(usage, prompt, &draft.text);
         self.record_usage(stored, prompt, Some(usage), &draft.text).await;
         let metadata = [
             ("draft_id", Value::from(draft.id().to_string())),
@@ -460,7 +468,7 @@ where
 
     /// Records the tokens that a call used, whether it succeeded or not.
     async fn record_usage(&self, stored: &StoredMessage, prompt: &Prompt, usage: Option<Usage>, text: &str) {
-        let usage = usage.unwrap_or_else(|| estimated(prompt, text));
+        let usage = counted(usage, prompt, text);
         let (user, tokens) = (&stored.message.sender_id, usage.input_tokens + usage.output_tokens);
         if let Err(error) = self.channels.record_tokens(user, tokens, self.clock.now()).await {
             tracing::warn!(%error, "recording tokens failed");
@@ -543,11 +551,18 @@ fn is_refused(c: char) -> bool {
     c < ' ' && !matches!(c, '\t' | '\n' | '\r')
 }
 
-/// Estimates the tokens of a reply, if the model does not report them.
-fn estimated(prompt: &Prompt, text: &str) -> Usage {
+/// Returns the tokens of a reply. A number that the model does not report is estimated.
+fn counted(usage: Option<Usage>, prompt: &Prompt, text: &str) -> Usage {
     let count = |text: &str| u64::try_from(estimated_tokens(text)).unwrap_or(u64::MAX);
-    let input = prompt.turns.iter().map(|turn| count(&turn.text)).chain(prompt.instructions.as_deref().map(count));
-    Usage { input_tokens: input.sum(), output_tokens: count(text) }
+    let mut usage = usage.unwrap_or_default();
+    if usage.input_tokens == 0 {
+        let texts = prompt.turns.iter().map(|turn| turn.text.as_str()).chain(prompt.instructions.as_deref());
+        usage.input_tokens = texts.map(count).sum();
+    }
+    if usage.output_tokens == 0 && !text.is_empty() {
+        usage.output_tokens = count(text);
+    }
+    usage
 }
 
 fn should_reply(agent: &AgentSettings, message: &Message, name: &str) -> bool {

@@ -27,9 +27,12 @@ enum Step {
     Wait(u64),
     Fail(ModelError),
     Tell(Usage),
+    Live,
+    Retract,
+    Cut,
 }
 
-use Step::{Fail, Say, Tell, Wait};
+use Step::{Cut, Fail, Live, Retract, Say, Tell, Wait};
 
 /// Model that follows a script: one part for each call, and the last part for all further calls.
 #[derive(Default)]
@@ -66,6 +69,9 @@ impl LanguageModel for Scripted {
                     Say(text) => return Some((Ok(Piece::Text(text.to_owned())), steps)),
                     Fail(error) => return Some((Err(error), VecDeque::new())),
                     Tell(usage) => return Some((Ok(Piece::Usage(usage)), steps)),
+                    Live => return Some((Ok(Piece::Alive), steps)),
+                    Retract => return Some((Ok(Piece::Retracted), steps)),
+                    Cut => return Some((Ok(Piece::Truncated), steps)),
                 }
             }
         });
@@ -323,6 +329,50 @@ async fn a_model_that_falls_silent_counts_as_gone() {
     let world = World::new([vec![Wait(150), Say("half"), Wait(1_000_000)], vec![Wait(50_000), Say("whole")]]).await;
     let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
     assert_eq!((reply.content.as_str(), world.model.calls()), ("whole", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_thinks_is_not_silent_but_speaks_in_time() {
+    let thinking = |seconds: u64| (0..seconds / 5).flat_map(|_| [Wait(5_000), Live]);
+    let world = World::new([thinking(75).chain([Say("whole")]).collect()]).await;
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    assert_eq!((reply.content.as_str(), world.model.calls()), ("whole", 1));
+
+    let world = World::new([thinking(1_000).collect()]).await;
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Failed(_)));
+    assert_eq!(world.model.calls(), 1, "another call would cost the same");
+
+    let blank = (0..200).flat_map(|_| [Wait(5_000), Say(" ")]);
+    let world = World::new([blank.collect()]).await;
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Failed(_)));
+    assert_eq!(world.model.calls(), 1, "blanks are no words");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_at_the_limit_of_the_model_says_so() {
+    let world = World::new([vec![Say("half"), Cut]]).await;
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    assert_eq!((reply.content.as_str(), &reply.metadata.unwrap()["status"]), ("half", &"truncated".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_that_turns_out_to_be_reasoning_is_no_part_of_the_reply() {
+    let world = World::new([vec![Say("hm, "), Wait(150), Say("well"), Retract, Wait(150), Say("so")]]).await;
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    assert_eq!((reply.content.as_str(), world.model.calls()), ("so", 1));
+    assert_eq!(world.shown.drafts(), ["hm, ", "so"]);
+    let ended = world.shown.all().into_iter().filter(|(status, _)| *status == DraftStatus::Failed).count();
+    assert_eq!(ended, 1, "the draft of the reasoning ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_of_tokens_that_is_not_reported_is_estimated() {
+    let told = Tell(Usage { input_tokens: 111, output_tokens: 0 });
+    let world = World::new([vec![told, Say("hello")]]).await;
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    let metadata = reply.metadata.unwrap();
+    assert_eq!(metadata["input_tokens"], 111);
+    assert_eq!(metadata["output_tokens"], 6);
 }
 
 #[tokio::test(start_paused = true)]

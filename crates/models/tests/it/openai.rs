@@ -1,18 +1,21 @@
 //! The protocol of OpenAI, from valid and from faulty servers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use chat::ports::language_model::{ModelError, Piece, Prompt, Turn, Usage};
-use futures::StreamExt;
+use futures::{
+    StreamExt,
+    future::ready,
+    stream::{iter, pending},
+};
 use models::OpenAi;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
     sync::mpsc::{Receiver, channel},
+    time::Instant,
 };
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
@@ -57,6 +60,7 @@ async fn read(server: &OpenAi) -> (String, Option<Usage>, Option<ModelError>) {
         match piece {
             Ok(Piece::Text(piece)) => text.push_str(&piece),
             Ok(Piece::Usage(used)) => usage = Some(used),
+            Ok(_) => {}
             Err(error) => return (text, usage, Some(error)),
         }
     }
@@ -117,13 +121,14 @@ async fn a_byte_order_mark_is_none_of_the_reply() {
     for cut in [0, 1, 2, 3, 4, 40, body.len()] {
         let chunks = [&body.as_bytes()[..cut], &body.as_bytes()[cut..]].map(Bytes::copy_from_slice);
         let pieces = OpenAi::pieces(futures::stream::iter(chunks.map(Ok::<_, Infallible>)));
-        let pieces: Vec<_> = pieces.map(Result::unwrap).collect().await;
+        let pieces: Vec<_> = pieces.map(Result::unwrap).filter(|piece| ready(*piece != Piece::Alive)).collect().await;
         assert_eq!(pieces, [Piece::Text("ok".to_owned()), Piece::Usage(USAGE)], "cut at {cut}");
     }
     // A second byte order mark is part of a field's name, which is then unknown.
     let body = Bytes::from(format!("\u{feff}\u{feff}{}{}", word("no"), finish("stop")));
     let pieces = OpenAi::pieces(futures::stream::iter([Ok::<_, Infallible>(body)]));
-    assert!(pieces.collect::<Vec<_>>().await.is_empty());
+    let pieces: Vec<_> = pieces.filter(|piece| ready(*piece != Ok(Piece::Alive))).collect().await;
+    assert_eq!(pieces, []);
 }
 
 #[tokio::test]
@@ -192,7 +197,8 @@ async fn step_by_step(mut parts: Receiver<String>) -> OpenAi {
 async fn words_are_there_as_soon_as_they_are_sent_and_a_dead_connection_is_no_end() {
     let (send, parts) = channel(1);
     let openai = step_by_step(parts).await;
-    let mut pieces = openai.reply("small", prompt()).await.unwrap();
+    let pieces = openai.reply("small", prompt()).await.unwrap();
+    let mut pieces = pieces.filter(|piece| ready(*piece != Ok(Piece::Alive)));
     // An event may arrive in parts.
     let event = word("größer");
     let (first, second) = event.split_at(event.find("ß").unwrap());
@@ -204,4 +210,22 @@ async fn words_are_there_as_soon_as_they_are_sent_and_a_dead_connection_is_no_en
     assert_eq!(pieces.next().await.unwrap().unwrap(), Piece::Text("größer".to_owned()));
     drop(send);
     assert!(matches!(pieces.next().await, Some(Err(ModelError::Unavailable(_)))));
+}
+
+#[tokio::test]
+async fn whatever_a_server_sends_is_a_sign_of_life() {
+    let thought = event(&json!({ "choices": [{ "index": 0, "delta": { "reasoning_content": "hm" } }] }));
+    for sign in [": keep-alive\n\n", "\n", ":", "event: ping\ndata: {}\n\n", "data: {\"cho", "{", &thought] {
+        let body = iter([Ok::<_, Infallible>(Bytes::copy_from_slice(sign.as_bytes()))]).chain(pending());
+        assert_eq!(OpenAi::pieces(body).next().await, Some(Ok(Piece::Alive)), "{sign}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stays_open_after_a_reply_is_not_waited_for() {
+    let begun = Instant::now();
+    let parts = [word("ok"), finish("stop")].map(|part| Ok::<_, Infallible>(Bytes::from(part)));
+    let pieces = OpenAi::pieces(iter(parts).chain(pending())).filter(|piece| ready(*piece != Ok(Piece::Alive)));
+    assert_eq!(pieces.collect::<Vec<_>>().await, [Ok(Piece::Text("ok".to_owned()))]);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

@@ -1,7 +1,5 @@
 //! Servers that send without end, or invalid data: the number of bytes read, their cost, and the result.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::{
     convert::Infallible,
     sync::{
@@ -11,22 +9,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_bedrockruntime::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::Bytes;
 use chat::ports::language_model::{ModelError, Piece, Pieces, Prompt, Turn, Usage};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, future::ready, stream};
 use models::{
-    Bedrock, OpenAi,
-    limits::{CODE_CHARS, EVENT_BYTES, REFUSAL_BYTES, REPLY_BYTES, ReplyLimits, TOKENS},
+    OpenAi,
+    limits::{CODE_CHARS, EVENT_BYTES, REFUSAL_BYTES, REPLY_BYTES, RETRY_AFTER, ReplyLimits, TOKENS},
 };
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
+
+use crate::bedrock;
 
 /// Returns whether an error is the expected one of a case.
 type Expected = fn(&ModelError) -> bool;
@@ -65,7 +63,7 @@ async fn read(mut pieces: Pieces) -> (String, Option<ModelError>) {
     while let Some(piece) = pieces.next().await {
         match piece {
             Ok(Piece::Text(piece)) => text.push_str(&piece),
-            Ok(Piece::Usage(_)) => {}
+            Ok(_) => {}
             Err(error) => return (text, Some(error)),
         }
     }
@@ -229,7 +227,7 @@ async fn silly_values_are_cut_to_size() {
     let usage = json!({ "choices": [], "usage": { "prompt_tokens": u64::MAX, "completion_tokens": u64::MAX } });
     let body = Bytes::from(format!("data: {{\"choices\":[{{\"finish_reason\":\"stop\"}}]}}\n\ndata: {usage}\n\n"));
     let pieces = OpenAi::pieces(stream::iter([Ok::<_, Infallible>(body)]));
-    let pieces: Vec<_> = pieces.map(Result::unwrap).collect().await;
+    let pieces: Vec<_> = pieces.map(Result::unwrap).filter(|piece| ready(*piece != Piece::Alive)).collect().await;
     assert_eq!(pieces, [Piece::Usage(Usage { input_tokens: TOKENS, output_tokens: TOKENS })]);
 
     let code = json!({ "error": { "code": "c\r\n ".repeat(9_000) } });
@@ -240,11 +238,11 @@ async fn silly_values_are_cut_to_size() {
         ),
         (
             "HTTP/1.1 429 Busy\r\nretry-after: 18446744073709551615\r\nconnection: close\r\n\r\n".to_owned(),
-            ModelError::Busy { retry_after: Some(Duration::from_secs(u64::MAX)) },
+            ModelError::Busy { retry_after: Some(RETRY_AFTER) },
         ),
         (
             "HTTP/1.1 429 Busy\r\nretry-after: 99999999999999999999999999\r\nconnection: close\r\n\r\n".to_owned(),
-            ModelError::Busy { retry_after: None },
+            ModelError::Busy { retry_after: Some(RETRY_AFTER) },
         ),
     ];
     for (answer, expected) in answers {
@@ -257,17 +255,6 @@ async fn silly_values_are_cut_to_size() {
         });
         assert_eq!(ask(&OpenAi::new(&url, None).unwrap()).await, (String::new(), Some(expected)));
     }
-}
-
-fn bedrock(url: &str) -> Bedrock {
-    let credentials = Credentials::new("id", "key", None, None, "test");
-    let config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .endpoint_url(url)
-        .build();
-    Bedrock::new(&config)
 }
 
 /// Returns a frame of Bedrock's event stream.
@@ -315,7 +302,7 @@ async fn bedrock_is_hung_up_on_too() {
     ];
     for (what, head, unit, limit, is_expected) in cases {
         let (url, calls, sent) = flood(head, unit).await;
-        let error = match bedrock(&url).reply("a.model-v1:0", prompt()).await {
+        let error = match bedrock::client(&url).reply("a.model-v1:0", prompt()).await {
             Ok(pieces) => read(pieces).await.1,
             Err(error) => Some(error),
         };

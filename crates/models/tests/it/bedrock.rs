@@ -1,14 +1,23 @@
 //! Bedrock's event stream, which the SDK reads from a local server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod bedrock_support;
-
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_bedrockruntime::config::{Credentials, SharedCredentialsProvider};
-use bedrock_support::{Case, assert_request, cases, check, read, reply};
 use models::Bedrock;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
+
+use crate::bedrock_support::{Case, assert_request, cases, check, read, reply};
+
+/// Returns a client of a server at this URL.
+pub(crate) fn client(url: &str) -> Bedrock {
+    let credentials = Credentials::new("id", "key", None, None, "test");
+    let config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .endpoint_url(url)
+        .build();
+    Bedrock::new(&config)
+}
 
 /// Returns a server that responds like Bedrock, and its client.
 async fn answering(status: u16, error_type: Option<&str>, body: &[Vec<u8>]) -> (MockServer, Bedrock) {
@@ -20,14 +29,8 @@ async fn answering(status: u16, error_type: Option<&str>, body: &[Vec<u8>]) -> (
     let server = MockServer::start().await;
     // One call is one request: the agent counts calls, and decides on retries.
     Mock::given(method("POST")).respond_with(answer).expect(1).mount(&server).await;
-    let credentials = Credentials::new("id", "key", None, None, "test");
-    let config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .endpoint_url(server.uri())
-        .build();
-    (server, Bedrock::new(&config))
+    let bedrock = client(&server.uri());
+    (server, bedrock)
 }
 
 #[tokio::test]

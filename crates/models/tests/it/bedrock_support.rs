@@ -127,7 +127,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::broken("a frame is damaged", vec![word("a"), damaged(word("b"))], "a", "not available"),
         Case::broken("the filter", vec![word("a"), stop(3, "content_filtered")], "a", "filter"),
         Case::broken("a guardrail", vec![word("a"), stop(3, "guardrail_intervened")], "a", "filter"),
-        Case::broken("a full context", vec![word("a"), stop(3, "model_context_window_exceeded")], "a", "too long"),
+        Case::broken("a full context", vec![stop(3, "model_context_window_exceeded")], "", "too long"),
         Case::broken("throttled", vec![word("a"), exception("throttlingException", "x")], "a", "busy"),
         Case::broken(
             "too long, found out late",
@@ -177,6 +177,7 @@ pub(crate) async fn read(bedrock: &Bedrock) -> (String, Option<Usage>, Option<Mo
         match piece {
             Ok(Piece::Text(piece)) => text.push_str(&piece),
             Ok(Piece::Usage(used)) => usage = Some(used),
+            Ok(_) => {}
             Err(error) => return (text, usage, Some(error)),
         }
     }

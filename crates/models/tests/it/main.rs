@@ -1,0 +1,9 @@
+//! Tests of the models with servers on this machine.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bedrock;
+mod bedrock_support;
+mod corpus;
+mod limits;
+mod openai;
