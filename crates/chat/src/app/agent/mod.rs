@@ -380,6 +380,8 @@ where
                         return Ok(GenerationEnd::Failed(ModelError::Unavailable("it sent nothing in time".to_owned())));
                     }
                     if draft.text.trim_start().is_empty() && began.until(now) >= MODEL_FIRST_TEXT_TIMEOUT {
+                        // The model has read the prompt, even if it reports no usage.
+                        *usage = Some(usage.unwrap_or_default());
                         return Ok(GenerationEnd::Failed(ModelError::Oversized("it sent no text in time".to_owned())));
                     }
                     match self.channels.renew(question, owner, now.plus(LEASE_DURATION), false).await? {
