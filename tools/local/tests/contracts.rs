@@ -17,7 +17,10 @@ use chat::{
         limits,
         message::{ContentType, Role},
     },
-    ports::clock::{Clock, SystemClock},
+    ports::{
+        clock::{Clock, SystemClock},
+        socket_gateway::{CONNECTION_DURATION, FRAME_BYTES},
+    },
 };
 use emulator::template::{self, Deployment};
 use http_api::{body::BODY_BYTES, routes::ROUTES};
@@ -184,17 +187,17 @@ fn limits_are_those_of_the_code() {
     assert_eq!(at(&asyncapi, "/components/schemas/Seq/maximum"), &json!(limits::LARGEST_SEQ));
     let idle = emulator::websocket::WebSocketOptions::default().idle_timeout;
     let socket = json!({
-        "frame_bytes": limits::FRAME_BYTES,
+        "frame_bytes": FRAME_BYTES,
         "channels": limits::CHANNELS_PER_CONNECTION,
-        "connection_seconds": limits::CONNECTION_DURATION.as_secs(),
+        "connection_seconds": CONNECTION_DURATION.as_secs(),
         "idle_seconds": idle.as_secs(),
     });
     assert_eq!(*at(&asyncapi, "/x-limits"), socket);
     let words = at(&asyncapi, "/info/description").as_str().unwrap().replace('\n', " ");
     for said in [
-        format!("at most {} bytes", group(limits::FRAME_BYTES)),
+        format!("at most {} bytes", group(FRAME_BYTES)),
         format!("at most {};", limits::CHANNELS_PER_CONNECTION),
-        format!("lasts {} hours", limits::CONNECTION_DURATION.as_secs() / 3600),
+        format!("lasts {} hours", CONNECTION_DURATION.as_secs() / 3600),
         format!("for {} minutes is closed", idle.as_secs() / 60),
     ] {
         assert!(words.contains(&said), "{said}");

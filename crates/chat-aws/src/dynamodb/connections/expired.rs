@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use chat::model::{
-    connection::Connection,
-    error::StoreError,
-    id::ConnectionId,
-    limits::{CONNECTION_DURATION, ENDED_SOCKETS_MINUTES},
-    time::Timestamp,
+use chat::{
+    model::{connection::Connection, error::StoreError, id::ConnectionId, time::Timestamp},
+    ports::socket_gateway::CONNECTION_DURATION,
 };
 
 use super::{DynamoConnections, connection_id, updated};
@@ -21,6 +18,10 @@ use crate::{
 
 /// Time after its end for which a connection is listed as one to be closed. API Gateway has closed its socket by then.
 const ENDED_KEPT: Duration = CONNECTION_DURATION.saturating_add(Duration::from_hours(1));
+
+/// Period, in minutes, in which maintenance looks for sockets with expired tokens. It is longer than a tolerated outage
+/// of maintenance, and shorter than API Gateway's own limits.
+const ENDED_SOCKETS_MINUTES: i64 = 15;
 
 impl DynamoConnections {
     /// Lists the minutes in which tokens ended up to `now`, the oldest first. The list begins [`ENDED_SOCKETS_MINUTES`]
