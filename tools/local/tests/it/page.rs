@@ -1,8 +1,5 @@
 //! The page's server: its responses, its callers, and its rules for browsers.
 
-// Clippy's exception for tests does not reach the helpers of an integration test.
-#![allow(clippy::unwrap_used)]
-
 use emulator::doors::{self, Door};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use local::{

@@ -1,15 +1,12 @@
 //! The embedded DynamoDB: writes are durable, streams report them, and a data directory has one owner.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
-
-mod dynamodb_support;
-
 use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use dynamodb_support::{Database, TABLE, table};
 use emulator::dynamodb::{Engine, Error, Options, Position, Storage};
 use tempfile::TempDir;
+
+use crate::database::{Database, TABLE, table};
 
 fn refusal(storage: Storage) -> String {
     match Engine::open(storage, Options::default()) {

@@ -1,15 +1,19 @@
+//! The local Lambda with real processes: `examples/probe_function.rs` is the function.
+//!
+//! A binary of its own, because it starts processes. A new process holds all open files of its parent until it executes
+//! its program. In one process with the tests of the database, it would keep their locked data directories locked.
+
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! The local Lambda with real processes: `examples/probe_function.rs` is the function.
-
-mod lambda_support;
+mod probe;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use emulator::lambda::{FunctionError, Invoke, InvokeError, Lambda, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 use futures::{FutureExt, future::join_all, poll};
-use lambda_support::{Meeting, Probe, event, failure, json_of};
 use serde_json::json;
+
+use crate::probe::{Meeting, Probe, event, failure, json_of};
 
 #[tokio::test]
 async fn an_environment_is_reused() {
@@ -32,7 +36,7 @@ async fn a_function_sees_what_lambda_shows_it() {
     let request_id = invocation.request_id.clone();
     let seen = json_of(Ok(invocation));
     assert_eq!(seen["request_id"], request_id);
-    assert_eq!(seen["arn"], lambda_support::ARN);
+    assert_eq!(seen["arn"], probe::ARN);
     assert!(seen["trace_id"].as_str().unwrap().starts_with("Root=1-"), "{seen}");
     let remaining = seen["remaining_ms"].as_u64().unwrap();
     assert!(remaining > 0 && remaining <= 30_000, "{remaining}");
@@ -60,7 +64,7 @@ async fn a_function_sees_what_lambda_shows_it() {
 #[tokio::test]
 async fn a_function_goes_by_name_and_arn() {
     let lambda = Probe::default().start();
-    for name in ["probe", "probe:$LATEST", lambda_support::ARN, "123456789012:function:probe"] {
+    for name in ["probe", "probe:$LATEST", probe::ARN, "123456789012:function:probe"] {
         json_of(lambda.invoke(name, event(json!({}))).await);
     }
     for name in ["prob", "function:probe", "probe:3", "210987654321:function:probe"] {
@@ -107,7 +111,7 @@ async fn a_killed_function_is_replaced() {
     let mut waiting = lambda.invoke("probe", event(json!({})));
     let guest = meeting.next().await;
     assert!(poll!(&mut waiting).is_pending());
-    lambda_support::kill(guest.process);
+    probe::kill(guest.process);
     assert!(failure(busy.await.unwrap()).message.ends_with("signal: killed"));
     json_of(waiting.await);
     lambda.shutdown(Duration::ZERO).await;
@@ -118,7 +122,7 @@ async fn an_idle_environment_that_was_killed_is_not_used() {
     let lambda = Probe::default().start();
     let witness = Meeting::new().await;
     let pid = json_of(lambda.invoke("probe", witness.hold(false)).await)["pid"].clone();
-    lambda_support::kill(witness.next().await.process);
+    probe::kill(witness.next().await.process);
     // The runner detects the exit at any time: before, while or after it sends the next event.
     loop {
         let invocation = lambda.invoke("probe", event(json!({}))).await.unwrap();
@@ -311,7 +315,7 @@ async fn the_environments_of_a_dead_guardian_are_replaced() {
     let witness = Meeting::new().await;
     json_of(lambda.invoke("probe", witness.hold(false)).await);
     let held = witness.next().await;
-    lambda_support::kill(held.guardian());
+    probe::kill(held.guardian());
     held.gone().await;
     let answer = json_of(lambda.invoke("probe", event(json!({}))).await);
     assert_eq!(answer["invocation"], 1);

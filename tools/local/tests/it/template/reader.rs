@@ -2,7 +2,7 @@
 
 use emulator::template::Template;
 
-use crate::{bare, resolve};
+use super::{bare, resolve};
 
 /// Returns the smallest template that resolves, with additions in each section.
 fn small(parameters: &str, conditions: &str, resources: &str, outputs: &str) -> String {

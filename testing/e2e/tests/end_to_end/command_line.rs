@@ -2,7 +2,10 @@
 
 use std::{net::TcpListener, process::Output};
 
-use crate::stack::{PATIENCE, Stack, runner};
+use crate::{
+    programs::runner,
+    stack::{PATIENCE, Stack},
+};
 
 /// Returns the error of a runner that does not start.
 async fn failing(arguments: &[&str]) -> String {

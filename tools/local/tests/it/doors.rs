@@ -1,7 +1,5 @@
 //! Listeners: the limit of connections, and the handling of further ones.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, routing::get};

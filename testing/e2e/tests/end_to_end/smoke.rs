@@ -10,7 +10,10 @@ use futures::{StreamExt, stream};
 use rustix::process::{Signal, kill_process};
 use smoke::{Failure, Target, Tokens};
 
-use crate::stack::{PATIENCE, Stack, built, runner, token_of};
+use crate::{
+    programs::{built, runner},
+    stack::{PATIENCE, Stack, token_of},
+};
 
 /// Step that fails without a function. The maintenance function has no effect that clients see within a minute.
 const BROKEN: [(&str, &str); 9] = [

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{backend, deployment, repository};
+use super::{backend, deployment, repository};
 
 #[test]
 fn given_parameters_replace_defaults_and_must_exist() {

@@ -1,13 +1,6 @@
 //! Helpers of the tests of the local Lambda.
-#![allow(dead_code, reason = "each test binary uses its own share")]
 
-use std::{
-    collections::BTreeMap,
-    env, io,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, env, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use emulator::{
@@ -19,11 +12,9 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
-    sync::Notify,
 };
 
 pub(crate) const ARN: &str = "arn:aws:lambda:eu-west-1:123456789012:function:probe";
-pub(crate) const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:failures";
 
 /// Returns the example `probe_function`, which Cargo builds with the tests.
 pub(crate) fn probe_function() -> PathBuf {
@@ -53,7 +44,7 @@ impl Default for Probe {
             async_invoke: AsyncInvoke::default(),
         };
         let binaries = BTreeMap::from([("probe_function".into(), probe_function())]);
-        let mut config = LambdaConfig::new(vec![function], binaries, "eu-west-1", Arc::new(Destination::default()));
+        let mut config = LambdaConfig::new(vec![function], binaries, "eu-west-1", Arc::new(NoDestination));
         config.guardian = Some(probe_function());
         config.async_retry_delays = vec![Duration::from_millis(1)];
         // A busy machine starts processes slowly.
@@ -103,26 +94,6 @@ impl Probe {
         self
     }
 
-    pub(crate) fn pending(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.0.pending_dir = Some(directory.into());
-        self
-    }
-
-    pub(crate) fn retry_delay(mut self, delay: Duration) -> Self {
-        self.0.async_retry_delays = vec![delay];
-        self
-    }
-
-    pub(crate) fn async_invoke(mut self, async_invoke: AsyncInvoke) -> Self {
-        self.0.functions[0].async_invoke = async_invoke;
-        self
-    }
-
-    pub(crate) fn failures(mut self, failures: Arc<dyn OnFailure>) -> Self {
-        self.0.failures = failures;
-        self
-    }
-
     pub(crate) fn config(self) -> LambdaConfig {
         self.0
     }
@@ -132,33 +103,11 @@ impl Probe {
     }
 }
 
-/// A destination that tests can wait for.
-#[derive(Default)]
-pub(crate) struct Destination {
-    sent: Mutex<Vec<(String, Value)>>,
-    arrived: Notify,
-}
+/// A destination that accepts failed invocations and keeps none.
+struct NoDestination;
 
-impl Destination {
-    pub(crate) async fn next(&self) -> (String, Value) {
-        loop {
-            let arrived = self.arrived.notified();
-            if let Some(message) = self.sent.lock().unwrap().pop() {
-                return message;
-            }
-            arrived.await;
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sent.lock().unwrap().is_empty()
-    }
-}
-
-impl OnFailure for Destination {
-    fn send(&self, queue_arn: &str, body: Value) -> io::Result<()> {
-        self.sent.lock().unwrap().push((queue_arn.to_owned(), body));
-        self.arrived.notify_one();
+impl OnFailure for NoDestination {
+    fn send(&self, _: &str, _: Value) -> io::Result<()> {
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Documents that agree with the template: a part of each, between two marks, is generated from it and compared.
 //!
-//! `WRITE_DOCS=1 cargo test --package local --test template docs` generates these parts.
+//! `WRITE_DOCS=1 cargo test --package local --test it template::docs` generates these parts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use std::{
 use emulator::stack::{EventSourceMapping, Function, Integration, Stack};
 use serde_json::Value;
 
-use crate::{backend, backend_stack, repository};
+use super::{backend, backend_stack, repository};
 
 /// Compares the part `name` of a document, or writes it.
 fn compare(document: &str, name: &str, expected: &str) {
@@ -157,7 +157,7 @@ fn diagram(stack: &Stack) -> String {
 }
 
 fn table_of_functions(stack: &Stack) -> String {
-    let mut given = crate::deployment();
+    let mut given = super::deployment();
     given.parameters.insert("ReserveConcurrency".into(), "true".into());
     let reserving = backend().resolve(&given).unwrap();
     let mut text = "| folder in `services/` | in the template | time-out | memory | reserved | comes from |\n\

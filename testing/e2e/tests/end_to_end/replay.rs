@@ -12,7 +12,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use local::binaries;
 use replay::Clients;
 
-use crate::stack::{Stack, built, until};
+use crate::{
+    programs::built,
+    stack::{Stack, until},
+};
 
 const AGENT: &str = "AgentFailuresQueue";
 const DELIVERY: &str = "DeliveryFailuresQueue";

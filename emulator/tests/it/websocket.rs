@@ -1,7 +1,5 @@
 //! The WebSocket gateway and `@connections`, over real connections, with closures for functions.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::{
     collections::HashSet,
     future::{Future, pending},

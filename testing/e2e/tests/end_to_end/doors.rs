@@ -16,7 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::stack::{PATIENCE, SIGNATURE, Socket, Stack, answered, runner, until};
+use crate::{
+    programs::{built, runner},
+    stack::{PATIENCE, SIGNATURE, Socket, Stack, answered, until},
+};
 
 /// Returns every port that a process listens on, with its number of unaccepted connections (`/proc/net/tcp`, proc(5)).
 fn listening(process: u32) -> BTreeMap<u16, usize> {
@@ -438,7 +441,7 @@ async fn a_start_that_is_killed_is_in_no_later_starts_way() {
         let directory = tempfile::tempdir().unwrap();
         let free = ["--rest-port", "0", "--websocket-port", "0", "--dynamodb-port", "0", "--page-port", "0"];
         let mut command = runner();
-        if let Some(folder) = crate::stack::built() {
+        if let Some(folder) = built() {
             command.arg("--bin-dir").arg(folder);
         }
         let mut killed =

@@ -1,7 +1,5 @@
 //! The REST gateway, over real connections, with closures for functions.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::{
     collections::BTreeMap,
     future::{Future, pending},

@@ -1,9 +1,5 @@
 //! Event source mappings on the real engine: the guarantees of Lambda's own pollers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
-
-mod dynamodb_support;
-
 use std::{
     collections::HashMap,
     path::Path,
@@ -12,7 +8,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use dynamodb_support::{Database, TABLE};
 use emulator::{
     dynamodb::Storage,
     event_source::{Checkpoints, Destination, Mapping, Options},
@@ -23,6 +18,8 @@ use futures::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+
+use crate::database::{Database, TABLE};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

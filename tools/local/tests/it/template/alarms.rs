@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use emulator::stack::Stack;
 use serde_json::Value;
 
-use crate::{backend, backend_stack, deployment, repository};
+use super::{backend, backend_stack, deployment, repository};
 
 /// Metrics of AWS with their dimensions: "Types of metrics for Lambda functions", "Available CloudWatch metrics for
 /// Amazon SQS", "Amazon API Gateway dimensions and metrics".

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use emulator::stack::{EventSourceMapping, Integration, StartingPosition};
 use serde_json::json;
 
-use crate::{backend, backend_stack, deployment, repository, resolve};
+use super::{backend, backend_stack, deployment, repository, resolve};
 
 #[test]
 fn every_function_has_a_folder_and_every_folder_a_function() {

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -18,6 +18,8 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error as SocketError, Message, client::IntoClientRequest, protocol::CloseFrame},
 };
+
+use crate::programs::{built, runner};
 
 /// The SDKs' header `authorization`. The local run checks its format, but not the signature.
 pub(crate) const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20261128/us-east-1/lambda/aws4_request, \
@@ -344,21 +346,11 @@ impl Drop for Stack {
     }
 }
 
-/// Returns the folder with another build of the functions, which is tested instead of the workspace's.
-pub(crate) fn built() -> Option<std::ffi::OsString> {
-    std::env::var_os("SWITCHBOARD_TEST_BIN_DIR")
-}
-
 /// Returns the folder in which the runners of all tests record the calls of functions.
 fn calls() -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calls");
     std::fs::create_dir_all(&folder).unwrap();
     folder
-}
-
-/// Returns the runner's binary.
-pub(crate) fn runner() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_local"))
 }
 
 pub(crate) fn token_of(user: &str) -> String {

@@ -6,7 +6,7 @@ use emulator::stack::Integration;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{backend, backend_stack};
+use super::{backend, backend_stack};
 
 #[test]
 fn every_resource_has_one_function_for_all_methods_that_no_other_has() {

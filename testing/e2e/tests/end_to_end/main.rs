@@ -23,6 +23,7 @@ mod membership;
 mod names_taken_anew;
 mod presence;
 mod problems;
+mod programs;
 mod reactions;
 mod replay;
 mod replies;

@@ -49,7 +49,6 @@ impl Database {
     }
 
     /// Opens `directory` as soon as its last owner has unlocked it.
-    #[allow(dead_code, reason = "not every test restarts")]
     pub(crate) async fn open_when_free(directory: &std::path::Path) -> Self {
         loop {
             match Engine::open(Storage::Directory(directory.to_owned()), Options::default()) {
@@ -98,7 +97,6 @@ impl Database {
     }
 
     /// Returns the number of items in the table.
-    #[allow(dead_code, reason = "not every test counts")]
     pub(crate) async fn count(&self) -> i32 {
         self.client.scan().table_name(TABLE).consistent_read(true).send().await.unwrap().count()
     }

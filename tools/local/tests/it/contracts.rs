@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 //! The contract documents agree with the code: routes, limits, frame types, responses of the gateway.
 
 use std::{
@@ -60,7 +58,7 @@ fn openapi_has_every_route_and_no_other() {
         .map(|(path, methods)| (*path, methods.iter().map(|(method, _)| method.to_string()).collect()))
         .collect();
     assert_eq!(documented, routes);
-    // tests/template.rs compares the template's routes with the code; this test compares them with the document.
+    // `template/apis.rs` compares the template's routes with the code; this test compares them with the document.
     let template = template::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/backend.yaml")).unwrap();
     let stack = template
         .resolve(&Deployment {

@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 //! The template: its reader, and its properties.
 
 mod alarms;
