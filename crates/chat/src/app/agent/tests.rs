@@ -9,14 +9,24 @@ use std::{
     task::Poll,
 };
 
-use futures::{future::join_all, stream};
+use futures::{StreamExt, future::join_all, stream};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    model::{access::Authority, channel::Visibility, draft::Delta, incarnation::ChannelKey},
-    ports::{language_model::Pieces, message_store::UpdateResult},
+    app::send::{SendCache, SendMessage, send},
+    model::{
+        access::Authority,
+        channel::Visibility,
+        draft::{Delta, DraftStatus},
+        limits::CONTENT_BYTES,
+    },
+    ports::{
+        language_model::{Piece, Pieces, Usage},
+        message_store::UpdateResult,
+    },
     testing::{PausedClock, STEP, TestStore, incarnation, step, stored_message},
 };
 
