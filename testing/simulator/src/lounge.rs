@@ -7,11 +7,9 @@ use std::{sync::Arc, time::Duration};
 use chat::{
     app::{
         agent::cancel,
-        channels::{Changes, ChosenChannelIds, CreationRules, NewChannel, change, create, delete},
-        edit::{Edit, delete as delete_message, edit},
-        history::{history, one_message},
+        channels::{Changes, ChosenChannelIds, CreationRules, NewChannel},
+        edit::Edit,
         presence::presence,
-        react::react,
         read_mark::mark_read,
     },
     model::{
@@ -279,7 +277,7 @@ async fn remake(world: Arc<World>, caches: [Shared; 2]) {
 async fn end_channel(world: &Arc<World>, who: &'static str) {
     for _ in 0..ATTEMPTS {
         let (process, deleted) = request(world, by(who), |node| async move {
-            delete(&node.membership(), &channel(LOUNGE), &user(who), None).await
+            node.membership().delete_channel(&channel(LOUNGE), &user(who), None).await
         })
         .await;
         match deleted {
@@ -304,12 +302,9 @@ async fn make_channel(world: &Arc<World>, who: &'static str, round: u64) {
             retention_days: None,
         };
         let key = name.replace(' ', "-").parse().ok();
-        let made =
-            request(
-                world,
-                by(who),
-                |node| async move { create(&node.membership(), &user(who), new, key, RULES).await },
-            );
+        let made = request(world, by(who), |node| async move {
+            node.membership().create_channel(&user(who), new, key, RULES).await
+        });
         match made.await.1 {
             Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => pause(world, 200).await,
             Some(_) => return,
@@ -364,7 +359,7 @@ async fn set(world: &Arc<World>, who: &'static str, changes: Changes) {
     for _ in 0..ATTEMPTS {
         let (before, of_changes) = (oracle::ends(world), changes.clone());
         let (process, changed) = request(world, by(who), |node| async move {
-            change(&node.membership(), &channel(LOUNGE), &user(who), None, &of_changes).await
+            node.membership().change_channel(&channel(LOUNGE), &user(who), None, &of_changes).await
         })
         .await;
         match changed {
@@ -473,20 +468,20 @@ async fn moderate(world: Arc<World>, who: &'static str) {
         let text = format!("{who} was here {number}");
         // The result is ignored: the oracle checks the effects.
         request(&world, by(who), |node| async move {
-            let store = &node.store;
+            let (store, messages) = (&node.store, node.channel_messages());
             match kind {
                 0 | 1 => {
                     // Some edits change nothing.
                     let content = (kind == 0).then_some(text);
-                    let edited = edit(store, store, &node, &revision, Edit { content, ..Edit::default() }).await;
+                    let edited = messages.edit(&revision, Edit { content, ..Edit::default() }).await;
                     if edited.is_ok() {
                         node.answers_with_what_it_read();
                     }
                 }
-                2 => drop(delete_message(store, store, &node, &revision).await),
-                3 | 4 => drop(react(store, store, &node, &revision, "👍", kind == 3).await),
+                2 => drop(messages.delete(&revision).await),
+                3 | 4 => drop(messages.react(&revision, "👍", kind == 3).await),
                 5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
-                6 => drop(cancel(store, store, &node, &revision).await),
+                6 => drop(cancel(&messages, &revision).await),
                 _ => {
                     let (id, addition) = (channel(LOUNGE), Addition::Outright);
                     drop(node.membership().add(&id, &user(who), &user(STRANGER), None, addition).await);
@@ -510,10 +505,12 @@ async fn peek(world: Arc<World>, who: &'static str) {
 async fn look(node: &Node, who: &'static str, kind: u64) {
     let (store, id, caller) = (&node.store, channel(LOUNGE), user(who));
     let shows = match kind {
-        0 => history(store, store, node, &id, &caller, Range::Newest, 5)
+        0 => node
+            .channel_messages()
+            .history(&id, &caller, Range::Newest, 5)
             .await
             .is_ok_and(|page| !page.messages.is_empty()),
-        1 => one_message(store, store, node, &id, &caller, 1).await.is_ok(),
+        1 => node.channel_messages().one_message(&id, &caller, 1).await.is_ok(),
         2 => node.membership().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
         _ => presence(store, store, node, node, &id, &caller).await.is_ok_and(|present| !present.is_empty()),
     };

@@ -34,8 +34,9 @@ pub struct DraftAudience {
 }
 
 impl DraftAudience {
-    /// Pushes a piece of a draft to the audience of `channel`, from here if it has at most `threshold` sockets. Reads the
-    /// audience again after [`AUTHORITY_DURATION`]. Failures are logged: a later piece, or the message, repeats the text.
+    /// Pushes a piece of a draft to the audience of `channel`, from here if it has at most `threshold` sockets. Reads
+    /// the audience again after [`AUTHORITY_DURATION`]. Failures are logged: a later piece, or the message, repeats the
+    /// text.
     pub async fn push<Connections, Sockets, Fan, Time>(
         &self,
         delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,

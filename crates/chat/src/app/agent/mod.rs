@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::{
-    app::access::SameChannel,
+    app::{access::SameChannel, channel_messages::ChannelMessages},
     model::{
         channel::{AgentMode, AgentSettings, Channel},
         error::{ChatError, Result},
@@ -287,16 +287,15 @@ where
 /// text generated so far is stored. A complete reply is not changed.
 ///
 /// # Errors
-/// Those of [`crate::app::edit::edit`] that concern permissions.
+/// Those of [`ChannelMessages::edit`] that concern permissions.
 pub async fn cancel(
-    channels: &(impl ChannelStore + ReplyLeases),
-    messages: &impl MessageStore,
-    clock: &impl Clock,
+    messages: &ChannelMessages<'_, impl ChannelStore + ReplyLeases, impl MessageStore, impl Clock>,
     revision: &MessageRef,
 ) -> Result<()> {
+    let ChannelMessages { channels, clock, .. } = *messages;
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
-        let editable = crate::app::edit::authorize_edit(channels, messages, clock, revision).await?;
+        let editable = messages.authorize_edit(revision).await?;
         same.require(&editable.access.channel)?;
         let question = MessageKey { channel: editable.access.key(), seq: revision.seq };
         if channels.cancel(&editable.authority(), &question, clock.now()).await? {

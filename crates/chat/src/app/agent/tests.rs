@@ -148,6 +148,10 @@ impl World {
         world
     }
 
+    fn channel_messages(&self) -> ChannelMessages<'_, TestStore, TestStore, PausedClock> {
+        ChannelMessages { channels: &self.store, messages: &self.store, clock: &self.clock }
+    }
+
     async fn ask(&self, content: &str) -> StoredMessage {
         let question = SendMessage {
             channel_id: "c".parse().unwrap(),
@@ -400,9 +404,9 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     };
     let stop = async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let refused = cancel(&world.store, &world.store, &world.clock, &revision("mallory")).await;
+        let refused = cancel(&world.channel_messages(), &revision("mallory")).await;
         assert!(matches!(refused, Err(ChatError::Forbidden(_))), "{refused:?}");
-        cancel(&world.store, &world.store, &world.clock, &revision("alice")).await.unwrap();
+        cancel(&world.channel_messages(), &revision("alice")).await.unwrap();
     };
     let (outcome, ()) = futures::future::join(world.answer(), stop).await;
     let ReplyOutcome::Replied(reply) = outcome.unwrap() else { panic!("a reply") };
@@ -411,7 +415,7 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     assert!(world.clock.start.elapsed() < Duration::from_secs(4), "soon");
 
     let world = World::new([vec![Say("never")]]).await;
-    cancel(&world.store, &world.store, &world.clock, &revision("alice")).await.unwrap();
+    cancel(&world.channel_messages(), &revision("alice")).await.unwrap();
     assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Failed(_)));
     assert_eq!(world.model.calls(), 0, "before it had begun");
 }
