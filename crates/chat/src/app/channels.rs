@@ -311,7 +311,8 @@ where
             let changed = changes.apply(found, clock);
             let pending = PendingEnd::new(found.key(), EndCause::MadePrivate, clock.seed());
             if changed == *found {
-                // An earlier call may have stopped before it ended the subscriptions. Its pending end is worked on as well.
+                // An earlier call may have stopped before it ended the subscriptions. Its pending end is worked on as
+                // well.
                 if changes.visibility == Some(Visibility::Private) {
                     let is_done = self.ending().finish_now(&pending).await;
                     return Ok((changed, !is_done));
