@@ -10,7 +10,10 @@ use std::{
 };
 
 use chat::{
-    app::{agent::draft::DraftAudience, delivery::Delivery, ending::Ending, membership::Membership},
+    app::{
+        agent::draft::DraftAudience, channel_messages::ChannelMessages, delivery::Delivery, ending::Ending,
+        membership::Membership,
+    },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
     model::{
         draft::Delta, error::StoreError, id::ConnectionId, incarnation::ChannelKey, limits::PUSH_DURATION,
@@ -96,6 +99,10 @@ impl Node {
 
     pub(crate) fn membership(&self) -> Membership<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
         Membership { channels: &self.store, connections: &self.store, sockets: self, clock: self }
+    }
+
+    pub(crate) fn channel_messages(&self) -> ChannelMessages<'_, MemoryStore<Process>, MemoryStore<Process>, Self> {
+        ChannelMessages { channels: &self.store, messages: &self.store, clock: self }
     }
 
     pub(crate) fn ending(&self) -> Ending<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {

@@ -3,14 +3,7 @@
 use std::sync::Arc;
 
 use chat::{
-    app::{
-        agent::cancel,
-        edit::{Edit, delete as delete_message, edit},
-        history::{history, one_message},
-        presence::presence,
-        react::react,
-        read_mark::mark_read,
-    },
+    app::{agent::cancel, edit::Edit, presence::presence, read_mark::mark_read},
     model::{invitation::Addition, message_ref::MessageRef},
     ports::message_store::Range,
 };
@@ -48,20 +41,20 @@ pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
         let text = format!("{who} was here {number}");
         // The result is ignored: the oracle checks the effects.
         request(&world, by(who), |node| async move {
-            let store = &node.store;
+            let (store, messages) = (&node.store, node.channel_messages());
             match kind {
                 0 | 1 => {
                     // Some edits change nothing.
                     let content = (kind == 0).then_some(text);
-                    let edited = edit(store, store, &node, &revision, Edit { content, ..Edit::default() }).await;
+                    let edited = messages.edit(&revision, Edit { content, ..Edit::default() }).await;
                     if edited.is_ok() {
                         node.answers_with_what_it_read();
                     }
                 }
-                2 => drop(delete_message(store, store, &node, &revision).await),
-                3 | 4 => drop(react(store, store, &node, &revision, "👍", kind == 3).await),
+                2 => drop(messages.delete(&revision).await),
+                3 | 4 => drop(messages.react(&revision, "👍", kind == 3).await),
                 5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
-                6 => drop(cancel(store, store, &node, &revision).await),
+                6 => drop(cancel(&messages, &revision).await),
                 _ => {
                     let (id, addition) = (channel(LOUNGE), Addition::Outright);
                     drop(node.membership().add(&id, &user(who), &user(STRANGER), None, addition).await);
@@ -85,10 +78,12 @@ pub(super) async fn peek(world: Arc<World>, who: &'static str) {
 async fn look(node: &Node, who: &'static str, kind: u64) {
     let (store, id, caller) = (&node.store, channel(LOUNGE), user(who));
     let shows = match kind {
-        0 => history(store, store, node, &id, &caller, Range::Newest, 5)
+        0 => node
+            .channel_messages()
+            .history(&id, &caller, Range::Newest, 5)
             .await
             .is_ok_and(|page| !page.messages.is_empty()),
-        1 => one_message(store, store, node, &id, &caller, 1).await.is_ok(),
+        1 => node.channel_messages().one_message(&id, &caller, 1).await.is_ok(),
         2 => node.membership().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
         _ => presence(store, store, node, node, &id, &caller).await.is_ok_and(|present| !present.is_empty()),
     };

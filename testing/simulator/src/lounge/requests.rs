@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat::{
-    app::channels::{Changes, ChosenChannelIds, CreationRules, NewChannel, change, create, delete},
+    app::channels::{Changes, ChosenChannelIds, CreationRules, NewChannel},
     model::{
         channel::{AgentMode, AgentSettings, MemberRole, Visibility},
         error::ChatError,
@@ -27,7 +27,7 @@ const RULES: CreationRules = CreationRules { chosen_ids: ChosenChannelIds::Any, 
 pub(super) async fn end_channel(world: &Arc<World>, who: &'static str) {
     for _ in 0..ATTEMPTS {
         let (process, deleted) = request(world, by(who), |node| async move {
-            delete(&node.membership(), &channel(LOUNGE), &user(who), None).await
+            node.membership().delete_channel(&channel(LOUNGE), &user(who), None).await
         })
         .await;
         match deleted {
@@ -52,12 +52,9 @@ pub(super) async fn make_channel(world: &Arc<World>, who: &'static str, round: u
             retention_days: None,
         };
         let key = name.replace(' ', "-").parse().ok();
-        let made =
-            request(
-                world,
-                by(who),
-                |node| async move { create(&node.membership(), &user(who), new, key, RULES).await },
-            );
+        let made = request(world, by(who), |node| async move {
+            node.membership().create_channel(&user(who), new, key, RULES).await
+        });
         match made.await.1 {
             Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => pause(world, 200).await,
             Some(_) => return,
@@ -111,7 +108,7 @@ pub(super) async fn set(world: &Arc<World>, who: &'static str, changes: Changes)
     for _ in 0..ATTEMPTS {
         let (before, of_changes) = (oracle::ends(world), changes.clone());
         let (process, changed) = request(world, by(who), |node| async move {
-            change(&node.membership(), &channel(LOUNGE), &user(who), None, &of_changes).await
+            node.membership().change_channel(&channel(LOUNGE), &user(who), None, &of_changes).await
         })
         .await;
         match changed {
