@@ -13,6 +13,7 @@ use crate::{
         connection::{Connection, Subscription, UserConnection},
         id::{ConnectionId, UserId},
         incarnation::{ChannelKey, Incarnation},
+        limits::CHANNELS_PER_CONNECTION,
         pending_end::{EndCause, PendingEnd},
     },
     ports::{

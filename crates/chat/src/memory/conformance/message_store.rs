@@ -8,6 +8,7 @@ use crate::{
         access::Authority,
         channel::{Channel, ChannelHead, Member, Visibility},
         id::UserId,
+        limits::REACTIONS_PER_MESSAGE,
         message::{Message, StoredMessage},
         message_ref::MessageRef,
         reaction::Reactions,
