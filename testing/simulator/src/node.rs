@@ -10,7 +10,7 @@ use std::{
 };
 
 use chat::{
-    app::{agent::draft::DraftAudience, delivery::Delivery, ending::Ending, membership::Membership},
+    app::{agent::draft::DraftAudience, delivery::Delivery, maintenance::Maintenance, membership::Membership},
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
     model::{
         draft::Delta, error::StoreError, id::ConnectionId, incarnation::ChannelKey, limits::PUSH_DURATION,
@@ -98,8 +98,11 @@ impl Node {
         Membership { channels: &self.store, connections: &self.store, sockets: self, clock: self }
     }
 
-    pub(crate) fn ending(&self) -> Ending<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
-        Ending { channels: &self.store, connections: &self.store, sockets: self, clock: self }
+    pub(crate) fn maintenance(
+        &self,
+    ) -> Maintenance<'_, MemoryStore<Process>, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
+        let store = &self.store;
+        Maintenance { tenants: store, expiry: store, ends: store, sockets: self, clock: self }
     }
 
     /// Tells the oracle that a request is about to respond with what it has read.

@@ -31,6 +31,7 @@ use chat::{
     },
     ports::{
         connection_store::{ConnectionStore, SubscriptionPage},
+        expiry_store::ExpiryStore,
         presence_store::PresenceStore,
         ticket_store::{Ticket, TicketStore},
     },
@@ -126,19 +127,17 @@ impl DynamoConnections {
     pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
         Self { tenant: tenant.cloned(), keys: Keys::for_tenant(tenant), ..self.clone() }
     }
+}
 
-    /// Returns a connection of any tenant, and the connections of that tenant.
-    pub async fn find(&self, id: &ConnectionId) -> Result<Option<(Self, Connection)>, StoreError> {
-        let Some(item) = self.connection_item(id).await? else { return Ok(None) };
-        Ok(Some((self.for_tenant(item.tenant.as_ref()), item.connection(id.clone()))))
+impl ExpiryStore for DynamoConnections {
+    async fn find(&self, id: &ConnectionId) -> Result<Option<(Option<TenantId>, Connection)>, StoreError> {
+        let Some(mut item) = self.connection_item(id).await? else { return Ok(None) };
+        Ok(Some((item.tenant.take(), item.connection(id.clone()))))
     }
 
-    /// Lists the minutes in which tokens ended up to `now`, the oldest first. The list begins [`ENDED_SOCKETS_MINUTES`]
-    /// before the minute that [`DynamoConnections::worked_off`] recorded, because a connection may be listed late. It
-    /// leaves out minutes whose sockets API Gateway has closed itself.
-    pub async fn ended_minutes(&self, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
+    async fn ended_minutes(&self, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
         let cursor = self.get(keys::ends_cursor()).await?.and_then(|item| number(&item, "minute"));
-        let last = keys::minute(now);
+        let last = now.minute();
         let kept = i64::try_from(ENDED_KEPT.as_secs() / 60).unwrap_or(i64::MAX);
         let oldest = last.saturating_sub(kept);
         let first =
@@ -146,32 +145,30 @@ impl DynamoConnections {
         Ok((first..=last).map(|minute| Timestamp::from_secs(minute * 60)).collect())
     }
 
-    /// Records that all minutes up to that of `time` are processed. An earlier minute than the recorded one has no
-    /// effect.
-    pub async fn worked_off(&self, time: Timestamp) -> Result<(), StoreError> {
+    async fn worked_off(&self, time: Timestamp) -> Result<(), StoreError> {
         let update = self
             .update(keys::ends_cursor())
             .update_expression("SET #minute = :minute")
             .condition_expression("attribute_not_exists(#minute) OR #minute < :minute")
             .expression_attribute_names("#minute", "minute")
-            .expression_attribute_values(":minute", n(keys::minute(time)));
+            .expression_attribute_values(":minute", n(time.minute()));
         updated(update).await?;
         Ok(())
     }
 
-    /// Returns the connections listed under the minute of `time` that are not closed yet. Some may have a newer token.
-    pub async fn expired_in_minute(&self, time: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
+    async fn expired_in_minute(&self, time: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
         let items = self.all(|| self.partition(keys::ends(time))).await?;
         items.iter().map(connection_id).collect()
     }
 
-    /// Removes a connection from the list of the minute of `time`.
-    pub async fn remove_expiry_entry(&self, time: Timestamp, id: &ConnectionId) -> Result<(), StoreError> {
+    async fn remove_expiry_entry(&self, time: Timestamp, id: &ConnectionId) -> Result<(), StoreError> {
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(keys::end(time, id)));
         delete.send().await.map_err(|error| sdk_error("DeleteItem", error))?;
         Ok(())
     }
+}
 
+impl DynamoConnections {
     async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
         Ok(get.send().await.map_err(|error| sdk_error("GetItem", error))?.item)

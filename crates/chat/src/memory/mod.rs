@@ -8,8 +8,10 @@
 mod channels;
 mod claims;
 pub mod conformance;
+pub mod conformance_expiry;
 mod connections;
 mod hook;
+mod maintenance;
 mod messages;
 mod rule;
 mod state;

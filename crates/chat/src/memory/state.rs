@@ -116,6 +116,10 @@ pub struct State {
     pub blocked: BTreeMap<ChannelKey, BTreeMap<UserId, Timestamp>>,
     /// Users whose presence was announced, and the time until which that counts.
     pub present: BTreeMap<(ChannelKey, UserId), Timestamp>,
+    /// Connections by the minute in which their token ends, since the Unix epoch.
+    pub token_ends: BTreeMap<i64, BTreeSet<ConnectionId>>,
+    /// Last minute of [`State::token_ends`] that is processed.
+    pub worked_off: Option<i64>,
     /// Tickets by digest.
     pub tickets: BTreeMap<String, Ticket>,
     /// Subscriptions before the last changes, kept while [`Rule::SubscriptionsCurrent`] is removed.
