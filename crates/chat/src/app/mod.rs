@@ -16,6 +16,7 @@
 //! | [`rate_limit`] | limit how often a user acts |
 //! | [`frame_budget`] | limit the frames of one socket |
 //! | [`delivery`] | push events to the sockets of a channel |
+//! | [`stream`] | process the records of a channel in order |
 //! | [`ending`] | end subscriptions after a change |
 //! | [`maintenance`] | close expired sockets and finish pending ends |
 //! | [`agent`] | reply to messages with a language model |
@@ -36,4 +37,5 @@ pub mod rate_limit;
 pub mod react;
 pub mod read_mark;
 pub mod send;
+pub mod stream;
 pub mod tickets;

@@ -45,6 +45,7 @@ use crate::{
 pub mod built_in;
 pub mod context;
 pub mod draft;
+pub mod outcome;
 
 use context::{estimated_tokens, turns};
 
