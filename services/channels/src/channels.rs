@@ -50,9 +50,7 @@ struct InvitationList {
 pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
     let mut violations = Vec::new();
     let key = call.request.idempotency_key(&mut violations);
-    if !violations.is_empty() {
-        return Err(Problem::invalid(violations));
-    }
+    Problem::require_valid(violations)?;
     let new = new_channel(call.request.fields()?)?;
     // A token that is limited to channels cannot create others.
     if new.channel_id.as_ref().map_or(call.caller.channels.is_some(), |id| !call.caller.reaches(id)) {
@@ -109,9 +107,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
     if visibility.is_none() && own_after == Some(None) {
         violations.push(Violation::new("after", "malformed", "must be a channel id, once"));
     }
-    if !violations.is_empty() {
-        return Err(Problem::invalid(violations));
-    }
+    Problem::require_valid(violations)?;
     if visibility.is_some() {
         let page = call.channels.public_channels(&prefix, after.as_deref(), limit).await.map_err(ChatError::from)?;
         let PublicPage { mut channels, next_after } = page;
@@ -238,5 +234,5 @@ fn checked(fields: Fields, broken: Vec<Violation>) -> Result<(), Problem> {
     let mut violations = fields.finish();
     let known: Vec<String> = violations.iter().map(|violation| violation.field.clone()).collect();
     violations.extend(broken.into_iter().filter(|violation| !known.contains(&violation.field)));
-    if violations.is_empty() { Ok(()) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(violations)
 }

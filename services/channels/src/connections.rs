@@ -58,12 +58,7 @@ pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
 /// Renews a socket's token with the token of the request itself.
 pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
     let caller = &call.caller;
-    if !call.request.has_no_body() {
-        let violations = call.request.fields()?.finish();
-        if !violations.is_empty() {
-            return Err(Problem::invalid(violations));
-        }
-    }
+    call.request.require_no_fields()?;
     let renewal = Renewal {
         connection_id: call.request.path_id("connection_id")?,
         user_id: caller.user_id.clone(),
@@ -93,5 +88,6 @@ fn asked_channels(request: &ApiRequest) -> Result<Option<Vec<ChannelId>>, Proble
         None
     });
     violations.extend(fields.finish());
-    if violations.is_empty() { Ok(channels) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(violations)?;
+    Ok(channels)
 }

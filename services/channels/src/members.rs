@@ -58,6 +58,6 @@ fn role(request: &ApiRequest) -> Result<Option<MemberRole>, Problem> {
     }
     let mut fields = request.fields()?;
     let role = fields.optional("role", "\"member\", \"moderator\" or \"owner\"");
-    let violations = fields.finish();
-    if violations.is_empty() { Ok(role) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(fields.finish())?;
+    Ok(role)
 }

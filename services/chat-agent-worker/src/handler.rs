@@ -96,7 +96,8 @@ impl Handler {
                 report(&stored.message, &answered);
                 answered.is_ok()
             };
-            answer.instrument(span).await.then_some(channel)
+            let is_answered = answer.instrument(span).await;
+            is_answered.then_some(channel)
         };
         first_failed(records, None, answer).await
     }

@@ -58,22 +58,18 @@ impl Handler {
                 request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
                 let after = request.query_seq("after", &mut violations).unwrap_or(0);
-                valid(violations)?;
+                Problem::require_valid(violations)?;
                 answer(replies(channels, messages, &SystemClock, (&channel, seq), user, after, limit).await?)
             }
             HistoryRoute::List => {
                 request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
                 let range = range(&request, &mut violations);
-                valid(violations)?;
+                Problem::require_valid(violations)?;
                 answer(history(channels, messages, &SystemClock, &channel, user, range, limit).await?)
             }
         }
     }
-}
-
-fn valid(violations: Vec<Violation>) -> Result<(), Problem> {
-    if violations.is_empty() { Ok(()) } else { Err(Problem::invalid(violations)) }
 }
 
 fn answer(page: HistoryPage) -> Result<Response<Body>, Problem> {

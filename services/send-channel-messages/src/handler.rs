@@ -132,9 +132,7 @@ impl Handler {
         let mut violations = Vec::new();
         let idempotency_key = request.idempotency_key(&mut violations);
         let draft = draft(request, &mut violations)?;
-        if !violations.is_empty() {
-            return Err(Problem::invalid(violations));
-        }
+        Problem::require_valid(violations)?;
         let Identity { user_id: sender_id, tenant, .. } = caller;
         // Checked without a store, because a refused request would otherwise cost a transaction.
         if let Some(retry_after) = self.caches.wait(tenant.as_ref(), &sender_id, SystemClock.now()) {
@@ -183,8 +181,8 @@ fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
         content_type: fields.optional("content_type", CONTENT_TYPES),
         metadata: if without_metadata { Some(None) } else { metadata.map(Some) },
     };
-    let violations = fields.finish();
-    if violations.is_empty() { Ok(changes) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(fields.finish())?;
+    Ok(changes)
 }
 
 fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMessage, Problem> {
