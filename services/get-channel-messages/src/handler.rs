@@ -42,7 +42,7 @@ enum Next {
 impl Handler {
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
         let Some(Route::History(route)) = request.route() else { return Err(request.misrouted()) };
-        let caller = authenticate(&request, &self.verifier, Scope::Read).await?;
+        let caller = authenticate(&request, &self.verifier, Scope::Read).await?.caller;
         let channel = path_channel(&request, &caller)?;
         let (user, tenant) = (&caller.user_id, caller.tenant.as_ref());
         let (channels, messages) = (&self.channels.for_tenant(tenant), &self.messages.for_tenant(tenant));

@@ -103,7 +103,12 @@ impl Functions {
                 fan_out: fan_out.clone(),
                 maintenance: LambdaMaintenance::new(&config, "maintenance"),
                 verifier: tokens::verifier(),
-                buckets: call::Buckets { connect: bucket, create: bucket, members: bucket, other: bucket },
+                limits: chat::app::rate_limit::RateLimits {
+                    connect: bucket,
+                    create: bucket,
+                    members: bucket,
+                    other: bucket,
+                },
                 additions: MemberAdditions::Everybody,
                 creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
             },

@@ -9,6 +9,7 @@
 //! | [`history`] | read messages |
 //! | [`read_mark`] | mark messages as read |
 //! | [`channels`] | create, change and delete channels |
+//! | [`channel_lists`] | list channels and invitations |
 //! | [`membership`] | add, remove and list members |
 //! | [`connect`] | open a socket and renew its token |
 //! | [`tickets`] | issue and redeem tickets for handshakes |
@@ -23,6 +24,7 @@
 
 pub mod access;
 pub mod agent;
+pub mod channel_lists;
 pub mod channels;
 pub mod connect;
 pub mod delivery;

@@ -1,10 +1,53 @@
-//! Access of a user to a channel, and the authority that a change checks in its transaction.
+//! The caller of a request, a user's access to a channel, and the authority that a change checks in its transaction.
+
+use std::collections::BTreeSet;
 
 use crate::model::{
     channel::{Channel, Member, MemberRole, Visibility},
     error::{ChatError, Result},
+    id::{ChannelId, TenantId, UserId},
     incarnation::ChannelKey,
 };
+
+/// Caller of a request, as named by a verified token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user_id: UserId,
+    /// Tenant of the user's channels. `None`: the deployment has no tenants.
+    pub tenant: Option<TenantId>,
+    /// Channels that the token is restricted to. `None`: all that the user may see.
+    pub allowed_channels: Option<BTreeSet<ChannelId>>,
+}
+
+impl Caller {
+    /// Returns whether the token is valid for a channel, independent of the user's permissions there.
+    #[must_use]
+    pub fn reaches(&self, channel: &ChannelId) -> bool {
+        self.allowed_channels.as_ref().is_none_or(|allowed| allowed.contains(channel))
+    }
+
+    /// Requires that the token is valid for a channel. A channel outside the token is reported as not found.
+    ///
+    /// # Errors
+    /// [`ChatError::ChannelNotFound`].
+    pub fn require_reach(&self, channel: &ChannelId) -> Result<()> {
+        if self.reaches(channel) { Ok(()) } else { Err(ChatError::ChannelNotFound) }
+    }
+
+    /// Requires that the token allows a new channel with the id `chosen`, or with a generated id. A restricted token
+    /// creates only channels that it names.
+    ///
+    /// # Errors
+    /// [`ChatError::Forbidden`].
+    pub fn require_creation(&self, chosen: Option<&ChannelId>) -> Result<()> {
+        if chosen.map_or(self.allowed_channels.is_none(), |id| self.reaches(id)) {
+            Ok(())
+        } else {
+            Err(ChatError::Forbidden("the token is limited to other channels"))
+        }
+    }
+}
 
 /// Authority: the state that allowed a change, as read. The store checks it in the change's transaction:
 ///
