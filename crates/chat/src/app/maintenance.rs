@@ -163,3 +163,87 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{
+        model::connection::{Connection, UserConnection},
+        ports::socket_gateway::Pushed,
+        testing::{TestClock, TestStore, broken},
+    };
+
+    /// Gateway that records the sockets that it closes, and fails for one of them.
+    #[derive(Default)]
+    struct Gateway {
+        closed: Mutex<Vec<String>>,
+        fails_for: Mutex<Option<&'static str>>,
+    }
+
+    impl SocketGateway for Gateway {
+        async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
+            unreachable!("maintenance pushes nothing")
+        }
+
+        async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            unreachable!("maintenance asks for no socket")
+        }
+
+        async fn close(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+            if *self.fails_for.lock().unwrap() == Some(id.as_str()) {
+                return Err(broken());
+            }
+            self.closed.lock().unwrap().push(id.to_string());
+            Ok(true)
+        }
+    }
+
+    async fn open(store: &TestStore, clock: &TestClock, id: &str, lasts: Duration) -> Connection {
+        let expires_at = clock.now().plus(lasts);
+        let connection = Connection {
+            connection_id: id.parse().unwrap(),
+            user_id: "alice".parse().unwrap(),
+            channels: Vec::new(),
+            auto_subscribe: false,
+            allowed_channels: None,
+            left_out: 0,
+            connected_at: clock.now(),
+            token_expires_at: expires_at,
+            expires_at,
+        };
+        store.register_pending(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
+        store.activate(&connection, &[].into()).await.unwrap();
+        connection
+    }
+
+    #[tokio::test]
+    async fn sockets_are_closed_when_their_last_token_has_ended() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Gateway::default());
+        let maintenance =
+            Maintenance { tenants: &store, expiry: &store, ends: &store, sockets: &sockets, clock: &clock };
+        let minute = Duration::from_mins(1);
+        open(&store, &clock, "ended=", minute).await;
+        open(&store, &clock, "stuck=", minute).await;
+        let renewed = open(&store, &clock, "renewed=", minute).await;
+        let end = clock.now().plus(minute * 10);
+        store.renew(&Connection { token_expires_at: end, expires_at: end, ..renewed }).await.unwrap();
+
+        let until = clock.monotonic() + minute * 60;
+        assert_eq!(maintenance.run(until).await.unwrap(), Finished { closed: 0, ended: 0 });
+        clock.sleep(minute * 2).await;
+        *sockets.fails_for.lock().unwrap() = Some("stuck=");
+        assert!(maintenance.run(until).await.is_err());
+        assert_eq!(*sockets.closed.lock().unwrap(), ["ended="]);
+        assert_eq!(store.state().worked_off, None, "a socket of the minute is open");
+
+        *sockets.fails_for.lock().unwrap() = None;
+        assert_eq!(maintenance.run(until).await.unwrap().closed, 1);
+        clock.sleep(minute * 10).await;
+        assert_eq!(maintenance.run(until).await.unwrap().closed, 1);
+        assert_eq!(*sockets.closed.lock().unwrap(), ["ended=", "stuck=", "renewed="]);
+        let state = store.state();
+        assert!(state.connections.is_empty() && state.token_ends.is_empty() && state.worked_off.is_some());
+    }
+}

@@ -105,3 +105,21 @@ impl Access {
         if self.channel.archived_at.is_some() { Err(ChatError::ChannelArchived) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restricted_token_reaches_and_creates_the_channels_that_it_names() {
+        let (named, other): (ChannelId, ChannelId) = ("named".parse().unwrap(), "other".parse().unwrap());
+        let mut caller = Caller { user_id: "alice".parse().unwrap(), tenant: None, allowed_channels: None };
+        assert!(caller.require_reach(&other).is_ok() && caller.require_creation(None).is_ok());
+        caller.allowed_channels = Some([named.clone()].into());
+        assert!(caller.require_reach(&named).is_ok() && caller.require_creation(Some(&named)).is_ok());
+        assert!(matches!(caller.require_reach(&other), Err(ChatError::ChannelNotFound)));
+        for chosen in [None, Some(&other)] {
+            assert!(matches!(caller.require_creation(chosen), Err(ChatError::Forbidden(_))));
+        }
+    }
+}
