@@ -428,7 +428,7 @@ impl ProviderState {
         Ok((status, serde_json::from_slice(&response.bytes().await?).unwrap_or_default()))
     }
 
-    /// Returns the channel key in the store (`crates/chat-aws/src/keys.rs`), without the tenant.
+    /// Returns the channel key in the store (`crates/chat-aws/src/dynamodb/keys/`), without the tenant.
     async fn key_of(&self, channel: &str) -> Result<String> {
         let key = json!({
             "channel_id": { "S": format!("{}~{channel}", self.bearer.tenant) }, "sk": { "S": "meta" },

@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use chat::{
-    model::{channel::MemberRole, error::ChatError, limits::HANDSHAKE_DURATION},
-    ports::clock::Clock,
+    model::{channel::MemberRole, error::ChatError},
+    ports::{clock::Clock, socket_gateway::HANDSHAKE_DURATION},
 };
 
 use crate::{

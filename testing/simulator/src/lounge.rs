@@ -20,11 +20,10 @@ use chat::{
         error::ChatError,
         incarnation::ChannelKey,
         invitation::Addition,
-        limits::HANDSHAKE_DURATION,
         message_ref::MessageRef,
         time::Timestamp,
     },
-    ports::message_store::Range,
+    ports::{message_store::Range, socket_gateway::HANDSHAKE_DURATION},
 };
 
 use crate::{

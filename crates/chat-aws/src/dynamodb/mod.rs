@@ -1,4 +1,4 @@
-//! The stores on DynamoDB. `keys.rs` has the keys of every item.
+//! The stores on DynamoDB. `keys` has the keys of every item.
 
 pub mod channels;
 pub mod connections;

@@ -190,7 +190,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
 
 /// Attempts a change. Returns `false` if its authority is not as it was read.
 async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
-    let (channels, messages) = (tables.channels(), tables.messages());
+    let channels = tables.channels();
     let (channel, id) = (by.channel, by.channel.channel_id.as_str());
     let update = async |changed: Channel, pending: Option<&PendingEnd>| {
         let changed = Channel { version: channel.version + 1, ..changed };
@@ -211,11 +211,6 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
     let remove = async |name, role| {
         let member = member(id, name, role);
         is_done(channels.remove_member(by, &member, &removal(&member), NOW).await.unwrap())
-    };
-    let react = async |emoji, add| match messages.react(by, &revision(id), emoji, add, NOW).await.unwrap() {
-        ReactionResult::Done => true,
-        ReactionResult::Stale => false,
-        other => panic!("{other:?}"),
     };
     let (member, moderator, owner) = (MemberRole::Member, MemberRole::Moderator, MemberRole::Owner);
     match change {
@@ -243,21 +238,35 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         Change::RemoveMember => remove("bob", member).await,
         Change::RemoveOwner => remove("dave", owner).await,
         Change::RemoveSelf => remove("alice", owner).await,
-        Change::Revise => {
-            let message = Message { content: "better".into(), ..stored(id, 1).message };
-            let revised = StoredMessage { message, ..stored(id, 1) };
-            match messages.update_message(by, &revised).await.unwrap() {
-                UpdateResult::Done => true,
-                UpdateResult::Stale => false,
-                UpdateResult::MessageNotFound => panic!("the message exists"),
-            }
-        }
-        Change::React => react("🎉", true).await,
-        Change::TakeBack => react("👍", false).await,
+        Change::Revise => revise(tables, by).await,
+        Change::React => react(tables, by, "🎉", true).await,
+        Change::TakeBack => react(tables, by, "👍", false).await,
         Change::Cancel => {
             let question = MessageKey { channel: channel.key(), seq: 1 };
             channels.cancel(by, &question, NOW).await.unwrap()
         }
+    }
+}
+
+/// Attempts to replace the content of the message.
+async fn revise(tables: &Tables, by: &Authority<'_>) -> bool {
+    let id = by.channel.channel_id.as_str();
+    let message = Message { content: "better".into(), ..stored(id, 1).message };
+    let revised = StoredMessage { message, ..stored(id, 1) };
+    match tables.messages().update_message(by, &revised).await.unwrap() {
+        UpdateResult::Done => true,
+        UpdateResult::Stale => false,
+        UpdateResult::MessageNotFound => panic!("the message exists"),
+    }
+}
+
+/// Attempts to add a reaction to the message, or to remove it.
+async fn react(tables: &Tables, by: &Authority<'_>, emoji: &str, add: bool) -> bool {
+    let revision = revision(by.channel.channel_id.as_str());
+    match tables.messages().react(by, &revision, emoji, add, NOW).await.unwrap() {
+        ReactionResult::Done => true,
+        ReactionResult::Stale => false,
+        other => panic!("{other:?}"),
     }
 }
 

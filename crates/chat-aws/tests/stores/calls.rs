@@ -349,6 +349,18 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
 
 /// The operations that are less frequent than sends, in a public and in a private channel. Alice owns both, and bob is
 /// a member of both. Each has a socket with `auto_subscribe`.
+/// Opens a connection of a user.
+async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
+    let asked = Connect {
+        connection_id: format!("{user_id}=").parse().unwrap(),
+        user_id: user_id.clone(),
+        token_expires_at: LATER,
+        asked,
+        allowed_channels: None,
+    };
+    connect(&tables.channels(), &tables.connections(), &Sockets::default(), &At(NOW), asked, 20).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_other_operations_cost_is_written_down() {
     let (tables, calls) = Tables::new().await.counted();
@@ -356,24 +368,13 @@ async fn what_other_operations_cost_is_written_down() {
     let (clock, sockets) = (At(NOW), Sockets::default());
     let members = Membership { channels: &channels, connections: &connections, sockets: &sockets, clock: &clock };
     let (alice, bob, carol) = (user("alice"), user("bob"), user("carol"));
-    let connecting = |user_id: &UserId, asked: Asked| Connect {
-        connection_id: format!("{user_id}=").parse().unwrap(),
-        user_id: user_id.clone(),
-        token_expires_at: LATER,
-        asked,
-        allowed_channels: None,
-    };
-    let open = async |user_id: &UserId, asked: Asked| {
-        let asked = connecting(user_id, asked);
-        connect(&channels, &connections, &sockets, &clock, asked, 20).await.unwrap()
-    };
     let mut costs = serde_json::Map::new();
     for (id, visibility) in [("public", Visibility::Public), ("private", Visibility::Private)] {
         let channel = tables.channel(id, visibility).await;
         tables.join(&channel, &member(id, "bob", MemberRole::Member)).await;
     }
     for name in [&alice, &bob, &carol] {
-        open(name, Asked::Memberships).await;
+        open(&tables, name, Asked::Memberships).await;
     }
     for (id, joins, by) in [("public", &carol, &carol), ("private", &carol, &alice)] {
         let channel = channel_id(id);
@@ -409,9 +410,9 @@ async fn what_other_operations_cost_is_written_down() {
     let named = ["public", "private"].map(channel_id).to_vec();
     let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json());
     calls.take();
-    open(&bob, Asked::Memberships).await;
+    open(&tables, &bob, Asked::Memberships).await;
     note("connect_to_two_memberships");
-    open(&bob, Asked::Channels(named)).await;
+    open(&tables, &bob, Asked::Channels(named)).await;
     note("connect_to_two_named_channels");
     let expected: serde_json::Map<String, Value> = costs.keys().map(|case| (case.clone(), documented(case))).collect();
     assert_eq!(costs, expected, "{}", serde_json::to_string_pretty(&costs).unwrap());

@@ -74,7 +74,7 @@ async fn a_gate_lasts_longer_than_any_connection() {
     let end = NOW.plus(GATE_DURATION);
     assert_eq!(gate(&tables, &key("c"), Timestamp::from_millis(end.as_millis() - 1)).await, shut);
     assert_eq!(gate(&tables, &key("c"), end).await, OPEN);
-    assert!(GATE_DURATION > chat::model::limits::CONNECTION_DURATION);
+    assert!(GATE_DURATION > chat::ports::socket_gateway::CONNECTION_DURATION);
 }
 
 #[tokio::test]

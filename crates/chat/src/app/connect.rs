@@ -18,12 +18,15 @@ use crate::{
         error::{ChatError, Result},
         id::{ChannelId, ConnectionId, UserId},
         incarnation::ChannelKey,
-        limits::{CHANNELS_PER_CONNECTION, CONNECTION_DURATION, HANDSHAKE_DURATION},
+        limits::CHANNELS_PER_CONNECTION,
         time::Timestamp,
         validation::Violation,
     },
     ports::{
-        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore, socket_gateway::SocketGateway,
+        channel_store::ChannelStore,
+        clock::Clock,
+        connection_store::ConnectionStore,
+        socket_gateway::{CONNECTION_DURATION, HANDSHAKE_DURATION, SocketGateway},
     },
 };
 

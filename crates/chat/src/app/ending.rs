@@ -22,16 +22,17 @@ use crate::{
         error::StoreError,
         id::UserId,
         incarnation::ChannelKey,
-        limits::{
-            ENDING_PAGE, HANDSHAKE_DURATION, OPENING_SOCKET_DURATION, PENDING_LEASE_DURATION, PUSH_CONCURRENCY,
-            SHUT_OUT_DURATION,
-        },
+        limits::{ENDING_PAGE, OPENING_SOCKET_DURATION, PENDING_LEASE_DURATION, PUSH_CONCURRENCY, SHUT_OUT_DURATION},
         pending_end::{EndCause, PendingEnd},
         time::Timestamp,
     },
     ports::{
-        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore,
-        deleted_channels::DeletedChannels, pending_ends::PendingEnds, socket_gateway::SocketGateway,
+        channel_store::ChannelStore,
+        clock::Clock,
+        connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels,
+        pending_ends::PendingEnds,
+        socket_gateway::{HANDSHAKE_DURATION, SocketGateway},
     },
 };
 

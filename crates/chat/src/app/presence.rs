@@ -20,7 +20,7 @@ use crate::{
         event::{EphemeralEvent, Present},
         id::{ChannelId, UserId},
         incarnation::ChannelKey,
-        limits::{HANDSHAKE_DURATION, PRESENCE_PROBES, PUSH_CONCURRENCY, TYPING_BUCKET, TYPING_PUSHES},
+        limits::{PRESENCE_PROBES, PUSH_CONCURRENCY, TYPING_BUCKET, TYPING_PUSHES},
         time::Timestamp,
         token_bucket::Bucket,
     },
@@ -31,7 +31,7 @@ use crate::{
         fan_out::FanOut,
         presence_store::PresenceStore,
         rate_limiter::{LimitedAction, RateLimiter},
-        socket_gateway::SocketGateway,
+        socket_gateway::{HANDSHAKE_DURATION, SocketGateway},
     },
 };
 

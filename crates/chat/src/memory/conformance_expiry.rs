@@ -8,10 +8,12 @@ use crate::{
         connection::{Connection, UserConnection},
         error::StoreError,
         id::{ConnectionId, IdError, UserId},
-        limits::ENDED_SOCKETS_MINUTES,
         time::Timestamp,
     },
-    ports::{connection_store::ConnectionStore, expiry_store::ExpiryStore},
+    ports::{
+        connection_store::ConnectionStore,
+        expiry_store::{ENDED_SOCKETS_MINUTES, ExpiryStore},
+    },
 };
 
 const LAW: &str = "a connection is listed under each minute in which a token of it ends, until it is worked off";

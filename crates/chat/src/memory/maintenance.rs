@@ -9,11 +9,14 @@ use crate::{
         connection::Connection,
         error::StoreError,
         id::{ConnectionId, TenantId},
-        limits::ENDED_SOCKETS_MINUTES,
         pending_end::PendingEnd,
         time::Timestamp,
     },
-    ports::{due_ends::DueEnds, expiry_store::ExpiryStore, tenant_stores::TenantStores},
+    ports::{
+        due_ends::DueEnds,
+        expiry_store::{ENDED_SOCKETS_MINUTES, ExpiryStore},
+        tenant_stores::TenantStores,
+    },
 };
 
 impl<H: Hook> MemoryStore<H> {

@@ -9,12 +9,16 @@ use crate::model::{
     time::Timestamp,
 };
 
+/// Period, in minutes, in which maintenance looks for sockets with expired tokens. It is longer than a tolerated outage
+/// of maintenance, and shorter than the gateway's own limits.
+pub const ENDED_SOCKETS_MINUTES: i64 = 15;
+
 /// Store of expiry entries of all tenants. A
 /// [`ConnectionStore`](crate::ports::connection_store::ConnectionStore) writes an entry when it stores a connection, and
 /// another when the token is renewed. A connection has no entry if its socket ends before its token.
 pub trait ExpiryStore: Send + Sync {
     /// Lists the minutes up to `now` that may have entries, the oldest first. The list begins
-    /// [`ENDED_SOCKETS_MINUTES`](crate::model::limits::ENDED_SOCKETS_MINUTES) before the last minute that
+    /// [`ENDED_SOCKETS_MINUTES`] before the last minute that
     /// [`ExpiryStore::worked_off`] recorded, because an entry may be written late. It leaves out minutes whose sockets
     /// the gateway has closed itself.
     fn ended_minutes(&self, now: Timestamp) -> impl Future<Output = Result<Vec<Timestamp>, StoreError>> + Send;

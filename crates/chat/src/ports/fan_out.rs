@@ -12,6 +12,13 @@ use crate::model::{
     time::Timestamp,
 };
 
+/// Maximum number of recipients of a dispatched batch.
+pub const SHARD_CONNECTIONS: usize = 500;
+
+/// Maximum size of the frames of a dispatched batch, in bytes. An asynchronous invocation takes 1 MB ("Lambda
+/// quotas"). The rest is for the recipients.
+pub const SHARD_BYTES: usize = 600_000;
+
 /// Dispatcher of push batches to another function, which processes them asynchronously.
 pub trait FanOut: Send + Sync {
     /// Dispatches `batch`. After this has returned, the other function is responsible for it.

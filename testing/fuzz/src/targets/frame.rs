@@ -2,11 +2,14 @@
 //! number of frames.
 
 use arbitrary::{Arbitrary, Unstructured};
-use chat::model::{
-    event::EphemeralEvent,
-    frame::{ephemeral_frame, event_frames},
-    limits::{CONTENT_BYTES, FRAME_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
-    message::{Change, NewMessage},
+use chat::{
+    model::{
+        event::EphemeralEvent,
+        frame::{ephemeral_frame, event_frames},
+        limits::{CONTENT_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
+        message::{Change, NewMessage},
+    },
+    ports::socket_gateway::FRAME_BYTES,
 };
 use serde_json::{Map, Value};
 
@@ -57,7 +60,7 @@ pub fn run(data: &[u8]) {
         events.push(message::event(change, message, traceparent));
     }
     let channel = "c".repeat(128).parse().expect("an id");
-    let frames = event_frames(&channel, &events).expect("frames");
+    let frames = event_frames(&channel, &events, FRAME_BYTES).expect("frames");
     let mut read = Vec::new();
     let mut last: Option<(usize, usize)> = None;
     for frame in &frames {

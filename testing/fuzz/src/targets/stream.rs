@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use aws_lambda_events::dynamodb::Event;
-use chat::model::limits::FRAME_BYTES;
+use chat::ports::socket_gateway::FRAME_BYTES;
 use chat_aws::lambda::stream::{group_by_channel, is_connections_stream, presence_changes};
 use lambda_runtime::Context;
 use serde_json::Value;

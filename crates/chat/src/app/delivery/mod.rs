@@ -17,8 +17,8 @@ use crate::{
         id::ConnectionId,
         incarnation::ChannelKey,
         limits::{
-            AUTHORITY_DURATION, DEADLINE_MARGIN, EPHEMERAL_PUSH_TIMEOUT, HANDSHAKE_DURATION, MAX_FAN_OUT_ATTEMPTS,
-            OPENING_SOCKET_DURATION, PUSH_ATTEMPTS, PUSH_CONCURRENCY, SLOW_PUSH,
+            AUTHORITY_DURATION, DEADLINE_MARGIN, EPHEMERAL_PUSH_TIMEOUT, MAX_FAN_OUT_ATTEMPTS, OPENING_SOCKET_DURATION,
+            PUSH_ATTEMPTS, PUSH_CONCURRENCY, SLOW_PUSH,
         },
         message::MessageEvent,
         push_report::PushReport,
@@ -29,7 +29,7 @@ use crate::{
         clock::{Backoff, Clock},
         connection_store::ConnectionStore,
         fan_out::{FanOut, PushBatch, Recipient},
-        socket_gateway::{Pushed, SocketGateway},
+        socket_gateway::{FRAME_BYTES, HANDSHAKE_DURATION, Pushed, SocketGateway},
     },
 };
 
@@ -119,7 +119,7 @@ where
             if subscriptions.is_empty() {
                 return Ok(PushReport::default());
             }
-            let frames = event_frames(&channel.channel_id, events).map_err(encode_error)?;
+            let frames = event_frames(&channel.channel_id, events, FRAME_BYTES).map_err(encode_error)?;
             Span::current().record("switchboard.frames", integer(frames.len()));
             self.send_out(channel, frames, subscriptions, threshold, decision).await
         };

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
 use super::*;
-use crate::model::limits::SHARD_CONNECTIONS;
+use crate::ports::fan_out::SHARD_CONNECTIONS;
 use crate::{
     memory::StoredGate,
     model::connection::{Connection, UserConnection},
@@ -177,7 +177,7 @@ async fn a_connection_that_got_the_same_id_later_is_kept() {
     let mut world = World::new(1, 1);
     world.gone.insert(connection(0));
     let stale = Recipient { connected_at: Timestamp::from_secs(1), ..world.subscriptions().remove(0).into() };
-    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
+    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")], FRAME_BYTES).unwrap();
     let batch = PushBatch { channel: key(CHANNEL), frames, recipients: vec![stale], attempt: 0 };
     assert_eq!(world.delivery().push_batch(batch).await.unwrap().gone, 1);
     assert_eq!(world.subscribed(), 1);
@@ -270,7 +270,7 @@ async fn a_connection_whose_time_is_over_receives_nothing() {
     let now = world.clock.now();
     let mut recipients: Vec<Recipient> = world.subscriptions().into_iter().map(Recipient::from).collect();
     recipients[1].expires_at = now;
-    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
+    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")], FRAME_BYTES).unwrap();
     world.delivery().push_batch(PushBatch { channel: key(CHANNEL), frames, recipients, attempt: 0 }).await.unwrap();
     assert_eq!((world.received(0), world.received(1)), (vec![1], vec![]));
 }
