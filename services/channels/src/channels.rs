@@ -4,7 +4,7 @@ use chat::{
     app::{
         access::authorize_read,
         channel_lists::{invitations, own_channels, public_channels},
-        channels::{Changes, Created, NewChannel, change, create, delete},
+        channels::{Changes, Created, NewChannel},
     },
     model::{
         channel::{AgentMode, AgentSettings, Channel, Visibility},
@@ -56,7 +56,7 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
     call.caller().require_creation(new.channel_id.as_ref())?;
     // First, so that requests for ids that are taken also cost a token.
     call.check_rate_limit(LimitedAction::Create).await?;
-    let created = create(&call.membership(), &call.caller().user_id, new, key, call.shared.creations).await?;
+    let created = call.membership().create_channel(&call.caller().user_id, new, key, call.shared.creations).await?;
     let (channel, mut response) = match created {
         Created::New(channel) => (channel.channel_id.clone(), with_tag(StatusCode::CREATED, &channel)?),
         Created::Replayed(channel) => {
@@ -159,7 +159,8 @@ pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
     let version = expected_version(call.request)?;
     let changes = changes(call.request.fields()?)?;
     call.check_rate_limit(LimitedAction::Change).await?;
-    let (changed, is_unfinished) = change(&call.membership(), &id, &call.caller().user_id, version, &changes).await?;
+    let (changed, is_unfinished) =
+        call.membership().change_channel(&id, &call.caller().user_id, version, &changes).await?;
     if is_unfinished {
         call.shared.maintenance.wake().await;
     }
@@ -170,7 +171,7 @@ pub(crate) async fn delete_one(call: &Call<'_>) -> Answer {
     let id = call.channel()?;
     let version = expected_version(call.request)?;
     call.check_rate_limit(LimitedAction::Change).await?;
-    delete(&call.membership(), &id, &call.caller().user_id, version).await?;
+    call.membership().delete_channel(&id, &call.caller().user_id, version).await?;
     call.shared.maintenance.wake().await;
     Ok(response::no_content())
 }

@@ -2,7 +2,7 @@
 
 use auth::{Scope, Verifier};
 use chat::{
-    app::history::{HistoryPage, history, one_message, replies},
+    app::{channel_messages::ChannelMessages, history::HistoryPage},
     model::{message::Message, validation::Violation},
     ports::{clock::SystemClock, message_store::Range},
 };
@@ -46,11 +46,12 @@ impl Handler {
         let channel = path_channel(&request, &caller)?;
         let (user, tenant) = (&caller.user_id, caller.tenant.as_ref());
         let (channels, messages) = (&self.channels.for_tenant(tenant), &self.messages.for_tenant(tenant));
+        let messages = ChannelMessages { channels, messages, clock: &SystemClock };
         let mut violations = Vec::new();
         match route {
             HistoryRoute::Get => {
                 let seq = request.path_seq()?;
-                let message = one_message(channels, messages, &SystemClock, &channel, user, seq).await?;
+                let message = messages.one_message(&channel, user, seq).await?;
                 response::json(StatusCode::OK, &message)
             }
             HistoryRoute::Replies => {
@@ -59,14 +60,14 @@ impl Handler {
                 let limit = request.limit(&mut violations);
                 let after = request.query_seq("after", &mut violations).unwrap_or(0);
                 Problem::require_valid(violations)?;
-                answer(replies(channels, messages, &SystemClock, (&channel, seq), user, after, limit).await?)
+                answer(messages.replies(&channel, user, seq, after, limit).await?)
             }
             HistoryRoute::List => {
                 request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
                 let range = range(&request, &mut violations);
                 Problem::require_valid(violations)?;
-                answer(history(channels, messages, &SystemClock, &channel, user, range, limit).await?)
+                answer(messages.history(&channel, user, range, limit).await?)
             }
         }
     }

@@ -4,9 +4,9 @@ use auth::{Scope, Verifier};
 use chat::{
     app::{
         agent::cancel,
-        edit::{Edit, delete, edit},
+        channel_messages::ChannelMessages,
+        edit::Edit,
         rate_limit::check_rate_limit,
-        react::react,
         send::{SendMessage, SendResult, send},
     },
     model::{
@@ -94,18 +94,19 @@ impl Handler {
             (&self.channels.for_tenant(tenant.as_ref()), &self.messages.for_tenant(tenant.as_ref()));
         let changes = if route == MessageRoute::Edit { changes(request)? } else { Edit::default() };
         check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, self.buckets.send).await?;
+        let messages = ChannelMessages { channels, messages, clock: &SystemClock };
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         let emoji = request.path_text("emoji").unwrap_or_default();
         match route {
-            MessageRoute::AddReaction => react(channels, messages, &SystemClock, &message, &emoji, true).await?,
-            MessageRoute::RemoveReaction => react(channels, messages, &SystemClock, &message, &emoji, false).await?,
-            MessageRoute::Delete => delete(channels, messages, &SystemClock, &message).await?,
+            MessageRoute::AddReaction => messages.react(&message, &emoji, true).await?,
+            MessageRoute::RemoveReaction => messages.react(&message, &emoji, false).await?,
+            MessageRoute::Delete => messages.delete(&message).await?,
             MessageRoute::CancelReply => {
-                cancel(channels, messages, &SystemClock, &message).await?;
+                cancel(&messages, &message).await?;
                 return Ok(response::accepted());
             }
             MessageRoute::Edit => {
-                let edited = edit(channels, messages, &SystemClock, &message, changes).await?;
+                let edited = messages.edit(&message, changes).await?;
                 return response::json(StatusCode::OK, &edited);
             }
         }

@@ -10,7 +10,6 @@ use std::{
 use chat::{
     app::{
         connect::{Asked, Connect, Renewal, connect, renew},
-        history::history,
         tickets::{issue, redeem},
     },
     model::{
@@ -314,8 +313,7 @@ impl Client {
             let after = self.last(of) + u64::from(self.world.has(Mutant::CursorOffByOne));
             let (of_channel, of_user) = (of.clone(), self.user.clone());
             let page = request(&self.world, self.caller(), |node| async move {
-                let page =
-                    history(&node.store, &node.store, &node, &of_channel, &of_user, Range::After(after), PAGE).await;
+                let page = node.channel_messages().history(&of_channel, &of_user, Range::After(after), PAGE).await;
                 if page.as_ref().is_ok_and(|page| !page.messages.is_empty()) {
                     node.answers_with_what_it_read();
                 }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use chat::{
-    app::{agent::draft::DraftAudience, delivery::Delivery, maintenance::Maintenance, membership::Membership},
+    app::{
+        agent::draft::DraftAudience, channel_messages::ChannelMessages, delivery::Delivery, maintenance::Maintenance,
+        membership::Membership,
+    },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
     model::{
         draft::Delta, error::StoreError, id::ConnectionId, incarnation::ChannelKey, limits::PUSH_DURATION,
@@ -103,6 +106,10 @@ impl Node {
     ) -> Maintenance<'_, MemoryStore<Process>, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
         let store = &self.store;
         Maintenance { tenants: store, expiry: store, ends: store, sockets: self, clock: self }
+    }
+
+    pub(crate) fn channel_messages(&self) -> ChannelMessages<'_, MemoryStore<Process>, MemoryStore<Process>, Self> {
+        ChannelMessages { channels: &self.store, messages: &self.store, clock: self }
     }
 
     /// Tells the oracle that a request is about to respond with what it has read.

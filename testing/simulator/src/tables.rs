@@ -43,7 +43,7 @@ pub(crate) struct Notes {
     /// Ends that apply to a user since the user could last see a channel, as indexes into `ends`.
     pub(crate) shut_out: BTreeMap<(ChannelKey, UserId), Vec<usize>>,
     /// Connections of dropped pushes: they may lack the last messages.
-    pub(crate) given_up: BTreeSet<ConnectionId>,
+    pub(crate) failed: BTreeSet<ConnectionId>,
     /// Number of model calls for a message.
     pub(crate) calls: BTreeMap<QuestionKey, u32>,
     /// Number of events that each require a further model call: a death, an error or a failure of the model after a

@@ -34,11 +34,11 @@ use aws_sdk_dynamodb::{
 use chat::{
     app::{
         agent::{self, Agent, Budgets, built_in::BuiltInResponder},
+        channel_messages::ChannelMessages,
         connect::{Asked, Connect, connect},
         delivery::Delivery,
-        edit::{Edit, edit},
+        edit::Edit,
         membership::Membership,
-        react::react,
         read_mark::mark_read,
         send::{SendCache, SendMessage, SendResult, send},
     },
@@ -390,11 +390,12 @@ async fn what_other_operations_cost_is_written_down() {
             let of_case = costs.entry(case).or_insert_with(|| json!({}));
             of_case[id] = calls.cost().json();
         };
+        let of_channels = ChannelMessages { channels: &channels, messages: &messages, clock: &clock };
         calls.take();
         let edited = Edit { content: Some("better".to_owned()), ..Edit::default() };
-        edit(&channels, &messages, &clock, &change(&alice), edited).await.unwrap();
+        of_channels.edit(&change(&alice), edited).await.unwrap();
         note("edit");
-        react(&channels, &messages, &clock, &change(&bob), "👍", true).await.unwrap();
+        of_channels.react(&change(&bob), "👍", true).await.unwrap();
         note("reaction");
         mark_read(&channels, &channel, &bob, 1).await.unwrap();
         note("read_mark");

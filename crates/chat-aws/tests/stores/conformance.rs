@@ -1,9 +1,6 @@
 //! Runs the conformance suite of the ports on the DynamoDB stores.
 
-use chat::memory::{
-    conformance::{Ports, check},
-    conformance_expiry,
-};
+use chat::memory::conformance::{Ports, check};
 
 use super::*;
 
@@ -17,5 +14,4 @@ async fn the_stores_on_dynamodb_keep_the_laws() {
         removal: &tables.deleted_channels(),
     };
     check(&ports, NOW).await.unwrap();
-    conformance_expiry::check(&tables.connections(), NOW).await.unwrap();
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`access`] | authorize a user in a channel |
 //! | [`send`] | accept a message once, in order, without gaps |
+//! | [`channel_messages`] | the ports of reading and changing messages |
 //! | [`edit`] | edit and delete messages |
 //! | [`react`] | add and remove reactions |
 //! | [`history`] | read messages |
@@ -25,6 +26,7 @@
 pub mod access;
 pub mod agent;
 pub mod channel_lists;
+pub mod channel_messages;
 pub mod channels;
 pub mod connect;
 pub mod delivery;

@@ -8,7 +8,6 @@
 mod channels;
 mod claims;
 pub mod conformance;
-pub mod conformance_expiry;
 mod connections;
 mod hook;
 mod maintenance;

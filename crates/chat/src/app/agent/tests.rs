@@ -9,14 +9,24 @@ use std::{
     task::Poll,
 };
 
-use futures::{future::join_all, stream};
+use futures::{StreamExt, future::join_all, stream};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    model::{access::Authority, channel::Visibility, draft::Delta, incarnation::ChannelKey},
-    ports::{language_model::Pieces, message_store::UpdateResult},
+    app::send::{SendCache, SendMessage, send},
+    model::{
+        access::Authority,
+        channel::Visibility,
+        draft::{Delta, DraftStatus},
+        limits::CONTENT_BYTES,
+    },
+    ports::{
+        language_model::{Piece, Pieces, Usage},
+        message_store::UpdateResult,
+    },
     testing::{PausedClock, STEP, TestStore, incarnation, step, stored_message},
 };
 
@@ -136,6 +146,10 @@ impl World {
         };
         world.question = world.ask("hi").await;
         world
+    }
+
+    fn channel_messages(&self) -> ChannelMessages<'_, TestStore, TestStore, PausedClock> {
+        ChannelMessages { channels: &self.store, messages: &self.store, clock: &self.clock }
     }
 
     async fn ask(&self, content: &str) -> StoredMessage {
@@ -390,9 +404,9 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     };
     let stop = async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let refused = cancel(&world.store, &world.store, &world.clock, &revision("mallory")).await;
+        let refused = cancel(&world.channel_messages(), &revision("mallory")).await;
         assert!(matches!(refused, Err(ChatError::Forbidden(_))), "{refused:?}");
-        cancel(&world.store, &world.store, &world.clock, &revision("alice")).await.unwrap();
+        cancel(&world.channel_messages(), &revision("alice")).await.unwrap();
     };
     let (outcome, ()) = futures::future::join(world.answer(), stop).await;
     let ReplyOutcome::Replied(reply) = outcome.unwrap() else { panic!("a reply") };
@@ -401,7 +415,7 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     assert!(world.clock.start.elapsed() < Duration::from_secs(4), "soon");
 
     let world = World::new([vec![Say("never")]]).await;
-    cancel(&world.store, &world.store, &world.clock, &revision("alice")).await.unwrap();
+    cancel(&world.channel_messages(), &revision("alice")).await.unwrap();
     assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Failed(_)));
     assert_eq!(world.model.calls(), 0, "before it had begun");
 }

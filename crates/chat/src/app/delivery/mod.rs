@@ -331,60 +331,70 @@ where
         mut recipient: Recipient,
         first: bool,
     ) -> (End, usize) {
-        let channel = gatekeeper.channel;
         let mut retried = 0;
+        while let Some(frame) = frames.get(recipient.next_frame) {
+            match self.push_frame(gatekeeper, frame, &recipient, first, &mut retried).await {
+                Some(Pushed::Delivered) => recipient.next_frame += 1,
+                Some(Pushed::Gone) => return (End::Gone, retried),
+                None => return (End::Unreached(recipient), retried),
+            }
+        }
+        (End::Delivered, retried)
+    }
+
+    /// Pushes one frame, with retries that it adds to `retried`. Returns `None` if the socket was not reached.
+    async fn push_frame(
+        &self,
+        gatekeeper: &Gatekeeper<'_, Connections, Time>,
+        frame: &str,
+        recipient: &Recipient,
+        first: bool,
+        retried: &mut usize,
+    ) -> Option<Pushed> {
+        let (channel, connection_id) = (gatekeeper.channel, &recipient.connection_id);
         let stop_at = Timestamp::from_millis(
             self.deadline.as_millis() - i64::try_from(DEADLINE_MARGIN.as_millis()).unwrap_or_default(),
         );
-        while let Some(frame) = frames.get(recipient.next_frame) {
-            let mut attempt = 0;
-            loop {
-                let now = self.clock.now();
-                if now >= recipient.expires_at {
-                    return (End::Gone, retried);
-                }
-                if now >= stop_at {
-                    return (End::Unreached(recipient), retried);
-                }
-                let began = self.clock.monotonic();
-                let pushed = match gatekeeper.admits(&recipient).await {
-                    Ok(true) => self.sockets.push(&recipient.connection_id, frame).await,
-                    // Its pending end is recorded: the maintenance function closes the socket.
-                    Ok(false) => return (End::Gone, retried),
-                    Err(error) => Err(error),
-                };
-                let took = self.clock.monotonic().saturating_sub(began);
-                let connection_id = &recipient.connection_id;
-                if took >= SLOW_PUSH {
-                    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                    tracing::warn!(channel_id = %channel.channel_id, %connection_id, duration_ms, "a push was slow");
-                }
-                match pushed {
-                    Ok(Pushed::Delivered) => break,
-                    Ok(Pushed::Gone) => {
-                        // Before the end of its handshake a socket looks gone too. Its client reads the missed messages
-                        // once it is open, and must receive the later ones.
-                        if now >= recipient.connected_at.plus(HANDSHAKE_DURATION) {
-                            self.remove_stale_connection(channel, &recipient).await;
-                        }
-                        return (End::Gone, retried);
-                    }
-                    Err(error) => {
-                        attempt += 1;
-                        let waits = first && took >= SLOW_PUSH;
-                        if !error.retryable || waits || attempt >= PUSH_ATTEMPTS {
-                            let channel_id = &channel.channel_id;
-                            tracing::warn!(%error, %channel_id, %connection_id, "push failed");
-                            return (End::Unreached(recipient), retried);
-                        }
-                        retried += 1;
-                        self.clock.sleep(BACKOFF.delay(self.clock, attempt - 1)).await;
-                    }
-                }
+        let mut attempt = 0;
+        loop {
+            let now = self.clock.now();
+            if now >= recipient.expires_at {
+                return Some(Pushed::Gone);
             }
-            recipient.next_frame += 1;
+            if now >= stop_at {
+                return None;
+            }
+            let began = self.clock.monotonic();
+            let pushed = match gatekeeper.admits(recipient).await {
+                Ok(true) => self.sockets.push(connection_id, frame).await,
+                // Its pending end is recorded: the maintenance function closes the socket.
+                Ok(false) => return Some(Pushed::Gone),
+                Err(error) => Err(error),
+            };
+            let took = self.clock.monotonic().saturating_sub(began);
+            if took >= SLOW_PUSH {
+                let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(channel_id = %channel.channel_id, %connection_id, duration_ms, "a push was slow");
+            }
+            let error = match pushed {
+                Ok(Pushed::Gone) if now >= recipient.connected_at.plus(HANDSHAKE_DURATION) => {
+                    self.remove_stale_connection(channel, recipient).await;
+                    return Some(Pushed::Gone);
+                }
+                // Before the end of its handshake a socket looks gone too. Its client reads the missed messages once it
+                // is open, and must receive the later ones.
+                Ok(pushed) => return Some(pushed),
+                Err(error) => error,
+            };
+            attempt += 1;
+            let waits = first && took >= SLOW_PUSH;
+            if !error.retryable || waits || attempt >= PUSH_ATTEMPTS {
+                tracing::warn!(%error, channel_id = %channel.channel_id, %connection_id, "push failed");
+                return None;
+            }
+            *retried += 1;
+            self.clock.sleep(BACKOFF.delay(self.clock, attempt - 1)).await;
         }
-        (End::Delivered, retried)
     }
 
     /// Removes a stale connection. A failure is only logged: the next push finds the connection again.

@@ -226,7 +226,7 @@ proptest! {
                     visibility: Some(Visibility::Private),
                     ..crate::app::channels::Changes::default()
                 };
-                crate::app::channels::change(&world.membership(), &channel, &alice, None, &changes).await.unwrap();
+                world.membership().change_channel(&channel, &alice, None, &changes).await.unwrap();
                 world.sockets.lock().unwrap().ended = true;
             };
             join(world.handshake(Asked::Channels(vec![channel.clone()])), join(change, deliveries)).await;
