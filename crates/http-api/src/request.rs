@@ -200,6 +200,14 @@ impl ApiRequest {
         self.inner.body().is_empty()
     }
 
+    /// Requires that the body, if there is one, is a JSON object without fields.
+    ///
+    /// # Errors
+    /// Those of [`ApiRequest::fields`], and a 400 problem that lists the fields.
+    pub fn require_no_fields(&self) -> Result<(), Problem> {
+        if self.has_no_body() { Ok(()) } else { Problem::require_valid(self.fields()?.finish()) }
+    }
+
     /// Returns the fields of the JSON body.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ enum Next {
 impl Handler {
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
         let Some(Route::History(route)) = request.route() else { return Err(request.misrouted()) };
-        let caller = authenticate(&request, &self.verifier, Scope::Read).await?;
+        let caller = authenticate(&request, &self.verifier, Scope::Read).await?.caller;
         let channel = path_channel(&request, &caller)?;
         let (user, tenant) = (&caller.user_id, caller.tenant.as_ref());
         let (channels, messages) = (&self.channels.for_tenant(tenant), &self.messages.for_tenant(tenant));
@@ -59,22 +59,18 @@ impl Handler {
                 request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
                 let after = request.query_seq("after", &mut violations).unwrap_or(0);
-                valid(violations)?;
+                Problem::require_valid(violations)?;
                 answer(messages.replies(&channel, user, seq, after, limit).await?)
             }
             HistoryRoute::List => {
                 request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
                 let range = range(&request, &mut violations);
-                valid(violations)?;
+                Problem::require_valid(violations)?;
                 answer(messages.history(&channel, user, range, limit).await?)
             }
         }
     }
-}
-
-fn valid(violations: Vec<Violation>) -> Result<(), Problem> {
-    if violations.is_empty() { Ok(()) } else { Err(Problem::invalid(violations)) }
 }
 
 fn answer(page: HistoryPage) -> Result<Response<Body>, Problem> {

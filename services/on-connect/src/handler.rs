@@ -114,12 +114,12 @@ impl Handler {
         let token_expires_at = identity.open_until(SystemClock.now()).map_err(refused)?;
         let connect = Connect {
             connection_id,
-            user_id: identity.user_id,
+            user_id: identity.caller.user_id,
             token_expires_at,
             asked: channels.map_or(Asked::Memberships, Asked::Channels),
-            allowed_channels: identity.channels,
+            allowed_channels: identity.caller.allowed_channels,
         };
-        Ok((identity.tenant, connect))
+        Ok((identity.caller.tenant, connect))
     }
 
     /// Opens a connection by a ticket, which contains the channels to subscribe.

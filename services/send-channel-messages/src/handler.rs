@@ -1,6 +1,6 @@
 //! Converts requests to messages: sending, editing, deleting, reacting.
 
-use auth::{Identity, Scope, Verifier};
+use auth::{Scope, Verifier};
 use chat::{
     app::{
         agent::cancel,
@@ -10,6 +10,7 @@ use chat::{
         send::{SendMessage, SendResult, send},
     },
     model::{
+        access::Caller,
         error::ChatError,
         id::{ChannelId, TenantId, UserId},
         message::{NewMessage, Role},
@@ -71,7 +72,7 @@ impl Handler {
         if !matches!(route, Some(Route::Send | Route::Message(_))) {
             return Err(request.misrouted());
         }
-        let caller = authenticate(&request, &self.verifier, Scope::Write).await?;
+        let caller = authenticate(&request, &self.verifier, Scope::Write).await?.caller;
         let channel_id = path_channel(&request, &caller)?;
         match route {
             Some(Route::Message(route)) => self.change(&request, route, channel_id, caller).await,
@@ -85,10 +86,10 @@ impl Handler {
         request: &ApiRequest,
         route: MessageRoute,
         channel_id: ChannelId,
-        caller: Identity,
+        caller: Caller,
     ) -> Result<Response<Body>, Problem> {
         let seq = request.path_seq()?;
-        let Identity { user_id, tenant, .. } = caller;
+        let Caller { user_id, tenant, .. } = caller;
         let (channels, messages) =
             (&self.channels.for_tenant(tenant.as_ref()), &self.messages.for_tenant(tenant.as_ref()));
         let changes = if route == MessageRoute::Edit { changes(request)? } else { Edit::default() };
@@ -128,15 +129,13 @@ impl Handler {
         &self,
         request: &ApiRequest,
         channel_id: ChannelId,
-        caller: Identity,
+        caller: Caller,
     ) -> Result<Response<Body>, Problem> {
         let mut violations = Vec::new();
         let idempotency_key = request.idempotency_key(&mut violations);
         let draft = draft(request, &mut violations)?;
-        if !violations.is_empty() {
-            return Err(Problem::invalid(violations));
-        }
-        let Identity { user_id: sender_id, tenant, .. } = caller;
+        Problem::require_valid(violations)?;
+        let Caller { user_id: sender_id, tenant, .. } = caller;
         // Checked without a store, because a refused request would otherwise cost a transaction.
         if let Some(retry_after) = self.caches.wait(tenant.as_ref(), &sender_id, SystemClock.now()) {
             return Err(ChatError::TooManyRequests { retry_after }.into());
@@ -184,8 +183,8 @@ fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
         content_type: fields.optional("content_type", CONTENT_TYPES),
         metadata: if without_metadata { Some(None) } else { metadata.map(Some) },
     };
-    let violations = fields.finish();
-    if violations.is_empty() { Ok(changes) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(fields.finish())?;
+    Ok(changes)
 }
 
 fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMessage, Problem> {

@@ -15,6 +15,7 @@ use chat::{
     app::{
         channels::{ChosenChannelIds, CreationRules},
         frame_budget::FrameBudgets,
+        rate_limit::RateLimits,
     },
     model::{invitation::MemberAdditions, token_bucket::Bucket},
 };
@@ -181,7 +182,7 @@ fn dependencies(
         fan_out,
         maintenance,
         verifier: tokens::verifier(),
-        buckets: call::Buckets { connect: UNLIMITED, create: UNLIMITED, members: UNLIMITED, other: UNLIMITED },
+        limits: RateLimits { connect: UNLIMITED, create: UNLIMITED, members: UNLIMITED, other: UNLIMITED },
         additions: MemberAdditions::Everybody,
         creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
     }

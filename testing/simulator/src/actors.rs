@@ -4,7 +4,6 @@
 use std::{sync::Arc, time::Duration};
 
 use chat::{
-    app::maintenance::carry_out,
     model::{channel::MemberRole, error::ChatError},
     ports::{clock::Clock, socket_gateway::HANDSHAKE_DURATION},
 };
@@ -24,9 +23,6 @@ use crate::{
 
 /// Maximum number of concurrent maintenance functions.
 const MAINTAINERS: usize = 2;
-
-/// Maximum pending ends that one maintenance function reads.
-const PENDING_AT_ONCE: usize = 10;
 
 /// Starts all actors.
 pub(crate) fn start(world: &Arc<World>) {
@@ -132,11 +128,8 @@ async fn run_maintenance(world: Arc<World>) {
         let lasts = Duration::from_millis(world.time.below(4_000));
         request(&world, Caller::System, |node| async move {
             let until = node.monotonic() + lasts;
-            let Ok(due) = node.store.pending_ends(PENDING_AT_ONCE, node.now()).await else { return };
-            for pending in due {
-                // After a failure the record stays for the next tick.
-                let _ = carry_out(&node.ending(), &node.store, &pending, until).await;
-            }
+            // After a failure the record stays for the next tick.
+            let _ = node.maintenance().run(until).await;
         })
         .await;
     }

@@ -11,7 +11,7 @@ use std::{
 
 use chat::{
     app::{
-        agent::draft::DraftAudience, channel_messages::ChannelMessages, delivery::Delivery, ending::Ending,
+        agent::draft::DraftAudience, channel_messages::ChannelMessages, delivery::Delivery, maintenance::Maintenance,
         membership::Membership,
     },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
@@ -101,12 +101,15 @@ impl Node {
         Membership { channels: &self.store, connections: &self.store, sockets: self, clock: self }
     }
 
-    pub(crate) fn channel_messages(&self) -> ChannelMessages<'_, MemoryStore<Process>, MemoryStore<Process>, Self> {
-        ChannelMessages { channels: &self.store, messages: &self.store, clock: self }
+    pub(crate) fn maintenance(
+        &self,
+    ) -> Maintenance<'_, MemoryStore<Process>, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
+        let store = &self.store;
+        Maintenance { tenants: store, expiry: store, ends: store, sockets: self, clock: self }
     }
 
-    pub(crate) fn ending(&self) -> Ending<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
-        Ending { channels: &self.store, connections: &self.store, sockets: self, clock: self }
+    pub(crate) fn channel_messages(&self) -> ChannelMessages<'_, MemoryStore<Process>, MemoryStore<Process>, Self> {
+        ChannelMessages { channels: &self.store, messages: &self.store, clock: self }
     }
 
     /// Tells the oracle that a request is about to respond with what it has read.

@@ -4,6 +4,7 @@ pub mod channels;
 pub mod connections;
 pub mod deleted_channels;
 pub mod messages;
+pub mod tenants;
 
 mod authority;
 mod batch;

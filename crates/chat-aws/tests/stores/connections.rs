@@ -1,6 +1,6 @@
 //! Connections and their subscriptions.
 
-use chat::model::limits::CHANNELS_PER_CONNECTION;
+use chat::{model::limits::CHANNELS_PER_CONNECTION, ports::expiry_store::ExpiryStore};
 
 use super::*;
 

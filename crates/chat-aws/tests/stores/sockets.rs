@@ -1,6 +1,7 @@
 //! Tickets, renewed tokens, and announced presence.
 
 use chat::ports::{
+    expiry_store::ExpiryStore,
     presence_store::PresenceStore,
     ticket_store::{Ticket, TicketStore},
 };

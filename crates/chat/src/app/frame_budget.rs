@@ -9,15 +9,20 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::model::{
-    id::ConnectionId,
-    limits::{FRAME_BUCKET, FRAME_FLOOD_BUCKET, SOCKETS_WITH_BUDGETS},
-    time::Timestamp,
+use crate::{
+    model::{
+        error::StoreError,
+        frame::Answer,
+        id::ConnectionId,
+        limits::{FRAME_BUCKET, FRAME_FLOOD_BUCKET, SOCKETS_WITH_BUDGETS},
+        time::Timestamp,
+    },
+    ports::{clock::Clock, socket_gateway::SocketGateway},
 };
 
 /// Reaction to a client's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+enum Verdict {
     /// Answer it.
     Answer,
     /// Send no answer.
@@ -49,8 +54,34 @@ pub struct FrameBudgets {
 }
 
 impl FrameBudgets {
+    /// Returns the answer to a frame that a socket, opened at `connected_at`, has sent. Within the limit of accepted
+    /// frames a frame may get no answer. Beyond it the socket is closed.
+    ///
+    /// # Errors
+    /// When the gateway cannot close the socket.
+    pub async fn answer(
+        &self,
+        sockets: &impl SocketGateway,
+        clock: &impl Clock,
+        connection: &ConnectionId,
+        connected_at: Timestamp,
+        frame: &str,
+    ) -> Result<Option<Answer>, StoreError> {
+        match self.take(connection, connected_at, clock.now()) {
+            Verdict::Answer => return Ok(Some(Answer::to(frame, connection))),
+            Verdict::Ignore => {}
+            Verdict::Close => {
+                // `false` means that another invocation or the client closed it.
+                if sockets.close(connection).await? {
+                    tracing::warn!(connection_id = %connection, "closed a socket that sent too many frames");
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Counts a frame that a socket, opened at `connected_at`, sent at `now`.
-    pub fn take(&self, connection: &ConnectionId, connected_at: Timestamp, now: Timestamp) -> Verdict {
+    fn take(&self, connection: &ConnectionId, connected_at: Timestamp, now: Timestamp) -> Verdict {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let socket = (connection.clone(), connected_at);
         if !sockets.contains_key(&socket) && sockets.len() >= SOCKETS_WITH_BUDGETS {

@@ -198,19 +198,6 @@ impl<H: Hook> MemoryStore<H> {
         })
         .await
     }
-
-    /// Returns up to `limit` pending ends that no lease holds at `now`, oldest first.
-    ///
-    /// # Errors
-    /// When the hook makes the call fail.
-    pub async fn pending_ends(&self, limit: usize, now: Timestamp) -> Result<Vec<PendingEnd>, StoreError> {
-        self.call(Call::PendingEnds, |state| {
-            let due =
-                state.pending.values().filter(|pending| pending.lease_until <= now || state.lacks(Rule::LeaseHeld));
-            due.take(limit).cloned().collect()
-        })
-        .await
-    }
 }
 
 impl<H: Hook> InvitationStore for MemoryStore<H> {

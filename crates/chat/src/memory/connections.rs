@@ -78,6 +78,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
             state.connections.insert(connection.connection_id.clone(), connection.clone());
         })
         .await?;
+        self.list_end(connection).await?;
         let of_user = UserConnection::from(connection);
         for channel in &connection.channels {
             let member = by_membership.contains(channel);
@@ -89,6 +90,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
 
     async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
         let Connection { connection_id: id, user_id, connected_at, expires_at, .. } = connection;
+        self.list_end(connection).await?;
         let channels = self
             .call(Call::RenewConnection, |state| {
                 let open = state.connection_of(id, *connected_at)?;

@@ -3,10 +3,9 @@
 //! | file | content |
 //! | --- | --- |
 //! | `mod.rs` | the store, and its calls of the table |
-//! | `connection_store.rs`, `presence_store.rs`, `ticket_store.rs` | the port of that name |
+//! | `connection_store.rs`, `expiry_store.rs`, `presence_store.rs`, `ticket_store.rs` | the port of that name |
 //! | `connection_items.rs` | a connection's items |
 //! | `subscriptions.rs` | a channel's subscriptions |
-//! | `expired.rs` | connections by the minute in which their tokens end |
 //!
 //! A user's connections are found by items and not by an index, because an index is only eventually consistent. A user
 //! who is removed from a channel right after connecting would continue to receive events.
@@ -15,7 +14,7 @@
 
 mod connection_items;
 mod connection_store;
-mod expired;
+mod expiry_store;
 mod presence_store;
 mod subscriptions;
 mod ticket_store;
@@ -31,7 +30,6 @@ use aws_sdk_dynamodb::{
     types::ReturnValue,
 };
 use chat::model::{
-    connection::Connection,
     error::StoreError,
     id::{ConnectionId, TenantId},
     time::Timestamp,
@@ -71,12 +69,6 @@ impl DynamoConnections {
     #[must_use]
     pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
         Self { tenant: tenant.cloned(), keys: Keys::for_tenant(tenant), ..self.clone() }
-    }
-
-    /// Returns a connection of any tenant, and the connections of that tenant.
-    pub async fn find(&self, id: &ConnectionId) -> Result<Option<(Self, Connection)>, StoreError> {
-        let Some(item) = self.connection_item(id).await? else { return Ok(None) };
-        Ok(Some((self.for_tenant(item.tenant.as_ref()), item.connection(id.clone()))))
     }
 
     async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {

@@ -62,7 +62,7 @@ pub(crate) fn connection(id: &ConnectionId) -> Item {
 
 /// Returns the partition of the connections whose token ends in the minute of `time`.
 pub(crate) fn ends(time: Timestamp) -> String {
-    format!("{ENDS}{}", minute(time))
+    format!("{ENDS}{}", time.minute())
 }
 
 /// Returns the key of a connection whose token ends in the minute of `time`.
@@ -73,11 +73,6 @@ pub(crate) fn end(time: Timestamp, id: &ConnectionId) -> Item {
 /// Returns the key of the last minute that was processed.
 pub(crate) fn ends_cursor() -> Item {
     in_connections(ENDS, "cursor")
-}
-
-/// Returns whole minutes since the Unix epoch.
-pub(crate) fn minute(time: Timestamp) -> i64 {
-    time.as_secs().div_euclid(60)
 }
 
 pub(crate) fn ticket(digest: &str) -> Item {

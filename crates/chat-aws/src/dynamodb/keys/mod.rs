@@ -66,8 +66,8 @@ pub(crate) use chat_channels::{
     public_channel, reply_of,
 };
 pub(crate) use chat_connections::{
-    AudienceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, minute, of_connection,
-    subscribed, ticket,
+    AudienceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, of_connection, subscribed,
+    ticket,
 };
 pub(crate) use sort_range::SortRange;
 

@@ -35,6 +35,8 @@ use crate::{
 pub mod built_in;
 pub mod context;
 pub mod draft;
+pub mod outcome;
+
 mod generation;
 mod reply;
 

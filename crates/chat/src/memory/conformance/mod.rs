@@ -14,6 +14,7 @@ mod authority;
 mod channel_store;
 mod connection_store;
 mod deleted_channels;
+mod expiry_store;
 mod invitation_store;
 mod members;
 mod message_store;
@@ -29,8 +30,9 @@ use crate::{
     model::time::Timestamp,
     ports::{
         channel_store::ChannelStore, connection_store::ConnectionStore, deleted_channels::DeletedChannels,
-        invitation_store::InvitationStore, message_store::MessageStore, pending_ends::PendingEnds,
-        presence_store::PresenceStore, rate_limiter::RateLimiter, reply_leases::ReplyLeases, ticket_store::TicketStore,
+        expiry_store::ExpiryStore, invitation_store::InvitationStore, message_store::MessageStore,
+        pending_ends::PendingEnds, presence_store::PresenceStore, rate_limiter::RateLimiter, reply_leases::ReplyLeases,
+        ticket_store::TicketStore,
     },
 };
 use bench::{Bench, Outcome, Stop};
@@ -42,7 +44,7 @@ pub struct Ports<'a, Channels, Messages, Connections, Removal> {
     pub channels: &'a Channels,
     /// Messages.
     pub messages: &'a Messages,
-    /// Connections, presence, tickets.
+    /// Connections, expiry entries, presence, tickets.
     pub connections: &'a Connections,
     /// Removal of deleted channels.
     pub removal: &'a Removal,
@@ -69,7 +71,7 @@ pub async fn check<Channels, Messages, Connections, Removal>(
 where
     Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionStore + ExpiryStore + PresenceStore + TicketStore,
     Removal: DeletedChannels,
 {
     let bench = Bench::new(ports, now);
@@ -94,6 +96,7 @@ where
         ("a renewal applies to later subscriptions", Box::pin(bench.renewals())),
         ("a subscription needs an open connection with room", Box::pin(bench.subscriptions())),
         ("an audience is read with its gate, in pages", Box::pin(bench.audiences())),
+        ("a connection is listed under each minute in which a token of it ends", Box::pin(bench.expiry_entries())),
         ("a ticket is redeemed once", Box::pin(bench.tickets())),
         ("a change of presence is reported once", Box::pin(bench.presence())),
         ("a reply lease has one owner at a time", Box::pin(bench.claims())),

@@ -2,7 +2,7 @@
 //!
 //! Rules that only read decide a change. Then the change is made: [`Effect`]. Both happen under one lock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::rule::{Broken, Rule};
 use crate::{
@@ -124,6 +124,10 @@ pub struct State {
     pub blocked: BTreeMap<ChannelKey, BTreeMap<UserId, Timestamp>>,
     /// Users whose presence was announced, and the time until which that counts.
     pub present: BTreeMap<(ChannelKey, UserId), Timestamp>,
+    /// Connections by the minute in which their token ends, since the Unix epoch.
+    pub token_ends: BTreeMap<i64, BTreeSet<ConnectionId>>,
+    /// Last minute of [`State::token_ends`] that is processed.
+    pub worked_off: Option<i64>,
     /// Tickets by digest.
     pub tickets: BTreeMap<String, Ticket>,
     /// Subscriptions before the last changes, kept while [`Rule::SubscriptionsCurrent`] is removed.

@@ -3,8 +3,16 @@
 use std::time::Duration;
 
 use chat::{
-    model::{connection::Connection, error::StoreError, id::ConnectionId, time::Timestamp},
-    ports::socket_gateway::CONNECTION_DURATION,
+    model::{
+        connection::Connection,
+        error::StoreError,
+        id::{ConnectionId, TenantId},
+        time::Timestamp,
+    },
+    ports::{
+        expiry_store::{ENDED_SOCKETS_MINUTES, ExpiryStore},
+        socket_gateway::CONNECTION_DURATION,
+    },
 };
 
 use super::{DynamoConnections, connection_id, updated};
@@ -19,17 +27,10 @@ use crate::{
 /// Time after its end for which a connection is listed as one to be closed. API Gateway has closed its socket by then.
 const ENDED_KEPT: Duration = CONNECTION_DURATION.saturating_add(Duration::from_hours(1));
 
-/// Period, in minutes, in which maintenance looks for sockets with expired tokens. It is longer than a tolerated outage
-/// of maintenance, and shorter than API Gateway's own limits.
-const ENDED_SOCKETS_MINUTES: i64 = 15;
-
-impl DynamoConnections {
-    /// Lists the minutes in which tokens ended up to `now`, the oldest first. The list begins [`ENDED_SOCKETS_MINUTES`]
-    /// before the minute that [`DynamoConnections::worked_off`] recorded, because a connection may be listed late. It
-    /// leaves out minutes whose sockets API Gateway has closed itself.
-    pub async fn ended_minutes(&self, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
+impl ExpiryStore for DynamoConnections {
+    async fn ended_minutes(&self, now: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
         let cursor = self.get(keys::ends_cursor()).await?.and_then(|item| number(&item, "minute"));
-        let last = keys::minute(now);
+        let last = now.minute();
         let kept = i64::try_from(ENDED_KEPT.as_secs() / 60).unwrap_or(i64::MAX);
         let oldest = last.saturating_sub(kept);
         let first =
@@ -37,32 +38,35 @@ impl DynamoConnections {
         Ok((first..=last).map(|minute| Timestamp::from_secs(minute * 60)).collect())
     }
 
-    /// Records that all minutes up to that of `time` are processed. An earlier minute than the recorded one has no
-    /// effect.
-    pub async fn worked_off(&self, time: Timestamp) -> Result<(), StoreError> {
+    async fn worked_off(&self, time: Timestamp) -> Result<(), StoreError> {
         let update = self
             .update(keys::ends_cursor())
             .update_expression("SET #minute = :minute")
             .condition_expression("attribute_not_exists(#minute) OR #minute < :minute")
             .expression_attribute_names("#minute", "minute")
-            .expression_attribute_values(":minute", n(keys::minute(time)));
+            .expression_attribute_values(":minute", n(time.minute()));
         updated(update).await?;
         Ok(())
     }
 
-    /// Returns the connections listed under the minute of `time` that are not closed yet. Some may have a newer token.
-    pub async fn expired_in_minute(&self, time: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
+    async fn expired_in_minute(&self, time: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
         let items = self.all(|| self.partition(keys::ends(time))).await?;
         items.iter().map(connection_id).collect()
     }
 
-    /// Removes a connection from the list of the minute of `time`.
-    pub async fn remove_expiry_entry(&self, time: Timestamp, id: &ConnectionId) -> Result<(), StoreError> {
+    async fn remove_expiry_entry(&self, time: Timestamp, id: &ConnectionId) -> Result<(), StoreError> {
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(keys::end(time, id)));
         delete.send().await.map_err(|error| sdk_error("DeleteItem", error))?;
         Ok(())
     }
 
+    async fn find(&self, id: &ConnectionId) -> Result<Option<(Option<TenantId>, Connection)>, StoreError> {
+        let Some(mut item) = self.connection_item(id).await? else { return Ok(None) };
+        Ok(Some((item.tenant.take(), item.connection(id.clone()))))
+    }
+}
+
+impl DynamoConnections {
     /// Lists a connection under the minute in which its token ends, unless API Gateway closes the socket earlier.
     pub(super) async fn list_end(&self, connection: &Connection) -> Result<(), StoreError> {
         if connection.token_expires_at > connection.expires_at {
