@@ -3,7 +3,7 @@
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
     app::frame_budget::FrameBudgets,
-    model::{id::ConnectionId, time::Timestamp},
+    model::{connection::ConnectionKey, time::Timestamp},
     ports::clock::SystemClock,
 };
 use chat_aws::ManagementApi;
@@ -22,10 +22,11 @@ impl Handler {
     /// # Errors
     /// Fails if the event has no connection id, which API Gateway always sets, or if the socket cannot be closed.
     pub(crate) async fn handle(&self, event: &ApiGatewayWebsocketProxyRequest) -> Result<Value, Error> {
-        let connection_id: ConnectionId = event.request_context.connection_id.as_deref().unwrap_or_default().parse()?;
-        let connected_at = Timestamp::from_millis(event.request_context.connected_at);
+        let context = &event.request_context;
+        let id = context.connection_id.as_deref().unwrap_or_default().parse()?;
+        let connection = ConnectionKey { id, connected_at: Timestamp::from_millis(context.connected_at) };
         let frame = event.body.as_deref().unwrap_or_default();
-        let answer = self.budgets.answer(&self.sockets, &SystemClock, &connection_id, connected_at, frame).await?;
+        let answer = self.budgets.answer(&self.sockets, &SystemClock, &connection, frame).await?;
         match answer {
             Some(answer) => Ok(json!({ "statusCode": 200, "body": serde_json::to_string(&answer)? })),
             None => Ok(json!({ "statusCode": 200 })),

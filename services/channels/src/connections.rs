@@ -64,7 +64,7 @@ pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
     };
     call.check_rate_limit(LimitedAction::Renew).await?;
     let connection = renew(&call.channels, &call.connections, &SystemClock, renewal).await?;
-    let renewed = RenewedConnection { connection_id: connection.connection_id, expires_at: connection.expires_at };
+    let renewed = RenewedConnection { connection_id: connection.key.id, expires_at: connection.expires_at };
     response::json(StatusCode::OK, &renewed)
 }
 

@@ -142,8 +142,9 @@ impl Tenant<'_> {
     /// Notifies a client of the number of channels that its socket leaves out. Returns the sequence number to deliver
     /// again if that failed.
     async fn tell_left_out(&self, one: LeftOut) -> Option<String> {
-        let LeftOut { connection_id, connected_at, count, sequence_number } = one;
-        match self.delivery().tell(&connection_id, connected_at, &left_out_frame(count)).await {
+        let LeftOut { connection, count, sequence_number } = one;
+        let connection_id = &connection.id;
+        match self.delivery().tell(&connection, &left_out_frame(count)).await {
             Ok(pushed) => {
                 tracing::info!(%connection_id, count, ?pushed, "notified a client of left-out channels");
                 None

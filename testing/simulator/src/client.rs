@@ -350,7 +350,7 @@ impl Client {
         request(&self.world, Caller::System, |node: Node| async move {
             if let Ok(Some(found)) = node.store.connection(&id).await {
                 // The next push removes the remaining items.
-                let _ = ConnectionStore::close(&node.store, &id, found.connected_at).await;
+                let _ = ConnectionStore::close(&node.store, &found.key).await;
             }
         })
         .await;

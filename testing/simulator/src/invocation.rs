@@ -35,7 +35,7 @@ pub(crate) fn send_message(world: &Arc<World>, batch: PushBatch) {
                 _ => world.time.sleep(Duration::from_millis(200 << attempt)).await,
             }
         }
-        let failed = batch.recipients.iter().map(|target| target.connection_id.clone());
+        let failed = batch.recipients.iter().map(|target| target.connection.id.clone());
         world.tables().notes.failed.extend(failed);
     });
 }

@@ -12,7 +12,7 @@ use chat::{
         channel_store::Creation,
         deleted_channels::DeletedChannels,
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{MessageKey, ReplyLeases},
+        reply_leases::{LeaseOwner, MessageKey, ReplyLeases},
     },
 };
 use chat_aws::DynamoDeletedChannels;
@@ -39,7 +39,7 @@ async fn large(tables: &Tables) -> Channel {
     for number in 0..30 {
         tables.join(&channel, &member("c", &format!("user{number}"), MemberRole::Member)).await;
     }
-    channels.acquire(&MessageKey { channel: key("c"), seq: 1 }, "worker", LATER, NOW).await.unwrap();
+    channels.acquire(&MessageKey { channel: key("c"), seq: 1 }, LeaseOwner::new(1), LATER, NOW).await.unwrap();
     let bucket = Bucket { every: std::time::Duration::from_secs(1), burst: 1 };
     channels.take(&user("alice"), &LimitedAction::Reply(&key("c")), bucket, NOW).await.unwrap();
     channels.channel(&channel.channel_id).await.unwrap().unwrap()

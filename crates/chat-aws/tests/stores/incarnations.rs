@@ -120,7 +120,7 @@ async fn subscriptions_of_the_earlier_channel_are_no_audience_of_the_later() {
     assert_eq!(connections.audience(&key("c"), NOW).await.unwrap().subscriptions.len(), 1);
     let later = connections.audience(&next().key(), NOW).await.unwrap();
     assert_eq!(later, chat::model::connection::Audience::default());
-    assert!(!connections.unsubscribe(&next().key(), &listener.connection_id, NOW).await.unwrap());
+    assert!(!connections.unsubscribe(&next().key(), &listener.key).await.unwrap());
 }
 
 #[tokio::test]

@@ -217,9 +217,10 @@ async fn what_a_closed_connection_leaves_out_is_not_kept() {
     connections.set_left_out(&announced(&opened), 7).await.unwrap();
     assert_eq!(tables.dump().await, before, "no connection is created");
     connections.activate(&opened, &BTreeSet::new()).await.unwrap();
-    let found = async || connections.connection(&opened.connection_id).await.unwrap().unwrap().left_out;
+    let found = async || connections.connection(&opened.key.id).await.unwrap().unwrap().left_out;
     assert_eq!(found().await, 0);
-    let other = UserConnection { connected_at: LATER, ..announced(&opened) };
+    let mut other = announced(&opened);
+    other.key.connected_at = LATER;
     connections.set_left_out(&other, 7).await.unwrap();
     assert_eq!(found().await, 0, "another connection of the same id");
     connections.set_left_out(&announced(&opened), 7).await.unwrap();

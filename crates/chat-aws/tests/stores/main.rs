@@ -31,7 +31,7 @@ use chat::{
         channel::{
             AgentMode, AgentSettings, Channel, ChannelHead, Member, MemberAdded, MemberRole, OwnChannel, Visibility,
         },
-        connection::{Connection, UserConnection},
+        connection::{Connection, ConnectionKey, UserConnection},
         id::{ChannelId, ConnectionId, MessageId, UserId},
         incarnation::{ChannelKey, Incarnation},
         message::{ContentType, Message, Role, StoredMessage},
@@ -319,14 +319,13 @@ fn announced(connection: &Connection) -> UserConnection {
 /// Returns a connection of alice.
 fn connection(id: &str, channels: usize, connected_at: Timestamp) -> Connection {
     Connection {
-        connection_id: id.parse::<ConnectionId>().unwrap(),
+        key: ConnectionKey { id: id.parse().unwrap(), connected_at },
         user_id: user("alice"),
         // In the order of their ids, as the store returns them.
         channels: (0..channels).map(|number| key(&format!("c{number:03}"))).collect(),
         auto_subscribe: false,
         allowed_channels: None,
         left_out: 0,
-        connected_at,
         token_expires_at: LATER,
         expires_at: LATER,
     }

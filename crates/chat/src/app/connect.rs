@@ -14,7 +14,7 @@ use crate::{
     model::{
         access::Access,
         channel::Memberships,
-        connection::{Connection, UserConnection},
+        connection::{Connection, ConnectionKey, UserConnection},
         error::{ChatError, Result},
         id::{ChannelId, ConnectionId, UserId},
         incarnation::ChannelKey,
@@ -94,8 +94,7 @@ pub async fn connect(
 ) -> Result<Connection> {
     let now = clock.now();
     let announced = UserConnection {
-        connection_id: connect.connection_id,
-        connected_at: now,
+        key: ConnectionKey { id: connect.connection_id, connected_at: now },
         auto_subscribe: connect.asked == Asked::Memberships,
         allowed_channels: connect.allowed_channels,
         expires_at: now.plus(CONNECTION_DURATION).min(connect.token_expires_at),
@@ -116,13 +115,12 @@ pub async fn connect(
         }
     };
     let mut connection = Connection {
-        connection_id: announced.connection_id.clone(),
+        key: announced.key.clone(),
         user_id,
         channels: subscribed.channels.into_iter().collect(),
         auto_subscribe: announced.auto_subscribe,
         allowed_channels: announced.allowed_channels.clone(),
         left_out: subscribed.left_out,
-        connected_at: now,
         token_expires_at: connect.token_expires_at,
         expires_at: announced.expires_at,
     };
@@ -130,10 +128,10 @@ pub async fn connect(
     if connection.auto_subscribe {
         // On the heap: the compiler nests futures, and this one is deep.
         for ended in Box::pin(catch_up(channels, connections, &mut connection)).await? {
-            connections.unsubscribe(&ended, &connection.connection_id, connection.connected_at).await?;
+            connections.unsubscribe(&ended, &connection.key).await?;
         }
     } else if let Err(error) = keys_readable(channels, &connection.channels, &connection.user_id).await {
-        connections.close(&connection.connection_id, connection.connected_at).await?;
+        connections.close(&connection.key).await?;
         return Err(error);
     }
     Ok(connection)
@@ -153,11 +151,11 @@ async fn require_room(
         return Ok(());
     }
     // The gateway does not know a socket before the end of its handshake, so such a socket counts.
-    let asked = all.iter().filter(|one| now >= one.connected_at.plus(HANDSHAKE_DURATION)).map(async |one| {
-        if sockets.is_open(&one.connection_id).await.unwrap_or(true) {
+    let asked = all.iter().filter(|one| now >= one.key.connected_at.plus(HANDSHAKE_DURATION)).map(async |one| {
+        if sockets.is_open(&one.key.id).await.unwrap_or(true) {
             return Ok(false);
         }
-        if !connections.close(&one.connection_id, one.connected_at).await? {
+        if !connections.close(&one.key).await? {
             connections.remove_pending(user, one).await?;
         }
         Ok::<_, ChatError>(true)
@@ -247,7 +245,7 @@ async fn catch_up(
         // The membership exists, so no pending end removes the subscription: a membership that the user chose has
         // replaced it.
         if left_out > 0 && channels.member(lost, &connection.user_id).await?.is_some() {
-            connections.unsubscribe(lost, &user.connection_id, user.connected_at).await?;
+            connections.unsubscribe(lost, &user.key).await?;
         } else {
             ended.push(lost.clone());
         }
@@ -294,7 +292,7 @@ pub async fn renew(
     }
     let mut renewed = Connection {
         token_expires_at: renewal.token_expires_at,
-        expires_at: found.connected_at.plus(CONNECTION_DURATION).min(renewal.token_expires_at),
+        expires_at: found.key.connected_at.plus(CONNECTION_DURATION).min(renewal.token_expires_at),
         allowed_channels: renewal.limited_to,
         ..found
     };
@@ -304,7 +302,7 @@ pub async fn renew(
         let (kept, beyond): (Vec<_>, Vec<_>) =
             renewed.channels.into_iter().partition(|channel| limit.contains(&channel.channel_id));
         for channel in &beyond {
-            connections.unsubscribe(channel, &renewed.connection_id, renewed.connected_at).await?;
+            connections.unsubscribe(channel, &renewed.key).await?;
         }
         renewed.channels = kept;
     }
@@ -314,7 +312,7 @@ pub async fn renew(
             // pending end needs it to find the socket that it closes. Otherwise the client would take the two channels
             // for one.
             if renewed.channels.iter().all(|current| current.channel_id != ended.channel_id) {
-                connections.unsubscribe(&ended, &renewed.connection_id, renewed.connected_at).await?;
+                connections.unsubscribe(&ended, &renewed.key).await?;
             }
         }
     }

@@ -120,7 +120,7 @@ where
         // without them too.
         self.sockets.close(id).await?;
         if let Some((tenant, connection)) = found {
-            self.tenants.connections(tenant.as_ref()).close(id, connection.connected_at).await?;
+            self.tenants.connections(tenant.as_ref()).close(&connection.key).await?;
         }
         self.expiry.remove_expiry_entry(minute, id).await?;
         Ok(true)
@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::connection::{Connection, UserConnection},
+        model::connection::{Connection, ConnectionKey, UserConnection},
         ports::socket_gateway::Pushed,
         testing::{TestClock, TestStore, broken},
     };
@@ -203,13 +203,12 @@ mod tests {
     async fn open(store: &TestStore, clock: &TestClock, id: &str, lasts: Duration) -> Connection {
         let expires_at = clock.now().plus(lasts);
         let connection = Connection {
-            connection_id: id.parse().unwrap(),
+            key: ConnectionKey { id: id.parse().unwrap(), connected_at: clock.now() },
             user_id: "alice".parse().unwrap(),
             channels: Vec::new(),
             auto_subscribe: false,
             allowed_channels: None,
             left_out: 0,
-            connected_at: clock.now(),
             token_expires_at: expires_at,
             expires_at,
         };

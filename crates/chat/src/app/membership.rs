@@ -348,11 +348,11 @@ where
         }
         let is_chosen = self.channels.member(channel, user).await?.is_some_and(|member| member.added_by.is_none());
         if is_chosen && connection.allowed_channels.is_none() && wanted.contains(channel) {
-            let open = self.connections.connection(&connection.connection_id).await?;
-            let open = open.filter(|open| open.connected_at == connection.connected_at);
+            let open = self.connections.connection(&connection.key.id).await?;
+            let open = open.filter(|open| open.key == connection.key);
             let others = open.into_iter().flat_map(|open| open.channels);
             if let Some(other) = others.into_iter().find(|other| !wanted.contains(other)) {
-                self.connections.unsubscribe(&other, &connection.connection_id, connection.connected_at).await?;
+                self.connections.unsubscribe(&other, &connection.key).await?;
                 subscribe_member(self.channels, self.connections, channel, user, connection).await?;
             }
         }
@@ -402,7 +402,7 @@ pub(crate) async fn subscribe_member(
     // A failed call may still have stored the subscription.
     let subscribed = connections.subscribe(channel, user, connection, true).await;
     if channels.member(channel, user).await?.is_none() {
-        connections.unsubscribe(channel, &connection.connection_id, connection.connected_at).await?;
+        connections.unsubscribe(channel, &connection.key).await?;
     }
     Ok(subscribed?)
 }

@@ -86,11 +86,11 @@ pub async fn presence(
         .map(async |subscription| {
             // If the gateway fails, the socket counts as present. Before the end of its handshake a socket looks like a
             // vanished one.
-            let is_new = now < subscription.connected_at.plus(HANDSHAKE_DURATION);
-            if is_new || sockets.is_open(&subscription.connection_id).await.unwrap_or(true) {
+            let is_new = now < subscription.connection.connected_at.plus(HANDSHAKE_DURATION);
+            if is_new || sockets.is_open(&subscription.connection.id).await.unwrap_or(true) {
                 return Ok(Some(subscription));
             }
-            connections.close(&subscription.connection_id, subscription.connected_at).await?;
+            connections.close(&subscription.connection).await?;
             Ok::<_, StoreError>(None)
         })
         .buffer_unordered(PUSH_CONCURRENCY)
@@ -99,8 +99,8 @@ pub async fn presence(
     require_still_readable(channels, &key, caller).await?;
     let mut since: BTreeMap<UserId, Timestamp> = BTreeMap::new();
     for subscription in subscriptions.into_iter().chain(alive.into_iter().flatten()) {
-        let first = since.entry(subscription.user_id).or_insert(subscription.connected_at);
-        *first = subscription.connected_at.min(*first);
+        let first = since.entry(subscription.user_id).or_insert(subscription.connection.connected_at);
+        *first = subscription.connection.connected_at.min(*first);
     }
     Ok(since.into_iter().map(|(user_id, since)| Present { user_id, since }).collect())
 }
@@ -144,7 +144,7 @@ mod tests {
     use crate::{
         model::{
             channel::Visibility,
-            connection::{Connection, UserConnection},
+            connection::{Connection, ConnectionKey, UserConnection},
             id::ConnectionId,
         },
         ports::socket_gateway::Pushed,
@@ -177,13 +177,12 @@ mod tests {
                 Timestamp::from_millis(clock.now().as_millis() - i64::try_from(age.as_millis()).unwrap());
             let ends_at = clock.now().plus(HANDSHAKE_DURATION);
             let connection = Connection {
-                connection_id: id.parse().unwrap(),
+                key: ConnectionKey { id: id.parse().unwrap(), connected_at },
                 user_id: user.parse().unwrap(),
                 channels: vec![key("c")],
                 auto_subscribe: false,
                 allowed_channels: None,
                 left_out: 0,
-                connected_at,
                 token_expires_at: ends_at,
                 expires_at: ends_at,
             };

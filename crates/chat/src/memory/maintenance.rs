@@ -27,7 +27,7 @@ impl<H: Hook> MemoryStore<H> {
         }
         self.call(Call::ListEnd, |state| {
             let of_minute = state.token_ends.entry(connection.expires_at.minute()).or_default();
-            of_minute.insert(connection.connection_id.clone());
+            of_minute.insert(connection.key.id.clone());
         })
         .await
     }

@@ -3,7 +3,7 @@
 //! The holder renews the lease while it works. An expired lease can be acquired by another worker. The lease also
 //! carries a cancellation, and counts the model calls of all its holders.
 
-use std::future::Future;
+use std::{fmt, future::Future};
 
 use crate::model::{access::Authority, error::StoreError, id::UserId, incarnation::ChannelKey, time::Timestamp};
 
@@ -14,6 +14,25 @@ pub struct MessageKey {
     pub channel: ChannelKey,
     /// `seq` of the message.
     pub seq: u64,
+}
+
+/// Owner of a reply lease: one attempt of a worker to reply. Random bits distinguish it from all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseOwner(u128);
+
+impl LeaseOwner {
+    /// Returns the owner with these random bits.
+    #[must_use]
+    pub const fn new(random: u128) -> Self {
+        Self(random)
+    }
+}
+
+impl fmt::Display for LeaseOwner {
+    /// Writes 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
 }
 
 /// Reply lease that a worker holds.
@@ -43,7 +62,7 @@ pub trait ReplyLeases: Send + Sync {
     fn acquire(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
         now: Timestamp,
     ) -> impl Future<Output = Result<Acquire, StoreError>> + Send;
@@ -53,13 +72,13 @@ pub trait ReplyLeases: Send + Sync {
     fn renew(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
         calls_model: bool,
     ) -> impl Future<Output = Result<Option<ReplyLease>, StoreError>> + Send;
 
     /// Releases a reply lease, so that no worker has to wait for its expiry.
-    fn release(&self, question: &MessageKey, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn release(&self, question: &MessageKey, owner: LeaseOwner) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Cancels the reply, whether it has begun or not, in one transaction that checks `by`. Returns `false` if the
     /// authority has changed since it was read.

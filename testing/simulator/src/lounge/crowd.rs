@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat::model::{
     channel::{Member, MemberRole, Visibility},
-    connection::{Connection, Subscription, UserConnection},
+    connection::{Connection, ConnectionKey, Subscription, UserConnection},
     time::Timestamp,
 };
 
@@ -22,16 +22,15 @@ pub(super) fn gather(world: &World, count: u64) {
     let ends_at = Timestamp::from_millis(START).plus(Duration::from_hours(1));
     for number in 0..count {
         let name = crowd_name(number % CROWD);
-        let connection_id = format!("crowd{number}=").parse();
-        let connection_id = connection_id.unwrap_or_else(|_| unreachable!("a connection's name is an id"));
+        let id = format!("crowd{number}=").parse();
+        let id = id.unwrap_or_else(|_| unreachable!("a connection's name is an id"));
         let opened = Connection {
-            connection_id,
+            key: ConnectionKey { id, connected_at },
             user_id: user(&name),
             channels: vec![key.clone()],
             auto_subscribe: false,
             allowed_channels: None,
             left_out: 0,
-            connected_at,
             token_expires_at: ends_at,
             expires_at: ends_at,
         };
@@ -48,9 +47,9 @@ pub(super) fn gather(world: &World, count: u64) {
         let subscription = Subscription { member: !is_public, ..of_user.subscription(&opened.user_id) };
         state.put_subscription(&key, subscription);
         let own = state.user_connections.entry(opened.user_id.clone()).or_default();
-        own.insert(opened.connection_id.clone(), of_user);
+        own.insert(opened.key.id.clone(), of_user);
         let socket = Socket { user: opened.user_id.clone(), open: true, throttled_until: 0, inbox: None };
-        let id = opened.connection_id.clone();
+        let id = opened.key.id.clone();
         state.connections.insert(id.clone(), opened);
         drop(state);
         world.tables().sockets.insert(id, socket);

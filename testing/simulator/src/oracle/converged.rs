@@ -145,7 +145,7 @@ fn subscriptions(state: &State, tables: &Tables, now: Timestamp) -> Vec<String> 
     let mut found = Vec::new();
     for (key, all) in &state.subscriptions {
         for one in all.values() {
-            if tables.sockets.get(&one.connection_id).is_none_or(|socket| !socket.open) {
+            if tables.sockets.get(&one.connection.id).is_none_or(|socket| !socket.open) {
                 continue;
             }
             let is_member = state.member(key, &one.user_id).is_some();
@@ -154,7 +154,7 @@ fn subscriptions(state: &State, tables: &Tables, now: Timestamp) -> Vec<String> 
                 Some(live) => is_member || (live.visibility == Visibility::Public && !one.member),
             };
             if !may {
-                found.push(format!("{} of {} is subscribed to {key}", one.connection_id, one.user_id));
+                found.push(format!("{} of {} is subscribed to {key}", one.connection.id, one.user_id));
             }
         }
     }

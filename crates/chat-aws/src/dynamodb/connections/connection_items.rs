@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::ReturnValue;
 use chat::model::{
-    connection::Connection,
+    connection::{Connection, ConnectionKey},
     error::StoreError,
     id::{ChannelId, ConnectionId, TenantId, UserId},
     incarnation::ChannelKey,
@@ -55,15 +55,14 @@ pub(super) struct UserConnectionItem {
 }
 
 impl ConnectionItem {
-    pub(super) fn connection(self, connection_id: ConnectionId) -> Connection {
+    pub(super) fn connection(self, id: ConnectionId) -> Connection {
         Connection {
-            connection_id,
+            key: ConnectionKey { id, connected_at: self.connected_at },
             user_id: self.user_id,
             channels: self.channels,
             auto_subscribe: self.follows,
             allowed_channels: self.limited_to,
             left_out: self.left_out,
-            connected_at: self.connected_at,
             token_expires_at: self.token_expires_at,
             expires_at: end_of(self.expires_at),
         }
@@ -86,7 +85,7 @@ impl DynamoConnections {
         let mut expression = "SET expires_at = :expires_at".to_owned();
         let mut values = Item::from([
             (":expires_at".to_owned(), n(kept_until(connection.expires_at))),
-            (":connected_at".to_owned(), s(connection.connected_at.to_string())),
+            (":connected_at".to_owned(), s(connection.key.connected_at.to_string())),
         ]);
         if is_own {
             expression.push_str(", token_expires_at = :token_expires_at");

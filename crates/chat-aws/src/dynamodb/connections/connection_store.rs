@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
 use chat::{
     model::{
-        connection::{Audience, Connection, Gate, Subscription, UserConnection},
+        connection::{Audience, Connection, ConnectionKey, Gate, Subscription, UserConnection},
         error::StoreError,
         id::{ConnectionId, UserId},
         incarnation::ChannelKey,
@@ -42,17 +42,17 @@ impl ConnectionStore for DynamoConnections {
         let fields = UserConnectionItem {
             follows: connection.auto_subscribe,
             limited_to: connection.allowed_channels.clone(),
-            connected_at: connection.connected_at,
+            connected_at: connection.key.connected_at,
             expires_at: kept_until(connection.expires_at),
         };
         let mut item = write("PutItem", fields)?;
-        item.extend(self.keys.user_connection(user, &connection.connection_id));
+        item.extend(self.keys.user_connection(user, &connection.key.id));
         self.put(item).await
     }
 
     async fn remove_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
-        let key = self.keys.user_connection(user, &connection.connection_id);
-        self.delete(key, connection.connected_at).await?;
+        let key = self.keys.user_connection(user, &connection.key.id);
+        self.delete(key, connection.key.connected_at).await?;
         Ok(())
     }
 
@@ -64,12 +64,12 @@ impl ConnectionStore for DynamoConnections {
             channels: Vec::new(),
             follows: connection.auto_subscribe,
             left_out: connection.left_out,
-            connected_at: connection.connected_at,
+            connected_at: connection.key.connected_at,
             token_expires_at: connection.token_expires_at,
             expires_at: kept_until(connection.expires_at),
         };
         let mut item = write("PutItem", fields)?;
-        item.extend(keys::connection(&connection.connection_id));
+        item.extend(keys::connection(&connection.key.id));
         if !connection.channels.is_empty() {
             let channels = connection.channels.iter().map(ToString::to_string).collect();
             item.insert("channels".to_owned(), AttributeValue::Ss(channels));
@@ -86,7 +86,7 @@ impl ConnectionStore for DynamoConnections {
     }
 
     async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
-        let Connection { connection_id: id, user_id, .. } = connection;
+        let (id, user_id) = (&connection.key.id, &connection.user_id);
         self.list_end(connection).await?;
         let Some(item) = self.renew_item(keys::connection(id), connection, true).await? else { return Ok(None) };
         self.renew_item(self.keys.user_connection(user_id, id), connection, false).await?;
@@ -109,11 +109,10 @@ impl ConnectionStore for DynamoConnections {
     async fn connections_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<UserConnection>, StoreError> {
         let items = self.all(|| living(self.partition(self.keys.connections(user)), now)).await?;
         let connections = items.into_iter().map(|item| {
-            let connection_id = connection_id(&item)?;
+            let id = connection_id(&item)?;
             let UserConnectionItem { follows, limited_to, connected_at, expires_at } = read("Query", item)?;
             Ok(UserConnection {
-                connection_id,
-                connected_at,
+                key: ConnectionKey { id, connected_at },
                 auto_subscribe: follows,
                 allowed_channels: limited_to,
                 expires_at: end_of(expires_at),
@@ -122,21 +121,21 @@ impl ConnectionStore for DynamoConnections {
         connections.collect()
     }
 
-    async fn close(&self, id: &ConnectionId, connected_at: Timestamp) -> Result<bool, StoreError> {
-        let Some(connection) = self.connection(id).await? else { return Ok(false) };
-        if connection.connected_at != connected_at {
+    async fn close(&self, connection: &ConnectionKey) -> Result<bool, StoreError> {
+        let ConnectionKey { id, connected_at } = connection;
+        let Some(found) = self.connection(id).await?.filter(|found| found.key == *connection) else {
             return Ok(false);
-        }
-        self.delete_subscriptions(&connection.channels, id, connected_at).await?;
-        self.delete(self.keys.user_connection(&connection.user_id, id), connected_at).await?;
-        let closed = self.delete(keys::connection(id), connected_at).await?;
+        };
+        self.delete_subscriptions(&found.channels, connection).await?;
+        self.delete(self.keys.user_connection(&found.user_id, id), *connected_at).await?;
+        let closed = self.delete(keys::connection(id), *connected_at).await?;
         // The first to close it counts it: the handler of `$disconnect`, a push, or the maintenance.
         metrics::count(&metrics::CONNECTIONS_CLOSED, usize::from(closed.is_some()));
         let Some(item) = closed else { return Ok(false) };
         // Subscriptions that were added after the connection was read. None can be added after this point.
         let last = read::<ConnectionItem>("DeleteItem", item)?.channels;
-        let added = last.iter().filter(|channel| !connection.channels.contains(channel));
-        self.delete_subscriptions(added, id, connected_at).await?;
+        let added = last.iter().filter(|channel| !found.channels.contains(channel));
+        self.delete_subscriptions(added, connection).await?;
         Ok(true)
     }
 
@@ -210,7 +209,7 @@ impl ConnectionStore for DynamoConnections {
             let current: ConnectionItem = read(OPERATION, item.clone())?;
             let is_beyond = current.limited_to.as_ref().is_some_and(|limit| !limit.contains(&channel.channel_id));
             let is_full = current.channels.len() >= CHANNELS_PER_CONNECTION && !current.channels.contains(channel);
-            if current.connected_at != connection.connected_at || is_beyond || is_full {
+            if current.connected_at != connection.key.connected_at || is_beyond || is_full {
                 return Ok(false);
             }
             connection = UserConnection {
@@ -225,58 +224,48 @@ impl ConnectionStore for DynamoConnections {
 
     async fn set_left_out(&self, connection: &UserConnection, left_out: usize) -> Result<(), StoreError> {
         let update = self
-            .update(keys::connection(&connection.connection_id))
+            .update(keys::connection(&connection.key.id))
             .update_expression("SET left_out = :left_out")
             .condition_expression(AS_CONNECTED)
             .expression_attribute_values(":left_out", n(left_out))
-            .expression_attribute_values(":connected_at", s(connection.connected_at.to_string()));
+            .expression_attribute_values(":connected_at", s(connection.key.connected_at.to_string()));
         updated(update).await?;
         Ok(())
     }
 
-    async fn is_subscribed(
-        &self,
-        channel: &ChannelKey,
-        id: &ConnectionId,
-        connected_at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let found = self.get(self.keys.subscription(channel, id)).await?;
+    async fn is_subscribed(&self, channel: &ChannelKey, connection: &ConnectionKey) -> Result<bool, StoreError> {
+        let found = self.get(self.keys.subscription(channel, &connection.id)).await?;
         let found = found.map(|item| read::<SubscriptionItem>("GetItem", item)).transpose()?;
-        Ok(found.is_some_and(|subscription| subscription.connected_at == connected_at))
+        Ok(found.is_some_and(|subscription| subscription.connected_at == connection.connected_at))
     }
 
     async fn confirm_member(&self, channel: &ChannelKey, subscription: &Subscription) -> Result<bool, StoreError> {
         let update = self
-            .update(self.keys.subscription(channel, &subscription.connection_id))
+            .update(self.keys.subscription(channel, &subscription.connection.id))
             .update_expression("SET #member = :yes")
             .condition_expression(AS_CONNECTED)
             .expression_attribute_names("#member", "member")
             .expression_attribute_values(":yes", AttributeValue::Bool(true))
-            .expression_attribute_values(":connected_at", s(subscription.connected_at.to_string()));
+            .expression_attribute_values(":connected_at", s(subscription.connection.connected_at.to_string()));
         Ok(updated(update).await?.is_some())
     }
 
-    async fn unsubscribe(
-        &self,
-        channel: &ChannelKey,
-        id: &ConnectionId,
-        connected_at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let connected_at_value = s(connected_at.to_string());
-        let subscription = self.keys.subscription(channel, id);
+    async fn unsubscribe(&self, channel: &ChannelKey, connection: &ConnectionKey) -> Result<bool, StoreError> {
+        let connected_at = s(connection.connected_at.to_string());
+        let subscription = self.keys.subscription(channel, &connection.id);
         let mut transaction = Transaction::default();
         let delete = Write::delete(&self.table, subscription.clone()).when(AS_CONNECTED);
-        transaction.add(Part::Subscription, delete.value("connected_at", connected_at_value.clone()))?;
-        let update = Write::update(&self.table, keys::connection(id), "DELETE channels :channels")
+        transaction.add(Part::Subscription, delete.value("connected_at", connected_at.clone()))?;
+        let update = Write::update(&self.table, keys::connection(&connection.id), "DELETE channels :channels")
             .when(AS_CONNECTED)
-            .value("connected_at", connected_at_value)
+            .value("connected_at", connected_at)
             .value("channels", AttributeValue::Ss(vec![channel.to_string()]));
         transaction.add(Part::Connection, update)?;
         match transaction.run(&self.client).await? {
             Ran::Done => Ok(true),
             Ran::Refused(refused) if refused.is_of(Part::Subscription) => Ok(false),
             // The subscription is the only item of the connection.
-            Ran::Refused(_) => Ok(self.delete(subscription, connected_at).await?.is_some()),
+            Ran::Refused(_) => Ok(self.delete(subscription, connection.connected_at).await?.is_some()),
         }
     }
 }

@@ -72,7 +72,7 @@ impl DynamoConnections {
         if connection.token_expires_at > connection.expires_at {
             return Ok(());
         }
-        let mut item = keys::end(connection.expires_at, &connection.connection_id);
+        let mut item = keys::end(connection.expires_at, &connection.key.id);
         item.insert("expires_at".to_owned(), n(connection.expires_at.plus(ENDED_KEPT).as_secs()));
         self.put(item).await
     }

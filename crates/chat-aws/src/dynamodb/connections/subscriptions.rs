@@ -2,9 +2,9 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat::model::{
-    connection::{Audience, Subscription, UserConnection},
+    connection::{Audience, ConnectionKey, Subscription, UserConnection},
     error::StoreError,
-    id::{ConnectionId, UserId},
+    id::UserId,
     incarnation::ChannelKey,
     limits::CHANNELS_PER_CONNECTION,
     time::Timestamp,
@@ -39,20 +39,21 @@ impl DynamoConnections {
         channel: &ChannelKey,
         subscription: Subscription,
     ) -> Result<Item, StoreError> {
-        let Subscription { connection_id, user_id, connected_at, expires_at, member } = subscription;
+        let Subscription { connection, user_id, expires_at, member } = subscription;
+        let ConnectionKey { id, connected_at } = connection;
         let fields = SubscriptionItem { user_id, connected_at, expires_at: kept_until(expires_at), member };
         let mut item = write("PutItem", fields)?;
-        item.extend(self.keys.subscription(channel, &connection_id));
+        item.extend(self.keys.subscription(channel, &id));
         Ok(item)
     }
 
     /// Adds a channel to the set of a connection, on condition that the connection is as read and has room.
     pub(super) fn add_channel(&self, channel: &ChannelKey, connection: &UserConnection) -> Result<Write, StoreError> {
-        let update = Write::update(&self.table, keys::connection(&connection.connection_id), "ADD channels :channels")
+        let update = Write::update(&self.table, keys::connection(&connection.key.id), "ADD channels :channels")
             .when(AS_CONNECTED)
             .when("expires_at = :expires_at")
             .when("attribute_not_exists(channels) OR size(channels) < :most OR contains(channels, :channel)")
-            .value("connected_at", s(connection.connected_at.to_string()))
+            .value("connected_at", s(connection.key.connected_at.to_string()))
             .value("expires_at", n(kept_until(connection.expires_at)))
             .value("channels", AttributeValue::Ss(vec![channel.to_string()]))
             .value("most", n(CHANNELS_PER_CONNECTION))
@@ -67,12 +68,12 @@ impl DynamoConnections {
     pub(super) async fn delete_subscriptions(
         &self,
         channels: impl IntoIterator<Item = &ChannelKey>,
-        id: &ConnectionId,
-        connected_at: Timestamp,
+        connection: &ConnectionKey,
     ) -> Result<(), StoreError> {
-        let keys: Vec<Item> = channels.into_iter().map(|channel| self.keys.subscription(channel, id)).collect();
+        let keys: Vec<Item> =
+            channels.into_iter().map(|channel| self.keys.subscription(channel, &connection.id)).collect();
         futures::stream::iter(keys)
-            .map(async |key| self.delete(key, connected_at).await.map(|_| ()))
+            .map(async |key| self.delete(key, connection.connected_at).await.map(|_| ()))
             .buffer_unordered(WRITES_AT_ONCE)
             .try_collect()
             .await
@@ -86,10 +87,10 @@ pub(super) fn read_audience(items: Vec<Item>, audience: &mut Audience) -> Result
         match AudienceSort::read(sk).map_err(|error| decode_error("Query", error))? {
             AudienceSort::Gate => gate::read(&mut audience.gate, &item),
             AudienceSort::Blocked(user) => _ = audience.gate.blocked.insert(user),
-            AudienceSort::Subscription(connection_id) => {
+            AudienceSort::Subscription(id) => {
                 let SubscriptionItem { user_id, connected_at, expires_at, member } = read("Query", item)?;
-                let expires_at = end_of(expires_at);
-                let one = Subscription { connection_id, user_id, connected_at, expires_at, member };
+                let (connection, expires_at) = (ConnectionKey { id, connected_at }, end_of(expires_at));
+                let one = Subscription { connection, user_id, expires_at, member };
                 audience.subscriptions.push(one);
             }
         }

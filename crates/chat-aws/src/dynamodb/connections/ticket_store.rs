@@ -8,6 +8,7 @@ use chat::{
         error::StoreError,
         id::{ChannelId, TenantId, UserId},
         incarnation::ChannelKey,
+        ticket_digest::TicketDigest,
         time::Timestamp,
     },
     ports::ticket_store::{Ticket, TicketStore},
@@ -38,7 +39,7 @@ struct TicketItem {
 }
 
 impl TicketStore for DynamoConnections {
-    async fn keep(&self, digest: &str, ticket: &Ticket) -> Result<(), StoreError> {
+    async fn keep(&self, digest: &TicketDigest, ticket: &Ticket) -> Result<(), StoreError> {
         let ticket = ticket.clone();
         let fields = TicketItem {
             user_id: ticket.user_id,
@@ -53,7 +54,7 @@ impl TicketStore for DynamoConnections {
         self.put(item).await
     }
 
-    async fn redeem(&self, digest: &str, now: Timestamp) -> Result<Option<Ticket>, StoreError> {
+    async fn redeem(&self, digest: &TicketDigest, now: Timestamp) -> Result<Option<Ticket>, StoreError> {
         let deleted = self
             .client
             .delete_item()

@@ -3,6 +3,7 @@
 use chat::model::{
     id::{ConnectionId, TenantId, UserId},
     incarnation::{ChannelKey, KeyError},
+    ticket_digest::TicketDigest,
     time::Timestamp,
 };
 
@@ -75,7 +76,7 @@ pub(crate) fn ends_cursor() -> Item {
     in_connections(ENDS, "cursor")
 }
 
-pub(crate) fn ticket(digest: &str) -> Item {
+pub(crate) fn ticket(digest: &TicketDigest) -> Item {
     in_connections(format!("ticket#{digest}"), META)
 }
 

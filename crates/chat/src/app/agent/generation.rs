@@ -146,7 +146,7 @@ where
             let error = ModelError::Unavailable("it sent nothing in time".to_owned());
             return Ok(Some(GenerationEnd::Failed(error)));
         }
-        let renewed = self.channels.renew(&question.key, &question.owner, now.plus(LEASE_DURATION), false).await?;
+        let renewed = self.channels.renew(&question.key, question.owner, now.plus(LEASE_DURATION), false).await?;
         Ok(match renewed {
             None => Some(GenerationEnd::LeaseLost),
             Some(ReplyLease { cancelled: true, .. }) => Some(GenerationEnd::Cancelled),

@@ -28,7 +28,7 @@ use crate::{
         language_model::{LanguageModel, ModelError, Prompt},
         message_store::{MessageStore, Range, RecordKey},
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{Acquire, MessageKey, ReplyLease, ReplyLeases},
+        reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLease, ReplyLeases},
     },
 };
 
@@ -103,7 +103,7 @@ struct Question<'a> {
     stored: &'a StoredMessage,
     key: MessageKey,
     /// Holder of the lease.
-    owner: String,
+    owner: LeaseOwner,
 }
 
 impl<Channels, Messages, Model, Sink, Time> Agent<'_, Channels, Messages, Model, Sink, Time>
@@ -143,19 +143,19 @@ where
             return Err(retry_later());
         }
         let key = MessageKey { channel: stored.channel(), seq: *seq };
-        let question = Question { stored, key, owner: format!("{:032x}", self.clock.random()) };
+        let question = Question { stored, key, owner: LeaseOwner::new(self.clock.random()) };
         let Some(lease) = self.acquire_lease(&question).await? else { return Ok(ReplyOutcome::Answered) };
         let outcome = Box::pin(self.answer_leased(&channel.agent, &question, lease)).await;
         if outcome.is_err() {
             // If the release fails, the lease expires.
-            let _ = self.channels.release(&question.key, &question.owner).await;
+            let _ = self.channels.release(&question.key, question.owner).await;
         }
         outcome
     }
 
     /// Acquires the reply lease of the question. Returns `None` if the question already has a reply.
     async fn acquire_lease(&self, question: &Question<'_>) -> Result<Option<ReplyLease>> {
-        let Question { key, owner, .. } = question;
+        let (key, owner) = (&question.key, question.owner);
         loop {
             let now = self.clock.now();
             let acquired = self.channels.acquire(key, owner, now.plus(LEASE_DURATION), now).await?;
@@ -240,7 +240,7 @@ where
     /// Renews the lease from now on. Returns `None` if another worker holds it.
     async fn renew_lease(&self, question: &Question<'_>, calls_model: bool) -> Result<Option<ReplyLease>> {
         let until = self.clock.now().plus(LEASE_DURATION);
-        Ok(self.channels.renew(&question.key, &question.owner, until, calls_model).await?)
+        Ok(self.channels.renew(&question.key, question.owner, until, calls_model).await?)
     }
 
     /// Waits and renews the lease meanwhile. Returns `true` if a user has stopped the reply.

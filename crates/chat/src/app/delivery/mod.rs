@@ -10,11 +10,10 @@ use tracing::{Instrument, Span, field};
 
 use crate::{
     model::{
-        connection::{Gate, Subscription},
+        connection::{ConnectionKey, Gate, Subscription},
         error::StoreError,
         event::EphemeralEvent,
         frame::{ephemeral_frame, event_frames},
-        id::ConnectionId,
         incarnation::ChannelKey,
         limits::{
             AUTHORITY_DURATION, DEADLINE_MARGIN, EPHEMERAL_PUSH_TIMEOUT, MAX_FAN_OUT_ATTEMPTS, OPENING_SOCKET_DURATION,
@@ -182,7 +181,7 @@ where
         let now = self.clock.now();
         futures::stream::iter(listeners.iter().filter(|listener| now < listener.expires_at))
             .for_each_concurrent(PUSH_CONCURRENCY, async |subscription| {
-                let push = pin!(self.sockets.push(&subscription.connection_id, frame));
+                let push = pin!(self.sockets.push(&subscription.connection.id, frame));
                 let patience = pin!(self.clock.sleep(EPHEMERAL_PUSH_TIMEOUT));
                 // A failure is ignored: the next message detects a vanished socket.
                 let _ = select(push, patience).await;
@@ -195,15 +194,11 @@ where
     ///
     /// # Errors
     /// When the gateway fails: the frame has to be pushed again.
-    pub async fn tell(
-        &self,
-        connection: &ConnectionId,
-        connected_at: Timestamp,
-        frame: &str,
-    ) -> Result<Pushed, StoreError> {
-        let until = self.clock.now().plus(OPENING_SOCKET_DURATION).min(connected_at.plus(HANDSHAKE_DURATION));
+    pub async fn tell(&self, connection: &ConnectionKey, frame: &str) -> Result<Pushed, StoreError> {
+        let handshake_ends_at = connection.connected_at.plus(HANDSHAKE_DURATION);
+        let until = self.clock.now().plus(OPENING_SOCKET_DURATION).min(handshake_ends_at);
         loop {
-            let pushed = self.sockets.push(connection, frame).await?;
+            let pushed = self.sockets.push(&connection.id, frame).await?;
             if pushed == Pushed::Delivered || self.clock.now() >= until {
                 return Ok(pushed);
             }
@@ -309,7 +304,7 @@ where
         if attempt >= MAX_FAN_OUT_ATTEMPTS {
             for recipient in &unreached {
                 let channel_id = &channel.channel_id;
-                tracing::error!(%channel_id, connection_id = %recipient.connection_id, "push dropped");
+                tracing::error!(%channel_id, connection_id = %recipient.connection.id, "push dropped");
             }
             outcome.failed = unreached.len();
             return Ok(outcome);
@@ -351,7 +346,7 @@ where
         first: bool,
         retried: &mut usize,
     ) -> Option<Pushed> {
-        let (channel, connection_id) = (gatekeeper.channel, &recipient.connection_id);
+        let (channel, connection_id) = (gatekeeper.channel, &recipient.connection.id);
         let stop_at = Timestamp::from_millis(
             self.deadline.as_millis() - i64::try_from(DEADLINE_MARGIN.as_millis()).unwrap_or_default(),
         );
@@ -377,7 +372,7 @@ where
                 tracing::warn!(channel_id = %channel.channel_id, %connection_id, duration_ms, "a push was slow");
             }
             let error = match pushed {
-                Ok(Pushed::Gone) if now >= recipient.connected_at.plus(HANDSHAKE_DURATION) => {
+                Ok(Pushed::Gone) if now >= recipient.connection.connected_at.plus(HANDSHAKE_DURATION) => {
                     self.remove_stale_connection(channel, recipient).await;
                     return Some(Pushed::Gone);
                 }
@@ -400,14 +395,13 @@ where
     /// Removes a stale connection. A failure is only logged: the next push finds the connection again.
     async fn remove_stale_connection(&self, channel: &ChannelKey, recipient: &Recipient) {
         let removed = async {
-            let id = &recipient.connection_id;
-            if !self.connections.close(id, recipient.connected_at).await? {
-                self.connections.unsubscribe(channel, id, recipient.connected_at).await?;
+            if !self.connections.close(&recipient.connection).await? {
+                self.connections.unsubscribe(channel, &recipient.connection).await?;
             }
             Ok::<_, StoreError>(())
         };
         if let Err(error) = removed.await {
-            tracing::warn!(%error, connection_id = %recipient.connection_id, "removing a stale connection failed");
+            tracing::warn!(%error, connection_id = %recipient.connection.id, "removing a stale connection failed");
         }
     }
 }

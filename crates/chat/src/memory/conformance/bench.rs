@@ -10,7 +10,7 @@ use crate::{
     model::{
         access::Authority,
         channel::{AgentSettings, Channel, ChannelHead, Member, MemberAdded, MemberRole, Visibility},
-        connection::{Connection, Subscription, UserConnection},
+        connection::{Connection, ConnectionKey, Subscription, UserConnection},
         error::StoreError,
         id::{ChannelId, MessageId},
         incarnation::{ChannelKey, Incarnation},
@@ -256,13 +256,12 @@ where
 
     pub(super) fn connection(&self, name: &str, user: &str, channels: &[&Channel]) -> Outcome<Connection> {
         Ok(Connection {
-            connection_id: id(name)?,
+            key: ConnectionKey { id: id(name)?, connected_at: self.now },
             user_id: id(user)?,
             channels: channels.iter().map(|channel| channel.key()).collect(),
             auto_subscribe: true,
             allowed_channels: None,
             left_out: 0,
-            connected_at: self.now,
             token_expires_at: self.later(LONG),
             expires_at: self.later(LONG),
         })
@@ -280,7 +279,7 @@ where
     /// Returns the subscriptions of a channel at a time, in the order of their connections' ids.
     pub(super) async fn listeners(&self, channel: &ChannelKey, at: Timestamp) -> Outcome<Vec<Subscription>> {
         let mut audience = self.ports.connections.audience(channel, at).await?;
-        audience.subscriptions.sort_unstable_by(|one, other| one.connection_id.cmp(&other.connection_id));
+        audience.subscriptions.sort_unstable_by(|one, other| one.connection.id.cmp(&other.connection.id));
         Ok(audience.subscriptions)
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         pending_ends::PendingEnds,
         presence_store::PresenceStore,
         rate_limiter::RateLimiter,
-        reply_leases::{Acquire, MessageKey, ReplyLeases},
+        reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLeases},
         ticket_store::TicketStore,
     },
 };
@@ -76,7 +76,10 @@ where
         require_eq!(self.append(&head, &message, Some(&record)).await?, AppendResult::Stored, "a message");
         let question = MessageKey { channel: old.key(), seq: 1 };
         require!(
-            matches!(store.acquire(&question, "w", self.later(LONG), self.now).await?, Acquire::Acquired(_)),
+            matches!(
+                store.acquire(&question, LeaseOwner::new(1), self.later(LONG), self.now).await?,
+                Acquire::Acquired(_)
+            ),
             "a claim"
         );
         let (anna, anew): (UserId, ChannelId) = (id("anna")?, id("anew")?);
@@ -99,7 +102,7 @@ where
             require_eq!(messages.idempotency_record(&key, record).await?, None, "a record");
         }
         let question = MessageKey { channel: key.clone(), seq: 1 };
-        let claimed = store.acquire(&question, "w2", self.later(LONG), self.now).await?;
+        let claimed = store.acquire(&question, LeaseOwner::new(2), self.later(LONG), self.now).await?;
         require!(
             matches!(claimed, Acquire::Acquired(claim) if claim.calls == 0),
             "a claim of the channel before holds"

@@ -10,7 +10,7 @@ use crate::{
     model::{
         access::Authority,
         channel::{Channel, MemberRole, Visibility},
-        connection::{Connection, Subscription, UserConnection},
+        connection::{Connection, ConnectionKey, Subscription, UserConnection},
         id::{ConnectionId, UserId},
         incarnation::{ChannelKey, Incarnation},
         limits::CHANNELS_PER_CONNECTION,
@@ -36,8 +36,8 @@ where
         let (channel, _) = self.channel("connections", Visibility::Public).await?;
         let (key, user): (ChannelKey, UserId) = (channel.key(), id("connie")?);
         let mut opened = self.open("conn1=", "connie", &[&channel]).await?;
-        let name = opened.connection_id.clone();
-        require_eq!(connections.connection(&name).await?, Some(opened.clone()), "the connection");
+        let this = opened.key.clone();
+        require_eq!(connections.connection(&this.id).await?, Some(opened.clone()), "the connection");
         let of_user = UserConnection::from(&opened);
         require_eq!(
             connections.connections_of(&user, self.now).await?,
@@ -48,33 +48,33 @@ where
         require_eq!(connections.connections_of(&user, after).await?, vec![], "connections after their time");
         require_eq!(self.listeners(&key, self.now).await?, vec![of_user.subscription(&user)], "the subscriptions");
         require_eq!(self.listeners(&key, after).await?, vec![], "subscriptions after their time");
-        require!(connections.is_subscribed(&key, &name, self.now).await?, "it is not subscribed");
+        require!(connections.is_subscribed(&key, &this).await?, "it is not subscribed");
         // Another connection has the same id.
-        let later = self.later(Duration::from_secs(1));
-        require!(!connections.is_subscribed(&key, &name, later).await?, "another one is subscribed");
-        require!(!connections.unsubscribe(&key, &name, later).await?, "another one was unsubscribed");
-        require!(!connections.close(&name, later).await?, "another one was closed");
-        connections.remove_pending(&user, &UserConnection { connected_at: later, ..of_user.clone() }).await?;
+        let another = ConnectionKey { connected_at: self.later(Duration::from_secs(1)), ..this.clone() };
+        require!(!connections.is_subscribed(&key, &another).await?, "another one is subscribed");
+        require!(!connections.unsubscribe(&key, &another).await?, "another one was unsubscribed");
+        require!(!connections.close(&another).await?, "another one was closed");
+        connections.remove_pending(&user, &UserConnection { key: another.clone(), ..of_user.clone() }).await?;
         require_eq!(
             connections.connections_of(&user, self.now).await?.len(),
             1,
             "the user's connections after all that"
         );
-        let subscription = Subscription { connected_at: later, ..of_user.subscription(&user) };
+        let subscription = Subscription { connection: another, ..of_user.subscription(&user) };
         require!(!connections.confirm_member(&key, &subscription).await?, "another one was confirmed");
-        require!(connections.unsubscribe(&key, &name, self.now).await?, "it was not unsubscribed");
-        require!(!connections.unsubscribe(&key, &name, self.now).await?, "it was unsubscribed twice");
+        require!(connections.unsubscribe(&key, &this).await?, "it was not unsubscribed");
+        require!(!connections.unsubscribe(&key, &this).await?, "it was unsubscribed twice");
         opened.channels.clear();
-        require_eq!(connections.connection(&name).await?, Some(opened), "the connection without its channel");
+        require_eq!(connections.connection(&this.id).await?, Some(opened), "the connection without its channel");
         require!(connections.subscribe(&key, &user, &of_user, true).await?, "it was not subscribed");
-        require!(connections.close(&name, self.now).await?, "it was not closed");
-        require!(!connections.close(&name, self.now).await?, "it was closed twice");
-        require_eq!(connections.connection(&name).await?, None, "the connection after its end");
+        require!(connections.close(&this).await?, "it was not closed");
+        require!(!connections.close(&this).await?, "it was closed twice");
+        require_eq!(connections.connection(&this.id).await?, None, "the connection after its end");
         require_eq!(connections.connections_of(&user, self.now).await?, vec![], "the user's connections after its end");
         require_eq!(self.listeners(&key, self.now).await?, vec![], "the subscriptions after its end");
         require!(!connections.subscribe(&key, &user, &of_user, true).await?, "what is closed was subscribed");
         require_eq!(self.listeners(&key, self.now).await?, vec![], "the subscriptions of what is closed");
-        let announced = UserConnection { connection_id: id("conn2=")?, ..of_user };
+        let announced = UserConnection { key: ConnectionKey { id: id("conn2=")?, ..this }, ..of_user };
         connections.register_pending(&user, &announced).await?;
         require_eq!(connections.connections_of(&user, self.now).await?, vec![announced.clone()], "what was announced");
         connections.remove_pending(&user, &announced).await?;
@@ -97,7 +97,7 @@ where
             ..opened.clone()
         };
         require_eq!(connections.renew(&renewed).await?, Some(vec![inside.key()]), "its channels");
-        require_eq!(connections.connection(&opened.connection_id).await?, Some(renewed.clone()), "the connection");
+        require_eq!(connections.connection(&opened.key.id).await?, Some(renewed.clone()), "the connection");
         let late = self.later(LONG + Duration::from_secs(1));
         let of_user = connections.connections_of(&opened.user_id, late).await?;
         require_eq!(of_user, vec![UserConnection::from(&renewed)], "the user's connections");
@@ -110,7 +110,8 @@ where
         require!(connections.subscribe(&inside.key(), &opened.user_id, &before, true).await?, "a channel within");
         let listeners = self.listeners(&inside.key(), late).await?;
         require_eq!(listeners.first().map(|one| one.expires_at), Some(ends_at), "the end of what was subscribed again");
-        let other = Connection { connected_at: self.later(Duration::from_secs(1)), ..renewed };
+        let key = ConnectionKey { connected_at: self.later(Duration::from_secs(1)), ..opened.key.clone() };
+        let other = Connection { key, ..renewed };
         require_eq!(connections.renew(&other).await?, None, "another connection");
         Ok(())
     }
@@ -140,11 +141,11 @@ where
         let (more, _) = self.channel("subscriptions2", Visibility::Public).await?;
         require!(!connections.subscribe(&more.key(), &user, &of_user, true).await?, "one channel too many");
         require!(connections.subscribe(&key, &user, &of_user, true).await?, "one that it has");
-        require!(connections.unsubscribe(&key, &of_user.connection_id, self.now).await?, "room is made");
+        require!(connections.unsubscribe(&key, &of_user.key).await?, "room is made");
         require!(connections.subscribe(&more.key(), &user, &of_user, true).await?, "there is room again");
         require!(!connections.confirm_member(&key, &as_reader).await?, "what is not there was confirmed");
         require_eq!(self.listeners(&key, self.now).await?, vec![], "what was not confirmed");
-        require!(connections.close(&of_user.connection_id, self.now).await?, "it was not closed");
+        require!(connections.close(&of_user.key).await?, "it was not closed");
         for channel in channels.iter().chain([&more.key()]) {
             require_eq!(self.listeners(channel, self.now).await?, vec![], "subscriptions after the connection's end");
         }
@@ -166,7 +167,7 @@ where
             let by_membership = if user == "rita" { BTreeSet::from([key.clone()]) } else { BTreeSet::new() };
             connections.register_pending(&connection.user_id, &UserConnection::from(&connection)).await?;
             connections.activate(&connection, &by_membership).await?;
-            names.push(connection.connection_id.to_string());
+            names.push(connection.key.id.to_string());
         }
         self.remove(&by, &rita).await?;
         let private = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
@@ -186,7 +187,7 @@ where
                 let (mut found, mut after): (Vec<String>, Option<ConnectionId>) = (Vec::new(), None);
                 for _ in 0..20 {
                     let page = connections.subscriptions_page(&key, after.as_ref(), limit, now).await?;
-                    found.extend(page.subscriptions.iter().map(|one| one.connection_id.to_string()));
+                    found.extend(page.subscriptions.iter().map(|one| one.connection.id.to_string()));
                     after = page.next_after;
                     if after.is_none() {
                         break;

@@ -18,7 +18,7 @@ use crate::{
         pending_ends::PendingEnds,
         presence_store::PresenceStore,
         rate_limiter::RateLimiter,
-        reply_leases::{Acquire, MessageKey, ReplyLeases},
+        reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLeases},
         ticket_store::TicketStore,
     },
 };
@@ -43,7 +43,7 @@ where
         let record = self.record(request_key("olga")?, &message);
         require_eq!(self.append(&head, &message, Some(&record)).await?, AppendResult::Stored, "a message with a key");
         let question = MessageKey { channel: old.key(), seq: 1 };
-        store.acquire(&question, "w", self.later(LONG), self.now).await?;
+        store.acquire(&question, LeaseOwner::new(1), self.later(LONG), self.now).await?;
         self.delete(&old, &olga).await?;
         let listed = store.memberships(&id("u1")?, 100).await?.channels;
         require!(listed.contains(&old.key()), "a membership outlives a deletion until it is removed");
@@ -60,7 +60,7 @@ where
         require_eq!(messages.messages(&key, Range::After(0), 10, self.now).await?, vec![], "messages");
         require_eq!(store.members(&key, None, 10).await?.members, vec![], "members");
         require_eq!(messages.idempotency_record(&key, &record.key).await?, None, "a record");
-        let claimed = store.acquire(&question, "w2", self.later(LONG), self.now).await?;
+        let claimed = store.acquire(&question, LeaseOwner::new(2), self.later(LONG), self.now).await?;
         require!(matches!(claimed, Acquire::Acquired(_)), "a claim of a channel that was removed");
         for user in ["olga", "u1"] {
             let listed = store.memberships(&id(user)?, 100).await?.channels;

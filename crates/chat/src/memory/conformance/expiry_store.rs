@@ -30,7 +30,7 @@ where
     pub(super) async fn expiry_entries(&self) -> Outcome {
         let connections = self.ports.connections;
         let opened = self.open("expires=", "eve", &[]).await?;
-        let id = &opened.connection_id;
+        let id = &opened.key.id;
         let (first, second) = (opened.expires_at, opened.expires_at.plus(Duration::from_mins(10)));
         let renewed = Connection { token_expires_at: second, expires_at: second, ..opened.clone() };
         connections.renew(&renewed).await?;
@@ -46,7 +46,7 @@ where
 
         let found = connections.find(id).await?.map(|(_, connection)| connection);
         require_eq!(found, Some(renewed), "a connection of any tenant");
-        connections.close(id, opened.connected_at).await?;
+        connections.close(&opened.key).await?;
         require_eq!(connections.find(id).await?, None, "a connection that is closed");
         require!(connections.expired_in_minute(second).await?.contains(id), "the entry ends with its connection");
 

@@ -14,7 +14,7 @@ use crate::{
         pending_ends::PendingEnds,
         presence_store::PresenceStore,
         rate_limiter::RateLimiter,
-        reply_leases::{Acquire, MessageKey, ReplyLeases},
+        reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLeases},
         ticket_store::TicketStore,
     },
 };
@@ -31,45 +31,42 @@ where
         let (channel, olga) = self.channel("claims", Visibility::Public).await?;
         self.send(&channel, "olga").await?;
         let question = MessageKey { channel: channel.key(), seq: 1 };
+        let [one, two] = [1, 2].map(LeaseOwner::new);
         let [until, later] = [10, 20].map(|seconds| self.later(Duration::from_secs(seconds)));
-        let claimed = store.acquire(&question, "one", until, self.now).await?;
+        let claimed = store.acquire(&question, one, until, self.now).await?;
         require!(
             matches!(claimed, Acquire::Acquired(claim) if claim.calls == 0 && !claim.cancelled),
             "a free question"
         );
-        require_eq!(
-            store.acquire(&question, "two", until, self.now).await?,
-            Acquire::Held { until },
-            "one that is held"
-        );
-        require_eq!(ReplyLeases::renew(store, &question, "two", later, true).await?, None, "a renewal by another");
-        let renewed = ReplyLeases::renew(store, &question, "one", later, true).await?;
+        require_eq!(store.acquire(&question, two, until, self.now).await?, Acquire::Held { until }, "one that is held");
+        require_eq!(ReplyLeases::renew(store, &question, two, later, true).await?, None, "a renewal by another");
+        let renewed = ReplyLeases::renew(store, &question, one, later, true).await?;
         require_eq!(renewed.map(|claim| claim.calls), Some(1), "the calls of a renewal");
         require_eq!(
-            store.acquire(&question, "two", later, until).await?,
+            store.acquire(&question, two, later, until).await?,
             Acquire::Held { until: later },
             "a renewed claim"
         );
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
         require!(store.cancel(&by, &question, self.now).await?, "it was not cancelled");
-        let renewed = ReplyLeases::renew(store, &question, "one", later, false).await?;
+        let renewed = ReplyLeases::renew(store, &question, one, later, false).await?;
         require_eq!(renewed.map(|claim| (claim.calls, claim.cancelled)), Some((1, true)), "a claim that is cancelled");
-        store.release(&question, "two").await?;
+        store.release(&question, two).await?;
         require_eq!(
-            store.acquire(&question, "two", later, until).await?,
+            store.acquire(&question, two, later, until).await?,
             Acquire::Held { until: later },
             "a release by another owner"
         );
-        store.release(&question, "one").await?;
-        let claimed = store.acquire(&question, "two", later, self.now).await?;
+        store.release(&question, one).await?;
+        let claimed = store.acquire(&question, two, later, self.now).await?;
         require!(
             matches!(claimed, Acquire::Acquired(claim) if claim.calls == 1 && claim.cancelled),
             "what was released"
         );
         let not_begun = MessageKey { channel: channel.key(), seq: 2 };
         require!(store.cancel(&by, &not_begun, self.now).await?, "what has not begun was not cancelled");
-        let claimed = store.acquire(&not_begun, "one", later, self.now).await?;
+        let claimed = store.acquire(&not_begun, one, later, self.now).await?;
         require!(matches!(claimed, Acquire::Acquired(claim) if claim.cancelled), "what was cancelled before it began");
         let user = id("clara")?;
         require_eq!(store.tokens_used(&user, self.now).await?, 0, "tokens used for a new user");

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::bench::{Bench, LONG, Outcome, id};
 use crate::{
-    model::incarnation::{ChannelKey, Incarnation},
+    model::{
+        incarnation::{ChannelKey, Incarnation},
+        ticket_digest::TicketDigest,
+    },
     ports::{
         channel_store::ChannelStore,
         clock::Clock,
@@ -38,12 +41,13 @@ where
             token_expires_at: self.later(LONG),
             expires_at: self.later(Duration::from_mins(1)),
         };
-        connections.keep("digest1", &ticket).await?;
-        require_eq!(connections.redeem("digest2", self.now).await?, None, "a ticket that was never issued");
-        require_eq!(connections.redeem("digest1", self.now).await?, Some(ticket.clone()), "a ticket");
-        require_eq!(connections.redeem("digest1", self.now).await?, None, "a ticket that was redeemed");
-        connections.keep("digest3", &ticket).await?;
-        require_eq!(connections.redeem("digest3", self.later(Duration::from_secs(61))).await?, None, "an old ticket");
+        let [first, second, third] = ["ticket1", "ticket2", "ticket3"].map(TicketDigest::of);
+        connections.keep(&first, &ticket).await?;
+        require_eq!(connections.redeem(&second, self.now).await?, None, "a ticket that was never issued");
+        require_eq!(connections.redeem(&first, self.now).await?, Some(ticket.clone()), "a ticket");
+        require_eq!(connections.redeem(&first, self.now).await?, None, "a ticket that was redeemed");
+        connections.keep(&third, &ticket).await?;
+        require_eq!(connections.redeem(&third, self.later(Duration::from_secs(61))).await?, None, "an old ticket");
         Ok(())
     }
 }

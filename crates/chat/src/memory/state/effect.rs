@@ -10,7 +10,11 @@ use crate::{
         pending_end::PendingEnd,
         time::Timestamp,
     },
-    ports::{channel_store::Creation, message_store::IdempotencyRecord, reply_leases::MessageKey},
+    ports::{
+        channel_store::Creation,
+        message_store::IdempotencyRecord,
+        reply_leases::{LeaseOwner, MessageKey},
+    },
 };
 
 /// Change of the state that is decided and about to be made.
@@ -121,7 +125,7 @@ pub enum Effect {
         /// The question.
         question: MessageKey,
         /// Holder.
-        owner: String,
+        owner: LeaseOwner,
         /// Time when the lease expires.
         until: Timestamp,
     },

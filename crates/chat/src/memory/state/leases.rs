@@ -3,7 +3,7 @@
 use super::{Decision, Effect, Rule, State, StoredLease};
 use crate::{
     model::{access::Authority, time::Timestamp},
-    ports::reply_leases::{Acquire, MessageKey, ReplyLease},
+    ports::reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLease},
 };
 
 impl State {
@@ -14,7 +14,7 @@ impl State {
     pub(crate) fn claim(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
         now: Timestamp,
     ) -> Decision<Acquire> {
@@ -25,18 +25,19 @@ impl State {
             return (Acquire::Held { until }, None);
         }
         let claim = stored.map(|stored| stored.claim).unwrap_or_default();
-        let (question, owner) = (question.clone(), owner.to_owned());
+        let question = question.clone();
         (Acquire::Acquired(claim), Some(Effect::LeaseAcquired { question, owner, until }))
     }
 
     pub(crate) fn renew_lease(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
         calls_model: bool,
     ) -> Decision<Option<ReplyLease>> {
-        let stored = self.stored_lease(question).filter(|stored| stored.owner == owner || self.lacks(Rule::ClaimHeld));
+        let stored =
+            self.stored_lease(question).filter(|stored| stored.owner == Some(owner) || self.lacks(Rule::ClaimHeld));
         let Some(stored) = stored else { return (None, None) };
         let calls = stored.claim.calls + u32::from(calls_model);
         let question = question.clone();
@@ -54,9 +55,9 @@ impl State {
         self.claims.entry(question.channel).or_default().entry(question.seq).or_default()
     }
 
-    pub(super) fn lease_acquired(&mut self, question: MessageKey, owner: String, until: Timestamp) {
+    pub(super) fn lease_acquired(&mut self, question: MessageKey, owner: LeaseOwner, until: Timestamp) {
         let stored = self.lease_entry(question);
-        (stored.owner, stored.until) = (owner, Some(until));
+        (stored.owner, stored.until) = (Some(owner), Some(until));
     }
 
     pub(super) fn lease_renewed(&mut self, question: MessageKey, until: Timestamp, calls_model: bool) {

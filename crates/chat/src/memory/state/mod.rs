@@ -15,12 +15,13 @@ use crate::{
         invitation::Invitation,
         message::{MessageEvent, StoredMessage},
         pending_end::PendingEnd,
+        ticket_digest::TicketDigest,
         time::Timestamp,
     },
     ports::{
         channel_store::Creation,
         message_store::{IdempotencyRecord, RecordKey},
-        reply_leases::ReplyLease,
+        reply_leases::{LeaseOwner, ReplyLease},
         ticket_store::Ticket,
     },
 };
@@ -66,8 +67,8 @@ pub struct StoredGate {
 /// Stored reply lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredLease {
-    /// Holder.
-    pub owner: String,
+    /// Holder, if any worker has acquired the lease.
+    pub owner: Option<LeaseOwner>,
     /// Time when the lease expires.
     pub until: Option<Timestamp>,
     /// Model calls, and the cancellation.
@@ -129,7 +130,7 @@ pub struct State {
     /// Last minute of [`State::token_ends`] that is processed.
     pub worked_off: Option<i64>,
     /// Tickets by digest.
-    pub tickets: BTreeMap<String, Ticket>,
+    pub tickets: BTreeMap<TicketDigest, Ticket>,
     /// Subscriptions before the last changes, kept while [`Rule::SubscriptionsCurrent`] is removed.
     stale: VecDeque<Subscriptions>,
     pub(super) broken: Broken,

@@ -1,7 +1,11 @@
 //! Subscriptions, and the old views of them that a lagging replica returns.
 
 use super::{Rule, State};
-use crate::model::{connection::Subscription, id::ConnectionId, incarnation::ChannelKey, time::Timestamp};
+use crate::model::{
+    connection::{ConnectionKey, Subscription},
+    id::ConnectionId,
+    incarnation::ChannelKey,
+};
 
 /// Number of old views of the subscriptions that a lagging replica still returns.
 const STALE_VIEWS: usize = 2;
@@ -26,7 +30,7 @@ impl State {
         let Some(all) = self.subscriptions.get(&self.subscription_place(key)) else { return (Vec::new(), None) };
         let mut rest = all.range::<ConnectionId, _>((after.map_or(Unbounded, Excluded), Unbounded));
         let page: Vec<&Subscription> = rest.by_ref().take(limit).map(|(_, one)| one).collect();
-        let mut last = page.last().filter(|_| page.len() == limit).map(|one| one.connection_id.clone());
+        let mut last = page.last().filter(|_| page.len() == limit).map(|one| one.connection.id.clone());
         if self.lacks(Rule::PageEnd)
             && let Some((skipped, _)) = rest.take(limit).last()
         {
@@ -43,17 +47,17 @@ impl State {
     pub fn put_subscription(&mut self, key: &ChannelKey, subscription: Subscription) {
         let place = self.subscription_place(key);
         self.keep_stale();
-        self.subscriptions.entry(place).or_default().insert(subscription.connection_id.clone(), subscription);
+        self.subscriptions.entry(place).or_default().insert(subscription.connection.id.clone(), subscription);
     }
 
-    /// Removes a subscription, if it has this `connected_at`.
-    pub(crate) fn remove_subscription(&mut self, key: &ChannelKey, id: &ConnectionId, connected_at: Timestamp) -> bool {
-        if self.subscription(key, id).is_none_or(|one| one.connected_at != connected_at) {
+    /// Removes the subscription of a connection. Keeps that of another connection with the same id.
+    pub(crate) fn remove_subscription(&mut self, key: &ChannelKey, connection: &ConnectionKey) -> bool {
+        if self.subscription(key, &connection.id).is_none_or(|one| one.connection != *connection) {
             return false;
         }
         self.keep_stale();
         let place = self.subscription_place(key);
-        self.subscriptions.get_mut(&place).is_some_and(|all| all.remove(id).is_some())
+        self.subscriptions.get_mut(&place).is_some_and(|all| all.remove(&connection.id).is_some())
     }
 
     fn keep_stale(&mut self) {
