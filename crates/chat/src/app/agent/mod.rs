@@ -18,6 +18,7 @@ use crate::{
         },
         message::{Message, Role, StoredMessage},
         message_ref::MessageRef,
+        reply_status::ReplyStatus,
         time::Timestamp,
         token_bucket::Bucket,
     },
@@ -204,19 +205,19 @@ where
             return Ok(ReplyOutcome::NotWanted);
         };
         if lease.cancelled {
-            return self.post_failure_notice(question, STOPPED, "cancelled").await;
+            return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await;
         }
         if lease.calls == 0
             && let Some(notice) = self.over_budget(channel, &message).await?
         {
-            return self.post_failure_notice(question, notice, "over_budget").await;
+            return self.post_failure_notice(question, notice, ReplyStatus::OverBudget).await;
         }
         let prompt = self.prompt(settings, channel, &message).await?;
         let mut failures = 0;
         loop {
             if lease.calls >= MODEL_CALLS {
                 let error = ModelError::Unavailable("all calls are used up".to_owned());
-                return self.post_failure_notice(question, error.for_people(), "failed").await;
+                return self.post_failure_notice(question, error.for_people(), ReplyStatus::Failed).await;
             }
             lease = self.renew_lease(question, true).await?.ok_or_else(retry_later)?;
             let error = match self.call_model(question, &prompt).await? {
@@ -229,10 +230,10 @@ where
                 _ => MODEL_BACKOFF.delay(self.clock, failures - 1),
             };
             if !error.is_transient() || failures >= MODEL_FAILURES || wait > MAX_MODEL_RETRY_AFTER {
-                return self.post_failure_notice(question, error.for_people(), "failed").await;
+                return self.post_failure_notice(question, error.for_people(), ReplyStatus::Failed).await;
             }
             if self.wait(question, wait).await? {
-                return self.post_failure_notice(question, STOPPED, "cancelled").await;
+                return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await;
             }
         }
     }
