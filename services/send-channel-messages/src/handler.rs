@@ -15,6 +15,7 @@ use chat::{
         id::{ChannelId, TenantId, UserId},
         message::{NewMessage, Role},
         message_ref::MessageRef,
+        reaction::Toggle,
         token_bucket::Bucket,
         validation::Violation,
     },
@@ -98,8 +99,8 @@ impl Handler {
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         let emoji = request.path_text("emoji").unwrap_or_default();
         match route {
-            MessageRoute::AddReaction => messages.react(&message, &emoji, true).await?,
-            MessageRoute::RemoveReaction => messages.react(&message, &emoji, false).await?,
+            MessageRoute::AddReaction => messages.react(&message, &emoji, Toggle::Add).await?,
+            MessageRoute::RemoveReaction => messages.react(&message, &emoji, Toggle::Remove).await?,
             MessageRoute::Delete => messages.delete(&message).await?,
             MessageRoute::CancelReply => {
                 cancel(&messages, &message).await?;

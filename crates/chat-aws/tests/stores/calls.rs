@@ -49,6 +49,7 @@ use chat::{
         message::{Change, MessageEvent, NewMessage},
         message_ref::MessageRef,
         push_report::PushReport,
+        reaction::Toggle,
         token_bucket::Bucket,
     },
     ports::{
@@ -395,7 +396,7 @@ async fn what_other_operations_cost_is_written_down() {
         let edited = Edit { content: Some("better".to_owned()), ..Edit::default() };
         of_channels.edit(&change(&alice), edited).await.unwrap();
         note("edit");
-        of_channels.react(&change(&bob), "👍", true).await.unwrap();
+        of_channels.react(&change(&bob), "👍", Toggle::Add).await.unwrap();
         note("reaction");
         mark_read(&channels, &channel, &bob, 1).await.unwrap();
         note("read_mark");

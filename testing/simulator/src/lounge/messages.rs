@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chat::{
     app::{agent::cancel, edit::Edit, presence::presence, read_mark::mark_read},
-    model::{invitation::Addition, message_ref::MessageRef},
+    model::{invitation::Addition, message_ref::MessageRef, reaction::Toggle},
     ports::message_store::Range,
 };
 
@@ -52,7 +52,8 @@ pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
                     }
                 }
                 2 => drop(messages.delete(&revision).await),
-                3 | 4 => drop(messages.react(&revision, "👍", kind == 3).await),
+                3 => drop(messages.react(&revision, "👍", Toggle::Add).await),
+                4 => drop(messages.react(&revision, "👍", Toggle::Remove).await),
                 5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
                 6 => drop(cancel(&messages, &revision).await),
                 _ => {
