@@ -9,7 +9,7 @@ use std::{
 
 use chat::{
     app::{
-        connect::{Asked, Connect, Renewal, connect, renew},
+        connect::{Asked, Connect, Renewal},
         tickets::{issue, redeem},
     },
     model::{
@@ -156,7 +156,7 @@ impl Client {
         let connected = request(&self.world, self.caller(), |node| async move {
             let token_expires_at = node.deadline(3_600);
             let asked = Connect { connection_id, user_id, token_expires_at, asked, allowed_channels: None };
-            connect(&node.store, &node.store, &node, &node, asked, 20).await
+            node.connector().connect(asked, 20).await
         })
         .await
         .1;
@@ -265,7 +265,7 @@ impl Client {
                 let renewed = request(&self.world, self.caller(), |node| async move {
                     let token_expires_at = node.deadline(3_600);
                     let renewal = Renewal { connection_id, user_id, token_expires_at, limited_to };
-                    renew(&node.store, &node.store, &node, renewal).await
+                    node.connector().renew(renewal).await
                 });
                 match renewed.await.1 {
                     Some(Ok(_)) => break,

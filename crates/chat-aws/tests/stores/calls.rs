@@ -35,7 +35,7 @@ use chat::{
     app::{
         agent::{self, Agent, Budgets, built_in::BuiltInResponder},
         channel_messages::ChannelMessages,
-        connect::{Asked, Connect, connect},
+        connect::{Asked, Connect, Connector},
         delivery::Delivery,
         edit::Edit,
         membership::Membership,
@@ -359,7 +359,9 @@ async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
         asked,
         allowed_channels: None,
     };
-    connect(&tables.channels(), &tables.connections(), &Sockets::default(), &At(NOW), asked, 20).await.unwrap();
+    let (channels, connections) = (&tables.channels(), &tables.connections());
+    let connector = Connector { channels, connections, sockets: &Sockets::default(), clock: &At(NOW) };
+    connector.connect(asked, 20).await.unwrap();
 }
 
 #[tokio::test]
