@@ -122,7 +122,7 @@ impl Handler {
             connection_id,
             user_id: identity.caller.user_id,
             token_expires_at,
-            asked: channels.map_or(Asked::Memberships, Asked::Channels),
+            asked: Asked::of_request(channels),
             allowed_channels: identity.caller.allowed_channels,
         };
         Ok((identity.caller.tenant, connect))
@@ -143,7 +143,7 @@ impl Handler {
             connection_id,
             user_id: ticket.user_id,
             token_expires_at: ticket.token_expires_at,
-            asked: ticket.channels.map_or(Asked::Memberships, Asked::Keys),
+            asked: Asked::of_ticket(ticket.channels),
             allowed_channels: ticket.allowed_channels,
         };
         Ok((ticket.tenant, connect))

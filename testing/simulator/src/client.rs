@@ -124,7 +124,7 @@ impl Client {
         let named = self.named.clone().map(|one| vec![one]);
         let by_ticket = self.waits() && self.world.time.one_in(3);
         if !by_ticket {
-            return Some(named.map_or(Asked::Memberships, Asked::Channels));
+            return Some(Asked::of_request(named));
         }
         let of_user = self.user.clone();
         let issued = request(&self.world, self.caller(), |node| async move {
@@ -145,7 +145,7 @@ impl Client {
         let redeemed =
             request(&self.world, self.caller(), |node| async move { redeem(&node.store, &node, &text).await });
         let ticket = redeemed.await.1?.ok()?;
-        Some(ticket.channels.map_or(Asked::Memberships, Asked::Keys))
+        Some(Asked::of_ticket(ticket.channels))
     }
 
     /// Runs `$connect` and opens the socket. Returns `false` if that fails.

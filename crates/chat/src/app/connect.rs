@@ -41,6 +41,20 @@ pub enum Asked {
     Keys(Vec<ChannelKey>),
 }
 
+impl Asked {
+    /// Returns the channels of a request, which may name some.
+    #[must_use]
+    pub fn of_request(named: Option<Vec<ChannelId>>) -> Self {
+        named.map_or(Self::Memberships, Self::Channels)
+    }
+
+    /// Returns the channels of a ticket, which may contain some.
+    #[must_use]
+    pub fn of_ticket(channels: Option<Vec<ChannelKey>>) -> Self {
+        channels.map_or(Self::Memberships, Self::Keys)
+    }
+}
+
 /// A request for a connection, from a user whose token has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connect {
