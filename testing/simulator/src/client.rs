@@ -65,7 +65,7 @@ pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Opt
         shown: BTreeMap::new(),
         connections: 0,
     };
-    world.time.spawn(false, client.run());
+    world.time.spawn(client.run());
 }
 
 impl Client {
