@@ -23,7 +23,7 @@ use crate::{
         language_model::{LanguageModel, ModelError, Piece, Prompt},
         message_store::MessageStore,
         rate_limiter::RateLimiter,
-        reply_leases::{ReplyLease, ReplyLeases},
+        reply_leases::{LeaseRenewal, ReplyLease, ReplyLeases},
     },
 };
 
@@ -147,7 +147,8 @@ where
             let error = ModelError::Unavailable("it sent nothing in time".to_owned());
             return Ok(Some(GenerationEnd::Failed(error)));
         }
-        let renewed = self.channels.renew(&question.key, &question.owner, now.plus(LEASE_DURATION), false).await?;
+        let renewed =
+            self.channels.renew(&question.key, &question.owner, now.plus(LEASE_DURATION), LeaseRenewal::Keep).await?;
         Ok(match renewed {
             None => Some(GenerationEnd::LeaseLost),
             Some(ReplyLease { cancelled: true, .. }) => Some(GenerationEnd::Cancelled),

@@ -29,7 +29,7 @@ use crate::{
         language_model::{LanguageModel, ModelError, Prompt},
         message_store::{MessageStore, Range, RecordKey},
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{Acquire, MessageKey, ReplyLease, ReplyLeases},
+        reply_leases::{Acquire, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
     },
 };
 
@@ -219,7 +219,7 @@ where
                 let error = ModelError::Unavailable("all calls are used up".to_owned());
                 return self.post_failure_notice(question, error.for_people(), ReplyStatus::Failed).await;
             }
-            lease = self.renew_lease(question, true).await?.ok_or_else(retry_later)?;
+            lease = self.renew_lease(question, LeaseRenewal::CallModel).await?.ok_or_else(retry_later)?;
             let error = match self.call_model(question, &prompt).await? {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
@@ -239,9 +239,9 @@ where
     }
 
     /// Renews the lease from now on. Returns `None` if another worker holds it.
-    async fn renew_lease(&self, question: &Question<'_>, calls_model: bool) -> Result<Option<ReplyLease>> {
+    async fn renew_lease(&self, question: &Question<'_>, renewal: LeaseRenewal) -> Result<Option<ReplyLease>> {
         let until = self.clock.now().plus(LEASE_DURATION);
-        Ok(self.channels.renew(&question.key, &question.owner, until, calls_model).await?)
+        Ok(self.channels.renew(&question.key, &question.owner, until, renewal).await?)
     }
 
     /// Waits and renews the lease meanwhile. Returns `true` if a user has stopped the reply.
@@ -252,7 +252,7 @@ where
         }
         while self.clock.now() < end {
             self.clock.sleep(self.clock.now().until(end).min(LEASE_RENEWAL_INTERVAL)).await;
-            if self.renew_lease(question, false).await?.ok_or_else(retry_later)?.cancelled {
+            if self.renew_lease(question, LeaseRenewal::Keep).await?.ok_or_else(retry_later)?.cancelled {
                 return Ok(true);
             }
         }
