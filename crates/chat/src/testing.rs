@@ -16,7 +16,7 @@ use crate::{
         time::Timestamp,
         trace::TraceContext,
     },
-    ports::clock::Clock,
+    ports::{clock::Clock, reply_leases::LeaseRenewal},
 };
 
 tokio::task_local! {
@@ -178,7 +178,7 @@ impl Hook for Faults {
         match effect {
             Effect::MessageAppended { .. } => step("appended"),
             Effect::LeaseAcquired { .. } => step("claimed"),
-            Effect::LeaseRenewed { calls_model: true, .. } => step("calling"),
+            Effect::LeaseRenewed { renewal: LeaseRenewal::CallModel, .. } => step("calling"),
             _ => {}
         }
     }

@@ -4,8 +4,10 @@ use auth::{Identity, Verifier};
 use chat::{
     app::{
         channels::CreationRules,
+        connect::Connector,
         delivery::Delivery,
         membership::Membership,
+        presence::Presence,
         rate_limit::{RateLimits, check_rate_limit},
     },
     model::{access::Caller, invitation::MemberAdditions, time::Timestamp},
@@ -54,6 +56,16 @@ impl Call<'_> {
     pub(crate) fn membership(&self) -> Membership<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {
         let Self { channels, connections, .. } = self;
         Membership { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
+    }
+
+    pub(crate) fn connector(&self) -> Connector<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {
+        let Self { channels, connections, .. } = self;
+        Connector { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
+    }
+
+    pub(crate) fn presence(&self) -> Presence<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {
+        let Self { channels, connections, .. } = self;
+        Presence { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
     }
 
     /// Returns a delivery whose deadline is earlier than API Gateway's time-out.

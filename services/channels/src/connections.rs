@@ -1,10 +1,7 @@
 //! `/connections`: tickets for handshakes, and new tokens for open sockets.
 
 use chat::{
-    app::{
-        connect::{Renewal, renew},
-        tickets::issue,
-    },
+    app::{connect::Renewal, tickets::issue},
     model::{
         id::{ChannelId, ConnectionId},
         time::Timestamp,
@@ -63,7 +60,7 @@ pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
         limited_to: caller.allowed_channels.clone(),
     };
     call.check_rate_limit(LimitedAction::Renew).await?;
-    let connection = renew(&call.channels, &call.connections, &SystemClock, renewal).await?;
+    let connection = call.connector().renew(renewal).await?;
     let renewed = RenewedConnection { connection_id: connection.key.id, expires_at: connection.expires_at };
     response::json(StatusCode::OK, &renewed)
 }

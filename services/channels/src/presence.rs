@@ -1,12 +1,9 @@
 //! `…/presence`, `…/read` and `…/typing`.
 
 use chat::{
-    app::{
-        presence::{presence, send_typing},
-        read_mark::mark_read,
-    },
+    app::{presence::send_typing, read_mark::mark_read},
     model::{event::Present, id::ChannelId},
-    ports::{clock::SystemClock, rate_limiter::LimitedAction},
+    ports::rate_limiter::LimitedAction,
 };
 use http::StatusCode;
 use http_api::{Problem, response};
@@ -28,8 +25,7 @@ struct ReadMark {
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, &call.caller().user_id);
     call.check_rate_limit(LimitedAction::LookAtPresence).await?;
-    let sockets = &call.shared.sockets;
-    let users = presence(&call.channels, &call.connections, sockets, &SystemClock, &channel, user).await?;
+    let users = call.presence().list(&channel, user).await?;
     response::json(StatusCode::OK, &PresenceList { users })
 }
 

@@ -6,7 +6,6 @@ use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
     app::{
         delivery::Delivery,
-        presence::presence_events,
         stream::{first_failed, joined},
     },
     model::{
@@ -162,11 +161,10 @@ impl Tenant<'_> {
     async fn tell_presence(&self, change: PresenceChange) -> Option<String> {
         let PresenceChange { channel, users, sequence_number, .. } = change;
         let channel_id = &channel.channel_id;
-        let connections = &self.connections;
         let told = async {
-            let news =
-                presence_events(connections, connections, &SystemClock, &channel, users, self.shared.presence).await?;
-            let outcome = self.delivery().deliver_ephemeral(&channel, &news, self.shared.threshold).await?;
+            let delivery = self.delivery();
+            let news = delivery.presence_events(&channel, users, self.shared.presence).await?;
+            let outcome = delivery.deliver_ephemeral(&channel, &news, self.shared.threshold).await?;
             Ok::<_, StoreError>((news.len(), outcome))
         };
         match told.await {

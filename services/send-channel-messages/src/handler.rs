@@ -7,21 +7,22 @@ use chat::{
         channel_messages::ChannelMessages,
         edit::Edit,
         rate_limit::check_rate_limit,
-        send::{SendMessage, SendResult, send},
+        send::{SendMessage, SendResult, send, unstored::limit_unstored},
     },
     model::{
         access::Caller,
         error::ChatError,
-        id::{ChannelId, TenantId, UserId},
+        id::ChannelId,
         message::{NewMessage, Role},
         message_ref::MessageRef,
+        reaction::Toggle,
         token_bucket::Bucket,
         validation::Violation,
     },
     ports::{
         clock::{Clock, SystemClock},
         message_store::RecordKey,
-        rate_limiter::{LimitedAction, RateLimiter},
+        rate_limiter::LimitedAction,
     },
 };
 use chat_aws::{DynamoChannels, DynamoMessages, trace};
@@ -98,8 +99,8 @@ impl Handler {
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         let emoji = request.path_text("emoji").unwrap_or_default();
         match route {
-            MessageRoute::AddReaction => messages.react(&message, &emoji, true).await?,
-            MessageRoute::RemoveReaction => messages.react(&message, &emoji, false).await?,
+            MessageRoute::AddReaction => messages.react(&message, &emoji, Toggle::Add).await?,
+            MessageRoute::RemoveReaction => messages.react(&message, &emoji, Toggle::Remove).await?,
             MessageRoute::Delete => messages.delete(&message).await?,
             MessageRoute::CancelReply => {
                 cancel(&messages, &message).await?;
@@ -111,18 +112,6 @@ impl Handler {
             }
         }
         Ok(response::no_content())
-    }
-
-    /// Takes a token for a request that stored nothing. Without a token, this environment refuses the user's sends
-    /// until the bucket has one again.
-    async fn refuse_sends(&self, tenant: Option<TenantId>, user: UserId) -> Result<(), ChatError> {
-        let (channels, now) = (self.channels.for_tenant(tenant.as_ref()), SystemClock.now());
-        let Some(retry_after) = channels.take(&user, &LimitedAction::SendNothing, self.buckets.nothing, now).await?
-        else {
-            return Ok(());
-        };
-        self.caches.refuse(tenant, user, now.plus(retry_after));
-        Err(ChatError::TooManyRequests { retry_after })
     }
 
     async fn send(
@@ -154,23 +143,16 @@ impl Handler {
         let mut cache = self.caches.get(tenant.as_ref(), &channel_id, &sender_id);
         let sent = send(&messages, &SystemClock, message, &mut cache).await;
         self.caches.set(tenant.clone(), channel_id, sender_id.clone(), cache);
-        if stores_nothing(&sent) {
-            self.refuse_sends(tenant, sender_id).await?;
+        let (channels, now) = (self.channels.for_tenant(tenant.as_ref()), SystemClock.now());
+        let refused = limit_unstored(&channels, &sender_id, self.buckets.nothing, now, &sent).await;
+        if let Some(retry_after) = refused? {
+            self.caches.refuse(tenant, sender_id, now.plus(retry_after));
+            return Err(ChatError::TooManyRequests { retry_after }.into());
         }
         let sent = sent?;
         Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq).unwrap_or(i64::MAX));
         metrics::count(&metrics::MESSAGES_ACCEPTED, 1);
         answer(&sent)
-    }
-}
-
-/// Returns whether a request cost a transaction or reads but took no token of its sender.
-fn stores_nothing(sent: &Result<SendResult, ChatError>) -> bool {
-    match sent {
-        // The sender's bucket is already empty, or the sender did not cause the failure.
-        Ok(SendResult::Created(_))
-        | Err(ChatError::TooManyRequests { .. } | ChatError::Contended { .. } | ChatError::Store(_)) => false,
-        Ok(SendResult::Replayed(_)) | Err(_) => true,
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn start(world: &Arc<World>) {
     stream::start(world, Reader::Delivery);
     stream::start(world, Reader::Agent);
     for _ in 0..MAINTAINERS {
-        world.time.spawn(false, run_maintenance(Arc::clone(world)));
+        world.time.spawn(run_maintenance(Arc::clone(world)));
     }
     client::start(world, "alice, all of hers", OWNER, None);
     client::start(world, "bob, all of his", MEMBER, None);
@@ -56,10 +56,10 @@ pub(crate) fn start(world: &Arc<World>) {
             continue;
         }
         let sender = insist_on(Arc::clone(world), who, to, messages, Arc::clone(cache));
-        world.time.spawn(false, sender);
+        world.time.spawn(sender);
     }
     if world.time.one_in(2) {
-        world.time.spawn(false, end_membership(Arc::clone(world)));
+        world.time.spawn(end_membership(Arc::clone(world)));
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
     for to in [PUBLIC, PRIVATE] {
         let last =
             send_once(Arc::clone(world), OWNER, to, "last".to_owned(), Some(LAST_KEY.to_owned()), Shared::default());
-        world.time.spawn(false, last);
+        world.time.spawn(last);
     }
     let owner = {
         let state = world.store.state();
@@ -86,7 +86,7 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
             Some(LAST_KEY.to_owned()),
             Shared::default(),
         );
-        world.time.spawn(false, last);
+        world.time.spawn(last);
     }
 }
 

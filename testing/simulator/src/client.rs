@@ -9,7 +9,7 @@ use std::{
 
 use chat::{
     app::{
-        connect::{Asked, Connect, Renewal, connect, renew},
+        connect::{Asked, Connect, Renewal},
         tickets::{issue, redeem},
     },
     model::{
@@ -65,7 +65,7 @@ pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Opt
         shown: BTreeMap::new(),
         connections: 0,
     };
-    world.time.spawn(false, client.run());
+    world.time.spawn(client.run());
 }
 
 impl Client {
@@ -124,7 +124,7 @@ impl Client {
         let named = self.named.clone().map(|one| vec![one]);
         let by_ticket = self.waits() && self.world.time.one_in(3);
         if !by_ticket {
-            return Some(named.map_or(Asked::Memberships, Asked::Channels));
+            return Some(Asked::of_request(named));
         }
         let of_user = self.user.clone();
         let issued = request(&self.world, self.caller(), |node| async move {
@@ -145,7 +145,7 @@ impl Client {
         let redeemed =
             request(&self.world, self.caller(), |node| async move { redeem(&node.store, &node, &text).await });
         let ticket = redeemed.await.1?.ok()?;
-        Some(ticket.channels.map_or(Asked::Memberships, Asked::Keys))
+        Some(Asked::of_ticket(ticket.channels))
     }
 
     /// Runs `$connect` and opens the socket. Returns `false` if that fails.
@@ -156,7 +156,7 @@ impl Client {
         let connected = request(&self.world, self.caller(), |node| async move {
             let token_expires_at = node.deadline(3_600);
             let asked = Connect { connection_id, user_id, token_expires_at, asked, allowed_channels: None };
-            connect(&node.store, &node.store, &node, &node, asked, 20).await
+            node.connector().connect(asked, 20).await
         })
         .await
         .1;
@@ -265,7 +265,7 @@ impl Client {
                 let renewed = request(&self.world, self.caller(), |node| async move {
                     let token_expires_at = node.deadline(3_600);
                     let renewal = Renewal { connection_id, user_id, token_expires_at, limited_to };
-                    renew(&node.store, &node.store, &node, renewal).await
+                    node.connector().renew(renewal).await
                 });
                 match renewed.await.1 {
                     Some(Ok(_)) => break,

@@ -11,8 +11,8 @@ use std::{
 
 use chat::{
     app::{
-        agent::draft::DraftAudience, channel_messages::ChannelMessages, delivery::Delivery, maintenance::Maintenance,
-        membership::Membership,
+        agent::draft::DraftAudience, channel_messages::ChannelMessages, connect::Connector, delivery::Delivery,
+        maintenance::Maintenance, membership::Membership, presence::Presence,
     },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
     model::{
@@ -99,6 +99,14 @@ impl Node {
 
     pub(crate) fn membership(&self) -> Membership<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
         Membership { channels: &self.store, connections: &self.store, sockets: self, clock: self }
+    }
+
+    pub(crate) fn connector(&self) -> Connector<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
+        Connector { channels: &self.store, connections: &self.store, sockets: self, clock: self }
+    }
+
+    pub(crate) fn presence(&self) -> Presence<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
+        Presence { channels: &self.store, connections: &self.store, sockets: self, clock: self }
     }
 
     pub(crate) fn maintenance(

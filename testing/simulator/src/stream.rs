@@ -43,7 +43,7 @@ fn lane(event: &MessageEvent) -> usize {
 pub(crate) fn start(world: &Arc<World>, reader: Reader) {
     for number in 0..LANES {
         let of_world = Arc::clone(world);
-        world.time.spawn(false, run_lane(of_world, reader, number));
+        world.time.spawn(run_lane(of_world, reader, number));
     }
 }
 
@@ -73,7 +73,7 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
         }
         let invocation = {
             let of_world = Arc::clone(&world);
-            world.time.spawn(true, async move { invoke(of_world, reader, batch).await })
+            world.time.spawn_process(async move { invoke(of_world, reader, batch).await })
         };
         // The stream has dropped the invocation, which continues nevertheless.
         let answer = if world.time.inject_fault(12) {

@@ -13,6 +13,7 @@ use chat::{
         limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
         message::{Message, StoredMessage},
         message_ref::MessageRef,
+        reaction::Toggle,
         time::Timestamp,
         trace::TraceContext,
     },
@@ -303,11 +304,11 @@ impl MessageStore for DynamoMessages {
         by: &Authority<'_>,
         revision: &MessageRef,
         emoji: &str,
-        add: bool,
+        toggle: Toggle,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {
         let mut transaction = Transaction::default();
-        transaction.add(Part::Message, self.reaction(&by.channel.key(), revision, emoji, add, now))?;
+        transaction.add(Part::Message, self.reaction(&by.channel.key(), revision, emoji, toggle, now))?;
         self.place().require(&mut transaction, by, Access::Kept, None)?;
         let refused = match transaction.run(&self.client).await? {
             Ran::Done => return Ok(ReactionResult::Done),
@@ -317,7 +318,7 @@ impl MessageStore for DynamoMessages {
         let there = refused.item(Part::Message).filter(|item| is_live(item, now) && !item.contains_key("deleted_at"));
         Ok(match there {
             None => ReactionResult::MessageNotFound,
-            Some(message) if reacts(message, emoji, &revision.caller) == add => ReactionResult::Done,
+            Some(message) if toggle.is_done(reacts(message, emoji, &revision.caller)) => ReactionResult::Done,
             Some(_) => ReactionResult::Full,
         })
     }
@@ -409,19 +410,27 @@ fn is_live(item: &Item, now: Timestamp) -> bool {
 
 impl DynamoMessages {
     /// Adds or removes a user's reaction.
-    fn reaction(&self, channel: &ChannelKey, revision: &MessageRef, emoji: &str, add: bool, now: Timestamp) -> Write {
+    fn reaction(
+        &self,
+        channel: &ChannelKey,
+        revision: &MessageRef,
+        emoji: &str,
+        toggle: Toggle,
+        now: Timestamp,
+    ) -> Write {
         let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
                      AND (attribute_not_exists(expires_at) OR expires_at > :now)";
         // A reaction that already is as requested is not written, because a write without a change would cause an
         // event.
-        let (update, condition) = if add {
-            let room = "(attribute_exists(reactions.#emoji) AND NOT contains(reactions.#emoji, :user) \
-                        AND size(reactions.#emoji) < :users) \
-                        OR (attribute_not_exists(reactions.#emoji) AND size(reactions) < :kinds)";
-            ("ADD reactions.#emoji :set", room)
-        } else {
+        let (update, condition) = match toggle {
+            Toggle::Add => {
+                let room = "(attribute_exists(reactions.#emoji) AND NOT contains(reactions.#emoji, :user) \
+                            AND size(reactions.#emoji) < :users) \
+                            OR (attribute_not_exists(reactions.#emoji) AND size(reactions) < :kinds)";
+                ("ADD reactions.#emoji :set", room)
+            }
             // Removing the last user removes the set, since DynamoDB has no empty sets.
-            ("DELETE reactions.#emoji :set", "contains(reactions.#emoji, :user)")
+            Toggle::Remove => ("DELETE reactions.#emoji :set", "contains(reactions.#emoji, :user)"),
         };
         let trace = revision.trace.as_ref();
         let update = match trace {
@@ -445,7 +454,7 @@ impl DynamoMessages {
                 write = write.value("tracestate", s(tracestate));
             }
         }
-        if add {
+        if toggle == Toggle::Add {
             write = write.value("users", n(USERS_PER_REACTION)).value("kinds", n(REACTIONS_PER_MESSAGE));
         }
         write

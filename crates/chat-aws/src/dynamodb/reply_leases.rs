@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 };
 use chat::{
     model::{access::Authority, error::StoreError, id::UserId, time::Timestamp},
-    ports::reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLease, ReplyLeases},
+    ports::reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
 };
 
 use crate::{
@@ -74,7 +74,7 @@ impl ReplyLeases for DynamoChannels {
         question: &MessageKey,
         owner: LeaseOwner,
         until: Timestamp,
-        calls_model: bool,
+        renewal: LeaseRenewal,
     ) -> Result<Option<ReplyLease>, StoreError> {
         let updated = self
             .client
@@ -86,7 +86,7 @@ impl ReplyLeases for DynamoChannels {
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_values(":owner", s(owner.to_string()))
             .expression_attribute_values(":until", n(until.as_millis()))
-            .expression_attribute_values(":calls", n(u32::from(calls_model)))
+            .expression_attribute_values(":calls", n(renewal.calls()))
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
@@ -102,7 +102,7 @@ impl ReplyLeases for DynamoChannels {
     }
 
     async fn release(&self, question: &MessageKey, owner: LeaseOwner) -> Result<(), StoreError> {
-        self.renew(question, owner, Timestamp::from_millis(0), false).await?;
+        self.renew(question, owner, Timestamp::from_millis(0), LeaseRenewal::Keep).await?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! the change is refused and nothing is written.
 
 use chat::{
-    model::{invitation::Invitation, message_ref::MessageRef},
+    model::{invitation::Invitation, message_ref::MessageRef, reaction::Toggle},
     ports::{
         invitation_store::{InvitationStore, Invited},
         message_store::ReactionResult,
@@ -114,7 +114,7 @@ async fn fill(tables: &Tables, channel: &Channel) {
     let head = ChannelHead { incarnation: channel.incarnation, ..head(id, 0, channel.visibility) };
     let message = StoredMessage { incarnation: channel.incarnation, ..stored(id, 1) };
     assert_eq!(tables.messages().append(unkeyed(&head, &message)).await.unwrap(), AppendResult::Stored);
-    let reacted = tables.messages().react(&reader(channel), &revision(id), "👍", true, NOW).await.unwrap();
+    let reacted = tables.messages().react(&reader(channel), &revision(id), "👍", Toggle::Add, NOW).await.unwrap();
     assert_eq!(reacted, ReactionResult::Done);
 }
 
@@ -239,8 +239,8 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         Change::RemoveOwner => remove("dave", owner).await,
         Change::RemoveSelf => remove("alice", owner).await,
         Change::Revise => revise(tables, by).await,
-        Change::React => react(tables, by, "🎉", true).await,
-        Change::TakeBack => react(tables, by, "👍", false).await,
+        Change::React => react(tables, by, "🎉", Toggle::Add).await,
+        Change::TakeBack => react(tables, by, "👍", Toggle::Remove).await,
         Change::Cancel => {
             let question = MessageKey { channel: channel.key(), seq: 1 };
             channels.cancel(by, &question, NOW).await.unwrap()
@@ -261,9 +261,9 @@ async fn revise(tables: &Tables, by: &Authority<'_>) -> bool {
 }
 
 /// Attempts to add a reaction to the message, or to remove it.
-async fn react(tables: &Tables, by: &Authority<'_>, emoji: &str, add: bool) -> bool {
+async fn react(tables: &Tables, by: &Authority<'_>, emoji: &str, toggle: Toggle) -> bool {
     let revision = revision(by.channel.channel_id.as_str());
-    match tables.messages().react(by, &revision, emoji, add, NOW).await.unwrap() {
+    match tables.messages().react(by, &revision, emoji, toggle, NOW).await.unwrap() {
         ReactionResult::Done => true,
         ReactionResult::Stale => false,
         other => panic!("{other:?}"),

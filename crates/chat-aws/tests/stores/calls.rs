@@ -35,7 +35,7 @@ use chat::{
     app::{
         agent::{self, Agent, Budgets, built_in::BuiltInResponder},
         channel_messages::ChannelMessages,
-        connect::{Asked, Connect, connect},
+        connect::{Asked, Connect, Connector},
         delivery::Delivery,
         edit::Edit,
         membership::Membership,
@@ -49,6 +49,7 @@ use chat::{
         message::{Change, MessageEvent, NewMessage},
         message_ref::MessageRef,
         push_report::PushReport,
+        reaction::Toggle,
         token_bucket::Bucket,
     },
     ports::{
@@ -358,7 +359,9 @@ async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
         asked,
         allowed_channels: None,
     };
-    connect(&tables.channels(), &tables.connections(), &Sockets::default(), &At(NOW), asked, 20).await.unwrap();
+    let (channels, connections) = (&tables.channels(), &tables.connections());
+    let connector = Connector { channels, connections, sockets: &Sockets::default(), clock: &At(NOW) };
+    connector.connect(asked, 20).await.unwrap();
 }
 
 #[tokio::test]
@@ -395,7 +398,7 @@ async fn what_other_operations_cost_is_written_down() {
         let edited = Edit { content: Some("better".to_owned()), ..Edit::default() };
         of_channels.edit(&change(&alice), edited).await.unwrap();
         note("edit");
-        of_channels.react(&change(&bob), "👍", true).await.unwrap();
+        of_channels.react(&change(&bob), "👍", Toggle::Add).await.unwrap();
         note("reaction");
         mark_read(&channels, &channel, &bob, 1).await.unwrap();
         note("read_mark");

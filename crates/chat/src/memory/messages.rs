@@ -15,6 +15,7 @@ use crate::{
         incarnation::ChannelKey,
         message::{Message, StoredMessage},
         message_ref::MessageRef,
+        reaction::Toggle,
         time::Timestamp,
     },
     ports::message_store::{
@@ -61,10 +62,10 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         by: &Authority<'_>,
         revision: &MessageRef,
         emoji: &str,
-        add: bool,
+        toggle: Toggle,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {
-        self.change(Call::React, |state| state.react(by, revision, emoji, add, now)).await
+        self.change(Call::React, |state| state.react(by, revision, emoji, toggle, now)).await
     }
 
     async fn replies(

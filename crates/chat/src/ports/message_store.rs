@@ -10,6 +10,7 @@ use crate::model::{
     incarnation::ChannelKey,
     message::{Message, StoredMessage},
     message_ref::MessageRef,
+    reaction::Toggle,
     time::Timestamp,
 };
 
@@ -162,7 +163,7 @@ pub trait MessageStore: Send + Sync {
         by: &Authority<'_>,
         revision: &MessageRef,
         emoji: &str,
-        add: bool,
+        toggle: Toggle,
         now: Timestamp,
     ) -> impl Future<Output = Result<ReactionResult, StoreError>> + Send;
 

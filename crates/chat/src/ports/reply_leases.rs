@@ -44,6 +44,23 @@ pub struct ReplyLease {
     pub cancelled: bool,
 }
 
+/// Kind of a reply lease's renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseRenewal {
+    /// The holder keeps the lease.
+    Keep,
+    /// The holder keeps the lease, and is about to call a model. The call is counted.
+    CallModel,
+}
+
+impl LeaseRenewal {
+    /// Returns the number of model calls that the renewal adds to the count.
+    #[must_use]
+    pub fn calls(self) -> u32 {
+        u32::from(self == Self::CallModel)
+    }
+}
+
 /// Result of acquiring a reply lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquire {
@@ -67,14 +84,13 @@ pub trait ReplyLeases: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Acquire, StoreError>> + Send;
 
-    /// Renews a reply lease. With `calls_model` it also counts a model call that is about to be made. Returns `None` if
-    /// another worker holds the lease.
+    /// Renews a reply lease. Returns `None` if another worker holds the lease.
     fn renew(
         &self,
         question: &MessageKey,
         owner: LeaseOwner,
         until: Timestamp,
-        calls_model: bool,
+        renewal: LeaseRenewal,
     ) -> impl Future<Output = Result<Option<ReplyLease>, StoreError>> + Send;
 
     /// Releases a reply lease, so that no worker has to wait for its expiry.

@@ -42,7 +42,7 @@ pub(super) async fn remake(world: Arc<World>, caches: [Shared; 2]) {
         }
         // Both environments still cache the deleted channel.
         for (who, cache) in [maker, MEMBER].into_iter().zip(&caches) {
-            world.time.spawn(false, talk(Arc::clone(&world), who, Arc::clone(cache)));
+            world.time.spawn(talk(Arc::clone(&world), who, Arc::clone(cache)));
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chat::{
-    app::{agent::cancel, edit::Edit, presence::presence, read_mark::mark_read},
-    model::{invitation::Addition, message_ref::MessageRef},
+    app::{agent::cancel, edit::Edit, read_mark::mark_read},
+    model::{invitation::Addition, message_ref::MessageRef, reaction::Toggle},
     ports::message_store::Range,
 };
 
@@ -52,7 +52,8 @@ pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
                     }
                 }
                 2 => drop(messages.delete(&revision).await),
-                3 | 4 => drop(messages.react(&revision, "👍", kind == 3).await),
+                3 => drop(messages.react(&revision, "👍", Toggle::Add).await),
+                4 => drop(messages.react(&revision, "👍", Toggle::Remove).await),
                 5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
                 6 => drop(cancel(&messages, &revision).await),
                 _ => {
@@ -76,7 +77,7 @@ pub(super) async fn peek(world: Arc<World>, who: &'static str) {
 }
 
 async fn look(node: &Node, who: &'static str, kind: u64) {
-    let (store, id, caller) = (&node.store, channel(LOUNGE), user(who));
+    let (id, caller) = (channel(LOUNGE), user(who));
     let shows = match kind {
         0 => node
             .channel_messages()
@@ -85,7 +86,7 @@ async fn look(node: &Node, who: &'static str, kind: u64) {
             .is_ok_and(|page| !page.messages.is_empty()),
         1 => node.channel_messages().one_message(&id, &caller, 1).await.is_ok(),
         2 => node.membership().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
-        _ => presence(store, store, node, node, &id, &caller).await.is_ok_and(|present| !present.is_empty()),
+        _ => node.presence().list(&id, &caller).await.is_ok_and(|present| !present.is_empty()),
     };
     if shows {
         node.answers_with_what_it_read();

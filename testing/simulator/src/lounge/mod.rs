@@ -64,11 +64,11 @@ pub(crate) fn start(world: &Arc<World>) {
     // In some schedules the sockets are so old that no handshake can be in progress.
     let age = if time.one_in(3) { HANDSHAKE_DURATION } else { Duration::ZERO };
     let of_world = Arc::clone(world);
-    time.spawn(false, async move {
+    time.spawn(async move {
         of_world.time.sleep(age).await;
         for (number, who) in [OWNER, MEMBER, READER, RIVAL].into_iter().enumerate() {
             if of_world.time.one_in(2) {
-                of_world.time.spawn(false, talk(Arc::clone(&of_world), who, Arc::clone(&caches[number % 2])));
+                of_world.time.spawn(talk(Arc::clone(&of_world), who, Arc::clone(&caches[number % 2])));
             }
         }
         for _ in 0..scenes {
@@ -84,53 +84,53 @@ pub(crate) fn start(world: &Arc<World>) {
 fn play(world: &Arc<World>, caches: &[Shared; 2]) {
     let (time, of) = (&world.time, || Arc::clone(world));
     match time.below(12) {
-        0 | 1 => drop(time.spawn(false, remake(of(), caches.clone()))),
+        0 | 1 => drop(time.spawn(remake(of(), caches.clone()))),
         2 => {
-            time.spawn(false, rejoin(of(), MEMBER));
-            time.spawn(false, expel(of(), MODERATOR, MEMBER));
-            time.spawn(false, readmit(of(), RIVAL, MEMBER));
+            time.spawn(rejoin(of(), MEMBER));
+            time.spawn(expel(of(), MODERATOR, MEMBER));
+            time.spawn(readmit(of(), RIVAL, MEMBER));
         }
         3 => {
-            time.spawn(false, quarrel(of(), OWNER, RIVAL));
-            time.spawn(false, quarrel(of(), RIVAL, OWNER));
+            time.spawn(quarrel(of(), OWNER, RIVAL));
+            time.spawn(quarrel(of(), RIVAL, OWNER));
         }
         4 => {
-            time.spawn(false, flip(of(), OWNER));
-            time.spawn(false, flip(of(), RIVAL));
-            time.spawn(false, crown(of(), OWNER, RIVAL));
+            time.spawn(flip(of(), OWNER));
+            time.spawn(flip(of(), RIVAL));
+            time.spawn(crown(of(), OWNER, RIVAL));
         }
         5 => {
-            time.spawn(false, moderate(of(), MODERATOR));
-            time.spawn(false, promote_and_demote(of(), OWNER, MODERATOR));
+            time.spawn(moderate(of(), MODERATOR));
+            time.spawn(promote_and_demote(of(), OWNER, MODERATOR));
         }
         6 => {
-            time.spawn(false, moderate(of(), MEMBER));
-            time.spawn(false, expel(of(), OWNER, MEMBER));
+            time.spawn(moderate(of(), MEMBER));
+            time.spawn(expel(of(), OWNER, MEMBER));
         }
         7 => {
-            time.spawn(false, archive(of(), OWNER));
-            time.spawn(false, moderate(of(), READER));
+            time.spawn(archive(of(), OWNER));
+            time.spawn(moderate(of(), READER));
         }
         8 => {
-            time.spawn(false, crown(of(), OWNER, MEMBER));
-            time.spawn(false, expel(of(), MODERATOR, MEMBER));
-            time.spawn(false, readmit(of(), MODERATOR, MEMBER));
+            time.spawn(crown(of(), OWNER, MEMBER));
+            time.spawn(expel(of(), MODERATOR, MEMBER));
+            time.spawn(readmit(of(), MODERATOR, MEMBER));
         }
         10 => {
-            time.spawn(false, readmit(of(), RIVAL, READER));
-            time.spawn(false, flip(of(), OWNER));
-            time.spawn(false, expel(of(), OWNER, READER));
+            time.spawn(readmit(of(), RIVAL, READER));
+            time.spawn(flip(of(), OWNER));
+            time.spawn(expel(of(), OWNER, READER));
         }
         9 => {
-            time.spawn(false, moderate(of(), RIVAL));
-            time.spawn(false, crown(of(), OWNER, RIVAL));
-            time.spawn(false, flip(of(), RIVAL));
+            time.spawn(moderate(of(), RIVAL));
+            time.spawn(crown(of(), OWNER, RIVAL));
+            time.spawn(flip(of(), RIVAL));
         }
         _ => {
-            time.spawn(false, peek(of(), MEMBER));
-            time.spawn(false, expel(of(), OWNER, MEMBER));
-            time.spawn(false, flip(of(), RIVAL));
-            time.spawn(false, peek(of(), STRANGER));
+            time.spawn(peek(of(), MEMBER));
+            time.spawn(expel(of(), OWNER, MEMBER));
+            time.spawn(flip(of(), RIVAL));
+            time.spawn(peek(of(), STRANGER));
         }
     }
 }
@@ -140,21 +140,21 @@ fn play(world: &Arc<World>, caches: &[Shared; 2]) {
 fn court(world: &Arc<World>) {
     let (time, of) = (&world.time, || Arc::clone(world));
     for who in [OWNER, MODERATOR] {
-        time.spawn(false, invite(of(), who, READER));
+        time.spawn(invite(of(), who, READER));
         for _ in 0..2 {
-            time.spawn(false, expel(of(), who, READER));
+            time.spawn(expel(of(), who, READER));
         }
     }
     // Her role changes while other users remove her under the role that they have read.
-    time.spawn(false, crown(of(), OWNER, READER));
+    time.spawn(crown(of(), OWNER, READER));
     for _ in 0..2 {
-        time.spawn(false, rejoin(of(), READER));
+        time.spawn(rejoin(of(), READER));
     }
-    time.spawn(false, archive(of(), RIVAL));
+    time.spawn(archive(of(), RIVAL));
     // Meanwhile one of the inviting users is demoted, removed and added again.
-    time.spawn(false, promote_and_demote(of(), OWNER, MODERATOR));
-    time.spawn(false, expel(of(), RIVAL, MODERATOR));
-    time.spawn(false, readmit(of(), OWNER, MODERATOR));
+    time.spawn(promote_and_demote(of(), OWNER, MODERATOR));
+    time.spawn(expel(of(), RIVAL, MODERATOR));
+    time.spawn(readmit(of(), OWNER, MODERATOR));
 }
 
 fn some_visibility(world: &World) -> Visibility {

@@ -13,6 +13,7 @@ use crate::{
             CONTENT_BYTES, DELTA_INTERVAL, LEASE_DURATION, LEASE_RENEWAL_INTERVAL, MIN_PARTIAL_REPLY_DURATION,
             MODEL_IDLE_TIMEOUT,
         },
+        reply_status::ReplyStatus,
         time::Timestamp,
     },
     ports::{
@@ -22,7 +23,7 @@ use crate::{
         language_model::{LanguageModel, ModelError, Piece, Prompt},
         message_store::MessageStore,
         rate_limiter::RateLimiter,
-        reply_leases::{ReplyLease, ReplyLeases},
+        reply_leases::{LeaseRenewal, ReplyLease, ReplyLeases},
     },
 };
 
@@ -63,22 +64,22 @@ where
         };
         let error = match end {
             GenerationEnd::Complete { truncated } if draft.has_text() => {
-                let status = truncated.then_some("truncated");
+                let status = truncated.then_some(ReplyStatus::Truncated);
                 return self.store_reply(question, draft, prompt, status).await.map(Ok);
             }
             GenerationEnd::Complete { .. } => ModelError::Malformed("the reply is empty".to_owned()),
             GenerationEnd::Cancelled if draft.has_text() => {
-                return self.store_reply(question, draft, prompt, Some("cancelled")).await.map(Ok);
+                return self.store_reply(question, draft, prompt, Some(ReplyStatus::Cancelled)).await.map(Ok);
             }
             GenerationEnd::Cancelled => {
                 draft.end(DraftStatus::Cancelled, None).await;
-                return self.post_failure_notice(question, STOPPED, "cancelled").await.map(Ok);
+                return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await.map(Ok);
             }
             // A repeated generation would take as long.
             GenerationEnd::DeadlineReached
                 if draft.has_text() && draft.started.until(self.clock.now()) >= MIN_PARTIAL_REPLY_DURATION =>
             {
-                return self.store_reply(question, draft, prompt, Some("truncated")).await.map(Ok);
+                return self.store_reply(question, draft, prompt, Some(ReplyStatus::Truncated)).await.map(Ok);
             }
             GenerationEnd::LeaseLost | GenerationEnd::DeadlineReached => {
                 self.record_usage(question, draft.usage(prompt)).await;
@@ -146,7 +147,8 @@ where
             let error = ModelError::Unavailable("it sent nothing in time".to_owned());
             return Ok(Some(GenerationEnd::Failed(error)));
         }
-        let renewed = self.channels.renew(&question.key, question.owner, now.plus(LEASE_DURATION), false).await?;
+        let renewed =
+            self.channels.renew(&question.key, question.owner, now.plus(LEASE_DURATION), LeaseRenewal::Keep).await?;
         Ok(match renewed {
             None => Some(GenerationEnd::LeaseLost),
             Some(ReplyLease { cancelled: true, .. }) => Some(GenerationEnd::Cancelled),

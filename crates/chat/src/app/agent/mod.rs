@@ -18,6 +18,7 @@ use crate::{
         },
         message::{Message, Role, StoredMessage},
         message_ref::MessageRef,
+        reply_status::ReplyStatus,
         time::Timestamp,
         token_bucket::Bucket,
     },
@@ -28,7 +29,7 @@ use crate::{
         language_model::{LanguageModel, ModelError, Prompt},
         message_store::{MessageStore, Range, RecordKey},
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLease, ReplyLeases},
+        reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
     },
 };
 
@@ -204,21 +205,21 @@ where
             return Ok(ReplyOutcome::NotWanted);
         };
         if lease.cancelled {
-            return self.post_failure_notice(question, STOPPED, "cancelled").await;
+            return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await;
         }
         if lease.calls == 0
             && let Some(notice) = self.over_budget(channel, &message).await?
         {
-            return self.post_failure_notice(question, notice, "over_budget").await;
+            return self.post_failure_notice(question, notice, ReplyStatus::OverBudget).await;
         }
         let prompt = self.prompt(settings, channel, &message).await?;
         let mut failures = 0;
         loop {
             if lease.calls >= MODEL_CALLS {
                 let error = ModelError::Unavailable("all calls are used up".to_owned());
-                return self.post_failure_notice(question, error.for_people(), "failed").await;
+                return self.post_failure_notice(question, error.for_people(), ReplyStatus::Failed).await;
             }
-            lease = self.renew_lease(question, true).await?.ok_or_else(retry_later)?;
+            lease = self.renew_lease(question, LeaseRenewal::CallModel).await?.ok_or_else(retry_later)?;
             let error = match self.call_model(question, &prompt).await? {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
@@ -229,18 +230,18 @@ where
                 _ => MODEL_BACKOFF.delay(self.clock, failures - 1),
             };
             if !error.is_transient() || failures >= MODEL_FAILURES || wait > MAX_MODEL_RETRY_AFTER {
-                return self.post_failure_notice(question, error.for_people(), "failed").await;
+                return self.post_failure_notice(question, error.for_people(), ReplyStatus::Failed).await;
             }
             if self.wait(question, wait).await? {
-                return self.post_failure_notice(question, STOPPED, "cancelled").await;
+                return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await;
             }
         }
     }
 
     /// Renews the lease from now on. Returns `None` if another worker holds it.
-    async fn renew_lease(&self, question: &Question<'_>, calls_model: bool) -> Result<Option<ReplyLease>> {
+    async fn renew_lease(&self, question: &Question<'_>, renewal: LeaseRenewal) -> Result<Option<ReplyLease>> {
         let until = self.clock.now().plus(LEASE_DURATION);
-        Ok(self.channels.renew(&question.key, question.owner, until, calls_model).await?)
+        Ok(self.channels.renew(&question.key, question.owner, until, renewal).await?)
     }
 
     /// Waits and renews the lease meanwhile. Returns `true` if a user has stopped the reply.
@@ -251,7 +252,7 @@ where
         }
         while self.clock.now() < end {
             self.clock.sleep(self.clock.now().until(end).min(LEASE_RENEWAL_INTERVAL)).await;
-            if self.renew_lease(question, false).await?.ok_or_else(retry_later)?.cancelled {
+            if self.renew_lease(question, LeaseRenewal::Keep).await?.ok_or_else(retry_later)?.cancelled {
                 return Ok(true);
             }
         }

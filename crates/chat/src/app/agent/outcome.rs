@@ -1,7 +1,10 @@
 //! Records that the agent is asked about, and the names of its outcomes.
 
 use super::ReplyOutcome;
-use crate::model::message::{Change, Message, MessageEvent};
+use crate::model::{
+    message::{Change, MessageEvent},
+    reply_status::ReplyStatus,
+};
 
 /// Returns whether the agent may reply to a record of the stream. It replies to new messages only, and never to an edit
 /// or a deletion.
@@ -20,11 +23,7 @@ impl ReplyOutcome {
             Self::Replied(reply) => (reply, "replied"),
             Self::Failed(notice) => (notice, "failed"),
         };
-        Some(if is_cancelled(message) { "cancelled" } else { name })
+        let is_cancelled = ReplyStatus::of(message) == Some(ReplyStatus::Cancelled);
+        Some(if is_cancelled { "cancelled" } else { name })
     }
-}
-
-/// Returns whether a user cancelled the reply.
-fn is_cancelled(message: &Message) -> bool {
-    message.metadata.as_ref().and_then(|metadata| metadata.get("status")).is_some_and(|status| status == "cancelled")
 }

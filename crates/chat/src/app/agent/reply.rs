@@ -12,6 +12,7 @@ use crate::{
         error::{ChatError, Result},
         id::UserId,
         message::{ContentType, Message, NewMessage, Role},
+        reply_status::ReplyStatus,
     },
     ports::{
         channel_store::ChannelStore,
@@ -38,7 +39,7 @@ where
         question: &Question<'_>,
         mut draft: ReplyDraft<'_, Sink>,
         prompt: &Prompt,
-        status: Option<&str>,
+        status: Option<ReplyStatus>,
     ) -> Result<ReplyOutcome> {
         let usage = draft.usage(prompt);
         self.record_usage(question, usage).await;
@@ -51,12 +52,14 @@ where
         ];
         let mut metadata: Map<String, Value> =
             metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        metadata.extend(status.map(|status| ("status".to_owned(), Value::from(status))));
+        if let Some(status) = status {
+            status.write(&mut metadata);
+        }
         draft.show_rest().await;
         let (started, text) = (draft.started, draft.text.clone());
         let sent = self.send(question, Role::Assistant, text, metadata).await;
         let shown = match (&sent, status) {
-            (Ok(_), Some("cancelled")) => DraftStatus::Cancelled,
+            (Ok(_), Some(ReplyStatus::Cancelled)) => DraftStatus::Cancelled,
             (Ok(_), _) => DraftStatus::Done,
             (Err(_), _) => DraftStatus::Failed,
         };
@@ -70,7 +73,7 @@ where
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
             duration_ms = millis(started.until(self.clock.now())),
-            status = status.unwrap_or("complete"),
+            status = status.map_or_else(|| "complete".to_owned(), |status| status.to_string()),
             "reply stored"
         );
         Ok(ReplyOutcome::Replied(sent.message().clone()))
@@ -89,9 +92,10 @@ where
         &self,
         question: &Question<'_>,
         notice: &str,
-        status: &str,
+        status: ReplyStatus,
     ) -> Result<ReplyOutcome> {
-        let metadata = Map::from_iter([("status".to_owned(), Value::from(status))]);
+        let mut metadata = Map::new();
+        status.write(&mut metadata);
         let sent = self.send(question, Role::System, notice.to_owned(), metadata).await?;
         Ok(sent.map_or(ReplyOutcome::Answered, |sent| ReplyOutcome::Failed(sent.message().clone())))
     }

@@ -25,6 +25,8 @@ use crate::{
     },
 };
 
+pub mod unstored;
+
 mod attempt;
 
 use attempt::{Attempt, Attempts};

@@ -11,7 +11,7 @@ use crate::{
         message::StoredMessage,
         message_ref::MessageRef,
         pending_end::{EndCause, PendingEnd},
-        reaction::Reactions,
+        reaction::{Reactions, Toggle},
     },
     ports::{
         channel_store::{ChannelCreated, ChannelStore, MemberChanged},
@@ -219,7 +219,7 @@ where
                     caller: id("paul")?,
                     trace: None,
                 };
-                messages.react(by, &revision, "👍", true, now).await? == ReactionResult::Done
+                messages.react(by, &revision, "👍", Toggle::Add, now).await? == ReactionResult::Done
             }
             Change::Cancel => store.cancel(by, &MessageKey { channel: key, seq: message.message.seq }, now).await?,
         })

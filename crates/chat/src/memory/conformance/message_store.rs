@@ -11,7 +11,7 @@ use crate::{
         limits::REACTIONS_PER_MESSAGE,
         message::{Message, StoredMessage},
         message_ref::MessageRef,
-        reaction::Reactions,
+        reaction::{Reactions, Toggle},
         time::Timestamp,
     },
     ports::{
@@ -229,7 +229,11 @@ where
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
         let react = MessageRef { channel_id: channel.channel_id.clone(), seq: 1, caller: id("rita")?, trace: None };
-        require_eq!(messages.react(&by, &react, "👍", true, self.now).await?, ReactionResult::Done, "a reaction");
+        require_eq!(
+            messages.react(&by, &react, "👍", Toggle::Add, self.now).await?,
+            ReactionResult::Done,
+            "a reaction"
+        );
         let mut edited = sent.clone();
         "edited".clone_into(&mut edited.message.content);
         edited.message.edited_at = Some(self.now);
@@ -248,7 +252,7 @@ where
             UpdateResult::MessageNotFound,
             "an edit of what is deleted"
         );
-        let gone = messages.react(&by, &react, "👍", true, self.now).await?;
+        let gone = messages.react(&by, &react, "👍", Toggle::Add, self.now).await?;
         require_eq!(gone, ReactionResult::MessageNotFound, "a reaction to what is deleted");
         let mut absent = sent;
         absent.message.seq = 2;
@@ -270,40 +274,40 @@ where
         require_eq!(self.append(&head, &message, None).await?, AppendResult::Stored, "a message");
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: None };
-        let react = async |user: &str, emoji: &str, add: bool, now: Timestamp| -> Outcome<ReactionResult> {
+        let react = async |user: &str, emoji: &str, toggle: Toggle, now: Timestamp| -> Outcome<ReactionResult> {
             let revision =
                 MessageRef { channel_id: channel.channel_id.clone(), seq: 1, caller: id(user)?, trace: None };
-            Ok(messages.react(&by, &revision, emoji, add, now).await?)
+            Ok(messages.react(&by, &revision, emoji, toggle, now).await?)
         };
         let done = ReactionResult::Done;
-        for (user, emoji, add) in [
-            ("rita", "👍", true),
-            ("rita", "👍", true),
-            ("paul", "👍", true),
-            ("paul", "🎉", true),
-            ("rita", "👍", false),
+        for (user, emoji, toggle) in [
+            ("rita", "👍", Toggle::Add),
+            ("rita", "👍", Toggle::Add),
+            ("paul", "👍", Toggle::Add),
+            ("paul", "🎉", Toggle::Add),
+            ("rita", "👍", Toggle::Remove),
         ] {
-            require_eq!(react(user, emoji, add, self.now).await?, done, "a reaction");
+            require_eq!(react(user, emoji, toggle, self.now).await?, done, "a reaction");
         }
-        require_eq!(react("rita", "👍", false, self.now).await?, done, "what was taken back, once more");
+        require_eq!(react("rita", "👍", Toggle::Remove, self.now).await?, done, "what was taken back, once more");
         let found = messages.message(&channel.key(), 1, self.now).await?.map(|message| message.reactions);
         let paul: BTreeSet<UserId> = BTreeSet::from([id("paul")?]);
         let wanted = Reactions::from([("👍".to_owned(), paul.clone()), ("🎉".to_owned(), paul)]);
         require_eq!(found, Some(wanted), "the reactions");
-        require_eq!(react("paul", "🎉", false, self.now).await?, done, "the last of its kind");
+        require_eq!(react("paul", "🎉", Toggle::Remove, self.now).await?, done, "the last of its kind");
         let found = messages.message(&channel.key(), 1, self.now).await?.map(|message| message.reactions.len());
         require_eq!(found, Some(1), "the remaining kinds");
         let late = self.later(LONG + Duration::from_secs(1));
         require_eq!(
-            react("rita", "👍", true, late).await?,
+            react("rita", "👍", Toggle::Add, late).await?,
             ReactionResult::MessageNotFound,
             "a message that has expired"
         );
         for number in 1..REACTIONS_PER_MESSAGE {
-            require_eq!(react("rita", &format!("e{number}"), true, self.now).await?, done, "kind {number}");
+            require_eq!(react("rita", &format!("e{number}"), Toggle::Add, self.now).await?, done, "kind {number}");
         }
-        require_eq!(react("rita", "more", true, self.now).await?, ReactionResult::Full, "one kind too many");
-        require_eq!(react("rita", "👍", true, self.now).await?, done, "a kind that is there");
+        require_eq!(react("rita", "more", Toggle::Add, self.now).await?, ReactionResult::Full, "one kind too many");
+        require_eq!(react("rita", "👍", Toggle::Add, self.now).await?, done, "a kind that is there");
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         pending_ends::PendingEnds,
         presence_store::PresenceStore,
         rate_limiter::RateLimiter,
-        reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLeases},
+        reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLeases},
         ticket_store::TicketStore,
     },
 };
@@ -39,8 +39,12 @@ where
             "a free question"
         );
         require_eq!(store.acquire(&question, two, until, self.now).await?, Acquire::Held { until }, "one that is held");
-        require_eq!(ReplyLeases::renew(store, &question, two, later, true).await?, None, "a renewal by another");
-        let renewed = ReplyLeases::renew(store, &question, one, later, true).await?;
+        require_eq!(
+            ReplyLeases::renew(store, &question, two, later, LeaseRenewal::CallModel).await?,
+            None,
+            "a renewal by another"
+        );
+        let renewed = ReplyLeases::renew(store, &question, one, later, LeaseRenewal::CallModel).await?;
         require_eq!(renewed.map(|claim| claim.calls), Some(1), "the calls of a renewal");
         require_eq!(
             store.acquire(&question, two, later, until).await?,
@@ -50,7 +54,7 @@ where
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
         require!(store.cancel(&by, &question, self.now).await?, "it was not cancelled");
-        let renewed = ReplyLeases::renew(store, &question, one, later, false).await?;
+        let renewed = ReplyLeases::renew(store, &question, one, later, LeaseRenewal::Keep).await?;
         require_eq!(renewed.map(|claim| (claim.calls, claim.cancelled)), Some((1, true)), "a claim that is cancelled");
         store.release(&question, two).await?;
         require_eq!(

@@ -13,7 +13,7 @@ use crate::{
     ports::{
         channel_store::Creation,
         message_store::IdempotencyRecord,
-        reply_leases::{LeaseOwner, MessageKey},
+        reply_leases::{LeaseOwner, LeaseRenewal, MessageKey},
     },
 };
 
@@ -135,8 +135,8 @@ pub enum Effect {
         question: MessageKey,
         /// Time when the lease expires.
         until: Timestamp,
-        /// `true` if a model call follows.
-        calls_model: bool,
+        /// Kind of the renewal.
+        renewal: LeaseRenewal,
     },
     /// A reply is cancelled.
     ReplyCancelled {
@@ -170,7 +170,7 @@ impl State {
             Effect::MessageRevised { after, .. } => self.message_revised(after),
             Effect::ReactionChanged { after, .. } => self.reaction_changed(after),
             Effect::LeaseAcquired { question, owner, until } => self.lease_acquired(question, owner, until),
-            Effect::LeaseRenewed { question, until, calls_model } => self.lease_renewed(question, until, calls_model),
+            Effect::LeaseRenewed { question, until, renewal } => self.lease_renewed(question, until, renewal),
             Effect::ReplyCancelled { question } => self.reply_cancelled(question),
         }
     }

@@ -3,7 +3,7 @@
 use super::{Decision, Effect, Rule, State, StoredLease};
 use crate::{
     model::{access::Authority, time::Timestamp},
-    ports::reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLease},
+    ports::reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease},
 };
 
 impl State {
@@ -34,14 +34,14 @@ impl State {
         question: &MessageKey,
         owner: LeaseOwner,
         until: Timestamp,
-        calls_model: bool,
+        renewal: LeaseRenewal,
     ) -> Decision<Option<ReplyLease>> {
         let stored =
             self.stored_lease(question).filter(|stored| stored.owner == Some(owner) || self.lacks(Rule::ClaimHeld));
         let Some(stored) = stored else { return (None, None) };
-        let calls = stored.claim.calls + u32::from(calls_model);
+        let calls = stored.claim.calls + renewal.calls();
         let question = question.clone();
-        (Some(ReplyLease { calls, ..stored.claim }), Some(Effect::LeaseRenewed { question, until, calls_model }))
+        (Some(ReplyLease { calls, ..stored.claim }), Some(Effect::LeaseRenewed { question, until, renewal }))
     }
 
     pub(crate) fn cancel(&self, by: &Authority<'_>, question: &MessageKey) -> Decision<bool> {
@@ -60,10 +60,10 @@ impl State {
         (stored.owner, stored.until) = (Some(owner), Some(until));
     }
 
-    pub(super) fn lease_renewed(&mut self, question: MessageKey, until: Timestamp, calls_model: bool) {
+    pub(super) fn lease_renewed(&mut self, question: MessageKey, until: Timestamp, renewal: LeaseRenewal) {
         let stored = self.lease_entry(question);
         stored.until = Some(until);
-        stored.claim.calls += u32::from(calls_model);
+        stored.claim.calls += renewal.calls();
     }
 
     pub(super) fn reply_cancelled(&mut self, question: MessageKey) {

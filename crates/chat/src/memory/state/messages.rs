@@ -9,6 +9,7 @@ use crate::{
         limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
         message::{Change, Message, MessageEvent, StoredMessage},
         message_ref::MessageRef,
+        reaction::Toggle,
         time::Timestamp,
         trace::TraceContext,
     },
@@ -106,7 +107,7 @@ impl State {
         by: &Authority<'_>,
         revision: &MessageRef,
         emoji: &str,
-        add: bool,
+        toggle: Toggle,
         now: Timestamp,
     ) -> Decision<ReactionResult> {
         if !self.holds(by, Rule::MessageAuthority) {
@@ -117,21 +118,20 @@ impl State {
         let Some(before) = found.filter(is_there) else { return (ReactionResult::MessageNotFound, None) };
         let reactions = &before.stored.message.reactions;
         let users = reactions.get(emoji);
-        if users.is_some_and(|users| users.contains(&revision.caller)) == add {
+        if toggle.is_done(users.is_some_and(|users| users.contains(&revision.caller))) {
             return (ReactionResult::Done, None);
         }
         let is_full = users.map_or(reactions.len() >= REACTIONS_PER_MESSAGE, |users| users.len() >= USERS_PER_REACTION);
-        if add && is_full {
+        if toggle == Toggle::Add && is_full {
             return (ReactionResult::Full, None);
         }
         let mut after = before.clone();
         let reactions = &mut after.stored.message.reactions;
         let users = reactions.entry(emoji.to_owned()).or_default();
-        if add {
-            users.insert(revision.caller.clone());
-        } else {
-            users.remove(&revision.caller);
-        }
+        match toggle {
+            Toggle::Add => users.insert(revision.caller.clone()),
+            Toggle::Remove => users.remove(&revision.caller),
+        };
         if users.is_empty() {
             reactions.remove(emoji);
         }
