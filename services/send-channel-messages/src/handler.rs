@@ -158,7 +158,7 @@ impl Handler {
             self.refuse_sends(tenant, sender_id).await?;
         }
         let sent = sent?;
-        Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq).unwrap_or(i64::MAX));
+        Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq.get()).unwrap_or(i64::MAX));
         metrics::count(&metrics::MESSAGES_ACCEPTED, 1);
         answer(&sent)
     }

@@ -22,6 +22,7 @@ use crate::{
         channel::Visibility,
         draft::{Delta, DraftStatus},
         limits::CONTENT_BYTES,
+        seq::Seq,
     },
     ports::{
         language_model::{Piece, Pieces, Usage},
@@ -185,7 +186,7 @@ impl World {
     }
 
     /// Returns the replies and notices of a question.
-    fn ends(&self, seq: u64) -> Vec<Message> {
+    fn ends(&self, seq: Seq) -> Vec<Message> {
         self.store.all().into_iter().filter(|message| message.reply_to == Some(seq)).collect()
     }
 }
@@ -247,7 +248,10 @@ async fn a_reply_grows_as_it_is_written_and_ends_as_the_message() {
     let script = vec![Wait(150), Say("Hé"), Say("llo"), Wait(250), Say(" wörld"), Wait(10), Say("!"), Tell(usage)];
     let world = World::new([script]).await;
     let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
-    assert_eq!((reply.content.as_str(), reply.role, reply.reply_to), ("Héllo wörld!", Role::Assistant, Some(1)));
+    assert_eq!(
+        (reply.content.as_str(), reply.role, reply.reply_to),
+        ("Héllo wörld!", Role::Assistant, Some(Seq::FIRST))
+    );
     assert_eq!(world.shown.drafts(), ["Héllo wörld!"]);
     let all = world.shown.all();
     let statuses: Vec<DraftStatus> = all.iter().map(|(status, _)| *status).collect();
@@ -295,7 +299,7 @@ async fn every_failure_ends_in_a_reply_or_in_one_notice() {
         let outcome = world.answer().await.unwrap();
         assert_eq!(world.answer().await.unwrap(), ReplyOutcome::Answered, "{what}");
         assert_eq!(world.model.calls(), calls, "{what}");
-        let ends = world.ends(1);
+        let ends = world.ends(Seq::FIRST);
         assert_eq!(ends.len(), 1, "{what}");
         if let Some(content) = content {
             assert_eq!((ends[0].content.as_str(), ends[0].role), (content, Role::Assistant), "{what}");
@@ -388,7 +392,7 @@ async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
     assert_eq!(turns, [(Some("alice"), "hello"), (Some("alice"), "what?")]);
 
     let question = world.ask("never mind").await;
-    revise(question.message.seq, "", true).await;
+    revise(question.message.seq.get(), "", true).await;
     assert_eq!(world.agent().answer(&question, &mut None).await.unwrap(), ReplyOutcome::NotWanted);
     assert_eq!(world.model.calls(), 1, "a deleted message gets no reply");
 }
@@ -398,7 +402,7 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     let world = World::new([vec![Say("once upon"), Wait(10_000), Say(" a time")]]).await;
     let revision = |caller: &str| MessageRef {
         channel_id: "c".parse().unwrap(),
-        seq: 1,
+        seq: Seq::FIRST,
         caller: caller.parse().unwrap(),
         trace: None,
     };

@@ -8,6 +8,7 @@ use crate::{
         incarnation::ChannelKey,
         invitation::Invitation,
         pending_end::PendingEnd,
+        seq::Seq,
         time::Timestamp,
     },
     ports::{channel_store::Creation, message_store::IdempotencyRecord, reply_leases::MessageKey},
@@ -52,7 +53,7 @@ pub enum Effect {
         /// The membership.
         member: Member,
         /// The read mark.
-        read_seq: u64,
+        read_seq: Seq,
     },
     /// A user is invited.
     Invited {
@@ -91,7 +92,7 @@ pub enum Effect {
         /// User of the mark.
         user: UserId,
         /// New `seq`.
-        seq: u64,
+        seq: Seq,
     },
     /// A message is appended.
     MessageAppended {
