@@ -2,7 +2,7 @@
 
 use chat::{
     app::{presence::send_typing, read_mark::mark_read},
-    model::{event::Present, id::ChannelId},
+    model::{event::Present, id::ChannelId, seq::Seq},
     ports::rate_limiter::LimitedAction,
 };
 use http::StatusCode;
@@ -19,7 +19,7 @@ struct PresenceList {
 #[derive(Serialize)]
 struct ReadMark {
     channel_id: ChannelId,
-    read_seq: u64,
+    read_seq: Seq,
 }
 
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
@@ -32,7 +32,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 pub(crate) async fn mark(call: &Call<'_>) -> Answer {
     let channel_id = call.channel()?;
     let mut fields = call.request.fields()?;
-    let seq: u64 = fields.required("seq", "the seq of a message, or 0");
+    let seq: Seq = fields.required("seq", "the seq of a message, or 0");
     Problem::require_valid(fields.finish())?;
     call.check_rate_limit(LimitedAction::MarkRead).await?;
     let read_seq = mark_read(&call.channels, &channel_id, &call.caller().user_id, seq).await?;

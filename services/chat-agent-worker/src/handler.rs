@@ -105,7 +105,7 @@ impl Handler {
 
 /// Logs and counts the outcome for a message.
 fn report(message: &Message, answered: &Result<ReplyOutcome, ChatError>) {
-    let Message { channel_id, seq, .. } = message;
+    let (channel_id, seq) = (&message.channel_id, message.seq.get());
     let outcome = match answered {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -118,10 +118,10 @@ fn report(message: &Message, answered: &Result<ReplyOutcome, ChatError>) {
     metrics::count_by(&metrics::AGENT_REPLIES, name);
     match outcome {
         ReplyOutcome::Replied(reply) => {
-            tracing::info!(%channel_id, seq, reply_seq = reply.seq, outcome = name, "agent replied to a message");
+            tracing::info!(%channel_id, seq, reply_seq = reply.seq.get(), outcome = name, "agent replied to a message");
         }
         ReplyOutcome::Failed(notice) => {
-            tracing::warn!(%channel_id, seq, notice_seq = notice.seq, outcome = name, "agent reply failed");
+            tracing::warn!(%channel_id, seq, notice_seq = notice.seq.get(), outcome = name, "agent reply failed");
         }
         ReplyOutcome::NotWanted | ReplyOutcome::Answered => {}
     }

@@ -3,7 +3,7 @@
 use auth::{Scope, Verifier};
 use chat::{
     app::{channel_messages::ChannelMessages, history::HistoryPage},
-    model::{message::Message, validation::Violation},
+    model::{message::Message, seq::Seq, validation::Violation},
     ports::{clock::SystemClock, message_store::Range},
 };
 use chat_aws::{DynamoChannels, DynamoMessages};
@@ -35,8 +35,8 @@ struct Page {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Next {
-    Before(u64),
-    After(u64),
+    Before(Seq),
+    After(Seq),
 }
 
 impl Handler {
@@ -58,7 +58,7 @@ impl Handler {
                 let seq = request.path_seq()?;
                 request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
-                let after = request.query_seq("after", &mut violations).unwrap_or(0);
+                let after = request.query_seq("after", &mut violations).unwrap_or(Seq::ZERO);
                 Problem::require_valid(violations)?;
                 answer(messages.replies(&channel, user, seq, after, limit).await?)
             }

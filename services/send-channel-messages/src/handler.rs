@@ -150,7 +150,7 @@ impl Handler {
             return Err(ChatError::TooManyRequests { retry_after }.into());
         }
         let sent = sent?;
-        Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq).unwrap_or(i64::MAX));
+        Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq.get()).unwrap_or(i64::MAX));
         metrics::count(&metrics::MESSAGES_ACCEPTED, 1);
         answer(&sent)
     }

@@ -15,6 +15,7 @@ use chat::{
     model::{
         error::ChatError,
         id::{ChannelId, ConnectionId, UserId},
+        seq::Seq,
     },
     ports::{
         channel_store::ChannelStore, connection_store::ConnectionStore, message_store::Range, ticket_store::Ticket,
@@ -282,14 +283,16 @@ impl Client {
         let Ok(frame) = serde_json::from_str::<serde_json::Value>(frame) else { return Ok(()) };
         let Some(Ok(of)) = frame["channel_id"].as_str().map(str::parse::<ChannelId>) else { return Ok(()) };
         for event in frame["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            let (Some(seq), Some(message)) = (event["seq"].as_u64(), event["message"]["message_id"].as_str()) else {
+            let (Some(seq), Some(message)) =
+                (event["seq"].as_u64().map(Seq::new), event["message"]["message_id"].as_str())
+            else {
                 continue;
             };
             let has = self.last(&of);
             if seq <= has && !self.world.has(Mutant::DuplicatesKept) {
                 continue;
             }
-            if seq > has + 1 && !self.world.has(Mutant::GapIgnored) {
+            if seq > has.next() && !self.world.has(Mutant::GapIgnored) {
                 match self.catch_up(&of).await {
                     // A channel of an `auto_subscribe` socket may be deleted.
                     Err(_) if self.named.is_none() && of.as_str() == LOUNGE => {}
@@ -302,15 +305,16 @@ impl Client {
         Ok(())
     }
 
-    fn last(&self, of: &ChannelId) -> u64 {
-        self.shown.get(of).and_then(|shown| shown.last()).map_or(0, |(seq, _)| *seq)
+    fn last(&self, of: &ChannelId) -> Seq {
+        self.shown.get(of).and_then(|shown| shown.last()).map_or(Seq::ZERO, |(seq, _)| *seq)
     }
 
     /// Reads the messages after the last known one, page by page.
     async fn catch_up(&mut self, of: &ChannelId) -> Result<(), Left> {
         self.shown.entry(of.clone()).or_default();
         loop {
-            let after = self.last(of) + u64::from(self.world.has(Mutant::CursorOffByOne));
+            let last = self.last(of);
+            let after = if self.world.has(Mutant::CursorOffByOne) { last.next() } else { last };
             let (of_channel, of_user) = (of.clone(), self.user.clone());
             let page = request(&self.world, self.caller(), |node| async move {
                 let page = node.channel_messages().history(&of_channel, &of_user, Range::After(after), PAGE).await;

@@ -14,6 +14,7 @@ use chat::{
         message::{Message, StoredMessage},
         message_ref::MessageRef,
         reaction::Toggle,
+        seq::Seq,
         time::Timestamp,
         trace::TraceContext,
     },
@@ -57,7 +58,7 @@ pub struct DynamoMessages {
 struct RecordItem {
     fingerprint: String,
     message_id: MessageId,
-    seq: u64,
+    seq: Seq,
     /// TTL: seconds since the Unix epoch.
     expires_at: i64,
 }
@@ -169,7 +170,7 @@ impl DynamoMessages {
 
     /// Lists a reply in its thread. A thread is read by these items without a scan and with strong consistency, which
     /// an index does not offer.
-    fn put_reply(&self, append: &Append<'_>, reply_to: u64) -> Write {
+    fn put_reply(&self, append: &Append<'_>, reply_to: Seq) -> Write {
         let mut item = self.keys.reply(&append.head.key(), reply_to, append.message.message.seq);
         if let Some(expires_at) = append.message.expires_at {
             item.insert("expires_at".to_owned(), n(expires_at.as_secs()));
@@ -181,10 +182,10 @@ impl DynamoMessages {
     async fn reply_seqs(
         &self,
         channel: &ChannelKey,
-        reply_to: u64,
-        after: u64,
+        reply_to: Seq,
+        after: Seq,
         limit: u16,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<Seq>, StoreError> {
         let range = self.keys.replies(channel, reply_to, after);
         let page = self
             .client
@@ -249,7 +250,7 @@ impl MessageStore for DynamoMessages {
         found.map(|item| Ok(read::<RecordItem>("GetItem", item)?.record(key))).transpose()
     }
 
-    async fn message(&self, channel: &ChannelKey, seq: u64, now: Timestamp) -> Result<Option<Message>, StoreError> {
+    async fn message(&self, channel: &ChannelKey, seq: Seq, now: Timestamp) -> Result<Option<Message>, StoreError> {
         let found = self.get(&self.events, self.keys.message(channel, seq)).await?;
         found.filter(|item| is_live(item, now)).map(|item| self.read_message("GetItem", item)).transpose()
     }
@@ -326,8 +327,8 @@ impl MessageStore for DynamoMessages {
     async fn replies(
         &self,
         channel: &ChannelKey,
-        seq: u64,
-        after: u64,
+        seq: Seq,
+        after: Seq,
         limit: u16,
         now: Timestamp,
     ) -> Result<Vec<Message>, StoreError> {

@@ -75,7 +75,7 @@ impl StreamedMessage {
             },
             faas.document.time = %self.written_at,
             switchboard.channel_id = %message.channel_id,
-            switchboard.seq = integer(message.seq),
+            switchboard.seq = integer(message.seq.get()),
             switchboard.stream.lag_ms = integer(lag.as_millis()),
         );
         if let Some(remote) = trace::parent(trace.as_ref()) {
@@ -379,7 +379,8 @@ mod tests {
             .channels
             .iter()
             .map(|one| {
-                let seqs: Vec<u64> = one.messages.iter().map(|message| message.event.stored.message.seq).collect();
+                let seqs: Vec<u64> =
+                    one.messages.iter().map(|message| message.event.stored.message.seq.get()).collect();
                 assert!(one.messages.iter().all(|message| message.event.stored.channel() == one.channel));
                 (one.tenant.as_ref().map(ToString::to_string), one.channel.to_string(), seqs)
             })

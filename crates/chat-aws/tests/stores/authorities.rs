@@ -133,7 +133,7 @@ fn invitation(channel: &Channel, id: &str) -> Invitation {
 }
 
 fn revision(channel: &str) -> MessageRef {
-    MessageRef { channel_id: channel_id(channel), seq: 1, caller: user("alice"), trace: None }
+    MessageRef { channel_id: channel_id(channel), seq: Seq::FIRST, caller: user("alice"), trace: None }
 }
 
 /// Makes an event happen. Its actor is olga.
@@ -151,7 +151,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
     let come_back = async |of: Member| {
         remove(&of).await;
         let again = Member { incarnation: life(3), ..of };
-        assert_eq!(channels.add_member(&by, &again, 0).await.unwrap(), MemberAdded::Added);
+        assert_eq!(channels.add_member(&by, &again, Seq::ZERO).await.unwrap(), MemberAdded::Added);
     };
     let delete = async || {
         let end = pending(8, channel.key(), EndCause::ChannelDeleted);
@@ -177,7 +177,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
         Event::TakenAnew => {
             delete().await;
             // The same channel with another incarnation.
-            let next = Channel { incarnation: life(2), last_seq: 0, last_message_at: None, ..channel.clone() };
+            let next = Channel { incarnation: life(2), last_seq: Seq::ZERO, last_message_at: None, ..channel.clone() };
             assert_eq!(channels.create(&next, &alice, None, MANY).await.unwrap(), ChannelCreated::Done);
             fill(tables, &next).await;
         }
@@ -196,7 +196,7 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         let changed = Channel { version: channel.version + 1, ..changed };
         channels.update(by, &changed, pending, NOW).await.unwrap()
     };
-    let add = async |role| match channels.add_member(by, &member(id, "carol", role), 0).await.unwrap() {
+    let add = async |role| match channels.add_member(by, &member(id, "carol", role), Seq::ZERO).await.unwrap() {
         MemberAdded::Added => true,
         MemberAdded::Stale => false,
         MemberAdded::Already(other) => panic!("{other:?} is a member already"),
@@ -242,7 +242,7 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         Change::React => react(tables, by, "🎉", Toggle::Add).await,
         Change::TakeBack => react(tables, by, "👍", Toggle::Remove).await,
         Change::Cancel => {
-            let question = MessageKey { channel: channel.key(), seq: 1 };
+            let question = MessageKey { channel: channel.key(), seq: Seq::FIRST };
             channels.cancel(by, &question, NOW).await.unwrap()
         }
     }
@@ -382,7 +382,7 @@ async fn a_change_by_what_is_not_as_it_was_read_is_stale_and_not_of_the_last_own
     let archived = Channel { archived_at: Some(NOW), ..channel.clone() };
     assert_eq!(leave(&with(&archived, &alice), &alice).await, MemberChanged::Stale);
     // A caller whose authority is a membership cannot be added as a member.
-    assert_eq!(channels.add_member(&with(&channel, &bob), &bob, 0).await.unwrap(), MemberAdded::Stale);
+    assert_eq!(channels.add_member(&with(&channel, &bob), &bob, Seq::ZERO).await.unwrap(), MemberAdded::Stale);
     assert_eq!(tables.dump().await, before);
 }
 
@@ -393,8 +393,8 @@ async fn a_read_mark_is_kept_for_as_long_as_the_membership() {
     let channel = tables.channel("c", Visibility::Public).await;
     let bob = member("c", "bob", MemberRole::Member);
     tables.join(&channel, &bob).await;
-    let mark = async |seq| channels.mark_read(&key("c"), &user("bob"), seq).await.unwrap();
-    assert_eq!(mark(3).await, Some(3));
+    let mark = async |seq| channels.mark_read(&key("c"), &user("bob"), Seq::new(seq)).await.unwrap();
+    assert_eq!(mark(3).await, Some(Seq::new(3)));
     let removed = channels.remove_member(&with(&channel, &bob), &bob, &removal(&bob), NOW).await.unwrap();
     assert_eq!(removed, MemberChanged::Done);
     let before = tables.dump().await;

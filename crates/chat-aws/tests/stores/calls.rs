@@ -385,7 +385,7 @@ async fn what_other_operations_cost_is_written_down() {
         send(&messages, &clock, message(id, None, WIDE), &mut cache).await.unwrap();
         let change = |caller: &UserId| MessageRef {
             channel_id: channel.clone(),
-            seq: 1,
+            seq: Seq::FIRST,
             caller: caller.clone(),
             trace: Some(trace()),
         };
@@ -400,7 +400,7 @@ async fn what_other_operations_cost_is_written_down() {
         note("edit");
         of_channels.react(&change(&bob), "👍", Toggle::Add).await.unwrap();
         note("reaction");
-        mark_read(&channels, &channel, &bob, 1).await.unwrap();
+        mark_read(&channels, &channel, &bob, Seq::FIRST).await.unwrap();
         note("read_mark");
         members.add(&channel, by, joins, None, Addition::Outright).await.unwrap();
         note("join");

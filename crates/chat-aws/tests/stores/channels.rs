@@ -17,7 +17,7 @@ async fn channels_have_members() {
 
     let bob = member("a", "bob", MemberRole::Member);
     tables.join(&created, &bob).await;
-    let again = channels.add_member(&reader(&created), &bob, 0).await.unwrap();
+    let again = channels.add_member(&reader(&created), &bob, Seq::ZERO).await.unwrap();
     assert_eq!(again, MemberAdded::Already(bob.clone()));
     assert_eq!(channels.member(&key("a"), &bob.user_id).await.unwrap(), Some(bob.clone()));
 
@@ -70,7 +70,7 @@ async fn a_channel_keeps_an_owner_whoever_leaves_at_once() {
     assert_eq!(change(&alice, &bob, MemberRole::Owner).await, MemberChanged::Done);
     assert_eq!(change(&alice, &bob, MemberRole::Owner).await, MemberChanged::Stale, "no longer a member");
     let carol = member("a", "carol", MemberRole::Owner);
-    assert_eq!(channels.add_member(&with(&channel, &alice), &carol, 0).await.unwrap(), MemberAdded::Added);
+    assert_eq!(channels.add_member(&with(&channel, &alice), &carol, Seq::ZERO).await.unwrap(), MemberAdded::Added);
 
     let owners = [alice, member("a", "bob", MemberRole::Owner), carol];
     let mut left = Vec::new();

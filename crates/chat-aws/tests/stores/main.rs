@@ -37,6 +37,7 @@ use chat::{
         message::{ContentType, Message, Role, StoredMessage},
         pending_end::{EndCause, PendingEnd},
         reaction::Reactions,
+        seq::Seq,
         time::Timestamp,
         trace::TraceContext,
     },
@@ -120,7 +121,7 @@ impl Tables {
 
     /// Adds a member to a channel.
     async fn join(&self, channel: &Channel, member: &Member) {
-        let added = self.channels().add_member(&reader(channel), member, 0).await.unwrap();
+        let added = self.channels().add_member(&reader(channel), member, Seq::ZERO).await.unwrap();
         assert_eq!(added, MemberAdded::Added);
     }
 
@@ -159,7 +160,7 @@ impl Tables {
     /// Appends a message.
     async fn put(&self, message: &StoredMessage) {
         let Message { channel_id, seq, .. } = &message.message;
-        let head = head(channel_id.as_str(), seq - 1, Visibility::Public);
+        let head = head(channel_id.as_str(), seq.get() - 1, Visibility::Public);
         let record = record(message, &format!("key-{seq}"));
         let append = Append { record: Some(&record), ..unkeyed(&head, message) };
         assert_eq!(self.messages().append(append).await.unwrap(), AppendResult::Stored);
@@ -167,7 +168,7 @@ impl Tables {
 
     /// Appends alice's next message to `head`.
     async fn append(&self, head: &ChannelHead, key: &str, member: Option<&str>, now: Timestamp) -> AppendResult {
-        let message = stored(head.channel_id.as_str(), head.last_seq + 1);
+        let message = stored(head.channel_id.as_str(), head.last_seq.next().get());
         let record = record(&message, key);
         let member = member.map(user);
         let append = Append { record: Some(&record), member: member.as_ref(), now, ..unkeyed(head, &message) };
@@ -188,7 +189,7 @@ fn sample(id: &str, visibility: Visibility) -> Channel {
         name: id.to_owned(),
         visibility,
         agent: AgentSettings::default(),
-        last_seq: 0,
+        last_seq: Seq::ZERO,
         last_message_at: None,
         created_by: user("alice"),
         created_at: NOW,
@@ -253,7 +254,7 @@ fn head(channel: &str, last_seq: u64, visibility: Visibility) -> ChannelHead {
     ChannelHead {
         channel_id,
         incarnation: life(1),
-        last_seq,
+        last_seq: Seq::new(last_seq),
         version: 1,
         visibility,
         archived: false,
@@ -274,7 +275,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
     StoredMessage {
         message: Message {
             channel_id: channel_id(channel),
-            seq,
+            seq: Seq::new(seq),
             message_id: MessageId::generate(SystemClock.seed()),
             sender_id: user("alice"),
             role: Role::User,
@@ -282,7 +283,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             content_type: ContentType::Markdown,
             created_at: NOW,
             metadata: metadata.as_object().cloned(),
-            reply_to: (seq > 1).then_some(1),
+            reply_to: (seq > 1).then_some(Seq::FIRST),
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,

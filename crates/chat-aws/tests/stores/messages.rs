@@ -10,12 +10,15 @@ async fn an_append_reads_back_as_it_was_and_moves_the_head() {
     let (head, record) = (head("c", 0, Visibility::Public), record(&message, "k"));
     let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
     assert_eq!(messages.append(attempt).await.unwrap(), AppendResult::Stored);
-    assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap().unwrap(), message.message);
-    assert_eq!(messages.head(&head.channel_id).await.unwrap().unwrap(), ChannelHead { last_seq: 1, ..head.clone() });
+    assert_eq!(messages.message(&head.key(), Seq::FIRST, NOW).await.unwrap().unwrap(), message.message);
+    assert_eq!(
+        messages.head(&head.channel_id).await.unwrap().unwrap(),
+        ChannelHead { last_seq: Seq::FIRST, ..head.clone() }
+    );
     let kept = messages.idempotency_record(&head.key(), &record.key).await.unwrap();
     assert_eq!(kept, Some(record));
     assert_eq!(messages.head(&channel_id("nowhere")).await.unwrap(), None);
-    assert_eq!(messages.message(&head.key(), 2, NOW).await.unwrap(), None);
+    assert_eq!(messages.message(&head.key(), Seq::new(2), NOW).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -41,7 +44,7 @@ async fn a_refused_append_changes_nothing_and_tells_how_things_are() {
     // A used key decides, even if the head is stale too.
     for believed in [&now, &start] {
         let AppendResult::KeyTaken(taken) = tables.append(believed, "a", None, NOW).await else { panic!("not taken") };
-        assert_eq!(taken.seq, 1);
+        assert_eq!(taken.seq, Seq::FIRST);
     }
     assert_eq!(tables.messages().head(&now.channel_id).await.unwrap(), Some(now.clone()));
     // An expired record counts as absent, even if it is still stored.
@@ -60,7 +63,7 @@ async fn a_message_that_is_there_already_is_known_again_without_a_record() {
     }
     let moved = messages.append(unkeyed(&start, &theirs)).await.unwrap();
     assert_eq!(moved, AppendResult::Stale { head: Some(head("c", 1, Visibility::Public)), bucket_full_at: None });
-    assert_eq!(messages.message(&start.key(), 1, NOW).await.unwrap(), Some(ours.message));
+    assert_eq!(messages.message(&start.key(), Seq::FIRST, NOW).await.unwrap(), Some(ours.message));
 }
 
 #[tokio::test]
@@ -76,7 +79,7 @@ async fn what_the_agent_need_not_see_is_marked() {
         let item = get.send().await.unwrap().item.unwrap();
         assert_eq!(item.get("agent"), (!for_agent).then(|| AttributeValue::S("off".to_owned())).as_ref());
         // The attribute is for the mapping and not part of the message.
-        assert_eq!(tables.messages().message(&key("c"), seq, NOW).await.unwrap(), Some(message.message));
+        assert_eq!(tables.messages().message(&key("c"), Seq::new(seq), NOW).await.unwrap(), Some(message.message));
     }
 }
 
@@ -108,12 +111,12 @@ async fn history_pages_both_ways() {
     }
     let page = async |range, limit| -> Vec<u64> {
         let page = tables.messages().messages(&key("c"), range, limit, NOW).await.unwrap();
-        page.into_iter().map(|message| message.seq).collect()
+        page.into_iter().map(|message| message.seq.get()).collect()
     };
     assert_eq!(page(Range::Newest, 2).await, [5, 4]);
-    assert_eq!(page(Range::Before(4), 9).await, [3, 2, 1]);
-    assert_eq!(page(Range::After(2), 2).await, [3, 4]);
-    assert_eq!(page(Range::After(5), 2).await, Vec::<u64>::new());
+    assert_eq!(page(Range::Before(Seq::new(4)), 9).await, [3, 2, 1]);
+    assert_eq!(page(Range::After(Seq::new(2)), 2).await, [3, 4]);
+    assert_eq!(page(Range::After(Seq::new(5)), 2).await, Vec::<u64>::new());
 }
 
 #[tokio::test]
@@ -126,7 +129,7 @@ async fn a_message_past_its_retention_is_not_read_though_it_is_still_there() {
     assert_eq!(messages.append(attempt).await.unwrap(), AppendResult::Stored);
     for (now, there) in [(NOW, 1), (LATER, 0)] {
         assert_eq!(messages.messages(&head.key(), Range::Newest, 9, now).await.unwrap().len(), there);
-        assert_eq!(messages.message(&head.key(), 1, now).await.unwrap().is_some(), there == 1);
+        assert_eq!(messages.message(&head.key(), Seq::FIRST, now).await.unwrap().is_some(), there == 1);
     }
 }
 
@@ -145,11 +148,15 @@ async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
 
     let edited = Message { content: "better".into(), edited_at: Some(LATER), ..message.message.clone() };
     assert_eq!(revise(edited.clone()).await, UpdateResult::Done);
-    assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap(), Some(edited.clone()));
+    assert_eq!(messages.message(&head.key(), Seq::FIRST, NOW).await.unwrap(), Some(edited.clone()));
     let tombstone = Message { content: String::new(), metadata: None, deleted_at: Some(LATER), ..edited.clone() };
     assert_eq!(revise(tombstone.clone()).await, UpdateResult::Done);
     assert_eq!(revise(edited.clone()).await, UpdateResult::MessageNotFound, "the message is deleted");
-    assert_eq!(messages.message(&head.key(), 1, NOW).await.unwrap(), Some(tombstone));
-    assert_eq!(revise(Message { seq: 2, ..edited }).await, UpdateResult::MessageNotFound, "the message does not exist");
-    assert_eq!(messages.message(&head.key(), 2, NOW).await.unwrap(), None);
+    assert_eq!(messages.message(&head.key(), Seq::FIRST, NOW).await.unwrap(), Some(tombstone));
+    assert_eq!(
+        revise(Message { seq: Seq::new(2), ..edited }).await,
+        UpdateResult::MessageNotFound,
+        "the message does not exist"
+    );
+    assert_eq!(messages.message(&head.key(), Seq::new(2), NOW).await.unwrap(), None);
 }

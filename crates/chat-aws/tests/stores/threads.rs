@@ -12,7 +12,7 @@ use chat::{
 use super::*;
 
 fn by(id: &str, seq: u64) -> MessageRef {
-    MessageRef { channel_id: channel_id("c"), seq, caller: user(id), trace: Some(super::trace()) }
+    MessageRef { channel_id: channel_id("c"), seq: Seq::new(seq), caller: user(id), trace: Some(super::trace()) }
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_user_reacts_once_in_each_way() {
     let react = async |id: &str, emoji: &str, toggle| {
         messages.react(&reader(&channel), &by(id, 1), emoji, toggle, NOW).await.unwrap()
     };
-    let reactions = async || messages.message(&key("c"), 1, NOW).await.unwrap().unwrap().reactions;
+    let reactions = async || messages.message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap().reactions;
     for _ in 0..2 {
         assert_eq!(react("alice", "👍", Toggle::Add).await, ReactionResult::Done);
     }
@@ -44,7 +44,7 @@ async fn a_user_reacts_once_in_each_way() {
     assert_eq!(missing, ReactionResult::MessageNotFound);
 
     // An edit keeps reactions, a deletion removes them.
-    let current = messages.message(&key("c"), 1, NOW).await.unwrap().unwrap();
+    let current = messages.message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap();
     let revise = async |message: Message| {
         let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
         messages.update_message(&reader(&channel), &revised).await.unwrap()
@@ -88,14 +88,14 @@ async fn answers_are_found_by_what_they_answer() {
     for (seq, reply_to) in [(1, None), (2, None), (3, Some(1)), (4, Some(2)), (5, Some(1)), (6, Some(1)), (7, Some(11))]
     {
         let mut message = stored("c", seq);
-        message.message.reply_to = reply_to;
+        message.message.reply_to = reply_to.map(Seq::new);
         // A reply that has expired when it is read.
         message.expires_at = (seq == 5).then_some(NOW);
         tables.put(&message).await;
     }
     let replies = async |seq, after, limit| -> Vec<u64> {
-        let found = messages.replies(&key("c"), seq, after, limit, NOW).await.unwrap();
-        found.into_iter().map(|message| message.seq).collect()
+        let found = messages.replies(&key("c"), Seq::new(seq), Seq::new(after), limit, NOW).await.unwrap();
+        found.into_iter().map(|message| message.seq.get()).collect()
     };
     assert_eq!(replies(1, 0, 9).await, [3, 6]);
     assert_eq!(replies(1, 0, 1).await, [3]);

@@ -19,6 +19,7 @@ use crate::{
         incarnation::Incarnation,
         limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS},
         pending_end::{EndCause, PendingEnd},
+        seq::Seq,
         validation::Violation,
     },
     ports::{
@@ -72,7 +73,7 @@ impl NewChannel {
             name: self.name,
             visibility: self.visibility,
             agent: self.agent,
-            last_seq: 0,
+            last_seq: Seq::ZERO,
             last_message_at: None,
             created_by: creator.clone(),
             created_at: now,

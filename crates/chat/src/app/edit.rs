@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::{
         app::send::{SendCache, SendMessage, send},
-        model::{channel::Visibility, message::Role},
+        model::{channel::Visibility, message::Role, seq::Seq},
         testing::{TestClock, TestStore},
     };
 
@@ -192,7 +192,12 @@ mod tests {
     }
 
     fn by(caller: &str, seq: u64) -> MessageRef {
-        MessageRef { channel_id: "c".parse().unwrap(), seq, caller: caller.parse().unwrap(), trace: None }
+        MessageRef {
+            channel_id: "c".parse().unwrap(),
+            seq: Seq::new(seq),
+            caller: caller.parse().unwrap(),
+            trace: None,
+        }
     }
 
     fn to(content: &str) -> Edit {
@@ -218,7 +223,7 @@ mod tests {
             of(&store, &clock).delete(&by("alice", 1)).await.unwrap();
         }
         let tombstone = &store.all()[0];
-        assert_eq!((tombstone.seq, tombstone.content.as_str()), (1, ""));
+        assert_eq!((tombstone.seq, tombstone.content.as_str()), (Seq::FIRST, ""));
         assert!(tombstone.deleted_at.is_some());
         let late = of(&store, &clock).edit(&by("alice", 1), to("back")).await;
         assert!(matches!(late, Err(ChatError::MessageNotFound)));

@@ -15,6 +15,7 @@ use crate::{
         id::{ChannelId, UserId},
         limits::PAGE_BYTES,
         message::Message,
+        seq::Seq,
     },
     ports::{
         channel_store::ChannelStore,
@@ -37,7 +38,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
     ///
     /// # Errors
     /// Those of [`authorize_read`], [`ChatError::MessageNotFound`].
-    pub async fn one_message(&self, channel: &ChannelId, user: &UserId, seq: u64) -> Result<Message> {
+    pub async fn one_message(&self, channel: &ChannelId, user: &UserId, seq: Seq) -> Result<Message> {
         let key = authorize_read(self.channels, channel, user).await?.key();
         let message = self.messages.message(&key, seq, self.clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
         require_still_readable(self.channels, &key, user).await?;
@@ -53,8 +54,8 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
         &self,
         channel: &ChannelId,
         user: &UserId,
-        seq: u64,
-        after: u64,
+        seq: Seq,
+        after: Seq,
         limit: u16,
     ) -> Result<HistoryPage> {
         // A thread outlives its first message, which may be deleted or expired.
@@ -160,10 +161,10 @@ mod tests {
             _ => store.with_channel("c", Visibility::Private).with_member("c", "bob"),
         };
         let mut state = store.state();
-        state.channels.values_mut().for_each(|channel| channel.last_seq = 1);
+        state.channels.values_mut().for_each(|channel| channel.last_seq = Seq::FIRST);
         let mut stored = stored_message("c", 1, "a secret");
-        stored.message.reply_to = Some(1);
-        state.messages.entry(key("c")).or_default().insert(1, MessageItem { stored, for_agent: false });
+        stored.message.reply_to = Some(Seq::FIRST);
+        state.messages.entry(key("c")).or_default().insert(Seq::FIRST, MessageItem { stored, for_agent: false });
         drop(state);
         store
     }
@@ -189,8 +190,8 @@ mod tests {
                     let (channel, bob, clock) = ("c".parse().unwrap(), "bob".parse().unwrap(), TestClock::new(1));
                     let messages = ChannelMessages { channels: &store, messages: &store, clock: &clock };
                     let read = match (call, is_thread) {
-                        (Call::Message, _) => messages.one_message(&channel, &bob, 1).await.is_ok(),
-                        (_, true) => messages.replies(&channel, &bob, 1, 0, 10).await.is_ok(),
+                        (Call::Message, _) => messages.one_message(&channel, &bob, Seq::FIRST).await.is_ok(),
+                        (_, true) => messages.replies(&channel, &bob, Seq::FIRST, Seq::ZERO, 10).await.is_ok(),
                         (_, false) => messages.history(&channel, &bob, Range::Newest, 10).await.is_ok(),
                     };
                     assert!(store.hook().is_done());

@@ -8,13 +8,14 @@ use crate::model::{
     event::EphemeralEvent,
     id::{ChannelId, ConnectionId, UserId},
     message::{Change, Message, MessageEvent},
+    seq::Seq,
 };
 
 #[derive(Serialize)]
 struct Event<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    seq: u64,
+    seq: Seq,
     message: &'a Message,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,

@@ -17,6 +17,7 @@ pub mod pending_end;
 pub mod push_report;
 pub mod reaction;
 pub mod reply_status;
+pub mod seq;
 pub mod ticket_digest;
 pub mod time;
 pub mod token_bucket;

@@ -5,7 +5,9 @@
 
 use std::{fmt, future::Future};
 
-use crate::model::{access::Authority, error::StoreError, id::UserId, incarnation::ChannelKey, time::Timestamp};
+use crate::model::{
+    access::Authority, error::StoreError, id::UserId, incarnation::ChannelKey, seq::Seq, time::Timestamp,
+};
 
 /// Message that is to get a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub struct MessageKey {
     /// The channel.
     pub channel: ChannelKey,
     /// `seq` of the message.
-    pub seq: u64,
+    pub seq: Seq,
 }
 
 /// Owner of a reply lease: one attempt of a worker to reply. Random bits distinguish it from all others.

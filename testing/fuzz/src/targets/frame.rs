@@ -8,6 +8,7 @@ use chat::{
         frame::{ephemeral_frame, event_frames},
         limits::{CONTENT_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
         message::{Change, NewMessage},
+        seq::Seq,
     },
     ports::socket_gateway::FRAME_BYTES,
 };
@@ -49,7 +50,7 @@ pub fn run(data: &[u8]) {
             continue;
         }
         let mut message = message::message(draft);
-        message.seq = one.seq;
+        message.seq = Seq::new(one.seq);
         for kind in 0..kinds {
             let users = (0..=usize::from(reacting) % (2 * USERS_LISTED_PER_REACTION))
                 .map(|user| format!("{user:0>128}").parse().expect("an id"));
@@ -79,7 +80,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(read.len(), events.len());
     for (read, event) in read.iter().zip(&events) {
         let message = &event.stored.message;
-        assert_eq!(read["seq"], message.seq);
+        assert_eq!(read["seq"], message.seq.get());
         assert_eq!(read["message"], serde_json::to_value(message).expect("JSON"));
         let traceparent = event.stored.trace.as_ref().map(|trace| trace.traceparent.as_str());
         assert_eq!(read.get("traceparent").and_then(Value::as_str), traceparent);

@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
         .channels
         .iter()
         .filter(|channel| channel.tenant.is_none() && channel.channel.channel_id.as_str() == "general")
-        .flat_map(|channel| channel.messages.iter().map(|message| message.event.stored.message.seq))
+        .flat_map(|channel| channel.messages.iter().map(|message| message.event.stored.message.seq.get()))
         .collect();
     with_world(|world| {
         let mut context = Context::default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chat::model::{
     channel::{Member, MemberRole, Visibility},
     connection::{Connection, ConnectionKey, Subscription, UserConnection},
+    seq::Seq,
     time::Timestamp,
 };
 
@@ -41,7 +42,7 @@ pub(super) fn gather(world: &World, count: u64) {
             let owner = state.member(&key, &user(OWNER)).cloned();
             if let Some(owner) = owner.filter(|_| number < CROWD) {
                 let member = Member { user_id: user(&name), role: MemberRole::Member, ..owner };
-                state.put_member(&key, member, 0);
+                state.put_member(&key, member, Seq::ZERO);
             }
         }
         let subscription = Subscription { member: !is_public, ..of_user.subscription(&opened.user_id) };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chat::{
     app::{agent::cancel, edit::Edit, read_mark::mark_read},
-    model::{invitation::Addition, message_ref::MessageRef, reaction::Toggle},
+    model::{invitation::Addition, message_ref::MessageRef, reaction::Toggle, seq::Seq},
     ports::message_store::Range,
 };
 
@@ -35,7 +35,7 @@ pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
     let times = 3 + world.time.below(6);
     for number in 0..times {
         pause(&world, 500).await;
-        let seq = 1 + world.time.below(4);
+        let seq = Seq::new(1 + world.time.below(4));
         let revision = MessageRef { channel_id: channel(LOUNGE), seq, caller: user(who), trace: None };
         let kind = world.time.below(8);
         let text = format!("{who} was here {number}");
@@ -84,7 +84,7 @@ async fn look(node: &Node, who: &'static str, kind: u64) {
             .history(&id, &caller, Range::Newest, 5)
             .await
             .is_ok_and(|page| !page.messages.is_empty()),
-        1 => node.channel_messages().one_message(&id, &caller, 1).await.is_ok(),
+        1 => node.channel_messages().one_message(&id, &caller, Seq::FIRST).await.is_ok(),
         2 => node.membership().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
         _ => node.presence().list(&id, &caller).await.is_ok_and(|present| !present.is_empty()),
     };

@@ -9,6 +9,7 @@ use chat::{
         id::ChannelId,
         incarnation::ChannelKey,
         message::{Message, Role},
+        seq::Seq,
         time::Timestamp,
     },
 };
@@ -59,9 +60,9 @@ fn histories(state: &State) -> Vec<String> {
 }
 
 pub(super) fn numbering(state: &State, key: &ChannelKey) -> Option<String> {
-    let numbers: Vec<u64> = state.messages.get(key).into_iter().flat_map(BTreeMap::keys).copied().collect();
+    let numbers: Vec<u64> = state.messages.get(key).into_iter().flat_map(BTreeMap::keys).map(|seq| seq.get()).collect();
     let last_seq = state.channel(key)?.last_seq;
-    let wanted: Vec<u64> = (1..=last_seq).collect();
+    let wanted: Vec<u64> = (1..=last_seq.get()).collect();
     (numbers != wanted).then(|| format!("{key} is numbered {numbers:?}, up to {last_seq}"))
 }
 
@@ -88,7 +89,7 @@ fn replies(state: &State, notes: &Notes) -> Vec<String> {
     for live in state.channels.values() {
         let key = live.key();
         let all = state.messages.get(&key).into_iter().flat_map(BTreeMap::values);
-        let mut ends: BTreeMap<u64, u32> = BTreeMap::new();
+        let mut ends: BTreeMap<Seq, u32> = BTreeMap::new();
         let (questions, answers): (Vec<&Message>, Vec<&Message>) =
             all.map(|item| &item.stored.message).partition(|message| message.role == Role::User);
         for answer in answers {
@@ -182,7 +183,7 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
             }
             let shown = view.shown.get(id).map(Vec::as_slice).unwrap_or_default();
             let history = state.messages.get(&key).into_iter().flat_map(BTreeMap::values);
-            let wanted: Vec<(u64, String)> =
+            let wanted: Vec<(Seq, String)> =
                 history.map(|item| (item.stored.message.seq, item.stored.message.message_id.to_string())).collect();
             if shown != wanted {
                 found.push(lacks(name, id, shown, &wanted));
@@ -192,8 +193,8 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
     found
 }
 
-fn lacks(name: &str, id: &ChannelId, shown: &[(u64, String)], wanted: &[(u64, String)]) -> String {
-    let numbers: Vec<u64> = shown.iter().map(|(seq, _)| *seq).collect();
+fn lacks(name: &str, id: &ChannelId, shown: &[(Seq, String)], wanted: &[(Seq, String)]) -> String {
+    let numbers: Vec<u64> = shown.iter().map(|(seq, _)| seq.get()).collect();
     let strange = shown.iter().filter(|one| !wanted.contains(one)).count();
     format!("{name} shows {numbers:?} of the {} messages of {id}, {strange} of another channel", wanted.len())
 }

@@ -14,6 +14,7 @@ use chat::{
         id::MessageId,
         limits,
         message::{ContentType, Role},
+        seq::Seq,
     },
     ports::{
         clock::{Clock, SystemClock},
@@ -258,11 +259,11 @@ fn frames_have_the_documented_fields() {
         serde_json::to_value(Delta {
             channel_id: channel.clone(),
             draft_id: MessageId::generate(SystemClock.seed()),
-            reply_to: 7,
+            reply_to: Seq::new(7),
             status: DraftStatus::Done,
             position: 0,
             text: String::new(),
-            seq: Some(8),
+            seq: Some(Seq::new(8)),
         })
         .unwrap(),
     );

@@ -6,6 +6,7 @@ use chat::{
         error::StoreError,
         incarnation::ChannelKey,
         pending_end::PendingEnd,
+        seq::Seq,
     },
     ports::channel_store::MemberChanged,
 };
@@ -100,7 +101,7 @@ impl DynamoChannels {
         Write::put(&self.table, item).when("attribute_not_exists(sk)")
     }
 
-    pub(super) fn put_listed(&self, channel: &ChannelKey, member: &Member, read_seq: u64) -> Write {
+    pub(super) fn put_listed(&self, channel: &ChannelKey, member: &Member, read_seq: Seq) -> Write {
         let mut item = self.keys.listed(&member.user_id, channel);
         item.insert("joined_at".to_owned(), s(member.joined_at.to_string()));
         item.insert("read_seq".to_owned(), n(read_seq));
@@ -113,7 +114,7 @@ impl DynamoChannels {
         transaction: &mut Transaction,
         channel: &Channel,
         member: &Member,
-        read_seq: u64,
+        read_seq: Seq,
     ) -> Result<(), StoreError> {
         let key = channel.key();
         transaction.add(Part::Member, self.put_new(self.place().member_item(channel, member)?).showing_old())?;

@@ -13,6 +13,7 @@ use chat::{
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::{ChannelKey, Incarnation},
         pending_end::PendingEnd,
+        seq::Seq,
         time::Timestamp,
     },
     ports::channel_store::{
@@ -50,7 +51,7 @@ impl ChannelStore for DynamoChannels {
         transaction.add(Part::Channel, self.put_new(meta))?;
         transaction.add(Part::Other, Write::put(&self.table, self.place().new_access(channel)?))?;
         transaction.add(Part::Other, Write::put(&self.table, self.place().member_item(channel, owner)?))?;
-        transaction.add(Part::Other, self.put_listed(&key, owner, 0))?;
+        transaction.add(Part::Other, self.put_listed(&key, owner, Seq::ZERO))?;
         self.put_chosen(&mut transaction, &key, owner)?;
         let count = Write::update(&self.table, self.keys.created(&channel.created_by), "ADD #channels :one")
             .when("attribute_not_exists(#channels) OR #channels < :most")
@@ -148,7 +149,7 @@ impl ChannelStore for DynamoChannels {
         Ok(PublicPage { channels, next_after: last.map(str::to_owned) })
     }
 
-    async fn mark_read(&self, channel: &ChannelKey, user: &UserId, seq: u64) -> Result<Option<u64>, StoreError> {
+    async fn mark_read(&self, channel: &ChannelKey, user: &UserId, seq: Seq) -> Result<Option<Seq>, StoreError> {
         let updated = self
             .client
             .update_item()
@@ -210,7 +211,7 @@ impl ChannelStore for DynamoChannels {
         let found = self.channels(listed.iter().map(|(key, _)| key)).await?;
         let channels = listed.into_iter().filter_map(|(key, read_seq)| {
             let channel = of_key(&found, &key)?.clone();
-            Some(OwnChannel { unread_count: channel.last_seq.saturating_sub(read_seq), read_seq, channel })
+            Some(OwnChannel { unread_count: channel.last_seq.distance_from(read_seq), read_seq, channel })
         });
         Ok(ChannelPage { channels: channels.collect(), next_after })
     }
@@ -233,7 +234,7 @@ impl ChannelStore for DynamoChannels {
         Ok(Memberships { channels, left_out })
     }
 
-    async fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Result<MemberAdded, StoreError> {
+    async fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: Seq) -> Result<MemberAdded, StoreError> {
         // A caller whose authority is a membership cannot be added as a member again.
         if by.member.is_some_and(|caller| caller.user_id == member.user_id) {
             return Ok(MemberAdded::Stale);

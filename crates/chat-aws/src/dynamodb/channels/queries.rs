@@ -15,6 +15,7 @@ use chat::{
         error::StoreError,
         id::{ChannelId, UserId},
         incarnation::ChannelKey,
+        seq::Seq,
     },
     ports::clock::{Backoff, Clock, SystemClock},
 };
@@ -115,9 +116,9 @@ impl DynamoChannels {
         user: &UserId,
         after: Option<&ChannelId>,
         limit: usize,
-    ) -> Result<(Vec<(ChannelKey, u64)>, bool), StoreError> {
+    ) -> Result<(Vec<(ChannelKey, Seq)>, bool), StoreError> {
         let range = self.keys.memberships(user, after);
-        let mut listed: Vec<(ChannelKey, u64)> = Vec::new();
+        let mut listed: Vec<(ChannelKey, Seq)> = Vec::new();
         let mut ids = BTreeSet::new();
         let mut start = None;
         loop {
@@ -195,8 +196,8 @@ pub(super) fn of_key<'a>(found: &'a BTreeMap<ChannelId, Channel>, key: &ChannelK
     found.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)
 }
 
-pub(super) fn read_seq(listed: &Item) -> u64 {
-    number(listed, "read_seq").and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default()
+pub(super) fn read_seq(listed: &Item) -> Seq {
+    number(listed, "read_seq").and_then(|seq| u64::try_from(seq).ok()).map(Seq::new).unwrap_or_default()
 }
 
 pub(super) fn listed_channel(item: &Item) -> Result<ChannelKey, StoreError> {

@@ -4,7 +4,7 @@ use chat::{
     model::{
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::{ChannelKey, Incarnation, KeyError},
-        limits::LARGEST_SEQ,
+        seq::Seq,
         time::Timestamp,
     },
     ports::{message_store::RecordKey, rate_limiter::LimitedAction, reply_leases::MessageKey},
@@ -105,13 +105,13 @@ impl Keys {
         in_channels(self.name(channel), sk)
     }
 
-    pub(crate) fn reply(&self, channel: &ChannelKey, to: u64, seq: u64) -> Item {
+    pub(crate) fn reply(&self, channel: &ChannelKey, to: Seq, seq: Seq) -> Item {
         in_channels(self.name(channel), reply_sk(to, seq))
     }
 
     /// Returns the range of the replies to a message, in their order.
-    pub(crate) fn replies(&self, channel: &ChannelKey, to: u64, after: u64) -> SortRange {
-        let (first, last) = (reply_sk(to, after.saturating_add(1)), reply_sk(to, LARGEST_SEQ));
+    pub(crate) fn replies(&self, channel: &ChannelKey, to: Seq, after: Seq) -> SortRange {
+        let (first, last) = (reply_sk(to, after.next()), reply_sk(to, Seq::LARGEST));
         SortRange { partition: self.name(channel), first, last }
     }
 
@@ -162,12 +162,12 @@ fn in_channels(partition: impl Into<String>, sort: impl Into<String>) -> Item {
     Item::from([("channel_id".to_owned(), s(partition)), ("sk".to_owned(), s(sort))])
 }
 
-/// Returns a number with leading zeros, so that it sorts as text: [`LARGEST_SEQ`] has 16 digits.
-fn digits(seq: u64) -> String {
+/// Returns a number with leading zeros, so that it sorts as text: [`Seq::LARGEST`] has 16 digits.
+fn digits(seq: Seq) -> String {
     format!("{seq:016}")
 }
 
-fn reply_sk(to: u64, seq: u64) -> String {
+fn reply_sk(to: Seq, seq: Seq) -> String {
     format!("reply#{}#{}", digits(to), digits(seq))
 }
 
@@ -217,6 +217,7 @@ pub(crate) fn public_channel(sk: &str) -> Option<ChannelId> {
 }
 
 /// Reads the `seq` of the reply in the sort key of a reply.
-pub(crate) fn reply_of(sk: &str) -> Option<u64> {
-    sk.rsplit_once('#')?.1.parse().ok()
+pub(crate) fn reply_of(sk: &str) -> Option<Seq> {
+    // The digits have leading zeros, which the text of a `Seq` has not.
+    sk.rsplit_once('#')?.1.parse().ok().map(Seq::new)
 }

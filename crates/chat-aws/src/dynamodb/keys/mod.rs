@@ -57,6 +57,7 @@ use std::fmt::Display;
 use chat::model::{
     id::{TenantId, UserId},
     incarnation::{ChannelKey, KeyError},
+    seq::Seq,
 };
 
 use crate::dynamodb::item::{Item, n, s};
@@ -113,7 +114,7 @@ impl Keys {
         item
     }
 
-    pub(crate) fn message(&self, channel: &ChannelKey, seq: u64) -> Item {
+    pub(crate) fn message(&self, channel: &ChannelKey, seq: Seq) -> Item {
         Item::from([("channel_id".to_owned(), s(self.name(channel))), ("seq".to_owned(), n(seq))])
     }
 }

@@ -30,7 +30,7 @@ fn what_is_written_into_a_key_is_read_from_it() {
         assert_eq!(subscribed(blocked["pk"].as_s().unwrap(), sort(&blocked)), None);
         assert_eq!(listed_channel(sort(&keys.listed(&user, &key()))), Ok(key()));
         assert_eq!(member_of(sort(&keys.member(&key(), &user))), Some(user.clone()));
-        assert_eq!(reply_of(sort(&keys.reply(&key(), 1, 9))), Some(9));
+        assert_eq!(reply_of(sort(&keys.reply(&key(), Seq::FIRST, Seq::new(9)))), Some(Seq::new(9)));
         assert_eq!(public_channel(sort(&keys.public("A #1", &key().channel_id))), Some(key().channel_id));
         let plain = keys.plain(keys.member(&key(), &user));
         assert_eq!(plain["channel_id"].as_s().unwrap(), "general");
@@ -66,7 +66,7 @@ fn memberships_sort_by_the_ids_of_their_channels_whatever_their_incarnations() {
 #[test]
 fn no_request_of_a_sender_has_the_key_of_a_reply() {
     let keys = Keys::default();
-    let reply = keys.record(&key(), &RecordKey::Reply { seq: 7 });
+    let reply = keys.record(&key(), &RecordKey::Reply { seq: Seq::new(7) });
     for (sender, chosen) in [("answered", "0000000000000007"), ("assistant", "reply:7"), ("a", "#answered#7")] {
         let request = RecordKey::Request { sender_id: sender.parse().unwrap(), key: chosen.parse().unwrap() };
         assert_ne!(keys.record(&key(), &request), reply);

@@ -13,6 +13,7 @@ use crate::{
         id::MessageId,
         incarnation::ChannelKey,
         limits::{AUTHORITY_DURATION, DELTA_BYTES},
+        seq::Seq,
         time::Timestamp,
     },
     ports::{
@@ -141,7 +142,7 @@ impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
 
     /// Shows the final status, and the `seq` of the stored message if there is one. A draft that no subscriber has seen
     /// ends unseen.
-    pub(crate) async fn end(mut self, status: DraftStatus, seq: Option<u64>) {
+    pub(crate) async fn end(mut self, status: DraftStatus, seq: Option<Seq>) {
         if self.is_shown {
             self.next.seq = seq;
             self.show(status).await;

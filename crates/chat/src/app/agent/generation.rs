@@ -93,7 +93,7 @@ where
         }
         draft.end(DraftStatus::Failed, None).await;
         let channel_id = &question.key.channel.channel_id;
-        tracing::warn!(%channel_id, seq = question.key.seq, %error, "model call failed");
+        tracing::warn!(%channel_id, seq = question.key.seq.get(), %error, "model call failed");
         Ok(Err(error))
     }
 

@@ -68,8 +68,8 @@ where
         let Some(sent) = sent? else { return Ok(ReplyOutcome::Answered) };
         tracing::info!(
             channel_id = %question.stored.message.channel_id,
-            seq = question.stored.message.seq,
-            reply_seq = sent.message().seq,
+            seq = question.stored.message.seq.get(),
+            reply_seq = sent.message().seq.get(),
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
             duration_ms = millis(started.until(self.clock.now())),

@@ -22,6 +22,7 @@ use crate::{
     model::{
         channel::Visibility,
         draft::{Delta, DraftStatus},
+        seq::Seq,
     },
     ports::language_model::{Piece, Pieces, Usage},
     testing::{PausedClock, TestStore, incarnation, step, stored_message},
@@ -182,7 +183,7 @@ impl World {
     }
 
     /// Returns the replies and notices of a question.
-    fn ends(&self, seq: u64) -> Vec<Message> {
+    fn ends(&self, seq: Seq) -> Vec<Message> {
         self.store.all().into_iter().filter(|message| message.reply_to == Some(seq)).collect()
     }
 }
@@ -244,7 +245,10 @@ async fn a_reply_grows_as_it_is_written_and_ends_as_the_message() {
     let script = vec![Wait(150), Say("Hé"), Say("llo"), Wait(250), Say(" wörld"), Wait(10), Say("!"), Tell(usage)];
     let world = World::new([script]).await;
     let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
-    assert_eq!((reply.content.as_str(), reply.role, reply.reply_to), ("Héllo wörld!", Role::Assistant, Some(1)));
+    assert_eq!(
+        (reply.content.as_str(), reply.role, reply.reply_to),
+        ("Héllo wörld!", Role::Assistant, Some(Seq::FIRST))
+    );
     assert_eq!(world.shown.drafts(), ["Héllo wörld!"]);
     let all = world.shown.all();
     let statuses: Vec<DraftStatus> = all.iter().map(|(status, _)| *status).collect();

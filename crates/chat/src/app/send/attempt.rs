@@ -14,6 +14,7 @@ use crate::{
         limits::IDEMPOTENCY_DURATION,
         message::{Message, NewMessage, Role, StoredMessage},
         reaction::Reactions,
+        seq::Seq,
         time::Timestamp,
         validation::Violation,
     },
@@ -56,7 +57,7 @@ pub(super) struct Attempts<'a, Store, Time> {
     /// Incarnation of the channel that the call is about. If the id is reused meanwhile, it names another channel.
     incarnation: Option<Incarnation>,
     /// `seq` under which the message may be stored, since the response was lost. Not needed with an idempotency key.
-    in_doubt_seq: Option<u64>,
+    in_doubt_seq: Option<Seq>,
 }
 
 impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
@@ -222,7 +223,7 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
     }
 
     /// Returns the record of the request's key, if it has one.
-    fn record(&self, seq: u64, now: Timestamp) -> Option<IdempotencyRecord> {
+    fn record(&self, seq: Seq, now: Timestamp) -> Option<IdempotencyRecord> {
         self.idempotency.as_ref().map(|keyed| IdempotencyRecord {
             key: keyed.key.clone(),
             fingerprint: keyed.fingerprint.clone(),
@@ -263,7 +264,7 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
     StoredMessage {
         message: Message {
             channel_id: send.channel_id.clone(),
-            seq: head.last_seq + 1,
+            seq: head.last_seq.next(),
             message_id,
             sender_id: send.sender_id.clone(),
             role: send.role,

@@ -10,6 +10,7 @@ use crate::{
     model::{
         channel::{Channel, Visibility},
         limits::IDEMPOTENCY_DURATION,
+        seq::Seq,
     },
     ports::channel_store::ChannelStore,
     testing::{TestClock, TestStore},
@@ -42,7 +43,7 @@ async fn a_key_stands_for_one_request_of_one_sender() {
     let other = send(&store, &clock, by("alice", "ho", Some("k")), &mut SendCache::default()).await;
     assert!(matches!(other, Err(ChatError::IdempotencyKeyReused)));
     let bob = send(&store, &clock, by("bob", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
-    assert_eq!(bob.message().seq, 2);
+    assert_eq!(bob.message().seq, Seq::new(2));
 }
 
 #[tokio::test]
@@ -51,7 +52,7 @@ async fn a_key_may_be_used_again_when_its_time_is_over() {
     send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
     clock.sleep(IDEMPOTENCY_DURATION).await;
     let later = send(&store, &clock, by("alice", "ho", Some("k")), &mut SendCache::default()).await.unwrap();
-    assert!(matches!(later, SendResult::Created(message) if message.seq == 2));
+    assert!(matches!(later, SendResult::Created(message) if message.seq == Seq::new(2)));
 }
 
 #[tokio::test]
@@ -81,10 +82,10 @@ async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_i
     assert!(matches!(gone, Err(ChatError::ChannelNotFound)), "{gone:?}");
     // The same request, and another one under the same key.
     for content in ["hi", "ho"] {
-        let anew = Channel { incarnation: Incarnation::generate(clock.seed()), last_seq: 0, ..old.clone() };
+        let anew = Channel { incarnation: Incarnation::generate(clock.seed()), last_seq: Seq::ZERO, ..old.clone() };
         store.state().put_channel(anew);
         let sent = send(&store, &clock, by("alice", content, Some("k")), &mut cached.clone()).await.unwrap();
-        assert!(matches!(&sent, SendResult::Created(message) if message.seq == 1), "{content}: {sent:?}");
+        assert!(matches!(&sent, SendResult::Created(message) if message.seq == Seq::FIRST), "{content}: {sent:?}");
         assert_ne!(sent.message().message_id, first.message().message_id);
     }
 }
@@ -105,7 +106,7 @@ async fn a_reply_needs_a_message_to_reply_to() {
     let (store, clock) = (public(0), TestClock::new(1));
     let reply = |reply_to| {
         let mut message = by("alice", "hi", None);
-        message.draft.reply_to = Some(reply_to);
+        message.draft.reply_to = Some(Seq::new(reply_to));
         message
     };
     assert!(matches!(send(&store, &clock, reply(1), &mut SendCache::default()).await, Err(ChatError::Invalid(_))));
@@ -113,7 +114,7 @@ async fn a_reply_needs_a_message_to_reply_to() {
     let head = store.head(&"c".parse().unwrap()).await.unwrap();
     let mut behind = SendCache { head, full_at: None };
     send(&store, &clock, by("alice", "first", None), &mut SendCache::default()).await.unwrap();
-    assert_eq!(send(&store, &clock, reply(1), &mut behind).await.unwrap().message().reply_to, Some(1));
+    assert_eq!(send(&store, &clock, reply(1), &mut behind).await.unwrap().message().reply_to, Some(Seq::FIRST));
 }
 
 #[tokio::test]
@@ -133,7 +134,7 @@ async fn who_sends_too_often_waits_but_a_repeated_request_is_answered() {
         assert_eq!(again, SendResult::Replayed(first.message().clone()));
     }
     clock.sleep(bucket.every).await;
-    assert_eq!(send(&store, &clock, limited("3", None), &mut cache).await.unwrap().message().seq, 3);
+    assert_eq!(send(&store, &clock, limited("3", None), &mut cache).await.unwrap().message().seq, Seq::new(3));
     // Other users have their own buckets.
     let bob = SendMessage { bucket: Some(bucket), ..by("bob", "hi", None) };
     send(&store, &clock, bob, &mut SendCache::default()).await.unwrap();
@@ -201,7 +202,7 @@ proptest! {
             });
             let sent = join_all(sends).await;
             let stored = store.all();
-            let numbers: Vec<u64> = stored.iter().map(|message| message.seq).collect();
+            let numbers: Vec<u64> = stored.iter().map(|message| message.seq.get()).collect();
             assert_eq!(numbers, (1..=senders as u64).collect::<Vec<_>>());
             let contents: BTreeSet<&str> = stored.iter().map(|message| message.content.as_str()).collect();
             assert_eq!(contents.len(), senders);

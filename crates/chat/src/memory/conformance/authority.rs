@@ -12,6 +12,7 @@ use crate::{
         message_ref::MessageRef,
         pending_end::{EndCause, PendingEnd},
         reaction::{Reactions, Toggle},
+        seq::Seq,
     },
     ports::{
         channel_store::{ChannelCreated, ChannelStore, MemberChanged},
@@ -115,7 +116,7 @@ where
         require_eq!(of_rita, rita, "rita's membership");
         require_eq!(store.member(&key, &id("ines")?).await?, None, "ines' membership");
         for key in [read.key(), key] {
-            let found = self.ports.messages.message(&key, 1, self.now).await?;
+            let found = self.ports.messages.message(&key, Seq::FIRST, self.now).await?;
             let found = found.map(|message| (message.content, message.reactions));
             require_eq!(found, Some((message.message.content.clone(), Reactions::new())), "the message");
         }
@@ -145,7 +146,11 @@ where
                 require_eq!(store.create(&anew, olga, None, MANY).await?, ChannelCreated::Done, "the id is not free");
                 let by = Authority { channel: &anew, member: Some(olga) };
                 for member in [paul, rita] {
-                    require_eq!(store.add_member(&by, member, 0).await?, MemberAdded::Added, "a member as before");
+                    require_eq!(
+                        store.add_member(&by, member, Seq::ZERO).await?,
+                        MemberAdded::Added,
+                        "a member as before"
+                    );
                 }
                 self.send(&anew, "rita").await?;
                 now = self.current(&anew).await?;
@@ -187,7 +192,7 @@ where
             }
             Change::Add => {
                 let ines = self.new_member(by.channel, "ines", MemberRole::Member)?;
-                match store.add_member(by, &ines, 0).await? {
+                match store.add_member(by, &ines, Seq::ZERO).await? {
                     MemberAdded::Added => true,
                     MemberAdded::Stale => false,
                     MemberAdded::Already(there) => return Err(Stop(format!("{there:?} is a member already"))),

@@ -17,6 +17,7 @@ use crate::{
         message::{ContentType, Message, Role, StoredMessage},
         pending_end::{EndCause, PendingEnd},
         reaction::Reactions,
+        seq::Seq,
         time::Timestamp,
     },
     ports::{
@@ -130,7 +131,7 @@ where
             name: name.to_owned(),
             visibility,
             agent: AgentSettings::default(),
-            last_seq: 0,
+            last_seq: Seq::ZERO,
             last_message_at: None,
             created_by: id("olga")?,
             created_at: self.now,
@@ -166,7 +167,7 @@ where
     /// Adds a member on behalf of olga.
     pub(super) async fn member(&self, by: &Authority<'_>, user: &str, role: MemberRole) -> Outcome<Member> {
         let member = self.new_member(by.channel, user, role)?;
-        let added = self.ports.channels.add_member(by, &member, 0).await?;
+        let added = self.ports.channels.add_member(by, &member, Seq::ZERO).await?;
         require_eq!(added, MemberAdded::Added, "adding {user}");
         Ok(member)
     }
@@ -211,11 +212,11 @@ where
     pub(super) fn message(&self, head: &ChannelHead, user: &str) -> Outcome<StoredMessage> {
         let message = Message {
             channel_id: head.channel_id.clone(),
-            seq: head.last_seq + 1,
+            seq: head.last_seq.next(),
             message_id: MessageId::generate(self.seed()),
             sender_id: id(user)?,
             role: Role::User,
-            content: format!("{} of {user}", head.last_seq + 1),
+            content: format!("{} of {user}", head.last_seq.next()),
             content_type: ContentType::Plain,
             created_at: self.now,
             metadata: None,

@@ -12,6 +12,7 @@ use crate::{
         channel::{Channel, ChannelHead, MemberAdded, MemberRole, Visibility},
         id::{ChannelId, UserId},
         incarnation::ChannelKey,
+        seq::Seq,
     },
     ports::{
         channel_store::{ChannelCreated, ChannelStore, Creation},
@@ -71,10 +72,10 @@ where
         let creation = Creation { key: id("c")?, fingerprint: "f".to_owned() };
         let head = self.head(&old.channel_id).await?;
         let message = self.message(&head, "anna")?;
-        let records = [request_key("anna")?, RecordKey::Reply { seq: 1 }];
+        let records = [request_key("anna")?, RecordKey::Reply { seq: Seq::FIRST }];
         let record = self.record(records[0].clone(), &message);
         require_eq!(self.append(&head, &message, Some(&record)).await?, AppendResult::Stored, "a message");
-        let question = MessageKey { channel: old.key(), seq: 1 };
+        let question = MessageKey { channel: old.key(), seq: Seq::FIRST };
         require!(
             matches!(
                 store.acquire(&question, LeaseOwner::new(1), self.later(LONG), self.now).await?,
@@ -94,14 +95,14 @@ where
         require_eq!(store.member(&key, &anna).await?, None, "a member of the channel before");
         require_eq!(messages.is_member(&key, &anna).await?, false, "a member of the channel before");
         require_eq!(store.members(&key, None, 10).await?.members, vec![owner.clone()], "the members");
-        require_eq!(store.mark_read(&key, &anna, 0).await?, None, "the read mark of a user who is no member");
+        require_eq!(store.mark_read(&key, &anna, Seq::ZERO).await?, None, "the read mark of a user who is no member");
         require_eq!(store.creation(&key, &owner.user_id, &creation.key).await?, None, "what it was created with");
-        require_eq!(messages.messages(&key, Range::After(0), 10, self.now).await?, vec![], "the history");
-        require_eq!(messages.message(&key, 1, self.now).await?, None, "a message");
+        require_eq!(messages.messages(&key, Range::After(Seq::ZERO), 10, self.now).await?, vec![], "the history");
+        require_eq!(messages.message(&key, Seq::FIRST, self.now).await?, None, "a message");
         for record in &records {
             require_eq!(messages.idempotency_record(&key, record).await?, None, "a record");
         }
-        let question = MessageKey { channel: key.clone(), seq: 1 };
+        let question = MessageKey { channel: key.clone(), seq: Seq::FIRST };
         let claimed = store.acquire(&question, LeaseOwner::new(2), self.later(LONG), self.now).await?;
         require!(
             matches!(claimed, Acquire::Acquired(claim) if claim.calls == 0),
@@ -134,7 +135,7 @@ where
             let (channel, olga) = self.channel(name, Visibility::Public).await?;
             let by = Authority { channel: &channel, member: Some(&olga) };
             let member = self.new_member(&channel, "lena", MemberRole::Member)?;
-            require_eq!(store.add_member(&by, &member, 0).await?, MemberAdded::Added, "adding lena");
+            require_eq!(store.add_member(&by, &member, Seq::ZERO).await?, MemberAdded::Added, "adding lena");
             made.push((channel, olga));
         }
         let Some((old, olga)) = made.pop() else { return Ok(()) };
@@ -143,7 +144,7 @@ where
         let by = Authority { channel: &new, member: Some(&olga) };
         self.send(&new, "olga").await?;
         let member = self.new_member(&new, "lena", MemberRole::Member)?;
-        require_eq!(store.add_member(&by, &member, 0).await?, MemberAdded::Added, "adding lena again");
+        require_eq!(store.add_member(&by, &member, Seq::ZERO).await?, MemberAdded::Added, "adding lena again");
         let mut wanted: Vec<ChannelKey> = made.iter().map(|(channel, _)| channel.key()).collect();
         wanted.push(new.key());
         for limit in 1..=6 {
@@ -152,7 +153,7 @@ where
                 let page = store.channels_of(&lena, after.as_ref(), limit).await?;
                 found.extend(page.channels.iter().map(|own| own.channel.key()));
                 if let Some(own) = page.channels.iter().find(|own| own.channel.key() == new.key()) {
-                    require_eq!((own.read_seq, own.unread_count), (0, 1), "the unread messages");
+                    require_eq!((own.read_seq, own.unread_count), (Seq::ZERO, 1), "the unread messages");
                 }
                 after = page.next_after;
                 if after.is_none() {
@@ -238,14 +239,23 @@ where
         let rita = self.member(&by, "rita", MemberRole::Member).await?;
         let key = channel.key();
         for (seq, wanted) in [(3, 3), (2, 3), (3, 3), (7, 7)] {
+            let (seq, wanted) = (Seq::new(seq), Seq::new(wanted));
             require_eq!(store.mark_read(&key, &rita.user_id, seq).await?, Some(wanted), "the mark");
         }
-        require_eq!(store.mark_read(&key, &id("mallory")?, 1).await?, None, "the mark of a user who is no member");
+        require_eq!(
+            store.mark_read(&key, &id("mallory")?, Seq::FIRST).await?,
+            None,
+            "the mark of a user who is no member"
+        );
         self.remove(&by, &rita).await?;
-        require_eq!(store.mark_read(&key, &rita.user_id, 9).await?, None, "the mark of a removed user");
+        require_eq!(store.mark_read(&key, &rita.user_id, Seq::new(9)).await?, None, "the mark of a removed user");
         let rita = self.new_member(&channel, "rita", MemberRole::Member)?;
-        store.add_member(&by, &rita, 5).await?;
-        require_eq!(store.mark_read(&key, &rita.user_id, 0).await?, Some(5), "the mark of a rejoined user");
+        store.add_member(&by, &rita, Seq::new(5)).await?;
+        require_eq!(
+            store.mark_read(&key, &rita.user_id, Seq::ZERO).await?,
+            Some(Seq::new(5)),
+            "the mark of a rejoined user"
+        );
         Ok(())
     }
 
@@ -280,7 +290,7 @@ where
             let by = Authority { channel: &channel, member: Some(&olga) };
             let mut member = self.new_member(&channel, "vera", MemberRole::Member)?;
             member.added_by = Some(id("olga")?);
-            require_eq!(store.add_member(&by, &member, 0).await?, MemberAdded::Added, "adding vera");
+            require_eq!(store.add_member(&by, &member, Seq::ZERO).await?, MemberAdded::Added, "adding vera");
             require_eq!(store.member(&channel.key(), &vera).await?, Some(member), "how vera became a member");
         }
         let mut own = Vec::new();

@@ -8,6 +8,7 @@ use crate::{
     model::{
         access::Authority,
         channel::{MemberRole, Visibility},
+        seq::Seq,
     },
     ports::{
         channel_store::ChannelStore,
@@ -42,7 +43,7 @@ where
         let message = self.message(&head, "olga")?;
         let record = self.record(request_key("olga")?, &message);
         require_eq!(self.append(&head, &message, Some(&record)).await?, AppendResult::Stored, "a message with a key");
-        let question = MessageKey { channel: old.key(), seq: 1 };
+        let question = MessageKey { channel: old.key(), seq: Seq::FIRST };
         store.acquire(&question, LeaseOwner::new(1), self.later(LONG), self.now).await?;
         self.delete(&old, &olga).await?;
         let listed = store.memberships(&id("u1")?, 100).await?.channels;
@@ -57,7 +58,7 @@ where
         }
         require!(removal.remove_some(&old.key()).await?, "a removal that is done, once more");
         let key = old.key();
-        require_eq!(messages.messages(&key, Range::After(0), 10, self.now).await?, vec![], "messages");
+        require_eq!(messages.messages(&key, Range::After(Seq::ZERO), 10, self.now).await?, vec![], "messages");
         require_eq!(store.members(&key, None, 10).await?.members, vec![], "members");
         require_eq!(messages.idempotency_record(&key, &record.key).await?, None, "a record");
         let claimed = store.acquire(&question, LeaseOwner::new(2), self.later(LONG), self.now).await?;
@@ -68,7 +69,7 @@ where
         }
         let listed = store.memberships(&id("olga")?, 1_000).await?.channels;
         require!(listed.contains(&new.key()), "olga does not list the channel that took the id");
-        let found = messages.messages(&new.key(), Range::After(0), 10, self.now).await?;
+        let found = messages.messages(&new.key(), Range::After(Seq::ZERO), 10, self.now).await?;
         require_eq!(found, vec![kept.message], "the history of the channel that took the id");
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::{
         channel::{Channel, Member, MemberAdded, MemberRole, Visibility},
         incarnation::Incarnation,
         invitation::Invitation,
+        seq::Seq,
     },
     ports::{
         channel_store::ChannelStore,
@@ -43,7 +44,7 @@ where
         let (key, ina, by) = (channel.key(), id("ina")?, Authority { channel, member: Some(olga) });
         let member = Member { role: MemberRole::Moderator, ..self.new_member(channel, "ina", MemberRole::Member)? };
         let made_up = self.new_invitation(channel, "ina")?;
-        let accepted = store.accept(channel, &made_up, &member, 0).await?;
+        let accepted = store.accept(channel, &made_up, &member, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting an invitation that was never made");
 
         let invitation = self.new_invitation(channel, "ina")?;
@@ -53,26 +54,26 @@ where
         let again = store.invite(&by, &made_up, 10).await?;
         require_eq!(again, Invited::Already(invitation.clone()), "inviting again");
         require_eq!(store.invitation(&key, &ina, self.later(LONG)).await?, None, "an invitation that has expired");
-        let accepted = store.accept(channel, &made_up, &member, 0).await?;
+        let accepted = store.accept(channel, &made_up, &member, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting another invitation than there is");
         let late = Member { joined_at: self.later(LONG), ..member.clone() };
-        let accepted = store.accept(channel, &invitation, &late, 0).await?;
+        let accepted = store.accept(channel, &invitation, &late, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting an invitation that has expired");
         let archived = Channel { archived_at: Some(self.now), ..channel.clone() };
-        let accepted = store.accept(&archived, &invitation, &member, 0).await?;
+        let accepted = store.accept(&archived, &invitation, &member, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting into a channel that is not as it was read");
 
         let page = store.invitations_of(&ina, None, 10, self.now).await?;
         let listed: Vec<_> = page.channels.iter().map(|one| (&one.name, &one.invitation)).collect();
         require_eq!(listed, vec![(&channel.name, &invitation)], "the list of invitations");
-        require_eq!(store.accept(channel, &invitation, &member, 0).await?, MemberAdded::Added, "accepting");
+        require_eq!(store.accept(channel, &invitation, &member, Seq::ZERO).await?, MemberAdded::Added, "accepting");
         require_eq!(store.member(&key, &ina).await?, Some(member.clone()), "the member");
         require_eq!(store.invitation(&key, &ina, self.now).await?, None, "an invitation that was accepted");
         require_eq!(store.invitations_of(&ina, None, 10, self.now).await?.channels, vec![], "the list after that");
         require_eq!(store.invite(&by, &made_up, 10).await?, Invited::Stale, "inviting a member");
         self.remove(&by, &member).await?;
         let anew = self.new_member(channel, "ina", MemberRole::Member)?;
-        let accepted = store.accept(channel, &invitation, &anew, 0).await?;
+        let accepted = store.accept(channel, &invitation, &anew, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting once more");
         Ok(())
     }
@@ -87,7 +88,7 @@ where
         self.remove(&by, &member).await?;
         require_eq!(store.invitation(&key, &ina, self.now).await?, None, "an invitation that a membership ended");
         let anew = self.new_member(channel, "ina", MemberRole::Member)?;
-        let accepted = store.accept(channel, &invitation, &anew, 0).await?;
+        let accepted = store.accept(channel, &invitation, &anew, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting what a membership ended");
         Ok(())
     }
@@ -120,19 +121,19 @@ where
         require_eq!(store.invite(&by_second, &to_second, 10).await?, Invited::Done, "inviting to the second");
         require_eq!(store.invite(&by, &invitation, 1).await?, Invited::TooMany, "inviting a user who has enough");
         let elsewhere = self.new_member(channel, "ina", MemberRole::Member)?;
-        let accepted = store.accept(channel, &to_second, &elsewhere, 0).await?;
+        let accepted = store.accept(channel, &to_second, &elsewhere, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting into another channel");
         let other = self.new_member(&second, "sam", MemberRole::Member)?;
-        let accepted = store.accept(&second, &to_second, &other, 0).await?;
+        let accepted = store.accept(&second, &to_second, &other, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting by another user");
         self.delete(&second, &of_second).await?;
         let (anew, _) = self.channel("invited2", Visibility::Private).await?;
         let into_anew = self.new_member(&anew, "ina", MemberRole::Member)?;
-        let accepted = store.accept(&anew, &to_second, &into_anew, 0).await?;
+        let accepted = store.accept(&anew, &to_second, &into_anew, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting into a channel that reuses the id");
         require_eq!(store.invitation(&anew.key(), &ina, self.now).await?, None, "an invitation to another incarnation");
         let member = self.new_member(&second, "ina", MemberRole::Member)?;
-        let accepted = store.accept(&second, &to_second, &member, 0).await?;
+        let accepted = store.accept(&second, &to_second, &member, Seq::ZERO).await?;
         require_eq!(accepted, MemberAdded::Stale, "accepting into a deleted channel");
         require_eq!(store.invitations_of(&ina, None, 10, self.now).await?.channels, vec![], "the list at the end");
         while !self.ports.removal.remove_some(&second.key()).await? {}

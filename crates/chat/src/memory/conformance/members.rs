@@ -7,6 +7,7 @@ use crate::{
         channel::{Member, MemberAdded, MemberRole, Visibility},
         incarnation::Incarnation,
         pending_end::{EndCause, PendingEnd},
+        seq::Seq,
     },
     ports::{
         channel_store::{ChannelStore, MemberChanged},
@@ -36,7 +37,7 @@ where
         let by = Authority { channel: &channel, member: Some(&olga) };
         let first = self.member(&by, "rita", MemberRole::Member).await?;
         let again = self.new_member(&channel, "rita", MemberRole::Member)?;
-        let added = store.add_member(&by, &again, 0).await?;
+        let added = store.add_member(&by, &again, Seq::ZERO).await?;
         require_eq!(added, MemberAdded::Already(first.clone()), "a member twice");
         self.remove(&by, &first).await?;
         require_eq!(store.member(&channel.key(), &first.user_id).await?, None, "a member who was removed");

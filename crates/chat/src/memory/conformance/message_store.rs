@@ -12,6 +12,7 @@ use crate::{
         message::{Message, StoredMessage},
         message_ref::MessageRef,
         reaction::{Reactions, Toggle},
+        seq::Seq,
         time::Timestamp,
     },
     ports::{
@@ -55,7 +56,7 @@ where
         require_eq!(self.append(&head, &first, Some(&record)).await?, AppendResult::Stored, "the first");
         require_eq!(messages.idempotency_record(&channel.key(), key).await?, Some(record.clone()), "its record");
         let now = self.head(&channel.channel_id).await?;
-        require_eq!(now, ChannelHead { last_seq: 1, ..head.clone() }, "the head after it");
+        require_eq!(now, ChannelHead { last_seq: Seq::FIRST, ..head.clone() }, "the head after it");
         // A used key is reported first, whatever other conditions fail.
         let again = self.message(&head, "olga")?;
         let of_again = self.record(key.clone(), &again);
@@ -65,7 +66,7 @@ where
         require_eq!(self.append(&now, &second, None).await?, AppendResult::Stored, "without a key");
         require_eq!(self.append(&now, &second, None).await?, AppendResult::Stored, "the same again");
         let now = self.head(&channel.channel_id).await?;
-        require_eq!(now.last_seq, 2, "the number after the same message twice");
+        require_eq!(now.last_seq, Seq::new(2), "the number after the same message twice");
         let other = self.message(&head, "olga")?;
         require_eq!(
             self.append(&head, &other, None).await?,
@@ -131,9 +132,9 @@ where
             AppendResult::Stale { head: Some(now), bucket_full_at: None },
             "an old version"
         );
-        require_eq!((changed.last_seq, changed.version), (4, 2), "a change of settings keeps the number");
-        let history = messages.messages(&channel.key(), Range::After(0), 10, self.now).await?;
-        require_eq!(history.iter().map(|one| one.seq).collect::<Vec<_>>(), [1, 2, 3, 4], "the numbers");
+        require_eq!((changed.last_seq, changed.version), (Seq::new(4), 2), "a change of settings keeps the number");
+        let history = messages.messages(&channel.key(), Range::After(Seq::ZERO), 10, self.now).await?;
+        require_eq!(history.iter().map(|one| one.seq.get()).collect::<Vec<_>>(), [1, 2, 3, 4], "the numbers");
         // An expired record counts as absent.
         let now = self.head(&channel.channel_id).await?;
         let fifth = self.message(&now, "olga")?;
@@ -161,8 +162,8 @@ where
         let (new, _) = self.channel("heads", Visibility::Public).await?;
         let wanted = AppendResult::Stale { head: Some(ChannelHead::from(&new)), bucket_full_at: None };
         require_eq!(self.append(&cached, &message, None).await?, wanted, "another incarnation, alike in all else");
-        require_eq!(self.head(&new.channel_id).await?.last_seq, 0, "the number of the new channel");
-        let left = self.ports.messages.messages(&old.key(), Range::After(0), 10, self.now).await?;
+        require_eq!(self.head(&new.channel_id).await?.last_seq, Seq::ZERO, "the number of the new channel");
+        let left = self.ports.messages.messages(&old.key(), Range::After(Seq::ZERO), 10, self.now).await?;
         require_eq!(left, vec![], "the history of the old channel");
         Ok(())
     }
@@ -175,22 +176,22 @@ where
         for number in 1..=6_u64 {
             let head = self.head(&channel.channel_id).await?;
             let mut message = self.message(&head, "olga")?;
-            message.message.reply_to = (number > 3).then_some(1);
+            message.message.reply_to = (number > 3).then_some(Seq::FIRST);
             // The fifth message expires.
             message.expires_at = (number == 5).then(|| self.later(LONG));
             require_eq!(self.append(&head, &message, None).await?, AppendResult::Stored, "message {number}");
             stored.push(message.message);
         }
-        require_eq!(messages.message(&key, 2, self.now).await?, stored.get(1).cloned(), "one message");
-        require_eq!(messages.message(&key, 7, self.now).await?, None, "a message that is not there");
+        require_eq!(messages.message(&key, Seq::new(2), self.now).await?, stored.get(1).cloned(), "one message");
+        require_eq!(messages.message(&key, Seq::new(7), self.now).await?, None, "a message that is not there");
         let (before, after) = (self.now, self.later(LONG + Duration::from_secs(1)));
         let all: (&[u64], &[u64]) = (&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4, 6]);
         for (now, numbers) in [(before, all.0), (after, all.1)] {
             let of = |range: Range, limit: usize| -> Vec<u64> {
                 let (mut chosen, newest_first): (Vec<u64>, bool) = match range {
                     Range::Newest => (numbers.to_vec(), true),
-                    Range::Before(seq) => (numbers.iter().copied().filter(|one| *one < seq).collect(), true),
-                    Range::After(seq) => (numbers.iter().copied().filter(|one| *one > seq).collect(), false),
+                    Range::Before(seq) => (numbers.iter().copied().filter(|one| *one < seq.get()).collect(), true),
+                    Range::After(seq) => (numbers.iter().copied().filter(|one| *one > seq.get()).collect(), false),
                 };
                 if newest_first {
                     chosen.reverse();
@@ -198,26 +199,25 @@ where
                 chosen.truncate(limit);
                 chosen
             };
-            for range in
-                [Range::Newest, Range::Before(5), Range::Before(1), Range::After(0), Range::After(3), Range::After(9)]
-            {
+            let (back, forth) = ([5, 1].map(Seq::new).map(Range::Before), [0, 3, 9].map(Seq::new).map(Range::After));
+            for range in [Range::Newest].into_iter().chain(back).chain(forth) {
                 for limit in [1_u16, 2, 10] {
                     let found = messages.messages(&key, range, limit, now).await?;
-                    let found: Vec<u64> = found.iter().map(|message| message.seq).collect();
+                    let found: Vec<u64> = found.iter().map(|message| message.seq.get()).collect();
                     require_eq!(found, of(range, usize::from(limit)), "{range:?}, up to {limit}");
                 }
             }
             let thread: Vec<u64> = numbers.iter().copied().filter(|one| *one > 3).collect();
             for (from, limit) in [(0, 10), (0, 2), (4, 10), (6, 10)] {
-                let found = messages.replies(&key, 1, from, limit, now).await?;
-                let found: Vec<u64> = found.iter().map(|message| message.seq).collect();
+                let found = messages.replies(&key, Seq::FIRST, Seq::new(from), limit, now).await?;
+                let found: Vec<u64> = found.iter().map(|message| message.seq.get()).collect();
                 let wanted: Vec<u64> =
                     thread.iter().copied().filter(|one| *one > from).take(usize::from(limit)).collect();
                 require_eq!(found, wanted, "answers after {from}, up to {limit}");
             }
         }
-        require_eq!(messages.message(&key, 5, after).await?, None, "a message that has expired");
-        require_eq!(messages.replies(&key, 2, 0, 10, before).await?, vec![], "a thread of nothing");
+        require_eq!(messages.message(&key, Seq::new(5), after).await?, None, "a message that has expired");
+        require_eq!(messages.replies(&key, Seq::new(2), Seq::ZERO, 10, before).await?, vec![], "a thread of nothing");
         Ok(())
     }
 
@@ -228,7 +228,8 @@ where
         let sent = self.send(&channel, "olga").await?;
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
-        let react = MessageRef { channel_id: channel.channel_id.clone(), seq: 1, caller: id("rita")?, trace: None };
+        let react =
+            MessageRef { channel_id: channel.channel_id.clone(), seq: Seq::FIRST, caller: id("rita")?, trace: None };
         require_eq!(
             messages.react(&by, &react, "👍", Toggle::Add, self.now).await?,
             ReactionResult::Done,
@@ -238,7 +239,7 @@ where
         "edited".clone_into(&mut edited.message.content);
         edited.message.edited_at = Some(self.now);
         require_eq!(messages.update_message(&by, &edited).await?, UpdateResult::Done, "an edit");
-        let found = messages.message(&key, 1, self.now).await?;
+        let found = messages.message(&key, Seq::FIRST, self.now).await?;
         let wanted = Reactions::from([("👍".to_owned(), BTreeSet::from([id("rita")?]))]);
         let wanted = Message { reactions: wanted, ..edited.message.clone() };
         require_eq!(found, Some(wanted), "the message, with the reaction that came meanwhile");
@@ -246,7 +247,7 @@ where
         deleted.message.content = String::new();
         deleted.message.deleted_at = Some(self.now);
         require_eq!(messages.update_message(&by, &deleted).await?, UpdateResult::Done, "a deletion");
-        require_eq!(messages.message(&key, 1, self.now).await?, Some(deleted.message), "the deleted message");
+        require_eq!(messages.message(&key, Seq::FIRST, self.now).await?, Some(deleted.message), "the deleted message");
         require_eq!(
             messages.update_message(&by, &edited).await?,
             UpdateResult::MessageNotFound,
@@ -255,13 +256,13 @@ where
         let gone = messages.react(&by, &react, "👍", Toggle::Add, self.now).await?;
         require_eq!(gone, ReactionResult::MessageNotFound, "a reaction to what is deleted");
         let mut absent = sent;
-        absent.message.seq = 2;
+        absent.message.seq = Seq::new(2);
         require_eq!(
             messages.update_message(&by, &absent).await?,
             UpdateResult::MessageNotFound,
             "an edit of what is not there"
         );
-        require_eq!(messages.message(&key, 2, self.now).await?, None, "what is not there");
+        require_eq!(messages.message(&key, Seq::new(2), self.now).await?, None, "what is not there");
         Ok(())
     }
 
@@ -276,7 +277,7 @@ where
         let by = Authority { channel: &channel, member: None };
         let react = async |user: &str, emoji: &str, toggle: Toggle, now: Timestamp| -> Outcome<ReactionResult> {
             let revision =
-                MessageRef { channel_id: channel.channel_id.clone(), seq: 1, caller: id(user)?, trace: None };
+                MessageRef { channel_id: channel.channel_id.clone(), seq: Seq::FIRST, caller: id(user)?, trace: None };
             Ok(messages.react(&by, &revision, emoji, toggle, now).await?)
         };
         let done = ReactionResult::Done;
@@ -290,12 +291,13 @@ where
             require_eq!(react(user, emoji, toggle, self.now).await?, done, "a reaction");
         }
         require_eq!(react("rita", "👍", Toggle::Remove, self.now).await?, done, "what was taken back, once more");
-        let found = messages.message(&channel.key(), 1, self.now).await?.map(|message| message.reactions);
+        let found = messages.message(&channel.key(), Seq::FIRST, self.now).await?.map(|message| message.reactions);
         let paul: BTreeSet<UserId> = BTreeSet::from([id("paul")?]);
         let wanted = Reactions::from([("👍".to_owned(), paul.clone()), ("🎉".to_owned(), paul)]);
         require_eq!(found, Some(wanted), "the reactions");
         require_eq!(react("paul", "🎉", Toggle::Remove, self.now).await?, done, "the last of its kind");
-        let found = messages.message(&channel.key(), 1, self.now).await?.map(|message| message.reactions.len());
+        let found =
+            messages.message(&channel.key(), Seq::FIRST, self.now).await?.map(|message| message.reactions.len());
         require_eq!(found, Some(1), "the remaining kinds");
         let late = self.later(LONG + Duration::from_secs(1));
         require_eq!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::bench::{Bench, LONG, Outcome, id};
 use crate::{
-    model::{access::Authority, channel::Visibility},
+    model::{access::Authority, channel::Visibility, seq::Seq},
     ports::{
         channel_store::ChannelStore,
         connection_store::ConnectionStore,
@@ -30,7 +30,7 @@ where
         let store = self.ports.channels;
         let (channel, olga) = self.channel("claims", Visibility::Public).await?;
         self.send(&channel, "olga").await?;
-        let question = MessageKey { channel: channel.key(), seq: 1 };
+        let question = MessageKey { channel: channel.key(), seq: Seq::FIRST };
         let [one, two] = [1, 2].map(LeaseOwner::new);
         let [until, later] = [10, 20].map(|seconds| self.later(Duration::from_secs(seconds)));
         let claimed = store.acquire(&question, one, until, self.now).await?;
@@ -68,7 +68,7 @@ where
             matches!(claimed, Acquire::Acquired(claim) if claim.calls == 1 && claim.cancelled),
             "what was released"
         );
-        let not_begun = MessageKey { channel: channel.key(), seq: 2 };
+        let not_begun = MessageKey { channel: channel.key(), seq: Seq::new(2) };
         require!(store.cancel(&by, &not_begun, self.now).await?, "what has not begun was not cancelled");
         let claimed = store.acquire(&not_begun, one, later, self.now).await?;
         require!(matches!(claimed, Acquire::Acquired(claim) if claim.cancelled), "what was cancelled before it began");

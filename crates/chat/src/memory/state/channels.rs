@@ -6,6 +6,7 @@ use crate::{
         access::Authority,
         channel::{Channel, Member, Visibility},
         pending_end::PendingEnd,
+        seq::Seq,
         time::Timestamp,
     },
     ports::channel_store::{ChannelCreated, Creation},
@@ -75,7 +76,7 @@ impl State {
             let place = (owner.user_id.clone(), creation.key.clone());
             self.creations.entry(key.clone()).or_default().insert(place, creation);
         }
-        self.put_member(&key, owner, 0);
+        self.put_member(&key, owner, Seq::ZERO);
         self.put_channel(channel);
     }
 

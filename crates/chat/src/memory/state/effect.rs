@@ -8,6 +8,7 @@ use crate::{
         incarnation::ChannelKey,
         invitation::Invitation,
         pending_end::PendingEnd,
+        seq::Seq,
         time::Timestamp,
     },
     ports::{
@@ -56,7 +57,7 @@ pub enum Effect {
         /// The membership.
         member: Member,
         /// The read mark.
-        read_seq: u64,
+        read_seq: Seq,
     },
     /// A user is invited.
     Invited {
@@ -95,7 +96,7 @@ pub enum Effect {
         /// User of the mark.
         user: UserId,
         /// New `seq`.
-        seq: u64,
+        seq: Seq,
     },
     /// A message is appended.
     MessageAppended {

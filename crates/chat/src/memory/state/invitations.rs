@@ -8,6 +8,7 @@ use crate::{
         id::UserId,
         incarnation::ChannelKey,
         invitation::Invitation,
+        seq::Seq,
         time::Timestamp,
     },
     ports::invitation_store::Invited,
@@ -48,7 +49,7 @@ impl State {
         channel: &Channel,
         invitation: &Invitation,
         member: &Member,
-        read_seq: u64,
+        read_seq: Seq,
     ) -> Decision<MemberAdded> {
         let as_read = Authority { channel, member: None };
         let is_own = invitation.channel() == channel.key() && invitation.user_id == member.user_id;

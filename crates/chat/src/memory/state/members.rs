@@ -9,6 +9,7 @@ use crate::{
         incarnation::ChannelKey,
         limits::GATE_DURATION,
         pending_end::PendingEnd,
+        seq::Seq,
         time::Timestamp,
     },
     ports::channel_store::MemberChanged,
@@ -16,7 +17,7 @@ use crate::{
 
 impl State {
     /// Stores a membership as given.
-    pub fn put_member(&mut self, key: &ChannelKey, member: Member, read_seq: u64) {
+    pub fn put_member(&mut self, key: &ChannelKey, member: Member, read_seq: Seq) {
         self.listed.entry(member.user_id.clone()).or_default().insert(key.clone(), read_seq);
         self.members.entry(key.clone()).or_default().insert(member.user_id.clone(), member);
     }
@@ -49,9 +50,9 @@ impl State {
         Memberships { channels, left_out }
     }
 
-    pub(crate) fn mark_read(&self, channel: &ChannelKey, user: &UserId, seq: u64) -> Decision<Option<u64>> {
+    pub(crate) fn mark_read(&self, channel: &ChannelKey, user: &UserId, seq: Seq) -> Decision<Option<Seq>> {
         let listed = self.listed.get(user).and_then(|channels| channels.get(channel)).copied();
-        let mark = listed.or_else(|| self.lacks(Rule::ReadMarkOfMember).then_some(0));
+        let mark = listed.or_else(|| self.lacks(Rule::ReadMarkOfMember).then_some(Seq::ZERO));
         let Some(mark) = mark else { return (None, None) };
         if mark >= seq {
             return (Some(mark), None);
@@ -59,7 +60,7 @@ impl State {
         (Some(seq), Some(Effect::ReadMarked { channel: channel.clone(), user: user.clone(), seq }))
     }
 
-    pub(crate) fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Decision<MemberAdded> {
+    pub(crate) fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: Seq) -> Decision<MemberAdded> {
         // A caller whose permission rests on a membership already has one.
         let is_contradicted = by.member.is_some_and(|caller| caller.user_id == member.user_id);
         if is_contradicted || !self.holds(by, Rule::MemberAuthority) {
@@ -108,7 +109,7 @@ impl State {
         (answer, (answer == MemberChanged::Done).then_some(effect))
     }
 
-    pub(super) fn member_added(&mut self, channel: &ChannelKey, member: Member, read_seq: u64) {
+    pub(super) fn member_added(&mut self, channel: &ChannelKey, member: Member, read_seq: Seq) {
         if !self.lacks(Rule::InvitationEnds) {
             self.end_invitation(channel, &member.user_id);
         }

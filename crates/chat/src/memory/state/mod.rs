@@ -15,6 +15,7 @@ use crate::{
         invitation::Invitation,
         message::{MessageEvent, StoredMessage},
         pending_end::PendingEnd,
+        seq::Seq,
         ticket_digest::TicketDigest,
         time::Timestamp,
     },
@@ -92,7 +93,7 @@ pub struct State {
     /// Members. Those of a deleted channel stay until they are removed.
     pub members: BTreeMap<ChannelKey, BTreeMap<UserId, Member>>,
     /// Channels of users, with the read mark.
-    pub listed: BTreeMap<UserId, BTreeMap<ChannelKey, u64>>,
+    pub listed: BTreeMap<UserId, BTreeMap<ChannelKey, Seq>>,
     /// Invitations. Those to a deleted channel stay until they are removed.
     pub invitations: BTreeMap<ChannelKey, BTreeMap<UserId, Invitation>>,
     /// Public channels by `<name in lower case>#<id>`.
@@ -102,13 +103,13 @@ pub struct State {
     /// Pending ends.
     pub pending: BTreeMap<Incarnation, PendingEnd>,
     /// Messages.
-    pub messages: BTreeMap<ChannelKey, BTreeMap<u64, MessageItem>>,
+    pub messages: BTreeMap<ChannelKey, BTreeMap<Seq, MessageItem>>,
     /// Records of requests and replies.
     pub records: BTreeMap<ChannelKey, BTreeMap<RecordKey, IdempotencyRecord>>,
     /// Changes of messages, in the order of their commits.
     pub stream: Vec<StreamRecord>,
     /// Reply leases, by the question's `seq`.
-    pub claims: BTreeMap<ChannelKey, BTreeMap<u64, StoredLease>>,
+    pub claims: BTreeMap<ChannelKey, BTreeMap<Seq, StoredLease>>,
     /// Tokens used for users, by day.
     pub spent: BTreeMap<(UserId, String), u64>,
     /// Times when buckets are full: of users, or of channels, by action.
@@ -160,7 +161,7 @@ impl State {
 
     /// Returns a message, expired or not.
     #[must_use]
-    pub fn message(&self, key: &ChannelKey, seq: u64) -> Option<&MessageItem> {
+    pub fn message(&self, key: &ChannelKey, seq: Seq) -> Option<&MessageItem> {
         self.messages.get(key)?.get(&seq)
     }
 

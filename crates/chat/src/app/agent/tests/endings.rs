@@ -28,7 +28,7 @@ async fn every_failure_ends_in_a_reply_or_in_one_notice() {
         let outcome = world.answer().await.unwrap();
         assert_eq!(world.answer().await.unwrap(), ReplyOutcome::Answered, "{what}");
         assert_eq!(world.model.calls(), calls, "{what}");
-        let ends = world.ends(1);
+        let ends = world.ends(Seq::FIRST);
         assert_eq!(ends.len(), 1, "{what}");
         if let Some(content) = content {
             assert_eq!((ends[0].content.as_str(), ends[0].role), (content, Role::Assistant), "{what}");
@@ -103,7 +103,7 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     let world = World::new([vec![Say("once upon"), Wait(10_000), Say(" a time")]]).await;
     let revision = |caller: &str| MessageRef {
         channel_id: "c".parse().unwrap(),
-        seq: 1,
+        seq: Seq::FIRST,
         caller: caller.parse().unwrap(),
         trace: None,
     };

@@ -26,7 +26,7 @@ async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
     assert_eq!(turns, [(Some("alice"), "hello"), (Some("alice"), "what?")]);
 
     let question = world.ask("never mind").await;
-    revise(question.message.seq, "", true).await;
+    revise(question.message.seq.get(), "", true).await;
     assert_eq!(world.agent().answer(&question, &mut None).await.unwrap(), ReplyOutcome::NotWanted);
     assert_eq!(world.model.calls(), 1, "a deleted message gets no reply");
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     app::channels::{self, ChosenChannelIds, Created, CreationRules, NewChannel},
-    model::{channel::Memberships, time::Timestamp},
+    model::{channel::Memberships, seq::Seq, time::Timestamp},
 };
 
 impl World {
@@ -213,7 +213,7 @@ fn crowded(count: usize) -> World {
             joined_at: Timestamp::from_secs(1),
             added_by: Some("mallory".parse().unwrap()),
         };
-        world.store.state().put_member(&key(&name), member, 0);
+        world.store.state().put_member(&key(&name), member, Seq::ZERO);
     }
     world
 }
