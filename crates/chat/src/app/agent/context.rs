@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     model::message::{Message, Role},
-    ports::language_model::{Prompt, Turn},
+    ports::language_model::{Prompt, Turn, Usage},
 };
 
 /// Names of control tokens in chat templates of open models, in addition to tokens with a bar next to a bracket.
@@ -101,6 +101,20 @@ fn completes_control_token(bracket: char, rest: &str) -> bool {
 #[must_use]
 pub fn estimated_tokens(text: &str) -> usize {
     text.len().div_ceil(4) + 4
+}
+
+/// Returns the tokens of a reply with this text. A number that the model has not `reported` is estimated.
+pub(crate) fn counted_usage(reported: Option<Usage>, prompt: &Prompt, text: &str) -> Usage {
+    let count = |text: &str| u64::try_from(estimated_tokens(text)).unwrap_or(u64::MAX);
+    let mut usage = reported.unwrap_or_default();
+    if usage.input_tokens == 0 {
+        let texts = prompt.turns.iter().map(|turn| turn.text.as_str()).chain(prompt.instructions.as_deref());
+        usage.input_tokens = texts.map(count).sum();
+    }
+    if usage.output_tokens == 0 && !text.is_empty() {
+        usage.output_tokens = count(text);
+    }
+    usage
 }
 
 /// Returns the turns of a conversation: the question and the messages before it, as far back as `budget` tokens allow.
