@@ -11,6 +11,7 @@ use chat::{
         id::ChannelId,
         invitation::InvitedChannel,
         limits::CHANNEL_NAME_CHARS,
+        text::search_key::SearchKey,
         validation::Violation,
     },
     ports::{
@@ -76,7 +77,7 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
 }
 
 /// Lists the caller's own channels. `membership=invited` lists invitations instead, and `visibility=public` all public
-/// channels. `name_prefix` selects names by their beginning, case-insensitively.
+/// channels. `name_prefix` selects names whose [`SearchKey`] begins with that of the prefix.
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (request, mut violations) = (call.request, Vec::new());
     request.reject_unknown_query_parameters(
@@ -123,16 +124,16 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
         let (user, now) = (&call.caller.user_id, SystemClock.now());
         let page = call.channels.invitations_of(user, after.as_ref(), limit, now).await.map_err(ChatError::from)?;
         let InvitationPage { channels: mut invitations, next_after } = page;
-        let prefix = prefix.to_lowercase();
-        invitations.retain(|one| call.caller.reaches(&one.channel_id) && one.name.to_lowercase().starts_with(&prefix));
+        let prefix = SearchKey::of(&prefix);
+        invitations.retain(|one| call.caller.reaches(&one.channel_id) && SearchKey::of(&one.name).starts_with(&prefix));
         let end = PageInfo::new(next_after.map(String::from));
         return response::json(StatusCode::OK, &InvitationList { channels: [], invitations, end });
     }
     let page = call.channels.channels_of(&call.caller.user_id, after.as_ref(), limit).await.map_err(ChatError::from)?;
     let ChannelPage { mut channels, next_after } = page;
-    let prefix = prefix.to_lowercase();
+    let prefix = SearchKey::of(&prefix);
     channels.retain(|OwnChannel { channel, .. }| {
-        call.caller.reaches(&channel.channel_id) && channel.name.to_lowercase().starts_with(&prefix)
+        call.caller.reaches(&channel.channel_id) && SearchKey::of(&channel.name).starts_with(&prefix)
     });
     let end = PageInfo::new(next_after.map(String::from));
     response::json(StatusCode::OK, &ChannelList { channels, end })
@@ -208,7 +209,7 @@ fn new_channel(mut fields: Fields) -> Result<NewChannel, Problem> {
             .map_err(|error: chat::model::id::IdError| fields.violate("channel_id", "malformed", error.to_string()))
             .ok()
     });
-    let new = NewChannel {
+    let mut new = NewChannel {
         channel_id,
         name: fields.required("name", "a string"),
         visibility: fields.required::<Option<Visibility>>("visibility", VISIBILITIES).unwrap_or(Visibility::Private),
@@ -222,7 +223,7 @@ fn new_channel(mut fields: Fields) -> Result<NewChannel, Problem> {
 fn changes(mut fields: Fields) -> Result<Changes, Problem> {
     let forever = fields.is_null("retention_days");
     let retention_days = fields.optional("retention_days", DAYS);
-    let changes = Changes {
+    let mut changes = Changes {
         name: fields.optional("name", "a string"),
         visibility: fields.optional("visibility", VISIBILITIES),
         agent: agent(&mut fields),

@@ -14,6 +14,7 @@ use chat::{
         id::{ChannelId, TenantId, UserId},
         message::{NewMessage, Role},
         message_ref::MessageRef,
+        text::{Flaw, emoji::Emoji},
         token_bucket::Bucket,
         validation::Violation,
     },
@@ -94,10 +95,13 @@ impl Handler {
         let changes = if route == MessageRoute::Edit { changes(request)? } else { Edit::default() };
         check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, self.buckets.send).await?;
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
-        let emoji = request.path_text("emoji").unwrap_or_default();
         match route {
-            MessageRoute::AddReaction => react(channels, messages, &SystemClock, &message, &emoji, true).await?,
-            MessageRoute::RemoveReaction => react(channels, messages, &SystemClock, &message, &emoji, false).await?,
+            MessageRoute::AddReaction => {
+                react(channels, messages, &SystemClock, &message, &emoji(request)?, true).await?
+            }
+            MessageRoute::RemoveReaction => {
+                react(channels, messages, &SystemClock, &message, &emoji(request)?, false).await?
+            }
             MessageRoute::Delete => delete(channels, messages, &SystemClock, &message).await?,
             MessageRoute::CancelReply => {
                 cancel(channels, messages, &SystemClock, &message).await?;
@@ -185,6 +189,12 @@ fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
     };
     let violations = fields.finish();
     if violations.is_empty() { Ok(changes) } else { Err(Problem::invalid(violations)) }
+}
+
+/// Returns the path parameter `emoji`.
+fn emoji(request: &ApiRequest) -> Result<Emoji, Problem> {
+    let text = request.path_text("emoji").unwrap_or_default();
+    text.parse().map_err(|flaw: Flaw| Problem::invalid(vec![flaw.of("emoji")]))
 }
 
 fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMessage, Problem> {

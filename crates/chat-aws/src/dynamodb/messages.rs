@@ -13,6 +13,7 @@ use chat::{
         limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
         message::{Message, StoredMessage},
         message_ref::MessageRef,
+        text::emoji::Emoji,
         time::Timestamp,
         trace::TraceContext,
     },
@@ -302,7 +303,7 @@ impl MessageStore for DynamoMessages {
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
-        emoji: &str,
+        emoji: &Emoji,
         add: bool,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {
@@ -397,8 +398,8 @@ fn is_stale(refused: &Refused) -> bool {
 }
 
 /// Returns whether a user reacts to a message with `emoji`.
-fn reacts(message: &Item, emoji: &str, user: &UserId) -> bool {
-    let users = message.get("reactions").and_then(|value| value.as_m().ok()?.get(emoji)?.as_ss().ok());
+fn reacts(message: &Item, emoji: &Emoji, user: &UserId) -> bool {
+    let users = message.get("reactions").and_then(|value| value.as_m().ok()?.get(emoji.as_str())?.as_ss().ok());
     users.is_some_and(|users| users.iter().any(|one| one == user.as_str()))
 }
 
@@ -409,7 +410,7 @@ fn is_live(item: &Item, now: Timestamp) -> bool {
 
 impl DynamoMessages {
     /// Adds or removes a user's reaction.
-    fn reaction(&self, channel: &ChannelKey, revision: &MessageRef, emoji: &str, add: bool, now: Timestamp) -> Write {
+    fn reaction(&self, channel: &ChannelKey, revision: &MessageRef, emoji: &Emoji, add: bool, now: Timestamp) -> Write {
         let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
                      AND (attribute_not_exists(expires_at) OR expires_at > :now)";
         // A reaction that already is as requested is not written, because a write without a change would cause an
@@ -434,7 +435,7 @@ impl DynamoMessages {
         let mut write = Write::update(&self.events, self.keys.message(channel, revision.seq), update)
             .when(there)
             .when(condition)
-            .name("emoji", emoji)
+            .name("emoji", emoji.as_str())
             .value("set", AttributeValue::Ss(vec![revision.caller.to_string()]))
             .value("user", s(revision.caller.as_str()))
             .value("now", n(now.as_secs()))

@@ -114,7 +114,8 @@ async fn fill(tables: &Tables, channel: &Channel) {
     let head = ChannelHead { incarnation: channel.incarnation, ..head(id, 0, channel.visibility) };
     let message = StoredMessage { incarnation: channel.incarnation, ..stored(id, 1) };
     assert_eq!(tables.messages().append(unkeyed(&head, &message)).await.unwrap(), AppendResult::Stored);
-    let reacted = tables.messages().react(&reader(channel), &revision(id), "👍", true, NOW).await.unwrap();
+    let reacted =
+        tables.messages().react(&reader(channel), &revision(id), &"👍".parse().unwrap(), true, NOW).await.unwrap();
     assert_eq!(reacted, ReactionResult::Done);
 }
 
@@ -212,7 +213,11 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         let member = member(id, name, role);
         is_done(channels.remove_member(by, &member, &removal(&member), NOW).await.unwrap())
     };
-    let react = async |emoji, add| match messages.react(by, &revision(id), emoji, add, NOW).await.unwrap() {
+    let react = async |emoji: &str, add| match messages
+        .react(by, &revision(id), &emoji.parse().unwrap(), add, NOW)
+        .await
+        .unwrap()
+    {
         ReactionResult::Done => true,
         ReactionResult::Stale => false,
         other => panic!("{other:?}"),

@@ -393,7 +393,7 @@ async fn what_other_operations_cost_is_written_down() {
         let edited = Edit { content: Some("better".to_owned()), ..Edit::default() };
         edit(&channels, &messages, &clock, &change(&alice), edited).await.unwrap();
         note("edit");
-        react(&channels, &messages, &clock, &change(&bob), "👍", true).await.unwrap();
+        react(&channels, &messages, &clock, &change(&bob), &"👍".parse().unwrap(), true).await.unwrap();
         note("reaction");
         mark_read(&channels, &channel, &bob, 1).await.unwrap();
         note("read_mark");

@@ -4,6 +4,7 @@ use chat::{
     model::{
         limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
         message_ref::MessageRef,
+        text::emoji::Emoji,
     },
     ports::message_store::ReactionResult,
 };
@@ -21,7 +22,7 @@ async fn a_user_reacts_once_in_each_way() {
     let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
     let react = async |id: &str, emoji: &str, add| {
-        messages.react(&reader(&channel), &by(id, 1), emoji, add, NOW).await.unwrap()
+        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), add, NOW).await.unwrap()
     };
     let reactions = async || messages.message(&key("c"), 1, NOW).await.unwrap().unwrap().reactions;
     for _ in 0..2 {
@@ -30,16 +31,16 @@ async fn a_user_reacts_once_in_each_way() {
     assert_eq!(react("bob", "👍", true).await, ReactionResult::Done);
     assert_eq!(react("bob", "🎉", true).await, ReactionResult::Done);
     let expected = Reactions::from([
-        ("👍".to_owned(), [user("alice"), user("bob")].into()),
-        ("🎉".to_owned(), [user("bob")].into()),
+        ("👍".parse().unwrap(), [user("alice"), user("bob")].into()),
+        ("🎉".parse().unwrap(), [user("bob")].into()),
     ]);
     assert_eq!(reactions().await, expected);
     for _ in 0..2 {
         assert_eq!(react("bob", "🎉", false).await, ReactionResult::Done);
     }
     assert_eq!(react("carol", "👍", false).await, ReactionResult::Done);
-    assert_eq!(reactions().await.keys().collect::<Vec<_>>(), ["👍"]);
-    let missing = messages.react(&reader(&channel), &by("bob", 2), "👍", true, NOW).await.unwrap();
+    assert_eq!(reactions().await.keys().map(Emoji::as_str).collect::<Vec<_>>(), ["👍"]);
+    let missing = messages.react(&reader(&channel), &by("bob", 2), &"👍".parse().unwrap(), true, NOW).await.unwrap();
     assert_eq!(missing, ReactionResult::MessageNotFound);
 
     // An edit keeps reactions, a deletion removes them.
@@ -63,20 +64,21 @@ async fn reactions_are_bounded_in_kinds_and_in_users() {
     let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
     let react = async |id: &str, emoji: &str, add| {
-        messages.react(&reader(&channel), &by(id, 1), emoji, add, NOW).await.unwrap()
+        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), add, NOW).await.unwrap()
     };
     for number in 0..USERS_PER_REACTION {
         assert_eq!(react(&format!("u{number}"), "👍", true).await, ReactionResult::Done);
     }
     assert_eq!(react("more", "👍", true).await, ReactionResult::Full);
     assert_eq!(react("u0", "👍", true).await, ReactionResult::Done, "that reaction exists");
-    for number in 1..REACTIONS_PER_MESSAGE {
-        assert_eq!(react("more", &number.to_string(), true).await, ReactionResult::Done);
+    let smileys: Vec<String> = ('😀'..).take(REACTIONS_PER_MESSAGE).map(String::from).collect();
+    for smiley in &smileys[1..] {
+        assert_eq!(react("more", smiley, true).await, ReactionResult::Done);
     }
-    assert_eq!(react("more", "one more", true).await, ReactionResult::Full);
-    assert_eq!(react("other", "1", true).await, ReactionResult::Done);
-    assert_eq!(react("more", "2", false).await, ReactionResult::Done);
-    assert_eq!(react("more", "one more", true).await, ReactionResult::Done, "there is room");
+    assert_eq!(react("more", "🎉", true).await, ReactionResult::Full);
+    assert_eq!(react("other", &smileys[1], true).await, ReactionResult::Done);
+    assert_eq!(react("more", &smileys[2], false).await, ReactionResult::Done);
+    assert_eq!(react("more", "🎉", true).await, ReactionResult::Done, "there is room");
 }
 
 #[tokio::test]

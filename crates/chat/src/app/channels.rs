@@ -17,8 +17,9 @@ use crate::{
         error::{ChatError, Result},
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::Incarnation,
-        limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS},
+        limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, RETENTION_DAYS},
         pending_end::{EndCause, PendingEnd},
+        text::name::normalized,
         validation::Violation,
     },
     ports::{
@@ -36,7 +37,7 @@ use crate::{
 pub struct NewChannel {
     /// Id. `None`: an id is generated.
     pub channel_id: Option<ChannelId>,
-    /// Display name: 1 to 100 characters, no control characters.
+    /// Display name: 1 to 100 characters. See [`name`](crate::model::text::name).
     pub name: String,
     /// Visibility.
     pub visibility: Visibility,
@@ -47,11 +48,10 @@ pub struct NewChannel {
 }
 
 impl NewChannel {
-    /// Returns every rule that the channel breaks.
-    #[must_use]
-    pub fn check(&self) -> Vec<Violation> {
+    /// Returns every rule that the channel breaks. Also changes the name to the form in which it is stored.
+    pub fn check(&mut self) -> Vec<Violation> {
         let mut violations = Vec::new();
-        check_name(&self.name, &mut violations);
+        check_name(&mut self.name, &mut violations);
         check_agent(&self.agent, &mut violations);
         check_retention(self.retention_days, &mut violations);
         violations
@@ -75,11 +75,10 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Returns every rule that the changes break.
-    #[must_use]
-    pub fn check(&self) -> Vec<Violation> {
+    /// Returns every rule that the changes break. Also changes the name to the form in which it is stored.
+    pub fn check(&mut self) -> Vec<Violation> {
         let mut violations = Vec::new();
-        if let Some(name) = &self.name {
+        if let Some(name) = &mut self.name {
             check_name(name, &mut violations);
         }
         if let Some(agent) = &self.agent {
@@ -104,11 +103,10 @@ impl Changes {
     }
 }
 
-fn check_name(name: &str, violations: &mut Vec<Violation>) {
-    let chars = name.chars().count();
-    if chars == 0 || chars > CHANNEL_NAME_CHARS || name.chars().any(char::is_control) {
-        let message = format!("must be 1 to {CHANNEL_NAME_CHARS} characters, none of them a control character");
-        violations.push(Violation::new("name", "malformed", message));
+fn check_name(name: &mut String, violations: &mut Vec<Violation>) {
+    match normalized(name) {
+        Ok(stored) => *name = stored,
+        Err(flaw) => violations.push(flaw.of("name")),
     }
 }
 
@@ -203,7 +201,7 @@ pub async fn create(
         impl Clock,
     >,
     creator: &UserId,
-    new: NewChannel,
+    mut new: NewChannel,
     key: Option<IdempotencyKey>,
     rules: CreationRules,
 ) -> Result<Created> {
@@ -292,6 +290,7 @@ pub async fn change(
     version: Option<u64>,
     changes: &Changes,
 ) -> Result<(Channel, bool)> {
+    let mut changes = changes.clone();
     let violations = changes.check();
     if !violations.is_empty() {
         return Err(ChatError::Invalid(violations));

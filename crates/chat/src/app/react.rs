@@ -7,7 +7,7 @@ use crate::{
         error::{ChatError, Result},
         limits::CHANGE_ATTEMPTS,
         message_ref::MessageRef,
-        validation::Violation,
+        text::emoji::Emoji,
     },
     ports::{
         channel_store::ChannelStore,
@@ -19,27 +19,22 @@ use crate::{
 /// Adds the caller's reaction to a message, or removes it. A repeated call changes nothing.
 ///
 /// # Errors
-/// [`ChatError::Invalid`] when `emoji` is not an emoji, [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`]
-/// (also when the message is deleted), [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`],
-/// [`ChatError::Contended`], [`ChatError::Store`].
+/// [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when the message is deleted),
+/// [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`], [`ChatError::Contended`], [`ChatError::Store`].
 pub async fn react(
     channels: &impl ChannelStore,
     messages: &impl MessageStore,
     clock: &impl Clock,
     revision: &MessageRef,
-    emoji: &str,
+    emoji: &Emoji,
     add: bool,
 ) -> Result<()> {
-    // The emoji is normalized: with and without a variation selector it is the same reaction.
-    let emoji = emojis::get(emoji).ok_or_else(|| {
-        ChatError::invalid(Violation::new("emoji", "malformed", "must be one emoji of Unicode, percent-encoded"))
-    })?;
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
         let access = authorize_read(channels, &revision.channel_id, &revision.caller).await?;
         same.require(&access.channel)?;
         access.require_open()?;
-        match messages.react(&access.as_reader(), revision, emoji.as_str(), add, clock.now()).await? {
+        match messages.react(&access.as_reader(), revision, emoji, add, clock.now()).await? {
             ReactionResult::Done => return Ok(()),
             ReactionResult::MessageNotFound => return Err(ChatError::MessageNotFound),
             ReactionResult::Full => return Err(ChatError::TooManyReactions),

@@ -15,6 +15,7 @@ use crate::{
         incarnation::ChannelKey,
         message::{Message, StoredMessage},
         message_ref::MessageRef,
+        text::emoji::Emoji,
         time::Timestamp,
     },
     ports::message_store::{
@@ -60,7 +61,7 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
-        emoji: &str,
+        emoji: &Emoji,
         add: bool,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {

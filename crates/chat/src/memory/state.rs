@@ -17,6 +17,7 @@ use crate::{
         message::{Change, Message, MessageEvent, StoredMessage},
         message_ref::MessageRef,
         pending_end::PendingEnd,
+        text::{emoji::Emoji, search_key::SearchKey},
         time::Timestamp,
         trace::TraceContext,
     },
@@ -255,7 +256,7 @@ pub enum Effect {
 pub(super) type Decision<T> = (T, Option<Effect>);
 
 fn public_name(channel: &Channel) -> String {
-    format!("{}#{}", channel.name.to_lowercase(), channel.channel_id)
+    format!("{}#{}", SearchKey::of(&channel.name).as_str(), channel.channel_id)
 }
 
 impl State {
@@ -612,7 +613,7 @@ impl State {
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
-        emoji: &str,
+        emoji: &Emoji,
         add: bool,
         now: Timestamp,
     ) -> Decision<ReactionResult> {
@@ -633,7 +634,7 @@ impl State {
         }
         let mut after = before.clone();
         let reactions = &mut after.stored.message.reactions;
-        let users = reactions.entry(emoji.to_owned()).or_default();
+        let users = reactions.entry(emoji.clone()).or_default();
         if add {
             users.insert(revision.caller.clone());
         } else {

@@ -16,6 +16,7 @@ pub mod message_ref;
 pub mod pending_end;
 pub mod push_report;
 pub mod reaction;
+pub mod text;
 pub mod time;
 pub mod token_bucket;
 pub mod trace;

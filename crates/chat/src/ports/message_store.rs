@@ -10,6 +10,7 @@ use crate::model::{
     incarnation::ChannelKey,
     message::{Message, StoredMessage},
     message_ref::MessageRef,
+    text::emoji::Emoji,
     time::Timestamp,
 };
 
@@ -161,7 +162,7 @@ pub trait MessageStore: Send + Sync {
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
-        emoji: &str,
+        emoji: &Emoji,
         add: bool,
         now: Timestamp,
     ) -> impl Future<Output = Result<ReactionResult, StoreError>> + Send;

@@ -28,6 +28,7 @@ use crate::{
         },
         message::{ContentType, Message, Role, StoredMessage},
         message_ref::MessageRef,
+        text::content::{is_blank, is_refused},
         time::Timestamp,
         token_bucket::Bucket,
     },
@@ -244,12 +245,12 @@ where
                 }
             };
             let error = match written {
-                GenerationEnd::Complete { truncated: cut } if !draft.text.trim().is_empty() => {
+                GenerationEnd::Complete { truncated: cut } if !is_blank(&draft.text) => {
                     let mark = cut.then_some("truncated");
                     return self.append(stored, draft, shown, usage, started, &prompt, mark).await;
                 }
                 GenerationEnd::Complete { .. } => ModelError::Malformed("the reply is empty".to_owned()),
-                GenerationEnd::Cancelled if draft.text.trim().is_empty() => {
+                GenerationEnd::Cancelled if is_blank(&draft.text) => {
                     if shown {
                         draft.end(DraftStatus::Cancelled, None).await;
                     }
@@ -260,8 +261,7 @@ where
                 }
                 // A repeated generation would take as long.
                 GenerationEnd::DeadlineReached
-                    if !draft.text.trim().is_empty()
-                        && started.until(self.clock.now()) >= MIN_PARTIAL_REPLY_DURATION =>
+                    if !is_blank(&draft.text) && started.until(self.clock.now()) >= MIN_PARTIAL_REPLY_DURATION =>
                 {
                     return self.append(stored, draft, shown, usage, started, &prompt, Some("truncated")).await;
                 }
@@ -537,10 +537,6 @@ fn retry_later() -> ChatError {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn is_refused(c: char) -> bool {
-    c < ' ' && !matches!(c, '\t' | '\n' | '\r')
 }
 
 /// Estimates the tokens of a reply, if the model does not report them.
