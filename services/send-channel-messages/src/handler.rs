@@ -96,11 +96,9 @@ impl Handler {
         check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, self.buckets.send).await?;
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         match route {
-            MessageRoute::AddReaction => {
-                react(channels, messages, &SystemClock, &message, &emoji(request)?, true).await?
-            }
-            MessageRoute::RemoveReaction => {
-                react(channels, messages, &SystemClock, &message, &emoji(request)?, false).await?
+            MessageRoute::AddReaction | MessageRoute::RemoveReaction => {
+                let (emoji, add) = (emoji(request)?, route == MessageRoute::AddReaction);
+                react(channels, messages, &SystemClock, &message, &emoji, add).await?;
             }
             MessageRoute::Delete => delete(channels, messages, &SystemClock, &message).await?,
             MessageRoute::CancelReply => {

@@ -1,7 +1,5 @@
 //! Contents: every character, and examples of each kind.
 
-use proptest::prelude::*;
-
 use super::*;
 
 #[test]
