@@ -214,7 +214,11 @@ fn excluded(pattern: &str) -> Vec<(u32, u32)> {
     let mut begin = None;
     for (end, goes_on) in ends {
         let first = begin.take().unwrap_or(end);
-        if goes_on { begin = Some(end) } else { ranges.push((first, end)) }
+        if goes_on {
+            begin = Some(end);
+        } else {
+            ranges.push((first, end));
+        }
     }
     ranges
 }
