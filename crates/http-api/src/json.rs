@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(codes, ["lone_surrogate", "duplicate_field", "lone_surrogate", "lone_surrogate"]);
         assert_eq!(fields("{\"\u{fdd0}1\":\"\u{fdd0}1\"}"), []);
         let error = read(br#"{"a":"\ud800","b":}"#).unwrap_err();
-        assert_eq!((error.line(), error.column()), (1, 20));
+        assert_eq!((error.line(), error.column()), (1, 19));
     }
 
     #[test]
