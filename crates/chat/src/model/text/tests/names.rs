@@ -232,7 +232,7 @@ proptest! {
     fn a_stored_name_is_a_name(text in any::<String>()) {
         if let Some(stored) = name(&text) {
             prop_assert_eq!(name(&stored), Some(stored.clone()));
-            prop_assert!(stored.chars().any(is_visible) && !stored.chars().any(|c| c.is_control()));
+            prop_assert!(stored.chars().any(is_visible) && !stored.chars().any(char::is_control));
             prop_assert!((1..=CHANNEL_NAME_CHARS).contains(&stored.chars().count()));
         }
     }
