@@ -24,6 +24,7 @@ let
         (root + "/crates")
         # No function contains these, but Cargo reads the manifests of all members.
         (craneLib.fileset.commonCargoSources (root + "/emulator"))
+        (craneLib.fileset.commonCargoSources (root + "/testing/e2e"))
         (craneLib.fileset.commonCargoSources (root + "/testing/faults"))
         (craneLib.fileset.commonCargoSources (root + "/testing/simulator"))
         (craneLib.fileset.commonCargoSources (root + "/tools"))

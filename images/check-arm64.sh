@@ -82,6 +82,8 @@ for function in "${functions[@]}"; do
   chmod 755 "$work/bin/$function"
 done
 
+# The tests start the runner. `--test` selects no test of its package, so Cargo does not build it with them.
+cargo build --locked --bin local
 SWITCHBOARD_TEST_BIN_DIR=$work/bin cargo test --workspace --locked --test end_to_end -- \
   --test-threads 1 conversation:: deletion:: presence:: connections::nothing_is_left problems::no_route_but_health
 missing=$(comm -13 <(sort -u "$work/started") <(printf '%s\n' "${functions[@]}" | sort))

@@ -1,36 +1,37 @@
 // The page: connects the client with the view, and keeps the address in step with both.
 
 import { ProblemError, SwitchboardClient } from "../js/src/client.js";
+import { Composer } from "./composer.js";
 import { reconcile } from "./dom.js";
-import { avatar, isId, slug } from "./identity.js";
+import { issueToken, loadConfig } from "./host.js";
+import { avatar, isId } from "./identity.js";
 import { excerpt } from "./markdown.js";
+import { $, address, calm, route, showToast } from "./page.js";
+import { Scroller } from "./scroller.js";
+import { Sidebar } from "./sidebar.js";
 import { setUpTheme, storage } from "./theme.js";
 import { timeline } from "./timeline.js";
 import { Traces } from "./traces.js";
-import { beginning, channelRow, connectionText, row, toast } from "./view.js";
+import { beginning, channelDetail, connectionText, row } from "./view.js";
 import { JourneyPanel } from "./waterfall.js";
+import { welcome } from "./welcome.js";
 
-const DEFAULT_CHANNEL = "lobby";
-/** Maximum content of a message in the API, in bytes of UTF-8. */
-const MAX_CONTENT_BYTES = 32_768;
 /** Maximum number of channels of one connection, including the open one: the handshake's URL must stay short. */
 const MAX_SUBSCRIPTIONS = 50;
-/** Maximum distance from the end at which the newest message counts as read. */
-const NEAR_END_PX = 80;
-const TOAST_MS = 8_000;
-const LAST_USER = "switchboard.user";
-
-const $ = (id) => document.getElementById(id);
-const encoder = new TextEncoder();
 
 class App {
   #client;
+  #composer = new Composer({
+    state: () => ({ enabled: Boolean(this.#channelId) && this.#ready, name: this.#name() }),
+    onSend: (content, replyTo) => this.#send(content, replyTo),
+  });
+  #sidebar = new Sidebar((channelId, options) => this.open(channelId, options));
+  #scroller = new Scroller(() => this.#markRead());
   #journey = new JourneyPanel(new Traces());
   #channels = new Map();
   #channelId = null;
   #ready = false;
   #readSeq = null;
-  #replyTo = null;
   #newCount = 0;
   #quotes = new Map();
   #drafts = new Map();
@@ -51,14 +52,14 @@ class App {
 
   /** Opens a channel; creates it and joins it if needed. */
   async open(channelId, { name = channelId, push = true } = {}) {
-    if (this.#channelId === channelId && this.#ready) return this.#focusComposer();
-    if (this.#channelId) this.#drafts.set(this.#channelId, $("composer-input").value);
+    if (this.#channelId === channelId && this.#ready) return this.#composer.focus();
+    if (this.#channelId) this.#drafts.set(this.#channelId, this.#composer.text);
     this.#channelId = channelId;
     this.#ready = false;
     this.#newCount = 0;
-    this.#setReply(null);
+    this.#composer.setReply(null);
     this.#quotes.clear();
-    $("composer-input").value = this.#drafts.get(channelId) ?? "";
+    this.#composer.text = this.#drafts.get(channelId) ?? "";
     $("messages").replaceChildren();
     $("messages").setAttribute("aria-busy", "true");
     $("loading").hidden = false;
@@ -66,7 +67,7 @@ class App {
     this.#showHeader();
     this.#showSidebar();
     this.#showMessages();
-    this.#resizeComposer();
+    this.#composer.resize();
 
     try {
       await this.#client.joinOrCreate(channelId, name);
@@ -79,7 +80,7 @@ class App {
       this.#readSeq = read !== null && read < (log.lastSeq ?? 0) ? read : null;
     } catch (error) {
       if (this.#channelId !== channelId) return;
-      this.#toast(error);
+      showToast(error);
       $("loading").hidden = true;
       if (error.status === 0) setTimeout(() => this.#channelId === channelId && !this.#ready && this.open(channelId, { name, push: false }), 2000);
       return;
@@ -88,10 +89,10 @@ class App {
     $("loading").hidden = true;
     this.#showHeader();
     this.#showMessages();
-    this.#toUnreadOrEnd();
+    this.#scroller.toUnreadOrEnd();
     this.#markRead();
-    this.#resizeComposer();
-    this.#focusComposer();
+    this.#composer.resize();
+    this.#composer.focus();
     // Messages that are already shown are not announced to screen readers, only later ones.
     requestAnimationFrame(() => $("messages").setAttribute("aria-busy", "false"));
   }
@@ -107,7 +108,7 @@ class App {
       if (detail.channelId === this.#channelId) this.#showMessages();
     });
     client.addEventListener("problem", ({ detail: { error } }) => {
-      if (!error.isTransient) this.#toast(error);
+      if (!error.isTransient) showToast(error);
     });
     // Counts down the seconds until the next attempt.
     setInterval(() => this.#client.state.name === "reconnecting" && this.#showConnection(), 500);
@@ -129,56 +130,21 @@ class App {
     });
 
     $("reconnect").addEventListener("click", () => client.retryNow());
-    $("scroller").addEventListener("scroll", () => this.#markRead(), { passive: true });
-    $("newer").addEventListener("click", () => this.#scrollToEnd(true));
+    $("newer").addEventListener("click", () => this.#scroller.toEnd(true));
     $("earlier").addEventListener("click", () => this.#loadEarlier());
     $("leave").addEventListener("click", () => {
       client.close();
       location.assign(`${location.pathname}?${new URLSearchParams({ channel: this.#channelId })}`);
     });
-    $("new-channel").addEventListener("submit", (event) => {
-      event.preventDefault();
-      const name = $("new-channel-name").value.trim();
-      const id = slug(name);
-      if (!id) return $("new-channel-name").focus();
-      $("new-channel-name").value = "";
-      this.#toggleSidebar(false);
-      this.open(id, { name });
-    });
-    $("sidebar-open").addEventListener("click", () => this.#toggleSidebar(true));
-    $("sidebar-close").addEventListener("click", () => this.#toggleSidebar(false));
-    $("scrim").addEventListener("click", () => this.#toggleSidebar(false));
-    narrow.addEventListener("change", () => this.#toggleSidebar(false));
-    this.#toggleSidebar(false);
     document.addEventListener("keydown", (event) => {
       // In a dialog, Escape closes only the dialog.
       if (event.key !== "Escape" || $("journey").open) return;
-      if ($("chat").dataset.sidebar === "open") this.#toggleSidebar(false);
-      else if (this.#replyTo) this.#setReply(null);
+      if (this.#sidebar.isOpen) this.#sidebar.toggle(false);
+      else if (this.#composer.replyTo) this.#composer.setReply(null);
     });
-
-    const input = $("composer-input");
-    input.addEventListener("input", () => this.#resizeComposer());
-    input.addEventListener("keydown", (event) => {
-      // During the composition of a character, the input method handles Enter.
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      this.#submit();
-    });
-    $("composer").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#submit();
-    });
-    $("composer-reply-cancel").addEventListener("click", () => {
-      this.#setReply(null);
-      this.#focusComposer();
-    });
-    new ResizeObserver(() => this.#atEnd && this.#scrollToEnd()).observe($("scroller"));
   }
 
   // --- messages
-
-  #atEnd = true;
 
   #onMessages({ channelId, messages }) {
     const newest = messages.reduce((most, { seq }) => Math.max(most, seq), 0);
@@ -196,47 +162,35 @@ class App {
   }
 
   #showMessages() {
-    const { messages } = this.#client.log(this.#channelId);
     const log = this.#client.log(this.#channelId);
     const pending = this.#client.outbox(this.#channelId).entries;
     const drafts = this.#client.drafts(this.#channelId).entries;
-    const rows = this.#ready ? timeline({ messages, drafts, pending, userId: this.#userId, readSeq: this.#readSeq }) : [];
-    const scroller = $("scroller");
-    const stay = this.#atEnd;
-    // Keeps the read position while rows are inserted above it.
-    const anchor = stay ? null : this.#anchor();
+    const rows = this.#ready ? timeline({ messages: log.messages, drafts, pending, userId: this.#userId, readSeq: this.#readSeq }) : [];
     const context = {
       userId: this.#userId,
       quote: (seq) => this.#quote(seq),
       onReply: (message) => {
-        this.#setReply(message);
-        this.#focusComposer();
+        this.#composer.setReply(message);
+        this.#composer.focus();
       },
-      onStop: (seq) => this.#client.stopReply(this.#channelId, seq).catch((error) => this.#toast(error)),
+      onStop: (seq) => this.#client.stopReply(this.#channelId, seq).catch((error) => showToast(error)),
       onJourney: (message) => this.#journey.open(this.#channelId, message, `${message.sender_id}: ${excerpt(message, 140)}`),
       onJump: (seq) => this.#jump(seq),
       onRetry: (key) => this.#client.retry(this.#channelId, key),
       onDiscard: (entry) => {
         this.#client.discard(this.#channelId, entry.key);
-        const input = $("composer-input");
-        if (!input.value) input.value = entry.content;
-        this.#resizeComposer();
-        this.#focusComposer();
+        if (!this.#composer.text) this.#composer.text = entry.content;
+        this.#composer.resize();
+        this.#composer.focus();
       },
     };
-    reconcile($("messages"), rows.map((item) => row(item, context)));
-    $("earlier").hidden = !this.#ready || !log.hasEarlier;
-    $("beginning").hidden = !this.#ready || log.hasEarlier;
-    if (this.#ready) $("beginning").replaceChildren(...beginning(this.#name(), rows.length === 0));
-    if (stay) this.#scrollToEnd();
-    else if (anchor?.element.isConnected) scroller.scrollTop += anchor.element.offsetTop - anchor.top;
+    this.#scroller.keep(() => {
+      reconcile($("messages"), rows.map((item) => row(item, context)));
+      $("earlier").hidden = !this.#ready || !log.hasEarlier;
+      $("beginning").hidden = !this.#ready || log.hasEarlier;
+      if (this.#ready) $("beginning").replaceChildren(...beginning(this.#name(), rows.length === 0));
+    });
     this.#showNewer();
-  }
-
-  #anchor() {
-    const top = $("scroller").scrollTop;
-    const element = [...$("messages").children].find((child) => child.offsetTop + child.offsetHeight > top);
-    return element ? { element, top: element.offsetTop } : null;
   }
 
   /** Returns the message that a reply answers; fetches it if it is not loaded. */
@@ -264,24 +218,19 @@ class App {
       if (!(await this.#loadEarlier())) return;
       element = document.querySelector(`[data-seq="${seq}"]`);
     }
-    if (!element) return;
-    this.#atEnd = false;
-    element.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
-    element.classList.remove("found");
-    requestAnimationFrame(() => element.classList.add("found"));
-    element.addEventListener("animationend", () => element.classList.remove("found"), { once: true });
+    if (element) this.#scroller.reveal(element);
   }
 
   async #loadEarlier() {
     const button = $("earlier");
     button.disabled = true;
     $("messages").setAttribute("aria-busy", "true");
-    this.#atEnd = false;
+    this.#scroller.atEnd = false;
     try {
       await this.#client.loadEarlier(this.#channelId);
       return true;
     } catch (error) {
-      this.#toast(error);
+      showToast(error);
       return false;
     } finally {
       button.disabled = false;
@@ -290,13 +239,12 @@ class App {
   }
 
   #isReading() {
-    return !document.hidden && document.hasFocus() && this.#atEnd;
+    return !document.hidden && document.hasFocus() && this.#scroller.atEnd;
   }
 
   /** Advances the read mark of the channel while the user reads its end. */
   #markRead() {
-    const { scrollHeight, scrollTop, clientHeight } = $("scroller");
-    this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+    this.#scroller.measure();
     if (this.#ready && this.#isReading()) {
       const { lastSeq } = this.#client.log(this.#channelId);
       const read = this.#readUpTo(this.#channelId);
@@ -318,7 +266,7 @@ class App {
 
   #showNewer() {
     const button = $("newer");
-    button.hidden = !this.#ready || this.#atEnd;
+    button.hidden = !this.#ready || this.#scroller.atEnd;
     button.dataset.new = String(this.#newCount > 0);
     $("newer-text").textContent = this.#newCount > 0 ? `${this.#newCount} new ${this.#newCount === 1 ? "message" : "messages"}` : "To the newest";
     const elsewhere = [...this.#channels.values()].reduce((sum, channel) => sum + this.#unread(channel), 0);
@@ -326,55 +274,10 @@ class App {
     document.title = `${unseen > 0 ? `(${unseen}) ` : ""}${this.#name()} · Switchboard`;
   }
 
-  #scrollToEnd(smooth = false) {
-    const scroller = $("scroller");
-    scroller.scrollTo({ top: scroller.scrollHeight, behavior: smooth && !calm.matches ? "smooth" : "instant" });
-  }
-
-  #toUnreadOrEnd() {
-    const mark = document.querySelector(".divider.unread");
-    if (mark) mark.scrollIntoView({ block: "center" });
-    else this.#scrollToEnd();
-  }
-
-  // --- writing
-
-  #submit() {
-    const input = $("composer-input");
-    const content = input.value.trim();
-    if (!this.#ready || !content || encoder.encode(content).length > MAX_CONTENT_BYTES) return;
-    const replyTo = this.#replyTo?.seq;
-    input.value = "";
+  #send(content, replyTo) {
     this.#readSeq = null;
-    this.#setReply(null);
-    this.#resizeComposer();
-    this.#atEnd = true;
+    this.#scroller.atEnd = true;
     this.#client.send(this.#channelId, content, { replyTo });
-  }
-
-  #setReply(message) {
-    this.#replyTo = message;
-    $("composer-reply").hidden = !message;
-    $("composer-reply-text").textContent = message ? `Reply to ${message.sender_id}: ${excerpt(message, 80)}` : "";
-  }
-
-  #resizeComposer() {
-    const input = $("composer-input");
-    input.disabled = !this.#channelId || !this.#ready;
-    input.placeholder = `Message ${this.#name()}`;
-    input.style.height = "auto";
-    input.style.height = `${Math.min(input.scrollHeight, 180)}px`;
-    const bytes = encoder.encode(input.value.trim()).length;
-    const over = bytes > MAX_CONTENT_BYTES;
-    $("composer-size").textContent = over
-      ? `Too long: ${bytes.toLocaleString()} of ${MAX_CONTENT_BYTES.toLocaleString()} bytes`
-      : "";
-    $("composer-send").disabled = input.disabled || bytes === 0 || over;
-  }
-
-  #focusComposer() {
-    // On a phone the keyboard would cover the messages.
-    if (!touch.matches) $("composer-input").focus();
   }
 
   // --- around the messages
@@ -400,30 +303,13 @@ class App {
   }
 
   #showSidebar() {
-    const channels = [...this.#channels.values()].sort((a, b) => (a.name || a.channel_id).localeCompare(b.name || b.channel_id));
-    if (this.#channelId && !this.#channels.has(this.#channelId)) channels.unshift({ channel_id: this.#channelId, name: this.#channelId });
-    const onOpen = (channelId) => {
-      this.#toggleSidebar(false);
-      this.open(channelId);
-    };
-    reconcile(
-      $("channels"),
-      channels.map((channel) => channelRow({ channel, active: channel.channel_id === this.#channelId, unread: this.#unread(channel), onOpen })),
-    );
-    $("elsewhere").hidden = !channels.some((channel) => this.#unread(channel) > 0);
+    this.#sidebar.show([...this.#channels.values()], this.#channelId, (channel) => this.#unread(channel));
   }
 
   #showHeader() {
     const channel = this.#channels.get(this.#channelId);
     $("channel-name").textContent = this.#name();
-    const parts = [];
-    if (channel) {
-      parts.push(channel.visibility === "private" ? "Private" : "Public");
-      if (channel.agent?.mode === "always") parts.push("the agent answers");
-      if (channel.agent?.mode === "mention") parts.push("the agent answers when mentioned");
-      if (channel.name && channel.name !== channel.channel_id) parts.push(channel.channel_id);
-    }
-    $("channel-detail").textContent = parts.join(" · ");
+    $("channel-detail").textContent = channel ? channelDetail(channel) : "";
     this.#showNewer();
   }
 
@@ -434,88 +320,17 @@ class App {
     if ($("connection-text").textContent !== words) $("connection-text").textContent = words;
     $("reconnect").hidden = state.name !== "reconnecting";
   }
-
-  #toggleSidebar(open) {
-    const wasOpen = $("chat").dataset.sidebar === "open";
-    const shown = open && narrow.matches;
-    $("chat").dataset.sidebar = shown ? "open" : "closed";
-    $("sidebar").inert = narrow.matches && !shown;
-    $("scrim").hidden = !shown;
-    $("sidebar-open").setAttribute("aria-expanded", String(shown));
-    if (shown) $("sidebar-close").focus();
-    else if (wasOpen) $("sidebar-open").focus();
-  }
-
-  #toast(error) {
-    showToast(error);
-  }
-}
-
-const narrow = matchMedia("(max-width: 760px)");
-const touch = matchMedia("(hover: none)");
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
-
-function showToast(error) {
-  const element = toast(error, () => element.remove());
-  $("toasts").append(element);
-  setTimeout(() => element.remove(), TOAST_MS);
-}
-
-function route() {
-  const query = new URLSearchParams(location.search);
-  return { user: query.get("user") ?? "", channel: query.get("channel") || DEFAULT_CHANNEL };
-}
-
-function address({ user, channel }, push) {
-  const url = `${location.pathname}?${new URLSearchParams({ user, channel })}`;
-  if (url === location.pathname + location.search) return;
-  history[push ? "pushState" : "replaceState"](null, "", url);
-}
-
-async function issueToken(user) {
-  const response = await fetch("token", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ user }),
-  });
-  if (!response.ok) throw await ProblemError.from(response);
-  return response.json();
-}
-
-function welcome(config, { user, channel }, complaint = "") {
-  $("welcome").hidden = false;
-  $("welcome-user").value = user || storage.get(LAST_USER) || "";
-  $("welcome-channel").value = channel === DEFAULT_CHANNEL ? "" : channel;
-  const complain = (text, field) => {
-    $("welcome-error").textContent = text;
-    field.setAttribute("aria-invalid", "true");
-    field.focus();
-  };
-  $("welcome-user").focus();
-  if (complaint) complain(complaint, $("welcome-user"));
-  $("welcome-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const name = $("welcome-user").value.trim();
-    const channelName = $("welcome-channel").value.trim();
-    const channelId = channelName ? slug(channelName) : DEFAULT_CHANNEL;
-    if (!isId(name)) {
-      const nearest = slug(name);
-      return complain(nearest ? `A name has only letters, digits and _ . : - (how about “${nearest}”?)` : "Please enter a name.", $("welcome-user"));
-    }
-    if (!channelId) return complain("A channel needs a letter or a digit in its name.", $("welcome-channel"));
-    storage.set(LAST_USER, name);
-    new App(config, name).open(channelId, { name: channelName || DEFAULT_CHANNEL });
-  });
 }
 
 async function start() {
   setUpTheme($("theme"));
-  const response = await fetch("config.json");
-  if (!response.ok) throw await ProblemError.from(response);
-  const config = await response.json();
+  const config = await loadConfig();
   const asked = route();
   if (isId(asked.user) && isId(asked.channel)) new App(config, asked.user).open(asked.channel, { push: false });
-  else welcome(config, asked, asked.user ? "That name or channel has characters that ids do not have." : "");
+  else {
+    const complaint = asked.user ? "That name or channel has characters that ids do not have." : "";
+    welcome(asked, complaint, (name, channelId, channelName) => new App(config, name).open(channelId, { name: channelName }));
+  }
 }
 
 start().catch((error) => showToast(error instanceof ProblemError ? error : { title: "The page could not start", detail: error.message }));

@@ -205,6 +205,15 @@ export function beginning(name, isEmpty) {
   ].filter(Boolean);
 }
 
+/** Returns the line below a channel's name: its visibility, its agent, and its id if the name differs. */
+export function channelDetail(channel) {
+  const parts = [channel.visibility === "private" ? "Private" : "Public"];
+  if (channel.agent?.mode === "always") parts.push("the agent answers");
+  if (channel.agent?.mode === "mention") parts.push("the agent answers when mentioned");
+  if (channel.name && channel.name !== channel.channel_id) parts.push(channel.channel_id);
+  return parts.join(" · ");
+}
+
 /** Returns the text of a connection state. */
 export function connectionText(state, now) {
   switch (state.name) {

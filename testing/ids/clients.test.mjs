@@ -3,7 +3,7 @@
 //
 // READY_FILE is the ready file of a local run, TOKENS are tokens of several users separated by commas, and PYTHON is a
 // Python with `requests`. The users share the requests, so that none of them reaches a rate limit.
-// tools/local/tests/end_to_end/ids.rs tests reqwest and WebSocket handshakes with the same list.
+// testing/e2e/tests/end_to_end/ids.rs tests reqwest and WebSocket handshakes with the same list.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";

@@ -2,24 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use chat::model::{
-    id::{ChannelId, TenantId, UserId},
-    time::Timestamp,
-};
+use chat::model::{access::Caller, time::Timestamp};
 
 use crate::AuthError;
 
 /// A caller with a verified token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The user.
-    pub user_id: UserId,
-    /// The tenant of the user's channels. `None` means that the deployment has no tenants.
-    pub tenant: Option<TenantId>,
+    /// The user, the tenant and the allowed channels.
+    pub caller: Caller,
     /// The token's scopes. `None` means that the issuer's tokens have no scopes, and everything is allowed.
     pub scopes: Option<BTreeSet<String>>,
-    /// The channels that the token is limited to. `None` means all that the user may see.
-    pub channels: Option<BTreeSet<ChannelId>>,
     /// The token's `exp`. Read through [`Identity::open_until`].
     pub(crate) expires_at: Timestamp,
 }
@@ -64,11 +57,5 @@ impl Identity {
     #[must_use]
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.as_ref().is_none_or(|scopes| scopes.contains(scope.as_str()))
-    }
-
-    /// Returns whether the token is valid for a channel, independent of the user's permissions there.
-    #[must_use]
-    pub fn reaches(&self, channel: &ChannelId) -> bool {
-        self.channels.as_ref().is_none_or(|channels| channels.contains(channel))
     }
 }

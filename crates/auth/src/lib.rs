@@ -19,6 +19,7 @@ use std::{collections::HashSet, time::Duration};
 use aws_config::SdkConfig;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chat::model::{
+    access::Caller,
     id::{IdError, ReservedNames, UserId},
     time::Timestamp,
 };
@@ -250,13 +251,9 @@ impl Trusted {
             Some(name) => Some(claims.words(name)?.unwrap_or_default()),
             None => None,
         };
-        Ok(Identity {
-            user_id: claims.id(user_claim, |text| reserved.user(text))?,
-            tenant,
-            scopes,
-            channels: claims.channels(channels_claim)?,
-            expires_at,
-        })
+        let user_id = claims.id(user_claim, |text| reserved.user(text))?;
+        let allowed_channels = claims.channels(channels_claim)?;
+        Ok(Identity { caller: Caller { user_id, tenant, allowed_channels }, scopes, expires_at })
     }
 }
 

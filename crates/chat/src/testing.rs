@@ -13,10 +13,11 @@ use crate::{
         id::{ChannelId, MessageId},
         incarnation::{ChannelKey, Incarnation},
         message::{Change, ContentType, Message, MessageEvent, Role, StoredMessage},
+        seq::Seq,
         time::Timestamp,
         trace::TraceContext,
     },
-    ports::clock::Clock,
+    ports::{clock::Clock, reply_leases::LeaseRenewal},
 };
 
 tokio::task_local! {
@@ -44,7 +45,7 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
     StoredMessage {
         message: Message {
             channel_id: channel.parse().unwrap(),
-            seq,
+            seq: Seq::new(seq),
             message_id: MessageId::try_from("01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()).unwrap(),
             sender_id: "alice".parse().unwrap(),
             role: Role::User,
@@ -178,7 +179,7 @@ impl Hook for Faults {
         match effect {
             Effect::MessageAppended { .. } => step("appended"),
             Effect::LeaseAcquired { .. } => step("claimed"),
-            Effect::LeaseRenewed { calls_model: true, .. } => step("calling"),
+            Effect::LeaseRenewed { renewal: LeaseRenewal::CallModel, .. } => step("calling"),
             _ => {}
         }
     }
@@ -232,7 +233,7 @@ impl TestStore {
             name: id.to_owned(),
             visibility,
             agent: AgentSettings::default(),
-            last_seq: 0,
+            last_seq: Seq::ZERO,
             last_message_at: None,
             created_by: "alice".parse().unwrap(),
             created_at: Timestamp::from_secs(0),
@@ -256,7 +257,7 @@ impl TestStore {
             joined_at: Timestamp::from_secs(0),
             added_by: None,
         };
-        self.state().put_member(&key(channel), member, 0);
+        self.state().put_member(&key(channel), member, Seq::ZERO);
         self
     }
 

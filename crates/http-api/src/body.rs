@@ -41,11 +41,8 @@ impl Fields {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
         };
         // An ambiguous body is not checked further, because its other violations would apply to one reading only.
-        if violations.is_empty() {
-            Ok(Self { prefix: String::new(), rest, violations })
-        } else {
-            Err(Problem::invalid(violations))
-        }
+        Problem::require_valid(violations)?;
+        Ok(Self { prefix: String::new(), rest, violations: Vec::new() })
     }
 
     /// Takes a required field.

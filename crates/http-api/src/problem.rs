@@ -71,6 +71,14 @@ impl Problem {
         };
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, detail) }
     }
+
+    /// Requires that a request has no violations.
+    ///
+    /// # Errors
+    /// Fails with a 400 problem that lists all of them.
+    pub fn require_valid(violations: Vec<Violation>) -> Result<(), Self> {
+        if violations.is_empty() { Ok(()) } else { Err(Self::invalid(violations)) }
+    }
 }
 
 impl From<AuthError> for Problem {

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use auth::Verifier;
 use chat::model::{
     id::{IdError, IdempotencyKey, UserId},
-    limits::{DEFAULT_PAGE_ITEMS, IDEMPOTENCY_KEY_CHARS, LARGEST_SEQ, PAGE_ITEMS},
+    limits::{DEFAULT_PAGE_ITEMS, IDEMPOTENCY_KEY_CHARS, PAGE_ITEMS},
+    seq::Seq,
     validation::Violation,
 };
 use http::{HeaderMap, Method, header};
@@ -122,9 +123,9 @@ impl ApiRequest {
     ///
     /// # Errors
     /// Fails with a 400 problem.
-    pub fn path_seq(&self) -> Result<u64, Problem> {
+    pub fn path_seq(&self) -> Result<Seq, Problem> {
         let text = self.path_text("seq").unwrap_or_default();
-        let seq = text.parse().ok().filter(|seq| (1..=LARGEST_SEQ).contains(seq));
+        let seq = text.parse().ok().filter(|seq| (Seq::FIRST..=Seq::LARGEST).contains(seq));
         seq.ok_or_else(|| {
             Problem::invalid(vec![Violation::new("seq", "malformed", "must be the number of a message, 1 or more")])
         })
@@ -158,10 +159,10 @@ impl ApiRequest {
     }
 
     /// Returns a query parameter that is a `seq`, or 0.
-    pub fn query_seq(&self, name: &str, violations: &mut Vec<Violation>) -> Option<u64> {
-        let expected = format!("a seq, at most {LARGEST_SEQ}");
+    pub fn query_seq(&self, name: &str, violations: &mut Vec<Violation>) -> Option<Seq> {
+        let expected = format!("a seq, at most {}", Seq::LARGEST);
         let seq = self.query(name, &expected, violations)?;
-        if seq > LARGEST_SEQ {
+        if seq > Seq::LARGEST {
             violations.push(Violation::new(name, "out_of_range", format!("must be {expected}")));
             return None;
         }
@@ -198,6 +199,14 @@ impl ApiRequest {
     #[must_use]
     pub fn has_no_body(&self) -> bool {
         self.inner.body().is_empty()
+    }
+
+    /// Requires that the body, if there is one, is a JSON object without fields.
+    ///
+    /// # Errors
+    /// Those of [`ApiRequest::fields`], and a 400 problem that lists the fields.
+    pub fn require_no_fields(&self) -> Result<(), Problem> {
+        if self.has_no_body() { Ok(()) } else { Problem::require_valid(self.fields()?.finish()) }
     }
 
     /// Returns the fields of the JSON body.
@@ -246,6 +255,34 @@ mod tests {
         for raw in ["%2561", "team%253A1", "%", "%zz", "%ff", "a%2Fb", "a%00", ""] {
             let refused = with_parameter("channel_id", raw).path_id::<ChannelId>("channel_id").unwrap_err();
             assert_eq!((refused.status, refused.errors[0].code), (400, "malformed"), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_message_has_one_path() {
+        for (raw, number) in [("1", 1), ("10", 10), ("9007199254740991", 9_007_199_254_740_991), ("%37", 7)] {
+            assert_eq!(with_parameter("seq", raw).path_seq().unwrap(), Seq::new(number), "{raw}");
+        }
+        for raw in ["+1", "%2B1", "01", "-1", "0", "00", "", "%201", "1.0", "one", "9007199254740992"] {
+            let refused = with_parameter("seq", raw).path_seq().unwrap_err();
+            let violation = &refused.errors[0];
+            assert_eq!((refused.status, violation.field.as_str(), violation.code), (400, "seq", "malformed"), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_query_names_a_message_or_0() {
+        let read = |raw: &str| {
+            let parameters = HashMap::from([("after".to_owned(), vec![raw.to_owned()])]);
+            let request = ApiRequest::new(Request::default().with_query_string_parameters(parameters));
+            let mut violations = Vec::new();
+            (request.query_seq("after", &mut violations), violations.first().map(|violation| violation.code))
+        };
+        assert_eq!(read("0"), (Some(Seq::ZERO), None));
+        assert_eq!(read("9007199254740991"), (Some(Seq::LARGEST), None));
+        assert_eq!(read("9007199254740992"), (None, Some("out_of_range")));
+        for raw in ["+1", "01", "-1", "", "one"] {
+            assert_eq!(read(raw), (None, Some("malformed")), "{raw}");
         }
     }
 

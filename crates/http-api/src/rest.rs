@@ -4,7 +4,7 @@ use std::future::Future;
 
 use auth::{Identity, Scope, Verifier};
 use chat::{
-    model::{error::ChatError, id::ChannelId},
+    model::{access::Caller, id::ChannelId},
     ports::clock::{Clock, SystemClock},
 };
 use http::{HeaderValue, Response, header};
@@ -116,7 +116,8 @@ pub async fn authenticate(request: &ApiRequest, verifier: &Verifier, scope: Scop
 ///
 /// # Errors
 /// Fails with a 400 or 404 problem.
-pub fn path_channel(request: &ApiRequest, caller: &Identity) -> Result<ChannelId, Problem> {
+pub fn path_channel(request: &ApiRequest, caller: &Caller) -> Result<ChannelId, Problem> {
     let channel = request.path_id("channel_id")?;
-    if caller.reaches(&channel) { Ok(channel) } else { Err(ChatError::ChannelNotFound.into()) }
+    caller.require_reach(&channel)?;
+    Ok(channel)
 }

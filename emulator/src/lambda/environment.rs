@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     FunctionError, InvokeError, VERSION,
-    pool::{Job, NextJob, Pool},
+    pool::{InvocationResult, Job, NextJob, Pool},
     process::{self, Process},
     runtime_api::{Event, RuntimeApi, Step},
 };
@@ -199,83 +199,102 @@ impl Environment {
 
     async fn invoke(&mut self, job: Job) -> AfterInvocation {
         let Job { request_id, payload, reply } = job;
-        let (function, runner) = (&self.pool.function, &self.pool.runner);
-        let name = function.name.as_str();
+        let (name, timeout) = (self.pool.function.name.as_str(), self.pool.function.timeout);
         debug!(target: "function", name, "START RequestId: {request_id} Version: {VERSION}");
         let began = Instant::now();
-        let deadline = began + function.timeout;
-        self.api.run(Event {
-            request_id: request_id.clone(),
-            payload,
-            trace_id: trace_id(),
-            timeout: function.timeout,
-        });
-        let mut reply = Some(reply);
-        let mut answer = |outcome| {
-            if let Some(reply) = reply.take() {
-                // A caller that has disconnected does not need the result.
-                let _ = reply.send(outcome);
-            }
-        };
-        // Time at which the environment must poll again after its response.
-        let mut due = None;
+        let deadline = began + timeout;
+        self.api.run(Event { request_id: request_id.clone(), payload, trace_id: trace_id(), timeout });
+        let mut call = Call { reply: Some(reply), due: None };
         let fate = loop {
             tokio::select! {
                 biased;
-                step = self.api.steps.recv() => match step {
-                    Some(Step::Answered(outcome)) => {
-                        due = Some(Instant::now() + RETURN);
-                        if self.is_prompt {
-                            self.is_expected = true;
-                            // Runs before the response, so that the caller's next invocation finds this environment.
-                            self.pool.expect();
-                        }
-                        answer(Ok(outcome));
+                step = self.api.steps.recv() => {
+                    if let Some(fate) = self.on_step(step, &mut call) {
+                        break fate;
                     }
-                    // The invocation lasts until the process and its extensions poll again. Work after the response,
-                    // such as exports of telemetry, is part of it.
-                    Some(Step::Next) => break AfterInvocation::Usable,
-                    Some(Step::InitFailed(_)) => {}
-                    Some(Step::ExtensionFailed(error)) => {
-                        warn!(target: "function", name, "an extension failed: {error}");
-                        answer(Ok(Err(error)));
-                        break AfterInvocation::Over;
-                    }
-                    None => break AfterInvocation::Over,
-                },
+                }
                 status = self.process.ended() => {
-                    answer(Ok(Err(exit_error(&request_id, &process::describe(&status)))));
+                    call.answer(Ok(Err(exit_error(&request_id, &process::describe(&status)))));
                     break AfterInvocation::Over;
                 }
-                () = sleep_until(due.unwrap_or(deadline)), if self.is_expected => {
+                () = sleep_until(call.due.unwrap_or(deadline)), if self.is_expected => {
                     self.is_expected = false;
                     self.pool.overdue();
                 }
                 () = sleep_until(deadline) => {
-                    answer(Ok(Err(timeout_error(&request_id, function.timeout))));
+                    call.answer(Ok(Err(timeout_error(&request_id, timeout))));
                     break AfterInvocation::Over;
                 }
-                () = runner.killing.cancelled() => {
-                    answer(Err(InvokeError::Stopping));
+                () = self.pool.runner.killing.cancelled() => {
+                    call.answer(Err(InvokeError::Stopping));
                     break AfterInvocation::Over;
                 }
             }
         };
-        self.is_prompt = due.is_none_or(|due| Instant::now() <= due);
+        self.is_prompt = call.due.is_none_or(|due| Instant::now() <= due);
+        self.report(&request_id, began.elapsed());
+        fate
+    }
+
+    /// Handles a step of the process during an invocation. Returns the fate of the environment if the step ends the
+    /// invocation.
+    fn on_step(&mut self, step: Option<Step>, call: &mut Call) -> Option<AfterInvocation> {
+        match step {
+            Some(Step::Answered(outcome)) => {
+                call.due = Some(Instant::now() + RETURN);
+                if self.is_prompt {
+                    self.is_expected = true;
+                    // Runs before the response, so that the caller's next invocation finds this environment.
+                    self.pool.expect();
+                }
+                call.answer(Ok(outcome));
+                None
+            }
+            // The invocation lasts until the process and its extensions poll again. Work after the response, such as
+            // exports of telemetry, is part of it.
+            Some(Step::Next) => Some(AfterInvocation::Usable),
+            Some(Step::InitFailed(_)) => None,
+            Some(Step::ExtensionFailed(error)) => {
+                warn!(target: "function", name = self.pool.function.name, "an extension failed: {error}");
+                call.answer(Ok(Err(error)));
+                Some(AfterInvocation::Over)
+            }
+            None => Some(AfterInvocation::Over),
+        }
+    }
+
+    /// Logs the end of an invocation as Lambda does. The first one includes the init phase.
+    fn report(&mut self, request_id: &str, duration: Duration) {
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        let duration = milliseconds(began.elapsed());
+        let duration = milliseconds(duration);
         let init = self
             .init_duration
             .take()
             .map_or_else(String::new, |init| format!("\tInit Duration: {:.2} ms", milliseconds(init)));
-        let memory = function.memory_mb;
+        let (name, memory) = (self.pool.function.name.as_str(), self.pool.function.memory_mb);
         debug!(target: "function", name, "END RequestId: {request_id}");
         debug!(
             target: "function",
             name,
             "REPORT RequestId: {request_id}\tDuration: {duration:.2} ms\tMemory Size: {memory} MB{init}",
         );
-        fate
+    }
+}
+
+/// An invocation that an environment runs.
+struct Call {
+    reply: Option<oneshot::Sender<InvocationResult>>,
+    /// Time at which the environment must poll again after its response.
+    due: Option<Instant>,
+}
+
+impl Call {
+    /// Gives the caller its result. Only the first result counts.
+    fn answer(&mut self, result: InvocationResult) {
+        if let Some(reply) = self.reply.take() {
+            // A caller that has disconnected does not need the result.
+            let _ = reply.send(result);
+        }
     }
 }
 

@@ -2,12 +2,9 @@
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
-    app::frame_budget::{FrameBudgets, Verdict},
-    model::{frame::Answer, id::ConnectionId, time::Timestamp},
-    ports::{
-        clock::{Clock, SystemClock},
-        socket_gateway::SocketGateway,
-    },
+    app::frame_budget::FrameBudgets,
+    model::{connection::ConnectionKey, time::Timestamp},
+    ports::clock::SystemClock,
 };
 use chat_aws::ManagementApi;
 use lambda_runtime::Error;
@@ -25,21 +22,14 @@ impl Handler {
     /// # Errors
     /// Fails if the event has no connection id, which API Gateway always sets, or if the socket cannot be closed.
     pub(crate) async fn handle(&self, event: &ApiGatewayWebsocketProxyRequest) -> Result<Value, Error> {
-        let connection_id: ConnectionId = event.request_context.connection_id.as_deref().unwrap_or_default().parse()?;
-        let connected_at = Timestamp::from_millis(event.request_context.connected_at);
-        match self.budgets.take(&connection_id, connected_at, SystemClock.now()) {
-            Verdict::Answer => {
-                let answer = Answer::to(event.body.as_deref().unwrap_or_default(), &connection_id);
-                Ok(json!({ "statusCode": 200, "body": serde_json::to_string(&answer)? }))
-            }
-            Verdict::Ignore => Ok(json!({ "statusCode": 200 })),
-            Verdict::Close => {
-                // `false` means that another invocation or the client closed it.
-                if self.sockets.close(&connection_id).await? {
-                    tracing::warn!(%connection_id, "closed a socket that sent too many frames");
-                }
-                Ok(json!({ "statusCode": 200 }))
-            }
+        let context = &event.request_context;
+        let id = context.connection_id.as_deref().unwrap_or_default().parse()?;
+        let connection = ConnectionKey { id, connected_at: Timestamp::from_millis(context.connected_at) };
+        let frame = event.body.as_deref().unwrap_or_default();
+        let answer = self.budgets.answer(&self.sockets, &SystemClock, &connection, frame).await?;
+        match answer {
+            Some(answer) => Ok(json!({ "statusCode": 200, "body": serde_json::to_string(&answer)? })),
+            None => Ok(json!({ "statusCode": 200 })),
         }
     }
 }

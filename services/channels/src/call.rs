@@ -2,8 +2,15 @@
 
 use auth::{Identity, Verifier};
 use chat::{
-    app::{channels::CreationRules, delivery::Delivery, membership::Membership, rate_limit::check_rate_limit},
-    model::{invitation::MemberAdditions, time::Timestamp, token_bucket::Bucket},
+    app::{
+        channels::CreationRules,
+        connect::Connector,
+        delivery::Delivery,
+        membership::Membership,
+        presence::Presence,
+        rate_limit::{RateLimits, check_rate_limit},
+    },
+    model::{access::Caller, invitation::MemberAdditions, time::Timestamp},
     ports::{
         clock::{Clock, SystemClock},
         rate_limiter::LimitedAction,
@@ -22,29 +29,16 @@ pub(crate) struct Dependencies {
     pub(crate) fan_out: LambdaFanOut,
     pub(crate) maintenance: LambdaMaintenance,
     pub(crate) verifier: Verifier,
-    pub(crate) buckets: Buckets,
+    pub(crate) limits: RateLimits,
     /// The users who may add members without an invitation.
     pub(crate) additions: MemberAdditions,
     pub(crate) creations: CreationRules,
 }
 
-/// Rate limits per user.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Buckets {
-    /// Requests for tickets, which count as opening sockets.
-    pub(crate) connect: Bucket,
-    /// Creation of channels.
-    pub(crate) create: Bucket,
-    /// Additions of members.
-    pub(crate) members: Bucket,
-    /// Other expensive requests: one bucket for each [`LimitedAction`].
-    pub(crate) other: Bucket,
-}
-
 /// A request, its caller, and the stores of the caller's tenant.
 pub(crate) struct Call<'a> {
     pub(crate) request: &'a ApiRequest,
-    pub(crate) caller: Identity,
+    pub(crate) identity: Identity,
     pub(crate) channels: DynamoChannels,
     pub(crate) connections: DynamoConnections,
     pub(crate) fan_out: LambdaFanOut,
@@ -55,9 +49,23 @@ pub(crate) struct Call<'a> {
 pub(crate) type Answer = Result<Response<Body>, Problem>;
 
 impl Call<'_> {
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.identity.caller
+    }
+
     pub(crate) fn membership(&self) -> Membership<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {
         let Self { channels, connections, .. } = self;
         Membership { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
+    }
+
+    pub(crate) fn connector(&self) -> Connector<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {
+        let Self { channels, connections, .. } = self;
+        Connector { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
+    }
+
+    pub(crate) fn presence(&self) -> Presence<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {
+        let Self { channels, connections, .. } = self;
+        Presence { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
     }
 
     /// Returns a delivery whose deadline is earlier than API Gateway's time-out.
@@ -69,17 +77,11 @@ impl Call<'_> {
 
     /// Takes a token from the caller's bucket.
     pub(crate) async fn check_rate_limit(&self, action: LimitedAction<'_>) -> Result<(), Problem> {
-        let Buckets { connect, create, members, other } = self.shared.buckets;
-        let bucket = match action {
-            LimitedAction::Connect => connect,
-            LimitedAction::Create => create,
-            LimitedAction::AddMember => members,
-            _ => other,
-        };
-        Ok(check_rate_limit(&self.channels, &SystemClock, &self.caller.user_id, &action, bucket).await?)
+        let (user, bucket) = (&self.caller().user_id, self.shared.limits.of(&action));
+        Ok(check_rate_limit(&self.channels, &SystemClock, user, &action, bucket).await?)
     }
 
     pub(crate) fn channel(&self) -> Result<chat::model::id::ChannelId, Problem> {
-        path_channel(self.request, &self.caller)
+        path_channel(self.request, self.caller())
     }
 }

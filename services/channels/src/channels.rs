@@ -3,21 +3,21 @@
 use chat::{
     app::{
         access::authorize_read,
-        channels::{Changes, Created, NewChannel, change, create, delete},
+        channel_lists::{invitations, own_channels, public_channels},
+        channels::{Changes, Created, NewChannel},
     },
     model::{
-        channel::{AgentMode, AgentSettings, Channel, OwnChannel, Visibility},
+        channel::{AgentMode, AgentSettings, Channel, Visibility},
         error::ChatError,
         id::ChannelId,
         invitation::InvitedChannel,
         limits::CHANNEL_NAME_CHARS,
-        text::search_key::SearchKey,
         validation::Violation,
     },
     ports::{
-        channel_store::{ChannelPage, ChannelStore, PublicPage},
-        clock::{Clock, SystemClock},
-        invitation_store::{InvitationPage, InvitationStore},
+        channel_store::{ChannelPage, PublicPage},
+        clock::SystemClock,
+        invitation_store::InvitationPage,
         rate_limiter::LimitedAction,
     },
 };
@@ -51,17 +51,12 @@ struct InvitationList {
 pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
     let mut violations = Vec::new();
     let key = call.request.idempotency_key(&mut violations);
-    if !violations.is_empty() {
-        return Err(Problem::invalid(violations));
-    }
+    Problem::require_valid(violations)?;
     let new = new_channel(call.request.fields()?)?;
-    // A token that is limited to channels cannot create others.
-    if new.channel_id.as_ref().map_or(call.caller.channels.is_some(), |id| !call.caller.reaches(id)) {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "the token is limited to other channels"));
-    }
+    call.caller().require_creation(new.channel_id.as_ref())?;
     // First, so that requests for ids that are taken also cost a token.
     call.check_rate_limit(LimitedAction::Create).await?;
-    let created = create(&call.membership(), &call.caller.user_id, new, key, call.shared.creations).await?;
+    let created = call.membership().create_channel(&call.caller().user_id, new, key, call.shared.creations).await?;
     let (channel, mut response) = match created {
         Created::New(channel) => (channel.channel_id.clone(), with_tag(StatusCode::CREATED, &channel)?),
         Created::Replayed(channel) => {
@@ -76,10 +71,45 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
     Ok(response)
 }
 
+/// The list that a request asks for, with the position after which its page begins.
+enum Listed {
+    /// The caller's own channels.
+    Own(Option<ChannelId>),
+    /// Channels to which the caller is invited.
+    Invited(Option<ChannelId>),
+    /// All public channels.
+    Public(Option<String>),
+}
+
 /// Lists the caller's own channels. `membership=invited` lists invitations instead, and `visibility=public` all public
-/// channels. `name_prefix` selects names whose [`SearchKey`] begins with that of the prefix.
+/// channels. `name_prefix` selects names whose search key begins with that of the prefix.
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
-    let (request, mut violations) = (call.request, Vec::new());
+    let (listed, prefix, limit) = asked_list(call.request)?;
+    let (channels, caller) = (&call.channels, call.caller());
+    match listed {
+        Listed::Public(after) => {
+            let page = public_channels(channels, caller, &prefix, after.as_deref(), limit).await?;
+            let PublicPage { channels, next_after } = page;
+            response::json(StatusCode::OK, &ChannelList { channels, end: PageInfo::new(next_after) })
+        }
+        Listed::Invited(after) => {
+            let page = invitations(channels, &SystemClock, caller, &prefix, after.as_ref(), limit).await?;
+            let InvitationPage { channels: invitations, next_after } = page;
+            let end = PageInfo::new(next_after.map(String::from));
+            response::json(StatusCode::OK, &InvitationList { channels: [], invitations, end })
+        }
+        Listed::Own(after) => {
+            let ChannelPage { channels, next_after } =
+                own_channels(channels, caller, &prefix, after.as_ref(), limit).await?;
+            let end = PageInfo::new(next_after.map(String::from));
+            response::json(StatusCode::OK, &ChannelList { channels, end })
+        }
+    }
+}
+
+/// Reads the list that a request asks for, the beginning of the names, and the limit.
+fn asked_list(request: &ApiRequest) -> Result<(Listed, String, u16), Problem> {
+    let mut violations = Vec::new();
     request.reject_unknown_query_parameters(
         &["limit", "after", "visibility", "membership", "name_prefix"],
         &mut violations,
@@ -106,41 +136,21 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
         violations.push(Violation::new("name_prefix", "too_long", message));
     }
     let after: Option<String> = request.query("after", "what next.after said", &mut violations);
-    let own_after: Option<Option<ChannelId>> = after.as_ref().map(|after| after.parse().ok());
-    if visibility.is_none() && own_after == Some(None) {
+    if visibility.is_some() {
+        Problem::require_valid(violations)?;
+        return Ok((Listed::Public(after), prefix, limit));
+    }
+    let after: Option<Option<ChannelId>> = after.map(|text| text.parse().ok());
+    if after == Some(None) {
         violations.push(Violation::new("after", "malformed", "must be a channel id, once"));
     }
-    if !violations.is_empty() {
-        return Err(Problem::invalid(violations));
-    }
-    if visibility.is_some() {
-        let page = call.channels.public_channels(&prefix, after.as_deref(), limit).await.map_err(ChatError::from)?;
-        let PublicPage { mut channels, next_after } = page;
-        channels.retain(|channel| call.caller.reaches(&channel.channel_id));
-        return response::json(StatusCode::OK, &ChannelList { channels, end: PageInfo::new(next_after) });
-    }
-    let after = own_after.flatten();
-    if membership.is_some() {
-        let (user, now) = (&call.caller.user_id, SystemClock.now());
-        let page = call.channels.invitations_of(user, after.as_ref(), limit, now).await.map_err(ChatError::from)?;
-        let InvitationPage { channels: mut invitations, next_after } = page;
-        let prefix = SearchKey::of(&prefix);
-        invitations.retain(|one| call.caller.reaches(&one.channel_id) && SearchKey::of(&one.name).starts_with(&prefix));
-        let end = PageInfo::new(next_after.map(String::from));
-        return response::json(StatusCode::OK, &InvitationList { channels: [], invitations, end });
-    }
-    let page = call.channels.channels_of(&call.caller.user_id, after.as_ref(), limit).await.map_err(ChatError::from)?;
-    let ChannelPage { mut channels, next_after } = page;
-    let prefix = SearchKey::of(&prefix);
-    channels.retain(|OwnChannel { channel, .. }| {
-        call.caller.reaches(&channel.channel_id) && SearchKey::of(&channel.name).starts_with(&prefix)
-    });
-    let end = PageInfo::new(next_after.map(String::from));
-    response::json(StatusCode::OK, &ChannelList { channels, end })
+    Problem::require_valid(violations)?;
+    let after = after.flatten();
+    Ok((if membership.is_some() { Listed::Invited(after) } else { Listed::Own(after) }, prefix, limit))
 }
 
 pub(crate) async fn get(call: &Call<'_>) -> Answer {
-    let channel = authorize_read(&call.channels, &call.channel()?, &call.caller.user_id).await?.channel;
+    let channel = authorize_read(&call.channels, &call.channel()?, &call.caller().user_id).await?.channel;
     with_tag(StatusCode::OK, &channel)
 }
 
@@ -149,7 +159,8 @@ pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
     let version = expected_version(call.request)?;
     let changes = changes(call.request.fields()?)?;
     call.check_rate_limit(LimitedAction::Change).await?;
-    let (changed, is_unfinished) = change(&call.membership(), &id, &call.caller.user_id, version, &changes).await?;
+    let (changed, is_unfinished) =
+        call.membership().change_channel(&id, &call.caller().user_id, version, &changes).await?;
     if is_unfinished {
         call.shared.maintenance.wake().await;
     }
@@ -160,7 +171,7 @@ pub(crate) async fn delete_one(call: &Call<'_>) -> Answer {
     let id = call.channel()?;
     let version = expected_version(call.request)?;
     call.check_rate_limit(LimitedAction::Change).await?;
-    delete(&call.membership(), &id, &call.caller.user_id, version).await?;
+    call.membership().delete_channel(&id, &call.caller().user_id, version).await?;
     call.shared.maintenance.wake().await;
     Ok(response::no_content())
 }
@@ -239,5 +250,5 @@ fn checked(fields: Fields, broken: Vec<Violation>) -> Result<(), Problem> {
     let mut violations = fields.finish();
     let known: Vec<String> = violations.iter().map(|violation| violation.field.clone()).collect();
     violations.extend(broken.into_iter().filter(|violation| !known.contains(&violation.field)));
-    if violations.is_empty() { Ok(()) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(violations)
 }

@@ -1,12 +1,8 @@
 //! `/connections`: tickets for handshakes, and new tokens for open sockets.
 
 use chat::{
-    app::{
-        connect::{Renewal, renew},
-        tickets::issue,
-    },
+    app::{connect::Renewal, tickets::issue},
     model::{
-        error::ChatError,
         id::{ChannelId, ConnectionId},
         time::Timestamp,
         validation::Violation,
@@ -37,17 +33,15 @@ struct RenewedConnection {
 
 pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
     let channels = asked_channels(call.request)?;
-    let caller = &call.caller;
-    let token_expires_at = caller.open_until(SystemClock.now())?;
-    if channels.iter().flatten().any(|channel| !caller.reaches(channel)) {
-        return Err(ChatError::ChannelNotFound.into());
-    }
+    let caller = call.caller();
+    let token_expires_at = call.identity.open_until(SystemClock.now())?;
+    channels.iter().flatten().try_for_each(|channel| caller.require_reach(channel))?;
     call.check_rate_limit(LimitedAction::Connect).await?;
     let mut ticket = Ticket {
         user_id: caller.user_id.clone(),
         tenant: caller.tenant.clone(),
         channels: None,
-        allowed_channels: caller.channels.clone(),
+        allowed_channels: caller.allowed_channels.clone(),
         token_expires_at,
         expires_at: token_expires_at,
     };
@@ -57,22 +51,17 @@ pub(crate) async fn issue_ticket(call: &Call<'_>) -> Answer {
 
 /// Renews a socket's token with the token of the request itself.
 pub(crate) async fn renew_token(call: &Call<'_>) -> Answer {
-    let caller = &call.caller;
-    if !call.request.has_no_body() {
-        let violations = call.request.fields()?.finish();
-        if !violations.is_empty() {
-            return Err(Problem::invalid(violations));
-        }
-    }
+    let caller = call.caller();
+    call.request.require_no_fields()?;
     let renewal = Renewal {
         connection_id: call.request.path_id("connection_id")?,
         user_id: caller.user_id.clone(),
-        token_expires_at: caller.open_until(SystemClock.now())?,
-        limited_to: caller.channels.clone(),
+        token_expires_at: call.identity.open_until(SystemClock.now())?,
+        limited_to: caller.allowed_channels.clone(),
     };
     call.check_rate_limit(LimitedAction::Renew).await?;
-    let connection = renew(&call.channels, &call.connections, &SystemClock, renewal).await?;
-    let renewed = RenewedConnection { connection_id: connection.connection_id, expires_at: connection.expires_at };
+    let connection = call.connector().renew(renewal).await?;
+    let renewed = RenewedConnection { connection_id: connection.key.id, expires_at: connection.expires_at };
     response::json(StatusCode::OK, &renewed)
 }
 
@@ -93,5 +82,6 @@ fn asked_channels(request: &ApiRequest) -> Result<Option<Vec<ChannelId>>, Proble
         None
     });
     violations.extend(fields.finish());
-    if violations.is_empty() { Ok(channels) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(violations)?;
+    Ok(channels)
 }

@@ -9,8 +9,8 @@ mod presence;
 mod router;
 
 use auth::Verifier;
-use call::{Buckets, Dependencies};
-use chat::app::channels::CreationRules;
+use call::Dependencies;
+use chat::app::{channels::CreationRules, rate_limit::RateLimits};
 use chat_aws::{
     DynamoChannels, DynamoConnections, LambdaFanOut, LambdaMaintenance, ManagementApi,
     env::{bucket, choice, number, per_minute, variable},
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Error> {
         fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
         maintenance: LambdaMaintenance::new(&config, variable("MAINTENANCE_FUNCTION")?),
         verifier: Verifier::from_env(&config).await?,
-        buckets: Buckets {
+        limits: RateLimits {
             connect: bucket("CONNECT_RATE", "CONNECT_BURST")?,
             create: per_minute("CHANNELS_PER_MINUTE")?,
             members: per_minute("MEMBERS_PER_MINUTE")?,

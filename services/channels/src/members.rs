@@ -28,7 +28,7 @@ struct MemberList {
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let channel = call.channel()?;
     let (after, limit) = page::<UserId>(call.request, "a user id")?;
-    let page = call.membership().list(&channel, &call.caller.user_id, after.as_ref(), limit).await?;
+    let page = call.membership().list(&channel, &call.caller().user_id, after.as_ref(), limit).await?;
     response::json(StatusCode::OK, &MemberList { members: page.members, end: PageInfo::new(page.next_after) })
 }
 
@@ -36,8 +36,8 @@ pub(crate) async fn add(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, call.request.path_new_member(&call.shared.verifier)?);
     let role = role(call.request)?;
     call.check_rate_limit(LimitedAction::AddMember).await?;
-    let addition = call.shared.additions.of_caller(call.caller.has(Scope::Add));
-    match call.membership().add(&channel, &call.caller.user_id, &user, role, addition).await? {
+    let addition = call.shared.additions.of_caller(call.identity.has(Scope::Add));
+    match call.membership().add(&channel, &call.caller().user_id, &user, role, addition).await? {
         Added::Joined { member, added: true } => response::json(StatusCode::CREATED, &member),
         Added::Joined { member, added: false } => response::json(StatusCode::OK, &member),
         Added::Invited(invitation) => response::json(StatusCode::ACCEPTED, &invitation),
@@ -47,7 +47,7 @@ pub(crate) async fn add(call: &Call<'_>) -> Answer {
 pub(crate) async fn remove(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
     call.check_rate_limit(LimitedAction::Change).await?;
-    call.membership().remove(&channel, &call.caller.user_id, &user).await?;
+    call.membership().remove(&channel, &call.caller().user_id, &user).await?;
     Ok(response::no_content())
 }
 
@@ -58,6 +58,6 @@ fn role(request: &ApiRequest) -> Result<Option<MemberRole>, Problem> {
     }
     let mut fields = request.fields()?;
     let role = fields.optional("role", "\"member\", \"moderator\" or \"owner\"");
-    let violations = fields.finish();
-    if violations.is_empty() { Ok(role) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(fields.finish())?;
+    Ok(role)
 }

@@ -32,5 +32,6 @@ pub(crate) fn page<Id: FromStr>(request: &ApiRequest, expected: &str) -> Result<
     request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
     let limit = request.limit(&mut violations);
     let after = request.query("after", expected, &mut violations);
-    if violations.is_empty() { Ok((after, limit)) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(violations)?;
+    Ok((after, limit))
 }

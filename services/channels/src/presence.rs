@@ -1,12 +1,9 @@
 //! `…/presence`, `…/read` and `…/typing`.
 
 use chat::{
-    app::{
-        presence::{presence, send_typing},
-        read_mark::mark_read,
-    },
-    model::{event::Present, id::ChannelId},
-    ports::{clock::SystemClock, rate_limiter::LimitedAction},
+    app::{presence::send_typing, read_mark::mark_read},
+    model::{event::Present, id::ChannelId, seq::Seq},
+    ports::rate_limiter::LimitedAction,
 };
 use http::StatusCode;
 use http_api::{Problem, response};
@@ -22,39 +19,30 @@ struct PresenceList {
 #[derive(Serialize)]
 struct ReadMark {
     channel_id: ChannelId,
-    read_seq: u64,
+    read_seq: Seq,
 }
 
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
-    let (channel, user) = (call.channel()?, &call.caller.user_id);
+    let (channel, user) = (call.channel()?, &call.caller().user_id);
     call.check_rate_limit(LimitedAction::LookAtPresence).await?;
-    let sockets = &call.shared.sockets;
-    let users = presence(&call.channels, &call.connections, sockets, &SystemClock, &channel, user).await?;
+    let users = call.presence().list(&channel, user).await?;
     response::json(StatusCode::OK, &PresenceList { users })
 }
 
 pub(crate) async fn mark(call: &Call<'_>) -> Answer {
     let channel_id = call.channel()?;
     let mut fields = call.request.fields()?;
-    let seq: u64 = fields.required("seq", "the seq of a message, or 0");
-    let violations = fields.finish();
-    if !violations.is_empty() {
-        return Err(Problem::invalid(violations));
-    }
+    let seq: Seq = fields.required("seq", "the seq of a message, or 0");
+    Problem::require_valid(fields.finish())?;
     call.check_rate_limit(LimitedAction::MarkRead).await?;
-    let read_seq = mark_read(&call.channels, &channel_id, &call.caller.user_id, seq).await?;
+    let read_seq = mark_read(&call.channels, &channel_id, &call.caller().user_id, seq).await?;
     response::json(StatusCode::OK, &ReadMark { channel_id, read_seq })
 }
 
 /// Responds with `202`. The event is sent to connected subscribers and is not stored.
 pub(crate) async fn typing(call: &Call<'_>) -> Answer {
-    let (channel, user) = (call.channel()?, &call.caller.user_id);
-    if !call.request.has_no_body() {
-        let violations = call.request.fields()?.finish();
-        if !violations.is_empty() {
-            return Err(Problem::invalid(violations));
-        }
-    }
-    send_typing(&call.channels, &call.delivery(), &channel, user, call.shared.buckets.other).await?;
+    let (channel, user) = (call.channel()?, &call.caller().user_id);
+    call.request.require_no_fields()?;
+    send_typing(&call.channels, &call.delivery(), &channel, user, call.shared.limits.other).await?;
     Ok(response::accepted())
 }

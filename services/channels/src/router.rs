@@ -15,14 +15,14 @@ use crate::{
 /// Authenticates the caller and runs the operation of the request's route.
 pub(crate) async fn handle(shared: &Dependencies, request: ApiRequest) -> Answer {
     let Some(Route::Channels(route)) = request.route() else { return Err(request.misrouted()) };
-    let caller = authenticate(&request, &shared.verifier, scope(route)).await?;
-    let tenant = caller.tenant.as_ref();
+    let identity = authenticate(&request, &shared.verifier, scope(route)).await?;
+    let tenant = identity.caller.tenant.as_ref();
     let call = Call {
         channels: shared.channels.for_tenant(tenant),
         connections: shared.connections.for_tenant(tenant),
         fan_out: shared.fan_out.for_tenant(tenant),
         request: &request,
-        caller,
+        identity,
         shared,
     };
     match route {

@@ -3,21 +3,26 @@
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
     app::{
-        agent::{Agent, Budgets, ReplyOutcome, draft::DraftAudience},
+        agent::{Agent, Budgets, ReplyOutcome, draft::DraftAudience, outcome::may_want_reply},
         delivery::Delivery,
+        stream::first_failed,
     },
     model::{
+        channel::Channel,
         draft::Delta,
+        error::ChatError,
         incarnation::ChannelKey,
         limits::CHANNEL_CONCURRENCY,
-        message::{Change, Message, MessageEvent},
-        time::Timestamp,
+        message::{Message, MessageEvent},
     },
     ports::{clock::SystemClock, draft_sink::DraftSink},
 };
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, ManagementApi,
-    lambda::stream::{ChannelBatch, StreamedMessage, group_by_channel, invocation_span, partial_batch_response},
+    lambda::{
+        deadline,
+        stream::{ChannelBatch, StreamedMessage, group_by_channel, invocation_span, partial_batch_response},
+    },
     trace,
 };
 use futures::StreamExt;
@@ -58,8 +63,8 @@ impl Handler {
 
     /// Replies to messages of one channel. Returns the sequence number of the first one that must be delivered again.
     async fn answer_channel(&self, batch: ChannelBatch, context: &Context) -> Option<String> {
-        let (tenant, channel_id) = (batch.tenant.as_ref(), batch.channel.channel_id);
-        let deadline = Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
+        let tenant = batch.tenant.as_ref();
+        let deadline = deadline(context.deadline);
         let (connections, fan_out) = (self.connections.for_tenant(tenant), self.fan_out.for_tenant(tenant));
         let delivery = Delivery {
             connections: &connections,
@@ -79,49 +84,47 @@ impl Handler {
             deadline,
         };
         let count = batch.messages.len();
-        let mut channel = None;
-        for message in batch.messages {
-            if message.event.change != Change::Created {
-                continue;
-            }
+        let records = batch.messages.into_iter().filter(|message| may_want_reply(&message.event));
+        let records = records.map(|message| (message.sequence_number.clone(), message));
+        let answer = async |mut channel: Option<Channel>, message: StreamedMessage| {
             let span = message.span(count);
-            let StreamedMessage { sequence_number, event: MessageEvent { mut stored, .. }, .. } = message;
+            let MessageEvent { mut stored, .. } = message.event;
             let answer = async {
                 // The reply continues this trace.
-                stored.trace = trace::current().or(stored.trace);
-                let seq = stored.message.seq;
-                match Box::pin(agent.answer(&stored, &mut channel)).await {
-                    Ok(ReplyOutcome::NotWanted | ReplyOutcome::Answered) => true,
-                    Ok(ReplyOutcome::Replied(reply)) => {
-                        let outcome = if is_cancelled(&reply) { "cancelled" } else { "replied" };
-                        metrics::count_by(&metrics::AGENT_REPLIES, outcome);
-                        tracing::info!(%channel_id, seq, reply_seq = reply.seq, outcome, "agent replied to a message");
-                        true
-                    }
-                    Ok(ReplyOutcome::Failed(notice)) => {
-                        let outcome = if is_cancelled(&notice) { "cancelled" } else { "failed" };
-                        metrics::count_by(&metrics::AGENT_REPLIES, outcome);
-                        tracing::warn!(%channel_id, seq, notice_seq = notice.seq, outcome, "agent reply failed");
-                        true
-                    }
-                    Err(error) => {
-                        invocation::failed(&error);
-                        tracing::error!(%channel_id, seq, %error, "message was not answered");
-                        false
-                    }
-                }
+                stored.trace = trace::current().or(stored.trace.take());
+                let answered = Box::pin(agent.answer(&stored, &mut channel)).await;
+                report(&stored.message, &answered);
+                answered.is_ok()
             };
-            if !answer.instrument(span).await {
-                return Some(sequence_number);
-            }
-        }
-        None
+            let is_answered = answer.instrument(span).await;
+            is_answered.then_some(channel)
+        };
+        first_failed(records, None, answer).await
     }
 }
 
-/// Returns whether a user cancelled the reply.
-fn is_cancelled(message: &Message) -> bool {
-    message.metadata.as_ref().and_then(|metadata| metadata.get("status")).is_some_and(|status| status == "cancelled")
+/// Logs and counts the outcome for a message.
+fn report(message: &Message, answered: &Result<ReplyOutcome, ChatError>) {
+    let (channel_id, seq) = (&message.channel_id, message.seq.get());
+    let outcome = match answered {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            invocation::failed(error);
+            tracing::error!(%channel_id, seq, %error, "message was not answered");
+            return;
+        }
+    };
+    let Some(name) = outcome.name() else { return };
+    metrics::count_by(&metrics::AGENT_REPLIES, name);
+    match outcome {
+        ReplyOutcome::Replied(reply) => {
+            tracing::info!(%channel_id, seq, reply_seq = reply.seq.get(), outcome = name, "agent replied to a message");
+        }
+        ReplyOutcome::Failed(notice) => {
+            tracing::warn!(%channel_id, seq, notice_seq = notice.seq.get(), outcome = name, "agent reply failed");
+        }
+        ReplyOutcome::NotWanted | ReplyOutcome::Answered => {}
+    }
 }
 
 type Sockets<'a> = Delivery<'a, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock>;

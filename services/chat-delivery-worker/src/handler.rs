@@ -4,24 +4,30 @@ use std::time::Instant;
 
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
-    app::{delivery::Delivery, presence::presence_events},
+    app::{
+        delivery::Delivery,
+        stream::{first_failed, joined},
+    },
     model::{
-        error::StoreError, frame::left_out_frame, id::TenantId, limits::CHANNEL_CONCURRENCY, message::MessageEvent,
-        time::Timestamp,
+        error::StoreError, frame::left_out_frame, id::TenantId, incarnation::ChannelKey, limits::CHANNEL_CONCURRENCY,
+        message::MessageEvent,
     },
     ports::clock::SystemClock,
 };
 use chat_aws::{
     DynamoConnections, LambdaFanOut, ManagementApi, api_gateway,
-    lambda::stream::{
-        ChannelBatch, LeftOut, PresenceChange, group_by_channel, invocation_span, is_connections_stream, left_out,
-        partial_batch_response, presence_changes, presence_span,
+    lambda::{
+        deadline,
+        stream::{
+            ChannelBatch, LeftOut, PresenceChange, group_by_channel, invocation_span, is_connections_stream, left_out,
+            partial_batch_response, presence_changes, presence_span,
+        },
     },
 };
 use futures::StreamExt;
 use lambda_runtime::Context;
 use telemetry::{OpenTelemetrySpanExt, Status, metrics};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// The handler of messages and presence changes.
 pub(crate) struct Handler {
@@ -92,7 +98,7 @@ impl Tenant<'_> {
             sockets: &self.shared.sockets,
             fan_out: &self.fan_out,
             clock: &SystemClock,
-            deadline: Timestamp::from_millis(i64::try_from(self.context.deadline).unwrap_or(i64::MAX)),
+            deadline: deadline(self.context.deadline),
         }
     }
 
@@ -101,41 +107,43 @@ impl Tenant<'_> {
         let spans = batch.spans();
         let of_first = spans.first()?.clone();
         let ChannelBatch { channel, messages, .. } = batch;
-        let channel_id = &channel.channel_id;
-        let first = messages.first()?.sequence_number.clone();
-        let events: Vec<MessageEvent> = messages.into_iter().map(|message| message.event).collect();
-        let count = events.len();
-        let deliver = async {
-            let began = Instant::now();
-            let delivered = self.delivery().deliver(&channel, &events, self.shared.threshold).await;
-            metrics::observe(&metrics::FAN_OUT_DURATION, began.elapsed().as_secs_f64() * 1000.0);
-            match delivered {
-                Ok(outcome) => {
-                    metrics::observe(
-                        &metrics::FAN_OUT_SIZE,
-                        f64::from(u32::try_from(outcome.sockets()).unwrap_or(u32::MAX)),
-                    );
-                    api_gateway::count(&outcome);
-                    tracing::info!(%channel_id, events = count, ?outcome, "delivered");
-                    None
-                }
-                Err(error) => {
-                    for span in &spans {
-                        span.set_status(Status::error("events were not delivered"));
-                    }
-                    tracing::error!(%channel_id, events = count, %error, "events were not delivered");
-                    Some(first)
-                }
-            }
-        };
+        let records = messages.into_iter().map(|message| (message.sequence_number, message.event)).collect();
+        let deliver = first_failed(joined(records), (), async |(), events: Vec<MessageEvent>| {
+            self.deliver_events(&channel, &events, &spans).await
+        });
         deliver.instrument(of_first).await
+    }
+
+    /// Delivers events of one channel. Returns `None` if that failed. `spans` are those of the events.
+    async fn deliver_events(&self, channel: &ChannelKey, events: &[MessageEvent], spans: &[Span]) -> Option<()> {
+        let (channel_id, count) = (&channel.channel_id, events.len());
+        let began = Instant::now();
+        let delivered = self.delivery().deliver(channel, events, self.shared.threshold).await;
+        metrics::observe(&metrics::FAN_OUT_DURATION, began.elapsed().as_secs_f64() * 1000.0);
+        match delivered {
+            Ok(outcome) => {
+                let sockets = f64::from(u32::try_from(outcome.sockets()).unwrap_or(u32::MAX));
+                metrics::observe(&metrics::FAN_OUT_SIZE, sockets);
+                api_gateway::count(&outcome);
+                tracing::info!(%channel_id, events = count, ?outcome, "delivered");
+                Some(())
+            }
+            Err(error) => {
+                for span in spans {
+                    span.set_status(Status::error("events were not delivered"));
+                }
+                tracing::error!(%channel_id, events = count, %error, "events were not delivered");
+                None
+            }
+        }
     }
 
     /// Notifies a client of the number of channels that its socket leaves out. Returns the sequence number to deliver
     /// again if that failed.
     async fn tell_left_out(&self, one: LeftOut) -> Option<String> {
-        let LeftOut { connection_id, connected_at, count, sequence_number } = one;
-        match self.delivery().tell(&connection_id, connected_at, &left_out_frame(count)).await {
+        let LeftOut { connection, count, sequence_number } = one;
+        let connection_id = &connection.id;
+        match self.delivery().tell(&connection, &left_out_frame(count)).await {
             Ok(pushed) => {
                 tracing::info!(%connection_id, count, ?pushed, "notified a client of left-out channels");
                 None
@@ -153,11 +161,10 @@ impl Tenant<'_> {
     async fn tell_presence(&self, change: PresenceChange) -> Option<String> {
         let PresenceChange { channel, users, sequence_number, .. } = change;
         let channel_id = &channel.channel_id;
-        let connections = &self.connections;
         let told = async {
-            let news =
-                presence_events(connections, connections, &SystemClock, &channel, users, self.shared.presence).await?;
-            let outcome = self.delivery().deliver_ephemeral(&channel, &news, self.shared.threshold).await?;
+            let delivery = self.delivery();
+            let news = delivery.presence_events(&channel, users, self.shared.presence).await?;
+            let outcome = delivery.deliver_ephemeral(&channel, &news, self.shared.threshold).await?;
             Ok::<_, StoreError>((news.len(), outcome))
         };
         match told.await {

@@ -2,8 +2,8 @@
 
 use auth::{Scope, Verifier};
 use chat::{
-    app::history::{HistoryPage, history, one_message, replies},
-    model::{message::Message, validation::Violation},
+    app::{channel_messages::ChannelMessages, history::HistoryPage},
+    model::{message::Message, seq::Seq, validation::Violation},
     ports::{clock::SystemClock, message_store::Range},
 };
 use chat_aws::{DynamoChannels, DynamoMessages};
@@ -35,45 +35,42 @@ struct Page {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Next {
-    Before(u64),
-    After(u64),
+    Before(Seq),
+    After(Seq),
 }
 
 impl Handler {
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
         let Some(Route::History(route)) = request.route() else { return Err(request.misrouted()) };
-        let caller = authenticate(&request, &self.verifier, Scope::Read).await?;
+        let caller = authenticate(&request, &self.verifier, Scope::Read).await?.caller;
         let channel = path_channel(&request, &caller)?;
         let (user, tenant) = (&caller.user_id, caller.tenant.as_ref());
         let (channels, messages) = (&self.channels.for_tenant(tenant), &self.messages.for_tenant(tenant));
+        let messages = ChannelMessages { channels, messages, clock: &SystemClock };
         let mut violations = Vec::new();
         match route {
             HistoryRoute::Get => {
                 let seq = request.path_seq()?;
-                let message = one_message(channels, messages, &SystemClock, &channel, user, seq).await?;
+                let message = messages.one_message(&channel, user, seq).await?;
                 response::json(StatusCode::OK, &message)
             }
             HistoryRoute::Replies => {
                 let seq = request.path_seq()?;
                 request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
-                let after = request.query_seq("after", &mut violations).unwrap_or(0);
-                valid(violations)?;
-                answer(replies(channels, messages, &SystemClock, (&channel, seq), user, after, limit).await?)
+                let after = request.query_seq("after", &mut violations).unwrap_or(Seq::ZERO);
+                Problem::require_valid(violations)?;
+                answer(messages.replies(&channel, user, seq, after, limit).await?)
             }
             HistoryRoute::List => {
                 request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
                 let range = range(&request, &mut violations);
-                valid(violations)?;
-                answer(history(channels, messages, &SystemClock, &channel, user, range, limit).await?)
+                Problem::require_valid(violations)?;
+                answer(messages.history(&channel, user, range, limit).await?)
             }
         }
     }
-}
-
-fn valid(violations: Vec<Violation>) -> Result<(), Problem> {
-    if violations.is_empty() { Ok(()) } else { Err(Problem::invalid(violations)) }
 }
 
 fn answer(page: HistoryPage) -> Result<Response<Body>, Problem> {

@@ -3,7 +3,9 @@
 
 mod handler;
 
-use chat_aws::{DynamoChannels, DynamoConnections, DynamoDeletedChannels, ManagementApi, env::variable, sdk};
+use chat_aws::{
+    DynamoChannels, DynamoConnections, DynamoDeletedChannels, DynamoTenants, ManagementApi, env::variable, sdk,
+};
 use handler::Handler;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -14,12 +16,12 @@ async fn main() -> Result<(), Error> {
     let config = sdk::config().await;
     let client = sdk::dynamodb(&config);
     let channels = variable("CHANNELS_TABLE")?;
-    let handler = Handler {
+    let tenants = DynamoTenants {
         channels: DynamoChannels::new(client.clone(), channels.clone()),
         connections: DynamoConnections::new(client.clone(), variable("CONNECTIONS_TABLE")?),
         deleted: DynamoDeletedChannels::new(client, variable("EVENTS_TABLE")?, channels),
-        sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
     };
+    let handler = Handler { tenants, sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?) };
     let handler = &handler;
     telemetry.run(service_fn(async |event: LambdaEvent<Value>| handler.handle(&event.context).await)).await
 }

@@ -4,7 +4,7 @@ use auth::{AuthError, Scope, Verifier};
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
     app::{
-        connect::{Asked, Connect, connect},
+        connect::{Asked, Connect, Connector},
         rate_limit::check_rate_limit,
         tickets::redeem,
     },
@@ -95,7 +95,13 @@ impl Handler {
         // On the heap, because a nested future is part of its parent, and these are large.
         let connected = Box::pin(async {
             check_rate_limit(&channels, &SystemClock, &request.user_id, &LimitedAction::Connect, self.bucket).await?;
-            connect(&channels, &connections, &self.sockets, &SystemClock, request, self.most).await
+            let connector = Connector {
+                channels: &channels,
+                connections: &connections,
+                sockets: &self.sockets,
+                clock: &SystemClock,
+            };
+            connector.connect(request, self.most).await
         });
         connected.await.map(|_| ()).map_err(|error| status(&error))
     }
@@ -114,12 +120,12 @@ impl Handler {
         let token_expires_at = identity.open_until(SystemClock.now()).map_err(refused)?;
         let connect = Connect {
             connection_id,
-            user_id: identity.user_id,
+            user_id: identity.caller.user_id,
             token_expires_at,
-            asked: channels.map_or(Asked::Memberships, Asked::Channels),
-            allowed_channels: identity.channels,
+            asked: Asked::of_request(channels),
+            allowed_channels: identity.caller.allowed_channels,
         };
-        Ok((identity.tenant, connect))
+        Ok((identity.caller.tenant, connect))
     }
 
     /// Opens a connection by a ticket, which contains the channels to subscribe.
@@ -137,7 +143,7 @@ impl Handler {
             connection_id,
             user_id: ticket.user_id,
             token_expires_at: ticket.token_expires_at,
-            asked: ticket.channels.map_or(Asked::Memberships, Asked::Keys),
+            asked: Asked::of_ticket(ticket.channels),
             allowed_channels: ticket.allowed_channels,
         };
         Ok((ticket.tenant, connect))

@@ -1,7 +1,10 @@
 //! Removes the connection of a closed socket.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use chat::{model::id::ConnectionId, ports::connection_store::ConnectionStore};
+use chat::{
+    model::id::ConnectionId,
+    ports::{connection_store::ConnectionStore, expiry_store::ExpiryStore},
+};
 use chat_aws::DynamoConnections;
 use lambda_runtime::Error;
 use serde_json::{Value, json};
@@ -24,7 +27,7 @@ async fn disconnect(connections: &DynamoConnections, event: &ApiGatewayWebsocket
     let context = &event.request_context;
     let connection_id: ConnectionId = context.connection_id.as_deref().unwrap_or_default().parse()?;
     let removed = match connections.find(&connection_id).await? {
-        Some((of_tenant, connection)) => of_tenant.close(&connection_id, connection.connected_at).await?,
+        Some((tenant, connection)) => connections.for_tenant(tenant.as_ref()).close(&connection.key).await?,
         None => false,
     };
     let request_id = context.request_id.as_deref().unwrap_or_default();

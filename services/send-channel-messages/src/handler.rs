@@ -1,19 +1,21 @@
 //! Converts requests to messages: sending, editing, deleting, reacting.
 
-use auth::{Identity, Scope, Verifier};
+use auth::{Scope, Verifier};
 use chat::{
     app::{
         agent::cancel,
-        edit::{Edit, delete, edit},
+        channel_messages::ChannelMessages,
+        edit::Edit,
         rate_limit::check_rate_limit,
-        react::react,
-        send::{SendMessage, SendResult, send},
+        send::{SendMessage, SendResult, send, unstored::limit_unstored},
     },
     model::{
+        access::Caller,
         error::ChatError,
-        id::{ChannelId, TenantId, UserId},
+        id::ChannelId,
         message::{NewMessage, Role},
         message_ref::MessageRef,
+        reaction::Toggle,
         text::{Flaw, emoji::Emoji},
         token_bucket::Bucket,
         validation::Violation,
@@ -21,7 +23,7 @@ use chat::{
     ports::{
         clock::{Clock, SystemClock},
         message_store::RecordKey,
-        rate_limiter::{LimitedAction, RateLimiter},
+        rate_limiter::LimitedAction,
     },
 };
 use chat_aws::{DynamoChannels, DynamoMessages, trace};
@@ -72,7 +74,7 @@ impl Handler {
         if !matches!(route, Some(Route::Send | Route::Message(_))) {
             return Err(request.misrouted());
         }
-        let caller = authenticate(&request, &self.verifier, Scope::Write).await?;
+        let caller = authenticate(&request, &self.verifier, Scope::Write).await?.caller;
         let channel_id = path_channel(&request, &caller)?;
         match route {
             Some(Route::Message(route)) => self.change(&request, route, channel_id, caller).await,
@@ -86,58 +88,43 @@ impl Handler {
         request: &ApiRequest,
         route: MessageRoute,
         channel_id: ChannelId,
-        caller: Identity,
+        caller: Caller,
     ) -> Result<Response<Body>, Problem> {
         let seq = request.path_seq()?;
-        let Identity { user_id, tenant, .. } = caller;
+        let Caller { user_id, tenant, .. } = caller;
         let (channels, messages) =
             (&self.channels.for_tenant(tenant.as_ref()), &self.messages.for_tenant(tenant.as_ref()));
         let changes = if route == MessageRoute::Edit { changes(request)? } else { Edit::default() };
         check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, self.buckets.send).await?;
+        let messages = ChannelMessages { channels, messages, clock: &SystemClock };
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         match route {
-            MessageRoute::AddReaction | MessageRoute::RemoveReaction => {
-                let (emoji, add) = (emoji(request)?, route == MessageRoute::AddReaction);
-                react(channels, messages, &SystemClock, &message, &emoji, add).await?;
-            }
-            MessageRoute::Delete => delete(channels, messages, &SystemClock, &message).await?,
+            MessageRoute::AddReaction => messages.react(&message, &emoji(request)?, Toggle::Add).await?,
+            MessageRoute::RemoveReaction => messages.react(&message, &emoji(request)?, Toggle::Remove).await?,
+            MessageRoute::Delete => messages.delete(&message).await?,
             MessageRoute::CancelReply => {
-                cancel(channels, messages, &SystemClock, &message).await?;
+                cancel(&messages, &message).await?;
                 return Ok(response::accepted());
             }
             MessageRoute::Edit => {
-                let edited = edit(channels, messages, &SystemClock, &message, changes).await?;
+                let edited = messages.edit(&message, changes).await?;
                 return response::json(StatusCode::OK, &edited);
             }
         }
         Ok(response::no_content())
     }
 
-    /// Takes a token for a request that stored nothing. Without a token, this environment refuses the user's sends
-    /// until the bucket has one again.
-    async fn refuse_sends(&self, tenant: Option<TenantId>, user: UserId) -> Result<(), ChatError> {
-        let (channels, now) = (self.channels.for_tenant(tenant.as_ref()), SystemClock.now());
-        let Some(retry_after) = channels.take(&user, &LimitedAction::SendNothing, self.buckets.nothing, now).await?
-        else {
-            return Ok(());
-        };
-        self.caches.refuse(tenant, user, now.plus(retry_after));
-        Err(ChatError::TooManyRequests { retry_after })
-    }
-
     async fn send(
         &self,
         request: &ApiRequest,
         channel_id: ChannelId,
-        caller: Identity,
+        caller: Caller,
     ) -> Result<Response<Body>, Problem> {
         let mut violations = Vec::new();
         let idempotency_key = request.idempotency_key(&mut violations);
         let draft = draft(request, &mut violations)?;
-        if !violations.is_empty() {
-            return Err(Problem::invalid(violations));
-        }
-        let Identity { user_id: sender_id, tenant, .. } = caller;
+        Problem::require_valid(violations)?;
+        let Caller { user_id: sender_id, tenant, .. } = caller;
         // Checked without a store, because a refused request would otherwise cost a transaction.
         if let Some(retry_after) = self.caches.wait(tenant.as_ref(), &sender_id, SystemClock.now()) {
             return Err(ChatError::TooManyRequests { retry_after }.into());
@@ -156,23 +143,16 @@ impl Handler {
         let mut cache = self.caches.get(tenant.as_ref(), &channel_id, &sender_id);
         let sent = send(&messages, &SystemClock, message, &mut cache).await;
         self.caches.set(tenant.clone(), channel_id, sender_id.clone(), cache);
-        if stores_nothing(&sent) {
-            self.refuse_sends(tenant, sender_id).await?;
+        let (channels, now) = (self.channels.for_tenant(tenant.as_ref()), SystemClock.now());
+        let refused = limit_unstored(&channels, &sender_id, self.buckets.nothing, now, &sent).await;
+        if let Some(retry_after) = refused? {
+            self.caches.refuse(tenant, sender_id, now.plus(retry_after));
+            return Err(ChatError::TooManyRequests { retry_after }.into());
         }
         let sent = sent?;
-        Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq).unwrap_or(i64::MAX));
+        Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq.get()).unwrap_or(i64::MAX));
         metrics::count(&metrics::MESSAGES_ACCEPTED, 1);
         answer(&sent)
-    }
-}
-
-/// Returns whether a request cost a transaction or reads but took no token of its sender.
-fn stores_nothing(sent: &Result<SendResult, ChatError>) -> bool {
-    match sent {
-        // The sender's bucket is already empty, or the sender did not cause the failure.
-        Ok(SendResult::Created(_))
-        | Err(ChatError::TooManyRequests { .. } | ChatError::Contended { .. } | ChatError::Store(_)) => false,
-        Ok(SendResult::Replayed(_)) | Err(_) => true,
     }
 }
 
@@ -185,8 +165,8 @@ fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
         content_type: fields.optional("content_type", CONTENT_TYPES),
         metadata: if without_metadata { Some(None) } else { metadata.map(Some) },
     };
-    let violations = fields.finish();
-    if violations.is_empty() { Ok(changes) } else { Err(Problem::invalid(violations)) }
+    Problem::require_valid(fields.finish())?;
+    Ok(changes)
 }
 
 /// Returns the path parameter `emoji`.

@@ -1,7 +1,11 @@
 //! Converts a dispatched push batch to pushes.
 
-use chat::{app::delivery::Delivery, model::time::Timestamp, ports::clock::SystemClock};
-use chat_aws::{DynamoConnections, LambdaFanOut, ManagementApi, api_gateway, lambda::fan_out::TenantPushBatch, trace};
+use chat::{app::delivery::Delivery, ports::clock::SystemClock};
+use chat_aws::{
+    DynamoConnections, LambdaFanOut, ManagementApi, api_gateway,
+    lambda::{deadline, fan_out::TenantPushBatch},
+    trace,
+};
 use lambda_runtime::{Context, Error};
 use serde_json::Value;
 use telemetry::invocation;
@@ -27,7 +31,7 @@ impl Handler {
             sockets: &self.sockets,
             fan_out: &self.fan_out.for_tenant(tenant.as_ref()),
             clock: &SystemClock,
-            deadline: Timestamp::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX)),
+            deadline: deadline(context.deadline),
         };
         let (channel_id, frames) = (batch.channel.channel_id.clone(), batch.frames.len());
         let batch = async {

@@ -144,13 +144,7 @@ impl<'a> Injector<'a> {
                     ledger.fault("process reaper killed");
                 }
             }
-            Kind::KillRunner => {
-                self.machine.kill().await;
-                ledger.fault("runner killed");
-                let away = Duration::from_millis(self.chance.random_range(0..2_000));
-                sleep(away).await;
-                self.machine.start().await?;
-            }
+            Kind::KillRunner => self.kill_runner().await?,
             Kind::PauseFunction => {
                 // Sometimes longer than the timeout of most functions.
                 let most = if self.chance.random_bool(0.1) { 14_000 } else { 5_000 };
@@ -175,22 +169,39 @@ impl<'a> Injector<'a> {
                 }
                 ledger.fault("all sockets cut");
             }
-            Kind::Poison => {
-                let number = self.poisoned;
-                self.poisoned += 1;
-                ledger.fault("records poisoned");
-                while !poison::put(self.tables, number).await {
-                    sleep(Duration::from_millis(500)).await;
-                }
-            }
-            Kind::Skew => {
-                if self.machine.skew().is_possible() {
-                    let seconds = self.chance.random_range(-SKEW..=SKEW);
-                    self.machine.skew().set(seconds).map_err(|error| format!("the clocks cannot be set: {error}"))?;
-                    ledger.fault("clocks of functions moved");
-                }
-            }
+            Kind::Poison => self.put_poison().await,
+            Kind::Skew => self.move_clocks()?,
             Kind::WrongToken => self.wrong_token().await,
+        }
+        Ok(())
+    }
+
+    /// Kills the runner and starts it again after up to two seconds.
+    async fn kill_runner(&mut self) -> Result<(), String> {
+        self.machine.kill().await;
+        self.shared.ledger.fault("runner killed");
+        let away = Duration::from_millis(self.chance.random_range(0..2_000));
+        sleep(away).await;
+        self.machine.start().await?;
+        Ok(())
+    }
+
+    /// Adds a record that no worker can process. Repeats the request until the stack accepts it.
+    async fn put_poison(&mut self) {
+        let number = self.poisoned;
+        self.poisoned += 1;
+        self.shared.ledger.fault("records poisoned");
+        while !poison::put(self.tables, number).await {
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Moves the clocks of the functions, if this machine allows it.
+    fn move_clocks(&mut self) -> Result<(), String> {
+        if self.machine.skew().is_possible() {
+            let seconds = self.chance.random_range(-SKEW..=SKEW);
+            self.machine.skew().set(seconds).map_err(|error| format!("the clocks cannot be set: {error}"))?;
+            self.shared.ledger.fault("clocks of functions moved");
         }
         Ok(())
     }

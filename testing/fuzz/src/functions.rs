@@ -15,6 +15,7 @@ use chat::{
     app::{
         channels::{ChosenChannelIds, CreationRules},
         frame_budget::FrameBudgets,
+        rate_limit::RateLimits,
     },
     model::{invitation::MemberAdditions, token_bucket::Bucket},
 };
@@ -48,6 +49,9 @@ pub static STACK: LazyLock<Stack> = LazyLock::new(|| {
     let template = Template::parse(TEMPLATE).expect("the template is valid");
     template.resolve(&deployment()).expect("the template can be resolved")
 });
+
+/// A rate limit that no input reaches.
+const UNLIMITED: Bucket = Bucket { every: Duration::from_nanos(1), burst: u32::MAX };
 
 /// Returns the parameters of a deployment on this machine.
 pub fn deployment() -> Deployment {
@@ -88,7 +92,6 @@ impl Functions {
     fn new(aws: &Aws) -> Self {
         let config = aws.config();
         let client = sdk::dynamodb(&config);
-        let bucket = Bucket { every: Duration::from_nanos(1), burst: u32::MAX };
         let channels = DynamoChannels::new(client.clone(), "chat_channels").with_connections("chat_connections");
         let messages = DynamoMessages::new(client.clone(), "chat_events", "chat_channels");
         let connections = DynamoConnections::new(client.clone(), "chat_connections");
@@ -96,22 +99,16 @@ impl Functions {
         let fan_out = LambdaFanOut::new(&config, "send-message");
         Self {
             rest: Rest::from_env(),
-            channels: call::Dependencies {
-                channels: channels.clone(),
-                connections: connections.clone(),
-                sockets: sockets.clone(),
-                fan_out: fan_out.clone(),
-                maintenance: LambdaMaintenance::new(&config, "maintenance"),
-                verifier: tokens::verifier(),
-                buckets: call::Buckets { connect: bucket, create: bucket, members: bucket, other: bucket },
-                additions: MemberAdditions::Everybody,
-                creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
-            },
+            channels: dependencies(
+                (channels.clone(), connections.clone()),
+                (sockets.clone(), fan_out.clone()),
+                LambdaMaintenance::new(&config, "maintenance"),
+            ),
             send: send_channel_messages::Handler::new(
                 channels.clone(),
                 messages.clone(),
                 tokens::verifier(),
-                send_channel_messages::Buckets { send: bucket, nothing: bucket },
+                send_channel_messages::Buckets { send: UNLIMITED, nothing: UNLIMITED },
             ),
             get: get_channel_messages::Handler {
                 channels: channels.clone(),
@@ -127,7 +124,7 @@ impl Functions {
                 sockets: sockets.clone(),
                 connections: connections.clone(),
                 verifier: tokens::verifier(),
-                bucket,
+                bucket: UNLIMITED,
                 most: 1_000,
             },
             answer_frame: answer_frame::Handler { budgets: FrameBudgets::default(), sockets: sockets.clone() },
@@ -169,6 +166,25 @@ impl Functions {
         }));
         let answer = adapter.call(LambdaEvent::new(event, Context::default())).await.expect("an answer");
         Some(serde_json::to_vec(&answer).expect("an answer is JSON").into())
+    }
+}
+
+/// Returns the dependencies of the function of the channels.
+fn dependencies(
+    (channels, connections): (DynamoChannels, DynamoConnections),
+    (sockets, fan_out): (ManagementApi, LambdaFanOut),
+    maintenance: LambdaMaintenance,
+) -> call::Dependencies {
+    call::Dependencies {
+        channels,
+        connections,
+        sockets,
+        fan_out,
+        maintenance,
+        verifier: tokens::verifier(),
+        limits: RateLimits { connect: UNLIMITED, create: UNLIMITED, members: UNLIMITED, other: UNLIMITED },
+        additions: MemberAdditions::Everybody,
+        creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
     }
 }
 

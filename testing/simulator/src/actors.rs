@@ -4,9 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use chat::{
-    app::maintenance::carry_out,
-    model::{channel::MemberRole, error::ChatError, limits::HANDSHAKE_DURATION},
-    ports::clock::Clock,
+    model::{channel::MemberRole, error::ChatError},
+    ports::{clock::Clock, socket_gateway::HANDSHAKE_DURATION},
 };
 
 use crate::{
@@ -25,15 +24,12 @@ use crate::{
 /// Maximum number of concurrent maintenance functions.
 const MAINTAINERS: usize = 2;
 
-/// Maximum pending ends that one maintenance function reads.
-const PENDING_AT_ONCE: usize = 10;
-
 /// Starts all actors.
 pub(crate) fn start(world: &Arc<World>) {
     stream::start(world, Reader::Delivery);
     stream::start(world, Reader::Agent);
     for _ in 0..MAINTAINERS {
-        world.time.spawn(false, run_maintenance(Arc::clone(world)));
+        world.time.spawn(run_maintenance(Arc::clone(world)));
     }
     client::start(world, "alice, all of hers", OWNER, None);
     client::start(world, "bob, all of his", MEMBER, None);
@@ -60,10 +56,10 @@ pub(crate) fn start(world: &Arc<World>) {
             continue;
         }
         let sender = insist_on(Arc::clone(world), who, to, messages, Arc::clone(cache));
-        world.time.spawn(false, sender);
+        world.time.spawn(sender);
     }
     if world.time.one_in(2) {
-        world.time.spawn(false, end_membership(Arc::clone(world)));
+        world.time.spawn(end_membership(Arc::clone(world)));
     }
 }
 
@@ -73,7 +69,7 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
     for to in [PUBLIC, PRIVATE] {
         let last =
             send_once(Arc::clone(world), OWNER, to, "last".to_owned(), Some(LAST_KEY.to_owned()), Shared::default());
-        world.time.spawn(false, last);
+        world.time.spawn(last);
     }
     let owner = {
         let state = world.store.state();
@@ -90,7 +86,7 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
             Some(LAST_KEY.to_owned()),
             Shared::default(),
         );
-        world.time.spawn(false, last);
+        world.time.spawn(last);
     }
 }
 
@@ -132,11 +128,8 @@ async fn run_maintenance(world: Arc<World>) {
         let lasts = Duration::from_millis(world.time.below(4_000));
         request(&world, Caller::System, |node| async move {
             let until = node.monotonic() + lasts;
-            let Ok(due) = node.store.pending_ends(PENDING_AT_ONCE, node.now()).await else { return };
-            for pending in due {
-                // After a failure the record stays for the next tick.
-                let _ = carry_out(&node.ending(), &node.store, &pending, until).await;
-            }
+            // After a failure the record stays for the next tick.
+            let _ = node.maintenance().run(until).await;
         })
         .await;
     }

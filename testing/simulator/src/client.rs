@@ -9,13 +9,13 @@ use std::{
 
 use chat::{
     app::{
-        connect::{Asked, Connect, Renewal, connect, renew},
-        history::history,
+        connect::{Asked, Connect, Renewal},
         tickets::{issue, redeem},
     },
     model::{
         error::ChatError,
         id::{ChannelId, ConnectionId, UserId},
+        seq::Seq,
     },
     ports::{
         channel_store::ChannelStore, connection_store::ConnectionStore, message_store::Range, ticket_store::Ticket,
@@ -66,7 +66,7 @@ pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Opt
         shown: BTreeMap::new(),
         connections: 0,
     };
-    world.time.spawn(false, client.run());
+    world.time.spawn(client.run());
 }
 
 impl Client {
@@ -125,7 +125,7 @@ impl Client {
         let named = self.named.clone().map(|one| vec![one]);
         let by_ticket = self.waits() && self.world.time.one_in(3);
         if !by_ticket {
-            return Some(named.map_or(Asked::Memberships, Asked::Channels));
+            return Some(Asked::of_request(named));
         }
         let of_user = self.user.clone();
         let issued = request(&self.world, self.caller(), |node| async move {
@@ -146,7 +146,7 @@ impl Client {
         let redeemed =
             request(&self.world, self.caller(), |node| async move { redeem(&node.store, &node, &text).await });
         let ticket = redeemed.await.1?.ok()?;
-        Some(ticket.channels.map_or(Asked::Memberships, Asked::Keys))
+        Some(Asked::of_ticket(ticket.channels))
     }
 
     /// Runs `$connect` and opens the socket. Returns `false` if that fails.
@@ -157,7 +157,7 @@ impl Client {
         let connected = request(&self.world, self.caller(), |node| async move {
             let token_expires_at = node.deadline(3_600);
             let asked = Connect { connection_id, user_id, token_expires_at, asked, allowed_channels: None };
-            connect(&node.store, &node.store, &node, &node, asked, 20).await
+            node.connector().connect(asked, 20).await
         })
         .await
         .1;
@@ -266,7 +266,7 @@ impl Client {
                 let renewed = request(&self.world, self.caller(), |node| async move {
                     let token_expires_at = node.deadline(3_600);
                     let renewal = Renewal { connection_id, user_id, token_expires_at, limited_to };
-                    renew(&node.store, &node.store, &node, renewal).await
+                    node.connector().renew(renewal).await
                 });
                 match renewed.await.1 {
                     Some(Ok(_)) => break,
@@ -283,14 +283,16 @@ impl Client {
         let Ok(frame) = serde_json::from_str::<serde_json::Value>(frame) else { return Ok(()) };
         let Some(Ok(of)) = frame["channel_id"].as_str().map(str::parse::<ChannelId>) else { return Ok(()) };
         for event in frame["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            let (Some(seq), Some(message)) = (event["seq"].as_u64(), event["message"]["message_id"].as_str()) else {
+            let (Some(seq), Some(message)) =
+                (event["seq"].as_u64().map(Seq::new), event["message"]["message_id"].as_str())
+            else {
                 continue;
             };
             let has = self.last(&of);
             if seq <= has && !self.world.has(Mutant::DuplicatesKept) {
                 continue;
             }
-            if seq > has + 1 && !self.world.has(Mutant::GapIgnored) {
+            if seq > has.next() && !self.world.has(Mutant::GapIgnored) {
                 match self.catch_up(&of).await {
                     // A channel of an `auto_subscribe` socket may be deleted.
                     Err(_) if self.named.is_none() && of.as_str() == LOUNGE => {}
@@ -303,19 +305,19 @@ impl Client {
         Ok(())
     }
 
-    fn last(&self, of: &ChannelId) -> u64 {
-        self.shown.get(of).and_then(|shown| shown.last()).map_or(0, |(seq, _)| *seq)
+    fn last(&self, of: &ChannelId) -> Seq {
+        self.shown.get(of).and_then(|shown| shown.last()).map_or(Seq::ZERO, |(seq, _)| *seq)
     }
 
     /// Reads the messages after the last known one, page by page.
     async fn catch_up(&mut self, of: &ChannelId) -> Result<(), Left> {
         self.shown.entry(of.clone()).or_default();
         loop {
-            let after = self.last(of) + u64::from(self.world.has(Mutant::CursorOffByOne));
+            let last = self.last(of);
+            let after = if self.world.has(Mutant::CursorOffByOne) { last.next() } else { last };
             let (of_channel, of_user) = (of.clone(), self.user.clone());
             let page = request(&self.world, self.caller(), |node| async move {
-                let page =
-                    history(&node.store, &node.store, &node, &of_channel, &of_user, Range::After(after), PAGE).await;
+                let page = node.channel_messages().history(&of_channel, &of_user, Range::After(after), PAGE).await;
                 if page.as_ref().is_ok_and(|page| !page.messages.is_empty()) {
                     node.answers_with_what_it_read();
                 }
@@ -352,7 +354,7 @@ impl Client {
         request(&self.world, Caller::System, |node: Node| async move {
             if let Ok(Some(found)) = node.store.connection(&id).await {
                 // The next push removes the remaining items.
-                let _ = ConnectionStore::close(&node.store, &id, found.connected_at).await;
+                let _ = ConnectionStore::close(&node.store, &found.key).await;
             }
         })
         .await;

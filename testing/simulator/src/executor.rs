@@ -39,10 +39,18 @@ struct Core {
     trace: u64,
 }
 
+/// Kind of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A client, a user or the stream. It lives until the end of the schedule.
+    Actor,
+    /// A process of the system, which may die.
+    Process,
+}
+
 struct Task {
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// `true` for a process, which may die.
-    mortal: bool,
+    kind: Kind,
     waker: Waker,
 }
 
@@ -149,12 +157,20 @@ impl Time {
         .await;
     }
 
-    /// Starts a task. A mortal task is a process and may die.
-    pub(crate) fn spawn<T: Send + 'static>(
+    /// Starts a task.
+    pub(crate) fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Handle<T> {
+        self.start(Kind::Actor, future)
+    }
+
+    /// Starts a process, which may die.
+    pub(crate) fn spawn_process<T: Send + 'static>(
         &self,
-        mortal: bool,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Handle<T> {
+        self.start(Kind::Process, future)
+    }
+
+    fn start<T: Send + 'static>(&self, kind: Kind, future: impl Future<Output = T> + Send + 'static) -> Handle<T> {
         let end = Arc::new(Mutex::new(End::Open(None)));
         let guard = Guard(Arc::clone(&end));
         let future = Box::pin(async move {
@@ -166,7 +182,7 @@ impl Time {
         let task = core.tasks.len();
         let waker = Waker::from(Arc::new(Wakes { task, ready: Arc::clone(&self.ready) }));
         waker.wake_by_ref();
-        core.tasks.push(Some(Task { future, mortal, waker }));
+        core.tasks.push(Some(Task { future, kind, waker }));
         Handle(end)
     }
 }
@@ -218,7 +234,7 @@ pub(crate) fn run(time: &Time) -> bool {
         let (who, when) = (number as u64, core.now.unsigned_abs());
         core.note(who);
         core.note(when);
-        let dies = task.mortal && core.inject_fault(150);
+        let dies = task.kind == Kind::Process && core.inject_fault(150);
         core.deaths += u32::from(dies);
         drop(core);
         if dies {

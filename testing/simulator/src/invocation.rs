@@ -17,13 +17,13 @@ where
 {
     let node = Node::new(world, caller);
     let number = node.process().number;
-    (number, world.time.spawn(true, handle(node)).await)
+    (number, world.time.spawn_process(handle(node)).await)
 }
 
 /// Runs `SendMessageFunction` as an asynchronous invocation: at most three attempts.
 pub(crate) fn send_message(world: &Arc<World>, batch: PushBatch) {
     let of_world = Arc::clone(world);
-    world.time.spawn(false, async move {
+    world.time.spawn(async move {
         let world = of_world;
         for attempt in 0..3_u64 {
             let one = batch.clone();
@@ -35,7 +35,7 @@ pub(crate) fn send_message(world: &Arc<World>, batch: PushBatch) {
                 _ => world.time.sleep(Duration::from_millis(200 << attempt)).await,
             }
         }
-        let given_up = batch.recipients.iter().map(|target| target.connection_id.clone());
-        world.tables().notes.given_up.extend(given_up);
+        let failed = batch.recipients.iter().map(|target| target.connection.id.clone());
+        world.tables().notes.failed.extend(failed);
     });
 }

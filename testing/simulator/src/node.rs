@@ -10,7 +10,10 @@ use std::{
 };
 
 use chat::{
-    app::{agent::draft::DraftAudience, delivery::Delivery, ending::Ending, membership::Membership},
+    app::{
+        agent::draft::DraftAudience, channel_messages::ChannelMessages, connect::Connector, delivery::Delivery,
+        maintenance::Maintenance, membership::Membership, presence::Presence,
+    },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
     model::{
         draft::Delta, error::StoreError, id::ConnectionId, incarnation::ChannelKey, limits::PUSH_DURATION,
@@ -98,8 +101,23 @@ impl Node {
         Membership { channels: &self.store, connections: &self.store, sockets: self, clock: self }
     }
 
-    pub(crate) fn ending(&self) -> Ending<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
-        Ending { channels: &self.store, connections: &self.store, sockets: self, clock: self }
+    pub(crate) fn connector(&self) -> Connector<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
+        Connector { channels: &self.store, connections: &self.store, sockets: self, clock: self }
+    }
+
+    pub(crate) fn presence(&self) -> Presence<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
+        Presence { channels: &self.store, connections: &self.store, sockets: self, clock: self }
+    }
+
+    pub(crate) fn maintenance(
+        &self,
+    ) -> Maintenance<'_, MemoryStore<Process>, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
+        let store = &self.store;
+        Maintenance { tenants: store, expiry: store, ends: store, sockets: self, clock: self }
+    }
+
+    pub(crate) fn channel_messages(&self) -> ChannelMessages<'_, MemoryStore<Process>, MemoryStore<Process>, Self> {
+        ChannelMessages { channels: &self.store, messages: &self.store, clock: self }
     }
 
     /// Tells the oracle that a request is about to respond with what it has read.

@@ -54,7 +54,7 @@ pub(crate) async fn insist_on(world: Arc<World>, who: &'static str, to: &'static
         if world.time.inject_fault(6) {
             // An impatient client sends the same request twice concurrently.
             let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), Arc::clone(&cache));
-            world.time.spawn(false, again);
+            world.time.spawn(again);
         }
         send_once(Arc::clone(&world), who, to, text, key, Arc::clone(&cache)).await;
     }

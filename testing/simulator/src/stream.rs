@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use chat::{
-    app::agent::{Agent, Budgets},
-    model::{
-        incarnation::ChannelKey,
-        message::{Change, MessageEvent},
-        token_bucket::Bucket,
+    app::{
+        agent::{Agent, Budgets, outcome::may_want_reply},
+        stream::{first_failed, joined},
     },
+    model::{channel::Channel, incarnation::ChannelKey, message::MessageEvent, token_bucket::Bucket},
 };
 
 use crate::{
@@ -44,7 +43,7 @@ fn lane(event: &MessageEvent) -> usize {
 pub(crate) fn start(world: &Arc<World>, reader: Reader) {
     for number in 0..LANES {
         let of_world = Arc::clone(world);
-        world.time.spawn(false, run_lane(of_world, reader, number));
+        world.time.spawn(run_lane(of_world, reader, number));
     }
 }
 
@@ -74,7 +73,7 @@ async fn run_lane(world: Arc<World>, reader: Reader, number: usize) {
         }
         let invocation = {
             let of_world = Arc::clone(&world);
-            world.time.spawn(true, async move { invoke(of_world, reader, batch).await })
+            world.time.spawn_process(async move { invoke(of_world, reader, batch).await })
         };
         // The stream has dropped the invocation, which continues nevertheless.
         let answer = if world.time.inject_fault(12) {
@@ -125,7 +124,7 @@ async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> 
     for (mut channel, events) in groups {
         if world.has(Mutant::StreamById) {
             let state = world.store.state();
-            channel = state.channels.get(&channel.channel_id).map_or(channel, chat::model::channel::Channel::key);
+            channel = state.channels.get(&channel.channel_id).map_or(channel, Channel::key);
         }
         let first = match reader {
             Reader::Delivery => deliver(&node, &channel, events).await,
@@ -137,13 +136,11 @@ async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> 
 }
 
 async fn deliver(node: &Node, channel: &ChannelKey, events: Vec<(usize, MessageEvent)>) -> Option<usize> {
-    let first = events.first().map(|(index, _)| *index);
-    let events: Vec<MessageEvent> = events.into_iter().map(|(_, event)| event).collect();
-    match node.delivery().deliver(channel, &events, THRESHOLD).await {
-        Ok(_) => None,
-        Err(_) if node.world.has(Mutant::FailureSwallowed) => None,
-        Err(_) => first,
-    }
+    let deliver = async |(), events: Vec<MessageEvent>| {
+        let delivered = node.delivery().deliver(channel, &events, THRESHOLD).await;
+        (delivered.is_ok() || node.world.has(Mutant::FailureSwallowed)).then_some(())
+    };
+    first_failed(joined(events), (), deliver).await
 }
 
 async fn answer(node: &Node, events: Vec<(usize, MessageEvent)>) -> Option<usize> {
@@ -159,19 +156,14 @@ async fn answer(node: &Node, events: Vec<(usize, MessageEvent)>) -> Option<usize
         budgets,
         deadline: node.deadline(300),
     };
-    let mut channel = None;
-    for (index, MessageEvent { change, stored }) in events {
-        if change != Change::Created {
-            continue;
-        }
+    let records = events.into_iter().filter(|(_, event)| may_want_reply(event));
+    let answer = async |mut channel: Option<Channel>, MessageEvent { stored, .. }: MessageEvent| {
         let question = (stored.channel(), stored.message.seq);
         let mut attempt = Attempt { world: &node.world, question, done: false };
-        if Box::pin(agent.answer(&stored, &mut channel)).await.is_err() {
-            return Some(index);
-        }
-        attempt.done = true;
-    }
-    None
+        attempt.done = Box::pin(agent.answer(&stored, &mut channel)).await.is_ok();
+        attempt.done.then_some(channel)
+    };
+    first_failed(records, None, answer).await
 }
 
 /// One attempt at a reply. An attempt that does not succeed may have begun a model call that another worker repeats.

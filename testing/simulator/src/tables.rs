@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use chat::model::{
     id::{ChannelId, ConnectionId, MessageId, UserId},
     incarnation::ChannelKey,
+    seq::Seq,
 };
 
 /// A message's number in its channel, as the key of a reply lease.
-pub(crate) type QuestionKey = (ChannelKey, u64);
+pub(crate) type QuestionKey = (ChannelKey, Seq);
 
 #[derive(Default)]
 pub(crate) struct Tables {
@@ -43,7 +44,7 @@ pub(crate) struct Notes {
     /// Ends that apply to a user since the user could last see a channel, as indexes into `ends`.
     pub(crate) shut_out: BTreeMap<(ChannelKey, UserId), Vec<usize>>,
     /// Connections of dropped pushes: they may lack the last messages.
-    pub(crate) given_up: BTreeSet<ConnectionId>,
+    pub(crate) failed: BTreeSet<ConnectionId>,
     /// Number of model calls for a message.
     pub(crate) calls: BTreeMap<QuestionKey, u32>,
     /// Number of events that each require a further model call: a death, an error or a failure of the model after a
@@ -58,7 +59,7 @@ pub(crate) struct Notes {
 /// A message that was accepted.
 pub(crate) struct Accepted {
     pub(crate) channel: ChannelKey,
-    pub(crate) seq: u64,
+    pub(crate) seq: Seq,
     pub(crate) message_id: MessageId,
     pub(crate) user: UserId,
     pub(crate) text: String,
@@ -83,7 +84,7 @@ pub(crate) enum EndCause {
 }
 
 /// Messages that a client shows of a channel: numbers and ids.
-pub(crate) type Shown = Vec<(u64, String)>;
+pub(crate) type Shown = Vec<(Seq, String)>;
 
 /// A client with an open socket: its connection, and the messages that it shows.
 #[derive(Debug, Clone, Default)]

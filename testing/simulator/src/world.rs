@@ -15,6 +15,7 @@ use chat::{
         id::{ChannelId, UserId},
         incarnation::Incarnation,
         message::Role,
+        seq::Seq,
         time::Timestamp,
     },
     ports::{clock::Clock, fan_out::PushBatch},
@@ -165,7 +166,7 @@ impl World {
             name: id.to_owned(),
             visibility,
             agent: AgentSettings { mode, ..AgentSettings::default() },
-            last_seq: 0,
+            last_seq: Seq::ZERO,
             last_message_at: None,
             created_by: user(OWNER),
             created_at: dice.now(),
@@ -183,7 +184,7 @@ impl World {
                 joined_at: dice.now(),
                 added_by: None,
             };
-            state.put_member(&made.key(), member, 0);
+            state.put_member(&made.key(), member, Seq::ZERO);
         }
         state.put_channel(made);
     }

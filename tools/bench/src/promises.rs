@@ -52,7 +52,7 @@ async fn attempt(system: &System) -> Result<()> {
     answers(StatusCode::NOT_FOUND, by(1, PRIVATE, &text("hi"))).await?;
     let own = message(StatusCode::CREATED, by(0, PRIVATE, &text("mine"))).await?;
     for (message, seq, number) in [(&first, 1, 0), (&second, 2, 1), (&own, 1, 0)] {
-        if (message.seq, message.sender_id.to_string()) != (seq, sender(number)) {
+        if (message.seq.get(), message.sender_id.to_string()) != (seq, sender(number)) {
             return Err(format!("{} was to send number {seq}: {message:?}", sender(number)).into());
         }
     }

@@ -43,19 +43,8 @@ async fn main() -> Result<()> {
     let folder = PathBuf::from(arguments.next().ok_or("say where the binaries are: target/lambda")?);
     let requests: usize = arguments.next().as_deref().unwrap_or("1000").parse()?;
 
-    let slow = post(async || {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        StatusCode::OK
-    });
-    let kinds = [
-        ("off", String::new()),
-        ("on", serve(Router::new().fallback(post(async || StatusCode::OK))).await?),
-        ("no listener", nobody().await?),
-        ("answers after 10 s", serve(Router::new().fallback(slow)).await?),
-        ("answers 500", serve(Router::new().fallback(post(async || StatusCode::INTERNAL_SERVER_ERROR))).await?),
-    ];
     let mut stacks = Vec::new();
-    for (kind, endpoint) in kinds {
+    for (kind, endpoint) in collectors().await? {
         stacks.push(Stack::start(&folder, kind, &endpoint).await?);
     }
     for _ in 0..WARM_UP {
@@ -75,6 +64,28 @@ async fn main() -> Result<()> {
 
     let cpu: Vec<f64> =
         stacks.iter().zip(before).map(|(stack, before)| stack.cpu().saturating_sub(before).as_secs_f64()).collect();
+    print_costs(&stacks, &cpu, requests);
+    print_allocations(&stacks);
+    Ok(())
+}
+
+/// Starts a collector of each kind. Returns their names and addresses.
+async fn collectors() -> Result<[(&'static str, String); 5]> {
+    let slow = post(async || {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        StatusCode::OK
+    });
+    Ok([
+        ("off", String::new()),
+        ("on", serve(Router::new().fallback(post(async || StatusCode::OK))).await?),
+        ("no listener", nobody().await?),
+        ("answers after 10 s", serve(Router::new().fallback(slow)).await?),
+        ("answers 500", serve(Router::new().fallback(post(async || StatusCode::INTERNAL_SERVER_ERROR))).await?),
+    ])
+}
+
+/// Prints latency and CPU of each stack. `cpu` has the seconds of each stack for all requests.
+fn print_costs(stacks: &[Stack], cpu: &[f64], requests: usize) {
     println!("{requests} requests each\n");
     println!(
         "{:20} {:>9} {:>7} {:>9} {:>7} {:>9} {:>7}",
@@ -93,9 +104,13 @@ async fn main() -> Result<()> {
             cpu / base.2,
         );
     }
+}
+
+/// Prints the allocations of each stack, if they are counted.
+fn print_allocations(stacks: &[Stack]) {
     if let Some(base) = stacks[0].allocations() {
         println!();
-        for stack in &stacks {
+        for stack in stacks {
             if let Some(each) = stack.allocations() {
                 #[expect(clippy::cast_precision_loss, reason = "a handful of thousands")]
                 let ratio = each as f64 / base as f64;
@@ -103,7 +118,6 @@ async fn main() -> Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 /// A running stack with one channel.

@@ -1,4 +1,6 @@
 //! The OTLP receiver: accepted requests, responses, stored traces and forwarding.
+//!
+//! A binary of its own: the tests install the subscriber of the process and count lines of its log.
 
 // Clippy's exception for tests does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]

@@ -72,11 +72,25 @@ where
         socket.event("message.updated", |message| message["seq"] == seq && message["content"] == "edited").await
     };
     steps.step("edit", edit).await?;
+    join_and_leave(target, steps, two, channel, &mut socket, &sent["sender_id"]).await
+}
 
+/// Lets the second user come and go. The first user sees it on `socket`.
+async fn join_and_leave<D>(
+    target: &Target,
+    steps: &mut Steps<D>,
+    two: &User<'_>,
+    channel: &str,
+    socket: &mut Socket,
+    first_user: &Value,
+) -> Result<(), Failure>
+where
+    D: FnMut(&'static str, Duration),
+{
     let url = format!("{}?channels={channel}", target.websocket);
     let other = async {
         let other = Socket::open(&url, Some(two.token)).await?;
-        let joined = socket.frame(|frame| frame["type"] == "presence.joined" && frame["user_id"] != sent["sender_id"]);
+        let joined = socket.frame(|frame| frame["type"] == "presence.joined" && frame["user_id"] != *first_user);
         Ok((other, joined.await?["user_id"].take()))
     };
     let (other, user) = steps.step("join", other).await?;

@@ -30,7 +30,7 @@ async fn each_algorithm_verifies_with_its_own_kind_of_key_and_with_no_other() {
     for (key, algorithms) in kinds {
         for algorithm in algorithms {
             let token = signed(*algorithm, key, &claims());
-            assert_eq!(verifier.verify(&token, NOW).await.unwrap().user_id.as_str(), "alice", "{algorithm:?}");
+            assert_eq!(verifier.verify(&token, NOW).await.unwrap().caller.user_id.as_str(), "alice", "{algorithm:?}");
             // The same signature with another key's id.
             for (other, _) in kinds.iter().filter(|(other, _)| *other != key && *other != "secret") {
                 let token = encode(&header(*algorithm, other), &claims(), &signing_key(key)).unwrap();

@@ -58,7 +58,7 @@ async fn sixteen_callers_share_one_fetch_and_a_rotation_costs_one_more() {
         // Callers arrive in another order than that of their clocks.
         let callers = (0..16_u32).map(|caller| verifier.verify(&token, now.plus(MILLISECOND * (16 - caller))));
         for verified in join_all(callers).await {
-            assert_eq!(verified.unwrap().user_id.as_str(), "alice");
+            assert_eq!(verified.unwrap().caller.user_id.as_str(), "alice");
         }
     };
     all("rsa-a", NOW).await;

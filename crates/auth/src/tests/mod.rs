@@ -153,7 +153,8 @@ async fn the_configured_claim_names_the_user() {
     let identity = verifier.verify(&hs256(&with("preferred_username", "al")), NOW).await.unwrap();
     let expires_at = Timestamp::from_secs(EPOCH + 600);
     let user_id = "al".parse().unwrap();
-    assert_eq!(identity, Identity { user_id, tenant: None, scopes: None, channels: None, expires_at });
+    let caller = Caller { user_id, tenant: None, allowed_channels: None };
+    assert_eq!(identity, Identity { caller, scopes: None, expires_at });
     let refused = verifier.verify(&hs256(&claims()), NOW).await;
     assert_eq!(refused, Err(wrong("preferred_username", ClaimProblem::Missing)));
 }
@@ -166,14 +167,15 @@ async fn claims_name_the_tenant_the_scopes_and_the_channels() {
     claims["scope"] = json!("openid chat:read");
     claims["channels"] = json!(["general", "team:1"]);
     let identity = verifier.verify(&hs256(&claims), NOW).await.unwrap();
-    assert_eq!(identity.tenant.as_ref().unwrap().as_str(), "acme");
+    let caller = &identity.caller;
+    assert_eq!(caller.tenant.as_ref().unwrap().as_str(), "acme");
     assert!(identity.has(Scope::Read) && !identity.has(Scope::Write) && !identity.has(Scope::Manage));
-    assert!(identity.reaches(&"general".parse().unwrap()) && !identity.reaches(&"other".parse().unwrap()));
+    assert!(caller.reaches(&"general".parse().unwrap()) && !caller.reaches(&"other".parse().unwrap()));
     claims["scope"] = json!(["chat:write", "chat:manage"]);
     claims["channels"] = json!([]);
     let identity = verifier.verify(&hs256(&claims), NOW).await.unwrap();
     assert!(!identity.has(Scope::Read) && identity.has(Scope::Write) && identity.has(Scope::Manage));
-    assert!(!identity.reaches(&"general".parse().unwrap()), "limited to nothing");
+    assert!(!identity.caller.reaches(&"general".parse().unwrap()), "limited to nothing");
     claims.as_object_mut().unwrap().remove("scope");
     assert!(!verifier.verify(&hs256(&claims), NOW).await.unwrap().has(Scope::Read), "no claim, no scope");
     for (name, value, problem) in [
@@ -196,7 +198,7 @@ async fn claims_name_the_tenant_the_scopes_and_the_channels() {
     let fixed = Issuer { tenant: Some("globex".parse().unwrap()), ..issuer() };
     let verifier = Verifier::new(vec![fixed]).unwrap();
     let identity = verifier.verify(&hs256(&with("org", "acme")), NOW).await.unwrap();
-    assert_eq!(identity.tenant.unwrap().as_str(), "globex");
+    assert_eq!(identity.caller.tenant.unwrap().as_str(), "globex");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use aws_sdk_dynamodb::Client;
 use chat::{
     model::{error::StoreError, id::TenantId, incarnation::ChannelKey, pending_end::PendingEnd, time::Timestamp},
-    ports::deleted_channels::DeletedChannels,
+    ports::{deleted_channels::DeletedChannels, due_ends::DueEnds},
 };
 
 use crate::{
@@ -44,9 +44,37 @@ impl DynamoDeletedChannels {
         Self { keys: Keys::for_tenant(tenant), ..self.clone() }
     }
 
-    /// Lists up to `limit` pending ends of all tenants that no lease holds at `now`, the oldest first. An unreadable
-    /// record is logged and skipped, so that it does not block others.
-    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<(Option<TenantId>, PendingEnd)>, StoreError> {
+    /// Returns the keys of up to [`PAGE`] items of a channel.
+    async fn page(&self, table: &str, channel: &ChannelKey, sort: &str) -> Result<Vec<Item>, StoreError> {
+        // `joined_at` of a member is part of the key in the list of memberships that its user chose.
+        let page = self
+            .client
+            .query()
+            .table_name(table)
+            .key_condition_expression("channel_id = :partition")
+            .expression_attribute_values(":partition", s(self.keys.channel(channel)))
+            .projection_expression("channel_id, #sort, joined_at")
+            .expression_attribute_names("#sort", sort)
+            .consistent_read(true)
+            .limit(PAGE)
+            .send()
+            .await
+            .map_err(|error| sdk_error("Query", error))?;
+        Ok(page.items.unwrap_or_default())
+    }
+
+    async fn remove(&self, table: &str, keys: Vec<Item>) -> Result<(), StoreError> {
+        let keys = keys.into_iter().map(|mut key| {
+            key.remove("joined_at");
+            key
+        });
+        let requests = keys.map(batch::delete).collect::<Result<_, _>>()?;
+        batch::write(&self.client, table, requests).await
+    }
+}
+
+impl DueEnds for DynamoDeletedChannels {
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<(Option<TenantId>, PendingEnd)>, StoreError> {
         let mut due = Vec::new();
         let mut start = None;
         loop {
@@ -78,34 +106,6 @@ impl DynamoDeletedChannels {
                 return Ok(due);
             }
         }
-    }
-
-    /// Returns the keys of up to [`PAGE`] items of a channel.
-    async fn page(&self, table: &str, channel: &ChannelKey, sort: &str) -> Result<Vec<Item>, StoreError> {
-        // `joined_at` of a member is part of the key in the list of memberships that its user chose.
-        let page = self
-            .client
-            .query()
-            .table_name(table)
-            .key_condition_expression("channel_id = :partition")
-            .expression_attribute_values(":partition", s(self.keys.channel(channel)))
-            .projection_expression("channel_id, #sort, joined_at")
-            .expression_attribute_names("#sort", sort)
-            .consistent_read(true)
-            .limit(PAGE)
-            .send()
-            .await
-            .map_err(|error| sdk_error("Query", error))?;
-        Ok(page.items.unwrap_or_default())
-    }
-
-    async fn remove(&self, table: &str, keys: Vec<Item>) -> Result<(), StoreError> {
-        let keys = keys.into_iter().map(|mut key| {
-            key.remove("joined_at");
-            key
-        });
-        let requests = keys.map(batch::delete).collect::<Result<_, _>>()?;
-        batch::write(&self.client, table, requests).await
     }
 }
 

@@ -11,6 +11,7 @@ use chat::{
         id::{ChannelId, UserId},
         incarnation::{ChannelKey, Incarnation},
         invitation::{Invitation, InvitedChannel},
+        seq::Seq,
         time::Timestamp,
     },
     ports::invitation_store::{InvitationPage, InvitationStore, Invited},
@@ -136,7 +137,7 @@ impl InvitationStore for DynamoChannels {
         channel: &Channel,
         invitation: &Invitation,
         member: &Member,
-        read_seq: u64,
+        read_seq: Seq,
     ) -> Result<MemberAdded, StoreError> {
         // The invitation admits to its own channel only, not to a later channel with the same id.
         if invitation.channel() != channel.key() || invitation.user_id != member.user_id {

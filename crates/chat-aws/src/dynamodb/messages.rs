@@ -13,6 +13,8 @@ use chat::{
         limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
         message::{Message, StoredMessage},
         message_ref::MessageRef,
+        reaction::Toggle,
+        seq::Seq,
         text::emoji::Emoji,
         time::Timestamp,
         trace::TraceContext,
@@ -57,7 +59,7 @@ pub struct DynamoMessages {
 struct RecordItem {
     fingerprint: String,
     message_id: MessageId,
-    seq: u64,
+    seq: Seq,
     /// TTL: seconds since the Unix epoch.
     expires_at: i64,
 }
@@ -169,7 +171,7 @@ impl DynamoMessages {
 
     /// Lists a reply in its thread. A thread is read by these items without a scan and with strong consistency, which
     /// an index does not offer.
-    fn put_reply(&self, append: &Append<'_>, reply_to: u64) -> Write {
+    fn put_reply(&self, append: &Append<'_>, reply_to: Seq) -> Write {
         let mut item = self.keys.reply(&append.head.key(), reply_to, append.message.message.seq);
         if let Some(expires_at) = append.message.expires_at {
             item.insert("expires_at".to_owned(), n(expires_at.as_secs()));
@@ -181,10 +183,10 @@ impl DynamoMessages {
     async fn reply_seqs(
         &self,
         channel: &ChannelKey,
-        reply_to: u64,
-        after: u64,
+        reply_to: Seq,
+        after: Seq,
         limit: u16,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<Seq>, StoreError> {
         let range = self.keys.replies(channel, reply_to, after);
         let page = self
             .client
@@ -249,7 +251,7 @@ impl MessageStore for DynamoMessages {
         found.map(|item| Ok(read::<RecordItem>("GetItem", item)?.record(key))).transpose()
     }
 
-    async fn message(&self, channel: &ChannelKey, seq: u64, now: Timestamp) -> Result<Option<Message>, StoreError> {
+    async fn message(&self, channel: &ChannelKey, seq: Seq, now: Timestamp) -> Result<Option<Message>, StoreError> {
         let found = self.get(&self.events, self.keys.message(channel, seq)).await?;
         found.filter(|item| is_live(item, now)).map(|item| self.read_message("GetItem", item)).transpose()
     }
@@ -304,11 +306,11 @@ impl MessageStore for DynamoMessages {
         by: &Authority<'_>,
         revision: &MessageRef,
         emoji: &Emoji,
-        add: bool,
+        toggle: Toggle,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {
         let mut transaction = Transaction::default();
-        transaction.add(Part::Message, self.reaction(&by.channel.key(), revision, emoji, add, now))?;
+        transaction.add(Part::Message, self.reaction(&by.channel.key(), revision, emoji, toggle, now))?;
         self.place().require(&mut transaction, by, Access::Kept, None)?;
         let refused = match transaction.run(&self.client).await? {
             Ran::Done => return Ok(ReactionResult::Done),
@@ -318,7 +320,7 @@ impl MessageStore for DynamoMessages {
         let there = refused.item(Part::Message).filter(|item| is_live(item, now) && !item.contains_key("deleted_at"));
         Ok(match there {
             None => ReactionResult::MessageNotFound,
-            Some(message) if reacts(message, emoji, &revision.caller) == add => ReactionResult::Done,
+            Some(message) if toggle.is_done(reacts(message, emoji, &revision.caller)) => ReactionResult::Done,
             Some(_) => ReactionResult::Full,
         })
     }
@@ -326,8 +328,8 @@ impl MessageStore for DynamoMessages {
     async fn replies(
         &self,
         channel: &ChannelKey,
-        seq: u64,
-        after: u64,
+        seq: Seq,
+        after: Seq,
         limit: u16,
         now: Timestamp,
     ) -> Result<Vec<Message>, StoreError> {
@@ -410,19 +412,26 @@ fn is_live(item: &Item, now: Timestamp) -> bool {
 
 impl DynamoMessages {
     /// Adds or removes a user's reaction.
-    fn reaction(&self, channel: &ChannelKey, revision: &MessageRef, emoji: &Emoji, add: bool, now: Timestamp) -> Write {
+    fn reaction(
+        &self,
+        channel: &ChannelKey,
+        revision: &MessageRef,
+        emoji: &Emoji,
+        toggle: Toggle,
+        now: Timestamp,
+    ) -> Write {
         let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
                      AND (attribute_not_exists(expires_at) OR expires_at > :now)";
-        // A reaction that already is as requested is not written, because a write without a change would cause an
-        // event.
-        let (update, condition) = if add {
-            let room = "(attribute_exists(reactions.#emoji) AND NOT contains(reactions.#emoji, :user) \
-                        AND size(reactions.#emoji) < :users) \
-                        OR (attribute_not_exists(reactions.#emoji) AND size(reactions) < :kinds)";
-            ("ADD reactions.#emoji :set", room)
-        } else {
+        // A reaction that already is as requested is not written: a write without a change would cause an event.
+        let (update, condition) = match toggle {
+            Toggle::Add => {
+                let room = "(attribute_exists(reactions.#emoji) AND NOT contains(reactions.#emoji, :user) \
+                            AND size(reactions.#emoji) < :users) \
+                            OR (attribute_not_exists(reactions.#emoji) AND size(reactions) < :kinds)";
+                ("ADD reactions.#emoji :set", room)
+            }
             // Removing the last user removes the set, since DynamoDB has no empty sets.
-            ("DELETE reactions.#emoji :set", "contains(reactions.#emoji, :user)")
+            Toggle::Remove => ("DELETE reactions.#emoji :set", "contains(reactions.#emoji, :user)"),
         };
         let trace = revision.trace.as_ref();
         let update = match trace {
@@ -446,7 +455,7 @@ impl DynamoMessages {
                 write = write.value("tracestate", s(tracestate));
             }
         }
-        if add {
+        if toggle == Toggle::Add {
             write = write.value("users", n(USERS_PER_REACTION)).value("kinds", n(REACTIONS_PER_MESSAGE));
         }
         write

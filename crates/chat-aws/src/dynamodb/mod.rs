@@ -1,9 +1,10 @@
-//! The stores on DynamoDB. `keys.rs` has the keys of every item.
+//! The stores on DynamoDB. `keys` has the keys of every item.
 
 pub mod channels;
 pub mod connections;
 pub mod deleted_channels;
 pub mod messages;
+pub mod tenants;
 
 mod authority;
 mod batch;

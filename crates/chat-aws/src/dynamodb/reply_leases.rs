@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 };
 use chat::{
     model::{access::Authority, error::StoreError, id::UserId, time::Timestamp},
-    ports::reply_leases::{Acquire, MessageKey, ReplyLease, ReplyLeases},
+    ports::reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
 };
 
 use crate::{
@@ -36,7 +36,7 @@ impl ReplyLeases for DynamoChannels {
     async fn acquire(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Acquire, StoreError> {
@@ -48,7 +48,7 @@ impl ReplyLeases for DynamoChannels {
             .update_expression("SET #owner = :owner, lease_until = :until, expires_at = :expires_at")
             .condition_expression("attribute_not_exists(lease_until) OR lease_until <= :now")
             .expression_attribute_names("#owner", "owner")
-            .expression_attribute_values(":owner", s(owner))
+            .expression_attribute_values(":owner", s(owner.to_string()))
             .expression_attribute_values(":until", n(until.as_millis()))
             .expression_attribute_values(":now", n(now.as_millis()))
             .expression_attribute_values(":expires_at", n(now.plus(KEPT).as_secs()))
@@ -72,9 +72,9 @@ impl ReplyLeases for DynamoChannels {
     async fn renew(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
-        calls_model: bool,
+        renewal: LeaseRenewal,
     ) -> Result<Option<ReplyLease>, StoreError> {
         let updated = self
             .client
@@ -84,9 +84,9 @@ impl ReplyLeases for DynamoChannels {
             .update_expression("SET lease_until = :until ADD calls :calls")
             .condition_expression("#owner = :owner")
             .expression_attribute_names("#owner", "owner")
-            .expression_attribute_values(":owner", s(owner))
+            .expression_attribute_values(":owner", s(owner.to_string()))
             .expression_attribute_values(":until", n(until.as_millis()))
-            .expression_attribute_values(":calls", n(u32::from(calls_model)))
+            .expression_attribute_values(":calls", n(renewal.calls()))
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
@@ -101,8 +101,8 @@ impl ReplyLeases for DynamoChannels {
         }
     }
 
-    async fn release(&self, question: &MessageKey, owner: &str) -> Result<(), StoreError> {
-        self.renew(question, owner, Timestamp::from_millis(0), false).await?;
+    async fn release(&self, question: &MessageKey, owner: LeaseOwner) -> Result<(), StoreError> {
+        self.renew(question, owner, Timestamp::from_millis(0), LeaseRenewal::Keep).await?;
         Ok(())
     }
 

@@ -3,3 +3,12 @@
 pub mod fan_out;
 pub mod maintenance;
 pub mod stream;
+
+use chat::model::time::Timestamp;
+
+/// Returns the time at which an invocation ends, from the `deadline` of its context in milliseconds since the Unix
+/// epoch.
+#[must_use]
+pub fn deadline(millis: u64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}

@@ -13,7 +13,8 @@ use aws_lambda_events::{
 };
 use chat::{
     model::{
-        id::{ConnectionId, TenantId, UserId},
+        connection::ConnectionKey,
+        id::{TenantId, UserId},
         incarnation::{ChannelKey, KeyError},
         message::{Change, Message, MessageEvent, StoredMessage},
         time::Timestamp,
@@ -74,7 +75,7 @@ impl StreamedMessage {
             },
             faas.document.time = %self.written_at,
             switchboard.channel_id = %message.channel_id,
-            switchboard.seq = integer(message.seq),
+            switchboard.seq = integer(message.seq.get()),
             switchboard.stream.lag_ms = integer(lag.as_millis()),
         );
         if let Some(remote) = trace::parent(trace.as_ref()) {
@@ -240,9 +241,7 @@ pub fn is_connections_stream(event: &Event) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The connection.
-    pub connection_id: ConnectionId,
-    /// Time at which the connection was opened.
-    pub connected_at: Timestamp,
+    pub connection: ConnectionKey,
     /// Number of channels that it leaves out.
     pub count: usize,
     /// The id of the record in a batch item failure.
@@ -258,11 +257,12 @@ pub fn left_out(event: &Event) -> Vec<LeftOut> {
     };
     let of_record = |record: &EventRecord| {
         let change = &record.change;
-        let connection_id = keys::of_connection(text(&change.keys, "pk")?)?;
+        let id = keys::of_connection(text(&change.keys, "pk")?)?;
         let connected_at = text(&change.new_image, "connected_at")?.parse().ok()?;
         let (before, count) = (count(&change.old_image), count(&change.new_image));
         let sequence_number = change.sequence_number.clone().unwrap_or_default();
-        (count > 0 && count != before).then_some(LeftOut { connection_id, connected_at, count, sequence_number })
+        let connection = ConnectionKey { id, connected_at };
+        (count > 0 && count != before).then_some(LeftOut { connection, count, sequence_number })
     };
     event.records.iter().filter_map(of_record).collect()
 }
@@ -379,7 +379,8 @@ mod tests {
             .channels
             .iter()
             .map(|one| {
-                let seqs: Vec<u64> = one.messages.iter().map(|message| message.event.stored.message.seq).collect();
+                let seqs: Vec<u64> =
+                    one.messages.iter().map(|message| message.event.stored.message.seq.get()).collect();
                 assert!(one.messages.iter().all(|message| message.event.stored.channel() == one.channel));
                 (one.tenant.as_ref().map(ToString::to_string), one.channel.to_string(), seqs)
             })

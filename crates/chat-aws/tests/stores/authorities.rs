@@ -2,7 +2,7 @@
 //! the change is refused and nothing is written.
 
 use chat::{
-    model::{invitation::Invitation, message_ref::MessageRef},
+    model::{invitation::Invitation, message_ref::MessageRef, reaction::Toggle},
     ports::{
         invitation_store::{InvitationStore, Invited},
         message_store::ReactionResult,
@@ -114,8 +114,11 @@ async fn fill(tables: &Tables, channel: &Channel) {
     let head = ChannelHead { incarnation: channel.incarnation, ..head(id, 0, channel.visibility) };
     let message = StoredMessage { incarnation: channel.incarnation, ..stored(id, 1) };
     assert_eq!(tables.messages().append(unkeyed(&head, &message)).await.unwrap(), AppendResult::Stored);
-    let reacted =
-        tables.messages().react(&reader(channel), &revision(id), &"👍".parse().unwrap(), true, NOW).await.unwrap();
+    let reacted = tables
+        .messages()
+        .react(&reader(channel), &revision(id), &"👍".parse().unwrap(), Toggle::Add, NOW)
+        .await
+        .unwrap();
     assert_eq!(reacted, ReactionResult::Done);
 }
 
@@ -134,7 +137,7 @@ fn invitation(channel: &Channel, id: &str) -> Invitation {
 }
 
 fn revision(channel: &str) -> MessageRef {
-    MessageRef { channel_id: channel_id(channel), seq: 1, caller: user("alice"), trace: None }
+    MessageRef { channel_id: channel_id(channel), seq: Seq::FIRST, caller: user("alice"), trace: None }
 }
 
 /// Makes an event happen. Its actor is olga.
@@ -152,7 +155,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
     let come_back = async |of: Member| {
         remove(&of).await;
         let again = Member { incarnation: life(3), ..of };
-        assert_eq!(channels.add_member(&by, &again, 0).await.unwrap(), MemberAdded::Added);
+        assert_eq!(channels.add_member(&by, &again, Seq::ZERO).await.unwrap(), MemberAdded::Added);
     };
     let delete = async || {
         let end = pending(8, channel.key(), EndCause::ChannelDeleted);
@@ -178,7 +181,7 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
         Event::TakenAnew => {
             delete().await;
             // The same channel with another incarnation.
-            let next = Channel { incarnation: life(2), last_seq: 0, last_message_at: None, ..channel.clone() };
+            let next = Channel { incarnation: life(2), last_seq: Seq::ZERO, last_message_at: None, ..channel.clone() };
             assert_eq!(channels.create(&next, &alice, None, MANY).await.unwrap(), ChannelCreated::Done);
             fill(tables, &next).await;
         }
@@ -191,13 +194,13 @@ async fn happen(tables: &Tables, event: Event, channel: &Channel, target: (&str,
 
 /// Attempts a change. Returns `false` if its authority is not as it was read.
 async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
-    let (channels, messages) = (tables.channels(), tables.messages());
+    let channels = tables.channels();
     let (channel, id) = (by.channel, by.channel.channel_id.as_str());
     let update = async |changed: Channel, pending: Option<&PendingEnd>| {
         let changed = Channel { version: channel.version + 1, ..changed };
         channels.update(by, &changed, pending, NOW).await.unwrap()
     };
-    let add = async |role| match channels.add_member(by, &member(id, "carol", role), 0).await.unwrap() {
+    let add = async |role| match channels.add_member(by, &member(id, "carol", role), Seq::ZERO).await.unwrap() {
         MemberAdded::Added => true,
         MemberAdded::Stale => false,
         MemberAdded::Already(other) => panic!("{other:?} is a member already"),
@@ -212,15 +215,6 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
     let remove = async |name, role| {
         let member = member(id, name, role);
         is_done(channels.remove_member(by, &member, &removal(&member), NOW).await.unwrap())
-    };
-    let react = async |emoji: &str, add| match messages
-        .react(by, &revision(id), &emoji.parse().unwrap(), add, NOW)
-        .await
-        .unwrap()
-    {
-        ReactionResult::Done => true,
-        ReactionResult::Stale => false,
-        other => panic!("{other:?}"),
     };
     let (member, moderator, owner) = (MemberRole::Member, MemberRole::Moderator, MemberRole::Owner);
     match change {
@@ -248,21 +242,35 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         Change::RemoveMember => remove("bob", member).await,
         Change::RemoveOwner => remove("dave", owner).await,
         Change::RemoveSelf => remove("alice", owner).await,
-        Change::Revise => {
-            let message = Message { content: "better".into(), ..stored(id, 1).message };
-            let revised = StoredMessage { message, ..stored(id, 1) };
-            match messages.update_message(by, &revised).await.unwrap() {
-                UpdateResult::Done => true,
-                UpdateResult::Stale => false,
-                UpdateResult::MessageNotFound => panic!("the message exists"),
-            }
-        }
-        Change::React => react("🎉", true).await,
-        Change::TakeBack => react("👍", false).await,
+        Change::Revise => revise(tables, by).await,
+        Change::React => react(tables, by, "🎉", Toggle::Add).await,
+        Change::TakeBack => react(tables, by, "👍", Toggle::Remove).await,
         Change::Cancel => {
-            let question = MessageKey { channel: channel.key(), seq: 1 };
+            let question = MessageKey { channel: channel.key(), seq: Seq::FIRST };
             channels.cancel(by, &question, NOW).await.unwrap()
         }
+    }
+}
+
+/// Attempts to replace the content of the message.
+async fn revise(tables: &Tables, by: &Authority<'_>) -> bool {
+    let id = by.channel.channel_id.as_str();
+    let message = Message { content: "better".into(), ..stored(id, 1).message };
+    let revised = StoredMessage { message, ..stored(id, 1) };
+    match tables.messages().update_message(by, &revised).await.unwrap() {
+        UpdateResult::Done => true,
+        UpdateResult::Stale => false,
+        UpdateResult::MessageNotFound => panic!("the message exists"),
+    }
+}
+
+/// Attempts to add a reaction to the message, or to remove it.
+async fn react(tables: &Tables, by: &Authority<'_>, emoji: &str, toggle: Toggle) -> bool {
+    let revision = revision(by.channel.channel_id.as_str());
+    match tables.messages().react(by, &revision, &emoji.parse().unwrap(), toggle, NOW).await.unwrap() {
+        ReactionResult::Done => true,
+        ReactionResult::Stale => false,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -378,7 +386,7 @@ async fn a_change_by_what_is_not_as_it_was_read_is_stale_and_not_of_the_last_own
     let archived = Channel { archived_at: Some(NOW), ..channel.clone() };
     assert_eq!(leave(&with(&archived, &alice), &alice).await, MemberChanged::Stale);
     // A caller whose authority is a membership cannot be added as a member.
-    assert_eq!(channels.add_member(&with(&channel, &bob), &bob, 0).await.unwrap(), MemberAdded::Stale);
+    assert_eq!(channels.add_member(&with(&channel, &bob), &bob, Seq::ZERO).await.unwrap(), MemberAdded::Stale);
     assert_eq!(tables.dump().await, before);
 }
 
@@ -389,8 +397,8 @@ async fn a_read_mark_is_kept_for_as_long_as_the_membership() {
     let channel = tables.channel("c", Visibility::Public).await;
     let bob = member("c", "bob", MemberRole::Member);
     tables.join(&channel, &bob).await;
-    let mark = async |seq| channels.mark_read(&key("c"), &user("bob"), seq).await.unwrap();
-    assert_eq!(mark(3).await, Some(3));
+    let mark = async |seq| channels.mark_read(&key("c"), &user("bob"), Seq::new(seq)).await.unwrap();
+    assert_eq!(mark(3).await, Some(Seq::new(3)));
     let removed = channels.remove_member(&with(&channel, &bob), &bob, &removal(&bob), NOW).await.unwrap();
     assert_eq!(removed, MemberChanged::Done);
     let before = tables.dump().await;

@@ -34,11 +34,11 @@ use aws_sdk_dynamodb::{
 use chat::{
     app::{
         agent::{self, Agent, Budgets, built_in::BuiltInResponder},
-        connect::{Asked, Connect, connect},
+        channel_messages::ChannelMessages,
+        connect::{Asked, Connect, Connector},
         delivery::Delivery,
-        edit::{Edit, edit},
+        edit::Edit,
         membership::Membership,
-        react::react,
         read_mark::mark_read,
         send::{SendCache, SendMessage, SendResult, send},
     },
@@ -49,6 +49,7 @@ use chat::{
         message::{Change, MessageEvent, NewMessage},
         message_ref::MessageRef,
         push_report::PushReport,
+        reaction::Toggle,
         token_bucket::Bucket,
     },
     ports::{
@@ -349,6 +350,20 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
 
 /// The operations that are less frequent than sends, in a public and in a private channel. Alice owns both, and bob is
 /// a member of both. Each has a socket with `auto_subscribe`.
+/// Opens a connection of a user.
+async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
+    let asked = Connect {
+        connection_id: format!("{user_id}=").parse().unwrap(),
+        user_id: user_id.clone(),
+        token_expires_at: LATER,
+        asked,
+        allowed_channels: None,
+    };
+    let (channels, connections) = (&tables.channels(), &tables.connections());
+    let connector = Connector { channels, connections, sockets: &Sockets::default(), clock: &At(NOW) };
+    connector.connect(asked, 20).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_other_operations_cost_is_written_down() {
     let (tables, calls) = Tables::new().await.counted();
@@ -356,24 +371,13 @@ async fn what_other_operations_cost_is_written_down() {
     let (clock, sockets) = (At(NOW), Sockets::default());
     let members = Membership { channels: &channels, connections: &connections, sockets: &sockets, clock: &clock };
     let (alice, bob, carol) = (user("alice"), user("bob"), user("carol"));
-    let connecting = |user_id: &UserId, asked: Asked| Connect {
-        connection_id: format!("{user_id}=").parse().unwrap(),
-        user_id: user_id.clone(),
-        token_expires_at: LATER,
-        asked,
-        allowed_channels: None,
-    };
-    let open = async |user_id: &UserId, asked: Asked| {
-        let asked = connecting(user_id, asked);
-        connect(&channels, &connections, &sockets, &clock, asked, 20).await.unwrap()
-    };
     let mut costs = serde_json::Map::new();
     for (id, visibility) in [("public", Visibility::Public), ("private", Visibility::Private)] {
         let channel = tables.channel(id, visibility).await;
         tables.join(&channel, &member(id, "bob", MemberRole::Member)).await;
     }
     for name in [&alice, &bob, &carol] {
-        open(name, Asked::Memberships).await;
+        open(&tables, name, Asked::Memberships).await;
     }
     for (id, joins, by) in [("public", &carol, &carol), ("private", &carol, &alice)] {
         let channel = channel_id(id);
@@ -381,7 +385,7 @@ async fn what_other_operations_cost_is_written_down() {
         send(&messages, &clock, message(id, None, WIDE), &mut cache).await.unwrap();
         let change = |caller: &UserId| MessageRef {
             channel_id: channel.clone(),
-            seq: 1,
+            seq: Seq::FIRST,
             caller: caller.clone(),
             trace: Some(trace()),
         };
@@ -389,13 +393,14 @@ async fn what_other_operations_cost_is_written_down() {
             let of_case = costs.entry(case).or_insert_with(|| json!({}));
             of_case[id] = calls.cost().json();
         };
+        let of_channels = ChannelMessages { channels: &channels, messages: &messages, clock: &clock };
         calls.take();
         let edited = Edit { content: Some("better".to_owned()), ..Edit::default() };
-        edit(&channels, &messages, &clock, &change(&alice), edited).await.unwrap();
+        of_channels.edit(&change(&alice), edited).await.unwrap();
         note("edit");
-        react(&channels, &messages, &clock, &change(&bob), &"👍".parse().unwrap(), true).await.unwrap();
+        of_channels.react(&change(&bob), &"👍".parse().unwrap(), Toggle::Add).await.unwrap();
         note("reaction");
-        mark_read(&channels, &channel, &bob, 1).await.unwrap();
+        mark_read(&channels, &channel, &bob, Seq::FIRST).await.unwrap();
         note("read_mark");
         members.add(&channel, by, joins, None, Addition::Outright).await.unwrap();
         note("join");
@@ -409,9 +414,9 @@ async fn what_other_operations_cost_is_written_down() {
     let named = ["public", "private"].map(channel_id).to_vec();
     let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json());
     calls.take();
-    open(&bob, Asked::Memberships).await;
+    open(&tables, &bob, Asked::Memberships).await;
     note("connect_to_two_memberships");
-    open(&bob, Asked::Channels(named)).await;
+    open(&tables, &bob, Asked::Channels(named)).await;
     note("connect_to_two_named_channels");
     let expected: serde_json::Map<String, Value> = costs.keys().map(|case| (case.clone(), documented(case))).collect();
     assert_eq!(costs, expected, "{}", serde_json::to_string_pretty(&costs).unwrap());

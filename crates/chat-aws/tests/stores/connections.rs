@@ -1,6 +1,6 @@
 //! Connections and their subscriptions.
 
-use chat::model::limits::CHANNELS_PER_CONNECTION;
+use chat::{model::limits::CHANNELS_PER_CONNECTION, ports::expiry_store::ExpiryStore};
 
 use super::*;
 
@@ -41,14 +41,14 @@ async fn live_connections_gain_and_lose_channels() {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].member, member, "the later item replaces the earlier one");
     }
-    let there = connections.connection(&one.connection_id).await.unwrap().unwrap();
+    let there = connections.connection(&one.key.id).await.unwrap().unwrap();
     assert_eq!(there.channels, std::slice::from_ref(&channel));
-    assert!(connections.unsubscribe(&channel, &one.connection_id, NOW).await.unwrap());
-    assert!(!connections.unsubscribe(&channel, &one.connection_id, NOW).await.unwrap());
-    assert_eq!(connections.connection(&one.connection_id).await.unwrap(), Some(one.clone()));
+    assert!(connections.unsubscribe(&channel, &one.key).await.unwrap());
+    assert!(!connections.unsubscribe(&channel, &one.key).await.unwrap());
+    assert_eq!(connections.connection(&one.key.id).await.unwrap(), Some(one.clone()));
 
     assert!(subscribe(true).await);
-    assert!(connections.close(&one.connection_id, NOW).await.unwrap());
+    assert!(connections.close(&one.key).await.unwrap());
     assert!(subscriptions(&tables, &channel, NOW).await.is_empty());
     assert!(connections.connections_of(&user("alice"), NOW).await.unwrap().is_empty());
     assert!(!subscribe(true).await, "the connection is removed");
@@ -99,7 +99,7 @@ async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
     let one = connection("x=", 60, NOW);
     let by_membership: BTreeSet<ChannelKey> = one.channels.iter().take(20).cloned().collect();
     connections.activate(&one, &by_membership).await.unwrap();
-    assert_eq!(connections.connection(&one.connection_id).await.unwrap(), Some(one.clone()));
+    assert_eq!(connections.connection(&one.key.id).await.unwrap(), Some(one.clone()));
     for channel in &one.channels {
         let found = subscriptions(&tables, channel, NOW).await;
         let expected = announced(&one).subscription(&one.user_id);
@@ -107,8 +107,8 @@ async fn a_connection_opens_with_all_its_subscriptions_and_closes_with_them() {
         assert_eq!(found, [expected]);
         assert!(subscriptions(&tables, channel, LATER).await.is_empty(), "expired");
     }
-    assert!(connections.close(&one.connection_id, NOW).await.unwrap());
-    assert!(!connections.close(&one.connection_id, NOW).await.unwrap());
+    assert!(connections.close(&one.key).await.unwrap());
+    assert!(!connections.close(&one.key).await.unwrap());
     for channel in &one.channels {
         assert!(subscriptions(&tables, channel, NOW).await.is_empty());
     }
@@ -122,15 +122,15 @@ async fn cleaning_up_an_old_connection_spares_a_new_one_of_the_same_id() {
     opened(&tables, &reused).await;
     let before = tables.dump().await;
     let (old, channel) = (connection("x=", 2, NOW), &reused.channels[0]);
-    assert!(!connections.close(&old.connection_id, NOW).await.unwrap());
-    assert!(!connections.unsubscribe(channel, &old.connection_id, NOW).await.unwrap());
+    assert!(!connections.close(&old.key).await.unwrap());
+    assert!(!connections.unsubscribe(channel, &old.key).await.unwrap());
     connections.remove_pending(&old.user_id, &announced(&old)).await.unwrap();
     let of_old = announced(&old).subscription(&old.user_id);
     assert!(!connections.confirm_member(channel, &of_old).await.unwrap());
     assert!(!connections.subscribe(&key("more"), &old.user_id, &announced(&old), true).await.unwrap());
     assert_eq!(tables.dump().await, before);
     assert_eq!(connections.renew(&old).await.unwrap(), None);
-    assert_eq!(connections.connection(&reused.connection_id).await.unwrap(), Some(reused));
+    assert_eq!(connections.connection(&reused.key.id).await.unwrap(), Some(reused));
 }
 
 #[tokio::test]
@@ -141,8 +141,8 @@ async fn subscriptions_without_a_connection_are_removed_all_the_same() {
     opened(&tables, &one).await;
     tables.delete("chat_connections", "pk", "conn#x=", "sk", "meta").await;
     let channel = &one.channels[0];
-    assert!(connections.unsubscribe(channel, &one.connection_id, NOW).await.unwrap());
-    assert!(!connections.unsubscribe(channel, &one.connection_id, NOW).await.unwrap());
+    assert!(connections.unsubscribe(channel, &one.key).await.unwrap());
+    assert!(!connections.unsubscribe(channel, &one.key).await.unwrap());
     assert!(subscriptions(&tables, channel, NOW).await.is_empty());
 }
 
@@ -154,10 +154,8 @@ async fn a_subscription_that_is_added_while_its_connection_closes_goes_with_it()
         let one = connection(&format!("{round}="), 30, NOW);
         opened(&tables, &one).await;
         let (alice, of_user, more) = (user("alice"), announced(&one), key("more"));
-        let (closed, _) = tokio::join!(
-            connections.close(&one.connection_id, NOW),
-            connections.subscribe(&more, &alice, &of_user, true)
-        );
+        let (closed, _) =
+            tokio::join!(connections.close(&one.key), connections.subscribe(&more, &alice, &of_user, true));
         assert!(closed.unwrap());
         assert!(subscriptions(&tables, &more, NOW).await.is_empty(), "round {round}");
     }
@@ -186,7 +184,7 @@ async fn items_of_a_connection_outlive_it_so_that_its_socket_can_be_closed() {
     ];
     assert_eq!(kept_until, expected);
     // After its end it is found by its id only, and not in its user's list.
-    assert_eq!(tables.connections().connection(&one.connection_id).await.unwrap(), Some(one));
+    assert_eq!(tables.connections().connection(&one.key.id).await.unwrap(), Some(one));
     assert!(tables.connections().connections_of(&user("alice"), LATER).await.unwrap().is_empty());
 }
 

@@ -12,7 +12,7 @@ use chat::{
         channel_store::Creation,
         deleted_channels::DeletedChannels,
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{MessageKey, ReplyLeases},
+        reply_leases::{LeaseOwner, MessageKey, ReplyLeases},
     },
 };
 use chat_aws::DynamoDeletedChannels;
@@ -39,7 +39,7 @@ async fn large(tables: &Tables) -> Channel {
     for number in 0..30 {
         tables.join(&channel, &member("c", &format!("user{number}"), MemberRole::Member)).await;
     }
-    channels.acquire(&MessageKey { channel: key("c"), seq: 1 }, "worker", LATER, NOW).await.unwrap();
+    channels.acquire(&MessageKey { channel: key("c"), seq: Seq::FIRST }, LeaseOwner::new(1), LATER, NOW).await.unwrap();
     let bucket = Bucket { every: std::time::Duration::from_secs(1), burst: 1 };
     channels.take(&user("alice"), &LimitedAction::Reply(&key("c")), bucket, NOW).await.unwrap();
     channels.channel(&channel.channel_id).await.unwrap().unwrap()
@@ -79,7 +79,7 @@ async fn a_deleted_channel_is_gone_at_once_for_everybody_and_its_id_is_free() {
     assert!(channels.public_channels("", None, 9).await.unwrap().channels.is_empty());
     assert_eq!(tables.append(&head("c", 0, Visibility::Public), "k", None, NOW).await, AppendResult::ChannelNotFound);
     let bob = member("c", "bob", MemberRole::Member);
-    assert_eq!(channels.add_member(&reader(&channel), &bob, 0).await.unwrap(), MemberAdded::Stale);
+    assert_eq!(channels.add_member(&reader(&channel), &bob, Seq::ZERO).await.unwrap(), MemberAdded::Stale);
     let next = Channel { incarnation: life(2), ..channel };
     assert_eq!(
         channels.create(&next, &member("c", "bob", MemberRole::Owner), None, MANY).await.unwrap(),
@@ -158,7 +158,8 @@ async fn two_removals_at_once_spare_the_next_channel_of_the_same_id() {
     let tables = Tables::new().await;
     let channel = large(&tables).await;
     assert!(tables.channels().delete(&reader(&channel), &end(), NOW).await.unwrap());
-    let next = Channel { incarnation: life(2), name: "next".into(), last_seq: 0, last_message_at: None, ..channel };
+    let next =
+        Channel { incarnation: life(2), name: "next".into(), last_seq: Seq::ZERO, last_message_at: None, ..channel };
     let owner = Member { incarnation: life(2), ..member("c", "alice", MemberRole::Owner) };
     assert_eq!(tables.channels().create(&next, &owner, None, MANY).await.unwrap(), ChannelCreated::Done);
     let append = async |seq: u64| {
@@ -182,7 +183,7 @@ async fn two_removals_at_once_spare_the_next_channel_of_the_same_id() {
     });
     accepted.extend(sent);
     remove(&one).await;
-    let kept = tables.messages().messages(&next.key(), Range::After(0), 99, NOW).await.unwrap();
+    let kept = tables.messages().messages(&next.key(), Range::After(Seq::ZERO), 99, NOW).await.unwrap();
     assert_eq!(kept, accepted);
     let members = tables.channels().members(&next.key(), None, 9).await.unwrap().members;
     assert_eq!(members, [owner, bob]);

@@ -74,7 +74,7 @@ async fn a_gate_lasts_longer_than_any_connection() {
     let end = NOW.plus(GATE_DURATION);
     assert_eq!(gate(&tables, &key("c"), Timestamp::from_millis(end.as_millis() - 1)).await, shut);
     assert_eq!(gate(&tables, &key("c"), end).await, OPEN);
-    assert!(GATE_DURATION > chat::model::limits::CONNECTION_DURATION);
+    assert!(GATE_DURATION > chat::ports::socket_gateway::CONNECTION_DURATION);
 }
 
 #[tokio::test]
@@ -91,7 +91,8 @@ async fn a_subscription_rests_on_a_membership_once_that_is_confirmed() {
     assert_eq!(admitted().await, []);
     assert!(connections.confirm_member(&key("c"), &before[0]).await.unwrap());
     assert_eq!(admitted().await.len(), 1);
-    let gone = chat::model::connection::Subscription { connection_id: "y=".parse().unwrap(), ..before[0].clone() };
+    let mut gone = before[0].clone();
+    gone.connection.id = "y=".parse().unwrap();
     assert!(!connections.confirm_member(&key("c"), &gone).await.unwrap());
     assert_eq!(admitted().await.len(), 1, "no subscription is created");
 }
@@ -135,7 +136,7 @@ async fn subscriptions_are_read_page_by_page_from_a_cursor_on() {
     loop {
         let page = connections.subscriptions_page(&key("c"), after.as_ref(), 100, NOW).await.unwrap();
         assert!(page.subscriptions.len() <= 100);
-        found.extend(page.subscriptions.into_iter().map(|one| one.connection_id));
+        found.extend(page.subscriptions.into_iter().map(|one| one.connection.id));
         pages += 1;
         let Some(next) = page.next_after else { break };
         after = Some(next);
@@ -145,7 +146,7 @@ async fn subscriptions_are_read_page_by_page_from_a_cursor_on() {
     // After a connection that is removed, and after the last one.
     let gone: ConnectionId = format!("{:0>127}!", 104).parse().unwrap();
     let page = connections.subscriptions_page(&key("c"), Some(&gone), 5, NOW).await.unwrap();
-    assert_eq!(page.subscriptions.first().map(|one| &one.connection_id), living.iter().find(|id| **id > gone));
+    assert_eq!(page.subscriptions.first().map(|one| &one.connection.id), living.iter().find(|id| **id > gone));
     let page = connections.subscriptions_page(&key("c"), living.last(), 5, NOW).await.unwrap();
     assert_eq!(page, chat::ports::connection_store::SubscriptionPage::default());
 }
@@ -162,5 +163,5 @@ async fn an_audience_of_several_pages_is_read_whole_with_its_gate() {
     assert!(query.send().await.unwrap().last_evaluated_key.is_some(), "more than one page");
     let Audience { gate, subscriptions } = tables.connections().audience(&key("c"), NOW).await.unwrap();
     assert_eq!(gate, Gate { private: true, ..OPEN });
-    assert_eq!(subscriptions.into_iter().map(|one| one.connection_id).collect::<Vec<_>>(), living);
+    assert_eq!(subscriptions.into_iter().map(|one| one.connection.id).collect::<Vec<_>>(), living);
 }

@@ -39,13 +39,13 @@ async fn a_channel_that_took_an_id_anew_has_nothing_of_the_earlier_one() {
     assert_eq!(channels.channel(&key.channel_id).await.unwrap(), Some(next()));
     assert_eq!(messages.head(&key.channel_id).await.unwrap(), Some(ChannelHead::from(&next())));
     assert_eq!(messages.messages(&key, Range::Newest, 9, NOW).await.unwrap(), []);
-    assert_eq!(messages.message(&key, 1, NOW).await.unwrap(), None);
+    assert_eq!(messages.message(&key, Seq::FIRST, NOW).await.unwrap(), None);
     assert_eq!(messages.idempotency_record(&key, &request("alice", "key-1")).await.unwrap(), None);
     assert_eq!(channels.creation(&key, &user("alice"), &"k".parse().unwrap()).await.unwrap(), None);
     assert_eq!(channels.member(&key, &user("bob")).await.unwrap(), None);
     assert!(!messages.is_member(&key, &user("bob")).await.unwrap());
     assert_eq!(channels.members_among(&key, &[user("bob")]).await.unwrap(), []);
-    assert_eq!(channels.mark_read(&key, &user("bob"), 1).await.unwrap(), None);
+    assert_eq!(channels.mark_read(&key, &user("bob"), Seq::FIRST).await.unwrap(), None);
     let members = channels.members(&key, None, 9).await.unwrap().members;
     assert_eq!(members, [next_member("alice", MemberRole::Owner)]);
 }
@@ -120,7 +120,7 @@ async fn subscriptions_of_the_earlier_channel_are_no_audience_of_the_later() {
     assert_eq!(connections.audience(&key("c"), NOW).await.unwrap().subscriptions.len(), 1);
     let later = connections.audience(&next().key(), NOW).await.unwrap();
     assert_eq!(later, chat::model::connection::Audience::default());
-    assert!(!connections.unsubscribe(&next().key(), &listener.connection_id, NOW).await.unwrap());
+    assert!(!connections.unsubscribe(&next().key(), &listener.key).await.unwrap());
 }
 
 #[tokio::test]
@@ -133,14 +133,14 @@ async fn requests_and_replies_have_records_of_their_own() {
         let record = IdempotencyRecord { key, ..record(&message, "k") };
         messages.append(Append { record: Some(&record), ..unkeyed(&head, &message) }).await.unwrap()
     };
-    let reply = RecordKey::Reply { seq: 1 };
+    let reply = RecordKey::Reply { seq: Seq::FIRST };
     // Keys that a caller can choose, with any sender id.
     for (seq, (sender, chosen)) in (1..).zip([("assistant", "reply:1"), ("alice", "answered#0000000000000001")]) {
         assert_eq!(append(seq, request(sender, chosen)).await, AppendResult::Stored);
     }
     assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap(), None);
     assert_eq!(append(3, reply.clone()).await, AppendResult::Stored);
-    assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap().unwrap().seq, 3);
+    assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap().unwrap().seq, Seq::new(3));
     let AppendResult::KeyTaken(taken) = append(4, reply.clone()).await else { panic!("the message has two replies") };
-    assert_eq!((taken.seq, taken.key), (3, reply));
+    assert_eq!((taken.seq, taken.key), (Seq::new(3), reply));
 }

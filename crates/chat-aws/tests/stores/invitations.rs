@@ -1,7 +1,7 @@
 //! Invitations and counts of channels, with concurrent writes and stale reads. The transaction decides.
 
 use chat::{
-    model::{id::TenantId, invitation::Invitation},
+    model::{id::TenantId, invitation::Invitation, seq::Seq},
     ports::{
         deleted_channels::DeletedChannels,
         invitation_store::{InvitationStore, Invited},
@@ -57,7 +57,7 @@ async fn of_two_who_accept_at_once_one_makes_the_membership() {
         let (channel, invitation) = invited(&tables, &id, &name).await;
         let [one, other] =
             [2, 3].map(|number| Member { incarnation: life(number), ..member(&id, &name, MemberRole::Member) });
-        let accept = async |member: &Member| channels.accept(&channel, &invitation, member, 0).await.unwrap();
+        let accept = async |member: &Member| channels.accept(&channel, &invitation, member, Seq::ZERO).await.unwrap();
         let outcomes = join(accept(&one), accept(&other)).await;
         let kept = channels.member(&channel.key(), &user(&name)).await.unwrap();
         match outcomes {
@@ -80,7 +80,7 @@ async fn an_invitation_is_accepted_or_taken_back_and_never_both() {
         let by = with(&channel, &alice);
         // By a moderator, or by the invited user.
         let by = (round % 2 == 0).then_some(&by);
-        let accept = async { channels.accept(&channel, &invitation, &bob, 0).await.unwrap() };
+        let accept = async { channels.accept(&channel, &invitation, &bob, Seq::ZERO).await.unwrap() };
         let withdraw = async { channels.withdraw_invitation(by, &invitation).await.unwrap() };
         let (accepted, withdrawn) = if round % 4 < 2 {
             join(accept, withdraw).await
@@ -104,7 +104,7 @@ async fn an_invitation_to_a_channel_that_was_deleted_or_taken_anew_leads_nowhere
     let end = pending(7, channel.key(), EndCause::ChannelDeleted);
     assert!(channels.delete(&with(&channel, &alice), &end, NOW).await.unwrap());
     let deleted = tables.dump().await;
-    assert_eq!(channels.accept(&channel, &invitation, &bob, 0).await.unwrap(), MemberAdded::Stale);
+    assert_eq!(channels.accept(&channel, &invitation, &bob, Seq::ZERO).await.unwrap(), MemberAdded::Stale);
     assert_eq!(tables.dump().await, deleted);
 
     let next = Channel { incarnation: life(2), ..channel.clone() };
@@ -113,7 +113,7 @@ async fn an_invitation_to_a_channel_that_was_deleted_or_taken_anew_leads_nowhere
     let anew = tables.dump().await;
     // With the channel as it was read, and with the current one.
     for found in [&channel, &next] {
-        assert_eq!(channels.accept(found, &invitation, &bob, 0).await.unwrap(), MemberAdded::Stale);
+        assert_eq!(channels.accept(found, &invitation, &bob, Seq::ZERO).await.unwrap(), MemberAdded::Stale);
     }
     assert_eq!(channels.invitation(&next.key(), &user("bob"), NOW).await.unwrap(), None);
     assert!(channels.invitations_of(&user("bob"), None, 9, NOW).await.unwrap().channels.is_empty());
@@ -140,7 +140,7 @@ async fn who_accepts_after_a_removal_is_no_longer_refused_by_the_gate() {
     assert_eq!(channels.invite(&by, &invitation, PENDING).await.unwrap(), Invited::Done);
     assert!(is_blocked().await, "an invited user is not a member");
     let again = Member { incarnation: life(3), ..bob };
-    assert_eq!(channels.accept(&channel, &invitation, &again, 0).await.unwrap(), MemberAdded::Added);
+    assert_eq!(channels.accept(&channel, &invitation, &again, Seq::ZERO).await.unwrap(), MemberAdded::Added);
     assert!(!is_blocked().await);
 }
 
@@ -217,9 +217,10 @@ async fn what_a_closed_connection_leaves_out_is_not_kept() {
     connections.set_left_out(&announced(&opened), 7).await.unwrap();
     assert_eq!(tables.dump().await, before, "no connection is created");
     connections.activate(&opened, &BTreeSet::new()).await.unwrap();
-    let found = async || connections.connection(&opened.connection_id).await.unwrap().unwrap().left_out;
+    let found = async || connections.connection(&opened.key.id).await.unwrap().unwrap().left_out;
     assert_eq!(found().await, 0);
-    let other = UserConnection { connected_at: LATER, ..announced(&opened) };
+    let mut other = announced(&opened);
+    other.key.connected_at = LATER;
     connections.set_left_out(&other, 7).await.unwrap();
     assert_eq!(found().await, 0, "another connection of the same id");
     connections.set_left_out(&announced(&opened), 7).await.unwrap();

@@ -65,13 +65,14 @@ async fn a_read_mark_never_goes_back() {
         tables.put(&stored("c", seq)).await;
     }
     let bob = member("c", "bob", MemberRole::Member);
-    assert_eq!(channels.add_member(&reader(&channel), &bob, 2).await.unwrap(), MemberAdded::Added);
+    assert_eq!(channels.add_member(&reader(&channel), &bob, Seq::new(2)).await.unwrap(), MemberAdded::Added);
     let unread = async || {
         let page = channels.channels_of(&user("bob"), None, 9).await.unwrap();
-        (page.channels[0].read_seq, page.channels[0].unread_count)
+        (page.channels[0].read_seq.get(), page.channels[0].unread_count)
     };
     assert_eq!(unread().await, (2, 3));
-    let mark = async |id: &str, seq| channels.mark_read(&key("c"), &user(id), seq).await.unwrap();
+    let mark =
+        async |id: &str, seq| channels.mark_read(&key("c"), &user(id), Seq::new(seq)).await.unwrap().map(Seq::get);
     assert_eq!(mark("bob", 4).await, Some(4));
     assert_eq!(mark("bob", 3).await, Some(4));
     assert_eq!(mark("bob", 4).await, Some(4));

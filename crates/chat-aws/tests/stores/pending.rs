@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use chat::{model::id::TenantId, ports::pending_ends::PendingEnds};
+use chat::{
+    model::id::TenantId,
+    ports::{due_ends::DueEnds, pending_ends::PendingEnds},
+};
 use chat_aws::DynamoDeletedChannels;
 
 use super::*;

@@ -1,8 +1,12 @@
 //! Tickets, renewed tokens, and announced presence.
 
-use chat::ports::{
-    presence_store::PresenceStore,
-    ticket_store::{Ticket, TicketStore},
+use chat::{
+    model::ticket_digest::TicketDigest,
+    ports::{
+        expiry_store::ExpiryStore,
+        presence_store::PresenceStore,
+        ticket_store::{Ticket, TicketStore},
+    },
 };
 
 use super::*;
@@ -19,17 +23,18 @@ async fn a_ticket_is_redeemed_once_and_in_time() {
         token_expires_at: LATER,
         expires_at: LATER,
     };
-    connections.keep("one", &ticket).await.unwrap();
-    assert_eq!(connections.redeem("other", NOW).await.unwrap(), None);
-    let callers = futures::future::join_all((0..8).map(|_| connections.redeem("one", NOW))).await;
+    let [one, two, three, other] = ["one", "two", "three", "other"].map(TicketDigest::of);
+    connections.keep(&one, &ticket).await.unwrap();
+    assert_eq!(connections.redeem(&other, NOW).await.unwrap(), None);
+    let callers = futures::future::join_all((0..8).map(|_| connections.redeem(&one, NOW))).await;
     let redeemed: Vec<Ticket> = callers.into_iter().filter_map(Result::unwrap).collect();
     assert_eq!(redeemed, std::slice::from_ref(&ticket));
 
     let all = Ticket { tenant: None, channels: None, allowed_channels: None, ..ticket };
-    connections.keep("two", &all).await.unwrap();
-    assert_eq!(connections.redeem("two", NOW).await.unwrap(), Some(all.clone()));
-    connections.keep("three", &all).await.unwrap();
-    assert_eq!(connections.redeem("three", LATER).await.unwrap(), None, "the ticket has expired");
+    connections.keep(&two, &all).await.unwrap();
+    assert_eq!(connections.redeem(&two, NOW).await.unwrap(), Some(all.clone()));
+    connections.keep(&three, &all).await.unwrap();
+    assert_eq!(connections.redeem(&three, LATER).await.unwrap(), None, "the ticket has expired");
 }
 
 #[tokio::test]
@@ -44,26 +49,27 @@ async fn a_renewal_reaches_everything_that_has_a_time() {
     let renewed =
         Connection { token_expires_at: end, expires_at: end, allowed_channels: Some(limit), ..opened.clone() };
     assert_eq!(connections.renew(&renewed).await.unwrap().as_ref(), Some(&opened.channels));
-    assert_eq!(connections.connection(&opened.connection_id).await.unwrap(), Some(renewed.clone()));
+    assert_eq!(connections.connection(&opened.key.id).await.unwrap(), Some(renewed.clone()));
     assert_eq!(connections.connections_of(&user("alice"), LATER).await.unwrap(), [announced(&renewed)]);
     for channel in &opened.channels {
         let living = async |now| connections.audience(channel, now).await.unwrap().subscriptions.len();
         assert_eq!((living(LATER).await, living(end).await), (1, 0));
     }
     // Listed under the end of each of its tokens, until the maintenance removes the entries.
-    assert_eq!(connections.expired_in_minute(LATER).await.unwrap(), std::slice::from_ref(&opened.connection_id));
-    assert_eq!(connections.expired_in_minute(end).await.unwrap(), std::slice::from_ref(&opened.connection_id));
-    connections.remove_expiry_entry(LATER, &opened.connection_id).await.unwrap();
+    assert_eq!(connections.expired_in_minute(LATER).await.unwrap(), std::slice::from_ref(&opened.key.id));
+    assert_eq!(connections.expired_in_minute(end).await.unwrap(), std::slice::from_ref(&opened.key.id));
+    connections.remove_expiry_entry(LATER, &opened.key.id).await.unwrap();
     assert!(connections.expired_in_minute(LATER).await.unwrap().is_empty());
 
     // The current channels, even if the caller has others.
     let fewer = Connection { channels: Vec::new(), ..renewed.clone() };
-    assert!(connections.unsubscribe(&opened.channels[0], &opened.connection_id, NOW).await.unwrap());
+    assert!(connections.unsubscribe(&opened.channels[0], &opened.key).await.unwrap());
     assert_eq!(connections.renew(&fewer).await.unwrap().as_deref(), Some(&opened.channels[1..]));
 
-    let other = Connection { connected_at: LATER, ..renewed.clone() };
+    let mut other = renewed.clone();
+    other.key.connected_at = LATER;
     assert_eq!(connections.renew(&other).await.unwrap(), None, "another connection with that id");
-    connections.close(&opened.connection_id, NOW).await.unwrap();
+    connections.close(&opened.key).await.unwrap();
     assert_eq!(connections.renew(&renewed).await.unwrap(), None, "the connection is removed");
 }
 

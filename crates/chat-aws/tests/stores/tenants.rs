@@ -2,7 +2,10 @@
 
 use chat::{
     model::{id::TenantId, token_bucket::Bucket},
-    ports::rate_limiter::{LimitedAction, RateLimiter},
+    ports::{
+        expiry_store::ExpiryStore,
+        rate_limiter::{LimitedAction, RateLimiter},
+    },
 };
 
 use super::*;
@@ -49,8 +52,9 @@ async fn the_same_ids_name_different_things_in_each_tenant() {
     let id: ConnectionId = "x1=".parse().unwrap();
     assert!(acme.connection(&id).await.unwrap().is_some());
     assert_eq!(globex.connection(&id).await.unwrap(), None);
-    assert!(!globex.close(&id, NOW).await.unwrap());
-    let (of_tenant, found) = tables.connections().find(&id).await.unwrap().unwrap();
-    assert!(of_tenant.close(&found.connection_id, found.connected_at).await.unwrap());
+    assert!(!globex.close(&ConnectionKey { id: id.clone(), connected_at: NOW }).await.unwrap());
+    let (tenant, found) = tables.connections().find(&id).await.unwrap().unwrap();
+    assert_eq!(tenant, tenants[1]);
+    assert!(tables.connections().for_tenant(tenant.as_ref()).close(&found.key).await.unwrap());
     assert_eq!(acme.connection(&id).await.unwrap(), None);
 }

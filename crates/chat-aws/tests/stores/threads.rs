@@ -4,6 +4,7 @@ use chat::{
     model::{
         limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
         message_ref::MessageRef,
+        reaction::Toggle,
         text::emoji::Emoji,
     },
     ports::message_store::ReactionResult,
@@ -12,7 +13,7 @@ use chat::{
 use super::*;
 
 fn by(id: &str, seq: u64) -> MessageRef {
-    MessageRef { channel_id: channel_id("c"), seq, caller: user(id), trace: Some(super::trace()) }
+    MessageRef { channel_id: channel_id("c"), seq: Seq::new(seq), caller: user(id), trace: Some(super::trace()) }
 }
 
 #[tokio::test]
@@ -21,30 +22,31 @@ async fn a_user_reacts_once_in_each_way() {
     let messages = tables.messages();
     let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
-    let react = async |id: &str, emoji: &str, add| {
-        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), add, NOW).await.unwrap()
+    let react = async |id: &str, emoji: &str, toggle| {
+        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), toggle, NOW).await.unwrap()
     };
-    let reactions = async || messages.message(&key("c"), 1, NOW).await.unwrap().unwrap().reactions;
+    let reactions = async || messages.message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap().reactions;
     for _ in 0..2 {
-        assert_eq!(react("alice", "👍", true).await, ReactionResult::Done);
+        assert_eq!(react("alice", "👍", Toggle::Add).await, ReactionResult::Done);
     }
-    assert_eq!(react("bob", "👍", true).await, ReactionResult::Done);
-    assert_eq!(react("bob", "🎉", true).await, ReactionResult::Done);
+    assert_eq!(react("bob", "👍", Toggle::Add).await, ReactionResult::Done);
+    assert_eq!(react("bob", "🎉", Toggle::Add).await, ReactionResult::Done);
     let expected = Reactions::from([
         ("👍".parse().unwrap(), [user("alice"), user("bob")].into()),
         ("🎉".parse().unwrap(), [user("bob")].into()),
     ]);
     assert_eq!(reactions().await, expected);
     for _ in 0..2 {
-        assert_eq!(react("bob", "🎉", false).await, ReactionResult::Done);
+        assert_eq!(react("bob", "🎉", Toggle::Remove).await, ReactionResult::Done);
     }
-    assert_eq!(react("carol", "👍", false).await, ReactionResult::Done);
+    assert_eq!(react("carol", "👍", Toggle::Remove).await, ReactionResult::Done);
     assert_eq!(reactions().await.keys().map(Emoji::as_str).collect::<Vec<_>>(), ["👍"]);
-    let missing = messages.react(&reader(&channel), &by("bob", 2), &"👍".parse().unwrap(), true, NOW).await.unwrap();
+    let missing =
+        messages.react(&reader(&channel), &by("bob", 2), &"👍".parse().unwrap(), Toggle::Add, NOW).await.unwrap();
     assert_eq!(missing, ReactionResult::MessageNotFound);
 
     // An edit keeps reactions, a deletion removes them.
-    let current = messages.message(&key("c"), 1, NOW).await.unwrap().unwrap();
+    let current = messages.message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap();
     let revise = async |message: Message| {
         let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
         messages.update_message(&reader(&channel), &revised).await.unwrap()
@@ -54,7 +56,7 @@ async fn a_user_reacts_once_in_each_way() {
     let tombstone = Message { content: String::new(), deleted_at: Some(LATER), ..current };
     assert_eq!(revise(tombstone).await, UpdateResult::Done);
     assert!(reactions().await.is_empty());
-    assert_eq!(react("bob", "👍", true).await, ReactionResult::MessageNotFound);
+    assert_eq!(react("bob", "👍", Toggle::Add).await, ReactionResult::MessageNotFound);
 }
 
 #[tokio::test]
@@ -63,22 +65,22 @@ async fn reactions_are_bounded_in_kinds_and_in_users() {
     let messages = tables.messages();
     let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
-    let react = async |id: &str, emoji: &str, add| {
-        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), add, NOW).await.unwrap()
+    let react = async |id: &str, emoji: &str, toggle| {
+        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), toggle, NOW).await.unwrap()
     };
     for number in 0..USERS_PER_REACTION {
-        assert_eq!(react(&format!("u{number}"), "👍", true).await, ReactionResult::Done);
+        assert_eq!(react(&format!("u{number}"), "👍", Toggle::Add).await, ReactionResult::Done);
     }
-    assert_eq!(react("more", "👍", true).await, ReactionResult::Full);
-    assert_eq!(react("u0", "👍", true).await, ReactionResult::Done, "that reaction exists");
+    assert_eq!(react("more", "👍", Toggle::Add).await, ReactionResult::Full);
+    assert_eq!(react("u0", "👍", Toggle::Add).await, ReactionResult::Done, "that reaction exists");
     let smileys: Vec<String> = ('😀'..).take(REACTIONS_PER_MESSAGE).map(String::from).collect();
     for smiley in &smileys[1..] {
-        assert_eq!(react("more", smiley, true).await, ReactionResult::Done);
+        assert_eq!(react("more", smiley, Toggle::Add).await, ReactionResult::Done);
     }
-    assert_eq!(react("more", "🎉", true).await, ReactionResult::Full);
-    assert_eq!(react("other", &smileys[1], true).await, ReactionResult::Done);
-    assert_eq!(react("more", &smileys[2], false).await, ReactionResult::Done);
-    assert_eq!(react("more", "🎉", true).await, ReactionResult::Done, "there is room");
+    assert_eq!(react("more", "🎉", Toggle::Add).await, ReactionResult::Full);
+    assert_eq!(react("other", &smileys[1], Toggle::Add).await, ReactionResult::Done);
+    assert_eq!(react("more", &smileys[2], Toggle::Remove).await, ReactionResult::Done);
+    assert_eq!(react("more", "🎉", Toggle::Add).await, ReactionResult::Done, "there is room");
 }
 
 #[tokio::test]
@@ -89,14 +91,14 @@ async fn answers_are_found_by_what_they_answer() {
     for (seq, reply_to) in [(1, None), (2, None), (3, Some(1)), (4, Some(2)), (5, Some(1)), (6, Some(1)), (7, Some(11))]
     {
         let mut message = stored("c", seq);
-        message.message.reply_to = reply_to;
+        message.message.reply_to = reply_to.map(Seq::new);
         // A reply that has expired when it is read.
         message.expires_at = (seq == 5).then_some(NOW);
         tables.put(&message).await;
     }
     let replies = async |seq, after, limit| -> Vec<u64> {
-        let found = messages.replies(&key("c"), seq, after, limit, NOW).await.unwrap();
-        found.into_iter().map(|message| message.seq).collect()
+        let found = messages.replies(&key("c"), Seq::new(seq), Seq::new(after), limit, NOW).await.unwrap();
+        found.into_iter().map(|message| message.seq.get()).collect()
     };
     assert_eq!(replies(1, 0, 9).await, [3, 6]);
     assert_eq!(replies(1, 0, 1).await, [3]);

@@ -19,6 +19,7 @@ use crate::{
         incarnation::Incarnation,
         limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, RETENTION_DAYS},
         pending_end::{EndCause, PendingEnd},
+        seq::Seq,
         text::name::normalized,
         validation::Violation,
     },
@@ -55,6 +56,40 @@ impl NewChannel {
         check_agent(&self.agent, &mut violations);
         check_retention(self.retention_days, &mut violations);
         violations
+    }
+
+    /// Returns the channel, and the membership of its creator. An id that is not chosen comes from the request's key,
+    /// or is generated.
+    fn with_owner(self, creator: &UserId, creation: Option<&Creation>, clock: &impl Clock) -> (Channel, Member) {
+        let now = clock.now();
+        let channel_id = match (self.channel_id, creation) {
+            (Some(id), _) => id,
+            (None, Some(creation)) => ChannelId::of_request(creator, &creation.key),
+            (None, None) => ChannelId::generate(clock.seed()),
+        };
+        let channel = Channel {
+            channel_id,
+            incarnation: Incarnation::generate(clock.seed()),
+            name: self.name,
+            visibility: self.visibility,
+            agent: self.agent,
+            last_seq: Seq::ZERO,
+            last_message_at: None,
+            created_by: creator.clone(),
+            created_at: now,
+            archived_at: None,
+            retention_days: self.retention_days,
+            version: 1,
+        };
+        let owner = Member {
+            channel_id: channel.channel_id.clone(),
+            user_id: creator.clone(),
+            incarnation: Incarnation::generate(clock.seed()),
+            role: MemberRole::Owner,
+            joined_at: now,
+            added_by: None,
+        };
+        (channel, owner)
     }
 }
 
@@ -186,180 +221,145 @@ pub enum Created {
     Replayed(Channel),
 }
 
-/// Creates a channel, with its creator as its owner. If the creator repeats the request with the same `key`, it returns
-/// the existing channel. If the request has a key and no id, the id is derived from the key.
-///
-/// # Errors
-/// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::TooManyChannels`],
-/// [`ChatError::IdempotencyKeyReused`], [`ChatError::Store`].
-pub async fn create(
-    members: &Membership<
-        '_,
-        impl ChannelStore + InvitationStore + PendingEnds,
-        impl ConnectionStore,
-        impl SocketGateway,
-        impl Clock,
-    >,
-    creator: &UserId,
-    mut new: NewChannel,
-    key: Option<IdempotencyKey>,
-    rules: CreationRules,
-) -> Result<Created> {
-    let Membership { channels, clock, .. } = *members;
-    let mut violations = new.check();
-    violations.extend(rules.chosen_ids.check(&new));
-    if !violations.is_empty() {
-        return Err(ChatError::Invalid(violations));
-    }
-    let creation = key.map(|key| Creation { fingerprint: fingerprint(&new), key });
-    let now = clock.now();
-    let channel_id = match (new.channel_id, &creation) {
-        (Some(id), _) => id,
-        (None, Some(creation)) => ChannelId::of_request(creator, &creation.key),
-        (None, None) => ChannelId::generate(clock.seed()),
-    };
-    let channel = Channel {
-        channel_id,
-        incarnation: Incarnation::generate(clock.seed()),
-        name: new.name,
-        visibility: new.visibility,
-        agent: new.agent,
-        last_seq: 0,
-        last_message_at: None,
-        created_by: creator.clone(),
-        created_at: now,
-        archived_at: None,
-        retention_days: new.retention_days,
-        version: 1,
-    };
-    let owner = Member {
-        channel_id: channel.channel_id.clone(),
-        user_id: creator.clone(),
-        incarnation: Incarnation::generate(clock.seed()),
-        role: MemberRole::Owner,
-        joined_at: now,
-        added_by: None,
-    };
-    match channels.create(&channel, &owner, creation.as_ref(), rules.channels_per_user).await? {
-        ChannelCreated::Done => {
-            // The creator's connections with `auto_subscribe` receive the channel.
-            members.follow(&channel.key(), creator).await?;
-            return Ok(Created::New(channel));
+impl<Channels, Connections, Sockets, Time> Membership<'_, Channels, Connections, Sockets, Time>
+where
+    Channels: ChannelStore + InvitationStore + PendingEnds,
+    Connections: ConnectionStore,
+    Sockets: SocketGateway,
+    Time: Clock,
+{
+    /// Creates a channel, with its creator as its owner. If the creator repeats the request with the same `key`, it
+    /// returns the existing channel. If the request has a key and no id, the id is derived from the key.
+    ///
+    /// # Errors
+    /// [`ChatError::Invalid`], [`ChatError::ChannelExists`], [`ChatError::TooManyChannels`],
+    /// [`ChatError::IdempotencyKeyReused`], [`ChatError::Store`].
+    pub async fn create_channel(
+        &self,
+        creator: &UserId,
+        mut new: NewChannel,
+        key: Option<IdempotencyKey>,
+        rules: CreationRules,
+    ) -> Result<Created> {
+        let mut violations = new.check();
+        violations.extend(rules.chosen_ids.check(&new));
+        if !violations.is_empty() {
+            return Err(ChatError::Invalid(violations));
         }
-        ChannelCreated::TooMany => return Err(ChatError::TooManyChannels(rules.channels_per_user)),
-        ChannelCreated::Taken => {}
-    }
-    let Some(creation) = creation else { return Err(ChatError::ChannelExists) };
-    let found = channels.channel(&channel.channel_id).await?.ok_or(ChatError::ChannelExists)?;
-    match channels.creation(&found.key(), creator, &creation.key).await? {
-        None => Err(ChatError::ChannelExists),
-        Some(earlier) if earlier.fingerprint != creation.fingerprint => Err(ChatError::IdempotencyKeyReused),
-        Some(_) => {
-            // An earlier call may have stopped before it subscribed the connections.
-            if channels.member(&found.key(), creator).await?.is_some() {
-                members.follow(&found.key(), creator).await?;
+        let creation = key.map(|key| Creation { fingerprint: fingerprint(&new), key });
+        let (channel, owner) = new.with_owner(creator, creation.as_ref(), self.clock);
+        let most = rules.channels_per_user;
+        match self.channels.create(&channel, &owner, creation.as_ref(), most).await? {
+            ChannelCreated::Done => {
+                // The creator's connections with `auto_subscribe` receive the channel.
+                self.follow(&channel.key(), creator).await?;
+                Ok(Created::New(channel))
             }
-            Ok(Created::Replayed(found))
+            ChannelCreated::TooMany => Err(ChatError::TooManyChannels(most)),
+            ChannelCreated::Taken => {
+                let creation = creation.ok_or(ChatError::ChannelExists)?;
+                self.replay_creation(&channel.channel_id, creator, &creation).await
+            }
         }
+    }
+
+    /// Returns the channel of a taken id, if the creator made it with the same request.
+    async fn replay_creation(&self, channel: &ChannelId, creator: &UserId, creation: &Creation) -> Result<Created> {
+        let found = self.channels.channel(channel).await?.ok_or(ChatError::ChannelExists)?;
+        match self.channels.creation(&found.key(), creator, &creation.key).await? {
+            None => Err(ChatError::ChannelExists),
+            Some(earlier) if earlier.fingerprint != creation.fingerprint => Err(ChatError::IdempotencyKeyReused),
+            Some(_) => {
+                // An earlier call may have stopped before it subscribed the connections.
+                if self.channels.member(&found.key(), creator).await?.is_some() {
+                    self.follow(&found.key(), creator).await?;
+                }
+                Ok(Created::Replayed(found))
+            }
+        }
+    }
+
+    /// Changes a channel's settings on behalf of `caller`, an owner. With `version`, it changes only that version.
+    /// After this has returned, users who are no members of a private channel receive no events of it. Also returns
+    /// `true` if the maintenance function has a pending end to finish.
+    ///
+    /// # Errors
+    /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`],
+    /// [`ChatError::VersionMismatch`], [`ChatError::ChannelArchived`] (an archived channel must be restored first),
+    /// [`ChatError::Contended`], [`ChatError::Store`].
+    pub async fn change_channel(
+        &self,
+        channel: &ChannelId,
+        caller: &UserId,
+        version: Option<u64>,
+        changes: &Changes,
+    ) -> Result<(Channel, bool)> {
+        let mut changes = changes.clone();
+        let violations = changes.check();
+        if !violations.is_empty() {
+            return Err(ChatError::Invalid(violations));
+        }
+        let Self { channels, clock, .. } = *self;
+        let mut same = SameChannel::default();
+        for attempt in 0..CHANGE_ATTEMPTS {
+            let access = owned(channels, channel, caller, version, "only an owner changes a channel").await?;
+            let found = &access.channel;
+            same.require(found)?;
+            if found.archived_at.is_some() && changes.archived.is_none() {
+                return Err(ChatError::ChannelArchived);
+            }
+            let changed = changes.apply(found, clock);
+            let pending = PendingEnd::new(found.key(), EndCause::MadePrivate, clock.seed());
+            if changed == *found {
+                // An earlier call may have stopped before it ended the subscriptions. Its pending end is worked on as
+                // well.
+                if changes.visibility == Some(Visibility::Private) {
+                    let is_done = self.ending().finish_now(&pending).await;
+                    return Ok((changed, !is_done));
+                }
+                return Ok((changed, false));
+            }
+            let changed = Channel { version: found.version + 1, ..changed };
+            let pending = Some(pending).filter(|_| restricts_visibility(found, &changed));
+            if channels.update(&access.as_member(), &changed, pending.as_ref(), clock.now()).await? {
+                let is_done = match &pending {
+                    Some(pending) => self.ending().finish_now(pending).await,
+                    None => true,
+                };
+                return Ok((changed, !is_done));
+            }
+            CHANGE_BACKOFF.pause(clock, attempt).await;
+        }
+        Err(ChatError::contended())
+    }
+
+    /// Deletes a channel on behalf of `caller`, an owner. With `version`, it deletes only that version. After this has
+    /// returned, no user finds the channel or receives events of it, and its id is free. The maintenance function
+    /// removes its history.
+    ///
+    /// # Errors
+    /// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`], [`ChatError::VersionMismatch`],
+    /// [`ChatError::Contended`], [`ChatError::Store`].
+    pub async fn delete_channel(&self, channel: &ChannelId, caller: &UserId, version: Option<u64>) -> Result<()> {
+        let Self { channels, clock, .. } = *self;
+        let mut same = SameChannel::default();
+        for attempt in 0..CHANGE_ATTEMPTS {
+            let access = owned(channels, channel, caller, version, "only an owner deletes a channel").await?;
+            same.require(&access.channel)?;
+            let pending = PendingEnd::new(access.key(), EndCause::ChannelDeleted, clock.seed());
+            if channels.delete(&access.as_member(), &pending, clock.now()).await? {
+                self.ending().finish_now(&pending).await;
+                return Ok(());
+            }
+            CHANGE_BACKOFF.pause(clock, attempt).await;
+        }
+        Err(ChatError::contended())
     }
 }
 
 fn fingerprint(new: &NewChannel) -> String {
     let json = serde_json::to_vec(new).unwrap_or_default();
     URL_SAFE_NO_PAD.encode(Sha256::digest(json))
-}
-
-/// Changes a channel's settings on behalf of `caller`, an owner. With `version`, it changes only that version. After
-/// this has returned, users who are no members of a private channel receive no events of it. Also returns `true` if the
-/// maintenance function has a pending end to finish.
-///
-/// # Errors
-/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`],
-/// [`ChatError::VersionMismatch`], [`ChatError::ChannelArchived`] (an archived channel must be restored first),
-/// [`ChatError::Contended`], [`ChatError::Store`].
-pub async fn change(
-    members: &Membership<
-        '_,
-        impl ChannelStore + InvitationStore + PendingEnds,
-        impl ConnectionStore,
-        impl SocketGateway,
-        impl Clock,
-    >,
-    channel: &ChannelId,
-    caller: &UserId,
-    version: Option<u64>,
-    changes: &Changes,
-) -> Result<(Channel, bool)> {
-    let mut changes = changes.clone();
-    let violations = changes.check();
-    if !violations.is_empty() {
-        return Err(ChatError::Invalid(violations));
-    }
-    let Membership { channels, clock, .. } = *members;
-    let mut same = SameChannel::default();
-    for attempt in 0..CHANGE_ATTEMPTS {
-        let access = owned(channels, channel, caller, version, "only an owner changes a channel").await?;
-        let found = &access.channel;
-        same.require(found)?;
-        if found.archived_at.is_some() && changes.archived.is_none() {
-            return Err(ChatError::ChannelArchived);
-        }
-        let changed = changes.apply(found, clock);
-        let pending = PendingEnd::new(found.key(), EndCause::MadePrivate, clock.seed());
-        if changed == *found {
-            // An earlier call may have stopped before it ended the subscriptions. Its pending end is worked on as well.
-            if changes.visibility == Some(Visibility::Private) {
-                let is_done = members.ending().finish_now(&pending).await;
-                return Ok((changed, !is_done));
-            }
-            return Ok((changed, false));
-        }
-        let changed = Channel { version: found.version + 1, ..changed };
-        let pending = Some(pending).filter(|_| restricts_visibility(found, &changed));
-        if channels.update(&access.as_member(), &changed, pending.as_ref(), clock.now()).await? {
-            let is_done = match &pending {
-                Some(pending) => members.ending().finish_now(pending).await,
-                None => true,
-            };
-            return Ok((changed, !is_done));
-        }
-        CHANGE_BACKOFF.pause(clock, attempt).await;
-    }
-    Err(ChatError::contended())
-}
-
-/// Deletes a channel on behalf of `caller`, an owner. With `version`, it deletes only that version. After this has
-/// returned, no user finds the channel or receives events of it, and its id is free. The maintenance function removes
-/// its history.
-///
-/// # Errors
-/// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`], [`ChatError::VersionMismatch`],
-/// [`ChatError::Contended`], [`ChatError::Store`].
-pub async fn delete(
-    members: &Membership<
-        '_,
-        impl ChannelStore + InvitationStore + PendingEnds,
-        impl ConnectionStore,
-        impl SocketGateway,
-        impl Clock,
-    >,
-    channel: &ChannelId,
-    caller: &UserId,
-    version: Option<u64>,
-) -> Result<()> {
-    let Membership { channels, clock, .. } = *members;
-    let mut same = SameChannel::default();
-    for attempt in 0..CHANGE_ATTEMPTS {
-        let access = owned(channels, channel, caller, version, "only an owner deletes a channel").await?;
-        same.require(&access.channel)?;
-        let pending = PendingEnd::new(access.key(), EndCause::ChannelDeleted, clock.seed());
-        if channels.delete(&access.as_member(), &pending, clock.now()).await? {
-            members.ending().finish_now(&pending).await;
-            return Ok(());
-        }
-        CHANGE_BACKOFF.pause(clock, attempt).await;
-    }
-    Err(ChatError::contended())
 }
 
 /// Returns the caller's access to a channel, if the caller is an owner.

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    app::access::{SameChannel, authorize_read, require_still_readable},
+    app::{
+        access::{SameChannel, authorize_read, require_still_readable},
+        channel_messages::ChannelMessages,
+    },
     model::{
         access::{Access, Authority},
         channel::MemberRole,
@@ -31,89 +34,6 @@ pub struct Edit {
     pub metadata: Option<Option<Map<String, Value>>>,
 }
 
-/// Changes the content, content type or metadata of a message.
-///
-/// # Errors
-/// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when it is deleted),
-/// [`ChatError::ChannelArchived`], [`ChatError::Forbidden`], [`ChatError::Contended`], [`ChatError::Store`].
-pub async fn edit(
-    channels: &impl ChannelStore,
-    messages: &impl MessageStore,
-    clock: &impl Clock,
-    revision: &MessageRef,
-    edit: Edit,
-) -> Result<Message> {
-    let mut same = SameChannel::default();
-    for attempt in 0..CHANGE_ATTEMPTS {
-        let editable = authorize_edit(channels, messages, clock, revision).await?;
-        let message = &editable.message;
-        same.require(&editable.access.channel)?;
-        if message.deleted_at.is_some() {
-            return Err(ChatError::MessageNotFound);
-        }
-        let edit = edit.clone();
-        let keeps_content = edit.content.is_none();
-        let mut draft = NewMessage {
-            content: edit.content.unwrap_or_else(|| message.content.clone()),
-            content_type: edit.content_type.unwrap_or(message.content_type),
-            metadata: edit.metadata.unwrap_or_else(|| message.metadata.clone()),
-            reply_to: message.reply_to,
-        };
-        let mut violations = draft.check();
-        // A content that was accepted by earlier rules stays.
-        violations.retain(|violation| !(keeps_content && violation.field == "content"));
-        if !violations.is_empty() {
-            return Err(ChatError::Invalid(violations));
-        }
-        let NewMessage { content, content_type, metadata, .. } = draft;
-        if (&content, content_type, &metadata) == (&message.content, message.content_type, &message.metadata) {
-            require_still_readable(channels, &editable.access.key(), &revision.caller).await?;
-            return Ok(editable.message);
-        }
-        let edited = Message { content, content_type, metadata, edited_at: Some(clock.now()), ..message.clone() };
-        match store(messages, &editable, revision, &edited).await? {
-            UpdateResult::Done => return Ok(edited),
-            UpdateResult::MessageNotFound => return Err(ChatError::MessageNotFound),
-            UpdateResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
-        }
-    }
-    Err(ChatError::contended())
-}
-
-/// Deletes a message. Its `seq`, its sender and the time of the deletion stay. A repeated call changes nothing.
-///
-/// # Errors
-/// Those of [`edit`], except that a deleted message is no error.
-pub async fn delete(
-    channels: &impl ChannelStore,
-    messages: &impl MessageStore,
-    clock: &impl Clock,
-    revision: &MessageRef,
-) -> Result<()> {
-    let mut same = SameChannel::default();
-    for attempt in 0..CHANGE_ATTEMPTS {
-        let editable = authorize_edit(channels, messages, clock, revision).await?;
-        same.require(&editable.access.channel)?;
-        if editable.message.deleted_at.is_some() {
-            return Ok(());
-        }
-        let tombstone = Message {
-            content: String::new(),
-            content_type: ContentType::Plain,
-            metadata: None,
-            reactions: Reactions::new(),
-            deleted_at: Some(clock.now()),
-            ..editable.message.clone()
-        };
-        match store(messages, &editable, revision, &tombstone).await? {
-            // If the message is not found, another call has deleted it meanwhile, or it has expired.
-            UpdateResult::Done | UpdateResult::MessageNotFound => return Ok(()),
-            UpdateResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
-        }
-    }
-    Err(ChatError::contended())
-}
-
 /// Message that the caller may change, with the authority.
 pub(crate) struct EditableMessage {
     pub(crate) access: Access,
@@ -128,44 +48,115 @@ impl EditableMessage {
     }
 }
 
-/// Returns the message, if the caller may change it. Only users are authors: a user whose id equals the agent's does
-/// not own the agent's messages.
-pub(crate) async fn authorize_edit(
-    channels: &impl ChannelStore,
-    messages: &impl MessageStore,
-    clock: &impl Clock,
-    revision: &MessageRef,
-) -> Result<EditableMessage> {
-    let MessageRef { channel_id, seq, caller, .. } = revision;
-    let mut access = authorize_read(channels, channel_id, caller).await?;
-    let key = access.key();
-    let message = messages.message(&key, *seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
-    let is_author = message.role == Role::User && message.sender_id == *caller;
-    if !is_author {
-        if access.member.is_none() {
-            access.member = channels.member(&key, caller).await?;
+impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessages<'_, Channels, Messages, Time> {
+    /// Changes the content, content type or metadata of a message.
+    ///
+    /// # Errors
+    /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when it is
+    /// deleted), [`ChatError::ChannelArchived`], [`ChatError::Forbidden`], [`ChatError::Contended`],
+    /// [`ChatError::Store`].
+    pub async fn edit(&self, revision: &MessageRef, edit: Edit) -> Result<Message> {
+        let mut same = SameChannel::default();
+        for attempt in 0..CHANGE_ATTEMPTS {
+            let editable = self.authorize_edit(revision).await?;
+            let message = &editable.message;
+            same.require(&editable.access.channel)?;
+            if message.deleted_at.is_some() {
+                return Err(ChatError::MessageNotFound);
+            }
+            let edit = edit.clone();
+            let keeps_content = edit.content.is_none();
+            let mut draft = NewMessage {
+                content: edit.content.unwrap_or_else(|| message.content.clone()),
+                content_type: edit.content_type.unwrap_or(message.content_type),
+                metadata: edit.metadata.unwrap_or_else(|| message.metadata.clone()),
+                reply_to: message.reply_to,
+            };
+            let mut violations = draft.check();
+            // A content that was accepted by earlier rules stays.
+            violations.retain(|violation| !(keeps_content && violation.field == "content"));
+            if !violations.is_empty() {
+                return Err(ChatError::Invalid(violations));
+            }
+            let NewMessage { content, content_type, metadata, .. } = draft;
+            if (&content, content_type, &metadata) == (&message.content, message.content_type, &message.metadata) {
+                require_still_readable(self.channels, &editable.access.key(), &revision.caller).await?;
+                return Ok(editable.message);
+            }
+            let edited =
+                Message { content, content_type, metadata, edited_at: Some(self.clock.now()), ..message.clone() };
+            match self.store(&editable, revision, &edited).await? {
+                UpdateResult::Done => return Ok(edited),
+                UpdateResult::MessageNotFound => return Err(ChatError::MessageNotFound),
+                UpdateResult::Stale => CHANGE_BACKOFF.pause(self.clock, attempt).await,
+            }
         }
-        if access.role() < Some(MemberRole::Moderator) {
-            return Err(ChatError::Forbidden("only its author or a moderator changes a message"));
-        }
+        Err(ChatError::contended())
     }
-    access.require_open()?;
-    Ok(EditableMessage { access, message, is_author })
-}
 
-async fn store(
-    messages: &impl MessageStore,
-    editable: &EditableMessage,
-    revision: &MessageRef,
-    message: &Message,
-) -> Result<UpdateResult> {
-    let revised = StoredMessage {
-        message: message.clone(),
-        incarnation: editable.access.channel.incarnation,
-        trace: revision.trace.clone(),
-        expires_at: None,
-    };
-    Ok(messages.update_message(&editable.authority(), &revised).await?)
+    /// Deletes a message. Its `seq`, its sender and the time of the deletion stay. A repeated call changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`edit`](Self::edit), except that a deleted message is no error.
+    pub async fn delete(&self, revision: &MessageRef) -> Result<()> {
+        let mut same = SameChannel::default();
+        for attempt in 0..CHANGE_ATTEMPTS {
+            let editable = self.authorize_edit(revision).await?;
+            same.require(&editable.access.channel)?;
+            if editable.message.deleted_at.is_some() {
+                return Ok(());
+            }
+            let tombstone = Message {
+                content: String::new(),
+                content_type: ContentType::Plain,
+                metadata: None,
+                reactions: Reactions::new(),
+                deleted_at: Some(self.clock.now()),
+                ..editable.message.clone()
+            };
+            match self.store(&editable, revision, &tombstone).await? {
+                // If the message is not found, another call has deleted it meanwhile, or it has expired.
+                UpdateResult::Done | UpdateResult::MessageNotFound => return Ok(()),
+                UpdateResult::Stale => CHANGE_BACKOFF.pause(self.clock, attempt).await,
+            }
+        }
+        Err(ChatError::contended())
+    }
+
+    /// Returns the message, if the caller may change it. Only users are authors: a user whose id equals the agent's
+    /// does not own the agent's messages.
+    pub(crate) async fn authorize_edit(&self, revision: &MessageRef) -> Result<EditableMessage> {
+        let MessageRef { channel_id, seq, caller, .. } = revision;
+        let mut access = authorize_read(self.channels, channel_id, caller).await?;
+        let key = access.key();
+        let message = self.messages.message(&key, *seq, self.clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
+        let is_author = message.role == Role::User && message.sender_id == *caller;
+        if !is_author {
+            if access.member.is_none() {
+                access.member = self.channels.member(&key, caller).await?;
+            }
+            if access.role() < Some(MemberRole::Moderator) {
+                return Err(ChatError::Forbidden("only its author or a moderator changes a message"));
+            }
+        }
+        access.require_open()?;
+        Ok(EditableMessage { access, message, is_author })
+    }
+
+    async fn store(
+        &self,
+        editable: &EditableMessage,
+        revision: &MessageRef,
+        message: &Message,
+    ) -> Result<UpdateResult> {
+        let revised = StoredMessage {
+            message: message.clone(),
+            incarnation: editable.access.channel.incarnation,
+            trace: revision.trace.clone(),
+            expires_at: None,
+        };
+        Ok(self.messages.update_message(&editable.authority(), &revised).await?)
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +164,7 @@ mod tests {
     use super::*;
     use crate::{
         app::send::{SendCache, SendMessage, send},
-        model::{channel::Visibility, message::Role},
+        model::{channel::Visibility, message::Role, seq::Seq},
         testing::{TestClock, TestStore},
     };
 
@@ -199,8 +190,17 @@ mod tests {
         (store, clock)
     }
 
+    fn of<'a>(store: &'a TestStore, clock: &'a TestClock) -> ChannelMessages<'a, TestStore, TestStore, TestClock> {
+        ChannelMessages { channels: store, messages: store, clock }
+    }
+
     fn by(caller: &str, seq: u64) -> MessageRef {
-        MessageRef { channel_id: "c".parse().unwrap(), seq, caller: caller.parse().unwrap(), trace: None }
+        MessageRef {
+            channel_id: "c".parse().unwrap(),
+            seq: Seq::new(seq),
+            caller: caller.parse().unwrap(),
+            trace: None,
+        }
     }
 
     fn to(content: &str) -> Edit {
@@ -211,10 +211,10 @@ mod tests {
     async fn authors_and_moderators_edit_and_delete_and_nobody_else() {
         for (caller, may) in [("alice", true), ("mod", true), ("olga", true), ("bob", false), ("mallory", false)] {
             let (store, clock) = world().await;
-            let edited = edit(&store, &store, &clock, &by(caller, 1), to("better")).await;
+            let edited = of(&store, &clock).edit(&by(caller, 1), to("better")).await;
             assert_eq!(edited.is_ok(), may, "{caller} edits");
             assert_eq!(store.all()[0].content == "better", may, "{caller} edits");
-            assert_eq!(delete(&store, &store, &clock, &by(caller, 1)).await.is_ok(), may, "{caller} deletes");
+            assert_eq!(of(&store, &clock).delete(&by(caller, 1)).await.is_ok(), may, "{caller} deletes");
             assert_eq!(store.all()[0].content.is_empty(), may, "{caller} deletes");
         }
     }
@@ -223,25 +223,25 @@ mod tests {
     async fn a_deleted_message_keeps_its_number_and_nothing_else_of_its_content() {
         let (store, clock) = world().await;
         for _ in ["once", "again"] {
-            delete(&store, &store, &clock, &by("alice", 1)).await.unwrap();
+            of(&store, &clock).delete(&by("alice", 1)).await.unwrap();
         }
         let tombstone = &store.all()[0];
-        assert_eq!((tombstone.seq, tombstone.content.as_str()), (1, ""));
+        assert_eq!((tombstone.seq, tombstone.content.as_str()), (Seq::FIRST, ""));
         assert!(tombstone.deleted_at.is_some());
-        let late = edit(&store, &store, &clock, &by("alice", 1), to("back")).await;
+        let late = of(&store, &clock).edit(&by("alice", 1), to("back")).await;
         assert!(matches!(late, Err(ChatError::MessageNotFound)));
-        let none = edit(&store, &store, &clock, &by("alice", 2), to("x")).await;
+        let none = of(&store, &clock).edit(&by("alice", 2), to("x")).await;
         assert!(matches!(none, Err(ChatError::MessageNotFound)));
     }
 
     #[tokio::test]
     async fn an_edit_obeys_the_rules_of_a_message_and_an_archived_channel_takes_none() {
         let (store, clock) = world().await;
-        assert!(matches!(edit(&store, &store, &clock, &by("alice", 1), to("")).await, Err(ChatError::Invalid(_))));
-        let same = edit(&store, &store, &clock, &by("alice", 1), to("hi")).await.unwrap();
+        assert!(matches!(of(&store, &clock).edit(&by("alice", 1), to("")).await, Err(ChatError::Invalid(_))));
+        let same = of(&store, &clock).edit(&by("alice", 1), to("hi")).await.unwrap();
         assert_eq!(same.edited_at, None, "nothing was changed");
         store.archive("c");
-        let late = edit(&store, &store, &clock, &by("alice", 1), to("late")).await;
+        let late = of(&store, &clock).edit(&by("alice", 1), to("late")).await;
         assert!(matches!(late, Err(ChatError::ChannelArchived)));
     }
 }

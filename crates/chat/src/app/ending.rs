@@ -22,16 +22,17 @@ use crate::{
         error::StoreError,
         id::UserId,
         incarnation::ChannelKey,
-        limits::{
-            ENDING_PAGE, HANDSHAKE_DURATION, OPENING_SOCKET_DURATION, PENDING_LEASE_DURATION, PUSH_CONCURRENCY,
-            SHUT_OUT_DURATION,
-        },
+        limits::{ENDING_PAGE, OPENING_SOCKET_DURATION, PENDING_LEASE_DURATION, PUSH_CONCURRENCY, SHUT_OUT_DURATION},
         pending_end::{EndCause, PendingEnd},
         time::Timestamp,
     },
     ports::{
-        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore,
-        deleted_channels::DeletedChannels, pending_ends::PendingEnds, socket_gateway::SocketGateway,
+        channel_store::ChannelStore,
+        clock::Clock,
+        connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels,
+        pending_ends::PendingEnds,
+        socket_gateway::{HANDSHAKE_DURATION, SocketGateway},
     },
 };
 
@@ -189,10 +190,9 @@ where
         let connections = self.connections.connections_of(user, self.clock.now()).await?;
         futures::stream::iter(connections)
             .map(async |connection| {
-                let id = &connection.connection_id;
-                let has_it = self.connections.is_subscribed(channel, id, connection.connected_at).await?;
+                let has_it = self.connections.is_subscribed(channel, &connection.key).await?;
                 // A handshake under way may have removed its subscription itself, after a delivery had read it.
-                let is_new = self.clock.now() < connection.connected_at.plus(HANDSHAKE_DURATION);
+                let is_new = self.clock.now() < connection.key.connected_at.plus(HANDSHAKE_DURATION);
                 if has_it || is_new {
                     self.end_one(channel, connection.subscription(user)).await?;
                 }
@@ -216,7 +216,7 @@ where
     /// the user rejoins.
     pub(crate) async fn end_one(&self, channel: &ChannelKey, one: Subscription) -> Result<(), StoreError> {
         self.close(&one).await?;
-        self.connections.unsubscribe(channel, &one.connection_id, one.connected_at).await?;
+        self.connections.unsubscribe(channel, &one.connection).await?;
         Ok(())
     }
 
@@ -225,19 +225,16 @@ where
     async fn close(&self, one: &Subscription) -> Result<(), StoreError> {
         let until = self.clock.now().plus(OPENING_SOCKET_DURATION);
         loop {
-            if self.sockets.close(&one.connection_id).await? {
+            if self.sockets.close(&one.connection.id).await? {
                 return Ok(());
             }
             let now = self.clock.now();
-            if now >= until || now >= one.connected_at.plus(HANDSHAKE_DURATION) {
+            if now >= until || now >= one.connection.connected_at.plus(HANDSHAKE_DURATION) {
                 return Ok(());
             }
             // The handshake was refused, or the socket is gone.
             let of_user = self.connections.connections_of(&one.user_id, now).await?;
-            let is_there = |other: &crate::model::connection::UserConnection| {
-                other.connection_id == one.connection_id && other.connected_at == one.connected_at
-            };
-            if !of_user.iter().any(is_there) {
+            if !of_user.iter().any(|other| other.key == one.connection) {
                 return Ok(());
             }
             self.clock.sleep(OPENING_SOCKET_INTERVAL).await;

@@ -9,15 +9,20 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::model::{
-    id::ConnectionId,
-    limits::{FRAME_BUCKET, FRAME_FLOOD_BUCKET, SOCKETS_WITH_BUDGETS},
-    time::Timestamp,
+use crate::{
+    model::{
+        connection::ConnectionKey,
+        error::StoreError,
+        frame::Answer,
+        limits::{FRAME_BUCKET, FRAME_FLOOD_BUCKET, SOCKETS_WITH_BUDGETS},
+        time::Timestamp,
+    },
+    ports::{clock::Clock, socket_gateway::SocketGateway},
 };
 
 /// Reaction to a client's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+enum Verdict {
     /// Answer it.
     Answer,
     /// Send no answer.
@@ -39,24 +44,45 @@ impl Budget {
     }
 }
 
-/// Socket: its connection id, and the time when it was opened, since an id may be reused.
-type Socket = (ConnectionId, Timestamp);
-
 /// The budgets of up to [`SOCKETS_WITH_BUDGETS`] sockets.
 #[derive(Debug, Default)]
 pub struct FrameBudgets {
-    sockets: Mutex<HashMap<Socket, Budget>>,
+    sockets: Mutex<HashMap<ConnectionKey, Budget>>,
 }
 
 impl FrameBudgets {
-    /// Counts a frame that a socket, opened at `connected_at`, sent at `now`.
-    pub fn take(&self, connection: &ConnectionId, connected_at: Timestamp, now: Timestamp) -> Verdict {
+    /// Returns the answer to a frame that a socket has sent. Within the limit of accepted frames a frame may get no
+    /// answer. Beyond it the socket is closed.
+    ///
+    /// # Errors
+    /// When the gateway cannot close the socket.
+    pub async fn answer(
+        &self,
+        sockets: &impl SocketGateway,
+        clock: &impl Clock,
+        connection: &ConnectionKey,
+        frame: &str,
+    ) -> Result<Option<Answer>, StoreError> {
+        match self.take(connection, clock.now()) {
+            Verdict::Answer => return Ok(Some(Answer::to(frame, &connection.id))),
+            Verdict::Ignore => {}
+            Verdict::Close => {
+                // `false` means that another invocation or the client closed it.
+                if sockets.close(&connection.id).await? {
+                    tracing::warn!(connection_id = %connection.id, "closed a socket that sent too many frames");
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Counts a frame that a socket sent at `now`.
+    fn take(&self, connection: &ConnectionKey, now: Timestamp) -> Verdict {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        let socket = (connection.clone(), connected_at);
-        if !sockets.contains_key(&socket) && sockets.len() >= SOCKETS_WITH_BUDGETS {
+        if !sockets.contains_key(connection) && sockets.len() >= SOCKETS_WITH_BUDGETS {
             make_room(&mut sockets, now);
         }
-        let budget = sockets.entry(socket).or_insert(Budget { answers: now, frames: now });
+        let budget = sockets.entry(connection.clone()).or_insert(Budget { answers: now, frames: now });
         let Ok(frames) = FRAME_FLOOD_BUCKET.take(Some(budget.frames), now) else { return Verdict::Close };
         budget.frames = frames;
         let Ok(answers) = FRAME_BUCKET.take(Some(budget.answers), now) else { return Verdict::Ignore };
@@ -67,7 +93,7 @@ impl FrameBudgets {
 
 /// Removes sockets whose buckets are full, since a new socket has full buckets. If there are none, removes the socket
 /// that is closest to full.
-fn make_room(sockets: &mut HashMap<Socket, Budget>, now: Timestamp) {
+fn make_room(sockets: &mut HashMap<ConnectionKey, Budget>, now: Timestamp) {
     sockets.retain(|_, budget| !budget.is_full(now));
     if sockets.len() >= SOCKETS_WITH_BUDGETS {
         let calmest = sockets.iter().min_by_key(|(_, budget)| budget.frames).map(|(socket, _)| socket.clone());
@@ -85,8 +111,8 @@ mod tests {
 
     const START: i64 = 1_800_000_000;
 
-    fn id(name: &str) -> ConnectionId {
-        name.parse().unwrap()
+    fn socket(id: &str, connected_at: Timestamp) -> ConnectionKey {
+        ConnectionKey { id: id.parse().unwrap(), connected_at }
     }
 
     fn count(verdicts: &[Verdict], wanted: Verdict) -> usize {
@@ -96,14 +122,14 @@ mod tests {
     #[test]
     fn a_flood_is_answered_up_to_its_budget_then_ignored_then_closed() {
         let (budgets, start) = (FrameBudgets::default(), Timestamp::from_secs(START));
-        let verdicts: Vec<Verdict> = (0..1_000).map(|_| budgets.take(&id("flood="), start, start)).collect();
+        let verdicts: Vec<Verdict> = (0..1_000).map(|_| budgets.take(&socket("flood=", start), start)).collect();
         assert_eq!(count(&verdicts, Verdict::Answer), FRAME_BUCKET.burst as usize);
         assert_eq!(count(&verdicts, Verdict::Ignore), (FRAME_FLOOD_BUCKET.burst - FRAME_BUCKET.burst) as usize);
         assert!(verdicts[FRAME_FLOOD_BUCKET.burst as usize..].iter().all(|verdict| *verdict == Verdict::Close));
-        assert_eq!(budgets.take(&id("other="), start, start), Verdict::Answer, "each socket has its own");
+        assert_eq!(budgets.take(&socket("other=", start), start), Verdict::Answer, "each socket has its own");
         let reopened = start.plus(Duration::from_secs(1));
         assert_eq!(
-            budgets.take(&id("flood="), reopened, reopened),
+            budgets.take(&socket("flood=", reopened), reopened),
             Verdict::Answer,
             "an id that came again is another"
         );
@@ -114,7 +140,7 @@ mod tests {
         let budgets = FrameBudgets::default();
         let mut now = Timestamp::from_secs(START);
         for _ in 0..10_000 {
-            assert_eq!(budgets.take(&id("calm="), Timestamp::from_secs(START), now), Verdict::Answer);
+            assert_eq!(budgets.take(&socket("calm=", Timestamp::from_secs(START)), now), Verdict::Answer);
             now = now.plus(FRAME_BUCKET.every);
         }
     }
@@ -122,14 +148,14 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_what_is_forgotten_first_is_calm() {
         let (budgets, start) = (FrameBudgets::default(), Timestamp::from_secs(START));
-        while budgets.take(&id("flood="), start, start) != Verdict::Close {}
+        while budgets.take(&socket("flood=", start), start) != Verdict::Close {}
         for number in 0..SOCKETS_WITH_BUDGETS + 500 {
-            budgets.take(&id(&format!("one{number}=")), start, start);
+            budgets.take(&socket(&format!("one{number}="), start), start);
         }
         assert_eq!(budgets.sockets.lock().unwrap().len(), SOCKETS_WITH_BUDGETS);
-        assert_eq!(budgets.take(&id("flood="), start, start), Verdict::Close);
+        assert_eq!(budgets.take(&socket("flood=", start), start), Verdict::Close);
         let later = start.plus(Duration::from_mins(10));
-        budgets.take(&id("late="), later, later);
+        budgets.take(&socket("late=", later), later);
         assert_eq!(budgets.sockets.lock().unwrap().len(), 1, "full buckets are forgotten together");
     }
 }

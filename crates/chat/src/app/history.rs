@@ -6,12 +6,16 @@
 use std::io::{self, Write};
 
 use crate::{
-    app::access::{authorize_read, require_still_readable},
+    app::{
+        access::{authorize_read, require_still_readable},
+        channel_messages::ChannelMessages,
+    },
     model::{
         error::{ChatError, Result},
         id::{ChannelId, UserId},
         limits::PAGE_BYTES,
         message::Message,
+        seq::Seq,
     },
     ports::{
         channel_store::ChannelStore,
@@ -29,81 +33,68 @@ pub struct HistoryPage {
     pub next: Option<Range>,
 }
 
-/// Returns one message of a channel that `user` may read.
-///
-/// # Errors
-/// Those of [`authorize_read`], [`ChatError::MessageNotFound`].
-pub async fn one_message(
-    channels: &impl ChannelStore,
-    messages: &impl MessageStore,
-    clock: &impl Clock,
-    channel: &ChannelId,
-    user: &UserId,
-    seq: u64,
-) -> Result<Message> {
-    let key = authorize_read(channels, channel, user).await?.key();
-    let message = messages.message(&key, seq, clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
-    require_still_readable(channels, &key, user).await?;
-    Ok(message)
-}
+impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessages<'_, Channels, Messages, Time> {
+    /// Returns one message of a channel that `user` may read.
+    ///
+    /// # Errors
+    /// Those of [`authorize_read`], [`ChatError::MessageNotFound`].
+    pub async fn one_message(&self, channel: &ChannelId, user: &UserId, seq: Seq) -> Result<Message> {
+        let key = authorize_read(self.channels, channel, user).await?.key();
+        let message = self.messages.message(&key, seq, self.clock.now()).await?.ok_or(ChatError::MessageNotFound)?;
+        require_still_readable(self.channels, &key, user).await?;
+        Ok(message)
+    }
 
-/// Returns up to `limit` replies to a message of a channel that `user` may read, after the `seq` `after`, oldest first.
-///
-/// # Errors
-/// Those of [`one_message`].
-pub async fn replies(
-    channels: &impl ChannelStore,
-    messages: &impl MessageStore,
-    clock: &impl Clock,
-    (channel, seq): (&ChannelId, u64),
-    user: &UserId,
-    after: u64,
-    limit: u16,
-) -> Result<HistoryPage> {
-    // A thread outlives its first message, which may be deleted or expired.
-    let found = authorize_read(channels, channel, user).await?.channel;
-    if seq > found.last_seq {
-        return Err(ChatError::MessageNotFound);
+    /// Returns up to `limit` replies to a message of a channel that `user` may read, after the `seq` `after`, oldest
+    /// first.
+    ///
+    /// # Errors
+    /// Those of [`one_message`](Self::one_message).
+    pub async fn replies(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        seq: Seq,
+        after: Seq,
+        limit: u16,
+    ) -> Result<HistoryPage> {
+        // A thread outlives its first message, which may be deleted or expired.
+        let found = authorize_read(self.channels, channel, user).await?.channel;
+        if seq > found.last_seq {
+            return Err(ChatError::MessageNotFound);
+        }
+        if after >= found.last_seq {
+            return Ok(HistoryPage { messages: Vec::new(), next: None });
+        }
+        let key = found.key();
+        let page = self.messages.replies(&key, seq, after, limit + 1, self.clock.now()).await?;
+        if !page.is_empty() {
+            require_still_readable(self.channels, &key, user).await?;
+        }
+        let (page, more) = cut(page, limit);
+        let next = page.last().filter(|_| more).map(|last| Range::After(last.seq));
+        Ok(HistoryPage { messages: page, next })
     }
-    if after >= found.last_seq {
-        return Ok(HistoryPage { messages: Vec::new(), next: None });
-    }
-    let key = found.key();
-    let page = messages.replies(&key, seq, after, limit + 1, clock.now()).await?;
-    if !page.is_empty() {
-        require_still_readable(channels, &key, user).await?;
-    }
-    let (page, more) = cut(page, limit);
-    let next = page.last().filter(|_| more).map(|last| Range::After(last.seq));
-    Ok(HistoryPage { messages: page, next })
-}
 
-/// Returns up to `limit` messages of a channel that `user` may read.
-///
-/// # Errors
-/// Those of [`authorize_read`].
-pub async fn history(
-    channels: &impl ChannelStore,
-    messages: &impl MessageStore,
-    clock: &impl Clock,
-    channel: &ChannelId,
-    user: &UserId,
-    range: Range,
-    limit: u16,
-) -> Result<HistoryPage> {
-    let key = authorize_read(channels, channel, user).await?.key();
-    // One message more than requested shows whether there are more.
-    let page = messages.messages(&key, range, limit + 1, clock.now()).await?;
-    // An empty page reveals nothing, so it needs no second read of the permission.
-    if !page.is_empty() {
-        require_still_readable(channels, &key, user).await?;
+    /// Returns up to `limit` messages of a channel that `user` may read.
+    ///
+    /// # Errors
+    /// Those of [`authorize_read`].
+    pub async fn history(&self, channel: &ChannelId, user: &UserId, range: Range, limit: u16) -> Result<HistoryPage> {
+        let key = authorize_read(self.channels, channel, user).await?.key();
+        // One message more than requested shows whether there are more.
+        let page = self.messages.messages(&key, range, limit + 1, self.clock.now()).await?;
+        // An empty page reveals nothing, so it needs no second read of the permission.
+        if !page.is_empty() {
+            require_still_readable(self.channels, &key, user).await?;
+        }
+        let (page, more) = cut(page, limit);
+        let next = page.last().filter(|_| more).map(|last| match range {
+            Range::After(_) => Range::After(last.seq),
+            Range::Newest | Range::Before(_) => Range::Before(last.seq),
+        });
+        Ok(HistoryPage { messages: page, next })
     }
-    let (page, more) = cut(page, limit);
-    let next = page.last().filter(|_| more).map(|last| match range {
-        Range::After(_) => Range::After(last.seq),
-        Range::Newest | Range::Before(_) => Range::Before(last.seq),
-    });
-    Ok(HistoryPage { messages: page, next })
 }
 
 /// Returns the messages of `page` that fit `limit` and [`PAGE_BYTES`], at least one, and whether messages remain.
@@ -170,10 +161,10 @@ mod tests {
             _ => store.with_channel("c", Visibility::Private).with_member("c", "bob"),
         };
         let mut state = store.state();
-        state.channels.values_mut().for_each(|channel| channel.last_seq = 1);
+        state.channels.values_mut().for_each(|channel| channel.last_seq = Seq::FIRST);
         let mut stored = stored_message("c", 1, "a secret");
-        stored.message.reply_to = Some(1);
-        state.messages.entry(key("c")).or_default().insert(1, MessageItem { stored, for_agent: false });
+        stored.message.reply_to = Some(Seq::FIRST);
+        state.messages.entry(key("c")).or_default().insert(Seq::FIRST, MessageItem { stored, for_agent: false });
         drop(state);
         store
     }
@@ -197,10 +188,11 @@ mod tests {
                         }
                     }));
                     let (channel, bob, clock) = ("c".parse().unwrap(), "bob".parse().unwrap(), TestClock::new(1));
+                    let messages = ChannelMessages { channels: &store, messages: &store, clock: &clock };
                     let read = match (call, is_thread) {
-                        (Call::Message, _) => one_message(&store, &store, &clock, &channel, &bob, 1).await.is_ok(),
-                        (_, true) => replies(&store, &store, &clock, (&channel, 1), &bob, 0, 10).await.is_ok(),
-                        (_, false) => history(&store, &store, &clock, &channel, &bob, Range::Newest, 10).await.is_ok(),
+                        (Call::Message, _) => messages.one_message(&channel, &bob, Seq::FIRST).await.is_ok(),
+                        (_, true) => messages.replies(&channel, &bob, Seq::FIRST, Seq::ZERO, 10).await.is_ok(),
+                        (_, false) => messages.history(&channel, &bob, Range::Newest, 10).await.is_ok(),
                     };
                     assert!(store.hook().is_done());
                     assert_eq!(read, meanwhile == Meanwhile::Nothing, "{call:?}, {meanwhile:?}, thread: {is_thread}");

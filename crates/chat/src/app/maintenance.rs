@@ -2,62 +2,247 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, future::join};
+
 use crate::{
     app::ending::Ending,
     model::{
-        connection::Connection, error::StoreError, id::ConnectionId, limits::PENDING_LEASE_DURATION,
+        error::StoreError,
+        id::{ConnectionId, TenantId},
+        limits::{DEADLINE_MARGIN, MAX_PENDING_ENDS_PER_RUN, PENDING_LEASE_DURATION, PUSH_CONCURRENCY},
         pending_end::PendingEnd,
+        time::Timestamp,
     },
     ports::{
         channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore,
-        deleted_channels::DeletedChannels, pending_ends::PendingEnds, socket_gateway::SocketGateway,
+        deleted_channels::DeletedChannels, due_ends::DueEnds, expiry_store::ExpiryStore, pending_ends::PendingEnds,
+        socket_gateway::SocketGateway, tenant_stores::TenantStores,
     },
 };
 
-/// Closes a socket whose connection has expired, and removes the connection. `found` is the connection as just read.
-/// Returns `false` if the connection has not expired, because its token was renewed.
-///
-/// # Errors
-/// When the store or the gateway fails. The next run repeats the work.
-pub async fn close_ended(
-    connections: &impl ConnectionStore,
-    sockets: &impl SocketGateway,
-    clock: &impl Clock,
-    id: &ConnectionId,
-    found: Option<&Connection>,
-) -> Result<bool, StoreError> {
-    if found.is_some_and(|connection| connection.expires_at > clock.now()) {
-        return Ok(false);
-    }
-    // The store may have expired the connection's items before the socket was closed, so the socket is closed without
-    // them too.
-    sockets.close(id).await?;
-    if let Some(connection) = found {
-        connections.close(id, connection.connected_at).await?;
-    }
-    Ok(true)
+/// Time kept back for the page that is being processed at the end of an invocation.
+const RESERVE: Duration = Duration::from_secs(3);
+
+/// Maintenance of all tenants, with its ports.
+#[derive(Debug, Clone, Copy)]
+pub struct Maintenance<'a, Tenants, Expiry, Ends, Sockets, Time> {
+    /// Stores of each tenant.
+    pub tenants: &'a Tenants,
+    /// Connections by the minute in which their token ends.
+    pub expiry: &'a Expiry,
+    /// List of pending ends.
+    pub ends: &'a Ends,
+    /// Sockets.
+    pub sockets: &'a Sockets,
+    /// Time.
+    pub clock: &'a Time,
 }
 
-/// Works on a pending end until it is done (`true`) or [`Clock::monotonic`] has reached `until`. Skips a pending end
-/// that another function has leased.
-///
-/// # Errors
-/// When a store or the gateway fails. The record stays, and a later call continues from it.
-pub async fn carry_out<Channels, Connections, Sockets, Time>(
-    ending: &Ending<'_, Channels, Connections, Sockets, Time>,
-    deleted: &impl DeletedChannels,
-    pending: &PendingEnd,
-    until: Duration,
-) -> Result<bool, StoreError>
+/// Work that one run of maintenance has finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// Number of closed sockets.
+    pub closed: usize,
+    /// Number of completed pending ends.
+    pub ended: usize,
+}
+
+impl<Tenants, Expiry, Ends, Sockets, Time> Maintenance<'_, Tenants, Expiry, Ends, Sockets, Time>
 where
-    Channels: ChannelStore + PendingEnds,
-    Connections: ConnectionStore,
+    Tenants: TenantStores,
+    Tenants::Channels: ChannelStore + PendingEnds,
+    Tenants::Connections: ConnectionStore,
+    Tenants::Deleted: DeletedChannels,
+    Expiry: ExpiryStore,
+    Ends: DueEnds,
     Sockets: SocketGateway,
     Time: Clock,
 {
-    let now = ending.clock.now();
-    match ending.channels.lease(pending, now.plus(PENDING_LEASE_DURATION), now).await? {
-        Some(leased) => ending.resume(leased, deleted, until).await,
-        None => Ok(false),
+    /// Returns the time of [`Clock::monotonic`] at which an invocation that ends at `deadline` begins no more work.
+    #[must_use]
+    pub fn stops_at(&self, deadline: Timestamp) -> Duration {
+        self.clock.monotonic() + self.clock.now().until(deadline).saturating_sub(DEADLINE_MARGIN + RESERVE)
+    }
+
+    /// Closes sockets and carries out pending ends until [`Clock::monotonic`] has reached `until`. Both run
+    /// concurrently, so that a failure of one does not stop the other.
+    ///
+    /// # Errors
+    /// When a store or the gateway fails. The next run repeats the work.
+    pub async fn run(&self, until: Duration) -> Result<Finished, StoreError> {
+        // On the heap, because a nested future is part of its parent, and these are large.
+        let (closed, ended) = join(Box::pin(self.close_expired()), Box::pin(self.carry_out_due(until))).await;
+        Ok(Finished { closed: closed?, ended: ended? })
+    }
+
+    /// Closes sockets whose token has expired. Returns their number. The next run retries a socket that cannot be
+    /// closed.
+    async fn close_expired(&self) -> Result<usize, StoreError> {
+        let (mut closed, mut failed, mut worked_off) = (0, None, None);
+        for minute in self.expiry.ended_minutes(self.clock.now()).await? {
+            let listed = self.expiry.expired_in_minute(minute).await?;
+            let mut outcomes = futures::stream::iter(listed)
+                .map(async |id: ConnectionId| (self.close_one(minute, &id).await, id))
+                .buffer_unordered(PUSH_CONCURRENCY);
+            while let Some((outcome, connection_id)) = outcomes.next().await {
+                match outcome {
+                    Ok(is_closed) => closed += usize::from(is_closed),
+                    Err(error) => {
+                        tracing::error!(%error, %connection_id, "socket with an expired token was not closed");
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+            if failed.is_none() {
+                worked_off = Some(minute);
+            }
+        }
+        // Recorded once per run, because most minutes were recorded by earlier runs. An interrupted run only repeats
+        // queries.
+        if let Some(minute) = worked_off {
+            self.expiry.worked_off(minute).await?;
+        }
+        failed.map_or(Ok(closed), Err)
+    }
+
+    /// Closes a socket that is listed under a minute, and removes its connection. Returns `false` if the connection has
+    /// not expired, because its token was renewed.
+    async fn close_one(&self, minute: Timestamp, id: &ConnectionId) -> Result<bool, StoreError> {
+        let found = self.expiry.find(id).await?;
+        if let Some((_, connection)) = found.as_ref().filter(|(_, one)| one.expires_at > self.clock.now()) {
+            // A connection with a newer token is listed under the end of that token.
+            if connection.expires_at.minute() != minute.minute() {
+                self.expiry.remove_expiry_entry(minute, id).await?;
+            }
+            return Ok(false);
+        }
+        // The store may have expired the connection's items before the socket was closed, so the socket is closed
+        // without them too.
+        self.sockets.close(id).await?;
+        if let Some((tenant, connection)) = found {
+            self.tenants.connections(tenant.as_ref()).close(&connection.key).await?;
+        }
+        self.expiry.remove_expiry_entry(minute, id).await?;
+        Ok(true)
+    }
+
+    /// Carries out up to [`MAX_PENDING_ENDS_PER_RUN`] pending ends until `until`. Returns the number of completed ones.
+    async fn carry_out_due(&self, until: Duration) -> Result<usize, StoreError> {
+        let (mut done, mut failed) = (0, None);
+        for (tenant, pending) in self.ends.due(self.clock.now(), MAX_PENDING_ENDS_PER_RUN).await? {
+            match self.carry_out(tenant.as_ref(), &pending, until).await {
+                Ok(is_done) => done += usize::from(is_done),
+                Err(error) => {
+                    tracing::error!(%error, channel_id = %pending.channel.channel_id, "pending end not carried out");
+                    failed.get_or_insert(error);
+                }
+            }
+            if self.clock.monotonic() >= until {
+                break;
+            }
+        }
+        failed.map_or(Ok(done), Err)
+    }
+
+    /// Works on a pending end until it is done (`true`) or [`Clock::monotonic`] has reached `until`. Skips a pending
+    /// end that another function has leased. After a failure the record stays, and a later call continues from it.
+    async fn carry_out(
+        &self,
+        tenant: Option<&TenantId>,
+        pending: &PendingEnd,
+        until: Duration,
+    ) -> Result<bool, StoreError> {
+        let (channels, connections) = (self.tenants.channels(tenant), self.tenants.connections(tenant));
+        let deleted = self.tenants.deleted(tenant);
+        let ending =
+            Ending { channels: &*channels, connections: &*connections, sockets: self.sockets, clock: self.clock };
+        let now = self.clock.now();
+        match ending.channels.lease(pending, now.plus(PENDING_LEASE_DURATION), now).await? {
+            Some(leased) => ending.resume(leased, &*deleted, until).await,
+            None => Ok(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{
+        model::connection::{Connection, ConnectionKey, UserConnection},
+        ports::socket_gateway::Pushed,
+        testing::{TestClock, TestStore, broken},
+    };
+
+    /// Gateway that records the sockets that it closes, and fails for one of them.
+    #[derive(Default)]
+    struct Gateway {
+        closed: Mutex<Vec<String>>,
+        fails_for: Mutex<Option<&'static str>>,
+    }
+
+    impl SocketGateway for Gateway {
+        async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
+            unreachable!("maintenance pushes nothing")
+        }
+
+        async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            unreachable!("maintenance asks for no socket")
+        }
+
+        async fn close(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+            if *self.fails_for.lock().unwrap() == Some(id.as_str()) {
+                return Err(broken());
+            }
+            self.closed.lock().unwrap().push(id.to_string());
+            Ok(true)
+        }
+    }
+
+    async fn open(store: &TestStore, clock: &TestClock, id: &str, lasts: Duration) -> Connection {
+        let expires_at = clock.now().plus(lasts);
+        let connection = Connection {
+            key: ConnectionKey { id: id.parse().unwrap(), connected_at: clock.now() },
+            user_id: "alice".parse().unwrap(),
+            channels: Vec::new(),
+            auto_subscribe: false,
+            allowed_channels: None,
+            left_out: 0,
+            token_expires_at: expires_at,
+            expires_at,
+        };
+        store.register_pending(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
+        store.activate(&connection, &[].into()).await.unwrap();
+        connection
+    }
+
+    #[tokio::test]
+    async fn sockets_are_closed_when_their_last_token_has_ended() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Gateway::default());
+        let maintenance =
+            Maintenance { tenants: &store, expiry: &store, ends: &store, sockets: &sockets, clock: &clock };
+        let minute = Duration::from_mins(1);
+        open(&store, &clock, "ended=", minute).await;
+        open(&store, &clock, "stuck=", minute).await;
+        let renewed = open(&store, &clock, "renewed=", minute).await;
+        let end = clock.now().plus(minute * 10);
+        store.renew(&Connection { token_expires_at: end, expires_at: end, ..renewed }).await.unwrap();
+
+        let until = clock.monotonic() + minute * 60;
+        assert_eq!(maintenance.run(until).await.unwrap(), Finished { closed: 0, ended: 0 });
+        clock.sleep(minute * 2).await;
+        *sockets.fails_for.lock().unwrap() = Some("stuck=");
+        assert!(maintenance.run(until).await.is_err());
+        assert_eq!(*sockets.closed.lock().unwrap(), ["ended="]);
+        assert_eq!(store.state().worked_off, None, "a socket of the minute is open");
+
+        *sockets.fails_for.lock().unwrap() = None;
+        assert_eq!(maintenance.run(until).await.unwrap().closed, 1);
+        clock.sleep(minute * 10).await;
+        assert_eq!(maintenance.run(until).await.unwrap().closed, 1);
+        assert_eq!(*sockets.closed.lock().unwrap(), ["ended=", "stuck=", "renewed="]);
+        let state = store.state();
+        assert!(state.connections.is_empty() && state.token_ends.is_empty() && state.worked_off.is_some());
     }
 }

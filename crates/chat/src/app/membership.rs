@@ -91,58 +91,83 @@ where
             let (access, invitation) = self.access_to_add(channel, caller, user).await?;
             same.require(&access.channel)?;
             access.require_open()?;
-            let key = access.key();
-            if let Some(invitation) = invitation {
-                if let Some(member) = self.accept(&access, &invitation, role).await? {
-                    return Ok(Added::Joined { member, added: true });
-                }
-                CHANGE_BACKOFF.pause(self.clock, attempt).await;
-                continue;
-            }
-            let current = self.member(&access, caller, user).await?;
-            let wanted = role.or(current.as_ref().map(|member| member.role)).unwrap_or(MemberRole::Member);
-            check_addition(&access, caller == user, current.as_ref().map(|member| member.role), wanted)?;
-            if let Some(member) = current {
-                if member.role == wanted {
-                    // An earlier call may have stopped before it subscribed the connections.
-                    self.follow(&key, user).await?;
-                    return Ok(Added::Joined { member, added: false });
-                }
-                match self.channels.change_role(&access.as_member(), &member, wanted).await? {
-                    MemberChanged::Done => {
-                        return Ok(Added::Joined { member: Member { role: wanted, ..member }, added: false });
-                    }
-                    MemberChanged::LastOwner => return Err(ChatError::LastOwner),
-                    MemberChanged::Stale => {}
-                }
-            } else if caller != user && addition == Addition::Invite {
-                let invitation = Invitation::new(&access, caller, user, wanted, self.clock.seed());
-                match self.channels.invite(&access.as_member(), &invitation, INVITATIONS_PER_USER).await? {
-                    Invited::Done => return Ok(Added::Invited(invitation)),
-                    Invited::Already(earlier) if earlier.role == wanted => return Ok(Added::Invited(earlier)),
-                    // The role differs: the earlier invitation is withdrawn, and the next attempt makes a new one.
-                    Invited::Already(earlier) => {
-                        self.channels.withdraw_invitation(Some(&access.as_member()), &earlier).await?;
-                    }
-                    Invited::TooMany => return Err(ChatError::TooManyInvitations(INVITATIONS_PER_USER)),
-                    Invited::Stale => {}
-                }
-            } else {
-                let added_by = (caller != user).then(|| caller.clone());
-                let member = self.new_member(&access, user, wanted, added_by);
-                let last_seq = access.channel.last_seq;
-                match self.channels.add_member(&access.as_member(), &member, last_seq).await? {
-                    MemberAdded::Added => {
-                        self.follow(&key, user).await?;
-                        return Ok(Added::Joined { member, added: true });
-                    }
-                    // Another call was faster, or the authority has changed. The next attempt reads it again.
-                    MemberAdded::Already(_) | MemberAdded::Stale => {}
-                }
+            let added = match invitation {
+                Some(invitation) => self.accept(&access, &invitation, role).await?,
+                None => self.add_by_authority(&access, caller, user, role, addition).await?,
+            };
+            if let Some(added) = added {
+                return Ok(added);
             }
             CHANGE_BACKOFF.pause(self.clock, attempt).await;
         }
         Err(ChatError::contended())
+    }
+
+    /// Adds a user without an invitation, invites the user, or changes the role of a member. Returns `None` if the
+    /// authority or the membership has changed since it was read.
+    async fn add_by_authority(
+        &self,
+        access: &Access,
+        caller: &UserId,
+        user: &UserId,
+        role: Option<MemberRole>,
+        addition: Addition,
+    ) -> Result<Option<Added>> {
+        let current = self.member(access, caller, user).await?;
+        let wanted = role.or(current.as_ref().map(|member| member.role)).unwrap_or(MemberRole::Member);
+        check_addition(access, caller == user, current.as_ref().map(|member| member.role), wanted)?;
+        match current {
+            Some(member) => self.give_role(access, member, wanted).await,
+            None if caller != user && addition == Addition::Invite => self.invite(access, caller, user, wanted).await,
+            None => self.join(access, caller, user, wanted).await,
+        }
+    }
+
+    async fn give_role(&self, access: &Access, member: Member, wanted: MemberRole) -> Result<Option<Added>> {
+        if member.role == wanted {
+            // An earlier call may have stopped before it subscribed the connections.
+            self.follow(&access.key(), &member.user_id).await?;
+            return Ok(Some(Added::Joined { member, added: false }));
+        }
+        match self.channels.change_role(&access.as_member(), &member, wanted).await? {
+            MemberChanged::Done => Ok(Some(Added::Joined { member: Member { role: wanted, ..member }, added: false })),
+            MemberChanged::LastOwner => Err(ChatError::LastOwner),
+            MemberChanged::Stale => Ok(None),
+        }
+    }
+
+    async fn invite(
+        &self,
+        access: &Access,
+        caller: &UserId,
+        user: &UserId,
+        wanted: MemberRole,
+    ) -> Result<Option<Added>> {
+        let invitation = Invitation::new(access, caller, user, wanted, self.clock.seed());
+        match self.channels.invite(&access.as_member(), &invitation, INVITATIONS_PER_USER).await? {
+            Invited::Done => Ok(Some(Added::Invited(invitation))),
+            Invited::Already(earlier) if earlier.role == wanted => Ok(Some(Added::Invited(earlier))),
+            // The role differs: the earlier invitation is withdrawn, and the next attempt makes a new one.
+            Invited::Already(earlier) => {
+                self.channels.withdraw_invitation(Some(&access.as_member()), &earlier).await?;
+                Ok(None)
+            }
+            Invited::TooMany => Err(ChatError::TooManyInvitations(INVITATIONS_PER_USER)),
+            Invited::Stale => Ok(None),
+        }
+    }
+
+    async fn join(&self, access: &Access, caller: &UserId, user: &UserId, wanted: MemberRole) -> Result<Option<Added>> {
+        let added_by = (caller != user).then(|| caller.clone());
+        let member = self.new_member(access, user, wanted, added_by);
+        match self.channels.add_member(&access.as_member(), &member, access.channel.last_seq).await? {
+            MemberAdded::Added => {
+                self.follow(&access.key(), user).await?;
+                Ok(Some(Added::Joined { member, added: true }))
+            }
+            // Another call was faster, or the authority has changed. The next attempt reads it again.
+            MemberAdded::Already(_) | MemberAdded::Stale => Ok(None),
+        }
     }
 
     /// Returns the caller's access to a channel in which a user is to be added. Users who add themselves may use an
@@ -174,7 +199,7 @@ where
         access: &Access,
         invitation: &Invitation,
         role: Option<MemberRole>,
-    ) -> Result<Option<Member>> {
+    ) -> Result<Option<Added>> {
         if role.is_some_and(|role| role > invitation.role) {
             return Err(ChatError::Forbidden("the invitation offers a lower role; accept it without naming one"));
         }
@@ -182,7 +207,7 @@ where
         match self.channels.accept(&access.channel, invitation, &member, access.channel.last_seq).await? {
             MemberAdded::Added => {
                 self.follow(&access.key(), &invitation.user_id).await?;
-                Ok(Some(member))
+                Ok(Some(Added::Joined { member, added: true }))
             }
             MemberAdded::Already(_) | MemberAdded::Stale => Ok(None),
         }
@@ -323,11 +348,11 @@ where
         }
         let is_chosen = self.channels.member(channel, user).await?.is_some_and(|member| member.added_by.is_none());
         if is_chosen && connection.allowed_channels.is_none() && wanted.contains(channel) {
-            let open = self.connections.connection(&connection.connection_id).await?;
-            let open = open.filter(|open| open.connected_at == connection.connected_at);
+            let open = self.connections.connection(&connection.key.id).await?;
+            let open = open.filter(|open| open.key == connection.key);
             let others = open.into_iter().flat_map(|open| open.channels);
             if let Some(other) = others.into_iter().find(|other| !wanted.contains(other)) {
-                self.connections.unsubscribe(&other, &connection.connection_id, connection.connected_at).await?;
+                self.connections.unsubscribe(&other, &connection.key).await?;
                 subscribe_member(self.channels, self.connections, channel, user, connection).await?;
             }
         }
@@ -377,7 +402,7 @@ pub(crate) async fn subscribe_member(
     // A failed call may still have stored the subscription.
     let subscribed = connections.subscribe(channel, user, connection, true).await;
     if channels.member(channel, user).await?.is_none() {
-        connections.unsubscribe(channel, &connection.connection_id, connection.connected_at).await?;
+        connections.unsubscribe(channel, &connection.key).await?;
     }
     Ok(subscribed?)
 }

@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | [`access`] | authorize a user in a channel |
 //! | [`send`] | accept a message once, in order, without gaps |
+//! | [`channel_messages`] | the ports of reading and changing messages |
 //! | [`edit`] | edit and delete messages |
 //! | [`react`] | add and remove reactions |
 //! | [`history`] | read messages |
 //! | [`read_mark`] | mark messages as read |
 //! | [`channels`] | create, change and delete channels |
+//! | [`channel_lists`] | list channels and invitations |
 //! | [`membership`] | add, remove and list members |
 //! | [`connect`] | open a socket and renew its token |
 //! | [`tickets`] | issue and redeem tickets for handshakes |
@@ -16,12 +18,15 @@
 //! | [`rate_limit`] | limit how often a user acts |
 //! | [`frame_budget`] | limit the frames of one socket |
 //! | [`delivery`] | push events to the sockets of a channel |
+//! | [`stream`] | process the records of a channel in order |
 //! | [`ending`] | end subscriptions after a change |
 //! | [`maintenance`] | close expired sockets and finish pending ends |
 //! | [`agent`] | reply to messages with a language model |
 
 pub mod access;
 pub mod agent;
+pub mod channel_lists;
+pub mod channel_messages;
 pub mod channels;
 pub mod connect;
 pub mod delivery;
@@ -36,4 +41,5 @@ pub mod rate_limit;
 pub mod react;
 pub mod read_mark;
 pub mod send;
+pub mod stream;
 pub mod tickets;

@@ -20,7 +20,7 @@ use crate::{
         event::{EphemeralEvent, Present},
         id::{ChannelId, UserId},
         incarnation::ChannelKey,
-        limits::{HANDSHAKE_DURATION, PRESENCE_PROBES, PUSH_CONCURRENCY, TYPING_BUCKET, TYPING_PUSHES},
+        limits::{PRESENCE_PROBES, PUSH_CONCURRENCY, TYPING_BUCKET, TYPING_PUSHES},
         time::Timestamp,
         token_bucket::Bucket,
     },
@@ -31,7 +31,7 @@ use crate::{
         fan_out::FanOut,
         presence_store::PresenceStore,
         rate_limiter::{LimitedAction, RateLimiter},
-        socket_gateway::SocketGateway,
+        socket_gateway::{HANDSHAKE_DURATION, SocketGateway},
     },
 };
 
@@ -65,77 +65,96 @@ where
     Ok(())
 }
 
-/// Returns the users that are present in a channel that `caller` may see. Asks the gateway about up to
-/// [`PRESENCE_PROBES`] sockets, and removes connections whose sockets vanished without a `$disconnect`.
-///
-/// # Errors
-/// [`crate::model::error::ChatError::ChannelNotFound`], [`crate::model::error::ChatError::Store`].
-pub async fn presence(
-    channels: &impl ChannelStore,
-    connections: &impl ConnectionStore,
-    sockets: &impl SocketGateway,
-    clock: &impl Clock,
-    channel: &ChannelId,
-    caller: &UserId,
-) -> Result<Vec<Present>> {
-    let key = authorize_read(channels, channel, caller).await?.key();
-    let now = clock.now();
-    let mut subscriptions = connections.audience(&key, now).await?.admitted();
-    let probed = subscriptions.split_off(subscriptions.len().saturating_sub(PRESENCE_PROBES));
-    let alive: Vec<Option<Subscription>> = futures::stream::iter(probed)
-        .map(async |subscription| {
-            // If the gateway fails, the socket counts as present. Before the end of its handshake a socket looks like a
-            // vanished one.
-            let is_new = now < subscription.connected_at.plus(HANDSHAKE_DURATION);
-            if is_new || sockets.is_open(&subscription.connection_id).await.unwrap_or(true) {
-                return Ok(Some(subscription));
-            }
-            connections.close(&subscription.connection_id, subscription.connected_at).await?;
-            Ok::<_, StoreError>(None)
-        })
-        .buffer_unordered(PUSH_CONCURRENCY)
-        .try_collect()
-        .await?;
-    require_still_readable(channels, &key, caller).await?;
-    let mut since: BTreeMap<UserId, Timestamp> = BTreeMap::new();
-    for subscription in subscriptions.into_iter().chain(alive.into_iter().flatten()) {
-        let first = since.entry(subscription.user_id).or_insert(subscription.connected_at);
-        *first = subscription.connected_at.min(*first);
-    }
-    Ok(since.into_iter().map(|(user_id, since)| Present { user_id, since }).collect())
+/// Presence in channels, with its ports.
+#[derive(Debug, Clone, Copy)]
+pub struct Presence<'a, Channels, Connections, Sockets, Time> {
+    /// Channels and members.
+    pub channels: &'a Channels,
+    /// Connections and subscriptions.
+    pub connections: &'a Connections,
+    /// Sockets.
+    pub sockets: &'a Sockets,
+    /// Time.
+    pub clock: &'a Time,
 }
 
-/// Returns the presence events for `users`, whose connections were opened or closed. Returns none for a channel with
-/// more than `most` subscriptions, and none for a deleted channel.
-///
-/// # Errors
-/// When a store cannot read the subscriptions or record the announcement.
-pub async fn presence_events(
-    connections: &impl ConnectionStore,
-    known: &impl PresenceStore,
-    clock: &impl Clock,
-    channel: &ChannelKey,
-    users: BTreeSet<UserId>,
-    most: usize,
-) -> Result<Vec<EphemeralEvent>, StoreError> {
-    let now = clock.now();
-    // One subscription more than `most` shows that there are too many.
-    let audience = connections.audience_up_to(channel, most + 1, now).await?;
-    if audience.gate.closed || audience.subscriptions.len() > most {
-        return Ok(Vec::new());
-    }
-    let subscriptions = audience.admitted();
-    let mut news = Vec::new();
-    for user in users {
-        if subscriptions.iter().any(|subscription| subscription.user_id == user) {
-            if known.mark_online(channel, &user, now).await? {
-                news.push(EphemeralEvent::Joined(user));
-            }
-        } else if known.mark_offline(channel, &user).await? {
-            news.push(EphemeralEvent::Left(user));
+impl<Channels, Connections, Sockets, Time> Presence<'_, Channels, Connections, Sockets, Time>
+where
+    Channels: ChannelStore,
+    Connections: ConnectionStore,
+    Sockets: SocketGateway,
+    Time: Clock,
+{
+    /// Returns the users that are present in a channel that `caller` may see. Asks the gateway about up to
+    /// [`PRESENCE_PROBES`] sockets, and removes connections whose sockets vanished without a `$disconnect`.
+    ///
+    /// # Errors
+    /// [`crate::model::error::ChatError::ChannelNotFound`], [`crate::model::error::ChatError::Store`].
+    pub async fn list(&self, channel: &ChannelId, caller: &UserId) -> Result<Vec<Present>> {
+        let Self { channels, connections, sockets, clock } = *self;
+        let key = authorize_read(channels, channel, caller).await?.key();
+        let now = clock.now();
+        let mut subscriptions = connections.audience(&key, now).await?.admitted();
+        let probed = subscriptions.split_off(subscriptions.len().saturating_sub(PRESENCE_PROBES));
+        let alive: Vec<Option<Subscription>> = futures::stream::iter(probed)
+            .map(async |subscription| {
+                // If the gateway fails, the socket counts as present. Before the end of its handshake a socket looks
+                // like a vanished one.
+                let is_new = now < subscription.connection.connected_at.plus(HANDSHAKE_DURATION);
+                if is_new || sockets.is_open(&subscription.connection.id).await.unwrap_or(true) {
+                    return Ok(Some(subscription));
+                }
+                connections.close(&subscription.connection).await?;
+                Ok::<_, StoreError>(None)
+            })
+            .buffer_unordered(PUSH_CONCURRENCY)
+            .try_collect()
+            .await?;
+        require_still_readable(channels, &key, caller).await?;
+        let mut since: BTreeMap<UserId, Timestamp> = BTreeMap::new();
+        for subscription in subscriptions.into_iter().chain(alive.into_iter().flatten()) {
+            let first = since.entry(subscription.user_id).or_insert(subscription.connection.connected_at);
+            *first = subscription.connection.connected_at.min(*first);
         }
+        Ok(since.into_iter().map(|(user_id, since)| Present { user_id, since }).collect())
     }
-    Ok(news)
+}
+
+impl<Connections, Sockets, Fan, Time> Delivery<'_, Connections, Sockets, Fan, Time>
+where
+    Connections: ConnectionStore + PresenceStore,
+    Time: Clock,
+{
+    /// Returns the presence events for `users`, whose connections were opened or closed. Returns none for a channel
+    /// with more than `most` subscriptions, and none for a deleted channel.
+    ///
+    /// # Errors
+    /// When a store cannot read the subscriptions or record the announcement.
+    pub async fn presence_events(
+        &self,
+        channel: &ChannelKey,
+        users: BTreeSet<UserId>,
+        most: usize,
+    ) -> Result<Vec<EphemeralEvent>, StoreError> {
+        let now = self.clock.now();
+        // One subscription more than `most` shows that there are too many.
+        let audience = self.connections.audience_up_to(channel, most + 1, now).await?;
+        if audience.gate.closed || audience.subscriptions.len() > most {
+            return Ok(Vec::new());
+        }
+        let subscriptions = audience.admitted();
+        let mut news = Vec::new();
+        for user in users {
+            if subscriptions.iter().any(|subscription| subscription.user_id == user) {
+                if self.connections.mark_online(channel, &user, now).await? {
+                    news.push(EphemeralEvent::Joined(user));
+                }
+            } else if self.connections.mark_offline(channel, &user).await? {
+                news.push(EphemeralEvent::Left(user));
+            }
+        }
+        Ok(news)
+    }
 }
 
 #[cfg(test)]
@@ -144,7 +163,7 @@ mod tests {
     use crate::{
         model::{
             channel::Visibility,
-            connection::{Connection, UserConnection},
+            connection::{Connection, ConnectionKey, UserConnection},
             id::ConnectionId,
         },
         ports::socket_gateway::Pushed,
@@ -177,13 +196,12 @@ mod tests {
                 Timestamp::from_millis(clock.now().as_millis() - i64::try_from(age.as_millis()).unwrap());
             let ends_at = clock.now().plus(HANDSHAKE_DURATION);
             let connection = Connection {
-                connection_id: id.parse().unwrap(),
+                key: ConnectionKey { id: id.parse().unwrap(), connected_at },
                 user_id: user.parse().unwrap(),
                 channels: vec![key("c")],
                 auto_subscribe: false,
                 allowed_channels: None,
                 left_out: 0,
-                connected_at,
                 token_expires_at: ends_at,
                 expires_at: ends_at,
             };
@@ -191,7 +209,8 @@ mod tests {
             store.activate(&connection, &[].into()).await.unwrap();
         }
         let (channel, caller) = ("c".parse().unwrap(), "dora".parse().unwrap());
-        let there = presence(&store, &store, &NothingOpen, &clock, &channel, &caller).await.unwrap();
+        let presence = Presence { channels: &store, connections: &store, sockets: &NothingOpen, clock: &clock };
+        let there = presence.list(&channel, &caller).await.unwrap();
         assert_eq!(there.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["carol"]);
         for (id, is_kept) in [("old=", false), ("new=", true)] {
             assert_eq!(store.connection(&id.parse().unwrap()).await.unwrap().is_some(), is_kept, "{id}");

@@ -16,6 +16,32 @@ use crate::{
     },
 };
 
+/// Rate limits per user of all requests except sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Opening sockets, and requests for tickets.
+    pub connect: Bucket,
+    /// Creation of channels.
+    pub create: Bucket,
+    /// Additions of members.
+    pub members: Bucket,
+    /// Other expensive requests: one bucket for each [`LimitedAction`].
+    pub other: Bucket,
+}
+
+impl RateLimits {
+    /// Returns the bucket of an action.
+    #[must_use]
+    pub fn of(&self, action: &LimitedAction<'_>) -> Bucket {
+        match action {
+            LimitedAction::Connect => self.connect,
+            LimitedAction::Create => self.create,
+            LimitedAction::AddMember => self.members,
+            _ => self.other,
+        }
+    }
+}
+
 /// Takes a token for a user's action, or fails with the time until the next token.
 ///
 /// # Errors

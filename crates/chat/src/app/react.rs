@@ -2,11 +2,15 @@
 //! `message.updated` event, as for any other change of the message.
 
 use crate::{
-    app::access::{SameChannel, authorize_read},
+    app::{
+        access::{SameChannel, authorize_read},
+        channel_messages::ChannelMessages,
+    },
     model::{
         error::{ChatError, Result},
         limits::CHANGE_ATTEMPTS,
         message_ref::MessageRef,
+        reaction::Toggle,
         text::emoji::Emoji,
     },
     ports::{
@@ -16,30 +20,26 @@ use crate::{
     },
 };
 
-/// Adds the caller's reaction to a message, or removes it. A repeated call changes nothing.
-///
-/// # Errors
-/// [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when the message is deleted),
-/// [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`], [`ChatError::Contended`], [`ChatError::Store`].
-pub async fn react(
-    channels: &impl ChannelStore,
-    messages: &impl MessageStore,
-    clock: &impl Clock,
-    revision: &MessageRef,
-    emoji: &Emoji,
-    add: bool,
-) -> Result<()> {
-    let mut same = SameChannel::default();
-    for attempt in 0..CHANGE_ATTEMPTS {
-        let access = authorize_read(channels, &revision.channel_id, &revision.caller).await?;
-        same.require(&access.channel)?;
-        access.require_open()?;
-        match messages.react(&access.as_reader(), revision, emoji, add, clock.now()).await? {
-            ReactionResult::Done => return Ok(()),
-            ReactionResult::MessageNotFound => return Err(ChatError::MessageNotFound),
-            ReactionResult::Full => return Err(ChatError::TooManyReactions),
-            ReactionResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessages<'_, Channels, Messages, Time> {
+    /// Adds the caller's reaction to a message, or removes it. A repeated call changes nothing.
+    ///
+    /// # Errors
+    /// [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when the message is deleted),
+    /// [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`], [`ChatError::Contended`],
+    /// [`ChatError::Store`].
+    pub async fn react(&self, revision: &MessageRef, emoji: &Emoji, toggle: Toggle) -> Result<()> {
+        let mut same = SameChannel::default();
+        for attempt in 0..CHANGE_ATTEMPTS {
+            let access = authorize_read(self.channels, &revision.channel_id, &revision.caller).await?;
+            same.require(&access.channel)?;
+            access.require_open()?;
+            match self.messages.react(&access.as_reader(), revision, emoji, toggle, self.clock.now()).await? {
+                ReactionResult::Done => return Ok(()),
+                ReactionResult::MessageNotFound => return Err(ChatError::MessageNotFound),
+                ReactionResult::Full => return Err(ChatError::TooManyReactions),
+                ReactionResult::Stale => CHANGE_BACKOFF.pause(self.clock, attempt).await,
+            }
         }
+        Err(ChatError::contended())
     }
-    Err(ChatError::contended())
 }

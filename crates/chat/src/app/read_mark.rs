@@ -5,6 +5,7 @@ use crate::{
     model::{
         error::{ChatError, Result},
         id::{ChannelId, UserId},
+        seq::Seq,
         validation::Violation,
     },
     ports::channel_store::ChannelStore,
@@ -15,7 +16,7 @@ use crate::{
 /// # Errors
 /// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`] when the user is no member, [`ChatError::Invalid`] when the
 /// channel has no message `seq` yet, [`ChatError::Store`].
-pub async fn mark_read(channels: &impl ChannelStore, channel: &ChannelId, user: &UserId, seq: u64) -> Result<u64> {
+pub async fn mark_read(channels: &impl ChannelStore, channel: &ChannelId, user: &UserId, seq: Seq) -> Result<Seq> {
     let found = authorize_read(channels, channel, user).await?.channel;
     if seq > found.last_seq {
         let message = format!("must be the seq of a message of the channel, which has {}, or 0", found.last_seq);

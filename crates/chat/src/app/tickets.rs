@@ -3,7 +3,6 @@
 //! A ticket is random, valid for [`TICKET_DURATION`], and opens one socket. Only its digest is stored.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use sha2::{Digest, Sha256};
 
 use crate::{
     app::connect::readable,
@@ -12,6 +11,7 @@ use crate::{
         error::{ChatError, Result},
         id::ChannelId,
         limits::TICKET_DURATION,
+        ticket_digest::TicketDigest,
     },
     ports::{
         channel_store::ChannelStore,
@@ -42,7 +42,7 @@ pub async fn issue(
     ticket.expires_at = clock.now().plus(TICKET_DURATION).min(ticket.token_expires_at);
     let random = [clock.random().to_be_bytes(), clock.random().to_be_bytes()].concat();
     let text = URL_SAFE_NO_PAD.encode(random);
-    tickets.keep(&digest(&text), ticket).await?;
+    tickets.keep(&TicketDigest::of(&text), ticket).await?;
     Ok(text)
 }
 
@@ -54,9 +54,5 @@ pub async fn redeem(tickets: &impl TicketStore, clock: &impl Clock, text: &str) 
     if text.len() != TICKET_CHARS {
         return Err(ChatError::TicketInvalid);
     }
-    tickets.redeem(&digest(text), clock.now()).await?.ok_or(ChatError::TicketInvalid)
-}
-
-fn digest(text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(text))
+    tickets.redeem(&TicketDigest::of(text), clock.now()).await?.ok_or(ChatError::TicketInvalid)
 }

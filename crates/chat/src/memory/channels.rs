@@ -12,6 +12,7 @@ use crate::{
         incarnation::ChannelKey,
         invitation::{Invitation, InvitedChannel},
         pending_end::PendingEnd,
+        seq::Seq,
         text::search_key::SearchKey,
         time::Timestamp,
     },
@@ -88,7 +89,7 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         Ok(PublicPage { channels: channels.collect(), next_after })
     }
 
-    async fn mark_read(&self, channel: &ChannelKey, user: &UserId, seq: u64) -> Result<Option<u64>, StoreError> {
+    async fn mark_read(&self, channel: &ChannelKey, user: &UserId, seq: Seq) -> Result<Option<Seq>, StoreError> {
         self.change(Call::MarkRead, |state| state.mark_read(channel, user, seq)).await
     }
 
@@ -135,7 +136,7 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         let found = self.channels(listed.iter().map(|(key, _)| key)).await?;
         let channels = listed.iter().zip(found).filter_map(|((_, read_seq), channel)| {
             let (channel, read_seq) = (channel?, *read_seq);
-            Some(OwnChannel { unread_count: channel.last_seq.saturating_sub(read_seq), read_seq, channel })
+            Some(OwnChannel { unread_count: channel.last_seq.distance_from(read_seq), read_seq, channel })
         });
         Ok(ChannelPage { channels: channels.collect(), next_after })
     }
@@ -144,7 +145,7 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         self.call(Call::Memberships, |state| state.memberships(user, limit)).await
     }
 
-    async fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: u64) -> Result<MemberAdded, StoreError> {
+    async fn add_member(&self, by: &Authority<'_>, member: &Member, read_seq: Seq) -> Result<MemberAdded, StoreError> {
         self.change(Call::AddMember, |state| state.add_member(by, member, read_seq)).await
     }
 
@@ -182,11 +183,11 @@ impl<H: Hook> MemoryStore<H> {
         user: &UserId,
         after: Option<&ChannelId>,
         limit: usize,
-    ) -> Result<(Vec<(ChannelKey, u64)>, bool), StoreError> {
+    ) -> Result<(Vec<(ChannelKey, Seq)>, bool), StoreError> {
         self.call(Call::Memberships, |state| {
             let all = state.listed.get(user).into_iter().flatten();
             let mut rest = all.filter(|(key, _)| after.is_none_or(|after| key.channel_id > *after)).peekable();
-            let mut page: Vec<(ChannelKey, u64)> = Vec::new();
+            let mut page: Vec<(ChannelKey, Seq)> = Vec::new();
             while let Some((key, read_seq)) = rest.peek() {
                 let is_of_last = page.last().is_some_and(|(last, _)| last.channel_id == key.channel_id);
                 if page.len() >= limit && !is_of_last {
@@ -196,19 +197,6 @@ impl<H: Hook> MemoryStore<H> {
                 rest.next();
             }
             (page, false)
-        })
-        .await
-    }
-
-    /// Returns up to `limit` pending ends that no lease holds at `now`, oldest first.
-    ///
-    /// # Errors
-    /// When the hook makes the call fail.
-    pub async fn pending_ends(&self, limit: usize, now: Timestamp) -> Result<Vec<PendingEnd>, StoreError> {
-        self.call(Call::PendingEnds, |state| {
-            let due =
-                state.pending.values().filter(|pending| pending.lease_until <= now || state.lacks(Rule::LeaseHeld));
-            due.take(limit).cloned().collect()
         })
         .await
     }
@@ -239,7 +227,7 @@ impl<H: Hook> InvitationStore for MemoryStore<H> {
         channel: &Channel,
         invitation: &Invitation,
         member: &Member,
-        read_seq: u64,
+        read_seq: Seq,
     ) -> Result<MemberAdded, StoreError> {
         self.change(Call::Accept, |state| state.accept(channel, invitation, member, read_seq)).await
     }

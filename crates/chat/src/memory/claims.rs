@@ -10,7 +10,7 @@ use crate::{
     model::{access::Authority, error::StoreError, id::UserId, time::Timestamp, token_bucket::Bucket},
     ports::{
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{Acquire, MessageKey, ReplyLease, ReplyLeases},
+        reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
     },
 };
 
@@ -18,7 +18,7 @@ impl<H: Hook> ReplyLeases for MemoryStore<H> {
     async fn acquire(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Acquire, StoreError> {
@@ -28,15 +28,15 @@ impl<H: Hook> ReplyLeases for MemoryStore<H> {
     async fn renew(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
-        calls_model: bool,
+        renewal: LeaseRenewal,
     ) -> Result<Option<ReplyLease>, StoreError> {
-        self.change(Call::RenewClaim, |state| state.renew_lease(question, owner, until, calls_model)).await
+        self.change(Call::RenewClaim, |state| state.renew_lease(question, owner, until, renewal)).await
     }
 
-    async fn release(&self, question: &MessageKey, owner: &str) -> Result<(), StoreError> {
-        ReplyLeases::renew(self, question, owner, Timestamp::from_millis(0), false).await?;
+    async fn release(&self, question: &MessageKey, owner: LeaseOwner) -> Result<(), StoreError> {
+        ReplyLeases::renew(self, question, owner, Timestamp::from_millis(0), LeaseRenewal::Keep).await?;
         Ok(())
     }
 

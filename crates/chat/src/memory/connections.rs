@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use super::{Call, Hook, MemoryStore, Reading, Rule, State};
 use crate::{
     model::{
-        connection::{Audience, Connection, Gate, Subscription, UserConnection},
+        connection::{Audience, Connection, ConnectionKey, Gate, Subscription, UserConnection},
         error::StoreError,
         id::{ConnectionId, UserId},
         incarnation::ChannelKey,
         limits::{CHANNELS_PER_CONNECTION, GATE_DURATION},
+        ticket_digest::TicketDigest,
         time::Timestamp,
     },
     ports::{
@@ -20,21 +21,21 @@ use crate::{
 };
 
 impl State {
-    /// Returns a connection, if it still has this `connected_at`.
-    fn connection_of(&mut self, id: &ConnectionId, connected_at: Timestamp) -> Option<&mut Connection> {
-        self.connections.get_mut(id).filter(|connection| connection.connected_at == connected_at)
+    /// Returns the connection with this key.
+    fn connection_of(&mut self, key: &ConnectionKey) -> Option<&mut Connection> {
+        self.connections.get_mut(&key.id).filter(|connection| connection.key == *key)
     }
 
-    fn forget_of_user(&mut self, user: &UserId, id: &ConnectionId, connected_at: Timestamp) {
+    fn forget_of_user(&mut self, user: &UserId, key: &ConnectionKey) {
         if let Some(own) = self.user_connections.get_mut(user)
-            && own.get(id).is_some_and(|one| one.connected_at == connected_at)
+            && own.get(&key.id).is_some_and(|one| one.key == *key)
         {
-            own.remove(id);
+            own.remove(&key.id);
         }
     }
 
     fn subscribe(&mut self, channel: &ChannelKey, connection: &UserConnection, member: bool) -> bool {
-        let Some(open) = self.connection_of(&connection.connection_id, connection.connected_at) else { return false };
+        let Some(open) = self.connection_of(&connection.key) else { return false };
         let is_beyond = open.allowed_channels.as_ref().is_some_and(|limit| !limit.contains(&channel.channel_id));
         let is_new = !open.channels.contains(channel);
         if is_beyond || (is_new && open.channels.len() >= CHANNELS_PER_CONNECTION) {
@@ -48,9 +49,9 @@ impl State {
         true
     }
 
-    fn unsubscribe(&mut self, channel: &ChannelKey, id: &ConnectionId, connected_at: Timestamp) -> bool {
-        let was_there = self.remove_subscription(channel, id, connected_at);
-        if let Some(open) = self.connection_of(id, connected_at).filter(|_| was_there) {
+    fn unsubscribe(&mut self, channel: &ChannelKey, connection: &ConnectionKey) -> bool {
+        let was_there = self.remove_subscription(channel, connection);
+        if let Some(open) = self.connection_of(connection).filter(|_| was_there) {
             open.channels.retain(|one| one != channel);
         }
         was_there
@@ -61,23 +62,24 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
     async fn register_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
         self.call(Call::Announce, |state| {
             let own = state.user_connections.entry(user.clone()).or_default();
-            own.insert(connection.connection_id.clone(), connection.clone());
+            own.insert(connection.key.id.clone(), connection.clone());
         })
         .await
     }
 
     async fn remove_pending(&self, user: &UserId, connection: &UserConnection) -> Result<(), StoreError> {
         self.call(Call::Withdraw, |state| {
-            state.forget_of_user(user, &connection.connection_id, connection.connected_at);
+            state.forget_of_user(user, &connection.key);
         })
         .await
     }
 
     async fn activate(&self, connection: &Connection, by_membership: &BTreeSet<ChannelKey>) -> Result<(), StoreError> {
         self.call(Call::Open, |state| {
-            state.connections.insert(connection.connection_id.clone(), connection.clone());
+            state.connections.insert(connection.key.id.clone(), connection.clone());
         })
         .await?;
+        self.list_end(connection).await?;
         let of_user = UserConnection::from(connection);
         for channel in &connection.channels {
             let member = by_membership.contains(channel);
@@ -88,10 +90,11 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
     }
 
     async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
-        let Connection { connection_id: id, user_id, connected_at, expires_at, .. } = connection;
+        let Connection { key, user_id, expires_at, .. } = connection;
+        self.list_end(connection).await?;
         let channels = self
             .call(Call::RenewConnection, |state| {
-                let open = state.connection_of(id, *connected_at)?;
+                let open = state.connection_of(key)?;
                 open.token_expires_at = connection.token_expires_at;
                 open.expires_at = *expires_at;
                 open.allowed_channels.clone_from(&connection.allowed_channels);
@@ -100,8 +103,8 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
             .await?;
         let Some(channels) = channels else { return Ok(None) };
         self.call(Call::RenewConnection, |state| {
-            let own = state.user_connections.get_mut(user_id).and_then(|own| own.get_mut(id));
-            if let Some(own) = own.filter(|own| own.connected_at == *connected_at) {
+            let own = state.user_connections.get_mut(user_id).and_then(|own| own.get_mut(&key.id));
+            if let Some(own) = own.filter(|own| own.key == *key) {
                 own.expires_at = *expires_at;
                 own.allowed_channels.clone_from(&connection.allowed_channels);
             }
@@ -109,7 +112,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
         .await?;
         for channel in &channels {
             self.call(Call::RenewConnection, |state| {
-                let found = state.subscription(channel, id).filter(|one| one.connected_at == *connected_at).cloned();
+                let found = state.subscription(channel, &key.id).filter(|one| one.connection == *key).cloned();
                 if let Some(found) = found {
                     state.put_subscription(channel, Subscription { expires_at: *expires_at, ..found });
                 }
@@ -131,20 +134,20 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
         .await
     }
 
-    async fn close(&self, id: &ConnectionId, connected_at: Timestamp) -> Result<bool, StoreError> {
-        let found = self.connection(id).await?.filter(|found| found.connected_at == connected_at);
+    async fn close(&self, connection: &ConnectionKey) -> Result<bool, StoreError> {
+        let found = self.connection(&connection.id).await?.filter(|found| found.key == *connection);
         let Some(found) = found else { return Ok(false) };
         self.call(Call::Close, |state| {
             for channel in &found.channels {
-                state.remove_subscription(channel, id, connected_at);
+                state.remove_subscription(channel, connection);
             }
         })
         .await?;
-        self.call(Call::Close, |state| state.forget_of_user(&found.user_id, id, connected_at)).await?;
+        self.call(Call::Close, |state| state.forget_of_user(&found.user_id, connection)).await?;
         let last = self
             .call(Call::Close, |state| {
-                state.connection_of(id, connected_at)?;
-                state.connections.remove(id)
+                state.connection_of(connection)?;
+                state.connections.remove(&connection.id)
             })
             .await?;
         let Some(last) = last else { return Ok(false) };
@@ -153,7 +156,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
         if !added.is_empty() {
             self.call(Call::Close, |state| {
                 for channel in &added {
-                    state.remove_subscription(channel, id, connected_at);
+                    state.remove_subscription(channel, connection);
                 }
             })
             .await?;
@@ -211,29 +214,24 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
 
     async fn set_left_out(&self, connection: &UserConnection, left_out: usize) -> Result<(), StoreError> {
         self.call(Call::NoteLeftOut, |state| {
-            if let Some(open) = state.connection_of(&connection.connection_id, connection.connected_at) {
+            if let Some(open) = state.connection_of(&connection.key) {
                 open.left_out = left_out;
             }
         })
         .await
     }
 
-    async fn is_subscribed(
-        &self,
-        channel: &ChannelKey,
-        id: &ConnectionId,
-        connected_at: Timestamp,
-    ) -> Result<bool, StoreError> {
+    async fn is_subscribed(&self, channel: &ChannelKey, connection: &ConnectionKey) -> Result<bool, StoreError> {
         self.call(Call::IsSubscribed, |state| {
-            state.subscription(channel, id).is_some_and(|one| one.connected_at == connected_at)
+            state.subscription(channel, &connection.id).is_some_and(|one| one.connection == *connection)
         })
         .await
     }
 
     async fn confirm_member(&self, channel: &ChannelKey, subscription: &Subscription) -> Result<bool, StoreError> {
         self.call(Call::ConfirmMember, |state| {
-            let found = state.subscription(channel, &subscription.connection_id).cloned();
-            let found = found.filter(|one| one.connected_at == subscription.connected_at);
+            let found = state.subscription(channel, &subscription.connection.id).cloned();
+            let found = found.filter(|one| one.connection == subscription.connection);
             let is_there = found.is_some();
             if let Some(found) = found {
                 state.put_subscription(channel, Subscription { member: true, ..found });
@@ -243,13 +241,8 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
         .await
     }
 
-    async fn unsubscribe(
-        &self,
-        channel: &ChannelKey,
-        id: &ConnectionId,
-        connected_at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.call(Call::Unsubscribe, |state| state.unsubscribe(channel, id, connected_at)).await
+    async fn unsubscribe(&self, channel: &ChannelKey, connection: &ConnectionKey) -> Result<bool, StoreError> {
+        self.call(Call::Unsubscribe, |state| state.unsubscribe(channel, connection)).await
     }
 }
 
@@ -273,14 +266,14 @@ impl<H: Hook> PresenceStore for MemoryStore<H> {
 }
 
 impl<H: Hook> TicketStore for MemoryStore<H> {
-    async fn keep(&self, digest: &str, ticket: &Ticket) -> Result<(), StoreError> {
+    async fn keep(&self, digest: &TicketDigest, ticket: &Ticket) -> Result<(), StoreError> {
         self.call(Call::KeepTicket, |state| {
-            state.tickets.insert(digest.to_owned(), ticket.clone());
+            state.tickets.insert(digest.clone(), ticket.clone());
         })
         .await
     }
 
-    async fn redeem(&self, digest: &str, now: Timestamp) -> Result<Option<Ticket>, StoreError> {
+    async fn redeem(&self, digest: &TicketDigest, now: Timestamp) -> Result<Option<Ticket>, StoreError> {
         let found = self.call(Call::RedeemTicket, |state| state.tickets.remove(digest)).await?;
         Ok(found.filter(|ticket| ticket.expires_at > now))
     }

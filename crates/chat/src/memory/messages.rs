@@ -15,6 +15,8 @@ use crate::{
         incarnation::ChannelKey,
         message::{Message, StoredMessage},
         message_ref::MessageRef,
+        reaction::Toggle,
+        seq::Seq,
         text::emoji::Emoji,
         time::Timestamp,
     },
@@ -45,7 +47,7 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         self.call(Call::Record, |state| state.record(channel, key).cloned()).await
     }
 
-    async fn message(&self, channel: &ChannelKey, seq: u64, now: Timestamp) -> Result<Option<Message>, StoreError> {
+    async fn message(&self, channel: &ChannelKey, seq: Seq, now: Timestamp) -> Result<Option<Message>, StoreError> {
         self.read(Call::Message, channel, Reading::Messages, |state| {
             let found = state.message(channel, seq).filter(|item| is_live(&item.stored, now));
             found.map(|item| item.stored.message.clone())
@@ -62,17 +64,17 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         by: &Authority<'_>,
         revision: &MessageRef,
         emoji: &Emoji,
-        add: bool,
+        toggle: Toggle,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {
-        self.change(Call::React, |state| state.react(by, revision, emoji, add, now)).await
+        self.change(Call::React, |state| state.react(by, revision, emoji, toggle, now)).await
     }
 
     async fn replies(
         &self,
         channel: &ChannelKey,
-        seq: u64,
-        after: u64,
+        seq: Seq,
+        after: Seq,
         limit: u16,
         now: Timestamp,
     ) -> Result<Vec<Message>, StoreError> {

@@ -10,6 +10,7 @@ mod claims;
 pub mod conformance;
 mod connections;
 mod hook;
+mod maintenance;
 mod messages;
 mod rule;
 mod state;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     id::{ChannelId, UserId},
     incarnation::{ChannelKey, Incarnation},
+    seq::Seq,
     time::Timestamp,
 };
 
@@ -60,7 +61,7 @@ pub struct Channel {
     #[serde(default)]
     pub agent: AgentSettings,
     /// `seq` of the newest message; 0 if there is none.
-    pub last_seq: u64,
+    pub last_seq: Seq,
     /// Time at which the newest message was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_message_at: Option<Timestamp>,
@@ -134,7 +135,7 @@ pub struct OwnChannel {
     #[serde(flatten)]
     pub channel: Channel,
     /// `seq` up to which the user has read the channel.
-    pub read_seq: u64,
+    pub read_seq: Seq,
     /// Number of messages after that, including the user's own.
     pub unread_count: u64,
 }
@@ -147,7 +148,7 @@ pub struct ChannelHead {
     /// Incarnation of the channel.
     pub incarnation: Incarnation,
     /// `seq` of the newest message.
-    pub last_seq: u64,
+    pub last_seq: Seq,
     /// Version of the settings below.
     pub version: u64,
     /// Visibility.

@@ -10,11 +10,22 @@ use crate::model::{
     time::Timestamp,
 };
 
+/// Key of a connection: API Gateway may use an id again, so the time of opening belongs to the key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ConnectionKey {
+    /// Id of the connection, chosen by API Gateway.
+    #[serde(rename = "connection_id")]
+    pub id: ConnectionId,
+    /// Time at which the connection was opened. It distinguishes the connection from another one with the same id.
+    pub connected_at: Timestamp,
+}
+
 /// Connection: the record of an open `WebSocket`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// Id of the connection, chosen by API Gateway.
-    pub connection_id: ConnectionId,
+    /// Key of the connection.
+    #[serde(flatten)]
+    pub key: ConnectionKey,
     /// User of the connection.
     pub user_id: UserId,
     /// Channels that the connection subscribes to.
@@ -27,8 +38,6 @@ pub struct Connection {
     /// Number of the user's channels that the connection leaves out, since it has the maximum. Default: 0.
     #[serde(default)]
     pub left_out: usize,
-    /// Time at which the connection was opened. It distinguishes the connection from another one with the same id.
-    pub connected_at: Timestamp,
     /// Expiry of the token, after which nothing is delivered.
     pub token_expires_at: Timestamp,
     /// Time from which the connection counts as absent.
@@ -39,11 +48,10 @@ pub struct Connection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     /// The connection.
-    pub connection_id: ConnectionId,
+    #[serde(flatten)]
+    pub connection: ConnectionKey,
     /// User of the connection.
     pub user_id: UserId,
-    /// [`Connection::connected_at`].
-    pub connected_at: Timestamp,
     /// Time from which the subscription counts as absent.
     pub expires_at: Timestamp,
     /// `true` if the subscription rests on a membership. Otherwise it rests on the channel being public.
@@ -93,10 +101,8 @@ impl Audience {
 /// Connection in the list of a user's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserConnection {
-    /// The connection.
-    pub connection_id: ConnectionId,
-    /// [`Connection::connected_at`].
-    pub connected_at: Timestamp,
+    /// [`Connection::key`].
+    pub key: ConnectionKey,
     /// [`Connection::auto_subscribe`].
     pub auto_subscribe: bool,
     /// [`Connection::allowed_channels`].
@@ -115,21 +121,14 @@ impl UserConnection {
     /// Returns the connection's subscription to a channel, as it is if it rests on a membership.
     #[must_use]
     pub fn subscription(&self, user: &UserId) -> Subscription {
-        Subscription {
-            connection_id: self.connection_id.clone(),
-            user_id: user.clone(),
-            connected_at: self.connected_at,
-            expires_at: self.expires_at,
-            member: true,
-        }
+        Subscription { connection: self.key.clone(), user_id: user.clone(), expires_at: self.expires_at, member: true }
     }
 }
 
 impl From<&Connection> for UserConnection {
     fn from(connection: &Connection) -> Self {
         Self {
-            connection_id: connection.connection_id.clone(),
-            connected_at: connection.connected_at,
+            key: connection.key.clone(),
             auto_subscribe: connection.auto_subscribe,
             allowed_channels: connection.allowed_channels.clone(),
             expires_at: connection.expires_at,

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::model::id::{ChannelId, MessageId};
+use crate::model::{
+    id::{ChannelId, MessageId},
+    seq::Seq,
+};
 
 /// Status of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -30,7 +33,7 @@ pub struct Delta {
     /// Id of the draft. The metadata of the final message contains it too.
     pub draft_id: MessageId,
     /// `seq` of the message that gets the reply.
-    pub reply_to: u64,
+    pub reply_to: Seq,
     /// Status.
     pub status: DraftStatus,
     /// Number of characters (Unicode scalar values) of the draft before `text`. If a client has another number, it
@@ -40,5 +43,5 @@ pub struct Delta {
     pub text: String,
     /// `seq` of the final message, if it is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub seq: Option<u64>,
+    pub seq: Option<Seq>,
 }

@@ -7,15 +7,15 @@ use serde::Serialize;
 use crate::model::{
     event::EphemeralEvent,
     id::{ChannelId, ConnectionId, UserId},
-    limits::FRAME_BYTES,
     message::{Change, Message, MessageEvent},
+    seq::Seq,
 };
 
 #[derive(Serialize)]
 struct Event<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    seq: u64,
+    seq: Seq,
     message: &'a Message,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
@@ -29,14 +29,14 @@ fn kind(change: Change) -> &'static str {
     }
 }
 
-/// Returns the frames that carry `events` of one channel, in order: as few as the payload limit allows. `seq` is the
-/// number of the message that an event is about.
+/// Returns the frames that carry `events` of one channel, in order: as few as possible with at most `max_bytes` each. A
+/// frame with only one event may be larger. `seq` is the number of the message that an event is about.
 ///
 /// `{"type":"events","channel_id":"general","events":[{"type":"message.created","seq":7,"message":{…},"traceparent":"00-…"}]}`
 ///
 /// # Errors
 /// When a message cannot be serialized. Accepted messages always can.
-pub fn event_frames(channel: &ChannelId, events: &[MessageEvent]) -> serde_json::Result<Vec<String>> {
+pub fn event_frames(channel: &ChannelId, events: &[MessageEvent], max_bytes: usize) -> serde_json::Result<Vec<String>> {
     let head = format!(r#"{{"type":"events","channel_id":"{channel}","events":["#);
     let tail = "]}";
     let mut frames: Vec<String> = Vec::new();
@@ -48,7 +48,7 @@ pub fn event_frames(channel: &ChannelId, events: &[MessageEvent]) -> serde_json:
             traceparent: stored.trace.as_ref().map(|trace| trace.traceparent.as_str()),
         })?;
         match frames.last_mut() {
-            Some(frame) if frame.len() + 1 + event.len() + tail.len() <= FRAME_BYTES => {
+            Some(frame) if frame.len() + 1 + event.len() + tail.len() <= max_bytes => {
                 frame.push(',');
                 frame.push_str(&event);
             }
@@ -134,7 +134,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{model::limits::CONTENT_BYTES, testing::created};
+    use crate::{model::limits::CONTENT_BYTES, ports::socket_gateway::FRAME_BYTES, testing::created};
 
     fn seqs(frame: &str) -> Vec<u64> {
         let frame: Value = serde_json::from_str(frame).unwrap();
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_frame_has_the_shape_that_clients_know() {
         let event = created("general", 7, "hi");
-        let frames = event_frames(&event.stored.message.channel_id, std::slice::from_ref(&event)).unwrap();
+        let frames = event_frames(&event.stored.message.channel_id, std::slice::from_ref(&event), FRAME_BYTES).unwrap();
         let frame: Value = serde_json::from_str(&frames[0]).unwrap();
         assert_eq!(frame["channel_id"], "general");
         assert_eq!(frame["events"][0]["type"], "message.created");
@@ -171,7 +171,7 @@ mod tests {
             sizes in proptest::collection::vec(1..=CONTENT_BYTES, 1..20)
         ) {
             let stored: Vec<_> = (1..).zip(&sizes).map(|(seq, size)| created("c", seq, &"\"".repeat(*size))).collect();
-            let frames = event_frames(&stored[0].stored.message.channel_id, &stored).unwrap();
+            let frames = event_frames(&stored[0].stored.message.channel_id, &stored, FRAME_BYTES).unwrap();
             prop_assert!(frames.iter().all(|frame| frame.len() <= FRAME_BYTES));
             let seen: Vec<u64> = frames.iter().flat_map(|frame| seqs(frame)).collect();
             prop_assert_eq!(seen, (1..=sizes.len() as u64).collect::<Vec<_>>());

@@ -19,8 +19,7 @@ pub const CONTENT_BYTES: usize = 32_768;
 /// Maximum metadata of a message, in bytes of compact JSON.
 pub const METADATA_BYTES: usize = 4_096;
 
-/// Maximum nesting of metadata, in levels. `DynamoDB` allows 32 levels for the whole item ("Constraints in Amazon
-/// DynamoDB").
+/// Maximum nesting of metadata, in levels. A store limits the nesting of a whole message.
 pub const METADATA_DEPTH: usize = 16;
 
 /// Maximum display name of a channel, in characters.
@@ -41,10 +40,6 @@ pub const RETENTION_DAYS: u32 = 3_650;
 
 /// Maximum attempts at one change of a channel's settings or members, when other writers change them too.
 pub const CHANGE_ATTEMPTS: u32 = 8;
-
-/// Maximum duration of a handshake after its connection is stored: the timeout of an integration ("Quotas for
-/// configuring and running a `WebSocket` API").
-pub const HANDSHAKE_DURATION: Duration = Duration::from_secs(29);
 
 /// Maximum wait of a removal for a socket that is being opened, so that it can be closed.
 pub const OPENING_SOCKET_DURATION: Duration = Duration::from_secs(2);
@@ -70,8 +65,8 @@ pub const GATE_DURATION: Duration = Duration::from_hours(3);
 /// Maximum number of items on a page of a list or of the history.
 pub const PAGE_ITEMS: u16 = 100;
 
-/// Maximum JSON of a page of messages, in bytes, unless it has only one message. A function's response may have 6 MB
-/// ("Lambda quotas"). It holds the page as a JSON string, in which each quote and backslash takes two bytes.
+/// Maximum JSON of a page of messages, in bytes, unless it has only one message. A response may hold the page as a JSON
+/// string, in which each quote and backslash takes two bytes.
 pub const PAGE_BYTES: usize = 2_500_000;
 
 /// Default number of items on a page.
@@ -114,10 +109,6 @@ pub const TYPING_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst:
 /// Maximum number of sockets to which the function that receives an ephemeral event pushes it itself.
 pub const TYPING_PUSHES: usize = 50;
 
-/// Period, in minutes, in which maintenance looks for sockets with expired tokens. It is longer than a tolerated outage
-/// of maintenance, and shorter than API Gateway's own limits.
-pub const ENDED_SOCKETS_MINUTES: i64 = 15;
-
 /// Maximum number of pending ends that one run of maintenance works on.
 pub const MAX_PENDING_ENDS_PER_RUN: usize = 100;
 
@@ -130,20 +121,13 @@ pub const FRAME_FLOOD_BUCKET: Bucket = Bucket { every: Duration::from_secs(1), b
 /// Maximum number of sockets whose budgets one execution environment keeps, about 2 MB.
 pub const SOCKETS_WITH_BUDGETS: usize = 10_000;
 
-/// Maximum size of a frame, in bytes: API Gateway's `WebSocket` payload limit ("Quotas for configuring and running a
-/// WebSocket API").
-pub const FRAME_BYTES: usize = 128 * 1024;
-
-/// Maximum duration of a connection: API Gateway ends it after 2 hours (same page).
-pub const CONNECTION_DURATION: Duration = Duration::from_hours(2);
-
 /// Time in which a request can be repeated with its idempotency key.
 pub const IDEMPOTENCY_DURATION: Duration = Duration::from_hours(24);
 
 /// Maximum attempts at one append, after which it fails as contended.
 pub const APPEND_ATTEMPTS: u32 = 200;
 
-/// Maximum time for all attempts at one append. Well below API Gateway's 29 s and the function's own timeout.
+/// Maximum time for all attempts at one append. Well below the timeout of a request.
 pub const APPEND_DURATION: Duration = Duration::from_secs(7);
 
 /// `Retry-After` of a contended append.
@@ -169,8 +153,8 @@ pub const MIN_PARTIAL_REPLY_DURATION: Duration = Duration::from_mins(2);
 /// Maximum consecutive failures of a model in one invocation, after which the reply fails.
 pub const MODEL_FAILURES: u32 = 3;
 
-/// Maximum model calls per message over all workers. Lower than the number of deliveries of the record
-/// (`MaximumRetryAttempts` of the mapping plus one), so that the last delivery can still post the failure notice.
+/// Maximum model calls per message over all workers. Lower than the number of deliveries of a message to the workers,
+/// so that the last delivery can still post the failure notice.
 pub const MODEL_CALLS: u32 = 5;
 
 /// Maximum wait that a busy model may ask for. If it asks for more, the reply fails at once.
@@ -200,15 +184,7 @@ pub const PUSH_CONCURRENCY: usize = 64;
 /// Maximum number of channels of one batch that are processed concurrently.
 pub const CHANNEL_CONCURRENCY: usize = 16;
 
-/// Maximum number of sockets per invocation of `SendMessageFunction`.
-pub const SHARD_CONNECTIONS: usize = 500;
-
-/// Maximum size of the frames per asynchronous invocation of `SendMessageFunction`, in bytes. Lambda takes 1 MB
-/// ("Lambda quotas"); the rest is for the recipients of a shard.
-pub const SHARD_BYTES: usize = 600_000;
-
-/// Maximum number of times that a socket's frames are requeued from one `SendMessageFunction` to the next. After that
-/// they are dropped.
+/// Maximum number of times that a socket's frames are requeued. After that they are dropped.
 pub const MAX_FAN_OUT_ATTEMPTS: u32 = 3;
 
 /// Time kept back at the end of an invocation to requeue undelivered frames.

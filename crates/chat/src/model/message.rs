@@ -8,6 +8,7 @@ use crate::model::{
     incarnation::{ChannelKey, Incarnation},
     limits::{CONTENT_BYTES, METADATA_BYTES, METADATA_DEPTH},
     reaction::{Reactions, summary},
+    seq::Seq,
     text::content,
     time::Timestamp,
     trace::TraceContext,
@@ -44,7 +45,7 @@ pub struct Message {
     /// Id of the channel.
     pub channel_id: ChannelId,
     /// Number in the channel: 1, 2, 3 … without a gap.
-    pub seq: u64,
+    pub seq: Seq,
     /// Id of the message.
     pub message_id: MessageId,
     /// Id of the sender.
@@ -62,7 +63,7 @@ pub struct Message {
     pub metadata: Option<Map<String, Value>>,
     /// `seq` of the message that this one replies to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<u64>,
+    pub reply_to: Option<Seq>,
     /// Time of the last change of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
@@ -125,7 +126,7 @@ pub struct NewMessage {
     /// Metadata: at most 4,096 bytes of JSON, at most 16 levels deep.
     pub metadata: Option<Map<String, Value>>,
     /// `seq` of an existing message of the channel that this one replies to.
-    pub reply_to: Option<u64>,
+    pub reply_to: Option<Seq>,
 }
 
 impl NewMessage {
@@ -142,7 +143,7 @@ impl NewMessage {
         if !self.content.is_empty() {
             violations.extend(content::flaws(&self.content).into_iter().map(|flaw| flaw.of("content")));
         }
-        if self.reply_to == Some(0) {
+        if self.reply_to == Some(Seq::ZERO) {
             violations.push(Violation::new("reply_to", "out_of_range", "must be 1 or more"));
         }
         if let Some(metadata) = &mut self.metadata {
@@ -239,7 +240,7 @@ mod tests {
         let mut draft = NewMessage {
             content: String::new(),
             metadata: metadata.as_object().cloned(),
-            reply_to: Some(0),
+            reply_to: Some(Seq::ZERO),
             ..NewMessage::default()
         };
         let found: Vec<_> = codes(&mut draft).into_iter().map(|(_, code)| code).collect();

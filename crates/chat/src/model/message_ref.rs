@@ -2,6 +2,7 @@
 
 use crate::model::{
     id::{ChannelId, UserId},
+    seq::Seq,
     trace::TraceContext,
 };
 
@@ -11,7 +12,7 @@ pub struct MessageRef {
     /// The channel.
     pub channel_id: ChannelId,
     /// `seq` of the message.
-    pub seq: u64,
+    pub seq: Seq,
     /// User who sent the request.
     pub caller: UserId,
     /// Trace context of the request. It connects the change with its deliveries.

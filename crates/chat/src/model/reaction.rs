@@ -9,6 +9,23 @@ use crate::model::{id::UserId, limits::USERS_LISTED_PER_REACTION, text::emoji::E
 /// Users by emoji.
 pub type Reactions = BTreeMap<Emoji, BTreeSet<UserId>>;
 
+/// Change of a user's reaction to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Toggle {
+    /// Adds the reaction.
+    Add,
+    /// Removes the reaction.
+    Remove,
+}
+
+impl Toggle {
+    /// Returns whether a reaction that is there, or not, is already as requested.
+    #[must_use]
+    pub fn is_done(self, is_there: bool) -> bool {
+        is_there == (self == Self::Add)
+    }
+}
+
 #[derive(Serialize)]
 struct Summary<'a> {
     count: usize,

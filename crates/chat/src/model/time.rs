@@ -33,6 +33,12 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// Returns whole minutes since the Unix epoch, rounded down.
+    #[must_use]
+    pub const fn minute(self) -> i64 {
+        self.as_secs().div_euclid(60)
+    }
+
     /// Returns the time that is later by `duration`.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {

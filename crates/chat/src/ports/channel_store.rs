@@ -10,6 +10,7 @@ use crate::model::{
     id::{ChannelId, IdempotencyKey, UserId},
     incarnation::ChannelKey,
     pending_end::PendingEnd,
+    seq::Seq,
     time::Timestamp,
 };
 
@@ -134,8 +135,8 @@ pub trait ChannelStore: Send + Sync {
         &self,
         channel: &ChannelKey,
         user: &UserId,
-        seq: u64,
-    ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
+        seq: Seq,
+    ) -> impl Future<Output = Result<Option<Seq>, StoreError>> + Send;
 
     /// Returns the membership of a user.
     fn member(
@@ -179,7 +180,7 @@ pub trait ChannelStore: Send + Sync {
         &self,
         by: &Authority<'_>,
         member: &Member,
-        read_seq: u64,
+        read_seq: Seq,
     ) -> impl Future<Output = Result<MemberAdded, StoreError>> + Send;
 
     /// Changes the role of a member, on condition that the member is as it was read.

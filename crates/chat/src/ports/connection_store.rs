@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, future::Future};
 
 use crate::model::{
-    connection::{Audience, Connection, Gate, Subscription, UserConnection},
+    connection::{Audience, Connection, ConnectionKey, Gate, Subscription, UserConnection},
     error::StoreError,
     id::{ConnectionId, UserId},
     incarnation::ChannelKey,
@@ -45,8 +45,7 @@ pub trait ConnectionStore: Send + Sync {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Writes the times and the allowed channels of a connection whose token was renewed, everywhere they are stored.
-    /// Condition: the connection still has this `connected_at`. Returns its channels, or `None` if there is no such
-    /// connection.
+    /// Condition: the connection still has this key. Returns its channels, or `None` if there is no such connection.
     fn renew(
         &self,
         connection: &Connection,
@@ -62,13 +61,9 @@ pub trait ConnectionStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<UserConnection>, StoreError>> + Send;
 
-    /// Removes the subscriptions of a connection and then the connection, if they still have this `connected_at`. In
-    /// this order a repeated call finds an interrupted one. Returns `false` if there was no such connection.
-    fn close(
-        &self,
-        id: &ConnectionId,
-        connected_at: Timestamp,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Removes the subscriptions of a connection and then the connection, if they still have this key. In this order a
+    /// repeated call finds an interrupted one. Returns `false` if there was no such connection.
+    fn close(&self, connection: &ConnectionKey) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Returns the subscriptions of a channel, and its gate. Leaves out those that have expired by `now`.
     fn audience(
@@ -112,34 +107,32 @@ pub trait ConnectionStore: Send + Sync {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Stores the number of the user's channels that a connection leaves out. Condition: the connection is open and
-    /// still has its `connected_at`. The delivery worker notifies the client when the number changes.
+    /// still has its key. The delivery worker notifies the client when the number changes.
     fn set_left_out(
         &self,
         connection: &UserConnection,
         left_out: usize,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Returns whether a connection has a subscription with this `connected_at`.
+    /// Returns whether a connection has a subscription.
     fn is_subscribed(
         &self,
         channel: &ChannelKey,
-        id: &ConnectionId,
-        connected_at: Timestamp,
+        connection: &ConnectionKey,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Makes a subscription rest on its user's membership, if it still has its `connected_at`. Returns `false` if there
-    /// was none.
+    /// Makes a subscription rest on its user's membership, if it still has its connection. Returns `false` if there was
+    /// none.
     fn confirm_member(
         &self,
         channel: &ChannelKey,
         subscription: &Subscription,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Removes one subscription, if it still has this `connected_at`. Returns `false` if there was none.
+    /// Removes one subscription of this connection. Returns `false` if there was none.
     fn unsubscribe(
         &self,
         channel: &ChannelKey,
-        id: &ConnectionId,
-        connected_at: Timestamp,
+        connection: &ConnectionKey,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

@@ -5,12 +5,19 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    connection::Subscription,
+    connection::{ConnectionKey, Subscription},
     error::StoreError,
-    id::{ConnectionId, UserId},
+    id::UserId,
     incarnation::ChannelKey,
     time::Timestamp,
 };
+
+/// Maximum number of recipients of a dispatched batch.
+pub const SHARD_CONNECTIONS: usize = 500;
+
+/// Maximum size of the frames of a dispatched batch, in bytes. An asynchronous invocation takes 1 MB ("Lambda
+/// quotas"). The rest is for the recipients.
+pub const SHARD_BYTES: usize = 600_000;
 
 /// Dispatcher of push batches to another function, which processes them asynchronously.
 pub trait FanOut: Send + Sync {
@@ -22,14 +29,13 @@ pub trait FanOut: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
     /// The connection.
-    pub connection_id: ConnectionId,
+    #[serde(flatten)]
+    pub connection: ConnectionKey,
     /// Its user.
     pub user_id: UserId,
     /// [`Subscription::member`].
     #[serde(default)]
     pub member: bool,
-    /// Time when the connection was opened. It distinguishes the connection from another one with the same id.
-    pub connected_at: Timestamp,
     /// Time from which the connection must not receive frames.
     pub expires_at: Timestamp,
     /// Index of the first frame that the connection has not received. Default: 0.
@@ -39,8 +45,8 @@ pub struct Recipient {
 
 impl From<Subscription> for Recipient {
     fn from(subscription: Subscription) -> Self {
-        let Subscription { connection_id, user_id, connected_at, expires_at, member } = subscription;
-        Self { connection_id, user_id, member, connected_at, expires_at, next_frame: 0 }
+        let Subscription { connection, user_id, expires_at, member } = subscription;
+        Self { connection, user_id, member, expires_at, next_frame: 0 }
     }
 }
 
@@ -56,4 +62,26 @@ pub struct PushBatch {
     /// Number of earlier attempts that failed for these recipients. Default: 0.
     #[serde(default)]
     pub attempt: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_recipient_in_json_holds_the_fields_of_its_connection_key() {
+        let json = json!({
+            "connection_id": "x=",
+            "user_id": "alice",
+            "member": true,
+            "connected_at": "2026-11-24T00:00:00.000Z",
+            "expires_at": "2026-11-24T02:00:00.000Z",
+            "next_frame": 2,
+        });
+        let recipient: Recipient = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(recipient.connection.id.as_str(), "x=");
+        assert_eq!(serde_json::to_value(&recipient).unwrap(), json);
+    }
 }

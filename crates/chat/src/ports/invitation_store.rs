@@ -9,6 +9,7 @@ use crate::model::{
     id::{ChannelId, UserId},
     incarnation::ChannelKey,
     invitation::{Invitation, InvitedChannel},
+    seq::Seq,
     time::Timestamp,
 };
 
@@ -62,7 +63,7 @@ pub trait InvitationStore: Send + Sync {
         channel: &Channel,
         invitation: &Invitation,
         member: &Member,
-        read_seq: u64,
+        read_seq: Seq,
     ) -> impl Future<Output = Result<MemberAdded, StoreError>> + Send;
 
     /// Deletes exactly this invitation, on behalf of its user or with the authority `by`. Returns `false` if it does

@@ -10,6 +10,8 @@ use crate::model::{
     incarnation::ChannelKey,
     message::{Message, StoredMessage},
     message_ref::MessageRef,
+    reaction::Toggle,
+    seq::Seq,
     text::emoji::Emoji,
     time::Timestamp,
 };
@@ -28,7 +30,7 @@ pub enum RecordKey {
     /// Reply to a question, or the notice that there is none.
     Reply {
         /// `seq` of the question.
-        seq: u64,
+        seq: Seq,
     },
 }
 
@@ -42,7 +44,7 @@ pub struct IdempotencyRecord {
     /// Id of the stored message.
     pub message_id: MessageId,
     /// `seq` of the stored message.
-    pub seq: u64,
+    pub seq: Seq,
     /// Time from which the record counts as absent.
     pub expires_at: Timestamp,
 }
@@ -62,7 +64,7 @@ pub struct Token {
 pub struct Append<'a> {
     /// Channel head as the sender caches it; the transaction checks it.
     pub head: &'a ChannelHead,
-    /// Message, with the `seq` `head.last_seq + 1`.
+    /// Message, with the `seq` after `head.last_seq`.
     pub message: &'a StoredMessage,
     /// `true` if the agent may have to reply. `false` saves an invocation of the agent's worker.
     pub for_agent: bool,
@@ -116,9 +118,9 @@ pub enum Range {
     /// The newest messages, newest first.
     Newest,
     /// Messages with a smaller `seq`, newest first.
-    Before(u64),
+    Before(Seq),
     /// Messages with a larger `seq`, oldest first.
-    After(u64),
+    After(Seq),
 }
 
 /// Store of messages. All reads are strongly consistent.
@@ -143,7 +145,7 @@ pub trait MessageStore: Send + Sync {
     fn message(
         &self,
         channel: &ChannelKey,
-        seq: u64,
+        seq: Seq,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
 
@@ -163,7 +165,7 @@ pub trait MessageStore: Send + Sync {
         by: &Authority<'_>,
         revision: &MessageRef,
         emoji: &Emoji,
-        add: bool,
+        toggle: Toggle,
         now: Timestamp,
     ) -> impl Future<Output = Result<ReactionResult, StoreError>> + Send;
 
@@ -172,8 +174,8 @@ pub trait MessageStore: Send + Sync {
     fn replies(
         &self,
         channel: &ChannelKey,
-        seq: u64,
-        after: u64,
+        seq: Seq,
+        after: Seq,
         limit: u16,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;

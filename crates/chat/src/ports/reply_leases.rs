@@ -3,9 +3,11 @@
 //! The holder renews the lease while it works. An expired lease can be acquired by another worker. The lease also
 //! carries a cancellation, and counts the model calls of all its holders.
 
-use std::future::Future;
+use std::{fmt, future::Future};
 
-use crate::model::{access::Authority, error::StoreError, id::UserId, incarnation::ChannelKey, time::Timestamp};
+use crate::model::{
+    access::Authority, error::StoreError, id::UserId, incarnation::ChannelKey, seq::Seq, time::Timestamp,
+};
 
 /// Message that is to get a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +15,26 @@ pub struct MessageKey {
     /// The channel.
     pub channel: ChannelKey,
     /// `seq` of the message.
-    pub seq: u64,
+    pub seq: Seq,
+}
+
+/// Owner of a reply lease: one attempt of a worker to reply. Random bits distinguish it from all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseOwner(u128);
+
+impl LeaseOwner {
+    /// Returns the owner with these random bits.
+    #[must_use]
+    pub const fn new(random: u128) -> Self {
+        Self(random)
+    }
+}
+
+impl fmt::Display for LeaseOwner {
+    /// Writes 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
 }
 
 /// Reply lease that a worker holds.
@@ -23,6 +44,23 @@ pub struct ReplyLease {
     pub calls: u32,
     /// `true` if a user has cancelled the reply.
     pub cancelled: bool,
+}
+
+/// Kind of a reply lease's renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseRenewal {
+    /// The holder keeps the lease.
+    Keep,
+    /// The holder keeps the lease, and is about to call a model. The call is counted.
+    CallModel,
+}
+
+impl LeaseRenewal {
+    /// Returns the number of model calls that the renewal adds to the count.
+    #[must_use]
+    pub fn calls(self) -> u32 {
+        u32::from(self == Self::CallModel)
+    }
 }
 
 /// Result of acquiring a reply lease.
@@ -43,23 +81,22 @@ pub trait ReplyLeases: Send + Sync {
     fn acquire(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
         now: Timestamp,
     ) -> impl Future<Output = Result<Acquire, StoreError>> + Send;
 
-    /// Renews a reply lease. With `calls_model` it also counts a model call that is about to be made. Returns `None` if
-    /// another worker holds the lease.
+    /// Renews a reply lease. Returns `None` if another worker holds the lease.
     fn renew(
         &self,
         question: &MessageKey,
-        owner: &str,
+        owner: LeaseOwner,
         until: Timestamp,
-        calls_model: bool,
+        renewal: LeaseRenewal,
     ) -> impl Future<Output = Result<Option<ReplyLease>, StoreError>> + Send;
 
     /// Releases a reply lease, so that no worker has to wait for its expiry.
-    fn release(&self, question: &MessageKey, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn release(&self, question: &MessageKey, owner: LeaseOwner) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Cancels the reply, whether it has begun or not, in one transaction that checks `by`. Returns `false` if the
     /// authority has changed since it was read.

@@ -1,8 +1,17 @@
 //! Port that pushes frames to sockets and closes them.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use crate::model::{error::StoreError, id::ConnectionId};
+
+/// Maximum size of a frame, in bytes ("Quotas for configuring and running a WebSocket API").
+pub const FRAME_BYTES: usize = 128 * 1024;
+
+/// Maximum duration of a connection, after which the gateway ends it (same page).
+pub const CONNECTION_DURATION: Duration = Duration::from_hours(2);
+
+/// Maximum duration of a handshake after its connection is stored: the timeout of an integration (same page).
+pub const HANDSHAKE_DURATION: Duration = Duration::from_secs(29);
 
 /// Result of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

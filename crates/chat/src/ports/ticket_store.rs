@@ -6,6 +6,7 @@ use crate::model::{
     error::StoreError,
     id::{ChannelId, TenantId, UserId},
     incarnation::ChannelKey,
+    ticket_digest::TicketDigest,
     time::Timestamp,
 };
 
@@ -30,8 +31,12 @@ pub struct Ticket {
 /// redeemed.
 pub trait TicketStore: Send + Sync {
     /// Stores a ticket.
-    fn keep(&self, digest: &str, ticket: &Ticket) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn keep(&self, digest: &TicketDigest, ticket: &Ticket) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Removes and returns a ticket, for one caller only, if it has not expired by `now`.
-    fn redeem(&self, digest: &str, now: Timestamp) -> impl Future<Output = Result<Option<Ticket>, StoreError>> + Send;
+    fn redeem(
+        &self,
+        digest: &TicketDigest,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Ticket>, StoreError>> + Send;
 }

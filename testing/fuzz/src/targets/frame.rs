@@ -2,11 +2,15 @@
 //! number of frames.
 
 use arbitrary::{Arbitrary, Unstructured};
-use chat::model::{
-    event::EphemeralEvent,
-    frame::{ephemeral_frame, event_frames},
-    limits::{CONTENT_BYTES, FRAME_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
-    message::{Change, NewMessage},
+use chat::{
+    model::{
+        event::EphemeralEvent,
+        frame::{ephemeral_frame, event_frames},
+        limits::{CONTENT_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
+        message::{Change, NewMessage},
+        seq::Seq,
+    },
+    ports::socket_gateway::FRAME_BYTES,
 };
 use serde_json::{Map, Value};
 
@@ -46,7 +50,7 @@ pub fn run(data: &[u8]) {
             continue;
         }
         let mut message = message::message(draft);
-        message.seq = one.seq;
+        message.seq = Seq::new(one.seq);
         for kind in 0..kinds {
             let users = (0..=usize::from(reacting) % (2 * USERS_LISTED_PER_REACTION))
                 .map(|user| format!("{user:0>128}").parse().expect("an id"));
@@ -58,7 +62,7 @@ pub fn run(data: &[u8]) {
         events.push(message::event(change, message, traceparent));
     }
     let channel = "c".repeat(128).parse().expect("an id");
-    let frames = event_frames(&channel, &events).expect("frames");
+    let frames = event_frames(&channel, &events, FRAME_BYTES).expect("frames");
     let mut read = Vec::new();
     let mut last: Option<(usize, usize)> = None;
     for frame in &frames {
@@ -77,7 +81,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(read.len(), events.len());
     for (read, event) in read.iter().zip(&events) {
         let message = &event.stored.message;
-        assert_eq!(read["seq"], message.seq);
+        assert_eq!(read["seq"], message.seq.get());
         assert_eq!(read["message"], serde_json::to_value(message).expect("JSON"));
         let traceparent = event.stored.trace.as_ref().map(|trace| trace.traceparent.as_str());
         assert_eq!(read.get("traceparent").and_then(Value::as_str), traceparent);

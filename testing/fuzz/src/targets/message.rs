@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chat::model::{
     limits::{CONTENT_BYTES, METADATA_BYTES},
     message::{Message, MessageEvent, NewMessage, Role, StoredMessage},
+    seq::Seq,
     time::Timestamp,
 };
 use http_api::Fields;
@@ -132,7 +133,7 @@ impl<'de> Deserialize<'de> for Pairs {
 pub fn message(draft: NewMessage) -> Message {
     Message {
         channel_id: "general".parse().expect("an id"),
-        seq: 7,
+        seq: Seq::new(7),
         message_id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned().try_into().expect("an id"),
         sender_id: "alice".parse().expect("an id"),
         role: Role::User,

@@ -50,39 +50,44 @@ pub fn run(data: &[u8]) {
                 ("/v1/metrics", _) => (PROTOBUF, to_protobuf::<ExportMetricsServiceRequest>(body)),
                 _ => (PROTOBUF, to_protobuf::<ExportLogsServiceRequest>(body)),
             };
-            same(&router, &collector, path, other, bytes).await;
+            accepted(path, other, &bytes).await;
             return;
         }
         let request = match encoding {
             PROTOBUF => ExportTraceServiceRequest::decode(body).expect("it was decoded a moment ago"),
             _ => serde_json::from_slice(body).expect("it was decoded a moment ago"),
         };
-        let spans: Vec<_> =
-            request.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|scope| &scope.spans).collect();
-        let mut kept = 0;
-        let mut seen = std::collections::BTreeSet::new();
-        for span in &spans {
-            let id: String = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
-            let Ok(id) = id.parse::<TraceId>() else { continue };
-            if seen.insert(id)
-                && let Some(trace) = collector.trace(id)
-            {
-                assert!(trace.spans.len() <= LIMITS.spans_of_a_trace && !trace.spans.is_empty());
-                assert!(trace.spans.is_sorted_by_key(|span| span.start_ns));
-                serde_json::to_string(&trace).expect("the page's trace is JSON");
-                kept += trace.spans.len();
-            }
-        }
-        assert!(kept <= LIMITS.spans && seen.len().min(LIMITS.traces) >= usize::from(kept > 0));
-        for summary in collector.of_message("general", 1) {
-            assert!(collector.trace(summary.trace_id).is_some());
-        }
+        check_traces(&collector, &request);
         let (other, bytes) = match encoding {
             PROTOBUF => (JSON, to_json::<ExportTraceServiceRequest>(body)),
             _ => (PROTOBUF, to_protobuf::<ExportTraceServiceRequest>(body)),
         };
-        same(&router, &collector, path, other, bytes).await;
+        accepted(path, other, &bytes).await;
     });
+}
+
+/// Checks the traces that the collector keeps of an export.
+fn check_traces(collector: &Collector, request: &ExportTraceServiceRequest) {
+    let spans: Vec<_> =
+        request.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|scope| &scope.spans).collect();
+    let mut kept = 0;
+    let mut seen = std::collections::BTreeSet::new();
+    for span in &spans {
+        let id: String = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let Ok(id) = id.parse::<TraceId>() else { continue };
+        if seen.insert(id)
+            && let Some(trace) = collector.trace(id)
+        {
+            assert!(trace.spans.len() <= LIMITS.spans_of_a_trace && !trace.spans.is_empty());
+            assert!(trace.spans.is_sorted_by_key(|span| span.start_ns));
+            serde_json::to_string(&trace).expect("the page's trace is JSON");
+            kept += trace.spans.len();
+        }
+    }
+    assert!(kept <= LIMITS.spans && seen.len().min(LIMITS.traces) >= usize::from(kept > 0));
+    for summary in collector.of_message("general", 1) {
+        assert!(collector.trace(summary.trace_id).is_some());
+    }
 }
 
 fn to_json<M: Message + Default + serde::Serialize>(body: &[u8]) -> Vec<u8> {
@@ -93,12 +98,11 @@ fn to_protobuf<M: Message + serde::de::DeserializeOwned>(body: &[u8]) -> Vec<u8>
     serde_json::from_slice::<M>(body).expect("it was decoded a moment ago").encode_to_vec()
 }
 
-async fn same(router: &Router, collector: &Collector, path: &str, encoding: &str, body: Vec<u8>) {
-    let before = collector.received();
-    let fresh = Collector::new(LIMITS, None);
-    let status = post(&fresh.router(), path, encoding, "", &body).await;
-    assert_eq!(status, 200, "{encoding}: {}", String::from_utf8_lossy(&body));
-    let _ = (router, before);
+/// Checks that a new collector accepts an export.
+async fn accepted(path: &str, encoding: &str, body: &[u8]) {
+    let collector = Collector::new(LIMITS, None);
+    let status = post(&collector.router(), path, encoding, "", body).await;
+    assert_eq!(status, 200, "{encoding}: {}", String::from_utf8_lossy(body));
 }
 
 async fn post(router: &Router, path: &str, encoding: &str, compression: &str, body: &[u8]) -> u16 {

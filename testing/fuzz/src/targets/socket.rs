@@ -1,7 +1,7 @@
 //! Events of `AnswerFrameFunction` and `SendMessageFunction`, as JSON: a client's frame, or a worker's push batch.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use chat::model::{frame::Answer, limits::FRAME_BYTES};
+use chat::{model::frame::Answer, ports::socket_gateway::FRAME_BYTES};
 use chat_aws::lambda::fan_out::TenantPushBatch;
 use lambda_runtime::Context;
 use serde_json::Value;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use aws_lambda_events::dynamodb::Event;
-use chat::model::limits::FRAME_BYTES;
+use chat::ports::socket_gateway::FRAME_BYTES;
 use chat_aws::lambda::stream::{group_by_channel, is_connections_stream, presence_changes};
 use lambda_runtime::Context;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
         .channels
         .iter()
         .filter(|channel| channel.tenant.is_none() && channel.channel.channel_id.as_str() == "general")
-        .flat_map(|channel| channel.messages.iter().map(|message| message.event.stored.message.seq))
+        .flat_map(|channel| channel.messages.iter().map(|message| message.event.stored.message.seq.get()))
         .collect();
     with_world(|world| {
         let mut context = Context::default();

@@ -77,13 +77,13 @@ fn claims(header: &[u8], claims: &[u8]) {
     assert_eq!(claims["iss"], ISSUER);
     let audience = &claims["aud"];
     assert!(audience == AUDIENCE || audience.as_array().is_some_and(|all| all.contains(&AUDIENCE.into())));
-    assert_eq!(claims["sub"], identity.user_id.as_str());
+    assert_eq!(claims["sub"], identity.caller.user_id.as_str());
     assert!(claims["exp"].as_f64().is_some_and(|at| at > (NOW - 61) as f64));
     for name in ["nbf", "iat"] {
         assert!(claims.get(name).is_none_or(|from| from.as_f64().is_some_and(|from| from <= (NOW + 61) as f64)));
     }
-    assert_eq!(identity.channels.is_some(), claims.get("channels").is_some());
-    assert!(!identity.user_id.is_reserved() && !matches!(identity.user_id.as_str(), "." | ".."));
+    assert_eq!(identity.caller.allowed_channels.is_some(), claims.get("channels").is_some());
+    assert!(!identity.caller.user_id.is_reserved() && !matches!(identity.caller.user_id.as_str(), "." | ".."));
     // It is stored and returned; a token within the leeway opens no socket.
     let end = identity.open_until(Timestamp::from_secs(NOW));
     assert_eq!(end.is_ok(), claims["exp"].as_f64().is_some_and(|at| at.floor() > NOW as f64));

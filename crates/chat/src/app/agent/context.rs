@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     model::message::{Message, Role},
-    ports::language_model::{Prompt, Turn},
+    ports::language_model::{Prompt, Turn, Usage},
 };
 
 /// Names of control tokens in chat templates of open models, in addition to tokens with a bar next to a bracket.
@@ -101,6 +101,13 @@ fn completes_control_token(bracket: char, rest: &str) -> bool {
 #[must_use]
 pub fn estimated_tokens(text: &str) -> usize {
     text.len().div_ceil(4) + 4
+}
+
+/// Returns the estimated tokens of a reply with this text, for a model that does not report them.
+pub(crate) fn estimated_usage(prompt: &Prompt, text: &str) -> Usage {
+    let count = |text: &str| u64::try_from(estimated_tokens(text)).unwrap_or(u64::MAX);
+    let input = prompt.turns.iter().map(|turn| count(&turn.text)).chain(prompt.instructions.as_deref().map(count));
+    Usage { input_tokens: input.sum(), output_tokens: count(text) }
 }
 
 /// Returns the turns of a conversation: the question and the messages before it, as far back as `budget` tokens allow.

@@ -4,31 +4,21 @@
 //! the same record waits, and continues if the lease expires. A question ends with a reply or with a notice. Both are
 //! appended under one key ([`RecordKey::Reply`]), so that there is only one of them.
 
-use std::{pin::pin, time::Duration};
-
-use futures::StreamExt;
-use serde_json::{Map, Value};
+use std::time::Duration;
 
 use crate::{
-    app::{
-        access::SameChannel,
-        agent::draft::ReplyDraft,
-        send::{SendCache, SendMessage, SendResult, send},
-    },
+    app::{access::SameChannel, channel_messages::ChannelMessages},
     model::{
         channel::{AgentMode, AgentSettings, Channel},
-        draft::DraftStatus,
         error::{ChatError, Result},
-        id::UserId,
         incarnation::ChannelKey,
         limits::{
-            CHANGE_ATTEMPTS, CONTENT_BYTES, CONTEXT_MESSAGES, DEADLINE_MARGIN, DELTA_INTERVAL, LEASE_DURATION,
-            LEASE_RENEWAL_INTERVAL, MAX_MODEL_RETRY_AFTER, MIN_PARTIAL_REPLY_DURATION, MIN_TIME_FOR_MODEL_CALL,
-            MODEL_CALLS, MODEL_FAILURES, MODEL_IDLE_TIMEOUT,
+            CHANGE_ATTEMPTS, CONTEXT_MESSAGES, DEADLINE_MARGIN, LEASE_DURATION, LEASE_RENEWAL_INTERVAL,
+            MAX_MODEL_RETRY_AFTER, MIN_TIME_FOR_MODEL_CALL, MODEL_CALLS, MODEL_FAILURES,
         },
-        message::{ContentType, Message, Role, StoredMessage},
+        message::{Message, Role, StoredMessage},
         message_ref::MessageRef,
-        text::content::{is_blank, is_refused},
+        reply_status::ReplyStatus,
         time::Timestamp,
         token_bucket::Bucket,
     },
@@ -36,18 +26,22 @@ use crate::{
         channel_store::ChannelStore,
         clock::{Backoff, CHANGE_BACKOFF, Clock},
         draft_sink::DraftSink,
-        language_model::{LanguageModel, ModelError, Piece, Prompt, Usage},
+        language_model::{LanguageModel, ModelError, Prompt},
         message_store::{MessageStore, Range, RecordKey},
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{Acquire, MessageKey, ReplyLease, ReplyLeases},
+        reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
     },
 };
 
 pub mod built_in;
 pub mod context;
 pub mod draft;
+pub mod outcome;
 
-use context::{estimated_tokens, turns};
+mod generation;
+mod reply;
+
+use context::turns;
 
 /// Name by which users call the agent after an `@`, unless the deployment sets another.
 pub const NAME: &str = "assistant";
@@ -104,17 +98,13 @@ pub enum ReplyOutcome {
     Failed(Message),
 }
 
-/// End of a generation.
-enum GenerationEnd {
-    Complete {
-        truncated: bool,
-    },
-    Cancelled,
-    Failed(ModelError),
-    /// Another worker has acquired the reply lease.
-    LeaseLost,
-    /// The invocation is about to end.
-    DeadlineReached,
+/// Message that is to get a reply, with the reply lease on it.
+struct Question<'a> {
+    /// Message as it was sent.
+    stored: &'a StoredMessage,
+    key: MessageKey,
+    /// Holder of the lease.
+    owner: LeaseOwner,
 }
 
 impl<Channels, Messages, Model, Sink, Time> Agent<'_, Channels, Messages, Model, Sink, Time>
@@ -153,31 +143,32 @@ where
         if self.clock.now().plus(MIN_TIME_FOR_MODEL_CALL) >= self.stop_at() {
             return Err(retry_later());
         }
-        let question = MessageKey { channel: stored.channel(), seq: *seq };
-        let owner = format!("{:032x}", self.clock.random());
-        let Some(claim) = self.acquire_lease(&question, &owner).await? else { return Ok(ReplyOutcome::Answered) };
-        let outcome = Box::pin(self.answer_leased(&channel.agent, &question, &owner, claim, stored)).await;
+        let key = MessageKey { channel: stored.channel(), seq: *seq };
+        let question = Question { stored, key, owner: LeaseOwner::new(self.clock.random()) };
+        let Some(lease) = self.acquire_lease(&question).await? else { return Ok(ReplyOutcome::Answered) };
+        let outcome = Box::pin(self.answer_leased(&channel.agent, &question, lease)).await;
         if outcome.is_err() {
             // If the release fails, the lease expires.
-            let _ = self.channels.release(&question, &owner).await;
+            let _ = self.channels.release(&question.key, question.owner).await;
         }
         outcome
     }
 
     /// Acquires the reply lease of the question. Returns `None` if the question already has a reply.
-    async fn acquire_lease(&self, question: &MessageKey, owner: &str) -> Result<Option<ReplyLease>> {
+    async fn acquire_lease(&self, question: &Question<'_>) -> Result<Option<ReplyLease>> {
+        let (key, owner) = (&question.key, question.owner);
         loop {
             let now = self.clock.now();
-            let claimed = self.channels.acquire(question, owner, now.plus(LEASE_DURATION), now).await?;
+            let acquired = self.channels.acquire(key, owner, now.plus(LEASE_DURATION), now).await?;
             // Checked under the lease: no other worker can be about to reply.
-            if self.is_answered(question).await? {
-                if matches!(claimed, Acquire::Acquired(_)) {
-                    let _ = self.channels.release(question, owner).await;
+            if self.is_answered(key).await? {
+                if matches!(acquired, Acquire::Acquired(_)) {
+                    let _ = self.channels.release(key, owner).await;
                 }
                 return Ok(None);
             }
-            match claimed {
-                Acquire::Acquired(claim) => return Ok(Some(claim)),
+            match acquired {
+                Acquire::Acquired(lease) => return Ok(Some(lease)),
                 Acquire::Held { until } => {
                     let wait = now.until(until).clamp(Duration::from_millis(50), LEASE_RENEWAL_INTERVAL);
                     if now.plus(wait) >= self.stop_at() {
@@ -200,112 +191,68 @@ where
         Timestamp::from_millis(self.deadline.as_millis() - reserve)
     }
 
+    /// Replies to a question under its lease: with a reply, or with a notice.
     async fn answer_leased(
         &self,
         settings: &AgentSettings,
-        question: &MessageKey,
-        owner: &str,
-        mut claim: ReplyLease,
-        stored: &StoredMessage,
+        question: &Question<'_>,
+        mut lease: ReplyLease,
     ) -> Result<ReplyOutcome> {
+        let MessageKey { channel, seq } = &question.key;
         // Read again, since the message may have been edited or deleted.
-        let found = self.messages.message(&question.channel, question.seq, self.clock.now()).await?;
+        let found = self.messages.message(channel, *seq, self.clock.now()).await?;
         let Some(message) = found.filter(|message| message.deleted_at.is_none()) else {
             return Ok(ReplyOutcome::NotWanted);
         };
-        if claim.cancelled {
-            return self.post_failure_notice(stored, STOPPED, "cancelled").await;
+        if lease.cancelled {
+            return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await;
         }
-        if claim.calls == 0
-            && let Some(notice) = self.over_budget(&question.channel, &message).await?
+        if lease.calls == 0
+            && let Some(notice) = self.over_budget(channel, &message).await?
         {
-            return self.post_failure_notice(stored, notice, "over_budget").await;
+            return self.post_failure_notice(question, notice, ReplyStatus::OverBudget).await;
         }
-        let prompt = self.prompt(settings, &question.channel, &message).await?;
+        let prompt = self.prompt(settings, channel, &message).await?;
         let mut failures = 0;
         loop {
-            if claim.calls >= MODEL_CALLS {
+            if lease.calls >= MODEL_CALLS {
                 let error = ModelError::Unavailable("all calls are used up".to_owned());
-                return self.post_failure_notice(stored, error.for_people(), "failed").await;
+                return self.post_failure_notice(question, error.for_people(), ReplyStatus::Failed).await;
             }
-            let until = self.clock.now().plus(LEASE_DURATION);
-            claim = self.channels.renew(question, owner, until, true).await?.ok_or_else(retry_later)?;
-            let started = self.clock.now();
-            let mut draft = ReplyDraft::new(self.drafts, question.channel.clone(), question.seq, self.clock);
-            let mut usage = None;
-            let mut shown = false;
-            let written = self.write(question, owner, prompt.clone(), &mut draft, &mut usage, &mut shown).await;
-            let written = match written {
-                Ok(written) => written,
-                Err(error) => {
-                    if shown {
-                        draft.end(DraftStatus::Failed, None).await;
-                    }
-                    return Err(error);
-                }
+            lease = self.renew_lease(question, LeaseRenewal::CallModel).await?.ok_or_else(retry_later)?;
+            let error = match self.call_model(question, &prompt).await? {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => error,
             };
-            let error = match written {
-                GenerationEnd::Complete { truncated: cut } if !is_blank(&draft.text) => {
-                    let mark = cut.then_some("truncated");
-                    return self.append(stored, draft, shown, usage, started, &prompt, mark).await;
-                }
-                GenerationEnd::Complete { .. } => ModelError::Malformed("the reply is empty".to_owned()),
-                GenerationEnd::Cancelled if is_blank(&draft.text) => {
-                    if shown {
-                        draft.end(DraftStatus::Cancelled, None).await;
-                    }
-                    return self.post_failure_notice(stored, STOPPED, "cancelled").await;
-                }
-                GenerationEnd::Cancelled => {
-                    return self.append(stored, draft, shown, usage, started, &prompt, Some("cancelled")).await;
-                }
-                // A repeated generation would take as long.
-                GenerationEnd::DeadlineReached
-                    if !is_blank(&draft.text) && started.until(self.clock.now()) >= MIN_PARTIAL_REPLY_DURATION =>
-                {
-                    return self.append(stored, draft, shown, usage, started, &prompt, Some("truncated")).await;
-                }
-                GenerationEnd::LeaseLost | GenerationEnd::DeadlineReached => {
-                    self.record_usage(stored, &prompt, usage, &draft.text).await;
-                    if shown {
-                        draft.end(DraftStatus::Failed, None).await;
-                    }
-                    return Err(retry_later());
-                }
-                GenerationEnd::Failed(error) => error,
-            };
-            if usage.is_some() || !draft.text.is_empty() {
-                self.record_usage(stored, &prompt, usage, &draft.text).await;
-            }
-            if shown {
-                draft.end(DraftStatus::Failed, None).await;
-            }
-            tracing::warn!(channel_id = %question.channel.channel_id, seq = question.seq, %error, "model call failed");
             failures += 1;
             let wait = match &error {
                 ModelError::Busy { retry_after: Some(wait) } => *wait,
                 _ => MODEL_BACKOFF.delay(self.clock, failures - 1),
             };
             if !error.is_transient() || failures >= MODEL_FAILURES || wait > MAX_MODEL_RETRY_AFTER {
-                return self.post_failure_notice(stored, error.for_people(), "failed").await;
+                return self.post_failure_notice(question, error.for_people(), ReplyStatus::Failed).await;
             }
-            if self.wait(question, owner, wait).await? {
-                return self.post_failure_notice(stored, STOPPED, "cancelled").await;
+            if self.wait(question, wait).await? {
+                return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await;
             }
         }
     }
 
+    /// Renews the lease from now on. Returns `None` if another worker holds it.
+    async fn renew_lease(&self, question: &Question<'_>, renewal: LeaseRenewal) -> Result<Option<ReplyLease>> {
+        let until = self.clock.now().plus(LEASE_DURATION);
+        Ok(self.channels.renew(&question.key, question.owner, until, renewal).await?)
+    }
+
     /// Waits and renews the lease meanwhile. Returns `true` if a user has stopped the reply.
-    async fn wait(&self, question: &MessageKey, owner: &str, wait: Duration) -> Result<bool> {
+    async fn wait(&self, question: &Question<'_>, wait: Duration) -> Result<bool> {
         let end = self.clock.now().plus(wait);
         if end >= self.stop_at() {
             return Err(retry_later());
         }
         while self.clock.now() < end {
             self.clock.sleep(self.clock.now().until(end).min(LEASE_RENEWAL_INTERVAL)).await;
-            let until = self.clock.now().plus(LEASE_DURATION);
-            let claim = self.channels.renew(question, owner, until, false).await?.ok_or_else(retry_later)?;
-            if claim.cancelled {
+            if self.renew_lease(question, LeaseRenewal::Keep).await?.ok_or_else(retry_later)?.cancelled {
                 return Ok(true);
             }
         }
@@ -337,190 +284,21 @@ where
         }
         Ok(None)
     }
-
-    /// Runs the model, and shows the draft.
-    async fn write(
-        &self,
-        question: &MessageKey,
-        owner: &str,
-        prompt: Prompt,
-        draft: &mut ReplyDraft<'_, Sink>,
-        usage: &mut Option<Usage>,
-        shown: &mut bool,
-    ) -> Result<GenerationEnd> {
-        let mut pieces = pin!(futures::stream::once(self.model.reply(prompt)).flat_map(|reply| match reply {
-            Ok(pieces) => pieces,
-            Err(error) => futures::stream::once(async { Err(error) }).boxed(),
-        }));
-        let mut tick = pin!(self.clock.sleep(DELTA_INTERVAL));
-        let mut lease = pin!(self.clock.sleep(LEASE_RENEWAL_INTERVAL));
-        let mut heard = self.clock.now();
-        loop {
-            // Biased order: a model that never pauses leaves time for the other branches, and a run can be repeated.
-            tokio::select! {
-                biased;
-                () = &mut tick => {
-                    // A reply that arrives within the first interval is not shown as a draft.
-                    if draft.has_news() {
-                        draft.show(DraftStatus::Writing).await;
-                    } else if !*shown {
-                        draft.show(DraftStatus::Thinking).await;
-                    }
-                    *shown = true;
-                    tick.set(self.clock.sleep(DELTA_INTERVAL));
-                }
-                () = &mut lease => {
-                    let now = self.clock.now();
-                    if now >= self.stop_at() {
-                        return Ok(GenerationEnd::DeadlineReached);
-                    }
-                    if heard.until(now) >= MODEL_IDLE_TIMEOUT {
-                        return Ok(GenerationEnd::Failed(ModelError::Unavailable("it sent nothing in time".to_owned())));
-                    }
-                    match self.channels.renew(question, owner, now.plus(LEASE_DURATION), false).await? {
-                        None => return Ok(GenerationEnd::LeaseLost),
-                        Some(ReplyLease { cancelled: true, .. }) => return Ok(GenerationEnd::Cancelled),
-                        Some(_) => lease.set(self.clock.sleep(LEASE_RENEWAL_INTERVAL)),
-                    }
-                }
-                piece = pieces.next() => {
-                    heard = self.clock.now();
-                    match piece {
-                        None => return Ok(GenerationEnd::Complete { truncated: false }),
-                        Some(Err(error)) => return Ok(GenerationEnd::Failed(error)),
-                        Some(Ok(Piece::Usage(used))) => *usage = Some(used),
-                        Some(Ok(Piece::Text(text))) => {
-                            let room = CONTENT_BYTES - draft.text.len();
-                            let fits = text.floor_char_boundary(room);
-                            // Messages must not contain control characters, so they are removed from the model's text.
-                            let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
-                            let enough = draft.add(&clean);
-                            if fits < text.len() {
-                                return Ok(GenerationEnd::Complete { truncated: true });
-                            }
-                            if enough && *shown {
-                                draft.show(DraftStatus::Writing).await;
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of a reply")]
-    async fn append(
-        &self,
-        stored: &StoredMessage,
-        mut draft: ReplyDraft<'_, Sink>,
-        shown: bool,
-        usage: Option<Usage>,
-        started: Timestamp,
-        prompt: &Prompt,
-        mark: Option<&str>,
-    ) -> Result<ReplyOutcome> {
-        let usage = usage.unwrap_or_else(|| estimated(prompt, &draft.text));
-        self.record_usage(stored, prompt, Some(usage), &draft.text).await;
-        let metadata = [
-            ("draft_id", Value::from(draft.id().to_string())),
-            ("model", Value::from(self.model.name(prompt.model.as_deref()))),
-            ("input_tokens", Value::from(usage.input_tokens)),
-            ("output_tokens", Value::from(usage.output_tokens)),
-            ("duration_ms", Value::from(millis(started.until(self.clock.now())))),
-        ];
-        let mut metadata: Map<String, Value> =
-            metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        metadata.extend(mark.map(|mark| ("status".to_owned(), Value::from(mark))));
-        if shown && draft.has_news() {
-            draft.show(DraftStatus::Writing).await;
-        }
-        let sent = self.send(stored, Role::Assistant, draft.text.clone(), metadata).await;
-        if shown {
-            let status = match (&sent, mark) {
-                (Ok(_), Some("cancelled")) => DraftStatus::Cancelled,
-                (Ok(_), _) => DraftStatus::Done,
-                (Err(_), _) => DraftStatus::Failed,
-            };
-            let seq = sent.as_ref().ok().and_then(|sent| sent.as_ref()).map(|sent| sent.message().seq);
-            draft.end(status, seq).await;
-        }
-        let Some(sent) = sent? else { return Ok(ReplyOutcome::Answered) };
-        tracing::info!(
-            channel_id = %stored.message.channel_id,
-            seq = stored.message.seq,
-            reply_seq = sent.message().seq,
-            input_tokens = usage.input_tokens,
-            output_tokens = usage.output_tokens,
-            duration_ms = millis(started.until(self.clock.now())),
-            status = mark.unwrap_or("complete"),
-            "reply stored"
-        );
-        Ok(ReplyOutcome::Replied(sent.message().clone()))
-    }
-
-    /// Records the tokens that a call used, whether it succeeded or not.
-    async fn record_usage(&self, stored: &StoredMessage, prompt: &Prompt, usage: Option<Usage>, text: &str) {
-        let usage = usage.unwrap_or_else(|| estimated(prompt, text));
-        let (user, tokens) = (&stored.message.sender_id, usage.input_tokens + usage.output_tokens);
-        if let Err(error) = self.channels.record_tokens(user, tokens, self.clock.now()).await {
-            tracing::warn!(%error, "recording tokens failed");
-        }
-    }
-
-    /// Posts a notice that there is no reply.
-    async fn post_failure_notice(&self, stored: &StoredMessage, notice: &str, status: &str) -> Result<ReplyOutcome> {
-        let metadata = Map::from_iter([("status".to_owned(), Value::from(status))]);
-        let sent = self.send(stored, Role::System, notice.to_owned(), metadata).await?;
-        Ok(sent.map_or(ReplyOutcome::Answered, |sent| ReplyOutcome::Failed(sent.message().clone())))
-    }
-
-    /// Appends the reply or the notice. Returns `None` if another run was first, or the channel is archived or deleted.
-    async fn send(
-        &self,
-        stored: &StoredMessage,
-        role: Role,
-        content: String,
-        metadata: Map<String, Value>,
-    ) -> Result<Option<SendResult>> {
-        let Message { channel_id, seq, .. } = &stored.message;
-        let message = SendMessage {
-            channel_id: channel_id.clone(),
-            sender_id: UserId::assistant(),
-            role,
-            draft: crate::model::message::NewMessage {
-                content,
-                content_type: ContentType::Markdown,
-                metadata: Some(metadata),
-                reply_to: Some(*seq),
-            },
-            record_key: Some(RecordKey::Reply { seq: *seq }),
-            incarnation: Some(stored.incarnation),
-            // Replies have their own budgets.
-            bucket: None,
-            trace: stored.trace.clone(),
-        };
-        match send(self.messages, self.clock, message, &mut SendCache::default()).await {
-            Ok(sent) => Ok(Some(sent)),
-            Err(ChatError::IdempotencyKeyReused | ChatError::ChannelArchived | ChatError::ChannelNotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// Stops the reply to a message, on behalf of its author or a moderator. The reply ends within one to two seconds. The
 /// text generated so far is stored. A complete reply is not changed.
 ///
 /// # Errors
-/// Those of [`crate::app::edit::edit`] that concern permissions.
+/// Those of [`ChannelMessages::edit`] that concern permissions.
 pub async fn cancel(
-    channels: &(impl ChannelStore + ReplyLeases),
-    messages: &impl MessageStore,
-    clock: &impl Clock,
+    messages: &ChannelMessages<'_, impl ChannelStore + ReplyLeases, impl MessageStore, impl Clock>,
     revision: &MessageRef,
 ) -> Result<()> {
+    let ChannelMessages { channels, clock, .. } = *messages;
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
-        let editable = crate::app::edit::authorize_edit(channels, messages, clock, revision).await?;
+        let editable = messages.authorize_edit(revision).await?;
         same.require(&editable.access.channel)?;
         let question = MessageKey { channel: editable.access.key(), seq: revision.seq };
         if channels.cancel(&editable.authority(), &question, clock.now()).await? {
@@ -533,17 +311,6 @@ pub async fn cancel(
 
 fn retry_later() -> ChatError {
     ChatError::contended()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Estimates the tokens of a reply, if the model does not report them.
-fn estimated(prompt: &Prompt, text: &str) -> Usage {
-    let count = |text: &str| u64::try_from(estimated_tokens(text)).unwrap_or(u64::MAX);
-    let input = prompt.turns.iter().map(|turn| count(&turn.text)).chain(prompt.instructions.as_deref().map(count));
-    Usage { input_tokens: input.sum(), output_tokens: count(text) }
 }
 
 fn should_reply(agent: &AgentSettings, message: &Message, name: &str) -> bool {

@@ -10,15 +10,14 @@ use tracing::{Instrument, Span, field};
 
 use crate::{
     model::{
-        connection::{Gate, Subscription},
+        connection::{ConnectionKey, Gate, Subscription},
         error::StoreError,
         event::EphemeralEvent,
         frame::{ephemeral_frame, event_frames},
-        id::ConnectionId,
         incarnation::ChannelKey,
         limits::{
-            AUTHORITY_DURATION, DEADLINE_MARGIN, EPHEMERAL_PUSH_TIMEOUT, HANDSHAKE_DURATION, MAX_FAN_OUT_ATTEMPTS,
-            OPENING_SOCKET_DURATION, PUSH_ATTEMPTS, PUSH_CONCURRENCY, SLOW_PUSH,
+            AUTHORITY_DURATION, DEADLINE_MARGIN, EPHEMERAL_PUSH_TIMEOUT, MAX_FAN_OUT_ATTEMPTS, OPENING_SOCKET_DURATION,
+            PUSH_ATTEMPTS, PUSH_CONCURRENCY, SLOW_PUSH,
         },
         message::MessageEvent,
         push_report::PushReport,
@@ -29,7 +28,7 @@ use crate::{
         clock::{Backoff, Clock},
         connection_store::ConnectionStore,
         fan_out::{FanOut, PushBatch, Recipient},
-        socket_gateway::{Pushed, SocketGateway},
+        socket_gateway::{FRAME_BYTES, HANDSHAKE_DURATION, Pushed, SocketGateway},
     },
 };
 
@@ -119,7 +118,7 @@ where
             if subscriptions.is_empty() {
                 return Ok(PushReport::default());
             }
-            let frames = event_frames(&channel.channel_id, events).map_err(encode_error)?;
+            let frames = event_frames(&channel.channel_id, events, FRAME_BYTES).map_err(encode_error)?;
             Span::current().record("switchboard.frames", integer(frames.len()));
             self.send_out(channel, frames, subscriptions, threshold, decision).await
         };
@@ -182,7 +181,7 @@ where
         let now = self.clock.now();
         futures::stream::iter(listeners.iter().filter(|listener| now < listener.expires_at))
             .for_each_concurrent(PUSH_CONCURRENCY, async |subscription| {
-                let push = pin!(self.sockets.push(&subscription.connection_id, frame));
+                let push = pin!(self.sockets.push(&subscription.connection.id, frame));
                 let patience = pin!(self.clock.sleep(EPHEMERAL_PUSH_TIMEOUT));
                 // A failure is ignored: the next message detects a vanished socket.
                 let _ = select(push, patience).await;
@@ -195,15 +194,11 @@ where
     ///
     /// # Errors
     /// When the gateway fails: the frame has to be pushed again.
-    pub async fn tell(
-        &self,
-        connection: &ConnectionId,
-        connected_at: Timestamp,
-        frame: &str,
-    ) -> Result<Pushed, StoreError> {
-        let until = self.clock.now().plus(OPENING_SOCKET_DURATION).min(connected_at.plus(HANDSHAKE_DURATION));
+    pub async fn tell(&self, connection: &ConnectionKey, frame: &str) -> Result<Pushed, StoreError> {
+        let handshake_ends_at = connection.connected_at.plus(HANDSHAKE_DURATION);
+        let until = self.clock.now().plus(OPENING_SOCKET_DURATION).min(handshake_ends_at);
         loop {
-            let pushed = self.sockets.push(connection, frame).await?;
+            let pushed = self.sockets.push(&connection.id, frame).await?;
             if pushed == Pushed::Delivered || self.clock.now() >= until {
                 return Ok(pushed);
             }
@@ -309,7 +304,7 @@ where
         if attempt >= MAX_FAN_OUT_ATTEMPTS {
             for recipient in &unreached {
                 let channel_id = &channel.channel_id;
-                tracing::error!(%channel_id, connection_id = %recipient.connection_id, "push dropped");
+                tracing::error!(%channel_id, connection_id = %recipient.connection.id, "push dropped");
             }
             outcome.failed = unreached.len();
             return Ok(outcome);
@@ -331,73 +326,82 @@ where
         mut recipient: Recipient,
         first: bool,
     ) -> (End, usize) {
-        let channel = gatekeeper.channel;
         let mut retried = 0;
+        while let Some(frame) = frames.get(recipient.next_frame) {
+            match self.push_frame(gatekeeper, frame, &recipient, first, &mut retried).await {
+                Some(Pushed::Delivered) => recipient.next_frame += 1,
+                Some(Pushed::Gone) => return (End::Gone, retried),
+                None => return (End::Unreached(recipient), retried),
+            }
+        }
+        (End::Delivered, retried)
+    }
+
+    /// Pushes one frame, with retries that it adds to `retried`. Returns `None` if the socket was not reached.
+    async fn push_frame(
+        &self,
+        gatekeeper: &Gatekeeper<'_, Connections, Time>,
+        frame: &str,
+        recipient: &Recipient,
+        first: bool,
+        retried: &mut usize,
+    ) -> Option<Pushed> {
+        let (channel, connection_id) = (gatekeeper.channel, &recipient.connection.id);
         let stop_at = Timestamp::from_millis(
             self.deadline.as_millis() - i64::try_from(DEADLINE_MARGIN.as_millis()).unwrap_or_default(),
         );
-        while let Some(frame) = frames.get(recipient.next_frame) {
-            let mut attempt = 0;
-            loop {
-                let now = self.clock.now();
-                if now >= recipient.expires_at {
-                    return (End::Gone, retried);
-                }
-                if now >= stop_at {
-                    return (End::Unreached(recipient), retried);
-                }
-                let began = self.clock.monotonic();
-                let pushed = match gatekeeper.admits(&recipient).await {
-                    Ok(true) => self.sockets.push(&recipient.connection_id, frame).await,
-                    // Its pending end is recorded: the maintenance function closes the socket.
-                    Ok(false) => return (End::Gone, retried),
-                    Err(error) => Err(error),
-                };
-                let took = self.clock.monotonic().saturating_sub(began);
-                let connection_id = &recipient.connection_id;
-                if took >= SLOW_PUSH {
-                    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                    tracing::warn!(channel_id = %channel.channel_id, %connection_id, duration_ms, "a push was slow");
-                }
-                match pushed {
-                    Ok(Pushed::Delivered) => break,
-                    Ok(Pushed::Gone) => {
-                        // Before the end of its handshake a socket looks gone too. Its client reads the missed messages
-                        // once it is open, and must receive the later ones.
-                        if now >= recipient.connected_at.plus(HANDSHAKE_DURATION) {
-                            self.remove_stale_connection(channel, &recipient).await;
-                        }
-                        return (End::Gone, retried);
-                    }
-                    Err(error) => {
-                        attempt += 1;
-                        let waits = first && took >= SLOW_PUSH;
-                        if !error.retryable || waits || attempt >= PUSH_ATTEMPTS {
-                            let channel_id = &channel.channel_id;
-                            tracing::warn!(%error, %channel_id, %connection_id, "push failed");
-                            return (End::Unreached(recipient), retried);
-                        }
-                        retried += 1;
-                        self.clock.sleep(BACKOFF.delay(self.clock, attempt - 1)).await;
-                    }
-                }
+        let mut attempt = 0;
+        loop {
+            let now = self.clock.now();
+            if now >= recipient.expires_at {
+                return Some(Pushed::Gone);
             }
-            recipient.next_frame += 1;
+            if now >= stop_at {
+                return None;
+            }
+            let began = self.clock.monotonic();
+            let pushed = match gatekeeper.admits(recipient).await {
+                Ok(true) => self.sockets.push(connection_id, frame).await,
+                // Its pending end is recorded: the maintenance function closes the socket.
+                Ok(false) => return Some(Pushed::Gone),
+                Err(error) => Err(error),
+            };
+            let took = self.clock.monotonic().saturating_sub(began);
+            if took >= SLOW_PUSH {
+                let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(channel_id = %channel.channel_id, %connection_id, duration_ms, "a push was slow");
+            }
+            let error = match pushed {
+                Ok(Pushed::Gone) if now >= recipient.connection.connected_at.plus(HANDSHAKE_DURATION) => {
+                    self.remove_stale_connection(channel, recipient).await;
+                    return Some(Pushed::Gone);
+                }
+                // Before the end of its handshake a socket looks gone too. Its client reads the missed messages once it
+                // is open, and must receive the later ones.
+                Ok(pushed) => return Some(pushed),
+                Err(error) => error,
+            };
+            attempt += 1;
+            let waits = first && took >= SLOW_PUSH;
+            if !error.retryable || waits || attempt >= PUSH_ATTEMPTS {
+                tracing::warn!(%error, channel_id = %channel.channel_id, %connection_id, "push failed");
+                return None;
+            }
+            *retried += 1;
+            self.clock.sleep(BACKOFF.delay(self.clock, attempt - 1)).await;
         }
-        (End::Delivered, retried)
     }
 
     /// Removes a stale connection. A failure is only logged: the next push finds the connection again.
     async fn remove_stale_connection(&self, channel: &ChannelKey, recipient: &Recipient) {
         let removed = async {
-            let id = &recipient.connection_id;
-            if !self.connections.close(id, recipient.connected_at).await? {
-                self.connections.unsubscribe(channel, id, recipient.connected_at).await?;
+            if !self.connections.close(&recipient.connection).await? {
+                self.connections.unsubscribe(channel, &recipient.connection).await?;
             }
             Ok::<_, StoreError>(())
         };
         if let Err(error) = removed.await {
-            tracing::warn!(%error, connection_id = %recipient.connection_id, "removing a stale connection failed");
+            tracing::warn!(%error, connection_id = %recipient.connection.id, "removing a stale connection failed");
         }
     }
 }

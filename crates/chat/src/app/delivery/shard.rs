@@ -1,9 +1,6 @@
 //! Shards: parts of a push batch that fit one asynchronous invocation.
 
-use crate::{
-    model::limits::{SHARD_BYTES, SHARD_CONNECTIONS},
-    ports::fan_out::{PushBatch, Recipient},
-};
+use crate::ports::fan_out::{PushBatch, Recipient, SHARD_BYTES, SHARD_CONNECTIONS};
 
 /// Splits a batch into shards: by recipients, and also by frames if these alone exceed [`SHARD_BYTES`].
 pub(super) fn shards(batch: PushBatch) -> Vec<PushBatch> {

@@ -11,10 +11,13 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
 use super::*;
-use crate::model::limits::SHARD_CONNECTIONS;
+use crate::ports::fan_out::SHARD_CONNECTIONS;
 use crate::{
     memory::StoredGate,
-    model::connection::{Connection, UserConnection},
+    model::{
+        connection::{Connection, UserConnection},
+        id::ConnectionId,
+    },
     testing::{TestClock, TestStore, broken, created, key},
 };
 
@@ -63,13 +66,12 @@ impl World {
     fn subscribe(&self, number: usize, user: &str, connected_at: Timestamp, member: bool) {
         let ends_at = self.clock.now().plus(Duration::from_hours(2));
         let opened = Connection {
-            connection_id: connection(number),
+            key: ConnectionKey { id: connection(number), connected_at },
             user_id: user.parse().unwrap(),
             channels: vec![key(CHANNEL)],
             auto_subscribe: false,
             allowed_channels: None,
             left_out: 0,
-            connected_at,
             token_expires_at: ends_at,
             expires_at: ends_at,
         };
@@ -176,8 +178,9 @@ async fn a_connection_that_is_new_is_kept_though_it_cannot_be_reached() {
 async fn a_connection_that_got_the_same_id_later_is_kept() {
     let mut world = World::new(1, 1);
     world.gone.insert(connection(0));
-    let stale = Recipient { connected_at: Timestamp::from_secs(1), ..world.subscriptions().remove(0).into() };
-    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
+    let mut stale = Recipient::from(world.subscriptions().remove(0));
+    stale.connection.connected_at = Timestamp::from_secs(1);
+    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")], FRAME_BYTES).unwrap();
     let batch = PushBatch { channel: key(CHANNEL), frames, recipients: vec![stale], attempt: 0 };
     assert_eq!(world.delivery().push_batch(batch).await.unwrap().gone, 1);
     assert_eq!(world.subscribed(), 1);
@@ -270,7 +273,7 @@ async fn a_connection_whose_time_is_over_receives_nothing() {
     let now = world.clock.now();
     let mut recipients: Vec<Recipient> = world.subscriptions().into_iter().map(Recipient::from).collect();
     recipients[1].expires_at = now;
-    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")]).unwrap();
+    let frames = event_frames(&key(CHANNEL).channel_id, &[created(CHANNEL, 1, "hi")], FRAME_BYTES).unwrap();
     world.delivery().push_batch(PushBatch { channel: key(CHANNEL), frames, recipients, attempt: 0 }).await.unwrap();
     assert_eq!((world.received(0), world.received(1)), (vec![1], vec![]));
 }
@@ -290,10 +293,9 @@ async fn the_deadline_leaves_time_to_hand_over() {
 fn large_shards_are_cut_by_frames_too() {
     let frame = "\"".repeat(100_000);
     let recipient = |number: usize, next_frame| Recipient {
-        connection_id: connection(number),
+        connection: ConnectionKey { id: connection(number), connected_at: Timestamp::from_secs(1) },
         user_id: "bob".parse().unwrap(),
         member: true,
-        connected_at: Timestamp::from_secs(1),
         expires_at: Timestamp::from_secs(2),
         next_frame,
     };
@@ -308,7 +310,7 @@ fn large_shards_are_cut_by_frames_too() {
         .iter()
         .map(|shard| {
             let recipients =
-                shard.recipients.iter().map(|recipient| (recipient.connection_id.to_string(), recipient.next_frame));
+                shard.recipients.iter().map(|recipient| (recipient.connection.id.to_string(), recipient.next_frame));
             (shard.frames.len(), recipients.collect())
         })
         .collect();

@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::{
     app::{
-        connect::{Asked, Connect, connect},
+        connect::{Asked, Connect, Connector},
         delivery::Delivery,
     },
     model::{error::StoreError, id::ConnectionId},
@@ -93,7 +93,9 @@ impl World {
             allowed_channels: None,
         };
         let id = request.connection_id.clone();
-        if connect(&self.store, &self.store, self, &self.clock, request, 20).await.is_ok() {
+        let connector =
+            Connector { channels: &self.store, connections: &self.store, sockets: self, clock: &self.clock };
+        if connector.connect(request, 20).await.is_ok() {
             self.step(|sockets| sockets.open.insert(id)).await;
         }
     }
@@ -226,7 +228,7 @@ proptest! {
                     visibility: Some(Visibility::Private),
                     ..crate::app::channels::Changes::default()
                 };
-                crate::app::channels::change(&world.membership(), &channel, &alice, None, &changes).await.unwrap();
+                world.membership().change_channel(&channel, &alice, None, &changes).await.unwrap();
                 world.sockets.lock().unwrap().ended = true;
             };
             join(world.handshake(Asked::Channels(vec![channel.clone()])), join(change, deliveries)).await;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     app::channels::{self, ChosenChannelIds, Created, CreationRules, NewChannel},
-    model::{channel::Memberships, time::Timestamp},
+    model::{channel::Memberships, seq::Seq, time::Timestamp},
 };
 
 impl World {
@@ -103,9 +103,9 @@ proptest! {
                 world.turns().await;
                 if is_archived {
                     let changes = channels::Changes { archived: Some(true), ..channels::Changes::default() };
-                    channels::change(&world.membership(), &channel, &alice, None, &changes).await.unwrap();
+                    world.membership().change_channel(&channel, &alice, None, &changes).await.unwrap();
                 } else {
-                    channels::delete(&world.membership(), &channel, &alice, None).await.unwrap();
+                    world.membership().delete_channel(&channel, &alice, None).await.unwrap();
                     world.sockets.lock().unwrap().ended = true;
                 }
             };
@@ -213,7 +213,7 @@ fn crowded(count: usize) -> World {
             joined_at: Timestamp::from_secs(1),
             added_by: Some("mallory".parse().unwrap()),
         };
-        world.store.state().put_member(&key(&name), member, 0);
+        world.store.state().put_member(&key(&name), member, Seq::ZERO);
     }
     world
 }
@@ -288,7 +288,7 @@ fn a_user_creates_a_limited_number_of_channels_and_a_repeated_request_is_answere
         let rules = CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 2 };
         let create = async |id: &str, key: Option<&str>| {
             let key = key.map(|key| key.parse().unwrap());
-            channels::create(&membership, &bob, room(Some(id), Visibility::Public), key, rules).await
+            membership.create_channel(&bob, room(Some(id), Visibility::Public), key, rules).await
         };
         for id in ["one", "two"] {
             assert!(matches!(create(id, Some(id)).await, Ok(Created::New(_))));
@@ -296,7 +296,7 @@ fn a_user_creates_a_limited_number_of_channels_and_a_repeated_request_is_answere
         let refused = create("three", Some("three")).await;
         assert!(matches!(refused, Err(ChatError::TooManyChannels(2))), "{refused:?}");
         assert!(matches!(create("two", Some("two")).await, Ok(Created::Replayed(_))));
-        channels::delete(&membership, &"one".parse().unwrap(), &bob, None).await.unwrap();
+        membership.delete_channel(&"one".parse().unwrap(), &bob, None).await.unwrap();
         assert!(matches!(create("three", Some("three")).await, Ok(Created::New(_))));
     });
 }
@@ -312,7 +312,7 @@ fn a_deployment_says_which_ids_are_chosen() {
             let rules = CreationRules { chosen_ids, channels_per_user: 99 };
             for (visibility, may) in [(Visibility::Public, of_public), (Visibility::Private, of_private)] {
                 let id = format!("room-{number}-{may}-{visibility:?}");
-                let chosen = channels::create(&membership, &bob, room(Some(&id), visibility), None, rules).await;
+                let chosen = membership.create_channel(&bob, room(Some(&id), visibility), None, rules).await;
                 match chosen {
                     Ok(_) => assert!(may, "{chosen_ids:?} {visibility:?}"),
                     Err(ChatError::Invalid(violations)) => {
@@ -321,14 +321,14 @@ fn a_deployment_says_which_ids_are_chosen() {
                     }
                     Err(other) => panic!("{other:?}"),
                 }
-                let generated = channels::create(&membership, &bob, room(None, visibility), None, rules).await;
+                let generated = membership.create_channel(&bob, room(None, visibility), None, rules).await;
                 assert!(matches!(generated, Ok(Created::New(_))), "{generated:?}");
             }
         }
         // Only users who may choose an id learn that it is taken.
         let taken = async |chosen_ids| {
             let rules = CreationRules { chosen_ids, channels_per_user: 99 };
-            channels::create(&membership, &bob, room(Some(CHANNEL), Visibility::Private), None, rules).await
+            membership.create_channel(&bob, room(Some(CHANNEL), Visibility::Private), None, rules).await
         };
         assert!(matches!(taken(Any).await, Err(ChatError::ChannelExists)));
         assert!(matches!(taken(Public).await, Err(ChatError::Invalid(_))));

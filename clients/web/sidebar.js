@@ -1,0 +1,59 @@
+// The list of channels. On a narrow screen it covers the messages while it is open.
+
+import { reconcile } from "./dom.js";
+import { slug } from "./identity.js";
+import { $, narrow } from "./page.js";
+import { channelRow } from "./view.js";
+
+export class Sidebar {
+  #onOpen;
+
+  /** `onOpen` gets the id of a channel that the user chooses, and `{ name }` if the user has written a name. */
+  constructor(onOpen) {
+    this.#onOpen = onOpen;
+    $("new-channel").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const name = $("new-channel-name").value.trim();
+      const id = slug(name);
+      if (!id) return $("new-channel-name").focus();
+      $("new-channel-name").value = "";
+      this.toggle(false);
+      this.#onOpen(id, { name });
+    });
+    $("sidebar-open").addEventListener("click", () => this.toggle(true));
+    $("sidebar-close").addEventListener("click", () => this.toggle(false));
+    $("scrim").addEventListener("click", () => this.toggle(false));
+    narrow.addEventListener("change", () => this.toggle(false));
+    this.toggle(false);
+  }
+
+  get isOpen() {
+    return $("chat").dataset.sidebar === "open";
+  }
+
+  toggle(open) {
+    const wasOpen = this.isOpen;
+    const shown = open && narrow.matches;
+    $("chat").dataset.sidebar = shown ? "open" : "closed";
+    $("sidebar").inert = narrow.matches && !shown;
+    $("scrim").hidden = !shown;
+    $("sidebar-open").setAttribute("aria-expanded", String(shown));
+    if (shown) $("sidebar-close").focus();
+    else if (wasOpen) $("sidebar-open").focus();
+  }
+
+  /** Shows the channels by name, with the open one among them. `unread` returns a channel's number of unread messages. */
+  show(known, activeId, unread) {
+    const channels = [...known].sort((a, b) => (a.name || a.channel_id).localeCompare(b.name || b.channel_id));
+    if (activeId && !known.some((channel) => channel.channel_id === activeId)) channels.unshift({ channel_id: activeId, name: activeId });
+    const onOpen = (channelId) => {
+      this.toggle(false);
+      this.#onOpen(channelId);
+    };
+    reconcile(
+      $("channels"),
+      channels.map((channel) => channelRow({ channel, active: channel.channel_id === activeId, unread: unread(channel), onOpen })),
+    );
+    $("elsewhere").hidden = !channels.some((channel) => unread(channel) > 0);
+  }
+}

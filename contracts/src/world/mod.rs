@@ -1,0 +1,178 @@
+//! The state of one interaction: its own tenant in the running stack, and the data that its provider states have
+//! created. It also holds the frame that the last of them has received from a socket.
+
+mod frames;
+mod requests;
+mod store;
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use self::requests::reaction;
+use crate::{
+    model::Model,
+    socket::Socket,
+    stack::Addresses,
+    states::{Parameters, find},
+    tokens::{Bearer, INVITING_SCOPES, Kind},
+};
+
+/// The user of requests' tokens and of listening sockets, unless a state names another.
+const CALLER: &str = "alice";
+
+/// Values that a state provides to generators.
+pub type Values = HashMap<String, Value>;
+
+/// The state of one interaction.
+#[derive(Debug)]
+pub struct ProviderState {
+    addresses: Addresses,
+    model: Model,
+    http: reqwest::Client,
+    bearer: Bearer,
+    owners: HashMap<String, String>,
+    listeners: HashMap<String, Socket>,
+    sockets: Vec<Socket>,
+    frame: Option<Value>,
+}
+
+impl ProviderState {
+    /// Returns an empty state; no other state may use the tenant.
+    #[must_use]
+    pub fn new(addresses: Addresses, model: Model, http: reqwest::Client, tenant: &str) -> Self {
+        Self {
+            addresses,
+            model,
+            http,
+            bearer: Bearer::all(CALLER, tenant),
+            owners: HashMap::new(),
+            listeners: HashMap::new(),
+            sockets: Vec::new(),
+            frame: None,
+        }
+    }
+
+    /// Returns the token of requests.
+    #[must_use]
+    pub fn bearer(&self) -> &Bearer {
+        &self.bearer
+    }
+
+    /// Returns the frame that the last state has received from a socket.
+    #[must_use]
+    pub fn frame(&self) -> Option<&Value> {
+        self.frame.as_ref()
+    }
+
+    /// Sets up a provider state.
+    ///
+    /// # Errors
+    /// Fails if the state or a parameter does not exist, or if a request fails.
+    pub async fn set_up(&mut self, name: &str, parameters: Map<String, Value>) -> Result<Values> {
+        if name.is_empty() {
+            return Ok(Values::new());
+        }
+        let state = find(name).with_context(|| {
+            format!("there is no provider state \"{name}\"; `cargo contracts states` lists all states")
+        })?;
+        let with = Parameters::of(state, parameters)?;
+        let outcome = if state.makes_a_frame {
+            self.make_frame(state.name, &with).await.map(|frame| {
+                self.frame = Some(frame);
+                Values::new()
+            })
+        } else {
+            self.apply(state.name, &with).await
+        };
+        outcome.with_context(|| format!("the state \"{}\" cannot be set up", state.name))
+    }
+
+    async fn apply(&mut self, state: &str, with: &Parameters) -> Result<Values> {
+        let channel = with.text("channel_id");
+        match state {
+            "nothing exists" => {}
+            "a channel exists" => self.create_channel(&channel, with).await?,
+            "a user is a member" => {
+                let (user, role) = (with.text("user_id"), with.text("role"));
+                self.require_channel(&channel, "off").await?;
+                let path = format!("/channels/{channel}/members/{user}");
+                self.ask(&self.owner(&channel), Method::PUT, &path, &json!({ "role": role })).await?;
+            }
+            "a user is invited" => self.invite(&channel, with).await?,
+            "the channel has messages" => self.write_messages(&channel, with).await?,
+            "the message has replies" => {
+                for number in 1..=with.number("count")? {
+                    let body = json!({ "content": format!("reply {number}"), "reply_to": with.number("seq")? });
+                    self.send(&with.text("sender_id"), &channel, &body).await?;
+                }
+            }
+            "the message was edited" => {
+                let (author, path) = self.message(&channel, with.number("seq")?).await?;
+                self.ask(&author, Method::PATCH, &path, &json!({ "content": with.text("content") })).await?;
+            }
+            "the message was deleted" => {
+                let (author, path) = self.message(&channel, with.number("seq")?).await?;
+                self.ask(&author, Method::DELETE, &path, &Value::Null).await?;
+            }
+            "a user reacted to the message" => {
+                let path = reaction(&channel, with.number("seq")?, &with.text("emoji"));
+                self.ask(&with.text("user_id"), Method::PUT, &path, &Value::Null).await?;
+            }
+            "the channel is archived" => self.change(&channel, &json!({ "archived": true })).await?,
+            "the channel was changed" => self.change(&channel, &json!({ "name": "Changed" })).await?,
+            "the request was sent before" => self.send_before(with).await?,
+            "a user is connected" => {
+                self.require_channel(&channel, "off").await?;
+                let mut socket = self.open(&with.text("user_id"), &channel).await?;
+                let connection_id = socket.connection_id().await?;
+                self.sockets.push(socket);
+                return Ok(Values::from([("connection_id".to_owned(), json!(connection_id))]));
+            }
+            "the caller is" => self.bearer.user = with.text("user_id"),
+            "the token has expired" => self.bearer.kind = Kind::Expired,
+            "the token has the scopes" => self.bearer.scopes = with.text("scopes"),
+            "the token is limited to channels" => {
+                let channels = with.text("channels");
+                self.bearer.channels = Some(channels.split(',').map(|name| name.trim().to_owned()).collect());
+            }
+            "the keys of the token's issuer cannot be had" => self.bearer.kind = Kind::Unverifiable,
+            "the caller does this too often" => self.empty_bucket(&with.text("action"), &channel).await?,
+            "a stored message cannot be read" => self.break_message(&channel, with.number("seq")?).await?,
+            other => bail!("there is no code to set up \"{other}\""),
+        }
+        Ok(Values::new())
+    }
+
+    async fn invite(&mut self, channel: &str, with: &Parameters) -> Result<()> {
+        let (user, role) = (with.text("user_id"), with.text("role"));
+        self.require_channel(channel, "off").await?;
+        let path = format!("/channels/{channel}/members/{user}");
+        let scopes = INVITING_SCOPES.to_owned();
+        let inviter = Bearer { scopes, ..Bearer::all(&self.owner(channel), &self.bearer.tenant) };
+        self.ask_by(&inviter, Method::PUT, &path, &json!({ "role": role })).await?;
+        Ok(())
+    }
+
+    async fn write_messages(&mut self, channel: &str, with: &Parameters) -> Result<()> {
+        self.require_channel(channel, "off").await?;
+        for number in 1..=with.number("count")? {
+            let content = format!("{} {number}", with.text("content"));
+            let body = json!({ "content": content, "content_type": with.text("content_type") });
+            self.send(&with.text("sender_id"), channel, &body).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the request of the interaction under its idempotency key. Ignores the response.
+    async fn send_before(&self, with: &Parameters) -> Result<()> {
+        let bearer = self.bearer.token()?;
+        let request = self.http.post(format!("{}{}", self.addresses.rest, with.text("path")));
+        let body = with.json("body").unwrap_or(Value::Null);
+        let request = request.bearer_auth(bearer).header("idempotency-key", with.text("key")).json(&body);
+        request.send().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! Reads of `chat_channels`: one item, a batch of items, or a range of a partition.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{KeysAndAttributes, Select},
+};
+use chat::{
+    model::{
+        channel::Channel,
+        error::StoreError,
+        id::{ChannelId, UserId},
+        incarnation::ChannelKey,
+        seq::Seq,
+    },
+    ports::clock::{Backoff, Clock, SystemClock},
+};
+
+use super::DynamoChannels;
+use crate::{
+    dynamodb::{
+        item::{Item, number, read, s, text},
+        keys::{self, SortRange},
+    },
+    sdk::{decode_error, sdk_error},
+};
+
+pub(super) const BATCH_GET: &str = "BatchGetItem";
+const BATCH_GET_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
+const BATCH_GET_ATTEMPTS: u32 = 8;
+
+/// Maximum number of items of one query. A page ends at 1 MB in any case ("Query" in the DynamoDB API reference).
+const QUERY_ITEMS: usize = 1_000;
+
+impl DynamoChannels {
+    pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| sdk_error("GetItem", error))?;
+        Ok(found.item)
+    }
+
+    fn range(&self, range: &SortRange) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("channel_id = :partition AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":partition", s(&range.partition))
+            .expression_attribute_values(":first", s(&range.first))
+            .expression_attribute_values(":last", s(&range.last))
+            .consistent_read(true)
+    }
+
+    /// Returns up to `limit` items of a range, the last first. Reads one query page of up to 1 MB.
+    pub(super) async fn newest(&self, range: &SortRange, limit: usize) -> Result<Vec<Item>, StoreError> {
+        let limit = i32::try_from(limit.clamp(1, QUERY_ITEMS)).unwrap_or(i32::MAX);
+        let page = self.range(range).scan_index_forward(false).limit(limit).send().await;
+        Ok(page.map_err(|error| sdk_error("Query", error))?.items.unwrap_or_default())
+    }
+
+    /// Returns the number of items in a range. Reads one query page of 1 MB, about 5,000 memberships.
+    pub(super) async fn count(&self, range: &SortRange) -> Result<usize, StoreError> {
+        let counted =
+            self.range(range).select(Select::Count).send().await.map_err(|error| sdk_error("Query", error))?;
+        Ok(usize::try_from(counted.count).unwrap_or_default())
+    }
+
+    /// Sends one query of a range from `start` on. Returns items and the start of the next query.
+    async fn query(
+        &self,
+        range: &SortRange,
+        limit: usize,
+        start: Option<Item>,
+    ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
+        let page = self
+            .range(range)
+            .limit(i32::try_from(limit.min(QUERY_ITEMS)).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(|error| sdk_error("Query", error))?;
+        Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
+    }
+
+    /// Returns up to `limit` items of a range, and whether there are more.
+    pub(crate) async fn page(&self, range: &SortRange, limit: usize) -> Result<(Vec<Item>, bool), StoreError> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let (found, next) = self.query(range, limit + 1 - items.len(), start.take()).await?;
+            items.extend(found);
+            start = next;
+            if start.is_none() || items.len() > limit {
+                let more = items.len() > limit;
+                items.truncate(limit);
+                return Ok((items, more));
+            }
+        }
+    }
+
+    /// Returns a user's memberships in up to `limit` channel ids after `after`, each with its read mark, and whether
+    /// there are more. One id may have several while memberships of a deleted channel are being removed. A page
+    /// contains all of them.
+    pub(super) async fn listed(
+        &self,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: usize,
+    ) -> Result<(Vec<(ChannelKey, Seq)>, bool), StoreError> {
+        let range = self.keys.memberships(user, after);
+        let mut listed: Vec<(ChannelKey, Seq)> = Vec::new();
+        let mut ids = BTreeSet::new();
+        let mut start = None;
+        loop {
+            let (found, next) = self.query(&range, limit + 1 - ids.len(), start.take()).await?;
+            for item in found {
+                let key = listed_channel(&item)?;
+                ids.insert(key.channel_id.clone());
+                if ids.len() > limit {
+                    return Ok((listed, true));
+                }
+                listed.push((key, read_seq(&item)));
+            }
+            start = next;
+            if start.is_none() {
+                return Ok((listed, false));
+            }
+        }
+    }
+
+    /// Returns items by their keys, in any order. Missing items are left out.
+    pub(crate) async fn batch_get(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        for attempt in 0..BATCH_GET_ATTEMPTS {
+            if wanted.is_empty() {
+                break;
+            }
+            if attempt > 0 {
+                SystemClock.sleep(BATCH_GET_BACKOFF.delay(&SystemClock, attempt - 1)).await;
+            }
+            let keys = KeysAndAttributes::builder()
+                .set_keys(Some(std::mem::take(&mut wanted)))
+                .consistent_read(true)
+                .build()
+                .map_err(|error| decode_error(BATCH_GET, error))?;
+            let found = self
+                .client
+                .batch_get_item()
+                .request_items(&self.table, keys)
+                .send()
+                .await
+                .map_err(|error| sdk_error(BATCH_GET, error))?;
+            items.extend(found.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
+            wanted = found
+                .unprocessed_keys
+                .unwrap_or_default()
+                .remove(&self.table)
+                .map(|rest| rest.keys)
+                .unwrap_or_default();
+        }
+        if !wanted.is_empty() {
+            let source = "the table is too busy to read all items".into();
+            return Err(StoreError { operation: BATCH_GET, retryable: true, source });
+        }
+        Ok(items)
+    }
+
+    /// Returns the current channels of the ids in some keys: see [`of_key`].
+    pub(crate) async fn channels(
+        &self,
+        keys: impl Iterator<Item = &ChannelKey>,
+    ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
+        // DynamoDB refuses a request that names an item twice.
+        let ids: BTreeSet<&ChannelId> = keys.map(|key| &key.channel_id).collect();
+        let items = self.batch_get(ids.into_iter().map(|id| self.keys.meta(id)).collect()).await?;
+        let channels = items.into_iter().map(|item| {
+            let channel: Channel = read(BATCH_GET, self.keys.plain(item))?;
+            Ok((channel.channel_id.clone(), channel))
+        });
+        channels.collect()
+    }
+}
+
+/// Returns the channel of a key, if its id still leads to this incarnation.
+pub(super) fn of_key<'a>(found: &'a BTreeMap<ChannelId, Channel>, key: &ChannelKey) -> Option<&'a Channel> {
+    found.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)
+}
+
+pub(super) fn read_seq(listed: &Item) -> Seq {
+    number(listed, "read_seq").and_then(|seq| u64::try_from(seq).ok()).map(Seq::new).unwrap_or_default()
+}
+
+pub(super) fn listed_channel(item: &Item) -> Result<ChannelKey, StoreError> {
+    keys::listed_channel(text(item, "sk").unwrap_or_default()).map_err(|error| decode_error("Query", error))
+}

@@ -1,0 +1,224 @@
+//! Keys of `chat_channels`.
+
+use chat::{
+    model::{
+        id::{ChannelId, IdempotencyKey, UserId},
+        incarnation::{ChannelKey, Incarnation, KeyError},
+        seq::Seq,
+        text::search_key::SearchKey,
+        time::Timestamp,
+    },
+    ports::{message_store::RecordKey, rate_limiter::LimitedAction, reply_leases::MessageKey},
+};
+
+use super::{Keys, META, sort_range::SortRange};
+use crate::dynamodb::item::{Item, s};
+
+const ACCESS: &str = "access";
+const MEMBER: &str = "member#";
+const INVITED: &str = "invited#";
+const CHOSEN: &str = "chosen#";
+const PUBLIC: &str = "public#";
+const PENDING: &str = "pending#";
+
+/// Maximum length of a sort key, in bytes ("Constraints in Amazon DynamoDB").
+const SORT_KEY_BYTES: usize = 1_024;
+
+impl Keys {
+    pub(crate) fn meta(&self, channel: &ChannelId) -> Item {
+        in_channels(self.name(channel), META)
+    }
+
+    pub(crate) fn access(&self, channel: &ChannelKey) -> Item {
+        in_channels(self.name(channel), ACCESS)
+    }
+
+    pub(crate) fn member(&self, channel: &ChannelKey, user: &UserId) -> Item {
+        in_channels(self.name(channel), format!("{MEMBER}{user}"))
+    }
+
+    /// Returns the range of the members, in the order of their ids.
+    pub(crate) fn members(&self, channel: &ChannelKey, after: Option<&UserId>) -> SortRange {
+        SortRange::below(self.name(channel), MEMBER).after(after.map(UserId::as_str))
+    }
+
+    /// Returns the key of a membership in its user's list.
+    pub(crate) fn listed(&self, user: &UserId, channel: &ChannelKey) -> Item {
+        let ChannelKey { channel_id, incarnation } = channel;
+        in_channels(self.user(user), format!("{MEMBER}{channel_id}#{incarnation}"))
+    }
+
+    /// Returns the range of a user's memberships by channel id, after all incarnations of the id `after`.
+    pub(crate) fn memberships(&self, user: &UserId, after: Option<&ChannelId>) -> SortRange {
+        let mut range = SortRange::below(self.user(user), MEMBER);
+        if let Some(after) = after {
+            // `$` follows `#` in ASCII, and precedes every character of an id.
+            range.first = format!("{MEMBER}{after}$");
+        }
+        range
+    }
+
+    /// Returns the key of a membership that its user chose, with the time at which it began.
+    pub(crate) fn chosen(&self, user: &UserId, channel: &ChannelKey, joined_at: Timestamp) -> Item {
+        let ChannelKey { channel_id, incarnation } = channel;
+        let at = joined_at.as_millis();
+        in_channels(self.user(user), format!("{CHOSEN}{at:016}#{channel_id}#{incarnation}"))
+    }
+
+    /// Returns the range of the memberships that a user chose, in the order in which they began.
+    pub(crate) fn all_chosen(&self, user: &UserId) -> SortRange {
+        SortRange::below(self.user(user), CHOSEN)
+    }
+
+    /// Returns the key of the number of existing channels that a user created.
+    pub(crate) fn created(&self, user: &UserId) -> Item {
+        in_channels(self.user(user), "created")
+    }
+
+    pub(crate) fn invitation(&self, channel: &ChannelKey, user: &UserId) -> Item {
+        in_channels(self.name(channel), format!("{INVITED}{user}"))
+    }
+
+    /// Returns the key of an invitation in its user's list.
+    pub(crate) fn listed_invitation(&self, user: &UserId, channel: &ChannelKey) -> Item {
+        let ChannelKey { channel_id, incarnation } = channel;
+        in_channels(self.user(user), format!("{INVITED}{channel_id}#{incarnation}"))
+    }
+
+    /// Returns the range of a user's invitations by channel id, after all incarnations of the id `after`.
+    pub(crate) fn invitations(&self, user: &UserId, after: Option<&ChannelId>) -> SortRange {
+        let mut range = SortRange::below(self.user(user), INVITED);
+        if let Some(after) = after {
+            range.first = format!("{INVITED}{after}$");
+        }
+        range
+    }
+
+    pub(crate) fn creation(&self, channel: &ChannelKey, user: &UserId, key: &IdempotencyKey) -> Item {
+        in_channels(self.name(channel), format!("created#{user}#{key}"))
+    }
+
+    pub(crate) fn record(&self, channel: &ChannelKey, key: &RecordKey) -> Item {
+        let sk = match key {
+            RecordKey::Request { sender_id, key } => format!("idem#{sender_id}#{key}"),
+            RecordKey::Reply { seq } => format!("answered#{}", digits(*seq)),
+        };
+        in_channels(self.name(channel), sk)
+    }
+
+    pub(crate) fn reply(&self, channel: &ChannelKey, to: Seq, seq: Seq) -> Item {
+        in_channels(self.name(channel), reply_sk(to, seq))
+    }
+
+    /// Returns the range of the replies to a message, in their order.
+    pub(crate) fn replies(&self, channel: &ChannelKey, to: Seq, after: Seq) -> SortRange {
+        let (first, last) = (reply_sk(to, after.next()), reply_sk(to, Seq::LARGEST));
+        SortRange { partition: self.name(channel), first, last }
+    }
+
+    pub(crate) fn reply_lease(&self, question: &MessageKey) -> Item {
+        in_channels(self.name(&question.channel), format!("claim#{}", digits(question.seq)))
+    }
+
+    /// Returns the key of the bucket that `user` takes from for `action`.
+    pub(crate) fn bucket(&self, user: &UserId, action: &LimitedAction<'_>) -> Item {
+        match action {
+            LimitedAction::Typing(channel) => in_channels(self.user(user), format!("rate#{}#{channel}", action.name())),
+            // All users of the channel take from the same bucket.
+            LimitedAction::Reply(channel) => in_channels(self.name(channel), format!("rate#{}", action.name())),
+            _ => in_channels(self.user(user), format!("rate#{}", action.name())),
+        }
+    }
+
+    /// Returns the key of the tokens used for a user on the day of `now`, in UTC.
+    pub(crate) fn tokens(&self, user: &UserId, now: Timestamp) -> Item {
+        let day: String = now.to_string().chars().take("2026-01-01".len()).collect();
+        in_channels(self.user(user), format!("tokens#{day}"))
+    }
+
+    /// Returns the key of a public channel in the list of public channels.
+    pub(crate) fn public(&self, name: &str, channel: &ChannelId) -> Item {
+        in_channels(self.public_list(), format!("{}#{channel}", SearchKey::of(name).as_str()))
+    }
+
+    /// Returns the range of public channels whose names begin with `name_prefix`, after the sort key `after`. A key
+    /// that does not continue the prefix is ignored, because the list did not return it.
+    pub(crate) fn publics(&self, name_prefix: &str, after: Option<&str>) -> SortRange {
+        let first = SearchKey::of(name_prefix).as_str().to_owned();
+        // No character sorts after it.
+        let last = format!("{first}\u{10ffff}");
+        let rest = after
+            .filter(|after| after.len() < SORT_KEY_BYTES && *after < last.as_str())
+            .and_then(|after| after.strip_prefix(first.as_str()))
+            .filter(|rest| !rest.is_empty());
+        SortRange { partition: self.public_list(), first: first.clone(), last }.after(rest)
+    }
+
+    fn public_list(&self) -> String {
+        format!("{PUBLIC}{}", self.prefix)
+    }
+}
+
+fn in_channels(partition: impl Into<String>, sort: impl Into<String>) -> Item {
+    Item::from([("channel_id".to_owned(), s(partition)), ("sk".to_owned(), s(sort))])
+}
+
+/// Returns a number with leading zeros, so that it sorts as text: [`Seq::LARGEST`] has 16 digits.
+fn digits(seq: Seq) -> String {
+    format!("{seq:016}")
+}
+
+fn reply_sk(to: Seq, seq: Seq) -> String {
+    format!("reply#{}#{}", digits(to), digits(seq))
+}
+
+/// Returns the key of a pending end.
+pub(crate) fn pending(id: &Incarnation) -> Item {
+    in_channels(PENDING, id.to_string())
+}
+
+/// Returns the partition of all pending ends. Their ids sort by time.
+pub(crate) fn pendings() -> &'static str {
+    PENDING
+}
+
+/// Reads the user in the sort key of a member.
+pub(crate) fn member_of(sk: &str) -> Option<UserId> {
+    sk.strip_prefix(MEMBER)?.parse().ok()
+}
+
+/// Reads the channel in the sort key of a membership in its user's list.
+pub(crate) fn listed_channel(sk: &str) -> Result<ChannelKey, KeyError> {
+    listed_key(sk.strip_prefix(MEMBER))
+}
+
+/// Reads the channel in the sort key of an invitation in its user's list.
+pub(crate) fn listed_invitation_channel(sk: &str) -> Result<ChannelKey, KeyError> {
+    listed_key(sk.strip_prefix(INVITED))
+}
+
+/// Reads the channel in the sort key of a membership that its user chose.
+pub(crate) fn chosen_channel(sk: &str) -> Result<ChannelKey, KeyError> {
+    listed_key(sk.strip_prefix(CHOSEN).and_then(|rest| Some(rest.split_once('#')?.1)))
+}
+
+fn listed_key(text: Option<&str>) -> Result<ChannelKey, KeyError> {
+    let (id, incarnation) = text.and_then(|key| key.split_once('#')).ok_or(KeyError)?;
+    Ok(ChannelKey { channel_id: id.parse().map_err(|_| KeyError)?, incarnation: incarnation.parse()? })
+}
+
+/// Reads the user in the sort key of an invitation.
+pub(crate) fn invited_of(sk: &str) -> Option<UserId> {
+    sk.strip_prefix(INVITED)?.parse().ok()
+}
+
+/// Reads the channel in the sort key of the list of public channels. A name may contain a `#`, an id cannot.
+pub(crate) fn public_channel(sk: &str) -> Option<ChannelId> {
+    sk.rsplit_once('#')?.1.parse().ok()
+}
+
+/// Reads the `seq` of the reply in the sort key of a reply.
+pub(crate) fn reply_of(sk: &str) -> Option<Seq> {
+    // The digits have leading zeros, which the text of a `Seq` has not.
+    sk.rsplit_once('#')?.1.parse().ok().map(Seq::new)
+}

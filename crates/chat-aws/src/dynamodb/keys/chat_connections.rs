@@ -1,0 +1,126 @@
+//! Keys of `chat_connections`.
+
+use chat::model::{
+    id::{ConnectionId, TenantId, UserId},
+    incarnation::{ChannelKey, KeyError},
+    ticket_digest::TicketDigest,
+    time::Timestamp,
+};
+
+use super::{Keys, META, USER, channel_key};
+use crate::dynamodb::item::{Item, s};
+
+const SUBSCRIPTIONS: &str = "chan#";
+const CONNECTION: &str = "conn#";
+const GATE: &str = "a-gate";
+const BLOCKED: &str = "blocked#";
+const ENDS: &str = "ends#";
+
+impl Keys {
+    /// Returns the partition of a user's connections.
+    pub(crate) fn connections(&self, user: &UserId) -> String {
+        self.user(user)
+    }
+
+    pub(crate) fn user_connection(&self, user: &UserId, id: &ConnectionId) -> Item {
+        in_connections(self.user(user), connection_sk(id))
+    }
+
+    /// Returns the partition of a channel's gate and subscriptions.
+    pub(crate) fn audience(&self, channel: &ChannelKey) -> String {
+        format!("{SUBSCRIPTIONS}{}", self.name(channel))
+    }
+
+    pub(crate) fn gate(&self, channel: &ChannelKey) -> Item {
+        in_connections(self.audience(channel), GATE)
+    }
+
+    pub(crate) fn blocked(&self, channel: &ChannelKey, user: &UserId) -> Item {
+        in_connections(self.audience(channel), format!("{BLOCKED}{user}"))
+    }
+
+    pub(crate) fn subscription(&self, channel: &ChannelKey, id: &ConnectionId) -> Item {
+        in_connections(self.audience(channel), connection_sk(id))
+    }
+
+    pub(crate) fn presence(&self, channel: &ChannelKey, user: &UserId) -> Item {
+        in_connections(format!("present#{}", self.name(channel)), format!("{USER}{user}"))
+    }
+}
+
+fn in_connections(partition: impl Into<String>, sort: impl Into<String>) -> Item {
+    Item::from([("pk".to_owned(), s(partition)), ("sk".to_owned(), s(sort))])
+}
+
+fn connection_sk(id: &ConnectionId) -> String {
+    format!("{CONNECTION}{id}")
+}
+
+/// Returns the key of a connection of any tenant.
+pub(crate) fn connection(id: &ConnectionId) -> Item {
+    in_connections(connection_sk(id), META)
+}
+
+/// Returns the partition of the connections whose token ends in the minute of `time`.
+pub(crate) fn ends(time: Timestamp) -> String {
+    format!("{ENDS}{}", time.minute())
+}
+
+/// Returns the key of a connection whose token ends in the minute of `time`.
+pub(crate) fn end(time: Timestamp, id: &ConnectionId) -> Item {
+    in_connections(ends(time), connection_sk(id))
+}
+
+/// Returns the key of the last minute that was processed.
+pub(crate) fn ends_cursor() -> Item {
+    in_connections(ENDS, "cursor")
+}
+
+pub(crate) fn ticket(digest: &TicketDigest) -> Item {
+    in_connections(format!("ticket#{digest}"), META)
+}
+
+/// Returns the first sort key of the subscriptions in an audience's partition. The gate sorts before it.
+pub(crate) fn first_subscription() -> &'static str {
+    CONNECTION
+}
+
+/// An item of an audience's partition, by its sort key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AudienceSort {
+    /// The gate.
+    Gate,
+    /// A user whose subscriptions the gate refuses.
+    Blocked(UserId),
+    /// A subscription.
+    Subscription(ConnectionId),
+}
+
+impl AudienceSort {
+    pub(crate) fn read(sk: &str) -> Result<Self, KeyError> {
+        if sk == GATE {
+            return Ok(Self::Gate);
+        }
+        if let Some(user) = sk.strip_prefix(BLOCKED) {
+            return Ok(Self::Blocked(user.parse().map_err(|_| KeyError)?));
+        }
+        connection_of(sk).map(Self::Subscription)
+    }
+}
+
+/// Reads the connection in a sort key.
+pub(crate) fn connection_of(sk: &str) -> Result<ConnectionId, KeyError> {
+    sk.strip_prefix(CONNECTION).and_then(|id| id.parse().ok()).ok_or(KeyError)
+}
+
+/// Reads the connection in the partition key of a connection. Returns `None` if the partition contains other items.
+pub(crate) fn of_connection(pk: &str) -> Option<ConnectionId> {
+    connection_of(pk).ok()
+}
+
+/// Reads the channel of a subscription from its partition and sort key. Returns `None` if the item is not a
+/// subscription.
+pub(crate) fn subscribed(pk: &str, sk: &str) -> Option<(Option<TenantId>, ChannelKey)> {
+    connection_of(sk).ok()?;
+    channel_key(pk.strip_prefix(SUBSCRIPTIONS)?).ok()
+}

@@ -1,0 +1,129 @@
+//! Keys of the three tables. No file outside of this folder builds or reads their text. `chat_channels.rs` and
+//! `chat_connections.rs` have the keys of the table of that name.
+//!
+//! Everything that belongs to a channel is stored under its [`ChannelKey`], `<channel id>@<incarnation>`, below written
+//! as `<key>`. An id alone leads to one item: the channel that currently has the id.
+//!
+//! `chat_channels` (`channel_id`, `sk`):
+//!
+//! | key | item |
+//! | --- | --- |
+//! | `<channel id>` / `meta` | the channel |
+//! | `<key>` / `access` | the state that permits changes: `visibility`, `archived` and the number of `owners` |
+//! | `<key>` / `member#<user>` | a member |
+//! | `<key>` / `created#<user>#<idempotency key>` | the request that created the channel |
+//! | `<key>` / `idem#<user>#<idempotency key>` | the idempotency record of a sender's request |
+//! | `<key>` / `answered#<seq>` | the idempotency record of the agent's reply to a message |
+//! | `<key>` / `reply#<seq>#<seq of the reply>` | a reply to a message |
+//! | `<key>` / `claim#<seq>` | the reply lease of a message |
+//! | `<key>` / `rate#reply` | the token bucket of the agent's replies in the channel |
+//! | `user#<user>` / `member#<key, with # for @>` | the membership in its user's list, with the user's `read_seq` |
+//! | `<key>` / `invited#<user>` | an invitation |
+//! | `user#<user>` / `invited#<key, with # for @>` | the invitation in its user's list |
+//! | `user#<user>` / `chosen#<joined at>#<key, with # for @>` | a membership that its user chose; deleted with it |
+//! | `user#<user>` / `created` | the number of existing channels that the user created |
+//! | `user#<user>` / `rate#<action>` | a token bucket of the user |
+//! | `user#<user>` / `tokens#<date>` | tokens used by the agent for the user |
+//! | `public#` / `<search key>#<channel id>` | a public channel in the list of all, by the search key of its name |
+//! | `pending#` / `<id>` | a pending end, of any tenant |
+//!
+//! `chat_events` (`channel_id`, `seq`): a message, under `<key>`.
+//!
+//! `chat_connections` (`pk`, `sk`):
+//!
+//! | key | item |
+//! | --- | --- |
+//! | `conn#<connection>` / `meta` | a connection |
+//! | `user#<user>` / `conn#<connection>` | the same connection among those of its user |
+//! | `chan#<key>` / `a-gate` | the channel's gate; it sorts before the other items |
+//! | `chan#<key>` / `blocked#<user>` | a user whom the gate refuses; it sorts before the subscriptions |
+//! | `chan#<key>` / `conn#<connection>` | a subscription |
+//! | `present#<key>` / `user#<user>` | a user whose presence was announced |
+//! | `ends#<minute>` / `conn#<connection>` | a connection whose token ends in that minute since the Unix epoch |
+//! | `ends#` / `cursor` | the last minute that was processed |
+//! | `ticket#<digest>` / `meta` | a ticket |
+//!
+//! Tenants are isolated by a prefix: `<tenant>~` precedes a channel's or user's id, and follows `public#`. No id
+//! contains a `~`, an `@` or a `#`.
+
+mod chat_channels;
+mod chat_connections;
+mod sort_range;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Display;
+
+use chat::model::{
+    id::{TenantId, UserId},
+    incarnation::{ChannelKey, KeyError},
+    seq::Seq,
+};
+
+use crate::dynamodb::item::{Item, n, s};
+
+pub(crate) use chat_channels::{
+    chosen_channel, invited_of, listed_channel, listed_invitation_channel, member_of, pending, pendings,
+    public_channel, reply_of,
+};
+pub(crate) use chat_connections::{
+    AudienceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, of_connection, subscribed,
+    ticket,
+};
+pub(crate) use sort_range::SortRange;
+
+const TENANT_SEPARATOR: char = '~';
+const INCARNATION_SEPARATOR: char = '@';
+
+/// Sort key of the only or main item of a partition.
+const META: &str = "meta";
+const USER: &str = "user#";
+
+/// Builds the keys of one tenant's items.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn for_tenant(tenant: Option<&TenantId>) -> Self {
+        Self { prefix: tenant.map(|tenant| format!("{tenant}{TENANT_SEPARATOR}")).unwrap_or_default() }
+    }
+
+    /// Returns an id or a [`ChannelKey`] as it is written in a key.
+    fn name(&self, id: impl Display) -> String {
+        format!("{}{id}", self.prefix)
+    }
+
+    fn user(&self, user: &UserId) -> String {
+        format!("{USER}{}", self.name(user))
+    }
+
+    /// Returns the text of a channel's key with its tenant, which [`channel_key`] reads.
+    pub(crate) fn channel(&self, channel: &ChannelKey) -> String {
+        self.name(channel)
+    }
+
+    /// Returns an item whose `channel_id` is the channel's id alone.
+    pub(crate) fn plain(&self, mut item: Item) -> Item {
+        let id = item.get("channel_id").and_then(|id| id.as_s().ok()).map(|id| {
+            let id = id.strip_prefix(&self.prefix).unwrap_or(id);
+            id.split(INCARNATION_SEPARATOR).next().unwrap_or_default().to_owned()
+        });
+        item.extend(id.map(|id| ("channel_id".to_owned(), s(id))));
+        item
+    }
+
+    pub(crate) fn message(&self, channel: &ChannelKey, seq: Seq) -> Item {
+        Item::from([("channel_id".to_owned(), s(self.name(channel))), ("seq".to_owned(), n(seq))])
+    }
+}
+
+/// Reads the tenant and the channel key in a text that [`Keys::channel`] wrote.
+pub(crate) fn channel_key(text: &str) -> Result<(Option<TenantId>, ChannelKey), KeyError> {
+    let (tenant, key) = match text.split_once(TENANT_SEPARATOR) {
+        Some((tenant, key)) => (Some(tenant.parse().map_err(|_| KeyError)?), key),
+        None => (None, text),
+    };
+    Ok((tenant, key.parse()?))
+}

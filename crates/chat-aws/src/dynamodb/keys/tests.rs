@@ -1,0 +1,75 @@
+//! Tests of the keys of the three tables.
+
+use chat::{model::id::ConnectionId, ports::message_store::RecordKey};
+
+use super::*;
+
+const KEY: &str = "general@01arz3ndektsv4rrffq69g5fav";
+
+fn key() -> ChannelKey {
+    KEY.parse().unwrap()
+}
+
+fn sort(item: &Item) -> &str {
+    item["sk"].as_s().unwrap()
+}
+
+#[test]
+fn what_is_written_into_a_key_is_read_from_it() {
+    let (tenant, user): (TenantId, UserId) = ("acme".parse().unwrap(), "alice".parse().unwrap());
+    let id: ConnectionId = "L0SM9cOFvHcCIhw=".parse().unwrap();
+    for tenant in [None, Some(tenant)] {
+        let keys = Keys::for_tenant(tenant.as_ref());
+        assert_eq!(channel_key(&keys.channel(&key())), Ok((tenant.clone(), key())));
+        let subscription = keys.subscription(&key(), &id);
+        assert_eq!(subscribed(subscription["pk"].as_s().unwrap(), sort(&subscription)), Some((tenant, key())));
+        assert_eq!(AudienceSort::read(sort(&subscription)), Ok(AudienceSort::Subscription(id.clone())));
+        let blocked = keys.blocked(&key(), &user);
+        assert_eq!(AudienceSort::read(sort(&blocked)), Ok(AudienceSort::Blocked(user.clone())));
+        assert_eq!(AudienceSort::read(sort(&keys.gate(&key()))), Ok(AudienceSort::Gate));
+        assert_eq!(subscribed(blocked["pk"].as_s().unwrap(), sort(&blocked)), None);
+        assert_eq!(listed_channel(sort(&keys.listed(&user, &key()))), Ok(key()));
+        assert_eq!(member_of(sort(&keys.member(&key(), &user))), Some(user.clone()));
+        assert_eq!(reply_of(sort(&keys.reply(&key(), Seq::FIRST, Seq::new(9)))), Some(Seq::new(9)));
+        assert_eq!(public_channel(sort(&keys.public("A #1", &key().channel_id))), Some(key().channel_id));
+        let plain = keys.plain(keys.member(&key(), &user));
+        assert_eq!(plain["channel_id"].as_s().unwrap(), "general");
+    }
+    for bad in ["general", "acme~general", "~general@01arz3ndektsv4rrffq69g5fav", "a~b~c@01arz3ndektsv4rrffq69g5fav"] {
+        assert!(channel_key(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_gate_sorts_before_the_subscriptions() {
+    let id: ConnectionId = "!".parse().unwrap();
+    let (keys, longest) = (Keys::default(), "z".repeat(128).parse().unwrap());
+    let in_order = [keys.gate(&key()), keys.blocked(&key(), &longest), keys.subscription(&key(), &id)];
+    assert!(in_order.is_sorted_by_key(|item| sort(item).to_owned()));
+    assert!(sort(&in_order[1]) < first_subscription() && sort(&in_order[2]) > first_subscription());
+}
+
+#[test]
+fn memberships_sort_by_the_ids_of_their_channels_whatever_their_incarnations() {
+    let (keys, user) = (Keys::default(), "alice".parse().unwrap());
+    let channel = |id: &str, last: char| format!("{id}@01arz3ndektsv4rrffq69g5fa{last}").parse().unwrap();
+    let listed: Vec<ChannelKey> =
+        vec![channel("a", '0'), channel("a", '1'), channel("a-b", '0'), channel("a.b", '0'), channel("ab", '0')];
+    let sks: Vec<String> = listed.iter().map(|key| sort(&keys.listed(&user, key)).to_owned()).collect();
+    assert!(sks.is_sorted());
+    let all = keys.memberships(&user, None);
+    assert!(sks.iter().all(|sk| (all.first.as_str()..=all.last.as_str()).contains(&sk.as_str())));
+    let after = keys.memberships(&user, Some(&listed[0].channel_id)).first;
+    assert_eq!(sks.iter().filter(|sk| **sk >= after).count(), 3, "both incarnations are left out");
+}
+
+#[test]
+fn no_request_of_a_sender_has_the_key_of_a_reply() {
+    let keys = Keys::default();
+    let reply = keys.record(&key(), &RecordKey::Reply { seq: Seq::new(7) });
+    for (sender, chosen) in [("answered", "0000000000000007"), ("assistant", "reply:7"), ("a", "#answered#7")] {
+        let request = RecordKey::Request { sender_id: sender.parse().unwrap(), key: chosen.parse().unwrap() };
+        assert_ne!(keys.record(&key(), &request), reply);
+        assert!(sort(&keys.record(&key(), &request)).starts_with("idem#"));
+    }
+}

@@ -1,0 +1,139 @@
+//! Storing the end of a question: a reply or a notice, under one key.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{Agent, Question, ReplyOutcome, draft::ReplyDraft};
+use crate::{
+    app::send::{SendCache, SendMessage, SendResult, send},
+    model::{
+        draft::DraftStatus,
+        error::{ChatError, Result},
+        id::UserId,
+        message::{ContentType, Message, NewMessage, Role},
+        reply_status::ReplyStatus,
+    },
+    ports::{
+        channel_store::ChannelStore,
+        clock::Clock,
+        draft_sink::DraftSink,
+        language_model::{LanguageModel, Prompt, Usage},
+        message_store::{MessageStore, RecordKey},
+        rate_limiter::RateLimiter,
+        reply_leases::ReplyLeases,
+    },
+};
+
+impl<Channels, Messages, Model, Sink, Time> Agent<'_, Channels, Messages, Model, Sink, Time>
+where
+    Channels: ChannelStore + ReplyLeases + RateLimiter,
+    Messages: MessageStore,
+    Model: LanguageModel,
+    Sink: DraftSink,
+    Time: Clock,
+{
+    /// Stores a draft as the reply. `status` says why it is incomplete, if it is.
+    pub(super) async fn store_reply(
+        &self,
+        question: &Question<'_>,
+        mut draft: ReplyDraft<'_, Sink>,
+        prompt: &Prompt,
+        status: Option<ReplyStatus>,
+    ) -> Result<ReplyOutcome> {
+        let usage = draft.usage(prompt);
+        self.record_usage(question, usage).await;
+        let metadata = [
+            ("draft_id", Value::from(draft.id().to_string())),
+            ("model", Value::from(self.model.name(prompt.model.as_deref()))),
+            ("input_tokens", Value::from(usage.input_tokens)),
+            ("output_tokens", Value::from(usage.output_tokens)),
+            ("duration_ms", Value::from(millis(draft.started.until(self.clock.now())))),
+        ];
+        let mut metadata: Map<String, Value> =
+            metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        if let Some(status) = status {
+            status.write(&mut metadata);
+        }
+        draft.show_rest().await;
+        let (started, text) = (draft.started, draft.text.clone());
+        let sent = self.send(question, Role::Assistant, text, metadata).await;
+        let shown = match (&sent, status) {
+            (Ok(_), Some(ReplyStatus::Cancelled)) => DraftStatus::Cancelled,
+            (Ok(_), _) => DraftStatus::Done,
+            (Err(_), _) => DraftStatus::Failed,
+        };
+        let reply_seq = sent.as_ref().ok().and_then(|sent| sent.as_ref()).map(|sent| sent.message().seq);
+        draft.end(shown, reply_seq).await;
+        let Some(sent) = sent? else { return Ok(ReplyOutcome::Answered) };
+        tracing::info!(
+            channel_id = %question.stored.message.channel_id,
+            seq = question.stored.message.seq.get(),
+            reply_seq = sent.message().seq.get(),
+            input_tokens = usage.input_tokens,
+            output_tokens = usage.output_tokens,
+            duration_ms = millis(started.until(self.clock.now())),
+            status = status.map_or_else(|| "complete".to_owned(), |status| status.to_string()),
+            "reply stored"
+        );
+        Ok(ReplyOutcome::Replied(sent.message().clone()))
+    }
+
+    /// Records the tokens that a call used, whether it succeeded or not.
+    pub(super) async fn record_usage(&self, question: &Question<'_>, usage: Usage) {
+        let (user, tokens) = (&question.stored.message.sender_id, usage.input_tokens + usage.output_tokens);
+        if let Err(error) = self.channels.record_tokens(user, tokens, self.clock.now()).await {
+            tracing::warn!(%error, "recording tokens failed");
+        }
+    }
+
+    /// Posts a notice that there is no reply.
+    pub(super) async fn post_failure_notice(
+        &self,
+        question: &Question<'_>,
+        notice: &str,
+        status: ReplyStatus,
+    ) -> Result<ReplyOutcome> {
+        let mut metadata = Map::new();
+        status.write(&mut metadata);
+        let sent = self.send(question, Role::System, notice.to_owned(), metadata).await?;
+        Ok(sent.map_or(ReplyOutcome::Answered, |sent| ReplyOutcome::Failed(sent.message().clone())))
+    }
+
+    /// Appends the reply or the notice. Returns `None` if another run was first, or the channel is archived or deleted.
+    async fn send(
+        &self,
+        question: &Question<'_>,
+        role: Role,
+        content: String,
+        metadata: Map<String, Value>,
+    ) -> Result<Option<SendResult>> {
+        let stored = question.stored;
+        let Message { channel_id, seq, .. } = &stored.message;
+        let message = SendMessage {
+            channel_id: channel_id.clone(),
+            sender_id: UserId::assistant(),
+            role,
+            draft: NewMessage {
+                content,
+                content_type: ContentType::Markdown,
+                metadata: Some(metadata),
+                reply_to: Some(*seq),
+            },
+            record_key: Some(RecordKey::Reply { seq: *seq }),
+            incarnation: Some(stored.incarnation),
+            // Replies have their own budgets.
+            bucket: None,
+            trace: stored.trace.clone(),
+        };
+        match send(self.messages, self.clock, message, &mut SendCache::default()).await {
+            Ok(sent) => Ok(Some(sent)),
+            Err(ChatError::IdempotencyKeyReused | ChatError::ChannelArchived | ChatError::ChannelNotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

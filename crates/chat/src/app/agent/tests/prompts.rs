@@ -1,0 +1,44 @@
+//! Messages that the model reads.
+
+use super::*;
+use crate::{model::access::Authority, ports::message_store::UpdateResult};
+
+#[tokio::test(start_paused = true)]
+async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
+    let world = World::new([vec![Say("fine")]]).await;
+    let revise = async |seq: u64, content: &str, deleted: bool| {
+        let mut message = world.store.all()[usize::try_from(seq).unwrap() - 1].clone();
+        message.content = content.to_owned();
+        message.deleted_at = deleted.then(|| world.clock.now());
+        let revised = StoredMessage { message, incarnation: incarnation(), trace: None, expires_at: None };
+        let channel = world.store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
+        let by = Authority { channel: &channel, member: None };
+        assert_eq!(world.store.update_message(&by, &revised).await.unwrap(), UpdateResult::Done);
+    };
+    world.ask("a secret").await;
+    let question = world.ask("waht?").await;
+    revise(1, "hello", false).await;
+    revise(2, "", true).await;
+    revise(3, "what?", false).await;
+    world.agent().answer(&question, &mut None).await.unwrap();
+    let prompt = world.model.prompts.lock().unwrap()[0].clone();
+    let turns: Vec<_> = prompt.turns.iter().map(|turn| (turn.speaker.as_deref(), turn.text.as_str())).collect();
+    assert_eq!(turns, [(Some("alice"), "hello"), (Some("alice"), "what?")]);
+
+    let question = world.ask("never mind").await;
+    revise(question.message.seq.get(), "", true).await;
+    assert_eq!(world.agent().answer(&question, &mut None).await.unwrap(), ReplyOutcome::NotWanted);
+    assert_eq!(world.model.calls(), 1, "a deleted message gets no reply");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_reads_this_channel_up_to_the_question() {
+    let world = World::new([vec![Say("first")], vec![Say("second")]]).await;
+    world.answer().await.unwrap();
+    let question = world.ask("and now?").await;
+    world.ask("later").await;
+    world.agent().answer(&question, &mut None).await.unwrap();
+    let prompt = world.model.prompts.lock().unwrap()[1].clone();
+    let turns: Vec<_> = prompt.turns.iter().map(|turn| (turn.speaker.as_deref(), turn.text.as_str())).collect();
+    assert_eq!(turns, [(Some("alice"), "hi"), (None, "first"), (Some("alice"), "and now?")]);
+}

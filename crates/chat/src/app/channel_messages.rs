@@ -1,0 +1,13 @@
+//! The messages of channels, with the ports that reading and changing them needs.
+
+/// Messages of channels, with their ports. The use cases are in [`history`](crate::app::history),
+/// [`edit`](crate::app::edit) and [`react`](crate::app::react).
+#[derive(Debug, Clone, Copy)]
+pub struct ChannelMessages<'a, Channels, Messages, Time> {
+    /// Channels and members.
+    pub channels: &'a Channels,
+    /// Messages.
+    pub messages: &'a Messages,
+    /// Time and random numbers.
+    pub clock: &'a Time,
+}

@@ -1,0 +1,300 @@
+//! One attempt at sending: find the message if it is stored already, check its preconditions, append it.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use sha2::{Digest, Sha256};
+
+use super::{SendCache, SendMessage, SendResult};
+use crate::{
+    model::{
+        channel::{AgentMode, ChannelHead, Visibility},
+        error::{ChatError, Result},
+        id::MessageId,
+        incarnation::Incarnation,
+        limits::IDEMPOTENCY_DURATION,
+        message::{Message, NewMessage, Role, StoredMessage},
+        reaction::Reactions,
+        seq::Seq,
+        time::Timestamp,
+        validation::Violation,
+    },
+    ports::{
+        clock::Clock,
+        message_store::{Append, AppendResult, IdempotencyRecord, MessageStore, RecordKey, Token},
+    },
+};
+
+/// Result of one attempt.
+pub(super) enum Attempt {
+    /// The message is stored.
+    Done(Box<SendResult>),
+    /// The channel's head, the sender's bucket, or both differ from the cached values.
+    Stale { head: bool, bucket: bool },
+    /// Another transaction is writing the same items.
+    Conflict,
+}
+
+impl Attempt {
+    fn done(sent: SendResult) -> Self {
+        Self::Done(Box::new(sent))
+    }
+}
+
+/// Idempotency key of a request, and a hash that identifies a repeated request.
+struct Idempotency {
+    key: RecordKey,
+    fingerprint: String,
+}
+
+/// Attempts of one call, with the state that they share.
+pub(super) struct Attempts<'a, Store, Time> {
+    store: &'a Store,
+    clock: &'a Time,
+    send: &'a SendMessage,
+    cache: &'a mut SendCache,
+    idempotency: Option<Idempotency>,
+    message_id: MessageId,
+    /// Incarnation of the channel that the call is about. If the id is reused meanwhile, it names another channel.
+    incarnation: Option<Incarnation>,
+    /// `seq` under which the message may be stored, since the response was lost. Not needed with an idempotency key.
+    in_doubt_seq: Option<Seq>,
+}
+
+impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
+    pub(super) fn new(store: &'a Store, clock: &'a Time, send: &'a SendMessage, cache: &'a mut SendCache) -> Self {
+        let message_id = MessageId::generate(clock.seed());
+        let idempotency = send.record_key.clone().map(|key| Idempotency { key, fingerprint: fingerprint(send) });
+        Self { store, clock, send, cache, idempotency, message_id, incarnation: send.incarnation, in_doubt_seq: None }
+    }
+
+    /// Removes the head from the cache: the next attempt reads it.
+    pub(super) fn forget_head(&mut self) {
+        self.cache.head = None;
+    }
+
+    /// Makes one attempt, and caches the values that it reads.
+    pub(super) async fn attempt(&mut self) -> Result<Attempt> {
+        let cached = self.cache.head.take().filter(|head| self.is_about(head));
+        let head = match &cached {
+            Some(head) => head.clone(),
+            None => self.load_head().await?,
+        };
+        if let Some(message) = self.find_committed(&head).await? {
+            self.cache.head = Some(head);
+            return Ok(Attempt::done(SendResult::Created(message)));
+        }
+        match self.check_preconditions(head, cached.is_some()).await? {
+            ControlFlow::Continue(head) => self.append(head, cached.as_ref()).await,
+            ControlFlow::Break(attempt) => Ok(attempt),
+        }
+    }
+
+    /// Whether a head can belong to the channel that the call is about.
+    fn is_about(&self, head: &ChannelHead) -> bool {
+        self.incarnation.is_none_or(|incarnation| incarnation == head.incarnation)
+    }
+
+    /// Returns the head, if it belongs to the channel that the call is about. The first head that is read fixes the
+    /// incarnation. A cached head does not, since it may belong to an earlier incarnation.
+    fn same(&mut self, head: ChannelHead) -> Result<ChannelHead> {
+        if !self.is_about(&head) {
+            return Err(ChatError::ChannelNotFound);
+        }
+        self.incarnation = Some(head.incarnation);
+        Ok(head)
+    }
+
+    async fn load_head(&mut self) -> Result<ChannelHead> {
+        let head = self.store.head(&self.send.channel_id).await?.ok_or(ChatError::ChannelNotFound)?;
+        self.same(head)
+    }
+
+    /// Returns the message that an earlier attempt stored, if its response was lost.
+    ///
+    /// A `seq` is never reused. Until it is taken, an earlier attempt may still commit, so the retry must use the same
+    /// `seq`.
+    async fn find_committed(&mut self, head: &ChannelHead) -> Result<Option<Message>> {
+        let Some(seq) = self.in_doubt_seq.filter(|seq| *seq <= head.last_seq) else { return Ok(None) };
+        let there = self.store.message(&head.key(), seq, self.clock.now()).await?;
+        let own = there.filter(|message| message.message_id == self.message_id);
+        if own.is_none() {
+            self.in_doubt_seq = None;
+        }
+        Ok(own)
+    }
+
+    /// Returns the head that the message can follow: the given one, or the current one if a cached head refuses the
+    /// message. Breaks with the attempt's result, if the request is a replay.
+    async fn check_preconditions(
+        &mut self,
+        mut head: ChannelHead,
+        is_cached: bool,
+    ) -> Result<ControlFlow<Attempt, ChannelHead>> {
+        if self.precondition_error(&head).is_none() {
+            return Ok(ControlFlow::Continue(head));
+        }
+        // A replay returns its message even if the channel has changed or the sender exceeds its rate.
+        if let Some(keyed) = &self.idempotency {
+            let earlier = self.store.idempotency_record(&head.key(), &keyed.key).await?;
+            if let Some(earlier) = earlier.filter(|earlier| earlier.expires_at > self.clock.now()) {
+                return Ok(ControlFlow::Break(self.replay(&earlier, &head, is_cached).await?));
+            }
+        }
+        if is_cached {
+            head = self.load_head().await?;
+        }
+        let Some(refusal) = self.precondition_error(&head) else { return Ok(ControlFlow::Continue(head)) };
+        // The reason reveals that the channel exists, so non-members of a private channel do not get it.
+        if self.needs_member(&head) && !self.store.is_member(&head.key(), &self.send.sender_id).await? {
+            return Err(ChatError::ChannelNotFound);
+        }
+        Err(refusal)
+    }
+
+    /// Returns the reason why the message cannot follow `head`, if there is one.
+    fn precondition_error(&self, head: &ChannelHead) -> Option<ChatError> {
+        if head.archived {
+            return Some(ChatError::ChannelArchived);
+        }
+        if self.send.draft.reply_to.is_some_and(|reply_to| reply_to > head.last_seq) {
+            let message = format!("must be the seq of a message of the channel, which has {}", head.last_seq);
+            return Some(ChatError::invalid(Violation::new("reply_to", "unknown_message", message)));
+        }
+        self.token(self.clock.now()).err()
+    }
+
+    /// Whether the sender must be a member of the channel of `head`.
+    fn needs_member(&self, head: &ChannelHead) -> bool {
+        head.visibility == Visibility::Private && self.send.role == Role::User
+    }
+
+    /// Returns the token that the message takes, if its sender's rate is limited.
+    fn token(&self, now: Timestamp) -> Result<Option<Token>> {
+        let Some(bucket) = self.send.bucket else { return Ok(None) };
+        let full_at = self.cache.full_at;
+        let next = bucket.take(full_at, now).map_err(|retry_after| ChatError::TooManyRequests { retry_after })?;
+        Ok(Some(Token { full_at: full_at.filter(|full_at| *full_at > now), next }))
+    }
+
+    /// Appends the message after `head`, unless the store finds it stored or a condition false.
+    async fn append(&mut self, head: ChannelHead, cached: Option<&ChannelHead>) -> Result<Attempt> {
+        let (send, now) = (self.send, self.clock.now());
+        let token = self.token(now)?;
+        let message = message(send, &head, self.message_id, now);
+        let seq = message.message.seq;
+        let record = self.record(seq, now);
+        let append = Append {
+            head: &head,
+            message: &message,
+            for_agent: send.role == Role::User && head.agent != AgentMode::Off,
+            record: record.as_ref(),
+            member: self.needs_member(&head).then_some(&send.sender_id),
+            token,
+            now,
+        };
+        match self.store.append(append).await {
+            Ok(AppendResult::Stored) => {
+                self.cache.head = Some(ChannelHead { last_seq: seq, ..head });
+                self.cache.full_at = token.map(|token| token.next);
+                Ok(Attempt::done(SendResult::Created(message.message)))
+            }
+            Ok(AppendResult::KeyTaken(earlier)) => {
+                let is_cached = cached.is_some_and(|cached| *cached == head);
+                self.replay(&earlier, &head, is_cached).await
+            }
+            Ok(AppendResult::Stale { head: current, bucket_full_at }) => {
+                let stale = Attempt::Stale { head: current.is_some(), bucket: bucket_full_at.is_some() };
+                self.cache.head = Some(current.map_or(Ok(head), |current| self.same(current))?);
+                self.cache.full_at = bucket_full_at.or(self.cache.full_at);
+                Ok(stale)
+            }
+            Ok(AppendResult::ChannelNotFound | AppendResult::NotAMember) => Err(ChatError::ChannelNotFound),
+            Ok(AppendResult::Conflict) => {
+                self.cache.head = Some(head);
+                Ok(Attempt::Conflict)
+            }
+            Err(error) => {
+                self.in_doubt_seq = self.idempotency.is_none().then_some(seq);
+                self.incarnation = Some(head.incarnation);
+                self.cache.head = Some(head);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Returns the record of the request's key, if it has one.
+    fn record(&self, seq: Seq, now: Timestamp) -> Option<IdempotencyRecord> {
+        self.idempotency.as_ref().map(|keyed| IdempotencyRecord {
+            key: keyed.key.clone(),
+            fingerprint: keyed.fingerprint.clone(),
+            message_id: self.message_id,
+            seq,
+            expires_at: now.plus(IDEMPOTENCY_DURATION),
+        })
+    }
+
+    /// Replays a request whose key was used in the channel of `head`. A cached head may belong to a deleted channel,
+    /// whose records stay until they are removed. These are not replayed, since the request addresses the id's current
+    /// channel.
+    async fn replay(&mut self, earlier: &IdempotencyRecord, head: &ChannelHead, is_cached: bool) -> Result<Attempt> {
+        if is_cached {
+            let current = self.load_head().await?;
+            let is_current = current.incarnation == head.incarnation;
+            self.cache.head = Some(current);
+            if !is_current {
+                return Ok(Attempt::Stale { head: true, bucket: false });
+            }
+        }
+        if self.idempotency.as_ref().is_none_or(|keyed| keyed.fingerprint != earlier.fingerprint) {
+            return Err(ChatError::IdempotencyKeyReused);
+        }
+        let Some(message) = self.store.message(&head.key(), earlier.seq, self.clock.now()).await? else {
+            // The message has expired, or the channel has been deleted meanwhile.
+            self.load_head().await?;
+            return Err(ChatError::IdempotencyKeyReused);
+        };
+        // An earlier attempt of this call stored it, and its response was lost.
+        let own = earlier.message_id == self.message_id;
+        Ok(Attempt::done(if own { SendResult::Created(message) } else { SendResult::Replayed(message) }))
+    }
+}
+
+fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: Timestamp) -> StoredMessage {
+    let NewMessage { content, content_type, metadata, reply_to } = send.draft.clone();
+    StoredMessage {
+        message: Message {
+            channel_id: send.channel_id.clone(),
+            seq: head.last_seq.next(),
+            message_id,
+            sender_id: send.sender_id.clone(),
+            role: send.role,
+            content,
+            content_type,
+            created_at: now,
+            metadata,
+            reply_to,
+            edited_at: None,
+            reactions: Reactions::new(),
+            deleted_at: None,
+        },
+        incarnation: head.incarnation,
+        trace: send.trace.clone(),
+        expires_at: head.retention_days.map(|days| now.plus(Duration::from_hours(24 * u64::from(days)))),
+    }
+}
+
+/// Returns a hash of all values that the sender chose. It distinguishes a replay from another request with the same
+/// key.
+fn fingerprint(send: &SendMessage) -> String {
+    let NewMessage { content, content_type, metadata, reply_to } = &send.draft;
+    let chosen = serde_json::json!([content, content_type, metadata, reply_to]).to_string();
+    format!("{:x}", Hex(&Sha256::digest(chosen)))
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

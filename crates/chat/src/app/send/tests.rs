@@ -1,0 +1,212 @@
+//! Keys, races, stale caches, lost responses and rates.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    model::{
+        channel::{Channel, Visibility},
+        limits::IDEMPOTENCY_DURATION,
+        seq::Seq,
+    },
+    ports::channel_store::ChannelStore,
+    testing::{TestClock, TestStore},
+};
+
+fn by(sender: &str, content: &str, key: Option<&str>) -> SendMessage {
+    SendMessage {
+        channel_id: "c".parse().unwrap(),
+        sender_id: sender.parse().unwrap(),
+        role: Role::User,
+        draft: NewMessage { content: content.to_owned(), ..NewMessage::default() },
+        record_key: key.map(|key| RecordKey::Request { sender_id: sender.parse().unwrap(), key: key.parse().unwrap() }),
+        incarnation: None,
+        bucket: None,
+        trace: None,
+    }
+}
+
+fn public(faults_in_100: u32) -> TestStore {
+    TestStore::seeded(1, faults_in_100).with_channel("c", Visibility::Public)
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_request_of_one_sender() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+    assert!(matches!(first, SendResult::Created(_)));
+    let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+    assert_eq!(again, SendResult::Replayed(first.message().clone()));
+    let other = send(&store, &clock, by("alice", "ho", Some("k")), &mut SendCache::default()).await;
+    assert!(matches!(other, Err(ChatError::IdempotencyKeyReused)));
+    let bob = send(&store, &clock, by("bob", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+    assert_eq!(bob.message().seq, Seq::new(2));
+}
+
+#[tokio::test]
+async fn a_key_may_be_used_again_when_its_time_is_over() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+    clock.sleep(IDEMPOTENCY_DURATION).await;
+    let later = send(&store, &clock, by("alice", "ho", Some("k")), &mut SendCache::default()).await.unwrap();
+    assert!(matches!(later, SendResult::Created(message) if message.seq == Seq::new(2)));
+}
+
+#[tokio::test]
+async fn an_archived_channel_takes_nothing_but_answers_replays() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+    let mut cached = SendCache::default();
+    send(&store, &clock, by("alice", "ho", None), &mut cached).await.unwrap();
+    store.archive("c");
+    let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+    assert_eq!(again, SendResult::Replayed(first.message().clone()));
+    for mut known in [SendCache::default(), cached] {
+        let refused = send(&store, &clock, by("alice", "new", None), &mut known).await;
+        assert!(matches!(refused, Err(ChatError::ChannelArchived)));
+    }
+}
+
+/// A deleted channel's items stay until they are removed, and a warm function still caches its head.
+#[tokio::test]
+async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_its_id() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+    let old = store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
+    let cached = SendCache { head: Some(ChannelHead::from(&old)), full_at: None };
+    store.state().channels.clear();
+    let gone = send(&store, &clock, by("alice", "hi", Some("k")), &mut cached.clone()).await;
+    assert!(matches!(gone, Err(ChatError::ChannelNotFound)), "{gone:?}");
+    // The same request, and another one under the same key.
+    for content in ["hi", "ho"] {
+        let anew = Channel { incarnation: Incarnation::generate(clock.seed()), last_seq: Seq::ZERO, ..old.clone() };
+        store.state().put_channel(anew);
+        let sent = send(&store, &clock, by("alice", content, Some("k")), &mut cached.clone()).await.unwrap();
+        assert!(matches!(&sent, SendResult::Created(message) if message.seq == Seq::FIRST), "{content}: {sent:?}");
+        assert_ne!(sent.message().message_id, first.message().message_id);
+    }
+}
+
+#[tokio::test]
+async fn private_channels_are_for_members_and_the_agent() {
+    let clock = TestClock::new(1);
+    let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Private).with_member("c", "alice");
+    let refused = send(&store, &clock, by("mallory", "hi", None), &mut SendCache::default()).await;
+    assert!(matches!(refused, Err(ChatError::ChannelNotFound)));
+    send(&store, &clock, by("alice", "hi", None), &mut SendCache::default()).await.unwrap();
+    let agent = SendMessage { role: Role::Assistant, ..by("assistant", "hello", None) };
+    send(&store, &clock, agent, &mut SendCache::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reply_needs_a_message_to_reply_to() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    let reply = |reply_to| {
+        let mut message = by("alice", "hi", None);
+        message.draft.reply_to = Some(Seq::new(reply_to));
+        message
+    };
+    assert!(matches!(send(&store, &clock, reply(1), &mut SendCache::default()).await, Err(ChatError::Invalid(_))));
+    // A stale cache does not refuse a reply to a message that exists.
+    let head = store.head(&"c".parse().unwrap()).await.unwrap();
+    let mut behind = SendCache { head, full_at: None };
+    send(&store, &clock, by("alice", "first", None), &mut SendCache::default()).await.unwrap();
+    assert_eq!(send(&store, &clock, reply(1), &mut behind).await.unwrap().message().reply_to, Some(Seq::FIRST));
+}
+
+#[tokio::test]
+async fn who_sends_too_often_waits_but_a_repeated_request_is_answered() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    let bucket = Bucket::per_second(1, 2);
+    let limited = |content, key| SendMessage { bucket: Some(bucket), ..by("alice", content, key) };
+    let mut cache = SendCache::default();
+    let first = send(&store, &clock, limited("1", Some("k")), &mut cache).await.unwrap();
+    send(&store, &clock, limited("2", None), &mut cache).await.unwrap();
+    // A warm cache refuses without a request; with a cold cache the store refuses.
+    for mut cache in [cache.clone(), SendCache::default()] {
+        let refused = send(&store, &clock, limited("3", None), &mut cache).await;
+        let Err(ChatError::TooManyRequests { retry_after }) = refused else { panic!("{refused:?}") };
+        assert!(retry_after <= bucket.every);
+        let again = send(&store, &clock, limited("1", Some("k")), &mut cache).await.unwrap();
+        assert_eq!(again, SendResult::Replayed(first.message().clone()));
+    }
+    clock.sleep(bucket.every).await;
+    assert_eq!(send(&store, &clock, limited("3", None), &mut cache).await.unwrap().message().seq, Seq::new(3));
+    // Other users have their own buckets.
+    let bob = SendMessage { bucket: Some(bucket), ..by("bob", "hi", None) };
+    send(&store, &clock, bob, &mut SendCache::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_memory_that_is_behind_costs_a_request_and_no_wait() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    let limited = |content| SendMessage { bucket: Some(Bucket::per_second(5, 50)), ..by("alice", content, None) };
+    // Two environments of a function take turns: each finds that the other has sent.
+    let mut caches = [SendCache::default(), SendCache::default()];
+    let started = clock.now();
+    for number in 0..10 {
+        send(&store, &clock, limited("hi"), &mut caches[number % 2]).await.unwrap();
+    }
+    assert_eq!(clock.now(), started, "no sender has slept");
+    assert_eq!(store.all().len(), 10);
+}
+
+#[tokio::test]
+async fn a_message_whose_answer_was_lost_is_found_under_its_number() {
+    for seed in 0..50 {
+        let store = TestStore::seeded(seed, 40).with_channel("c", Visibility::Public);
+        let clock = TestClock::new(seed);
+        let mut cache = SendCache::default();
+        for number in 1..=10 {
+            let sent = send(&store, &clock, by("alice", &format!("m{number}"), None), &mut cache).await;
+            let stored = store.all();
+            let contents: BTreeSet<&str> = stored.iter().map(|message| message.content.as_str()).collect();
+            assert_eq!(contents.len(), stored.len(), "seed {seed}: a message is stored twice");
+            if let Ok(sent) = sent {
+                assert!(matches!(&sent, SendResult::Created(message) if stored.contains(message)), "seed {seed}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_never_answers_is_given_up_in_time() {
+    let (store, clock) = (public(100), TestClock::new(1));
+    let started = clock.now();
+    let given_up = send(&store, &clock, by("alice", "hi", None), &mut SendCache::default()).await;
+    assert!(matches!(given_up, Err(ChatError::Contended { .. })));
+    assert!(started.until(clock.now()) <= APPEND_DURATION + ATTEMPT_DURATION.1 * FIRST_WAIT / 100);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Many concurrent senders, each retrying with its key, on a store that loses calls and responses.
+    #[test]
+    fn every_message_is_stored_once_in_order_without_gaps(seed in any::<u64>(), faults in 0..40_u32, senders in 1..20_usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let clock = TestClock::new(seed);
+            let store = TestStore::seeded(seed, faults).with_channel("c", Visibility::Public);
+            let sends = (0..senders).map(async |number| {
+                let mut known = SendCache::default();
+                loop {
+                    let message = by("alice", &format!("m{number}"), Some(&format!("k{number}")));
+                    if let Ok(sent) = send(&store, &clock, message, &mut known).await {
+                        return sent.message().clone();
+                    }
+                }
+            });
+            let sent = join_all(sends).await;
+            let stored = store.all();
+            let numbers: Vec<u64> = stored.iter().map(|message| message.seq.get()).collect();
+            assert_eq!(numbers, (1..=senders as u64).collect::<Vec<_>>());
+            let contents: BTreeSet<&str> = stored.iter().map(|message| message.content.as_str()).collect();
+            assert_eq!(contents.len(), senders);
+            assert!(sent.iter().all(|message| stored.contains(message)));
+        });
+    }
+}

@@ -1,0 +1,203 @@
+//! Laws of the connections and their subscriptions.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    Ports,
+    bench::{Bench, LONG, Outcome, id},
+};
+use crate::{
+    model::{
+        access::Authority,
+        channel::{Channel, MemberRole, Visibility},
+        connection::{Connection, ConnectionKey, Subscription, UserConnection},
+        id::{ConnectionId, UserId},
+        incarnation::{ChannelKey, Incarnation},
+        limits::CHANNELS_PER_CONNECTION,
+        pending_end::{EndCause, PendingEnd},
+    },
+    ports::{
+        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels, invitation_store::InvitationStore, message_store::MessageStore,
+        pending_ends::PendingEnds, presence_store::PresenceStore, rate_limiter::RateLimiter, reply_leases::ReplyLeases,
+        ticket_store::TicketStore,
+    },
+};
+
+impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
+where
+    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Messages: MessageStore,
+    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Removal: DeletedChannels,
+{
+    pub(super) async fn connections(&self) -> Outcome {
+        let connections = self.ports.connections;
+        let (channel, _) = self.channel("connections", Visibility::Public).await?;
+        let (key, user): (ChannelKey, UserId) = (channel.key(), id("connie")?);
+        let mut opened = self.open("conn1=", "connie", &[&channel]).await?;
+        let this = opened.key.clone();
+        require_eq!(connections.connection(&this.id).await?, Some(opened.clone()), "the connection");
+        let of_user = UserConnection::from(&opened);
+        require_eq!(
+            connections.connections_of(&user, self.now).await?,
+            vec![of_user.clone()],
+            "the user's connections"
+        );
+        let after = self.later(LONG + Duration::from_secs(1));
+        require_eq!(connections.connections_of(&user, after).await?, vec![], "connections after their time");
+        require_eq!(self.listeners(&key, self.now).await?, vec![of_user.subscription(&user)], "the subscriptions");
+        require_eq!(self.listeners(&key, after).await?, vec![], "subscriptions after their time");
+        require!(connections.is_subscribed(&key, &this).await?, "it is not subscribed");
+        // Another connection has the same id.
+        let another = ConnectionKey { connected_at: self.later(Duration::from_secs(1)), ..this.clone() };
+        require!(!connections.is_subscribed(&key, &another).await?, "another one is subscribed");
+        require!(!connections.unsubscribe(&key, &another).await?, "another one was unsubscribed");
+        require!(!connections.close(&another).await?, "another one was closed");
+        connections.remove_pending(&user, &UserConnection { key: another.clone(), ..of_user.clone() }).await?;
+        require_eq!(
+            connections.connections_of(&user, self.now).await?.len(),
+            1,
+            "the user's connections after all that"
+        );
+        let subscription = Subscription { connection: another, ..of_user.subscription(&user) };
+        require!(!connections.confirm_member(&key, &subscription).await?, "another one was confirmed");
+        require!(connections.unsubscribe(&key, &this).await?, "it was not unsubscribed");
+        require!(!connections.unsubscribe(&key, &this).await?, "it was unsubscribed twice");
+        opened.channels.clear();
+        require_eq!(connections.connection(&this.id).await?, Some(opened), "the connection without its channel");
+        require!(connections.subscribe(&key, &user, &of_user, true).await?, "it was not subscribed");
+        require!(connections.close(&this).await?, "it was not closed");
+        require!(!connections.close(&this).await?, "it was closed twice");
+        require_eq!(connections.connection(&this.id).await?, None, "the connection after its end");
+        require_eq!(connections.connections_of(&user, self.now).await?, vec![], "the user's connections after its end");
+        require_eq!(self.listeners(&key, self.now).await?, vec![], "the subscriptions after its end");
+        require!(!connections.subscribe(&key, &user, &of_user, true).await?, "what is closed was subscribed");
+        require_eq!(self.listeners(&key, self.now).await?, vec![], "the subscriptions of what is closed");
+        let announced = UserConnection { key: ConnectionKey { id: id("conn2=")?, ..this }, ..of_user };
+        connections.register_pending(&user, &announced).await?;
+        require_eq!(connections.connections_of(&user, self.now).await?, vec![announced.clone()], "what was announced");
+        connections.remove_pending(&user, &announced).await?;
+        require_eq!(connections.connections_of(&user, self.now).await?, vec![], "what was withdrawn");
+        Ok(())
+    }
+
+    pub(super) async fn renewals(&self) -> Outcome {
+        let connections = self.ports.connections;
+        let (inside, _) = self.channel("renewal-in", Visibility::Public).await?;
+        let (outside, _) = self.channel("renewal-out", Visibility::Public).await?;
+        let opened = self.open("renew1=", "rene", &[&inside]).await?;
+        let before = UserConnection::from(&opened);
+        let ends_at = self.later(LONG * 2);
+        let limit = Some(BTreeSet::from([inside.channel_id.clone()]));
+        let renewed = Connection {
+            token_expires_at: ends_at,
+            expires_at: ends_at,
+            allowed_channels: limit.clone(),
+            ..opened.clone()
+        };
+        require_eq!(connections.renew(&renewed).await?, Some(vec![inside.key()]), "its channels");
+        require_eq!(connections.connection(&opened.key.id).await?, Some(renewed.clone()), "the connection");
+        let late = self.later(LONG + Duration::from_secs(1));
+        let of_user = connections.connections_of(&opened.user_id, late).await?;
+        require_eq!(of_user, vec![UserConnection::from(&renewed)], "the user's connections");
+        let listeners = self.listeners(&inside.key(), late).await?;
+        require_eq!(listeners.first().map(|one| one.expires_at), Some(ends_at), "the end of the subscription");
+        // A function that read the connection before the renewal.
+        let subscribed = connections.subscribe(&outside.key(), &opened.user_id, &before, true).await?;
+        require!(!subscribed, "a channel beyond the limit was subscribed");
+        require_eq!(self.listeners(&outside.key(), self.now).await?, vec![], "subscriptions beyond the limit");
+        require!(connections.subscribe(&inside.key(), &opened.user_id, &before, true).await?, "a channel within");
+        let listeners = self.listeners(&inside.key(), late).await?;
+        require_eq!(listeners.first().map(|one| one.expires_at), Some(ends_at), "the end of what was subscribed again");
+        let key = ConnectionKey { connected_at: self.later(Duration::from_secs(1)), ..opened.key.clone() };
+        let other = Connection { key, ..renewed };
+        require_eq!(connections.renew(&other).await?, None, "another connection");
+        Ok(())
+    }
+
+    pub(super) async fn subscriptions(&self) -> Outcome {
+        let connections = self.ports.connections;
+        let (channel, _) = self.channel("subscriptions", Visibility::Public).await?;
+        let opened = self.open("subs1=", "susi", &[]).await?;
+        let (of_user, user) = (UserConnection::from(&opened), opened.user_id.clone());
+        let key = channel.key();
+        require!(connections.subscribe(&key, &user, &of_user, false).await?, "it was not subscribed");
+        let as_reader = Subscription { member: false, ..of_user.subscription(&user) };
+        require_eq!(self.listeners(&key, self.now).await?, vec![as_reader.clone()], "a reader's subscription");
+        require!(connections.confirm_member(&key, &as_reader).await?, "it was not confirmed");
+        let as_member = of_user.subscription(&user);
+        require_eq!(self.listeners(&key, self.now).await?, vec![as_member], "a member's subscription");
+        require!(connections.subscribe(&key, &user, &of_user, false).await?, "it was not subscribed again");
+        require_eq!(self.listeners(&key, self.now).await?, vec![as_reader.clone()], "what it was replaced by");
+        let mut channels: Vec<ChannelKey> = Vec::new();
+        for number in 1..CHANNELS_PER_CONNECTION {
+            let incarnation = Incarnation::generate(self.seed());
+            channels.push(ChannelKey { channel_id: id(&format!("subs{number}"))?, incarnation });
+        }
+        for channel in &channels {
+            require!(connections.subscribe(channel, &user, &of_user, true).await?, "there is room for {channel}");
+        }
+        let (more, _) = self.channel("subscriptions2", Visibility::Public).await?;
+        require!(!connections.subscribe(&more.key(), &user, &of_user, true).await?, "one channel too many");
+        require!(connections.subscribe(&key, &user, &of_user, true).await?, "one that it has");
+        require!(connections.unsubscribe(&key, &of_user.key).await?, "room is made");
+        require!(connections.subscribe(&more.key(), &user, &of_user, true).await?, "there is room again");
+        require!(!connections.confirm_member(&key, &as_reader).await?, "what is not there was confirmed");
+        require_eq!(self.listeners(&key, self.now).await?, vec![], "what was not confirmed");
+        require!(connections.close(&of_user.key).await?, "it was not closed");
+        for channel in channels.iter().chain([&more.key()]) {
+            require_eq!(self.listeners(channel, self.now).await?, vec![], "subscriptions after the connection's end");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn audiences(&self) -> Outcome {
+        let Ports { channels: store, connections, .. } = *self.ports;
+        let (channel, olga) = self.channel("audience", Visibility::Public).await?;
+        let key = channel.key();
+        let by = Authority { channel: &channel, member: Some(&olga) };
+        let rita = self.member(&by, "rita", MemberRole::Member).await?;
+        let mut names = Vec::new();
+        for (number, user) in (0..7).zip(["rita", "carol"].into_iter().cycle()) {
+            let mut connection = self.connection(&format!("aud{number}="), user, &[&channel])?;
+            if number == 3 {
+                connection.expires_at = self.later(Duration::from_mins(1));
+            }
+            let by_membership = if user == "rita" { BTreeSet::from([key.clone()]) } else { BTreeSet::new() };
+            connections.register_pending(&connection.user_id, &UserConnection::from(&connection)).await?;
+            connections.activate(&connection, &by_membership).await?;
+            names.push(connection.key.id.to_string());
+        }
+        self.remove(&by, &rita).await?;
+        let private = Channel { visibility: Visibility::Private, version: 2, ..channel.clone() };
+        let pending = PendingEnd::new(key.clone(), EndCause::MadePrivate, self.seed());
+        require!(store.update(&by, &private, Some(&pending), self.now).await?, "it is not made private");
+        let audience = connections.audience(&key, self.now).await?;
+        require_eq!(audience.subscriptions.len(), 7, "all subscriptions, refused ones too");
+        require!(
+            audience.gate.private && audience.gate.blocked.contains(&rita.user_id),
+            "the gate: {:?}",
+            audience.gate
+        );
+        require_eq!(audience.gate, connections.gate(&key, self.now).await?, "the gate by itself");
+        require_eq!(audience.admitted(), vec![], "the admitted subscriptions");
+        for (now, left) in [(self.now, 7), (self.later(Duration::from_secs(61)), 6)] {
+            for limit in [1, 2, 3, 10] {
+                let (mut found, mut after): (Vec<String>, Option<ConnectionId>) = (Vec::new(), None);
+                for _ in 0..20 {
+                    let page = connections.subscriptions_page(&key, after.as_ref(), limit, now).await?;
+                    found.extend(page.subscriptions.iter().map(|one| one.connection.id.to_string()));
+                    after = page.next_after;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                require!(after.is_none(), "the pages do not end");
+                let wanted: Vec<String> = names.iter().filter(|name| left == 7 || *name != "aud3=").cloned().collect();
+                require_eq!(found, wanted, "subscriptions, {limit} at a time");
+            }
+        }
+        Ok(())
+    }
+}

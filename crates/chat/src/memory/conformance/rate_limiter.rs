@@ -1,0 +1,65 @@
+//! Law of the token buckets.
+
+use std::time::Duration;
+
+use super::bench::{Bench, Outcome, id};
+use crate::{
+    model::{
+        id::UserId,
+        incarnation::{ChannelKey, Incarnation},
+        token_bucket::Bucket,
+    },
+    ports::{
+        channel_store::ChannelStore,
+        clock::Clock,
+        connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels,
+        invitation_store::InvitationStore,
+        message_store::MessageStore,
+        pending_ends::PendingEnds,
+        presence_store::PresenceStore,
+        rate_limiter::{LimitedAction, RateLimiter},
+        reply_leases::ReplyLeases,
+        ticket_store::TicketStore,
+    },
+};
+
+impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
+where
+    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Messages: MessageStore,
+    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Removal: DeletedChannels,
+{
+    pub(super) async fn buckets(&self) -> Outcome {
+        let store = self.ports.channels;
+        let bucket = Bucket { every: Duration::from_secs(2), burst: 2 };
+        let (first, second): (UserId, UserId) = (id("berta")?, id("bruno")?);
+        let channel = |name: &str| -> Outcome<ChannelKey> {
+            Ok(ChannelKey { channel_id: id(name)?, incarnation: Incarnation::generate(self.seed()) })
+        };
+        let (one, other) = (channel("buckets")?, channel("buckets")?);
+        let take = async |user: &UserId, action: LimitedAction<'_>| store.take(user, &action, bucket, self.now).await;
+        let wait = Some(Duration::from_secs(2));
+        require_eq!(take(&first, LimitedAction::Connect).await?, None, "the first");
+        require_eq!(take(&first, LimitedAction::Connect).await?, None, "the second");
+        require_eq!(take(&first, LimitedAction::Connect).await?, wait, "the third");
+        require_eq!(take(&first, LimitedAction::AgentReply).await?, None, "another action");
+        require_eq!(take(&second, LimitedAction::Connect).await?, None, "another user");
+        for _ in 0..2 {
+            require_eq!(take(&first, LimitedAction::Typing(&one)).await?, None, "typing in one channel");
+        }
+        require_eq!(take(&first, LimitedAction::Typing(&one)).await?, wait, "typing too often");
+        require_eq!(take(&first, LimitedAction::Typing(&other)).await?, None, "typing in another incarnation");
+        for user in [&first, &second] {
+            require_eq!(take(user, LimitedAction::Reply(&one)).await?, None, "a reply in a channel");
+        }
+        require_eq!(
+            take(&first, LimitedAction::Reply(&one)).await?,
+            wait,
+            "the channel's replies, whichever user asks"
+        );
+        require_eq!(take(&first, LimitedAction::Reply(&other)).await?, None, "replies in another incarnation");
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! Law of the reply leases.
+
+use std::time::Duration;
+
+use super::bench::{Bench, LONG, Outcome, id};
+use crate::{
+    model::{access::Authority, channel::Visibility, seq::Seq},
+    ports::{
+        channel_store::ChannelStore,
+        connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels,
+        invitation_store::InvitationStore,
+        message_store::MessageStore,
+        pending_ends::PendingEnds,
+        presence_store::PresenceStore,
+        rate_limiter::RateLimiter,
+        reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLeases},
+        ticket_store::TicketStore,
+    },
+};
+
+impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
+where
+    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Messages: MessageStore,
+    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Removal: DeletedChannels,
+{
+    pub(super) async fn claims(&self) -> Outcome {
+        let store = self.ports.channels;
+        let (channel, olga) = self.channel("claims", Visibility::Public).await?;
+        self.send(&channel, "olga").await?;
+        let question = MessageKey { channel: channel.key(), seq: Seq::FIRST };
+        let [one, two] = [1, 2].map(LeaseOwner::new);
+        let [until, later] = [10, 20].map(|seconds| self.later(Duration::from_secs(seconds)));
+        let claimed = store.acquire(&question, one, until, self.now).await?;
+        require!(
+            matches!(claimed, Acquire::Acquired(claim) if claim.calls == 0 && !claim.cancelled),
+            "a free question"
+        );
+        require_eq!(store.acquire(&question, two, until, self.now).await?, Acquire::Held { until }, "one that is held");
+        require_eq!(
+            ReplyLeases::renew(store, &question, two, later, LeaseRenewal::CallModel).await?,
+            None,
+            "a renewal by another"
+        );
+        let renewed = ReplyLeases::renew(store, &question, one, later, LeaseRenewal::CallModel).await?;
+        require_eq!(renewed.map(|claim| claim.calls), Some(1), "the calls of a renewal");
+        require_eq!(
+            store.acquire(&question, two, later, until).await?,
+            Acquire::Held { until: later },
+            "a renewed claim"
+        );
+        let channel = self.current(&channel).await?;
+        let by = Authority { channel: &channel, member: Some(&olga) };
+        require!(store.cancel(&by, &question, self.now).await?, "it was not cancelled");
+        let renewed = ReplyLeases::renew(store, &question, one, later, LeaseRenewal::Keep).await?;
+        require_eq!(renewed.map(|claim| (claim.calls, claim.cancelled)), Some((1, true)), "a claim that is cancelled");
+        store.release(&question, two).await?;
+        require_eq!(
+            store.acquire(&question, two, later, until).await?,
+            Acquire::Held { until: later },
+            "a release by another owner"
+        );
+        store.release(&question, one).await?;
+        let claimed = store.acquire(&question, two, later, self.now).await?;
+        require!(
+            matches!(claimed, Acquire::Acquired(claim) if claim.calls == 1 && claim.cancelled),
+            "what was released"
+        );
+        let not_begun = MessageKey { channel: channel.key(), seq: Seq::new(2) };
+        require!(store.cancel(&by, &not_begun, self.now).await?, "what has not begun was not cancelled");
+        let claimed = store.acquire(&not_begun, one, later, self.now).await?;
+        require!(matches!(claimed, Acquire::Acquired(claim) if claim.cancelled), "what was cancelled before it began");
+        let user = id("clara")?;
+        require_eq!(store.tokens_used(&user, self.now).await?, 0, "tokens used for a new user");
+        store.record_tokens(&user, 5, self.now).await?;
+        store.record_tokens(&user, 2, self.now).await?;
+        require_eq!(store.tokens_used(&user, self.now).await?, 7, "tokens used");
+        require_eq!(store.tokens_used(&user, self.later(LONG * 24)).await?, 0, "tokens used on the next day");
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Reply leases.
+
+use super::{Decision, Effect, Rule, State, StoredLease};
+use crate::{
+    model::{access::Authority, time::Timestamp},
+    ports::reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease},
+};
+
+impl State {
+    fn stored_lease(&self, question: &MessageKey) -> Option<&StoredLease> {
+        self.claims.get(&question.channel)?.get(&question.seq)
+    }
+
+    pub(crate) fn claim(
+        &self,
+        question: &MessageKey,
+        owner: LeaseOwner,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Decision<Acquire> {
+        let stored = self.stored_lease(question);
+        if let Some(until) = stored.and_then(|stored| stored.until).filter(|until| *until > now)
+            && !self.lacks(Rule::ClaimHeld)
+        {
+            return (Acquire::Held { until }, None);
+        }
+        let claim = stored.map(|stored| stored.claim).unwrap_or_default();
+        let question = question.clone();
+        (Acquire::Acquired(claim), Some(Effect::LeaseAcquired { question, owner, until }))
+    }
+
+    pub(crate) fn renew_lease(
+        &self,
+        question: &MessageKey,
+        owner: LeaseOwner,
+        until: Timestamp,
+        renewal: LeaseRenewal,
+    ) -> Decision<Option<ReplyLease>> {
+        let stored =
+            self.stored_lease(question).filter(|stored| stored.owner == Some(owner) || self.lacks(Rule::ClaimHeld));
+        let Some(stored) = stored else { return (None, None) };
+        let calls = stored.claim.calls + renewal.calls();
+        let question = question.clone();
+        (Some(ReplyLease { calls, ..stored.claim }), Some(Effect::LeaseRenewed { question, until, renewal }))
+    }
+
+    pub(crate) fn cancel(&self, by: &Authority<'_>, question: &MessageKey) -> Decision<bool> {
+        if !self.holds(by, Rule::MessageAuthority) {
+            return (false, None);
+        }
+        (true, Some(Effect::ReplyCancelled { question: question.clone() }))
+    }
+
+    fn lease_entry(&mut self, question: MessageKey) -> &mut StoredLease {
+        self.claims.entry(question.channel).or_default().entry(question.seq).or_default()
+    }
+
+    pub(super) fn lease_acquired(&mut self, question: MessageKey, owner: LeaseOwner, until: Timestamp) {
+        let stored = self.lease_entry(question);
+        (stored.owner, stored.until) = (Some(owner), Some(until));
+    }
+
+    pub(super) fn lease_renewed(&mut self, question: MessageKey, until: Timestamp, renewal: LeaseRenewal) {
+        let stored = self.lease_entry(question);
+        stored.until = Some(until);
+        stored.claim.calls += renewal.calls();
+    }
+
+    pub(super) fn reply_cancelled(&mut self, question: MessageKey) {
+        self.lease_entry(question).claim.cancelled = true;
+    }
+}

@@ -1,0 +1,184 @@
+//! State of the stores in memory, and its changes.
+//!
+//! Rules that only read decide a change. Then the change is made: [`Effect`]. Both happen under one lock.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::rule::{Broken, Rule};
+use crate::{
+    model::{
+        access::Authority,
+        channel::{Channel, Member},
+        connection::{Connection, Subscription, UserConnection},
+        id::{ChannelId, ConnectionId, IdempotencyKey, UserId},
+        incarnation::{ChannelKey, Incarnation},
+        invitation::Invitation,
+        message::{MessageEvent, StoredMessage},
+        pending_end::PendingEnd,
+        seq::Seq,
+        ticket_digest::TicketDigest,
+        time::Timestamp,
+    },
+    ports::{
+        channel_store::Creation,
+        message_store::{IdempotencyRecord, RecordKey},
+        reply_leases::{LeaseOwner, ReplyLease},
+        ticket_store::Ticket,
+    },
+};
+
+mod channels;
+mod effect;
+mod gates;
+mod invitations;
+mod keys;
+mod leases;
+mod members;
+mod messages;
+mod removal;
+mod subscriptions;
+
+pub use effect::Effect;
+pub(super) use keys::{reply_bucket, send_bucket};
+pub(super) use messages::{is_live, living};
+
+/// Subscriptions, by channel and connection.
+pub type Subscriptions = BTreeMap<ChannelKey, BTreeMap<ConnectionId, Subscription>>;
+
+/// A record of the stream of the messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamRecord {
+    /// Change of the message.
+    pub event: MessageEvent,
+    /// [`Append::for_agent`](crate::ports::message_store::Append::for_agent) of the append.
+    pub for_agent: bool,
+}
+
+/// Stored gate of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredGate {
+    /// [`Gate::closed`](crate::model::connection::Gate::closed).
+    pub closed: bool,
+    /// [`Gate::private`](crate::model::connection::Gate::private).
+    pub private: bool,
+    /// Time from which the gate counts as absent.
+    pub expires_at: Timestamp,
+}
+
+/// Stored reply lease.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredLease {
+    /// Holder, if any worker has acquired the lease.
+    pub owner: Option<LeaseOwner>,
+    /// Time when the lease expires.
+    pub until: Option<Timestamp>,
+    /// Model calls, and the cancellation.
+    pub claim: ReplyLease,
+}
+
+/// Stored message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MessageItem {
+    /// The message.
+    pub stored: StoredMessage,
+    /// [`Append::for_agent`](crate::ports::message_store::Append::for_agent).
+    pub for_agent: bool,
+}
+
+/// State of all stores. Items of a channel are stored under its key; only [`State::channels`] uses the id.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Channels by their ids.
+    pub channels: BTreeMap<ChannelId, Channel>,
+    /// Members. Those of a deleted channel stay until they are removed.
+    pub members: BTreeMap<ChannelKey, BTreeMap<UserId, Member>>,
+    /// Channels of users, with the read mark.
+    pub listed: BTreeMap<UserId, BTreeMap<ChannelKey, Seq>>,
+    /// Invitations. Those to a deleted channel stay until they are removed.
+    pub invitations: BTreeMap<ChannelKey, BTreeMap<UserId, Invitation>>,
+    /// Public channels by `<search key>#<id>`.
+    pub public: BTreeMap<String, ChannelKey>,
+    /// Requests that created channels.
+    pub creations: BTreeMap<ChannelKey, BTreeMap<(UserId, IdempotencyKey), Creation>>,
+    /// Pending ends.
+    pub pending: BTreeMap<Incarnation, PendingEnd>,
+    /// Messages.
+    pub messages: BTreeMap<ChannelKey, BTreeMap<Seq, MessageItem>>,
+    /// Records of requests and replies.
+    pub records: BTreeMap<ChannelKey, BTreeMap<RecordKey, IdempotencyRecord>>,
+    /// Changes of messages, in the order of their commits.
+    pub stream: Vec<StreamRecord>,
+    /// Reply leases, by the question's `seq`.
+    pub claims: BTreeMap<ChannelKey, BTreeMap<Seq, StoredLease>>,
+    /// Tokens used for users, by day.
+    pub spent: BTreeMap<(UserId, String), u64>,
+    /// Times when buckets are full: of users, or of channels, by action.
+    pub buckets: BTreeMap<(Option<UserId>, String), Timestamp>,
+    /// Connections.
+    pub connections: BTreeMap<ConnectionId, Connection>,
+    /// Connections of users, pending or open.
+    pub user_connections: BTreeMap<UserId, BTreeMap<ConnectionId, UserConnection>>,
+    /// Subscriptions.
+    pub subscriptions: Subscriptions,
+    /// Gates.
+    pub gates: BTreeMap<ChannelKey, StoredGate>,
+    /// Users that gates block, and until when.
+    pub blocked: BTreeMap<ChannelKey, BTreeMap<UserId, Timestamp>>,
+    /// Users whose presence was announced, and the time until which that counts.
+    pub present: BTreeMap<(ChannelKey, UserId), Timestamp>,
+    /// Connections by the minute in which their token ends, since the Unix epoch.
+    pub token_ends: BTreeMap<i64, BTreeSet<ConnectionId>>,
+    /// Last minute of [`State::token_ends`] that is processed.
+    pub worked_off: Option<i64>,
+    /// Tickets by digest.
+    pub tickets: BTreeMap<TicketDigest, Ticket>,
+    /// Subscriptions before the last changes, kept while [`Rule::SubscriptionsCurrent`] is removed.
+    stale: VecDeque<Subscriptions>,
+    pub(super) broken: Broken,
+}
+
+/// Result of a call, and the change that it makes.
+pub(super) type Decision<T> = (T, Option<Effect>);
+
+impl State {
+    /// Returns whether a rule is removed.
+    #[must_use]
+    pub fn lacks(&self, rule: Rule) -> bool {
+        self.broken.contains(rule)
+    }
+
+    /// Returns the channel of a key, if its id still leads to it.
+    #[must_use]
+    pub fn channel(&self, key: &ChannelKey) -> Option<&Channel> {
+        self.channels.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)
+    }
+
+    /// Returns a membership.
+    #[must_use]
+    pub fn member(&self, key: &ChannelKey, user: &UserId) -> Option<&Member> {
+        self.members.get(key)?.get(user)
+    }
+
+    /// Returns a message, expired or not.
+    #[must_use]
+    pub fn message(&self, key: &ChannelKey, seq: Seq) -> Option<&MessageItem> {
+        self.messages.get(key)?.get(&seq)
+    }
+
+    /// Whether an [`Authority`] still holds.
+    fn holds(&self, by: &Authority<'_>, rule: Rule) -> bool {
+        let read = by.channel;
+        let is_as_read = |current: &Channel| {
+            current.visibility == read.visibility && current.archived_at.is_some() == read.archived_at.is_some()
+        };
+        let key = read.key();
+        self.lacks(rule)
+            || (self.channel(&key).is_some_and(is_as_read)
+                && by.member.is_none_or(|member| self.is_member_as_read(&key, member)))
+    }
+
+    fn is_member_as_read(&self, key: &ChannelKey, read: &Member) -> bool {
+        self.member(key, &read.user_id)
+            .is_some_and(|current| (current.incarnation, current.role) == (read.incarnation, read.role))
+    }
+}

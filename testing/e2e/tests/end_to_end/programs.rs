@@ -1,0 +1,24 @@
+//! The tested programs: the runner, and the functions of another build.
+
+use std::process::Command;
+
+/// Returns the folder with another build of the functions, which is tested instead of the workspace's.
+pub(crate) fn built() -> Option<std::ffi::OsString> {
+    std::env::var_os("SWITCHBOARD_TEST_BIN_DIR")
+}
+
+/// Returns the runner's binary, which is in the parent folder of the test executables.
+///
+/// `cargo test --workspace` builds it: Cargo builds the binaries of each package whose integration tests it builds, and
+/// `local` has some. Cargo starts the first test after the last build, so the order of the packages does not matter.
+pub(crate) fn runner() -> Command {
+    let test = std::env::current_exe().unwrap();
+    let runner = test.ancestors().nth(2).unwrap().join("local");
+    // A run of this package alone does not build it.
+    assert!(
+        runner.is_file(),
+        "{} is missing: build it with `cargo build --bin local`, in the profile of the tests",
+        runner.display()
+    );
+    Command::new(runner)
+}

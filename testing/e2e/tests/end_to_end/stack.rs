@@ -1,0 +1,486 @@
+//! A running stack and its clients.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures::{SinkExt, StreamExt};
+use local::token;
+use reqwest::{Method, Response, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error as SocketError, Message, client::IntoClientRequest, protocol::CloseFrame},
+};
+
+use crate::programs::{built, runner};
+
+/// The SDKs' header `authorization`. The local run checks its format, but not the signature.
+pub(crate) const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20261128/us-east-1/lambda/aws4_request, \
+                                    SignedHeaders=host, Signature=0";
+
+/// Timeout that is long enough for the slowest machine. A test that waits this long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Key that a collector requires from its clients.
+pub(crate) const COLLECTOR_KEY: &str = "the-key-of-the-collector";
+
+/// A runner with its own ports.
+pub(crate) struct Stack {
+    pub(crate) runner: Child,
+    pub(crate) addresses: Value,
+    http: reqwest::Client,
+    files: tempfile::TempDir,
+}
+
+impl Stack {
+    /// Starts a stack in memory.
+    pub(crate) fn in_memory() -> Self {
+        Self::start(&["--in-memory"])
+    }
+
+    /// Starts a stack on a data directory.
+    pub(crate) fn on(directory: &Path) -> Self {
+        Self::start(&["--data-dir", directory.to_str().unwrap()])
+    }
+
+    /// Starts a stack on a data directory, with existing binaries.
+    pub(crate) fn on_with(directory: &Path, binaries: &Path) -> Self {
+        Self::start(&["--data-dir", directory.to_str().unwrap(), "--bin-dir", binaries.to_str().unwrap()])
+    }
+
+    /// Returns the path of the ready file.
+    pub(crate) fn ready_file(&self) -> std::path::PathBuf {
+        self.files.path().join("ready.json")
+    }
+
+    /// Starts a stack in memory with parameters of the template.
+    pub(crate) fn with(parameters: &[(&str, String)]) -> Self {
+        Self::with_environment(parameters, &[])
+    }
+
+    /// Starts a stack in memory with Bedrock at `url`.
+    pub(crate) fn with_bedrock(url: &str, parameters: &[(&str, String)]) -> Self {
+        Self::with_environment(parameters, &[("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url)])
+    }
+
+    /// Starts a stack in memory with this interval between reads of its streams.
+    pub(crate) fn pacing(interval: &str, parameters: &[(&str, String)]) -> Self {
+        Self::with_options(&["--in-memory", "--stream-interval", interval], parameters, &[])
+    }
+
+    fn with_environment(parameters: &[(&str, String)], environment: &[(&str, &str)]) -> Self {
+        Self::with_options(&["--in-memory"], parameters, environment)
+    }
+
+    fn with_options(options: &[&str], parameters: &[(&str, String)], environment: &[(&str, &str)]) -> Self {
+        let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut options = options.to_vec();
+        for parameter in &parameters {
+            options.extend(["--parameter", parameter]);
+        }
+        Self::spawn(&options, environment, Stdio::inherit())
+    }
+
+    /// Starts a stack in memory with existing binaries.
+    pub(crate) fn from_binaries(folder: &Path) -> Self {
+        Self::start(&["--in-memory", "--bin-dir", folder.to_str().unwrap()])
+    }
+
+    /// Starts a stack with all logs in a file, and with a collector.
+    pub(crate) fn talkative(directory: &Path, log: &Path, collector: &str) -> Self {
+        let directory = directory.to_str().unwrap();
+        let (endpoint, key) = (format!("OtlpEndpoint={collector}"), format!("OtlpHeaders=x-key={COLLECTOR_KEY}"));
+        let options = [
+            ["--data-dir", directory],
+            ["--log-level", "trace"],
+            ["--parameter", "LogLevel=trace"],
+            ["--parameter", &endpoint],
+            ["--parameter", &key],
+        ]
+        .concat();
+        Self::spawn(&options, &[], std::fs::File::create(log).unwrap().into())
+    }
+
+    /// Starts a stack in memory with parameters of the template, and with the functions' logs in a file.
+    pub(crate) fn logging(parameters: &[(&str, &str)], log: &Path) -> Self {
+        let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut options = vec!["--in-memory", "--log-level", "debug"];
+        for parameter in &parameters {
+            options.extend(["--parameter", parameter]);
+        }
+        Self::spawn(&options, &[], std::fs::File::create(log).unwrap().into())
+    }
+
+    /// Starts a stack with its own random secret. [`Stack::mint`] returns its tokens.
+    pub(crate) fn secretive(options: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::run(options, environment, Stdio::inherit())
+    }
+
+    fn start(options: &[&str]) -> Self {
+        Self::spawn(options, &[], Stdio::inherit())
+    }
+
+    /// Starts a stack that accepts the tokens of [`token_of`].
+    fn spawn(options: &[&str], environment: &[(&str, &str)], log: Stdio) -> Self {
+        let secret = format!("JwtHs256Secret={}", token::DEVELOPMENT_SECRET);
+        // Placed before the others, because the last parameter of a name counts.
+        Self::run(&[&["--parameter", &secret], options].concat(), environment, log)
+    }
+
+    fn run(options: &[&str], environment: &[(&str, &str)], log: Stdio) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let ready = files.path().join("ready.json");
+        let mut command = runner();
+        // Functions of another build, such as those of images/check-arm64.sh.
+        if let Some(folder) = built().filter(|_| !options.contains(&"--bin-dir")) {
+            command.arg("--bin-dir").arg(folder);
+        }
+        let mut runner = command
+            .args(["--rest-port", "0", "--websocket-port", "0", "--dynamodb-port", "0", "--page-port", "0"])
+            .arg("--ready-file")
+            .arg(&ready)
+            .args(options)
+            // The maintenance function runs every minute, which is too long for tests.
+            .env("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS", "0.2")
+            // Allowed and used actions of the functions, which infra/check.py compares with their roles.
+            .env("SWITCHBOARD_LOCAL_CALLS", calls())
+            .envs(environment.iter().copied())
+            .stderr(log)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(runner.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().starts_with("Switchboard is up")), "the stack did not come up");
+        // Reads the output, so that the runner never waits for a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let addresses = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+        Self { runner, addresses, http: reqwest::Client::new(), files }
+    }
+
+    /// Returns a token of the command line for this stack.
+    pub(crate) fn mint(&self, user: &str) -> String {
+        let output = runner().args(["token", "--user", user, "--ready-file"]).arg(self.ready_file()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    pub(crate) fn address(&self, of: &str) -> &str {
+        self.addresses[of].as_str().unwrap()
+    }
+
+    /// Returns a request without a token.
+    pub(crate) fn anonymous(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.address("rest"))).timeout(PATIENCE)
+    }
+
+    pub(crate) fn request(&self, user: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.bearing(&token_of(user), method, path)
+    }
+
+    pub(crate) fn bearing(&self, token: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.anonymous(method, path).bearer_auth(token)
+    }
+
+    /// Returns the status of a response, and its JSON.
+    pub(crate) async fn ask(&self, user: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
+        let mut request = self.request(user, method, path);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        answered(request).await
+    }
+
+    /// Opens a socket with a token.
+    pub(crate) async fn connect(&self, token: &str, query: &str) -> Result<Socket, StatusCode> {
+        let url = format!("{}/{query}", self.address("websocket"));
+        let authorization = format!("Bearer {token}");
+        self.handshake(&url, &[("authorization", &authorization)]).await.map(|(socket, _)| socket)
+    }
+
+    /// Creates a channel with this visibility and this mode of the agent.
+    pub(crate) async fn create_channel(&self, owner: &str, channel: &str, visibility: &str, agent: &str) {
+        let body =
+            json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": agent } });
+        let response = self.request(owner, Method::POST, "/channels").json(&body).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+    }
+
+    pub(crate) async fn send(&self, user: &str, channel: &str, content: &str) -> Value {
+        let response = self.post(user, channel, content, None).await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+        response.json().await.unwrap()
+    }
+
+    pub(crate) async fn post(
+        &self,
+        user: &str,
+        channel: &str,
+        content: &str,
+        key: Option<&str>,
+    ) -> reqwest::Result<Response> {
+        let mut request = self.request(user, Method::POST, &format!("/channels/{channel}/messages"));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        request.json(&json!({ "content": content })).send().await
+    }
+
+    /// Returns the complete history, oldest first, read page by page.
+    pub(crate) async fn history(&self, user: &str, channel: &str) -> Vec<Value> {
+        let (mut all, mut after) = (Vec::new(), json!(0));
+        loop {
+            let path = format!("/channels/{channel}/messages?after={after}&limit=100");
+            let page: Value = self.request(user, Method::GET, &path).send().await.unwrap().json().await.unwrap();
+            all.extend(page["messages"].as_array().unwrap().iter().cloned());
+            if page["has_more"] == false {
+                return all;
+            }
+            after = page["next"]["after"].clone();
+        }
+    }
+
+    pub(crate) async fn socket(&self, user: &str, channel: &str) -> Socket {
+        let url = format!("{}/?channels={channel}", self.address("websocket"));
+        self.handshake(&url, &[("authorization", &format!("Bearer {}", token_of(user)))]).await.unwrap().0
+    }
+
+    pub(crate) async fn handshake(
+        &self,
+        url: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(Socket, Option<String>), StatusCode> {
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match connect_async(request).await {
+            Ok((socket, response)) => {
+                let subprotocol = response.headers().get("sec-websocket-protocol");
+                Ok((Socket(socket), subprotocol.map(|value| value.to_str().unwrap().to_owned())))
+            }
+            Err(SocketError::Http(response)) => Err(response.status()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub(crate) async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::from_conf(
+            aws_sdk_dynamodb::config::Builder::from(&aws().await).endpoint_url(self.address("dynamodb")).build(),
+        )
+    }
+
+    pub(crate) async fn management(&self) -> aws_sdk_apigatewaymanagement::Client {
+        aws_sdk_apigatewaymanagement::Client::from_conf(
+            aws_sdk_apigatewaymanagement::config::Builder::from(&aws().await)
+                .endpoint_url(self.address("management"))
+                .build(),
+        )
+    }
+
+    /// Invokes a function by its name in the template without `Function`. Returns the response of the function, or its
+    /// error.
+    pub(crate) async fn invoke(&self, function: &str, event: &Value) -> (StatusCode, Value) {
+        let name = format!("switchboard-{function}Function");
+        let url = format!("{}/2015-03-31/functions/{name}/invocations", self.address("lambda"));
+        let request = reqwest::Client::new().post(url).header("authorization", SIGNATURE).json(event);
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    /// Invokes the maintenance function, as its schedule does every minute.
+    pub(crate) async fn maintain(&self) -> StatusCode {
+        self.invoke("Maintenance", &json!({})).await.0
+    }
+
+    /// Counts the pending ends.
+    pub(crate) async fn pending_ends(&self) -> usize {
+        let query = self.dynamodb().await.query().table_name("chat_channels");
+        let query = query.key_condition_expression("channel_id = :pending");
+        let pending = AttributeValue::S("pending#".to_owned());
+        let pages = query.expression_attribute_values(":pending", pending).into_paginator().items().send();
+        pages.collect::<Result<Vec<_>, _>>().await.unwrap().len()
+    }
+
+    /// Returns the running functions by process id, with the beginning of their names.
+    pub(crate) fn functions(&self) -> Vec<(Pid, String)> {
+        // Each thread of a process has its own children.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.runner.id())).unwrap();
+        tasks
+            .flatten()
+            .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+            .flat_map(|children| children.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .filter_map(|pid| {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+                Some((Pid::from_raw(pid.parse().ok()?)?, name.trim().to_owned()))
+            })
+            .filter(|(_, name)| name != "local")
+            .collect()
+    }
+
+    /// Kills the runner with SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.runner.kill().unwrap();
+        self.runner.wait().unwrap();
+    }
+
+    /// Stops the runner with SIGTERM.
+    pub(crate) fn stop(mut self) {
+        let pid = Pid::from_child(&self.runner);
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(self.runner.wait().unwrap().success());
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // The runner may have been stopped already.
+        let _ = self.runner.kill();
+        let _ = self.runner.wait();
+    }
+}
+
+/// Returns the folder in which the runners of all tests record the calls of functions.
+fn calls() -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calls");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+pub(crate) fn token_of(user: &str) -> String {
+    token::mint(user, token::DEFAULT_TTL, jiff::Timestamp::now()).unwrap()
+}
+
+/// Returns the claims of a token that the local run accepts. Tests change them.
+pub(crate) fn claims_of(user: &str, seconds: i64) -> Value {
+    let now = jiff::Timestamp::now().as_second();
+    json!({ "sub": user, "iss": token::ISSUER, "aud": token::AUDIENCE, "iat": now - 1, "nbf": now - 1, "exp": now + seconds })
+}
+
+/// Signs claims with a shared secret.
+pub(crate) fn signed(claims: &Value, secret: &str) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
+}
+
+/// Returns the status of a response, and its JSON.
+pub(crate) async fn answered(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
+}
+
+async fn aws() -> aws_config::SdkConfig {
+    let credentials = aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "test");
+    aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .region("us-east-1")
+        .credentials_provider(credentials)
+        .load()
+        .await
+}
+
+/// The client's end of a socket.
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    pub(crate) async fn say(&mut self, text: impl Into<String>) {
+        self.0.send(Message::text(text.into())).await.unwrap();
+    }
+
+    /// Returns the next text frame, or the close frame of the socket.
+    pub(crate) async fn hear(&mut self) -> Result<Value, Option<CloseFrame>> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a frame in time");
+            match message {
+                Some(Ok(Message::Text(text))) => {
+                    return Ok(serde_json::from_str(&text).unwrap_or_else(|_| text.as_str().into()));
+                }
+                Some(Ok(Message::Close(frame))) => return Err(frame),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// Returns the next frame other than presence events, or the close frame of the socket.
+    pub(crate) async fn hear_but_presence(&mut self) -> Result<Value, Option<CloseFrame>> {
+        loop {
+            let frame = self.hear().await?;
+            if !frame["type"].as_str().unwrap_or_default().starts_with("presence.") {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Returns the messages of events, until there are `count`.
+    pub(crate) async fn messages(&mut self, count: usize) -> Vec<Value> {
+        let mut messages = Vec::new();
+        while messages.len() < count {
+            let frame = self.hear().await.expect("an open socket");
+            if frame["type"] != "events" {
+                continue;
+            }
+            messages.extend(frame["events"].as_array().unwrap().iter().map(|event| event["message"].clone()));
+        }
+        messages
+    }
+
+    /// Returns the connection id, from a pong.
+    pub(crate) async fn id(&mut self) -> String {
+        self.say(r#"{"action":"ping"}"#).await;
+        let pong = self.hear_but_presence().await.unwrap();
+        assert_eq!(pong["type"], "pong");
+        pong["connection_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends the same frame repeatedly, and counts the responses until the server closes the socket.
+    pub(crate) async fn flood(self, text: &str, frames: usize) -> usize {
+        let (mut sink, mut stream) = self.0.split();
+        let send = async {
+            for _ in 0..frames {
+                if sink.send(Message::text(text)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let hear = async {
+            let mut answers = 0;
+            loop {
+                match tokio::time::timeout(PATIENCE, stream.next()).await.expect("the socket is closed") {
+                    Some(Ok(Message::Text(text))) if text.contains("pong") => answers += 1,
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return answers,
+                    Some(Ok(_)) => {}
+                }
+            }
+        };
+        futures::future::join(send, hear).await.1
+    }
+
+    /// Closes the socket without a closing handshake.
+    pub(crate) fn vanish(self) {
+        if let MaybeTlsStream::Plain(stream) = self.0.into_inner() {
+            drop(stream);
+        }
+    }
+}
+
+/// Returns the `seq` of messages.
+pub(crate) fn seqs(messages: &[Value]) -> Vec<u64> {
+    messages.iter().map(|message| message["seq"].as_u64().unwrap()).collect()
+}
+
+/// Repeats `check` until it holds, because other processes work asynchronously.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    let tried = async {
+        while !check().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, tried).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+}

@@ -1,0 +1,98 @@
+//! Users that write, change and read messages.
+
+use std::sync::Arc;
+
+use chat::{
+    app::{agent::cancel, edit::Edit, read_mark::mark_read},
+    model::{invitation::Addition, message_ref::MessageRef, reaction::Toggle, seq::Seq, text::emoji::Emoji},
+    ports::message_store::Range,
+};
+
+use super::{by, pause};
+use crate::{
+    invocation::request,
+    node::Node,
+    sender::{Shared, send_once},
+    world::{LOUNGE, STRANGER, World, channel, user},
+};
+
+/// Sends messages, sometimes the same one again under the same key. They go to the channel that has the id at that
+/// time.
+pub(super) async fn talk(world: Arc<World>, who: &'static str, cache: Shared) {
+    let messages = 1 + world.time.below(4);
+    for number in 0..messages {
+        pause(&world, 1_500).await;
+        let number = if world.time.one_in(4) { 0 } else { number };
+        let text = format!("{who} says {number}");
+        let key = (number == 0 || !world.time.one_in(4)).then(|| format!("{who}-{number}"));
+        let text = if key.is_some() { text } else { format!("{text}, once, as {}", world.next_process()) };
+        send_once(Arc::clone(&world), who, LOUNGE, text, key, Arc::clone(&cache)).await;
+    }
+}
+
+/// Edits, deletes, reacts, cancels, sets read marks and adds members, as long as the caller is allowed to.
+pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
+    let times = 3 + world.time.below(6);
+    for number in 0..times {
+        pause(&world, 500).await;
+        let seq = Seq::new(1 + world.time.below(4));
+        let revision = MessageRef { channel_id: channel(LOUNGE), seq, caller: user(who), trace: None };
+        let kind = world.time.below(8);
+        let text = format!("{who} was here {number}");
+        // The result is ignored: the oracle checks the effects.
+        request(&world, by(who), |node| async move {
+            let (store, messages) = (&node.store, node.channel_messages());
+            match kind {
+                0 | 1 => {
+                    // Some edits change nothing.
+                    let content = (kind == 0).then_some(text);
+                    let edited = messages.edit(&revision, Edit { content, ..Edit::default() }).await;
+                    if edited.is_ok() {
+                        node.answers_with_what_it_read();
+                    }
+                }
+                2 => drop(messages.delete(&revision).await),
+                3 => drop(messages.react(&revision, &thumb(), Toggle::Add).await),
+                4 => drop(messages.react(&revision, &thumb(), Toggle::Remove).await),
+                5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
+                6 => drop(cancel(&messages, &revision).await),
+                _ => {
+                    let (id, addition) = (channel(LOUNGE), Addition::Outright);
+                    drop(node.membership().add(&id, &user(who), &user(STRANGER), None, addition).await);
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// Reads messages, members and settings, as long as the caller is allowed to.
+pub(super) async fn peek(world: Arc<World>, who: &'static str) {
+    let times = 3 + world.time.below(8);
+    for _ in 0..times {
+        pause(&world, 400).await;
+        let kind = world.time.below(4);
+        request(&world, by(who), |node| async move { look(&node, who, kind).await }).await;
+    }
+}
+
+fn thumb() -> Emoji {
+    "👍".parse().unwrap_or_else(|_| unreachable!("a thumb is an emoji"))
+}
+
+async fn look(node: &Node, who: &'static str, kind: u64) {
+    let (id, caller) = (channel(LOUNGE), user(who));
+    let shows = match kind {
+        0 => node
+            .channel_messages()
+            .history(&id, &caller, Range::Newest, 5)
+            .await
+            .is_ok_and(|page| !page.messages.is_empty()),
+        1 => node.channel_messages().one_message(&id, &caller, Seq::FIRST).await.is_ok(),
+        2 => node.membership().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
+        _ => node.presence().list(&id, &caller).await.is_ok_and(|present| !present.is_empty()),
+    };
+    if shows {
+        node.answers_with_what_it_read();
+    }
+}

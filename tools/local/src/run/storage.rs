@@ -1,0 +1,106 @@
+//! Opens the data of a run, and resolves the template.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use emulator::{
+    dynamodb::{self, Engine, Storage},
+    stack::{Queue, Stack},
+    template::{self, Deployment},
+};
+
+use super::{ACCOUNT_ID, Error, REGION, addresses::Addresses, settings::function_log_level};
+use crate::{cli::RunOptions, runs, secret::Secret, token};
+
+const STAGE: &str = "local";
+
+/// The resolved template with its data.
+pub(super) struct Opened {
+    /// Path of the template.
+    pub(super) template: PathBuf,
+    pub(super) stack: Stack,
+    pub(super) engine: Engine,
+    /// Directory of the run's data.
+    pub(super) directory: PathBuf,
+    pub(super) secret: Secret,
+}
+
+/// Opens the data, resolves the template with the addresses, adds those of the queues, and creates missing tables.
+pub(super) fn open_storage(options: &RunOptions, addresses: &mut Addresses) -> Result<Opened, Error> {
+    let template = template_path(options)?;
+    let described = template::load(&template)?;
+    let storage = if options.in_memory { Storage::InMemory } else { Storage::Directory(options.data_dir.clone()) };
+    let engine_options =
+        dynamodb::Options { region: REGION.into(), account_id: ACCOUNT_ID.into(), ..Default::default() };
+    let engine = Engine::open(storage, engine_options)?;
+    let directory = engine.directory();
+    let secret = match Secret::of_parameters(&options.parameters.iter().cloned().collect()) {
+        Some(given) => given,
+        None if options.in_memory => runs::secret_in_memory()?,
+        None => Secret::of_directory(&directory)?,
+    };
+    let stack = described.resolve(&deployment(addresses, &secret, options))?;
+    let url = |queue: &Queue| format!("{}/{ACCOUNT_ID}/{}", addresses.sqs, queue.name);
+    addresses.queues = stack.queues.iter().map(|queue| (queue.logical_id.clone(), url(queue))).collect();
+    engine.ensure_tables(&stack.tables)?;
+    Ok(Opened { template, stack, engine, directory, secret })
+}
+
+/// Returns the template's parameters for one machine. The rate limits are high, to allow load tests; a deployment uses
+/// the defaults of the template.
+fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> Deployment {
+    let parameters = [
+        ("Stage", STAGE),
+        ("TablePrefix", ""),
+        ("Disposable", "true"),
+        ("JwtIssuer", token::ISSUER),
+        ("JwtAudience", token::AUDIENCE),
+        ("JwtHs256Secret", secret.as_str()),
+        ("SendRate", "1000"),
+        ("SendBurst", "1000"),
+        ("ConnectRate", "1000"),
+        ("ConnectBurst", "1000"),
+        ("ConnectionsPerUser", "1000"),
+        ("ChannelsPerUser", "1000000"),
+        ("ChannelsPerMinute", "100000"),
+        ("MembersPerMinute", "100000"),
+        ("ActionRate", "1000"),
+        ("ActionBurst", "1000"),
+        ("FrameRate", "10000"),
+        ("FrameBurst", "10000"),
+        ("RepliesPerUser", "10000"),
+        ("RepliesPerChannel", "10000"),
+        ("TokensPerDay", "1000000000"),
+        ("OtlpEndpoint", &addresses.otlp),
+        ("LogLevel", function_log_level(&options.log_level)),
+    ];
+    let mut parameters: BTreeMap<String, String> =
+        parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    if let (Some(url), Some(model)) = (&options.model_url, &options.model) {
+        let chosen = [("ModelProvider", "openai"), ("ModelUrl", url.as_str()), ("Model", model.as_str())];
+        parameters.extend(chosen.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    parameters.extend(options.parameters.iter().cloned());
+    Deployment {
+        stack_name: "switchboard".to_owned(),
+        region: REGION.to_owned(),
+        account_id: ACCOUNT_ID.to_owned(),
+        parameters,
+        rest_url: addresses.rest.clone(),
+        websocket_url: addresses.websocket.clone(),
+        management_url: addresses.management.clone(),
+    }
+}
+
+/// Returns the given template, or that of the workspace. The workspace is found from Cargo's manifest directory, or
+/// from the current directory upwards.
+fn template_path(options: &RunOptions) -> Result<PathBuf, Error> {
+    if let Some(path) = &options.template {
+        return Ok(path.clone());
+    }
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let current = std::env::current_dir().ok();
+    let found = [manifest, current].into_iter().flatten().find_map(|start| {
+        start.ancestors().map(|folder| folder.join("infra/backend.yaml")).find(|path| path.is_file())
+    });
+    found.ok_or_else(|| "there is no infra/backend.yaml here or above; name the template with --template".into())
+}

@@ -1,0 +1,336 @@
+//! The contract documents agree with the code: routes, limits, frame types, responses of the gateway.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use chat::{
+    model::{
+        channel::{AgentMode, MemberRole, Visibility},
+        draft::{Delta, DraftStatus},
+        event::EphemeralEvent,
+        frame::{Answer, ephemeral_frame, left_out_frame},
+        id::MessageId,
+        limits,
+        message::{ContentType, Role},
+        seq::Seq,
+        text::{content, name},
+    },
+    ports::{
+        clock::{Clock, SystemClock},
+        socket_gateway::{CONNECTION_DURATION, FRAME_BYTES},
+    },
+};
+use emulator::template::{self, Deployment};
+use http_api::{body::BODY_BYTES, routes::ROUTES};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)).unwrap()
+}
+
+fn document(name: &str) -> Value {
+    let mut document: serde_yaml_ng::Value = serde_yaml_ng::from_str(&read(&format!("contracts/{name}"))).unwrap();
+    document.apply_merge().unwrap();
+    serde_json::to_value(document).unwrap()
+}
+
+#[track_caller]
+fn at<'a>(document: &'a Value, pointer: &str) -> &'a Value {
+    document.pointer(pointer).unwrap_or_else(|| panic!("the document has no {pointer}"))
+}
+
+#[test]
+fn openapi_has_every_route_and_no_other() {
+    let openapi = document("openapi.yaml");
+    let methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+    let documented: BTreeMap<&str, BTreeSet<String>> = at(&openapi, "/paths")
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(path, item)| {
+            let of_item = item.as_object().unwrap().keys().filter(|key| methods.contains(&key.as_str()));
+            (path.as_str(), of_item.map(|method| method.to_uppercase()).collect())
+        })
+        .collect();
+    let routes: BTreeMap<&str, BTreeSet<String>> = ROUTES
+        .iter()
+        .map(|(path, methods)| (*path, methods.iter().map(|(method, _)| method.to_string()).collect()))
+        .collect();
+    assert_eq!(documented, routes);
+    // `template/apis.rs` compares the template's routes with the code; this test compares them with the document.
+    let template = template::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/backend.yaml")).unwrap();
+    let stack = template
+        .resolve(&Deployment {
+            stack_name: "switchboard".into(),
+            region: "eu-west-1".into(),
+            account_id: "000000000000".into(),
+            parameters: BTreeMap::new(),
+            rest_url: "http://127.0.0.1:3000".into(),
+            websocket_url: "ws://127.0.0.1:3001".into(),
+            management_url: "http://127.0.0.1:3002".into(),
+        })
+        .unwrap();
+    let deployed: BTreeSet<&str> = stack.rest_api.methods.iter().map(|method| method.path.as_str()).collect();
+    assert_eq!(documented.keys().copied().collect::<BTreeSet<_>>(), deployed);
+    for (path, methods) in &documented {
+        for method in methods {
+            let has = |wanted: &str| stack.rest_api.methods.iter().any(|m| m.path == *path && m.http_method == wanted);
+            assert!(has(method) || has("ANY"), "{method} {path} is not deployed");
+        }
+    }
+}
+
+#[test]
+fn every_operation_says_what_may_go_wrong() {
+    let openapi = document("openapi.yaml");
+    for (path, item) in at(&openapi, "/paths").as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
+            let responses = operation["responses"].as_object().unwrap();
+            let name = format!("{method} {path}");
+            let mut expected = vec!["503", "5XX"];
+            if operation.get("security") != Some(&json!([])) {
+                expected.extend(["400", "401", "403"]);
+            }
+            if path.contains("{channel_id}") {
+                expected.push("404");
+            }
+            if operation.get("requestBody").is_some() {
+                expected.push("413");
+            }
+            for status in expected {
+                assert!(responses.contains_key(status), "{name} does not tell of {status}");
+            }
+        }
+    }
+}
+
+/// Numbers in the document are limits of the code.
+#[test]
+fn limits_are_those_of_the_code() {
+    let (openapi, asyncapi) = (document("openapi.yaml"), document("asyncapi.yaml"));
+    let id = format!("^[A-Za-z0-9_.:-]{{1,{}}}$", limits::ID_CHARS);
+    let name = at(&openapi, "/components/schemas/ChannelName/pattern").clone();
+    assert!(name.as_str().unwrap().ends_with(&format!("]{{1,{}}}$", limits::CHANNEL_NAME_CHARS)), "{name}");
+    let schemas = "/components/schemas";
+    let rest = [
+        ("Id/pattern", json!(id)),
+        ("Id/maxLength", json!(limits::ID_CHARS)),
+        ("ConnectionId/maxLength", json!(limits::ID_CHARS)),
+        ("NewChannel/properties/channel_id/pattern", json!(id)),
+        ("NewChannel/properties/channel_id/maxLength", json!(limits::ID_CHARS)),
+        ("ChannelName/maxLength", json!(limits::CHANNEL_NAME_CHARS)),
+        ("ChannelChanges/properties/name/pattern", name),
+        ("ChannelChanges/properties/name/maxLength", json!(limits::CHANNEL_NAME_CHARS)),
+        ("IdempotencyKey/pattern", json!(format!("^[!-~]{{1,{}}}$", limits::IDEMPOTENCY_KEY_CHARS))),
+        ("IdempotencyKey/maxLength", json!(limits::IDEMPOTENCY_KEY_CHARS)),
+        ("Seq/maximum", json!(limits::LARGEST_SEQ)),
+        ("AnySeq/maximum", json!(limits::LARGEST_SEQ)),
+        ("NewMessage/properties/reply_to/maximum", json!(limits::LARGEST_SEQ)),
+        ("Content/maxLength", json!(limits::CONTENT_BYTES)),
+        ("Message/properties/content/maxLength", json!(limits::CONTENT_BYTES)),
+        ("MessageChanges/properties/content/maxLength", json!(limits::CONTENT_BYTES)),
+        ("Agent/properties/instructions/maxLength", json!(limits::AGENT_INSTRUCTIONS_BYTES)),
+        ("NewAgent/properties/instructions/maxLength", json!(limits::AGENT_INSTRUCTIONS_BYTES)),
+        ("NewAgent/properties/model/maxLength", json!(limits::AGENT_MODEL_CHARS)),
+        ("RetentionDays/maximum", json!(limits::RETENTION_DAYS)),
+        ("Channel/properties/retention_days/maximum", json!(limits::RETENTION_DAYS)),
+        ("NewTicket/properties/channels/maxItems", json!(limits::CHANNELS_PER_CONNECTION)),
+        ("Message/properties/reactions/maxProperties", json!(limits::REACTIONS_PER_MESSAGE)),
+        ("Reaction/properties/count/maximum", json!(limits::USERS_PER_REACTION)),
+        ("Reaction/properties/user_ids/maxItems", json!(limits::USERS_LISTED_PER_REACTION)),
+        ("ChannelList/properties/channels/maxItems", json!(limits::PAGE_ITEMS)),
+        ("MemberList/properties/members/maxItems", json!(limits::PAGE_ITEMS)),
+        ("MessageList/properties/messages/maxItems", json!(limits::PAGE_ITEMS)),
+    ];
+    for (pointer, limit) in rest {
+        assert_eq!(*at(&openapi, &format!("{schemas}/{pointer}")), limit, "{pointer}");
+    }
+    let limit = at(&openapi, "/components/parameters/Limit/schema");
+    assert_eq!(
+        (&limit["maximum"], &limit["default"]),
+        (&json!(limits::PAGE_ITEMS), &json!(limits::DEFAULT_PAGE_ITEMS))
+    );
+
+    // Limits that a schema cannot express are in descriptions, with the same numbers.
+    let words = |pointer: &str| at(&openapi, pointer).as_str().unwrap().replace('\n', " ");
+    let group = |number: usize| {
+        let digits = number.to_string();
+        let head = digits.len() % 3;
+        let tail = digits.as_bytes()[head..].chunks(3).map(|three| std::str::from_utf8(three).unwrap());
+        std::iter::once(&digits[..head]).filter(|head| !head.is_empty()).chain(tail).collect::<Vec<_>>().join(",")
+    };
+    let bytes = format!("{} bytes", group(limits::CONTENT_BYTES));
+    for schema in ["Content", "MessageChanges/properties/content"] {
+        assert!(words(&format!("{schemas}/{schema}/description")).contains(&bytes), "{schema}");
+    }
+    let metadata = words(&format!("{schemas}/NewMetadata/description"));
+    assert!(metadata.contains(&format!("{} bytes", group(limits::METADATA_BYTES))), "{metadata}");
+    assert!(metadata.contains(&format!("{} levels", limits::METADATA_DEPTH)), "{metadata}");
+    let body = words("/components/responses/ContentTooLarge/description");
+    assert!(body.contains(&format!("{} bytes", group(BODY_BYTES))), "{body}");
+    let typing = words("/paths/~1channels~1{channel_id}~1typing/post/description");
+    let bucket = limits::TYPING_BUCKET;
+    assert_eq!(bucket.burst, 3, "{typing}");
+    assert!(
+        typing.contains(&format!("Once every {} seconds, three times at once", bucket.every.as_secs())),
+        "{typing}"
+    );
+    let key = words("/components/parameters/IdempotencyKey/description");
+    assert!(key.contains(&format!("{} hours", limits::IDEMPOTENCY_DURATION.as_secs() / 3600)), "{key}");
+    assert!(words("/paths/~1connections~1tickets/post/description").contains("within a minute"));
+    assert_eq!(limits::TICKET_DURATION.as_secs(), 60);
+
+    assert_eq!(at(&asyncapi, "/components/schemas/Id/pattern"), &json!(id));
+    assert_eq!(at(&asyncapi, "/components/schemas/Seq/maximum"), &json!(limits::LARGEST_SEQ));
+    let idle = emulator::websocket::WebSocketOptions::default().idle_timeout;
+    let socket = json!({
+        "frame_bytes": FRAME_BYTES,
+        "channels": limits::CHANNELS_PER_CONNECTION,
+        "connection_seconds": CONNECTION_DURATION.as_secs(),
+        "idle_seconds": idle.as_secs(),
+    });
+    assert_eq!(*at(&asyncapi, "/x-limits"), socket);
+    let words = at(&asyncapi, "/info/description").as_str().unwrap().replace('\n', " ");
+    for said in [
+        format!("at most {} bytes", group(FRAME_BYTES)),
+        format!("at most {};", limits::CHANNELS_PER_CONNECTION),
+        format!("lasts {} hours", CONNECTION_DURATION.as_secs() / 3600),
+        format!("for {} minutes is closed", idle.as_secs() / 60),
+    ] {
+        assert!(words.contains(&said), "{said}");
+    }
+}
+
+/// Returns the ranges of a pattern that begins with `^[^`, as all patterns of text do.
+fn excluded(pattern: &str) -> Vec<(u32, u32)> {
+    let class = pattern.strip_prefix("^[^").and_then(|rest| rest.split_once(']')).expect("a class").0;
+    let ends: Vec<(u32, bool)> = class
+        .split("\\u")
+        .skip(1)
+        .map(|end| (u32::from_str_radix(end.trim_end_matches('-'), 16).unwrap(), end.ends_with('-')))
+        .collect();
+    let mut ranges = Vec::new();
+    let mut begin = None;
+    for (end, goes_on) in ends {
+        let first = begin.take().unwrap_or(end);
+        if goes_on {
+            begin = Some(end);
+        } else {
+            ranges.push((first, end));
+        }
+    }
+    ranges
+}
+
+/// A pattern cannot tell the whole rule. It refuses nothing that the code accepts.
+#[test]
+fn patterns_of_text_refuse_what_the_code_refuses() {
+    let openapi = document("openapi.yaml");
+    let class = |pointer: &str| excluded(at(&openapi, &format!("/components/schemas/{pointer}")).as_str().unwrap());
+    let is_in = |ranges: &[(u32, u32)], c: char| ranges.iter().any(|(a, b)| (*a..=*b).contains(&u32::from(c)));
+    let (names, contents) = (class("ChannelName/pattern"), class("Content/pattern"));
+    assert_eq!(contents, class("MessageChanges/properties/content/pattern"));
+    for c in '\0'..=char::MAX {
+        if is_in(&names, c) {
+            assert!(name::normalized(&format!("a{c}b")).is_err(), "U+{:04X} in a name", u32::from(c));
+        }
+        assert_eq!(is_in(&contents, c), content::is_refused(c), "U+{:04X} in a content", u32::from(c));
+    }
+}
+
+fn words(values: impl IntoIterator<Item = impl Serialize>) -> BTreeSet<String> {
+    values.into_iter().map(|value| serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()).collect()
+}
+
+fn choices(document: &Value, pointer: &str) -> BTreeSet<String> {
+    let choices = at(document, pointer).as_array().unwrap();
+    choices.iter().filter_map(|choice| choice.as_str().map(str::to_owned)).collect()
+}
+
+#[test]
+fn choices_are_those_of_the_code() {
+    let (openapi, asyncapi) = (document("openapi.yaml"), document("asyncapi.yaml"));
+    let modes = words([AgentMode::Always, AgentMode::Mention, AgentMode::Off]);
+    let visibilities = words([Visibility::Public, Visibility::Private]);
+    let roles = words([MemberRole::Member, MemberRole::Moderator, MemberRole::Owner]);
+    let types = words([ContentType::Plain, ContentType::Markdown]);
+    for (pointer, expected) in [
+        ("AgentMode/enum", &modes),
+        ("NewAgent/properties/mode/enum", &modes),
+        ("Visibility/enum", &visibilities),
+        ("ChannelChanges/properties/visibility/enum", &visibilities),
+        ("MemberRole/enum", &roles),
+        ("NewMember/properties/role/enum", &roles),
+        ("ContentType/enum", &types),
+        ("NewMessage/properties/content_type/enum", &types),
+        ("MessageChanges/properties/content_type/enum", &types),
+        ("Message/properties/role/enum", &words([Role::User, Role::Assistant, Role::System])),
+    ] {
+        assert_eq!(choices(&openapi, &format!("/components/schemas/{pointer}")), *expected, "{pointer}");
+    }
+    let statuses =
+        [DraftStatus::Thinking, DraftStatus::Writing, DraftStatus::Done, DraftStatus::Cancelled, DraftStatus::Failed];
+    assert_eq!(choices(&asyncapi, "/components/schemas/Delta/properties/status/enum"), words(statuses));
+}
+
+/// The document's frame type has exactly the fields that the serializer writes.
+#[test]
+fn frames_have_the_documented_fields() {
+    let asyncapi = document("asyncapi.yaml");
+    let (channel, user) = ("general".parse().unwrap(), "bob".parse().unwrap());
+    let ephemeral = [EphemeralEvent::Joined, EphemeralEvent::Left, EphemeralEvent::Typing]
+        .map(|ephemeral| ephemeral("bob".parse().unwrap()));
+    let mut frames: Vec<Value> = ephemeral
+        .iter()
+        .map(|ephemeral| serde_json::from_str(&ephemeral_frame(&channel, ephemeral).unwrap()).unwrap())
+        .collect();
+    assert!(ephemeral.iter().all(|ephemeral| *ephemeral.user() == user));
+    frames.push(serde_json::from_str(&left_out_frame(51)).unwrap());
+    let connection = "abc=".parse().unwrap();
+    for said in ["ping", "hello"] {
+        frames.push(serde_json::to_value(Answer::to(said, &connection)).unwrap());
+    }
+    frames.push(
+        serde_json::to_value(Delta {
+            channel_id: channel.clone(),
+            draft_id: MessageId::generate(SystemClock.seed()),
+            reply_to: Seq::new(7),
+            status: DraftStatus::Done,
+            position: 0,
+            text: String::new(),
+            seq: Some(Seq::new(8)),
+        })
+        .unwrap(),
+    );
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let schemas = at(&asyncapi, "/components/schemas").as_object().unwrap();
+    for frame in &frames {
+        let documented = schemas.values().find(|schema| schema["properties"]["type"]["const"] == frame["type"]);
+        let documented = documented.unwrap_or_else(|| panic!("{} is not documented", frame["type"]));
+        assert_eq!(names(&documented["properties"]), names(frame), "{}", frame["type"]);
+    }
+    let typed = schemas.values().filter(|schema| schema["properties"]["type"]["const"].is_string()).count();
+    assert_eq!(typed, frames.len() + 1, "all of them, and events");
+}
+
+#[test]
+fn the_gateways_own_answers_are_documented() {
+    let openapi = document("openapi.yaml");
+    let responses = at(&openapi, "/components/responses").as_object().unwrap();
+    let template: Value = {
+        let text = read("infra/backend.yaml");
+        let template: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
+        let resources = template["Resources"].as_mapping().unwrap();
+        let own = resources.values().filter(|resource| resource["Type"] == "AWS::ApiGateway::GatewayResponse");
+        own.filter_map(|resource| resource["Properties"]["StatusCode"].as_str()).map(Value::from).collect()
+    };
+    let documented = serde_json::to_string(responses).unwrap();
+    for status in template.as_array().unwrap() {
+        let status = status.as_str().unwrap();
+        // 415 is a response of mock integrations, of which the API has none.
+        assert!(status == "415" || documented.contains(status), "the gateway's {status} is not documented");
+    }
+}
