@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import re
+import unicodedata
 import uuid
 
 import schemathesis
@@ -91,8 +92,23 @@ def adapt(path, method, body, follows):
         body["channels"] = [CHANNEL]
     if (path, method) == ("/channels/{channel_id}", "PATCH"):
         body["archived"] = False
+    if isinstance(body.get("name"), str):
+        body["name"] = named(body["name"])
+    if isinstance(body.get("content"), str) and not any(is_visible(character) for character in body["content"]):
+        body["content"] = "x" + body["content"][1:]
     if isinstance(body.get("metadata"), dict):
         body["metadata"] = storable(body["metadata"])
+
+
+def is_visible(character):
+    """Whether a character is seen alone: letters, numbers, punctuation and symbols, but the blank pattern."""
+    return unicodedata.category(character)[0] in "LNPS" and character != "\u2800"
+
+
+def named(name):
+    """A name within the rules that the schema tells in words."""
+    kept = "".join(character for character in name if is_visible(character) or character == " ")
+    return unicodedata.normalize("NFC", kept if kept.strip() else "x")[:100]
 
 
 def storable(value):

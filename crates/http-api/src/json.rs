@@ -11,6 +11,8 @@ use chat::model::validation::Violation;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::surrogates;
+
 /// Maximum depth of nested objects and arrays in a body. It exceeds the limit of every field, so that those are
 /// reported by field. It limits the stack that reading a body takes.
 pub const BODY_DEPTH: usize = 64;
@@ -24,16 +26,23 @@ pub(crate) const NAME_CHARS: usize = 64;
 /// Maximum number of segments of a path in a response.
 const PATH_SEGMENTS: usize = 8;
 
-/// Reads JSON in one pass. Returns the value, and a violation for each duplicate name and for each value that is nested
-/// too deeply. If there are violations, the value is incomplete.
+/// Reads JSON in one pass. Returns the value, and a violation for each duplicate name, for each value that is nested
+/// too deeply, and for each name or string with a lone surrogate. If there are violations, the value is incomplete.
 ///
 /// # Errors
-/// Fails if the text is not JSON. Also fails on a number that is not a finite `f64`, and on a string that is not
-/// Unicode (RFC 7493, section 2.1).
+/// Fails if the text is not JSON. Also fails on a number that is not a finite `f64`.
 pub(crate) fn read(json: &[u8]) -> serde_json::Result<(Value, Vec<Violation>)> {
+    let Some(marked) = surrogates::marked(json) else { return read_marked(json, false) };
+    // A marked text has other columns. An error has those of the text as sent.
+    serde_json::from_slice::<IgnoredAny>(json)?;
+    read_marked(marked.as_bytes(), true)
+}
+
+fn read_marked(json: &[u8], is_marked: bool) -> serde_json::Result<(Value, Vec<Violation>)> {
     let mut violations = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let value = Reader { path: &Path::Root, depth: 0, violations: &mut violations }.deserialize(&mut reader)?;
+    let first = Reader { path: &Path::Root, depth: 0, is_marked, violations: &mut violations };
+    let value = first.deserialize(&mut reader)?;
     reader.end()?;
     Ok((value, violations))
 }
@@ -88,14 +97,32 @@ struct Reader<'a> {
     path: &'a Path<'a>,
     /// Number of objects and arrays around the value.
     depth: usize,
+    /// Whether lone surrogates of the text are [marked](surrogates::marked).
+    is_marked: bool,
     violations: &'a mut Vec<Violation>,
 }
 
 impl Reader<'_> {
+    /// Returns the reader of a value in this one.
+    fn inner<'a>(&'a mut self, path: &'a Path<'a>) -> Reader<'a> {
+        Reader { path, depth: self.depth + 1, is_marked: self.is_marked, violations: self.violations }
+    }
+
     fn violate(&mut self, path: &Path<'_>, code: &'static str, message: String) {
         if self.violations.len() < LISTED_VIOLATIONS {
-            self.violations.push(Violation::new(path.text(), code, message));
+            let path = if self.is_marked { surrogates::shown(&path.text()) } else { path.text() };
+            self.violations.push(Violation::new(path, code, message));
         }
+    }
+
+    /// Returns whether a name or string at `path` is Unicode text. Adds a violation if it has a lone surrogate.
+    fn require_unicode(&mut self, path: &Path<'_>, text: &str) -> bool {
+        if !self.is_marked || !surrogates::has_lone(text) {
+            return true;
+        }
+        let message = "must be Unicode text; it has the escape of a lone surrogate, which is half a character";
+        self.violate(path, "lone_surrogate", message.to_owned());
+        false
     }
 
     /// Returns whether an object or array may begin here.
@@ -141,10 +168,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+        self.visit_string(value.to_owned())
     }
 
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+    fn visit_string<E: Error>(mut self, value: String) -> Result<Value, E> {
+        let path = self.path;
+        self.require_unicode(path, &value);
         Ok(Value::String(value))
     }
 
@@ -160,7 +189,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut read = Vec::new();
         loop {
             let path = Path::Index(self.path, read.len());
-            let reader = Reader { path: &path, depth: self.depth + 1, violations: self.violations };
+            let reader = self.inner(&path);
             match values.next_element_seed(reader)? {
                 Some(value) => read.push(value),
                 None => return Ok(Value::Array(read)),
@@ -176,6 +205,10 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let (mut read, mut reported) = (Map::new(), BTreeSet::new());
         while let Some(name) = entries.next_key::<String>()? {
             let path = Path::Name(self.path, &name);
+            if !self.require_unicode(&path, &name) {
+                entries.next_value::<IgnoredAny>()?;
+                continue;
+            }
             if read.contains_key(&name) {
                 if reported.insert(name.clone()) {
                     let message = "is there more than once; each name may be there once in an object";
@@ -184,8 +217,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 entries.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let reader = Reader { path: &path, depth: self.depth + 1, violations: self.violations };
-            let value = entries.next_value_seed(reader)?;
+            let value = entries.next_value_seed(self.inner(&path))?;
             read.insert(name, value);
         }
         Ok(Value::Object(read))
@@ -237,6 +269,28 @@ mod tests {
         assert_eq!(fields(&objects), [("a.a.a.a.a.a.a.a…".to_owned(), "too_deep")]);
         // Skipped text must be valid JSON too.
         assert!(read("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_named_with_its_path() {
+        for (json, expected) in [
+            (r#"{"content":"\ud800"}"#, &["content"][..]),
+            (r#"{"content":"a \uDC00 b","name":"\ud83d\ude00"}"#, &["content"]),
+            (r#"{"metadata":{"list":["x",{"y":"\ud800\u0041"}],"z":"\udfff"}}"#, &["metadata.list[1].y", "metadata.z"]),
+            (r#"{"a\ud800":"x"}"#, &["a\u{fffd}"]),
+            (r#"{"a\ud800":{"b":"\ud801"}}"#, &["a\u{fffd}"]),
+            ("{\"\u{fdd0}1\":\"\u{fdd0}1\",\"b\":\"\\ud800\"}", &["b"]),
+            (r#""\ud800""#, &[""]),
+        ] {
+            let expected: Vec<_> = expected.iter().map(|path| ((*path).to_owned(), "lone_surrogate")).collect();
+            assert_eq!(fields(json), expected, "{json}");
+        }
+        let both = fields(r#"{"a":"\ud800","a":"x","b\ud800":1,"b\udc00":2}"#);
+        let codes: Vec<_> = both.iter().map(|(_, code)| *code).collect();
+        assert_eq!(codes, ["lone_surrogate", "duplicate_field", "lone_surrogate", "lone_surrogate"]);
+        assert_eq!(fields("{\"\u{fdd0}1\":\"\u{fdd0}1\"}"), []);
+        let error = read(br#"{"a":"\ud800","b":}"#).unwrap_err();
+        assert_eq!((error.line(), error.column()), (1, 19));
     }
 
     #[test]

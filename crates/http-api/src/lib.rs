@@ -7,6 +7,7 @@ pub mod request;
 pub mod response;
 pub mod rest;
 pub mod routes;
+mod surrogates;
 
 pub use body::Fields;
 pub use json::BODY_DEPTH;

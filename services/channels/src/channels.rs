@@ -82,7 +82,7 @@ enum Listed {
 }
 
 /// Lists the caller's own channels. `membership=invited` lists invitations instead, and `visibility=public` all public
-/// channels. `name_prefix` selects names by their beginning, case-insensitively.
+/// channels. `name_prefix` selects names whose search key begins with that of the prefix.
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (listed, prefix, limit) = asked_list(call.request)?;
     let (channels, caller) = (&call.channels, call.caller());
@@ -220,7 +220,7 @@ fn new_channel(mut fields: Fields) -> Result<NewChannel, Problem> {
             .map_err(|error: chat::model::id::IdError| fields.violate("channel_id", "malformed", error.to_string()))
             .ok()
     });
-    let new = NewChannel {
+    let mut new = NewChannel {
         channel_id,
         name: fields.required("name", "a string"),
         visibility: fields.required::<Option<Visibility>>("visibility", VISIBILITIES).unwrap_or(Visibility::Private),
@@ -234,7 +234,7 @@ fn new_channel(mut fields: Fields) -> Result<NewChannel, Problem> {
 fn changes(mut fields: Fields) -> Result<Changes, Problem> {
     let forever = fields.is_null("retention_days");
     let retention_days = fields.optional("retention_days", DAYS);
-    let changes = Changes {
+    let mut changes = Changes {
         name: fields.optional("name", "a string"),
         visibility: fields.optional("visibility", VISIBILITIES),
         agent: agent(&mut fields),

@@ -16,6 +16,7 @@ use chat::{
         message::{NewMessage, Role},
         message_ref::MessageRef,
         reaction::Toggle,
+        text::{Flaw, emoji::Emoji},
         token_bucket::Bucket,
         validation::Violation,
     },
@@ -97,10 +98,9 @@ impl Handler {
         check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, self.buckets.send).await?;
         let messages = ChannelMessages { channels, messages, clock: &SystemClock };
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
-        let emoji = request.path_text("emoji").unwrap_or_default();
         match route {
-            MessageRoute::AddReaction => messages.react(&message, &emoji, Toggle::Add).await?,
-            MessageRoute::RemoveReaction => messages.react(&message, &emoji, Toggle::Remove).await?,
+            MessageRoute::AddReaction => messages.react(&message, &emoji(request)?, Toggle::Add).await?,
+            MessageRoute::RemoveReaction => messages.react(&message, &emoji(request)?, Toggle::Remove).await?,
             MessageRoute::Delete => messages.delete(&message).await?,
             MessageRoute::CancelReply => {
                 cancel(&messages, &message).await?;
@@ -167,6 +167,12 @@ fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
     };
     Problem::require_valid(fields.finish())?;
     Ok(changes)
+}
+
+/// Returns the path parameter `emoji`.
+fn emoji(request: &ApiRequest) -> Result<Emoji, Problem> {
+    let text = request.path_text("emoji").unwrap_or_default();
+    text.parse().map_err(|flaw: Flaw| Problem::invalid(vec![flaw.of("emoji")]))
 }
 
 fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMessage, Problem> {

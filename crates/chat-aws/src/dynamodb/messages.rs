@@ -15,6 +15,7 @@ use chat::{
         message_ref::MessageRef,
         reaction::Toggle,
         seq::Seq,
+        text::emoji::Emoji,
         time::Timestamp,
         trace::TraceContext,
     },
@@ -304,7 +305,7 @@ impl MessageStore for DynamoMessages {
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
-        emoji: &str,
+        emoji: &Emoji,
         toggle: Toggle,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {
@@ -399,8 +400,8 @@ fn is_stale(refused: &Refused) -> bool {
 }
 
 /// Returns whether a user reacts to a message with `emoji`.
-fn reacts(message: &Item, emoji: &str, user: &UserId) -> bool {
-    let users = message.get("reactions").and_then(|value| value.as_m().ok()?.get(emoji)?.as_ss().ok());
+fn reacts(message: &Item, emoji: &Emoji, user: &UserId) -> bool {
+    let users = message.get("reactions").and_then(|value| value.as_m().ok()?.get(emoji.as_str())?.as_ss().ok());
     users.is_some_and(|users| users.iter().any(|one| one == user.as_str()))
 }
 
@@ -415,14 +416,13 @@ impl DynamoMessages {
         &self,
         channel: &ChannelKey,
         revision: &MessageRef,
-        emoji: &str,
+        emoji: &Emoji,
         toggle: Toggle,
         now: Timestamp,
     ) -> Write {
         let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
                      AND (attribute_not_exists(expires_at) OR expires_at > :now)";
-        // A reaction that already is as requested is not written, because a write without a change would cause an
-        // event.
+        // A reaction that already is as requested is not written: a write without a change would cause an event.
         let (update, condition) = match toggle {
             Toggle::Add => {
                 let room = "(attribute_exists(reactions.#emoji) AND NOT contains(reactions.#emoji, :user) \
@@ -444,7 +444,7 @@ impl DynamoMessages {
         let mut write = Write::update(&self.events, self.keys.message(channel, revision.seq), update)
             .when(there)
             .when(condition)
-            .name("emoji", emoji)
+            .name("emoji", emoji.as_str())
             .value("set", AttributeValue::Ss(vec![revision.caller.to_string()]))
             .value("user", s(revision.caller.as_str()))
             .value("now", n(now.as_secs()))

@@ -114,7 +114,11 @@ async fn fill(tables: &Tables, channel: &Channel) {
     let head = ChannelHead { incarnation: channel.incarnation, ..head(id, 0, channel.visibility) };
     let message = StoredMessage { incarnation: channel.incarnation, ..stored(id, 1) };
     assert_eq!(tables.messages().append(unkeyed(&head, &message)).await.unwrap(), AppendResult::Stored);
-    let reacted = tables.messages().react(&reader(channel), &revision(id), "👍", Toggle::Add, NOW).await.unwrap();
+    let reacted = tables
+        .messages()
+        .react(&reader(channel), &revision(id), &"👍".parse().unwrap(), Toggle::Add, NOW)
+        .await
+        .unwrap();
     assert_eq!(reacted, ReactionResult::Done);
 }
 
@@ -263,7 +267,7 @@ async fn revise(tables: &Tables, by: &Authority<'_>) -> bool {
 /// Attempts to add a reaction to the message, or to remove it.
 async fn react(tables: &Tables, by: &Authority<'_>, emoji: &str, toggle: Toggle) -> bool {
     let revision = revision(by.channel.channel_id.as_str());
-    match tables.messages().react(by, &revision, emoji, toggle, NOW).await.unwrap() {
+    match tables.messages().react(by, &revision, &emoji.parse().unwrap(), toggle, NOW).await.unwrap() {
         ReactionResult::Done => true,
         ReactionResult::Stale => false,
         other => panic!("{other:?}"),

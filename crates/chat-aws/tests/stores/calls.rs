@@ -398,7 +398,7 @@ async fn what_other_operations_cost_is_written_down() {
         let edited = Edit { content: Some("better".to_owned()), ..Edit::default() };
         of_channels.edit(&change(&alice), edited).await.unwrap();
         note("edit");
-        of_channels.react(&change(&bob), "👍", Toggle::Add).await.unwrap();
+        of_channels.react(&change(&bob), &"👍".parse().unwrap(), Toggle::Add).await.unwrap();
         note("reaction");
         mark_read(&channels, &channel, &bob, Seq::FIRST).await.unwrap();
         note("read_mark");

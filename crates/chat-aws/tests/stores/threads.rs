@@ -5,6 +5,7 @@ use chat::{
         limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
         message_ref::MessageRef,
         reaction::Toggle,
+        text::emoji::Emoji,
     },
     ports::message_store::ReactionResult,
 };
@@ -22,7 +23,7 @@ async fn a_user_reacts_once_in_each_way() {
     let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
     let react = async |id: &str, emoji: &str, toggle| {
-        messages.react(&reader(&channel), &by(id, 1), emoji, toggle, NOW).await.unwrap()
+        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), toggle, NOW).await.unwrap()
     };
     let reactions = async || messages.message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap().reactions;
     for _ in 0..2 {
@@ -31,16 +32,17 @@ async fn a_user_reacts_once_in_each_way() {
     assert_eq!(react("bob", "👍", Toggle::Add).await, ReactionResult::Done);
     assert_eq!(react("bob", "🎉", Toggle::Add).await, ReactionResult::Done);
     let expected = Reactions::from([
-        ("👍".to_owned(), [user("alice"), user("bob")].into()),
-        ("🎉".to_owned(), [user("bob")].into()),
+        ("👍".parse().unwrap(), [user("alice"), user("bob")].into()),
+        ("🎉".parse().unwrap(), [user("bob")].into()),
     ]);
     assert_eq!(reactions().await, expected);
     for _ in 0..2 {
         assert_eq!(react("bob", "🎉", Toggle::Remove).await, ReactionResult::Done);
     }
     assert_eq!(react("carol", "👍", Toggle::Remove).await, ReactionResult::Done);
-    assert_eq!(reactions().await.keys().collect::<Vec<_>>(), ["👍"]);
-    let missing = messages.react(&reader(&channel), &by("bob", 2), "👍", Toggle::Add, NOW).await.unwrap();
+    assert_eq!(reactions().await.keys().map(Emoji::as_str).collect::<Vec<_>>(), ["👍"]);
+    let missing =
+        messages.react(&reader(&channel), &by("bob", 2), &"👍".parse().unwrap(), Toggle::Add, NOW).await.unwrap();
     assert_eq!(missing, ReactionResult::MessageNotFound);
 
     // An edit keeps reactions, a deletion removes them.
@@ -64,20 +66,21 @@ async fn reactions_are_bounded_in_kinds_and_in_users() {
     let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
     let react = async |id: &str, emoji: &str, toggle| {
-        messages.react(&reader(&channel), &by(id, 1), emoji, toggle, NOW).await.unwrap()
+        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), toggle, NOW).await.unwrap()
     };
     for number in 0..USERS_PER_REACTION {
         assert_eq!(react(&format!("u{number}"), "👍", Toggle::Add).await, ReactionResult::Done);
     }
     assert_eq!(react("more", "👍", Toggle::Add).await, ReactionResult::Full);
     assert_eq!(react("u0", "👍", Toggle::Add).await, ReactionResult::Done, "that reaction exists");
-    for number in 1..REACTIONS_PER_MESSAGE {
-        assert_eq!(react("more", &number.to_string(), Toggle::Add).await, ReactionResult::Done);
+    let smileys: Vec<String> = ('😀'..).take(REACTIONS_PER_MESSAGE).map(String::from).collect();
+    for smiley in &smileys[1..] {
+        assert_eq!(react("more", smiley, Toggle::Add).await, ReactionResult::Done);
     }
-    assert_eq!(react("more", "one more", Toggle::Add).await, ReactionResult::Full);
-    assert_eq!(react("other", "1", Toggle::Add).await, ReactionResult::Done);
-    assert_eq!(react("more", "2", Toggle::Remove).await, ReactionResult::Done);
-    assert_eq!(react("more", "one more", Toggle::Add).await, ReactionResult::Done, "there is room");
+    assert_eq!(react("more", "🎉", Toggle::Add).await, ReactionResult::Full);
+    assert_eq!(react("other", &smileys[1], Toggle::Add).await, ReactionResult::Done);
+    assert_eq!(react("more", &smileys[2], Toggle::Remove).await, ReactionResult::Done);
+    assert_eq!(react("more", "🎉", Toggle::Add).await, ReactionResult::Done, "there is room");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! the caller's token does not allow, so it may have fewer than `limit` channels before the last page.
 
 use crate::{
-    model::{access::Caller, error::Result, id::ChannelId},
+    model::{access::Caller, error::Result, id::ChannelId, text::search_key::SearchKey},
     ports::{
         channel_store::{ChannelPage, ChannelStore, PublicPage},
         clock::Clock,
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// Returns a page of the public channels whose names begin with `name_prefix`, in upper or lower case. `after` is the
+/// Returns a page of the public channels whose names begin with `name_prefix`, by their [`SearchKey`]. `after` is the
 /// [`PublicPage::next_after`] of the previous page.
 ///
 /// # Errors
@@ -27,8 +27,8 @@ pub async fn public_channels(
     Ok(page)
 }
 
-/// Returns a page of the caller's channels after the id `after`, as far as their names begin with `name_prefix`, in
-/// upper or lower case.
+/// Returns a page of the caller's channels after the id `after`, as far as their names begin with `name_prefix`, by
+/// their [`SearchKey`].
 ///
 /// # Errors
 /// [`crate::model::error::ChatError::Store`].
@@ -40,7 +40,9 @@ pub async fn own_channels(
     limit: u16,
 ) -> Result<ChannelPage> {
     let mut page = channels.channels_of(&caller.user_id, after, limit).await?;
-    page.channels.retain(|one| caller.reaches(&one.channel.channel_id) && begins_with(&one.channel.name, name_prefix));
+    let prefix = SearchKey::of(name_prefix);
+    page.channels
+        .retain(|one| caller.reaches(&one.channel.channel_id) && SearchKey::of(&one.channel.name).starts_with(&prefix));
     Ok(page)
 }
 
@@ -57,10 +59,7 @@ pub async fn invitations(
     limit: u16,
 ) -> Result<InvitationPage> {
     let mut page = channels.invitations_of(&caller.user_id, after, limit, clock.now()).await?;
-    page.channels.retain(|one| caller.reaches(&one.channel_id) && begins_with(&one.name, name_prefix));
+    let prefix = SearchKey::of(name_prefix);
+    page.channels.retain(|one| caller.reaches(&one.channel_id) && SearchKey::of(&one.name).starts_with(&prefix));
     Ok(page)
-}
-
-fn begins_with(name: &str, prefix: &str) -> bool {
-    name.to_lowercase().starts_with(&prefix.to_lowercase())
 }

@@ -17,9 +17,10 @@ use crate::{
         error::{ChatError, Result},
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::Incarnation,
-        limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, CHANNEL_NAME_CHARS, RETENTION_DAYS},
+        limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, RETENTION_DAYS},
         pending_end::{EndCause, PendingEnd},
         seq::Seq,
+        text::name::normalized,
         validation::Violation,
     },
     ports::{
@@ -37,7 +38,7 @@ use crate::{
 pub struct NewChannel {
     /// Id. `None`: an id is generated.
     pub channel_id: Option<ChannelId>,
-    /// Display name: 1 to 100 characters, no control characters.
+    /// Display name: 1 to 100 characters. See [`name`](crate::model::text::name).
     pub name: String,
     /// Visibility.
     pub visibility: Visibility,
@@ -48,11 +49,10 @@ pub struct NewChannel {
 }
 
 impl NewChannel {
-    /// Returns every rule that the channel breaks.
-    #[must_use]
-    pub fn check(&self) -> Vec<Violation> {
+    /// Returns every rule that the channel breaks. Also changes the name to the form in which it is stored.
+    pub fn check(&mut self) -> Vec<Violation> {
         let mut violations = Vec::new();
-        check_name(&self.name, &mut violations);
+        check_name(&mut self.name, &mut violations);
         check_agent(&self.agent, &mut violations);
         check_retention(self.retention_days, &mut violations);
         violations
@@ -110,11 +110,10 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Returns every rule that the changes break.
-    #[must_use]
-    pub fn check(&self) -> Vec<Violation> {
+    /// Returns every rule that the changes break. Also changes the name to the form in which it is stored.
+    pub fn check(&mut self) -> Vec<Violation> {
         let mut violations = Vec::new();
-        if let Some(name) = &self.name {
+        if let Some(name) = &mut self.name {
             check_name(name, &mut violations);
         }
         if let Some(agent) = &self.agent {
@@ -139,11 +138,10 @@ impl Changes {
     }
 }
 
-fn check_name(name: &str, violations: &mut Vec<Violation>) {
-    let chars = name.chars().count();
-    if chars == 0 || chars > CHANNEL_NAME_CHARS || name.chars().any(char::is_control) {
-        let message = format!("must be 1 to {CHANNEL_NAME_CHARS} characters, none of them a control character");
-        violations.push(Violation::new("name", "malformed", message));
+fn check_name(name: &mut String, violations: &mut Vec<Violation>) {
+    match normalized(name) {
+        Ok(stored) => *name = stored,
+        Err(flaw) => violations.push(flaw.of("name")),
     }
 }
 
@@ -239,7 +237,7 @@ where
     pub async fn create_channel(
         &self,
         creator: &UserId,
-        new: NewChannel,
+        mut new: NewChannel,
         key: Option<IdempotencyKey>,
         rules: CreationRules,
     ) -> Result<Created> {
@@ -296,6 +294,7 @@ where
         version: Option<u64>,
         changes: &Changes,
     ) -> Result<(Channel, bool)> {
+        let mut changes = changes.clone();
         let violations = changes.check();
         if !violations.is_empty() {
             return Err(ChatError::Invalid(violations));

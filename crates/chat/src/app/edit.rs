@@ -65,13 +65,16 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
                 return Err(ChatError::MessageNotFound);
             }
             let edit = edit.clone();
+            let keeps_content = edit.content.is_none();
             let mut draft = NewMessage {
                 content: edit.content.unwrap_or_else(|| message.content.clone()),
                 content_type: edit.content_type.unwrap_or(message.content_type),
                 metadata: edit.metadata.unwrap_or_else(|| message.metadata.clone()),
                 reply_to: message.reply_to,
             };
-            let violations = draft.check();
+            let mut violations = draft.check();
+            // A content that was accepted by earlier rules stays.
+            violations.retain(|violation| !(keeps_content && violation.field == "content"));
             if !violations.is_empty() {
                 return Err(ChatError::Invalid(violations));
             }

@@ -11,7 +11,7 @@ use crate::{
         limits::CHANGE_ATTEMPTS,
         message_ref::MessageRef,
         reaction::Toggle,
-        validation::Violation,
+        text::emoji::Emoji,
     },
     ports::{
         channel_store::ChannelStore,
@@ -24,20 +24,16 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
     /// Adds the caller's reaction to a message, or removes it. A repeated call changes nothing.
     ///
     /// # Errors
-    /// [`ChatError::Invalid`] when `emoji` is not an emoji, [`ChatError::ChannelNotFound`],
-    /// [`ChatError::MessageNotFound`] (also when the message is deleted), [`ChatError::ChannelArchived`],
-    /// [`ChatError::TooManyReactions`], [`ChatError::Contended`], [`ChatError::Store`].
-    pub async fn react(&self, revision: &MessageRef, emoji: &str, toggle: Toggle) -> Result<()> {
-        // The emoji is normalized: with and without a variation selector it is the same reaction.
-        let emoji = emojis::get(emoji).ok_or_else(|| {
-            ChatError::invalid(Violation::new("emoji", "malformed", "must be one emoji of Unicode, percent-encoded"))
-        })?;
+    /// [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when the message is deleted),
+    /// [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`], [`ChatError::Contended`],
+    /// [`ChatError::Store`].
+    pub async fn react(&self, revision: &MessageRef, emoji: &Emoji, toggle: Toggle) -> Result<()> {
         let mut same = SameChannel::default();
         for attempt in 0..CHANGE_ATTEMPTS {
             let access = authorize_read(self.channels, &revision.channel_id, &revision.caller).await?;
             same.require(&access.channel)?;
             access.require_open()?;
-            match self.messages.react(&access.as_reader(), revision, emoji.as_str(), toggle, self.clock.now()).await? {
+            match self.messages.react(&access.as_reader(), revision, emoji, toggle, self.clock.now()).await? {
                 ReactionResult::Done => return Ok(()),
                 ReactionResult::MessageNotFound => return Err(ChatError::MessageNotFound),
                 ReactionResult::Full => return Err(ChatError::TooManyReactions),

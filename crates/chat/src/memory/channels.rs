@@ -13,6 +13,7 @@ use crate::{
         invitation::{Invitation, InvitedChannel},
         pending_end::PendingEnd,
         seq::Seq,
+        text::search_key::SearchKey,
         time::Timestamp,
     },
     ports::{
@@ -68,7 +69,7 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         after: Option<&str>,
         limit: u16,
     ) -> Result<PublicPage, StoreError> {
-        let (prefix, limit) = (name_prefix.to_lowercase(), usize::from(limit));
+        let (prefix, limit) = (SearchKey::of(name_prefix).as_str().to_owned(), usize::from(limit));
         // A position without the prefix was not returned for this prefix.
         let after = after.filter(|after| after.strip_prefix(prefix.as_str()).is_some_and(|rest| !rest.is_empty()));
         let listed: Vec<(String, ChannelKey)> = self

@@ -17,6 +17,7 @@ use crate::{
         message_ref::MessageRef,
         reaction::Toggle,
         seq::Seq,
+        text::emoji::Emoji,
         time::Timestamp,
     },
     ports::message_store::{
@@ -62,7 +63,7 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
-        emoji: &str,
+        emoji: &Emoji,
         toggle: Toggle,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {

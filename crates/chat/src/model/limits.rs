@@ -25,6 +25,10 @@ pub const METADATA_DEPTH: usize = 16;
 /// Maximum display name of a channel, in characters.
 pub const CHANNEL_NAME_CHARS: usize = 100;
 
+/// Maximum length of a search key, in bytes. A folded name may be eighteen times as long as the name (U+FDFA). A store
+/// must be able to order keys of this length.
+pub const SEARCH_KEY_BYTES: usize = 800;
+
 /// Maximum instructions for a channel's agent, in bytes of UTF-8.
 pub const AGENT_INSTRUCTIONS_BYTES: usize = 4_096;
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 
-use crate::model::{id::UserId, limits::USERS_LISTED_PER_REACTION};
+use crate::model::{id::UserId, limits::USERS_LISTED_PER_REACTION, text::emoji::Emoji};
 
 /// Users by emoji.
-pub type Reactions = BTreeMap<String, BTreeSet<UserId>>;
+pub type Reactions = BTreeMap<Emoji, BTreeSet<UserId>>;
 
 /// Change of a user's reaction to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

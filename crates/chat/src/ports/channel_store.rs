@@ -119,8 +119,9 @@ pub trait ChannelStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Returns up to `limit` public channels whose names begin with `name_prefix`, in upper or lower case. `after` is
-    /// the [`PublicPage::next_after`] of the previous page.
+    /// Returns up to `limit` public channels whose names begin with `name_prefix`, by their
+    /// [`SearchKey`](crate::model::text::search_key::SearchKey). `after` is the [`PublicPage::next_after`] of the
+    /// previous page.
     fn public_channels(
         &self,
         name_prefix: &str,

@@ -12,6 +12,7 @@ use crate::model::{
     message_ref::MessageRef,
     reaction::Toggle,
     seq::Seq,
+    text::emoji::Emoji,
     time::Timestamp,
 };
 
@@ -163,7 +164,7 @@ pub trait MessageStore: Send + Sync {
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
-        emoji: &str,
+        emoji: &Emoji,
         toggle: Toggle,
         now: Timestamp,
     ) -> impl Future<Output = Result<ReactionResult, StoreError>> + Send;

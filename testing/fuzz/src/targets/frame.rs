@@ -54,7 +54,8 @@ pub fn run(data: &[u8]) {
         for kind in 0..kinds {
             let users = (0..=usize::from(reacting) % (2 * USERS_LISTED_PER_REACTION))
                 .map(|user| format!("{user:0>128}").parse().expect("an id"));
-            message.reactions.insert(format!("{kind}\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}"), users.collect());
+            let emoji = format!("{kind}\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}");
+            message.reactions.insert(serde_json::from_value(emoji.into()).expect("as stored"), users.collect());
         }
         let change = [Change::Created, Change::Updated, Change::Deleted][usize::from(one.change) % 3];
         let traceparent = one.trace.map(|trace| format!("00-{trace:032x}-0000000000000001-01"));

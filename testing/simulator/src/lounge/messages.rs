@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chat::{
     app::{agent::cancel, edit::Edit, read_mark::mark_read},
-    model::{invitation::Addition, message_ref::MessageRef, reaction::Toggle, seq::Seq},
+    model::{invitation::Addition, message_ref::MessageRef, reaction::Toggle, seq::Seq, text::emoji::Emoji},
     ports::message_store::Range,
 };
 
@@ -52,8 +52,8 @@ pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
                     }
                 }
                 2 => drop(messages.delete(&revision).await),
-                3 => drop(messages.react(&revision, "👍", Toggle::Add).await),
-                4 => drop(messages.react(&revision, "👍", Toggle::Remove).await),
+                3 => drop(messages.react(&revision, &thumb(), Toggle::Add).await),
+                4 => drop(messages.react(&revision, &thumb(), Toggle::Remove).await),
                 5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
                 6 => drop(cancel(&messages, &revision).await),
                 _ => {
@@ -74,6 +74,10 @@ pub(super) async fn peek(world: Arc<World>, who: &'static str) {
         let kind = world.time.below(4);
         request(&world, by(who), |node| async move { look(&node, who, kind).await }).await;
     }
+}
+
+fn thumb() -> Emoji {
+    "👍".parse().unwrap_or_else(|_| unreachable!("a thumb is an emoji"))
 }
 
 async fn look(node: &Node, who: &'static str, kind: u64) {

@@ -15,6 +15,7 @@ use chat::{
         limits,
         message::{ContentType, Role},
         seq::Seq,
+        text::{content, name},
     },
     ports::{
         clock::{Clock, SystemClock},
@@ -111,7 +112,8 @@ fn every_operation_says_what_may_go_wrong() {
 fn limits_are_those_of_the_code() {
     let (openapi, asyncapi) = (document("openapi.yaml"), document("asyncapi.yaml"));
     let id = format!("^[A-Za-z0-9_.:-]{{1,{}}}$", limits::ID_CHARS);
-    let name = format!("^[^\\u0000-\\u001f\\u007f-\\u009f]{{1,{}}}$", limits::CHANNEL_NAME_CHARS);
+    let name = at(&openapi, "/components/schemas/ChannelName/pattern").clone();
+    assert!(name.as_str().unwrap().ends_with(&format!("]{{1,{}}}$", limits::CHANNEL_NAME_CHARS)), "{name}");
     let schemas = "/components/schemas";
     let rest = [
         ("Id/pattern", json!(id)),
@@ -119,9 +121,8 @@ fn limits_are_those_of_the_code() {
         ("ConnectionId/maxLength", json!(limits::ID_CHARS)),
         ("NewChannel/properties/channel_id/pattern", json!(id)),
         ("NewChannel/properties/channel_id/maxLength", json!(limits::ID_CHARS)),
-        ("ChannelName/pattern", json!(name)),
         ("ChannelName/maxLength", json!(limits::CHANNEL_NAME_CHARS)),
-        ("ChannelChanges/properties/name/pattern", json!(name)),
+        ("ChannelChanges/properties/name/pattern", name),
         ("ChannelChanges/properties/name/maxLength", json!(limits::CHANNEL_NAME_CHARS)),
         ("IdempotencyKey/pattern", json!(format!("^[!-~]{{1,{}}}$", limits::IDEMPOTENCY_KEY_CHARS))),
         ("IdempotencyKey/maxLength", json!(limits::IDEMPOTENCY_KEY_CHARS)),
@@ -200,6 +201,43 @@ fn limits_are_those_of_the_code() {
         format!("for {} minutes is closed", idle.as_secs() / 60),
     ] {
         assert!(words.contains(&said), "{said}");
+    }
+}
+
+/// Returns the ranges of a pattern that begins with `^[^`, as all patterns of text do.
+fn excluded(pattern: &str) -> Vec<(u32, u32)> {
+    let class = pattern.strip_prefix("^[^").and_then(|rest| rest.split_once(']')).expect("a class").0;
+    let ends: Vec<(u32, bool)> = class
+        .split("\\u")
+        .skip(1)
+        .map(|end| (u32::from_str_radix(end.trim_end_matches('-'), 16).unwrap(), end.ends_with('-')))
+        .collect();
+    let mut ranges = Vec::new();
+    let mut begin = None;
+    for (end, goes_on) in ends {
+        let first = begin.take().unwrap_or(end);
+        if goes_on {
+            begin = Some(end);
+        } else {
+            ranges.push((first, end));
+        }
+    }
+    ranges
+}
+
+/// A pattern cannot tell the whole rule. It refuses nothing that the code accepts.
+#[test]
+fn patterns_of_text_refuse_what_the_code_refuses() {
+    let openapi = document("openapi.yaml");
+    let class = |pointer: &str| excluded(at(&openapi, &format!("/components/schemas/{pointer}")).as_str().unwrap());
+    let is_in = |ranges: &[(u32, u32)], c: char| ranges.iter().any(|(a, b)| (*a..=*b).contains(&u32::from(c)));
+    let (names, contents) = (class("ChannelName/pattern"), class("Content/pattern"));
+    assert_eq!(contents, class("MessageChanges/properties/content/pattern"));
+    for c in '\0'..=char::MAX {
+        if is_in(&names, c) {
+            assert!(name::normalized(&format!("a{c}b")).is_err(), "U+{:04X} in a name", u32::from(c));
+        }
+        assert_eq!(is_in(&contents, c), content::is_refused(c), "U+{:04X} in a content", u32::from(c));
     }
 }
 

@@ -5,6 +5,7 @@ use chat::{
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::{ChannelKey, Incarnation, KeyError},
         seq::Seq,
+        text::search_key::SearchKey,
         time::Timestamp,
     },
     ports::{message_store::RecordKey, rate_limiter::LimitedAction, reply_leases::MessageKey},
@@ -137,13 +138,13 @@ impl Keys {
 
     /// Returns the key of a public channel in the list of public channels.
     pub(crate) fn public(&self, name: &str, channel: &ChannelId) -> Item {
-        in_channels(self.public_list(), format!("{}#{channel}", name.to_lowercase()))
+        in_channels(self.public_list(), format!("{}#{channel}", SearchKey::of(name).as_str()))
     }
 
     /// Returns the range of public channels whose names begin with `name_prefix`, after the sort key `after`. A key
     /// that does not continue the prefix is ignored, because the list did not return it.
     pub(crate) fn publics(&self, name_prefix: &str, after: Option<&str>) -> SortRange {
-        let first = name_prefix.to_lowercase();
+        let first = SearchKey::of(name_prefix).as_str().to_owned();
         // No character sorts after it.
         let last = format!("{first}\u{10ffff}");
         let rest = after

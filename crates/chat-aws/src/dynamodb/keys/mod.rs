@@ -24,7 +24,7 @@
 //! | `user#<user>` / `created` | the number of existing channels that the user created |
 //! | `user#<user>` / `rate#<action>` | a token bucket of the user |
 //! | `user#<user>` / `tokens#<date>` | tokens used by the agent for the user |
-//! | `public#` / `<name>#<channel id>` | a public channel in the list of all, by its name in lower case |
+//! | `public#` / `<search key>#<channel id>` | a public channel in the list of all, by the search key of its name |
 //! | `pending#` / `<id>` | a pending end, of any tenant |
 //!
 //! `chat_events` (`channel_id`, `seq`): a message, under `<key>`.

@@ -14,6 +14,7 @@ use crate::{
         incarnation::ChannelKey,
         limits::{AUTHORITY_DURATION, DELTA_BYTES},
         seq::Seq,
+        text::content::is_blank,
         time::Timestamp,
     },
     ports::{
@@ -104,9 +105,9 @@ impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
         self.next.draft_id
     }
 
-    /// Returns `true` if the text holds more than white space.
+    /// Returns `true` if the text has a visible character.
     pub(crate) fn has_text(&self) -> bool {
-        !self.text.trim().is_empty()
+        !is_blank(&self.text)
     }
 
     /// Returns the tokens of the call. A number that the model has not reported is estimated.

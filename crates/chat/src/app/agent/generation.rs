@@ -14,6 +14,7 @@ use crate::{
             MODEL_FIRST_TEXT_TIMEOUT, MODEL_IDLE_TIMEOUT,
         },
         reply_status::ReplyStatus,
+        text::content::is_refused,
         time::Timestamp,
     },
     ports::{
@@ -202,8 +203,4 @@ async fn take_piece(
     }
     draft.show_if_full().await;
     None
-}
-
-fn is_refused(c: char) -> bool {
-    c < ' ' && !matches!(c, '\t' | '\n' | '\r')
 }

@@ -224,7 +224,7 @@ where
                     caller: id("paul")?,
                     trace: None,
                 };
-                messages.react(by, &revision, "👍", Toggle::Add, now).await? == ReactionResult::Done
+                messages.react(by, &revision, &id("👍")?, Toggle::Add, now).await? == ReactionResult::Done
             }
             Change::Cancel => store.cancel(by, &MessageKey { channel: key, seq: message.message.seq }, now).await?,
         })

@@ -7,13 +7,14 @@ use crate::{
         channel::{Channel, Member, Visibility},
         pending_end::PendingEnd,
         seq::Seq,
+        text::search_key::SearchKey,
         time::Timestamp,
     },
     ports::channel_store::{ChannelCreated, Creation},
 };
 
 fn public_name(channel: &Channel) -> String {
-    format!("{}#{}", channel.name.to_lowercase(), channel.channel_id)
+    format!("{}#{}", SearchKey::of(&channel.name).as_str(), channel.channel_id)
 }
 
 impl State {

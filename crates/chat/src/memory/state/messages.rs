@@ -10,6 +10,7 @@ use crate::{
         message::{Change, Message, MessageEvent, StoredMessage},
         message_ref::MessageRef,
         reaction::Toggle,
+        text::emoji::Emoji,
         time::Timestamp,
         trace::TraceContext,
     },
@@ -106,7 +107,7 @@ impl State {
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
-        emoji: &str,
+        emoji: &Emoji,
         toggle: Toggle,
         now: Timestamp,
     ) -> Decision<ReactionResult> {
@@ -127,7 +128,7 @@ impl State {
         }
         let mut after = before.clone();
         let reactions = &mut after.stored.message.reactions;
-        let users = reactions.entry(emoji.to_owned()).or_default();
+        let users = reactions.entry(emoji.clone()).or_default();
         match toggle {
             Toggle::Add => users.insert(revision.caller.clone()),
             Toggle::Remove => users.remove(&revision.caller),

@@ -96,7 +96,7 @@ pub struct State {
     pub listed: BTreeMap<UserId, BTreeMap<ChannelKey, Seq>>,
     /// Invitations. Those to a deleted channel stay until they are removed.
     pub invitations: BTreeMap<ChannelKey, BTreeMap<UserId, Invitation>>,
-    /// Public channels by `<name in lower case>#<id>`.
+    /// Public channels by `<search key>#<id>`.
     pub public: BTreeMap<String, ChannelKey>,
     /// Requests that created channels.
     pub creations: BTreeMap<ChannelKey, BTreeMap<(UserId, IdempotencyKey), Creation>>,
