@@ -57,6 +57,7 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             edited_at: None,
             reactions: crate::model::reaction::Reactions::new(),
             deleted_at: None,
+            edits: 0,
         },
         incarnation: incarnation(),
         trace: Some(TraceContext {

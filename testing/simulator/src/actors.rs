@@ -34,7 +34,7 @@ pub(crate) fn start(world: &Arc<World>) {
     client::start(world, "alice, all of hers", OWNER, None);
     client::start(world, "bob, all of his", MEMBER, None);
     // Some schedules concentrate on the lounge.
-    let is_fought_over = world.time.one_in(2) || world.invites;
+    let is_fought_over = world.time.one_in(2) || world.invites || world.annotates;
     if is_fought_over {
         lounge::start(world);
     } else {

@@ -11,7 +11,7 @@
 //! | stream | gives both workers batches of changes, in several lanes |
 //! | workers | deliver, and reply as the agent; dispatch push batches of large audiences to `SendMessageFunction` |
 //! | maintenance | two concurrent functions close expired sockets, and carry out pending ends under leases |
-//! | users of the lounge | delete and recreate that channel; make it private and public, archive and restore it; remove members, who rejoin; in some schedules invite, accept, decline and withdraw; demote and remove each other; edit, delete, react, cancel, mark and read |
+//! | users of the lounge | delete and recreate that channel; make it private and public, archive and restore it; remove members, who rejoin; in some schedules invite, accept, decline and withdraw; demote and remove each other; edit, delete, react, cancel, mark and read; in some schedules edit two fields of a message at once |
 //!
 //! | place | faults |
 //! | --- | --- |

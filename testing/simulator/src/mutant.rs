@@ -73,6 +73,8 @@ mutants! {
     SettingsAuthorityUnchecked takes out SettingsAuthority,
     /// Messages are edited, deleted and reacted to, and replies cancelled, without a check of the authority.
     MessageAuthorityUnchecked takes out MessageAuthority,
+    /// A message is edited or deleted without a check that it is unchanged since it was read.
+    MessageNotAsRead takes out MessageAsRead,
     /// A member is changed or removed without a check that the membership is unchanged since it was read.
     MemberNotAsRead takes out MemberAsRead,
     /// An acceptance does not check the invitation.

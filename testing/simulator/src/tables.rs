@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use chat::model::{
-    id::{ChannelId, ConnectionId, MessageId, UserId},
-    incarnation::ChannelKey,
-    seq::Seq,
+use chat::{
+    app::edit::Edit,
+    model::{
+        id::{ChannelId, ConnectionId, MessageId, UserId},
+        incarnation::ChannelKey,
+        seq::Seq,
+    },
 };
 
 /// A message's number in its channel, as the key of a reply lease.
@@ -37,6 +40,8 @@ pub(crate) struct Notes {
     pub(crate) accepted: Vec<Accepted>,
     /// Channel of every message so far.
     pub(crate) channels: BTreeMap<MessageId, ChannelKey>,
+    /// Edits that requests ask for, by their process.
+    pub(crate) edits: BTreeMap<u64, Edit>,
     /// Channels of drafts, by the text of their ids.
     pub(crate) drafts: BTreeMap<String, ChannelKey>,
     /// Changes that ended a user's right to see a channel, in order.

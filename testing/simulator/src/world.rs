@@ -53,6 +53,8 @@ pub(crate) const CROWD: u64 = 8;
 
 /// One in so many schedules has invitations.
 const INVITES: u64 = 8;
+/// One in so many schedules has two edits of one message at a time.
+const ANNOTATES: u64 = 16;
 
 /// Start time of every schedule, in milliseconds since the Unix epoch.
 pub(crate) const START: i64 = 1_800_000_000_000;
@@ -81,6 +83,8 @@ pub(crate) struct World {
     pub(crate) haste: u64,
     /// Whether users invite others to the lounge and withdraw invitations while those are accepted.
     pub(crate) invites: bool,
+    /// Whether two users edit different fields of one message of the lounge at the same time.
+    pub(crate) annotates: bool,
     processes: AtomicU64,
     /// Events of the schedule, if they are recorded.
     pub(crate) event_log: Option<Mutex<Vec<String>>>,
@@ -142,6 +146,7 @@ impl World {
             haste,
             // Uses no randomness, so that all other schedules stay the same.
             invites: seed.is_multiple_of(INVITES),
+            annotates: seed % ANNOTATES == 9,
             processes: AtomicU64::new(0),
             event_log: None,
         };

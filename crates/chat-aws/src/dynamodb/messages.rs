@@ -8,7 +8,7 @@ use chat::{
         access::Authority,
         channel::{Channel, ChannelHead},
         error::StoreError,
-        id::{ChannelId, MessageId, TenantId, UserId},
+        id::{ChannelId, TenantId, UserId},
         incarnation::ChannelKey,
         limits::{REACTIONS_PER_MESSAGE, USERS_PER_REACTION},
         message::{Message, StoredMessage},
@@ -28,7 +28,6 @@ use chat::{
     },
 };
 use futures::{StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
 use telemetry::metrics;
 
 use crate::{
@@ -37,6 +36,7 @@ use crate::{
         item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, s, text, write},
         keys::{self, Keys},
         rate_limits::{full_at, kept_until},
+        record_item::RecordItem,
         transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
     },
     sdk::sdk_error,
@@ -52,28 +52,6 @@ pub struct DynamoMessages {
     events: String,
     channels: String,
     keys: Keys,
-}
-
-/// The idempotency record of a request or of a reply.
-#[derive(Serialize, Deserialize)]
-struct RecordItem {
-    fingerprint: String,
-    message_id: MessageId,
-    seq: Seq,
-    /// TTL: seconds since the Unix epoch.
-    expires_at: i64,
-}
-
-impl RecordItem {
-    fn record(self, key: &RecordKey) -> IdempotencyRecord {
-        IdempotencyRecord {
-            key: key.clone(),
-            fingerprint: self.fingerprint,
-            message_id: self.message_id,
-            seq: self.seq,
-            expires_at: Timestamp::from_secs(self.expires_at),
-        }
-    }
 }
 
 impl DynamoMessages {
@@ -265,6 +243,7 @@ impl MessageStore for DynamoMessages {
             ("metadata", message.metadata.as_ref().map(|metadata| attribute(OPERATION, metadata)).transpose()?),
             ("edited_at", message.edited_at.map(|at| s(at.to_string()))),
             ("deleted_at", message.deleted_at.map(|at| s(at.to_string()))),
+            ("edits", Some(n(message.edits))),
             ("traceparent", trace.map(|trace| s(&trace.traceparent))),
             ("tracestate", trace.and_then(|trace| Some(s(trace.tracestate.as_ref()?)))),
         ];
@@ -284,7 +263,13 @@ impl MessageStore for DynamoMessages {
         }
         let key = self.keys.message(&by.channel.key(), message.seq);
         let mut update = Write::update(&self.events, key, expression)
-            .when("attribute_exists(seq) AND attribute_not_exists(#deleted_at)");
+            .when("attribute_exists(seq) AND attribute_not_exists(#deleted_at)")
+            .showing_old();
+        // The condition leaves reactions out, so they do not delay edits.
+        update = match message.edits.saturating_sub(1) {
+            0 => update.when("attribute_not_exists(#edits)"),
+            read => update.when("#edits = :read").value("read", n(read)),
+        };
         for (name, value) in attributes {
             update = update.name(name, name);
             if let Some(value) = value {
@@ -296,7 +281,7 @@ impl MessageStore for DynamoMessages {
         self.place().require(&mut transaction, by, Access::Kept, None)?;
         Ok(match transaction.run(&self.client).await? {
             Ran::Done => UpdateResult::Done,
-            Ran::Refused(refused) if is_stale(&refused) => UpdateResult::Stale,
+            Ran::Refused(refused) if is_stale(&refused) || is_edited(&refused) => UpdateResult::Stale,
             Ran::Refused(_) => UpdateResult::MessageNotFound,
         })
     }
@@ -397,6 +382,11 @@ impl MessageStore for DynamoMessages {
 /// Returns whether a condition of the authority did not hold.
 fn is_stale(refused: &Refused) -> bool {
     refused.is_of(Part::Access) || refused.is_of(Part::Caller)
+}
+
+/// Returns whether only the number of edits prevented the change of a message.
+fn is_edited(refused: &Refused) -> bool {
+    refused.item(Part::Message).is_some_and(|item| !item.contains_key("deleted_at"))
 }
 
 /// Returns whether a user reacts to a message with `emoji`.

@@ -16,5 +16,6 @@ pub(crate) mod keys;
 mod pending_ends;
 mod pending_items;
 mod rate_limits;
+mod record_item;
 mod reply_leases;
 mod transaction;

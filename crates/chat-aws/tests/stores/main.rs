@@ -287,6 +287,7 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,
+            edits: 0,
         },
         incarnation: life(1),
         trace: Some(trace()),

@@ -146,12 +146,15 @@ async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
         messages.update_message(&reader(&channel), &revised).await.unwrap()
     };
 
-    let edited = Message { content: "better".into(), edited_at: Some(LATER), ..message.message.clone() };
+    let edited = Message { content: "better".into(), edited_at: Some(LATER), ..message.message.revised() };
     assert_eq!(revise(edited.clone()).await, UpdateResult::Done);
     assert_eq!(messages.message(&head.key(), Seq::FIRST, NOW).await.unwrap(), Some(edited.clone()));
-    let tombstone = Message { content: String::new(), metadata: None, deleted_at: Some(LATER), ..edited.clone() };
+    let late = Message { content: "late".into(), ..edited.clone() };
+    assert_eq!(revise(late).await, UpdateResult::Stale, "another edit came first");
+    assert_eq!(messages.message(&head.key(), Seq::FIRST, NOW).await.unwrap(), Some(edited.clone()));
+    let tombstone = Message { content: String::new(), metadata: None, deleted_at: Some(LATER), ..edited.revised() };
     assert_eq!(revise(tombstone.clone()).await, UpdateResult::Done);
-    assert_eq!(revise(edited.clone()).await, UpdateResult::MessageNotFound, "the message is deleted");
+    assert_eq!(revise(tombstone.revised()).await, UpdateResult::MessageNotFound, "the message is deleted");
     assert_eq!(messages.message(&head.key(), Seq::FIRST, NOW).await.unwrap(), Some(tombstone));
     assert_eq!(
         revise(Message { seq: Seq::new(2), ..edited }).await,

@@ -51,9 +51,10 @@ async fn a_user_reacts_once_in_each_way() {
         let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
         messages.update_message(&reader(&channel), &revised).await.unwrap()
     };
-    assert_eq!(revise(Message { content: "better".into(), ..current.clone() }).await, UpdateResult::Done);
+    let edited = Message { content: "better".into(), ..current.revised() };
+    assert_eq!(revise(edited.clone()).await, UpdateResult::Done);
     assert_eq!(reactions().await.len(), 1);
-    let tombstone = Message { content: String::new(), deleted_at: Some(LATER), ..current };
+    let tombstone = Message { content: String::new(), deleted_at: Some(LATER), ..edited.revised() };
     assert_eq!(revise(tombstone).await, UpdateResult::Done);
     assert!(reactions().await.is_empty());
     assert_eq!(react("bob", "👍", Toggle::Add).await, ReactionResult::MessageNotFound);

@@ -18,7 +18,7 @@ use crate::{
         error::{ChatError, Result},
         id::{ChannelId, ConnectionId, UserId},
         incarnation::ChannelKey,
-        limits::CHANNELS_PER_CONNECTION,
+        limits::{CHANGE_ATTEMPTS, CHANNELS_PER_CONNECTION},
         time::Timestamp,
         validation::Violation,
     },
@@ -264,9 +264,12 @@ where
     /// Replaces the token of an open connection. Removes subscriptions that the new token does not allow. A connection
     /// with `auto_subscribe` is subscribed to the memberships that the token allows.
     ///
+    /// Of two concurrent renewals the one that writes the connection last holds. The other one writes the copies of
+    /// that token again, because it may have overwritten them.
+    ///
     /// # Errors
     /// [`ChatError::ConnectionNotFound`] (also for another user's connection, and for an expired one),
-    /// [`ChatError::Store`].
+    /// [`ChatError::Contended`] when other renewals replace the token again and again, [`ChatError::Store`].
     pub async fn renew(&self, renewal: Renewal) -> Result<Connection> {
         let Self { connections, clock, .. } = *self;
         let found = connections.connection(&renewal.connection_id).await?.ok_or(ChatError::ConnectionNotFound)?;
@@ -281,16 +284,36 @@ where
         };
         // The limit is stored first, so that a membership added from then on respects it.
         renewed.channels = connections.renew(&renewed).await?.ok_or(ChatError::ConnectionNotFound)?;
+        self.adjust(&mut renewed).await?;
+        let mut spread = renewed.clone();
+        for _ in 0..CHANGE_ATTEMPTS {
+            let stored = connections.connection(&spread.key.id).await?.filter(|stored| stored.key == spread.key);
+            let mut stored = stored.ok_or(ChatError::ConnectionNotFound)?;
+            let token = (stored.token_expires_at, &stored.allowed_channels);
+            if token == (spread.token_expires_at, &spread.allowed_channels) {
+                return Ok(renewed);
+            }
+            connections.spread_renewal(&stored).await?;
+            self.adjust(&mut stored).await?;
+            spread = stored;
+        }
+        Err(ChatError::contended())
+    }
+
+    /// Adjusts the subscriptions of a connection to its token.
+    async fn adjust(&self, renewed: &mut Connection) -> Result<()> {
+        let Self { connections, .. } = *self;
         if let Some(limit) = &renewed.allowed_channels {
+            let channels = std::mem::take(&mut renewed.channels);
             let (kept, beyond): (Vec<_>, Vec<_>) =
-                renewed.channels.into_iter().partition(|channel| limit.contains(&channel.channel_id));
+                channels.into_iter().partition(|channel| limit.contains(&channel.channel_id));
             for channel in &beyond {
                 connections.unsubscribe(channel, &renewed.key).await?;
             }
             renewed.channels = kept;
         }
         if renewed.auto_subscribe {
-            for ended in self.catch_up(&mut renewed).await? {
+            for ended in self.catch_up(renewed).await? {
                 // If the id of a deleted channel was reused, the old subscription stays and the gate refuses it. The
                 // pending end needs it to find the socket that it closes. Otherwise the client would take the two
                 // channels for one.
@@ -299,7 +322,7 @@ where
                 }
             }
         }
-        Ok(renewed)
+        Ok(())
     }
 }
 

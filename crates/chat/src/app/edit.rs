@@ -84,7 +84,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
                 return Ok(editable.message);
             }
             let edited =
-                Message { content, content_type, metadata, edited_at: Some(self.clock.now()), ..message.clone() };
+                Message { content, content_type, metadata, edited_at: Some(self.clock.now()), ..message.revised() };
             match self.store(&editable, revision, &edited).await? {
                 UpdateResult::Done => return Ok(edited),
                 UpdateResult::MessageNotFound => return Err(ChatError::MessageNotFound),
@@ -112,7 +112,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
                 metadata: None,
                 reactions: Reactions::new(),
                 deleted_at: Some(self.clock.now()),
-                ..editable.message.clone()
+                ..editable.message.revised()
             };
             match self.store(&editable, revision, &tombstone).await? {
                 // If the message is not found, another call has deleted it meanwhile, or it has expired.
@@ -164,12 +164,18 @@ mod tests {
     use super::*;
     use crate::{
         app::send::{SendCache, SendMessage, send},
-        model::{channel::Visibility, message::Role, seq::Seq},
-        testing::{TestClock, TestStore},
+        memory::Call,
+        model::{channel::Visibility, message::Role, reaction::Toggle, seq::Seq},
+        testing::{Before, TestClock, TestStore, key},
     };
 
     async fn world() -> (TestStore, TestClock) {
-        let store = TestStore::seeded(1, 0)
+        filled(TestStore::seeded(1, 0)).await
+    }
+
+    /// Returns the store with a channel and a message of alice.
+    async fn filled(store: TestStore) -> (TestStore, TestClock) {
+        let store = store
             .with_channel("c", Visibility::Private)
             .with_role("c", "olga", MemberRole::Owner)
             .with_role("c", "mod", MemberRole::Moderator)
@@ -205,6 +211,75 @@ mod tests {
 
     fn to(content: &str) -> Edit {
         Edit { content: Some(content.to_owned()), ..Edit::default() }
+    }
+
+    fn metadata() -> Map<String, Value> {
+        Map::from_iter([("kept".to_owned(), Value::Bool(true))])
+    }
+
+    /// Changes the message in the store, as another request does between the read and the write of an edit.
+    fn meanwhile(store: &TestStore, change: impl FnOnce(&mut Message)) {
+        let mut state = store.state();
+        let messages = state.messages.get_mut(&key("c")).unwrap();
+        change(&mut messages.get_mut(&Seq::FIRST).unwrap().stored.message);
+    }
+
+    #[tokio::test]
+    async fn an_edit_keeps_another_edit_that_came_after_its_read() {
+        let (store, clock) = world().await;
+        let racing = store.through(Before::new(Call::Revise, || {
+            meanwhile(&store, |message| *message = Message { metadata: Some(metadata()), ..message.revised() });
+        }));
+        let messages = ChannelMessages { channels: &racing, messages: &racing, clock: &clock };
+        let edited = messages.edit(&by("alice", 1), to("better")).await.unwrap();
+        assert!(racing.hook().is_done());
+        assert_eq!((edited.content.as_str(), &edited.metadata), ("better", &Some(metadata())));
+        assert_eq!(store.all(), [edited]);
+    }
+
+    #[tokio::test]
+    async fn a_deletion_follows_an_edit_that_came_after_its_read() {
+        let (store, clock) = world().await;
+        let racing = store.through(Before::new(Call::Revise, || {
+            meanwhile(&store, |message| *message = Message { content: "better".to_owned(), ..message.revised() });
+        }));
+        let messages = ChannelMessages { channels: &racing, messages: &racing, clock: &clock };
+        messages.delete(&by("alice", 1)).await.unwrap();
+        let stored = &store.all()[0];
+        assert_eq!((stored.content.as_str(), stored.edits), ("", 2));
+    }
+
+    #[tokio::test]
+    async fn a_reaction_neither_delays_an_edit_nor_is_lost_by_it() {
+        let (store, clock) = world().await;
+        let reactions = Reactions::from([("👍".to_owned(), ["bob".parse().unwrap()].into())]);
+        let racing = store.through(Before::new(Call::Revise, || {
+            meanwhile(&store, |message| message.reactions = reactions.clone());
+        }));
+        let messages = ChannelMessages { channels: &racing, messages: &racing, clock: &clock };
+        messages.edit(&by("alice", 1), to("better")).await.unwrap();
+        let stored = &store.all()[0];
+        assert_eq!((stored.content.as_str(), stored.edits, &stored.reactions), ("better", 1, &reactions));
+    }
+
+    #[tokio::test]
+    async fn concurrent_edits_of_two_fields_are_both_kept_in_every_order() {
+        for seed in 0..50 {
+            let (store, clock) = filled(TestStore::scheduled(seed, 4)).await;
+            let messages = of(&store, &clock);
+            let (author, moderator, reader) = (by("alice", 1), by("mod", 1), by("bob", 1));
+            let other = Edit { metadata: Some(Some(metadata())), ..Edit::default() };
+            let (content, other, reacted) = futures::future::join3(
+                messages.edit(&author, to("better")),
+                messages.edit(&moderator, other),
+                messages.react(&reader, "👍", Toggle::Add),
+            )
+            .await;
+            assert!(content.is_ok() && other.is_ok() && reacted.is_ok(), "seed {seed}");
+            let stored = &store.all()[0];
+            assert_eq!((stored.content.as_str(), &stored.metadata), ("better", &Some(metadata())), "seed {seed}");
+            assert_eq!(stored.reactions.len(), 1, "seed {seed}");
+        }
     }
 
     #[tokio::test]

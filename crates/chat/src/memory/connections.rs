@@ -90,18 +90,23 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
     }
 
     async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
-        let Connection { key, user_id, expires_at, .. } = connection;
         self.list_end(connection).await?;
         let channels = self
             .call(Call::RenewConnection, |state| {
-                let open = state.connection_of(key)?;
+                let open = state.connection_of(&connection.key)?;
                 open.token_expires_at = connection.token_expires_at;
-                open.expires_at = *expires_at;
+                open.expires_at = connection.expires_at;
                 open.allowed_channels.clone_from(&connection.allowed_channels);
                 Some(open.channels.clone())
             })
             .await?;
         let Some(channels) = channels else { return Ok(None) };
+        self.spread_renewal(&Connection { channels: channels.clone(), ..connection.clone() }).await?;
+        Ok(Some(channels))
+    }
+
+    async fn spread_renewal(&self, connection: &Connection) -> Result<(), StoreError> {
+        let Connection { key, user_id, channels, expires_at, .. } = connection;
         self.call(Call::RenewConnection, |state| {
             let own = state.user_connections.get_mut(user_id).and_then(|own| own.get_mut(&key.id));
             if let Some(own) = own.filter(|own| own.key == *key) {
@@ -110,7 +115,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
             }
         })
         .await?;
-        for channel in &channels {
+        for channel in channels {
             self.call(Call::RenewConnection, |state| {
                 let found = state.subscription(channel, &key.id).filter(|one| one.connection == *key).cloned();
                 if let Some(found) = found {
@@ -119,7 +124,7 @@ impl<H: Hook> ConnectionStore for MemoryStore<H> {
             })
             .await?;
         }
-        Ok(Some(channels))
+        Ok(())
     }
 
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {

@@ -33,6 +33,7 @@ async fn the_laws_notice_each_rule_that_is_taken_out() {
         Rule::MemberAuthority,
         Rule::SettingsAuthority,
         Rule::MessageAuthority,
+        Rule::MessageAsRead,
         Rule::MemberAsRead,
         Rule::ReadMarkOfMember,
         Rule::LastOwner,

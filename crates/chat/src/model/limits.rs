@@ -38,7 +38,8 @@ pub const AGENT_MODEL_CHARS: usize = 100;
 /// Maximum retention of messages, in days.
 pub const RETENTION_DAYS: u32 = 3_650;
 
-/// Maximum attempts at one change of a channel's settings or members, when other writers change them too.
+/// Maximum attempts at one change of a channel's settings or members, of a message or of a connection's token, when
+/// other writers change them too.
 pub const CHANGE_ATTEMPTS: u32 = 8;
 
 /// Maximum wait of a removal for a socket that is being opened, so that it can be closed.

@@ -73,6 +73,18 @@ pub struct Message {
     /// Time of the deletion. The `seq` stays; the content and the metadata are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
+    /// Number of edits, plus one after the deletion. It is stored with the message, and clients do not see it.
+    #[serde(default, skip_serializing)]
+    pub edits: u64,
+}
+
+impl Message {
+    /// Returns the message with the number of the next edit or deletion. The write of that change requires the current
+    /// number.
+    #[must_use]
+    pub fn revised(&self) -> Self {
+        Self { edits: self.edits + 1, ..self.clone() }
+    }
 }
 
 /// Kind of a message's change.

@@ -51,6 +51,10 @@ pub trait ConnectionStore: Send + Sync {
         connection: &Connection,
     ) -> impl Future<Output = Result<Option<Vec<ChannelKey>>, StoreError>> + Send;
 
+    /// Writes the time and the allowed channels of a connection to the copies of its user and of its subscriptions, if
+    /// they still have this key. The connection itself stays as it is.
+    fn spread_renewal(&self, connection: &Connection) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Returns the connection, expired or not.
     fn connection(&self, id: &ConnectionId) -> impl Future<Output = Result<Option<Connection>, StoreError>> + Send;
 

@@ -108,7 +108,7 @@ pub enum UpdateResult {
     Done,
     /// The message does not exist, or is deleted.
     MessageNotFound,
-    /// The authority has changed since it was read.
+    /// The message was edited, or the authority has changed, since it was read.
     Stale,
 }
 
@@ -149,8 +149,9 @@ pub trait MessageStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
 
-    /// Replaces the content and the trace context of a message of the channel in `by`, in one transaction. Conditions:
-    /// the message exists and is not deleted, and `by` still holds.
+    /// Replaces the content and the trace context of a message of the channel in `by`, in one transaction. Keeps the
+    /// stored reactions of an edit, and removes those of a deletion. Conditions: the message exists and is not deleted,
+    /// its [`Message::edits`] is one less than that of `revised`, and `by` still holds.
     fn update_message(
         &self,
         by: &Authority<'_>,

@@ -24,6 +24,7 @@ mod names_taken_anew;
 mod presence;
 mod problems;
 mod programs;
+mod races;
 mod reactions;
 mod replay;
 mod replies;

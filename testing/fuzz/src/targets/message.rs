@@ -145,6 +145,7 @@ pub fn message(draft: NewMessage) -> Message {
         edited_at: None,
         reactions: chat::model::reaction::Reactions::new(),
         deleted_at: None,
+        edits: 0,
     }
 }
 

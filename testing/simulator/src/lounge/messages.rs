@@ -7,13 +7,15 @@ use chat::{
     model::{invitation::Addition, message_ref::MessageRef, reaction::Toggle, seq::Seq, text::emoji::Emoji},
     ports::message_store::Range,
 };
+use futures::future::join;
+use serde_json::{Map, Value};
 
-use super::{by, pause};
+use super::{by, pause, times};
 use crate::{
     invocation::request,
     node::Node,
     sender::{Shared, send_once},
-    world::{LOUNGE, STRANGER, World, channel, user},
+    world::{LOUNGE, MODERATOR, OWNER, STRANGER, World, channel, user},
 };
 
 /// Sends messages, sometimes the same one again under the same key. They go to the channel that has the id at that
@@ -46,10 +48,7 @@ pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
                 0 | 1 => {
                     // Some edits change nothing.
                     let content = (kind == 0).then_some(text);
-                    let edited = messages.edit(&revision, Edit { content, ..Edit::default() }).await;
-                    if edited.is_ok() {
-                        node.answers_with_what_it_read();
-                    }
+                    edit(&node, &revision, Edit { content, ..Edit::default() }).await;
                 }
                 2 => drop(messages.delete(&revision).await),
                 3 => drop(messages.react(&revision, &thumb(), Toggle::Add).await),
@@ -63,6 +62,31 @@ pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
             }
         })
         .await;
+    }
+}
+
+/// Edits the content of a message, and at the same time its metadata, as two users.
+pub(super) async fn annotate(world: Arc<World>) {
+    for number in 0..times(&world, 8) {
+        pause(&world, 800).await;
+        let seq = Seq::new(1 + world.time.below(2));
+        let content = Edit { content: Some(format!("annotation {number}")), ..Edit::default() };
+        let metadata = Map::from_iter([("annotation".to_owned(), Value::from(number))]);
+        let metadata = Edit { metadata: Some(Some(metadata)), ..Edit::default() };
+        join(amend(&world, OWNER, seq, content), amend(&world, MODERATOR, seq, metadata)).await;
+    }
+}
+
+async fn amend(world: &Arc<World>, who: &'static str, seq: Seq, amended: Edit) {
+    let revision = MessageRef { channel_id: channel(LOUNGE), seq, caller: user(who), trace: None };
+    request(world, by(who), |node| async move { edit(&node, &revision, amended).await }).await;
+}
+
+/// Edits a message. The oracle is told before which fields the request names.
+async fn edit(node: &Node, revision: &MessageRef, edit: Edit) {
+    node.world.tables().notes.edits.insert(node.process().number, edit.clone());
+    if node.channel_messages().edit(revision, edit).await.is_ok() {
+        node.answers_with_what_it_read();
     }
 }
 

@@ -20,7 +20,7 @@ use chat::{
 use self::{
     crowd::gather,
     members::{archive, crown, expel, flip, invite, promote_and_demote, quarrel, readmit, rejoin, remake},
-    messages::{moderate, peek, talk},
+    messages::{annotate, moderate, peek, talk},
 };
 use crate::{
     client,
@@ -76,6 +76,10 @@ pub(crate) fn start(world: &Arc<World>) {
         }
         if of_world.invites {
             court(&of_world);
+        }
+        if of_world.annotates {
+            of_world.time.spawn(talk(Arc::clone(&of_world), OWNER, Shared::default()));
+            of_world.time.spawn(annotate(Arc::clone(&of_world)));
         }
     });
 }

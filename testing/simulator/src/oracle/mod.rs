@@ -3,6 +3,7 @@
 mod converged;
 mod frames;
 mod permissions;
+mod revisions;
 
 use std::sync::LazyLock;
 
@@ -74,6 +75,8 @@ pub(crate) fn commits(world: &World, caller: &Caller, process: u64, state: &Stat
     if let Effect::ChannelDeleted { channel, .. } = effect {
         tables.violations.extend(numbering(state, &channel.key()));
     }
+    let lost = revisions::lost(&tables.notes, process, effect);
+    tables.violations.extend(lost);
     note_ends(&mut tables.notes, process, state, effect);
     drop(tables);
     match effect {

@@ -86,19 +86,25 @@ impl ConnectionStore for DynamoConnections {
     }
 
     async fn renew(&self, connection: &Connection) -> Result<Option<Vec<ChannelKey>>, StoreError> {
-        let (id, user_id) = (&connection.key.id, &connection.user_id);
         self.list_end(connection).await?;
-        let Some(item) = self.renew_item(keys::connection(id), connection, true).await? else { return Ok(None) };
-        self.renew_item(self.keys.user_connection(user_id, id), connection, false).await?;
+        let item = self.renew_item(keys::connection(&connection.key.id), connection, true).await?;
+        let Some(item) = item else { return Ok(None) };
         // The stored channels, because some may have been added after the connection was read.
         let channels = read::<ConnectionItem>("UpdateItem", item)?.channels;
-        let keys: Vec<Item> = channels.iter().map(|channel| self.keys.subscription(channel, id)).collect();
+        self.spread_renewal(&Connection { channels: channels.clone(), ..connection.clone() }).await?;
+        Ok(Some(channels))
+    }
+
+    async fn spread_renewal(&self, connection: &Connection) -> Result<(), StoreError> {
+        let (id, user_id) = (&connection.key.id, &connection.user_id);
+        self.renew_item(self.keys.user_connection(user_id, id), connection, false).await?;
+        let keys: Vec<Item> = connection.channels.iter().map(|channel| self.keys.subscription(channel, id)).collect();
         futures::stream::iter(keys)
             .map(async |key| self.renew_item(key, connection, false).await)
             .buffer_unordered(WRITES_AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        Ok(Some(channels))
+        Ok(())
     }
 
     async fn connection(&self, id: &ConnectionId) -> Result<Option<Connection>, StoreError> {

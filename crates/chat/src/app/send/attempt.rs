@@ -276,6 +276,7 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,
+            edits: 0,
         },
         incarnation: head.incarnation,
         trace: send.trace.clone(),

@@ -213,7 +213,7 @@ where
                 }
             }
             Change::Revise => {
-                let mut revised = message.clone();
+                let mut revised = StoredMessage { message: message.message.revised(), ..message.clone() };
                 "revised".clone_into(&mut revised.message.content);
                 messages.update_message(by, &revised).await? == UpdateResult::Done
             }

@@ -224,6 +224,7 @@ where
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,
+            edits: 0,
         };
         Ok(StoredMessage { message, incarnation: head.incarnation, trace: None, expires_at: None })
     }

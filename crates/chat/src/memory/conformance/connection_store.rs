@@ -103,6 +103,15 @@ where
         require_eq!(of_user, vec![UserConnection::from(&renewed)], "the user's connections");
         let listeners = self.listeners(&inside.key(), late).await?;
         require_eq!(listeners.first().map(|one| one.expires_at), Some(ends_at), "the end of the subscription");
+        // The copies can be written again, without the connection.
+        let copied_end = self.later(LONG * 3);
+        connections.spread_renewal(&Connection { expires_at: copied_end, ..renewed.clone() }).await?;
+        let listeners = self.listeners(&inside.key(), late).await?;
+        require_eq!(listeners.first().map(|one| one.expires_at), Some(copied_end), "the copy of the subscription");
+        require_eq!(connections.connection(&opened.key.id).await?, Some(renewed.clone()), "the connection of copies");
+        connections.spread_renewal(&renewed).await?;
+        let of_user = connections.connections_of(&opened.user_id, late).await?;
+        require_eq!(of_user, vec![UserConnection::from(&renewed)], "the user's copy");
         // A function that read the connection before the renewal.
         let subscribed = connections.subscribe(&outside.key(), &opened.user_id, &before, true).await?;
         require!(!subscribed, "a channel beyond the limit was subscribed");

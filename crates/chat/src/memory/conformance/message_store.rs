@@ -235,7 +235,7 @@ where
             ReactionResult::Done,
             "a reaction"
         );
-        let mut edited = sent.clone();
+        let mut edited = StoredMessage { message: sent.message.revised(), ..sent.clone() };
         "edited".clone_into(&mut edited.message.content);
         edited.message.edited_at = Some(self.now);
         require_eq!(messages.update_message(&by, &edited).await?, UpdateResult::Done, "an edit");
@@ -243,7 +243,8 @@ where
         let wanted = Reactions::from([(id("👍")?, BTreeSet::from([id("rita")?]))]);
         let wanted = Message { reactions: wanted, ..edited.message.clone() };
         require_eq!(found, Some(wanted), "the message, with the reaction that came meanwhile");
-        let mut deleted = sent.clone();
+        self.stale_revisions(&by, &sent, &edited).await?;
+        let mut deleted = StoredMessage { message: edited.message.revised(), ..sent.clone() };
         deleted.message.content = String::new();
         deleted.message.deleted_at = Some(self.now);
         require_eq!(messages.update_message(&by, &deleted).await?, UpdateResult::Done, "a deletion");
@@ -263,6 +264,21 @@ where
             "an edit of what is not there"
         );
         require_eq!(messages.message(&key, Seq::new(2), self.now).await?, None, "what is not there");
+        Ok(())
+    }
+
+    /// An edit and a deletion of the message as it was sent change nothing after another edit.
+    async fn stale_revisions(&self, by: &Authority<'_>, sent: &StoredMessage, edited: &StoredMessage) -> Outcome {
+        let messages = self.ports.messages;
+        let (key, seq) = (by.channel.key(), sent.message.seq);
+        let before = messages.message(&key, seq, self.now).await?;
+        require_eq!(before.as_ref().map(|message| message.edits), Some(edited.message.edits), "the number of edits");
+        let mut late = StoredMessage { message: sent.message.revised(), ..sent.clone() };
+        late.message.metadata = Some(serde_json::Map::new());
+        require_eq!(messages.update_message(by, &late).await?, UpdateResult::Stale, "an edit of an earlier state");
+        late.message.deleted_at = Some(self.now);
+        require_eq!(messages.update_message(by, &late).await?, UpdateResult::Stale, "a deletion of an earlier state");
+        require_eq!(messages.message(&key, seq, self.now).await?, before, "the message after stale changes");
         Ok(())
     }
 

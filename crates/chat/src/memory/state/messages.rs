@@ -89,6 +89,10 @@ impl State {
         let Some(before) = found.filter(|item| item.stored.message.deleted_at.is_none()) else {
             return (UpdateResult::MessageNotFound, None);
         };
+        let edits = before.stored.message.edits + 1;
+        if edits != revised.message.edits && !self.lacks(Rule::MessageAsRead) {
+            return (UpdateResult::Stale, None);
+        }
         let mut after = before.clone();
         let (message, to) = (&mut after.stored.message, &revised.message);
         message.content.clone_from(&to.content);
@@ -96,6 +100,7 @@ impl State {
         message.metadata.clone_from(&to.metadata);
         message.edited_at = to.edited_at;
         message.deleted_at = to.deleted_at;
+        message.edits = edits;
         if to.deleted_at.is_some() {
             message.reactions.clear();
         }

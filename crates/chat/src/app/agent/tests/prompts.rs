@@ -7,7 +7,7 @@ use crate::{model::access::Authority, ports::message_store::UpdateResult};
 async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
     let world = World::new([vec![Say("fine")]]).await;
     let revise = async |seq: u64, content: &str, deleted: bool| {
-        let mut message = world.store.all()[usize::try_from(seq).unwrap() - 1].clone();
+        let mut message = world.store.all()[usize::try_from(seq).unwrap() - 1].revised();
         message.content = content.to_owned();
         message.deleted_at = deleted.then(|| world.clock.now());
         let revised = StoredMessage { message, incarnation: incarnation(), trace: None, expires_at: None };
