@@ -67,7 +67,8 @@ function message({ message: stored, at, grouped }, quote, context) {
     quote ? quoteButton(quote, context) : null,
     line(
       body(stored),
-      stored.metadata?.status === "cancelled" ? el("span", { class: "seq", text: "stopped" }) : null,
+      // A user can write this metadata too.
+      stored.role !== "user" && stored.metadata?.status === "cancelled" ? el("span", { class: "seq", text: "stopped" }) : null,
       el("span", { class: "seq", title: `${fullTime(at)} · number ${stored.seq} in this channel`, text: `#${stored.seq}` }),
       el(
         "button",

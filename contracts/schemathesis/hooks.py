@@ -22,6 +22,7 @@ MESSAGES = 20
 DOOMED_MESSAGES = 200
 MEMBERS = [f"member-{number}" for number in range(10)]
 EMOJI = ["👍", "🎉", "❤️", "🇪🇺", "👩‍💻", "1️⃣"]
+# Of a channel. Members are named by MEMBERS.
 ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 VERSION = re.compile(r'"[0-9]{1,19}"')
 # The connection of a socket that is open.

@@ -41,20 +41,26 @@ impl Claims {
         self.0.get(name)?.as_str()
     }
 
-    /// Returns a required id, parsed by `read`.
-    pub(crate) fn id<T>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, IdError>) -> Result<T, Refusal> {
+    /// Returns a required text.
+    pub(crate) fn required(&self, name: &str) -> Result<&str, Refusal> {
         let value = self.0.get(name).ok_or_else(|| Refusal::claim(name, ClaimProblem::Missing))?;
-        let text = value.as_str().ok_or_else(|| Refusal::claim(name, ClaimProblem::NotAString))?;
-        read(text).map_err(|error| Refusal::claim(name, error))
+        value.as_str().ok_or_else(|| Refusal::claim(name, ClaimProblem::NotAString))
     }
 
-    /// Returns whether `aud` contains `audience`. It is one string, or an array of strings (RFC 7519, section 4.1.3).
-    pub(crate) fn is_for(&self, audience: &str) -> bool {
-        match self.0.get("aud") {
+    /// Returns a required id, parsed by `read`.
+    pub(crate) fn id<T>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, IdError>) -> Result<T, Refusal> {
+        read(self.required(name)?).map_err(|error| Refusal::claim(name, error))
+    }
+
+    /// Requires that `aud` contains `audience`. It is one string, or an array of strings (RFC 7519, section 4.1.3).
+    pub(crate) fn check_audience(&self, audience: &str) -> Result<(), Refusal> {
+        let is_named = match self.0.get("aud") {
+            None => return Err(Refusal::claim("aud", ClaimProblem::Missing)),
             Some(Value::String(one)) => one == audience,
             Some(Value::Array(all)) => all.iter().any(|one| one.as_str() == Some(audience)),
-            _ => false,
-        }
+            Some(_) => false,
+        };
+        if is_named { Ok(()) } else { Err(Refusal::claim("aud", ClaimProblem::OtherAudience)) }
     }
 
     /// Returns a list of words: one text separated by spaces (RFC 8693, section 4.2), or an array. Returns `None` if
@@ -82,7 +88,8 @@ impl Claims {
     /// Returns a time in whole seconds since the Unix epoch (`NumericDate` of RFC 7519).
     fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
-        let seconds = value.as_f64().filter(|seconds| seconds.abs() < 1e15).ok_or(Refusal::Times)?;
+        let seconds = value.as_f64().filter(|seconds| seconds.abs() < 1e15);
+        let seconds = seconds.ok_or_else(|| Refusal::claim(name, ClaimProblem::NotATime))?;
         #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
         Ok(Some(seconds.floor() as i64))
     }
@@ -91,13 +98,13 @@ impl Claims {
     pub(crate) fn check_times(&self, now: Timestamp) -> Result<Timestamp, Refusal> {
         let leeway = i64::try_from(LEEWAY.as_secs()).unwrap_or_default();
         let now_secs = now.as_secs();
-        let expires_at = self.time("exp")?.ok_or(Refusal::Times)?;
+        let expires_at = self.time("exp")?.ok_or_else(|| Refusal::claim("exp", ClaimProblem::Missing))?;
         if now_secs >= expires_at.saturating_add(leeway) {
             return Err(Refusal::Expired);
         }
         for name in ["nbf", "iat"] {
             if self.time(name)?.is_some_and(|from| now_secs.saturating_add(leeway) < from) {
-                return Err(Refusal::NotYetValid);
+                return Err(Refusal::NotYetValid { claim: name });
             }
         }
         Ok(Timestamp::from_secs(expires_at))

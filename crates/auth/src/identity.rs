@@ -50,7 +50,21 @@ impl Identity {
     /// # Errors
     /// Fails with [`AuthError::Expired`] if that end is not after `now`, because the socket would receive nothing.
     pub fn open_until(&self, now: Timestamp) -> Result<Timestamp, AuthError> {
-        if now < self.expires_at { Ok(self.expires_at) } else { Err(AuthError::Expired) }
+        if now < self.expires_at {
+            return Ok(self.expires_at);
+        }
+        tracing::warn!(claim = "exp", fault = "expired", "token refused");
+        Err(AuthError::Expired)
+    }
+
+    /// Returns whether the token allows `scope`, which the request needs. A refusal is logged.
+    #[must_use]
+    pub fn permits(&self, scope: Scope) -> bool {
+        let is_permitted = self.has(scope);
+        if !is_permitted {
+            tracing::warn!(scope = scope.as_str(), fault = "missing_scope", "token refused");
+        }
+        is_permitted
     }
 
     /// Returns whether the token allows `scope`.

@@ -52,11 +52,10 @@ pub enum AuthError {
     /// The token is missing.
     #[error("a bearer token is required")]
     Missing,
-    /// Malformed, from another issuer or for another audience, with an invalid signature, or with an algorithm that is
-    /// not configured.
+    /// Malformed, with an invalid signature, with an unknown key, or with an algorithm that is not configured.
     #[error("the token is not valid")]
     Invalid,
-    /// A claim for the user, the tenant, the scopes or the channels is invalid.
+    /// A claim is missing or invalid.
     #[error("the token's claim {name} {problem}")]
     Claim {
         /// The name of the claim, as configured.
@@ -147,7 +146,8 @@ impl Verifier {
         let verified = self.check(token, now, &mut issuer).await;
         verified.map_err(|refusal| {
             if refusal != Refusal::Missing {
-                tracing::info!(issuer, reason = %refusal, "token refused");
+                let (claim, fault) = (refusal.claim_name(), refusal.fault());
+                tracing::warn!(issuer, claim, fault, reason = %refusal, "token refused");
             }
             refusal.into()
         })
@@ -179,8 +179,9 @@ impl Verifier {
         // No claim is trusted before the signature is verified with a key of the issuer that `iss` selects. Claims can
         // only refuse the token until then, so a token with invalid claims needs no key look-up.
         let claims = Claims::read(&payload).ok_or(Refusal::Payload)?;
-        let claimed = claims.text("iss").ok_or(Refusal::UnknownIssuer)?;
-        let trusted = self.issuers.iter().find(|one| one.settings.issuer == claimed).ok_or(Refusal::UnknownIssuer)?;
+        let claimed = claims.required("iss")?;
+        let trusted = self.issuers.iter().find(|one| one.settings.issuer == claimed);
+        let trusted = trusted.ok_or_else(|| Refusal::claim("iss", ClaimProblem::UnknownIssuer))?;
         *issuer = Some(&trusted.settings.issuer);
         let identity = trusted.identity(&claims, &self.reserved, now)?;
         trusted.verify_signature(token, &header, signature.len(), now).await?;
@@ -237,11 +238,9 @@ impl Trusted {
 
     /// Returns the caller in the claims by the issuer's configuration, if the audience and the times are valid.
     fn identity(&self, claims: &Claims, reserved: &ReservedNames, now: Timestamp) -> Result<Identity, Refusal> {
-        if !claims.is_for(&self.settings.audience) {
-            return Err(Refusal::Audience);
-        }
+        claims.check_audience(&self.settings.audience)?;
         let expires_at = claims.check_times(now)?;
-        let Issuer { user_claim, tenant, tenant_claim, scope_claim, channels_claim, .. } = &self.settings;
+        let Issuer { user_claim, user_prefix, tenant, tenant_claim, scope_claim, channels_claim, .. } = &self.settings;
         let tenant = match (tenant, tenant_claim) {
             (Some(tenant), _) => Some(tenant.clone()),
             (None, Some(name)) => Some(claims.id(name, str::parse)?),
@@ -251,7 +250,7 @@ impl Trusted {
             Some(name) => Some(claims.words(name)?.unwrap_or_default()),
             None => None,
         };
-        let user_id = claims.id(user_claim, |text| reserved.user(text))?;
+        let user_id = claims.id(user_claim, |subject| reserved.caller(user_prefix.as_ref(), subject))?;
         let allowed_channels = claims.channels(channels_claim)?;
         Ok(Identity { caller: Caller { user_id, tenant, allowed_channels }, scopes, expires_at })
     }

@@ -19,9 +19,31 @@ pub enum ClaimProblem {
     /// The claim is not a list.
     #[error("must be an array of strings, or a string with spaces between them")]
     NotAList,
+    /// The claim is not a time.
+    #[error("must be a number of seconds since 1970-01-01")]
+    NotATime,
+    /// `iss` is none of the configured issuers.
+    #[error("is not an issuer that this service trusts")]
+    UnknownIssuer,
+    /// `aud` does not contain the configured audience.
+    #[error("does not name the audience of this service")]
+    OtherAudience,
     /// The claim is not an id, or contains an invalid id.
     #[error("{0}")]
     Id(#[from] IdError),
+}
+
+impl ClaimProblem {
+    /// Returns the kind of the problem in logs.
+    const fn fault(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NotAString | Self::NotAList | Self::NotATime => "malformed",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::OtherAudience => "other_audience",
+            Self::Id(error) => error.code(),
+        }
+    }
 }
 
 /// The reason for a refused token. Contains names from the configuration, and no content of the token.
@@ -39,22 +61,19 @@ pub(crate) enum Refusal {
     Payload,
     #[error("its header names a critical extension, or another type than JWT or at+jwt")]
     Extension,
-    #[error("its iss is none of the configured issuers")]
-    UnknownIssuer,
-    #[error("its aud does not name the configured audience")]
-    Audience,
     #[error("its alg is none that the issuer is configured for")]
     Algorithm,
     #[error("its kid is missing, or longer than {KID_BYTES} bytes")]
     NoKid,
     #[error("its signature does not have the length that its alg gives")]
     SignatureLength,
-    #[error("its time claims are missing, or no numbers")]
-    Times,
     #[error("its exp has passed")]
     Expired,
-    #[error("its nbf or iat has not come")]
-    NotYetValid,
+    #[error("its {claim} has not come")]
+    NotYetValid {
+        /// `nbf` or `iat`.
+        claim: &'static str,
+    },
     #[error("its claim {name} {problem}")]
     Claim {
         /// The configured name of the claim.
@@ -75,16 +94,45 @@ impl Refusal {
     pub(crate) fn claim(name: &str, problem: impl Into<ClaimProblem>) -> Self {
         Self::Claim { name: name.to_owned(), problem: problem.into() }
     }
+
+    /// Returns the name of the claim that is wrong, if it is a claim.
+    pub(crate) fn claim_name(&self) -> Option<&str> {
+        match self {
+            Self::Claim { name, .. } => Some(name),
+            Self::Expired => Some("exp"),
+            Self::NotYetValid { claim } => Some(claim),
+            _ => None,
+        }
+    }
+
+    /// Returns the kind of the refusal in logs.
+    pub(crate) const fn fault(&self) -> &'static str {
+        match self {
+            Self::Claim { problem, .. } => problem.fault(),
+            Self::Expired => "expired",
+            Self::NotYetValid { .. } => "not_yet_valid",
+            Self::Missing | Self::TooLong | Self::NotThreeParts | Self::Header | Self::Payload | Self::Extension => {
+                "malformed_token"
+            }
+            Self::Algorithm
+            | Self::NoKid
+            | Self::SignatureLength
+            | Self::UnknownKey
+            | Self::OtherAlgorithm
+            | Self::Signature => "signature",
+            Self::KeysUnavailable => "keys_unavailable",
+        }
+    }
 }
 
 impl From<Refusal> for AuthError {
     /// Returns the part that the caller receives. The names of claims are not secret, since every user's token contains
-    /// them.
+    /// them. All faults of keys and signatures are one, so that no caller learns which key ids exist.
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Missing => Self::Missing,
             Refusal::Expired => Self::Expired,
-            Refusal::NotYetValid => Self::NotYetValid,
+            Refusal::NotYetValid { .. } => Self::NotYetValid,
             Refusal::KeysUnavailable => Self::KeysUnavailable,
             Refusal::Claim { name, problem } => Self::Claim { name, problem },
             Refusal::TooLong
@@ -92,12 +140,9 @@ impl From<Refusal> for AuthError {
             | Refusal::Header
             | Refusal::Payload
             | Refusal::Extension
-            | Refusal::UnknownIssuer
-            | Refusal::Audience
             | Refusal::Algorithm
             | Refusal::NoKid
             | Refusal::SignatureLength
-            | Refusal::Times
             | Refusal::UnknownKey
             | Refusal::OtherAlgorithm
             | Refusal::Signature => Self::Invalid,

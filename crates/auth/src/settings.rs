@@ -1,7 +1,7 @@
 //! The accepted issuers and their keys, from the configuration only.
 
 use aws_config::SdkConfig;
-use chat::model::id::TenantId;
+use chat::model::id::{TenantId, UserPrefix};
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
@@ -19,8 +19,9 @@ fn secret_bytes(algorithm: Algorithm) -> Option<usize> {
 
 /// An issuer of tokens.
 ///
-/// Users of two issuers with the same id in the same tenant are the same user, so that a team can change its identity
-/// provider. Issuers with separate users need a [`Issuer::tenant`] each.
+/// Users of two issuers with the same subject and prefix in the same tenant are the same user, so that a team can
+/// change its identity provider. Issuers that give equal subjects to different people need a [`Issuer::user_prefix`] or
+/// a [`Issuer::tenant`] each.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
@@ -40,9 +41,13 @@ pub struct Issuer {
     /// The URL of the keys of all other algorithms: https, or loopback.
     #[serde(default)]
     pub jwks_url: Option<String>,
-    /// The claim with the user's id.
+    /// The claim with the user's subject.
     #[serde(default = "subject")]
     pub user_claim: String,
+    /// The prefix in the ids of all users of the issuer: `partner` makes `alice` the user `partner==alice`. Default:
+    /// none.
+    #[serde(default)]
+    pub user_prefix: Option<UserPrefix>,
     /// The tenant of all users of the issuer.
     #[serde(default)]
     pub tenant: Option<TenantId>,
@@ -77,6 +82,7 @@ impl Default for Issuer {
             secret_ref: None,
             jwks_url: None,
             user_claim: subject(),
+            user_prefix: None,
             tenant: None,
             tenant_claim: None,
             scope_claim: None,

@@ -88,16 +88,36 @@ impl From<AuthError> for Problem {
                 retry_after: Some(Duration::from_secs(5)),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             },
-            AuthError::Claim { .. } => Self {
-                challenge: Some(r#"Bearer error="invalid_token""#.to_owned()),
-                ..Self::new(StatusCode::UNAUTHORIZED, format!("{error}; its issuer has to give you another one"))
+            AuthError::Missing => Self {
+                challenge: Some("Bearer".to_owned()),
+                ..Self::new(StatusCode::UNAUTHORIZED, format!("{error}: send Authorization: Bearer <token>"))
             },
-            AuthError::Missing | AuthError::Invalid | AuthError::Expired | AuthError::NotYetValid => {
-                let detail = format!("{error}: send Authorization: Bearer <token>");
-                let challenge = if error == AuthError::Missing { "Bearer" } else { r#"Bearer error="invalid_token""# };
-                Self { challenge: Some(challenge.to_owned()), ..Self::new(StatusCode::UNAUTHORIZED, detail) }
-            }
+            AuthError::Claim { .. } | AuthError::Invalid | AuthError::Expired | AuthError::NotYetValid => Self {
+                challenge: Some(invalid_token(&error)),
+                ..Self::new(StatusCode::UNAUTHORIZED, format!("{error}; {}", remedy(&error)))
+            },
         }
+    }
+}
+
+/// Maximum length of an `error_description`, in characters.
+const DESCRIPTION_CHARS: usize = 300;
+
+/// Returns the challenge for a refused token. RFC 6750, section 3, allows printable ASCII without `"` and `\` in a
+/// description. The names of claims are configured, and may contain others.
+fn invalid_token(error: &AuthError) -> String {
+    let allowed = |c: &char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+    let description: String = error.to_string().chars().filter(allowed).take(DESCRIPTION_CHARS).collect();
+    format!(r#"Bearer error="invalid_token", error_description="{description}""#)
+}
+
+/// Returns the remedy for a refused token.
+fn remedy(error: &AuthError) -> &'static str {
+    match error {
+        AuthError::Expired => "get a new one from its issuer",
+        AuthError::NotYetValid => "wait, or check the clock of its issuer",
+        AuthError::Claim { .. } => "its issuer has to give you another one",
+        _ => "it has to be a JWT, signed by a trusted issuer with a current key",
     }
 }
 
@@ -149,5 +169,32 @@ impl From<ChatError> for Problem {
             ChatError::ChannelExists => Self::new(status, "the channel id is taken; choose another one"),
             error => Self::new(status, error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::ClaimProblem;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_token_says_what_is_wrong_with_it() {
+        let of = |error: AuthError| {
+            let problem = Problem::from(error);
+            (problem.status, problem.detail, problem.challenge.unwrap_or_default())
+        };
+        let (status, detail, challenge) = of(AuthError::Expired);
+        assert_eq!((status, detail.as_str()), (401, "the token has expired; get a new one from its issuer"));
+        assert_eq!(challenge, r#"Bearer error="invalid_token", error_description="the token has expired""#);
+        let name = "https://x.example/\"org\\\r\n\u{e9}".to_owned();
+        let (_, _, challenge) = of(AuthError::Claim { name, problem: ClaimProblem::Missing });
+        let description = "the token's claim https://x.example/org is missing";
+        assert_eq!(challenge, format!(r#"Bearer error="invalid_token", error_description="{description}""#));
+        let name = "c".repeat(10_000);
+        let (_, _, challenge) = of(AuthError::Claim { name, problem: ClaimProblem::Missing });
+        assert!(challenge.len() < 400, "{challenge}");
+        assert_eq!(of(AuthError::Missing).2, "Bearer");
+        assert!(!of(AuthError::Invalid).1.contains("claim"));
     }
 }

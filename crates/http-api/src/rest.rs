@@ -109,7 +109,7 @@ fn span(request: &ApiRequest) -> Span {
 /// Fails with a 401 problem, 403 without the scope, or 503 if the issuer's keys are unavailable.
 pub async fn authenticate(request: &ApiRequest, verifier: &Verifier, scope: Scope) -> Result<Identity, Problem> {
     let identity = verifier.verify(request.bearer_token(), SystemClock.now()).await?;
-    if identity.has(scope) { Ok(identity) } else { Err(Problem::insufficient_scope(scope)) }
+    if identity.permits(scope) { Ok(identity) } else { Err(Problem::insufficient_scope(scope)) }
 }
 
 /// Returns the channel of the path. A channel outside the caller's token is reported as not found.

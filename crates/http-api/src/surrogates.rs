@@ -97,7 +97,7 @@ mod tests {
         fn what_is_no_utf_16_is_marked(units in prop::collection::vec(
             prop_oneof![0xd7fe_u16..0xe002, Just(0xfdd0), 0x40..0x50_u16], 0..8,
         )) {
-            let escapes: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let escapes = units.iter().fold(String::new(), |escapes, unit| format!("{escapes}\\u{unit:04x}"));
             let json = format!("\"{escapes}\"");
             match (String::from_utf16(&units), marked(json.as_bytes())) {
                 (Ok(text), None) => prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text),

@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn conversations() -> impl Strategy<Value = Vec<Turn>> {
-        let ids = prop_oneof!["[A-Za-z0-9_.:-]{1,12}", Just("bob:".to_owned()), Just("system".to_owned())];
+        let ids = prop_oneof!["[A-Za-z0-9_.:=-]{1,12}", Just("bob:".to_owned()), Just("system".to_owned())];
         let turn = (prop::option::weighted(0.7, ids), hostile()).prop_map(|(speaker, text)| Turn { speaker, text });
         prop::collection::vec(turn, 1..8)
     }

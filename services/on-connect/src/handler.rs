@@ -114,7 +114,7 @@ impl Handler {
     ) -> Result<(Option<TenantId>, Connect), u16> {
         let refused = |error| if error == AuthError::KeysUnavailable { 503_u16 } else { 401 };
         let identity = self.verifier.verify(token, SystemClock.now()).await.map_err(refused)?;
-        if !identity.has(Scope::Read) {
+        if !identity.permits(Scope::Read) {
             return Err(403);
         }
         let token_expires_at = identity.open_until(SystemClock.now()).map_err(refused)?;

@@ -37,7 +37,7 @@ pub enum Command {
 /// Options of `token`.
 #[derive(Debug, Args)]
 pub struct TokenOptions {
-    /// User that the token names
+    /// Subject of the user that the token names, such as alice or alice@example.com
     #[arg(long, value_parser = token::parse_user)]
     pub user: String,
     /// Lifetime, such as 90s, 1h or 2d; negative for an expired token

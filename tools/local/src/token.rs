@@ -19,8 +19,8 @@ const VERIFIER_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 /// Maximum lifetime, positive or negative.
 pub const MAX_TTL: SignedDuration = SignedDuration::from_hours(24 * 366);
 
-/// Maximum number of characters of a user id.
-pub const MAX_USER_ID_LENGTH: usize = 128;
+/// Maximum number of characters of a user id, in which each escaped byte of the subject takes three.
+pub const MAX_USER_ID_LENGTH: usize = 255;
 
 /// Time between issue and end of a token that is signed as expired.
 const EXPIRED_TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
@@ -45,13 +45,13 @@ pub struct Claims {
 /// Reason why a token cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The user id is empty, too long or a dot segment, or contains a character that is not allowed in ids.
+    /// The subject is empty, too long or a dot segment.
     #[error(
-        "{0:?} is not a user id: use 1 to {MAX_USER_ID_LENGTH} of the characters A-Z a-z 0-9 _ . : - (for example alice), \
-         but not . or .. alone"
+        "{0:?} is not a user: use a subject such as alice or alice@example.com, but not . or .. alone; its id has at most \
+         {MAX_USER_ID_LENGTH} characters, of which each byte other than A-Z a-z 0-9 _ . : - takes 3"
     )]
     UserId(String),
-    /// The user id is reserved. The functions reject tokens with it.
+    /// The subject is reserved. The functions reject tokens with it.
     #[error("{0:?} is a reserved name: use another, for example alice")]
     Reserved(String),
     /// The lifetime is not a valid duration.
@@ -127,7 +127,7 @@ fn is_too_long(ttl: SignedDuration) -> bool {
     !(-MAX_TTL..=MAX_TTL).contains(&ttl)
 }
 
-/// Parses a user id.
+/// Parses the subject of a user.
 pub fn parse_user(text: &str) -> Result<String, TokenError> {
     check_user_id(text)?;
     Ok(text.to_owned())
@@ -136,11 +136,12 @@ pub fn parse_user(text: &str) -> Result<String, TokenError> {
 /// User ids that the functions reject in tokens, in upper or lower case.
 const RESERVED: [&str; 2] = ["assistant", "system"];
 
-/// Checks that `user` is `[A-Za-z0-9_.:-]{1,128}`, not a dot segment, and not a reserved name.
+/// Checks that the functions accept `user` as the subject of a token: its id is not too long, and it is neither a dot
+/// segment nor a reserved name.
 fn check_user_id(user: &str) -> Result<(), TokenError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-    let sized = (1..=MAX_USER_ID_LENGTH).contains(&user.len());
-    if !sized || !user.bytes().all(allowed) || matches!(user, "." | "..") {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    let id_length: usize = user.bytes().map(|byte| if is_plain(byte) { 1 } else { 3 }).sum();
+    if !(1..=MAX_USER_ID_LENGTH).contains(&id_length) || matches!(user, "." | "..") {
         return Err(TokenError::UserId(user.to_owned()));
     }
     if RESERVED.iter().any(|name| name.eq_ignore_ascii_case(user)) {
@@ -220,13 +221,18 @@ mod tests {
     fn user_ids_are_those_of_the_api() {
         let now = Timestamp::now();
         let longest = "x".repeat(MAX_USER_ID_LENGTH);
-        for user in ["a", "alice", "A.b_c:d-9", "...", &longest] {
+        let escaped = "@".repeat(MAX_USER_ID_LENGTH / 3);
+        for user in ["a", "alice", "A.b_c:d-9", "...", "al ice", "alice@example.com", "zoë", "a/b", &longest, &escaped]
+        {
             assert!(mint(user, DEFAULT_TTL, now).is_ok(), "{user:?}");
+            assert!(chat::model::id::UserId::of_subject(None, user).is_ok(), "the functions accept {user:?}");
         }
         let too_long = "x".repeat(MAX_USER_ID_LENGTH + 1);
-        for user in ["", "al ice", "<b>", "zoë", "a/b", "a\n", ".", "..", &too_long] {
+        let too_long_id = "@".repeat(MAX_USER_ID_LENGTH / 3 + 1);
+        for user in ["", ".", "..", &too_long, &too_long_id] {
             let error = mint(user, DEFAULT_TTL, now).unwrap_err();
-            assert!(error.to_string().contains("is not a user id"), "{error}");
+            assert!(error.to_string().contains("is not a user"), "{error}");
+            assert!(chat::model::id::UserId::of_subject(None, user).is_err(), "the functions refuse {user:?}");
         }
         for user in ["assistant", "system", "Assistant"] {
             assert!(chat::model::id::ReservedNames::default().user(user).is_err(), "the functions refuse {user}");

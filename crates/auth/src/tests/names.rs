@@ -85,7 +85,8 @@ async fn the_log_says_which_claim_of_which_issuer_and_nothing_that_the_token_say
     let refused = [
         (with("https://acme.example/org", ".."), "its claim https://acme.example/org must not be '.' or '..'"),
         (with("sub", "system"), "its claim https://acme.example/org is missing"),
-        (with("aud", "elsewhere"), "its aud does not name the configured audience"),
+        (with("iss", "elsewhere"), "fault=\"unknown_issuer\""),
+        (with("aud", "elsewhere"), "its claim aud does not name the audience of this service"),
     ];
     for (claims, reason) in refused {
         let log = Log::default();
@@ -94,7 +95,8 @@ async fn the_log_says_which_claim_of_which_issuer_and_nothing_that_the_token_say
         let token = hs256(&claims);
         assert!(verifier.verify(&token, NOW).with_subscriber(subscriber).await.is_err());
         let text = log.text();
-        assert!(text.contains("token refused") && text.contains("issuer=\"issuer\""), "{text}");
+        assert!(text.contains("WARN") && text.contains("token refused") && text.contains("claim="), "{text}");
+        assert_eq!(text.contains("issuer=\"issuer\""), claims["iss"] == "issuer", "{text}");
         assert!(text.contains(reason), "{text}");
         for part in token.split('.') {
             assert!(!text.contains(part), "{text}");

@@ -37,7 +37,7 @@ use crate::{
         keys::{self, Keys},
         rate_limits::{full_at, kept_until},
         record_item::RecordItem,
-        transaction::{OPERATION, Part, Ran, Refused, Transaction, Write},
+        transaction::{OPERATION, Part, Ran, Refused, Transaction, Write, is_too_large},
     },
     sdk::sdk_error,
 };
@@ -297,10 +297,12 @@ impl MessageStore for DynamoMessages {
         let mut transaction = Transaction::default();
         transaction.add(Part::Message, self.reaction(&by.channel.key(), revision, emoji, toggle, now))?;
         self.place().require(&mut transaction, by, Access::Kept, None)?;
-        let refused = match transaction.run(&self.client).await? {
-            Ran::Done => return Ok(ReactionResult::Done),
-            Ran::Refused(refused) if is_stale(&refused) => return Ok(ReactionResult::Stale),
-            Ran::Refused(refused) => refused,
+        let refused = match transaction.run(&self.client).await {
+            Err(error) if toggle == Toggle::Add && is_too_large(&error) => return Ok(ReactionResult::Full),
+            Ok(Ran::Done) => return Ok(ReactionResult::Done),
+            Ok(Ran::Refused(refused)) if is_stale(&refused) => return Ok(ReactionResult::Stale),
+            Ok(Ran::Refused(refused)) => refused,
+            Err(error) => return Err(error),
         };
         let there = refused.item(Part::Message).filter(|item| is_live(item, now) && !item.contains_key("deleted_at"));
         Ok(match there {
@@ -412,7 +414,7 @@ impl DynamoMessages {
     ) -> Write {
         let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
                      AND (attribute_not_exists(expires_at) OR expires_at > :now)";
-        // A reaction that already is as requested is not written: a write without a change would cause an event.
+        // A reaction that is as requested is not written, because a write without a change would cause an event.
         let (update, condition) = match toggle {
             Toggle::Add => {
                 let room = "(attribute_exists(reactions.#emoji) AND NOT contains(reactions.#emoji, :user) \
@@ -457,8 +459,7 @@ impl DynamoMessages {
         Ok(Some(ChannelHead::from(&read::<Channel>(operation, self.keys.plain(meta))?)))
     }
 
-    /// Returns the result of a refused append. A used key and an already stored message are checked first, because they
-    /// are results and not failures.
+    /// Returns the result of a refused append. A used key and a stored message are results, and are checked first.
     fn refused(&self, append: &Append<'_>, refused: &Refused) -> Result<AppendResult, StoreError> {
         if let (Some(record), Some(item)) = (append.record, refused.item(Part::Record)) {
             return Ok(AppendResult::KeyTaken(read::<RecordItem>(OPERATION, item.clone())?.record(&record.key)));

@@ -281,6 +281,13 @@ impl Intercept for NoClientRequestToken {
     }
 }
 
+/// Returns whether an item would exceed 400 KB ("Constraints in Amazon DynamoDB"). A message does with all reactions
+/// that it may have, if the ids of their users are the longest. The cancellation's reason is `ValidationError`, "Item
+/// size to update has exceeded the maximum allowed size".
+pub(crate) fn is_too_large(error: &StoreError) -> bool {
+    error.source.to_string().contains("Item size")
+}
+
 fn outcome(parts: Vec<Part>, sent: Result<(), SdkError<TransactWriteItemsError>>) -> Result<Ran, StoreError> {
     let Err(error) = sent else { return Ok(Ran::Done) };
     if let SdkError::ServiceError(context) = &error

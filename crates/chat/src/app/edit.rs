@@ -65,6 +65,10 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
                 return Err(ChatError::MessageNotFound);
             }
             let edit = edit.clone();
+            // Clients read the metadata of the agent's messages as the server's words, such as the status of a reply.
+            if message.role != Role::User && edit.metadata.as_ref().is_some_and(|wanted| *wanted != message.metadata) {
+                return Err(ChatError::Forbidden("no user changes the metadata of the agent's messages"));
+            }
             let keeps_content = edit.content.is_none();
             let mut draft = NewMessage {
                 content: edit.content.unwrap_or_else(|| message.content.clone()),
@@ -165,7 +169,7 @@ mod tests {
     use crate::{
         app::send::{SendCache, SendMessage, send},
         memory::Call,
-        model::{channel::Visibility, message::Role, reaction::Toggle, seq::Seq},
+        model::{channel::Visibility, id::UserId, message::Role, reaction::Toggle, seq::Seq},
         testing::{Before, TestClock, TestStore, key},
     };
 
@@ -280,6 +284,36 @@ mod tests {
             assert_eq!((stored.content.as_str(), &stored.metadata), ("better", &Some(metadata())), "seed {seed}");
             assert_eq!(stored.reactions.len(), 1, "seed {seed}");
         }
+    }
+
+    #[tokio::test]
+    async fn nobody_writes_the_metadata_of_the_agent() {
+        let (store, clock) = world().await;
+        let metadata: Map<String, Value> = Map::from_iter([("status".to_owned(), Value::from("failed"))]);
+        let reply = SendMessage {
+            channel_id: "c".parse().unwrap(),
+            sender_id: UserId::assistant(),
+            role: Role::Assistant,
+            draft: NewMessage {
+                content: "hello".to_owned(),
+                metadata: Some(metadata.clone()),
+                ..NewMessage::default()
+            },
+            record_key: None,
+            incarnation: None,
+            bucket: None,
+            trace: None,
+        };
+        send(&store, &clock, reply, &mut SendCache::default()).await.unwrap();
+        let with = |metadata: Option<Map<String, Value>>| Edit { metadata: Some(metadata), ..to("better") };
+        for caller in ["mod", "olga"] {
+            for forged in [None, Some(Map::new())] {
+                let refused = of(&store, &clock).edit(&by(caller, 2), with(forged)).await;
+                assert!(matches!(refused, Err(ChatError::Forbidden(_))), "{refused:?}");
+            }
+            assert!(of(&store, &clock).edit(&by(caller, 2), with(Some(metadata.clone()))).await.is_ok());
+        }
+        assert!(of(&store, &clock).edit(&by("alice", 1), with(Some(metadata))).await.is_ok(), "of her own message");
     }
 
     #[tokio::test]

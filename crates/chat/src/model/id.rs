@@ -3,6 +3,9 @@
 //! `.` and `..` are dot segments. Clients and proxies resolve them before they send a request (RFC 3986, section 5.2.4;
 //! WHATWG URL, "path state", which also takes `%2e` for `.`). `DELETE /channels/x/members/..` would then delete the
 //! channel. Every other text of the alphabet, such as `...` or `.a`, keeps its place in a path.
+//!
+//! The id of a user is the subject of the user's token, written in this alphabet and `=`: see
+//! [`UserId::of_subject`].
 
 use std::{fmt, str::FromStr};
 
@@ -10,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::model::{
-    limits::{ID_CHARS, IDEMPOTENCY_KEY_CHARS},
+    limits::{ID_CHARS, IDEMPOTENCY_KEY_CHARS, USER_ID_CHARS},
+    subject::{self, PREFIX_CHARS},
     time::Timestamp,
 };
 
@@ -20,6 +24,24 @@ pub enum IdError {
     /// Not 1 to 128 characters of `[A-Za-z0-9_.:-]`.
     #[error("must be 1 to {ID_CHARS} characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'")]
     Malformed,
+    /// Not the id of a user.
+    #[error(
+        "must be 1 to {USER_ID_CHARS} characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'; every other byte of a token's \
+         subject is '=' and two digits of 0-9 and A-F, so the id of alice@example.com is alice=40example.com"
+    )]
+    MalformedUser,
+    /// A subject without a character.
+    #[error("must not be empty")]
+    Empty,
+    /// A subject whose id would be longer than 255 characters.
+    #[error(
+        "must take at most {USER_ID_CHARS} characters as a user id, where each byte other than A-Z, a-z, 0-9, '_', '.', \
+         ':' and '-' takes 3"
+    )]
+    SubjectTooLong,
+    /// Not 1 to 32 characters of `[A-Za-z0-9_.:-]`.
+    #[error("must be 1 to {PREFIX_CHARS} characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'")]
+    MalformedPrefix,
     /// `.` or `..`.
     #[error("must not be '.' or '..': clients remove them from the path of a URL")]
     DotSegment,
@@ -40,7 +62,14 @@ impl IdError {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Reserved => "reserved",
-            Self::Malformed | Self::DotSegment | Self::MalformedKey | Self::NotAUlid => "malformed",
+            Self::SubjectTooLong => "too_long",
+            Self::Empty => "required",
+            Self::Malformed
+            | Self::MalformedUser
+            | Self::MalformedPrefix
+            | Self::DotSegment
+            | Self::MalformedKey
+            | Self::NotAUlid => "malformed",
         }
     }
 }
@@ -54,6 +83,17 @@ fn check_id(text: &str) -> Result<(), IdError> {
         return Err(IdError::Malformed);
     }
     if is_dot_segment(text) { Err(IdError::DotSegment) } else { Ok(()) }
+}
+
+fn check_user_id(text: &str) -> Result<(), IdError> {
+    if text.len() > USER_ID_CHARS || !subject::is_written(text) {
+        return Err(IdError::MalformedUser);
+    }
+    if is_dot_segment(text) { Err(IdError::DotSegment) } else { Ok(()) }
+}
+
+fn check_prefix(text: &str) -> Result<(), IdError> {
+    if subject::is_prefix(text) { Ok(()) } else { Err(IdError::MalformedPrefix) }
 }
 
 fn check_connection_id(text: &str) -> Result<(), IdError> {
@@ -70,8 +110,7 @@ fn check_key(text: &str) -> Result<(), IdError> {
 }
 
 fn is_id(text: &str) -> bool {
-    (1..=ID_CHARS).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-'))
+    (1..=ID_CHARS).contains(&text.len()) && text.bytes().all(subject::is_plain)
 }
 
 macro_rules! id {
@@ -126,8 +165,14 @@ id!(
 );
 
 id!(
-    /// Id of a user or an agent. [`ReservedNames::user`] reads ids of callers and of new members.
-    UserId, check_id
+    /// Id of a user or an agent. [`ReservedNames::caller`] returns those of callers, [`ReservedNames::user`] reads those
+    /// of new members.
+    UserId, check_user_id
+);
+
+id!(
+    /// Prefix of the users of one issuer, so that equal subjects of two issuers are two users.
+    UserPrefix, check_prefix
 );
 
 id!(
@@ -171,11 +216,44 @@ impl UserId {
         Self(ASSISTANT.to_owned())
     }
 
-    /// Returns whether this is a name of the system, in upper or lower case. Readers take `Assistant` for the agent
-    /// too, and `@Assistant` mentions it. Ids are ASCII, so no other letters look like these.
+    /// Returns the id of the user with the subject `subject` at an issuer. Two pairs of prefix and subject never share
+    /// an id. A subject of `[A-Za-z0-9_.:-]` without a prefix is its own id.
+    ///
+    /// # Errors
+    /// [`IdError::Empty`], [`IdError::SubjectTooLong`], [`IdError::DotSegment`].
+    pub fn of_subject(prefix: Option<&UserPrefix>, subject: &str) -> Result<Self, IdError> {
+        if subject.is_empty() {
+            return Err(IdError::Empty);
+        }
+        let text = subject::write(prefix.map(UserPrefix::as_str), subject);
+        if text.len() > USER_ID_CHARS {
+            return Err(IdError::SubjectTooLong);
+        }
+        Self::try_from(text)
+    }
+
+    /// Returns the subject of the user, without the issuer's prefix. Returns `None` if the id is of no subject, since
+    /// its bytes are not UTF-8.
+    #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        String::from_utf8(subject::read(subject::split(&self.0).1)?).ok()
+    }
+
+    /// Returns the prefix of the user's issuer.
+    #[must_use]
+    pub fn prefix(&self) -> Option<&str> {
+        subject::split(&self.0).0
+    }
+
+    /// Returns whether this is a name of the system, in upper or lower case, with any prefix. Readers take `Assistant`
+    /// for the agent too, and `@Assistant` mentions it. Ids are ASCII, so no other letters look like these.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        [ASSISTANT, SYSTEM].iter().any(|name| self.0.eq_ignore_ascii_case(name))
+        [ASSISTANT, SYSTEM].iter().any(|name| self.is_named(name))
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        subject::split(&self.0).1.eq_ignore_ascii_case(name)
     }
 }
 
@@ -201,15 +279,26 @@ impl ReservedNames {
     /// Returns whether `user` is one of them, in upper or lower case.
     #[must_use]
     pub fn contain(&self, user: &UserId) -> bool {
-        user.is_reserved() || self.agent.as_ref().is_some_and(|agent| agent.eq_ignore_ascii_case(user.as_str()))
+        user.is_reserved() || self.agent.as_ref().is_some_and(|agent| user.is_named(agent))
     }
 
-    /// Reads the id of a caller or of a new member.
+    /// Reads the id of a new member.
     ///
     /// # Errors
-    /// [`IdError::Malformed`], [`IdError::DotSegment`], [`IdError::Reserved`].
+    /// [`IdError::MalformedUser`], [`IdError::DotSegment`], [`IdError::Reserved`].
     pub fn user(&self, text: &str) -> Result<UserId, IdError> {
-        let user = text.parse()?;
+        self.unless_reserved(text.parse()?)
+    }
+
+    /// Returns the id of the caller with the subject `subject`.
+    ///
+    /// # Errors
+    /// Those of [`UserId::of_subject`], and [`IdError::Reserved`].
+    pub fn caller(&self, prefix: Option<&UserPrefix>, subject: &str) -> Result<UserId, IdError> {
+        self.unless_reserved(UserId::of_subject(prefix, subject)?)
+    }
+
+    fn unless_reserved(&self, user: UserId) -> Result<UserId, IdError> {
         if self.contain(&user) { Err(IdError::Reserved) } else { Ok(user) }
     }
 }
@@ -265,87 +354,4 @@ impl Seed {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn ids_are_bounded_and_hold_no_separator() {
-        for good in ["a", "general", "team:42_x.y-z", &"a".repeat(ID_CHARS)] {
-            assert_eq!(good.parse::<ChannelId>().unwrap().as_str(), good);
-        }
-        for bad in ["", "a b", "a#b", "é", "a/b", "a\n", "%2e", ".%2E", &"a".repeat(ID_CHARS + 1)] {
-            assert_eq!(bad.parse::<ChannelId>(), Err(IdError::Malformed), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_dot_segment_is_no_id_of_any_kind() {
-        for dots in [".", ".."] {
-            assert_eq!(dots.parse::<ChannelId>(), Err(IdError::DotSegment));
-            assert_eq!(dots.parse::<UserId>(), Err(IdError::DotSegment));
-            assert_eq!(dots.parse::<TenantId>(), Err(IdError::DotSegment));
-            assert_eq!(dots.parse::<ConnectionId>(), Err(IdError::DotSegment));
-            assert!(serde_json::from_value::<UserId>(dots.into()).is_err(), "nor is one read from JSON");
-        }
-        // RFC 3986, section 5.2.4, removes no other segment.
-        for kept in ["...", ".a", "a.", "..a", "a..", ".:", "-."] {
-            assert_eq!(kept.parse::<UserId>().unwrap().as_str(), kept);
-        }
-    }
-
-    #[test]
-    fn names_of_the_system_are_nobody_else_s() {
-        let (plain, named) = (ReservedNames::default(), ReservedNames::with_agent("Jarvis"));
-        for name in ["assistant", "system", "Assistant", "SYSTEM", "aSSiStAnT"] {
-            assert_eq!(plain.user(name), Err(IdError::Reserved), "{name}");
-            assert_eq!(named.user(name), Err(IdError::Reserved), "{name}: the agent signs with it under any name");
-            assert!(name.parse::<UserId>().unwrap().is_reserved(), "{name} can still be read");
-        }
-        for name in ["jarvis", "Jarvis", "JARVIS"] {
-            assert_eq!(named.user(name), Err(IdError::Reserved), "{name}");
-            assert_eq!(plain.user(name).unwrap().as_str(), name);
-        }
-        for name in ["assistants", "assistant.smith", "my-system", "assistan", "user", "alice"] {
-            assert_eq!(named.user(name).unwrap().as_str(), name);
-        }
-        assert_eq!(named.user(".."), Err(IdError::DotSegment));
-        assert_eq!(named.user("a b"), Err(IdError::Malformed));
-        assert!(UserId::assistant().is_reserved());
-    }
-
-    #[test]
-    fn a_message_id_is_read_as_what_it_says() {
-        let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
-        for good in [id.to_owned(), id.to_lowercase(), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned()] {
-            assert!(MessageId::try_from(good.clone()).unwrap().to_string().eq_ignore_ascii_case(&good));
-        }
-        // Values that are too large, a value that is too short, and a letter that ULIDs do not use.
-        for bad in ["Z3NDEKTSV4RRFFQ69GQ69G5FAV", "80000000000000000000000000", &id[1..], "01ARZ3NDEKTSV4RRFFQ69G5FAU"]
-        {
-            assert_eq!(MessageId::try_from(bad.to_owned()), Err(IdError::NotAUlid), "{bad}");
-        }
-    }
-
-    #[test]
-    fn connection_ids_are_those_of_api_gateway() {
-        assert!("L0SM9cOFvHcCIhw=".parse::<ConnectionId>().is_ok());
-        assert!("a#b".parse::<ConnectionId>().is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_an_id_or_is_refused(text in ".{0,140}") {
-            let allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
-            let sized = !text.is_empty() && text.len() <= ID_CHARS;
-            let segment = text != "." && text != "..";
-            prop_assert_eq!(text.parse::<UserId>().is_ok(), allowed && sized && segment);
-        }
-
-        #[test]
-        fn short_texts_of_dots_are_ids_but_for_two(text in "[.:a]{1,4}") {
-            prop_assert_eq!(text.parse::<ChannelId>().is_ok(), text != "." && text != "..");
-        }
-    }
-}
+mod tests;

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use crate::model::token_bucket::Bucket;
 
-/// Maximum length of an id of a channel, user or connection, in characters of `[A-Za-z0-9_.:-]`.
+/// Maximum length of an id of a channel, tenant or connection, in characters of `[A-Za-z0-9_.:-]`.
 pub const ID_CHARS: usize = 128;
+
+/// Maximum length of the id of a user, in characters. OIDC Core, section 2, allows 255 ASCII characters in a
+/// subject. An escaped byte takes three characters.
+pub const USER_ID_CHARS: usize = 255;
 
 /// Maximum length of an `Idempotency-Key`, in visible ASCII characters.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;

@@ -18,6 +18,7 @@ pub mod push_report;
 pub mod reaction;
 pub mod reply_status;
 pub mod seq;
+mod subject;
 pub mod text;
 pub mod ticket_digest;
 pub mod time;

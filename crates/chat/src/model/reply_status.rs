@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::message::Message;
+use crate::model::message::{Message, Role};
 
 /// Name of the status in the metadata of a message.
 const NAME: &str = "status";
@@ -25,9 +25,12 @@ pub enum ReplyStatus {
 }
 
 impl ReplyStatus {
-    /// Returns the status of one of the agent's messages.
+    /// Returns the status of one of the agent's messages. A user's message has none: its sender chose the metadata.
     #[must_use]
     pub fn of(message: &Message) -> Option<Self> {
+        if message.role == Role::User {
+            return None;
+        }
         let status = message.metadata.as_ref()?.get(NAME)?;
         Self::deserialize(status).ok()
     }
@@ -51,6 +54,7 @@ mod tests {
     #[test]
     fn a_status_is_read_as_it_was_written() {
         let mut message = crate::testing::stored_message("c", 1, "hi").message;
+        message.role = Role::Assistant;
         assert_eq!(ReplyStatus::of(&message), None);
         for (status, name) in [
             (ReplyStatus::Truncated, "truncated"),
@@ -63,6 +67,8 @@ mod tests {
             assert_eq!(metadata["status"], name);
             message.metadata = Some(metadata);
             assert_eq!(ReplyStatus::of(&message), Some(status));
+            let of_a_user = Message { role: Role::User, ..message.clone() };
+            assert_eq!(ReplyStatus::of(&of_a_user), None);
         }
         message.metadata = serde_json::json!({ "status": "another" }).as_object().cloned();
         assert_eq!(ReplyStatus::of(&message), None);

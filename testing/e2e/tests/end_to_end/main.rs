@@ -34,6 +34,7 @@ mod smoke;
 mod socket_ends;
 mod socket_tokens;
 mod stack;
+mod subjects;
 mod text;
 mod traces;
 mod unfinished_ends;

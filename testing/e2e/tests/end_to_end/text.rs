@@ -15,7 +15,7 @@ fn errors(problem: &Value) -> Vec<(&str, &str)> {
 
 /// Returns a text in the form of a path segment or of a query parameter.
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |encoded, byte| format!("{encoded}%{byte:02X}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

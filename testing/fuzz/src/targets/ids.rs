@@ -25,6 +25,10 @@ pub fn run(data: &[u8]) {
     id::<ConnectionId>(text, &['#', ' ']);
     id::<IdempotencyKey>(text, &[' ']);
     again::<Timestamp>(text);
+    if let Ok(user) = UserId::of_subject(None, text) {
+        assert_eq!(user.subject().as_deref(), Some(text));
+        assert_eq!(user.as_str().parse(), Ok(user.clone()));
+    }
     if let Ok(user) = ReservedNames::default().user(text) {
         assert!(!text.eq_ignore_ascii_case("assistant") && !text.eq_ignore_ascii_case("system"));
         assert_eq!(Ok(user), text.parse());

@@ -77,7 +77,7 @@ fn claims(header: &[u8], claims: &[u8]) {
     assert_eq!(claims["iss"], ISSUER);
     let audience = &claims["aud"];
     assert!(audience == AUDIENCE || audience.as_array().is_some_and(|all| all.contains(&AUDIENCE.into())));
-    assert_eq!(claims["sub"], identity.caller.user_id.as_str());
+    assert_eq!(claims["sub"].as_str(), identity.caller.user_id.subject().as_deref());
     assert!(claims["exp"].as_f64().is_some_and(|at| at > (NOW - 61) as f64));
     for name in ["nbf", "iat"] {
         assert!(claims.get(name).is_none_or(|from| from.as_f64().is_some_and(|from| from <= (NOW + 61) as f64)));

@@ -118,6 +118,7 @@ fn limits_are_those_of_the_code() {
     let rest = [
         ("Id/pattern", json!(id)),
         ("Id/maxLength", json!(limits::ID_CHARS)),
+        ("UserId/maxLength", json!(limits::USER_ID_CHARS)),
         ("ConnectionId/maxLength", json!(limits::ID_CHARS)),
         ("NewChannel/properties/channel_id/pattern", json!(id)),
         ("NewChannel/properties/channel_id/maxLength", json!(limits::ID_CHARS)),

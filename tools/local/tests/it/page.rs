@@ -238,9 +238,9 @@ async fn what_is_wrong_with_a_token_request_is_said() {
         let url = format!("{}/token", page.origin);
         page.client.post(url).header("content-type", content_type).body(body).send()
     };
-    let wrong_name = post(r#"{"user":"<b>"}"#, "application/json").await.unwrap();
+    let wrong_name = post(r#"{"user":".."}"#, "application/json").await.unwrap();
     let body = problem(wrong_name, StatusCode::UNPROCESSABLE_ENTITY).await;
-    assert!(body["detail"].as_str().unwrap().contains("is not a user id"), "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("is not a user"), "{body}");
     problem(post("{", "application/json").await.unwrap(), StatusCode::BAD_REQUEST).await;
     problem(post("{}", "application/json").await.unwrap(), StatusCode::UNPROCESSABLE_ENTITY).await;
     // A form can be sent across origins without a preflight; JSON cannot.

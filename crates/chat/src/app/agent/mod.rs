@@ -321,14 +321,15 @@ fn should_reply(agent: &AgentSettings, message: &Message, name: &str) -> bool {
     }
 }
 
-/// Whether the text mentions the agent: `@` and its name, in any case, not as a part of a longer name.
+/// Whether the text mentions the agent: `@` and its name, in any case, not as a part of a longer name. `=` continues the
+/// id of a user.
 fn mentions(text: &str, name: &str) -> bool {
     let (text, mention) = (text.to_lowercase(), format!("@{}", name.to_lowercase()));
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
     text.match_indices(&mention).any(|(start, found)| {
         let before = text[..start].chars().next_back();
         let after = text[start + found.len()..].chars().next();
-        !before.is_some_and(is_name) && !after.is_some_and(is_name)
+        !before.is_some_and(is_name) && !after.is_some_and(|c| is_name(c) || c == '=')
     })
 }
 

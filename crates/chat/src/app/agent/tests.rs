@@ -199,7 +199,7 @@ fn only_the_whole_name_is_a_mention() {
     for text in ["@assistant", "hey @Assistant, hi", "(@assistant)", "@assistants @assistant"] {
         assert!(mentions(text, NAME), "{text}");
     }
-    for text in ["", "assistant", "@assistants", "me@assistant", "@assistant-2", "@assist"] {
+    for text in ["", "assistant", "@assistants", "me@assistant", "@assistant-2", "@assist", "@assistant=40x.y"] {
         assert!(!mentions(text, NAME), "{text}");
     }
     assert!(mentions("@Jarvis?", "jarvis") && !mentions("@assistant", "jarvis"));
