@@ -84,10 +84,12 @@ impl ApiRequest {
         headers::only(self.inner.headers(), name)
     }
 
-    /// Returns a header with a list: all its lines, separated by commas. Returns `None` if it is not UTF-8.
+    /// Returns a header with a list: all its lines, separated by commas. Returns `None` if it is not ASCII.
     #[must_use]
     pub fn header_list(&self, name: &str) -> Option<String> {
-        String::from_utf8(headers::combined(self.inner.headers(), name)?.into_owned()).ok()
+        String::from_utf8(headers::combined(self.inner.headers(), name)?.into_owned())
+            .ok()
+            .filter(|text| text.is_ascii())
     }
 
     /// Returns the conditions of the request.
