@@ -1,7 +1,11 @@
 //! The shared parts of the REST functions: requests, callers and responses.
 
+pub mod adapter;
 pub mod body;
+pub mod conditions;
+mod headers;
 mod json;
+mod media_type;
 pub mod problem;
 pub mod request;
 pub mod response;
@@ -9,6 +13,7 @@ pub mod rest;
 pub mod routes;
 mod surrogates;
 
+pub use adapter::Adapter;
 pub use body::Fields;
 pub use json::BODY_DEPTH;
 pub use problem::Problem;

@@ -9,12 +9,14 @@ use chat::model::{
     seq::Seq,
     validation::Violation,
 };
-use http::{HeaderMap, Method, header};
+use http::Method;
 use lambda_http::{Request, RequestExt, request::RequestContext};
 use percent_encoding::percent_decode_str;
 
 use crate::{
     body::Fields,
+    conditions::Conditions,
+    headers, media_type,
     problem::Problem,
     routes::{self, Route},
 };
@@ -68,16 +70,32 @@ impl ApiRequest {
         }
     }
 
-    /// Returns a header, if it is text.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.inner.headers().get(name)?.to_str().ok()
+    /// Requires that each header with one value stands at most once.
+    ///
+    /// # Errors
+    /// Fails with a 400 problem.
+    pub(crate) fn require_clear_headers(&self) -> Result<(), Problem> {
+        headers::require_once(self.inner.headers())
     }
 
-    /// Returns all headers.
+    /// Returns a header with one value. Returns `None` if there are several lines, or if it is not text.
     #[must_use]
-    pub fn headers(&self) -> &HeaderMap {
-        self.inner.headers()
+    pub fn header(&self, name: &str) -> Option<&str> {
+        headers::only(self.inner.headers(), name)
+    }
+
+    /// Returns a header with a list: all its lines, separated by commas. Returns `None` if it is not ASCII.
+    #[must_use]
+    pub fn header_list(&self, name: &str) -> Option<String> {
+        String::from_utf8(headers::combined(self.inner.headers(), name)?.into_owned())
+            .ok()
+            .filter(|text| text.is_ascii())
+    }
+
+    /// Returns the conditions of the request.
+    #[must_use]
+    pub fn conditions(&self) -> Conditions {
+        Conditions::of(self.inner.headers())
     }
 
     /// Returns the `Idempotency-Key`. Adds a violation if it is not valid.
@@ -94,9 +112,7 @@ impl ApiRequest {
     /// Returns the token of `Authorization: Bearer <token>`, or an empty text.
     #[must_use]
     pub fn bearer_token(&self) -> &str {
-        let mut headers = self.inner.headers().get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (headers.next(), headers.next()) else { return "" };
-        let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.trim().split_once(' ')) else {
+        let Some((scheme, token)) = self.header("authorization").and_then(|value| value.trim().split_once(' ')) else {
             return "";
         };
         if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" }
@@ -172,14 +188,12 @@ impl ApiRequest {
     /// Returns `limit`: 1 to 100, default 50.
     pub fn limit(&self, violations: &mut Vec<Violation>) -> u16 {
         let expected = format!("a number from 1 to {PAGE_ITEMS}");
-        match self.query("limit", &expected, violations) {
-            Some(limit) if (1..=PAGE_ITEMS).contains(&limit) => limit,
-            Some(_) => {
-                violations.push(Violation::new("limit", "out_of_range", format!("must be {expected}")));
-                DEFAULT_PAGE_ITEMS
-            }
-            None => DEFAULT_PAGE_ITEMS,
+        let Some(Decimal(limit)) = self.query("limit", &expected, violations) else { return DEFAULT_PAGE_ITEMS };
+        if (1..=PAGE_ITEMS).contains(&limit) {
+            return limit;
         }
+        violations.push(Violation::new("limit", "out_of_range", format!("must be {expected}")));
+        DEFAULT_PAGE_ITEMS
     }
 
     /// Adds a violation for each query parameter that is not in `known`.
@@ -212,10 +226,21 @@ impl ApiRequest {
     /// Returns the fields of the JSON body.
     ///
     /// # Errors
-    /// Fails with a 413 or 400 problem. The `Content-Type` is ignored: these routes accept only JSON, and `curl -d`
-    /// sends another type by default.
+    /// Fails with a 415, 413 or 400 problem.
     pub fn fields(&self) -> Result<Fields, Problem> {
+        media_type::require_json(self.inner.headers())?;
         Fields::parse(self.inner.body())
+    }
+}
+
+/// A number in its only accepted notation. `u16` also accepts a plus sign and leading zeros.
+struct Decimal(u16);
+
+impl FromStr for Decimal {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse().ok().filter(|number: &u16| number.to_string() == text).map(Self).ok_or(())
     }
 }
 
@@ -284,6 +309,25 @@ mod tests {
         for raw in ["+1", "01", "-1", "", "one"] {
             assert_eq!(read(raw), (None, Some("malformed")), "{raw}");
         }
+    }
+
+    #[test]
+    fn a_limit_is_written_in_one_way_and_once() {
+        let read = |values: &[&str]| {
+            let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
+            let parameters = HashMap::from([("limit".to_owned(), values)]);
+            let request = ApiRequest::new(Request::default().with_query_string_parameters(parameters));
+            let mut violations: Vec<Violation> = Vec::new();
+            (request.limit(&mut violations), violations.first().map(|violation| violation.code))
+        };
+        assert_eq!(read(&["1"]), (1, None));
+        assert_eq!(read(&["100"]), (100, None));
+        assert_eq!(read(&["0"]), (DEFAULT_PAGE_ITEMS, Some("out_of_range")));
+        for raw in ["+5", "05", "5.0", " 5", "5 ", "-1", "", "5e0", "0x5", "70000"] {
+            assert_eq!(read(&[raw]), (DEFAULT_PAGE_ITEMS, Some("malformed")), "{raw}");
+        }
+        assert_eq!(read(&["1", "2"]), (DEFAULT_PAGE_ITEMS, Some("malformed")));
+        assert_eq!(read(&["1", "1"]), (DEFAULT_PAGE_ITEMS, Some("malformed")));
     }
 
     #[test]

@@ -28,6 +28,15 @@ pub fn no_content() -> Response<Body> {
     response
 }
 
+/// Creates the response to a reader that has the representation with this entity tag.
+#[must_use]
+pub fn not_modified(tag: http::HeaderValue) -> Response<Body> {
+    let mut response = no_content();
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().insert(header::ETAG, tag);
+    response
+}
+
 /// An answer without a body to a request that was accepted and is carried out later, or has no result.
 #[must_use]
 pub fn accepted() -> Response<Body> {

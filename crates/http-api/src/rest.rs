@@ -52,9 +52,11 @@ impl Rest {
         F: Future<Output = Result<Response<Body>, Problem>>,
     {
         let (request_id, method, resource) = (request.request_id(), request.method().clone(), request.resource());
-        let outcome = match routes::answer(&method, &resource) {
-            Some(outcome) => outcome,
-            None => handler(request).await,
+        let outcome = match (routes::answer(&method, &resource), request.require_clear_headers()) {
+            (Some(outcome), _) => outcome,
+            (None, Err(unclear)) => Err(unclear),
+            // `HEAD` is answered as `GET` is. The gateway sends the length of the body, and not the body.
+            (None, Ok(())) => handler(request).await,
         };
         let answer = match outcome {
             Ok(answer) => answer,
@@ -95,7 +97,7 @@ fn span(request: &ApiRequest) -> Span {
     let lambda = invocation::xray_trace_id();
     ParentContext::of_request(
         request.header("traceparent"),
-        request.header("tracestate"),
+        request.header_list("tracestate").as_deref(),
         request.header("x-amzn-trace-id").or(lambda.as_deref()),
     )
     .attach_to(&span);

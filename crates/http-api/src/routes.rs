@@ -79,7 +79,8 @@ pub enum ChannelsRoute {
     RenewToken,
 }
 
-/// Each resource of the template with its methods. No method of a resource stands twice.
+/// Each resource of the template with its methods. No method of a resource stands twice. A resource with `GET` also has
+/// `HEAD` (RFC 9110, section 9.3.2), and each has `OPTIONS`.
 pub const ROUTES: [(&str, &[(Method, Route)]); 15] = [
     ("/health", &[(Method::GET, Route::Health)]),
     (
@@ -133,16 +134,19 @@ pub const ROUTES: [(&str, &[(Method, Route)]); 15] = [
     ("/connections/{connection_id}/token", &[(Method::POST, Route::Channels(ChannelsRoute::RenewToken))]),
 ];
 
-const ALLOWED_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization,content-type,idempotency-key,if-match,traceparent,tracestate");
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization,content-type,idempotency-key,if-match,if-none-match,traceparent,tracestate",
+);
 
 /// Time for which a browser caches an answer to `OPTIONS`, in seconds; the maximum of Chromium.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 impl Route {
-    /// Finds the route of a method and a resource of the template.
+    /// Finds the route of a method and a resource of the template. `HEAD` has the route of `GET`.
     #[must_use]
     pub fn of(method: &Method, resource: &str) -> Option<Self> {
+        let get = Method::GET;
+        let method = if *method == Method::HEAD { &get } else { method };
         let (_, methods) = ROUTES.iter().find(|(route, _)| *route == resource)?;
         methods.iter().find(|(allowed, _)| allowed == method).map(|(_, route)| *route)
     }
@@ -154,24 +158,57 @@ pub(crate) fn misrouted(method: &Method, resource: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is no such route")
 }
 
+/// Returns the methods of a resource, with those that follow from them.
+fn allowed(methods: &[(Method, Route)]) -> Vec<&str> {
+    let mut allowed = Vec::new();
+    for (method, _) in methods {
+        allowed.push(method.as_str());
+        if *method == Method::GET {
+            allowed.push("HEAD");
+        }
+    }
+    allowed.push("OPTIONS");
+    allowed
+}
+
 /// Returns the answer to a request that needs no handler, if it is one.
 pub(crate) fn answer(method: &Method, resource: &str) -> Option<Result<Response<Body>, Problem>> {
     let (_, methods) = ROUTES.iter().find(|(route, _)| *route == resource)?;
-    let allowed: Vec<&str> = methods.iter().map(|(method, _)| method.as_str()).chain(["OPTIONS"]).collect();
-    let allow = allowed.join(", ");
+    let allow = allowed(methods).join(", ");
     if *method == Method::OPTIONS {
         let mut response = response::no_content();
         let headers = response.headers_mut();
         if let Ok(allow) = HeaderValue::try_from(&allow) {
+            headers.insert(header::ALLOW, allow.clone());
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
         }
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         return Some(Ok(response));
     }
-    if methods.iter().any(|(allowed, _)| allowed == method) {
+    if Route::of(method, resource).is_some() {
         return None;
     }
     let detail = format!("This resource allows {allow}.");
     Some(Err(Problem { allow: Some(allow), ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_read_has_head() {
+        for (resource, methods) in ROUTES {
+            let reads = methods.iter().find(|(method, _)| *method == Method::GET).map(|(_, route)| *route);
+            assert_eq!(Route::of(&Method::HEAD, resource), reads, "{resource}");
+            let names = allowed(methods);
+            assert_eq!(names.contains(&"HEAD"), reads.is_some(), "{resource}");
+            let refused = answer(&Method::TRACE, resource).unwrap().unwrap_err();
+            assert_eq!((refused.status, refused.allow), (405, Some(names.join(", "))), "{resource}");
+            let options = answer(&Method::OPTIONS, resource).unwrap().unwrap();
+            assert_eq!(options.headers()[header::ALLOW], names.join(", "), "{resource}");
+        }
+        assert_eq!(allowed(ROUTES[2].1), ["GET", "HEAD", "PATCH", "DELETE", "OPTIONS"]);
+    }
 }

@@ -40,6 +40,7 @@ mod call;
 mod connection;
 mod event;
 mod management;
+mod opening;
 mod socket;
 mod throttle;
 
@@ -198,11 +199,14 @@ struct Admission {
 }
 
 async fn handshake(inner: Arc<Inner>, mut parts: Parts) -> Response<Body> {
+    if let Some(refusal) = opening::refusal(&parts) {
+        return refusal;
+    }
+    // The library reads only the first line of each.
+    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     let Ok(mut upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await else {
-        let mut response = plain(StatusCode::UPGRADE_REQUIRED, &json!({"message": "Upgrade Required"}));
-        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return response;
+        return opening::upgrade_required();
     };
     if inner.connections.is_stopping() {
         return stopping();

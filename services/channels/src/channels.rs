@@ -8,7 +8,6 @@ use chat::{
     },
     model::{
         channel::{AgentMode, AgentSettings, Channel, Visibility},
-        error::ChatError,
         id::ChannelId,
         invitation::InvitedChannel,
         limits::CHANNEL_NAME_CHARS,
@@ -22,7 +21,7 @@ use chat::{
     },
 };
 use http::{HeaderValue, Response, StatusCode, header};
-use http_api::{ApiRequest, Fields, Problem, response};
+use http_api::{ApiRequest, Fields, Problem, conditions::entity_tag, response};
 use lambda_http::Body;
 use serde::Serialize;
 
@@ -151,16 +150,19 @@ fn asked_list(request: &ApiRequest) -> Result<(Listed, String, u16), Problem> {
 
 pub(crate) async fn get(call: &Call<'_>) -> Answer {
     let channel = authorize_read(&call.channels, &call.channel()?, &call.caller().user_id).await?.channel;
+    if call.request.conditions().is_unchanged(channel.version)? {
+        return Ok(response::not_modified(entity_tag(channel.version)));
+    }
     with_tag(StatusCode::OK, &channel)
 }
 
 pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
     let id = call.channel()?;
-    let version = expected_version(call.request)?;
+    let condition = call.request.conditions().for_change();
     let changes = changes(call.request.fields()?)?;
     call.check_rate_limit(LimitedAction::Change).await?;
     let (changed, is_unfinished) =
-        call.membership().change_channel(&id, &call.caller().user_id, version, &changes).await?;
+        call.membership().change_channel(&id, &call.caller().user_id, condition.as_ref(), &changes).await?;
     if is_unfinished {
         call.shared.maintenance.wake().await;
     }
@@ -169,9 +171,9 @@ pub(crate) async fn change_one(call: &Call<'_>) -> Answer {
 
 pub(crate) async fn delete_one(call: &Call<'_>) -> Answer {
     let id = call.channel()?;
-    let version = expected_version(call.request)?;
+    let condition = call.request.conditions().for_change();
     call.check_rate_limit(LimitedAction::Change).await?;
-    call.membership().delete_channel(&id, &call.caller().user_id, version).await?;
+    call.membership().delete_channel(&id, &call.caller().user_id, condition.as_ref()).await?;
     call.shared.maintenance.wake().await;
     Ok(response::no_content())
 }
@@ -179,25 +181,8 @@ pub(crate) async fn delete_one(call: &Call<'_>) -> Answer {
 /// Returns a channel with its version as the entity tag.
 fn with_tag(status: StatusCode, channel: &Channel) -> Result<Response<Body>, Problem> {
     let mut response = response::json(status, channel)?;
-    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", channel.version)) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
+    response.headers_mut().insert(header::ETAG, entity_tag(channel.version));
     Ok(response)
-}
-
-/// Returns the version in `If-Match`, if there is one. The header contains a tag from `GET`, or `*` for any version
-/// (RFC 9110, section 13.1.1).
-fn expected_version(request: &ApiRequest) -> Result<Option<u64>, Problem> {
-    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
-    }
-    let tag = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|tag| tag.parse().ok());
-    match tag {
-        Some(version) => Ok(Some(version)),
-        None => Err(ChatError::VersionMismatch.into()),
-    }
 }
 
 fn agent(fields: &mut Fields) -> Option<AgentSettings> {

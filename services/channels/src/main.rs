@@ -16,8 +16,8 @@ use chat_aws::{
     env::{bucket, choice, number, per_minute, variable},
     sdk,
 };
-use http_api::Rest;
-use lambda_http::{Adapter, Error, service_fn};
+use http_api::{Adapter, Rest};
+use lambda_http::{Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

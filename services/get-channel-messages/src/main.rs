@@ -5,8 +5,8 @@ mod handler;
 use auth::Verifier;
 use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};
 use handler::Handler;
-use http_api::Rest;
-use lambda_http::{Adapter, Error, service_fn};
+use http_api::{Adapter, Rest};
+use lambda_http::{Error, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! Converts a handshake to a connection. The event contains the caller's token and is never logged.
 
+use std::borrow::Cow;
+
 use auth::{AuthError, Scope, Verifier};
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use chat::{
@@ -58,8 +60,12 @@ impl Handler {
     async fn answer(&self, event: ApiGatewayWebsocketProxyRequest) -> Answer {
         let request_id = event.request_context.request_id.clone().unwrap_or_default();
         let connection_id = event.request_context.connection_id.clone().unwrap_or_default();
-        let (token, subprotocol) = token(&event);
-        let outcome = self.connect(&event, token.unwrap_or_default()).await;
+        let asked = Handshake::of(&event);
+        let subprotocol = asked.as_ref().is_ok_and(|asked| asked.by_subprotocol);
+        let outcome = match asked {
+            Ok(asked) => self.connect(&event, asked).await,
+            Err(status) => Err(status),
+        };
         let status = match &outcome {
             Ok(()) => 200,
             Err(status) => *status,
@@ -82,13 +88,12 @@ impl Handler {
         Answer { status, headers }
     }
 
-    async fn connect(&self, event: &ApiGatewayWebsocketProxyRequest, token: &str) -> Result<(), u16> {
+    async fn connect(&self, event: &ApiGatewayWebsocketProxyRequest, asked: Handshake<'_>) -> Result<(), u16> {
         let id = event.request_context.connection_id.as_deref().unwrap_or_default();
         let connection_id: ConnectionId = id.parse().map_err(|_| 500_u16)?;
-        let asked = asked_channels(event).map_err(|_| 400_u16)?;
-        let (tenant, request) = match event.query_string_parameters.first("ticket") {
-            Some(ticket) => self.by_ticket(ticket, asked, connection_id).await?,
-            None => self.by_token(token, asked, connection_id).await?,
+        let (tenant, request) = match asked.ticket {
+            Some(ticket) => self.by_ticket(ticket, asked.channels, connection_id).await?,
+            None => self.by_token(asked.token.as_deref().unwrap_or_default(), asked.channels, connection_id).await?,
         };
         let (channels, connections) =
             (self.channels.for_tenant(tenant.as_ref()), self.connections.for_tenant(tenant.as_ref()));
@@ -164,25 +169,114 @@ fn status(error: &ChatError) -> u16 {
     }
 }
 
-/// Returns the caller's token, and whether it is from the subprotocol pair `bearer, <token>`. Browsers let a page set
-/// no other header.
-fn token(event: &ApiGatewayWebsocketProxyRequest) -> (Option<&str>, bool) {
-    let header = |name: &str| event.headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(value) = header("authorization") {
-        let token = value.trim().split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        return (token.map(|(_, token)| token.trim()), false);
+/// The token, ticket and channels of a handshake.
+struct Handshake<'a> {
+    token: Option<Cow<'a, str>>,
+    /// The token is from the subprotocol pair `bearer, <token>`. Browsers let a page set no other header.
+    by_subprotocol: bool,
+    ticket: Option<&'a str>,
+    channels: Option<Vec<ChannelId>>,
+}
+
+impl<'a> Handshake<'a> {
+    /// Reads the headers and the query string.
+    ///
+    /// # Errors
+    /// Fails with 400 if `Authorization` or a parameter is repeated, or if a channel is no id.
+    fn of(event: &'a ApiGatewayWebsocketProxyRequest) -> Result<Self, u16> {
+        let (in_query, ticket) = (parameter(event, "token")?, parameter(event, "ticket")?);
+        let channels = asked_channels(parameter(event, "channels")?).map_err(|_| 400_u16)?;
+        let asked = |token, by_subprotocol| Self { token, by_subprotocol, ticket, channels };
+        let authorization = lines(event, "authorization");
+        if authorization.len() > 1 {
+            return Err(400);
+        }
+        if let Some(value) = authorization.first() {
+            let token = value.trim().split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            return Ok(asked(token.map(|(_, token)| Cow::Borrowed(token.trim())), false));
+        }
+        // The lines of a list are one list (RFC 6455, section 11.3.4).
+        let subprotocols = lines(event, SUBPROTOCOL).join(",");
+        let mut subprotocols = subprotocols.split(',').map(str::trim).filter(|name| !name.is_empty());
+        if subprotocols.next() == Some("bearer")
+            && let Some(token) = subprotocols.next()
+        {
+            return Ok(asked(Some(Cow::Owned(token.to_owned())), true));
+        }
+        Ok(asked(in_query.map(Cow::Borrowed), false))
     }
-    if let Some((scheme, token)) = header(SUBPROTOCOL).and_then(|value| value.split_once(','))
-        && scheme.trim() == "bearer"
-    {
-        return (Some(token.trim()), true);
+}
+
+/// Returns all lines of a header that are text. An event has its last line in `headers` as well.
+fn lines<'a>(event: &'a ApiGatewayWebsocketProxyRequest, name: &str) -> Vec<&'a str> {
+    let headers =
+        if event.multi_value_headers.contains_key(name) { &event.multi_value_headers } else { &event.headers };
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+}
+
+/// Returns a parameter of the query string. Fails with 400 if it is repeated.
+fn parameter<'a>(event: &'a ApiGatewayWebsocketProxyRequest, name: &str) -> Result<Option<&'a str>, u16> {
+    let all = event.multi_value_query_string_parameters.all(name).unwrap_or_default();
+    if all.len() > 1 {
+        return Err(400);
     }
-    (event.query_string_parameters.first("token"), false)
+    Ok(all.first().copied().or_else(|| event.query_string_parameters.first(name)))
 }
 
 /// Reads `?channels=a,b`. Returns `None` if the parameter is absent.
-fn asked_channels(event: &ApiGatewayWebsocketProxyRequest) -> Result<Option<Vec<ChannelId>>, chat::model::id::IdError> {
-    let Some(text) = event.query_string_parameters.first("channels") else { return Ok(None) };
+fn asked_channels(text: Option<&str>) -> Result<Option<Vec<ChannelId>>, chat::model::id::IdError> {
+    let Some(text) = text else { return Ok(None) };
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     names.map(str::parse).collect::<Result<_, _>>().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(headers: &Value, query: &Value) -> ApiGatewayWebsocketProxyRequest {
+        let event = json!({
+            "headers": {},
+            "multiValueHeaders": headers,
+            "queryStringParameters": {},
+            "multiValueQueryStringParameters": query,
+            "requestContext": {"identity": {}, "connectedAt": 0, "requestTimeEpoch": 0},
+            "isBase64Encoded": false,
+        });
+        serde_json::from_value(event).unwrap()
+    }
+
+    fn token(headers: &Value, query: &Value) -> Result<(Option<String>, bool), u16> {
+        let event = event(headers, query);
+        let asked = Handshake::of(&event)?;
+        Ok((asked.token.map(Cow::into_owned), asked.by_subprotocol))
+    }
+
+    #[test]
+    fn a_token_is_given_once() {
+        let (none, of) = (json!({}), |token: &str| Some(token.to_owned()));
+        assert_eq!(token(&none, &none), Ok((None, false)));
+        assert_eq!(token(&json!({"Authorization": ["Bearer a"]}), &none), Ok((of("a"), false)));
+        assert_eq!(token(&json!({"Authorization": ["Bearer a", "Bearer a"]}), &none), Err(400));
+        assert_eq!(token(&none, &json!({"token": ["a"]})), Ok((of("a"), false)));
+        for name in ["token", "ticket", "channels"] {
+            assert_eq!(token(&none, &json!({name: ["a", "a"]})), Err(400), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_lines_of_the_subprotocols_are_one_list() {
+        let none = json!({});
+        for lines in
+            [json!(["bearer, a"]), json!(["bearer", "a"]), json!(["bearer,a", "chat"]), json!([" bearer ,, a"])]
+        {
+            let asked = token(&json!({"Sec-WebSocket-Protocol": lines}), &none);
+            assert_eq!(asked, Ok((Some("a".to_owned()), true)), "{lines}");
+        }
+        for lines in [json!(["bearer"]), json!(["chat, a"]), json!(["Bearer, a"])] {
+            assert_eq!(token(&json!({"Sec-WebSocket-Protocol": lines}), &none), Ok((None, false)), "{lines}");
+        }
+    }
 }

@@ -29,8 +29,8 @@ use emulator::{
     template::{Deployment, Template},
 };
 use futures::future::BoxFuture;
-use http_api::{ApiRequest, Problem, Rest};
-use lambda_http::{Adapter, Error, LambdaEvent, Service, request::LambdaRequest, service_fn};
+use http_api::{Adapter, ApiRequest, Problem, Rest};
+use lambda_http::{Error, LambdaEvent, Service, request::LambdaRequest, service_fn};
 use lambda_runtime::Context;
 use local::token::{AUDIENCE, DEVELOPMENT_SECRET, ISSUER};
 

@@ -22,6 +22,7 @@ use crate::{
         seq::Seq,
         text::name::normalized,
         validation::Violation,
+        version_condition::VersionCondition,
     },
     ports::{
         channel_store::{ChannelCreated, ChannelStore, Creation},
@@ -279,7 +280,7 @@ where
         }
     }
 
-    /// Changes a channel's settings on behalf of `caller`, an owner. With `version`, it changes only that version.
+    /// Changes a channel's settings on behalf of `caller`, an owner, at a version that `condition` allows.
     /// After this has returned, users who are no members of a private channel receive no events of it. Also returns
     /// `true` if the maintenance function has a pending end to finish.
     ///
@@ -291,7 +292,7 @@ where
         &self,
         channel: &ChannelId,
         caller: &UserId,
-        version: Option<u64>,
+        condition: Option<&VersionCondition>,
         changes: &Changes,
     ) -> Result<(Channel, bool)> {
         let mut changes = changes.clone();
@@ -302,7 +303,7 @@ where
         let Self { channels, clock, .. } = *self;
         let mut same = SameChannel::default();
         for attempt in 0..CHANGE_ATTEMPTS {
-            let access = owned(channels, channel, caller, version, "only an owner changes a channel").await?;
+            let access = owned(channels, channel, caller, condition, "only an owner changes a channel").await?;
             let found = &access.channel;
             same.require(found)?;
             if found.archived_at.is_some() && changes.archived.is_none() {
@@ -333,18 +334,23 @@ where
         Err(ChatError::contended())
     }
 
-    /// Deletes a channel on behalf of `caller`, an owner. With `version`, it deletes only that version. After this has
+    /// Deletes a channel on behalf of `caller`, an owner, at a version that `condition` allows. After this has
     /// returned, no user finds the channel or receives events of it, and its id is free. The maintenance function
     /// removes its history.
     ///
     /// # Errors
     /// [`ChatError::ChannelNotFound`], [`ChatError::Forbidden`], [`ChatError::VersionMismatch`],
     /// [`ChatError::Contended`], [`ChatError::Store`].
-    pub async fn delete_channel(&self, channel: &ChannelId, caller: &UserId, version: Option<u64>) -> Result<()> {
+    pub async fn delete_channel(
+        &self,
+        channel: &ChannelId,
+        caller: &UserId,
+        condition: Option<&VersionCondition>,
+    ) -> Result<()> {
         let Self { channels, clock, .. } = *self;
         let mut same = SameChannel::default();
         for attempt in 0..CHANGE_ATTEMPTS {
-            let access = owned(channels, channel, caller, version, "only an owner deletes a channel").await?;
+            let access = owned(channels, channel, caller, condition, "only an owner deletes a channel").await?;
             same.require(&access.channel)?;
             let pending = PendingEnd::new(access.key(), EndCause::ChannelDeleted, clock.seed());
             if channels.delete(&access.as_member(), &pending, clock.now()).await? {
@@ -367,14 +373,14 @@ async fn owned(
     channels: &impl ChannelStore,
     channel: &ChannelId,
     caller: &UserId,
-    version: Option<u64>,
+    condition: Option<&VersionCondition>,
     refusal: &'static str,
 ) -> Result<Access> {
     let access = authorize_member(channels, channel, caller).await?;
     if access.role() != Some(MemberRole::Owner) {
         return Err(ChatError::Forbidden(refusal));
     }
-    if version.is_some_and(|version| version != access.channel.version) {
+    if condition.is_some_and(|condition| !condition.allows(access.channel.version)) {
         return Err(ChatError::VersionMismatch);
     }
     Ok(access)

@@ -25,3 +25,4 @@ pub mod time;
 pub mod token_bucket;
 pub mod trace;
 pub mod validation;
+pub mod version_condition;

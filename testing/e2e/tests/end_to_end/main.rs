@@ -14,6 +14,7 @@ mod deletion;
 mod doors;
 mod fair_use;
 mod floods;
+mod http;
 mod identity;
 mod ids;
 mod invitations;

@@ -11,11 +11,17 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// Checks a response to `HEAD`: no error of the server, and no body.
+    pub fn check_head(&self) -> Value {
+        assert!((200..500).contains(&self.status) && self.body.is_empty(), "{}: {}", self.status, self.body);
+        Value::Null
+    }
+
     /// Checks a response: no error of the server, and JSON as in the contract.
     pub fn check(&self) -> Value {
         let Self { status, content_type, header, body } = self;
         assert!((200..500).contains(status), "{status}: {body}");
-        if *status == 204 || (*status == 202 && body.is_empty()) {
+        if matches!(*status, 204 | 304) || (*status == 202 && body.is_empty()) {
             assert!(body.is_empty(), "{status}: {body}");
             return Value::Null;
         }

@@ -27,7 +27,19 @@ fn every_resource_has_one_function_for_all_methods_that_no_other_has() {
         assert!(routed.contains(&"ANY"), "{resource}");
         let named = routed.iter().filter(|method| **method != "ANY");
         for method in named {
-            assert!(methods.iter().any(|(known, _)| known.as_str() == *method), "{method} {resource}");
+            let known = http_api::routes::Route::of(&method.parse().unwrap(), resource);
+            assert!(known.is_some(), "{method} {resource}");
+        }
+        let function = |wanted: &str| {
+            let of_resource = || api.methods.iter().filter(|method| method.path == resource);
+            let exact = of_resource().find(|method| method.http_method == wanted);
+            match &exact.or_else(|| of_resource().find(|method| method.http_method == "ANY")).unwrap().integration {
+                Integration::LambdaProxy { function, .. } => function.clone(),
+                Integration::Mock { .. } => panic!("{resource} has a mock"),
+            }
+        };
+        if methods.iter().any(|(method, _)| method.as_str() == "GET") {
+            assert_eq!(function("HEAD"), function("GET"), "{resource}");
         }
     }
 }
