@@ -256,7 +256,7 @@ mod tests {
     #[tokio::test]
     async fn a_reaction_neither_delays_an_edit_nor_is_lost_by_it() {
         let (store, clock) = world().await;
-        let reactions = Reactions::from([("👍".to_owned(), ["bob".parse().unwrap()].into())]);
+        let reactions = Reactions::from([("👍".parse().unwrap(), ["bob".parse().unwrap()].into())]);
         let racing = store.through(Before::new(Call::Revise, || {
             meanwhile(&store, |message| message.reactions = reactions.clone());
         }));
@@ -276,7 +276,7 @@ mod tests {
             let (content, other, reacted) = futures::future::join3(
                 messages.edit(&author, to("better")),
                 messages.edit(&moderator, other),
-                messages.react(&reader, "👍", Toggle::Add),
+                messages.react(&reader, &"👍".parse().unwrap(), Toggle::Add),
             )
             .await;
             assert!(content.is_ok() && other.is_ok() && reacted.is_ok(), "seed {seed}");
