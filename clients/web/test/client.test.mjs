@@ -183,6 +183,9 @@ test("a reply grows as its pieces come, and ends as its message", async () => {
   assert.deepEqual(texts(), ["writing:Hé 👍 there…!"], "a lost piece is seen");
   piece(0, "", "failed");
   assert.deepEqual(texts(), []);
+  piece(0, "Unasked", "writing", "d0");
+  piece(7, "", "cancelled", "d0");
+  assert.deepEqual(texts(), [], "a cancelled draft without a message is over");
   piece(0, "Again", "writing", "d2");
   stack.store("Again and whole");
   stack.push({ ...stack.messages.at(-1), role: "assistant", reply_to: 1 });

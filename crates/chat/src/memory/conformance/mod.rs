@@ -20,6 +20,7 @@ mod members;
 mod message_store;
 mod pending_ends;
 mod presence_store;
+mod questions;
 mod rate_limiter;
 mod reply_leases;
 mod ticket_store;
@@ -79,6 +80,7 @@ where
         ("an id leads to one channel at a time", Box::pin(bench.ids())),
         ("a channel that reuses an id has nothing of the one before", Box::pin(bench.names_taken_anew())),
         ("an append has its conditions", Box::pin(bench.appends())),
+        ("a reply needs its question", Box::pin(bench.questions())),
         ("an append of a cached head meets no other incarnation", Box::pin(bench.cached_heads())),
         ("no change is made by an authority that does not hold", Box::pin(bench.stale_authorities())),
         ("a membership that begins again is another", Box::pin(bench.memberships_begun_anew())),
