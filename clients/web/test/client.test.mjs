@@ -152,6 +152,18 @@ test("history and pushes make one log; unknown frames, events and fields change 
   assert.deepEqual(contents(client), ["one", "two"]);
 });
 
+test("channels that the connection leaves out are counted, until it ends", async () => {
+  const stack = new Stack();
+  const client = await opened(stack);
+  const counts = [];
+  client.addEventListener("leftOut", ({ detail }) => counts.push(detail.count));
+  for (const count of [12, 12, "13", null, 3]) stack.live.receive({ type: "channels.left_out", count });
+  assert.deepEqual([client.leftOut, counts], [3, [12, 3]]);
+  client.subscribe(["lobby", "hall"]);
+  await settle();
+  assert.deepEqual([client.leftOut, counts], [0, [12, 3, 0]]);
+});
+
 test("edits and deletions arrive as events of messages that are held", async () => {
   const stack = new Stack();
   stack.store("one");
