@@ -33,5 +33,6 @@ mod smoke;
 mod socket_ends;
 mod socket_tokens;
 mod stack;
+mod surroundings;
 mod traces;
 mod unfinished_ends;
