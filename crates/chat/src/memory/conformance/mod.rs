@@ -18,6 +18,7 @@ mod expiry_store;
 mod invitation_store;
 mod members;
 mod message_store;
+mod pages;
 mod pending_ends;
 mod presence_store;
 mod questions;
@@ -89,6 +90,7 @@ where
         ("a pending end is leased to one function at a time", Box::pin(bench.leases())),
         ("removal goes page by page, and spares other incarnations", Box::pin(bench.removal())),
         ("lists of channels are complete and in order", Box::pin(bench.lists())),
+        ("entries that stay are listed once by changing lists", Box::pin(bench.pages())),
         ("a list of public channels follows the settings", Box::pin(bench.public_list())),
         ("a read mark needs a membership and never goes back", Box::pin(bench.read_marks())),
         ("a message is read as it was written, until it expires", Box::pin(bench.history())),
