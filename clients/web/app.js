@@ -30,6 +30,8 @@ class App {
   #journey = new JourneyPanel(new Traces());
   #channels = new Map();
   #channelId = null;
+  /** Number of channels for which this page has no subscription. */
+  #unsubscribed = 0;
   #ready = false;
   #readSeq = null;
   #newCount = 0;
@@ -72,7 +74,10 @@ class App {
     try {
       await this.#client.joinOrCreate(channelId, name);
       await this.#refreshChannels();
-      this.#client.subscribe([...new Set([channelId, ...this.#channels.keys()])].slice(0, MAX_SUBSCRIPTIONS));
+      const wanted = [...new Set([channelId, ...this.#channels.keys()])];
+      this.#client.subscribe(wanted.slice(0, MAX_SUBSCRIPTIONS));
+      this.#unsubscribed = Math.max(0, wanted.length - MAX_SUBSCRIPTIONS);
+      this.#showSidebar();
       if (this.#channelId !== channelId) return;
       const log = await this.#client.open(channelId);
       if (this.#channelId !== channelId) return;
@@ -103,6 +108,7 @@ class App {
       this.#showConnection();
       if (client.state.name === "live") this.#refreshChannels().catch(() => {});
     });
+    client.addEventListener("leftOut", () => this.#showSidebar());
     client.addEventListener("messages", ({ detail }) => this.#onMessages(detail));
     client.addEventListener("change", ({ detail }) => {
       if (detail.channelId === this.#channelId) this.#showMessages();
@@ -303,7 +309,8 @@ class App {
   }
 
   #showSidebar() {
-    this.#sidebar.show([...this.#channels.values()], this.#channelId, (channel) => this.#unread(channel));
+    const leftOut = this.#unsubscribed + this.#client.leftOut;
+    this.#sidebar.show([...this.#channels.values()], this.#channelId, (channel) => this.#unread(channel), leftOut);
   }
 
   #showHeader() {

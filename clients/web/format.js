@@ -31,3 +31,6 @@ export function duration(ms) {
   const seconds = Math.round(ms / 1000);
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
+
+/** Returns the line about channels whose messages are not pushed to the page. */
+export const leftOutText = (count) => (count === 1 ? "1 more channel is not live here" : `${count} more channels are not live here`);

@@ -1,6 +1,7 @@
 // The list of channels. On a narrow screen it covers the messages while it is open.
 
 import { reconcile } from "./dom.js";
+import { leftOutText } from "./format.js";
 import { slug } from "./identity.js";
 import { $, narrow } from "./page.js";
 import { channelRow } from "./view.js";
@@ -42,8 +43,11 @@ export class Sidebar {
     else if (wasOpen) $("sidebar-open").focus();
   }
 
-  /** Shows the channels by name, with the open one among them. `unread` returns a channel's number of unread messages. */
-  show(known, activeId, unread) {
+  /**
+   * Shows the channels by name, with the open one among them. `unread` returns a channel's number of unread messages.
+   * `leftOut` is the number of channels whose messages are not pushed to this page.
+   */
+  show(known, activeId, unread, leftOut) {
     const channels = [...known].sort((a, b) => (a.name || a.channel_id).localeCompare(b.name || b.channel_id));
     if (activeId && !known.some((channel) => channel.channel_id === activeId)) channels.unshift({ channel_id: activeId, name: activeId });
     const onOpen = (channelId) => {
@@ -54,6 +58,8 @@ export class Sidebar {
       $("channels"),
       channels.map((channel) => channelRow({ channel, active: channel.channel_id === activeId, unread: unread(channel), onOpen })),
     );
+    $("left-out").textContent = leftOutText(leftOut);
+    $("left-out").hidden = leftOut === 0;
     $("elsewhere").hidden = !channels.some((channel) => unread(channel) > 0);
   }
 }

@@ -20,7 +20,7 @@ const systemClock = {
 /**
  * Client of one user of a Switchboard.
  *
- * Events: `state` (of the live connection), `messages` (`{channelId, messages}`: new in an opened channel, or
+ * Events: `state` (of the live connection), `leftOut` (`{count}`: see `leftOut`), `messages` (`{channelId, messages}`: new in an opened channel, or
  * pushed to another subscribed one), `change` (`{channelId}`: log or outbox changed), `problem`
  * (`{error, channelId}`: a failed recovery, which is retried).
  *
@@ -35,6 +35,7 @@ export class SwitchboardClient extends EventTarget {
   #random;
   #uuid;
   #channels = new Map();
+  #leftOut = 0;
 
   /** `issueToken` resolves to `{token, expires_at}`. The other options replace the platform in tests. */
   constructor({
@@ -58,7 +59,10 @@ export class SwitchboardClient extends EventTarget {
     this.#live = new LiveConnection({ url: websocket, session, WebSocket, clock, random });
     this.#live.addEventListener("state", ({ detail }) => this.#emit("state", detail));
     this.#live.addEventListener("frame", ({ detail }) => this.#frame(detail));
-    this.#live.addEventListener("open", () => this.#recover());
+    this.#live.addEventListener("open", () => {
+      this.#setLeftOut(0);
+      this.#recover();
+    });
   }
 
   get userId() {
@@ -67,6 +71,11 @@ export class SwitchboardClient extends EventTarget {
 
   get state() {
     return this.#live.state;
+  }
+
+  /** Returns the number of the user's channels that the live connection leaves out. */
+  get leftOut() {
+    return this.#leftOut;
   }
 
   channels() {
@@ -230,7 +239,14 @@ export class SwitchboardClient extends EventTarget {
       const isOver = frame.status === "done" && log.get(frame.seq) !== undefined;
       if (!isOver && drafts.accept(frame)) this.#emit("change", { channelId: frame.channel_id });
     }
+    if (frame.type === "channels.left_out" && Number.isSafeInteger(frame.count)) this.#setLeftOut(frame.count);
     // Other types belong to a later version of the API, or are responses that need no action.
+  }
+
+  #setLeftOut(count) {
+    if (count === this.#leftOut) return;
+    this.#leftOut = count;
+    this.#emit("leftOut", { count });
   }
 
   #arrived(channelId, messages) {

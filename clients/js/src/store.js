@@ -179,9 +179,10 @@ export class Drafts {
   }
 
   /** Adds a `message.delta`. Returns `true` if the draft changed. */
-  accept({ draft_id: id, reply_to: replyTo, status, position, text }) {
+  accept({ draft_id: id, reply_to: replyTo, status, position, text, seq }) {
     if (!Number.isSafeInteger(replyTo) || typeof text !== "string") return false;
-    if (status === "failed") return this.#byQuestion.delete(replyTo);
+    // Without a `seq`, no message ends a cancelled draft.
+    if (status === "failed" || (status === "cancelled" && seq === undefined)) return this.#byQuestion.delete(replyTo);
     const held = this.#byQuestion.get(replyTo);
     const draft = held?.id === id ? held : { id, replyTo, status, text: "", length: 0 };
     const pieces = [...text];

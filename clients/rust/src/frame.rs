@@ -93,7 +93,7 @@ pub enum DraftStatus {
     Writing,
     /// The draft is stored as a message.
     Done,
-    /// A user cancelled the reply.
+    /// The reply is cancelled. Without a `seq`, there is no message.
     Cancelled,
     /// The reply failed.
     Failed,

@@ -152,6 +152,18 @@ test("history and pushes make one log; unknown frames, events and fields change 
   assert.deepEqual(contents(client), ["one", "two"]);
 });
 
+test("channels that the connection leaves out are counted, until it ends", async () => {
+  const stack = new Stack();
+  const client = await opened(stack);
+  const counts = [];
+  client.addEventListener("leftOut", ({ detail }) => counts.push(detail.count));
+  for (const count of [12, 12, "13", null, 3]) stack.live.receive({ type: "channels.left_out", count });
+  assert.deepEqual([client.leftOut, counts], [3, [12, 3]]);
+  client.subscribe(["lobby", "hall"]);
+  await settle();
+  assert.deepEqual([client.leftOut, counts], [0, [12, 3, 0]]);
+});
+
 test("edits and deletions arrive as events of messages that are held", async () => {
   const stack = new Stack();
   stack.store("one");
@@ -183,6 +195,9 @@ test("a reply grows as its pieces come, and ends as its message", async () => {
   assert.deepEqual(texts(), ["writing:Hé 👍 there…!"], "a lost piece is seen");
   piece(0, "", "failed");
   assert.deepEqual(texts(), []);
+  piece(0, "Unasked", "writing", "d0");
+  piece(7, "", "cancelled", "d0");
+  assert.deepEqual(texts(), [], "a cancelled draft without a message is over");
   piece(0, "Again", "writing", "d2");
   stack.store("Again and whole");
   stack.push({ ...stack.messages.at(-1), role: "assistant", reply_to: 1 });

@@ -263,8 +263,12 @@ impl TestStore {
     }
 
     pub(crate) fn with_agent(self, channel: &str, mode: AgentMode) -> Self {
-        self.set(channel, |channel| channel.agent.mode = mode);
+        self.set_agent(channel, mode);
         self
+    }
+
+    pub(crate) fn set_agent(&self, channel: &str, mode: AgentMode) {
+        self.set(channel, |channel| channel.agent.mode = mode);
     }
 
     pub(crate) fn archive(&self, channel: &str) {

@@ -133,6 +133,7 @@ impl From<ChatError> for Problem {
             ChatError::TooManyRequests { .. } | ChatError::TooManyConnections(_) => StatusCode::TOO_MANY_REQUESTS,
             ChatError::Forbidden(_) => StatusCode::FORBIDDEN,
             ChatError::ChannelArchived
+            | ChatError::AgentOff
             | ChatError::ChannelExists
             | ChatError::LastOwner
             | ChatError::TooManyInvitations(_)

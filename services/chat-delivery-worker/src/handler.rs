@@ -9,7 +9,7 @@ use chat::{
         stream::{first_failed, joined},
     },
     model::{
-        error::StoreError, frame::left_out_frame, id::TenantId, incarnation::ChannelKey, limits::CHANNEL_CONCURRENCY,
+        frame::left_out_frame, id::TenantId, incarnation::ChannelKey, limits::CHANNEL_CONCURRENCY,
         message::MessageEvent,
     },
     ports::clock::SystemClock,
@@ -161,13 +161,8 @@ impl Tenant<'_> {
     async fn tell_presence(&self, change: PresenceChange) -> Option<String> {
         let PresenceChange { channel, users, sequence_number, .. } = change;
         let channel_id = &channel.channel_id;
-        let told = async {
-            let delivery = self.delivery();
-            let news = delivery.presence_events(&channel, users, self.shared.presence).await?;
-            let outcome = delivery.deliver_ephemeral(&channel, &news, self.shared.threshold).await?;
-            Ok::<_, StoreError>((news.len(), outcome))
-        };
-        match told.await {
+        let Handler { presence, threshold, .. } = *self.shared;
+        match self.delivery().announce_presence(&channel, users, presence, threshold).await {
             Ok((events, outcome)) => {
                 api_gateway::count(&outcome);
                 tracing::info!(%channel_id, events, ?outcome, "presence delivered");

@@ -34,7 +34,7 @@ use crate::{
     dynamodb::{
         authority::{Access, Place},
         item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, s, text, write},
-        keys::{self, Keys},
+        keys::Keys,
         rate_limits::{full_at, kept_until},
         record_item::RecordItem,
         transaction::{OPERATION, Part, Ran, Refused, Transaction, Write, is_too_large},
@@ -42,8 +42,14 @@ use crate::{
     sdk::sdk_error,
 };
 
+mod replies;
+
 /// Number of messages of a thread that are read concurrently.
 const READ_CONCURRENCY: usize = 16;
+
+/// Condition that a message is neither deleted nor expired at `:now`.
+const THERE: &str = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
+                     AND (attribute_not_exists(expires_at) OR expires_at > :now)";
 
 /// Messages in DynamoDB.
 #[derive(Debug, Clone)]
@@ -146,42 +152,6 @@ impl DynamoMessages {
     fn check_member(&self, append: &Append<'_>, user: &UserId) -> Write {
         Write::check(&self.channels, self.keys.member(&append.head.key(), user)).when("attribute_exists(sk)")
     }
-
-    /// Lists a reply in its thread. A thread is read by these items without a scan and with strong consistency, which
-    /// an index does not offer.
-    fn put_reply(&self, append: &Append<'_>, reply_to: Seq) -> Write {
-        let mut item = self.keys.reply(&append.head.key(), reply_to, append.message.message.seq);
-        if let Some(expires_at) = append.message.expires_at {
-            item.insert("expires_at".to_owned(), n(expires_at.as_secs()));
-        }
-        Write::put(&self.channels, item)
-    }
-
-    /// Returns the `seq` of each reply to a message, after `after`.
-    async fn reply_seqs(
-        &self,
-        channel: &ChannelKey,
-        reply_to: Seq,
-        after: Seq,
-        limit: u16,
-    ) -> Result<Vec<Seq>, StoreError> {
-        let range = self.keys.replies(channel, reply_to, after);
-        let page = self
-            .client
-            .query()
-            .table_name(&self.channels)
-            .key_condition_expression("channel_id = :channel AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":channel", s(range.partition))
-            .expression_attribute_values(":first", s(range.first))
-            .expression_attribute_values(":last", s(range.last))
-            .consistent_read(true)
-            .limit(i32::from(limit))
-            .send()
-            .await
-            .map_err(|error| sdk_error("Query", error))?;
-        let items = page.items.unwrap_or_default();
-        Ok(items.iter().filter_map(|item| keys::reply_of(text(item, "sk")?)).collect())
-    }
 }
 
 impl MessageStore for DynamoMessages {
@@ -200,6 +170,9 @@ impl MessageStore for DynamoMessages {
         transaction.add(Part::Message, self.put_message(&append)?)?;
         if let Some(record) = append.record {
             transaction.add(Part::Record, self.put_record(&append, record)?)?;
+            if let Some(seq) = record.key.question() {
+                transaction.add(Part::Question, self.check_question(&append, seq))?;
+            }
         }
         if let Some(user) = append.member {
             transaction.add(Part::Member, self.check_member(&append, user))?;
@@ -412,8 +385,6 @@ impl DynamoMessages {
         toggle: Toggle,
         now: Timestamp,
     ) -> Write {
-        let there = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
-                     AND (attribute_not_exists(expires_at) OR expires_at > :now)";
         // A reaction that is as requested is not written, because a write without a change would cause an event.
         let (update, condition) = match toggle {
             Toggle::Add => {
@@ -434,7 +405,7 @@ impl DynamoMessages {
             None => update.to_owned(),
         };
         let mut write = Write::update(&self.events, self.keys.message(channel, revision.seq), update)
-            .when(there)
+            .when(THERE)
             .when(condition)
             .name("emoji", emoji.as_str())
             .value("set", AttributeValue::Ss(vec![revision.caller.to_string()]))
@@ -481,6 +452,9 @@ impl DynamoMessages {
         }
         if refused.is_of(Part::Member) {
             return Ok(AppendResult::NotAMember);
+        }
+        if refused.is_of(Part::Question) {
+            return Ok(AppendResult::QuestionNotFound);
         }
         if bucket.is_some() {
             return Ok(AppendResult::Stale { head: None, bucket_full_at: bucket });

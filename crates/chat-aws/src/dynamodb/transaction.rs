@@ -46,6 +46,8 @@ pub(crate) enum Part {
     Member,
     /// A message.
     Message,
+    /// The question of a reply.
+    Question,
     /// The record of a request or a reply.
     Record,
     /// A token bucket.

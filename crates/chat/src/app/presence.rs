@@ -21,6 +21,7 @@ use crate::{
         id::{ChannelId, UserId},
         incarnation::ChannelKey,
         limits::{PRESENCE_PROBES, PUSH_CONCURRENCY, TYPING_BUCKET, TYPING_PUSHES},
+        push_report::PushReport,
         time::Timestamp,
         token_bucket::Bucket,
     },
@@ -123,97 +124,84 @@ where
 impl<Connections, Sockets, Fan, Time> Delivery<'_, Connections, Sockets, Fan, Time>
 where
     Connections: ConnectionStore + PresenceStore,
+    Sockets: SocketGateway,
+    Fan: FanOut,
     Time: Clock,
 {
-    /// Returns the presence events for `users`, whose connections were opened or closed. Returns none for a channel
-    /// with more than `most` subscriptions, and none for a deleted channel.
+    /// Announces `users`, whose connections were opened or closed, to the audience of a channel. Pushes from here to up
+    /// to `threshold` sockets. Returns the number of events, and the result of the pushes.
+    ///
+    /// A channel with more than `most` subscriptions announces no further users. Users that were announced earlier are
+    /// withdrawn there too, so that no client shows them for ever. A withdrawal is recorded after it is sent. If that
+    /// fails, the repeated call sends it again.
     ///
     /// # Errors
-    /// When a store cannot read the subscriptions or record the announcement.
-    pub async fn presence_events(
+    /// When a store fails or a dispatch fails: the users have to be announced again.
+    pub async fn announce_presence(
         &self,
         channel: &ChannelKey,
         users: BTreeSet<UserId>,
         most: usize,
+        threshold: usize,
+    ) -> Result<(usize, PushReport), StoreError> {
+        let events = self.presence_events(channel, users, most).await?;
+        let report = self.deliver_ephemeral(channel, &events, threshold).await?;
+        for event in &events {
+            if let EphemeralEvent::Left(user) = event {
+                self.connections.mark_offline(channel, user).await?;
+            }
+        }
+        Ok((events.len(), report))
+    }
+
+    /// Returns the presence events for `users`, whose connections were opened or closed. Records the users that join.
+    /// A deleted channel has no events.
+    async fn presence_events(
+        &self,
+        channel: &ChannelKey,
+        mut users: BTreeSet<UserId>,
+        most: usize,
     ) -> Result<Vec<EphemeralEvent>, StoreError> {
         let now = self.clock.now();
         // One subscription more than `most` shows that there are too many.
-        let audience = self.connections.audience_up_to(channel, most + 1, now).await?;
-        if audience.gate.closed || audience.subscriptions.len() > most {
+        let mut audience = self.connections.audience_up_to(channel, most.saturating_add(1), now).await?;
+        if audience.gate.closed {
             return Ok(Vec::new());
         }
+        if audience.subscriptions.len() > most {
+            users = self.announced(channel, users).await?;
+            if users.is_empty() {
+                return Ok(Vec::new());
+            }
+            // Another socket of an announced user may be anywhere in the audience.
+            audience = self.connections.audience(channel, now).await?;
+        }
         let subscriptions = audience.admitted();
-        let mut news = Vec::new();
+        let mut events = Vec::new();
         for user in users {
             if subscriptions.iter().any(|subscription| subscription.user_id == user) {
+                // For an announced user, this extends the record.
                 if self.connections.mark_online(channel, &user, now).await? {
-                    news.push(EphemeralEvent::Joined(user));
+                    events.push(EphemeralEvent::Joined(user));
                 }
-            } else if self.connections.mark_offline(channel, &user).await? {
-                news.push(EphemeralEvent::Left(user));
+            } else if self.connections.is_online(channel, &user).await? {
+                events.push(EphemeralEvent::Left(user));
             }
         }
-        Ok(news)
+        Ok(events)
+    }
+
+    /// Returns those of `users` that were announced to a channel.
+    async fn announced(&self, channel: &ChannelKey, users: BTreeSet<UserId>) -> Result<BTreeSet<UserId>, StoreError> {
+        let mut announced = BTreeSet::new();
+        for user in users {
+            if self.connections.is_online(channel, &user).await? {
+                announced.insert(user);
+            }
+        }
+        Ok(announced)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        model::{
-            channel::Visibility,
-            connection::{Connection, ConnectionKey, UserConnection},
-            id::ConnectionId,
-        },
-        ports::socket_gateway::Pushed,
-        testing::{TestClock, TestStore, key},
-    };
-
-    /// A gateway at which no socket is open.
-    struct NothingOpen;
-
-    impl SocketGateway for NothingOpen {
-        async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
-            unreachable!("listing presence pushes nothing")
-        }
-
-        async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
-            Ok(false)
-        }
-
-        async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
-            unreachable!("listing presence closes no socket")
-        }
-    }
-
-    #[tokio::test]
-    async fn a_socket_in_its_handshake_is_there_and_one_that_has_vanished_is_forgotten() {
-        let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Public);
-        let clock = TestClock::new(1);
-        for (id, user, age) in [("old=", "bob", HANDSHAKE_DURATION), ("new=", "carol", HANDSHAKE_DURATION / 2)] {
-            let connected_at =
-                Timestamp::from_millis(clock.now().as_millis() - i64::try_from(age.as_millis()).unwrap());
-            let ends_at = clock.now().plus(HANDSHAKE_DURATION);
-            let connection = Connection {
-                key: ConnectionKey { id: id.parse().unwrap(), connected_at },
-                user_id: user.parse().unwrap(),
-                channels: vec![key("c")],
-                auto_subscribe: false,
-                allowed_channels: None,
-                left_out: 0,
-                token_expires_at: ends_at,
-                expires_at: ends_at,
-            };
-            store.register_pending(&connection.user_id, &UserConnection::from(&connection)).await.unwrap();
-            store.activate(&connection, &[].into()).await.unwrap();
-        }
-        let (channel, caller) = ("c".parse().unwrap(), "dora".parse().unwrap());
-        let presence = Presence { channels: &store, connections: &store, sockets: &NothingOpen, clock: &clock };
-        let there = presence.list(&channel, &caller).await.unwrap();
-        assert_eq!(there.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["carol"]);
-        for (id, is_kept) in [("old=", false), ("new=", true)] {
-            assert_eq!(store.connection(&id.parse().unwrap()).await.unwrap().is_some(), is_kept, "{id}");
-        }
-    }
-}
+mod tests;

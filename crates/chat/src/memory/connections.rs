@@ -255,18 +255,23 @@ impl<H: Hook> PresenceStore for MemoryStore<H> {
     async fn mark_online(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
         let place = (channel.clone(), user.clone());
         self.call(Call::MarkOnline, |state| {
-            let is_known = state.present.get(&place).is_some_and(|until| *until > now);
-            if !is_known {
-                state.present.insert(place.clone(), now.plus(GATE_DURATION));
-            }
-            !is_known
+            let before = state.present.insert(place.clone(), now.plus(GATE_DURATION));
+            before.is_none_or(|until| until <= now)
         })
         .await
     }
 
-    async fn mark_offline(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
+    async fn is_online(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
         let place = (channel.clone(), user.clone());
-        self.call(Call::MarkOffline, |state| state.present.remove(&place).is_some()).await
+        self.call(Call::IsOnline, |state| state.present.contains_key(&place)).await
+    }
+
+    async fn mark_offline(&self, channel: &ChannelKey, user: &UserId) -> Result<(), StoreError> {
+        let place = (channel.clone(), user.clone());
+        self.call(Call::MarkOffline, |state| {
+            state.present.remove(&place);
+        })
+        .await
     }
 }
 

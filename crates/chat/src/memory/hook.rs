@@ -85,6 +85,7 @@ calls! {
     ConfirmMember "confirm_member" true,
     Unsubscribe "unsubscribe" false,
     MarkOnline "mark_online" true,
+    IsOnline "is_online" true,
     MarkOffline "mark_offline" true,
     KeepTicket "keep" true,
     RedeemTicket "redeem" true,

@@ -14,6 +14,8 @@ pub enum Rule {
     OwnMessage,
     /// An append to a private channel requires the sender's membership.
     SenderIsMember,
+    /// An append of a reply requires its question.
+    QuestionHeld,
     /// A reply lease excludes other owners until it expires.
     ClaimHeld,
     /// Subscriptions are read consistently, and not from a lagging replica.

@@ -25,6 +25,7 @@ async fn the_laws_notice_each_rule_that_is_taken_out() {
         Rule::RecordKept,
         Rule::OwnMessage,
         Rule::SenderIsMember,
+        Rule::QuestionHeld,
         Rule::ClaimHeld,
         Rule::SubscriptionsCurrent,
         Rule::SubscriptionIncarnation,

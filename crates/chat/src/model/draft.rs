@@ -17,7 +17,8 @@ pub enum DraftStatus {
     Writing,
     /// The reply is stored as the message [`Delta::seq`].
     Done,
-    /// A user cancelled the reply. The text so far is stored.
+    /// The reply is cancelled: by a user, by the deletion of its question, or since the agent is turned off. If
+    /// [`Delta::seq`] is given, the text so far is stored.
     Cancelled,
     /// The draft is abandoned. Another draft may follow.
     Failed,

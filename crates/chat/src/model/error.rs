@@ -28,6 +28,9 @@ pub enum ChatError {
     /// The channel is archived and accepts no messages.
     #[error("the channel is archived")]
     ChannelArchived,
+    /// The agent of the channel is turned off. Only replies of the agent get this error.
+    #[error("the agent of the channel is off")]
+    AgentOff,
     /// The channel id is taken.
     #[error("the channel id is taken")]
     ChannelExists,

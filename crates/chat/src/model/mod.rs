@@ -11,6 +11,7 @@ pub mod id;
 pub mod incarnation;
 pub mod invitation;
 pub mod limits;
+pub mod mention;
 pub mod message;
 pub mod message_ref;
 pub mod pending_end;

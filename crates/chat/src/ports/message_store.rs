@@ -34,6 +34,17 @@ pub enum RecordKey {
     },
 }
 
+impl RecordKey {
+    /// Returns the `seq` of the question, if the message under the key belongs to one.
+    #[must_use]
+    pub fn question(&self) -> Option<Seq> {
+        match self {
+            Self::Request { .. } => None,
+            Self::Reply { seq } => Some(*seq),
+        }
+    }
+}
+
 /// Idempotency record: the result of a request, stored under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyRecord {
@@ -68,8 +79,9 @@ pub struct Append<'a> {
     pub message: &'a StoredMessage,
     /// `true` if the agent may have to reply. `false` saves an invocation of the agent's worker.
     pub for_agent: bool,
-    /// Record to store in the same transaction, on condition that the key has none. Without it, the stored message's id
-    /// shows whether an earlier attempt committed whose response was lost.
+    /// Record to store in the same transaction, on condition that the key has none. The question of a
+    /// [`RecordKey::Reply`] must be neither deleted nor expired. Without a record, the stored message's id shows whether
+    /// an earlier attempt committed whose response was lost.
     pub record: Option<&'a IdempotencyRecord>,
     /// Member that must exist, if the channel is private and the sender is a user.
     pub member: Option<&'a UserId>,
@@ -97,6 +109,8 @@ pub enum AppendResult {
     KeyTaken(IdempotencyRecord),
     /// The sender is no member of the channel.
     NotAMember,
+    /// The question of the reply does not exist, has expired or is deleted.
+    QuestionNotFound,
     /// Another transaction was writing the same items.
     Conflict,
 }

@@ -36,6 +36,7 @@ mod socket_ends;
 mod socket_tokens;
 mod stack;
 mod subjects;
+mod surroundings;
 mod text;
 mod traces;
 mod unfinished_ends;

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::stack::{Socket, Stack, until};
 
 /// A server with the protocol of OpenAI. The question determines its behavior.
-struct Server {
+pub(crate) struct Server {
     url: String,
     calls: Arc<Calls>,
 }
@@ -108,7 +108,7 @@ async fn complete(State(calls): State<Arc<Calls>>, Json(request): Json<Value>) -
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let calls = Arc::new(Calls::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -117,7 +117,7 @@ impl Server {
         Self { url, calls }
     }
 
-    fn stack(&self) -> Stack {
+    pub(crate) fn stack(&self) -> Stack {
         self.stack_with("200")
     }
 

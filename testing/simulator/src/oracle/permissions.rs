@@ -3,7 +3,7 @@
 use chat::{
     memory::{Effect, MessageItem, State},
     model::{
-        channel::{Channel, Member, MemberRole, Visibility},
+        channel::{AgentMode, Channel, Member, MemberRole, Visibility},
         id::UserId,
         incarnation::ChannelKey,
         invitation::Invitation,
@@ -118,7 +118,11 @@ fn append(state: &State, caller: &Caller, item: &MessageItem) -> Option<String> 
     let question = message.reply_to.and_then(|seq| state.message(&key, seq));
     let may = match caller {
         Caller::User(who) => message.role == Role::User && message.sender_id == *who && may_see(state, &key, who),
-        Caller::Agent => message.role != Role::User && question.is_some(),
+        Caller::Agent => {
+            let is_there = question.is_some_and(|item| item.stored.message.deleted_at.is_none());
+            let is_on = state.channel(&key).is_some_and(|channel| channel.agent.mode != AgentMode::Off);
+            message.role != Role::User && is_there && is_on
+        }
         Caller::System => false,
     };
     unless(is_open(state, &key) && may, || format!("a message is appended to {key}"))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::{error::SdkError, operation::put_item::PutItemError, types::ReturnValue};
+use aws_sdk_dynamodb::types::ReturnValue;
 use chat::{
     model::{error::StoreError, id::UserId, incarnation::ChannelKey, time::Timestamp},
     ports::presence_store::PresenceStore,
@@ -10,7 +10,7 @@ use chat::{
 
 use super::DynamoConnections;
 use crate::{
-    dynamodb::item::{ABSENT_OR_EXPIRED, n},
+    dynamodb::item::{n, number},
     sdk::sdk_error,
 };
 
@@ -21,30 +21,20 @@ impl PresenceStore for DynamoConnections {
     async fn mark_online(&self, channel: &ChannelKey, user: &UserId, now: Timestamp) -> Result<bool, StoreError> {
         let mut item = self.keys.presence(channel, user);
         item.insert("expires_at".to_owned(), n(now.plus(PRESENCE_KEPT).as_secs()));
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .condition_expression(ABSENT_OR_EXPIRED)
-            .expression_attribute_values(":now", n(now.as_secs()))
-            .send()
-            .await;
-        match put {
-            Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), PutItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(sdk_error("PutItem", error)),
-        }
+        let put = self.client.put_item().table_name(&self.table).return_values(ReturnValue::AllOld);
+        let put = put.set_item(Some(item)).send().await.map_err(|error| sdk_error("PutItem", error))?;
+        let before = put.attributes.and_then(|item| number(&item, "expires_at"));
+        Ok(before.is_none_or(|secs| secs <= now.as_secs()))
     }
 
-    async fn mark_offline(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
-        let delete = self.client.delete_item().table_name(&self.table).return_values(ReturnValue::AllOld);
+    async fn is_online(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
+        Ok(self.get(self.keys.presence(channel, user)).await?.is_some())
+    }
+
+    async fn mark_offline(&self, channel: &ChannelKey, user: &UserId) -> Result<(), StoreError> {
+        let delete = self.client.delete_item().table_name(&self.table);
         let deleted = delete.set_key(Some(self.keys.presence(channel, user))).send().await;
-        let deleted = deleted.map_err(|error| sdk_error("DeleteItem", error))?;
-        Ok(deleted.attributes.is_some_and(|item| !item.is_empty()))
+        deleted.map_err(|error| sdk_error("DeleteItem", error))?;
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 
-use crate::model::error::Result;
+use crate::model::{error::Result, mention::without_address};
 use crate::ports::language_model::{LanguageModel, ModelError, Piece, Pieces, Prompt};
 
 /// Responder without a model. It shows the whole path of a reply if no model is configured.
@@ -44,9 +44,7 @@ impl LanguageModel for BuiltInResponder {
 
 fn respond(content: &str, sender: &str) -> String {
     // The name after the `@` is ignored, since a deployment may set another.
-    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    let text = content.trim();
-    let text = text.strip_prefix('@').map_or(text, |called| called.trim_start_matches(is_name).trim());
+    let text = without_address(content.trim()).trim();
     let (command, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     match command {
         "/help" => HELP.to_owned(),

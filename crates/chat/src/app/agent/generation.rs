@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use futures::StreamExt;
 
-use super::{Agent, Question, ReplyOutcome, STOPPED, draft::ReplyDraft, retry_later};
+use super::{Agent, Question, ReplyOutcome, STOPPED, draft::ReplyDraft, retry_later, unwanted::Unwanted};
 use crate::{
     model::{
         draft::DraftStatus,
@@ -35,6 +35,8 @@ enum GenerationEnd {
     },
     Cancelled,
     Failed(ModelError),
+    /// No message is to be stored.
+    Unwanted(Unwanted),
     /// Another worker has acquired the reply lease.
     LeaseLost,
     /// The invocation is about to end.
@@ -75,6 +77,10 @@ where
             GenerationEnd::Cancelled => {
                 draft.end(DraftStatus::Cancelled, None).await;
                 return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await.map(Ok);
+            }
+            GenerationEnd::Unwanted(reason) => {
+                self.record_usage(question, draft.usage(prompt)).await;
+                return Ok(Ok(self.end_unwanted(question, draft, reason).await));
             }
             // A repeated generation would take as long.
             GenerationEnd::DeadlineReached
@@ -164,7 +170,7 @@ where
         Ok(match renewed {
             None => Some(GenerationEnd::LeaseLost),
             Some(ReplyLease { cancelled: true, .. }) => Some(GenerationEnd::Cancelled),
-            Some(_) => None,
+            Some(_) => self.unwanted(question).await.map(GenerationEnd::Unwanted),
         })
     }
 }

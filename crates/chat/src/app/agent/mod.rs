@@ -3,6 +3,11 @@
 //! A worker acquires a reply lease before it calls a model, and renews it during generation. Another worker that gets
 //! the same record waits, and continues if the lease expires. A question ends with a reply or with a notice. Both are
 //! appended under one key ([`RecordKey::Reply`]), so that there is only one of them.
+//!
+//! A reply ends without a message if its question or its channel is deleted meanwhile, the channel is archived, or its
+//! agent is turned off. The append checks all of these in its transaction. A reply continues if its question is edited,
+//! since the model has the earlier text. It also continues if the author loses access to the channel: the reply is for
+//! the members, who still see the question.
 
 use std::time::Duration;
 
@@ -16,6 +21,7 @@ use crate::{
             CHANGE_ATTEMPTS, CONTEXT_MESSAGES, DEADLINE_MARGIN, LEASE_DURATION, LEASE_RENEWAL_INTERVAL,
             MAX_MODEL_RETRY_AFTER, MIN_TIME_FOR_MODEL_CALL, MODEL_CALLS, MODEL_FAILURES,
         },
+        mention::mentions,
         message::{Message, Role, StoredMessage},
         message_ref::MessageRef,
         reply_status::ReplyStatus,
@@ -40,6 +46,7 @@ pub mod outcome;
 
 mod generation;
 mod reply;
+mod unwanted;
 
 use context::turns;
 
@@ -88,7 +95,7 @@ pub struct Agent<'a, Channels, Messages, Model, Sink, Time> {
 /// Result for one message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReplyOutcome {
-    /// The channel does not want a reply to the message, or the channel or the message is deleted.
+    /// The channel does not want a reply to the message, is archived or deleted, or the message is deleted.
     NotWanted,
     /// The message already has a reply or a notice.
     Answered,
@@ -235,6 +242,9 @@ where
             if self.wait(question, wait).await? {
                 return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await;
             }
+            if let Some(reason) = self.unwanted(question).await {
+                return Ok(reason.outcome());
+            }
         }
     }
 
@@ -319,18 +329,6 @@ fn should_reply(agent: &AgentSettings, message: &Message, name: &str) -> bool {
         AgentMode::Mention => mentions(&message.content, name),
         AgentMode::Off => false,
     }
-}
-
-/// Whether the text mentions the agent: `@` and its name, in any case, not as a part of a longer name. `=` continues the
-/// id of a user.
-fn mentions(text: &str, name: &str) -> bool {
-    let (text, mention) = (text.to_lowercase(), format!("@{}", name.to_lowercase()));
-    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    text.match_indices(&mention).any(|(start, found)| {
-        let before = text[..start].chars().next_back();
-        let after = text[start + found.len()..].chars().next();
-        !before.is_some_and(is_name) && !after.is_some_and(|c| is_name(c) || c == '=')
-    })
 }
 
 #[cfg(test)]

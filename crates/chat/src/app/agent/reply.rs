@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Agent, Question, ReplyOutcome, draft::ReplyDraft};
+use super::{Agent, Question, ReplyOutcome, draft::ReplyDraft, unwanted::Unwanted};
 use crate::{
     app::send::{SendCache, SendMessage, SendResult, send},
     model::{
         draft::DraftStatus,
-        error::{ChatError, Result},
+        error::Result,
         id::UserId,
         message::{ContentType, Message, NewMessage, Role},
         reply_status::ReplyStatus,
@@ -57,15 +57,17 @@ where
         }
         draft.show_rest().await;
         let (started, text) = (draft.started, draft.text.clone());
-        let sent = self.send(question, Role::Assistant, text, metadata).await;
-        let shown = match (&sent, status) {
-            (Ok(_), Some(ReplyStatus::Cancelled)) => DraftStatus::Cancelled,
-            (Ok(_), _) => DraftStatus::Done,
-            (Err(_), _) => DraftStatus::Failed,
+        let sent = match self.send(question, Role::Assistant, text, metadata).await {
+            Ok(Ok(sent)) => sent,
+            Ok(Err(reason)) => return Ok(self.end_unwanted(question, draft, reason).await),
+            Err(error) => {
+                draft.end(DraftStatus::Failed, None).await;
+                return Err(error);
+            }
         };
-        let reply_seq = sent.as_ref().ok().and_then(|sent| sent.as_ref()).map(|sent| sent.message().seq);
-        draft.end(shown, reply_seq).await;
-        let Some(sent) = sent? else { return Ok(ReplyOutcome::Answered) };
+        let is_cancelled = status == Some(ReplyStatus::Cancelled);
+        let shown = if is_cancelled { DraftStatus::Cancelled } else { DraftStatus::Done };
+        draft.end(shown, Some(sent.message().seq)).await;
         tracing::info!(
             channel_id = %question.stored.message.channel_id,
             seq = question.stored.message.seq.get(),
@@ -96,18 +98,20 @@ where
     ) -> Result<ReplyOutcome> {
         let mut metadata = Map::new();
         status.write(&mut metadata);
-        let sent = self.send(question, Role::System, notice.to_owned(), metadata).await?;
-        Ok(sent.map_or(ReplyOutcome::Answered, |sent| ReplyOutcome::Failed(sent.message().clone())))
+        Ok(match self.send(question, Role::System, notice.to_owned(), metadata).await? {
+            Ok(sent) => ReplyOutcome::Failed(sent.message().clone()),
+            Err(reason) => reason.outcome(),
+        })
     }
 
-    /// Appends the reply or the notice. Returns `None` if another run was first, or the channel is archived or deleted.
+    /// Appends the reply or the notice, unless the store finds that it is unwanted.
     async fn send(
         &self,
         question: &Question<'_>,
         role: Role,
         content: String,
         metadata: Map<String, Value>,
-    ) -> Result<Option<SendResult>> {
+    ) -> Result<Result<SendResult, Unwanted>> {
         let stored = question.stored;
         let Message { channel_id, seq, .. } = &stored.message;
         let message = SendMessage {
@@ -127,9 +131,8 @@ where
             trace: stored.trace.clone(),
         };
         match send(self.messages, self.clock, message, &mut SendCache::default()).await {
-            Ok(sent) => Ok(Some(sent)),
-            Err(ChatError::IdempotencyKeyReused | ChatError::ChannelArchived | ChatError::ChannelNotFound) => Ok(None),
-            Err(error) => Err(error),
+            Ok(sent) => Ok(Ok(sent)),
+            Err(error) => Unwanted::of(error).map(Err),
         }
     }
 }

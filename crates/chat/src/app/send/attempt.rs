@@ -156,6 +156,10 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
         if head.archived {
             return Some(ChatError::ChannelArchived);
         }
+        let is_reply = self.send.record_key.as_ref().is_some_and(|key| key.question().is_some());
+        if is_reply && head.agent == AgentMode::Off {
+            return Some(ChatError::AgentOff);
+        }
         if self.send.draft.reply_to.is_some_and(|reply_to| reply_to > head.last_seq) {
             let message = format!("must be the seq of a message of the channel, which has {}", head.last_seq);
             return Some(ChatError::invalid(Violation::new("reply_to", "unknown_message", message)));
@@ -209,6 +213,7 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
                 Ok(stale)
             }
             Ok(AppendResult::ChannelNotFound | AppendResult::NotAMember) => Err(ChatError::ChannelNotFound),
+            Ok(AppendResult::QuestionNotFound) => Err(ChatError::MessageNotFound),
             Ok(AppendResult::Conflict) => {
                 self.cache.head = Some(head);
                 Ok(Attempt::Conflict)

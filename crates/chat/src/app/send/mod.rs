@@ -98,7 +98,8 @@ impl SendResult {
 /// # Errors
 /// [`ChatError::Invalid`], [`ChatError::ChannelNotFound`] (also when the sender is no member of a private channel),
 /// [`ChatError::ChannelArchived`], [`ChatError::IdempotencyKeyReused`], [`ChatError::TooManyRequests`],
-/// [`ChatError::Contended`], [`ChatError::Store`].
+/// [`ChatError::Contended`], [`ChatError::Store`]. For a reply of the agent also [`ChatError::MessageNotFound`] (its
+/// question is deleted) and [`ChatError::AgentOff`].
 pub async fn send(
     store: &impl MessageStore,
     clock: &impl Clock,

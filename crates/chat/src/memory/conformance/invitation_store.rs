@@ -141,7 +141,7 @@ where
         Ok(())
     }
 
-    fn new_invitation(&self, channel: &Channel, user: &str) -> Outcome<Invitation> {
+    pub(super) fn new_invitation(&self, channel: &Channel, user: &str) -> Outcome<Invitation> {
         Ok(Invitation {
             channel_id: channel.channel_id.clone(),
             channel_incarnation: channel.incarnation,

@@ -18,8 +18,10 @@ mod expiry_store;
 mod invitation_store;
 mod members;
 mod message_store;
+mod pages;
 mod pending_ends;
 mod presence_store;
+mod questions;
 mod rate_limiter;
 mod reply_leases;
 mod ticket_store;
@@ -79,6 +81,7 @@ where
         ("an id leads to one channel at a time", Box::pin(bench.ids())),
         ("a channel that reuses an id has nothing of the one before", Box::pin(bench.names_taken_anew())),
         ("an append has its conditions", Box::pin(bench.appends())),
+        ("a reply needs its question", Box::pin(bench.questions())),
         ("an append of a cached head meets no other incarnation", Box::pin(bench.cached_heads())),
         ("no change is made by an authority that does not hold", Box::pin(bench.stale_authorities())),
         ("a membership that begins again is another", Box::pin(bench.memberships_begun_anew())),
@@ -87,6 +90,7 @@ where
         ("a pending end is leased to one function at a time", Box::pin(bench.leases())),
         ("removal goes page by page, and spares other incarnations", Box::pin(bench.removal())),
         ("lists of channels are complete and in order", Box::pin(bench.lists())),
+        ("entries that stay are listed once by changing lists", Box::pin(bench.pages())),
         ("a list of public channels follows the settings", Box::pin(bench.public_list())),
         ("a read mark needs a membership and never goes back", Box::pin(bench.read_marks())),
         ("a message is read as it was written, until it expires", Box::pin(bench.history())),

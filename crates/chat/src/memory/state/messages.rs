@@ -10,6 +10,7 @@ use crate::{
         message::{Change, Message, MessageEvent, StoredMessage},
         message_ref::MessageRef,
         reaction::Toggle,
+        seq::Seq,
         text::emoji::Emoji,
         time::Timestamp,
         trace::TraceContext,
@@ -48,6 +49,10 @@ impl State {
         if member.is_some_and(|user| self.member(&key, user).is_none()) && !self.lacks(Rule::SenderIsMember) {
             return (AppendResult::NotAMember, None);
         }
+        let question = record.and_then(|record| record.key.question());
+        if question.is_some_and(|seq| !self.is_there(&key, seq, now)) && !self.lacks(Rule::QuestionHeld) {
+            return (AppendResult::QuestionNotFound, None);
+        }
         if moved_bucket.is_some() {
             return (AppendResult::Stale { head: None, bucket_full_at: moved_bucket }, None);
         }
@@ -61,6 +66,12 @@ impl State {
             full_at: token.map(|token| token.next),
         };
         (AppendResult::Stored, Some(effect))
+    }
+
+    /// Whether a message is neither deleted nor expired.
+    fn is_there(&self, channel: &ChannelKey, seq: Seq, now: Timestamp) -> bool {
+        let found = self.message(channel, seq);
+        found.is_some_and(|item| is_live(&item.stored, now) && item.stored.message.deleted_at.is_none())
     }
 
     /// Returns the time when the sender's bucket is full, if it differs from the time that the append believes.
