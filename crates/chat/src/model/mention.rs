@@ -44,12 +44,12 @@ fn mentioned_in_word(word: &str) -> impl Iterator<Item = &str> {
 
 /// Returns whether a mention can begin after this character.
 fn can_precede(c: char) -> bool {
-    is_of_sentence(c) || !(is_of_name(c) || matches!(c, '@' | '/' | '\\' | '+' | '='))
+    is_of_sentence(c) || !(is_of_name(c) || matches!(c, '@' | '/' | '\\' | '+'))
 }
 
 /// Returns whether a name continues with this character.
 fn is_of_name(c: char) -> bool {
-    is_of_sentence(c) || c.is_alphanumeric() || matches!(c, '_' | '-') || joins_letters(c)
+    is_of_sentence(c) || c.is_alphanumeric() || matches!(c, '_' | '-' | '=') || joins_letters(c)
 }
 
 /// Returns whether an id can hold this character, but a name in a text cannot end with it.
@@ -158,6 +158,7 @@ mod tests {
             "@assistant:smith",
             "@assistant_2",
             "@assistant-bot",
+            "@assistant=40x.y",
             "@assistant-2",
             "@assistant2",
             "@assistantée",
