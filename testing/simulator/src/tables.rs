@@ -50,6 +50,9 @@ pub(crate) struct Notes {
     pub(crate) shut_out: BTreeMap<(ChannelKey, UserId), Vec<usize>>,
     /// Connections of dropped pushes: they may lack the last messages.
     pub(crate) failed: BTreeSet<ConnectionId>,
+    /// Members whose open connections may lack the channel. The request that added them got no answer, and its
+    /// repetition was refused.
+    pub(crate) unfollowed: BTreeSet<(ChannelKey, UserId)>,
     /// Number of model calls for a message.
     pub(crate) calls: BTreeMap<QuestionKey, u32>,
     /// Number of events that each require a further model call: a death, an error or a failure of the model after a

@@ -124,13 +124,16 @@ where
     }
 
     async fn give_role(&self, access: &Access, member: Member, wanted: MemberRole) -> Result<Option<Added>> {
+        // The call that added the member may have stopped before it subscribed the connections.
         if member.role == wanted {
-            // An earlier call may have stopped before it subscribed the connections.
             self.follow(&access.key(), &member.user_id).await?;
             return Ok(Some(Added::Joined { member, added: false }));
         }
         match self.channels.change_role(&access.as_member(), &member, wanted).await? {
-            MemberChanged::Done => Ok(Some(Added::Joined { member: Member { role: wanted, ..member }, added: false })),
+            MemberChanged::Done => {
+                self.follow(&access.key(), &member.user_id).await?;
+                Ok(Some(Added::Joined { member: Member { role: wanted, ..member }, added: false }))
+            }
             MemberChanged::LastOwner => Err(ChatError::LastOwner),
             MemberChanged::Stale => Ok(None),
         }

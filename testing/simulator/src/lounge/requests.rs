@@ -74,15 +74,21 @@ pub(super) async fn add_or_invite(
     role: Option<MemberRole>,
     addition: Addition,
 ) {
+    let mut unanswered = None;
     for _ in 0..ATTEMPTS {
         let added = request(world, by(who), |node| async move {
             node.membership().add(&channel(LOUNGE), &user(who), &user(whom), role, addition).await
         });
         match added.await.1 {
-            Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => pause(world, 200).await,
-            Some(_) => return,
+            Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => {
+                unanswered = live(world);
+                pause(world, 200).await;
+            }
+            Some(Ok(_)) => return,
+            Some(Err(_)) => break,
         }
     }
+    world.tables().notes.unfollowed.extend(unanswered.map(|key| (key, user(whom))));
 }
 
 pub(super) async fn remove(world: &Arc<World>, who: &'static str, whom: &'static str) {

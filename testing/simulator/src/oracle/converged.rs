@@ -178,7 +178,8 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
             // The last message reveals a gap that the client cannot know of before.
             let must_know = is_end || (view.since_open.contains(&key) && !is_lounge);
             let is_silent = is_lounge && live.archived_at.is_some();
-            if !is_shown || !may_see(state, &key, who) || !must_know || is_silent {
+            let is_unfollowed = view.follows && tables.notes.unfollowed.contains(&(key.clone(), who.clone()));
+            if !is_shown || !may_see(state, &key, who) || !must_know || is_silent || is_unfollowed {
                 continue;
             }
             let shown = view.shown.get(id).map(Vec::as_slice).unwrap_or_default();

@@ -7,6 +7,7 @@ use crate::{
     model::{
         access::Authority,
         channel::{Channel, Visibility},
+        message::Message,
         seq::Seq,
         time::Timestamp,
     },
@@ -40,8 +41,8 @@ where
         let current = self.current(&channel).await?;
         let by = Authority { channel: &current, member: Some(&olga) };
         for message in [&mut answered, &mut deleted] {
-            message.message.content = String::new();
-            message.message.deleted_at = Some(self.now);
+            let deleted = Message { content: String::new(), deleted_at: Some(self.now), ..message.message.revised() };
+            message.message = deleted;
             require_eq!(messages.update_message(&by, message).await?, UpdateResult::Done, "a deletion");
         }
         let again = self.reply(&channel, answered.message.seq, self.now).await?;
