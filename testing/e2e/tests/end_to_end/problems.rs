@@ -19,7 +19,7 @@ async fn wrong_input_is_told_what_is_wrong() {
         (Method::POST, messages, content(json!("")), 400, &["content"]),
         (Method::POST, messages, content(json!(7)), 400, &["content"]),
         (Method::POST, messages, content(json!("x".repeat(33 * 1024))), 400, &["content"]),
-        (Method::POST, messages, content(json!("\u{0}")), 400, &["content"]),
+        (Method::POST, messages, content(json!("a\u{0}")), 400, &["content"]),
         (Method::POST, messages, "x".repeat(300 * 1024), 413, &[]),
         (Method::POST, messages, "x".repeat(11 * 1024 * 1024), 413, &[]),
         (
