@@ -209,7 +209,7 @@ where
                 if pages < CHANGES {
                     let current = self.current(&channel).await?;
                     let by = Authority { channel: &current, member: Some(&olga) };
-                    let mut deleted = last.clone();
+                    let mut deleted = last.revised();
                     deleted.deleted_at = Some(self.now);
                     let incarnation = channel.incarnation;
                     let deleted = StoredMessage { message: deleted, incarnation, trace: None, expires_at: None };
