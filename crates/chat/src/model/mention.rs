@@ -10,6 +10,8 @@
 //!
 //! URLs with a scheme and Markdown's code spans and code blocks hold no mentions.
 
+use crate::model::text::is_mark;
+
 /// Minimum number of backticks around a code block.
 const FENCE: usize = 3;
 
@@ -57,11 +59,9 @@ fn is_of_sentence(c: char) -> bool {
     matches!(c, '.' | ':')
 }
 
-/// Returns whether a character changes or joins letters. These are the blocks of combining marks, and two joiners.
+/// Returns whether a character changes or joins letters: a mark, or one of the two joiners.
 fn joins_letters(c: char) -> bool {
-    matches!(c,
-        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}'
-        | '\u{fe20}'..='\u{fe2f}' | '\u{200c}' | '\u{200d}')
+    is_mark(c) || matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// Returns the parts of a text that are neither code spans nor code blocks.

@@ -31,7 +31,7 @@ pub(super) fn category(c: char) -> GeneralCategory {
 }
 
 /// Returns whether a character is a mark, which combines with the character before it.
-pub(super) fn is_mark(c: char) -> bool {
+pub(in crate::model) fn is_mark(c: char) -> bool {
     GeneralCategoryGroup::Mark.contains(category(c))
 }
 

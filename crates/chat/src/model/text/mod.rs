@@ -19,6 +19,7 @@ pub mod search_key;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::characters::is_mark;
 use crate::model::validation::Violation;
 
 /// Rule that a text breaks.
