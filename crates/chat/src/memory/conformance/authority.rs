@@ -1,7 +1,7 @@
 //! Law of the authority that a change rests on.
 
 use super::{
-    Ports,
+    ChannelPorts, ConnectionPorts, Ports,
     bench::{Bench, MANY, Outcome, Stop, id},
 };
 use crate::{
@@ -15,17 +15,11 @@ use crate::{
         seq::Seq,
     },
     ports::{
-        channel_store::{ChannelCreated, ChannelStore, MemberChanged},
+        channel_store::{ChannelCreated, MemberChanged},
         clock::Clock,
-        connection_store::ConnectionStore,
         deleted_channels::DeletedChannels,
-        invitation_store::InvitationStore,
         message_store::{MessageStore, ReactionResult, UpdateResult},
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::{MessageKey, ReplyLeases},
-        ticket_store::TicketStore,
+        reply_leases::MessageKey,
     },
 };
 
@@ -65,9 +59,9 @@ enum Change {
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn stale_authorities(&self) -> Outcome {

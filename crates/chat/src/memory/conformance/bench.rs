@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::Ports;
+use super::{ChannelPorts, ConnectionPorts, Ports};
 use crate::{
     model::{
         access::Authority,
@@ -21,17 +21,10 @@ use crate::{
         time::Timestamp,
     },
     ports::{
-        channel_store::{ChannelCreated, ChannelStore, MemberChanged},
+        channel_store::{ChannelCreated, MemberChanged},
         clock::Clock,
-        connection_store::ConnectionStore,
         deleted_channels::DeletedChannels,
-        invitation_store::InvitationStore,
         message_store::{Append, AppendResult, IdempotencyRecord, MessageStore, RecordKey},
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
     },
 };
 
@@ -111,9 +104,9 @@ pub(super) const LONG: Duration = Duration::from_hours(1);
 
 impl<'a, Channels, Messages, Connections, Removal> Bench<'a, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) fn new(ports: &'a Ports<'a, Channels, Messages, Connections, Removal>, now: Timestamp) -> Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Ports,
+    ChannelPorts, ConnectionPorts, Ports,
     bench::{Bench, LONG, MANY, Outcome, id, request_key},
 };
 use crate::{
@@ -15,24 +15,18 @@ use crate::{
         seq::Seq,
     },
     ports::{
-        channel_store::{ChannelCreated, ChannelStore, Creation},
-        connection_store::ConnectionStore,
+        channel_store::{ChannelCreated, Creation},
         deleted_channels::DeletedChannels,
-        invitation_store::InvitationStore,
         message_store::{AppendResult, MessageStore, Range, RecordKey},
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLeases},
-        ticket_store::TicketStore,
+        reply_leases::{Acquire, LeaseOwner, MessageKey},
     },
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn ids(&self) -> Outcome {

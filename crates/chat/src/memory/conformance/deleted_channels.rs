@@ -1,7 +1,7 @@
 //! Law of the removal of deleted channels.
 
 use super::{
-    Ports,
+    ChannelPorts, ConnectionPorts, Ports,
     bench::{Bench, LONG, Outcome, id, request_key},
 };
 use crate::{
@@ -11,24 +11,17 @@ use crate::{
         seq::Seq,
     },
     ports::{
-        channel_store::ChannelStore,
-        connection_store::ConnectionStore,
         deleted_channels::DeletedChannels,
-        invitation_store::InvitationStore,
         message_store::{AppendResult, MessageStore, Range},
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::{Acquire, LeaseOwner, MessageKey, ReplyLeases},
-        ticket_store::TicketStore,
+        reply_leases::{Acquire, LeaseOwner, MessageKey},
     },
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn removal(&self) -> Outcome {

@@ -2,29 +2,20 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, Outcome};
+use super::{
+    ChannelPorts, ConnectionPorts,
+    bench::{Bench, Outcome},
+};
 use crate::{
     model::{connection::Connection, time::Timestamp},
-    ports::{
-        channel_store::ChannelStore,
-        connection_store::ConnectionStore,
-        deleted_channels::DeletedChannels,
-        expiry_store::{ENDED_SOCKETS_MINUTES, ExpiryStore},
-        invitation_store::InvitationStore,
-        message_store::MessageStore,
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
-    },
+    ports::{deleted_channels::DeletedChannels, expiry_store::ENDED_SOCKETS_MINUTES, message_store::MessageStore},
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + ExpiryStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn expiry_entries(&self) -> Outcome {

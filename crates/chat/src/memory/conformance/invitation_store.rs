@@ -1,6 +1,9 @@
 //! Laws of the invitations.
 
-use super::bench::{Bench, LONG, Outcome, id};
+use super::{
+    ChannelPorts, ConnectionPorts,
+    bench::{Bench, LONG, Outcome, id},
+};
 use crate::{
     model::{
         access::Authority,
@@ -9,26 +12,14 @@ use crate::{
         invitation::Invitation,
         seq::Seq,
     },
-    ports::{
-        channel_store::ChannelStore,
-        clock::Clock,
-        connection_store::ConnectionStore,
-        deleted_channels::DeletedChannels,
-        invitation_store::{InvitationStore, Invited},
-        message_store::MessageStore,
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
-    },
+    ports::{clock::Clock, deleted_channels::DeletedChannels, invitation_store::Invited, message_store::MessageStore},
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn invitations(&self) -> Outcome {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::bench::{Bench, LONG, Outcome, id, request_key};
+use super::{
+    ChannelPorts, ConnectionPorts,
+    bench::{Bench, LONG, Outcome, id, request_key},
+};
 use crate::{
     model::{
         access::Authority,
@@ -16,27 +19,19 @@ use crate::{
         time::Timestamp,
     },
     ports::{
-        channel_store::ChannelStore,
-        connection_store::ConnectionStore,
         deleted_channels::DeletedChannels,
-        invitation_store::InvitationStore,
         message_store::{
             Append, AppendResult, IdempotencyRecord, MessageStore, Range, ReactionResult, RecordKey, Token,
             UpdateResult,
         },
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
     },
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn appends(&self) -> Outcome {

@@ -52,6 +52,16 @@ pub struct Ports<'a, Channels, Messages, Connections, Removal> {
     pub removal: &'a Removal,
 }
 
+/// The ports that the store of channels implements.
+pub trait ChannelPorts: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter {}
+
+impl<T: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter> ChannelPorts for T {}
+
+/// The ports that the store of connections implements.
+pub trait ConnectionPorts: ConnectionStore + ExpiryStore + PresenceStore + TicketStore {}
+
+impl<T: ConnectionStore + ExpiryStore + PresenceStore + TicketStore> ConnectionPorts for T {}
+
 /// Law that does not hold, or a store that fails.
 #[derive(Debug, thiserror::Error)]
 #[error("{law}: {what}")]
@@ -71,9 +81,9 @@ pub async fn check<Channels, Messages, Connections, Removal>(
     now: Timestamp,
 ) -> Result<(), Violation>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + ExpiryStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     let bench = Bench::new(ports, now);

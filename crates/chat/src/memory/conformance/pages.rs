@@ -2,7 +2,10 @@
 //!
 //! Between two pages, the last entry of the page ends, and two further entries begin: one before it and one after it.
 
-use super::bench::{Bench, Outcome, id};
+use super::{
+    ChannelPorts, ConnectionPorts,
+    bench::{Bench, Outcome, id},
+};
 use crate::{
     model::{
         access::Authority,
@@ -12,16 +15,9 @@ use crate::{
         seq::Seq,
     },
     ports::{
-        channel_store::ChannelStore,
-        connection_store::ConnectionStore,
         deleted_channels::DeletedChannels,
-        invitation_store::{InvitationStore, Invited},
+        invitation_store::Invited,
         message_store::{AppendResult, MessageStore, Range, UpdateResult},
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
     },
 };
 
@@ -42,9 +38,9 @@ fn require_once(mut found: Vec<String>, first: &[String], what: &str) -> Outcome
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn pages(&self) -> Outcome {

@@ -1,7 +1,7 @@
 //! Laws of the pending ends, and of the gates that go with them.
 
 use super::{
-    Ports,
+    ChannelPorts, ConnectionPorts, Ports,
     bench::{Bench, LONG, Outcome, id},
 };
 use crate::{
@@ -11,19 +11,14 @@ use crate::{
         connection::Gate,
         pending_end::{EndCause, PendingEnd},
     },
-    ports::{
-        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore,
-        deleted_channels::DeletedChannels, invitation_store::InvitationStore, message_store::MessageStore,
-        pending_ends::PendingEnds, presence_store::PresenceStore, rate_limiter::RateLimiter, reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
-    },
+    ports::{clock::Clock, deleted_channels::DeletedChannels, message_store::MessageStore},
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn ends(&self) -> Outcome {

@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, Outcome, id};
+use super::{
+    ChannelPorts, ConnectionPorts,
+    bench::{Bench, Outcome, id},
+};
 use crate::{
     model::incarnation::{ChannelKey, Incarnation},
-    ports::{
-        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore,
-        deleted_channels::DeletedChannels, invitation_store::InvitationStore, message_store::MessageStore,
-        pending_ends::PendingEnds, presence_store::PresenceStore, rate_limiter::RateLimiter, reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
-    },
+    ports::{clock::Clock, deleted_channels::DeletedChannels, message_store::MessageStore},
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn presence(&self) -> Outcome {

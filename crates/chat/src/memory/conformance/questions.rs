@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, LONG, Outcome};
+use super::{
+    ChannelPorts, ConnectionPorts,
+    bench::{Bench, LONG, Outcome},
+};
 use crate::{
     model::{
         access::Authority,
@@ -12,24 +15,16 @@ use crate::{
         time::Timestamp,
     },
     ports::{
-        channel_store::ChannelStore,
-        connection_store::ConnectionStore,
         deleted_channels::DeletedChannels,
-        invitation_store::InvitationStore,
         message_store::{Append, AppendResult, MessageStore, RecordKey, UpdateResult},
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::ReplyLeases,
-        ticket_store::TicketStore,
     },
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn questions(&self) -> Outcome {

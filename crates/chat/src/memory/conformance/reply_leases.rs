@@ -2,28 +2,24 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, LONG, Outcome, id};
+use super::{
+    ChannelPorts, ConnectionPorts,
+    bench::{Bench, LONG, Outcome, id},
+};
 use crate::{
     model::{access::Authority, channel::Visibility, seq::Seq},
     ports::{
-        channel_store::ChannelStore,
-        connection_store::ConnectionStore,
         deleted_channels::DeletedChannels,
-        invitation_store::InvitationStore,
         message_store::MessageStore,
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
         reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLeases},
-        ticket_store::TicketStore,
     },
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn claims(&self) -> Outcome {

@@ -2,32 +2,23 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::bench::{Bench, LONG, Outcome, id};
+use super::{
+    ChannelPorts, ConnectionPorts,
+    bench::{Bench, LONG, Outcome, id},
+};
 use crate::{
     model::{
         incarnation::{ChannelKey, Incarnation},
         ticket_digest::TicketDigest,
     },
-    ports::{
-        channel_store::ChannelStore,
-        clock::Clock,
-        connection_store::ConnectionStore,
-        deleted_channels::DeletedChannels,
-        invitation_store::InvitationStore,
-        message_store::MessageStore,
-        pending_ends::PendingEnds,
-        presence_store::PresenceStore,
-        rate_limiter::RateLimiter,
-        reply_leases::ReplyLeases,
-        ticket_store::{Ticket, TicketStore},
-    },
+    ports::{clock::Clock, deleted_channels::DeletedChannels, message_store::MessageStore, ticket_store::Ticket},
 };
 
 impl<Channels, Messages, Connections, Removal> Bench<'_, Channels, Messages, Connections, Removal>
 where
-    Channels: ChannelStore + InvitationStore + PendingEnds + ReplyLeases + RateLimiter,
+    Channels: ChannelPorts,
     Messages: MessageStore,
-    Connections: ConnectionStore + PresenceStore + TicketStore,
+    Connections: ConnectionPorts,
     Removal: DeletedChannels,
 {
     pub(super) async fn tickets(&self) -> Outcome {
