@@ -52,7 +52,7 @@ async fn channels_have_members() {
 }
 
 #[tokio::test]
-async fn a_channel_keeps_an_owner_whoever_leaves_at_once() {
+async fn a_channel_keeps_an_owner_when_all_leave_at_once() {
     let tables = Tables::new().await;
     let channels = tables.channels();
     let channel = tables.channel("a", Visibility::Public).await;

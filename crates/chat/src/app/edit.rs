@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_writes_the_metadata_of_the_agent() {
+    async fn no_user_writes_the_metadata_of_the_agent() {
         let (store, clock) = world().await;
         let metadata: Map<String, Value> = Map::from_iter([("status".to_owned(), Value::from("failed"))]);
         let reply = SendMessage {

@@ -30,7 +30,7 @@ fn a_dot_segment_is_no_id_of_any_kind() {
 }
 
 #[test]
-fn names_of_the_system_are_nobody_else_s() {
+fn names_of_the_system_are_not_given_to_users() {
     let (plain, named) = (ReservedNames::default(), ReservedNames::with_agent("Jarvis"));
     for name in ["assistant", "system", "Assistant", "SYSTEM", "aSSiStAnT"] {
         assert_eq!(plain.user(name), Err(IdError::Reserved), "{name}");
