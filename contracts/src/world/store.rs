@@ -19,7 +19,7 @@ impl ProviderState {
         Ok(format!("{channel}@{}", incarnation.with_context(|| format!("there is no channel {channel}"))?))
     }
 
-    /// Empties a token bucket of the caller in the store (`crates/chat-aws/src/rate.rs`).
+    /// Empties a token bucket of the caller in the store (`crates/chat-aws/src/dynamodb/rate_limits.rs`).
     pub(super) async fn empty_bucket(&self, action: &str, channel: &str) -> Result<()> {
         let name = match action {
             "send" | "connect" | "create" | "add-member" | "change" | "presence" | "renew" | "read" => {
@@ -40,7 +40,7 @@ impl ProviderState {
         Ok(())
     }
 
-    /// Removes the content of a message in the store (`crates/chat-aws/src/messages.rs`).
+    /// Removes the content of a message in the store (`crates/chat-aws/src/dynamodb/messages/`).
     pub(super) async fn break_message(&self, channel: &str, seq: u64) -> Result<()> {
         let name = format!("{}~{}", self.bearer.tenant, self.key_of(channel).await?);
         let key = json!({ "channel_id": { "S": name }, "seq": { "N": seq.to_string() } });

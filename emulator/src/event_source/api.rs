@@ -8,17 +8,17 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Rules;
+use super::Settings;
 
 /// Returns a mapping in the form of `ListEventSourceMappings`.
-pub(super) fn description(rules: &Rules) -> Value {
-    let config = &rules.config;
+pub(super) fn description(settings: &Settings) -> Value {
+    let config = &settings.config;
     let filters: Vec<Value> = config.filters.iter().map(|filter| json!({ "Pattern": filter.to_string() })).collect();
     let mut description = json!({
         // AWS uses a UUID. The template's own name is more useful here.
         "UUID": config.logical_id,
-        "EventSourceArn": rules.stream.arn,
-        "FunctionArn": rules.function_arn(),
+        "EventSourceArn": settings.stream.arn,
+        "FunctionArn": settings.function_arn(),
         "BatchSize": config.batch_size,
         "State": if config.enabled { "Enabled" } else { "Disabled" },
     });

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Item, rules::Rules};
+use super::{Item, settings::Settings};
 
 /// Reason why records were discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) struct LastInvocation {
 ///
 /// Records that became too old before their first invocation have neither a `requestId` nor a `responseContext`.
 pub(super) fn message(
-    rules: &Rules,
+    settings: &Settings,
     condition: Condition,
     items: &[Item],
     invocations: u32,
@@ -47,7 +47,7 @@ pub(super) fn message(
         "requestContext".to_owned(),
         json!({
             "requestId": last.map(|last| &last.request_id),
-            "functionArn": rules.function_arn(),
+            "functionArn": settings.function_arn(),
             "condition": condition.name(),
             "approximateInvokeCount": invocations,
         }),
@@ -60,18 +60,18 @@ pub(super) fn message(
         message.insert("responseContext".to_owned(), context);
     }
     message.insert("version".to_owned(), json!("1.0"));
-    message.insert("timestamp".to_owned(), json!(milliseconds((rules.options.clock)())));
+    message.insert("timestamp".to_owned(), json!(milliseconds((settings.options.clock)())));
     let (first, last) = (items.first(), items.last());
     message.insert(
         "DDBStreamBatchInfo".to_owned(),
         json!({
-            "shardId": rules.stream.shard_id,
+            "shardId": settings.stream.shard_id,
             "startSequenceNumber": first.map(|item| item.position.sequence_number()),
             "endSequenceNumber": last.map(|item| item.position.sequence_number()),
             "approximateArrivalOfFirstRecord": first.map(|item| seconds(item.created_at)),
             "approximateArrivalOfLastRecord": last.map(|item| seconds(item.created_at)),
             "batchSize": items.len(),
-            "streamArn": rules.stream.arn,
+            "streamArn": settings.stream.arn,
         }),
     );
     Value::Object(message)

@@ -10,12 +10,13 @@
 //! DynamoDB event source in Lambda", and "Using event filtering with a DynamoDB event source".
 
 mod api;
+mod batches;
 mod checkpoints;
 mod discard;
-mod lane;
 mod progress;
-mod response;
-mod rules;
+mod retry;
+mod settings;
+mod verdict;
 
 use std::{
     collections::HashMap,
@@ -36,7 +37,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use self::{lane::Lane, progress::Progress, rules::Rules};
+use self::{batches::BatchWorker, progress::Progress, settings::Settings};
 use crate::{
     dynamodb::{self, BatchWait, Position, Record, Records, StreamReader},
     lambda::Invoke,
@@ -162,7 +163,7 @@ pub struct Mapping {
     /// Position of the mapping's first read.
     start: Position,
     filters: Filters,
-    rules: Arc<Rules>,
+    settings: Arc<Settings>,
 }
 
 impl Mapping {
@@ -193,14 +194,14 @@ impl Mapping {
             checkpoints.save(&config.logical_id, &stream.arn, start)?;
             start
         };
-        let rules = Arc::new(Rules { config, stream, invoke, destination, options });
-        Ok(Self { reader, checkpoints, start, filters, rules })
+        let settings = Arc::new(Settings { config, stream, invoke, destination, options });
+        Ok(Self { reader, checkpoints, start, filters, settings })
     }
 
     /// Returns the mapping in the form of the Lambda API, for [`router`].
     #[must_use]
     pub fn description(&self) -> Value {
-        api::description(&self.rules)
+        api::description(&self.settings)
     }
 
     /// Delivers until `stop`, or until the stream's engine has stopped.
@@ -208,36 +209,36 @@ impl Mapping {
     /// After the stop, running invocations have [`Options::stop_grace`] to finish. The next run delivers the unfinished
     /// records again.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { reader, checkpoints, start, filters, rules } = self;
-        let mapping = rules.config.logical_id.clone();
-        if !rules.config.enabled {
+        let Self { reader, checkpoints, start, filters, settings } = self;
+        let mapping = settings.config.logical_id.clone();
+        if !settings.config.enabled {
             info!(mapping, "event source mapping is disabled");
             return;
         }
         let progress = Arc::new(Shared::new(start));
         let (finished, finishes) = mpsc::unbounded_channel();
         let mut lanes = JoinSet::new();
-        let inboxes = (0..rules.config.parallelization_factor)
+        let inboxes = (0..settings.config.parallelization_factor)
             .map(|_| {
                 let (inbox, records) = mpsc::unbounded_channel();
-                lanes.spawn(Lane::new(Arc::clone(&rules), records, finished.clone(), stop.clone()).run());
+                lanes.spawn(BatchWorker::new(Arc::clone(&settings), records, finished.clone(), stop.clone()).run());
                 inbox
             })
             .collect();
         let feeder = StreamPoller {
             reader,
             filters,
-            rules: Arc::clone(&rules),
+            settings: Arc::clone(&settings),
             progress: Arc::clone(&progress),
             inboxes,
             finished,
             read_at: None,
         };
-        let keeper = tokio::spawn(run_checkpointer(finishes, progress, checkpoints, Arc::clone(&rules)));
+        let keeper = tokio::spawn(run_checkpointer(finishes, progress, checkpoints, Arc::clone(&settings)));
         feeder.run(start, &stop).await;
 
         let drained = async { while lanes.join_next().await.is_some() {} };
-        if tokio::time::timeout(rules.options.stop_grace, drained).await.is_err() {
+        if tokio::time::timeout(settings.options.stop_grace, drained).await.is_err() {
             info!(mapping, "an invocation was still running; its records will be delivered again");
             lanes.shutdown().await;
         }
@@ -307,7 +308,7 @@ impl Shared {
 struct StreamPoller {
     reader: StreamReader,
     filters: Filters,
-    rules: Arc<Rules>,
+    settings: Arc<Settings>,
     progress: Arc<Shared>,
     inboxes: Vec<mpsc::UnboundedSender<Vec<Item>>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
@@ -321,7 +322,7 @@ impl StreamPoller {
         let started = Instant::now();
         let deliver = async {
             loop {
-                self.progress.room(&self.rules.options).await;
+                self.progress.room(&self.settings.options).await;
                 match self.next(position, started).await {
                     Ok(records) => {
                         position = records.last().map_or(position, |record| record.position);
@@ -329,7 +330,7 @@ impl StreamPoller {
                     }
                     Err(dynamodb::Error::Stopped) => return,
                     Err(error) => {
-                        let mapping = &self.rules.config.logical_id;
+                        let mapping = &self.settings.config.logical_id;
                         error!(mapping, %error, "the stream could not be read; trying again");
                         tokio::time::sleep(READ_RETRY).await;
                     }
@@ -344,7 +345,7 @@ impl StreamPoller {
 
     /// Returns the records from `position` on that are available at the time of the next read.
     async fn next(&mut self, position: Position, started: Instant) -> Result<Records, dynamodb::Error> {
-        let interval = self.rules.options.read_interval;
+        let interval = self.settings.options.read_interval;
         if !interval.is_zero() {
             self.reader.next(position, 1).await?;
             tokio::time::sleep(until_next(interval, started.elapsed())).await;
@@ -399,7 +400,7 @@ async fn run_checkpointer(
     mut finishes: mpsc::UnboundedReceiver<Vec<Position>>,
     shared: Arc<Shared>,
     checkpoints: Checkpoints,
-    rules: Arc<Rules>,
+    settings: Arc<Settings>,
 ) {
     let mut saved = shared.with(|progress| progress.checkpoint());
     let mut due = None;
@@ -422,8 +423,8 @@ async fn run_checkpointer(
         if checkpoint == saved {
             continue;
         }
-        let (checkpoints, rules) = (checkpoints.clone(), Arc::clone(&rules));
-        let save = move || checkpoints.save(&rules.config.logical_id, &rules.stream.arn, checkpoint);
+        let (checkpoints, settings) = (checkpoints.clone(), Arc::clone(&settings));
+        let save = move || checkpoints.save(&settings.config.logical_id, &settings.stream.arn, checkpoint);
         match tokio::task::spawn_blocking(save).await {
             Ok(Ok(())) => saved = checkpoint,
             Ok(Err(error)) => {

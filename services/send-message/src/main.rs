@@ -1,4 +1,5 @@
-//! `SendMessageFunction`: pushes the frames that a worker dispatches.
+//! `SendMessageFunction`: pushes frames to sockets for the functions that dispatch push batches. It stores no message:
+//! `send-channel-messages` does.
 
 mod handler;
 

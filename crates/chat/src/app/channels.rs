@@ -315,7 +315,7 @@ where
                 // An earlier call may have stopped before it ended the subscriptions. Its pending end is worked on as
                 // well.
                 if changes.visibility == Some(Visibility::Private) {
-                    let is_done = self.ending().finish_now(&pending).await;
+                    let is_done = self.subscription_ends().finish_now(&pending).await;
                     return Ok((changed, !is_done));
                 }
                 return Ok((changed, false));
@@ -324,7 +324,7 @@ where
             let pending = Some(pending).filter(|_| restricts_visibility(found, &changed));
             if channels.update(&access.as_member(), &changed, pending.as_ref(), clock.now()).await? {
                 let is_done = match &pending {
-                    Some(pending) => self.ending().finish_now(pending).await,
+                    Some(pending) => self.subscription_ends().finish_now(pending).await,
                     None => true,
                 };
                 return Ok((changed, !is_done));
@@ -354,7 +354,7 @@ where
             same.require(&access.channel)?;
             let pending = PendingEnd::new(access.key(), EndCause::ChannelDeleted, clock.seed());
             if channels.delete(&access.as_member(), &pending, clock.now()).await? {
-                self.ending().finish_now(&pending).await;
+                self.subscription_ends().finish_now(&pending).await;
                 return Ok(());
             }
             CHANGE_BACKOFF.pause(clock, attempt).await;

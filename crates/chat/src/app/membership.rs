@@ -9,7 +9,7 @@
 use crate::{
     app::{
         access::{SameChannel, authorize_read, require_still_readable},
-        ending::Ending,
+        subscription_ends::SubscriptionEnds,
     },
     model::{
         access::Access,
@@ -278,14 +278,14 @@ where
                     continue;
                 }
                 // An earlier call may have stopped before it closed the sockets.
-                self.ending().end_user(&key, user).await?;
+                self.subscription_ends().end_user(&key, user).await?;
                 return Err(ChatError::MemberNotFound);
             };
             let pending = PendingEnd::new(key, EndCause::MemberRemoved { user_id: user.clone() }, self.clock.seed());
             let now = self.clock.now();
             match self.channels.remove_member(&access.as_member(), &member, &pending, now).await? {
                 MemberChanged::Done => {
-                    self.ending().finish_now(&pending).await;
+                    self.subscription_ends().finish_now(&pending).await;
                     return Ok(());
                 }
                 MemberChanged::LastOwner => return Err(ChatError::LastOwner),
@@ -309,7 +309,7 @@ where
                 member = self.channels.member(&key, user).await?;
                 if member.is_none() {
                     // An earlier call may have stopped before it closed the caller's own sockets.
-                    self.ending().end_user(&key, user).await?;
+                    self.subscription_ends().end_user(&key, user).await?;
                     return Err(ChatError::ChannelNotFound);
                 }
             }
@@ -363,10 +363,10 @@ where
         Ok(())
     }
 
-    /// Returns the [`Ending`] that works on the pending ends of a change.
-    pub(crate) fn ending(&self) -> Ending<'_, Channels, Connections, Sockets, Time> {
+    /// Returns the [`SubscriptionEnds`] that carry out the pending ends of a change.
+    pub(crate) fn subscription_ends(&self) -> SubscriptionEnds<'_, Channels, Connections, Sockets, Time> {
         let Self { channels, connections, sockets, clock } = *self;
-        Ending { channels, connections, sockets, clock }
+        SubscriptionEnds { channels, connections, sockets, clock }
     }
 
     /// Subscribes the member's open connections that have `auto_subscribe`. A subscription that a connection requested
@@ -384,7 +384,7 @@ where
                 {
                     // The membership has ended, and the subscription may have been made after that. The client reopens
                     // its socket.
-                    self.ending().end_one(channel, subscription).await?;
+                    self.subscription_ends().end_one(channel, subscription).await?;
                 }
             }
         }

@@ -19,7 +19,7 @@
 //! | [`frame_budget`] | limit the frames of one socket |
 //! | [`delivery`] | push events to the sockets of a channel |
 //! | [`stream`] | process the records of a channel in order |
-//! | [`ending`] | end subscriptions after a change |
+//! | [`subscription_ends`] | end subscriptions after a change |
 //! | [`maintenance`] | close expired sockets and finish pending ends |
 //! | [`agent`] | reply to messages with a language model |
 
@@ -31,7 +31,6 @@ pub mod channels;
 pub mod connect;
 pub mod delivery;
 pub mod edit;
-pub mod ending;
 pub mod frame_budget;
 pub mod history;
 pub mod maintenance;
@@ -42,4 +41,5 @@ pub mod react;
 pub mod read_mark;
 pub mod send;
 pub mod stream;
+pub mod subscription_ends;
 pub mod tickets;

@@ -1,9 +1,10 @@
-//! Replies: the condition on their questions, and the items that list them in their threads.
+//! Replies: the condition on their questions, the items that list them in their threads, and the read of a thread.
 
 use chat::{
-    model::{error::StoreError, incarnation::ChannelKey, seq::Seq},
-    ports::message_store::Append,
+    model::{error::StoreError, incarnation::ChannelKey, message::Message, seq::Seq, time::Timestamp},
+    ports::message_store::{Append, MessageStore},
 };
+use futures::{StreamExt, TryStreamExt};
 
 use super::{DynamoMessages, THERE};
 use crate::{
@@ -14,6 +15,9 @@ use crate::{
     },
     sdk::sdk_error,
 };
+
+/// Number of messages of a thread that are read concurrently.
+const READ_CONCURRENCY: usize = 16;
 
 impl DynamoMessages {
     /// Requires the question of a reply.
@@ -33,8 +37,35 @@ impl DynamoMessages {
         Write::put(&self.channels, item)
     }
 
+    /// Returns up to `limit` replies to a message that have not expired by `now`, after `after`.
+    pub(super) async fn read_thread(
+        &self,
+        channel: &ChannelKey,
+        seq: Seq,
+        after: Seq,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (mut replies, mut after) = (Vec::new(), after);
+        loop {
+            let seqs = self.reply_seqs(channel, seq, after, limit).await?;
+            let Some(last) = seqs.last() else { return Ok(replies) };
+            after = *last;
+            let found = futures::stream::iter(seqs)
+                .map(|seq| self.message(channel, seq, now))
+                .buffered(READ_CONCURRENCY)
+                .try_collect::<Vec<_>>()
+                .await?;
+            replies.extend(found.into_iter().flatten());
+            if replies.len() >= usize::from(limit) {
+                replies.truncate(usize::from(limit));
+                return Ok(replies);
+            }
+        }
+    }
+
     /// Returns the `seq` of each reply to a message, after `after`.
-    pub(super) async fn reply_seqs(
+    async fn reply_seqs(
         &self,
         channel: &ChannelKey,
         reply_to: Seq,

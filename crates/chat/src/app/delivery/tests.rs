@@ -11,13 +11,14 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
 use super::*;
-use crate::ports::fan_out::SHARD_CONNECTIONS;
 use crate::{
     memory::StoredGate,
     model::{
-        connection::{Connection, UserConnection},
+        connection::{Connection, ConnectionKey, UserConnection},
         id::ConnectionId,
+        limits::{DEADLINE_MARGIN, SLOW_PUSH},
     },
+    ports::{fan_out::SHARD_CONNECTIONS, socket_gateway::Pushed},
     testing::{TestClock, TestStore, broken, created, key},
 };
 

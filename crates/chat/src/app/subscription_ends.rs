@@ -39,9 +39,9 @@ use crate::{
 /// Interval between two attempts to close a socket that is still being opened.
 const OPENING_SOCKET_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Worker for pending ends, with its ports.
+/// Ends of subscriptions, with the ports that carry them out.
 #[derive(Debug, Clone, Copy)]
-pub struct Ending<'a, Channels, Connections, Sockets, Time> {
+pub struct SubscriptionEnds<'a, Channels, Connections, Sockets, Time> {
     /// Channels, members and pending ends.
     pub channels: &'a Channels,
     /// Connections and subscriptions.
@@ -52,7 +52,7 @@ pub struct Ending<'a, Channels, Connections, Sockets, Time> {
     pub clock: &'a Time,
 }
 
-impl<Channels, Connections, Sockets, Time> Ending<'_, Channels, Connections, Sockets, Time>
+impl<Channels, Connections, Sockets, Time> SubscriptionEnds<'_, Channels, Connections, Sockets, Time>
 where
     Channels: ChannelStore + PendingEnds,
     Connections: ConnectionStore,

@@ -1,23 +1,20 @@
-//! One lane of a mapping. It processes one batch at a time, until each of its records is finished or discarded.
+//! The loop of one lane that takes batches. It processes one batch at a time, until each of its records is finished or
+//! discarded.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use serde_json::Value;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::{
     Item,
-    discard::{Condition, LastInvocation, message},
-    response::{Verdict, judge},
-    rules::Rules,
+    discard::LastInvocation,
+    settings::Settings,
+    verdict::{Verdict, judge},
 };
-use crate::{
-    dynamodb::{Position, STREAM_RETENTION},
-    lambda::InvokeError,
-};
+use crate::{dynamodb::Position, lambda::InvokeError};
 
 /// Maximum payload of a synchronous invocation in bytes, from "Lambda quotas".
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
@@ -27,13 +24,13 @@ const PAYLOAD_END: &str = "]}";
 
 /// A batch, or its unfinished records.
 #[derive(Debug)]
-struct Work {
-    items: VecDeque<Item>,
+pub(super) struct Work {
+    pub(super) items: VecDeque<Item>,
     /// Number of failures that count against `MaximumRetryAttempts`.
-    failures: u32,
+    pub(super) failures: u32,
     /// Number of invocations with these records.
-    invocations: u32,
-    last: Option<LastInvocation>,
+    pub(super) invocations: u32,
+    pub(super) last: Option<LastInvocation>,
 }
 
 impl Work {
@@ -42,7 +39,7 @@ impl Work {
     }
 
     /// Splits off the records from `index` on. Both parts keep the counts of failures and invocations.
-    fn split_off(&mut self, index: usize) -> Self {
+    pub(super) fn split_off(&mut self, index: usize) -> Self {
         Self { items: self.items.split_off(index), last: self.last.clone(), ..*self }
     }
 
@@ -66,11 +63,11 @@ impl Work {
 }
 
 /// Error: the mapping is stopping.
-struct Stopped;
+pub(super) struct Stopped;
 
-/// Worker for the records of its share of the partition keys.
-pub(super) struct Lane {
-    rules: Arc<Rules>,
+/// Worker of one lane: takes batches from the records of its share of the partition keys.
+pub(super) struct BatchWorker {
+    pub(super) settings: Arc<Settings>,
     records: mpsc::UnboundedReceiver<Vec<Item>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
     stop: CancellationToken,
@@ -80,14 +77,14 @@ pub(super) struct Lane {
     failures_in_a_row: u32,
 }
 
-impl Lane {
+impl BatchWorker {
     pub(super) fn new(
-        rules: Arc<Rules>,
+        settings: Arc<Settings>,
         records: mpsc::UnboundedReceiver<Vec<Item>>,
         finished: mpsc::UnboundedSender<Vec<Position>>,
         stop: CancellationToken,
     ) -> Self {
-        Self { rules, records, finished, stop, waiting: VecDeque::new(), failures_in_a_row: 0 }
+        Self { settings, records, finished, stop, waiting: VecDeque::new(), failures_in_a_row: 0 }
     }
 
     /// Runs until the mapping stops. Waits for a running invocation.
@@ -110,7 +107,7 @@ impl Lane {
             };
             self.waiting.extend(records);
         }
-        let window_ends = Instant::now() + self.rules.config.batching_window;
+        let window_ends = Instant::now() + self.settings.config.batching_window;
         loop {
             while let Ok(records) = self.records.try_recv() {
                 self.waiting.extend(records);
@@ -133,11 +130,11 @@ impl Lane {
         let mut bytes = PAYLOAD_START.len() + PAYLOAD_END.len();
         for (index, item) in self.waiting.iter().enumerate() {
             bytes += item.json.len() + 1;
-            if index == self.rules.config.batch_size || (index > 0 && bytes > MAX_PAYLOAD_BYTES) {
+            if index == self.settings.config.batch_size || (index > 0 && bytes > MAX_PAYLOAD_BYTES) {
                 return (index, true);
             }
         }
-        (self.waiting.len(), self.waiting.len() == self.rules.config.batch_size)
+        (self.waiting.len(), self.waiting.len() == self.settings.config.batch_size)
     }
 
     /// Processes a batch until each record is finished or discarded.
@@ -166,7 +163,7 @@ impl Lane {
                     let failed = work.split_off(index);
                     self.finish(&work.items);
                     // If bisection is enabled, the batch is bisected at the reported record.
-                    (failed, self.rules.config.bisect_batch_on_function_error)
+                    (failed, self.settings.config.bisect_batch_on_function_error)
                 }
             };
             let failures = self.retry(failed, split, &mut left).await?;
@@ -175,37 +172,11 @@ impl Lane {
         Ok(())
     }
 
-    /// Puts failed records back to the front of `left`, in halves or whole, or discards them.
-    ///
-    /// A split does not count as a retry, so each half may fail as often as the whole. Returns the number of
-    /// consecutive failures of the same records; 0 after a split.
-    async fn retry(&self, mut failed: Work, split: bool, left: &mut VecDeque<Work>) -> Result<u32, Stopped> {
-        let config = &self.rules.config;
-        if split {
-            left.push_front(failed);
-            return Ok(0);
-        }
-        if config.bisect_batch_on_function_error && failed.items.len() > 1 {
-            let second = failed.split_off(failed.items.len() / 2);
-            left.push_front(second);
-            left.push_front(failed);
-            return Ok(0);
-        }
-        failed.failures += 1;
-        let failures = failed.failures;
-        if config.maximum_retry_attempts.is_some_and(|retries| failed.failures > retries) {
-            self.discard(&failed, Condition::RetryAttemptsExhausted).await?;
-            return Ok(0);
-        }
-        left.push_front(failed);
-        Ok(failures)
-    }
-
     /// Invokes the function once. Returns `None` if the function could not be invoked, which does not count as a
     /// failure of the batch.
     async fn invoke(&mut self, work: &mut Work) -> Result<Option<Verdict>, Stopped> {
-        let config = &self.rules.config;
-        let invocation = self.rules.invoke.invoke(&config.function, work.payload()).await;
+        let config = &self.settings.config;
+        let invocation = self.settings.invoke.invoke(&config.function, work.payload()).await;
         let (mapping, function) = (&config.logical_id, &config.function);
         let invocation = match invocation {
             Ok(invocation) => invocation,
@@ -237,65 +208,18 @@ impl Lane {
     }
 
     /// Waits before a retry. The pause grows with `failures`.
-    async fn pause(&self, failures: u32) -> Result<(), Stopped> {
+    pub(super) async fn pause(&self, failures: u32) -> Result<(), Stopped> {
         if failures == 0 {
             return Ok(());
         }
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Stopped),
-            () = tokio::time::sleep(self.rules.backoff(failures)) => Ok(()),
+            () = tokio::time::sleep(self.settings.backoff(failures)) => Ok(()),
         }
     }
 
-    /// Discards records of `work` that are too old to be delivered.
-    async fn discard_expired(&self, work: &mut Work) -> Result<(), Stopped> {
-        let age = self.rules.config.maximum_record_age.unwrap_or(STREAM_RETENTION);
-        let now = (self.rules.options.clock)();
-        // Records are in the order of their creation.
-        let expired = work
-            .items
-            .iter()
-            .take_while(|item| now.duration_since(item.created_at).unsigned_abs() > age && now > item.created_at)
-            .count();
-        if expired > 0 {
-            let fresh = work.split_off(expired);
-            self.discard(work, Condition::RecordAgeExceeded).await?;
-            *work = fresh;
-        }
-        Ok(())
-    }
-
-    async fn discard(&self, work: &Work, condition: Condition) -> Result<(), Stopped> {
-        let config = &self.rules.config;
-        let items: Vec<Item> = work.items.iter().cloned().collect();
-        let message = message(&self.rules, condition, &items, work.invocations, work.last.as_ref());
-        let (mapping, condition, records) = (&config.logical_id, condition.name(), items.len());
-        match &config.on_failure {
-            Some(arn) => {
-                error!(mapping, condition, records, destination = arn, "records were discarded");
-                self.send_to_destination(arn, &message).await?;
-            }
-            None => {
-                error!(mapping, condition, records, %message, "records were discarded without a destination");
-            }
-        }
-        self.finish(&work.items);
-        Ok(())
-    }
-
-    /// Retries until the destination has stored the message, because the records count as finished only then.
-    async fn send_to_destination(&self, arn: &str, message: &Value) -> Result<(), Stopped> {
-        let mut failures = 0;
-        while let Err(error) = (self.rules.destination)(arn, message.clone()) {
-            failures += 1;
-            error!(arn, %error, "an on-failure destination did not accept discarded records; trying again");
-            self.pause(failures).await?;
-        }
-        Ok(())
-    }
-
-    fn finish(&self, items: &VecDeque<Item>) {
+    pub(super) fn finish(&self, items: &VecDeque<Item>) {
         // The receiver outlives the lanes.
         let _ = self.finished.send(items.iter().map(|item| item.position).collect());
     }

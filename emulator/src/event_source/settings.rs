@@ -6,7 +6,7 @@ use super::{Destination, Options};
 use crate::{dynamodb::Stream, lambda::Invoke, stack::EventSourceMapping};
 
 /// Settings that all lanes of a mapping share.
-pub(super) struct Rules {
+pub(super) struct Settings {
     pub(super) config: EventSourceMapping,
     pub(super) stream: Arc<Stream>,
     pub(super) invoke: Arc<dyn Invoke>,
@@ -14,7 +14,7 @@ pub(super) struct Rules {
     pub(super) options: Options,
 }
 
-impl Rules {
+impl Settings {
     pub(super) fn function_arn(&self) -> String {
         let Options { region, account_id, .. } = &self.options;
         format!("arn:aws:lambda:{region}:{account_id}:function:{}", self.config.function)

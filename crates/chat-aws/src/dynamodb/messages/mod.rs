@@ -1,0 +1,133 @@
+//! Messages in `chat_events`, and the items of an append in `chat_channels`. See [`crate::dynamodb::keys`].
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `mod.rs` | the store, and the port `MessageStore` |
+//! | `append.rs` | the transaction of an append |
+//! | `changes.rs` | edits, deletions and reactions |
+//! | `reads.rs` | reads of items and of a range |
+//! | `replies.rs` | replies and their threads |
+
+mod append;
+mod changes;
+mod reads;
+mod replies;
+
+use aws_sdk_dynamodb::Client;
+use chat::{
+    model::{
+        access::Authority,
+        channel::ChannelHead,
+        error::StoreError,
+        id::{ChannelId, TenantId, UserId},
+        incarnation::ChannelKey,
+        message::{Message, StoredMessage},
+        message_ref::MessageRef,
+        reaction::Toggle,
+        seq::Seq,
+        text::emoji::Emoji,
+        time::Timestamp,
+    },
+    ports::message_store::{
+        Append, AppendResult, IdempotencyRecord, MessageStore, Range, ReactionResult, RecordKey, UpdateResult,
+    },
+};
+
+use self::reads::is_live;
+use crate::dynamodb::{authority::Place, item::read, keys::Keys, record_item::RecordItem};
+
+/// Condition that a message is neither deleted nor expired at `:now`.
+const THERE: &str = "attribute_exists(seq) AND attribute_not_exists(deleted_at) \
+                     AND (attribute_not_exists(expires_at) OR expires_at > :now)";
+
+/// Messages in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct DynamoMessages {
+    client: Client,
+    events: String,
+    channels: String,
+    keys: Keys,
+}
+
+impl DynamoMessages {
+    /// Creates a store for messages in the table `events`, whose channels are in the table `channels`.
+    #[must_use]
+    pub fn new(client: Client, events: impl Into<String>, channels: impl Into<String>) -> Self {
+        Self { client, events: events.into(), channels: channels.into(), keys: Keys::default() }
+    }
+
+    /// Returns the messages of one tenant.
+    #[must_use]
+    pub fn for_tenant(&self, tenant: Option<&TenantId>) -> Self {
+        Self { keys: Keys::for_tenant(tenant), ..self.clone() }
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { table: &self.channels, keys: &self.keys }
+    }
+}
+
+impl MessageStore for DynamoMessages {
+    async fn head(&self, channel: &ChannelId) -> Result<Option<ChannelHead>, StoreError> {
+        let found = self.get(&self.channels, self.keys.meta(channel)).await?;
+        self.head_of("GetItem", found)
+    }
+
+    async fn is_member(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
+        Ok(self.get(&self.channels, self.keys.member(channel, user)).await?.is_some())
+    }
+
+    async fn append(&self, append: Append<'_>) -> Result<AppendResult, StoreError> {
+        self.run_append(append).await
+    }
+
+    async fn idempotency_record(
+        &self,
+        channel: &ChannelKey,
+        key: &RecordKey,
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
+        let found = self.get(&self.channels, self.keys.record(channel, key)).await?;
+        found.map(|item| Ok(read::<RecordItem>("GetItem", item)?.record(key))).transpose()
+    }
+
+    async fn message(&self, channel: &ChannelKey, seq: Seq, now: Timestamp) -> Result<Option<Message>, StoreError> {
+        let found = self.get(&self.events, self.keys.message(channel, seq)).await?;
+        found.filter(|item| is_live(item, now)).map(|item| self.read_message("GetItem", item)).transpose()
+    }
+
+    async fn update_message(&self, by: &Authority<'_>, revised: &StoredMessage) -> Result<UpdateResult, StoreError> {
+        self.revise(by, revised).await
+    }
+
+    async fn react(
+        &self,
+        by: &Authority<'_>,
+        revision: &MessageRef,
+        emoji: &Emoji,
+        toggle: Toggle,
+        now: Timestamp,
+    ) -> Result<ReactionResult, StoreError> {
+        self.toggle_reaction(by, revision, emoji, toggle, now).await
+    }
+
+    async fn replies(
+        &self,
+        channel: &ChannelKey,
+        seq: Seq,
+        after: Seq,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.read_thread(channel, seq, after, limit, now).await
+    }
+
+    async fn messages(
+        &self,
+        channel: &ChannelKey,
+        range: Range,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.read_range(channel, range, limit, now).await
+    }
+}
