@@ -94,3 +94,25 @@ fn the_steps_of_the_checks_are_those_of_the_page() {
     let steps = source.split("    step(\"").skip(1).filter_map(|rest| rest.split('"').next());
     assert_eq!(documented, steps.chain(["totals"]).collect::<Vec<_>>());
 }
+
+/// Each option is a field, and its name is that of the field unless the field has another.
+#[test]
+fn the_options_of_the_local_run_are_those_of_the_page() {
+    let text = read("docs/guides/local.md");
+    let source = read("tools/local/src/cli.rs");
+    let (_, fields) = source.split_once("pub struct RunOptions {").unwrap();
+    let (fields, _) = fields.split_once("\n}").unwrap();
+    let mut other_name = None;
+    for line in fields.lines().map(str::trim) {
+        if let Some((_, rest)) = line.split_once("long = \"") {
+            other_name = rest.split('"').next();
+        } else if let Some((field, _)) = line.strip_prefix("pub ").and_then(|rest| rest.split_once(':')) {
+            let option = other_name.take().map_or_else(|| field.replace('_', "-"), str::to_owned);
+            assert!(text.contains(&format!("--{option} ")) || text.contains(&format!("--{option}`")), "--{option}");
+        }
+    }
+    for option in text.split("`--").skip(1).filter_map(|rest| rest.split([' ', '`']).next()) {
+        let field = format!("pub {}:", option.replace('-', "_"));
+        assert!(source.contains(&field) || source.contains(&format!("long = \"{option}\"")), "--{option}");
+    }
+}

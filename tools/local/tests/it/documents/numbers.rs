@@ -96,6 +96,8 @@ const SENTENCES: &[(&str, &str, &str, &str)] = &[
     (LOCAL, "--rest-port 3000", "tools/local/src/cli.rs", "default_value_t = 3000"),
     (LOCAL, "--websocket-port 3001", "tools/local/src/cli.rs", "default_value_t = 3001"),
     (LOCAL, "--dynamodb-port 8000", "tools/local/src/cli.rs", "default_value_t = 8000"),
+    (LOCAL, "--otlp-port 0", "tools/local/src/cli.rs", "default_value_t = 0"),
+    (LOCAL, "--log-level warn", "tools/local/src/cli.rs", r#"default_value = "warn""#),
     (LOCAL, "--page-port 3002", "tools/local/src/run/listen.rs", "PAGE_PORT: u16 = 3002"),
 ];
 
