@@ -1,4 +1,4 @@
-"""What a schema cannot know: which channels, messages and emoji there are.
+"""What a schema cannot know: the texts of its two formats, and which channels and messages there are.
 
 Data that is valid by the schema is pointed at what the run has prepared, so that it reaches behind the 404s. Data that
 is meant to be wrong stays as it is.
@@ -12,6 +12,7 @@ import unicodedata
 import uuid
 
 import schemathesis
+from hypothesis import strategies as st
 
 CHANNEL = "fuzz"
 SETTINGS = "fuzz-settings"
@@ -21,10 +22,8 @@ MESSAGES = 20
 # Messages after those, which are there to be deleted.
 DOOMED_MESSAGES = 200
 MEMBERS = [f"member-{number}" for number in range(10)]
-EMOJI = ["👍", "🎉", "❤️", "🇪🇺", "👩‍💻", "1️⃣"]
-# Of a channel. Members are named by MEMBERS.
-ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-VERSION = re.compile(r'"[0-9]{1,19}"')
+# A list of entity tags.
+TAGS = re.compile(r'(W/)?"[!#-~]*"( ?, ?(W/)?"[!#-~]*")*')
 # The connection of a socket that is open.
 CONNECTION = os.environ["FUZZ_CONNECTION"]
 
@@ -32,6 +31,42 @@ CHANCE = random.Random(1)
 
 # Of some requests the path is left as it is, so that what is not there is asked for too.
 STRAYS = 0.1
+
+NAME_CHARS = 100
+# Characters with an empty glyph, and letters that are never shown.
+BLANKS = "\u2800\U0001d159\U00013441\U00013442\u115f\u1160\u3164\uffa0"
+VISIBLE = st.characters(categories=("L", "N", "P", "S"), exclude_characters=BLANKS)
+# Sequences of which the pattern of names knows the characters alone.
+SEQUENCES = [
+    "I ❤️ it",
+    "1️⃣ first",
+    "👩\u200d💻",
+    "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+    "می\u200cخواهم",
+    "क्\u200dष",
+    "e\u0301",
+]
+
+
+def is_name(name):
+    return not name.isspace() and len(unicodedata.normalize("NFC", name)) <= NAME_CHARS
+
+
+def is_shown(content):
+    return any(unicodedata.category(one)[0] in "LNPS" and one not in BLANKS for one in content)
+
+
+schemathesis.openapi.format(
+    "channel-name",
+    st.one_of(
+        st.text(st.one_of(VISIBLE, st.characters(categories=["Zs"])), min_size=1, max_size=NAME_CHARS).filter(is_name),
+        st.sampled_from(SEQUENCES),
+    ),
+)
+schemathesis.openapi.format(
+    "message-content",
+    st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n\r"), min_size=1).filter(is_shown),
+)
 
 
 @schemathesis.hook
@@ -41,7 +76,7 @@ def before_call(context, case, kwargs):
         if case.path_parameters.get("channel_id") in (CHANNEL, SETTINGS):
             case.path_parameters["channel_id"] = next(DOOMED)
     # Of another version than most that are named, a channel would be looked at no further.
-    if VERSION.fullmatch(str(case.headers.get("If-Match", ""))) and CHANCE.random() >= STRAYS:
+    if TAGS.fullmatch(str(case.headers.get("If-Match", ""))) and CHANCE.random() >= STRAYS:
         case.headers["If-Match"] = "*"
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
@@ -51,18 +86,9 @@ def before_call(context, case, kwargs):
     names_a_message = isinstance(case.body, dict) and (path.endswith("/read") or case.body.get("reply_to") is not None)
     if not follows and (names_a_message or CHANCE.random() >= STRAYS):
         lead_to_what_exists(path, method, case.path_parameters)
-    if "emoji" in case.path_parameters:
-        case.path_parameters["emoji"] = CHANCE.choice(EMOJI)
     if "Idempotency-Key" in case.headers:
         # Two requests under one key would be taken for one.
         case.headers["Idempotency-Key"] = str(uuid.UUID(int=CHANCE.getrandbits(128)))
-    # Public channels and invitations are two lists.
-    if path == "/channels" and "visibility" in case.query:
-        case.query.pop("membership", None)
-    if path == "/channels" and "visibility" not in case.query and not ID.fullmatch(str(case.query.get("after", "a"))):
-        del case.query["after"]
-    if path.endswith("/messages") and "before" in case.query:
-        case.query.pop("after", None)
     if isinstance(case.body, dict):
         adapt(path, method, case.body, follows)
 
@@ -93,34 +119,6 @@ def adapt(path, method, body, follows):
         body["channels"] = [CHANNEL]
     if (path, method) == ("/channels/{channel_id}", "PATCH"):
         body["archived"] = False
-    if isinstance(body.get("name"), str):
-        body["name"] = named(body["name"])
-    if isinstance(body.get("content"), str) and not any(is_visible(character) for character in body["content"]):
-        body["content"] = "x" + body["content"][1:]
-    if isinstance(body.get("metadata"), dict):
-        body["metadata"] = storable(body["metadata"])
-
-
-def is_visible(character):
-    """Whether a character is seen alone: letters, numbers, punctuation and symbols, but the blank pattern."""
-    return unicodedata.category(character)[0] in "LNPS" and character != "\u2800"
-
-
-def named(name):
-    """A name within the rules that the schema tells in words."""
-    kept = "".join(character for character in name if is_visible(character) or character == " ")
-    return unicodedata.normalize("NFC", kept if kept.strip() else "x")[:100]
-
-
-def storable(value):
-    """Metadata within the rules that the schema tells in words."""
-    if isinstance(value, dict):
-        return {key: storable(field) for key, field in value.items() if key}
-    if isinstance(value, list):
-        return [storable(item) for item in value]
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and not 1e-130 <= abs(value) < 1e125:
-        return 0
-    return value
 
 
 @schemathesis.hook

@@ -12,7 +12,7 @@ use std::{
     fmt,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::documents::Documents;
 pub use pacts::Pacts;
@@ -167,19 +167,25 @@ fn compare_operations(old: &Documents, new: &Documents, found: &mut BTreeSet<Bre
     }
 }
 
-/// Returns the parameters of an operation by location and name.
-fn parameters<'a>(
-    documents: &'a Documents,
-    item: &'a Value,
-    operation: &'a Value,
-) -> BTreeMap<(String, String), &'a Value> {
+/// Returns the parameters of an operation by location and name. The fields of an object in the query are parameters of
+/// their own (OpenAPI 3.1, style `form` with `explode`).
+fn parameters(documents: &Documents, item: &Value, operation: &Value) -> BTreeMap<(String, String), Value> {
     let all = [item, operation].into_iter().flat_map(|part| part["parameters"].as_array().into_iter().flatten());
-    all.map(|parameter| {
+    let mut found = BTreeMap::new();
+    for parameter in all {
         let parameter = documents.resolve(parameter);
         let text = |name: &str| parameter[name].as_str().unwrap_or_default().to_owned();
-        ((text("in"), text("name")), parameter)
-    })
-    .collect()
+        let place = text("in");
+        if let Some(fields) = documents.resolve(&parameter["schema"])["properties"].as_object()
+            && place == "query"
+        {
+            let fields = fields.iter().map(|(name, schema)| (name.clone(), json!({ "schema": schema })));
+            found.extend(fields.map(|(name, field)| ((place.clone(), name), field)));
+        } else {
+            found.insert((place, text("name")), parameter.clone());
+        }
+    }
+    found
 }
 
 fn compare_bodies(

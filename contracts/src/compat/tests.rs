@@ -106,6 +106,18 @@ fn breaks_with(openapi: (&str, &str), words: &[&str]) {
 }
 
 #[test]
+fn parameters_may_become_fields_of_one_object() {
+    let single = "{name: limit, in: query, schema: {type: integer, maximum: 100}}";
+    let object = |limit: &str| {
+        format!(
+            "{{name: page, in: query, schema: {{type: object, properties: {{limit: {limit}, after: {{type: string}}}}}}}}"
+        )
+    };
+    assert_eq!(changed(&[(single, &object("{type: integer, maximum: 100}"))], &[]), Vec::<String>::new());
+    breaks_with((single, &object("{type: integer, maximum: 50}")), &["limit", "maximum was 100 and is 50"]);
+}
+
+#[test]
 fn nothing_changed_breaks_nothing() {
     assert_eq!(changed(&[], &[]), Vec::<String>::new());
 }

@@ -62,35 +62,43 @@ impl Metric {
 
 /// `POST` requests of messages with the response 201 or 200.
 pub const MESSAGES_ACCEPTED: Metric =
-    Metric::counter("switchboard.messages.accepted", "{message}", "a POST of a message was answered with 201 or 200");
+    Metric::counter("switchboard.messages.accepted", "{message}", "a POST of a message returned 201 or 200");
 
 /// Messages stored, by users and by the agent.
 pub const MESSAGES_APPENDED: Metric =
     Metric::counter("switchboard.messages.appended", "{message}", "a new message was written, replies included");
 
 /// Lost races for a channel's next `seq`.
-pub const APPEND_CONFLICTS: Metric =
-    Metric::counter("switchboard.append.conflicts", "{conflict}", "an attempt to append lost a race");
+pub const APPEND_CONFLICTS: Metric = Metric::counter(
+    "switchboard.append.conflicts",
+    "{conflict}",
+    "an attempt to append lost a race for the channel's next number",
+);
 
 /// Sockets that received all their frames.
 pub const PUSHES_DELIVERED: Metric =
     Metric::counter("switchboard.pushes.delivered", "{push}", "a socket received all its frames");
 
 /// Sockets that were closed already.
-pub const PUSHES_GONE: Metric =
-    Metric::counter("switchboard.pushes.gone", "{push}", "a socket was closed already, or its token had expired");
+pub const PUSHES_GONE: Metric = Metric::counter("switchboard.pushes.gone", "{push}", "a socket was gone or expired");
 
 /// Retries of a push.
 pub const PUSHES_RETRIED: Metric =
     Metric::counter("switchboard.pushes.retried", "{push}", "a push failed and was retried");
 
 /// Sockets whose frames were dropped.
-pub const PUSHES_FAILED: Metric =
-    Metric::counter("switchboard.pushes.failed", "{push}", "a socket's frames were dropped; its client detects it");
+pub const PUSHES_FAILED: Metric = Metric::counter(
+    "switchboard.pushes.failed",
+    "{push}",
+    "frames of a socket were dropped; its client detects the gap",
+);
 
 /// Sockets that were requeued to another invocation.
-pub const PUSHES_HANDED_OVER: Metric =
-    Metric::counter("switchboard.pushes.requeued", "{connection}", "a socket was requeued to another invocation");
+pub const PUSHES_HANDED_OVER: Metric = Metric::counter(
+    "switchboard.pushes.requeued",
+    "{connection}",
+    "frames of a socket were requeued to another invocation",
+);
 
 /// Time from commit to pick-up.
 pub const STREAM_LAG: Metric =
@@ -98,7 +106,7 @@ pub const STREAM_LAG: Metric =
 
 /// Sockets that receive the messages of one channel.
 pub const FAN_OUT_SIZE: Metric =
-    Metric::histogram("switchboard.fan_out.size", "{connection}", "sockets that the messages of one channel go to");
+    Metric::histogram("switchboard.fan_out.size", "{connection}", "sockets that receive the messages of one channel");
 
 /// Duration of the delivery of one channel's messages.
 pub const FAN_OUT_DURATION: Metric =
@@ -108,18 +116,18 @@ pub const FAN_OUT_DURATION: Metric =
 pub const AGENT_REPLIES: Metric = Metric::counter(
     "switchboard.agent.replies",
     "{reply}",
-    "the agent processed a message: replied, failed or cancelled",
+    "the agent finished a message: replied, failed or cancelled",
 )
 .by(&["outcome"]);
 
 /// Tokens of one model call.
 pub const MODEL_TOKENS: Metric =
-    Metric::histogram("gen_ai.client.token.usage", "{token}", "tokens of one call of a model")
+    Metric::histogram("gen_ai.client.token.usage", "{token}", "tokens of one model call: input and output")
         .by(&["gen_ai.token.type"]);
 
 /// Duration of a model call.
 pub const MODEL_DURATION: Metric =
-    Metric::histogram("gen_ai.client.operation.duration", "s", "one call of a model, to its last word");
+    Metric::histogram("gen_ai.client.operation.duration", "s", "one model call, to its last token");
 
 /// Opened connections.
 pub const CONNECTIONS_OPENED: Metric =
@@ -127,13 +135,13 @@ pub const CONNECTIONS_OPENED: Metric =
 
 /// Closed connections.
 pub const CONNECTIONS_CLOSED: Metric =
-    Metric::counter("switchboard.connections.closed", "{connection}", "a connection was closed and cleaned up");
+    Metric::counter("switchboard.connections.closed", "{connection}", "a connection was closed and removed");
 
 /// Spans that were not exported.
 pub const SPANS_DROPPED: Metric = Metric::counter(
     "switchboard.telemetry.spans_dropped",
     "{span}",
-    "a span was lost: the queue was full or the collector did not accept it",
+    "a span was lost: the queue was full, or the collector did not take or rejected it",
 );
 
 /// All metrics.
@@ -173,11 +181,17 @@ mod tests {
     #[test]
     fn the_documented_ones_are_these() {
         let text = include_str!("../../../../docs/reference/telemetry.md");
-        let rows = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("| `"))
-            .filter(|line| line.contains("| counter |") || line.contains("| histogram |"));
-        let documented: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
-        assert_eq!(documented, METRICS.iter().map(|metric| metric.name).collect::<Vec<_>>());
+        let (_, section) = text.split_once("## Metrics\n").unwrap();
+        let documented: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let row = |metric: &Metric| {
+            let kind = match metric.kind {
+                Kind::Counter => "counter",
+                Kind::Histogram => "histogram",
+            };
+            let dimensions: Vec<String> = metric.dimensions.iter().map(|name| format!("`{name}`")).collect();
+            let (name, unit, meaning) = (metric.name, metric.unit, metric.meaning);
+            format!("| `{name}` | {kind} | `{unit}` | {} | {meaning} |", dimensions.join(", "))
+        };
+        assert_eq!(documented, METRICS.iter().map(row).collect::<Vec<_>>());
     }
 }

@@ -31,14 +31,14 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)).unwrap()
 }
 
-fn document(name: &str) -> Value {
+pub(crate) fn document(name: &str) -> Value {
     let mut document: serde_yaml_ng::Value = serde_yaml_ng::from_str(&read(&format!("contracts/{name}"))).unwrap();
     document.apply_merge().unwrap();
     serde_json::to_value(document).unwrap()
 }
 
 #[track_caller]
-fn at<'a>(document: &'a Value, pointer: &str) -> &'a Value {
+pub(crate) fn at<'a>(document: &'a Value, pointer: &str) -> &'a Value {
     document.pointer(pointer).unwrap_or_else(|| panic!("the document has no {pointer}"))
 }
 

@@ -3,7 +3,9 @@
 // Clippy's exception for tests does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod accepted;
 mod contracts;
+mod documents;
 mod doors;
 mod page;
 mod template;
