@@ -42,8 +42,9 @@ const SERVICE: &str = "execute-api";
 /// Time before the expiry of credentials at which they are renewed.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
-/// Maximum number of bytes of a response that are read. An error's text is logged.
-const RESPONSE_BYTES: usize = 4 * 1024;
+/// Maximum number of bytes of a response that are read. An error's text is logged. `GetConnection` returns the client's
+/// `User-Agent`, which has less than 10 KB.
+const RESPONSE_BYTES: usize = 16 * 1024;
 
 /// Characters that are not escaped in a path (RFC 3986, unreserved characters).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

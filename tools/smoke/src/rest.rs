@@ -90,7 +90,7 @@ mod tests {
         let rest = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
-            let _ = socket.read(&mut [0; 4_096]);
+            assert!(socket.read(&mut [0; 4_096]).unwrap() > 0);
             let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
             let block = vec![b'x'; 65_536];
             while socket.write_all(&block).is_ok() {}
