@@ -20,6 +20,9 @@ use crate::{
     refusal::{ClaimProblem, Refusal},
 };
 
+/// Bound of the times of a token, in seconds before and after 1970. Issuers that write milliseconds stay within it.
+const TIME_SECS: f64 = 1e15;
+
 /// A JSON object, header or payload of a token, in which each name is unique at any depth. Readers differ in which of
 /// two equal names they use. One that checks the first and one that uses the last would let such a token pass
 /// (RFC 7519, section 4).
@@ -88,7 +91,7 @@ impl Claims {
     /// Returns a time in whole seconds since the Unix epoch (`NumericDate` of RFC 7519).
     fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
-        let seconds = value.as_f64().filter(|seconds| seconds.abs() < 1e15);
+        let seconds = value.as_f64().filter(|seconds| seconds.abs() < TIME_SECS);
         let seconds = seconds.ok_or_else(|| Refusal::claim(name, ClaimProblem::NotATime))?;
         #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
         Ok(Some(seconds.floor() as i64))

@@ -40,8 +40,14 @@ const RENEWAL_WAIT: Duration = Duration::from_millis(300);
 /// Maximum size of a key set, in bytes.
 const SET_BYTES: usize = 256 * 1024;
 
+/// Maximum number of keys in a set. Issuers publish a few, and those of a rotation.
+pub(crate) const SET_KEYS: usize = 100;
+
 /// Minimum size of an RSA key, in bits (RFC 7518, section 3.3).
 pub(crate) const MODULUS_BITS: usize = 2_048;
+
+/// Maximum size of an RSA key, in bits. The work of a verification grows with the square of the size.
+const LARGEST_MODULUS_BITS: usize = 8_192;
 
 /// Parameters of private and of shared keys (RFC 7518, section 6).
 const PRIVATE_PARAMETERS: [&str; 2] = ["d", "k"];
@@ -243,6 +249,9 @@ impl Shared {
             body.extend_from_slice(&chunk);
         }
         let set: Set = serde_json::from_slice(&body).map_err(|_| FetchError::Malformed)?;
+        if set.keys.len() > SET_KEYS {
+            return Err(FetchError::TooManyKeys);
+        }
         Ok(usable_keys(set.keys))
     }
 }
@@ -260,6 +269,8 @@ enum FetchError {
     Status(u16),
     #[error("the key set is larger than {SET_BYTES} bytes")]
     TooLarge,
+    #[error("the key set has more than {SET_KEYS} keys")]
+    TooManyKeys,
     #[error("the response is not a key set")]
     Malformed,
 }
@@ -312,7 +323,9 @@ fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
         return Vec::new();
     }
     let of_kind: &[Algorithm] = match &jwk.algorithm {
-        AlgorithmParameters::RSA(RSAKeyParameters { n, .. }) if bits(n) >= MODULUS_BITS => {
+        AlgorithmParameters::RSA(RSAKeyParameters { n, .. })
+            if (MODULUS_BITS..=LARGEST_MODULUS_BITS).contains(&bits(n)) =>
+        {
             &[RS256, RS384, RS512, PS256, PS384, PS512]
         }
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => &[ES256],

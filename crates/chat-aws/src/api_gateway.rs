@@ -23,12 +23,13 @@ use aws_smithy_runtime_api::{
     },
     http::Request as HttpRequest,
 };
-use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use aws_smithy_types::body::SdkBody;
 use chat::{
     model::{error::StoreError, id::ConnectionId, limits::PUSH_DURATION, push_report::PushReport},
     ports::socket_gateway::{Pushed, SocketGateway},
 };
 use http::{Method, Request, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use telemetry::metrics;
 use tokio::time::timeout;
@@ -40,6 +41,10 @@ const SERVICE: &str = "execute-api";
 
 /// Time before the expiry of credentials at which they are renewed.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
+
+/// Maximum number of bytes of a response that are read. An error's text is logged. `GetConnection` returns the client's
+/// `User-Agent`, which has less than 10 KB.
+const RESPONSE_BYTES: usize = 16 * 1024;
 
 /// Characters that are not escaped in a path (RFC 3986, unreserved characters).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -99,7 +104,12 @@ impl Inner {
             let status = response.status().as_u16();
             let code = response.headers().get("x-amzn-errortype").unwrap_or_default().to_owned();
             // A connection is reused only if its response was read to the end.
-            let body = ByteStream::new(response.into_body()).collect().await?.into_bytes();
+            let body = match Limited::new(response.into_body(), RESPONSE_BYTES).collect().await {
+                Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+                // The status decides.
+                Err(error) if error.is::<LengthLimitError>() => format!("more than {RESPONSE_BYTES} bytes"),
+                Err(error) => return Err(error),
+            };
             Ok::<_, Error>((status, code, body))
         };
         let answered = timeout(PUSH_DURATION, answered).await.map_err(|elapsed| lost(elapsed.into()))?;
@@ -111,7 +121,7 @@ impl Inner {
                 // `Code:` may be followed by the address of its documentation.
                 let code = code.split(':').next().unwrap_or_default();
                 let retryable = is_transient(status, code);
-                let source = format!("{status} {code}: {}", String::from_utf8_lossy(&body)).into();
+                let source = format!("{status} {code}: {body}").into();
                 Err(StoreError { operation, retryable, source })
             }
         }
@@ -236,6 +246,19 @@ mod tests {
                 let told = error.to_string() + &error.source.to_string();
                 assert!(told.contains("PostToConnection") && told.contains("why"), "{told}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_status_decides_about_a_long_response() {
+        for (status, expected) in
+            [(200, Ok(Pushed::Delivered)), (410, Ok(Pushed::Gone)), (500, Err(true)), (403, Err(false))]
+        {
+            let server = server(ResponseTemplate::new(status).set_body_string("x".repeat(RESPONSE_BYTES + 1))).await;
+            let pushed = api(&server.uri(), Some(credentials())).push(&id(), "{}").await;
+            assert_eq!(pushed.as_ref().copied().map_err(|error| error.retryable), expected);
+            let text = pushed.err().map(|error| error.source.to_string()).unwrap_or_default();
+            assert!(text.len() < 64, "{text}");
         }
     }
 

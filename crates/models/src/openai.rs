@@ -12,7 +12,7 @@ use chat::{
     ports::language_model::{ModelError, Pieces, Prompt},
 };
 use futures::{Stream, StreamExt};
-use reqwest::{Url, header};
+use reqwest::{StatusCode, Url, header};
 use serde_json::{Value, json};
 
 use crate::{
@@ -109,6 +109,12 @@ impl OpenAi {
             "stream": true,
             "stream_options": { "include_usage": true },
         })
+    }
+
+    /// Returns the error of a response that is no success.
+    #[must_use]
+    pub fn refusal(status: StatusCode, body: &[u8]) -> ModelError {
+        Refusal::of(status, body).error
     }
 
     /// Returns the pieces of a reply in the body of a successful response, independent of the chunks.

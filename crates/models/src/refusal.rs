@@ -58,9 +58,14 @@ impl Refusal {
         {
             body.extend_from_slice(&chunk[..chunk.len().min(REFUSAL_BYTES - body.len())]);
         }
+        Self::of(status, &body)
+    }
+
+    /// Reads the body of a response with this status.
+    pub(crate) fn of(status: StatusCode, body: &[u8]) -> Self {
         let is_invalid = matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY);
-        let is_of_stream_options = is_invalid && String::from_utf8_lossy(&body).contains("stream_options");
-        Self { error: told(status, &serde_json::from_slice(&body).unwrap_or_default()), is_of_stream_options }
+        let is_of_stream_options = is_invalid && String::from_utf8_lossy(body).contains("stream_options");
+        Self { error: told(status, &serde_json::from_slice(body).unwrap_or_default()), is_of_stream_options }
     }
 }
 

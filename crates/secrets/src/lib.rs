@@ -4,6 +4,9 @@
 use aws_config::SdkConfig;
 use aws_sdk_ssm::error::DisplayErrorContext;
 
+/// Maximum size of a secret, in bytes ("AWS Secrets Manager quotas"). A parameter of SSM has less.
+pub const SECRET_BYTES: usize = 65_536;
+
 /// The reason why a secret could not be read. Does not contain the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -16,6 +19,9 @@ pub enum SecretError {
     /// The secret has no text.
     #[error("the secret holds no text")]
     Empty,
+    /// The secret is longer than the service allows.
+    #[error("the secret is longer than {SECRET_BYTES} bytes")]
+    TooLong,
 }
 
 /// Returns the text of a Secrets Manager secret or of an SSM parameter, by its ARN.
@@ -32,9 +38,29 @@ pub async fn read(config: &SdkConfig, reference: &str) -> Result<String, SecretE
         }
         _ => return Err(SecretError::Reference),
     };
-    text.filter(|text| !text.is_empty()).ok_or(SecretError::Empty)
+    checked(text.unwrap_or_default())
+}
+
+fn checked(text: String) -> Result<String, SecretError> {
+    match text.len() {
+        0 => Err(SecretError::Empty),
+        1..=SECRET_BYTES => Ok(text),
+        _ => Err(SecretError::TooLong),
+    }
 }
 
 fn unreadable(error: impl std::error::Error) -> SecretError {
     SecretError::Unreadable(DisplayErrorContext(error).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_a_length() {
+        assert!(matches!(checked(String::new()), Err(SecretError::Empty)));
+        assert_eq!(checked("x".repeat(SECRET_BYTES)).unwrap().len(), SECRET_BYTES);
+        assert!(matches!(checked("x".repeat(SECRET_BYTES + 1)), Err(SecretError::TooLong)));
+    }
 }

@@ -21,6 +21,7 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
@@ -37,6 +38,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Maximum wait that a collector may request, because a function waits for it.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Maximum number of bytes of a response that are read. A collector reports the rejected part of a request in a few.
+const RESPONSE_BYTES: usize = 64 * 1024;
+
+/// Maximum number of spans in one request. A collector cannot reject more of them.
+pub(crate) const REQUEST_SPANS: usize = 512;
 
 /// The client that sends telemetry. Its requests are neither traced nor logged, because headers may contain keys.
 #[derive(Debug, Default)]
@@ -69,17 +76,24 @@ impl Client {
         let request = HttpRequest::try_from(Request::from_parts(parts, SdkBody::from(body)))?;
         let response: SmithyResponse = connector.call(request).await?;
         let (parts, body) = response.try_into_http1x()?.into_parts();
-        let body = aws_smithy_types::byte_stream::ByteStream::new(body).collect().await?.into_bytes();
+        let body = match Limited::new(body, RESPONSE_BYTES).collect().await {
+            Ok(body) => body.to_bytes(),
+            // The status decides.
+            Err(error) if error.is::<LengthLimitError>() => Bytes::new(),
+            Err(error) => return Err(error),
+        };
         Ok(Response::from_parts(parts, body))
     }
 }
 
-/// Returns the number of rejected spans of a partly accepted request ("Partial Success" in the OTLP specification).
+/// Returns the number of rejected spans of a partly accepted request ("Partial Success" in the OTLP specification), at
+/// most [`REQUEST_SPANS`].
 fn rejected_spans(request: &Request<Bytes>, outcome: &Result<Response<Bytes>, HttpError>) -> u64 {
     let taken = outcome.as_ref().ok().filter(|response| response.status().is_success());
     let Some(response) = taken.filter(|_| request.uri().path().ends_with("/v1/traces")) else { return 0 };
     let answer = ExportTraceServiceResponse::decode(response.body().clone()).unwrap_or_default();
-    answer.partial_success.map_or(0, |part| part.rejected_spans.try_into().unwrap_or(0))
+    let rejected: u64 = answer.partial_success.map_or(0, |part| part.rejected_spans.try_into().unwrap_or(0));
+    rejected.min(REQUEST_SPANS as u64)
 }
 
 /// Returns the time after which a retry may succeed, if it may ("OTLP/HTTP response" in the OTLP specification).
@@ -134,6 +148,46 @@ mod tests {
             let request = Request::post(collector.uri() + end).body(Bytes::new()).unwrap();
             client.send_bytes(request).await.unwrap();
             assert_eq!(client.take_rejected(), rejected, "{end}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_is_read_up_to_its_limit() {
+        let rejected = |number: i64, message: usize| {
+            let error_message = "x".repeat(message);
+            let part = ExportTracePartialSuccess { rejected_spans: number, error_message };
+            ExportTraceServiceResponse { partial_success: Some(part) }.encode_to_vec()
+        };
+        for (what, body, expected) in [
+            ("a long message", rejected(3, RESPONSE_BYTES - 64), 3),
+            ("a longer one", rejected(3, RESPONSE_BYTES), 0),
+            ("a large number", rejected(i64::MAX, 0), 512),
+            ("a negative number", rejected(-1, 0), 0),
+            ("no message", b"\xff\xff\xff".to_vec(), 0),
+        ] {
+            let collector = MockServer::start().await;
+            let response = ResponseTemplate::new(200).set_body_bytes(body);
+            Mock::given(path("/v1/traces")).respond_with(response).expect(1).mount(&collector).await;
+            let client = Client::default();
+            let request = Request::post(collector.uri() + "/v1/traces").body(Bytes::new()).unwrap();
+            assert_eq!(client.send_bytes(request).await.unwrap().status(), 200, "{what}");
+            assert_eq!(client.take_rejected(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_read_from_any_header() {
+        for (value, expected) in [
+            ("0", Duration::ZERO),
+            (" 1 ", Duration::from_secs(1)),
+            ("18446744073709551615", Duration::from_secs(u64::MAX)),
+            ("99999999999999999999", PAUSE),
+            ("-1", PAUSE),
+            ("1.5", PAUSE),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", PAUSE),
+        ] {
+            let response = Response::builder().status(503).header("retry-after", value).body(Bytes::new()).unwrap();
+            assert_eq!(retry_after(&Ok(response)), Some(expected), "{value}");
         }
     }
 }

@@ -21,7 +21,7 @@ use opentelemetry_sdk::{
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    client::Client,
+    client::{Client, REQUEST_SPANS},
     context::Ids,
     metrics::{self, Instruments, Recorded, SPANS_DROPPED},
     queue::Queue,
@@ -30,9 +30,6 @@ use crate::{
 
 /// The version of the conventions that define the names of attributes.
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.42.0";
-
-/// Maximum number of spans in one request.
-const BATCH: usize = 512;
 
 /// Time-out of all requests after one response together.
 const BUDGET: Duration = Duration::from_secs(1);
@@ -169,7 +166,7 @@ impl Exporter {
 
     async fn send_spans(&self, end: Instant) {
         loop {
-            let batch = self.queue.take(BATCH);
+            let batch = self.queue.take(REQUEST_SPANS);
             if batch.is_empty() {
                 return;
             }

@@ -13,6 +13,12 @@ use crate::{ledger::Ledger, machine::Machine};
 /// Timeout of one attempt at a request. API Gateway's own timeout is 29 s.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
+/// Maximum size of a response, in bytes. A function's response has at most 6 MB.
+const ANSWER_BYTES: usize = 8 * 1024 * 1024;
+
+/// Maximum `Retry-After` that a client waits for.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
+
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
 
@@ -90,12 +96,19 @@ impl User {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let response = request.send().await.map_err(|error| error.to_string())?;
+        let mut response = request.send().await.map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let bytes = response.bytes().await.map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| error.to_string())? {
+            if bytes.len() + chunk.len() > ANSWER_BYTES {
+                return Err(format!("the response is longer than {ANSWER_BYTES} bytes"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
         let body = serde_json::from_slice(&bytes).unwrap_or_default();
-        Ok(Answer { status, body, retry_after: retry_after.map(Duration::from_secs) })
+        let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+        Ok(Answer { status, body, retry_after })
     }
 
     /// Repeats attempts until the response is not transient.

@@ -5,9 +5,13 @@ use reqwest::Url;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, client::IntoClientRequest, http::HeaderValue},
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Error, Message, client::IntoClientRequest, http::HeaderValue, protocol::WebSocketConfig},
 };
+
+/// Maximum size of a frame and of a message, in bytes ("Quotas for configuring and running a WebSocket API in API
+/// Gateway").
+const MESSAGE_BYTES: usize = 128 * 1024;
 
 /// An open socket.
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -22,7 +26,9 @@ impl Socket {
             let protocols = HeaderValue::from_str(&format!("bearer, {token}"));
             request.headers_mut().insert("sec-websocket-protocol", protocols.map_err(|error| error.to_string())?);
         }
-        match Box::pin(connect_async(request)).await {
+        let limits =
+            WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES)).max_frame_size(Some(MESSAGE_BYTES));
+        match Box::pin(connect_async_with_config(request, Some(limits), false)).await {
             Ok((socket, _)) => Ok(Self(socket)),
             Err(Error::Http(response)) => Err(format!("the response to the handshake is {}", response.status())),
             Err(error) => Err(format!("the handshake failed: {error}")),

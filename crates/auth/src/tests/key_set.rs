@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use futures::future::join_all;
 
 use super::*;
-use crate::refusal::KID_BYTES;
+use crate::{jwks::SET_KEYS, refusal::KID_BYTES};
 
 const TIMING: Timing = Timing {
     fresh_for: Duration::from_mins(10),
@@ -285,6 +285,9 @@ async fn without_any_keys_yet_it_is_not_the_token_that_is_wrong() {
         ResponseTemplate::new(302).insert_header("location", "/elsewhere"),
         ResponseTemplate::new(200).set_body_string("no key set"),
         ResponseTemplate::new(200).set_body_json(json!({ "keys": [{ "kid": large }] })),
+        ResponseTemplate::new(200)
+            .set_body_json(json!({ "keys": vec![public("rsa-a", Algorithm::RS256); SET_KEYS + 1] })),
+        ResponseTemplate::new(200).set_body_string(format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))),
     ];
     for answer in answers {
         answering(&server, answer).await;
@@ -323,4 +326,23 @@ async fn keys_that_cannot_be_used_are_passed_over() {
     long["kid"] = json!("k".repeat(KID_BYTES + 1));
     let server = serving(vec![unknown, json!({}), json!(7), long, public("p256-a", Algorithm::ES256)]).await;
     assert!(verifier(server.uri()).verify(&token("p256-a"), NOW).await.is_ok());
+    let mut full = vec![json!({}); SET_KEYS - 1];
+    full.push(public("p256-a", Algorithm::ES256));
+    let server = serving(full).await;
+    assert!(verifier(server.uri()).verify(&token("p256-a"), NOW).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_key_of_an_extreme_size_is_passed_over() {
+    let large = |bytes: usize| {
+        let mut key = public("rsa-a", Algorithm::RS256);
+        key["n"] = json!(URL_SAFE_NO_PAD.encode(vec![0xff; bytes]));
+        key
+    };
+    for bytes in [1_025, 100_000] {
+        let server = serving(vec![large(bytes), public("p256-a", Algorithm::ES256)]).await;
+        let verifier = verifier(server.uri());
+        assert_eq!(verifier.verify(&token("rsa-a"), NOW).await, Err(AuthError::Invalid), "{bytes} bytes");
+        assert!(verifier.verify(&token("p256-a"), NOW).await.is_ok());
+    }
 }

@@ -143,6 +143,15 @@ async fn claims_decide() {
         (with("aud", json!([])), Err(wrong("aud", ClaimProblem::OtherAudience))),
         (with("exp", "tomorrow"), Err(wrong("exp", ClaimProblem::NotATime))),
         (with("exp", 1e300), Err(wrong("exp", ClaimProblem::NotATime))),
+        (with("exp", u64::MAX), Err(wrong("exp", ClaimProblem::NotATime))),
+        (with("exp", 1e15), Err(wrong("exp", ClaimProblem::NotATime))),
+        (with("exp", 999_999_999_999_999_i64), Ok(())),
+        (with("exp", -1), Err(AuthError::Expired)),
+        (with("exp", -1e300), Err(wrong("exp", ClaimProblem::NotATime))),
+        (with("exp", json!(null)), Err(wrong("exp", ClaimProblem::NotATime))),
+        (with("nbf", -999_999_999_999_999_i64), Ok(())),
+        (with("nbf", u64::MAX), Err(wrong("nbf", ClaimProblem::NotATime))),
+        (with("iat", -0.5), Ok(())),
         (with("nbf", "yesterday"), Err(wrong("nbf", ClaimProblem::NotATime))),
     ];
     for (claims, expected) in cases {

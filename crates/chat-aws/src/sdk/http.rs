@@ -20,6 +20,12 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
     runtime_components::RuntimeComponents,
 };
+use aws_smithy_types::body::SdkBody;
+use http_body_util::Limited;
+
+/// Maximum size of a response, in bytes. The SDK reads a response to its end. The largest are DynamoDB's of 16 MB of
+/// items (`BatchGetItem` in its API reference), which are longer as JSON, and a model's reply of 32 MiB.
+const RESPONSE_BYTES: usize = 40 * 1024 * 1024;
 
 /// Connection and read time-out. They distinguish connectors.
 type TimeOuts = (Option<Duration>, Option<Duration>);
@@ -76,8 +82,14 @@ struct Shared(Arc<ByScheme>);
 impl HttpConnector for Shared {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let connector = if request.uri().starts_with("http:") { self.0.plain() } else { self.0.tls() };
-        connector.call(request)
+        let call = connector.call(request);
+        HttpConnectorFuture::new(async move { Ok(call.await?.map(bounded)) })
     }
+}
+
+/// Returns a body that fails after [`RESPONSE_BYTES`].
+fn bounded(body: SdkBody) -> SdkBody {
+    SdkBody::from_body_1_x(Limited::new(body, RESPONSE_BYTES))
 }
 
 /// The connectors for HTTP and HTTPS, each created when it is first needed.
@@ -109,7 +121,16 @@ impl ByScheme {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_response_of_any_service_has_a_limit() {
+        let longest = bounded(SdkBody::from(vec![0; RESPONSE_BYTES])).collect().await.unwrap();
+        assert_eq!(longest.to_bytes().len(), RESPONSE_BYTES);
+        assert!(bounded(SdkBody::from(vec![0; RESPONSE_BYTES + 1])).collect().await.is_err());
+    }
 
     #[test]
     fn clients_share_a_connector_unless_their_time_outs_differ() {

@@ -259,3 +259,16 @@ async fn a_stop_ends_idle_connections_and_lets_requests_finish() {
     assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
     assert_eq!(took, SLOW);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_long_head_is_refused() {
+    for (lines, length) in [(101, 1), (60, 8_000)] {
+        let mut client = Client::connect();
+        let line = format!("x: {}\r\n", "y".repeat(length));
+        let head = format!("GET / HTTP/1.1\r\nhost: localhost\r\n{}\r\n", line.repeat(lines));
+        // The server may close the connection before the end.
+        let _ = client.io.write_all(head.as_bytes()).await;
+        let (said, _) = client.end().await;
+        assert!(said.starts_with("HTTP/1.1 431 "), "{lines} lines: {said}");
+    }
+}

@@ -4,33 +4,49 @@ mod answer;
 mod connect;
 mod event;
 mod frame;
+mod header;
 mod ids;
+mod json;
 mod management;
+mod mention;
 mod message;
+mod opening;
 mod otlp;
 mod prompt;
+mod refusal;
 mod reply;
 mod rest;
 mod socket;
 mod stream;
+mod subject;
 mod template;
+mod text;
+mod think;
 mod token;
 
 /// Every target by name.
-pub const ALL: [(&str, fn(&[u8])); 14] = [
+pub const ALL: [(&str, fn(&[u8])); 22] = [
     ("connect", connect::run),
     ("event", event::run),
     ("frame", frame::run),
+    ("header", header::run),
     ("ids", ids::run),
+    ("json", json::run),
     ("management", management::run),
+    ("mention", mention::run),
     ("message", message::run),
+    ("opening", opening::run),
     ("otlp", otlp::run),
     ("prompt", prompt::run),
+    ("refusal", refusal::run),
     ("reply", reply::run),
     ("rest", rest::run),
     ("socket", socket::run),
     ("stream", stream::run),
+    ("subject", subject::run),
     ("template", template::run),
+    ("text", text::run),
+    ("think", think::run),
     ("token", token::run),
 ];
 
