@@ -101,6 +101,7 @@ impl Stack {
             ["--data-dir", directory],
             ["--log-level", "trace"],
             ["--parameter", "LogLevel=trace"],
+            ["--parameter", "TokenInUrl=true"],
             ["--parameter", &endpoint],
             ["--parameter", &key],
         ]
