@@ -159,9 +159,10 @@ impl ApiRequest {
     pub fn path_text(&self, name: &str) -> Result<String, Problem> {
         let parameters = self.inner.path_parameters();
         let raw = parameters.first(name).unwrap_or_default();
-        percent_decode_str(raw).decode_utf8().map(Cow::into_owned).map_err(|_| {
-            Problem::invalid(vec![Violation::new(name, "malformed", "must be percent-encoded UTF-8")])
-        })
+        percent_decode_str(raw)
+            .decode_utf8()
+            .map(Cow::into_owned)
+            .map_err(|_| Problem::invalid(vec![Violation::new(name, "malformed", "must be percent-encoded UTF-8")]))
     }
 
     /// Returns the address of `segment` below the address of the request, for `Location`.
@@ -364,9 +365,15 @@ mod tests {
         for raw in ["%ff", "a%C3", "%ED%A0%80", "%F0%9F%91"] {
             let refused = with_parameter("emoji", raw).path_text("emoji").unwrap_err();
             let violation = &refused.errors[0];
-            assert_eq!((refused.status, violation.field.as_str(), violation.code), (400, "emoji", "malformed"), "{raw}");
+            assert_eq!(
+                (refused.status, violation.field.as_str(), violation.code),
+                (400, "emoji", "malformed"),
+                "{raw}"
+            );
         }
-        for (raw, text) in [("a%2Fb", "a/b"), ("a%252Fb", "a%2Fb"), ("+", "+"), ("%2B", "+"), ("%", "%"), ("%zz", "%zz")] {
+        for (raw, text) in
+            [("a%2Fb", "a/b"), ("a%252Fb", "a%2Fb"), ("+", "+"), ("%2B", "+"), ("%", "%"), ("%zz", "%zz")]
+        {
             assert_eq!(with_parameter("emoji", raw).path_text("emoji").unwrap(), text);
         }
         assert_eq!(with_parameter("emoji", "x").path_text("absent").unwrap(), "");

@@ -13,6 +13,7 @@ mod api;
 mod checkpoints;
 mod discard;
 mod lane;
+mod phase;
 mod progress;
 mod response;
 mod rules;
@@ -36,7 +37,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use self::{lane::Lane, progress::Progress, rules::Rules};
+use self::{
+    lane::Lane,
+    phase::{Phase, until_next},
+    progress::Progress,
+    rules::Rules,
+};
 use crate::{
     dynamodb::{self, BatchWait, Position, Record, Records, StreamReader},
     lambda::Invoke,
@@ -90,6 +96,10 @@ pub struct Options {
     /// [`READ_PAUSE`] has passed. Lambda polls a shard of `DynamoDB` four times a second ("Polling and batching
     /// streams").
     pub read_interval: Duration,
+    /// Seed that puts the mappings out of phase, as on AWS. Each starts late, polls on its own clock, and sometimes leaves
+    /// polls out. So a batch has several records, and one mapping of a stream overtakes another. Without a read interval,
+    /// a mapping then polls as often as Lambda does. `None`: all mappings read at once.
+    pub out_of_phase: Option<u64>,
     /// Maximum time for a running invocation to finish after the stop.
     pub stop_grace: Duration,
     /// Maximum number of records in process or waiting, counted from the oldest unfinished one.
@@ -108,6 +118,7 @@ impl Default for Options {
             retry_base: Duration::from_millis(250),
             retry_cap: Duration::from_secs(30),
             read_interval: Duration::ZERO,
+            out_of_phase: None,
             stop_grace: Duration::from_secs(5),
             read_ahead_records: 10_000,
             read_ahead_bytes: 64 * 1024 * 1024,
@@ -224,6 +235,7 @@ impl Mapping {
                 inbox
             })
             .collect();
+        let phase = rules.options.out_of_phase.map(|seed| Phase::new(seed, &mapping, rules.options.read_interval));
         let feeder = StreamPoller {
             reader,
             filters,
@@ -231,6 +243,7 @@ impl Mapping {
             progress: Arc::clone(&progress),
             inboxes,
             finished,
+            phase,
             read_at: None,
         };
         let keeper = tokio::spawn(run_checkpointer(finishes, progress, checkpoints, Arc::clone(&rules)));
@@ -311,6 +324,7 @@ struct StreamPoller {
     progress: Arc<Shared>,
     inboxes: Vec<mpsc::UnboundedSender<Vec<Item>>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
+    phase: Option<Phase>,
     /// Time of the last read.
     read_at: Option<Instant>,
 }
@@ -320,6 +334,9 @@ impl StreamPoller {
         let mut position = start;
         let started = Instant::now();
         let deliver = async {
+            if let Some(phase) = &self.phase {
+                tokio::time::sleep(phase.start_delay()).await;
+            }
             loop {
                 self.progress.room(&self.rules.options).await;
                 match self.next(position, started).await {
@@ -345,7 +362,10 @@ impl StreamPoller {
     /// Returns the records from `position` on that are available at the time of the next read.
     async fn next(&mut self, position: Position, started: Instant) -> Result<Records, dynamodb::Error> {
         let interval = self.rules.options.read_interval;
-        if !interval.is_zero() {
+        if let Some(phase) = &mut self.phase {
+            self.reader.next(position, 1).await?;
+            tokio::time::sleep(phase.until_poll(started.elapsed())).await;
+        } else if !interval.is_zero() {
             self.reader.next(position, 1).await?;
             tokio::time::sleep(until_next(interval, started.elapsed())).await;
         }
@@ -377,12 +397,6 @@ impl StreamPoller {
             let _ = self.finished.send(filtered_out);
         }
     }
-}
-
-/// Returns the time from `passed` to the next multiple of `interval`.
-fn until_next(interval: Duration, passed: Duration) -> Duration {
-    let over = passed.as_nanos() % interval.as_nanos().max(1);
-    interval.saturating_sub(Duration::from_nanos_u128(over))
 }
 
 /// Returns the lane of all records of `partition_key`.

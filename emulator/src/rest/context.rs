@@ -44,13 +44,7 @@ pub(super) struct ErrorContext<'a> {
 
 impl Context {
     /// Creates the context of a request. `paths` are that after the stage, and that as sent.
-    pub(super) fn new(
-        parts: &Parts,
-        paths: (&str, &str),
-        api: (&str, &str),
-        region: &str,
-        account_id: &str,
-    ) -> Self {
+    pub(super) fn new(parts: &Parts, paths: (&str, &str), api: (&str, &str), region: &str, account_id: &str) -> Self {
         let (path, sent_path) = paths;
         let (api_id, stage) = api;
         Self {

@@ -14,9 +14,15 @@ use crate::{
         time::Timestamp,
     },
     ports::{
-        channel_store::ChannelStore, clock::Clock, connection_store::ConnectionStore,
-        deleted_channels::DeletedChannels, due_ends::DueEnds, expiry_store::ExpiryStore, pending_ends::PendingEnds,
-        socket_gateway::{CONNECTION_DURATION, SocketGateway}, tenant_stores::TenantStores,
+        channel_store::ChannelStore,
+        clock::Clock,
+        connection_store::ConnectionStore,
+        deleted_channels::DeletedChannels,
+        due_ends::DueEnds,
+        expiry_store::ExpiryStore,
+        pending_ends::PendingEnds,
+        socket_gateway::{CONNECTION_DURATION, SocketGateway},
+        tenant_stores::TenantStores,
     },
 };
 
@@ -155,12 +161,12 @@ where
         }
         // The store may have expired the connection's items before the socket was closed, so the socket is closed
         // without them too.
-        match self.sockets.close(id).await {
-            // The gateway has ended a socket of this minute itself by then, so that the entry has no further use.
-            Err(error) if self.clock.now() >= minute.plus(CONNECTION_DURATION) => {
-                tracing::warn!(%error, connection_id = %id, "socket was not closed before the gateway's own limit");
+        if let Err(error) = self.sockets.close(id).await {
+            if self.clock.now() < minute.plus(CONNECTION_DURATION) {
+                return Err(error);
             }
-            outcome => drop(outcome?),
+            // The gateway has ended every socket of this minute itself by then, so the entry has no further use.
+            tracing::warn!(%error, connection_id = %id, "socket was not closed before the gateway's own limit");
         }
         if let Some((tenant, connection)) = found {
             self.tenants.connections(tenant.as_ref()).close(&connection.key).await?;
