@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use super::{identifiers, wire};
 
+/// `requestContext.deploymentId`. A local run has one deployment.
+const DEPLOYMENT_ID: &str = "local";
+
 /// Variables of one request.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
@@ -71,6 +74,7 @@ impl Context {
         json!({
             "accountId": self.account_id,
             "apiId": self.api_id,
+            "deploymentId": DEPLOYMENT_ID,
             "domainName": self.domain_name,
             "domainPrefix": self.api_id,
             "extendedRequestId": self.extended_request_id,
@@ -78,8 +82,6 @@ impl Context {
             "identity": {
                 "accessKey": null,
                 "accountId": null,
-                "apiKey": null,
-                "apiKeyId": null,
                 "caller": null,
                 "cognitoAuthenticationProvider": null,
                 "cognitoAuthenticationType": null,

@@ -89,7 +89,8 @@ impl Inner {
                 match &matched.method.integration {
                     Integration::LambdaProxy { function, timeout } => {
                         let event = proxy::event(&parts, &body, &matched.parameters, &context);
-                        self.invoke(function, *timeout, Bytes::from(event.to_string())).await
+                        let invoked = self.invoke(function, *timeout, Bytes::from(event.to_string())).await;
+                        invoked.map(|response| proxy::traced(response, &event))
                     }
                     Integration::Mock { request_templates, responses } => mock::respond(
                         request_templates,
