@@ -172,6 +172,8 @@ pub struct Mapping {
     checkpoints: Checkpoints,
     /// Position of the mapping's first read.
     start: Position,
+    /// The first read begins with the records that are written after it starts.
+    starts_at_latest: bool,
     filters: Filters,
     rules: Arc<Rules>,
 }
@@ -180,7 +182,8 @@ impl Mapping {
     /// Prepares `config` to read from `reader`.
     ///
     /// A mapping without a checkpoint gets its starting position in this call. With `LATEST`, records that are written
-    /// after this call are delivered, even if the run ends before they are read.
+    /// after this call are delivered, even if the run ends before they are read. With [`Options::out_of_phase`], such a
+    /// mapping misses what is written before its first poll, as on AWS.
     pub fn new(
         config: EventSourceMapping,
         reader: StreamReader,
@@ -194,7 +197,10 @@ impl Mapping {
         let filters = Filters::compile(&config.filters)
             .map_err(|source| Error::Filter { mapping: config.logical_id.clone(), source })?;
         let stream = Arc::clone(reader.stream());
-        let start = if let Some(position) = checkpoints.load(&config.logical_id, &stream.arn)? {
+        let saved = checkpoints.load(&config.logical_id, &stream.arn)?;
+        let is_latest = config.starting_position == StartingPosition::Latest;
+        let starts_at_latest = saved.is_none() && is_latest && options.out_of_phase.is_some();
+        let start = if let Some(position) = saved {
             position
         } else {
             let start = match config.starting_position {
@@ -205,7 +211,7 @@ impl Mapping {
             start
         };
         let rules = Arc::new(Rules { config, stream, invoke, destination, options });
-        Ok(Self { reader, checkpoints, start, filters, rules })
+        Ok(Self { reader, checkpoints, start, starts_at_latest, filters, rules })
     }
 
     /// Returns the mapping in the form of the Lambda API, for [`router`].
@@ -219,7 +225,7 @@ impl Mapping {
     /// After the stop, running invocations have [`Options::stop_grace`] to finish. The next run delivers the unfinished
     /// records again.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { reader, checkpoints, start, filters, rules } = self;
+        let Self { reader, checkpoints, start, starts_at_latest, filters, rules } = self;
         let mapping = rules.config.logical_id.clone();
         if !rules.config.enabled {
             info!(mapping, "event source mapping is disabled");
@@ -244,6 +250,7 @@ impl Mapping {
             inboxes,
             finished,
             phase,
+            starts_at_latest,
             read_at: None,
         };
         let keeper = tokio::spawn(run_checkpointer(finishes, progress, checkpoints, Arc::clone(&rules)));
@@ -325,6 +332,7 @@ struct StreamPoller {
     inboxes: Vec<mpsc::UnboundedSender<Vec<Item>>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
     phase: Option<Phase>,
+    starts_at_latest: bool,
     /// Time of the last read.
     read_at: Option<Instant>,
 }
@@ -336,6 +344,9 @@ impl StreamPoller {
         let deliver = async {
             if let Some(phase) = &self.phase {
                 tokio::time::sleep(phase.start_delay()).await;
+            }
+            if self.starts_at_latest {
+                position = self.reader.latest().unwrap_or(position);
             }
             loop {
                 self.progress.room(&self.rules.options).await;
