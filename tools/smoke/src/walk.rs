@@ -68,11 +68,6 @@ where
         equal("the history", &ids.collect(), &json!([sent["message_id"], reply["message_id"]]))
     };
     steps.step("history", history).await?;
-    let edit = async {
-        one.rest.ask(Method::PATCH, &format!("{messages}/{seq}"), json!({ "content": "edited" }), 200).await?;
-        socket.event("message.updated", |message| message["seq"] == seq && message["content"] == "edited").await
-    };
-    steps.step("edit", edit).await?;
     let react = async {
         // Percent-encoded in the path, as a URL must be: the functions have to decode it.
         let path = format!("{messages}/{seq}/reactions/%F0%9F%91%8D");
@@ -81,6 +76,11 @@ where
         socket.event("message.updated", |message| message["seq"] == seq && has_reaction(message)).await
     };
     steps.step("react", react).await?;
+    let edit = async {
+        one.rest.ask(Method::PATCH, &format!("{messages}/{seq}"), json!({ "content": "edited" }), 200).await?;
+        socket.event("message.updated", |message| message["seq"] == seq && message["content"] == "edited").await
+    };
+    steps.step("edit", edit).await?;
     join_and_leave(target, steps, two, channel, &mut socket, &sent["sender_id"]).await
 }
 
