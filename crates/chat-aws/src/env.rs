@@ -32,6 +32,11 @@ pub fn choice<T: std::str::FromStr<Err = &'static str>>(name: &'static str) -> R
     variable(name)?.parse().map_err(|problem| VariableError { name, problem })
 }
 
+/// Returns whether a required variable is `true`. Its other value is `false`.
+pub fn flag(name: &'static str) -> Result<bool, VariableError> {
+    variable(name)?.parse().map_err(|_| VariableError { name, problem: "must be true or false" })
+}
+
 /// Returns the number in a required variable.
 pub fn number(name: &'static str) -> Result<usize, VariableError> {
     variable(name)?.parse().map_err(|_| VariableError { name, problem: "must be a whole number" })

@@ -1,6 +1,6 @@
 //! Requests of the REST functions.
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use auth::Verifier;
 use chat::model::{
@@ -9,7 +9,7 @@ use chat::model::{
     seq::Seq,
     validation::Violation,
 };
-use http::Method;
+use http::{HeaderValue, Method};
 use lambda_http::{Request, RequestExt, request::RequestContext};
 use percent_encoding::percent_decode_str;
 
@@ -123,7 +123,7 @@ impl ApiRequest {
     /// # Errors
     /// Fails with a 400 problem.
     pub fn path_id<T: FromStr<Err = IdError>>(&self, name: &str) -> Result<T, Problem> {
-        self.path_text(name).unwrap_or_default().parse().map_err(|error| no_id(name, error))
+        self.path_text(name)?.parse().map_err(|error| no_id(name, error))
     }
 
     /// Returns the path parameter `user_id` of a new member. Refuses reserved names.
@@ -132,7 +132,7 @@ impl ApiRequest {
     /// Fails with a 400 problem.
     pub fn path_new_member(&self, verifier: &Verifier) -> Result<UserId, Problem> {
         let name = "user_id";
-        verifier.user(&self.path_text(name).unwrap_or_default()).map_err(|error| no_id(name, error))
+        verifier.user(&self.path_text(name)?).map_err(|error| no_id(name, error))
     }
 
     /// Returns the path parameter `seq`.
@@ -140,23 +140,44 @@ impl ApiRequest {
     /// # Errors
     /// Fails with a 400 problem.
     pub fn path_seq(&self) -> Result<Seq, Problem> {
-        let text = self.path_text("seq").unwrap_or_default();
+        let text = self.path_text("seq")?;
         let seq = text.parse().ok().filter(|seq| (Seq::FIRST..=Seq::LARGEST).contains(seq));
         seq.ok_or_else(|| {
             Problem::invalid(vec![Violation::new("seq", "malformed", "must be the number of a message, 1 or more")])
         })
     }
 
-    /// Returns a path parameter, decoded once.
+    /// Returns a path parameter, decoded once, or an empty text if the route has none of that name.
     ///
     /// API Gateway passes path parameters of a REST API with Lambda proxy integration percent-encoded, but query
     /// parameters decoded (recorded at AWS: `"proxy": "test%2Balias"`). A parameter that was encoded twice remains
-    /// encoded here and is not a valid id: `%252e%252e` does not become `..`. Invalid UTF-8 becomes U+FFFD, which no id
-    /// contains.
-    #[must_use]
-    pub fn path_text(&self, name: &str) -> Option<String> {
+    /// encoded here and is not a valid id: `%252e%252e` does not become `..`. A decoded `/` is part of the text and
+    /// separates nothing, because API Gateway matched the route before.
+    ///
+    /// # Errors
+    /// Fails with a 400 problem that names the parameter if the decoded bytes are not UTF-8.
+    pub fn path_text(&self, name: &str) -> Result<String, Problem> {
         let parameters = self.inner.path_parameters();
-        Some(percent_decode_str(parameters.first(name)?).decode_utf8_lossy().into_owned())
+        let raw = parameters.first(name).unwrap_or_default();
+        percent_decode_str(raw)
+            .decode_utf8()
+            .map(Cow::into_owned)
+            .map_err(|_| Problem::invalid(vec![Violation::new(name, "malformed", "must be percent-encoded UTF-8")]))
+    }
+
+    /// Returns the address of `segment` below the address of the request, for `Location`.
+    ///
+    /// It is an absolute path (RFC 9110, section 10.2.2; RFC 3986, section 4.2) that begins as the client's does: with
+    /// the stage, or with the base path of a custom domain. A relative reference would resolve differently after a
+    /// path that ends with a slash. Slashes at the beginning are one, because two would begin a host name.
+    #[must_use]
+    pub fn location_below(&self, segment: &str) -> Option<HeaderValue> {
+        let context = match self.inner.request_context_ref() {
+            Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
+            _ => None,
+        };
+        let path = context.unwrap_or_else(|| self.inner.uri().path()).trim_matches('/');
+        HeaderValue::try_from(format!("/{path}/{segment}")).ok()
     }
 
     /// Returns an optional query parameter. Adds a violation if it is repeated or invalid.
@@ -255,6 +276,8 @@ mod tests {
 
     use auth::{Issuer, Secret};
     use chat::model::id::{ChannelId, ConnectionId};
+    use lambda_http::request::LambdaRequest;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -262,6 +285,33 @@ mod tests {
     fn with_parameter(name: &str, raw: &str) -> ApiRequest {
         let parameters = HashMap::from([(name.to_owned(), vec![raw.to_owned()])]);
         ApiRequest::new(Request::default().with_path_parameters(parameters))
+    }
+
+    /// Returns the request of an event in the form that was recorded at AWS.
+    fn of_event(resource: &str, path: &str, sent_path: &str, parameters: &Value) -> ApiRequest {
+        let event = json!({
+            "resource": resource,
+            "path": path,
+            "httpMethod": "POST",
+            "headers": {"Host": "api123.execute-api.eu-west-1.amazonaws.com"},
+            "multiValueHeaders": {"Host": ["api123.execute-api.eu-west-1.amazonaws.com"]},
+            "queryStringParameters": null,
+            "multiValueQueryStringParameters": null,
+            "pathParameters": parameters,
+            "stageVariables": null,
+            "requestContext": {
+                "stage": "stage",
+                "path": sent_path,
+                "resourcePath": resource,
+                "httpMethod": "POST",
+                "identity": {"sourceIp": "203.0.113.9"},
+                "domainName": "api123.execute-api.eu-west-1.amazonaws.com",
+            },
+            "body": null,
+            "isBase64Encoded": false,
+        });
+        let event: LambdaRequest = serde_json::from_str(&event.to_string()).unwrap();
+        ApiRequest::new(event.into())
     }
 
     fn verifier() -> Verifier {
@@ -280,6 +330,67 @@ mod tests {
         for raw in ["%2561", "team%253A1", "%", "%zz", "%ff", "a%2Fb", "a%00", ""] {
             let refused = with_parameter("channel_id", raw).path_id::<ChannelId>("channel_id").unwrap_err();
             assert_eq!((refused.status, refused.errors[0].code), (400, "malformed"), "{raw}");
+        }
+    }
+
+    /// Recorded at AWS (`test_lambda_aws_proxy_integration`): `path`, `pathParameters` and `requestContext.path` are as
+    /// the client sent them, and only `resource` is not.
+    #[test]
+    fn the_parameters_of_an_event_are_decoded_once() {
+        let renewal = of_event(
+            "/connections/{connection_id}/token",
+            "/connections/L0SM9cOFvHcCIhw%3D/token",
+            "/stage/connections/L0SM9cOFvHcCIhw%3D/token",
+            &json!({"connection_id": "L0SM9cOFvHcCIhw%3D"}),
+        );
+        assert_eq!(renewal.path_id::<ConnectionId>("connection_id").unwrap().as_str(), "L0SM9cOFvHcCIhw=");
+        let reaction = of_event(
+            "/channels/{channel_id}/messages/{seq}/reactions/{emoji}",
+            "/channels/team%3A1/messages/%37/reactions/%F0%9F%91%8D",
+            "/stage/channels/team%3A1/messages/%37/reactions/%F0%9F%91%8D",
+            &json!({"channel_id": "team%3A1", "seq": "%37", "emoji": "%F0%9F%91%8D"}),
+        );
+        assert_eq!(reaction.path_id::<ChannelId>("channel_id").unwrap().as_str(), "team:1");
+        assert_eq!(reaction.path_seq().unwrap(), Seq::new(7));
+        assert_eq!(reaction.path_text("emoji").unwrap(), "\u{1f44d}");
+        // The id of the subject `alice@example.com`: its `=` is encoded by some clients and not by others.
+        for raw in ["alice=40example.com", "alice%3D40example.com", "alice%3d40example.com"] {
+            let member = with_parameter("user_id", raw);
+            assert_eq!(member.path_id::<UserId>("user_id").unwrap().as_str(), "alice=40example.com", "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_utf_8_and_a_slash_in_it_is_data() {
+        for raw in ["%ff", "a%C3", "%ED%A0%80", "%F0%9F%91"] {
+            let refused = with_parameter("emoji", raw).path_text("emoji").unwrap_err();
+            let violation = &refused.errors[0];
+            assert_eq!(
+                (refused.status, violation.field.as_str(), violation.code),
+                (400, "emoji", "malformed"),
+                "{raw}"
+            );
+        }
+        for (raw, text) in
+            [("a%2Fb", "a/b"), ("a%252Fb", "a%2Fb"), ("+", "+"), ("%2B", "+"), ("%", "%"), ("%zz", "%zz")]
+        {
+            assert_eq!(with_parameter("emoji", raw).path_text("emoji").unwrap(), text);
+        }
+        assert_eq!(with_parameter("emoji", "x").path_text("absent").unwrap(), "");
+    }
+
+    #[test]
+    fn a_location_resolves_to_where_the_client_sent_its_request() {
+        for (sent, location) in [
+            ("/stage/channels", "/stage/channels/general"),
+            ("/stage/channels/", "/stage/channels/general"),
+            // Custom domains, with and without a base path.
+            ("/base/channels", "/base/channels/general"),
+            ("/channels", "/channels/general"),
+            ("//evil.example/channels", "/evil.example/channels/general"),
+        ] {
+            let request = of_event("/channels", "/channels", sent, &Value::Null);
+            assert_eq!(request.location_below("general").unwrap(), location, "{sent}");
         }
     }
 

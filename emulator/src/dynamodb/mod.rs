@@ -6,6 +6,7 @@
 
 mod direct;
 mod front;
+mod item_size;
 mod location;
 mod server;
 mod stream;

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Error, Options, location::connect, worker::Worker};
+use super::{Error, Options, item_size, location::connect, worker::Worker};
 
 /// Offset between the engine's stored sequence numbers and the shown 21 digits of DynamoDB.
 const SEQUENCE_NUMBER_OFFSET: u128 = 100_000_000_000_000_000_000;
@@ -117,7 +117,9 @@ impl Stream {
 
     /// Converts a stored record to the form of the example in "Using AWS Lambda with Amazon DynamoDB" in the Lambda
     /// developer guide. TTL deletions carry the `userIdentity` of "Time to Live" in the DynamoDB developer guide.
-    fn record(&self, row: &StoredRecord) -> Result<Record, Error> {
+    ///
+    /// Returns `None` for a write without a change.
+    fn record(&self, row: &StoredRecord) -> Result<Option<Record>, Error> {
         let parse = |text: &str| {
             serde_json::from_str::<Value>(text)
                 .map_err(|error| Error::Engine(format!("record {} is damaged: {error}", row.number)))
@@ -129,7 +131,6 @@ impl Stream {
             ("ApproximateCreationDateTime".to_owned(), json!(row.created_at)),
             ("Keys".to_owned(), keys),
             ("SequenceNumber".to_owned(), json!(position.sequence_number())),
-            ("SizeBytes".to_owned(), json!(row.size())),
             ("StreamViewType".to_owned(), json!(self.view_type)),
         ]);
         for (name, image) in [("NewImage", &row.new_image), ("OldImage", &row.old_image)] {
@@ -137,6 +138,13 @@ impl Stream {
                 change.insert(name.to_owned(), parse(image)?);
             }
         }
+        // Recorded at AWS: a write that leaves an item as it was has no record.
+        if row.event_name == "MODIFY" && change.get("NewImage").is_some_and(|new| change.get("OldImage") == Some(new)) {
+            return Ok(None);
+        }
+        let parts = ["Keys", "NewImage", "OldImage"].iter().filter_map(|part| change.get(*part));
+        let size: usize = parts.map(item_size::of_item).sum();
+        change.insert("SizeBytes".to_owned(), json!(size));
         let mut event = json!({
             "eventID": row.event_id.clone().unwrap_or_else(|| row.number.to_string()),
             "eventName": row.event_name,
@@ -151,7 +159,7 @@ impl Stream {
         }
         let created_at = Timestamp::from_second(row.created_at).map_err(|error| Error::Engine(error.to_string()))?;
         let json = event.to_string().into();
-        Ok(Record { position, created_at, partition_key, event, json })
+        Ok(Some(Record { position, created_at, partition_key, event, json }))
     }
 }
 
@@ -181,6 +189,7 @@ impl StoredRecord {
         })
     }
 
+    /// Returns the number of bytes of its JSON.
     fn size(&self) -> usize {
         let image = |image: &Option<String>| image.as_ref().map_or(0, String::len);
         self.keys.len() + image(&self.new_image) + image(&self.old_image)
@@ -319,7 +328,25 @@ impl Tail {
     }
 }
 
-fn read(connection: &Connection, stream: &Stream, position: Position, limit: usize) -> Result<Vec<Record>, Error> {
+/// Returns up to `limit` records after `position`, or none at the end of the stream.
+fn read(connection: &Connection, stream: &Stream, mut position: Position, limit: usize) -> Result<Vec<Record>, Error> {
+    loop {
+        let (records, last) = read_page(connection, stream, position, limit)?;
+        // A page of writes without a change is not the end.
+        match last.filter(|_| records.is_empty()) {
+            Some(last) => position = last,
+            None => return Ok(records),
+        }
+    }
+}
+
+/// Returns the records of the next rows after `position`, and the position of the last row.
+fn read_page(
+    connection: &Connection,
+    stream: &Stream,
+    position: Position,
+    limit: usize,
+) -> Result<(Vec<Record>, Option<Position>), Error> {
     let mut statement = connection.prepare_cached(
         "SELECT CAST(sequence_number AS INTEGER), event_id, event_name, keys_json, new_image, old_image,
                 created_at, user_identity
@@ -330,17 +357,18 @@ fn read(connection: &Connection, stream: &Stream, position: Position, limit: usi
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = statement.query_map(params![stream.table, position.0, limit], StoredRecord::read)?;
-    let mut records = Vec::new();
+    let (mut records, mut last) = (Vec::new(), None);
     let mut bytes = 0;
     for row in rows {
         let row = row?;
         bytes += row.size();
-        records.push(stream.record(&row)?);
+        last = Some(Position(row.number));
+        records.extend(stream.record(&row)?);
         if bytes >= READ_BYTES {
             break;
         }
     }
-    Ok(records)
+    Ok((records, last))
 }
 
 /// Notifies readers of writes.

@@ -53,10 +53,9 @@ pub(super) fn message(
         }),
     );
     if let Some(last) = last {
-        let mut context = json!({ "statusCode": 200, "executedVersion": "$LATEST" });
-        if last.function_error {
-            context["functionError"] = json!("Unhandled");
-        }
+        // Recorded at AWS: null if the function itself succeeded and reported failed records.
+        let function_error = last.function_error.then_some("Unhandled");
+        let context = json!({ "statusCode": 200, "executedVersion": "$LATEST", "functionError": function_error });
         message.insert("responseContext".to_owned(), context);
     }
     message.insert("version".to_owned(), json!("1.0"));

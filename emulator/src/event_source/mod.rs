@@ -13,6 +13,7 @@ mod api;
 mod batches;
 mod checkpoints;
 mod discard;
+mod phase;
 mod progress;
 mod retry;
 mod settings;
@@ -37,7 +38,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use self::{batches::BatchWorker, progress::Progress, settings::Settings};
+use self::{
+    batches::BatchWorker,
+    phase::{Phase, until_next},
+    progress::Progress,
+    settings::Settings,
+};
 use crate::{
     dynamodb::{self, BatchWait, Position, Record, Records, StreamReader},
     lambda::Invoke,
@@ -91,6 +97,10 @@ pub struct Options {
     /// [`READ_PAUSE`] has passed. Lambda polls a shard of `DynamoDB` four times a second ("Polling and batching
     /// streams").
     pub read_interval: Duration,
+    /// Seed that puts the mappings out of phase, as on AWS. Each starts late, polls on its own clock, and sometimes leaves
+    /// polls out. So a batch has several records, and one mapping of a stream overtakes another. Without a read interval,
+    /// a mapping then polls as often as Lambda does. `None`: all mappings read at once.
+    pub out_of_phase: Option<u64>,
     /// Maximum time for a running invocation to finish after the stop.
     pub stop_grace: Duration,
     /// Maximum number of records in process or waiting, counted from the oldest unfinished one.
@@ -109,6 +119,7 @@ impl Default for Options {
             retry_base: Duration::from_millis(250),
             retry_cap: Duration::from_secs(30),
             read_interval: Duration::ZERO,
+            out_of_phase: None,
             stop_grace: Duration::from_secs(5),
             read_ahead_records: 10_000,
             read_ahead_bytes: 64 * 1024 * 1024,
@@ -162,6 +173,8 @@ pub struct Mapping {
     checkpoints: Checkpoints,
     /// Position of the mapping's first read.
     start: Position,
+    /// The first read begins with the records that are written after it starts.
+    starts_at_latest: bool,
     filters: Filters,
     settings: Arc<Settings>,
 }
@@ -170,7 +183,8 @@ impl Mapping {
     /// Prepares `config` to read from `reader`.
     ///
     /// A mapping without a checkpoint gets its starting position in this call. With `LATEST`, records that are written
-    /// after this call are delivered, even if the run ends before they are read.
+    /// after this call are delivered, even if the run ends before they are read. With [`Options::out_of_phase`], such a
+    /// mapping misses what is written before its first poll, as on AWS.
     pub fn new(
         config: EventSourceMapping,
         reader: StreamReader,
@@ -184,7 +198,10 @@ impl Mapping {
         let filters = Filters::compile(&config.filters)
             .map_err(|source| Error::Filter { mapping: config.logical_id.clone(), source })?;
         let stream = Arc::clone(reader.stream());
-        let start = if let Some(position) = checkpoints.load(&config.logical_id, &stream.arn)? {
+        let saved = checkpoints.load(&config.logical_id, &stream.arn)?;
+        let is_latest = config.starting_position == StartingPosition::Latest;
+        let starts_at_latest = saved.is_none() && is_latest && options.out_of_phase.is_some();
+        let start = if let Some(position) = saved {
             position
         } else {
             let start = match config.starting_position {
@@ -195,7 +212,7 @@ impl Mapping {
             start
         };
         let settings = Arc::new(Settings { config, stream, invoke, destination, options });
-        Ok(Self { reader, checkpoints, start, filters, settings })
+        Ok(Self { reader, checkpoints, start, starts_at_latest, filters, settings })
     }
 
     /// Returns the mapping in the form of the Lambda API, for [`router`].
@@ -209,7 +226,7 @@ impl Mapping {
     /// After the stop, running invocations have [`Options::stop_grace`] to finish. The next run delivers the unfinished
     /// records again.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { reader, checkpoints, start, filters, settings } = self;
+        let Self { reader, checkpoints, start, starts_at_latest, filters, settings } = self;
         let mapping = settings.config.logical_id.clone();
         if !settings.config.enabled {
             info!(mapping, "event source mapping is disabled");
@@ -225,6 +242,7 @@ impl Mapping {
                 inbox
             })
             .collect();
+        let phase = rules.options.out_of_phase.map(|seed| Phase::new(seed, &mapping, rules.options.read_interval));
         let feeder = StreamPoller {
             reader,
             filters,
@@ -232,6 +250,8 @@ impl Mapping {
             progress: Arc::clone(&progress),
             inboxes,
             finished,
+            phase,
+            starts_at_latest,
             read_at: None,
         };
         let keeper = tokio::spawn(run_checkpointer(finishes, progress, checkpoints, Arc::clone(&settings)));
@@ -312,6 +332,8 @@ struct StreamPoller {
     progress: Arc<Shared>,
     inboxes: Vec<mpsc::UnboundedSender<Vec<Item>>>,
     finished: mpsc::UnboundedSender<Vec<Position>>,
+    phase: Option<Phase>,
+    starts_at_latest: bool,
     /// Time of the last read.
     read_at: Option<Instant>,
 }
@@ -321,6 +343,12 @@ impl StreamPoller {
         let mut position = start;
         let started = Instant::now();
         let deliver = async {
+            if let Some(phase) = &self.phase {
+                tokio::time::sleep(phase.start_delay()).await;
+            }
+            if self.starts_at_latest {
+                position = self.reader.latest().unwrap_or(position);
+            }
             loop {
                 self.progress.room(&self.settings.options).await;
                 match self.next(position, started).await {
@@ -346,7 +374,10 @@ impl StreamPoller {
     /// Returns the records from `position` on that are available at the time of the next read.
     async fn next(&mut self, position: Position, started: Instant) -> Result<Records, dynamodb::Error> {
         let interval = self.settings.options.read_interval;
-        if !interval.is_zero() {
+        if let Some(phase) = &mut self.phase {
+            self.reader.next(position, 1).await?;
+            tokio::time::sleep(phase.until_poll(started.elapsed())).await;
+        } else if !interval.is_zero() {
             self.reader.next(position, 1).await?;
             tokio::time::sleep(until_next(interval, started.elapsed())).await;
         }
@@ -378,12 +409,6 @@ impl StreamPoller {
             let _ = self.finished.send(filtered_out);
         }
     }
-}
-
-/// Returns the time from `passed` to the next multiple of `interval`.
-fn until_next(interval: Duration, passed: Duration) -> Duration {
-    let over = passed.as_nanos() % interval.as_nanos().max(1);
-    interval.saturating_sub(Duration::from_nanos_u128(over))
 }
 
 /// Returns the lane of all records of `partition_key`.

@@ -23,6 +23,8 @@ pub(super) fn judge(answer: &[u8], sequence_numbers: &[String]) -> Verdict {
     }
     let failures = match serde_json::from_slice(answer) {
         Ok(Value::Null) => return Verdict::Success,
+        // Recorded at AWS.
+        Ok(Value::Array(list)) if list.is_empty() => return Verdict::Success,
         Ok(Value::Object(mut answer)) => match answer.remove("batchItemFailures") {
             None | Some(Value::Null) => return Verdict::Success,
             Some(Value::Array(failures)) => failures,
@@ -67,7 +69,8 @@ mod tests {
             (r#"{"batchItemFailures":["102"]}"#, Verdict::Failed),
             (r#"{"batchItemFailures":"102"}"#, Verdict::Failed),
             (r#""done""#, Verdict::Failed),
-            ("[]", Verdict::Failed),
+            ("[]", Verdict::Success),
+            (r#"["102"]"#, Verdict::Failed),
             ("done", Verdict::Failed),
         ] {
             assert_eq!(judge(answer.as_bytes(), &batch), verdict, "{answer}");

@@ -74,6 +74,8 @@ struct Failure {
 enum Condition {
     RetriesExhausted,
     EventAgeExceeded,
+    /// The function's reserved concurrency is 0.
+    ZeroReservedConcurrency,
 }
 
 /// Accepted invocations and their retry settings.
@@ -185,12 +187,18 @@ impl Lambda {
 
     /// Delivers `pending` in the background, with all retries.
     pub(super) fn deliver(&self, pending: Pending) {
-        let Some(settings) = self.pool(&pending.function).map(|pool| pool.function.async_invoke.clone()) else {
+        let Some(function) = self.pool(&pending.function).map(|pool| pool.function.clone()) else {
             warn!(function = pending.function, "a pending invocation was kept, because its function was not found");
             return;
         };
         let lambda = self.clone();
-        self.inner.deliveries.tasks.spawn(async move { lambda.attempt_all(pending, &settings).await });
+        self.inner.deliveries.tasks.spawn(async move {
+            // Recorded at AWS: the record is sent at once, without an attempt.
+            if function.reserved_concurrency == Some(0) {
+                return lambda.discard(&pending, &function.async_invoke, Condition::ZeroReservedConcurrency).await;
+            }
+            lambda.attempt_all(pending, &function.async_invoke).await;
+        });
     }
 
     async fn attempt_all(&self, mut pending: Pending, settings: &AsyncInvoke) {

@@ -149,8 +149,8 @@ impl IntoResponse for Problem {
             Self::Refused(error @ InvokeError::PayloadTooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException", error.to_string())
             }
-            Self::Refused(error @ InvokeError::Throttled) => {
-                (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", error.to_string())
+            Self::Refused(InvokeError::Throttled) => {
+                (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Rate Exceeded.".to_owned())
             }
             Self::Refused(error @ InvokeError::Stopping) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "ServiceException", error.to_string())

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use super::{identifiers, wire};
 
+/// `requestContext.deploymentId`. A local run has one deployment.
+const DEPLOYMENT_ID: &str = "local";
+
 /// Variables of one request.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
@@ -22,8 +25,10 @@ pub(super) struct Context {
     pub(super) stage: String,
     pub(super) domain_name: String,
     pub(super) http_method: String,
-    /// Path after the stage, as the client sent it.
+    /// Path after the stage, as the client sent it, without slashes before its first segment.
     pub(super) path: String,
+    /// Path as the client sent it, with the stage if the client named it.
+    pub(super) sent_path: String,
     pub(super) protocol: String,
     pub(super) source_ip: String,
     pub(super) user_agent: Option<String>,
@@ -41,7 +46,9 @@ pub(super) struct ErrorContext<'a> {
 }
 
 impl Context {
-    pub(super) fn new(parts: &Parts, path: &str, api: (&str, &str), region: &str, account_id: &str) -> Self {
+    /// Creates the context of a request. `paths` are that after the stage, and that as sent.
+    pub(super) fn new(parts: &Parts, paths: (&str, &str), api: (&str, &str), region: &str, account_id: &str) -> Self {
+        let (path, sent_path) = paths;
         let (api_id, stage) = api;
         Self {
             now: Timestamp::now(),
@@ -53,6 +60,7 @@ impl Context {
             domain_name: format!("{api_id}.execute-api.{region}.amazonaws.com"),
             http_method: parts.method.to_string(),
             path: path.to_owned(),
+            sent_path: sent_path.to_owned(),
             protocol: format!("{:?}", parts.version),
             source_ip: wire::source_ip(parts).to_string(),
             user_agent: wire::user_agent(&parts.headers),
@@ -61,16 +69,12 @@ impl Context {
         }
     }
 
-    /// Returns `$context.path`, which includes the stage.
-    fn path_with_stage(&self) -> String {
-        format!("/{}{}", self.stage, self.path)
-    }
-
     /// Returns the `requestContext` of a proxy event.
     pub(super) fn request_context(&self) -> Value {
         json!({
             "accountId": self.account_id,
             "apiId": self.api_id,
+            "deploymentId": DEPLOYMENT_ID,
             "domainName": self.domain_name,
             "domainPrefix": self.api_id,
             "extendedRequestId": self.extended_request_id,
@@ -78,8 +82,6 @@ impl Context {
             "identity": {
                 "accessKey": null,
                 "accountId": null,
-                "apiKey": null,
-                "apiKeyId": null,
                 "caller": null,
                 "cognitoAuthenticationProvider": null,
                 "cognitoAuthenticationType": null,
@@ -91,7 +93,7 @@ impl Context {
                 "userAgent": self.user_agent,
                 "userArn": null,
             },
-            "path": self.path_with_stage(),
+            "path": self.sent_path,
             "protocol": self.protocol,
             "requestId": self.request_id,
             "requestTime": identifiers::request_time(self.now),
@@ -114,7 +116,7 @@ impl Context {
             ("httpMethod", self.http_method.clone()),
             ("identity.sourceIp", self.source_ip.clone()),
             ("identity.userAgent", self.user_agent.clone().unwrap_or_default()),
-            ("path", self.path_with_stage()),
+            ("path", self.sent_path.clone()),
             ("protocol", self.protocol.clone()),
             ("requestId", self.request_id.clone()),
             ("requestTime", identifiers::request_time(self.now)),
@@ -215,7 +217,7 @@ mod tests {
             |_| http::Request::get("/x").header("user-agent", "a\"b").body(()).unwrap().into_parts(),
             http::Request::into_parts,
         );
-        Context::new(&parts, "/x", ("api", "dev"), "eu-west-1", "123456789012")
+        Context::new(&parts, ("/x", "/dev/x"), ("api", "dev"), "eu-west-1", "123456789012")
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Inner {
     async fn answer(&self, request: Request) -> Response<Body> {
         let valid_host = wire::has_valid_host(&request);
         let (parts, body) = request.into_parts();
-        let whole = if parts.uri.path().is_empty() { "/" } else { parts.uri.path() };
+        let whole = routes::one_slash(if parts.uri.path().is_empty() { "/" } else { parts.uri.path() });
         let method = parts.method.as_str();
         // A resource may have the name of the stage. The prefix is removed only if the rest of the path has a method.
         let behind_stage = routes::without_stage(whole, &self.api.stage);
@@ -74,7 +74,8 @@ impl Inner {
             .and_then(|path| Some((path, routes::find(&self.api.methods, path, method)?)))
             .or_else(|| Some((whole, routes::find(&self.api.methods, whole, method)?)));
         let path = found.as_ref().map_or(behind_stage.unwrap_or(whole), |(path, _)| *path).to_owned();
-        let mut context = Context::new(&parts, &path, (&self.api.id, &self.api.stage), &self.region, &self.account_id);
+        let api = (self.api.id.as_str(), self.api.stage.as_str());
+        let mut context = Context::new(&parts, (&path, whole), api, &self.region, &self.account_id);
         let accept = text(&parts.headers, &header::ACCEPT).map(str::to_owned);
 
         let outcome = match (found, wire::read_body(body, PAYLOAD_LIMIT).await) {
@@ -88,7 +89,8 @@ impl Inner {
                 match &matched.method.integration {
                     Integration::LambdaProxy { function, timeout } => {
                         let event = proxy::event(&parts, &body, &matched.parameters, &context);
-                        self.invoke(function, *timeout, Bytes::from(event.to_string())).await
+                        let invoked = self.invoke(function, *timeout, Bytes::from(event.to_string())).await;
+                        invoked.map(|response| proxy::traced(response, &event))
                     }
                     Integration::Mock { request_templates, responses } => mock::respond(
                         request_templates,

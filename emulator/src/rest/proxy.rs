@@ -33,11 +33,12 @@ pub(super) fn event(parts: &Parts, body: &Bytes, parameters: &BTreeMap<String, S
     })
 }
 
-/// Response of a function.
+/// Response of a function. Recorded at AWS: an unknown field is an error, and a response without a status has 200.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ProxyResponse {
-    status_code: Value,
+    #[serde(default)]
+    status_code: Option<Value>,
     #[serde(default)]
     headers: Option<BTreeMap<String, Value>>,
     #[serde(default)]
@@ -46,21 +47,43 @@ struct ProxyResponse {
     body: Option<String>,
     // Without binary media types, API Gateway forwards base64 unchanged. The value has no effect, but its type is
     // checked.
-    #[serde(default, rename = "isBase64Encoded")]
-    _is_base64_encoded: Option<bool>,
+    #[serde(default)]
+    is_base64_encoded: Option<bool>,
+}
+
+impl ProxyResponse {
+    /// Returns whether the object has no field with a value. Recorded at AWS: such a response is an error.
+    fn is_empty(&self) -> bool {
+        self.status_code.is_none()
+            && self.headers.is_none()
+            && self.multi_value_headers.is_none()
+            && self.body.is_none()
+            && self.is_base64_encoded.is_none()
+    }
 }
 
 /// Converts the response of a function. Returns `None` if it is not a proxy response (API Gateway's "Malformed Lambda
 /// proxy response").
 pub(super) fn response(answer: &[u8]) -> Option<Response<Body>> {
-    let answer: ProxyResponse = serde_json::from_slice(answer).ok()?;
-    let status = status(&answer.status_code)?;
+    let answer: ProxyResponse =
+        serde_json::from_slice(answer).ok().filter(|answer: &ProxyResponse| !answer.is_empty())?;
+    let status = answer.status_code.as_ref().map_or(Some(StatusCode::OK), status)?;
     let headers = merge(answer.headers.unwrap_or_default(), answer.multi_value_headers.unwrap_or_default())?;
     let mut response = Response::new(Body::from(answer.body.unwrap_or_default()));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response.headers_mut().entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     Some(response)
+}
+
+/// Adds the trace id of the event. Recorded at AWS: responses of functions have it, those of mocks and of the gateway
+/// do not.
+pub(super) fn traced(mut response: Response<Body>, event: &Value) -> Response<Body> {
+    let trace_id = event["headers"][wire::TRACE_ID].as_str().unwrap_or_default();
+    if let Ok(trace_id) = HeaderValue::from_str(trace_id) {
+        response.headers_mut().entry("x-amzn-trace-id").or_insert(trace_id);
+    }
+    response
 }
 
 /// Returns a final status from a number or its digits.
@@ -145,6 +168,7 @@ mod tests {
     fn malformed_answers_are_told_from_good_ones() {
         for good in [
             r#"{"statusCode":200}"#,
+            r#"{"headers":{"a":"b"}}"#,
             r#"{"statusCode":"404","body":null,"headers":null,"multiValueHeaders":null}"#,
             r#"{"statusCode":200,"headers":{"a":1,"b":true,"c":null},"isBase64Encoded":false}"#,
         ] {
@@ -156,6 +180,7 @@ mod tests {
             "\"text\"",
             "[]",
             "{}",
+            r#"{"statusCode":200,"wrongValue":"value"}"#,
             r#"{"statusCode":"ok"}"#,
             r#"{"statusCode":101}"#,
             r#"{"statusCode":200.5}"#,

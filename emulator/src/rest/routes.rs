@@ -39,13 +39,22 @@ pub(super) fn find<'a>(methods: &'a [Method], path: &str, http_method: &str) -> 
     Some(Matched { method, parameters })
 }
 
-/// Returns the part of `path` after a leading `/{stage}`.
+/// Returns the part of `path` after a leading `/{stage}`, without slashes before its first segment (recorded at AWS:
+/// `/stage//proxy-value` has the path `/proxy-value`).
 pub(super) fn without_stage<'a>(path: &'a str, stage: &str) -> Option<&'a str> {
     let rest = path.strip_prefix('/')?.strip_prefix(stage)?;
     match rest {
         "" => Some("/"),
-        _ => rest.starts_with('/').then_some(rest),
+        _ => rest.starts_with('/').then(|| one_slash(rest)),
     }
+}
+
+/// Returns `path` with one of the slashes at its beginning (recorded at AWS: `//stage/proxy-value` is
+/// `/stage/proxy-value`).
+pub(super) fn one_slash(path: &str) -> &str {
+    let after = path.trim_start_matches('/');
+    let slashes = path.len() - after.len();
+    &path[slashes.saturating_sub(1)..]
 }
 
 fn segments(path: &str) -> Vec<&str> {
@@ -136,5 +145,8 @@ mod tests {
         assert_eq!(without_stage("/dev", "dev"), Some("/"));
         assert_eq!(without_stage("/developer", "dev"), None);
         assert_eq!(without_stage("*", "dev"), None);
+        assert_eq!(without_stage("/dev//channels//x", "dev"), Some("/channels//x"));
+        assert_eq!((one_slash("//dev//x"), one_slash("/dev"), one_slash("*")), ("/dev//x", "/dev", "*"));
+        assert_eq!((one_slash("////"), one_slash("/")), ("/", "/"));
     }
 }

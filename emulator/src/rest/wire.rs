@@ -23,6 +23,9 @@ use super::identifiers;
 /// response while it is sending may see a reset instead.
 const DISCARDED_BYTES: usize = 32 * 1024 * 1024;
 
+/// Name of the trace header in events.
+pub(super) const TRACE_ID: &str = "X-Amzn-Trace-Id";
+
 /// Reason why a body cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
@@ -110,9 +113,10 @@ pub(crate) fn lossy(value: &HeaderValue) -> String {
 /// Names of other headers are lower-case, as on AWS for a client that uses HTTP/2. Functions must not depend on their
 /// case.
 pub(crate) fn event_headers(parts: &Parts, domain_name: &str, now: Timestamp) -> Vec<(String, String)> {
-    // Hop-by-hop headers (RFC 9110, section 7.6.1) end at the gateway.
-    const HOP_BY_HOP: [HeaderName; 6] = [
+    // Hop-by-hop headers (RFC 9110, section 7.6.1) end at the gateway. So does the length of the body (recorded at AWS).
+    const ENDING: [HeaderName; 7] = [
         header::CONNECTION,
+        header::CONTENT_LENGTH,
         header::TE,
         header::TRAILER,
         header::TRANSFER_ENCODING,
@@ -120,13 +124,13 @@ pub(crate) fn event_headers(parts: &Parts, domain_name: &str, now: Timestamp) ->
         HeaderName::from_static("keep-alive"),
     ];
     const FORWARDED_FOR: &str = "x-forwarded-for";
-    const TRACE_ID: &str = "x-amzn-trace-id";
     let headers = &parts.headers;
     let mut all: Vec<(String, String)> = headers
         .iter()
         .filter(|(name, _)| {
-            !HOP_BY_HOP.contains(name)
-                && ![FORWARDED_FOR, TRACE_ID, "x-forwarded-proto", "x-forwarded-port", "host"].contains(&name.as_str())
+            !ENDING.contains(name)
+                && ![FORWARDED_FOR, "x-amzn-trace-id", "x-forwarded-proto", "x-forwarded-port", "host"]
+                    .contains(&name.as_str())
         })
         .map(|(name, value)| (aws_case(name), lossy(value)))
         .collect();
@@ -142,7 +146,7 @@ pub(crate) fn event_headers(parts: &Parts, domain_name: &str, now: Timestamp) ->
         .unwrap_or_else(|| identifiers::trace_id(now));
     let port = host.rsplit_once(':').map_or("80", |(_, port)| port).to_owned();
     all.push(("Host".into(), host));
-    all.push(("X-Amzn-Trace-Id".into(), trace_id));
+    all.push((TRACE_ID.into(), trace_id));
     all.push(("X-Forwarded-For".into(), forwarded_for.join(", ")));
     all.push(("X-Forwarded-Port".into(), port));
     all.push(("X-Forwarded-Proto".into(), "http".into()));

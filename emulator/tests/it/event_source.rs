@@ -25,13 +25,13 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One record as the function received it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Seen {
+pub(crate) struct Seen {
     channel: String,
-    seq: u64,
+    pub(crate) seq: u64,
     sequence_number: String,
 }
 
-type Answer = Result<Value, FunctionError>;
+pub(crate) type Answer = Result<Value, FunctionError>;
 
 /// A function in this process that records each batch and returns a given response.
 struct Function<F> {
@@ -67,7 +67,7 @@ fn seen(record: &Value) -> Seen {
     }
 }
 
-fn mapping() -> EventSourceMapping {
+pub(crate) fn mapping() -> EventSourceMapping {
     EventSourceMapping {
         logical_id: "Mapping".into(),
         function: "function".into(),
@@ -87,14 +87,14 @@ fn mapping() -> EventSourceMapping {
 }
 
 /// A running mapping.
-struct Running {
+pub(crate) struct Running {
     batches: mpsc::UnboundedReceiver<Vec<Seen>>,
     given_up: mpsc::UnboundedReceiver<Value>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-fn run<F>(database: &Database, checkpoints: &Path, config: EventSourceMapping, answer: F) -> Running
+pub(crate) fn run<F>(database: &Database, checkpoints: &Path, config: EventSourceMapping, answer: F) -> Running
 where
     F: Fn(&[Seen]) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
 {
@@ -130,7 +130,7 @@ where
 }
 
 impl Running {
-    async fn batch(&mut self) -> Vec<Seen> {
+    pub(crate) async fn batch(&mut self) -> Vec<Seen> {
         tokio::time::timeout(PATIENCE, self.batches.recv()).await.expect("no further batch").unwrap()
     }
 
@@ -143,11 +143,11 @@ impl Running {
         all
     }
 
-    async fn given_up(&mut self) -> Value {
+    pub(crate) async fn given_up(&mut self) -> Value {
         tokio::time::timeout(PATIENCE, self.given_up.recv()).await.expect("no record was discarded").unwrap()
     }
 
-    async fn stop(mut self) -> Vec<Seen> {
+    pub(crate) async fn stop(mut self) -> Vec<Seen> {
         self.stop.cancel();
         self.task.await.unwrap();
         let mut rest = Vec::new();
@@ -158,20 +158,20 @@ impl Running {
     }
 }
 
-fn seqs(records: &[Seen]) -> Vec<u64> {
+pub(crate) fn seqs(records: &[Seen]) -> Vec<u64> {
     records.iter().map(|record| record.seq).collect()
 }
 
-fn ok() -> BoxFuture<'static, Answer> {
+pub(crate) fn ok() -> BoxFuture<'static, Answer> {
     async { Ok(json!({ "batchItemFailures": [] })) }.boxed()
 }
 
-fn failed_from(record: &Seen) -> BoxFuture<'static, Answer> {
+pub(crate) fn failed_from(record: &Seen) -> BoxFuture<'static, Answer> {
     let answer = json!({ "batchItemFailures": [{ "itemIdentifier": record.sequence_number }] });
     async { Ok(answer) }.boxed()
 }
 
-fn error() -> BoxFuture<'static, Answer> {
+pub(crate) fn error() -> BoxFuture<'static, Answer> {
     async { Err(FunctionError { error_type: "Error".into(), message: "poison".into() }) }.boxed()
 }
 
@@ -454,4 +454,41 @@ async fn a_filter_keeps_other_records_from_the_function_and_does_not_hold_the_ch
     let mut second = run(&database, checkpoints.path(), config(), |_| ok());
     assert_eq!(seqs(&second.records(1).await), [5]);
     second.stop().await;
+}
+
+#[tokio::test]
+async fn a_mapping_out_of_phase_starts_late_and_delivers_several_records_at_once() {
+    let database = Database::open(Storage::InMemory).await;
+    let checkpoints = tempfile::tempdir().unwrap();
+    let (batches, mut noted) = mpsc::unbounded_channel();
+    let config = EventSourceMapping { starting_position: StartingPosition::Latest, ..mapping() };
+    let mapping = Mapping::new(
+        config,
+        database.engine.stream(TABLE).unwrap(),
+        Arc::new(Function { batches, answer: |_: &[Seen]| ok() }),
+        Arc::new(|_: &str, _: Value| Ok::<(), std::io::Error>(())),
+        Checkpoints::open(checkpoints.path()).unwrap(),
+        Options { out_of_phase: Some(1), ..Options::default() },
+    )
+    .unwrap();
+    // Written before the first poll, so that a mapping with LATEST misses it.
+    database.put("a", 1, "user").await;
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(mapping.run(stop.clone()));
+    // Longer than any delay of the start.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for seq in 2..=10 {
+        database.put("a", seq, "user").await;
+    }
+    let mut sizes = Vec::new();
+    let mut seen = Vec::new();
+    while seen.len() < 9 {
+        let batch = tokio::time::timeout(PATIENCE, noted.recv()).await.unwrap().unwrap();
+        sizes.push(batch.len());
+        seen.extend(seqs(&batch));
+    }
+    assert_eq!(seen, (2..=10).collect::<Vec<u64>>());
+    assert!(sizes.len() < 9, "{sizes:?}");
+    stop.cancel();
+    task.await.unwrap();
 }

@@ -6,5 +6,6 @@
 mod database;
 mod dynamodb;
 mod event_source;
+mod fidelity;
 mod rest;
 mod websocket;

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-type Answer = BoxFuture<'static, Result<Invocation, InvokeError>>;
+pub(crate) type Answer = BoxFuture<'static, Result<Invocation, InvokeError>>;
 
 struct Functions<F>(F);
 
@@ -35,17 +35,17 @@ impl<F: Fn(&str, Value) -> Answer + Send + Sync + 'static> Invoke for Functions<
     }
 }
 
-fn succeeds(answer: impl Into<Bytes>) -> Answer {
+pub(crate) fn succeeds(answer: impl Into<Bytes>) -> Answer {
     let invocation = Invocation { request_id: "r".into(), outcome: Ok(answer.into()) };
     async { Ok(invocation) }.boxed()
 }
 
-fn fails() -> Answer {
+pub(crate) fn fails() -> Answer {
     let error = FunctionError { error_type: "Runtime.ExitError".into(), message: "exit status: 1".into() };
     async { Ok(Invocation { request_id: "r".into(), outcome: Err(error) }) }.boxed()
 }
 
-fn proxy(http_method: &str, path: &str, function: &str) -> Method {
+pub(crate) fn proxy(http_method: &str, path: &str, function: &str) -> Method {
     Method {
         resource_id: "res123".into(),
         path: path.into(),
@@ -54,15 +54,15 @@ fn proxy(http_method: &str, path: &str, function: &str) -> Method {
     }
 }
 
-fn strings(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(crate) fn strings(of: &[(&str, &str)]) -> BTreeMap<String, String> {
     of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn api(methods: Vec<Method>, gateway_responses: Vec<GatewayResponse>) -> RestApi {
+pub(crate) fn api(methods: Vec<Method>, gateway_responses: Vec<GatewayResponse>) -> RestApi {
     RestApi { id: "api123".into(), stage: "dev".into(), methods, gateway_responses }
 }
 
-async fn serve(api: RestApi, invoke: impl Fn(&str, Value) -> Answer + Send + Sync + 'static) -> SocketAddr {
+pub(crate) async fn serve(api: RestApi, invoke: impl Fn(&str, Value) -> Answer + Send + Sync + 'static) -> SocketAddr {
     let gateway = Gateway::new(api, "eu-west-1", "123456789012", Arc::new(Functions(invoke)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -72,7 +72,7 @@ async fn serve(api: RestApi, invoke: impl Fn(&str, Value) -> Answer + Send + Syn
 }
 
 /// Serves methods whose function answers with its name and the event it got.
-async fn serve_echo(methods: Vec<Method>) -> SocketAddr {
+pub(crate) async fn serve_echo(methods: Vec<Method>) -> SocketAddr {
     serve(api(methods, Vec::new()), |function, event| {
         let body = json!({"function": function, "event": event}).to_string();
         succeeds(json!({"statusCode": 200, "body": body}).to_string())
@@ -80,11 +80,11 @@ async fn serve_echo(methods: Vec<Method>) -> SocketAddr {
     .await
 }
 
-async fn get(address: SocketAddr, path: &str) -> Response {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Response {
     Client::new().get(format!("http://{address}{path}")).send().await.unwrap()
 }
 
-fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers().get(name).map(|value| value.to_str().unwrap())
 }
 
@@ -94,7 +94,7 @@ fn assert_signed(response: &Response) {
 }
 
 /// Sends bytes unchanged and returns the complete response.
-async fn raw(address: SocketAddr, request: &[u8]) -> String {
+pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> String {
     let mut connection = TcpStream::connect(address).await.unwrap();
     connection.write_all(request).await.unwrap();
     let mut answer = Vec::new();

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod fidelity;
 mod probe;
 
 use std::{collections::BTreeSet, time::Duration};

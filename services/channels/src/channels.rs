@@ -64,7 +64,7 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
             (channel.channel_id, response)
         }
     };
-    if let Ok(location) = HeaderValue::try_from(format!("/channels/{channel}")) {
+    if let Some(location) = call.request.location_below(channel.as_str()) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)

@@ -37,6 +37,8 @@ pub(crate) struct Handler {
     pub(crate) bucket: Bucket,
     /// Maximum number of connections per user.
     pub(crate) most: usize,
+    /// Whether the query string may contain the token.
+    pub(crate) token_in_url: bool,
 }
 
 /// The response to `$connect`. Any status but 2xx refuses the handshake with that status. An accepted subprotocol is
@@ -60,7 +62,7 @@ impl Handler {
     async fn answer(&self, event: ApiGatewayWebsocketProxyRequest) -> Answer {
         let request_id = event.request_context.request_id.clone().unwrap_or_default();
         let connection_id = event.request_context.connection_id.clone().unwrap_or_default();
-        let asked = Handshake::of(&event);
+        let asked = Handshake::of(&event, self.token_in_url);
         let subprotocol = asked.as_ref().is_ok_and(|asked| asked.by_subprotocol);
         let outcome = match asked {
             Ok(asked) => self.connect(&event, asked).await,
@@ -179,11 +181,12 @@ struct Handshake<'a> {
 }
 
 impl<'a> Handshake<'a> {
-    /// Reads the headers and the query string.
+    /// Reads the headers and the query string. A token in the query string counts only if `token_in_url`, because
+    /// proxies and browsers log URLs.
     ///
     /// # Errors
     /// Fails with 400 if `Authorization` or a parameter is repeated, or if a channel is no id.
-    fn of(event: &'a ApiGatewayWebsocketProxyRequest) -> Result<Self, u16> {
+    fn of(event: &'a ApiGatewayWebsocketProxyRequest, token_in_url: bool) -> Result<Self, u16> {
         let (in_query, ticket) = (parameter(event, "token")?, parameter(event, "ticket")?);
         let channels = asked_channels(parameter(event, "channels")?).map_err(|_| 400_u16)?;
         let asked = |token, by_subprotocol| Self { token, by_subprotocol, ticket, channels };
@@ -203,7 +206,7 @@ impl<'a> Handshake<'a> {
         {
             return Ok(asked(Some(Cow::Owned(token.to_owned())), true));
         }
-        Ok(asked(in_query.map(Cow::Borrowed), false))
+        Ok(asked(in_query.filter(|_| token_in_url).map(Cow::Borrowed), false))
     }
 }
 
@@ -250,7 +253,7 @@ mod tests {
 
     fn token(headers: &Value, query: &Value) -> Result<(Option<String>, bool), u16> {
         let event = event(headers, query);
-        let asked = Handshake::of(&event)?;
+        let asked = Handshake::of(&event, true)?;
         Ok((asked.token.map(Cow::into_owned), asked.by_subprotocol))
     }
 
@@ -263,6 +266,15 @@ mod tests {
         assert_eq!(token(&none, &json!({"token": ["a"]})), Ok((of("a"), false)));
         for name in ["token", "ticket", "channels"] {
             assert_eq!(token(&none, &json!({name: ["a", "a"]})), Err(400), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_url_counts_only_where_it_is_allowed() {
+        let event = event(&json!({}), &json!({"token": ["a"], "ticket": ["t"]}));
+        for (allowed, token) in [(true, Some("a")), (false, None)] {
+            let asked = Handshake::of(&event, allowed).unwrap();
+            assert_eq!((asked.token.as_deref(), asked.ticket), (token, Some("t")));
         }
     }
 

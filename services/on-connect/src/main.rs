@@ -5,7 +5,7 @@ mod handler;
 use auth::Verifier;
 use chat_aws::{
     DynamoChannels, DynamoConnections, ManagementApi,
-    env::{bucket, number, variable},
+    env::{bucket, flag, number, variable},
     sdk,
 };
 use handler::Handler;
@@ -23,6 +23,7 @@ async fn main() -> Result<(), Error> {
         verifier: Verifier::from_env(&config).await?,
         bucket: bucket("CONNECT_RATE", "CONNECT_BURST")?,
         most: number("CONNECTIONS_PER_USER")?,
+        token_in_url: flag("TOKEN_IN_URL")?,
     };
     let handler = &handler;
     telemetry.run(service_fn(async |event: LambdaEvent<_>| Ok::<_, Error>(handler.handle(event.payload).await))).await

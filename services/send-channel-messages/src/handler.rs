@@ -152,7 +152,7 @@ impl Handler {
         let sent = sent?;
         Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq.get()).unwrap_or(i64::MAX));
         metrics::count(&metrics::MESSAGES_ACCEPTED, 1);
-        answer(&sent)
+        answer(request, &sent)
     }
 }
 
@@ -171,7 +171,7 @@ fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
 
 /// Returns the path parameter `emoji`.
 fn emoji(request: &ApiRequest) -> Result<Emoji, Problem> {
-    let text = request.path_text("emoji").unwrap_or_default();
+    let text = request.path_text("emoji")?;
     text.parse().map_err(|flaw: Flaw| Problem::invalid(vec![flaw.of("emoji")]))
 }
 
@@ -192,9 +192,8 @@ fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMes
     Ok(draft)
 }
 
-fn answer(sent: &SendResult) -> Result<Response<Body>, Problem> {
+fn answer(request: &ApiRequest, sent: &SendResult) -> Result<Response<Body>, Problem> {
     let message = sent.message();
-    let location = format!("/channels/{}/messages/{}", message.channel_id, message.seq);
     let mut response = match sent {
         SendResult::Created(_) => response::json(StatusCode::CREATED, message)?,
         SendResult::Replayed(_) => {
@@ -203,7 +202,7 @@ fn answer(sent: &SendResult) -> Result<Response<Body>, Problem> {
             response
         }
     };
-    if let Ok(location) = HeaderValue::try_from(location) {
+    if let Some(location) = request.location_below(&message.seq.to_string()) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)

@@ -126,6 +126,7 @@ impl Functions {
                 verifier: tokens::verifier(),
                 bucket: UNLIMITED,
                 most: 1_000,
+                token_in_url: true,
             },
             answer_frame: answer_frame::Handler { budgets: FrameBudgets::default(), sockets: sockets.clone() },
             send_message: send_message::Handler {

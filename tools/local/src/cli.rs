@@ -115,6 +115,10 @@ pub struct RunOptions {
     /// Interval between reads of the tables' streams, such as 250ms (as in Lambda); 0s to read each write immediately
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = interval)]
     pub stream_interval: Duration,
+    /// Seed that puts the reads of the streams out of phase, as on AWS: each event source mapping starts late, polls on
+    /// its own clock, and reads several records at once
+    #[arg(long, value_name = "SEED")]
+    pub out_of_phase: Option<u64>,
     /// Parameter of the template, such as SendRate=5; may be repeated
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameters: Vec<(String, String)>,

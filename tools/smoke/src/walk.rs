@@ -48,7 +48,8 @@ where
         socket.say(r#"{"action":"ping"}"#).await?;
         socket.frame(|frame| frame["type"] == "pong").await
     };
-    steps.step("ping", ping).await?;
+    let connection_id = steps.step("ping", ping).await?["connection_id"].take();
+    steps.step("renew", renew(one, connection_id.as_str().unwrap_or_default())).await?;
 
     let (body, key) = (json!({ "content": "/help" }), [("idempotency-key", channel)]);
     let sent = steps.step("send", one.rest.ask_with(Method::POST, &messages, body.clone(), &key, 201)).await?;
@@ -67,12 +68,27 @@ where
         equal("the history", &ids.collect(), &json!([sent["message_id"], reply["message_id"]]))
     };
     steps.step("history", history).await?;
+    let react = async {
+        // Percent-encoded in the path, as a URL must be: the functions have to decode it.
+        let path = format!("{messages}/{seq}/reactions/%F0%9F%91%8D");
+        one.rest.ask(Method::PUT, &path, Value::Null, 204).await?;
+        let has_reaction = |message: &Value| message["reactions"]["\u{1f44d}"]["count"] == 1;
+        socket.event("message.updated", |message| message["seq"] == seq && has_reaction(message)).await
+    };
+    steps.step("react", react).await?;
     let edit = async {
         one.rest.ask(Method::PATCH, &format!("{messages}/{seq}"), json!({ "content": "edited" }), 200).await?;
         socket.event("message.updated", |message| message["seq"] == seq && message["content"] == "edited").await
     };
     steps.step("edit", edit).await?;
     join_and_leave(target, steps, two, channel, &mut socket, &sent["sender_id"]).await
+}
+
+/// Renews the token of a socket. An id of API Gateway ends with `=`, which is encoded in a path.
+async fn renew(user: &User<'_>, connection_id: &str) -> Result<(), String> {
+    let path = format!("/connections/{}/token", connection_id.replace('=', "%3D"));
+    let renewed = user.rest.ask(Method::POST, &path, Value::Null, 200).await?;
+    equal("the connection", &renewed["connection_id"], &json!(connection_id))
 }
 
 /// Lets the second user come and go. The first user sees it on `socket`.

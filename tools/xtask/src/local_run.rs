@@ -60,8 +60,8 @@ pub(crate) struct LocalRun<'a> {
 }
 
 impl<'a> LocalRun<'a> {
-    /// Builds and starts the local run, and returns when it is ready.
-    pub(crate) fn start(workspace: &'a Workspace) -> Result<Self> {
+    /// Builds the local run, starts it with further options, and returns when it is ready.
+    pub(crate) fn start(workspace: &'a Workspace, options: &[&str]) -> Result<Self> {
         let binaries = workspace.build_binaries()?;
         let folder = tempfile::tempdir()?;
         let (ready_file, log) = (folder.path().join("ready.json"), folder.path().join("local.log"));
@@ -69,7 +69,7 @@ impl<'a> LocalRun<'a> {
         let command = cmd!(
             workspace.shell,
             "{local} --in-memory --rest-port 0 --websocket-port 0 --dynamodb-port 0 --page-port 0
-             --bin-dir {binaries} --ready-file {ready_file}"
+             --bin-dir {binaries} --ready-file {ready_file} {options...}"
         );
         let mut command = workspace.command(command);
         let output = File::create(&log)?;

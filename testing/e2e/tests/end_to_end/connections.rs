@@ -23,7 +23,7 @@ pub(crate) async fn key_of(stack: &Stack, channel: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_opens_a_socket_in_each_of_the_three_ways() {
-    let stack = Stack::in_memory();
+    let stack = Stack::with(&[("TokenInUrl", "true".to_owned())]);
     let base = format!("{}/?channels=lobby", stack.address("websocket"));
     let token = token_of("alice");
     let (header, pair, query) =
@@ -37,6 +37,13 @@ async fn a_token_opens_a_socket_in_each_of_the_three_ways() {
     for mut socket in [by_header.0, by_subprotocol.0, by_query.0] {
         assert_eq!(socket.messages(1).await[0]["content"], "hello");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_the_url_opens_no_socket_unless_the_deployment_allows_it() {
+    let stack = Stack::in_memory();
+    let url = format!("{}/?channels=lobby&token={}", stack.address("websocket"), token_of("alice"));
+    assert_eq!(stack.handshake(&url, &[]).await.err(), Some(StatusCode::UNAUTHORIZED));
 }
 
 #[tokio::test(flavor = "multi_thread")]

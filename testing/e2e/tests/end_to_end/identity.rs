@@ -40,7 +40,7 @@ async fn handshakes(stack: &Stack, token: &str) -> Vec<u16> {
 async fn nobody_is_the_agent_or_the_system() {
     let files = tempfile::tempdir().unwrap();
     let log = files.path().join("log");
-    let stack = Stack::logging(&[("AgentName", "jarvis")], &log);
+    let stack = Stack::logging(&[("AgentName", "jarvis"), ("TokenInUrl", "true")], &log);
     stack.create_channel("alice", "room", "public", "always").await;
     stack.send("alice", "room", "hello").await;
     until("the agent's reply", async || stack.history("alice", "room").await.len() == 2).await;
@@ -156,7 +156,7 @@ async fn a_dot_segment_is_no_id_wherever_an_id_comes_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_in_its_leeway_opens_nothing_that_would_stay_silent() {
-    let stack = Stack::in_memory();
+    let stack = Stack::with(&[("TokenInUrl", "true".to_owned())]);
     stack.create_channel("bob", "room", "public", "off").await;
     let now = jiff::Timestamp::now().as_second();
     let good = signed(&claims_of("alice", 600), DEVELOPMENT_SECRET);

@@ -25,7 +25,9 @@ pub(crate) fn trusting(issuers: &[Value]) -> Vec<(&'static str, String)> {
 
 /// Starts a stack that also trusts an issuer whose tokens name tenant and scopes.
 pub(crate) fn with_tenants() -> Stack {
-    Stack::with(&trusting(&[acme()]))
+    let mut parameters = trusting(&[acme()]);
+    parameters.push(("TokenInUrl", "true".to_owned()));
+    Stack::with(&parameters)
 }
 
 /// Returns an issuer whose tokens name tenant and scopes.

@@ -22,6 +22,7 @@ mod issuers;
 mod lists;
 mod membership;
 mod names_taken_anew;
+mod out_of_phase;
 mod presence;
 mod problems;
 mod programs;

@@ -31,7 +31,7 @@ const BROKEN: [(&str, &str); 9] = [
 /// Functions that no step needs: one pushes to many or slow sockets, the other is the maintenance function.
 const UNNEEDED: [&str; 2] = ["send-message", "maintenance"];
 
-async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str>, Result<(), Failure>) {
+pub(crate) async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str>, Result<(), Failure>) {
     let target = Target {
         rest: stack.address("rest").to_owned(),
         websocket: format!("{}/", stack.address("websocket")),

@@ -75,6 +75,11 @@ impl Stack {
         Self::with_options(&["--in-memory", "--stream-interval", interval], parameters, &[])
     }
 
+    /// Starts a stack in memory whose streams are read out of phase, by a seed.
+    pub(crate) fn out_of_phase(seed: u64) -> Self {
+        Self::start(&["--in-memory", "--out-of-phase", &seed.to_string()])
+    }
+
     fn with_environment(parameters: &[(&str, String)], environment: &[(&str, &str)]) -> Self {
         Self::with_options(&["--in-memory"], parameters, environment)
     }
@@ -101,6 +106,7 @@ impl Stack {
             ["--data-dir", directory],
             ["--log-level", "trace"],
             ["--parameter", "LogLevel=trace"],
+            ["--parameter", "TokenInUrl=true"],
             ["--parameter", &endpoint],
             ["--parameter", &key],
         ]

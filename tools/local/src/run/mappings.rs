@@ -32,6 +32,7 @@ pub(super) fn prepare_mappings(
         region: REGION.into(),
         account_id: ACCOUNT_ID.into(),
         read_interval: options.stream_interval,
+        out_of_phase: options.out_of_phase,
         ..Default::default()
     };
     let mut mappings = Vec::new();

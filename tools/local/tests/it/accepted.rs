@@ -18,6 +18,8 @@ fn pattern<'a>(document: &'a Value, pointer: &str) -> &'a str {
     at(document, &format!("{pointer}/pattern")).as_str().unwrap()
 }
 
+type IsTaken = fn(&str) -> bool;
+
 fn runner() -> TestRunner {
     TestRunner::new(Config { failure_persistence: None, ..Config::default() })
 }
@@ -30,7 +32,7 @@ fn is_dots(text: &str) -> bool {
 #[test]
 fn texts_of_a_pattern_are_taken() {
     let (openapi, asyncapi) = (document("openapi.yaml"), document("asyncapi.yaml"));
-    let cases: [(&Value, &str, fn(&str) -> bool); 6] = [
+    let cases: [(&Value, &str, IsTaken); 6] = [
         (&openapi, "/components/schemas/Id", |text| is_dots(text) || text.parse::<ChannelId>().is_ok()),
         (&openapi, "/components/schemas/UserId", |text| is_dots(text) || text.parse::<UserId>().is_ok()),
         (&openapi, "/components/schemas/ConnectionId", |text| is_dots(text) || text.parse::<ConnectionId>().is_ok()),

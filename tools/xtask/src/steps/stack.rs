@@ -23,14 +23,18 @@ pub(super) fn faults(workspace: &Workspace) -> Result {
     workspace.run(cmd!(workspace.shell, "{faults} --minutes 0.4 --seed 1 --bin-dir {binaries}"))
 }
 
-/// Runs the smoke test, and compares the ids that HTTP clients of several languages send and receive.
+/// Seeds of the local runs whose streams are read out of phase.
+const SEEDS: [&str; 3] = ["1", "2", "3"];
+
+/// Runs the smoke test, with streams that are read at once and out of phase, and compares the ids that HTTP clients of
+/// several languages send and receive.
 pub(super) fn ids(workspace: &Workspace) -> Result {
+    for seed in SEEDS {
+        smoke(workspace, &LocalRun::start(workspace, &["--out-of-phase", seed])?)?;
+    }
     let shell = &workspace.shell;
-    let local = LocalRun::start(workspace)?;
-    let (smoke, rest, websocket) =
-        (workspace.binaries().join("smoke"), local.address("rest")?, local.address("websocket")?);
-    let smoke = cmd!(shell, "{smoke} --rest {rest} --websocket {websocket}");
-    workspace.run(smoke.env("SMOKE_TOKENS", local.tokens(&["one".into(), "two".into()])?))?;
+    let local = LocalRun::start(workspace, &[])?;
+    smoke(workspace, &local)?;
 
     install::node(workspace, "testing/ids")?;
     let python = install::python(workspace, "ids", &["-r", "testing/ids/requirements.txt"])?.join("python");
@@ -42,6 +46,14 @@ pub(super) fn ids(workspace: &Workspace) -> Result {
     workspace.tee(test, &mut workspace.log("ids")?)
 }
 
+/// Runs the smoke test against a local run.
+fn smoke(workspace: &Workspace, local: &LocalRun<'_>) -> Result {
+    let (smoke, rest, websocket) =
+        (workspace.binaries().join("smoke"), local.address("rest")?, local.address("websocket")?);
+    let smoke = cmd!(workspace.shell, "{smoke} --rest {rest} --websocket {websocket}");
+    workspace.run(smoke.env("SMOKE_TOKENS", local.tokens(&["one".into(), "two".into()])?))
+}
+
 /// Tests the page: its code in Node, and the page itself in Chromium.
 pub(super) fn browser(workspace: &Workspace) -> Result {
     let shell = &workspace.shell;
@@ -49,7 +61,7 @@ pub(super) fn browser(workspace: &Workspace) -> Result {
     install::node(workspace, "clients/web/test")?;
     let mut log = workspace.log("browser")?;
     workspace.tee(cmd!(shell, "npm --prefix clients/web/test run test:unit"), &mut log)?;
-    let local = LocalRun::start(workspace)?;
+    let local = LocalRun::start(workspace, &[])?;
     let page = cmd!(shell, "npm --prefix clients/web/test run test:page")
         .env("READY_FILE", local.ready_file())
         .env("CHROMIUM_PATH", &chromium);

@@ -1,15 +1,29 @@
 //! Closing of sockets whose token has expired.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 
 use super::Maintenance;
 use crate::{
     model::{error::StoreError, id::ConnectionId, limits::PUSH_CONCURRENCY, time::Timestamp},
     ports::{
-        clock::Clock, connection_store::ConnectionStore, expiry_store::ExpiryStore, socket_gateway::SocketGateway,
+        clock::Clock,
+        connection_store::ConnectionStore,
+        expiry_store::ExpiryStore,
+        socket_gateway::{CONNECTION_DURATION, SocketGateway},
         tenant_stores::TenantStores,
     },
 };
+
+/// Result of the sockets of one minute.
+struct Closed {
+    closed: usize,
+    /// First failure.
+    failed: Option<StoreError>,
+    /// The time was up before the last socket.
+    is_interrupted: bool,
+}
 
 impl<Tenants, Expiry, Ends, Sockets, Time> Maintenance<'_, Tenants, Expiry, Ends, Sockets, Time>
 where
@@ -19,26 +33,22 @@ where
     Sockets: SocketGateway,
     Time: Clock,
 {
-    /// Closes sockets whose token has expired. Returns their number. The next run retries a socket that cannot be
-    /// closed.
-    pub(super) async fn close_expired(&self) -> Result<usize, StoreError> {
-        let (mut closed, mut failed, mut worked_off) = (0, None, None);
+    /// Closes sockets whose token has expired, until [`Clock::monotonic`] has reached `until`. Returns their number.
+    ///
+    /// A socket that cannot be closed delays no other one. The next runs retry it, since the recorded minute stays
+    /// before it, until the gateway itself has ended it.
+    pub(super) async fn close_expired(&self, until: Duration) -> Result<usize, StoreError> {
+        let (mut closed, mut failed, mut worked_off, mut is_open) = (0, None, None, false);
         for minute in self.expiry.ended_minutes(self.clock.now()).await? {
-            let listed = self.expiry.expired_in_minute(minute).await?;
-            let mut outcomes = futures::stream::iter(listed)
-                .map(async |id: ConnectionId| (self.close_one(minute, &id).await, id))
-                .buffer_unordered(PUSH_CONCURRENCY);
-            while let Some((outcome, connection_id)) = outcomes.next().await {
-                match outcome {
-                    Ok(is_closed) => closed += usize::from(is_closed),
-                    Err(error) => {
-                        tracing::error!(%error, %connection_id, "socket with an expired token was not closed");
-                        failed.get_or_insert(error);
-                    }
-                }
-            }
-            if failed.is_none() {
+            let of_minute = self.close_minute(minute, until).await;
+            closed += of_minute.closed;
+            is_open |= of_minute.is_interrupted || of_minute.failed.is_some();
+            if !is_open {
                 worked_off = Some(minute);
+            }
+            failed = failed.or(of_minute.failed);
+            if of_minute.is_interrupted {
+                break;
             }
         }
         // Recorded once per run, because most minutes were recorded by earlier runs. An interrupted run only repeats
@@ -47,6 +57,38 @@ where
             self.expiry.worked_off(minute).await?;
         }
         failed.map_or(Ok(closed), Err)
+    }
+
+    /// Closes the sockets that are listed under a minute, all but those that fail.
+    async fn close_minute(&self, minute: Timestamp, until: Duration) -> Closed {
+        let mut of_minute = Closed { closed: 0, failed: None, is_interrupted: self.clock.monotonic() >= until };
+        if of_minute.is_interrupted {
+            return of_minute;
+        }
+        let listed = match self.expiry.expired_in_minute(minute).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::error!(%error, minute = minute.minute(), "sockets with expired tokens were not listed");
+                return Closed { failed: Some(error), ..of_minute };
+            }
+        };
+        let mut outcomes = futures::stream::iter(listed)
+            .map(async |id: ConnectionId| {
+                let is_late = self.clock.monotonic() >= until;
+                (if is_late { None } else { Some(self.close_one(minute, &id).await) }, id)
+            })
+            .buffer_unordered(PUSH_CONCURRENCY);
+        while let Some((outcome, connection_id)) = outcomes.next().await {
+            match outcome {
+                Some(Ok(is_closed)) => of_minute.closed += usize::from(is_closed),
+                Some(Err(error)) => {
+                    tracing::error!(%error, %connection_id, "socket with an expired token was not closed");
+                    of_minute.failed.get_or_insert(error);
+                }
+                None => of_minute.is_interrupted = true,
+            }
+        }
+        of_minute
     }
 
     /// Closes a socket that is listed under a minute, and removes its connection. Returns `false` if the connection has
@@ -62,7 +104,13 @@ where
         }
         // The store may have expired the connection's items before the socket was closed, so the socket is closed
         // without them too.
-        self.sockets.close(id).await?;
+        if let Err(error) = self.sockets.close(id).await {
+            if self.clock.now() < minute.plus(CONNECTION_DURATION) {
+                return Err(error);
+            }
+            // The gateway has ended every socket of this minute itself by then, so the entry has no further use.
+            tracing::warn!(%error, connection_id = %id, "socket was not closed before the gateway's own limit");
+        }
         if let Some((tenant, connection)) = found {
             self.tenants.connections(tenant.as_ref()).close(&connection.key).await?;
         }
@@ -73,7 +121,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Mutex, time::Duration};
+    use std::sync::Mutex;
 
     use super::*;
     use crate::{
@@ -152,5 +200,62 @@ mod tests {
         assert_eq!(*sockets.closed.lock().unwrap(), ["ended=", "stuck=", "renewed="]);
         let state = store.state();
         assert!(state.connections.is_empty() && state.token_ends.is_empty() && state.worked_off.is_some());
+    }
+    #[tokio::test]
+    async fn a_socket_that_cannot_be_closed_delays_no_other_one() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Gateway::default());
+        let maintenance =
+            Maintenance { tenants: &store, expiry: &store, ends: &store, sockets: &sockets, clock: &clock };
+        let minute = Duration::from_mins(1);
+        let until = clock.monotonic() + minute * 600;
+        open(&store, &clock, "stuck=", minute).await;
+        open(&store, &clock, "first=", minute).await;
+        open(&store, &clock, "later=", minute * 5).await;
+        *sockets.fails_for.lock().unwrap() = Some("stuck=");
+        clock.sleep(minute * 10).await;
+        assert!(maintenance.run(until).await.is_err());
+        assert_eq!(*sockets.closed.lock().unwrap(), ["first=", "later="]);
+
+        // It is tried again much later too, since the recorded minute waits for it.
+        clock.sleep(minute * 60).await;
+        assert!(maintenance.run(until).await.is_err());
+        assert_eq!(store.state().token_ends.len(), 1);
+
+        // The gateway has ended it, so it holds the recorded minute no longer.
+        clock.sleep(minute * 60).await;
+        assert_eq!(maintenance.run(until).await.unwrap().closed, 1);
+        let state = store.state();
+        assert!(state.connections.is_empty() && state.token_ends.is_empty() && state.worked_off.is_some());
+    }
+
+    #[tokio::test]
+    async fn maintenance_that_did_not_run_for_an_hour_finds_every_socket() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Gateway::default());
+        let maintenance =
+            Maintenance { tenants: &store, expiry: &store, ends: &store, sockets: &sockets, clock: &clock };
+        let minute = Duration::from_mins(1);
+        let until = clock.monotonic() + minute * 600;
+        open(&store, &clock, "before=", minute).await;
+        clock.sleep(minute * 2).await;
+        assert_eq!(maintenance.run(until).await.unwrap().closed, 1);
+        for (id, lasts) in [("early=", 5), ("middle=", 20), ("late=", 55)] {
+            open(&store, &clock, id, minute * lasts).await;
+        }
+        clock.sleep(minute * 60).await;
+        assert_eq!(maintenance.run(until).await.unwrap().closed, 3);
+        assert_eq!(*sockets.closed.lock().unwrap(), ["before=", "early=", "middle=", "late="]);
+    }
+
+    #[tokio::test]
+    async fn a_run_without_time_leaves_its_sockets_to_the_next() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Gateway::default());
+        let maintenance =
+            Maintenance { tenants: &store, expiry: &store, ends: &store, sockets: &sockets, clock: &clock };
+        let minute = Duration::from_mins(1);
+        open(&store, &clock, "ended=", minute).await;
+        clock.sleep(minute * 2).await;
+        assert_eq!(maintenance.run(clock.monotonic()).await.unwrap().closed, 0);
+        assert_eq!(store.state().worked_off, None);
+        assert_eq!(maintenance.run(clock.monotonic() + minute).await.unwrap().closed, 1);
     }
 }

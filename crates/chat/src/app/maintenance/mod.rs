@@ -73,7 +73,7 @@ where
     /// When a store or the gateway fails. The next run repeats the work.
     pub async fn run(&self, until: Duration) -> Result<Finished, StoreError> {
         // On the heap, because a nested future is part of its parent, and these are large.
-        let (closed, ended) = join(Box::pin(self.close_expired()), Box::pin(self.carry_out_due(until))).await;
+        let (closed, ended) = join(Box::pin(self.close_expired(until)), Box::pin(self.carry_out_due(until))).await;
         Ok(Finished { closed: closed?, ended: ended? })
     }
 

@@ -109,6 +109,23 @@ fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users
     }
 }
 
+/// Lambda's own filter of JSON lines is INFO by default ("Log-level filtering"). Lines without a level, such as those of
+/// metrics, count as INFO. So it must let all lines pass, and `LogLevel` alone selects them in the function.
+#[test]
+fn lambda_drops_no_line_that_a_function_writes() {
+    let template = backend();
+    let functions = template.resources().values().filter(|resource| resource["Type"] == "AWS::Lambda::Function");
+    let mut count = 0;
+    for function in functions {
+        let properties = &function["Properties"];
+        assert_eq!(properties["LoggingConfig"]["LogFormat"], "JSON", "{properties}");
+        assert_eq!(properties["LoggingConfig"]["ApplicationLogLevel"], "TRACE", "{properties}");
+        assert_eq!(properties["Environment"]["Variables"]["LOG_LEVEL"], json!({"Ref": "LogLevel"}), "{properties}");
+        count += 1;
+    }
+    assert_eq!(count, backend_stack().functions.len());
+}
+
 #[test]
 fn the_upkeep_comes_every_minute() {
     let stack = backend_stack();
