@@ -50,6 +50,8 @@ elif command == "cloudformation describe-change-set":
 elif command == "cloudformation execute-change-set":
     if state["status"] in ("CREATE_FAILED", "UPDATE_FAILED") and "--disable-rollback" not in args:
         sys.exit("This stack is currently in a non-terminal state. Specify disable-rollback")
+elif command == "ecr describe-images" and option("--image-ids") == "imageTag=unknown":
+    sys.exit("ImageNotFoundException")
 elif command == "ecr describe-images":
     answer("sha256:" + option("--repository-name").rpartition("/")[2])
 elif command == "cloudformation wait" and option("wait") in state.get("failing", []):
@@ -203,6 +205,7 @@ class Deploy(unittest.TestCase):
         self.assertEqual(len(said.splitlines()), len([*FOLDER.parent.glob("services/*/")]))
         self.assertIn("on-connect sha256:on-connect\n", said)
         self.assert_allowed("ImagesRole")
+        self.assertIn("ImageNotFoundException", self.run_it("digests", "unknown", code=1))
 
     def test_an_update_goes_back_to_what_was(self):
         self.run_it("prepare")
