@@ -37,6 +37,7 @@ async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str>, Result<(
         websocket: format!("{}/", stack.address("websocket")),
         tokens: Tokens(["alice", "bob"].map(token_of)),
         patience,
+        stream_patience: patience,
     };
     let mut done = Vec::new();
     let outcome = smoke::run(&target, |step, _| done.push(step)).await;
