@@ -30,13 +30,9 @@ let
     inherit root;
     fileset = lib.fileset.union (root + "/docs/reference/telemetry.md") (
       lib.fileset.difference files (
-        lib.fileset.fileFilter (
-          file: lib.any file.hasExt [
-            "md"
-            "png"
-            "svg"
-          ]
-        ) root
+        lib.fileset.union (lib.fileset.fileFilter (file: file.hasExt "md") root) (
+          lib.fileset.fileFilter (file: file.hasExt "png" || file.hasExt "svg") (root + "/docs")
+        )
       )
     );
   };
