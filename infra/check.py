@@ -55,6 +55,8 @@ UNUSED = {
     "roles of services": r"iam:CreateServiceLinkedRole",
     "data protection and index policies": r"logs:(Put|Delete)(DataProtection|Index)Policy|"
     r"sns:PutDataProtectionPolicy|logs:PutLogGroupDeletionProtection|logs:PutBearerTokenAuthentication",
+    "web ACLs of other services": r"(elasticloadbalancing|appsync|cognito-idp|apprunner|amplify|bedrock-agentcore):.*|"
+    r"wafv2:(Get|Put)PermissionPolicy|payments:.*",
     "delivery of logs by vended streams": r"logs:(CreateLogDelivery|CreateLogStream|PutLogEvents|DescribeLogStreams)",
 }
 # The reference of the package is older than the tags of dashboards.
@@ -103,6 +105,7 @@ class Template:
         "AWS::Logs::LogGroup": "arn:aws:logs:us-east-1:123456789012:log-group:/switchboard-staging/{}:*",
         "AWS::S3::Bucket": "arn:aws:s3:::{}",
         "AWS::SNS::Topic": "arn:aws:sns:us-east-1:123456789012:switchboard-staging-{}",
+        "AWS::WAFv2::WebACL": "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/switchboard-staging-{}/a",
         "AWS::SQS::Queue": "arn:aws:sqs:us-east-1:123456789012:switchboard-staging-{}",
         "AWS::SecretsManager::Secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:switchboard/staging/smoke-AbCdEf",
     }
@@ -128,6 +131,8 @@ class Template:
             return self.condition(argument)
         if kind == "Fn::Not":
             return not self.condition(argument[0])
+        if kind == "Fn::And":
+            return all(map(self.condition, argument))
         if kind == "Fn::Equals":
             return str(self.resolve(argument[0])) == str(self.resolve(argument[1]))
         raise ValueError(kind)
@@ -533,6 +538,8 @@ def templates():
     full = digests | {
         "AlarmsEmail": "team@example.com",
         "ReserveConcurrency": "true",
+        "RequestsPerAddress": 2000,
+        "MonthlyBudget": 100,
         "SecretPrefix": "switchboard/staging/",
         "SecretKeyArn": "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000",
         "TracesToXRay": "true",

@@ -100,11 +100,15 @@ OWN = {
     "AWS::SNS::Subscription": f"arn:aws:sns:{PLACE}:{STACK}-X-AbC123:00000000-0000-0000-0000-000000000000",
     "AWS::SNS::Topic": f"arn:aws:sns:{PLACE}:{STACK}-X-AbC123",
     "AWS::SNS::TopicPolicy": f"arn:aws:sns:{PLACE}:{STACK}-X-AbC123",
+    "AWS::WAFv2::WebACL": f"arn:aws:wafv2:{PLACE}:regional/webacl/{STACK}-rest/a",
+    "AWS::WAFv2::WebACLAssociation": f"{GATEWAY}/restapis/a/stages/s",
+    "AWS::Budgets::Budget": f"arn:aws:budgets::123456789012:budget/{STACK}",
     "AWS::SQS::Queue": f"arn:aws:sqs:{PLACE}:{STACK}-X-AbC123",
 }
 
 # Actions for which AWS asks on another ARN than the resource's.
 ELSEWHERE = {
+    "billing:GetBillingViewData": "arn:aws:billing::123456789012:billingview/primary",
     "cloudwatch:DescribeAlarms": f"arn:aws:cloudwatch:{PLACE}:alarm:*",
     "lambda:CreateEventSourceMapping": "*",
     "logs:DescribeIndexPolicies": "*",
@@ -124,6 +128,10 @@ def arns(kind, action):
     if action == "iam:PassRole":
         return [OWN["AWS::IAM::Role"]]
     own = OWN[kind]
+    if kind == "AWS::WAFv2::WebACLAssociation" and action.startswith("wafv2:"):
+        # An association concerns the web ACL and the stage; a look-up is about one of them.
+        acl = OWN["AWS::WAFv2::WebACL"]
+        return {"wafv2:GetWebACL": [acl], "wafv2:GetWebACLForResource": [own]}.get(action, [acl, own])
     if not isinstance(own, tuple):
         # CloudWatch Logs names a group with and without the star.
         return [own, f"{own}:*"] if kind == "AWS::Logs::LogGroup" else [own]
