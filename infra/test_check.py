@@ -64,7 +64,7 @@ class Planted(unittest.TestCase):
             for action in ("iam:PassRole", "iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy", "iam:CreateRole"):
                 arn = f"arn:aws:iam::123456789012:role/{role}"
                 self.assertFalse(roles.allows(statements, action, arn, context), f"{action} on {arn}")
-        # The denial holds whatever else is allowed.
+        # The denial holds even if a statement allows everything.
         statements.append({"Effect": "Allow", "Action": "iam:*", "Resource": "*"})
         arn = "arn:aws:iam::123456789012:role/switchboard-bootstrap-ApiGatewayLoggingRole-X"
         self.assertFalse(roles.allows(statements, "iam:PassRole", arn, context))
