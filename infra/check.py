@@ -9,7 +9,8 @@
 5. The boundary of the functions' roles against the policies that the template gives them.
 6. Quotas that deployments have failed at: the metrics of an alarm, the environment of a function, the size of a role's
    policies.
-7. The order in which the WebSocket stage and its routes are created.
+7. The order in which the WebSocket stage and its routes are created, the images that expire, the subjects that roles
+   trust, and the kinds of models that functions may call.
 8. With `--calls FOLDER`: the role of each function against the function's calls, in both directions. The local run
    refuses calls that a role does not allow and records the others. The folder holds the records of the end-to-end
    tests. So no list is written by hand: a permission is needed if a test, a stream, a queue or a log group needs it.
@@ -255,6 +256,28 @@ def quotas(template):
             yield f"{name} has {written(value['PolicyDocument'])} characters, more than {POLICY_CHARACTERS}"
 
 
+def expiring(template):
+    """Yields the repositories of images that a rule may delete although a stack runs them."""
+    for name, (kind, value) in template.resources.items():
+        if kind == "AWS::ECR::Repository":
+            rules = json.loads(value["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+            if any(rule["selection"]["tagStatus"] != "untagged" for rule in rules):
+                yield f"{name}: a rule deletes images with tags, which a stack may run"
+
+
+def models(template):
+    """Yields the kinds of models that a policy leaves out, by the reference's list for the call."""
+    service, operation = "bedrock", "InvokeModelWithResponseStream"
+    kinds = REFERENCE[service]["privileges"][operation]["resource_types"]
+    for name, statement in statements(template):
+        if f"{service}:{operation}" in listed(statement["Action"]):
+            for kind in filter(None, kinds):
+                arn = re.sub(r"\$\{ResourceId\}", "x", REFERENCE[service]["resources"][kind]["arn"])
+                arn = arn.replace("${Partition}", "aws").replace("${Region}", "us-east-1")
+                if not any(roles.matches(one, arn.replace("${Account}", "123456789012")) for one in statement["Resource"]):
+                    yield f"{name} allows no {kind}"
+
+
 def written(document):
     return len(json.dumps(document, separators=(",", ":")))
 
@@ -431,9 +454,11 @@ def main():
         problems += [f"{template.path.name}: {one}" for one in quotas(template)]
     for template in (bootstrap, environment):
         problems += [f"{template.path.name}: {one}" for one in trusts(template)]
+    for template in (backend, environment):
+        problems += [f"{template.path.name}: {one}" for one in models(template)]
     if replacements(backend) != json.loads(snapshot.read_text()):
         problems.append("backend.yaml: this would replace a table and leave its data behind; compare tables.json")
-    problems += [*execution(backend, environment), *boundary(backend, environment), *order(backend)]
+    problems += [*execution(backend, environment), *boundary(backend, environment), *order(backend), *expiring(bootstrap)]
     if "--calls" in sys.argv:
         problems += functions(plain, sys.argv[sys.argv.index("--calls") + 1])
     for problem in problems:

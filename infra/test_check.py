@@ -100,6 +100,20 @@ class Planted(unittest.TestCase):
             set(role["Condition"]["StringEquals"][f"{check.GITHUB}:sub"]), {"repo:owner/name:environment:staging"}
         )
 
+    def test_a_rule_that_deletes_images_with_tags_is_found(self):
+        self.assertEqual([*check.expiring(self.bootstrap)], [])
+        planted = copy.deepcopy(self.bootstrap)
+        policy = planted.resources["HealthRepository"][1]["LifecyclePolicy"]
+        policy["LifecyclePolicyText"] = policy["LifecyclePolicyText"].replace('"untagged","countType"', '"any","countType"')
+        self.assertEqual(len([*check.expiring(planted)]), 1)
+
+    def test_a_missing_kind_of_model_is_found(self):
+        planted = copy.deepcopy(self.backend)
+        for statement in planted.resources["ChatAgentWorkerRole"][1]["Policies"][0]["PolicyDocument"]["Statement"]:
+            if "bedrock" in str(statement["Action"]):
+                statement["Resource"] = [one for one in statement["Resource"] if "imported-model" not in one]
+        self.assertEqual([*check.models(planted)], ["ChatAgentWorkerRole allows no imported-model"])
+
     def test_an_exceeded_quota_is_found(self):
         self.assertEqual([*check.quotas(self.long)], [])
         planted = copy.deepcopy(self.long)
