@@ -24,8 +24,8 @@ let
     ];
     buildPhaseCargoCommand = ''
       cargo cyclonedx --format json --spec-version 1.5 --target ${target}
-      # cargo-cyclonedx lists the crates of all features of the workspace. The tree has those of this build. It separates
-      # the packages by empty lines.
+      # cargo-cyclonedx lists the crates of all features of the workspace. The tree has those of this build. It
+      # separates the packages by empty lines.
       mkdir trees
       cargo tree --locked --offline --target ${target} --edges no-dev,no-build,no-proc-macro --no-dedupe --prefix none \
         ${lib.concatMapStringsSep " " (name: "--package ${name}") functions} |

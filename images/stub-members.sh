@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Creates empty sources for the workspace members whose folder has a manifest only: stub-members.sh FOLDER...
 #
-# Cargo reads the manifests of all members and fails for one without a target. With the stubs, a change of a tool's source
-# does not change the sources of the functions.
+# Cargo reads the manifests of all members and fails for one without a target. With the stubs, a change of a tool's
+# source does not change the sources of the functions.
 set -euo pipefail
 shopt -s globstar nullglob
 

@@ -274,7 +274,8 @@ def models(template):
             for kind in filter(None, kinds):
                 arn = re.sub(r"\$\{ResourceId\}", "x", REFERENCE[service]["resources"][kind]["arn"])
                 arn = arn.replace("${Partition}", "aws").replace("${Region}", "us-east-1")
-                if not any(roles.matches(one, arn.replace("${Account}", "123456789012")) for one in statement["Resource"]):
+                arn = arn.replace("${Account}", "123456789012")
+                if not any(roles.matches(one, arn) for one in statement["Resource"]):
                     yield f"{name} allows no {kind}"
 
 
@@ -414,7 +415,8 @@ def functions(backend, folder):
 def longest(body):
     """Returns a text of the maximal length for each parameter that has one. JwtIssuers excludes the other issuer."""
     limited = {name: one["MaxLength"] for name, one in body["Parameters"].items() if "MaxLength" in one}
-    return {name: "x" * length for name, length in limited.items() if not name.startswith("Jwt") or name == "JwtIssuers"}
+    excluded = [name for name in limited if name.startswith("Jwt") and name != "JwtIssuers"]
+    return {name: "x" * length for name, length in limited.items() if name not in excluded}
 
 
 def templates():

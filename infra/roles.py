@@ -117,7 +117,7 @@ ELSEWHERE = {
     "sns:Subscribe": OWN["AWS::SNS::Topic"],
 }
 
-# Calls for properties that the template does not set, by type: only functions have a role, and tables no log of changes.
+# Calls for properties that the template does not set, by type: only functions have a role, and tables have no log.
 NOT_CALLED = re.compile(r"AWS::(ApiGateway|ApiGatewayV2|Events|SNS)::\w+ iam:.*|AWS::DynamoDB::Table logs:.*")
 
 
@@ -198,7 +198,8 @@ def of_command(args):
         return [Call(f"ecr:{named}", f"arn:aws:ecr:{PLACE}:repository/{option('--repository-name')}", command)]
     if command == "wait":
         named = "DescribeChangeSet" if args[2].startswith("change-set") else "DescribeStacks"
-    calls = [Call(f"cloudformation:{named}", f"arn:aws:cloudformation:{PLACE}:stack/{option('--stack-name')}/1", command)]
+    stack = f"arn:aws:cloudformation:{PLACE}:stack/{option('--stack-name')}/1"
+    calls = [Call(f"cloudformation:{named}", stack, command)]
     if command == "create-change-set":
         passed = (("iam:PassedToService", "cloudformation.amazonaws.com"),)
         calls.append(Call("iam:PassRole", option("--role-arn"), command, passed))

@@ -1,8 +1,9 @@
 //! Configured issuers, some of which have a secret by reference.
 //!
-//! A function trusts several issuers. A secret by reference is read when the first token of its issuer needs it, so that
-//! a lost secret stops no other issuer and no cold start waits for it. Tokens of the issuer are then refused with
-//! [`Refusal::KeysUnavailable`]. Any caller can send such tokens, so a failed read is repeated after [`RETRY_INTERVAL`].
+//! A function trusts several issuers. A secret by reference is read when the first token of its issuer needs it. So a
+//! lost secret stops no other issuer, and no cold start waits for it. Tokens of the issuer are then refused with
+//! [`Refusal::KeysUnavailable`]. Any caller can send such tokens, so a failed read is repeated only after
+//! [`RETRY_INTERVAL`].
 
 use std::{
     sync::{Mutex, PoisonError},

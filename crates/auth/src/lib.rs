@@ -93,9 +93,9 @@ struct Trusted {
 }
 
 impl Verifier {
-    /// Creates a verifier for the issuers in the environment ([`Issuer::from_env`]). The first token of an issuer with a
-    /// referenced secret reads the secret with `config`. Reserves `AGENT_NAME`, the name of the agent, so that no caller
-    /// can have it.
+    /// Creates a verifier for the issuers in the environment ([`Issuer::from_env`]). The first token of an issuer with
+    /// a referenced secret reads the secret with `config`. Reserves `AGENT_NAME`, the name of the agent, so that no
+    /// caller can have it.
     pub fn from_env(config: &SdkConfig) -> Result<Self, SettingsError> {
         let issuers = Issuer::from_env()?;
         let agent = std::env::var("AGENT_NAME").ok().filter(|name| !name.is_empty());

@@ -27,8 +27,8 @@ pub struct Target {
     pub tokens: Tokens,
     /// Timeout of one step.
     pub patience: Duration,
-    /// Timeout of a step that waits for a stream. The mapping of a new stack may take several minutes to start ("Polling
-    /// and stream starting positions" in the Lambda developer guide).
+    /// Timeout of a step that waits for a stream. The mapping of a new stack may take several minutes to start
+    /// ("Polling and stream starting positions" in the Lambda developer guide).
     pub stream_patience: Duration,
 }
 
