@@ -35,7 +35,6 @@
             inherit system;
             overlays = [ rust-overlay.overlays.default ];
           };
-          revision = self.rev or self.dirtyRev or "unknown";
         };
       onLinux = output: lib.genAttrs linux (system: output (project system));
       everywhere = output: lib.genAttrs systems (system: output (project system));

@@ -36,7 +36,7 @@ for function in "$@"; do
     and .config.Entrypoint == [$entrypoint] and .config.Cmd == null
     and (.config.User | test("^[1-9][0-9]*:[1-9][0-9]*$"))
     and (.config.Env | index("SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt")) != null
-    and (.config.Labels["org.opencontainers.image.revision"] | length) > 0
+    and (.config.Labels["switchboard.sources"] // "" | test("^[0-9a-z]{32}$"))
     and (.config.Labels["org.opencontainers.image.licenses"] | length) > 0
     and (.created | startswith("1970-01-01T00:00:01"))
   ' "$config" >/dev/null || fail "$function: not the configuration it should have: $(jq -c .config "$config")"
@@ -60,7 +60,8 @@ for function in "$@"; do
   [[ $elf == 7f454c460201*b700 ]] || fail "$function: no program for ARM64"
 
   if [ $extension = 0 ]; then
-    size=$(stat -c %s "$folder/$function.tar.gz")
+    # The folder of Nix has symbolic links to the images.
+    size=$(stat --dereference --format %s "$folder/$function.tar.gz")
   else
     size=$(gzip --stdout "$image/${layers[1]}" | wc -c)
   fi

@@ -3,11 +3,10 @@
   lib,
   pkgs,
   functions,
-  revision,
   workspace,
 }:
 {
-  # From binaries.nix: `functions`, and `sboms` of them.
+  # From binaries.nix: `functions`, `sboms` of them, and the hash `sources`.
   binaries,
   # A folder that becomes /opt. Lambda starts the programs in its `extensions/` beside the function.
   collector ? null,
@@ -51,7 +50,8 @@ let
       layer
       // {
         name = "switchboard/${name}";
-        tag = revision;
+        # Not the commit: one that changes no source must not change the image. push.sh sets the tag of the registry.
+        tag = binaries.sources;
         fromImage = base;
         extraCommands = ''
           install -D -m 0555 ${binary}/bin/${name} bin/${name}
@@ -64,7 +64,7 @@ let
           Env = [ "SSL_CERT_FILE=${certificates}" ];
           Labels = {
             "org.opencontainers.image.title" = "switchboard/${name}";
-            "org.opencontainers.image.revision" = revision;
+            "switchboard.sources" = binaries.sources;
             "org.opencontainers.image.version" = workspace.version;
             "org.opencontainers.image.licenses" = workspace.license;
           }

@@ -1,7 +1,9 @@
-# Converts cargo-cyclonedx's list of a function to the content of its image: removes build dependencies and folders of
-# the build machine, and adds the certificates.
-[.components[] | select(.scope == "excluded") | ."bom-ref"] as $excluded
-| .components |= map(select(.scope != "excluded"))
+# Converts cargo-cyclonedx's list of a function to the content of its image: keeps the crates of the function's tree,
+# removes folders of the build machine, and adds the certificates. `$tree` is the output of `cargo tree --prefix none`.
+([$tree | splits("\n") | select(. != "") | split(" ") | "\(.[0])@\(.[1] | ltrimstr("v"))"] | unique) as $compiled
+| [.components[] | select(.scope == "excluded" or ("\(.name)@\(.version)" as $id | $compiled | index([$id]) | not))
+    | ."bom-ref"] as $excluded
+| .components |= map(select(."bom-ref" as $ref | $excluded | index([$ref]) | not))
 | .dependencies |= map(
     select(.ref as $ref | $excluded | index([$ref]) | not)
     | if has("dependsOn") then .dependsOn -= $excluded else . end)

@@ -4,8 +4,14 @@
 2. The properties whose change replaces a table, by the schema's list, against `tables.json`: they must never change.
 3. Every policy against the service authorization reference: the action exists, is named in full, and works on the
    resource that it is granted for; `*` is used only if the reference has no resource for the action.
-4. CloudFormation's role against the calls of the handlers of the template's types, in both directions.
-5. With `--calls FOLDER`: the role of each function against the function's calls, in both directions. The local run
+4. CloudFormation's role against the calls of the handlers of the template's types and of their tags, in both
+   directions, and on the ARN of each resource; see `roles.py`.
+5. The boundary of the functions' roles against the policies that the template gives them.
+6. Quotas that deployments have failed at: the metrics of an alarm, the environment of a function, the size of a role's
+   policies.
+7. The order in which the WebSocket stage and its routes are created, the images that expire, the subjects that roles
+   trust, and the kinds of models that functions may call.
+8. With `--calls FOLDER`: the role of each function against the function's calls, in both directions. The local run
    refuses calls that a role does not allow and records the others. The folder holds the records of the end-to-end
    tests. So no list is written by hand: a permission is needed if a test, a stream, a queue or a log group needs it.
 
@@ -19,11 +25,13 @@ import pathlib
 import re
 import sys
 
+import cfnlint
 import jsonschema
+import policy_sentry
 import yaml
 
-import cfnlint
-import policy_sentry
+import roles
+from template import Loader, Template
 
 FOLDER = pathlib.Path(__file__).parent
 SCHEMAS = pathlib.Path(cfnlint.__file__).parent / "data/schemas"
@@ -49,131 +57,14 @@ UNUSED = {
     "roles of services": r"iam:CreateServiceLinkedRole",
     "data protection and index policies": r"logs:(Put|Delete)(DataProtection|Index)Policy|"
     r"sns:PutDataProtectionPolicy|logs:PutLogGroupDeletionProtection|logs:PutBearerTokenAuthentication",
+    "web ACLs of other services": r"(elasticloadbalancing|appsync|cognito-idp|apprunner|amplify|bedrock-agentcore):.*|"
+    r"wafv2:(Get|Put)PermissionPolicy|payments:.*",
     "delivery of logs by vended streams": r"logs:(CreateLogDelivery|CreateLogStream|PutLogEvents|DescribeLogStreams)",
-    "tags of dashboards and stages": r"apigateway:(Unt|T)agResource",
 }
+# The reference of the package is older than the tags of dashboards.
+ON_DASHBOARDS = ("cloudwatch:ListTagsForResource", "cloudwatch:TagResource", "cloudwatch:UntagResource")
 # Further permissions of CloudFormation's caller: Lambda reads the image with them.
 BESIDES = r"ecr:(BatchGetImage|GetDownloadUrlForLayer|GetRepositoryPolicy)"
-
-
-class Loader(yaml.SafeLoader):
-    """Loader of CloudFormation's YAML that expands short forms."""
-
-
-def _short(loader, tag, node):
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-        if tag == "GetAtt":
-            value = value.split(".", 1)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
-
-
-Loader.add_multi_constructor("!", _short)
-
-
-class Template:
-    """A template whose parameters have their defaults, or `values`."""
-
-    PSEUDO = {
-        "AWS::AccountId": "123456789012",
-        "AWS::Partition": "aws",
-        "AWS::Region": "us-east-1",
-        "AWS::StackName": "switchboard-staging",
-        "AWS::URLSuffix": "amazonaws.com",
-    }
-    ARNS = {
-        "AWS::ApiGateway::RestApi": "arn:aws:apigateway:us-east-1::/restapis/{}",
-        "AWS::DynamoDB::Table": "arn:aws:dynamodb:us-east-1:123456789012:table/{}",
-        "AWS::Events::Rule": "arn:aws:events:us-east-1:123456789012:rule/switchboard-{}",
-        "AWS::IAM::ManagedPolicy": "arn:aws:iam::123456789012:policy/{}",
-        "AWS::IAM::OIDCProvider": "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com",
-        "AWS::IAM::Role": "arn:aws:iam::123456789012:role/{}",
-        "AWS::Lambda::Function": "arn:aws:lambda:us-east-1:123456789012:function:switchboard-{}",
-        "AWS::Logs::LogGroup": "arn:aws:logs:us-east-1:123456789012:log-group:/switchboard/{}:*",
-        "AWS::S3::Bucket": "arn:aws:s3:::{}",
-        "AWS::SNS::Topic": "arn:aws:sns:us-east-1:123456789012:switchboard-{}",
-        "AWS::SQS::Queue": "arn:aws:sqs:us-east-1:123456789012:switchboard-{}",
-        "AWS::SecretsManager::Secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:switchboard/smoke-AbCdEf",
-    }
-    # `Ref` returns the ARN of these.
-    BY_ARN = ("AWS::IAM::ManagedPolicy", "AWS::IAM::OIDCProvider", "AWS::SNS::Topic", "AWS::SecretsManager::Secret")
-
-    def __init__(self, path, values):
-        self.path = path
-        self.body = yaml.load(path.read_text(), Loader)
-        self.values = {name: one.get("Default") for name, one in self.body["Parameters"].items()} | values
-        self.resources = {}
-        for name, resource in self.body["Resources"].items():
-            if self.condition(resource.get("Condition")):
-                self.resources[name] = (resource["Type"], self.resolve(resource.get("Properties", {})))
-
-    def condition(self, value):
-        if value is None:
-            return True
-        if isinstance(value, str):
-            return self.condition(self.body["Conditions"][value])
-        ((kind, argument),) = value.items()
-        if kind == "Condition":
-            return self.condition(argument)
-        if kind == "Fn::Not":
-            return not self.condition(argument[0])
-        if kind == "Fn::Equals":
-            return str(self.resolve(argument[0])) == str(self.resolve(argument[1]))
-        raise ValueError(kind)
-
-    def arn(self, name):
-        return self.ARNS[self.body["Resources"][name]["Type"]].format(name)
-
-    def name(self, name):
-        if name in self.PSEUDO:
-            return self.PSEUDO[name]
-        if name in self.values:
-            if self.values[name] is None:
-                raise ValueError(f"{self.path.name}: give {name} a value")
-            return self.values[name]
-        kind = self.body["Resources"][name]["Type"]
-        properties = self.body["Resources"][name].get("Properties", {})
-        if kind in self.BY_ARN:
-            return self.arn(name)
-        if kind == "AWS::SQS::Queue":
-            return f"https://sqs.us-east-1.amazonaws.com/123456789012/{name}"
-        for key in ("TableName", "LogGroupName", "StageName"):
-            if key in properties:
-                return self.resolve(properties[key])
-        return name.lower() if "ApiGateway" in kind else name
-
-    def attribute(self, name, attribute):
-        if attribute in ("Arn", "StreamArn"):
-            return self.arn(name) + ("/stream/2026-01-01T00:00:00.000" if attribute == "StreamArn" else "")
-        return name
-
-    def resolve(self, value):
-        """Returns the value without intrinsics. Numbers and flags from parameters are texts, as in CloudFormation."""
-        if isinstance(value, list):
-            return [one for one in map(self.resolve, value) if one is not ...]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            ((kind, argument),) = value.items()
-            if kind == "Ref":
-                return ... if argument == "AWS::NoValue" else self.name(argument)
-            if kind == "Fn::GetAtt":
-                return self.attribute(*argument)
-            if kind == "Fn::If":
-                return self.resolve(argument[1 if self.condition(argument[0]) else 2])
-            if kind == "Fn::FindInMap":
-                return self.body["Mappings"][argument[0]][argument[1]][argument[2]]
-            if kind == "Fn::Sub":
-                own = lambda match: str(self.attribute(*match[1].split(".")) if "." in match[1] else self.name(match[1]))
-                return re.sub(r"\$\{([\w:.]+)\}", own, argument)
-            if kind.startswith("Fn::"):
-                raise ValueError(kind)
-        resolved = {key: self.resolve(one) for key, one in value.items()}
-        return {key: one for key, one in resolved.items() if one is not ...}
 
 
 @functools.cache
@@ -261,46 +152,178 @@ def policies(template, called):
                 # AWS has a page for each of the two APIs under one prefix; the package contains one of them.
                 kinds = list(REFERENCE[service]["resources"])
             arns = [re.sub(r"\$\{\w+\}", "*", REFERENCE[service]["resources"][kind]["arn"]) for kind in kinds]
-            for resource in listed(statement["Resource"]):
+            if action in ON_DASHBOARDS:
+                arns.append("arn:*:cloudwatch::*:dashboard/*")
+            for resource in listed(statement.get("Resource", [])):
                 if resource == "*" and kinds:
                     yield f"{name}: {action} can be limited to {', '.join(kinds)}"
                 if resource != "*" and not any(meet(resource, arn) for arn in arns):
                     yield f"{name}: {action} is not an action on {resource}"
 
 
+def permissions(kind):
+    """Returns the permissions of the handlers of a type that deployments call, and of its tags."""
+    one = schema(kind)
+    found = {
+        permission
+        for event in ("create", "read", "update", "delete")
+        for permission in one["handlers"].get(event, {}).get("permissions", [])
+    }
+    tagging = one.get("tagging") or {}
+    if kind.startswith("AWS::ApiGateway") and tagging.get("taggable"):
+        # Most schemas of API Gateway name only the HTTP methods on tags; the stage of a WebSocket API names these.
+        found |= {"apigateway:TagResource", "apigateway:UntagResource"}
+    return found | set(tagging.get("permissions", []))
+
+
+def used(kind):
+    """Returns the permissions of a type for the properties that the template sets."""
+    unused = re.compile("|".join(UNUSED.values()), re.IGNORECASE)
+    return {permission for permission in permissions(kind) if not unused.fullmatch(permission)}
+
+
 def calls(template):
     """Returns the calls of CloudFormation's handlers of the template's types."""
-    handlers = [schema(kind)["handlers"] for kind, _ in template.resources.values()]
-    return {
-        permission
-        for handler in handlers
-        for event in ("create", "read", "update", "delete")
-        for permission in handler.get(event, {}).get("permissions", [])
-    }
+    return {permission for kind, _ in template.resources.values() for permission in permissions(kind)}
 
 
-def execution(backend, bootstrap):
-    granted = set()
-    for name, statement in statements(bootstrap):
-        if name == "ExecutionRole" and statement["Effect"] == "Allow":
-            granted.update(listed(statement["Action"]))
+def execution(backend, environment):
+    """Yields what CloudFormation's role may not do and must, and what it may and need not."""
+    of_role = [statement for name, statement in statements(environment) if name == "ExecutionRole"]
+    granted = {action for one in of_role if one["Effect"] == "Allow" for action in listed(one["Action"])}
     called = calls(backend)
     unused = re.compile("|".join(UNUSED.values()), re.IGNORECASE)
-    for action in sorted(called - granted):
-        if not unused.fullmatch(action):
-            yield f"CloudFormation calls {action}, and ExecutionRole may not"
     for action in sorted(granted - called):
         if not re.fullmatch(BESIDES, action):
             yield f"ExecutionRole may {action}, which no type of the template calls"
     for action in sorted(granted):
         if unused.fullmatch(action):
             yield f"ExecutionRole may {action}, which is listed as unused"
+    for call in sorted(roles.of_handlers(backend, used) | roles.of_images(backend)):
+        if not roles.allows(of_role, call.action, call.arn, dict(call.context)):
+            yield f"CloudFormation calls {call.action} on {call.arn} for {call.resource}, and ExecutionRole may not"
+
+
+def boundary(backend, environment):
+    """Yields the permissions of functions that the boundary of their roles takes away."""
+    limits = environment.resources["Boundary"][1]["PolicyDocument"]["Statement"]
+    context = {"kms:ViaService": "secretsmanager.us-east-1.amazonaws.com"}
+    for name, action, resource in function_grants(backend):
+        if not roles.allows(limits, action, resource, context):
+            yield f"{name} may {action} on {resource}, and Boundary does not allow it"
+
+
+def trusts(template):
+    """Yields the roles that trust tokens of GitHub in another way than by the two forms of one exact subject."""
+    for name, (kind, value) in template.resources.items():
+        for statement in value["AssumeRolePolicyDocument"]["Statement"] if kind == "AWS::IAM::Role" else []:
+            if statement["Action"] != "sts:AssumeRoleWithWebIdentity":
+                continue
+            subjects = statement["Condition"].get("StringEquals", {}).get(f"{GITHUB}:sub", [])
+            names = ["repo:owner@1/name@2", "repo:owner/name"]
+            of = {subject.partition(":")[2].partition(":")[2] for subject in listed(subjects)}
+            wanted = [f"{name}:{rest}" for rest in of for name in names]
+            if subjects != wanted or "*" in str(subjects):
+                yield f"{name} trusts {subjects}, not {' and '.join(names)} with one environment or branch"
+
+
+GITHUB = "token.actions.githubusercontent.com"
+
+# Quotas of AWS: metrics of an alarm ("CloudWatch service quotas"), bytes of a function's environment ("Lambda quotas"),
+# characters of a role's inline policies and of a managed policy, without spaces ("IAM and AWS STS quotas").
+ALARM_METRICS = 10
+ENVIRONMENT_BYTES = 4096
+ROLE_CHARACTERS = 10240
+POLICY_CHARACTERS = 6144
+
+
+def quotas(template):
+    """Yields the resources that exceed a quota, if parameters with a maximal length have that length."""
+    for name, (kind, value) in template.resources.items():
+        if kind == "AWS::CloudWatch::Alarm":
+            metrics = sum("MetricStat" in metric for metric in value.get("Metrics", []))
+            if metrics > ALARM_METRICS:
+                yield f"{name} has {metrics} metrics, more than {ALARM_METRICS}"
+        if kind == "AWS::Lambda::Function":
+            size = sum(len(f"{key}{one}") for key, one in value["Environment"]["Variables"].items())
+            if size > ENVIRONMENT_BYTES:
+                yield f"{name} has an environment of {size} bytes, more than {ENVIRONMENT_BYTES}"
+        if kind == "AWS::IAM::Role":
+            size = sum(written(one["PolicyDocument"]) for one in value.get("Policies", []))
+            if size > ROLE_CHARACTERS:
+                yield f"{name} has inline policies of {size} characters, more than {ROLE_CHARACTERS}"
+        if kind == "AWS::IAM::ManagedPolicy" and written(value["PolicyDocument"]) > POLICY_CHARACTERS:
+            yield f"{name} has {written(value['PolicyDocument'])} characters, more than {POLICY_CHARACTERS}"
+
+
+def expiring(template):
+    """Yields the repositories of images that a rule may delete although a stack runs them."""
+    for name, (kind, value) in template.resources.items():
+        if kind == "AWS::ECR::Repository":
+            rules = json.loads(value["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+            if any(rule["selection"]["tagStatus"] != "untagged" for rule in rules):
+                yield f"{name}: a rule deletes images with tags, which a stack may run"
+
+
+def models(template):
+    """Yields the kinds of models that a policy leaves out, by the reference's list for the call."""
+    service, operation = "bedrock", "InvokeModelWithResponseStream"
+    kinds = REFERENCE[service]["privileges"][operation]["resource_types"]
+    for name, statement in statements(template):
+        if f"{service}:{operation}" in listed(statement["Action"]):
+            for kind in filter(None, kinds):
+                arn = re.sub(r"\$\{ResourceId\}", "x", REFERENCE[service]["resources"][kind]["arn"])
+                arn = arn.replace("${Partition}", "aws").replace("${Region}", "us-east-1")
+                arn = arn.replace("${Account}", "123456789012")
+                if not any(roles.matches(one, arn) for one in statement["Resource"]):
+                    yield f"{name} allows no {kind}"
+
+
+def written(document):
+    return len(json.dumps(document, separators=(",", ":")))
+
+
+def references(value):
+    """Yields the logical ids that a value of the template refers to."""
+    if isinstance(value, list):
+        for one in value:
+            yield from references(one)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            if key == "Ref":
+                yield one
+            elif key == "Fn::GetAtt":
+                yield one[0]
+            elif key == "Fn::Sub":
+                text, given = one if isinstance(one, list) else (one, {})
+                yield from (name.split(".")[0] for name in re.findall(r"\$\{([\w:.]+)\}", text))
+                yield from references(given)
+            else:
+                yield from references(one)
+
+
+def order(template):
+    """Yields the routes that may be created after the stage of their API: it deploys itself at once, and fails without
+    a route."""
+    resources = template.body["Resources"]
+    stages = [name for name, one in resources.items() if one["Type"] == "AWS::ApiGatewayV2::Stage"]
+    for stage in stages:
+        before, open_ = set(), [stage]
+        while open_:
+            one = resources[open_.pop()]
+            for name in [*listed(one.get("DependsOn", [])), *references(one.get("Properties", {}))]:
+                if name in resources and name not in before:
+                    before.add(name)
+                    open_.append(name)
+        for name, one in resources.items():
+            if one["Type"] in ("AWS::ApiGatewayV2::Route", "AWS::ApiGatewayV2::RouteResponse") and name not in before:
+                yield f"{stage} may be created before {name}"
 
 
 def short(resource):
     """Returns the name of a resource in the template."""
     name = re.sub(r"/stream/.*|:\*$", "", resource.split("/index/")[0]).rsplit(":", 1)[-1].rsplit("/", 1)[-1]
-    return name.removeprefix("switchboard-") + ("/stream" if "/stream/" in resource else "")
+    return re.sub("^switchboard-(staging-)?", "", name) + ("/stream" if "/stream/" in resource else "")
 
 
 def function_grants(backend):
@@ -389,36 +412,61 @@ def functions(backend, folder):
         yield f"{function} may {action} on {resource}: no test needs it"
 
 
-def main():
-    digests = {
-        name: "sha256:" + "0" * 64
-        for name in yaml.load((FOLDER / "backend.yaml").read_text(), Loader)["Parameters"]
-        if name.endswith("Digest")
-    }
+def longest(body):
+    """Returns a text of the maximal length for each parameter that has one. JwtIssuers excludes the other issuer."""
+    limited = {name: one["MaxLength"] for name, one in body["Parameters"].items() if "MaxLength" in one}
+    excluded = [name for name in limited if name.startswith("Jwt") and name != "JwtIssuers"]
+    return {name: "x" * length for name, length in limited.items() if name not in excluded}
+
+
+def templates():
+    """Returns `backend.yaml` with all its conditions true, with its defaults, with the longest values, and both other
+    templates."""
+    body = yaml.load((FOLDER / "backend.yaml").read_text(), Loader)
+    digests = {name: "sha256:" + "0" * 64 for name in body["Parameters"] if name.endswith("Digest")}
     full = digests | {
         "AlarmsEmail": "team@example.com",
         "ReserveConcurrency": "true",
-        "PermissionsBoundary": "arn:aws:iam::123456789012:policy/switchboard-boundary",
+        "RequestsPerAddress": 2000,
+        "MonthlyBudget": 100,
+        "SecretPrefix": "switchboard/staging/",
+        "SecretKeyArn": "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000",
+        "TracesToXRay": "true",
+        "PermissionsBoundary": "arn:aws:iam::123456789012:policy/Boundary",
     }
-    backend = Template(FOLDER / "backend.yaml", full)
-    bootstrap = Template(FOLDER / "bootstrap.yaml", {"GitHubRepository": "owner/name"})
+    repository = {"GitHubRepository": "owner@1/name@2"}
+    return (
+        *(Template(FOLDER / "backend.yaml", values) for values in (full, digests, full | longest(body))),
+        Template(FOLDER / "bootstrap.yaml", repository),
+        Template(FOLDER / "environment.yaml", repository | {"Environment": "staging"}),
+    )
+
+
+def main():
+    backend, plain, long, bootstrap, environment = templates()
     snapshot = FOLDER / "tables.json"
     if "--write" in sys.argv:
         snapshot.write_text(json.dumps(replacements(backend), indent=2) + "\n")
     problems = []
-    for template in (backend, Template(FOLDER / "backend.yaml", digests), bootstrap):
+    for template in (backend, plain, bootstrap, environment):
         problems += [f"{template.path.name}: {one}" for one in properties(template)]
-    for template in (backend, bootstrap):
+    for template in (backend, bootstrap, environment):
         problems += [f"{template.path.name}: {one}" for one in policies(template, calls(backend))]
+    for template in (long, bootstrap, environment):
+        problems += [f"{template.path.name}: {one}" for one in quotas(template)]
+    for template in (bootstrap, environment):
+        problems += [f"{template.path.name}: {one}" for one in trusts(template)]
+    for template in (backend, environment):
+        problems += [f"{template.path.name}: {one}" for one in models(template)]
     if replacements(backend) != json.loads(snapshot.read_text()):
         problems.append("backend.yaml: this would replace a table and leave its data behind; compare tables.json")
-    problems += execution(backend, bootstrap)
+    problems += [*execution(backend, environment), *boundary(backend, environment), *order(backend), *expiring(bootstrap)]
     if "--calls" in sys.argv:
-        problems += functions(backend, sys.argv[sys.argv.index("--calls") + 1])
+        problems += functions(plain, sys.argv[sys.argv.index("--calls") + 1])
     for problem in problems:
         print(problem)
-    resources = len(backend.resources) + len(bootstrap.resources)
-    granted = sum(1 for template in (backend, bootstrap) for _ in statements(template))
+    resources = sum(len(template.resources) for template in (backend, bootstrap, environment))
+    granted = sum(1 for template in (backend, bootstrap, environment) for _ in statements(template))
     print(f"{resources} resources, {granted} statements: {len(problems)} problems")
     return 1 if problems else 0
 

@@ -40,7 +40,14 @@ in
     shared // { cargoClippyExtraArgs = "--workspace --all-targets -- --deny warnings"; }
   );
 
-  tests = craneLib.cargoTest (shared // { cargoTestExtraArgs = "--workspace"; });
+  # The tests read the pages too.
+  tests = craneLib.cargoTest (
+    shared
+    // {
+      inherit (rust) src;
+      cargoTestExtraArgs = "--workspace";
+    }
+  );
 
   docs = craneLib.cargoDoc (
     shared

@@ -3,7 +3,6 @@
   lib,
   pkgs,
   crane,
-  revision,
 }:
 let
   root = ../.;
@@ -50,7 +49,6 @@ let
         lib
         pkgs
         functions
-        revision
         workspace
         ;
     }

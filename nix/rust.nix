@@ -9,22 +9,36 @@
 }:
 let
   # Without the files that only Nix reads: a change of the flake does not recompile the workspace.
+  files = lib.fileset.difference root (
+    lib.fileset.unions [
+      (root + "/flake.nix")
+      (root + "/nix")
+      (lib.fileset.maybeMissing (root + "/flake.lock"))
+      (lib.fileset.maybeMissing (root + "/result"))
+      (lib.fileset.maybeMissing (root + "/target"))
+      (lib.fileset.fileFilter (file: file.hasExt "nix" || file.hasExt "sh") (root + "/images"))
+    ]
+  );
+
   src = lib.fileset.toSource {
     inherit root;
-    fileset = lib.fileset.difference root (
-      lib.fileset.unions [
-        (root + "/flake.nix")
-        (root + "/nix")
-        (lib.fileset.maybeMissing (root + "/flake.lock"))
-        (lib.fileset.maybeMissing (root + "/result"))
-        (lib.fileset.maybeMissing (root + "/target"))
-        (lib.fileset.fileFilter (file: file.hasExt "nix" || file.hasExt "sh") (root + "/images"))
-      ]
+    fileset = files;
+  };
+
+  # The sources of the programs: without pages and pictures, which only the tests read. The one page is compiled in.
+  code = lib.fileset.toSource {
+    inherit root;
+    fileset = lib.fileset.union (root + "/docs/reference/telemetry.md") (
+      lib.fileset.difference files (
+        lib.fileset.union (lib.fileset.fileFilter (file: file.hasExt "md") root) (
+          lib.fileset.fileFilter (file: file.hasExt "png" || file.hasExt "svg") (root + "/docs")
+        )
+      )
     );
   };
 
   common = {
-    inherit src;
+    src = code;
     inherit (workspace) version;
     pname = "switchboard";
     strictDeps = true;
@@ -55,7 +69,7 @@ in
     meta.description = "Switchboard on this machine";
     # The local run finds its template relative to this folder of Cargo.
     text = ''
-      export CARGO_MANIFEST_DIR=${src}
+      export CARGO_MANIFEST_DIR=${code}
       if [ "''${1-}" = token ]; then
         exec ${programs}/bin/local "$@"
       fi

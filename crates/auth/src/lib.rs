@@ -9,6 +9,7 @@
 //! limited rate ([`jwks`]), so that an invalid token is cheap to refuse.
 
 mod claims;
+mod configured;
 mod identity;
 mod jwks;
 mod refusal;
@@ -28,6 +29,7 @@ use serde::de::IgnoredAny;
 
 use crate::{
     claims::Claims,
+    configured::Configured,
     jwks::Jwks,
     refusal::{KID_BYTES, Refusal},
 };
@@ -77,7 +79,7 @@ pub enum AuthError {
 /// Verifies tokens. Created once per cold start.
 #[derive(Debug)]
 pub struct Verifier {
-    issuers: Vec<Trusted>,
+    issuers: Vec<Configured>,
     reserved: ReservedNames,
 }
 
@@ -90,23 +92,15 @@ struct Trusted {
     jwks: Option<Jwks>,
 }
 
-impl std::fmt::Debug for Trusted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Trusted").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
 impl Verifier {
-    /// Creates a verifier for the issuers in the environment ([`Issuer::from_env`]). Reads referenced secrets with
-    /// `config`. Reserves `AGENT_NAME`, the name of the agent, so that no caller can have it.
-    pub async fn from_env(config: &SdkConfig) -> Result<Self, SettingsError> {
-        let mut issuers = Issuer::from_env()?;
-        for issuer in &mut issuers {
-            issuer.resolve_secret(config).await?;
-        }
+    /// Creates a verifier for the issuers in the environment ([`Issuer::from_env`]). The first token of an issuer with
+    /// a referenced secret reads the secret with `config`. Reserves `AGENT_NAME`, the name of the agent, so that no
+    /// caller can have it.
+    pub fn from_env(config: &SdkConfig) -> Result<Self, SettingsError> {
+        let issuers = Issuer::from_env()?;
         let agent = std::env::var("AGENT_NAME").ok().filter(|name| !name.is_empty());
         let reserved = agent.map(ReservedNames::with_agent).unwrap_or_default();
-        Ok(Self { reserved, ..Self::new(issuers)? })
+        Ok(Self { reserved, ..Self::configured(issuers, Some(config), jwks::Timing::default())? })
     }
 
     /// Creates a verifier for the tokens of `issuers`, whose secrets are already read.
@@ -115,6 +109,15 @@ impl Verifier {
     }
 
     pub(crate) fn with_timing(issuers: Vec<Issuer>, timing: jwks::Timing) -> Result<Self, SettingsError> {
+        Self::configured(issuers, None, timing)
+    }
+
+    /// Creates a verifier. With a `config`, referenced secrets are read later.
+    pub(crate) fn configured(
+        issuers: Vec<Issuer>,
+        config: Option<&SdkConfig>,
+        timing: jwks::Timing,
+    ) -> Result<Self, SettingsError> {
         if issuers.is_empty() {
             return Err(SettingsError::NoIssuer);
         }
@@ -128,8 +131,11 @@ impl Verifier {
                 return Err(SettingsError::SharedSecret(issuer.clone()));
             }
         }
-        let trusted = issuers.into_iter().map(|issuer| Trusted::new(issuer, timing));
-        Ok(Self { issuers: trusted.collect::<Result<_, _>>()?, reserved: ReservedNames::default() })
+        let configured = issuers.into_iter().map(|issuer| match config.filter(|_| issuer.secret_ref.is_some()) {
+            Some(config) => Configured::deferred(issuer, config, timing),
+            None => Configured::new(issuer, timing),
+        });
+        Ok(Self { issuers: configured.collect::<Result<_, _>>()?, reserved: ReservedNames::default() })
     }
 
     /// Reads the id of a new member. Names that are reserved for callers are reserved for members too.
@@ -180,10 +186,12 @@ impl Verifier {
         // only refuse the token until then, so a token with invalid claims needs no key look-up.
         let claims = Claims::read(&payload).ok_or(Refusal::Payload)?;
         let claimed = claims.required("iss")?;
-        let trusted = self.issuers.iter().find(|one| one.settings.issuer == claimed);
-        let trusted = trusted.ok_or_else(|| Refusal::claim("iss", ClaimProblem::UnknownIssuer))?;
-        *issuer = Some(&trusted.settings.issuer);
-        let identity = trusted.identity(&claims, &self.reserved, now)?;
+        let configured = self.issuers.iter().find(|one| one.settings.issuer == claimed);
+        let configured = configured.ok_or_else(|| Refusal::claim("iss", ClaimProblem::UnknownIssuer))?;
+        *issuer = Some(&configured.settings.issuer);
+        let identity = identity(&configured.settings, &claims, &self.reserved, now)?;
+        let is_taken = |secret: &[u8]| self.issuers.iter().any(|other| other.has_secret(secret));
+        let trusted = configured.trusted(now, is_taken).await?;
         trusted.verify_signature(token, &header, signature.len(), now).await?;
         Ok(identity)
     }
@@ -235,25 +243,25 @@ impl Trusted {
         decode::<IgnoredAny>(token, &key, &validation).map_err(|_| Refusal::Signature)?;
         Ok(())
     }
+}
 
-    /// Returns the caller in the claims by the issuer's configuration, if the audience and the times are valid.
-    fn identity(&self, claims: &Claims, reserved: &ReservedNames, now: Timestamp) -> Result<Identity, Refusal> {
-        claims.check_audience(&self.settings.audience)?;
-        let expires_at = claims.check_times(now)?;
-        let Issuer { user_claim, user_prefix, tenant, tenant_claim, scope_claim, channels_claim, .. } = &self.settings;
-        let tenant = match (tenant, tenant_claim) {
-            (Some(tenant), _) => Some(tenant.clone()),
-            (None, Some(name)) => Some(claims.id(name, str::parse)?),
-            (None, None) => None,
-        };
-        let scopes = match scope_claim {
-            Some(name) => Some(claims.words(name)?.unwrap_or_default()),
-            None => None,
-        };
-        let user_id = claims.id(user_claim, |subject| reserved.caller(user_prefix.as_ref(), subject))?;
-        let allowed_channels = claims.channels(channels_claim)?;
-        Ok(Identity { caller: Caller { user_id, tenant, allowed_channels }, scopes, expires_at })
-    }
+/// Returns the caller in the claims by the issuer's configuration, if the audience and the times are valid.
+fn identity(settings: &Issuer, claims: &Claims, reserved: &ReservedNames, now: Timestamp) -> Result<Identity, Refusal> {
+    claims.check_audience(&settings.audience)?;
+    let expires_at = claims.check_times(now)?;
+    let Issuer { user_claim, user_prefix, tenant, tenant_claim, scope_claim, channels_claim, .. } = settings;
+    let tenant = match (tenant, tenant_claim) {
+        (Some(tenant), _) => Some(tenant.clone()),
+        (None, Some(name)) => Some(claims.id(name, str::parse)?),
+        (None, None) => None,
+    };
+    let scopes = match scope_claim {
+        Some(name) => Some(claims.words(name)?.unwrap_or_default()),
+        None => None,
+    };
+    let user_id = claims.id(user_claim, |subject| reserved.caller(user_prefix.as_ref(), subject))?;
+    let allowed_channels = claims.channels(channels_claim)?;
+    Ok(Identity { caller: Caller { user_id, tenant, allowed_channels }, scopes, expires_at })
 }
 
 /// Returns whether `bytes` is a valid signature length for `algorithm` (RFC 7518, sections 3.2 to 3.5; RFC 8032,

@@ -1,5 +1,5 @@
-//! Secrets by reference. They are read at the cold start from the operator's store, so that no template, parameter or
-//! environment variable contains them.
+//! Secrets by reference. They are read from the operator's store, so that no template, parameter or environment variable
+//! contains them.
 
 use aws_config::SdkConfig;
 use aws_sdk_ssm::error::DisplayErrorContext;

@@ -242,7 +242,8 @@ impl Mapping {
                 inbox
             })
             .collect();
-        let phase = rules.options.out_of_phase.map(|seed| Phase::new(seed, &mapping, rules.options.read_interval));
+        let options = &settings.options;
+        let phase = options.out_of_phase.map(|seed| Phase::new(seed, &mapping, options.read_interval));
         let feeder = StreamPoller {
             reader,
             filters,

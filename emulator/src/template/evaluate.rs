@@ -236,6 +236,7 @@ impl<'a> Evaluator<'a> {
                 format!("arn:aws:iam::{}:role/{}", self.deployment.account_id, self.reference(at, id)?)
             }
             ("AWS::ApiGateway::RestApi", "RootResourceId") => ROOT_RESOURCE.into(),
+            ("AWS::WAFv2::WebACL", "Arn") => self.arn("wafv2", &format!("regional/webacl/{}", self.name(id, "Name")?)),
             (kind, _) => {
                 return Err(TemplateError::at(at, format!("{id} ({kind}) has no attribute {attribute} here")));
             }

@@ -31,7 +31,7 @@ async fn main() -> Result<(), Error> {
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),
         maintenance: LambdaMaintenance::new(&config, variable("MAINTENANCE_FUNCTION")?),
-        verifier: Verifier::from_env(&config).await?,
+        verifier: Verifier::from_env(&config)?,
         limits: RateLimits {
             connect: bucket("CONNECT_RATE", "CONNECT_BURST")?,
             create: per_minute("CHANNELS_PER_MINUTE")?,

@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
     let handler = Handler {
         channels: DynamoChannels::new(client.clone(), channels.clone()),
         messages: DynamoMessages::new(client, events, channels),
-        verifier: Verifier::from_env(&config).await?,
+        verifier: Verifier::from_env(&config)?,
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);

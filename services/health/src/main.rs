@@ -2,6 +2,8 @@
 
 mod handler;
 
+use std::sync::Mutex;
+
 use chat_aws::{env::variable, sdk};
 use handler::Handler;
 use http_api::{Adapter, Rest};
@@ -14,6 +16,7 @@ async fn main() -> Result<(), Error> {
     let handler = Handler {
         client: sdk::dynamodb(&config),
         tables: [variable("EVENTS_TABLE")?, variable("CHANNELS_TABLE")?, variable("CONNECTIONS_TABLE")?],
+        last: Mutex::default(),
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);

@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
         channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         connections: DynamoConnections::new(client, variable("CONNECTIONS_TABLE")?),
-        verifier: Verifier::from_env(&config).await?,
+        verifier: Verifier::from_env(&config)?,
         bucket: bucket("CONNECT_RATE", "CONNECT_BURST")?,
         most: number("CONNECTIONS_PER_USER")?,
         token_in_url: flag("TOKEN_IN_URL")?,

@@ -22,7 +22,7 @@ async fn main() -> Result<(), Error> {
     let table = variable("CHANNELS_TABLE")?;
     let channels = DynamoChannels::new(client.clone(), table.clone());
     let messages = DynamoMessages::new(client, variable("EVENTS_TABLE")?, table);
-    let verifier = Verifier::from_env(&config).await?;
+    let verifier = Verifier::from_env(&config)?;
     let buckets = Buckets { send: bucket("SEND_RATE", "SEND_BURST")?, nothing: bucket("ACTION_RATE", "ACTION_BURST")? };
     let handler = Handler::new(channels, messages, verifier, buckets);
     let rest = Rest::from_env();

@@ -3,6 +3,7 @@
 //!
 //! It creates its own channel and deletes it in the end, also after a failed step.
 
+mod inbox;
 mod rest;
 mod socket;
 mod walk;
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 
-/// Lifetime of the tokens that are signed here, in seconds.
-const TOKEN_SECONDS: i64 = 15 * 60;
+/// Lifetime of the tokens that are signed here, in seconds. All steps that wait for a stream end within it.
+const TOKEN_SECONDS: i64 = 30 * 60;
 
 /// Addresses and users of a test.
 #[derive(Debug)]
@@ -26,6 +27,9 @@ pub struct Target {
     pub tokens: Tokens,
     /// Timeout of one step.
     pub patience: Duration,
+    /// Timeout of a step that waits for a stream. The mapping of a new stack may take several minutes to start
+    /// ("Polling and stream starting positions" in the Lambda developer guide).
+    pub stream_patience: Duration,
 }
 
 /// The tokens of two different users.
@@ -47,7 +51,7 @@ struct Claims<'a> {
 }
 
 impl Tokens {
-    /// Signs tokens (HS256) that are valid for 15 minutes.
+    /// Signs tokens (HS256) that are valid for 30 minutes.
     pub fn signed(secret: &str, iss: &str, aud: &str) -> Result<Self, Failure> {
         let iat = jiff::Timestamp::now().as_second();
         let key = EncodingKey::from_secret(secret.as_bytes());
@@ -73,16 +77,19 @@ pub struct Failure {
 /// Runs the steps, and reports each successful step with its duration.
 ///
 /// # Errors
-/// Fails with the first step that does not succeed within [`Target::patience`].
+/// Fails with the first step that does not succeed within [`Target::patience`], or
+/// [`Target::stream_patience`] if it waits for a stream.
 pub async fn run(target: &Target, done: impl FnMut(&'static str, Duration)) -> Result<(), Failure> {
     // Another library may have installed a provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    walk::walk(target, &mut Steps { patience: target.patience, done }).await
+    let (patience, stream_patience) = (target.patience, target.stream_patience);
+    walk::walk(target, &mut Steps { patience, stream_patience, done }).await
 }
 
 /// Runs steps and measures their duration.
 struct Steps<D> {
     patience: Duration,
+    stream_patience: Duration,
     done: D,
 }
 
@@ -92,9 +99,27 @@ impl<D: FnMut(&'static str, Duration)> Steps<D> {
         step: &'static str,
         work: impl Future<Output = Result<T, String>>,
     ) -> Result<T, Failure> {
+        self.step_within(self.patience, step, work).await
+    }
+
+    /// Runs a step that waits for a stream.
+    async fn stream_step<T>(
+        &mut self,
+        step: &'static str,
+        work: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, Failure> {
+        self.step_within(self.stream_patience, step, work).await
+    }
+
+    async fn step_within<T>(
+        &mut self,
+        patience: Duration,
+        step: &'static str,
+        work: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, Failure> {
         let started = Instant::now();
-        let outcome = tokio::time::timeout(self.patience, work).await;
-        let late = || Err(format!("no result within {} s", self.patience.as_secs()));
+        let outcome = tokio::time::timeout(patience, work).await;
+        let late = || Err(format!("no result within {} s", patience.as_secs()));
         let value = outcome.unwrap_or_else(|_| late()).map_err(|reason| Failure { step, reason })?;
         (self.done)(step, started.elapsed());
         Ok(value)

@@ -30,6 +30,9 @@ struct Options {
     /// Timeout of a step, in seconds
     #[arg(long, default_value_t = 60)]
     patience: u64,
+    /// Timeout of a step that waits for a stream, in seconds; those of a new stack take minutes to start
+    #[arg(long, default_value_t = 300)]
+    stream_patience: u64,
 }
 
 #[tokio::main]
@@ -45,8 +48,13 @@ async fn main() -> ExitCode {
     };
     let outcome = match tokens {
         Ok(tokens) => {
-            let patience = Duration::from_secs(options.patience);
-            let target = Target { rest: options.rest, websocket: options.websocket, tokens, patience };
+            let target = Target {
+                rest: options.rest,
+                websocket: options.websocket,
+                tokens,
+                patience: Duration::from_secs(options.patience),
+                stream_patience: Duration::from_secs(options.stream_patience),
+            };
             smoke::run(&target, |step, took| println!("ok      {step} ({} ms)", took.as_millis())).await
         }
         Err(failure) => Err(failure),

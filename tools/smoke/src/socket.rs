@@ -9,12 +9,17 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest, http::HeaderValue, protocol::WebSocketConfig},
 };
 
+use crate::inbox::Inbox;
+
 /// Maximum size of a frame and of a message, in bytes ("Quotas for configuring and running a WebSocket API in API
 /// Gateway").
 const MESSAGE_BYTES: usize = 128 * 1024;
 
 /// An open socket.
-pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    inbox: Inbox,
+}
 
 impl Socket {
     /// Opens a socket. A token is sent as a subprotocol, as browsers do.
@@ -29,25 +34,25 @@ impl Socket {
         let limits =
             WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES)).max_frame_size(Some(MESSAGE_BYTES));
         match Box::pin(connect_async_with_config(request, Some(limits), false)).await {
-            Ok((socket, _)) => Ok(Self(socket)),
+            Ok((stream, _)) => Ok(Self { stream, inbox: Inbox::default() }),
             Err(Error::Http(response)) => Err(format!("the response to the handshake is {}", response.status())),
             Err(error) => Err(format!("the handshake failed: {error}")),
         }
     }
 
     pub(crate) async fn say(&mut self, text: &str) -> Result<(), String> {
-        self.0.send(Message::text(text)).await.map_err(|error| error.to_string())
+        self.stream.send(Message::text(text)).await.map_err(|error| error.to_string())
     }
 
-    /// Returns the first frame that matches; skips all others.
+    /// Returns the first frame or event that matches. The others stay for later steps.
     pub(crate) async fn frame(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value, String> {
         loop {
-            match self.0.next().await {
+            if let Some(found) = self.inbox.take(&wanted) {
+                return Ok(found);
+            }
+            match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => {
-                    let frame: Value = serde_json::from_str(&text).map_err(|_| "a frame is not JSON".to_owned())?;
-                    if wanted(&frame) {
-                        return Ok(frame);
-                    }
+                    self.inbox.add(serde_json::from_str(&text).map_err(|_| "a frame is not JSON".to_owned())?);
                 }
                 Some(Ok(Message::Close(frame))) => return Err(format!("the socket was closed: {frame:?}")),
                 Some(Ok(_)) => {}
@@ -59,15 +64,11 @@ impl Socket {
 
     /// Returns the first message of an event of this kind that matches.
     pub(crate) async fn event(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value, String> {
-        let of = |frame: &Value| {
-            let events = frame["events"].as_array().cloned().unwrap_or_default();
-            events.into_iter().find(|event| event["type"] == kind && wanted(&event["message"]))
-        };
-        let frame = self.frame(|frame| frame["type"] == "events" && of(frame).is_some()).await?;
-        Ok(of(&frame).unwrap_or_default()["message"].take())
+        let mut event = self.frame(|frame| frame["type"] == kind && wanted(&frame["message"])).await?;
+        Ok(event["message"].take())
     }
 
     pub(crate) async fn close(mut self) -> Result<(), String> {
-        self.0.close(None).await.map_err(|error| error.to_string())
+        self.stream.close(None).await.map_err(|error| error.to_string())
     }
 }

@@ -4,8 +4,15 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use crate::{Failure, Steps, Target, rest::Rest, socket::Socket};
+
+/// Time after which the second user leaves and joins again if no event of the join has come.
+const JOIN_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Absence of the second user between two joins. A shorter one counts as the reload of a page, which causes no event.
+const AWAY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn walk<D>(target: &Target, steps: &mut Steps<D>) -> Result<(), Failure>
 where
@@ -59,9 +66,9 @@ where
     };
     steps.step("send again", again).await?;
     let seq = sent["seq"].clone();
-    steps.step("push", socket.event("message.created", |message| message["seq"] == seq)).await?;
+    steps.stream_step("push", socket.event("message.created", |message| message["seq"] == seq)).await?;
     let is_reply = |message: &Value| message["reply_to"] == seq && message["role"] != "user";
-    let reply = steps.step("reply", socket.event("message.created", is_reply)).await?;
+    let reply = steps.stream_step("reply", socket.event("message.created", is_reply)).await?;
     let history = async {
         let page = one.rest.ask(Method::GET, &format!("{messages}?after=0"), Value::Null, 200).await?;
         let ids = page["messages"].as_array().into_iter().flatten().map(|message| message["message_id"].clone());
@@ -75,12 +82,12 @@ where
         let has_reaction = |message: &Value| message["reactions"]["\u{1f44d}"]["count"] == 1;
         socket.event("message.updated", |message| message["seq"] == seq && has_reaction(message)).await
     };
-    steps.step("react", react).await?;
+    steps.stream_step("react", react).await?;
     let edit = async {
         one.rest.ask(Method::PATCH, &format!("{messages}/{seq}"), json!({ "content": "edited" }), 200).await?;
         socket.event("message.updated", |message| message["seq"] == seq && message["content"] == "edited").await
     };
-    steps.step("edit", edit).await?;
+    steps.stream_step("edit", edit).await?;
     join_and_leave(target, steps, two, channel, &mut socket, &sent["sender_id"]).await
 }
 
@@ -104,18 +111,25 @@ where
     D: FnMut(&'static str, Duration),
 {
     let url = format!("{}?channels={channel}", target.websocket);
+    // A new mapping of the stream of subscriptions does not see what happened before its start.
     let other = async {
-        let other = Socket::open(&url, Some(two.token)).await?;
-        let joined = socket.frame(|frame| frame["type"] == "presence.joined" && frame["user_id"] != *first_user);
-        Ok((other, joined.await?["user_id"].take()))
+        loop {
+            let other = Socket::open(&url, Some(two.token)).await?;
+            let joined = socket.frame(|frame| frame["type"] == "presence.joined" && frame["user_id"] != *first_user);
+            if let Ok(joined) = timeout(JOIN_INTERVAL, joined).await {
+                return Ok((other, joined?["user_id"].take()));
+            }
+            other.close().await?;
+            sleep(AWAY).await;
+        }
     };
-    let (other, user) = steps.step("join", other).await?;
+    let (other, user) = steps.stream_step("join", other).await?;
     // No push finds the socket gone: only OnDisconnect reports it.
     let left = async {
         other.close().await?;
         socket.frame(|frame| frame["type"] == "presence.left" && frame["user_id"] == user).await
     };
-    steps.step("disconnect", left).await?;
+    steps.stream_step("disconnect", left).await?;
     let path = format!("/channels/{channel}");
     let refused = two.rest.ask(Method::DELETE, &path, Value::Null, 403);
     steps.step("refuse", refused).await?;

@@ -55,3 +55,42 @@ async fn a_reference_that_leads_nowhere_is_told_by_issuer() {
     let error = both.resolve_secret(&config(&server)).await;
     assert!(matches!(error, Err(SettingsError::TwoSecrets(_))));
 }
+
+/// Returns a verifier of an issuer with a secret by reference, and of the issuer `other` with its own secret.
+fn deferred(server: &MockServer) -> Verifier {
+    let by_reference = Issuer { secret: None, secret_ref: Some(SECRET_ARN.into()), ..issuer() };
+    let other = Issuer { issuer: "other".into(), secret: Some(Secret::new("o".repeat(32))), ..issuer() };
+    Verifier::configured(vec![by_reference, other], Some(&config(server)), Timing::default()).unwrap()
+}
+
+#[tokio::test]
+async fn a_lost_secret_refuses_only_the_tokens_of_its_issuer() {
+    let server = MockServer::start().await;
+    let denied = ResponseTemplate::new(400).set_body_json(json!({ "__type": "AccessDeniedException" }));
+    Mock::given(method("POST")).respond_with(denied).up_to_n_times(1).expect(1).mount(&server).await;
+    let found = ResponseTemplate::new(200).set_body_json(json!({ "SecretString": SECRET }));
+    Mock::given(method("POST")).respond_with(found).expect(1).mount(&server).await;
+    let verifier = deferred(&server);
+    let key = EncodingKey::from_secret("o".repeat(32).as_bytes());
+    let of_other = encode(&Header::new(Algorithm::HS256), &with("iss", "other"), &key).unwrap();
+    assert!(verifier.verify(&of_other, NOW).await.is_ok());
+    // The second token starts no read.
+    for _ in 0..2 {
+        let refused = verifier.verify(&hs256(&claims()), NOW).await;
+        assert_eq!(refused.unwrap_err(), AuthError::KeysUnavailable);
+    }
+    let later = NOW.plus(crate::configured::RETRY_INTERVAL);
+    for _ in 0..2 {
+        assert!(verifier.verify(&hs256(&claims()), later).await.is_ok());
+    }
+    assert!(verifier.verify(&of_other, later).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_secret_by_reference_of_two_issuers_is_refused() {
+    let server = MockServer::start().await;
+    let found = ResponseTemplate::new(200).set_body_json(json!({ "SecretString": "o".repeat(32) }));
+    Mock::given(method("POST")).respond_with(found).mount(&server).await;
+    let refused = deferred(&server).verify(&hs256(&claims()), NOW).await;
+    assert_eq!(refused.unwrap_err(), AuthError::KeysUnavailable);
+}

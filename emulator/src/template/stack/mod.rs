@@ -17,10 +17,11 @@ use crate::stack::Stack;
 type Result<T> = std::result::Result<T, TemplateError>;
 
 /// Types without a local counterpart. Their references are checked.
-const NOTHING_TO_RUN: [&str; 12] = [
+const NOTHING_TO_RUN: [&str; 15] = [
     "AWS::ApiGateway::Account",
     "AWS::ApiGateway::Deployment",
     "AWS::ApiGateway::RequestValidator",
+    "AWS::Budgets::Budget",
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::Dashboard",
     "AWS::IAM::Policy",
@@ -30,6 +31,8 @@ const NOTHING_TO_RUN: [&str; 12] = [
     "AWS::SNS::Subscription",
     "AWS::SNS::Topic",
     "AWS::SNS::TopicPolicy",
+    "AWS::WAFv2::WebACL",
+    "AWS::WAFv2::WebACLAssociation",
 ];
 
 /// Returns the resolved resources of a deployment.

@@ -37,6 +37,7 @@ pub(crate) async fn walk(stack: &Stack, patience: Duration) -> (Vec<&'static str
         websocket: format!("{}/", stack.address("websocket")),
         tokens: Tokens(["alice", "bob"].map(token_of)),
         patience,
+        stream_patience: patience,
     };
     let mut done = Vec::new();
     let outcome = smoke::run(&target, |step, _| done.push(step)).await;

@@ -14,7 +14,7 @@ fn programs(workspace: &Workspace) -> Result<PathBuf> {
     install::python(workspace, "infra-checks", &["-r", "infra/requirements.txt"])
 }
 
-/// Checks the CloudFormation templates, and tests the deployment script.
+/// Checks the CloudFormation templates, and tests these checks, the deployment script and the scripts of the images.
 pub(super) fn templates(workspace: &Workspace) -> Result {
     let programs = programs(workspace)?;
     let (cfn_lint, checkov, python) = (programs.join("cfn-lint"), programs.join("checkov"), programs.join("python"));
@@ -24,8 +24,10 @@ pub(super) fn templates(workspace: &Workspace) -> Result {
     let options = ["--framework", "cloudformation", "--skip-download", "--compact", "--quiet"];
     workspace.run(cmd!(shell, "{checkov} --directory infra {options...}"))?;
     workspace.run(cmd!(shell, "{python} infra/check.py"))?;
+    workspace.run(cmd!(shell, "{python} infra/test_check.py"))?;
     install::apt(workspace, "jq")?;
-    workspace.run(cmd!(shell, "python3 infra/test_deploy.py"))
+    workspace.run(cmd!(shell, "{python} infra/test_deploy.py"))?;
+    workspace.run(cmd!(shell, "python3 images/test_images.py"))
 }
 
 /// Returns the YAML files of a folder, sorted.
