@@ -18,7 +18,7 @@ use crate::{
 
 /// Result of the sockets of one minute.
 struct Closed {
-    closed: usize,
+    count: usize,
     /// First failure.
     failed: Option<StoreError>,
     /// The time was up before the last socket.
@@ -41,7 +41,7 @@ where
         let (mut closed, mut failed, mut worked_off, mut is_open) = (0, None, None, false);
         for minute in self.expiry.ended_minutes(self.clock.now()).await? {
             let of_minute = self.close_minute(minute, until).await;
-            closed += of_minute.closed;
+            closed += of_minute.count;
             is_open |= of_minute.is_interrupted || of_minute.failed.is_some();
             if !is_open {
                 worked_off = Some(minute);
@@ -61,7 +61,7 @@ where
 
     /// Closes the sockets that are listed under a minute, all but those that fail.
     async fn close_minute(&self, minute: Timestamp, until: Duration) -> Closed {
-        let mut of_minute = Closed { closed: 0, failed: None, is_interrupted: self.clock.monotonic() >= until };
+        let mut of_minute = Closed { count: 0, failed: None, is_interrupted: self.clock.monotonic() >= until };
         if of_minute.is_interrupted {
             return of_minute;
         }
@@ -80,7 +80,7 @@ where
             .buffer_unordered(PUSH_CONCURRENCY);
         while let Some((outcome, connection_id)) = outcomes.next().await {
             match outcome {
-                Some(Ok(is_closed)) => of_minute.closed += usize::from(is_closed),
+                Some(Ok(is_closed)) => of_minute.count += usize::from(is_closed),
                 Some(Err(error)) => {
                     tracing::error!(%error, %connection_id, "socket with an expired token was not closed");
                     of_minute.failed.get_or_insert(error);
