@@ -424,17 +424,17 @@ impl Socket {
         }
     }
 
-    /// Returns the messages of events, until there are `count`.
+    /// Returns the messages of events, until there are `count`. Pushes come at least once, so a repeated event is none.
     pub(crate) async fn messages(&mut self, count: usize) -> Vec<Value> {
-        let mut messages = Vec::new();
-        while messages.len() < count {
-            let frame = self.hear().await.expect("an open socket");
-            if frame["type"] != "events" {
-                continue;
+        let mut events: Vec<Value> = Vec::new();
+        while events.len() < count {
+            let mut frame = self.hear().await.expect("an open socket");
+            if frame["type"] == "events" {
+                let pushed = frame["events"].as_array_mut().unwrap().drain(..);
+                events.extend(pushed.filter(|event| !events.contains(event)).collect::<Vec<_>>());
             }
-            messages.extend(frame["events"].as_array().unwrap().iter().map(|event| event["message"].clone()));
         }
-        messages
+        events.iter_mut().map(|event| event["message"].take()).collect()
     }
 
     /// Returns the connection id, from a pong.

@@ -35,7 +35,10 @@ impl Value {
             Self::Number(number) => {
                 let mut ways = vec![grouped(number)];
                 ways.extend(spelled(number.into()));
-                ways.extend(number.is_multiple_of(1_024).then(|| format!("{} KB", number / 1_024)));
+                for (unit, names) in [(1 << 10, ["KB", "KiB"]), (1 << 20, ["MB", "MiB"])] {
+                    let count = number.is_multiple_of(unit).then_some(number / unit);
+                    ways.extend(count.into_iter().flat_map(|count| names.map(|name| format!("{count} {name}"))));
+                }
                 ways
             }
             Self::Time(time) => times(time),
@@ -92,6 +95,13 @@ pub(super) fn value(place: &str, name: &str) -> Option<Value> {
     let path = repository().join(place);
     let sources: Vec<PathBuf> = if path.is_dir() { files(&path, &["rs"]) } else { vec![path] };
     sources.iter().find_map(|source| in_source(&read(source), name))
+}
+
+/// Returns whether a file, or a file of a folder, declares the constant `name`.
+pub(super) fn is_declared(place: &str, name: &str) -> bool {
+    let path = repository().join(place);
+    let sources = if path.is_dir() { files(&path, &["rs"]) } else { vec![path] };
+    sources.iter().any(|source| read(source).contains(&format!("const {name}: ")))
 }
 
 /// Returns the names of all constants of a file.
