@@ -118,6 +118,7 @@ impl Functions {
             health: health::Handler {
                 client,
                 tables: ["chat_events", "chat_channels", "chat_connections"].map(str::to_owned),
+                last: std::sync::Mutex::default(),
             },
             on_connect: on_connect::Handler {
                 channels,
