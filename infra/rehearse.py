@@ -93,6 +93,8 @@ def rehearse(report, emulator, binaries, work):
     report.step("production, smoke test", steps.smoke, production)
     report.step("roles of other environments", steps.other_stack, staging, production)
     report.step("roles of other environments", steps.other_stack, production, staging)
+    report.step("control of the deploy role", steps.control_of_deployment, staging, one)
+    report.step("control of a function's role", steps.control_of_functions, production)
     templates = check.templates()
     report.step("calls of infra/deploy", steps.deploy_calls, record, templates)
     report.step("calls of CloudFormation", steps.execution_calls, staging, templates)

@@ -1,5 +1,8 @@
 """The steps of the rehearsal. Each returns a line for the report, or raises."""
 
+import functools
+import json
+
 import botocore.exceptions
 
 import check
@@ -46,7 +49,17 @@ def first(stack, images):
     """Deploys for the first time."""
     stack.deploy(images, "LogLevel=info")
     stack.expect("CREATE_COMPLETE")
+    bound(stack)
     return f"{len(stack.resources())} resources, CREATE_COMPLETE"
+
+
+def bound(stack):
+    """Sets the boundary of the functions' roles, which ministack's CloudFormation leaves out."""
+    iam = stack.emulator.client("iam")
+    boundary = stack.parameters()["PermissionsBoundary"]
+    for _, kind, physical in stack.resources():
+        if kind == "AWS::IAM::Role":
+            iam.put_role_permissions_boundary(RoleName=physical, PermissionsBoundary=boundary)
 
 
 def smoke(stack):
@@ -96,13 +109,20 @@ def failed_update(stack, images):
 
 
 def failed_first(stack, images):
-    """Deploys for the first time, with an image that does not exist. The tables stay."""
-    stack.run("prepare", IMAGES=replaced(images))
-    said = stack.run("execute", fails=True)
+    """Deploys for the first time, with a resource that the emulator refuses. The tables stay."""
+    template = stack.tree / "infra/backend.yaml"
+    text = template.read_text()
+    template.write_text(text.replace("      MetricName: Errors\n", "      Metrics: [{Id: all, Expression: '1'}]\n", 1))
+    try:
+        stack.run("prepare", IMAGES=images)
+        said = stack.run("execute", fails=True)
+    finally:
+        template.write_text(text)
     stack.expect("CREATE_FAILED")
-    expect("HealthFunction" in said, f"the failure names no resource:\n{said}")
+    expect("FunctionErrorsAlarm" in said, f"the failure names no resource:\n{said}")
     tables = sum(kind == "AWS::DynamoDB::Table" and bool(physical) for _, kind, physical in stack.resources())
     expect(tables == 3, f"{tables} tables are left, not three")
+    expect("no previous deployment" in stack.run("roll-back", fails=True), "it rolls back to nothing")
     return "CREATE_FAILED, the message names the resource, the tables stay"
 
 
@@ -110,6 +130,7 @@ def repair(stack, images):
     """Deploys again after the cause is gone."""
     stack.deploy(images)
     stack.expect("UPDATE_COMPLETE")
+    bound(stack)
     return f"{len(stack.resources())} resources, UPDATE_COMPLETE"
 
 
@@ -170,11 +191,41 @@ def execution_calls(stack, templates):
     return f"{count} calls on the stack's resources by their names, each allowed"
 
 
+# Types whose resources have names that the stack's name begins. The others have ids that AWS generates.
+NAMED = ("CloudWatch::Alarm", "CloudWatch::Dashboard", "DynamoDB::Table", "Events::Rule", "IAM::Role", "Lambda::Function",
+         "Logs::LogGroup", "SNS::Topic", "SQS::Queue")
+
+
 def named(kind, arn, physical):
-    """Returns an ARN of `roles.py` with the name that a resource has, if its name is not generated."""
-    name = physical.rsplit(":", 1)[-1].rsplit("/", 1)[-1]
-    if kind == "AWS::Logs::LogGroup":
-        return arn.replace(f"/{roles.STACK}/x", physical)
-    if kind == "AWS::DynamoDB::Table":
-        return arn.replace(f"{roles.STACK}-chat_events", name)
-    return arn.replace(f"{roles.STACK}-X-AbC123", name) if roles.STACK in physical or "switchboard-" in name else arn
+    """Returns an ARN of `roles.py` with the name of a resource in the place of its example."""
+    if kind.removeprefix("AWS::") not in NAMED:
+        return arn
+    name = physical if kind == "AWS::Logs::LogGroup" else physical.rsplit(":", 1)[-1].rsplit("/", 1)[-1]
+    examples = (f"/{roles.STACK}/x", f"{roles.STACK}-X-AbC123", f"{roles.STACK}-chat_events")
+    return functools.reduce(lambda arn, example: arn.replace(example, name), examples, arn)
+
+
+def control_of_deployment(stack, images):
+    """Takes an action away from the deploy role: the next deployment has to fail by it."""
+    iam = stack.emulator.client("iam")
+    role, policy = f"{stack.name}-deploy", "deploy"
+    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+    less = json.dumps(document).replace('"cloudformation:GetTemplate"', '"cloudformation:ListStacks"')
+    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=less)
+    said = stack.run("prepare", IMAGES=images, fails=True)
+    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+    expect("cloudformation:GetTemplate" in said, f"the deployment failed by something else:\n{said}")
+    return "without cloudformation:GetTemplate, `infra/deploy prepare` is refused"
+
+
+def control_of_functions(stack):
+    """Takes an action away from the role of a function: the smoke test has to fail at the step that needs it."""
+    iam = stack.emulator.client("iam")
+    role = next(physical for logical, _, physical in stack.resources() if logical == "ChannelsRole")
+    document = iam.get_role_policy(RoleName=role, PolicyName="function")["PolicyDocument"]
+    less = json.dumps(document).replace('"dynamodb:PutItem"', '"dynamodb:Scan"')
+    iam.put_role_policy(RoleName=role, PolicyName="function", PolicyDocument=less)
+    said = stack.run("smoke", fails=True)
+    iam.put_role_policy(RoleName=role, PolicyName="function", PolicyDocument=json.dumps(document))
+    expect("FAILED  create channel" in said, f"the smoke test failed elsewhere:\n{said}")
+    return "without dynamodb:PutItem for `channels`, the smoke test fails at `create channel`"
