@@ -49,10 +49,10 @@ class Stack:
         """Returns digests as parameters."""
         return self.run("parameters", standard_input=digests).strip()
 
-    def deploy(self, images, *parameters, **options):
+    def deploy(self, images, *parameters, issuers=ISSUERS):
         """Prepares and executes a change set, and returns the output of both."""
-        said = self.run("prepare", IMAGES=images, PARAMETERS="\n".join(parameters))
-        return said + self.run("execute", **options)
+        said = self.run("prepare", IMAGES=images, PARAMETERS="\n".join(parameters), JWT_ISSUERS=issuers)
+        return said + self.run("execute")
 
     def described(self):
         return self.cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]

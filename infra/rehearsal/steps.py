@@ -8,7 +8,7 @@ import botocore.exceptions
 import check
 import roles
 from rehearsal import account, cli
-from rehearsal.stack import Failed
+from rehearsal.stack import ISSUERS, Failed
 
 # A digest that no image has, as of an image that was deleted from the registry.
 NO_IMAGE = "sha256:" + "0" * 64
@@ -77,22 +77,28 @@ def again(stack, images):
 
 
 def update(stack, images):
-    """Deploys an image that changed, another log level, and another origin, which has to make a new deployment of the
-    REST API."""
-    said = stack.deploy(images, "LogLevel=debug", "AllowedOrigin=https://chat.example.com")
+    """Deploys an image that changed, another log level and issuer, and another origin, which has to make a new
+    deployment of the REST API."""
+    issuers = ISSUERS.replace("id.example.com", "login.example.com")
+    said = stack.deploy(images, "LogLevel=debug", "AllowedOrigin=https://chat.example.com", issuers=issuers)
     stack.expect("UPDATE_COMPLETE")
-    level = stack.variable("HealthFunction", "LOG_LEVEL")
-    expect(level == "debug", f"the function has the level {level}")
+    expect(settings(stack)["LOG_LEVEL"] == "debug", "the functions have the old log level")
     expect("| Add | RestDeployment" in said, "another AllowedOrigin makes no new deployment of the REST API")
-    return "an image, a parameter, a new REST deployment; UPDATE_COMPLETE"
+    return "an image, parameters, a new REST deployment; UPDATE_COMPLETE"
+
+
+def settings(stack):
+    """Returns variables of a function that `update` changes."""
+    return {name: stack.variable("ChannelsFunction", name) for name in ("LOG_LEVEL", "JWT_ISSUERS", "ALLOWED_ORIGIN")}
 
 
 def roll_back(stack):
     """Restores what was before the last deployment, as the pipeline does if the smoke test fails."""
     stack.run("roll-back")
     stack.expect("UPDATE_COMPLETE")
-    level = stack.variable("HealthFunction", "LOG_LEVEL")
-    expect(level == "info", f"after the roll-back the function has the level {level}")
+    found = settings(stack)
+    wrong = [name for name, value in found.items() if value in ("debug", "https://chat.example.com") or "login." in value]
+    expect(not wrong, f"the roll-back keeps the values of {', '.join(wrong)}")
     return "the parameters and images of before; UPDATE_COMPLETE"
 
 
