@@ -40,19 +40,19 @@ def cargo(*arguments):
 
 
 FAULTS = (
-    Fault("an action missing in the deploy role", "infra/environment.yaml", ", cloudformation:GetTemplate]", "]", DEPLOY,
-          r"cloudformation:GetTemplate"),
+    Fault("an action missing in the deploy role", "infra/environment.yaml", ", cloudformation:GetTemplate]", "]",
+          DEPLOY, r"cloudformation:GetTemplate"),
     Fault("an action missing in the execution role", "infra/environment.yaml", "lambda:PutFunctionConcurrency, ", "",
           TEMPLATES, r"calls lambda:PutFunctionConcurrency .* ExecutionRole may not"),
     Fault("an ARN too narrow in the execution role", "infra/environment.yaml",
-          "iam:UpdateRoleDescription], Resource: !Sub 'arn:${AWS::Partition}:iam::${AWS::AccountId}:role/switchboard-",
-          "iam:UpdateRoleDescription], Resource: !Sub 'arn:${AWS::Partition}:iam::${AWS::AccountId}:role/x/switchboard-",
+          "UpdateRoleDescription], Resource: !Sub 'arn:${AWS::Partition}:iam::${AWS::AccountId}:role/switchboard-",
+          "UpdateRoleDescription], Resource: !Sub 'arn:${AWS::Partition}:iam::${AWS::AccountId}:role/x/switchboard-",
           TEMPLATES, r"calls iam:UpdateRole .* ExecutionRole may not"),
     Fault("a tag action missing in the execution role", "infra/environment.yaml",
           "apigateway:PUT, apigateway:TagResource, ", "apigateway:PUT, ", TEMPLATES,
           r"calls apigateway:TagResource on \S+/apis/a/stages .* ExecutionRole may not"),
-    Fault("a route that the stage does not wait for", "infra/backend.yaml", "DependsOn: [ConnectRoute, ", "DependsOn: [",
-          TEMPLATES, r"WebSocketStage may be created before ConnectRoute"),
+    Fault("a route that the stage does not wait for", "infra/backend.yaml", "DependsOn: [ConnectRoute, ",
+          "DependsOn: [", TEMPLATES, r"WebSocketStage may be created before ConnectRoute"),
     Fault("images of production that expire", "infra/bootstrap.yaml", '"tagStatus":"untagged"', '"tagStatus":"any"',
           TEMPLATES, r"a rule deletes images with tags"),
     Fault("a subject of GitHub's tokens with a wildcard", "infra/environment.yaml",
@@ -125,13 +125,14 @@ def shown(check):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cargo", action="store_true", help="run the checks in Rust too")
-    parser.add_argument("--rehearse", action="store_true", help="run the rehearsal instead, with each fault that it finds")
+    parser.add_argument("--rehearse", action="store_true", help="run the rehearsal with each fault that it finds")
     parser.add_argument("--only", default="", help="part of the names of the faults to plant")
     options = parser.parse_args()
     runs = lambda fault: options.cargo or fault.check[0] != "cargo"
     faults = [fault for fault in FAULTS if options.only in fault.what]
     if options.rehearse:
-        faults = [fault._replace(check=REHEARSAL, found=REHEARSED[fault.what]) for fault in faults if fault.what in REHEARSED]
+        faults = [fault for fault in faults if fault.what in REHEARSED]
+        faults = [fault._replace(check=REHEARSAL, found=REHEARSED[fault.what]) for fault in faults]
     missed = 0
     with tempfile.TemporaryDirectory(prefix="planted-") as name:
         folder = pathlib.Path(name)

@@ -86,7 +86,7 @@ def rehearse(report, emulator, binaries, work):
     report.step("staging, second deployment", steps.again, staging, one)
     report.step("staging, update", steps.update, staging, two)
     report.step("staging, smoke test", steps.smoke, staging)
-    report.step("staging, roll-back", steps.roll_back, staging)
+    report.step("staging, roll-back", steps.roll_back, staging, one)
     report.step("staging, failed update", steps.failed_update, staging, one)
     report.step("production, failed first deployment", steps.failed_first, production, one)
     report.step("production, repair", steps.repair, production, one)

@@ -17,11 +17,18 @@ ENVIRONMENTS = ("staging", "production")
 
 
 def set_up(emulator, infra):
-    """Deploys the twins of `bootstrap.yaml` and `environment.yaml`. The emulator has no type for OIDC providers, so one exists."""
+    """Deploys the twins of `bootstrap.yaml` and `environment.yaml`.
+
+    The emulator has no type for OIDC providers, so one exists before.
+    """
     iam = emulator.client("iam")
     provider = iam.create_open_id_connect_provider(Url=f"https://{ISSUER}", ClientIDList=["sts.amazonaws.com"])
-    deploy(emulator, infra / "bootstrap.yaml", "switchboard-bootstrap",
-           OidcProviderArn=provider["OpenIDConnectProviderArn"])
+    deploy(
+        emulator,
+        infra / "bootstrap.yaml",
+        "switchboard-bootstrap",
+        OidcProviderArn=provider["OpenIDConnectProviderArn"],
+    )
     for environment in ENVIRONMENTS:
         deploy(emulator, infra / "environment.yaml", f"switchboard-environment-{environment}", Environment=environment)
 
@@ -30,8 +37,17 @@ def deploy(emulator, template, stack, **parameters):
     """Deploys a template by the guide's command, as administrator."""
     parameters = {"GitHubRepository": REPOSITORY, **parameters}
     done = emulator.run(
-        "aws", "cloudformation", "deploy", "--stack-name", stack, "--template-file", template, "--capabilities",
-        "CAPABILITY_NAMED_IAM", "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items()),
+        "aws",
+        "cloudformation",
+        "deploy",
+        "--stack-name",
+        stack,
+        "--template-file",
+        template,
+        "--capabilities",
+        "CAPABILITY_NAMED_IAM",
+        "--parameter-overrides",
+        *(f"{key}={value}" for key, value in parameters.items()),
     )
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
@@ -87,8 +103,9 @@ class Images:
             kind = "application/vnd.oci.image."
             config = {"mediaType": f"{kind}config.v1+json", "digest": f"sha256:{content}", "size": 2}
             manifest = {"schemaVersion": 2, "mediaType": f"{kind}manifest.v1+json", "config": config, "layers": []}
-            pushed = self.registry.put_image(repositoryName=f"switchboard/{folder}", imageTag=tag,
-                                             imageManifest=json.dumps(manifest))
+            pushed = self.registry.put_image(
+                repositoryName=f"switchboard/{folder}", imageTag=tag, imageManifest=json.dumps(manifest)
+            )
             self.place(folder, pushed["image"]["imageId"]["imageDigest"], binary)
 
     def place(self, folder, digest, binary):

@@ -51,8 +51,14 @@ class Emulator:
             "TMPDIR": str(folder),
         }
         self.log = (folder / "ministack.log").open("wb")
-        self.process = subprocess.Popen([program("ministack")], env=environment, cwd=folder, stdout=self.log,
-                                        stderr=self.log, start_new_session=True)
+        self.process = subprocess.Popen(
+            [program("ministack")],
+            env=environment,
+            cwd=folder,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
 
     def wait(self):
         """Waits until the emulator responds, and returns its version."""
@@ -94,13 +100,17 @@ class Emulator:
     def run(self, *command, keys=None, variables=None, **options):
         """Runs a program with access keys, root's by default. Returns what `subprocess.run` does."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment = clean | (keys or self.root) | {
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": f"http://{self.host}",
-            "AWS_PAGER": "",
-            "AWS_REGION": REGION,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }
+        environment = (
+            clean
+            | (keys or self.root)
+            | {
+                "AWS_CONFIG_FILE": os.devnull,
+                "AWS_DEFAULT_REGION": REGION,
+                "AWS_ENDPOINT_URL": f"http://{self.host}",
+                "AWS_PAGER": "",
+                "AWS_REGION": REGION,
+                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            }
+        )
         command = [str(one) for one in command]
         return subprocess.run(command, env=environment | (variables or {}), capture_output=True, text=True, **options)

@@ -3,7 +3,6 @@
 from rehearsal import account, cli
 from rehearsal.emulator import ACCOUNT
 
-
 ISSUERS = '[{"issuer": "https://id.example.com/", "audience": "chat", "jwks_url": "https://id.example.com/jwks.json"}]'
 
 
@@ -38,8 +37,14 @@ class Stack:
             "STAGE": self.environment,
             "WORK": str(self.work),
         } | variables
-        done = self.emulator.run(self.tree / "infra/deploy", command, *arguments, keys=keys or self.keys,
-                                 variables=variables, input=standard_input)
+        done = self.emulator.run(
+            self.tree / "infra/deploy",
+            command,
+            *arguments,
+            keys=keys or self.keys,
+            variables=variables,
+            input=standard_input,
+        )
         output = done.stdout + done.stderr
         if bool(done.returncode) != fails:
             raise Failed(f"infra/deploy {command} of {self.name} ended with {done.returncode}:\n{output.strip()}")

@@ -31,8 +31,11 @@ def refused(call):
 def trust(emulator):
     """Assumes each role with both forms of its subject, and with subjects that it must not trust."""
     branch, staging, production = "ref:refs/heads/main", "environment:staging", "environment:production"
-    trusted = {"switchboard-images": branch, "switchboard-staging-deploy": staging,
-               "switchboard-production-deploy": production}
+    trusted = {
+        "switchboard-images": branch,
+        "switchboard-staging-deploy": staging,
+        "switchboard-production-deploy": production,
+    }
     tried = 0
     for role, own in trusted.items():
         for subject in account.subjects(own):
@@ -92,13 +95,14 @@ def settings(stack):
     return {name: stack.variable("ChannelsFunction", name) for name in ("LOG_LEVEL", "JWT_ISSUERS", "ALLOWED_ORIGIN")}
 
 
-def roll_back(stack):
+def roll_back(stack, images):
     """Restores what was before the last deployment, as the pipeline does if the smoke test fails."""
     stack.run("roll-back")
     stack.expect("UPDATE_COMPLETE")
-    found = settings(stack)
-    wrong = [name for name, value in found.items() if value in ("debug", "https://chat.example.com") or "login." in value]
-    expect(not wrong, f"the roll-back keeps the values of {', '.join(wrong)}")
+    new = ("debug", "chat.example.com", "login.example.com")
+    kept = [name for name, value in settings(stack).items() if any(one in value for one in new)]
+    expect(not kept, f"the roll-back keeps the values of {', '.join(kept)}")
+    expect(f"HealthDigest={stack.parameters()['HealthDigest']}" in images, "the roll-back keeps the new image")
     return "the parameters and images of before; UPDATE_COMPLETE"
 
 
@@ -168,12 +172,19 @@ def deploy_calls(record, templates):
     calls = set()
     for stage, arguments in cli.recorded(record):
         # The templates are read for `staging`.
-        arguments = [one.replace(f"switchboard-{stage}", "switchboard-staging").replace(
-            f"switchboard/{stage}", "switchboard/staging") for one in arguments]
+        arguments = [
+            one.replace(f"switchboard-{stage}", "switchboard-staging").replace(
+                f"switchboard/{stage}", "switchboard/staging"
+            )
+            for one in arguments
+        ]
         role = "ImagesRole" if arguments[0] == "ecr" else "DeployRole"
         calls |= {(role, call) for call in roles.of_command(arguments)}
-    missing = [f"{role} lacks {call.action} on {call.arn}" for role, call in sorted(calls)
-               if not roles.allows(statements[role], call.action, call.arn, dict(call.context))]
+    missing = [
+        f"{role} lacks {call.action} on {call.arn}"
+        for role, call in sorted(calls)
+        if not roles.allows(statements[role], call.action, call.arn, dict(call.context))
+    ]
     expect(not missing, "\n".join(missing))
     return f"{len({(role, call.action) for role, call in calls})} actions of `infra/deploy`, each allowed"
 
@@ -198,8 +209,17 @@ def execution_calls(stack, templates):
 
 
 # Types whose resources have names that the stack's name begins. The others have ids that AWS generates.
-NAMED = ("CloudWatch::Alarm", "CloudWatch::Dashboard", "DynamoDB::Table", "Events::Rule", "IAM::Role", "Lambda::Function",
-         "Logs::LogGroup", "SNS::Topic", "SQS::Queue")
+NAMED = (
+    "CloudWatch::Alarm",
+    "CloudWatch::Dashboard",
+    "DynamoDB::Table",
+    "Events::Rule",
+    "IAM::Role",
+    "Lambda::Function",
+    "Logs::LogGroup",
+    "SNS::Topic",
+    "SQS::Queue",
+)
 
 
 def named(kind, arn, physical):

@@ -9,8 +9,7 @@ import typing
 
 
 class Change(typing.NamedTuple):
-    """A kind of line that a twin replaces. `to` may name groups of the pattern, and
-    `{architecture}`, `{door}` and `{host}`."""
+    """A kind of line that a twin replaces. `to` may name groups of the pattern, and the values of `make`."""
 
     template: str
     why: str
@@ -48,7 +47,8 @@ REPLACED = (
     Change(
         "backend.yaml",
         "ministack has no type for route responses; it sends what a route's function returns",
-        r"(?m)^  \w+RouteResponse:\n    Type: AWS::ApiGatewayV2::RouteResponse\n    Properties: .*\n\n?|, \w+RouteResponse\b",
+        r"(?m)^  \w+RouteResponse:\n    Type: AWS::ApiGatewayV2::RouteResponse\n    Properties: .*\n\n?"
+        r"|, \w+RouteResponse\b",
         "",
     ),
     Change(

@@ -15,7 +15,8 @@ fn programs(workspace: &Workspace) -> Result<PathBuf> {
     install::python(workspace, "infra-checks", &["-r", "infra/requirements.txt"])
 }
 
-/// Checks the CloudFormation templates, and tests these checks, the deployment script and the scripts of the images.
+/// Checks the CloudFormation templates, and tests these checks, the deployment script, the twins of its rehearsal and
+/// the scripts of the images.
 pub(super) fn templates(workspace: &Workspace) -> Result {
     let programs = programs(workspace)?;
     let (cfn_lint, checkov, python) = (programs.join("cfn-lint"), programs.join("checkov"), programs.join("python"));
@@ -26,6 +27,7 @@ pub(super) fn templates(workspace: &Workspace) -> Result {
     workspace.run(cmd!(shell, "{checkov} --directory infra {options...}"))?;
     workspace.run(cmd!(shell, "{python} infra/check.py"))?;
     workspace.run(cmd!(shell, "{python} infra/test_check.py"))?;
+    workspace.run(cmd!(shell, "{python} infra/test_rehearsal.py"))?;
     install::apt(workspace, "jq")?;
     workspace.run(cmd!(shell, "{python} infra/test_deploy.py"))?;
     workspace.run(cmd!(shell, "python3 images/test_images.py"))
