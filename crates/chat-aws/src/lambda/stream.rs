@@ -359,6 +359,12 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_partial_batch_response_has_the_form_that_lambda_reads() {
+        let response = serde_json::to_value(partial_batch_response(vec!["7".to_owned(), "9".to_owned()])).unwrap();
+        assert_eq!(response, json!({"batchItemFailures": [{"itemIdentifier": "7"}, {"itemIdentifier": "9"}]}));
+    }
+
     fn message(number: usize, channel: &str) -> Value {
         let image = json!({
             "channel_id": { "S": channel }, "seq": { "N": number.to_string() },

@@ -1,5 +1,6 @@
 //! Checks of templates, scripts and workflows.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -14,7 +15,8 @@ fn programs(workspace: &Workspace) -> Result<PathBuf> {
     install::python(workspace, "infra-checks", &["-r", "infra/requirements.txt"])
 }
 
-/// Checks the CloudFormation templates, and tests these checks, the deployment script and the scripts of the images.
+/// Checks the CloudFormation templates, and tests these checks, the deployment script, the twins of its rehearsal and
+/// the scripts of the images.
 pub(super) fn templates(workspace: &Workspace) -> Result {
     let programs = programs(workspace)?;
     let (cfn_lint, checkov, python) = (programs.join("cfn-lint"), programs.join("checkov"), programs.join("python"));
@@ -25,9 +27,25 @@ pub(super) fn templates(workspace: &Workspace) -> Result {
     workspace.run(cmd!(shell, "{checkov} --directory infra {options...}"))?;
     workspace.run(cmd!(shell, "{python} infra/check.py"))?;
     workspace.run(cmd!(shell, "{python} infra/test_check.py"))?;
+    workspace.run(cmd!(shell, "{python} infra/test_rehearsal.py"))?;
     install::apt(workspace, "jq")?;
     workspace.run(cmd!(shell, "{python} infra/test_deploy.py"))?;
     workspace.run(cmd!(shell, "python3 images/test_images.py"))
+}
+
+/// Rehearses deployments of the built functions on an emulator of AWS.
+pub(super) fn rehearsal(workspace: &Workspace) -> Result {
+    let binaries = workspace.build_binaries()?;
+    let emulator = install::python(workspace, "rehearsal", &["-r", "infra/rehearsal/requirements.txt"])?;
+    // The AWS CLI needs another version of boto's libraries than the emulator.
+    let cli = install::python(workspace, "aws-cli", &["-r", "infra/rehearsal/aws-cli.txt"])?;
+    install::apt(workspace, "jq")?;
+    let python = emulator.join("python");
+    let others = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths([emulator, cli].into_iter().chain(env::split_paths(&others)))?;
+    let logs = workspace.file("target/rehearsal-logs");
+    let rehearse = cmd!(workspace.shell, "{python} infra/rehearse.py --binaries {binaries} --keep {logs}");
+    workspace.run(rehearse.env("PATH", path))
 }
 
 /// Returns the YAML files of a folder, sorted.

@@ -43,6 +43,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("faults", "real processes under injected faults", stack::faults),
     step("cost", "the cost report matches the counted requests", measure::cost),
     step("bench", "benchmarks run, and the performance report matches its results", measure::bench),
+    step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
     step("browser", "the page in headless Chromium", stack::browser),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),
