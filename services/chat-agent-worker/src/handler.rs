@@ -3,7 +3,7 @@
 use aws_lambda_events::{dynamodb::Event, streams::DynamoDbEventResponse};
 use chat::{
     app::{
-        agent::{Agent, Budgets, ReplyOutcome, draft::DraftAudience, outcome::may_want_reply},
+        agent::{Agent, Budgets, ReplyOutcome, draft::DraftAudience, filter::is_new_message},
         delivery::Delivery,
         stream::first_failed,
     },
@@ -84,7 +84,7 @@ impl Handler {
             deadline,
         };
         let count = batch.messages.len();
-        let records = batch.messages.into_iter().filter(|message| may_want_reply(&message.event));
+        let records = batch.messages.into_iter().filter(|message| is_new_message(&message.event));
         let records = records.map(|message| (message.sequence_number.clone(), message));
         let answer = async |mut channel: Option<Channel>, message: StreamedMessage| {
             let span = message.span(count);

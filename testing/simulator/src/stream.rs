@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chat::{
     app::{
-        agent::{Agent, Budgets, outcome::may_want_reply},
+        agent::{Agent, Budgets, filter::is_new_message},
         stream::{first_failed, joined},
     },
     model::{channel::Channel, incarnation::ChannelKey, message::MessageEvent, token_bucket::Bucket},
@@ -156,7 +156,7 @@ async fn answer(node: &Node, events: Vec<(usize, MessageEvent)>) -> Option<usize
         budgets,
         deadline: node.deadline(300),
     };
-    let records = events.into_iter().filter(|(_, event)| may_want_reply(event));
+    let records = events.into_iter().filter(|(_, event)| is_new_message(event));
     let answer = async |mut channel: Option<Channel>, MessageEvent { stored, .. }: MessageEvent| {
         let question = (stored.channel(), stored.message.seq);
         let mut attempt = Attempt { world: &node.world, question, done: false };

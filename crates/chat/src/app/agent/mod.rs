@@ -22,7 +22,7 @@ use crate::{
             MAX_MODEL_RETRY_AFTER, MIN_TIME_FOR_MODEL_CALL, MODEL_CALLS, MODEL_FAILURES,
         },
         mention::mentions,
-        message::{Message, Role, StoredMessage},
+        message::{Message, StoredMessage},
         message_ref::MessageRef,
         reply_status::ReplyStatus,
         time::Timestamp,
@@ -42,6 +42,7 @@ use crate::{
 pub mod built_in;
 pub mod context;
 pub mod draft;
+pub mod filter;
 pub mod outcome;
 
 mod generation;
@@ -131,8 +132,8 @@ where
     /// [`ChatError::Contended`] when another worker holds the lease or the time left is too short, and
     /// [`ChatError::Store`]. The caller retries both.
     pub async fn answer(&self, stored: &StoredMessage, known: &mut Option<Channel>) -> Result<ReplyOutcome> {
-        let Message { channel_id, seq, role, .. } = &stored.message;
-        if *role != Role::User {
+        let Message { channel_id, seq, .. } = &stored.message;
+        if !filter::is_of_user(&stored.message) {
             return Ok(ReplyOutcome::NotWanted);
         }
         let known_here = known.take().filter(|channel| channel.key() == stored.channel());

@@ -1,17 +1,7 @@
-//! Records that the agent is asked about, and the names of its outcomes.
+//! Names of the agent's outcomes.
 
 use super::ReplyOutcome;
-use crate::model::{
-    message::{Change, MessageEvent},
-    reply_status::ReplyStatus,
-};
-
-/// Returns whether the agent may reply to a record of the stream. It replies to new messages only, and never to an edit
-/// or a deletion.
-#[must_use]
-pub fn may_want_reply(event: &MessageEvent) -> bool {
-    event.change == Change::Created
-}
+use crate::model::reply_status::ReplyStatus;
 
 impl ReplyOutcome {
     /// Returns the name of the outcome in logs and metrics: `replied`, `failed` or `cancelled`. Returns `None` if the

@@ -23,6 +23,7 @@ use crate::{
     model::{
         channel::Visibility,
         draft::{Delta, DraftStatus},
+        message::Role,
         seq::Seq,
     },
     ports::language_model::{Piece, Pieces, Usage},
