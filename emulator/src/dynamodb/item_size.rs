@@ -1,12 +1,12 @@
 //! Sizes of items by "DynamoDB item sizes and formats" in the DynamoDB developer guide, for `SizeBytes` of stream records.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Overhead of a list or map.
 const CONTAINER: usize = 3;
 
-/// Returns the size of an item, or of its keys, in bytes: names and values.
+/// Returns the size of an item, of its keys or of the entries of a map, in bytes: names and values.
 pub(super) fn of_item(item: &Value) -> usize {
     item.as_object().map_or(0, |attributes| attributes.iter().map(|(name, value)| name.len() + of_value(value)).sum())
 }
@@ -18,14 +18,10 @@ fn of_value(value: &Value) -> usize {
     match (kind.as_str(), content) {
         ("BOOL" | "NULL", _) => 1,
         ("L", Value::Array(values)) => CONTAINER + values.iter().map(|value| 1 + of_value(value)).sum::<usize>(),
-        ("M", Value::Object(entries)) => CONTAINER + of_map(entries),
+        ("M", Value::Object(entries)) => CONTAINER + entries.len() + of_item(content),
         (_, Value::Array(set)) => set.iter().map(text).sum(),
         (_, content) => text(content),
     }
-}
-
-fn of_map(entries: &Map<String, Value>) -> usize {
-    entries.iter().map(|(name, value)| 1 + name.len() + of_value(value)).sum()
 }
 
 /// Returns the size of a string, a number or bytes, alone or in a set.

@@ -375,12 +375,12 @@ impl StreamPoller {
     /// Returns the records from `position` on that are available at the time of the next read.
     async fn next(&mut self, position: Position, started: Instant) -> Result<Records, dynamodb::Error> {
         let interval = self.settings.options.read_interval;
-        if let Some(phase) = &mut self.phase {
+        if self.phase.is_some() || !interval.is_zero() {
             self.reader.next(position, 1).await?;
-            tokio::time::sleep(phase.until_poll(started.elapsed())).await;
-        } else if !interval.is_zero() {
-            self.reader.next(position, 1).await?;
-            tokio::time::sleep(until_next(interval, started.elapsed())).await;
+            let passed = started.elapsed();
+            let phase = self.phase.as_mut();
+            let wait = phase.map_or_else(|| until_next(interval, passed), |phase| phase.until_poll(passed));
+            tokio::time::sleep(wait).await;
         }
         let company = self.read_at.map(|read_at| BatchWait { until: read_at + READ_PAUSE, writes: READ_WRITES });
         let records = self.reader.next_with(company, position, READ_RECORDS).await?;
