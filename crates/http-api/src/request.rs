@@ -9,8 +9,8 @@ use chat::model::{
     seq::Seq,
     validation::Violation,
 };
-use http::{HeaderValue, Method};
-use lambda_http::{Request, RequestExt, request::RequestContext};
+use http::{HeaderValue, Method, Response, header};
+use lambda_http::{Body, Request, RequestExt, request::RequestContext};
 use percent_encoding::percent_decode_str;
 
 use crate::{
@@ -165,13 +165,20 @@ impl ApiRequest {
             .map_err(|_| Problem::invalid(vec![Violation::new(name, "malformed", "must be percent-encoded UTF-8")]))
     }
 
-    /// Returns the address of `segment` below the address of the request, for `Location`.
+    /// Sets `Location` of a response to the address of `segment` below the address of the request.
+    pub fn locate(&self, response: &mut Response<Body>, segment: &str) {
+        if let Some(location) = self.location_below(segment) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+    }
+
+    /// Returns the address of `segment` below the address of the request.
     ///
     /// It is an absolute path (RFC 9110, section 10.2.2; RFC 3986, section 4.2) that begins as the client's does: with
     /// the stage, or with the base path of a custom domain. A relative reference would resolve differently after a
     /// path that ends with a slash. Slashes at the beginning are one, because two would begin a host name.
     #[must_use]
-    pub fn location_below(&self, segment: &str) -> Option<HeaderValue> {
+    fn location_below(&self, segment: &str) -> Option<HeaderValue> {
         let context = match self.inner.request_context_ref() {
             Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
             _ => None,

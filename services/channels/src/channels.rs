@@ -64,9 +64,7 @@ pub(crate) async fn create_one(call: &Call<'_>) -> Answer {
             (channel.channel_id, response)
         }
     };
-    if let Some(location) = call.request.location_below(channel.as_str()) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
+    call.request.locate(&mut response, channel.as_str());
     Ok(response)
 }
 

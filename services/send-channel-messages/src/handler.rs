@@ -27,7 +27,7 @@ use chat::{
     },
 };
 use chat_aws::{DynamoChannels, DynamoMessages, trace};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode};
 use http_api::{
     ApiRequest, Problem, response,
     rest::{authenticate, path_channel},
@@ -202,8 +202,6 @@ fn answer(request: &ApiRequest, sent: &SendResult) -> Result<Response<Body>, Pro
             response
         }
     };
-    if let Some(location) = request.location_below(&message.seq.to_string()) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
+    request.locate(&mut response, &message.seq.to_string());
     Ok(response)
 }
