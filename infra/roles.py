@@ -157,14 +157,20 @@ def context(kind, action):
     return (("lambda:FunctionArn", FUNCTION),) if kind == "AWS::Lambda::EventSourceMapping" else ()
 
 
-def of_handlers(template, permissions):
-    """Returns the calls of CloudFormation for each resource. `permissions` returns those of a type."""
-    return {
+def of_resource(name, kind, permissions):
+    """Returns the calls of CloudFormation for a resource. `permissions` returns the actions of a type."""
+    return [
         Call(action, arn, name, context(kind, action))
-        for name, (kind, _) in template.resources.items()
         for action in permissions(kind)
         if not NOT_CALLED.fullmatch(f"{kind} {action}")
         for arn in arns(kind, action)
+    ]
+
+
+def of_handlers(template, permissions):
+    """Returns the calls of CloudFormation for each resource of a template."""
+    return {
+        call for name, (kind, _) in template.resources.items() for call in of_resource(name, kind, permissions)
     }
 
 

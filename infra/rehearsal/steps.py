@@ -1,5 +1,6 @@
 """The steps of the rehearsal. Each returns a line for the report, or raises."""
 
+import contextlib
 import functools
 import json
 
@@ -196,14 +197,11 @@ def execution_calls(stack, templates):
     place = stack.name.removeprefix("switchboard-")
     missing, count = set(), 0
     for logical, kind, physical in stack.resources():
-        for action in check.used(kind):
-            if roles.NOT_CALLED.fullmatch(f"{kind} {action}"):
-                continue
-            for arn in roles.arns(kind, action):
-                arn = named(kind, arn, physical).replace(stack.name, "switchboard-staging")
-                count += 1
-                if not roles.allows(statements, action, arn, dict(roles.context(kind, action))):
-                    missing.add(f"{logical}: {action} on {arn}")
+        for call in roles.of_resource(logical, kind, check.used):
+            arn = named(kind, call.arn, physical).replace(stack.name, "switchboard-staging")
+            count += 1
+            if not roles.allows(statements, call.action, arn, dict(call.context)):
+                missing.add(f"{logical}: {call.action} on {arn}")
     expect(not missing, f"ExecutionRole of {place} lacks:\n" + "\n".join(sorted(missing)))
     return f"{count} calls on the stack's resources by their names, each allowed"
 
@@ -231,27 +229,32 @@ def named(kind, arn, physical):
     return functools.reduce(lambda arn, example: arn.replace(example, name), examples, arn)
 
 
+@contextlib.contextmanager
+def exchanged(stack, role, policy, action, other):
+    """Has another action in the place of one, in a policy of a role."""
+    iam = stack.emulator.client("iam")
+    document = json.dumps(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
+    less = document.replace(f'"{action}"', f'"{other}"')
+    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=less)
+    try:
+        yield
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=document)
+
+
 def control_of_deployment(stack, images):
     """Takes an action away from the deploy role: the next deployment has to fail by it."""
-    iam = stack.emulator.client("iam")
-    role, policy = f"{stack.name}-deploy", "deploy"
-    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-    less = json.dumps(document).replace('"cloudformation:GetTemplate"', '"cloudformation:ListStacks"')
-    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=less)
-    said = stack.run("prepare", IMAGES=images, fails=True)
-    iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+    role = f"{stack.name}-deploy"
+    with exchanged(stack, role, "deploy", "cloudformation:GetTemplate", "cloudformation:ListStacks"):
+        said = stack.run("prepare", IMAGES=images, fails=True)
     expect("cloudformation:GetTemplate" in said, f"the deployment failed by something else:\n{said}")
     return "without cloudformation:GetTemplate, `infra/deploy prepare` is refused"
 
 
 def control_of_functions(stack):
     """Takes an action away from the role of a function: the smoke test has to fail at the step that needs it."""
-    iam = stack.emulator.client("iam")
     role = next(physical for logical, _, physical in stack.resources() if logical == "ChannelsRole")
-    document = iam.get_role_policy(RoleName=role, PolicyName="function")["PolicyDocument"]
-    less = json.dumps(document).replace('"dynamodb:PutItem"', '"dynamodb:Scan"')
-    iam.put_role_policy(RoleName=role, PolicyName="function", PolicyDocument=less)
-    said = stack.run("smoke", fails=True)
-    iam.put_role_policy(RoleName=role, PolicyName="function", PolicyDocument=json.dumps(document))
+    with exchanged(stack, role, "function", "dynamodb:PutItem", "dynamodb:Scan"):
+        said = stack.run("smoke", fails=True)
     expect("FAILED  create channel" in said, f"the smoke test failed elsewhere:\n{said}")
     return "without dynamodb:PutItem for `channels`, the smoke test fails at `create channel`"
