@@ -87,7 +87,7 @@ async fn the_alias_takes_its_options_with_and_without_a_separator() {
             .kill_on_drop(true)
             .output();
         // Another test may be building the functions, and Cargo builds one after another.
-        let output = tokio::time::timeout(PATIENCE * 10, output).await.expect("it ends by itself").unwrap();
+        let output = tokio::time::timeout(PATIENCE * 4, output).await.expect("it ends by itself").unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };

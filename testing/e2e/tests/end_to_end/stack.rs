@@ -4,29 +4,28 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Stdio},
-    time::Duration,
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures::{SinkExt, StreamExt};
 use local::token;
 use reqwest::{Method, Response, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error as SocketError, Message, client::IntoClientRequest, protocol::CloseFrame},
+    connect_async,
+    tungstenite::{Error as SocketError, client::IntoClientRequest},
 };
 
 use crate::programs::{built, runner};
 
+pub(crate) use crate::{
+    patience::{PATIENCE, until},
+    socket::Socket,
+};
+
 /// The SDKs' header `authorization`. The local run checks its format, but not the signature.
 pub(crate) const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20261128/us-east-1/lambda/aws4_request, \
                                     SignedHeaders=host, Signature=0";
-
-/// Timeout that is long enough for the slowest machine. A test that waits this long has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Key that a collector requires from its clients.
 pub(crate) const COLLECTOR_KEY: &str = "the-key-of-the-collector";
@@ -269,7 +268,7 @@ impl Stack {
         match connect_async(request).await {
             Ok((socket, response)) => {
                 let subprotocol = response.headers().get("sec-websocket-protocol");
-                Ok((Socket(socket), subprotocol.map(|value| value.to_str().unwrap().to_owned())))
+                Ok((Socket::new(socket), subprotocol.map(|value| value.to_str().unwrap().to_owned())))
             }
             Err(SocketError::Http(response)) => Err(response.status()),
             Err(error) => panic!("{error}"),
@@ -391,102 +390,7 @@ async fn aws() -> aws_config::SdkConfig {
         .await
 }
 
-/// The client's end of a socket.
-pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Socket {
-    pub(crate) async fn say(&mut self, text: impl Into<String>) {
-        self.0.send(Message::text(text.into())).await.unwrap();
-    }
-
-    /// Returns the next text frame, or the close frame of the socket.
-    pub(crate) async fn hear(&mut self) -> Result<Value, Option<CloseFrame>> {
-        loop {
-            let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a frame in time");
-            match message {
-                Some(Ok(Message::Text(text))) => {
-                    return Ok(serde_json::from_str(&text).unwrap_or_else(|_| text.as_str().into()));
-                }
-                Some(Ok(Message::Close(frame))) => return Err(frame),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(None),
-            }
-        }
-    }
-
-    /// Returns the next frame other than presence events, or the close frame of the socket.
-    pub(crate) async fn hear_but_presence(&mut self) -> Result<Value, Option<CloseFrame>> {
-        loop {
-            let frame = self.hear().await?;
-            if !frame["type"].as_str().unwrap_or_default().starts_with("presence.") {
-                return Ok(frame);
-            }
-        }
-    }
-
-    /// Returns the messages of events, until there are `count`. Pushes come at least once, so a repeated event is none.
-    pub(crate) async fn messages(&mut self, count: usize) -> Vec<Value> {
-        let mut events: Vec<Value> = Vec::new();
-        while events.len() < count {
-            let mut frame = self.hear().await.expect("an open socket");
-            if frame["type"] == "events" {
-                let pushed = frame["events"].as_array_mut().unwrap().drain(..);
-                events.extend(pushed.filter(|event| !events.contains(event)).collect::<Vec<_>>());
-            }
-        }
-        events.iter_mut().map(|event| event["message"].take()).collect()
-    }
-
-    /// Returns the connection id, from a pong.
-    pub(crate) async fn id(&mut self) -> String {
-        self.say(r#"{"action":"ping"}"#).await;
-        let pong = self.hear_but_presence().await.unwrap();
-        assert_eq!(pong["type"], "pong");
-        pong["connection_id"].as_str().unwrap().to_owned()
-    }
-
-    /// Sends the same frame repeatedly, and counts the responses until the server closes the socket.
-    pub(crate) async fn flood(self, text: &str, frames: usize) -> usize {
-        let (mut sink, mut stream) = self.0.split();
-        let send = async {
-            for _ in 0..frames {
-                if sink.send(Message::text(text)).await.is_err() {
-                    return;
-                }
-            }
-        };
-        let hear = async {
-            let mut answers = 0;
-            loop {
-                match tokio::time::timeout(PATIENCE, stream.next()).await.expect("the socket is closed") {
-                    Some(Ok(Message::Text(text))) if text.contains("pong") => answers += 1,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return answers,
-                    Some(Ok(_)) => {}
-                }
-            }
-        };
-        futures::future::join(send, hear).await.1
-    }
-
-    /// Closes the socket without a closing handshake.
-    pub(crate) fn vanish(self) {
-        if let MaybeTlsStream::Plain(stream) = self.0.into_inner() {
-            drop(stream);
-        }
-    }
-}
-
 /// Returns the `seq` of messages.
 pub(crate) fn seqs(messages: &[Value]) -> Vec<u64> {
     messages.iter().map(|message| message["seq"].as_u64().unwrap()).collect()
-}
-
-/// Repeats `check` until it holds, because other processes work asynchronously.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
-    let tried = async {
-        while !check().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, tried).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }

@@ -1,0 +1,143 @@
+//! The client's end of a socket.
+
+use std::collections::VecDeque;
+
+use futures::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message, protocol::CloseFrame},
+};
+
+use crate::patience::PATIENCE;
+
+/// The client's end of a socket. Pushes come at least once, so it drops events that it has heard before.
+pub(crate) struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// All events so far.
+    known: Vec<Value>,
+    /// Frames to hear before those of the stream.
+    waiting: VecDeque<Value>,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        Self { stream, known: Vec::new(), waiting: VecDeque::new() }
+    }
+
+    pub(crate) async fn say(&mut self, text: impl Into<String>) {
+        self.stream.send(Message::text(text.into())).await.unwrap();
+    }
+
+    /// Returns the next text frame, or the close frame of the socket. A frame has only the events that no frame had
+    /// before it, and a frame without such events is left out.
+    pub(crate) async fn hear(&mut self) -> Result<Value, Option<CloseFrame>> {
+        if let Some(frame) = self.waiting.pop_front() {
+            return Ok(frame);
+        }
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("a frame in time");
+            match message {
+                Some(Ok(Message::Text(text))) => {
+                    let mut frame: Value = serde_json::from_str(&text).unwrap_or_else(|_| text.as_str().into());
+                    if self.is_news(&mut frame) {
+                        return Ok(frame);
+                    }
+                }
+                Some(Ok(Message::Close(frame))) => return Err(frame),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// Removes known events from a frame, and records the others. Returns `false` if it had only known events.
+    fn is_news(&mut self, frame: &mut Value) -> bool {
+        if frame["type"] != "events" {
+            return true;
+        }
+        let events = frame["events"].as_array_mut().unwrap();
+        events.retain(|event| !self.known.contains(event));
+        self.known.extend(events.iter().cloned());
+        !events.is_empty()
+    }
+
+    /// Returns the next frame other than presence events, or the close frame of the socket.
+    pub(crate) async fn hear_but_presence(&mut self) -> Result<Value, Option<CloseFrame>> {
+        loop {
+            let frame = self.hear().await?;
+            if !frame["type"].as_str().unwrap_or_default().starts_with("presence.") {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Returns the next `count` events. Later events of the same frame are left for the next call.
+    pub(crate) async fn events(&mut self, count: usize) -> Vec<Value> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            let mut frame = self.hear().await.expect("an open socket");
+            if frame["type"] != "events" {
+                continue;
+            }
+            let pushed = frame["events"].as_array_mut().unwrap();
+            let later = pushed.split_off(pushed.len().min(count - events.len()));
+            events.append(pushed);
+            if !later.is_empty() {
+                *pushed = later;
+                self.waiting.push_front(frame);
+            }
+        }
+        events
+    }
+
+    /// Returns the messages of the next `count` events.
+    pub(crate) async fn messages(&mut self, count: usize) -> Vec<Value> {
+        self.events(count).await.into_iter().map(|mut event| event["message"].take()).collect()
+    }
+
+    /// Returns the connection id, from a pong. Frames that come before the pong are left for the next call.
+    pub(crate) async fn id(&mut self) -> String {
+        self.say(r#"{"action":"ping"}"#).await;
+        let mut earlier = Vec::new();
+        loop {
+            let frame = self.hear_but_presence().await.unwrap();
+            if frame["type"] == "pong" {
+                self.waiting.extend(earlier);
+                return frame["connection_id"].as_str().unwrap().to_owned();
+            }
+            earlier.push(frame);
+        }
+    }
+
+    /// Sends the same frame repeatedly, and counts the responses until the server closes the socket.
+    pub(crate) async fn flood(self, text: &str, frames: usize) -> usize {
+        let (mut sink, mut stream) = self.stream.split();
+        let send = async {
+            for _ in 0..frames {
+                if sink.send(Message::text(text)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let hear = async {
+            let mut answers = 0;
+            loop {
+                match tokio::time::timeout(PATIENCE, stream.next()).await.expect("the socket is closed") {
+                    Some(Ok(Message::Text(text))) if text.contains("pong") => answers += 1,
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return answers,
+                    Some(Ok(_)) => {}
+                }
+            }
+        };
+        futures::future::join(send, hear).await.1
+    }
+
+    /// Closes the socket without a closing handshake.
+    pub(crate) fn vanish(self) {
+        if let MaybeTlsStream::Plain(stream) = self.stream.into_inner() {
+            drop(stream);
+        }
+    }
+}
