@@ -62,6 +62,7 @@ async fn an_invited_user_sees_nothing_before_accepting_and_everything_after() {
     let stack = asking();
     stack.create_channel("alice", "secret", "private", "off").await;
     stack.send("alice", "secret", "before").await;
+    let mut alice = stack.socket("alice", "secret").await;
     let mut bob = stack.connect(&token_of("bob"), "").await.unwrap();
     assert_eq!(put(&stack, "bob", "secret", "bob").await.0, 404, "a user without an invitation");
     let (status, invitation) = put(&stack, "alice", "secret", "bob").await;
@@ -72,6 +73,8 @@ async fn an_invited_user_sees_nothing_before_accepting_and_everything_after() {
     assert_eq!((listed.len(), &listed[0]["name"], &listed[0]["invitation"]), (1, &json!("secret"), &invitation));
     sees_nothing(&stack, "bob", "secret").await;
     stack.send("alice", "secret", "while bob is invited").await;
+    // A message goes to those who are subscribed when it is delivered, so bob accepts after that.
+    while alice.messages(1).await[0]["content"] != "while bob is invited" {}
     let members = stack.ask("alice", Method::GET, "/channels/secret/members", Value::Null).await.1;
     assert_eq!(members["members"].as_array().unwrap().len(), 1);
 
