@@ -323,7 +323,7 @@ async fn programs_reach_each_port_and_aws_apis_want_a_signature() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_sent_by_half_are_left() {
-    let stack = Stack::secretive(&["--in-memory"], &[("SWITCHBOARD_LOCAL_REQUEST_SECONDS", "2")]);
+    let stack = Stack::secretive(&["--in-memory"], &[("SWITCHBOARD_LOCAL_REQUEST_SECONDS", "5")]);
     let token = stack.mint("alice");
     let send = |content: &str| {
         let body = json!({ "content": content });
@@ -452,7 +452,7 @@ async fn a_start_that_is_killed_is_in_no_later_starts_way() {
         let began = std::time::Instant::now();
         while !reached.exists() && !after.iter().any(|file| file.exists()) {
             assert!(began.elapsed() < PATIENCE, "{stage} is never reached");
-            std::hint::spin_loop();
+            std::thread::yield_now();
         }
         killed.kill().unwrap();
         killed.wait().unwrap();
