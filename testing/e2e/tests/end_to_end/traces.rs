@@ -104,11 +104,7 @@ async fn nobody_asks_the_agent_about_what_was_sent_while_it_was_off() {
     let on = json!({ "agent": { "mode": "always" } });
     assert_eq!(stack.ask("alice", Method::PATCH, "/channels/quiet", on).await.0, 200);
     stack.send("alice", "quiet", "to the agent").await;
-    let mut heard = Vec::new();
-    while heard.len() < 3 {
-        let frame = socket.hear_but_presence().await.unwrap();
-        heard.extend(frame["events"].as_array().unwrap().iter().map(|event| event["message"].clone()));
-    }
+    let heard = socket.messages(3).await;
     assert_eq!(
         heard.iter().map(|message| &message["reply_to"]).collect::<Vec<_>>(),
         [&Value::Null, &Value::Null, &json!(2)]
@@ -133,9 +129,8 @@ async fn one_trace_from_the_request_to_the_socket_and_to_the_reply() {
     let request = request.header("traceparent", traceparent()).header("tracestate", "congo=t61rcWkgMzE");
     let response = request.json(&json!({ "content": "a secret nobody exports" })).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
-    for _ in ["the message", "the reply"] {
-        let frame = socket.hear_but_presence().await.unwrap();
-        let traceparent = frame["events"][0]["traceparent"].as_str().unwrap();
+    for event in socket.events(2).await {
+        let traceparent = event["traceparent"].as_str().unwrap();
         assert!(traceparent.starts_with(&format!("00-{TRACE}-")) && traceparent.ends_with("-01"), "{traceparent}");
     }
 
