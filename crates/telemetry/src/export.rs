@@ -284,6 +284,17 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn the_end_does_not_wait_for_a_collector_that_does_not_answer() {
+        let (collector, delay) = (MockServer::start().await, Duration::from_mins(1));
+        wiremock::Mock::given(any()).respond_with(ResponseTemplate::new(200).set_delay(delay)).mount(&collector).await;
+        let exporter = exporter(&collector, Duration::from_hours(1));
+        exporter.tracer().start("invocation").end();
+        let began = Instant::now();
+        exporter.finish(LAST_BUDGET).await;
+        assert!(began.elapsed() < delay);
+    }
+
     #[test]
     fn a_pause_is_a_number_of_milliseconds() {
         assert_eq!(pause(Some(" 100 ")), Duration::from_millis(100));

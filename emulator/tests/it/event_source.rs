@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::{Database, TABLE};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One record as the function received it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,9 +34,9 @@ pub(crate) struct Seen {
 pub(crate) type Answer = Result<Value, FunctionError>;
 
 /// A function in this process that records each batch and returns a given response.
-struct Function<F> {
-    batches: mpsc::UnboundedSender<Vec<Seen>>,
-    answer: F,
+pub(crate) struct Function<F> {
+    pub(crate) batches: mpsc::UnboundedSender<Vec<Seen>>,
+    pub(crate) answer: F,
 }
 
 impl<F> Invoke for Function<F>
@@ -454,41 +454,4 @@ async fn a_filter_keeps_other_records_from_the_function_and_does_not_hold_the_ch
     let mut second = run(&database, checkpoints.path(), config(), |_| ok());
     assert_eq!(seqs(&second.records(1).await), [5]);
     second.stop().await;
-}
-
-#[tokio::test]
-async fn a_mapping_out_of_phase_starts_late_and_delivers_several_records_at_once() {
-    let database = Database::open(Storage::InMemory).await;
-    let checkpoints = tempfile::tempdir().unwrap();
-    let (batches, mut noted) = mpsc::unbounded_channel();
-    let config = EventSourceMapping { starting_position: StartingPosition::Latest, ..mapping() };
-    let mapping = Mapping::new(
-        config,
-        database.engine.stream(TABLE).unwrap(),
-        Arc::new(Function { batches, answer: |_: &[Seen]| ok() }),
-        Arc::new(|_: &str, _: Value| Ok::<(), std::io::Error>(())),
-        Checkpoints::open(checkpoints.path()).unwrap(),
-        Options { out_of_phase: Some(1), ..Options::default() },
-    )
-    .unwrap();
-    // Written before the first poll, so that a mapping with LATEST misses it.
-    database.put("a", 1, "user").await;
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(mapping.run(stop.clone()));
-    // Longer than any delay of the start.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    for seq in 2..=10 {
-        database.put("a", seq, "user").await;
-    }
-    let mut sizes = Vec::new();
-    let mut seen = Vec::new();
-    while seen.len() < 9 {
-        let batch = tokio::time::timeout(PATIENCE, noted.recv()).await.unwrap().unwrap();
-        sizes.push(batch.len());
-        seen.extend(seqs(&batch));
-    }
-    assert_eq!(seen, (2..=10).collect::<Vec<u64>>());
-    assert!(sizes.len() < 9, "{sizes:?}");
-    stop.cancel();
-    task.await.unwrap();
 }

@@ -7,5 +7,6 @@ mod database;
 mod dynamodb;
 mod event_source;
 mod fidelity;
+mod out_of_phase;
 mod rest;
 mod websocket;

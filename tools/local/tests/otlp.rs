@@ -32,7 +32,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -445,20 +445,25 @@ impl Lines {
 
 #[tokio::test]
 async fn an_outage_is_logged_once_however_much_it_costs() {
-    // A port without a listener until later.
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // A port without a listener until later. Its sockets keep other programs from taking it.
+    let mut port: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let sockets = [TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap()];
+    for socket in &sockets {
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(port).unwrap();
+        port = socket.local_addr().unwrap();
+    }
     let (forwarder, _tasks, _stop) = forwarder(&format!("http://{port}/some/base"), &[("x-api-key", "secret")]);
     let mut dropped = forwarder.dropped();
     let receiver = Receiver::start(Limits::default(), Some(forwarder)).await;
-    for outage in 1..=2_u8 {
+    for (outage, socket) in (1_u8..).zip(sockets) {
         for id in 1..=3 {
             receiver.export(vec![span(outage, id, "lost to the other")]).await;
         }
         let lost = u64::from(outage) * 3;
         tokio::time::timeout(PATIENCE, dropped.wait_for(|dropped| *dropped == lost)).await.unwrap().unwrap();
         assert_eq!(LOG.with("does not take telemetry", &port.to_string()), usize::from(outage));
-
-        let listener = TcpListener::bind(port).await.unwrap();
+        let listener = socket.listen(8).unwrap();
         let (stop, took) = (CancellationToken::new(), Arc::new(tokio::sync::Notify::new()));
         let (stopped, taken) = (stop.clone(), took.clone());
         let router = axum::Router::new().route(

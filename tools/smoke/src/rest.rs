@@ -96,7 +96,7 @@ mod tests {
             while socket.write_all(&block).is_ok() {}
         });
         let tokens = Tokens([String::new(), String::new()]);
-        let patience = Duration::from_secs(1);
+        let patience = Duration::from_mins(1);
         let target = Target { rest, websocket: String::new(), tokens, patience, stream_patience: patience };
         let answer = Rest::new(&target, "token").ask(Method::GET, "/", Value::Null, 200).await;
         assert!(answer.unwrap_err().contains("longer than"));

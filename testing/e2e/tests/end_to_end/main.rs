@@ -4,6 +4,7 @@
 
 mod attacks;
 mod authorisation;
+mod bedrock;
 mod collector;
 mod command_line;
 mod connections;

@@ -89,12 +89,15 @@ async fn nothing_of_a_deleted_channel_opens_or_decides_in_the_one_that_took_its_
     let stack = Stack::in_memory();
     create(&stack, "alice", "room", "private").await;
     stack.ask("alice", Method::PUT, "/channels/room/members/bob", Value::Null).await;
+    // The socket is there before the message, so it hears the message, and hears it before the deletion.
+    let mut following = stack.connect(&crate::stack::token_of("bob"), "").await.unwrap();
     let first = stack.post("bob", "room", "hello", Some("key")).await.unwrap();
     assert_eq!(first.status(), 201);
-    let ticket = stack.ask("bob", Method::POST, "/connections/tickets", json!({ "channels": ["room"] })).await.1;
-    let mut following = stack.connect(&crate::stack::token_of("bob"), "").await.unwrap();
+    assert_eq!(following.messages(1).await[0]["content"], "hello");
     assert_eq!(stack.ask("bob", Method::PUT, "/channels/room/read", json!({ "seq": 1 })).await.0, 200);
 
+    // Requested last, because a ticket lasts for a minute.
+    let ticket = stack.ask("bob", Method::POST, "/connections/tickets", json!({ "channels": ["room"] })).await.1;
     assert_eq!(delete(&stack, "alice", "room").await, 204);
     assert_eq!(create(&stack, "carol", "room", "public").await, 201);
     // The ticket is for another channel.
@@ -103,11 +106,12 @@ async fn nothing_of_a_deleted_channel_opens_or_decides_in_the_one_that_took_its_
     // Memberships, read marks, keys and subscriptions ended with the channel.
     assert_eq!(stack.ask("bob", Method::GET, "/channels", Value::Null).await.1["channels"], json!([]));
     assert_eq!(stack.ask("bob", Method::PUT, "/channels/room/read", json!({ "seq": 0 })).await.0, 403);
+    let mut stranger = stack.socket("mallory", "room").await;
     let again = stack.post("bob", "room", "hello", Some("key")).await.unwrap();
     assert_eq!(again.status(), 201, "the key was used for a message of another channel");
+    assert_eq!(stranger.messages(1).await[0]["content"], "hello");
     assert!(following.hear_but_presence().await.is_err(), "the socket was closed without a frame of the new channel");
     // The opposite case: a private channel takes the id of a public one.
-    let mut stranger = stack.socket("mallory", "room").await;
     assert_eq!(delete(&stack, "carol", "room").await, 204);
     assert_eq!(create(&stack, "alice", "room", "private").await, 201);
     stack.send("alice", "room", "among us").await;
@@ -132,7 +136,8 @@ async fn sends_under_way_never_land_in_a_channel_that_took_the_id() {
         let sending = futures::future::join_all((0..8).map(send));
         let (changed, answers) = futures::future::join(changing, sending).await;
         assert_eq!(changed, (204, 201), "round {round}");
-        assert!(answers.iter().all(|status| matches!(status, 201 | 404)), "round {round}: {answers:?}");
+        // A send that loses against the others for too long is refused with 503.
+        assert!(answers.iter().all(|status| matches!(status, 201 | 404 | 503)), "round {round}: {answers:?}");
         assert!(stack.history("carol", &channel).await.is_empty(), "round {round}: bob is no member of this one");
     }
 }

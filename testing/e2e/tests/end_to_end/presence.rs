@@ -1,12 +1,17 @@
 //! Presence, typing and read marks.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     connections::key_of,
-    stack::{Socket, Stack, until},
+    stack::{PATIENCE, Socket, Stack, until},
 };
+
+/// Time in which a user's bucket of typing events regains a token.
+const TYPING_INTERVAL: Duration = Duration::from_secs(2);
 
 async fn users(stack: &Stack, caller: &str, channel: &str) -> Vec<String> {
     let (status, found) = stack.ask(caller, Method::GET, &format!("/channels/{channel}/presence"), Value::Null).await;
@@ -67,7 +72,8 @@ async fn a_socket_whose_disconnect_never_came_is_not_there_for_long() {
             .unwrap();
     }
     let _alice = stack.socket("alice", "lobby").await;
-    assert_eq!(users(&stack, "bob", "lobby").await, ["alice"], "a list of the present users ends stale ones");
+    // A socket counts as present while the gateway does not answer in time.
+    until("a list ends stale users", async || users(&stack, "bob", "lobby").await == ["alice"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,6 +81,7 @@ async fn typing_is_passed_on_and_kept_nowhere() {
     let stack = Stack::in_memory();
     let (mut alice, mut bob) = (stack.socket("alice", "lobby").await, stack.socket("bob", "lobby").await);
     let typing = async |user: &str| stack.request(user, Method::POST, "/channels/lobby/typing").send().await.unwrap();
+    let began = Instant::now();
     for _ in 0..3 {
         assert_eq!(typing("bob").await.status(), 202);
         loop {
@@ -83,8 +90,22 @@ async fn typing_is_passed_on_and_kept_nowhere() {
             }
         }
     }
-    let refused = typing("bob").await;
-    assert_eq!(refused.status(), 429);
+    // The bucket regains tokens meanwhile, so a slow machine sends more events until it is empty.
+    let (mut accepted, mut refused) = (3, None);
+    while refused.is_none() {
+        assert!(began.elapsed() < PATIENCE, "{accepted} events were accepted and none refused");
+        for answer in futures::future::join_all((0..8).map(|_| typing("bob"))).await {
+            if answer.status() == 202 {
+                accepted += 1;
+            } else {
+                assert_eq!(answer.status(), 429);
+                refused = Some(answer);
+            }
+        }
+        let regained = began.elapsed().as_secs() / TYPING_INTERVAL.as_secs();
+        assert!(accepted <= 3 + regained, "{accepted} events were accepted, with {regained} regained tokens");
+    }
+    let refused = refused.unwrap();
     assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
     assert_eq!(typing("alice").await.status(), 202, "each user has a bucket");
     loop {

@@ -3,19 +3,17 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use aws_smithy_eventstream::frame::write_message_to;
-use aws_smithy_types::event_stream::{Header, HeaderValue, Message as Frame};
 use axum::{Json, Router, body::Body, extract::State, http::Response, routing::post};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::stack::{Socket, Stack, until};
 
@@ -29,6 +27,8 @@ pub(crate) struct Server {
 struct Calls {
     made: AtomicUsize,
     requests: Mutex<Vec<Value>>,
+    /// `true` while no slow reply ends.
+    held: AtomicBool,
     /// Number of bytes of endless replies.
     flooded: AtomicUsize,
     /// Number of calls that wait for others, and its maximum.
@@ -42,7 +42,7 @@ const TOGETHER: usize = 6;
 /// Number of channels with a question at the same time.
 const ALL_AT_ONCE: usize = 20;
 
-/// Number of words of the slow reply, one every tenth of a second.
+/// Minimum number of words of the slow reply, one every tenth of a second.
 const WORDS: usize = 20;
 
 /// A piece of an endless line.
@@ -91,18 +91,19 @@ async fn complete(State(calls): State<Arc<Calls>>, Json(request): Json<Value>) -
         let whole = json!({ "choices": [{ "delta": { "content": "done" }, "finish_reason": "stop" }] });
         return Response::builder().body(Body::from(format!("data: {whole}\n\n"))).unwrap();
     }
-    let words = stream::unfold(0, |number| async move {
-        let event = |value: Value| Ok::<_, std::io::Error>(format!("data: {value}\n\n"));
-        if number == WORDS {
-            let end = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
-            return Some((event(end), number + 1));
+    let words = stream::unfold(Some(0), move |number| {
+        let calls = calls.clone();
+        async move {
+            let number = number?;
+            let event = |value: Value| Ok::<_, std::io::Error>(format!("data: {value}\n\n"));
+            if number >= WORDS && !calls.held.load(Ordering::SeqCst) {
+                let end = json!({ "choices": [{ "delta": {}, "finish_reason": "stop" }] });
+                return Some((event(end), None));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let word = json!({ "choices": [{ "delta": { "content": format!("wörd{number} ") } }] });
+            Some((event(word), Some(number + 1)))
         }
-        if number > WORDS {
-            return None;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let word = json!({ "choices": [{ "delta": { "content": format!("wörd{number} ") } }] });
-        Some((event(word), number + 1))
     });
     let stream = Response::builder().header("content-type", "text/event-stream");
     stream.body(Body::from_stream(words)).unwrap()
@@ -142,27 +143,37 @@ impl Server {
     fn calls(&self) -> usize {
         self.calls.made.load(Ordering::SeqCst)
     }
+
+    /// Lets no slow reply end before [`Server::release`], so that a test on a slow machine finds it unfinished.
+    pub(crate) fn hold(&self) {
+        self.calls.held.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets slow replies end.
+    fn release(&self) {
+        self.calls.held.store(false, Ordering::SeqCst);
+    }
 }
 
-/// Returns the frames of a draft up to its end, and their text.
-async fn draft(socket: &mut Socket) -> (Vec<Value>, String) {
-    let (mut frames, mut text) = (Vec::new(), String::new());
+/// Returns the next frame of a draft.
+pub(crate) async fn delta(socket: &mut Socket) -> Value {
     loop {
         let frame = socket.hear_but_presence().await.unwrap();
-        if frame["type"] != "message.delta" {
-            continue;
-        }
-        assert_eq!(frame["position"], text.chars().count(), "{frame}");
-        text.push_str(frame["text"].as_str().unwrap());
-        let ended = !matches!(frame["status"].as_str().unwrap(), "thinking" | "writing");
-        frames.push(frame);
-        if ended {
-            return (frames, text);
+        if frame["type"] == "message.delta" {
+            return frame;
         }
     }
 }
 
-async fn answer(stack: &Stack, seq: u64) -> Value {
+/// Requires that a frame of a draft has the part of `whole` at its position. Frames may be lost or duplicated.
+pub(crate) fn require_part(frame: &Value, whole: &str) {
+    let position = usize::try_from(frame["position"].as_u64().unwrap()).unwrap();
+    let text = frame["text"].as_str().unwrap();
+    let part: String = whole.chars().skip(position).take(text.chars().count()).collect();
+    assert_eq!(text, part, "{frame} of {whole}");
+}
+
+pub(crate) async fn answer(stack: &Stack, seq: u64) -> Value {
     let path = format!("/channels/room/messages/{seq}");
     until("there is an answer", async || stack.ask("alice", Method::GET, &path, Value::Null).await.0 == 200).await;
     stack.ask("alice", Method::GET, &path, Value::Null).await.1
@@ -174,19 +185,21 @@ async fn a_reply_grows_on_more_sockets_than_the_worker_pushes_to() {
     let stack = server.stack_with("1");
     stack.create_channel("alice", "room", "public", "always").await;
     let mut sockets = [stack.socket("alice", "room").await, stack.socket("bob", "room").await];
+    server.hold();
     stack.send("alice", "room", "tell me").await;
     for socket in &mut sockets {
+        // The reply is shown while it is written: the model does not end it before.
+        delta(socket).await;
+    }
+    server.release();
+    for mut socket in sockets {
         // Dispatched pieces may arrive in any order; the message contains all of them.
-        let mut pieces = 0;
         let reply = loop {
-            let frame = socket.hear_but_presence().await.unwrap();
-            pieces += usize::from(frame["type"] == "message.delta");
-            let message = &frame["events"][0]["message"];
+            let message = socket.messages(1).await.remove(0);
             if message["seq"] == 2 {
-                break message.clone();
+                break message;
             }
         };
-        assert!(pieces > 0, "the reply was shown while it was written");
         assert_eq!(reply, answer(&stack, 2).await);
     }
 }
@@ -197,16 +210,26 @@ async fn a_reply_grows_on_the_sockets_and_ends_as_the_message() {
     let stack = server.stack();
     stack.create_channel("alice", "room", "public", "always").await;
     let mut socket = stack.socket("bob", "room").await;
+    server.hold();
     stack.send("alice", "room", "tell me").await;
-    let (frames, text) = draft(&mut socket).await;
-    let reply = answer(&stack, 2).await;
-    assert_eq!(reply["content"], text);
-    assert_eq!(reply["metadata"]["draft_id"], frames[0]["draft_id"]);
+    let mut frames = vec![delta(&mut socket).await];
     assert_eq!(frames[0]["status"], "thinking");
+    for _ in 0..6 {
+        let frame = delta(&mut socket).await;
+        assert_eq!(frame["status"], "writing", "the reply grows before it is there");
+        frames.push(frame);
+    }
+    server.release();
+    while matches!(frames.last().unwrap()["status"].as_str().unwrap(), "thinking" | "writing") {
+        frames.push(delta(&mut socket).await);
+    }
+    let reply = answer(&stack, 2).await;
+    for frame in &frames {
+        require_part(frame, reply["content"].as_str().unwrap());
+        assert_eq!(reply["metadata"]["draft_id"], frame["draft_id"]);
+    }
     let end = frames.last().unwrap();
     assert_eq!((&end["status"], &end["seq"], &end["reply_to"]), (&json!("done"), &json!(2), &json!(1)));
-    let growing = frames.iter().filter(|frame| frame["status"] == "writing").count();
-    assert!(growing > 5, "{growing} pieces of {WORDS}, before the reply was there");
     assert_eq!(server.calls(), 1);
 }
 
@@ -216,6 +239,8 @@ async fn a_reply_is_stopped_and_what_there_was_stays() {
     let stack = server.stack();
     stack.create_channel("alice", "room", "public", "always").await;
     let mut socket = stack.socket("alice", "room").await;
+    // The model itself never ends the reply.
+    server.hold();
     stack.send("alice", "room", "tell me").await;
     while socket.hear_but_presence().await.unwrap()["status"] != "writing" {}
     let cancel = "/channels/room/messages/1/reply/cancel";
@@ -225,7 +250,6 @@ async fn a_reply_is_stopped_and_what_there_was_stays() {
     let reply = answer(&stack, 2).await;
     assert_eq!((&reply["role"], &reply["metadata"]["status"]), (&json!("assistant"), &json!("cancelled")));
     assert!(reply["content"].as_str().unwrap().starts_with("wörd0 "));
-    assert!(!reply["content"].as_str().unwrap().contains(&format!("wörd{} ", WORDS - 1)), "{reply}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,17 +361,25 @@ async fn a_model_that_never_ends_a_line_is_asked_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_that_are_asked_in_one_moment_are_answered_in_one_go() {
     let server = Server::start().await;
-    let stack = &server.stack_reading_every("4s");
+    let stack = &server.stack_reading_every("6s");
     let channels: Vec<String> = (0..ALL_AT_ONCE).map(|number| format!("side{number}")).collect();
-    for channel in channels.iter().map(String::as_str).chain(["room"]) {
-        stack.create_channel("alice", channel, "public", "always").await;
-    }
-    // Its notice follows a read, and the next read is some time later.
-    stack.send("alice", "room", "are you down").await;
-    answer(stack, 2).await;
-    futures::future::join_all(channels.iter().map(|channel| stack.send("alice", channel, "all at once"))).await;
+    stack.create_channel("alice", "room", "public", "always").await;
     for channel in &channels {
-        until("it is answered", async || stack.history("alice", channel).await.len() == 2).await;
+        stack.create_channel("alice", channel, "public", "mention").await;
+    }
+    let everywhere = async |text: &str| {
+        futures::future::join_all(channels.iter().map(|channel| stack.send("alice", channel, text))).await
+    };
+    // Starts as many functions as the questions need, so that the questions are sent within one interval.
+    everywhere("hello").await;
+    for notice in [2, 4] {
+        // Its notice follows a read, and the next read is some time later.
+        stack.send("bob", "room", "are you down").await;
+        answer(stack, notice).await;
+    }
+    everywhere("@assistant, all at once").await;
+    for channel in &channels {
+        until("it is answered", async || stack.history("alice", channel).await.len() == 3).await;
     }
     assert_eq!(*server.calls.most_at_once.borrow(), ALL_AT_ONCE);
 }
@@ -375,74 +407,16 @@ async fn a_worker_that_dies_while_it_answers_is_replaced_and_answers_once() {
     let stack = server.stack();
     stack.create_channel("alice", "room", "public", "always").await;
     let mut socket = stack.socket("alice", "room").await;
+    server.hold();
     stack.send("alice", "room", "tell me").await;
     while socket.hear_but_presence().await.unwrap()["status"] != "writing" {}
     for (pid, _) in stack.functions().into_iter().filter(|(_, name)| name.starts_with("chat-agent")) {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
+    server.release();
     let reply = answer(&stack, 2).await;
     assert_eq!(reply["role"], "assistant");
     assert!(reply["content"].as_str().unwrap().contains(&format!("wörd{} ", WORDS - 1)), "whole: {reply}");
     assert_eq!(stack.history("alice", "room").await.len(), 2);
     assert_eq!(server.calls(), 2, "one that was cut short, and one");
-}
-
-/// Returns a frame in Bedrock's format.
-fn frame(name: &'static str, payload: &Value) -> Bytes {
-    let text = |value: &'static str| HeaderValue::String(value.into());
-    let frame = Frame::new(payload.to_string())
-        .add_header(Header::new(":event-type", text(name)))
-        .add_header(Header::new(":content-type", text("application/json")))
-        .add_header(Header::new(":message-type", text("event")));
-    let mut bytes = Vec::new();
-    write_message_to(&frame, &mut bytes).unwrap();
-    bytes.into()
-}
-
-/// Starts a substitute for Bedrock, whose only reply consists of the given frames.
-async fn bedrock(frames: mpsc::Receiver<Bytes>) -> String {
-    let frames = Arc::new(tokio::sync::Mutex::new(Some(frames)));
-    let converse = async move || {
-        let frames = frames.lock().await.take().expect("one call");
-        let body = stream::unfold(frames, |mut frames| async move {
-            Some((Ok::<_, std::io::Error>(frames.recv().await?), frames))
-        });
-        let answer = Response::builder().header("content-type", "application/vnd.amazon.eventstream");
-        answer.body(Body::from_stream(body)).unwrap()
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = Router::new().route("/model/a.model-v1%3A0/converse-stream", post(converse));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reply_of_bedrock_grows_on_the_sockets_too() {
-    let (send, frames) = mpsc::channel(1);
-    let parameters = [("ModelProvider", "bedrock"), ("Model", "a.model-v1:0")];
-    let stack = Stack::with_bedrock(&bedrock(frames).await, &parameters.map(|(name, value)| (name, value.to_owned())));
-    stack.create_channel("alice", "room", "public", "always").await;
-    let mut socket = stack.socket("bob", "room").await;
-    stack.send("alice", "room", "tell me").await;
-    let word = |text: &str| frame("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": text } }));
-    send.send(frame("messageStart", &json!({ "role": "assistant" }))).await.unwrap();
-    let mut shown = String::new();
-    for text in ["Größe ", "zählt ", "nicht."] {
-        send.send(word(text)).await.unwrap();
-        // The next word is not sent before this one arrives.
-        while !shown.ends_with(text) {
-            let frame = socket.hear_but_presence().await.unwrap();
-            shown.push_str(frame["text"].as_str().unwrap_or_default());
-        }
-    }
-    send.send(frame("messageStop", &json!({ "stopReason": "end_turn" }))).await.unwrap();
-    let usage = json!({ "inputTokens": 12, "outputTokens": 7, "totalTokens": 19 });
-    send.send(frame("metadata", &json!({ "metrics": { "latencyMs": 1 }, "usage": usage }))).await.unwrap();
-    drop(send);
-    let reply = answer(&stack, 2).await;
-    assert_eq!((reply["content"].as_str().unwrap(), &reply["role"]), (shown.as_str(), &json!("assistant")));
-    let metadata = &reply["metadata"];
-    assert_eq!((&metadata["input_tokens"], &metadata["output_tokens"]), (&json!(12), &json!(7)));
-    assert_eq!(metadata["model"], "a.model-v1:0");
 }

@@ -1,13 +1,16 @@
 //! Ends of sockets: clients that disappear, connections whose items are missing, and sockets that follow their users.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::token::DEVELOPMENT_SECRET;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stack::{Stack, answered, claims_of, signed, token_of};
+use crate::{
+    socket_tokens::lifetime,
+    stack::{Stack, answered, claims_of, signed, token_of},
+};
 
 fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -51,7 +54,9 @@ async fn sockets_that_vanished_do_not_lock_their_user_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_whose_row_went_first_is_closed_when_its_token_ends() {
     let stack = Stack::in_memory();
-    let token = signed(&claims_of("alice", 3), DEVELOPMENT_SECRET);
+    let began = Instant::now();
+    drop(stack.connect(&token_of("alice"), "?channels=lobby").await.unwrap());
+    let token = signed(&claims_of("alice", lifetime(began.elapsed())), DEVELOPMENT_SECRET);
     let mut socket = stack.connect(&token, "?channels=lobby").await.unwrap();
     let id = socket.id().await;
     let dynamodb = stack.dynamodb().await;
@@ -80,6 +85,8 @@ async fn a_following_socket_has_after_each_renewal_what_its_token_reaches() {
     for channel in ["one", "two"] {
         stack.create_channel("alice", channel, "private", "off").await;
     }
+    // It hears every message, and after that no delivery of the message begins.
+    let mut witness = stack.connect(&token_of("alice"), "").await.unwrap();
     let mut socket = stack.connect(&token_of("alice"), "").await.unwrap();
     let path = format!("/connections/{}/token", socket.id().await.replace('=', "%3D"));
     let renew = async |channels: Option<Value>| {
@@ -112,5 +119,6 @@ async fn a_following_socket_has_after_each_renewal_what_its_token_reaches() {
         }
         heard.sort();
         assert_eq!(heard, reached);
+        witness.messages(2).await;
     }
 }

@@ -1,10 +1,18 @@
 //! Tokens of sockets: tickets, expiry and renewal.
 
+use std::time::{Duration, Instant};
+
 use local::token::DEVELOPMENT_SECRET;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::stack::{Stack, answered, claims_of, signed, until};
+use crate::stack::{Stack, answered, claims_of, signed, token_of, until};
+
+/// Returns the lifetime, in seconds, of a token that must last for the same steps as a rehearsal with another token.
+/// The rehearsal includes the starts of the functions, so it is longer.
+pub(crate) fn lifetime(rehearsal: Duration) -> i64 {
+    3 + 2 * i64::try_from(rehearsal.as_secs()).unwrap()
+}
 
 async fn ticket(stack: &Stack, user: &str, body: Value) -> String {
     let (status, issued) = stack.ask(user, Method::POST, "/connections/tickets", body).await;
@@ -23,9 +31,9 @@ async fn a_ticket_opens_one_socket_on_its_channels() {
     for channel in ["one", "two"] {
         stack.create_channel("alice", channel, "private", "off").await;
     }
-    let text = ticket(&stack, "alice", json!({ "channels": ["one"] })).await;
     let (status, _) = stack.ask("mallory", Method::POST, "/connections/tickets", json!({ "channels": ["one"] })).await;
     assert_eq!(status, 404, "a channel that is private to others");
+    let text = ticket(&stack, "alice", json!({ "channels": ["one"] })).await;
     let beside = redeem(&stack, &format!("?ticket={text}&channels=two")).await.err();
     assert_eq!(beside, Some(StatusCode::BAD_REQUEST), "the ticket names the channels");
     let mut socket = redeem(&stack, &format!("?ticket={text}")).await.unwrap();
@@ -66,10 +74,16 @@ async fn a_ticket_opens_one_socket_on_its_channels() {
 async fn a_socket_ends_with_its_token() {
     let stack = Stack::in_memory();
     stack.create_channel("bob", "room", "public", "off").await;
-    let token = signed(&claims_of("alice", 3), DEVELOPMENT_SECRET);
-    let mut socket = stack.connect(&token, "?channels=room").await.unwrap();
-    stack.send("bob", "room", "in time").await;
-    assert_eq!(socket.messages(1).await[0]["content"], "in time");
+    let heard_in_time = async |token: &str| {
+        let mut socket = stack.connect(token, "?channels=room").await.unwrap();
+        let sent = stack.send("bob", "room", "in time").await;
+        assert_eq!(socket.messages(1).await, [sent]);
+        socket
+    };
+    let began = Instant::now();
+    drop(heard_in_time(&token_of("alice")).await);
+    let token = signed(&claims_of("alice", lifetime(began.elapsed())), DEVELOPMENT_SECRET);
+    let mut socket = heard_in_time(&token).await;
     assert!(socket.hear_but_presence().await.is_err(), "closed, without another frame");
     let rows = async || {
         let scan = stack.dynamodb().await.scan().table_name("chat_connections").send().await.unwrap();
@@ -84,17 +98,25 @@ async fn a_socket_ends_with_its_token() {
 async fn another_token_keeps_a_socket_open() {
     let stack = Stack::in_memory();
     stack.create_channel("bob", "room", "public", "off").await;
-    let token = signed(&claims_of("alice", 4), DEVELOPMENT_SECRET);
-    let mut socket = stack.connect(&token, "?channels=room").await.unwrap();
-    let path = format!("/connections/{}/token", socket.id().await.replace('=', "%3D"));
-    assert_eq!(stack.ask("bob", Method::POST, &path, Value::Null).await.0, 404, "not bob's");
-    assert_eq!(stack.ask("alice", Method::POST, "/connections/nobody%3D/token", Value::Null).await.0, 404);
-    assert_eq!(stack.ask("alice", Method::POST, &path, json!({ "token": "x" })).await.0, 400);
-    let (status, renewed) = stack.ask("alice", Method::POST, &path, Value::Null).await;
-    assert_eq!(status, 200);
-    assert!(renewed["expires_at"].is_string(), "{renewed}");
+    let renewed = async |seconds: i64| {
+        let token = signed(&claims_of("alice", seconds), DEVELOPMENT_SECRET);
+        let mut socket = stack.connect(&token, "?channels=room").await.unwrap();
+        let path = format!("/connections/{}/token", socket.id().await.replace('=', "%3D"));
+        assert_eq!(stack.ask("bob", Method::POST, &path, Value::Null).await.0, 404, "not bob's");
+        assert_eq!(stack.ask("alice", Method::POST, "/connections/nobody%3D/token", Value::Null).await.0, 404);
+        assert_eq!(stack.ask("alice", Method::POST, &path, json!({ "token": "x" })).await.0, 400);
+        let (status, renewed) = stack.ask("alice", Method::POST, &path, Value::Null).await;
+        assert_eq!(status, 200);
+        assert!(renewed["expires_at"].is_string(), "{renewed}");
+        (socket, path)
+    };
+    let began = Instant::now();
+    drop(renewed(600).await);
+    let seconds = lifetime(began.elapsed());
+    let (mut socket, path) = renewed(seconds).await;
     // After the end of the first token, and after a run of the maintenance function.
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(seconds.unsigned_abs() + 1)).await;
+    assert!(stack.maintain().await.is_success());
     stack.send("bob", "room", "still here").await;
     assert_eq!(socket.messages(1).await[0]["content"], "still here");
 
@@ -104,6 +126,6 @@ async fn another_token_keeps_a_socket_open() {
     let narrow = signed(&claims, DEVELOPMENT_SECRET);
     assert_eq!(answered(stack.bearing(&narrow, Method::POST, &path)).await.0, 200);
     stack.send("bob", "room", "not for alice").await;
-    let id = socket.id().await;
-    assert!(path.contains(&id.replace('=', "%3D")), "a pong, and no message before it");
+    socket.say(r#"{"action":"ping"}"#).await;
+    assert_eq!(socket.hear_but_presence().await.unwrap()["type"], "pong", "and no message before it");
 }

@@ -2,7 +2,10 @@
 //!
 //! `SUBSCRIPTIONS=100000` runs the tests with as many subscriptions.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use reqwest::Method;
@@ -11,6 +14,8 @@ use serde_json::{Value, json};
 
 use crate::stack::{PATIENCE, Socket, Stack};
 
+/// Maximum number of removals until a function is killed in the middle of one.
+const ROUNDS: usize = 20;
 /// Number of real sockets of users without a membership.
 const STRANGERS: usize = 6;
 
@@ -64,12 +69,12 @@ async fn strangers(stack: &Stack, channel: &str) -> Vec<Socket> {
     sockets
 }
 
-/// Reads until the socket is closed, and returns the `seq` of the received messages.
-async fn hear_to_the_end(mut socket: Socket) -> Vec<u64> {
+/// Reads until the socket is closed, and returns the received messages.
+async fn hear_to_the_end(mut socket: Socket) -> Vec<Value> {
     let mut heard = Vec::new();
-    while let Ok(frame) = socket.hear().await {
-        let events = frame["events"].as_array().cloned().unwrap_or_default();
-        heard.extend(events.iter().map(|event| event["seq"].as_u64().unwrap()));
+    while let Ok(mut frame) = socket.hear().await {
+        let events = frame["events"].as_array_mut().into_iter().flatten();
+        heard.extend(events.map(|event| event["message"].take()));
     }
     heard
 }
@@ -120,12 +125,15 @@ async fn a_big_channel_that_is_made_private_is_silent_for_strangers_from_the_ans
     }
     let again = stack.ask("alice", Method::PATCH, "/channels/room", json!({ "visibility": "private" })).await;
     assert_eq!(again.0, 200, "{}", again.1);
-    let heard: Vec<String> =
+    // Shards of a big channel are pushed concurrently, so the order is open.
+    let heard: BTreeSet<String> =
         bob.messages(6).await.iter().map(|message| message["content"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(heard.last().unwrap(), "among us 4", "{heard:?}");
+    let sent = (0..5).map(|number| format!("among us {number}")).chain(["for everybody".to_owned()]);
+    assert_eq!(heard, sent.collect::<BTreeSet<String>>());
     finish(&stack).await;
     for heard in futures::future::join_all(strangers.into_iter().map(hear_to_the_end)).await {
-        assert!(heard.iter().all(|seq| *seq <= last_public.as_u64().unwrap()), "a stranger heard {heard:?}");
+        let mut seqs = heard.iter().map(|message| message["seq"].as_u64().unwrap());
+        assert!(seqs.all(|seq| seq <= last_public.as_u64().unwrap()), "a stranger heard {heard:?}");
     }
     let users: Vec<String> =
         subscribed(&stack, "room").await.iter().map(|item| text(item, "user_id").to_owned()).collect();
@@ -149,25 +157,30 @@ async fn a_big_channel_that_is_deleted_is_silent_from_the_answer_on_and_its_id_i
     assert_eq!(carol.messages(3).await[2]["content"], "another channel 2");
     finish(&stack).await;
     for heard in futures::future::join_all(strangers.into_iter().map(hear_to_the_end)).await {
-        assert!(heard.iter().all(|seq| *seq == 1), "a stranger heard {heard:?}");
-        assert!(heard.len() <= 1, "a stranger heard the new channel: {heard:?}");
+        // Pushes come at least once.
+        assert!(heard.iter().all(|message| message["content"] == "the last"), "a stranger heard {heard:?}");
     }
     assert_eq!(subscribed(&stack, "room").await.len(), 1, "only the new channel's");
     assert_eq!(stack.history("carol", "room").await.len(), 3);
 }
 
-/// Returns when a pending end is recorded.
-async fn recorded(stack: &Stack) {
-    while stack.pending_ends().await == 0 {}
+/// Returns when a pending end is recorded. It asks as fast as it can, because the end may be finished soon after.
+async fn recorded(client: &aws_sdk_dynamodb::Client) {
+    let query = client.query().table_name("chat_channels").key_condition_expression("channel_id = :pending");
+    let query = query.expression_attribute_values(":pending", AttributeValue::S("pending#".to_owned()));
+    let query = query.consistent_read(true).limit(1);
+    while query.clone().send().await.unwrap().count() == 0 {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removal_whose_function_is_killed_is_finished_by_another() {
     let stack = Stack::in_memory();
     stack.create_channel("alice", "room", "private", "off").await;
-    let mut killed = 0;
-    // Each round lasts as long as a lease.
-    for round in 0..2 {
+    let client = stack.dynamodb().await;
+    let (mut killed, mut round) = (0, 0);
+    // A function may have ended its work before the signal arrives. A round with a hit lasts as long as a lease.
+    while killed == 0 && round < ROUNDS {
+        round += 1;
         let user = format!("bob{round}");
         let path = format!("/channels/room/members/{user}");
         assert_eq!(stack.ask("alice", Method::PUT, &path, Value::Null).await.0, 201);
@@ -178,7 +191,7 @@ async fn a_removal_whose_function_is_killed_is_finished_by_another() {
         let mut removal = std::pin::pin!(stack.ask("alice", Method::DELETE, &path, Value::Null));
         let mut status = tokio::select! {
             answer = &mut removal => answer.0,
-            () = recorded(&stack) => {
+            () = recorded(&client) => {
                 for (pid, _) in stack.functions().into_iter().filter(|(_, name)| name == "channels") {
                     // It may have ended by itself.
                     let _ = kill_process(pid, Signal::KILL);
@@ -197,7 +210,7 @@ async fn a_removal_whose_function_is_killed_is_finished_by_another() {
         let last = stack.send("alice", "room", "without you").await["seq"].as_u64().unwrap();
         finish(&stack).await;
         for heard in futures::future::join_all(sockets.into_iter().map(hear_to_the_end)).await {
-            assert!(!heard.contains(&last), "round {round}: {heard:?}");
+            assert!(heard.iter().all(|message| message["seq"] != last), "round {round}: {heard:?}");
         }
     }
     assert!(killed > 0, "no function was killed after the change and before its ends");
