@@ -2,7 +2,10 @@
 //! contains them.
 
 use aws_config::SdkConfig;
-use aws_sdk_ssm::error::DisplayErrorContext;
+use aws_sdk_secretsmanager::error::DisplayErrorContext;
+use aws_smithy_runtime_api::box_error::BoxError;
+
+mod ssm;
 
 /// Maximum size of a secret, in bytes ("AWS Secrets Manager quotas"). A parameter of SSM has less.
 pub const SECRET_BYTES: usize = 65_536;
@@ -30,12 +33,9 @@ pub async fn read(config: &SdkConfig, reference: &str) -> Result<String, SecretE
     let text = match reference.split(':').nth(2) {
         Some("secretsmanager") => {
             let call = aws_sdk_secretsmanager::Client::new(config).get_secret_value().secret_id(reference);
-            call.send().await.map_err(unreadable)?.secret_string
+            call.send().await.map_err(|error| unreadable(error.into()))?.secret_string
         }
-        Some("ssm") => {
-            let call = aws_sdk_ssm::Client::new(config).get_parameter().name(reference).with_decryption(true);
-            call.send().await.map_err(unreadable)?.parameter.and_then(|parameter| parameter.value)
-        }
+        Some("ssm") => ssm::value(config, reference).await.map_err(unreadable)?,
         _ => return Err(SecretError::Reference),
     };
     checked(text.unwrap_or_default())
@@ -49,8 +49,8 @@ fn checked(text: String) -> Result<String, SecretError> {
     }
 }
 
-fn unreadable(error: impl std::error::Error) -> SecretError {
-    SecretError::Unreadable(DisplayErrorContext(error).to_string())
+fn unreadable(error: BoxError) -> SecretError {
+    SecretError::Unreadable(DisplayErrorContext(error.as_ref()).to_string())
 }
 
 #[cfg(test)]

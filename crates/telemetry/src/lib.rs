@@ -73,8 +73,8 @@ impl From<StringArray> for opentelemetry::Value {
 
 /// Crates of the AWS SDK whose calls are spans, at the level that they use. The client that pushes to sockets is not
 /// included, because a fan-out is one span, not one per socket.
-const SDK_CRATES: [&str; 5] =
-    ["aws_sdk_bedrockruntime", "aws_sdk_dynamodb", "aws_sdk_lambda", "aws_sdk_secretsmanager", "aws_sdk_ssm"];
+const SDK_CRATES: [&str; 4] =
+    ["aws_sdk_bedrockruntime", "aws_sdk_dynamodb", "aws_sdk_lambda", "aws_sdk_secretsmanager"];
 
 static TRACED: AtomicBool = AtomicBool::new(false);
 

@@ -1,7 +1,7 @@
 //! Secrets by reference, over the protocols of the services.
 
 use aws_config::{BehaviorVersion, Region};
-use aws_sdk_ssm::config::{Credentials, SharedCredentialsProvider};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use wiremock::matchers::{body_partial_json, header};
 
 use super::*;
