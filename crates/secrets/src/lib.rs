@@ -3,7 +3,6 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::error::DisplayErrorContext;
-use aws_smithy_runtime_api::box_error::BoxError;
 
 mod ssm;
 
@@ -33,9 +32,9 @@ pub async fn read(config: &SdkConfig, reference: &str) -> Result<String, SecretE
     let text = match reference.split(':').nth(2) {
         Some("secretsmanager") => {
             let call = aws_sdk_secretsmanager::Client::new(config).get_secret_value().secret_id(reference);
-            call.send().await.map_err(|error| unreadable(error.into()))?.secret_string
+            call.send().await.map_err(|error| unreadable(&error))?.secret_string
         }
-        Some("ssm") => ssm::value(config, reference).await.map_err(unreadable)?,
+        Some("ssm") => ssm::value(config, reference).await.map_err(|error| unreadable(error.as_ref()))?,
         _ => return Err(SecretError::Reference),
     };
     checked(text.unwrap_or_default())
@@ -49,8 +48,8 @@ fn checked(text: String) -> Result<String, SecretError> {
     }
 }
 
-fn unreadable(error: BoxError) -> SecretError {
-    SecretError::Unreadable(DisplayErrorContext(error.as_ref()).to_string())
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> SecretError {
+    SecretError::Unreadable(DisplayErrorContext(error).to_string())
 }
 
 #[cfg(test)]
