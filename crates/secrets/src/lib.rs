@@ -2,7 +2,6 @@
 //! contains them.
 
 use aws_config::SdkConfig;
-use aws_sdk_secretsmanager::error::DisplayErrorContext;
 
 mod ssm;
 
@@ -49,7 +48,9 @@ fn checked(text: String) -> Result<String, SecretError> {
 }
 
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> SecretError {
-    SecretError::Unreadable(DisplayErrorContext(error).to_string())
+    // The SDK's `DisplayErrorContext` adds the response, and so the secret, if the response has another form.
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    SecretError::Unreadable(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
 
 #[cfg(test)]

@@ -51,7 +51,6 @@ pub(crate) async fn value(config: &SdkConfig, arn: &str) -> Result<Option<String
         .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID])))
         .with_identity_cache(config.identity_cache().or_else(|| Some(IdentityCache::no_cache())))
         .with_identity_resolver(SCHEME_ID, credentials)
-        .with_retry_classifier(AwsErrorCodeClassifier::<ErrorMetadata>::new())
         .with_time_source(config.time_source());
     let plugin = StaticRuntimePlugin::new().with_config(settings(region.clone().into()));
     let mut operation = Operation::builder()
@@ -59,6 +58,7 @@ pub(crate) async fn value(config: &SdkConfig, arn: &str) -> Result<Option<String
         .operation_name("GetParameter")
         .endpoint_url(&endpoint(config, region.as_ref(), arn))
         .standard_retry(&config.retry_config().cloned().unwrap_or_else(RetryConfig::standard))
+        .retry_classifier(AwsErrorCodeClassifier::<ErrorMetadata>::new())
         .retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
         .retry_classifier(HttpStatusCodeClassifier::default())
         .runtime_plugin(plugin.with_runtime_components(components));
@@ -144,8 +144,9 @@ struct Failed {
 fn response(response: &HttpResponse) -> Result<Option<String>, OrchestratorError<ErrorMetadata>> {
     let body = response.body().bytes().unwrap_or_default();
     if response.status().is_success() {
-        // The error of the parser names a position, and no value of the text.
-        let found: Found = serde_json::from_slice(body).map_err(OrchestratorError::other)?;
+        // The text of the parser's error may contain the value.
+        let unexpected = |_| OrchestratorError::other("the response has another form");
+        let found: Found = serde_json::from_slice(body).map_err(unexpected)?;
         return Ok(found.parameter.and_then(|parameter| parameter.value));
     }
     let Failed { code, message } = serde_json::from_slice(body).unwrap_or_default();
@@ -219,10 +220,21 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_told_with_its_code_and_not_retried() {
         let server = server(&[(400, "ParameterNotFound")]).await;
-        let error = value(&config(Some(&server.uri())), ARN).await.unwrap_err();
-        let text = aws_sdk_secretsmanager::error::DisplayErrorContext(error.as_ref()).to_string();
+        let text = crate::read(&config(Some(&server.uri())), ARN).await.unwrap_err().to_string();
         assert!(text.contains("ParameterNotFound") && text.contains("told"), "{text}");
         assert_eq!(server.received_requests().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_error_does_not_contain_a_value() {
+        let server = MockServer::start().await;
+        let other =
+            ResponseTemplate::new(200).set_body_json(json!({ "Parameter": "s3cret", "SecretString": ["s3cret"] }));
+        Mock::given(any()).respond_with(other).mount(&server).await;
+        for arn in [ARN, "arn:aws:secretsmanager:eu-central-1:123456789012:secret:jwt-AbCdEf"] {
+            let error = crate::read(&config(Some(&server.uri())), arn).await.unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
     }
 
     #[test]
