@@ -65,6 +65,11 @@ fn said(request: &Value) -> Vec<(String, String)> {
     said
 }
 
+/// Returns a word of the slow reply.
+fn word(number: usize) -> String {
+    format!("wörd{number} ")
+}
+
 async fn complete(State(calls): State<Arc<Calls>>, Json(request): Json<Value>) -> Response<Body> {
     let Some((_, asked)) = said(&request).pop() else { panic!("a question: {request}") };
     // A test reads the request as soon as the count includes it.
@@ -101,8 +106,8 @@ async fn complete(State(calls): State<Arc<Calls>>, Json(request): Json<Value>) -
                 return Some((event(end), None));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let word = json!({ "choices": [{ "delta": { "content": format!("wörd{number} ") } }] });
-            Some((event(word), Some(number + 1)))
+            let delta = json!({ "choices": [{ "delta": { "content": word(number) } }] });
+            Some((event(delta), Some(number + 1)))
         }
     });
     let stream = Response::builder().header("content-type", "text/event-stream");
@@ -224,8 +229,10 @@ async fn a_reply_grows_on_the_sockets_and_ends_as_the_message() {
         frames.push(delta(&mut socket).await);
     }
     let reply = answer(&stack, 2).await;
+    let content = reply["content"].as_str().unwrap();
+    assert_eq!(content, (0..content.split_whitespace().count()).map(word).collect::<String>(), "as the model said it");
     for frame in &frames {
-        require_part(frame, reply["content"].as_str().unwrap());
+        require_part(frame, content);
         assert_eq!(reply["metadata"]["draft_id"], frame["draft_id"]);
     }
     let end = frames.last().unwrap();

@@ -111,7 +111,7 @@ async fn another_token_keeps_a_socket_open() {
         let mut socket = stack.connect(&token, "?channels=room").await.unwrap();
         let path = format!("/connections/{}/token", socket.id().await.replace('=', "%3D"));
         assert_eq!(stack.ask("bob", Method::POST, &path, Value::Null).await.0, 404, "not bob's");
-        assert_eq!(stack.ask("alice", Method::POST, "/connections/nobody%3D/token", Value::Null).await.0, 404);
+        assert_eq!(stack.ask("alice", Method::POST, "/connections/unknown%3D/token", Value::Null).await.0, 404);
         assert_eq!(stack.ask("alice", Method::POST, &path, json!({ "token": "x" })).await.0, 400);
         let (status, renewed) = stack.ask("alice", Method::POST, &path, Value::Null).await;
         assert_eq!(status, 200);
