@@ -220,11 +220,6 @@ async fn serve(server: &MockServer, kids: &[&str]) {
     Mock::given(method("GET")).respond_with(answer).mount(server).await;
 }
 
-/// Counts the environments of the functions whose names begin with `name`.
-fn environments(stack: &Stack, name: &str) -> usize {
-    stack.functions().iter().filter(|(_, known)| known.starts_with(name)).count()
-}
-
 /// Starts the maximum number of environments of a route's function, with tokens that need no key. Without it, a fetch
 /// of a key could take longer than its time-out while all of them start.
 async fn warm(stack: &Stack, method: &Method, path: &str) {
@@ -266,7 +261,7 @@ async fn keys_rotate_and_their_server_dies_while_sixteen_clients_send() {
     // Fetches that did not fail, and environments.
     let counts = async || {
         let fetches = server.received_requests().await.unwrap().len();
-        (fetches.saturating_sub(unavailable.swap(0, Ordering::Relaxed)), environments(stack, "send-channel"))
+        (fetches.saturating_sub(unavailable.swap(0, Ordering::Relaxed)), stack.environments("send-channel"))
     };
     load("a").await;
     let (fetches, started) = counts().await;
@@ -351,7 +346,7 @@ async fn tokens_with_made_up_kids_hold_nobody_up() {
     // Other processes of the machine slow down a burst at times, but not in every round.
     let is_cheap = took.iter().any(|(dearest, cheapest)| *dearest < 5 * *cheapest);
     assert!(is_cheap, "for made-up kids, and for what needs no key at all: {took:?}");
-    let environments = environments(&stack, "channels");
+    let environments = stack.environments("channels");
     let intervals = usize::try_from(started.elapsed().as_secs() / INTERVAL).unwrap() + 1;
     let fetches = server.received_requests().await.unwrap().len();
     println!("{fetches} fetches by {environments} environments in {intervals} intervals");
@@ -370,7 +365,7 @@ async fn a_key_server_that_hangs_holds_nobody_whose_key_is_known() {
     until("every environment has the key", async || {
         let (statuses, ..) = burst(&stack, &good).await;
         assert_eq!(statuses, vec![200; BURST]);
-        server.received_requests().await.unwrap().len() >= environments(&stack, "channels")
+        server.received_requests().await.unwrap().len() >= stack.environments("channels")
     })
     .await;
     server.reset().await;
@@ -384,7 +379,7 @@ async fn a_key_server_that_hangs_holds_nobody_whose_key_is_known() {
     println!("{refused} refused, {unanswered} unanswered, {fetches} fetches that hang");
     assert_eq!(refused + unanswered, BURST, "{statuses:?}");
     // Only an environment whose interval was over fetched the set. A hanging fetch takes three seconds.
-    let environments = environments(&stack, "channels");
+    let environments = stack.environments("channels");
     let rounds = usize::try_from(took.as_secs() / 3).unwrap() + 1;
     assert!(fetches <= environments * rounds, "{fetches} fetches of {environments} environments in {took:?}");
     assert!(unanswered == 0 || fetches > 0);

@@ -1,7 +1,8 @@
 //! Presence, typing and read marks.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use chat::model::limits::TYPING_BUCKET;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -9,9 +10,6 @@ use crate::{
     connections::key_of,
     stack::{PATIENCE, Socket, Stack, until},
 };
-
-/// Time in which a user's bucket of typing events regains a token.
-const TYPING_INTERVAL: Duration = Duration::from_secs(2);
 
 async fn users(stack: &Stack, caller: &str, channel: &str) -> Vec<String> {
     let (status, found) = stack.ask(caller, Method::GET, &format!("/channels/{channel}/presence"), Value::Null).await;
@@ -102,8 +100,11 @@ async fn typing_is_passed_on_and_kept_nowhere() {
                 refused = Some(answer);
             }
         }
-        let regained = began.elapsed().as_secs() / TYPING_INTERVAL.as_secs();
-        assert!(accepted <= 3 + regained, "{accepted} events were accepted, with {regained} regained tokens");
+        let regained = began.elapsed().as_secs() / TYPING_BUCKET.every.as_secs();
+        assert!(
+            accepted <= u64::from(TYPING_BUCKET.burst) + regained,
+            "{accepted} events were accepted, with {regained} regained tokens"
+        );
     }
     let refused = refused.unwrap();
     assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);

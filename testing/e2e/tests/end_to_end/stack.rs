@@ -6,7 +6,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
 use local::token;
 use reqwest::{Method, Response, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -306,11 +306,13 @@ impl Stack {
 
     /// Counts the pending ends.
     pub(crate) async fn pending_ends(&self) -> usize {
-        let query = self.dynamodb().await.query().table_name("chat_channels");
-        let query = query.key_condition_expression("channel_id = :pending");
-        let pending = AttributeValue::S("pending#".to_owned());
-        let pages = query.expression_attribute_values(":pending", pending).into_paginator().items().send();
+        let pages = pending_ends(&self.dynamodb().await).into_paginator().items().send();
         pages.collect::<Result<Vec<_>, _>>().await.unwrap().len()
+    }
+
+    /// Counts the environments of the functions whose names begin with `name`.
+    pub(crate) fn environments(&self, name: &str) -> usize {
+        self.functions().iter().filter(|(_, known)| known.starts_with(name)).count()
     }
 
     /// Returns the running functions by process id, with the beginning of their names.
@@ -349,6 +351,12 @@ impl Drop for Stack {
         let _ = self.runner.kill();
         let _ = self.runner.wait();
     }
+}
+
+/// Returns a query of the pending ends.
+pub(crate) fn pending_ends(client: &aws_sdk_dynamodb::Client) -> QueryFluentBuilder {
+    let query = client.query().table_name("chat_channels").key_condition_expression("channel_id = :pending");
+    query.expression_attribute_values(":pending", AttributeValue::S("pending#".to_owned()))
 }
 
 /// Returns the folder in which the runners of all tests record the calls of functions.

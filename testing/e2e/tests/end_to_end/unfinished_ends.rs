@@ -12,10 +12,11 @@ use reqwest::Method;
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::stack::{PATIENCE, Socket, Stack};
+use crate::stack::{PATIENCE, Socket, Stack, pending_ends};
 
 /// Maximum number of removals until a function is killed in the middle of one.
 const ROUNDS: usize = 20;
+
 /// Number of real sockets of users without a membership.
 const STRANGERS: usize = 6;
 
@@ -166,9 +167,7 @@ async fn a_big_channel_that_is_deleted_is_silent_from_the_answer_on_and_its_id_i
 
 /// Returns when a pending end is recorded. It asks as fast as it can, because the end may be finished soon after.
 async fn recorded(client: &aws_sdk_dynamodb::Client) {
-    let query = client.query().table_name("chat_channels").key_condition_expression("channel_id = :pending");
-    let query = query.expression_attribute_values(":pending", AttributeValue::S("pending#".to_owned()));
-    let query = query.consistent_read(true).limit(1);
+    let query = pending_ends(client).consistent_read(true).limit(1);
     while query.clone().send().await.unwrap().count() == 0 {}
 }
 
