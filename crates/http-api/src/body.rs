@@ -1,6 +1,6 @@
 //! JSON bodies, read field by field, so that a response lists all violations.
 
-use chat::model::validation::Violation;
+use chat::model::{patch::Patch, validation::Violation};
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -75,6 +75,35 @@ impl Fields {
         Some(Self { prefix: format!("{}{name}.", self.prefix), rest, violations: Vec::new() })
     }
 
+    /// Takes a field of a merge patch (RFC 7396): absent, null or a value. A value of the wrong type is a violation, and
+    /// [`Patch::Keep`].
+    pub fn patch<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Patch<T> {
+        if self.is_null(name) {
+            self.rest.remove(name);
+            return Patch::Remove;
+        }
+        self.optional(name, expected).map_or(Patch::Keep, Patch::Set)
+    }
+
+    /// Takes a field of a merge patch that has a value always. Null is the violation `not_nullable`.
+    pub fn patch_required<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Option<T> {
+        self.require_not_null(name, expected);
+        self.optional(name, expected)
+    }
+
+    /// Takes an object of a merge patch that is there always. Its own fields are patched, and null is the violation
+    /// `not_nullable`.
+    pub fn patch_object(&mut self, name: &str) -> Option<Self> {
+        self.require_not_null(name, "an object");
+        self.object(name)
+    }
+
+    fn require_not_null(&mut self, name: &str, expected: &str) {
+        if self.is_null(name) {
+            self.violate(name, "not_nullable", format!("cannot be removed, so null is no value: {expected}"));
+        }
+    }
+
     /// Adds the violations of an inner object.
     pub fn absorb(&mut self, inner: Self) {
         self.violations.extend(inner.finish());
@@ -131,6 +160,30 @@ mod tests {
         assert_eq!((a, b, d, missing), (String::new(), None, None, String::new()));
         let found: Vec<_> = fields.finish().into_iter().map(|v| (v.field, v.code)).collect();
         let expected = [("a", "wrong_type"), ("c.d", "wrong_type"), ("missing", "required"), ("x", "unknown_field")];
+        assert_eq!(found, expected.map(|(field, code)| (field.to_owned(), code)));
+    }
+
+    #[test]
+    fn a_merge_patch_tells_null_from_absent() {
+        let body =
+            br#"{"null":null,"set":7.0,"wrong":[],"required":null,"given":"a","object":null,"inner":{"x":null}}"#;
+        let mut fields = Fields::parse(body).unwrap();
+        let read = ["absent", "null", "set", "wrong"].map(|name| fields.patch::<u64>(name, "a number"));
+        assert_eq!(read, [Patch::Keep, Patch::Remove, Patch::Set(7), Patch::Keep]);
+        let mut required = |name: &str| fields.patch_required::<String>(name, "a string");
+        assert_eq!((required("absent"), required("required")), (None, None));
+        assert_eq!(required("given").as_deref(), Some("a"));
+        assert!(fields.patch_object("absent").is_none() && fields.patch_object("object").is_none());
+        let mut inner = fields.patch_object("inner").unwrap();
+        assert_eq!(inner.patch_required::<String>("x", "a string"), None);
+        fields.absorb(inner);
+        let found: Vec<_> = fields.finish().into_iter().map(|v| (v.field, v.code)).collect();
+        let expected = [
+            ("wrong", "wrong_type"),
+            ("required", "not_nullable"),
+            ("object", "not_nullable"),
+            ("inner.x", "not_nullable"),
+        ];
         assert_eq!(found, expected.map(|(field, code)| (field.to_owned(), code)));
     }
 

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod mention;
 pub mod message;
 pub mod message_ref;
+pub mod patch;
 pub mod pending_end;
 pub mod push_report;
 pub mod reaction;
