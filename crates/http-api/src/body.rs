@@ -1,13 +1,13 @@
 //! JSON bodies, read field by field, so that a response lists all violations.
 
 use chat::model::{patch::Patch, validation::Violation};
-use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
     json::{self, LISTED_VIOLATIONS, shortened},
     problem::Problem,
+    problem_code::ProblemCode,
 };
 
 /// Maximum size of a request body, in bytes. It exceeds every field's own limit, so that those are reported by field.
@@ -30,18 +30,20 @@ impl Fields {
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         if body.len() > BODY_BYTES {
             let detail = format!("the body must be at most {BODY_BYTES} bytes, is {}", body.len());
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+            return Err(Problem::new(ProblemCode::BodyTooLarge, detail));
         }
         if body.starts_with(BYTE_ORDER_MARK) {
             let detail = "the body begins with a byte order mark; send the JSON without it";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+            return Err(Problem::new(ProblemCode::MalformedRequest, detail));
         }
         let (value, violations) = json::read(body).map_err(|error| unreadable(&error))?;
         let Value::Object(rest) = value else {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
+            return Err(Problem::new(ProblemCode::MalformedRequest, "the body must be a JSON object"));
         };
         // An ambiguous body is not checked further, because its other violations would apply to one reading only.
-        Problem::require_valid(violations)?;
+        if !violations.is_empty() {
+            return Err(Problem::malformed(violations));
+        }
         Ok(Self { prefix: String::new(), rest, violations: Vec::new() })
     }
 
@@ -132,7 +134,7 @@ fn unreadable(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
     let detail = format!("the body is not JSON (line {}, column {}): {reason}", error.line(), error.column());
-    Problem::new(StatusCode::BAD_REQUEST, detail)
+    Problem::new(ProblemCode::MalformedRequest, detail)
 }
 
 /// Converts a whole number to an integer: `7.0` is 7 (JSON Schema Core, section 4.2.3).
@@ -217,7 +219,8 @@ mod tests {
         ] {
             let problem = Fields::parse(body.as_bytes()).unwrap_err();
             let [violation] = problem.errors.as_slice() else { panic!("{body}: {problem:?}") };
-            assert_eq!((problem.status, violation.field.as_str(), violation.code), (400, field, code), "{body}");
+            assert_eq!(problem.code, ProblemCode::MalformedRequest, "{body}");
+            assert_eq!((violation.field.as_str(), violation.code), (field, code), "{body}");
         }
     }
 
@@ -233,7 +236,7 @@ mod tests {
             (b"{\"a\":01}", "invalid number"),
         ] {
             let problem = Fields::parse(body).unwrap_err();
-            assert_eq!(problem.status, 400);
+            assert_eq!(problem.code, ProblemCode::MalformedRequest);
             assert!(problem.detail.contains(why), "{}: {}", String::from_utf8_lossy(body), problem.detail);
         }
         // A number may have as many digits as the body allows.
@@ -251,7 +254,8 @@ mod tests {
     #[test]
     fn what_is_no_object_is_refused() {
         for body in ["", "[]", "null", "{", "\"x\"", "{\"a\":1}x", "\u{0}"] {
-            assert_eq!(Fields::parse(body.as_bytes()).unwrap_err().status, 400, "{body}");
+            let problem = Fields::parse(body.as_bytes()).unwrap_err();
+            assert_eq!((problem.status, problem.code), (400, ProblemCode::MalformedRequest), "{body}");
         }
         assert_eq!(Fields::parse(&vec![b' '; BODY_BYTES + 1]).unwrap_err().status, 413);
     }

@@ -20,10 +20,11 @@ pub(crate) fn require_once(headers: &HeaderMap) -> Result<(), Problem> {
     let repeated = ONCE.into_iter().filter(|name| headers.get_all(*name).iter().nth(1).is_some());
     let violations: Vec<_> = repeated.map(|name| Violation::new(name, "repeated", "must be sent once")).collect();
     let with_token = violations.iter().any(|violation| violation.field == "Authorization");
-    Problem::require_valid(violations).map_err(|problem| {
-        let challenge = with_token.then(|| r#"Bearer error="invalid_request""#.to_owned());
-        Problem { challenge, ..problem }
-    })
+    if violations.is_empty() {
+        return Ok(());
+    }
+    let challenge = with_token.then(|| r#"Bearer error="invalid_request""#.to_owned());
+    Err(Problem { challenge, ..Problem::malformed(violations) })
 }
 
 /// Returns the only line of a field. Returns `None` if there are several, or if it is not text.
@@ -48,6 +49,7 @@ pub(crate) fn combined<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::problem_code::ProblemCode;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -65,7 +67,8 @@ mod tests {
             for second in ["a", "b", ""] {
                 let problem = require_once(&headers(&[(lower, "a"), (lower, second)])).unwrap_err();
                 let [violation] = problem.errors.as_slice() else { panic!("{name}: {problem:?}") };
-                assert_eq!((problem.status, violation.field.as_str(), violation.code), (400, name, "repeated"));
+                assert_eq!((problem.code, problem.status), (ProblemCode::MalformedRequest, 400));
+                assert_eq!((violation.field.as_str(), violation.code), (name, "repeated"));
                 assert_eq!(problem.challenge.is_some(), name == "Authorization");
             }
         }

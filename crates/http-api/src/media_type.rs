@@ -1,8 +1,8 @@
 //! The declared format of a body. Bodies are JSON in UTF-8, without a content coding.
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 
-use crate::{headers::only, problem::Problem};
+use crate::{headers::only, problem::Problem, problem_code::ProblemCode};
 
 /// Types that clients declare for text unless their user names one: `curl -d`, `fetch` and plain HTTP libraries. They
 /// say nothing about the format.
@@ -48,7 +48,7 @@ fn is_identity(coding: &[u8]) -> bool {
 }
 
 fn unsupported(detail: &str) -> Problem {
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    Problem::new(ProblemCode::UnsupportedMediaType, detail)
 }
 
 #[cfg(test)]

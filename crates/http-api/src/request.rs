@@ -1,12 +1,17 @@
 //! Requests of the REST functions.
 
-use std::{borrow::Cow, str::FromStr};
+use std::{
+    borrow::Cow,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+};
 
 use auth::Verifier;
 use chat::model::{
     id::{IdError, IdempotencyKey, UserId},
     limits::{DEFAULT_PAGE_ITEMS, IDEMPOTENCY_KEY_CHARS, PAGE_ITEMS},
     seq::Seq,
+    token_bucket::Quota,
     validation::Violation,
 };
 use http::{HeaderValue, Method, Response, header};
@@ -25,13 +30,15 @@ use crate::{
 #[derive(Debug)]
 pub struct ApiRequest {
     inner: Request,
+    /// State of the bucket that the request took a token from, if it is known.
+    quota: Arc<OnceLock<Quota>>,
 }
 
 impl ApiRequest {
     /// Wraps an API Gateway request.
     #[must_use]
     pub fn new(inner: Request) -> Self {
-        Self { inner }
+        Self { inner, quota: Arc::default() }
     }
 
     /// Returns the HTTP method.
@@ -68,6 +75,17 @@ impl ApiRequest {
             Some(RequestContext::ApiGatewayV1(context)) => context.request_id.clone().unwrap_or_default(),
             _ => String::new(),
         }
+    }
+
+    /// Notes the state of the bucket that the request took a token from. The response has it in its headers.
+    pub fn took_token(&self, quota: Quota) {
+        // A request takes one token that its caller can count.
+        let _ = self.quota.set(quota);
+    }
+
+    /// Returns the place of the bucket's state, which outlives the request.
+    pub(crate) fn quota(&self) -> Arc<OnceLock<Quota>> {
+        Arc::clone(&self.quota)
     }
 
     /// Requires that each header with one value stands at most once.
@@ -162,7 +180,7 @@ impl ApiRequest {
         percent_decode_str(raw)
             .decode_utf8()
             .map(Cow::into_owned)
-            .map_err(|_| Problem::invalid(vec![Violation::new(name, "malformed", "must be percent-encoded UTF-8")]))
+            .map_err(|_| Problem::malformed(vec![Violation::new(name, "malformed", "must be percent-encoded UTF-8")]))
     }
 
     /// Sets `Location` of a response to the address of `segment` below the address of the request.
@@ -174,17 +192,17 @@ impl ApiRequest {
 
     /// Returns the address of `segment` below the address of the request.
     ///
-    /// It is an absolute path (RFC 9110, section 10.2.2; RFC 3986, section 4.2) that begins as the client's does: with
-    /// the stage, or with the base path of a custom domain. A relative reference would resolve differently after a
-    /// path that ends with a slash. Slashes at the beginning are one, because two would begin a host name.
+    /// It is an absolute URL, so that a client may resolve it against any base, also against one that ends with the
+    /// stage. It begins as the client's does: with the host that the client has addressed, and with the stage or the
+    /// base path of a custom domain. API Gateway accepts only hosts of the API, and states the protocol. The local run
+    /// has `http`.
     #[must_use]
     fn location_below(&self, segment: &str) -> Option<HeaderValue> {
-        let context = match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
-            _ => None,
-        };
-        let path = context.unwrap_or_else(|| self.inner.uri().path()).trim_matches('/');
-        HeaderValue::try_from(format!("/{path}/{segment}")).ok()
+        let Some(RequestContext::ApiGatewayV1(context)) = self.inner.request_context_ref() else { return None };
+        let host = self.header("host").or(context.domain_name.as_deref())?;
+        let path = context.path.as_deref()?.trim_matches('/');
+        let scheme = if self.header("x-forwarded-proto") == Some("http") { "http" } else { "https" };
+        HeaderValue::try_from(format!("{scheme}://{host}/{path}/{segment}")).ok()
     }
 
     /// Returns an optional query parameter. Adds a violation if it is repeated or invalid.
@@ -397,6 +415,7 @@ mod tests {
             ("//evil.example/channels", "/evil.example/channels/general"),
         ] {
             let request = of_event("/channels", "/channels", sent, &Value::Null);
+            let location = format!("https://api123.execute-api.eu-west-1.amazonaws.com{location}");
             assert_eq!(request.location_below("general").unwrap(), location, "{sent}");
         }
     }

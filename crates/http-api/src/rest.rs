@@ -14,9 +14,10 @@ use tracing::{Instrument, Span};
 
 use crate::{problem::Problem, request::ApiRequest, response, routes};
 
-/// Response headers that a page of another origin may read.
-const EXPOSED_HEADERS: HeaderValue =
-    HeaderValue::from_static("Allow, ETag, Idempotency-Replayed, Location, Retry-After, WWW-Authenticate");
+/// Response headers that a page of another origin may read. API Gateway renames `WWW-Authenticate`, and adds `Date` and
+/// the request id ("Amazon API Gateway important notes"). The gateway responses of the template have the same list.
+pub const EXPOSED_HEADERS: &str = "Allow, Date, ETag, Idempotency-Replayed, Location, RateLimit, RateLimit-Policy, \
+                                   Retry-After, WWW-Authenticate, x-amzn-remapped-www-authenticate, x-amzn-requestid";
 
 /// The state that all requests of a function share. Created once per cold start.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Rest {
         let mut answer = self.answer_in_span(request, handler).instrument(span).await;
         let headers = answer.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.allowed_origin.clone());
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         answer
     }
@@ -52,19 +53,23 @@ impl Rest {
         F: Future<Output = Result<Response<Body>, Problem>>,
     {
         let (request_id, method, resource) = (request.request_id(), request.method().clone(), request.resource());
+        let quota = request.quota();
         let outcome = match (routes::answer(&method, &resource), request.require_clear_headers()) {
             (Some(outcome), _) => outcome,
             (None, Err(unclear)) => Err(unclear),
             // `HEAD` is answered as `GET` is. The gateway sends the length of the body, and not the body.
             (None, Ok(())) => handler(request).await,
         };
-        let answer = match outcome {
-            Ok(answer) => answer,
+        let (mut answer, exhausted) = match outcome {
+            Ok(answer) => (answer, None),
             Err(mut problem) => {
                 problem.instance.clone_from(&request_id);
-                response::problem(&problem)
+                (response::problem(&problem), problem.quota)
             }
         };
+        if let Some(quota) = exhausted.as_ref().or_else(|| quota.get()) {
+            response::add_quota(answer.headers_mut(), quota);
+        }
         let status = answer.status().as_u16();
         let span = Span::current();
         span.set_attribute("http.response.status_code", i64::from(status));

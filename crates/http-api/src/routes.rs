@@ -2,10 +2,10 @@
 //!
 //! The table also answers what every function answers alike: `OPTIONS`, and methods that a resource does not have.
 
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, header};
 use lambda_http::Body;
 
-use crate::{problem::Problem, response};
+use crate::{problem::Problem, problem_code::ProblemCode, response};
 
 /// A route, grouped by the function that serves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Route {
 /// Returns the problem for a request that the template routes to the wrong function.
 pub(crate) fn misrouted(method: &Method, resource: &str) -> Problem {
     tracing::error!(%method, resource, "request routed to a function that does not serve it");
-    Problem::new(StatusCode::NOT_FOUND, "there is no such route")
+    Problem::new(ProblemCode::NoSuchRoute, "there is no such route")
 }
 
 /// Returns the methods of a resource, with those that follow from them.
@@ -190,7 +190,7 @@ pub(crate) fn answer(method: &Method, resource: &str) -> Option<Result<Response<
         return None;
     }
     let detail = format!("This resource allows {allow}.");
-    Some(Err(Problem { allow: Some(allow), ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail) }))
+    Some(Err(Problem { allow: Some(allow), ..Problem::new(ProblemCode::MethodNotAllowed, detail) }))
 }
 
 #[cfg(test)]

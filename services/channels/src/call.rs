@@ -75,10 +75,11 @@ impl Call<'_> {
         Delivery { connections, sockets: &self.shared.sockets, fan_out, clock: &SystemClock, deadline }
     }
 
-    /// Takes a token from the caller's bucket.
+    /// Takes a token from the caller's bucket. The response shows what is left.
     pub(crate) async fn check_rate_limit(&self, action: LimitedAction<'_>) -> Result<(), Problem> {
         let (user, bucket) = (&self.caller().user_id, self.shared.limits.of(&action));
-        Ok(check_rate_limit(&self.channels, &SystemClock, user, &action, bucket).await?)
+        self.request.took_token(check_rate_limit(&self.channels, &SystemClock, user, &action, bucket).await?);
+        Ok(())
     }
 
     pub(crate) fn channel(&self) -> Result<chat::model::id::ChannelId, Problem> {

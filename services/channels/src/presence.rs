@@ -43,6 +43,7 @@ pub(crate) async fn mark(call: &Call<'_>) -> Answer {
 pub(crate) async fn typing(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, &call.caller().user_id);
     call.request.require_no_fields()?;
-    send_typing(&call.channels, &call.delivery(), &channel, user, call.shared.limits.other).await?;
+    let quota = send_typing(&call.channels, &call.delivery(), &channel, user, call.shared.limits.other).await?;
+    call.request.took_token(quota);
     Ok(response::accepted())
 }

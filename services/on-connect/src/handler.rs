@@ -163,7 +163,7 @@ fn status(error: &ChatError) -> u16 {
         ChatError::ChannelNotFound => 403,
         ChatError::Invalid(_) => 400,
         ChatError::TicketInvalid => 401,
-        ChatError::TooManyRequests { .. } | ChatError::TooManyConnections(_) => 429,
+        ChatError::TooManyRequests(_) | ChatError::TooManyConnections(_) => 429,
         error => {
             tracing::error!(%error, "connection was not stored");
             503

@@ -1,5 +1,7 @@
 //! Converts requests to messages: sending, editing, deleting, reacting.
 
+use std::time::Duration;
+
 use auth::{Scope, Verifier};
 use chat::{
     app::{
@@ -59,6 +61,13 @@ pub(crate) struct Buckets {
     pub(crate) nothing: Bucket,
 }
 
+impl Buckets {
+    /// Returns the problem of a send after too many that stored nothing.
+    fn refused(&self, wait: Duration) -> Problem {
+        ChatError::TooManyRequests(self.nothing.exhausted(LimitedAction::SendNothing.name(), wait)).into()
+    }
+}
+
 impl Handler {
     pub(crate) fn new(
         channels: DynamoChannels,
@@ -95,7 +104,8 @@ impl Handler {
         let (channels, messages) =
             (&self.channels.for_tenant(tenant.as_ref()), &self.messages.for_tenant(tenant.as_ref()));
         let changes = if route == MessageRoute::Edit { changes(request)? } else { Edit::default() };
-        check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, self.buckets.send).await?;
+        let bucket = self.buckets.send;
+        request.took_token(check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, bucket).await?);
         let messages = ChannelMessages { channels, messages, clock: &SystemClock };
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         match route {
@@ -126,8 +136,8 @@ impl Handler {
         Problem::require_valid(violations)?;
         let Caller { user_id: sender_id, tenant, .. } = caller;
         // Checked without a store, because a refused request would otherwise cost a transaction.
-        if let Some(retry_after) = self.caches.wait(tenant.as_ref(), &sender_id, SystemClock.now()) {
-            return Err(ChatError::TooManyRequests { retry_after }.into());
+        if let Some(wait) = self.caches.wait(tenant.as_ref(), &sender_id, SystemClock.now()) {
+            return Err(self.buckets.refused(wait));
         }
         let messages = self.messages.for_tenant(tenant.as_ref());
         let message = SendMessage {
@@ -142,12 +152,15 @@ impl Handler {
         };
         let mut cache = self.caches.get(tenant.as_ref(), &channel_id, &sender_id);
         let sent = send(&messages, &SystemClock, message, &mut cache).await;
-        self.caches.set(tenant.clone(), channel_id, sender_id.clone(), cache);
         let (channels, now) = (self.channels.for_tenant(tenant.as_ref()), SystemClock.now());
+        if let (Ok(SendResult::Created(_)), Some(full_at)) = (&sent, cache.full_at) {
+            request.took_token(self.buckets.send.quota(LimitedAction::Send.name(), full_at, now));
+        }
+        self.caches.set(tenant.clone(), channel_id, sender_id.clone(), cache);
         let refused = limit_unstored(&channels, &sender_id, self.buckets.nothing, now, &sent).await;
-        if let Some(retry_after) = refused? {
-            self.caches.refuse(tenant, sender_id, now.plus(retry_after));
-            return Err(ChatError::TooManyRequests { retry_after }.into());
+        if let Some(wait) = refused? {
+            self.caches.refuse(tenant, sender_id, now.plus(wait));
+            return Err(self.buckets.refused(wait));
         }
         let sent = sent?;
         Span::current().set_attribute("switchboard.seq", i64::try_from(sent.message().seq.get()).unwrap_or(i64::MAX));

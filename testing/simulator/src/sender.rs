@@ -108,7 +108,7 @@ pub(crate) fn send_once(
                     return;
                 }
                 Some(Err(ChatError::ChannelArchived)) if to == LOUNGE => return,
-                Some(Err(ChatError::TooManyRequests { retry_after })) => world.time.sleep(retry_after).await,
+                Some(Err(ChatError::TooManyRequests(quota))) => world.time.sleep(quota.reset).await,
                 Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => {
                     if key.is_none() {
                         return;

@@ -1,15 +1,21 @@
 //! Token buckets, in `chat_channels`: see [`crate::dynamodb::keys`]. `full_at` is in milliseconds since the Unix epoch.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::{
     error::SdkError,
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
-    types::ReturnValuesOnConditionCheckFailure,
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use chat::{
-    model::{error::StoreError, id::UserId, time::Timestamp, token_bucket::Bucket},
+    model::{
+        error::StoreError,
+        id::UserId,
+        time::Timestamp,
+        token_bucket::{Bucket, Taken},
+    },
     ports::rate_limiter::{LimitedAction, RateLimiter},
 };
-use std::time::Duration;
 
 use crate::{
     dynamodb::{
@@ -43,10 +49,10 @@ impl RateLimiter for DynamoChannels {
         action: &LimitedAction<'_>,
         bucket: Bucket,
         now: Timestamp,
-    ) -> Result<Option<Duration>, StoreError> {
+    ) -> Result<Taken, StoreError> {
         let key = self.keys.bucket(user, action);
         let millis = i64::try_from(bucket.every.as_millis()).unwrap_or(i64::MAX);
-        let latest = now.plus(bucket.tolerance());
+        let (latest, next) = (now.plus(bucket.tolerance()), now.plus(bucket.every));
         let update = || {
             self.client
                 .update_item()
@@ -60,33 +66,35 @@ impl RateLimiter for DynamoChannels {
             let full = update()
                 .update_expression("SET full_at = :next, expires_at = :expires_at")
                 .condition_expression("attribute_not_exists(full_at) OR full_at <= :now")
-                .expression_attribute_values(":next", n(now.plus(bucket.every).as_millis()));
-            if took(full).await?.is_none() {
-                return Ok(None);
+                .expression_attribute_values(":next", n(next.as_millis()));
+            if took(full).await?.is_ok() {
+                return Ok(Ok(next));
             }
             let partly = update()
                 .update_expression("SET full_at = full_at + :every, expires_at = :expires_at")
                 .condition_expression("full_at > :now AND full_at <= :latest")
                 .expression_attribute_values(":every", n(millis))
-                .expression_attribute_values(":latest", n(latest.as_millis()));
+                .expression_attribute_values(":latest", n(latest.as_millis()))
+                .return_values(ReturnValue::UpdatedNew);
             match took(partly).await? {
-                None => return Ok(None),
-                Some(full_at) if full_at > latest => return Ok(Some(bucket.wait(full_at, now))),
+                Ok(updated) => return Ok(Ok(full_at(&updated).unwrap_or(latest.plus(bucket.every)))),
+                Err(full_at) if full_at > latest => return Ok(Err(bucket.wait(full_at, now))),
                 // The bucket is full: another request has a later clock.
-                Some(_) => {}
+                Err(_) => {}
             }
         }
-        Ok(Some(bucket.every))
+        Ok(Err(bucket.every))
     }
 }
 
-/// Takes a token. Returns the time at which the bucket is full if the condition did not hold.
-async fn took(update: UpdateItemFluentBuilder) -> Result<Option<Timestamp>, StoreError> {
+/// Takes a token. Returns the attributes that the update returns, or the time at which the bucket is full if the
+/// condition did not hold.
+async fn took(update: UpdateItemFluentBuilder) -> Result<Result<Item, Timestamp>, StoreError> {
     match update.send().await {
-        Ok(_) => Ok(None),
+        Ok(updated) => Ok(Ok(updated.attributes.unwrap_or_default())),
         Err(SdkError::ServiceError(context)) => match context.err() {
             UpdateItemError::ConditionalCheckFailedException(refused) => {
-                Ok(Some(refused.item().and_then(full_at).unwrap_or(Timestamp::from_millis(0))))
+                Ok(Err(refused.item().and_then(full_at).unwrap_or(Timestamp::from_millis(0))))
             }
             _ => Err(sdk_error("UpdateItem", SdkError::ServiceError(context))),
         },

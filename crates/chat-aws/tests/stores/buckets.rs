@@ -21,22 +21,24 @@ async fn a_bucket_gives_its_burst_and_then_its_rate() {
         let now = Timestamp::from_millis(NOW.as_millis() + millis);
         channels.take(&user(user_id), action, bucket, now).await.unwrap()
     };
-    for _ in 0..3 {
-        assert_eq!(take("alice", &LimitedAction::Send, 0).await, None);
+    let full = |millis: i64| Ok(Timestamp::from_millis(NOW.as_millis() + millis));
+    let empty = |millis: u64| Err(Duration::from_millis(millis));
+    for taken in 1..=3 {
+        assert_eq!(take("alice", &LimitedAction::Send, 0).await, full(taken * 500));
     }
-    assert_eq!(take("alice", &LimitedAction::Send, 100).await, Some(Duration::from_millis(400)));
-    assert_eq!(take("alice", &LimitedAction::Send, 499).await, Some(Duration::from_millis(1)));
-    assert_eq!(take("alice", &LimitedAction::Send, 500).await, None);
-    assert_eq!(take("alice", &LimitedAction::Send, 500).await, Some(Duration::from_millis(500)));
+    assert_eq!(take("alice", &LimitedAction::Send, 100).await, empty(400));
+    assert_eq!(take("alice", &LimitedAction::Send, 499).await, empty(1));
+    assert_eq!(take("alice", &LimitedAction::Send, 500).await, full(2_000));
+    assert_eq!(take("alice", &LimitedAction::Send, 500).await, empty(500));
     // Other users and other actions have their own buckets.
-    assert_eq!(take("bob", &LimitedAction::Send, 500).await, None);
-    assert_eq!(take("alice", &LimitedAction::Connect, 500).await, None);
-    assert_eq!(take("alice", &LimitedAction::Typing(&key("c")), 500).await, None);
+    assert_eq!(take("bob", &LimitedAction::Send, 500).await, full(1_000));
+    assert_eq!(take("alice", &LimitedAction::Connect, 500).await, full(1_000));
+    assert_eq!(take("alice", &LimitedAction::Typing(&key("c")), 500).await, full(1_000));
     // After a pause the bucket is full, but not fuller.
-    for _ in 0..3 {
-        assert_eq!(take("alice", &LimitedAction::Send, 60_000).await, None);
+    for taken in 1..=3 {
+        assert_eq!(take("alice", &LimitedAction::Send, 60_000).await, full(60_000 + taken * 500));
     }
-    assert!(take("alice", &LimitedAction::Send, 60_000).await.is_some());
+    assert!(take("alice", &LimitedAction::Send, 60_000).await.is_err());
 }
 
 #[tokio::test]
@@ -45,7 +47,7 @@ async fn replies_in_a_channel_are_counted_for_all_of_its_users_and_for_one_life_
     let channels = tables.channels();
     let bucket = Bucket { every: Duration::from_mins(1), burst: 1 };
     let take = async |user_id: &str, channel: &ChannelKey| {
-        channels.take(&user(user_id), &LimitedAction::Reply(channel), bucket, NOW).await.unwrap().is_none()
+        channels.take(&user(user_id), &LimitedAction::Reply(channel), bucket, NOW).await.unwrap().is_ok()
     };
     assert!(take("alice", &key("c")).await);
     assert!(!take("bob", &key("c")).await, "the bucket is the channel's");
@@ -60,7 +62,7 @@ async fn those_who_take_at_once_get_no_more() {
     let bucket = Bucket { every: Duration::from_mins(1), burst: 5 };
     let (alice, action) = (user("alice"), LimitedAction::Send);
     let takes = futures::future::join_all((0..20).map(|_| channels.take(&alice, &action, bucket, NOW))).await;
-    assert_eq!(takes.into_iter().filter(|taken| taken.as_ref().unwrap().is_none()).count(), 5);
+    assert_eq!(takes.into_iter().filter(|taken| taken.as_ref().unwrap().is_ok()).count(), 5);
 }
 
 #[tokio::test]

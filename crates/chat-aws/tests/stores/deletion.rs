@@ -41,7 +41,7 @@ async fn large(tables: &Tables) -> Channel {
     }
     channels.acquire(&MessageKey { channel: key("c"), seq: Seq::FIRST }, LeaseOwner::new(1), LATER, NOW).await.unwrap();
     let bucket = Bucket { every: std::time::Duration::from_secs(1), burst: 1 };
-    channels.take(&user("alice"), &LimitedAction::Reply(&key("c")), bucket, NOW).await.unwrap();
+    channels.take(&user("alice"), &LimitedAction::Reply(&key("c")), bucket, NOW).await.unwrap().unwrap();
     channels.channel(&channel.channel_id).await.unwrap().unwrap()
 }
 

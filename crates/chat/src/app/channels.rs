@@ -378,7 +378,7 @@ async fn owned(
 ) -> Result<Access> {
     let access = authorize_member(channels, channel, caller).await?;
     if access.role() != Some(MemberRole::Owner) {
-        return Err(ChatError::Forbidden(refusal));
+        return Err(ChatError::not_permitted(refusal));
     }
     if condition.is_some_and(|condition| !condition.allows(access.channel.version)) {
         return Err(ChatError::VersionMismatch);

@@ -67,7 +67,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
             let edit = edit.clone();
             // Clients read the metadata of the agent's messages as the server's words, such as the status of a reply.
             if message.role != Role::User && edit.metadata.as_ref().is_some_and(|wanted| *wanted != message.metadata) {
-                return Err(ChatError::Forbidden("no user changes the metadata of the agent's messages"));
+                return Err(ChatError::not_permitted("no user changes the metadata of the agent's messages"));
             }
             let keeps_content = edit.content.is_none();
             let mut draft = NewMessage {
@@ -140,7 +140,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
                 access.member = self.channels.member(&key, caller).await?;
             }
             if access.role() < Some(MemberRole::Moderator) {
-                return Err(ChatError::Forbidden("only its author or a moderator changes a message"));
+                return Err(ChatError::not_permitted("only its author or a moderator changes a message"));
             }
         }
         access.require_open()?;

@@ -204,7 +204,7 @@ where
         role: Option<MemberRole>,
     ) -> Result<Option<Added>> {
         if role.is_some_and(|role| role > invitation.role) {
-            return Err(ChatError::Forbidden("the invitation offers a lower role; accept it without naming one"));
+            return Err(ChatError::not_permitted("the invitation offers a lower role; accept it without naming one"));
         }
         let member = self.new_member(access, &invitation.user_id, role.unwrap_or(invitation.role), None);
         match self.channels.accept(&access.channel, invitation, &member, access.channel.last_seq).await? {
@@ -252,7 +252,7 @@ where
                 let needed =
                     current.as_ref().map_or(MemberRole::Moderator, |member| member.role.max(MemberRole::Moderator));
                 if access.role() < Some(needed) {
-                    return Err(ChatError::Forbidden(
+                    return Err(ChatError::not_permitted(
                         "only a moderator removes members, and only an owner removes moderators and owners",
                     ));
                 }
@@ -260,7 +260,7 @@ where
             let Some(member) = current else {
                 if let Some(invitation) = self.channels.invitation(&key, user, self.clock.now()).await? {
                     if caller != user && access.role() < Some(invitation.role) {
-                        return Err(ChatError::Forbidden(
+                        return Err(ChatError::not_permitted(
                             "only an owner takes back the invitation of a moderator or an owner",
                         ));
                     }
@@ -425,10 +425,10 @@ fn check_addition(access: &Access, is_self: bool, current: Option<MemberRole>, w
     let steps_down = is_self && current.is_some_and(|current| wanted < current);
     let changes_a_role = current.is_some() || wanted > MemberRole::Member;
     if changes_a_role && !steps_down {
-        return Err(ChatError::Forbidden("only an owner changes roles"));
+        return Err(ChatError::not_permitted("only an owner changes roles"));
     }
     if !is_self && caller < Some(MemberRole::Moderator) {
-        return Err(ChatError::Forbidden("only a moderator or an owner adds others to a channel"));
+        return Err(ChatError::not_permitted("only a moderator or an owner adds others to a channel"));
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::{
         limits::{PRESENCE_PROBES, PUSH_CONCURRENCY, TYPING_BUCKET, TYPING_PUSHES},
         push_report::PushReport,
         time::Timestamp,
-        token_bucket::Bucket,
+        token_bucket::{Bucket, Quota},
     },
     ports::{
         channel_store::ChannelStore,
@@ -36,7 +36,8 @@ use crate::{
     },
 };
 
-/// Sends the ephemeral event `typing` of a user to the audience of a channel.
+/// Sends the ephemeral event `typing` of a user to the audience of a channel. Returns the state of the bucket with
+/// fewer tokens.
 ///
 /// The first rate limit, of `bucket`, holds over all channels and is checked before the channel is read: a request for a
 /// channel that the user may not see costs a token too.
@@ -50,20 +51,21 @@ pub async fn send_typing<Connections, Sockets, Fan, Time>(
     channel: &ChannelId,
     user: &UserId,
     bucket: Bucket,
-) -> Result<()>
+) -> Result<Quota>
 where
     Connections: ConnectionStore,
     Sockets: SocketGateway,
     Fan: FanOut,
     Time: Clock,
 {
-    check_rate_limit(channels, delivery.clock, user, &LimitedAction::TypeAnywhere, bucket).await?;
+    let anywhere = check_rate_limit(channels, delivery.clock, user, &LimitedAction::TypeAnywhere, bucket).await?;
     let access = authorize_read(channels, channel, user).await?;
     access.require_open()?;
     let channel = access.key();
-    check_rate_limit(channels, delivery.clock, user, &LimitedAction::Typing(&channel), TYPING_BUCKET).await?;
+    let here =
+        check_rate_limit(channels, delivery.clock, user, &LimitedAction::Typing(&channel), TYPING_BUCKET).await?;
     delivery.deliver_ephemeral(&channel, &[EphemeralEvent::Typing(user.clone())], TYPING_PUSHES).await?;
-    Ok(())
+    Ok(if here.left <= anywhere.left { here } else { anywhere })
 }
 
 /// Presence in channels, with its ports.

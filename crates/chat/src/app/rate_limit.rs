@@ -8,7 +8,7 @@ use crate::{
     model::{
         error::{ChatError, Result},
         id::UserId,
-        token_bucket::Bucket,
+        token_bucket::{Bucket, Quota},
     },
     ports::{
         clock::Clock,
@@ -42,7 +42,7 @@ impl RateLimits {
     }
 }
 
-/// Takes a token for a user's action, or fails with the time until the next token.
+/// Takes a token for a user's action. Returns the state of the bucket after that.
 ///
 /// # Errors
 /// [`ChatError::TooManyRequests`], [`ChatError::Store`].
@@ -52,9 +52,10 @@ pub async fn check_rate_limit(
     user: &UserId,
     action: &LimitedAction<'_>,
     bucket: Bucket,
-) -> Result<()> {
-    match limiter.take(user, action, bucket, clock.now()).await? {
-        None => Ok(()),
-        Some(retry_after) => Err(ChatError::TooManyRequests { retry_after }),
+) -> Result<Quota> {
+    let now = clock.now();
+    match limiter.take(user, action, bucket, now).await? {
+        Ok(full_at) => Ok(bucket.quota(action.name(), full_at, now)),
+        Err(wait) => Err(ChatError::TooManyRequests(bucket.exhausted(action.name(), wait))),
     }
 }

@@ -22,5 +22,8 @@ pub async fn mark_read(channels: &impl ChannelStore, channel: &ChannelId, user: 
         let message = format!("must be the seq of a message of the channel, which has {}, or 0", found.last_seq);
         return Err(ChatError::invalid(Violation::new("seq", "unknown_message", message)));
     }
-    channels.mark_read(&found.key(), user, seq).await?.ok_or(ChatError::Forbidden("only members keep a read mark"))
+    channels
+        .mark_read(&found.key(), user, seq)
+        .await?
+        .ok_or(ChatError::not_a_member("only members keep a read mark; join the channel first"))
 }

@@ -1,13 +1,17 @@
 //! Reply leases, token usage and token buckets in memory.
 
-use std::time::Duration;
-
 use super::{
     Call, Hook, MemoryStore,
     state::{reply_bucket, send_bucket},
 };
 use crate::{
-    model::{access::Authority, error::StoreError, id::UserId, time::Timestamp, token_bucket::Bucket},
+    model::{
+        access::Authority,
+        error::StoreError,
+        id::UserId,
+        time::Timestamp,
+        token_bucket::{Bucket, Taken},
+    },
     ports::{
         rate_limiter::{LimitedAction, RateLimiter},
         reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
@@ -77,14 +81,14 @@ impl<H: Hook> RateLimiter for MemoryStore<H> {
         action: &LimitedAction<'_>,
         bucket: Bucket,
         now: Timestamp,
-    ) -> Result<Option<Duration>, StoreError> {
+    ) -> Result<Taken, StoreError> {
         let place = place(user, action);
-        self.call(Call::TakeToken, |state| match bucket.take(state.buckets.get(&place).copied(), now) {
-            Ok(next) => {
-                state.buckets.insert(place.clone(), next);
-                None
+        self.call(Call::TakeToken, |state| {
+            let taken = bucket.take(state.buckets.get(&place).copied(), now);
+            if let Ok(full_at) = taken {
+                state.buckets.insert(place.clone(), full_at);
             }
-            Err(wait) => Some(wait),
+            taken
         })
         .await
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{
     channel::{Channel, Member, MemberRole, Visibility},
-    error::{ChatError, Result},
+    error::{ChatError, Forbidden, Result},
     id::{ChannelId, TenantId, UserId},
     incarnation::ChannelKey,
 };
@@ -44,7 +44,7 @@ impl Caller {
         if chosen.map_or(self.allowed_channels.is_none(), |id| self.reaches(id)) {
             Ok(())
         } else {
-            Err(ChatError::Forbidden("the token is limited to other channels"))
+            Err(ChatError::Forbidden(Forbidden::ChannelNotAllowed))
         }
     }
 }

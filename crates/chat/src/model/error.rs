@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{limits::RETRY_AFTER, validation::Violation};
+use crate::model::{limits::RETRY_AFTER, token_bucket::Quota, validation::Violation};
 
 /// Result of a domain operation.
 pub type Result<T, E = ChatError> = std::result::Result<T, E>;
@@ -23,8 +23,11 @@ pub enum ChatError {
     #[error("message not found")]
     MessageNotFound,
     /// The caller may see the channel but lacks the permission.
-    #[error("{0}")]
-    Forbidden(&'static str),
+    #[error(transparent)]
+    Forbidden(Forbidden),
+    /// The agent writes no reply to the message.
+    #[error("the agent is not writing a reply to this message")]
+    ReplyNotFound,
     /// The channel is archived and accepts no messages.
     #[error("the channel is archived")]
     ChannelArchived,
@@ -37,8 +40,8 @@ pub enum ChatError {
     /// The last owner cannot leave.
     #[error("the last owner cannot leave the channel")]
     LastOwner,
-    /// The channel has another version than the caller expects.
-    #[error("the channel has changed since you read it")]
+    /// The channel or message has another version than the caller expects.
+    #[error("it has changed since you read it")]
     VersionMismatch,
     /// The message has the maximum number of different reactions, or the reaction the maximum number of users.
     #[error("the message has as many reactions as it may")]
@@ -52,12 +55,9 @@ pub enum ChatError {
     /// The user has the maximum number of connections.
     #[error("you have {0} connections, which is the most; close one first")]
     TooManyConnections(usize),
-    /// The user exceeds the rate limit.
+    /// The user exceeds a rate limit. The next attempt may succeed after [`Quota::reset`].
     #[error("too many requests")]
-    TooManyRequests {
-        /// Time until the next attempt may succeed.
-        retry_after: Duration,
-    },
+    TooManyRequests(Quota),
     /// The connection does not exist, or belongs to another user.
     #[error("connection not found")]
     ConnectionNotFound,
@@ -90,6 +90,32 @@ impl ChatError {
     pub fn invalid(violation: Violation) -> Self {
         Self::Invalid(vec![violation])
     }
+
+    /// Returns the error for a role that is too low. `detail` names the roles that have the permission.
+    #[must_use]
+    pub const fn not_permitted(detail: &'static str) -> Self {
+        Self::Forbidden(Forbidden::NotPermitted(detail))
+    }
+
+    /// Returns the error for a permission that comes with a membership. `detail` says so.
+    #[must_use]
+    pub const fn not_a_member(detail: &'static str) -> Self {
+        Self::Forbidden(Forbidden::NotAMember(detail))
+    }
+}
+
+/// Reason why a caller lacks a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// The caller's role in the channel is too low.
+    #[error("{0}")]
+    NotPermitted(&'static str),
+    /// The caller is no member of the channel.
+    #[error("{0}")]
+    NotAMember(&'static str),
+    /// The caller's token is limited to other channels.
+    #[error("the token is limited to other channels")]
+    ChannelNotAllowed,
 }
 
 /// Failure of a store, the socket gateway or a model.

@@ -4,6 +4,22 @@ use std::time::Duration;
 
 use crate::model::time::Timestamp;
 
+/// Result of taking a token: the time when the bucket is full after that, or the wait until the next token.
+pub type Taken = Result<Timestamp, Duration>;
+
+/// State of a bucket after a request, as its user may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Name of the limited action.
+    pub action: &'static str,
+    /// The bucket.
+    pub bucket: Bucket,
+    /// Number of tokens left.
+    pub left: u32,
+    /// Time until the bucket is full, or, if no token is left, until the next token.
+    pub reset: Duration,
+}
+
 /// Token bucket of `burst` tokens, which regains one after each `every`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
@@ -38,7 +54,7 @@ impl Bucket {
     ///
     /// # Errors
     /// The wait until the next token.
-    pub fn take(&self, full_at: Option<Timestamp>, now: Timestamp) -> std::result::Result<Timestamp, Duration> {
+    pub fn take(&self, full_at: Option<Timestamp>, now: Timestamp) -> Taken {
         let full_at = full_at.map_or(now, |full_at| full_at.max(now));
         let wait = self.wait(full_at, now);
         if wait.is_zero() { Ok(full_at.plus(self.every)) } else { Err(wait) }
@@ -48,6 +64,22 @@ impl Bucket {
     #[must_use]
     pub fn wait(&self, full_at: Timestamp, now: Timestamp) -> Duration {
         now.until(full_at).saturating_sub(self.tolerance())
+    }
+
+    /// Returns the state at `now` of a bucket that is full at `full_at`.
+    #[must_use]
+    pub fn quota(self, action: &'static str, full_at: Timestamp, now: Timestamp) -> Quota {
+        let until_full = now.until(full_at);
+        let taken = until_full.as_nanos().div_ceil(self.every.as_nanos().max(1));
+        let left = self.burst.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+        let reset = if left == 0 { self.wait(full_at, now) } else { until_full };
+        Quota { action, bucket: self, left, reset }
+    }
+
+    /// Returns the state of a bucket that has its next token after `wait`.
+    #[must_use]
+    pub fn exhausted(self, action: &'static str, wait: Duration) -> Quota {
+        Quota { action, bucket: self, left: 0, reset: wait }
     }
 }
 
@@ -83,6 +115,27 @@ mod tests {
             let elapsed = u64::try_from(start.until(now).as_millis()).unwrap();
             prop_assert!(taken <= u64::from(burst) + elapsed / every);
             prop_assert!(taken >= 1);
+        }
+
+        /// As many tokens as are left can be taken at once, and the next one after the reset of an empty bucket.
+        #[test]
+        fn what_is_left_can_be_taken(every in 1_u64..500, burst in 1_u32..20, already in 0_u32..20, later in 0_u64..400) {
+            let bucket = Bucket { every: Duration::from_millis(every), burst };
+            let start = Timestamp::from_secs(1_800_000_000);
+            let mut full_at = start;
+            for _ in 0..already.min(burst) {
+                full_at = bucket.take(Some(full_at), start).unwrap();
+            }
+            let now = start.plus(Duration::from_millis(later));
+            let quota = bucket.quota("send", full_at, now);
+            prop_assert!(quota.left <= burst);
+            for _ in 0..quota.left {
+                full_at = bucket.take(Some(full_at), now).unwrap();
+            }
+            let wait = bucket.take(Some(full_at), now).unwrap_err();
+            let empty = bucket.quota("send", full_at.max(now), now);
+            prop_assert_eq!(empty, bucket.exhausted("send", wait));
+            prop_assert!(bucket.take(Some(full_at), now.plus(wait)).is_ok());
         }
     }
 }

@@ -1,8 +1,14 @@
 //! Port that limits the rate of users' actions.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
-use crate::model::{error::StoreError, id::UserId, incarnation::ChannelKey, time::Timestamp, token_bucket::Bucket};
+use crate::model::{
+    error::StoreError,
+    id::UserId,
+    incarnation::ChannelKey,
+    time::Timestamp,
+    token_bucket::{Bucket, Taken},
+};
 
 /// Kind of action with its own token bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,12 +65,12 @@ impl LimitedAction<'_> {
 
 /// Store of token buckets.
 pub trait RateLimiter: Send + Sync {
-    /// Takes a token and returns `None`, or returns the time until the next token.
+    /// Takes a token, if the bucket has one.
     fn take(
         &self,
         user: &UserId,
         action: &LimitedAction<'_>,
         bucket: Bucket,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Taken, StoreError>> + Send;
 }

@@ -286,11 +286,11 @@ where
         if self.channels.tokens_used(user, now).await? >= self.budgets.tokens_per_day {
             return Ok(Some("You have used up what I may say to you today. I am back tomorrow (UTC)."));
         }
-        if self.channels.take(user, &LimitedAction::AgentReply, self.budgets.user, now).await?.is_some() {
+        if self.channels.take(user, &LimitedAction::AgentReply, self.budgets.user, now).await?.is_err() {
             return Ok(Some("You ask faster than I may answer. Give me a minute."));
         }
         // The bucket belongs to the channel, whichever user asks.
-        if self.channels.take(user, &LimitedAction::Reply(channel), self.budgets.channel, now).await?.is_some() {
+        if self.channels.take(user, &LimitedAction::Reply(channel), self.budgets.channel, now).await?.is_err() {
             return Ok(Some("I am asked faster than I may answer in this channel. Give me a minute."));
         }
         Ok(None)

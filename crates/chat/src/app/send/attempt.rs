@@ -21,6 +21,7 @@ use crate::{
     ports::{
         clock::Clock,
         message_store::{Append, AppendResult, IdempotencyRecord, MessageStore, RecordKey, Token},
+        rate_limiter::LimitedAction,
     },
 };
 
@@ -176,7 +177,8 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
     fn token(&self, now: Timestamp) -> Result<Option<Token>> {
         let Some(bucket) = self.send.bucket else { return Ok(None) };
         let full_at = self.cache.full_at;
-        let next = bucket.take(full_at, now).map_err(|retry_after| ChatError::TooManyRequests { retry_after })?;
+        let exhausted = |wait| ChatError::TooManyRequests(bucket.exhausted(LimitedAction::Send.name(), wait));
+        let next = bucket.take(full_at, now).map_err(exhausted)?;
         Ok(Some(Token { full_at: full_at.filter(|full_at| *full_at > now), next }))
     }
 

@@ -128,8 +128,9 @@ async fn who_sends_too_often_waits_but_a_repeated_request_is_answered() {
     // A warm cache refuses without a request; with a cold cache the store refuses.
     for mut cache in [cache.clone(), SendCache::default()] {
         let refused = send(&store, &clock, limited("3", None), &mut cache).await;
-        let Err(ChatError::TooManyRequests { retry_after }) = refused else { panic!("{refused:?}") };
-        assert!(retry_after <= bucket.every);
+        let Err(ChatError::TooManyRequests(quota)) = refused else { panic!("{refused:?}") };
+        assert!(quota.reset <= bucket.every);
+        assert_eq!(quota, bucket.exhausted("send", quota.reset));
         let again = send(&store, &clock, limited("1", Some("k")), &mut cache).await.unwrap();
         assert_eq!(again, SendResult::Replayed(first.message().clone()));
     }

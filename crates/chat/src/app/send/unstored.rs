@@ -28,7 +28,7 @@ pub async fn limit_unstored(
     if !stores_nothing(sent) {
         return Ok(None);
     }
-    Ok(limiter.take(user, &LimitedAction::SendNothing, bucket, now).await?)
+    Ok(limiter.take(user, &LimitedAction::SendNothing, bucket, now).await?.err())
 }
 
 /// Returns whether a request cost a transaction or reads but took no token of its sender.
@@ -36,7 +36,7 @@ fn stores_nothing(sent: &Result<SendResult>) -> bool {
     match sent {
         // The sender's bucket is already empty, or the sender did not cause the failure.
         Ok(SendResult::Created(_))
-        | Err(ChatError::TooManyRequests { .. } | ChatError::Contended { .. } | ChatError::Store(_)) => false,
+        | Err(ChatError::TooManyRequests(_) | ChatError::Contended { .. } | ChatError::Store(_)) => false,
         Ok(SendResult::Replayed(_)) | Err(_) => true,
     }
 }
@@ -53,16 +53,17 @@ mod tests {
     async fn only_sends_that_store_nothing_by_their_senders_fault_take_a_token() {
         let message = stored_message("c", 1, "hi").message;
         let wait = Duration::from_secs(10);
+        let bucket = Bucket { every: wait, burst: 1 };
         for (sent, takes) in [
             (Ok(SendResult::Created(message.clone())), false),
             (Ok(SendResult::Replayed(message)), true),
             (Err(ChatError::ChannelNotFound), true),
             (Err(ChatError::IdempotencyKeyReused), true),
-            (Err(ChatError::TooManyRequests { retry_after: wait }), false),
+            (Err(ChatError::TooManyRequests(bucket.exhausted("send", wait))), false),
             (Err(ChatError::contended()), false),
         ] {
             let (store, clock) = (TestStore::seeded(1, 0), TestClock::new(1));
-            let (user, bucket) = ("alice".parse().unwrap(), Bucket { every: wait, burst: 1 });
+            let user = "alice".parse().unwrap();
             let first = limit_unstored(&store, &user, bucket, clock.now(), &sent).await.unwrap();
             assert_eq!(first, None, "{sent:?}");
             let second = limit_unstored(&store, &user, bucket, clock.now(), &sent).await.unwrap();

@@ -10,7 +10,7 @@ use crate::{
     model::{
         id::UserId,
         incarnation::{ChannelKey, Incarnation},
-        token_bucket::Bucket,
+        token_bucket::{Bucket, Taken},
     },
     ports::{
         clock::Clock, deleted_channels::DeletedChannels, message_store::MessageStore, rate_limiter::LimitedAction,
@@ -33,26 +33,27 @@ where
         };
         let (one, other) = (channel("buckets")?, channel("buckets")?);
         let take = async |user: &UserId, action: LimitedAction<'_>| store.take(user, &action, bucket, self.now).await;
-        let wait = Some(Duration::from_secs(2));
-        require_eq!(take(&first, LimitedAction::Connect).await?, None, "the first");
-        require_eq!(take(&first, LimitedAction::Connect).await?, None, "the second");
+        let wait: Taken = Err(Duration::from_secs(2));
+        let [one_left, none_left]: [Taken; 2] = [2, 4].map(|seconds| Ok(self.later(Duration::from_secs(seconds))));
+        require_eq!(take(&first, LimitedAction::Connect).await?, one_left, "the first");
+        require_eq!(take(&first, LimitedAction::Connect).await?, none_left, "the second");
         require_eq!(take(&first, LimitedAction::Connect).await?, wait, "the third");
-        require_eq!(take(&first, LimitedAction::AgentReply).await?, None, "another action");
-        require_eq!(take(&second, LimitedAction::Connect).await?, None, "another user");
-        for _ in 0..2 {
-            require_eq!(take(&first, LimitedAction::Typing(&one)).await?, None, "typing in one channel");
+        require_eq!(take(&first, LimitedAction::AgentReply).await?, one_left, "another action");
+        require_eq!(take(&second, LimitedAction::Connect).await?, one_left, "another user");
+        for left in [one_left, none_left] {
+            require_eq!(take(&first, LimitedAction::Typing(&one)).await?, left, "typing in one channel");
         }
         require_eq!(take(&first, LimitedAction::Typing(&one)).await?, wait, "typing too often");
-        require_eq!(take(&first, LimitedAction::Typing(&other)).await?, None, "typing in another incarnation");
-        for user in [&first, &second] {
-            require_eq!(take(user, LimitedAction::Reply(&one)).await?, None, "a reply in a channel");
+        require_eq!(take(&first, LimitedAction::Typing(&other)).await?, one_left, "typing in another incarnation");
+        for (user, left) in [(&first, one_left), (&second, none_left)] {
+            require_eq!(take(user, LimitedAction::Reply(&one)).await?, left, "a reply in a channel");
         }
         require_eq!(
             take(&first, LimitedAction::Reply(&one)).await?,
             wait,
             "the channel's replies, whichever user asks"
         );
-        require_eq!(take(&first, LimitedAction::Reply(&other)).await?, None, "replies in another incarnation");
+        require_eq!(take(&first, LimitedAction::Reply(&other)).await?, one_left, "replies in another incarnation");
         Ok(())
     }
 }
