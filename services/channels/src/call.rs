@@ -75,7 +75,7 @@ impl Call<'_> {
         Delivery { connections, sockets: &self.shared.sockets, fan_out, clock: &SystemClock, deadline }
     }
 
-    /// Takes a token from the caller's bucket. The response shows what is left.
+    /// Takes a token from the caller's bucket. The response shows the remaining ones.
     pub(crate) async fn check_rate_limit(&self, action: LimitedAction<'_>) -> Result<(), Problem> {
         let (user, bucket) = (&self.caller().user_id, self.shared.limits.of(&action));
         self.request.took_token(check_rate_limit(&self.channels, &SystemClock, user, &action, bucket).await?);

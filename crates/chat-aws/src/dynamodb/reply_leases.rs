@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 };
 use chat::{
     model::{access::Authority, error::StoreError, id::UserId, time::Timestamp},
-    ports::reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
+    ports::reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
 };
 
 use crate::{
@@ -106,15 +106,26 @@ impl ReplyLeases for DynamoChannels {
         Ok(())
     }
 
-    async fn cancel(&self, by: &Authority<'_>, question: &MessageKey, now: Timestamp) -> Result<bool, StoreError> {
+    async fn cancel(
+        &self,
+        by: &Authority<'_>,
+        question: &MessageKey,
+        now: Timestamp,
+    ) -> Result<CancelResult, StoreError> {
         let key = self.keys.reply_lease(question);
         let update = Write::update(&self.table, key, "SET cancelled = :yes, expires_at = :expires_at")
+            .when("lease_until > :now")
             .value("yes", AttributeValue::Bool(true))
+            .value("now", n(now.as_millis()))
             .value("expires_at", n(now.plus(KEPT).as_secs()));
         let mut transaction = Transaction::default();
-        transaction.add(Part::Other, update)?;
+        transaction.add(Part::Lease, update)?;
         self.place().require(&mut transaction, by, Access::Kept, None)?;
-        Ok(matches!(transaction.run(&self.client).await?, Ran::Done))
+        Ok(match transaction.run(&self.client).await? {
+            Ran::Done => CancelResult::Done,
+            Ran::Refused(refused) if refused.is_of(Part::Access) || refused.is_of(Part::Caller) => CancelResult::Stale,
+            Ran::Refused(_) => CancelResult::NoReply,
+        })
     }
 
     async fn tokens_used(&self, user: &UserId, now: Timestamp) -> Result<u64, StoreError> {

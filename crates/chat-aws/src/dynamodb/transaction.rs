@@ -54,6 +54,8 @@ pub(crate) enum Part {
     Token,
     /// The number of existing channels that a user created.
     Created,
+    /// A reply lease.
+    Lease,
     /// A connection.
     Connection,
     /// A subscription.

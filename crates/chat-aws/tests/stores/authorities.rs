@@ -6,7 +6,7 @@ use chat::{
     ports::{
         invitation_store::{InvitationStore, Invited},
         message_store::ReactionResult,
-        reply_leases::{MessageKey, ReplyLeases},
+        reply_leases::{CancelResult, LeaseOwner, MessageKey, ReplyLeases},
     },
 };
 
@@ -95,7 +95,7 @@ enum Event {
 }
 
 /// Creates a channel of bob and the owners alice, dave and olga, with an invitation, and a message with a reaction of
-/// alice.
+/// alice and a reply that is being written.
 async fn channel(tables: &Tables, id: &str, visibility: Visibility) -> Channel {
     let channel = tables.channel(id, visibility).await;
     fill(tables, &channel).await;
@@ -120,6 +120,8 @@ async fn fill(tables: &Tables, channel: &Channel) {
         .await
         .unwrap();
     assert_eq!(reacted, ReactionResult::Done);
+    let question = MessageKey { channel: channel.key(), seq: Seq::FIRST };
+    tables.channels().acquire(&question, LeaseOwner::new(1), LATER, NOW).await.unwrap();
 }
 
 /// Returns an invitation by olga.
@@ -247,7 +249,11 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
         Change::TakeBack => react(tables, by, "👍", Toggle::Remove).await,
         Change::Cancel => {
             let question = MessageKey { channel: channel.key(), seq: Seq::FIRST };
-            channels.cancel(by, &question, NOW).await.unwrap()
+            match channels.cancel(by, &question, NOW).await.unwrap() {
+                CancelResult::Done => true,
+                CancelResult::Stale => false,
+                CancelResult::NoReply => panic!("the lease is held"),
+            }
         }
     }
 }

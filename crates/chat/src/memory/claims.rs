@@ -14,7 +14,7 @@ use crate::{
     },
     ports::{
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
+        reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
     },
 };
 
@@ -44,8 +44,13 @@ impl<H: Hook> ReplyLeases for MemoryStore<H> {
         Ok(())
     }
 
-    async fn cancel(&self, by: &Authority<'_>, question: &MessageKey, _: Timestamp) -> Result<bool, StoreError> {
-        self.change(Call::Cancel, |state| state.cancel(by, question)).await
+    async fn cancel(
+        &self,
+        by: &Authority<'_>,
+        question: &MessageKey,
+        now: Timestamp,
+    ) -> Result<CancelResult, StoreError> {
+        self.change(Call::Cancel, |state| state.cancel(by, question, now)).await
     }
 
     async fn tokens_used(&self, user: &UserId, now: Timestamp) -> Result<u64, StoreError> {

@@ -75,6 +75,17 @@ pub enum Acquire {
     },
 }
 
+/// Result of cancelling a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelResult {
+    /// The holder of the lease will learn that the reply is cancelled.
+    Done,
+    /// No worker holds the lease.
+    NoReply,
+    /// The authority has changed since it was read.
+    Stale,
+}
+
 /// Store of reply leases and of token usage.
 pub trait ReplyLeases: Send + Sync {
     /// Acquires the reply lease of a question for `owner` until `until`, if no other worker holds it at `now`.
@@ -98,14 +109,13 @@ pub trait ReplyLeases: Send + Sync {
     /// Releases a reply lease, so that no worker has to wait for its expiry.
     fn release(&self, question: &MessageKey, owner: LeaseOwner) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Cancels the reply, whether it has begun or not, in one transaction that checks `by`. Returns `false` if the
-    /// authority has changed since it was read.
+    /// Cancels the reply, if a worker holds the lease at `now`, in one transaction that checks `by`.
     fn cancel(
         &self,
         by: &Authority<'_>,
         question: &MessageKey,
         now: Timestamp,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    ) -> impl Future<Output = Result<CancelResult, StoreError>> + Send;
 
     /// Returns the number of tokens that the agent used for a user on the day of `now`, in UTC.
     fn tokens_used(&self, user: &UserId, now: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;

@@ -251,10 +251,15 @@ async fn a_reply_is_stopped_and_what_there_was_stays() {
     stack.send("alice", "room", "tell me").await;
     while socket.hear_but_presence().await.unwrap()["status"] != "writing" {}
     let cancel = "/channels/room/messages/1/reply/cancel";
-    assert_eq!(stack.ask("mallory", Method::POST, cancel, Value::Null).await.0, 403);
+    let (status, refused) = stack.ask("mallory", Method::POST, cancel, Value::Null).await;
+    assert_eq!((status, &refused["code"]), (403, &json!("not_permitted")));
+    assert!(refused["detail"].as_str().unwrap().contains("stops its reply"), "{refused}");
     assert_eq!(stack.ask("alice", Method::POST, cancel, Value::Null).await.0, 202);
-    assert_eq!(stack.ask("alice", Method::POST, "/channels/room/messages/9/reply/cancel", Value::Null).await.0, 404);
+    let unknown = stack.ask("alice", Method::POST, "/channels/room/messages/9/reply/cancel", Value::Null).await;
+    assert_eq!((unknown.0, &unknown.1["code"]), (404, &json!("message_not_found")));
     let reply = answer(&stack, 2).await;
+    let (status, late) = stack.ask("alice", Method::POST, cancel, Value::Null).await;
+    assert_eq!((status, &late["code"]), (404, &json!("reply_not_found")), "{late}");
     assert_eq!((&reply["role"], &reply["metadata"]["status"]), (&json!("assistant"), &json!("cancelled")));
     assert!(reply["content"].as_str().unwrap().starts_with("wörd0 "));
 }

@@ -35,7 +35,7 @@ use crate::{
         language_model::{LanguageModel, ModelError, Prompt},
         message_store::{MessageStore, Range, RecordKey},
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
+        reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
     },
 };
 
@@ -169,7 +169,7 @@ where
             let now = self.clock.now();
             let acquired = self.channels.acquire(key, owner, now.plus(LEASE_DURATION), now).await?;
             // Checked under the lease: no other worker can be about to reply.
-            if self.is_answered(key).await? {
+            if is_answered(self.messages, key).await? {
                 if matches!(acquired, Acquire::Acquired(_)) {
                     let _ = self.channels.release(key, owner).await;
                 }
@@ -186,12 +186,6 @@ where
                 }
             }
         }
-    }
-
-    async fn is_answered(&self, question: &MessageKey) -> Result<bool> {
-        let key = RecordKey::Reply { seq: question.seq };
-        let record = self.messages.idempotency_record(&question.channel, &key).await?;
-        Ok(record.is_some())
     }
 
     fn stop_at(&self) -> Timestamp {
@@ -297,11 +291,12 @@ where
     }
 }
 
-/// Stops the reply to a message, on behalf of its author or a moderator. The reply ends within one to two seconds. The
-/// text generated so far is stored. A complete reply is not changed.
+/// Stops the reply to a message while it is being written, on behalf of the author of the message or a moderator. The
+/// reply ends within one to two seconds. The text generated so far is stored.
 ///
 /// # Errors
-/// Those of [`ChannelMessages::edit`] that concern permissions.
+/// [`ChatError::ReplyNotFound`] when no reply is being written, and those of [`ChannelMessages::edit`] that concern
+/// permissions.
 pub async fn cancel(
     messages: &ChannelMessages<'_, impl ChannelStore + ReplyLeases, impl MessageStore, impl Clock>,
     revision: &MessageRef,
@@ -309,15 +304,37 @@ pub async fn cancel(
     let ChannelMessages { channels, clock, .. } = *messages;
     let mut same = SameChannel::default();
     for attempt in 0..CHANGE_ATTEMPTS {
-        let editable = messages.authorize_edit(revision).await?;
+        let editable = messages.authorize_edit(revision).await.map_err(as_refusal_to_stop)?;
         same.require(&editable.access.channel)?;
         let question = MessageKey { channel: editable.access.key(), seq: revision.seq };
-        if channels.cancel(&editable.authority(), &question, clock.now()).await? {
-            return Ok(());
+        // The lease is kept until it expires, also if the reply is complete.
+        if is_answered(messages.messages, &question).await? {
+            return Err(ChatError::ReplyNotFound);
         }
-        CHANGE_BACKOFF.pause(clock, attempt).await;
+        match channels.cancel(&editable.authority(), &question, clock.now()).await? {
+            CancelResult::Done => return Ok(()),
+            CancelResult::NoReply => return Err(ChatError::ReplyNotFound),
+            CancelResult::Stale => CHANGE_BACKOFF.pause(clock, attempt).await,
+        }
     }
     Err(ChatError::contended())
+}
+
+/// Converts the refusal of an edit to that of a cancellation.
+fn as_refusal_to_stop(error: ChatError) -> ChatError {
+    match error {
+        ChatError::Forbidden(_) => {
+            ChatError::not_permitted("only the author of the question or a moderator stops its reply")
+        }
+        error => error,
+    }
+}
+
+/// Returns whether a question has its reply, or the notice that there is none.
+async fn is_answered(messages: &impl MessageStore, question: &MessageKey) -> Result<bool> {
+    let key = RecordKey::Reply { seq: question.seq };
+    let record = messages.idempotency_record(&question.channel, &key).await?;
+    Ok(record.is_some())
 }
 
 fn retry_later() -> ChatError {

@@ -2,7 +2,7 @@
 
 use super::{
     ChannelPorts, ConnectionPorts, Ports,
-    bench::{Bench, MANY, Outcome, Stop, id},
+    bench::{Bench, LONG, MANY, Outcome, Stop, id},
 };
 use crate::{
     model::{
@@ -19,7 +19,7 @@ use crate::{
         clock::Clock,
         deleted_channels::DeletedChannels,
         message_store::{MessageStore, ReactionResult, UpdateResult},
-        reply_leases::MessageKey,
+        reply_leases::{CancelResult, LeaseOwner, MessageKey},
     },
 };
 
@@ -220,7 +220,15 @@ where
                 };
                 messages.react(by, &revision, &id("👍")?, Toggle::Add, now).await? == ReactionResult::Done
             }
-            Change::Cancel => store.cancel(by, &MessageKey { channel: key, seq: message.message.seq }, now).await?,
+            Change::Cancel => {
+                let question = MessageKey { channel: key, seq: message.message.seq };
+                store.acquire(&question, LeaseOwner::new(1), self.later(LONG), now).await?;
+                match store.cancel(by, &question, now).await? {
+                    CancelResult::Done => true,
+                    CancelResult::Stale => false,
+                    CancelResult::NoReply => return Err(Stop("the lease is held".to_owned())),
+                }
+            }
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     ports::{
         deleted_channels::DeletedChannels,
         message_store::MessageStore,
-        reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLeases},
+        reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLeases},
     },
 };
 
@@ -49,7 +49,9 @@ where
         );
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
-        require!(store.cancel(&by, &question, self.now).await?, "it was not cancelled");
+        require_eq!(store.cancel(&by, &question, later).await?, CancelResult::NoReply, "the end of an expired claim");
+        require_eq!(store.cancel(&by, &question, self.now).await?, CancelResult::Done, "the end of a claim");
+        require_eq!(store.cancel(&by, &question, self.now).await?, CancelResult::Done, "the same again");
         let renewed = ReplyLeases::renew(store, &question, one, later, LeaseRenewal::Keep).await?;
         require_eq!(renewed.map(|claim| (claim.calls, claim.cancelled)), Some((1, true)), "a claim that is cancelled");
         store.release(&question, two).await?;
@@ -59,15 +61,20 @@ where
             "a release by another owner"
         );
         store.release(&question, one).await?;
+        require_eq!(
+            store.cancel(&by, &question, self.now).await?,
+            CancelResult::NoReply,
+            "the end of what is released"
+        );
         let claimed = store.acquire(&question, two, later, self.now).await?;
         require!(
             matches!(claimed, Acquire::Acquired(claim) if claim.calls == 1 && claim.cancelled),
             "what was released"
         );
         let not_begun = MessageKey { channel: channel.key(), seq: Seq::new(2) };
-        require!(store.cancel(&by, &not_begun, self.now).await?, "what has not begun was not cancelled");
+        require_eq!(store.cancel(&by, &not_begun, self.now).await?, CancelResult::NoReply, "what has not begun");
         let claimed = store.acquire(&not_begun, one, later, self.now).await?;
-        require!(matches!(claimed, Acquire::Acquired(claim) if claim.cancelled), "what was cancelled before it began");
+        require!(matches!(claimed, Acquire::Acquired(claim) if !claim.cancelled), "what begins is not cancelled");
         let user = id("clara")?;
         require_eq!(store.tokens_used(&user, self.now).await?, 0, "tokens used for a new user");
         store.record_tokens(&user, 5, self.now).await?;

@@ -3,10 +3,15 @@
 use super::{Decision, Effect, Rule, State, StoredLease};
 use crate::{
     model::{access::Authority, time::Timestamp},
-    ports::reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease},
+    ports::reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease},
 };
 
 impl State {
+    /// Returns the time until which a worker holds the lease, if one holds it at `now`.
+    fn held_until(&self, question: &MessageKey, now: Timestamp) -> Option<Timestamp> {
+        self.stored_lease(question)?.until.filter(|until| *until > now)
+    }
+
     fn stored_lease(&self, question: &MessageKey) -> Option<&StoredLease> {
         self.claims.get(&question.channel)?.get(&question.seq)
     }
@@ -19,7 +24,7 @@ impl State {
         now: Timestamp,
     ) -> Decision<Acquire> {
         let stored = self.stored_lease(question);
-        if let Some(until) = stored.and_then(|stored| stored.until).filter(|until| *until > now)
+        if let Some(until) = self.held_until(question, now)
             && !self.lacks(Rule::ClaimHeld)
         {
             return (Acquire::Held { until }, None);
@@ -44,11 +49,14 @@ impl State {
         (Some(ReplyLease { calls, ..stored.claim }), Some(Effect::LeaseRenewed { question, until, renewal }))
     }
 
-    pub(crate) fn cancel(&self, by: &Authority<'_>, question: &MessageKey) -> Decision<bool> {
+    pub(crate) fn cancel(&self, by: &Authority<'_>, question: &MessageKey, now: Timestamp) -> Decision<CancelResult> {
         if !self.holds(by, Rule::MessageAuthority) {
-            return (false, None);
+            return (CancelResult::Stale, None);
         }
-        (true, Some(Effect::ReplyCancelled { question: question.clone() }))
+        if self.held_until(question, now).is_none() {
+            return (CancelResult::NoReply, None);
+        }
+        (CancelResult::Done, Some(Effect::ReplyCancelled { question: question.clone() }))
     }
 
     fn lease_entry(&mut self, question: MessageKey) -> &mut StoredLease {

@@ -1,7 +1,7 @@
 //! Failures, time-outs, cancellations and budgets.
 
 use super::*;
-use crate::model::limits::CONTENT_BYTES;
+use crate::model::{error::Forbidden, limits::CONTENT_BYTES};
 
 #[tokio::test(start_paused = true)]
 async fn every_failure_ends_in_a_reply_or_in_one_notice() {
@@ -134,7 +134,8 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     let stop = async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let refused = cancel(&world.channel_messages(), &revision("mallory")).await;
-        assert!(matches!(refused, Err(ChatError::Forbidden(_))), "{refused:?}");
+        let Err(ChatError::Forbidden(Forbidden::NotPermitted(detail))) = refused else { panic!("{refused:?}") };
+        assert!(detail.contains("stops its reply"), "{detail}");
         cancel(&world.channel_messages(), &revision("alice")).await.unwrap();
     };
     let (outcome, ()) = futures::future::join(world.answer(), stop).await;
@@ -143,10 +144,27 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     assert_eq!(world.shown.all().last().unwrap().0, DraftStatus::Cancelled);
     assert!(world.clock.start.elapsed() < Duration::from_secs(4), "soon");
 
+    let late = cancel(&world.channel_messages(), &revision("alice")).await;
+    assert!(matches!(late, Err(ChatError::ReplyNotFound)), "{late:?}");
+    assert_eq!(world.ends(Seq::FIRST).len(), 1);
+
+    let world = World::new([vec![Say("good")]]).await;
+    let early = cancel(&world.channel_messages(), &revision("alice")).await;
+    assert!(matches!(early, Err(ChatError::ReplyNotFound)), "{early:?}");
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    assert_eq!(reply.content, "good", "a reply that begins later is not stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_stopped_while_its_worker_dies_is_not_written_by_the_next_one() {
     let world = World::new([vec![Say("never")]]).await;
-    cancel(&world.channel_messages(), &revision("alice")).await.unwrap();
+    let (question, now) = (MessageKey { channel: world.question.channel(), seq: Seq::FIRST }, world.clock.now());
+    world.store.acquire(&question, LeaseOwner::new(1), now.plus(LEASE_DURATION), now).await.unwrap();
+    let alice =
+        MessageRef { channel_id: "c".parse().unwrap(), seq: Seq::FIRST, caller: "alice".parse().unwrap(), trace: None };
+    cancel(&world.channel_messages(), &alice).await.unwrap();
     assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Failed(_)));
-    assert_eq!(world.model.calls(), 0, "before it had begun");
+    assert_eq!(world.model.calls(), 0);
 }
 
 #[tokio::test(start_paused = true)]
