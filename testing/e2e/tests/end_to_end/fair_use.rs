@@ -20,7 +20,12 @@ async fn who_sends_too_often_is_told_when_to_go_on() {
     let stack = Stack::with(&parameters(&[("SendRate", "1"), ("SendBurst", "3")]));
     stack.create_channel("alice", "room", "public", "off").await;
     let began = Instant::now();
-    stack.send("alice", "room", "x").await;
+    let first = stack.post("alice", "room", "x", None).await.unwrap();
+    assert_eq!(first.status(), StatusCode::CREATED);
+    assert_eq!(first.headers()["ratelimit-policy"], r#""send";q=3;w=3"#);
+    // The bucket refills within a second, which a slow machine may take to respond.
+    let limit = first.headers()["ratelimit"].to_str().unwrap();
+    assert!([r#""send";r=2;t=1"#, r#""send";r=3;t=1"#].contains(&limit), "{limit}");
     let sends = join_all((0..AT_ONCE).map(|_| stack.post("alice", "room", "x", None)));
     // No edit changes the message, so that they do not meet.
     let edit = || stack.ask("alice", Method::PATCH, "/channels/room/messages/1", json!({ "content": "x" }));
@@ -33,6 +38,8 @@ async fn who_sends_too_often_is_told_when_to_go_on() {
         }
         assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(answer.headers()["retry-after"], "1");
+        assert_eq!(answer.headers()["ratelimit-policy"], r#""send";q=3;w=3"#);
+        assert_eq!(answer.headers()["ratelimit"], r#""send";r=0;t=1"#);
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
         refused += 1;
     }

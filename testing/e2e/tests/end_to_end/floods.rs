@@ -145,6 +145,8 @@ fn count(answers: &[Response]) -> BTreeMap<u16, usize> {
         if answer.status() == 429 {
             let seconds: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
             assert!((1..=60).contains(&seconds), "{seconds}");
+            let limit = answer.headers()["ratelimit"].to_str().unwrap();
+            assert!(limit.ends_with(&format!(";r=0;t={seconds}")), "{limit}");
             assert_eq!(answer.headers()["content-type"], "application/problem+json");
         }
     }
@@ -193,7 +195,7 @@ async fn a_user_has_a_limited_number_of_channels_however_many_are_asked_for_at_o
     let made = answers.iter().filter(|(status, _)| *status == 201).count();
     assert_eq!(made, MOST, "{answers:?}");
     for (status, problem) in answers.iter().filter(|(status, _)| *status != 201) {
-        assert_eq!((*status, problem["title"].is_string()), (409, true), "{problem}");
+        assert_eq!((*status, &problem["code"]), (409, &json!("too_many_channels")), "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(&MOST.to_string()), "{problem}");
     }
     let listed = stack.ask("mallory", Method::GET, "/channels", Value::Null).await.1;

@@ -71,6 +71,71 @@ async fn resources_tell_their_methods() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_location_is_the_address_of_what_was_made() {
+    let stack = room().await;
+    // With the stage, as at the address of API Gateway, and without it, as behind a custom domain.
+    for (base, channel) in [("", "one"), ("/local", "two")] {
+        let root = format!("{}{base}/channels", stack.address("rest"));
+        let new = json!({ "channel_id": channel, "name": channel, "visibility": "public" });
+        let created = sent(stack.request("alice", Method::POST, &format!("{base}/channels")).json(&new)).await;
+        assert_eq!((created.status().as_u16(), header(&created, "location")), (201, &*format!("{root}/{channel}")));
+        let messages = format!("{base}/channels/{channel}/messages");
+        let message = sent(stack.request("alice", Method::POST, &messages).json(&json!({ "content": "x" }))).await;
+        assert_eq!(header(&message, "location"), format!("{root}/{channel}/messages/1"));
+        for made in [created, message] {
+            let there = header(&made, "location").strip_prefix(stack.address("rest")).unwrap().to_owned();
+            let (status, found) = answered(stack.request("alice", Method::GET, &there)).await;
+            assert_eq!((status, &found["channel_id"]), (200, &json!(channel)), "{there}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_without_a_result_have_no_body() {
+    let stack = room().await;
+    let tag = header(&sent(stack.request("alice", Method::GET, "/channels/room")).await, "etag").to_owned();
+    for (request, status) in [
+        (stack.request("alice", Method::POST, "/channels/room/typing"), 202),
+        (stack.request("alice", Method::DELETE, "/channels/room/messages/1"), 204),
+        (stack.request("alice", Method::GET, "/channels/room").header("if-none-match", &tag), 304),
+        (stack.anonymous(Method::OPTIONS, "/channels/room"), 204),
+    ] {
+        let response = sent(request).await;
+        assert_eq!(response.status(), status);
+        assert!(["", "0"].contains(&header(&response, "content-length")), "{status}");
+        assert!(response.bytes().await.unwrap().is_empty(), "{status}");
+    }
+}
+
+/// Each kind of request takes a token of its own bucket. Reads take none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_a_token_shows_its_bucket() {
+    let stack = room().await;
+    let changed = json!({ "name": "New" });
+    let member = "/channels/room/members/bob";
+    for (request, bucket) in [
+        (stack.request("alice", Method::POST, "/channels/room/messages").json(&json!({ "content": "y" })), "send"),
+        (stack.request("alice", Method::DELETE, "/channels/room/messages/9"), "send"),
+        (stack.request("alice", Method::PATCH, "/channels/room").json(&changed), "change"),
+        (stack.request("alice", Method::PUT, member), "add-member"),
+        (stack.request("alice", Method::DELETE, member), "change"),
+        (stack.request("alice", Method::GET, "/channels/room/presence"), "presence"),
+        (stack.request("alice", Method::PUT, "/channels/room/read").json(&json!({ "seq": 1 })), "read"),
+        (stack.request("alice", Method::POST, "/channels/room/typing"), "type"),
+        (stack.request("alice", Method::POST, "/connections/tickets"), "connect"),
+        (stack.request("alice", Method::GET, "/channels/room"), ""),
+        (stack.request("alice", Method::PATCH, "/channels/room").json(&json!({ "x": 1 })), ""),
+    ] {
+        let response = sent(request).await;
+        for (name, next) in [("ratelimit", "r"), ("ratelimit-policy", "q")] {
+            let value = header(&response, name);
+            let expected = if bucket.is_empty() { String::new() } else { format!("\"{bucket}\";{next}=") };
+            assert!(value.starts_with(&expected) && value.is_empty() == bucket.is_empty(), "{bucket}: {value}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn conditions_are_those_of_http() {
     let stack = room().await;
     let read = async |method: Method, lines: &[(&str, &str)]| {

@@ -120,6 +120,7 @@ async fn scopes_allow_what_they_name() {
                 assert_eq!(response.status(), StatusCode::FORBIDDEN, "{method} {path} with {scope}");
                 let challenge = response.headers()["x-amzn-remapped-www-authenticate"].to_str().unwrap();
                 assert!(challenge.contains("insufficient_scope") && challenge.contains(needed), "{challenge}");
+                assert_eq!(response.json::<Value>().await.unwrap()["code"], "missing_scope", "{method} {path}");
             }
         }
     }
@@ -157,9 +158,13 @@ async fn a_token_may_be_limited_to_channels() {
             .collect();
         assert_eq!(ids, ["one", "two"], "{list}");
     }
-    let create = async |body: Value| answered(stack.bearing(&token, Method::POST, "/channels").json(&body)).await.0;
-    assert_eq!(create(json!({ "name": "X", "visibility": "public" })).await, 403);
-    assert_eq!(create(json!({ "channel_id": "four", "name": "X", "visibility": "public" })).await, 403);
+    for body in [
+        json!({ "name": "X", "visibility": "public" }),
+        json!({ "channel_id": "four", "name": "X", "visibility": "public" }),
+    ] {
+        let (status, problem) = answered(stack.bearing(&token, Method::POST, "/channels").json(&body)).await;
+        assert_eq!((status, &problem["code"]), (403, &json!("channel_not_allowed")), "{body}");
+    }
     let ticket = |channels: Value| {
         answered(stack.bearing(&token, Method::POST, "/connections/tickets").json(&json!({ "channels": channels })))
     };

@@ -1,9 +1,10 @@
 //! Invalid input: its status, a problem body, and never a 5xx.
 
+use local::token::DEVELOPMENT_SECRET;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::stack::{Stack, answered};
+use crate::stack::{Stack, answered, claims_of, signed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_input_is_told_what_is_wrong() {
@@ -63,6 +64,16 @@ async fn wrong_input_is_told_what_is_wrong() {
         assert_eq!(response.headers()["content-type"], "application/problem+json", "{method} {path} {short}");
         let problem: Value = response.json().await.unwrap();
         assert_eq!(problem["status"], status);
+        let code = match (status, fields) {
+            (400, []) => "malformed_request",
+            (400, _) => "invalid_request",
+            (404, _) if path.starts_with("/channels/nowhere") => "channel_not_found",
+            (404, _) => "no_such_route",
+            (405, _) => "method_not_allowed",
+            (409, _) => "channel_id_taken",
+            _ => "body_too_large",
+        };
+        assert_eq!(problem["code"], code, "{method} {path} {short}");
         assert!(problem["title"].is_string() && problem["detail"].is_string() && problem["instance"].is_string());
         let mut found: Vec<&str> =
             problem["errors"].as_array().into_iter().flatten().map(|error| error["field"].as_str().unwrap()).collect();
@@ -124,6 +135,72 @@ async fn state(stack: &Stack) -> Vec<Value> {
     }
     all.push(stack.ask("alice", Method::GET, "/channels", Value::Null).await.1);
     all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_has_its_code() {
+    let stack = Stack::in_memory();
+    for (channel, visibility) in [("room", "public"), ("attic", "public"), ("den", "private")] {
+        stack.create_channel("alice", channel, visibility, "off").await;
+    }
+    stack.post("alice", "room", "x", Some("used")).await.unwrap();
+    let archived = stack.ask("alice", Method::PATCH, "/channels/attic", json!({ "archived": true })).await;
+    assert_eq!(archived.0, 200);
+    let as_alice = |method: Method, path: &str| stack.request("alice", method, path);
+    let as_bob = |method: Method, path: &str| stack.request("bob", method, path);
+    let messages = "/channels/room/messages";
+    let message = json!({ "content": "y" });
+    let cases = [
+        (as_bob(Method::PATCH, "/channels/room").json(&json!({ "name": "New" })), 403, "not_permitted"),
+        (as_bob(Method::DELETE, "/channels/room/messages/1"), 403, "not_permitted"),
+        (as_bob(Method::PUT, "/channels/room/read").json(&json!({ "seq": 1 })), 403, "not_a_member"),
+        (as_bob(Method::GET, "/channels/den"), 404, "channel_not_found"),
+        (as_alice(Method::GET, "/channels/room/messages/2"), 404, "message_not_found"),
+        (as_alice(Method::DELETE, "/channels/room/members/nobody"), 404, "member_not_found"),
+        (as_alice(Method::POST, "/connections/x%3D/token"), 404, "connection_not_found"),
+        (as_alice(Method::POST, "/channels/room/messages/1/reply/cancel"), 404, "reply_not_found"),
+        (as_alice(Method::GET, "/rooms"), 404, "no_such_route"),
+        (as_alice(Method::PUT, "/channels/room"), 405, "method_not_allowed"),
+        (as_alice(Method::POST, "/channels/attic/messages").json(&message), 409, "channel_archived"),
+        (as_alice(Method::DELETE, "/channels/room/members/alice"), 409, "last_owner"),
+        (as_alice(Method::DELETE, "/channels/room").header("if-match", "\"99\""), 412, "version_mismatch"),
+        (as_alice(Method::POST, messages).body(vec![b' '; 300 * 1024]), 413, "body_too_large"),
+        (as_alice(Method::POST, messages).header("content-type", "text/html").body("x"), 415, "unsupported_media_type"),
+        (as_alice(Method::POST, messages).header("content-encoding", "gzip").body("x"), 415, "unsupported_media_type"),
+        (
+            as_alice(Method::POST, messages).header("idempotency-key", "used").json(&message),
+            422,
+            "idempotency_key_reused",
+        ),
+        (
+            as_alice(Method::POST, messages)
+                .header("idempotency-key", "a")
+                .header("idempotency-key", "a")
+                .json(&message),
+            400,
+            "malformed_request",
+        ),
+        (as_alice(Method::POST, messages).header("idempotency-key", "a b").json(&message), 400, "invalid_request"),
+        (stack.anonymous(Method::GET, "/channels"), 401, "missing_token"),
+        (stack.bearing("no.valid.token", Method::GET, "/channels"), 401, "invalid_token"),
+        (
+            stack.bearing(&signed(&claims_of("alice", -61), DEVELOPMENT_SECRET), Method::GET, "/channels"),
+            401,
+            "token_expired",
+        ),
+        (stack.bearing(&early(), Method::GET, "/channels"), 401, "token_not_yet_valid"),
+    ];
+    for (request, status, code) in cases {
+        let (found, problem) = answered(request).await;
+        assert_eq!((found, &problem["code"]), (status, &json!(code)), "{problem}");
+    }
+}
+
+/// Returns a token that is not valid yet.
+fn early() -> String {
+    let mut claims = claims_of("alice", 7_200);
+    claims["nbf"] = json!(jiff::Timestamp::now().as_second() + 3_600);
+    signed(&claims, DEVELOPMENT_SECRET)
 }
 
 /// Each body is valid for its route to a reader that takes the first value, and to one that takes the last.
@@ -200,5 +277,11 @@ async fn pages_of_other_origins_may_call() {
     for path in ["/health", "/channels", "/nowhere"] {
         let response = stack.anonymous(Method::GET, path).send().await.unwrap();
         assert_eq!(response.headers()["access-control-allow-origin"], "*", "{path}");
+        let exposed: Vec<&str> =
+            response.headers()["access-control-expose-headers"].to_str().unwrap().split(", ").collect();
+        for header in ["Date", "ETag", "Location", "RateLimit", "Retry-After", "x-amzn-remapped-www-authenticate"] {
+            assert!(exposed.contains(&header), "{header} {path}");
+        }
+        assert!(response.headers().contains_key("date"), "{path}");
     }
 }

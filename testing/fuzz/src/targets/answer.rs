@@ -33,7 +33,7 @@ impl Answer<'_> {
         assert_eq!(*content_type, Some("application/problem+json"), "{body}");
         assert_eq!(json["type"], "about:blank");
         assert_eq!(json["status"], *status);
-        assert!(json["title"].is_string() && json["detail"].is_string(), "{body}");
+        assert!(["title", "code", "detail"].iter().all(|name| json[name].is_string()), "{body}");
         for error in json["errors"].as_array().into_iter().flatten() {
             assert!(["field", "code", "message"].iter().all(|name| error[name].is_string()), "{body}");
         }

@@ -23,7 +23,7 @@ use chat::{
     },
 };
 use emulator::template::{self, Deployment};
-use http_api::{body::BODY_BYTES, routes::ROUTES};
+use http_api::{ProblemCode, body::BODY_BYTES, routes::ROUTES};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -266,6 +266,7 @@ fn choices_are_those_of_the_code() {
         ("MemberRole/enum", &roles),
         ("NewMember/properties/role/enum", &roles),
         ("ContentType/enum", &types),
+        ("ProblemCode/enum", &words(ProblemCode::ALL)),
         ("NewMessage/properties/content_type/enum", &types),
         ("MessageChanges/properties/content_type/enum", &types),
         ("Message/properties/role/enum", &words([Role::User, Role::Assistant, Role::System])),

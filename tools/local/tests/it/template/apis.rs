@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use emulator::stack::Integration;
+use http_api::{ProblemCode, rest::EXPOSED_HEADERS};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -75,12 +76,16 @@ fn access_logs_hold_nothing_that_a_token_may_be_in() {
 }
 
 #[test]
-fn gateway_responses_are_problems_that_state_no_wrong_status() {
+fn gateway_responses_are_problems_with_a_code() {
     let responses = backend_stack().rest_api.gateway_responses;
     assert!(responses.iter().any(|one| one.response_type == "DEFAULT_5XX"));
     for response in responses {
         let body: Value = serde_json::from_str(&response.templates["application/json"]).unwrap();
-        assert_eq!(body.get("status"), response.status_code.map(Value::from).as_ref());
+        let code = ProblemCode::ALL.iter().find(|code| body["code"] == code.as_str());
+        let status = code.unwrap_or_else(|| panic!("{body} has another code")).status().as_u16();
+        assert_eq!((body["status"].as_u64(), response.status_code), (Some(status.into()), Some(status)), "{body}");
+        assert_eq!(response.headers.contains_key("Retry-After"), status == 429, "{body}");
+        assert_eq!(response.headers["Access-Control-Expose-Headers"], EXPOSED_HEADERS);
         assert_eq!(body["instance"], "$context.requestId");
         assert_eq!(response.headers["Content-Type"], "application/problem+json");
         assert_eq!(response.headers["Access-Control-Allow-Origin"], "*");

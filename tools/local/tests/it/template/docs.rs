@@ -1,4 +1,5 @@
-//! Documents that agree with the template: a part of each, between two marks, is generated from it and compared.
+//! Documents that agree with the template and with the codes of problems: a part of each, between two marks, is
+//! generated and compared.
 //!
 //! `WRITE_DOCS=1 cargo test --package local --test it template::docs` generates these parts.
 
@@ -8,6 +9,7 @@ use std::{
 };
 
 use emulator::stack::{EventSourceMapping, Function, Integration, Stack};
+use http_api::ProblemCode;
 use serde_json::Value;
 
 use super::{backend, backend_stack, repository};
@@ -24,7 +26,7 @@ fn compare(document: &str, name: &str, expected: &str) {
         std::fs::write(&path, [before, &begin, &expected, &end, after].concat()).unwrap();
         return;
     }
-    assert_eq!(found, expected, "{document} differs from infra/backend.yaml: WRITE_DOCS=1 generates it");
+    assert_eq!(found, expected, "{document} differs from its source: WRITE_DOCS=1 generates it");
 }
 
 /// Returns the functions in the order of the template.
@@ -239,6 +241,16 @@ fn every_parameter_is_in_the_documents() {
         write!(table, "\n| `{name}` | {default} | {description} |").unwrap();
     }
     compare("docs/guides/deploy.md", "parameters", &table);
+}
+
+#[test]
+fn every_code_of_a_problem_is_in_the_documents() {
+    let mut table = "| code | status | meaning | what to do |\n| --- | --- | --- | --- |".to_owned();
+    for code in ProblemCode::ALL {
+        let (status, meaning, remedy) = (code.status().as_u16(), code.meaning(), code.remedy());
+        write!(table, "\n| `{}` | {status} | {meaning} | {remedy} |", code.as_str()).unwrap();
+    }
+    compare("docs/reference/problems.md", "codes", &table);
 }
 
 /// Each function has a repository of images, and there are no others.
