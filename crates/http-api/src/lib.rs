@@ -5,6 +5,7 @@ pub mod body;
 pub mod conditions;
 mod headers;
 mod json;
+mod location;
 mod media_type;
 pub mod problem;
 pub mod problem_code;

@@ -14,14 +14,14 @@ use chat::model::{
     token_bucket::Quota,
     validation::Violation,
 };
-use http::{HeaderValue, Method, Response, header};
+use http::{Method, Response, header};
 use lambda_http::{Body, Request, RequestExt, request::RequestContext};
 use percent_encoding::percent_decode_str;
 
 use crate::{
     body::Fields,
     conditions::Conditions,
-    headers, media_type,
+    headers, location, media_type,
     problem::Problem,
     routes::{self, Route},
 };
@@ -185,24 +185,9 @@ impl ApiRequest {
 
     /// Sets `Location` of a response to the address of `segment` below the address of the request.
     pub fn locate(&self, response: &mut Response<Body>, segment: &str) {
-        if let Some(location) = self.location_below(segment) {
+        if let Some(location) = location::below(&self.inner, segment) {
             response.headers_mut().insert(header::LOCATION, location);
         }
-    }
-
-    /// Returns the address of `segment` below the address of the request.
-    ///
-    /// It is an absolute URL, so that a client may resolve it against any base, also against one that ends with the
-    /// stage. It begins as the client's does: with the host that the client has addressed, and with the stage or the
-    /// base path of a custom domain. API Gateway accepts only hosts of the API, and states the protocol. The local run
-    /// has `http`.
-    #[must_use]
-    fn location_below(&self, segment: &str) -> Option<HeaderValue> {
-        let Some(RequestContext::ApiGatewayV1(context)) = self.inner.request_context_ref() else { return None };
-        let host = self.header("host").or(context.domain_name.as_deref())?;
-        let path = context.path.as_deref()?.trim_matches('/');
-        let scheme = if self.header("x-forwarded-proto") == Some("http") { "http" } else { "https" };
-        HeaderValue::try_from(format!("{scheme}://{host}/{path}/{segment}")).ok()
     }
 
     /// Returns an optional query parameter. Adds a violation if it is repeated or invalid.
@@ -402,22 +387,6 @@ mod tests {
             assert_eq!(with_parameter("emoji", raw).path_text("emoji").unwrap(), text);
         }
         assert_eq!(with_parameter("emoji", "x").path_text("absent").unwrap(), "");
-    }
-
-    #[test]
-    fn a_location_resolves_to_where_the_client_sent_its_request() {
-        for (sent, location) in [
-            ("/stage/channels", "/stage/channels/general"),
-            ("/stage/channels/", "/stage/channels/general"),
-            // Custom domains, with and without a base path.
-            ("/base/channels", "/base/channels/general"),
-            ("/channels", "/channels/general"),
-            ("//evil.example/channels", "/evil.example/channels/general"),
-        ] {
-            let request = of_event("/channels", "/channels", sent, &Value::Null);
-            let location = format!("https://api123.execute-api.eu-west-1.amazonaws.com{location}");
-            assert_eq!(request.location_below("general").unwrap(), location, "{sent}");
-        }
     }
 
     #[test]
