@@ -79,7 +79,10 @@ impl Documents {
                     let message = self.resolve(message);
                     let name = message["name"].as_str().unwrap_or_default();
                     let payload = message["payload"]["$ref"].as_str().unwrap_or_default().trim_start_matches('#');
-                    found.push((name.to_owned(), payload.to_owned()));
+                    // The union of all frames is for generators. Each frame has a message of its own.
+                    if self.at(payload).get("oneOf").is_none() {
+                        found.push((name.to_owned(), payload.to_owned()));
+                    }
                 }
             }
         }

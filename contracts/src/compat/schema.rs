@@ -114,6 +114,8 @@ impl<'a> Comparison<'a> {
             (Some(_), None) => {}
             (None, Some(_)) if self.direction == Direction::Written => self.note("is restricted to a few values"),
             (None, Some(_)) => {}
+            // The document announces further values.
+            (Some(_), Some(_)) if self.direction == Direction::Read && is_extensible(old) => {}
             (Some(old), Some(new)) => self.compare_sets(&old, &new),
         }
     }
@@ -166,6 +168,12 @@ impl<'a> Comparison<'a> {
                 (Some(before), Some(after)) => (before, after),
                 _ => continue,
             };
+            if let Some(property) = old.get("discriminator").and_then(Value::as_str)
+                && self.direction == Direction::Read
+            {
+                self.compare_tagged(property, &before, &after);
+                continue;
+            }
             let covered = |old: &Value, new: &Value| {
                 let mut inner = Comparison { found: BTreeSet::new(), ..self.like() };
                 inner.compare(old, new);
@@ -177,6 +185,18 @@ impl<'a> Comparison<'a> {
             };
             if !is_whole {
                 self.note("has other shapes than before");
+            }
+        }
+    }
+
+    /// Compares the alternatives of a union by the constant of their discriminator. Additional ones break no client, because
+    /// clients ignore unknown types.
+    fn compare_tagged(&mut self, property: &str, before: &[Value], after: &[Value]) {
+        for old in before {
+            let wanted = tag(self.old, old, property);
+            match after.iter().find(|new| tag(self.new, new, property) == wanted) {
+                Some(new) => self.compare(old, new),
+                None => self.note(format!("is no longer {}", wanted.unwrap_or_default())),
             }
         }
     }
@@ -276,6 +296,16 @@ fn choices(schema: &Map<String, Value>) -> Option<BTreeSet<String>> {
     let listed = schema.get("enum").and_then(Value::as_array).cloned();
     let choices = listed.or_else(|| schema.get("const").map(|one| vec![one.clone()]))?;
     Some(choices.iter().map(Value::to_string).collect())
+}
+
+/// Returns the constant of the discriminator of an alternative, as JSON.
+fn tag(documents: &Documents, alternative: &Value, property: &str) -> Option<String> {
+    flat(documents, alternative).get("properties").map(|fields| fields[property]["const"].to_string())
+}
+
+/// Returns whether an enumeration may get further values, which clients have to expect.
+fn is_extensible(schema: &Map<String, Value>) -> bool {
+    schema.get("x-extensible") == Some(&Value::Bool(true))
 }
 
 fn required(schema: &Map<String, Value>) -> BTreeSet<String> {

@@ -245,3 +245,52 @@ fn frames_may_not_go() {
         changed(&[], &[("Ping: {type: object, properties:", "Ping: {type: object, required: [action], properties:")]);
     assert!(found[0].starts_with("client's frame ping, field action: became required"), "{found:#?}");
 }
+
+#[test]
+fn an_extensible_enumeration_may_get_values() {
+    let open = ("sort: {type: string, enum: [a, b]}", "sort: {type: string, enum: [a, b], x-extensible: true}");
+    let more = ("sort: {type: string, enum: [a, b]}", "sort: {type: string, enum: [a, b, c]}");
+    breaks_with(more, &["field sort: may be \"c\", which is new"]);
+    let old = Documents::parse(&OPENAPI.replace(open.0, open.1), ASYNCAPI).unwrap();
+    let new = Documents::parse(&OPENAPI.replace(more.0, more.1), ASYNCAPI).unwrap();
+    assert_eq!(breaks(&old, &new), Vec::new());
+}
+
+/// Readers of a union with a discriminator ignore unknown types.
+#[test]
+fn a_union_with_a_discriminator_may_get_types() {
+    let union = |kinds: &[(&str, &str)]| {
+        let shape = |(kind, field): &(&str, &str)| {
+            format!(
+                "{{type: object, required: [{field}], properties: {{kind: {{const: {kind}}}, {field}: {{type: string}}}}}}"
+            )
+        };
+        let shapes: Vec<String> = kinds.iter().map(shape).collect();
+        let changed = format!("properties: {{thing: {{discriminator: kind, oneOf: [{}]}}, type:", shapes.join(", "));
+        let asyncapi = ASYNCAPI.replace(", thing: {$ref: './openapi.yaml#/components/schemas/Base'}", "");
+        Documents::parse(OPENAPI, &asyncapi.replace("properties: {type:", &changed)).unwrap()
+    };
+    let found = |old: &Documents, new: &Documents| -> Vec<String> {
+        breaks(old, new).iter().map(|one| format!("{}: {}", one.place, one.what)).collect()
+    };
+    let old = union(&[("car", "wheels"), ("boat", "mast")]);
+    assert_eq!(found(&old, &union(&[("plane", "wing"), ("boat", "mast"), ("car", "wheels")])), Vec::<String>::new());
+    assert_eq!(found(&old, &union(&[("car", "wheels")])), ["frame thing, field thing: is no longer \"boat\""]);
+    let other = found(&old, &union(&[("car", "wheels"), ("boat", "sail")]));
+    assert!(other.contains(&"frame thing, field thing.mast: is gone".to_owned()), "{other:?}");
+}
+
+/// The union of all frames has no name on the wire.
+#[test]
+fn a_message_of_all_frames_is_no_frame() {
+    let push = "push: {action: send, messages: [{$ref: '#/channels/socket/messages/thing'}]}";
+    let more =
+        "push: {action: send, messages: [{$ref: '#/components/messages/any'}, {$ref: '#/components/messages/thing'}]}";
+    let message = "    thing: {name: thing,";
+    let any = format!("    any: {{name: any, payload: {{$ref: '#/components/schemas/Any'}}}}\n{message}");
+    let schema = "    Frame:\n";
+    let union = format!("    Any: {{oneOf: [{{$ref: '#/components/schemas/Frame'}}]}}\n{schema}");
+    let asyncapi = ASYNCAPI.replace(push, more).replace(message, &any).replace(schema, &union);
+    let documents = Documents::parse(OPENAPI, &asyncapi).unwrap();
+    assert_eq!(documents.sent_messages().len(), 1);
+}

@@ -7,6 +7,7 @@ use xshell::cmd;
 
 use crate::Result;
 use crate::install;
+use crate::local_run::LocalRun;
 use crate::workspace::Workspace;
 
 /// Checks that `openapi.yaml` and `asyncapi.yaml` are valid, and compatible with the published ones.
@@ -35,6 +36,19 @@ pub(super) fn pacts(workspace: &Workspace) -> Result {
     workspace.tee(consumers, &mut log)?;
     workspace.run(cmd!(shell, "cargo contracts publish --check"))?;
     workspace.run(cmd!(shell, "cargo contracts verify contracts/published"))
+}
+
+/// Generates clients from the documents, compiles them, and lets each talk to a local run.
+pub(super) fn generated(workspace: &Workspace) -> Result {
+    let shell = &workspace.shell;
+    install::node(workspace, "testing/generated")?;
+    let python = install::python(workspace, "generated", &["-r", "testing/generated/requirements.txt"])?.join("python");
+    let local = LocalRun::start(workspace, &[])?;
+    let test = cmd!(shell, "npm --prefix testing/generated test")
+        .env("READY_FILE", local.ready_file())
+        .env("TOKENS", local.tokens(&["alice".to_owned(), "bob".to_owned()])?)
+        .env("PYTHON", python);
+    workspace.tee(test, &mut workspace.log("generated")?)
 }
 
 /// Sends generated requests to a local run, and compares its responses with `openapi.yaml`. The script has the number of

@@ -38,6 +38,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("fuzz", "10,000 inputs for each parser", tests::fuzz),
     step("permissions", "permissions that no test uses; needs the calls that `test` records", infra::permissions),
     step("contracts", "pacts of the consumers, verified by the provider", contracts::pacts),
+    step("generated", "clients by four generators, each in a conversation with a local run", contracts::generated),
     step("requests", "generated requests, valid and invalid (schemathesis)", contracts::requests),
     step("trace", "one trace from request to socket, with an independent receiver", stack::trace),
     step("faults", "real processes under injected faults", stack::faults),
