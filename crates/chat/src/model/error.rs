@@ -37,8 +37,8 @@ pub enum ChatError {
     /// The last owner cannot leave.
     #[error("the last owner cannot leave the channel")]
     LastOwner,
-    /// The channel has another version than the caller expects.
-    #[error("the channel has changed since you read it")]
+    /// The channel or the message has another version than the caller expects.
+    #[error("it has changed since you read it")]
     VersionMismatch,
     /// The message has the maximum number of different reactions, or the reaction the maximum number of users.
     #[error("the message has as many reactions as it may")]
