@@ -71,7 +71,7 @@ impl StreamedMessage {
             messaging.message.id = %message.message_id,
             faas.document.operation = match change {
                 Change::Created => "insert",
-                Change::Updated | Change::Deleted => "edit",
+                Change::Updated | Change::Deleted | Change::Reacted(_) => "edit",
             },
             faas.document.time = %self.written_at,
             switchboard.channel_id = %message.channel_id,
@@ -175,7 +175,8 @@ pub struct Batch {
     pub unreadable: Vec<String>,
 }
 
-/// Groups a batch by channel. Skips records without a new image, for example of an expiry.
+/// Groups a batch by channel. Skips records without an event: removals of items, for example by their expiry, and
+/// changes that keep the message's version.
 #[must_use]
 pub fn group_by_channel(event: Event) -> Batch {
     let mut batch = Batch::default();
@@ -309,35 +310,48 @@ enum Unreadable {
 }
 
 fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, StreamedMessage)>, Unreadable> {
-    let inserted = match record.event_name.as_str() {
+    let is_insert = match record.event_name.as_str() {
         "INSERT" => true,
         "MODIFY" => false,
         _ => return Ok(None),
     };
-    let mut change = record.change;
-    let written_at = Timestamp::from_millis(change.approximate_creation_date_time.timestamp_millis());
-    let (tenant, channel) = keys::channel_key(text(&change.new_image, "channel_id").unwrap_or_default())?;
-    let id = serde_dynamo::AttributeValue::S(channel.channel_id.to_string());
-    change.new_image.insert("channel_id".to_owned(), id);
-    let text = |name: &str| text(&change.new_image, name).map(str::to_owned);
-    let trace = text("traceparent").map(|traceparent| TraceContext { traceparent, tracestate: text("tracestate") });
-    let expires_at = match change.new_image.get("expires_at") {
+    let record = record.change;
+    let image = record.new_image;
+    let (tenant, channel) = keys::channel_key(text(&image, "channel_id").unwrap_or_default())?;
+    let of_message = |name: &str| text(&image, name).map(str::to_owned);
+    let trace =
+        of_message("traceparent").map(|traceparent| TraceContext { traceparent, tracestate: of_message("tracestate") });
+    let expires_at = match image.get("expires_at") {
         Some(serde_dynamo::AttributeValue::N(secs)) => secs.parse().ok().map(Timestamp::from_secs),
         _ => None,
     };
-    let message: Message = serde_dynamo::from_item(change.new_image)?;
-    let sequence_number = change.sequence_number.unwrap_or_default();
-    let change = match message.deleted_at {
-        _ if inserted => Change::Created,
-        Some(_) => Change::Deleted,
-        None => Change::Updated,
+    let after = read_message(image, &channel)?;
+    let change = if is_insert {
+        Change::Created
+    } else {
+        let before = read_message(record.old_image, &channel)?;
+        let Some(change) = Change::between(&before, &after) else { return Ok(None) };
+        change
     };
-    let stored = StoredMessage { message, incarnation: channel.incarnation, trace, expires_at };
-    Ok(Some((tenant, StreamedMessage { sequence_number, event: MessageEvent { change, stored }, written_at })))
+    let stored = StoredMessage { message: after, incarnation: channel.incarnation, trace, expires_at };
+    let streamed = StreamedMessage {
+        sequence_number: record.sequence_number.unwrap_or_default(),
+        event: MessageEvent { change, stored },
+        written_at: Timestamp::from_millis(record.approximate_creation_date_time.timestamp_millis()),
+    };
+    Ok(Some((tenant, streamed)))
+}
+
+/// Reads the message in an image. Its `channel_id` is the channel's key there.
+fn read_message(mut image: serde_dynamo::Item, channel: &ChannelKey) -> Result<Message, Unreadable> {
+    let id = serde_dynamo::AttributeValue::S(channel.channel_id.to_string());
+    image.insert("channel_id".to_owned(), id);
+    Ok(serde_dynamo::from_item(image)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use chat::model::reaction::{ReactionChange, Toggle};
     use serde_json::{Value, json};
 
     use super::*;
@@ -368,11 +382,65 @@ mod tests {
     fn message(number: usize, channel: &str) -> Value {
         let image = json!({
             "channel_id": { "S": channel }, "seq": { "N": number.to_string() },
-            "message_id": { "S": "01ARZ3NDEKTSV4RRFFQ69G5FAV" }, "sender_id": { "S": "alice" },
+            "message_id": { "S": "01ARZ3NDEKTSV4RRFFQ69G5FAV" }, "version": { "N": "1" }, "sender_id": { "S": "alice" },
             "role": { "S": "user" }, "content": { "S": "hi" }, "content_type": { "S": "text/plain" },
             "created_at": { "S": "2027-01-15T08:00:00.000Z" },
         });
         record(number, &json!({ "channel_id": image["channel_id"], "seq": image["seq"] }), &image)
+    }
+
+    /// Returns the record of a change of a message. Each state has a version, a content, and users that react with a
+    /// thumb.
+    fn changed(before: (u64, &str, &[&str]), after: (u64, &str, &[&str])) -> Value {
+        let mut record = message(7, KEY);
+        let image = |(version, content, users): (u64, &str, &[&str])| {
+            let mut image = record["dynamodb"]["NewImage"].clone();
+            image["version"] = json!({ "N": version.to_string() });
+            image["content"] = json!({ "S": content });
+            let thumb = if users.is_empty() { json!({}) } else { json!({ "👍": { "SS": users } }) };
+            image["reactions"] = json!({ "M": thumb });
+            image
+        };
+        let (old, new) = (image(before), image(after));
+        record["eventName"] = json!("MODIFY");
+        record["dynamodb"]["OldImage"] = old;
+        record["dynamodb"]["NewImage"] = new;
+        record
+    }
+
+    #[test]
+    fn a_change_is_read_from_both_images() {
+        let reaction = |toggle, user: &str, count| {
+            let (emoji, user_id) = ("👍".parse().unwrap(), user.parse().unwrap());
+            Change::Reacted(vec![ReactionChange { toggle, emoji, user_id, count }])
+        };
+        let records = [
+            message(7, KEY),
+            changed((1, "hi", &[]), (2, "hi", &["bob"])),
+            changed((2, "hi", &["bob"]), (3, "better", &["bob"])),
+            // Only the thread of the message grew.
+            changed((3, "better", &["bob"]), (3, "better", &["bob"])),
+            changed((3, "better", &["bob", "carol"]), (4, "better", &["bob"])),
+            changed((4, "better", &["bob"]), (5, "better", &[])),
+        ];
+        let batch = group_by_channel(event(&records));
+        assert_eq!((batch.channels.len(), batch.unreadable.len()), (1, 0));
+        let found: Vec<_> = batch.channels[0]
+            .messages
+            .iter()
+            .map(|message| (message.event.change.clone(), message.event.stored.message.version))
+            .collect();
+        let expected = [
+            (Change::Created, 1),
+            (reaction(Toggle::Add, "bob", 1), 2),
+            (Change::Updated, 3),
+            (reaction(Toggle::Remove, "carol", 1), 4),
+            (reaction(Toggle::Remove, "bob", 0), 5),
+        ];
+        assert_eq!(found, expected);
+        let mut without = changed((1, "hi", &[]), (2, "hi", &["bob"]));
+        without["dynamodb"].as_object_mut().unwrap().remove("OldImage");
+        assert_eq!(group_by_channel(event(&[without])).unreadable, ["7"]);
     }
 
     #[test]
