@@ -165,7 +165,7 @@ impl From<ChatError> for Problem {
                 Self::new(status, "this Idempotency-Key was used for another request; take a new one")
             }
             ChatError::VersionMismatch => {
-                Self::new(status, "the channel has changed since you read it; read it again and send its ETag")
+                Self::new(status, "it has changed since you read it; read it again and send its ETag")
             }
             ChatError::ChannelExists => Self::new(status, "the channel id is taken; choose another one"),
             error => Self::new(status, error.to_string()),
