@@ -107,8 +107,8 @@ mod tests {
     use super::*;
 
     fn reactions() -> impl Strategy<Value = Reactions> {
-        let emoji = prop::sample::select(vec!["👍", "🎉", "🚀"]).prop_map(|text| text.parse().unwrap());
-        let user = prop::sample::select(vec!["a", "b", "c", "d"]).prop_map(|text| text.parse().unwrap());
+        let emoji = prop::sample::select(vec!["👍", "🎉", "🚀"]).prop_map(|text| text.parse::<Emoji>().unwrap());
+        let user = prop::sample::select(vec!["a", "b", "c", "d"]).prop_map(|text| text.parse::<UserId>().unwrap());
         prop::collection::btree_map(emoji, prop::collection::btree_set(user, 1..4), 0..4)
     }
 

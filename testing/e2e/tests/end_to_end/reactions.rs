@@ -83,7 +83,9 @@ async fn the_users_of_reactions_are_read_page_by_page() {
     };
     let thumbs = users.iter().map(|user| json!({ "emoji": "👍", "user_id": user }));
     let all: Vec<Value> = [json!({ "emoji": "🎉", "user_id": "u12" })].into_iter().chain(thumbs).collect();
-    for (emoji, expected) in [("", all.as_slice()), ("&emoji=%F0%9F%91%8D", &all[1..]), ("&emoji=%F0%9F%9A%80", &all[..0])] {
+    for (emoji, expected) in
+        [("", all.as_slice()), ("&emoji=%F0%9F%91%8D", &all[1..]), ("&emoji=%F0%9F%9A%80", &all[..0])]
+    {
         let (mut found, mut cursor): (Vec<Value>, String) = (Vec::new(), String::new());
         loop {
             let (status, page) = list(&format!("?limit=7{emoji}{cursor}")).await;

@@ -274,7 +274,7 @@ async fn a_model_that_refuses_is_said_once() {
     assert_eq!((&notice["role"], &notice["reply_to"]), (&json!("system"), &json!(1)));
     assert_eq!(stack.history("alice", "room").await.len(), 2);
 
-    // Nobody writes the agent's data: neither in a message of their own, nor in one of the agent.
+    // No user writes the agent's data: neither in an own message, nor in one of the agent.
     let forged = json!({ "content": "x", "agent": { "status": "complete" } });
     for (method, path) in [(Method::POST, "/channels/room/messages"), (Method::PATCH, "/channels/room/messages/2")] {
         let (status, problem) = stack.ask("alice", method, path, forged.clone()).await;
