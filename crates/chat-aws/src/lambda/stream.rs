@@ -8,17 +8,17 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use aws_lambda_events::{
-    dynamodb::{Event, EventRecord},
+    dynamodb::{Event, EventRecord, StreamRecord},
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
 };
 use chat::{
     model::{
         connection::ConnectionKey,
         id::{TenantId, UserId},
-        incarnation::{ChannelKey, KeyError},
-        message::{Change, Message, MessageEvent, StoredMessage},
+        incarnation::ChannelKey,
+        message::{Change, MessageEvent, StoredMessage},
         time::Timestamp,
-        trace::{TraceContext, integer},
+        trace::integer,
     },
     ports::clock::{Clock, SystemClock},
 };
@@ -28,6 +28,7 @@ use telemetry::{
 };
 use tracing::Span;
 
+use super::images::{Unreadable, message_event, text};
 use crate::{dynamodb::keys, trace};
 
 /// A change of a message, as read from its stream record.
@@ -293,65 +294,22 @@ pub fn presence_changes(event: Event) -> Vec<PresenceChange> {
     changes
 }
 
-fn text<'a>(image: &'a serde_dynamo::Item, name: &str) -> Option<&'a str> {
-    match image.get(name) {
-        Some(serde_dynamo::AttributeValue::S(text)) => Some(text),
-        _ => None,
-    }
-}
-
-/// The reason why a record is not a message.
-#[derive(Debug, thiserror::Error)]
-enum Unreadable {
-    #[error(transparent)]
-    Item(#[from] serde_dynamo::Error),
-    #[error("channel_id {0}")]
-    Channel(#[from] KeyError),
-}
-
 fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, StreamedMessage)>, Unreadable> {
     let is_insert = match record.event_name.as_str() {
         "INSERT" => true,
         "MODIFY" => false,
         _ => return Ok(None),
     };
-    let record = record.change;
-    let image = record.new_image;
-    let (tenant, channel) = keys::channel_key(text(&image, "channel_id").unwrap_or_default())?;
-    let of_message = |name: &str| text(&image, name).map(str::to_owned);
-    let trace =
-        of_message("traceparent").map(|traceparent| TraceContext { traceparent, tracestate: of_message("tracestate") });
-    let expires_at = match image.get("expires_at") {
-        Some(serde_dynamo::AttributeValue::N(secs)) => secs.parse().ok().map(Timestamp::from_secs),
-        _ => None,
-    };
-    let after = read_message(image, &channel)?;
-    let change = if is_insert {
-        Change::Created
-    } else {
-        let before = read_message(record.old_image, &channel)?;
-        let Some(change) = Change::between(&before, &after) else { return Ok(None) };
-        change
-    };
-    let stored = StoredMessage { message: after, incarnation: channel.incarnation, trace, expires_at };
-    let streamed = StreamedMessage {
-        sequence_number: record.sequence_number.unwrap_or_default(),
-        event: MessageEvent { change, stored },
-        written_at: Timestamp::from_millis(record.approximate_creation_date_time.timestamp_millis()),
-    };
-    Ok(Some((tenant, streamed)))
-}
-
-/// Reads the message in an image. Its `channel_id` is the channel's key there.
-fn read_message(mut image: serde_dynamo::Item, channel: &ChannelKey) -> Result<Message, Unreadable> {
-    let id = serde_dynamo::AttributeValue::S(channel.channel_id.to_string());
-    image.insert("channel_id".to_owned(), id);
-    Ok(serde_dynamo::from_item(image)?)
+    let StreamRecord { old_image, new_image, sequence_number, approximate_creation_date_time, .. } = record.change;
+    let before = (!is_insert).then_some(old_image);
+    Ok(message_event(before, new_image)?.map(|(tenant, event)| {
+        let written_at = Timestamp::from_millis(approximate_creation_date_time.timestamp_millis());
+        (tenant, StreamedMessage { sequence_number: sequence_number.unwrap_or_default(), event, written_at })
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use chat::model::reaction::{ReactionChange, Toggle};
     use serde_json::{Value, json};
 
     use super::*;
@@ -387,60 +345,6 @@ mod tests {
             "created_at": { "S": "2027-01-15T08:00:00.000Z" },
         });
         record(number, &json!({ "channel_id": image["channel_id"], "seq": image["seq"] }), &image)
-    }
-
-    /// Returns the record of a change of a message. Each state has a version, a content, and users that react with a
-    /// thumb.
-    fn changed(before: (u64, &str, &[&str]), after: (u64, &str, &[&str])) -> Value {
-        let mut record = message(7, KEY);
-        let image = |(version, content, users): (u64, &str, &[&str])| {
-            let mut image = record["dynamodb"]["NewImage"].clone();
-            image["version"] = json!({ "N": version.to_string() });
-            image["content"] = json!({ "S": content });
-            let thumb = if users.is_empty() { json!({}) } else { json!({ "👍": { "SS": users } }) };
-            image["reactions"] = json!({ "M": thumb });
-            image
-        };
-        let (old, new) = (image(before), image(after));
-        record["eventName"] = json!("MODIFY");
-        record["dynamodb"]["OldImage"] = old;
-        record["dynamodb"]["NewImage"] = new;
-        record
-    }
-
-    #[test]
-    fn a_change_is_read_from_both_images() {
-        let reaction = |toggle, user: &str, count| {
-            let (emoji, user_id) = ("👍".parse().unwrap(), user.parse().unwrap());
-            Change::Reacted(vec![ReactionChange { toggle, emoji, user_id, count }])
-        };
-        let records = [
-            message(7, KEY),
-            changed((1, "hi", &[]), (2, "hi", &["bob"])),
-            changed((2, "hi", &["bob"]), (3, "better", &["bob"])),
-            // Only the thread of the message grew.
-            changed((3, "better", &["bob"]), (3, "better", &["bob"])),
-            changed((3, "better", &["bob", "carol"]), (4, "better", &["bob"])),
-            changed((4, "better", &["bob"]), (5, "better", &[])),
-        ];
-        let batch = group_by_channel(event(&records));
-        assert_eq!((batch.channels.len(), batch.unreadable.len()), (1, 0));
-        let found: Vec<_> = batch.channels[0]
-            .messages
-            .iter()
-            .map(|message| (message.event.change.clone(), message.event.stored.message.version))
-            .collect();
-        let expected = [
-            (Change::Created, 1),
-            (reaction(Toggle::Add, "bob", 1), 2),
-            (Change::Updated, 3),
-            (reaction(Toggle::Remove, "carol", 1), 4),
-            (reaction(Toggle::Remove, "bob", 0), 5),
-        ];
-        assert_eq!(found, expected);
-        let mut without = changed((1, "hi", &[]), (2, "hi", &["bob"]));
-        without["dynamodb"].as_object_mut().unwrap().remove("OldImage");
-        assert_eq!(group_by_channel(event(&[without])).unreadable, ["7"]);
     }
 
     #[test]
