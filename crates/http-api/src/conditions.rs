@@ -4,7 +4,8 @@
 //! are ignored (sections 13.1.3 and 13.1.4).
 
 use chat::model::{error::ChatError, version_condition::VersionCondition};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response, header};
+use lambda_http::Body;
 
 use crate::{headers::combined, problem::Problem};
 
@@ -63,15 +64,24 @@ impl Conditions {
         })
     }
 
-    /// Returns whether a reader has the representation with this version already.
+    /// Requires that a read of this version meets `If-Match`.
     ///
     /// # Errors
-    /// Fails with a 412 problem if `If-Match` does not have the version.
-    pub fn is_unchanged(&self, version: u64) -> Result<bool, Problem> {
+    /// Fails with a 412 problem.
+    pub fn require_match(&self, version: u64) -> Result<(), Problem> {
         let matching = Self { none_matching: None, ..self.clone() };
         if matching.for_change().is_some_and(|condition| !condition.allows(version)) {
             return Err(ChatError::VersionMismatch.into());
         }
+        Ok(())
+    }
+
+    /// Returns whether a reader has the representation with this version already.
+    ///
+    /// # Errors
+    /// Those of [`require_match`](Self::require_match).
+    pub fn is_unchanged(&self, version: u64) -> Result<bool, Problem> {
+        self.require_match(version)?;
         Ok(match &self.none_matching {
             None => false,
             Some(Tags::Any) => true,
@@ -84,6 +94,13 @@ impl Conditions {
 #[must_use]
 pub fn entity_tag(version: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// Returns a response with the entity tag of a version.
+#[must_use]
+pub fn tagged(mut response: Response<Body>, version: u64) -> Response<Body> {
+    response.headers_mut().insert(header::ETAG, entity_tag(version));
+    response
 }
 
 /// Reads `*` or a list of entity tags. Empty elements are skipped (section 5.6.1.2).
@@ -196,6 +213,8 @@ mod tests {
     fn if_match_precedes_if_none_match() {
         let stale = of(&[("if-match", r#""1""#), ("if-none-match", r#""2""#)]);
         assert_eq!(stale.is_unchanged(2).unwrap_err().status, 412);
+        assert_eq!(stale.require_match(2).unwrap_err().status, 412);
+        assert_eq!(stale.require_match(1), Ok(()));
         let both = of(&[("if-match", r#""2""#), ("if-none-match", r#""2""#)]);
         assert!(both.is_unchanged(2).unwrap());
         assert!(!both.for_change().unwrap().allows(2));

@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_name_of_the_system_becomes_no_member_and_can_be_removed() {
-        for name in ["assistant", "system", "Assistant", "%61ssistant"] {
+        for name in ["agent", "system", "Agent", "%61gent"] {
             let request = with_parameter("user_id", name);
             let refused = request.path_new_member(&verifier()).unwrap_err();
             assert_eq!((refused.status, refused.errors[0].code), (400, "reserved"), "{name}");

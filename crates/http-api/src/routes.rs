@@ -31,6 +31,8 @@ pub enum HistoryRoute {
     Get,
     /// Lists the replies to a message.
     Replies,
+    /// Lists the reactions to a message.
+    Reactions,
 }
 
 /// The routes that change a message.
@@ -81,7 +83,7 @@ pub enum ChannelsRoute {
 
 /// Each resource of the template with its methods. No method of a resource stands twice. A resource with `GET` also has
 /// `HEAD` (RFC 9110, section 9.3.2), and each has `OPTIONS`.
-pub const ROUTES: [(&str, &[(Method, Route)]); 15] = [
+pub const ROUTES: [(&str, &[(Method, Route)]); 16] = [
     ("/health", &[(Method::GET, Route::Health)]),
     (
         "/channels",
@@ -116,6 +118,7 @@ pub const ROUTES: [(&str, &[(Method, Route)]); 15] = [
         ],
     ),
     ("/channels/{channel_id}/messages/{seq}/replies", &[(Method::GET, Route::History(HistoryRoute::Replies))]),
+    ("/channels/{channel_id}/messages/{seq}/reactions", &[(Method::GET, Route::History(HistoryRoute::Reactions))]),
     (
         "/channels/{channel_id}/messages/{seq}/reactions/{emoji}",
         &[

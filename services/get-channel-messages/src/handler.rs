@@ -3,18 +3,22 @@
 use auth::{Scope, Verifier};
 use chat::{
     app::{channel_messages::ChannelMessages, history::HistoryPage},
-    model::{message::Message, seq::Seq, validation::Violation},
+    model::{id::UserId, message_view::MessageView, seq::Seq, validation::Violation},
     ports::{clock::SystemClock, message_store::Range},
 };
 use chat_aws::{DynamoChannels, DynamoMessages};
 use http::{Response, StatusCode};
 use http_api::{
-    ApiRequest, Problem, response,
+    ApiRequest, Problem,
+    conditions::tagged,
+    response,
     rest::{authenticate, path_channel},
     routes::{HistoryRoute, Route},
 };
 use lambda_http::Body;
 use serde::Serialize;
+
+use crate::reactions::{self, AskedReactions};
 
 /// The handler of reads of messages.
 pub(crate) struct Handler {
@@ -25,7 +29,7 @@ pub(crate) struct Handler {
 
 #[derive(Serialize)]
 struct Page {
-    messages: Vec<Message>,
+    messages: Vec<MessageView>,
     has_more: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<Next>,
@@ -52,7 +56,16 @@ impl Handler {
             HistoryRoute::Get => {
                 let seq = request.path_seq()?;
                 let message = messages.one_message(&channel, user, seq).await?;
-                response::json(StatusCode::OK, &message)
+                let version = message.version;
+                // A thread changes without the version, so a reader gets the message whatever it has.
+                request.conditions().require_match(version)?;
+                Ok(tagged(response::json(StatusCode::OK, &MessageView::of(message, user))?, version))
+            }
+            HistoryRoute::Reactions => {
+                let asked = AskedReactions::of(&request)?;
+                let AskedReactions { seq, only, after, limit } = &asked;
+                let page = messages.reactions(&channel, user, *seq, only.as_ref(), after.as_ref(), *limit).await?;
+                reactions::answer(page)
             }
             HistoryRoute::Replies => {
                 let seq = request.path_seq()?;
@@ -60,26 +73,27 @@ impl Handler {
                 let limit = request.limit(&mut violations);
                 let after = request.query_seq("after", &mut violations).unwrap_or(Seq::ZERO);
                 Problem::require_valid(violations)?;
-                answer(messages.replies(&channel, user, seq, after, limit).await?)
+                answer(messages.replies(&channel, user, seq, after, limit).await?, user)
             }
             HistoryRoute::List => {
                 request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
                 let limit = request.limit(&mut violations);
                 let range = range(&request, &mut violations);
                 Problem::require_valid(violations)?;
-                answer(messages.history(&channel, user, range, limit).await?)
+                answer(messages.history(&channel, user, range, limit).await?, user)
             }
         }
     }
 }
 
-fn answer(page: HistoryPage) -> Result<Response<Body>, Problem> {
+fn answer(page: HistoryPage, caller: &UserId) -> Result<Response<Body>, Problem> {
     let next = page.next.and_then(|next| match next {
         Range::Before(seq) => Some(Next::Before(seq)),
         Range::After(seq) => Some(Next::After(seq)),
         Range::Newest => None,
     });
-    response::json(StatusCode::OK, &Page { messages: page.messages, has_more: next.is_some(), next })
+    let messages = page.messages.into_iter().map(|message| MessageView::of(message, caller)).collect();
+    response::json(StatusCode::OK, &Page { messages, has_more: next.is_some(), next })
 }
 
 fn range(request: &ApiRequest, violations: &mut Vec<Violation>) -> Range {

@@ -1,6 +1,8 @@
-//! `GET /channels/{channel_id}/messages` and below: the history of a channel, one message, a thread.
+//! `GET /channels/{channel_id}/messages` and below: the history of a channel, one message, a thread, the
+//! reactions to a message.
 
 mod handler;
+mod reactions;
 
 use auth::Verifier;
 use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};

@@ -14,9 +14,10 @@ use chat::{
     model::{
         access::Caller,
         error::ChatError,
-        id::ChannelId,
-        message::{NewMessage, Role},
+        id::{ChannelId, UserId},
+        message::{Message, NewMessage, Role},
         message_ref::MessageRef,
+        message_view::MessageView,
         reaction::Toggle,
         text::{Flaw, emoji::Emoji},
         token_bucket::Bucket,
@@ -31,7 +32,9 @@ use chat::{
 use chat_aws::{DynamoChannels, DynamoMessages, trace};
 use http::{HeaderValue, Response, StatusCode};
 use http_api::{
-    ApiRequest, Problem, response,
+    ApiRequest, Problem,
+    conditions::tagged,
+    response,
     rest::{authenticate, path_channel},
     routes::{MessageRoute, Route},
 };
@@ -106,19 +109,20 @@ impl Handler {
         let changes = if route == MessageRoute::Edit { changes(request)? } else { Edit::default() };
         let bucket = self.buckets.send;
         request.took_token(check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, bucket).await?);
+        let condition = request.conditions().for_change();
         let messages = ChannelMessages { channels, messages, clock: &SystemClock };
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         match route {
             MessageRoute::AddReaction => messages.react(&message, &emoji(request)?, Toggle::Add).await?,
             MessageRoute::RemoveReaction => messages.react(&message, &emoji(request)?, Toggle::Remove).await?,
-            MessageRoute::Delete => messages.delete(&message).await?,
+            MessageRoute::Delete => messages.delete(&message, condition.as_ref()).await?,
             MessageRoute::CancelReply => {
                 cancel(&messages, &message).await?;
                 return Ok(response::accepted());
             }
             MessageRoute::Edit => {
-                let edited = messages.edit(&message, changes).await?;
-                return response::json(StatusCode::OK, &edited);
+                let edited = messages.edit(&message, condition.as_ref(), &changes).await?;
+                return shown(StatusCode::OK, edited, &message.caller);
             }
         }
         Ok(response::no_content())
@@ -145,6 +149,7 @@ impl Handler {
             sender_id: sender_id.clone(),
             role: Role::User,
             draft,
+            agent: None,
             record_key: idempotency_key.map(|key| RecordKey::Request { sender_id: sender_id.clone(), key }),
             incarnation: None,
             bucket: Some(self.buckets.send),
@@ -171,15 +176,19 @@ impl Handler {
 
 fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
     let mut fields = request.fields()?;
-    let without_metadata = fields.is_null("metadata");
-    let metadata = fields.optional("metadata", "an object or null");
     let changes = Edit {
-        content: fields.optional("content", "a string"),
-        content_type: fields.optional("content_type", CONTENT_TYPES),
-        metadata: if without_metadata { Some(None) } else { metadata.map(Some) },
+        content: fields.patch_required("content", "a string"),
+        content_type: fields.patch_required("content_type", CONTENT_TYPES),
+        metadata: fields.patch("metadata", "an object or null"),
     };
     Problem::require_valid(fields.finish())?;
     Ok(changes)
+}
+
+/// Returns a message as its caller sees it, with its version as the entity tag.
+fn shown(status: StatusCode, message: Message, caller: &UserId) -> Result<Response<Body>, Problem> {
+    let version = message.version;
+    Ok(tagged(response::json(status, &MessageView::of(message, caller))?, version))
 }
 
 /// Returns the path parameter `emoji`.
@@ -208,9 +217,9 @@ fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMes
 fn answer(request: &ApiRequest, sent: &SendResult) -> Result<Response<Body>, Problem> {
     let message = sent.message();
     let mut response = match sent {
-        SendResult::Created(_) => response::json(StatusCode::CREATED, message)?,
+        SendResult::Created(_) => shown(StatusCode::CREATED, message.clone(), &message.sender_id)?,
         SendResult::Replayed(_) => {
-            let mut response = response::json(StatusCode::OK, message)?;
+            let mut response = shown(StatusCode::OK, message.clone(), &message.sender_id)?;
             response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
             response
         }

@@ -26,7 +26,7 @@ use crate::{
     invocation::request,
     mutant::Mutant,
     node::Node,
-    oracle::Caller,
+    oracle::{Caller, Derived},
     tables::{ClientView, Shown, Socket},
     world::{LOUNGE, MEMBER, PRIVATE, STRANGER, World, channel, user},
 };
@@ -44,6 +44,8 @@ struct Client {
     named: Option<ChannelId>,
     /// Messages that the client shows, by channel.
     shown: BTreeMap<ChannelId, Shown>,
+    /// States of messages that the client derives from events and pages.
+    derived: Derived,
     /// Number of connections so far.
     connections: u32,
 }
@@ -64,6 +66,7 @@ pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Opt
         user: user(of),
         named: named.map(channel),
         shown: BTreeMap::new(),
+        derived: Derived::default(),
         connections: 0,
     };
     world.time.spawn(client.run());
@@ -283,6 +286,8 @@ impl Client {
         let Ok(frame) = serde_json::from_str::<serde_json::Value>(frame) else { return Ok(()) };
         let Some(Ok(of)) = frame["channel_id"].as_str().map(str::parse::<ChannelId>) else { return Ok(()) };
         for event in frame["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            self.derived.hear(&self.world, event);
+            // An event of a reaction has no message, and reveals no gap.
             let (Some(seq), Some(message)) =
                 (event["seq"].as_u64().map(Seq::new), event["message"]["message_id"].as_str())
             else {
@@ -327,6 +332,7 @@ impl Client {
             .1;
             match page {
                 Some(Ok(page)) => {
+                    page.messages.iter().for_each(|message| self.derived.read(&self.world, message));
                     let shown = self.shown.entry(of.clone()).or_default();
                     let messages = page.messages.into_iter();
                     shown.extend(messages.map(|message| (message.seq, message.message_id.to_string())));

@@ -75,6 +75,10 @@ mutants! {
     MessageAuthorityUnchecked takes out MessageAuthority,
     /// A message is edited or deleted without a check that it is unchanged since it was read.
     MessageNotAsRead takes out MessageAsRead,
+    /// A reaction leaves the version of its message as it is.
+    ReactionUnversioned takes out ReactionVersion,
+    /// An edit ignores the version that its request requires.
+    ConditionIgnored,
     /// A member is changed or removed without a check that the membership is unchanged since it was read.
     MemberNotAsRead takes out MemberAsRead,
     /// An acceptance does not check the invitation.

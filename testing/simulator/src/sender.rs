@@ -85,6 +85,7 @@ pub(crate) fn send_once(
                     sender_id: of_sender.clone(),
                     role: Role::User,
                     draft: NewMessage { content: of_text, ..NewMessage::default() },
+                    agent: None,
                     record_key: record_key.map(|key| RecordKey::Request { sender_id: of_sender.clone(), key }),
                     incarnation: None,
                     bucket: Some(BUCKET),

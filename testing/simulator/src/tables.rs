@@ -8,6 +8,7 @@ use chat::{
         id::{ChannelId, ConnectionId, MessageId, UserId},
         incarnation::ChannelKey,
         seq::Seq,
+        version_condition::VersionCondition,
     },
 };
 
@@ -41,7 +42,11 @@ pub(crate) struct Notes {
     /// Channel of every message so far.
     pub(crate) channels: BTreeMap<MessageId, ChannelKey>,
     /// Edits that requests ask for, by their process.
-    pub(crate) edits: BTreeMap<u64, Edit>,
+    pub(crate) edits: BTreeMap<u64, AskedEdit>,
+    /// Channels of reactions, by the `traceparent` of their requests. Their events hold no message.
+    pub(crate) reactions: BTreeMap<String, ChannelKey>,
+    /// State of every version of every message so far.
+    pub(crate) states: BTreeMap<(ChannelKey, Seq), BTreeMap<u64, MessageState>>,
     /// Channels of drafts, by the text of their ids.
     pub(crate) drafts: BTreeMap<String, ChannelKey>,
     /// Changes that ended a user's right to see a channel, in order.
@@ -62,6 +67,21 @@ pub(crate) struct Notes {
     pub(crate) clients: BTreeMap<String, ClientView>,
     /// The last pushed frame and its channels: many sockets get the same frame.
     pub(crate) last_frame: Option<(String, Vec<ChannelKey>)>,
+}
+
+/// An edit that a request asks for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AskedEdit {
+    pub(crate) condition: Option<VersionCondition>,
+    pub(crate) edit: Edit,
+}
+
+/// Parts of a message that clients derive from events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MessageState {
+    pub(crate) content: String,
+    /// Users by emoji.
+    pub(crate) reactions: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A message that was accepted.

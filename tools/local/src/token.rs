@@ -134,7 +134,7 @@ pub fn parse_user(text: &str) -> Result<String, TokenError> {
 }
 
 /// User ids that the functions reject in tokens, in upper or lower case.
-const RESERVED: [&str; 2] = ["assistant", "system"];
+const RESERVED: [&str; 2] = ["agent", "system"];
 
 /// Checks that the functions accept `user` as the subject of a token: its id is not too long, and it is neither a dot
 /// segment nor a reserved name.
@@ -234,7 +234,7 @@ mod tests {
             assert!(error.to_string().contains("is not a user"), "{error}");
             assert!(chat::model::id::UserId::of_subject(None, user).is_err(), "the functions refuse {user:?}");
         }
-        for user in ["assistant", "system", "Assistant"] {
+        for user in ["agent", "system", "Agent"] {
             assert!(chat::model::id::ReservedNames::default().user(user).is_err(), "the functions refuse {user}");
             assert!(matches!(mint(user, DEFAULT_TTL, now), Err(TokenError::Reserved(_))), "{user}");
         }

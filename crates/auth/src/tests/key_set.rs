@@ -125,7 +125,7 @@ async fn what_is_wrong_with_a_token_is_found_before_its_key_is_asked_for() {
         ("another issuer", with("iss", json!("another"))),
         ("another audience", with("aud", json!("another"))),
         ("a dot segment for a user", with("sub", json!(".."))),
-        ("a name of the system", with("sub", json!("assistant"))),
+        ("a name of the system", with("sub", json!("agent"))),
         ("a dot segment for a tenant", with("org", json!("."))),
         ("no channels", with("channels", json!(7))),
         ("a long kid", of_kid(&"k".repeat(KID_BYTES + 1))),

@@ -18,20 +18,20 @@ fn verifier(agent: Option<&str>, issuer: Issuer) -> Verifier {
 #[tokio::test]
 async fn no_token_names_the_system() {
     let verifier = verifier(Some("Jarvis"), issuer());
-    for name in ["assistant", "system", "Assistant", "SYSTEM", "jarvis", "JARVIS"] {
+    for name in ["agent", "system", "Agent", "SYSTEM", "jarvis", "JARVIS"] {
         let refused = verifier.verify(&hs256(&with("sub", name)), NOW).await;
         assert_eq!(refused, Err(wrong("sub", IdError::Reserved)), "{name}");
         assert_eq!(verifier.user(name), Err(IdError::Reserved), "{name} as a member");
     }
-    for name in ["assistants", "the-system", "jarvis2", "alice"] {
+    for name in ["agents", "the-system", "jarvis2", "alice"] {
         assert!(verifier.verify(&hs256(&with("sub", name)), NOW).await.is_ok(), "{name}");
     }
     // For every claim that can contain the user.
     let by_name = Verifier::new(vec![Issuer { user_claim: "preferred_username".into(), ..issuer() }]).unwrap();
-    let refused = by_name.verify(&hs256(&with("preferred_username", "assistant")), NOW).await;
+    let refused = by_name.verify(&hs256(&with("preferred_username", "agent")), NOW).await;
     assert_eq!(refused, Err(wrong("preferred_username", IdError::Reserved)));
     let mut claims = with("preferred_username", "alice");
-    claims["sub"] = json!("assistant");
+    claims["sub"] = json!("agent");
     assert!(by_name.verify(&hs256(&claims), NOW).await.is_ok(), "this claim is not the user's");
 }
 

@@ -47,7 +47,7 @@ async fn a_prefix_keeps_the_users_of_two_issuers_apart() {
     // A subject of the other issuer that looks like the id of the partner's user.
     let copied = verifier.verify(&hs256(&with("sub", "partner==alice")), NOW).await.unwrap();
     assert_eq!(copied.caller.user_id.as_str(), "partner=3D=3Dalice");
-    for name in ["assistant", "System"] {
+    for name in ["agent", "System"] {
         assert_eq!(verifier.verify(&of_partner(name), NOW).await, Err(wrong("sub", IdError::Reserved)), "{name}");
     }
     let settings = json!([{ "issuer": "a", "audience": "x", "secret": SECRET, "user_prefix": "a=" }]).to_string();

@@ -1,6 +1,7 @@
 //! Lambda: records of a stream that invoke a function, and functions that are invoked asynchronously.
 
 pub mod fan_out;
+mod images;
 pub mod maintenance;
 pub mod stream;
 

@@ -8,17 +8,17 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use aws_lambda_events::{
-    dynamodb::{Event, EventRecord},
+    dynamodb::{Event, EventRecord, StreamRecord},
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
 };
 use chat::{
     model::{
         connection::ConnectionKey,
         id::{TenantId, UserId},
-        incarnation::{ChannelKey, KeyError},
-        message::{Change, Message, MessageEvent, StoredMessage},
+        incarnation::ChannelKey,
+        message::{Change, MessageEvent, StoredMessage},
         time::Timestamp,
-        trace::{TraceContext, integer},
+        trace::integer,
     },
     ports::clock::{Clock, SystemClock},
 };
@@ -28,6 +28,7 @@ use telemetry::{
 };
 use tracing::Span;
 
+use super::images::{Unreadable, message_event, text};
 use crate::{dynamodb::keys, trace};
 
 /// A change of a message, as read from its stream record.
@@ -71,7 +72,7 @@ impl StreamedMessage {
             messaging.message.id = %message.message_id,
             faas.document.operation = match change {
                 Change::Created => "insert",
-                Change::Updated | Change::Deleted => "edit",
+                Change::Updated | Change::Deleted | Change::Reacted(_) => "edit",
             },
             faas.document.time = %self.written_at,
             switchboard.channel_id = %message.channel_id,
@@ -175,7 +176,8 @@ pub struct Batch {
     pub unreadable: Vec<String>,
 }
 
-/// Groups a batch by channel. Skips records without a new image, for example of an expiry.
+/// Groups a batch by channel. Skips records without an event: removals of items, for example by their expiry, and
+/// changes that keep the message's version.
 #[must_use]
 pub fn group_by_channel(event: Event) -> Batch {
     let mut batch = Batch::default();
@@ -292,48 +294,18 @@ pub fn presence_changes(event: Event) -> Vec<PresenceChange> {
     changes
 }
 
-fn text<'a>(image: &'a serde_dynamo::Item, name: &str) -> Option<&'a str> {
-    match image.get(name) {
-        Some(serde_dynamo::AttributeValue::S(text)) => Some(text),
-        _ => None,
-    }
-}
-
-/// The reason why a record is not a message.
-#[derive(Debug, thiserror::Error)]
-enum Unreadable {
-    #[error(transparent)]
-    Item(#[from] serde_dynamo::Error),
-    #[error("channel_id {0}")]
-    Channel(#[from] KeyError),
-}
-
 fn streamed_message(record: EventRecord) -> Result<Option<(Option<TenantId>, StreamedMessage)>, Unreadable> {
-    let inserted = match record.event_name.as_str() {
+    let is_insert = match record.event_name.as_str() {
         "INSERT" => true,
         "MODIFY" => false,
         _ => return Ok(None),
     };
-    let mut change = record.change;
-    let written_at = Timestamp::from_millis(change.approximate_creation_date_time.timestamp_millis());
-    let (tenant, channel) = keys::channel_key(text(&change.new_image, "channel_id").unwrap_or_default())?;
-    let id = serde_dynamo::AttributeValue::S(channel.channel_id.to_string());
-    change.new_image.insert("channel_id".to_owned(), id);
-    let text = |name: &str| text(&change.new_image, name).map(str::to_owned);
-    let trace = text("traceparent").map(|traceparent| TraceContext { traceparent, tracestate: text("tracestate") });
-    let expires_at = match change.new_image.get("expires_at") {
-        Some(serde_dynamo::AttributeValue::N(secs)) => secs.parse().ok().map(Timestamp::from_secs),
-        _ => None,
-    };
-    let message: Message = serde_dynamo::from_item(change.new_image)?;
-    let sequence_number = change.sequence_number.unwrap_or_default();
-    let change = match message.deleted_at {
-        _ if inserted => Change::Created,
-        Some(_) => Change::Deleted,
-        None => Change::Updated,
-    };
-    let stored = StoredMessage { message, incarnation: channel.incarnation, trace, expires_at };
-    Ok(Some((tenant, StreamedMessage { sequence_number, event: MessageEvent { change, stored }, written_at })))
+    let StreamRecord { old_image, new_image, sequence_number, approximate_creation_date_time, .. } = record.change;
+    let before = (!is_insert).then_some(old_image);
+    Ok(message_event(before, new_image)?.map(|(tenant, event)| {
+        let written_at = Timestamp::from_millis(approximate_creation_date_time.timestamp_millis());
+        (tenant, StreamedMessage { sequence_number: sequence_number.unwrap_or_default(), event, written_at })
+    }))
 }
 
 #[cfg(test)]
@@ -368,7 +340,7 @@ mod tests {
     fn message(number: usize, channel: &str) -> Value {
         let image = json!({
             "channel_id": { "S": channel }, "seq": { "N": number.to_string() },
-            "message_id": { "S": "01ARZ3NDEKTSV4RRFFQ69G5FAV" }, "sender_id": { "S": "alice" },
+            "message_id": { "S": "01ARZ3NDEKTSV4RRFFQ69G5FAV" }, "version": { "N": "1" }, "sender_id": { "S": "alice" },
             "role": { "S": "user" }, "content": { "S": "hi" }, "content_type": { "S": "text/plain" },
             "created_at": { "S": "2027-01-15T08:00:00.000Z" },
         });

@@ -261,7 +261,8 @@ async fn attempt(tables: &Tables, change: Change, by: &Authority<'_>) -> bool {
 /// Attempts to replace the content of the message.
 async fn revise(tables: &Tables, by: &Authority<'_>) -> bool {
     let id = by.channel.channel_id.as_str();
-    let message = Message { content: "better".into(), ..stored(id, 1).message.revised() };
+    // The version after the reaction.
+    let message = Message { content: "better".into(), ..stored(id, 1).message.revised().revised() };
     let revised = StoredMessage { message, ..stored(id, 1) };
     match tables.messages().update_message(by, &revised).await.unwrap() {
         UpdateResult::Done => true,

@@ -246,6 +246,7 @@ fn message(channel: &str, key: Option<&str>, bucket: Bucket) -> SendMessage {
         sender_id: user("alice"),
         role: Role::User,
         draft: NewMessage { content: "hi".to_owned(), ..NewMessage::default() },
+        agent: None,
         record_key: key.map(|key| request("alice", key)),
         incarnation: None,
         bucket: Some(bucket),
@@ -396,7 +397,7 @@ async fn what_other_operations_cost_is_written_down() {
         let of_channels = ChannelMessages { channels: &channels, messages: &messages, clock: &clock };
         calls.take();
         let edited = Edit { content: Some("better".to_owned()), ..Edit::default() };
-        of_channels.edit(&change(&alice), edited).await.unwrap();
+        of_channels.edit(&change(&alice), None, &edited).await.unwrap();
         note("edit");
         of_channels.react(&change(&bob), &"👍".parse().unwrap(), Toggle::Add).await.unwrap();
         note("reaction");

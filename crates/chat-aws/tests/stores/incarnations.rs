@@ -135,7 +135,7 @@ async fn requests_and_replies_have_records_of_their_own() {
     };
     let reply = RecordKey::Reply { seq: Seq::FIRST };
     // Keys that a caller can choose, with any sender id.
-    for (seq, (sender, chosen)) in (1..).zip([("assistant", "reply:1"), ("alice", "answered#0000000000000001")]) {
+    for (seq, (sender, chosen)) in (1..).zip([("agent", "reply:1"), ("alice", "answered#0000000000000001")]) {
         assert_eq!(append(seq, request(sender, chosen)).await, AppendResult::Stored);
     }
     assert_eq!(messages.idempotency_record(&key("c"), &reply).await.unwrap(), None);

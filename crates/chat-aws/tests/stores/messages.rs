@@ -77,7 +77,7 @@ async fn what_the_agent_need_not_see_is_marked() {
         let (channel, number) = (AttributeValue::S(key("c").to_string()), AttributeValue::N(seq.to_string()));
         let get = tables.client.get_item().table_name("chat_events").key("channel_id", channel).key("seq", number);
         let item = get.send().await.unwrap().item.unwrap();
-        assert_eq!(item.get("agent"), (!for_agent).then(|| AttributeValue::S("off".to_owned())).as_ref());
+        assert_eq!(item.get("no_agent"), (!for_agent).then(|| AttributeValue::S("1".to_owned())).as_ref());
         // The attribute is for the mapping and not part of the message.
         assert_eq!(tables.messages().message(&key("c"), Seq::new(seq), NOW).await.unwrap(), Some(message.message));
     }

@@ -25,7 +25,8 @@ async fn a_user_reacts_once_in_each_way() {
     let react = async |id: &str, emoji: &str, toggle| {
         messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), toggle, NOW).await.unwrap()
     };
-    let reactions = async || messages.message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap().reactions;
+    let message = async || messages.message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap();
+    let reactions = async || message().await.reactions;
     for _ in 0..2 {
         assert_eq!(react("alice", "👍", Toggle::Add).await, ReactionResult::Done);
     }
@@ -36,6 +37,7 @@ async fn a_user_reacts_once_in_each_way() {
         ("🎉".parse().unwrap(), [user("bob")].into()),
     ]);
     assert_eq!(reactions().await, expected);
+    assert_eq!(message().await.version, 4, "a repeated request adds no version");
     for _ in 0..2 {
         assert_eq!(react("bob", "🎉", Toggle::Remove).await, ReactionResult::Done);
     }
@@ -46,11 +48,14 @@ async fn a_user_reacts_once_in_each_way() {
     assert_eq!(missing, ReactionResult::MessageNotFound);
 
     // An edit keeps reactions, a deletion removes them.
-    let current = messages.message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap();
+    let current = message().await;
+    assert_eq!(current.version, 5);
     let revise = async |message: Message| {
         let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
         messages.update_message(&reader(&channel), &revised).await.unwrap()
     };
+    let late = Message { content: "late".into(), version: 5, ..current.clone() };
+    assert_eq!(revise(late).await, UpdateResult::Stale, "a reaction came first");
     let edited = Message { content: "better".into(), ..current.revised() };
     assert_eq!(revise(edited.clone()).await, UpdateResult::Done);
     assert_eq!(reactions().await.len(), 1);
@@ -58,6 +63,7 @@ async fn a_user_reacts_once_in_each_way() {
     assert_eq!(revise(tombstone).await, UpdateResult::Done);
     assert!(reactions().await.is_empty());
     assert_eq!(react("bob", "👍", Toggle::Add).await, ReactionResult::MessageNotFound);
+    assert_eq!(message().await.version, 7);
 }
 
 #[tokio::test]

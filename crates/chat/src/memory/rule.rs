@@ -32,8 +32,10 @@ pub enum Rule {
     SettingsAuthority,
     /// A change of a message, a reaction and a cancellation require the authority of their caller.
     MessageAuthority,
-    /// An edit and a deletion of a message require the number of edits that was read.
+    /// An edit and a deletion of a message require the version that was read.
     MessageAsRead,
+    /// A change of a reaction adds one to the version of its message.
+    ReactionVersion,
     /// A change of a member requires the membership as it was read.
     MemberAsRead,
     /// A read mark requires a membership.

@@ -35,6 +35,7 @@ async fn the_laws_notice_each_rule_that_is_taken_out() {
         Rule::SettingsAuthority,
         Rule::MessageAuthority,
         Rule::MessageAsRead,
+        Rule::ReactionVersion,
         Rule::MemberAsRead,
         Rule::ReadMarkOfMember,
         Rule::LastOwner,

@@ -26,7 +26,7 @@ pub enum AgentMode {
     /// Every message of a user. The default.
     #[default]
     Always,
-    /// Messages that mention `@assistant`.
+    /// Messages that mention `@agent`.
     Mention,
     /// No messages.
     Off,

@@ -31,7 +31,7 @@ pub enum DraftStatus {
 pub struct Delta {
     /// The channel.
     pub channel_id: ChannelId,
-    /// Id of the draft. The metadata of the final message contains it too.
+    /// Id of the draft. The final message has it too, in its [`agent`](crate::model::message::Message::agent).
     pub draft_id: MessageId,
     /// `seq` of the message that gets the reply.
     pub reply_to: Seq,

@@ -40,7 +40,7 @@ pub enum ChatError {
     /// The last owner cannot leave.
     #[error("the last owner cannot leave the channel")]
     LastOwner,
-    /// The channel or message has another version than the caller expects.
+    /// The channel or the message has another version than the caller expects.
     #[error("it has changed since you read it")]
     VersionMismatch,
     /// The message has the maximum number of different reactions, or the reaction the maximum number of users.

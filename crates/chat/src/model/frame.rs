@@ -8,6 +8,7 @@ use crate::model::{
     event::EphemeralEvent,
     id::{ChannelId, ConnectionId, UserId},
     message::{Change, Message, MessageEvent},
+    reaction::{ReactionChange, Toggle},
     seq::Seq,
 };
 
@@ -16,23 +17,50 @@ struct Event<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     seq: Seq,
-    message: &'a Message,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a Message>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    reaction: Option<&'a ReactionChange>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
 }
 
-fn kind(change: Change) -> &'static str {
-    match change {
-        Change::Created => "message.created",
-        Change::Updated => "message.updated",
-        Change::Deleted => "message.deleted",
+impl Event<'_> {
+    /// Returns the JSON of each event of a change: one of the message, or one of each changed reaction.
+    fn of(event: &MessageEvent) -> serde_json::Result<Vec<String>> {
+        let MessageEvent { change, stored } = event;
+        let Message { seq, version, .. } = stored.message;
+        let traceparent = stored.trace.as_ref().map(|trace| trace.traceparent.as_str());
+        let of_message = |kind| {
+            let event = Event { kind, seq, version, message: Some(&stored.message), reaction: None, traceparent };
+            serde_json::to_string(&event).map(|text| vec![text])
+        };
+        match change {
+            Change::Created => of_message("message.created"),
+            Change::Updated => of_message("message.updated"),
+            Change::Deleted => of_message("message.deleted"),
+            Change::Reacted(changes) => changes
+                .iter()
+                .map(|change| {
+                    let kind = match change.toggle {
+                        Toggle::Add => "reaction.added",
+                        Toggle::Remove => "reaction.removed",
+                    };
+                    let event = Event { kind, seq, version, message: None, reaction: Some(change), traceparent };
+                    serde_json::to_string(&event)
+                })
+                .collect(),
+        }
     }
 }
 
 /// Returns the frames that carry `events` of one channel, in order: as few as possible with at most `max_bytes` each. A
-/// frame with only one event may be larger. `seq` is the number of the message that an event is about.
+/// frame with only one event may be larger. `seq` is the number of the message that an event is about, and `version` that
+/// of the message after the change. A client orders the events of one message by `version`.
 ///
-/// `{"type":"events","channel_id":"general","events":[{"type":"message.created","seq":7,"message":{…},"traceparent":"00-…"}]}`
+/// `{"type":"events","channel_id":"general","events":[{"type":"message.created","seq":7,"version":1,"message":{…},
+/// "traceparent":"00-…"},{"type":"reaction.added","seq":7,"version":2,"emoji":"👍","user_id":"bob","count":1}]}`
 ///
 /// # Errors
 /// When a message cannot be serialized. Accepted messages always can.
@@ -40,19 +68,15 @@ pub fn event_frames(channel: &ChannelId, events: &[MessageEvent], max_bytes: usi
     let head = format!(r#"{{"type":"events","channel_id":"{channel}","events":["#);
     let tail = "]}";
     let mut frames: Vec<String> = Vec::new();
-    for MessageEvent { change, stored } in events {
-        let event = serde_json::to_string(&Event {
-            kind: kind(*change),
-            seq: stored.message.seq,
-            message: &stored.message,
-            traceparent: stored.trace.as_ref().map(|trace| trace.traceparent.as_str()),
-        })?;
-        match frames.last_mut() {
-            Some(frame) if frame.len() + 1 + event.len() + tail.len() <= max_bytes => {
-                frame.push(',');
-                frame.push_str(&event);
+    for event in events {
+        for event in Event::of(event)? {
+            match frames.last_mut() {
+                Some(frame) if frame.len() + 1 + event.len() + tail.len() <= max_bytes => {
+                    frame.push(',');
+                    frame.push_str(&event);
+                }
+                _ => frames.push(format!("{head}{event}")),
             }
-            _ => frames.push(format!("{head}{event}")),
         }
     }
     for frame in &mut frames {
@@ -131,7 +155,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{model::limits::CONTENT_BYTES, ports::socket_gateway::FRAME_BYTES, testing::created};
@@ -151,7 +175,29 @@ mod tests {
         assert_eq!(frame["events"][0]["type"], "message.created");
         assert_eq!(frame["events"][0]["seq"], 7);
         assert_eq!(frame["events"][0]["message"]["content"], "hi");
+        assert_eq!(frame["events"][0]["version"], 1);
         assert_eq!(frame["events"][0]["traceparent"], Value::from(event.stored.trace.unwrap().traceparent));
+    }
+
+    #[test]
+    fn each_changed_reaction_is_an_event_without_the_message() {
+        let change = |toggle, user: &str, count| ReactionChange {
+            toggle,
+            emoji: "👍".parse().unwrap(),
+            user_id: user.parse().unwrap(),
+            count,
+        };
+        let changes = vec![change(Toggle::Remove, "bob", 1), change(Toggle::Add, "carol", 1)];
+        let mut event = MessageEvent { change: Change::Reacted(changes), ..created("general", 7, "hi") };
+        event.stored.message.version = 3;
+        event.stored.trace = None;
+        let frames = event_frames(&event.stored.message.channel_id, std::slice::from_ref(&event), FRAME_BYTES).unwrap();
+        let frame: Value = serde_json::from_str(&frames[0]).unwrap();
+        let expected = json!([
+            { "type": "reaction.removed", "seq": 7, "version": 3, "emoji": "👍", "user_id": "bob", "count": 1 },
+            { "type": "reaction.added", "seq": 7, "version": 3, "emoji": "👍", "user_id": "carol", "count": 1 },
+        ]);
+        assert_eq!((frames.len(), &frame["events"]), (1, &expected));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub enum IdError {
     #[error("must not be '.' or '..': clients remove them from the path of a URL")]
     DotSegment,
     /// A name of the system, as the id of a caller or of a member.
-    #[error("must not be a name of the system, such as 'assistant' or 'system'")]
+    #[error("must not be a name of the system, such as 'agent' or 'system'")]
     Reserved,
     /// Not 1 to 255 visible ASCII characters.
     #[error("must be 1 to {IDEMPOTENCY_KEY_CHARS} visible ASCII characters")]
@@ -212,8 +212,8 @@ impl ChannelId {
 impl UserId {
     /// Returns the id of the agent.
     #[must_use]
-    pub fn assistant() -> Self {
-        Self(ASSISTANT.to_owned())
+    pub fn agent() -> Self {
+        Self(AGENT.to_owned())
     }
 
     /// Returns the id of the user with the subject `subject` at an issuer. Two pairs of prefix and subject never share
@@ -245,11 +245,11 @@ impl UserId {
         subject::split(&self.0).0
     }
 
-    /// Returns whether this is a name of the system, in upper or lower case, with any prefix. Readers take `Assistant`
-    /// for the agent too, and `@Assistant` mentions it. Ids are ASCII, so no other letters look like these.
+    /// Returns whether this is a name of the system, in upper or lower case, with any prefix. Readers take `Agent` for
+    /// the agent too, and `@Agent` mentions it. Ids are ASCII, so no other letters look like these.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        [ASSISTANT, SYSTEM].iter().any(|name| self.is_named(name))
+        [AGENT, SYSTEM].iter().any(|name| self.is_named(name))
     }
 
     fn is_named(&self, name: &str) -> bool {
@@ -258,7 +258,7 @@ impl UserId {
 }
 
 /// Id of the agent.
-const ASSISTANT: &str = "assistant";
+const AGENT: &str = "agent";
 
 /// Role of notices.
 const SYSTEM: &str = "system";

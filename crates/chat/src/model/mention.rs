@@ -1,12 +1,12 @@
 //! Mentions: names after an `@` in the text of a message.
 //!
-//! A mention begins where a word begins: `@assistant, hi`, `(@assistant)`, `**@assistant**`. An `@` after a letter, a
-//! digit or another character of an address or a path begins none: `bob@assistant.com`, `example.org/@assistant`.
+//! A mention begins where a word begins: `@agent, hi`, `(@agent)`, `**@agent**`. An `@` after a letter, a
+//! digit or another character of an address or a path begins none: `bob@agent.com`, `example.org/@agent`.
 //!
 //! The name is the longest run of characters that ids may have, and of letters, digits and combining marks of other
-//! scripts. So `@assistant.smith`, `@assistant_2` and `@assistantée` are mentions of others. Full stops and colons at
-//! the end of the run belong to the sentence: `@assistant: hi` and `Ask @assistant.` mention the assistant. So does
-//! `@assistant's`, since no id holds an apostrophe.
+//! scripts. So `@agent.smith`, `@agent_2` and `@agentée` are mentions of others. Full stops and colons at
+//! the end of the run belong to the sentence: `@agent: hi` and `Ask @agent.` mention the agent. So does
+//! `@agent's`, since no id holds an apostrophe.
 //!
 //! URLs with a scheme and Markdown's code spans and code blocks hold no mentions.
 
@@ -121,76 +121,75 @@ mod tests {
     #[test]
     fn only_the_whole_name_is_a_mention() {
         for text in [
-            "@assistant",
-            "hey @Assistant, hi",
-            "@ASSISTANT hi",
-            "(@assistant)",
-            "(ask @assistant.)",
-            "@assistants @assistant",
-            "@assistant.",
-            "@assistant...",
-            "@assistant: hi",
-            "@assistant:\nhi",
-            "@assistant,bob",
-            "@assistant!",
-            "@assistant's",
-            "**@assistant**",
-            "\"@assistant\"",
-            "cc:@assistant",
-            "wait...@assistant",
-            "ask\u{3000}@assistant\u{3000}now",
-            "@assistant\u{1f44b}",
-            "a stray ` and @assistant",
-            "a stray `\n\nand @assistant `",
-            "`code` @assistant",
-            "see https://example.org @assistant",
+            "@agent",
+            "hey @Agent, hi",
+            "@AGENT hi",
+            "(@agent)",
+            "(ask @agent.)",
+            "@agents @agent",
+            "@agent.",
+            "@agent...",
+            "@agent: hi",
+            "@agent:\nhi",
+            "@agent,bob",
+            "@agent!",
+            "@agent's",
+            "**@agent**",
+            "\"@agent\"",
+            "cc:@agent",
+            "wait...@agent",
+            "ask\u{3000}@agent\u{3000}now",
+            "@agent\u{1f44b}",
+            "a stray ` and @agent",
+            "a stray `\n\nand @agent `",
+            "`code` @agent",
+            "see https://example.org @agent",
         ] {
-            assert!(mentions(text, "assistant"), "{text:?}");
+            assert!(mentions(text, "agent"), "{text:?}");
         }
         for text in [
             "",
             "@",
             "@.",
-            "assistant",
-            "@assistants",
+            "agent",
+            "@agents",
             "@assist",
-            "@assistant.smith",
-            "@assistant:smith",
-            "@assistant_2",
-            "@assistant-bot",
-            "@assistant=40x.y",
-            "@assistant-2",
-            "@assistant2",
-            "@assistantée",
-            "@assistant\u{301}",
-            "@assistant\u{200d}x",
-            "@ａssistant",
-            "＠assistant",
-            "@@assistant",
-            "@assistant@example.org",
-            "me@assistant",
-            "bob@assistant.com",
-            "bob_@assistant",
-            "é@assistant",
-            "https://example.org/@assistant",
-            "https://example.org?q=(@assistant)",
-            "example.org/@assistant",
-            "`@assistant`",
-            "``a ` @assistant``",
-            "```\n@assistant\n```",
-            "```\n\n@assistant\n\n```",
-            "```\n@assistant",
+            "@agent.smith",
+            "@agent:smith",
+            "@agent_2",
+            "@agent-bot",
+            "@agent=40x.y",
+            "@agent-2",
+            "@agent2",
+            "@agentée",
+            "@agent\u{301}",
+            "@agent\u{200d}x",
+            "@ａgent",
+            "＠agent",
+            "@@agent",
+            "@agent@example.org",
+            "me@agent",
+            "bob@agent.com",
+            "bob_@agent",
+            "é@agent",
+            "https://example.org/@agent",
+            "https://example.org?q=(@agent)",
+            "example.org/@agent",
+            "`@agent`",
+            "``a ` @agent``",
+            "```\n@agent\n```",
+            "```\n\n@agent\n\n```",
+            "```\n@agent",
         ] {
-            assert!(!mentions(text, "assistant"), "{text:?}");
+            assert!(!mentions(text, "agent"), "{text:?}");
         }
-        assert!(mentions("@Jarvis?", "jarvis") && !mentions("@assistant", "jarvis"));
+        assert!(mentions("@Jarvis?", "jarvis") && !mentions("@agent", "jarvis"));
         assert_eq!(mentioned("@a, @b.c. and x@d (@e:)").collect::<Vec<_>>(), ["a", "b.c", "e"]);
     }
 
     #[test]
     fn a_text_is_read_without_the_name_that_it_addresses() {
-        for (text, rest) in [("@assistant /help", " /help"), ("@assistant: hi", " hi"), ("@a, hi", " hi"), ("hi", "hi")]
-        {
+        for (text, rest) in [("@agent /help", " /help"), ("@agent: hi", " hi"), ("@a, hi", " hi"), ("hi", "hi")] {
             assert_eq!(without_address(text), rest);
         }
     }

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use crate::model::{
+    agent_data::AgentData,
     id::{ChannelId, MessageId, UserId},
     incarnation::{ChannelKey, Incarnation},
     limits::{CONTENT_BYTES, METADATA_BYTES, METADATA_DEPTH},
-    reaction::{Reactions, summary},
+    reaction::{ReactionChange, Reactions, differences, summary},
     seq::Seq,
     text::content,
     time::Timestamp,
@@ -22,7 +23,7 @@ pub enum Role {
     /// A user.
     User,
     /// The agent.
-    Assistant,
+    Agent,
     /// Switchboard itself: notices.
     System,
 }
@@ -48,6 +49,8 @@ pub struct Message {
     pub seq: Seq,
     /// Id of the message.
     pub message_id: MessageId,
+    /// Number of the message's state, from 1. Each edit, each deletion and each change of a reaction adds one.
+    pub version: u64,
     /// Id of the sender.
     pub sender_id: UserId,
     /// Role of the author.
@@ -64,31 +67,33 @@ pub struct Message {
     /// `seq` of the message that this one replies to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Seq>,
+    /// The agent's own data, on its replies and on notices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentData>,
     /// Time of the last change of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
-    /// Reactions: users by emoji in the table, counts for clients.
+    /// Reactions: users by emoji in the table, a list with counts for clients.
     #[serde(default, skip_serializing_if = "Reactions::is_empty", serialize_with = "summary")]
     pub reactions: Reactions,
-    /// Time of the deletion. The `seq` stays; the content and the metadata are removed.
+    /// Time of the deletion. The `seq` stays; the content, the metadata and the agent's data are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
-    /// Number of edits, plus one after the deletion. It is stored with the message, and clients do not see it.
-    #[serde(default, skip_serializing)]
-    pub edits: u64,
 }
 
 impl Message {
-    /// Returns the message with the number of the next edit or deletion. The write of that change requires the current
-    /// number.
+    /// Version of a message that was not changed.
+    pub const FIRST_VERSION: u64 = 1;
+
+    /// Returns the message with its next version. The write of an edit or a deletion requires the current version.
     #[must_use]
     pub fn revised(&self) -> Self {
-        Self { edits: self.edits + 1, ..self.clone() }
+        Self { version: self.version + 1, ..self.clone() }
     }
 }
 
 /// Kind of a message's change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The message was appended.
     Created,
@@ -96,6 +101,26 @@ pub enum Change {
     Updated,
     /// The message was deleted.
     Deleted,
+    /// Only reactions were added or removed: these, at least one.
+    Reacted(Vec<ReactionChange>),
+}
+
+impl Change {
+    /// Returns the change that leads from one stored state of a message to a later one. Returns `None` if the version
+    /// is the same: subscribers learn of that difference by other events.
+    #[must_use]
+    pub fn between(before: &Message, after: &Message) -> Option<Self> {
+        if before.version == after.version {
+            return None;
+        }
+        if after.deleted_at.is_some() {
+            return Some(Self::Deleted);
+        }
+        let reacted =
+            Message { version: after.version, reactions: after.reactions.clone(), ..before.clone() } == *after;
+        let changes = if reacted { differences(&before.reactions, &after.reactions) } else { Vec::new() };
+        Some(if changes.is_empty() { Self::Updated } else { Self::Reacted(changes) })
+    }
 }
 
 /// Change of a message, as subscribers receive it.
@@ -233,9 +258,67 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::{agent_data::ReplyStatus, reaction::Toggle};
 
     fn codes(draft: &mut NewMessage) -> Vec<(String, &'static str)> {
         draft.check().into_iter().map(|violation| (violation.field, violation.code)).collect()
+    }
+
+    #[test]
+    fn a_message_has_its_version_and_reactions_as_a_list() {
+        let mut message = crate::testing::stored_message("c", 7, "hi").message;
+        assert_eq!(serde_json::to_value(&message).unwrap().get("reactions"), None);
+        let users: Vec<String> = (10..25).map(|number| format!("u{number}")).collect();
+        let all = users.iter().map(|user| user.parse().unwrap()).collect();
+        message.reactions =
+            Reactions::from([("👍".parse().unwrap(), all), ("🎉".parse().unwrap(), ["bob".parse().unwrap()].into())]);
+        message.agent = Some(AgentData::of_status(ReplyStatus::Complete));
+        let json = serde_json::to_value(&message).unwrap();
+        assert_eq!((&json["version"], &json["agent"]), (&json!(1), &json!({ "status": "complete" })));
+        let expected = json!([
+            { "emoji": "🎉", "count": 1, "user_ids": ["bob"] },
+            { "emoji": "👍", "count": 15, "user_ids": users[..10] },
+        ]);
+        assert_eq!(json["reactions"], expected, "sorted by emoji, without a caller");
+    }
+
+    #[test]
+    fn a_change_is_of_reactions_only_if_nothing_else_differs() {
+        let before = crate::testing::stored_message("c", 7, "hi").message;
+        let thumb = |users: &[&str]| {
+            Reactions::from([("👍".parse().unwrap(), users.iter().map(|user| user.parse().unwrap()).collect())])
+        };
+        let one = Message { reactions: thumb(&["bob"]), ..before.revised() };
+        let added = |count: usize, user: &str| ReactionChange {
+            toggle: Toggle::Add,
+            emoji: "👍".parse().unwrap(),
+            user_id: user.parse().unwrap(),
+            count,
+        };
+        let two = Message { reactions: thumb(&["bob", "carol"]), ..one.revised() };
+        let edited = Message { content: "better".to_owned(), ..before.revised() };
+        let both = Message { content: "better".to_owned(), ..one.revised() };
+        let tombstone = Message {
+            content: String::new(),
+            deleted_at: Some(before.created_at),
+            reactions: Reactions::new(),
+            ..one.revised()
+        };
+        let skipped = vec![added(2, "bob"), added(2, "carol")];
+        let removed = vec![ReactionChange { toggle: Toggle::Remove, ..added(0, "bob") }];
+        for (from, to, expected) in [
+            (&before, &before, None),
+            (&before, &Message { reactions: thumb(&["bob"]), ..before.clone() }, None),
+            (&before, &one, Some(Change::Reacted(vec![added(1, "bob")]))),
+            (&before, &two, Some(Change::Reacted(skipped))),
+            (&one, &before.revised().revised(), Some(Change::Reacted(removed))),
+            (&before, &edited, Some(Change::Updated)),
+            (&before, &both, Some(Change::Updated)),
+            (&before, &before.revised(), Some(Change::Updated)),
+            (&one, &tombstone, Some(Change::Deleted)),
+        ] {
+            assert_eq!(Change::between(from, to), expected, "version {} to {}", from.version, to.version);
+        }
     }
 
     #[test]

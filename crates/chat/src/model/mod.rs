@@ -1,6 +1,7 @@
 //! Values and entities, without I/O and traits.
 
 pub mod access;
+pub mod agent_data;
 pub mod channel;
 pub mod connection;
 pub mod draft;
@@ -12,13 +13,14 @@ pub mod incarnation;
 pub mod invitation;
 pub mod limits;
 pub mod mention;
+pub mod merge_patch;
 pub mod message;
 pub mod message_ref;
+pub mod message_view;
 pub mod patch;
 pub mod pending_end;
 pub mod push_report;
 pub mod reaction;
-pub mod reply_status;
 pub mod seq;
 mod subject;
 pub mod text;

@@ -1,6 +1,6 @@
-//! The versions of a channel at which a request may take effect.
+//! The versions of a channel or a message at which a request may take effect.
 
-/// A condition on a channel's version, which the store checks with the change.
+/// A condition on the version of a channel or a message, which the store checks with the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionCondition {
     /// The allowed versions. `None`: all.

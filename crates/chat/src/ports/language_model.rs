@@ -20,7 +20,7 @@ pub struct Prompt {
 /// Turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// Name of the user. `None`: the assistant.
+    /// Name of the user. `None`: the agent.
     pub speaker: Option<String>,
     /// Text of the turn.
     pub text: String,

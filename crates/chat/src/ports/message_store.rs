@@ -122,7 +122,7 @@ pub enum UpdateResult {
     Done,
     /// The message does not exist, or is deleted.
     MessageNotFound,
-    /// The message was edited, or the authority has changed, since it was read.
+    /// The message has another version, or the authority has changed, since it was read.
     Stale,
 }
 
@@ -163,17 +163,17 @@ pub trait MessageStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
 
-    /// Replaces the content and the trace context of a message of the channel in `by`, in one transaction. Keeps the
-    /// stored reactions of an edit, and removes those of a deletion. Conditions: the message exists and is not deleted,
-    /// its [`Message::edits`] is one less than that of `revised`, and `by` still holds.
+    /// Replaces the content, the version and the trace context of a message of the channel in `by`, in one transaction.
+    /// An edit keeps the stored reactions and the agent's data, a deletion removes them. Conditions: the message exists
+    /// and is not deleted, its [`Message::version`] is one less than that of `revised`, and `by` still holds.
     fn update_message(
         &self,
         by: &Authority<'_>,
         revised: &StoredMessage,
     ) -> impl Future<Output = Result<UpdateResult, StoreError>> + Send;
 
-    /// Adds the reaction of `revision.caller` to a message, or removes it, and replaces the trace context, in one
-    /// transaction. Conditions: the message is neither expired nor deleted, and `by` still holds. A repeated call
+    /// Adds the reaction of `revision.caller` to a message, or removes it, adds one to the version of the message, and
+    /// replaces the trace context, in one transaction. Conditions: the message is neither expired nor deleted, and `by` still holds. A repeated call
     /// changes nothing.
     fn react(
         &self,

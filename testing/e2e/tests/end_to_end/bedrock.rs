@@ -89,11 +89,11 @@ async fn a_reply_of_bedrock_grows_on_the_sockets_too() {
     send.send(frame("metadata", &json!({ "metrics": { "latencyMs": 1 }, "usage": usage }))).await.unwrap();
     drop(send);
     let reply = answer(&stack, 2).await;
-    assert_eq!((reply["content"].as_str().unwrap(), &reply["role"]), (said.as_str(), &json!("assistant")));
+    assert_eq!((reply["content"].as_str().unwrap(), &reply["role"]), (said.as_str(), &json!("agent")));
     for frame in &shown {
         require_part(frame, &said);
     }
-    let metadata = &reply["metadata"];
-    assert_eq!((&metadata["input_tokens"], &metadata["output_tokens"]), (&json!(12), &json!(7)));
-    assert_eq!(metadata["model"], "a.model-v1:0");
+    let agent = &reply["agent"];
+    assert_eq!((&agent["input_tokens"], &agent["output_tokens"]), (&json!(12), &json!(7)));
+    assert_eq!((&agent["model"], &agent["status"]), (&json!("a.model-v1:0"), &json!("complete")));
 }

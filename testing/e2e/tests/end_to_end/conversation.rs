@@ -27,7 +27,9 @@ async fn both_see_the_message_and_the_reply_and_history_has_both() {
         live.swap_remove(0)
     };
     assert_eq!(history[0], sent);
-    assert_eq!(history[1]["role"], "assistant");
+    assert_eq!((&history[1]["role"], &history[1]["sender_id"]), (&json!("agent"), &json!("agent")));
+    assert_eq!((&history[1]["agent"]["status"], history[0].get("agent")), (&json!("complete"), None));
+    assert_eq!((&history[0]["version"], &history[1]["version"]), (&json!(1), &json!(1)));
     assert_eq!(history[1]["reply_to"], 1);
     assert_eq!(stack.history("bob", "general").await, history);
     stack.stop();

@@ -27,7 +27,7 @@ async fn assert_whole(stack: &Stack, channel: &str) {
         .await;
     let history = stack.history("alice", channel).await;
     assert_eq!(seqs(&history), (1..=2 * MESSAGES).collect::<Vec<_>>());
-    for (role, name) in [("user", "content"), ("assistant", "reply_to")] {
+    for (role, name) in [("user", "content"), ("agent", "reply_to")] {
         let mut of_role: Vec<String> =
             history.iter().filter(|message| message["role"] == role).map(|message| message[name].to_string()).collect();
         of_role.sort_unstable();

@@ -45,9 +45,9 @@ async fn nobody_is_the_agent_or_the_system() {
     stack.send("alice", "room", "hello").await;
     until("the agent's reply", async || stack.history("alice", "room").await.len() == 2).await;
     let before = stack.history("alice", "room").await;
-    assert_eq!((&before[1]["sender_id"], &before[1]["role"]), (&json!("assistant"), &json!("assistant")));
+    assert_eq!((&before[1]["sender_id"], &before[1]["role"]), (&json!("agent"), &json!("agent")));
 
-    for name in ["assistant", "system", "Assistant", "SYSTEM", "jarvis", "Jarvis"] {
+    for name in ["agent", "system", "Agent", "SYSTEM", "jarvis", "Jarvis"] {
         let token = with("sub", json!(name));
         for (method, path) in routes() {
             let (status, problem) = answered(stack.bearing(&token, method.clone(), &path)).await;
@@ -78,7 +78,7 @@ async fn nobody_is_the_agent_or_the_system() {
     stack.send("alice", "room", "are you there?").await;
     until("the next reply", async || stack.history("alice", "room").await.len() == 4).await;
     let last = stack.history("alice", "room").await;
-    assert_eq!((&last[3]["role"], &last[3]["reply_to"]), (&json!("assistant"), &json!(3)));
+    assert_eq!((&last[3]["role"], &last[3]["reply_to"]), (&json!("agent"), &json!(3)));
     // A function's output reaches the log after its response.
     until("the log has the refusals", async || {
         let said = std::fs::read_to_string(&log).unwrap();

@@ -65,10 +65,10 @@ async fn tenants_see_nothing_of_one_another() {
         assert_eq!((sent.0, &sent.1["seq"], &sent.1["channel_id"]), (201, &json!(1), &json!("room")));
     }
     for (number, socket) in sockets.iter_mut().enumerate() {
-        // The message, and the assistant's reply to it.
+        // The message, and the agent's reply to it.
         let messages = socket.messages(2).await;
         assert_eq!(messages[0]["content"], format!("of {number}"));
-        assert_eq!((&messages[1]["role"], &messages[1]["channel_id"]), (&json!("assistant"), &json!("room")));
+        assert_eq!((&messages[1]["role"], &messages[1]["channel_id"]), (&json!("agent"), &json!("room")));
     }
     // A user with the same name and no tenant.
     let alice = token::mint("alice", token::DEFAULT_TTL, jiff::Timestamp::now()).unwrap();

@@ -66,8 +66,9 @@ async fn an_edit_beside_reactions_is_kept_and_so_are_they() {
         let (reacted, edited) = join(reactions, edit).await;
         assert_eq!((edited, reacted), (200, vec![204; REACTORS]), "round {round}");
         let found = get(&stack, &message).await;
-        let count = &found["reactions"]["👍"]["count"];
+        let count = &found["reactions"][0]["count"];
         assert_eq!((&found["content"], count), (&json!("better"), &json!(REACTORS)), "round {round}");
+        assert_eq!(found["version"], REACTORS + 2, "round {round}: each change has a version of its own");
     }
 }
 

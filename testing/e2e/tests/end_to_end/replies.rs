@@ -58,7 +58,7 @@ fn said(request: &Value) -> Vec<(String, String)> {
                 let line: Value = serde_json::from_str(line).unwrap();
                 (line["from"].as_str().unwrap().to_owned(), line["text"].as_str().unwrap().to_owned())
             })),
-            "assistant" => said.push(("the assistant".to_owned(), content.to_owned())),
+            "assistant" => said.push(("the agent".to_owned(), content.to_owned())),
             _ => {}
         }
     }
@@ -233,8 +233,13 @@ async fn a_reply_grows_on_the_sockets_and_ends_as_the_message() {
     assert_eq!(content, (0..content.split_whitespace().count()).map(word).collect::<String>(), "as the model said it");
     for frame in &frames {
         require_part(frame, content);
-        assert_eq!(reply["metadata"]["draft_id"], frame["draft_id"]);
+        assert_eq!(reply["agent"]["draft_id"], frame["draft_id"]);
     }
+    let agent = reply["agent"].as_object().unwrap();
+    let names = ["draft_id", "duration_ms", "input_tokens", "model", "output_tokens", "status"];
+    assert_eq!(agent.keys().map(String::as_str).collect::<Vec<_>>(), names);
+    assert_eq!((&agent["status"], &agent["model"], reply.get("metadata")), (&json!("complete"), &json!("test"), None));
+    assert!(["input_tokens", "output_tokens", "duration_ms"].iter().all(|name| agent[*name].is_u64()), "{reply}");
     let end = frames.last().unwrap();
     assert_eq!((&end["status"], &end["seq"], &end["reply_to"]), (&json!("done"), &json!(2), &json!(1)));
     assert_eq!(server.calls(), 1);
@@ -260,7 +265,7 @@ async fn a_reply_is_stopped_and_what_there_was_stays() {
     let reply = answer(&stack, 2).await;
     let (status, late) = stack.ask("alice", Method::POST, cancel, Value::Null).await;
     assert_eq!((status, &late["code"]), (404, &json!("reply_not_found")), "{late}");
-    assert_eq!((&reply["role"], &reply["metadata"]["status"]), (&json!("assistant"), &json!("cancelled")));
+    assert_eq!((&reply["role"], &reply["agent"]["status"]), (&json!("agent"), &json!("cancelled")));
     assert!(reply["content"].as_str().unwrap().starts_with("wörd0 "));
 }
 
@@ -273,6 +278,16 @@ async fn a_model_that_refuses_is_said_once() {
     let notice = answer(&stack, 2).await;
     assert_eq!((&notice["role"], &notice["reply_to"]), (&json!("system"), &json!(1)));
     assert_eq!(stack.history("alice", "room").await.len(), 2);
+
+    // No user writes the agent's data: neither in an own message, nor in one of the agent.
+    let forged = json!({ "content": "x", "agent": { "status": "complete" } });
+    for (method, path) in [(Method::POST, "/channels/room/messages"), (Method::PATCH, "/channels/room/messages/2")] {
+        let (status, problem) = stack.ask("alice", method, path, forged.clone()).await;
+        assert_eq!((status, &problem["errors"][0]["field"]), (400, &json!("agent")), "{path}");
+    }
+    let changes = json!({ "content": "later", "metadata": { "status": "complete" } });
+    let (status, edited) = stack.ask("alice", Method::PATCH, "/channels/room/messages/2", changes).await;
+    assert_eq!((status, &edited["agent"]), (200, &notice["agent"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -333,7 +348,7 @@ async fn no_words_of_a_user_are_another_s_to_the_model() {
         }
     }
     stack.send("bob", "room", "I pay nobody").await;
-    stack.send("alice", "room", "@assistant are you down").await;
+    stack.send("alice", "room", "@agent are you down").await;
     until("it is answered", async || server.calls() == 1).await;
 
     let request = server.calls.requests.lock().unwrap()[0].clone();
@@ -360,7 +375,7 @@ async fn a_model_that_never_ends_a_line_is_asked_once() {
     stack.create_channel("alice", "room", "public", "always").await;
     stack.send("alice", "room", "write without end").await;
     let notice = answer(&stack, 2).await;
-    assert_eq!((&notice["role"], &notice["metadata"]["status"]), (&json!("system"), &json!("failed")));
+    assert_eq!((&notice["role"], &notice["agent"]), (&json!("system"), &json!({ "status": "failed" })));
     assert!(notice["content"].as_str().unwrap().contains("more than a reply can be"), "{notice}");
     assert_eq!(server.calls(), 1);
     let sent = server.calls.flooded.load(Ordering::SeqCst);
@@ -389,7 +404,7 @@ async fn channels_that_are_asked_in_one_moment_are_answered_in_one_go() {
         stack.send("bob", "room", "are you down").await;
         answer(stack, notice).await;
     }
-    everywhere("@assistant, all at once").await;
+    everywhere("@agent, all at once").await;
     for channel in &channels {
         until("it is answered", async || stack.history("alice", channel).await.len() == 3).await;
     }
@@ -427,7 +442,7 @@ async fn a_worker_that_dies_while_it_answers_is_replaced_and_answers_once() {
     }
     server.release();
     let reply = answer(&stack, 2).await;
-    assert_eq!(reply["role"], "assistant");
+    assert_eq!(reply["role"], "agent");
     assert!(reply["content"].as_str().unwrap().contains(&format!("wörd{} ", WORDS - 1)), "whole: {reply}");
     assert_eq!(stack.history("alice", "room").await.len(), 2);
     assert_eq!(server.calls(), 2, "one that was cut short, and one");

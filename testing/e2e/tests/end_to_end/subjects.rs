@@ -122,7 +122,7 @@ async fn a_refused_token_says_which_claim_is_wrong_to_its_bearer_and_to_the_oper
     let now = jiff::Timestamp::now().as_second();
     let cases = [
         (with("sub", json!("@".repeat(100))), "claim sub must take at most 255 characters", "too_long"),
-        (with("sub", json!("assistant")), "claim sub must not be a name of the system", "reserved"),
+        (with("sub", json!("agent")), "claim sub must not be a name of the system", "reserved"),
         (with("sub", json!("")), "claim sub must not be empty", "required"),
         (with("aud", json!("elsewhere")), "claim aud does not name the audience", "other_audience"),
         (with("iss", json!("https://else.example")), "claim iss is not an issuer", "unknown_issuer"),

@@ -86,18 +86,18 @@ async fn only_the_whole_name_of_the_agent_is_a_mention() {
     let stack = Stack::in_memory();
     stack.create_channel("alice", "room", "public", "mention").await;
     let texts = [
-        "@assistant.smith, hi",
-        "mail bob@assistant.com",
-        "@assistant_2 and @assistant-bot",
-        "@assistantée",
-        "type `@assistant`",
-        "https://example.org/@assistant",
+        "@agent.smith, hi",
+        "mail bob@agent.com",
+        "@agent_2 and @agent-bot",
+        "@agentée",
+        "type `@agent`",
+        "https://example.org/@agent",
     ];
     for text in texts {
         stack.send("alice", "room", text).await;
     }
     let mut questions = Vec::new();
-    for text in ["Thanks, @Assistant.", "@assistant's turn", "(@assistant)", "@assistant: hi"] {
+    for text in ["Thanks, @Agent.", "@agent's turn", "(@agent)", "@agent: hi"] {
         questions.push(stack.send("alice", "room", text).await["seq"].clone());
     }
     until("there are replies", async || history(&stack).await.len() >= texts.len() + 2 * questions.len()).await;

@@ -220,7 +220,7 @@ fn record(number: usize, channel: &str) -> Value {
             "Keys": { "channel_id": { "S": channel }, "seq": { "N": "1" } },
             "NewImage": {
                 "channel_id": { "S": channel }, "seq": { "N": format!("{number}") },
-                "message_id": { "S": "01ARZ3NDEKTSV4RRFFQ69G5FAV" }, "sender_id": { "S": "alice" },
+                "message_id": { "S": "01ARZ3NDEKTSV4RRFFQ69G5FAV" }, "version": { "N": "1" }, "sender_id": { "S": "alice" },
                 "role": { "S": "user" }, "content": { "S": "hi" }, "content_type": { "S": "text/plain" },
                 "created_at": { "S": "2026-11-24T00:00:00.000Z" }, "reactions": { "M": {} },
                 "traceparent": { "S": format!("00-{number:032x}-{number:016x}-01") },

@@ -7,7 +7,8 @@ use chat::{
         event::EphemeralEvent,
         frame::{ephemeral_frame, event_frames},
         limits::{CONTENT_BYTES, REACTIONS_PER_MESSAGE, USERS_LISTED_PER_REACTION},
-        message::{Change, NewMessage},
+        message::{Change, MessageEvent, NewMessage},
+        reaction::{ReactionChange, Reactions, differences},
         seq::Seq,
     },
     ports::socket_gateway::FRAME_BYTES,
@@ -57,7 +58,12 @@ pub fn run(data: &[u8]) {
             let emoji = format!("{kind}\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}");
             message.reactions.insert(serde_json::from_value(emoji.into()).expect("as stored"), users.collect());
         }
-        let change = [Change::Created, Change::Updated, Change::Deleted][usize::from(one.change) % 3];
+        let change = match one.change % 4 {
+            0 => Change::Created,
+            1 => Change::Updated,
+            2 => Change::Deleted,
+            _ => Change::Reacted(differences(&Reactions::new(), &message.reactions)),
+        };
         let traceparent = one.trace.map(|trace| format!("00-{trace:032x}-0000000000000001-01"));
         events.push(message::event(change, message, traceparent));
     }
@@ -78,11 +84,26 @@ pub fn run(data: &[u8]) {
         last = Some((frame.len(), first));
         read.extend(inside.iter().cloned());
     }
-    assert_eq!(read.len(), events.len());
-    for (read, event) in read.iter().zip(&events) {
+    let expected: Vec<(&MessageEvent, Option<&ReactionChange>)> = events
+        .iter()
+        .flat_map(|event| match &event.change {
+            Change::Reacted(changes) => changes.iter().map(|change| (event, Some(change))).collect(),
+            _ => vec![(event, None)],
+        })
+        .collect();
+    assert_eq!(read.len(), expected.len());
+    for (read, (event, reaction)) in read.iter().zip(&expected) {
         let message = &event.stored.message;
-        assert_eq!(read["seq"], message.seq.get());
-        assert_eq!(read["message"], serde_json::to_value(message).expect("JSON"));
+        assert_eq!((&read["seq"], &read["version"]), (&message.seq.get().into(), &message.version.into()));
+        match reaction {
+            Some(change) => {
+                let told = (read["emoji"].as_str(), read["user_id"].as_str(), read["count"].as_u64());
+                let count = u64::try_from(change.count).expect("a number");
+                assert_eq!(told, (Some(change.emoji.as_str()), Some(change.user_id.as_str()), Some(count)));
+                assert_eq!(read.get("message"), None);
+            }
+            None => assert_eq!(read["message"], serde_json::to_value(message).expect("JSON")),
+        }
         let traceparent = event.stored.trace.as_ref().map(|trace| trace.traceparent.as_str());
         assert_eq!(read.get("traceparent").and_then(Value::as_str), traceparent);
     }

@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(user.as_str().parse(), Ok(user.clone()));
     }
     if let Ok(user) = ReservedNames::default().user(text) {
-        assert!(!text.eq_ignore_ascii_case("assistant") && !text.eq_ignore_ascii_case("system"));
+        assert!(!text.eq_ignore_ascii_case("agent") && !text.eq_ignore_ascii_case("system"));
         assert_eq!(Ok(user), text.parse());
     }
     if let Ok(id) = MessageId::try_from(text.to_owned()) {

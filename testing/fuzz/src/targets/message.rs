@@ -135,6 +135,7 @@ pub fn message(draft: NewMessage) -> Message {
         channel_id: "general".parse().expect("an id"),
         seq: Seq::new(7),
         message_id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned().try_into().expect("an id"),
+        version: Message::FIRST_VERSION,
         sender_id: "alice".parse().expect("an id"),
         role: Role::User,
         content: draft.content,
@@ -142,10 +143,10 @@ pub fn message(draft: NewMessage) -> Message {
         created_at: Timestamp::from_secs(1_796_000_000),
         metadata: draft.metadata,
         reply_to: draft.reply_to,
+        agent: None,
         edited_at: None,
         reactions: chat::model::reaction::Reactions::new(),
         deleted_at: None,
-        edits: 0,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Separator of two turns of an input.
 const TURN: char = '\u{1f}';
-/// Separator of author and text. A turn without one is the assistant's.
+/// Separator of author and text. A turn without one is the agent's.
 const SPEAKER: char = '\u{1e}';
 
 /// A message of a user.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use chat::{
     app::{agent::cancel, edit::Edit, read_mark::mark_read},
-    model::{invitation::Addition, message_ref::MessageRef, reaction::Toggle, seq::Seq, text::emoji::Emoji},
+    model::{
+        invitation::Addition, message_ref::MessageRef, patch::Patch, reaction::Toggle, seq::Seq, text::emoji::Emoji,
+        trace::TraceContext, version_condition::VersionCondition,
+    },
     ports::message_store::Range,
 };
 use futures::future::join;
@@ -13,8 +16,10 @@ use serde_json::{Map, Value};
 use super::{by, pause, times};
 use crate::{
     invocation::request,
+    mutant::Mutant,
     node::Node,
     sender::{Shared, send_once},
+    tables::AskedEdit,
     world::{LOUNGE, MODERATOR, OWNER, STRANGER, World, channel, user},
 };
 
@@ -42,15 +47,18 @@ pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
         let kind = world.time.below(8);
         let text = format!("{who} was here {number}");
         // The result is ignored: the oracle checks the effects.
+        // Every other edit requires a version, which is often not the current one.
+        let condition = (number % 2 == 1).then(|| only(1 + number % 3));
         request(&world, by(who), |node| async move {
+            let revision = MessageRef { trace: Some(trace(&node)), ..revision };
             let (store, messages) = (&node.store, node.channel_messages());
             match kind {
                 0 | 1 => {
                     // Some edits change nothing.
                     let content = (kind == 0).then_some(text);
-                    edit(&node, &revision, Edit { content, ..Edit::default() }).await;
+                    edit(&node, &revision, condition, Edit { content, ..Edit::default() }).await;
                 }
-                2 => drop(messages.delete(&revision).await),
+                2 => drop(messages.delete(&revision, condition.as_ref()).await),
                 3 => drop(messages.react(&revision, &thumb(), Toggle::Add).await),
                 4 => drop(messages.react(&revision, &thumb(), Toggle::Remove).await),
                 5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
@@ -72,20 +80,22 @@ pub(super) async fn annotate(world: Arc<World>) {
         let seq = Seq::new(1 + world.time.below(2));
         let content = Edit { content: Some(format!("annotation {number}")), ..Edit::default() };
         let metadata = Map::from_iter([("annotation".to_owned(), Value::from(number))]);
-        let metadata = Edit { metadata: Some(Some(metadata)), ..Edit::default() };
+        let metadata = Edit { metadata: Patch::Set(metadata), ..Edit::default() };
         join(amend(&world, OWNER, seq, content), amend(&world, MODERATOR, seq, metadata)).await;
     }
 }
 
 async fn amend(world: &Arc<World>, who: &'static str, seq: Seq, amended: Edit) {
     let revision = MessageRef { channel_id: channel(LOUNGE), seq, caller: user(who), trace: None };
-    request(world, by(who), |node| async move { edit(&node, &revision, amended).await }).await;
+    request(world, by(who), |node| async move { edit(&node, &revision, None, amended).await }).await;
 }
 
-/// Edits a message. The oracle is told before which fields the request names.
-async fn edit(node: &Node, revision: &MessageRef, edit: Edit) {
-    node.world.tables().notes.edits.insert(node.process().number, edit.clone());
-    if node.channel_messages().edit(revision, edit).await.is_ok() {
+/// Edits a message. The oracle is told before which fields the request names, and which versions it allows.
+async fn edit(node: &Node, revision: &MessageRef, condition: Option<VersionCondition>, edit: Edit) {
+    let asked = AskedEdit { condition: condition.clone(), edit: edit.clone() };
+    node.world.tables().notes.edits.insert(node.process().number, asked);
+    let condition = condition.filter(|_| !node.world.has(Mutant::ConditionIgnored));
+    if node.channel_messages().edit(revision, condition.as_ref(), &edit).await.is_ok() {
         node.answers_with_what_it_read();
     }
 }
@@ -98,6 +108,16 @@ pub(super) async fn peek(world: Arc<World>, who: &'static str) {
         let kind = world.time.below(4);
         request(&world, by(who), |node| async move { look(&node, who, kind).await }).await;
     }
+}
+
+fn only(version: u64) -> VersionCondition {
+    VersionCondition { only: Some(vec![version]), except: Vec::new() }
+}
+
+/// Returns a trace context that identifies the process. By it the oracle finds the channel of a reaction's event.
+fn trace(node: &Node) -> TraceContext {
+    let process = node.process().number;
+    TraceContext { traceparent: format!("00-{process:032x}-{process:016x}-01"), tracestate: None }
 }
 
 fn thumb() -> Emoji {

@@ -4,13 +4,10 @@ use std::collections::BTreeSet;
 
 use chat::{
     memory::State,
-    model::{
-        id::{MessageId, UserId},
-        incarnation::ChannelKey,
-    },
+    model::{id::UserId, incarnation::ChannelKey},
 };
 
-use super::may_see;
+use super::{may_see, versions::channel_of};
 use crate::tables::{Notes, Tables};
 
 /// Checks that the user may see a frame that reaches their socket.
@@ -45,13 +42,7 @@ fn keys_of(notes: &Notes, frame: &str) -> Result<Vec<ChannelKey>, String> {
     let frame: serde_json::Value = serde_json::from_str(frame).map_err(|_| "no JSON".to_owned())?;
     let id = frame["channel_id"].as_str().ok_or("a frame of no channel")?;
     let keys: Option<BTreeSet<ChannelKey>> = match frame["events"].as_array() {
-        Some(events) => events
-            .iter()
-            .map(|event| {
-                let id = event["message"]["message_id"].as_str()?;
-                notes.channels.get(&MessageId::try_from(id.to_owned()).ok()?).cloned()
-            })
-            .collect(),
+        Some(events) => events.iter().map(|event| channel_of(notes, event).cloned()).collect(),
         None => frame["draft_id"].as_str().and_then(|id| Some(BTreeSet::from([notes.drafts.get(id)?.clone()]))),
     };
     let keys = keys.ok_or("a frame of unknown messages")?;

@@ -4,6 +4,7 @@ mod converged;
 mod frames;
 mod permissions;
 mod revisions;
+mod versions;
 
 use std::sync::LazyLock;
 
@@ -20,6 +21,7 @@ use self::{converged::numbering, permissions::forbidden};
 pub(crate) use self::{
     converged::{at_the_end, check_quiescent},
     frames::pushed,
+    versions::Derived,
 };
 use crate::{
     tables::{End, EndCause, Notes},
@@ -75,8 +77,9 @@ pub(crate) fn commits(world: &World, caller: &Caller, process: u64, state: &Stat
     if let Effect::ChannelDeleted { channel, .. } = effect {
         tables.violations.extend(numbering(state, &channel.key()));
     }
-    let lost = revisions::lost(&tables.notes, process, effect);
+    let lost = revisions::lost(&tables.notes, process, effect).or_else(|| revisions::misnumbered(state, effect));
     tables.violations.extend(lost);
+    versions::note(&mut tables.notes, effect);
     note_ends(&mut tables.notes, process, state, effect);
     drop(tables);
     match effect {

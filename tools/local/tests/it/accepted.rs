@@ -87,7 +87,7 @@ fn names_of_the_system_are_no_new_members() {
     let openapi = document("openapi.yaml");
     let schema = at(&openapi, "/components/schemas/NewMemberId/allOf/1/not");
     let refused = Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
-    for text in ["assistant", "Assistant", "SYSTEM", "partner==system", "alice", "assistants", "my-assistant", "a==b"] {
+    for text in ["agent", "Agent", "SYSTEM", "partner==system", "alice", "agents", "my-agent", "a==b"] {
         let is_refused = ReservedNames::default().user(text).is_err();
         assert_eq!(refused.is_match(text), is_refused, "{text}");
     }

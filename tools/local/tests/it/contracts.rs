@@ -139,7 +139,7 @@ fn limits_are_those_of_the_code() {
         ("RetentionDays/maximum", json!(limits::RETENTION_DAYS)),
         ("Channel/properties/retention_days/maximum", json!(limits::RETENTION_DAYS)),
         ("NewTicket/properties/channels/maxItems", json!(limits::CHANNELS_PER_CONNECTION)),
-        ("Message/properties/reactions/maxProperties", json!(limits::REACTIONS_PER_MESSAGE)),
+        ("Message/properties/reactions/maxItems", json!(limits::REACTIONS_PER_MESSAGE)),
         ("Reaction/properties/count/maximum", json!(limits::USERS_PER_REACTION)),
         ("Reaction/properties/user_ids/maxItems", json!(limits::USERS_LISTED_PER_REACTION)),
         ("ChannelList/properties/channels/maxItems", json!(limits::PAGE_ITEMS)),
@@ -269,7 +269,7 @@ fn choices_are_those_of_the_code() {
         ("ProblemCode/enum", &words(ProblemCode::ALL)),
         ("NewMessage/properties/content_type/enum", &types),
         ("MessageChanges/properties/content_type/enum", &types),
-        ("Message/properties/role/enum", &words([Role::User, Role::Assistant, Role::System])),
+        ("Message/properties/role/enum", &words([Role::User, Role::Agent, Role::System])),
     ] {
         assert_eq!(choices(&openapi, &format!("/components/schemas/{pointer}")), *expected, "{pointer}");
     }

@@ -67,7 +67,7 @@ fn memberships_sort_by_the_ids_of_their_channels_whatever_their_incarnations() {
 fn no_request_of_a_sender_has_the_key_of_a_reply() {
     let keys = Keys::default();
     let reply = keys.record(&key(), &RecordKey::Reply { seq: Seq::new(7) });
-    for (sender, chosen) in [("answered", "0000000000000007"), ("assistant", "reply:7"), ("a", "#answered#7")] {
+    for (sender, chosen) in [("answered", "0000000000000007"), ("agent", "reply:7"), ("a", "#answered#7")] {
         let request = RecordKey::Request { sender_id: sender.parse().unwrap(), key: chosen.parse().unwrap() };
         assert_ne!(keys.record(&key(), &request), reply);
         assert!(sort(&keys.record(&key(), &request)).starts_with("idem#"));

@@ -79,7 +79,7 @@ impl DynamoMessages {
         }
         // The filter of the agent's event source mapping excludes these messages.
         if !append.for_agent {
-            item.insert("agent".to_owned(), s("off"));
+            item.insert("no_agent".to_owned(), s("1"));
         }
         let put = Write::put(&self.events, item).when("attribute_not_exists(seq)");
         // Without a record, the stored item shows whether it is this message.

@@ -36,7 +36,7 @@ impl DynamoMessages {
             ("metadata", message.metadata.as_ref().map(|metadata| attribute(OPERATION, metadata)).transpose()?),
             ("edited_at", message.edited_at.map(|at| s(at.to_string()))),
             ("deleted_at", message.deleted_at.map(|at| s(at.to_string()))),
-            ("edits", Some(n(message.edits))),
+            ("version", Some(n(message.version))),
             ("traceparent", trace.map(|trace| s(&trace.traceparent))),
             ("tracestate", trace.and_then(|trace| Some(s(trace.tracestate.as_ref()?)))),
         ];
@@ -48,7 +48,7 @@ impl DynamoMessages {
             }
         }
         if message.deleted_at.is_some() {
-            remove.push("reactions".to_owned());
+            remove.extend(["reactions", "#agent"].map(str::to_owned));
         }
         let mut expression = format!("SET {}", set.join(", "));
         if !remove.is_empty() {
@@ -57,12 +57,12 @@ impl DynamoMessages {
         let key = self.keys.message(&by.channel.key(), message.seq);
         let mut update = Write::update(&self.events, key, expression)
             .when("attribute_exists(seq) AND attribute_not_exists(#deleted_at)")
+            .when("#version = :read")
+            .value("read", n(message.version.saturating_sub(1)))
             .showing_old();
-        // The condition leaves reactions out, so they do not delay edits.
-        update = match message.edits.saturating_sub(1) {
-            0 => update.when("attribute_not_exists(#edits)"),
-            read => update.when("#edits = :read").value("read", n(read)),
-        };
+        if message.deleted_at.is_some() {
+            update = update.name("agent", "agent");
+        }
         for (name, value) in attributes {
             update = update.name(name, name);
             if let Some(value) = value {
@@ -74,7 +74,7 @@ impl DynamoMessages {
         self.place().require(&mut transaction, by, Access::Kept, None)?;
         Ok(match transaction.run(&self.client).await? {
             Ran::Done => UpdateResult::Done,
-            Ran::Refused(refused) if is_stale(&refused) || is_edited(&refused) => UpdateResult::Stale,
+            Ran::Refused(refused) if is_stale(&refused) || is_changed(&refused) => UpdateResult::Stale,
             Ran::Refused(_) => UpdateResult::MessageNotFound,
         })
     }
@@ -115,7 +115,7 @@ impl DynamoMessages {
         toggle: Toggle,
         now: Timestamp,
     ) -> Write {
-        // A reaction that is as requested is not written, because a write without a change would cause an event.
+        // A reaction that is as requested is not written, because each write adds a version.
         let (update, condition) = match toggle {
             Toggle::Add => {
                 let room = "(attribute_exists(reactions.#emoji) AND NOT contains(reactions.#emoji, :user) \
@@ -127,17 +127,18 @@ impl DynamoMessages {
             Toggle::Remove => ("DELETE reactions.#emoji :set", "contains(reactions.#emoji, :user)"),
         };
         let trace = revision.trace.as_ref();
-        let update = match trace {
-            Some(TraceContext { tracestate: Some(_), .. }) => {
-                format!("SET traceparent = :traceparent, tracestate = :tracestate {update}")
-            }
-            Some(_) => format!("SET traceparent = :traceparent REMOVE tracestate {update}"),
-            None => update.to_owned(),
+        let set = match trace {
+            Some(TraceContext { tracestate: Some(_), .. }) => ", traceparent = :traceparent, tracestate = :tracestate",
+            Some(_) => ", traceparent = :traceparent REMOVE tracestate",
+            None => "",
         };
+        let update = format!("SET #version = #version + :one{set} {update}");
         let mut write = Write::update(&self.events, self.keys.message(channel, revision.seq), update)
             .when(THERE)
             .when(condition)
             .name("emoji", emoji.as_str())
+            .name("version", "version")
+            .value("one", n(1))
             .value("set", AttributeValue::Ss(vec![revision.caller.to_string()]))
             .value("user", s(revision.caller.as_str()))
             .value("now", n(now.as_secs()))
@@ -160,8 +161,8 @@ fn is_stale(refused: &Refused) -> bool {
     refused.is_of(Part::Access) || refused.is_of(Part::Caller)
 }
 
-/// Returns whether only the number of edits prevented the change of a message.
-fn is_edited(refused: &Refused) -> bool {
+/// Returns whether only the version prevented the change of a message.
+fn is_changed(refused: &Refused) -> bool {
     refused.item(Part::Message).is_some_and(|item| !item.contains_key("deleted_at"))
 }
 

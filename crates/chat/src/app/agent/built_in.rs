@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn help_is_offered_and_unknown_commands_say_so() {
         assert_eq!(respond("/help", "alice"), HELP);
-        assert_eq!(respond("  @assistant /help me ", "alice"), HELP);
+        assert_eq!(respond("  @agent /help me ", "alice"), HELP);
         assert!(respond("/fly", "alice").contains("`/fly`"));
         assert_eq!(respond("/count one two\nthree", "a"), "**13** characters, **3** words, **2** lines.");
     }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn nothing_of_a_message_is_outside_its_quotation() {
         for end in ["\n", "\r", "\r\n", "\r\r", "\n\n", "\r\n\r", "\n\r"] {
-            let answer = respond(&format!("hi{end}{end}I am the assistant"), "bob");
+            let answer = respond(&format!("hi{end}{end}I am the agent"), "bob");
             let (quoted, own) = answer.rsplit_once("\n\n").unwrap();
             assert!(own.starts_with("Hello **bob**!"), "{end:?}: {own}");
             let mut lines = quoted.split(['\n', '\r']);

@@ -4,7 +4,7 @@
 //! Examples are a name with a colon on its own line, a closing tag, or a control token of the model's chat template.
 //!
 //! So a user's turn is one line of JSON, in which line ends, quotes and the first character of every control token are
-//! escaped. No part of a message is outside its own string. The assistant's turns have another role in the models'
+//! escaped. No part of a message is outside its own string. The agent's turns have another role in the models'
 //! protocols. In them, and in the channel's instructions, control tokens are broken.
 
 use std::fmt::Write;
@@ -31,7 +31,7 @@ impl Turn {
     ///
     /// A user's turn is one line of JSON, `{"from":"alice","text":"hi"}`. It also escapes `<`, and `[` if a control
     /// token could begin there. It escapes characters that some readers take for a line end: U+0085, U+2028, U+2029 and
-    /// the other C1 controls. So a line feed always separates turns. The assistant's turn is its own text, with
+    /// the other C1 controls. So a line feed always separates turns. The agent's turn is its own text, with
     /// [control tokens broken](Prompt::framed_instructions).
     #[must_use]
     pub fn framed(&self) -> String {
@@ -42,7 +42,7 @@ impl Turn {
         while let Some(c) = rest.next() {
             let is_escaped = match c {
                 '<' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => true,
-                // Escapes more than for the assistant's text, since only a model reads this.
+                // Escapes more than for the agent's text, since only a model reads this.
                 '[' => {
                     let rest = rest.as_str();
                     completes_control_token(c, rest)
@@ -160,8 +160,8 @@ mod tests {
         let deleted = Message { deleted_at: Some(Timestamp::from_secs(1)), ..message(3, Role::User, "") };
         let earlier = [
             message(6, Role::User, "and now?"),
-            message(5, Role::System, "the assistant could not answer"),
-            message(4, Role::Assistant, "hello alice"),
+            message(5, Role::System, "the agent could not answer"),
+            message(4, Role::Agent, "hello alice"),
             deleted,
             message(2, Role::User, "hello"),
             message(1, Role::User, &"x".repeat(400)),

@@ -7,13 +7,13 @@ use futures::StreamExt;
 use super::{Agent, Question, ReplyOutcome, STOPPED, draft::ReplyDraft, retry_later, unwanted::Unwanted};
 use crate::{
     model::{
+        agent_data::ReplyStatus,
         draft::DraftStatus,
         error::Result,
         limits::{
             CONTENT_BYTES, DELTA_INTERVAL, LEASE_DURATION, LEASE_RENEWAL_INTERVAL, MIN_PARTIAL_REPLY_DURATION,
             MODEL_FIRST_TEXT_TIMEOUT, MODEL_IDLE_TIMEOUT,
         },
-        reply_status::ReplyStatus,
         text::content::is_refused,
         time::Timestamp,
     },
@@ -67,12 +67,12 @@ where
         };
         let error = match end {
             GenerationEnd::Complete { truncated } if draft.has_text() => {
-                let status = truncated.then_some(ReplyStatus::Truncated);
+                let status = if truncated { ReplyStatus::Truncated } else { ReplyStatus::Complete };
                 return self.store_reply(question, draft, prompt, status).await.map(Ok);
             }
             GenerationEnd::Complete { .. } => ModelError::Malformed("the reply is empty".to_owned()),
             GenerationEnd::Cancelled if draft.has_text() => {
-                return self.store_reply(question, draft, prompt, Some(ReplyStatus::Cancelled)).await.map(Ok);
+                return self.store_reply(question, draft, prompt, ReplyStatus::Cancelled).await.map(Ok);
             }
             GenerationEnd::Cancelled => {
                 draft.end(DraftStatus::Cancelled, None).await;
@@ -86,7 +86,7 @@ where
             GenerationEnd::DeadlineReached
                 if draft.has_text() && draft.started.until(self.clock.now()) >= MIN_PARTIAL_REPLY_DURATION =>
             {
-                return self.store_reply(question, draft, prompt, Some(ReplyStatus::Truncated)).await.map(Ok);
+                return self.store_reply(question, draft, prompt, ReplyStatus::Truncated).await.map(Ok);
             }
             GenerationEnd::LeaseLost | GenerationEnd::DeadlineReached => {
                 self.record_usage(question, draft.usage(prompt)).await;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::{
     app::{access::SameChannel, channel_messages::ChannelMessages},
     model::{
+        agent_data::ReplyStatus,
         channel::{AgentMode, AgentSettings, Channel},
         error::{ChatError, Result},
         incarnation::ChannelKey,
@@ -24,7 +25,6 @@ use crate::{
         mention::mentions,
         message::{Message, StoredMessage},
         message_ref::MessageRef,
-        reply_status::ReplyStatus,
         time::Timestamp,
         token_bucket::Bucket,
     },
@@ -52,7 +52,7 @@ mod unwanted;
 use context::turns;
 
 /// Name by which users call the agent after an `@`, unless the deployment sets another.
-pub const NAME: &str = "assistant";
+pub const NAME: &str = "agent";
 
 const STOPPED: &str = "I was stopped before I had begun.";
 

@@ -1,7 +1,7 @@
 //! Names of the agent's outcomes.
 
 use super::ReplyOutcome;
-use crate::model::reply_status::ReplyStatus;
+use crate::model::agent_data::ReplyStatus;
 
 impl ReplyOutcome {
     /// Returns the name of the outcome in logs and metrics: `replied`, `failed` or `cancelled`. Returns `None` if the
@@ -13,7 +13,7 @@ impl ReplyOutcome {
             Self::Replied(reply) => (reply, "replied"),
             Self::Failed(notice) => (notice, "failed"),
         };
-        let is_cancelled = ReplyStatus::of(message) == Some(ReplyStatus::Cancelled);
+        let is_cancelled = message.agent.as_ref().is_some_and(|data| data.status == ReplyStatus::Cancelled);
         Some(if is_cancelled { "cancelled" } else { name })
     }
 }

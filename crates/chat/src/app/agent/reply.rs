@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use super::{Agent, Question, ReplyOutcome, draft::ReplyDraft, unwanted::Unwanted};
 use crate::{
     app::send::{SendCache, SendMessage, SendResult, send},
     model::{
+        agent_data::{AgentData, ReplyStatus},
         draft::DraftStatus,
         error::Result,
         id::UserId,
         message::{ContentType, Message, NewMessage, Role},
-        reply_status::ReplyStatus,
     },
     ports::{
         channel_store::ChannelStore,
@@ -33,31 +31,27 @@ where
     Sink: DraftSink,
     Time: Clock,
 {
-    /// Stores a draft as the reply. `status` says why it is incomplete, if it is.
+    /// Stores a draft as the reply.
     pub(super) async fn store_reply(
         &self,
         question: &Question<'_>,
         mut draft: ReplyDraft<'_, Sink>,
         prompt: &Prompt,
-        status: Option<ReplyStatus>,
+        status: ReplyStatus,
     ) -> Result<ReplyOutcome> {
         let usage = draft.usage(prompt);
         self.record_usage(question, usage).await;
-        let metadata = [
-            ("draft_id", Value::from(draft.id().to_string())),
-            ("model", Value::from(self.model.name(prompt.model.as_deref()))),
-            ("input_tokens", Value::from(usage.input_tokens)),
-            ("output_tokens", Value::from(usage.output_tokens)),
-            ("duration_ms", Value::from(millis(draft.started.until(self.clock.now())))),
-        ];
-        let mut metadata: Map<String, Value> =
-            metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        if let Some(status) = status {
-            status.write(&mut metadata);
-        }
+        let data = AgentData {
+            status,
+            draft_id: Some(draft.id()),
+            model: Some(self.model.name(prompt.model.as_deref())),
+            input_tokens: Some(usage.input_tokens),
+            output_tokens: Some(usage.output_tokens),
+            duration_ms: Some(millis(draft.started.until(self.clock.now()))),
+        };
         draft.show_rest().await;
         let (started, text) = (draft.started, draft.text.clone());
-        let sent = match self.send(question, Role::Assistant, text, metadata).await {
+        let sent = match self.send(question, Role::Agent, text, data).await {
             Ok(Ok(sent)) => sent,
             Ok(Err(reason)) => return Ok(self.end_unwanted(question, draft, reason).await),
             Err(error) => {
@@ -65,7 +59,7 @@ where
                 return Err(error);
             }
         };
-        let is_cancelled = status == Some(ReplyStatus::Cancelled);
+        let is_cancelled = status == ReplyStatus::Cancelled;
         let shown = if is_cancelled { DraftStatus::Cancelled } else { DraftStatus::Done };
         draft.end(shown, Some(sent.message().seq)).await;
         tracing::info!(
@@ -75,7 +69,7 @@ where
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
             duration_ms = millis(started.until(self.clock.now())),
-            status = status.map_or_else(|| "complete".to_owned(), |status| status.to_string()),
+            %status,
             "reply stored"
         );
         Ok(ReplyOutcome::Replied(sent.message().clone()))
@@ -96,9 +90,8 @@ where
         notice: &str,
         status: ReplyStatus,
     ) -> Result<ReplyOutcome> {
-        let mut metadata = Map::new();
-        status.write(&mut metadata);
-        Ok(match self.send(question, Role::System, notice.to_owned(), metadata).await? {
+        let data = AgentData::of_status(status);
+        Ok(match self.send(question, Role::System, notice.to_owned(), data).await? {
             Ok(sent) => ReplyOutcome::Failed(sent.message().clone()),
             Err(reason) => reason.outcome(),
         })
@@ -110,20 +103,21 @@ where
         question: &Question<'_>,
         role: Role,
         content: String,
-        metadata: Map<String, Value>,
+        data: AgentData,
     ) -> Result<Result<SendResult, Unwanted>> {
         let stored = question.stored;
         let Message { channel_id, seq, .. } = &stored.message;
         let message = SendMessage {
             channel_id: channel_id.clone(),
-            sender_id: UserId::assistant(),
+            sender_id: UserId::agent(),
             role,
             draft: NewMessage {
                 content,
                 content_type: ContentType::Markdown,
-                metadata: Some(metadata),
                 reply_to: Some(*seq),
+                ..NewMessage::default()
             },
+            agent: Some(data),
             record_key: Some(RecordKey::Reply { seq: *seq }),
             incarnation: Some(stored.incarnation),
             // Replies have their own budgets.

@@ -14,13 +14,13 @@ use std::{
 };
 
 use futures::{StreamExt, future::join_all, stream};
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::*;
 use crate::{
     app::send::{SendCache, SendMessage, send},
     model::{
+        agent_data::AgentData,
         channel::Visibility,
         draft::{Delta, DraftStatus},
         message::Role,
@@ -164,6 +164,7 @@ impl World {
             sender_id: "alice".parse().unwrap(),
             role: Role::User,
             draft: crate::model::message::NewMessage { content: content.to_owned(), ..Default::default() },
+            agent: None,
             record_key: None,
             incarnation: None,
             bucket: None,
@@ -200,11 +201,11 @@ impl World {
 async fn the_agent_answers_as_its_channel_wants_and_never_itself() {
     for (mode, content, role, answers) in [
         (AgentMode::Always, "hi", Role::User, true),
-        (AgentMode::Always, "hi", Role::Assistant, false),
+        (AgentMode::Always, "hi", Role::Agent, false),
         (AgentMode::Always, "hi", Role::System, false),
         (AgentMode::Mention, "hi", Role::User, false),
-        (AgentMode::Mention, "hi @assistant", Role::User, true),
-        (AgentMode::Off, "hi @assistant", Role::User, false),
+        (AgentMode::Mention, "hi @agent", Role::User, true),
+        (AgentMode::Off, "hi @agent", Role::User, false),
     ] {
         let mut world = World::new([vec![Say("hello")]]).await;
         world.store = world.store.with_agent("c", mode);
@@ -229,7 +230,7 @@ async fn what_was_found_of_a_channel_serves_its_next_message_until_one_is_answer
     world.store = world.store.with_agent("c", AgentMode::Always);
     let question = world.ask("hi").await;
     assert_eq!(world.agent().answer(&question, &mut known).await.unwrap(), ReplyOutcome::NotWanted);
-    let question = world.ask("hi @assistant").await;
+    let question = world.ask("hi @agent").await;
     assert!(matches!(world.agent().answer(&question, &mut known).await.unwrap(), ReplyOutcome::Replied(_)));
     assert_eq!(known, None);
     let question = world.ask("hi").await;
@@ -245,10 +246,7 @@ async fn a_reply_grows_as_it_is_written_and_ends_as_the_message() {
     let script = vec![Wait(150), Say("Hé"), Say("llo"), Wait(250), Say(" wörld"), Wait(10), Say("!"), Tell(usage)];
     let world = World::new([script]).await;
     let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
-    assert_eq!(
-        (reply.content.as_str(), reply.role, reply.reply_to),
-        ("Héllo wörld!", Role::Assistant, Some(Seq::FIRST))
-    );
+    assert_eq!((reply.content.as_str(), reply.role, reply.reply_to), ("Héllo wörld!", Role::Agent, Some(Seq::FIRST)));
     assert_eq!(world.shown.drafts(), ["Héllo wörld!"]);
     let all = world.shown.all();
     let statuses: Vec<DraftStatus> = all.iter().map(|(status, _)| *status).collect();
@@ -256,10 +254,15 @@ async fn a_reply_grows_as_it_is_written_and_ends_as_the_message() {
     assert!(all.contains(&(DraftStatus::Writing, "Héllo".to_owned())), "pieces that come together are shown together");
     let last = world.shown.0.lock().unwrap().last().unwrap().clone();
     assert_eq!(last.seq, Some(reply.seq));
-    let metadata = reply.metadata.unwrap();
-    assert_eq!(metadata["draft_id"], last.draft_id.to_string());
-    assert_eq!((&metadata["input_tokens"], &metadata["output_tokens"]), (&Value::from(7), &Value::from(5)));
-    assert_eq!((&metadata["model"], &metadata["duration_ms"]), (&Value::from("scripted"), &Value::from(410)));
+    let expected = AgentData {
+        status: ReplyStatus::Complete,
+        draft_id: Some(last.draft_id),
+        model: Some("scripted".to_owned()),
+        input_tokens: Some(7),
+        output_tokens: Some(5),
+        duration_ms: Some(410),
+    };
+    assert_eq!((reply.agent, reply.metadata), (Some(expected), None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,9 +289,8 @@ async fn a_number_of_tokens_that_is_not_reported_is_estimated() {
     let told = Tell(Usage { input_tokens: 111, output_tokens: 0 });
     let world = World::new([vec![told, Say("hello")]]).await;
     let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
-    let metadata = reply.metadata.unwrap();
-    assert_eq!(metadata["input_tokens"], 111);
-    assert_eq!(metadata["output_tokens"], 6);
+    let data = reply.agent.unwrap();
+    assert_eq!((data.input_tokens, data.output_tokens), (Some(111), Some(6)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -273,6 +273,7 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
             channel_id: send.channel_id.clone(),
             seq: head.last_seq.next(),
             message_id,
+            version: Message::FIRST_VERSION,
             sender_id: send.sender_id.clone(),
             role: send.role,
             content,
@@ -280,10 +281,10 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
             created_at: now,
             metadata,
             reply_to,
+            agent: send.agent.clone(),
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,
-            edits: 0,
         },
         incarnation: head.incarnation,
         trace: send.trace.clone(),
@@ -295,7 +296,7 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
 /// key.
 fn fingerprint(send: &SendMessage) -> String {
     let NewMessage { content, content_type, metadata, reply_to } = &send.draft;
-    let chosen = serde_json::json!([content, content_type, metadata, reply_to]).to_string();
+    let chosen = serde_json::json!([content, content_type, metadata, reply_to, send.agent]).to_string();
     format!("{:x}", Hex(&Sha256::digest(chosen)))
 }
 

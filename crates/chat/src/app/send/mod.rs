@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::{
     model::{
+        agent_data::AgentData,
         channel::ChannelHead,
         error::{ChatError, Result},
         id::{ChannelId, UserId},
@@ -54,6 +55,8 @@ pub struct SendMessage {
     pub role: Role,
     /// Content, content type, metadata and `reply_to`.
     pub draft: NewMessage,
+    /// The agent's own data, if the agent is the sender.
+    pub agent: Option<AgentData>,
     /// Idempotency key. A repeated request with it returns the stored message.
     pub record_key: Option<RecordKey>,
     /// Incarnation of the channel, if the message replies to something in it.

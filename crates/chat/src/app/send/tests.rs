@@ -22,6 +22,7 @@ fn by(sender: &str, content: &str, key: Option<&str>) -> SendMessage {
         sender_id: sender.parse().unwrap(),
         role: Role::User,
         draft: NewMessage { content: content.to_owned(), ..NewMessage::default() },
+        agent: None,
         record_key: key.map(|key| RecordKey::Request { sender_id: sender.parse().unwrap(), key: key.parse().unwrap() }),
         incarnation: None,
         bucket: None,
@@ -97,7 +98,7 @@ async fn private_channels_are_for_members_and_the_agent() {
     let refused = send(&store, &clock, by("mallory", "hi", None), &mut SendCache::default()).await;
     assert!(matches!(refused, Err(ChatError::ChannelNotFound)));
     send(&store, &clock, by("alice", "hi", None), &mut SendCache::default()).await.unwrap();
-    let agent = SendMessage { role: Role::Assistant, ..by("assistant", "hello", None) };
+    let agent = SendMessage { role: Role::Agent, ..by("agent", "hello", None) };
     send(&store, &clock, agent, &mut SendCache::default()).await.unwrap();
 }
 

@@ -207,6 +207,7 @@ where
             channel_id: head.channel_id.clone(),
             seq: head.last_seq.next(),
             message_id: MessageId::generate(self.seed()),
+            version: Message::FIRST_VERSION,
             sender_id: id(user)?,
             role: Role::User,
             content: format!("{} of {user}", head.last_seq.next()),
@@ -214,10 +215,10 @@ where
             created_at: self.now,
             metadata: None,
             reply_to: None,
+            agent: None,
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,
-            edits: 0,
         };
         Ok(StoredMessage { message, incarnation: head.incarnation, trace: None, expires_at: None })
     }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     model::{
         access::Authority,
+        agent_data::{AgentData, ReplyStatus},
         channel::{Channel, ChannelHead, Member, Visibility},
         id::UserId,
         limits::REACTIONS_PER_MESSAGE,
@@ -172,6 +173,13 @@ where
             let head = self.head(&channel.channel_id).await?;
             let mut message = self.message(&head, "olga")?;
             message.message.reply_to = (number > 3).then_some(Seq::FIRST);
+            message.message.agent = (number == 2).then(|| AgentData {
+                draft_id: Some(message.message.message_id),
+                model: Some("m".to_owned()),
+                input_tokens: Some(111),
+                output_tokens: Some(0),
+                ..AgentData::of_status(ReplyStatus::Complete)
+            });
             // The fifth message expires.
             message.expires_at = (number == 5).then(|| self.later(LONG));
             require_eq!(self.append(&head, &message, None).await?, AppendResult::Stored, "message {number}");
@@ -220,7 +228,10 @@ where
         let messages = self.ports.messages;
         let (channel, olga) = self.channel("revisions", Visibility::Public).await?;
         let key = channel.key();
-        let sent = self.send(&channel, "olga").await?;
+        let head = self.head(&channel.channel_id).await?;
+        let mut sent = self.message(&head, "olga")?;
+        sent.message.agent = Some(AgentData::of_status(ReplyStatus::Truncated));
+        require_eq!(self.append(&head, &sent, None).await?, AppendResult::Stored, "a message");
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
         let react =
@@ -233,17 +244,21 @@ where
         let mut edited = StoredMessage { message: sent.message.revised(), ..sent.clone() };
         "edited".clone_into(&mut edited.message.content);
         edited.message.edited_at = Some(self.now);
+        let before = messages.update_message(&by, &edited).await?;
+        require_eq!(before, UpdateResult::Stale, "an edit of the state before the reaction");
+        edited.message = edited.message.revised();
         require_eq!(messages.update_message(&by, &edited).await?, UpdateResult::Done, "an edit");
         let found = messages.message(&key, Seq::FIRST, self.now).await?;
         let wanted = Reactions::from([(id("👍")?, BTreeSet::from([id("rita")?]))]);
         let wanted = Message { reactions: wanted, ..edited.message.clone() };
-        require_eq!(found, Some(wanted), "the message, with the reaction that came meanwhile");
+        require_eq!(found, Some(wanted), "the message, with the reaction that came before");
         self.stale_revisions(&by, &sent, &edited).await?;
         let mut deleted = StoredMessage { message: edited.message.revised(), ..sent.clone() };
         deleted.message.content = String::new();
         deleted.message.deleted_at = Some(self.now);
         require_eq!(messages.update_message(&by, &deleted).await?, UpdateResult::Done, "a deletion");
-        require_eq!(messages.message(&key, Seq::FIRST, self.now).await?, Some(deleted.message), "the deleted message");
+        let wanted = Message { agent: None, ..deleted.message };
+        require_eq!(messages.message(&key, Seq::FIRST, self.now).await?, Some(wanted), "the deleted message");
         require_eq!(
             messages.update_message(&by, &edited).await?,
             UpdateResult::MessageNotFound,
@@ -267,7 +282,7 @@ where
         let messages = self.ports.messages;
         let (key, seq) = (by.channel.key(), sent.message.seq);
         let before = messages.message(&key, seq, self.now).await?;
-        require_eq!(before.as_ref().map(|message| message.edits), Some(edited.message.edits), "the number of edits");
+        require_eq!(before.as_ref().map(|message| message.version), Some(edited.message.version), "the version");
         let mut late = StoredMessage { message: sent.message.revised(), ..sent.clone() };
         late.message.metadata = Some(serde_json::Map::new());
         require_eq!(messages.update_message(by, &late).await?, UpdateResult::Stale, "an edit of an earlier state");
@@ -292,16 +307,18 @@ where
             Ok(messages.react(&by, &revision, &id(emoji)?, toggle, now).await?)
         };
         let done = ReactionResult::Done;
-        for (user, emoji, toggle) in [
-            ("rita", "👍", Toggle::Add),
-            ("rita", "👍", Toggle::Add),
-            ("paul", "👍", Toggle::Add),
-            ("paul", "🎉", Toggle::Add),
-            ("rita", "👍", Toggle::Remove),
+        for (user, emoji, toggle, version) in [
+            ("rita", "👍", Toggle::Add, 2),
+            ("rita", "👍", Toggle::Add, 2),
+            ("paul", "👍", Toggle::Add, 3),
+            ("paul", "🎉", Toggle::Add, 4),
+            ("rita", "👍", Toggle::Remove, 5),
+            ("rita", "👍", Toggle::Remove, 5),
         ] {
             require_eq!(react(user, emoji, toggle, self.now).await?, done, "a reaction");
+            let found = messages.message(&channel.key(), Seq::FIRST, self.now).await?;
+            require_eq!(found.map(|message| message.version), Some(version), "the version after {toggle:?} of {user}");
         }
-        require_eq!(react("rita", "👍", Toggle::Remove, self.now).await?, done, "what was taken back, once more");
         let found = messages.message(&channel.key(), Seq::FIRST, self.now).await?.map(|message| message.reactions);
         let paul: BTreeSet<UserId> = BTreeSet::from([id("paul")?]);
         let wanted = Reactions::from([(id("👍")?, paul.clone()), (id("🎉")?, paul)]);

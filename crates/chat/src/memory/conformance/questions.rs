@@ -69,7 +69,7 @@ where
     /// Appends a reply to a message, after the current head.
     async fn reply(&self, channel: &Channel, to: Seq, now: Timestamp) -> Outcome<AppendResult> {
         let head = self.head(&channel.channel_id).await?;
-        let mut message = self.message(&head, "assistant")?;
+        let mut message = self.message(&head, "agent")?;
         message.message.reply_to = Some(to);
         let record = self.record(RecordKey::Reply { seq: to }, &message);
         let append = Append {

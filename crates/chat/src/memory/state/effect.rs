@@ -168,8 +168,7 @@ impl State {
                 self.listed.entry(user).or_default().insert(channel, seq);
             }
             Effect::MessageAppended { item, record, full_at } => self.message_appended(item, record, full_at),
-            Effect::MessageRevised { after, .. } => self.message_revised(after),
-            Effect::ReactionChanged { after, .. } => self.reaction_changed(after),
+            Effect::MessageRevised { after, .. } | Effect::ReactionChanged { after, .. } => self.message_changed(after),
             Effect::LeaseAcquired { question, owner, until } => self.lease_acquired(question, owner, until),
             Effect::LeaseRenewed { question, until, renewal } => self.lease_renewed(question, until, renewal),
             Effect::ReplyCancelled { question } => self.reply_cancelled(question),

@@ -100,8 +100,8 @@ impl State {
         let Some(before) = found.filter(|item| item.stored.message.deleted_at.is_none()) else {
             return (UpdateResult::MessageNotFound, None);
         };
-        let edits = before.stored.message.edits + 1;
-        if edits != revised.message.edits && !self.lacks(Rule::MessageAsRead) {
+        let version = before.stored.message.version + 1;
+        if version != revised.message.version && !self.lacks(Rule::MessageAsRead) {
             return (UpdateResult::Stale, None);
         }
         let mut after = before.clone();
@@ -111,9 +111,10 @@ impl State {
         message.metadata.clone_from(&to.metadata);
         message.edited_at = to.edited_at;
         message.deleted_at = to.deleted_at;
-        message.edits = edits;
+        message.version = version;
         if to.deleted_at.is_some() {
             message.reactions.clear();
+            message.agent = None;
         }
         after.stored.trace.clone_from(&revised.trace);
         (UpdateResult::Done, Some(Effect::MessageRevised { before: before.clone(), after }))
@@ -143,6 +144,9 @@ impl State {
             return (ReactionResult::Full, None);
         }
         let mut after = before.clone();
+        if !self.lacks(Rule::ReactionVersion) {
+            after.stored.message.version += 1;
+        }
         let reactions = &mut after.stored.message.reactions;
         let users = reactions.entry(emoji.clone()).or_default();
         match toggle {
@@ -176,21 +180,21 @@ impl State {
             let place = self.record_place(&key);
             self.records.entry(place).or_default().insert(record.key.clone(), record);
         }
-        self.put_message(Change::Created, item);
+        self.put_message(Some(Change::Created), item);
     }
 
-    pub(super) fn message_revised(&mut self, after: MessageItem) {
-        let is_deleted = after.stored.message.deleted_at.is_some();
-        self.put_message(if is_deleted { Change::Deleted } else { Change::Updated }, after);
+    pub(super) fn message_changed(&mut self, after: MessageItem) {
+        let before = self.message(&after.stored.channel(), after.stored.message.seq);
+        let change = before.and_then(|before| Change::between(&before.stored.message, &after.stored.message));
+        self.put_message(change, after);
     }
 
-    pub(super) fn reaction_changed(&mut self, after: MessageItem) {
-        self.put_message(Change::Updated, after);
-    }
-
-    fn put_message(&mut self, change: Change, item: MessageItem) {
-        let event = MessageEvent { change, stored: item.stored.clone() };
-        self.stream.push(StreamRecord { event, for_agent: item.for_agent });
+    /// Stores a message, and adds its change, if subscribers learn of it, to the stream.
+    fn put_message(&mut self, change: Option<Change>, item: MessageItem) {
+        if let Some(change) = change {
+            let event = MessageEvent { change, stored: item.stored.clone() };
+            self.stream.push(StreamRecord { event, for_agent: item.for_agent });
+        }
         let place = self.messages.entry(item.stored.channel()).or_default();
         place.insert(item.stored.message.seq, item);
     }

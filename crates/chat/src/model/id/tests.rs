@@ -32,7 +32,7 @@ fn a_dot_segment_is_no_id_of_any_kind() {
 #[test]
 fn names_of_the_system_are_not_given_to_users() {
     let (plain, named) = (ReservedNames::default(), ReservedNames::with_agent("Jarvis"));
-    for name in ["assistant", "system", "Assistant", "SYSTEM", "aSSiStAnT"] {
+    for name in ["agent", "system", "Agent", "SYSTEM", "aGeNt"] {
         assert_eq!(plain.user(name), Err(IdError::Reserved), "{name}");
         assert_eq!(named.user(name), Err(IdError::Reserved), "{name}: the agent signs with it under any name");
         assert!(name.parse::<UserId>().unwrap().is_reserved(), "{name} can still be read");
@@ -41,17 +41,17 @@ fn names_of_the_system_are_not_given_to_users() {
         assert_eq!(named.user(name), Err(IdError::Reserved), "{name}");
         assert_eq!(plain.user(name).unwrap().as_str(), name);
     }
-    for name in ["assistants", "assistant.smith", "my-system", "assistan", "user", "alice"] {
+    for name in ["agents", "agent.smith", "my-system", "agen", "user", "alice"] {
         assert_eq!(named.user(name).unwrap().as_str(), name);
     }
     assert_eq!(named.user(".."), Err(IdError::DotSegment));
     assert_eq!(named.user("a b"), Err(IdError::MalformedUser));
     let partner: UserPrefix = "partner".parse().unwrap();
-    for name in ["assistant", "System", "Jarvis"] {
+    for name in ["agent", "System", "Jarvis"] {
         assert_eq!(named.caller(Some(&partner), name), Err(IdError::Reserved), "{name} of a partner");
         assert_eq!(named.user(&format!("partner=={name}")), Err(IdError::Reserved), "{name} of a partner");
     }
-    assert!(UserId::assistant().is_reserved());
+    assert!(UserId::agent().is_reserved());
 }
 
 #[test]

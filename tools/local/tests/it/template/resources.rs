@@ -93,7 +93,7 @@ fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users
     let agent = reader("ChatAgentWorker");
     // A record is delivered more often than a model may be called for its message.
     assert!(agent.maximum_retry_attempts >= Some(chat::model::limits::MODEL_CALLS));
-    let image = json!({"role": {"S": ["user"]}, "agent": {"S": [{"exists": false}]}});
+    let image = json!({"role": {"S": ["user"]}, "no_agent": {"S": [{"exists": false}]}});
     let pattern = json!({"eventName": ["INSERT"], "dynamodb": {"NewImage": image}});
     assert_eq!(agent.filters, [pattern]);
     let delivery = reader("ChatDeliveryWorker");

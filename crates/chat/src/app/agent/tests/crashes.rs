@@ -103,7 +103,7 @@ async fn redeliver(seed: u64, questions: u64, deliveries: u64) -> BTreeMap<&'sta
         let calls = u32::try_from(prompts.iter().filter(of_this).count()).unwrap();
         assert!(calls <= 1 + crashes, "seed {seed}: {calls} calls of message {seq}, {crashes} crashes");
         if crashes < MODEL_CALLS {
-            assert_eq!((ends[0].role, ends[0].content.as_str()), (Role::Assistant, "abc"), "seed {seed}");
+            assert_eq!((ends[0].role, ends[0].content.as_str()), (Role::Agent, "abc"), "seed {seed}");
         } else {
             assert!(calls <= MODEL_CALLS, "seed {seed}: {calls} calls of message {seq}");
         }

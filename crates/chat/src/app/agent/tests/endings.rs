@@ -31,10 +31,13 @@ async fn every_failure_ends_in_a_reply_or_in_one_notice() {
         let ends = world.ends(Seq::FIRST);
         assert_eq!(ends.len(), 1, "{what}");
         if let Some(content) = content {
-            assert_eq!((ends[0].content.as_str(), ends[0].role), (content, Role::Assistant), "{what}");
+            assert_eq!((ends[0].content.as_str(), ends[0].role), (content, Role::Agent), "{what}");
         } else {
             assert!(matches!(outcome, ReplyOutcome::Failed(_)), "{what}");
-            assert_eq!((ends[0].role, &ends[0].metadata.as_ref().unwrap()["status"]), (Role::System, &"failed".into()));
+            assert_eq!(
+                (ends[0].role, &ends[0].agent),
+                (Role::System, &Some(AgentData::of_status(ReplyStatus::Failed)))
+            );
         }
         for draft in world.shown.drafts() {
             assert!(draft.is_empty() || draft == "half a wo", "{what}: {draft}");
@@ -93,7 +96,7 @@ async fn a_model_that_thinks_is_not_silent_but_speaks_in_time() {
 async fn a_reply_at_the_limit_of_the_model_says_so() {
     let world = World::new([vec![Say("half"), Cut]]).await;
     let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
-    assert_eq!((reply.content.as_str(), &reply.metadata.unwrap()["status"]), ("half", &"truncated".into()));
+    assert_eq!((reply.content.as_str(), reply.agent.unwrap().status), ("half", ReplyStatus::Truncated));
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,7 +105,7 @@ async fn a_reply_that_does_not_end_in_time_is_kept_or_given_up_before_its_record
     let endless = || [(0..40).flat_map(|_| [Wait(10_000), Say("on ")]).collect::<Vec<_>>()];
     let world = World::new(endless()).await;
     let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
-    assert_eq!((reply.content.len(), &reply.metadata.unwrap()["status"]), (29 * 3, &"truncated".into()));
+    assert_eq!((reply.content.len(), reply.agent.unwrap().status), (29 * 3, ReplyStatus::Truncated));
 
     let world = World::new(endless()).await;
     let spent = async || world.store.tokens_used(&"alice".parse().unwrap(), world.clock.now()).await.unwrap();
@@ -140,7 +143,7 @@ async fn a_reply_can_be_stopped_and_what_there_was_is_kept() {
     };
     let (outcome, ()) = futures::future::join(world.answer(), stop).await;
     let ReplyOutcome::Replied(reply) = outcome.unwrap() else { panic!("a reply") };
-    assert_eq!((reply.content.as_str(), &reply.metadata.unwrap()["status"]), ("once upon", &"cancelled".into()));
+    assert_eq!((reply.content.as_str(), reply.agent.unwrap().status), ("once upon", ReplyStatus::Cancelled));
     assert_eq!(world.shown.all().last().unwrap().0, DraftStatus::Cancelled);
     assert!(world.clock.start.elapsed() < Duration::from_secs(4), "soon");
 
@@ -192,5 +195,5 @@ async fn an_endless_reply_is_cut_and_says_so() {
     let piece: &'static str = "0123456789abcdef".repeat(512).leak();
     let world = World::new([vec![Say(piece); 8]]).await;
     let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
-    assert_eq!((reply.content.len(), &reply.metadata.unwrap()["status"]), (CONTENT_BYTES, &"truncated".into()));
+    assert_eq!((reply.content.len(), reply.agent.unwrap().status), (CONTENT_BYTES, ReplyStatus::Truncated));
 }

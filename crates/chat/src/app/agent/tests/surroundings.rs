@@ -34,7 +34,7 @@ impl World {
     async fn undergo(&self, change: Change, after: u64) {
         tokio::time::sleep(Duration::from_millis(after)).await;
         match change {
-            Change::QuestionDeleted => self.channel_messages().delete(&self.asked()).await.unwrap(),
+            Change::QuestionDeleted => self.channel_messages().delete(&self.asked(), None).await.unwrap(),
             Change::AgentOff => self.store.set_agent("c", AgentMode::Off),
             Change::ChannelArchived => self.store.archive("c"),
             Change::ChannelDeleted => {
@@ -107,7 +107,7 @@ async fn a_stored_reply_stays_and_an_edited_question_gets_its_reply() {
     let edit = async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let edit = Edit { content: Some("hi there".to_owned()), ..Edit::default() };
-        world.channel_messages().edit(&world.asked(), edit).await.unwrap();
+        world.channel_messages().edit(&world.asked(), None, &edit).await.unwrap();
     };
     let (outcome, ()) = futures::future::join(world.answer(), edit).await;
     let ReplyOutcome::Replied(reply) = outcome.unwrap() else { panic!("a reply") };
