@@ -191,10 +191,10 @@ impl Api {
         nothing_of(self.request(Method::DELETE, &format!("/channels/{}/messages/{seq}", segment(channel)))).await
     }
 
-    /// Returns the ids of the first users who reacted to a message with `emoji`.
-    pub async fn reactors(&self, channel: &str, seq: u64, emoji: &str) -> Result<Vec<String>, Error> {
+    /// Returns the users of the first page of reactions to a message, by emoji.
+    pub async fn reactors(&self, channel: &str, seq: u64) -> Result<Vec<String>, Error> {
         let path = format!("/channels/{}/messages/{seq}/reactions", segment(channel));
-        let found: Value = json_of(self.request(Method::GET, &path).query(&[("emoji", emoji)])).await?;
+        let found: Value = json_of(self.request(Method::GET, &path)).await?;
         Ok(texts(&found["reactions"], "user_id"))
     }
 

@@ -171,8 +171,6 @@ pub enum ClosingReason {
     Removed,
     /// The client sent too many frames.
     TooManyFrames,
-    /// The socket has reached its maximum age.
-    TooOld,
     /// A reason of a later API version.
     #[serde(other)]
     Unknown,

@@ -163,7 +163,7 @@ fn a_socket_begins_and_ends() {
     for (text, expected, back) in [
         ("token_expired", ClosingReason::TokenExpired, true),
         ("removed", ClosingReason::Removed, true),
-        ("too_many_frames", ClosingReason::TooManyFrames, true),
+        ("too_many_frames", ClosingReason::TooManyFrames, false),
     ] {
         let body = json_pattern!({ "type": "closing", "reason": (text), "reconnect": (back) });
         let states = [("the server closes a socket", json!({ "reason": text }))];
