@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, header};
+use reqwest::{Method, RequestBuilder, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -80,6 +80,13 @@ impl Api {
     /// Returns a channel, with the tag that [`Api::rename_channel`] requires.
     pub async fn channel(&self, id: &str) -> Result<(Channel, String), Error> {
         tagged(self.request(Method::GET, &format!("/channels/{}", segment(id)))).await
+    }
+
+    /// Returns a channel, or `None` if it has not changed since its tag was read.
+    pub async fn changed_channel(&self, id: &str, tag: &str) -> Result<Option<Channel>, Error> {
+        let request = self.request(Method::GET, &format!("/channels/{}", segment(id)));
+        let response = answered(request.header(header::IF_NONE_MATCH, tag)).await?;
+        Ok(if response.status() == StatusCode::NOT_MODIFIED { None } else { Some(response.json().await?) })
     }
 
     /// Renames a channel if it has not changed since its tag was read.
@@ -294,7 +301,7 @@ async fn nothing_of(request: RequestBuilder) -> Result<(), Error> {
 
 async fn answered(request: RequestBuilder) -> Result<reqwest::Response, Error> {
     let response = request.header(header::ACCEPT, "application/json, application/problem+json").send().await?;
-    if response.status().is_success() {
+    if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }
     Err(refusal(response).await)

@@ -136,6 +136,14 @@ async fn a_channel_is_renamed_as_it_was_read() {
         assert_eq!((channel.visibility.as_str(), tag.as_str()), ("public", "\"1\""));
     })
     .await;
+    let same = |i: &mut InteractionBuilder| {
+        i.request.get().path("/channels/general").header("if-none-match", "\"1\"");
+        i.response.status(304).header("etag", "\"1\"");
+    };
+    exchange("a channel that has not changed", &states, same, async |api| {
+        assert_eq!(api.changed_channel("general", "\"1\"").await.unwrap(), None);
+    })
+    .await;
     let rename = |i: &mut InteractionBuilder| {
         i.request.method("PATCH").path("/channels/general").header("if-match", "\"1\"").content_type(MERGE_PATCH);
         i.request.json_body(json_pattern!({ "name": "Everybody" }));
