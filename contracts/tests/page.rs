@@ -84,9 +84,11 @@ fn answers(i: &mut InteractionBuilder, status: u16, body: JsonPattern) {
     i.response.status(status).content_type("application/json").json_body(body);
 }
 
-fn refuses(i: &mut InteractionBuilder, status: u16) {
+fn refuses(i: &mut InteractionBuilder, status: u16, code: &str) {
     i.response.status(status).content_type("application/problem+json");
-    i.response.json_body(json_pattern!({ "title": like!("A title"), "detail": like!("What is wrong.") }));
+    i.response.json_body(json_pattern!({
+        "title": like!("A title"), "code": (code), "detail": like!("What is wrong."),
+    }));
 }
 
 fn message(seq: u64, content: &str) -> JsonPattern {
@@ -94,6 +96,7 @@ fn message(seq: u64, content: &str) -> JsonPattern {
         "channel_id": "general",
         "seq": (seq),
         "message_id": term!(ULID, "01JTYQ4X9M8Z4QY7V6A1B2C3D4"),
+        "version": 1,
         "sender_id": "alice",
         "role": "user",
         "content": (content),
@@ -125,7 +128,9 @@ fn the_list_of_channels() {
         i.request.get().path("/channels");
         let channel = json_pattern!({
             "channel_id": "general", "name": "General", "visibility": "public",
-            "last_seq": like!(2), "unread_count": like!(2), "agent": { "mode": "off" },
+            "last_seq": like!(2), "version": like!(1), "agent": { "mode": "off" },
+            "membership": { "role": "member", "read_seq": like!(0), "unread_count": like!(0) },
+            "last_message": { "seq": like!(2), "sender_id": "alice", "content": "message 2" },
         });
         answers(i, 200, json_pattern!({ "channels": each_like!(channel), "has_more": false }));
     });
@@ -146,7 +151,7 @@ fn a_channel_is_joined_and_made_when_there_is_none() {
     let nothing = [("nothing exists", none())];
     let join = exchange("the page joins what is not there", &nothing, |i| {
         i.request.put().path(path);
-        refuses(i, 404);
+        refuses(i, 404, "channel_not_found");
     });
     let create = exchange("the page makes a channel", &nothing, |i| {
         i.request.post().path("/channels").json_body(json_pattern!({
@@ -194,7 +199,10 @@ fn what_was_missed_is_read_when_a_push_shows_a_gap() {
         answers(i, 200, page(Vec::new(), false));
     });
     let push = json!([{ "type": "events", "channel_id": "general", "events": [
-        { "type": "message.created", "seq": 3, "message": { "channel_id": "general", "seq": 3, "content": "message 3" } },
+        {
+            "type": "message.created", "seq": 3, "version": 1,
+            "message": { "channel_id": "general", "seq": 3, "version": 1, "content": "message 3" },
+        },
     ] }]);
     let output = converse(&[open, missed, rest], &json!([["open", "general"]]), Some(&push));
     assert_eq!((seqs(&output), &output["hasGap"]), (vec![1, 2, 3], &json!(false)));
@@ -212,7 +220,9 @@ fn a_message_is_sent() {
         answers(
             i,
             201,
-            json_pattern!({ "channel_id": "general", "seq": 1, "content": "hi", "metadata": { "client_key": KEY } }),
+            json_pattern!({
+                "channel_id": "general", "seq": 1, "version": 1, "content": "hi", "metadata": { "client_key": KEY },
+            }),
         );
     });
     let output = converse(&[send], &json!([["send", "general", "hi"]]), None);
@@ -222,7 +232,7 @@ fn a_message_is_sent() {
 
 #[test]
 fn a_reply_is_stopped() {
-    let stop = exchange("the page stops a reply", &[stored(1)], |i| {
+    let stop = exchange("the page stops a reply", &[("the agent is replying", none())], |i| {
         i.request.post().path("/channels/general/messages/1/reply/cancel");
         i.response.status(202);
     });
@@ -235,20 +245,31 @@ fn a_reply_is_stopped() {
 fn a_refusal_is_shown_and_may_be_retried() {
     let channel = ("a channel exists", none());
     let before = json!({ "key": KEY, "body": { "content": "something else" } });
-    let cases: [(&str, States<'_>, u16); 7] = [
-        ("the page's token has expired", vec![channel.clone(), ("the token has expired", none())], 401),
-        ("the page may not send", vec![channel.clone(), ("the token has the scopes", none())], 403),
-        ("the page sends to what is not there", vec![("nothing exists", none())], 404),
-        ("the page sends to an archived channel", vec![("the channel is archived", none())], 409),
-        ("the page's key was used", vec![channel.clone(), ("the request was sent before", before)], 422),
-        ("the page sends too often", vec![channel, ("the caller does this too often", none())], 429),
-        ("the page's token cannot be verified", vec![("the keys of the token's issuer cannot be had", none())], 503),
+    let silent = ("the keys of the token's issuer cannot be had", none());
+    let cases: [(&str, States<'_>, u16, &str); 7] = [
+        (
+            "the page's token has expired",
+            vec![channel.clone(), ("the token has expired", none())],
+            401,
+            "token_expired",
+        ),
+        ("the page may not send", vec![channel.clone(), ("the token has the scopes", none())], 403, "missing_scope"),
+        ("the page sends to what is not there", vec![("nothing exists", none())], 404, "channel_not_found"),
+        ("the page sends to an archived channel", vec![("the channel is archived", none())], 409, "channel_archived"),
+        (
+            "the page's key was used",
+            vec![channel.clone(), ("the request was sent before", before)],
+            422,
+            "idempotency_key_reused",
+        ),
+        ("the page sends too often", vec![channel, ("the caller does this too often", none())], 429, "rate_limited"),
+        ("the page's token cannot be verified", vec![silent], 503, "keys_unavailable"),
     ];
-    for (description, states, status) in cases {
+    for (description, states, status, code) in cases {
         let waits = matches!(status, 429 | 503);
         let send = exchange(description, &states, |i| {
             sending(i);
-            refuses(i, status);
+            refuses(i, status, code);
             if waits {
                 i.response.header("retry-after", term!("^[1-9][0-9]*$", "1"));
             }
@@ -263,7 +284,7 @@ fn a_refusal_is_shown_and_may_be_retried() {
         i.request.post().path(MESSAGES).header("idempotency-key", KEY);
         i.request.json_body(json_pattern!({ "content": "", "metadata": { "client_key": KEY } }));
         i.response.status(400).content_type("application/problem+json").json_body(json_pattern!({
-            "detail": like!("What is wrong."),
+            "code": "invalid_request", "detail": like!("What is wrong."),
             "errors": each_like!(json_pattern!({ "field": "content", "message": like!("must not be empty") })),
         }));
     });
@@ -291,10 +312,11 @@ fn frame(description: &str, states: &[(&str, Value)], before: &[Value], body: Js
     drive(&json!({ "do": [["open", "general"]], "frames": frames }))
 }
 
-fn event(kind: &str, more: Vec<(&str, JsonPattern)>) -> JsonPattern {
+fn event(kind: &str, version: u64, more: Vec<(&str, JsonPattern)>) -> JsonPattern {
     let mut fields = vec![
         ("channel_id", json_pattern!("general")),
         ("seq", json_pattern!(1)),
+        ("version", JsonPattern::from(version)),
         ("sender_id", json_pattern!("bob")),
         ("role", json_pattern!("user")),
         ("content_type", json_pattern!("text/plain")),
@@ -302,29 +324,38 @@ fn event(kind: &str, more: Vec<(&str, JsonPattern)>) -> JsonPattern {
     ];
     fields.extend(more);
     let message = JsonPattern::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
-    json_pattern!({ "type": "events", "channel_id": "general", "events": [{ "type": (kind), "seq": 1, "message": message }] })
+    json_pattern!({ "type": "events", "channel_id": "general", "events": [{
+        "type": (kind), "seq": 1, "version": (version), "message": message,
+    }] })
 }
 
 fn sent() -> Value {
-    json!({ "type": "events", "channel_id": "general", "events": [{ "type": "message.created", "seq": 1, "message": {
-        "channel_id": "general", "seq": 1, "sender_id": "bob", "role": "user", "content": "hi",
-        "content_type": "text/plain", "created_at": "2026-05-01T12:00:00.000Z",
-    } }] })
+    json!({ "type": "events", "channel_id": "general", "events": [{
+        "type": "message.created", "seq": 1, "version": 1, "message": {
+            "channel_id": "general", "seq": 1, "version": 1, "sender_id": "bob", "role": "user", "content": "hi",
+            "content_type": "text/plain", "created_at": "2026-05-01T12:00:00.000Z",
+        },
+    }] })
 }
 
 #[test]
 fn messages_come_change_and_go() {
-    let body = event("message.created", vec![("content", json_pattern!("hi"))]);
+    let body = event("message.created", 1, vec![("content", json_pattern!("hi"))]);
     let output = frame("the page hears of a message", &[("a message is sent", none())], &[], body);
     assert_eq!(output["messages"][0]["content"], "hi");
     let edited = json_pattern!(term!(TIME, "2026-05-01T12:00:30.000Z"));
-    let body = event("message.updated", vec![("content", json_pattern!("edited")), ("edited_at", edited)]);
+    let body = event("message.updated", 2, vec![("content", json_pattern!("edited")), ("edited_at", edited)]);
     let output = frame("the page hears of an edit", &[("a message is edited", none())], &[sent()], body);
     assert_eq!(output["messages"][0]["content"], "edited");
     let deleted = json_pattern!(term!(TIME, "2026-05-01T12:01:00.000Z"));
-    let body = event("message.deleted", vec![("content", json_pattern!("")), ("deleted_at", deleted)]);
+    let body = event("message.deleted", 2, vec![("content", json_pattern!("")), ("deleted_at", deleted)]);
     let output = frame("the page hears of a deletion", &[("a message is deleted", none())], &[sent()], body);
     assert_eq!(output["messages"][0]["content"], "");
+    let body = json_pattern!({ "type": "events", "channel_id": "general", "events": [{
+        "type": "reaction.added", "seq": 1, "version": 2, "emoji": "👍", "user_id": "bob", "count": 1,
+    }] });
+    let output = frame("the page hears of a reaction", &[("a message gets a reaction", none())], &[sent()], body);
+    assert_eq!(output["messages"][0]["reactions"][0]["count"], 1);
 }
 
 #[test]
@@ -352,8 +383,10 @@ fn drafts_grow_and_become_messages() {
     let output = frame("the page hears that a draft failed", &states, std::slice::from_ref(&writing), body);
     assert_eq!(output["drafts"], json!([]));
     let body = json_pattern!({ "type": "events", "channel_id": "general", "events": [{
-        "type": "message.created", "seq": 2,
-        "message": { "channel_id": "general", "seq": 2, "role": "assistant", "content": like!("Words."), "reply_to": 1 },
+        "type": "message.created", "seq": 2, "version": 1, "message": {
+            "channel_id": "general", "seq": 2, "version": 1, "role": "agent", "content": like!("Words."), "reply_to": 1,
+            "agent": { "status": "complete" },
+        },
     }] });
     let states = [("the agent answers", none())];
     let output = frame("the page hears the agent's answer", &states, &[sent(), writing], body);

@@ -1,6 +1,6 @@
 //! Messages of one channel.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use crate::{Event, EventKind, Message, Reaction};
 
@@ -10,6 +10,7 @@ pub struct ChannelLog {
     user_id: String,
     messages: BTreeMap<u64, Message>,
     settled: u64,
+    outdated: BTreeSet<u64>,
 }
 
 impl ChannelLog {
@@ -34,6 +35,12 @@ impl ChannelLog {
     #[must_use]
     pub fn has_gap(&self) -> bool {
         self.messages.keys().next_back().is_some_and(|last| *last > self.settled)
+    }
+
+    /// Returns the numbers of messages that missed an event, and so must be read again.
+    #[must_use]
+    pub fn outdated(&self) -> &BTreeSet<u64> {
+        &self.outdated
     }
 
     /// Adds the events of a push. A duplicate, or an older version of a message, changes nothing.
@@ -74,6 +81,7 @@ impl ChannelLog {
                 let held = place.get_mut();
                 let summaries = [held.thread.take(), message.thread.take()];
                 if held.version < message.version {
+                    self.outdated.remove(&message.seq);
                     *held = message;
                 }
                 held.thread = summaries.into_iter().flatten().max_by_key(|thread| thread.reply_count);
@@ -81,9 +89,13 @@ impl ChannelLog {
         }
     }
 
-    /// Adds or removes a user's reaction. The event has the resulting number of users.
+    /// Adds or removes a user's reaction, if the event follows the held version. It has the resulting number of users.
     fn react(&mut self, event: &Event) {
         let Some(held) = self.messages.get_mut(&event.seq).filter(|held| held.version < event.version) else { return };
+        if event.version > held.version + 1 {
+            self.outdated.insert(event.seq);
+            return;
+        }
         let (Some(emoji), Some(user), Some(count)) = (&event.emoji, &event.user_id, event.count) else { return };
         held.version = event.version;
         let mut reaction = match held.reactions.iter().position(|reaction| reaction.emoji == *emoji) {

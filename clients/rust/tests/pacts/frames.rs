@@ -77,7 +77,9 @@ fn reactions_come_and_go() {
         }] });
         let Frame::Events { events, .. } = frame(description, &[(state, none())], body) else { panic!("no events") };
         let mut log = ChannelLog::new("bob");
-        log.take_page(vec![serde_json::from_value(stored(1, "hi")).unwrap()]);
+        let mut sent = stored(1, "hi");
+        sent["version"] = json!(version - 1);
+        log.take_page(vec![serde_json::from_value(sent).unwrap()]);
         log.take_events(events);
         let held = log.messages().next().unwrap();
         assert_eq!(held.version, version);

@@ -79,4 +79,9 @@ fn a_log_keeps_the_newest_version() {
     assert_eq!(count(&log), Some(7));
     log.take_events(vec![reacted(5, "reaction.removed", 0)]);
     assert_eq!(count(&log), None);
+    // Version 6 was lost: the message is read again.
+    log.take_events(vec![reacted(7, "reaction.added", 1)]);
+    assert_eq!((count(&log), log.outdated().contains(&1)), (None, true));
+    log.take_page(vec![at(7, "newest", 2)]);
+    assert_eq!((words(&log), log.outdated().len()), (vec!["newest"], 0));
 }
