@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn one_reply_to_each_question() {
-        let reply = |seq, to| Stored { role: "assistant".to_owned(), reply_to: Some(to), ..message(seq, "agent", "r") };
+        let reply = |seq, to| Stored { role: "agent".to_owned(), reply_to: Some(to), ..message(seq, "agent", "r") };
         let question = message(1, "a", "q");
         assert!(replies("c", &[question.clone(), reply(2, 1)]).is_empty());
         assert_eq!(replies("c", std::slice::from_ref(&question)).len(), 1);
