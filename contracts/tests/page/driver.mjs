@@ -1,8 +1,8 @@
 // Runs the page's own client without a page: reads actions from standard input, and writes the results.
 //
-// In: {rest, channels: [channel, ...], do: [[method, ...arguments], ...], frames: [frame, ...]}. The frames arrive on a
-// socket after all actions. Without `rest` the user has the given channels, and every channel is empty.
-// Out: {results, channels, messages, hasGap, outbox, drafts, connectionId, events, tokens}.
+// In: {rest, do: [[method, ...arguments], ...], frames: [frame, ...]}. The frames arrive on a socket after all
+// actions. Without `rest` every channel is empty.
+// Out: {results, messages, hasGap, outbox, drafts, events, tokens}.
 
 import { SwitchboardClient } from "../../../clients/js/src/client.js";
 
@@ -36,9 +36,7 @@ const client = new SwitchboardClient({
     tokens += 1;
     return { token: `token-${tokens}`, expires_at: new Date(Date.now() + 3_600_000).toISOString() };
   },
-  fetch: input.rest
-    ? globalThis.fetch
-    : async () => Response.json({ channels: input.channels ?? [], messages: [], has_more: false }),
+  fetch: input.rest ? globalThis.fetch : async () => Response.json({ messages: [], has_more: false }),
   WebSocket: Socket,
   clock: {
     now: () => Date.now(),
@@ -59,8 +57,8 @@ for (const [method, ...args] of input.do ?? []) {
     const result = await client[method](...args);
     results.push({ value: result?.messages ?? result ?? null });
   } catch (error) {
-    const { status, code, detail, errors, retryAfter, isTransient } = error;
-    results.push({ error: { status, code, detail, errors, retryAfter, isTransient } });
+    const { status, detail, errors, retryAfter, isTransient } = error;
+    results.push({ error: { status, detail, errors, retryAfter, isTransient } });
   }
 }
 
@@ -86,17 +84,15 @@ if (input.frames) {
 const log = client.log(CHANNEL);
 const output = {
   results,
-  channels: client.channels.entries,
   messages: log.messages,
   hasGap: log.hasGap,
   outbox: client.outbox(CHANNEL).entries.map(({ key, content, state, error }) => ({
     key,
     content,
     state,
-    error: error && { status: error.status, code: error.code, retryAfter: error.retryAfter, fields: error.errors.map(({ field }) => field) },
+    error: error && { status: error.status, retryAfter: error.retryAfter, fields: error.errors.map(({ field }) => field) },
   })),
   drafts: client.drafts(CHANNEL).entries,
-  connectionId: client.connectionId,
   events,
   tokens,
 };
