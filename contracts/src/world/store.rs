@@ -25,9 +25,8 @@ impl ProviderState {
     /// Empties a token bucket of the caller in the store (`crates/chat-aws/src/dynamodb/rate_limits.rs`).
     pub(super) async fn empty_bucket(&self, action: &str, channel: &str) -> Result<()> {
         let name = match action {
-            "send" | "connect" | "create" | "add-member" | "change" | "presence" | "renew" | "read" => {
-                format!("rate#{action}")
-            }
+            "send" | "connect" | "create" | "add-member" | "change" | "presence" | "list-channels" | "renew"
+            | "read" => format!("rate#{action}"),
             "type" => format!("rate#type#{}", self.key_of(channel).await?),
             other => bail!("there is no rate limit for {other}"),
         };

@@ -187,7 +187,8 @@ async fn without_a_valid_token() {
 
 #[tokio::test]
 async fn without_the_permission() {
-    for (name, method, path) in operations() {
+    // Each valid token may ask whose it is.
+    for (name, method, path) in operations().filter(|(.., path)| *path != "/me") {
         let has = if method == "GET" || path.starts_with("/connections") { "chat:manage" } else { "chat:read" };
         let states = vec![("the token has the scopes", json!({ "scopes": has }))];
         let mut case = Case::new(name, 403, "missing_scope", "the token lacks the scope", states);
@@ -342,6 +343,7 @@ async fn what_is_too_often() {
             "join" => "add-member",
             "change a channel" | "delete a channel" | "leave" => "change",
             "see who is there" => "presence",
+            "list channels" => "list-channels",
             "renew a token" => "renew",
             "mark as read" => "read",
             "send" => "send",
