@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, Stream, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest},
+    tungstenite::{self, Message, client::IntoClientRequest},
 };
 
 /// Timeout for a frame, for slow machines.
@@ -35,18 +35,23 @@ impl Socket {
 
     /// Returns the next frame that `wanted` accepts; skips earlier frames.
     pub async fn expect_frame(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        let heard = async {
-            while let Some(message) = self.0.next().await {
-                let Message::Text(text) = message? else { continue };
-                let frame = serde_json::from_str(&text).with_context(|| format!("a frame is not JSON: {text}"))?;
-                if wanted(&frame) {
-                    return Ok(frame);
+        hear(&mut self.0, what, wanted).await
+    }
+
+    /// Sends the same text frame repeatedly, until the server closes the socket. Returns the frame that `wanted`
+    /// accepts.
+    pub async fn flood(self, text: &str, frames: usize, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let (mut sink, mut stream) = self.0.split();
+        let send = async {
+            for _ in 0..frames {
+                if sink.send(Message::text(text)).await.is_err() {
+                    break;
                 }
             }
-            bail!("the socket was closed before {what} arrived")
         };
-        let heard = tokio::time::timeout(PATIENCE, heard).await;
-        heard.with_context(|| format!("{what} did not arrive within {} s", PATIENCE.as_secs()))?
+        // Both at once: a client that does not read could not send more either.
+        let ((), heard) = futures::future::join(send, hear(&mut stream, what, wanted)).await;
+        heard
     }
 
     /// Returns the connection id, from a pong.
@@ -60,4 +65,22 @@ impl Socket {
     pub async fn close(mut self) -> Result<()> {
         Ok(self.0.close(None).await?)
     }
+}
+
+async fn hear<S>(stream: &mut S, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value>
+where
+    S: Stream<Item = tungstenite::Result<Message>> + Unpin,
+{
+    let heard = async {
+        while let Some(message) = stream.next().await {
+            let Message::Text(text) = message? else { continue };
+            let frame = serde_json::from_str(&text).with_context(|| format!("a frame is not JSON: {text}"))?;
+            if wanted(&frame) {
+                return Ok(frame);
+            }
+        }
+        bail!("the socket was closed before {what} arrived")
+    };
+    let heard = tokio::time::timeout(PATIENCE, heard).await;
+    heard.with_context(|| format!("{what} did not arrive within {} s", PATIENCE.as_secs()))?
 }

@@ -38,6 +38,7 @@ pub const STATES: &[State] = &[
             ("owner", "olga"),
             ("agent", "off"),
             ("retention_days", ""),
+            ("read_receipts", "false"),
         ],
     ),
     given(
@@ -57,7 +58,7 @@ pub const STATES: &[State] = &[
     ),
     given(
         "the message has replies",
-        "Replies to a message, after the existing messages.",
+        "Replies in the thread of a message, after the existing messages.",
         &[CHANNEL, ("seq", "1"), ("count", "2"), ("sender_id", "bob")],
     ),
     given("the message was edited", "By its author.", &[CHANNEL, ("seq", "1"), ("content", "edited")]),
@@ -66,6 +67,16 @@ pub const STATES: &[State] = &[
         "a user reacted to the message",
         "With one emoji.",
         &[CHANNEL, ("seq", "1"), ("emoji", "👍"), ("user_id", "bob")],
+    ),
+    given(
+        "the message has all reactions that it may have",
+        "Each with another emoji, of which none is 👍.",
+        &[CHANNEL, ("seq", "1"), ("user_id", "bob")],
+    ),
+    given(
+        "the agent is replying",
+        "A message of the user, to which the agent is writing a reply. The channel is created if it does not exist.",
+        &[CHANNEL, ("sender_id", "alice")],
     ),
     given("the channel is archived", "By its owner.", &[CHANNEL]),
     given("the channel was changed", "By its owner: its version is one more.", &[CHANNEL]),
@@ -81,14 +92,28 @@ pub const STATES: &[State] = &[
     ),
     given("the caller is", "The user of the request's token; the default is alice.", &[("user_id", "alice")]),
     given("the token has expired", "Three hours ago.", &[]),
+    given("the token is not valid yet", "It is valid in an hour.", &[]),
+    given("the token is not signed by its issuer", "Its signature is wrong.", &[]),
     given("the token has the scopes", "And no other scopes.", &[("scopes", "chat:read")]),
     given("the token is limited to channels", "Separated by commas.", &[("channels", "general")]),
     given("the keys of the token's issuer cannot be had", "The token can be neither accepted nor refused.", &[]),
     given(
         "the caller does this too often",
         "There is nothing left of the caller's allowance, for an hour, to `send`, to `connect`, to `type`, to `create` a \
-         channel, to `add-member`, to `change` a channel or end a membership, to look at `presence`, to `renew` a token, or to mark as `read`.",
+         channel, to `add-member`, to `change` a channel or end a membership, to look at `presence`, to `list-channels`, to `renew` a token, or to mark as `read`.",
         &[("action", "send"), CHANNEL],
+    ),
+    given("the caller has created all channels that it may create", "By the count in the table.", &[]),
+    given(
+        "a user has all invitations that it may have",
+        "By the owner of as many channels, which are created.",
+        &[("user_id", "bob")],
+    ),
+    given(
+        "the channel is busy",
+        "Each attempt at sending loses to another writer: the table has a message with the next number. The channel is \
+         created if it does not exist.",
+        &[CHANNEL],
     ),
     given("a stored message cannot be read", "It is broken in the table.", &[CHANNEL, ("seq", "1")]),
     frame(
@@ -101,6 +126,7 @@ pub const STATES: &[State] = &[
             ("content_type", "text/plain"),
             ("metadata", ""),
             ("reply_to", ""),
+            ("thread_seq", ""),
         ],
     ),
     frame(
@@ -118,6 +144,11 @@ pub const STATES: &[State] = &[
         "The frame about it; the message is sent first if the channel has none.",
         &[CHANNEL, ("sender_id", "bob"), ("seq", "1"), ("emoji", "👍")],
     ),
+    frame(
+        "a message loses a reaction",
+        "The frame about it; the user has reacted before, and the message is sent first if the channel has none.",
+        &[CHANNEL, ("sender_id", "bob"), ("seq", "1"), ("emoji", "👍")],
+    ),
     frame("the agent answers", "The frame with the reply, once it is stored.", &[CHANNEL]),
     frame("the agent gives up", "The frame with the failure notice.", &[CHANNEL]),
     frame(
@@ -129,8 +160,33 @@ pub const STATES: &[State] = &[
     frame("a user goes", "The `presence.left`.", &[CHANNEL, ("user_id", "bob")]),
     frame(
         "a socket has no room for all channels",
-        "The `channels.left_out`: the caller is a member of 101 channels, and a socket has at most 100.",
+        "The `channels.left_out`: the caller joins the channel 101, and a socket has at most 100.",
         &[],
+    ),
+    frame("a socket opens", "The `hello` of the caller's socket.", &[CHANNEL]),
+    frame(
+        "the server closes a socket",
+        "The `closing` of the caller's socket with this `reason`: token_expired, removed or too_many_frames.",
+        &[CHANNEL, ("reason", "removed")],
+    ),
+    frame(
+        "a channel is created",
+        "The `channel.created`; by the caller, with another socket.",
+        &[CHANNEL, ("name", "General")],
+    ),
+    frame("a channel is changed", "The `channel.updated`; by its owner.", &[CHANNEL, ("name", "Changed")]),
+    frame("a channel is deleted", "The `channel.deleted`; by its owner.", &[CHANNEL]),
+    frame("a user joins", "The `member.joined`.", &[CHANNEL, ("user_id", "bob")]),
+    frame(
+        "a member gets a role",
+        "The `member.updated`; by the owner of the channel.",
+        &[CHANNEL, ("user_id", "bob"), ("role", "moderator")],
+    ),
+    frame("a member is removed", "The `member.removed`; by the owner of the channel.", &[CHANNEL, ("user_id", "bob")]),
+    frame(
+        "a member reads",
+        "The `read.updated`. The channel has read receipts, and a message.",
+        &[CHANNEL, ("user_id", "bob")],
     ),
     frame("a user types", "The `typing`.", &[CHANNEL, ("user_id", "bob")]),
     frame("the client pings", "The `pong`.", &[CHANNEL]),

@@ -27,8 +27,14 @@ pub const ALL_SCOPES: &str = "chat:read chat:write chat:manage chat:add";
 /// Scopes of users who invite others, and cannot add them directly.
 pub const INVITING_SCOPES: &str = "chat:read chat:write chat:manage";
 
+/// Secret that no issuer has.
+const FORGED: &str = "switchboard-contracts-not-the-secret-of-any-issuer-there-is";
+
 /// Lifetime of a token, in seconds.
 const LIFE: u64 = 3600;
+
+/// Lifetime of a token that ends while its socket is open, in seconds. The handshake takes less.
+const SHORT_LIFE: u64 = 10;
 
 /// Returns the `JwtIssuers` parameter of the stack.
 #[must_use]
@@ -64,8 +70,14 @@ pub struct Bearer {
 pub enum Kind {
     /// The token is accepted.
     Valid,
+    /// The token is accepted, and expires within seconds.
+    Brief,
     /// The token has expired.
     Expired,
+    /// The token is valid in an hour.
+    Early,
+    /// No issuer has signed the token.
+    Forged,
     /// The keys of the issuer cannot be fetched.
     Unverifiable,
 }
@@ -81,11 +93,16 @@ impl Bearer {
     /// Returns the token as it follows `Bearer `.
     pub fn token(&self) -> Result<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let issued = if self.kind == Kind::Expired { now - 3 * LIFE } else { now };
+        let issued = match self.kind {
+            Kind::Expired => now - 3 * LIFE,
+            Kind::Early => now + LIFE,
+            Kind::Valid | Kind::Brief | Kind::Forged | Kind::Unverifiable => now,
+        };
+        let life = if self.kind == Kind::Brief { SHORT_LIFE } else { LIFE };
         let issuer = if self.kind == Kind::Unverifiable { SILENT_ISSUER } else { ISSUER };
         let mut claims = json!({
             "sub": self.user, "tenant": self.tenant, "scope": self.scopes, "iss": issuer, "aud": AUDIENCE,
-            "iat": issued, "nbf": issued, "exp": issued + LIFE,
+            "iat": issued, "nbf": issued, "exp": issued + life,
         });
         if let (Some(channels), Some(claims)) = (&self.channels, claims.as_object_mut()) {
             claims.insert("channels".to_owned(), json!(channels));
@@ -100,7 +117,8 @@ impl Bearer {
             let parts = [header.as_slice(), &serde_json::to_vec(claims)?, &[1; 256]];
             return Ok(parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join("."));
         }
-        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let secret = if self.kind == Kind::Forged { FORGED } else { SECRET };
+        let key = EncodingKey::from_secret(secret.as_bytes());
         Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)?)
     }
 }

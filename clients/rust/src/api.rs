@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode, header};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{Channel, Channels, Message, NewMessage, Page, Ticket};
+use crate::{Channel, Channels, Error, Me, Member, Message, NewMessage, Page, Threads, Ticket, problem::refusal};
+
+/// Media type of a change (RFC 7396): omitted fields stay, and `null` removes a field.
+const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// Timeout of a request: one second more than API Gateway's own 29 s.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,69 +20,6 @@ pub struct Api {
     http: reqwest::Client,
     url: String,
     token: String,
-}
-
-/// An invalid field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Violation {
-    /// The field.
-    pub field: String,
-    /// Code for programs.
-    pub code: String,
-    /// Text for people.
-    pub message: String,
-}
-
-/// An error response (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The HTTP status.
-    pub status: u16,
-    /// Description for people.
-    pub detail: String,
-    /// Id by which an operator finds the request.
-    pub instance: String,
-    /// Invalid fields.
-    pub errors: Vec<Violation>,
-    /// Time to wait before the same request.
-    pub retry_after: Option<Duration>,
-}
-
-/// Reason why a request has no usable response.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The server refused the request.
-    #[error("{} ({})", .0.detail, .0.status)]
-    Refused(Problem),
-    /// The server did not respond, or its response cannot be parsed.
-    #[error("no answer: {0}")]
-    NoAnswer(#[from] reqwest::Error),
-}
-
-impl Error {
-    /// Returns whether the same request may succeed later. A retry must carry the same `Idempotency-Key`.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::NoAnswer(_) => true,
-            Self::Refused(problem) => matches!(problem.status, 408 | 429 | 500..),
-        }
-    }
-
-    /// Returns whether the user has to sign in again.
-    #[must_use]
-    pub fn needs_another_token(&self) -> bool {
-        matches!(self, Self::Refused(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16())
-    }
-}
-
-/// Body of a problem. Every field may be missing in a response of a proxy.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ProblemBody {
-    detail: String,
-    instance: String,
-    errors: Vec<Violation>,
 }
 
 /// Encodes a text as one path segment.
@@ -115,7 +55,12 @@ impl Api {
         Ok(health["status"] == "ok")
     }
 
-    /// Returns the first page of the user's channels.
+    /// Returns the user, the scopes and the end of the token.
+    pub async fn me(&self) -> Result<Me, Error> {
+        json_of(self.request(Method::GET, "/me")).await
+    }
+
+    /// Returns the first page of the user's channels, newest activity first.
     pub async fn channels(&self) -> Result<Channels, Error> {
         json_of(self.request(Method::GET, "/channels")).await
     }
@@ -134,15 +79,26 @@ impl Api {
 
     /// Returns a channel, with the tag that [`Api::rename_channel`] requires.
     pub async fn channel(&self, id: &str) -> Result<(Channel, String), Error> {
-        let response = answered(self.request(Method::GET, &format!("/channels/{}", segment(id)))).await?;
-        let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
-        Ok((response.json().await?, tag))
+        tagged(self.request(Method::GET, &format!("/channels/{}", segment(id)))).await
+    }
+
+    /// Returns a channel, or `None` if it has not changed since its tag was read.
+    pub async fn changed_channel(&self, id: &str, tag: &str) -> Result<Option<Channel>, Error> {
+        let request = self.request(Method::GET, &format!("/channels/{}", segment(id)));
+        let response = answered(request.header(header::IF_NONE_MATCH, tag)).await?;
+        Ok(if response.status() == StatusCode::NOT_MODIFIED { None } else { Some(response.json().await?) })
     }
 
     /// Renames a channel if it has not changed since its tag was read.
     pub async fn rename_channel(&self, id: &str, tag: &str, name: &str) -> Result<Channel, Error> {
         let request = self.request(Method::PATCH, &format!("/channels/{}", segment(id)));
-        json_of(request.header(header::IF_MATCH, tag).json(&json!({ "name": name }))).await
+        json_of(changing(request.header(header::IF_MATCH, tag), &json!({ "name": name }))).await
+    }
+
+    /// Sets the agent's instructions in a channel, or removes them. The agent's other settings stay.
+    pub async fn instruct_agent(&self, id: &str, instructions: Option<&str>) -> Result<Channel, Error> {
+        let request = self.request(Method::PATCH, &format!("/channels/{}", segment(id)));
+        json_of(changing(request, &json!({ "agent": { "instructions": instructions } }))).await
     }
 
     /// Deletes a channel.
@@ -157,8 +113,13 @@ impl Api {
         Ok(texts(&members["members"], "user_id"))
     }
 
-    /// Makes a user a member, or sets a member's role.
-    pub async fn put_member(&self, channel: &str, user: &str, role: Option<&str>) -> Result<String, Error> {
+    /// Returns a member of a channel.
+    pub async fn member(&self, channel: &str, user: &str) -> Result<Member, Error> {
+        json_of(self.request(Method::GET, &format!("/channels/{}/members/{}", segment(channel), segment(user)))).await
+    }
+
+    /// Makes a user a member, or sets a member's role. Returns the role.
+    pub async fn add_member(&self, channel: &str, user: &str, role: Option<&str>) -> Result<String, Error> {
         let path = format!("/channels/{}/members/{}", segment(channel), segment(user));
         let mut request = self.request(Method::PUT, &path);
         if let Some(role) = role {
@@ -168,10 +129,10 @@ impl Api {
         Ok(member["role"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Returns the first page of the ids of channels that the user is invited to. [`Self::put_member`] with the own id
+    /// Returns the first page of the ids of channels that the user is invited to. [`Self::add_member`] with the own id
     /// accepts.
     pub async fn invitations(&self) -> Result<Vec<String>, Error> {
-        let page: Value = json_of(self.request(Method::GET, "/channels?membership=invited")).await?;
+        let page: Value = json_of(self.request(Method::GET, "/invitations")).await?;
         Ok(texts(&page["invitations"], "channel_id"))
     }
 
@@ -199,25 +160,49 @@ impl Api {
         json_of(request.query(&[("limit", limit)])).await
     }
 
-    /// Returns one message.
-    pub async fn message(&self, channel: &str, seq: u64) -> Result<Message, Error> {
-        json_of(self.request(Method::GET, &format!("/channels/{}/messages/{seq}", segment(channel)))).await
+    /// Returns up to `limit` messages, half of them up to and including the number `seq`, oldest first.
+    pub async fn messages_around(&self, channel: &str, seq: u64, limit: u16) -> Result<Page, Error> {
+        let request = self.request(Method::GET, &format!("/channels/{}/messages", segment(channel)));
+        json_of(request.query(&[("around", seq), ("limit", u64::from(limit))])).await
     }
 
-    /// Returns the first page of the thread of a message.
+    /// Returns the newest messages that are not in threads, newest first.
+    pub async fn newest_outside_threads(&self, channel: &str) -> Result<Page, Error> {
+        let request = self.request(Method::GET, &format!("/channels/{}/messages", segment(channel)));
+        json_of(request.query(&[("replies", false)])).await
+    }
+
+    /// Returns the first page of a channel's threads, newest first.
+    pub async fn threads(&self, channel: &str) -> Result<Threads, Error> {
+        json_of(self.request(Method::GET, &format!("/channels/{}/threads", segment(channel)))).await
+    }
+
+    /// Returns one message, with the tag that [`Api::edit`] takes.
+    pub async fn message(&self, channel: &str, seq: u64) -> Result<(Message, String), Error> {
+        tagged(self.request(Method::GET, &format!("/channels/{}/messages/{seq}", segment(channel)))).await
+    }
+
+    /// Returns the newest replies in the thread of a message, newest first.
     pub async fn replies(&self, channel: &str, seq: u64) -> Result<Page, Error> {
         json_of(self.request(Method::GET, &format!("/channels/{}/messages/{seq}/replies", segment(channel)))).await
     }
 
-    /// Edits a message.
-    pub async fn edit(&self, channel: &str, seq: u64, content: &str) -> Result<Message, Error> {
+    /// Edits a message if it has not changed since its tag was read.
+    pub async fn edit(&self, channel: &str, seq: u64, tag: &str, content: &str) -> Result<Message, Error> {
         let request = self.request(Method::PATCH, &format!("/channels/{}/messages/{seq}", segment(channel)));
-        json_of(request.json(&json!({ "content": content }))).await
+        json_of(changing(request.header(header::IF_MATCH, tag), &json!({ "content": content }))).await
     }
 
     /// Deletes a message.
     pub async fn delete(&self, channel: &str, seq: u64) -> Result<(), Error> {
         nothing_of(self.request(Method::DELETE, &format!("/channels/{}/messages/{seq}", segment(channel)))).await
+    }
+
+    /// Returns the users of the first page of reactions to a message, by emoji.
+    pub async fn reactors(&self, channel: &str, seq: u64) -> Result<Vec<String>, Error> {
+        let path = format!("/channels/{}/messages/{seq}/reactions", segment(channel));
+        let found: Value = json_of(self.request(Method::GET, &path)).await?;
+        Ok(texts(&found["reactions"], "user_id"))
     }
 
     /// Adds a reaction to a message, or removes it.
@@ -227,12 +212,12 @@ impl Api {
     }
 
     /// Cancels the agent's reply to a message.
-    pub async fn stop_reply(&self, channel: &str, seq: u64) -> Result<(), Error> {
+    pub async fn cancel_reply(&self, channel: &str, seq: u64) -> Result<(), Error> {
         let path = format!("/channels/{}/messages/{seq}/reply/cancel", segment(channel));
         nothing_of(self.request(Method::POST, &path)).await
     }
 
-    /// Returns the present users.
+    /// Returns the ids of the first present users.
     pub async fn present(&self, channel: &str) -> Result<Vec<String>, Error> {
         let found: Value =
             json_of(self.request(Method::GET, &format!("/channels/{}/presence", segment(channel)))).await?;
@@ -263,21 +248,23 @@ impl Api {
         Ok(renewed["expires_at"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Sends any other request.
+    /// Sends any other request. A body is JSON, unless `headers` declare another type.
     pub async fn call(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        body: Option<&Value>,
+        body: Option<&str>,
     ) -> Result<Value, Error> {
-        let request =
+        let mut request =
             headers.iter().fold(self.request(method, path), |request, (name, value)| request.header(*name, *value));
-        json_of(match body {
-            Some(body) => request.json(body),
-            None => request,
-        })
-        .await
+        if let Some(body) = body {
+            if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+            }
+            request = request.body(body.to_owned());
+        }
+        json_of(request).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -292,6 +279,18 @@ fn texts(items: &Value, field: &str) -> Vec<String> {
     items.iter().filter_map(|item| item[field].as_str().map(str::to_owned)).collect()
 }
 
+/// Adds the changes of an object to its request.
+fn changing(request: RequestBuilder, changes: &Value) -> RequestBuilder {
+    request.header(header::CONTENT_TYPE, MERGE_PATCH).body(changes.to_string())
+}
+
+/// Returns an object with its tag, for a change that depends on it.
+async fn tagged<T: DeserializeOwned>(request: RequestBuilder) -> Result<(T, String), Error> {
+    let response = answered(request).await?;
+    let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
+    Ok((response.json().await?, tag))
+}
+
 async fn json_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
     Ok(answered(request).await?.json().await?)
 }
@@ -302,19 +301,8 @@ async fn nothing_of(request: RequestBuilder) -> Result<(), Error> {
 
 async fn answered(request: RequestBuilder) -> Result<reqwest::Response, Error> {
     let response = request.header(header::ACCEPT, "application/json, application/problem+json").send().await?;
-    if response.status().is_success() {
+    if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }
-    let status = response.status().as_u16();
-    let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let ProblemBody { detail, instance, errors } = response.json().await.unwrap_or_default();
-    let retry_after = retry_after.map(Duration::from_secs);
-    Err(Error::Refused(Problem { status, detail, instance, errors, retry_after }))
-}
-
-/// Creates a message from its text alone.
-impl<T: Into<String>> From<T> for NewMessage {
-    fn from(content: T) -> Self {
-        Self { content: content.into(), reply_to: None }
-    }
+    Err(refusal(response).await)
 }

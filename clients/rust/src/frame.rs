@@ -2,12 +2,34 @@
 
 use serde::Deserialize;
 
-use crate::Message;
+use crate::{Channel, Member, Message};
 
 /// A frame.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type")]
 pub enum Frame {
+    /// The first frame of a socket.
+    #[serde(rename = "hello")]
+    Hello {
+        /// The id of this connection, for renewals.
+        connection_id: String,
+        /// The user.
+        user_id: String,
+        /// End of the socket: RFC 3339.
+        expires_at: String,
+        /// Time of the server: RFC 3339.
+        server_time: String,
+        /// Number of the user's channels that this socket does not receive.
+        channels_left_out: usize,
+    },
+    /// The server is about to close the socket.
+    #[serde(rename = "closing")]
+    Closing {
+        /// Reason.
+        reason: ClosingReason,
+        /// Whether the client may connect again.
+        reconnect: bool,
+    },
     /// Events of a channel's messages, in order.
     #[serde(rename = "events")]
     Events {
@@ -33,6 +55,62 @@ pub enum Frame {
         text: String,
         /// Number of the stored reply.
         seq: Option<u64>,
+    },
+    /// The user created a channel, on another device.
+    #[serde(rename = "channel.created")]
+    ChannelCreated {
+        /// The channel's id.
+        channel_id: String,
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// A channel's settings changed.
+    #[serde(rename = "channel.updated")]
+    ChannelUpdated {
+        /// The channel's id.
+        channel_id: String,
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// A channel was deleted.
+    #[serde(rename = "channel.deleted")]
+    ChannelDeleted {
+        /// The channel's id.
+        channel_id: String,
+    },
+    /// A user became a member.
+    #[serde(rename = "member.joined")]
+    MemberJoined {
+        /// The channel.
+        channel_id: String,
+        /// The member.
+        member: Member,
+    },
+    /// A member's role changed.
+    #[serde(rename = "member.updated")]
+    MemberUpdated {
+        /// The channel.
+        channel_id: String,
+        /// The member.
+        member: Member,
+    },
+    /// A membership ended.
+    #[serde(rename = "member.removed")]
+    MemberRemoved {
+        /// The channel.
+        channel_id: String,
+        /// The user.
+        user_id: String,
+    },
+    /// A read mark moved.
+    #[serde(rename = "read.updated")]
+    Read {
+        /// The channel.
+        channel_id: String,
+        /// The user.
+        user_id: String,
+        /// Position of the mark.
+        read_seq: u64,
     },
     /// A user came online.
     #[serde(rename = "presence.joined")]
@@ -83,6 +161,21 @@ pub enum Frame {
     Unknown,
 }
 
+/// Reason why the server closes a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClosingReason {
+    /// The token has ended.
+    TokenExpired,
+    /// The user was removed from a channel.
+    Removed,
+    /// The client sent too many frames.
+    TooManyFrames,
+    /// A reason of a later API version.
+    #[serde(other)]
+    Unknown,
+}
+
 /// State of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,8 +203,17 @@ pub struct Event {
     pub kind: EventKind,
     /// The message's number.
     pub seq: u64,
-    /// The message after the event; may be missing in an event of an unknown kind.
+    /// The message's version after the event; 0 if an event of an unknown kind has none.
+    #[serde(default)]
+    pub version: u64,
+    /// The message after the event; absent in events of reactions.
     pub message: Option<Message>,
+    /// Emoji of a reaction.
+    pub emoji: Option<String>,
+    /// User of a reaction.
+    pub user_id: Option<String>,
+    /// Number of users with this reaction after the event.
+    pub count: Option<u64>,
 }
 
 /// Kinds of events.
@@ -120,12 +222,18 @@ pub enum EventKind {
     /// The message was sent.
     #[serde(rename = "message.created")]
     Created,
-    /// The message was edited, or a reaction was added or removed.
+    /// The message was edited.
     #[serde(rename = "message.updated")]
     Updated,
     /// The message was deleted.
     #[serde(rename = "message.deleted")]
     Deleted,
+    /// A user reacted to the message.
+    #[serde(rename = "reaction.added")]
+    ReactionAdded,
+    /// A user removed a reaction from the message.
+    #[serde(rename = "reaction.removed")]
+    ReactionRemoved,
     /// A kind of a later API version, to be ignored.
     #[serde(other)]
     Unknown,

@@ -20,7 +20,8 @@ pub enum SocketError {
 }
 
 /// Opens a socket with a ticket of [`crate::Api::ticket`] and passes every frame to `take`, until the socket is closed
-/// or `take` returns `false`. Skips frames that cannot be parsed.
+/// or `take` returns `false`. Skips frames that cannot be parsed. [`Frame::Closing`] precedes a close by the server, and
+/// says whether to connect again.
 ///
 /// # Errors
 /// Fails with [`SocketError`].

@@ -22,6 +22,7 @@ const bearer = regex("^Bearer .+$", "Bearer token");
 const message = (seq: number, content: string) => ({
   channel_id: "general",
   seq,
+  version: integer(1),
   sender_id: like("alice"),
   content,
   created_at: regex(TIME, "2026-05-01T12:00:00.000Z"),
@@ -69,11 +70,11 @@ test("who sends too often is told to wait", async () => {
     .willRespondWith(429, (response) =>
       response
         .headers({ "Content-Type": "application/problem+json", "Retry-After": regex("^[1-9][0-9]*$", "30") })
-        .jsonBody({ status: 429, detail: like("wait") }),
+        .jsonBody({ status: 429, code: "rate_limited", detail: like("wait") }),
     )
     .executeTest(async (mock) => {
       const refused = new Client(mock.url, "token").send("general", "hi", "key-1");
-      await assert.rejects(refused, (error) => error instanceof Problem && error.retryAfter === 30);
+      await assert.rejects(refused, (error) => error instanceof Problem && error.code === "rate_limited" && error.retryAfter === 30);
     });
 });
 
@@ -91,11 +92,30 @@ const pushed = (description: string, state: string, frame: unknown, check: (room
     });
 
 test("a message is pushed", async () => {
-  const event = { type: "message.created", seq: integer(1), message: message(1, "hi") };
+  const event = { type: "message.created", seq: integer(1), version: integer(1), message: message(1, "hi") };
   const frame = { type: "events", channel_id: "general", events: eachLike(event) };
   await pushed("a pushed message", "a message is sent", frame, (room) => {
     assert.deepEqual(room.messages.map(({ content }) => content), ["hi"]);
   });
+});
+
+test("the server closes the socket", async () => {
+  const frame = { type: "closing", reason: "removed", reconnect: true };
+  await pushed("the end of a socket", "the server closes a socket", frame, (room) => assert.ok(room.reconnects));
+});
+
+test("the newest state stays", () => {
+  const room = new Room();
+  const event = (type: string, version: number, content: string) => ({
+    type,
+    seq: 1,
+    version,
+    message: { channel_id: "general", seq: 1, version, sender_id: "bob", content, created_at: "2026-05-01T12:00:00.000Z" },
+  });
+  const take = (...events: ReturnType<typeof event>[]) => room.take({ type: "events", channel_id: "general", events });
+  take(event("message.created", 1, "hi"), event("message.updated", 3, "better"));
+  take(event("message.updated", 2, "good"), event("message.created", 1, "hi"));
+  assert.deepEqual(room.messages.map(({ content }) => content), ["better"]);
 });
 
 test("somebody is typing", async () => {

@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{ProviderState, requests::reaction};
-use crate::{model::Line, socket::Socket, states::Parameters, tokens::Bearer};
+use crate::{socket::Socket, states::Parameters, tokens::Bearer};
 
 /// Maximum number of channels of a socket.
 const CHANNELS_OF_A_SOCKET: usize = 100;
@@ -19,13 +19,21 @@ impl ProviderState {
             "the agent answers" | "the agent gives up" | "the agent writes a reply" => {
                 return self.have_answered(&channel, state, with).await;
             }
+            "the server closes a socket" => return self.have_closed(&channel, &with.text("reason")).await,
+            "a channel is created" | "a channel is changed" | "a channel is deleted" => {
+                return self.change_channel(&channel, state, with).await;
+            }
+            "a user joins" | "a member gets a role" | "a member is removed" => {
+                return self.change_member(&channel, state, with).await;
+            }
+            "a member reads" => return self.read(&channel, &with.text("user_id")).await,
             _ => self.require_channel(&channel, "off").await?,
         }
         let user = with.text("user_id");
         match state {
             "a message is sent" => {
                 let mut body = json!({ "content": with.text("content"), "content_type": with.text("content_type") });
-                for name in ["metadata", "reply_to"] {
+                for name in ["metadata", "reply_to", "thread_seq"] {
                     if let Some(value) = with.json(name) {
                         body[name] = value;
                     }
@@ -34,8 +42,15 @@ impl ProviderState {
                 let sent = self.send(&with.text("sender_id"), &channel, &body).await?;
                 self.hear_event(&channel, "message.created", &sent["seq"]).await
             }
-            "a message is edited" | "a message is deleted" | "a message gets a reaction" => {
-                self.change_message(&channel, state, with).await
+            "a message is edited"
+            | "a message is deleted"
+            | "a message gets a reaction"
+            | "a message loses a reaction" => self.change_message(&channel, state, with).await,
+            "a socket opens" => {
+                let mut socket = self.open(&self.bearer.user.clone(), &channel).await?;
+                let hello = socket.expect_frame("hello", |frame| frame["type"] == "hello").await?;
+                self.sockets.push(socket);
+                Ok(hello)
             }
             "a user comes" | "a user goes" => {
                 self.listen(&channel).await?;
@@ -71,67 +86,24 @@ impl ProviderState {
         if self.try_ask(&user, Method::GET, &path, &Value::Null).await?.0 == StatusCode::NOT_FOUND {
             self.send(&user, channel, &json!({ "content": "hi" })).await?;
         }
+        let reaction = reaction(channel, seq, &with.text("emoji"));
+        if state == "a message loses a reaction" {
+            self.ask(&user, Method::PUT, &reaction, &Value::Null).await?;
+        }
         self.listen(channel).await?;
         let (kind, (method, path, body)) = match state {
             "a message is edited" => {
                 ("message.updated", (Method::PATCH, path, json!({ "content": with.text("content") })))
             }
             "a message is deleted" => ("message.deleted", (Method::DELETE, path, Value::Null)),
-            _ => ("message.updated", (Method::PUT, reaction(channel, seq, &with.text("emoji")), Value::Null)),
+            "a message gets a reaction" => ("reaction.added", (Method::PUT, reaction, Value::Null)),
+            _ => ("reaction.removed", (Method::DELETE, reaction, Value::Null)),
         };
         self.ask(&user, method, &path, &body).await?;
         self.hear_event(channel, kind, &json!(seq)).await
     }
 
-    /// Sends the agent a message as bob, and lets the model write as much as the state requires.
-    async fn have_answered(&mut self, channel: &str, state: &str, with: &Parameters) -> Result<Value> {
-        if self.owners.contains_key(channel) {
-            self.change(channel, &json!({ "agent": { "mode": "always" } })).await?;
-        } else {
-            self.require_channel(channel, "always").await?;
-        }
-        self.listen(channel).await?;
-        let question = format!("question {}", self.bearer.tenant);
-        if state == "the agent gives up" {
-            self.model.refuse(&question);
-            self.send("bob", channel, &json!({ "content": question })).await?;
-            return self.hear_role(channel, "system").await;
-        }
-        let lines = self.model.expect(&question);
-        let asked = self.send("bob", channel, &json!({ "content": question })).await?;
-        if state == "the agent answers" {
-            lines.send(Line::Say("An answer.".to_owned()))?;
-            lines.send(Line::End)?;
-            return self.hear_role(channel, "assistant").await;
-        }
-        let status = with.text("status");
-        let thinking = self.hear_draft(channel, "thinking").await?;
-        lines.send(Line::Say("Some words".to_owned()))?;
-        let writing = self.hear_draft(channel, "writing").await?;
-        match status.as_str() {
-            "cancelled" => {
-                let path = format!("/channels/{channel}/messages/{}/reply/cancel", asked["seq"]);
-                self.ask("bob", Method::POST, &path, &Value::Null).await?;
-                return self.hear_draft(channel, "cancelled").await;
-            }
-            "failed" => {
-                drop(lines);
-                return self.hear_draft(channel, "failed").await;
-            }
-            "thinking" | "writing" | "done" => {}
-            other => bail!("a draft is thinking, writing, done, cancelled or failed, never {other}"),
-        }
-        // Ends the reply in any case, so that it does not continue during the next interaction.
-        lines.send(Line::End)?;
-        let done = self.hear_draft(channel, "done").await?;
-        Ok(match status.as_str() {
-            "thinking" => thinking,
-            "writing" => writing,
-            _ => done,
-        })
-    }
-
-    async fn expect_frame(&mut self, channel: &str, kind: &str, user: &str) -> Result<Value> {
+    pub(super) async fn expect_frame(&mut self, channel: &str, kind: &str, user: &str) -> Result<Value> {
         let socket = self.listen(channel).await?;
         socket.expect_frame(kind, |frame| frame["type"] == kind && frame["user_id"] == user).await
     }
@@ -140,13 +112,14 @@ impl ProviderState {
         self.hear_one(channel, kind, |event| event["type"] == kind && event["seq"] == *seq).await
     }
 
-    async fn hear_role(&mut self, channel: &str, role: &str) -> Result<Value> {
-        self.hear_one(channel, "a message of the agent", |event| event["message"]["role"] == role).await
-    }
-
     /// Returns the frame with the event that `wanted` accepts. An earlier event may be in the same frame if the stream
     /// is read late. It is not part of the interaction, and is removed.
-    async fn hear_one(&mut self, channel: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(super) async fn hear_one(
+        &mut self,
+        channel: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let find = |frame: &Value| frame["events"].as_array()?.iter().find(|event| wanted(event)).cloned();
         let socket = self.listen(channel).await?;
         let mut frame = socket.expect_frame(what, |frame| find(frame).is_some()).await?;
@@ -156,29 +129,23 @@ impl ProviderState {
         Ok(frame)
     }
 
-    async fn hear_draft(&mut self, channel: &str, status: &str) -> Result<Value> {
-        let socket = self.listen(channel).await?;
-        let is_draft = |frame: &Value| frame["type"] == "message.delta" && frame["status"] == status;
-        socket.expect_frame("a piece of a draft", is_draft).await
-    }
-
-    /// Makes the caller a member of one channel more than a socket can have, and opens a socket.
+    /// Opens a socket of the caller, who is a member of as many channels as a socket can have, and adds one more.
     async fn crowd(&mut self) -> Result<Value> {
         let caller = self.bearer.user.clone();
-        for number in 0..=CHANNELS_OF_A_SOCKET {
-            let channel = format!("channel-{number}");
-            self.require_channel(&channel, "off").await?;
-            self.ask("olga", Method::PUT, &format!("/channels/{channel}/members/{caller}"), &Value::Null).await?;
+        for number in 0..CHANNELS_OF_A_SOCKET {
+            self.require_member(&format!("channel-{number}"), &caller, "member").await?;
         }
         let token = Bearer::all(&caller, &self.bearer.tenant).token()?;
         let mut socket = Socket::open(&self.addresses.websocket, &token, &[]).await?;
+        socket.expect_frame("hello", |frame| frame["type"] == "hello").await?;
+        self.require_member(&format!("channel-{CHANNELS_OF_A_SOCKET}"), &caller, "member").await?;
         let frame = socket.expect_frame("channels.left_out", |frame| frame["type"] == "channels.left_out").await?;
         self.sockets.push(socket);
         Ok(frame)
     }
 
     /// Returns the caller's socket for a channel.
-    async fn listen(&mut self, channel: &str) -> Result<&mut Socket> {
+    pub(super) async fn listen(&mut self, channel: &str) -> Result<&mut Socket> {
         if !self.listeners.contains_key(channel) {
             let socket = self.open(&self.bearer.user.clone(), channel).await?;
             self.listeners.insert(channel.to_owned(), socket);

@@ -1,6 +1,8 @@
 //! The state of one interaction: its own tenant in the running stack, and the data that its provider states have
 //! created. It also holds the frame that the last of them has received from a socket.
 
+mod agent;
+mod changes;
 mod frames;
 mod requests;
 mod store;
@@ -10,10 +12,11 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 
 use self::requests::reaction;
 use crate::{
-    model::Model,
+    model::{Line, Model},
     socket::Socket,
     stack::Addresses,
     states::{Parameters, find},
@@ -22,6 +25,12 @@ use crate::{
 
 /// The user of requests' tokens and of listening sockets, unless a state names another.
 const CALLER: &str = "alice";
+
+/// Maximum number of different reactions of a message.
+const REACTIONS_OF_A_MESSAGE: usize = 20;
+
+/// Maximum number of invitations of a user that wait for an answer.
+const INVITATIONS_OF_A_USER: usize = 100;
 
 /// Values that a state provides to generators.
 pub type Values = HashMap<String, Value>;
@@ -36,6 +45,8 @@ pub struct ProviderState {
     owners: HashMap<String, String>,
     listeners: HashMap<String, Socket>,
     sockets: Vec<Socket>,
+    /// Scripts of replies that do not end before the state does.
+    replies: Vec<mpsc::UnboundedSender<Line>>,
     frame: Option<Value>,
 }
 
@@ -51,6 +62,7 @@ impl ProviderState {
             owners: HashMap::new(),
             listeners: HashMap::new(),
             sockets: Vec::new(),
+            replies: Vec::new(),
             frame: None,
         }
     }
@@ -96,16 +108,18 @@ impl ProviderState {
             "nothing exists" => {}
             "a channel exists" => self.create_channel(&channel, with).await?,
             "a user is a member" => {
-                let (user, role) = (with.text("user_id"), with.text("role"));
-                self.require_channel(&channel, "off").await?;
-                let path = format!("/channels/{channel}/members/{user}");
-                self.ask(&self.owner(&channel), Method::PUT, &path, &json!({ "role": role })).await?;
+                self.require_member(&channel, &with.text("user_id"), &with.text("role")).await?;
             }
-            "a user is invited" => self.invite(&channel, with).await?,
+            "a user is invited" => self.invite(&channel, &with.text("user_id"), &with.text("role")).await?,
+            "a user has all invitations that it may have" => {
+                for number in 0..INVITATIONS_OF_A_USER {
+                    self.invite(&format!("channel-{number}"), &with.text("user_id"), "member").await?;
+                }
+            }
             "the channel has messages" => self.write_messages(&channel, with).await?,
             "the message has replies" => {
                 for number in 1..=with.number("count")? {
-                    let body = json!({ "content": format!("reply {number}"), "reply_to": with.number("seq")? });
+                    let body = json!({ "content": format!("reply {number}"), "thread_seq": with.number("seq")? });
                     self.send(&with.text("sender_id"), &channel, &body).await?;
                 }
             }
@@ -121,6 +135,13 @@ impl ProviderState {
                 let path = reaction(&channel, with.number("seq")?, &with.text("emoji"));
                 self.ask(&with.text("user_id"), Method::PUT, &path, &Value::Null).await?;
             }
+            "the message has all reactions that it may have" => {
+                let (user, seq) = (with.text("user_id"), with.number("seq")?);
+                for emoji in ('\u{1f600}'..).take(REACTIONS_OF_A_MESSAGE) {
+                    self.ask(&user, Method::PUT, &reaction(&channel, seq, &emoji.to_string()), &Value::Null).await?;
+                }
+            }
+            "the agent is replying" => self.begin_reply(&channel, &with.text("sender_id")).await?,
             "the channel is archived" => self.change(&channel, &json!({ "archived": true })).await?,
             "the channel was changed" => self.change(&channel, &json!({ "name": "Changed" })).await?,
             "the request was sent before" => self.send_before(with).await?,
@@ -133,6 +154,8 @@ impl ProviderState {
             }
             "the caller is" => self.bearer.user = with.text("user_id"),
             "the token has expired" => self.bearer.kind = Kind::Expired,
+            "the token is not valid yet" => self.bearer.kind = Kind::Early,
+            "the token is not signed by its issuer" => self.bearer.kind = Kind::Forged,
             "the token has the scopes" => self.bearer.scopes = with.text("scopes"),
             "the token is limited to channels" => {
                 let channels = with.text("channels");
@@ -140,14 +163,19 @@ impl ProviderState {
             }
             "the keys of the token's issuer cannot be had" => self.bearer.kind = Kind::Unverifiable,
             "the caller does this too often" => self.empty_bucket(&with.text("action"), &channel).await?,
+            "the caller has created all channels that it may create" => self.use_up_channels().await?,
+            "the channel is busy" => {
+                self.require_channel(&channel, "off").await?;
+                let sent = self.send(&self.owner(&channel), &channel, &json!({ "content": "hi" })).await?;
+                self.step_back(&channel, &sent["seq"]).await?;
+            }
             "a stored message cannot be read" => self.break_message(&channel, with.number("seq")?).await?,
             other => bail!("there is no code to set up \"{other}\""),
         }
         Ok(Values::new())
     }
 
-    async fn invite(&mut self, channel: &str, with: &Parameters) -> Result<()> {
-        let (user, role) = (with.text("user_id"), with.text("role"));
+    async fn invite(&mut self, channel: &str, user: &str, role: &str) -> Result<()> {
         self.require_channel(channel, "off").await?;
         let path = format!("/channels/{channel}/members/{user}");
         let scopes = INVITING_SCOPES.to_owned();

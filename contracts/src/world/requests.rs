@@ -17,6 +17,9 @@ impl ProviderState {
         if let Some(days) = with.json("retention_days") {
             body["retention_days"] = days;
         }
+        if with.text("read_receipts") == "true" {
+            body["read_receipts"] = json!(true);
+        }
         self.ask(&owner, Method::POST, "/channels", &body).await?;
         self.owners.insert(channel.to_owned(), owner);
         Ok(())
@@ -41,6 +44,14 @@ impl ProviderState {
     pub(super) async fn change(&mut self, channel: &str, changes: &Value) -> Result<()> {
         self.require_channel(channel, "off").await?;
         self.ask(&self.owner(channel), Method::PATCH, &format!("/channels/{channel}"), changes).await?;
+        Ok(())
+    }
+
+    /// Makes a user a member of a channel, which is created if it does not exist.
+    pub(super) async fn require_member(&mut self, channel: &str, user: &str, role: &str) -> Result<()> {
+        self.require_channel(channel, "off").await?;
+        let path = format!("/channels/{channel}/members/{user}");
+        self.ask(&self.owner(channel), Method::PUT, &path, &json!({ "role": role })).await?;
         Ok(())
     }
 

@@ -9,12 +9,15 @@ use super::ProviderState;
 const FULL_IN_AN_HOUR: u128 = 3_600_000;
 
 impl ProviderState {
-    /// Returns the channel key in the store (`crates/chat-aws/src/dynamodb/keys/`), without the tenant.
+    /// Returns the key of a channel's head in the store (`crates/chat-aws/src/dynamodb/keys/`).
+    fn head_of(&self, channel: &str) -> Value {
+        json!({ "channel_id": { "S": format!("{}~{channel}", self.bearer.tenant) }, "sk": { "S": "meta" } })
+    }
+
+    /// Returns the channel key in the store, without the tenant.
     async fn key_of(&self, channel: &str) -> Result<String> {
-        let key = json!({
-            "channel_id": { "S": format!("{}~{channel}", self.bearer.tenant) }, "sk": { "S": "meta" },
-        });
-        let found = self.dynamodb("GetItem", &json!({ "TableName": "chat_channels", "Key": key })).await?;
+        let get = json!({ "TableName": "chat_channels", "Key": self.head_of(channel) });
+        let found = self.dynamodb("GetItem", &get).await?;
         let incarnation = found["Item"]["incarnation"]["S"].as_str();
         Ok(format!("{channel}@{}", incarnation.with_context(|| format!("there is no channel {channel}"))?))
     }
@@ -22,9 +25,8 @@ impl ProviderState {
     /// Empties a token bucket of the caller in the store (`crates/chat-aws/src/dynamodb/rate_limits.rs`).
     pub(super) async fn empty_bucket(&self, action: &str, channel: &str) -> Result<()> {
         let name = match action {
-            "send" | "connect" | "create" | "add-member" | "change" | "presence" | "renew" | "read" => {
-                format!("rate#{action}")
-            }
+            "send" | "connect" | "create" | "add-member" | "change" | "presence" | "list-channels" | "renew"
+            | "read" => format!("rate#{action}"),
             "type" => format!("rate#type#{}", self.key_of(channel).await?),
             other => bail!("there is no rate limit for {other}"),
         };
@@ -37,6 +39,29 @@ impl ProviderState {
             "expires_at": { "N": (later / 1000).to_string() },
         });
         self.dynamodb("PutItem", &json!({ "TableName": "chat_channels", "Item": item })).await?;
+        Ok(())
+    }
+
+    /// Sets the number of channels that the caller has created, in the store, to more than a deployment allows.
+    pub(super) async fn use_up_channels(&self) -> Result<()> {
+        let item = json!({
+            "channel_id": { "S": format!("user#{}~{}", self.bearer.tenant, self.bearer.user) },
+            "sk": { "S": "created" },
+            "channels": { "N": "1000000000" },
+        });
+        self.dynamodb("PutItem", &json!({ "TableName": "chat_channels", "Item": item })).await?;
+        Ok(())
+    }
+
+    /// Sets the number of a channel's newest message in its head to one less than `newest`. Each attempt at sending
+    /// finds the next number taken.
+    pub(super) async fn step_back(&self, channel: &str, newest: &Value) -> Result<()> {
+        let update = json!({
+            "TableName": "chat_channels", "Key": self.head_of(channel),
+            "UpdateExpression": "SET last_seq = last_seq - :one", "ConditionExpression": "last_seq = :newest",
+            "ExpressionAttributeValues": { ":one": { "N": "1" }, ":newest": { "N": newest.to_string() } },
+        });
+        self.dynamodb("UpdateItem", &update).await?;
         Ok(())
     }
 

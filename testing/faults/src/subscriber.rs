@@ -210,6 +210,10 @@ impl Subscriber {
         let Ok(frame) = serde_json::from_str::<Value>(text) else {
             return ledger.violation(format!("{} got a frame that is not JSON", self.user.name));
         };
+        // Frames about the socket itself.
+        if ["hello", "closing"].iter().any(|kind| frame["type"] == *kind) {
+            return;
+        }
         let Some(channel) = frame["channel_id"].as_str().map(str::to_owned) else {
             return ledger.violation(format!("{} got a frame of no channel: {frame}", self.user.name));
         };

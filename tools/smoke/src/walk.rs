@@ -79,8 +79,8 @@ where
         // Percent-encoded in the path, as a URL must be: the functions have to decode it.
         let path = format!("{messages}/{seq}/reactions/%F0%9F%91%8D");
         one.rest.ask(Method::PUT, &path, Value::Null, 204).await?;
-        let has_reaction = |message: &Value| message["reactions"]["\u{1f44d}"]["count"] == 1;
-        socket.event("message.updated", |message| message["seq"] == seq && has_reaction(message)).await
+        let is_reaction = |event: &Value| event["type"] == "reaction.added" && event["emoji"] == "\u{1f44d}";
+        socket.frame(|event| is_reaction(event) && event["seq"] == seq && event["count"] == 1).await
     };
     steps.stream_step("react", react).await?;
     let edit = async {

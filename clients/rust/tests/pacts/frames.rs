@@ -1,6 +1,6 @@
 //! Every frame of the socket.
 
-use switchboard_mobile::{ChannelLog, DraftStatus, EventKind, Frame};
+use switchboard_mobile::{ChannelLog, ClosingReason, DraftStatus, EventKind, Frame};
 
 use super::*;
 
@@ -24,7 +24,9 @@ fn frame(description: &str, states: &[(&str, Value)], body: JsonPattern) -> Fram
 }
 
 fn events(kind: &str, message: JsonPattern) -> JsonPattern {
-    json_pattern!({ "type": "events", "channel_id": "general", "events": [{ "type": (kind), "seq": 1, "message": message }] })
+    json_pattern!({ "type": "events", "channel_id": "general", "events": [{
+        "type": (kind), "seq": 1, "version": like!(1), "message": message,
+    }] })
 }
 
 fn one(frame: Frame) -> (EventKind, ChannelLog) {
@@ -65,21 +67,57 @@ fn a_message_was_deleted() {
 }
 
 #[test]
-fn the_agent_answered_or_gave_up() {
-    for (description, state, role) in [
-        ("the agent has answered", "the agent answers", "assistant"),
-        ("there will be no answer", "the agent gives up", "system"),
+fn reactions_come_and_go() {
+    for (description, state, kind, version, count) in [
+        ("a user reacted", "a message gets a reaction", "reaction.added", 2_u64, 1_u64),
+        ("a user took a reaction back", "a message loses a reaction", "reaction.removed", 3, 0),
     ] {
         let body = json_pattern!({ "type": "events", "channel_id": "general", "events": [{
-            "type": "message.created", "seq": 2, "message": {
-                "channel_id": "general", "seq": 2, "message_id": term!(ULID, "01JTYQ4X9M8Z4QY7V6A1B2C3D4"),
-                "sender_id": "assistant", "role": (role), "content": like!("Words."), "content_type": like!("text/markdown"),
-                "created_at": term!(TIME, "2026-05-01T12:00:00.000Z"), "reply_to": 1,
+            "type": (kind), "seq": 1, "version": (version), "emoji": "👍", "user_id": "bob", "count": (count),
+        }] });
+        let Frame::Events { events, .. } = frame(description, &[(state, none())], body) else { panic!("no events") };
+        let mut log = ChannelLog::new("bob");
+        let mut sent = stored(1, "hi");
+        sent["version"] = json!(version - 1);
+        log.take_page(vec![serde_json::from_value(sent).unwrap()]);
+        log.take_events(events);
+        let held = log.messages().next().unwrap();
+        assert_eq!(held.version, version);
+        assert_eq!(held.reactions.iter().map(|reaction| reaction.count).sum::<u64>(), count);
+        assert!(held.reactions.iter().all(|reaction| reaction.reacted == Some(true)));
+    }
+}
+
+#[test]
+fn a_thread_gets_a_reply() {
+    let reply = with(message(2, "bob", "hi"), vec![("thread_seq", json_pattern!(1))]);
+    let body = json_pattern!({ "type": "events", "channel_id": "general", "events": [{
+        "type": "message.created", "seq": 2, "version": 1, "message": reply,
+    }] });
+    let states =
+        [("the channel has messages", json!({ "count": 1 })), ("a message is sent", json!({ "thread_seq": 1 }))];
+    let Frame::Events { events, .. } = frame("a thread got a reply", &states, body) else { panic!("no events") };
+    assert_eq!(events[0].message.as_ref().unwrap().thread_seq, Some(1));
+}
+
+#[test]
+fn the_agent_answered_or_gave_up() {
+    for (description, state, sender, status) in [
+        ("the agent has answered", "the agent answers", "agent", "complete"),
+        ("there will be no answer", "the agent gives up", "system", "failed"),
+    ] {
+        let body = json_pattern!({ "type": "events", "channel_id": "general", "events": [{
+            "type": "message.created", "seq": 2, "version": 1, "message": {
+                "channel_id": "general", "seq": 2, "message_id": term!(ULID, "01JTYQ4X9M8Z4QY7V6A1B2C3D4"), "version": 1,
+                "sender_id": like!("agent"), "role": (sender), "content": like!("Words."),
+                "content_type": like!("text/markdown"), "created_at": term!(TIME, "2026-05-01T12:00:00.000Z"),
+                "reply_to": 1, "agent": { "status": (status) },
             },
         }] });
         let Frame::Events { events, .. } = frame(description, &[(state, none())], body) else { panic!("no events") };
         let message = events[0].message.clone().unwrap();
-        assert_eq!((message.role.as_str(), message.reply_to), (role, Some(1)));
+        assert_eq!((message.role.as_str(), message.reply_to), (sender, Some(1)));
+        assert_eq!(message.agent.unwrap().status, status);
     }
 }
 
@@ -113,6 +151,66 @@ fn somebody_comes_goes_and_types() {
     assert!(matches!(left, Frame::Left { user_id, .. } if user_id == "bob"));
     let typing = frame("somebody is typing", &[("a user types", none())], body("typing"));
     assert!(matches!(typing, Frame::Typing { user_id, .. } if user_id == "bob"));
+}
+
+#[test]
+fn a_socket_begins_and_ends() {
+    let body = json_pattern!({
+        "type": "hello", "connection_id": like!("L0SM9cOFvHcCIhw="), "user_id": "alice",
+        "expires_at": term!(TIME, "2026-05-01T14:00:00.000Z"), "server_time": term!(TIME, "2026-05-01T12:00:00.000Z"),
+        "channels_left_out": 0,
+    });
+    let hello = frame("a socket begins", &[("a socket opens", none())], body);
+    assert!(matches!(hello, Frame::Hello { user_id, channels_left_out: 0, .. } if user_id == "alice"));
+    for (text, expected, back) in [
+        ("token_expired", ClosingReason::TokenExpired, true),
+        ("removed", ClosingReason::Removed, true),
+        ("too_many_frames", ClosingReason::TooManyFrames, false),
+    ] {
+        let body = json_pattern!({ "type": "closing", "reason": (text), "reconnect": (back) });
+        let states = [("the server closes a socket", json!({ "reason": text }))];
+        let Frame::Closing { reason, reconnect } = frame(&format!("a socket ends: {text}"), &states, body) else {
+            panic!("no end")
+        };
+        assert_eq!((reason, reconnect), (expected, back));
+    }
+}
+
+#[test]
+fn channels_change() {
+    let body = |kind: &str, channel: JsonPattern| json_pattern!({ "type": (kind), "channel_id": "general", "channel": channel });
+    let created = body("channel.created", channel("General", 0));
+    let created = frame("a channel was created", &[("a channel is created", none())], created);
+    assert!(matches!(created, Frame::ChannelCreated { channel, .. } if channel.name == "General"));
+    let updated = body("channel.updated", channel("Changed", 0));
+    let updated = frame("a channel was changed", &[("a channel is changed", none())], updated);
+    assert!(matches!(updated, Frame::ChannelUpdated { channel, .. } if channel.name == "Changed"));
+    let deleted = json_pattern!({ "type": "channel.deleted", "channel_id": "general" });
+    let deleted = frame("a channel was deleted", &[("a channel is deleted", none())], deleted);
+    assert!(matches!(deleted, Frame::ChannelDeleted { channel_id } if channel_id == "general"));
+}
+
+#[test]
+fn members_come_change_and_go() {
+    let body = |kind: &str, role: &str| json_pattern!({ "type": (kind), "channel_id": "general", "member": (member("bob", role)) });
+    let joined = frame("a member joined", &[("a user joins", none())], body("member.joined", "member"));
+    assert!(matches!(joined, Frame::MemberJoined { member, .. } if member.user_id == "bob"));
+    let states = [("a member gets a role", none())];
+    let updated = frame("a member got a role", &states, body("member.updated", "moderator"));
+    assert!(matches!(updated, Frame::MemberUpdated { member, .. } if member.role == "moderator"));
+    let removed = json_pattern!({ "type": "member.removed", "channel_id": "general", "user_id": "bob" });
+    let removed = frame("a member was removed", &[("a member is removed", none())], removed);
+    assert!(matches!(removed, Frame::MemberRemoved { user_id, .. } if user_id == "bob"));
+}
+
+#[test]
+fn read_marks_move() {
+    let body = |user: &str| json_pattern!({ "type": "read.updated", "channel_id": "general", "user_id": (user), "read_seq": 1 });
+    for (description, user) in [("the user read on another device", "alice"), ("a member read", "bob")] {
+        let states = [("a member reads", json!({ "user_id": user }))];
+        let read = frame(description, &states, body(user));
+        assert!(matches!(read, Frame::Read { user_id, read_seq: 1, .. } if user_id == user));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Consumer tests of this client, which write a pact: `target/pacts/switchboard-mobile-switchboard.json`.
 
 mod frames;
+mod messages;
 mod problems;
 mod requests;
 mod tolerance;
@@ -61,6 +62,8 @@ fn answers(interaction: &mut InteractionBuilder, status: u16, body: JsonPattern)
     interaction.response.status(status).content_type("application/json").json_body(body);
 }
 
+const KEY: &str = "5c1f7a9e-6d0b-4a6e-9a53-5d2b0a9e7f11";
+const MERGE_PATCH: &str = "application/merge-patch+json";
 const TIME: &str = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$";
 const ULID: &str = "^[0-9A-HJKMNP-TV-Z]{26}$";
 
@@ -70,11 +73,21 @@ fn message(seq: u64, sender: &str, content: &str) -> JsonPattern {
         "channel_id": "general",
         "seq": (seq),
         "message_id": term!(ULID, "01JTYQ4X9M8Z4QY7V6A1B2C3D4"),
+        "version": like!(1),
         "sender_id": (sender),
         "role": "user",
         "content": (content),
         "content_type": "text/plain",
         "created_at": term!(TIME, "2026-05-01T12:00:00.000Z"),
+    })
+}
+
+/// Returns a message as the server may send it, with a field that this client does not know.
+fn stored(seq: u64, content: &str) -> Value {
+    json!({
+        "channel_id": "general", "seq": seq, "message_id": "01JTYQ4X9M8Z4QY7V6A1B2C3D4", "version": 1, "sender_id": "bob",
+        "role": "user", "content": content, "content_type": "text/plain", "created_at": "2026-05-01T12:00:00.000Z",
+        "mood": { "x": [1] },
     })
 }
 
@@ -91,9 +104,25 @@ fn channel(name: &str, last_seq: u64) -> JsonPattern {
         "channel_id": "general",
         "name": (name),
         "visibility": "public",
+        "agent": { "mode": "off" },
+        "read_receipts": false,
+        "version": like!(1),
         "last_seq": (last_seq),
         "created_at": term!(TIME, "2026-05-01T09:00:00.000Z"),
     })
+}
+
+/// Returns the pattern of a member of `general`.
+fn member(user: &str, role: &str) -> JsonPattern {
+    json_pattern!({
+        "channel_id": "general", "user_id": (user), "role": (role),
+        "joined_at": term!(TIME, "2026-05-01T12:00:00.000Z"),
+    })
+}
+
+/// Returns the state in which `general` has messages.
+fn messages(count: u64) -> (&'static str, Value) {
+    ("the channel has messages", json!({ "count": count }))
 }
 
 fn none() -> Value {

@@ -135,6 +135,7 @@ export const handler = rest(async (event) => {
       channel_id: channel,
       seq: meta.last_seq + 1,
       message_id,
+      version: 1,
       sender_id: user,
       role: 'user',
       content,
@@ -152,7 +153,7 @@ export const handler = rest(async (event) => {
       await setTimeout(Math.random() * 20);
       continue;
     }
-    const created = { type: 'message.created', seq: message.seq, message };
+    const created = { type: 'message.created', seq: message.seq, version: message.version, message };
     await push(channel, JSON.stringify({ type: 'events', channel_id: channel, events: [created] }));
     return answer(201, message, { location: `/channels/${channel}/messages/${message.seq}` });
   }
