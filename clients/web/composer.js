@@ -60,7 +60,10 @@ export class Composer {
     this.#onSend(content, reply);
   }
 
-  /** Sets the message that the next one answers; `null` for none. By default, an answer to a message of a thread belongs to the thread. */
+  /**
+   * Sets the message that the next one answers; `null` for none. By default, an answer to a message of a thread belongs to
+   * the thread.
+   */
   setReply(message) {
     this.#replyTo = message;
     $("composer-thread").checked = Number.isSafeInteger(message?.thread_seq) || Boolean(message?.thread);

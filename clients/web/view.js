@@ -249,7 +249,6 @@ const REASONS = {
   token_expired: ": the token has ended",
   removed: ": you were removed from a channel",
   too_many_frames: ": too many frames were sent",
-  too_old: ": it was open for too long",
 };
 
 /** Returns the text of a connection state. */

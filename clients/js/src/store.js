@@ -1,7 +1,7 @@
 // State of one channel in a client: ordered by `seq`, without duplicates, with detection of gaps. No network, no DOM,
 // no clock.
 
-/** Maximum number of users that a reaction names. */
+/** Maximum number of users that a reaction names, the first by id. */
 const NAMED_REACTORS = 10;
 
 /** Maximum number of finished drafts that are remembered. */
@@ -115,7 +115,7 @@ export class ChannelLog {
     const reaction = {
       ...known,
       count,
-      user_ids: isAdded ? [...others, userId].slice(0, NAMED_REACTORS) : others,
+      user_ids: isAdded ? [...others, userId].sort().slice(0, NAMED_REACTORS) : others,
       reacted: userId === this.#userId ? isAdded : known.reacted,
     };
     const rest = (held.reactions ?? []).filter((one) => one.emoji !== emoji);

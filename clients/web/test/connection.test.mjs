@@ -33,7 +33,7 @@ test("an announced end is followed by the next socket at once", async () => {
   await stack.clock.advance(20_000);
   const states = [];
   client.addEventListener("state", ({ detail }) => states.push(detail.name));
-  stack.live.receive({ type: "closing", reason: "too_old", reconnect: true });
+  stack.live.receive({ type: "closing", reason: "removed", reconnect: true });
   assert.equal(client.state.name, "live", "it still receives");
   stack.store("missed");
   stack.live.drop();
@@ -65,7 +65,7 @@ test("an announced end that does not come is not waited for", async () => {
 test("a socket that is closed again and again is waited for longer", async () => {
   const stack = new Stack();
   const client = await opened(stack);
-  stack.live.receive({ type: "closing", reason: "too_old", reconnect: true });
+  stack.live.receive({ type: "closing", reason: "removed", reconnect: true });
   stack.live.drop();
   await settle();
   assert.equal(client.state.name, "reconnecting");

@@ -142,7 +142,7 @@ test("reactions come one by one, and know which are the user's own", () => {
   assert.equal(log.react(reaction(2, "added", "bob", 1)), "changed");
   assert.equal(log.react(reaction(3, "added", "alice", 2)), "changed");
   assert.equal(log.react(reaction(4, "added", "carol", 1, "🎉")), "changed");
-  assert.deepEqual(reacted(log), ["🎉1 carol false", "👍2 bob,alice true"]);
+  assert.deepEqual(reacted(log), ["🎉1 carol false", "👍2 alice,bob true"]);
   assert.equal(log.react(reaction(3, "added", "alice", 2)), "unchanged", "it came twice");
   assert.equal(log.react(reaction(5, "removed", "alice", 1)), "changed");
   assert.equal(log.react(reaction(6, "removed", "carol", 0, "🎉")), "changed");
