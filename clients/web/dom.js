@@ -62,8 +62,9 @@ const FOCUSABLE = "button, a[href], [tabindex]";
 /** Returns the key of the child with the focus, and the position of the focus in it; `null` if the focus is elsewhere. */
 function focusWithin(parent) {
   const { activeElement } = document;
+  if (!parent.contains(activeElement)) return null;
   const child = [...parent.children].find((one) => one.contains(activeElement));
-  return child ? { key: child.dataset.key, index: [...child.querySelectorAll(FOCUSABLE)].indexOf(activeElement), activeElement } : null;
+  return { key: child?.dataset.key, index: [...(child?.querySelectorAll(FOCUSABLE) ?? [])].indexOf(activeElement), activeElement };
 }
 
 function restore(parent, focus) {

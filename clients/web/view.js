@@ -157,7 +157,7 @@ function quoteButton({ seq, original }, { thread_seq: threadSeq }, context) {
       "aria-label": isRoot ? `Show message ${seq}, in whose thread this is` : `Show message ${seq}, which this answers`,
       onclick: () => context.onJump(seq),
     },
-    el("span", { class: "quote-text" }, Number.isSafeInteger(threadSeq) ? el("span", { class: "tag", text: "Thread" }) : null, " ", ...label),
+    el("span", { class: "quote-text" }, ...(Number.isSafeInteger(threadSeq) ? [el("span", { class: "tag", text: "Thread" }), " "] : []), ...label),
   );
 }
 
