@@ -3,35 +3,45 @@
 import { ProblemError, SwitchboardClient } from "../js/src/client.js";
 import { Composer } from "./composer.js";
 import { reconcile } from "./dom.js";
+import { titleCount } from "./format.js";
 import { issueToken, loadConfig } from "./host.js";
 import { avatar, isId } from "./identity.js";
 import { excerpt } from "./markdown.js";
-import { $, address, calm, route, showToast } from "./page.js";
+import { $, address, route, showToast } from "./page.js";
 import { Scroller } from "./scroller.js";
 import { Sidebar } from "./sidebar.js";
-import { setUpTheme, storage } from "./theme.js";
+import { setUpTheme } from "./theme.js";
 import { timeline } from "./timeline.js";
 import { Traces } from "./traces.js";
 import { beginning, channelDetail, connectionText, row } from "./view.js";
 import { JourneyPanel } from "./waterfall.js";
 import { welcome } from "./welcome.js";
 
-/** Maximum number of channels of one connection, including the open one: the handshake's URL must stay short. */
-const MAX_SUBSCRIPTIONS = 50;
+/** Maximum number of channels of a connection that names none, and so receives all channels of its user. */
+const MAX_CHANNELS = 100;
+/** Maximum number of channels that a connection names, including the open one: the handshake's URL must stay short. */
+const MAX_NAMED_CHANNELS = 50;
 
 class App {
   #client;
   #composer = new Composer({
-    state: () => ({ enabled: Boolean(this.#channelId) && this.#ready, name: this.#name() }),
-    onSend: (content, replyTo) => this.#send(content, replyTo),
+    state: () => ({ enabled: this.#ready && !this.#isArchived, placeholder: this.#placeholder() }),
+    onSend: (content, reply) => this.#send(content, reply),
   });
   #sidebar = new Sidebar((channelId, options) => this.open(channelId, options));
   #scroller = new Scroller(() => this.#markRead());
   #journey = new JourneyPanel(new Traces());
-  #channels = new Map();
+  /** The first read of the list of channels; `null` before it, and after a failure. */
+  #listed = null;
   #channelId = null;
+  /** Name of the open channel, as last known. */
+  #shownName = "";
+  /** The end of the open channel for this user, as text; empty while it lasts. */
+  #gone = "";
   /** Number of channels for which this page has no subscription. */
   #unsubscribed = 0;
+  /** `true` if a connection of all channels has no room for them. */
+  #isCrowded = false;
   #ready = false;
   #readSeq = null;
   #newCount = 0;
@@ -57,6 +67,8 @@ class App {
     if (this.#channelId === channelId && this.#ready) return this.#composer.focus();
     if (this.#channelId) this.#drafts.set(this.#channelId, this.#composer.text);
     this.#channelId = channelId;
+    this.#shownName = name;
+    this.#gone = "";
     this.#ready = false;
     this.#newCount = 0;
     this.#composer.setReply(null);
@@ -72,17 +84,15 @@ class App {
     this.#composer.resize();
 
     try {
-      await this.#client.joinOrCreate(channelId, name);
-      await this.#refreshChannels();
-      const wanted = [...new Set([channelId, ...this.#channels.keys()])];
-      this.#client.subscribe(wanted.slice(0, MAX_SUBSCRIPTIONS));
-      this.#unsubscribed = Math.max(0, wanted.length - MAX_SUBSCRIPTIONS);
+      await this.#enter(channelId, name);
+      this.#subscribe(channelId);
       this.#showSidebar();
       if (this.#channelId !== channelId) return;
       const log = await this.#client.open(channelId);
       if (this.#channelId !== channelId) return;
-      const read = this.#readUpTo(channelId);
-      this.#readSeq = read !== null && read < (log.lastSeq ?? 0) ? read : null;
+      const read = this.#client.readSeq(channelId);
+      // The first visit of a channel shows no unread messages.
+      this.#readSeq = read > 0 && read < (log.lastSeq ?? 0) ? read : null;
     } catch (error) {
       if (this.#channelId !== channelId) return;
       showToast(error);
@@ -102,13 +112,55 @@ class App {
     requestAnimationFrame(() => $("messages").setAttribute("aria-busy", "false"));
   }
 
+  /** Makes the user a member of a channel, unless it is in the list of the user's channels. */
+  async #enter(channelId, name) {
+    this.#listed ??= this.#client.loadChannels();
+    await this.#listed.catch((error) => {
+      this.#listed = null;
+      throw error;
+    });
+    if (this.#client.channels.get(channelId)) return;
+    try {
+      await this.#client.joinOrCreate(channelId, name);
+    } catch (error) {
+      // Members can read an archived channel.
+      if (error.code !== "channel_archived") throw error;
+    }
+    await this.#client.loadChannel(channelId);
+  }
+
+  /** Subscribes to all channels of the user, or, if they are too many, to the open one and the most active others. */
+  #subscribe(channelId) {
+    const known = this.#client.channels.entries.map(({ channel_id: id }) => id);
+    const isAll = !this.#isCrowded && known.length <= MAX_CHANNELS;
+    const named = isAll ? [] : [...new Set([channelId, ...known])];
+    this.#unsubscribed = Math.max(0, named.length - MAX_NAMED_CHANNELS);
+    this.#client.subscribe(named.slice(0, MAX_NAMED_CHANNELS));
+  }
+
   #listen() {
     const client = this.#client;
     client.addEventListener("state", () => {
       this.#showConnection();
-      if (client.state.name === "live") this.#refreshChannels().catch(() => {});
+      if (client.state.name === "live" && this.#listed) client.loadChannels().catch(() => {});
     });
-    client.addEventListener("leftOut", () => this.#showSidebar());
+    client.addEventListener("channels", () => {
+      this.#showSidebar();
+      this.#showHeader();
+    });
+    client.addEventListener("removed", ({ detail }) => this.#onRemoved(detail));
+    client.addEventListener("read", ({ detail: { channelId, seq } }) => {
+      if (channelId !== this.#channelId || seq < (client.log(channelId).lastSeq ?? 0)) return;
+      this.#newCount = 0;
+      this.#showNewer();
+    });
+    client.addEventListener("leftOut", ({ detail }) => {
+      if (detail.count > 0 && !this.#isCrowded && this.#channelId) {
+        this.#isCrowded = true;
+        this.#subscribe(this.#channelId);
+      }
+      this.#showSidebar();
+    });
     client.addEventListener("messages", ({ detail }) => this.#onMessages(detail));
     client.addEventListener("change", ({ detail }) => {
       if (detail.channelId === this.#channelId) this.#showMessages();
@@ -153,9 +205,6 @@ class App {
   // --- messages
 
   #onMessages({ channelId, messages }) {
-    const newest = messages.reduce((most, { seq }) => Math.max(most, seq), 0);
-    const channel = this.#channels.get(channelId);
-    if (channel) channel.last_seq = Math.max(channel.last_seq ?? 0, newest);
     if (channelId === this.#channelId && this.#ready) {
       const others = messages.filter((message) => message.sender_id !== this.#userId);
       if (!this.#isReading()) {
@@ -163,11 +212,24 @@ class App {
         this.#newCount += others.length;
       }
     }
-    this.#showSidebar();
     this.#markRead();
   }
 
+  /** Ends the open channel: what is shown of it stays. */
+  #onRemoved({ channelId, isDeleted }) {
+    if (channelId !== this.#channelId) return;
+    this.#ready = false;
+    this.#gone = isDeleted ? "This channel was deleted" : "You were removed from this channel";
+    $("loading").hidden = true;
+    $("earlier").hidden = true;
+    this.#composer.setReply(null);
+    this.#showSidebar();
+    this.#showHeader();
+    showToast({ title: this.#shownName, detail: `${this.#gone}.` });
+  }
+
   #showMessages() {
+    if (this.#gone) return;
     const log = this.#client.log(this.#channelId);
     const pending = this.#client.outbox(this.#channelId).entries;
     const drafts = this.#client.drafts(this.#channelId).entries;
@@ -179,6 +241,7 @@ class App {
         this.#composer.setReply(message);
         this.#composer.focus();
       },
+      onReact: (seq, emoji, isWanted) => this.#client.react(this.#channelId, seq, emoji, isWanted).catch((error) => showToast(error)),
       onStop: (seq) => this.#client.stopReply(this.#channelId, seq).catch((error) => showToast(error)),
       onJourney: (message) => this.#journey.open(this.#channelId, message, `${message.sender_id}: ${excerpt(message, 140)}`),
       onJump: (seq) => this.#jump(seq),
@@ -253,21 +316,11 @@ class App {
     this.#scroller.measure();
     if (this.#ready && this.#isReading()) {
       const { lastSeq } = this.#client.log(this.#channelId);
-      const read = this.#readUpTo(this.#channelId);
-      if (read === null || read < (lastSeq ?? 0)) storage.set(this.#readKey(this.#channelId), String(lastSeq ?? 0));
+      if (lastSeq !== null) this.#client.markRead(this.#channelId, lastSeq);
       this.#newCount = 0;
       this.#showSidebar();
     }
     this.#showNewer();
-  }
-
-  #readKey(channelId) {
-    return `switchboard.read/${this.#userId}/${channelId}`;
-  }
-
-  #readUpTo(channelId) {
-    const stored = Number.parseInt(storage.get(this.#readKey(channelId)) ?? "", 10);
-    return Number.isNaN(stored) ? null : stored;
   }
 
   #showNewer() {
@@ -275,48 +328,49 @@ class App {
     button.hidden = !this.#ready || this.#scroller.atEnd;
     button.dataset.new = String(this.#newCount > 0);
     $("newer-text").textContent = this.#newCount > 0 ? `${this.#newCount} new ${this.#newCount === 1 ? "message" : "messages"}` : "To the newest";
-    const elsewhere = [...this.#channels.values()].reduce((sum, channel) => sum + this.#unread(channel), 0);
-    const unseen = elsewhere + this.#newCount;
-    document.title = `${unseen > 0 ? `(${unseen}) ` : ""}${this.#name()} · Switchboard`;
+    const { entries } = this.#client.channels;
+    const unseen = entries.reduce((sum, channel) => sum + this.#unread(channel), this.#newCount);
+    document.title = `${titleCount(unseen)}${this.#name()} · Switchboard`;
   }
 
-  #send(content, replyTo) {
+  #send(content, reply) {
     this.#readSeq = null;
     this.#scroller.atEnd = true;
-    this.#client.send(this.#channelId, content, { replyTo });
+    this.#client.send(this.#channelId, content, reply);
   }
 
   // --- around the messages
 
-  async #refreshChannels() {
-    const channels = await this.#client.channels();
-    this.#channels = new Map(channels.map((channel) => [channel.channel_id, channel]));
-    for (const { channel_id: id, last_seq: last } of channels) {
-      // The first visit of a channel in this browser shows no unread messages.
-      if (this.#readUpTo(id) === null && id !== this.#channelId) storage.set(this.#readKey(id), String(last ?? 0));
-    }
-    this.#showSidebar();
-    this.#showHeader();
+  get #isArchived() {
+    return Boolean(this.#client.channels.get(this.#channelId)?.archived_at);
   }
 
   #name() {
-    return this.#channels.get(this.#channelId)?.name || this.#channelId || "";
+    this.#shownName = this.#client.channels.get(this.#channelId)?.name || this.#shownName;
+    return this.#shownName || this.#channelId || "";
   }
 
+  #placeholder() {
+    if (this.#gone) return this.#gone;
+    return this.#isArchived ? `${this.#name()} is archived` : `Message ${this.#name()}`;
+  }
+
+  /** Returns the number of unread messages in another channel. Those of the open one are counted while it is open. */
   #unread(channel) {
-    if (channel.channel_id === this.#channelId) return 0;
-    return Math.max(0, (channel.last_seq ?? 0) - (this.#readUpTo(channel.channel_id) ?? channel.last_seq ?? 0));
+    return channel.channel_id === this.#channelId ? 0 : this.#client.channels.unread(channel.channel_id);
   }
 
   #showSidebar() {
-    const leftOut = this.#unsubscribed + this.#client.leftOut;
-    this.#sidebar.show([...this.#channels.values()], this.#channelId, (channel) => this.#unread(channel), leftOut);
+    const { channels, userId, leftOut } = this.#client;
+    const active = this.#channelId && !this.#gone ? { channel_id: this.#channelId, name: this.#name(), ...channels.get(this.#channelId) } : null;
+    this.#sidebar.show({ channels: channels.entries, active, unread: (channel) => this.#unread(channel), leftOut: this.#unsubscribed + leftOut, userId });
   }
 
   #showHeader() {
-    const channel = this.#channels.get(this.#channelId);
+    const channel = this.#client.channels.get(this.#channelId);
     $("channel-name").textContent = this.#name();
-    $("channel-detail").textContent = channel ? channelDetail(channel) : "";
+    $("channel-detail").textContent = this.#gone || (channel ? channelDetail(channel) : "");
+    this.#composer.refresh();
     this.#showNewer();
   }
 
@@ -325,7 +379,7 @@ class App {
     $("connection").dataset.state = state.name;
     const words = connectionText(state, Date.now());
     if ($("connection-text").textContent !== words) $("connection-text").textContent = words;
-    $("reconnect").hidden = state.name !== "reconnecting";
+    $("reconnect").hidden = state.name !== "reconnecting" && state.reason === undefined;
   }
 }
 

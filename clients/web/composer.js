@@ -2,6 +2,7 @@
 
 import { excerpt } from "./markdown.js";
 import { $, touch } from "./page.js";
+import { answer } from "./timeline.js";
 
 /** Maximum content of a message in the API, in bytes of UTF-8. */
 const MAX_CONTENT_BYTES = 32_768;
@@ -13,8 +14,8 @@ export class Composer {
   #replyTo = null;
 
   /**
-   * `state` returns whether the channel accepts messages (`enabled`) and the channel's name (`name`). `onSend` gets the
-   * content of a message, and the `seq` of the message that it answers.
+   * `state` returns whether the channel accepts messages (`enabled`), and the text of the empty field (`placeholder`).
+   * `onSend` gets the content of a message, and its `replyTo` and `threadSeq`.
    */
   constructor({ state, onSend }) {
     this.#state = state;
@@ -52,26 +53,30 @@ export class Composer {
   #submit() {
     const content = this.text.trim();
     if (!this.#state().enabled || !content || encoder.encode(content).length > MAX_CONTENT_BYTES) return;
-    const replyTo = this.#replyTo?.seq;
+    const reply = this.#replyTo ? answer(this.#replyTo, $("composer-thread").checked) : {};
     this.text = "";
     this.setReply(null);
     this.resize();
-    this.#onSend(content, replyTo);
+    this.#onSend(content, reply);
   }
 
-  /** Sets the message that the next one answers; `null` for none. */
+  /**
+   * Sets the message that the next one answers; `null` for none. By default, an answer to a message of a thread belongs to
+   * the thread.
+   */
   setReply(message) {
     this.#replyTo = message;
+    $("composer-thread").checked = Number.isSafeInteger(message?.thread_seq) || Boolean(message?.thread);
     $("composer-reply").hidden = !message;
     $("composer-reply-text").textContent = message ? `Reply to ${message.sender_id}: ${excerpt(message, 80)}` : "";
   }
 
   /** Fits the form to its text and to the state of the channel. */
   resize() {
-    const { enabled, name } = this.#state();
+    const { enabled, placeholder } = this.#state();
     const input = $("composer-input");
     input.disabled = !enabled;
-    input.placeholder = `Message ${name}`;
+    input.placeholder = placeholder;
     input.style.height = "auto";
     input.style.height = `${Math.min(input.scrollHeight, 180)}px`;
     const bytes = encoder.encode(input.value.trim()).length;
@@ -80,6 +85,13 @@ export class Composer {
       ? `Too long: ${bytes.toLocaleString()} of ${MAX_CONTENT_BYTES.toLocaleString()} bytes`
       : "";
     $("composer-send").disabled = input.disabled || bytes === 0 || over;
+  }
+
+  /** Follows the state of the channel. Leaves the text and its size alone. */
+  refresh() {
+    const { enabled, placeholder } = this.#state();
+    const input = $("composer-input");
+    if (input.disabled === enabled || input.placeholder !== placeholder) this.resize();
   }
 
   focus() {

@@ -28,13 +28,15 @@ export function icon(name) {
 }
 
 /**
- * Makes the children of `parent` those of `items` (`{key, version, render}`), in order. Only changed elements are
- * replaced, so that a screen reader announces a new message and not a new list.
+ * Makes the children of `parent` those of `items` (`{key, version, render, update}`), in order. Only changed elements are
+ * replaced, so that a screen reader announces a new message and not a new list. `update`, if given, changes an element in
+ * place. The focus stays where it is, also if its element is moved or replaced.
  */
 export function reconcile(parent, items) {
+  const focus = focusWithin(parent);
   const present = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   let cursor = parent.firstElementChild;
-  for (const { key, version, render } of items) {
+  for (const { key, version, render, update } of items) {
     let element = present.get(key);
     present.delete(key);
     if (!element || element.dataset.version !== version) {
@@ -47,8 +49,27 @@ export function reconcile(parent, items) {
       }
       element = fresh;
     }
+    update?.(element);
     if (element === cursor) cursor = cursor.nextElementSibling;
     else parent.insertBefore(element, cursor);
   }
   for (const element of present.values()) element.remove();
+  restore(parent, focus);
+}
+
+const FOCUSABLE = "button, a[href], [tabindex]";
+
+/** Returns the key of the child with the focus, and the position of the focus in it; `null` if the focus is elsewhere. */
+function focusWithin(parent) {
+  const { activeElement } = document;
+  if (!parent.contains(activeElement)) return null;
+  const child = [...parent.children].find((one) => one.contains(activeElement));
+  return { key: child?.dataset.key, index: [...(child?.querySelectorAll(FOCUSABLE) ?? [])].indexOf(activeElement), activeElement };
+}
+
+function restore(parent, focus) {
+  if (!focus || parent.contains(document.activeElement)) return;
+  const child = [...parent.children].find((one) => one.dataset.key === focus.key);
+  const target = focus.activeElement.isConnected ? focus.activeElement : focus.index < 0 ? child : child?.querySelectorAll(FOCUSABLE)[focus.index];
+  target?.focus({ preventScroll: true });
 }

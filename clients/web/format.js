@@ -5,6 +5,9 @@ const weekday = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "nume
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 const withYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 
+const dayAndMonth = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const monthAndYear = new Intl.DateTimeFormat(undefined, { month: "short", year: "numeric" });
+
 const valid = (date) => !Number.isNaN(date.getTime());
 
 export const timeOfDay = (date) => (valid(date) ? clock.format(date) : "");
@@ -18,6 +21,13 @@ export function dayName(date, now = new Date()) {
   if (dayKey(date) === dayKey(now)) return "Today";
   if (dayKey(date) === dayKey(yesterday)) return "Yesterday";
   return date.getFullYear() === now.getFullYear() ? weekday.format(date) : withYear.format(date);
+}
+
+/** Returns a moment for a narrow place: the time of today, the day of this year, or the month. */
+export function shortTime(date, now = new Date()) {
+  if (!valid(date)) return "";
+  if (dayKey(date) === dayKey(now)) return clock.format(date);
+  return (date.getFullYear() === now.getFullYear() ? dayAndMonth : monthAndYear).format(date);
 }
 
 /** Formats a number with up to three significant digits. */
@@ -34,3 +44,18 @@ export function duration(ms) {
 
 /** Returns the line about channels whose messages are not pushed to the page. */
 export const leftOutText = (count) => (count === 1 ? "1 more channel is not live here" : `${count} more channels are not live here`);
+
+/** Returns the text of the title for a number of unread messages; empty without any. */
+export const titleCount = (count) => (count > 0 ? `(${count > 99 ? "99+" : count}) ` : "");
+
+/** Returns the names of the users of a reaction: "bob, carol and 3 more". */
+export function reactors({ count, user_ids: users, reacted }, userId) {
+  const others = users.filter((user) => user !== userId);
+  const named = reacted ? ["you", ...others] : others;
+  const more = Math.max(0, count - named.length);
+  if (more > 0) return `${named.join(", ")} and ${more} more`;
+  return named.length > 1 ? `${named.slice(0, -1).join(", ")} and ${named.at(-1)}` : named.join("");
+}
+
+/** Returns the text about a thread at its root. */
+export const threadText = ({ reply_count: count }) => (count === 1 ? "1 reply in the thread" : `${count} replies in the thread`);

@@ -38,7 +38,7 @@ export function initials(name) {
 
 export function avatar(name, role = "user") {
   const picture = el("span", { class: "avatar", "data-role": role, "data-hue": String(hue(name)), "aria-hidden": "true" });
-  if (role === "assistant") picture.append(icon("agent"));
+  if (role === "agent") picture.append(icon("agent"));
   else picture.textContent = initials(name);
   return picture;
 }

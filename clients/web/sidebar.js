@@ -44,19 +44,21 @@ export class Sidebar {
   }
 
   /**
-   * Shows the channels by name, with the open one among them. `unread` returns a channel's number of unread messages.
-   * `leftOut` is the number of channels whose messages are not pushed to this page.
+   * Shows the channels in their order, with the open one among them. `active` is the open channel, `null` for none;
+   * `unread` returns a channel's number of unread messages. `leftOut` is the number of channels whose messages are not
+   * pushed to this page.
    */
-  show(known, activeId, unread, leftOut) {
-    const channels = [...known].sort((a, b) => (a.name || a.channel_id).localeCompare(b.name || b.channel_id));
-    if (activeId && !known.some((channel) => channel.channel_id === activeId)) channels.unshift({ channel_id: activeId, name: activeId });
+  show({ channels: known, active, unread, leftOut, userId }) {
+    const activeId = active?.channel_id;
+    const isKnown = !active || known.some((channel) => channel.channel_id === activeId);
+    const channels = isKnown ? known : [active, ...known];
     const onOpen = (channelId) => {
       this.toggle(false);
       this.#onOpen(channelId);
     };
     reconcile(
       $("channels"),
-      channels.map((channel) => channelRow({ channel, active: channel.channel_id === activeId, unread: unread(channel), onOpen })),
+      channels.map((channel) => channelRow({ channel, active: channel.channel_id === activeId, unread: unread(channel), userId, onOpen })),
     );
     $("left-out").textContent = leftOutText(leftOut);
     $("left-out").hidden = leftOut === 0;

@@ -1,7 +1,6 @@
 // Converts a log and an outbox to rows of the screen: days, groups, the unread mark. No DOM.
 
 import { dayKey } from "./format.js";
-import { revision } from "../js/src/store.js";
 
 /** Maximum time between two messages of one sender in a group under one name. */
 const GROUP_WITHIN_MS = 5 * 60_000;
@@ -20,26 +19,41 @@ export function timeline({ messages, drafts = [], pending, userId, readSeq = nul
       rows.push({ type: "day", key: `day-${dayKey(at)}-${message.seq}`, at });
       previous = null;
     }
-    if (!marked && message.seq > readSeq && message.sender_id !== userId) {
+    if (!marked && message.seq > readSeq && message.sender_id !== userId && !message.deleted_at) {
       rows.push({ type: "unread", key: "unread" });
       marked = true;
       previous = null;
     }
-    rows.push({ type: "message", key: `seq-${message.seq}${revision(message)}`, message, at, grouped: joins(previous, message, at) });
-    previous = { sender: message.sender_id, role: message.role, at };
+    const grouped = joins(previous, message, at);
+    rows.push({ type: "message", key: `seq-${message.seq}`, message, at, grouped, quoted: quoted(message, grouped) });
+    previous = { sender: message.sender_id, role: message.role, thread: message.thread_seq, at };
   }
   for (const draft of drafts) {
-    rows.push({ type: "draft", key: `draft-${draft.id}`, draft });
+    rows.push({ type: "draft", key: `draft-${draft.replyTo}`, draft });
     previous = null;
   }
   for (const entry of pending) {
     const at = new Date(entry.createdAt);
-    const own = { sender_id: userId, role: "user", reply_to: entry.replyTo ?? undefined };
-    rows.push({ type: "pending", key: `key-${entry.key}`, entry, at, grouped: joins(previous, own, at) });
-    previous = { sender: userId, role: "user", at };
+    const own = { sender_id: userId, role: "user", reply_to: entry.replyTo ?? undefined, thread_seq: entry.threadSeq ?? undefined };
+    const grouped = joins(previous, own, at);
+    rows.push({ type: "pending", key: `key-${entry.key}`, entry, at, grouped, quoted: quoted(own, grouped) });
+    previous = { sender: userId, role: "user", thread: own.thread_seq, at };
   }
   return rows;
 }
+
+/**
+ * Returns the fields of a message that answers `message`: it quotes it, or it belongs to its thread. In a thread, an
+ * answer to the root quotes nothing.
+ */
+export function answer(message, inThread) {
+  if (!inThread) return { replyTo: message.seq };
+  const threadSeq = message.thread_seq ?? message.seq;
+  return threadSeq === message.seq ? { threadSeq } : { replyTo: message.seq, threadSeq };
+}
+
+// In a group, the first message shows the root of the thread.
+const quoted = (message, grouped) => message.reply_to ?? (grouped ? undefined : message.thread_seq);
 
 // A reply starts a new group, because its quote needs a name above it.
 const joins = (previous, message, at) =>
@@ -47,4 +61,5 @@ const joins = (previous, message, at) =>
   (message.reply_to ?? null) === null &&
   previous.sender === message.sender_id &&
   previous.role === message.role &&
+  (previous.thread ?? null) === (message.thread_seq ?? null) &&
   at - previous.at < GROUP_WITHIN_MS;

@@ -1,12 +1,19 @@
 // Elements of messages, channels and states. Builds elements and holds no state.
 
 import { el, icon } from "./dom.js";
-import { dayName, fullTime, timeOfDay } from "./format.js";
+import { dayName, fullTime, shortTime, timeOfDay } from "./format.js";
 import { avatar } from "./identity.js";
 import { excerpt, renderMarkdown } from "./markdown.js";
+import { extras, reactButton } from "./reactions.js";
 import { journeyButton } from "./waterfall.js";
 
-/** Returns a row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onStop`, `onJourney`, `onJump`, `onRetry`, `onDiscard`. */
+/** Words for the states of a reply that ended early. */
+const ENDINGS = { cancelled: "stopped", truncated: "cut short" };
+
+/**
+ * Returns a row of the timeline, for `reconcile`. `context`: `userId`, `quote(seq)`, `onReply`, `onReact`, `onStop`,
+ * `onJourney`, `onJump`, `onRetry`, `onDiscard`.
+ */
 export function row(item, context) {
   switch (item.type) {
     case "day":
@@ -14,26 +21,29 @@ export function row(item, context) {
     case "unread":
       return { key: item.key, version: "", render: () => divider("unread", "New") };
     case "message": {
-      const quote = quoteOf(item.message.reply_to, context);
+      const quote = quoteOf(item.quoted, context);
+      const { edited_at: edited, deleted_at: deleted, agent } = item.message;
       return {
         key: item.key,
-        version: `${item.grouped}|${quote?.version ?? ""}`,
+        version: `${item.grouped}|${edited ?? ""}|${deleted ?? ""}|${agent?.status ?? ""}|${quote?.version ?? ""}`,
         render: () => message(item, quote, context),
+        // A reaction or a reply in its thread is no new message.
+        update: (element) => extras(element, item.message, context),
       };
     }
     case "draft": {
-      const { replyTo, status, length } = item.draft;
+      const { id, replyTo, status, length } = item.draft;
       const quote = quoteOf(replyTo, context);
       const isMine = quote.original?.sender_id === context.userId;
       return {
         key: item.key,
-        version: `${status}|${length}|${isMine}|${quote.version}`,
+        version: `${id}|${status}|${length}|${isMine}|${quote.version}`,
         render: () => draft(item.draft, quote, isMine, context),
       };
     }
     default: {
-      const { state, error, replyTo } = item.entry;
-      const quote = quoteOf(replyTo, context);
+      const { state, error } = item.entry;
+      const quote = quoteOf(item.quoted, context);
       return {
         key: item.key,
         version: `${item.grouped}|${state}|${error?.message ?? ""}|${quote?.version ?? ""}`,
@@ -48,7 +58,7 @@ const divider = (kind, text) => el("div", { class: `divider ${kind}`, role: "sep
 function quoteOf(seq, context) {
   if (!Number.isSafeInteger(seq)) return null;
   const original = context.quote(seq);
-  return { seq, original, version: original ? `${seq}:${original.message_id}` : `${seq}` };
+  return { seq, original, version: original ? `${seq}:${original.edited_at ?? ""}:${original.deleted_at ?? ""}` : `${seq}` };
 }
 
 function message({ message: stored, at, grouped }, quote, context) {
@@ -64,11 +74,11 @@ function message({ message: stored, at, grouped }, quote, context) {
       "aria-label": `${stored.sender_id}, ${timeOfDay(at)}`,
     },
     grouped ? null : heading(stored.sender_id, stored.role, mine, at),
-    quote ? quoteButton(quote, context) : null,
+    quote ? quoteButton(quote, stored, context) : null,
     line(
       body(stored),
-      // A user can write this metadata too.
-      stored.role !== "user" && stored.metadata?.status === "cancelled" ? el("span", { class: "seq", text: "stopped" }) : null,
+      ENDINGS[stored.agent?.status] ? el("span", { class: "seq", text: ENDINGS[stored.agent.status] }) : null,
+      stored.edited_at && !stored.deleted_at ? el("span", { class: "seq", title: fullTime(new Date(stored.edited_at)), text: "edited" }) : null,
       el("span", { class: "seq", title: `${fullTime(at)} · number ${stored.seq} in this channel`, text: `#${stored.seq}` }),
       el(
         "button",
@@ -81,6 +91,7 @@ function message({ message: stored, at, grouped }, quote, context) {
         },
         icon("reply"),
       ),
+      stored.deleted_at ? null : reactButton(stored, context),
       journeyButton(stored, context.onJourney),
     ),
   );
@@ -90,24 +101,26 @@ function draft({ replyTo, status, text }, quote, isMine, context) {
   const isOpen = status === "thinking" || status === "writing";
   return el(
     "article",
-    { class: "message", "data-role": "assistant", "data-draft": status, "aria-label": "The assistant is writing" },
+    { class: "message", "data-role": "agent", "data-draft": status, "aria-label": "The agent is writing" },
     el(
       "header",
       { class: "message-heading" },
-      avatar("assistant", "assistant"),
-      el("strong", { class: "sender", text: "assistant" }),
+      avatar("agent", "agent"),
+      el("strong", { class: "sender", text: "agent" }),
       el("span", { class: "tag", text: "AI" }),
       el("span", { class: "seq", text: status }),
     ),
-    quoteButton(quote, context),
+    quoteButton(quote, {}, context),
     line(
-      text ? el("div", { class: "body rich" }, renderMarkdown(text)) : el("div", { class: "body plain", text: "…" }),
+      text ? el("div", { class: "body rich" }, renderMarkdown(text)) : typing(),
       isOpen && isMine
         ? el("button", { class: "link-button stop", type: "button", onclick: () => context.onStop(replyTo), text: "Stop" })
         : null,
     ),
   );
 }
+
+const typing = () => el("div", { class: "body typing", "aria-hidden": "true" }, el("i"), el("i"), el("i"));
 
 const line = (content, ...side) => el("div", { class: "line" }, content, el("div", { class: "message-side" }, ...side.filter(Boolean)));
 
@@ -117,7 +130,7 @@ function heading(sender, role, mine, at) {
     { class: "message-heading" },
     avatar(sender, role),
     el("strong", { class: "sender", text: mine ? "You" : sender }),
-    role === "assistant" ? el("span", { class: "tag", text: "AI" }) : null,
+    role === "agent" ? el("span", { class: "tag", text: "AI" }) : null,
     role === "system" ? el("span", { class: "tag", text: "System" }) : null,
     el("time", { datetime: Number.isNaN(at.getTime()) ? null : at.toISOString(), title: fullTime(at), text: timeOfDay(at) }),
   );
@@ -126,20 +139,25 @@ function heading(sender, role, mine, at) {
 function body(stored) {
   if (stored.deleted_at) return el("div", { class: "body plain deleted", text: "This message was deleted." });
   const content = String(stored.content ?? "");
-  const rich = stored.role === "assistant" || stored.content_type === "text/markdown";
+  const rich = stored.role === "agent" || stored.content_type === "text/markdown";
   return rich
     ? el("div", { class: "body rich" }, renderMarkdown(content))
     : el("div", { class: "body plain", dir: "auto", text: content });
 }
 
-function quoteButton({ seq, original }, context) {
-  const label = original
-    ? [el("b", { text: original.sender_id }), ` ${excerpt(original)}`]
-    : [`Reply to #${seq}`];
+function quoteButton({ seq, original }, { thread_seq: threadSeq }, context) {
+  const isRoot = threadSeq === seq;
+  const text = original?.deleted_at ? "deleted message" : original ? excerpt(original) : "";
+  const label = original ? [el("b", { text: original.sender_id }), ` ${text}`] : [isRoot ? `#${seq}` : `Reply to #${seq}`];
   return el(
     "button",
-    { class: "quote", type: "button", "aria-label": `Show message ${seq}, which this answers`, onclick: () => context.onJump(seq) },
-    el("span", { class: "quote-text" }, ...label),
+    {
+      class: "quote",
+      type: "button",
+      "aria-label": isRoot ? `Show message ${seq}, in whose thread this is` : `Show message ${seq}, which this answers`,
+      onclick: () => context.onJump(seq),
+    },
+    el("span", { class: "quote-text" }, ...(Number.isSafeInteger(threadSeq) ? [el("span", { class: "tag", text: "Thread" }), " "] : []), ...label),
   );
 }
 
@@ -156,7 +174,7 @@ function pending({ entry, at, grouped }, quote, context) {
       "aria-label": failed ? "Your message, not sent" : "Your message, being sent",
     },
     grouped ? null : heading(context.userId, "user", true, at),
-    quote ? quoteButton(quote, context) : null,
+    quote ? quoteButton(quote, { thread_seq: entry.threadSeq }, context) : null,
     line(el("div", { class: "body plain", dir: "auto", text: entry.content }), failed ? null : el("span", { class: "seq", text: "sending" })),
     failed
       ? el(
@@ -170,11 +188,14 @@ function pending({ entry, at, grouped }, quote, context) {
   );
 }
 
-/** Returns a channel in the sidebar. */
-export function channelRow({ channel, active, unread, onOpen }) {
+/** Returns a channel in the sidebar: its name, its newest message, and the number of unread ones. */
+export function channelRow({ channel, active, unread, userId, onOpen }) {
+  const at = new Date(channel.last_message_at ?? Number.NaN);
+  const time = shortTime(at);
+  const { seq, content, deleted_at: deleted } = channel.last_message ?? {};
   return {
     key: channel.channel_id,
-    version: `${channel.name}|${active}|${unread}`,
+    version: [channel.name, active, unread, time, seq, content, deleted].join("|"),
     render: () =>
       el(
         "li",
@@ -190,10 +211,17 @@ export function channelRow({ channel, active, unread, onOpen }) {
           },
           el("span", { class: "jack", "aria-hidden": "true" }),
           el("span", { class: "channel-label", text: channel.name || channel.channel_id }),
+          time ? el("time", { class: "channel-time", datetime: at.toISOString(), text: time }) : null,
+          channel.last_message ? el("span", { class: "channel-preview", text: previewText(channel.last_message, userId) }) : null,
           unread > 0 ? el("span", { class: "count" }, el("span", { text: unread > 99 ? "99+" : String(unread) }), el("span", { class: "visually-hidden", text: " unread" })) : null,
         ),
       ),
   };
+}
+
+function previewText(last, userId) {
+  if (last.deleted_at) return "Message deleted";
+  return `${last.sender_id === userId ? "You" : last.sender_id}: ${excerpt(last, 80)}`;
 }
 
 /** Returns the text at the beginning of a channel. */
@@ -209,11 +237,19 @@ export function beginning(name, isEmpty) {
 /** Returns the line below a channel's name: its visibility, its agent, and its id if the name differs. */
 export function channelDetail(channel) {
   const parts = [channel.visibility === "private" ? "Private" : "Public"];
+  if (channel.archived_at) parts.push("archived");
   if (channel.agent?.mode === "always") parts.push("the agent answers");
   if (channel.agent?.mode === "mention") parts.push("the agent answers when mentioned");
   if (channel.name && channel.name !== channel.channel_id) parts.push(channel.channel_id);
   return parts.join(" · ");
 }
+
+/** Words for the reasons for which the server ends a connection. */
+const REASONS = {
+  token_expired: ": the token has ended",
+  removed: ": you were removed from a channel",
+  too_many_frames: ": too many frames were sent",
+};
 
 /** Returns the text of a connection state. */
 export function connectionText(state, now) {
@@ -227,7 +263,7 @@ export function connectionText(state, now) {
     case "offline":
       return "Offline";
     case "closed":
-      return "Closed";
+      return `Closed${REASONS[state.reason] ?? ""}`;
     default:
       return "Connecting";
   }

@@ -1,5 +1,7 @@
 // A Switchboard client: REST, live connection, and recovery. No DOM: runs in a browser and in Node.
 
+import { ChannelSync } from "./channel-sync.js";
+import { QuietRequests } from "./quiet.js";
 import { ProblemError, RestApi, Session } from "./rest.js";
 import { LiveConnection, backoff } from "./socket.js";
 import { CLIENT_KEY, ChannelLog, Drafts, Outbox } from "./store.js";
@@ -20,9 +22,11 @@ const systemClock = {
 /**
  * Client of one user of a Switchboard.
  *
- * Events: `state` (of the live connection), `leftOut` (`{count}`: see `leftOut`), `messages` (`{channelId, messages}`: new in an opened channel, or
- * pushed to another subscribed one), `change` (`{channelId}`: log or outbox changed), `problem`
- * (`{error, channelId}`: a failed recovery, which is retried).
+ * Events: `state` (of the live connection), `leftOut` (`{count}`: see `leftOut`), `channels` (the list changed),
+ * `removed` (`{channelId, isDeleted}`: a channel was deleted, or the user was removed from it), `read` (`{channelId,
+ * seq}`: the user has read the channel on another device), `messages` (`{channelId, messages}`: new in an opened channel,
+ * or pushed to another subscribed one), `change` (`{channelId}`: log or outbox changed), `problem` (`{error, channelId}`:
+ * a failed recovery, which is retried).
  *
  * The API numbers the messages of every channel without a gap. After a gap or a reconnect, the client therefore
  * reads the history `after` the last settled `seq`.
@@ -34,6 +38,8 @@ export class SwitchboardClient extends EventTarget {
   #clock;
   #random;
   #uuid;
+  #quiet;
+  #sync;
   #channels = new Map();
   #leftOut = 0;
 
@@ -56,6 +62,8 @@ export class SwitchboardClient extends EventTarget {
     this.#uuid = uuid;
     const session = new Session({ issue: issueToken, clock });
     this.#rest = new RestApi({ url: rest, session, fetch });
+    this.#quiet = new QuietRequests({ clock, random });
+    this.#sync = new ChannelSync({ userId, rest: this.#rest, quiet: this.#quiet, random, emit: (...event) => this.#synced(...event) });
     this.#live = new LiveConnection({ url: websocket, session, WebSocket, clock, random });
     this.#live.addEventListener("state", ({ detail }) => this.#emit("state", detail));
     this.#live.addEventListener("frame", ({ detail }) => this.#frame(detail));
@@ -78,8 +86,25 @@ export class SwitchboardClient extends EventTarget {
     return this.#leftOut;
   }
 
-  channels() {
-    return this.#rest.channels();
+  /** Id of the open connection; `null` until the server has named it. */
+  get connectionId() {
+    return this.#live.connectionId;
+  }
+
+  /** Channels of the user, empty until `loadChannels`. */
+  get channels() {
+    return this.#sync.list;
+  }
+
+  /** Reads the list of channels. Returns them, newest activity first. */
+  async loadChannels() {
+    await this.#sync.load();
+    return this.channels.entries;
+  }
+
+  /** Reads one channel into the list. */
+  loadChannel(channelId) {
+    return this.#sync.loadOne(channelId);
   }
 
   /** Joins a public channel, and creates it if it does not exist. */
@@ -87,7 +112,7 @@ export class SwitchboardClient extends EventTarget {
     try {
       return await this.#rest.join(channelId, this.#userId);
     } catch (error) {
-      if (error.status !== 404) throw error;
+      if (error.code !== "channel_not_found") throw error;
     }
     try {
       return await this.#rest.createChannel({
@@ -98,7 +123,7 @@ export class SwitchboardClient extends EventTarget {
       });
     } catch (error) {
       // Another user created it meanwhile.
-      if (error.status !== 409) throw error;
+      if (error.code !== "channel_id_taken") throw error;
       return this.#rest.join(channelId, this.#userId);
     }
   }
@@ -109,6 +134,9 @@ export class SwitchboardClient extends EventTarget {
     if (channel.log.settled === null) {
       const page = await this.#rest.messages(channelId, { limit: HISTORY_PAGE });
       if (channel.log.settled === null) channel.log.addEarlier(page.messages ?? [], page.has_more === true);
+      channel.drafts.settle(channel.log.messages);
+      this.#expectReplies(channel, page);
+      this.#sync.created(channelId, page.messages ?? []);
       if (channel.pushed > channel.log.settled) this.#catchUp(channelId);
       this.#emit("change", { channelId });
     }
@@ -130,8 +158,46 @@ export class SwitchboardClient extends EventTarget {
   }
 
   /** Stops the reply to a message; the generated part is kept. */
-  stopReply(channelId, seq) {
-    return this.#rest.stopReply(channelId, seq);
+  async stopReply(channelId, seq) {
+    try {
+      await this.#rest.stopReply(channelId, seq);
+    } catch (error) {
+      if (error.code !== "reply_not_found") throw error;
+      // It has ended, and its last frame was lost or is on the way.
+      if (this.#channel(channelId).drafts.drop(seq)) this.#emit("change", { channelId });
+    }
+  }
+
+  /** Changes the text of a message as the user sees it. Fails with `version_mismatch` if it has changed meanwhile. */
+  async edit(channelId, seq, content) {
+    const { log } = this.#channel(channelId);
+    const held = log.get(seq) ?? (await this.#rest.message(channelId, seq));
+    try {
+      const message = await this.#rest.updateMessage(channelId, seq, { content }, held.version);
+      if (log.update([message])) this.#emit("change", { channelId });
+      return message;
+    } catch (error) {
+      if (error.code === "version_mismatch") this.#reread(channelId, seq);
+      throw error;
+    }
+  }
+
+  /** Adds or removes the user's reaction. Its event updates the message. */
+  async react(channelId, seq, emoji, isWanted) {
+    if (isWanted) await this.#rest.addReaction(channelId, seq, emoji);
+    else await this.#rest.removeReaction(channelId, seq, emoji);
+    if (this.state.name !== "live") this.#reread(channelId, seq);
+  }
+
+  /** Returns the `seq` up to which the user has read an opened channel; 0 for none of it. */
+  readSeq(channelId) {
+    const own = this.log(channelId).messages.findLast(({ role, sender_id: sender }) => role === "user" && sender === this.#userId);
+    return Math.max(this.channels.readSeq(channelId), own?.seq ?? 0);
+  }
+
+  /** Moves the user's read mark in a channel. */
+  markRead(channelId, seq) {
+    this.#sync.markRead(channelId, seq);
   }
 
   /** Returns `true` while a catch-up of this channel is running. */
@@ -139,7 +205,7 @@ export class SwitchboardClient extends EventTarget {
     return this.#channel(channelId).catchUp !== null;
   }
 
-  /** Subscribes to exactly these channels. */
+  /** Subscribes to exactly these channels, or to all channels of the user if there are none. */
   subscribe(channelIds) {
     this.#live.subscribe(channelIds);
   }
@@ -157,14 +223,21 @@ export class SwitchboardClient extends EventTarget {
   async message(channelId, seq) {
     const known = this.#channel(channelId).log.get(seq);
     if (known) return known;
-    const page = await this.#rest.messages(channelId, { after: seq - 1, limit: 1 });
-    return page.messages?.find((message) => message.seq === seq);
+    try {
+      return await this.#rest.message(channelId, seq);
+    } catch (error) {
+      if (error.code !== "message_not_found") throw error;
+      return undefined;
+    }
   }
 
-  /** Sends a message. Its outbox entry shows its state; a failed entry waits for `retry` or `discard`. */
-  send(channelId, content, { replyTo } = {}) {
+  /**
+   * Sends a message, which may quote the message `replyTo` and may belong to the thread of the message `threadSeq`. Its
+   * outbox entry shows its state; a failed entry waits for `retry` or `discard`.
+   */
+  send(channelId, content, { replyTo = null, threadSeq = null } = {}) {
     const key = this.#uuid();
-    this.#channel(channelId).outbox.add({ key, content, replyTo: replyTo ?? null, createdAt: this.#clock.now() });
+    this.#channel(channelId).outbox.add({ key, content, replyTo, threadSeq, createdAt: this.#clock.now() });
     return this.#deliver(channelId, key);
   }
 
@@ -202,9 +275,10 @@ export class SwitchboardClient extends EventTarget {
   async #deliver(channelId, key) {
     const { outbox } = this.#channel(channelId);
     this.#emit("change", { channelId });
-    const { content, replyTo } = outbox.get(key);
+    const { content, replyTo, threadSeq } = outbox.get(key);
     const body = { content, metadata: { [CLIENT_KEY]: key } };
     if (replyTo !== null) body.reply_to = replyTo;
+    if (threadSeq !== null) body.thread_seq = threadSeq;
     for (let attempt = 0; ; attempt += 1) {
       try {
         const message = await this.#rest.send(channelId, body, key);
@@ -219,32 +293,72 @@ export class SwitchboardClient extends EventTarget {
           this.#emit("change", { channelId });
           return undefined;
         }
-        await this.#wait(Math.max(backoff(attempt, this.#random), (error.retryAfter ?? 0) * 1000));
+        await this.#quiet.wait(Math.max(backoff(attempt, this.#random), (error.retryAfter ?? 0) * 1000));
       }
     }
   }
 
   #frame(frame) {
-    if (frame.type === "events" && Array.isArray(frame.events) && typeof frame.channel_id === "string") {
-      const of = (...types) =>
-        frame.events.filter((event) => types.includes(event?.type) && event.message).map((event) => event.message);
-      const messages = of("message.created");
-      if (messages.length > 0) this.#arrived(frame.channel_id, messages);
-      const revised = of("message.updated", "message.deleted");
-      if (this.#channel(frame.channel_id).log.update(revised)) this.#emit("change", { channelId: frame.channel_id });
-    }
-    if (frame.type === "message.delta" && typeof frame.channel_id === "string") {
-      const { drafts, log } = this.#channel(frame.channel_id);
-      // A piece is late if its message has arrived.
-      const isOver = frame.status === "done" && log.get(frame.seq) !== undefined;
-      if (!isOver && drafts.accept(frame)) this.#emit("change", { channelId: frame.channel_id });
-    }
-    if (frame.type === "channels.left_out" && Number.isSafeInteger(frame.count)) this.#setLeftOut(frame.count);
+    if (frame.type === "hello") this.#setLeftOut(frame.channels_left_out);
+    if (frame.type === "channels.left_out") this.#setLeftOut(frame.count);
+    const { channel_id: channelId } = frame;
+    if (typeof channelId !== "string") return;
+    if (frame.type === "events" && Array.isArray(frame.events)) this.#events(channelId, frame.events);
+    if (frame.type === "message.delta") this.#delta(channelId, frame);
     // Other types belong to a later version of the API, or are responses that need no action.
+    this.#sync.follow(frame);
+  }
+
+  #events(channelId, events) {
+    const of = (...types) =>
+      events.filter((event) => types.includes(event?.type) && event.message).map((event) => event.message);
+    const messages = of("message.created");
+    if (messages.length > 0) this.#arrived(channelId, messages);
+    const { log } = this.#channel(channelId);
+    const revised = of("message.updated", "message.deleted");
+    let isChanged = log.update(revised);
+    this.#sync.revised(channelId, revised);
+    for (const event of events.filter((one) => one?.type === "reaction.added" || one?.type === "reaction.removed")) {
+      const outcome = log.react(event);
+      if (outcome === "stale") this.#reread(channelId, event.seq, event.version);
+      isChanged ||= outcome === "changed";
+    }
+    if (isChanged) this.#emit("change", { channelId });
+  }
+
+  #delta(channelId, frame) {
+    const { drafts, log } = this.#channel(channelId);
+    // A piece is late if its message has arrived.
+    const isOver = frame.status === "done" && log.get(frame.seq) !== undefined;
+    if (!isOver && drafts.accept(frame)) this.#emit("change", { channelId });
+  }
+
+  #synced(type, detail) {
+    if (type === "removed") {
+      // The id may belong to another channel later.
+      this.#live.leave(detail.channelId);
+      this.#clock.clearTimeout(this.#channels.get(detail.channelId)?.retry);
+      this.#channels.delete(detail.channelId);
+    }
+    this.#emit(type, detail);
+  }
+
+  /** Reads a message again, until it has a version. */
+  #reread(channelId, seq, version = 0) {
+    this.#quiet.run(`message ${channelId} ${seq}`, async () => {
+      const { log } = this.#channel(channelId);
+      if (log.update([await this.#rest.message(channelId, seq)])) this.#emit("change", { channelId });
+      return (log.get(seq)?.version ?? version) >= version;
+    });
+  }
+
+  #expectReplies({ drafts, log }, page) {
+    const answered = new Set(log.messages.filter(({ role }) => role !== "user").map(({ reply_to: replyTo }) => replyTo));
+    drafts.expect((page.replying_to ?? []).filter((seq) => !answered.has(seq)));
   }
 
   #setLeftOut(count) {
-    if (count === this.#leftOut) return;
+    if (!Number.isSafeInteger(count) || count === this.#leftOut) return;
     this.#leftOut = count;
     this.#emit("leftOut", { count });
   }
@@ -253,6 +367,7 @@ export class SwitchboardClient extends EventTarget {
     const channel = this.#channel(channelId);
     channel.outbox.settle(...messages);
     channel.drafts.settle(messages);
+    this.#sync.created(channelId, messages);
     if (channel.log.settled === null) {
       // The channel is not open, so its history will contain the messages. Only the highest `seq` matters, because a
       // running request may return older history.
@@ -306,7 +421,8 @@ export class SwitchboardClient extends EventTarget {
   }
 
   async #readAfter(channelId) {
-    const { drafts, log, outbox } = this.#channel(channelId);
+    const channel = this.#channel(channelId);
+    const { drafts, log, outbox } = channel;
     for (;;) {
       const seen = log.lastSeq ?? 0;
       const page = await this.#rest.messages(channelId, { after: log.settled ?? 0, limit: CATCH_UP_PAGE });
@@ -315,6 +431,8 @@ export class SwitchboardClient extends EventTarget {
       const added = log.addLater(messages, more, seen);
       outbox.settle(...messages);
       drafts.settle(messages);
+      this.#expectReplies(channel, page);
+      this.#sync.created(channelId, messages);
       if (added.length > 0) this.#emit("messages", { channelId, messages: added });
       this.#emit("change", { channelId });
       if (!more) return;
@@ -324,14 +442,19 @@ export class SwitchboardClient extends EventTarget {
   #channel(channelId) {
     let channel = this.#channels.get(channelId);
     if (!channel) {
-      channel = { log: new ChannelLog(), outbox: new Outbox(), drafts: new Drafts(), pushed: 0, catchUp: null, again: false, retry: undefined, failures: 0 };
+      channel = {
+        log: new ChannelLog(this.#userId),
+        outbox: new Outbox(),
+        drafts: new Drafts(),
+        pushed: 0,
+        catchUp: null,
+        again: false,
+        retry: undefined,
+        failures: 0,
+      };
       this.#channels.set(channelId, channel);
     }
     return channel;
-  }
-
-  #wait(delay) {
-    return new Promise((resolve) => this.#clock.setTimeout(resolve, delay));
   }
 
   #emit(type, detail) {

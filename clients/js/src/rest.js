@@ -2,13 +2,20 @@
 
 /** Timeout of a request; API Gateway's own timeout is 29 s. */
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Media types of bodies. */
+const JSON_TYPE = "application/json";
+const MERGE_PATCH_TYPE = "application/merge-patch+json";
+/** Maximum number of channels in a page of the list. */
+const CHANNELS_PAGE = 100;
 
 /** Error of a failed request: an RFC 9457 problem, or no response (`status` 0). */
 export class ProblemError extends Error {
-  constructor({ status = 0, title = "", detail = "", errors = [], instance, retryAfter = null } = {}) {
+  constructor({ status = 0, code = "", title = "", detail = "", errors = [], instance, retryAfter = null } = {}) {
     super(detail || title || `The server answered ${status}.`);
     this.name = "ProblemError";
     this.status = status;
+    /** Stable name of the problem, such as `channel_archived`; empty if there was no response. */
+    this.code = code;
     this.title = title;
     this.detail = detail;
     this.errors = errors;
@@ -28,6 +35,7 @@ export class ProblemError extends Error {
     const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
     return new ProblemError({
       status: response.status,
+      code: text(body?.code),
       title: text(body?.title) || response.statusText,
       detail: text(body?.detail) || text(body?.message),
       errors: fields,
@@ -38,6 +46,10 @@ export class ProblemError extends Error {
 }
 
 const text = (value) => (typeof value === "string" ? value : "");
+
+const channelPath = (channelId) => `/channels/${encodeURIComponent(channelId)}`;
+const messagePath = (channelId, seq) => `${channelPath(channelId)}/messages/${seq}`;
+const reactionPath = (channelId, seq, emoji) => `${messagePath(channelId, seq)}/reactions/${encodeURIComponent(emoji)}`;
 
 /** Client of the REST API with a token from `session`. After a `401` it retries once with a new token. */
 export class RestApi {
@@ -51,16 +63,20 @@ export class RestApi {
     this.#fetch = (...args) => fetch(...args);
   }
 
-  /** Returns all channels of which the user is a member. */
+  /** Returns all channels of which the user is a member, newest activity first, without the archived ones. */
   async channels() {
     const channels = [];
-    let cursor = {};
+    let next = {};
     for (;;) {
-      const page = await this.#call("GET", "/channels", { query: cursor });
+      const page = await this.#call("GET", "/channels", { query: { limit: CHANNELS_PAGE, ...next } });
       channels.push(...(page.channels ?? []));
       if (!page.has_more || !page.next) return channels;
-      cursor = page.next;
+      next = page.next;
     }
+  }
+
+  channel(channelId) {
+    return this.#call("GET", channelPath(channelId));
   }
 
   createChannel(channel) {
@@ -68,23 +84,48 @@ export class RestApi {
   }
 
   join(channelId, userId) {
-    return this.#call("PUT", `/channels/${encodeURIComponent(channelId)}/members/${encodeURIComponent(userId)}`);
+    return this.#call("PUT", `${channelPath(channelId)}/members/${encodeURIComponent(userId)}`);
+  }
+
+  /** Moves the caller's read mark. It never moves back. */
+  markRead(channelId, seq) {
+    return this.#call("PUT", `${channelPath(channelId)}/read`, { body: { seq } });
   }
 
   /** Returns one page of history: newest first, or with `after` oldest first. */
   messages(channelId, { before, after, limit } = {}) {
-    return this.#call("GET", `/channels/${encodeURIComponent(channelId)}/messages`, { query: { before, after, limit } });
+    return this.#call("GET", `${channelPath(channelId)}/messages`, { query: { before, after, limit } });
+  }
+
+  message(channelId, seq) {
+    return this.#call("GET", messagePath(channelId, seq));
   }
 
   send(channelId, message, idempotencyKey) {
-    return this.#call("POST", `/channels/${encodeURIComponent(channelId)}/messages`, {
+    return this.#call("POST", `${channelPath(channelId)}/messages`, {
       body: message,
       headers: { "idempotency-key": idempotencyKey },
     });
   }
 
+  /** Changes a message of this `version`: omitted fields stay, and `null` removes one. */
+  updateMessage(channelId, seq, changes, version) {
+    return this.#call("PATCH", messagePath(channelId, seq), {
+      body: changes,
+      headers: { "content-type": MERGE_PATCH_TYPE, "if-match": `"${version}"` },
+    });
+  }
+
+  addReaction(channelId, seq, emoji) {
+    return this.#call("PUT", reactionPath(channelId, seq, emoji));
+  }
+
+  removeReaction(channelId, seq, emoji) {
+    return this.#call("DELETE", reactionPath(channelId, seq, emoji));
+  }
+
   stopReply(channelId, seq) {
-    return this.#call("POST", `/channels/${encodeURIComponent(channelId)}/messages/${seq}/reply/cancel`);
+    return this.#call("POST", `${messagePath(channelId, seq)}/reply/cancel`);
   }
 
   async #call(method, path, options = {}) {
@@ -102,7 +143,7 @@ export class RestApi {
         method,
         headers: {
           authorization: `Bearer ${token}`,
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
+          ...(body === undefined ? {} : { "content-type": JSON_TYPE }),
           ...headers,
         },
         body: body === undefined ? undefined : JSON.stringify(body),

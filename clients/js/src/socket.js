@@ -6,6 +6,8 @@ const PING_EVERY_MS = 4 * 60_000;
 const PONG_WITHIN_MS = 10_000;
 /** Timeout of a handshake: API Gateway allows 29 s for `$connect`. */
 const OPEN_WITHIN_MS = 30_000;
+/** Time within which a socket ends after the server has announced it. */
+const CLOSE_WITHIN_MS = 5_000;
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_CAP_MS = 30_000;
 /** Duration after which a connection counts as stable: the next failure starts with the shortest wait. */
@@ -20,8 +22,9 @@ export function backoff(attempt, random = Math.random) {
 /**
  * A subscription to channels over WebSocket.
  *
- * Events: `state` (`connecting`, `live`, `reconnecting` with `retryAt`, `offline`, `closed`), `open` (a socket
- * was opened, so the client must catch up), `frame` (a parsed frame of the server).
+ * Events: `state` (`connecting`, `live`, `reconnecting` with `retryAt`, `offline`, `closed`; with a `reason` if the
+ * server asked not to reconnect), `open` (a socket was opened, so the client must catch up), `frame` (a parsed frame of
+ * the server).
  */
 export class LiveConnection extends EventTarget {
   #url;
@@ -37,6 +40,10 @@ export class LiveConnection extends EventTarget {
   #current = null;
   #next = null;
   #timers = new Map();
+  /** The `closing` frame of the current socket. */
+  #closing = null;
+  #isRefused = false;
+  #connectionId = null;
   state = { name: "closed" };
 
   constructor({ url, session, WebSocket = globalThis.WebSocket, clock, random = Math.random }) {
@@ -52,14 +59,25 @@ export class LiveConnection extends EventTarget {
     return [...this.#channels];
   }
 
-  /** Subscribes to exactly these channels. */
+  /** Id of the open connection; `null` until the server's `hello` has arrived. */
+  get connectionId() {
+    return this.#connectionId;
+  }
+
+  /** Subscribes to exactly these channels, or to all channels of the user if there are none. */
   subscribe(channels) {
     const wanted = [...new Set(channels)];
     const same = wanted.length === this.#channels.length && wanted.every((id) => this.#channels.includes(id));
     this.#channels = wanted;
     if (this.#running && same && (this.#current || this.#next)) return;
     this.#running = true;
+    this.#isRefused = false;
     this.#connect();
+  }
+
+  /** Leaves a channel out of later connections: a handshake that names a channel of which the user is no member fails. */
+  leave(channelId) {
+    this.#channels = this.#channels.filter((id) => id !== channelId);
   }
 
   /**
@@ -69,7 +87,7 @@ export class LiveConnection extends EventTarget {
   setOnline(online) {
     if (this.#online === online) return;
     this.#online = online;
-    if (!this.#running) return;
+    if (!this.#running || this.#isRefused) return;
     if (online) {
       this.#attempt = 0;
       if (this.#current) this.check();
@@ -83,6 +101,7 @@ export class LiveConnection extends EventTarget {
   /** Reconnects immediately instead of after the wait. */
   retryNow() {
     if (!this.#running || this.#current || this.#next) return;
+    this.#isRefused = false;
     this.#connect();
   }
 
@@ -135,7 +154,11 @@ export class LiveConnection extends EventTarget {
     socket.onopen = () => {
       if (this.#next !== socket) return socket.close();
       this.#cancel("open");
+      this.#cancel("retry");
+      this.#cancel("closing");
       openedAt.time = this.#clock.now();
+      this.#closing = null;
+      this.#connectionId = null;
       const previous = this.#current;
       this.#current = socket;
       this.#next = null;
@@ -172,15 +195,38 @@ export class LiveConnection extends EventTarget {
       return;
     }
     if (frame === null || typeof frame !== "object") return;
-    if (frame.type === "pong" && socket === this.#current) this.#cancel("pong");
+    if (socket === this.#current) this.#heed(frame);
     this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
   }
 
+  /** Follows the frames that are about the connection itself. */
+  #heed(frame) {
+    if (frame.type === "pong") this.#cancel("pong");
+    if (frame.type === "hello" && typeof frame.connection_id === "string") this.#connectionId = frame.connection_id;
+    if (frame.type === "closing") {
+      const socket = this.#current;
+      this.#closing = frame;
+      this.#after("closing", CLOSE_WITHIN_MS, () => this.#current === socket && this.#lost(socket));
+    }
+  }
+
   #lost(socket) {
+    const closing = this.#closing;
     this.#discard(socket);
-    this.#current = null;
-    for (const name of ["ping", "pong", "renew", "stable"]) this.#cancel(name);
-    if (!this.#next) this.#failed();
+    this.#current = this.#closing = this.#connectionId = null;
+    for (const name of ["ping", "pong", "renew", "closing"]) this.#cancel(name);
+    const wasStable = !this.#timers.has("stable");
+    this.#cancel("stable");
+    if (this.#next) return;
+    if (closing?.reconnect === false) {
+      this.#isRefused = true;
+      this.#cancel("retry");
+      this.#setState({ name: "closed", reason: closing.reason });
+    } else if (closing && wasStable) {
+      this.#connect({ fresh: closing.reason === "token_expired" });
+    } else {
+      this.#failed();
+    }
   }
 
   #failed() {
@@ -235,7 +281,7 @@ export class LiveConnection extends EventTarget {
   }
 
   #setState(state) {
-    if (this.state.name === state.name && this.state.retryAt === state.retryAt) return;
+    if (this.state.name === state.name && this.state.retryAt === state.retryAt && this.state.reason === state.reason) return;
     this.state = state;
     this.dispatchEvent(new CustomEvent("state", { detail: state }));
   }

@@ -1,22 +1,39 @@
 // State of one channel in a client: ordered by `seq`, without duplicates, with detection of gaps. No network, no DOM,
 // no clock.
 
+/** Maximum number of users that a reaction names, the first by id. */
+const NAMED_REACTORS = 10;
+
+/** Maximum number of finished drafts that are remembered. */
+const FINISHED_DRAFTS = 100;
+
+const versionOf = ({ version }) => version ?? 1;
+
 /**
- * The messages of one channel.
+ * The messages of one channel, as the user `userId` sees them.
  *
  * `settled` is the `seq` up to which all messages of the server are held. A message pushed beyond `settled + 1`
  * leaves a gap, which only the server's history can close. A `seq` that the history does not contain either (an
  * expired message) is not a gap.
+ *
+ * Each state of a message has a `version`. A state with an older version than the held one is dropped.
  */
 export class ChannelLog {
+  #userId;
   #bySeq = new Map();
   #order = [];
+  /** The held replies of each thread, by the `seq` of its root. */
+  #replies = new Map();
   #settled = null;
   #reachedStart = false;
 
+  constructor(userId = null) {
+    this.#userId = userId;
+  }
+
   /** Messages by ascending `seq`. */
   get messages() {
-    return this.#order.map((seq) => this.#bySeq.get(seq));
+    return this.#order.map((seq) => this.get(seq));
   }
 
   get size() {
@@ -47,8 +64,19 @@ export class ChannelLog {
     return this.#settled !== null && !this.#reachedStart;
   }
 
+  /**
+   * Returns a held message. Its `thread` also counts the replies that came after the server's summary: no event
+   * carries the new summary of a root.
+   */
   get(seq) {
-    return this.#bySeq.get(seq);
+    const message = this.#bySeq.get(seq);
+    const replies = this.#replies.get(seq);
+    if (!message || !replies) return message;
+    const { reply_count: count, last_reply_seq: summed } = message.thread ?? { reply_count: 0, last_reply_seq: 0 };
+    const later = [...replies].filter((reply) => reply > summed);
+    if (later.length === 0) return message;
+    const last = this.#bySeq.get(Math.max(...later));
+    return { ...message, thread: { reply_count: count + later.length, last_reply_seq: last.seq, last_reply_at: last.created_at } };
   }
 
   /** Adds pushed messages. Returns the new ones. */
@@ -59,18 +87,42 @@ export class ChannelLog {
   }
 
   /**
-   * Replaces messages that were edited or deleted, unless the held state is newer. Ignores messages that are not held,
-   * because the history will contain their current state. Returns `true` if a message changed.
+   * Replaces messages that were edited or deleted, unless the held state is as new. Ignores messages that are not
+   * held, because the history will contain their current state. Returns `true` if a message changed.
    */
   update(messages) {
     let changed = false;
     for (const message of messages) {
       const held = this.#bySeq.get(message?.seq);
-      if (!held || revision(held) >= revision(message)) continue;
-      this.#bySeq.set(message.seq, message);
+      if (!held || versionOf(held) >= versionOf(message)) continue;
+      this.#store(message);
       changed = true;
     }
     return changed;
+  }
+
+  /**
+   * Applies a `reaction.added` or `reaction.removed` to a held message. Returns `"changed"`, `"unchanged"`, or
+   * `"stale"` if a version between the held one and the event's is missing. Then the message must be read again.
+   */
+  react({ type, seq, version, emoji, user_id: userId, count }) {
+    const held = this.#bySeq.get(seq);
+    if (!held || !Number.isSafeInteger(version) || version < versionOf(held)) return "unchanged";
+    if (version > versionOf(held) + 1) return "stale";
+    const known = held.reactions?.find((one) => one.emoji === emoji) ?? { emoji, user_ids: [], reacted: false };
+    const others = known.user_ids.filter((id) => id !== userId);
+    const isAdded = type === "reaction.added";
+    const reaction = {
+      ...known,
+      count,
+      user_ids: isAdded ? [...others, userId].sort().slice(0, NAMED_REACTORS) : others,
+      reacted: userId === this.#userId ? isAdded : known.reacted,
+    };
+    const rest = (held.reactions ?? []).filter((one) => one.emoji !== emoji);
+    const reactions = (count > 0 ? [...rest, reaction] : rest).sort((a, b) => (a.emoji < b.emoji ? -1 : 1));
+    const { reactions: _, ...message } = held;
+    this.#bySeq.set(seq, { ...message, version, ...(reactions.length > 0 ? { reactions } : {}) });
+    return "changed";
   }
 
   /** Adds a page of history that ends at `before` (or at the newest message), in any order. */
@@ -99,12 +151,38 @@ export class ChannelLog {
   #insert(messages) {
     const added = [];
     for (const message of messages) {
-      if (!Number.isSafeInteger(message?.seq) || message.seq < 1 || this.#bySeq.has(message.seq)) continue;
-      this.#bySeq.set(message.seq, message);
+      if (!Number.isSafeInteger(message?.seq) || message.seq < 1) continue;
+      const held = this.#bySeq.get(message.seq);
+      if (held) {
+        // A page that is read again may hold a later state.
+        if (versionOf(message) >= versionOf(held)) this.#store(message);
+        continue;
+      }
+      this.#store(message);
       this.#order.splice(this.#position(message.seq), 0, message.seq);
       added.push(message);
     }
     return added;
+  }
+
+  /** Holds a message. Keeps the larger summary of its thread, and the user's own reactions, which no frame states. */
+  #store(message) {
+    const held = this.#bySeq.get(message.seq);
+    const stored = { ...message };
+    if (message.reactions) stored.reactions = message.reactions.map((one) => ({ ...one, reacted: this.#hasReacted(one, held) }));
+    const count = message.thread?.reply_count ?? 0;
+    if (held?.thread && held.thread.reply_count > count) stored.thread = held.thread;
+    this.#bySeq.set(message.seq, stored);
+    if (!Number.isSafeInteger(message.thread_seq)) return;
+    const replies = this.#replies.get(message.thread_seq) ?? new Set();
+    this.#replies.set(message.thread_seq, replies.add(message.seq));
+  }
+
+  #hasReacted({ emoji, count, user_ids: users, reacted }, held) {
+    if (typeof reacted === "boolean") return reacted;
+    if (users.includes(this.#userId)) return true;
+    // Of more reactors than are named, the user may be one.
+    return count > users.length && held?.reactions?.find((one) => one.emoji === emoji)?.reacted === true;
   }
 
   // Messages usually arrive in order, so the first comparison nearly always decides.
@@ -119,9 +197,6 @@ export class ChannelLog {
     while (this.#bySeq.has(this.#settled + 1)) this.#settled += 1;
   }
 }
-
-/** Orders the states of one message: sent, edited by time, deleted. Times are RFC 3339 in UTC, all of one length. */
-export const revision = ({ edited_at, deleted_at }) => (deleted_at ? "deleted" : (edited_at ?? ""));
 
 /** Key in a message's `metadata` by which a client recognizes its own message on the socket. */
 export const CLIENT_KEY = "client_key";
@@ -169,40 +244,61 @@ export class Outbox {
  * Drafts of replies, one for each answered message.
  *
  * Pieces carry their position in characters. A missed piece is shown as an ellipsis; the message that ends the draft
- * has the complete text.
+ * has the complete text. To a socket that was opened during the draft, the server sends the whole text from position 0.
  */
 export class Drafts {
   #byQuestion = new Map();
+  #finished = new Set();
 
   get entries() {
     return [...this.#byQuestion.values()];
   }
 
+  /** Adds empty drafts for messages whose replies are being written, until their first pieces arrive. */
+  expect(questions) {
+    for (const replyTo of questions) {
+      if (!Number.isSafeInteger(replyTo) || this.#byQuestion.has(replyTo)) continue;
+      this.#byQuestion.set(replyTo, { id: `of-${replyTo}`, replyTo, status: "thinking", text: "", length: 0 });
+    }
+  }
+
   /** Adds a `message.delta`. Returns `true` if the draft changed. */
   accept({ draft_id: id, reply_to: replyTo, status, position, text, seq }) {
-    if (!Number.isSafeInteger(replyTo) || typeof text !== "string") return false;
+    if (!Number.isSafeInteger(replyTo) || typeof text !== "string" || this.#finished.has(id)) return false;
     // Without a `seq`, no message ends a cancelled draft.
-    if (status === "failed" || (status === "cancelled" && seq === undefined)) return this.#byQuestion.delete(replyTo);
+    if (status === "failed" || (status === "cancelled" && seq === undefined)) return this.drop(replyTo);
     const held = this.#byQuestion.get(replyTo);
     const draft = held?.id === id ? held : { id, replyTo, status, text: "", length: 0 };
     const pieces = [...text];
-    if (position > draft.length) {
-      draft.text += "…";
-      draft.length = position;
+    if (position === 0 && pieces.length >= draft.length) {
+      draft.text = text;
+    } else {
+      if (position > draft.length) {
+        draft.text += "…";
+        draft.length = position;
+      }
+      // The part that overlaps the held text is a duplicate.
+      draft.text += pieces.slice(draft.length - position).join("");
     }
-    // The part that overlaps the held text is a duplicate.
-    draft.text += pieces.slice(draft.length - position).join("");
     draft.length = Math.max(draft.length, position + pieces.length);
     draft.status = status;
     this.#byQuestion.set(replyTo, draft);
     return true;
   }
 
-  /** Drops the drafts that these messages complete. */
+  /** Drops the drafts that these messages complete, and pieces of them that come late. */
   settle(messages) {
-    for (const { role, reply_to: replyTo } of messages) {
-      if (role !== "user") this.#byQuestion.delete(replyTo);
+    for (const { role, reply_to: replyTo, agent } of messages) {
+      if (role === "user") continue;
+      this.drop(replyTo);
+      if (typeof agent?.draft_id === "string") this.#finished.add(agent.draft_id);
     }
+    while (this.#finished.size > FINISHED_DRAFTS) this.#finished.delete(this.#finished.values().next().value);
+  }
+
+  /** Drops the draft of the reply to a message. Returns `true` if there was one. */
+  drop(replyTo) {
+    return this.#byQuestion.delete(replyTo);
   }
 
   clear() {

@@ -2,141 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SwitchboardClient, backoff } from "../../js/src/client.js";
-
-class Clock {
-  #now = Date.parse("2026-05-01T12:00:00Z");
-  #timers = new Map();
-  #last = 0;
-  now = () => this.#now;
-  setTimeout = (action, delay) => {
-    this.#timers.set((this.#last += 1), { action, at: this.#now + delay });
-    return this.#last;
-  };
-  clearTimeout = (timer) => this.#timers.delete(timer);
-  async advance(milliseconds) {
-    const until = this.#now + milliseconds;
-    for (;;) {
-      const next = [...this.#timers].filter(([, { at }]) => at <= until).sort((a, b) => a[1].at - b[1].at)[0];
-      if (!next) break;
-      this.#timers.delete(next[0]);
-      this.#now = Math.max(this.#now, next[1].at);
-      next[1].action();
-      await settle();
-    }
-    this.#now = until;
-    await settle();
-  }
-}
-
-/** Runs all code that waits only for promises. */
-const settle = async () => {
-  for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
-};
-
-/** A stack with one channel: the REST responses and the sockets of one client. */
-class Stack {
-  clock = new Clock();
-  messages = [];
-  requests = [];
-  sockets = [];
-  tokens = 0;
-  tokenLife = 3_600_000;
-  accepting = true;
-  /** Response to the next request, if set: `(url, init) => Response | undefined`; may throw. */
-  intercept = null;
-  byKey = new Map();
-
-  constructor() {
-    const stack = this;
-    this.WebSocket = class {
-      readyState = 0;
-      sent = [];
-      constructor(url, protocols) {
-        Object.assign(this, { url, protocols });
-        stack.sockets.push(this);
-        setImmediate(() => (stack.accepting ? this.open() : this.drop()));
-      }
-      open() {
-        if (this.readyState !== 0) return;
-        this.readyState = 1;
-        this.onopen?.({});
-      }
-      send(text) {
-        this.sent.push(JSON.parse(text));
-      }
-      receive(frame) {
-        this.onmessage?.({ data: typeof frame === "string" ? frame : JSON.stringify(frame) });
-      }
-      drop() {
-        this.readyState = 3;
-        this.onclose?.({});
-      }
-      close() {
-        this.readyState = 3;
-      }
-    };
-  }
-
-  client() {
-    return new SwitchboardClient({
-      userId: "alice",
-      rest: "http://stack/",
-      websocket: "ws://stack",
-      issueToken: async () => ({
-        token: `token-${(this.tokens += 1)}`,
-        expires_at: new Date(this.clock.now() + this.tokenLife).toISOString(),
-      }),
-      fetch: (url, init) => this.#fetch(new URL(url), init),
-      WebSocket: this.WebSocket,
-      clock: this.clock,
-      random: () => 0.5,
-    });
-  }
-
-  store(content, rest = {}) {
-    const message = { channel_id: "lobby", seq: this.messages.length + 1, sender_id: "bob", role: "user", content, ...rest };
-    this.messages.push(message);
-    return message;
-  }
-
-  push(...messages) {
-    const events = messages.map((message) => ({ type: "message.created", seq: message.seq, message }));
-    this.live.receive({ type: "events", channel_id: "lobby", events });
-  }
-
-  get live() {
-    return this.sockets.findLast(({ readyState }) => readyState === 1);
-  }
-
-  async #fetch(url, init) {
-    this.requests.push({ method: init.method, path: url.pathname + url.search, init });
-    const answer = this.intercept?.(url, init);
-    if (answer) return answer;
-    if (init.method === "POST") {
-      const key = init.headers["idempotency-key"];
-      const replayed = this.byKey.has(key);
-      if (!replayed) this.byKey.set(key, this.store(JSON.parse(init.body).content, { ...JSON.parse(init.body), sender_id: "alice" }));
-      return Response.json(this.byKey.get(key), { status: replayed ? 200 : 201 });
-    }
-    const { before, after, limit } = Object.fromEntries(url.searchParams);
-    const fitting =
-      after === undefined
-        ? this.messages.filter(({ seq }) => before === undefined || seq < Number(before)).reverse()
-        : this.messages.filter(({ seq }) => seq > Number(after));
-    return Response.json({ messages: fitting.slice(0, Number(limit)), has_more: fitting.length > Number(limit) });
-  }
-}
-
-async function opened(stack) {
-  const client = stack.client();
-  client.subscribe(["lobby"]);
-  await client.open("lobby");
-  await settle();
-  return client;
-}
-
-const contents = (client) => client.log("lobby").messages.map(({ content }) => content);
+import { Stack, contents, opened, problem, settle } from "./stack.mjs";
 
 test("history and pushes make one log; unknown frames, events and fields change nothing", async () => {
   const stack = new Stack();
@@ -152,18 +18,6 @@ test("history and pushes make one log; unknown frames, events and fields change 
   assert.deepEqual(contents(client), ["one", "two"]);
 });
 
-test("channels that the connection leaves out are counted, until it ends", async () => {
-  const stack = new Stack();
-  const client = await opened(stack);
-  const counts = [];
-  client.addEventListener("leftOut", ({ detail }) => counts.push(detail.count));
-  for (const count of [12, 12, "13", null, 3]) stack.live.receive({ type: "channels.left_out", count });
-  assert.deepEqual([client.leftOut, counts], [3, [12, 3]]);
-  client.subscribe(["lobby", "hall"]);
-  await settle();
-  assert.deepEqual([client.leftOut, counts], [0, [12, 3, 0]]);
-});
-
 test("edits and deletions arrive as events of messages that are held", async () => {
   const stack = new Stack();
   stack.store("one");
@@ -171,8 +25,8 @@ test("edits and deletions arrive as events of messages that are held", async () 
   const client = await opened(stack);
   const [one, two] = stack.messages;
   const events = [
-    { type: "message.updated", seq: 1, message: { ...one, content: "better", edited_at: "2026-11-24T00:00:01.000Z" } },
-    { type: "message.deleted", seq: 2, message: { ...two, content: "", deleted_at: "2026-11-24T00:00:02.000Z" } },
+    { type: "message.updated", seq: 1, message: { ...one, version: 2, content: "better", edited_at: "2026-11-24T00:00:01.000Z" } },
+    { type: "message.deleted", seq: 2, message: { ...two, version: 2, content: "", deleted_at: "2026-11-24T00:00:02.000Z" } },
   ];
   stack.live.receive({ type: "events", channel_id: "lobby", events });
   assert.deepEqual(contents(client), ["better", ""]);
@@ -200,7 +54,7 @@ test("a reply grows as its pieces come, and ends as its message", async () => {
   assert.deepEqual(texts(), [], "a cancelled draft without a message is over");
   piece(0, "Again", "writing", "d2");
   stack.store("Again and whole");
-  stack.push({ ...stack.messages.at(-1), role: "assistant", reply_to: 1 });
+  stack.push({ ...stack.messages.at(-1), role: "agent", reply_to: 1 });
   await settle();
   assert.deepEqual(texts(), [], "the message takes the draft's place");
   stack.live.receive({ type: "message.delta", channel_id: "lobby", draft_id: "d2", reply_to: 1, status: "done", position: 5, text: "", seq: 2 });
@@ -300,12 +154,12 @@ test("a refused send stays as failed, says why, and can be retried under its key
   const client = await opened(stack);
   stack.intercept = (url, init) =>
     init.method === "POST"
-      ? Response.json({ title: "Forbidden", status: 403, detail: "Not a member." }, { status: 403 })
+      ? Response.json({ title: "Forbidden", status: 403, code: "not_a_member", detail: "Not a member." }, { status: 403 })
       : undefined;
   await client.send("lobby", "hello");
   const [entry] = client.outbox("lobby").entries;
   assert.equal(entry.state, "failed");
-  assert.equal(entry.error.detail, "Not a member.");
+  assert.deepEqual([entry.error.code, entry.error.detail], ["not_a_member", "Not a member."]);
   stack.intercept = null;
   await client.retry("lobby", entry.key);
   const posts = stack.requests.filter(({ method }) => method === "POST").map(({ init }) => init.headers["idempotency-key"]);
@@ -328,36 +182,6 @@ test("the push of an own message that overtakes its answer is shown once", async
   assert.deepEqual(contents(client), ["hello"]);
 });
 
-test("the token is replaced before its end without closing the live socket first", async () => {
-  const stack = new Stack();
-  const client = await opened(stack);
-  const states = [];
-  client.addEventListener("state", ({ detail }) => states.push(detail.name));
-  const first = stack.live;
-  // Pongs prevent that the client regards the connection as dead.
-  for (let minute = 0; minute < 60; minute += 1) {
-    await stack.clock.advance(59_000);
-    stack.live.receive({ type: "pong" });
-    await stack.clock.advance(1_000);
-    stack.live.receive({ type: "pong" });
-  }
-  assert.notEqual(stack.live, first);
-  assert.deepEqual(stack.live.protocols, ["bearer", `token-${stack.tokens}`]);
-  assert.ok(stack.tokens >= 2);
-  assert.deepEqual(states, []);
-});
-
-test("a connection that answers no ping is replaced", async () => {
-  const stack = new Stack();
-  const client = await opened(stack);
-  const first = stack.live;
-  await stack.clock.advance(4 * 60_000);
-  assert.deepEqual(first.sent, [{ action: "ping" }]);
-  await stack.clock.advance(20_000);
-  assert.notEqual(stack.live, first);
-  assert.equal(client.state.name, "live");
-});
-
 test("a 401 is answered with a fresh token, once", async () => {
   const stack = new Stack();
   const client = await opened(stack);
@@ -372,39 +196,102 @@ test("a 401 is answered with a fresh token, once", async () => {
   assert.equal(client.outbox("lobby").entries[0].state, "failed");
 });
 
-test("offline is said, and the network's return is not waited out", async () => {
+const received = (stack, ...events) => stack.receive({ type: "events", events });
+const reaction = (version, count, rest = {}) => ({ type: "reaction.added", seq: 1, version, emoji: "👍", user_id: "bob", count, ...rest });
+
+test("a reaction changes its message, and a missing version brings the message again", async () => {
   const stack = new Stack();
+  stack.store("one");
   const client = await opened(stack);
-  stack.accepting = false;
-  client.setOnline(false);
-  stack.live.drop();
-  const states = [];
-  client.addEventListener("state", ({ detail }) => states.push(detail.name));
-  await stack.clock.advance(120_000);
-  assert.equal(client.state.name, "offline");
-  assert.deepEqual(states, []);
-  stack.store("missed");
-  stack.accepting = true;
-  client.setOnline(true);
+  const counts = () => client.log("lobby").get(1).reactions?.map(({ count }) => count);
+  const before = stack.requests.length;
+  received(stack, reaction(2, 1), reaction(2, 1), null, reaction("3", 9));
+  assert.deepEqual(counts(), [1]);
+  assert.deepEqual(stack.asked(before), []);
+  // Versions 3 and 4 were lost. The first answer is that of a replica that is late.
+  let answers = 0;
+  stack.intercept = (url) => {
+    if (url.pathname !== "/channels/lobby/messages/1") return undefined;
+    answers += 1;
+    return Response.json({ ...stack.messages[0], version: answers === 1 ? 4 : 5, reactions: [{ emoji: "👍", count: answers + 2, user_ids: ["bob"], reacted: true }] });
+  };
+  received(stack, reaction(5, 4));
   await settle();
-  assert.equal(client.state.name, "live");
-  assert.deepEqual(contents(client), ["missed"]);
+  await stack.clock.advance(5_000);
+  assert.equal(answers, 2);
+  assert.deepEqual(counts(), [4]);
+  assert.equal(client.log("lobby").get(1).reactions[0].reacted, true);
 });
 
-test("a stack on this machine is found again without a network", async () => {
+test("a reaction is asked for, and read back only without a connection", async () => {
   const stack = new Stack();
+  stack.store("one");
   const client = await opened(stack);
-  client.setOnline(false);
+  const before = stack.requests.length;
+  await client.react("lobby", 1, "❤️", true);
+  await client.react("lobby", 1, "❤️", false);
+  stack.accepting = false;
   stack.live.drop();
-  assert.equal(client.state.name, "offline");
-  await stack.clock.advance(1_000);
-  assert.equal(client.state.name, "live");
+  await client.react("lobby", 1, "👍", true);
+  await settle();
+  assert.deepEqual(stack.asked(before), [
+    "PUT /channels/lobby/messages/1/reactions/%E2%9D%A4%EF%B8%8F",
+    "DELETE /channels/lobby/messages/1/reactions/%E2%9D%A4%EF%B8%8F",
+    "PUT /channels/lobby/messages/1/reactions/%F0%9F%91%8D",
+    "GET /channels/lobby/messages/1",
+  ]);
 });
 
-test("waits double up to a limit, and half of each is chance", () => {
-  assert.equal(backoff(0, () => 0), 250);
-  assert.equal(backoff(0, () => 1), 500);
-  assert.equal(backoff(3, () => 1), 4_000);
-  assert.equal(backoff(50, () => 1), 30_000);
-  assert.equal(backoff(50, () => 0), 15_000);
+test("an edit is a merge patch of the version that the user sees", async () => {
+  const stack = new Stack();
+  stack.store("one");
+  const client = await opened(stack);
+  await client.edit("lobby", 1, "better");
+  const { init } = stack.requests.findLast(({ method }) => method === "PATCH");
+  assert.deepEqual([init.headers["content-type"], init.headers["if-match"], init.body], ["application/merge-patch+json", '"1"', '{"content":"better"}']);
+  assert.deepEqual(contents(client), ["better"]);
+  // Another device edits it, and the frame is lost.
+  stack.messages[0] = { ...stack.messages[0], version: 9, content: "best" };
+  await assert.rejects(client.edit("lobby", 1, "worse"), { status: 412, code: "version_mismatch" });
+  await settle();
+  assert.deepEqual(contents(client), ["best"]);
+});
+
+test("a quote and a thread are said apart", async () => {
+  const stack = new Stack();
+  stack.store("root");
+  const client = await opened(stack);
+  await client.send("lobby", "quoting", { replyTo: 1 });
+  await client.send("lobby", "in the thread", { threadSeq: 1 });
+  const bodies = stack.requests.filter(({ method }) => method === "POST").map(({ init }) => JSON.parse(init.body));
+  assert.deepEqual(bodies.map(({ reply_to, thread_seq }) => [reply_to, thread_seq]), [[1, undefined], [undefined, 1]]);
+  assert.equal(client.log("lobby").get(1).thread.reply_count, 1);
+  assert.deepEqual(await client.message("lobby", 99), undefined, "no message to quote");
+});
+
+test("a reply that is being written is seen by who opens the channel, and ends", async () => {
+  const stack = new Stack();
+  stack.store("question");
+  stack.store("answered");
+  stack.store("answer", { role: "agent", sender_id: "agent", reply_to: 2 });
+  stack.replyingTo = [1, 2];
+  const client = await opened(stack);
+  const drafts = () => client.drafts("lobby").entries.map(({ replyTo, status }) => `${replyTo} ${status}`);
+  assert.deepEqual(drafts(), ["1 thinking"]);
+  stack.replyingTo = null;
+  stack.intercept = (url) => (url.pathname.endsWith("/reply/cancel") ? problem(404, "reply_not_found") : undefined);
+  await client.stopReply("lobby", 1);
+  assert.deepEqual(drafts(), [], "it has ended without a frame");
+  stack.intercept = (url) => (url.pathname.endsWith("/reply/cancel") ? problem(403, "not_permitted") : undefined);
+  await assert.rejects(client.stopReply("lobby", 1), { code: "not_permitted" });
+});
+
+test("a channel is created only where there is none", async () => {
+  const stack = new Stack();
+  const client = stack.client();
+  const answers = [problem(404, "channel_not_found"), problem(409, "channel_id_taken"), Response.json({ role: "member" })];
+  stack.intercept = () => answers.shift();
+  assert.equal((await client.joinOrCreate("lobby")).role, "member");
+  stack.intercept = () => problem(404, "no_such_route");
+  await assert.rejects(client.joinOrCreate("lobby"), { code: "no_such_route" });
 });

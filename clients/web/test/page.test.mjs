@@ -6,120 +6,24 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import {
+  DESKTOP, PHONE, TWO_TABS, WIDE, api, browser, channelWithAgent, live, post, quietChannel, reply, say, seqs, shown, showsExactly, stack, start, stop, tab,
+  upTo, waitUntil,
+} from "./browser.mjs";
 import { exampleExports, exported } from "./spans.mjs";
 
+const { SCREENSHOT_DIR } = process.env;
 const TIMEOUT_MS = 15_000;
-const TWO_TABS = { viewport: { width: 840, height: 720 } };
-const DESKTOP = { viewport: { width: 1080, height: 760 } };
-const WIDE = { viewport: { width: 1280, height: 1180 } };
-const PHONE = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
-
-const { READY_FILE, CHROMIUM_PATH = "/usr/bin/chromium", SCREENSHOT_DIR } = process.env;
-let stack;
-let browser;
 
 before(async () => {
-  assert.ok(READY_FILE, "READY_FILE must name the file that `cargo local -- --ready-file FILE` has written");
-  stack = JSON.parse(await readFile(READY_FILE, "utf8"));
+  await start();
   if (SCREENSHOT_DIR) await mkdir(SCREENSHOT_DIR, { recursive: true });
-  browser = await chromium.launch({
-    executablePath: CHROMIUM_PATH,
-    // The sandbox needs user namespaces, which a container lacks; the pages here are the test's own.
-    args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
-  });
 });
 
-after(() => browser?.close());
-
-const unique = (name) => `${name}-${randomUUID().slice(0, 8)}`;
-
-/** Opens a browser of one user, on one channel. It closes with the test, and fails it on a script error. */
-async function tab(t, user, channel, options = DESKTOP) {
-  const context = await browser.newContext({ locale: "en-GB", ...options });
-  context.setDefaultTimeout(TIMEOUT_MS);
-  const page = await context.newPage();
-  const errors = [];
-  const requests = [];
-  page.on("pageerror", (error) => errors.push(error.message));
-  page.on("request", (request) => requests.push(request.url()));
-  page.on("dialog", (dialog) => {
-    errors.push(`a dialog opened: ${dialog.message()}`);
-    dialog.dismiss();
-  });
-  const connectionIds = [];
-  page.on("websocket", (socket) =>
-    socket.on("framereceived", ({ payload }) => {
-      const frame = JSON.parse(payload);
-      if (frame.type === "pong") connectionIds.push(frame.connection_id);
-    }),
-  );
-  t.after(async () => {
-    await context.close();
-    assert.deepEqual(errors, []);
-  });
-  await page.goto(`${stack.page}/?${new URLSearchParams({ user, channel })}`);
-  await live(page);
-  return { page, context, requests, connectionIds };
-}
-
-const live = async (page) => {
-  await page.locator('#connection[data-state="live"]').waitFor();
-  await page.locator("#composer-input:enabled").waitFor();
-};
-
-const say = async (page, text) => {
-  await page.getByLabel("Message", { exact: true }).fill(text);
-  await page.getByLabel("Message", { exact: true }).press("Enter");
-};
-
-/** Returns the stored message with this text. */
-const shown = (page, text) => page.locator(".message[data-seq]:not([data-role=assistant])").filter({ has: page.locator(".body", { hasText: text }) });
-const reply = (page) => page.locator(".message[data-role=assistant]");
-const seqs = (page) => page.locator(".message[data-seq]").evaluateAll((all) => all.map((one) => Number(one.dataset.seq)));
-const upTo = (count) => Array.from({ length: count }, (_, index) => index + 1);
-
-/** Waits until the page shows exactly the messages 1 to `count`, in order and once. */
-async function showsExactly(page, count) {
-  await page.waitForFunction((last) => document.querySelector(`[data-seq="${last}"]`), count);
-  await page.waitForFunction((wanted) => document.querySelectorAll("[data-seq]").length === wanted, count);
-  assert.deepEqual(await seqs(page), upTo(count));
-}
-
-async function api(user, method, path, body) {
-  const issued = await fetch(`${stack.page}/token`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ user }),
-  });
-  const { token } = await issued.json();
-  const response = await fetch(`${stack.rest.replace(/\/$/, "")}${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    body: body && JSON.stringify(body),
-  });
-  assert.ok(response.ok, `${method} ${path}: ${response.status} ${await response.clone().text()}`);
-  return response.json();
-}
-
-/** Creates a channel in which the agent replies to every message. */
-async function channelWithAgent(owner, name) {
-  const channel = { channel_id: unique(name.toLowerCase()), name, visibility: "public", agent: { mode: "always" } };
-  await api(owner, "POST", "/channels", channel);
-  return channel.channel_id;
-}
-
-/** Creates a channel without the agent, so that all numbers belong to the test's own messages. */
-async function quietChannel(owner, name = unique("quiet")) {
-  const channel = { channel_id: unique("quiet"), name, visibility: "public", agent: { mode: "off" } };
-  await api(owner, "POST", "/channels", channel);
-  return channel.channel_id;
-}
-
-const post = (user, channel, message) => api(user, "POST", `/channels/${channel}/messages`, message);
+after(stop);
 
 async function picture(page, name) {
   if (SCREENSHOT_DIR) await page.screenshot({ path: join(SCREENSHOT_DIR, `${name}.png`) });
@@ -237,8 +141,7 @@ test("what was sent while the connection was down arrives after it, once", async
   await post("bob", channel, { content: "before" });
   await alice.page.locator('[data-seq="1"]').waitFor();
 
-  // When the tab becomes visible, the page sends a ping; the pong names its connection.
-  await alice.page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  // The first frame of the socket names the connection.
   await waitUntil(() => alice.connectionIds.length > 0);
   // The server closes the socket while the network is down, so the page gets no notification.
   await alice.context.setOffline(true);
@@ -459,12 +362,4 @@ async function disconnect(connectionId) {
     headers: { authorization: "AWS4-HMAC-SHA256 Credential=local/20260101/local/execute-api/aws4_request, SignedHeaders=host, Signature=00" },
   });
   assert.ok(response.ok, `${response.status}`);
-}
-
-async function waitUntil(condition) {
-  const deadline = Date.now() + TIMEOUT_MS;
-  while (!condition()) {
-    assert.ok(Date.now() < deadline, `never happened: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CLIENT_KEY, ChannelLog, Outbox } from "../../js/src/store.js";
+import { CLIENT_KEY, ChannelLog, Drafts, Outbox } from "../../js/src/store.js";
 
 const message = (seq) => ({ seq, message_id: `m${seq}` });
 const messages = (...seqs) => seqs.map(message);
@@ -116,15 +116,99 @@ test("the outbox lets go of what came back under its key", () => {
   assert.equal(outbox.get("a").state, "failed");
 });
 
-test("an edit replaces what is held, a deletion ends it, and neither is undone by what is older", () => {
+test("the later version of a message wins, in whatever order the two come", () => {
   const log = new ChannelLog();
   log.addEarlier(messages(2, 1), false);
-  const edited = (at) => ({ ...message(2), content: at, edited_at: `2026-11-24T00:00:0${at}.000Z` });
-  assert.equal(log.update([edited(2)]), true);
-  assert.equal(log.update([edited(1), message(2)]), false);
-  assert.equal(log.get(2).content, 2);
-  assert.equal(log.update([{ ...edited(1), deleted_at: "2026-11-24T00:00:03.000Z" }]), true);
-  assert.equal(log.update([edited(9)]), false);
-  assert.equal(log.update([{ ...message(7), edited_at: "2026-11-24T00:00:00.000Z" }]), false, "history will bring it");
+  const state = (version, rest = {}) => ({ ...message(2), version, content: `v${version}`, ...rest });
+  assert.equal(log.update([state(3)]), true);
+  assert.equal(log.update([state(2), state(3), message(2)]), false);
+  assert.equal(log.get(2).content, "v3");
+  assert.equal(log.update([state(4, { deleted_at: "2026-11-24T00:00:03.000Z" })]), true);
+  assert.equal(log.update([state(3)]), false);
+  assert.equal(log.update([{ ...message(7), version: 9 }]), false, "history will bring it");
+  log.addLater([state(5)], false);
+  assert.equal(log.get(2).content, "v5", "a page that is read again is not older");
+  log.addEarlier([state(1)], false);
+  assert.equal(log.get(2).content, "v5");
   assert.deepEqual(seqs(log), [1, 2]);
+});
+
+const reaction = (version, type, user_id, count, emoji = "👍") => ({ type: `reaction.${type}`, seq: 1, version, emoji, user_id, count });
+const reacted = (log) => (log.get(1).reactions ?? []).map(({ emoji, count, user_ids: users, reacted: mine }) => `${emoji}${count} ${users} ${mine}`);
+
+test("reactions come one by one, and know which are the user's own", () => {
+  const log = new ChannelLog("alice");
+  log.addEarlier([{ ...message(1), version: 1 }], false);
+  assert.equal(log.react(reaction(2, "added", "bob", 1)), "changed");
+  assert.equal(log.react(reaction(3, "added", "alice", 2)), "changed");
+  assert.equal(log.react(reaction(4, "added", "carol", 1, "🎉")), "changed");
+  assert.deepEqual(reacted(log), ["🎉1 carol false", "👍2 alice,bob true"]);
+  assert.equal(log.react(reaction(3, "added", "alice", 2)), "unchanged", "it came twice");
+  assert.equal(log.react(reaction(5, "removed", "alice", 1)), "changed");
+  assert.equal(log.react(reaction(6, "removed", "carol", 0, "🎉")), "changed");
+  assert.deepEqual(reacted(log), ["👍1 bob false"]);
+  assert.equal(log.react(reaction(7, "removed", "bob", 0)), "changed");
+  assert.equal("reactions" in log.get(1), false);
+  assert.equal(log.get(1).version, 7);
+  assert.equal(log.react({ ...reaction(8, "added", "bob", 1), seq: 5 }), "unchanged", "it is not held");
+});
+
+test("a missing version is noticed, and what it would have said is not guessed", () => {
+  const log = new ChannelLog("alice");
+  log.addEarlier([{ ...message(1), version: 1 }], false);
+  assert.equal(log.react(reaction(3, "added", "bob", 1)), "stale");
+  assert.equal(log.get(1).version, 1);
+  assert.deepEqual(reacted(log), []);
+  assert.equal(log.react({ ...reaction(2, "added", "bob", 1), version: undefined }), "unchanged");
+});
+
+test("whether the user reacted is kept where a frame cannot say it", () => {
+  const users = Array.from({ length: 10 }, (_, index) => `user-${index}`);
+  const log = new ChannelLog("zoe");
+  log.addEarlier([{ ...message(1), version: 1, reactions: [{ emoji: "👍", count: 12, user_ids: users, reacted: true }] }], false);
+  const edited = (version, count, user_ids) => ({ ...message(1), version, reactions: [{ emoji: "👍", count, user_ids }] });
+  log.update([edited(2, 12, users)]);
+  assert.deepEqual(reacted(log), [`👍12 ${users} true`], "she may be one of those who are not named");
+  log.update([edited(3, 10, users)]);
+  assert.deepEqual(reacted(log), [`👍10 ${users} false`], "all are named");
+  assert.equal(log.react(reaction(4, "added", "zoe", 11)), "changed");
+  assert.deepEqual(reacted(log), [`👍11 ${users} true`], "no more than ten are named");
+});
+
+test("a root counts the replies that come after its summary, each once", () => {
+  const log = new ChannelLog();
+  const thread = (reply_count, last_reply_seq) => ({ reply_count, last_reply_seq, last_reply_at: `t${last_reply_seq}` });
+  const reply = (seq, root) => ({ ...message(seq), thread_seq: root, created_at: `t${seq}` });
+  log.addEarlier([reply(3, 1), { ...message(2) }, { ...message(1), version: 1, thread: thread(1, 3) }], false);
+  assert.deepEqual(log.get(1).thread, thread(1, 3));
+  // 5 comes before 4, which leaves a gap for a while.
+  log.push([reply(5, 1)]);
+  log.push([reply(4, 1), reply(4, 1)]);
+  assert.deepEqual(log.get(1).thread, thread(3, 5));
+  log.update([{ ...message(1), version: 2, content: "edited", thread: thread(2, 4) }]);
+  assert.deepEqual(log.messages[0].thread, thread(3, 5), "a summary that is later counts fewer on top");
+  log.update([{ ...message(1), version: 3 }]);
+  assert.deepEqual(log.get(1).thread, thread(3, 5), "the larger summary stays");
+  log.push([reply(6, 2)]);
+  assert.deepEqual(log.get(2).thread, thread(1, 6));
+});
+
+test("a reply that is being written is expected, and shown when its words come", () => {
+  const drafts = new Drafts();
+  const shown = () => drafts.entries.map(({ replyTo, status, text }) => `${replyTo} ${status} ${text}`);
+  const piece = (draft_id, position, text) => drafts.accept({ draft_id, reply_to: 1, status: "writing", position, text });
+  drafts.expect([1, 1, "2", null]);
+  assert.deepEqual(shown(), ["1 thinking "]);
+  piece("d1", 4, " there");
+  assert.deepEqual(shown(), ["1 writing … there"], "the beginning is missing");
+  piece("d1", 0, "Well, over there");
+  assert.deepEqual(shown(), ["1 writing Well, over there"], "the whole text comes to a new socket");
+  piece("d1", 0, "Well");
+  piece("d1", 16, "!");
+  drafts.expect([1]);
+  assert.deepEqual(shown(), ["1 writing Well, over there!"]);
+  drafts.settle([{ role: "agent", reply_to: 1, agent: { draft_id: "d1", status: "complete" } }]);
+  assert.equal(piece("d1", 17, " late"), false);
+  assert.deepEqual(shown(), []);
+  assert.equal(piece("d2", 0, "Another"), true);
 });

@@ -1,8 +1,9 @@
 // Runs the page's own client without a page: reads actions from standard input, and writes the results.
 //
 // In: {rest, do: [[method, ...arguments], ...], frames: [frame, ...]}. The frames arrive on a socket after all
-// actions. Without `rest` every channel is empty.
-// Out: {results, messages, hasGap, outbox, drafts, events, tokens}.
+// actions, and then the socket ends. Without `rest` the user has one channel, which is empty.
+// Out: {results, channels, messages, hasGap, outbox, drafts, events, connectionId, ended, tokens}. `ended` is the state
+// after the end of the socket.
 
 import { SwitchboardClient } from "../../../clients/js/src/client.js";
 
@@ -28,6 +29,32 @@ class Socket {
   close() {}
 }
 
+const channel = {
+  channel_id: CHANNEL,
+  name: "General",
+  version: 1,
+  last_seq: 0,
+  membership: { role: "member", read_seq: 0, unread_count: 0 },
+};
+
+/** Answers without a provider. */
+async function answer(url) {
+  const { pathname } = new URL(url);
+  if (pathname === "/channels") return Response.json({ channels: [channel], has_more: false });
+  return Response.json(pathname === `/channels/${CHANNEL}` ? channel : { messages: [], has_more: false });
+}
+
+let pending = 0;
+
+const counted = (fetch) => async (...args) => {
+  pending += 1;
+  try {
+    return await fetch(...args);
+  } finally {
+    pending -= 1;
+  }
+};
+
 const client = new SwitchboardClient({
   userId: "alice",
   rest: input.rest ?? "http://nowhere",
@@ -36,7 +63,7 @@ const client = new SwitchboardClient({
     tokens += 1;
     return { token: `token-${tokens}`, expires_at: new Date(Date.now() + 3_600_000).toISOString() };
   },
-  fetch: input.rest ? globalThis.fetch : async () => Response.json({ messages: [], has_more: false }),
+  fetch: counted(input.rest ? globalThis.fetch : answer),
   WebSocket: Socket,
   clock: {
     now: () => Date.now(),
@@ -56,9 +83,12 @@ for (const [method, ...args] of input.do ?? []) {
   try {
     const result = await client[method](...args);
     results.push({ value: result?.messages ?? result ?? null });
+    // Requests that the action began and did not wait for are part of it.
+    do await new Promise(setImmediate);
+    while (pending > 0);
   } catch (error) {
-    const { status, detail, errors, retryAfter, isTransient } = error;
-    results.push({ error: { status, detail, errors, retryAfter, isTransient } });
+    const { status, code, detail, errors, retryAfter, isTransient } = error;
+    results.push({ error: { status, code, detail, errors, retryAfter, isTransient } });
   }
 }
 
@@ -80,10 +110,14 @@ if (input.frames) {
   do await new Promise(setImmediate);
   while (client.isCatchingUp(CHANNEL));
 }
+const { connectionId } = client;
+const channels = client.channels.entries.map(({ channel_id, name, membership }) => ({ channel_id, name, role: membership.role, unread: membership.unread_count }));
+sockets.at(-1)?.onclose?.({});
 
 const log = client.log(CHANNEL);
 const output = {
   results,
+  channels,
   messages: log.messages,
   hasGap: log.hasGap,
   outbox: client.outbox(CHANNEL).entries.map(({ key, content, state, error }) => ({
@@ -94,6 +128,8 @@ const output = {
   })),
   drafts: client.drafts(CHANNEL).entries,
   events,
+  connectionId,
+  ended: client.state,
   tokens,
 };
 process.stdout.write(JSON.stringify(output), () => process.exit(0));

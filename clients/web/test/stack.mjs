@@ -1,0 +1,177 @@
+// A stack in memory for tests of the client, with a clock that the test advances.
+
+import { SwitchboardClient } from "../../js/src/client.js";
+
+/** A clock that the test advances. */
+class Clock {
+  #now = Date.parse("2026-05-01T12:00:00Z");
+  #timers = new Map();
+  #last = 0;
+  now = () => this.#now;
+  setTimeout = (action, delay) => {
+    this.#timers.set((this.#last += 1), { action, at: this.#now + delay });
+    return this.#last;
+  };
+  clearTimeout = (timer) => this.#timers.delete(timer);
+  async advance(milliseconds) {
+    const until = this.#now + milliseconds;
+    for (;;) {
+      const next = [...this.#timers].filter(([, { at }]) => at <= until).sort((a, b) => a[1].at - b[1].at)[0];
+      if (!next) break;
+      this.#timers.delete(next[0]);
+      this.#now = Math.max(this.#now, next[1].at);
+      next[1].action();
+      await settle();
+    }
+    this.#now = until;
+    await settle();
+  }
+}
+
+/** Runs all code that waits only for promises. */
+export const settle = async () => {
+  for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
+};
+
+/** A stack with the channel `lobby`: the REST responses and the sockets of one client, alice. */
+export class Stack {
+  clock = new Clock();
+  messages = [];
+  readSeq = 0;
+  /** Fields of the channel that differ from the usual ones. */
+  channel = {};
+  replyingTo = null;
+  requests = [];
+  sockets = [];
+  tokens = 0;
+  tokenLife = 3_600_000;
+  accepting = true;
+  /** Response to the next request, if set: `(url, init) => Response | undefined`; may throw. */
+  intercept = null;
+  byKey = new Map();
+
+  constructor() {
+    const stack = this;
+    this.WebSocket = class {
+      readyState = 0;
+      sent = [];
+      constructor(url, protocols) {
+        Object.assign(this, { url, protocols });
+        stack.sockets.push(this);
+        setImmediate(() => (stack.accepting ? this.open() : this.drop()));
+      }
+      open() {
+        if (this.readyState !== 0) return;
+        this.readyState = 1;
+        this.onopen?.({});
+      }
+      send(text) {
+        this.sent.push(JSON.parse(text));
+      }
+      receive(frame) {
+        this.onmessage?.({ data: typeof frame === "string" ? frame : JSON.stringify(frame) });
+      }
+      drop() {
+        this.readyState = 3;
+        this.onclose?.({});
+      }
+      close() {
+        this.readyState = 3;
+      }
+    };
+  }
+
+  client() {
+    return new SwitchboardClient({
+      userId: "alice",
+      rest: "http://stack/",
+      websocket: "ws://stack",
+      issueToken: async () => ({
+        token: `token-${(this.tokens += 1)}`,
+        expires_at: new Date(this.clock.now() + this.tokenLife).toISOString(),
+      }),
+      fetch: (url, init) => this.#fetch(new URL(url), init),
+      WebSocket: this.WebSocket,
+      clock: this.clock,
+      random: () => 0.5,
+    });
+  }
+
+  store(content, rest = {}) {
+    const message = { channel_id: "lobby", seq: this.messages.length + 1, version: 1, sender_id: "bob", role: "user", content, ...rest };
+    this.messages.push(message);
+    return message;
+  }
+
+  push(...messages) {
+    const events = messages.map((message) => ({ type: "message.created", seq: message.seq, version: message.version, message }));
+    this.live.receive({ type: "events", channel_id: "lobby", events });
+  }
+
+  get live() {
+    return this.sockets.findLast(({ readyState }) => readyState === 1);
+  }
+
+  /** Passes a frame to the client. */
+  receive(frame) {
+    this.live.receive({ channel_id: "lobby", ...frame });
+  }
+
+  /** Returns the requests since `from`, as "METHOD path". */
+  asked(from = 0) {
+    return this.requests.slice(from).map(({ method, path }) => `${method} ${path}`);
+  }
+
+  #channel() {
+    const { seq: lastSeq = 0 } = this.messages.at(-1) ?? {};
+    const membership = { role: "member", read_seq: this.readSeq, unread_count: lastSeq - this.readSeq };
+    return { channel_id: "lobby", name: "Lobby", version: 1, last_seq: lastSeq, created_at: "2026-05-01T12:00:00.000Z", membership, ...this.channel };
+  }
+
+  async #fetch(url, init) {
+    this.requests.push({ method: init.method, path: url.pathname + url.search, init });
+    const answer = this.intercept?.(url, init);
+    if (answer) return answer;
+    if (url.pathname === "/channels") return Response.json({ channels: [this.#channel()], has_more: false });
+    if (url.pathname === "/channels/lobby") return Response.json(this.#channel());
+    if (url.pathname === "/channels/lobby/read") {
+      this.readSeq = JSON.parse(init.body).seq;
+      return Response.json({ channel_id: "lobby", read_seq: this.readSeq });
+    }
+    if (url.pathname.includes("/reactions/")) return new Response(null, { status: 204 });
+    const one = /\/messages\/(\d+)$/.exec(url.pathname);
+    if (one && init.method === "PATCH") {
+      const held = this.messages[one[1] - 1];
+      if (init.headers["if-match"] !== `"${held.version}"`) return problem(412, "version_mismatch");
+      Object.assign(held, JSON.parse(init.body), { version: held.version + 1 });
+    }
+    if (one) return this.messages[one[1] - 1] ? Response.json(this.messages[one[1] - 1]) : problem(404, "message_not_found");
+    if (init.method === "POST") {
+      const key = init.headers["idempotency-key"];
+      const replayed = this.byKey.has(key);
+      if (!replayed) this.byKey.set(key, this.store(JSON.parse(init.body).content, { ...JSON.parse(init.body), sender_id: "alice" }));
+      return Response.json(this.byKey.get(key), { status: replayed ? 200 : 201 });
+    }
+    const { before, after, limit } = Object.fromEntries(url.searchParams);
+    const fitting =
+      after === undefined
+        ? this.messages.filter(({ seq }) => before === undefined || seq < Number(before)).reverse()
+        : this.messages.filter(({ seq }) => seq > Number(after));
+    const page = { messages: fitting.slice(0, Number(limit)), has_more: fitting.length > Number(limit) };
+    return Response.json(this.replyingTo ? { ...page, replying_to: this.replyingTo } : page);
+  }
+}
+
+/** Returns the response of a problem. */
+export const problem = (status, code) => Response.json({ title: "A problem", status, code, detail: "What is wrong." }, { status });
+
+/** Returns a client that is live and has the channel open. */
+export async function opened(stack) {
+  const client = stack.client();
+  client.subscribe(["lobby"]);
+  await client.open("lobby");
+  await settle();
+  return client;
+}
+
+export const contents = (client) => client.log("lobby").messages.map(({ content }) => content);
