@@ -1,10 +1,12 @@
-"""What a schema cannot know: the texts of its two formats, and which channels and messages there are.
+"""Adds the knowledge that a schema cannot have: texts of its two formats, limits of metadata, existing channels and
+messages, cursors, and query parameters that exclude each other.
 
-Data that is valid by the schema is pointed at what the run has prepared, so that it reaches behind the 404s. Data that
-is meant to be wrong stays as it is.
+Data that is valid by the schema is pointed at prepared channels and messages, so that it passes the 404s. Data that is
+meant to be wrong stays as it is.
 """
 
 import itertools
+import json
 import os
 import random
 import re
@@ -25,12 +27,21 @@ DOOMED_MESSAGES = 200
 MEMBERS = [f"member-{number}" for number in range(10)]
 # A list of entity tags.
 TAGS = re.compile(r'(W/)?"[!#-~]*"( ?, ?(W/)?"[!#-~]*")*')
-# The connection of a socket that is open.
-CONNECTION = os.environ["FUZZ_CONNECTION"]
+# The connection of an open socket, and cursors by the path of their list; from prepare.py.
+PREPARED = json.loads(os.environ["FUZZ_PREPARED"])
+# Query parameters of which a request may have one.
+DIRECTIONS = ("before", "after", "around")
+# The limits of metadata in openapi.yaml.
+METADATA_BYTES = 4_096
+METADATA_DEPTH = 16
+SMALLEST, LARGEST = 1e-130, 1e125
+# Names and bytes of a patch of metadata, so that the patches of one message stay within the limit together.
+PATCHED_NAMES = 4
+PATCHED_BYTES = 500
 
 CHANCE = random.Random(1)
 
-# Of some requests the path is left as it is, so that what is not there is asked for too.
+# Fraction of requests whose path stays as generated, so that absent resources are requested too.
 STRAYS = 0.1
 
 NAME_CHARS = 100
@@ -72,26 +83,42 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    # It remembers what it has seen, and would take away what the rest of the run needs.
+    # The stateful phase would delete channels that the rest of the run needs.
     if (case.path, case.method.upper()) == ("/channels/{channel_id}", "DELETE"):
         if case.path_parameters.get("channel_id") in (CHANNEL, SETTINGS):
             case.path_parameters["channel_id"] = next(DOOMED)
-    # Of another version than most that are named, a channel would be looked at no further.
+    # Most generated tags name no current version, so most changes would fail.
     if TAGS.fullmatch(str(case.headers.get("If-Match", ""))) and CHANCE.random() >= STRAYS:
         case.headers["If-Match"] = "*"
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     path, method = case.path, case.method.upper()
-    # Where one request follows from another, the path is what the one before has made.
+    # In the stateful phase, the path names the result of an earlier request.
     follows = case.meta.phase.name.value == "stateful"
-    names_a_message = isinstance(case.body, dict) and (path.endswith("/read") or case.body.get("reply_to") is not None)
+    names_a_message = isinstance(case.body, dict) and (
+        path.endswith("/read") or any(case.body.get(name) is not None for name in ("reply_to", "thread_seq"))
+    )
     if not follows and (names_a_message or CHANCE.random() >= STRAYS):
         lead_to_what_exists(path, method, case.path_parameters)
     if "Idempotency-Key" in case.headers:
         # Two requests under one key would be taken for one.
         case.headers["Idempotency-Key"] = str(uuid.UUID(int=CHANCE.getrandbits(128)))
+    if case.query:
+        adapt_query(path, case.query)
     if isinstance(case.body, dict):
         adapt(path, method, case.body, follows)
+
+
+def adapt_query(path, query):
+    """Leaves one of the parameters that exclude each other, and only cursors that the server has issued."""
+    for other in [name for name in DIRECTIONS if name in query][1:]:
+        del query[other]
+    if "cursor" in query:
+        cursor = None if "visibility" in query else PREPARED["cursors"].get(path)
+        if cursor is None:
+            del query["cursor"]
+        else:
+            query["cursor"] = cursor
 
 
 def lead_to_what_exists(path, method, parameters):
@@ -109,20 +136,59 @@ def lead_to_what_exists(path, method, parameters):
     if "user_id" in parameters:
         parameters["user_id"] = CHANCE.choice(MEMBERS)
     if "connection_id" in parameters:
-        parameters["connection_id"] = CONNECTION
+        parameters["connection_id"] = PREPARED["connection"]
 
 
 def adapt(path, method, body, follows):
-    """What is right by the schema, made right by how things are."""
+    """Makes a body that is valid by the schema valid by the state of the run, too."""
     newest = 0 if follows else MESSAGES
-    if body.get("reply_to") is not None:
-        body["reply_to"] = CHANCE.randint(1, newest) if newest else None
+    # No prepared message up to `newest` is in a thread, so each may be a root.
+    for name in ("reply_to", "thread_seq"):
+        if body.get(name) is not None:
+            body[name] = CHANCE.randint(1, newest) if newest else None
+    if isinstance(body.get("metadata"), dict):
+        body["metadata"] = patched(body["metadata"]) if method == "PATCH" else stored(body["metadata"])
     if path.endswith("/read"):
         body["seq"] = CHANCE.randint(0, newest)
     if path.endswith("/tickets") and body.get("channels"):
         body["channels"] = [CHANNEL]
     if (path, method) == ("/channels/{channel_id}", "PATCH"):
         body["archived"] = False
+
+
+def limited(value):
+    """Returns a value of metadata without empty names, and with the numbers that are allowed."""
+    if isinstance(value, dict):
+        return {name: limited(part) for name, part in value.items() if name}
+    if isinstance(value, list):
+        return [limited(part) for part in value]
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return 0 if is_number and not SMALLEST <= abs(value) < LARGEST else value
+
+
+def depth(value):
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if parts is None else 1 + max(map(depth, parts), default=0)
+
+
+def size(value):
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def stored(metadata):
+    """Returns metadata within the limits."""
+    metadata = limited(metadata)
+    return metadata if size(metadata) <= METADATA_BYTES and depth(metadata) <= METADATA_DEPTH else {}
+
+
+def patched(metadata):
+    """Returns a patch of few names. Objects become lists, which replace the value before instead of growing it."""
+    patch = {}
+    for at, value in enumerate(metadata.values()):
+        value = limited([value] if isinstance(value, dict) else value)
+        fits = size(value) <= PATCHED_BYTES and depth(value) < METADATA_DEPTH
+        patch[f"name-{at % PATCHED_NAMES}"] = value if fits else None
+    return patch
 
 
 @schemathesis.hook
@@ -133,7 +199,7 @@ def filter_case(context, case):
 
 
 def is_right_after_all(case):
-    """Returns whether a body is valid that is meant to be wrong: one wrong text of a format may be a text of it."""
+    """Returns whether a body is valid that is meant to be wrong: a text that is wrong for a format may match it."""
     if case.meta is None or case.meta.generation.mode.is_positive or not isinstance(case.body, dict):
         return False
     wrong = [location for location, component in case.meta.components.items() if component.mode.is_negative]

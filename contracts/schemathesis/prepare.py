@@ -1,6 +1,7 @@
-"""Makes what hooks.py points at, tells the id of a socket, and keeps that open until it is killed.
+"""Creates the channels and messages of hooks.py, opens a socket, writes its id and cursors to a file as JSON, and keeps
+the socket open until it is killed.
 
-    prepare.py READY_FILE TOKEN EXAMPLES_PER_OPERATION FILE_FOR_THE_CONNECTION_ID
+    prepare.py READY_FILE TOKEN EXAMPLES_PER_OPERATION FILE_FOR_THE_RESULT
 """
 
 import http.client
@@ -15,8 +16,16 @@ from websockets.sync.client import connect
 MESSAGES = 220
 MEMBERS = 10
 
-ready_file, token, examples, told = sys.argv[1:]
-# At least one for each example and for each of the other phases' requests.
+# Lists with more than one item, by the path in openapi.yaml.
+LISTS = {
+    "/channels": "/channels",
+    "/channels/{channel_id}/members": "/channels/fuzz/members",
+    "/channels/{channel_id}/threads": "/channels/fuzz/threads",
+    "/channels/{channel_id}/messages/{seq}/reactions": "/channels/fuzz/messages/1/reactions",
+}
+
+ready_file, token, examples, result = sys.argv[1:]
+# At least one for each example and each request of the other phases.
 doomed = 50 + 2 * int(examples)
 with open(ready_file) as file:
     ready = json.load(file)
@@ -30,6 +39,7 @@ def request(method, path, body=None):
     said = answer.read()
     if answer.status >= 300:
         sys.exit(f"{method} {path}: {answer.status} {said!r}")
+    return json.loads(said) if said else None
 
 
 for channel in ["fuzz", "fuzz-settings", *(f"fuzz-doomed-{number}" for number in range(doomed))]:
@@ -38,13 +48,17 @@ for number in range(MESSAGES):
     request("POST", "/channels/fuzz/messages", {"content": f"message {number}"})
 for number in range(MEMBERS):
     request("PUT", f"/channels/fuzz/members/member-{number}", {"role": "member"})
+for root in (1, 2):
+    request("POST", "/channels/fuzz/messages", {"content": "a reply", "thread_seq": root})
+for emoji in "👍🎉":
+    request("PUT", f"/channels/fuzz/messages/1/reactions/{urllib.parse.quote(emoji)}")
+cursors = {path: request("GET", f"{address}?limit=1")["next"]["cursor"] for path, address in LISTS.items()}
 rest.close()
 
 with connect(ready["websocket"] + "?channels=fuzz", additional_headers=authorization) as socket:
-    socket.send(json.dumps({"action": "ping"}))
     for frame in socket:
         frame = json.loads(frame)
-        if frame["type"] == "pong":
-            with open(f"{told}.part", "w") as file:
-                file.write(frame["connection_id"])
-            os.rename(f"{told}.part", told)
+        if frame["type"] == "hello":
+            with open(f"{result}.part", "w") as file:
+                json.dump({"connection": frame["connection_id"], "cursors": cursors}, file)
+            os.rename(f"{result}.part", result)

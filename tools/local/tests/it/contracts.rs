@@ -7,6 +7,7 @@ use std::{
 
 use chat::{
     model::{
+        agent_data::ReplyStatus,
         channel::{AgentMode, MemberRole, Visibility},
         draft::{Delta, DraftStatus},
         event::EphemeralEvent,
@@ -23,7 +24,7 @@ use chat::{
     },
 };
 use emulator::template::{self, Deployment};
-use http_api::{ProblemCode, body::BODY_BYTES, routes::ROUTES};
+use http_api::{body::BODY_BYTES, cursor::CURSOR_CHARS, problem_code::ProblemCode, routes::ROUTES};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -98,7 +99,7 @@ fn every_operation_says_what_may_go_wrong() {
                 expected.push("404");
             }
             if operation.get("requestBody").is_some() {
-                expected.push("413");
+                expected.extend(["413", "415"]);
             }
             for status in expected {
                 assert!(responses.contains_key(status), "{name} does not tell of {status}");
@@ -112,37 +113,40 @@ fn every_operation_says_what_may_go_wrong() {
 fn limits_are_those_of_the_code() {
     let (openapi, asyncapi) = (document("openapi.yaml"), document("asyncapi.yaml"));
     let id = format!("^[A-Za-z0-9_.:-]{{1,{}}}$", limits::ID_CHARS);
-    let name = at(&openapi, "/components/schemas/ChannelName/pattern").clone();
-    assert!(name.as_str().unwrap().ends_with(&format!("]{{1,{}}}$", limits::CHANNEL_NAME_CHARS)), "{name}");
+    let name = at(&openapi, "/components/schemas/ChannelName/pattern").as_str().unwrap();
+    assert!(name.ends_with(&format!("]{{1,{}}}$", limits::CHANNEL_NAME_CHARS)), "{name}");
     let schemas = "/components/schemas";
     let rest = [
         ("Id/pattern", json!(id)),
         ("Id/maxLength", json!(limits::ID_CHARS)),
         ("UserId/maxLength", json!(limits::USER_ID_CHARS)),
         ("ConnectionId/maxLength", json!(limits::ID_CHARS)),
-        ("NewChannel/properties/channel_id/pattern", json!(id)),
-        ("NewChannel/properties/channel_id/maxLength", json!(limits::ID_CHARS)),
         ("ChannelName/maxLength", json!(limits::CHANNEL_NAME_CHARS)),
-        ("ChannelChanges/properties/name/pattern", name),
-        ("ChannelChanges/properties/name/maxLength", json!(limits::CHANNEL_NAME_CHARS)),
+        ("Cursor/maxLength", json!(CURSOR_CHARS)),
         ("IdempotencyKey/pattern", json!(format!("^[!-~]{{1,{}}}$", limits::IDEMPOTENCY_KEY_CHARS))),
         ("IdempotencyKey/maxLength", json!(limits::IDEMPOTENCY_KEY_CHARS)),
         ("Seq/maximum", json!(limits::LARGEST_SEQ)),
         ("AnySeq/maximum", json!(limits::LARGEST_SEQ)),
-        ("NewMessage/properties/reply_to/maximum", json!(limits::LARGEST_SEQ)),
         ("Content/maxLength", json!(limits::CONTENT_BYTES)),
         ("Message/properties/content/maxLength", json!(limits::CONTENT_BYTES)),
-        ("MessageChanges/properties/content/maxLength", json!(limits::CONTENT_BYTES)),
+        ("MessagePreview/properties/content/maxLength", json!(limits::PREVIEW_CHARS + 1)),
         ("Agent/properties/instructions/maxLength", json!(limits::AGENT_INSTRUCTIONS_BYTES)),
         ("NewAgent/properties/instructions/maxLength", json!(limits::AGENT_INSTRUCTIONS_BYTES)),
         ("NewAgent/properties/model/maxLength", json!(limits::AGENT_MODEL_CHARS)),
+        ("AgentPatch/properties/instructions/maxLength", json!(limits::AGENT_INSTRUCTIONS_BYTES)),
+        ("AgentPatch/properties/model/maxLength", json!(limits::AGENT_MODEL_CHARS)),
         ("RetentionDays/maximum", json!(limits::RETENTION_DAYS)),
-        ("Channel/properties/retention_days/maximum", json!(limits::RETENTION_DAYS)),
+        ("Membership/properties/unread_count/maximum", json!(limits::UNREAD_COUNTED)),
         ("NewTicket/properties/channels/maxItems", json!(limits::CHANNELS_PER_CONNECTION)),
         ("Message/properties/reactions/maxItems", json!(limits::REACTIONS_PER_MESSAGE)),
-        ("Reaction/properties/count/maximum", json!(limits::USERS_PER_REACTION)),
-        ("Reaction/properties/user_ids/maxItems", json!(limits::USERS_LISTED_PER_REACTION)),
+        ("ReactionSummary/properties/count/maximum", json!(limits::USERS_PER_REACTION)),
+        ("ReactionSummary/properties/user_ids/maxItems", json!(limits::USERS_LISTED_PER_REACTION)),
+        ("MessageList/properties/replying_to/maxItems", json!(limits::REPLIES_IN_PROGRESS)),
         ("ChannelList/properties/channels/maxItems", json!(limits::PAGE_ITEMS)),
+        ("InvitationList/properties/invitations/maxItems", json!(limits::PAGE_ITEMS)),
+        ("ThreadList/properties/threads/maxItems", json!(limits::PAGE_ITEMS)),
+        ("ReactionList/properties/reactions/maxItems", json!(limits::PAGE_ITEMS)),
+        ("PresenceList/properties/users/maxItems", json!(limits::PAGE_ITEMS)),
         ("MemberList/properties/members/maxItems", json!(limits::PAGE_ITEMS)),
         ("MessageList/properties/messages/maxItems", json!(limits::PAGE_ITEMS)),
     ];
@@ -154,20 +158,27 @@ fn limits_are_those_of_the_code() {
         (&limit["maximum"], &limit["default"]),
         (&json!(limits::PAGE_ITEMS), &json!(limits::DEFAULT_PAGE_ITEMS))
     );
+    let count = "/components/schemas/ReactionAddedEvent/properties/count/maximum";
+    assert_eq!(at(&asyncapi, count), &json!(limits::USERS_PER_REACTION));
+}
 
-    // Limits that a schema cannot express are in descriptions, with the same numbers.
+/// Returns a number with commas between groups of three digits.
+fn group(number: usize) -> String {
+    let digits = number.to_string();
+    let head = digits.len() % 3;
+    let tail = digits.as_bytes()[head..].chunks(3).map(|three| std::str::from_utf8(three).unwrap());
+    std::iter::once(&digits[..head]).filter(|head| !head.is_empty()).chain(tail).collect::<Vec<_>>().join(",")
+}
+
+/// Limits that a schema cannot express are in descriptions.
+#[test]
+fn limits_in_descriptions_are_those_of_the_code() {
+    let openapi = document("openapi.yaml");
+    let schemas = "/components/schemas";
     let words = |pointer: &str| at(&openapi, pointer).as_str().unwrap().replace('\n', " ");
-    let group = |number: usize| {
-        let digits = number.to_string();
-        let head = digits.len() % 3;
-        let tail = digits.as_bytes()[head..].chunks(3).map(|three| std::str::from_utf8(three).unwrap());
-        std::iter::once(&digits[..head]).filter(|head| !head.is_empty()).chain(tail).collect::<Vec<_>>().join(",")
-    };
-    let bytes = format!("{} bytes", group(limits::CONTENT_BYTES));
-    for schema in ["Content", "MessageChanges/properties/content"] {
-        assert!(words(&format!("{schemas}/{schema}/description")).contains(&bytes), "{schema}");
-    }
-    let metadata = words(&format!("{schemas}/NewMetadata/description"));
+    let content = words(&format!("{schemas}/Content/description"));
+    assert!(content.contains(&format!("{} bytes", group(limits::CONTENT_BYTES))), "{content}");
+    let metadata = words(&format!("{schemas}/Metadata/description"));
     assert!(metadata.contains(&format!("{} bytes", group(limits::METADATA_BYTES))), "{metadata}");
     assert!(metadata.contains(&format!("{} levels", limits::METADATA_DEPTH)), "{metadata}");
     let body = words("/components/responses/ContentTooLarge/description");
@@ -183,9 +194,17 @@ fn limits_are_those_of_the_code() {
     assert!(key.contains(&format!("{} hours", limits::IDEMPOTENCY_DURATION.as_secs() / 3600)), "{key}");
     assert!(words("/paths/~1connections~1tickets/post/description").contains("within a minute"));
     assert_eq!(limits::TICKET_DURATION.as_secs(), 60);
+    let listed = words("/paths/~1channels/get/description");
+    assert!(listed.contains(&format!("at most {} channels", group(limits::CHANNELS_LISTED))), "{listed}");
+    let reactions = words("/paths/~1channels~1{channel_id}~1messages~1{seq}~1reactions~1{emoji}/put/description");
+    for limit in [limits::REACTIONS_PER_MESSAGE, limits::USERS_PER_REACTION] {
+        assert!(reactions.contains(&format!("at most {limit} ")), "{reactions}");
+    }
+}
 
-    assert_eq!(at(&asyncapi, "/components/schemas/Id/pattern"), &json!(id));
-    assert_eq!(at(&asyncapi, "/components/schemas/Seq/maximum"), &json!(limits::LARGEST_SEQ));
+#[test]
+fn limits_of_the_socket_are_those_of_the_code() {
+    let asyncapi = document("asyncapi.yaml");
     let idle = emulator::websocket::WebSocketOptions::default().idle_timeout;
     let socket = json!({
         "frame_bytes": FRAME_BYTES,
@@ -233,7 +252,6 @@ fn patterns_of_text_refuse_what_the_code_refuses() {
     let class = |pointer: &str| excluded(at(&openapi, &format!("/components/schemas/{pointer}")).as_str().unwrap());
     let is_in = |ranges: &[(u32, u32)], c: char| ranges.iter().any(|(a, b)| (*a..=*b).contains(&u32::from(c)));
     let (names, contents) = (class("ChannelName/pattern"), class("Content/pattern"));
-    assert_eq!(contents, class("MessageChanges/properties/content/pattern"));
     for c in '\0'..=char::MAX {
         if is_in(&names, c) {
             assert!(name::normalized(&format!("a{c}b")).is_err(), "U+{:04X} in a name", u32::from(c));
@@ -258,24 +276,26 @@ fn choices_are_those_of_the_code() {
     let visibilities = words([Visibility::Public, Visibility::Private]);
     let roles = words([MemberRole::Member, MemberRole::Moderator, MemberRole::Owner]);
     let types = words([ContentType::Plain, ContentType::Markdown]);
+    let replies = [
+        ReplyStatus::Complete,
+        ReplyStatus::Truncated,
+        ReplyStatus::Cancelled,
+        ReplyStatus::OverBudget,
+        ReplyStatus::Failed,
+    ];
     for (pointer, expected) in [
         ("AgentMode/enum", &modes),
-        ("NewAgent/properties/mode/enum", &modes),
         ("Visibility/enum", &visibilities),
-        ("ChannelChanges/properties/visibility/enum", &visibilities),
         ("MemberRole/enum", &roles),
-        ("NewMember/properties/role/enum", &roles),
         ("ContentType/enum", &types),
-        ("ProblemCode/enum", &words(ProblemCode::ALL)),
-        ("NewMessage/properties/content_type/enum", &types),
-        ("MessageChanges/properties/content_type/enum", &types),
-        ("Message/properties/role/enum", &words([Role::User, Role::Agent, Role::System])),
+        ("MessageRole/enum", &words([Role::User, Role::Agent, Role::System])),
+        ("AgentReplyStatus/enum", &words(replies)),
     ] {
         assert_eq!(choices(&openapi, &format!("/components/schemas/{pointer}")), *expected, "{pointer}");
     }
     let statuses =
         [DraftStatus::Thinking, DraftStatus::Writing, DraftStatus::Done, DraftStatus::Cancelled, DraftStatus::Failed];
-    assert_eq!(choices(&asyncapi, "/components/schemas/Delta/properties/status/enum"), words(statuses));
+    assert_eq!(choices(&asyncapi, "/components/schemas/DraftStatus/enum"), words(statuses));
 }
 
 /// The document's frame type has exactly the fields that the serializer writes.
@@ -314,8 +334,84 @@ fn frames_have_the_documented_fields() {
         let documented = documented.unwrap_or_else(|| panic!("{} is not documented", frame["type"]));
         assert_eq!(names(&documented["properties"]), names(frame), "{}", frame["type"]);
     }
-    let typed = schemas.values().filter(|schema| schema["properties"]["type"]["const"].is_string()).count();
-    assert_eq!(typed, frames.len() + 1, "all of them, and events");
+}
+
+/// Returns the names of the schemas to which the alternatives of a union refer.
+fn alternatives(document: &Value, union: &str) -> BTreeSet<String> {
+    let all = at(document, &format!("/components/schemas/{union}/oneOf")).as_array().unwrap();
+    all.iter().map(|one| one["$ref"].as_str().unwrap().trim_start_matches("#/components/schemas/").to_owned()).collect()
+}
+
+/// Each schema with a constant `type` is a frame of the server or an event, and each message has one frame.
+#[test]
+fn the_unions_have_every_frame_and_event() {
+    let asyncapi = document("asyncapi.yaml");
+    let schemas = at(&asyncapi, "/components/schemas").as_object().unwrap();
+    let typed = |suffix: &str| -> BTreeSet<String> {
+        let of = schemas.iter().filter(|(_, schema)| schema["properties"]["type"]["const"].is_string());
+        of.map(|(name, _)| name.clone()).filter(|name| name.ends_with(suffix)).collect()
+    };
+    let (frames, events) = (alternatives(&asyncapi, "ServerFrame"), alternatives(&asyncapi, "MessageEvent"));
+    assert_eq!((typed("Frame"), typed("Event")), (frames.clone(), events.clone()));
+    assert_eq!(typed(""), &frames | &events);
+    let messages = at(&asyncapi, "/components/messages").as_object().unwrap();
+    let payloads = messages.values().filter_map(|message| {
+        let name = message["payload"]["$ref"].as_str()?.strip_prefix("#/components/schemas/")?.to_owned();
+        let of_server = schemas[&name]["properties"]["type"]["const"] == message["name"];
+        of_server.then_some(name)
+    });
+    assert_eq!(payloads.collect::<BTreeSet<_>>(), frames);
+}
+
+/// Returns the objects and enumerations within a schema that have no name of their own.
+fn unnamed(schema: &Value, place: &str, found: &mut Vec<String>) {
+    let fields = schema.as_object().into_iter().flatten().map(|(name, part)| (name.clone(), part));
+    let items = schema.as_array().into_iter().flatten().enumerate().map(|(at, part)| (at.to_string(), part));
+    for (name, part) in fields.chain(items) {
+        let place = format!("{place}/{name}");
+        let is_type = ["properties", "enum", "const"].iter().any(|keyword| part.get(keyword).is_some());
+        if name != "properties" && is_type && !part["title"].is_string() {
+            found.push(place.clone());
+        }
+        unnamed(part, &place, found);
+    }
+}
+
+/// Generators name types by titles, and invent names for others.
+#[test]
+fn every_type_has_a_name() {
+    for name in ["openapi.yaml", "asyncapi.yaml"] {
+        let document = document(name);
+        let schemas = at(&document, "/components/schemas");
+        for (key, schema) in schemas.as_object().unwrap() {
+            assert!(schema["title"] == key.as_str() || schema["$ref"].is_string(), "{name}: {key}");
+        }
+        let mut found = Vec::new();
+        unnamed(schemas, name, &mut found);
+        assert_eq!(found, Vec::<String>::new());
+    }
+}
+
+/// A response lists the codes of its problems. All lists together are the enumeration, and the table of the code.
+#[test]
+fn codes_of_problems_are_those_of_the_code() {
+    let openapi = document("openapi.yaml");
+    let codes: BTreeMap<&str, u16> =
+        ProblemCode::ALL.iter().map(|code| (code.as_str(), code.status().as_u16())).collect();
+    let mut listed = BTreeSet::new();
+    for (name, response) in at(&openapi, "/components/responses").as_object().unwrap() {
+        let example = &response["content"]["application/problem+json"]["example"];
+        let of_response = choices(&openapi, &format!("/components/responses/{name}/x-problem-codes"));
+        assert!(of_response.contains(example["code"].as_str().unwrap()), "{name}: {example}");
+        for code in &of_response {
+            let status = codes.get(code.as_str()).unwrap_or_else(|| panic!("{name}: {code} is no code"));
+            assert!(example["status"] == *status || (name == "Failure" && *status >= 500), "{name}: {code}");
+        }
+        listed.extend(of_response);
+    }
+    let expected: BTreeSet<String> = codes.keys().map(|code| (*code).to_owned()).collect();
+    assert_eq!(listed, expected);
+    assert_eq!(choices(&openapi, "/components/schemas/ProblemCode/enum"), expected);
 }
 
 #[test]
