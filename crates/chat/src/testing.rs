@@ -54,6 +54,8 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             created_at: Timestamp::from_secs(1_796_000_000),
             metadata: None,
             reply_to: None,
+            thread_seq: None,
+            thread: None,
             edited_at: None,
             reactions: crate::model::reaction::Reactions::new(),
             deleted_at: None,

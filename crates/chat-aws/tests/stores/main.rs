@@ -284,6 +284,8 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             created_at: NOW,
             metadata: metadata.as_object().cloned(),
             reply_to: (seq > 1).then_some(Seq::FIRST),
+            thread_seq: None,
+            thread: None,
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,

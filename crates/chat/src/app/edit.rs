@@ -75,6 +75,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
                 content_type: edit.content_type.unwrap_or(message.content_type),
                 metadata: edit.metadata.unwrap_or_else(|| message.metadata.clone()),
                 reply_to: message.reply_to,
+                thread_seq: message.thread_seq,
             };
             let mut violations = draft.check();
             // A content that was accepted by earlier rules stays.

@@ -7,7 +7,10 @@ use super::{
     state::{reply_bucket, send_bucket},
 };
 use crate::{
-    model::{access::Authority, error::StoreError, id::UserId, time::Timestamp, token_bucket::Bucket},
+    model::{
+        access::Authority, error::StoreError, id::UserId, incarnation::ChannelKey, seq::Seq, time::Timestamp,
+        token_bucket::Bucket,
+    },
     ports::{
         rate_limiter::{LimitedAction, RateLimiter},
         reply_leases::{Acquire, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
@@ -38,6 +41,10 @@ impl<H: Hook> ReplyLeases for MemoryStore<H> {
     async fn release(&self, question: &MessageKey, owner: LeaseOwner) -> Result<(), StoreError> {
         ReplyLeases::renew(self, question, owner, Timestamp::from_millis(0), LeaseRenewal::Keep).await?;
         Ok(())
+    }
+
+    async fn held(&self, channel: &ChannelKey, questions: &[Seq], now: Timestamp) -> Result<Vec<Seq>, StoreError> {
+        self.call(Call::HeldLeases, |state| state.held_leases(channel, questions, now)).await
     }
 
     async fn cancel(&self, by: &Authority<'_>, question: &MessageKey, _: Timestamp) -> Result<bool, StoreError> {

@@ -21,6 +21,7 @@ pub mod reply_status;
 pub mod seq;
 mod subject;
 pub mod text;
+pub mod thread;
 pub mod ticket_digest;
 pub mod time;
 pub mod token_bucket;

@@ -98,6 +98,14 @@ pub trait ReplyLeases: Send + Sync {
     /// Releases a reply lease, so that no worker has to wait for its expiry.
     fn release(&self, question: &MessageKey, owner: LeaseOwner) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Returns those of the questions of a channel whose lease a worker holds at `now`, oldest first.
+    fn held(
+        &self,
+        channel: &ChannelKey,
+        questions: &[Seq],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Seq>, StoreError>> + Send;
+
     /// Cancels the reply, whether it has begun or not, in one transaction that checks `by`. Returns `false` if the
     /// authority has changed since it was read.
     fn cancel(

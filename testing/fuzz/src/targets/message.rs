@@ -34,6 +34,7 @@ pub fn run(data: &[u8]) {
         content_type: fields.optional("content_type", "a type").unwrap_or_default(),
         metadata: fields.optional("metadata", "an object"),
         reply_to: fields.optional("reply_to", "a number"),
+        thread_seq: fields.optional("thread_seq", "a number"),
     };
     let agent = fields.object("agent");
     if let Some(agent) = agent {
@@ -142,6 +143,8 @@ pub fn message(draft: NewMessage) -> Message {
         created_at: Timestamp::from_secs(1_796_000_000),
         metadata: draft.metadata,
         reply_to: draft.reply_to,
+        thread_seq: draft.thread_seq,
+        thread: None,
         edited_at: None,
         reactions: chat::model::reaction::Reactions::new(),
         deleted_at: None,

@@ -113,7 +113,7 @@ where
         metadata: Map<String, Value>,
     ) -> Result<Result<SendResult, Unwanted>> {
         let stored = question.stored;
-        let Message { channel_id, seq, .. } = &stored.message;
+        let Message { channel_id, seq, thread_seq, .. } = &stored.message;
         let message = SendMessage {
             channel_id: channel_id.clone(),
             sender_id: UserId::assistant(),
@@ -123,6 +123,8 @@ where
                 content_type: ContentType::Markdown,
                 metadata: Some(metadata),
                 reply_to: Some(*seq),
+                // A reply begins no thread.
+                thread_seq: *thread_seq,
             },
             record_key: Some(RecordKey::Reply { seq: *seq }),
             incarnation: Some(stored.incarnation),

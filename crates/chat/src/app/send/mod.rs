@@ -52,7 +52,7 @@ pub struct SendMessage {
     pub sender_id: UserId,
     /// Role of the author. Only a [`Role::User`] needs membership of a private channel.
     pub role: Role,
-    /// Content, content type, metadata and `reply_to`.
+    /// Content, content type, metadata, `reply_to` and `thread_seq`.
     pub draft: NewMessage,
     /// Idempotency key. A repeated request with it returns the stored message.
     pub record_key: Option<RecordKey>,

@@ -214,6 +214,8 @@ where
             created_at: self.now,
             metadata: None,
             reply_to: None,
+            thread_seq: None,
+            thread: None,
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,
