@@ -52,6 +52,11 @@ where
         require!(store.cancel(&by, &question, self.now).await?, "it was not cancelled");
         let renewed = ReplyLeases::renew(store, &question, one, later, LeaseRenewal::Keep).await?;
         require_eq!(renewed.map(|claim| (claim.calls, claim.cancelled)), Some((1, true)), "a claim that is cancelled");
+        let others = [Seq::new(2), Seq::FIRST];
+        require_eq!(store.held(&channel.key(), &others, until).await?, vec![Seq::FIRST], "the held leases");
+        require_eq!(store.held(&channel.key(), &others[..1], until).await?, vec![], "the leases of other questions");
+        require_eq!(store.held(&channel.key(), &others, later).await?, vec![], "an expired lease");
+        require_eq!(store.held(&channel.key(), &[], until).await?, vec![], "the leases of no questions");
         store.release(&question, two).await?;
         require_eq!(
             store.acquire(&question, two, later, until).await?,
@@ -59,6 +64,7 @@ where
             "a release by another owner"
         );
         store.release(&question, one).await?;
+        require_eq!(store.held(&channel.key(), &others, self.now).await?, vec![], "a released lease");
         let claimed = store.acquire(&question, two, later, self.now).await?;
         require!(
             matches!(claimed, Acquire::Acquired(claim) if claim.calls == 1 && claim.cancelled),
