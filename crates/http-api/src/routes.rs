@@ -29,8 +29,10 @@ pub enum HistoryRoute {
     List,
     /// Gets one message.
     Get,
-    /// Lists the replies to a message.
+    /// Lists the messages in a thread.
     Replies,
+    /// Lists the threads of a channel.
+    Threads,
 }
 
 /// The routes that change a message.
@@ -81,7 +83,7 @@ pub enum ChannelsRoute {
 
 /// Each resource of the template with its methods. No method of a resource stands twice. A resource with `GET` also has
 /// `HEAD` (RFC 9110, section 9.3.2), and each has `OPTIONS`.
-pub const ROUTES: [(&str, &[(Method, Route)]); 15] = [
+pub const ROUTES: [(&str, &[(Method, Route)]); 16] = [
     ("/health", &[(Method::GET, Route::Health)]),
     (
         "/channels",
@@ -127,6 +129,7 @@ pub const ROUTES: [(&str, &[(Method, Route)]); 15] = [
         "/channels/{channel_id}/messages/{seq}/reply/cancel",
         &[(Method::POST, Route::Message(MessageRoute::CancelReply))],
     ),
+    ("/channels/{channel_id}/threads", &[(Method::GET, Route::History(HistoryRoute::Threads))]),
     ("/channels/{channel_id}/presence", &[(Method::GET, Route::Channels(ChannelsRoute::Presence))]),
     ("/channels/{channel_id}/read", &[(Method::PUT, Route::Channels(ChannelsRoute::MarkRead))]),
     ("/channels/{channel_id}/typing", &[(Method::POST, Route::Channels(ChannelsRoute::Typing))]),

@@ -1,4 +1,5 @@
-//! `GET /channels/{channel_id}/messages` and below: the history of a channel, one message, a thread.
+//! `GET /channels/{channel_id}/messages` and below: the history of a channel, one message, a thread. `GET
+//! /channels/{channel_id}/threads`: the roots.
 
 mod handler;
 
