@@ -53,8 +53,8 @@ struct Listening {
 
 impl DraftAudience {
     /// Pushes a piece of a draft to the audience of `channel`, from here if it has at most `threshold` sockets. Reads
-    /// the audience again after [`AUTHORITY_DURATION`]. A socket that was not in it before gets the whole text so far,
-    /// in one frame with the position 0. Failures are logged: a later piece, or the message, repeats the text.
+    /// the audience again after [`AUTHORITY_DURATION`]. A socket that was not in it before, or not open, gets the whole
+    /// text so far, in one frame with the position 0. Failures are logged: a later piece, or the message, repeats the text.
     pub async fn push<Connections, Sockets, Fan, Time>(
         &self,
         delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
@@ -78,15 +78,16 @@ impl DraftAudience {
         }
         let listeners = listening.read.as_ref().map(|(_, listeners)| listeners.as_slice()).unwrap_or_default();
         let is_informed = |listener: &Subscription| listening.informed.contains(&listener.connection);
-        match whole {
+        let opening = match whole {
             Some(whole) if !listeners.iter().all(is_informed) => {
                 let (informed, late): (Vec<_>, Vec<_>) = listeners.iter().cloned().partition(is_informed);
                 let piece = push_piece(delivery, channel, delta, &informed, threshold);
-                join(piece, push_piece(delivery, channel, &whole, &late, threshold)).await;
+                join(piece, push_piece(delivery, channel, &whole, &late, threshold)).await.1
             }
             _ => push_piece(delivery, channel, delta, listeners, threshold).await,
-        }
-        listening.informed = listeners.iter().map(|listener| listener.connection.clone()).collect();
+        };
+        let connections = listeners.iter().map(|listener| &listener.connection);
+        listening.informed = connections.filter(|connection| !opening.contains(connection)).cloned().collect();
         *self.lock() = listening;
     }
 
@@ -132,14 +133,15 @@ impl Listening {
     }
 }
 
-/// Pushes a piece of a draft to some sockets.
+/// Pushes a piece of a draft to some sockets. Returns those that are not open yet.
 async fn push_piece<Connections, Sockets, Fan, Time>(
     delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
     channel: &ChannelKey,
     piece: &Delta,
     listeners: &[Subscription],
     threshold: usize,
-) where
+) -> Vec<ConnectionKey>
+where
     Connections: ConnectionStore,
     Sockets: SocketGateway,
     Fan: FanOut,
@@ -147,7 +149,10 @@ async fn push_piece<Connections, Sockets, Fan, Time>(
 {
     match serde_json::to_string(piece) {
         Ok(frame) => delivery.push_ephemeral(channel, &frame, listeners, threshold).await,
-        Err(error) => tracing::error!(%error, "draft could not be encoded"),
+        Err(error) => {
+            tracing::error!(%error, "draft could not be encoded");
+            Vec::new()
+        }
     }
 }
 
@@ -260,7 +265,7 @@ impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use serde_json::Value;
 
@@ -276,13 +281,20 @@ mod tests {
 
     /// Sockets that record the positions and texts of the pieces that they get.
     #[derive(Default)]
-    struct Sockets(Mutex<BTreeMap<String, Vec<(u64, String)>>>);
+    struct Sockets {
+        pieces: Mutex<BTreeMap<String, Vec<(u64, String)>>>,
+        /// Sockets that are not open yet.
+        opening: Mutex<BTreeSet<String>>,
+    }
 
     impl SocketGateway for Sockets {
         async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
+            if self.opening.lock().unwrap().contains(id.as_str()) {
+                return Ok(Pushed::Gone);
+            }
             let frame: Value = serde_json::from_str(frame).unwrap();
             let piece = (frame["position"].as_u64().unwrap(), frame["text"].as_str().unwrap().to_owned());
-            self.0.lock().unwrap().entry(id.to_string()).or_default().push(piece);
+            self.pieces.lock().unwrap().entry(id.to_string()).or_default().push(piece);
             Ok(Pushed::Delivered)
         }
 
@@ -303,7 +315,7 @@ mod tests {
 
     impl Sockets {
         fn of(&self, name: &str) -> Vec<(u64, String)> {
-            self.0.lock().unwrap().get(name).cloned().unwrap_or_default()
+            self.pieces.lock().unwrap().get(name).cloned().unwrap_or_default()
         }
     }
 
@@ -369,6 +381,27 @@ mod tests {
         }
         assert_eq!(sockets.of("early="), texts(&[(0, ""), (0, "Hé"), (2, "llo"), (5, " wö"), (8, "rld")]));
         assert_eq!(sockets.of("late="), texts(&[(0, "Héllo wö"), (8, "rld")]));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_not_open_yet_gets_the_whole_text_when_it_is() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
+        let deadline = clock.now().plus(Duration::from_mins(1));
+        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+        let audience = DraftAudience::default();
+        subscribe(&store, &clock, "open=");
+        subscribe(&store, &clock, "opening=");
+        sockets.opening.lock().unwrap().insert("opening=".to_owned());
+        let all = pieces(&clock, &["a", "b", "c", "d"]);
+        for piece in &all[..2] {
+            audience.push(&delivery, &key("c"), piece, 10).await;
+        }
+        sockets.opening.lock().unwrap().clear();
+        for piece in &all[2..] {
+            audience.push(&delivery, &key("c"), piece, 10).await;
+        }
+        assert_eq!(sockets.of("open="), texts(&[(0, "a"), (1, "b"), (2, "c"), (3, "d")]));
+        assert_eq!(sockets.of("opening="), texts(&[(0, "abc"), (3, "d")]));
     }
 
     #[tokio::test]
