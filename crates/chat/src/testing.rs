@@ -56,6 +56,8 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             metadata: None,
             reply_to: None,
             agent: None,
+            thread_seq: None,
+            thread: None,
             edited_at: None,
             reactions: crate::model::reaction::Reactions::new(),
             deleted_at: None,

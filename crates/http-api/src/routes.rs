@@ -29,10 +29,12 @@ pub enum HistoryRoute {
     List,
     /// Gets one message.
     Get,
-    /// Lists the replies to a message.
+    /// Lists the messages in a thread.
     Replies,
     /// Lists the reactions to a message.
     Reactions,
+    /// Lists the threads of a channel.
+    Threads,
 }
 
 /// The routes that change a message.
@@ -130,6 +132,7 @@ pub const ROUTES: [(&str, &[(Method, Route)]); 16] = [
         "/channels/{channel_id}/messages/{seq}/reply/cancel",
         &[(Method::POST, Route::Message(MessageRoute::CancelReply))],
     ),
+    ("/channels/{channel_id}/threads", &[(Method::GET, Route::History(HistoryRoute::Threads))]),
     ("/channels/{channel_id}/presence", &[(Method::GET, Route::Channels(ChannelsRoute::Presence))]),
     ("/channels/{channel_id}/read", &[(Method::PUT, Route::Channels(ChannelsRoute::MarkRead))]),
     ("/channels/{channel_id}/typing", &[(Method::POST, Route::Channels(ChannelsRoute::Typing))]),

@@ -1,16 +1,23 @@
-//! Converts a query to a page of history.
+//! Converts a query to a page of messages.
 
 use auth::{Scope, Verifier};
 use chat::{
-    app::{channel_messages::ChannelMessages, history::HistoryPage},
-    model::{id::UserId, message_view::MessageView, seq::Seq, validation::Violation},
-    ports::{clock::SystemClock, message_store::Range},
+    app::{
+        channel_messages::ChannelMessages,
+        history::{HistoryPage, PageRequest, Place, Shown},
+    },
+    model::{id::UserId, message::Message, message_view::MessageView, seq::Seq, validation::Violation},
+    ports::{
+        clock::SystemClock,
+        message_store::{Range, Selection},
+    },
 };
 use chat_aws::{DynamoChannels, DynamoMessages};
 use http::{Response, StatusCode};
 use http_api::{
-    ApiRequest, Problem,
+    ApiRequest, NextPage, Problem,
     conditions::tagged,
+    cursor::Cursor,
     response,
     rest::{authenticate, path_channel},
     routes::{HistoryRoute, Route},
@@ -27,20 +34,32 @@ pub(crate) struct Handler {
     pub(crate) verifier: Verifier,
 }
 
+/// Kind of the cursors of a channel's threads.
+const THREADS: &str = "threads";
+
 #[derive(Serialize)]
-struct Page {
+struct MessagePage {
     messages: Vec<MessageView>,
-    has_more: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<Next>,
+    #[serde(flatten)]
+    links: Links,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    replying_to: Vec<Seq>,
 }
 
-/// The query parameter that requests the next page.
 #[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Next {
-    Before(Seq),
-    After(Seq),
+struct ThreadPage {
+    threads: Vec<MessageView>,
+    #[serde(flatten)]
+    links: Links,
+}
+
+#[derive(Serialize)]
+struct Links {
+    has_more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<NextPage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<NextPage>,
 }
 
 impl Handler {
@@ -69,43 +88,78 @@ impl Handler {
             }
             HistoryRoute::Replies => {
                 let seq = request.path_seq()?;
-                request.reject_unknown_query_parameters(&["limit", "after"], &mut violations);
+                let place = place(&request, &["limit", "before", "after", "around"], &mut violations);
                 let limit = request.limit(&mut violations);
-                let after = request.query_seq("after", &mut violations).unwrap_or(Seq::ZERO);
                 Problem::require_valid(violations)?;
-                answer(messages.replies(&channel, user, seq, after, limit).await?, user)
+                let shown = Shown::Part(Selection::Thread(seq));
+                answer(messages.page(&channel, user, PageRequest { shown, place, limit }).await?, user)
             }
             HistoryRoute::List => {
-                request.reject_unknown_query_parameters(&["limit", "before", "after"], &mut violations);
+                let place = place(&request, &["limit", "before", "after", "around", "replies"], &mut violations);
                 let limit = request.limit(&mut violations);
-                let range = range(&request, &mut violations);
+                let with_replies = request.query("replies", "true or false", &mut violations).unwrap_or(true);
                 Problem::require_valid(violations)?;
-                answer(messages.history(&channel, user, range, limit).await?, user)
+                let shown = if with_replies { Shown::All } else { Shown::Part(Selection::OutsideThreads) };
+                answer(messages.page(&channel, user, PageRequest { shown, place, limit }).await?, user)
+            }
+            HistoryRoute::Threads => {
+                request.reject_unknown_query_parameters(&["limit", "cursor"], &mut violations);
+                let limit = request.limit(&mut violations);
+                let before = request.position(THREADS, &mut violations, position);
+                Problem::require_valid(violations)?;
+                let place = Place::From(before.map_or(Range::Newest, Range::Before));
+                let shown = Shown::Part(Selection::Roots);
+                answer_threads(messages.page(&channel, user, PageRequest { shown, place, limit }).await?, user)
             }
         }
     }
 }
 
-fn answer(page: HistoryPage, caller: &UserId) -> Result<Response<Body>, Problem> {
-    let next = page.next.and_then(|next| match next {
-        Range::Before(seq) => Some(Next::Before(seq)),
-        Range::After(seq) => Some(Next::After(seq)),
-        Range::Newest => None,
-    });
-    let messages = page.messages.into_iter().map(|message| MessageView::of(message, caller)).collect();
-    response::json(StatusCode::OK, &Page { messages, has_more: next.is_some(), next })
+/// Reads the root before which a page of threads begins.
+fn position(parts: &[String]) -> Option<Seq> {
+    let [root] = parts else { return None };
+    root.parse().ok().filter(|root| (Seq::FIRST..=Seq::LARGEST).contains(root))
 }
 
-fn range(request: &ApiRequest, violations: &mut Vec<Violation>) -> Range {
-    let before = request.query_seq("before", violations);
-    let after = request.query_seq("after", violations);
-    match (before, after) {
-        (Some(_), Some(_)) => {
-            violations.push(Violation::new("after", "conflict", "must not stand beside before"));
-            Range::Newest
-        }
-        (Some(seq), None) => Range::Before(seq),
-        (None, Some(seq)) => Range::After(seq),
-        (None, None) => Range::Newest,
+/// Returns the messages as the caller sees them.
+fn views(messages: Vec<Message>, caller: &UserId) -> Vec<MessageView> {
+    messages.into_iter().map(|message| MessageView::of(message, caller)).collect()
+}
+
+fn answer_threads(page: HistoryPage, caller: &UserId) -> Result<Response<Body>, Problem> {
+    let next = page.next.and_then(|next| match next {
+        Range::Before(root) => Some(NextPage::cursor(Cursor::encode(THREADS, &[&root.to_string()]))),
+        Range::Newest | Range::After(_) => None,
+    });
+    let links = Links { has_more: next.is_some(), next, previous: None };
+    response::json(StatusCode::OK, &ThreadPage { threads: views(page.messages, caller), links })
+}
+
+fn answer(page: HistoryPage, caller: &UserId) -> Result<Response<Body>, Problem> {
+    let HistoryPage { messages, next, previous, replying_to } = page;
+    let links = Links { has_more: next.is_some(), next: next.and_then(link), previous: previous.and_then(link) };
+    response::json(StatusCode::OK, &MessagePage { messages: views(messages, caller), links, replying_to })
+}
+
+fn link(range: Range) -> Option<NextPage> {
+    match range {
+        Range::Before(seq) => Some(NextPage::before(seq)),
+        Range::After(seq) => Some(NextPage::after(seq)),
+        Range::Newest => None,
+    }
+}
+
+/// Returns the place of a page. Adds a violation for each parameter that is not in `known`, and for each further place.
+fn place(request: &ApiRequest, known: &[&str], violations: &mut Vec<Violation>) -> Place {
+    request.reject_unknown_query_parameters(known, violations);
+    let given = ["before", "after", "around"].map(|name| (name, request.query_seq(name, violations)));
+    let mut given = given.into_iter().filter_map(|(name, seq)| Some((name, seq?)));
+    let Some((name, seq)) = given.next() else { return Place::From(Range::Newest) };
+    violations
+        .extend(given.map(|(other, _)| Violation::new(other, "conflict", format!("must not stand beside {name}"))));
+    match name {
+        "before" => Place::From(Range::Before(seq)),
+        "after" => Place::From(Range::After(seq)),
+        _ => Place::Around(seq),
     }
 }

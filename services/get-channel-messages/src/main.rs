@@ -1,5 +1,5 @@
-//! `GET /channels/{channel_id}/messages` and below: the history of a channel, one message, a thread, the
-//! reactions to a message.
+//! `GET /channels/{channel_id}/messages` and below: the history of a channel, one message, a thread, the reactions to a
+//! message. `GET /channels/{channel_id}/threads`: the roots.
 
 mod handler;
 mod reactions;

@@ -204,6 +204,7 @@ fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMes
         content_type: fields.optional("content_type", CONTENT_TYPES).unwrap_or_default(),
         metadata: fields.optional("metadata", "an object"),
         reply_to: fields.optional("reply_to", "the seq of a message"),
+        thread_seq: fields.optional("thread_seq", "the seq of a message that is in no thread"),
     };
     let found = fields.finish();
     let content_is_wrong = found.iter().any(|violation| violation.field == "content");

@@ -67,8 +67,15 @@ pub(crate) fn start(world: &Arc<World>) {
 pub(crate) fn send_final_messages(world: &Arc<World>) {
     world.tables().sockets.values_mut().for_each(|socket| socket.throttled_until = 0);
     for to in [PUBLIC, PRIVATE] {
-        let last =
-            send_once(Arc::clone(world), OWNER, to, "last".to_owned(), Some(LAST_KEY.to_owned()), Shared::default());
+        let last = send_once(
+            Arc::clone(world),
+            OWNER,
+            to,
+            "last".to_owned(),
+            Some(LAST_KEY.to_owned()),
+            None,
+            Shared::default(),
+        );
         world.time.spawn(last);
     }
     let owner = {
@@ -84,6 +91,7 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
             LOUNGE,
             "last of all".to_owned(),
             Some(LAST_KEY.to_owned()),
+            None,
             Shared::default(),
         );
         world.time.spawn(last);

@@ -10,6 +10,7 @@ use std::{
 use chat::{
     app::{
         connect::{Asked, Connect, Renewal},
+        history::PageRequest,
         tickets::{issue, redeem},
     },
     model::{
@@ -322,7 +323,8 @@ impl Client {
             let after = if self.world.has(Mutant::CursorOffByOne) { last.next() } else { last };
             let (of_channel, of_user) = (of.clone(), self.user.clone());
             let page = request(&self.world, self.caller(), |node| async move {
-                let page = node.channel_messages().history(&of_channel, &of_user, Range::After(after), PAGE).await;
+                let request = PageRequest::of_history(Range::After(after), PAGE);
+                let page = node.channel_messages().page(&of_channel, &of_user, request).await;
                 if page.as_ref().is_ok_and(|page| !page.messages.is_empty()) {
                     node.answers_with_what_it_read();
                 }

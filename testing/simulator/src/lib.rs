@@ -6,7 +6,7 @@
 //!
 //! | actor | does |
 //! | --- | --- |
-//! | senders | send to a public and a private channel until they get a response, most of them with an idempotency key |
+//! | senders | send to a public and a private channel until they get a response, most of them with an idempotency key; in some schedules in threads |
 //! | clients | subscribe to all their channels or to a named one; read the history after a gap; connect by ticket; renew tokens |
 //! | stream | gives both workers batches of changes, in several lanes |
 //! | workers | deliver, and reply as the agent; dispatch push batches of large audiences to `SendMessageFunction` |

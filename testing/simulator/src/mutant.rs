@@ -35,6 +35,10 @@ mutants! {
     OwnMessageUnknown takes out OwnMessage,
     /// An append does not check that the sender is a member.
     MemberUnchecked takes out SenderIsMember,
+    /// An append in a thread does not check the root.
+    RootUnchecked takes out RootHeld,
+    /// The summary of a thread does not count its replies.
+    SummaryForgotten takes out RepliesCounted,
     /// Every worker acquires the reply lease.
     ClaimUnchecked takes out ClaimHeld,
     /// Subscriptions are read from a stale replica.

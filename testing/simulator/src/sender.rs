@@ -14,6 +14,7 @@ use chat::{
         error::ChatError,
         id::UserId,
         message::{NewMessage, Role},
+        seq::Seq,
         time::Timestamp,
         token_bucket::Bucket,
     },
@@ -46,28 +47,35 @@ pub(crate) async fn insist_on(world: Arc<World>, who: &'static str, to: &'static
         let pause = world.time.below(1_500);
         world.time.sleep(Duration::from_millis(pause)).await;
         let text = format!("{who} {number}");
+        let thread = some_thread(&world, number);
         if world.time.one_in(4) {
-            send_once(Arc::clone(&world), who, to, text, None, Arc::clone(&cache)).await;
+            send_once(Arc::clone(&world), who, to, text, None, thread, Arc::clone(&cache)).await;
             continue;
         }
         let key = Some(text.replace(' ', "-"));
         if world.time.inject_fault(6) {
             // An impatient client sends the same request twice concurrently.
-            let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), Arc::clone(&cache));
+            let again = send_once(Arc::clone(&world), who, to, text.clone(), key.clone(), thread, Arc::clone(&cache));
             world.time.spawn(again);
         }
-        send_once(Arc::clone(&world), who, to, text, key, Arc::clone(&cache)).await;
+        send_once(Arc::clone(&world), who, to, text, key, thread, Arc::clone(&cache)).await;
     }
 }
 
+/// Returns the root of the thread that a sender's message of this number is in. It may not exist, or be in a thread.
+pub(crate) fn some_thread(world: &World, number: u64) -> Option<Seq> {
+    (world.threads && number > 0).then(|| Seq::new(1 + world.time.below(3)))
+}
+
 /// Sends one message, under one key, until it is accepted or refused. Without a key, a sender without a response does
-/// not retry.
+/// not retry. `thread` is the root of the message's thread.
 pub(crate) fn send_once(
     world: Arc<World>,
     who: &str,
     to: &'static str,
     text: String,
     key: Option<String>,
+    thread: Option<Seq>,
     cache: Shared,
 ) -> impl Future<Output = ()> + std::marker::Send + 'static {
     let sender = user(who);
@@ -84,7 +92,7 @@ pub(crate) fn send_once(
                     channel_id: channel(to),
                     sender_id: of_sender.clone(),
                     role: Role::User,
-                    draft: NewMessage { content: of_text, ..NewMessage::default() },
+                    draft: NewMessage { content: of_text, thread_seq: thread, ..NewMessage::default() },
                     agent: None,
                     record_key: record_key.map(|key| RecordKey::Request { sender_id: of_sender.clone(), key }),
                     incarnation: None,
@@ -109,6 +117,8 @@ pub(crate) fn send_once(
                     return;
                 }
                 Some(Err(ChatError::ChannelArchived)) if to == LOUNGE => return,
+                // The message with that number is no root. The oracle checks the threads.
+                Some(Err(ChatError::Invalid(_))) if thread.is_some() => return,
                 Some(Err(ChatError::TooManyRequests(quota))) => world.time.sleep(quota.reset).await,
                 Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => {
                     if key.is_none() {

@@ -55,6 +55,8 @@ pub(crate) const CROWD: u64 = 8;
 const INVITES: u64 = 8;
 /// One in so many schedules has two edits of one message at a time.
 const ANNOTATES: u64 = 16;
+/// One in so many schedules has messages in threads.
+const THREADS: u64 = 8;
 
 /// Start time of every schedule, in milliseconds since the Unix epoch.
 pub(crate) const START: i64 = 1_800_000_000_000;
@@ -85,6 +87,8 @@ pub(crate) struct World {
     pub(crate) invites: bool,
     /// Whether two users edit different fields of one message of the lounge at the same time.
     pub(crate) annotates: bool,
+    /// Whether senders also reply in threads.
+    pub(crate) threads: bool,
     processes: AtomicU64,
     /// Events of the schedule, if they are recorded.
     pub(crate) event_log: Option<Mutex<Vec<String>>>,
@@ -147,6 +151,7 @@ impl World {
             // Uses no randomness, so that all other schedules stay the same.
             invites: seed.is_multiple_of(INVITES),
             annotates: seed % ANNOTATES == 9,
+            threads: seed % THREADS == 5,
             processes: AtomicU64::new(0),
             event_log: None,
         };

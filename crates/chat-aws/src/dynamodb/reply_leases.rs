@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use chat::{
-    model::{access::Authority, error::StoreError, id::UserId, time::Timestamp},
+    model::{access::Authority, error::StoreError, id::UserId, incarnation::ChannelKey, seq::Seq, time::Timestamp},
     ports::reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
 };
 
@@ -16,7 +16,8 @@ use crate::{
     dynamodb::{
         authority::Access,
         channels::DynamoChannels,
-        item::{Item, flag, n, number, s},
+        item::{Item, flag, n, number, s, text},
+        keys,
         transaction::{Part, Ran, Transaction, Write},
     },
     sdk::sdk_error,
@@ -104,6 +105,15 @@ impl ReplyLeases for DynamoChannels {
     async fn release(&self, question: &MessageKey, owner: LeaseOwner) -> Result<(), StoreError> {
         self.renew(question, owner, Timestamp::from_millis(0), LeaseRenewal::Keep).await?;
         Ok(())
+    }
+
+    async fn held(&self, channel: &ChannelKey, questions: &[Seq], now: Timestamp) -> Result<Vec<Seq>, StoreError> {
+        let key = |seq: &Seq| self.keys.reply_lease(&MessageKey { channel: channel.clone(), seq: *seq });
+        let items = self.batch_get(questions.iter().map(key).collect()).await?;
+        let held = items.iter().filter(|item| number(item, "lease_until").is_some_and(|until| until > now.as_millis()));
+        let mut held: Vec<Seq> = held.filter_map(|item| keys::seq_of(text(item, "sk")?)).collect();
+        held.sort_unstable();
+        Ok(held)
     }
 
     async fn cancel(

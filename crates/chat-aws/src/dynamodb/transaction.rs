@@ -48,6 +48,8 @@ pub(crate) enum Part {
     Message,
     /// The question of a reply.
     Question,
+    /// The root of a thread.
+    Root,
     /// The record of a request or a reply.
     Record,
     /// A token bucket.

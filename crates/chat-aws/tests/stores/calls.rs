@@ -38,6 +38,7 @@ use chat::{
         connect::{Asked, Connect, Connector},
         delivery::Delivery,
         edit::Edit,
+        history::{PageRequest, Shown},
         membership::Membership,
         read_mark::mark_read,
         send::{SendCache, SendMessage, SendResult, send},
@@ -56,6 +57,7 @@ use chat::{
         clock::Clock,
         draft_sink::DraftSink,
         fan_out::{FanOut, PushBatch, Recipient},
+        message_store::Selection,
         socket_gateway::{Pushed, SocketGateway},
     },
 };
@@ -67,7 +69,7 @@ use super::*;
 /// The recorder of costs: the operation of each attempt, the number of items of a transaction, whether it has a token,
 /// and DynamoDB's units.
 #[derive(Debug, Clone, Default)]
-struct Calls(Arc<Mutex<Cost>>);
+pub(super) struct Calls(Arc<Mutex<Cost>>);
 
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Cost {
@@ -78,7 +80,7 @@ struct Cost {
 
 impl Calls {
     /// Returns the operations since the last call.
-    fn take(&self) -> Vec<String> {
+    pub(super) fn take(&self) -> Vec<String> {
         self.cost().calls
     }
 
@@ -231,7 +233,7 @@ impl Clock for At {
 
 impl Tables {
     /// Returns the same tables with every request recorded.
-    fn counted(mut self) -> (Self, Calls) {
+    pub(super) fn counted(mut self) -> (Self, Calls) {
         let calls = Calls::default();
         let config = self.client.config().to_builder().interceptor(calls.clone()).build();
         self.client = Client::from_conf(config);
@@ -269,13 +271,19 @@ async fn a_message_is_one_request_and_two_when_nothing_is_remembered() {
         tables.channel(id, visibility).await;
         calls.take();
         let mut cache = SendCache::default();
-        for (case, key) in [
-            ("message_when_nothing_is_remembered", None),
-            ("message", None),
-            ("message", None),
-            ("message_with_a_key", Some("k")),
+        let first = Some(Seq::FIRST);
+        for (case, key, reply_to, thread_seq) in [
+            ("message_when_nothing_is_remembered", None, None, None),
+            ("message", None, None, None),
+            ("message", None, None, None),
+            ("message_with_a_key", Some("k"), None, None),
+            // A quote costs nothing.
+            ("message", None, first, None),
+            ("message_in_a_thread", None, None, first),
         ] {
-            send(&tables.messages(), &SystemClock, message(id, key, WIDE), &mut cache).await.unwrap();
+            let mut message = message(id, key, WIDE);
+            (message.draft.reply_to, message.draft.thread_seq) = (reply_to, thread_seq);
+            send(&tables.messages(), &SystemClock, message, &mut cache).await.unwrap();
             let cost = calls.cost();
             assert_eq!(json!(cost.calls), documented(case)[id], "{case}, {id}");
             // Each item of a transaction has at most 1 KB, and so costs two units.
@@ -411,6 +419,20 @@ async fn what_other_operations_cost_is_written_down() {
         note("invitation");
         members.add(&channel, joins, joins, None, Addition::Invite).await.unwrap();
         note("acceptance");
+        let mut reply = message(id, None, WIDE);
+        reply.draft.thread_seq = Some(Seq::FIRST);
+        send(&messages, &clock, reply, &mut cache).await.unwrap();
+        calls.take();
+        for (case, shown) in [
+            ("page_of_the_history", Shown::All),
+            ("page_without_replies", Shown::Part(Selection::OutsideThreads)),
+            ("page_of_a_thread", Shown::Part(Selection::Thread(Seq::FIRST))),
+            ("page_of_threads", Shown::Part(Selection::Roots)),
+        ] {
+            let request = PageRequest { shown, ..PageRequest::of_history(Range::Newest, 50) };
+            of_channels.page(&channel, &alice, request).await.unwrap();
+            note(case);
+        }
     }
     let named = ["public", "private"].map(channel_id).to_vec();
     let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json());

@@ -286,6 +286,8 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             metadata: metadata.as_object().cloned(),
             reply_to: (seq > 1).then_some(Seq::FIRST),
             agent: None,
+            thread_seq: None,
+            thread: None,
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,

@@ -1,4 +1,4 @@
-//! Reactions and replies.
+//! Reactions and threads.
 
 use chat::{
     model::{
@@ -7,7 +7,7 @@ use chat::{
         reaction::Toggle,
         text::emoji::Emoji,
     },
-    ports::message_store::ReactionResult,
+    ports::message_store::{Excerpt, ReactionResult, Selection},
 };
 
 use super::*;
@@ -90,26 +90,90 @@ async fn reactions_are_bounded_in_kinds_and_in_users() {
     assert_eq!(react("more", "🎉", Toggle::Add).await, ReactionResult::Done, "there is room");
 }
 
-#[tokio::test]
-async fn answers_are_found_by_what_they_answer() {
-    let tables = Tables::new().await;
-    let messages = tables.messages();
-    tables.channel("c", Visibility::Public).await;
-    for (seq, reply_to) in [(1, None), (2, None), (3, Some(1)), (4, Some(2)), (5, Some(1)), (6, Some(1)), (7, Some(11))]
-    {
+/// Stores messages: the roots of their threads, or 0.
+async fn threads(tables: &Tables, roots: impl IntoIterator<Item = u64>) {
+    for (seq, root) in (1..).zip(roots) {
         let mut message = stored("c", seq);
-        message.message.reply_to = reply_to.map(Seq::new);
+        message.message.thread_seq = (root > 0).then_some(Seq::new(root));
         // A reply that has expired when it is read.
         message.expires_at = (seq == 5).then_some(NOW);
         tables.put(&message).await;
     }
-    let replies = async |seq, after, limit| -> Vec<u64> {
-        let found = messages.replies(&key("c"), Seq::new(seq), Seq::new(after), limit, NOW).await.unwrap();
-        found.into_iter().map(|message| message.seq.get()).collect()
+}
+
+/// Returns the numbers of an excerpt, and its rest.
+fn numbers(excerpt: Excerpt) -> (Vec<u64>, Option<u64>) {
+    (excerpt.messages.into_iter().map(|message| message.seq.get()).collect(), excerpt.rest.map(Seq::get))
+}
+
+#[tokio::test]
+async fn a_thread_is_found_by_its_root() {
+    let tables = Tables::new().await;
+    let messages = tables.messages();
+    tables.channel("c", Visibility::Public).await;
+    threads(&tables, [0, 0, 1, 2, 1, 1, 0, 1]).await;
+    let thread = async |root, range, limit| {
+        let thread = Selection::Thread(Seq::new(root));
+        numbers(messages.selected(&key("c"), thread, range, limit, NOW).await.unwrap())
     };
-    assert_eq!(replies(1, 0, 9).await, [3, 6]);
-    assert_eq!(replies(1, 0, 1).await, [3]);
-    assert_eq!(replies(1, 3, 1).await, [6]);
-    assert_eq!(replies(2, 0, 9).await, [4]);
-    assert_eq!(replies(3, 0, 9).await, Vec::<u64>::new());
+    let after = |seq| Range::After(Seq::new(seq));
+    assert_eq!(thread(1, Range::Newest, 9).await, (vec![8, 6, 3], None));
+    assert_eq!(thread(1, Range::Newest, 2).await, (vec![8, 6], Some(6)));
+    assert_eq!(thread(1, after(0), 9).await, (vec![3, 6, 8], None), "the fifth has expired");
+    assert_eq!(thread(1, after(0), 1).await, (vec![3], Some(3)));
+    assert_eq!(thread(1, after(3), 1).await, (vec![6], Some(6)));
+    assert_eq!(thread(2, Range::Newest, 9).await, (vec![4], None));
+    assert_eq!(thread(3, Range::Newest, 9).await, (vec![], None));
+    let roots = messages.selected(&key("c"), Selection::Roots, Range::Newest, 9, NOW).await.unwrap();
+    let counts: Vec<u64> = roots.messages.iter().map(|root| root.thread.unwrap().reply_count).collect();
+    assert_eq!((numbers(roots).0, counts), (vec![2, 1], vec![1, 4]));
+}
+
+#[tokio::test]
+async fn a_message_is_stored_in_the_thread_of_an_existing_root_only() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    threads(&tables, [0, 1]).await;
+    let before = tables.dump().await;
+    for (root, wanted) in [(2, AppendResult::NotARoot), (9, AppendResult::RootNotFound)] {
+        let mut message = stored("c", 3);
+        message.message.thread_seq = Some(Seq::new(root));
+        let head = head("c", 2, Visibility::Public);
+        assert_eq!(tables.messages().append(unkeyed(&head, &message)).await.unwrap(), wanted);
+    }
+    assert_eq!(tables.dump().await, before, "nothing is stored");
+}
+
+#[tokio::test]
+async fn a_quote_is_in_no_thread() {
+    let tables = Tables::new().await;
+    tables.channel("c", Visibility::Public).await;
+    tables.put(&stored("c", 1)).await;
+    let items = tables.dump().await.len();
+    let mut quote = stored("c", 2);
+    quote.message.reply_to = Some(Seq::FIRST);
+    let head = head("c", 1, Visibility::Public);
+    assert_eq!(tables.messages().append(unkeyed(&head, &quote)).await.unwrap(), AppendResult::Stored);
+    assert_eq!(tables.dump().await.len(), items + 1, "the message is the only further item");
+    let root = tables.messages().message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap();
+    assert_eq!(root.thread, None);
+}
+
+#[tokio::test]
+async fn messages_outside_of_threads_are_found_in_few_reads() {
+    let (tables, calls) = Tables::new().await.counted();
+    let messages = tables.messages();
+    tables.channel("c", Visibility::Public).await;
+    // Two messages with 150 replies between them.
+    threads(&tables, [0].into_iter().chain([1; 150]).chain([0])).await;
+    calls.take();
+    let outside = async |range, limit| {
+        numbers(messages.selected(&key("c"), Selection::OutsideThreads, range, limit, NOW).await.unwrap())
+    };
+    assert_eq!(outside(Range::Newest, 1).await, (vec![152], Some(152)));
+    // 2, 8, 32 and 128 messages at once.
+    assert_eq!(calls.take(), ["Query"; 4]);
+    assert_eq!(outside(Range::Before(Seq::new(152)), 50).await, (vec![1], None));
+    assert_eq!(calls.take(), ["Query"; 2]);
+    assert_eq!(outside(Range::After(Seq::ZERO), 1).await, (vec![1], Some(1)));
 }

@@ -9,6 +9,8 @@ use crate::{
         access::Authority,
         error::StoreError,
         id::UserId,
+        incarnation::ChannelKey,
+        seq::Seq,
         time::Timestamp,
         token_bucket::{Bucket, Taken},
     },
@@ -42,6 +44,10 @@ impl<H: Hook> ReplyLeases for MemoryStore<H> {
     async fn release(&self, question: &MessageKey, owner: LeaseOwner) -> Result<(), StoreError> {
         ReplyLeases::renew(self, question, owner, Timestamp::from_millis(0), LeaseRenewal::Keep).await?;
         Ok(())
+    }
+
+    async fn held(&self, channel: &ChannelKey, questions: &[Seq], now: Timestamp) -> Result<Vec<Seq>, StoreError> {
+        self.call(Call::HeldLeases, |state| state.held_leases(channel, questions, now)).await
     }
 
     async fn cancel(

@@ -1,9 +1,7 @@
 //! Messages in memory.
 
-use std::ops::Bound::{Excluded, Unbounded};
-
 use super::{
-    Call, Hook, MemoryStore, Reading,
+    Call, Hook, MemoryStore, Reading, State,
     state::{is_live, living},
 };
 use crate::{
@@ -21,7 +19,8 @@ use crate::{
         time::Timestamp,
     },
     ports::message_store::{
-        Append, AppendResult, IdempotencyRecord, MessageStore, Range, ReactionResult, RecordKey, UpdateResult,
+        Append, AppendResult, Excerpt, IdempotencyRecord, MessageStore, Range, ReactionResult, RecordKey, Selection,
+        UpdateResult,
     },
 };
 
@@ -70,23 +69,6 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         self.change(Call::React, |state| state.react(by, revision, emoji, toggle, now)).await
     }
 
-    async fn replies(
-        &self,
-        channel: &ChannelKey,
-        seq: Seq,
-        after: Seq,
-        limit: u16,
-        now: Timestamp,
-    ) -> Result<Vec<Message>, StoreError> {
-        self.read(Call::Messages, channel, Reading::Messages, |state| {
-            let Some(all) = state.messages.get(channel) else { return Vec::new() };
-            let rest = all.range((Excluded(after), Unbounded)).map(|(_, item)| item);
-            let replies = rest.filter(|item| item.stored.message.reply_to == Some(seq));
-            living(replies, now).take(usize::from(limit)).collect()
-        })
-        .await
-    }
-
     async fn messages(
         &self,
         channel: &ChannelKey,
@@ -95,17 +77,50 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         now: Timestamp,
     ) -> Result<Vec<Message>, StoreError> {
         self.read(Call::Messages, channel, Reading::Messages, |state| {
-            let Some(all) = state.messages.get(channel) else { return Vec::new() };
-            let limit = usize::from(limit);
-            match range {
-                Range::Newest => living(all.values().rev(), now).take(limit).collect(),
-                Range::Before(seq) => living(all.range(..seq).rev().map(|(_, item)| item), now).take(limit).collect(),
-                Range::After(seq) => {
-                    let rest = all.range((Excluded(seq), Unbounded)).map(|(_, item)| item);
-                    living(rest, now).take(limit).collect()
-                }
-            }
+            living(state.in_range(channel, range), now).take(usize::from(limit)).collect()
         })
         .await
+    }
+
+    async fn selected(
+        &self,
+        channel: &ChannelKey,
+        selection: Selection,
+        range: Range,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Excerpt, StoreError> {
+        let limit = usize::from(limit);
+        let is_selected = |message: &Message| match selection {
+            Selection::OutsideThreads => message.thread_seq.is_none(),
+            Selection::Thread(root) => message.thread_seq == Some(root),
+            Selection::Roots => message.thread.is_some(),
+        };
+        let find = |state: &State| {
+            let items = state.in_range(channel, range).filter(|item| is_selected(&item.stored.message));
+            living(items, now).take(limit + 1).collect::<Vec<_>>()
+        };
+        if selection == Selection::OutsideThreads {
+            let mut messages = self.read(Call::Messages, channel, Reading::Messages, find).await?;
+            let is_more = messages.len() > limit;
+            messages.truncate(limit);
+            let rest = messages.last().filter(|_| is_more).map(|message| message.seq);
+            return Ok(Excerpt { messages, rest });
+        }
+        // The other selections are read from a list first.
+        let mut listed: Vec<Seq> = self
+            .read(Call::Listed, channel, Reading::Messages, |state| {
+                find(state).into_iter().map(|message| message.seq).collect()
+            })
+            .await?;
+        let is_more = listed.len() > limit;
+        listed.truncate(limit);
+        let rest = listed.last().copied().filter(|_| is_more);
+        let messages = self
+            .read(Call::Messages, channel, Reading::Messages, |state| {
+                living(listed.iter().filter_map(|seq| state.message(channel, *seq)), now).collect()
+            })
+            .await?;
+        Ok(Excerpt { messages, rest })
     }
 }

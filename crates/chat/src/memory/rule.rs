@@ -16,6 +16,10 @@ pub enum Rule {
     SenderIsMember,
     /// An append of a reply requires its question.
     QuestionHeld,
+    /// An append in a thread requires the root.
+    RootHeld,
+    /// An append in a thread counts in the summary of the root.
+    RepliesCounted,
     /// A reply lease excludes other owners until it expires.
     ClaimHeld,
     /// Subscriptions are read consistently, and not from a lagging replica.
@@ -66,7 +70,7 @@ pub enum Rule {
 
 /// Set of removed rules.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Broken(u32);
+pub(crate) struct Broken(u64);
 
 impl Broken {
     pub(crate) fn insert(&mut self, rule: Rule) {

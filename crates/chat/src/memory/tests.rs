@@ -26,6 +26,8 @@ async fn the_laws_notice_each_rule_that_is_taken_out() {
         Rule::OwnMessage,
         Rule::SenderIsMember,
         Rule::QuestionHeld,
+        Rule::RootHeld,
+        Rule::RepliesCounted,
         Rule::ClaimHeld,
         Rule::SubscriptionsCurrent,
         Rule::SubscriptionIncarnation,

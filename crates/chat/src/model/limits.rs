@@ -74,6 +74,13 @@ pub const PAGE_ITEMS: u16 = 100;
 /// string, in which each quote and backslash takes two bytes.
 pub const PAGE_BYTES: usize = 2_500_000;
 
+/// Maximum number of questions of a page whose reply leases are read.
+pub const REPLIES_IN_PROGRESS: usize = 10;
+
+/// Time after which no reply to a question is being written: the maximum age of a stream record for the agent's worker,
+/// and the duration of its last invocations.
+pub const QUESTION_DURATION: Duration = Duration::from_hours(2);
+
 /// Default number of items on a page.
 pub const DEFAULT_PAGE_ITEMS: u16 = 50;
 

@@ -11,6 +11,7 @@ use crate::model::{
     reaction::{ReactionChange, Reactions, differences, summary},
     seq::Seq,
     text::content,
+    thread::{self, ThreadSummary},
     time::Timestamp,
     trace::TraceContext,
     validation::Violation,
@@ -64,12 +65,18 @@ pub struct Message {
     /// Data of the sender: at most 4,096 bytes of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
-    /// `seq` of the message that this one replies to.
+    /// `seq` of the message that this one quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Seq>,
     /// The agent's own data, on its replies and on notices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentData>,
+    /// `seq` of the root of the thread that this message is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_seq: Option<Seq>,
+    /// Summary of the thread below this message, if there is one. A reply changes it, and leaves the version as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "thread::summary")]
+    pub thread: Option<ThreadSummary>,
     /// Time of the last change of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
@@ -162,8 +169,10 @@ pub struct NewMessage {
     pub content_type: ContentType,
     /// Metadata: at most 4,096 bytes of JSON, at most 16 levels deep.
     pub metadata: Option<Map<String, Value>>,
-    /// `seq` of an existing message of the channel that this one replies to.
+    /// `seq` of an existing message of the channel that this one quotes.
     pub reply_to: Option<Seq>,
+    /// `seq` of the root of the thread that the message is to be in: an existing message that is in no thread itself.
+    pub thread_seq: Option<Seq>,
 }
 
 impl NewMessage {
@@ -180,8 +189,10 @@ impl NewMessage {
         if !self.content.is_empty() {
             violations.extend(content::flaws(&self.content).into_iter().map(|flaw| flaw.of("content")));
         }
-        if self.reply_to == Some(Seq::ZERO) {
-            violations.push(Violation::new("reply_to", "out_of_range", "must be 1 or more"));
+        for (field, seq) in [("reply_to", self.reply_to), ("thread_seq", self.thread_seq)] {
+            if seq == Some(Seq::ZERO) {
+                violations.push(Violation::new(field, "out_of_range", "must be 1 or more"));
+            }
         }
         if let Some(metadata) = &mut self.metadata {
             check_metadata(metadata, &mut violations);
@@ -336,10 +347,11 @@ mod tests {
             content: String::new(),
             metadata: metadata.as_object().cloned(),
             reply_to: Some(Seq::ZERO),
+            thread_seq: Some(Seq::ZERO),
             ..NewMessage::default()
         };
         let found: Vec<_> = codes(&mut draft).into_iter().map(|(_, code)| code).collect();
-        assert_eq!(found, ["required", "out_of_range", "too_long", "empty_name", "out_of_range"]);
+        assert_eq!(found, ["required", "out_of_range", "out_of_range", "too_long", "empty_name", "out_of_range"]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod reaction;
 pub mod seq;
 mod subject;
 pub mod text;
+pub mod thread;
 pub mod ticket_digest;
 pub mod time;
 pub mod token_bucket;

@@ -16,6 +16,10 @@ use crate::model::{
     time::Timestamp,
 };
 
+/// Maximum number of reads of a range for one [`Excerpt`]. Each reads more than the one before it, so that a page of
+/// messages outside of threads is full unless thousands of replies stand between them.
+pub const SELECTION_READS: u32 = 8;
+
 /// Key under which at most one message is stored. Each kind has its own key space, so no caller can name the key of a
 /// reply.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +115,10 @@ pub enum AppendResult {
     NotAMember,
     /// The question of the reply does not exist, has expired or is deleted.
     QuestionNotFound,
+    /// The root of the message's thread does not exist, or has expired.
+    RootNotFound,
+    /// The root of the message's thread is itself in a thread.
+    NotARoot,
     /// Another transaction was writing the same items.
     Conflict,
 }
@@ -124,6 +132,26 @@ pub enum UpdateResult {
     MessageNotFound,
     /// The message has another version, or the authority has changed, since it was read.
     Stale,
+}
+
+/// Part of a channel's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selection {
+    /// Messages that are in no thread, among them the roots.
+    OutsideThreads,
+    /// Replies in the thread of the root with this `seq`.
+    Thread(Seq),
+    /// Roots of threads that have a reply.
+    Roots,
+}
+
+/// Selected messages of a range.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Excerpt {
+    /// Messages, in the range's order. There may be fewer than requested, or none, although the range goes on.
+    pub messages: Vec<Message>,
+    /// `seq` beyond which the range goes on, if it does.
+    pub rest: Option<Seq>,
 }
 
 /// Range of the history.
@@ -145,7 +173,8 @@ pub trait MessageStore: Send + Sync {
     /// Returns whether a user is a member of a channel.
     fn is_member(&self, channel: &ChannelKey, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Appends a message in one transaction, or changes nothing. After an error, either is possible.
+    /// Appends a message in one transaction, or changes nothing. After an error, either is possible. The transaction of a
+    /// reply in a thread also requires the root and updates its [`Message::thread`], which is no event.
     fn append(&self, append: Append<'_>) -> impl Future<Output = Result<AppendResult, StoreError>> + Send;
 
     /// Returns the record of a key, expired or not.
@@ -184,17 +213,6 @@ pub trait MessageStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<ReactionResult, StoreError>> + Send;
 
-    /// Returns up to `limit` replies to the message `seq` with a `seq` above `after`, oldest first. Leaves out messages
-    /// that have expired by `now`.
-    fn replies(
-        &self,
-        channel: &ChannelKey,
-        seq: Seq,
-        after: Seq,
-        limit: u16,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
-
     /// Returns up to `limit` messages that have not expired by `now`, in the range's order.
     fn messages(
         &self,
@@ -203,6 +221,18 @@ pub trait MessageStore: Send + Sync {
         limit: u16,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
+
+    /// Returns up to `limit` messages of a selection that have not expired by `now`, in the range's order. Makes at most
+    /// [`SELECTION_READS`] reads of the range. Fewer messages than `limit` come with a rest only if so many reads did
+    /// not find more.
+    fn selected(
+        &self,
+        channel: &ChannelKey,
+        selection: Selection,
+        range: Range,
+        limit: u16,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Excerpt, StoreError>> + Send;
 }
 
 /// Result of a reaction.

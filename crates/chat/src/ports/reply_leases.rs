@@ -109,6 +109,14 @@ pub trait ReplyLeases: Send + Sync {
     /// Releases a reply lease, so that no worker has to wait for its expiry.
     fn release(&self, question: &MessageKey, owner: LeaseOwner) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Returns those of the questions of a channel whose lease a worker holds at `now`, oldest first.
+    fn held(
+        &self,
+        channel: &ChannelKey,
+        questions: &[Seq],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Seq>, StoreError>> + Send;
+
     /// Cancels the reply, if a worker holds the lease at `now`, in one transaction that checks `by`.
     fn cancel(
         &self,

@@ -139,6 +139,13 @@ async fn history_goes_both_ways() {
     let last = page("?after=4").await;
     assert_eq!((numbers(&last), &last["has_more"]), (vec![5], &json!(false)));
     assert_eq!(numbers(&page("?after=5").await), Vec::<u64>::new());
+
+    let around = page("?around=3&limit=2").await;
+    assert_eq!((numbers(&around), &around["has_more"]), (vec![3, 4], &json!(true)));
+    assert_eq!((&around["previous"], &around["next"]), (&json!({ "before": 3 }), &json!({ "after": 4 })));
+    let whole = page("?around=3").await;
+    assert_eq!((numbers(&whole), &whole["has_more"]), (vec![1, 2, 3, 4, 5], &json!(false)));
+    assert_eq!((whole.get("previous"), whole.get("next")), (None, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,5 +42,6 @@ mod stack;
 mod subjects;
 mod surroundings;
 mod text;
+mod threads;
 mod traces;
 mod unfinished_ends;

@@ -1,11 +1,11 @@
-//! Reactions and threads.
+//! Reactions.
 
 use std::path::Path;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stack::{PATIENCE, Socket, Stack, seqs};
+use crate::stack::{PATIENCE, Socket, Stack};
 
 const THUMB: &str = "%F0%9F%91%8D";
 

@@ -246,6 +246,40 @@ async fn a_reply_grows_on_the_sockets_and_ends_as_the_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_comes_while_a_reply_is_written_sees_it_from_the_beginning() {
+    let server = Server::start().await;
+    let stack = server.stack();
+    stack.create_channel("alice", "room", "public", "always").await;
+    let mut early = stack.socket("alice", "room").await;
+    server.hold();
+    stack.send("alice", "room", "tell me").await;
+    while delta(&mut early).await["position"].as_u64().unwrap() == 0 {}
+    // A frame may be lost on a slow machine: then another reader comes.
+    let mut whole = Value::Null;
+    for _ in 0..5 {
+        let mut late = stack.socket("bob", "room").await;
+        whole = delta(&mut late).await;
+        if whole["position"] == 0 {
+            let next = delta(&mut late).await;
+            assert!(next["position"].as_u64() > Some(0), "it goes on from there: {next}");
+            break;
+        }
+    }
+    assert_eq!((&whole["position"], &whole["status"]), (&json!(0), &json!("writing")));
+    let text = whole["text"].as_str().unwrap();
+    assert!(text.starts_with(&format!("{}{}", word(0), word(1))), "{text}");
+
+    let history = "/channels/room/messages";
+    let (_, page) = stack.ask("bob", Method::GET, history, Value::Null).await;
+    assert_eq!(page["replying_to"], json!([1]));
+    server.release();
+    let reply = answer(&stack, 2).await;
+    require_part(&whole, reply["content"].as_str().unwrap());
+    let (_, page) = stack.ask("bob", Method::GET, history, Value::Null).await;
+    assert_eq!(page.get("replying_to"), None, "the reply is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reply_is_stopped_and_what_there_was_stays() {
     let server = Server::start().await;
     let stack = server.stack();

@@ -34,6 +34,7 @@ pub fn run(data: &[u8]) {
         content_type: fields.optional("content_type", "a type").unwrap_or_default(),
         metadata: fields.optional("metadata", "an object"),
         reply_to: fields.optional("reply_to", "a number"),
+        thread_seq: fields.optional("thread_seq", "a number"),
     };
     let agent = fields.object("agent");
     if let Some(agent) = agent {
@@ -144,6 +145,8 @@ pub fn message(draft: NewMessage) -> Message {
         metadata: draft.metadata,
         reply_to: draft.reply_to,
         agent: None,
+        thread_seq: draft.thread_seq,
+        thread: None,
         edited_at: None,
         reactions: chat::model::reaction::Reactions::new(),
         deleted_at: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat::{
-    app::{agent::cancel, edit::Edit, read_mark::mark_read},
+    app::{agent::cancel, edit::Edit, history::PageRequest, read_mark::mark_read},
     model::{
         invitation::Addition, message_ref::MessageRef, patch::Patch, reaction::Toggle, seq::Seq, text::emoji::Emoji,
         trace::TraceContext, version_condition::VersionCondition,
@@ -18,7 +18,7 @@ use crate::{
     invocation::request,
     mutant::Mutant,
     node::Node,
-    sender::{Shared, send_once},
+    sender::{Shared, send_once, some_thread},
     tables::AskedEdit,
     world::{LOUNGE, MODERATOR, OWNER, STRANGER, World, channel, user},
 };
@@ -33,7 +33,9 @@ pub(super) async fn talk(world: Arc<World>, who: &'static str, cache: Shared) {
         let text = format!("{who} says {number}");
         let key = (number == 0 || !world.time.one_in(4)).then(|| format!("{who}-{number}"));
         let text = if key.is_some() { text } else { format!("{text}, once, as {}", world.next_process()) };
-        send_once(Arc::clone(&world), who, LOUNGE, text, key, Arc::clone(&cache)).await;
+        // A repeated message is in the same thread: in none.
+        let thread = some_thread(&world, number);
+        send_once(Arc::clone(&world), who, LOUNGE, text, key, thread, Arc::clone(&cache)).await;
     }
 }
 
@@ -129,7 +131,7 @@ async fn look(node: &Node, who: &'static str, kind: u64) {
     let shows = match kind {
         0 => node
             .channel_messages()
-            .history(&id, &caller, Range::Newest, 5)
+            .page(&id, &caller, PageRequest::of_history(Range::Newest, 5))
             .await
             .is_ok_and(|page| !page.messages.is_empty()),
         1 => node.channel_messages().one_message(&id, &caller, Seq::FIRST).await.is_ok(),

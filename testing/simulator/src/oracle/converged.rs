@@ -10,6 +10,7 @@ use chat::{
         incarnation::ChannelKey,
         message::{Message, Role},
         seq::Seq,
+        thread::ThreadSummary,
         time::Timestamp,
     },
 };
@@ -36,6 +37,7 @@ fn check(world: &World, is_end: bool) {
     let mut found = histories(&state);
     found.extend(accepted(&state, &tables.notes.accepted));
     found.extend(replies(&state, &tables.notes));
+    found.extend(threads(&state));
     found.extend(remains(&state));
     found.extend(subscriptions(&state, &tables, Timestamp::from_millis(world.time.now())));
     found.extend(clients(&state, &tables, is_end));
@@ -110,6 +112,35 @@ fn replies(state: &State, notes: &Notes) -> Vec<String> {
         let allowed = 1 + notes.disturbances.get(question).copied().unwrap_or_default();
         if *calls > allowed {
             found.push(format!("{calls} calls of the model for message {}, of {allowed} that were needed", question.1));
+        }
+    }
+    found
+}
+
+/// Checks that each thread has a root, and that the summary of a root is that of its replies.
+fn threads(state: &State) -> Vec<String> {
+    let mut found = Vec::new();
+    for live in state.channels.values() {
+        let key = live.key();
+        let all = state.messages.get(&key).into_iter().flat_map(BTreeMap::values).map(|item| &item.stored.message);
+        let mut summaries: BTreeMap<Seq, ThreadSummary> = BTreeMap::new();
+        for reply in all.clone() {
+            if let Some(root) = reply.thread_seq {
+                let before = summaries.get(&root).copied();
+                summaries.insert(root, ThreadSummary::after_reply(before, reply.seq, reply.created_at));
+            }
+        }
+        for message in all {
+            let wanted = summaries.remove(&message.seq);
+            if message.thread != wanted {
+                found.push(format!("message {} of {key} has {:?}, not {wanted:?}", message.seq, message.thread));
+            }
+            if wanted.is_some() && message.thread_seq.is_some() {
+                found.push(format!("message {} of {key} is a root in a thread", message.seq));
+            }
+        }
+        if !summaries.is_empty() {
+            found.push(format!("threads of {key} without a root: {:?}", summaries.keys()));
         }
     }
     found

@@ -1,37 +1,25 @@
 //! Reads of `chat_channels`: one item, a batch of items, or a range of a partition.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::{
-    operation::query::builders::QueryFluentBuilder,
-    types::{KeysAndAttributes, Select},
-};
-use chat::{
-    model::{
-        channel::Channel,
-        error::StoreError,
-        id::{ChannelId, UserId},
-        incarnation::ChannelKey,
-        seq::Seq,
-    },
-    ports::clock::{Backoff, Clock, SystemClock},
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::Select};
+use chat::model::{
+    channel::Channel,
+    error::StoreError,
+    id::{ChannelId, UserId},
+    incarnation::ChannelKey,
+    seq::Seq,
 };
 
 use super::DynamoChannels;
 use crate::{
     dynamodb::{
+        batch::{self, BATCH_GET},
         item::{Item, number, read, s, text},
         keys::{self, SortRange},
     },
     sdk::{decode_error, sdk_error},
 };
-
-pub(super) const BATCH_GET: &str = "BatchGetItem";
-const BATCH_GET_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
-const BATCH_GET_ATTEMPTS: u32 = 8;
 
 /// Maximum number of items of one query. A page ends at 1 MB in any case ("Query" in the DynamoDB API reference).
 const QUERY_ITEMS: usize = 1_000;
@@ -138,41 +126,9 @@ impl DynamoChannels {
         }
     }
 
-    /// Returns items by their keys, in any order. Missing items are left out.
-    pub(crate) async fn batch_get(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        let mut items = Vec::new();
-        for attempt in 0..BATCH_GET_ATTEMPTS {
-            if wanted.is_empty() {
-                break;
-            }
-            if attempt > 0 {
-                SystemClock.sleep(BATCH_GET_BACKOFF.delay(&SystemClock, attempt - 1)).await;
-            }
-            let keys = KeysAndAttributes::builder()
-                .set_keys(Some(std::mem::take(&mut wanted)))
-                .consistent_read(true)
-                .build()
-                .map_err(|error| decode_error(BATCH_GET, error))?;
-            let found = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, keys)
-                .send()
-                .await
-                .map_err(|error| sdk_error(BATCH_GET, error))?;
-            items.extend(found.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
-            wanted = found
-                .unprocessed_keys
-                .unwrap_or_default()
-                .remove(&self.table)
-                .map(|rest| rest.keys)
-                .unwrap_or_default();
-        }
-        if !wanted.is_empty() {
-            let source = "the table is too busy to read all items".into();
-            return Err(StoreError { operation: BATCH_GET, retryable: true, source });
-        }
-        Ok(items)
+    /// Returns up to 100 items by their keys, in any order. Missing items are left out.
+    pub(crate) async fn batch_get(&self, wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        batch::get(&self.client, &self.table, wanted).await
     }
 
     /// Returns the current channels of the ids in some keys: see [`of_key`].

@@ -8,7 +8,11 @@ use chat::{
         text::search_key::SearchKey,
         time::Timestamp,
     },
-    ports::{message_store::RecordKey, rate_limiter::LimitedAction, reply_leases::MessageKey},
+    ports::{
+        message_store::{Range, RecordKey},
+        rate_limiter::LimitedAction,
+        reply_leases::MessageKey,
+    },
 };
 
 use super::{Keys, META, sort_range::SortRange};
@@ -20,6 +24,7 @@ const INVITED: &str = "invited#";
 const CHOSEN: &str = "chosen#";
 const PUBLIC: &str = "public#";
 const PENDING: &str = "pending#";
+const ROOT: &str = "root#";
 
 /// Maximum length of a sort key, in bytes ("Constraints in Amazon DynamoDB").
 const SORT_KEY_BYTES: usize = 1_024;
@@ -106,14 +111,22 @@ impl Keys {
         in_channels(self.name(channel), sk)
     }
 
-    pub(crate) fn reply(&self, channel: &ChannelKey, to: Seq, seq: Seq) -> Item {
-        in_channels(self.name(channel), reply_sk(to, seq))
+    pub(crate) fn in_thread(&self, channel: &ChannelKey, root: Seq, seq: Seq) -> Item {
+        in_channels(self.name(channel), format!("{}{}", thread(root), digits(seq)))
     }
 
-    /// Returns the range of the replies to a message, in their order.
-    pub(crate) fn replies(&self, channel: &ChannelKey, to: Seq, after: Seq) -> SortRange {
-        let (first, last) = (reply_sk(to, after.next()), reply_sk(to, Seq::LARGEST));
-        SortRange { partition: self.name(channel), first, last }
+    /// Returns the range of the messages in a thread.
+    pub(crate) fn thread(&self, channel: &ChannelKey, root: Seq, range: Range) -> SortRange {
+        of_seqs(self.name(channel), &thread(root), range)
+    }
+
+    pub(crate) fn root(&self, channel: &ChannelKey, seq: Seq) -> Item {
+        in_channels(self.name(channel), format!("{ROOT}{}", digits(seq)))
+    }
+
+    /// Returns the range of the roots of threads.
+    pub(crate) fn roots(&self, channel: &ChannelKey, range: Range) -> SortRange {
+        of_seqs(self.name(channel), ROOT, range)
     }
 
     pub(crate) fn reply_lease(&self, question: &MessageKey) -> Item {
@@ -168,8 +181,18 @@ fn digits(seq: Seq) -> String {
     format!("{seq:016}")
 }
 
-fn reply_sk(to: Seq, seq: Seq) -> String {
-    format!("reply#{}#{}", digits(to), digits(seq))
+fn thread(root: Seq) -> String {
+    format!("thread#{}#", digits(root))
+}
+
+/// Returns the range of sort keys that consist of a prefix and a `seq`. It is empty if no `seq` is in `range`.
+fn of_seqs(partition: String, prefix: &str, range: Range) -> SortRange {
+    let (first, last) = match range {
+        Range::Newest => (Seq::FIRST, Seq::LARGEST),
+        Range::Before(seq) => (Seq::FIRST, Seq::new(seq.get().saturating_sub(1))),
+        Range::After(seq) => (seq.next(), Seq::LARGEST),
+    };
+    SortRange { partition, first: format!("{prefix}{}", digits(first)), last: format!("{prefix}{}", digits(last)) }
 }
 
 /// Returns the key of a pending end.
@@ -217,8 +240,8 @@ pub(crate) fn public_channel(sk: &str) -> Option<ChannelId> {
     sk.rsplit_once('#')?.1.parse().ok()
 }
 
-/// Reads the `seq` of the reply in the sort key of a reply.
-pub(crate) fn reply_of(sk: &str) -> Option<Seq> {
+/// Reads the `seq` at the end of a sort key.
+pub(crate) fn seq_of(sk: &str) -> Option<Seq> {
     // The digits have leading zeros, which the text of a `Seq` has not.
     sk.rsplit_once('#')?.1.parse().ok().map(Seq::new)
 }

@@ -14,7 +14,8 @@
 //! | `<key>` / `created#<user>#<idempotency key>` | the request that created the channel |
 //! | `<key>` / `idem#<user>#<idempotency key>` | the idempotency record of a sender's request |
 //! | `<key>` / `answered#<seq>` | the idempotency record of the agent's reply to a message |
-//! | `<key>` / `reply#<seq>#<seq of the reply>` | a reply to a message |
+//! | `<key>` / `thread#<seq of the root>#<seq>` | a message in a thread |
+//! | `<key>` / `root#<seq>` | the root of a thread that has a reply |
 //! | `<key>` / `claim#<seq>` | the reply lease of a message |
 //! | `<key>` / `rate#reply` | the token bucket of the agent's replies in the channel |
 //! | `user#<user>` / `member#<key, with # for @>` | the membership in its user's list, with the user's `read_seq` |
@@ -64,7 +65,7 @@ use crate::dynamodb::item::{Item, n, s};
 
 pub(crate) use chat_channels::{
     chosen_channel, invited_of, listed_channel, listed_invitation_channel, member_of, pending, pendings,
-    public_channel, reply_of,
+    public_channel, seq_of,
 };
 pub(crate) use chat_connections::{
     AudienceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, of_connection, subscribed,

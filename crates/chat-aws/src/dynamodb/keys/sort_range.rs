@@ -16,6 +16,11 @@ impl SortRange {
         Self { partition, first: prefix.to_owned(), last }
     }
 
+    /// Returns whether no sort key is in the range. DynamoDB refuses such a range.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first > self.last
+    }
+
     /// Excludes sort keys up to and including `rest`. `rest` follows the prefix of the range.
     pub(super) fn after(mut self, rest: Option<&str>) -> Self {
         if let Some(rest) = rest {

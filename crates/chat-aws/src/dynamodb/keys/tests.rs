@@ -30,7 +30,8 @@ fn what_is_written_into_a_key_is_read_from_it() {
         assert_eq!(subscribed(blocked["pk"].as_s().unwrap(), sort(&blocked)), None);
         assert_eq!(listed_channel(sort(&keys.listed(&user, &key()))), Ok(key()));
         assert_eq!(member_of(sort(&keys.member(&key(), &user))), Some(user.clone()));
-        assert_eq!(reply_of(sort(&keys.reply(&key(), Seq::FIRST, Seq::new(9)))), Some(Seq::new(9)));
+        assert_eq!(seq_of(sort(&keys.in_thread(&key(), Seq::FIRST, Seq::new(9)))), Some(Seq::new(9)));
+        assert_eq!(seq_of(sort(&keys.root(&key(), Seq::new(10)))), Some(Seq::new(10)));
         assert_eq!(public_channel(sort(&keys.public("A #1", &key().channel_id))), Some(key().channel_id));
         let plain = keys.plain(keys.member(&key(), &user));
         assert_eq!(plain["channel_id"].as_s().unwrap(), "general");

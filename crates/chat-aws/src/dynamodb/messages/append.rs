@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chat::{
-    model::{error::StoreError, id::UserId, trace::TraceContext},
+    model::{error::StoreError, id::UserId, seq::Seq, trace::TraceContext},
     ports::{
         message_store::{Append, AppendResult, IdempotencyRecord, Token},
         rate_limiter::LimitedAction,
@@ -12,7 +12,7 @@ use chat::{
 };
 use telemetry::metrics;
 
-use super::DynamoMessages;
+use super::{DynamoMessages, THERE, reads::is_live};
 use crate::dynamodb::{
     item::{ABSENT_OR_EXPIRED, Item, attribute, n, read, s, text, write},
     rate_limits::{full_at, kept_until},
@@ -38,8 +38,8 @@ impl DynamoMessages {
         if let Some(token) = append.token {
             transaction.add(Part::Token, self.take_token(&append, token))?;
         }
-        if let Some(reply_to) = append.message.message.reply_to {
-            transaction.add(Part::Other, self.put_reply(&append, reply_to))?;
+        if let Some(root) = append.message.message.thread_seq {
+            self.add_to_thread(&mut transaction, &append, root)?;
         }
         let appended = match transaction.run_without_token(&self.client).await? {
             Ran::Done => AppendResult::Stored,
@@ -70,6 +70,10 @@ impl DynamoMessages {
         item.extend(self.keys.message(&append.head.key(), stored.message.seq));
         // An update can add a reaction only below an existing map.
         item.insert("reactions".to_owned(), AttributeValue::M(HashMap::new()));
+        // Nor can it count a reply elsewhere. Only messages outside of threads have replies.
+        if stored.message.thread_seq.is_none() {
+            item.insert("thread".to_owned(), AttributeValue::M(HashMap::new()));
+        }
         if let Some(TraceContext { traceparent, tracestate }) = &stored.trace {
             item.insert("traceparent".to_owned(), s(traceparent));
             item.extend(tracestate.as_ref().map(|tracestate| ("tracestate".to_owned(), s(tracestate))));
@@ -118,6 +122,13 @@ impl DynamoMessages {
         Write::check(&self.channels, self.keys.member(&append.head.key(), user)).when("attribute_exists(sk)")
     }
 
+    /// Requires the question of a reply.
+    fn check_question(&self, append: &Append<'_>, seq: Seq) -> Write {
+        Write::check(&self.events, self.keys.message(&append.head.key(), seq))
+            .when(THERE)
+            .value("now", n(append.now.as_secs()))
+    }
+
     /// Returns the result of a refused append. A used key and a stored message are results, and are checked first.
     fn refused(&self, append: &Append<'_>, refused: &Refused) -> Result<AppendResult, StoreError> {
         if let (Some(record), Some(item)) = (append.record, refused.item(Part::Record)) {
@@ -143,6 +154,10 @@ impl DynamoMessages {
         }
         if refused.is_of(Part::Question) {
             return Ok(AppendResult::QuestionNotFound);
+        }
+        if refused.is_of(Part::Root) {
+            let root = refused.item(Part::Root).filter(|item| is_live(item, append.now));
+            return Ok(if root.is_some() { AppendResult::NotARoot } else { AppendResult::RootNotFound });
         }
         if bucket.is_some() {
             return Ok(AppendResult::Stale { head: None, bucket_full_at: bucket });

@@ -6,12 +6,12 @@
 //! | `append.rs` | the transaction of an append |
 //! | `changes.rs` | edits, deletions and reactions |
 //! | `reads.rs` | reads of items and of a range |
-//! | `replies.rs` | replies and their threads |
+//! | `threads.rs` | the items of threads, and the reads by them |
 
 mod append;
 mod changes;
 mod reads;
-mod replies;
+mod threads;
 
 use aws_sdk_dynamodb::Client;
 use chat::{
@@ -29,11 +29,12 @@ use chat::{
         time::Timestamp,
     },
     ports::message_store::{
-        Append, AppendResult, IdempotencyRecord, MessageStore, Range, ReactionResult, RecordKey, UpdateResult,
+        Append, AppendResult, Excerpt, IdempotencyRecord, MessageStore, Range, ReactionResult, RecordKey, Selection,
+        UpdateResult,
     },
 };
 
-use self::reads::is_live;
+use self::{reads::is_live, threads::List};
 use crate::dynamodb::{authority::Place, item::read, keys::Keys, record_item::RecordItem};
 
 /// Condition that a message is neither deleted nor expired at `:now`.
@@ -110,17 +111,6 @@ impl MessageStore for DynamoMessages {
         self.toggle_reaction(by, revision, emoji, toggle, now).await
     }
 
-    async fn replies(
-        &self,
-        channel: &ChannelKey,
-        seq: Seq,
-        after: Seq,
-        limit: u16,
-        now: Timestamp,
-    ) -> Result<Vec<Message>, StoreError> {
-        self.read_thread(channel, seq, after, limit, now).await
-    }
-
     async fn messages(
         &self,
         channel: &ChannelKey,
@@ -129,5 +119,20 @@ impl MessageStore for DynamoMessages {
         now: Timestamp,
     ) -> Result<Vec<Message>, StoreError> {
         self.read_range(channel, range, limit, now).await
+    }
+
+    async fn selected(
+        &self,
+        channel: &ChannelKey,
+        selection: Selection,
+        range: Range,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Excerpt, StoreError> {
+        match selection {
+            Selection::OutsideThreads => self.read_outside_threads(channel, range, limit, now).await,
+            Selection::Thread(root) => self.read_listed(channel, List::Thread(root), range, limit, now).await,
+            Selection::Roots => self.read_listed(channel, List::Roots, range, limit, now).await,
+        }
     }
 }

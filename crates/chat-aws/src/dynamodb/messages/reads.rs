@@ -1,14 +1,16 @@
 //! Reads of single items, and of a range of messages.
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use chat::{
     model::{
         channel::{Channel, ChannelHead},
         error::StoreError,
         incarnation::ChannelKey,
         message::Message,
+        seq::Seq,
         time::Timestamp,
     },
-    ports::message_store::Range,
+    ports::message_store::{Excerpt, Range, SELECTION_READS},
 };
 
 use super::DynamoMessages;
@@ -16,6 +18,9 @@ use crate::{
     dynamodb::item::{Item, n, number, read, s},
     sdk::sdk_error,
 };
+
+/// Maximum number of messages that one filtered query covers. A page ends at 1 MB in any case.
+const MOST_AT_ONCE: usize = 1_000;
 
 impl DynamoMessages {
     pub(super) async fn get(&self, table: &str, key: Item) -> Result<Option<Item>, StoreError> {
@@ -45,6 +50,54 @@ impl DynamoMessages {
         limit: u16,
         now: Timestamp,
     ) -> Result<Vec<Message>, StoreError> {
+        let mut messages = Vec::new();
+        let mut start = None;
+        // A query page ends at 1 MB ("Paginating table query results"), which 32 messages can fill.
+        loop {
+            let wanted = usize::from(limit) - messages.len();
+            let query = self.range(channel, range, wanted).set_exclusive_start_key(start.take());
+            let page = query.send().await.map_err(|error| sdk_error("Query", error))?;
+            self.read_live(&mut messages, page.items, now)?;
+            start = page.last_evaluated_key;
+            if start.is_none() || messages.len() >= usize::from(limit) {
+                return Ok(messages);
+            }
+        }
+    }
+
+    /// Returns up to `limit` messages of a range that are in no thread and have not expired by `now`, in the range's
+    /// order. Each read covers four times as many messages as the one before it, up to [`MOST_AT_ONCE`].
+    pub(super) async fn read_outside_threads(
+        &self,
+        channel: &ChannelKey,
+        range: Range,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Excerpt, StoreError> {
+        let limit = usize::from(limit);
+        let (mut messages, mut start, mut at_once) = (Vec::new(), None, limit + 1);
+        for _ in 0..SELECTION_READS {
+            let query = self.range(channel, range, at_once).set_exclusive_start_key(start.take());
+            let query = query.filter_expression("attribute_not_exists(thread_seq)");
+            let page = query.send().await.map_err(|error| sdk_error("Query", error))?;
+            self.read_live(&mut messages, page.items, now)?;
+            start = page.last_evaluated_key;
+            if start.is_none() || messages.len() > limit {
+                break;
+            }
+            at_once = (at_once * 4).min(MOST_AT_ONCE);
+        }
+        if messages.len() > limit {
+            messages.truncate(limit);
+            let rest = messages.last().map(|last| last.seq);
+            return Ok(Excerpt { messages, rest });
+        }
+        let rest = start.and_then(|key| u64::try_from(number(&key, "seq")?).ok()).map(Seq::new);
+        Ok(Excerpt { messages, rest })
+    }
+
+    /// Returns the query of up to `limit` messages of a range.
+    fn range(&self, channel: &ChannelKey, range: Range, limit: usize) -> QueryFluentBuilder {
         let (condition, bound, oldest_first) = match range {
             Range::Newest => ("channel_id = :channel", None, false),
             Range::Before(seq) => ("channel_id = :channel AND seq < :seq", Some(seq), false),
@@ -52,32 +105,27 @@ impl DynamoMessages {
         };
         let mut values = Item::from([(":channel".to_owned(), s(self.keys.channel(channel)))]);
         values.extend(bound.map(|seq| (":seq".to_owned(), n(seq))));
-        let mut messages = Vec::new();
-        let mut start = None;
-        // A query page ends at 1 MB ("Paginating table query results"), which 32 messages can fill.
-        loop {
-            let wanted = usize::from(limit) - messages.len();
-            let page = self
-                .client
-                .query()
-                .table_name(&self.events)
-                .key_condition_expression(condition)
-                .set_expression_attribute_values(Some(values.clone()))
-                .scan_index_forward(oldest_first)
-                .consistent_read(true)
-                .limit(i32::try_from(wanted).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(start.take())
-                .send()
-                .await
-                .map_err(|error| sdk_error("Query", error))?;
-            for item in page.items.unwrap_or_default().into_iter().filter(|item| is_live(item, now)) {
-                messages.push(self.read_message("Query", item)?);
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() || messages.len() >= usize::from(limit) {
-                return Ok(messages);
-            }
+        self.client
+            .query()
+            .table_name(&self.events)
+            .key_condition_expression(condition)
+            .set_expression_attribute_values(Some(values))
+            .scan_index_forward(oldest_first)
+            .consistent_read(true)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+    }
+
+    /// Adds the messages in `items` that have not expired.
+    fn read_live(
+        &self,
+        messages: &mut Vec<Message>,
+        items: Option<Vec<Item>>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for item in items.unwrap_or_default().into_iter().filter(|item| is_live(item, now)) {
+            messages.push(self.read_message("Query", item)?);
         }
+        Ok(())
     }
 }
 

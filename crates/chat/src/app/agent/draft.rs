@@ -1,15 +1,19 @@
 //! Drafts: replies while they are generated, as subscribers see them.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use futures::future::join;
 
 use crate::{
     app::{agent::context::counted_usage, delivery::Delivery},
     model::{
-        connection::Subscription,
+        connection::{ConnectionKey, Subscription},
         draft::{Delta, DraftStatus},
+        error::StoreError,
         id::MessageId,
         incarnation::ChannelKey,
         limits::{AUTHORITY_DURATION, DELTA_BYTES},
@@ -31,14 +35,26 @@ use crate::{
 /// Audience of the drafts of one channel. It is cached, because drafts are more frequent than changes of subscriptions.
 #[derive(Debug, Default)]
 pub struct DraftAudience {
+    state: Mutex<Listening>,
+}
+
+/// Audience as it was last read, and the draft that it follows.
+#[derive(Debug, Default)]
+struct Listening {
     /// The subscriptions, and the time at which they were read, by [`Clock::monotonic`].
-    read: Mutex<Option<(Duration, Vec<Subscription>)>>,
+    read: Option<(Duration, Vec<Subscription>)>,
+    /// Draft of the last piece.
+    draft: Option<MessageId>,
+    /// Text of the draft so far.
+    text: String,
+    /// Connections that got the text so far.
+    informed: HashSet<ConnectionKey>,
 }
 
 impl DraftAudience {
     /// Pushes a piece of a draft to the audience of `channel`, from here if it has at most `threshold` sockets. Reads
-    /// the audience again after [`AUTHORITY_DURATION`]. Failures are logged: a later piece, or the message, repeats the
-    /// text.
+    /// the audience again after [`AUTHORITY_DURATION`]. A socket that was not in it before, or not open, gets the whole
+    /// text so far, in one frame with the position 0. Failures are logged: a later piece, or the message, repeats the text.
     pub async fn push<Connections, Sockets, Fan, Time>(
         &self,
         delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
@@ -51,20 +67,92 @@ impl DraftAudience {
         Fan: FanOut,
         Time: Clock,
     {
-        let now = delivery.clock.monotonic();
-        let cached = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (at, listeners) = match cached.filter(|(at, _)| *at + AUTHORITY_DURATION > now) {
-            Some(cached) => cached,
-            None => match delivery.connections.audience(channel, delivery.clock.now()).await {
-                Ok(audience) => (now, audience.admitted()),
-                Err(error) => return tracing::warn!(%error, "subscribers of a draft could not be read"),
-            },
-        };
-        match serde_json::to_string(delta) {
-            Ok(frame) => delivery.push_ephemeral(channel, &frame, &listeners, threshold).await,
-            Err(error) => tracing::error!(%error, "draft could not be encoded"),
+        let mut listening = std::mem::take(&mut *self.lock());
+        let whole = listening.add(delta);
+        if let Err(error) = listening.refresh(delivery, channel).await {
+            tracing::warn!(%error, "subscribers of a draft could not be read");
+            // No socket gets this piece, so each gets the whole text next time.
+            listening.informed.clear();
+            *self.lock() = listening;
+            return;
         }
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, listeners));
+        let listeners = listening.read.as_ref().map(|(_, listeners)| listeners.as_slice()).unwrap_or_default();
+        let is_informed = |listener: &Subscription| listening.informed.contains(&listener.connection);
+        let opening = match whole {
+            Some(whole) if !listeners.iter().all(is_informed) => {
+                let (informed, late): (Vec<_>, Vec<_>) = listeners.iter().cloned().partition(is_informed);
+                let piece = push_piece(delivery, channel, delta, &informed, threshold);
+                join(piece, push_piece(delivery, channel, &whole, &late, threshold)).await.1
+            }
+            _ => push_piece(delivery, channel, delta, listeners, threshold).await,
+        };
+        let connections = listeners.iter().map(|listener| &listener.connection);
+        listening.informed = connections.filter(|connection| !opening.contains(connection)).cloned().collect();
+        *self.lock() = listening;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listening> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listening {
+    /// Adds a piece to the text. Returns the frame for a socket that has nothing of the draft, unless the text before
+    /// the piece is unknown.
+    fn add(&mut self, delta: &Delta) -> Option<Delta> {
+        if self.draft != Some(delta.draft_id) {
+            self.draft = Some(delta.draft_id);
+            self.text.clear();
+            self.informed.clear();
+        }
+        if self.text.chars().count() != delta.position {
+            return None;
+        }
+        self.text.push_str(&delta.text);
+        Some(Delta { position: 0, text: self.text.clone(), ..delta.clone() })
+    }
+
+    /// Reads the audience, if it was read too long ago.
+    async fn refresh<Connections, Sockets, Fan, Time>(
+        &mut self,
+        delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
+        channel: &ChannelKey,
+    ) -> Result<(), StoreError>
+    where
+        Connections: ConnectionStore,
+        Time: Clock,
+    {
+        let now = delivery.clock.monotonic();
+        if self.read.as_ref().is_some_and(|(at, _)| *at + AUTHORITY_DURATION > now) {
+            return Ok(());
+        }
+        self.read = None;
+        let audience = delivery.connections.audience(channel, delivery.clock.now()).await?;
+        self.read = Some((now, audience.admitted()));
+        Ok(())
+    }
+}
+
+/// Pushes a piece of a draft to some sockets. Returns those that are not open yet.
+async fn push_piece<Connections, Sockets, Fan, Time>(
+    delivery: &Delivery<'_, Connections, Sockets, Fan, Time>,
+    channel: &ChannelKey,
+    piece: &Delta,
+    listeners: &[Subscription],
+    threshold: usize,
+) -> Vec<ConnectionKey>
+where
+    Connections: ConnectionStore,
+    Sockets: SocketGateway,
+    Fan: FanOut,
+    Time: Clock,
+{
+    match serde_json::to_string(piece) {
+        Ok(frame) => delivery.push_ephemeral(channel, &frame, listeners, threshold).await,
+        Err(error) => {
+            tracing::error!(%error, "draft could not be encoded");
+            Vec::new()
+        }
     }
 }
 
@@ -172,5 +260,177 @@ impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
         self.sink.show(&self.channel, &self.next).await;
         self.next.position += self.next.text.chars().count();
         self.next.text.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        model::{
+            connection::{Connection, UserConnection},
+            id::ConnectionId,
+        },
+        ports::{fan_out::PushBatch, socket_gateway::Pushed},
+        testing::{TestClock, TestStore, broken, key},
+    };
+
+    /// Sockets that record the positions and texts of the pieces that they get.
+    #[derive(Default)]
+    struct Sockets {
+        pieces: Mutex<BTreeMap<String, Vec<(u64, String)>>>,
+        /// Sockets that are not open yet.
+        opening: Mutex<BTreeSet<String>>,
+    }
+
+    impl SocketGateway for Sockets {
+        async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
+            if self.opening.lock().unwrap().contains(id.as_str()) {
+                return Ok(Pushed::Gone);
+            }
+            let frame: Value = serde_json::from_str(frame).unwrap();
+            let piece = (frame["position"].as_u64().unwrap(), frame["text"].as_str().unwrap().to_owned());
+            self.pieces.lock().unwrap().entry(id.to_string()).or_default().push(piece);
+            Ok(Pushed::Delivered)
+        }
+
+        async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            unreachable!("a draft asks for no socket")
+        }
+
+        async fn close(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            unreachable!("a draft closes no socket")
+        }
+    }
+
+    impl FanOut for Sockets {
+        async fn dispatch(&self, _: &PushBatch) -> Result<(), StoreError> {
+            Err(broken())
+        }
+    }
+
+    impl Sockets {
+        fn of(&self, name: &str) -> Vec<(u64, String)> {
+            self.pieces.lock().unwrap().get(name).cloned().unwrap_or_default()
+        }
+    }
+
+    fn subscribe(store: &TestStore, clock: &TestClock, name: &str) {
+        let ends_at = clock.now().plus(Duration::from_hours(2));
+        let opened = Connection {
+            key: ConnectionKey { id: name.parse().unwrap(), connected_at: clock.now() },
+            user_id: "bob".parse().unwrap(),
+            channels: vec![key("c")],
+            auto_subscribe: false,
+            allowed_channels: None,
+            left_out: 0,
+            token_expires_at: ends_at,
+            expires_at: ends_at,
+        };
+        let subscription = Subscription { member: true, ..UserConnection::from(&opened).subscription(&opened.user_id) };
+        let mut state = store.state();
+        state.connections.insert(opened.key.id.clone(), opened);
+        state.put_subscription(&key("c"), subscription);
+    }
+
+    /// Returns the pieces of one draft, one for each text.
+    fn pieces(clock: &TestClock, texts: &[&str]) -> Vec<Delta> {
+        let draft_id = MessageId::generate(clock.seed());
+        let mut position = 0;
+        let piece = |text: &&str| {
+            let piece = Delta {
+                channel_id: "c".parse().unwrap(),
+                draft_id,
+                reply_to: Seq::FIRST,
+                status: DraftStatus::Writing,
+                position,
+                text: (*text).to_owned(),
+                seq: None,
+            };
+            position += text.chars().count();
+            piece
+        };
+        texts.iter().map(piece).collect()
+    }
+
+    fn texts(pieces: &[(u64, &str)]) -> Vec<(u64, String)> {
+        pieces.iter().map(|(position, text)| (*position, (*text).to_owned())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_comes_late_gets_the_whole_text_once() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
+        let deadline = clock.now().plus(Duration::from_mins(1));
+        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+        let audience = DraftAudience::default();
+        let all = pieces(&clock, &["", "Hé", "llo", " wö", "rld"]);
+        subscribe(&store, &clock, "early=");
+        for piece in &all[..2] {
+            audience.push(&delivery, &key("c"), piece, 10).await;
+        }
+        subscribe(&store, &clock, "late=");
+        audience.push(&delivery, &key("c"), &all[2], 10).await;
+        assert_eq!(sockets.of("late="), [], "the audience is read once a second");
+        clock.sleep(AUTHORITY_DURATION).await;
+        for piece in &all[3..] {
+            audience.push(&delivery, &key("c"), piece, 10).await;
+        }
+        assert_eq!(sockets.of("early="), texts(&[(0, ""), (0, "Hé"), (2, "llo"), (5, " wö"), (8, "rld")]));
+        assert_eq!(sockets.of("late="), texts(&[(0, "Héllo wö"), (8, "rld")]));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_not_open_yet_gets_the_whole_text_when_it_is() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
+        let deadline = clock.now().plus(Duration::from_mins(1));
+        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+        let audience = DraftAudience::default();
+        subscribe(&store, &clock, "open=");
+        subscribe(&store, &clock, "opening=");
+        sockets.opening.lock().unwrap().insert("opening=".to_owned());
+        let all = pieces(&clock, &["a", "b", "c", "d"]);
+        for piece in &all[..2] {
+            audience.push(&delivery, &key("c"), piece, 10).await;
+        }
+        sockets.opening.lock().unwrap().clear();
+        for piece in &all[2..] {
+            audience.push(&delivery, &key("c"), piece, 10).await;
+        }
+        assert_eq!(sockets.of("open="), texts(&[(0, "a"), (1, "b"), (2, "c"), (3, "d")]));
+        assert_eq!(sockets.of("opening="), texts(&[(0, "abc"), (3, "d")]));
+    }
+
+    #[tokio::test]
+    async fn another_draft_begins_anew_for_each_socket() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
+        let deadline = clock.now().plus(Duration::from_mins(1));
+        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+        let audience = DraftAudience::default();
+        subscribe(&store, &clock, "one=");
+        for piece in pieces(&clock, &["hm", "m"]).iter().chain(&pieces(&clock, &["so", "!"])) {
+            audience.push(&delivery, &key("c"), piece, 10).await;
+        }
+        assert_eq!(sockets.of("one="), texts(&[(0, "hm"), (2, "m"), (0, "so"), (2, "!")]));
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_read_each_socket_gets_the_whole_text() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
+        let deadline = clock.now().plus(Duration::from_mins(1));
+        let audience = DraftAudience::default();
+        subscribe(&store, &clock, "one=");
+        let all = pieces(&clock, &["a", "b", "c"]);
+        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+        audience.push(&delivery, &key("c"), &all[0], 10).await;
+        clock.sleep(AUTHORITY_DURATION).await;
+        let failing = TestStore::seeded(1, 100);
+        let without = Delivery { connections: &failing, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+        audience.push(&without, &key("c"), &all[1], 10).await;
+        audience.push(&delivery, &key("c"), &all[2], 10).await;
+        assert_eq!(sockets.of("one="), texts(&[(0, "a"), (0, "abc")]));
     }
 }

@@ -106,7 +106,7 @@ where
         data: AgentData,
     ) -> Result<Result<SendResult, Unwanted>> {
         let stored = question.stored;
-        let Message { channel_id, seq, .. } = &stored.message;
+        let Message { channel_id, seq, thread_seq, .. } = &stored.message;
         let message = SendMessage {
             channel_id: channel_id.clone(),
             sender_id: UserId::agent(),
@@ -115,7 +115,8 @@ where
                 content,
                 content_type: ContentType::Markdown,
                 reply_to: Some(*seq),
-                ..NewMessage::default()
+                // A reply begins no thread.
+                thread_seq: *thread_seq,
             },
             agent: Some(data),
             record_key: Some(RecordKey::Reply { seq: *seq }),

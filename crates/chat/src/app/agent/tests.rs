@@ -159,11 +159,17 @@ impl World {
     }
 
     async fn ask(&self, content: &str) -> StoredMessage {
+        self.ask_in(content, None).await
+    }
+
+    /// Sends a question, in a thread if a root is given.
+    async fn ask_in(&self, content: &str, thread_seq: Option<Seq>) -> StoredMessage {
+        let content = content.to_owned();
         let question = SendMessage {
             channel_id: "c".parse().unwrap(),
             sender_id: "alice".parse().unwrap(),
             role: Role::User,
-            draft: crate::model::message::NewMessage { content: content.to_owned(), ..Default::default() },
+            draft: crate::model::message::NewMessage { content, thread_seq, ..Default::default() },
             agent: None,
             record_key: None,
             incarnation: None,
@@ -215,6 +221,29 @@ async fn the_agent_answers_as_its_channel_wants_and_never_itself() {
         assert_eq!(matches!(outcome, ReplyOutcome::Replied(_)), answers, "{mode:?} {content} {role:?}");
         assert_eq!(world.model.calls(), u32::from(answers));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_quotes_its_question_and_is_in_its_thread() {
+    let world = World::new([vec![Say("hello")]]).await;
+    let ReplyOutcome::Replied(reply) = world.answer().await.unwrap() else { panic!("a reply") };
+    assert_eq!((reply.reply_to, reply.thread_seq), (Some(Seq::FIRST), None), "a reply begins no thread");
+    let question = world.ask_in("what?", Some(Seq::FIRST)).await;
+    let outcome = world.agent().answer(&question, &mut None).await.unwrap();
+    let ReplyOutcome::Replied(reply) = outcome else { panic!("a reply") };
+    assert_eq!((reply.reply_to, reply.thread_seq), (Some(question.message.seq), Some(Seq::FIRST)));
+    assert_eq!(world.store.all()[0].thread.unwrap().reply_count, 2, "the question and its reply");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_whose_thread_has_expired_gets_no_reply() {
+    let world = World::new([vec![Say("hello")]]).await;
+    let question = world.ask_in("what?", Some(Seq::FIRST)).await;
+    let expired = Some(world.clock.now());
+    let root = |item: &mut crate::memory::MessageItem| item.stored.expires_at = expired;
+    world.store.state().messages.values_mut().filter_map(|all| all.get_mut(&Seq::FIRST)).for_each(root);
+    assert_eq!(world.agent().answer(&question, &mut None).await.unwrap(), ReplyOutcome::NotWanted);
+    assert!(world.ends(question.message.seq).is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ use crate::{
 pub(super) enum Unwanted {
     /// The question has a reply or a notice of another call.
     Answered,
-    /// The question is deleted or has expired.
+    /// The question is deleted, or it or the root of its thread has expired.
     QuestionDeleted,
     /// The agent of the channel is turned off.
     AgentOff,

@@ -1,8 +1,12 @@
 //! Pushes to sockets: retries, sockets that are gone, and recipients that were not reached.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::PoisonError, time::Duration};
 
-use futures::{StreamExt, future::select, lock::Mutex};
+use futures::{
+    StreamExt,
+    future::{Either, select},
+    lock::Mutex,
+};
 use tracing::{Instrument, Span, field};
 
 use super::{Decision, Delivery, shard::shards};
@@ -68,14 +72,15 @@ where
     Fan: FanOut,
     Time: Clock,
 {
-    /// Pushes an ephemeral frame to all of `listeners`, once, within [`EPHEMERAL_PUSH_TIMEOUT`] each.
+    /// Pushes an ephemeral frame to all of `listeners`, once, within [`EPHEMERAL_PUSH_TIMEOUT`] each. Returns the
+    /// connections whose handshake has not ended, as far as the pushes from here show it.
     pub async fn push_ephemeral(
         &self,
         channel: &ChannelKey,
         frame: &str,
         listeners: &[Subscription],
         threshold: usize,
-    ) {
+    ) -> Vec<ConnectionKey> {
         if listeners.len() > threshold {
             let recipients = listeners.iter().cloned().map(Recipient::from).collect();
             let (channel, frames) = (channel.clone(), vec![frame.to_owned()]);
@@ -85,17 +90,24 @@ where
                     tracing::warn!(%error, channel_id = %shard.channel.channel_id, "ephemeral dispatch failed");
                 }
             }
-            return;
+            return Vec::new();
         }
         let now = self.clock.now();
+        let opening = std::sync::Mutex::new(Vec::new());
         futures::stream::iter(listeners.iter().filter(|listener| now < listener.expires_at))
             .for_each_concurrent(PUSH_CONCURRENCY, async |subscription| {
                 let push = pin!(self.sockets.push(&subscription.connection.id, frame));
                 let patience = pin!(self.clock.sleep(EPHEMERAL_PUSH_TIMEOUT));
-                // A failure is ignored: the next message detects a vanished socket.
-                let _ = select(push, patience).await;
+                let connection = &subscription.connection;
+                // Other failures are ignored: the next message detects a vanished socket.
+                if let Either::Left((Ok(Pushed::Gone), _)) = select(push, patience).await
+                    && now < connection.connected_at.plus(HANDSHAKE_DURATION)
+                {
+                    opening.lock().unwrap_or_else(PoisonError::into_inner).push(connection.clone());
+                }
             })
             .await;
+        opening.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Pushes a frame to one socket. Waits for a socket whose handshake has not ended, for at most

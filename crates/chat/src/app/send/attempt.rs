@@ -157,15 +157,27 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
         if head.archived {
             return Some(ChatError::ChannelArchived);
         }
-        let is_reply = self.send.record_key.as_ref().is_some_and(|key| key.question().is_some());
-        if is_reply && head.agent == AgentMode::Off {
+        if self.is_reply() && head.agent == AgentMode::Off {
             return Some(ChatError::AgentOff);
         }
-        if self.send.draft.reply_to.is_some_and(|reply_to| reply_to > head.last_seq) {
-            let message = format!("must be the seq of a message of the channel, which has {}", head.last_seq);
-            return Some(ChatError::invalid(Violation::new("reply_to", "unknown_message", message)));
+        let NewMessage { reply_to, thread_seq, .. } = self.send.draft;
+        let named = [("reply_to", reply_to), ("thread_seq", thread_seq)].into_iter();
+        let unknown: Vec<Violation> = named
+            .filter(|(_, seq)| seq.is_some_and(|seq| seq > head.last_seq))
+            .map(|(field, _)| {
+                let message = format!("must be the seq of a message of the channel, which has {}", head.last_seq);
+                Violation::new(field, "unknown_message", message)
+            })
+            .collect();
+        if !unknown.is_empty() {
+            return Some(ChatError::Invalid(unknown));
         }
         self.token(self.clock.now()).err()
+    }
+
+    /// Whether the message is the agent's reply to a question, or its notice.
+    fn is_reply(&self) -> bool {
+        self.send.record_key.as_ref().is_some_and(|key| key.question().is_some())
     }
 
     /// Whether the sender must be a member of the channel of `head`.
@@ -216,6 +228,14 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
             }
             Ok(AppendResult::ChannelNotFound | AppendResult::NotAMember) => Err(ChatError::ChannelNotFound),
             Ok(AppendResult::QuestionNotFound) => Err(ChatError::MessageNotFound),
+            // The root of a question's thread expires before the question does.
+            Ok(AppendResult::RootNotFound) if self.is_reply() => Err(ChatError::MessageNotFound),
+            Ok(AppendResult::RootNotFound) => {
+                Err(wrong_root("unknown_message", "must be the seq of a message of the channel that has not expired"))
+            }
+            Ok(AppendResult::NotARoot) => {
+                Err(wrong_root("not_a_root", "must be the seq of a message that is in no thread itself"))
+            }
             Ok(AppendResult::Conflict) => {
                 self.cache.head = Some(head);
                 Ok(Attempt::Conflict)
@@ -266,8 +286,12 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
     }
 }
 
+fn wrong_root(code: &'static str, message: &str) -> ChatError {
+    ChatError::invalid(Violation::new("thread_seq", code, message))
+}
+
 fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: Timestamp) -> StoredMessage {
-    let NewMessage { content, content_type, metadata, reply_to } = send.draft.clone();
+    let NewMessage { content, content_type, metadata, reply_to, thread_seq } = send.draft.clone();
     StoredMessage {
         message: Message {
             channel_id: send.channel_id.clone(),
@@ -282,6 +306,8 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
             metadata,
             reply_to,
             agent: send.agent.clone(),
+            thread_seq,
+            thread: None,
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,
@@ -295,8 +321,8 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
 /// Returns a hash of all values that the sender chose. It distinguishes a replay from another request with the same
 /// key.
 fn fingerprint(send: &SendMessage) -> String {
-    let NewMessage { content, content_type, metadata, reply_to } = &send.draft;
-    let chosen = serde_json::json!([content, content_type, metadata, reply_to, send.agent]).to_string();
+    let NewMessage { content, content_type, metadata, reply_to, thread_seq } = &send.draft;
+    let chosen = serde_json::json!([content, content_type, metadata, reply_to, thread_seq, send.agent]).to_string();
     format!("{:x}", Hex(&Sha256::digest(chosen)))
 }
 

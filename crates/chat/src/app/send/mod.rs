@@ -53,7 +53,7 @@ pub struct SendMessage {
     pub sender_id: UserId,
     /// Role of the author. Only a [`Role::User`] needs membership of a private channel.
     pub role: Role,
-    /// Content, content type, metadata and `reply_to`.
+    /// Content, content type, metadata, `reply_to` and `thread_seq`.
     pub draft: NewMessage,
     /// The agent's own data, if the agent is the sender.
     pub agent: Option<AgentData>,

@@ -119,6 +119,50 @@ async fn a_reply_needs_a_message_to_reply_to() {
 }
 
 #[tokio::test]
+async fn a_thread_has_one_root_which_counts_its_replies() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    let in_thread = |root| {
+        let mut message = by("alice", "hi", None);
+        message.draft.thread_seq = Some(Seq::new(root));
+        message
+    };
+    let refused = async |root: u64| -> &'static str {
+        let sent = send(&store, &clock, in_thread(root), &mut SendCache::default()).await;
+        let Err(ChatError::Invalid(violations)) = sent else { panic!("{sent:?}") };
+        assert_eq!((violations.len(), violations[0].field.as_str()), (1, "thread_seq"));
+        violations[0].code
+    };
+    assert_eq!(refused(1).await, "unknown_message", "it does not exist");
+    send(&store, &clock, by("alice", "root", None), &mut SendCache::default()).await.unwrap();
+    for seq in [2, 3] {
+        let sent = send(&store, &clock, in_thread(1), &mut SendCache::default()).await.unwrap();
+        assert_eq!((sent.message().seq, sent.message().thread_seq), (Seq::new(seq), Some(Seq::FIRST)));
+        let thread = store.all()[0].thread.unwrap();
+        assert_eq!((thread.reply_count, thread.last_reply_seq), (seq - 1, Seq::new(seq)));
+    }
+    assert_eq!(refused(2).await, "not_a_root", "it is in a thread");
+    let quote = SendMessage {
+        draft: NewMessage { reply_to: Some(Seq::FIRST), ..by("alice", "quote", None).draft },
+        ..by("alice", "quote", None)
+    };
+    send(&store, &clock, quote, &mut SendCache::default()).await.unwrap();
+    assert_eq!(store.all()[0].thread.unwrap().reply_count, 2, "a quote is no reply in a thread");
+    store.state().messages.values_mut().flatten().for_each(|(_, item)| item.stored.expires_at = Some(clock.now()));
+    assert_eq!(refused(1).await, "unknown_message", "it has expired");
+    assert_eq!(store.state().stream.len(), 4, "a summary is no event");
+}
+
+#[tokio::test]
+async fn a_key_of_a_message_is_no_key_of_the_same_message_in_a_thread() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
+    let mut other = by("alice", "hi", Some("k"));
+    other.draft.thread_seq = Some(Seq::FIRST);
+    let refused = send(&store, &clock, other, &mut SendCache::default()).await;
+    assert!(matches!(refused, Err(ChatError::IdempotencyKeyReused)), "{refused:?}");
+}
+
+#[tokio::test]
 async fn who_sends_too_often_waits_but_a_repeated_request_is_answered() {
     let (store, clock) = (public(0), TestClock::new(1));
     let bucket = Bucket::per_second(1, 2);

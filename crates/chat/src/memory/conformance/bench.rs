@@ -216,6 +216,8 @@ where
             metadata: None,
             reply_to: None,
             agent: None,
+            thread_seq: None,
+            thread: None,
             edited_at: None,
             reactions: Reactions::new(),
             deleted_at: None,

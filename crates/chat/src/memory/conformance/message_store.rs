@@ -172,7 +172,6 @@ where
         for number in 1..=6_u64 {
             let head = self.head(&channel.channel_id).await?;
             let mut message = self.message(&head, "olga")?;
-            message.message.reply_to = (number > 3).then_some(Seq::FIRST);
             message.message.agent = (number == 2).then(|| AgentData {
                 draft_id: Some(message.message.message_id),
                 model: Some("m".to_owned()),
@@ -210,17 +209,8 @@ where
                     require_eq!(found, of(range, usize::from(limit)), "{range:?}, up to {limit}");
                 }
             }
-            let thread: Vec<u64> = numbers.iter().copied().filter(|one| *one > 3).collect();
-            for (from, limit) in [(0, 10), (0, 2), (4, 10), (6, 10)] {
-                let found = messages.replies(&key, Seq::FIRST, Seq::new(from), limit, now).await?;
-                let found: Vec<u64> = found.iter().map(|message| message.seq.get()).collect();
-                let wanted: Vec<u64> =
-                    thread.iter().copied().filter(|one| *one > from).take(usize::from(limit)).collect();
-                require_eq!(found, wanted, "answers after {from}, up to {limit}");
-            }
         }
         require_eq!(messages.message(&key, Seq::new(5), after).await?, None, "a message that has expired");
-        require_eq!(messages.replies(&key, Seq::new(2), Seq::ZERO, 10, before).await?, vec![], "a thread of nothing");
         Ok(())
     }
 

@@ -24,6 +24,7 @@ mod presence_store;
 mod questions;
 mod rate_limiter;
 mod reply_leases;
+mod threads;
 mod ticket_store;
 
 use futures::future::BoxFuture;
@@ -104,6 +105,8 @@ where
         ("a list of public channels follows the settings", Box::pin(bench.public_list())),
         ("a read mark needs a membership and never goes back", Box::pin(bench.read_marks())),
         ("a message is read as it was written, until it expires", Box::pin(bench.history())),
+        ("a thread has a root, which counts its replies", Box::pin(bench.roots())),
+        ("a part of the messages is read in each range, until they expire", Box::pin(bench.selections())),
         ("a change of a message changes only that message", Box::pin(bench.revisions())),
         ("reactions are counted by user", Box::pin(bench.reactions())),
         ("a connection is identified by its id and its time of connecting", Box::pin(bench.connections())),

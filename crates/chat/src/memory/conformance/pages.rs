@@ -17,7 +17,7 @@ use crate::{
     ports::{
         deleted_channels::DeletedChannels,
         invitation_store::Invited,
-        message_store::{AppendResult, MessageStore, Range, UpdateResult},
+        message_store::{AppendResult, MessageStore, Range, Selection, UpdateResult},
     },
 };
 
@@ -195,10 +195,12 @@ where
             let first: Vec<String> = made.iter().map(|message| message.message.seq.to_string()).collect();
             let (mut found, mut after, mut pages) = (Vec::new(), Seq::ZERO, 0);
             loop {
+                let range = Range::After(after);
                 let page = if is_thread {
-                    messages.replies(&key, Seq::FIRST, after, limit, self.now).await?
+                    let thread = Selection::Thread(Seq::FIRST);
+                    messages.selected(&key, thread, range, limit, self.now).await?.messages
                 } else {
-                    messages.messages(&key, Range::After(after), limit, self.now).await?
+                    messages.messages(&key, range, limit, self.now).await?
                 };
                 let Some(last) = page.last() else { break };
                 after = last.seq;
@@ -223,11 +225,11 @@ where
         Ok(())
     }
 
-    /// Appends a message that replies to the first one.
+    /// Appends a message to the thread of the first one.
     async fn send_reply(&self, channel: &Channel) -> Outcome<StoredMessage> {
         let head = self.head(&channel.channel_id).await?;
         let mut message = self.message(&head, "olga")?;
-        message.message.reply_to = Some(Seq::FIRST);
+        message.message.thread_seq = Some(Seq::FIRST);
         require_eq!(self.append(&head, &message, None).await?, AppendResult::Stored, "a reply");
         Ok(message)
     }

@@ -54,6 +54,11 @@ where
         require_eq!(store.cancel(&by, &question, self.now).await?, CancelResult::Done, "the same again");
         let renewed = ReplyLeases::renew(store, &question, one, later, LeaseRenewal::Keep).await?;
         require_eq!(renewed.map(|claim| (claim.calls, claim.cancelled)), Some((1, true)), "a claim that is cancelled");
+        let others = [Seq::new(2), Seq::FIRST];
+        require_eq!(store.held(&channel.key(), &others, until).await?, vec![Seq::FIRST], "the held leases");
+        require_eq!(store.held(&channel.key(), &others[..1], until).await?, vec![], "the leases of other questions");
+        require_eq!(store.held(&channel.key(), &others, later).await?, vec![], "an expired lease");
+        require_eq!(store.held(&channel.key(), &[], until).await?, vec![], "the leases of no questions");
         store.release(&question, two).await?;
         require_eq!(
             store.acquire(&question, two, later, until).await?,
@@ -66,6 +71,7 @@ where
             CancelResult::NoReply,
             "the end of what is released"
         );
+        require_eq!(store.held(&channel.key(), &others, self.now).await?, vec![], "a released lease");
         let claimed = store.acquire(&question, two, later, self.now).await?;
         require!(
             matches!(claimed, Acquire::Acquired(claim) if claim.calls == 1 && claim.cancelled),

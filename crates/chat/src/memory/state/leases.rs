@@ -2,7 +2,7 @@
 
 use super::{Decision, Effect, Rule, State, StoredLease};
 use crate::{
-    model::{access::Authority, time::Timestamp},
+    model::{access::Authority, incarnation::ChannelKey, seq::Seq, time::Timestamp},
     ports::reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease},
 };
 
@@ -47,6 +47,12 @@ impl State {
         let calls = stored.claim.calls + renewal.calls();
         let question = question.clone();
         (Some(ReplyLease { calls, ..stored.claim }), Some(Effect::LeaseRenewed { question, until, renewal }))
+    }
+
+    pub(crate) fn held_leases(&self, channel: &ChannelKey, questions: &[Seq], now: Timestamp) -> Vec<Seq> {
+        let leases = self.claims.get(channel).into_iter().flatten();
+        let held = leases.filter(|(_, stored)| stored.until.is_some_and(|until| until > now));
+        held.map(|(seq, _)| *seq).filter(|seq| questions.contains(seq)).collect()
     }
 
     pub(crate) fn cancel(&self, by: &Authority<'_>, question: &MessageKey, now: Timestamp) -> Decision<CancelResult> {

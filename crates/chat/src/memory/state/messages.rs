@@ -1,5 +1,10 @@
 //! Messages, their reactions, and the records of requests.
 
+use std::{
+    iter,
+    ops::Bound::{Excluded, Unbounded},
+};
+
 use super::{Decision, Effect, MessageItem, Rule, State, StreamRecord, keys::send_bucket};
 use crate::{
     model::{
@@ -12,10 +17,11 @@ use crate::{
         reaction::Toggle,
         seq::Seq,
         text::emoji::Emoji,
+        thread::ThreadSummary,
         time::Timestamp,
         trace::TraceContext,
     },
-    ports::message_store::{Append, AppendResult, IdempotencyRecord, ReactionResult, RecordKey, UpdateResult},
+    ports::message_store::{Append, AppendResult, IdempotencyRecord, Range, ReactionResult, RecordKey, UpdateResult},
 };
 
 impl State {
@@ -53,6 +59,10 @@ impl State {
         if question.is_some_and(|seq| !self.is_there(&key, seq, now)) && !self.lacks(Rule::QuestionHeld) {
             return (AppendResult::QuestionNotFound, None);
         }
+        let refused = message.message.thread_seq.and_then(|root| self.refused_root(&key, root, now));
+        if let Some(refused) = refused.filter(|_| !self.lacks(Rule::RootHeld)) {
+            return (refused, None);
+        }
         if moved_bucket.is_some() {
             return (AppendResult::Stale { head: None, bucket_full_at: moved_bucket }, None);
         }
@@ -66,6 +76,14 @@ impl State {
             full_at: token.map(|token| token.next),
         };
         (AppendResult::Stored, Some(effect))
+    }
+
+    /// Returns why a message can have no thread, if it cannot. A deleted message can.
+    fn refused_root(&self, channel: &ChannelKey, root: Seq, now: Timestamp) -> Option<AppendResult> {
+        match self.message(channel, root).filter(|item| is_live(&item.stored, now)) {
+            None => Some(AppendResult::RootNotFound),
+            Some(item) => item.stored.message.thread_seq.map(|_| AppendResult::NotARoot),
+        }
     }
 
     /// Whether a message is neither deleted nor expired.
@@ -180,7 +198,20 @@ impl State {
             let place = self.record_place(&key);
             self.records.entry(place).or_default().insert(record.key.clone(), record);
         }
+        self.count_reply(&key, &item.stored.message);
         self.put_message(Some(Change::Created), item);
+    }
+
+    /// Updates the summary of the thread that a message is in. It is no change that subscribers hear of.
+    fn count_reply(&mut self, channel: &ChannelKey, reply: &Message) {
+        if self.lacks(Rule::RepliesCounted) {
+            return;
+        }
+        let root = reply.thread_seq.and_then(|root| self.messages.get_mut(channel)?.get_mut(&root));
+        if let Some(root) = root {
+            let summary = &mut root.stored.message.thread;
+            *summary = Some(ThreadSummary::after_reply(*summary, reply.seq, reply.created_at));
+        }
     }
 
     pub(super) fn message_changed(&mut self, after: MessageItem) {
@@ -197,6 +228,18 @@ impl State {
         }
         let place = self.messages.entry(item.stored.channel()).or_default();
         place.insert(item.stored.message.seq, item);
+    }
+}
+
+impl State {
+    /// Returns the stored messages of a range, expired or not, in the range's order.
+    pub(crate) fn in_range(&self, channel: &ChannelKey, range: Range) -> Box<dyn Iterator<Item = &MessageItem> + '_> {
+        let Some(all) = self.messages.get(channel) else { return Box::new(iter::empty()) };
+        match range {
+            Range::Newest => Box::new(all.values().rev()),
+            Range::Before(seq) => Box::new(all.range(..seq).rev().map(|(_, item)| item)),
+            Range::After(seq) => Box::new(all.range((Excluded(seq), Unbounded)).map(|(_, item)| item)),
+        }
     }
 }
 
