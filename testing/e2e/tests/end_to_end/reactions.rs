@@ -113,36 +113,3 @@ async fn the_users_of_reactions_are_read_page_by_page() {
     stack.ask("alice", Method::DELETE, "/channels/room/messages/1", Value::Null).await;
     assert_eq!(list("").await, (200, json!({ "reactions": [], "has_more": false })), "a deleted message");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thread_is_read_page_by_page() {
-    let stack = Stack::in_memory();
-    stack.create_channel("alice", "room", "private", "off").await;
-    let reply = async |to: Value| {
-        let body = json!({ "content": "x", "reply_to": to });
-        assert_eq!(stack.ask("alice", Method::POST, "/channels/room/messages", body).await.0, 201);
-    };
-    reply(Value::Null).await;
-    reply(json!(1)).await;
-    reply(Value::Null).await;
-    for _ in 0..3 {
-        reply(json!(1)).await;
-    }
-    reply(json!(3)).await;
-    let thread = async |query: &str| {
-        stack.ask("alice", Method::GET, &format!("/channels/room/messages/{query}"), Value::Null).await
-    };
-    let (_, all) = thread("1/replies").await;
-    assert_eq!((seqs(all["messages"].as_array().unwrap()), &all["has_more"]), (vec![2, 4, 5, 6], &json!(false)));
-    let (_, first) = thread("1/replies?limit=3").await;
-    assert_eq!(seqs(first["messages"].as_array().unwrap()), [2, 4, 5]);
-    assert_eq!((&first["has_more"], &first["next"]), (&json!(true), &json!({ "after": 5 })));
-    let (_, rest) = thread("1/replies?limit=3&after=5").await;
-    assert_eq!(seqs(rest["messages"].as_array().unwrap()), [6]);
-    assert_eq!(thread("2/replies").await.1["messages"], json!([]));
-    assert_eq!(thread("99/replies").await.0, 404);
-    assert_eq!(thread("1/replies?before=3").await.0, 400);
-    assert_eq!(thread("x/replies").await.0, 400);
-    let stranger = stack.ask("bob", Method::GET, "/channels/room/messages/1/replies", Value::Null).await;
-    assert_eq!(stranger.0, 404);
-}
