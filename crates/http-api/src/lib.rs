@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod body;
 pub mod conditions;
+pub mod cursor;
 mod headers;
 mod json;
 mod media_type;
@@ -15,6 +16,7 @@ mod surrogates;
 
 pub use adapter::Adapter;
 pub use body::Fields;
+pub use cursor::Cursor;
 pub use json::BODY_DEPTH;
 pub use problem::Problem;
 pub use request::ApiRequest;
