@@ -15,6 +15,7 @@ pub mod mention;
 pub mod message;
 pub mod message_ref;
 pub mod pending_end;
+pub mod preview;
 pub mod push_report;
 pub mod reaction;
 pub mod reply_status;
