@@ -1,10 +1,10 @@
-//! Batches of writes to one table.
+//! Batches of reads and writes of one table.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     Client,
-    types::{DeleteRequest, PutRequest, WriteRequest},
+    types::{DeleteRequest, KeysAndAttributes, PutRequest, WriteRequest, builders::KeysAndAttributesBuilder},
 };
 use chat::{
     model::error::StoreError,
@@ -17,6 +17,7 @@ use crate::{
 };
 
 const OPERATION: &str = "BatchWriteItem";
+const BATCH_GET: &str = "BatchGetItem";
 
 /// Maximum number of items in one `BatchWriteItem` (its page in the DynamoDB API reference).
 const ITEMS: usize = 25;
@@ -56,4 +57,39 @@ pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteReque
         }
     }
     Ok(())
+}
+
+/// Returns up to 100 items by their keys, in any order. Missing items are left out. Reads consistently, with the
+/// projection of `attributes`. Retries unprocessed keys, up to [`ATTEMPTS`] attempts.
+pub(crate) async fn get(
+    client: &Client,
+    table: &str,
+    mut wanted: Vec<Item>,
+    attributes: KeysAndAttributesBuilder,
+) -> Result<Vec<Item>, StoreError> {
+    let mut items = Vec::new();
+    for attempt in 0..ATTEMPTS {
+        if wanted.is_empty() {
+            break;
+        }
+        if attempt > 0 {
+            SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
+        }
+        let keys: KeysAndAttributes = attributes
+            .clone()
+            .set_keys(Some(std::mem::take(&mut wanted)))
+            .consistent_read(true)
+            .build()
+            .map_err(|error| decode_error(BATCH_GET, error))?;
+        let call = client.batch_get_item().request_items(table, keys);
+        let found = call.send().await.map_err(|error| sdk_error(BATCH_GET, error))?;
+        items.extend(found.responses.unwrap_or_default().remove(table).unwrap_or_default());
+        let rest = found.unprocessed_keys.unwrap_or_default().remove(table);
+        wanted = rest.map(|rest| rest.keys).unwrap_or_default();
+    }
+    if !wanted.is_empty() {
+        let source = "the table is too busy to read all items".into();
+        return Err(StoreError { operation: BATCH_GET, retryable: true, source });
+    }
+    Ok(items)
 }

@@ -1,28 +1,17 @@
 //! Reads of `chat_channels`: one item, a batch of items, or a range of a partition.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{
     operation::query::builders::QueryFluentBuilder,
     types::{KeysAndAttributes, Select},
 };
-use chat::{
-    model::{
-        channel::Channel,
-        error::StoreError,
-        id::{ChannelId, UserId},
-        incarnation::ChannelKey,
-        seq::Seq,
-    },
-    ports::clock::{Backoff, Clock, SystemClock},
-};
+use chat::model::{channel::Channel, error::StoreError, id::ChannelId, incarnation::ChannelKey, seq::Seq};
 
 use super::DynamoChannels;
 use crate::{
     dynamodb::{
+        batch,
         item::{Item, number, read, s, text},
         keys::{self, SortRange},
     },
@@ -30,8 +19,6 @@ use crate::{
 };
 
 pub(super) const BATCH_GET: &str = "BatchGetItem";
-const BATCH_GET_BACKOFF: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
-const BATCH_GET_ATTEMPTS: u32 = 8;
 
 /// Maximum number of items of one query. A page ends at 1 MB in any case ("Query" in the DynamoDB API reference).
 const QUERY_ITEMS: usize = 1_000;
@@ -108,71 +95,9 @@ impl DynamoChannels {
         }
     }
 
-    /// Returns a user's memberships in up to `limit` channel ids after `after`, each with its read mark, and whether
-    /// there are more. One id may have several while memberships of a deleted channel are being removed. A page
-    /// contains all of them.
-    pub(super) async fn listed(
-        &self,
-        user: &UserId,
-        after: Option<&ChannelId>,
-        limit: usize,
-    ) -> Result<(Vec<(ChannelKey, Seq)>, bool), StoreError> {
-        let range = self.keys.memberships(user, after);
-        let mut listed: Vec<(ChannelKey, Seq)> = Vec::new();
-        let mut ids = BTreeSet::new();
-        let mut start = None;
-        loop {
-            let (found, next) = self.query(&range, limit + 1 - ids.len(), start.take()).await?;
-            for item in found {
-                let key = listed_channel(&item)?;
-                ids.insert(key.channel_id.clone());
-                if ids.len() > limit {
-                    return Ok((listed, true));
-                }
-                listed.push((key, read_seq(&item)));
-            }
-            start = next;
-            if start.is_none() {
-                return Ok((listed, false));
-            }
-        }
-    }
-
-    /// Returns items by their keys, in any order. Missing items are left out.
-    pub(crate) async fn batch_get(&self, mut wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        let mut items = Vec::new();
-        for attempt in 0..BATCH_GET_ATTEMPTS {
-            if wanted.is_empty() {
-                break;
-            }
-            if attempt > 0 {
-                SystemClock.sleep(BATCH_GET_BACKOFF.delay(&SystemClock, attempt - 1)).await;
-            }
-            let keys = KeysAndAttributes::builder()
-                .set_keys(Some(std::mem::take(&mut wanted)))
-                .consistent_read(true)
-                .build()
-                .map_err(|error| decode_error(BATCH_GET, error))?;
-            let found = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, keys)
-                .send()
-                .await
-                .map_err(|error| sdk_error(BATCH_GET, error))?;
-            items.extend(found.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
-            wanted = found
-                .unprocessed_keys
-                .unwrap_or_default()
-                .remove(&self.table)
-                .map(|rest| rest.keys)
-                .unwrap_or_default();
-        }
-        if !wanted.is_empty() {
-            let source = "the table is too busy to read all items".into();
-            return Err(StoreError { operation: BATCH_GET, retryable: true, source });
-        }
-        Ok(items)
+    /// Returns up to 100 items by their keys, in any order. Missing items are left out.
+    pub(crate) async fn batch_get(&self, wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        batch::get(&self.client, &self.table, wanted, KeysAndAttributes::builder()).await
     }
 
     /// Returns the current channels of the ids in some keys: see [`of_key`].
@@ -194,6 +119,12 @@ impl DynamoChannels {
 /// Returns the channel of a key, if its id still leads to this incarnation.
 pub(super) fn of_key<'a>(found: &'a BTreeMap<ChannelId, Channel>, key: &ChannelKey) -> Option<&'a Channel> {
     found.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)
+}
+
+/// Returns the two parts of an item's key.
+pub(super) fn place_of(item: &Item) -> (Option<String>, Option<String>) {
+    let part = |name| text(item, name).map(str::to_owned);
+    (part("channel_id"), part("sk"))
 }
 
 pub(super) fn read_seq(listed: &Item) -> Seq {

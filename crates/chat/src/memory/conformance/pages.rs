@@ -137,7 +137,7 @@ where
                 let further = ["a", "z"].map(|order| format!("pages-invited{limit}-{order}{pages}"));
                 self.invite_to(&further, &user).await?;
             }
-            found.extend(page.channels.into_iter().map(|one| one.channel_id.to_string()));
+            found.extend(page.channels.into_iter().map(|one| one.invitation.channel_id.to_string()));
             (after, pages) = (page.next_after, pages + 1);
             if after.is_none() {
                 break;
