@@ -13,7 +13,7 @@ pub struct Identity {
     pub caller: Caller,
     /// The token's scopes. `None` means that the issuer's tokens have no scopes, and everything is allowed.
     pub scopes: Option<BTreeSet<String>>,
-    /// The token's `exp`. Read through [`Identity::open_until`].
+    /// The token's `exp`. Read through [`Identity::open_until`] and [`Identity::expires_at`].
     pub(crate) expires_at: Timestamp,
 }
 
@@ -55,6 +55,13 @@ impl Identity {
         }
         tracing::warn!(claim = "exp", fault = "expired", "token refused");
         Err(AuthError::Expired)
+    }
+
+    /// Returns the token's `exp`, without the leeway of requests. It may be in the past by up to that leeway. Sockets and
+    /// tickets, which outlive the request, end at [`Identity::open_until`].
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
     }
 
     /// Returns whether the token allows `scope`, which the request needs. A refusal is logged.

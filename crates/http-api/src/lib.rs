@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod body;
 pub mod conditions;
+pub mod cursor;
 mod headers;
 mod json;
 mod location;
@@ -18,6 +19,7 @@ mod surrogates;
 
 pub use adapter::Adapter;
 pub use body::Fields;
+pub use cursor::Cursor;
 pub use json::BODY_DEPTH;
 pub use page::NextPage;
 pub use problem::Problem;

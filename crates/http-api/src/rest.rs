@@ -110,12 +110,20 @@ fn span(request: &ApiRequest) -> Span {
     span
 }
 
+/// Returns the caller of a request, whatever the token's scopes are.
+///
+/// # Errors
+/// Fails with a 401 problem, or 503 if the issuer's keys are unavailable.
+pub async fn identify(request: &ApiRequest, verifier: &Verifier) -> Result<Identity, Problem> {
+    Ok(verifier.verify(request.bearer_token(), SystemClock.now()).await?)
+}
+
 /// Returns the caller of a request, if the token allows `scope`.
 ///
 /// # Errors
 /// Fails with a 401 problem, 403 without the scope, or 503 if the issuer's keys are unavailable.
 pub async fn authenticate(request: &ApiRequest, verifier: &Verifier, scope: Scope) -> Result<Identity, Problem> {
-    let identity = verifier.verify(request.bearer_token(), SystemClock.now()).await?;
+    let identity = identify(request, verifier).await?;
     if identity.permits(scope) { Ok(identity) } else { Err(Problem::insufficient_scope(scope)) }
 }
 

@@ -52,13 +52,17 @@ pub enum MessageRoute {
     CancelReply,
 }
 
-/// The routes of channels, members, presence and connections.
+/// The routes of the caller, channels, members, presence and connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelsRoute {
+    /// Shows the caller.
+    Me,
     /// Creates a channel.
     Create,
     /// Lists channels.
     List,
+    /// Lists the caller's invitations.
+    Invitations,
     /// Gets a channel.
     Get,
     /// Changes a channel.
@@ -67,6 +71,8 @@ pub enum ChannelsRoute {
     Delete,
     /// Lists the members of a channel.
     Members,
+    /// Gets a member.
+    Member,
     /// Adds or invites a member.
     AddMember,
     /// Removes a member.
@@ -85,8 +91,10 @@ pub enum ChannelsRoute {
 
 /// Each resource of the template with its methods. No method of a resource stands twice. A resource with `GET` also has
 /// `HEAD` (RFC 9110, section 9.3.2), and each has `OPTIONS`.
-pub const ROUTES: [(&str, &[(Method, Route)]); 16] = [
+pub const ROUTES: [(&str, &[(Method, Route)]); 19] = [
     ("/health", &[(Method::GET, Route::Health)]),
+    ("/me", &[(Method::GET, Route::Channels(ChannelsRoute::Me))]),
+    ("/invitations", &[(Method::GET, Route::Channels(ChannelsRoute::Invitations))]),
     (
         "/channels",
         &[(Method::GET, Route::Channels(ChannelsRoute::List)), (Method::POST, Route::Channels(ChannelsRoute::Create))],
@@ -103,6 +111,7 @@ pub const ROUTES: [(&str, &[(Method, Route)]); 16] = [
     (
         "/channels/{channel_id}/members/{user_id}",
         &[
+            (Method::GET, Route::Channels(ChannelsRoute::Member)),
             (Method::PUT, Route::Channels(ChannelsRoute::AddMember)),
             (Method::DELETE, Route::Channels(ChannelsRoute::RemoveMember)),
         ],
@@ -215,6 +224,7 @@ mod tests {
             let options = answer(&Method::OPTIONS, resource).unwrap().unwrap();
             assert_eq!(options.headers()[header::ALLOW], names.join(", "), "{resource}");
         }
-        assert_eq!(allowed(ROUTES[2].1), ["GET", "HEAD", "PATCH", "DELETE", "OPTIONS"]);
+        let (_, of_channel) = ROUTES.iter().find(|(resource, _)| *resource == "/channels/{channel_id}").unwrap();
+        assert_eq!(allowed(of_channel), ["GET", "HEAD", "PATCH", "DELETE", "OPTIONS"]);
     }
 }

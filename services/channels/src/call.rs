@@ -3,6 +3,7 @@
 use auth::{Identity, Verifier};
 use chat::{
     app::{
+        channel_messages::ChannelMessages,
         channels::CreationRules,
         connect::Connector,
         delivery::Delivery,
@@ -16,7 +17,7 @@ use chat::{
         rate_limiter::LimitedAction,
     },
 };
-use chat_aws::{DynamoChannels, DynamoConnections, LambdaFanOut, LambdaMaintenance, ManagementApi};
+use chat_aws::{DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi};
 use http::Response;
 use http_api::{ApiRequest, Problem, rest::path_channel};
 use lambda_http::Body;
@@ -24,6 +25,7 @@ use lambda_http::Body;
 /// The stores, sockets and functions behind all routes, and the settings of the deployment.
 pub(crate) struct Dependencies {
     pub(crate) channels: DynamoChannels,
+    pub(crate) messages: DynamoMessages,
     pub(crate) connections: DynamoConnections,
     pub(crate) sockets: ManagementApi,
     pub(crate) fan_out: LambdaFanOut,
@@ -40,6 +42,7 @@ pub(crate) struct Call<'a> {
     pub(crate) request: &'a ApiRequest,
     pub(crate) identity: Identity,
     pub(crate) channels: DynamoChannels,
+    pub(crate) messages: DynamoMessages,
     pub(crate) connections: DynamoConnections,
     pub(crate) fan_out: LambdaFanOut,
     pub(crate) shared: &'a Dependencies,
@@ -56,6 +59,10 @@ impl Call<'_> {
     pub(crate) fn membership(&self) -> Membership<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {
         let Self { channels, connections, .. } = self;
         Membership { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
+    }
+
+    pub(crate) fn channel_messages(&self) -> ChannelMessages<'_, DynamoChannels, DynamoMessages, SystemClock> {
+        ChannelMessages { channels: &self.channels, messages: &self.messages, clock: &SystemClock }
     }
 
     pub(crate) fn connector(&self) -> Connector<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {

@@ -1,8 +1,10 @@
-//! `/connections`, and `/channels` and below except messages.
+//! `/me`, `/invitations`, `/connections`, and `/channels` and below except messages.
 
 mod call;
 mod channels;
 mod connections;
+mod lists;
+mod me;
 mod members;
 mod pages;
 mod presence;
@@ -12,7 +14,7 @@ use auth::Verifier;
 use call::Dependencies;
 use chat::app::{channels::CreationRules, rate_limit::RateLimits};
 use chat_aws::{
-    DynamoChannels, DynamoConnections, LambdaFanOut, LambdaMaintenance, ManagementApi,
+    DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi,
     env::{bucket, choice, number, per_minute, variable},
     sdk,
 };
@@ -24,9 +26,10 @@ async fn main() -> Result<(), Error> {
     let telemetry = telemetry::start().await;
     let config = sdk::config().await;
     let client = sdk::dynamodb(&config);
-    let connections = variable("CONNECTIONS_TABLE")?;
+    let (channels, connections) = (variable("CHANNELS_TABLE")?, variable("CONNECTIONS_TABLE")?);
     let shared = Dependencies {
-        channels: DynamoChannels::new(client.clone(), variable("CHANNELS_TABLE")?).with_connections(&connections),
+        channels: DynamoChannels::new(client.clone(), &channels).with_connections(&connections),
+        messages: DynamoMessages::new(client.clone(), variable("EVENTS_TABLE")?, channels),
         connections: DynamoConnections::new(client, connections),
         sockets: ManagementApi::new(&config, &variable("MANAGEMENT_URL")?),
         fan_out: LambdaFanOut::new(&config, variable("SEND_MESSAGE_FUNCTION")?),

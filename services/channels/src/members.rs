@@ -2,9 +2,9 @@
 
 use auth::Scope;
 use chat::{
-    app::membership::Added,
+    app::membership::{Added, MemberList},
     model::{
-        channel::{Member, MemberRole},
+        channel::{MemberRole, MemberView},
         id::UserId,
     },
     ports::rate_limiter::LimitedAction,
@@ -15,21 +15,31 @@ use serde::Serialize;
 
 use crate::{
     call::{Answer, Call},
-    pages::{PageInfo, page},
+    pages::{PageEnd, page},
 };
 
+/// Kind of the cursors.
+const KIND: &str = "members";
+
 #[derive(Serialize)]
-struct MemberList {
-    members: Vec<Member>,
+struct MembersBody {
+    members: Vec<MemberView>,
     #[serde(flatten)]
-    end: PageInfo<UserId>,
+    end: PageEnd,
 }
 
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let channel = call.channel()?;
-    let (after, limit) = page::<UserId>(call.request, "a user id")?;
-    let page = call.membership().list(&channel, &call.caller().user_id, after.as_ref(), limit).await?;
-    response::json(StatusCode::OK, &MemberList { members: page.members, end: PageInfo::new(page.next_after) })
+    let (after, limit) = page::<UserId>(call.request, KIND)?;
+    let found = call.membership().list(&channel, &call.caller().user_id, after.as_ref(), limit).await?;
+    let MemberList { members, next_after } = found;
+    let end = PageEnd::by_id(KIND, next_after.as_ref().map(UserId::as_str));
+    response::json(StatusCode::OK, &MembersBody { members, end })
+}
+
+pub(crate) async fn get(call: &Call<'_>) -> Answer {
+    let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
+    response::json(StatusCode::OK, &call.membership().get(&channel, &call.caller().user_id, &user).await?)
 }
 
 pub(crate) async fn add(call: &Call<'_>) -> Answer {
@@ -40,7 +50,7 @@ pub(crate) async fn add(call: &Call<'_>) -> Answer {
     match call.membership().add(&channel, &call.caller().user_id, &user, role, addition).await? {
         Added::Joined { member, added: true } => response::json(StatusCode::CREATED, &member),
         Added::Joined { member, added: false } => response::json(StatusCode::OK, &member),
-        Added::Invited(invitation) => response::json(StatusCode::ACCEPTED, &invitation),
+        Added::Invited(invited) => response::json(StatusCode::ACCEPTED, &invited),
     }
 }
 

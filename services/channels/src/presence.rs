@@ -1,19 +1,34 @@
 //! `…/presence`, `…/read` and `…/typing`.
 
 use chat::{
-    app::{presence::send_typing, read_mark::mark_read},
-    model::{event::Present, id::ChannelId, seq::Seq},
+    app::{
+        presence::{PresencePage, send_typing},
+        read_mark::mark_read,
+    },
+    model::{
+        event::Present,
+        id::{ChannelId, UserId},
+        seq::Seq,
+    },
     ports::rate_limiter::LimitedAction,
 };
 use http::StatusCode;
 use http_api::{Problem, response};
 use serde::Serialize;
 
-use crate::call::{Answer, Call};
+use crate::{
+    call::{Answer, Call},
+    pages::{PageEnd, page},
+};
+
+/// Kind of the cursors.
+const KIND: &str = "presence";
 
 #[derive(Serialize)]
 struct PresenceList {
     users: Vec<Present>,
+    #[serde(flatten)]
+    end: PageEnd,
 }
 
 #[derive(Serialize)]
@@ -24,9 +39,11 @@ struct ReadMark {
 
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, &call.caller().user_id);
+    let (after, limit) = page::<UserId>(call.request, KIND)?;
     call.check_rate_limit(LimitedAction::LookAtPresence).await?;
-    let users = call.presence().list(&channel, user).await?;
-    response::json(StatusCode::OK, &PresenceList { users })
+    let PresencePage { users, next_after } = call.presence().list(&channel, user, after.as_ref(), limit).await?;
+    let end = PageEnd::by_id(KIND, next_after.as_ref().map(UserId::as_str));
+    response::json(StatusCode::OK, &PresenceList { users, end })
 }
 
 pub(crate) async fn mark(call: &Call<'_>) -> Answer {

@@ -9,18 +9,18 @@ use std::{
 
 use chat::{
     app::{
+        channel_lists::Filter,
         connect::{Asked, Connect, Renewal},
         history::PageRequest,
         tickets::{issue, redeem},
     },
     model::{
+        access,
         error::ChatError,
         id::{ChannelId, ConnectionId, UserId},
         seq::Seq,
     },
-    ports::{
-        channel_store::ChannelStore, connection_store::ConnectionStore, message_store::Range, ticket_store::Ticket,
-    },
+    ports::{connection_store::ConnectionStore, message_store::Range, ticket_store::Ticket},
 };
 
 use crate::{
@@ -232,15 +232,13 @@ impl Client {
     /// Reads the channels of the client's user.
     async fn own_channels(&self) -> Vec<ChannelId> {
         loop {
-            let of_user = self.user.clone();
-            let listed =
-                request(
-                    &self.world,
-                    self.caller(),
-                    |node| async move { node.store.channels_of(&of_user, None, 10).await },
-                );
+            let of_user = access::Caller { user_id: self.user.clone(), tenant: None, allowed_channels: None };
+            let filter = Filter { archived: true, ..Filter::default() };
+            let listed = request(&self.world, self.caller(), |node| async move {
+                node.channel_messages().own_channels(&of_user, &filter, None, 10).await
+            });
             if let Some(Ok(page)) = listed.await.1 {
-                return page.channels.into_iter().map(|own| own.channel.channel_id).collect();
+                return page.channels.into_iter().map(|view| view.channel.channel_id).collect();
             }
             self.world.time.sleep(Duration::from_millis(100)).await;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     Client,
-    types::{DeleteRequest, KeysAndAttributes, PutRequest, WriteRequest},
+    types::{DeleteRequest, KeysAndAttributes, PutRequest, WriteRequest, builders::KeysAndAttributesBuilder},
 };
 use chat::{
     model::error::StoreError,
@@ -60,8 +60,14 @@ pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteReque
 }
 
 /// Returns up to 100 items by their keys, in any order ("`BatchGetItem`" in the DynamoDB API reference). Leaves out
-/// missing items. Repeats the read of unprocessed keys, up to [`ATTEMPTS`] attempts.
-pub(crate) async fn get(client: &Client, table: &str, mut wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+/// missing items. Reads consistently, with the projection of `attributes`. Repeats the read of unprocessed keys, up to
+/// [`ATTEMPTS`] attempts.
+pub(crate) async fn get(
+    client: &Client,
+    table: &str,
+    mut wanted: Vec<Item>,
+    attributes: KeysAndAttributesBuilder,
+) -> Result<Vec<Item>, StoreError> {
     let mut items = Vec::new();
     for attempt in 0..ATTEMPTS {
         if wanted.is_empty() {
@@ -70,7 +76,8 @@ pub(crate) async fn get(client: &Client, table: &str, mut wanted: Vec<Item>) -> 
         if attempt > 0 {
             SystemClock.sleep(BACKOFF.delay(&SystemClock, attempt - 1)).await;
         }
-        let keys = KeysAndAttributes::builder()
+        let keys: KeysAndAttributes = attributes
+            .clone()
             .set_keys(Some(std::mem::take(&mut wanted)))
             .consistent_read(true)
             .build()

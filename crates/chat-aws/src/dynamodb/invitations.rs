@@ -209,7 +209,7 @@ impl InvitationStore for DynamoChannels {
         let channels = listed.iter().filter_map(|key| {
             let channel = found.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)?;
             let invitation = invitations.iter().find(|one| one.channel() == *key)?.clone();
-            Some(InvitedChannel { channel_id: key.channel_id.clone(), name: channel.name.clone(), invitation })
+            Some(InvitedChannel { name: channel.name.clone(), invitation })
         });
         Ok(InvitationPage { channels: channels.collect(), next_after })
     }

@@ -33,7 +33,9 @@ use aws_sdk_dynamodb::{
 };
 use chat::{
     app::{
+        access::authorize_read,
         agent::{self, Agent, Budgets, built_in::BuiltInResponder},
+        channel_lists::Filter,
         channel_messages::ChannelMessages,
         connect::{Asked, Connect, Connector},
         delivery::Delivery,
@@ -44,6 +46,7 @@ use chat::{
         send::{SendCache, SendMessage, SendResult, send},
     },
     model::{
+        access::Caller,
         draft::Delta,
         error::{ChatError, StoreError},
         invitation::Addition,
@@ -433,10 +436,26 @@ async fn what_other_operations_cost_is_written_down() {
             of_channels.page(&channel, &alice, request).await.unwrap();
             note(case);
         }
+        // Two unread messages of bob: the preview decides about one of them.
+        for _ in 0..2 {
+            send(&messages, &clock, message(id, None, WIDE), &mut cache).await.unwrap();
+        }
+        calls.take();
+        let access = authorize_read(&channels, &channel, &bob).await.unwrap();
+        let view = of_channels.view(access.channel, &bob).await.unwrap().unwrap();
+        assert_eq!(view.membership.unwrap().unread_count, 2);
+        note("one_channel_with_unread_messages");
     }
     let named = ["public", "private"].map(channel_id).to_vec();
     let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json());
+    let lists = ChannelMessages { channels: &channels, messages: &messages, clock: &clock };
+    let caller = Caller { user_id: bob.clone(), tenant: None, allowed_channels: None };
     calls.take();
+    assert_eq!(lists.own_channels(&caller, &Filter::default(), None, 50).await.unwrap().channels.len(), 2);
+    note("list_of_two_own_channels_with_unread_messages");
+    let public = lists.public_channels(&caller, &Filter::default(), None, 50).await.unwrap();
+    assert_eq!(public.channels.len(), 1);
+    note("list_of_one_public_channel_with_unread_messages");
     open(&tables, &bob, Asked::Memberships).await;
     note("connect_to_two_memberships");
     open(&tables, &bob, Asked::Channels(named)).await;

@@ -71,18 +71,16 @@ async fn lists_name_each_channel_once_and_as_it_is() {
     let channels = tables.channels();
     let public = channels.public_channels("", None, 9).await.unwrap().channels;
     assert_eq!(public, [next()]);
-    let own = async |id: &str, after: Option<&ChannelId>, limit| {
-        let page = channels.channels_of(&user(id), after, limit).await.unwrap();
-        let found: Vec<_> = page.channels.into_iter().map(|own| own.channel.key()).collect();
-        (found, page.next_after)
-    };
-    assert_eq!(own("bob", None, 9).await, (vec![], None), "a member of the earlier channel only");
-    assert_eq!(own("alice", None, 9).await, (vec![next().key()], None));
-    // Both memberships of alice are in one page. Otherwise no page would contain the later one.
+    let own = async |id: &str| -> Vec<_> { tables.own(id).await.iter().map(Channel::key).collect() };
+    assert_eq!(own("bob").await, [], "a member of the earlier channel only");
+    assert_eq!(own("alice").await, [next().key()]);
     tables.channel("d", Visibility::Public).await;
-    let (first, after) = own("alice", None, 1).await;
-    assert_eq!((first, after.clone()), (vec![next().key()], Some(channel_id("c"))));
-    assert_eq!(own("alice", after.as_ref(), 1).await, (vec![key("d")], None));
+    assert_eq!(own("alice").await, [next().key(), key("d")]);
+    let found = channels.channels_among(&[key("c"), next().key()]).await.unwrap();
+    assert_eq!(found, [next()], "the key of the earlier channel leads nowhere");
+    let of_bob = channels.memberships_among(&user("bob"), &[next().key()]).await.unwrap();
+    assert_eq!(of_bob, [], "the later channel has no membership of bob");
+    assert!(channels.read_marks(&[(next().key(), user("bob"))]).await.unwrap().is_empty());
     // The readers of memberships distinguish the keys.
     let memberships = channels.memberships(&user("alice"), 9).await.unwrap().channels;
     assert_eq!(memberships, [key("c"), next().key(), key("d")]);

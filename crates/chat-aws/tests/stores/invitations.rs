@@ -195,7 +195,7 @@ async fn invitations_are_listed_page_by_page_and_of_each_tenant_apart() {
     loop {
         let page = tables.channels().invitations_of(&user("bob"), after.as_ref(), 2, NOW).await.unwrap();
         assert!(page.channels.len() <= 2);
-        ids.extend(page.channels.into_iter().map(|one| one.channel_id.to_string()));
+        ids.extend(page.channels.into_iter().map(|one| one.invitation.channel_id.to_string()));
         after = page.next_after;
         if after.is_none() {
             break;

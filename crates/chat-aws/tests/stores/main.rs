@@ -15,6 +15,7 @@ mod invitations;
 mod lists;
 mod messages;
 mod pending;
+mod previews;
 mod sockets;
 mod tenants;
 mod threads;
@@ -28,9 +29,7 @@ use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
 use chat::{
     model::{
         access::Authority,
-        channel::{
-            AgentMode, AgentSettings, Channel, ChannelHead, Member, MemberAdded, MemberRole, OwnChannel, Visibility,
-        },
+        channel::{AgentMode, AgentSettings, Channel, ChannelHead, Member, MemberAdded, MemberRole, Visibility},
         connection::{Connection, ConnectionKey, UserConnection},
         id::{ChannelId, ConnectionId, MessageId, UserId},
         incarnation::{ChannelKey, Incarnation},
@@ -157,6 +156,14 @@ impl Tables {
         items
     }
 
+    /// Returns a user's channels, in the order of their ids.
+    async fn own(&self, id: &str) -> Vec<Channel> {
+        let memberships = self.channels().memberships(&user(id), MANY).await.unwrap().channels;
+        let mut own = self.channels().channels_among(&memberships).await.unwrap();
+        own.sort_unstable_by(|one, other| one.channel_id.cmp(&other.channel_id));
+        own
+    }
+
     /// Appends a message.
     async fn put(&self, message: &StoredMessage) {
         let Message { channel_id, seq, .. } = &message.message;
@@ -189,6 +196,7 @@ fn sample(id: &str, visibility: Visibility) -> Channel {
         name: id.to_owned(),
         visibility,
         agent: AgentSettings::default(),
+        read_receipts: false,
         last_seq: Seq::ZERO,
         last_message_at: None,
         created_by: user("alice"),

@@ -37,6 +37,11 @@ async fn the_same_ids_name_different_things_in_each_tenant() {
         assert_eq!(found, [message.message]);
         let kept = messages.idempotency_record(&head.key(), &record.key).await.unwrap();
         assert_eq!(kept, Some(record));
+        let previews = messages.previews(&[(head.key(), Seq::FIRST)], NOW).await.unwrap();
+        assert_eq!(previews.into_iter().map(|(channel, _)| channel).collect::<Vec<_>>(), [head.key()]);
+        assert_eq!(messages.outlines(&head.key(), Seq::ZERO, Seq::new(2), 9, NOW).await.unwrap().len(), 1);
+        let marks = channels.read_marks(&[(channel.key(), user("alice"))]).await.unwrap();
+        assert_eq!(marks.into_values().collect::<Vec<_>>(), [Seq::ZERO]);
 
         let opened = connection(&format!("x{number}="), 1, NOW);
         connections.register_pending(&opened.user_id, &announced(&opened)).await.unwrap();

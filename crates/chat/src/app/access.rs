@@ -42,8 +42,16 @@ pub(crate) async fn require_still_readable(
     key: &ChannelKey,
     user: &UserId,
 ) -> Result<()> {
+    still_readable(channels, key, user).await.map(|_| ())
+}
+
+/// Returns the channel of `key` as it is after its contents were read: see [`require_still_readable`].
+///
+/// # Errors
+/// [`ChatError::ChannelNotFound`], [`ChatError::Store`].
+pub(crate) async fn still_readable(channels: &impl ChannelStore, key: &ChannelKey, user: &UserId) -> Result<Channel> {
     let access = authorize_read(channels, &key.channel_id, user).await?;
-    if access.key() == *key { Ok(()) } else { Err(ChatError::ChannelNotFound) }
+    if access.key() == *key { Ok(access.channel) } else { Err(ChatError::ChannelNotFound) }
 }
 
 async fn with_member(channels: &impl ChannelStore, channel: Channel, user: &UserId) -> Result<Access> {

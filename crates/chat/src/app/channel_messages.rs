@@ -1,7 +1,8 @@
 //! The messages of channels, with the ports that reading and changing them needs.
 
 /// Messages of channels, with their ports. The use cases are in [`history`](crate::app::history),
-/// [`edit`](crate::app::edit) and [`react`](crate::app::react).
+/// [`edit`](crate::app::edit), [`react`](crate::app::react), [`channel_views`](crate::app::channel_views) and
+/// [`channel_lists`](crate::app::channel_lists).
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelMessages<'a, Channels, Messages, Time> {
     /// Channels and members.

@@ -13,11 +13,12 @@ use crate::{
     },
     model::{
         access::Access,
-        channel::{AgentSettings, Channel, Member, MemberRole, Visibility},
+        channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
         error::{ChatError, Result},
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::Incarnation,
         limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, RETENTION_DAYS},
+        patch::Patch,
         pending_end::{EndCause, PendingEnd},
         seq::Seq,
         text::name::normalized,
@@ -45,6 +46,8 @@ pub struct NewChannel {
     pub visibility: Visibility,
     /// Agent settings.
     pub agent: AgentSettings,
+    /// Whether members see how far the others have read.
+    pub read_receipts: bool,
     /// Days after which messages expire: 1 to 3,650. `None`: never.
     pub retention_days: Option<u32>,
 }
@@ -54,7 +57,7 @@ impl NewChannel {
     pub fn check(&mut self) -> Vec<Violation> {
         let mut violations = Vec::new();
         check_name(&mut self.name, &mut violations);
-        check_agent(&self.agent, &mut violations);
+        check_agent(self.agent.instructions.as_deref(), self.agent.model.as_deref(), &mut violations);
         check_retention(self.retention_days, &mut violations);
         violations
     }
@@ -74,6 +77,7 @@ impl NewChannel {
             name: self.name,
             visibility: self.visibility,
             agent: self.agent,
+            read_receipts: self.read_receipts,
             last_seq: Seq::ZERO,
             last_message_at: None,
             created_by: creator.clone(),
@@ -94,7 +98,26 @@ impl NewChannel {
     }
 }
 
-/// Changes of a channel's settings. `None`: the setting stays.
+/// Changes of a channel's agent settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AgentChanges {
+    /// Messages that the agent replies to. `None`: the mode stays.
+    pub mode: Option<AgentMode>,
+    /// Instructions.
+    pub instructions: Patch<String>,
+    /// Model. Without one, the agent uses the deployment's default.
+    pub model: Patch<String>,
+}
+
+impl AgentChanges {
+    fn apply(&self, agent: &mut AgentSettings) {
+        agent.mode = self.mode.unwrap_or(agent.mode);
+        self.instructions.clone().apply(&mut agent.instructions);
+        self.model.clone().apply(&mut agent.model);
+    }
+}
+
+/// Changes of a channel's settings, as a merge patch. `None`: the setting stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
     /// See [`NewChannel::name`].
@@ -102,10 +125,12 @@ pub struct Changes {
     /// Visibility. When a channel is made private, users who are no members stop receiving at once.
     pub visibility: Option<Visibility>,
     /// Agent settings.
-    pub agent: Option<AgentSettings>,
-    /// See [`NewChannel::retention_days`]; `Some(None)` keeps messages forever. Applies to messages sent after the
+    pub agent: AgentChanges,
+    /// Whether members see how far the others have read.
+    pub read_receipts: Option<bool>,
+    /// See [`NewChannel::retention_days`]. Removing it keeps messages forever. Applies to messages sent after the
     /// change.
-    pub retention_days: Option<Option<u32>>,
+    pub retention_days: Patch<u32>,
     /// Whether it is archived.
     pub archived: Option<bool>,
 }
@@ -117,10 +142,10 @@ impl Changes {
         if let Some(name) = &mut self.name {
             check_name(name, &mut violations);
         }
-        if let Some(agent) = &self.agent {
-            check_agent(agent, &mut violations);
-        }
-        check_retention(self.retention_days.flatten(), &mut violations);
+        let AgentChanges { instructions, model, .. } = &self.agent;
+        let (instructions, model) = (instructions.value(), model.value());
+        check_agent(instructions.map(String::as_str), model.map(String::as_str), &mut violations);
+        check_retention(self.retention_days.value().copied(), &mut violations);
         violations
     }
 
@@ -128,8 +153,9 @@ impl Changes {
         let mut changed = channel.clone();
         changed.name = self.name.clone().unwrap_or(changed.name);
         changed.visibility = self.visibility.unwrap_or(changed.visibility);
-        changed.agent = self.agent.clone().unwrap_or(changed.agent);
-        changed.retention_days = self.retention_days.unwrap_or(changed.retention_days);
+        self.agent.apply(&mut changed.agent);
+        changed.read_receipts = self.read_receipts.unwrap_or(changed.read_receipts);
+        self.retention_days.apply(&mut changed.retention_days);
         changed.archived_at = match self.archived {
             Some(true) => changed.archived_at.or_else(|| Some(clock.now())),
             Some(false) => None,
@@ -146,12 +172,12 @@ fn check_name(name: &mut String, violations: &mut Vec<Violation>) {
     }
 }
 
-fn check_agent(agent: &AgentSettings, violations: &mut Vec<Violation>) {
-    if agent.instructions.as_ref().is_some_and(|instructions| instructions.len() > AGENT_INSTRUCTIONS_BYTES) {
+fn check_agent(instructions: Option<&str>, model: Option<&str>, violations: &mut Vec<Violation>) {
+    if instructions.is_some_and(|instructions| instructions.len() > AGENT_INSTRUCTIONS_BYTES) {
         let message = format!("must be at most {AGENT_INSTRUCTIONS_BYTES} bytes of UTF-8");
         violations.push(Violation::new("agent.instructions", "too_long", message));
     }
-    let chars = agent.model.as_ref().map(|model| model.chars().count());
+    let chars = model.map(|model| model.chars().count());
     if chars.is_some_and(|chars| !(1..=AGENT_MODEL_CHARS).contains(&chars)) {
         let message = format!("must be 1 to {AGENT_MODEL_CHARS} characters");
         violations.push(Violation::new("agent.model", "malformed", message));
@@ -217,7 +243,12 @@ pub struct CreationRules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
     /// Created by this call.
-    New(Channel),
+    New {
+        /// The channel.
+        channel: Channel,
+        /// Membership of the creator.
+        owner: Member,
+    },
     /// Created by an earlier call with the same key; the channel as just read.
     Replayed(Channel),
 }
@@ -254,7 +285,7 @@ where
             ChannelCreated::Done => {
                 // The creator's connections with `auto_subscribe` receive the channel.
                 self.follow(&channel.key(), creator).await?;
-                Ok(Created::New(channel))
+                Ok(Created::New { channel, owner })
             }
             ChannelCreated::TooMany => Err(ChatError::TooManyChannels(most)),
             ChannelCreated::Taken => {
@@ -389,21 +420,98 @@ async fn owned(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{TestClock, TestStore};
 
-    fn of_agent(agent: AgentSettings) -> Vec<String> {
-        let violations = Changes { agent: Some(agent), ..Changes::default() }.check();
+    fn of_agent(agent: AgentChanges) -> Vec<String> {
+        let violations = Changes { agent, ..Changes::default() }.check();
         violations.into_iter().map(|violation| violation.field).collect()
     }
 
     #[test]
     fn a_model_is_named_in_characters_and_instructions_are_counted_in_bytes() {
-        let named = |model: String| of_agent(AgentSettings { model: Some(model), ..AgentSettings::default() });
-        let told = |text: String| of_agent(AgentSettings { instructions: Some(text), ..AgentSettings::default() });
+        let named = |model: String| of_agent(AgentChanges { model: Patch::Set(model), ..AgentChanges::default() });
+        let told = |text: String| of_agent(AgentChanges { instructions: Patch::Set(text), ..AgentChanges::default() });
         assert_eq!(named("𝐓".repeat(AGENT_MODEL_CHARS)), [""; 0]);
         for model in [String::new(), "𝐓".repeat(AGENT_MODEL_CHARS + 1)] {
             assert_eq!(named(model), ["agent.model"]);
         }
         assert_eq!(told("é".repeat(AGENT_INSTRUCTIONS_BYTES / 2)), [""; 0]);
         assert_eq!(told("é".repeat(AGENT_INSTRUCTIONS_BYTES / 2) + "e"), ["agent.instructions"]);
+        let removed = AgentChanges { instructions: Patch::Remove, model: Patch::Remove, mode: None };
+        assert_eq!(of_agent(removed), [""; 0]);
+    }
+
+    /// Returns a channel in which each setting has a value that is not its default.
+    fn set_channel() -> Channel {
+        let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Public);
+        let found = store.state().channels.values().next().cloned().unwrap();
+        let (instructions, model) = (Some("be brief".to_owned()), Some("m".to_owned()));
+        Channel {
+            agent: AgentSettings { mode: AgentMode::Off, instructions, model },
+            read_receipts: true,
+            retention_days: Some(7),
+            archived_at: Some(found.created_at),
+            ..found
+        }
+    }
+
+    #[test]
+    fn a_patch_changes_only_what_it_names() {
+        let (before, clock) = (set_channel(), TestClock::new(1));
+        let with = |change: fn(&mut Channel)| {
+            let mut changed = before.clone();
+            change(&mut changed);
+            changed
+        };
+        let of_agent = |agent: AgentChanges| Changes { agent, ..Changes::default() };
+        let text = |text: &str| Patch::Set(text.to_owned());
+        for (changes, expected) in [
+            (Changes::default(), with(|_| {})),
+            (
+                Changes { name: Some("n".to_owned()), ..Changes::default() },
+                with(|channel| channel.name = "n".to_owned()),
+            ),
+            (
+                Changes { visibility: Some(Visibility::Private), ..Changes::default() },
+                with(|channel| channel.visibility = Visibility::Private),
+            ),
+            (
+                of_agent(AgentChanges { mode: Some(AgentMode::Mention), ..AgentChanges::default() }),
+                with(|channel| channel.agent.mode = AgentMode::Mention),
+            ),
+            // An agent that is off stays off.
+            (
+                of_agent(AgentChanges { instructions: text("rhyme"), ..AgentChanges::default() }),
+                with(|channel| channel.agent.instructions = Some("rhyme".to_owned())),
+            ),
+            (
+                of_agent(AgentChanges { instructions: Patch::Remove, ..AgentChanges::default() }),
+                with(|channel| channel.agent.instructions = None),
+            ),
+            (
+                of_agent(AgentChanges { model: text("other"), ..AgentChanges::default() }),
+                with(|channel| channel.agent.model = Some("other".to_owned())),
+            ),
+            (
+                of_agent(AgentChanges { model: Patch::Remove, ..AgentChanges::default() }),
+                with(|channel| channel.agent.model = None),
+            ),
+            (
+                Changes { read_receipts: Some(false), ..Changes::default() },
+                with(|channel| channel.read_receipts = false),
+            ),
+            (
+                Changes { retention_days: Patch::Remove, ..Changes::default() },
+                with(|channel| channel.retention_days = None),
+            ),
+            (
+                Changes { retention_days: Patch::Set(30), ..Changes::default() },
+                with(|channel| channel.retention_days = Some(30)),
+            ),
+            (Changes { archived: Some(true), ..Changes::default() }, with(|_| {})),
+            (Changes { archived: Some(false), ..Changes::default() }, with(|channel| channel.archived_at = None)),
+        ] {
+            assert_eq!(changes.apply(&before, &clock), expected, "{changes:?}");
+        }
     }
 }

@@ -8,22 +8,22 @@
 
 use crate::{
     app::{
-        access::{SameChannel, authorize_read, require_still_readable},
+        access::{SameChannel, authorize_read, still_readable},
         subscription_ends::SubscriptionEnds,
     },
     model::{
         access::Access,
-        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, Visibility},
+        channel::{Channel, Member, MemberAdded, MemberRole, MemberView, Memberships, Visibility},
         connection::UserConnection,
         error::{ChatError, Result},
         id::{ChannelId, UserId},
         incarnation::{ChannelKey, Incarnation},
-        invitation::{Addition, Invitation},
+        invitation::{Addition, Invitation, InvitedChannel},
         limits::{CHANGE_ATTEMPTS, CHANNELS_PER_CONNECTION, INVITATIONS_PER_USER},
         pending_end::{EndCause, PendingEnd},
     },
     ports::{
-        channel_store::{ChannelStore, MemberChanged, MemberPage},
+        channel_store::{ChannelStore, MemberChanged, ReadMarks},
         clock::{CHANGE_BACKOFF, Clock},
         connection_store::ConnectionStore,
         invitation_store::{InvitationStore, Invited},
@@ -43,7 +43,16 @@ pub enum Added {
         added: bool,
     },
     /// The user is invited and has to accept.
-    Invited(Invitation),
+    Invited(InvitedChannel),
+}
+
+/// Page of a channel's members, as a user who may see the channel sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberList {
+    /// The members, in the order of their ids.
+    pub members: Vec<MemberView>,
+    /// Member after which the next page begins, if there is more.
+    pub next_after: Option<UserId>,
 }
 
 /// Manager of memberships, with its ports.
@@ -147,9 +156,10 @@ where
         wanted: MemberRole,
     ) -> Result<Option<Added>> {
         let invitation = Invitation::new(access, caller, user, wanted, self.clock.seed());
+        let named = |invitation| InvitedChannel { name: access.channel.name.clone(), invitation };
         match self.channels.invite(&access.as_member(), &invitation, INVITATIONS_PER_USER).await? {
-            Invited::Done => Ok(Some(Added::Invited(invitation))),
-            Invited::Already(earlier) if earlier.role == wanted => Ok(Some(Added::Invited(earlier))),
+            Invited::Done => Ok(Some(Added::Invited(named(invitation)))),
+            Invited::Already(earlier) if earlier.role == wanted => Ok(Some(Added::Invited(named(earlier)))),
             // The role differs: the earlier invitation is withdrawn, and the next attempt makes a new one.
             Invited::Already(earlier) => {
                 self.channels.withdraw_invitation(Some(&access.as_member()), &earlier).await?;
@@ -327,11 +337,45 @@ where
         caller: &UserId,
         after: Option<&UserId>,
         limit: u16,
-    ) -> Result<MemberPage> {
-        let key = authorize_read(self.channels, channel, caller).await?.key();
-        let page = self.channels.members(&key, after, limit).await?;
-        require_still_readable(self.channels, &key, caller).await?;
-        Ok(page)
+    ) -> Result<MemberList> {
+        let found = authorize_read(self.channels, channel, caller).await?.channel;
+        let page = self.channels.members(&found.key(), after, limit).await?;
+        let members = self.seen(&found, caller, page.members).await?;
+        Ok(MemberList { members, next_after: page.next_after })
+    }
+
+    /// Returns one member of a channel, if the caller may see the channel.
+    ///
+    /// # Errors
+    /// [`ChatError::ChannelNotFound`], [`ChatError::MemberNotFound`], [`ChatError::Store`].
+    pub async fn get(&self, channel: &ChannelId, caller: &UserId, user: &UserId) -> Result<MemberView> {
+        let access = authorize_read(self.channels, channel, caller).await?;
+        let member = match access.member {
+            Some(own) if caller == user => Some(own),
+            _ => self.channels.member(&access.channel.key(), user).await?,
+        };
+        let seen = self.seen(&access.channel, caller, member.into_iter().collect()).await?;
+        seen.into_iter().next().ok_or(ChatError::MemberNotFound)
+    }
+
+    /// Returns members of a channel as the caller sees them: with their read marks, if the channel has read receipts.
+    /// The permission and the setting are read again, after the members.
+    async fn seen(&self, found: &Channel, caller: &UserId, members: Vec<Member>) -> Result<Vec<MemberView>> {
+        let key = found.key();
+        let mut marks = ReadMarks::new();
+        if found.read_receipts && !members.is_empty() {
+            let of: Vec<(ChannelKey, UserId)> =
+                members.iter().map(|member| (key.clone(), member.user_id.clone())).collect();
+            marks = self.channels.read_marks(&of).await?;
+        }
+        if !still_readable(self.channels, &key, caller).await?.read_receipts {
+            marks.clear();
+        }
+        let views = members.into_iter().map(|member| {
+            let read_seq = marks.remove(&(key.clone(), member.user_id.clone()));
+            MemberView { member, read_seq }
+        });
+        Ok(views.collect())
     }
 
     /// Subscribes a connection that has no room for a further channel. A membership that the user chose replaces one

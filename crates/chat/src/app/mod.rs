@@ -11,6 +11,7 @@
 //! | [`read_mark`] | mark messages as read |
 //! | [`channels`] | create, change and delete channels |
 //! | [`channel_lists`] | list channels and invitations |
+//! | [`channel_views`] | show channels with the caller's membership, unread messages and the last message |
 //! | [`membership`] | add, remove and list members |
 //! | [`connect`] | open a socket and renew its token |
 //! | [`tickets`] | issue and redeem tickets for handshakes |
@@ -27,6 +28,7 @@ pub mod access;
 pub mod agent;
 pub mod channel_lists;
 pub mod channel_messages;
+pub mod channel_views;
 pub mod channels;
 pub mod connect;
 pub mod delivery;

@@ -68,6 +68,15 @@ where
     Ok(if here.left <= anywhere.left { here } else { anywhere })
 }
 
+/// Page of the users that are present in a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresencePage {
+    /// The users, in the order of their ids.
+    pub users: Vec<Present>,
+    /// User after which the next page begins, if there is more.
+    pub next_after: Option<UserId>,
+}
+
 /// Presence in channels, with its ports.
 #[derive(Debug, Clone, Copy)]
 pub struct Presence<'a, Channels, Connections, Sockets, Time> {
@@ -88,16 +97,23 @@ where
     Sockets: SocketGateway,
     Time: Clock,
 {
-    /// Returns the users that are present in a channel that `caller` may see. Asks the gateway about up to
-    /// [`PRESENCE_PROBES`] sockets, and removes connections whose sockets vanished without a `$disconnect`.
+    /// Returns up to `limit` users that are present in a channel that `caller` may see, after the id `after`. Asks the
+    /// gateway about up to [`PRESENCE_PROBES`] sockets of these users, and removes connections whose sockets vanished
+    /// without a `$disconnect`. Users without another socket are then left out, so a page may have fewer users.
     ///
     /// # Errors
     /// [`crate::model::error::ChatError::ChannelNotFound`], [`crate::model::error::ChatError::Store`].
-    pub async fn list(&self, channel: &ChannelId, caller: &UserId) -> Result<Vec<Present>> {
+    pub async fn list(
+        &self,
+        channel: &ChannelId,
+        caller: &UserId,
+        after: Option<&UserId>,
+        limit: u16,
+    ) -> Result<PresencePage> {
         let Self { channels, connections, sockets, clock } = *self;
         let key = authorize_read(channels, channel, caller).await?.key();
         let now = clock.now();
-        let mut subscriptions = connections.audience(&key, now).await?.admitted();
+        let (mut subscriptions, next_after) = page(connections.audience(&key, now).await?.admitted(), after, limit);
         let probed = subscriptions.split_off(subscriptions.len().saturating_sub(PRESENCE_PROBES));
         let alive: Vec<Option<Subscription>> = futures::stream::iter(probed)
             .map(async |subscription| {
@@ -119,8 +135,21 @@ where
             let first = since.entry(subscription.user_id).or_insert(subscription.connection.connected_at);
             *first = subscription.connection.connected_at.min(*first);
         }
-        Ok(since.into_iter().map(|(user_id, since)| Present { user_id, since }).collect())
+        let users = since.into_iter().map(|(user_id, since)| Present { user_id, since }).collect();
+        Ok(PresencePage { users, next_after })
     }
+}
+
+/// Returns the subscriptions of the first `limit` users after the id `after`, and the last of these users if there are
+/// more.
+fn page(all: Vec<Subscription>, after: Option<&UserId>, limit: u16) -> (Vec<Subscription>, Option<UserId>) {
+    let is_after = |one: &Subscription| after.is_none_or(|after| one.user_id > *after);
+    let users: BTreeSet<&UserId> = all.iter().filter(|one| is_after(one)).map(|one| &one.user_id).collect();
+    let more = users.len() > usize::from(limit);
+    let last = users.into_iter().take(usize::from(limit)).last().cloned();
+    let is_on_page = |one: &Subscription| is_after(one) && last.as_ref().is_some_and(|last| one.user_id <= *last);
+    let page = all.into_iter().filter(is_on_page).collect();
+    (page, last.filter(|_| more))
 }
 
 impl<Connections, Sockets, Fan, Time> Delivery<'_, Connections, Sockets, Fan, Time>

@@ -6,7 +6,7 @@ use super::{Call, Hook, MemoryStore, REMOVAL_PAGE, Reading, Rule};
 use crate::{
     model::{
         access::Authority,
-        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, OwnChannel, Visibility},
+        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, Visibility},
         error::StoreError,
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::ChannelKey,
@@ -17,7 +17,7 @@ use crate::{
         time::Timestamp,
     },
     ports::{
-        channel_store::{ChannelCreated, ChannelPage, ChannelStore, Creation, MemberChanged, MemberPage, PublicPage},
+        channel_store::{ChannelCreated, ChannelStore, Creation, MemberChanged, MemberPage, PublicPage, ReadMarks},
         deleted_channels::DeletedChannels,
         invitation_store::{InvitationPage, InvitationStore, Invited},
         pending_ends::PendingEnds,
@@ -47,6 +47,10 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
 
     async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
         self.call(Call::Channel, |state| state.channels.get(id).cloned()).await
+    }
+
+    async fn channels_among(&self, keys: &[ChannelKey]) -> Result<Vec<Channel>, StoreError> {
+        Ok(self.channels(keys.iter()).await?.into_iter().flatten().collect())
     }
 
     async fn update(
@@ -105,6 +109,24 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         .await
     }
 
+    async fn memberships_among(&self, user: &UserId, channels: &[ChannelKey]) -> Result<Vec<Member>, StoreError> {
+        self.call(Call::MembershipsAmong, |state| {
+            channels.iter().filter_map(|channel| state.member(channel, user).cloned()).collect()
+        })
+        .await
+    }
+
+    async fn read_marks(&self, members: &[(ChannelKey, UserId)]) -> Result<ReadMarks, StoreError> {
+        self.call(Call::ReadMarks, |state| {
+            let marks = members.iter().filter_map(|place| {
+                let (channel, user) = place;
+                Some((place.clone(), *state.listed.get(user)?.get(channel)?))
+            });
+            marks.collect()
+        })
+        .await
+    }
+
     async fn members(
         &self,
         channel: &ChannelKey,
@@ -123,22 +145,6 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
         members.truncate(limit);
         let next_after = members.last().filter(|_| more).map(|member| member.user_id.clone());
         Ok(MemberPage { members, next_after })
-    }
-
-    async fn channels_of(
-        &self,
-        user: &UserId,
-        after: Option<&ChannelId>,
-        limit: u16,
-    ) -> Result<ChannelPage, StoreError> {
-        let (listed, more) = self.listed(user, after, usize::from(limit)).await?;
-        let next_after = listed.last().filter(|_| more).map(|(key, _)| key.channel_id.clone());
-        let found = self.channels(listed.iter().map(|(key, _)| key)).await?;
-        let channels = listed.iter().zip(found).filter_map(|((_, read_seq), channel)| {
-            let (channel, read_seq) = (channel?, *read_seq);
-            Some(OwnChannel { unread_count: channel.last_seq.distance_from(read_seq), read_seq, channel })
-        });
-        Ok(ChannelPage { channels: channels.collect(), next_after })
     }
 
     async fn memberships(&self, user: &UserId, limit: usize) -> Result<Memberships, StoreError> {
@@ -174,31 +180,6 @@ impl<H: Hook> MemoryStore<H> {
     async fn channels(&self, keys: impl Iterator<Item = &ChannelKey>) -> Result<Vec<Option<Channel>>, StoreError> {
         let keys: Vec<&ChannelKey> = keys.collect();
         self.call(Call::Channel, |state| keys.iter().map(|key| state.channel(key).cloned()).collect()).await
-    }
-
-    /// Returns a page of a user's channels with their read marks, and whether there are more. It ends between two ids,
-    /// never between two incarnations of one id.
-    async fn listed(
-        &self,
-        user: &UserId,
-        after: Option<&ChannelId>,
-        limit: usize,
-    ) -> Result<(Vec<(ChannelKey, Seq)>, bool), StoreError> {
-        self.call(Call::Memberships, |state| {
-            let all = state.listed.get(user).into_iter().flatten();
-            let mut rest = all.filter(|(key, _)| after.is_none_or(|after| key.channel_id > *after)).peekable();
-            let mut page: Vec<(ChannelKey, Seq)> = Vec::new();
-            while let Some((key, read_seq)) = rest.peek() {
-                let is_of_last = page.last().is_some_and(|(last, _)| last.channel_id == key.channel_id);
-                if page.len() >= limit && !is_of_last {
-                    return (page, true);
-                }
-                page.push(((*key).clone(), **read_seq));
-                rest.next();
-            }
-            (page, false)
-        })
-        .await
     }
 }
 
@@ -255,9 +236,8 @@ impl<H: Hook> InvitationStore for MemoryStore<H> {
             listed.truncate(limit);
             let next_after = listed.last().filter(|_| more).map(|one| one.channel_id.clone());
             let channels = listed.into_iter().filter_map(|one| {
-                let channel = state.channel(&one.channel())?;
-                let (channel_id, name) = (channel.channel_id.clone(), channel.name.clone());
-                Some(InvitedChannel { channel_id, name, invitation: one.clone() })
+                let name = state.channel(&one.channel())?.name.clone();
+                Some(InvitedChannel { name, invitation: one.clone() })
             });
             InvitationPage { channels: channels.collect(), next_after }
         })

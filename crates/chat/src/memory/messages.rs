@@ -13,6 +13,7 @@ use crate::{
         incarnation::ChannelKey,
         message::{Message, StoredMessage},
         message_ref::MessageRef,
+        preview::{MessageOutline, MessagePreview},
         reaction::Toggle,
         seq::Seq,
         text::emoji::Emoji,
@@ -31,6 +32,37 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
 
     async fn is_member(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
         self.call(Call::Member, |state| state.member(channel, user).is_some()).await
+    }
+
+    async fn previews(
+        &self,
+        wanted: &[(ChannelKey, Seq)],
+        now: Timestamp,
+    ) -> Result<Vec<(ChannelKey, MessagePreview)>, StoreError> {
+        self.call(Call::Previews, |state| {
+            wanted.iter().for_each(|(channel, _)| self.hook.reads(state, channel, Reading::Messages));
+            let found = wanted.iter().filter_map(|(channel, seq)| Some((channel, state.message(channel, *seq)?)));
+            let live = found.filter(|(_, item)| is_live(&item.stored, now));
+            live.map(|(channel, item)| (channel.clone(), MessagePreview::from(&item.stored.message))).collect()
+        })
+        .await
+    }
+
+    async fn outlines(
+        &self,
+        channel: &ChannelKey,
+        after: Seq,
+        before: Seq,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<MessageOutline>, StoreError> {
+        self.read(Call::Outlines, channel, Reading::Messages, |state| {
+            let Some(all) = state.messages.get(channel).filter(|_| after < before) else { return Vec::new() };
+            let newest = all.range((Excluded(after), Excluded(before))).rev().take(usize::from(limit));
+            let live = newest.map(|(_, item)| &item.stored).filter(|stored| is_live(stored, now));
+            live.map(|stored| MessageOutline::from(&stored.message)).collect()
+        })
+        .await
     }
 
     async fn append(&self, append: Append<'_>) -> Result<AppendResult, StoreError> {

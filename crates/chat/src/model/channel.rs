@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     id::{ChannelId, UserId},
     incarnation::{ChannelKey, Incarnation},
+    preview::MessagePreview,
     seq::Seq,
     time::Timestamp,
 };
@@ -45,7 +46,7 @@ pub struct AgentSettings {
     pub model: Option<String>,
 }
 
-/// Channel, as clients see it.
+/// Channel, as it is stored. Clients see it with the caller's part: [`ChannelView`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
     /// Id.
@@ -60,6 +61,9 @@ pub struct Channel {
     /// Agent settings.
     #[serde(default)]
     pub agent: AgentSettings,
+    /// Whether members see how far the others have read.
+    #[serde(default)]
+    pub read_receipts: bool,
     /// `seq` of the newest message; 0 if there is none.
     pub last_seq: Seq,
     /// Time at which the newest message was accepted.
@@ -128,16 +132,68 @@ pub struct Memberships {
     pub left_out: usize,
 }
 
-/// Channel of a user.
+/// Member, as the users who may see the channel see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OwnChannel {
+pub struct MemberView {
+    /// The membership.
+    #[serde(flatten)]
+    pub member: Member,
+    /// `seq` up to which the member has read the channel, if the channel has read receipts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_seq: Option<Seq>,
+}
+
+/// Membership of the caller, as the caller sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OwnMembership {
+    /// Role.
+    pub role: MemberRole,
+    /// Time at which the membership began.
+    pub joined_at: Timestamp,
+    /// See [`Member::added_by`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub added_by: Option<UserId>,
+    /// `seq` up to which the caller has read the channel.
+    pub read_seq: Seq,
+    /// Number of unread messages, up to [`UNREAD_COUNTED`](crate::model::limits::UNREAD_COUNTED).
+    pub unread_count: usize,
+}
+
+/// Channel, as one caller sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChannelView {
     /// The channel.
     #[serde(flatten)]
     pub channel: Channel,
-    /// `seq` up to which the user has read the channel.
-    pub read_seq: Seq,
-    /// Number of messages after that, including the user's own.
-    pub unread_count: u64,
+    /// Membership of the caller, who may be no member of a public channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub membership: Option<OwnMembership>,
+    /// Newest message, unless it has expired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_message: Option<MessagePreview>,
+}
+
+impl ChannelView {
+    /// Returns a channel as a user who is no member sees it, without its last message.
+    #[must_use]
+    pub fn bare(channel: Channel) -> Self {
+        Self { channel, membership: None, last_message: None }
+    }
+
+    /// Returns a channel without messages, as its creator `owner` sees it.
+    #[must_use]
+    pub fn created(channel: Channel, owner: &Member) -> Self {
+        Self { membership: Some(OwnMembership::new(owner.clone(), Seq::ZERO, 0)), ..Self::bare(channel) }
+    }
+}
+
+impl OwnMembership {
+    /// Returns the caller's part of a membership.
+    #[must_use]
+    pub fn new(member: Member, read_seq: Seq, unread_count: usize) -> Self {
+        let Member { role, joined_at, added_by, .. } = member;
+        Self { role, joined_at, added_by, read_seq, unread_count }
+    }
 }
 
 /// Channel head: the values that decide whether a message may be appended, and with which `seq`.

@@ -65,7 +65,7 @@ pub enum Addition {
     Invite,
 }
 
-/// Invitation of a user to a channel.
+/// Invitation of a user to a channel, as it is stored. Clients see it with the channel's name: [`InvitedChannel`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Invitation {
     /// Id of the channel.
@@ -114,13 +114,12 @@ impl Invitation {
     }
 }
 
-/// Channel that a user is invited to, as the user sees it.
+/// Invitation with the name of its channel, as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InvitedChannel {
-    /// Id of the channel.
-    pub channel_id: ChannelId,
-    /// Display name.
+    /// Display name of the channel.
     pub name: String,
     /// Invitation.
+    #[serde(flatten)]
     pub invitation: Invitation,
 }

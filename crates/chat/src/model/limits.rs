@@ -84,6 +84,18 @@ pub const QUESTION_DURATION: Duration = Duration::from_hours(2);
 /// Default number of items on a page.
 pub const DEFAULT_PAGE_ITEMS: u16 = 50;
 
+/// Maximum content of a message's preview, in characters (Unicode code points).
+pub const PREVIEW_CHARS: usize = 200;
+
+/// Number of a channel's newest messages among which the unread ones are counted. This count means this number or more.
+pub const UNREAD_COUNTED: u16 = 100;
+
+/// Maximum number of channels in the list of a user's channels. The list reads all of them for each page.
+pub const CHANNELS_LISTED: usize = 1_000;
+
+/// Maximum number of concurrent reads for a page of channels.
+pub const LIST_CONCURRENCY: usize = 16;
+
 /// Maximum number of channels that one connection subscribes to.
 pub const CHANNELS_PER_CONNECTION: usize = 100;
 

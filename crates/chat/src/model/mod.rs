@@ -19,6 +19,7 @@ pub mod message_ref;
 pub mod message_view;
 pub mod patch;
 pub mod pending_end;
+pub mod preview;
 pub mod push_report;
 pub mod reaction;
 pub mod seq;

@@ -1,11 +1,11 @@
 //! Port that stores channels and members.
 
-use std::future::Future;
+use std::{collections::BTreeMap, future::Future};
 
 use crate::model::channel::MemberAdded;
 use crate::model::{
     access::Authority,
-    channel::{Channel, Member, MemberRole, Memberships, OwnChannel},
+    channel::{Channel, Member, MemberRole, Memberships},
     error::StoreError,
     id::{ChannelId, IdempotencyKey, UserId},
     incarnation::ChannelKey,
@@ -23,14 +23,8 @@ pub struct PublicPage {
     pub next_after: Option<String>,
 }
 
-/// Page of a user's channels, in the order of their ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelPage {
-    /// The channels.
-    pub channels: Vec<OwnChannel>,
-    /// Channel after which the next page begins, if there is more.
-    pub next_after: Option<ChannelId>,
-}
+/// Read marks, by channel and member.
+pub type ReadMarks = BTreeMap<(ChannelKey, UserId), Seq>;
 
 /// Record of the request that created a channel. It exists as long as the channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +91,10 @@ pub trait ChannelStore: Send + Sync {
     /// Returns the channel that currently has an id.
     fn channel(&self, id: &ChannelId) -> impl Future<Output = Result<Option<Channel>, StoreError>> + Send;
 
+    /// Returns the channels of these keys, in any order. Leaves out keys whose id leads to another channel or to none.
+    /// Takes at most [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) keys.
+    fn channels_among(&self, keys: &[ChannelKey]) -> impl Future<Output = Result<Vec<Channel>, StoreError>> + Send;
+
     /// Replaces the settings of the channel in `by`: all fields except the last message's `seq` and time. Condition:
     /// the version is the one that was read. The same transaction records `pending`, if given. If the visibility
     /// changes, it also changes the [`Gate`](crate::model::connection::Gate). Returns `false` if the authority has
@@ -153,6 +151,21 @@ pub trait ChannelStore: Send + Sync {
         users: &[UserId],
     ) -> impl Future<Output = Result<Vec<Member>, StoreError>> + Send;
 
+    /// Returns the memberships of a user in these channels, in any order. Leaves out channels without one. Takes at
+    /// most [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) channels, each id once.
+    fn memberships_among(
+        &self,
+        user: &UserId,
+        channels: &[ChannelKey],
+    ) -> impl Future<Output = Result<Vec<Member>, StoreError>> + Send;
+
+    /// Returns the read marks of these members. Leaves out users who are no members. Takes at most
+    /// [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) members.
+    fn read_marks(
+        &self,
+        members: &[(ChannelKey, UserId)],
+    ) -> impl Future<Output = Result<ReadMarks, StoreError>> + Send;
+
     /// Returns up to `limit` members of a channel, after the id `after`.
     fn members(
         &self,
@@ -160,14 +173,6 @@ pub trait ChannelStore: Send + Sync {
         after: Option<&UserId>,
         limit: u16,
     ) -> impl Future<Output = Result<MemberPage, StoreError>> + Send;
-
-    /// Returns up to `limit` channels that `user` is a member of, after the id `after`.
-    fn channels_of(
-        &self,
-        user: &UserId,
-        after: Option<&ChannelId>,
-        limit: u16,
-    ) -> impl Future<Output = Result<ChannelPage, StoreError>> + Send;
 
     /// Returns up to `limit` keys of channels that `user` is a member of. If there are more, channels that the user
     /// chose come first ([`Member::added_by`]), newest first. The others follow, smallest id first. A deleted channel

@@ -10,6 +10,7 @@ use crate::model::{
     incarnation::ChannelKey,
     message::{Message, StoredMessage},
     message_ref::MessageRef,
+    preview::{MessageOutline, MessagePreview},
     reaction::Toggle,
     seq::Seq,
     text::emoji::Emoji,
@@ -165,13 +166,32 @@ pub enum Range {
     After(Seq),
 }
 
-/// Store of messages. All reads are strongly consistent.
+/// Store of messages. All reads are strongly consistent, except [`MessageStore::outlines`].
 pub trait MessageStore: Send + Sync {
     /// Returns the head of the channel that currently has an id.
     fn head(&self, channel: &ChannelId) -> impl Future<Output = Result<Option<ChannelHead>, StoreError>> + Send;
 
     /// Returns whether a user is a member of a channel.
     fn is_member(&self, channel: &ChannelKey, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Returns the previews of these messages that have not expired by `now`, in any order. Takes at most
+    /// [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) messages, one of each channel.
+    fn previews(
+        &self,
+        wanted: &[(ChannelKey, Seq)],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<(ChannelKey, MessagePreview)>, StoreError>> + Send;
+
+    /// Looks at the newest `limit` messages between two `seq`, both excluded. Returns the outlines of those that have
+    /// not expired by `now`, newest first. The read is eventually consistent, so the last changes may be missing.
+    fn outlines(
+        &self,
+        channel: &ChannelKey,
+        after: Seq,
+        before: Seq,
+        limit: u16,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<MessageOutline>, StoreError>> + Send;
 
     /// Appends a message in one transaction, or changes nothing. After an error, either is possible. The transaction of a
     /// reply in a thread also requires the root and updates its [`Message::thread`], which is no event.

@@ -29,6 +29,8 @@ pub enum LimitedAction<'a> {
     Change,
     /// Listing the presence of a channel.
     LookAtPresence,
+    /// Listing channels. A page reads all channels of the user.
+    ListChannels,
     /// Renewing the tokens of open sockets.
     Renew,
     /// Moving read marks.
@@ -54,6 +56,7 @@ impl LimitedAction<'_> {
             Self::AddMember => "add-member",
             Self::Change => "change",
             Self::LookAtPresence => "presence",
+            Self::ListChannels => "list-channels",
             Self::Renew => "renew",
             Self::MarkRead => "read",
             Self::SendNothing => "send-nothing",

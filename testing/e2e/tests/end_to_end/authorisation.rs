@@ -36,6 +36,7 @@ fn routes() -> Vec<Route> {
         route("change its settings", Method::PATCH, "/channels/{channel}", json!({ "name": "new" })),
         route("delete it", Method::DELETE, "/channels/{channel}", Value::Null),
         route("list its members", Method::GET, "/channels/{channel}/members", Value::Null),
+        route("read a member", Method::GET, "/channels/{channel}/members/target", Value::Null),
         route("join", Method::PUT, "/channels/{channel}/members/{caller}", Value::Null),
         route("add another user", Method::PUT, "/channels/{channel}/members/newcomer", Value::Null),
         route(

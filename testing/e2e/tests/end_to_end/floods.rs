@@ -109,15 +109,15 @@ async fn unwanted_memberships_keep_no_socket_from_its_users_own_channels() {
     stack.send("victim", "own", "mine").await;
     assert_eq!(heard(&mut socket, "own", UNWANTED + 1 - 100).await, ["mine"]);
     // The omission is reported, and the list contains all channels.
-    let (mut listed, mut after) = (BTreeSet::new(), String::new());
+    let (mut listed, mut cursor) = (BTreeSet::new(), String::new());
     loop {
-        let page = stack.ask("victim", Method::GET, &format!("/channels?limit=100{after}"), Value::Null).await.1;
+        let page = stack.ask("victim", Method::GET, &format!("/channels?limit=100{cursor}"), Value::Null).await.1;
         let ids = page["channels"].as_array().unwrap().iter().map(|one| one["channel_id"].as_str().unwrap().to_owned());
         listed.extend(ids);
         if page["has_more"] == false {
             break;
         }
-        after = format!("&after={}", page["next"]["after"].as_str().unwrap());
+        cursor = format!("&cursor={}", page["next"]["cursor"].as_str().unwrap());
     }
     assert_eq!(listed.len(), UNWANTED + 1);
 }
@@ -241,6 +241,7 @@ async fn what_costs_more_than_it_looks_has_a_bucket_for_each_kind() {
     let typing: Vec<String> = (0..TRIES).map(|number| format!("/channels/room-{number}/typing")).collect();
     let kinds = [
         (Method::GET, same("/channels/lobby/presence"), Value::Null),
+        (Method::GET, same("/channels"), Value::Null),
         (Method::PUT, same("/channels/room-0/read"), json!({ "seq": 0 })),
         (Method::POST, same(&format!("/connections/{id}/token")), Value::Null),
         (Method::POST, typing, Value::Null),

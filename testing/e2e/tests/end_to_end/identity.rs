@@ -113,7 +113,7 @@ async fn a_dot_segment_is_no_id_wherever_an_id_comes_in() {
         assert_eq!((status, &problem["errors"][0]["field"]), (400, &json!("channel_id")), "{problem}");
         let tickets = stack.ask("alice", Method::POST, "/connections/tickets", json!({ "channels": [dots] })).await;
         assert_eq!(tickets.0, 400, "{dots} in a list");
-        for path in [format!("/channels?after={dots}"), format!("/channels/room/members?after={dots}")] {
+        for path in [format!("/channels?cursor={dots}"), format!("/channels/room/members?cursor={dots}")] {
             assert_eq!(stack.ask("alice", Method::GET, &path, Value::Null).await.0, 400, "{path}");
         }
         let asked = stack.connect(&token_of("alice"), &format!("?channels=room,{dots}")).await;
@@ -143,6 +143,7 @@ async fn a_dot_segment_is_no_id_wherever_an_id_comes_in() {
     for dots in [".", "..", "%2e", "%2E%2E", ".%2e", "%2E.", "%252e", "%252e%252E", "%25252e%25252e"] {
         for (method, path) in [
             ("GET", format!("/channels/{dots}")),
+            ("GET", format!("/channels/room/members/{dots}")),
             ("DELETE", format!("/channels/{dots}")),
             ("DELETE", format!("/channels/room/members/{dots}")),
             ("PUT", format!("/channels/room/members/{dots}")),
@@ -192,4 +193,30 @@ async fn a_token_in_its_leeway_opens_nothing_that_would_stay_silent() {
     for socket in [&mut open, &mut by_ticket] {
         assert_eq!(socket.messages(1).await[0]["content"], "for all who are open");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_read_what_their_tokens_say() {
+    let stack = with_tenants();
+    let me = async |token: &str| answered(stack.bearing(token, Method::GET, "/me")).await;
+    let mut claims = claims_of("alice", 600);
+    let (status, own) = me(&signed(&claims, DEVELOPMENT_SECRET)).await;
+    assert_eq!((status, &own["user_id"]), (200, &json!("alice")));
+    for absent in ["tenant", "scopes", "allowed_channels"] {
+        assert_eq!(own.get(absent), None, "{own}");
+    }
+    let time = |name: &str| own[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!(time("expires_at").as_second(), claims["exp"].as_i64().unwrap());
+    assert!(time("server_time") < time("expires_at"));
+    let leeway = with("exp", json!(jiff::Timestamp::now().as_second() - 5));
+    assert_eq!(me(&leeway).await.0, 200, "in the leeway of requests");
+
+    // No scope is needed, and all of the token's are shown.
+    for (scope, scopes) in [("", json!([])), ("openid chat:write", json!(["chat:write", "openid"]))] {
+        let (status, own) = me(&of_tenant("alice", "acme", scope)).await;
+        assert_eq!((status, &own["tenant"], &own["scopes"]), (200, &json!("acme"), &scopes), "{own}");
+    }
+    claims["channels"] = json!(["b", "a"]);
+    let (_, own) = me(&signed(&claims, DEVELOPMENT_SECRET)).await;
+    assert_eq!(own["allowed_channels"], json!(["a", "b"]));
 }

@@ -26,11 +26,10 @@ async fn remove(stack: &Stack, caller: &str, channel: &str, user: &str) -> u16 {
     stack.ask(caller, Method::DELETE, &place(channel, user), Value::Null).await.0
 }
 
-/// Returns the channels with an invitation of the user.
+/// Returns the user's invitations.
 async fn invited(stack: &Stack, user: &str) -> Vec<Value> {
-    let (status, page) = stack.ask(user, Method::GET, "/channels?membership=invited", Value::Null).await;
-    assert_eq!(status, 200);
-    assert_eq!(page["channels"], json!([]), "none of them is the user's");
+    let (status, page) = stack.ask(user, Method::GET, "/invitations?limit=100", Value::Null).await;
+    assert_eq!((status, &page["has_more"]), (200, &json!(false)));
     page["invitations"].as_array().unwrap().clone()
 }
 
@@ -42,6 +41,7 @@ async fn sees_nothing(stack: &Stack, user: &str, channel: &str) {
         (Method::GET, format!("{base}/messages"), Value::Null),
         (Method::GET, format!("{base}/messages/1"), Value::Null),
         (Method::GET, format!("{base}/members"), Value::Null),
+        (Method::GET, place(channel, "alice"), Value::Null),
         (Method::GET, format!("{base}/presence"), Value::Null),
         (Method::POST, format!("{base}/messages"), json!({ "content": "hi" })),
         (Method::PUT, format!("{base}/read"), json!({ "seq": 1 })),
@@ -69,8 +69,8 @@ async fn an_invited_user_sees_nothing_before_accepting_and_everything_after() {
     assert_eq!(status, 202);
     assert_eq!((&invitation["user_id"], &invitation["invited_by"]), (&json!("bob"), &json!("alice")));
     assert_eq!(put(&stack, "alice", "secret", "bob").await, (202, invitation.clone()), "the same again");
-    let listed = invited(&stack, "bob").await;
-    assert_eq!((listed.len(), &listed[0]["name"], &listed[0]["invitation"]), (1, &json!("secret"), &invitation));
+    assert_eq!((&invitation["channel_id"], &invitation["name"]), (&json!("secret"), &json!("secret")));
+    assert_eq!(invited(&stack, "bob").await, [invitation]);
     sees_nothing(&stack, "bob", "secret").await;
     stack.send("alice", "secret", "while bob is invited").await;
     // A message goes to those who are subscribed when it is delivered, so bob accepts after that.
@@ -251,4 +251,30 @@ async fn ids_of_private_channels_are_not_chosen_where_that_would_tell_of_others(
     }
     assert_eq!(create("mallory", body(Some("room"), "public")).await.0, 201);
     assert_eq!(create("mallory", body(Some("room"), "public")).await.0, 409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invitations_are_listed_in_pages() {
+    let stack = asking();
+    for id in ["a", "b", "c"] {
+        stack.create_channel("alice", id, "private", "off").await;
+        assert_eq!(put(&stack, "alice", id, "bob").await.0, 202);
+    }
+    let (mut ids, mut query) = (Vec::new(), "limit=2".to_owned());
+    loop {
+        let (status, page) = stack.ask("bob", Method::GET, &format!("/invitations?{query}"), Value::Null).await;
+        assert_eq!(status, 200, "{page}");
+        let listed = page["invitations"].as_array().unwrap();
+        ids.extend(listed.iter().map(|one| one["channel_id"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page["next"]["cursor"].as_str() else { break };
+        query = format!("limit=2&cursor={cursor}");
+    }
+    assert_eq!(ids, ["a", "b", "c"]);
+    for wrong in ["cursor=b", "after=b", "name_prefix=b"] {
+        assert_eq!(
+            stack.ask("bob", Method::GET, &format!("/invitations?{wrong}"), Value::Null).await.0,
+            400,
+            "{wrong}"
+        );
+    }
 }

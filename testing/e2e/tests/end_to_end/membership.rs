@@ -65,16 +65,19 @@ async fn users_join_public_channels_list_theirs_and_leave() {
         let path = format!("/channels{query}");
         stack.request("bob", Method::GET, &path).send().await.unwrap().json().await.unwrap()
     };
-    let ids = |page: &Value| -> Vec<String> {
-        let channels = page["channels"].as_array().unwrap();
-        channels.iter().map(|channel| channel["channel_id"].as_str().unwrap().to_owned()).collect()
+    let ids = |pages: &[&Value]| -> Vec<String> {
+        let channels = pages.iter().flat_map(|page| page["channels"].as_array().unwrap());
+        let mut ids: Vec<String> = channels.map(|channel| channel["channel_id"].as_str().unwrap().to_owned()).collect();
+        ids.sort_unstable();
+        ids
     };
     let first = list("?limit=2").await;
-    assert_eq!((ids(&first), &first["next"]), (vec!["a".into(), "b".into()], &json!({ "after": "b" })));
-    assert_eq!(ids(&list("?limit=2&after=b").await), ["c"]);
+    assert_eq!((ids(&[&first]).len(), &first["has_more"]), (2, &json!(true)));
+    let rest = list(&format!("?limit=2&cursor={}", first["next"]["cursor"].as_str().unwrap())).await;
+    assert_eq!((ids(&[&first, &rest]), rest.get("next")), (vec!["a".into(), "b".into(), "c".into()], None));
     assert_eq!(status(&stack, "bob", Method::DELETE, "/channels/b/members/bob").await, StatusCode::NO_CONTENT);
     assert_eq!(status(&stack, "bob", Method::DELETE, "/channels/b/members/bob").await, StatusCode::NOT_FOUND);
-    assert_eq!(ids(&list("").await), ["a", "c"]);
+    assert_eq!(ids(&[&list("").await]), ["a", "c"]);
     assert_eq!(status(&stack, "alice", Method::DELETE, "/channels/a/members/alice").await, StatusCode::CONFLICT);
 }
 
@@ -191,7 +194,36 @@ async fn a_channel_can_be_handed_over_and_its_members_listed() {
         .collect();
     assert_eq!(roles, [("bob", "owner"), ("carol", "member")]);
     let first = list("?limit=1").await;
-    assert_eq!((&first["has_more"], &first["next"]), (&json!(true), &json!({ "after": "bob" })));
-    assert_eq!(list("?limit=1&after=bob").await["members"][0]["user_id"], "carol");
+    assert_eq!((&first["has_more"], &first["members"][0]["user_id"]), (&json!(true), &json!("bob")));
+    let cursor = first["next"]["cursor"].as_str().unwrap();
+    assert_eq!(list(&format!("?limit=1&cursor={cursor}")).await["members"][0]["user_id"], "carol");
+    let (refused, problem) = stack.ask("carol", Method::GET, "/channels/room/members?cursor=bob", Value::Null).await;
+    assert_eq!((refused, &problem["errors"][0]["field"]), (400, &json!("cursor")));
+    let of_presence = stack.ask("carol", Method::GET, &format!("/channels/room/presence?cursor={cursor}"), Value::Null);
+    assert_eq!(of_presence.await.0, 400, "the cursor of another list");
     assert_eq!(status(&stack, "alice", Method::GET, "/channels/room/members").await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_member_is_read_and_its_mark_if_the_channel_has_read_receipts() {
+    let stack = Stack::in_memory();
+    stack.create_channel("alice", "room", "private", "off").await;
+    assert_eq!(status(&stack, "alice", Method::PUT, "/channels/room/members/bob").await, StatusCode::CREATED);
+    stack.send("alice", "room", "x").await;
+    assert_eq!(stack.ask("bob", Method::PUT, "/channels/room/read", json!({ "seq": 1 })).await.0, 200);
+    let member = async |caller: &str, user: &str| {
+        stack.ask(caller, Method::GET, &format!("/channels/room/members/{user}"), Value::Null).await
+    };
+    let (found, bob) = member("alice", "bob").await;
+    assert_eq!(
+        (found, &bob["role"], &bob["added_by"], bob.get("read_seq")),
+        (200, &json!("member"), &json!("alice"), None)
+    );
+    assert_eq!(member("alice", "carol").await.0, 404, "no member");
+    assert_eq!(member("carol", "alice").await.0, 404, "a channel that does not exist for the caller");
+    assert_eq!(stack.ask("alice", Method::PATCH, "/channels/room", json!({ "read_receipts": true })).await.0, 200);
+    assert_eq!(member("alice", "bob").await.1["read_seq"], 1);
+    let list = stack.ask("bob", Method::GET, "/channels/room/members", Value::Null).await.1;
+    let marks: Vec<_> = list["members"].as_array().unwrap().iter().map(|one| &one["read_seq"]).collect();
+    assert_eq!(marks, [0, 1], "of alice and bob");
 }

@@ -32,6 +32,14 @@ async fn members_see_who_is_there_and_who_comes_and_goes() {
     let (bob, mut second) = (stack.socket("bob", "lobby").await, stack.socket("bob", "lobby").await);
     assert_eq!(users(&stack, "carol", "lobby").await, ["alice", "bob"]);
     assert_eq!(next(&mut alice).await, ("presence.joined".into(), "bob".into()));
+    let page = async |query: &str| {
+        let path = format!("/channels/lobby/presence?{query}");
+        stack.ask("carol", Method::GET, &path, Value::Null).await.1
+    };
+    let first = page("limit=1").await;
+    assert_eq!((&first["users"][0]["user_id"], &first["has_more"]), (&json!("alice"), &json!(true)));
+    let rest = page(&format!("limit=1&cursor={}", first["next"]["cursor"].as_str().unwrap())).await;
+    assert_eq!((&rest["users"][0]["user_id"], &rest["has_more"]), (&json!("bob"), &json!(false)));
 
     // The end of the first of two sockets sends no event, and neither does a page reload.
     drop(bob);
@@ -134,7 +142,8 @@ async fn unread_messages_are_counted_from_a_mark_that_never_goes_back() {
     }
     let unread = async |user: &str| {
         let (_, list) = stack.ask(user, Method::GET, "/channels", Value::Null).await;
-        (list["channels"][0]["read_seq"].clone(), list["channels"][0]["unread_count"].clone())
+        let membership = &list["channels"][0]["membership"];
+        (membership["read_seq"].clone(), membership["unread_count"].clone())
     };
     assert_eq!(unread("bob").await, (json!(1), json!(3)), "what came before bob is not unread");
     let mark =

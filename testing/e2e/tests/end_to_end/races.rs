@@ -153,7 +153,7 @@ async fn a_read_mark_of_two_devices_is_the_later_one() {
         .await;
         assert_eq!(statuses, (200, 200), "round {round}");
         let found = get(&stack, "/channels").await;
-        assert_eq!(found["channels"][0]["read_seq"], later, "round {round}: {found}");
+        assert_eq!(found["channels"][0]["membership"]["read_seq"], later, "round {round}: {found}");
     }
 }
 

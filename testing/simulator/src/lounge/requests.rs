@@ -49,6 +49,7 @@ pub(super) async fn make_channel(world: &Arc<World>, who: &'static str, round: u
             name: name.clone(),
             visibility,
             agent: AgentSettings { mode, ..AgentSettings::default() },
+            read_receipts: false,
             retention_days: None,
         };
         let key = name.replace(' ', "-").parse().ok();

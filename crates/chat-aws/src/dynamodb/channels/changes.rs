@@ -30,13 +30,19 @@ impl DynamoChannels {
 
     /// Returns the update of a channel's `meta` item from `before` to `changed`.
     pub(super) fn settings_update(&self, before: &Channel, changed: &Channel) -> Result<Write, StoreError> {
-        let mut set =
-            vec!["#name = :name", "visibility = :visibility", "#agent = :agent", "version = :changed_version"];
+        let mut set = vec![
+            "#name = :name",
+            "visibility = :visibility",
+            "#agent = :agent",
+            "read_receipts = :read_receipts",
+            "version = :changed_version",
+        ];
         let mut remove = Vec::new();
         let mut values = vec![
             ("name", s(&changed.name)),
             ("visibility", attribute(OPERATION, changed.visibility)?),
             ("agent", attribute(OPERATION, &changed.agent)?),
+            ("read_receipts", attribute(OPERATION, changed.read_receipts)?),
             ("changed_version", n(changed.version)),
         ];
         match changed.archived_at {

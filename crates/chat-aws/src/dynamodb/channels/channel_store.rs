@@ -1,6 +1,6 @@
 //! [`ChannelStore`] in `chat_channels`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{
     error::SdkError, operation::update_item::UpdateItemError, types::ReturnValuesOnConditionCheckFailure,
@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
 use chat::{
     model::{
         access::Authority,
-        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, OwnChannel, Visibility},
+        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, Visibility},
         error::StoreError,
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::{ChannelKey, Incarnation},
@@ -16,14 +16,12 @@ use chat::{
         seq::Seq,
         time::Timestamp,
     },
-    ports::channel_store::{
-        ChannelCreated, ChannelPage, ChannelStore, Creation, MemberChanged, MemberPage, PublicPage,
-    },
+    ports::channel_store::{ChannelCreated, ChannelStore, Creation, MemberChanged, MemberPage, PublicPage, ReadMarks},
 };
 
 use super::{
     DynamoChannels,
-    queries::{listed_channel, of_key, read_seq},
+    queries::{listed_channel, of_key, place_of, read_seq},
 };
 use crate::{
     dynamodb::{
@@ -87,6 +85,11 @@ impl ChannelStore for DynamoChannels {
     async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
         let found = self.get(self.keys.meta(id)).await?;
         found.map(|item| read("GetItem", self.keys.plain(item))).transpose()
+    }
+
+    async fn channels_among(&self, keys: &[ChannelKey]) -> Result<Vec<Channel>, StoreError> {
+        let found = self.channels(keys.iter()).await?;
+        Ok(keys.iter().filter_map(|key| of_key(&found, key)).cloned().collect())
     }
 
     async fn update(
@@ -188,6 +191,29 @@ impl ChannelStore for DynamoChannels {
         found.into_iter().map(|item| read(BATCH_GET, self.keys.plain(item))).collect()
     }
 
+    async fn memberships_among(&self, user: &UserId, channels: &[ChannelKey]) -> Result<Vec<Member>, StoreError> {
+        // DynamoDB refuses a request that names an item twice.
+        let channels: BTreeSet<&ChannelKey> = channels.iter().collect();
+        let wanted = channels.into_iter().map(|channel| self.keys.member(channel, user)).collect();
+        let found = self.batch_get(wanted).await?;
+        found.into_iter().map(|item| read(BATCH_GET, self.keys.plain(item))).collect()
+    }
+
+    async fn read_marks(&self, members: &[(ChannelKey, UserId)]) -> Result<ReadMarks, StoreError> {
+        let mut listed = BTreeMap::new();
+        for member in members {
+            let (channel, user) = member;
+            let key = self.keys.listed(user, channel);
+            listed.insert(place_of(&key), (key, member));
+        }
+        let found = self.batch_get(listed.values().map(|(key, _)| key.clone()).collect()).await?;
+        let marks = found.iter().filter_map(|item| {
+            let (_, member) = listed.get(&place_of(item))?;
+            Some(((*member).clone(), read_seq(item)))
+        });
+        Ok(marks.collect())
+    }
+
     async fn members(
         &self,
         channel: &ChannelKey,
@@ -201,24 +227,8 @@ impl ChannelStore for DynamoChannels {
         Ok(MemberPage { members, next_after })
     }
 
-    async fn channels_of(
-        &self,
-        user: &UserId,
-        after: Option<&ChannelId>,
-        limit: u16,
-    ) -> Result<ChannelPage, StoreError> {
-        let (listed, more) = self.listed(user, after, usize::from(limit)).await?;
-        let next_after = listed.last().filter(|_| more).map(|(key, _)| key.channel_id.clone());
-        let found = self.channels(listed.iter().map(|(key, _)| key)).await?;
-        let channels = listed.into_iter().filter_map(|(key, read_seq)| {
-            let channel = of_key(&found, &key)?.clone();
-            Some(OwnChannel { unread_count: channel.last_seq.distance_from(read_seq), read_seq, channel })
-        });
-        Ok(ChannelPage { channels: channels.collect(), next_after })
-    }
-
     async fn memberships(&self, user: &UserId, limit: usize) -> Result<Memberships, StoreError> {
-        let all = self.keys.memberships(user, None);
+        let all = self.keys.memberships(user);
         let (items, more) = self.page(&all, limit).await?;
         let first: Vec<ChannelKey> = items.iter().map(listed_channel).collect::<Result<_, _>>()?;
         if !more {

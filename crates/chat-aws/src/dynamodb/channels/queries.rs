@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::Select};
-use chat::model::{
-    channel::Channel,
-    error::StoreError,
-    id::{ChannelId, UserId},
-    incarnation::ChannelKey,
-    seq::Seq,
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{KeysAndAttributes, Select},
 };
+use chat::model::{channel::Channel, error::StoreError, id::ChannelId, incarnation::ChannelKey, seq::Seq};
 
 use super::DynamoChannels;
 use crate::{
@@ -96,39 +93,9 @@ impl DynamoChannels {
         }
     }
 
-    /// Returns a user's memberships in up to `limit` channel ids after `after`, each with its read mark, and whether
-    /// there are more. One id may have several while memberships of a deleted channel are being removed. A page
-    /// contains all of them.
-    pub(super) async fn listed(
-        &self,
-        user: &UserId,
-        after: Option<&ChannelId>,
-        limit: usize,
-    ) -> Result<(Vec<(ChannelKey, Seq)>, bool), StoreError> {
-        let range = self.keys.memberships(user, after);
-        let mut listed: Vec<(ChannelKey, Seq)> = Vec::new();
-        let mut ids = BTreeSet::new();
-        let mut start = None;
-        loop {
-            let (found, next) = self.query(&range, limit + 1 - ids.len(), start.take()).await?;
-            for item in found {
-                let key = listed_channel(&item)?;
-                ids.insert(key.channel_id.clone());
-                if ids.len() > limit {
-                    return Ok((listed, true));
-                }
-                listed.push((key, read_seq(&item)));
-            }
-            start = next;
-            if start.is_none() {
-                return Ok((listed, false));
-            }
-        }
-    }
-
     /// Returns up to 100 items by their keys, in any order. Missing items are left out.
     pub(crate) async fn batch_get(&self, wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        batch::get(&self.client, &self.table, wanted).await
+        batch::get(&self.client, &self.table, wanted, KeysAndAttributes::builder()).await
     }
 
     /// Returns the current channels of the ids in some keys: see [`of_key`].
@@ -150,6 +117,12 @@ impl DynamoChannels {
 /// Returns the channel of a key, if its id still leads to this incarnation.
 pub(super) fn of_key<'a>(found: &'a BTreeMap<ChannelId, Channel>, key: &ChannelKey) -> Option<&'a Channel> {
     found.get(&key.channel_id).filter(|channel| channel.incarnation == key.incarnation)
+}
+
+/// Returns the two parts of an item's key.
+pub(super) fn place_of(item: &Item) -> (Option<String>, Option<String>) {
+    let part = |name| text(item, name).map(str::to_owned);
+    (part("channel_id"), part("sk"))
 }
 
 pub(super) fn read_seq(listed: &Item) -> Seq {

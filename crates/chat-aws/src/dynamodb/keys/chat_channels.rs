@@ -53,14 +53,9 @@ impl Keys {
         in_channels(self.user(user), format!("{MEMBER}{channel_id}#{incarnation}"))
     }
 
-    /// Returns the range of a user's memberships by channel id, after all incarnations of the id `after`.
-    pub(crate) fn memberships(&self, user: &UserId, after: Option<&ChannelId>) -> SortRange {
-        let mut range = SortRange::below(self.user(user), MEMBER);
-        if let Some(after) = after {
-            // `$` follows `#` in ASCII, and precedes every character of an id.
-            range.first = format!("{MEMBER}{after}$");
-        }
-        range
+    /// Returns the range of a user's memberships by channel id.
+    pub(crate) fn memberships(&self, user: &UserId) -> SortRange {
+        SortRange::below(self.user(user), MEMBER)
     }
 
     /// Returns the key of a membership that its user chose, with the time at which it began.
@@ -94,6 +89,7 @@ impl Keys {
     pub(crate) fn invitations(&self, user: &UserId, after: Option<&ChannelId>) -> SortRange {
         let mut range = SortRange::below(self.user(user), INVITED);
         if let Some(after) = after {
+            // `$` follows `#` in ASCII, and precedes every character of an id.
             range.first = format!("{INVITED}{after}$");
         }
         range

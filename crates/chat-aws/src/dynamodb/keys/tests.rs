@@ -51,16 +51,20 @@ fn the_gate_sorts_before_the_subscriptions() {
 }
 
 #[test]
-fn memberships_sort_by_the_ids_of_their_channels_whatever_their_incarnations() {
+fn a_user_s_lists_sort_by_the_ids_of_the_channels_whatever_their_incarnations() {
     let (keys, user) = (Keys::default(), "alice".parse().unwrap());
     let channel = |id: &str, last: char| format!("{id}@01arz3ndektsv4rrffq69g5fa{last}").parse().unwrap();
     let listed: Vec<ChannelKey> =
         vec![channel("a", '0'), channel("a", '1'), channel("a-b", '0'), channel("a.b", '0'), channel("ab", '0')];
     let sks: Vec<String> = listed.iter().map(|key| sort(&keys.listed(&user, key)).to_owned()).collect();
     assert!(sks.is_sorted());
-    let all = keys.memberships(&user, None);
+    let all = keys.memberships(&user);
     assert!(sks.iter().all(|sk| (all.first.as_str()..=all.last.as_str()).contains(&sk.as_str())));
-    let after = keys.memberships(&user, Some(&listed[0].channel_id)).first;
+    let sks: Vec<String> = listed.iter().map(|key| sort(&keys.listed_invitation(&user, key)).to_owned()).collect();
+    assert!(sks.is_sorted());
+    let all = keys.invitations(&user, None);
+    assert!(sks.iter().all(|sk| (all.first.as_str()..=all.last.as_str()).contains(&sk.as_str())));
+    let after = keys.invitations(&user, Some(&listed[0].channel_id)).first;
     assert_eq!(sks.iter().filter(|sk| **sk >= after).count(), 3, "both incarnations are left out");
 }
 

@@ -5,11 +5,13 @@
 //! | `mod.rs` | the store, and the port `MessageStore` |
 //! | `append.rs` | the transaction of an append |
 //! | `changes.rs` | edits, deletions and reactions |
+//! | `previews.rs` | parts of messages for lists of channels |
 //! | `reads.rs` | reads of items and of a range |
 //! | `threads.rs` | the items of threads, and the reads by them |
 
 mod append;
 mod changes;
+mod previews;
 mod reads;
 mod threads;
 
@@ -23,6 +25,7 @@ use chat::{
         incarnation::ChannelKey,
         message::{Message, StoredMessage},
         message_ref::MessageRef,
+        preview::{MessageOutline, MessagePreview},
         reaction::Toggle,
         seq::Seq,
         text::emoji::Emoji,
@@ -76,6 +79,25 @@ impl MessageStore for DynamoMessages {
 
     async fn is_member(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
         Ok(self.get(&self.channels, self.keys.member(channel, user)).await?.is_some())
+    }
+
+    async fn previews(
+        &self,
+        wanted: &[(ChannelKey, Seq)],
+        now: Timestamp,
+    ) -> Result<Vec<(ChannelKey, MessagePreview)>, StoreError> {
+        self.read_previews(wanted, now).await
+    }
+
+    async fn outlines(
+        &self,
+        channel: &ChannelKey,
+        after: Seq,
+        before: Seq,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<MessageOutline>, StoreError> {
+        self.read_outlines(channel, after, before, limit, now).await
     }
 
     async fn append(&self, append: Append<'_>) -> Result<AppendResult, StoreError> {

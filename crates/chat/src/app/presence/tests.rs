@@ -60,10 +60,36 @@ async fn a_socket_in_its_handshake_is_there_and_one_that_has_vanished_is_forgott
     }
     let (channel, caller) = ("c".parse().unwrap(), "dora".parse().unwrap());
     let presence = Presence { channels: &store, connections: &store, sockets: &NothingOpen, clock: &clock };
-    let there = presence.list(&channel, &caller).await.unwrap();
+    let there = presence.list(&channel, &caller, None, 9).await.unwrap().users;
     assert_eq!(there.iter().map(|one| one.user_id.as_str()).collect::<Vec<_>>(), ["carol"]);
     for (id, is_kept) in [("old=", false), ("new=", true)] {
         assert_eq!(store.connection(&id.parse().unwrap()).await.unwrap().is_some(), is_kept, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn present_users_are_listed_once_in_pages() {
+    let room = Room::new().await;
+    for (id, user) in [("d=", "dora"), ("b1=", "bob"), ("b2=", "bob"), ("c=", "carol")] {
+        room.open(id, user).await;
+    }
+    let (channel, caller) = ("c".parse().unwrap(), "erin".parse().unwrap());
+    // The sockets are in their handshakes, so the gateway is not asked.
+    let presence =
+        Presence { channels: &room.store, connections: &room.store, sockets: &NothingOpen, clock: &room.clock };
+    for limit in 1..=5 {
+        let (mut found, mut after, mut sizes) = (Vec::new(), None, Vec::new());
+        loop {
+            let page = presence.list(&channel, &caller, after.as_ref(), limit).await.unwrap();
+            sizes.push(page.users.len());
+            found.extend(page.users.into_iter().map(|one| one.user_id.to_string()));
+            after = page.next_after;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, ["alice", "bob", "carol", "dora"], "{limit} at a time");
+        assert!(sizes.iter().all(|size| *size <= usize::from(limit) && *size > 0), "{limit}: {sizes:?}");
     }
 }
 

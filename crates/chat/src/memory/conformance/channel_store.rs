@@ -15,7 +15,7 @@ use crate::{
         seq::Seq,
     },
     ports::{
-        channel_store::{ChannelCreated, Creation},
+        channel_store::{ChannelCreated, Creation, ReadMarks},
         deleted_channels::DeletedChannels,
         message_store::{AppendResult, MessageStore, Range, RecordKey},
         reply_leases::{Acquire, LeaseOwner, MessageKey},
@@ -139,24 +139,23 @@ where
         self.send(&new, "olga").await?;
         let member = self.new_member(&new, "lena", MemberRole::Member)?;
         require_eq!(store.add_member(&by, &member, Seq::ZERO).await?, MemberAdded::Added, "adding lena again");
+        // Sorted as keys are, by id.
         let mut wanted: Vec<ChannelKey> = made.iter().map(|(channel, _)| channel.key()).collect();
         wanted.push(new.key());
-        for limit in 1..=6 {
-            let (mut found, mut after) = (Vec::new(), None);
-            loop {
-                let page = store.channels_of(&lena, after.as_ref(), limit).await?;
-                found.extend(page.channels.iter().map(|own| own.channel.key()));
-                if let Some(own) = page.channels.iter().find(|own| own.channel.key() == new.key()) {
-                    require_eq!((own.read_seq, own.unread_count), (Seq::ZERO, 1), "the unread messages");
-                }
-                after = page.next_after;
-                if after.is_none() {
-                    break;
-                }
-            }
-            require_eq!(found, wanted, "lena's channels, {limit} at a time");
-        }
+        wanted.sort_unstable();
         let all = store.memberships(&lena, 100).await?.channels;
+        let mut found: Vec<ChannelKey> = store.channels_among(&all).await?.iter().map(Channel::key).collect();
+        found.sort_unstable();
+        require_eq!(found, wanted, "lena's channels that exist");
+        require_eq!(store.channels_among(&[]).await?, vec![], "no channels");
+        let newest = store.channels_among(&[new.key()]).await?;
+        require_eq!(newest, vec![self.current(&new).await?], "a channel is as it is");
+        let mut of_lena = store.memberships_among(&lena, &wanted).await?;
+        of_lena.sort_unstable_by(|one, other| one.channel_id.cmp(&other.channel_id));
+        let ids: Vec<&str> = of_lena.iter().map(|member| member.channel_id.as_str()).collect();
+        require_eq!(ids, ["list", "list-a", "list.b", "list2"], "the channels of lena's memberships");
+        require_eq!(of_lena.pop(), Some(member), "a membership");
+        require_eq!(store.memberships_among(&id("mallory")?, &wanted).await?, vec![], "of a user who is no member");
         let of_old = all.iter().filter(|key| **key == old.key()).count();
         require_eq!(of_old, 1, "the membership in the deleted channel, until it is removed");
         require_eq!(all.iter().filter(|key| wanted.contains(key)).count(), 4, "lena's memberships");
@@ -241,7 +240,15 @@ where
             None,
             "the mark of a user who is no member"
         );
+        let (elsewhere, _) = self.channel("marks-elsewhere", Visibility::Private).await?;
+        let places = [(key.clone(), rita.user_id.clone()), (key.clone(), id("olga")?), (elsewhere.key(), id("olga")?)];
+        let unmarked = [(key.clone(), id("mallory")?), (elsewhere.key(), rita.user_id.clone())];
+        let found = store.read_marks(&[&places[..], &unmarked].concat()).await?;
+        let wanted: ReadMarks = places.iter().cloned().zip([Seq::new(7), Seq::ZERO, Seq::ZERO]).collect();
+        require_eq!(found, wanted, "the marks of members");
+        require!(store.read_marks(&[]).await?.is_empty(), "the marks of no members");
         self.remove(&by, &rita).await?;
+        require!(store.read_marks(&places[..1]).await?.is_empty(), "the mark of a removed user is read");
         require_eq!(store.mark_read(&key, &rita.user_id, Seq::new(9)).await?, None, "the mark of a removed user");
         let rita = self.new_member(&channel, "rita", MemberRole::Member)?;
         store.add_member(&by, &rita, Seq::new(5)).await?;

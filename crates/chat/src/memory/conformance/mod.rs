@@ -21,6 +21,7 @@ mod message_store;
 mod pages;
 mod pending_ends;
 mod presence_store;
+mod previews;
 mod questions;
 mod rate_limiter;
 mod reply_leases;
@@ -107,6 +108,7 @@ where
         ("a message is read as it was written, until it expires", Box::pin(bench.history())),
         ("a thread has a root, which counts its replies", Box::pin(bench.roots())),
         ("a part of the messages is read in each range, until they expire", Box::pin(bench.selections())),
+        ("previews and outlines show messages as they are, until they expire", Box::pin(bench.previews())),
         ("a change of a message changes only that message", Box::pin(bench.revisions())),
         ("reactions are counted by user", Box::pin(bench.reactions())),
         ("a connection is identified by its id and its time of connecting", Box::pin(bench.connections())),

@@ -46,7 +46,6 @@ where
     pub(super) async fn pages(&self) -> Outcome {
         for limit in [1, 2] {
             self.pages_of_members(limit).await?;
-            self.pages_of_own_channels(limit).await?;
             self.pages_of_public_channels(limit).await?;
             self.pages_of_invitations(limit).await?;
             self.pages_of_messages(limit).await?;
@@ -91,29 +90,6 @@ where
             made.push((channel, olga));
         }
         Ok(made)
-    }
-
-    async fn pages_of_own_channels(&self, limit: u16) -> Outcome {
-        let user = format!("pia{limit}");
-        let pia: UserId = id(&user)?;
-        let ids: Vec<String> = (0..ENTRIES).map(|number| format!("pages-own{limit}-m{number}")).collect();
-        let mut made = self.channels_with(ids.clone(), &user).await?;
-        let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
-        loop {
-            let page = self.ports.channels.channels_of(&pia, after.as_ref(), limit).await?;
-            let listed: Vec<String> = page.channels.iter().map(|own| own.channel.channel_id.to_string()).collect();
-            if pages < CHANGES {
-                self.delete_listed(&made, listed.last()).await?;
-                let further = ["a", "z"].map(|order| format!("pages-own{limit}-{order}{pages}"));
-                made.extend(self.channels_with(further.into(), &user).await?);
-            }
-            found.extend(listed);
-            (after, pages) = (page.next_after, pages + 1);
-            if after.is_none() {
-                break;
-            }
-        }
-        require_once(found, &ids, "a user's channels")
     }
 
     async fn pages_of_public_channels(&self, limit: u16) -> Outcome {
@@ -161,7 +137,7 @@ where
                 let further = ["a", "z"].map(|order| format!("pages-invited{limit}-{order}{pages}"));
                 self.invite_to(&further, &user).await?;
             }
-            found.extend(page.channels.into_iter().map(|one| one.channel_id.to_string()));
+            found.extend(page.channels.into_iter().map(|one| one.invitation.channel_id.to_string()));
             (after, pages) = (page.next_after, pages + 1);
             if after.is_none() {
                 break;

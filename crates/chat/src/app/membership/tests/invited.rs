@@ -16,7 +16,7 @@ impl World {
     async fn invite_bob(&self) -> Invitation {
         let (channel, alice, bob) = (CHANNEL.parse().unwrap(), "alice".parse().unwrap(), USER.parse().unwrap());
         match self.membership().add(&channel, &alice, &bob, None, Addition::Invite).await.unwrap() {
-            Added::Invited(invitation) => invitation,
+            Added::Invited(invited) => invited.invitation,
             other @ Added::Joined { .. } => panic!("{other:?}"),
         }
     }
@@ -138,6 +138,7 @@ fn an_invitation_offers_a_role_and_what_is_below_it() {
         assert!(matches!(refused, Err(ChatError::Forbidden(_))), "{refused:?}");
         // An invitation with another role replaces the first one.
         let Added::Invited(second) = add(&alice, Some(MemberRole::Moderator)).await.unwrap() else { panic!() };
+        let second = second.invitation;
         assert_eq!((second.role, second.incarnation == first.incarnation), (MemberRole::Moderator, false));
         let Added::Joined { member, added: true } = add(&bob, Some(MemberRole::Member)).await.unwrap() else {
             panic!()
@@ -276,6 +277,7 @@ fn room(id: Option<&str>, visibility: Visibility) -> NewChannel {
         name: "Room".to_owned(),
         visibility,
         agent: crate::model::channel::AgentSettings::default(),
+        read_receipts: false,
         retention_days: None,
     }
 }
@@ -291,13 +293,13 @@ fn a_user_creates_a_limited_number_of_channels_and_a_repeated_request_is_answere
             membership.create_channel(&bob, room(Some(id), Visibility::Public), key, rules).await
         };
         for id in ["one", "two"] {
-            assert!(matches!(create(id, Some(id)).await, Ok(Created::New(_))));
+            assert!(matches!(create(id, Some(id)).await, Ok(Created::New { .. })));
         }
         let refused = create("three", Some("three")).await;
         assert!(matches!(refused, Err(ChatError::TooManyChannels(2))), "{refused:?}");
         assert!(matches!(create("two", Some("two")).await, Ok(Created::Replayed(_))));
         membership.delete_channel(&"one".parse().unwrap(), &bob, None).await.unwrap();
-        assert!(matches!(create("three", Some("three")).await, Ok(Created::New(_))));
+        assert!(matches!(create("three", Some("three")).await, Ok(Created::New { .. })));
     });
 }
 
@@ -322,7 +324,7 @@ fn a_deployment_says_which_ids_are_chosen() {
                     Err(other) => panic!("{other:?}"),
                 }
                 let generated = membership.create_channel(&bob, room(None, visibility), None, rules).await;
-                assert!(matches!(generated, Ok(Created::New(_))), "{generated:?}");
+                assert!(matches!(generated, Ok(Created::New { .. })), "{generated:?}");
             }
         }
         // Only users who may choose an id learn that it is taken.
