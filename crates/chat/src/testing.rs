@@ -234,6 +234,7 @@ impl TestStore {
             name: id.to_owned(),
             visibility,
             agent: AgentSettings::default(),
+            read_receipts: false,
             last_seq: Seq::ZERO,
             last_message_at: None,
             created_by: "alice".parse().unwrap(),

@@ -189,6 +189,7 @@ fn sample(id: &str, visibility: Visibility) -> Channel {
         name: id.to_owned(),
         visibility,
         agent: AgentSettings::default(),
+        read_receipts: false,
         last_seq: Seq::ZERO,
         last_message_at: None,
         created_by: user("alice"),

@@ -74,6 +74,7 @@ impl NewChannel {
             name: self.name,
             visibility: self.visibility,
             agent: self.agent,
+            read_receipts: false,
             last_seq: Seq::ZERO,
             last_message_at: None,
             created_by: creator.clone(),

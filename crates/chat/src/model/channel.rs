@@ -60,6 +60,9 @@ pub struct Channel {
     /// Agent settings.
     #[serde(default)]
     pub agent: AgentSettings,
+    /// Whether members see how far the others have read. Default: `false`.
+    #[serde(default)]
+    pub read_receipts: bool,
     /// `seq` of the newest message; 0 if there is none.
     pub last_seq: Seq,
     /// Time at which the newest message was accepted.

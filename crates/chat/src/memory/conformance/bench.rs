@@ -124,6 +124,7 @@ where
             name: name.to_owned(),
             visibility,
             agent: AgentSettings::default(),
+            read_receipts: false,
             last_seq: Seq::ZERO,
             last_message_at: None,
             created_by: id("olga")?,
