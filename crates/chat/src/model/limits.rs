@@ -112,7 +112,7 @@ pub const PRESENCE_PROBES: usize = 100;
 pub const TYPING_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 3 };
 
 /// Maximum number of sockets to which the function that receives an ephemeral event pushes it itself.
-pub const TYPING_PUSHES: usize = 50;
+pub const EPHEMERAL_PUSHES: usize = 50;
 
 /// Maximum number of pending ends that one run of maintenance works on.
 pub const MAX_PENDING_ENDS_PER_RUN: usize = 100;
