@@ -81,8 +81,8 @@ impl Handler {
         partial_batch_response(failed)
     }
 
-    /// Tells a client of the changes of its connection, in order. Returns the sequence number of the first one that must
-    /// be told again.
+    /// Tells a client of the changes of its connection, in order. Returns the sequence number of the first one that
+    /// must be told again.
     async fn tell_client(&self, changes: Vec<ConnectionChange>, context: &Context) -> Option<String> {
         let records = changes.into_iter().map(|change| (change.sequence_number.clone(), change));
         let told = first_failed(records, (), async |(), change: ConnectionChange| {

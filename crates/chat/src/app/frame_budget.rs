@@ -58,8 +58,8 @@ pub struct FrameBudgets {
 
 impl FrameBudgets {
     /// Returns the answer to a frame that a socket has sent. Within the limit of accepted frames a frame may get no
-    /// answer. Beyond it the socket is closed, after a frame that gives the reason. Only the first frame beyond the limit
-    /// pushes that, so that a flood does not cost two calls for each of its frames.
+    /// answer. Beyond it the socket is closed, after a frame that gives the reason. Only the first frame beyond the
+    /// limit pushes that, so that a flood does not cost two calls for each of its frames.
     ///
     /// # Errors
     /// When the gateway cannot close the socket.

@@ -243,8 +243,8 @@ where
         Ok(())
     }
 
-    /// Pushes the last frames to a socket, and closes it. A socket cannot be closed before the end of its handshake, and
-    /// a push under way could still reach it. So this waits, for at most [`OPENING_SOCKET_DURATION`].
+    /// Pushes the last frames to a socket, and closes it. A socket cannot be closed before the end of its handshake,
+    /// and a push under way could still reach it. So this waits, for at most [`OPENING_SOCKET_DURATION`].
     async fn close(&self, one: &Subscription, last: &[String]) -> Result<(), StoreError> {
         let until = self.clock.now().plus(OPENING_SOCKET_DURATION);
         let handshake_ends_at = one.connection.connected_at.plus(HANDSHAKE_DURATION);

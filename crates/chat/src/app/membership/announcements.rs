@@ -32,8 +32,8 @@ where
         }
     }
 
-    /// Carries out the ends of a stored change, and at the same time sends its event to the sockets that remain. Returns
-    /// `true` if nothing remains for the maintenance function.
+    /// Carries out the ends of a stored change, and at the same time sends its event to the sockets that remain.
+    /// Returns `true` if nothing remains for the maintenance function.
     pub(crate) async fn end_and_announce(&self, pending: &PendingEnd, event: EphemeralEvent) -> bool {
         let ends = self.subscription_ends();
         join(Box::pin(ends.finish_now(pending)), self.announce(&pending.channel, event)).await.0
