@@ -1,8 +1,17 @@
 //! Helpers of the domain's own tests.
 
-use std::{cell::Cell, rc::Rc, sync::Mutex, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
@@ -10,14 +19,19 @@ use crate::{
     model::{
         channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
         error::StoreError,
-        id::{ChannelId, MessageId},
+        id::{ChannelId, ConnectionId, MessageId},
         incarnation::{ChannelKey, Incarnation},
         message::{Change, ContentType, Message, MessageEvent, Role, StoredMessage},
         seq::Seq,
         time::Timestamp,
         trace::TraceContext,
     },
-    ports::{clock::Clock, reply_leases::LeaseRenewal},
+    ports::{
+        clock::Clock,
+        fan_out::{FanOut, PushBatch},
+        reply_leases::LeaseRenewal,
+        socket_gateway::{Pushed, SocketGateway},
+    },
 };
 
 tokio::task_local! {
@@ -145,6 +159,65 @@ impl Clock for PausedClock {
 
 pub(crate) fn broken() -> StoreError {
     StoreError { operation: "test", retryable: true, source: "out of order".into() }
+}
+
+/// Gateway at which every socket is open until it is closed. It records the frames that sockets receive.
+#[derive(Debug, Default)]
+pub(crate) struct OpenSockets {
+    received: Mutex<Vec<(ConnectionId, Value)>>,
+    closed: Mutex<Vec<ConnectionId>>,
+    /// `true`: no push succeeds.
+    is_down: AtomicBool,
+}
+
+impl OpenSockets {
+    /// Returns the types of the frames that a socket has received since the last call.
+    pub(crate) fn types(&self, id: &str) -> Vec<String> {
+        self.frames(id).iter().map(|frame| frame["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Returns the frames that a socket has received since the last call.
+    pub(crate) fn frames(&self, id: &str) -> Vec<Value> {
+        let mut received = self.received.lock().unwrap();
+        received.extract_if(.., |(of, _)| of.as_str() == id).map(|(_, frame)| frame).collect()
+    }
+
+    pub(crate) fn is_closed(&self, id: &str) -> bool {
+        self.closed.lock().unwrap().iter().any(|closed| closed.as_str() == id)
+    }
+
+    pub(crate) fn break_down(&self) {
+        self.is_down.store(true, Ordering::Relaxed);
+    }
+}
+
+impl SocketGateway for OpenSockets {
+    async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
+        if self.is_down.load(Ordering::Relaxed) {
+            return Err(broken());
+        }
+        if self.is_closed(id.as_str()) {
+            return Ok(Pushed::Gone);
+        }
+        self.received.lock().unwrap().push((id.clone(), serde_json::from_str(frame).unwrap()));
+        Ok(Pushed::Delivered)
+    }
+
+    async fn is_open(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        Ok(!self.is_closed(id.as_str()))
+    }
+
+    async fn close(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+        let was_open = !self.is_closed(id.as_str());
+        self.closed.lock().unwrap().push(id.clone());
+        Ok(was_open)
+    }
+}
+
+impl FanOut for OpenSockets {
+    async fn dispatch(&self, _: &PushBatch) -> Result<(), StoreError> {
+        if self.is_down.load(Ordering::Relaxed) { Err(broken()) } else { panic!("every socket accepts its frames") }
+    }
 }
 
 /// Hook that lets other tasks run before and after each call, and makes some calls fail.

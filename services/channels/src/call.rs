@@ -35,6 +35,8 @@ pub(crate) struct Dependencies {
     /// The users who may add members without an invitation.
     pub(crate) additions: MemberAdditions,
     pub(crate) creations: CreationRules,
+    /// Maximum number of subscriptions of a channel with read receipts.
+    pub(crate) receipts: usize,
 }
 
 /// A request, its caller, and the stores of the caller's tenant.
@@ -56,9 +58,11 @@ impl Call<'_> {
         &self.identity.caller
     }
 
-    pub(crate) fn membership(&self) -> Membership<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {
-        let Self { channels, connections, .. } = self;
-        Membership { channels, connections, sockets: &self.shared.sockets, clock: &SystemClock }
+    pub(crate) fn membership(
+        &self,
+    ) -> Membership<'_, DynamoChannels, DynamoConnections, ManagementApi, LambdaFanOut, SystemClock> {
+        let Delivery { connections, sockets, fan_out, clock, deadline } = self.delivery();
+        Membership { channels: &self.channels, connections, sockets, fan_out, clock, deadline }
     }
 
     pub(crate) fn channel_messages(&self) -> ChannelMessages<'_, DynamoChannels, DynamoMessages, SystemClock> {

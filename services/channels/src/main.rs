@@ -46,6 +46,7 @@ async fn main() -> Result<(), Error> {
             chosen_ids: choice("CHOSEN_CHANNEL_IDS")?,
             channels_per_user: number("CHANNELS_PER_USER")?,
         },
+        receipts: number("PRESENCE_SUBSCRIPTIONS")?,
     };
     let rest = Rest::from_env();
     let (shared, rest) = (&shared, &rest);

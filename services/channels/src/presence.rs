@@ -52,7 +52,8 @@ pub(crate) async fn mark(call: &Call<'_>) -> Answer {
     let seq: Seq = fields.required("seq", "the seq of a message, or 0");
     Problem::require_valid(fields.finish())?;
     call.check_rate_limit(LimitedAction::MarkRead).await?;
-    let read_seq = mark_read(&call.channels, &channel_id, &call.caller().user_id, seq).await?;
+    let (user, most) = (&call.caller().user_id, call.shared.receipts);
+    let read_seq = mark_read(&call.channels, &call.delivery(), &channel_id, user, seq, most).await?;
     response::json(StatusCode::OK, &ReadMark { channel_id, read_seq })
 }
 

@@ -19,8 +19,8 @@ use chat_aws::{
     lambda::{
         deadline,
         stream::{
-            ChannelBatch, LeftOut, PresenceChange, group_by_channel, invocation_span, is_connections_stream, left_out,
-            partial_batch_response, presence_changes, presence_span,
+            ChannelBatch, ConnectionChange, PresenceChange, connection_changes, group_by_channel, invocation_span,
+            is_connections_stream, partial_batch_response, presence_changes, presence_span,
         },
     },
 };
@@ -51,7 +51,7 @@ struct Tenant<'a> {
 impl Handler {
     pub(crate) async fn handle(&self, event: Event, context: &Context) -> DynamoDbEventResponse {
         if is_connections_stream(&event) {
-            let left_out = left_out(&event);
+            let told = connection_changes(&event);
             let changes = presence_changes(event);
             let span = presence_span(changes.len());
             let presence = futures::stream::iter(changes)
@@ -59,12 +59,12 @@ impl Handler {
                 .buffer_unordered(CHANNEL_CONCURRENCY)
                 .filter_map(async |failed| failed)
                 .collect::<Vec<String>>();
-            let left_out = futures::stream::iter(left_out)
-                .map(async |one| self.for_tenant(None, context).tell_left_out(one).await)
+            let told = futures::stream::iter(told)
+                .map(async |changes| self.tell_client(changes, context).await)
                 .buffer_unordered(CHANNEL_CONCURRENCY)
                 .filter_map(async |failed| failed)
                 .collect::<Vec<String>>();
-            let (mut failed, others) = futures::future::join(presence, left_out).instrument(span).await;
+            let (mut failed, others) = futures::future::join(presence, told).instrument(span).await;
             failed.extend(others);
             return partial_batch_response(failed);
         }
@@ -79,6 +79,16 @@ impl Handler {
             .await;
         failed.extend(batch.unreadable);
         partial_batch_response(failed)
+    }
+
+    /// Tells a client of the changes of its connection, in order. Returns the sequence number of the first one that
+    /// must be told again.
+    async fn tell_client(&self, changes: Vec<ConnectionChange>, context: &Context) -> Option<String> {
+        let records = changes.into_iter().map(|change| (change.sequence_number.clone(), change));
+        let told = first_failed(records, (), async |(), change: ConnectionChange| {
+            self.for_tenant(change.tenant.as_ref(), context).tell(&change).await
+        });
+        told.await
     }
 
     fn for_tenant<'a>(&'a self, tenant: Option<&TenantId>, context: &'a Context) -> Tenant<'a> {
@@ -138,19 +148,24 @@ impl Tenant<'_> {
         }
     }
 
-    /// Notifies a client of the number of channels that its socket leaves out. Returns the sequence number to deliver
-    /// again if that failed.
-    async fn tell_left_out(&self, one: LeftOut) -> Option<String> {
-        let LeftOut { connection, count, sequence_number } = one;
-        let connection_id = &connection.id;
-        match self.delivery().tell(&connection, &left_out_frame(count)).await {
+    /// Greets the client of an opened connection, or notifies it of the number of channels that its socket leaves out.
+    /// Returns `None` if that failed.
+    async fn tell(&self, change: &ConnectionChange) -> Option<()> {
+        let ConnectionChange { connection, is_new, .. } = change;
+        let (connection_id, left_out) = (&connection.key.id, connection.left_out);
+        let pushed = if *is_new {
+            self.delivery().greet(connection).await
+        } else {
+            self.delivery().tell(&connection.key, &left_out_frame(left_out)).await
+        };
+        match pushed {
             Ok(pushed) => {
-                tracing::info!(%connection_id, count, ?pushed, "notified a client of left-out channels");
-                None
+                tracing::info!(%connection_id, is_new, left_out, ?pushed, "notified a client of its connection");
+                Some(())
             }
             Err(error) => {
-                tracing::error!(%connection_id, %error, "client was not notified of left-out channels");
-                Some(sequence_number)
+                tracing::error!(%connection_id, %error, "client was not notified of its connection");
+                None
             }
         }
     }

@@ -187,6 +187,7 @@ fn dependencies(
         limits: RateLimits { connect: UNLIMITED, create: UNLIMITED, members: UNLIMITED, other: UNLIMITED },
         additions: MemberAdditions::Everybody,
         creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
+        receipts: 200,
     }
 }
 

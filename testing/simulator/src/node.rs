@@ -97,8 +97,9 @@ impl Node {
         Delivery { connections: &self.store, sockets: self, fan_out: self, clock: self, deadline }
     }
 
-    pub(crate) fn membership(&self) -> Membership<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {
-        Membership { channels: &self.store, connections: &self.store, sockets: self, clock: self }
+    pub(crate) fn membership(&self) -> Membership<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self, Self> {
+        let (channels, connections, deadline) = (&self.store, &self.store, self.deadline(60));
+        Membership { channels, connections, sockets: self, fan_out: self, clock: self, deadline }
     }
 
     pub(crate) fn connector(&self) -> Connector<'_, MemoryStore<Process>, MemoryStore<Process>, Self, Self> {

@@ -176,7 +176,7 @@ impl World {
             name: id.to_owned(),
             visibility,
             agent: AgentSettings { mode, ..AgentSettings::default() },
-            read_receipts: false,
+            read_receipts: true,
             last_seq: Seq::ZERO,
             last_message_at: None,
             created_by: user(OWNER),

@@ -13,7 +13,7 @@ use aws_lambda_events::{
 };
 use chat::{
     model::{
-        connection::ConnectionKey,
+        connection::Connection,
         id::{TenantId, UserId},
         incarnation::ChannelKey,
         message::{Change, MessageEvent, StoredMessage},
@@ -29,7 +29,10 @@ use telemetry::{
 use tracing::Span;
 
 use super::images::{Unreadable, message_event, text};
-use crate::{dynamodb::keys, trace};
+use crate::{
+    dynamodb::{connections::connection_items, keys},
+    trace,
+};
 
 /// A change of a message, as read from its stream record.
 #[derive(Debug, Clone, PartialEq)]
@@ -239,34 +242,54 @@ pub fn is_connections_stream(event: &Event) -> bool {
     event.records.first().is_some_and(|record| record.change.keys.contains_key("pk"))
 }
 
-/// A connection whose number of left-out channels of its user changed.
+/// A change of a connection of which its client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// The connection.
-    pub connection: ConnectionKey,
-    /// Number of channels that it leaves out.
-    pub count: usize,
+pub struct ConnectionChange {
+    /// The connection's tenant.
+    pub tenant: Option<TenantId>,
+    /// The connection as changed.
+    pub connection: Connection,
+    /// `true` if the connection was opened. Otherwise its number of left-out channels of its user changed.
+    pub is_new: bool,
     /// The id of the record in a batch item failure.
     pub sequence_number: String,
 }
 
-/// Reads the connections whose number of left-out channels changed.
+/// Reads the connections that were opened, and those whose number of left-out channels changed. The changes of each
+/// connection are in their order.
 #[must_use]
-pub fn left_out(event: &Event) -> Vec<LeftOut> {
-    let count = |image: &serde_dynamo::Item| match image.get("left_out") {
-        Some(serde_dynamo::AttributeValue::N(count)) => count.parse::<usize>().unwrap_or_default(),
+pub fn connection_changes(event: &Event) -> Vec<Vec<ConnectionChange>> {
+    let mut connections: Vec<Vec<ConnectionChange>> = Vec::new();
+    for change in event.records.iter().filter_map(connection_change) {
+        let id = &change.connection.key.id;
+        match connections.iter_mut().find(|known| known.iter().any(|one| one.connection.key.id == *id)) {
+            Some(known) => known.push(change),
+            None => connections.push(vec![change]),
+        }
+    }
+    connections
+}
+
+fn connection_change(record: &EventRecord) -> Option<ConnectionChange> {
+    let change = &record.change;
+    let id = keys::of_connection(text(&change.keys, "pk")?)?;
+    let connected_at = text(&change.new_image, "connected_at")?;
+    // An id that was used before may still have the item of its earlier connection.
+    let is_new = text(&change.old_image, "connected_at") != Some(connected_at);
+    let before = match change.old_image.get("left_out") {
+        Some(serde_dynamo::AttributeValue::N(count)) => count.parse().unwrap_or_default(),
         _ => 0,
     };
-    let of_record = |record: &EventRecord| {
-        let change = &record.change;
-        let id = keys::of_connection(text(&change.keys, "pk")?)?;
-        let connected_at = text(&change.new_image, "connected_at")?.parse().ok()?;
-        let (before, count) = (count(&change.old_image), count(&change.new_image));
-        let sequence_number = change.sequence_number.clone().unwrap_or_default();
-        let connection = ConnectionKey { id, connected_at };
-        (count > 0 && count != before).then_some(LeftOut { connection, count, sequence_number })
+    let (tenant, connection) = match connection_items::of_image(id, change.new_image.clone()) {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::error!(event_id = record.event_id, %error, "a stream record is no connection");
+            return None;
+        }
     };
-    event.records.iter().filter_map(of_record).collect()
+    let is_told = is_new || (connection.left_out > 0 && connection.left_out != before);
+    let sequence_number = change.sequence_number.clone().unwrap_or_default();
+    is_told.then_some(ConnectionChange { tenant, connection, is_new, sequence_number })
 }
 
 /// Groups a batch of subscriptions by channel. Skips other items: gates and presence records.
@@ -377,6 +400,72 @@ mod tests {
         let records = ["general", "general@x", "~", ""].map(|key| message(7, key));
         let batch = group_by_channel(event(&records));
         assert_eq!((batch.channels.len(), batch.unreadable.len()), (0, 4));
+    }
+
+    /// Returns the image of a connection of bob.
+    fn connection(connected_at: &str, left_out: usize) -> Value {
+        json!({
+            "user_id": { "S": "bob" }, "follows": { "BOOL": true }, "left_out": { "N": left_out.to_string() },
+            "connected_at": { "S": connected_at }, "token_expires_at": { "S": "2027-01-15T10:00:00.000Z" },
+            "expires_at": { "N": "1800014400" }, "channels": { "SS": [KEY] },
+        })
+    }
+
+    fn of_connection(number: usize, id: &str, old: Option<&Value>, new: &Value) -> Value {
+        let keys = json!({ "pk": { "S": id }, "sk": { "S": "meta" } });
+        let mut record = record(number, &keys, new);
+        if let Some(old) = old {
+            record["eventName"] = "MODIFY".into();
+            record["dynamodb"]["OldImage"] = old.clone();
+        }
+        record
+    }
+
+    #[test]
+    fn a_client_is_told_of_its_opened_connection_and_of_each_number_of_channels_left_out() {
+        let (first, later) = ("2027-01-15T08:00:00.000Z", "2027-01-15T09:00:00.000Z");
+        let mut of_tenant = connection(first, 3);
+        of_tenant["tenant"] = json!({ "S": "acme" });
+        let mut renewed = connection(first, 0);
+        renewed["token_expires_at"] = json!({ "S": "2027-01-15T11:00:00.000Z" });
+        let records = [
+            of_connection(1, "conn#a=", None, &connection(first, 0)),
+            of_connection(2, "conn#b=", None, &of_tenant),
+            // A renewal, another number, and none.
+            of_connection(3, "conn#a=", Some(&connection(first, 0)), &renewed),
+            of_connection(4, "conn#a=", Some(&renewed), &connection(first, 7)),
+            of_connection(5, "conn#a=", Some(&connection(first, 7)), &connection(first, 7)),
+            of_connection(6, "conn#a=", Some(&connection(first, 7)), &connection(first, 0)),
+            // The id is used again, while the item of the first connection exists.
+            of_connection(7, "conn#b=", Some(&of_tenant), &connection(later, 0)),
+            // No connection.
+            of_connection(8, "user#bob", None, &connection(first, 0)),
+            of_connection(9, "conn#c=", None, &json!({ "connected_at": { "S": "yesterday" } })),
+        ];
+        let told = connection_changes(&event(&records));
+        let facts: Vec<Vec<_>> = told
+            .iter()
+            .map(|changes| {
+                let fact = |change: &ConnectionChange| {
+                    let (tenant, connection) = (change.tenant.as_ref().map(ToString::to_string), &change.connection);
+                    let id = connection.key.id.to_string();
+                    (change.sequence_number.clone(), id, tenant, change.is_new, connection.left_out)
+                };
+                changes.iter().map(fact).collect()
+            })
+            .collect();
+        let fact = |number: &str, id: &str, tenant: Option<&str>, is_new, left_out| {
+            (number.to_owned(), id.to_owned(), tenant.map(str::to_owned), is_new, left_out)
+        };
+        let expected = [
+            vec![fact("1", "a=", None, true, 0), fact("4", "a=", None, false, 7)],
+            vec![fact("2", "b=", Some("acme"), true, 3), fact("7", "b=", None, true, 0)],
+        ];
+        assert_eq!(facts, expected);
+        let opened = &told[0][0].connection;
+        assert_eq!((opened.user_id.as_str(), opened.channels.as_slice()), ("bob", &[KEY.parse().unwrap()][..]));
+        // An hour before the time at which the store may delete the item.
+        assert_eq!(opened.expires_at.to_string(), "2027-01-15T11:00:00.000Z");
     }
 
     #[test]

@@ -381,7 +381,17 @@ async fn what_other_operations_cost_is_written_down() {
     let (tables, calls) = Tables::new().await.counted();
     let (channels, messages, connections) = (tables.channels(), tables.messages(), tables.connections());
     let (clock, sockets) = (At(NOW), Sockets::default());
-    let members = Membership { channels: &channels, connections: &connections, sockets: &sockets, clock: &clock };
+    let deadline = Timestamp::from_millis(NOW.as_millis() + 60_000);
+    let delivery =
+        Delivery { connections: &connections, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+    let members = Membership {
+        channels: &channels,
+        connections: &connections,
+        sockets: &sockets,
+        fan_out: &sockets,
+        clock: &clock,
+        deadline,
+    };
     let (alice, bob, carol) = (user("alice"), user("bob"), user("carol"));
     let mut costs = serde_json::Map::new();
     for (id, visibility) in [("public", Visibility::Public), ("private", Visibility::Private)] {
@@ -412,7 +422,7 @@ async fn what_other_operations_cost_is_written_down() {
         note("edit");
         of_channels.react(&change(&bob), &"👍".parse().unwrap(), Toggle::Add).await.unwrap();
         note("reaction");
-        mark_read(&channels, &channel, &bob, Seq::FIRST).await.unwrap();
+        mark_read(&channels, &delivery, &channel, &bob, Seq::FIRST, 200).await.unwrap();
         note("read_mark");
         members.add(&channel, by, joins, None, Addition::Outright).await.unwrap();
         note("join");

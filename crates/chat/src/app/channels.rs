@@ -15,6 +15,7 @@ use crate::{
         access::Access,
         channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
         error::{ChatError, Result},
+        event::EphemeralEvent,
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::Incarnation,
         limits::{AGENT_INSTRUCTIONS_BYTES, AGENT_MODEL_CHARS, CHANGE_ATTEMPTS, RETENTION_DAYS},
@@ -29,6 +30,7 @@ use crate::{
         channel_store::{ChannelCreated, ChannelStore, Creation},
         clock::{CHANGE_BACKOFF, Clock},
         connection_store::ConnectionStore,
+        fan_out::FanOut,
         invitation_store::InvitationStore,
         pending_ends::PendingEnds,
         socket_gateway::SocketGateway,
@@ -253,11 +255,12 @@ pub enum Created {
     Replayed(Channel),
 }
 
-impl<Channels, Connections, Sockets, Time> Membership<'_, Channels, Connections, Sockets, Time>
+impl<Channels, Connections, Sockets, Fan, Time> Membership<'_, Channels, Connections, Sockets, Fan, Time>
 where
     Channels: ChannelStore + InvitationStore + PendingEnds,
     Connections: ConnectionStore,
     Sockets: SocketGateway,
+    Fan: FanOut,
     Time: Clock,
 {
     /// Creates a channel, with its creator as its owner. If the creator repeats the request with the same `key`, it
@@ -285,6 +288,7 @@ where
             ChannelCreated::Done => {
                 // The creator's connections with `auto_subscribe` receive the channel.
                 self.follow(&channel.key(), creator).await?;
+                self.announce(&channel.key(), EphemeralEvent::ChannelCreated(channel.clone().into())).await;
                 Ok(Created::New { channel, owner })
             }
             ChannelCreated::TooMany => Err(ChatError::TooManyChannels(most)),
@@ -354,9 +358,13 @@ where
             let changed = Channel { version: found.version + 1, ..changed };
             let pending = Some(pending).filter(|_| restricts_visibility(found, &changed));
             if channels.update(&access.as_member(), &changed, pending.as_ref(), clock.now()).await? {
+                let event = EphemeralEvent::ChannelUpdated(changed.clone().into());
                 let is_done = match &pending {
-                    Some(pending) => self.subscription_ends().finish_now(pending).await,
-                    None => true,
+                    Some(pending) => self.end_and_announce(pending, event).await,
+                    None => {
+                        self.announce(&changed.key(), event).await;
+                        true
+                    }
                 };
                 return Ok((changed, !is_done));
             }
@@ -385,6 +393,7 @@ where
             same.require(&access.channel)?;
             let pending = PendingEnd::new(access.key(), EndCause::ChannelDeleted, clock.seed());
             if channels.delete(&access.as_member(), &pending, clock.now()).await? {
+                // Its sockets receive the event before they are closed.
                 self.subscription_ends().finish_now(&pending).await;
                 return Ok(());
             }

@@ -10,10 +10,11 @@ use std::{
 };
 
 use crate::{
+    app::closing::push_last_frames,
     model::{
         connection::ConnectionKey,
         error::StoreError,
-        frame::Answer,
+        frame::{Answer, ClosingReason, closing_frame},
         limits::{FRAME_BUCKET, FRAME_FLOOD_BUCKET, SOCKETS_WITH_BUDGETS},
         time::Timestamp,
     },
@@ -28,7 +29,10 @@ enum Verdict {
     /// Send no answer.
     Ignore,
     /// Close the socket.
-    Close,
+    Close {
+        /// `true` if an earlier frame closed it.
+        again: bool,
+    },
 }
 
 /// Times at which the buckets of a socket are full.
@@ -36,6 +40,8 @@ enum Verdict {
 struct Budget {
     answers: Timestamp,
     frames: Timestamp,
+    /// `true` after a frame that closes the socket.
+    is_closing: bool,
 }
 
 impl Budget {
@@ -52,7 +58,8 @@ pub struct FrameBudgets {
 
 impl FrameBudgets {
     /// Returns the answer to a frame that a socket has sent. Within the limit of accepted frames a frame may get no
-    /// answer. Beyond it the socket is closed.
+    /// answer. Beyond it the socket is closed, after a frame that gives the reason. Only the first frame beyond the
+    /// limit pushes that, so that a flood does not cost two calls for each of its frames.
     ///
     /// # Errors
     /// When the gateway cannot close the socket.
@@ -66,7 +73,11 @@ impl FrameBudgets {
         match self.take(connection, clock.now()) {
             Verdict::Answer => return Ok(Some(Answer::to(frame, &connection.id))),
             Verdict::Ignore => {}
-            Verdict::Close => {
+            Verdict::Close { again } => {
+                if !again {
+                    let last = [closing_frame(ClosingReason::TooManyFrames)];
+                    push_last_frames(sockets, clock, &connection.id, &last).await;
+                }
                 // `false` means that another invocation or the client closed it.
                 if sockets.close(&connection.id).await? {
                     tracing::warn!(connection_id = %connection.id, "closed a socket that sent too many frames");
@@ -82,8 +93,11 @@ impl FrameBudgets {
         if !sockets.contains_key(connection) && sockets.len() >= SOCKETS_WITH_BUDGETS {
             make_room(&mut sockets, now);
         }
-        let budget = sockets.entry(connection.clone()).or_insert(Budget { answers: now, frames: now });
-        let Ok(frames) = FRAME_FLOOD_BUCKET.take(Some(budget.frames), now) else { return Verdict::Close };
+        let budget =
+            sockets.entry(connection.clone()).or_insert(Budget { answers: now, frames: now, is_closing: false });
+        let Ok(frames) = FRAME_FLOOD_BUCKET.take(Some(budget.frames), now) else {
+            return Verdict::Close { again: std::mem::replace(&mut budget.is_closing, true) };
+        };
         budget.frames = frames;
         let Ok(answers) = FRAME_BUCKET.take(Some(budget.answers), now) else { return Verdict::Ignore };
         budget.answers = answers;
@@ -108,6 +122,45 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::{model::id::ConnectionId, ports::socket_gateway::Pushed, testing::TestClock};
+
+    /// Gateway that records its calls.
+    #[derive(Default)]
+    struct Gateway(Mutex<Vec<String>>);
+
+    impl Gateway {
+        fn note(&self, call: String) {
+            self.0.lock().unwrap().push(call);
+        }
+    }
+
+    impl SocketGateway for Gateway {
+        async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
+            self.note(format!("push to {id}: {frame}"));
+            Ok(Pushed::Delivered)
+        }
+
+        async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
+            unreachable!("the socket has just sent a frame")
+        }
+
+        async fn close(&self, id: &ConnectionId) -> Result<bool, StoreError> {
+            self.note(format!("close {id}"));
+            Ok(true)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_client_of_a_flood_is_told_once_before_its_socket_is_closed() {
+        let (budgets, gateway, clock) = (FrameBudgets::default(), Gateway::default(), TestClock::new(1));
+        let socket = socket("flood=", clock.now());
+        for _ in 0..FRAME_FLOOD_BUCKET.burst + 2 {
+            budgets.answer(&gateway, &clock, &socket, "ping").await.unwrap();
+        }
+        let last = closing_frame(ClosingReason::TooManyFrames);
+        let expected = [format!("push to flood=: {last}"), "close flood=".to_owned(), "close flood=".to_owned()];
+        assert_eq!(*gateway.0.lock().unwrap(), expected);
+    }
 
     const START: i64 = 1_800_000_000;
 
@@ -125,7 +178,9 @@ mod tests {
         let verdicts: Vec<Verdict> = (0..1_000).map(|_| budgets.take(&socket("flood=", start), start)).collect();
         assert_eq!(count(&verdicts, Verdict::Answer), FRAME_BUCKET.burst as usize);
         assert_eq!(count(&verdicts, Verdict::Ignore), (FRAME_FLOOD_BUCKET.burst - FRAME_BUCKET.burst) as usize);
-        assert!(verdicts[FRAME_FLOOD_BUCKET.burst as usize..].iter().all(|verdict| *verdict == Verdict::Close));
+        let beyond = &verdicts[FRAME_FLOOD_BUCKET.burst as usize..];
+        assert_eq!(beyond[0], Verdict::Close { again: false });
+        assert!(beyond[1..].iter().all(|verdict| *verdict == Verdict::Close { again: true }));
         assert_eq!(budgets.take(&socket("other=", start), start), Verdict::Answer, "each socket has its own");
         let reopened = start.plus(Duration::from_secs(1));
         assert_eq!(
@@ -148,12 +203,12 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_what_is_forgotten_first_is_calm() {
         let (budgets, start) = (FrameBudgets::default(), Timestamp::from_secs(START));
-        while budgets.take(&socket("flood=", start), start) != Verdict::Close {}
+        while budgets.take(&socket("flood=", start), start) != (Verdict::Close { again: false }) {}
         for number in 0..SOCKETS_WITH_BUDGETS + 500 {
             budgets.take(&socket(&format!("one{number}="), start), start);
         }
         assert_eq!(budgets.sockets.lock().unwrap().len(), SOCKETS_WITH_BUDGETS);
-        assert_eq!(budgets.take(&socket("flood=", start), start), Verdict::Close);
+        assert_eq!(budgets.take(&socket("flood=", start), start), Verdict::Close { again: true });
         let later = start.plus(Duration::from_mins(10));
         budgets.take(&socket("late=", later), later);
         assert_eq!(budgets.sockets.lock().unwrap().len(), 1, "full buckets are forgotten together");

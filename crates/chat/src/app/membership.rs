@@ -6,6 +6,8 @@
 //! registered before it reads memberships ([`connect`](crate::app::connect)). So it either sees the removal or is found
 //! and closed.
 
+mod announcements;
+
 use crate::{
     app::{
         access::{SameChannel, authorize_read, still_readable},
@@ -16,16 +18,19 @@ use crate::{
         channel::{Channel, Member, MemberAdded, MemberRole, MemberView, Memberships, Visibility},
         connection::UserConnection,
         error::{ChatError, Result},
+        event::EphemeralEvent,
         id::{ChannelId, UserId},
         incarnation::{ChannelKey, Incarnation},
         invitation::{Addition, Invitation, InvitedChannel},
         limits::{CHANGE_ATTEMPTS, CHANNELS_PER_CONNECTION, INVITATIONS_PER_USER},
         pending_end::{EndCause, PendingEnd},
+        time::Timestamp,
     },
     ports::{
         channel_store::{ChannelStore, MemberChanged, ReadMarks},
         clock::{CHANGE_BACKOFF, Clock},
         connection_store::ConnectionStore,
+        fan_out::FanOut,
         invitation_store::{InvitationStore, Invited},
         pending_ends::PendingEnds,
         socket_gateway::SocketGateway,
@@ -57,22 +62,27 @@ pub struct MemberList {
 
 /// Manager of memberships, with its ports.
 #[derive(Debug, Clone, Copy)]
-pub struct Membership<'a, Channels, Connections, Sockets, Time> {
+pub struct Membership<'a, Channels, Connections, Sockets, Fan, Time> {
     /// Channels and members.
     pub channels: &'a Channels,
     /// Connections and subscriptions.
     pub connections: &'a Connections,
     /// Sockets.
     pub sockets: &'a Sockets,
+    /// Dispatch of shards to other invocations.
+    pub fan_out: &'a Fan,
     /// Time.
     pub clock: &'a Time,
+    /// Time at which pushes of ephemeral events end.
+    pub deadline: Timestamp,
 }
 
-impl<Channels, Connections, Sockets, Time> Membership<'_, Channels, Connections, Sockets, Time>
+impl<Channels, Connections, Sockets, Fan, Time> Membership<'_, Channels, Connections, Sockets, Fan, Time>
 where
     Channels: ChannelStore + InvitationStore + PendingEnds,
     Connections: ConnectionStore,
     Sockets: SocketGateway,
+    Fan: FanOut,
     Time: Clock,
 {
     /// Makes `user` a member on behalf of `caller`, or invites the user, with `role` if one is given.
@@ -141,7 +151,9 @@ where
         match self.channels.change_role(&access.as_member(), &member, wanted).await? {
             MemberChanged::Done => {
                 self.follow(&access.key(), &member.user_id).await?;
-                Ok(Some(Added::Joined { member: Member { role: wanted, ..member }, added: false }))
+                let member = Member { role: wanted, ..member };
+                self.announce(&access.key(), EphemeralEvent::MemberUpdated(member.clone())).await;
+                Ok(Some(Added::Joined { member, added: false }))
             }
             MemberChanged::LastOwner => Err(ChatError::LastOwner),
             MemberChanged::Stale => Ok(None),
@@ -176,6 +188,7 @@ where
         match self.channels.add_member(&access.as_member(), &member, access.channel.last_seq).await? {
             MemberAdded::Added => {
                 self.follow(&access.key(), user).await?;
+                self.announce(&access.key(), EphemeralEvent::MemberJoined(member.clone())).await;
                 Ok(Some(Added::Joined { member, added: true }))
             }
             // Another call was faster, or the authority has changed. The next attempt reads it again.
@@ -220,6 +233,7 @@ where
         match self.channels.accept(&access.channel, invitation, &member, access.channel.last_seq).await? {
             MemberAdded::Added => {
                 self.follow(&access.key(), &invitation.user_id).await?;
+                self.announce(&access.key(), EphemeralEvent::MemberJoined(member.clone())).await;
                 Ok(Some(Added::Joined { member, added: true }))
             }
             MemberAdded::Already(_) | MemberAdded::Stale => Ok(None),
@@ -295,7 +309,8 @@ where
             let now = self.clock.now();
             match self.channels.remove_member(&access.as_member(), &member, &pending, now).await? {
                 MemberChanged::Done => {
-                    self.subscription_ends().finish_now(&pending).await;
+                    let event = EphemeralEvent::MemberRemoved(user.clone());
+                    self.end_and_announce(&pending, event).await;
                     return Ok(());
                 }
                 MemberChanged::LastOwner => return Err(ChatError::LastOwner),
@@ -409,7 +424,7 @@ where
 
     /// Returns the [`SubscriptionEnds`] that carry out the pending ends of a change.
     pub(crate) fn subscription_ends(&self) -> SubscriptionEnds<'_, Channels, Connections, Sockets, Time> {
-        let Self { channels, connections, sockets, clock } = *self;
+        let Self { channels, connections, sockets, clock, .. } = *self;
         SubscriptionEnds { channels, connections, sockets, clock }
     }
 
@@ -428,7 +443,7 @@ where
                 {
                     // The membership has ended, and the subscription may have been made after that. The client reopens
                     // its socket.
-                    self.subscription_ends().end_one(channel, subscription).await?;
+                    self.subscription_ends().end_of_member(channel, subscription).await?;
                 }
             }
         }

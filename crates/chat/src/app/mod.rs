@@ -18,6 +18,7 @@
 //! | [`presence`] | list users that are online, and announce changes |
 //! | [`rate_limit`] | limit how often a user acts |
 //! | [`frame_budget`] | limit the frames of one socket |
+//! | [`closing`] | push the last frames of a socket |
 //! | [`delivery`] | push events to the sockets of a channel |
 //! | [`stream`] | process the records of a channel in order |
 //! | [`subscription_ends`] | end subscriptions after a change |
@@ -30,6 +31,7 @@ pub mod channel_lists;
 pub mod channel_messages;
 pub mod channel_views;
 pub mod channels;
+pub mod closing;
 pub mod connect;
 pub mod delivery;
 pub mod edit;

@@ -20,7 +20,7 @@ use crate::{
         event::{EphemeralEvent, Present},
         id::{ChannelId, UserId},
         incarnation::ChannelKey,
-        limits::{PRESENCE_PROBES, PUSH_CONCURRENCY, TYPING_BUCKET, TYPING_PUSHES},
+        limits::{EPHEMERAL_PUSHES, PRESENCE_PROBES, PUSH_CONCURRENCY, TYPING_BUCKET},
         push_report::PushReport,
         time::Timestamp,
         token_bucket::{Bucket, Quota},
@@ -64,7 +64,7 @@ where
     let channel = access.key();
     let here =
         check_rate_limit(channels, delivery.clock, user, &LimitedAction::Typing(&channel), TYPING_BUCKET).await?;
-    delivery.deliver_ephemeral(&channel, &[EphemeralEvent::Typing(user.clone())], TYPING_PUSHES).await?;
+    delivery.deliver_ephemeral(&channel, &[EphemeralEvent::Typing(user.clone())], EPHEMERAL_PUSHES).await?;
     Ok(if here.left <= anywhere.left { here } else { anywhere })
 }
 

@@ -8,6 +8,9 @@
 //! A delivery uses a gate for at most [`AUTHORITY_DURATION`](crate::model::limits::AUTHORITY_DURATION). One push takes
 //! at most [`PUSH_DURATION`](crate::model::limits::PUSH_DURATION). [`SHUT_OUT_DURATION`] is the sum. A request that
 //! waits that long responds after every push that was admitted before the change.
+//!
+//! A socket receives last frames before it is closed: the change, unless the user could not know it, and the reason.
+//! They are not certain to arrive, and take no part in the promise above.
 
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
@@ -17,10 +20,13 @@ use futures::{
 };
 
 use crate::{
+    app::closing::push_last_frames,
     model::{
         connection::Subscription,
         error::StoreError,
-        id::UserId,
+        event::EphemeralEvent,
+        frame::{ClosingReason, closing_frame, ephemeral_frame},
+        id::{ChannelId, UserId},
         incarnation::ChannelKey,
         limits::{ENDING_PAGE, OPENING_SOCKET_DURATION, PENDING_LEASE_DURATION, PUSH_CONCURRENCY, SHUT_OUT_DURATION},
         pending_end::{EndCause, PendingEnd},
@@ -32,7 +38,7 @@ use crate::{
         connection_store::ConnectionStore,
         deleted_channels::DeletedChannels,
         pending_ends::PendingEnds,
-        socket_gateway::{HANDSHAKE_DURATION, SocketGateway},
+        socket_gateway::{HANDSHAKE_DURATION, Pushed, SocketGateway},
     },
 };
 
@@ -131,6 +137,12 @@ where
 
     /// Ends the subscriptions of a record. Returns `false` if some remain at `until`.
     async fn end_subscriptions(&self, pending: &mut PendingEnd, until: Option<Duration>) -> Result<bool, StoreError> {
+        let last = match &pending.cause {
+            EndCause::ChannelDeleted => Some(EphemeralEvent::ChannelDeleted),
+            // A stranger learns nothing of a channel that was made private. The end of a member has its own frames.
+            EndCause::MadePrivate | EndCause::MemberRemoved { .. } => None,
+        };
+        let last = last_frames(&pending.channel.channel_id, last.as_ref());
         if let EndCause::MemberRemoved { user_id } = &pending.cause {
             // A user who has become a member again keeps the subscriptions.
             let is_back = until.is_some() && self.channels.member(&pending.channel, user_id).await?.is_some();
@@ -148,7 +160,7 @@ where
                 EndCause::MadePrivate => self.non_members(&pending.channel, page.subscriptions).await?,
                 _ => page.subscriptions,
             };
-            self.revoke_all(&pending.channel, ending).await?;
+            self.revoke_all(&pending.channel, ending, &last).await?;
             let Some(next) = page.next_after else { return Ok(true) };
             pending.after = Some(next);
             if until.is_some_and(|until| self.clock.monotonic() >= until) {
@@ -194,7 +206,7 @@ where
                 // A handshake under way may have removed its subscription itself, after a delivery had read it.
                 let is_new = self.clock.now() < connection.key.connected_at.plus(HANDSHAKE_DURATION);
                 if has_it || is_new {
-                    self.end_one(channel, connection.subscription(user)).await?;
+                    self.end_of_member(channel, connection.subscription(user)).await?;
                 }
                 Ok::<_, StoreError>(())
             })
@@ -203,33 +215,50 @@ where
             .await
     }
 
-    async fn revoke_all(&self, channel: &ChannelKey, ending: Vec<Subscription>) -> Result<(), StoreError> {
+    async fn revoke_all(
+        &self,
+        channel: &ChannelKey,
+        ending: Vec<Subscription>,
+        last: &[String],
+    ) -> Result<(), StoreError> {
         futures::stream::iter(ending)
-            .map(|one| self.end_one(channel, one))
+            .map(|one| self.end_one(channel, one, last))
             .buffer_unordered(PUSH_CONCURRENCY)
             .try_collect::<()>()
             .await
     }
 
+    /// Ends a subscription whose user is no member any longer.
+    pub(crate) async fn end_of_member(&self, channel: &ChannelKey, one: Subscription) -> Result<(), StoreError> {
+        let event = EphemeralEvent::MemberRemoved(one.user_id.clone());
+        self.end_one(channel, one, &last_frames(&channel.channel_id, Some(&event))).await
+    }
+
     /// Closes the socket and then removes the subscription, so that a repeated call finds an interrupted one. The gate
     /// refuses the subscription meanwhile. An open socket without its subscription would miss events unnoticed after
     /// the user rejoins.
-    pub(crate) async fn end_one(&self, channel: &ChannelKey, one: Subscription) -> Result<(), StoreError> {
-        self.close(&one).await?;
+    async fn end_one(&self, channel: &ChannelKey, one: Subscription, last: &[String]) -> Result<(), StoreError> {
+        self.close(&one, last).await?;
         self.connections.unsubscribe(channel, &one.connection).await?;
         Ok(())
     }
 
-    /// Closes a socket. A socket cannot be closed before the end of its handshake, and a push under way could still
-    /// reach it. So this waits, for at most [`OPENING_SOCKET_DURATION`].
-    async fn close(&self, one: &Subscription) -> Result<(), StoreError> {
+    /// Pushes the last frames to a socket, and closes it. A socket cannot be closed before the end of its handshake,
+    /// and a push under way could still reach it. So this waits, for at most [`OPENING_SOCKET_DURATION`].
+    async fn close(&self, one: &Subscription, last: &[String]) -> Result<(), StoreError> {
         let until = self.clock.now().plus(OPENING_SOCKET_DURATION);
+        let handshake_ends_at = one.connection.connected_at.plus(HANDSHAKE_DURATION);
+        let mut pushed = None;
         loop {
-            if self.sockets.close(&one.connection.id).await? {
+            if pushed != Some(Pushed::Delivered) {
+                pushed = push_last_frames(self.sockets, self.clock, &one.connection.id, last).await;
+            }
+            let is_gone = pushed == Some(Pushed::Gone) && self.clock.now() >= handshake_ends_at;
+            if is_gone || self.sockets.close(&one.connection.id).await? {
                 return Ok(());
             }
             let now = self.clock.now();
-            if now >= until || now >= one.connection.connected_at.plus(HANDSHAKE_DURATION) {
+            if now >= until || now >= handshake_ends_at {
                 return Ok(());
             }
             // The handshake was refused, or the socket is gone.
@@ -240,4 +269,10 @@ where
             self.clock.sleep(OPENING_SOCKET_INTERVAL).await;
         }
     }
+}
+
+/// Returns the last frames of sockets that are closed: an event of the channel, if there is one, and the reason.
+fn last_frames(channel: &ChannelId, event: Option<&EphemeralEvent>) -> Vec<String> {
+    let event = event.and_then(|event| ephemeral_frame(channel, event).ok());
+    event.into_iter().chain([closing_frame(ClosingReason::Removed)]).collect()
 }

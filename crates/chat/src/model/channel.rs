@@ -61,7 +61,7 @@ pub struct Channel {
     /// Agent settings.
     #[serde(default)]
     pub agent: AgentSettings,
-    /// Whether members see how far the others have read.
+    /// Whether members see how far the others have read. Default: `false`.
     #[serde(default)]
     pub read_receipts: bool,
     /// `seq` of the newest message; 0 if there is none.

@@ -5,11 +5,14 @@
 use serde::Serialize;
 
 use crate::model::{
+    channel::{Channel, Member},
+    connection::Connection,
     event::EphemeralEvent,
     id::{ChannelId, ConnectionId, UserId},
     message::{Change, Message, MessageEvent},
     reaction::{ReactionChange, Toggle},
     seq::Seq,
+    time::Timestamp,
 };
 
 #[derive(Serialize)]
@@ -90,22 +93,121 @@ struct EphemeralFrame<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     channel_id: &'a ChannelId,
-    user_id: &'a UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_seq: Option<Seq>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a Channel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<&'a Member>,
+}
+
+impl<'a> EphemeralFrame<'a> {
+    fn new(channel_id: &'a ChannelId, event: &'a EphemeralEvent) -> Self {
+        let of = |kind| Self { kind, channel_id, user_id: None, read_seq: None, channel: None, member: None };
+        let of_user = |kind, user_id: &'a UserId| Self { user_id: Some(user_id), ..of(kind) };
+        let of_channel = |kind, channel: &'a Channel| Self { channel: Some(channel), ..of(kind) };
+        let of_member = |kind, member: &'a Member| Self { member: Some(member), ..of(kind) };
+        match event {
+            EphemeralEvent::Joined(user) => of_user("presence.joined", user),
+            EphemeralEvent::Left(user) => of_user("presence.left", user),
+            EphemeralEvent::Typing(user) => of_user("typing", user),
+            EphemeralEvent::ChannelCreated(channel) => of_channel("channel.created", channel),
+            EphemeralEvent::ChannelUpdated(channel) => of_channel("channel.updated", channel),
+            EphemeralEvent::ChannelDeleted => of("channel.deleted"),
+            EphemeralEvent::MemberJoined(member) => of_member("member.joined", member),
+            EphemeralEvent::MemberUpdated(member) => of_member("member.updated", member),
+            EphemeralEvent::MemberRemoved(user) => of_user("member.removed", user),
+            EphemeralEvent::ReadUpdated { user_id, read_seq } => {
+                Self { read_seq: Some(*read_seq), ..of_user("read.updated", user_id) }
+            }
+        }
+    }
 }
 
 /// Returns the frame of an ephemeral event. It has no `seq` and cannot be read again later.
 ///
-/// `{"type":"presence.joined","channel_id":"general","user_id":"bob"}`; also `presence.left` and `typing`.
+/// - `{"type":"presence.joined","channel_id":"general","user_id":"bob"}`; also `presence.left`, `typing` and
+///   `member.removed`
+/// - `{"type":"channel.created","channel_id":"general","channel":{…}}`; also `channel.updated`
+/// - `{"type":"channel.deleted","channel_id":"general"}`
+/// - `{"type":"member.joined","channel_id":"general","member":{…}}`; also `member.updated`
+/// - `{"type":"read.updated","channel_id":"general","user_id":"bob","read_seq":7}`
 ///
 /// # Errors
 /// When an id cannot be serialized. Valid ids always can.
 pub fn ephemeral_frame(channel_id: &ChannelId, event: &EphemeralEvent) -> serde_json::Result<String> {
-    let (kind, user_id) = match event {
-        EphemeralEvent::Joined(user_id) => ("presence.joined", user_id),
-        EphemeralEvent::Left(user_id) => ("presence.left", user_id),
-        EphemeralEvent::Typing(user_id) => ("typing", user_id),
-    };
-    serde_json::to_string(&EphemeralFrame { kind, channel_id, user_id })
+    serde_json::to_string(&EphemeralFrame::new(channel_id, event))
+}
+
+#[derive(Serialize)]
+struct Hello<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    connection_id: &'a ConnectionId,
+    user_id: &'a UserId,
+    expires_at: Timestamp,
+    server_time: Timestamp,
+    channels_left_out: usize,
+}
+
+/// Returns the frame that greets the client of a connection that was opened. `now` is the server's time.
+///
+/// `{"type":"hello","connection_id":"abc=","user_id":"bob","expires_at":"…","server_time":"…","channels_left_out":0}`
+///
+/// # Errors
+/// When an id cannot be serialized. Valid ids always can.
+pub fn hello_frame(connection: &Connection, now: Timestamp) -> serde_json::Result<String> {
+    serde_json::to_string(&Hello {
+        kind: "hello",
+        connection_id: &connection.key.id,
+        user_id: &connection.user_id,
+        expires_at: connection.expires_at,
+        server_time: now,
+        channels_left_out: connection.left_out,
+    })
+}
+
+/// Reason for which the server closes a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosingReason {
+    /// The token of the connection has expired.
+    TokenExpired,
+    /// The user may not see one of the channels of the connection any longer, or the channel was deleted.
+    Removed,
+    /// The client has sent too many frames.
+    TooManyFrames,
+}
+
+impl ClosingReason {
+    /// Returns the reason as clients read it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenExpired => "token_expired",
+            Self::Removed => "removed",
+            Self::TooManyFrames => "too_many_frames",
+        }
+    }
+
+    /// Returns whether the client should open a new socket. It needs a new token after
+    /// [`ClosingReason::TokenExpired`].
+    #[must_use]
+    pub fn invites_back(self) -> bool {
+        match self {
+            Self::TokenExpired | Self::Removed => true,
+            Self::TooManyFrames => false,
+        }
+    }
+}
+
+/// Returns the last frame of a socket that the server closes.
+///
+/// `{"type":"closing","reason":"token_expired","reconnect":true}`
+#[must_use]
+pub fn closing_frame(reason: ClosingReason) -> String {
+    format!(r#"{{"type":"closing","reason":"{}","reconnect":{}}}"#, reason.as_str(), reason.invites_back())
 }
 
 /// Returns the frame that notifies a client of the number of its user's channels that its socket leaves out.
@@ -158,7 +260,15 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{model::limits::CONTENT_BYTES, ports::socket_gateway::FRAME_BYTES, testing::created};
+    use crate::{
+        model::{
+            channel::{MemberRole, Visibility},
+            connection::ConnectionKey,
+            limits::{AGENT_INSTRUCTIONS_BYTES, CONTENT_BYTES},
+        },
+        ports::socket_gateway::FRAME_BYTES,
+        testing::{TestStore, created, incarnation, key},
+    };
 
     fn seqs(frame: &str) -> Vec<u64> {
         let frame: Value = serde_json::from_str(frame).unwrap();
@@ -177,6 +287,103 @@ mod tests {
         assert_eq!(frame["events"][0]["message"]["content"], "hi");
         assert_eq!(frame["events"][0]["version"], 1);
         assert_eq!(frame["events"][0]["traceparent"], Value::from(event.stored.trace.unwrap().traceparent));
+    }
+
+    fn channel() -> Channel {
+        let store = TestStore::seeded(1, 0).with_channel("general", Visibility::Public);
+        let state = store.state();
+        state.channel(&key("general")).unwrap().clone()
+    }
+
+    fn ephemeral(event: &EphemeralEvent) -> Value {
+        serde_json::from_str(&ephemeral_frame(&"general".parse().unwrap(), event).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_ephemeral_frame_has_the_fields_of_its_kind_only() {
+        let bob: UserId = "bob".parse().unwrap();
+        let member = Member {
+            channel_id: "general".parse().unwrap(),
+            user_id: bob.clone(),
+            incarnation: incarnation(),
+            role: MemberRole::Moderator,
+            joined_at: Timestamp::from_secs(0),
+            added_by: None,
+        };
+        let (of_channel, of_member) =
+            (serde_json::to_value(channel()).unwrap(), serde_json::to_value(&member).unwrap());
+        assert!(of_channel.get("incarnation").is_none() && of_member.get("incarnation").is_none());
+        let read = EphemeralEvent::ReadUpdated { user_id: bob.clone(), read_seq: Seq::new(7) };
+        for (event, kind, content) in [
+            (EphemeralEvent::Joined(bob.clone()), "presence.joined", json!({ "user_id": "bob" })),
+            (EphemeralEvent::Left(bob.clone()), "presence.left", json!({ "user_id": "bob" })),
+            (EphemeralEvent::Typing(bob.clone()), "typing", json!({ "user_id": "bob" })),
+            (EphemeralEvent::ChannelCreated(channel().into()), "channel.created", json!({ "channel": of_channel })),
+            (EphemeralEvent::ChannelUpdated(channel().into()), "channel.updated", json!({ "channel": of_channel })),
+            (EphemeralEvent::ChannelDeleted, "channel.deleted", json!({})),
+            (EphemeralEvent::MemberJoined(member.clone()), "member.joined", json!({ "member": of_member })),
+            (EphemeralEvent::MemberUpdated(member), "member.updated", json!({ "member": of_member })),
+            (EphemeralEvent::MemberRemoved(bob), "member.removed", json!({ "user_id": "bob" })),
+            (read, "read.updated", json!({ "user_id": "bob", "read_seq": 7 })),
+        ] {
+            let mut expected = json!({ "type": kind, "channel_id": "general" });
+            expected.as_object_mut().unwrap().extend(content.as_object().unwrap().clone());
+            assert_eq!(ephemeral(&event), expected);
+        }
+    }
+
+    #[test]
+    fn the_frame_of_a_channel_with_the_longest_instructions_fits() {
+        let mut large = channel();
+        // Each of these bytes takes six in JSON.
+        large.agent.instructions = Some("\u{1}".repeat(AGENT_INSTRUCTIONS_BYTES));
+        let frame = ephemeral_frame(&large.channel_id.clone(), &EphemeralEvent::ChannelUpdated(large.into()));
+        assert!(frame.unwrap().len() <= FRAME_BYTES);
+    }
+
+    #[test]
+    fn hello_says_what_a_client_would_have_to_ask_for() {
+        let connection = Connection {
+            key: ConnectionKey { id: "abc=".parse().unwrap(), connected_at: Timestamp::from_secs(1_800_000_000) },
+            user_id: "bob".parse().unwrap(),
+            channels: Vec::new(),
+            auto_subscribe: true,
+            allowed_channels: None,
+            left_out: 51,
+            token_expires_at: Timestamp::from_secs(1_900_000_000),
+            expires_at: Timestamp::from_secs(1_800_007_200),
+        };
+        let now = Timestamp::from_millis(1_800_000_001_500);
+        let frame: Value = serde_json::from_str(&hello_frame(&connection, now).unwrap()).unwrap();
+        let expected = json!({
+            "type": "hello", "connection_id": "abc=", "user_id": "bob", "channels_left_out": 51,
+            "expires_at": connection.expires_at, "server_time": now,
+        });
+        assert_eq!(frame, expected);
+    }
+
+    #[test]
+    fn closing_says_whether_to_come_back() {
+        for (reason, name, reconnect) in [
+            (ClosingReason::TokenExpired, "token_expired", true),
+            (ClosingReason::Removed, "removed", true),
+            (ClosingReason::TooManyFrames, "too_many_frames", false),
+        ] {
+            let frame: Value = serde_json::from_str(&closing_frame(reason)).unwrap();
+            assert_eq!(frame, json!({ "type": "closing", "reason": name, "reconnect": reconnect }));
+        }
+    }
+
+    #[test]
+    fn presence_and_typing_are_for_the_others_and_all_else_is_for_everybody() {
+        let (bob, carol): (UserId, UserId) = ("bob".parse().unwrap(), "carol".parse().unwrap());
+        for event in [EphemeralEvent::Joined, EphemeralEvent::Left, EphemeralEvent::Typing] {
+            let event = event(bob.clone());
+            assert_eq!((event.is_for(&bob), event.is_for(&carol)), (false, true), "{event:?}");
+        }
+        for event in [EphemeralEvent::ChannelDeleted, EphemeralEvent::MemberRemoved(bob.clone())] {
+            assert!(event.is_for(&bob) && event.is_for(&carol), "{event:?}");
+        }
     }
 
     #[test]

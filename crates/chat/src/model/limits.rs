@@ -120,8 +120,8 @@ pub const USERS_PER_REACTION: usize = 100;
 /// Maximum number of users that a reaction names to clients. The rest are only counted.
 pub const USERS_LISTED_PER_REACTION: usize = 10;
 
-/// Default maximum number of subscriptions of a channel with presence events. A deployment may set another. In a larger
-/// channel each arrival would cost a push to every socket.
+/// Default maximum number of subscriptions of a channel with presence events or read receipts. A deployment may set
+/// another. In a larger channel each arrival and each mark would cost a push to every socket.
 pub const PRESENCE_SUBSCRIPTIONS: usize = 200;
 
 /// Maximum number of sockets that one listing of presence asks the gateway about.
@@ -131,7 +131,7 @@ pub const PRESENCE_PROBES: usize = 100;
 pub const TYPING_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 3 };
 
 /// Maximum number of sockets to which the function that receives an ephemeral event pushes it itself.
-pub const TYPING_PUSHES: usize = 50;
+pub const EPHEMERAL_PUSHES: usize = 50;
 
 /// Maximum number of pending ends that one run of maintenance works on.
 pub const MAX_PENDING_ENDS_PER_RUN: usize = 100;
@@ -194,7 +194,7 @@ pub const CONTEXT_MESSAGES: u16 = 50;
 /// Interval between two frames of a draft.
 pub const DELTA_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Timeout of a push of an ephemeral event.
+/// Timeout of a push of a draft's frame, and of the last frames of a socket.
 pub const EPHEMERAL_PUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Size of pending draft text, in bytes of UTF-8, at which it is shown before the interval ends.

@@ -15,6 +15,7 @@ mod deletion;
 mod doors;
 mod fair_use;
 mod floods;
+mod frames;
 mod http;
 mod identity;
 mod ids;

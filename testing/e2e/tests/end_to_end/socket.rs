@@ -12,6 +12,9 @@ use tokio_tungstenite::{
 
 use crate::patience::PATIENCE;
 
+/// Prefixes of the types of frames that are not stored, in addition to `hello` and `closing`.
+const UNSTORED: [&str; 4] = ["presence.", "channel.", "member.", "read."];
+
 /// The client's end of a socket. Pushes come at least once, so it drops events that it has heard before.
 pub(crate) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -19,23 +22,22 @@ pub(crate) struct Socket {
     known: Vec<Value>,
     /// Frames to hear before those of the stream.
     waiting: VecDeque<Value>,
+    /// The frame that greets the client, and its repetitions. It comes at any time after the handshake.
+    greetings: Vec<Value>,
 }
 
 impl Socket {
     pub(crate) fn new(stream: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
-        Self { stream, known: Vec::new(), waiting: VecDeque::new() }
+        Self { stream, known: Vec::new(), waiting: VecDeque::new(), greetings: Vec::new() }
     }
 
     pub(crate) async fn say(&mut self, text: impl Into<String>) {
         self.stream.send(Message::text(text.into())).await.unwrap();
     }
 
-    /// Returns the next text frame, or the close frame of the socket. A frame has only the events that no frame had
-    /// before it, and a frame without such events is left out.
-    pub(crate) async fn hear(&mut self) -> Result<Value, Option<CloseFrame>> {
-        if let Some(frame) = self.waiting.pop_front() {
-            return Ok(frame);
-        }
+    /// Returns the next text frame of the stream, or the close frame of the socket. A frame has only the events that no
+    /// frame had before it, and a frame without such events is left out.
+    async fn receive(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("a frame in time");
             match message {
@@ -52,6 +54,45 @@ impl Socket {
         }
     }
 
+    /// Returns the next frame other than the greeting, or the close frame of the socket.
+    pub(crate) async fn hear(&mut self) -> Result<Value, Option<CloseFrame>> {
+        loop {
+            let frame = match self.waiting.pop_front() {
+                Some(frame) => frame,
+                None => self.receive().await?,
+            };
+            if frame["type"] != "hello" {
+                return Ok(frame);
+            }
+            self.greetings.push(frame);
+        }
+    }
+
+    /// Returns the greeting of the socket. Frames that come before it are left for the next call.
+    pub(crate) async fn hello(&mut self) -> Value {
+        loop {
+            if let Some(greeting) = self.greetings.first() {
+                return greeting.clone();
+            }
+            let frame = self.receive().await.expect("an open socket");
+            if frame["type"] == "hello" {
+                self.greetings.push(frame);
+            } else {
+                self.waiting.push_back(frame);
+            }
+        }
+    }
+
+    /// Returns the next frame of a type. Frames before it are dropped.
+    pub(crate) async fn hear_of(&mut self, kind: &str) -> Value {
+        loop {
+            let frame = self.hear().await.expect("an open socket");
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    }
+
     /// Removes known events from a frame, and records the others. Returns `false` if it had only known events.
     fn is_news(&mut self, frame: &mut Value) -> bool {
         if frame["type"] != "events" {
@@ -63,11 +104,13 @@ impl Socket {
         !events.is_empty()
     }
 
-    /// Returns the next frame other than presence events, or the close frame of the socket.
+    /// Returns the next frame other than those that are not stored: presence, and changes of channels, members and read
+    /// marks. Returns the close frame if the socket is closed.
     pub(crate) async fn hear_but_presence(&mut self) -> Result<Value, Option<CloseFrame>> {
         loop {
             let frame = self.hear().await?;
-            if !frame["type"].as_str().unwrap_or_default().starts_with("presence.") {
+            let kind = frame["type"].as_str().unwrap_or_default();
+            if kind != "closing" && !UNSTORED.iter().any(|prefix| kind.starts_with(prefix)) {
                 return Ok(frame);
             }
         }

@@ -41,7 +41,9 @@ pub fn run(data: &[u8]) {
         assert!(failed.iter().all(|number| numbers.contains(number)), "{failed:?}");
         let posted = world.aws.take_posted();
         let frames: Vec<Value> = posted.iter().map(|one| serde_json::from_str(&one.frame).expect("JSON")).collect();
-        assert!(posted.iter().all(|one| one.frame.len() <= FRAME_BYTES && one.connection == "c1%3D"));
+        assert!(posted.iter().all(|one| one.frame.len() <= FRAME_BYTES));
+        // A record of the connections may be of any connection, which is greeted.
+        assert!(of_connections || posted.iter().all(|one| one.connection == "c1%3D"));
         if of_connections {
             assert_eq!(failed, Vec::<String>::new());
             return;

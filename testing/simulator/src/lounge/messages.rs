@@ -23,6 +23,9 @@ use crate::{
     world::{LOUNGE, MODERATOR, OWNER, STRANGER, World, channel, user},
 };
 
+/// Maximum number of sockets that receive a read receipt.
+const RECEIPTS: usize = 5;
+
 /// Sends messages, sometimes the same one again under the same key. They go to the channel that has the id at that
 /// time.
 pub(super) async fn talk(world: Arc<World>, who: &'static str, cache: Shared) {
@@ -63,7 +66,7 @@ pub(super) async fn moderate(world: Arc<World>, who: &'static str) {
                 2 => drop(messages.delete(&revision, condition.as_ref()).await),
                 3 => drop(messages.react(&revision, &thumb(), Toggle::Add).await),
                 4 => drop(messages.react(&revision, &thumb(), Toggle::Remove).await),
-                5 => drop(mark_read(store, &channel(LOUNGE), &user(who), seq).await),
+                5 => drop(mark_read(store, &node.delivery(), &channel(LOUNGE), &user(who), seq, RECEIPTS).await),
                 6 => drop(cancel(&messages, &revision).await),
                 _ => {
                     let (id, addition) = (channel(LOUNGE), Addition::Outright);

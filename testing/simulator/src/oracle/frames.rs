@@ -1,4 +1,4 @@
-//! Frames: each user gets only those of channels that the user may see.
+//! Frames: each user gets only those of channels that the user may see, and those that tell of the end of that right.
 
 use std::collections::BTreeSet;
 
@@ -6,6 +6,7 @@ use chat::{
     memory::State,
     model::{id::UserId, incarnation::ChannelKey},
 };
+use serde_json::Value;
 
 use super::{may_see, versions::channel_of};
 use crate::tables::{Notes, Tables};
@@ -15,10 +16,20 @@ pub(crate) fn pushed(state: &State, tables: &mut Tables, who: &UserId, frame: &s
     let known = tables.notes.last_frame.take().filter(|(text, _)| text == frame);
     let keys = match known {
         Some((_, keys)) => keys,
-        None => match keys_of(&tables.notes, frame) {
-            Ok(keys) => keys,
-            Err(what) => return tables.violations.push(format!("{what} was pushed to {who}")),
-        },
+        None => {
+            let Ok(content) = serde_json::from_str::<Value>(frame) else {
+                return tables.violations.push(format!("no JSON was pushed to {who}"));
+            };
+            if is_of_end(&content, who) {
+                return;
+            }
+            let has_key = content["events"].is_array() || content["draft_id"].is_string();
+            match keys_of(&tables.notes, &content) {
+                Ok(keys) => keys,
+                Err(_) if !has_key && may_hear_of(state, &tables.notes, who, &content) => return,
+                Err(what) => return tables.violations.push(format!("{what} was pushed to {who}: {frame}")),
+            }
+        }
     };
     for key in &keys {
         if may_see(state, key, who) {
@@ -37,9 +48,26 @@ pub(crate) fn pushed(state: &State, tables: &mut Tables, who: &UserId, frame: &s
     tables.notes.last_frame = Some((frame.to_owned(), keys));
 }
 
+/// Returns whether a frame tells the user of the end of the right to see a channel, or of the socket's end.
+fn is_of_end(frame: &Value, who: &UserId) -> bool {
+    match frame["type"].as_str() {
+        Some("closing" | "channel.deleted") => true,
+        Some("member.removed") => frame["user_id"] == who.as_str(),
+        _ => false,
+    }
+}
+
+/// Returns whether the user may receive an ephemeral frame of a channel. It names the channel by its id only.
+fn may_hear_of(state: &State, notes: &Notes, who: &UserId, frame: &Value) -> bool {
+    let Some(id) = frame["channel_id"].as_str() else { return false };
+    let mut current = state.channels.values().filter(|channel| channel.channel_id.as_str() == id);
+    let mut ends = notes.shut_out.iter().filter(|((key, of), _)| key.channel_id.as_str() == id && of == who);
+    current.any(|channel| may_see(state, &channel.key(), who))
+        || ends.any(|(_, numbers)| numbers.iter().all(|number| !notes.ends[*number].answered))
+}
+
 /// Returns the channels whose messages or drafts a frame holds.
-fn keys_of(notes: &Notes, frame: &str) -> Result<Vec<ChannelKey>, String> {
-    let frame: serde_json::Value = serde_json::from_str(frame).map_err(|_| "no JSON".to_owned())?;
+fn keys_of(notes: &Notes, frame: &Value) -> Result<Vec<ChannelKey>, String> {
     let id = frame["channel_id"].as_str().ok_or("a frame of no channel")?;
     let keys: Option<BTreeSet<ChannelKey>> = match frame["events"].as_array() {
         Some(events) => events.iter().map(|event| channel_of(notes, event).cloned()).collect(),

@@ -8,11 +8,12 @@ use std::{
 use chat::{
     model::{
         agent_data::ReplyStatus,
-        channel::{AgentMode, MemberRole, Visibility},
+        channel::{AgentMode, Channel, Member, MemberRole, Visibility},
+        connection::{Connection, ConnectionKey},
         draft::{Delta, DraftStatus},
         event::EphemeralEvent,
-        frame::{Answer, ephemeral_frame, left_out_frame},
-        id::MessageId,
+        frame::{Answer, ClosingReason, closing_frame, ephemeral_frame, hello_frame, left_out_frame},
+        id::{MessageId, UserId},
         limits,
         message::{ContentType, Role},
         seq::Seq,
@@ -298,19 +299,61 @@ fn choices_are_those_of_the_code() {
     assert_eq!(choices(&asyncapi, "/components/schemas/DraftStatus/enum"), words(statuses));
 }
 
+/// Returns an ephemeral event of each kind, with all fields that a frame may have.
+fn ephemeral_events() -> Vec<EphemeralEvent> {
+    let bob: UserId = "bob".parse().unwrap();
+    let channel: Channel = serde_json::from_value(json!({
+        "channel_id": "general", "incarnation": "01arz3ndektsv4rrffq69g5fav", "name": "General", "visibility": "public",
+        "last_seq": 1, "last_message_at": "2027-01-15T08:00:00.000Z", "created_by": "bob",
+        "created_at": "2027-01-15T08:00:00.000Z", "archived_at": "2027-01-15T08:00:00.000Z", "retention_days": 7,
+        "version": 1,
+    }))
+    .unwrap();
+    let member: Member = serde_json::from_value(json!({
+        "channel_id": "general", "user_id": "bob", "incarnation": "01arz3ndektsv4rrffq69g5fav", "role": "member",
+        "joined_at": "2027-01-15T08:00:00.000Z", "added_by": "alice",
+    }))
+    .unwrap();
+    vec![
+        EphemeralEvent::Joined(bob.clone()),
+        EphemeralEvent::Left(bob.clone()),
+        EphemeralEvent::Typing(bob.clone()),
+        EphemeralEvent::ChannelCreated(channel.clone().into()),
+        EphemeralEvent::ChannelUpdated(channel.into()),
+        EphemeralEvent::ChannelDeleted,
+        EphemeralEvent::MemberJoined(member.clone()),
+        EphemeralEvent::MemberUpdated(member),
+        EphemeralEvent::MemberRemoved(bob.clone()),
+        EphemeralEvent::ReadUpdated { user_id: bob, read_seq: Seq::FIRST },
+    ]
+}
+
 /// The document's frame type has exactly the fields that the serializer writes.
 #[test]
 fn frames_have_the_documented_fields() {
     let asyncapi = document("asyncapi.yaml");
-    let (channel, user) = ("general".parse().unwrap(), "bob".parse().unwrap());
-    let ephemeral = [EphemeralEvent::Joined, EphemeralEvent::Left, EphemeralEvent::Typing]
-        .map(|ephemeral| ephemeral("bob".parse().unwrap()));
-    let mut frames: Vec<Value> = ephemeral
+    let channel = "general".parse().unwrap();
+    let mut frames: Vec<Value> = ephemeral_events()
         .iter()
         .map(|ephemeral| serde_json::from_str(&ephemeral_frame(&channel, ephemeral).unwrap()).unwrap())
         .collect();
-    assert!(ephemeral.iter().all(|ephemeral| *ephemeral.user() == user));
-    frames.push(serde_json::from_str(&left_out_frame(51)).unwrap());
+    let opened = Connection {
+        key: ConnectionKey { id: "abc=".parse().unwrap(), connected_at: SystemClock.now() },
+        user_id: "bob".parse().unwrap(),
+        channels: Vec::new(),
+        auto_subscribe: true,
+        allowed_channels: None,
+        left_out: 0,
+        token_expires_at: SystemClock.now(),
+        expires_at: SystemClock.now(),
+    };
+    for frame in [
+        left_out_frame(51),
+        hello_frame(&opened, SystemClock.now()).unwrap(),
+        closing_frame(ClosingReason::TokenExpired),
+    ] {
+        frames.push(serde_json::from_str(&frame).unwrap());
+    }
     let connection = "abc=".parse().unwrap();
     for said in ["ping", "hello"] {
         frames.push(serde_json::to_value(Answer::to(said, &connection)).unwrap());

@@ -32,17 +32,11 @@ pub(super) struct ConnectionItem {
     pub(super) channels: Vec<ChannelKey>,
     #[serde(default)]
     pub(super) follows: bool,
-    /// Present only if channels are left out, because the stream's filter selects records by it.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub(super) left_out: usize,
     pub(super) connected_at: Timestamp,
     pub(super) token_expires_at: Timestamp,
     pub(super) expires_at: i64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +61,15 @@ impl ConnectionItem {
             expires_at: end_of(self.expires_at),
         }
     }
+}
+
+/// Reads a connection and its tenant from its item in a record of the stream.
+pub(crate) fn of_image(
+    id: ConnectionId,
+    image: serde_dynamo::Item,
+) -> Result<(Option<TenantId>, Connection), serde_dynamo::Error> {
+    let mut item: ConnectionItem = serde_dynamo::from_item(image)?;
+    Ok((item.tenant.take(), item.connection(id)))
 }
 
 impl DynamoConnections {

@@ -12,7 +12,7 @@
 //!
 //! `expires_at` of a connection and of its items is later than its end: see [`crate::dynamodb::expiry`].
 
-mod connection_items;
+pub(crate) mod connection_items;
 mod connection_store;
 mod expiry_store;
 mod presence_store;

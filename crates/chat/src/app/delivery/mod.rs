@@ -11,14 +11,16 @@
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use tracing::{Instrument, Span, field};
 
 use crate::{
     model::{
-        connection::{Gate, Subscription},
+        connection::{Audience, Gate, Subscription},
         error::StoreError,
         event::EphemeralEvent,
         frame::{ephemeral_frame, event_frames},
+        id::UserId,
         incarnation::ChannelKey,
         limits::AUTHORITY_DURATION,
         message::MessageEvent,
@@ -45,6 +47,13 @@ struct Decision {
     gate: Gate,
     /// Time of [`Clock::monotonic`].
     valid_until: Duration,
+}
+
+impl Decision {
+    /// Returns the decision by a gate whose read began at `began`.
+    fn new(gate: Gate, began: Duration) -> Self {
+        Self { gate, valid_until: began + AUTHORITY_DURATION }
+    }
 }
 
 /// Delivery, with its ports.
@@ -100,7 +109,7 @@ where
         deliver.instrument(span).await
     }
 
-    /// Delivers ephemeral events to the audience, except to the user that an event is about.
+    /// Delivers ephemeral events to the audience, each to the users that it [is for](EphemeralEvent::is_for).
     ///
     /// # Errors
     /// Those of [`Delivery::deliver`].
@@ -116,22 +125,80 @@ where
         }
         let (subscriptions, decision) = self.audience(channel).await?;
         for one in events {
-            let others: Vec<Subscription> =
-                subscriptions.iter().filter(|subscription| subscription.user_id != *one.user()).cloned().collect();
-            if !others.is_empty() {
-                let frame = ephemeral_frame(&channel.channel_id, one).map_err(encode_error)?;
-                outcome += self.send_out(channel, vec![frame], others, threshold, decision.clone()).await?;
-            }
+            outcome += self.send_ephemeral(channel, one, &subscriptions, threshold, &decision).await?;
         }
         Ok(outcome)
     }
 
+    /// Delivers an ephemeral event to an audience of at most `most` sockets. Returns `None` if it is larger: then no
+    /// socket receives the event.
+    ///
+    /// # Errors
+    /// Those of [`Delivery::deliver`].
+    pub async fn deliver_to_few(
+        &self,
+        channel: &ChannelKey,
+        event: &EphemeralEvent,
+        most: usize,
+        threshold: usize,
+    ) -> Result<Option<PushReport>, StoreError> {
+        let began = self.clock.monotonic();
+        // One subscription more than `most` shows that there are too many.
+        let audience = self.connections.audience_up_to(channel, most.saturating_add(1), self.clock.now()).await?;
+        if audience.subscriptions.len() > most {
+            return Ok(None);
+        }
+        let (subscriptions, decision) = admitted(audience, began);
+        self.send_ephemeral(channel, event, &subscriptions, threshold, &decision).await.map(Some)
+    }
+
+    /// Delivers an ephemeral event to those sockets of a member that receive the channel. `seen` is a time of
+    /// [`Clock::monotonic`], after which the caller has read the membership.
+    ///
+    /// # Errors
+    /// Those of [`Delivery::deliver`].
+    pub async fn deliver_to_member(
+        &self,
+        channel: &ChannelKey,
+        event: &EphemeralEvent,
+        user: &UserId,
+        seen: Duration,
+        threshold: usize,
+    ) -> Result<PushReport, StoreError> {
+        let connections = self.connections.connections_of(user, self.clock.now()).await?;
+        // Those that follow all channels are checked too: the end of a membership closes subscribed sockets only.
+        let subscribed = connections.iter().map(async |connection| {
+            let is_subscribed = self.connections.is_subscribed(channel, &connection.key).await?;
+            Ok::<_, StoreError>(is_subscribed.then(|| connection.subscription(user)))
+        });
+        let subscriptions: Vec<Subscription> = try_join_all(subscribed).await?.into_iter().flatten().collect();
+        // An open gate admits members, so the membership decides like a gate that was read then.
+        let decision = Decision::new(Gate::default(), seen);
+        self.send_ephemeral(channel, event, &subscriptions, threshold, &decision).await
+    }
+
+    /// Sends an ephemeral event to those of the subscriptions whose users it is for.
+    async fn send_ephemeral(
+        &self,
+        channel: &ChannelKey,
+        event: &EphemeralEvent,
+        subscriptions: &[Subscription],
+        threshold: usize,
+        decision: &Decision,
+    ) -> Result<PushReport, StoreError> {
+        let listeners: Vec<Subscription> =
+            subscriptions.iter().filter(|subscription| event.is_for(&subscription.user_id)).cloned().collect();
+        if listeners.is_empty() {
+            return Ok(PushReport::default());
+        }
+        let frame = ephemeral_frame(&channel.channel_id, event).map_err(encode_error)?;
+        self.send_out(channel, vec![frame], listeners, threshold, decision.clone()).await
+    }
+
     /// Returns the admitted subscriptions of a channel, with the gate that admitted them.
     async fn audience(&self, channel: &ChannelKey) -> Result<(Vec<Subscription>, Decision), StoreError> {
-        let valid_until = self.clock.monotonic() + AUTHORITY_DURATION;
-        let audience = self.connections.audience(channel, self.clock.now()).await?;
-        let decision = Decision { gate: audience.gate.clone(), valid_until };
-        Ok((audience.admitted(), decision))
+        let began = self.clock.monotonic();
+        Ok(admitted(self.connections.audience(channel, self.clock.now()).await?, began))
     }
 
     async fn send_out(
@@ -166,6 +233,12 @@ where
         );
         self.fan_out.dispatch(shard).instrument(span).await
     }
+}
+
+/// Returns the admitted subscriptions of an audience whose read began at `began`, with the gate that admitted them.
+fn admitted(audience: Audience, began: Duration) -> (Vec<Subscription>, Decision) {
+    let decision = Decision::new(audience.gate.clone(), began);
+    (audience.admitted(), decision)
 }
 
 fn encode_error(error: serde_json::Error) -> StoreError {

@@ -9,15 +9,16 @@ use futures::{
 };
 use tracing::{Instrument, Span, field};
 
-use super::{Decision, Delivery, shard::shards};
+use super::{Decision, Delivery, encode_error, shard::shards};
 use crate::{
     model::{
-        connection::{ConnectionKey, Subscription},
+        connection::{Connection, ConnectionKey, Subscription},
         error::StoreError,
+        frame::hello_frame,
         incarnation::ChannelKey,
         limits::{
-            AUTHORITY_DURATION, DEADLINE_MARGIN, EPHEMERAL_PUSH_TIMEOUT, MAX_FAN_OUT_ATTEMPTS, OPENING_SOCKET_DURATION,
-            PUSH_ATTEMPTS, PUSH_CONCURRENCY, SLOW_PUSH,
+            DEADLINE_MARGIN, EPHEMERAL_PUSH_TIMEOUT, MAX_FAN_OUT_ATTEMPTS, OPENING_SOCKET_DURATION, PUSH_ATTEMPTS,
+            PUSH_CONCURRENCY, SLOW_PUSH,
         },
         push_report::PushReport,
         time::Timestamp,
@@ -34,7 +35,7 @@ use crate::{
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
 
 /// Checks before each push whether its socket may receive it. Reads the gate again when it is older than
-/// [`AUTHORITY_DURATION`].
+/// [`AUTHORITY_DURATION`](crate::model::limits::AUTHORITY_DURATION).
 struct Gatekeeper<'a, Connections, Time> {
     channel: &'a ChannelKey,
     connections: &'a Connections,
@@ -54,7 +55,7 @@ impl<Connections: ConnectionStore, Time: Clock> Gatekeeper<'_, Connections, Time
         }
         let gate = self.connections.gate(self.channel, self.clock.now()).await?;
         let admits = gate.admits(&recipient.user_id, recipient.member);
-        *decision = Some(Decision { gate, valid_until: began + AUTHORITY_DURATION });
+        *decision = Some(Decision::new(gate, began));
         Ok(admits)
     }
 }
@@ -110,17 +111,30 @@ where
         opening.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Pushes a frame to one socket. Waits for a socket whose handshake has not ended, for at most
-    /// [`OPENING_SOCKET_DURATION`].
+    /// Greets the client of a connection that was opened. See [`Delivery::tell`].
     ///
     /// # Errors
-    /// When the gateway fails: the frame has to be pushed again.
+    /// When the gateway or the store fails: the client has to be greeted again.
+    pub async fn greet(&self, connection: &Connection) -> Result<Pushed, StoreError> {
+        let frame = hello_frame(connection, self.clock.now()).map_err(encode_error)?;
+        self.tell(&connection.key, &frame).await
+    }
+
+    /// Pushes a frame to one socket. Waits for a socket whose handshake has not ended, for at most
+    /// [`OPENING_SOCKET_DURATION`] and as long as its connection exists.
+    ///
+    /// # Errors
+    /// When the gateway or the store fails: the frame has to be pushed again.
     pub async fn tell(&self, connection: &ConnectionKey, frame: &str) -> Result<Pushed, StoreError> {
         let handshake_ends_at = connection.connected_at.plus(HANDSHAKE_DURATION);
         let until = self.clock.now().plus(OPENING_SOCKET_DURATION).min(handshake_ends_at);
         loop {
             let pushed = self.sockets.push(&connection.id, frame).await?;
             if pushed == Pushed::Delivered || self.clock.now() >= until {
+                return Ok(pushed);
+            }
+            // The handshake was refused, or the client has left.
+            if self.connections.connection(&connection.id).await?.is_none_or(|open| open.key != *connection) {
                 return Ok(pushed);
             }
             self.clock.sleep(BACKOFF.first).await;

@@ -16,10 +16,10 @@ use crate::{
     model::{
         connection::{Connection, ConnectionKey, UserConnection},
         id::ConnectionId,
-        limits::{DEADLINE_MARGIN, SLOW_PUSH},
+        limits::{DEADLINE_MARGIN, OPENING_SOCKET_DURATION, SLOW_PUSH},
     },
     ports::{fan_out::SHARD_CONNECTIONS, socket_gateway::Pushed},
-    testing::{TestClock, TestStore, broken, created, key},
+    testing::{OpenSockets, TestClock, TestStore, broken, created, key},
 };
 
 const CHANNEL: &str = "general";
@@ -420,4 +420,27 @@ async fn a_decision_is_made_anew_after_a_while() {
     };
     let (outcome, ()) = futures::future::join(delivered, closed).await;
     assert_eq!((outcome.unwrap().gone, world.received(0)), (1, vec![1]));
+}
+
+#[tokio::test]
+async fn a_client_is_greeted_when_its_socket_is_open_and_as_long_as_its_connection_exists() {
+    let (world, sockets) = (World::new(1, 0), OpenSockets::default());
+    world.subscribe(0, "bob", world.clock.now(), true);
+    let opened = world.store.state().connections[&connection(0)].clone();
+    let deadline = world.clock.now().plus(Duration::from_mins(1));
+    let delivery =
+        Delivery { connections: &world.store, sockets: &sockets, fan_out: &sockets, clock: &world.clock, deadline };
+    assert_eq!(delivery.greet(&opened).await.unwrap(), Pushed::Delivered);
+    assert_eq!(sockets.types("c0="), ["hello"]);
+
+    // The handshake may not have ended.
+    sockets.close(&opened.key.id).await.unwrap();
+    let began = world.clock.now();
+    assert_eq!(delivery.greet(&opened).await.unwrap(), Pushed::Gone);
+    assert_eq!(began.until(world.clock.now()), OPENING_SOCKET_DURATION);
+
+    world.store.state().connections.clear();
+    let began = world.clock.now();
+    assert_eq!(delivery.greet(&opened).await.unwrap(), Pushed::Gone);
+    assert_eq!(world.clock.now(), began, "a client that has left is not waited for");
 }

@@ -6,7 +6,14 @@ use futures::StreamExt;
 
 use super::Maintenance;
 use crate::{
-    model::{error::StoreError, id::ConnectionId, limits::PUSH_CONCURRENCY, time::Timestamp},
+    app::closing::push_last_frames,
+    model::{
+        error::StoreError,
+        frame::{ClosingReason, closing_frame},
+        id::ConnectionId,
+        limits::PUSH_CONCURRENCY,
+        time::Timestamp,
+    },
     ports::{
         clock::Clock,
         connection_store::ConnectionStore,
@@ -102,6 +109,7 @@ where
             }
             return Ok(false);
         }
+        push_last_frames(self.sockets, self.clock, id, &[closing_frame(ClosingReason::TokenExpired)]).await;
         // The store may have expired the connection's items before the socket was closed, so the socket is closed
         // without them too.
         if let Err(error) = self.sockets.close(id).await {
@@ -134,13 +142,17 @@ mod tests {
     /// Gateway that records the sockets that it closes, and fails for one of them.
     #[derive(Default)]
     struct Gateway {
+        /// Sockets that have received the reason, of which some are closed.
+        told: Mutex<Vec<String>>,
         closed: Mutex<Vec<String>>,
         fails_for: Mutex<Option<&'static str>>,
     }
 
     impl SocketGateway for Gateway {
-        async fn push(&self, _: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
-            unreachable!("maintenance pushes nothing")
+        async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
+            assert_eq!(frame, closing_frame(ClosingReason::TokenExpired));
+            self.told.lock().unwrap().push(id.to_string());
+            Ok(Pushed::Delivered)
         }
 
         async fn is_open(&self, _: &ConnectionId) -> Result<bool, StoreError> {
@@ -151,6 +163,7 @@ mod tests {
             if *self.fails_for.lock().unwrap() == Some(id.as_str()) {
                 return Err(broken());
             }
+            assert_eq!(self.told.lock().unwrap().last().map(String::as_str), Some(id.as_str()), "told before");
             self.closed.lock().unwrap().push(id.to_string());
             Ok(true)
         }

@@ -4,6 +4,7 @@
 //! `World` replaces API Gateway and the stores. A socket opens after `$connect` has responded. An open socket receives
 //! every push. Each step of each task is a turn of its own.
 
+mod events;
 mod invited;
 mod receipts;
 
@@ -47,9 +48,14 @@ struct Sockets {
     closed: BTreeSet<ConnectionId>,
     /// `true` after the removal was acknowledged.
     ended: bool,
+    /// Number of frames of messages.
     received: usize,
+    /// Number of frames that tell of the channel, and not of the end itself.
     received_after_the_end: usize,
 }
+
+/// Types of frames that tell a client of an end.
+const ENDS: [&str; 3] = ["member.removed", "channel.deleted", "closing"];
 
 impl World {
     fn new(seed: u64, visibility: Visibility) -> Self {
@@ -79,8 +85,10 @@ impl World {
         change(&mut self.sockets.lock().unwrap())
     }
 
-    fn membership(&self) -> Membership<'_, TestStore, TestStore, Self, PausedClock> {
-        Membership { channels: &self.store, connections: &self.store, sockets: self, clock: &self.clock }
+    fn membership(&self) -> Membership<'_, TestStore, TestStore, Self, Self, PausedClock> {
+        let (store, clock) = (&self.store, &self.clock);
+        let deadline = clock.now().plus(Duration::from_hours(1));
+        Membership { channels: store, connections: store, sockets: self, fan_out: self, clock, deadline }
     }
 
     /// Runs a handshake, from its request to the open socket.
@@ -127,13 +135,15 @@ impl World {
 }
 
 impl SocketGateway for World {
-    async fn push(&self, id: &ConnectionId, _: &str) -> Result<Pushed, StoreError> {
+    async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
+        let frame: serde_json::Value = serde_json::from_str(frame).unwrap();
+        let kind = frame["type"].as_str().unwrap();
         self.step(|sockets| {
             if !sockets.open.contains(id) || sockets.closed.contains(id) {
                 return Ok(Pushed::Gone);
             }
-            sockets.received += 1;
-            sockets.received_after_the_end += usize::from(sockets.ended);
+            sockets.received += usize::from(kind == "events");
+            sockets.received_after_the_end += usize::from(sockets.ended && !ENDS.contains(&kind));
             Ok(Pushed::Delivered)
         })
         .await

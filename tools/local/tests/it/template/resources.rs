@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use emulator::stack::{EventSourceMapping, Integration, StartingPosition};
+use event_filter::Filters;
 use serde_json::json;
 
 use super::{backend, backend_stack, deployment, repository, resolve};
@@ -106,6 +107,32 @@ fn the_stream_readers_are_bounded_and_the_agent_reads_only_new_messages_of_users
         assert!(mapping.bisect_batch_on_function_error);
         assert!(mapping.report_batch_item_failures);
         assert!(stack.queues.iter().any(|one| Some(&one.arn) == mapping.on_failure.as_ref()));
+    }
+}
+
+/// Clients are greeted by records of opened connections. An id may be used again while the item of its earlier
+/// connection exists, so changed items are read too.
+#[test]
+fn records_of_connections_and_subscriptions_reach_the_delivery_worker() {
+    let stack = backend_stack();
+    let presence = stack.event_source_mappings.iter().find(|one| one.logical_id == "PresenceEvents").unwrap();
+    let filters = Filters::compile(&presence.filters).unwrap();
+    let connection = json!({"left_out": {"N": "0"}, "connected_at": {"S": "2027-01-15T08:00:00.000Z"}});
+    for (name, pk, sk, expected) in [
+        ("INSERT", "conn#a=", "meta", true),
+        ("MODIFY", "conn#a=", "meta", true),
+        ("REMOVE", "conn#a=", "meta", false),
+        ("INSERT", "chan#general@01arz3ndektsv4rrffq69g5fav", "conn#a=", true),
+        ("REMOVE", "chan#general@01arz3ndektsv4rrffq69g5fav", "conn#a=", true),
+        ("MODIFY", "chan#general@01arz3ndektsv4rrffq69g5fav", "conn#a=", false),
+        ("INSERT", "chan#general@01arz3ndektsv4rrffq69g5fav", "a-gate", false),
+        ("INSERT", "user#bob", "conn#a=", false),
+        ("INSERT", "ticket#x", "meta", false),
+        ("INSERT", "ends#30000000", "conn#a=", false),
+    ] {
+        let keys = json!({"pk": {"S": pk}, "sk": {"S": sk}});
+        let record = json!({"eventName": name, "dynamodb": {"Keys": keys, "NewImage": connection}});
+        assert_eq!(filters.match_any(&record), expected, "{name} {pk} {sk}");
     }
 }
 

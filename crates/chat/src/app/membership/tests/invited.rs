@@ -271,7 +271,7 @@ fn an_open_socket_without_room_gets_what_its_user_chooses_and_is_told_of_what_ot
     });
 }
 
-fn room(id: Option<&str>, visibility: Visibility) -> NewChannel {
+pub(super) fn room(id: Option<&str>, visibility: Visibility) -> NewChannel {
     NewChannel {
         channel_id: id.map(|id| id.parse().unwrap()),
         name: "Room".to_owned(),
