@@ -5,7 +5,6 @@
 //! every push. Each step of each task is a turn of its own.
 
 mod invited;
-mod receipts;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
