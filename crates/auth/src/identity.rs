@@ -57,8 +57,8 @@ impl Identity {
         Err(AuthError::Expired)
     }
 
-    /// Returns the token's `exp`, without the leeway of requests. It may be in the past by up to that leeway. Sockets and
-    /// tickets, which outlive the request, end at [`Identity::open_until`].
+    /// Returns the token's `exp`, without the leeway of requests. It may be in the past by up to that leeway. Sockets
+    /// and tickets, which outlive the request, end at [`Identity::open_until`].
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at

@@ -2,7 +2,10 @@
 
 use auth::Scope;
 use chat::{
-    app::membership::{Added, MemberList},
+    app::{
+        members::{MemberList, get_member, list_members},
+        membership::Added,
+    },
     model::{
         channel::{MemberRole, MemberView},
         id::UserId,
@@ -31,7 +34,7 @@ struct MembersBody {
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
     let channel = call.channel()?;
     let (after, limit) = page::<UserId>(call.request, KIND)?;
-    let found = call.membership().list(&channel, &call.caller().user_id, after.as_ref(), limit).await?;
+    let found = list_members(&call.channels, &channel, &call.caller().user_id, after.as_ref(), limit).await?;
     let MemberList { members, next_after } = found;
     let end = PageEnd::by_id(KIND, next_after.as_ref().map(UserId::as_str));
     response::json(StatusCode::OK, &MembersBody { members, end })
@@ -39,7 +42,7 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 
 pub(crate) async fn get(call: &Call<'_>) -> Answer {
     let (channel, user) = (call.channel()?, call.request.path_id("user_id")?);
-    response::json(StatusCode::OK, &call.membership().get(&channel, &call.caller().user_id, &user).await?)
+    response::json(StatusCode::OK, &get_member(&call.channels, &channel, &call.caller().user_id, &user).await?)
 }
 
 pub(crate) async fn add(call: &Call<'_>) -> Answer {

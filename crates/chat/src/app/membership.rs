@@ -9,13 +9,10 @@
 mod announcements;
 
 use crate::{
-    app::{
-        access::{SameChannel, authorize_read, still_readable},
-        subscription_ends::SubscriptionEnds,
-    },
+    app::{access::SameChannel, subscription_ends::SubscriptionEnds},
     model::{
         access::Access,
-        channel::{Channel, Member, MemberAdded, MemberRole, MemberView, Memberships, Visibility},
+        channel::{Channel, Member, MemberAdded, MemberRole, Memberships, Visibility},
         connection::UserConnection,
         error::{ChatError, Result},
         event::EphemeralEvent,
@@ -27,7 +24,7 @@ use crate::{
         time::Timestamp,
     },
     ports::{
-        channel_store::{ChannelStore, MemberChanged, ReadMarks},
+        channel_store::{ChannelStore, MemberChanged},
         clock::{CHANGE_BACKOFF, Clock},
         connection_store::ConnectionStore,
         fan_out::FanOut,
@@ -49,15 +46,6 @@ pub enum Added {
     },
     /// The user is invited and has to accept.
     Invited(InvitedChannel),
-}
-
-/// Page of a channel's members, as a user who may see the channel sees them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberList {
-    /// The members, in the order of their ids.
-    pub members: Vec<MemberView>,
-    /// Member after which the next page begins, if there is more.
-    pub next_after: Option<UserId>,
 }
 
 /// Manager of memberships, with its ports.
@@ -340,57 +328,6 @@ where
             }
         }
         Ok(Access { channel: found, member })
-    }
-
-    /// Returns a page of a channel's members, if the caller may see the channel.
-    ///
-    /// # Errors
-    /// [`ChatError::ChannelNotFound`], [`ChatError::Store`].
-    pub async fn list(
-        &self,
-        channel: &ChannelId,
-        caller: &UserId,
-        after: Option<&UserId>,
-        limit: u16,
-    ) -> Result<MemberList> {
-        let found = authorize_read(self.channels, channel, caller).await?.channel;
-        let page = self.channels.members(&found.key(), after, limit).await?;
-        let members = self.seen(&found, caller, page.members).await?;
-        Ok(MemberList { members, next_after: page.next_after })
-    }
-
-    /// Returns one member of a channel, if the caller may see the channel.
-    ///
-    /// # Errors
-    /// [`ChatError::ChannelNotFound`], [`ChatError::MemberNotFound`], [`ChatError::Store`].
-    pub async fn get(&self, channel: &ChannelId, caller: &UserId, user: &UserId) -> Result<MemberView> {
-        let access = authorize_read(self.channels, channel, caller).await?;
-        let member = match access.member {
-            Some(own) if caller == user => Some(own),
-            _ => self.channels.member(&access.channel.key(), user).await?,
-        };
-        let seen = self.seen(&access.channel, caller, member.into_iter().collect()).await?;
-        seen.into_iter().next().ok_or(ChatError::MemberNotFound)
-    }
-
-    /// Returns members of a channel as the caller sees them: with their read marks, if the channel has read receipts.
-    /// The permission and the setting are read again, after the members.
-    async fn seen(&self, found: &Channel, caller: &UserId, members: Vec<Member>) -> Result<Vec<MemberView>> {
-        let key = found.key();
-        let mut marks = ReadMarks::new();
-        if found.read_receipts && !members.is_empty() {
-            let of: Vec<(ChannelKey, UserId)> =
-                members.iter().map(|member| (key.clone(), member.user_id.clone())).collect();
-            marks = self.channels.read_marks(&of).await?;
-        }
-        if !still_readable(self.channels, &key, caller).await?.read_receipts {
-            marks.clear();
-        }
-        let views = members.into_iter().map(|member| {
-            let read_seq = marks.remove(&(key.clone(), member.user_id.clone()));
-            MemberView { member, read_seq }
-        });
-        Ok(views.collect())
     }
 
     /// Subscribes a connection that has no room for a further channel. A membership that the user chose replaces one

@@ -12,7 +12,8 @@
 //! | [`channels`] | create, change and delete channels |
 //! | [`channel_lists`] | list channels and invitations |
 //! | [`channel_views`] | show channels with the caller's membership, unread messages and the last message |
-//! | [`membership`] | add, remove and list members |
+//! | [`membership`] | add and remove members |
+//! | [`members`] | list and get members |
 //! | [`connect`] | open a socket and renew its token |
 //! | [`tickets`] | issue and redeem tickets for handshakes |
 //! | [`presence`] | list users that are online, and announce changes |
@@ -38,6 +39,7 @@ pub mod edit;
 pub mod frame_budget;
 pub mod history;
 pub mod maintenance;
+pub mod members;
 pub mod membership;
 pub mod presence;
 pub mod rate_limit;

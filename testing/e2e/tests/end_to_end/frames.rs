@@ -13,7 +13,7 @@ use crate::{
     stack::{Socket, Stack, answered, claims_of, signed, token_of},
 };
 
-/// Sockets of which at least one receives its last frames. A push of a last frame is given up after half a second.
+/// Sockets of which at least one receives its last frames. A push of a last frame takes at most half a second.
 const SOCKETS: usize = 3;
 
 async fn ask(stack: &Stack, user: &str, method: Method, path: &str, body: Value) -> Value {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat::{
-    app::{agent::cancel, edit::Edit, history::PageRequest, read_mark::mark_read},
+    app::{agent::cancel, edit::Edit, history::PageRequest, members::list_members, read_mark::mark_read},
     model::{
         invitation::Addition, message_ref::MessageRef, patch::Patch, reaction::Toggle, seq::Seq, text::emoji::Emoji,
         trace::TraceContext, version_condition::VersionCondition,
@@ -138,7 +138,7 @@ async fn look(node: &Node, who: &'static str, kind: u64) {
             .await
             .is_ok_and(|page| !page.messages.is_empty()),
         1 => node.channel_messages().one_message(&id, &caller, Seq::FIRST).await.is_ok(),
-        2 => node.membership().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
+        2 => list_members(&node.store, &id, &caller, None, 5).await.is_ok_and(|page| !page.members.is_empty()),
         _ => node.presence().list(&id, &caller, None, 5).await.is_ok_and(|page| !page.users.is_empty()),
     };
     if shows {

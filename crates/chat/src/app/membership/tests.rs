@@ -6,7 +6,6 @@
 
 mod events;
 mod invited;
-mod receipts;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
