@@ -17,7 +17,7 @@ use crate::{
 };
 
 const OPERATION: &str = "BatchWriteItem";
-const BATCH_GET: &str = "BatchGetItem";
+pub(crate) const BATCH_GET: &str = "BatchGetItem";
 
 /// Maximum number of items in one `BatchWriteItem` (its page in the DynamoDB API reference).
 const ITEMS: usize = 25;
@@ -59,9 +59,15 @@ pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteReque
     Ok(())
 }
 
-/// Returns up to 100 items by their keys, in any order. Missing items are left out. Reads consistently, with the
-/// projection of `attributes`. Retries unprocessed keys, up to [`ATTEMPTS`] attempts.
-pub(crate) async fn get(
+/// Returns up to 100 items by their keys, in any order ("`BatchGetItem`" in the DynamoDB API reference). Leaves out
+/// missing items.
+pub(crate) async fn get(client: &Client, table: &str, wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+    get_attributes(client, table, wanted, KeysAndAttributes::builder()).await
+}
+
+/// Returns what [`get`] returns, with the projection of `attributes`. Repeats the read of unprocessed keys, up to
+/// [`ATTEMPTS`] attempts.
+pub(crate) async fn get_attributes(
     client: &Client,
     table: &str,
     mut wanted: Vec<Item>,

@@ -21,11 +21,12 @@ use chat::{
 
 use super::{
     DynamoChannels,
-    queries::{BATCH_GET, listed_channel, of_key, place_of, read_seq},
+    queries::{listed_channel, of_key, place_of, read_seq},
 };
 use crate::{
     dynamodb::{
         authority::{Access, as_read, is_contradicted},
+        batch::BATCH_GET,
         item::{attribute, n, read, s, text, write},
         keys,
         transaction::{OPERATION, Part, Ran, Transaction, Write},
