@@ -60,9 +60,14 @@ pub(crate) async fn write(client: &Client, table: &str, requests: Vec<WriteReque
 }
 
 /// Returns up to 100 items by their keys, in any order ("`BatchGetItem`" in the DynamoDB API reference). Leaves out
-/// missing items. Reads consistently, with the projection of `attributes`. Repeats the read of unprocessed keys, up to
+/// missing items.
+pub(crate) async fn get(client: &Client, table: &str, wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+    get_attributes(client, table, wanted, KeysAndAttributes::builder()).await
+}
+
+/// Returns what [`get`] returns, with the projection of `attributes`. Repeats the read of unprocessed keys, up to
 /// [`ATTEMPTS`] attempts.
-pub(crate) async fn get(
+pub(crate) async fn get_attributes(
     client: &Client,
     table: &str,
     mut wanted: Vec<Item>,

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::{
-    operation::query::builders::QueryFluentBuilder,
-    types::{KeysAndAttributes, Select},
-};
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::Select};
 use chat::model::{channel::Channel, error::StoreError, id::ChannelId, incarnation::ChannelKey, seq::Seq};
 
 use super::DynamoChannels;
@@ -95,7 +92,7 @@ impl DynamoChannels {
 
     /// Returns up to 100 items by their keys, in any order. Missing items are left out.
     pub(crate) async fn batch_get(&self, wanted: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        batch::get(&self.client, &self.table, wanted, KeysAndAttributes::builder()).await
+        batch::get(&self.client, &self.table, wanted).await
     }
 
     /// Returns the current channels of the ids in some keys: see [`of_key`].

@@ -12,14 +12,12 @@ use chat::model::{
 use super::{DynamoMessages, reads::is_live};
 use crate::{
     dynamodb::{
-        batch,
+        batch::{self, BATCH_GET},
         item::{Item, n, read, s, text},
         keys,
     },
     sdk::{decode_error, sdk_error},
 };
-
-const BATCH_GET: &str = "BatchGetItem";
 
 /// Attributes of a preview, and those of its key and its expiry.
 const PREVIEW: &str =
@@ -37,7 +35,7 @@ impl DynamoMessages {
         let wanted = wanted.iter().map(|(channel, seq)| self.keys.message(channel, *seq)).collect();
         let attributes =
             KeysAndAttributes::builder().projection_expression(PREVIEW).expression_attribute_names("#role", "role");
-        let found = batch::get(&self.client, &self.events, wanted, attributes).await?;
+        let found = batch::get_attributes(&self.client, &self.events, wanted, attributes).await?;
         let previews = found.into_iter().filter(|item| is_live(item, now)).map(|item| {
             let (_, channel) = keys::channel_key(text(&item, "channel_id").unwrap_or_default())
                 .map_err(|error| decode_error(BATCH_GET, error))?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::KeysAndAttributes;
 use chat::{
     model::{error::StoreError, incarnation::ChannelKey, message::Message, seq::Seq, time::Timestamp},
     ports::message_store::{Append, Excerpt, Range, SELECTION_READS},
@@ -129,7 +128,7 @@ impl DynamoMessages {
     /// Returns those of up to 100 messages that have not expired by `now`, in the order of `seqs`.
     async fn read_all(&self, channel: &ChannelKey, seqs: &[Seq], now: Timestamp) -> Result<Vec<Message>, StoreError> {
         let wanted = seqs.iter().map(|seq| self.keys.message(channel, *seq)).collect();
-        let items = batch::get(&self.client, &self.events, wanted, KeysAndAttributes::builder()).await?;
+        let items = batch::get(&self.client, &self.events, wanted).await?;
         let read = items.into_iter().filter(|item| is_live(item, now)).map(|item| {
             let message = self.read_message(BATCH_GET, item)?;
             Ok((message.seq, message))
