@@ -1,5 +1,7 @@
 //! Messages in memory.
 
+use std::ops::Bound::Excluded;
+
 use super::{
     Call, Hook, MemoryStore, Reading, State,
     state::{is_live, living},

@@ -199,8 +199,9 @@ async fn a_channel_can_be_handed_over_and_its_members_listed() {
     assert_eq!(list(&format!("?limit=1&cursor={cursor}")).await["members"][0]["user_id"], "carol");
     let (refused, problem) = stack.ask("carol", Method::GET, "/channels/room/members?cursor=bob", Value::Null).await;
     assert_eq!((refused, &problem["errors"][0]["field"]), (400, &json!("cursor")));
-    let of_presence = stack.ask("carol", Method::GET, &format!("/channels/room/presence?cursor={cursor}"), Value::Null);
-    assert_eq!(of_presence.await.0, 400, "the cursor of another list");
+    let of_presence = format!("/channels/room/presence?cursor={cursor}");
+    let answer = stack.ask("carol", Method::GET, &of_presence, Value::Null).await;
+    assert_eq!(answer.0, 400, "the cursor of another list");
     assert_eq!(status(&stack, "alice", Method::GET, "/channels/room/members").await, StatusCode::NOT_FOUND);
 }
 

@@ -117,6 +117,7 @@ where
                 reply_to: Some(*seq),
                 // A reply begins no thread.
                 thread_seq: *thread_seq,
+                metadata: None,
             },
             agent: Some(data),
             record_key: Some(RecordKey::Reply { seq: *seq }),

@@ -141,7 +141,7 @@ async fn a_creator_hears_of_the_channel_on_every_socket_that_follows() {
     let new = invited::room(Some("made"), Visibility::Public);
     let rules = CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 9 };
     let created = room.membership().create_channel(&"alice".parse().unwrap(), new, None, rules).await.unwrap();
-    let Created::New(channel) = created else { panic!("{created:?}") };
+    let Created::New { channel, .. } = created else { panic!("{created:?}") };
     let expected = json!({ "type": "channel.created", "channel_id": "made", "channel": channel });
     assert_eq!(room.sockets.frames("alice"), [expected]);
     assert_eq!(room.sockets.types("bob"), [""; 0]);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     app::{
+        access::authorize_read,
         channels::{self, ChosenChannelIds, Created, CreationRules, NewChannel},
         members::list_members,
     },
