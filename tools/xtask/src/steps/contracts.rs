@@ -38,7 +38,8 @@ pub(super) fn pacts(workspace: &Workspace) -> Result {
     workspace.run(cmd!(shell, "cargo contracts verify contracts/published"))
 }
 
-/// Generates clients from the documents, compiles them, and lets each talk to a local run.
+/// Generates clients from the documents, compiles them, and lets each talk to a local run. A group chat that was written
+/// from the documents follows.
 pub(super) fn generated(workspace: &Workspace) -> Result {
     let shell = &workspace.shell;
     install::node(workspace, "testing/generated")?;
@@ -48,7 +49,16 @@ pub(super) fn generated(workspace: &Workspace) -> Result {
         .env("READY_FILE", local.ready_file())
         .env("TOKENS", local.tokens(&["alice".to_owned(), "bob".to_owned()])?)
         .env("PYTHON", python);
-    workspace.tee(test, &mut workspace.log("generated")?)
+    let mut log = workspace.log("generated")?;
+    workspace.tee(test, &mut log)?;
+
+    // A client that was written from the documents alone.
+    install::node(workspace, "testing/group-chat")?;
+    let users = ["carol", "dave", "erin"].map(str::to_owned);
+    let test = cmd!(shell, "npm --prefix testing/group-chat test")
+        .env("READY_FILE", local.ready_file())
+        .env("TOKENS", local.tokens(&users)?);
+    workspace.tee(test, &mut log)
 }
 
 /// Sends generated requests to a local run, and compares its responses with `openapi.yaml`. The script has the number of
