@@ -160,7 +160,7 @@ pub const STATES: &[State] = &[
     frame("a user goes", "The `presence.left`.", &[CHANNEL, ("user_id", "bob")]),
     frame(
         "a socket has no room for all channels",
-        "The `channels.left_out`: the caller joins the channel 101, and a socket has at most 100.",
+        "The `channels.left_out`: an owner adds the caller to one more channel than the 100 of its open socket.",
         &[],
     ),
     frame("a socket opens", "The `hello` of the caller's socket.", &[CHANNEL]),
