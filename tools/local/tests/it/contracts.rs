@@ -268,7 +268,7 @@ fn words(values: impl IntoIterator<Item = impl Serialize>) -> BTreeSet<String> {
     values.into_iter().map(|value| serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()).collect()
 }
 
-fn choices(document: &Value, pointer: &str) -> BTreeSet<String> {
+pub(crate) fn choices(document: &Value, pointer: &str) -> BTreeSet<String> {
     let choices = at(document, pointer).as_array().unwrap();
     choices.iter().filter_map(|choice| choice.as_str().map(str::to_owned)).collect()
 }
