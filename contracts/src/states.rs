@@ -100,7 +100,8 @@ pub const STATES: &[State] = &[
     given(
         "the caller does this too often",
         "There is nothing left of the caller's allowance, for an hour, to `send`, to `connect`, to `type`, to `create` a \
-         channel, to `add-member`, to `change` a channel or end a membership, to look at `presence`, to `list-channels`, to `renew` a token, or to mark as `read`.",
+         channel, to `add-member`, to `change` a channel or end a membership, to look at `presence`, to `list-channels`, to \
+         `renew` a token, or to mark as `read`.",
         &[("action", "send"), CHANNEL],
     ),
     given("the caller has created all channels that it may create", "By the count in the table.", &[]),
