@@ -100,7 +100,8 @@ pub const STATES: &[State] = &[
     given(
         "the caller does this too often",
         "There is nothing left of the caller's allowance, for an hour, to `send`, to `connect`, to `type`, to `create` a \
-         channel, to `add-member`, to `change` a channel or end a membership, to look at `presence`, to `list-channels`, to `renew` a token, or to mark as `read`.",
+         channel, to `add-member`, to `change` a channel or end a membership, to look at `presence`, to `list-channels`, to \
+         `renew` a token, or to mark as `read`.",
         &[("action", "send"), CHANNEL],
     ),
     given("the caller has created all channels that it may create", "By the count in the table.", &[]),
@@ -160,7 +161,7 @@ pub const STATES: &[State] = &[
     frame("a user goes", "The `presence.left`.", &[CHANNEL, ("user_id", "bob")]),
     frame(
         "a socket has no room for all channels",
-        "The `channels.left_out`: the caller joins the channel 101, and a socket has at most 100.",
+        "The `channels.left_out`: an owner adds the caller to one more channel than the 100 of its open socket.",
         &[],
     ),
     frame("a socket opens", "The `hello` of the caller's socket.", &[CHANNEL]),

@@ -8,7 +8,7 @@ use crate::{Channel, Member, Message};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type")]
 pub enum Frame {
-    /// The first frame of a socket.
+    /// The greeting of a socket.
     #[serde(rename = "hello")]
     Hello {
         /// The id of this connection, for renewals.

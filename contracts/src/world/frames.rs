@@ -129,7 +129,8 @@ impl ProviderState {
         Ok(frame)
     }
 
-    /// Opens a socket of the caller, who is a member of as many channels as a socket can have, and adds one more.
+    /// Opens a socket of the caller, who is a member of as many channels as a socket can have. Then the owner of another
+    /// channel adds the caller, which the open socket leaves out.
     async fn crowd(&mut self) -> Result<Value> {
         let caller = self.bearer.user.clone();
         for number in 0..CHANNELS_OF_A_SOCKET {

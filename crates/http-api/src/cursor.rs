@@ -14,7 +14,7 @@ pub const CURSOR_CHARS: usize = 4_096;
 /// Version of the form. Cursors of other versions are refused.
 const VERSION: &str = "v1";
 
-/// Writer of cursors. [`ApiRequest::cursor`] reads them.
+/// Writer of cursors. [`ApiRequest::position`] reads them.
 #[derive(Debug, Clone, Copy)]
 pub struct Cursor;
 
@@ -42,14 +42,8 @@ impl Cursor {
 }
 
 impl ApiRequest {
-    /// Returns the parts of the query parameter `cursor`. Adds a violation if it is repeated, or is no cursor of a list
-    /// of the kind `kind`.
-    pub fn cursor(&self, kind: &'static str, violations: &mut Vec<Violation>) -> Option<Vec<String>> {
-        self.position(kind, violations, |parts| Some(parts.to_vec()))
-    }
-
-    /// Returns the position that `read` finds in the parts of the query parameter `cursor`. Adds the violation of
-    /// [`cursor`](Self::cursor) if `read` finds none.
+    /// Returns the position that `read` finds in the parts of the query parameter `cursor`. Adds a violation if it is
+    /// repeated, if it is no cursor of a list of the kind `kind`, or if `read` finds no position.
     pub fn position<T>(
         &self,
         kind: &'static str,
@@ -82,10 +76,14 @@ mod tests {
         ApiRequest::new(Request::default().with_query_string_parameters(HashMap::from([("cursor".to_owned(), values)])))
     }
 
+    fn parts_of(request: &ApiRequest, violations: &mut Vec<Violation>) -> Option<Vec<String>> {
+        request.position(KIND, violations, |parts| Some(parts.to_vec()))
+    }
+
     /// Returns the parts, and the fields and codes of the violations.
     fn read(values: &[&str]) -> (Option<Vec<String>>, Vec<(String, &'static str)>) {
         let mut violations = Vec::new();
-        let parts = with_cursors(values).cursor(KIND, &mut violations);
+        let parts = parts_of(&with_cursors(values), &mut violations);
         (parts, violations.into_iter().map(|violation| (violation.field, violation.code)).collect())
     }
 
@@ -100,7 +98,7 @@ mod tests {
     #[test]
     fn a_page_without_a_cursor_is_the_first() {
         let mut violations = Vec::new();
-        assert_eq!(ApiRequest::new(Request::default()).cursor(KIND, &mut violations), None);
+        assert_eq!(parts_of(&ApiRequest::new(Request::default()), &mut violations), None);
         assert!(violations.is_empty());
     }
 

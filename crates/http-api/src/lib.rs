@@ -21,7 +21,7 @@ pub use adapter::Adapter;
 pub use body::Fields;
 pub use cursor::Cursor;
 pub use json::BODY_DEPTH;
-pub use page::NextPage;
+pub use page::{NextPage, PageEnd};
 pub use problem::Problem;
 pub use problem_code::ProblemCode;
 pub use request::ApiRequest;

@@ -1,7 +1,9 @@
-//! Shape of the links between pages of lists.
+//! Shape of pages of lists: their ends, and the links between them.
 
 use chat::model::seq::Seq;
 use serde::Serialize;
+
+use crate::cursor::Cursor;
 
 /// Query parameter that requests a neighbouring page: `next` or `previous` of a page. Exactly one field is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -37,6 +39,34 @@ impl NextPage {
     }
 }
 
+/// End of a page: whether the list goes on, and the link to the next page. Pages have it beside their items.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PageEnd {
+    has_more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<NextPage>,
+}
+
+impl PageEnd {
+    /// Returns the end of a page that the page `next` follows.
+    #[must_use]
+    pub fn of(next: Option<NextPage>) -> Self {
+        Self { has_more: next.is_some(), next }
+    }
+
+    /// Returns the end of a page of a list of the kind `kind`, after which the next page begins at the position `next`.
+    #[must_use]
+    pub fn new(kind: &'static str, next: Option<&[&str]>) -> Self {
+        Self::of(next.map(|parts| NextPage::cursor(Cursor::encode(kind, parts))))
+    }
+
+    /// Returns the end of a page of a list that is ordered by ids.
+    #[must_use]
+    pub fn by_id(kind: &'static str, next: Option<&str>) -> Self {
+        Self::new(kind, next.as_ref().map(std::slice::from_ref))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -51,6 +81,19 @@ mod tests {
             (NextPage::after(Seq::new(7)), json!({"after": 7})),
         ] {
             assert_eq!(serde_json::to_value(page).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn an_end_has_a_link_if_the_list_goes_on() {
+        let cursor = Cursor::encode("members", &["bob"]);
+        for (end, expected) in [
+            (PageEnd::of(None), json!({"has_more": false})),
+            (PageEnd::by_id("members", None), json!({"has_more": false})),
+            (PageEnd::by_id("members", Some("bob")), json!({"has_more": true, "next": {"cursor": cursor}})),
+            (PageEnd::of(Some(NextPage::after(Seq::new(7)))), json!({"has_more": true, "next": {"after": 7}})),
+        ] {
+            assert_eq!(serde_json::to_value(end).unwrap(), expected);
         }
     }
 }

@@ -138,7 +138,7 @@ problem_codes! {
         "Wait as long as `Retry-After` says, and send the same request again."
     Throttled TOO_MANY_REQUESTS "throttled"
         "The gateway has more requests than it passes on, from all callers or from one address."
-        "Wait a second, longer with each repetition, and send the same request again."
+        "Wait as long as `Retry-After` says, longer with each repetition, and send the same request again."
     InternalError INTERNAL_SERVER_ERROR "internal_error"
         "The service failed. The request may still have taken effect."
         "Send the same request again, with its `Idempotency-Key`; report `instance` if it persists."

@@ -12,8 +12,12 @@ use chat::{
     },
     ports::rate_limiter::LimitedAction,
 };
-use http::{HeaderValue, Response, StatusCode, header};
-use http_api::{Fields, Problem, conditions::entity_tag, response};
+use http::{HeaderValue, Response, StatusCode};
+use http_api::{
+    Fields, Problem,
+    conditions::{entity_tag, tagged},
+    response,
+};
 use lambda_http::Body;
 
 use crate::call::{Answer, Call};
@@ -78,9 +82,7 @@ pub(crate) async fn delete_one(call: &Call<'_>) -> Answer {
 
 /// Returns a channel with its version as the entity tag.
 fn with_tag(status: StatusCode, view: &ChannelView) -> Result<Response<Body>, Problem> {
-    let mut response = response::json(status, view)?;
-    response.headers_mut().insert(header::ETAG, entity_tag(view.channel.version));
-    Ok(response)
+    Ok(tagged(response::json(status, view)?, view.channel.version))
 }
 
 const MODES: &str = "\"always\", \"mention\" or \"off\"";

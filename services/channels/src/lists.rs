@@ -11,12 +11,12 @@ use chat::{
     ports::{clock::SystemClock, invitation_store::InvitationPage, rate_limiter::LimitedAction},
 };
 use http::StatusCode;
-use http_api::{ApiRequest, Problem, response};
+use http_api::{ApiRequest, PageEnd, Problem, response};
 use serde::Serialize;
 
 use crate::{
     call::{Answer, Call},
-    pages::{PageEnd, page},
+    pages::page,
 };
 
 /// Kinds of the cursors.

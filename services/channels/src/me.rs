@@ -8,7 +8,7 @@ use chat::{
     ports::clock::{Clock, SystemClock},
 };
 use http::StatusCode;
-use http_api::response;
+use http_api::{Problem, response};
 use serde::Serialize;
 
 use crate::call::{Answer, Call};
@@ -30,6 +30,9 @@ struct Me<'a> {
 
 /// Shows what the token says. Reads no store.
 pub(crate) fn get(call: &Call<'_>) -> Answer {
+    let mut violations = Vec::new();
+    call.request.reject_unknown_query_parameters(&[], &mut violations);
+    Problem::require_valid(violations)?;
     let (caller, scopes) = (call.caller(), call.identity.scopes.as_ref());
     let me = Me {
         user_id: &caller.user_id,

@@ -13,12 +13,12 @@ use chat::{
     ports::rate_limiter::LimitedAction,
 };
 use http::StatusCode;
-use http_api::{ApiRequest, Problem, response};
+use http_api::{ApiRequest, PageEnd, Problem, response};
 use serde::Serialize;
 
 use crate::{
     call::{Answer, Call},
-    pages::{PageEnd, page},
+    pages::page,
 };
 
 /// Kind of the cursors.

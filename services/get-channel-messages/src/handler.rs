@@ -15,9 +15,8 @@ use chat::{
 use chat_aws::{DynamoChannels, DynamoMessages};
 use http::{Response, StatusCode};
 use http_api::{
-    ApiRequest, NextPage, Problem,
+    ApiRequest, NextPage, PageEnd, Problem,
     conditions::tagged,
-    cursor::Cursor,
     response,
     rest::{authenticate, path_channel},
     routes::{HistoryRoute, Route},
@@ -41,7 +40,9 @@ const THREADS: &str = "threads";
 struct MessagePage {
     messages: Vec<MessageView>,
     #[serde(flatten)]
-    links: Links,
+    end: PageEnd,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<NextPage>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     replying_to: Vec<Seq>,
 }
@@ -50,16 +51,7 @@ struct MessagePage {
 struct ThreadPage {
     threads: Vec<MessageView>,
     #[serde(flatten)]
-    links: Links,
-}
-
-#[derive(Serialize)]
-struct Links {
-    has_more: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<NextPage>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    previous: Option<NextPage>,
+    end: PageEnd,
 }
 
 impl Handler {
@@ -128,17 +120,17 @@ fn views(messages: Vec<Message>, caller: &UserId) -> Vec<MessageView> {
 
 fn answer_threads(page: HistoryPage, caller: &UserId) -> Result<Response<Body>, Problem> {
     let next = page.next.and_then(|next| match next {
-        Range::Before(root) => Some(NextPage::cursor(Cursor::encode(THREADS, &[&root.to_string()]))),
+        Range::Before(root) => Some(root.to_string()),
         Range::Newest | Range::After(_) => None,
     });
-    let links = Links { has_more: next.is_some(), next, previous: None };
-    response::json(StatusCode::OK, &ThreadPage { threads: views(page.messages, caller), links })
+    let end = PageEnd::by_id(THREADS, next.as_deref());
+    response::json(StatusCode::OK, &ThreadPage { threads: views(page.messages, caller), end })
 }
 
 fn answer(page: HistoryPage, caller: &UserId) -> Result<Response<Body>, Problem> {
     let HistoryPage { messages, next, previous, replying_to } = page;
-    let links = Links { has_more: next.is_some(), next: next.and_then(link), previous: previous.and_then(link) };
-    response::json(StatusCode::OK, &MessagePage { messages: views(messages, caller), links, replying_to })
+    let (end, previous) = (PageEnd::of(next.and_then(link)), previous.and_then(link));
+    response::json(StatusCode::OK, &MessagePage { messages: views(messages, caller), end, previous, replying_to })
 }
 
 fn link(range: Range) -> Option<NextPage> {

@@ -5,7 +5,7 @@ use chat::{
     model::{reaction::Reaction, seq::Seq, text::emoji::Emoji},
 };
 use http::{Response, StatusCode};
-use http_api::{ApiRequest, Cursor, NextPage, Problem, response};
+use http_api::{ApiRequest, PageEnd, Problem, response};
 use lambda_http::Body;
 use serde::Serialize;
 
@@ -39,15 +39,14 @@ impl AskedReactions {
 #[derive(Serialize)]
 struct Page {
     reactions: Vec<Reaction>,
-    has_more: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<NextPage>,
+    #[serde(flatten)]
+    end: PageEnd,
 }
 
 /// Returns the response with a page.
 pub(crate) fn answer(page: ReactionPage) -> Result<Response<Body>, Problem> {
     let ReactionPage { reactions, next_after } = page;
-    let next =
-        next_after.map(|last| NextPage::cursor(Cursor::encode(LIST, &[last.emoji.as_str(), last.user_id.as_str()])));
-    response::json(StatusCode::OK, &Page { reactions, has_more: next.is_some(), next })
+    let next = next_after.as_ref().map(|last| [last.emoji.as_str(), last.user_id.as_str()]);
+    let end = PageEnd::new(LIST, next.as_ref().map(<[_; 2]>::as_slice));
+    response::json(StatusCode::OK, &Page { reactions, end })
 }

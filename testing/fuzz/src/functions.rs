@@ -100,7 +100,7 @@ impl Functions {
         Self {
             rest: Rest::from_env(),
             channels: dependencies(
-                (channels.clone(), connections.clone()),
+                (channels.clone(), messages.clone(), connections.clone()),
                 (sockets.clone(), fan_out.clone()),
                 LambdaMaintenance::new(&config, "maintenance"),
             ),
@@ -173,12 +173,13 @@ impl Functions {
 
 /// Returns the dependencies of the function of the channels.
 fn dependencies(
-    (channels, connections): (DynamoChannels, DynamoConnections),
+    (channels, messages, connections): (DynamoChannels, DynamoMessages, DynamoConnections),
     (sockets, fan_out): (ManagementApi, LambdaFanOut),
     maintenance: LambdaMaintenance,
 ) -> call::Dependencies {
     call::Dependencies {
         channels,
+        messages,
         connections,
         sockets,
         fan_out,
@@ -265,6 +266,7 @@ impl World {
             ("alice", "POST", "/channels/general/messages", r#"{"content":"one"}"#),
             ("bob", "POST", "/channels/general/messages", r#"{"content":"two","reply_to":1}"#),
             ("alice", "POST", "/channels/general/messages", r#"{"content":"three","metadata":{"a":[1,2.5]}}"#),
+            ("carol", "POST", "/channels/general/messages", r#"{"content":"four","thread_seq":1}"#),
             ("alice", "POST", "/channels/secret/messages", r#"{"content":"psst"}"#),
         ];
         for (user, method, path, body) in requests {

@@ -8,7 +8,7 @@ mod targets;
 mod tokens;
 
 // The functions are programs with private handlers, so their sources are compiled in here. The modules of `channels`
-// name each other from the crate's root.
+// and of `get-channel-messages` name each other from the crate's root.
 #[path = "../../../services/answer-frame/src/handler.rs"]
 mod answer_frame;
 #[path = "../../../services/send-channel-messages/src/cache.rs"]
@@ -25,6 +25,10 @@ mod connections;
 mod get_channel_messages;
 #[path = "../../../services/health/src/handler.rs"]
 mod health;
+#[path = "../../../services/channels/src/lists.rs"]
+mod lists;
+#[path = "../../../services/channels/src/me.rs"]
+mod me;
 #[path = "../../../services/channels/src/members.rs"]
 mod members;
 #[path = "../../../services/on-connect/src/handler.rs"]
@@ -35,6 +39,8 @@ mod on_disconnect;
 mod pages;
 #[path = "../../../services/channels/src/presence.rs"]
 mod presence;
+#[path = "../../../services/get-channel-messages/src/reactions.rs"]
+mod reactions;
 #[path = "../../../services/channels/src/router.rs"]
 mod router;
 #[path = "../../../services/send-channel-messages/src/handler.rs"]

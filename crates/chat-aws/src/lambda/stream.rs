@@ -443,17 +443,12 @@ mod tests {
             of_connection(9, "conn#c=", None, &json!({ "connected_at": { "S": "yesterday" } })),
         ];
         let told = connection_changes(&event(&records));
-        let facts: Vec<Vec<_>> = told
-            .iter()
-            .map(|changes| {
-                let fact = |change: &ConnectionChange| {
-                    let (tenant, connection) = (change.tenant.as_ref().map(ToString::to_string), &change.connection);
-                    let id = connection.key.id.to_string();
-                    (change.sequence_number.clone(), id, tenant, change.is_new, connection.left_out)
-                };
-                changes.iter().map(fact).collect()
-            })
-            .collect();
+        let of_change = |change: &ConnectionChange| {
+            let (tenant, connection) = (change.tenant.as_ref().map(ToString::to_string), &change.connection);
+            let id = connection.key.id.to_string();
+            (change.sequence_number.clone(), id, tenant, change.is_new, connection.left_out)
+        };
+        let facts: Vec<Vec<_>> = told.iter().map(|changes| changes.iter().map(of_change).collect()).collect();
         let fact = |number: &str, id: &str, tenant: Option<&str>, is_new, left_out| {
             (number.to_owned(), id.to_owned(), tenant.map(str::to_owned), is_new, left_out)
         };
@@ -472,11 +467,8 @@ mod tests {
     fn only_subscriptions_are_changes_of_presence() {
         let row = |number, pk: &str, sk: &str| {
             let keys = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
-            record(
-                number,
-                &keys,
-                &json!({ "pk": { "S": pk }, "sk": { "S": sk }, "user_id": { "S": format!("u{number}") } }),
-            )
+            let image = json!({ "pk": { "S": pk }, "sk": { "S": sk }, "user_id": { "S": format!("u{number}") } });
+            record(number, &keys, &image)
         };
         let (one, other) = (format!("chan#{KEY}"), format!("chan#acme~{OTHER}"));
         let records = [

@@ -456,19 +456,17 @@ async fn what_other_operations_cost_is_written_down() {
         assert_eq!(view.membership.unwrap().unread_count, 2);
         note("one_channel_with_unread_messages");
     }
-    let named = ["public", "private"].map(channel_id).to_vec();
     let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json());
     let lists = ChannelMessages { channels: &channels, messages: &messages, clock: &clock };
     let caller = Caller { user_id: bob.clone(), tenant: None, allowed_channels: None };
     calls.take();
     assert_eq!(lists.own_channels(&caller, &Filter::default(), None, 50).await.unwrap().channels.len(), 2);
     note("list_of_two_own_channels_with_unread_messages");
-    let public = lists.public_channels(&caller, &Filter::default(), None, 50).await.unwrap();
-    assert_eq!(public.channels.len(), 1);
+    assert_eq!(lists.public_channels(&caller, &Filter::default(), None, 50).await.unwrap().channels.len(), 1);
     note("list_of_one_public_channel_with_unread_messages");
     open(&tables, &bob, Asked::Memberships).await;
     note("connect_to_two_memberships");
-    open(&tables, &bob, Asked::Channels(named)).await;
+    open(&tables, &bob, Asked::Channels(["public", "private"].map(channel_id).to_vec())).await;
     note("connect_to_two_named_channels");
     let expected: serde_json::Map<String, Value> = costs.keys().map(|case| (case.clone(), documented(case))).collect();
     assert_eq!(costs, expected, "{}", serde_json::to_string_pretty(&costs).unwrap());
@@ -479,10 +477,8 @@ async fn a_batch_of_one_channel_that_wants_no_reply_is_one_look_at_it() {
     let (tables, calls) = Tables::new().await.counted();
     let mut channel = sample("c", Visibility::Public);
     channel.agent.mode = AgentMode::Off;
-    assert_eq!(
-        tables.channels().create(&channel, &member("c", "alice", MemberRole::Owner), None, MANY).await.unwrap(),
-        ChannelCreated::Done
-    );
+    let owner = member("c", "alice", MemberRole::Owner);
+    assert_eq!(tables.channels().create(&channel, &owner, None, MANY).await.unwrap(), ChannelCreated::Done);
     let (channels, messages, sockets) = (tables.channels(), tables.messages(), Sockets::default());
     let agent = Agent {
         channels: &channels,
@@ -497,8 +493,7 @@ async fn a_batch_of_one_channel_that_wants_no_reply_is_one_look_at_it() {
     calls.take();
     let mut known = None;
     for seq in 1..=10 {
-        let outcome = agent.answer(&stored("c", seq), &mut known).await.unwrap();
-        assert_eq!(outcome, agent::ReplyOutcome::NotWanted);
+        assert_eq!(agent.answer(&stored("c", seq), &mut known).await.unwrap(), agent::ReplyOutcome::NotWanted);
     }
     assert_eq!(json!(calls.take()), documented("batch_without_a_reply"));
 }

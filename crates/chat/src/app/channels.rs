@@ -341,10 +341,12 @@ where
             let access = owned(channels, channel, caller, condition, "only an owner changes a channel").await?;
             let found = &access.channel;
             same.require(found)?;
-            if found.archived_at.is_some() && changes.archived.is_none() {
+            let changed = changes.apply(found, clock);
+            // An archived channel changes only by being restored. To archive it again is no change.
+            let stays_archived = found.archived_at.is_some() && changed.archived_at.is_some();
+            if stays_archived && (changes.archived.is_none() || changed != *found) {
                 return Err(ChatError::ChannelArchived);
             }
-            let changed = changes.apply(found, clock);
             let pending = PendingEnd::new(found.key(), EndCause::MadePrivate, clock.seed());
             if changed == *found {
                 // An earlier call may have stopped before it ended the subscriptions. Its pending end is worked on as

@@ -191,21 +191,19 @@ id!(
 );
 
 impl ChannelId {
-    /// Generates an id for a channel whose creator chose none.
+    /// Generates an id for a channel whose creator chose none: a ULID in upper case, as ids of messages are.
     #[must_use]
     pub fn generate(seed: Seed) -> Self {
-        Self(seed.ulid().to_string().to_ascii_lowercase())
+        Self(seed.ulid().to_string())
     }
-}
 
-impl ChannelId {
     /// Returns the id of a channel whose creator sent a key and no id. It is the same for each repetition of the
     /// request.
     #[must_use]
     pub fn of_request(creator: &UserId, key: &IdempotencyKey) -> Self {
         let digest = Sha256::digest(format!("{creator}#{key}"));
         let bits = digest.iter().take(16).fold(0, |bits, byte| (bits << 8) | u128::from(*byte));
-        Self(ulid::Ulid::from(bits).to_string().to_ascii_lowercase())
+        Self(ulid::Ulid::from(bits).to_string())
     }
 }
 

@@ -144,7 +144,11 @@ async fn owners_change_settings_and_nobody_overwrites_what_they_have_not_read() 
     assert_eq!(status(&stack, "bob", Method::POST, "/channels/room/messages").await, StatusCode::CONFLICT);
     assert_eq!(status(&stack, "bob", Method::GET, "/channels/room/messages").await, StatusCode::OK);
     assert_eq!(patch("alice", None, json!({ "name": "Late" })).await.status(), StatusCode::CONFLICT);
-    assert_eq!(patch("alice", None, json!({ "archived": false })).await.status(), StatusCode::OK);
+    assert_eq!(patch("alice", None, json!({ "archived": true })).await.status(), StatusCode::OK);
+    assert_eq!(patch("alice", None, json!({ "archived": true, "name": "Late" })).await.status(), StatusCode::CONFLICT);
+    let restored: Value =
+        patch("alice", None, json!({ "archived": false, "name": "Back" })).await.json().await.unwrap();
+    assert_eq!((&restored["name"], restored.get("archived_at")), (&json!("Back"), None));
     assert_eq!(status(&stack, "bob", Method::POST, "/channels/room/messages").await, StatusCode::CREATED);
 }
 

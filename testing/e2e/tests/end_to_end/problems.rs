@@ -54,6 +54,7 @@ async fn wrong_input_is_told_what_is_wrong() {
         (Method::GET, "/channels/lobby/messages?before=9007199254740992", String::new(), 400, &["before"]),
         (Method::GET, "/channels/lobby/messages/1/replies?after=9007199254740992", String::new(), 400, &["after"]),
         (Method::GET, &too_long, String::new(), 400, &["name_prefix"]),
+        (Method::GET, "/me?user_id=bob", String::new(), 400, &["user_id"]),
         (Method::GET, "/channels/%zz", String::new(), 400, &["channel_id"]),
         (Method::POST, "/channels", "{}".into(), 400, &["name", "visibility"]),
         (

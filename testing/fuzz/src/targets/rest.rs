@@ -43,32 +43,39 @@ async fn exchange(world: &World, request: Request<Body>) {
         request.body(Body::empty()).expect("the API returns valid URLs")
     };
     if let Some(location) = answered.headers.get(header::LOCATION) {
-        let there = send(world, get(location.to_str().expect("a location").to_owned())).await;
+        let there = send(world, get(path_of(location.to_str().expect("a location"), &path).to_owned())).await;
         assert_eq!(there.status, 200, "{location:?}");
         assert_eq!(there.json, answered.json, "{location:?}");
     }
-    // The cursor of a page belongs to the same request.
+    // The place of the next page belongs to the same request.
     if method == http::Method::GET && answered.status == 200 {
-        let Some((name, cursor)) = answered.json["next"].as_object().and_then(|next| next.iter().next()) else {
+        let Some((name, place)) = answered.json["next"].as_object().and_then(|next| next.iter().next()) else {
             return;
         };
         assert_eq!(answered.json["has_more"], true);
         let rest: Vec<&str> = query
             .split('&')
-            .filter(|pair| !pair.is_empty() && !is_cursor(pair.split('=').next().unwrap_or("")))
+            .filter(|pair| !pair.is_empty() && !is_place(pair.split('=').next().unwrap_or("")))
             .collect();
-        let cursor = cursor.as_str().map_or_else(|| cursor.to_string(), encoded);
-        let further = send(world, get(format!("{path}?{name}={cursor}&{}", rest.join("&")))).await;
+        let place = place.as_str().map_or_else(|| place.to_string(), encoded);
+        let further = send(world, get(format!("{path}?{name}={place}&{}", rest.join("&")))).await;
         assert_eq!(further.status, 200, "{}", further.json);
-        assert_ne!(further.json, answered.json, "a cursor leads on");
+        assert_ne!(further.json, answered.json, "a link leads on");
     }
 }
 
-fn is_cursor(name: &str) -> bool {
+/// Returns the path of a location below the request's path. The host is that of the input, and may be no part of a URL.
+fn path_of<'a>(location: &'a str, path: &str) -> &'a str {
+    let at = location.rfind(&format!("/{}/", path.trim_matches('/')));
+    &location[at.expect("a location is below its request")..]
+}
+
+/// Returns whether a query parameter names the place of a page.
+fn is_place(name: &str) -> bool {
     // Decoded like the gateway does.
     let request = Request::builder().uri(format!("/?{name}=1")).body(());
     let decoded = request.ok().and_then(|request| request.uri().query().map(decoded)).unwrap_or_default();
-    ["after", "before"].iter().any(|cursor| decoded.starts_with(&format!("{cursor}=")))
+    ["after", "around", "before", "cursor"].iter().any(|place| decoded.starts_with(&format!("{place}=")))
 }
 
 fn decoded(text: &str) -> String {

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use aws_lambda_events::dynamodb::Event;
-use chat::ports::socket_gateway::FRAME_BYTES;
-use chat_aws::lambda::stream::{group_by_channel, is_connections_stream, presence_changes};
+use chat::{model::message::Change, ports::socket_gateway::FRAME_BYTES};
+use chat_aws::lambda::stream::{StreamedMessage, group_by_channel, is_connections_stream, presence_changes};
 use lambda_runtime::Context;
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
         .channels
         .iter()
         .filter(|channel| channel.tenant.is_none() && channel.channel.channel_id.as_str() == "general")
-        .flat_map(|channel| channel.messages.iter().map(|message| message.event.stored.message.seq.get()))
+        .flat_map(|channel| channel.messages.iter().flat_map(seqs))
         .collect();
     with_world(|world| {
         let mut context = Context::default();
@@ -54,4 +54,13 @@ pub fn run(data: &[u8]) {
         let seen: Vec<u64> = seen.map(|event| event["seq"].as_u64().expect("a number")).collect();
         assert_eq!(seen, expected);
     });
+}
+
+/// Returns the `seq` of each event of a record: one, or one for each changed reaction.
+fn seqs(message: &StreamedMessage) -> Vec<u64> {
+    let events = match &message.event.change {
+        Change::Reacted(changes) => changes.len(),
+        Change::Created | Change::Updated | Change::Deleted => 1,
+    };
+    vec![message.event.stored.message.seq.get(); events]
 }

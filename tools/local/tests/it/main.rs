@@ -8,4 +8,5 @@ mod contracts;
 mod documents;
 mod doors;
 mod page;
+mod shapes;
 mod template;

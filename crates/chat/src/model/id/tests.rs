@@ -67,6 +67,18 @@ fn a_message_id_is_read_as_what_it_says() {
 }
 
 #[test]
+fn ids_that_are_generated_have_one_case() {
+    let seed = Seed { now: Timestamp::from_secs(1_800_000_000), random: u128::MAX / 3 };
+    let channel = ChannelId::generate(seed);
+    assert_eq!(channel.as_str(), MessageId::generate(seed).to_string());
+    let of_request = ChannelId::of_request(&"alice".parse().unwrap(), &"key".parse().unwrap());
+    for id in [channel, of_request] {
+        assert_eq!(id.as_str().len(), 26, "{id}");
+        assert_eq!(id.as_str().to_uppercase(), id.as_str());
+    }
+}
+
+#[test]
 fn connection_ids_are_those_of_api_gateway() {
     assert!("L0SM9cOFvHcCIhw=".parse::<ConnectionId>().is_ok());
     assert!("a#b".parse::<ConnectionId>().is_err());
