@@ -446,14 +446,14 @@ async fn what_other_operations_cost_is_written_down() {
             of_channels.page(&channel, &alice, request).await.unwrap();
             note(case);
         }
-        // Two unread messages of bob: the preview decides about one of them.
+        // With the reply, three unread messages of bob: the preview decides about one of them.
         for _ in 0..2 {
             send(&messages, &clock, message(id, None, WIDE), &mut cache).await.unwrap();
         }
         calls.take();
         let access = authorize_read(&channels, &channel, &bob).await.unwrap();
         let view = of_channels.view(access.channel, &bob).await.unwrap().unwrap();
-        assert_eq!(view.membership.unwrap().unread_count, 2);
+        assert_eq!(view.membership.unwrap().unread_count, 3);
         note("one_channel_with_unread_messages");
     }
     let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json());
