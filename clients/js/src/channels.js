@@ -126,7 +126,8 @@ export class ChannelList {
   revised(channelId, message) {
     const held = this.#byId.get(channelId);
     if (!held) return true;
-    if (held.last_message?.seq === message.seq) this.#set({ ...held, last_message: preview(message) });
+    const last = held.last_message;
+    if (last?.seq === message.seq && !(last.version > message.version)) this.#set({ ...held, last_message: preview(message) });
     const wasUnread = message.seq > this.readSeq(channelId) && !isOwn(message, this.#userId);
     return !(message.deleted_at && wasUnread && this.unread(channelId) > 0);
   }
@@ -166,8 +167,8 @@ function byActivity(a, b) {
 }
 
 /** Returns the preview of a message, as in the `last_message` of a channel. */
-function preview({ seq, sender_id, role, content, content_type, created_at, thread_seq, deleted_at }) {
+function preview({ seq, version, sender_id, role, content, content_type, created_at, thread_seq, deleted_at }) {
   const characters = [...String(content ?? "")];
   const cut = characters.length > PREVIEW_CHARACTERS ? `${characters.slice(0, PREVIEW_CHARACTERS).join("")}…` : content;
-  return { seq, sender_id, role, content: cut, content_type, created_at, thread_seq, deleted_at };
+  return { seq, version, sender_id, role, content: cut, content_type, created_at, thread_seq, deleted_at };
 }

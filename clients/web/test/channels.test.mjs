@@ -89,6 +89,9 @@ test("a message that changes changes its preview", () => {
   assert.equal(list.get("a").last_message.content, "m4");
   list.revised("a", message(4, "bob", { content: "", deleted_at: time(9) }));
   assert.equal(list.get("a").last_message.deleted_at, time(9));
+  list.put(channel("a", { seq: 4, read: 4, last_message: message(4, "bob", { content: "newest", version: 3 }) }));
+  list.revised("a", message(4, "bob", { content: "late", version: 2 }));
+  assert.equal(list.get("a").last_message.content, "newest", "an event that an answer overtook");
 });
 
 test("an answer that was overtaken by frames does not undo them", () => {

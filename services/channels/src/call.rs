@@ -37,6 +37,8 @@ pub(crate) struct Dependencies {
     pub(crate) creations: CreationRules,
     /// Maximum number of subscriptions of a channel with read receipts.
     pub(crate) receipts: usize,
+    /// Name by which users mention the agent, after an `@`.
+    pub(crate) agent_name: String,
 }
 
 /// A request, its caller, and the stores of the caller's tenant.

@@ -47,6 +47,7 @@ async fn main() -> Result<(), Error> {
             channels_per_user: number("CHANNELS_PER_USER")?,
         },
         receipts: number("PRESENCE_SUBSCRIPTIONS")?,
+        agent_name: variable("AGENT_NAME")?,
     };
     let rest = Rest::from_env();
     let (shared, rest) = (&shared, &rest);

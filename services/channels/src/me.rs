@@ -1,8 +1,10 @@
-//! `/me`: the caller, as the token names it.
+//! `/me`: the caller, as the token names it, and the settings of the deployment that a client shows.
 
+use auth::Scope;
 use chat::{
     model::{
         id::{ChannelId, TenantId, UserId},
+        invitation::Addition,
         time::Timestamp,
     },
     ports::clock::{Clock, SystemClock},
@@ -26,6 +28,10 @@ struct Me<'a> {
     allowed_channels: Option<Vec<&'a ChannelId>>,
     expires_at: Timestamp,
     server_time: Timestamp,
+    /// Name by which users mention the agent, after an `@`.
+    agent_name: &'a str,
+    /// `true` if a user whom the caller adds to a channel gets an invitation.
+    invites: bool,
 }
 
 /// Shows what the token says. Reads no store.
@@ -41,6 +47,8 @@ pub(crate) fn get(call: &Call<'_>) -> Answer {
         allowed_channels: caller.allowed_channels.as_ref().map(|allowed| allowed.iter().collect()),
         expires_at: call.identity.expires_at(),
         server_time: SystemClock.now(),
+        agent_name: &call.shared.agent_name,
+        invites: call.shared.additions.of_caller(call.identity.has(Scope::Add)) == Addition::Invite,
     };
     response::json(StatusCode::OK, &me)
 }

@@ -189,6 +189,7 @@ fn dependencies(
         additions: MemberAdditions::Everybody,
         creations: CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 1_000_000 },
         receipts: 200,
+        agent_name: "agent".to_owned(),
     }
 }
 

@@ -15,6 +15,8 @@ use crate::model::{
 pub struct MessagePreview {
     /// Number in the channel.
     pub seq: Seq,
+    /// Version of the message.
+    pub version: u64,
     /// Id of the sender.
     pub sender_id: UserId,
     /// Role of the author.
@@ -50,6 +52,7 @@ impl From<&Message> for MessagePreview {
     fn from(message: &Message) -> Self {
         Self {
             seq: message.seq,
+            version: message.version,
             sender_id: message.sender_id.clone(),
             role: message.role,
             content: message.content.clone(),
@@ -106,6 +109,6 @@ mod tests {
         message.metadata = serde_json::json!({ "secret": 1 }).as_object().cloned();
         let shown = serde_json::to_value(MessagePreview::from(&message)).unwrap();
         let names: Vec<&str> = shown.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(names, ["content", "content_type", "created_at", "role", "sender_id", "seq"]);
+        assert_eq!(names, ["content", "content_type", "created_at", "role", "sender_id", "seq", "version"]);
     }
 }

@@ -41,6 +41,8 @@ async fn nobody_is_the_agent_or_the_system() {
     let files = tempfile::tempdir().unwrap();
     let log = files.path().join("log");
     let stack = Stack::logging(&[("AgentName", "jarvis"), ("TokenInUrl", "true")], &log);
+    let me = stack.ask("alice", Method::GET, "/me", Value::Null).await.1;
+    assert_eq!(me["agent_name"], "jarvis");
     stack.create_channel("alice", "room", "public", "always").await;
     stack.send("alice", "room", "hello").await;
     until("the agent's reply", async || stack.history("alice", "room").await.len() == 2).await;
@@ -208,6 +210,7 @@ async fn callers_read_what_their_tokens_say() {
     let time = |name: &str| own[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert_eq!(time("expires_at").as_second(), claims["exp"].as_i64().unwrap());
     assert!(time("server_time") < time("expires_at"));
+    assert_eq!((&own["agent_name"], &own["invites"]), (&json!("agent"), &json!(false)));
     let leeway = with("exp", json!(jiff::Timestamp::now().as_second() - 5));
     assert_eq!(me(&leeway).await.0, 200, "in the leeway of requests");
 

@@ -407,6 +407,8 @@ async fn a_scope_allows_to_add_members_without_asking_where_the_deployment_says_
             assert_eq!(status, expected, "{additions}: {answer}");
             let by = if expected == 201 { &answer["added_by"] } else { &answer["invited_by"] };
             assert_eq!(by, "alice", "{additions}: {answer}");
+            let (_, me) = answered(stack.bearing(token, Method::GET, "/me")).await;
+            assert_eq!(me["invites"], json!(expected == 202), "{additions}: {me}");
         }
     }
 }

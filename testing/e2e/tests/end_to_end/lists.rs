@@ -171,6 +171,10 @@ async fn a_channel_has_one_shape_wherever_it_is_read() {
         (&message["seq"], &message["sender_id"], &message["role"]),
         (&json!(1), &json!("alice"), &json!("user"))
     );
+    assert_eq!(message["version"], 1);
+    assert_eq!(stack.ask("alice", Method::PATCH, "/channels/room/messages/1", json!({ "content": "hi" })).await.0, 200);
+    let (_, seen) = stack.ask("bob", Method::GET, "/channels/room", Value::Null).await;
+    assert_eq!((&seen["last_message"]["version"], &seen["last_message"]["content"]), (&json!(2), &json!("hi")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

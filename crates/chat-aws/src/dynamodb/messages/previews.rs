@@ -20,8 +20,8 @@ use crate::{
 };
 
 /// Attributes of a preview, and those of its key and its expiry.
-const PREVIEW: &str =
-    "channel_id, seq, sender_id, #role, content, content_type, created_at, thread_seq, deleted_at, expires_at";
+const PREVIEW: &str = "channel_id, seq, #version, sender_id, #role, content, content_type, created_at, thread_seq, \
+                       deleted_at, expires_at";
 
 /// Attributes of an outline, and that of its expiry.
 const OUTLINE: &str = "seq, sender_id, deleted_at, expires_at";
@@ -33,8 +33,10 @@ impl DynamoMessages {
         now: Timestamp,
     ) -> Result<Vec<(ChannelKey, MessagePreview)>, StoreError> {
         let wanted = wanted.iter().map(|(channel, seq)| self.keys.message(channel, *seq)).collect();
-        let attributes =
-            KeysAndAttributes::builder().projection_expression(PREVIEW).expression_attribute_names("#role", "role");
+        let attributes = KeysAndAttributes::builder()
+            .projection_expression(PREVIEW)
+            .expression_attribute_names("#role", "role")
+            .expression_attribute_names("#version", "version");
         let found = batch::get_attributes(&self.client, &self.events, wanted, attributes).await?;
         let previews = found.into_iter().filter(|item| is_live(item, now)).map(|item| {
             let (_, channel) = keys::channel_key(text(&item, "channel_id").unwrap_or_default())
