@@ -56,9 +56,11 @@ cursors = {path: request("GET", f"{address}?limit=1")["next"]["cursor"] for path
 rest.close()
 
 with connect(ready["websocket"] + "?channels=fuzz", additional_headers=authorization) as socket:
+    # The greeting names the connection too, but it is pushed once and may be lost.
+    socket.send(json.dumps({"action": "ping"}))
     for frame in socket:
         frame = json.loads(frame)
-        if frame["type"] == "hello":
+        if "connection_id" in frame:
             with open(f"{result}.part", "w") as file:
                 json.dump({"connection": frame["connection_id"], "cursors": cursors}, file)
             os.rename(f"{result}.part", result)

@@ -1,8 +1,8 @@
 //! A client's end of a WebSocket of the stack.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::{SinkExt, Stream, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -11,8 +11,24 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest},
 };
 
-/// Timeout for a frame, for slow machines.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// Timeout that is long enough for the slowest machine.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Time after which a frame that is pushed once counts as lost.
+const LOST: Duration = Duration::from_secs(10);
+
+/// A frame that did not arrive. Frames of drafts, greetings and the last frames of a socket are pushed once, within half
+/// a second or a few, so a slow machine loses some. Their causes have to be repeated.
+#[derive(Debug)]
+pub struct Lost(String);
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Lost {}
 
 /// An open socket.
 #[derive(Debug)]
@@ -33,9 +49,17 @@ impl Socket {
         Ok(self.0.send(Message::text(text)).await?)
     }
 
-    /// Returns the next frame that `wanted` accepts; skips earlier frames.
+    /// Returns the next frame that `wanted` accepts; skips earlier frames. Fails with [`Lost`] if the socket is closed
+    /// before.
     pub async fn expect_frame(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         hear(&mut self.0, what, wanted).await
+    }
+
+    /// Returns the next frame that `wanted` accepts; skips earlier frames. Fails with [`Lost`] if it does not arrive, as
+    /// a frame that is pushed once.
+    pub async fn catch_frame(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let heard = tokio::time::timeout(LOST, hear(&mut self.0, what, wanted)).await;
+        heard.unwrap_or_else(|_| Err(Lost(format!("{what} did not arrive within {} s", LOST.as_secs())).into()))
     }
 
     /// Sends the same text frame repeatedly, until the server closes the socket. Returns the frame that `wanted`
@@ -79,7 +103,7 @@ where
                 return Ok(frame);
             }
         }
-        bail!("the socket was closed before {what} arrived")
+        Err(Lost(format!("the socket was closed before {what} arrived")).into())
     };
     let heard = tokio::time::timeout(PATIENCE, heard).await;
     heard.with_context(|| format!("{what} did not arrive within {} s", PATIENCE.as_secs()))?

@@ -34,7 +34,7 @@ const FORGED: &str = "switchboard-contracts-not-the-secret-of-any-issuer-there-i
 const LIFE: u64 = 3600;
 
 /// Lifetime of a token that ends while its socket is open, in seconds. The handshake takes less.
-const SHORT_LIFE: u64 = 10;
+const SHORT_LIFE: u64 = 20;
 
 /// Returns the `JwtIssuers` parameter of the stack.
 #[must_use]

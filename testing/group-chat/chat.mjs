@@ -214,7 +214,7 @@ export class Chat extends EventEmitter {
     if (room.present) await this.presence(id);
   }
 
-  /** Reads one channel, also one that the client does not know. It is gone if the user is no member any more. */
+  /** Reads one channel, also one that the client does not know. It is gone if the user is not its member. */
   async #look(id) {
     try {
       const channel = await this.request("GET", ["channels", id]);

@@ -42,6 +42,8 @@ export class SwitchboardClient extends EventTarget {
   #sync;
   #channels = new Map();
   #leftOut = 0;
+  /** `true` after a socket was opened. */
+  #hasOpened = false;
 
   /** `issueToken` resolves to `{token, expires_at}`. The other options replace the platform in tests. */
   constructor({
@@ -383,10 +385,11 @@ export class SwitchboardClient extends EventTarget {
 
   #recover() {
     for (const [channelId, { drafts, log }] of this.#channels) {
-      // The pieces meanwhile went to a lost connection.
-      drafts.clear();
+      // The pieces meanwhile went to a lost connection. Before the first one, a history may have named replies.
+      if (this.#hasOpened) drafts.clear();
       if (log.settled !== null) this.#catchUp(channelId);
     }
+    this.#hasOpened = true;
   }
 
   /** Reads all messages after the last settled `seq`. A call during a run causes one more run afterwards. */

@@ -8,7 +8,11 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 
-const TIMEOUT_MS = 15_000;
+/** Timeout of each wait that is long enough for the slowest machine. */
+export const TIMEOUT_MS = 120_000;
+/** Time after which a frame that is pushed once counts as lost. */
+const LOST_MS = 10_000;
+const ROUNDS = 10;
 export const TWO_TABS = { viewport: { width: 840, height: 720 } };
 export const DESKTOP = { viewport: { width: 1080, height: 760 } };
 export const WIDE = { viewport: { width: 1280, height: 1180 } };
@@ -86,7 +90,7 @@ export async function showsExactly(page, count) {
 }
 
 /** Sends a request as a user. */
-async function api(user, method, path, body) {
+export async function api(user, method, path, body) {
   const issued = await fetch(`${stack.page}/token`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -120,8 +124,24 @@ export const post = (user, channel, message) => api(user, "POST", `/channels/${c
 
 export async function waitUntil(condition) {
   const deadline = Date.now() + TIMEOUT_MS;
-  while (!condition()) {
+  while (!(await condition())) {
     assert.ok(Date.now() < deadline, `never happened: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Returns whether an element comes that a frame shows. The frame is pushed once, so a slow machine loses it at times. */
+export async function comes(locator) {
+  try {
+    await locator.waitFor({ timeout: LOST_MS });
+    return true;
+  } catch (error) {
+    if (error.name === "TimeoutError") return false;
+    throw error;
+  }
+}
+
+/** Repeats `round` until it returns `true`. A round that returns `false` has lost a frame. */
+export async function rounds(round) {
+  for (let number = 1; !(await round()); number += 1) assert.ok(number < ROUNDS, "lost in each round");
 }

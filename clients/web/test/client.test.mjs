@@ -286,6 +286,23 @@ test("a reply that is being written is seen by who opens the channel, and ends",
   await assert.rejects(client.stopReply("lobby", 1), { code: "not_permitted" });
 });
 
+test("a reply that the history names stays when the first socket opens after it", async () => {
+  const stack = new Stack();
+  stack.store("question");
+  stack.replyingTo = [1];
+  const client = stack.client();
+  await client.open("lobby");
+  // A page without messages names none.
+  stack.replyingTo = null;
+  client.subscribe(["lobby"]);
+  await settle();
+  const drafts = () => client.drafts("lobby").entries.map(({ replyTo }) => replyTo);
+  assert.deepEqual([client.state.name, drafts()], ["live", [1]]);
+  stack.live.drop();
+  await stack.clock.advance(60_000);
+  assert.deepEqual([client.state.name, drafts()], ["live", []], "its pieces went to a lost connection");
+});
+
 test("a channel is created only where there is none", async () => {
   const stack = new Stack();
   const client = stack.client();

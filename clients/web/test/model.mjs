@@ -45,7 +45,9 @@ class Reply {
     this.#send({ choices: [{ index: 0, delta: { content: text }, finish_reason: null }] });
   }
 
+  /** Ends the reply, unless it has ended. */
   end() {
+    if (this.#response.writableEnded || this.#response.destroyed) return;
     this.#send({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] });
     this.#response.end("data: [DONE]\n\n");
   }

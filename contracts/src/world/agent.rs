@@ -1,21 +1,35 @@
 //! Replies of the agent, whose model is scripted.
 
-use anyhow::{Result, bail};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::ProviderState;
-use crate::{model::Line, states::Parameters};
+use crate::{model::Line, socket::PATIENCE, states::Parameters};
+
+/// Interval between two looks at a history.
+const INTERVAL: Duration = Duration::from_millis(50);
 
 impl ProviderState {
-    /// Sends the agent a message as a user, and waits until the model is asked. The reply does not end.
+    /// Sends the agent a message as a user, and waits until the reply is being written. It does not end.
     pub(super) async fn begin_reply(&mut self, channel: &str, user: &str) -> Result<()> {
         let question = self.require_agent(channel).await?;
         let lines = self.model.expect(&question);
         self.replies.push(lines);
-        self.send(user, channel, &json!({ "content": question })).await?;
-        self.hear_draft(channel, "thinking").await?;
-        Ok(())
+        let sent = self.send(user, channel, &json!({ "content": question })).await?;
+        let path = format!("/channels/{channel}/messages");
+        let begins = async {
+            loop {
+                let page = self.ask(user, Method::GET, &path, &Value::Null).await?;
+                if page["replying_to"].as_array().is_some_and(|all| all.contains(&sent["seq"])) {
+                    return Ok(());
+                }
+                tokio::time::sleep(INTERVAL).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begins).await.context("the reply does not begin")?
     }
 
     /// Sends the agent a message as bob, and lets the model write as much as the state requires.
@@ -79,6 +93,6 @@ impl ProviderState {
     async fn hear_draft(&mut self, channel: &str, status: &str) -> Result<Value> {
         let socket = self.listen(channel).await?;
         let is_draft = |frame: &Value| frame["type"] == "message.delta" && frame["status"] == status;
-        socket.expect_frame("a piece of a draft", is_draft).await
+        socket.catch_frame("a piece of a draft", is_draft).await
     }
 }

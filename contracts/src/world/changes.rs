@@ -110,7 +110,7 @@ impl ProviderState {
     /// Opens a socket, and waits until it receives its channels.
     async fn open_for(&self, bearer: &Bearer, channels: &[String]) -> Result<Socket> {
         let mut socket = Socket::open(&self.addresses.websocket, &bearer.token()?, channels).await?;
-        socket.expect_frame("hello", |frame| frame["type"] == "hello").await?;
+        socket.catch_frame("hello", |frame| frame["type"] == "hello").await?;
         Ok(socket)
     }
 }

@@ -48,7 +48,7 @@ impl ProviderState {
             | "a message loses a reaction" => self.change_message(&channel, state, with).await,
             "a socket opens" => {
                 let mut socket = self.open(&self.bearer.user.clone(), &channel).await?;
-                let hello = socket.expect_frame("hello", |frame| frame["type"] == "hello").await?;
+                let hello = socket.catch_frame("hello", |frame| frame["type"] == "hello").await?;
                 self.sockets.push(socket);
                 Ok(hello)
             }
@@ -138,7 +138,7 @@ impl ProviderState {
         }
         let token = Bearer::all(&caller, &self.bearer.tenant).token()?;
         let mut socket = Socket::open(&self.addresses.websocket, &token, &[]).await?;
-        socket.expect_frame("hello", |frame| frame["type"] == "hello").await?;
+        socket.catch_frame("hello", |frame| frame["type"] == "hello").await?;
         self.require_member(&format!("channel-{CHANNELS_OF_A_SOCKET}"), &caller, "member").await?;
         let frame = socket.expect_frame("channels.left_out", |frame| frame["type"] == "channels.left_out").await?;
         self.sockets.push(socket);

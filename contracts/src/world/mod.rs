@@ -17,9 +17,9 @@ use tokio::sync::mpsc;
 use self::requests::reaction;
 use crate::{
     model::{Line, Model},
-    socket::Socket,
+    socket::{Lost, Socket},
     stack::Addresses,
-    states::{Parameters, find},
+    states::{Parameters, State, find},
     tokens::{Bearer, INVITING_SCOPES, Kind},
 };
 
@@ -31,6 +31,9 @@ const REACTIONS_OF_A_MESSAGE: usize = 20;
 
 /// Maximum number of invitations of a user that wait for an answer.
 const INVITATIONS_OF_A_USER: usize = 100;
+
+/// Maximum number of times that an interaction's states are repeated because a frame was lost.
+const REPETITIONS: usize = 8;
 
 /// Values that a state provides to generators.
 pub type Values = HashMap<String, Value>;
@@ -48,6 +51,10 @@ pub struct ProviderState {
     /// Scripts of replies that do not end before the state does.
     replies: Vec<mpsc::UnboundedSender<Line>>,
     frame: Option<Value>,
+    /// States that were set up, in their order.
+    earlier: Vec<(&'static State, Parameters)>,
+    /// Number of times that they were repeated.
+    repetitions: usize,
 }
 
 impl ProviderState {
@@ -64,6 +71,8 @@ impl ProviderState {
             sockets: Vec::new(),
             replies: Vec::new(),
             frame: None,
+            earlier: Vec::new(),
+            repetitions: 0,
         }
     }
 
@@ -79,7 +88,7 @@ impl ProviderState {
         self.frame.as_ref()
     }
 
-    /// Sets up a provider state.
+    /// Sets up a provider state. If its frame is lost, the interaction begins again in another tenant.
     ///
     /// # Errors
     /// Fails if the state or a parameter does not exist, or if a request fails.
@@ -91,15 +100,34 @@ impl ProviderState {
             format!("there is no provider state \"{name}\"; `cargo contracts states` lists all states")
         })?;
         let with = Parameters::of(state, parameters)?;
-        let outcome = if state.makes_a_frame {
-            self.make_frame(state.name, &with).await.map(|frame| {
-                self.frame = Some(frame);
-                Values::new()
-            })
-        } else {
-            self.apply(state.name, &with).await
-        };
+        self.earlier.push((state, with.clone()));
+        let mut outcome = self.enter(state, &with).await;
+        while outcome.as_ref().is_err_and(anyhow::Error::is::<Lost>) && self.repetitions < REPETITIONS {
+            outcome = self.repeat().await;
+        }
         outcome.with_context(|| format!("the state \"{}\" cannot be set up", state.name))
+    }
+
+    /// Sets up all states once more, in a tenant of their own. Returns the values of the last one.
+    async fn repeat(&mut self) -> Result<Values> {
+        let (earlier, repetitions) = (std::mem::take(&mut self.earlier), self.repetitions + 1);
+        let tenant = format!("again{repetitions}-{}", self.bearer.tenant);
+        let begun = Self::new(self.addresses.clone(), self.model.clone(), self.http.clone(), &tenant);
+        *self = Self { earlier: earlier.clone(), repetitions, ..begun };
+        let mut values = Values::new();
+        for (state, with) in earlier {
+            values = self.enter(state, &with).await?;
+        }
+        Ok(values)
+    }
+
+    /// Sets up a state, and keeps the frame that it makes.
+    async fn enter(&mut self, state: &State, with: &Parameters) -> Result<Values> {
+        if !state.makes_a_frame {
+            return self.apply(state.name, with).await;
+        }
+        self.frame = Some(self.make_frame(state.name, with).await?);
+        Ok(Values::new())
     }
 
     async fn apply(&mut self, state: &str, with: &Parameters) -> Result<Values> {

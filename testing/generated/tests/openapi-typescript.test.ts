@@ -43,7 +43,8 @@ test("two users talk, with the types of openapi-typescript and Modelina", async 
     body: { content: "hi", metadata: { list: [1, { deep: true }] } },
   });
   assert.equal(sent.data?.seq, 1);
-  const event = await socket.next((frame) => (frame.type === "events" ? frame.events[0] : undefined));
+  // Pushes come at least once, so an earlier event may be repeated.
+  const event = await socket.next((frame) => (frame.type === "events" ? frame.events.find((one) => "message" in one) : undefined));
   assert.ok("message" in event);
   assert.deepEqual([event.type, event.message.content, event.message.version], ["message.created", "hi", 1]);
 
@@ -52,7 +53,7 @@ test("two users talk, with the types of openapi-typescript and Modelina", async 
     params: { path: { ...message, emoji: "👍" } },
   });
   assert.equal(reacted.response.status, 204);
-  const reaction = await socket.next((frame) => (frame.type === "events" ? frame.events[0] : undefined));
+  const reaction = await socket.next((frame) => (frame.type === "events" ? frame.events.find((one) => "emoji" in one) : undefined));
   assert.ok("emoji" in reaction);
   assert.deepEqual([reaction.type, reaction.emoji, reaction.count, reaction.version], ["reaction.added", "👍", 1, 2]);
 

@@ -1,6 +1,6 @@
 //! A reply of Bedrock: its frames become drafts on the sockets, and the reply.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message as Frame};
@@ -12,11 +12,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     replies::{answer, delta, require_part},
-    stack::{Socket, Stack},
+    stack::{LOST, Socket, Stack},
 };
-
-/// Time after which a frame that has not arrived counts as lost.
-const LOST: Duration = Duration::from_secs(10);
 
 /// Number of pieces of the reply that a socket must receive one by one.
 const PIECES: usize = 3;

@@ -1,20 +1,17 @@
 //! Frames that are not stored: greetings, changes of channels and members, read marks, and the reasons for the end of a
 //! socket. Each arrives at the right sockets, and at no others.
 
-use std::time::Instant;
-
 use local::token::DEVELOPMENT_SECRET;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     issuers::{ALL, of_tenant, with_tenants},
-    socket_tokens::lifetime,
-    stack::{Socket, Stack, answered, claims_of, signed, token_of},
+    stack::{Socket, Stack, answered, claims_of, rounds, signed, token_of},
 };
 
-/// Sockets of which at least one receives its last frames. A push of a last frame takes at most half a second.
-const SOCKETS: usize = 3;
+/// Lifetime, in seconds, of a token that ends while its socket is open.
+const BRIEF: i64 = 5;
 
 async fn ask(stack: &Stack, user: &str, method: Method, path: &str, body: Value) -> Value {
     let (status, answer) = stack.ask(user, method, path, body).await;
@@ -162,14 +159,16 @@ async fn a_read_mark_reaches_the_users_other_sockets_and_as_a_receipt_the_whole_
     };
     let marked = mark("quiet").await;
     for bob in &mut bobs {
-        assert_eq!(bob.hear_of("read.updated").await, marked);
+        bob.hear_that(|frame| *frame == marked).await;
     }
     let frames = until_marked(&stack, &mut alice, "alice", "quiet").await;
     assert!(frames.iter().all(|frame| frame["type"] != "read.updated"), "{frames:?}");
 
     let marked = mark("open").await;
-    assert_eq!(alice.hear_of("read.updated").await, marked);
-    assert_eq!(bobs[0].hear_of("read.updated").await, marked);
+    // The first mark may be repeated, since pushes come at least once.
+    for socket in [&mut alice, &mut bobs[0]] {
+        socket.hear_that(|frame| *frame == marked).await;
+    }
     let frames = until_marked(&stack, &mut bobs[1], "alice", "quiet").await;
     assert!(of_channel(&frames, "open").is_empty(), "the socket names another channel: {frames:?}");
 }
@@ -177,48 +176,36 @@ async fn a_read_mark_reaches_the_users_other_sockets_and_as_a_receipt_the_whole_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_ends_says_why() {
     let stack = Stack::in_memory();
-    stack.create_channel("alice", "secret", "private", "off").await;
-    stack.create_channel("alice", "doomed", "private", "off").await;
-    for channel in ["secret", "doomed"] {
-        ask(&stack, "alice", Method::PUT, &format!("/channels/{channel}/members/bob"), Value::Null).await;
-    }
-    let end = async |channel: &str, path: &str, frame: Value| {
-        let mut sockets = Vec::new();
-        for _ in 0..SOCKETS {
-            sockets.push(stack.socket("bob", channel).await);
-        }
-        ask(&stack, "alice", Method::DELETE, path, Value::Null).await;
-        let closing = json!({ "type": "closing", "reason": "removed", "reconnect": true });
-        let mut told = 0;
-        for socket in &mut sockets {
-            let mut frames = until_closed(socket).await;
+    let closing = |reason: &str| json!({ "type": "closing", "reason": reason, "reconnect": true });
+    for (kind, path) in [("member.removed", "/members/bob"), ("channel.deleted", "")] {
+        let change = |channel: &str| match kind {
+            "member.removed" => json!({ "type": kind, "channel_id": channel, "user_id": "bob" }),
+            _ => json!({ "type": kind, "channel_id": channel }),
+        };
+        rounds(kind, async |round: usize| {
+            let channel = format!("{kind}-{round}");
+            stack.create_channel("alice", &channel, "private", "off").await;
+            ask(&stack, "alice", Method::PUT, &format!("/channels/{channel}/members/bob"), Value::Null).await;
+            let mut socket = stack.socket("bob", &channel).await;
+            ask(&stack, "alice", Method::DELETE, &format!("/channels/{channel}{path}"), Value::Null).await;
+            let mut frames = until_closed(&mut socket).await;
             frames.retain(|frame| !frame["type"].as_str().unwrap().starts_with("presence."));
+            let expected = [change(&channel), closing("removed")];
             // Each of them may be missing, and no other frame comes.
-            assert!(frames.iter().all(|heard| *heard == frame || *heard == closing), "{frames:?}");
-            told += usize::from(frames == [frame.clone(), closing.clone()]);
-        }
-        assert!(told > 0, "no socket heard {frame}");
-    };
-    let removed = json!({ "type": "member.removed", "channel_id": "secret", "user_id": "bob" });
-    end("secret", "/channels/secret/members/bob", removed).await;
-    end("doomed", "/channels/doomed", json!({ "type": "channel.deleted", "channel_id": "doomed" })).await;
-
-    let open = async |token: &str| {
-        let mut sockets = Vec::new();
-        for _ in 0..SOCKETS {
-            sockets.push(stack.connect(token, "?channels=lobby").await.unwrap());
-        }
-        sockets
-    };
-    let began = Instant::now();
-    drop(open(&token_of("carol")).await);
-    let mut sockets = open(&signed(&claims_of("carol", lifetime(began.elapsed())), DEVELOPMENT_SECRET)).await;
-    let mut told = 0;
-    for socket in &mut sockets {
-        let frames = until_closed(socket).await;
-        let closing = frames.iter().filter(|frame| frame["type"] == "closing");
-        let expected = json!({ "type": "closing", "reason": "token_expired", "reconnect": true });
-        told += closing.inspect(|frame| assert_eq!(**frame, expected)).count();
+            assert!(frames.iter().all(|heard| expected.contains(heard)), "{frames:?}");
+            (frames == expected).then_some(())
+        })
+        .await;
     }
-    assert!(told > 0, "no socket heard of the end of its token");
+
+    rounds("the end of a token", async |_: usize| {
+        let token = signed(&claims_of("carol", BRIEF), DEVELOPMENT_SECRET);
+        // On a slow machine, the token may end before the handshake.
+        let mut socket = stack.connect(&token, "?channels=lobby").await.ok()?;
+        let frames = until_closed(&mut socket).await;
+        let heard = frames.into_iter().find(|frame| frame["type"] == "closing")?;
+        assert_eq!(heard, closing("token_expired"));
+        Some(())
+    })
+    .await;
 }

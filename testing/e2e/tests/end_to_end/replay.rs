@@ -107,9 +107,9 @@ async fn what_broken_workers_gave_up_is_replayed_when_they_are_mended() {
     stack.create_channel("alice", "questions", "public", "always").await;
     let mut socket = stack.socket("alice", "questions").await;
     let question = stack.send("alice", "questions", "/help").await;
-    // The subscription itself is an event that fails too. The workers are replaced after that.
-    until("the question has failed, and its subscription", async || {
-        waiting(&stack, AGENT).await == 1 && waiting(&stack, DELIVERY).await == 2
+    // The connection and its subscription are events that fail too. The workers are replaced after that.
+    until("the question has failed, and the connection with its subscription", async || {
+        waiting(&stack, AGENT).await == 1 && waiting(&stack, DELIVERY).await == 3
     })
     .await;
 
@@ -121,7 +121,7 @@ async fn what_broken_workers_gave_up_is_replayed_when_they_are_mended() {
     assert_eq!(waiting(&stack, AGENT).await, 1);
 
     install(functions.path(), false).await;
-    replay(&stack, DELIVERY, &[]).await.assert("2 replayed, 0 forgotten, 0 left", 0);
+    replay(&stack, DELIVERY, &[]).await.assert("3 replayed, 0 forgotten, 0 left", 0);
     assert_eq!(socket.messages(1).await, std::slice::from_ref(&question));
     replay(&stack, AGENT, &[]).await.assert("1 replayed, 0 forgotten, 0 left", 0);
     let reply = socket.messages(1).await.remove(0);

@@ -15,7 +15,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::stack::{Socket, Stack, until};
+use crate::stack::{Socket, Stack, rounds, until};
 
 /// A server with the protocol of OpenAI. The question determines its behavior.
 pub(crate) struct Server {
@@ -170,6 +170,11 @@ pub(crate) async fn delta(socket: &mut Socket) -> Value {
     }
 }
 
+/// Returns whether a frame is the final one of a draft.
+pub(crate) fn is_final(frame: &Value) -> bool {
+    frame["type"] == "message.delta" && !matches!(frame["status"].as_str(), Some("thinking" | "writing"))
+}
+
 /// Requires that a frame of a draft has the part of `whole` at its position. Frames may be lost or duplicated.
 pub(crate) fn require_part(frame: &Value, whole: &str) {
     let position = usize::try_from(frame["position"].as_u64().unwrap()).unwrap();
@@ -215,34 +220,45 @@ async fn a_reply_grows_on_the_sockets_and_ends_as_the_message() {
     let stack = server.stack();
     stack.create_channel("alice", "room", "public", "always").await;
     let mut socket = stack.socket("bob", "room").await;
-    server.hold();
-    stack.send("alice", "room", "tell me").await;
-    let mut frames = vec![delta(&mut socket).await];
-    assert_eq!(frames[0]["status"], "thinking");
-    for _ in 0..6 {
-        let frame = delta(&mut socket).await;
-        assert_eq!(frame["status"], "writing", "the reply grows before it is there");
-        frames.push(frame);
-    }
-    server.release();
-    while matches!(frames.last().unwrap()["status"].as_str().unwrap(), "thinking" | "writing") {
-        frames.push(delta(&mut socket).await);
-    }
-    let reply = answer(&stack, 2).await;
+    rounds("the first and the final frame of a draft", async |round: usize| {
+        server.hold();
+        let question = stack.send("alice", "room", "tell me").await["seq"].as_u64().unwrap();
+        let is_of = |frame: &Value| frame["type"] == "message.delta" && frame["reply_to"] == question;
+        let mut frames = Vec::new();
+        for _ in 0..7 {
+            frames.push(socket.hear_that(is_of).await);
+        }
+        server.release();
+        while !is_final(frames.last().unwrap()) {
+            let Some(frame) = socket.hear_unless_lost(is_of).await else { break };
+            frames.push(frame);
+        }
+        let reply = answer(&stack, question + 1).await;
+        require_grown(&frames, &reply);
+        assert_eq!(server.calls(), round + 1);
+        let end = frames.last().filter(|frame| is_final(frame) && frames[0]["status"] == "thinking")?;
+        assert_eq!((&end["status"], &end["seq"]), (&json!("done"), &reply["seq"]));
+        Some(())
+    })
+    .await;
+}
+
+/// Requires that frames are those of a draft that became the reply. Some may be lost.
+fn require_grown(frames: &[Value], reply: &Value) {
     let content = reply["content"].as_str().unwrap();
     assert_eq!(content, (0..content.split_whitespace().count()).map(word).collect::<String>(), "as the model said it");
-    for frame in &frames {
+    for frame in frames {
         require_part(frame, content);
         assert_eq!(reply["agent"]["draft_id"], frame["draft_id"]);
     }
+    // The model does not end the reply before.
+    let grows = frames[1..7].iter().all(|frame| frame["status"] == "writing");
+    assert!(grows, "the reply grows before it is there: {frames:?}");
     let agent = reply["agent"].as_object().unwrap();
     let names = ["draft_id", "duration_ms", "input_tokens", "model", "output_tokens", "status"];
     assert_eq!(agent.keys().map(String::as_str).collect::<Vec<_>>(), names);
     assert_eq!((&agent["status"], &agent["model"], reply.get("metadata")), (&json!("complete"), &json!("test"), None));
     assert!(["input_tokens", "output_tokens", "duration_ms"].iter().all(|name| agent[*name].is_u64()), "{reply}");
-    let end = frames.last().unwrap();
-    assert_eq!((&end["status"], &end["seq"], &end["reply_to"]), (&json!("done"), &json!(2), &json!(1)));
-    assert_eq!(server.calls(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,18 +270,18 @@ async fn a_reader_who_comes_while_a_reply_is_written_sees_it_from_the_beginning(
     server.hold();
     stack.send("alice", "room", "tell me").await;
     while delta(&mut early).await["position"].as_u64().unwrap() == 0 {}
-    // A frame may be lost on a slow machine: then another reader comes.
-    let mut whole = Value::Null;
-    for _ in 0..5 {
+    let whole = rounds("the text so far", async |_: usize| {
         let mut late = stack.socket("bob", "room").await;
-        whole = delta(&mut late).await;
-        if whole["position"] == 0 {
-            let next = delta(&mut late).await;
-            assert!(next["position"].as_u64() > Some(0), "it goes on from there: {next}");
-            break;
+        let whole = delta(&mut late).await;
+        if whole["position"] != 0 {
+            return None;
         }
-    }
-    assert_eq!((&whole["position"], &whole["status"]), (&json!(0), &json!("writing")));
+        let next = delta(&mut late).await;
+        assert!(next["position"].as_u64() > Some(0), "it goes on from there: {next}");
+        Some(whole)
+    })
+    .await;
+    assert_eq!(whole["status"], "writing");
     let text = whole["text"].as_str().unwrap();
     assert!(text.starts_with(&format!("{}{}", word(0), word(1))), "{text}");
 

@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::CloseFrame},
 };
 
-use crate::patience::PATIENCE;
+use crate::patience::{LOST, PATIENCE};
 
 /// Prefixes of the types of frames that are not stored, in addition to `hello` and `closing`.
 const UNSTORED: [&str; 4] = ["presence.", "channel.", "member.", "read."];
@@ -83,14 +83,24 @@ impl Socket {
         }
     }
 
-    /// Returns the next frame of a type. Frames before it are dropped.
-    pub(crate) async fn hear_of(&mut self, kind: &str) -> Value {
+    /// Returns the next frame that `wanted` accepts. Frames before it are dropped.
+    pub(crate) async fn hear_that(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             let frame = self.hear().await.expect("an open socket");
-            if frame["type"] == kind {
+            if wanted(&frame) {
                 return frame;
             }
         }
+    }
+
+    /// Returns the next frame of a type. Frames before it are dropped.
+    pub(crate) async fn hear_of(&mut self, kind: &str) -> Value {
+        self.hear_that(|frame| frame["type"] == kind).await
+    }
+
+    /// Returns the next frame that `wanted` accepts, or `None` if it is lost. Frames before it are dropped.
+    pub(crate) async fn hear_unless_lost(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+        tokio::time::timeout(LOST, self.hear_that(wanted)).await.ok()
     }
 
     /// Removes known events from a frame, and records the others. Returns `false` if it had only known events.

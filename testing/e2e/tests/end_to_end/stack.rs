@@ -19,7 +19,7 @@ use tokio_tungstenite::{
 use crate::programs::{built, runner};
 
 pub(crate) use crate::{
-    patience::{PATIENCE, until},
+    patience::{LOST, PATIENCE, rounds, until},
     socket::Socket,
 };
 

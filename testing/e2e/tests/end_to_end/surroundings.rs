@@ -4,71 +4,64 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    replies::Server,
-    stack::{Socket, Stack, until},
+    replies::{Server, is_final},
+    stack::{Socket, Stack, rounds, until},
 };
 
-/// Waits for the first frame of a draft.
-async fn begun(socket: &mut Socket) {
-    while socket.hear_but_presence().await.unwrap()["type"] != "message.delta" {}
-}
-
-/// Returns the final frame of a draft.
-async fn ended(socket: &mut Socket) -> Value {
-    loop {
-        let frame = socket.hear_but_presence().await.unwrap();
-        let is_final = !matches!(frame["status"].as_str(), Some("thinking" | "writing"));
-        if frame["type"] == "message.delta" && is_final {
-            return frame;
-        }
-    }
-}
-
-/// Returns the authors' roles and the answered messages of the history of `room`.
-async fn history(stack: &Stack) -> Vec<(String, Value)> {
-    let all = stack.history("alice", "room").await;
+/// Returns the authors' roles and the answered messages of the history of a channel.
+async fn history(stack: &Stack, channel: &str) -> Vec<(String, Value)> {
+    let all = stack.history("alice", channel).await;
     all.iter().map(|message| (message["role"].as_str().unwrap().to_owned(), message["reply_to"].clone())).collect()
 }
 
-/// Starts a reply to alice in `room`, makes a change while it is written, and returns the draft's final frame. The model
-/// itself never ends the reply.
-async fn changed_meanwhile(server: &Server, stack: &Stack, method: Method, path: &str, body: Value) -> Value {
+/// Starts a reply to alice, and makes a change of the channel while it is written: a request to a path below the
+/// channel's. Returns the channel, and the draft's final frame. The model itself never ends the reply.
+async fn changed_meanwhile(server: &Server, stack: &Stack, method: Method, path: &str, body: Value) -> (String, Value) {
     server.hold();
-    stack.create_channel("alice", "room", "public", "always").await;
-    let mut socket = stack.socket("bob", "room").await;
-    stack.send("alice", "room", "tell me").await;
-    begun(&mut socket).await;
-    let (status, answer) = stack.ask("alice", method, path, body).await;
-    assert!((200..300).contains(&status), "{status} {answer}");
-    ended(&mut socket).await
+    rounds("the final frame of a draft", async |round: usize| {
+        let channel = format!("room-{round}");
+        stack.create_channel("alice", &channel, "public", "always").await;
+        let mut socket = stack.socket("bob", &channel).await;
+        stack.send("alice", &channel, "tell me").await;
+        socket.hear_of("message.delta").await;
+        let path = format!("/channels/{channel}{path}");
+        let (status, answer) = stack.ask("alice", method.clone(), &path, body.clone()).await;
+        assert!((200..300).contains(&status), "{status} {answer}");
+        let end = socket.hear_unless_lost(is_final).await?;
+        Some((channel, end))
+    })
+    .await
+}
+
+/// Requires that the second question of a channel has a notice, and the first one nothing.
+async fn require_one_notice(stack: &Stack, channel: &str) {
+    until("there is a notice", async || history(stack, channel).await.len() >= 3).await;
+    let user = || ("user".to_owned(), Value::Null);
+    assert_eq!(history(stack, channel).await, [user(), user(), ("system".to_owned(), json!(2))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_is_deleted_gets_no_reply() {
     let server = Server::start().await;
     let stack = server.stack();
-    let end = changed_meanwhile(&server, &stack, Method::DELETE, "/channels/room/messages/1", Value::Null).await;
+    let (channel, end) = changed_meanwhile(&server, &stack, Method::DELETE, "/messages/1", Value::Null).await;
     assert_eq!((&end["status"], end.get("seq")), (&json!("cancelled"), None), "{end}");
     // The notice on the next question is stored after anything on the first one.
-    stack.send("alice", "room", "down").await;
-    until("there is a notice", async || history(&stack).await.len() >= 3).await;
-    let user = || ("user".to_owned(), Value::Null);
-    assert_eq!(history(&stack).await, [user(), user(), ("system".to_owned(), json!(2))]);
+    stack.send("alice", &channel, "down").await;
+    require_one_notice(&stack, &channel).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draft_in_a_channel_that_is_archived_fails() {
     let server = Server::start().await;
     let stack = server.stack();
-    let end = changed_meanwhile(&server, &stack, Method::PATCH, "/channels/room", json!({ "archived": true })).await;
+    let (channel, end) = changed_meanwhile(&server, &stack, Method::PATCH, "", json!({ "archived": true })).await;
     assert_eq!((&end["status"], end.get("seq")), (&json!("failed"), None), "{end}");
     // The record is done with, so the next question does not wait for it.
-    let (status, _) = stack.ask("alice", Method::PATCH, "/channels/room", json!({ "archived": false })).await;
-    assert_eq!(status, 200);
-    stack.send("alice", "room", "down").await;
-    until("there is a notice", async || history(&stack).await.len() >= 3).await;
-    let user = || ("user".to_owned(), Value::Null);
-    assert_eq!(history(&stack).await, [user(), user(), ("system".to_owned(), json!(2))]);
+    let path = format!("/channels/{channel}");
+    assert_eq!(stack.ask("alice", Method::PATCH, &path, json!({ "archived": false })).await.0, 200);
+    stack.send("alice", &channel, "down").await;
+    require_one_notice(&stack, &channel).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,9 +69,9 @@ async fn an_agent_that_is_turned_off_ends_its_reply() {
     let server = Server::start().await;
     let stack = server.stack();
     let off = json!({ "agent": { "mode": "off" } });
-    let end = changed_meanwhile(&server, &stack, Method::PATCH, "/channels/room", off).await;
+    let (channel, end) = changed_meanwhile(&server, &stack, Method::PATCH, "", off).await;
     assert_eq!((&end["status"], end.get("seq")), (&json!("cancelled"), None), "{end}");
-    assert_eq!(history(&stack).await, [("user".to_owned(), Value::Null)]);
+    assert_eq!(history(&stack, &channel).await, [("user".to_owned(), Value::Null)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,10 +93,10 @@ async fn only_the_whole_name_of_the_agent_is_a_mention() {
     for text in ["Thanks, @Agent.", "@agent's turn", "(@agent)", "@agent: hi"] {
         questions.push(stack.send("alice", "room", text).await["seq"].clone());
     }
-    until("there are replies", async || history(&stack).await.len() >= texts.len() + 2 * questions.len()).await;
+    until("there are replies", async || history(&stack, "room").await.len() >= texts.len() + 2 * questions.len()).await;
     // The agent reads the messages of a channel in order.
     let answered: Vec<Value> =
-        history(&stack).await.into_iter().filter(|(role, _)| role != "user").map(|(_, seq)| seq).collect();
+        history(&stack, "room").await.into_iter().filter(|(role, _)| role != "user").map(|(_, seq)| seq).collect();
     assert_eq!(answered, questions);
 }
 
