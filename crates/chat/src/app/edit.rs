@@ -11,7 +11,7 @@ use crate::{
         access::{Access, Authority},
         channel::MemberRole,
         error::{ChatError, Result},
-        limits::CHANGE_ATTEMPTS,
+        limits::MESSAGE_CHANGE_ATTEMPTS,
         merge_patch::merge,
         message::{ContentType, Message, NewMessage, Role, StoredMessage},
         message_ref::MessageRef,
@@ -105,7 +105,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
         edit: &Edit,
     ) -> Result<Message> {
         let mut same = SameChannel::default();
-        for attempt in 0..CHANGE_ATTEMPTS {
+        for attempt in 0..MESSAGE_CHANGE_ATTEMPTS {
             let editable = self.authorize_edit(revision).await?;
             same.require(&editable.access.channel)?;
             if editable.message.deleted_at.is_some() {
@@ -134,7 +134,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
     /// Those of [`edit`](Self::edit), except that a deleted message is no error.
     pub async fn delete(&self, revision: &MessageRef, condition: Option<&VersionCondition>) -> Result<()> {
         let mut same = SameChannel::default();
-        for attempt in 0..CHANGE_ATTEMPTS {
+        for attempt in 0..MESSAGE_CHANGE_ATTEMPTS {
             let editable = self.authorize_edit(revision).await?;
             same.require(&editable.access.channel)?;
             if editable.message.deleted_at.is_some() {

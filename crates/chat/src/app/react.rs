@@ -9,7 +9,7 @@ use crate::{
     model::{
         error::{ChatError, Result},
         id::{ChannelId, UserId},
-        limits::CHANGE_ATTEMPTS,
+        limits::MESSAGE_CHANGE_ATTEMPTS,
         message_ref::MessageRef,
         reaction::{Reaction, Toggle},
         seq::Seq,
@@ -40,7 +40,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
     /// [`ChatError::Store`].
     pub async fn react(&self, revision: &MessageRef, emoji: &Emoji, toggle: Toggle) -> Result<()> {
         let mut same = SameChannel::default();
-        for attempt in 0..CHANGE_ATTEMPTS {
+        for attempt in 0..MESSAGE_CHANGE_ATTEMPTS {
             let access = authorize_read(self.channels, &revision.channel_id, &revision.caller).await?;
             same.require(&access.channel)?;
             access.require_open()?;

@@ -42,9 +42,13 @@ pub const AGENT_MODEL_CHARS: usize = 100;
 /// Maximum retention of messages, in days.
 pub const RETENTION_DAYS: u32 = 3_650;
 
-/// Maximum attempts at one change of a channel's settings or members, of a message or of a connection's token, when
-/// other writers change them too.
+/// Maximum attempts at one change of a channel's settings or members, or of a connection's token, when other writers
+/// change them too.
 pub const CHANGE_ATTEMPTS: u32 = 8;
+
+/// Maximum attempts at one change of a message. Many users may react to one message at the same moment, and each
+/// reaction is a new version. With the waits between them, the attempts take about 5 seconds.
+pub const MESSAGE_CHANGE_ATTEMPTS: u32 = 40;
 
 /// Maximum wait of a removal for a socket that is being opened, so that it can be closed.
 pub const OPENING_SOCKET_DURATION: Duration = Duration::from_secs(2);
