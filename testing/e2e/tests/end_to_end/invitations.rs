@@ -174,7 +174,7 @@ async fn who_accepts_while_the_channel_is_archived_or_deleted_enters_no_closed_c
         let members = stack.ask("alice", Method::GET, &format!("{path}/members"), Value::Null).await.1;
         assert_eq!(members["members"].as_array().map(Vec::len), at_once, "{round}: {accepted:?}");
         assert!([201, 404, 409].contains(&accepted.0), "{round}: {accepted:?}");
-        let own = stack.ask("bob", Method::GET, "/channels?limit=100", Value::Null).await.1;
+        let own = stack.ask("bob", Method::GET, "/channels?limit=100&archived=true", Value::Null).await.1;
         let is_listed = own["channels"].as_array().unwrap().iter().any(|one| one["channel_id"] == channel.as_str());
         assert_eq!(is_listed, archives && accepted.0 == 201, "{round}: {accepted:?}");
     }
