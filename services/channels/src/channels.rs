@@ -1,5 +1,6 @@
 //! `/channels` and `/channels/{channel_id}`.
 
+use auth::Scope;
 use chat::{
     app::{
         access::authorize_read,
@@ -52,10 +53,13 @@ pub(crate) async fn get(call: &Call<'_>) -> Answer {
     with_tag(StatusCode::OK, &seen.ok_or(ChatError::ChannelNotFound)?)
 }
 
-/// Returns a channel as the caller sees it after a change. The caller may have been removed since then.
+/// Returns a channel as the caller sees it after a change. The caller may have been removed since then, and the token
+/// may not allow to read messages.
 async fn view(call: &Call<'_>, channel: Channel) -> Result<ChannelView, Problem> {
     let seen = call.channel_messages().view(channel.clone(), &call.caller().user_id).await?;
-    Ok(seen.unwrap_or_else(|| ChannelView::bare(channel)))
+    let mut view = seen.unwrap_or_else(|| ChannelView::bare(channel));
+    view.last_message = view.last_message.filter(|_| call.identity.has(Scope::Read));
+    Ok(view)
 }
 
 pub(crate) async fn change_one(call: &Call<'_>) -> Answer {

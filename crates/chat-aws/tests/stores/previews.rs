@@ -32,7 +32,9 @@ async fn a_preview_is_of_the_channel_that_it_was_asked_for() {
     }
     let mut wanted: Vec<(ChannelKey, Seq)> = ids.iter().map(|id| (key(id), Seq::FIRST)).collect();
     wanted[0] = (key("nowhere"), Seq::FIRST);
+    // A list of channels that changes while it is read may have a channel twice.
+    wanted[1] = wanted[2].clone();
     let found = tables.messages().previews(&wanted, NOW).await.unwrap();
-    assert_eq!(found.len(), 99);
+    assert_eq!(found.len(), 98);
     assert!(found.iter().all(|(channel, preview)| channel.channel_id.as_str() == preview.content));
 }

@@ -1,7 +1,8 @@
-//! Lists of channels: public ones, a user's own, and the user's invitations. A page leaves out channels that the
-//! caller's token does not allow, so it may have fewer than `limit` channels before the last page.
+//! Lists of channels: public ones, a user's own, and the user's invitations. Neither a page nor its position names a
+//! channel that the caller's token does not reach. A page of public channels leaves out archived ones, so it may have
+//! fewer than `limit` channels before the last page.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use futures::{StreamExt, TryStreamExt};
 
@@ -9,7 +10,7 @@ use crate::{
     app::channel_messages::ChannelMessages,
     model::{
         access::Caller,
-        channel::{Channel, ChannelView},
+        channel::{Channel, ChannelView, Visibility},
         error::Result,
         id::ChannelId,
         incarnation::ChannelKey,
@@ -18,7 +19,7 @@ use crate::{
         time::Timestamp,
     },
     ports::{
-        channel_store::ChannelStore,
+        channel_store::{ChannelStore, PublicPage},
         clock::Clock,
         invitation_store::{InvitationPage, InvitationStore},
         message_store::MessageStore,
@@ -81,10 +82,33 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
         after: Option<&str>,
         limit: u16,
     ) -> Result<ChannelPage<String>> {
-        let mut page = self.channels.public_channels(&filter.name_prefix, after, limit).await?;
+        let mut page = match &caller.allowed_channels {
+            Some(allowed) => self.public_among(allowed, after, limit).await?,
+            None => self.channels.public_channels(&filter.name_prefix, after, limit).await?,
+        };
         page.channels.retain(|channel| filter.shows(channel, caller));
         let channels = self.views(page.channels, &caller.user_id).await?;
         Ok(ChannelPage { channels, next_after: page.next_after })
+    }
+
+    /// Returns a page of the public ones among the channels that a token is limited to. Each is looked up, since the
+    /// position in the list of all would name a channel that the token does not reach.
+    async fn public_among(&self, allowed: &BTreeSet<ChannelId>, after: Option<&str>, limit: u16) -> Result<PublicPage> {
+        let found: Vec<Option<Channel>> = futures::stream::iter(allowed.iter().cloned())
+            .map(async |id: ChannelId| self.channels.channel(&id).await)
+            .buffer_unordered(LIST_CONCURRENCY)
+            .try_collect()
+            .await?;
+        let public = found.into_iter().flatten().filter(|channel| channel.visibility == Visibility::Public);
+        let mut listed: Vec<(String, Channel)> = public
+            .map(|channel| (format!("{}#{}", SearchKey::of(&channel.name).as_str(), channel.channel_id), channel))
+            .filter(|(position, _)| after.is_none_or(|after| position.as_str() > after))
+            .collect();
+        listed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let more = listed.len() > usize::from(limit);
+        listed.truncate(usize::from(limit));
+        let next_after = listed.last().filter(|_| more).map(|(position, _)| position.clone());
+        Ok(PublicPage { channels: listed.into_iter().map(|(_, channel)| channel).collect(), next_after })
     }
 
     /// Returns a page of the caller's channels, newest activity first. Reads up to [`CHANNELS_LISTED`] channels for
@@ -145,18 +169,35 @@ pub async fn invitations(
     after: Option<&ChannelId>,
     limit: u16,
 ) -> Result<InvitationPage> {
-    let mut page = channels.invitations_of(&caller.user_id, after, limit, clock.now()).await?;
-    page.channels.retain(|one| caller.reaches(&one.invitation.channel_id));
-    Ok(page)
+    let (user, now) = (&caller.user_id, clock.now());
+    if caller.allowed_channels.is_none() {
+        return Ok(channels.invitations_of(user, after, limit, now).await?);
+    }
+    // A user has few invitations. They are read until the last one of the page is one that the token reaches.
+    let (mut reached, mut after) = (Vec::new(), after.cloned());
+    loop {
+        let page = channels.invitations_of(user, after.as_ref(), PAGE_ITEMS, now).await?;
+        reached.extend(page.channels.into_iter().filter(|one| caller.reaches(&one.invitation.channel_id)));
+        after = page.next_after;
+        if after.is_none() || reached.len() > usize::from(limit) {
+            break;
+        }
+    }
+    let more = reached.len() > usize::from(limit);
+    reached.truncate(usize::from(limit));
+    let next_after = reached.last().filter(|_| more).map(|last| last.invitation.channel_id.clone());
+    Ok(InvitationPage { channels: reached, next_after })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         memory::Call,
-        model::{channel::Visibility, seq::Seq},
-        testing::{Before, TestClock, TestStore},
+        model::{channel::MemberRole, invitation::Invitation, seq::Seq},
+        testing::{Before, TestClock, TestStore, incarnation, key},
     };
 
     /// Ids of bob's channels in the order of their activity, with the seconds at which it was.
@@ -242,6 +283,68 @@ mod tests {
         assert_eq!(own.channels.iter().map(|view| view.channel.channel_id.as_str()).collect::<Vec<_>>(), ["old"]);
         let prefix = Filter { name_prefix: "A".to_owned(), archived: true };
         assert_eq!(page(&store, &prefix, None, 9).await.0, ["a", "archived"]);
+    }
+
+    /// Returns a caller whose token names two of the channels `a`, `b`, `c` and `d`, and `x`.
+    fn limited() -> Caller {
+        Caller { allowed_channels: Some(["b", "d", "x"].map(|id| id.parse::<ChannelId>().unwrap()).into()), ..bob() }
+    }
+
+    #[tokio::test]
+    async fn the_position_in_the_list_of_public_channels_is_of_one_that_the_token_reaches() {
+        let mut store = TestStore::seeded(1, 0).with_channel("x", Visibility::Private);
+        for id in ["a", "b", "c", "d"] {
+            store = store.with_channel(id, Visibility::Public);
+        }
+        let clock = TestClock::new(1);
+        let lists = ChannelMessages { channels: &store, messages: &store, clock: &clock };
+        for (caller, ids, positions) in
+            [(bob(), vec!["a", "b", "c", "d"], vec!["a#a", "b#b", "c#c"]), (limited(), vec!["b", "d"], vec!["b#b"])]
+        {
+            let (mut found, mut after) = (Vec::new(), Vec::<String>::new());
+            loop {
+                let last = after.last().map(String::as_str);
+                let page = lists.public_channels(&caller, &Filter::default(), last, 1).await.unwrap();
+                found.extend(page.channels.into_iter().map(|view| view.channel.channel_id));
+                let Some(next) = page.next_after else { break };
+                after.push(next);
+            }
+            let found: Vec<&str> = found.iter().map(ChannelId::as_str).collect();
+            let after: Vec<&str> = after.iter().map(String::as_str).collect();
+            assert_eq!((found, after), (ids, positions));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_position_in_the_list_of_invitations_is_of_one_that_the_token_reaches() {
+        let (mut store, clock) = (TestStore::seeded(1, 0), TestClock::new(1));
+        for id in ["a", "b", "c", "d"] {
+            store = store.with_channel(id, Visibility::Private);
+            let invitation = Invitation {
+                channel_id: id.parse().unwrap(),
+                channel_incarnation: incarnation(),
+                user_id: bob().user_id,
+                incarnation: incarnation(),
+                role: MemberRole::Member,
+                invited_by: "alice".parse().unwrap(),
+                invited_at: clock.now(),
+                expires_at: clock.now().plus(Duration::from_hours(1)),
+            };
+            store.state().invitations.entry(key(id)).or_default().insert(bob().user_id, invitation);
+        }
+        for (caller, ids, positions) in
+            [(bob(), vec!["a", "b", "c", "d"], vec!["a", "b", "c"]), (limited(), vec!["b", "d"], vec!["b"])]
+        {
+            let (mut found, mut after) = (Vec::new(), Vec::<ChannelId>::new());
+            loop {
+                let page = invitations(&store, &clock, &caller, after.last(), 1).await.unwrap();
+                found.extend(page.channels.into_iter().map(|one| one.invitation.channel_id));
+                let Some(next) = page.next_after else { break };
+                after.push(next);
+            }
+            let [found, after] = [&found, &after].map(|all| all.iter().map(ChannelId::as_str).collect::<Vec<_>>());
+            assert_eq!((found, after), (ids, positions));
+        }
     }
 
     #[tokio::test]

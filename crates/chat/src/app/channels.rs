@@ -306,9 +306,12 @@ where
             None => Err(ChatError::ChannelExists),
             Some(earlier) if earlier.fingerprint != creation.fingerprint => Err(ChatError::IdempotencyKeyReused),
             Some(_) => {
-                // An earlier call may have stopped before it subscribed the connections.
                 if self.channels.member(&found.key(), creator).await?.is_some() {
+                    // An earlier call may have stopped before it subscribed the connections.
                     self.follow(&found.key(), creator).await?;
+                } else if found.visibility == Visibility::Private {
+                    // To a creator who was removed the channel is one of others, whose id is taken.
+                    return Err(ChatError::ChannelExists);
                 }
                 Ok(Created::Replayed(found))
             }

@@ -22,7 +22,7 @@ use futures::{
 use crate::{
     app::closing::push_last_frames,
     model::{
-        connection::Subscription,
+        connection::{Gate, Subscription},
         error::StoreError,
         event::EphemeralEvent,
         frame::{ClosingReason, closing_frame, ephemeral_frame},
@@ -137,12 +137,6 @@ where
 
     /// Ends the subscriptions of a record. Returns `false` if some remain at `until`.
     async fn end_subscriptions(&self, pending: &mut PendingEnd, until: Option<Duration>) -> Result<bool, StoreError> {
-        let last = match &pending.cause {
-            EndCause::ChannelDeleted => Some(EphemeralEvent::ChannelDeleted),
-            // A stranger learns nothing of a channel that was made private. The end of a member has its own frames.
-            EndCause::MadePrivate | EndCause::MemberRemoved { .. } => None,
-        };
-        let last = last_frames(&pending.channel.channel_id, last.as_ref());
         if let EndCause::MemberRemoved { user_id } = &pending.cause {
             // A user who has become a member again keeps the subscriptions.
             let is_back = until.is_some() && self.channels.member(&pending.channel, user_id).await?.is_some();
@@ -151,6 +145,15 @@ where
             }
             return Ok(true);
         }
+        let told = match pending.cause {
+            // The deletion closes the gate for all. Users whom the gate refused before learn nothing of the deletion.
+            EndCause::ChannelDeleted => {
+                let gate = self.connections.gate(&pending.channel, self.clock.now()).await?;
+                Some(Gate { closed: false, ..gate })
+            }
+            // A stranger learns nothing of a channel that was made private. The end of a member has its own frames.
+            EndCause::MadePrivate | EndCause::MemberRemoved { .. } => None,
+        };
         loop {
             let page = self
                 .connections
@@ -160,7 +163,7 @@ where
                 EndCause::MadePrivate => self.non_members(&pending.channel, page.subscriptions).await?,
                 _ => page.subscriptions,
             };
-            self.revoke_all(&pending.channel, ending, &last).await?;
+            self.revoke_all(&pending.channel, ending, told.as_ref()).await?;
             let Some(next) = page.next_after else { return Ok(true) };
             pending.after = Some(next);
             if until.is_some_and(|until| self.clock.monotonic() >= until) {
@@ -205,8 +208,12 @@ where
                 let has_it = self.connections.is_subscribed(channel, &connection.key).await?;
                 // A handshake under way may have removed its subscription itself, after a delivery had read it.
                 let is_new = self.clock.now() < connection.key.connected_at.plus(HANDSHAKE_DURATION);
-                if has_it || is_new {
-                    self.end_of_member(channel, connection.subscription(user)).await?;
+                let one = connection.subscription(user);
+                if has_it {
+                    self.end_of_member(channel, one).await?;
+                } else if is_new {
+                    // It may never have received the channel: its token may not reach it.
+                    self.end_one(channel, one, &last_frames(&channel.channel_id, None)).await?;
                 }
                 Ok::<_, StoreError>(())
             })
@@ -215,14 +222,21 @@ where
             .await
     }
 
+    /// Ends subscriptions. Those that the gate `told` admits receive the event that the channel was deleted.
     async fn revoke_all(
         &self,
         channel: &ChannelKey,
         ending: Vec<Subscription>,
-        last: &[String],
+        told: Option<&Gate>,
     ) -> Result<(), StoreError> {
+        let of_deletion = last_frames(&channel.channel_id, Some(&EphemeralEvent::ChannelDeleted));
+        let reason = last_frames(&channel.channel_id, None);
+        let (of_deletion, reason) = (of_deletion.as_slice(), reason.as_slice());
         futures::stream::iter(ending)
-            .map(|one| self.end_one(channel, one, last))
+            .map(|one| {
+                let is_told = told.is_some_and(|gate| gate.admits(&one.user_id, one.member));
+                self.end_one(channel, one, if is_told { of_deletion } else { reason })
+            })
             .buffer_unordered(PUSH_CONCURRENCY)
             .try_collect::<()>()
             .await

@@ -126,6 +126,12 @@ async fn scopes_allow_what_they_name() {
             }
         }
     }
+    // A response shows no message to a token that may not read messages.
+    for (scope, shown) in [("chat:manage", None), ("chat:manage chat:read", Some("x"))] {
+        let change = stack.bearing(&of_tenant("alice", "acme", scope), Method::PATCH, "/channels/room");
+        let (status, changed) = answered(change.json(&json!({ "name": scope }))).await;
+        assert_eq!((status, changed["last_message"]["content"].as_str()), (200, shown), "{changed}");
+    }
     for (scope, expected) in [("chat:write", Some(StatusCode::FORBIDDEN)), ("chat:read", None)] {
         let token = of_tenant("alice", "acme", scope);
         assert_eq!(stack.connect(&token, "?channels=room").await.err(), expected, "{scope}");

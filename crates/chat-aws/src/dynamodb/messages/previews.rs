@@ -1,5 +1,7 @@
 //! Reads of the parts of messages that lists of channels show and count.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use chat::model::{
     error::StoreError,
@@ -32,7 +34,10 @@ impl DynamoMessages {
         wanted: &[(ChannelKey, Seq)],
         now: Timestamp,
     ) -> Result<Vec<(ChannelKey, MessagePreview)>, StoreError> {
-        let wanted = wanted.iter().map(|(channel, seq)| self.keys.message(channel, *seq)).collect();
+        // DynamoDB refuses a request that names an item twice. A channel whose name changes while the list of public
+        // channels is read may be listed twice.
+        let wanted: BTreeSet<&(ChannelKey, Seq)> = wanted.iter().collect();
+        let wanted = wanted.into_iter().map(|(channel, seq)| self.keys.message(channel, *seq)).collect();
         let attributes = KeysAndAttributes::builder()
             .projection_expression(PREVIEW)
             .expression_attribute_names("#role", "role")

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     app::channels::{Changes, ChosenChannelIds, Created, CreationRules},
+    memory::StoredGate,
     testing::OpenSockets,
 };
 
@@ -132,6 +133,39 @@ async fn every_socket_of_a_deleted_channel_hears_of_it_before_it_is_closed() {
         assert_eq!(room.sockets.types(who), ["channel.deleted", "closing"]);
         assert!(room.sockets.is_closed(who));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_whom_the_gate_refused_before_a_deletion_does_not_hear_of_it() {
+    let room = Room::new(Visibility::Public).await;
+    room.open("bob", "bob", Asked::Channels(vec![CHANNEL.parse().unwrap()])).await;
+    room.add("alice", "carol", None).await;
+    room.open("carol", "carol", Asked::Memberships).await;
+    // The subscriptions of a stranger and of a former member are still to be ended.
+    let expires_at = room.clock.now().plus(Duration::from_hours(1));
+    let gate = StoredGate { closed: false, private: true, expires_at };
+    room.store.state().gates.insert(key(CHANNEL), gate);
+    room.store.state().blocked.entry(key(CHANNEL)).or_default().insert("carol".parse().unwrap(), expires_at);
+    for who in ["alice", "bob", "carol"] {
+        room.sockets.frames(who);
+    }
+    room.membership().delete_channel(&CHANNEL.parse().unwrap(), &"alice".parse().unwrap(), None).await.unwrap();
+    assert_eq!(room.sockets.types("alice"), ["channel.deleted", "closing"]);
+    for who in ["bob", "carol"] {
+        assert_eq!(room.sockets.types(who), ["closing"], "{who}");
+        assert!(room.sockets.is_closed(who), "{who}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_is_closed_without_receiving_the_channel_learns_nothing_of_it() {
+    let room = Room::new(Visibility::Private).await;
+    room.add("alice", "bob", None).await;
+    // Its handshake may not have ended.
+    room.open("bob", "bob", Asked::Channels(Vec::new())).await;
+    room.remove("alice", "bob").await;
+    assert_eq!(room.sockets.types("bob"), ["closing"]);
+    assert!(room.sockets.is_closed("bob"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -308,6 +308,31 @@ fn a_user_creates_a_limited_number_of_channels_and_a_repeated_request_is_answere
 }
 
 #[test]
+fn a_removed_creator_sees_a_private_channel_by_no_repeated_request() {
+    run(async {
+        for visibility in [Visibility::Private, Visibility::Public] {
+            let world = World::new(1, Visibility::Private);
+            let (membership, bob) = (world.membership(), USER.parse().unwrap());
+            let (made, carol) = ("made".parse().unwrap(), "carol".parse().unwrap());
+            let rules = CreationRules { chosen_ids: ChosenChannelIds::Any, channels_per_user: 9 };
+            let create = async || {
+                let key = Some("k".parse().unwrap());
+                membership.create_channel(&bob, room(Some("made"), visibility), key, rules).await
+            };
+            assert!(matches!(create().await, Ok(Created::New { .. })));
+            membership.add(&made, &bob, &carol, Some(MemberRole::Owner), Addition::Outright).await.unwrap();
+            assert!(matches!(create().await, Ok(Created::Replayed(_))));
+            membership.remove(&made, &carol, &bob).await.unwrap();
+            let again = create().await;
+            match visibility {
+                Visibility::Private => assert!(matches!(again, Err(ChatError::ChannelExists)), "{again:?}"),
+                Visibility::Public => assert!(matches!(again, Ok(Created::Replayed(_))), "{again:?}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn a_deployment_says_which_ids_are_chosen() {
     use ChosenChannelIds::{Any, None as No, Public};
     run(async {
