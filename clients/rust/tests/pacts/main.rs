@@ -104,7 +104,7 @@ fn channel(name: &str, last_seq: u64) -> JsonPattern {
         "channel_id": "general",
         "name": (name),
         "visibility": "public",
-        "agent": { "mode": "off" },
+        "agent": { "mode": term!("^(always|mention|off)$", "off") },
         "read_receipts": false,
         "version": like!(1),
         "last_seq": (last_seq),
