@@ -224,7 +224,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_read_after_a_permission_has_ended_is_not_shown() {
-        let ends: [(&str, fn(&mut State), Visibility, bool); 6] = [
+        type End = fn(&mut State);
+        let ends: [(&str, End, Visibility, bool); 6] = [
             ("nothing", |_| {}, Visibility::Private, true),
             ("removed", |state| state.members.clear(), Visibility::Private, false),
             ("deleted", |state| state.channels.clear(), Visibility::Private, false),

@@ -364,12 +364,11 @@ where
             let pending = Some(pending).filter(|_| restricts_visibility(found, &changed));
             if channels.update(&access.as_member(), &changed, pending.as_ref(), clock.now()).await? {
                 let event = EphemeralEvent::ChannelUpdated(changed.clone().into());
-                let is_done = match &pending {
-                    Some(pending) => self.end_and_announce(pending, event).await,
-                    None => {
-                        self.announce(&changed.key(), event).await;
-                        true
-                    }
+                let is_done = if let Some(pending) = &pending {
+                    self.end_and_announce(pending, event).await
+                } else {
+                    self.announce(&changed.key(), event).await;
+                    true
                 };
                 return Ok((changed, !is_done));
             }

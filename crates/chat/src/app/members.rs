@@ -138,10 +138,12 @@ mod tests {
         assert!(matches!(refused, Err(ChatError::ChannelNotFound)), "{refused:?}");
     }
 
+    type End = fn(&mut State);
+
     #[tokio::test]
     async fn marks_that_are_read_after_the_setting_or_the_membership_has_ended_are_not_shown() {
         let (channel, alice, bob) = (id("c"), id("alice"), id("bob"));
-        let ends: [(fn(&mut State), bool); 2] = [
+        let ends: [(End, bool); 2] = [
             (|state| state.channels.values_mut().for_each(|channel| channel.read_receipts = false), false),
             (|state| state.members.clear(), true),
         ];

@@ -146,7 +146,7 @@ fn page(all: Vec<Subscription>, after: Option<&UserId>, limit: u16) -> (Vec<Subs
     let is_after = |one: &Subscription| after.is_none_or(|after| one.user_id > *after);
     let users: BTreeSet<&UserId> = all.iter().filter(|one| is_after(one)).map(|one| &one.user_id).collect();
     let more = users.len() > usize::from(limit);
-    let last = users.into_iter().take(usize::from(limit)).last().cloned();
+    let last = users.into_iter().take(usize::from(limit)).next_back().cloned();
     let is_on_page = |one: &Subscription| is_after(one) && last.as_ref().is_some_and(|last| one.user_id <= *last);
     let page = all.into_iter().filter(is_on_page).collect();
     (page, last.filter(|_| more))

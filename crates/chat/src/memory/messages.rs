@@ -42,7 +42,9 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         now: Timestamp,
     ) -> Result<Vec<(ChannelKey, MessagePreview)>, StoreError> {
         self.call(Call::Previews, |state| {
-            wanted.iter().for_each(|(channel, _)| self.hook.reads(state, channel, Reading::Messages));
+            for (channel, _) in wanted {
+                self.hook.reads(state, channel, Reading::Messages);
+            }
             let found = wanted.iter().filter_map(|(channel, seq)| Some((channel, state.message(channel, *seq)?)));
             let live = found.filter(|(_, item)| is_live(&item.stored, now));
             live.map(|(channel, item)| (channel.clone(), MessagePreview::from(&item.stored.message))).collect()

@@ -14,21 +14,20 @@ use crate::tables::{Notes, Tables};
 /// Checks that the user may see a frame that reaches their socket.
 pub(crate) fn pushed(state: &State, tables: &mut Tables, who: &UserId, frame: &str) {
     let known = tables.notes.last_frame.take().filter(|(text, _)| text == frame);
-    let keys = match known {
-        Some((_, keys)) => keys,
-        None => {
-            let Ok(content) = serde_json::from_str::<Value>(frame) else {
-                return tables.violations.push(format!("no JSON was pushed to {who}"));
-            };
-            if is_of_end(&content, who) {
-                return;
-            }
-            let has_key = content["events"].is_array() || content["draft_id"].is_string();
-            match keys_of(&tables.notes, &content) {
-                Ok(keys) => keys,
-                Err(_) if !has_key && may_hear_of(state, &tables.notes, who, &content) => return,
-                Err(what) => return tables.violations.push(format!("{what} was pushed to {who}: {frame}")),
-            }
+    let keys = if let Some((_, keys)) = known {
+        keys
+    } else {
+        let Ok(content) = serde_json::from_str::<Value>(frame) else {
+            return tables.violations.push(format!("no JSON was pushed to {who}"));
+        };
+        if is_of_end(&content, who) {
+            return;
+        }
+        let has_key = content["events"].is_array() || content["draft_id"].is_string();
+        match keys_of(&tables.notes, &content) {
+            Ok(keys) => keys,
+            Err(_) if !has_key && may_hear_of(state, &tables.notes, who, &content) => return,
+            Err(what) => return tables.violations.push(format!("{what} was pushed to {who}: {frame}")),
         }
     };
     for key in &keys {

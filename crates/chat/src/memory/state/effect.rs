@@ -20,6 +20,7 @@ use crate::{
 
 /// Change of the state that is decided and about to be made.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "an effect exists once, for the length of one call")]
 pub enum Effect {
     /// A channel is created.
     ChannelCreated {
