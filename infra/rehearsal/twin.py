@@ -60,7 +60,7 @@ REPLACED = (
     Change(
         "backend.yaml",
         "ministack's filters match no absent attribute by its value: the agent's mapping filters by `role` alone",
-        r',"agent":\{"S":\[\{"exists":false\}\]\}',
+        r',"no_agent":\{"S":\[\{"exists":false\}\]\}',
         "",
     ),
     Change(

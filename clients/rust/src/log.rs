@@ -48,11 +48,11 @@ impl ChannelLog {
         for event in events {
             match (event.kind, &event.message) {
                 (EventKind::Created, Some(message)) => self.keep(message.clone()),
-                (EventKind::Updated | EventKind::Deleted, Some(message)) => {
-                    // A message that is not held was never shown.
-                    if self.messages.contains_key(&message.seq) {
-                        self.keep(message.clone());
-                    }
+                // A message that is not held was never shown.
+                (EventKind::Updated | EventKind::Deleted, Some(message))
+                    if self.messages.contains_key(&message.seq) =>
+                {
+                    self.keep(message.clone());
                 }
                 (EventKind::ReactionAdded | EventKind::ReactionRemoved, _) => self.react(&event),
                 _ => {}
