@@ -128,7 +128,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
     }
 
     /// Deletes a message, at a version that `condition` allows. Its `seq`, its sender and the time of the deletion stay.
-    /// A repeated call changes nothing, whatever its condition: the change that it asks for is made.
+    /// A repeated call changes nothing: the change that it asks for is made.
     ///
     /// # Errors
     /// Those of [`edit`](Self::edit), except that a deleted message is no error.
@@ -138,7 +138,10 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
             let editable = self.authorize_edit(revision).await?;
             same.require(&editable.access.channel)?;
             if editable.message.deleted_at.is_some() {
-                return Ok(());
+                // The condition named the message that was deleted, or names what is left of it.
+                let version = editable.message.version;
+                let is_repeated = |one: &VersionCondition| one.allows(version) || one.allows(version.saturating_sub(1));
+                return if condition.is_none_or(is_repeated) { Ok(()) } else { Err(ChatError::VersionMismatch) };
             }
             editable.require(condition)?;
             let tombstone = Message {

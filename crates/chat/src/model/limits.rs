@@ -56,6 +56,9 @@ pub const OPENING_SOCKET_DURATION: Duration = Duration::from_secs(2);
 /// Maximum age of a [`Gate`](crate::model::connection::Gate) that a delivery uses.
 pub const AUTHORITY_DURATION: Duration = Duration::from_secs(1);
 
+/// Maximum duration of reading a gate with the subscriptions beside it, after which a delivery reads the gate again.
+pub const GATE_READ_DURATION: Duration = Duration::from_millis(50);
+
 /// Maximum duration of one push, from the check of the gate.
 pub const PUSH_DURATION: Duration = Duration::from_secs(3);
 

@@ -22,7 +22,7 @@ use crate::{
         frame::{ephemeral_frame, event_frames},
         id::UserId,
         incarnation::ChannelKey,
-        limits::AUTHORITY_DURATION,
+        limits::{AUTHORITY_DURATION, GATE_READ_DURATION},
         message::MessageEvent,
         push_report::PushReport,
         time::Timestamp,
@@ -148,7 +148,7 @@ where
         if audience.subscriptions.len() > most {
             return Ok(None);
         }
-        let (subscriptions, decision) = admitted(audience, began);
+        let (subscriptions, decision) = self.admitted(channel, audience, began).await?;
         self.send_ephemeral(channel, event, &subscriptions, threshold, &decision).await.map(Some)
     }
 
@@ -198,7 +198,27 @@ where
     /// Returns the admitted subscriptions of a channel, with the gate that admitted them.
     async fn audience(&self, channel: &ChannelKey) -> Result<(Vec<Subscription>, Decision), StoreError> {
         let began = self.clock.monotonic();
-        Ok(admitted(self.connections.audience(channel, self.clock.now()).await?, began))
+        let audience = self.connections.audience(channel, self.clock.now()).await?;
+        self.admitted(channel, audience, began).await
+    }
+
+    /// Returns the subscriptions of an audience that its gate admits. `began` is the time of [`Clock::monotonic`] when
+    /// the read of the audience began.
+    ///
+    /// The gate is read before the subscriptions. After a slow read it is read again: an end meanwhile may have found
+    /// fewer subscriptions than this read did, and is not repeated for those that came after it.
+    async fn admitted(
+        &self,
+        channel: &ChannelKey,
+        mut audience: Audience,
+        mut began: Duration,
+    ) -> Result<(Vec<Subscription>, Decision), StoreError> {
+        if !audience.subscriptions.is_empty() && self.clock.monotonic().saturating_sub(began) > GATE_READ_DURATION {
+            began = self.clock.monotonic();
+            audience.gate = self.connections.gate(channel, self.clock.now()).await?;
+        }
+        let decision = Decision::new(audience.gate.clone(), began);
+        Ok((audience.admitted(), decision))
     }
 
     async fn send_out(
@@ -233,12 +253,6 @@ where
         );
         self.fan_out.dispatch(shard).instrument(span).await
     }
-}
-
-/// Returns the admitted subscriptions of an audience whose read began at `began`, with the gate that admitted them.
-fn admitted(audience: Audience, began: Duration) -> (Vec<Subscription>, Decision) {
-    let decision = Decision::new(audience.gate.clone(), began);
-    (audience.admitted(), decision)
 }
 
 fn encode_error(error: serde_json::Error) -> StoreError {
