@@ -313,14 +313,10 @@ where
             renewed.channels = kept;
         }
         if renewed.auto_subscribe {
-            for ended in self.catch_up(renewed).await? {
-                // If the id of a deleted channel was reused, the old subscription stays and the gate refuses it. The
-                // pending end needs it to find the socket that it closes. Otherwise the client would take the two
-                // channels for one.
-                if renewed.channels.iter().all(|current| current.channel_id != ended.channel_id) {
-                    connections.unsubscribe(&ended, &renewed.key).await?;
-                }
-            }
+            // The subscriptions of ended memberships stay, and the gate refuses them. The pending end needs them to find
+            // the socket that it closes. A client whose socket stays open would take a later channel with the same id
+            // for the one that it knows.
+            self.catch_up(renewed).await?;
         }
         Ok(())
     }
