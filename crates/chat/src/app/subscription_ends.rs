@@ -260,7 +260,7 @@ where
     /// Pushes the last frames to a socket, and closes it. A socket cannot be closed before the end of its handshake,
     /// and a push under way could still reach it. So this waits, for at most [`OPENING_SOCKET_DURATION`].
     async fn close(&self, one: &Subscription, last: &[String]) -> Result<(), StoreError> {
-        let until = self.clock.now().plus(OPENING_SOCKET_DURATION);
+        let until = self.clock.monotonic() + OPENING_SOCKET_DURATION;
         let handshake_ends_at = one.connection.connected_at.plus(HANDSHAKE_DURATION);
         let mut pushed = None;
         loop {
@@ -272,7 +272,7 @@ where
                 return Ok(());
             }
             let now = self.clock.now();
-            if now >= until || now >= handshake_ends_at {
+            if self.clock.monotonic() >= until || now >= handshake_ends_at {
                 return Ok(());
             }
             // The handshake was refused, or the socket is gone.
