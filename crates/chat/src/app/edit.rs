@@ -138,7 +138,7 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
             let editable = self.authorize_edit(revision).await?;
             same.require(&editable.access.channel)?;
             if editable.message.deleted_at.is_some() {
-                // The condition named the message that was deleted, or names what is left of it.
+                // The condition names the message before its deletion, or after it.
                 let version = editable.message.version;
                 let is_repeated = |one: &VersionCondition| one.allows(version) || one.allows(version.saturating_sub(1));
                 return if condition.is_none_or(is_repeated) { Ok(()) } else { Err(ChatError::VersionMismatch) };
