@@ -16,7 +16,7 @@ use axum::{
 };
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Next step of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,11 @@ pub enum Line {
 #[derive(Debug)]
 enum Script {
     /// Sends each line; a script that ends without [`Line::End`] breaks the connection.
-    Lines(mpsc::UnboundedReceiver<Line>),
+    Lines {
+        lines: mpsc::UnboundedReceiver<Line>,
+        /// Receives a value when the model is asked.
+        asked: oneshot::Sender<()>,
+    },
     /// Refuses the request.
     Refusal,
 }
@@ -43,11 +47,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Registers a script for a question that contains `word`, and returns its sender.
-    pub fn expect(&self, word: &str) -> mpsc::UnboundedSender<Line> {
-        let (lines, script) = mpsc::unbounded_channel();
-        self.keep(word, Script::Lines(script));
-        lines
+    /// Registers a script for a question that contains `word`. Returns its sender, and a receiver of the moment when
+    /// the model is asked.
+    pub fn expect(&self, word: &str) -> (mpsc::UnboundedSender<Line>, oneshot::Receiver<()>) {
+        let ((sender, lines), (asked, is_asked)) = (mpsc::unbounded_channel(), oneshot::channel());
+        self.keep(word, Script::Lines { lines, asked });
+        (sender, is_asked)
     }
 
     /// Refuses the question that contains `word`.
@@ -75,7 +80,11 @@ pub async fn complete(State(model): State<Model>, Json(request): Json<Value>) ->
             let error = json!({ "error": { "message": "no such model", "code": "model_not_found" } });
             return (StatusCode::NOT_FOUND, Json(error)).into_response();
         }
-        Some(Script::Lines(lines)) => lines,
+        Some(Script::Lines { lines, asked }) => {
+            // Most states do not wait for it.
+            let _ = asked.send(());
+            lines
+        }
         None => {
             let (at_once, lines) = mpsc::unbounded_channel();
             for line in [Line::Say("Noted.".to_owned()), Line::End] {

@@ -2,13 +2,10 @@
 //
 //   BIN_DIR    where the runner and the functions are (`target/debug`)
 
-import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { startLocalRun } from "../../clients/web/test/local-run.mjs";
 import { startModel } from "../../clients/web/test/model.mjs";
 
 const { BIN_DIR } = process.env;
@@ -33,33 +30,19 @@ async function writeAll(model) {
 
 /** Starts the local run, and returns its addresses, a token of each user, and a function that ends it. */
 export async function start(users) {
-  assert.ok(BIN_DIR, "BIN_DIR must name the folder of the runner and the functions");
   const model = await startModel();
   void writeAll(model);
-  const files = await mkdtemp(join(tmpdir(), "switchboard-"));
-  const readyFile = join(files, "ready.json");
-  const program = join(BIN_DIR, "local");
-  const ports = ["rest", "websocket", "dynamodb", "page"].flatMap((name) => [`--${name}-port`, "0"]);
-  const options = ["--in-memory", "--bin-dir", BIN_DIR, "--ready-file", readyFile, "--model-url", model.url, "--model", "slow"];
-  const runner = spawn(program, [...ports, ...options], { stdio: ["ignore", "pipe", "inherit"] });
-  await new Promise((resolve, reject) => {
-    runner.once("exit", () => reject(new Error("the local run did not start")));
-    // Reads the remaining output, so that the runner never waits for a full pipe.
-    runner.stdout.on("data", (text) => String(text).includes("Switchboard is up") && resolve());
-  });
-  const { rest, websocket } = JSON.parse(await readFile(readyFile, "utf8"));
+  const run = await startLocalRun(BIN_DIR, model.url);
   const token = async (user) => {
-    const { stdout } = await promisify(execFile)(program, ["token", "--ready-file", readyFile, "--user", user]);
+    const options = ["token", "--ready-file", run.readyFile, "--user", user];
+    const { stdout } = await promisify(execFile)(join(BIN_DIR, "local"), options);
     return stdout.trim().split("\n").at(-1);
   };
   const tokens = await Promise.all(users.map(token));
   const stop = async () => {
     model.close();
-    if (runner.exitCode === null) {
-      runner.kill();
-      await once(runner, "exit");
-    }
-    await rm(files, { recursive: true });
+    await run.stop();
   };
+  const { rest, websocket } = run.addresses;
   return { rest, websocket, tokens, stop };
 }

@@ -4,13 +4,9 @@
 //   CHROMIUM_PATH    the browser (default /usr/bin/chromium)
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
+import { startLocalRun } from "./local-run.mjs";
 import { startModel } from "./model.mjs";
 
 /** Timeout of each wait that is long enough for the slowest machine. */
@@ -23,24 +19,13 @@ const ROUNDS = 10;
 const { BIN_DIR, CHROMIUM_PATH = "/usr/bin/chromium" } = process.env;
 let browser;
 let model;
-let files;
-let runner;
+let run;
 let stack;
 
 before(async () => {
-  assert.ok(BIN_DIR, "BIN_DIR must name the folder of the runner and the functions");
   model = await startModel();
-  files = await mkdtemp(join(tmpdir(), "switchboard-"));
-  const readyFile = join(files, "ready.json");
-  const ports = ["rest", "websocket", "dynamodb", "page"].flatMap((name) => [`--${name}-port`, "0"]);
-  const options = ["--in-memory", "--bin-dir", BIN_DIR, "--ready-file", readyFile, "--model-url", model.url, "--model", "held"];
-  runner = spawn(join(BIN_DIR, "local"), [...ports, ...options], { stdio: ["ignore", "pipe", "inherit"] });
-  await new Promise((resolve, reject) => {
-    runner.once("exit", () => reject(new Error("the stack did not come up")));
-    // Reads the remaining output, so that the runner never waits for a full pipe.
-    runner.stdout.on("data", (text) => String(text).includes("Switchboard is up") && resolve());
-  });
-  stack = JSON.parse(await readFile(readyFile, "utf8"));
+  run = await startLocalRun(BIN_DIR, model.url);
+  stack = run.addresses;
   browser = await chromium.launch({
     executablePath: CHROMIUM_PATH,
     // The sandbox needs user namespaces, which a container lacks; the pages here are the test's own.
@@ -51,11 +36,7 @@ before(async () => {
 after(async () => {
   await browser?.close();
   model?.close();
-  if (runner && runner.exitCode === null) {
-    runner.kill();
-    await once(runner, "exit");
-  }
-  if (files) await rm(files, { recursive: true });
+  await run?.stop();
 });
 
 /** Opens a tab of one user on one channel. The first tab creates the channel. */

@@ -1,7 +1,5 @@
 //! Replies of the agent, whose model is scripted.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,27 +7,16 @@ use serde_json::{Value, json};
 use super::ProviderState;
 use crate::{model::Line, socket::PATIENCE, states::Parameters};
 
-/// Interval between two looks at a history.
-const INTERVAL: Duration = Duration::from_millis(50);
-
 impl ProviderState {
     /// Sends the agent a message as a user, and waits until the reply is being written. It does not end.
     pub(super) async fn begin_reply(&mut self, channel: &str, user: &str) -> Result<()> {
         let question = self.require_agent(channel).await?;
-        let lines = self.model.expect(&question);
+        let (lines, asked) = self.model.expect(&question);
         self.replies.push(lines);
-        let sent = self.send(user, channel, &json!({ "content": question })).await?;
-        let path = format!("/channels/{channel}/messages");
-        let begins = async {
-            loop {
-                let page = self.ask(user, Method::GET, &path, &Value::Null).await?;
-                if page["replying_to"].as_array().is_some_and(|all| all.contains(&sent["seq"])) {
-                    return Ok(());
-                }
-                tokio::time::sleep(INTERVAL).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, begins).await.context("the reply does not begin")?
+        self.send(user, channel, &json!({ "content": question })).await?;
+        // The agent holds the reply lease before it asks the model.
+        tokio::time::timeout(PATIENCE, asked).await.context("the reply does not begin")??;
+        Ok(())
     }
 
     /// Sends the agent a message as bob, and lets the model write as much as the state requires.
@@ -40,7 +27,7 @@ impl ProviderState {
             self.send("bob", channel, &json!({ "content": question })).await?;
             return self.hear_role(channel, "system").await;
         }
-        let lines = self.model.expect(&question);
+        let (lines, _) = self.model.expect(&question);
         let asked = self.send("bob", channel, &json!({ "content": question })).await?;
         if state == "the agent answers" {
             lines.send(Line::Say("An answer.".to_owned()))?;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
+    app::connect::{Asked, Connect, Connector},
     memory::{Call, CallFault, Effect, Hook, MemoryStore, State},
     model::{
         channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
@@ -180,6 +181,19 @@ impl OpenSockets {
     pub(crate) fn frames(&self, id: &str) -> Vec<Value> {
         let mut received = self.received.lock().unwrap();
         received.extract_if(.., |(of, _)| of.as_str() == id).map(|(_, frame)| frame).collect()
+    }
+
+    /// Opens a socket of a user, with a token of an hour.
+    pub(crate) async fn open(&self, store: &TestStore, clock: &PausedClock, id: &str, user: &str, asked: Asked) {
+        let connector = Connector { channels: store, connections: store, sockets: self, clock };
+        let connect = Connect {
+            connection_id: id.parse().unwrap(),
+            user_id: user.parse().unwrap(),
+            token_expires_at: clock.now().plus(Duration::from_hours(1)),
+            asked,
+            allowed_channels: None,
+        };
+        connector.connect(connect, 20).await.unwrap();
     }
 
     pub(crate) fn is_closed(&self, id: &str) -> bool {

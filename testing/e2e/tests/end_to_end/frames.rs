@@ -81,7 +81,7 @@ async fn every_socket_is_greeted_with_what_its_client_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_hear_what_happens_to_a_channel_and_nobody_else_does() {
+async fn only_members_receive_changes_of_a_private_channel() {
     let stack = with_tenants();
     let tenants = of_tenant("alice", "acme", ALL);
     let own = json!({ "channel_id": "secret", "name": "Theirs", "visibility": "private", "agent": { "mode": "off" } });

@@ -54,7 +54,7 @@ async fn a_thread_has_the_pages_of_a_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_root_counts_its_replies_and_nobody_hears_of_the_count() {
+async fn a_root_counts_its_replies_without_an_event() {
     let stack = with_threads(&[0]).await;
     let mut socket = stack.socket("alice", "room").await;
     let (_, first) = say(&stack, json!({ "thread_seq": 1 })).await;

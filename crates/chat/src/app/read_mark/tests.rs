@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    app::connect::{Asked, Connect, Connector},
+    app::connect::Asked,
     model::{channel::Visibility, time::Timestamp},
     testing::{OpenSockets, PausedClock, TestStore, key},
 };
@@ -35,16 +35,7 @@ impl Room {
     }
 
     async fn open(&self, id: &str, user: &str, asked: Asked) {
-        let connector =
-            Connector { channels: &self.store, connections: &self.store, sockets: &self.sockets, clock: &self.clock };
-        let connect = Connect {
-            connection_id: id.parse().unwrap(),
-            user_id: user.parse().unwrap(),
-            token_expires_at: self.clock.now().plus(Duration::from_hours(1)),
-            asked,
-            allowed_channels: None,
-        };
-        connector.connect(connect, 20).await.unwrap();
+        self.sockets.open(&self.store, &self.clock, id, user, asked).await;
     }
 
     async fn mark(&self, seq: u64, most: usize) -> Result<Seq> {

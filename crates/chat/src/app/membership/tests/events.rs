@@ -26,16 +26,7 @@ impl Room {
     }
 
     async fn open(&self, id: &str, user: &str, asked: Asked) {
-        let connector =
-            Connector { channels: &self.store, connections: &self.store, sockets: &self.sockets, clock: &self.clock };
-        let connect = Connect {
-            connection_id: id.parse().unwrap(),
-            user_id: user.parse().unwrap(),
-            token_expires_at: self.clock.now().plus(Duration::from_hours(1)),
-            asked,
-            allowed_channels: None,
-        };
-        connector.connect(connect, 20).await.unwrap();
+        self.sockets.open(&self.store, &self.clock, id, user, asked).await;
     }
 
     fn membership(&self) -> Membership<'_, TestStore, TestStore, OpenSockets, OpenSockets, PausedClock> {
