@@ -17,6 +17,7 @@ use chat::ports::language_model::{ModelError, Pieces, Prompt, Usage};
 
 use crate::{
     bounded::{BodyError, BoundedAnswers},
+    continuation::{Continuation, Prefix},
     conversation,
     refusal::is_of_length,
     reply::{self, Finish, Progress, Reply, Source},
@@ -43,17 +44,19 @@ impl Bedrock {
         Self { client: Client::from_conf(config) }
     }
 
-    /// Starts a reply.
+    /// Starts a reply, or continues one from its prefix.
     pub async fn reply(&self, model: &str, prompt: Prompt) -> Result<Pieces, ModelError> {
         let system = SystemContentBlock::Text(conversation::instructions(&prompt));
-        let messages = conversation::parts(&prompt.turns).into_iter().map(|part| {
+        let prefix = Prefix::of(&prompt, Continuation::Assistant);
+        let parts = conversation::parts(&prompt.turns).into_iter().chain(prefix.as_ref().and_then(Prefix::part));
+        let messages = parts.map(|part| {
             let role = if part.is_user { ConversationRole::User } else { ConversationRole::Assistant };
             Message::builder().role(role).content(ContentBlock::Text(part.text)).build()
         });
         let messages = messages.collect::<Result<_, _>>().map_err(|error| ModelError::Malformed(error.to_string()))?;
         let call = self.client.converse_stream().model_id(model).system(system).set_messages(Some(messages));
         let reply = call.send().await.map_err(|error| refused(&error))?;
-        Ok(reply::pieces(Conversation { output: reply }))
+        Ok(reply::pieces(Conversation { output: reply }, prefix.as_ref()))
     }
 }
 

@@ -225,7 +225,7 @@ mod tests {
 
         #[test]
         fn instructions_can_be_read_back_too(own in hostile()) {
-            let prompt = Prompt { instructions: Some(own.clone()), turns: Vec::new(), model: None };
+            let prompt = Prompt { instructions: Some(own.clone()), turns: Vec::new(), model: None, prefix: None };
             let told = instructions(&prompt);
             let read = told.strip_prefix(TASK).and_then(|rest| rest.strip_prefix("\n\n")).unwrap();
             prop_assert_eq!(with_control_tokens(read), own);

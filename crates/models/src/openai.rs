@@ -16,7 +16,9 @@ use reqwest::{StatusCode, Url, header};
 use serde_json::{Value, json};
 
 use crate::{
-    chunk, conversation,
+    chunk,
+    continuation::{Continuation, Prefix},
+    conversation,
     events::{Events, Item, malformed},
     limits::ReplyLimits,
     refusal::Refusal,
@@ -32,6 +34,7 @@ pub struct OpenAi {
     client: reqwest::Client,
     url: Url,
     key: Option<header::HeaderValue>,
+    continuation: Continuation,
     /// `true` when the server refused `stream_options`.
     refuses_stream_options: AtomicBool,
 }
@@ -51,20 +54,28 @@ impl OpenAi {
             key.set_sensitive(true);
             key
         });
-        Ok(Self { client, url, key, refuses_stream_options: AtomicBool::new(false) })
+        let (continuation, refuses_stream_options) = (Continuation::None, AtomicBool::new(false));
+        Ok(Self { client, url, key, continuation, refuses_stream_options })
+    }
+
+    /// Sets the way in which the server is asked to continue a reply.
+    #[must_use]
+    pub fn continuing(self, continuation: Continuation) -> Self {
+        Self { continuation, ..self }
     }
 
     /// Starts a reply. Older servers refuse `stream_options`, so a request that is refused for it is repeated once without
     /// it, and later requests of this client do not have it.
     pub async fn reply(&self, model: &str, prompt: Prompt) -> Result<Pieces, ModelError> {
-        let mut body = Self::request(model, &prompt);
+        let prefix = Prefix::of(&prompt, self.continuation);
+        let mut body = Self::body(model, &prompt, prefix.as_ref());
         loop {
             if self.refuses_stream_options.load(Ordering::Relaxed) {
                 body.as_object_mut().map(|fields| fields.remove("stream_options"));
             }
             let response = self.send(&body).await?;
             if response.status().is_success() {
-                return Self::decoded(response);
+                return Self::decoded(response, prefix.as_ref());
             }
             let refusal = Refusal::read(response).await;
             if !refusal.is_of_stream_options || body.get("stream_options").is_none() {
@@ -85,30 +96,39 @@ impl OpenAi {
     }
 
     /// Returns the pieces of a response, unless it is encoded although that was not asked for.
-    fn decoded(response: reqwest::Response) -> Result<Pieces, ModelError> {
+    fn decoded(response: reqwest::Response, prefix: Option<&Prefix<'_>>) -> Result<Pieces, ModelError> {
         let encoding = response.headers().get(header::CONTENT_ENCODING);
         if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return Err(ModelError::Refused("the response has a Content-Encoding".to_owned()));
         }
-        Ok(Self::pieces(response.bytes_stream()))
+        Ok(Self::pieces_after(response.bytes_stream(), ReplyLimits::default(), prefix))
     }
 
-    /// Returns the body of a request. Speakers are not in the field `name` of a message. It allows no `.` and no `:`,
-    /// which ids may contain. Servers differ in whether they accept it, and templates of models ignore it.
+    /// Returns the body of a request. A prefix of the reply is in it, unless the server is not asked to continue one.
     #[must_use]
-    pub fn request(model: &str, prompt: &Prompt) -> Value {
+    pub fn request(model: &str, prompt: &Prompt, continuation: Continuation) -> Value {
+        Self::body(model, prompt, Prefix::of(prompt, continuation).as_ref())
+    }
+
+    /// Returns the body of a request with a prefix of the reply. Speakers are not in the field `name` of a message. It allows no `.` and no `:`,
+    /// which ids may contain. Servers differ in whether they accept it, and templates of models ignore it.
+    fn body(model: &str, prompt: &Prompt, prefix: Option<&Prefix<'_>>) -> Value {
         let mut messages = vec![json!({ "role": "system", "content": conversation::instructions(prompt) })];
         messages.extend(
             conversation::parts(&prompt.turns)
                 .into_iter()
                 .map(|part| json!({ "role": if part.is_user { "user" } else { "assistant" }, "content": part.text })),
         );
-        json!({
+        let mut body = json!({
             "model": model,
             "messages": messages,
             "stream": true,
             "stream_options": { "include_usage": true },
-        })
+        });
+        if let Some(prefix) = prefix {
+            prefix.add_to(&mut body);
+        }
+        body
     }
 
     /// Returns the error of a response that is no success.
@@ -130,7 +150,19 @@ impl OpenAi {
     where
         E: std::fmt::Display + Send + 'static,
     {
-        reply::pieces(Completion { events: Events::new(body.boxed(), limits) })
+        Self::pieces_after(body, limits, None)
+    }
+
+    /// Returns the pieces that follow a prefix of the reply.
+    fn pieces_after<E>(
+        body: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+        limits: ReplyLimits,
+        prefix: Option<&Prefix<'_>>,
+    ) -> Pieces
+    where
+        E: std::fmt::Display + Send + 'static,
+    {
+        reply::pieces(Completion { events: Events::new(body.boxed(), limits) }, prefix)
     }
 }
 

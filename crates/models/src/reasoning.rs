@@ -84,6 +84,25 @@ impl ReasoningFilter {
         }
     }
 
+    /// Creates a filter for the text that follows a prefix of the reply. That is no beginning, so a tag of reasoning is
+    /// removed only if the prefix was reasoning too.
+    pub(crate) fn after(text: &str) -> Self {
+        let mut filter = Self::new();
+        if !text.trim_start().is_empty() {
+            filter.state = State::Text;
+            filter.has_passed = true;
+            for c in text.chars() {
+                filter.code.read(c);
+            }
+            let has_tag = |rest: &str| {
+                let known = TAGS.iter().filter(|tags| tags.is_open_in_prompt);
+                known.flat_map(|tags| [tags.open, tags.close]).any(|tag| prefix(rest, tag).is_some())
+            };
+            filter.is_settled = text.char_indices().any(|(at, _)| has_tag(&text[at..]));
+        }
+        filter
+    }
+
     /// Adds a part of the text. Returns the known part of the reply.
     pub(crate) fn push(&mut self, text: &str) -> Vec<Filtered> {
         let mut found = Vec::new();
@@ -312,6 +331,26 @@ mod tests {
         assert_eq!(filter.push("b>"), text("<b>"));
         assert_eq!(filter.push("so</th"), text("so"));
         assert_eq!(filter.push("ink>three"), [Filtered::Retracted, Filtered::Text("three".to_owned())]);
+    }
+
+    #[test]
+    fn a_continuation_is_no_beginning() {
+        for (text, said, expected) in [
+            ("", "<think>hm</think>ok", vec![Filtered::Text("ok".to_owned())]),
+            (" \n", "<think>hm</think>ok", vec![Filtered::Text("ok".to_owned())]),
+            ("The tag", " <think> opens", vec![Filtered::Text(" <think> opens".to_owned())]),
+            ("hm, ", "so</think>ok", vec![Filtered::Retracted, Filtered::Text("ok".to_owned())]),
+            ("hm", "</think>ok", vec![Filtered::Retracted, Filtered::Text("ok".to_owned())]),
+            ("Close it with `", "</think>`.", vec![Filtered::Text("</think>`.".to_owned())]),
+            ("```\na\n", "</think>\n```", vec![Filtered::Text("</think>\n```".to_owned())]),
+            ("Use <think> and", " </think>.", vec![Filtered::Text(" </think>.".to_owned())]),
+            ("one", "\n", vec![Filtered::Text("\n".to_owned())]),
+        ] {
+            let mut filter = ReasoningFilter::after(text);
+            let mut found = filter.push(said);
+            found.extend(filter.finish(false));
+            assert_eq!(found, expected, "{text:?} {said:?}");
+        }
     }
 
     fn hostile() -> impl Strategy<Value = String> {

@@ -6,7 +6,10 @@ use chat::ports::language_model::{ModelError, Piece, Pieces, Usage};
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::reasoning::{Filtered, ReasoningFilter};
+use crate::{
+    continuation::{Joint, Prefix},
+    reasoning::{Filtered, ReasoningFilter},
+};
 
 /// Maximum wait for the token usage after the end of the text. Some servers send none, and leave the connection open.
 const USAGE_WAIT: Duration = Duration::from_secs(5);
@@ -67,9 +70,10 @@ impl Finish {
 
 /// A reply as far as it is received.
 pub(crate) struct Reply {
+    joint: Joint,
     filter: ReasoningFilter,
     pieces: VecDeque<Piece>,
-    /// `true` after text that is not blank.
+    /// `true` after text that is not blank. A prefix is text.
     has_text: bool,
     usage: Usage,
     finish: Option<Finish>,
@@ -79,11 +83,14 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    fn new() -> Self {
+    /// Creates a reply, or the text that follows a prefix of one.
+    fn new(prefix: Option<&Prefix<'_>>) -> Self {
+        let text = prefix.map(|prefix| prefix.text).unwrap_or_default();
         Self {
-            filter: ReasoningFilter::new(),
+            joint: prefix.map(Prefix::joint).unwrap_or_default(),
+            filter: ReasoningFilter::after(text),
             pieces: VecDeque::new(),
-            has_text: false,
+            has_text: !text.trim_start().is_empty(),
             usage: Usage::default(),
             finish: None,
             finished_at: None,
@@ -93,6 +100,11 @@ impl Reply {
 
     /// Adds text of the model.
     pub(crate) fn text(&mut self, text: &str) {
+        let text = self.joint.push(text);
+        self.filter(&text);
+    }
+
+    fn filter(&mut self, text: &str) {
         for part in self.filter.push(text) {
             self.pass(part);
         }
@@ -145,6 +157,8 @@ impl Reply {
             return Err(ModelError::Unavailable("the reply ended early".to_owned()));
         };
         let is_truncated = matches!(finish, Finish::Limit | Finish::FullContext);
+        let held = self.joint.finish();
+        self.filter(&held);
         if let Some(rest) = self.filter.finish(is_truncated) {
             self.pass(rest);
         }
@@ -205,9 +219,9 @@ impl<S: Source> Reading<S> {
     }
 }
 
-/// Returns the pieces of the reply in a stream.
-pub(crate) fn pieces(source: impl Source) -> Pieces {
-    let reading = Reading { source, reply: Reply::new(), is_over: false, failed: None };
+/// Returns the pieces of the reply in a stream. If the request has a prefix, they follow it.
+pub(crate) fn pieces(source: impl Source, prefix: Option<&Prefix<'_>>) -> Pieces {
+    let reading = Reading { source, reply: Reply::new(prefix), is_over: false, failed: None };
     let pieces = stream::try_unfold(reading, async |mut reading| {
         if reading.reply.pieces.is_empty() && !reading.is_over {
             reading.advance().await;

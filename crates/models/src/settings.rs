@@ -1,5 +1,7 @@
 //! The model of a deployment.
 
+use crate::continuation::Continuation;
+
 /// The built-in responder, which needs no model.
 pub(crate) const BUILT_IN: &str = "built-in";
 /// A server of OpenAI's protocol.
@@ -22,16 +24,19 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// The ARN of the Secrets Manager secret or SSM parameter with the key.
     pub api_key_ref: Option<String>,
+    /// The way in which the provider is asked to continue a reply.
+    pub continuation: Continuation,
 }
 
 impl std::fmt::Debug for Settings {
     /// Formats without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { provider, model, allowed, .. } = self;
+        let Self { provider, model, allowed, continuation, .. } = self;
         f.debug_struct("Settings")
             .field("provider", provider)
             .field("model", model)
             .field("allowed", allowed)
+            .field("continuation", continuation)
             .finish_non_exhaustive()
     }
 }
@@ -48,6 +53,12 @@ pub enum SettingsError {
     /// The text is not a URL.
     #[error("MODEL_URL must be http or https, such as https://api.openai.com/v1")]
     Url,
+    /// The way to continue a reply is unknown.
+    #[error("MODEL_CONTINUATION must be none, assistant, prefix or continue_final_message")]
+    Continuation,
+    /// The way to continue a reply is none of Bedrock's.
+    #[error("MODEL_CONTINUATION must be none or assistant for bedrock")]
+    BedrockContinuation,
     /// The HTTP client could not be created.
     #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
@@ -57,8 +68,8 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads `MODEL_PROVIDER` (default `built-in`), `MODEL`, `MODELS_ALLOWED` (separated by commas), `MODEL_URL`, and
-    /// `MODEL_API_KEY` or `MODEL_API_KEY_REF`.
+    /// Reads `MODEL_PROVIDER` (default `built-in`), `MODEL`, `MODELS_ALLOWED` (separated by commas), `MODEL_URL`,
+    /// `MODEL_API_KEY` or `MODEL_API_KEY_REF`, and `MODEL_CONTINUATION` (default `none`).
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -74,7 +85,12 @@ impl Settings {
         let allowed = variable("MODELS_ALLOWED").unwrap_or_default();
         let allowed = allowed.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let (api_key, api_key_ref) = (variable("MODEL_API_KEY"), variable("MODEL_API_KEY_REF"));
-        Ok(Self { provider, model, allowed, url, api_key, api_key_ref })
+        let continuation = variable("MODEL_CONTINUATION")
+            .map_or(Ok(Continuation::None), |name| Continuation::named(&name).ok_or(SettingsError::Continuation))?;
+        if provider == BEDROCK && !matches!(continuation, Continuation::None | Continuation::Assistant) {
+            return Err(SettingsError::BedrockContinuation);
+        }
+        Ok(Self { provider, model, allowed, url, api_key, api_key_ref, continuation })
     }
 
     /// Returns the channel's choice if it is allowed, otherwise the deployment's model.
@@ -117,5 +133,30 @@ mod tests {
         assert!(matches!(read(&[("MODEL_PROVIDER", "bedrock")]), Err(SettingsError::Missing("MODEL"))));
         let no_url = read(&[("MODEL_PROVIDER", "openai"), ("MODEL", "m")]);
         assert!(matches!(no_url, Err(SettingsError::Missing("MODEL_URL"))));
+    }
+
+    #[test]
+    fn the_way_to_continue_a_reply_is_one_of_the_provider() {
+        let with = |provider: &str, continuation: &str| {
+            let variables = [
+                ("MODEL_PROVIDER", provider),
+                ("MODEL_URL", "http://localhost/v1"),
+                ("MODEL", "m"),
+                ("MODEL_CONTINUATION", continuation),
+            ];
+            read(&variables).map(|settings| settings.continuation)
+        };
+        let names = ["none", "assistant", "prefix", "continue_final_message"];
+        let [none, assistant, prefix, continue_final_message] = names.map(|name| with("openai", name).unwrap());
+        assert_eq!((none, assistant), (Continuation::None, Continuation::Assistant));
+        assert_eq!((prefix, continue_final_message), (Continuation::Prefix, Continuation::ContinueFinalMessage));
+        assert_eq!(with("bedrock", "assistant").unwrap(), Continuation::Assistant);
+        assert_eq!(read(&[]).unwrap().continuation, Continuation::None);
+        for name in ["prefix", "continue_final_message"] {
+            assert!(matches!(with("bedrock", name), Err(SettingsError::BedrockContinuation)), "{name}");
+        }
+        for name in ["Assistant", "yes", " none"] {
+            assert!(matches!(with("openai", name), Err(SettingsError::Continuation)), "{name}");
+        }
     }
 }

@@ -11,9 +11,11 @@ use chat::{
         channel::Channel,
         draft::Delta,
         error::ChatError,
+        id::MessageId,
         incarnation::ChannelKey,
         limits::CHANNEL_CONCURRENCY,
         message::{Message, MessageEvent},
+        time::Timestamp,
     },
     ports::{clock::SystemClock, draft_sink::DraftSink},
 };
@@ -139,5 +141,9 @@ struct Drafts<'a> {
 impl DraftSink for Drafts<'_> {
     async fn show(&self, channel: &ChannelKey, delta: &Delta) {
         self.audience.push(&self.delivery, channel, delta, self.threshold).await;
+    }
+
+    async fn resume(&self, _: &ChannelKey, draft_id: MessageId, text: &str, renewed_at: Timestamp) {
+        self.audience.resume(draft_id, text, renewed_at);
     }
 }

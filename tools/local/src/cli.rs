@@ -15,6 +15,9 @@ use emulator::doors::Origin;
 /// Default directory of the data.
 const DATA_DIR: &str = ".local";
 
+/// Values of the template's parameter `ModelContinuation`.
+const CONTINUATIONS: [&str; 4] = ["none", "assistant", "prefix", "continue_final_message"];
+
 /// Runs the back end that infra/backend.yaml describes on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "cargo local", version, args_conflicts_with_subcommands = true)]
@@ -112,6 +115,9 @@ pub struct RunOptions {
     /// Name of the model on that server
     #[arg(long, requires = "model_url")]
     pub model: Option<String>,
+    /// Way in which that server continues a reply whose worker died: none, assistant, prefix or continue_final_message
+    #[arg(long, value_name = "WAY", requires = "model", value_parser = CONTINUATIONS)]
+    pub model_continuation: Option<String>,
     /// Interval between reads of the tables' streams, such as 250ms (as in Lambda); 0s to read each write immediately
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = interval)]
     pub stream_interval: Duration,
@@ -178,6 +184,18 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("http://localhost:5173"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_way_to_continue_a_reply_is_that_of_a_model() {
+        let parse = |options: &[&str]| Cli::try_parse_from([&["local"], options].concat());
+        let model = ["--model-url", "http://127.0.0.1:9/v1", "--model", "m", "--model-continuation"];
+        for way in CONTINUATIONS {
+            let run = parse(&[&model[..], &[way]].concat()).unwrap().run;
+            assert_eq!(run.model_continuation.as_deref(), Some(way));
+        }
+        assert!(parse(&[&model[..], &["yes"]].concat()).is_err());
+        assert!(parse(&["--model-continuation", "assistant"]).is_err());
     }
 
     #[test]

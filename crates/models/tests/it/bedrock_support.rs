@@ -152,7 +152,7 @@ fn damaged(mut frame: Vec<u8>) -> Vec<u8> {
 pub(crate) fn prompt() -> Prompt {
     let turn = |speaker: Option<&str>, text: &str| Turn { speaker: speaker.map(str::to_owned), text: text.to_owned() };
     let turns = vec![turn(Some("alice"), "hi"), turn(None, "hello"), turn(Some("bob"), "and now?")];
-    Prompt { instructions: Some("Be brief.".to_owned()), turns, model: None }
+    Prompt { instructions: Some("Be brief.".to_owned()), turns, model: None, prefix: None }
 }
 
 /// Checks the request for [`prompt`].

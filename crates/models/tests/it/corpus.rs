@@ -8,7 +8,7 @@ use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::Bytes;
 use chat::ports::language_model::{ModelError, Piece, Pieces, Prompt, Turn, Usage};
 use futures::{StreamExt, stream};
-use models::OpenAi;
+use models::{Continuation, OpenAi};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,6 +34,9 @@ struct Case {
     name: String,
     /// The page, or the repository and path, that describes the shape.
     source: String,
+    /// The beginning of a reply that the request asks to continue, and the way in which it does.
+    prefix: Option<String>,
+    continuation: Option<String>,
     /// A response to the first request, after which the server sends the other one.
     before: Option<Response>,
     response: Response,
@@ -127,9 +130,13 @@ impl Case {
         !self.response.frames.is_empty() || self.response.headers.iter().any(|(name, _)| name == "x-amzn-errortype")
     }
 
-    fn prompt() -> Prompt {
+    fn prompt(&self) -> Prompt {
         let turns = vec![Turn { speaker: Some("alice".to_owned()), text: "hi".to_owned() }];
-        Prompt { instructions: None, turns, model: None }
+        Prompt { instructions: None, turns, model: None, prefix: self.prefix.clone() }
+    }
+
+    fn continuation(&self) -> Continuation {
+        self.continuation.as_deref().map_or(Continuation::None, |name| Continuation::named(name).unwrap())
     }
 }
 
@@ -211,19 +218,20 @@ async fn every_response_has_its_end_and_is_asked_for_once() {
             Mock::given(method("POST")).respond_with(before.template()).up_to_n_times(1).mount(&server).await;
         }
         Mock::given(method("POST")).respond_with(case.response.template()).mount(&server).await;
-        // A client remembers what its server refuses.
-        let own = case.before.as_ref().map(|_| OpenAi::new(&server.uri(), None).unwrap());
+        // A client remembers what its server refuses, and the way to continue a reply.
+        let is_own = case.before.is_some() || case.prefix.is_some();
+        let own = is_own.then(|| OpenAi::new(&server.uri(), None).unwrap().continuing(case.continuation()));
         let openai = own.as_ref().unwrap_or(&shared);
         let calls = async || server.received_requests().await.unwrap().len();
         let end = if case.is_of_bedrock() {
-            read(bedrock.reply("a.model-v1:0", Case::prompt()).await).await
+            read(bedrock.reply("a.model-v1:0", case.prompt()).await).await
         } else {
-            read(openai.reply("small", Case::prompt()).await).await
+            read(openai.reply("small", case.prompt()).await).await
         };
         if end != case.end() || calls().await != case.calls {
             wrong.push(format!("{name}, {}: {end:?}, {} calls", case.name, calls().await));
         } else if case.calls > 1 {
-            assert_eq!(read(openai.reply("small", Case::prompt()).await).await, case.end(), "{name}, {}", case.name);
+            assert_eq!(read(openai.reply("small", case.prompt()).await).await, case.end(), "{name}, {}", case.name);
             assert_eq!(calls().await, case.calls + 1, "{name}, {}", case.name);
         }
     }
@@ -239,7 +247,8 @@ async fn read_chunks(chunks: impl IntoIterator<Item = Vec<u8>>) -> End {
 #[tokio::test]
 async fn a_reply_is_the_same_wherever_it_is_cut() {
     for (name, case) in cases().into_iter().filter(|(_, case)| !case.is_of_bedrock()) {
-        if case.response.status != 200 || case.response.headers.iter().any(|(name, _)| name == "content-encoding") {
+        let is_encoded = case.response.headers.iter().any(|(name, _)| name == "content-encoding");
+        if case.response.status != 200 || case.prefix.is_some() || is_encoded {
             continue;
         }
         let (body, expected) = (case.response.bytes(), case.end());
@@ -278,7 +287,7 @@ async fn a_reply_of_bedrock_is_the_same_wherever_it_is_cut() {
         let (body, expected) = (case.response.bytes(), case.end());
         for cut in (0..body.len()).step_by(37) {
             let bedrock = bedrock::client(&in_parts(&body, cut).await);
-            let end = read(bedrock.reply("a.model-v1:0", Case::prompt()).await).await;
+            let end = read(bedrock.reply("a.model-v1:0", case.prompt()).await).await;
             assert_eq!(end, expected, "{name}, {}, cut at {cut}", case.name);
         }
     }

@@ -34,7 +34,7 @@ const BUFFERED: usize = 32 * 1024 * 1024;
 
 fn prompt() -> Prompt {
     let turns = vec![Turn { speaker: Some("alice".to_owned()), text: "hi".to_owned() }];
-    Prompt { instructions: None, turns, model: None }
+    Prompt { instructions: None, turns, model: None, prefix: None }
 }
 
 /// Returns `head` and endless repetitions of `unit`, in chunks of that size, and the number of bytes taken.

@@ -30,6 +30,7 @@ fn prompt() -> Prompt {
         instructions: Some("Be brief.".to_owned()),
         turns: vec![turn(Some("alice"), "hi"), turn(None, "hello"), turn(Some("bob"), "and now?")],
         model: None,
+        prefix: None,
     }
 }
 

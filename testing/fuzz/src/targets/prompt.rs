@@ -1,7 +1,7 @@
 //! A conversation as a model reads it: author and text of each message can be read back for every text.
 
 use chat::ports::language_model::{Prompt, Turn};
-use models::OpenAi;
+use models::{Continuation, OpenAi};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -22,8 +22,8 @@ pub fn run(data: &[u8]) {
     let Ok(input) = std::str::from_utf8(data) else { return };
     let (instructions, turns) = input.split_once(TURN).unwrap_or(("", input));
     let turns: Vec<Turn> = turns.split(TURN).map(turn).collect();
-    let prompt = Prompt { instructions: Some(instructions.to_owned()), turns: turns.clone(), model: None };
-    let request = serde_json::to_vec(&OpenAi::request("m", &prompt)).expect("JSON");
+    let prompt = Prompt { instructions: Some(instructions.to_owned()), turns: turns.clone(), model: None, prefix: None };
+    let request = serde_json::to_vec(&OpenAi::request("m", &prompt, Continuation::None)).expect("JSON");
 
     let request: Value = serde_json::from_slice(&request).expect("JSON");
     let mut heard = Vec::new();

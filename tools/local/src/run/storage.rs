@@ -79,6 +79,9 @@ fn deployment(addresses: &Addresses, secret: &Secret, options: &RunOptions) -> D
         let chosen = [("ModelProvider", "openai"), ("ModelUrl", url.as_str()), ("Model", model.as_str())];
         parameters.extend(chosen.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
+    if let Some(continuation) = &options.model_continuation {
+        parameters.insert("ModelContinuation".to_owned(), continuation.clone());
+    }
     parameters.extend(options.parameters.iter().cloned());
     Deployment {
         stack_name: "switchboard".to_owned(),
