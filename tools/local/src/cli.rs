@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_way_to_continue_a_reply_is_that_of_a_model() {
-        let parse = |options: &[&str]| Cli::try_parse_from([&["local"], options].concat());
+        let parse = |options: &[&str]| Cli::try_parse_from([&["local"][..], options].concat());
         let model = ["--model-url", "http://127.0.0.1:9/v1", "--model", "m", "--model-continuation"];
         for way in CONTINUATIONS {
             let run = parse(&[&model[..], &[way]].concat()).unwrap().run;

@@ -4,6 +4,7 @@
 
 mod bedrock;
 mod bedrock_support;
+mod continuation;
 mod corpus;
 mod limits;
 mod openai;
