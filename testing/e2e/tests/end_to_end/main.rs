@@ -40,6 +40,7 @@ mod socket;
 mod socket_ends;
 mod socket_tokens;
 mod stack;
+mod storyteller;
 mod subjects;
 mod surroundings;
 mod text;
