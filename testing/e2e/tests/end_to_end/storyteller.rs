@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     patience::PATIENCE,
-    replies::{answer, is_final, require_part},
+    replies::{answer, require_part},
     stack::Stack,
 };
 
@@ -122,6 +122,7 @@ fn after(question: &str, prefix: &str) -> Option<(String, usize)> {
         let token = token(question, number);
         match rest.strip_prefix(token.as_str()) {
             Some(more) => rest = more,
+            None if rest.is_empty() => return Some((String::new(), number)),
             None => return Some((token.strip_prefix(rest)?.to_owned(), number + 1)),
         }
     }
@@ -147,9 +148,11 @@ fn prefix(way: Way, request: &Value) -> Option<String> {
 
 async fn complete(State(stories): State<Arc<Stories>>, Json(request): Json<Value>) -> Response<Body> {
     let (question, prefix) = (question(&request), prefix(stories.way, &request));
+    let begun = after(&question, prefix.as_deref().unwrap_or_default());
     let mut call = 0;
     stories.told.send_modify(|told| {
         let story = told.entry(question.clone()).or_default();
+        story.told = begun.as_ref().map(|(_, next)| *next).unwrap_or_default();
         story.calls.push(prefix.clone().unwrap_or_default());
         call = story.calls.len();
     });
@@ -158,12 +161,11 @@ async fn complete(State(stories): State<Arc<Stories>>, Json(request): Json<Value
         let error = json!({ "error": { "message": message, "type": "invalid_request_error" } });
         return Response::builder().status(400).body(Body::from(error.to_string())).unwrap();
     }
-    let prefix = prefix.unwrap_or_default();
-    let Some((rest, next)) = after(&question, &prefix) else {
-        stories.strange.lock().unwrap().push(prefix);
+    let Some((rest, next)) = begun else {
+        stories.strange.lock().unwrap().push(prefix.unwrap_or_default());
         return Response::builder().status(400).body(Body::from("{}")).unwrap();
     };
-    let first = if rest.is_empty() { None } else { Some(rest) };
+    let first = Some(rest).filter(|rest| !rest.is_empty());
     let words = stream::unfold(Some((first, next)), move |state| {
         let (stories, question) = (stories.clone(), question.clone());
         async move {
@@ -214,7 +216,7 @@ impl Storyteller {
 
     /// Starts a stack in memory whose agent has this model.
     pub(crate) fn stack(&self) -> Stack {
-        let model = [("ModelProvider", "openai"), ("Model", "storyteller"), ("ModelUrl", &self.url)];
+        let model = [("ModelProvider", "openai"), ("Model", "storyteller"), ("ModelUrl", self.url.as_str())];
         let parameters = model.into_iter().chain([("ModelContinuation", self.way.parameter())]);
         let parameters: Vec<_> = parameters.map(|(name, value)| (name, value.to_owned())).collect();
         Stack::with(&parameters)
@@ -265,7 +267,7 @@ async fn interrupted(model: &Storyteller, stack: &Stack) -> (Vec<Value>, Value) 
     kill_workers(stack);
     model.release("tell me");
     let reply = answer(stack, 2).await;
-    while !(is_final(&frames[frames.len() - 1]) && frames[frames.len() - 1]["status"] == "done") {
+    while frames.last().is_some_and(|frame| frame["status"] != "done") {
         let Some(frame) = socket.hear_unless_lost(is_draft).await else { break };
         frames.push(frame);
     }
