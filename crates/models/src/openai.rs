@@ -110,8 +110,9 @@ impl OpenAi {
         Self::body(model, prompt, Prefix::of(prompt, continuation).as_ref())
     }
 
-    /// Returns the body of a request with a prefix of the reply. Speakers are not in the field `name` of a message. It allows no `.` and no `:`,
-    /// which ids may contain. Servers differ in whether they accept it, and templates of models ignore it.
+    /// Returns the body of a request with a prefix of the reply. Speakers are not in the field `name` of a message. It
+    /// allows no `.` and no `:`, which ids may contain. Servers differ in whether they accept it, and templates of models
+    /// ignore it.
     fn body(model: &str, prompt: &Prompt, prefix: Option<&Prefix<'_>>) -> Value {
         let mut messages = vec![json!({ "role": "system", "content": conversation::instructions(prompt) })];
         messages.extend(
