@@ -22,6 +22,8 @@ SETTINGS = "fuzz-settings"
 # Channels that are there to be deleted, one after another, so that the others stay.
 DOOMED = (f"fuzz-doomed-{number}" for number in itertools.count())
 MESSAGES = 20
+# Changes of messages of the channel: the reactions in prepare.py. Other requests add more.
+CHANGES = 2
 # Messages after those, which are there to be deleted.
 DOOMED_MESSAGES = 200
 MEMBERS = [f"member-{number}" for number in range(10)]
@@ -110,9 +112,17 @@ def before_call(context, case, kwargs):
 
 
 def adapt_query(path, query):
-    """Leaves one of the parameters that exclude each other, and only cursors that the server has issued."""
+    """Leaves one of the parameters that exclude each other, and only cursors that the server has issued. Waits for nothing,
+    and names changes that the channel has."""
     for other in [name for name in DIRECTIONS if name in query][1:]:
         del query[other]
+    if "wait" in query:
+        # Waiting is off by default, and needs `after`.
+        query["wait"] = 0
+        if "after" not in query:
+            del query["wait"]
+    if path.endswith("/changes") and "after" in query and CHANCE.random() >= STRAYS:
+        query["after"] = CHANCE.randint(0, CHANGES)
     if "cursor" in query:
         cursor = None if "visibility" in query else PREPARED["cursors"].get(path)
         if cursor is None:

@@ -22,6 +22,13 @@ const LOST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Lost(String);
 
+impl Lost {
+    /// Creates the error of a frame that did not arrive.
+    pub(crate) fn new(what: &str) -> Self {
+        Self(format!("{what} did not arrive"))
+    }
+}
+
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -56,6 +56,8 @@ impl Stack {
             .args(["--parameter", &format!("JwtIssuers={}", tokens::issuers()), "--parameter", "JwtHs256Secret="])
             // A token without the scope `chat:add` only invites.
             .args(["--parameter", "MemberAdditions=scope"])
+            // Waiting is off by default. A longer wait is refused.
+            .args(["--parameter", "MaxWaitSeconds=2"])
             // The maintenance function closes the sockets of expired tokens. It runs every minute, which is too long here.
             .env("SWITCHBOARD_LOCAL_SCHEDULE_SECONDS", "2")
             .stdout(Stdio::piped())

@@ -69,6 +69,12 @@ pub const STATES: &[State] = &[
         &[CHANNEL, ("seq", "1"), ("emoji", "👍"), ("user_id", "bob")],
     ),
     given(
+        "records of changes have expired",
+        "A message was sent and edited, and the record of each change of the channel has expired in the table. The channel \
+         is created if it does not exist.",
+        &[CHANNEL],
+    ),
+    given(
         "the message has all reactions that it may have",
         "Each with another emoji, of which none is 👍.",
         &[CHANNEL, ("seq", "1"), ("user_id", "bob")],
@@ -77,6 +83,16 @@ pub const STATES: &[State] = &[
         "the agent is replying",
         "A message of the user, to which the agent is writing a reply. The channel is created if it does not exist.",
         &[CHANNEL, ("sender_id", "alice")],
+    ),
+    given(
+        "the agent is writing",
+        "As \"the agent is replying\", and these words are stored.",
+        &[CHANNEL, ("sender_id", "alice"), ("text", "Some words")],
+    ),
+    given(
+        "the agent has answered",
+        "A message of bob, and the agent's reply to it. The channel is created if it does not exist.",
+        &[CHANNEL],
     ),
     given("the channel is archived", "By its owner.", &[CHANNEL]),
     given("the channel was changed", "By its owner: its version is one more.", &[CHANNEL]),
@@ -101,7 +117,7 @@ pub const STATES: &[State] = &[
         "the caller does this too often",
         "There is nothing left of the caller's allowance, for an hour, to `send`, to `connect`, to `type`, to `create` a \
          channel, to `add-member`, to `change` a channel or end a membership, to look at `presence`, to `list-channels`, to \
-         `renew` a token, or to mark as `read`.",
+         `renew` a token, to mark as `read`, or to `wait` for messages and changes.",
         &[("action", "send"), CHANNEL],
     ),
     given("the caller has created all channels that it may create", "By the count in the table.", &[]),
@@ -133,6 +149,11 @@ pub const STATES: &[State] = &[
     frame(
         "a message is edited",
         "The frame about it; the message is sent first if the channel has none.",
+        &[CHANNEL, ("sender_id", "bob"), ("seq", "1"), ("content", "edited")],
+    ),
+    frame(
+        "a message is edited several times at once",
+        "The frame about several of the edits; the message is sent first if the channel has none.",
         &[CHANNEL, ("sender_id", "bob"), ("seq", "1"), ("content", "edited")],
     ),
     frame(

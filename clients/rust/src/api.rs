@@ -6,7 +6,10 @@ use reqwest::{Method, RequestBuilder, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{Channel, Channels, Error, Me, Member, Message, NewMessage, Page, Threads, Ticket, problem::refusal};
+use crate::{
+    Changes, Channel, Channels, Error, Me, Member, Message, NewMessage, Page, Reply, Sent, Threads, Ticket,
+    problem::refusal,
+};
 
 /// Media type of a change (RFC 7396): omitted fields stay, and `null` removes a field.
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -143,7 +146,7 @@ impl Api {
     }
 
     /// Sends a message. A repeated request with the same `key` returns the same message.
-    pub async fn send(&self, channel: &str, message: &NewMessage, key: &str) -> Result<Message, Error> {
+    pub async fn send(&self, channel: &str, message: &NewMessage, key: &str) -> Result<Sent, Error> {
         let request = self.request(Method::POST, &format!("/channels/{}/messages", segment(channel)));
         json_of(request.header("idempotency-key", key).json(message)).await
     }
@@ -152,6 +155,23 @@ impl Api {
     pub async fn messages_after(&self, channel: &str, after: u64) -> Result<Page, Error> {
         let request = self.request(Method::GET, &format!("/channels/{}/messages", segment(channel)));
         json_of(request.query(&[("after", after)])).await
+    }
+
+    /// Returns the messages after the number `after`. If there are none, waits up to `wait` seconds for one.
+    pub async fn wait_for_messages(&self, channel: &str, after: u64, wait: u64) -> Result<Page, Error> {
+        let request = self.request(Method::GET, &format!("/channels/{}/messages", segment(channel)));
+        json_of(request.query(&[("after", after), ("wait", wait)])).await
+    }
+
+    /// Returns up to `limit` messages that changed after the change number `after`, each in its current state.
+    pub async fn changes_after(&self, channel: &str, after: u64, limit: u16) -> Result<Changes, Error> {
+        let request = self.request(Method::GET, &format!("/channels/{}/changes", segment(channel)));
+        json_of(request.query(&[("after", after), ("limit", u64::from(limit))])).await
+    }
+
+    /// Returns the agent's reply to a message, as far as it is stored.
+    pub async fn reply(&self, channel: &str, seq: u64) -> Result<Reply, Error> {
+        json_of(self.request(Method::GET, &format!("/channels/{}/messages/{seq}/reply", segment(channel)))).await
     }
 
     /// Returns up to `limit` of the newest messages, newest first.

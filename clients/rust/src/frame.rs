@@ -38,7 +38,7 @@ pub enum Frame {
         /// The events.
         events: Vec<Event>,
     },
-    /// The next part of a reply of the agent; not stored.
+    /// The next part of a reply of the agent. It is stored already.
     #[serde(rename = "message.delta")]
     Draft {
         /// The channel.
@@ -51,7 +51,7 @@ pub enum Frame {
         status: DraftStatus,
         /// Number of characters before `text`.
         position: usize,
-        /// The next part of the text.
+        /// The text after `position`.
         text: String,
         /// Number of the stored reply.
         seq: Option<u64>,
@@ -206,6 +206,10 @@ pub struct Event {
     /// The message's version after the event; 0 if an event of an unknown kind has none.
     #[serde(default)]
     pub version: u64,
+    /// Number of the change; absent if a message was sent.
+    pub rev: Option<u64>,
+    /// First number that the event covers; absent if it covers one change.
+    pub rev_from: Option<u64>,
     /// The message after the event; absent in events of reactions.
     pub message: Option<Message>,
     /// Emoji of a reaction.

@@ -1,16 +1,21 @@
 //! Messages of one channel.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use crate::{Event, EventKind, Message, Reaction};
+use crate::{Changes, Event, EventKind, Message, Page, Reaction};
 
-/// The messages of a channel by their numbers, as one user sees them. Detects missing messages.
+/// The messages of a channel by their numbers, as one user sees them. Detects missing messages and changes.
+///
+/// After [`crate::Error::requires_reload`], a new log begins with a page of the history.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChannelLog {
     user_id: String,
     messages: BTreeMap<u64, Message>,
     settled: u64,
-    outdated: BTreeSet<u64>,
+    /// Number up to which the held messages have all changes; `None` before the first page.
+    known: Option<u64>,
+    /// Largest change number of a page or an event.
+    newest: u64,
 }
 
 impl ChannelLog {
@@ -37,15 +42,17 @@ impl ChannelLog {
         self.messages.keys().next_back().is_some_and(|last| *last > self.settled)
     }
 
-    /// Returns the numbers of messages that missed an event, and so must be read again.
+    /// Returns the change number after which changes are missing; the argument for `changes_after`. `None` if no change is
+    /// missing.
     #[must_use]
-    pub fn outdated(&self) -> &BTreeSet<u64> {
-        &self.outdated
+    pub fn missed_changes(&self) -> Option<u64> {
+        self.known.filter(|known| *known < self.newest)
     }
 
     /// Adds the events of a push. A duplicate, or an older version of a message, changes nothing.
     pub fn take_events(&mut self, events: Vec<Event>) {
         for event in events {
+            self.count(&event);
             match (event.kind, &event.message) {
                 (EventKind::Created, Some(message)) => self.keep(message.clone()),
                 // A message that is not held was never shown.
@@ -62,13 +69,40 @@ impl ChannelLog {
     }
 
     /// Adds a page of history after [`ChannelLog::settled`].
-    pub fn take_page(&mut self, messages: Vec<Message>) {
-        for message in messages {
+    pub fn take_page(&mut self, page: Page) {
+        self.newest = self.newest.max(page.rev);
+        // The page may lack later changes that events have announced for messages that were not held.
+        self.known = Some(self.known.map_or(page.rev, |known| known.min(page.rev)));
+        for message in page.messages {
             // A number that the history omits has expired.
             self.settled = self.settled.max(message.seq);
             self.keep(message);
         }
         self.advance();
+    }
+
+    /// Applies a page of changes after [`ChannelLog::missed_changes`]. Returns the position of the next page, if there is
+    /// one. A message that is not held was never shown.
+    pub fn take_changes(&mut self, page: Changes) -> Option<u64> {
+        for change in page.changes {
+            if self.messages.contains_key(&change.message.seq) {
+                self.keep(change.message);
+            }
+        }
+        self.newest = self.newest.max(page.rev);
+        if page.has_more {
+            return page.next.and_then(|next| next.after);
+        }
+        self.known = self.known.max(Some(page.rev));
+        None
+    }
+
+    /// Counts the changes of an event. A number beyond the next one shows that a change was missed.
+    fn count(&mut self, event: &Event) {
+        let Some(rev) = event.rev else { return };
+        self.newest = self.newest.max(rev);
+        self.known =
+            self.known.map(|known| if event.rev_from.unwrap_or(rev) <= known + 1 { known.max(rev) } else { known });
     }
 
     /// Keeps the newer version of a message. The summary of its thread only grows, and is not part of the version.
@@ -81,7 +115,6 @@ impl ChannelLog {
                 let held = place.get_mut();
                 let summaries = [held.thread.take(), message.thread.take()];
                 if held.version < message.version {
-                    self.outdated.remove(&message.seq);
                     *held = message;
                 }
                 held.thread = summaries.into_iter().flatten().max_by_key(|thread| thread.reply_count);
@@ -90,12 +123,10 @@ impl ChannelLog {
     }
 
     /// Adds or removes a user's reaction, if the event follows the held version. It has the resulting number of users.
+    /// After a missed version, the message comes with the missed changes.
     fn react(&mut self, event: &Event) {
-        let Some(held) = self.messages.get_mut(&event.seq).filter(|held| held.version < event.version) else { return };
-        if event.version > held.version + 1 {
-            self.outdated.insert(event.seq);
-            return;
-        }
+        let follows = |held: &&mut Message| held.version + 1 == event.version;
+        let Some(held) = self.messages.get_mut(&event.seq).filter(follows) else { return };
         let (Some(emoji), Some(user), Some(count)) = (&event.emoji, &event.user_id, event.count) else { return };
         held.version = event.version;
         let mut reaction = match held.reactions.iter().position(|reaction| reaction.emoji == *emoji) {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::DraftStatus;
+
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Message {
@@ -38,6 +40,16 @@ pub struct Message {
     pub edited_at: Option<String>,
     /// Time of the deletion.
     pub deleted_at: Option<String>,
+}
+
+/// A message that was sent, and the channel's change number.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Sent {
+    /// The message.
+    #[serde(flatten)]
+    pub message: Message,
+    /// Number of the channel's newest change, from before the message was stored.
+    pub rev: u64,
 }
 
 /// Summary of a thread, on its first message.
@@ -102,7 +114,7 @@ pub struct NextPage {
     pub cursor: Option<String>,
     /// The page has messages before this number.
     pub before: Option<u64>,
-    /// The page has messages after this number.
+    /// The page has messages or changes after this number.
     pub after: Option<u64>,
 }
 
@@ -120,6 +132,45 @@ pub struct Page {
     /// Numbers of the messages that the agent is replying to.
     #[serde(default)]
     pub replying_to: Vec<u64>,
+    /// Number of the channel's newest change, from before the page was read.
+    pub rev: u64,
+}
+
+/// A changed message.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct MessageChange {
+    /// Number of its last change.
+    pub rev: u64,
+    /// The message after the change.
+    pub message: Message,
+}
+
+/// A page of changed messages, each at its last change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Changes {
+    /// The messages, by the numbers of their changes.
+    pub changes: Vec<MessageChange>,
+    /// Whether there are more changes.
+    pub has_more: bool,
+    /// The next page.
+    pub next: Option<NextPage>,
+    /// Number of the channel's newest change.
+    pub rev: u64,
+}
+
+/// A reply of the agent, as far as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Reply {
+    /// Progress of the reply.
+    pub status: DraftStatus,
+    /// Id of the draft.
+    pub draft_id: Option<String>,
+    /// Number of characters of `text`.
+    pub position: usize,
+    /// The text so far.
+    pub text: String,
+    /// Number of the stored message.
+    pub seq: Option<u64>,
 }
 
 /// A page of the first messages of threads, newest first.

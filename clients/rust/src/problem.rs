@@ -65,6 +65,12 @@ impl Error {
     pub fn is_outdated(&self) -> bool {
         matches!(self, Self::Refused(problem) if problem.code == "version_mismatch")
     }
+
+    /// Returns whether the missed changes are no longer stored, so that the history must be read again.
+    #[must_use]
+    pub fn requires_reload(&self) -> bool {
+        matches!(self, Self::Refused(problem) if problem.code == "changes_expired")
+    }
 }
 
 /// Body of a problem. Every field may be missing in a response of a proxy.

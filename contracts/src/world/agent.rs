@@ -19,6 +19,15 @@ impl ProviderState {
         Ok(())
     }
 
+    /// Begins a reply, and waits until `text` of it is stored. The reply does not end.
+    pub(super) async fn begin_writing(&mut self, channel: &str, user: &str, text: &str) -> Result<()> {
+        self.begin_reply(channel, user).await?;
+        self.replies.last().context("a reply that was just begun")?.send(Line::Say(text.to_owned()))?;
+        // Text is stored before a frame shows it.
+        self.hear_draft(channel, "writing").await?;
+        Ok(())
+    }
+
     /// Sends the agent a message as bob, and lets the model write as much as the state requires.
     pub(super) async fn have_answered(&mut self, channel: &str, state: &str, with: &Parameters) -> Result<Value> {
         let question = self.require_agent(channel).await?;

@@ -1,14 +1,24 @@
 //! Provider states that make a frame, and the sockets that receive it.
 
 use anyhow::{Context, Result, bail};
+use futures::future::try_join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{ProviderState, requests::reaction};
-use crate::{socket::Socket, states::Parameters, tokens::Bearer};
+use crate::{
+    socket::{Lost, Socket},
+    states::Parameters,
+    tokens::Bearer,
+};
 
 /// Maximum number of channels of a socket.
 const CHANNELS_OF_A_SOCKET: usize = 100;
+
+/// Concurrent edits, and the number of times that they are repeated until one event covers several of them. A user may
+/// send 50 changes at once.
+const EDITS_AT_ONCE: u64 = 4;
+const ROUNDS_OF_EDITS: u64 = 10;
 
 impl ProviderState {
     /// Causes a frame, and receives it on a socket of the caller.
@@ -42,6 +52,7 @@ impl ProviderState {
                 let sent = self.send(&with.text("sender_id"), &channel, &body).await?;
                 self.hear_event(&channel, "message.created", &sent["seq"]).await
             }
+            "a message is edited several times at once" => self.edit_at_once(&channel, with).await,
             "a message is edited"
             | "a message is deleted"
             | "a message gets a reaction"
@@ -80,12 +91,41 @@ impl ProviderState {
         }
     }
 
+    /// Returns the path of a message, which is sent first if the channel has none.
+    async fn require_message(&self, channel: &str, user: &str, seq: u64) -> Result<String> {
+        let path = format!("/channels/{channel}/messages/{seq}");
+        if self.try_ask(user, Method::GET, &path, &Value::Null).await?.0 == StatusCode::NOT_FOUND {
+            self.send(user, channel, &json!({ "content": "hi" })).await?;
+        }
+        Ok(path)
+    }
+
+    /// Edits a message several times at once, until one event covers several of the edits. Fails with [`Lost`] if each
+    /// edit comes in an event of its own.
+    async fn edit_at_once(&mut self, channel: &str, with: &Parameters) -> Result<Value> {
+        let (user, seq) = (with.text("sender_id"), with.number("seq")?);
+        let path = self.require_message(channel, &user, seq).await?;
+        self.listen(channel).await?;
+        for round in 0..ROUNDS_OF_EDITS {
+            let bodies: Vec<Value> = (0..EDITS_AT_ONCE)
+                .map(|number| json!({ "content": format!("{} {round}.{number}", with.text("content")) }))
+                .collect();
+            let edits = bodies.iter().map(|body| self.ask(&user, Method::PATCH, &path, body));
+            let versions = try_join_all(edits).await?;
+            let last = versions.iter().filter_map(|edited| edited["version"].as_u64()).max();
+            let covers = |event: &Value| event["rev_from"].is_u64();
+            let is_awaited = |event: &Value| covers(event) || event["version"].as_u64() == last;
+            let frame = self.hear_one(channel, "an edited message", is_awaited).await?;
+            if covers(&frame["events"][0]) {
+                return Ok(frame);
+            }
+        }
+        Err(Lost::new("an event that covers several edits").into())
+    }
+
     async fn change_message(&mut self, channel: &str, state: &str, with: &Parameters) -> Result<Value> {
         let (user, seq) = (with.text("sender_id"), with.number("seq")?);
-        let path = format!("/channels/{channel}/messages/{seq}");
-        if self.try_ask(&user, Method::GET, &path, &Value::Null).await?.0 == StatusCode::NOT_FOUND {
-            self.send(&user, channel, &json!({ "content": "hi" })).await?;
-        }
+        let path = self.require_message(channel, &user, seq).await?;
         let reaction = reaction(channel, seq, &with.text("emoji"));
         if state == "a message loses a reaction" {
             self.ask(&user, Method::PUT, &reaction, &Value::Null).await?;

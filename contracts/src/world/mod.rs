@@ -169,7 +169,14 @@ impl ProviderState {
                     self.ask(&user, Method::PUT, &reaction(&channel, seq, &emoji.to_string()), &Value::Null).await?;
                 }
             }
+            "records of changes have expired" => self.have_changes_expired(&channel).await?,
             "the agent is replying" => self.begin_reply(&channel, &with.text("sender_id")).await?,
+            "the agent is writing" => {
+                self.begin_writing(&channel, &with.text("sender_id"), &with.text("text")).await?;
+            }
+            "the agent has answered" => {
+                self.have_answered(&channel, "the agent answers", with).await?;
+            }
             "the channel is archived" => self.change(&channel, &json!({ "archived": true })).await?,
             "the channel was changed" => self.change(&channel, &json!({ "name": "Changed" })).await?,
             "the request was sent before" => self.send_before(with).await?,
@@ -220,6 +227,16 @@ impl ProviderState {
             self.send(&with.text("sender_id"), channel, &body).await?;
         }
         Ok(())
+    }
+
+    /// Changes a message of a channel, and lets the record of each change expire.
+    async fn have_changes_expired(&mut self, channel: &str) -> Result<()> {
+        self.require_channel(channel, "off").await?;
+        let owner = self.owner(channel);
+        let sent = self.send(&owner, channel, &json!({ "content": "hi" })).await?;
+        let path = format!("/channels/{channel}/messages/{}", sent["seq"]);
+        self.ask(&owner, Method::PATCH, &path, &json!({ "content": "edited" })).await?;
+        self.expire_changes(channel).await
     }
 
     /// Sends the request of the interaction under its idempotency key. Ignores the response.

@@ -26,7 +26,7 @@ impl ProviderState {
     pub(super) async fn empty_bucket(&self, action: &str, channel: &str) -> Result<()> {
         let name = match action {
             "send" | "connect" | "create" | "add-member" | "change" | "presence" | "list-channels" | "renew"
-            | "read" => format!("rate#{action}"),
+            | "read" | "wait" => format!("rate#{action}"),
             "type" => format!("rate#type#{}", self.key_of(channel).await?),
             other => bail!("there is no rate limit for {other}"),
         };
@@ -74,6 +74,29 @@ impl ProviderState {
             "ConditionExpression": "attribute_exists(content)",
         });
         self.dynamodb("UpdateItem", &update).await?;
+        Ok(())
+    }
+
+    /// Sets the end of the records of a channel's changes in the store to a time that has passed.
+    pub(super) async fn expire_changes(&self, channel: &str) -> Result<()> {
+        let name = format!("changes#{}~{}", self.bearer.tenant, self.key_of(channel).await?);
+        let query = json!({
+            "TableName": "chat_channels", "KeyConditionExpression": "channel_id = :name", "ConsistentRead": true,
+            "ExpressionAttributeValues": { ":name": { "S": name } },
+        });
+        let found = self.dynamodb("Query", &query).await?;
+        let records = found["Items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if records.is_empty() {
+            bail!("the channel {channel} has no records of changes");
+        }
+        for record in records {
+            let update = json!({
+                "TableName": "chat_channels", "Key": { "channel_id": record["channel_id"], "sk": record["sk"] },
+                "UpdateExpression": "SET expires_at = :past", "ConditionExpression": "attribute_exists(expires_at)",
+                "ExpressionAttributeValues": { ":past": { "N": "1" } },
+            });
+            self.dynamodb("UpdateItem", &update).await?;
+        }
         Ok(())
     }
 

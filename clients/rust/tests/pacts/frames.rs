@@ -1,6 +1,6 @@
 //! Every frame of the socket.
 
-use switchboard_mobile::{ChannelLog, ClosingReason, DraftStatus, EventKind, Frame};
+use switchboard_mobile::{ChannelLog, ClosingReason, Draft, DraftStatus, EventKind, Frame};
 
 use super::*;
 
@@ -23,10 +23,14 @@ fn frame(description: &str, states: &[(&str, Value)], body: JsonPattern) -> Fram
     Frame::parse(std::str::from_utf8(&text).unwrap()).unwrap()
 }
 
-fn events(kind: &str, message: JsonPattern) -> JsonPattern {
-    json_pattern!({ "type": "events", "channel_id": "general", "events": [{
-        "type": (kind), "seq": 1, "version": like!(1), "message": message,
-    }] })
+fn events(kind: &str, more: Vec<(&str, JsonPattern)>, message: JsonPattern) -> JsonPattern {
+    let event = json_pattern!({ "type": (kind), "seq": 1, "version": like!(1), "message": message });
+    json_pattern!({ "type": "events", "channel_id": "general", "events": [(with(event, more))] })
+}
+
+/// Returns the field of the first change of a channel.
+fn first_change() -> Vec<(&'static str, JsonPattern)> {
+    vec![("rev", json_pattern!(1))]
 }
 
 fn one(frame: Frame) -> (EventKind, ChannelLog) {
@@ -45,7 +49,7 @@ fn words(log: &ChannelLog) -> String {
 
 #[test]
 fn a_message_was_sent() {
-    let body = events("message.created", message(1, "bob", "hi"));
+    let body = events("message.created", Vec::new(), message(1, "bob", "hi"));
     let (kind, log) = one(frame("a message was sent", &[("a message is sent", none())], body));
     assert_eq!((kind, words(&log).as_str()), (EventKind::Created, "hi"));
 }
@@ -53,16 +57,48 @@ fn a_message_was_sent() {
 #[test]
 fn a_message_was_edited() {
     let edited = json_pattern!(term!(TIME, "2026-05-01T12:00:30.000Z"));
-    let body = events("message.updated", with(message(1, "bob", "edited"), vec![("edited_at", edited)]));
-    let (kind, log) = one(frame("a message was edited", &[("a message is edited", none())], body));
+    let edited = with(message(1, "bob", "edited"), vec![("edited_at", edited)]);
+    let body = events("message.updated", first_change(), edited);
+    let frame = frame("a message was edited", &[("a message is edited", none())], body);
+    assert_eq!(changes_of(&frame), (Some(1), None));
+    let (kind, log) = one(frame);
     assert_eq!((kind, words(&log).as_str()), (EventKind::Updated, "edited"));
+}
+
+/// Returns the numbers of the first event's changes.
+fn changes_of(frame: &Frame) -> (Option<u64>, Option<u64>) {
+    let Frame::Events { events, .. } = frame else { panic!("{frame:?}") };
+    (events[0].rev, events[0].rev_from)
+}
+
+#[test]
+fn one_event_covers_several_edits() {
+    let fields = vec![
+        ("edited_at", json_pattern!(term!(TIME, "2026-05-01T12:00:30.000Z"))),
+        ("content", json_pattern!(term!("^edited [0-9.]+$", "edited 0.3"))),
+    ];
+    let numbers = vec![("rev", json_pattern!(like!(4))), ("rev_from", json_pattern!(like!(2)))];
+    let body = events("message.updated", numbers, with(message(1, "bob", ""), fields));
+    let states = [("a message is edited several times at once", none())];
+    let Frame::Events { events, .. } = frame("a message was edited several times", &states, body) else {
+        panic!("no events")
+    };
+    let mut log = ChannelLog::default();
+    log.take_page(page(vec![stored(1, "hi")], 1));
+    let mut edited = events[0].clone();
+    edited.message.as_mut().unwrap().version = 5;
+    log.take_events(vec![edited]);
+    assert_eq!((words(&log).as_str(), log.missed_changes()), ("edited 0.3", None));
 }
 
 #[test]
 fn a_message_was_deleted() {
     let deleted = json_pattern!(term!(TIME, "2026-05-01T12:01:00.000Z"));
-    let body = events("message.deleted", with(message(1, "bob", ""), vec![("deleted_at", deleted)]));
-    let (kind, log) = one(frame("a message was deleted", &[("a message is deleted", none())], body));
+    let deleted = with(message(1, "bob", ""), vec![("deleted_at", deleted)]);
+    let body = events("message.deleted", first_change(), deleted);
+    let frame = frame("a message was deleted", &[("a message is deleted", none())], body);
+    assert_eq!(changes_of(&frame), (Some(1), None));
+    let (kind, log) = one(frame);
     assert_eq!((kind, words(&log).as_str()), (EventKind::Deleted, ""));
 }
 
@@ -73,14 +109,16 @@ fn reactions_come_and_go() {
         ("a user took a reaction back", "a message loses a reaction", "reaction.removed", 3, 0),
     ] {
         let body = json_pattern!({ "type": "events", "channel_id": "general", "events": [{
-            "type": (kind), "seq": 1, "version": (version), "emoji": "👍", "user_id": "bob", "count": (count),
+            "type": (kind), "seq": 1, "version": (version), "rev": (version - 1), "emoji": "👍", "user_id": "bob",
+            "count": (count),
         }] });
         let Frame::Events { events, .. } = frame(description, &[(state, none())], body) else { panic!("no events") };
         let mut log = ChannelLog::new("bob");
         let mut sent = stored(1, "hi");
         sent["version"] = json!(version - 1);
-        log.take_page(vec![serde_json::from_value(sent).unwrap()]);
+        log.take_page(page(vec![sent], version - 2));
         log.take_events(events);
+        assert_eq!(log.missed_changes(), None);
         let held = log.messages().next().unwrap();
         assert_eq!(held.version, version);
         assert_eq!(held.reactions.iter().map(|reaction| reaction.count).sum::<u64>(), count);
@@ -135,10 +173,12 @@ fn a_reply_is_being_written() {
             "reply_to": 1, "status": (status), "position": like!(0), "text": like!("Some words"),
         });
         let states = [("the agent writes a reply", json!({ "status": status }))];
-        let Frame::Draft { status, reply_to, .. } = frame(&format!("a draft: {status}"), &states, body) else {
-            panic!("no draft")
-        };
+        let shown = frame(&format!("a draft: {status}"), &states, body);
+        let Frame::Draft { draft_id, status, reply_to, position, text, .. } = shown else { panic!("no draft") };
         assert_eq!((status, reply_to), (expected, 1));
+        let mut draft = Draft::default();
+        draft.take_frame(&draft_id, status, position, &text);
+        assert_eq!((draft.text(), draft.status(), draft.is_behind()), ("Some words", Some(expected), false));
     }
 }
 

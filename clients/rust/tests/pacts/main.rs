@@ -16,7 +16,7 @@ use pact_consumer::{
     prelude::*,
 };
 use serde_json::{Value, json};
-use switchboard_mobile::Api;
+use switchboard_mobile::{Api, Page};
 
 /// Returns a pact of this consumer with the provider.
 fn pact() -> PactBuilder {
@@ -91,7 +91,12 @@ fn stored(seq: u64, content: &str) -> Value {
     })
 }
 
-/// Returns `pattern` with additional fields.
+/// Returns a page of messages that was read when `rev` was the channel's newest change.
+fn page(messages: Vec<Value>, rev: u64) -> Page {
+    serde_json::from_value(json!({ "messages": messages, "has_more": false, "rev": rev, "took_ms": 3 })).unwrap()
+}
+
+/// Returns `pattern` with additional fields, which replace those of the same names.
 fn with(pattern: JsonPattern, more: Vec<(&str, JsonPattern)>) -> JsonPattern {
     let JsonPattern::Object(mut fields) = pattern else { panic!("an object is extended") };
     fields.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));

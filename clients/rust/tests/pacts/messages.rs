@@ -1,6 +1,6 @@
 //! Requests about messages that succeed.
 
-use switchboard_mobile::NewMessage;
+use switchboard_mobile::{DraftStatus, NewMessage};
 
 use super::*;
 
@@ -10,14 +10,19 @@ fn sending(i: &mut InteractionBuilder, status: u16) {
     let address = "https://example.com/prod/channels/general/messages/1";
     i.response.header("location", term!("^https?://.+/channels/general/messages/1$", address));
     i.response.header("etag", "\"1\"");
-    answers(i, status, message(1, "alice", "hi"));
+    answers(i, status, with(message(1, "alice", "hi"), vec![("rev", json_pattern!(0))]));
+}
+
+/// Returns the pattern of a page of messages in a channel without changes.
+fn page_of(messages: Vec<JsonPattern>, has_more: bool) -> JsonPattern {
+    json_pattern!({ "messages": (JsonPattern::Array(messages)), "has_more": (has_more), "rev": 0 })
 }
 
 #[tokio::test]
 async fn a_message_is_sent_once() {
     let send = async |api: Api| {
         let sent = api.send("general", &"hi".into(), KEY).await.unwrap();
-        assert_eq!((sent.seq, sent.content.as_str()), (1, "hi"));
+        assert_eq!((sent.message.seq, sent.message.content.as_str(), sent.rev), (1, "hi", 0));
     };
     let first = |i: &mut InteractionBuilder| {
         sending(i, 201);
@@ -37,19 +42,18 @@ async fn history() {
     let after = |i: &mut InteractionBuilder| {
         i.request.get().path("/channels/general/messages").query_param("after", "1");
         let found = vec![message(2, "alice", "message 2"), message(3, "alice", "message 3")];
-        answers(i, 200, json_pattern!({ "messages": (JsonPattern::Array(found)), "has_more": false }));
+        answers(i, 200, page_of(found, false));
     };
     exchange("what was missed, oldest first", &[messages(3)], after, async |api| {
         let page = api.messages_after("general", 1).await.unwrap();
         assert_eq!(page.messages.iter().map(|message| message.seq).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(page.rev, 0);
     })
     .await;
     let newest = |i: &mut InteractionBuilder| {
         i.request.get().path("/channels/general/messages").query_param("limit", "1");
         let found = vec![message(3, "alice", "message 3")];
-        let body =
-            json_pattern!({ "messages": (JsonPattern::Array(found)), "has_more": true, "next": { "before": 3 } });
-        answers(i, 200, body);
+        answers(i, 200, with(page_of(found, true), vec![("next", json_pattern!({ "before": 3 }))]));
     };
     exchange("the newest message", &[messages(3)], newest, async |api| {
         let page = api.newest("general", 1).await.unwrap();
@@ -59,10 +63,8 @@ async fn history() {
     let around = |i: &mut InteractionBuilder| {
         i.request.get().path("/channels/general/messages").query_param("around", "3").query_param("limit", "2");
         let found = vec![message(3, "alice", "message 3"), message(4, "alice", "message 4")];
-        let body = json_pattern!({
-            "messages": (JsonPattern::Array(found)), "has_more": true, "next": { "after": 4 }, "previous": { "before": 3 },
-        });
-        answers(i, 200, body);
+        let links = vec![("next", json_pattern!({ "after": 4 })), ("previous", json_pattern!({ "before": 3 }))];
+        answers(i, 200, with(page_of(found, true), links));
     };
     exchange("the messages around one", &[messages(5)], around, async |api| {
         let page = api.messages_around("general", 3, 2).await.unwrap();
@@ -73,7 +75,7 @@ async fn history() {
     let replying = |i: &mut InteractionBuilder| {
         i.request.get().path("/channels/general/messages").query_param("limit", "10");
         let found = each_like!(message(1, "alice", "hi"));
-        answers(i, 200, json_pattern!({ "messages": found, "has_more": false, "replying_to": [1] }));
+        answers(i, 200, json_pattern!({ "messages": found, "has_more": false, "replying_to": [1], "rev": 0 }));
     };
     let states = [("the agent is replying", none())];
     exchange("a history with a reply that is being written", &states, replying, async |api| {
@@ -95,19 +97,20 @@ async fn threads() {
     let start = |i: &mut InteractionBuilder| {
         i.request.post().path("/channels/general/messages").header("idempotency-key", KEY);
         i.request.json_body(json_pattern!({ "content": "hi", "reply_to": 1, "thread_seq": 1 }));
-        let fields = vec![("reply_to", json_pattern!(1)), ("thread_seq", json_pattern!(1))];
+        let fields =
+            vec![("reply_to", json_pattern!(1)), ("thread_seq", json_pattern!(1)), ("rev", json_pattern!(like!(0)))];
         answers(i, 201, with(message(2, "alice", "hi"), fields));
     };
     exchange("a message is sent into a thread", &[messages(1)], start, async |api| {
         let reply = NewMessage { content: "hi".to_owned(), reply_to: Some(1), thread_seq: Some(1) };
-        assert_eq!(api.send("general", &reply, KEY).await.unwrap().thread_seq, Some(1));
+        assert_eq!(api.send("general", &reply, KEY).await.unwrap().message.thread_seq, Some(1));
     })
     .await;
     let states = [messages(1), ("the message has replies", json!({ "count": 1 }))];
     let thread = |i: &mut InteractionBuilder| {
         i.request.get().path("/channels/general/messages/1/replies");
         let reply = with(message(2, "bob", "reply 1"), vec![("thread_seq", json_pattern!(1))]);
-        answers(i, 200, json_pattern!({ "messages": (JsonPattern::Array(vec![reply])), "has_more": false }));
+        answers(i, 200, page_of(vec![reply], false));
     };
     exchange("a thread", &states, thread, async |api| {
         assert_eq!(api.replies("general", 1).await.unwrap().messages[0].thread_seq, Some(1));
@@ -124,7 +127,7 @@ async fn threads() {
     .await;
     let outside = |i: &mut InteractionBuilder| {
         i.request.get().path("/channels/general/messages").query_param("replies", "false");
-        answers(i, 200, json_pattern!({ "messages": (JsonPattern::Array(vec![root()])), "has_more": false }));
+        answers(i, 200, page_of(vec![root()], false));
     };
     exchange("a history without threads", &states, outside, async |api| {
         assert_eq!(api.newest_outside_threads("general").await.unwrap().messages.len(), 1);
@@ -205,6 +208,128 @@ async fn reactions() {
     };
     exchange("the users who reacted", &reacted, list, async |api| {
         assert_eq!(api.reactors("general", 1).await.unwrap(), ["alice", "bob"]);
+    })
+    .await;
+}
+
+/// Returns the states of two messages of alice with changes 1 to 3: an edit, a reaction, a deletion of the edited one.
+fn changed() -> Vec<(&'static str, Value)> {
+    vec![
+        messages(2),
+        ("the message was edited", json!({ "seq": 1 })),
+        ("a user reacted to the message", json!({ "seq": 2 })),
+        ("the message was deleted", json!({ "seq": 1 })),
+    ]
+}
+
+/// Returns message 2 of the states with its reaction.
+fn reacted() -> JsonPattern {
+    let reactions = json_pattern!([{ "emoji": "👍", "count": 1, "user_ids": ["bob"], "reacted": false }]);
+    with(message(2, "alice", "message 2"), vec![("reactions", reactions)])
+}
+
+/// Returns message 1 of the states, which was deleted.
+fn deleted() -> JsonPattern {
+    with(message(1, "alice", ""), vec![("deleted_at", json_pattern!(term!(TIME, "2026-05-01T12:01:00.000Z")))])
+}
+
+#[tokio::test]
+async fn missed_changes() {
+    let path = "/channels/general/changes";
+    let all = |i: &mut InteractionBuilder| {
+        i.request.get().path(path).query_param("after", "1").query_param("limit", "50");
+        let changes = json_pattern!([{ "rev": 2, "message": (reacted()) }, { "rev": 3, "message": (deleted()) }]);
+        answers(i, 200, json_pattern!({ "changes": changes, "has_more": false, "rev": 3 }));
+    };
+    exchange("missed changes", &changed(), all, async |api| {
+        let page = api.changes_after("general", 1, 50).await.unwrap();
+        let found: Vec<_> = page.changes.iter().map(|change| (change.rev, change.message.seq)).collect();
+        assert_eq!((found.as_slice(), page.rev), (&[(2, 2), (3, 1)][..], 3));
+    })
+    .await;
+    // The edit is at the number of the later deletion.
+    let first = |i: &mut InteractionBuilder| {
+        i.request.get().path(path).query_param("after", "0").query_param("limit", "2");
+        let changes = json_pattern!([{ "rev": 2, "message": (reacted()) }]);
+        let body = json_pattern!({ "changes": changes, "has_more": true, "next": { "after": 2 }, "rev": 3 });
+        answers(i, 200, body);
+    };
+    exchange("the first page of missed changes", &changed(), first, async |api| {
+        let page = api.changes_after("general", 0, 2).await.unwrap();
+        assert!(page.has_more && page.changes[0].message.seq == 2);
+        assert_eq!(page.next.unwrap().after, Some(2));
+    })
+    .await;
+    let none_left = |i: &mut InteractionBuilder| {
+        i.request.get().path(path).query_param("after", "3").query_param("limit", "50");
+        let changes = JsonPattern::Array(Vec::new());
+        answers(i, 200, json_pattern!({ "changes": changes, "has_more": false, "rev": 3 }));
+    };
+    exchange("no missed changes", &changed(), none_left, async |api| {
+        assert!(api.changes_after("general", 3, 50).await.unwrap().changes.is_empty());
+    })
+    .await;
+    let history = |i: &mut InteractionBuilder| {
+        i.request.get().path("/channels/general/messages").query_param("after", "1");
+        let body = json_pattern!({ "messages": [(reacted())], "has_more": false, "rev": 3 });
+        answers(i, 200, body);
+    };
+    exchange("a history with changes", &changed(), history, async |api| {
+        assert_eq!(api.messages_after("general", 1).await.unwrap().rev, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_without_a_socket() {
+    let wait = |i: &mut InteractionBuilder| {
+        i.request.get().path("/channels/general/messages").query_param("after", "1").query_param("wait", "1");
+        i.response.header("ratelimit", term!("^\"wait\";r=[0-9]+;t=[0-9]+$", "\"wait\";r=4;t=2"));
+        answers(i, 200, page_of(vec![message(2, "alice", "message 2")], false));
+    };
+    exchange("a message that is awaited", &[messages(2)], wait, async |api| {
+        assert_eq!(api.wait_for_messages("general", 1, 1).await.unwrap().messages[0].seq, 2);
+    })
+    .await;
+    let idle = |i: &mut InteractionBuilder| {
+        i.request.get().path("/channels/general/messages").query_param("after", "2").query_param("wait", "1");
+        answers(i, 200, page_of(Vec::new(), false));
+    };
+    exchange("a message that does not come", &[messages(2)], idle, async |api| {
+        assert!(api.wait_for_messages("general", 2, 1).await.unwrap().messages.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reply_so_far() {
+    let path = "/channels/general/messages/1/reply";
+    for (description, state, status, expected, seq) in [
+        ("a reply that is being written", "the agent is writing", "writing", DraftStatus::Writing, None),
+        ("a reply that is stored", "the agent has answered", "done", DraftStatus::Done, Some(2_u64)),
+    ] {
+        let text = if seq.is_some() { "An answer." } else { "Some words" };
+        let describe = |i: &mut InteractionBuilder| {
+            i.request.get().path(path);
+            let body = json_pattern!({ "status": (status), "position": 10, "text": (text) });
+            let more = match seq {
+                Some(seq) => ("seq", json_pattern!((seq))),
+                None => ("draft_id", json_pattern!(term!(ULID, "01JTYQ4X9M8Z4QY7V6A1B2C3D4"))),
+            };
+            answers(i, 200, with(body, vec![more]));
+        };
+        exchange(description, &[(state, none())], describe, async |api| {
+            let reply = api.reply("general", 1).await.unwrap();
+            assert_eq!((reply.status, reply.seq, reply.text.chars().count()), (expected, seq, reply.position));
+        })
+        .await;
+    }
+    let begun = |i: &mut InteractionBuilder| {
+        i.request.get().path(path);
+        answers(i, 200, json_pattern!({ "status": "thinking", "position": 0, "text": "" }));
+    };
+    exchange("a reply without text", &[("the agent is replying", none())], begun, async |api| {
+        assert_eq!(api.reply("general", 1).await.unwrap().status, DraftStatus::Thinking);
     })
     .await;
 }

@@ -10,7 +10,7 @@ use switchboard_mobile::Error;
 use super::*;
 
 /// One request of each operation, which succeeds if its objects exist.
-const OPERATIONS: [(&str, &str, &str, &str); 28] = [
+const OPERATIONS: [(&str, &str, &str, &str); 30] = [
     ("see who the user is", "GET", "/me", ""),
     ("list channels", "GET", "/channels", ""),
     ("list invitations", "GET", "/invitations", ""),
@@ -23,6 +23,7 @@ const OPERATIONS: [(&str, &str, &str, &str); 28] = [
     ("join", "PUT", "/channels/general/members/alice", "{}"),
     ("leave", "DELETE", "/channels/general/members/alice", ""),
     ("read history", "GET", "/channels/general/messages", ""),
+    ("read changes", "GET", "/channels/general/changes?after=0", ""),
     ("send", "POST", "/channels/general/messages", r#"{"content":"hi"}"#),
     ("read a message", "GET", "/channels/general/messages/1", ""),
     ("edit", "PATCH", "/channels/general/messages/1", r#"{"content":"better"}"#),
@@ -32,6 +33,7 @@ const OPERATIONS: [(&str, &str, &str, &str); 28] = [
     ("list reactions", "GET", "/channels/general/messages/1/reactions", ""),
     ("react", "PUT", "/channels/general/messages/1/reactions/%F0%9F%91%8D", ""),
     ("take a reaction back", "DELETE", "/channels/general/messages/1/reactions/%F0%9F%91%8D", ""),
+    ("read a reply", "GET", "/channels/general/messages/1/reply", ""),
     ("stop the agent", "POST", "/channels/general/messages/1/reply/cancel", ""),
     ("see who is there", "GET", "/channels/general/presence", ""),
     ("mark as read", "PUT", "/channels/general/read", r#"{"seq":0}"#),
@@ -60,6 +62,8 @@ struct Case<'a> {
     /// Headers of the response: patterns and examples.
     says: Vec<(&'a str, &'a str, &'a str)>,
     lists_errors: bool,
+    /// Field and code of the only violation, if they matter.
+    violation: Option<(&'a str, &'a str)>,
     /// Number of characters of each field of the body in the request to Switchboard.
     huge: Option<u16>,
     /// Whether the body is compared as text, because it is no JSON.
@@ -78,6 +82,7 @@ impl<'a> Case<'a> {
             code,
             says: Vec::new(),
             lists_errors: false,
+            violation: None,
             huge: None,
             is_text: false,
         }
@@ -112,7 +117,7 @@ impl<'a> Case<'a> {
                 }
                 let (path, query) = path.split_once('?').unwrap_or((path, ""));
                 i.request.method(method).path(path);
-                if let Some((name, value)) = query.split_once('=') {
+                for (name, value) in query.split('&').filter_map(|parameter| parameter.split_once('=')) {
                     i.request.query_param(name, value);
                 }
                 if let Some((name, value)) = self.asks {
@@ -141,9 +146,14 @@ impl<'a> Case<'a> {
                     "detail": like!("What is wrong, and what to do."),
                     "instance": like!("6b2f6f4e-6c1c-4f37-9d55-1f8c3d9f3a10"),
                 });
-                let error =
-                    json_pattern!({ "field": like!("a"), "code": like!("required"), "message": like!("is required") });
-                let errors = json_pattern!(each_like!(error));
+                let errors = match self.violation {
+                    Some((field, code)) => {
+                        json_pattern!([{ "field": (field), "code": (code), "message": like!("is required") }])
+                    }
+                    None => json_pattern!(each_like!({
+                        "field": like!("a"), "code": like!("required"), "message": like!("is required"),
+                    })),
+                };
                 i.response.json_body(if self.lists_errors { with(problem, vec![("errors", errors)]) } else { problem });
                 i
             })
@@ -230,6 +240,16 @@ async fn what_makes_no_sense() {
         case.lists_errors = true;
         case.meet().await;
     }
+    for (name, why, path, field, code) in [
+        ("read history", "the wait is too long", "/channels/general/messages?after=0&wait=20", "wait", "out_of_range"),
+        ("read changes", "the wait is too long", "/channels/general/changes?after=0&wait=20", "wait", "out_of_range"),
+        ("read history", "a wait needs a position", "/channels/general/messages?wait=1", "wait", "requires_after"),
+        ("read changes", "the position is missing", "/channels/general/changes", "after", "required"),
+    ] {
+        let mut case = Case::new(name, 400, "invalid_request", why, vec![of_alice()]);
+        (case.request.1, case.lists_errors, case.violation) = (path, true, Some((field, code)));
+        case.meet().await;
+    }
     let mut case = Case::new("send", 400, "malformed_request", "the body is no JSON", vec![of_alice()]);
     // This type counts as none.
     (case.request.2, case.asks, case.is_text) = ("hi", Some(("content-type", "text/plain")), true);
@@ -256,9 +276,12 @@ async fn what_is_not_there() {
         ("read a message", "message_not_found", vec![of_alice()]),
         ("read a member", "member_not_found", vec![("a channel exists", none())]),
         ("stop the agent", "reply_not_found", vec![messages(1)]),
+        ("read a reply", "reply_not_found", vec![messages(1)]),
     ] {
         Case::new(name, 404, code, "only this is missing", states).meet().await;
     }
+    let deleted = vec![messages(1), ("the message was deleted", none())];
+    Case::new("read a reply", 404, "message_not_found", "the question was deleted", deleted).meet().await;
     Case::new("ask for what is not there", 404, "no_such_route", "there is no such path", Vec::new()).meet().await;
     let mut case = Case::new("list channels", 405, "method_not_allowed", "there is no such method", Vec::new());
     case.request.0 = "DELETE";
@@ -298,6 +321,9 @@ async fn what_stands_against_it() {
     );
     case.request.1 = "/channels/general/members/bob";
     case.meet().await;
+    let expired = vec![("records of changes have expired", none())];
+    let gone = Case::new("read changes", 410, "changes_expired", "they are no longer stored", expired).meet().await;
+    assert!(Error::Refused(gone).requires_reload());
     for (name, states) in [
         ("change a channel", vec![of_alice(), ("the channel was changed", none())]),
         ("delete a channel", vec![of_alice(), ("the channel was changed", none())]),
@@ -347,11 +373,17 @@ async fn what_is_too_often() {
             "renew a token" => "renew",
             "mark as read" => "read",
             "send" => "send",
+            "read history" | "read changes" => "wait",
             _ if path.contains("/messages/1") && !operation(name).0.contains("GET") => "send",
             _ => continue,
         };
         let often = ("the caller does this too often", json!({ "action": action }));
         let mut case = Case::new(name, 429, "rate_limited", "too often", vec![messages(1), often]);
+        match name {
+            "read history" => case.request.1 = "/channels/general/messages?after=0&wait=1",
+            "read changes" => case.request.1 = "/channels/general/changes?after=0&wait=1",
+            _ => {}
+        }
         case.says = vec![
             ("retry-after", "^[1-9][0-9]*$", "30"),
             ("ratelimit", "^\"[a-z-]+\";r=0;t=[0-9]+$", "\"send\";r=0;t=30"),

@@ -1,6 +1,8 @@
 //! The client ignores unknown parts: the provider may add fields, frame types and event types at any time.
 
-use switchboard_mobile::{ChannelLog, ClosingReason, Event, EventKind, Frame, Message, Page};
+use switchboard_mobile::{
+    Changes, ChannelLog, ClosingReason, Draft, DraftStatus, Event, EventKind, Frame, Message, Reply,
+};
 
 use super::*;
 
@@ -32,9 +34,7 @@ fn unknown_frames_events_and_fields_are_ignored() {
     let mut log = ChannelLog::default();
     log.take_events(events);
     assert_eq!(words(&log), ["hi"]);
-    let page: Page =
-        serde_json::from_value(json!({ "messages": [stored(2, "more")], "has_more": false, "took_ms": 3 })).unwrap();
-    log.take_page(page.messages);
+    log.take_page(page(vec![stored(2, "more")], 0));
     assert_eq!(log.settled(), 2);
 }
 
@@ -45,43 +45,126 @@ fn a_log_heals_itself() {
     assert!(log.has_gap() && log.settled() == 1);
     // The event arrives twice, and then the missed message.
     log.take_events(vec![event("message.created", 3, "c")]);
-    log.take_page(vec![serde_json::from_value(stored(2, "b")).unwrap()]);
+    log.take_page(page(vec![stored(2, "b")], 0));
     assert!(!log.has_gap() && log.settled() == 3);
     assert_eq!(words(&log), ["a", "b", "c"]);
 }
 
+/// Returns message 1 in a version.
+fn at(version: u64, content: &str, replies: u64) -> Value {
+    let mut message = stored(1, content);
+    message["version"] = json!(version);
+    message["thread"] =
+        json!({ "reply_count": replies, "last_reply_seq": 9, "last_reply_at": "2026-05-01T12:00:00.000Z" });
+    message
+}
+
+/// Returns a reaction of alice to message 1, whose versions begin with the change 0.
+fn reacted(version: u64, kind: &str, count: u64) -> Event {
+    let event = json!({
+        "type": kind, "seq": 1, "version": version, "rev": version - 1, "emoji": "👍", "user_id": "alice", "count": count,
+    });
+    serde_json::from_value(event).unwrap()
+}
+
+/// Returns an edit of message 1 that covers the changes from `rev_from`.
+fn edited(version: u64, content: &str, rev_from: u64) -> Event {
+    let event = json!({
+        "type": "message.updated", "seq": 1, "version": version, "rev": version - 1, "rev_from": rev_from,
+        "message": at(version, content, 1),
+    });
+    serde_json::from_value(event).unwrap()
+}
+
+fn changes(messages: Vec<Value>, rev: u64, next: Option<u64>) -> Changes {
+    let changes: Vec<Value> = messages
+        .into_iter()
+        .map(|message| json!({ "rev": message["version"].as_u64().unwrap() - 1, "message": message }))
+        .collect();
+    let mut page = json!({ "changes": changes, "has_more": next.is_some(), "rev": rev });
+    if let Some(after) = next {
+        page["next"] = json!({ "after": after });
+    }
+    serde_json::from_value(page).unwrap()
+}
+
 #[test]
 fn a_log_keeps_the_newest_version() {
-    let at = |version: u64, content: &str, replies: u64| -> Message {
-        let mut message = stored(1, content);
-        message["version"] = json!(version);
-        message["thread"] =
-            json!({ "reply_count": replies, "last_reply_seq": 9, "last_reply_at": "2026-05-01T12:00:00.000Z" });
-        serde_json::from_value(message).unwrap()
-    };
-    let reacted = |version: u64, kind: &str, count: u64| -> Event {
-        let event = json!({
-            "type": kind, "seq": 1, "version": version, "emoji": "👍", "user_id": "alice", "count": count,
-        });
-        serde_json::from_value(event).unwrap()
-    };
     let mut log = ChannelLog::new("alice");
-    log.take_page(vec![at(3, "new", 1)]);
+    log.take_page(page(vec![at(3, "new", 1)], 2));
     // An older state has a newer summary of the thread, which is not part of the version.
-    log.take_page(vec![at(2, "old", 2)]);
+    log.take_page(page(vec![at(2, "old", 2)], 2));
     assert_eq!(words(&log), ["new"]);
     let count = |log: &ChannelLog| log.messages().next().unwrap().reactions.first().map(|reaction| reaction.count);
-    let held = log.messages().next().unwrap();
+    let held: &Message = log.messages().next().unwrap();
     assert_eq!(held.thread.as_ref().map(|thread| thread.reply_count), Some(2));
     log.take_events(vec![reacted(3, "reaction.added", 1)]);
     assert_eq!(count(&log), None, "the held version has it already, or never had it");
     log.take_events(vec![reacted(4, "reaction.added", 7), reacted(4, "reaction.added", 7)]);
     assert_eq!(count(&log), Some(7));
     log.take_events(vec![reacted(5, "reaction.removed", 0)]);
-    assert_eq!(count(&log), None);
-    // Version 6 was lost: the message is read again.
+    assert_eq!((count(&log), log.missed_changes()), (None, None));
+    // Change 5, of version 6, was lost: the changes after 4 are read.
     log.take_events(vec![reacted(7, "reaction.added", 1)]);
-    assert_eq!((count(&log), log.outdated().contains(&1)), (None, true));
-    log.take_page(vec![at(7, "newest", 2)]);
-    assert_eq!((words(&log), log.outdated().len()), (vec!["newest"], 0));
+    assert_eq!((count(&log), log.missed_changes()), (None, Some(4)));
+    assert_eq!(log.take_changes(changes(vec![at(7, "newest", 2)], 6, None)), None);
+    assert_eq!((words(&log), log.missed_changes()), (vec!["newest"], None));
+}
+
+#[test]
+fn a_log_misses_no_change() {
+    let mut log = ChannelLog::new("alice");
+    // An event may come before the first page, which may lack its change.
+    log.take_events(vec![reacted(3, "reaction.added", 1)]);
+    assert_eq!(log.missed_changes(), None);
+    log.take_page(page(vec![at(2, "hi", 1)], 1));
+    assert_eq!(log.missed_changes(), Some(1));
+    // A message that is not held is ignored. The walk ends with the last page.
+    let mut unknown = at(3, "unknown", 1);
+    unknown["seq"] = json!(2);
+    assert_eq!(log.take_changes(changes(vec![unknown], 3, Some(2))), Some(2));
+    assert_eq!((words(&log), log.missed_changes()), (vec!["hi"], Some(1)));
+    assert_eq!(log.take_changes(changes(vec![at(4, "edited", 1)], 3, None)), None);
+    assert_eq!((words(&log), log.missed_changes()), (vec!["edited"], None));
+    // An event that covers the next change and a later one, and one after a gap.
+    log.take_events(vec![edited(6, "again", 4)]);
+    assert_eq!((words(&log), log.missed_changes()), (vec!["again"], None));
+    log.take_events(vec![edited(9, "later", 7)]);
+    assert_eq!((words(&log), log.missed_changes()), (vec!["later"], Some(5)));
+    log.take_changes(changes(Vec::new(), 8, None));
+    // A repeated event changes nothing. A page that was read earlier may lack changes.
+    log.take_events(vec![edited(9, "later", 7)]);
+    assert_eq!(log.missed_changes(), None);
+    log.take_page(page(Vec::new(), 6));
+    assert_eq!(log.missed_changes(), Some(6));
+    // A page that was read later shows that changes were missed.
+    log.take_changes(changes(Vec::new(), 8, None));
+    log.take_page(page(Vec::new(), 9));
+    assert_eq!(log.missed_changes(), Some(8));
+}
+
+#[test]
+fn a_draft_has_the_text_that_is_stored() {
+    let mut draft = Draft::default();
+    draft.take_frame("a", DraftStatus::Writing, 0, "Grüße");
+    draft.take_frame("a", DraftStatus::Writing, 5, " an");
+    assert_eq!((draft.text(), draft.is_behind()), ("Grüße an", false));
+    // A repeated text replaces the same characters. A text beyond the end shows that a frame was lost.
+    draft.take_frame("a", DraftStatus::Writing, 0, "Grüße an alle");
+    assert_eq!(draft.text(), "Grüße an alle");
+    draft.take_frame("a", DraftStatus::Writing, 20, "!");
+    assert_eq!((draft.text(), draft.is_behind()), ("Grüße an alle", true));
+    let reply = |draft_id: &str, text: &str| -> Reply {
+        let position = text.chars().count();
+        let reply =
+            json!({ "status": "writing", "draft_id": draft_id, "position": position, "text": text, "pages": 1 });
+        serde_json::from_value(reply).unwrap()
+    };
+    draft.take_reply(reply("a", "Grüße an alle Leute!"));
+    assert_eq!((draft.text(), draft.is_behind()), ("Grüße an alle Leute!", false));
+    // A response that was read before the newest frame has less text.
+    draft.take_reply(reply("a", "Grüße"));
+    assert_eq!(draft.text(), "Grüße an alle Leute!");
+    draft.take_frame("b", DraftStatus::Thinking, 0, "");
+    assert_eq!((draft.text(), draft.status()), ("", Some(DraftStatus::Thinking)));
 }

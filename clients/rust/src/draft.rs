@@ -1,0 +1,57 @@
+//! The draft of the agent's reply to one message.
+
+use crate::{DraftStatus, Reply};
+
+/// The text of a reply while the agent writes it. Detects lost frames.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Draft {
+    draft_id: Option<String>,
+    text: String,
+    status: Option<DraftStatus>,
+    is_behind: bool,
+}
+
+impl Draft {
+    /// Returns the text so far. The stored message replaces it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the progress, or `None` before the first frame.
+    #[must_use]
+    pub fn status(&self) -> Option<DraftStatus> {
+        self.status
+    }
+
+    /// Returns whether a frame was lost, so that the reply must be read.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Applies a frame: `text` follows the first `position` characters. Another draft replaces this one.
+    pub fn take_frame(&mut self, draft_id: &str, status: DraftStatus, position: usize, text: &str) {
+        if self.draft_id.as_deref() != Some(draft_id) {
+            *self = Self { draft_id: Some(draft_id.to_owned()), ..Self::default() };
+        }
+        self.status = Some(status);
+        if position > self.text.chars().count() {
+            self.is_behind = true;
+            return;
+        }
+        self.text = self.text.chars().take(position).chain(text.chars()).collect();
+        self.is_behind = false;
+    }
+
+    /// Takes the reply as it is stored. Keeps a longer text of the same draft, which came by frames meanwhile.
+    pub fn take_reply(&mut self, reply: Reply) {
+        let is_same = self.draft_id == reply.draft_id;
+        if !is_same || self.text.chars().count() < reply.position {
+            self.text = reply.text;
+        }
+        self.draft_id = reply.draft_id;
+        self.status = Some(reply.status);
+        self.is_behind = false;
+    }
+}
