@@ -13,6 +13,7 @@ mod gate;
 mod invitations;
 mod item;
 pub(crate) mod keys;
+mod last_change;
 mod pending_ends;
 mod pending_items;
 mod rate_limits;
