@@ -8,6 +8,7 @@ pub mod tenants;
 
 mod authority;
 mod batch;
+mod drafts;
 mod expiry;
 mod gate;
 mod invitations;
