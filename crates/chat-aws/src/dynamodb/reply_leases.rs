@@ -54,11 +54,12 @@ pub(super) fn draft_id(lease: &Item) -> Option<MessageId> {
     MessageId::try_from(text(lease, "draft_id")?.to_owned()).ok()
 }
 
-/// Returns the time at which a lease was last renewed: each renewal ends [`LEASE_DURATION`] later. A released lease has
-/// an early time, before every connection.
+/// Returns the time at which a lease was last renewed: each renewal ends [`LEASE_DURATION`] later. A release leaves no
+/// time.
 fn renewed_at(lease: &Item) -> Option<Timestamp> {
+    let until = number(lease, "lease_until").filter(|until| *until > 0)?;
     let duration = i64::try_from(LEASE_DURATION.as_millis()).unwrap_or(i64::MAX);
-    number(lease, "lease_until").map(|until| Timestamp::from_millis(until.saturating_sub(duration)))
+    Some(Timestamp::from_millis(until.saturating_sub(duration)))
 }
 
 impl DynamoChannels {
