@@ -89,8 +89,13 @@ impl DynamoChannels {
 fn joined(pieces: &[Item], now: Timestamp) -> String {
     let (mut joined, mut chars) = (String::new(), 0);
     for piece in pieces {
+        let Some(position) = text(piece, "sk").and_then(keys::position_of) else { continue };
+        // A longer piece of an earlier position replaces it.
+        if position < chars {
+            continue;
+        }
         let is_live = number(piece, "expires_at").is_some_and(|secs| secs > now.as_secs());
-        if !is_live || text(piece, "sk").and_then(keys::position_of) != Some(chars) {
+        if position > chars || !is_live {
             break;
         }
         let part = text(piece, "text").unwrap_or_default();
@@ -134,6 +139,7 @@ mod tests {
         assert_eq!(joined(&[piece(0, "a", 0), piece(1, "b", 1)], NOW), "", "the first piece has expired");
         assert_eq!(joined(&[piece(0, "a", 1), piece(1, "b", 0)], NOW), "a");
         assert_eq!(joined(&[piece(1, "b", 1)], NOW), "");
+        assert_eq!(joined(&[piece(0, "abc", 1), piece(1, "x", 1), piece(3, "d", 1)], NOW), "abcd");
         assert_eq!(joined(&[], NOW), "");
     }
 }
