@@ -44,15 +44,15 @@ impl DynamoDeletedChannels {
         Self { keys: Keys::for_tenant(tenant), ..self.clone() }
     }
 
-    /// Returns the keys of up to [`PAGE`] items of a channel.
-    async fn page(&self, table: &str, channel: &ChannelKey, sort: &str) -> Result<Vec<Item>, StoreError> {
+    /// Returns the keys of up to [`PAGE`] items of a partition.
+    async fn page(&self, table: &str, partition: &str, sort: &str) -> Result<Vec<Item>, StoreError> {
         // `joined_at` of a member is part of the key in the list of memberships that its user chose.
         let page = self
             .client
             .query()
             .table_name(table)
             .key_condition_expression("channel_id = :partition")
-            .expression_attribute_values(":partition", s(self.keys.channel(channel)))
+            .expression_attribute_values(":partition", s(partition))
             .projection_expression("channel_id, #sort, joined_at")
             .expression_attribute_names("#sort", sort)
             .consistent_read(true)
@@ -111,12 +111,17 @@ impl DueEnds for DynamoDeletedChannels {
 
 impl DeletedChannels for DynamoDeletedChannels {
     async fn remove_some(&self, channel: &ChannelKey) -> Result<bool, StoreError> {
-        let messages = self.page(&self.events, channel, "seq").await?;
-        if !messages.is_empty() {
-            self.remove(&self.events, messages).await?;
-            return Ok(false);
+        let of_channel = self.keys.channel(channel);
+        for (table, partition, sort) in
+            [(&self.events, &of_channel, "seq"), (&self.channels, &self.keys.change_records(channel), "sk")]
+        {
+            let page = self.page(table, partition, sort).await?;
+            if !page.is_empty() {
+                self.remove(table, page).await?;
+                return Ok(false);
+            }
         }
-        let items = self.page(&self.channels, channel, "sk").await?;
+        let items = self.page(&self.channels, &of_channel, "sk").await?;
         if items.is_empty() {
             return Ok(true);
         }

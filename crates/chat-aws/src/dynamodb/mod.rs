@@ -8,11 +8,13 @@ pub mod tenants;
 
 mod authority;
 mod batch;
+mod drafts;
 mod expiry;
 mod gate;
 mod invitations;
 mod item;
 pub(crate) mod keys;
+mod last_change;
 mod pending_ends;
 mod pending_items;
 mod rate_limits;

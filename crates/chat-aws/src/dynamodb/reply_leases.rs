@@ -1,4 +1,5 @@
-//! Reply leases, and the tokens used by the agent, in `chat_channels`: see [`crate::dynamodb::keys`].
+//! Reply leases, and the tokens used by the agent, in `chat_channels`: see [`crate::dynamodb::keys`]. `drafts.rs` has the
+//! pieces of the drafts.
 
 use std::time::Duration;
 
@@ -8,15 +9,27 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use chat::{
-    model::{access::Authority, error::StoreError, id::UserId, incarnation::ChannelKey, seq::Seq, time::Timestamp},
-    ports::reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
+    model::{
+        access::Authority,
+        draft::DraftStatus,
+        error::StoreError,
+        id::{MessageId, UserId},
+        incarnation::ChannelKey,
+        limits::LEASE_DURATION,
+        seq::Seq,
+        time::Timestamp,
+    },
+    ports::reply_leases::{
+        Acquire, CancelResult, DraftPiece, LeaseOwner, LeaseRenewal, MessageKey, PieceStored, ReplyLease, ReplyLeases,
+        StoredDraft,
+    },
 };
 
 use crate::{
     dynamodb::{
         authority::Access,
         channels::DynamoChannels,
-        item::{Item, flag, n, number, s, text},
+        item::{Item, attribute, flag, n, number, s, text},
         keys,
         transaction::{Part, Ran, Transaction, Write},
     },
@@ -26,10 +39,60 @@ use crate::{
 /// Time for which a reply lease and a day's token count are stored: longer than the stream delivers a record.
 const KEPT: Duration = Duration::from_hours(48);
 
-fn claim(item: &Item) -> ReplyLease {
+/// Reads a lease. `renewed_at` is the last renewal by the holder before.
+fn lease(item: &Item, renewed_at: Option<Timestamp>) -> ReplyLease {
     ReplyLease {
         calls: number(item, "calls").and_then(|calls| u32::try_from(calls).ok()).unwrap_or_default(),
         cancelled: flag(item, "cancelled"),
+        draft_id: draft_id(item),
+        renewed_at,
+    }
+}
+
+/// Reads the id of the draft on a lease.
+pub(super) fn draft_id(lease: &Item) -> Option<MessageId> {
+    MessageId::try_from(text(lease, "draft_id")?.to_owned()).ok()
+}
+
+/// Returns the time at which a lease was last renewed: each renewal ends [`LEASE_DURATION`] later. A release leaves no
+/// time.
+fn renewed_at(lease: &Item) -> Option<Timestamp> {
+    let until = number(lease, "lease_until").filter(|until| *until > 0)?;
+    let duration = i64::try_from(LEASE_DURATION.as_millis()).unwrap_or(i64::MAX);
+    Some(Timestamp::from_millis(until.saturating_sub(duration)))
+}
+
+impl DynamoChannels {
+    /// Changes a lease that `owner` holds. Returns the lease after the change, or `None` if another worker holds it.
+    async fn change_lease(
+        &self,
+        question: &MessageKey,
+        owner: LeaseOwner,
+        update: &str,
+        mut values: Item,
+    ) -> Result<Option<Item>, StoreError> {
+        values.insert(":owner".to_owned(), s(owner.to_string()));
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.keys.reply_lease(question)))
+            .update_expression(update)
+            .condition_expression("#owner = :owner")
+            .expression_attribute_names("#owner", "owner")
+            .set_expression_attribute_values(Some(values))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match updated {
+            Ok(updated) => Ok(Some(updated.attributes.unwrap_or_default())),
+            Err(SdkError::ServiceError(context))
+                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(sdk_error("UpdateItem", error)),
+        }
     }
 }
 
@@ -53,12 +116,16 @@ impl ReplyLeases for DynamoChannels {
             .expression_attribute_values(":until", n(until.as_millis()))
             .expression_attribute_values(":now", n(now.as_millis()))
             .expression_attribute_values(":expires_at", n(now.plus(KEPT).as_secs()))
-            .return_values(ReturnValue::AllNew)
+            // The holder before left its renewal and its draft, and this update changes neither count nor cancellation.
+            .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match updated {
-            Ok(updated) => Ok(Acquire::Acquired(claim(&updated.attributes.unwrap_or_default()))),
+            Ok(updated) => {
+                let before = updated.attributes.unwrap_or_default();
+                Ok(Acquire::Acquired(lease(&before, renewed_at(&before))))
+            }
             Err(SdkError::ServiceError(context)) => match context.err() {
                 UpdateItemError::ConditionalCheckFailedException(refused) => {
                     let until = refused.item().and_then(|item| number(item, "lease_until")).unwrap_or_default();
@@ -77,34 +144,45 @@ impl ReplyLeases for DynamoChannels {
         until: Timestamp,
         renewal: LeaseRenewal,
     ) -> Result<Option<ReplyLease>, StoreError> {
-        let updated = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(self.keys.reply_lease(question)))
-            .update_expression("SET lease_until = :until ADD calls :calls")
-            .condition_expression("#owner = :owner")
-            .expression_attribute_names("#owner", "owner")
-            .expression_attribute_values(":owner", s(owner.to_string()))
-            .expression_attribute_values(":until", n(until.as_millis()))
-            .expression_attribute_values(":calls", n(renewal.calls()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match updated {
-            Ok(updated) => Ok(Some(claim(&updated.attributes.unwrap_or_default()))),
-            Err(SdkError::ServiceError(context))
-                if matches!(context.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Ok(None)
+        let mut values = Item::from([(":until".to_owned(), n(until.as_millis()))]);
+        let update = match renewal {
+            LeaseRenewal::Keep => "SET lease_until = :until",
+            LeaseRenewal::CallModel { draft_id } => {
+                values.insert(":draft_id".to_owned(), s(draft_id.to_string()));
+                values.insert(":one".to_owned(), n(1));
+                "SET lease_until = :until, draft_id = :draft_id REMOVE draft_status ADD calls :one"
             }
-            Err(error) => Err(sdk_error("UpdateItem", error)),
-        }
+        };
+        let renewed = self.change_lease(question, owner, update, values).await?;
+        Ok(renewed.map(|item| lease(&item, None)))
     }
 
     async fn release(&self, question: &MessageKey, owner: LeaseOwner) -> Result<(), StoreError> {
         self.renew(question, owner, Timestamp::from_millis(0), LeaseRenewal::Keep).await?;
         Ok(())
+    }
+
+    async fn store_piece(
+        &self,
+        question: &MessageKey,
+        owner: LeaseOwner,
+        until: Timestamp,
+        piece: &DraftPiece,
+        now: Timestamp,
+    ) -> Result<PieceStored, StoreError> {
+        self.put_piece(question, owner, until, piece, now).await
+    }
+
+    async fn end_draft(&self, question: &MessageKey, owner: LeaseOwner, status: DraftStatus) -> Result<(), StoreError> {
+        let values =
+            Item::from([(":until".to_owned(), n(0)), (":status".to_owned(), attribute("UpdateItem", status)?)]);
+        let update = "SET lease_until = :until, draft_status = :status";
+        self.change_lease(question, owner, update, values).await?;
+        Ok(())
+    }
+
+    async fn draft(&self, question: &MessageKey, now: Timestamp) -> Result<Option<StoredDraft>, StoreError> {
+        self.read_draft(question, now).await
     }
 
     async fn held(&self, channel: &ChannelKey, questions: &[Seq], now: Timestamp) -> Result<Vec<Seq>, StoreError> {

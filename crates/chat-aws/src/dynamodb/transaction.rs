@@ -50,8 +50,10 @@ pub(crate) enum Part {
     Question,
     /// The root of a thread.
     Root,
-    /// The record of a request or a reply.
+    /// The record of a request, a reply or a change.
     Record,
+    /// The number of a channel's last change.
+    Changes,
     /// A token bucket.
     Token,
     /// The number of existing channels that a user created.
@@ -210,7 +212,7 @@ impl Refused {
 
     /// Returns whether a retry may succeed: another transaction changed an item at the same time, or the table was too
     /// busy.
-    fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         self.codes().any(|code| TRANSIENT.contains(&code))
     }
 
@@ -249,6 +251,13 @@ impl Transaction {
         }
         let source = "other changes of the same items were under way".into();
         Err(StoreError { operation: OPERATION, retryable: true, source })
+    }
+
+    /// Runs the transaction once, with the SDK's `ClientRequestToken`. The caller decides about a retry, as a conflict may
+    /// mean that a value of the transaction has moved: see [`Refused::is_transient`].
+    pub(crate) async fn run_once(self, client: &Client) -> Result<Ran, StoreError> {
+        let sent = client.transact_write_items().set_transact_items(Some(self.items)).send().await;
+        outcome(self.parts, sent.map(|_| ()))
     }
 
     /// Runs the transaction once, without the SDK's `ClientRequestToken`. The caller recognizes an attempt whose

@@ -4,6 +4,7 @@ use chat::model::{
     id::TenantId,
     incarnation::{ChannelKey, KeyError},
     message::{Change, Message, MessageEvent, StoredMessage},
+    rev::Rev,
     time::Timestamp,
     trace::TraceContext,
 };
@@ -28,6 +29,14 @@ pub(super) fn text<'a>(image: &'a Item, name: &str) -> Option<&'a str> {
     }
 }
 
+/// Returns the digits in an attribute of an image.
+fn number<'a>(image: &'a Item, name: &str) -> Option<&'a str> {
+    match image.get(name) {
+        Some(AttributeValue::N(digits)) => Some(digits),
+        _ => None,
+    }
+}
+
 /// Returns the event of a new message, or of a change from the image `before`, with the tenant. Returns `None` if the
 /// version stays the same.
 pub(super) fn message_event(
@@ -38,17 +47,16 @@ pub(super) fn message_event(
     let of_request = |name: &str| text(&after, name).map(str::to_owned);
     let trace =
         of_request("traceparent").map(|traceparent| TraceContext { traceparent, tracestate: of_request("tracestate") });
-    let expires_at = match after.get("expires_at") {
-        Some(AttributeValue::N(secs)) => secs.parse().ok().map(Timestamp::from_secs),
-        _ => None,
-    };
+    let expires_at = number(&after, "expires_at").and_then(|secs| secs.parse().ok()).map(Timestamp::from_secs);
+    // A message without a number was never changed.
+    let rev = number(&after, "rev").and_then(|rev| rev.parse().ok()).map(Rev::new).unwrap_or_default();
     let message = read_message(after, &channel)?;
     let change = match before {
         None => Some(Change::Created),
         Some(before) => Change::between(&read_message(before, &channel)?, &message),
     };
-    let stored = StoredMessage { message, incarnation: channel.incarnation, trace, expires_at };
-    Ok(change.map(|change| (tenant, MessageEvent { change, stored })))
+    let stored = StoredMessage { message, incarnation: channel.incarnation, trace, expires_at, rev };
+    Ok(change.map(|change| (tenant, MessageEvent::of(change, stored))))
 }
 
 /// Reads the message in an image. Its `channel_id` is the channel's key there.
@@ -96,6 +104,24 @@ mod tests {
             let what = text(&after, "content").map(str::to_owned);
             let event = message_event(before, after).unwrap().map(|(_, event)| event);
             assert_eq!(event.map(|event| event.change), expected, "{what:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_has_the_number_of_its_change() {
+        let none: &[&str] = &[];
+        let numbered = |version, rev: &str| {
+            let mut image = image(version, "hi", none);
+            image.insert("rev".to_owned(), AttributeValue::N(rev.to_owned()));
+            image
+        };
+        for (before, after, expected) in [
+            (None, image(1, "hi", none), 0),
+            (Some(image(1, "hi", none)), numbered(2, "1"), 1),
+            (Some(numbered(2, "1")), numbered(3, "41"), 41),
+        ] {
+            let (_, event) = message_event(before, after).unwrap().unwrap();
+            assert_eq!((event.rev_from, event.stored.rev), (Rev::new(expected), Rev::new(expected)));
         }
     }
 

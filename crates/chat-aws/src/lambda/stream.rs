@@ -50,7 +50,7 @@ impl StreamedMessage {
     /// Other changes use the stream's time, which is up to a second early.
     #[must_use]
     pub fn lag(&self, now: Timestamp) -> Duration {
-        let MessageEvent { change, stored } = &self.event;
+        let MessageEvent { change, stored, .. } = &self.event;
         let written_at = if *change == Change::Created { stored.message.created_at } else { self.written_at };
         written_at.until(now)
     }
@@ -58,7 +58,7 @@ impl StreamedMessage {
     /// Creates a span for the processing of this change, in the trace of its record.
     #[must_use]
     pub fn span(&self, in_batch: usize) -> Span {
-        let MessageEvent { change, stored: StoredMessage { message, trace, .. } } = &self.event;
+        let MessageEvent { change, stored: StoredMessage { message, trace, .. }, .. } = &self.event;
         let lag = self.lag(SystemClock.now());
         if *change == Change::Created {
             metrics::observe(&metrics::STREAM_LAG, lag.as_secs_f64() * 1000.0);

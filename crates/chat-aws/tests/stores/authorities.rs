@@ -114,12 +114,9 @@ async fn fill(tables: &Tables, channel: &Channel) {
     let head = ChannelHead { incarnation: channel.incarnation, ..head(id, 0, channel.visibility) };
     let message = StoredMessage { incarnation: channel.incarnation, ..stored(id, 1) };
     assert_eq!(tables.messages().append(unkeyed(&head, &message)).await.unwrap(), AppendResult::Stored);
-    let reacted = tables
-        .messages()
-        .react(&reader(channel), &revision(id), &"👍".parse().unwrap(), Toggle::Add, NOW)
-        .await
-        .unwrap();
-    assert_eq!(reacted, ReactionResult::Done);
+    let (number, thumb) = (tables.next_number(id).await, "👍".parse().unwrap());
+    let reacted = tables.messages().react(&reader(channel), &revision(id), &thumb, Toggle::Add, number, NOW).await;
+    assert_eq!(reacted.unwrap(), ReactionResult::Done);
     let question = MessageKey { channel: channel.key(), seq: Seq::FIRST };
     tables.channels().acquire(&question, LeaseOwner::new(1), LATER, NOW).await.unwrap();
 }
@@ -264,17 +261,18 @@ async fn revise(tables: &Tables, by: &Authority<'_>) -> bool {
     // The version after the reaction.
     let message = Message { content: "better".into(), ..stored(id, 1).message.revised().revised() };
     let revised = StoredMessage { message, ..stored(id, 1) };
-    match tables.messages().update_message(by, &revised).await.unwrap() {
+    match tables.messages().update_message(by, &revised, tables.next_number(id).await).await.unwrap() {
         UpdateResult::Done => true,
         UpdateResult::Stale => false,
-        UpdateResult::MessageNotFound => panic!("the message exists"),
+        other => panic!("{other:?}"),
     }
 }
 
 /// Attempts to add a reaction to the message, or to remove it.
 async fn react(tables: &Tables, by: &Authority<'_>, emoji: &str, toggle: Toggle) -> bool {
-    let revision = revision(by.channel.channel_id.as_str());
-    match tables.messages().react(by, &revision, &emoji.parse().unwrap(), toggle, NOW).await.unwrap() {
+    let id = by.channel.channel_id.as_str();
+    let number = tables.next_number(id).await;
+    match tables.messages().react(by, &revision(id), &emoji.parse().unwrap(), toggle, number, NOW).await.unwrap() {
         ReactionResult::Done => true,
         ReactionResult::Stale => false,
         other => panic!("{other:?}"),

@@ -2,35 +2,10 @@
 //! an additional one is intended. docs/reports/cost.md has its figures from there.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use aws_sdk_dynamodb::{
-    config::{
-        ConfigBag, Intercept, RuntimeComponents,
-        http::HttpRequest,
-        interceptors::{
-            AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
-            BeforeTransmitInterceptorContextRef,
-        },
-    },
-    error::BoxError,
-    operation::{
-        batch_get_item::{BatchGetItemInput, BatchGetItemOutput},
-        batch_write_item::BatchWriteItemInput,
-        delete_item::DeleteItemInput,
-        get_item::{GetItemInput, GetItemOutput},
-        put_item::PutItemInput,
-        query::{QueryInput, QueryOutput},
-        transact_write_items::TransactWriteItemsInput,
-        update_item::UpdateItemInput,
-    },
-    types::ReturnConsumedCapacity,
-};
 use chat::{
     app::{
         access::authorize_read,
@@ -50,6 +25,7 @@ use chat::{
         draft::Delta,
         error::{ChatError, StoreError},
         invitation::Addition,
+        limits::CHANGE_DURATION,
         message::{Change, MessageEvent, NewMessage},
         message_ref::MessageRef,
         push_report::PushReport,
@@ -68,119 +44,6 @@ use chat::{
 use serde_json::Value;
 
 use super::*;
-
-/// The recorder of costs: the operation of each attempt, the number of items of a transaction, whether it has a token,
-/// and DynamoDB's units.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Calls(Arc<Mutex<Cost>>);
-
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Cost {
-    calls: Vec<String>,
-    read_units: f64,
-    write_units: f64,
-}
-
-impl Calls {
-    /// Returns the operations since the last call.
-    pub(super) fn take(&self) -> Vec<String> {
-        self.cost().calls
-    }
-
-    /// Returns all costs since the last call.
-    fn cost(&self) -> Cost {
-        std::mem::take(&mut *self.0.lock().unwrap())
-    }
-}
-
-impl Cost {
-    /// Returns the counts by operation, as they are recorded. Their order is not recorded, because some are concurrent.
-    fn json(&self) -> Value {
-        let mut calls: BTreeMap<&str, usize> = BTreeMap::new();
-        for call in &self.calls {
-            *calls.entry(call).or_default() += 1;
-        }
-        json!({ "calls": calls, "read_units": self.read_units, "write_units": self.write_units })
-    }
-}
-
-/// Requests the consumed units in a response.
-macro_rules! ask_for_units {
-    ($context:expr, $($input:ty),*) => {
-        $(if let Some(input) = $context.input_mut().downcast_mut::<$input>() {
-            input.return_consumed_capacity = Some(ReturnConsumedCapacity::Total);
-        })*
-    };
-}
-
-impl Intercept for Calls {
-    fn name(&self) -> &'static str {
-        "Calls"
-    }
-
-    fn modify_before_serialization(
-        &self,
-        context: &mut BeforeSerializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        ask_for_units!(
-            context,
-            GetItemInput,
-            QueryInput,
-            BatchGetItemInput,
-            PutItemInput,
-            UpdateItemInput,
-            DeleteItemInput,
-            BatchWriteItemInput,
-            TransactWriteItemsInput
-        );
-        Ok(())
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let body: Value = serde_json::from_slice(context.request().body().bytes().unwrap()).unwrap();
-        let items = body["TransactItems"].as_array().map(|items| format!(" of {}", items.len()));
-        let token = if body["ClientRequestToken"].is_string() { " with a token" } else { "" };
-        let call = format!("{}{}{token}", operation(context.request()), items.unwrap_or_default());
-        self.0.lock().unwrap().calls.push(call);
-        Ok(())
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let body: Value = serde_json::from_slice(context.response().body().bytes().unwrap()).unwrap();
-        // One object, or one for each table.
-        let consumed = &body["ConsumedCapacity"];
-        let of_tables = consumed.as_array().map_or(std::slice::from_ref(consumed), Vec::as_slice);
-        let units: f64 = of_tables.iter().filter_map(|one| one["CapacityUnits"].as_f64()).sum();
-        let mut cost = self.0.lock().unwrap();
-        let is_read = context.output_or_error().is_ok_and(|output| {
-            output.downcast_ref::<GetItemOutput>().is_some()
-                || output.downcast_ref::<QueryOutput>().is_some()
-                || output.downcast_ref::<BatchGetItemOutput>().is_some()
-        });
-        if is_read {
-            cost.read_units += units;
-        } else {
-            cost.write_units += units;
-        }
-        Ok(())
-    }
-}
-
-fn operation(request: &HttpRequest) -> &str {
-    request.headers().get("x-amz-target").and_then(|target| Some(target.rsplit_once('.')?.1)).unwrap_or_default()
-}
 
 /// A socket gateway that accepts every push.
 #[derive(Debug, Default)]
@@ -211,6 +74,10 @@ impl DraftSink for Sockets {
     async fn show(&self, _: &ChannelKey, _: &Delta) {
         panic!("no caller checks sockets");
     }
+
+    async fn resume(&self, _: &ChannelKey, _: MessageId, _: &str, _: Timestamp) {
+        panic!("no draft is continued");
+    }
 }
 
 /// A clock whose time stands still and whose random numbers are constant.
@@ -231,16 +98,6 @@ impl Clock for At {
 
     fn random(&self) -> u128 {
         0
-    }
-}
-
-impl Tables {
-    /// Returns the same tables with every request recorded.
-    pub(super) fn counted(mut self) -> (Self, Calls) {
-        let calls = Calls::default();
-        let config = self.client.config().to_builder().interceptor(calls.clone()).build();
-        self.client = Client::from_conf(config);
-        (self, calls)
     }
 }
 
@@ -303,8 +160,9 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     let (messages, slow) = (tables.messages(), Bucket { every: Duration::from_mins(1), burst: 3 });
     let (mut one, mut other) = (SendCache::default(), SendCache::default());
     send(&messages, &SystemClock, message("c", Some("k"), slow), &mut one).await.unwrap();
-    // Its cache has the channel head and a full bucket.
+    // Its cache has the channel head, the number of the last change and a full bucket.
     other.head.clone_from(&one.head);
+    other.rev = one.rev;
     calls.take();
     send(&messages, &SystemClock, message("c", None, slow), &mut other).await.unwrap();
     assert_eq!(calls.take(), ["TransactWriteItems of 3"; 2], "the bucket is not full");
@@ -319,7 +177,8 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     assert!(matches!(again, SendResult::Replayed(_)), "a replay needs no token");
     calls.take();
 
-    let mut cache = SendCache { head: messages.head(&channel_id("c")).await.unwrap(), full_at: None };
+    let (head, rev) = messages.head(&channel_id("c")).await.unwrap().unwrap();
+    let mut cache = SendCache { head: Some(head), rev: Some((rev, SystemClock.now())), full_at: None };
     calls.take();
     let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut cache).await.unwrap();
     assert!(matches!(again, SendResult::Replayed(_)));
@@ -344,7 +203,7 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
         clock: &At(NOW),
         deadline: Timestamp::from_millis(NOW.as_millis() + 60_000),
     };
-    let event = |seq| MessageEvent { change: Change::Created, stored: stored("c000", seq) };
+    let event = |seq| MessageEvent::of(Change::Created, stored("c000", seq));
     let events: Vec<MessageEvent> = (1..=10).map(event).collect();
     let outcome = delivery.deliver(&channel, &events, 200).await.unwrap();
     assert_eq!(outcome, PushReport { delivered: 3, ..PushReport::default() });
@@ -360,8 +219,15 @@ async fn a_batch_of_one_channel_is_one_query_and_a_post_for_each_connection() {
     assert_eq!(json!(calls.take()), documented("delivery_of_what_was_handed_over"));
 }
 
-/// The operations that are less frequent than sends, in a public and in a private channel. Alice owns both, and bob is
-/// a member of both. Each has a socket with `auto_subscribe`.
+/// Returns the messages of all channels.
+fn messages_of<'a>(
+    channels: &'a DynamoChannels,
+    messages: &'a DynamoMessages,
+    clock: &'a At,
+) -> ChannelMessages<'a, DynamoChannels, DynamoMessages, At> {
+    ChannelMessages { channels, messages, clock, change_duration: CHANGE_DURATION }
+}
+
 /// Opens a connection of a user.
 async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
     let asked = Connect {
@@ -376,6 +242,8 @@ async fn open(tables: &Tables, user_id: &UserId, asked: Asked) {
     connector.connect(asked, 20).await.unwrap();
 }
 
+/// The operations that are less frequent than sends, in a public and in a private channel. Alice owns both, and bob is
+/// a member of both. Each has a socket with `auto_subscribe`.
 #[tokio::test]
 async fn what_other_operations_cost_is_written_down() {
     let (tables, calls) = Tables::new().await.counted();
@@ -415,13 +283,18 @@ async fn what_other_operations_cost_is_written_down() {
             let of_case = costs.entry(case).or_insert_with(|| json!({}));
             of_case[id] = calls.cost().json();
         };
-        let of_channels = ChannelMessages { channels: &channels, messages: &messages, clock: &clock };
+        let of_channels = messages_of(&channels, &messages, &clock);
         calls.take();
         let edited = Edit { content: Some("better".to_owned()), ..Edit::default() };
         of_channels.edit(&change(&alice), None, &edited).await.unwrap();
         note("edit");
         of_channels.react(&change(&bob), &"👍".parse().unwrap(), Toggle::Add).await.unwrap();
         note("reaction");
+        let missed = of_channels.changes(&channel, &bob, Rev::ZERO, 50).await.unwrap();
+        assert_eq!((missed.changes.len(), missed.rev), (1, Rev::new(2)), "both changes are of one message");
+        note("page_of_changes");
+        of_channels.changes(&channel, &bob, missed.rev, 50).await.unwrap();
+        note("page_without_a_change");
         mark_read(&channels, &delivery, &channel, &bob, Seq::FIRST, 200).await.unwrap();
         note("read_mark");
         members.add(&channel, by, joins, None, Addition::Outright).await.unwrap();
@@ -457,7 +330,7 @@ async fn what_other_operations_cost_is_written_down() {
         note("one_channel_with_unread_messages");
     }
     let mut note = |case: &str| costs.insert(case.to_owned(), calls.cost().json());
-    let lists = ChannelMessages { channels: &channels, messages: &messages, clock: &clock };
+    let lists = messages_of(&channels, &messages, &clock);
     let caller = Caller { user_id: bob.clone(), tenant: None, allowed_channels: None };
     calls.take();
     assert_eq!(lists.own_channels(&caller, &Filter::default(), None, 50).await.unwrap().channels.len(), 2);

@@ -7,12 +7,13 @@ use aws_sdk_dynamodb::{
     error::BoxError,
 };
 use chat::{
-    model::token_bucket::Bucket,
+    model::{id::Seed, reaction::Toggle, token_bucket::Bucket},
     ports::{
         channel_store::Creation,
         deleted_channels::DeletedChannels,
+        message_store::ReactionResult,
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{LeaseOwner, MessageKey, ReplyLeases},
+        reply_leases::{DraftPiece, LeaseOwner, MessageKey, PieceStored, ReplyLeases},
     },
 };
 use chat_aws::DynamoDeletedChannels;
@@ -23,7 +24,7 @@ fn end() -> PendingEnd {
     pending(7, key("c"), EndCause::ChannelDeleted)
 }
 
-/// Creates a channel with 120 messages, 30 members besides alice, and one item of each other kind.
+/// Creates a channel with 120 messages, 110 changes, 30 members besides alice, and one item of each other kind.
 async fn large(tables: &Tables) -> Channel {
     let channels = tables.channels();
     let creation = Creation { key: "k".parse().unwrap(), fingerprint: "f".into() };
@@ -39,7 +40,16 @@ async fn large(tables: &Tables) -> Channel {
     for number in 0..30 {
         tables.join(&channel, &member("c", &format!("user{number}"), MemberRole::Member)).await;
     }
-    channels.acquire(&MessageKey { channel: key("c"), seq: Seq::FIRST }, LeaseOwner::new(1), LATER, NOW).await.unwrap();
+    for last in 0..110 {
+        let toggle = if last % 2 == 0 { Toggle::Add } else { Toggle::Remove };
+        let reacted = tables.react(&reader(&channel), ("alice", "👍", toggle), 1, number_after(last)).await;
+        assert_eq!(reacted, ReactionResult::Done);
+    }
+    let (question, owner) = (MessageKey { channel: key("c"), seq: Seq::FIRST }, LeaseOwner::new(1));
+    channels.acquire(&question, owner, LATER, NOW).await.unwrap();
+    let draft_id = MessageId::generate(Seed { now: NOW, random: 1 });
+    let piece = DraftPiece { draft_id, position: 0, text: "Hello".into() };
+    assert_eq!(channels.store_piece(&question, owner, LATER, &piece, NOW).await.unwrap(), PieceStored::Stored);
     let bucket = Bucket { every: std::time::Duration::from_secs(1), burst: 1 };
     channels.take(&user("alice"), &LimitedAction::Reply(&key("c")), bucket, NOW).await.unwrap().unwrap();
     channels.channel(&channel.channel_id).await.unwrap().unwrap()
@@ -94,9 +104,11 @@ async fn what_belonged_to_a_deleted_channel_is_removed_in_steps() {
     let channel = large(&tables).await;
     assert!(tables.channels().delete(&reader(&channel), &end(), NOW).await.unwrap());
     assert_eq!(tables.due(NOW).await, [end()]);
-    assert!(left(&tables, &key("c")).await.len() > 150);
+    assert!(left(&tables, &key("c")).await.len() > 260);
+    let last = ("chat_channels", "changes#c".to_owned(), "last".to_owned());
+    assert!(!tables.dump().await.contains_key(&last), "the number ends with the channel");
     let steps = remove(&tables.deleted_channels()).await;
-    assert!(steps >= 3, "{steps}");
+    assert!(steps >= 5, "{steps}");
     let gate = |item: &String| item.contains("a-gate");
     let left = left(&tables, &key("c")).await;
     assert!(left.iter().all(|item| gate(item) || item.contains("pending#")), "{left:?}");

@@ -37,7 +37,7 @@ async fn a_channel_that_took_an_id_anew_has_nothing_of_the_earlier_one() {
     let (channels, messages) = (tables.channels(), tables.messages());
     let key = next().key();
     assert_eq!(channels.channel(&key.channel_id).await.unwrap(), Some(next()));
-    assert_eq!(messages.head(&key.channel_id).await.unwrap(), Some(ChannelHead::from(&next())));
+    assert_eq!(messages.head(&key.channel_id).await.unwrap(), Some((ChannelHead::from(&next()), Rev::ZERO)));
     assert_eq!(messages.messages(&key, Range::Newest, 9, NOW).await.unwrap(), []);
     assert_eq!(messages.message(&key, Seq::FIRST, NOW).await.unwrap(), None);
     assert_eq!(messages.idempotency_record(&key, &request("alice", "key-1")).await.unwrap(), None);

@@ -5,10 +5,12 @@
 mod authorities;
 mod buckets;
 mod calls;
+mod changes;
 mod channels;
 mod conformance;
 mod connections;
 mod deletion;
+mod drafts;
 mod gates;
 mod incarnations;
 mod invitations;
@@ -16,6 +18,7 @@ mod lists;
 mod messages;
 mod pending;
 mod previews;
+mod recorder;
 mod sockets;
 mod tenants;
 mod threads;
@@ -36,6 +39,7 @@ use chat::{
         message::{ContentType, Message, Role, StoredMessage},
         pending_end::{EndCause, PendingEnd},
         reaction::Reactions,
+        rev::{ChangeNumber, Rev},
         seq::Seq,
         time::Timestamp,
         trace::TraceContext,
@@ -162,6 +166,16 @@ impl Tables {
         let mut own = self.channels().channels_among(&memberships).await.unwrap();
         own.sort_unstable_by(|one, other| one.channel_id.cmp(&other.channel_id));
         own
+    }
+
+    /// Returns the number of a channel's last change. A channel that does not exist has none.
+    async fn last_rev(&self, id: &str) -> Rev {
+        self.messages().head(&channel_id(id)).await.unwrap().map(|(_, rev)| rev).unwrap_or_default()
+    }
+
+    /// Returns the number that the next change in a channel takes.
+    async fn next_number(&self, id: &str) -> ChangeNumber {
+        number_after(self.last_rev(id).await.get())
     }
 
     /// Appends a message.
@@ -301,9 +315,15 @@ fn stored(channel: &str, seq: u64) -> StoredMessage {
             deleted_at: None,
         },
         incarnation: life(1),
+        rev: Rev::ZERO,
         trace: Some(trace()),
         expires_at: None,
     }
+}
+
+/// Returns the number of a change after `last`.
+fn number_after(last: u64) -> ChangeNumber {
+    ChangeNumber { last: Rev::new(last), expires_at: LATER }
 }
 
 /// Returns an append without a key, a bucket and a membership.

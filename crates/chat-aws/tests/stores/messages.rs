@@ -13,7 +13,7 @@ async fn an_append_reads_back_as_it_was_and_moves_the_head() {
     assert_eq!(messages.message(&head.key(), Seq::FIRST, NOW).await.unwrap().unwrap(), message.message);
     assert_eq!(
         messages.head(&head.channel_id).await.unwrap().unwrap(),
-        ChannelHead { last_seq: Seq::FIRST, ..head.clone() }
+        (ChannelHead { last_seq: Seq::FIRST, ..head.clone() }, Rev::ZERO)
     );
     let kept = messages.idempotency_record(&head.key(), &record.key).await.unwrap();
     assert_eq!(kept, Some(record));
@@ -46,7 +46,7 @@ async fn a_refused_append_changes_nothing_and_tells_how_things_are() {
         let AppendResult::KeyTaken(taken) = tables.append(believed, "a", None, NOW).await else { panic!("not taken") };
         assert_eq!(taken.seq, Seq::FIRST);
     }
-    assert_eq!(tables.messages().head(&now.channel_id).await.unwrap(), Some(now.clone()));
+    assert_eq!(tables.messages().head(&now.channel_id).await.unwrap(), Some((now.clone(), Rev::ZERO)));
     // An expired record counts as absent, even if it is still stored.
     assert_eq!(tables.append(&now, "a", None, LATER).await, AppendResult::Stored);
 }
@@ -142,8 +142,8 @@ async fn a_revision_replaces_what_a_message_holds_until_it_is_deleted() {
     let attempt = Append { record: Some(&record), ..unkeyed(&head, &message) };
     assert_eq!(messages.append(attempt).await.unwrap(), AppendResult::Stored);
     let revise = async |message: Message| {
-        let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
-        messages.update_message(&reader(&channel), &revised).await.unwrap()
+        let revised = StoredMessage { message, trace: None, ..stored("c", 1) };
+        messages.update_message(&reader(&channel), &revised, tables.next_number("c").await).await.unwrap()
     };
 
     let edited = Message { content: "better".into(), edited_at: Some(LATER), ..message.message.revised() };

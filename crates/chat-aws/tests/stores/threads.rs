@@ -23,7 +23,8 @@ async fn a_user_reacts_once_in_each_way() {
     let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
     let react = async |id: &str, emoji: &str, toggle| {
-        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), toggle, NOW).await.unwrap()
+        let number = tables.next_number("c").await;
+        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), toggle, number, NOW).await.unwrap()
     };
     let message = async || messages.message(&key("c"), Seq::FIRST, NOW).await.unwrap().unwrap();
     let reactions = async || message().await.reactions;
@@ -43,16 +44,17 @@ async fn a_user_reacts_once_in_each_way() {
     }
     assert_eq!(react("carol", "👍", Toggle::Remove).await, ReactionResult::Done);
     assert_eq!(reactions().await.keys().map(Emoji::as_str).collect::<Vec<_>>(), ["👍"]);
-    let missing =
-        messages.react(&reader(&channel), &by("bob", 2), &"👍".parse().unwrap(), Toggle::Add, NOW).await.unwrap();
+    assert_eq!(tables.last_rev("c").await, Rev::new(4), "a repeated request takes no number");
+    let (number, thumb) = (tables.next_number("c").await, "👍".parse().unwrap());
+    let missing = messages.react(&reader(&channel), &by("bob", 2), &thumb, Toggle::Add, number, NOW).await.unwrap();
     assert_eq!(missing, ReactionResult::MessageNotFound);
 
     // An edit keeps reactions, a deletion removes them.
     let current = message().await;
     assert_eq!(current.version, 5);
     let revise = async |message: Message| {
-        let revised = StoredMessage { message, incarnation: life(1), trace: None, expires_at: None };
-        messages.update_message(&reader(&channel), &revised).await.unwrap()
+        let revised = StoredMessage { message, trace: None, ..stored("c", 1) };
+        messages.update_message(&reader(&channel), &revised, tables.next_number("c").await).await.unwrap()
     };
     let late = Message { content: "late".into(), version: 5, ..current.clone() };
     assert_eq!(revise(late).await, UpdateResult::Stale, "a reaction came first");
@@ -73,7 +75,8 @@ async fn reactions_are_bounded_in_kinds_and_in_users() {
     let channel = tables.channel("c", Visibility::Public).await;
     tables.put(&stored("c", 1)).await;
     let react = async |id: &str, emoji: &str, toggle| {
-        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), toggle, NOW).await.unwrap()
+        let number = tables.next_number("c").await;
+        messages.react(&reader(&channel), &by(id, 1), &emoji.parse().unwrap(), toggle, number, NOW).await.unwrap()
     };
     for number in 0..USERS_PER_REACTION {
         assert_eq!(react(&format!("u{number}"), "👍", Toggle::Add).await, ReactionResult::Done);

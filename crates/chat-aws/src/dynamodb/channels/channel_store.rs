@@ -13,6 +13,7 @@ use chat::{
         id::{ChannelId, IdempotencyKey, UserId},
         incarnation::{ChannelKey, Incarnation},
         pending_end::PendingEnd,
+        rev::Rev,
         seq::Seq,
         time::Timestamp,
     },
@@ -28,7 +29,7 @@ use crate::{
         authority::{Access, as_read, is_contradicted},
         batch::BATCH_GET,
         item::{attribute, n, read, s, text, write},
-        keys,
+        keys, last_change,
         transaction::{OPERATION, Part, Ran, Transaction, Write},
     },
     sdk::{decode_error, sdk_error},
@@ -87,6 +88,10 @@ impl ChannelStore for DynamoChannels {
         found.map(|item| read("GetItem", self.keys.plain(item))).transpose()
     }
 
+    async fn channel_with_rev(&self, id: &ChannelId) -> Result<Option<(Channel, Rev)>, StoreError> {
+        last_change::channel_with_rev(&self.client, &self.table, &self.keys, id).await
+    }
+
     async fn channels_among(&self, keys: &[ChannelKey]) -> Result<Vec<Channel>, StoreError> {
         let found = self.channels(keys.iter()).await?;
         Ok(keys.iter().filter_map(|key| of_key(&found, key)).cloned().collect())
@@ -123,6 +128,8 @@ impl ChannelStore for DynamoChannels {
         transaction.add(Part::Other, self.gates()?.close(&channel.key(), now))?;
         self.record_end(&mut transaction, Some(pending))?;
         self.list_publicly(&mut transaction, Some(channel), None)?;
+        let last_change = Write::delete(&self.table, self.keys.last_change(&channel.channel_id));
+        transaction.add(Part::Changes, last_change)?;
         let count = Write::update(&self.table, self.keys.created(&channel.created_by), "ADD #channels :less")
             .name("channels", "channels")
             .value("less", n(-1));

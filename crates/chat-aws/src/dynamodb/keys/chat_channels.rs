@@ -1,9 +1,13 @@
 //! Keys of `chat_channels`.
 
+use std::fmt::Display;
+
 use chat::{
     model::{
-        id::{ChannelId, IdempotencyKey, UserId},
+        id::{ChannelId, IdempotencyKey, MessageId, UserId},
         incarnation::{ChannelKey, Incarnation, KeyError},
+        limits::LARGEST_SEQ,
+        rev::Rev,
         seq::Seq,
         text::search_key::SearchKey,
         time::Timestamp,
@@ -25,6 +29,7 @@ const CHOSEN: &str = "chosen#";
 const PUBLIC: &str = "public#";
 const PENDING: &str = "pending#";
 const ROOT: &str = "root#";
+const CHANGES: &str = "changes#";
 
 /// Maximum length of a sort key, in bytes ("Constraints in Amazon DynamoDB").
 const SORT_KEY_BYTES: usize = 1_024;
@@ -129,6 +134,40 @@ impl Keys {
         in_channels(self.name(&question.channel), format!("claim#{}", digits(question.seq)))
     }
 
+    /// Returns the key of the piece of a draft that follows `position` characters.
+    pub(crate) fn draft_piece(&self, question: &MessageKey, draft: MessageId, position: usize) -> Item {
+        let sk = format!("{}{}", draft_prefix(question, draft), digits(position));
+        in_channels(self.name(&question.channel), sk)
+    }
+
+    /// Returns the range of the pieces of a draft, in the order of their positions.
+    pub(crate) fn draft_pieces(&self, question: &MessageKey, draft: MessageId) -> SortRange {
+        SortRange::below(self.name(&question.channel), &draft_prefix(question, draft))
+    }
+
+    /// Returns the key of the number of a channel's last change.
+    pub(crate) fn last_change(&self, channel: &ChannelId) -> Item {
+        in_channels(format!("{CHANGES}{}", self.name(channel)), "last")
+    }
+
+    /// Returns the partition of the records of a channel's changes.
+    pub(crate) fn change_records(&self, channel: &ChannelKey) -> String {
+        format!("{CHANGES}{}", self.name(channel))
+    }
+
+    /// Returns the key of the record of a change.
+    pub(crate) fn change(&self, channel: &ChannelKey, rev: Rev) -> Item {
+        in_channels(self.change_records(channel), digits(rev))
+    }
+
+    /// Returns the range of the records of changes after `after`, in the order of their numbers.
+    pub(crate) fn changes(&self, channel: &ChannelKey, after: Rev) -> SortRange {
+        // A larger number has more digits, and would sort before the end of the range.
+        let first = after.next().min(Rev::new(LARGEST_SEQ + 1));
+        let partition = self.change_records(channel);
+        SortRange { partition, first: digits(first), last: digits(LARGEST_SEQ) }
+    }
+
     /// Returns the key of the bucket that `user` takes from for `action`.
     pub(crate) fn bucket(&self, user: &UserId, action: &LimitedAction<'_>) -> Item {
         match action {
@@ -172,9 +211,13 @@ fn in_channels(partition: impl Into<String>, sort: impl Into<String>) -> Item {
     Item::from([("channel_id".to_owned(), s(partition)), ("sk".to_owned(), s(sort))])
 }
 
-/// Returns a number with leading zeros, so that it sorts as text: [`Seq::LARGEST`] has 16 digits.
-fn digits(seq: Seq) -> String {
-    format!("{seq:016}")
+/// Returns a number with leading zeros, so that it sorts as text: [`LARGEST_SEQ`] has 16 digits.
+fn digits(number: impl Display) -> String {
+    format!("{number:016}")
+}
+
+fn draft_prefix(question: &MessageKey, draft: MessageId) -> String {
+    format!("draft#{}#{draft}#", digits(question.seq))
 }
 
 fn thread(root: Seq) -> String {
@@ -233,6 +276,17 @@ pub(crate) fn invited_of(sk: &str) -> Option<UserId> {
 
 /// Reads the channel in the sort key of the list of public channels. A name may contain a `#`, an id cannot.
 pub(crate) fn public_channel(sk: &str) -> Option<ChannelId> {
+    sk.rsplit_once('#')?.1.parse().ok()
+}
+
+/// Reads the number of a change in the sort key of its record.
+pub(crate) fn rev_of(sk: &str) -> Option<Rev> {
+    // The digits have leading zeros, which the text of a `Rev` has not.
+    sk.parse().ok().map(Rev::new)
+}
+
+/// Reads the position at the end of the sort key of a draft's piece.
+pub(crate) fn position_of(sk: &str) -> Option<usize> {
     sk.rsplit_once('#')?.1.parse().ok()
 }
 

@@ -2,7 +2,7 @@
 //! `chat_connections.rs` have the keys of the table of that name.
 //!
 //! Everything that belongs to a channel is stored under its [`ChannelKey`], `<channel id>@<incarnation>`, below written
-//! as `<key>`. An id alone leads to one item: the channel that currently has the id.
+//! as `<key>`. An id alone leads to two items: the channel that currently has the id, and the number of its last change.
 //!
 //! `chat_channels` (`channel_id`, `sk`):
 //!
@@ -17,6 +17,7 @@
 //! | `<key>` / `thread#<seq of the root>#<seq>` | a message in a thread |
 //! | `<key>` / `root#<seq>` | the root of a thread that has a reply |
 //! | `<key>` / `claim#<seq>` | the reply lease of a message |
+//! | `<key>` / `draft#<seq>#<draft id>#<position>` | a piece of a draft of the reply to a message |
 //! | `<key>` / `rate#reply` | the token bucket of the agent's replies in the channel |
 //! | `user#<user>` / `member#<key, with # for @>` | the membership in its user's list, with the user's `read_seq` |
 //! | `<key>` / `invited#<user>` | an invitation |
@@ -27,6 +28,8 @@
 //! | `user#<user>` / `tokens#<date>` | tokens used by the agent for the user |
 //! | `public#` / `<search key>#<channel id>` | a public channel in the list of all, by the search key of its name |
 //! | `pending#` / `<id>` | a pending end, of any tenant |
+//! | `changes#<channel id>` / `last` | the number of the channel's last change, with its `incarnation` |
+//! | `changes#<key>` / `<number>` | the record of a change: the `seq` of the changed message |
 //!
 //! `chat_events` (`channel_id`, `seq`): a message, under `<key>`.
 //!
@@ -43,6 +46,8 @@
 //! | `ends#<minute>` / `conn#<connection>` | a connection whose token ends in that minute since the Unix epoch |
 //! | `ends#` / `cursor` | the last minute that was processed |
 //! | `ticket#<digest>` / `meta` | a ticket |
+//!
+//! Changes have partitions of their own, so that they do not contend with sends.
 //!
 //! Tenants are isolated by a prefix: `<tenant>~` precedes a channel's or user's id, and follows `public#`. No id
 //! contains a `~`, an `@` or a `#`.
@@ -64,8 +69,8 @@ use chat::model::{
 use crate::dynamodb::item::{Item, n, s};
 
 pub(crate) use chat_channels::{
-    chosen_channel, invited_of, listed_channel, listed_invitation_channel, member_of, pending, pendings,
-    public_channel, seq_of,
+    chosen_channel, invited_of, listed_channel, listed_invitation_channel, member_of, pending, pendings, position_of,
+    public_channel, rev_of, seq_of,
 };
 pub(crate) use chat_connections::{
     AudienceSort, connection, connection_of, end, ends, ends_cursor, first_subscription, of_connection, subscribed,

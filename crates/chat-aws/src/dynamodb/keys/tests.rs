@@ -1,6 +1,14 @@
 //! Tests of the keys of the three tables.
 
-use chat::{model::id::ConnectionId, ports::message_store::RecordKey};
+use chat::{
+    model::{
+        id::{ConnectionId, MessageId, Seed},
+        limits::LARGEST_SEQ,
+        rev::Rev,
+        time::Timestamp,
+    },
+    ports::{message_store::RecordKey, reply_leases::MessageKey},
+};
 
 use super::*;
 
@@ -77,4 +85,41 @@ fn no_request_of_a_sender_has_the_key_of_a_reply() {
         assert_ne!(keys.record(&key(), &request), reply);
         assert!(sort(&keys.record(&key(), &request)).starts_with("idem#"));
     }
+}
+
+#[test]
+fn the_records_of_changes_sort_by_their_numbers_in_partitions_of_their_own() {
+    let tenant: TenantId = "acme".parse().unwrap();
+    let keys = Keys::for_tenant(Some(&tenant));
+    let (last, records) = (keys.last_change(&key().channel_id), keys.change_records(&key()));
+    assert_eq!((last["channel_id"].as_s().unwrap().as_str(), sort(&last)), ("changes#acme~general", "last"));
+    assert_eq!(records, format!("changes#acme~{KEY}"));
+    let numbers = [1, 2, 9, 10, 11, 1_000_000, LARGEST_SEQ].map(Rev::new);
+    let sks: Vec<String> = numbers.iter().map(|rev| sort(&keys.change(&key(), *rev)).to_owned()).collect();
+    assert!(sks.is_sorted());
+    assert_eq!(sks.iter().map(|sk| rev_of(sk)).collect::<Vec<_>>(), numbers.map(Some));
+    for (after, expected) in [(0, 7), (1, 6), (10, 3), (LARGEST_SEQ - 1, 1), (LARGEST_SEQ, 0), (u64::MAX, 0)] {
+        let range = keys.changes(&key(), Rev::new(after));
+        assert_eq!(range.partition, records);
+        assert_eq!(range.is_empty(), expected == 0, "after {after}");
+        let found = sks.iter().filter(|sk| (range.first.as_str()..=range.last.as_str()).contains(&sk.as_str()));
+        assert_eq!(found.count(), expected, "after {after}");
+    }
+    assert_eq!(rev_of("last"), None);
+}
+
+#[test]
+fn the_pieces_of_a_draft_sort_by_their_positions_and_are_of_this_draft_only() {
+    let keys = Keys::default();
+    let [one, other] = [1, 2].map(|random| MessageId::generate(Seed { now: Timestamp::from_secs(1), random }));
+    let question = MessageKey { channel: key(), seq: Seq::new(7) };
+    let range = keys.draft_pieces(&question, one);
+    let is_in = |item: &Item| (range.first.as_str()..=range.last.as_str()).contains(&sort(item));
+    let pieces = [0, 9, 10, 32_768].map(|position| keys.draft_piece(&question, one, position));
+    assert!(pieces.iter().all(is_in) && pieces.is_sorted_by_key(|item| sort(item).to_owned()));
+    assert_eq!(pieces.each_ref().map(|item| position_of(sort(item))), [0, 9, 10, 32_768].map(Some));
+    assert!(!is_in(&keys.draft_piece(&question, other, 0)), "another draft");
+    let next = MessageKey { seq: Seq::new(8), ..question.clone() };
+    assert!(!is_in(&keys.draft_piece(&next, one, 0)), "another question");
+    assert!(!is_in(&keys.reply_lease(&question)));
 }

@@ -11,6 +11,7 @@ use chat::{
         message::StoredMessage,
         message_ref::MessageRef,
         reaction::Toggle,
+        rev::{ChangeNumber, Rev},
         text::emoji::Emoji,
         time::Timestamp,
         trace::TraceContext,
@@ -18,16 +19,40 @@ use chat::{
     ports::message_store::{ReactionResult, UpdateResult},
 };
 
-use super::{DynamoMessages, THERE, reads::is_live};
+use super::{DynamoMessages, THERE, numbers::behind, reads::is_live};
 use crate::dynamodb::{
-    authority::Access,
     item::{Item, attribute, n, s},
-    transaction::{OPERATION, Part, Ran, Refused, Transaction, Write, is_too_large},
+    transaction::{OPERATION, Part, Ran, Refused, Write, is_too_large},
 };
 
 impl DynamoMessages {
-    /// Stores the edit or the deletion of a message.
-    pub(super) async fn revise(&self, by: &Authority<'_>, revised: &StoredMessage) -> Result<UpdateResult, StoreError> {
+    /// Stores the edit or the deletion of a message. The reasons of a refusal have this order: authority, message,
+    /// version, number.
+    pub(super) async fn revise(
+        &self,
+        by: &Authority<'_>,
+        revised: &StoredMessage,
+        number: ChangeNumber,
+    ) -> Result<UpdateResult, StoreError> {
+        let update = self.revision(&by.channel.key(), revised, number.rev())?;
+        let transaction = self.numbered(by, update, revised.message.seq, number)?;
+        let refused = match transaction.run_once(&self.client).await? {
+            Ran::Done => return Ok(UpdateResult::Done),
+            Ran::Refused(refused) => refused,
+        };
+        Ok(if refused.is_transient() {
+            UpdateResult::Conflict
+        } else if is_stale(&refused) || is_changed(&refused) {
+            UpdateResult::Stale
+        } else if refused.is_of(Part::Message) {
+            UpdateResult::MessageNotFound
+        } else {
+            behind(&refused, by).map_or(UpdateResult::Conflict, UpdateResult::Behind)
+        })
+    }
+
+    /// Replaces the content, the version and the trace context of a message.
+    fn revision(&self, channel: &ChannelKey, revised: &StoredMessage, rev: Rev) -> Result<Write, StoreError> {
         let StoredMessage { message, trace, .. } = revised;
         let trace = trace.as_ref();
         let attributes = [
@@ -37,6 +62,7 @@ impl DynamoMessages {
             ("edited_at", message.edited_at.map(|at| s(at.to_string()))),
             ("deleted_at", message.deleted_at.map(|at| s(at.to_string()))),
             ("version", Some(n(message.version))),
+            ("rev", Some(n(rev))),
             ("traceparent", trace.map(|trace| s(&trace.traceparent))),
             ("tracestate", trace.and_then(|trace| Some(s(trace.tracestate.as_ref()?)))),
         ];
@@ -54,8 +80,7 @@ impl DynamoMessages {
         if !remove.is_empty() {
             expression = format!("{expression} REMOVE {}", remove.join(", "));
         }
-        let key = self.keys.message(&by.channel.key(), message.seq);
-        let mut update = Write::update(&self.events, key, expression)
+        let mut update = Write::update(&self.events, self.keys.message(channel, message.seq), expression)
             .when("attribute_exists(seq) AND attribute_not_exists(#deleted_at)")
             .when("#version = :read")
             .value("read", n(message.version.saturating_sub(1)))
@@ -69,35 +94,34 @@ impl DynamoMessages {
                 update = update.value(name, value);
             }
         }
-        let mut transaction = Transaction::default();
-        transaction.add(Part::Message, update)?;
-        self.place().require(&mut transaction, by, Access::Kept, None)?;
-        Ok(match transaction.run(&self.client).await? {
-            Ran::Done => UpdateResult::Done,
-            Ran::Refused(refused) if is_stale(&refused) || is_changed(&refused) => UpdateResult::Stale,
-            Ran::Refused(_) => UpdateResult::MessageNotFound,
-        })
+        Ok(update)
     }
 
-    /// Stores the addition or the removal of a reaction.
+    /// Stores the addition or the removal of a reaction. The reasons of a refusal have this order: authority, message,
+    /// a reaction that is as requested, number of reactions, number of the change.
     pub(super) async fn toggle_reaction(
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
         emoji: &Emoji,
         toggle: Toggle,
+        number: ChangeNumber,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {
-        let mut transaction = Transaction::default();
-        transaction.add(Part::Message, self.reaction(&by.channel.key(), revision, emoji, toggle, now))?;
-        self.place().require(&mut transaction, by, Access::Kept, None)?;
-        let refused = match transaction.run(&self.client).await {
+        let key = self.keys.message(&by.channel.key(), revision.seq);
+        let update = self.reaction(key, revision, emoji, toggle, now).value("rev", n(number.rev()));
+        let transaction = self.numbered(by, update, revision.seq, number)?;
+        let refused = match transaction.run_once(&self.client).await {
             Err(error) if toggle == Toggle::Add && is_too_large(&error) => return Ok(ReactionResult::Full),
             Ok(Ran::Done) => return Ok(ReactionResult::Done),
+            Ok(Ran::Refused(refused)) if refused.is_transient() => return Ok(ReactionResult::Conflict),
             Ok(Ran::Refused(refused)) if is_stale(&refused) => return Ok(ReactionResult::Stale),
             Ok(Ran::Refused(refused)) => refused,
             Err(error) => return Err(error),
         };
+        if !refused.is_of(Part::Message) {
+            return Ok(behind(&refused, by).map_or(ReactionResult::Conflict, ReactionResult::Behind));
+        }
         let there = refused.item(Part::Message).filter(|item| is_live(item, now) && !item.contains_key("deleted_at"));
         Ok(match there {
             None => ReactionResult::MessageNotFound,
@@ -106,15 +130,8 @@ impl DynamoMessages {
         })
     }
 
-    /// Adds or removes a user's reaction.
-    fn reaction(
-        &self,
-        channel: &ChannelKey,
-        revision: &MessageRef,
-        emoji: &Emoji,
-        toggle: Toggle,
-        now: Timestamp,
-    ) -> Write {
+    /// Adds or removes a user's reaction. Needs `:rev`, the number of the change.
+    fn reaction(&self, key: Item, revision: &MessageRef, emoji: &Emoji, toggle: Toggle, now: Timestamp) -> Write {
         // A reaction that is as requested is not written, because each write adds a version.
         let (update, condition) = match toggle {
             Toggle::Add => {
@@ -132,12 +149,13 @@ impl DynamoMessages {
             Some(_) => ", traceparent = :traceparent REMOVE tracestate",
             None => "",
         };
-        let update = format!("SET #version = #version + :one{set} {update}");
-        let mut write = Write::update(&self.events, self.keys.message(channel, revision.seq), update)
+        let update = format!("SET #version = #version + :one, #rev = :rev{set} {update}");
+        let mut write = Write::update(&self.events, key, update)
             .when(THERE)
             .when(condition)
             .name("emoji", emoji.as_str())
             .name("version", "version")
+            .name("rev", "rev")
             .value("one", n(1))
             .value("set", AttributeValue::Ss(vec![revision.caller.to_string()]))
             .value("user", s(revision.caller.as_str()))

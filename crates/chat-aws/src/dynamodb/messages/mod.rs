@@ -5,12 +5,14 @@
 //! | `mod.rs` | the store, and the port `MessageStore` |
 //! | `append.rs` | the transaction of an append |
 //! | `changes.rs` | edits, deletions and reactions |
+//! | `numbers.rs` | the numbers of changes, and the reads by them |
 //! | `previews.rs` | parts of messages for lists of channels |
 //! | `reads.rs` | reads of items and of a range |
 //! | `threads.rs` | the items of threads, and the reads by them |
 
 mod append;
 mod changes;
+mod numbers;
 mod previews;
 mod reads;
 mod threads;
@@ -27,6 +29,7 @@ use chat::{
         message_ref::MessageRef,
         preview::{MessageOutline, MessagePreview},
         reaction::Toggle,
+        rev::{ChangeNumber, Rev},
         seq::Seq,
         text::emoji::Emoji,
         time::Timestamp,
@@ -72,9 +75,8 @@ impl DynamoMessages {
 }
 
 impl MessageStore for DynamoMessages {
-    async fn head(&self, channel: &ChannelId) -> Result<Option<ChannelHead>, StoreError> {
-        let found = self.get(&self.channels, self.keys.meta(channel)).await?;
-        self.head_of("GetItem", found)
+    async fn head(&self, channel: &ChannelId) -> Result<Option<(ChannelHead, Rev)>, StoreError> {
+        self.read_head(channel).await
     }
 
     async fn is_member(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
@@ -118,8 +120,13 @@ impl MessageStore for DynamoMessages {
         found.filter(|item| is_live(item, now)).map(|item| self.read_message("GetItem", item)).transpose()
     }
 
-    async fn update_message(&self, by: &Authority<'_>, revised: &StoredMessage) -> Result<UpdateResult, StoreError> {
-        self.revise(by, revised).await
+    async fn update_message(
+        &self,
+        by: &Authority<'_>,
+        revised: &StoredMessage,
+        number: ChangeNumber,
+    ) -> Result<UpdateResult, StoreError> {
+        self.revise(by, revised, number).await
     }
 
     async fn react(
@@ -128,9 +135,29 @@ impl MessageStore for DynamoMessages {
         revision: &MessageRef,
         emoji: &Emoji,
         toggle: Toggle,
+        number: ChangeNumber,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {
-        self.toggle_reaction(by, revision, emoji, toggle, now).await
+        self.toggle_reaction(by, revision, emoji, toggle, number, now).await
+    }
+
+    async fn changes(
+        &self,
+        channel: &ChannelKey,
+        after: Rev,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<(Rev, Seq)>, StoreError> {
+        self.read_changes(channel, after, limit, now).await
+    }
+
+    async fn messages_among(
+        &self,
+        channel: &ChannelKey,
+        seqs: &[Seq],
+        now: Timestamp,
+    ) -> Result<Vec<(Rev, Message)>, StoreError> {
+        self.read_among(channel, seqs, now).await
     }
 
     async fn messages(

@@ -5,8 +5,10 @@ use chat::{
     model::{
         channel::{Channel, ChannelHead},
         error::StoreError,
+        id::ChannelId,
         incarnation::ChannelKey,
         message::Message,
+        rev::Rev,
         seq::Seq,
         time::Timestamp,
     },
@@ -15,7 +17,10 @@ use chat::{
 
 use super::DynamoMessages;
 use crate::{
-    dynamodb::item::{Item, n, number, read, s},
+    dynamodb::{
+        item::{Item, n, number, read, s},
+        last_change,
+    },
     sdk::sdk_error,
 };
 
@@ -40,6 +45,12 @@ impl DynamoMessages {
     ) -> Result<Option<ChannelHead>, StoreError> {
         let Some(meta) = meta else { return Ok(None) };
         Ok(Some(ChannelHead::from(&read::<Channel>(operation, self.keys.plain(meta))?)))
+    }
+
+    /// Returns the head of the channel that currently has an id, and the number of its last change.
+    pub(super) async fn read_head(&self, channel: &ChannelId) -> Result<Option<(ChannelHead, Rev)>, StoreError> {
+        let found = last_change::channel_with_rev(&self.client, &self.channels, &self.keys, channel).await?;
+        Ok(found.map(|(channel, rev)| (ChannelHead::from(&channel), rev)))
     }
 
     /// Returns up to `limit` messages of a range that have not expired by `now`, in the range's order.

@@ -10,7 +10,6 @@ use chat::{
 use super::{DynamoMessages, reads::is_live};
 use crate::{
     dynamodb::{
-        batch::{self, BATCH_GET},
         item::{n, s, text},
         keys::{self, SortRange},
         transaction::{Part, Transaction, Write},
@@ -127,13 +126,8 @@ impl DynamoMessages {
 
     /// Returns those of up to 100 messages that have not expired by `now`, in the order of `seqs`.
     async fn read_all(&self, channel: &ChannelKey, seqs: &[Seq], now: Timestamp) -> Result<Vec<Message>, StoreError> {
-        let wanted = seqs.iter().map(|seq| self.keys.message(channel, *seq)).collect();
-        let items = batch::get(&self.client, &self.events, wanted).await?;
-        let read = items.into_iter().filter(|item| is_live(item, now)).map(|item| {
-            let message = self.read_message(BATCH_GET, item)?;
-            Ok((message.seq, message))
-        });
-        let mut found: BTreeMap<Seq, Message> = read.collect::<Result<_, StoreError>>()?;
+        let read = self.read_among(channel, seqs, now).await?;
+        let mut found: BTreeMap<Seq, Message> = read.into_iter().map(|(_, message)| (message.seq, message)).collect();
         Ok(seqs.iter().filter_map(|seq| found.remove(seq)).collect())
     }
 }

@@ -1,0 +1,121 @@
+//! Numbers of changes: the items that a change writes beside its message, and the reads by them.
+
+use std::collections::BTreeSet;
+
+use chat::model::{
+    access::Authority,
+    error::StoreError,
+    incarnation::ChannelKey,
+    message::Message,
+    rev::{ChangeNumber, Rev},
+    seq::Seq,
+    time::Timestamp,
+};
+
+use super::{DynamoMessages, reads::is_live};
+use crate::{
+    dynamodb::{
+        authority::Access,
+        batch::{self, BATCH_GET},
+        item::{Item, n, number, s, text},
+        keys, last_change,
+        transaction::{Part, Refused, Transaction, Write},
+    },
+    sdk::sdk_error,
+};
+
+/// Maximum number of records that one query covers after the first.
+const MOST_AT_ONCE: i32 = 1_000;
+
+impl DynamoMessages {
+    /// Returns the transaction of a change of the message `seq`: the write of the message, that of the channel's number,
+    /// the change's record, and the conditions of the authority.
+    pub(super) fn numbered(
+        &self,
+        by: &Authority<'_>,
+        message: Write,
+        seq: Seq,
+        number: ChangeNumber,
+    ) -> Result<Transaction, StoreError> {
+        let (channel, rev) = (by.channel.key(), number.rev());
+        let key = self.keys.last_change(&channel.channel_id);
+        let last = last_change::advance(&self.channels, key, channel.incarnation, number.last, rev)?;
+        let mut record = self.keys.change(&channel, rev);
+        record.insert("seq".to_owned(), n(seq));
+        record.insert("expires_at".to_owned(), n(number.expires_at.as_secs()));
+        let mut transaction = Transaction::default();
+        transaction.add(Part::Message, message)?;
+        transaction.add(Part::Changes, last)?;
+        transaction.add(Part::Record, Write::put(&self.channels, record))?;
+        self.place().require(&mut transaction, by, Access::Kept, None)?;
+        Ok(transaction)
+    }
+
+    /// Returns up to `limit` records of changes after `after` that have not expired by `now`, in order.
+    pub(super) async fn read_changes(
+        &self,
+        channel: &ChannelKey,
+        after: Rev,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<(Rev, Seq)>, StoreError> {
+        let (range, limit) = (self.keys.changes(channel, after), usize::from(limit));
+        let (mut records, mut start) = (Vec::new(), None::<Item>);
+        let mut at_once = i32::try_from(limit).unwrap_or(MOST_AT_ONCE);
+        while !range.is_empty() && records.len() < limit {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.channels)
+                .key_condition_expression("channel_id = :changes AND sk BETWEEN :first AND :last")
+                .expression_attribute_values(":changes", s(&range.partition))
+                .expression_attribute_values(":first", s(&range.first))
+                .expression_attribute_values(":last", s(&range.last))
+                .consistent_read(true)
+                .limit(at_once)
+                .set_exclusive_start_key(start.take())
+                .send()
+                .await
+                .map_err(|error| sdk_error("Query", error))?;
+            let live = page.items.iter().flatten().filter(|item| is_live(item, now));
+            records.extend(live.filter_map(record));
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+            // More than one query is needed only if records have expired.
+            at_once = MOST_AT_ONCE;
+        }
+        records.truncate(limit);
+        Ok(records)
+    }
+
+    /// Returns those of up to 100 messages that have not expired by `now`, each with the number of its last change, in
+    /// any order.
+    pub(super) async fn read_among(
+        &self,
+        channel: &ChannelKey,
+        seqs: &[Seq],
+        now: Timestamp,
+    ) -> Result<Vec<(Rev, Message)>, StoreError> {
+        // DynamoDB refuses a request that names an item twice.
+        let seqs: BTreeSet<Seq> = seqs.iter().copied().collect();
+        let wanted = seqs.into_iter().map(|seq| self.keys.message(channel, seq)).collect();
+        let items = batch::get(&self.client, &self.events, wanted).await?;
+        let live = items.into_iter().filter(|item| is_live(item, now));
+        live.map(|item| Ok((last_change::rev(&item), self.read_message(BATCH_GET, item)?))).collect()
+    }
+}
+
+/// Returns the number of the channel's last change, if only that refused the change.
+pub(super) fn behind(refused: &Refused, by: &Authority<'_>) -> Option<Rev> {
+    let current = || last_change::last_rev(refused.item(Part::Changes), by.channel.incarnation);
+    refused.is_of(Part::Changes).then(current)
+}
+
+/// Reads the number and the `seq` in the record of a change.
+fn record(item: &Item) -> Option<(Rev, Seq)> {
+    let rev = keys::rev_of(text(item, "sk")?)?;
+    let seq = u64::try_from(number(item, "seq")?).ok()?;
+    Some((rev, Seq::new(seq)))
+}
