@@ -85,7 +85,7 @@ pub(crate) async fn react_last(world: &Arc<World>, who: &str, of: &str) {
         let revision = MessageRef { channel_id, seq: last_seq(world, of), caller, trace: None };
         let reacted = request(world, Caller::User(user(who)), |node| async move {
             let revision = MessageRef { trace: Some(trace(&node)), ..revision };
-            node.channel_messages().react(&revision, &flag(), Toggle::Add).await.map(drop)
+            node.channel_messages().react(&revision, &flag(), Toggle::Add).await
         });
         match reacted.await.1 {
             Some(Err(ChatError::Contended { .. } | ChatError::Store(_))) | None => {
