@@ -86,7 +86,7 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
     }
 }
 
-async fn finish(world: Arc<World>, who: String, to: &'static str, text: &str) {
+async fn finish(world: Arc<World>, who: String, to: &'static str, text: &'static str) {
     let (text, key) = (text.to_owned(), Some(LAST_KEY.to_owned()));
     send_once(Arc::clone(&world), &who, to, text, key, None, Shared::default()).await;
     react_last(&world, &who, to).await;

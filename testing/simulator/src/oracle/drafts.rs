@@ -45,15 +45,11 @@ pub(crate) fn shown(world: &World, channel: &ChannelKey, delta: &Delta, stored: 
     let mut tables = world.tables();
     let notes = &mut tables.notes;
     if is_there && !has_at(&stored, delta.position, &delta.text) {
-        wrong.push(format!(
-            "draft {id} shows {:?} at {}, and {stored:?} is stored",
-            delta.text, delta.position
-        ));
+        wrong.push(format!("draft {id} shows {:?} at {}, and {stored:?} is stored", delta.text, delta.position));
     }
     let reply = notes.replies.get(&id);
-    let is_reply = |reply: &StoredReply| {
-        (&reply.channel, reply.reply_to, Some(reply.seq)) == (channel, delta.reply_to, delta.seq)
-    };
+    let is_reply =
+        |reply: &StoredReply| (&reply.channel, reply.reply_to, Some(reply.seq)) == (channel, delta.reply_to, delta.seq);
     let names_reply = delta.status == DraftStatus::Done || delta.seq.is_some();
     if names_reply && !reply.is_some_and(is_reply) {
         wrong.push(format!("draft {id} is {:?} as {:?}, and its reply is {reply:?}", delta.status, delta.seq));

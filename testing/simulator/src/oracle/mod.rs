@@ -25,7 +25,7 @@ pub(crate) use self::{
     drafts::{held, progressed, resumed, shown},
     frames::pushed,
     numbers::{delivered, without_first_numbers},
-    versions::Derived,
+    versions::{Derived, outdated},
 };
 use crate::{
     tables::{End, EndCause, Notes},

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chat::{
     memory::{Effect, State},
-    model::{incarnation::ChannelKey, message::{Change, MessageEvent}, rev::Rev, seq::Seq},
+    model::{
+        incarnation::ChannelKey,
+        message::{Change, MessageEvent},
+        rev::Rev,
+        seq::Seq,
+    },
 };
 use serde_json::Value;
 

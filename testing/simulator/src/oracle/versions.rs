@@ -49,14 +49,16 @@ pub(super) fn channel_of<'a>(notes: &'a Notes, event: &Value) -> Option<&'a Chan
 pub(crate) fn outdated(notes: &Notes, place: &(ChannelKey, Seq), version: u64, rev: Rev) -> Option<String> {
     let next = notes.states.get(place)?.get(&(version + 1))?.rev;
     let (key, seq) = place;
-    (next <= rev).then(|| format!("version {version} of message {seq} of {key} counts up to {rev}, and {next} changed it"))
+    (next <= rev)
+        .then(|| format!("version {version} of message {seq} of {key} counts up to {rev}, and {next} changed it"))
 }
 
 /// Returns why the state of a message that a client has is not the stored one, or `None`.
 pub(super) fn differs(known: &Known, key: &ChannelKey, message: &Message) -> Option<String> {
     let (held, stored) = (known.get(&(key.clone(), message.seq)), of_message(message));
     let is_same = held.is_some_and(|(version, state)| *version == message.version && *state == stored);
-    (!is_same).then(|| format!("{held:?} of message {} of {key}, and {:?} is stored", message.seq, (message.version, stored)))
+    (!is_same)
+        .then(|| format!("{held:?} of message {} of {key}, and {:?} is stored", message.seq, (message.version, stored)))
 }
 
 /// Newest states of messages that a client knows.
@@ -137,13 +139,7 @@ impl Derived {
 }
 
 /// Takes a state, unless the client knows a later one.
-fn take(
-    all: &mut Known,
-    notes: &Notes,
-    place: (ChannelKey, Seq),
-    version: u64,
-    state: MessageState,
-) -> Option<String> {
+fn take(all: &mut Known, notes: &Notes, place: (ChannelKey, Seq), version: u64, state: MessageState) -> Option<String> {
     if all.get(&place).is_some_and(|(known, _)| *known >= version) {
         return None;
     }
