@@ -112,7 +112,7 @@ pub(crate) fn send_once(
             .await
             .1;
             match sent {
-                Some(Ok(sent)) => return accept(&world, &sender, to, text, sent.message(), sent.rev),
+                Some(Ok(sent)) => return accept(&world, &sender, to, text, sent.message(), sent.rev()),
                 Some(Err(ChatError::ChannelNotFound)) => {
                     let is_member = ![STRANGER, MEMBER].contains(&sender.as_str());
                     if to != LOUNGE && (is_member || to == PUBLIC) {

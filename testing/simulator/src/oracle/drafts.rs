@@ -39,7 +39,6 @@ pub(super) fn note(world: &World, notes: &mut Notes, effect: &Effect) -> Option<
 /// reply, that is stored at this instant.
 pub(crate) fn shown(world: &World, channel: &ChannelKey, delta: &Delta, stored: String) {
     let id = delta.draft_id.to_string();
-    // A deleted channel stores nothing, and its subscribers get no more frames.
     let is_there = world.store.state().channel(channel).is_some();
     let mut wrong = Vec::new();
     let mut tables = world.tables();
@@ -61,7 +60,10 @@ pub(crate) fn shown(world: &World, channel: &ChannelKey, delta: &Delta, stored: 
             wrong.push(format!("message {} of {channel} has the drafts {drafts:?}", delta.reply_to));
         }
     }
-    wrong.extend(keep(notes, channel, id, stored));
+    // A deleted channel stores nothing, and some of its last frames may still be pushed.
+    let known = notes.drafts.get(&id).map(|draft| draft.text.as_str()).unwrap_or_default();
+    let text = if is_there { stored } else { known.chars().take(delta.position).chain(delta.text.chars()).collect() };
+    wrong.extend(keep(notes, channel, id, text));
     drop(tables);
     wrong.into_iter().for_each(|wrong| world.violation(wrong));
 }
