@@ -214,7 +214,8 @@ impl World {
         state.put_channel(made);
     }
 
-    /// Returns the reply of a model that continues replies. It is the same in each call, so that a continuation is known.
+    /// Returns the reply of a model that continues replies. It is the same in each call, so that a continuation is
+    /// known.
     pub(crate) fn whole_reply(&self) -> String {
         let words: Vec<String> = (1..=self.words).map(|number| format!("wörd{number} ")).collect();
         words.concat()

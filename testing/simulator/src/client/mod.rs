@@ -1,5 +1,5 @@
-//! A client that follows the protocol: it ignores duplicates, and reads the history and the changes after a gap and after
-//! each reconnect.
+//! A client that follows the protocol: it ignores duplicates, and reads the history and the changes after a gap and
+//! after each reconnect.
 
 mod drafts;
 mod reading;

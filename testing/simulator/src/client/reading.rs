@@ -104,8 +104,8 @@ impl Client {
         }
     }
 
-    /// Reads the messages after the last known one, page by page. The `rev` of a page is from before its messages, so the
-    /// client knows at most the smallest.
+    /// Reads the messages after the last known one, page by page. The `rev` of a page is from before its messages, so
+    /// the client knows at most the smallest.
     async fn read_messages(&mut self, of: &ChannelId) -> Result<Option<Lacking>, Left> {
         loop {
             let last = self.last_seq(of);
