@@ -9,6 +9,7 @@ use chat::{
 };
 
 use crate::{
+    changes::{react_last, revise},
     client, lounge,
     oracle::{self, Caller},
     stream::{self, Reader},
@@ -58,25 +59,21 @@ pub(crate) fn start(world: &Arc<World>) {
         let sender = insist_on(Arc::clone(world), who, to, messages, Arc::clone(cache));
         world.time.spawn(sender);
     }
+    for (of, other) in [(PUBLIC, READER), (PRIVATE, MEMBER)] {
+        if world.time.one_in(if is_fought_over { 4 } else { 2 }) {
+            world.time.spawn(revise(Arc::clone(world), of, other));
+        }
+    }
     if world.time.one_in(2) {
         world.time.spawn(end_membership(Arc::clone(world)));
     }
 }
 
-/// Sends one more message to each channel, after all sockets accept pushes again.
+/// Sends one more message to each channel and reacts to one, after all sockets accept pushes again.
 pub(crate) fn send_final_messages(world: &Arc<World>) {
     world.tables().sockets.values_mut().for_each(|socket| socket.throttled_until = 0);
     for to in [PUBLIC, PRIVATE] {
-        let last = send_once(
-            Arc::clone(world),
-            OWNER,
-            to,
-            "last".to_owned(),
-            Some(LAST_KEY.to_owned()),
-            None,
-            Shared::default(),
-        );
-        world.time.spawn(last);
+        world.time.spawn(finish(Arc::clone(world), OWNER.to_owned(), to, "last"));
     }
     let owner = {
         let state = world.store.state();
@@ -85,17 +82,14 @@ pub(crate) fn send_final_messages(world: &Arc<World>) {
         members.filter(|(_, member)| member.role == MemberRole::Owner).map(|(user, _)| user.to_string()).next()
     };
     if let Some(owner) = owner {
-        let last = send_once(
-            Arc::clone(world),
-            &owner,
-            LOUNGE,
-            "last of all".to_owned(),
-            Some(LAST_KEY.to_owned()),
-            None,
-            Shared::default(),
-        );
-        world.time.spawn(last);
+        world.time.spawn(finish(Arc::clone(world), owner, LOUNGE, "last of all"));
     }
+}
+
+async fn finish(world: Arc<World>, who: String, to: &'static str, text: &'static str) {
+    let (text, key) = (text.to_owned(), Some(LAST_KEY.to_owned()));
+    send_once(Arc::clone(&world), &who, to, text, key, None, Shared::default()).await;
+    react_last(&world, &who, to).await;
 }
 
 /// Idempotency key of the last message.

@@ -7,7 +7,8 @@
 //! | actor | does |
 //! | --- | --- |
 //! | senders | send to a public and a private channel until they get a response, most of them with an idempotency key; in some schedules in threads |
-//! | clients | subscribe to all their channels or to a named one; read the history after a gap; connect by ticket; renew tokens |
+//! | users | edit, delete and react to messages of the public and the private channel, often two of them the same message at once |
+//! | clients | subscribe to all their channels or to a named one; read the history after a gap of `seq`, the changes after a gap of `rev`, and the reply after a gap of a draft; load the history again if changes have expired; connect by ticket; renew tokens |
 //! | stream | gives both workers batches of changes, in several lanes |
 //! | workers | deliver, and reply as the agent; dispatch push batches of large audiences to `SendMessageFunction` |
 //! | maintenance | two concurrent functions close expired sockets, and carry out pending ends under leases |
@@ -21,16 +22,19 @@
 //! | workers | continue after the stream has dropped them, concurrently with the next worker of the batch |
 //! | sockets | accept no push for some time, or are slow; vanish; clients reconnect under another id or the same |
 //! | clocks | differ between processes, and jump while a process runs |
-//! | models | end mid-reply, refuse, are busy |
+//! | stores | in some schedules keep records of changes for two seconds |
+//! | models | end mid-reply, refuse, are busy; in some schedules they continue a reply from its prefix |
 //!
 //! Each schedule has a budget of faults. When it is used up the system must converge. `oracle` contains the invariants
 //! of the converged state, and those of each instant.
 
 mod actors;
+mod changes;
 mod client;
 mod executor;
 mod invocation;
 mod lounge;
+mod model;
 mod mutant;
 mod node;
 mod oracle;

@@ -106,4 +106,28 @@ mutants! {
     AnsweredAtOnce,
     /// The end of subscriptions skips a page.
     PageSkipped takes out PageEnd,
+
+    /// A change does not require the number of the channel's last change: numbers are taken twice.
+    NumberUnchecked takes out ChangeNumbered,
+    /// A change writes no record.
+    ChangeUnrecorded takes out ChangeRecorded,
+    /// An edit that is tried again keeps the number of its first attempt.
+    NumberKept,
+    /// The `rev` of a page is read after its messages.
+    PageRevLate,
+    /// An event of merged changes loses its first number.
+    FirstNumberLost,
+    /// A client ignores a gap of `rev`.
+    ChangeGapIgnored,
+    /// A client takes the `rev` of a page that it joins, and does not read the changes before it.
+    ChangesSkipped,
+
+    /// A piece of a draft is shown and not stored.
+    DraftUnstored takes out DraftStored,
+    /// A model that continues a draft repeats its words.
+    WordsRepeated,
+    /// A worker begins another draft, although the model continues replies.
+    DraftAbandoned,
+    /// A client ignores a gap of a draft.
+    DraftGapIgnored,
 }

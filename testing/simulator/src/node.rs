@@ -16,24 +16,27 @@ use chat::{
     },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, Reading, State},
     model::{
-        draft::Delta, error::StoreError, id::ConnectionId, incarnation::ChannelKey, limits::PUSH_DURATION,
+        draft::Delta,
+        error::StoreError,
+        id::{ConnectionId, MessageId},
+        incarnation::ChannelKey,
+        limits::PUSH_DURATION,
         time::Timestamp,
     },
     ports::{
         clock::Clock,
         draft_sink::DraftSink,
         fan_out::{FanOut, PushBatch},
-        language_model::{LanguageModel, ModelError, Piece, Pieces, Prompt},
+        reply_leases::{MessageKey, ReplyLeases},
         socket_gateway::{Pushed, SocketGateway},
     },
 };
-use futures::{StreamExt, stream};
 
 use crate::{
     executor::lock,
     mutant::Mutant,
     oracle::{self, Caller},
-    world::{PUBLIC, START, World, channel, question},
+    world::{START, World},
 };
 
 /// One in so many calls of a store fails before its effect, and one after it.
@@ -67,6 +70,8 @@ pub(crate) struct Node {
     pub(crate) store: MemoryStore<Process>,
     /// Subscriptions that receive drafts, and the time when they were read.
     drafts: DraftAudience,
+    /// Frames that the process pushed or dispatched.
+    frames: Mutex<Vec<String>>,
 }
 
 impl Node {
@@ -81,7 +86,8 @@ impl Node {
         if world.time.one_in(4) {
             process.jump();
         }
-        Self { world: Arc::clone(world), store: world.store.through(process), drafts: DraftAudience::default() }
+        let (store, drafts) = (world.store.through(process), DraftAudience::default());
+        Self { world: Arc::clone(world), store, drafts, frames: Mutex::default() }
     }
 
     pub(crate) fn process(&self) -> &Process {
@@ -118,7 +124,8 @@ impl Node {
     }
 
     pub(crate) fn channel_messages(&self) -> ChannelMessages<'_, MemoryStore<Process>, MemoryStore<Process>, Self> {
-        ChannelMessages { channels: &self.store, messages: &self.store, clock: self }
+        let (store, change_duration) = (&self.store, self.world.change_duration);
+        ChannelMessages { channels: store, messages: store, clock: self, change_duration }
     }
 
     /// Tells the oracle that a request is about to respond with what it has read.
@@ -129,6 +136,37 @@ impl Node {
                 "{caller:?} gets a response with data that the memberships have forbidden since it was read"
             ));
         }
+    }
+
+    /// Returns the frames that the process pushed or dispatched since the last call.
+    pub(crate) fn take_frames(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.frames))
+    }
+
+    /// Notes a frame, and returns it as the process sends it.
+    fn sent(&self, frame: &str) -> String {
+        let frame = if self.world.has(Mutant::FirstNumberLost) {
+            oracle::without_first_numbers(frame)
+        } else {
+            frame.to_owned()
+        };
+        if self.process().caller == Caller::System {
+            lock(&self.frames).push(frame.clone());
+        }
+        frame
+    }
+
+    /// Returns the stored text of a draft: that of the stored reply, or that of the stored pieces.
+    async fn stored_text(&self, channel: &ChannelKey, delta: &Delta) -> Option<String> {
+        let reply = self.world.tables().notes.replies.get(&delta.draft_id.to_string()).cloned();
+        if let Some(reply) = reply {
+            return Some(reply.content);
+        }
+        let question = MessageKey { channel: channel.clone(), seq: delta.reply_to };
+        let now = Timestamp::from_millis(self.world.time.now());
+        // Calls of the schedule's own stores take no step.
+        let draft = ReplyLeases::draft(&self.world.store, &question, now).await.ok()??;
+        (draft.draft_id == Some(delta.draft_id)).then_some(draft.text)
     }
 
     /// Waits for the gateway, which is slow in some schedules.
@@ -159,7 +197,7 @@ pub(crate) fn broken() -> StoreError {
 impl Process {
     async fn fate(&self, call: Call) -> CallFault {
         let time = &self.world.time;
-        if call == Call::Append && time.inject_fault(CALLS) {
+        if matches!(call, Call::Append | Call::Revise | Call::React) && time.inject_fault(CALLS) {
             return CallFault::Conflicts;
         }
         // The response to an append is lost, and the SDK repeats the request.
@@ -252,7 +290,7 @@ impl Clock for Node {
 
 impl SocketGateway for Node {
     async fn push(&self, id: &ConnectionId, frame: &str) -> Result<Pushed, StoreError> {
-        let time = &self.world.time;
+        let (time, frame) = (&self.world.time, &self.sent(frame));
         let until = time.now() + i64::try_from(PUSH_DURATION.as_millis()).unwrap_or_default();
         time.turn().await;
         if time.inject_fault(40) {
@@ -279,7 +317,7 @@ impl SocketGateway for Node {
                 Some(socket) if now < socket.throttled_until => return Err(broken()),
                 Some(socket) => {
                     if let Some(inbox) = &mut socket.inbox {
-                        inbox.push_back(frame.to_owned());
+                        inbox.push_back(frame.clone());
                     }
                     let who = socket.user.clone();
                     oracle::pushed(&state, &mut tables, &who, frame);
@@ -315,8 +353,9 @@ impl SocketGateway for Node {
 impl FanOut for Node {
     async fn dispatch(&self, batch: &PushBatch) -> Result<(), StoreError> {
         self.call(|| {
+            let frames = batch.frames.iter().map(|frame| self.sent(frame)).collect();
             if !self.world.has(Mutant::HandOverLost) {
-                (self.world.send_message)(&self.world, batch.clone());
+                (self.world.send_message)(&self.world, PushBatch { frames, ..batch.clone() });
             }
         })
         .await
@@ -325,51 +364,13 @@ impl FanOut for Node {
 
 impl DraftSink for Node {
     async fn show(&self, channel: &ChannelKey, delta: &Delta) {
-        self.world.tables().notes.drafts.insert(delta.draft_id.to_string(), channel.clone());
+        let stored = self.stored_text(channel, delta).await;
+        oracle::shown(&self.world, channel, delta, stored.unwrap_or_default());
         self.drafts.push(&self.delivery(), channel, delta, THRESHOLD).await;
     }
-}
 
-impl LanguageModel for Node {
-    async fn reply(&self, prompt: Prompt) -> Result<Pieces, ModelError> {
-        let world = Arc::clone(&self.world);
-        world.time.turn().await;
-        let asked = prompt.turns.last().map(|turn| turn.text.clone()).unwrap_or_default();
-        let question = question(&world, &channel(PUBLIC), &asked);
-        if let Some(question) = &question {
-            *world.tables().notes.calls.entry(question.clone()).or_default() += 1;
-        }
-        let failed = |world: &World, error: ModelError| {
-            if let Some(question) = &question {
-                *world.tables().notes.disturbances.entry(question.clone()).or_default() += 1;
-            }
-            error
-        };
-        if world.time.inject_fault(8) {
-            let retry_after = world.time.one_in(2).then(|| Duration::from_secs(world.time.below(5)));
-            return Err(failed(&world, ModelError::Busy { retry_after }));
-        }
-        let words = 1 + world.time.below(3);
-        let breaks =
-            world.time.inject_fault(8).then(|| failed(&world, ModelError::Unavailable("it broke off".to_owned())));
-        let pieces = stream::unfold((0, breaks), move |(said, breaks)| {
-            let (world, asked) = (Arc::clone(&world), asked.clone());
-            async move {
-                let wait = if world.time.one_in(6) { 1_500 } else { 120 };
-                let wait = world.time.below(wait);
-                world.time.sleep(Duration::from_millis(wait)).await;
-                match breaks {
-                    _ if said > words => None,
-                    Some(error) if said + 1 == words => Some((Err(error), (words + 1, None))),
-                    _ if said == words => None,
-                    breaks => Some((Ok(Piece::Text(format!("{asked} {said} "))), (said + 1, breaks))),
-                }
-            }
-        });
-        Ok(pieces.boxed())
-    }
-
-    fn name(&self, _: Option<&str>) -> String {
-        "simulated".to_owned()
+    async fn resume(&self, channel: &ChannelKey, draft_id: MessageId, text: &str, renewed_at: Timestamp) {
+        oracle::resumed(&self.world, channel, draft_id, text);
+        self.drafts.resume(draft_id, text, renewed_at);
     }
 }

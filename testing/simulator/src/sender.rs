@@ -8,12 +8,13 @@ use std::{
 };
 
 use chat::{
-    app::send::{SendCache, SendMessage, SendResult, send},
+    app::send::{SendCache, SendMessage, send},
     model::{
         channel::ChannelHead,
         error::ChatError,
         id::UserId,
-        message::{NewMessage, Role},
+        message::{Message, NewMessage, Role},
+        rev::Rev,
         seq::Seq,
         time::Timestamp,
         token_bucket::Bucket,
@@ -24,7 +25,7 @@ use chat::{
 use crate::{
     executor::lock,
     invocation::request,
-    oracle::Caller,
+    oracle::{Caller, outdated},
     tables::Accepted,
     world::{LOUNGE, MEMBER, PUBLIC, STRANGER, World, channel, user},
 };
@@ -36,6 +37,8 @@ const BUCKET: Bucket = Bucket { every: Duration::from_millis(400), burst: 3 };
 #[derive(Default)]
 pub(crate) struct Environment {
     head: Option<ChannelHead>,
+    /// Number of the channel's last change, and the time when it was read.
+    rev: Option<(Rev, Timestamp)>,
     full_at: BTreeMap<UserId, Timestamp>,
 }
 
@@ -87,7 +90,7 @@ pub(crate) fn send_once(
             let sent = request(&world, Caller::User(sender.clone()), |node| async move {
                 let environment = std::mem::take(&mut *lock(&of_memory));
                 let full_at = environment.full_at.get(&of_sender).copied();
-                let mut cache = SendCache { head: environment.head, full_at };
+                let mut cache = SendCache { head: environment.head, rev: environment.rev, full_at };
                 let record_key = of_key.and_then(|key| key.parse().ok());
                 let message = SendMessage {
                     channel_id: channel(to),
@@ -101,7 +104,7 @@ pub(crate) fn send_once(
                     trace: None,
                 };
                 let sent = send(&node.store, &node, message, &mut cache).await;
-                let mut environment = Environment { head: cache.head, full_at: environment.full_at };
+                let mut environment = Environment { head: cache.head, rev: cache.rev, full_at: environment.full_at };
                 environment.full_at.extend(cache.full_at.map(|full_at| (of_sender, full_at)));
                 *lock(&of_memory) = environment;
                 sent
@@ -109,7 +112,7 @@ pub(crate) fn send_once(
             .await
             .1;
             match sent {
-                Some(Ok(sent)) => return accept(&world, &sender, to, text, &sent),
+                Some(Ok(sent)) => return accept(&world, &sender, to, text, sent.message(), sent.rev()),
                 Some(Err(ChatError::ChannelNotFound)) => {
                     let is_member = ![STRANGER, MEMBER].contains(&sender.as_str());
                     if to != LOUNGE && (is_member || to == PUBLIC) {
@@ -134,15 +137,17 @@ pub(crate) fn send_once(
     }
 }
 
-/// Records an accepted message for the oracle, and checks that the response holds the text that was sent.
-fn accept(world: &World, sender: &UserId, to: &str, text: String, sent: &SendResult) {
-    let message = sent.message();
+/// Records an accepted message for the oracle, and checks that the response holds the text that was sent, and a `rev`
+/// from before it.
+fn accept(world: &World, sender: &UserId, to: &str, text: String, message: &Message, rev: Rev) {
     let is_changed = message.edited_at.is_some() || message.deleted_at.is_some();
     if message.sender_id != *sender || (message.content != text && !is_changed) {
         world.violation(format!("{sender} sent {text:?} to {to}, and the response has {:?}", message.content));
     }
     let mut tables = world.tables();
     let Some(channel) = tables.notes.channels.get(&message.message_id).cloned() else { return };
+    let late = outdated(&tables.notes, &(channel.clone(), message.seq), message.version, rev);
+    tables.violations.extend(late.map(|late| format!("the response to {sender} in {to}: {late}")));
     let (seq, message_id, user) = (message.seq, message.message_id, sender.clone());
     tables.notes.accepted.push(Accepted { channel, seq, message_id, user, text });
 }

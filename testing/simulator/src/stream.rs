@@ -13,7 +13,7 @@ use chat::{
 use crate::{
     mutant::Mutant,
     node::{Node, THRESHOLD},
-    oracle::Caller,
+    oracle::{self, Caller},
     tables::QuestionKey,
     world::{PRIVATE, PUBLIC, World},
 };
@@ -137,7 +137,9 @@ async fn invoke(world: Arc<World>, reader: Reader, batch: Vec<MessageEvent>) -> 
 
 async fn deliver(node: &Node, channel: &ChannelKey, events: Vec<(usize, MessageEvent)>) -> Option<usize> {
     let deliver = async |(), events: Vec<MessageEvent>| {
+        node.take_frames();
         let delivered = node.delivery().deliver(channel, &events, THRESHOLD).await;
+        oracle::delivered(&node.world, channel, &events, &node.take_frames());
         (delivered.is_ok() || node.world.has(Mutant::FailureSwallowed)).then_some(())
     };
     first_failed(joined(events), (), deliver).await

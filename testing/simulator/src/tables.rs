@@ -1,16 +1,21 @@
 //! State outside the stores: the sockets, and the oracle's notes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex},
+};
 
 use chat::{
     app::edit::Edit,
     model::{
         id::{ChannelId, ConnectionId, MessageId, UserId},
         incarnation::ChannelKey,
+        rev::Rev,
         seq::Seq,
         version_condition::VersionCondition,
     },
 };
+use serde_json::Value;
 
 /// A message's number in its channel, as the key of a reply lease.
 pub(crate) type QuestionKey = (ChannelKey, Seq);
@@ -46,9 +51,15 @@ pub(crate) struct Notes {
     /// Channels of reactions, by the `traceparent` of their requests. Their events hold no message.
     pub(crate) reactions: BTreeMap<String, ChannelKey>,
     /// State of every version of every message so far.
-    pub(crate) states: BTreeMap<(ChannelKey, Seq), BTreeMap<u64, MessageState>>,
-    /// Channels of drafts, by the text of their ids.
-    pub(crate) drafts: BTreeMap<String, ChannelKey>,
+    pub(crate) states: BTreeMap<(ChannelKey, Seq), BTreeMap<u64, Version>>,
+    /// Changed messages of every channel so far: that of change 1, of change 2 and so on.
+    pub(crate) changes: BTreeMap<ChannelKey, Vec<Seq>>,
+    /// Drafts that were shown, by the text of their ids.
+    pub(crate) drafts: BTreeMap<String, ShownDraft>,
+    /// Stored replies, by the text of their drafts' ids.
+    pub(crate) replies: BTreeMap<String, StoredReply>,
+    /// Drafts of each question whose text was shown.
+    pub(crate) drafts_of: BTreeMap<QuestionKey, BTreeSet<String>>,
     /// Changes that ended a user's right to see a channel, in order.
     pub(crate) ends: Vec<End>,
     /// Ends that apply to a user since the user could last see a channel, as indexes into `ends`.
@@ -76,10 +87,43 @@ pub(crate) struct AskedEdit {
     pub(crate) edit: Edit,
 }
 
+/// A draft that was shown.
+#[derive(Debug, Clone)]
+pub(crate) struct ShownDraft {
+    pub(crate) channel: ChannelKey,
+    /// Text that was stored when the last frame was shown.
+    pub(crate) text: String,
+}
+
+/// A stored reply of the agent.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredReply {
+    pub(crate) channel: ChannelKey,
+    /// The question.
+    pub(crate) reply_to: Seq,
+    pub(crate) seq: Seq,
+    /// Content as it was appended.
+    pub(crate) content: String,
+}
+
+/// One version of a message.
+#[derive(Debug, Clone)]
+pub(crate) struct Version {
+    /// Number of the change that led to the version.
+    pub(crate) rev: Rev,
+    pub(crate) state: MessageState,
+}
+
+/// Newest states of messages that a client knows, with their versions.
+pub(crate) type Known = BTreeMap<(ChannelKey, Seq), (u64, MessageState)>;
+
 /// Parts of a message that clients derive from events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct MessageState {
     pub(crate) content: String,
+    /// `null` without metadata.
+    pub(crate) metadata: Value,
+    pub(crate) is_deleted: bool,
     /// Users by emoji.
     pub(crate) reactions: BTreeMap<String, BTreeSet<String>>,
 }
@@ -121,6 +165,8 @@ pub(crate) struct ClientView {
     pub(crate) connection: Option<ConnectionId>,
     /// Messages that it shows, by channel.
     pub(crate) shown: BTreeMap<ChannelId, Shown>,
+    /// States of these messages.
+    pub(crate) known: Arc<Mutex<Known>>,
     /// Channels of the client since its socket was opened.
     pub(crate) since_open: BTreeSet<ChannelKey>,
     /// Whether the connection has `auto_subscribe`.

@@ -14,6 +14,7 @@ use chat::{
         channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
         id::{ChannelId, UserId},
         incarnation::Incarnation,
+        limits::CHANGE_DURATION,
         message::Role,
         seq::Seq,
         time::Timestamp,
@@ -57,6 +58,10 @@ const INVITES: u64 = 8;
 const ANNOTATES: u64 = 16;
 /// One in so many schedules has messages in threads.
 const THREADS: u64 = 8;
+/// One in so many schedules stores records of changes for [`SHORT_DURATION`] only.
+const EXPIRES: u64 = 8;
+/// Time for which some schedules store records of changes. Clients that were away longer load the history again.
+const SHORT_DURATION: Duration = Duration::from_secs(2);
 
 /// Start time of every schedule, in milliseconds since the Unix epoch.
 pub(crate) const START: i64 = 1_800_000_000_000;
@@ -89,6 +94,12 @@ pub(crate) struct World {
     pub(crate) annotates: bool,
     /// Whether senders also reply in threads.
     pub(crate) threads: bool,
+    /// Time for which records of changes are stored.
+    pub(crate) change_duration: Duration,
+    /// Whether the model continues a reply from its prefix.
+    pub(crate) continues: bool,
+    /// Number of words of a reply of a model that continues replies.
+    words: u64,
     processes: AtomicU64,
     /// Events of the schedule, if they are recorded.
     pub(crate) event_log: Option<Mutex<Vec<String>>>,
@@ -152,6 +163,9 @@ impl World {
             invites: seed.is_multiple_of(INVITES),
             annotates: seed % ANNOTATES == 9,
             threads: seed % THREADS == 5,
+            change_duration: if seed % EXPIRES == 3 { SHORT_DURATION } else { CHANGE_DURATION },
+            continues: seed % 4 < 2,
+            words: 2 + seed % 5,
             processes: AtomicU64::new(0),
             event_log: None,
         };
@@ -198,6 +212,13 @@ impl World {
             state.put_member(&made.key(), member, Seq::ZERO);
         }
         state.put_channel(made);
+    }
+
+    /// Returns the reply of a model that continues replies. It is the same in each call, so that a continuation is
+    /// known.
+    pub(crate) fn whole_reply(&self) -> String {
+        let words: Vec<String> = (1..=self.words).map(|number| format!("wörd{number} ")).collect();
+        words.concat()
     }
 
     pub(crate) fn has(&self, mutant: Mutant) -> bool {

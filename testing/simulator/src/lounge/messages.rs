@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chat::{
     app::{agent::cancel, edit::Edit, history::PageRequest, members::list_members, read_mark::mark_read},
     model::{
-        invitation::Addition, message_ref::MessageRef, patch::Patch, reaction::Toggle, seq::Seq, text::emoji::Emoji,
-        trace::TraceContext, version_condition::VersionCondition,
+        invitation::Addition, message_ref::MessageRef, patch::Patch, reaction::Toggle, seq::Seq,
+        version_condition::VersionCondition,
     },
     ports::message_store::Range,
 };
@@ -15,11 +15,10 @@ use serde_json::{Map, Value};
 
 use super::{by, pause, times};
 use crate::{
+    changes::{edit, thumb, trace},
     invocation::request,
-    mutant::Mutant,
     node::Node,
     sender::{Shared, send_once, some_thread},
-    tables::AskedEdit,
     world::{LOUNGE, MODERATOR, OWNER, STRANGER, World, channel, user},
 };
 
@@ -95,16 +94,6 @@ async fn amend(world: &Arc<World>, who: &'static str, seq: Seq, amended: Edit) {
     request(world, by(who), |node| async move { edit(&node, &revision, None, amended).await }).await;
 }
 
-/// Edits a message. The oracle is told before which fields the request names, and which versions it allows.
-async fn edit(node: &Node, revision: &MessageRef, condition: Option<VersionCondition>, edit: Edit) {
-    let asked = AskedEdit { condition: condition.clone(), edit: edit.clone() };
-    node.world.tables().notes.edits.insert(node.process().number, asked);
-    let condition = condition.filter(|_| !node.world.has(Mutant::ConditionIgnored));
-    if node.channel_messages().edit(revision, condition.as_ref(), &edit).await.is_ok() {
-        node.answers_with_what_it_read();
-    }
-}
-
 /// Reads messages, members and settings, as long as the caller is allowed to.
 pub(super) async fn peek(world: Arc<World>, who: &'static str) {
     let times = 3 + world.time.below(8);
@@ -117,16 +106,6 @@ pub(super) async fn peek(world: Arc<World>, who: &'static str) {
 
 fn only(version: u64) -> VersionCondition {
     VersionCondition { only: Some(vec![version]), except: Vec::new() }
-}
-
-/// Returns a trace context that identifies the process. By it the oracle finds the channel of a reaction's event.
-fn trace(node: &Node) -> TraceContext {
-    let process = node.process().number;
-    TraceContext { traceparent: format!("00-{process:032x}-{process:016x}-01"), tracestate: None }
-}
-
-fn thumb() -> Emoji {
-    "👍".parse().unwrap_or_else(|_| unreachable!("a thumb is an emoji"))
 }
 
 async fn look(node: &Node, who: &'static str, kind: u64) {

@@ -15,8 +15,9 @@ use chat::{
     },
 };
 
-use super::may_see;
+use super::{may_see, numbers, versions::differs};
 use crate::{
+    executor::lock,
     tables::{Accepted, Notes, Tables},
     world::{LOUNGE, PUBLIC, World, channel},
 };
@@ -38,6 +39,7 @@ fn check(world: &World, is_end: bool) {
     found.extend(accepted(&state, &tables.notes.accepted));
     found.extend(replies(&state, &tables.notes));
     found.extend(threads(&state));
+    found.extend(numbers::records(&state, &tables.notes));
     found.extend(remains(&state));
     found.extend(subscriptions(&state, &tables, Timestamp::from_millis(world.time.now())));
     found.extend(clients(&state, &tables, is_end));
@@ -99,8 +101,9 @@ fn replies(state: &State, notes: &Notes) -> Vec<String> {
         }
         for question in questions {
             let count = ends.remove(&question.seq).unwrap_or_default();
-            // In the lounge, a message may be edited, or the agent may be too late.
-            if count > 1 || (count == 0 && live.channel_id.as_str() == PUBLIC) {
+            // A message may be deleted before its reply. In the lounge, the agent may be too late.
+            let must_have_one = live.channel_id.as_str() == PUBLIC && question.deleted_at.is_none();
+            if count > 1 || (count == 0 && must_have_one) {
                 found.push(format!("message {} of {key} has {count} replies", question.seq));
             }
         }
@@ -193,7 +196,7 @@ fn subscriptions(state: &State, tables: &Tables, now: Timestamp) -> Vec<String> 
     found
 }
 
-/// Checks that each open client shows the history of its channels.
+/// Checks that each open client shows the history of its channels, with all changes.
 fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
     let mut found = Vec::new();
     for (name, view) in &tables.notes.clients {
@@ -219,7 +222,12 @@ fn clients(state: &State, tables: &Tables, is_end: bool) -> Vec<String> {
                 history.map(|item| (item.stored.message.seq, item.stored.message.message_id.to_string())).collect();
             if shown != wanted {
                 found.push(lacks(name, id, shown, &wanted));
+                continue;
             }
+            let known = lock(&view.known);
+            let history = state.messages.get(&key).into_iter().flat_map(BTreeMap::values);
+            let wrong = history.filter_map(|item| differs(&known, &key, &item.stored.message));
+            found.extend(wrong.map(|wrong| format!("{name} has {wrong}")));
         }
     }
     found

@@ -8,7 +8,7 @@ use chat::{
 };
 use serde_json::Value;
 
-use super::{may_see, versions::channel_of};
+use super::{drafts, may_see, numbers, versions::channel_of};
 use crate::tables::{Notes, Tables};
 
 /// Checks that the user may see a frame that reaches their socket.
@@ -23,6 +23,9 @@ pub(crate) fn pushed(state: &State, tables: &mut Tables, who: &UserId, frame: &s
         if is_of_end(&content, who) {
             return;
         }
+        let wrong = drafts::unstored(&tables.notes, &content).into_iter().chain(uncovered(&tables.notes, &content));
+        let wrong: Vec<String> = wrong.collect();
+        tables.violations.extend(wrong);
         let has_key = content["events"].is_array() || content["draft_id"].is_string();
         match keys_of(&tables.notes, &content) {
             Ok(keys) => keys,
@@ -45,6 +48,12 @@ pub(crate) fn pushed(state: &State, tables: &mut Tables, who: &UserId, frame: &s
         }
     }
     tables.notes.last_frame = Some((frame.to_owned(), keys));
+}
+
+/// Returns why events of a frame cover changes of other messages.
+fn uncovered(notes: &Notes, frame: &Value) -> Vec<String> {
+    let events = frame["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+    events.iter().filter_map(|event| numbers::strange(notes, channel_of(notes, event)?, event)).collect()
 }
 
 /// Returns whether a frame tells the user of the end of the right to see a channel, or of the socket's end.
@@ -70,7 +79,7 @@ fn keys_of(notes: &Notes, frame: &Value) -> Result<Vec<ChannelKey>, String> {
     let id = frame["channel_id"].as_str().ok_or("a frame of no channel")?;
     let keys: Option<BTreeSet<ChannelKey>> = match frame["events"].as_array() {
         Some(events) => events.iter().map(|event| channel_of(notes, event).cloned()).collect(),
-        None => frame["draft_id"].as_str().and_then(|id| Some(BTreeSet::from([notes.drafts.get(id)?.clone()]))),
+        None => frame["draft_id"].as_str().and_then(|id| Some(BTreeSet::from([notes.drafts.get(id)?.channel.clone()]))),
     };
     let keys = keys.ok_or("a frame of unknown messages")?;
     if keys.iter().any(|key| key.channel_id.as_str() != id) {

@@ -1,7 +1,9 @@
 //! Invariants of every schedule: those of each instant, and those of the converged state.
 
 mod converged;
+mod drafts;
 mod frames;
+mod numbers;
 mod permissions;
 mod revisions;
 mod versions;
@@ -20,8 +22,10 @@ use chat::{
 use self::{converged::numbering, permissions::forbidden};
 pub(crate) use self::{
     converged::{at_the_end, check_quiescent},
+    drafts::{held, progressed, resumed, shown},
     frames::pushed,
-    versions::Derived,
+    numbers::{delivered, without_first_numbers},
+    versions::{Derived, outdated},
 };
 use crate::{
     tables::{End, EndCause, Notes},
@@ -79,6 +83,9 @@ pub(crate) fn commits(world: &World, caller: &Caller, process: u64, state: &Stat
     }
     let lost = revisions::lost(&tables.notes, process, effect).or_else(|| revisions::misnumbered(state, effect));
     tables.violations.extend(lost);
+    let misnumbered = numbers::note(&mut tables.notes, effect);
+    let not_said = drafts::note(world, &mut tables.notes, effect);
+    tables.violations.extend(misnumbered.into_iter().chain(not_said));
     versions::note(&mut tables.notes, effect);
     note_ends(&mut tables.notes, process, state, effect);
     drop(tables);

@@ -44,12 +44,13 @@ pub(super) fn forbidden(state: &State, caller: &Caller, effect: &Effect) -> Opti
             Some(item) => revision(state, caller, &question.channel, &item.stored.message, "cancelled"),
             None => Some(format!("a reply in {} is stopped", question.channel)),
         },
-        Effect::ReactionChanged { user, after } => {
+        Effect::ReactionChanged { user, after, .. } => {
             let key = after.stored.channel();
             let may = *caller == Caller::User(user.clone()) && is_open(state, &key) && may_see(state, &key, user);
             unless(may, || format!("{user} reacts in {key}"))
         }
-        Effect::LeaseAcquired { .. } | Effect::LeaseRenewed { .. } => None,
+        // Leases and drafts are the agent's own.
+        _ => None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::tables::{AskedEdit, Notes};
 /// Returns why an edit by `process` loses another change of the message, or ignores the version that its request
 /// requires, or `None`.
 pub(super) fn lost(notes: &Notes, process: u64, effect: &Effect) -> Option<String> {
-    let Effect::MessageRevised { before, after } = effect else { return None };
+    let Effect::MessageRevised { before, after, .. } = effect else { return None };
     let (key, before, after) = (after.stored.channel(), &before.stored.message, &after.stored.message);
     if after.deleted_at.is_some() {
         return None;
@@ -53,7 +53,7 @@ fn patched(before: &Message, edit: &Edit) -> Option<Map<String, Value>> {
 pub(super) fn misnumbered(state: &State, effect: &Effect) -> Option<String> {
     let (before, after) = match effect {
         Effect::MessageAppended { item, .. } => (0, item),
-        Effect::MessageRevised { before, after } => (before.stored.message.version, after),
+        Effect::MessageRevised { before, after, .. } => (before.stored.message.version, after),
         Effect::ReactionChanged { after, .. } => {
             let before = state.message(&after.stored.channel(), after.stored.message.seq);
             (before.map_or(0, |item| item.stored.message.version), after)

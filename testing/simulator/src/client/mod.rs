@@ -1,5 +1,8 @@
-//! A client that follows the protocol: it ignores duplicates, and reads the history after a gap and after each
-//! reconnect.
+//! A client that follows the protocol: it ignores duplicates, and reads the history and the changes after a gap and
+//! after each reconnect.
+
+mod drafts;
+mod reading;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,7 +14,6 @@ use chat::{
     app::{
         channel_lists::Filter,
         connect::{Asked, Connect, Renewal},
-        history::PageRequest,
         tickets::{issue, redeem},
     },
     model::{
@@ -20,20 +22,19 @@ use chat::{
         id::{ChannelId, ConnectionId, UserId},
         seq::Seq,
     },
-    ports::{connection_store::ConnectionStore, message_store::Range, ticket_store::Ticket},
+    ports::{connection_store::ConnectionStore, ticket_store::Ticket},
 };
 
+use self::{drafts::HeldDraft, reading::ChannelCopy};
 use crate::{
     invocation::request,
     mutant::Mutant,
     node::Node,
     oracle::{Caller, Derived},
-    tables::{ClientView, Shown, Socket},
+    tables::{ClientView, Socket},
     world::{LOUNGE, MEMBER, PRIVATE, STRANGER, World, channel, user},
 };
 
-/// Page size of the client's history requests.
-const PAGE: u16 = 3;
 /// Maximum repeated requests for a channel that is not found.
 const PATIENCE: u32 = 5;
 
@@ -44,7 +45,9 @@ struct Client {
     /// The channel that the client subscribes to by name. `None`: all channels of its user (`auto_subscribe`).
     named: Option<ChannelId>,
     /// Messages that the client shows, by channel.
-    shown: BTreeMap<ChannelId, Shown>,
+    copies: BTreeMap<ChannelId, ChannelCopy>,
+    /// Drafts that the client shows, by channel and question.
+    drafts: BTreeMap<(ChannelId, Seq), HeldDraft>,
     /// States of messages that the client derives from events and pages.
     derived: Derived,
     /// Number of connections so far.
@@ -66,7 +69,8 @@ pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Opt
         name,
         user: user(of),
         named: named.map(channel),
-        shown: BTreeMap::new(),
+        copies: BTreeMap::new(),
+        drafts: BTreeMap::new(),
         derived: Derived::default(),
         connections: 0,
     };
@@ -193,7 +197,7 @@ impl Client {
             None => self.own_channels().await,
         };
         // The id may lead to a new channel. Only the end of a socket tells the client so.
-        self.shown.remove(&channel(LOUNGE));
+        self.forget(&channel(LOUNGE));
         if (self.connections == 1 || !self.world.has(Mutant::NoCatchUp)) && !self.catch_up_all(&channels).await {
             return not_there();
         }
@@ -254,7 +258,7 @@ impl Client {
                     return false;
                 }
                 // A later channel with this id is another channel.
-                self.shown.remove(channel);
+                self.forget(channel);
             }
         }
         true
@@ -284,66 +288,24 @@ impl Client {
     async fn take(&mut self, frame: &str) -> Result<(), Left> {
         let Ok(frame) = serde_json::from_str::<serde_json::Value>(frame) else { return Ok(()) };
         let Some(Ok(of)) = frame["channel_id"].as_str().map(str::parse::<ChannelId>) else { return Ok(()) };
+        if frame["type"] == "message.delta" {
+            let taken = self.take_delta(&of, &frame).await;
+            return self.unless_gone(&of, taken);
+        }
         for event in frame["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            self.derived.hear(&self.world, event);
-            // An event of a reaction has no message, and reveals no gap.
-            let (Some(seq), Some(message)) =
-                (event["seq"].as_u64().map(Seq::new), event["message"]["message_id"].as_str())
-            else {
-                continue;
-            };
-            let has = self.last(&of);
-            if seq <= has && !self.world.has(Mutant::DuplicatesKept) {
-                continue;
-            }
-            if seq > has.next() && !self.world.has(Mutant::GapIgnored) {
-                match self.catch_up(&of).await {
-                    // A channel of an `auto_subscribe` socket may be deleted.
-                    Err(_) if self.named.is_none() && of.as_str() == LOUNGE => {}
-                    caught_up => caught_up?,
-                }
-                continue;
-            }
-            self.shown.entry(of.clone()).or_default().push((seq, message.to_owned()));
+            let taken = self.take_event(&of, event).await;
+            self.unless_gone(&of, taken)?;
         }
         Ok(())
     }
 
-    fn last(&self, of: &ChannelId) -> Seq {
-        self.shown.get(of).and_then(|shown| shown.last()).map_or(Seq::ZERO, |(seq, _)| *seq)
+    /// Ignores that a channel of an `auto_subscribe` socket is not found: it may be deleted.
+    fn unless_gone(&self, of: &ChannelId, taken: Result<(), Left>) -> Result<(), Left> {
+        if self.named.is_none() && of.as_str() == LOUNGE { Ok(()) } else { taken }
     }
 
-    /// Reads the messages after the last known one, page by page.
-    async fn catch_up(&mut self, of: &ChannelId) -> Result<(), Left> {
-        self.shown.entry(of.clone()).or_default();
-        loop {
-            let last = self.last(of);
-            let after = if self.world.has(Mutant::CursorOffByOne) { last.next() } else { last };
-            let (of_channel, of_user) = (of.clone(), self.user.clone());
-            let page = request(&self.world, self.caller(), |node| async move {
-                let request = PageRequest::of_history(Range::After(after), PAGE);
-                let page = node.channel_messages().page(&of_channel, &of_user, request).await;
-                if page.as_ref().is_ok_and(|page| !page.messages.is_empty()) {
-                    node.answers_with_what_it_read();
-                }
-                page
-            })
-            .await
-            .1;
-            match page {
-                Some(Ok(page)) => {
-                    page.messages.iter().for_each(|message| self.derived.read(&self.world, message));
-                    let shown = self.shown.entry(of.clone()).or_default();
-                    let messages = page.messages.into_iter();
-                    shown.extend(messages.map(|message| (message.seq, message.message_id.to_string())));
-                    if page.next.is_none() {
-                        return Ok(());
-                    }
-                }
-                Some(Err(ChatError::ChannelNotFound)) => return Err(Left::NotFound),
-                Some(Err(_)) | None => self.world.time.sleep(Duration::from_millis(100)).await,
-            }
-        }
+    async fn pause(&self) {
+        self.world.time.sleep(Duration::from_millis(100)).await;
     }
 
     /// Leaves the socket, with or without a `$disconnect`.
@@ -371,7 +333,8 @@ impl Client {
         let view = live.map(|(id, since_open)| ClientView {
             user: Some(self.user.clone()),
             connection: Some(id.clone()),
-            shown: self.shown.clone(),
+            shown: self.copies.iter().map(|(of, copy)| (of.clone(), copy.shown.clone())).collect(),
+            known: Arc::clone(&self.derived.0),
             since_open: since_open.clone(),
             follows: self.named.is_none(),
         });
