@@ -23,6 +23,7 @@ use crate::{
         id::{ChannelId, ConnectionId, MessageId},
         incarnation::{ChannelKey, Incarnation},
         message::{Change, ContentType, Message, MessageEvent, Role, StoredMessage},
+        rev::Rev,
         seq::Seq,
         time::Timestamp,
         trace::TraceContext,
@@ -78,6 +79,7 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             deleted_at: None,
         },
         incarnation: incarnation(),
+        rev: Rev::ZERO,
         trace: Some(TraceContext {
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
             tracestate: None,
@@ -88,7 +90,7 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
 
 /// Returns the event of that message's creation.
 pub(crate) fn created(channel: &str, seq: u64, content: &str) -> MessageEvent {
-    MessageEvent { change: Change::Created, stored: stored_message(channel, seq, content) }
+    MessageEvent::of(Change::Created, stored_message(channel, seq, content))
 }
 
 /// Clock that moves only during sleeps, with random numbers of a seed.

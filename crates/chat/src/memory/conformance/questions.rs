@@ -38,7 +38,7 @@ where
         for message in [&mut answered, &mut deleted] {
             let deleted = Message { content: String::new(), deleted_at: Some(self.now), ..message.message.revised() };
             message.message = deleted;
-            require_eq!(messages.update_message(&by, message).await?, UpdateResult::Done, "a deletion");
+            require_eq!(self.revise(&by, message).await?, UpdateResult::Done, "a deletion");
         }
         let again = self.reply(&channel, answered.message.seq, self.now).await?;
         require!(matches!(again, AppendResult::KeyTaken(_)), "a used key of a deleted question: {again:?}");
