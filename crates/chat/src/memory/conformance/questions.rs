@@ -28,7 +28,6 @@ where
     Removal: DeletedChannels,
 {
     pub(super) async fn questions(&self) -> Outcome {
-        let messages = self.ports.messages;
         let (channel, olga) = self.channel("questions", Visibility::Public).await?;
         let mut answered = self.send(&channel, "olga").await?;
         require_eq!(self.reply(&channel, Seq::FIRST, self.now).await?, AppendResult::Stored, "a reply");
