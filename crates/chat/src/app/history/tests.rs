@@ -145,6 +145,34 @@ async fn a_page_around_a_message_has_both_sides_and_says_what_lies_beyond() {
     }
 }
 
+/// A change between the reads of a page must not be taken for one that the page shows.
+#[tokio::test]
+async fn a_page_says_the_number_of_the_last_change_before_its_messages_were_read() {
+    let set_last = |store: &TestStore, last: u64| {
+        store.state().last_changes.insert("c".parse().unwrap(), (key("c").incarnation, Rev::new(last)));
+    };
+    let store = channel_with(&[0, 0, 1]);
+    let newest = Place::From(Range::Newest);
+    assert_eq!(read(&store, page(Shown::All, newest, 10)).await.rev, Rev::ZERO);
+    for (shown, place) in [
+        (Shown::All, newest),
+        (Shown::All, Place::Around(Seq::FIRST)),
+        (Shown::All, Place::From(Range::After(Seq::ZERO))),
+        (THREAD, newest),
+    ] {
+        set_last(&store, 7);
+        let racing = store.through(Before::new(Call::Messages, || set_last(&store, 8)));
+        let clock = TestClock::new(1);
+        let messages = channel_messages(&racing, &clock);
+        let found = messages.page(&"c".parse().unwrap(), &"bob".parse().unwrap(), page(shown, place, 10)).await;
+        assert!(racing.hook().is_done());
+        assert_eq!(found.unwrap().rev, Rev::new(7), "{shown:?}, {place:?}");
+        assert_eq!(read(&store, page(shown, place, 10)).await.rev, Rev::new(8), "{shown:?}, {place:?}");
+    }
+    let nothing = page(Shown::All, Place::From(Range::After(Seq::new(3))), 10);
+    assert_eq!(read(&store, nothing).await.rev, Rev::new(8), "also a page without messages");
+}
+
 #[tokio::test]
 async fn a_thread_and_the_history_without_it_have_the_pages_of_the_history() {
     let store = channel_with(&[0, 0, 1, 1, 2, 1, 0, 1]);
