@@ -8,7 +8,7 @@ pub(super) fn merged(events: &[MessageEvent]) -> Vec<MessageEvent> {
     let mut merged: Vec<MessageEvent> = Vec::with_capacity(events.len());
     for event in events {
         let mut event = event.clone();
-        if let Some(earlier) = merged.pop_if(|earlier| is_replaced(earlier, &event)) {
+        while let Some(earlier) = merged.pop_if(|earlier| is_replaced(earlier, &event)) {
             event.rev_from = earlier.rev_from;
         }
         merged.push(event);
