@@ -143,7 +143,7 @@ where
         Ok(())
     }
 
-    /// A channel that reuses an id counts its changes anew.
+    /// A channel that reuses an id counts its changes from 1.
     pub(super) async fn changes_counted_anew(&self) -> Outcome {
         let messages = self.ports.messages;
         let mut keys = Vec::new();

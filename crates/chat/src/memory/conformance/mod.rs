@@ -114,7 +114,7 @@ where
         ("reactions are counted by user", Box::pin(bench.reactions())),
         ("a change takes the next number of its channel", Box::pin(bench.change_numbers())),
         ("a change has a record until it expires", Box::pin(bench.change_records())),
-        ("changes are counted anew in a channel that reuses an id", Box::pin(bench.changes_counted_anew())),
+        ("a channel that reuses an id counts its changes from 1", Box::pin(bench.changes_counted_anew())),
         ("a connection is identified by its id and its time of connecting", Box::pin(bench.connections())),
         ("a renewal applies to later subscriptions", Box::pin(bench.renewals())),
         ("a subscription needs an open connection with room", Box::pin(bench.subscriptions())),

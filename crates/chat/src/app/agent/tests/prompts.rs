@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::{access::Authority, rev::ChangeNumber},
-    ports::{channel_store::ChannelStore, message_store::UpdateResult},
+    ports::message_store::UpdateResult,
 };
 
 #[tokio::test(start_paused = true)]
