@@ -15,14 +15,19 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    app::connect::{Asked, Connect, Connector},
+    app::{
+        channel_messages::ChannelMessages,
+        connect::{Asked, Connect, Connector},
+    },
     memory::{Call, CallFault, Effect, Hook, MemoryStore, State},
     model::{
         channel::{AgentMode, AgentSettings, Channel, Member, MemberRole, Visibility},
         error::StoreError,
         id::{ChannelId, ConnectionId, MessageId},
         incarnation::{ChannelKey, Incarnation},
+        limits::CHANGE_DURATION,
         message::{Change, ContentType, Message, MessageEvent, Role, StoredMessage},
+        rev::Rev,
         seq::Seq,
         time::Timestamp,
         trace::TraceContext,
@@ -78,6 +83,7 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
             deleted_at: None,
         },
         incarnation: incarnation(),
+        rev: Rev::ZERO,
         trace: Some(TraceContext {
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
             tracestate: None,
@@ -88,7 +94,16 @@ pub(crate) fn stored_message(channel: &str, seq: u64, content: &str) -> StoredMe
 
 /// Returns the event of that message's creation.
 pub(crate) fn created(channel: &str, seq: u64, content: &str) -> MessageEvent {
-    MessageEvent { change: Change::Created, stored: stored_message(channel, seq, content) }
+    MessageEvent::of(Change::Created, stored_message(channel, seq, content))
+}
+
+/// Returns the messages of a store's channels, with their ports. Records of changes are stored for
+/// [`CHANGE_DURATION`].
+pub(crate) fn channel_messages<'a, Store, Time>(
+    store: &'a Store,
+    clock: &'a Time,
+) -> ChannelMessages<'a, Store, Store, Time> {
+    ChannelMessages { channels: store, messages: store, clock, change_duration: CHANGE_DURATION }
 }
 
 /// Clock that moves only during sleeps, with random numbers of a seed.

@@ -7,6 +7,7 @@ use crate::{
         error::{ChatError, Result},
         id::{ChannelId, UserId},
         incarnation::ChannelKey,
+        rev::Rev,
     },
     ports::channel_store::ChannelStore,
 };
@@ -17,6 +18,24 @@ use crate::{
 /// [`ChatError::ChannelNotFound`] when there is none or the user is no member of a private one, [`ChatError::Store`].
 pub async fn authorize_read(channels: &impl ChannelStore, channel: &ChannelId, user: &UserId) -> Result<Access> {
     let found = channels.channel(channel).await?.ok_or(ChatError::ChannelNotFound)?;
+    readable(channels, found, user).await
+}
+
+/// Returns the channel, if `user` may read, send to and subscribe to it, and the number of its last change.
+///
+/// # Errors
+/// Those of [`authorize_read`].
+pub async fn authorize_read_with_rev(
+    channels: &impl ChannelStore,
+    channel: &ChannelId,
+    user: &UserId,
+) -> Result<(Access, Rev)> {
+    let (found, rev) = channels.channel_with_rev(channel).await?.ok_or(ChatError::ChannelNotFound)?;
+    Ok((readable(channels, found, user).await?, rev))
+}
+
+/// Returns the access of `user` to a channel. Reads the membership only if the channel is private.
+async fn readable(channels: &impl ChannelStore, found: Channel, user: &UserId) -> Result<Access> {
     if found.visibility == Visibility::Public {
         return Ok(Access { channel: found, member: None });
     }

@@ -197,7 +197,7 @@ mod tests {
     use crate::{
         memory::Call,
         model::{channel::MemberRole, invitation::Invitation, seq::Seq},
-        testing::{Before, TestClock, TestStore, incarnation, key},
+        testing::{Before, TestClock, TestStore, channel_messages, incarnation, key},
     };
 
     /// Ids of bob's channels in the order of their activity, with the seconds at which it was.
@@ -234,7 +234,7 @@ mod tests {
         limit: u16,
     ) -> (Vec<String>, Option<Activity>) {
         let clock = TestClock::new(1);
-        let lists = ChannelMessages { channels: store, messages: store, clock: &clock };
+        let lists = channel_messages(store, &clock);
         let page = lists.own_channels(&bob(), filter, after, limit).await.unwrap();
         (page.channels.into_iter().map(|view| view.channel.channel_id.to_string()).collect(), page.next_after)
     }
@@ -277,7 +277,7 @@ mod tests {
     async fn a_list_has_the_channels_that_the_token_and_the_prefix_name() {
         let store = channels();
         let clock = TestClock::new(1);
-        let lists = ChannelMessages { channels: &store, messages: &store, clock: &clock };
+        let lists = channel_messages(&store, &clock);
         let limited = Caller { allowed_channels: Some(["old".parse().unwrap()].into()), ..bob() };
         let own = lists.own_channels(&limited, &Filter::default(), None, 9).await.unwrap();
         assert_eq!(own.channels.iter().map(|view| view.channel.channel_id.as_str()).collect::<Vec<_>>(), ["old"]);
@@ -297,7 +297,7 @@ mod tests {
             store = store.with_channel(id, Visibility::Public);
         }
         let clock = TestClock::new(1);
-        let lists = ChannelMessages { channels: &store, messages: &store, clock: &clock };
+        let lists = channel_messages(&store, &clock);
         for (caller, ids, positions) in
             [(bob(), vec!["a", "b", "c", "d"], vec!["a#a", "b#b", "c#c"]), (limited(), vec!["b", "d"], vec!["b#b"])]
         {
@@ -352,7 +352,7 @@ mod tests {
         let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Public).with_member("c", "bob");
         let hooked = store.through(Before::new(Call::ReadMarks, || store.state().members.clear()));
         let clock = TestClock::new(1);
-        let lists = ChannelMessages { channels: &hooked, messages: &hooked, clock: &clock };
+        let lists = channel_messages(&hooked, &clock);
         let own = lists.own_channels(&bob(), &Filter::default(), None, 9).await.unwrap();
         assert_eq!((own.channels, hooked.hook().is_done()), (Vec::new(), true));
     }
@@ -367,7 +367,7 @@ mod tests {
             .with_member("b", "bob");
         store.archive("c");
         let clock = TestClock::new(1);
-        let lists = ChannelMessages { channels: &store, messages: &store, clock: &clock };
+        let lists = channel_messages(&store, &clock);
         for (archived, expected) in [(false, vec!["a", "b"]), (true, vec!["a", "b", "c"])] {
             let filter = Filter { archived, ..Filter::default() };
             let page = lists.public_channels(&bob(), &filter, None, 9).await.unwrap();

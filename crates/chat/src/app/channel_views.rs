@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::{
         memory::{Call, Hook, MemoryStore, MessageItem, State},
-        testing::{Before, TestClock, TestStore, key, stored_message},
+        testing::{Before, TestClock, TestStore, channel_messages, key, stored_message},
     };
 
     /// Sender of a message, and whether the message is deleted.
@@ -163,7 +163,7 @@ mod tests {
     async fn seen(store: &MemoryStore<impl Hook>, user: &str) -> Option<ChannelView> {
         let found = store.state().channels.values().next().cloned().unwrap();
         let clock = TestClock::new(1);
-        let messages = ChannelMessages { channels: store, messages: store, clock: &clock };
+        let messages = channel_messages(store, &clock);
         messages.view(found, &user.parse().unwrap()).await.unwrap()
     }
 

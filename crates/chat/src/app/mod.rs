@@ -7,6 +7,8 @@
 //! | [`channel_messages`] | the ports of reading and changing messages |
 //! | [`edit`] | edit and delete messages |
 //! | [`react`] | add and remove reactions |
+//! | [`changes`] | read the changes of messages after a number |
+//! | [`wait`] | wait for messages or changes without a socket |
 //! | [`history`] | read messages |
 //! | [`read_mark`] | mark messages as read |
 //! | [`channels`] | create, change and delete channels |
@@ -28,12 +30,14 @@
 
 pub mod access;
 pub mod agent;
+pub mod changes;
 pub mod channel_lists;
 pub mod channel_messages;
 pub mod channel_views;
 pub mod channels;
 pub mod closing;
 pub mod connect;
+mod contention;
 pub mod delivery;
 pub mod edit;
 pub mod frame_budget;
@@ -41,6 +45,7 @@ pub mod history;
 pub mod maintenance;
 pub mod members;
 pub mod membership;
+mod page_size;
 pub mod presence;
 pub mod rate_limit;
 pub mod react;
@@ -49,3 +54,4 @@ pub mod send;
 pub mod stream;
 pub mod subscription_ends;
 pub mod tickets;
+pub mod wait;

@@ -8,6 +8,7 @@ use crate::{
     model::{
         error::{ChatError, Result},
         id::UserId,
+        limits::WAIT_BUCKET,
         token_bucket::{Bucket, Quota},
     },
     ports::{
@@ -37,6 +38,7 @@ impl RateLimits {
             LimitedAction::Connect => self.connect,
             LimitedAction::Create => self.create,
             LimitedAction::AddMember => self.members,
+            LimitedAction::Wait => WAIT_BUCKET,
             _ => self.other,
         }
     }

@@ -3,13 +3,13 @@
 
 use crate::{
     app::{
-        access::{SameChannel, authorize_read},
+        access::{SameChannel, authorize_read_with_rev},
         channel_messages::ChannelMessages,
+        contention::Contention,
     },
     model::{
         error::{ChatError, Result},
         id::{ChannelId, UserId},
-        limits::MESSAGE_CHANGE_ATTEMPTS,
         message_ref::MessageRef,
         reaction::{Reaction, Toggle},
         seq::Seq,
@@ -17,7 +17,7 @@ use crate::{
     },
     ports::{
         channel_store::ChannelStore,
-        clock::{CHANGE_BACKOFF, Clock},
+        clock::Clock,
         message_store::{MessageStore, ReactionResult},
     },
 };
@@ -32,23 +32,34 @@ pub struct ReactionPage {
 }
 
 impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessages<'_, Channels, Messages, Time> {
-    /// Adds the caller's reaction to a message, or removes it. A repeated call changes nothing.
+    /// Adds the caller's reaction to a message, or removes it. A repeated call changes nothing and takes no number.
     ///
     /// # Errors
     /// [`ChatError::ChannelNotFound`], [`ChatError::MessageNotFound`] (also when the message is deleted),
     /// [`ChatError::ChannelArchived`], [`ChatError::TooManyReactions`], [`ChatError::Contended`],
     /// [`ChatError::Store`].
     pub async fn react(&self, revision: &MessageRef, emoji: &Emoji, toggle: Toggle) -> Result<()> {
-        let mut same = SameChannel::default();
-        for attempt in 0..MESSAGE_CHANGE_ATTEMPTS {
-            let access = authorize_read(self.channels, &revision.channel_id, &revision.caller).await?;
+        let (mut same, mut contention) = (SameChannel::default(), Contention::new(self.clock));
+        while contention.begin(false).await {
+            let channels = self.channels;
+            let (access, mut last) = authorize_read_with_rev(channels, &revision.channel_id, &revision.caller).await?;
             same.require(&access.channel)?;
             access.require_open()?;
-            match self.messages.react(&access.as_reader(), revision, emoji, toggle, self.clock.now()).await? {
-                ReactionResult::Done => return Ok(()),
-                ReactionResult::MessageNotFound => return Err(ChatError::MessageNotFound),
-                ReactionResult::Full => return Err(ChatError::TooManyReactions),
-                ReactionResult::Stale => CHANGE_BACKOFF.pause(self.clock, attempt).await,
+            // Another change of the channel between the read and the write costs an attempt with the number after it.
+            loop {
+                let (by, number, now) = (access.as_reader(), self.change_after(last), self.clock.now());
+                match self.messages.react(&by, revision, emoji, toggle, number, now).await? {
+                    ReactionResult::Done => return Ok(()),
+                    ReactionResult::MessageNotFound => return Err(ChatError::MessageNotFound),
+                    ReactionResult::Full => return Err(ChatError::TooManyReactions),
+                    ReactionResult::Stale | ReactionResult::Conflict => break,
+                    ReactionResult::Behind(current) => {
+                        if !contention.begin_behind().await {
+                            return Err(ChatError::contended());
+                        }
+                        last = current;
+                    }
+                }
             }
         }
         Err(ChatError::contended())
@@ -82,11 +93,13 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
+
     use super::*;
     use crate::{
-        memory::MessageItem,
-        model::{channel::Visibility, reaction::Reactions},
-        testing::{TestClock, TestStore, key, stored_message},
+        memory::{Call, MessageItem},
+        model::{channel::Visibility, limits::CHANGE_DURATION, reaction::Reactions, rev::Rev},
+        testing::{Before, PausedClock, TestClock, TestStore, channel_messages, incarnation, key, stored_message},
     };
 
     #[tokio::test]
@@ -101,7 +114,7 @@ mod tests {
         let item = MessageItem { stored, for_agent: false };
         store.state().messages.entry(key("c")).or_default().insert(Seq::FIRST, item);
         let clock = TestClock::new(1);
-        let messages = ChannelMessages { channels: &store, messages: &store, clock: &clock };
+        let messages = channel_messages(&store, &clock);
         let (channel, bob) = ("c".parse().unwrap(), "bob".parse().unwrap());
         let all = [("🎉", "bob"), ("🎉", "dave"), ("👍", "alice"), ("👍", "bob"), ("👍", "carol")];
         for only in [None, Some("👍"), Some("🎉"), Some("🚀")] {
@@ -127,5 +140,72 @@ mod tests {
         }
         let refused = messages.reactions(&channel, &"mallory".parse().unwrap(), Seq::FIRST, None, None, 9).await;
         assert!(matches!(refused, Err(ChatError::ChannelNotFound)), "{refused:?}");
+    }
+
+    /// Returns a store with a public channel and a message in it.
+    fn with_message(store: TestStore) -> TestStore {
+        let store = store.with_channel("c", Visibility::Public);
+        let item = MessageItem { stored: stored_message("c", 1, "hi"), for_agent: false };
+        store.state().messages.entry(key("c")).or_default().insert(Seq::FIRST, item);
+        store
+    }
+
+    fn by(user: &str) -> MessageRef {
+        MessageRef { channel_id: "c".parse().unwrap(), seq: Seq::FIRST, caller: user.parse().unwrap(), trace: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reactors_at_once_lose_no_number_in_any_order() {
+        const REACTORS: u64 = 16;
+        for seed in 0..50 {
+            let store = with_message(TestStore::scheduled(seed, 4));
+            let clock = PausedClock::new(seed);
+            let messages = channel_messages(&store, &clock);
+            let emoji: Emoji = "👍".parse().unwrap();
+            let reactors =
+                (0..REACTORS).map(async |number| messages.react(&by(&format!("u{number}")), &emoji, Toggle::Add).await);
+            for reacted in join_all(reactors).await {
+                assert!(reacted.is_ok(), "seed {seed}: {reacted:?}");
+            }
+            let state = store.state();
+            let stored = &state.message(&key("c"), Seq::FIRST).unwrap().stored;
+            assert_eq!(stored.message.reactions[&emoji].len(), 16, "seed {seed}: a reaction is lost");
+            assert_eq!((stored.message.version, stored.rev), (1 + REACTORS, Rev::new(REACTORS)), "seed {seed}");
+            assert_eq!(state.last_change(&key("c")), Rev::new(REACTORS), "seed {seed}");
+            let wanted: Vec<Rev> = (1..=REACTORS).map(Rev::new).collect();
+            let of_events: Vec<Rev> = state.stream.iter().map(|record| record.event.stored.rev).collect();
+            assert_eq!(of_events, wanted, "seed {seed}: each number once, in order");
+            let records = &state.changes[&key("c")];
+            assert_eq!(records.keys().copied().collect::<Vec<_>>(), wanted, "seed {seed}");
+            assert!(records.values().all(|record| record.seq == Seq::FIRST), "seed {seed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reaction_that_is_already_as_requested_takes_no_number() {
+        let (store, clock) = (with_message(TestStore::seeded(1, 0)), TestClock::new(1));
+        let messages = channel_messages(&store, &clock);
+        for (toggle, last) in
+            [(Toggle::Remove, 0), (Toggle::Add, 1), (Toggle::Add, 1), (Toggle::Remove, 2), (Toggle::Remove, 2)]
+        {
+            messages.react(&by("bob"), &"👍".parse().unwrap(), toggle).await.unwrap();
+            assert_eq!(store.state().last_change(&key("c")), Rev::new(last), "{toggle:?}");
+        }
+        let record = store.state().changes[&key("c")][&Rev::new(2)];
+        assert_eq!(record.expires_at, clock.now().plus(CHANGE_DURATION));
+    }
+
+    #[tokio::test]
+    async fn another_change_after_the_read_costs_no_wait() {
+        let (store, clock) = (with_message(TestStore::seeded(1, 0)), TestClock::new(1));
+        let racing = store.through(Before::new(Call::React, || {
+            store.state().last_changes.insert("c".parse().unwrap(), (incarnation(), Rev::new(7)));
+        }));
+        let started = clock.now();
+        channel_messages(&racing, &clock).react(&by("bob"), &"👍".parse().unwrap(), Toggle::Add).await.unwrap();
+        assert!(racing.hook().is_done());
+        assert_eq!(clock.now(), started, "the number was only read too early");
+        assert_eq!(store.state().message(&key("c"), Seq::FIRST).unwrap().stored.rev, Rev::new(8));
+        assert_eq!(store.state().last_change(&key("c")), Rev::new(8));
     }
 }

@@ -12,6 +12,7 @@ use crate::{
         incarnation::ChannelKey,
         invitation::{Invitation, InvitedChannel},
         pending_end::PendingEnd,
+        rev::Rev,
         seq::Seq,
         text::search_key::SearchKey,
         time::Timestamp,
@@ -47,6 +48,14 @@ impl<H: Hook> ChannelStore for MemoryStore<H> {
 
     async fn channel(&self, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
         self.call(Call::Channel, |state| state.channels.get(id).cloned()).await
+    }
+
+    async fn channel_with_rev(&self, id: &ChannelId) -> Result<Option<(Channel, Rev)>, StoreError> {
+        self.call(Call::Channel, |state| {
+            let channel = state.channels.get(id)?;
+            Some((channel.clone(), state.last_change(&channel.key())))
+        })
+        .await
     }
 
     async fn channels_among(&self, keys: &[ChannelKey]) -> Result<Vec<Channel>, StoreError> {

@@ -67,6 +67,8 @@ calls! {
     Revise "revise" false,
     React "react" false,
     Messages "messages" true,
+    Changes "changes" true,
+    MessagesAmong "messages_among" true,
     Listed "listed" true,
     Previews "previews" true,
     Outlines "outlines" true,

@@ -1,6 +1,6 @@
 //! Messages in memory.
 
-use std::ops::Bound::Excluded;
+use std::ops::Bound::{Excluded, Unbounded};
 
 use super::{
     Call, Hook, MemoryStore, Reading, State,
@@ -17,6 +17,7 @@ use crate::{
         message_ref::MessageRef,
         preview::{MessageOutline, MessagePreview},
         reaction::Toggle,
+        rev::{ChangeNumber, Rev},
         seq::Seq,
         text::emoji::Emoji,
         time::Timestamp,
@@ -28,8 +29,12 @@ use crate::{
 };
 
 impl<H: Hook> MessageStore for MemoryStore<H> {
-    async fn head(&self, channel: &ChannelId) -> Result<Option<ChannelHead>, StoreError> {
-        self.call(Call::Head, |state| state.channels.get(channel).map(ChannelHead::from)).await
+    async fn head(&self, channel: &ChannelId) -> Result<Option<(ChannelHead, Rev)>, StoreError> {
+        self.call(Call::Head, |state| {
+            let channel = state.channels.get(channel)?;
+            Some((ChannelHead::from(channel), state.last_change(&channel.key())))
+        })
+        .await
     }
 
     async fn is_member(&self, channel: &ChannelKey, user: &UserId) -> Result<bool, StoreError> {
@@ -90,8 +95,14 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         .await
     }
 
-    async fn update_message(&self, by: &Authority<'_>, revised: &StoredMessage) -> Result<UpdateResult, StoreError> {
-        self.change(Call::Revise, |state| state.revise(by, revised)).await
+    async fn update_message(
+        &self,
+        by: &Authority<'_>,
+        revised: &StoredMessage,
+        number: ChangeNumber,
+    ) -> Result<UpdateResult, StoreError> {
+        let attempt = self.attempt(Call::Revise, |state| self.commit(state, |state| state.revise(by, revised, number)));
+        Ok(attempt.await?.unwrap_or(UpdateResult::Conflict))
     }
 
     async fn react(
@@ -100,9 +111,42 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
         revision: &MessageRef,
         emoji: &Emoji,
         toggle: Toggle,
+        number: ChangeNumber,
         now: Timestamp,
     ) -> Result<ReactionResult, StoreError> {
-        self.change(Call::React, |state| state.react(by, revision, emoji, toggle, now)).await
+        let attempt = self.attempt(Call::React, |state| {
+            self.commit(state, |state| state.react(by, revision, emoji, toggle, number, now))
+        });
+        Ok(attempt.await?.unwrap_or(ReactionResult::Conflict))
+    }
+
+    async fn changes(
+        &self,
+        channel: &ChannelKey,
+        after: Rev,
+        limit: u16,
+        now: Timestamp,
+    ) -> Result<Vec<(Rev, Seq)>, StoreError> {
+        self.read(Call::Changes, channel, Reading::Messages, |state| {
+            let Some(all) = state.changes.get(channel) else { return Vec::new() };
+            let rest = all.range((Excluded(after), Unbounded)).filter(|(_, record)| record.expires_at > now);
+            rest.take(usize::from(limit)).map(|(rev, record)| (*rev, record.seq)).collect()
+        })
+        .await
+    }
+
+    async fn messages_among(
+        &self,
+        channel: &ChannelKey,
+        seqs: &[Seq],
+        now: Timestamp,
+    ) -> Result<Vec<(Rev, Message)>, StoreError> {
+        self.read(Call::MessagesAmong, channel, Reading::Messages, |state| {
+            let found = seqs.iter().filter_map(|seq| state.message(channel, *seq)).map(|item| &item.stored);
+            let live = found.filter(|stored| is_live(stored, now));
+            live.map(|stored| (stored.rev, stored.message.clone())).collect()
+        })
+        .await
     }
 
     async fn messages(

@@ -40,6 +40,10 @@ pub enum Rule {
     MessageAsRead,
     /// A change of a reaction adds one to the version of its message.
     ReactionVersion,
+    /// A change of a message requires the number of the channel's last change.
+    ChangeNumbered,
+    /// A change of a message writes its record.
+    ChangeRecorded,
     /// A change of a member requires the membership as it was read.
     MemberAsRead,
     /// A read mark requires a membership.

@@ -38,6 +38,8 @@ async fn the_laws_notice_each_rule_that_is_taken_out() {
         Rule::MessageAuthority,
         Rule::MessageAsRead,
         Rule::ReactionVersion,
+        Rule::ChangeNumbered,
+        Rule::ChangeRecorded,
         Rule::MemberAsRead,
         Rule::ReadMarkOfMember,
         Rule::LastOwner,

@@ -43,6 +43,9 @@ pub enum ChatError {
     /// The channel or the message has another version than the caller expects.
     #[error("it has changed since you read it")]
     VersionMismatch,
+    /// Changes after the given number are no longer stored, or the number is of another channel that had the id.
+    #[error("the changes after this number are no longer stored; read the messages again")]
+    ChangesExpired,
     /// The message has the maximum number of different reactions, or the reaction the maximum number of users.
     #[error("the message has as many reactions as it may")]
     TooManyReactions,

@@ -11,6 +11,7 @@ use crate::model::{
     id::{ChannelId, ConnectionId, UserId},
     message::{Change, Message, MessageEvent},
     reaction::{ReactionChange, Toggle},
+    rev::Rev,
     seq::Seq,
     time::Timestamp,
 };
@@ -22,6 +23,10 @@ struct Event<'a> {
     seq: Seq,
     version: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rev: Option<Rev>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rev_from: Option<Rev>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a Message>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     reaction: Option<&'a ReactionChange>,
@@ -32,11 +37,14 @@ struct Event<'a> {
 impl Event<'_> {
     /// Returns the JSON of each event of a change: one of the message, or one of each changed reaction.
     fn of(event: &MessageEvent) -> serde_json::Result<Vec<String>> {
-        let MessageEvent { change, stored } = event;
+        let MessageEvent { change, stored, rev_from } = event;
         let Message { seq, version, .. } = stored.message;
+        let rev = (*change != Change::Created).then_some(stored.rev);
+        let rev_from = rev.and(Some(*rev_from)).filter(|from| *from < stored.rev);
         let traceparent = stored.trace.as_ref().map(|trace| trace.traceparent.as_str());
         let of_message = |kind| {
-            let event = Event { kind, seq, version, message: Some(&stored.message), reaction: None, traceparent };
+            let message = Some(&stored.message);
+            let event = Event { kind, seq, version, rev, rev_from, message, reaction: None, traceparent };
             serde_json::to_string(&event).map(|text| vec![text])
         };
         match change {
@@ -50,7 +58,8 @@ impl Event<'_> {
                         Toggle::Add => "reaction.added",
                         Toggle::Remove => "reaction.removed",
                     };
-                    let event = Event { kind, seq, version, message: None, reaction: Some(change), traceparent };
+                    let reaction = Some(change);
+                    let event = Event { kind, seq, version, rev, rev_from, message: None, reaction, traceparent };
                     serde_json::to_string(&event)
                 })
                 .collect(),
@@ -60,10 +69,12 @@ impl Event<'_> {
 
 /// Returns the frames that carry `events` of one channel, in order: as few as possible with at most `max_bytes` each. A
 /// frame with only one event may be larger. `seq` is the number of the message that an event is about, and `version` that
-/// of the message after the change. A client orders the events of one message by `version`.
+/// of the message after the change. A client orders the events of one message by `version`. `rev` is the number of the
+/// change in the channel; a new message has none. An event that covers several changes has the first of their
+/// numbers as `rev_from`. The events of one change share its `rev`.
 ///
 /// `{"type":"events","channel_id":"general","events":[{"type":"message.created","seq":7,"version":1,"message":{…},
-/// "traceparent":"00-…"},{"type":"reaction.added","seq":7,"version":2,"emoji":"👍","user_id":"bob","count":1}]}`
+/// "traceparent":"00-…"},{"type":"reaction.added","seq":7,"version":2,"rev":1,"emoji":"👍","user_id":"bob","count":1}]}`
 ///
 /// # Errors
 /// When a message cannot be serialized. Accepted messages always can.
@@ -395,16 +406,43 @@ mod tests {
             count,
         };
         let changes = vec![change(Toggle::Remove, "bob", 1), change(Toggle::Add, "carol", 1)];
-        let mut event = MessageEvent { change: Change::Reacted(changes), ..created("general", 7, "hi") };
+        let mut event = created("general", 7, "hi");
+        (event.change, event.stored.rev, event.rev_from) = (Change::Reacted(changes), Rev::new(9), Rev::new(9));
         event.stored.message.version = 3;
         event.stored.trace = None;
         let frames = event_frames(&event.stored.message.channel_id, std::slice::from_ref(&event), FRAME_BYTES).unwrap();
         let frame: Value = serde_json::from_str(&frames[0]).unwrap();
         let expected = json!([
-            { "type": "reaction.removed", "seq": 7, "version": 3, "emoji": "👍", "user_id": "bob", "count": 1 },
-            { "type": "reaction.added", "seq": 7, "version": 3, "emoji": "👍", "user_id": "carol", "count": 1 },
+            {
+                "type": "reaction.removed", "seq": 7, "version": 3, "rev": 9,
+                "emoji": "👍", "user_id": "bob", "count": 1,
+            },
+            {
+                "type": "reaction.added", "seq": 7, "version": 3, "rev": 9,
+                "emoji": "👍", "user_id": "carol", "count": 1,
+            },
         ]);
         assert_eq!((frames.len(), &frame["events"]), (1, &expected));
+    }
+
+    #[test]
+    fn a_change_has_its_number_and_the_first_that_it_covers() {
+        for (change, kind, rev, rev_from, shown) in [
+            (Change::Created, "message.created", 0, 0, (None, None)),
+            (Change::Updated, "message.updated", 7, 7, (Some(7), None)),
+            (Change::Updated, "message.updated", 7, 5, (Some(7), Some(5))),
+            (Change::Deleted, "message.deleted", 7, 6, (Some(7), Some(6))),
+        ] {
+            let mut event = created("general", 3, "hi");
+            (event.change, event.stored.rev, event.rev_from) = (change, Rev::new(rev), Rev::new(rev_from));
+            let frames = event_frames(&event.stored.message.channel_id, std::slice::from_ref(&event), FRAME_BYTES);
+            let frame: Value = serde_json::from_str(&frames.unwrap()[0]).unwrap();
+            let found = &frame["events"][0];
+            assert_eq!(found["type"], kind);
+            let number = |name: &str| found.get(name).map(|value| value.as_u64().unwrap());
+            assert_eq!((number("rev"), number("rev_from")), shown, "{kind} from {rev_from}");
+            assert_eq!(found["message"].get("rev"), None, "clients see no number in a message");
+        }
     }
 
     #[test]

@@ -46,9 +46,19 @@ pub const RETENTION_DAYS: u32 = 3_650;
 /// change them too.
 pub const CHANGE_ATTEMPTS: u32 = 8;
 
-/// Maximum attempts at one change of a message. Many users may react to one message at the same moment, and each
-/// reaction is a new version. With the waits between them, the attempts take about 5 seconds.
-pub const MESSAGE_CHANGE_ATTEMPTS: u32 = 40;
+/// Default time for which the record of a change of a message is stored. A deployment may set another. A client that
+/// was away for longer reads the messages again.
+pub const CHANGE_DURATION: Duration = Duration::from_hours(24 * 30);
+
+/// Maximum age of a cached number of a channel's last change. An older one is read again with the channel head.
+pub const CACHED_REV_DURATION: Duration = Duration::from_mins(10);
+
+/// Intervals between the polls of a request that waits. The last one repeats.
+pub const WAIT_POLL_INTERVALS: [Duration; 3] =
+    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
+
+/// Rate of a user's requests that wait.
+pub const WAIT_BUCKET: Bucket = Bucket { every: Duration::from_secs(2), burst: 5 };
 
 /// Maximum wait of a removal for a socket that is being opened, so that it can be closed.
 pub const OPENING_SOCKET_DURATION: Duration = Duration::from_secs(2);
@@ -155,13 +165,13 @@ pub const SOCKETS_WITH_BUDGETS: usize = 10_000;
 /// Time in which a request can be repeated with its idempotency key.
 pub const IDEMPOTENCY_DURATION: Duration = Duration::from_hours(24);
 
-/// Maximum attempts at one append, after which it fails as contended.
+/// Maximum attempts at one append or one change of a message, after which it fails as contended.
 pub const APPEND_ATTEMPTS: u32 = 200;
 
-/// Maximum time for all attempts at one append. Well below the timeout of a request.
+/// Maximum time for all attempts at one append or one change of a message. Well below the timeout of a request.
 pub const APPEND_DURATION: Duration = Duration::from_secs(7);
 
-/// `Retry-After` of a contended append.
+/// `Retry-After` of a contended append or change.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Duration of a reply lease, unless it is renewed. The next worker waits this long for an abandoned lease.

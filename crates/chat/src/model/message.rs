@@ -9,6 +9,7 @@ use crate::model::{
     incarnation::{ChannelKey, Incarnation},
     limits::{CONTENT_BYTES, METADATA_BYTES, METADATA_DEPTH},
     reaction::{ReactionChange, Reactions, differences, summary},
+    rev::Rev,
     seq::Seq,
     text::content,
     thread::{self, ThreadSummary},
@@ -135,8 +136,19 @@ impl Change {
 pub struct MessageEvent {
     /// Kind of the change.
     pub change: Change,
-    /// Message after the change.
+    /// Message after the change. [`StoredMessage::rev`] is the number of the change.
     pub stored: StoredMessage,
+    /// First number that the event covers. It is [`StoredMessage::rev`], unless events were merged.
+    pub rev_from: Rev,
+}
+
+impl MessageEvent {
+    /// Returns the event of one change.
+    #[must_use]
+    pub fn of(change: Change, stored: StoredMessage) -> Self {
+        let rev_from = stored.rev;
+        Self { change, stored, rev_from }
+    }
 }
 
 /// Message in the table or in its stream, with fields that clients do not see.
@@ -146,6 +158,8 @@ pub struct StoredMessage {
     pub message: Message,
     /// Incarnation of the message's channel.
     pub incarnation: Incarnation,
+    /// Number of the message's last change. [`Rev::ZERO`]: it was never changed.
+    pub rev: Rev,
     /// Trace context of the request that sent the message or last changed it.
     pub trace: Option<TraceContext>,
     /// Time from which the message counts as absent.

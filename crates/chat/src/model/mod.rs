@@ -22,6 +22,7 @@ pub mod pending_end;
 pub mod preview;
 pub mod push_report;
 pub mod reaction;
+pub mod rev;
 pub mod seq;
 mod subject;
 pub mod text;

@@ -10,6 +10,7 @@ use crate::model::{
     id::{ChannelId, IdempotencyKey, UserId},
     incarnation::ChannelKey,
     pending_end::PendingEnd,
+    rev::Rev,
     seq::Seq,
     time::Timestamp,
 };
@@ -90,6 +91,12 @@ pub trait ChannelStore: Send + Sync {
 
     /// Returns the channel that currently has an id.
     fn channel(&self, id: &ChannelId) -> impl Future<Output = Result<Option<Channel>, StoreError>> + Send;
+
+    /// Returns the channel that currently has an id, and the number of its last change.
+    fn channel_with_rev(
+        &self,
+        id: &ChannelId,
+    ) -> impl Future<Output = Result<Option<(Channel, Rev)>, StoreError>> + Send;
 
     /// Returns the channels of these keys, in any order. Leaves out keys whose id leads to another channel or to none.
     /// Takes at most [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) keys.

@@ -12,6 +12,7 @@ use crate::model::{
     message_ref::MessageRef,
     preview::{MessageOutline, MessagePreview},
     reaction::Toggle,
+    rev::{ChangeNumber, Rev},
     seq::Seq,
     text::emoji::Emoji,
     time::Timestamp,
@@ -133,6 +134,10 @@ pub enum UpdateResult {
     MessageNotFound,
     /// The message has another version, or the authority has changed, since it was read.
     Stale,
+    /// Only the number differs from the one that was read. This is the number of the channel's last change.
+    Behind(Rev),
+    /// Another transaction was writing the same items.
+    Conflict,
 }
 
 /// Part of a channel's messages.
@@ -168,8 +173,8 @@ pub enum Range {
 
 /// Store of messages. All reads are strongly consistent, except [`MessageStore::outlines`].
 pub trait MessageStore: Send + Sync {
-    /// Returns the head of the channel that currently has an id.
-    fn head(&self, channel: &ChannelId) -> impl Future<Output = Result<Option<ChannelHead>, StoreError>> + Send;
+    /// Returns the head of the channel that currently has an id, and the number of its last change.
+    fn head(&self, channel: &ChannelId) -> impl Future<Output = Result<Option<(ChannelHead, Rev)>, StoreError>> + Send;
 
     /// Returns whether a user is a member of a channel.
     fn is_member(&self, channel: &ChannelKey, user: &UserId) -> impl Future<Output = Result<bool, StoreError>> + Send;
@@ -215,23 +220,52 @@ pub trait MessageStore: Send + Sync {
     /// Replaces the content, the version and the trace context of a message of the channel in `by`, in one transaction.
     /// An edit keeps the stored reactions and the agent's data, a deletion removes them. Conditions: the message exists
     /// and is not deleted, its [`Message::version`] is one less than that of `revised`, and `by` still holds.
+    ///
+    /// The change takes the number [`ChangeNumber::rev`] in its channel, on condition that the last one is
+    /// [`ChangeNumber::last`]. The transaction stores it with the message, in place of [`StoredMessage::rev`] of
+    /// `revised`, and adds the record of the change. Failed conditions are reported in this
+    /// order: authority, message, version, number.
     fn update_message(
         &self,
         by: &Authority<'_>,
         revised: &StoredMessage,
+        number: ChangeNumber,
     ) -> impl Future<Output = Result<UpdateResult, StoreError>> + Send;
 
     /// Adds the reaction of `revision.caller` to a message, or removes it, adds one to the version of the message, and
-    /// replaces the trace context, in one transaction. Conditions: the message is neither expired nor deleted, and `by` still holds. A repeated call
-    /// changes nothing.
+    /// replaces the trace context, in one transaction. Conditions: the message is neither expired nor deleted, and `by`
+    /// still holds. A repeated call changes nothing and takes no number.
+    ///
+    /// The change takes its number as in [`MessageStore::update_message`]. Failed conditions are reported in this order:
+    /// authority, message, maximum of reactions, number.
     fn react(
         &self,
         by: &Authority<'_>,
         revision: &MessageRef,
         emoji: &Emoji,
         toggle: Toggle,
+        number: ChangeNumber,
         now: Timestamp,
     ) -> impl Future<Output = Result<ReactionResult, StoreError>> + Send;
+
+    /// Returns up to `limit` records of changes after `after` that have not expired by `now`, in order: the number, and
+    /// the `seq` of the changed message.
+    fn changes(
+        &self,
+        channel: &ChannelKey,
+        after: Rev,
+        limit: u16,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<(Rev, Seq)>, StoreError>> + Send;
+
+    /// Returns these messages that have not expired by `now`, each with the number of its last change, in any order.
+    /// Takes at most [`PAGE_ITEMS`](crate::model::limits::PAGE_ITEMS) messages, each once.
+    fn messages_among(
+        &self,
+        channel: &ChannelKey,
+        seqs: &[Seq],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<(Rev, Message)>, StoreError>> + Send;
 
     /// Returns up to `limit` messages that have not expired by `now`, in the range's order.
     fn messages(
@@ -266,4 +300,8 @@ pub enum ReactionResult {
     Full,
     /// The authority has changed since it was read.
     Stale,
+    /// Only the number differs from the one that was read. This is the number of the channel's last change.
+    Behind(Rev),
+    /// Another transaction was writing the same items.
+    Conflict,
 }

@@ -37,6 +37,8 @@ pub enum LimitedAction<'a> {
     MarkRead,
     /// Send requests that store no message: replayed and refused ones. These take no token of `Send`.
     SendNothing,
+    /// Requests for messages or changes that wait for some.
+    Wait,
     /// Replies of the agent to one user, in all channels together.
     AgentReply,
     /// Replies of the agent in one channel.
@@ -60,6 +62,7 @@ impl LimitedAction<'_> {
             Self::Renew => "renew",
             Self::MarkRead => "read",
             Self::SendNothing => "send-nothing",
+            Self::Wait => "wait",
             Self::AgentReply => "ask",
             Self::Reply(_) => "reply",
         }

@@ -24,10 +24,11 @@ use crate::{
         channel::Visibility,
         draft::{Delta, DraftStatus},
         message::Role,
+        rev::Rev,
         seq::Seq,
     },
     ports::language_model::{Piece, Pieces, Usage},
-    testing::{PausedClock, TestStore, incarnation, step, stored_message},
+    testing::{PausedClock, TestStore, channel_messages, incarnation, step, stored_message},
 };
 
 /// Next action of a model.
@@ -155,7 +156,7 @@ impl World {
     }
 
     fn channel_messages(&self) -> ChannelMessages<'_, TestStore, TestStore, PausedClock> {
-        ChannelMessages { channels: &self.store, messages: &self.store, clock: &self.clock }
+        channel_messages(&self.store, &self.clock)
     }
 
     async fn ask(&self, content: &str) -> StoredMessage {
@@ -177,7 +178,8 @@ impl World {
             trace: None,
         };
         let sent = send(&self.store, &self.clock, question, &mut SendCache::default()).await.unwrap();
-        StoredMessage { message: sent.message().clone(), incarnation: incarnation(), trace: None, expires_at: None }
+        let message = sent.message().clone();
+        StoredMessage { message, incarnation: incarnation(), rev: Rev::ZERO, trace: None, expires_at: None }
     }
 
     fn agent(&self) -> Agent<'_, TestStore, TestStore, Scripted, Shown, PausedClock> {

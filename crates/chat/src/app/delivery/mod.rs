@@ -6,6 +6,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `mod.rs` | the audience of an event, and the dispatch of shards |
+//! | `merge.rs` | changes of one message that become one event |
 //! | `shard.rs` | the parts of a push batch |
 //! | `push.rs` | pushes to sockets, retries, and sockets that are gone |
 
@@ -36,9 +37,11 @@ use crate::{
     },
 };
 
+mod merge;
 mod push;
 mod shard;
 
+use merge::merged;
 use shard::shards;
 
 /// Gate, and the time until which a delivery may use it ([`AUTHORITY_DURATION`]).
@@ -78,7 +81,7 @@ where
     Fan: FanOut,
     Time: Clock,
 {
-    /// Delivers `events` of one channel, in order, to its audience. Pushes to up to `threshold` sockets from here. A
+    /// Delivers `events` of one channel, in order, to its audience. Changes of one message may become one event. Pushes to up to `threshold` sockets from here. A
     /// larger audience is dispatched in shards.
     ///
     /// # Errors
@@ -102,7 +105,7 @@ where
             if subscriptions.is_empty() {
                 return Ok(PushReport::default());
             }
-            let frames = event_frames(&channel.channel_id, events, FRAME_BYTES).map_err(encode_error)?;
+            let frames = event_frames(&channel.channel_id, &merged(events), FRAME_BYTES).map_err(encode_error)?;
             Span::current().record("switchboard.frames", integer(frames.len()));
             self.send_out(channel, frames, subscriptions, threshold, decision).await
         };

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, time::Duration};
 
 use sha2::{Digest, Sha256};
 
-use super::{SendCache, SendMessage, SendResult};
+use super::{SendCache, SendMessage, SendResult, Sent};
 use crate::{
     model::{
         channel::{AgentMode, ChannelHead, Visibility},
@@ -14,6 +14,7 @@ use crate::{
         limits::IDEMPOTENCY_DURATION,
         message::{Message, NewMessage, Role, StoredMessage},
         reaction::Reactions,
+        rev::Rev,
         seq::Seq,
         time::Timestamp,
         validation::Violation,
@@ -82,7 +83,7 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
         };
         if let Some(message) = self.find_committed(&head).await? {
             self.cache.head = Some(head);
-            return Ok(Attempt::done(SendResult::Created(message)));
+            return Ok(Attempt::done(SendResult::Created(self.sent(message))));
         }
         match self.check_preconditions(head, cached.is_some()).await? {
             ControlFlow::Continue(head) => self.append(head, cached.as_ref()).await,
@@ -106,8 +107,16 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
     }
 
     async fn load_head(&mut self) -> Result<ChannelHead> {
-        let head = self.store.head(&self.send.channel_id).await?.ok_or(ChatError::ChannelNotFound)?;
-        self.same(head)
+        let read_at = self.clock.now();
+        let (head, rev) = self.store.head(&self.send.channel_id).await?.ok_or(ChatError::ChannelNotFound)?;
+        let head = self.same(head)?;
+        self.cache.rev = Some((rev, read_at));
+        Ok(head)
+    }
+
+    /// Returns a message with the number of the channel's last change, as it was read with the head.
+    fn sent(&self, message: Message) -> Sent {
+        Sent { message, rev: self.cache.rev.map_or(Rev::ZERO, |(rev, _)| rev) }
     }
 
     /// Returns the message that an earlier attempt stored, if its response was lost.
@@ -214,7 +223,7 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
             Ok(AppendResult::Stored) => {
                 self.cache.head = Some(ChannelHead { last_seq: seq, ..head });
                 self.cache.full_at = token.map(|token| token.next);
-                Ok(Attempt::done(SendResult::Created(message.message)))
+                Ok(Attempt::done(SendResult::Created(self.sent(message.message))))
             }
             Ok(AppendResult::KeyTaken(earlier)) => {
                 let is_cached = cached.is_some_and(|cached| *cached == head);
@@ -222,6 +231,10 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
             }
             Ok(AppendResult::Stale { head: current, bucket_full_at }) => {
                 let stale = Attempt::Stale { head: current.is_some(), bucket: bucket_full_at.is_some() };
+                if current.as_ref().is_some_and(|current| current.incarnation != head.incarnation) {
+                    // The cached number is of an earlier channel with the id. This one begins at 0.
+                    self.cache.rev = Some((Rev::ZERO, now));
+                }
                 self.cache.head = Some(current.map_or(Ok(head), |current| self.same(current))?);
                 self.cache.full_at = bucket_full_at.or(self.cache.full_at);
                 Ok(stale)
@@ -282,7 +295,8 @@ impl<'a, Store: MessageStore, Time: Clock> Attempts<'a, Store, Time> {
         };
         // An earlier attempt of this call stored it, and its response was lost.
         let own = earlier.message_id == self.message_id;
-        Ok(Attempt::done(if own { SendResult::Created(message) } else { SendResult::Replayed(message) }))
+        let sent = self.sent(message);
+        Ok(Attempt::done(if own { SendResult::Created(sent) } else { SendResult::Replayed(sent) }))
     }
 }
 
@@ -313,6 +327,7 @@ fn message(send: &SendMessage, head: &ChannelHead, message_id: MessageId, now: T
             deleted_at: None,
         },
         incarnation: head.incarnation,
+        rev: Rev::ZERO,
         trace: send.trace.clone(),
         expires_at: head.retention_days.map(|days| now.plus(Duration::from_hours(24 * u64::from(days)))),
     }

@@ -5,17 +5,17 @@
 //! only the cache was stale, the sender retries at once. If it lost a race, it waits with jitter and reads the head
 //! again.
 
-use std::time::Duration;
-
 use crate::{
+    app::contention::Contention,
     model::{
         agent_data::AgentData,
         channel::ChannelHead,
         error::{ChatError, Result},
         id::{ChannelId, UserId},
         incarnation::Incarnation,
-        limits::{APPEND_ATTEMPTS, APPEND_DURATION},
+        limits::CACHED_REV_DURATION,
         message::{Message, NewMessage, Role},
+        rev::Rev,
         time::Timestamp,
         token_bucket::Bucket,
         trace::TraceContext,
@@ -31,18 +31,6 @@ pub mod unstored;
 mod attempt;
 
 use attempt::{Attempt, Attempts};
-
-/// Upper bound of the wait after the first lost race, in percent of the failed attempt's duration. Each further loss
-/// shrinks it by a quarter, down to [`LAST_WAIT`]. Writers that lost often wait least, which prevents starvation. The
-/// floor limits failing attempts under contention.
-const FIRST_WAIT: u32 = 600;
-
-/// Lower bound of [`FIRST_WAIT`] after many losses, in percent.
-const LAST_WAIT: u32 = 200;
-
-/// Minimum and maximum of the duration that an attempt counts with. The clock has whole milliseconds, and one response
-/// may be late.
-const ATTEMPT_DURATION: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// A message to send.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,26 +61,59 @@ pub struct SendMessage {
 pub struct SendCache {
     /// Channel head.
     pub head: Option<ChannelHead>,
+    /// Number of the last change of the head's channel, and the time when it was read. Later changes do not make it
+    /// stale: it is a lower bound.
+    pub rev: Option<(Rev, Timestamp)>,
     /// Time when the sender's bucket is full. It is never earlier than the cached value, since only sending moves it.
     pub full_at: Option<Timestamp>,
+}
+
+impl SendCache {
+    /// Removes the head, if the number beside it was read too long ago. The next attempt reads both.
+    fn forget_old(&mut self, now: Timestamp) {
+        self.rev = self.rev.filter(|(_, read_at)| read_at.until(now) < CACHED_REV_DURATION);
+        if self.rev.is_none() {
+            self.head = None;
+        }
+    }
+}
+
+/// Stored message, with a number of the channel's changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// The message.
+    pub message: Message,
+    /// Number of a change of the channel. It was read before the message was appended, or read again for a replay. So a
+    /// client that reads the changes after it misses none.
+    pub rev: Rev,
 }
 
 /// Message that was sent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SendResult {
     /// Stored by this call.
-    Created(Message),
+    Created(Sent),
     /// Stored by an earlier call with the same key.
-    Replayed(Message),
+    Replayed(Sent),
 }
 
 impl SendResult {
+    fn sent(&self) -> &Sent {
+        match self {
+            Self::Created(sent) | Self::Replayed(sent) => sent,
+        }
+    }
+
     /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &Message {
-        match self {
-            Self::Created(message) | Self::Replayed(message) => message,
-        }
+        &self.sent().message
+    }
+
+    /// Returns the number of a change of the channel: see [`Sent::rev`].
+    #[must_use]
+    pub fn rev(&self) -> Rev {
+        self.sent().rev
     }
 }
 
@@ -113,30 +134,20 @@ pub async fn send(
     if !violations.is_empty() {
         return Err(ChatError::Invalid(violations));
     }
-    let started = clock.now();
+    cache.forget_old(clock.now());
     let mut old = UnverifiedCache { head: cache.head.is_some(), full_at: true };
     let mut attempts = Attempts::new(store, clock, &send, cache);
 
     let mut failure = None;
-    let mut wait = FIRST_WAIT;
+    let mut contention = Contention::new(clock);
     let mut is_behind = true;
-    let mut took = Duration::ZERO;
-    for _ in 0..APPEND_ATTEMPTS {
+    while contention.begin(is_behind).await {
         if !is_behind {
-            let (least, most) = ATTEMPT_DURATION;
-            clock.sleep(clock.jitter(took.clamp(least, most) * wait / 100)).await;
-            wait = (wait * 3 / 4).max(LAST_WAIT);
             // Under contention the head has probably moved meanwhile: reading it costs less than an attempt that fails.
             attempts.forget_head();
-            if clock.now() >= started.plus(APPEND_DURATION) {
-                break;
-            }
         }
         is_behind = false;
-        let began = clock.now();
-        let step = attempts.attempt().await;
-        took = began.until(clock.now());
-        match step {
+        match attempts.attempt().await {
             Ok(Attempt::Done(sent)) => return Ok(*sent),
             // The cache was stale before this call began: there is no race to wait for.
             Ok(Attempt::Stale { head, bucket }) => {

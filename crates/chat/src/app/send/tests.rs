@@ -1,19 +1,23 @@
 //! Keys, races, stale caches, lost responses and rates.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    app::contention::{ATTEMPT_DURATION, FIRST_WAIT},
+    memory::Call,
     model::{
         channel::{Channel, Visibility},
-        limits::IDEMPOTENCY_DURATION,
+        limits::{APPEND_DURATION, IDEMPOTENCY_DURATION},
+        message_ref::MessageRef,
+        reaction::Toggle,
         seq::Seq,
     },
     ports::channel_store::ChannelStore,
-    testing::{TestClock, TestStore},
+    testing::{Before, TestClock, TestStore, channel_messages, key},
 };
 
 fn by(sender: &str, content: &str, key: Option<&str>) -> SendMessage {
@@ -40,7 +44,7 @@ async fn a_key_stands_for_one_request_of_one_sender() {
     let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
     assert!(matches!(first, SendResult::Created(_)));
     let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
-    assert_eq!(again, SendResult::Replayed(first.message().clone()));
+    assert!(matches!(&again, SendResult::Replayed(sent) if sent.message == *first.message()), "{again:?}");
     let other = send(&store, &clock, by("alice", "ho", Some("k")), &mut SendCache::default()).await;
     assert!(matches!(other, Err(ChatError::IdempotencyKeyReused)));
     let bob = send(&store, &clock, by("bob", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
@@ -53,7 +57,7 @@ async fn a_key_may_be_used_again_when_its_time_is_over() {
     send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
     clock.sleep(IDEMPOTENCY_DURATION).await;
     let later = send(&store, &clock, by("alice", "ho", Some("k")), &mut SendCache::default()).await.unwrap();
-    assert!(matches!(later, SendResult::Created(message) if message.seq == Seq::new(2)));
+    assert!(matches!(later, SendResult::Created(sent) if sent.message.seq == Seq::new(2)));
 }
 
 #[tokio::test]
@@ -64,7 +68,7 @@ async fn an_archived_channel_takes_nothing_but_answers_replays() {
     send(&store, &clock, by("alice", "ho", None), &mut cached).await.unwrap();
     store.archive("c");
     let again = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
-    assert_eq!(again, SendResult::Replayed(first.message().clone()));
+    assert!(matches!(&again, SendResult::Replayed(sent) if sent.message == *first.message()), "{again:?}");
     for mut known in [SendCache::default(), cached] {
         let refused = send(&store, &clock, by("alice", "new", None), &mut known).await;
         assert!(matches!(refused, Err(ChatError::ChannelArchived)));
@@ -77,7 +81,8 @@ async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_i
     let (store, clock) = (public(0), TestClock::new(1));
     let first = send(&store, &clock, by("alice", "hi", Some("k")), &mut SendCache::default()).await.unwrap();
     let old = store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
-    let cached = SendCache { head: Some(ChannelHead::from(&old)), full_at: None };
+    let cached =
+        SendCache { head: Some(ChannelHead::from(&old)), rev: Some((Rev::new(9), clock.now())), full_at: None };
     store.state().channels.clear();
     let gone = send(&store, &clock, by("alice", "hi", Some("k")), &mut cached.clone()).await;
     assert!(matches!(gone, Err(ChatError::ChannelNotFound)), "{gone:?}");
@@ -86,7 +91,8 @@ async fn a_key_that_was_used_in_a_deleted_channel_is_free_in_the_one_that_took_i
         let anew = Channel { incarnation: Incarnation::generate(clock.seed()), last_seq: Seq::ZERO, ..old.clone() };
         store.state().put_channel(anew);
         let sent = send(&store, &clock, by("alice", content, Some("k")), &mut cached.clone()).await.unwrap();
-        assert!(matches!(&sent, SendResult::Created(message) if message.seq == Seq::FIRST), "{content}: {sent:?}");
+        assert!(matches!(&sent, SendResult::Created(sent) if sent.message.seq == Seq::FIRST), "{content}: {sent:?}");
+        assert_eq!(sent.rev(), Rev::ZERO, "the cached number is of the deleted channel");
         assert_ne!(sent.message().message_id, first.message().message_id);
     }
 }
@@ -112,8 +118,8 @@ async fn a_reply_needs_a_message_to_reply_to() {
     };
     assert!(matches!(send(&store, &clock, reply(1), &mut SendCache::default()).await, Err(ChatError::Invalid(_))));
     // A stale cache does not refuse a reply to a message that exists.
-    let head = store.head(&"c".parse().unwrap()).await.unwrap();
-    let mut behind = SendCache { head, full_at: None };
+    let (head, rev) = store.head(&"c".parse().unwrap()).await.unwrap().unwrap();
+    let mut behind = SendCache { head: Some(head), rev: Some((rev, clock.now())), full_at: None };
     send(&store, &clock, by("alice", "first", None), &mut SendCache::default()).await.unwrap();
     assert_eq!(send(&store, &clock, reply(1), &mut behind).await.unwrap().message().reply_to, Some(Seq::FIRST));
 }
@@ -177,7 +183,7 @@ async fn who_sends_too_often_waits_but_a_repeated_request_is_answered() {
         assert!(quota.reset <= bucket.every);
         assert_eq!(quota, bucket.exhausted("send", quota.reset));
         let again = send(&store, &clock, limited("1", Some("k")), &mut cache).await.unwrap();
-        assert_eq!(again, SendResult::Replayed(first.message().clone()));
+        assert!(matches!(&again, SendResult::Replayed(sent) if sent.message == *first.message()), "{again:?}");
     }
     clock.sleep(bucket.every).await;
     assert_eq!(send(&store, &clock, limited("3", None), &mut cache).await.unwrap().message().seq, Seq::new(3));
@@ -200,6 +206,57 @@ async fn a_memory_that_is_behind_costs_a_request_and_no_wait() {
     assert_eq!(store.all().len(), 10);
 }
 
+/// Changes a message once: bob reacts to it.
+async fn change(store: &TestStore, clock: &TestClock, emoji: &str) {
+    let messages = channel_messages(store, clock);
+    let revision =
+        MessageRef { channel_id: "c".parse().unwrap(), seq: Seq::FIRST, caller: "bob".parse().unwrap(), trace: None };
+    messages.react(&revision, &emoji.parse().unwrap(), Toggle::Add).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_send_says_a_number_of_a_change_that_was_read_before_it() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    let mut warm = SendCache::default();
+    let first = send(&store, &clock, by("alice", "1", Some("k")), &mut warm).await.unwrap();
+    assert_eq!(first.rev(), Rev::ZERO);
+    change(&store, &clock, "👍").await;
+    // A warm cache is not read again, so its number may be behind. A cold one has the current number.
+    let sent = send(&store, &clock, by("alice", "2", None), &mut warm).await.unwrap();
+    assert_eq!(sent.rev(), Rev::ZERO);
+    let sent = send(&store, &clock, by("alice", "3", None), &mut SendCache::default()).await.unwrap();
+    assert_eq!(sent.rev(), Rev::FIRST);
+    let again = send(&store, &clock, by("alice", "1", Some("k")), &mut SendCache::default()).await.unwrap();
+    assert!(matches!(&again, SendResult::Replayed(sent) if sent.rev == Rev::FIRST), "{again:?}");
+    assert_eq!(again.message().reactions.len(), 1, "the message shows the change with the number");
+
+    // The number is never newer than the append.
+    let racing = store.through(Before::new(Call::Append, || {
+        store.state().last_changes.insert("c".parse().unwrap(), (key("c").incarnation, Rev::new(7)));
+    }));
+    let sent = send(&racing, &clock, by("alice", "4", None), &mut SendCache::default()).await.unwrap();
+    assert_eq!(sent.rev(), Rev::FIRST);
+}
+
+#[tokio::test]
+async fn a_warm_send_reads_nothing_until_its_number_is_old() {
+    let (store, clock) = (public(0), TestClock::new(1));
+    let mut warm = SendCache::default();
+    send(&store, &clock, by("alice", "1", None), &mut warm).await.unwrap();
+    change(&store, &clock, "👍").await;
+    for (wait, reads, rev) in [
+        (Duration::ZERO, false, 0),
+        (CACHED_REV_DURATION - Duration::from_secs(1), false, 0),
+        (Duration::from_secs(1), true, 1),
+        (Duration::from_secs(1), false, 1),
+    ] {
+        clock.sleep(wait).await;
+        let observed = store.through(Before::new(Call::Head, || {}));
+        let sent = send(&observed, &clock, by("alice", "more", None), &mut warm).await.unwrap();
+        assert_eq!((observed.hook().is_done(), sent.rev()), (reads, Rev::new(rev)), "after {wait:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_message_whose_answer_was_lost_is_found_under_its_number() {
     for seed in 0..50 {
@@ -212,7 +269,7 @@ async fn a_message_whose_answer_was_lost_is_found_under_its_number() {
             let contents: BTreeSet<&str> = stored.iter().map(|message| message.content.as_str()).collect();
             assert_eq!(contents.len(), stored.len(), "seed {seed}: a message is stored twice");
             if let Ok(sent) = sent {
-                assert!(matches!(&sent, SendResult::Created(message) if stored.contains(message)), "seed {seed}");
+                assert!(matches!(&sent, SendResult::Created(sent) if stored.contains(&sent.message)), "seed {seed}");
             }
         }
     }

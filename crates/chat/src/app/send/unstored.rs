@@ -45,13 +45,15 @@ fn stores_nothing(sent: &Result<SendResult>) -> bool {
 mod tests {
     use super::*;
     use crate::{
+        app::send::Sent,
+        model::rev::Rev,
         ports::clock::Clock,
         testing::{TestClock, TestStore, stored_message},
     };
 
     #[tokio::test]
     async fn only_sends_that_store_nothing_by_their_senders_fault_take_a_token() {
-        let message = stored_message("c", 1, "hi").message;
+        let message = Sent { message: stored_message("c", 1, "hi").message, rev: Rev::ZERO };
         let wait = Duration::from_secs(10);
         let bucket = Bucket { every: wait, burst: 1 };
         for (sent, takes) in [

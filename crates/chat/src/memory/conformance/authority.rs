@@ -12,6 +12,7 @@ use crate::{
         message_ref::MessageRef,
         pending_end::{EndCause, PendingEnd},
         reaction::{Reactions, Toggle},
+        rev::Rev,
         seq::Seq,
     },
     ports::{
@@ -209,7 +210,7 @@ where
             Change::Revise => {
                 let mut revised = StoredMessage { message: message.message.revised(), ..message.clone() };
                 "revised".clone_into(&mut revised.message.content);
-                messages.update_message(by, &revised).await? == UpdateResult::Done
+                messages.update_message(by, &revised, self.number(Rev::ZERO)).await? == UpdateResult::Done
             }
             Change::React => {
                 let revision = MessageRef {
@@ -218,7 +219,8 @@ where
                     caller: id("paul")?,
                     trace: None,
                 };
-                messages.react(by, &revision, &id("👍")?, Toggle::Add, now).await? == ReactionResult::Done
+                let number = self.number(Rev::ZERO);
+                messages.react(by, &revision, &id("👍")?, Toggle::Add, number, now).await? == ReactionResult::Done
             }
             Change::Cancel => {
                 let question = MessageKey { channel: key, seq: message.message.seq };

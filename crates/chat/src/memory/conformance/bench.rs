@@ -15,8 +15,10 @@ use crate::{
         id::{ChannelId, MessageId},
         incarnation::{ChannelKey, Incarnation},
         message::{ContentType, Message, Role, StoredMessage},
+        message_ref::MessageRef,
         pending_end::{EndCause, PendingEnd},
-        reaction::Reactions,
+        reaction::{Reactions, Toggle},
+        rev::{ChangeNumber, Rev},
         seq::Seq,
         time::Timestamp,
     },
@@ -24,7 +26,9 @@ use crate::{
         channel_store::{ChannelCreated, MemberChanged},
         clock::Clock,
         deleted_channels::DeletedChannels,
-        message_store::{Append, AppendResult, IdempotencyRecord, MessageStore, RecordKey},
+        message_store::{
+            Append, AppendResult, IdempotencyRecord, MessageStore, ReactionResult, RecordKey, UpdateResult,
+        },
     },
 };
 
@@ -223,7 +227,7 @@ where
             reactions: Reactions::new(),
             deleted_at: None,
         };
-        Ok(StoredMessage { message, incarnation: head.incarnation, trace: None, expires_at: None })
+        Ok(StoredMessage { message, incarnation: head.incarnation, rev: Rev::ZERO, trace: None, expires_at: None })
     }
 
     pub(super) fn record(&self, key: RecordKey, message: &StoredMessage) -> IdempotencyRecord {
@@ -250,7 +254,40 @@ where
     }
 
     pub(super) async fn head(&self, channel: &ChannelId) -> Outcome<ChannelHead> {
-        self.ports.messages.head(channel).await?.ok_or_else(|| Stop(format!("{channel} has no head")))
+        let found = self.ports.messages.head(channel).await?;
+        found.map(|(head, _)| head).ok_or_else(|| Stop(format!("{channel} has no head")))
+    }
+
+    /// Returns the number of the last change of the channel with the id, which two ports read.
+    pub(super) async fn last_change(&self, channel: &ChannelId) -> Outcome<Rev> {
+        let of_head = self.ports.messages.head(channel).await?.map(|(_, rev)| rev);
+        let of_channel = self.ports.channels.channel_with_rev(channel).await?.map(|(_, rev)| rev);
+        require_eq!(of_channel, of_head, "the number of the last change, read with the channel and with its head");
+        of_head.ok_or_else(|| Stop(format!("{channel} has no head")))
+    }
+
+    /// Returns the number of a change after `last`. Its record is stored for the same time as all others.
+    pub(super) fn number(&self, last: Rev) -> ChangeNumber {
+        ChangeNumber { last, expires_at: self.later(LONG) }
+    }
+
+    /// Makes the next change of a channel: an edit or a deletion of a message.
+    pub(super) async fn revise(&self, by: &Authority<'_>, revised: &StoredMessage) -> Outcome<UpdateResult> {
+        let number = self.number(self.last_change(&by.channel.channel_id).await?);
+        Ok(self.ports.messages.update_message(by, revised, number).await?)
+    }
+
+    /// Makes the next change of a channel at a time: a change of a reaction.
+    pub(super) async fn react(
+        &self,
+        by: &Authority<'_>,
+        revision: &MessageRef,
+        emoji: &str,
+        toggle: Toggle,
+        now: Timestamp,
+    ) -> Outcome<ReactionResult> {
+        let number = self.number(self.last_change(&by.channel.channel_id).await?);
+        Ok(self.ports.messages.react(by, revision, &id(emoji)?, toggle, number, now).await?)
     }
 
     pub(super) fn connection(&self, name: &str, user: &str, channels: &[&Channel]) -> Outcome<Connection> {

@@ -226,18 +226,14 @@ where
         let by = Authority { channel: &channel, member: Some(&olga) };
         let react =
             MessageRef { channel_id: channel.channel_id.clone(), seq: Seq::FIRST, caller: id("rita")?, trace: None };
-        require_eq!(
-            messages.react(&by, &react, &id("👍")?, Toggle::Add, self.now).await?,
-            ReactionResult::Done,
-            "a reaction"
-        );
+        require_eq!(self.react(&by, &react, "👍", Toggle::Add, self.now).await?, ReactionResult::Done, "a reaction");
         let mut edited = StoredMessage { message: sent.message.revised(), ..sent.clone() };
         "edited".clone_into(&mut edited.message.content);
         edited.message.edited_at = Some(self.now);
-        let before = messages.update_message(&by, &edited).await?;
+        let before = self.revise(&by, &edited).await?;
         require_eq!(before, UpdateResult::Stale, "an edit of the state before the reaction");
         edited.message = edited.message.revised();
-        require_eq!(messages.update_message(&by, &edited).await?, UpdateResult::Done, "an edit");
+        require_eq!(self.revise(&by, &edited).await?, UpdateResult::Done, "an edit");
         let found = messages.message(&key, Seq::FIRST, self.now).await?;
         let wanted = Reactions::from([(id("👍")?, BTreeSet::from([id("rita")?]))]);
         let wanted = Message { reactions: wanted, ..edited.message.clone() };
@@ -246,23 +242,15 @@ where
         let mut deleted = StoredMessage { message: edited.message.revised(), ..sent.clone() };
         deleted.message.content = String::new();
         deleted.message.deleted_at = Some(self.now);
-        require_eq!(messages.update_message(&by, &deleted).await?, UpdateResult::Done, "a deletion");
+        require_eq!(self.revise(&by, &deleted).await?, UpdateResult::Done, "a deletion");
         let wanted = Message { agent: None, ..deleted.message };
         require_eq!(messages.message(&key, Seq::FIRST, self.now).await?, Some(wanted), "the deleted message");
-        require_eq!(
-            messages.update_message(&by, &edited).await?,
-            UpdateResult::MessageNotFound,
-            "an edit of what is deleted"
-        );
-        let gone = messages.react(&by, &react, &id("👍")?, Toggle::Add, self.now).await?;
+        require_eq!(self.revise(&by, &edited).await?, UpdateResult::MessageNotFound, "an edit of what is deleted");
+        let gone = self.react(&by, &react, "👍", Toggle::Add, self.now).await?;
         require_eq!(gone, ReactionResult::MessageNotFound, "a reaction to what is deleted");
         let mut absent = sent;
         absent.message.seq = Seq::new(2);
-        require_eq!(
-            messages.update_message(&by, &absent).await?,
-            UpdateResult::MessageNotFound,
-            "an edit of what is not there"
-        );
+        require_eq!(self.revise(&by, &absent).await?, UpdateResult::MessageNotFound, "an edit of what is not there");
         require_eq!(messages.message(&key, Seq::new(2), self.now).await?, None, "what is not there");
         Ok(())
     }
@@ -275,9 +263,9 @@ where
         require_eq!(before.as_ref().map(|message| message.version), Some(edited.message.version), "the version");
         let mut late = StoredMessage { message: sent.message.revised(), ..sent.clone() };
         late.message.metadata = Some(serde_json::Map::new());
-        require_eq!(messages.update_message(by, &late).await?, UpdateResult::Stale, "an edit of an earlier state");
+        require_eq!(self.revise(by, &late).await?, UpdateResult::Stale, "an edit of an earlier state");
         late.message.deleted_at = Some(self.now);
-        require_eq!(messages.update_message(by, &late).await?, UpdateResult::Stale, "a deletion of an earlier state");
+        require_eq!(self.revise(by, &late).await?, UpdateResult::Stale, "a deletion of an earlier state");
         require_eq!(messages.message(&key, seq, self.now).await?, before, "the message after stale changes");
         Ok(())
     }
@@ -294,7 +282,7 @@ where
         let react = async |user: &str, emoji: &str, toggle: Toggle, now: Timestamp| -> Outcome<ReactionResult> {
             let revision =
                 MessageRef { channel_id: channel.channel_id.clone(), seq: Seq::FIRST, caller: id(user)?, trace: None };
-            Ok(messages.react(&by, &revision, &id(emoji)?, toggle, now).await?)
+            self.react(&by, &revision, emoji, toggle, now).await
         };
         let done = ReactionResult::Done;
         for (user, emoji, toggle, version) in [

@@ -11,6 +11,7 @@
 mod bench;
 
 mod authority;
+mod changes;
 mod channel_store;
 mod connection_store;
 mod deleted_channels;
@@ -111,6 +112,9 @@ where
         ("previews and outlines show messages as they are, until they expire", Box::pin(bench.previews())),
         ("a change of a message changes only that message", Box::pin(bench.revisions())),
         ("reactions are counted by user", Box::pin(bench.reactions())),
+        ("a change takes the next number of its channel", Box::pin(bench.change_numbers())),
+        ("a change has a record until it expires", Box::pin(bench.change_records())),
+        ("a channel that reuses an id counts its changes from 1", Box::pin(bench.changes_counted_anew())),
         ("a connection is identified by its id and its time of connecting", Box::pin(bench.connections())),
         ("a renewal applies to later subscriptions", Box::pin(bench.renewals())),
         ("a subscription needs an open connection with room", Box::pin(bench.subscriptions())),

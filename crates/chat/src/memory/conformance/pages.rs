@@ -12,6 +12,7 @@ use crate::{
         channel::{Channel, Member, MemberRole, Visibility},
         id::UserId,
         message::StoredMessage,
+        rev::Rev,
         seq::Seq,
     },
     ports::{
@@ -186,10 +187,11 @@ where
                     let mut deleted = last.revised();
                     deleted.deleted_at = Some(self.now);
                     let incarnation = channel.incarnation;
-                    let deleted = StoredMessage { message: deleted, incarnation, trace: None, expires_at: None };
+                    let (rev, trace, expires_at) = (Rev::ZERO, None, None);
+                    let deleted = StoredMessage { message: deleted, incarnation, rev, trace, expires_at };
                     // A message that the first list deleted stays deleted.
                     let is_new = last.deleted_at.is_none();
-                    let result = messages.update_message(&by, &deleted).await?;
+                    let result = self.revise(&by, &deleted).await?;
                     require_eq!(result == UpdateResult::Done, is_new, "deleting message {after}");
                     self.send_reply(&channel).await?;
                 }

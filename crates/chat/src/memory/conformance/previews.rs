@@ -42,7 +42,7 @@ where
         let mut deleted = StoredMessage { message: second.message.revised(), ..second };
         deleted.message.content.clear();
         deleted.message.deleted_at = Some(self.now);
-        require_eq!(messages.update_message(&by, &deleted).await?, UpdateResult::Done, "deleting a message");
+        require_eq!(self.revise(&by, &deleted).await?, UpdateResult::Done, "deleting a message");
         let all = [&first, &deleted, &third, &fourth].map(|stored| &stored.message);
 
         let (other, _) = self.channel("previews-other", Visibility::Public).await?;

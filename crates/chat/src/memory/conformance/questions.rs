@@ -28,7 +28,6 @@ where
     Removal: DeletedChannels,
 {
     pub(super) async fn questions(&self) -> Outcome {
-        let messages = self.ports.messages;
         let (channel, olga) = self.channel("questions", Visibility::Public).await?;
         let mut answered = self.send(&channel, "olga").await?;
         require_eq!(self.reply(&channel, Seq::FIRST, self.now).await?, AppendResult::Stored, "a reply");
@@ -38,7 +37,7 @@ where
         for message in [&mut answered, &mut deleted] {
             let deleted = Message { content: String::new(), deleted_at: Some(self.now), ..message.message.revised() };
             message.message = deleted;
-            require_eq!(messages.update_message(&by, message).await?, UpdateResult::Done, "a deletion");
+            require_eq!(self.revise(&by, message).await?, UpdateResult::Done, "a deletion");
         }
         let again = self.reply(&channel, answered.message.seq, self.now).await?;
         require!(matches!(again, AppendResult::KeyTaken(_)), "a used key of a deleted question: {again:?}");

@@ -54,7 +54,7 @@ where
         let by = Authority { channel: &current, member: Some(&olga) };
         let deleted = Message { content: String::new(), deleted_at: Some(self.now), ..root.message.revised() };
         let deleted = StoredMessage { message: deleted, ..root };
-        require_eq!(messages.update_message(&by, &deleted).await?, UpdateResult::Done, "a deletion of the root");
+        require_eq!(self.revise(&by, &deleted).await?, UpdateResult::Done, "a deletion of the root");
         require_eq!(thread().await?.map(|thread| thread.reply_count), Some(2), "the summary of a deleted root");
         let (_, late) = self.in_thread(&channel, Seq::FIRST, self.now).await?;
         require_eq!(late, AppendResult::Stored, "a reply below a deleted root");

@@ -102,6 +102,7 @@ impl State {
 
     pub(super) fn channel_deleted(&mut self, channel: &Channel, pending: PendingEnd, now: Timestamp) {
         self.channels.remove(&channel.channel_id);
+        self.last_changes.remove(&channel.channel_id);
         self.public.remove(&public_name(channel));
         if !self.lacks(Rule::GateWritten) {
             self.set_gate(&channel.key(), now, |gate| gate.closed = true);

@@ -8,6 +8,7 @@ use crate::{
         incarnation::ChannelKey,
         invitation::Invitation,
         pending_end::PendingEnd,
+        rev::ChangeNumber,
         seq::Seq,
         time::Timestamp,
     },
@@ -114,6 +115,8 @@ pub enum Effect {
         before: MessageItem,
         /// Message after the change.
         after: MessageItem,
+        /// Number of the change.
+        number: ChangeNumber,
     },
     /// A reaction is added or removed.
     ReactionChanged {
@@ -121,6 +124,8 @@ pub enum Effect {
         user: UserId,
         /// Message after the change.
         after: MessageItem,
+        /// Number of the change.
+        number: ChangeNumber,
     },
     /// A reply lease is acquired.
     LeaseAcquired {
@@ -169,7 +174,9 @@ impl State {
                 self.listed.entry(user).or_default().insert(channel, seq);
             }
             Effect::MessageAppended { item, record, full_at } => self.message_appended(item, record, full_at),
-            Effect::MessageRevised { after, .. } | Effect::ReactionChanged { after, .. } => self.message_changed(after),
+            Effect::MessageRevised { after, number, .. } | Effect::ReactionChanged { after, number, .. } => {
+                self.message_changed(after, number);
+            }
             Effect::LeaseAcquired { question, owner, until } => self.lease_acquired(question, owner, until),
             Effect::LeaseRenewed { question, until, renewal } => self.lease_renewed(question, until, renewal),
             Effect::ReplyCancelled { question } => self.reply_cancelled(question),

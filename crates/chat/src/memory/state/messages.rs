@@ -5,7 +5,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use super::{Decision, Effect, MessageItem, Rule, State, StreamRecord, keys::send_bucket};
+use super::{ChangeRecord, Decision, Effect, MessageItem, Rule, State, StreamRecord, keys::send_bucket};
 use crate::{
     model::{
         access::Authority,
@@ -15,6 +15,7 @@ use crate::{
         message::{Change, Message, MessageEvent, StoredMessage},
         message_ref::MessageRef,
         reaction::Toggle,
+        rev::{ChangeNumber, Rev},
         seq::Seq,
         text::emoji::Emoji,
         thread::ThreadSummary,
@@ -110,11 +111,23 @@ impl State {
             && (self.lacks(Rule::HeadIncarnation) || current.incarnation == head.incarnation)
     }
 
-    pub(crate) fn revise(&self, by: &Authority<'_>, revised: &StoredMessage) -> Decision<UpdateResult> {
+    /// Returns the number of the channel's last change, if it is not the one that a change requires.
+    fn moved_number(&self, channel: &ChannelKey, number: ChangeNumber) -> Option<Rev> {
+        let last = self.last_change(channel);
+        (last != number.last && !self.lacks(Rule::ChangeNumbered)).then_some(last)
+    }
+
+    pub(crate) fn revise(
+        &self,
+        by: &Authority<'_>,
+        revised: &StoredMessage,
+        number: ChangeNumber,
+    ) -> Decision<UpdateResult> {
+        let key = by.channel.key();
         if !self.holds(by, Rule::MessageAuthority) {
             return (UpdateResult::Stale, None);
         }
-        let found = self.message(&by.channel.key(), revised.message.seq);
+        let found = self.message(&key, revised.message.seq);
         let Some(before) = found.filter(|item| item.stored.message.deleted_at.is_none()) else {
             return (UpdateResult::MessageNotFound, None);
         };
@@ -122,7 +135,11 @@ impl State {
         if version != revised.message.version && !self.lacks(Rule::MessageAsRead) {
             return (UpdateResult::Stale, None);
         }
+        if let Some(last) = self.moved_number(&key, number) {
+            return (UpdateResult::Behind(last), None);
+        }
         let mut after = before.clone();
+        after.stored.rev = number.rev();
         let (message, to) = (&mut after.stored.message, &revised.message);
         message.content.clone_from(&to.content);
         message.content_type = to.content_type;
@@ -135,7 +152,7 @@ impl State {
             message.agent = None;
         }
         after.stored.trace.clone_from(&revised.trace);
-        (UpdateResult::Done, Some(Effect::MessageRevised { before: before.clone(), after }))
+        (UpdateResult::Done, Some(Effect::MessageRevised { before: before.clone(), after, number }))
     }
 
     pub(crate) fn react(
@@ -144,12 +161,14 @@ impl State {
         revision: &MessageRef,
         emoji: &Emoji,
         toggle: Toggle,
+        number: ChangeNumber,
         now: Timestamp,
     ) -> Decision<ReactionResult> {
+        let key = by.channel.key();
         if !self.holds(by, Rule::MessageAuthority) {
             return (ReactionResult::Stale, None);
         }
-        let found = self.message(&by.channel.key(), revision.seq);
+        let found = self.message(&key, revision.seq);
         let is_there = |item: &&MessageItem| is_live(&item.stored, now) && item.stored.message.deleted_at.is_none();
         let Some(before) = found.filter(is_there) else { return (ReactionResult::MessageNotFound, None) };
         let reactions = &before.stored.message.reactions;
@@ -161,7 +180,11 @@ impl State {
         if toggle == Toggle::Add && is_full {
             return (ReactionResult::Full, None);
         }
+        if let Some(last) = self.moved_number(&key, number) {
+            return (ReactionResult::Behind(last), None);
+        }
         let mut after = before.clone();
+        after.stored.rev = number.rev();
         if !self.lacks(Rule::ReactionVersion) {
             after.stored.message.version += 1;
         }
@@ -177,7 +200,7 @@ impl State {
         if let Some(trace) = &revision.trace {
             after.stored.trace = Some(TraceContext::clone(trace));
         }
-        (ReactionResult::Done, Some(Effect::ReactionChanged { user: revision.caller.clone(), after }))
+        (ReactionResult::Done, Some(Effect::ReactionChanged { user: revision.caller.clone(), after, number }))
     }
 
     pub(super) fn message_appended(
@@ -214,8 +237,14 @@ impl State {
         }
     }
 
-    pub(super) fn message_changed(&mut self, after: MessageItem) {
-        let before = self.message(&after.stored.channel(), after.stored.message.seq);
+    pub(super) fn message_changed(&mut self, after: MessageItem, number: ChangeNumber) {
+        let (key, seq) = (after.stored.channel(), after.stored.message.seq);
+        self.last_changes.insert(key.channel_id.clone(), (key.incarnation, number.rev()));
+        if !self.lacks(Rule::ChangeRecorded) {
+            let record = ChangeRecord { seq, expires_at: number.expires_at };
+            self.changes.entry(key.clone()).or_default().insert(number.rev(), record);
+        }
+        let before = self.message(&key, seq);
         let change = before.and_then(|before| Change::between(&before.stored.message, &after.stored.message));
         self.put_message(change, after);
     }
@@ -223,7 +252,7 @@ impl State {
     /// Stores a message, and adds its change, if subscribers learn of it, to the stream.
     fn put_message(&mut self, change: Option<Change>, item: MessageItem) {
         if let Some(change) = change {
-            let event = MessageEvent { change, stored: item.stored.clone() };
+            let event = MessageEvent::of(change, item.stored.clone());
             self.stream.push(StreamRecord { event, for_agent: item.for_agent });
         }
         let place = self.messages.entry(item.stored.channel()).or_default();

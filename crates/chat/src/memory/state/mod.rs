@@ -15,6 +15,7 @@ use crate::{
         invitation::Invitation,
         message::{MessageEvent, StoredMessage},
         pending_end::PendingEnd,
+        rev::Rev,
         seq::Seq,
         ticket_digest::TicketDigest,
         time::Timestamp,
@@ -85,7 +86,17 @@ pub struct MessageItem {
     pub for_agent: bool,
 }
 
-/// State of all stores. Items of a channel are stored under its key; only [`State::channels`] uses the id.
+/// Stored record of a change of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeRecord {
+    /// `seq` of the changed message.
+    pub seq: Seq,
+    /// Time from which the record counts as absent.
+    pub expires_at: Timestamp,
+}
+
+/// State of all stores. Items of a channel are stored under its key. Only [`State::channels`] and
+/// [`State::last_changes`] use the id.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     /// Channels by their ids.
@@ -104,6 +115,10 @@ pub struct State {
     pub pending: BTreeMap<Incarnation, PendingEnd>,
     /// Messages.
     pub messages: BTreeMap<ChannelKey, BTreeMap<Seq, MessageItem>>,
+    /// Numbers of the channels' last changes, with the incarnations that they belong to.
+    pub last_changes: BTreeMap<ChannelId, (Incarnation, Rev)>,
+    /// Records of changes, by number.
+    pub changes: BTreeMap<ChannelKey, BTreeMap<Rev, ChangeRecord>>,
     /// Records of requests and replies.
     pub records: BTreeMap<ChannelKey, BTreeMap<RecordKey, IdempotencyRecord>>,
     /// Changes of messages, in the order of their commits.
@@ -163,6 +178,13 @@ impl State {
     #[must_use]
     pub fn message(&self, key: &ChannelKey, seq: Seq) -> Option<&MessageItem> {
         self.messages.get(key)?.get(&seq)
+    }
+
+    /// Returns the number of a channel's last change.
+    #[must_use]
+    pub fn last_change(&self, key: &ChannelKey) -> Rev {
+        let stored = self.last_changes.get(&key.channel_id);
+        stored.filter(|(incarnation, _)| *incarnation == key.incarnation).map_or(Rev::ZERO, |(_, rev)| *rev)
     }
 
     /// Whether an [`Authority`] still holds.

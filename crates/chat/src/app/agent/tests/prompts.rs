@@ -1,7 +1,10 @@
 //! Messages that the model reads.
 
 use super::*;
-use crate::{model::access::Authority, ports::message_store::UpdateResult};
+use crate::{
+    model::{access::Authority, rev::ChangeNumber},
+    ports::message_store::UpdateResult,
+};
 
 #[tokio::test(start_paused = true)]
 async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
@@ -10,10 +13,12 @@ async fn the_model_reads_what_messages_say_by_now_and_who_said_it() {
         let mut message = world.store.all()[usize::try_from(seq).unwrap() - 1].revised();
         message.content = content.to_owned();
         message.deleted_at = deleted.then(|| world.clock.now());
-        let revised = StoredMessage { message, incarnation: incarnation(), trace: None, expires_at: None };
-        let channel = world.store.channel(&"c".parse().unwrap()).await.unwrap().unwrap();
+        let (rev, trace, expires_at) = (Rev::ZERO, None, None);
+        let revised = StoredMessage { message, incarnation: incarnation(), rev, trace, expires_at };
+        let (channel, last) = world.store.channel_with_rev(&"c".parse().unwrap()).await.unwrap().unwrap();
+        let number = ChangeNumber { last, expires_at: world.clock.now().plus(Duration::from_hours(1)) };
         let by = Authority { channel: &channel, member: None };
-        assert_eq!(world.store.update_message(&by, &revised).await.unwrap(), UpdateResult::Done);
+        assert_eq!(world.store.update_message(&by, &revised, number).await.unwrap(), UpdateResult::Done);
     };
     world.ask("a secret").await;
     let question = world.ask("waht?").await;
