@@ -192,6 +192,11 @@ export class SwitchboardClient extends EventTarget {
     this.#sync.markRead(channelId, seq);
   }
 
+  /** Returns the number of the last change up to which an opened channel has all changes. */
+  rev(channelId) {
+    return this.#channel(channelId).rev;
+  }
+
   /** Returns `true` while a catch-up of this channel is running. */
   isCatchingUp(channelId) {
     return this.#channel(channelId).isCatchingUp;
