@@ -22,8 +22,8 @@ export class Growth {
   grow(length, now) {
     if (length === this.#to) return;
     const passed = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, now - this.#since));
-    this.#duration = this.#to === 0 ? FIRST_MS : passed;
     this.#from = Math.min(length, this.at(now));
+    this.#duration = this.#to === 0 ? FIRST_MS : passed;
     this.#to = length;
     this.#since = now;
   }

@@ -311,7 +311,7 @@ test("whatever is lost, late or doubled, the log ends as the history that it has
     const stack = new Stack();
     for (let number = 1; number <= 1 + random(120); number += 1) stack.store(`m${number}`);
     stack.lag = async () => {
-      for (let turns = random(4); turns > 0; turns -= 1) await new Promise(setImmediate);
+      for (let turns = random(12); turns > 0; turns -= 1) await new Promise(setImmediate);
     };
     stack.intercept = (url) => (url.pathname.startsWith("/channels/lobby/") && random(15) === 0 ? problem(503, "store_unavailable") : undefined);
     const client = stack.client();
@@ -327,7 +327,7 @@ test("whatever is lost, late or doubled, the log ends as the history that it has
       const kind = random(12);
       if (kind < 6) frames.push(act(stack, random));
       else if (kind < 10) deliver();
-      else if (kind === 10) client.loadEarlier("lobby").catch(() => {});
+      else if (kind === 10) for (let times = random(3); times > 0; times -= 1) client.loadEarlier("lobby").catch(() => {});
       else if (random(4) === 0) {
         stack.live?.drop();
         frames = [];
