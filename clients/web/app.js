@@ -7,13 +7,14 @@ import { titleCount } from "./format.js";
 import { issueToken, loadConfig } from "./host.js";
 import { avatar, isId } from "./identity.js";
 import { excerpt } from "./markdown.js";
+import { DraftMotion } from "./motion.js";
 import { $, address, route, showToast } from "./page.js";
 import { Scroller } from "./scroller.js";
 import { Sidebar } from "./sidebar.js";
 import { setUpTheme } from "./theme.js";
 import { timeline } from "./timeline.js";
 import { Traces } from "./traces.js";
-import { beginning, channelDetail, connectionText, row } from "./view.js";
+import { beginning, channelDetail, connectionText, row, writeDraft } from "./view.js";
 import { JourneyPanel } from "./waterfall.js";
 import { welcome } from "./welcome.js";
 
@@ -31,6 +32,7 @@ class App {
   #sidebar = new Sidebar((channelId, options) => this.open(channelId, options));
   #scroller = new Scroller(() => this.#markRead());
   #journey = new JourneyPanel(new Traces());
+  #motion = new DraftMotion(() => this.#growDrafts());
   /** The first read of the list of channels; `null` before it, and after a failure. */
   #listed = null;
   #channelId = null;
@@ -162,6 +164,7 @@ class App {
       this.#showSidebar();
     });
     client.addEventListener("messages", ({ detail }) => this.#onMessages(detail));
+    client.addEventListener("revised", ({ detail }) => this.#reviseQuotes(detail));
     client.addEventListener("change", ({ detail }) => {
       if (detail.channelId === this.#channelId) this.#showMessages();
     });
@@ -232,7 +235,7 @@ class App {
     if (this.#gone) return;
     const log = this.#client.log(this.#channelId);
     const pending = this.#client.outbox(this.#channelId).entries;
-    const drafts = this.#client.drafts(this.#channelId).entries;
+    const drafts = this.#shownDrafts();
     const rows = this.#ready ? timeline({ messages: log.messages, drafts, pending, userId: this.#userId, readSeq: this.#readSeq }) : [];
     const context = {
       userId: this.#userId,
@@ -262,6 +265,35 @@ class App {
     this.#showNewer();
   }
 
+  /** Returns the drafts of the open channel, each with the part of its text that is shown. */
+  #shownDrafts() {
+    return this.#motion.shown(this.#client.drafts(this.#channelId).entries);
+  }
+
+  /** Shows more of the drafts that grow. */
+  #growDrafts() {
+    if (!this.#ready || this.#gone) return;
+    this.#scroller.keep(() => {
+      for (const draft of this.#shownDrafts()) {
+        const element = $("messages").querySelector(`[data-key="draft-${draft.replyTo}"]`);
+        if (element) writeDraft(element, draft);
+      }
+    });
+  }
+
+  /** Takes later states of quoted messages that are not loaded. */
+  #reviseQuotes({ channelId, messages }) {
+    if (channelId !== this.#channelId) return;
+    const quoted = messages.filter(({ seq }) => this.#quotes.has(seq));
+    for (const message of quoted) this.#keepQuote(message);
+    if (quoted.length > 0) this.#showMessages();
+  }
+
+  #keepQuote(message) {
+    const held = this.#quotes.get(message.seq);
+    if (!held || held.version < message.version) this.#quotes.set(message.seq, message);
+  }
+
   /** Returns the message that a reply answers; fetches it if it is not loaded. */
   #quote(seq) {
     const known = this.#client.log(this.#channelId).get(seq) ?? this.#quotes.get(seq);
@@ -272,7 +304,7 @@ class App {
         .message(channelId, seq)
         .then((message) => {
           if (!message || channelId !== this.#channelId) return;
-          this.#quotes.set(seq, message);
+          this.#keepQuote(message);
           this.#showMessages();
         })
         .catch(() => {});

@@ -32,13 +32,14 @@ export function row(item, context) {
       };
     }
     case "draft": {
-      const { id, replyTo, status, length } = item.draft;
+      const { id, replyTo, status } = item.draft;
       const quote = quoteOf(replyTo, context);
       const isMine = quote.original?.sender_id === context.userId;
       return {
         key: item.key,
-        version: `${id}|${status}|${length}|${isMine}|${quote.version}`,
+        version: `${id}|${status}|${isMine}|${quote.version}`,
         render: () => draft(item.draft, quote, isMine, context),
+        update: (element) => writeDraft(element, item.draft),
       };
     }
     default: {
@@ -97,8 +98,16 @@ function message({ message: stored, at, grouped }, quote, context) {
   );
 }
 
-function draft({ replyTo, status, text }, quote, isMine, context) {
+function draft({ replyTo, status }, quote, isMine, context) {
   const isOpen = status === "thinking" || status === "writing";
+  const content = line(
+    typing(),
+    isOpen && isMine
+      ? el("button", { class: "link-button stop", type: "button", onclick: () => context.onStop(replyTo), text: "Stop" })
+      : null,
+  );
+  // Screen readers announce the message that ends the draft, and not each piece.
+  content.setAttribute("aria-live", "off");
   return el(
     "article",
     { class: "message", "data-role": "agent", "data-draft": status, "aria-label": "The agent is writing" },
@@ -111,13 +120,15 @@ function draft({ replyTo, status, text }, quote, isMine, context) {
       el("span", { class: "seq", text: status }),
     ),
     quoteButton(quote, {}, context),
-    line(
-      text ? el("div", { class: "body rich" }, renderMarkdown(text)) : typing(),
-      isOpen && isMine
-        ? el("button", { class: "link-button stop", type: "button", onclick: () => context.onStop(replyTo), text: "Stop" })
-        : null,
-    ),
+    content,
   );
+}
+
+/** Shows the text of a draft in its element. */
+export function writeDraft(element, { text }) {
+  if (!text || element.dataset.length === String(text.length)) return;
+  element.dataset.length = String(text.length);
+  element.querySelector(".body").replaceWith(el("div", { class: "body rich" }, renderMarkdown(text)));
 }
 
 const typing = () => el("div", { class: "body typing", "aria-hidden": "true" }, el("i"), el("i"), el("i"));

@@ -26,6 +26,8 @@ const ULID: &str = "^[0-9A-HJKMNP-TV-Z]{26}$";
 const KEY: &str = "5c1f7a9e-6d0b-4a6e-9a53-5d2b0a9e7f11";
 const MESSAGES: &str = "/channels/general/messages";
 const MESSAGE: &str = "/channels/general/messages/1";
+const CHANGES: &str = "/channels/general/changes";
+const REPLY: &str = "/channels/general/messages/1/reply";
 
 fn pact() -> PactBuilder {
     let pacts = std::env::var_os("PACT_OUTPUT_DIR").map_or_else(|| PathBuf::from("target/pacts"), PathBuf::from);
@@ -110,7 +112,12 @@ fn message(seq: u64, content: &str) -> JsonPattern {
 }
 
 fn page(messages: Vec<JsonPattern>, has_more: bool) -> JsonPattern {
-    json_pattern!({ "messages": (JsonPattern::Array(messages)), "has_more": (has_more) })
+    page_at(0, messages, has_more)
+}
+
+/// Describes a page of history, for which the mock says the number `rev` of the channel's last change.
+fn page_at(rev: u64, messages: Vec<JsonPattern>, has_more: bool) -> JsonPattern {
+    json_pattern!({ "messages": (JsonPattern::Array(messages)), "has_more": (has_more), "rev": like!(rev) })
 }
 
 fn stored(count: u64) -> (&'static str, Value) {
@@ -275,6 +282,78 @@ fn what_was_missed_is_read_when_a_push_shows_a_gap() {
     assert_eq!((seqs(&output), &output["hasGap"]), (vec![1, 2, 3], &json!(false)));
 }
 
+/// Opens a channel of one message, whose history has the number `rev`. Later the page asks for newer messages.
+fn opening(description: &str, rev: u64) -> Exchange<'_> {
+    exchange(description, &[stored(1)], move |i| {
+        i.request.get().path(MESSAGES).query_param("limit", "50");
+        answers(i, 200, page_at(rev, vec![message(1, "message 1")], false));
+    })
+}
+
+#[test]
+fn missed_changes_are_read_when_a_page_shows_them() {
+    let edited = [stored(1), ("the message was edited", none())];
+    let newer = exchange("the page reads that only changes are newer", &edited, |i| {
+        i.request.get().path(MESSAGES).query_param("after", "1").query_param("limit", "100");
+        answers(i, 200, page_at(1, Vec::new(), false));
+    });
+    let changes = exchange("the page reads the changes that it missed", &edited, |i| {
+        i.request.get().path(CHANGES).query_param("after", "0").query_param("limit", "100");
+        let message = json_pattern!({ "seq": 1, "version": 2, "content": "edited" });
+        answers(i, 200, json_pattern!({ "changes": [{ "rev": 1, "message": message }], "has_more": false, "rev": 1 }));
+    });
+    let open = opening("the page opens a channel without changes", 0);
+    let output = converse(&[open, newer, changes], &json!([["open", "general"]]), Some(&json!([])));
+    assert_eq!((&output["messages"][0]["content"], &output["rev"]), (&json!("edited"), &json!(1)));
+}
+
+#[test]
+fn the_history_is_loaded_again_when_the_changes_are_no_longer_stored() {
+    let newer = exchange("the page reads that many changes are newer", &[stored(1)], |i| {
+        i.request.get().path(MESSAGES).query_param("after", "1").query_param("limit", "100");
+        answers(i, 200, page_at(10, Vec::new(), false));
+    });
+    let changes = exchange("the page reads changes that are no longer stored", &[stored(1)], |i| {
+        i.request.get().path(CHANGES).query_param("after", "9").query_param("limit", "100");
+        refuses(i, 410, "changes_expired");
+    });
+    let open = opening("the page opens a channel with changes", 9);
+    let output = converse(&[open, newer, changes], &json!([["open", "general"]]), Some(&json!([])));
+    assert_eq!((seqs(&output), &output["rev"]), (vec![1], &json!(9)));
+    assert!(output["events"].as_array().unwrap().iter().all(|event| event["type"] != "problem"));
+}
+
+#[test]
+fn a_reply_that_is_being_written_is_read() {
+    let replying = [("the agent is replying", none())];
+    let open = || {
+        exchange("the page opens a channel in the middle of a reply", &replying, |i| {
+            i.request.get().path(MESSAGES).query_param("limit", "50");
+            let question =
+                json_pattern!({ "seq": 1, "version": 1, "sender_id": "alice", "content": like!("question") });
+            answers(
+                i,
+                200,
+                json_pattern!({
+                    "messages": [question], "has_more": false, "rev": like!(0), "replying_to": [1],
+                }),
+            );
+        })
+    };
+    let reply = exchange("the page reads a reply", &replying, |i| {
+        i.request.get().path(REPLY);
+        answers(i, 200, json_pattern!({ "status": "thinking", "position": 0, "text": "" }));
+    });
+    let output = converse(&[open(), reply], &json!([["open", "general"]]), None);
+    assert_eq!(output["drafts"][0]["status"], "thinking");
+    let ended = exchange("the page reads a reply that is not being written", &[stored(1)], |i| {
+        i.request.get().path(REPLY);
+        refuses(i, 404, "reply_not_found");
+    });
+    let output = converse(&[open(), ended], &json!([["open", "general"]]), None);
+    assert_eq!(output["drafts"], json!([]));
+}
+
 fn sending(i: &mut InteractionBuilder) {
     i.request.post().path(MESSAGES).header("idempotency-key", KEY);
     i.request.json_body(json_pattern!({ "content": "hi", "metadata": { "client_key": KEY } }));
@@ -289,6 +368,7 @@ fn a_message_is_sent() {
             201,
             json_pattern!({
                 "channel_id": "general", "seq": 1, "version": 1, "content": "hi", "metadata": { "client_key": KEY },
+                "rev": like!(0),
             }),
         );
     });

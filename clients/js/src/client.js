@@ -1,15 +1,14 @@
 // A Switchboard client: REST, live connection, and recovery. No DOM: runs in a browser and in Node.
 
+import { Channel } from "./channel.js";
 import { ChannelSync } from "./channel-sync.js";
 import { QuietRequests } from "./quiet.js";
 import { ProblemError, RestApi, Session } from "./rest.js";
 import { LiveConnection, backoff } from "./socket.js";
-import { CLIENT_KEY, ChannelLog, Drafts, Outbox } from "./store.js";
+import { CLIENT_KEY, ChannelLog, Outbox } from "./store.js";
 
 export { CLIENT_KEY, ChannelLog, LiveConnection, Outbox, ProblemError, backoff };
 
-const HISTORY_PAGE = 50;
-const CATCH_UP_PAGE = 100;
 /** Maximum number of attempts of a send without a response, all with its key, before it is shown as failed. */
 const SEND_ATTEMPTS = 3;
 
@@ -25,11 +24,11 @@ const systemClock = {
  * Events: `state` (of the live connection), `leftOut` (`{count}`: see `leftOut`), `channels` (the list changed),
  * `removed` (`{channelId, isDeleted}`: a channel was deleted, or the user was removed from it), `read` (`{channelId,
  * seq}`: the user has read the channel on another device), `messages` (`{channelId, messages}`: new in an opened channel,
- * or pushed to another subscribed one), `change` (`{channelId}`: log or outbox changed), `problem` (`{error, channelId}`:
- * a failed recovery, which is retried).
+ * or pushed to another subscribed one), `revised` (`{channelId, messages}`: later states of messages, held or not), `change`
+ * (`{channelId}`: log, drafts or outbox changed), `problem` (`{error, channelId}`: a failed recovery, which is retried).
  *
- * The API numbers the messages of every channel without a gap. After a gap or a reconnect, the client therefore
- * reads the history `after` the last settled `seq`.
+ * The API numbers the messages of every channel without a gap, and the changes of these messages too. `Channel` has the
+ * rules by which an opened channel misses none of them, and no text of a reply.
  */
 export class SwitchboardClient extends EventTarget {
   #userId;
@@ -42,8 +41,6 @@ export class SwitchboardClient extends EventTarget {
   #sync;
   #channels = new Map();
   #leftOut = 0;
-  /** `true` after a socket was opened. */
-  #hasOpened = false;
 
   /** `issueToken` resolves to `{token, expires_at}`. The other options replace the platform in tests. */
   constructor({
@@ -71,7 +68,7 @@ export class SwitchboardClient extends EventTarget {
     this.#live.addEventListener("frame", ({ detail }) => this.#frame(detail));
     this.#live.addEventListener("open", () => {
       this.#setLeftOut(0);
-      this.#recover();
+      for (const channel of this.#channels.values()) channel.recover();
     });
   }
 
@@ -133,15 +130,7 @@ export class SwitchboardClient extends EventTarget {
   /** Reads the newest history of a channel, and keeps its log complete afterwards. */
   async open(channelId) {
     const channel = this.#channel(channelId);
-    if (channel.log.settled === null) {
-      const page = await this.#rest.messages(channelId, { limit: HISTORY_PAGE });
-      if (channel.log.settled === null) channel.log.addEarlier(page.messages ?? [], page.has_more === true);
-      channel.drafts.settle(channel.log.messages);
-      this.#expectReplies(channel, page);
-      this.#sync.created(channelId, page.messages ?? []);
-      if (channel.pushed > channel.log.settled) this.#catchUp(channelId);
-      this.#emit("change", { channelId });
-    }
+    await channel.open();
     return channel.log;
   }
 
@@ -172,14 +161,15 @@ export class SwitchboardClient extends EventTarget {
 
   /** Changes the text of a message as the user sees it. Fails with `version_mismatch` if it has changed meanwhile. */
   async edit(channelId, seq, content) {
-    const { log } = this.#channel(channelId);
+    const channel = this.#channel(channelId);
+    const { log } = channel;
     const held = log.get(seq) ?? (await this.#rest.message(channelId, seq));
     try {
       const message = await this.#rest.updateMessage(channelId, seq, { content }, held.version);
       if (log.update([message])) this.#emit("change", { channelId });
       return message;
     } catch (error) {
-      if (error.code === "version_mismatch") this.#reread(channelId, seq);
+      if (error.code === "version_mismatch") channel.reread(seq);
       throw error;
     }
   }
@@ -188,7 +178,7 @@ export class SwitchboardClient extends EventTarget {
   async react(channelId, seq, emoji, isWanted) {
     if (isWanted) await this.#rest.addReaction(channelId, seq, emoji);
     else await this.#rest.removeReaction(channelId, seq, emoji);
-    if (this.state.name !== "live") this.#reread(channelId, seq);
+    if (this.state.name !== "live") this.#channel(channelId).reread(seq);
   }
 
   /** Returns the `seq` up to which the user has read an opened channel; 0 for none of it. */
@@ -202,9 +192,14 @@ export class SwitchboardClient extends EventTarget {
     this.#sync.markRead(channelId, seq);
   }
 
+  /** Returns the number of the last change up to which an opened channel has all changes. */
+  rev(channelId) {
+    return this.#channel(channelId).rev;
+  }
+
   /** Returns `true` while a catch-up of this channel is running. */
   isCatchingUp(channelId) {
-    return this.#channel(channelId).catchUp !== null;
+    return this.#channel(channelId).isCatchingUp;
   }
 
   /** Subscribes to exactly these channels, or to all channels of the user if there are none. */
@@ -213,12 +208,8 @@ export class SwitchboardClient extends EventTarget {
   }
 
   /** Loads the page of history before the oldest loaded message. */
-  async loadEarlier(channelId) {
-    const { log } = this.#channel(channelId);
-    if (!log.hasEarlier) return;
-    const page = await this.#rest.messages(channelId, { before: log.firstSeq ?? undefined, limit: HISTORY_PAGE });
-    log.addEarlier(page.messages ?? [], page.has_more === true);
-    this.#emit("change", { channelId });
+  loadEarlier(channelId) {
+    return this.#channel(channelId).loadEarlier();
   }
 
   /** Returns one message from the log or from the server, or `undefined` if it does not exist. */
@@ -271,11 +262,12 @@ export class SwitchboardClient extends EventTarget {
 
   close() {
     this.#live.close();
-    for (const channel of this.#channels.values()) this.#clock.clearTimeout(channel.retry);
+    for (const channel of this.#channels.values()) channel.close();
   }
 
   async #deliver(channelId, key) {
-    const { outbox } = this.#channel(channelId);
+    const channel = this.#channel(channelId);
+    const { outbox } = channel;
     this.#emit("change", { channelId });
     const { content, replyTo, threadSeq } = outbox.get(key);
     const body = { content, metadata: { [CLIENT_KEY]: key } };
@@ -283,9 +275,7 @@ export class SwitchboardClient extends EventTarget {
     if (threadSeq !== null) body.thread_seq = threadSeq;
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const message = await this.#rest.send(channelId, body, key);
-        this.#arrived(channelId, [message]);
-        return message;
+        return channel.sent(await this.#rest.send(channelId, body, key));
       } catch (error) {
         // The push may have delivered it although the response was lost.
         if (!outbox.get(key)) return undefined;
@@ -305,58 +295,20 @@ export class SwitchboardClient extends EventTarget {
     if (frame.type === "channels.left_out") this.#setLeftOut(frame.count);
     const { channel_id: channelId } = frame;
     if (typeof channelId !== "string") return;
-    if (frame.type === "events" && Array.isArray(frame.events)) this.#events(channelId, frame.events);
-    if (frame.type === "message.delta") this.#delta(channelId, frame);
+    if (frame.type === "events" && Array.isArray(frame.events)) this.#channel(channelId).events(frame.events);
+    if (frame.type === "message.delta") this.#channel(channelId).delta(frame);
     // Other types belong to a later version of the API, or are responses that need no action.
     this.#sync.follow(frame);
-  }
-
-  #events(channelId, events) {
-    const of = (...types) =>
-      events.filter((event) => types.includes(event?.type) && event.message).map((event) => event.message);
-    const messages = of("message.created");
-    if (messages.length > 0) this.#arrived(channelId, messages);
-    const { log } = this.#channel(channelId);
-    const revised = of("message.updated", "message.deleted");
-    let isChanged = log.update(revised);
-    this.#sync.revised(channelId, revised);
-    for (const event of events.filter((one) => one?.type === "reaction.added" || one?.type === "reaction.removed")) {
-      const outcome = log.react(event);
-      if (outcome === "stale") this.#reread(channelId, event.seq, event.version);
-      isChanged ||= outcome === "changed";
-    }
-    if (isChanged) this.#emit("change", { channelId });
-  }
-
-  #delta(channelId, frame) {
-    const { drafts, log } = this.#channel(channelId);
-    // A piece is late if its message has arrived.
-    const isOver = frame.status === "done" && log.get(frame.seq) !== undefined;
-    if (!isOver && drafts.accept(frame)) this.#emit("change", { channelId });
   }
 
   #synced(type, detail) {
     if (type === "removed") {
       // The id may belong to another channel later.
       this.#live.leave(detail.channelId);
-      this.#clock.clearTimeout(this.#channels.get(detail.channelId)?.retry);
+      this.#channels.get(detail.channelId)?.close();
       this.#channels.delete(detail.channelId);
     }
     this.#emit(type, detail);
-  }
-
-  /** Reads a message again, until it has a version. */
-  #reread(channelId, seq, version = 0) {
-    this.#quiet.run(`message ${channelId} ${seq}`, async () => {
-      const { log } = this.#channel(channelId);
-      if (log.update([await this.#rest.message(channelId, seq)])) this.#emit("change", { channelId });
-      return (log.get(seq)?.version ?? version) >= version;
-    });
-  }
-
-  #expectReplies({ drafts, log }, page) {
-    const answered = new Set(log.messages.filter(({ role }) => role !== "user").map(({ reply_to: replyTo }) => replyTo));
-    drafts.expect((page.replying_to ?? []).filter((seq) => !answered.has(seq)));
   }
 
   #setLeftOut(count) {
@@ -365,96 +317,20 @@ export class SwitchboardClient extends EventTarget {
     this.#emit("leftOut", { count });
   }
 
-  #arrived(channelId, messages) {
-    const channel = this.#channel(channelId);
-    channel.outbox.settle(...messages);
-    channel.drafts.settle(messages);
-    this.#sync.created(channelId, messages);
-    if (channel.log.settled === null) {
-      // The channel is not open, so its history will contain the messages. Only the highest `seq` matters, because a
-      // running request may return older history.
-      channel.pushed = messages.reduce((most, { seq }) => Math.max(most, seq), channel.pushed);
-      this.#emit("messages", { channelId, messages });
-      return;
-    }
-    const added = channel.log.push(messages);
-    if (channel.log.hasGap) this.#catchUp(channelId);
-    if (added.length > 0) this.#emit("messages", { channelId, messages: added });
-    this.#emit("change", { channelId });
-  }
-
-  #recover() {
-    for (const [channelId, { drafts, log }] of this.#channels) {
-      // The pieces meanwhile went to a lost connection. Before the first one, a history may have named replies.
-      if (this.#hasOpened) drafts.clear();
-      if (log.settled !== null) this.#catchUp(channelId);
-    }
-    this.#hasOpened = true;
-  }
-
-  /** Reads all messages after the last settled `seq`. A call during a run causes one more run afterwards. */
-  #catchUp(channelId) {
-    const channel = this.#channel(channelId);
-    if (channel.catchUp) {
-      channel.again = true;
-      return;
-    }
-    this.#clock.clearTimeout(channel.retry);
-    channel.again = false;
-    channel.catchUp = this.#readAfter(channelId)
-      .then(() => {
-        channel.failures = 0;
-      })
-      .catch((error) => {
-        const delay = Math.max(backoff(channel.failures, this.#random), (error.retryAfter ?? 0) * 1000);
-        channel.failures += 1;
-        // Without a network, the next connection catches up.
-        if (error.status !== 0 || this.state.name === "live") {
-          channel.retry = this.#clock.setTimeout(() => this.#catchUp(channelId), delay);
-        }
-        this.#emit("problem", { error, channelId });
-        channel.again = false;
-      })
-      .finally(() => {
-        channel.catchUp = null;
-        // A gap that still exists came after the request for the last page.
-        if (channel.again) this.#catchUp(channelId);
-        this.#emit("change", { channelId });
-      });
-  }
-
-  async #readAfter(channelId) {
-    const channel = this.#channel(channelId);
-    const { drafts, log, outbox } = channel;
-    for (;;) {
-      const seen = log.lastSeq ?? 0;
-      const page = await this.#rest.messages(channelId, { after: log.settled ?? 0, limit: CATCH_UP_PAGE });
-      const messages = page.messages ?? [];
-      const more = page.has_more === true && messages.length > 0;
-      const added = log.addLater(messages, more, seen);
-      outbox.settle(...messages);
-      drafts.settle(messages);
-      this.#expectReplies(channel, page);
-      this.#sync.created(channelId, messages);
-      if (added.length > 0) this.#emit("messages", { channelId, messages: added });
-      this.#emit("change", { channelId });
-      if (!more) return;
-    }
-  }
-
   #channel(channelId) {
     let channel = this.#channels.get(channelId);
     if (!channel) {
-      channel = {
-        log: new ChannelLog(this.#userId),
-        outbox: new Outbox(),
-        drafts: new Drafts(),
-        pushed: 0,
-        catchUp: null,
-        again: false,
-        retry: undefined,
-        failures: 0,
-      };
+      channel = new Channel({
+        channelId,
+        userId: this.#userId,
+        rest: this.#rest,
+        quiet: this.#quiet,
+        clock: this.#clock,
+        random: this.#random,
+        sync: this.#sync,
+        isLive: () => this.state.name === "live",
+        emit: (type, detail) => this.#emit(type, detail),
+      });
       this.#channels.set(channelId, channel);
     }
     return channel;

@@ -97,6 +97,11 @@ export class RestApi {
     return this.#call("GET", `${channelPath(channelId)}/messages`, { query: { before, after, limit } });
   }
 
+  /** Returns one page of the changes after the number `after`, oldest first. */
+  changes(channelId, { after, limit }) {
+    return this.#call("GET", `${channelPath(channelId)}/changes`, { query: { after, limit } });
+  }
+
   message(channelId, seq) {
     return this.#call("GET", messagePath(channelId, seq));
   }
@@ -122,6 +127,11 @@ export class RestApi {
 
   removeReaction(channelId, seq, emoji) {
     return this.#call("DELETE", reactionPath(channelId, seq, emoji));
+  }
+
+  /** Returns the reply to a message, with its text so far. */
+  reply(channelId, seq) {
+    return this.#call("GET", `${messagePath(channelId, seq)}/reply`);
   }
 
   stopReply(channelId, seq) {

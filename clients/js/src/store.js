@@ -4,9 +4,6 @@
 /** Maximum number of users that a reaction names, the first by id. */
 const NAMED_REACTORS = 10;
 
-/** Maximum number of finished drafts that are remembered. */
-const FINISHED_DRAFTS = 100;
-
 const versionOf = ({ version }) => version ?? 1;
 
 /**
@@ -86,9 +83,14 @@ export class ChannelLog {
     return added;
   }
 
+  /** Returns `true` if a message came after `settled` and is not held. */
+  lacks(seq) {
+    return this.#settled !== null && seq > this.#settled && !this.#bySeq.has(seq);
+  }
+
   /**
-   * Replaces messages that were edited or deleted, unless the held state is as new. Ignores messages that are not
-   * held, because the history will contain their current state. Returns `true` if a message changed.
+   * Replaces messages that were changed, unless the held state is as new. Ignores messages that are not held, because
+   * the history will contain their current state. Returns `true` if a message changed.
    */
   update(messages) {
     let changed = false;
@@ -123,6 +125,15 @@ export class ChannelLog {
     const { reactions: _, ...message } = held;
     this.#bySeq.set(seq, { ...message, version, ...(reactions.length > 0 ? { reactions } : {}) });
     return "changed";
+  }
+
+  /** Replaces all messages by the newest page of history. */
+  restart(messages, hasMore) {
+    this.#bySeq.clear();
+    this.#order = [];
+    this.#replies.clear();
+    this.#settled = null;
+    this.addEarlier(messages, hasMore);
   }
 
   /** Adds a page of history that ends at `before` (or at the newest message), in any order. */
@@ -237,71 +248,5 @@ export class Outbox {
   #update(key, change) {
     const entry = this.#entries.get(key);
     if (entry) Object.assign(entry, change);
-  }
-}
-
-/**
- * Drafts of replies, one for each answered message.
- *
- * Pieces carry their position in characters. A missed piece is shown as an ellipsis; the message that ends the draft
- * has the complete text. To a socket that was opened during the draft, the server sends the whole text from position 0.
- */
-export class Drafts {
-  #byQuestion = new Map();
-  #finished = new Set();
-
-  get entries() {
-    return [...this.#byQuestion.values()];
-  }
-
-  /** Adds empty drafts for messages whose replies are being written, until their first pieces arrive. */
-  expect(questions) {
-    for (const replyTo of questions) {
-      if (!Number.isSafeInteger(replyTo) || this.#byQuestion.has(replyTo)) continue;
-      this.#byQuestion.set(replyTo, { id: `of-${replyTo}`, replyTo, status: "thinking", text: "", length: 0 });
-    }
-  }
-
-  /** Adds a `message.delta`. Returns `true` if the draft changed. */
-  accept({ draft_id: id, reply_to: replyTo, status, position, text, seq }) {
-    if (!Number.isSafeInteger(replyTo) || typeof text !== "string" || this.#finished.has(id)) return false;
-    // Without a `seq`, no message ends a cancelled draft.
-    if (status === "failed" || (status === "cancelled" && seq === undefined)) return this.drop(replyTo);
-    const held = this.#byQuestion.get(replyTo);
-    const draft = held?.id === id ? held : { id, replyTo, status, text: "", length: 0 };
-    const pieces = [...text];
-    if (position === 0 && pieces.length >= draft.length) {
-      draft.text = text;
-    } else {
-      if (position > draft.length) {
-        draft.text += "…";
-        draft.length = position;
-      }
-      // The part that overlaps the held text is a duplicate.
-      draft.text += pieces.slice(draft.length - position).join("");
-    }
-    draft.length = Math.max(draft.length, position + pieces.length);
-    draft.status = status;
-    this.#byQuestion.set(replyTo, draft);
-    return true;
-  }
-
-  /** Drops the drafts that these messages complete, and pieces of them that come late. */
-  settle(messages) {
-    for (const { role, reply_to: replyTo, agent } of messages) {
-      if (role === "user") continue;
-      this.drop(replyTo);
-      if (typeof agent?.draft_id === "string") this.#finished.add(agent.draft_id);
-    }
-    while (this.#finished.size > FINISHED_DRAFTS) this.#finished.delete(this.#finished.values().next().value);
-  }
-
-  /** Drops the draft of the reply to a message. Returns `true` if there was one. */
-  drop(replyTo) {
-    return this.#byQuestion.delete(replyTo);
-  }
-
-  clear() {
-    this.#byQuestion.clear();
   }
 }

@@ -6,7 +6,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { isDeepStrictEqual } from "node:util";
 import { chromium } from "playwright-core";
+import { displayed, history, request } from "./api.mjs";
 
 /** Timeout of each wait that is long enough for the slowest machine. */
 export const TIMEOUT_MS = 120_000;
@@ -90,21 +92,7 @@ export async function showsExactly(page, count) {
 }
 
 /** Sends a request as a user. */
-export async function api(user, method, path, body) {
-  const issued = await fetch(`${stack.page}/token`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ user }),
-  });
-  const { token } = await issued.json();
-  const response = await fetch(`${stack.rest.replace(/\/$/, "")}${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    body: body && JSON.stringify(body),
-  });
-  assert.ok(response.ok, `${method} ${path}: ${response.status} ${await response.clone().text()}`);
-  return response.status === 204 ? null : response.json();
-}
+export const api = (user, method, path, body) => request(stack, user, method, path, body);
 
 /** Creates a channel in which the agent replies to every message. */
 export async function channelWithAgent(owner, name) {
@@ -128,6 +116,23 @@ export async function waitUntil(condition) {
     assert.ok(Date.now() < deadline, `never happened: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Waits until the page shows exactly the history that the API has. */
+export async function showsHistory(page, user, channel) {
+  const pair = async () => [await displayed(page), await history(stack, user, channel)];
+  await waitUntil(async () => isDeepStrictEqual(...(await pair())));
+  assert.deepEqual(...(await pair()));
+}
+
+/** Closes a connection through the management API. */
+export async function disconnect(connectionId) {
+  const response = await fetch(`${stack.management.replace(/\/$/, "")}/@connections/${encodeURIComponent(connectionId)}`, {
+    method: "DELETE",
+    // The local gateway checks no signature, only the form of AWS's.
+    headers: { authorization: "AWS4-HMAC-SHA256 Credential=local/20260101/local/execute-api/aws4_request, SignedHeaders=host, Signature=00" },
+  });
+  assert.ok(response.ok, `${response.status}`);
 }
 
 /** Returns whether an element comes that a frame shows. The frame is pushed once, so a slow machine loses it at times. */

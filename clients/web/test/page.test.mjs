@@ -10,8 +10,8 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import {
-  DESKTOP, PHONE, TIMEOUT_MS, TWO_TABS, WIDE, browser, channelWithAgent, live, post, quietChannel, reply, say, seqs, shown, showsExactly, stack, start, stop, tab,
-  upTo, waitUntil,
+  DESKTOP, PHONE, TIMEOUT_MS, TWO_TABS, WIDE, api, browser, channelWithAgent, disconnect, live, post, quietChannel, reply, say, seqs, shown, showsExactly,
+  showsHistory, stack, start, stop, tab, upTo, waitUntil,
 } from "./browser.mjs";
 import { exampleExports, exported } from "./spans.mjs";
 
@@ -154,6 +154,51 @@ test("what was sent while the connection was down arrives after it, once", async
   await showsExactly(alice.page, 6);
   await post("bob", channel, { content: "after" });
   await showsExactly(alice.page, 7);
+});
+
+test("what was edited, deleted and reacted to while the connection was down shows as the API has it", async (t) => {
+  const channel = await quietChannel("alice");
+  const path = (seq, rest = "") => `/channels/${channel}/messages/${seq}${rest}`;
+  const reaction = (emoji) => `/reactions/${encodeURIComponent(emoji)}`;
+  for (const number of upTo(60)) await post("bob", channel, { content: `message ${number}`, ...(number === 60 ? { reply_to: 2 } : {}) });
+  await api("bob", "PUT", path(57, reaction("🎉")));
+  const alice = await tab(t, "alice", channel);
+  await alice.page.locator('[data-seq="57"] .reaction').waitFor();
+  const quote = alice.page.locator('[data-seq="60"] .quote');
+  await quote.filter({ hasText: "message 2" }).waitFor();
+  await waitUntil(() => alice.connectionIds.length > 0);
+  await alice.context.setOffline(true);
+  await disconnect(alice.connectionIds.at(-1));
+  await alice.page.locator('#connection[data-state="offline"]').waitFor();
+
+  // Messages 2 and 3 are not loaded.
+  for (const seq of [2, 3, 55, 58]) await api("bob", "PATCH", path(seq), { content: `message ${seq}, edited` });
+  await api("bob", "PATCH", path(55), { content: "message 55, edited twice" });
+  await api("bob", "DELETE", path(56));
+  await api("bob", "DELETE", path(57, reaction("🎉")));
+  for (const user of ["alice", "bob", "carol"]) await api(user, "PUT", path(58, reaction("👍")));
+  await api("carol", "PUT", path(59, reaction("❤️")));
+  await post("bob", channel, { content: "missed" });
+  await api("bob", "PATCH", path(61), { content: "missed, edited" });
+  assert.equal(await alice.page.locator('[data-seq="56"] .body').textContent(), "message 56");
+  assert.equal(await alice.page.locator('[data-seq="57"] .reaction').count(), 1);
+
+  await alice.context.setOffline(false);
+  await live(alice.page);
+  await quote.filter({ hasText: "message 2, edited" }).waitFor();
+  await alice.page.getByRole("button", { name: "Load earlier messages" }).click();
+  await showsHistory(alice.page, "alice", channel);
+  assert.equal(await alice.page.locator('[data-seq="55"] .body').textContent(), "message 55, edited twice");
+  assert.equal(await alice.page.locator('[data-seq="58"] .reaction').getAttribute("aria-label"), "👍 3, you, bob and carol");
+
+  // Later changes come as frames again, and none is missing between them.
+  await api("bob", "DELETE", path(60));
+  await api("bob", "PATCH", path(1), { content: "message 1, edited" });
+  await showsHistory(alice.page, "alice", channel);
+  await alice.page.reload();
+  await live(alice.page);
+  await alice.page.getByRole("button", { name: "Load earlier messages" }).click();
+  await showsHistory(alice.page, "alice", channel);
 });
 
 test("a message that cannot be sent is kept, and goes once when sent again", async (t) => {
@@ -357,14 +402,4 @@ test("names are asked for, checked, and kept in the address; the theme can be ch
 async function receive(request) {
   const response = await fetch(`${stack.otlp}/v1/traces`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request) });
   assert.equal(response.status, 200);
-}
-
-/** Closes a connection through the management API. */
-async function disconnect(connectionId) {
-  const response = await fetch(`${stack.management.replace(/\/$/, "")}/@connections/${encodeURIComponent(connectionId)}`, {
-    method: "DELETE",
-    // The local gateway checks no signature, only the form of AWS's.
-    headers: { authorization: "AWS4-HMAC-SHA256 Credential=local/20260101/local/execute-api/aws4_request, SignedHeaders=host, Signature=00" },
-  });
-  assert.ok(response.ok, `${response.status}`);
 }

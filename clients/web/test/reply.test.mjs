@@ -6,15 +6,14 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
+import { displayed, history, request } from "./api.mjs";
 import { startLocalRun } from "./local-run.mjs";
 import { startModel } from "./model.mjs";
 
 /** Timeout of each wait that is long enough for the slowest machine. */
 const TIMEOUT_MS = 120_000;
-/** Time after which a piece of a draft counts as lost. It is pushed once, within half a second, so a slow machine loses some. */
+/** Time after which a piece of a draft counts as lost. It is pushed once, about a second after the last, so a slow machine loses some. */
 const LOST_MS = 10_000;
-/** Interval at which the agent's worker looks for new readers of a draft. */
-const READERS_MS = 1_000;
 const ROUNDS = 10;
 const { BIN_DIR, CHROMIUM_PATH = "/usr/bin/chromium" } = process.env;
 let browser;
@@ -40,8 +39,8 @@ after(async () => {
 });
 
 /** Opens a tab of one user on one channel. The first tab creates the channel. */
-async function tab(t, user, channel) {
-  const context = await browser.newContext({ locale: "en-GB" });
+async function tab(t, user, channel, options = {}) {
+  const context = await browser.newContext({ locale: "en-GB", ...options });
   context.setDefaultTimeout(TIMEOUT_MS);
   t.after(() => context.close());
   const page = await context.newPage();
@@ -118,18 +117,13 @@ test("a reply grows as it is written, and a tab opened in the middle ends with t
 
       bob = await tab(t, "bob", channel);
       await stored(bob, 1).waitFor();
-      // The history names the question, before the text so far arrives.
-      await draft(bob).waitFor();
+      // The history names the question, and the page reads the text so far: the model says nothing meanwhile.
+      await written(bob, text).waitFor();
       const more = (words) => {
         reply.say(words);
         text += words;
       };
-      // The first piece after the worker has found the new reader brings the whole text.
-      for (let number = 0; number < ROUNDS; number += 1) {
-        more(" there");
-        if (await comes(written(bob, "Once upon a time there"), READERS_MS)) break;
-      }
-      more(" was a tab");
+      more(" there was a tab");
       for (const page of [alice, bob]) await shows(written(page, text));
       more(" that came late.");
       await shows(written(bob, text));
@@ -140,6 +134,76 @@ test("a reply grows as it is written, and a tab opened in the middle ends with t
       assert.equal(await words(page, 2), text);
       assert.equal(await draft(page).count(), 0);
     }
+  }));
+
+/** Waits until the page shows exactly the history that the API has. */
+async function showsHistory(page, user, channel) {
+  const messages = await history(stack, user, channel);
+  await stored(page, messages.at(-1).seq).waitFor();
+  assert.deepEqual(await displayed(page), messages);
+}
+
+test("a page that is reloaded in the middle of a reply shows the text so far, and no word is lost or doubled", (t) =>
+  rounds("reload", async (channel) => {
+    const alice = await tab(t, "alice", channel);
+    await say(alice, "Tell me a long story.");
+    const progress = () => request(stack, "alice", "GET", `/channels/${channel}/messages/1/reply`);
+    const ready = async () => {
+      await alice.locator("#composer-input:enabled").waitFor();
+      await stored(alice, 1).waitFor();
+    };
+    let text = "Once upon";
+    await replying(async (reply) => {
+      reply.say(text);
+      await shows(written(alice, text));
+      const { draft_id: draftId } = await progress();
+      for (const words of [" a time", " 👍 there was", " a page"]) {
+        await alice.reload();
+        await ready();
+        // The model says nothing meanwhile, so no frame brings the text.
+        await written(alice, text).waitFor();
+        assert.equal(await draft(alice).locator(".body").innerText(), text);
+        reply.say(words);
+        text += words;
+        await shows(written(alice, text));
+        assert.equal(await draft(alice).locator(".body").innerText(), text);
+        // What is shown is stored, under one draft.
+        const stage = await progress();
+        assert.deepEqual([stage.status, stage.draft_id, stage.text, stage.position], ["writing", draftId, text, [...text].length]);
+      }
+      assert.equal(await draft(alice).count(), 1);
+      reply.say(".");
+      text += ".";
+    });
+    await stored(alice, 2).waitFor();
+    assert.equal(await words(alice, 2), text);
+    assert.equal(await draft(alice).count(), 0);
+    await showsHistory(alice, "alice", channel);
+    await alice.reload();
+    await ready();
+    await showsHistory(alice, "alice", channel);
+  }));
+
+test("with reduced motion the pieces of a reply are shown at once", (t) =>
+  rounds("calm", async (channel) => {
+    const alice = await tab(t, "alice", channel, { reducedMotion: "reduce" });
+    // Records the lengths of the texts that the page shows.
+    await alice.evaluate(() => {
+      window.lengths = new Set();
+      const note = () => {
+        const body = document.querySelector("[data-draft] .body.rich");
+        if (body) window.lengths.add(body.textContent.trim().length);
+      };
+      new MutationObserver(note).observe(document.getElementById("messages"), { childList: true, subtree: true });
+    });
+    await say(alice, "Be calm.");
+    await replying(async (reply) => {
+      reply.say("word ".repeat(40));
+      await shows(written(alice, "word ".repeat(40).trim()));
+      reply.say("more ".repeat(40));
+      await shows(written(alice, "more ".repeat(40).trim()));
+    });
+    assert.deepEqual(await alice.evaluate(() => [...window.lengths]), [199, 399]);
   }));
 
 test("a reply is stopped by who asked for it, and what there was of it stays", (t) =>

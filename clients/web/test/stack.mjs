@@ -33,10 +33,22 @@ export const settle = async () => {
   for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
 };
 
+/** Returns a seeded generator of whole numbers below its argument, so that a failure can be reproduced. */
+export function seeded(seed) {
+  let state = seed;
+  return (below) => (state = (state * 48271) % 2147483647) % below;
+}
+
 /** A stack with the channel `lobby`: the REST responses and the sockets of one client, alice. */
 export class Stack {
   clock = new Clock();
   messages = [];
+  /** The `seq` of each changed message, in the order of the changes. */
+  changed = [];
+  /** Number up to which the changes are no longer stored. */
+  expired = 0;
+  /** Replies that are being written, by the `seq` of the question. */
+  replies = new Map();
   readSeq = 0;
   /** Fields of the channel that differ from the usual ones. */
   channel = {};
@@ -48,6 +60,8 @@ export class Stack {
   accepting = true;
   /** Response to the next request, if set: `(url, init) => Response | undefined`; may throw. */
   intercept = null;
+  /** Called before a request is read, between its two reads, and before its response. */
+  lag = async () => {};
   byKey = new Map();
 
   constructor() {
@@ -103,6 +117,47 @@ export class Stack {
     return message;
   }
 
+  get rev() {
+    return this.changed.length;
+  }
+
+  /** Changes a message. Returns the event of the change. */
+  change(seq, fields, type = "message.updated", more = {}) {
+    const held = this.messages[seq - 1];
+    const message = { ...held, ...fields, version: held.version + 1 };
+    this.messages[seq - 1] = message;
+    const rev = this.changed.push(seq);
+    const event = { type, seq, version: message.version, rev, ...more };
+    return type.startsWith("reaction.") ? event : { ...event, message };
+  }
+
+  edit(seq, content) {
+    return this.change(seq, { content, edited_at: "2026-05-01T12:00:30.000Z" });
+  }
+
+  delete(seq) {
+    return this.change(seq, { content: "", deleted_at: "2026-05-01T12:01:00.000Z", reactions: undefined }, "message.deleted");
+  }
+
+  /** Adds a reaction of a user, or removes it if there is one. */
+  react(seq, emoji, userId) {
+    const all = this.messages[seq - 1].reactions ?? [];
+    const users = all.find((one) => one.emoji === emoji)?.user_ids ?? [];
+    const isAdded = !users.includes(userId);
+    const now = isAdded ? [...users, userId].sort() : users.filter((id) => id !== userId);
+    const others = all.filter((one) => one.emoji !== emoji);
+    const reaction = { emoji, count: now.length, user_ids: now };
+    const reactions = [...others, ...(now.length > 0 ? [reaction] : [])].sort((a, b) => (a.emoji < b.emoji ? -1 : 1));
+    const more = { emoji, user_id: userId, count: now.length };
+    return this.change(seq, { reactions: reactions.length > 0 ? reactions : undefined }, isAdded ? "reaction.added" : "reaction.removed", more);
+  }
+
+  /** Returns the messages as alice sees them. */
+  seen(messages) {
+    const mine = (one) => ({ ...one, reacted: one.reacted ?? one.user_ids.includes("alice") });
+    return messages.map((message) => (message.reactions ? { ...message, reactions: message.reactions.map(mine) } : message));
+  }
+
   push(...messages) {
     const events = messages.map((message) => ({ type: "message.created", seq: message.seq, version: message.version, message }));
     this.live.receive({ type: "events", channel_id: "lobby", events });
@@ -130,8 +185,17 @@ export class Stack {
 
   async #fetch(url, init) {
     this.requests.push({ method: init.method, path: url.pathname + url.search, init });
+    await this.lag();
     const answer = this.intercept?.(url, init);
     if (answer) return answer;
+    const { rev } = this;
+    await this.lag();
+    const response = this.#respond(url, init, rev);
+    await this.lag();
+    return response;
+  }
+
+  #respond(url, init, rev) {
     if (url.pathname === "/channels") return Response.json({ channels: [this.#channel()], has_more: false });
     if (url.pathname === "/channels/lobby") return Response.json(this.#channel());
     if (url.pathname === "/channels/lobby/read") {
@@ -139,26 +203,47 @@ export class Stack {
       return Response.json({ channel_id: "lobby", read_seq: this.readSeq });
     }
     if (url.pathname.includes("/reactions/")) return new Response(null, { status: 204 });
+    if (url.pathname === "/channels/lobby/changes") return this.#changes(Number(url.searchParams.get("after")), Number(url.searchParams.get("limit")), rev);
+    const question = /\/messages\/(\d+)\/reply$/.exec(url.pathname);
+    if (question) {
+      const reply = this.replies.get(Number(question[1]));
+      return reply ? Response.json(reply) : problem(404, "reply_not_found");
+    }
     const one = /\/messages\/(\d+)$/.exec(url.pathname);
     if (one && init.method === "PATCH") {
       const held = this.messages[one[1] - 1];
       if (init.headers["if-match"] !== `"${held.version}"`) return problem(412, "version_mismatch");
-      Object.assign(held, JSON.parse(init.body), { version: held.version + 1 });
+      this.change(held.seq, JSON.parse(init.body));
     }
-    if (one) return this.messages[one[1] - 1] ? Response.json(this.messages[one[1] - 1]) : problem(404, "message_not_found");
+    if (one) return this.messages[one[1] - 1] ? Response.json(this.seen([this.messages[one[1] - 1]])[0]) : problem(404, "message_not_found");
     if (init.method === "POST") {
       const key = init.headers["idempotency-key"];
       const replayed = this.byKey.has(key);
       if (!replayed) this.byKey.set(key, this.store(JSON.parse(init.body).content, { ...JSON.parse(init.body), sender_id: "alice" }));
-      return Response.json(this.byKey.get(key), { status: replayed ? 200 : 201 });
+      return Response.json({ ...this.byKey.get(key), rev }, { status: replayed ? 200 : 201 });
     }
     const { before, after, limit } = Object.fromEntries(url.searchParams);
     const fitting =
       after === undefined
         ? this.messages.filter(({ seq }) => before === undefined || seq < Number(before)).reverse()
         : this.messages.filter(({ seq }) => seq > Number(after));
-    const page = { messages: fitting.slice(0, Number(limit)), has_more: fitting.length > Number(limit) };
+    const page = { messages: this.seen(fitting.slice(0, Number(limit))), has_more: fitting.length > Number(limit), rev };
     return Response.json(this.replyingTo ? { ...page, replying_to: this.replyingTo } : page);
+  }
+
+  /** Returns a page of changes after a number. Each message comes once, at its last change, with its latest state. */
+  #changes(after, limit, rev) {
+    if (after < this.expired || after > rev) return problem(410, "changes_expired");
+    const end = Math.min(after + limit, Math.max(rev, this.rev));
+    const newest = Math.max(rev, end);
+    const changes = [];
+    for (let number = after + 1; number <= end; number += 1) {
+      const seq = this.changed[number - 1];
+      const last = this.changed.lastIndexOf(seq) + 1;
+      const isLater = this.changed.slice(number, end).includes(seq) || (last > number && last <= newest);
+      if (!isLater) changes.push({ rev: number, message: this.seen([this.messages[seq - 1]])[0] });
+    }
+    return Response.json({ changes, has_more: end < newest, ...(end < newest ? { next: { after: end } } : {}), rev: newest });
   }
 }
 

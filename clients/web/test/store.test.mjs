@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CLIENT_KEY, ChannelLog, Drafts, Outbox } from "../../js/src/store.js";
+import { CLIENT_KEY, ChannelLog, Outbox } from "../../js/src/store.js";
 
 const message = (seq) => ({ seq, message_id: `m${seq}` });
 const messages = (...seqs) => seqs.map(message);
@@ -193,22 +193,20 @@ test("a root counts the replies that come after its summary, each once", () => {
   assert.deepEqual(log.get(2).thread, thread(1, 6));
 });
 
-test("a reply that is being written is expected, and shown when its words come", () => {
-  const drafts = new Drafts();
-  const shown = () => drafts.entries.map(({ replyTo, status, text }) => `${replyTo} ${status} ${text}`);
-  const piece = (draft_id, position, text) => drafts.accept({ draft_id, reply_to: 1, status: "writing", position, text });
-  drafts.expect([1, 1, "2", null]);
-  assert.deepEqual(shown(), ["1 thinking "]);
-  piece("d1", 4, " there");
-  assert.deepEqual(shown(), ["1 writing … there"], "the beginning is missing");
-  piece("d1", 0, "Well, over there");
-  assert.deepEqual(shown(), ["1 writing Well, over there"], "the whole text comes to a new socket");
-  piece("d1", 0, "Well");
-  piece("d1", 16, "!");
-  drafts.expect([1]);
-  assert.deepEqual(shown(), ["1 writing Well, over there!"]);
-  drafts.settle([{ role: "agent", reply_to: 1, agent: { draft_id: "d1", status: "complete" } }]);
-  assert.equal(piece("d1", 17, " late"), false);
-  assert.deepEqual(shown(), []);
-  assert.equal(piece("d2", 0, "Another"), true);
+test("a message that came after the settled ones and is not held is known to be lacking", () => {
+  const log = new ChannelLog();
+  assert.equal(log.lacks(3), false, "the history is not open");
+  log.addEarlier(messages(3, 2), true);
+  log.push(messages(6));
+  assert.deepEqual([1, 3, 4, 6, 7].map((seq) => log.lacks(seq)), [false, false, true, false, true]);
+});
+
+test("a history that is loaded again replaces all that was held", () => {
+  const log = new ChannelLog();
+  log.addEarlier([{ ...message(2), thread_seq: 1 }, message(1)], false);
+  log.push(messages(5));
+  log.restart(messages(9, 8), true);
+  assert.deepEqual([seqs(log), log.settled, log.hasGap, log.hasEarlier], [[8, 9], 9, false, true]);
+  log.addEarlier(messages(1), false);
+  assert.equal(log.get(1).thread, undefined, "the reply is not held");
 });

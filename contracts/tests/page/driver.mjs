@@ -2,8 +2,8 @@
 //
 // In: {rest, do: [[method, ...arguments], ...], frames: [frame, ...]}. The frames arrive on a socket after all
 // actions, and then the socket ends. Without `rest` the user has one channel, which is empty.
-// Out: {results, channels, messages, hasGap, outbox, drafts, events, connectionId, ended, tokens}. `ended` is the state
-// after the end of the socket.
+// Out: {results, channels, messages, hasGap, rev, outbox, drafts, events, connectionId, ended, tokens}. `rev` is the number
+// of the last change, and `ended` the state after the end of the socket.
 
 import { SwitchboardClient } from "../../../clients/js/src/client.js";
 
@@ -41,7 +41,7 @@ const channel = {
 async function answer(url) {
   const { pathname } = new URL(url);
   if (pathname === "/channels") return Response.json({ channels: [channel], has_more: false });
-  return Response.json(pathname === `/channels/${CHANNEL}` ? channel : { messages: [], has_more: false });
+  return Response.json(pathname === `/channels/${CHANNEL}` ? channel : { messages: [], has_more: false, rev: 0 });
 }
 
 let pending = 0;
@@ -108,7 +108,7 @@ if (input.frames) {
   await pushed;
   // Waits until the requests that the frames caused are answered.
   do await new Promise(setImmediate);
-  while (client.isCatchingUp(CHANNEL));
+  while (pending > 0 || client.isCatchingUp(CHANNEL));
 }
 const { connectionId } = client;
 const channels = client.channels.entries.map(({ channel_id, name, membership }) => ({ channel_id, name, role: membership.role, unread: membership.unread_count }));
@@ -120,6 +120,7 @@ const output = {
   channels,
   messages: log.messages,
   hasGap: log.hasGap,
+  rev: client.rev(CHANNEL),
   outbox: client.outbox(CHANNEL).entries.map(({ key, content, state, error }) => ({
     key,
     content,

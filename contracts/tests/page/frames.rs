@@ -33,10 +33,21 @@ fn event(kind: &str, version: u64, more: Vec<(&str, JsonPattern)>) -> JsonPatter
         ("created_at", json_pattern!(term!(TIME, "2026-05-01T12:00:00.000Z"))),
     ];
     fields.extend(more);
-    let message = JsonPattern::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
-    json_pattern!({ "type": "events", "channel_id": "general", "events": [{
-        "type": (kind), "seq": 1, "version": (version), "message": message,
-    }] })
+    let mut event = vec![
+        ("type", JsonPattern::from(kind)),
+        ("seq", json_pattern!(1)),
+        ("version", JsonPattern::from(version)),
+        ("message", object(fields)),
+    ];
+    if kind != "message.created" {
+        event.push(("rev", json_pattern!(like!(1))));
+    }
+    let events = JsonPattern::Array(vec![object(event)]);
+    json_pattern!({ "type": "events", "channel_id": "general", "events": events })
+}
+
+fn object(fields: Vec<(&str, JsonPattern)>) -> JsonPattern {
+    JsonPattern::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn sent() -> Value {
@@ -56,16 +67,16 @@ fn messages_come_change_and_go() {
     let edited = json_pattern!(term!(TIME, "2026-05-01T12:00:30.000Z"));
     let body = event("message.updated", 2, vec![("content", json_pattern!("edited")), ("edited_at", edited)]);
     let output = frame("the page hears of an edit", &[("a message is edited", none())], &[sent()], body);
-    assert_eq!(output["messages"][0]["content"], "edited");
+    assert_eq!((&output["messages"][0]["content"], &output["rev"]), (&json!("edited"), &json!(1)));
     let deleted = json_pattern!(term!(TIME, "2026-05-01T12:01:00.000Z"));
     let body = event("message.deleted", 2, vec![("content", json_pattern!("")), ("deleted_at", deleted)]);
     let output = frame("the page hears of a deletion", &[("a message is deleted", none())], &[sent()], body);
     assert_eq!(output["messages"][0]["content"], "");
     let body = json_pattern!({ "type": "events", "channel_id": "general", "events": [{
-        "type": "reaction.added", "seq": 1, "version": 2, "emoji": "👍", "user_id": "bob", "count": 1,
+        "type": "reaction.added", "seq": 1, "version": 2, "rev": like!(1), "emoji": "👍", "user_id": "bob", "count": 1,
     }] });
     let output = frame("the page hears of a reaction", &[("a message gets a reaction", none())], &[sent()], body);
-    assert_eq!(output["messages"][0]["reactions"][0]["count"], 1);
+    assert_eq!((&output["messages"][0]["reactions"][0]["count"], &output["rev"]), (&json!(1), &json!(1)));
 }
 
 #[test]
