@@ -23,7 +23,7 @@ use chat::{
     },
     ports::socket_gateway::FRAME_BYTES,
 };
-use http_api::{NextPage, PageEnd, Problem, ProblemCode};
+use http_api::{NextPage, PageEnd, Problem, ProblemCode, page::After};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -143,7 +143,8 @@ fn channels_and_members_have_the_documented_fields() {
 #[test]
 fn pages_and_problems_have_the_documented_fields() {
     let openapi = document("openapi.yaml");
-    let next = NextPage { cursor: Some("c".to_owned()), before: Some(Seq::FIRST), after: Some(Seq::FIRST) };
+    let after = Some(After::Seq(Seq::FIRST));
+    let next = NextPage { cursor: Some("c".to_owned()), before: Some(Seq::FIRST), after };
     require_fields(&openapi, "NextPage", &next, &NextPage::default());
     let [more, last] = [Some(next), None].map(|next| serde_json::to_value(PageEnd::of(next)).unwrap());
     for (list, items) in [
