@@ -52,6 +52,8 @@ pub(crate) struct Handler {
     messages: DynamoMessages,
     verifier: Verifier,
     buckets: Buckets,
+    /// Time for which records of changes are stored.
+    change_duration: Duration,
     caches: SendCaches,
 }
 
@@ -77,8 +79,9 @@ impl Handler {
         messages: DynamoMessages,
         verifier: Verifier,
         buckets: Buckets,
+        change_duration: Duration,
     ) -> Self {
-        Self { channels, messages, verifier, buckets, caches: SendCaches::default() }
+        Self { channels, messages, verifier, buckets, change_duration, caches: SendCaches::default() }
     }
 
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
@@ -110,7 +113,8 @@ impl Handler {
         let bucket = self.buckets.send;
         request.took_token(check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, bucket).await?);
         let condition = request.conditions().for_change();
-        let messages = ChannelMessages { channels, messages, clock: &SystemClock };
+        let messages =
+            ChannelMessages { channels, messages, clock: &SystemClock, change_duration: self.change_duration };
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         match route {
             MessageRoute::AddReaction => messages.react(&message, &emoji(request)?, Toggle::Add).await?,
