@@ -97,7 +97,7 @@ mod tests {
 
     /// Returns a request with query parameters.
     fn asking(parameters: &[(&str, &[&str])]) -> ApiRequest {
-        let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let values = |values: &[&str]| -> Vec<String> { values.iter().map(|value| (*value).to_owned()).collect() };
         let parameters: HashMap<String, Vec<String>> =
             parameters.iter().map(|(name, of)| ((*name).to_owned(), values(of))).collect();
         ApiRequest::new(Request::default().with_query_string_parameters(parameters))

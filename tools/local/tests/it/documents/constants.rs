@@ -16,8 +16,8 @@ pub(super) enum Value {
         every: Duration,
         burst: u64,
     },
-    /// Intervals, of which the last one repeats.
-    Steps([Duration; 3]),
+    /// Up to three intervals.
+    Steps([Option<Duration>; 3]),
 }
 
 const WORDS: [&str; 13] =
@@ -51,12 +51,10 @@ impl Value {
                 times(every).iter().map(|every| format!("{burst} at once, one more every {every}")).collect()
             }
             Self::Steps(steps) => {
-                let [first, second, last] = steps.map(times);
-                let mut ways = Vec::new();
-                for first in &first {
-                    for second in &second {
-                        ways.extend(last.iter().map(|last| format!("{first}, {second}, then {last}")));
-                    }
+                let mut ways = vec![String::new()];
+                for step in steps.into_iter().flatten() {
+                    let ends = times(step);
+                    ways = ways.iter().flat_map(|way| ends.iter().map(move |end| format!("{way} {end},"))).collect();
                 }
                 ways
             }
@@ -154,8 +152,8 @@ fn evaluated(source: &str, expression: &str) -> Option<Value> {
         return Some(Value::Bucket { every: duration(every)?, burst: number(burst)? });
     }
     if let Some(steps) = expression.strip_prefix('[') {
-        let steps: Option<Vec<Duration>> = steps.strip_suffix(']')?.split(", ").map(duration).collect();
-        return steps?.try_into().ok().map(Value::Steps);
+        let steps: Vec<Duration> = steps.strip_suffix(']')?.split(", ").map(duration).collect::<Option<_>>()?;
+        return (steps.len() <= 3).then(|| Value::Steps([0, 1, 2].map(|place| steps.get(place).copied())));
     }
     duration(expression).map(Value::Time).or_else(|| number(expression).map(Value::Number))
 }
@@ -182,7 +180,7 @@ fn constants_are_read_as_they_are_written() {
                   pub(crate) const D: Bucket = Bucket { every: Duration::from_secs(2), burst: 20 };\n\
                   const E: Duration = Duration::from_millis(500);\nconst F: Duration = E.saturating_add(E);\n\
                   pub const G: [Duration; 3] =\n    [Duration::from_millis(250), Duration::from_millis(500), \
-                  Duration::from_secs(1)];";
+                  Duration::from_secs(1)];\npub const H: [Duration; 1] = [Duration::from_millis(250)];";
     for (name, written) in [
         ("A", Some("at most 32,768 bytes")),
         ("A", Some("(32 KB)")),
@@ -191,7 +189,8 @@ fn constants_are_read_as_they_are_written() {
         ("D", Some("20 at once, one more every 2 s")),
         ("E", Some("500 ms")),
         ("F", Some("renewed every second")),
-        ("G", Some("polls after 250 ms, 500 ms, then 1 s")),
+        ("G", Some("polls after 250 ms, 500 ms, 1 s and so on")),
+        ("H", Some("after 250 ms")),
     ] {
         let value = in_source(source, name);
         assert_eq!(value.is_some(), written.is_some(), "{name}");
