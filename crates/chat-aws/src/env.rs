@@ -1,5 +1,7 @@
 //! Configuration from environment variables.
 
+use std::time::Duration;
+
 /// A variable that is not set or has an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {name} {problem}; the CloudFormation template sets it")]
@@ -40,4 +42,15 @@ pub fn flag(name: &'static str) -> Result<bool, VariableError> {
 /// Returns the number in a required variable.
 pub fn number(name: &'static str) -> Result<usize, VariableError> {
     variable(name)?.parse().map_err(|_| VariableError { name, problem: "must be a whole number" })
+}
+
+/// Returns the time in a required variable, in seconds.
+pub fn seconds(name: &'static str) -> Result<Duration, VariableError> {
+    Ok(Duration::from_secs(u64::try_from(number(name)?).unwrap_or(u64::MAX)))
+}
+
+/// Returns the time in a required variable, in days.
+pub fn days(name: &'static str) -> Result<Duration, VariableError> {
+    let days = u32::try_from(number(name)?).unwrap_or(u32::MAX);
+    Ok(Duration::from_hours(24 * u64::from(days)))
 }

@@ -11,6 +11,7 @@ mod media_type;
 pub mod page;
 pub mod problem;
 pub mod problem_code;
+mod query;
 pub mod request;
 pub mod response;
 pub mod rest;

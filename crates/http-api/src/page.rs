@@ -1,9 +1,19 @@
 //! Shape of pages of lists: their ends, and the links between them.
 
-use chat::model::seq::Seq;
+use chat::model::{rev::Rev, seq::Seq};
 use serde::Serialize;
 
 use crate::cursor::Cursor;
+
+/// Number after which a page begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum After {
+    /// Number of a message.
+    Seq(Seq),
+    /// Number of a change.
+    Rev(Rev),
+}
 
 /// Query parameter that requests a neighbouring page: `next` or `previous` of a page. Exactly one field is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -14,9 +24,9 @@ pub struct NextPage {
     /// `before` of a list of messages: older messages, newest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Seq>,
-    /// `after` of a list of messages: newer messages, oldest first.
+    /// `after` of a list of messages or changes: newer ones, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<Seq>,
+    pub after: Option<After>,
 }
 
 impl NextPage {
@@ -35,7 +45,13 @@ impl NextPage {
     /// Returns the page of the messages after `seq`.
     #[must_use]
     pub fn after(seq: Seq) -> Self {
-        Self { after: Some(seq), ..Self::default() }
+        Self { after: Some(After::Seq(seq)), ..Self::default() }
+    }
+
+    /// Returns the page of the changes after `rev`.
+    #[must_use]
+    pub fn after_rev(rev: Rev) -> Self {
+        Self { after: Some(After::Rev(rev)), ..Self::default() }
     }
 }
 
@@ -79,6 +95,7 @@ mod tests {
             (NextPage::cursor("abc"), json!({"cursor": "abc"})),
             (NextPage::before(Seq::new(7)), json!({"before": 7})),
             (NextPage::after(Seq::new(7)), json!({"after": 7})),
+            (NextPage::after_rev(Rev::new(9)), json!({"after": 9})),
         ] {
             assert_eq!(serde_json::to_value(page).unwrap(), expected);
         }

@@ -9,7 +9,7 @@ use std::{
 use auth::Verifier;
 use chat::model::{
     id::{IdError, IdempotencyKey, UserId},
-    limits::{DEFAULT_PAGE_ITEMS, IDEMPOTENCY_KEY_CHARS, PAGE_ITEMS},
+    limits::IDEMPOTENCY_KEY_CHARS,
     seq::Seq,
     token_bucket::Quota,
     validation::Violation,
@@ -205,26 +205,9 @@ impl ApiRequest {
         read
     }
 
-    /// Returns a query parameter that is a `seq`, or 0.
-    pub fn query_seq(&self, name: &str, violations: &mut Vec<Violation>) -> Option<Seq> {
-        let expected = format!("a seq, at most {}", Seq::LARGEST);
-        let seq = self.query(name, &expected, violations)?;
-        if seq > Seq::LARGEST {
-            violations.push(Violation::new(name, "out_of_range", format!("must be {expected}")));
-            return None;
-        }
-        Some(seq)
-    }
-
-    /// Returns `limit`: 1 to 100, default 50.
-    pub fn limit(&self, violations: &mut Vec<Violation>) -> u16 {
-        let expected = format!("a number from 1 to {PAGE_ITEMS}");
-        let Some(Decimal(limit)) = self.query("limit", &expected, violations) else { return DEFAULT_PAGE_ITEMS };
-        if (1..=PAGE_ITEMS).contains(&limit) {
-            return limit;
-        }
-        violations.push(Violation::new("limit", "out_of_range", format!("must be {expected}")));
-        DEFAULT_PAGE_ITEMS
+    /// Returns whether a query parameter is given.
+    pub(crate) fn has_query(&self, name: &str) -> bool {
+        self.inner.query_string_parameters().first(name).is_some()
     }
 
     /// Adds a violation for each query parameter that is not in `known`.
@@ -261,17 +244,6 @@ impl ApiRequest {
     pub fn fields(&self) -> Result<Fields, Problem> {
         media_type::require_json(self.inner.headers())?;
         Fields::parse(self.inner.body())
-    }
-}
-
-/// A number in its only accepted notation. `u16` also accepts a plus sign and leading zeros.
-struct Decimal(u16);
-
-impl FromStr for Decimal {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        text.parse().ok().filter(|number: &u16| number.to_string() == text).map(Self).ok_or(())
     }
 }
 
@@ -399,41 +371,6 @@ mod tests {
             let violation = &refused.errors[0];
             assert_eq!((refused.status, violation.field.as_str(), violation.code), (400, "seq", "malformed"), "{raw}");
         }
-    }
-
-    #[test]
-    fn a_query_names_a_message_or_0() {
-        let read = |raw: &str| {
-            let parameters = HashMap::from([("after".to_owned(), vec![raw.to_owned()])]);
-            let request = ApiRequest::new(Request::default().with_query_string_parameters(parameters));
-            let mut violations = Vec::new();
-            (request.query_seq("after", &mut violations), violations.first().map(|violation| violation.code))
-        };
-        assert_eq!(read("0"), (Some(Seq::ZERO), None));
-        assert_eq!(read("9007199254740991"), (Some(Seq::LARGEST), None));
-        assert_eq!(read("9007199254740992"), (None, Some("out_of_range")));
-        for raw in ["+1", "01", "-1", "", "one"] {
-            assert_eq!(read(raw), (None, Some("malformed")), "{raw}");
-        }
-    }
-
-    #[test]
-    fn a_limit_is_written_in_one_way_and_once() {
-        let read = |values: &[&str]| {
-            let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
-            let parameters = HashMap::from([("limit".to_owned(), values)]);
-            let request = ApiRequest::new(Request::default().with_query_string_parameters(parameters));
-            let mut violations: Vec<Violation> = Vec::new();
-            (request.limit(&mut violations), violations.first().map(|violation| violation.code))
-        };
-        assert_eq!(read(&["1"]), (1, None));
-        assert_eq!(read(&["100"]), (100, None));
-        assert_eq!(read(&["0"]), (DEFAULT_PAGE_ITEMS, Some("out_of_range")));
-        for raw in ["+5", "05", "5.0", " 5", "5 ", "-1", "", "5e0", "0x5", "70000"] {
-            assert_eq!(read(&[raw]), (DEFAULT_PAGE_ITEMS, Some("malformed")), "{raw}");
-        }
-        assert_eq!(read(&["1", "2"]), (DEFAULT_PAGE_ITEMS, Some("malformed")));
-        assert_eq!(read(&["1", "1"]), (DEFAULT_PAGE_ITEMS, Some("malformed")));
     }
 
     #[test]

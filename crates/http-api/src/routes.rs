@@ -35,6 +35,10 @@ pub enum HistoryRoute {
     Reactions,
     /// Lists the threads of a channel.
     Threads,
+    /// Lists the changes of a channel's messages.
+    Changes,
+    /// Shows the progress of the agent's reply to a message.
+    Reply,
 }
 
 /// The routes that change a message.
@@ -91,7 +95,7 @@ pub enum ChannelsRoute {
 
 /// Each resource of the template with its methods. No method of a resource stands twice. A resource with `GET` also has
 /// `HEAD` (RFC 9110, section 9.3.2), and each has `OPTIONS`.
-pub const ROUTES: [(&str, &[(Method, Route)]); 19] = [
+pub const ROUTES: [(&str, &[(Method, Route)]); 21] = [
     ("/health", &[(Method::GET, Route::Health)]),
     ("/me", &[(Method::GET, Route::Channels(ChannelsRoute::Me))]),
     ("/invitations", &[(Method::GET, Route::Channels(ChannelsRoute::Invitations))]),
@@ -137,10 +141,12 @@ pub const ROUTES: [(&str, &[(Method, Route)]); 19] = [
             (Method::DELETE, Route::Message(MessageRoute::RemoveReaction)),
         ],
     ),
+    ("/channels/{channel_id}/messages/{seq}/reply", &[(Method::GET, Route::History(HistoryRoute::Reply))]),
     (
         "/channels/{channel_id}/messages/{seq}/reply/cancel",
         &[(Method::POST, Route::Message(MessageRoute::CancelReply))],
     ),
+    ("/channels/{channel_id}/changes", &[(Method::GET, Route::History(HistoryRoute::Changes))]),
     ("/channels/{channel_id}/threads", &[(Method::GET, Route::History(HistoryRoute::Threads))]),
     ("/channels/{channel_id}/presence", &[(Method::GET, Route::Channels(ChannelsRoute::Presence))]),
     ("/channels/{channel_id}/read", &[(Method::PUT, Route::Channels(ChannelsRoute::MarkRead))]),

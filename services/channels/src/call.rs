@@ -11,7 +11,7 @@ use chat::{
         presence::Presence,
         rate_limit::{RateLimits, check_rate_limit},
     },
-    model::{access::Caller, invitation::MemberAdditions, time::Timestamp},
+    model::{access::Caller, invitation::MemberAdditions, limits::CHANGE_DURATION, time::Timestamp},
     ports::{
         clock::{Clock, SystemClock},
         rate_limiter::LimitedAction,
@@ -68,7 +68,8 @@ impl Call<'_> {
     }
 
     pub(crate) fn channel_messages(&self) -> ChannelMessages<'_, DynamoChannels, DynamoMessages, SystemClock> {
-        ChannelMessages { channels: &self.channels, messages: &self.messages, clock: &SystemClock }
+        let (channels, messages) = (&self.channels, &self.messages);
+        ChannelMessages { channels, messages, clock: &SystemClock, change_duration: CHANGE_DURATION }
     }
 
     pub(crate) fn connector(&self) -> Connector<'_, DynamoChannels, DynamoConnections, ManagementApi, SystemClock> {

@@ -1,11 +1,20 @@
 //! `GET /channels/{channel_id}/messages` and below: the history of a channel, one message, a thread, the reactions to a
-//! message. `GET /channels/{channel_id}/threads`: the roots.
+//! message, the reply to it. `GET /channels/{channel_id}/threads`: the roots. `GET /channels/{channel_id}/changes`: the
+//! changes of messages.
 
+mod call;
+mod changes;
 mod handler;
+mod messages;
 mod reactions;
+mod reply;
 
 use auth::Verifier;
-use chat_aws::{DynamoChannels, DynamoMessages, env::variable, sdk};
+use chat_aws::{
+    DynamoChannels, DynamoMessages,
+    env::{seconds, variable},
+    sdk,
+};
 use handler::Handler;
 use http_api::{Adapter, Rest};
 use lambda_http::{Error, service_fn};
@@ -20,6 +29,7 @@ async fn main() -> Result<(), Error> {
         channels: DynamoChannels::new(client.clone(), channels.clone()),
         messages: DynamoMessages::new(client, events, channels),
         verifier: Verifier::from_env(&config)?,
+        longest_wait: seconds("MAX_WAIT_SECONDS")?,
     };
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);

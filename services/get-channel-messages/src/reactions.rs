@@ -4,24 +4,25 @@ use chat::{
     app::react::ReactionPage,
     model::{reaction::Reaction, seq::Seq, text::emoji::Emoji},
 };
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_api::{ApiRequest, PageEnd, Problem, response};
-use lambda_http::Body;
 use serde::Serialize;
+
+use crate::call::{Answer, Call};
 
 /// Kind of the list's cursors.
 const LIST: &str = "reactions";
 
 /// Page that a request asks for.
-pub(crate) struct AskedReactions {
-    pub(crate) seq: Seq,
-    pub(crate) only: Option<Emoji>,
-    pub(crate) after: Option<Reaction>,
-    pub(crate) limit: u16,
+struct AskedReactions {
+    seq: Seq,
+    only: Option<Emoji>,
+    after: Option<Reaction>,
+    limit: u16,
 }
 
 impl AskedReactions {
-    pub(crate) fn of(request: &ApiRequest) -> Result<Self, Problem> {
+    fn of(request: &ApiRequest) -> Result<Self, Problem> {
         let mut violations = Vec::new();
         let seq = request.path_seq()?;
         request.reject_unknown_query_parameters(&["emoji", "limit", "cursor"], &mut violations);
@@ -43,8 +44,13 @@ struct Page {
     end: PageEnd,
 }
 
-/// Returns the response with a page.
-pub(crate) fn answer(page: ReactionPage) -> Result<Response<Body>, Problem> {
+/// Lists the reactions to a message.
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    let AskedReactions { seq, only, after, limit } = AskedReactions::of(call.request)?;
+    answer(call.messages.reactions(call.channel, call.user, seq, only.as_ref(), after.as_ref(), limit).await?)
+}
+
+fn answer(page: ReactionPage) -> Answer {
     let ReactionPage { reactions, next_after } = page;
     let next = next_after.as_ref().map(|last| [last.emoji.as_str(), last.user_id.as_str()]);
     let end = PageEnd::new(LIST, next.as_ref().map(<[_; 2]>::as_slice));

@@ -7,6 +7,7 @@ use chat::{
     model::{
         channel::ChannelHead,
         id::{ChannelId, TenantId, UserId},
+        rev::Rev,
         time::Timestamp,
     },
 };
@@ -17,10 +18,12 @@ const CACHED: usize = 1_000;
 /// A channel or a user, with its tenant.
 type Of<Id> = (Option<TenantId>, Id);
 
-/// The channel heads, and the times at which users' buckets are full.
+/// The channel heads, the numbers of the channels' changes, and the times at which users' buckets are full.
 #[derive(Debug, Default)]
 pub(crate) struct SendCaches {
     heads: Bounded<Of<ChannelId>, ChannelHead>,
+    /// Numbers of the channels' last changes, with the times when they were read.
+    revs: Bounded<Of<ChannelId>, (Rev, Timestamp)>,
     buckets: Bounded<Of<UserId>, Timestamp>,
     /// Times until which sends of a user are refused, after too many requests that stored nothing.
     refused: Bounded<Of<UserId>, Timestamp>,
@@ -28,14 +31,18 @@ pub(crate) struct SendCaches {
 
 impl SendCaches {
     pub(crate) fn get(&self, tenant: Option<&TenantId>, channel: &ChannelId, user: &UserId) -> SendCache {
+        let of_channel = (tenant.cloned(), channel.clone());
         SendCache {
-            head: self.heads.get(&(tenant.cloned(), channel.clone())),
+            head: self.heads.get(&of_channel),
+            rev: self.revs.get(&of_channel),
             full_at: self.buckets.get(&(tenant.cloned(), user.clone())),
         }
     }
 
     pub(crate) fn set(&self, tenant: Option<TenantId>, channel: ChannelId, user: UserId, cache: SendCache) {
-        self.heads.set((tenant.clone(), channel), cache.head);
+        let of_channel = (tenant.clone(), channel);
+        self.revs.set(of_channel.clone(), cache.rev);
+        self.heads.set(of_channel, cache.head);
         self.buckets.set((tenant, user), cache.full_at);
     }
 }
@@ -95,5 +102,22 @@ mod tests {
         assert!(map.0.lock().unwrap().len() <= CACHED);
         map.set(CACHED, None);
         assert_eq!(map.get(&CACHED), None);
+    }
+
+    #[test]
+    fn a_number_of_changes_is_that_of_one_tenants_channel_until_it_is_forgotten() {
+        let caches = SendCaches::default();
+        let (tenant, channel, user) = ("t".parse().unwrap(), "c".parse().unwrap(), "u".parse().unwrap());
+        let read = Some((Rev::new(7), Timestamp::from_secs(1)));
+        caches.set(Some(tenant), channel, user, SendCache { rev: read, ..SendCache::default() });
+        let of = |tenant: Option<&str>, channel: &str| {
+            let tenant = tenant.map(|tenant| tenant.parse().unwrap());
+            caches.get(tenant.as_ref(), &channel.parse().unwrap(), &"v".parse().unwrap()).rev
+        };
+        assert_eq!(of(Some("t"), "c"), read, "another user of the channel");
+        assert_eq!((of(None, "c"), of(Some("u"), "c"), of(Some("t"), "d")), (None, None, None));
+        let (tenant, channel, user) = ("t".parse().unwrap(), "c".parse().unwrap(), "u".parse().unwrap());
+        caches.set(Some(tenant), channel, user, SendCache::default());
+        assert_eq!(of(Some("t"), "c"), None);
     }
 }

@@ -14,11 +14,12 @@ use chat::{
     model::{
         access::Caller,
         error::ChatError,
-        id::{ChannelId, UserId},
-        message::{Message, NewMessage, Role},
+        id::ChannelId,
+        message::{NewMessage, Role},
         message_ref::MessageRef,
         message_view::MessageView,
         reaction::Toggle,
+        rev::Rev,
         text::{Flaw, emoji::Emoji},
         token_bucket::Bucket,
         validation::Violation,
@@ -39,6 +40,7 @@ use http_api::{
     routes::{MessageRoute, Route},
 };
 use lambda_http::Body;
+use serde::Serialize;
 use telemetry::{OpenTelemetrySpanExt, metrics};
 use tracing::Span;
 
@@ -52,6 +54,8 @@ pub(crate) struct Handler {
     messages: DynamoMessages,
     verifier: Verifier,
     buckets: Buckets,
+    /// Time for which records of changes are stored.
+    change_duration: Duration,
     caches: SendCaches,
 }
 
@@ -77,8 +81,9 @@ impl Handler {
         messages: DynamoMessages,
         verifier: Verifier,
         buckets: Buckets,
+        change_duration: Duration,
     ) -> Self {
-        Self { channels, messages, verifier, buckets, caches: SendCaches::default() }
+        Self { channels, messages, verifier, buckets, change_duration, caches: SendCaches::default() }
     }
 
     pub(crate) async fn handle(&self, request: ApiRequest) -> Result<Response<Body>, Problem> {
@@ -110,7 +115,8 @@ impl Handler {
         let bucket = self.buckets.send;
         request.took_token(check_rate_limit(channels, &SystemClock, &user_id, &LimitedAction::Send, bucket).await?);
         let condition = request.conditions().for_change();
-        let messages = ChannelMessages { channels, messages, clock: &SystemClock };
+        let messages =
+            ChannelMessages { channels, messages, clock: &SystemClock, change_duration: self.change_duration };
         let message = MessageRef { channel_id, seq, caller: user_id, trace: trace::current() };
         match route {
             MessageRoute::AddReaction => messages.react(&message, &emoji(request)?, Toggle::Add).await?,
@@ -122,7 +128,9 @@ impl Handler {
             }
             MessageRoute::Edit => {
                 let edited = messages.edit(&message, condition.as_ref(), &changes).await?;
-                return shown(StatusCode::OK, edited, &message.caller);
+                let version = edited.version;
+                let view = MessageView::of(edited, &message.caller);
+                return Ok(tagged(response::json(StatusCode::OK, &view)?, version));
             }
         }
         Ok(response::no_content())
@@ -185,10 +193,12 @@ fn changes(request: &ApiRequest) -> Result<Edit, Problem> {
     Ok(changes)
 }
 
-/// Returns a message as its caller sees it, with its version as the entity tag.
-fn shown(status: StatusCode, message: Message, caller: &UserId) -> Result<Response<Body>, Problem> {
-    let version = message.version;
-    Ok(tagged(response::json(status, &MessageView::of(message, caller))?, version))
+/// Message that was sent, with a number of the channel's changes.
+#[derive(Serialize)]
+struct SentView {
+    #[serde(flatten)]
+    message: MessageView,
+    rev: Rev,
 }
 
 /// Returns the path parameter `emoji`.
@@ -217,10 +227,12 @@ fn draft(request: &ApiRequest, violations: &mut Vec<Violation>) -> Result<NewMes
 
 fn answer(request: &ApiRequest, sent: &SendResult) -> Result<Response<Body>, Problem> {
     let message = sent.message();
+    let view = SentView { message: MessageView::of(message.clone(), &message.sender_id), rev: sent.rev() };
+    let shown = |status| Ok::<_, Problem>(tagged(response::json(status, &view)?, message.version));
     let mut response = match sent {
-        SendResult::Created(_) => shown(StatusCode::CREATED, message.clone(), &message.sender_id)?,
+        SendResult::Created(_) => shown(StatusCode::CREATED)?,
         SendResult::Replayed(_) => {
-            let mut response = shown(StatusCode::OK, message.clone(), &message.sender_id)?;
+            let mut response = shown(StatusCode::OK)?;
             response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
             response
         }

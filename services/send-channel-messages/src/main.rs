@@ -1,5 +1,5 @@
 //! `POST /channels/{channel_id}/messages` accepts a message; `PATCH` and `DELETE …/{seq}` change one; `PUT` and `DELETE
-//! …/{seq}/reactions/{emoji}` react to it.
+//! …/{seq}/reactions/{emoji}` react to it; `POST …/{seq}/reply/cancel` cancels the reply to it.
 
 mod cache;
 mod handler;
@@ -7,7 +7,7 @@ mod handler;
 use auth::Verifier;
 use chat_aws::{
     DynamoChannels, DynamoMessages,
-    env::{bucket, variable},
+    env::{bucket, days, variable},
     sdk,
 };
 use handler::{Buckets, Handler};
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
     let messages = DynamoMessages::new(client, variable("EVENTS_TABLE")?, table);
     let verifier = Verifier::from_env(&config)?;
     let buckets = Buckets { send: bucket("SEND_RATE", "SEND_BURST")?, nothing: bucket("ACTION_RATE", "ACTION_BURST")? };
-    let handler = Handler::new(channels, messages, verifier, buckets);
+    let handler = Handler::new(channels, messages, verifier, buckets, days("CHANGE_RETENTION_DAYS")?);
     let rest = Rest::from_env();
     let (handler, rest) = (&handler, &rest);
     telemetry

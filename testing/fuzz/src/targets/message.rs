@@ -157,5 +157,6 @@ pub fn message(draft: NewMessage) -> Message {
 pub fn event(change: chat::model::message::Change, message: Message, traceparent: Option<String>) -> MessageEvent {
     let trace = traceparent.map(|traceparent| chat::model::trace::TraceContext { traceparent, tracestate: None });
     let incarnation = "01arz3ndektsv4rrffq69g5fav".parse().expect("an incarnation");
-    MessageEvent { change, stored: StoredMessage { message, incarnation, trace, expires_at: None } }
+    let rev = chat::model::rev::Rev::FIRST;
+    MessageEvent::of(change, StoredMessage { message, incarnation, rev, trace, expires_at: None })
 }

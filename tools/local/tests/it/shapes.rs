@@ -15,6 +15,7 @@ use chat::{
         message_view::MessageView,
         preview::MessagePreview,
         reaction::{Reaction, ReactionChange, Toggle, summaries},
+        rev::Rev,
         seq::Seq,
         thread::ThreadSummary,
         time::Timestamp,
@@ -23,7 +24,7 @@ use chat::{
     },
     ports::socket_gateway::FRAME_BYTES,
 };
-use http_api::{NextPage, PageEnd, Problem, ProblemCode};
+use http_api::{NextPage, PageEnd, Problem, ProblemCode, page::After};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -143,7 +144,8 @@ fn channels_and_members_have_the_documented_fields() {
 #[test]
 fn pages_and_problems_have_the_documented_fields() {
     let openapi = document("openapi.yaml");
-    let next = NextPage { cursor: Some("c".to_owned()), before: Some(Seq::FIRST), after: Some(Seq::FIRST) };
+    let after = Some(After::Seq(Seq::FIRST));
+    let next = NextPage { cursor: Some("c".to_owned()), before: Some(Seq::FIRST), after };
     require_fields(&openapi, "NextPage", &next, &NextPage::default());
     let [more, last] = [Some(next), None].map(|next| serde_json::to_value(PageEnd::of(next)).unwrap());
     for (list, items) in [
@@ -172,8 +174,11 @@ fn pages_and_problems_have_the_documented_fields() {
 fn events_of(change: &Change, trace: Option<TraceContext>) -> Vec<Value> {
     let [message, _] = messages();
     let channel = message.channel_id.clone();
-    let stored = StoredMessage { message, incarnation: INCARNATION.parse().unwrap(), trace, expires_at: None };
-    let event = MessageEvent { change: change.clone(), stored };
+    // An event with all fields covers several changes.
+    let rev_from = if trace.is_some() { Rev::FIRST } else { Rev::new(2) };
+    let (incarnation, rev) = (INCARNATION.parse().unwrap(), Rev::new(2));
+    let stored = StoredMessage { message, incarnation, rev, trace, expires_at: None };
+    let event = MessageEvent { change: change.clone(), stored, rev_from };
     let frames = event_frames(&channel, &[event], FRAME_BYTES).unwrap();
     let frame: Value = serde_json::from_str(&frames[0]).unwrap();
     assert!(names(&frame).iter().eq(["channel_id", "events", "type"]));
