@@ -37,6 +37,7 @@ impl State {
             & drain(&mut self.creations, key, limit).is_none()
             & drain(&mut self.invitations, key, limit).is_none()
             & drain(&mut self.claims, key, limit).is_none()
+            & drain(&mut self.drafts, key, limit).is_none()
     }
 }
 
