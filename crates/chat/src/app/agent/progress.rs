@@ -53,14 +53,13 @@ where
         let key = authorize_read(self.channels, channel, user).await?.key();
         let found = self.messages.message(&key, seq, self.clock.now()).await?;
         let question = found.filter(|message| message.deleted_at.is_none()).ok_or(ChatError::MessageNotFound)?;
-        let question_key = MessageKey { channel: key.clone(), seq };
         let record = self.messages.idempotency_record(&key, &RecordKey::Reply { seq }).await?;
-        let progress = match record {
-            Some(record) => self.messages.message(&key, record.seq, self.clock.now()).await?.map(of_message),
-            None => {
-                let now = self.clock.now();
-                self.channels.draft(&question_key, now).await?.and_then(|draft| of_draft(draft, &question, now))
-            }
+        let now = self.clock.now();
+        let progress = if let Some(record) = record {
+            self.messages.message(&key, record.seq, now).await?.map(of_message)
+        } else {
+            let draft = self.channels.draft(&MessageKey { channel: key.clone(), seq }, now).await?;
+            draft.and_then(|draft| of_draft(draft, &question, now))
         };
         let progress = progress.ok_or(ChatError::ReplyNotFound)?;
         require_still_readable(self.channels, &key, user).await?;

@@ -56,17 +56,14 @@ fn after_prefix(steps: Vec<Step>, prefix: &str) -> VecDeque<Step> {
     let mut steps = VecDeque::from(steps);
     let mut rest = prefix;
     while !rest.is_empty() {
-        match steps.pop_front() {
-            Some(Say(text)) => match rest.strip_prefix(text) {
-                Some(after) => rest = after,
-                None => {
-                    let new = text.strip_prefix(rest).unwrap_or_else(|| panic!("the model never said {prefix}"));
-                    steps.push_front(Say(new));
-                    rest = "";
-                }
-            },
-            Some(_) => {}
-            None => panic!("the model never said {prefix}"),
+        let Some(step) = steps.pop_front() else { panic!("the model never said {prefix}") };
+        let Say(text) = step else { continue };
+        if let Some(after) = rest.strip_prefix(text) {
+            rest = after;
+        } else {
+            let new = text.strip_prefix(rest).unwrap_or_else(|| panic!("the model never said {prefix}"));
+            steps.push_front(Say(new));
+            break;
         }
     }
     steps

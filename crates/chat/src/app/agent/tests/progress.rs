@@ -1,9 +1,7 @@
 //! Progress of a reply in each of its states.
 
-use super::{
-    surroundings::{CHANGES, Change},
-    *,
-};
+use super::surroundings::{CHANGES, Change};
+use super::*;
 use crate::{app::agent::progress::ReplyProgress, model::limits::QUESTION_DURATION};
 
 fn writing() -> Vec<Step> {

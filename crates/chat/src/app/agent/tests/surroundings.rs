@@ -170,7 +170,7 @@ async fn a_draft_that_another_worker_can_continue_does_not_fail() {
     };
     let (outcome, ()) = futures::future::join(world.answer(), take).await;
     assert!(matches!(outcome, Err(ChatError::Contended { .. })), "{outcome:?}");
-    assert_eq!(world.finals(), [[]]);
+    assert!(world.finals().concat().is_empty());
     assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Replied(_)));
     assert_eq!(world.shown.drafts(), ["once upon a time"]);
     assert_eq!(world.finals().concat().len(), 1);
