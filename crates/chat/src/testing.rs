@@ -285,7 +285,7 @@ impl Hook for Faults {
         match effect {
             Effect::MessageAppended { .. } => step("appended"),
             Effect::LeaseAcquired { .. } => step("claimed"),
-            Effect::LeaseRenewed { renewal: LeaseRenewal::CallModel, .. } => step("calling"),
+            Effect::LeaseRenewed { renewal: LeaseRenewal::CallModel { .. }, .. } => step("calling"),
             _ => {}
         }
     }

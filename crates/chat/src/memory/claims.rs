@@ -7,6 +7,7 @@ use super::{
 use crate::{
     model::{
         access::Authority,
+        draft::DraftStatus,
         error::StoreError,
         id::UserId,
         incarnation::ChannelKey,
@@ -16,7 +17,10 @@ use crate::{
     },
     ports::{
         rate_limiter::{LimitedAction, RateLimiter},
-        reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease, ReplyLeases},
+        reply_leases::{
+            Acquire, CancelResult, DraftPiece, LeaseOwner, LeaseRenewal, MessageKey, PieceStored, ReplyLease,
+            ReplyLeases, StoredDraft,
+        },
     },
 };
 
@@ -44,6 +48,30 @@ impl<H: Hook> ReplyLeases for MemoryStore<H> {
     async fn release(&self, question: &MessageKey, owner: LeaseOwner) -> Result<(), StoreError> {
         ReplyLeases::renew(self, question, owner, Timestamp::from_millis(0), LeaseRenewal::Keep).await?;
         Ok(())
+    }
+
+    async fn store_piece(
+        &self,
+        question: &MessageKey,
+        owner: LeaseOwner,
+        until: Timestamp,
+        piece: &DraftPiece,
+        now: Timestamp,
+    ) -> Result<PieceStored, StoreError> {
+        self.change(Call::StorePiece, |state| state.store_piece(question, owner, until, piece, now)).await
+    }
+
+    async fn end_draft(&self, question: &MessageKey, owner: LeaseOwner, status: DraftStatus) -> Result<(), StoreError> {
+        self.change(Call::EndDraft, |state| state.end_draft(question, owner, status)).await
+    }
+
+    async fn draft(&self, question: &MessageKey, now: Timestamp) -> Result<Option<StoredDraft>, StoreError> {
+        let Some(named) = self.call(Call::Draft, |state| state.named_draft(question, now)).await? else {
+            return Ok(None);
+        };
+        let Some(draft_id) = named.draft_id else { return Ok(Some(named)) };
+        let text = self.call(Call::DraftPieces, |state| state.draft_text(question, draft_id, now)).await?;
+        Ok(Some(StoredDraft { text, ..named }))
     }
 
     async fn held(&self, channel: &ChannelKey, questions: &[Seq], now: Timestamp) -> Result<Vec<Seq>, StoreError> {

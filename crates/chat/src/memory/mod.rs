@@ -22,7 +22,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use hook::{Call, CallFault, Hook, Reading, Reliable};
 pub use rule::Rule;
 use state::Decision;
-pub use state::{ChangeRecord, Effect, MessageItem, State, StoredGate, StoredLease, StreamRecord, Subscriptions};
+pub use state::{
+    ChangeRecord, Effect, MessageItem, PiecePlace, State, StoredGate, StoredLease, StoredPiece, StreamRecord,
+    Subscriptions,
+};
 
 use crate::model::{error::StoreError, incarnation::ChannelKey};
 

@@ -22,6 +22,8 @@ pub enum Rule {
     RepliesCounted,
     /// A reply lease excludes other owners until it expires.
     ClaimHeld,
+    /// A piece of a draft is stored.
+    DraftStored,
     /// Subscriptions are read consistently, and not from a lagging replica.
     SubscriptionsCurrent,
     /// Subscriptions belong to one incarnation.

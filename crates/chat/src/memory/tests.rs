@@ -29,6 +29,7 @@ async fn the_laws_notice_each_rule_that_is_taken_out() {
         Rule::RootHeld,
         Rule::RepliesCounted,
         Rule::ClaimHeld,
+        Rule::DraftStored,
         Rule::SubscriptionsCurrent,
         Rule::SubscriptionIncarnation,
         Rule::RecordIncarnation,

@@ -20,12 +20,13 @@ pub enum DraftStatus {
     /// The reply is cancelled: by a user, by the deletion of its question, or since the agent is turned off. If
     /// [`Delta::seq`] is given, the text so far is stored.
     Cancelled,
-    /// The draft is abandoned. Another draft may follow.
+    /// The draft is abandoned: the model failed, or the channel is archived. Another draft may follow.
     Failed,
 }
 
 /// Frame of a draft: `{"type":"message.delta","channel_id":"general","draft_id":"01…","reply_to":7,
-/// "status":"writing","position":12,"text":" world"}`. It is not stored and may be lost. Only the final message counts.
+/// "status":"writing","position":12,"text":" world"}`. Its text is stored before it is shown. The frame may be lost. Only
+/// the final message counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename = "message.delta")]
 pub struct Delta {
@@ -37,8 +38,9 @@ pub struct Delta {
     pub reply_to: Seq,
     /// Status.
     pub status: DraftStatus,
-    /// Number of characters (Unicode scalar values) of the draft before `text`. If a client has another number, it
-    /// missed a frame or got one twice.
+    /// Number of characters (Unicode scalar values) of the draft before `text`. A client that has at least so many keeps
+    /// that many and adds `text`. A client that has fewer missed a frame, and reads the
+    /// progress of the reply.
     pub position: usize,
     /// Next part of the text.
     pub text: String,

@@ -180,6 +180,13 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// Interval between two renewals of a reply lease. A cancelled reply ends within this time.
 pub const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Intervals between the first pieces of a draft that are stored in one call of the model. Later pieces are stored every
+/// [`LEASE_RENEWAL_INTERVAL`]. Each one renews the lease, so that a draft takes no further writes.
+pub const DRAFT_STORE_INTERVALS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
+
+/// Time for which the pieces of a draft are stored.
+pub const DRAFT_DURATION: Duration = Duration::from_hours(1);
+
 /// Maximum silence of a model before and within a reply, after which the call fails. Any byte ends a silence, also of
 /// reasoning or of a keep-alive. A server on the developer's own machine may have to load its model first.
 pub const MODEL_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -208,14 +215,11 @@ pub const MAX_MODEL_RETRY_AFTER: Duration = Duration::from_mins(2);
 /// Maximum number of messages before the question in a prompt.
 pub const CONTEXT_MESSAGES: u16 = 50;
 
-/// Interval between two frames of a draft.
+/// Interval at which the agent looks for text of a draft to store and to show, and wait before the first frame.
 pub const DELTA_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Timeout of a push of a draft's frame, and of the last frames of a socket.
 pub const EPHEMERAL_PUSH_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Size of pending draft text, in bytes of UTF-8, at which it is shown before the interval ends.
-pub const DELTA_BYTES: usize = 256;
 
 /// Maximum attempts at one push to one socket, after which it is requeued.
 pub const PUSH_ATTEMPTS: u32 = 4;

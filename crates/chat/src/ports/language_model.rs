@@ -15,6 +15,9 @@ pub struct Prompt {
     pub turns: Vec<Turn>,
     /// Model that the channel chose. `None`: the deployment's default.
     pub model: Option<String>,
+    /// Beginning of the reply that is stored already. The model returns only the text that follows. Set only if the model
+    /// [continues](LanguageModel::continues) replies.
+    pub prefix: Option<String>,
 }
 
 /// Turn of a conversation.
@@ -61,6 +64,10 @@ pub trait LanguageModel: Send + Sync {
 
     /// Returns the name of the model that serves a prompt with this choice.
     fn name(&self, choice: Option<&str>) -> String;
+
+    /// Returns whether the model that serves a prompt with this choice continues a reply from its
+    /// [prefix](Prompt::prefix).
+    fn continues(&self, choice: Option<&str>) -> bool;
 }
 
 /// Reason why a model returned no reply, or an incomplete one.

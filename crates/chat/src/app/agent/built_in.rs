@@ -34,12 +34,24 @@ impl LanguageModel for BuiltInResponder {
     async fn reply(&self, prompt: Prompt) -> Result<Pieces, ModelError> {
         let question = prompt.turns.last().ok_or(ModelError::TooLong)?;
         let text = respond(&question.text, question.speaker.as_deref().unwrap_or_default());
+        let text = following(&text, prompt.prefix.as_deref().unwrap_or_default());
         Ok(futures::stream::iter([Ok(Piece::Text(text))]).boxed())
     }
 
     fn name(&self, _: Option<&str>) -> String {
         "built-in".to_owned()
     }
+
+    /// The same text gets the same reply, so every reply can be continued.
+    fn continues(&self, _: Option<&str>) -> bool {
+        true
+    }
+}
+
+/// Returns the text that follows a prefix of the reply. After an edit of the question, the prefix may be that of another
+/// reply. Then the whole reply follows, in a paragraph of its own.
+fn following(reply: &str, prefix: &str) -> String {
+    reply.strip_prefix(prefix).map_or_else(|| format!("\n\n{reply}"), str::to_owned)
 }
 
 fn respond(content: &str, sender: &str) -> String {
@@ -120,6 +132,18 @@ mod tests {
             let mut lines = quoted.split(['\n', '\r']);
             assert!(lines.all(|line| line.starts_with("> ")), "{end:?}: {quoted:?}");
         }
+    }
+
+    #[test]
+    fn a_reply_is_continued_after_its_prefix() {
+        let reply = respond("größer?", "bob");
+        for (index, _) in reply.char_indices() {
+            let (prefix, rest) = reply.split_at(index);
+            assert_eq!(following(&reply, prefix), rest);
+        }
+        assert_eq!(following(&reply, &reply), "");
+        assert_eq!(following("> b\n\nNoted.", "> a"), "\n\n> b\n\nNoted.");
+        assert!(BuiltInResponder.continues(None));
     }
 
     proptest! {

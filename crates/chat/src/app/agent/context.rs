@@ -108,7 +108,8 @@ pub(crate) fn counted_usage(reported: Option<Usage>, prompt: &Prompt, text: &str
     let count = |text: &str| u64::try_from(estimated_tokens(text)).unwrap_or(u64::MAX);
     let mut usage = reported.unwrap_or_default();
     if usage.input_tokens == 0 {
-        let texts = prompt.turns.iter().map(|turn| turn.text.as_str()).chain(prompt.instructions.as_deref());
+        let texts = prompt.turns.iter().map(|turn| turn.text.as_str());
+        let texts = texts.chain(prompt.instructions.as_deref()).chain(prompt.prefix.as_deref());
         usage.input_tokens = texts.map(count).sum();
     }
     if usage.output_tokens == 0 && !text.is_empty() {

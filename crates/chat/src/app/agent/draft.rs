@@ -1,4 +1,4 @@
-//! Drafts: replies while they are generated, as subscribers see them.
+//! Audience of drafts: the sockets that see replies while they are generated.
 
 use std::{
     collections::HashSet,
@@ -9,27 +9,17 @@ use std::{
 use futures::future::join;
 
 use crate::{
-    app::{agent::context::counted_usage, delivery::Delivery},
+    app::delivery::Delivery,
     model::{
         connection::{ConnectionKey, Subscription},
-        draft::{Delta, DraftStatus},
+        draft::Delta,
         error::StoreError,
         id::MessageId,
         incarnation::ChannelKey,
-        limits::{AUTHORITY_DURATION, DELTA_BYTES},
-        seq::Seq,
-        text::content::is_blank,
+        limits::AUTHORITY_DURATION,
         time::Timestamp,
     },
-    ports::{
-        clock::Clock,
-        connection_store::ConnectionStore,
-        draft_sink::DraftSink,
-        fan_out::FanOut,
-        language_model::{Prompt, Usage},
-        reply_leases::MessageKey,
-        socket_gateway::SocketGateway,
-    },
+    ports::{clock::Clock, connection_store::ConnectionStore, fan_out::FanOut, socket_gateway::SocketGateway},
 };
 
 /// Audience of the drafts of one channel. It is cached, because drafts are more frequent than changes of subscriptions.
@@ -49,9 +39,24 @@ struct Listening {
     text: String,
     /// Connections that got the text so far.
     informed: HashSet<ConnectionKey>,
+    /// Time up to which connections were opened that got the text so far from another worker.
+    informed_up_to: Option<Timestamp>,
 }
 
 impl DraftAudience {
+    /// Goes on with a draft that another worker has pushed up to the end of `text`. That worker last renewed its lease at
+    /// `renewed_at`. Connections that existed [`AUTHORITY_DURATION`] before were in the audience that it read, so they
+    /// have the text. Later ones get the whole text with the next piece.
+    pub fn resume(&self, draft_id: MessageId, text: &str, renewed_at: Timestamp) {
+        let mut listening = self.lock();
+        listening.draft = Some(draft_id);
+        text.clone_into(&mut listening.text);
+        listening.informed.clear();
+        let before = i64::try_from(AUTHORITY_DURATION.as_millis()).unwrap_or(i64::MAX);
+        let up_to = renewed_at.as_millis().saturating_sub(before);
+        listening.informed_up_to = Some(Timestamp::from_millis(up_to));
+    }
+
     /// Pushes a piece of a draft to the audience of `channel`, from here if it has at most `threshold` sockets. Reads
     /// the audience again after [`AUTHORITY_DURATION`]. A socket that was not in it before, or not open, gets the whole
     /// text so far, in one frame with the position 0. Failures are logged: a later piece, or the message, repeats the text.
@@ -72,12 +77,12 @@ impl DraftAudience {
         if let Err(error) = listening.refresh(delivery, channel).await {
             tracing::warn!(%error, "subscribers of a draft could not be read");
             // No socket gets this piece, so each gets the whole text next time.
-            listening.informed.clear();
+            listening.forget_informed();
             *self.lock() = listening;
             return;
         }
         let listeners = listening.read.as_ref().map(|(_, listeners)| listeners.as_slice()).unwrap_or_default();
-        let is_informed = |listener: &Subscription| listening.informed.contains(&listener.connection);
+        let is_informed = |listener: &Subscription| listening.is_informed(&listener.connection);
         let opening = match whole {
             Some(whole) if !listeners.iter().all(is_informed) => {
                 let (informed, late): (Vec<_>, Vec<_>) = listeners.iter().cloned().partition(is_informed);
@@ -88,6 +93,7 @@ impl DraftAudience {
         };
         let connections = listeners.iter().map(|listener| &listener.connection);
         listening.informed = connections.filter(|connection| !opening.contains(connection)).cloned().collect();
+        listening.informed_up_to = None;
         *self.lock() = listening;
     }
 
@@ -97,13 +103,23 @@ impl DraftAudience {
 }
 
 impl Listening {
+    /// Returns whether a connection got the text so far.
+    fn is_informed(&self, connection: &ConnectionKey) -> bool {
+        self.informed.contains(connection) || self.informed_up_to.is_some_and(|time| connection.connected_at <= time)
+    }
+
+    fn forget_informed(&mut self) {
+        self.informed.clear();
+        self.informed_up_to = None;
+    }
+
     /// Adds a piece to the text. Returns the frame for a socket that has nothing of the draft, unless the text before
     /// the piece is unknown.
     fn add(&mut self, delta: &Delta) -> Option<Delta> {
         if self.draft != Some(delta.draft_id) {
             self.draft = Some(delta.draft_id);
             self.text.clear();
-            self.informed.clear();
+            self.forget_informed();
         }
         if self.text.chars().count() != delta.position {
             return None;
@@ -156,113 +172,6 @@ where
     }
 }
 
-/// Draft of a reply that is being generated by one call of the model.
-pub(crate) struct ReplyDraft<'a, Sink> {
-    sink: &'a Sink,
-    channel: ChannelKey,
-    next: Delta,
-    /// `true` once subscribers have seen a frame of the draft.
-    is_shown: bool,
-    /// Complete text so far.
-    pub(crate) text: String,
-    /// Tokens that the model has reported.
-    pub(crate) reported_usage: Option<Usage>,
-    /// `true` once the model has reported that it ends the reply at one of its limits.
-    pub(crate) is_truncated: bool,
-    /// Time at which the call began.
-    pub(crate) started: Timestamp,
-}
-
-impl<'a, Sink: DraftSink> ReplyDraft<'a, Sink> {
-    pub(crate) fn new(sink: &'a Sink, question: &MessageKey, clock: &impl Clock) -> Self {
-        let started = clock.now();
-        let next = Delta {
-            channel_id: question.channel.channel_id.clone(),
-            draft_id: MessageId::generate(clock.seed()),
-            reply_to: question.seq,
-            status: DraftStatus::Thinking,
-            position: 0,
-            text: String::new(),
-            seq: None,
-        };
-        let (channel, text) = (question.channel.clone(), String::new());
-        Self { sink, channel, next, is_shown: false, text, reported_usage: None, is_truncated: false, started }
-    }
-
-    pub(crate) fn id(&self) -> MessageId {
-        self.next.draft_id
-    }
-
-    /// Returns `true` if the text has a visible character.
-    pub(crate) fn has_text(&self) -> bool {
-        !is_blank(&self.text)
-    }
-
-    /// Returns the tokens of the call. A number that the model has not reported is estimated.
-    pub(crate) fn usage(&self, prompt: &Prompt) -> Usage {
-        counted_usage(self.reported_usage, prompt, &self.text)
-    }
-
-    pub(crate) fn add(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.next.text.push_str(text);
-    }
-
-    /// Shows the pending text, if subscribers see the draft and the text reaches [`DELTA_BYTES`].
-    pub(crate) async fn show_if_full(&mut self) {
-        if self.is_shown && self.next.text.len() >= DELTA_BYTES {
-            self.show(DraftStatus::Writing).await;
-        }
-    }
-
-    /// Shows the pending text. Without any, the first call shows that the model is thinking.
-    pub(crate) async fn show_progress(&mut self) {
-        if !self.next.text.is_empty() {
-            self.show(DraftStatus::Writing).await;
-        } else if !self.is_shown {
-            self.show(DraftStatus::Thinking).await;
-        }
-    }
-
-    /// Shows the pending text, if subscribers see the draft.
-    pub(crate) async fn show_rest(&mut self) {
-        if self.is_shown && !self.next.text.is_empty() {
-            self.show(DraftStatus::Writing).await;
-        }
-    }
-
-    /// Discards the text, which turned out to be no part of the reply. If subscribers have seen this draft, it ends as
-    /// failed. Then another draft begins.
-    pub(crate) async fn discard(&mut self, clock: &impl Clock) {
-        self.text.clear();
-        self.next.text.clear();
-        if self.is_shown {
-            self.show(DraftStatus::Failed).await;
-            self.is_shown = false;
-        }
-        self.next.draft_id = MessageId::generate(clock.seed());
-        self.next.status = DraftStatus::Thinking;
-        self.next.position = 0;
-    }
-
-    /// Shows the final status, and the `seq` of the stored message if there is one. A draft that no subscriber has seen
-    /// ends unseen.
-    pub(crate) async fn end(mut self, status: DraftStatus, seq: Option<Seq>) {
-        if self.is_shown {
-            self.next.seq = seq;
-            self.show(status).await;
-        }
-    }
-
-    async fn show(&mut self, status: DraftStatus) {
-        self.is_shown = true;
-        self.next.status = status;
-        self.sink.show(&self.channel, &self.next).await;
-        self.next.position += self.next.text.chars().count();
-        self.next.text.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -273,7 +182,9 @@ mod tests {
     use crate::{
         model::{
             connection::{Connection, UserConnection},
+            draft::DraftStatus,
             id::ConnectionId,
+            seq::Seq,
         },
         ports::{fan_out::PushBatch, socket_gateway::Pushed},
         testing::{TestClock, TestStore, broken, key},
@@ -432,5 +343,50 @@ mod tests {
         audience.push(&without, &key("c"), &all[1], 10).await;
         audience.push(&delivery, &key("c"), &all[2], 10).await;
         assert_eq!(sockets.of("one="), texts(&[(0, "a"), (0, "abc")]));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_comes_after_a_takeover_gets_the_whole_text_once() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
+        let deadline = clock.now().plus(Duration::from_mins(1));
+        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+        let (before, after) = (DraftAudience::default(), DraftAudience::default());
+        let all = pieces(&clock, &["Hé", "llo", " wö", "rld", "!"]);
+        subscribe(&store, &clock, "early=");
+        clock.sleep(AUTHORITY_DURATION).await;
+        for piece in &all[..2] {
+            before.push(&delivery, &key("c"), piece, 10).await;
+        }
+        let renewed_at = clock.now();
+        // The worker may have read its audience before this connection came.
+        subscribe(&store, &clock, "close=");
+        clock.sleep(Duration::from_secs(15)).await;
+        subscribe(&store, &clock, "late=");
+        after.resume(all[0].draft_id, "Héllo", renewed_at);
+        for piece in &all[2..] {
+            after.push(&delivery, &key("c"), piece, 10).await;
+        }
+        assert_eq!(sockets.of("early="), texts(&[(0, "Hé"), (2, "llo"), (5, " wö"), (8, "rld"), (11, "!")]));
+        assert_eq!(sockets.of("close="), texts(&[(0, "Héllo wö"), (8, "rld"), (11, "!")]));
+        assert_eq!(sockets.of("late="), texts(&[(0, "Héllo wö"), (8, "rld"), (11, "!")]));
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_read_of_a_takeover_each_socket_gets_the_whole_text() {
+        let (store, clock, sockets) = (TestStore::seeded(1, 0), TestClock::new(1), Sockets::default());
+        let deadline = clock.now().plus(Duration::from_mins(1));
+        let audience = DraftAudience::default();
+        subscribe(&store, &clock, "one=");
+        let renewed_at = clock.now().plus(AUTHORITY_DURATION);
+        let all = pieces(&clock, &["a", "b", "c", "d"]);
+        audience.resume(all[0].draft_id, "a", renewed_at);
+        let failing = TestStore::seeded(1, 100);
+        let without = Delivery { connections: &failing, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+        audience.push(&without, &key("c"), &all[1], 10).await;
+        let delivery = Delivery { connections: &store, sockets: &sockets, fan_out: &sockets, clock: &clock, deadline };
+        for piece in &all[2..] {
+            audience.push(&delivery, &key("c"), piece, 10).await;
+        }
+        assert_eq!(sockets.of("one="), texts(&[(0, "abc"), (3, "d")]));
     }
 }

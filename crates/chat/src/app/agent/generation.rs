@@ -1,20 +1,19 @@
 //! One call of the model: its pieces become a draft, and the draft a reply.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use futures::StreamExt;
 
-use super::{Agent, Question, ReplyOutcome, STOPPED, draft::ReplyDraft, retry_later, unwanted::Unwanted};
+use super::{Agent, Question, ReplyOutcome, reply_draft::ReplyDraft, retry_later, unwanted::Unwanted};
 use crate::{
     model::{
         agent_data::ReplyStatus,
-        draft::DraftStatus,
         error::Result,
         limits::{
-            CONTENT_BYTES, DELTA_INTERVAL, LEASE_DURATION, LEASE_RENEWAL_INTERVAL, MIN_PARTIAL_REPLY_DURATION,
+            CONTENT_BYTES, DELTA_INTERVAL, DRAFT_STORE_INTERVALS, LEASE_RENEWAL_INTERVAL, MIN_PARTIAL_REPLY_DURATION,
             MODEL_FIRST_TEXT_TIMEOUT, MODEL_IDLE_TIMEOUT,
         },
-        text::content::is_refused,
+        text::content::{is_blank, is_refused},
         time::Timestamp,
     },
     ports::{
@@ -29,7 +28,8 @@ use crate::{
 };
 
 /// End of a generation.
-enum GenerationEnd {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum GenerationEnd {
     Complete {
         truncated: bool,
     },
@@ -43,6 +43,38 @@ enum GenerationEnd {
     DeadlineReached,
 }
 
+/// Times at which a generation stores text, renews its lease and reads its question, by [`Clock::monotonic`].
+struct Pace {
+    /// Number of pieces stored.
+    pieces: usize,
+    /// Earliest time of the next piece.
+    store_at: Duration,
+    /// Time of the next check of the lease and the question.
+    check_at: Duration,
+    /// `true` if a piece has renewed the lease since the last check.
+    is_renewed: bool,
+}
+
+impl Pace {
+    fn new(now: Duration) -> Self {
+        Self { pieces: 0, store_at: now, check_at: now + LEASE_RENEWAL_INTERVAL, is_renewed: false }
+    }
+
+    /// Counts a piece that was stored.
+    fn stored(&mut self, now: Duration) {
+        let interval = DRAFT_STORE_INTERVALS.get(self.pieces).copied().unwrap_or(LEASE_RENEWAL_INTERVAL);
+        self.store_at = now + interval;
+        self.pieces += 1;
+        self.is_renewed = true;
+    }
+
+    /// Returns the wait until the next tick: a piece that is due is not stored later than necessary.
+    fn wait(&self, now: Duration) -> Duration {
+        let until_store = self.store_at.saturating_sub(now);
+        if until_store.is_zero() { DELTA_INTERVAL } else { until_store.min(DELTA_INTERVAL) }
+    }
+}
+
 impl<Channels, Messages, Model, Sink, Time> Agent<'_, Channels, Messages, Model, Sink, Time>
 where
     Channels: ChannelStore + ReplyLeases + RateLimiter,
@@ -51,17 +83,19 @@ where
     Sink: DraftSink,
     Time: Clock,
 {
-    /// Calls the model once, and stores its reply. Returns the model's error if there is nothing to store.
+    /// Calls the model once, and stores its reply. Returns the model's error if there is nothing to store. The draft then
+    /// has its text stored, if it can be continued.
     pub(super) async fn call_model(
         &self,
         question: &Question<'_>,
         prompt: &Prompt,
+        draft: &mut ReplyDraft<'_, Sink>,
     ) -> Result<Result<ReplyOutcome, ModelError>> {
-        let mut draft = ReplyDraft::new(self.drafts, &question.key, self.clock);
-        let end = match self.generate(question, prompt.clone(), &mut draft).await {
+        draft.begin_call(self.clock.now());
+        let end = match self.run(question, prompt, draft).await {
             Ok(end) => end,
             Err(error) => {
-                draft.end(DraftStatus::Failed, None).await;
+                self.leave(question, draft).await;
                 return Err(error);
             }
         };
@@ -71,40 +105,55 @@ where
                 return self.store_reply(question, draft, prompt, status).await.map(Ok);
             }
             GenerationEnd::Complete { .. } => ModelError::Malformed("the reply is empty".to_owned()),
-            GenerationEnd::Cancelled if draft.has_text() => {
-                return self.store_reply(question, draft, prompt, ReplyStatus::Cancelled).await.map(Ok);
-            }
-            GenerationEnd::Cancelled => {
-                draft.end(DraftStatus::Cancelled, None).await;
-                return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await.map(Ok);
-            }
+            GenerationEnd::Cancelled => return self.end_cancelled(question, draft, prompt).await.map(Ok),
             GenerationEnd::Unwanted(reason) => {
-                self.record_usage(question, draft.usage(prompt)).await;
+                self.record_usage(question, draft, prompt).await;
                 return Ok(Ok(self.end_unwanted(question, draft, reason).await));
             }
-            // A repeated generation would take as long.
-            GenerationEnd::DeadlineReached
-                if draft.has_text() && draft.started.until(self.clock.now()) >= MIN_PARTIAL_REPLY_DURATION =>
-            {
+            GenerationEnd::DeadlineReached if self.is_partial_reply(draft) => {
                 return self.store_reply(question, draft, prompt, ReplyStatus::Truncated).await.map(Ok);
             }
             GenerationEnd::LeaseLost | GenerationEnd::DeadlineReached => {
-                self.record_usage(question, draft.usage(prompt)).await;
-                draft.end(DraftStatus::Failed, None).await;
+                self.record_usage(question, draft, prompt).await;
+                self.leave(question, draft).await;
                 return Err(retry_later());
             }
             GenerationEnd::Failed(error) => error,
         };
-        if draft.reported_usage.is_some() || !draft.text.is_empty() {
-            self.record_usage(question, draft.usage(prompt)).await;
+        if draft.call.reported_usage.is_some() || !draft.written().is_empty() {
+            self.record_usage(question, draft, prompt).await;
         }
-        draft.end(DraftStatus::Failed, None).await;
         let channel_id = &question.key.channel.channel_id;
         tracing::warn!(%channel_id, seq = question.key.seq.get(), %error, "model call failed");
         Ok(Err(error))
     }
 
-    /// Runs the model, and shows the draft.
+    /// Runs the model. If another call is to continue the draft, also stores the rest of the text.
+    async fn run(
+        &self,
+        question: &Question<'_>,
+        prompt: &Prompt,
+        draft: &mut ReplyDraft<'_, Sink>,
+    ) -> Result<GenerationEnd> {
+        let end = self.generate(question, prompt.clone(), draft).await?;
+        let is_continued = match &end {
+            GenerationEnd::Failed(error) => error.is_transient(),
+            GenerationEnd::DeadlineReached => !self.is_partial_reply(draft),
+            _ => false,
+        };
+        if !is_continued || !self.can_continue(question, draft) {
+            return Ok(end);
+        }
+        Ok(self.store_text(question, draft).await?.unwrap_or(end))
+    }
+
+    /// Returns whether the text is stored as an incomplete reply when the invocation ends: another generation would take
+    /// as long.
+    fn is_partial_reply(&self, draft: &ReplyDraft<'_, Sink>) -> bool {
+        draft.has_text() && draft.call.started.until(self.clock.now()) >= MIN_PARTIAL_REPLY_DURATION
+    }
+
+    /// Runs the model, stores the draft and shows it.
     async fn generate(
         &self,
         question: &Question<'_>,
@@ -115,27 +164,22 @@ where
             Ok(pieces) => pieces,
             Err(error) => futures::stream::once(async { Err(error) }).boxed(),
         }));
+        let mut pace = Pace::new(self.clock.monotonic());
         let mut tick = pin!(self.clock.sleep(DELTA_INTERVAL));
-        let mut renewal = pin!(self.clock.sleep(LEASE_RENEWAL_INTERVAL));
         let mut heard = self.clock.now();
         loop {
-            // Biased order: a model that never pauses leaves time for the other branches, and a run can be repeated.
+            // Biased order: a model that never pauses leaves time for the other branch, and a run can be repeated.
             tokio::select! {
                 biased;
                 () = &mut tick => {
-                    // A reply that arrives within the first interval is not shown as a draft.
-                    draft.show_progress().await;
-                    tick.set(self.clock.sleep(DELTA_INTERVAL));
-                }
-                () = &mut renewal => {
-                    if let Some(end) = self.keep_lease(question, draft, heard).await? {
+                    if let Some(end) = self.tick(question, draft, &mut pace, heard).await? {
                         return Ok(end);
                     }
-                    renewal.set(self.clock.sleep(LEASE_RENEWAL_INTERVAL));
+                    tick.set(self.clock.sleep(pace.wait(self.clock.monotonic())));
                 }
                 piece = pieces.next() => {
                     heard = self.clock.now();
-                    if let Some(end) = take_piece(piece, draft, self.clock).await {
+                    if let Some(end) = self.take_piece(question, piece, draft).await? {
                         return Ok(end);
                     }
                 }
@@ -143,13 +187,40 @@ where
         }
     }
 
-    /// Renews the lease during a generation. Returns the generation's end if it must not continue. `heard` is the time
-    /// of the model's last piece.
+    /// Stores and shows the pending text, and checks the lease and the question, as far as they are due. A reply that is
+    /// complete before the first tick is not shown as a draft. `heard` is the time of the model's last piece.
+    async fn tick(
+        &self,
+        question: &Question<'_>,
+        draft: &mut ReplyDraft<'_, Sink>,
+        pace: &mut Pace,
+        heard: Timestamp,
+    ) -> Result<Option<GenerationEnd>> {
+        let now = self.clock.monotonic();
+        if !draft.has_pending() {
+            draft.show_thinking().await;
+        } else if now >= pace.store_at {
+            if let Some(end) = self.store_text(question, draft).await? {
+                return Ok(Some(end));
+            }
+            pace.stored(now);
+        }
+        if now < pace.check_at {
+            return Ok(None);
+        }
+        pace.check_at = now + LEASE_RENEWAL_INTERVAL;
+        let is_renewed = std::mem::take(&mut pace.is_renewed);
+        self.keep_lease(question, draft, heard, is_renewed).await
+    }
+
+    /// Renews the lease during a generation, unless a piece of the draft has renewed it. Returns the generation's end if
+    /// it must not continue. `heard` is the time of the model's last piece.
     async fn keep_lease(
         &self,
         question: &Question<'_>,
         draft: &mut ReplyDraft<'_, Sink>,
         heard: Timestamp,
+        is_renewed: bool,
     ) -> Result<Option<GenerationEnd>> {
         let now = self.clock.now();
         if now >= self.stop_at() {
@@ -159,54 +230,49 @@ where
             let error = ModelError::Unavailable("it sent nothing in time".to_owned());
             return Ok(Some(GenerationEnd::Failed(error)));
         }
-        if !draft.has_text() && draft.started.until(now) >= MODEL_FIRST_TEXT_TIMEOUT {
+        if is_blank(draft.written()) && draft.call.started.until(now) >= MODEL_FIRST_TEXT_TIMEOUT {
             // The model has read the prompt, even if it reports no usage.
-            draft.reported_usage = Some(draft.reported_usage.unwrap_or_default());
+            draft.call.reported_usage = Some(draft.call.reported_usage.unwrap_or_default());
             let error = ModelError::Oversized("it sent no text in time".to_owned());
             return Ok(Some(GenerationEnd::Failed(error)));
         }
-        let renewed =
-            self.channels.renew(&question.key, question.owner, now.plus(LEASE_DURATION), LeaseRenewal::Keep).await?;
-        Ok(match renewed {
-            None => Some(GenerationEnd::LeaseLost),
-            Some(ReplyLease { cancelled: true, .. }) => Some(GenerationEnd::Cancelled),
-            Some(_) => self.unwanted(question).await.map(GenerationEnd::Unwanted),
-        })
+        if !is_renewed {
+            match self.renew_lease(question, LeaseRenewal::Keep).await? {
+                None => return Ok(Some(GenerationEnd::LeaseLost)),
+                Some(ReplyLease { cancelled: true, .. }) => return Ok(Some(GenerationEnd::Cancelled)),
+                Some(_) => {}
+            }
+        }
+        Ok(self.unwanted(question).await.map(GenerationEnd::Unwanted))
     }
-}
 
-/// Adds a piece of the model to the draft. Returns the generation's end if the piece is the last one.
-async fn take_piece(
-    piece: Option<Result<Piece, ModelError>>,
-    draft: &mut ReplyDraft<'_, impl DraftSink>,
-    clock: &impl Clock,
-) -> Option<GenerationEnd> {
-    let text = match piece {
-        None => return Some(GenerationEnd::Complete { truncated: draft.is_truncated }),
-        Some(Err(error)) => return Some(GenerationEnd::Failed(error)),
-        Some(Ok(Piece::Usage(used))) => {
-            draft.reported_usage = Some(used);
-            return None;
-        }
-        Some(Ok(Piece::Alive)) => return None,
-        Some(Ok(Piece::Truncated)) => {
-            draft.is_truncated = true;
-            return None;
-        }
-        Some(Ok(Piece::Retracted)) => {
-            draft.discard(clock).await;
-            return None;
-        }
-        Some(Ok(Piece::Text(text))) => text,
-    };
-    let room = CONTENT_BYTES - draft.text.len();
-    let fits = text.floor_char_boundary(room);
-    // Messages must not contain control characters, so they are removed from the model's text.
-    let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
-    draft.add(&clean);
-    if fits < text.len() {
-        return Some(GenerationEnd::Complete { truncated: true });
+    /// Adds a piece of the model to the draft. Returns the generation's end if the piece is the last one.
+    async fn take_piece(
+        &self,
+        question: &Question<'_>,
+        piece: Option<Result<Piece, ModelError>>,
+        draft: &mut ReplyDraft<'_, Sink>,
+    ) -> Result<Option<GenerationEnd>> {
+        let text = match piece {
+            None => return Ok(Some(GenerationEnd::Complete { truncated: draft.call.is_truncated })),
+            Some(Err(error)) => return Ok(Some(GenerationEnd::Failed(error))),
+            Some(Ok(Piece::Usage(used))) => {
+                draft.call.reported_usage = Some(used);
+                return Ok(None);
+            }
+            Some(Ok(Piece::Alive)) => return Ok(None),
+            Some(Ok(Piece::Truncated)) => {
+                draft.call.is_truncated = true;
+                return Ok(None);
+            }
+            Some(Ok(Piece::Retracted)) => return self.retract(question, draft).await,
+            Some(Ok(Piece::Text(text))) => text,
+        };
+        let room = CONTENT_BYTES.saturating_sub(draft.text.len());
+        let fits = text.floor_char_boundary(room);
+        // Messages must not contain control characters, so they are removed from the model's text.
+        let clean: String = text[..fits].chars().filter(|c| !is_refused(*c)).collect();
+        draft.add(&clean);
+        Ok((fits < text.len()).then_some(GenerationEnd::Complete { truncated: true }))
     }
-    draft.show_if_full().await;
-    None
 }

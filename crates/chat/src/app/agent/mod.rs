@@ -1,7 +1,8 @@
 //! The agent: replies to user messages, once each.
 //!
-//! A worker acquires a reply lease before it calls a model, and renews it during generation. Another worker that gets
-//! the same record waits, and continues if the lease expires. A question ends with a reply or with a notice. Both are
+//! A worker acquires a reply lease before it calls a model, and renews it during generation. Text is stored before it is
+//! shown. Another worker that gets the same record waits, and continues if the lease expires: with the stored text if the
+//! model can continue it, and with another draft if not. A question ends with a reply or with a notice. Both are
 //! appended under one key ([`RecordKey::Reply`]), so that there is only one of them.
 //!
 //! A reply ends without a message if its question or its channel is deleted meanwhile, the channel is archived, or its
@@ -44,12 +45,16 @@ pub mod context;
 pub mod draft;
 pub mod filter;
 pub mod outcome;
+pub mod progress;
 
+mod continuation;
 mod generation;
 mod reply;
+mod reply_draft;
 mod unwanted;
 
 use context::turns;
+use unwanted::Unwanted;
 
 /// Name by which users call the agent after an `@`, unless the deployment sets another.
 pub const NAME: &str = "agent";
@@ -113,6 +118,8 @@ struct Question<'a> {
     key: MessageKey,
     /// Holder of the lease.
     owner: LeaseOwner,
+    /// Model that the channel chose.
+    model: Option<&'a str>,
 }
 
 impl<Channels, Messages, Model, Sink, Time> Agent<'_, Channels, Messages, Model, Sink, Time>
@@ -143,7 +150,15 @@ where
             None => self.channels.channel(channel_id).await?.filter(|channel| channel.key() == stored.channel()),
         };
         let Some(channel) = found else { return Ok(ReplyOutcome::NotWanted) };
-        if channel.archived_at.is_some() || !should_reply(&channel.agent, &stored.message, self.name) {
+        let key = MessageKey { channel: stored.channel(), seq: *seq };
+        let model = channel.agent.model.as_deref();
+        let question = Question { stored, key, owner: LeaseOwner::new(self.clock.random()), model };
+        if let Some(reason) = Unwanted::in_channel(&channel) {
+            let outcome = self.end_left_draft(&question, reason).await?;
+            *known = Some(channel);
+            return Ok(outcome);
+        }
+        if !should_reply(&channel.agent, &stored.message, self.name) {
             *known = Some(channel);
             return Ok(ReplyOutcome::NotWanted);
         }
@@ -151,8 +166,6 @@ where
         if self.clock.now().plus(MIN_TIME_FOR_MODEL_CALL) >= self.stop_at() {
             return Err(retry_later());
         }
-        let key = MessageKey { channel: stored.channel(), seq: *seq };
-        let question = Question { stored, key, owner: LeaseOwner::new(self.clock.random()) };
         let Some(lease) = self.acquire_lease(&question).await? else { return Ok(ReplyOutcome::Answered) };
         let outcome = Box::pin(self.answer_leased(&channel.agent, &question, lease)).await;
         if outcome.is_err() {
@@ -201,28 +214,36 @@ where
         mut lease: ReplyLease,
     ) -> Result<ReplyOutcome> {
         let MessageKey { channel, seq } = &question.key;
+        let left = self.left_draft(question, &lease).await?;
         // Read again, since the message may have been edited or deleted.
         let found = self.messages.message(channel, *seq, self.clock.now()).await?;
         let Some(message) = found.filter(|message| message.deleted_at.is_none()) else {
-            return Ok(ReplyOutcome::NotWanted);
+            let Some(mut draft) = left else { return Ok(ReplyOutcome::NotWanted) };
+            return Ok(self.end_unwanted(question, &mut draft, Unwanted::QuestionDeleted).await);
         };
         if lease.cancelled {
-            return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await;
+            let mut draft = left.unwrap_or_else(|| self.new_draft(question));
+            let prompt = self.prompt(settings, channel, &message).await?;
+            return self.end_cancelled(question, &mut draft, &prompt).await;
         }
+        let left = left.filter(|draft| self.can_continue(question, draft));
+        let mut draft = left.unwrap_or_else(|| self.new_draft(question));
         if lease.calls == 0
             && let Some(notice) = self.over_budget(channel, &message).await?
         {
-            return self.post_failure_notice(question, notice, ReplyStatus::OverBudget).await;
+            return self.post_failure_notice(question, &mut draft, notice, ReplyStatus::OverBudget).await;
         }
-        let prompt = self.prompt(settings, channel, &message).await?;
+        let mut prompt = self.prompt(settings, channel, &message).await?;
         let mut failures = 0;
         loop {
             if lease.calls >= MODEL_CALLS {
                 let error = ModelError::Unavailable("all calls are used up".to_owned());
-                return self.post_failure_notice(question, error.for_people(), ReplyStatus::Failed).await;
+                return self.post_failure_notice(question, &mut draft, error.for_people(), ReplyStatus::Failed).await;
             }
-            lease = self.renew_lease(question, LeaseRenewal::CallModel).await?.ok_or_else(retry_later)?;
-            let error = match self.call_model(question, &prompt).await? {
+            prompt.prefix = self.can_continue(question, &draft).then(|| draft.text.clone());
+            let renewal = LeaseRenewal::CallModel { draft_id: draft.id() };
+            lease = self.renew_lease(question, renewal).await?.ok_or_else(retry_later)?;
+            let error = match self.call_model(question, &prompt, &mut draft).await? {
                 Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
             };
@@ -232,13 +253,16 @@ where
                 _ => MODEL_BACKOFF.delay(self.clock, failures - 1),
             };
             if !error.is_transient() || failures >= MODEL_FAILURES || wait > MAX_MODEL_RETRY_AFTER {
-                return self.post_failure_notice(question, error.for_people(), ReplyStatus::Failed).await;
+                return self.post_failure_notice(question, &mut draft, error.for_people(), ReplyStatus::Failed).await;
+            }
+            if !self.can_continue(question, &draft) {
+                draft.replace(self.new_draft_id()).await;
             }
             if self.wait(question, wait).await? {
-                return self.post_failure_notice(question, STOPPED, ReplyStatus::Cancelled).await;
+                return self.end_cancelled(question, &mut draft, &prompt).await;
             }
             if let Some(reason) = self.unwanted(question).await {
-                return Ok(reason.outcome());
+                return Ok(self.end_unwanted(question, &mut draft, reason).await);
             }
         }
     }
@@ -271,6 +295,7 @@ where
             instructions: settings.instructions.clone(),
             turns: turns(&earlier, message, self.budgets.context_tokens),
             model: settings.model.clone(),
+            prefix: None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Agent, Question, ReplyOutcome, draft::ReplyDraft, unwanted::Unwanted};
+use super::{Agent, Question, ReplyOutcome, STOPPED, reply_draft::ReplyDraft, unwanted::Unwanted};
 use crate::{
     app::send::{SendCache, SendMessage, SendResult, send},
     model::{
@@ -16,7 +16,7 @@ use crate::{
         channel_store::ChannelStore,
         clock::Clock,
         draft_sink::DraftSink,
-        language_model::{LanguageModel, Prompt, Usage},
+        language_model::{LanguageModel, Prompt},
         message_store::{MessageStore, RecordKey},
         rate_limiter::RateLimiter,
         reply_leases::ReplyLeases,
@@ -31,31 +31,29 @@ where
     Sink: DraftSink,
     Time: Clock,
 {
-    /// Stores a draft as the reply.
+    /// Stores a draft as the reply, and then shows the rest of the text with the final status.
     pub(super) async fn store_reply(
         &self,
         question: &Question<'_>,
-        mut draft: ReplyDraft<'_, Sink>,
+        draft: &mut ReplyDraft<'_, Sink>,
         prompt: &Prompt,
         status: ReplyStatus,
     ) -> Result<ReplyOutcome> {
         let usage = draft.usage(prompt);
-        self.record_usage(question, usage).await;
+        self.record_usage(question, draft, prompt).await;
         let data = AgentData {
             status,
             draft_id: Some(draft.id()),
             model: Some(self.model.name(prompt.model.as_deref())),
             input_tokens: Some(usage.input_tokens),
             output_tokens: Some(usage.output_tokens),
-            duration_ms: Some(millis(draft.started.until(self.clock.now()))),
+            duration_ms: Some(millis(draft.call.started.until(self.clock.now()))),
         };
-        draft.show_rest().await;
-        let (started, text) = (draft.started, draft.text.clone());
-        let sent = match self.send(question, Role::Agent, text, data).await {
+        let sent = match self.send(question, Role::Agent, draft.text.clone(), data).await {
             Ok(Ok(sent)) => sent,
             Ok(Err(reason)) => return Ok(self.end_unwanted(question, draft, reason).await),
             Err(error) => {
-                draft.end(DraftStatus::Failed, None).await;
+                self.leave(question, draft).await;
                 return Err(error);
             }
         };
@@ -68,33 +66,64 @@ where
             reply_seq = sent.message().seq.get(),
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
-            duration_ms = millis(started.until(self.clock.now())),
+            duration_ms = millis(draft.call.started.until(self.clock.now())),
             %status,
             "reply stored"
         );
         Ok(ReplyOutcome::Replied(sent.message().clone()))
     }
 
-    /// Records the tokens that a call used, whether it succeeded or not.
-    pub(super) async fn record_usage(&self, question: &Question<'_>, usage: Usage) {
+    /// Ends a reply that a user has cancelled: with the text so far, or with a notice if there is none.
+    pub(super) async fn end_cancelled(
+        &self,
+        question: &Question<'_>,
+        draft: &mut ReplyDraft<'_, Sink>,
+        prompt: &Prompt,
+    ) -> Result<ReplyOutcome> {
+        if draft.has_text() {
+            return self.store_reply(question, draft, prompt, ReplyStatus::Cancelled).await;
+        }
+        self.post_failure_notice(question, draft, STOPPED, ReplyStatus::Cancelled).await
+    }
+
+    /// Records the tokens that a call used, whether it succeeded or not, once.
+    pub(super) async fn record_usage(
+        &self,
+        question: &Question<'_>,
+        draft: &mut ReplyDraft<'_, Sink>,
+        prompt: &Prompt,
+    ) {
+        if std::mem::replace(&mut draft.call.is_recorded, true) {
+            return;
+        }
+        let usage = draft.usage(prompt);
         let (user, tokens) = (&question.stored.message.sender_id, usage.input_tokens + usage.output_tokens);
         if let Err(error) = self.channels.record_tokens(user, tokens, self.clock.now()).await {
             tracing::warn!(%error, "recording tokens failed");
         }
     }
 
-    /// Posts a notice that there is no reply.
+    /// Posts a notice that there is no reply, and ends the draft.
     pub(super) async fn post_failure_notice(
         &self,
         question: &Question<'_>,
+        draft: &mut ReplyDraft<'_, Sink>,
         notice: &str,
         status: ReplyStatus,
     ) -> Result<ReplyOutcome> {
         let data = AgentData::of_status(status);
-        Ok(match self.send(question, Role::System, notice.to_owned(), data).await? {
-            Ok(sent) => ReplyOutcome::Failed(sent.message().clone()),
-            Err(reason) => reason.outcome(),
-        })
+        match self.send(question, Role::System, notice.to_owned(), data).await {
+            Ok(Ok(sent)) => {
+                let is_cancelled = status == ReplyStatus::Cancelled;
+                draft.end(if is_cancelled { DraftStatus::Cancelled } else { DraftStatus::Failed }, None).await;
+                Ok(ReplyOutcome::Failed(sent.message().clone()))
+            }
+            Ok(Err(reason)) => Ok(self.end_unwanted(question, draft, reason).await),
+            Err(error) => {
+                self.leave(question, draft).await;
+                Err(error)
+            }
+        }
     }
 
     /// Appends the reply or the notice, unless the store finds that it is unwanted.

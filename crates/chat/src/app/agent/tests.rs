@@ -2,14 +2,17 @@
 
 mod crashes;
 mod endings;
+mod pace;
+mod progress;
 mod prompts;
 mod surroundings;
+mod takeovers;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -19,10 +22,12 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     app::send::{SendCache, SendMessage, send},
+    memory::{MemoryStore, Reliable},
     model::{
         agent_data::AgentData,
         channel::Visibility,
         draft::{Delta, DraftStatus},
+        id::MessageId,
         message::Role,
         rev::Rev,
         seq::Seq,
@@ -41,14 +46,36 @@ enum Step {
     Live,
     Retract,
     Cut,
+    /// As the first step: the model refuses a prefix, and continues no reply from then on.
+    Refuse,
 }
 
-use Step::{Cut, Fail, Live, Retract, Say, Tell, Wait};
+use Step::{Cut, Fail, Live, Refuse, Retract, Say, Tell, Wait};
 
-/// Model that follows a script: one part for each call, and the last part for all further calls.
+/// Returns the steps of a script after the text of a prefix.
+fn after_prefix(steps: Vec<Step>, prefix: &str) -> VecDeque<Step> {
+    let mut steps = VecDeque::from(steps);
+    let mut rest = prefix;
+    while !rest.is_empty() {
+        let Some(step) = steps.pop_front() else { panic!("the model never said {prefix}") };
+        let Say(text) = step else { continue };
+        if let Some(after) = rest.strip_prefix(text) {
+            rest = after;
+        } else {
+            let new = text.strip_prefix(rest).unwrap_or_else(|| panic!("the model never said {prefix}"));
+            steps.push_front(Say(new));
+            break;
+        }
+    }
+    steps
+}
+
+/// Model that follows a script: one part for each call, and the last part for all further calls. If it continues replies,
+/// it says the text of the part after the prefix.
 #[derive(Default)]
 struct Scripted {
     calls: AtomicU32,
+    continues: AtomicBool,
     parts: Mutex<VecDeque<Vec<Step>>>,
     prompts: Mutex<Vec<Prompt>>,
 }
@@ -66,10 +93,15 @@ impl Scripted {
 impl LanguageModel for Scripted {
     async fn reply(&self, prompt: Prompt) -> Result<Pieces, ModelError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
+        let prefix = prompt.prefix.clone().unwrap_or_default();
         self.prompts.lock().unwrap().push(prompt);
         let mut parts = self.parts.lock().unwrap();
         let steps = if parts.len() > 1 { parts.pop_front().unwrap() } else { parts.front().unwrap().clone() };
-        let pieces = stream::unfold(VecDeque::from(steps), async |mut steps| {
+        if matches!(steps.first(), Some(Refuse)) && !prefix.is_empty() {
+            self.continues.store(false, Ordering::SeqCst);
+            return Err(ModelError::Unavailable("it refuses a prefix".to_owned()));
+        }
+        let pieces = stream::unfold(after_prefix(steps, &prefix), async |mut steps| {
             loop {
                 let Some(next) = steps.pop_front() else {
                     step("written");
@@ -83,6 +115,7 @@ impl LanguageModel for Scripted {
                     Live => return Some((Ok(Piece::Alive), steps)),
                     Retract => return Some((Ok(Piece::Retracted), steps)),
                     Cut => return Some((Ok(Piece::Truncated), steps)),
+                    Refuse => {}
                 }
             }
         });
@@ -92,27 +125,88 @@ impl LanguageModel for Scripted {
     fn name(&self, choice: Option<&str>) -> String {
         choice.unwrap_or("scripted").to_owned()
     }
+
+    fn continues(&self, _: Option<&str>) -> bool {
+        self.continues.load(Ordering::SeqCst)
+    }
 }
 
-#[derive(Default)]
-struct Shown(Mutex<Vec<Delta>>);
+/// Frames of drafts. Checks that their text is stored, and follows the rule for readers.
+struct Shown {
+    store: MemoryStore<Reliable>,
+    started: Instant,
+    deltas: Mutex<Vec<Delta>>,
+    /// Times of the frames, in milliseconds.
+    times: Mutex<Vec<u128>>,
+    /// Draft and text that a reader has of the reply to each question.
+    readers: Mutex<BTreeMap<Seq, (MessageId, String)>>,
+    /// Drafts that were resumed, with their text and the time of the last renewal.
+    resumed: Mutex<Vec<(MessageId, String, Timestamp)>>,
+}
 
 impl DraftSink for Shown {
-    async fn show(&self, _: &ChannelKey, delta: &Delta) {
-        self.0.lock().unwrap().push(delta.clone());
+    async fn show(&self, channel: &ChannelKey, delta: &Delta) {
+        let stored = self.stored(channel, delta);
+        let shown: String = stored.chars().skip(delta.position).take(delta.text.chars().count()).collect();
+        assert_eq!(shown, delta.text, "text is stored before it is shown: {delta:?}");
+        let mut readers = self.readers.lock().unwrap();
+        let reader = readers.entry(delta.reply_to).or_insert((delta.draft_id, String::new()));
+        if reader.0 != delta.draft_id {
+            *reader = (delta.draft_id, String::new());
+        }
+        if reader.1.chars().count() < delta.position {
+            // The reader missed a frame, and reads the progress of the reply.
+            reader.1 = stored;
+        }
+        reader.1 = reader.1.chars().take(delta.position).chain(delta.text.chars()).collect();
+        self.deltas.lock().unwrap().push(delta.clone());
+        self.times.lock().unwrap().push(self.started.elapsed().as_millis());
+    }
+
+    async fn resume(&self, _: &ChannelKey, draft_id: MessageId, text: &str, renewed_at: Timestamp) {
+        self.resumed.lock().unwrap().push((draft_id, text.to_owned(), renewed_at));
     }
 }
 
 impl Shown {
+    fn of(store: &TestStore) -> Self {
+        Self {
+            store: store.through(Reliable),
+            started: Instant::now(),
+            deltas: Mutex::default(),
+            times: Mutex::default(),
+            readers: Mutex::default(),
+            resumed: Mutex::default(),
+        }
+    }
+
+    /// Returns the stored text of a draft: that of the message, or of its pieces.
+    fn stored(&self, channel: &ChannelKey, delta: &Delta) -> String {
+        let state = self.store.state();
+        let mut messages = state.messages.get(channel).into_iter().flatten().map(|(_, item)| &item.stored.message);
+        let is_of = |data: &AgentData| data.draft_id == Some(delta.draft_id);
+        if let Some(message) = messages.find(|message| message.agent.as_ref().is_some_and(is_of)) {
+            return message.content.clone();
+        }
+        assert_ne!(delta.status, DraftStatus::Done, "a message is stored: {delta:?}");
+        let question = MessageKey { channel: channel.clone(), seq: delta.reply_to };
+        state.draft_text(&question, delta.draft_id, Timestamp::from_secs(0))
+    }
+
+    /// Returns the text that a reader has of the reply to a question.
+    fn read(&self, question: Seq) -> String {
+        self.readers.lock().unwrap().get(&question).map(|(_, text)| text.clone()).unwrap_or_default()
+    }
+
     /// Returns statuses and texts, in order.
     fn all(&self) -> Vec<(DraftStatus, String)> {
-        self.0.lock().unwrap().iter().map(|delta| (delta.status, delta.text.clone())).collect()
+        self.deltas.lock().unwrap().iter().map(|delta| (delta.status, delta.text.clone())).collect()
     }
 
     /// Returns the text of each draft, after checking the positions.
     fn drafts(&self) -> Vec<String> {
-        let mut drafts: Vec<(crate::model::id::MessageId, String)> = Vec::new();
-        for delta in self.0.lock().unwrap().iter() {
+        let mut drafts: Vec<(MessageId, String)> = Vec::new();
+        for delta in self.deltas.lock().unwrap().iter() {
             if drafts.last().is_none_or(|(id, _)| *id != delta.draft_id) {
                 drafts.push((delta.draft_id, String::new()));
             }
@@ -143,15 +237,23 @@ struct World {
 
 impl World {
     async fn new(parts: impl IntoIterator<Item = Vec<Step>>) -> Self {
+        let store = TestStore::seeded(1, 0).with_channel("c", Visibility::Public);
         let mut world = Self {
-            store: TestStore::seeded(1, 0).with_channel("c", Visibility::Public),
+            shown: Shown::of(&store),
+            store,
             clock: PausedClock::new(1),
-            shown: Shown::default(),
             model: Scripted::new(parts),
             budgets: BUDGETS,
             question: stored_message("c", 1, "hi"),
         };
         world.question = world.ask("hi").await;
+        world
+    }
+
+    /// Returns a world whose model continues replies.
+    async fn continuing(parts: impl IntoIterator<Item = Vec<Step>>) -> Self {
+        let world = Self::new(parts).await;
+        world.model.continues.store(true, Ordering::SeqCst);
         world
     }
 
@@ -283,7 +385,8 @@ async fn a_reply_grows_as_it_is_written_and_ends_as_the_message() {
     let statuses: Vec<DraftStatus> = all.iter().map(|(status, _)| *status).collect();
     assert_eq!((statuses[0], *statuses.last().unwrap()), (DraftStatus::Thinking, DraftStatus::Done));
     assert!(all.contains(&(DraftStatus::Writing, "Héllo".to_owned())), "pieces that come together are shown together");
-    let last = world.shown.0.lock().unwrap().last().unwrap().clone();
+    assert_eq!(all.last().unwrap().1, " wörld!", "the last frame has the rest");
+    let last = world.shown.deltas.lock().unwrap().last().unwrap().clone();
     assert_eq!(last.seq, Some(reply.seq));
     let expected = AgentData {
         status: ReplyStatus::Complete,

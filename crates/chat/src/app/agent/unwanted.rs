@@ -1,9 +1,9 @@
 //! Replies without a message: nothing is stored for their questions.
 
-use super::{Agent, Question, ReplyOutcome, draft::ReplyDraft};
+use super::{Agent, Question, ReplyOutcome, reply_draft::ReplyDraft};
 use crate::{
     model::{
-        channel::AgentMode,
+        channel::{AgentMode, Channel},
         draft::DraftStatus,
         error::{ChatError, Result},
     },
@@ -49,6 +49,14 @@ impl Unwanted {
         }
     }
 
+    /// Returns the reason for which a channel gets no replies, if there is one.
+    pub(super) fn in_channel(channel: &Channel) -> Option<Self> {
+        if channel.archived_at.is_some() {
+            return Some(Self::ChannelArchived);
+        }
+        (channel.agent.mode == AgentMode::Off).then_some(Self::AgentOff)
+    }
+
     /// Returns the final status of the draft. Returns `None` for a deleted channel: its subscribers get no more frames.
     fn draft_status(self) -> Option<DraftStatus> {
         match self {
@@ -87,27 +95,27 @@ where
         let Some(channel) = channel.filter(|channel| channel.key() == *key) else {
             return Some(Unwanted::ChannelDeleted);
         };
-        if channel.archived_at.is_some() {
-            return Some(Unwanted::ChannelArchived);
-        }
-        if channel.agent.mode == AgentMode::Off {
-            return Some(Unwanted::AgentOff);
+        if let Some(reason) = Unwanted::in_channel(&channel) {
+            return Some(reason);
         }
         let is_there = message.is_some_and(|message| message.deleted_at.is_none());
         (!is_there).then_some(Unwanted::QuestionDeleted)
     }
 
-    /// Ends a draft whose reply is unwanted.
+    /// Ends a draft whose reply is unwanted. The status is stored before it is shown.
     pub(super) async fn end_unwanted(
         &self,
         question: &Question<'_>,
-        draft: ReplyDraft<'_, Sink>,
+        draft: &mut ReplyDraft<'_, Sink>,
         reason: Unwanted,
     ) -> ReplyOutcome {
+        let MessageKey { channel, seq } = &question.key;
         if let Some(status) = reason.draft_status() {
+            if let Err(error) = self.channels.end_draft(&question.key, question.owner, status).await {
+                tracing::warn!(%error, channel_id = %channel.channel_id, seq = seq.get(), "ending a draft failed");
+            }
             draft.end(status, None).await;
         }
-        let MessageKey { channel, seq } = &question.key;
         tracing::info!(channel_id = %channel.channel_id, seq = seq.get(), ?reason, "reply was not stored");
         reason.outcome()
     }

@@ -15,6 +15,7 @@ mod changes;
 mod channel_store;
 mod connection_store;
 mod deleted_channels;
+mod drafts;
 mod expiry_store;
 mod invitation_store;
 mod members;
@@ -123,6 +124,9 @@ where
         ("a ticket is redeemed once", Box::pin(bench.tickets())),
         ("a change of presence is reported once", Box::pin(bench.presence())),
         ("a reply lease has one owner at a time", Box::pin(bench.claims())),
+        ("a draft is stored by the holder of its lease, until it expires", Box::pin(bench.drafts())),
+        ("a draft has a status when it ends, and another worker continues it otherwise", Box::pin(bench.draft_ends())),
+        ("a deleted channel leaves no draft", Box::pin(bench.removed_drafts())),
         ("an invitation is accepted once, by its user, and ends with the membership", Box::pin(bench.invitations())),
         ("channels of a creator are counted", Box::pin(bench.created_channels())),
         ("channels that a user chose come first", Box::pin(bench.chosen_channels())),

@@ -7,8 +7,9 @@ use super::{
     bench::{Bench, LONG, Outcome, id},
 };
 use crate::{
-    model::{access::Authority, channel::Visibility, seq::Seq},
+    model::{access::Authority, channel::Visibility, id::MessageId, seq::Seq},
     ports::{
+        clock::Clock,
         deleted_channels::DeletedChannels,
         message_store::MessageStore,
         reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLeases},
@@ -28,6 +29,8 @@ where
         self.send(&channel, "olga").await?;
         let question = MessageKey { channel: channel.key(), seq: Seq::FIRST };
         let [one, two] = [1, 2].map(LeaseOwner::new);
+        let draft_id = MessageId::generate(self.seed());
+        let calls = LeaseRenewal::CallModel { draft_id };
         let [until, later] = [10, 20].map(|seconds| self.later(Duration::from_secs(seconds)));
         let claimed = store.acquire(&question, one, until, self.now).await?;
         require!(
@@ -35,12 +38,8 @@ where
             "a free question"
         );
         require_eq!(store.acquire(&question, two, until, self.now).await?, Acquire::Held { until }, "one that is held");
-        require_eq!(
-            ReplyLeases::renew(store, &question, two, later, LeaseRenewal::CallModel).await?,
-            None,
-            "a renewal by another"
-        );
-        let renewed = ReplyLeases::renew(store, &question, one, later, LeaseRenewal::CallModel).await?;
+        require_eq!(ReplyLeases::renew(store, &question, two, later, calls).await?, None, "a renewal by another");
+        let renewed = ReplyLeases::renew(store, &question, one, later, calls).await?;
         require_eq!(renewed.map(|claim| claim.calls), Some(1), "the calls of a renewal");
         require_eq!(
             store.acquire(&question, two, later, until).await?,

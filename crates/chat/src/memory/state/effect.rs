@@ -4,6 +4,7 @@ use super::{MessageItem, State};
 use crate::{
     model::{
         channel::{Channel, Member, MemberRole},
+        draft::DraftStatus,
         id::UserId,
         incarnation::ChannelKey,
         invitation::Invitation,
@@ -15,7 +16,7 @@ use crate::{
     ports::{
         channel_store::Creation,
         message_store::IdempotencyRecord,
-        reply_leases::{LeaseOwner, LeaseRenewal, MessageKey},
+        reply_leases::{DraftPiece, LeaseOwner, LeaseRenewal, MessageKey},
     },
 };
 
@@ -145,6 +146,24 @@ pub enum Effect {
         /// Kind of the renewal.
         renewal: LeaseRenewal,
     },
+    /// A piece of a draft is stored, and the reply lease renewed.
+    PieceStored {
+        /// The question.
+        question: MessageKey,
+        /// Time when the lease expires.
+        until: Timestamp,
+        /// The piece.
+        piece: DraftPiece,
+        /// Time from which the piece counts as absent.
+        expires_at: Timestamp,
+    },
+    /// A draft ends without a message, and the reply lease is released.
+    DraftEnded {
+        /// The question.
+        question: MessageKey,
+        /// Status of the draft.
+        status: DraftStatus,
+    },
     /// A reply is cancelled.
     ReplyCancelled {
         /// The question.
@@ -179,6 +198,10 @@ impl State {
             }
             Effect::LeaseAcquired { question, owner, until } => self.lease_acquired(question, owner, until),
             Effect::LeaseRenewed { question, until, renewal } => self.lease_renewed(question, until, renewal),
+            Effect::PieceStored { question, until, piece, expires_at } => {
+                self.piece_stored(question, until, piece, expires_at);
+            }
+            Effect::DraftEnded { question, status } => self.draft_ended(question, status),
             Effect::ReplyCancelled { question } => self.reply_cancelled(question),
         }
     }

@@ -1,10 +1,23 @@
-//! Reply leases.
+//! Reply leases, and the drafts that they name.
 
-use super::{Decision, Effect, Rule, State, StoredLease};
+use super::{Decision, Effect, Rule, State, StoredLease, StoredPiece};
 use crate::{
-    model::{access::Authority, incarnation::ChannelKey, seq::Seq, time::Timestamp},
-    ports::reply_leases::{Acquire, CancelResult, LeaseOwner, LeaseRenewal, MessageKey, ReplyLease},
+    model::{
+        access::Authority,
+        draft::DraftStatus,
+        id::MessageId,
+        incarnation::ChannelKey,
+        limits::{DRAFT_DURATION, LEASE_DURATION},
+        seq::Seq,
+        time::Timestamp,
+    },
+    ports::reply_leases::{
+        Acquire, CancelResult, DraftPiece, LeaseOwner, LeaseRenewal, MessageKey, PieceStored, ReplyLease, StoredDraft,
+    },
 };
+
+/// Time until which a released lease is held.
+const RELEASED: Timestamp = Timestamp::from_millis(0);
 
 impl State {
     /// Returns the time until which a worker holds the lease, if one holds it at `now`.
@@ -30,8 +43,9 @@ impl State {
             return (Acquire::Held { until }, None);
         }
         let claim = stored.map(|stored| stored.claim).unwrap_or_default();
+        let renewed_at = stored.and_then(|stored| stored.until).filter(|until| *until > RELEASED).map(renewed_at);
         let question = question.clone();
-        (Acquire::Acquired(claim), Some(Effect::LeaseAcquired { question, owner, until }))
+        (Acquire::Acquired(ReplyLease { renewed_at, ..claim }), Some(Effect::LeaseAcquired { question, owner, until }))
     }
 
     pub(crate) fn renew_lease(
@@ -41,12 +55,61 @@ impl State {
         until: Timestamp,
         renewal: LeaseRenewal,
     ) -> Decision<Option<ReplyLease>> {
-        let stored =
-            self.stored_lease(question).filter(|stored| stored.owner == Some(owner) || self.lacks(Rule::ClaimHeld));
-        let Some(stored) = stored else { return (None, None) };
-        let calls = stored.claim.calls + renewal.calls();
+        let Some(stored) = self.lease_of(question, owner) else { return (None, None) };
+        let renewed = after(stored.claim, renewal);
+        (Some(renewed), Some(Effect::LeaseRenewed { question: question.clone(), until, renewal }))
+    }
+
+    /// Returns the lease, if `owner` holds it.
+    fn lease_of(&self, question: &MessageKey, owner: LeaseOwner) -> Option<&StoredLease> {
+        self.stored_lease(question).filter(|stored| stored.owner == Some(owner) || self.lacks(Rule::ClaimHeld))
+    }
+
+    pub(crate) fn store_piece(
+        &self,
+        question: &MessageKey,
+        owner: LeaseOwner,
+        until: Timestamp,
+        piece: &DraftPiece,
+        now: Timestamp,
+    ) -> Decision<PieceStored> {
+        let Some(stored) = self.lease_of(question, owner) else { return (PieceStored::LeaseLost, None) };
+        if stored.claim.cancelled {
+            return (PieceStored::Cancelled, None);
+        }
         let question = question.clone();
-        (Some(ReplyLease { calls, ..stored.claim }), Some(Effect::LeaseRenewed { question, until, renewal }))
+        let effect = if self.lacks(Rule::DraftStored) {
+            Effect::LeaseRenewed { question, until, renewal: LeaseRenewal::Keep }
+        } else {
+            Effect::PieceStored { question, until, piece: piece.clone(), expires_at: now.plus(DRAFT_DURATION) }
+        };
+        (PieceStored::Stored, Some(effect))
+    }
+
+    pub(crate) fn end_draft(&self, question: &MessageKey, owner: LeaseOwner, status: DraftStatus) -> Decision<()> {
+        let held = self.lease_of(question, owner);
+        ((), held.map(|_| Effect::DraftEnded { question: question.clone(), status }))
+    }
+
+    /// Returns the draft that the lease names, without its text.
+    pub(crate) fn named_draft(&self, question: &MessageKey, now: Timestamp) -> Option<StoredDraft> {
+        let StoredLease { claim, draft_status, .. } = self.stored_lease(question)?;
+        let held = self.held_until(question, now).is_some();
+        Some(StoredDraft { draft_id: claim.draft_id, status: *draft_status, text: String::new(), held })
+    }
+
+    /// Returns the pieces of a draft that have not expired by `now`, joined from position 0 up to the first gap.
+    pub(crate) fn draft_text(&self, question: &MessageKey, draft_id: MessageId, now: Timestamp) -> String {
+        let (mut text, mut position) = (String::new(), 0);
+        let Some(pieces) = self.drafts.get(&question.channel) else { return text };
+        while let Some(piece) = pieces.get(&(question.seq, draft_id, position))
+            && piece.expires_at > now
+            && !piece.text.is_empty()
+        {
+            text.push_str(&piece.text);
+            position += piece.text.chars().count();
+        }
+        text
     }
 
     pub(crate) fn held_leases(&self, channel: &ChannelKey, questions: &[Seq], now: Timestamp) -> Vec<Seq> {
@@ -77,10 +140,50 @@ impl State {
     pub(super) fn lease_renewed(&mut self, question: MessageKey, until: Timestamp, renewal: LeaseRenewal) {
         let stored = self.lease_entry(question);
         stored.until = Some(until);
-        stored.claim.calls += renewal.calls();
+        stored.claim = after(stored.claim, renewal);
+        if matches!(renewal, LeaseRenewal::CallModel { .. }) {
+            stored.draft_status = None;
+        }
+    }
+
+    pub(super) fn piece_stored(
+        &mut self,
+        question: MessageKey,
+        until: Timestamp,
+        piece: DraftPiece,
+        expires_at: Timestamp,
+    ) {
+        let DraftPiece { draft_id, position, text } = piece;
+        let pieces = self.drafts.entry(question.channel.clone()).or_default();
+        pieces.insert((question.seq, draft_id, position), StoredPiece { text, expires_at });
+        let stored = self.lease_entry(question);
+        stored.until = Some(until);
+        stored.claim.draft_id = Some(draft_id);
+        stored.draft_status = None;
+    }
+
+    pub(super) fn draft_ended(&mut self, question: MessageKey, status: DraftStatus) {
+        let stored = self.lease_entry(question);
+        stored.until = Some(RELEASED);
+        stored.draft_status = Some(status);
     }
 
     pub(super) fn reply_cancelled(&mut self, question: MessageKey) {
         self.lease_entry(question).claim.cancelled = true;
     }
+}
+
+/// Returns a lease after a renewal.
+fn after(lease: ReplyLease, renewal: LeaseRenewal) -> ReplyLease {
+    let calls = lease.calls + renewal.calls();
+    match renewal {
+        LeaseRenewal::Keep => lease,
+        LeaseRenewal::CallModel { draft_id } => ReplyLease { calls, draft_id: Some(draft_id), ..lease },
+    }
+}
+
+/// Returns the time at which a lease was renewed that is held until `until`.
+fn renewed_at(until: Timestamp) -> Timestamp {
+    let duration = i64::try_from(LEASE_DURATION.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(until.as_millis().saturating_sub(duration))
 }

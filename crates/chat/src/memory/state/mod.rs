@@ -10,7 +10,8 @@ use crate::{
         access::Authority,
         channel::{Channel, Member},
         connection::{Connection, Subscription, UserConnection},
-        id::{ChannelId, ConnectionId, IdempotencyKey, UserId},
+        draft::DraftStatus,
+        id::{ChannelId, ConnectionId, IdempotencyKey, MessageId, UserId},
         incarnation::{ChannelKey, Incarnation},
         invitation::Invitation,
         message::{MessageEvent, StoredMessage},
@@ -73,8 +74,22 @@ pub struct StoredLease {
     pub owner: Option<LeaseOwner>,
     /// Time when the lease expires.
     pub until: Option<Timestamp>,
-    /// Model calls, and the cancellation.
+    /// Model calls, the cancellation, and the draft.
     pub claim: ReplyLease,
+    /// Status of the draft, if it ended without a message.
+    pub draft_status: Option<DraftStatus>,
+}
+
+/// Place of a piece in the drafts of a channel: the question's `seq`, the draft, and the position.
+pub type PiecePlace = (Seq, MessageId, usize);
+
+/// Stored piece of a draft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPiece {
+    /// Text.
+    pub text: String,
+    /// Time from which the piece counts as absent.
+    pub expires_at: Timestamp,
 }
 
 /// Stored message.
@@ -125,6 +140,8 @@ pub struct State {
     pub stream: Vec<StreamRecord>,
     /// Reply leases, by the question's `seq`.
     pub claims: BTreeMap<ChannelKey, BTreeMap<Seq, StoredLease>>,
+    /// Pieces of drafts.
+    pub drafts: BTreeMap<ChannelKey, BTreeMap<PiecePlace, StoredPiece>>,
     /// Tokens used for users, by day.
     pub spent: BTreeMap<(UserId, String), u64>,
     /// Times when buckets are full: of users, or of channels, by action.

@@ -38,6 +38,7 @@ impl State {
             & drain(&mut self.invitations, key, limit).is_none()
             & drain(&mut self.claims, key, limit).is_none()
             & drain(&mut self.changes, key, limit).is_none()
+            & drain(&mut self.drafts, key, limit).is_none()
     }
 }
 

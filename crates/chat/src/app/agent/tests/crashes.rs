@@ -1,6 +1,6 @@
 //! One reply per message under redeliveries and crashes.
 
-use std::{collections::BTreeMap, task::Poll};
+use std::task::Poll;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
@@ -34,15 +34,17 @@ impl<F: Future> Future for Crashing<F> {
 const STEPS: [&str; 5] = ["begun", "claimed", "calling", "written", "appended"];
 
 /// Makes a thousand concurrent deliveries of fifty records in random order, many of which crash. Then it delivers each
-/// record once without a crash. The text of a model call helps later deliveries only after it is stored.
+/// record once without a crash. The text of a model call helps later deliveries only after it is stored, and if the model
+/// continues replies.
 #[test]
 fn a_thousand_redeliveries_with_crashes_make_one_reply_each() {
     const QUESTIONS: u64 = 50;
     const DELIVERIES: u64 = 20;
     let mut crashes: BTreeMap<&str, u32> = BTreeMap::new();
-    for seed in 0..5 {
+    for (seed, continues) in [(0, false), (1, false), (2, false), (3, false), (4, false), (5, true), (6, true)] {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let died = runtime.block_on(tokio::task::LocalSet::new().run_until(redeliver(seed, QUESTIONS, DELIVERIES)));
+        let redeliveries = redeliver(seed, QUESTIONS, DELIVERIES, continues);
+        let died = runtime.block_on(tokio::task::LocalSet::new().run_until(redeliveries));
         for (step, count) in died {
             *crashes.entry(step).or_default() += count;
         }
@@ -54,8 +56,9 @@ fn a_thousand_redeliveries_with_crashes_make_one_reply_each() {
 }
 
 /// Runs the schedule of a seed and checks its results. Returns the number of crashes by step.
-async fn redeliver(seed: u64, questions: u64, deliveries: u64) -> BTreeMap<&'static str, u32> {
+async fn redeliver(seed: u64, questions: u64, deliveries: u64, continues: bool) -> BTreeMap<&'static str, u32> {
     let mut world = World::new([vec![Wait(300), Say("a"), Wait(900), Say("b"), Wait(2_000), Say("c")]]).await;
+    world.model.continues.store(continues, Ordering::SeqCst);
     let endless = Bucket { every: Duration::from_millis(1), burst: 1_000_000 };
     world.budgets = Budgets { user: endless, channel: endless, ..BUDGETS };
     let mut asked = vec![world.question.clone()];

@@ -1,23 +1,18 @@
 //! Replies whose question or channel changes while they are generated.
 
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::{
-    app::edit::Edit,
-    model::id::{ChannelId, MessageId},
-};
+use crate::{app::edit::Edit, model::id::ChannelId, ports::reply_leases::StoredDraft};
 
 /// Change of the world during a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     QuestionDeleted,
     AgentOff,
     ChannelArchived,
     ChannelDeleted,
 }
 
-const CHANGES: [(Change, Option<DraftStatus>); 4] = [
+pub(super) const CHANGES: [(Change, Option<DraftStatus>); 4] = [
     (Change::QuestionDeleted, Some(DraftStatus::Cancelled)),
     (Change::AgentOff, Some(DraftStatus::Cancelled)),
     (Change::ChannelArchived, Some(DraftStatus::Failed)),
@@ -25,13 +20,13 @@ const CHANGES: [(Change, Option<DraftStatus>); 4] = [
 ];
 
 impl World {
-    fn asked(&self) -> MessageRef {
+    pub(super) fn asked(&self) -> MessageRef {
         let Message { channel_id, seq, sender_id, .. } = self.question.message.clone();
         MessageRef { channel_id, seq, caller: sender_id, trace: None }
     }
 
     /// Makes a change after some milliseconds.
-    async fn undergo(&self, change: Change, after: u64) {
+    pub(super) async fn undergo(&self, change: Change, after: u64) {
         tokio::time::sleep(Duration::from_millis(after)).await;
         match change {
             Change::QuestionDeleted => self.channel_messages().delete(&self.asked(), None).await.unwrap(),
@@ -43,10 +38,16 @@ impl World {
         }
     }
 
+    /// Returns the draft of the reply to the question.
+    pub(super) async fn stored_draft(&self) -> StoredDraft {
+        let question = MessageKey { channel: self.question.channel(), seq: self.question.message.seq };
+        self.store.draft(&question, self.clock.now()).await.unwrap().unwrap()
+    }
+
     /// Returns the final statuses of each draft that subscribers have seen.
-    fn finals(&self) -> Vec<Vec<(DraftStatus, Option<Seq>)>> {
+    pub(super) fn finals(&self) -> Vec<Vec<(DraftStatus, Option<Seq>)>> {
         let mut drafts: BTreeMap<MessageId, Vec<(DraftStatus, Option<Seq>)>> = BTreeMap::new();
-        for delta in self.shown.0.lock().unwrap().iter() {
+        for delta in self.shown.deltas.lock().unwrap().iter() {
             let finals = drafts.entry(delta.draft_id).or_default();
             if !matches!(delta.status, DraftStatus::Thinking | DraftStatus::Writing) {
                 finals.push((delta.status, delta.seq));
@@ -65,6 +66,9 @@ async fn a_reply_that_is_unwanted_ends_without_a_message() {
         assert!(world.ends(Seq::FIRST).is_empty(), "{change:?}");
         let wanted: Vec<_> = status.into_iter().map(|status| (status, None)).collect();
         assert_eq!(world.finals(), [wanted], "{change:?}");
+        if status.is_some() {
+            assert_eq!(world.stored_draft().await.status, status, "{change:?}");
+        }
         assert!(world.clock.start.elapsed() < Duration::from_secs(4), "{change:?}: soon");
         let spent = world.store.tokens_used(&"alice".parse().unwrap(), world.clock.now()).await.unwrap();
         assert!(spent > 0, "{change:?}: the model was called");
@@ -73,7 +77,7 @@ async fn a_reply_that_is_unwanted_ends_without_a_message() {
 
 #[tokio::test(start_paused = true)]
 async fn the_append_refuses_an_unwanted_reply() {
-    // The reply is complete before the lease is renewed, so only the append can notice the change.
+    // The reply is complete before the question is read again, so only the append can notice the change.
     for (change, status) in CHANGES {
         let world = World::new([vec![Say("once upon"), Wait(800), Say(" a time")]]).await;
         let (outcome, ()) = futures::future::join(world.answer(), world.undergo(change, 300)).await;
@@ -152,4 +156,22 @@ async fn a_draft_of_a_worker_without_its_lease_fails() {
     let (outcome, ()) = futures::future::join(world.answer(), take).await;
     assert!(matches!(outcome, Err(ChatError::Contended { .. })), "{outcome:?}");
     assert_eq!(world.finals(), [[(DraftStatus::Failed, None)]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draft_that_another_worker_can_continue_does_not_fail() {
+    let world = World::continuing([vec![Say("once upon"), Wait(5_000), Say(" a time")]]).await;
+    let question = MessageKey { channel: world.question.channel(), seq: Seq::FIRST };
+    let take = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let (owner, until) = (LeaseOwner::new(1), world.clock.now().plus(LEASE_DURATION));
+        let later = world.clock.now().plus(Duration::from_mins(1));
+        assert!(matches!(world.store.acquire(&question, owner, until, later).await.unwrap(), Acquire::Acquired(_)));
+    };
+    let (outcome, ()) = futures::future::join(world.answer(), take).await;
+    assert!(matches!(outcome, Err(ChatError::Contended { .. })), "{outcome:?}");
+    assert!(world.finals().concat().is_empty());
+    assert!(matches!(world.answer().await.unwrap(), ReplyOutcome::Replied(_)));
+    assert_eq!(world.shown.drafts(), ["once upon a time"]);
+    assert_eq!(world.finals().concat().len(), 1);
 }
