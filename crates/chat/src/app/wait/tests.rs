@@ -122,7 +122,7 @@ async fn a_request_that_finds_something_does_not_wait() {
     assert_eq!(seqs(&world.page(after(0), LONG).await.unwrap()), [1]);
     assert_eq!(world.changes(0, LONG).await.unwrap().changes.len(), 1);
     let newest = PageRequest::of_history(Range::Before(Seq::FIRST), 10);
-    assert_eq!(seqs(&world.page(newest, LONG).await.unwrap()), [], "nothing comes before the first message");
+    assert_eq!(seqs(&world.page(newest, LONG).await.unwrap()), [0_u64; 0], "nothing comes before the first message");
     let unknown = world.changes(9, LONG).await;
     assert!(matches!(unknown, Err(ChatError::ChangesExpired)), "{unknown:?}");
     assert_eq!(world.clock.monotonic(), began);
@@ -135,7 +135,7 @@ async fn a_request_that_finds_nothing_ends_with_its_time() {
         for is_page in [true, false] {
             let began = world.clock.monotonic();
             if is_page {
-                assert_eq!(seqs(&world.page(after(0), wait).await.unwrap()), []);
+                assert_eq!(seqs(&world.page(after(0), wait).await.unwrap()), [0_u64; 0]);
             } else {
                 assert_eq!(world.changes(0, wait).await.unwrap(), ChangesPage::default());
             }
