@@ -16,6 +16,8 @@ pub struct ChannelLog {
     known: Option<u64>,
     /// Largest change number of a page or an event.
     newest: u64,
+    /// Largest number of a message that a change named and that was not held.
+    named: u64,
 }
 
 impl ChannelLog {
@@ -36,10 +38,11 @@ impl ChannelLog {
         self.settled
     }
 
-    /// Returns whether a message before the newest is missing, so that the history must be read.
+    /// Returns whether a message is missing before the newest one that is held or that a change named. Then the history
+    /// must be read after [`ChannelLog::settled`].
     #[must_use]
     pub fn has_gap(&self) -> bool {
-        self.messages.keys().next_back().is_some_and(|last| *last > self.settled)
+        self.messages.keys().next_back().is_some_and(|last| *last > self.settled) || self.named > self.settled
     }
 
     /// Returns the change number after which changes are missing; the argument for `changes_after`. `None` if no change is
@@ -55,13 +58,11 @@ impl ChannelLog {
             self.count(&event);
             match (event.kind, &event.message) {
                 (EventKind::Created, Some(message)) => self.keep(message.clone()),
-                // A message that is not held was never shown.
-                (EventKind::Updated | EventKind::Deleted, Some(message))
-                    if self.messages.contains_key(&message.seq) =>
-                {
-                    self.keep(message.clone());
+                (EventKind::Updated | EventKind::Deleted, Some(message)) => self.change(message.clone()),
+                (EventKind::ReactionAdded | EventKind::ReactionRemoved, _) => {
+                    self.name(event.seq);
+                    self.react(&event);
                 }
-                (EventKind::ReactionAdded | EventKind::ReactionRemoved, _) => self.react(&event),
                 _ => {}
             }
         }
@@ -70,6 +71,10 @@ impl ChannelLog {
 
     /// Adds a page of history after [`ChannelLog::settled`].
     pub fn take_page(&mut self, page: Page) {
+        // The last page, if it was read after all known changes, omits only messages that have expired.
+        if !page.has_more && page.rev >= self.newest {
+            self.settled = self.settled.max(self.named);
+        }
         self.newest = self.newest.max(page.rev);
         // The page may lack later changes that events have announced for messages that were not held.
         self.known = Some(self.known.map_or(page.rev, |known| known.min(page.rev)));
@@ -82,12 +87,10 @@ impl ChannelLog {
     }
 
     /// Applies a page of changes after [`ChannelLog::missed_changes`]. Returns the position of the next page, if there is
-    /// one. A message that is not held was never shown.
+    /// one.
     pub fn take_changes(&mut self, page: Changes) -> Option<u64> {
         for change in page.changes {
-            if self.messages.contains_key(&change.message.seq) {
-                self.keep(change.message);
-            }
+            self.change(change.message);
         }
         self.newest = self.newest.max(page.rev);
         if page.has_more {
@@ -95,6 +98,22 @@ impl ChannelLog {
         }
         self.known = self.known.max(Some(page.rev));
         None
+    }
+
+    /// Takes the new state of a message. A message that is not held and has an earlier number was never shown.
+    fn change(&mut self, message: Message) {
+        self.name(message.seq);
+        if self.messages.contains_key(&message.seq) {
+            self.keep(message);
+        }
+    }
+
+    /// Takes the number of a changed message. If the message is not held, and comes after the settled ones, its push was
+    /// missed: its first state may come later, and would lack the change.
+    fn name(&mut self, seq: u64) {
+        if !self.messages.contains_key(&seq) {
+            self.named = self.named.max(seq);
+        }
     }
 
     /// Counts the changes of an event. A number beyond the next one shows that a change was missed.

@@ -159,6 +159,10 @@ export class Room {
   private known: number | undefined;
   /** Largest change number of a page or an event. */
   private newest = 0;
+  /** Number up to which no message is missing. */
+  private settled = 0;
+  /** Largest number of a message that a change named and that was not held. */
+  private named = 0;
 
   get messages(): Message[] {
     return [...this.bySeq.values()].sort((one, other) => one.seq - other.seq);
@@ -169,16 +173,32 @@ export class Room {
     return this.known !== undefined && this.known < this.newest ? this.known : undefined;
   }
 
+  /** Number after which messages are missing; `undefined` if none is, or before the first page. */
+  get missedMessages(): number | undefined {
+    const newest = Math.max(this.named, ...this.bySeq.keys());
+    return this.known !== undefined && this.settled < newest ? this.settled : undefined;
+  }
+
   /** Adds a page of the history. It may lack later changes of its messages. */
   takePage({ messages, rev }: Page): void {
+    // A further page holds earlier messages, or the first ones after the settled ones.
+    this.settled = Math.max(this.settled, ...messages.map(({ seq }) => seq));
     this.newest = Math.max(this.newest, rev);
     this.known = Math.min(this.known ?? rev, rev);
-    for (const message of messages) this.keep(message, true);
+    for (const message of messages) this.keep(message);
+    this.advance();
+  }
+
+  /** Adds a page of the messages after {@link missedMessages}. */
+  takeMissed(page: Page): void {
+    // The last page, if it was read after all known changes, omits only messages that have expired.
+    if (!page.has_more && page.rev >= this.newest) this.settled = Math.max(this.settled, this.named);
+    this.takePage(page);
   }
 
   /** Applies a page of changes. Returns the position of the next page, if there is one. */
   takeChanges({ changes, has_more, next, rev }: Changes): number | undefined {
-    for (const { message } of changes) this.keep(message, false);
+    for (const { message } of changes) this.change(message);
     this.newest = Math.max(this.newest, rev);
     if (has_more) return next?.after;
     this.known = Math.max(this.known ?? rev, rev);
@@ -201,18 +221,20 @@ export class Room {
     if (frame.type === "typing" && "user_id" in frame) this.typing.add(frame.user_id);
   }
 
-  private takeEvent({ type, rev, rev_from, message }: Event): void {
+  private takeEvent({ type, seq, rev, rev_from, message }: Event): void {
     if (rev !== undefined) {
       this.newest = Math.max(this.newest, rev);
       // A number beyond the next one shows that a change was missed.
       if (this.known !== undefined && (rev_from ?? rev) <= this.known + 1) this.known = Math.max(this.known, rev);
     }
+    if (type === "reaction.added" || type === "reaction.removed") this.name(seq);
     if (!message) return;
     if (type === "message.created") {
-      this.keep(message, true);
+      this.keep(message);
+      this.advance();
       this.typing.delete(message.sender_id);
     }
-    if (type === "message.updated" || type === "message.deleted") this.keep(message, false);
+    if (type === "message.updated" || type === "message.deleted") this.change(message);
   }
 
   /** Applies a frame: `text` follows the first `position` characters. Another draft replaces the held one. */
@@ -224,9 +246,27 @@ export class Room {
     this.drafts.set(reply_to, { draftId: draft_id, text: joined.join(""), status, isBehind });
   }
 
+  /** Takes the new state of a message. A message that is not held and has an earlier number was never shown. */
+  private change(message: Message): void {
+    this.name(message.seq);
+    if (this.bySeq.has(message.seq)) this.keep(message);
+  }
+
+  /**
+   * Takes the number of a changed message. If the message is not held, and comes after the settled ones, its push was
+   * missed: its first state may come later, and would lack the change.
+   */
+  private name(seq: number): void {
+    if (!this.bySeq.has(seq)) this.named = Math.max(this.named, seq);
+  }
+
   /** Keeps the newer state of a message: pushes may be repeated, and an older state may come later. */
-  private keep(message: Message, isShown: boolean): void {
+  private keep(message: Message): void {
     const held = this.bySeq.get(message.seq);
-    if (held ? held.version < message.version : isShown) this.bySeq.set(message.seq, message);
+    if (!held || held.version < message.version) this.bySeq.set(message.seq, message);
+  }
+
+  private advance(): void {
+    while (this.bySeq.has(this.settled + 1)) this.settled += 1;
   }
 }

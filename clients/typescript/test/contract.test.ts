@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { MatchersV3, PactV4 } from "@pact-foundation/pact";
-import { Client, Problem, Room, type Frame, type Message } from "../src/client.js";
+import { Client, Problem, Room, type Event, type Frame, type Message } from "../src/client.js";
 
 const { eachLike, integer, like, regex } = MatchersV3;
 
@@ -284,6 +284,38 @@ test("a missed change is noticed", () => {
   // An older page may lack changes of its messages.
   room.takePage({ messages: [stored(2, 1, "older")], has_more: false, rev: 12 });
   assert.equal(room.missedChanges, 12);
+});
+
+test("a missed message is noticed, also by a change of it", () => {
+  const room = new Room();
+  const take = (event: Event) => room.take({ type: "events", channel_id: "general", events: [event] });
+  const edited = (seq: number, rev: number): Event => ({ type: "message.updated", seq, version: 2, rev, message: stored(seq, 2, "edited") });
+  const created = (seq: number): Event => ({ type: "message.created", seq, version: 1, message: stored(seq, 1, "first") });
+  const reacted = (seq: number, rev: number): Event => ({ type: "reaction.added", seq, version: 2, rev });
+  take(edited(9, 1));
+  assert.equal(room.missedMessages, undefined, "the first page is still to be read");
+  room.takePage({ messages: [stored(9, 2, "nine")], has_more: true, rev: 1 });
+  // Message 8 is before the page. Message 11 is after a gap.
+  take(edited(8, 2));
+  assert.equal(room.missedMessages, undefined);
+  take(created(11));
+  assert.equal(room.missedMessages, 9);
+  room.takeMissed({ messages: [stored(10, 1, "ten"), stored(11, 1, "first")], has_more: false, rev: 2 });
+  assert.equal(room.missedMessages, undefined);
+  // The push of message 12 was missed. Its first state comes after its change, and does not stay.
+  take(edited(12, 3));
+  assert.equal(room.missedMessages, 11);
+  room.takeMissed({ messages: [stored(12, 2, "edited")], has_more: false, rev: 3 });
+  take(created(12));
+  assert.deepEqual([room.missedMessages, room.messages.at(-1)?.content], [undefined, "edited"]);
+  // A page from before the change does not end the gap. A later one without the message does: it has expired.
+  take(reacted(14, 4));
+  room.takeMissed({ messages: [], has_more: false, rev: 3 });
+  assert.equal(room.missedMessages, 12);
+  room.takeMissed({ messages: [], has_more: false, rev: 4 });
+  assert.equal(room.missedMessages, undefined);
+  room.takeChanges({ changes: [{ rev: 5, message: stored(15, 2, "edited") }], has_more: false, rev: 5 });
+  assert.equal(room.missedMessages, 14);
 });
 
 test("a lost frame of a draft is noticed", () => {

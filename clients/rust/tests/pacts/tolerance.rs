@@ -143,6 +143,50 @@ fn a_log_misses_no_change() {
     assert_eq!(log.missed_changes(), Some(8));
 }
 
+/// Returns a reaction of alice to a message that the client does not hold.
+fn reacted_to(seq: u64, rev: u64) -> Event {
+    let event = json!({
+        "type": "reaction.added", "seq": seq, "version": 2, "rev": rev, "emoji": "👍", "user_id": "alice", "count": 1,
+    });
+    serde_json::from_value(event).unwrap()
+}
+
+#[test]
+fn a_change_of_a_message_that_is_not_held_reveals_a_gap() {
+    let mut log = ChannelLog::new("alice");
+    log.take_page(page(vec![stored(2, "b")], 0));
+    // Message 1 is before the page: its changes are ignored.
+    log.take_events(vec![edited(2, "earlier", 1)]);
+    assert!(!log.has_gap() && words(&log) == ["b"]);
+    // The push of message 3 was missed. Its change is not lost, although its first state comes later.
+    let mut third = stored(3, "edited");
+    third["version"] = json!(2);
+    let mut edit = edited(2, "", 2);
+    (edit.seq, edit.rev, edit.rev_from) = (3, Some(2), None);
+    edit.message = Some(serde_json::from_value(third.clone()).unwrap());
+    log.take_events(vec![edit]);
+    assert!(log.has_gap() && log.settled() == 2);
+    log.take_page(page(vec![third], 2));
+    log.take_events(vec![event("message.created", 3, "first")]);
+    assert!(!log.has_gap() && words(&log) == ["b", "edited"]);
+    // So does a reaction. A page from before the change does not end the gap. A later one without the message does:
+    // the message has expired.
+    log.take_events(vec![reacted_to(5, 3)]);
+    assert!(log.has_gap() && log.settled() == 3);
+    log.take_page(page(Vec::new(), 2));
+    assert!(log.has_gap() && log.settled() == 3);
+    log.take_page(page(Vec::new(), 3));
+    assert!(!log.has_gap() && log.settled() == 5);
+    // So does a page of changes.
+    let mut later = stored(6, "later");
+    later["version"] = json!(2);
+    let later: Changes =
+        serde_json::from_value(json!({ "changes": [{ "rev": 4, "message": later }], "has_more": false, "rev": 4 }))
+            .unwrap();
+    assert_eq!(log.take_changes(later), None);
+    assert!(log.has_gap() && log.settled() == 5);
+}
+
 #[test]
 fn a_draft_has_the_text_that_is_stored() {
     let mut draft = Draft::default();
