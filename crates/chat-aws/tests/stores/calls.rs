@@ -183,7 +183,7 @@ async fn a_wrong_memory_is_one_request_more_and_a_repeated_message_one_read() {
     let again = send(&messages, &SystemClock, message("c", Some("k"), WIDE), &mut cache).await.unwrap();
     assert!(matches!(again, SendResult::Replayed(_)));
     // The record and its message, and the check of the channel's incarnation.
-    assert_eq!(calls.take(), ["TransactWriteItems of 4", "GetItem", "GetItem"]);
+    assert_eq!(calls.take(), ["TransactWriteItems of 4", "BatchGetItem", "GetItem"]);
 }
 
 #[tokio::test]
