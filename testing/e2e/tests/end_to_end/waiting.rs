@@ -15,32 +15,38 @@ const AT_ONCE: usize = 40;
 /// Beginning of the name of the function's processes, which the system cuts.
 const FUNCTION: &str = "get-channel-me";
 
+/// Members of the channels besides alice.
+const USERS: [&str; 4] = ["bob", "carol", "dave", "erin"];
+
 /// Starts a stack whose requests may wait for this number of seconds, with the channels `room` and `quiet`.
 async fn waiting(seconds: u64) -> Stack {
     let stack = Stack::with(&[("MaxWaitSeconds", seconds.to_string())]);
     for channel in ["room", "quiet"] {
         stack.create_channel("alice", channel, "private", "off").await;
-        let bob = format!("/channels/{channel}/members/bob");
-        assert_eq!(stack.ask("alice", Method::PUT, &bob, Value::Null).await.0, 201);
+        for user in USERS {
+            let path = format!("/channels/{channel}/members/{user}");
+            assert_eq!(stack.ask("alice", Method::PUT, &path, Value::Null).await.0, 201);
+        }
         stack.send("alice", channel, "one").await;
     }
     stack
 }
 
+/// Sends a request of bob.
 async fn get(stack: &Stack, path: &str) -> (u16, Value) {
     stack.ask("bob", Method::GET, path, Value::Null).await
 }
 
-/// Requests `query` from two channels, and lets something happen in one of them. Requires that its response comes first.
-async fn answered_first(stack: &Stack, query: &str, happening: impl AsyncFn() -> u16) -> Value {
+X: impl AsyncFn() -> u16) -> Value {
     let before = stack.environments(FUNCTION);
     let happened = async {
         until("both requests wait", async || stack.environments(FUNCTION) >= before.max(2)).await;
         happening().await
     };
     let (room, quiet) = (format!("/channels/room/{query}"), format!("/channels/quiet/{query}"));
-    let in_room = join(get(stack, &room), happened);
-    let first = select(Box::pin(in_room), Box::pin(get(stack, &quiet))).await;
+    let in_room = join(stack.ask(user, Method::GET, &room, Value::Null), happened);
+    let in_quiet = stack.ask(user, Method::GET, &quiet, Value::Null);
+    let first = select(Box::pin(in_room), Box::pin(in_quiet)).await;
     let Either::Left((((status, page), happened), _)) = first else { panic!("the quiet channel answers first") };
     assert!(status == 200 && happened < 300, "{query}: {happened}, {status} {page}");
     page
@@ -49,12 +55,12 @@ async fn answered_first(stack: &Stack, query: &str, happening: impl AsyncFn() ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_answered_as_soon_as_there_is_something() {
     let stack = waiting(20).await;
-    let page = answered_first(&stack, "messages?after=1&wait=20", async || {
+    let page = answered_first(&stack, "bob", "messages?after=1&wait=20", async || {
         stack.post("alice", "room", "two", None).await.unwrap().status().as_u16()
     })
     .await;
     assert_eq!((&page["messages"][0]["content"], &page["rev"]), (&json!("two"), &json!(0)));
-    let page = answered_first(&stack, "changes?after=0&wait=20", async || {
+    let page = answered_first(&stack, "carol", "changes?after=0&wait=20", async || {
         let edit = json!({ "content": "first" });
         stack.ask("alice", Method::PATCH, "/channels/room/messages/1", edit).await.0
     })
@@ -62,8 +68,8 @@ async fn a_request_is_answered_as_soon_as_there_is_something() {
     assert_eq!((&page["changes"][0]["rev"], &page["rev"]), (&json!(1), &json!(1)));
     assert_eq!(page["changes"][0]["message"]["content"], "first");
     // What is there already is no reason to wait.
-    for path in ["messages?after=1&wait=20", "changes?after=0&wait=20"] {
-        let page = answered_first(&stack, path, async || 200).await;
+    for (user, path) in [("dave", "messages?after=1&wait=20"), ("erin", "changes?after=0&wait=20")] {
+        let page = answered_first(&stack, user, path, async || 200).await;
         assert_eq!(page.get("messages").unwrap_or(&page["changes"]).as_array().map(Vec::len), Some(1), "{page}");
     }
 }
