@@ -193,7 +193,8 @@ async fn answers_to_sends_and_pages_of_messages_have_the_number() {
     assert_eq!(rev("/channels/room/messages").await, Some(json!(0)));
     for count in 1..=3 {
         assert_eq!(edit(&stack, "alice", 1, &format!("edit {count}")).await, 200);
-        for path in ["/channels/room/messages", "/channels/room/messages?after=0", "/channels/room/messages/1/replies"] {
+        for path in ["/channels/room/messages", "/channels/room/messages?after=0", "/channels/room/messages/1/replies"]
+        {
             assert_eq!(rev(path).await, Some(json!(count)), "{path}");
         }
         let sent: Value = stack.post("alice", "room", "more", None).await.unwrap().json().await.unwrap();
@@ -328,7 +329,10 @@ async fn a_channel_that_takes_an_id_counts_from_zero() {
     assert_eq!(stack.ask("alice", Method::DELETE, "/channels/room", Value::Null).await.0, 204);
     stack.create_channel("carol", "room", "public", "off").await;
     assert_eq!(newest(&stack, "bob", "room").await, 0);
-    assert_eq!(changes(&stack, "bob", "room", "after=0").await.1, json!({ "changes": [], "has_more": false, "rev": 0 }));
+    assert_eq!(
+        changes(&stack, "bob", "room", "after=0").await.1,
+        json!({ "changes": [], "has_more": false, "rev": 0 })
+    );
     for old in [1, 5] {
         require_gone(&stack, old).await;
     }

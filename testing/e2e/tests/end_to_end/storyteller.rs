@@ -108,6 +108,10 @@ impl Story {
     }
 }
 
+fn progress(told: &BTreeMap<String, Story>) -> BTreeMap<String, Progress> {
+    told.iter().map(|(question, story)| (question.clone(), story.progress())).collect()
+}
+
 /// Returns a token of the story about a question. All but the first and the last are chosen by a hash.
 fn token(question: &str, number: usize) -> String {
     if number == 0 {
@@ -253,16 +257,12 @@ impl Storyteller {
         parameters.map(|(name, value)| (name, value.to_owned())).collect()
     }
 
-    /// Waits until the stories are as `is_wanted` says: of each question, the number of told tokens and the limit.
-    /// Returns them.
+    /// Waits until the stories are as `is_wanted` says, and returns how far they are told.
     pub(crate) async fn stories_that(
         &self,
         is_wanted: impl Fn(&BTreeMap<String, Progress>) -> bool,
     ) -> BTreeMap<String, Progress> {
         let mut told = self.stories.told.subscribe();
-        let progress = |told: &BTreeMap<String, Story>| -> BTreeMap<String, Progress> {
-            told.iter().map(|(question, story)| (question.clone(), story.progress())).collect()
-        };
         let found = told.wait_for(|told| is_wanted(&progress(told)));
         let found = tokio::time::timeout(PATIENCE, found).await.expect("the stories in time").unwrap();
         progress(&found)

@@ -37,7 +37,9 @@ async fn get(stack: &Stack, path: &str) -> (u16, Value) {
     stack.ask("bob", Method::GET, path, Value::Null).await
 }
 
-X: impl AsyncFn() -> u16) -> Value {
+/// Requests `query` from two channels, and lets something happen in one of them. Requires that its response comes first.
+/// Each waiting request takes a token of its user.
+async fn answered_first(stack: &Stack, user: &str, query: &str, happening: impl AsyncFn() -> u16) -> Value {
     let before = stack.environments(FUNCTION);
     let happened = async {
         until("both requests wait", async || stack.environments(FUNCTION) >= before.max(2)).await;
