@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(log.apply(&updated(1, 2, 1)), Ok(Applied::Done));
         assert_eq!(log.apply(&reacted("reaction.added", 3, 2, 1)), Ok(Applied::Done));
         let after = log.messages.clone();
-        assert_eq!(after[0].reactions["👍"], ["bob".to_owned()].into());
+        assert_eq!(after[0].reactions["👍"], BTreeSet::from(["bob".to_owned()]));
         for again in [updated(1, 2, 1), reacted("reaction.added", 3, 2, 1)] {
             assert_eq!(log.apply(&again), Ok(Applied::Done));
         }

@@ -8,11 +8,16 @@ use std::{
 use super::{files, repository, words};
 
 /// Value of a constant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Number(u64),
     Time(Duration),
-    Bucket { every: Duration, burst: u64 },
+    Bucket {
+        every: Duration,
+        burst: u64,
+    },
+    /// Up to three intervals.
+    Steps([Option<Duration>; 3]),
 }
 
 const WORDS: [&str; 13] =
@@ -30,9 +35,10 @@ const UNITS: [(u128, &str, &str); 6] = [
 
 impl Value {
     /// Returns the ways in which a page may write the value.
-    pub(super) fn written(self) -> Vec<String> {
+    pub(super) fn written(&self) -> Vec<String> {
         match self {
             Self::Number(number) => {
+                let number = *number;
                 let mut ways = vec![grouped(number)];
                 ways.extend(spelled(number.into()));
                 for (unit, names) in [(1 << 10, ["KB", "KiB"]), (1 << 20, ["MB", "MiB"])] {
@@ -41,18 +47,38 @@ impl Value {
                 }
                 ways
             }
-            Self::Time(time) => times(time),
+            Self::Time(time) => times(*time),
             Self::Bucket { every, burst } => {
-                times(every).iter().map(|every| format!("{burst} at once, one more every {every}")).collect()
+                times(*every).iter().map(|every| format!("{burst} at once, one more every {every}")).collect()
             }
+            Self::Steps(steps) => stepped(steps),
         }
     }
 
     /// Returns whether a text has the value.
-    pub(super) fn is_in(self, text: &str) -> bool {
+    pub(super) fn is_in(&self, text: &str) -> bool {
         let text = words(text);
         self.written().iter().any(|way| text.contains(&words(way)))
     }
+}
+
+/// Returns the ways in which a page may write intervals: with "then" before the last one, or without.
+fn stepped(steps: &[Duration]) -> Vec<String> {
+    let mut ways = vec![String::new()];
+    for (at, step) in steps.iter().enumerate() {
+        let before: &[&str] = match at {
+            0 => &[""],
+            _ if at + 1 == steps.len() => &[", ", ", then "],
+            _ => &[", "],
+        };
+        let written = times(*step);
+        let with_step = |way: &String| -> Vec<String> {
+            let ends = before.iter().flat_map(|before| written.iter().map(move |step| format!("{before}{step}")));
+            ends.map(|end| format!("{way}{end}")).collect()
+        };
+        ways = ways.iter().flat_map(with_step).collect();
+    }
+    ways
 }
 
 fn times(time: Duration) -> Vec<String> {
@@ -117,6 +143,8 @@ fn read(path: &Path) -> String {
 
 fn in_source(source: &str, name: &str) -> Option<Value> {
     let (constant, field) = (format!("const {name}: "), format!("{name}: "));
+    // A long expression stands on the next line.
+    let source = &source.replace(" =\n    ", " = ");
     source.lines().filter(|line| !line.trim_start().starts_with("//")).find_map(|line| {
         let expression = match line.split_once(&constant) {
             Some((_, rest)) => rest.split_once(" = ")?.1.strip_suffix(';')?,
@@ -135,6 +163,10 @@ fn evaluated(source: &str, expression: &str) -> Option<Value> {
     if let Some(fields) = expression.strip_prefix("Bucket { every: ") {
         let (every, burst) = fields.strip_suffix(" }")?.split_once(", burst: ")?;
         return Some(Value::Bucket { every: duration(every)?, burst: number(burst)? });
+    }
+    if let Some(steps) = expression.strip_prefix('[') {
+        let steps: Vec<Duration> = steps.strip_suffix(']')?.split(", ").map(duration).collect::<Option<_>>()?;
+        return (steps.len() <= 3).then(|| Value::Steps([0, 1, 2].map(|place| steps.get(place).copied())));
     }
     duration(expression).map(Value::Time).or_else(|| number(expression).map(Value::Number))
 }
@@ -159,7 +191,9 @@ fn number(expression: &str) -> Option<u64> {
 fn constants_are_read_as_they_are_written() {
     let source = "pub const A: usize = 32_768;\n    every: Duration::from_hours(24 * 30),\n// const C: u8 = 1;\n\
                   pub(crate) const D: Bucket = Bucket { every: Duration::from_secs(2), burst: 20 };\n\
-                  const E: Duration = Duration::from_millis(500);\nconst F: Duration = E.saturating_add(E);";
+                  const E: Duration = Duration::from_millis(500);\nconst F: Duration = E.saturating_add(E);\n\
+                  pub const G: [Duration; 3] =\n    [Duration::from_millis(250), Duration::from_millis(500), \
+                  Duration::from_secs(1)];\npub const H: [Duration; 1] = [Duration::from_millis(250)];";
     for (name, written) in [
         ("A", Some("at most 32,768 bytes")),
         ("A", Some("(32 KB)")),
@@ -168,10 +202,13 @@ fn constants_are_read_as_they_are_written() {
         ("D", Some("20 at once, one more every 2 s")),
         ("E", Some("500 ms")),
         ("F", Some("renewed every second")),
+        ("G", Some("polls after 250 ms, 500 ms, 1 s and so on")),
+        ("H", Some("after 250 ms")),
     ] {
         let value = in_source(source, name);
         assert_eq!(value.is_some(), written.is_some(), "{name}");
-        assert!(value.zip(written).is_none_or(|(value, text)| value.is_in(text)), "{name}: {value:?}");
+        let is_found = value.as_ref().zip(written).is_none_or(|(value, text)| value.is_in(text));
+        assert!(is_found, "{name}: {value:?}");
     }
     assert!(!Value::Number(100).is_in("1,100 bytes") && !Value::Time(Duration::from_secs(2)).is_in("12 s"));
 }

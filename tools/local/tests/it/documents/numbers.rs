@@ -26,8 +26,8 @@ const TELEMETRY: &str = "docs/reference/telemetry.md";
 const NUMBERS: &[Number] = &[
     (AGENT, "a reply lease of", (LIMITS, "LEASE_DURATION"), "in `chat_channels`"),
     (AGENT, "renewed every", (LIMITS, "LEASE_RENEWAL_INTERVAL"), ""),
-    (AGENT, "frames, every", (LIMITS, "DELTA_INTERVAL"), "or"),
-    (AGENT, "100 ms or", (LIMITS, "DELTA_BYTES"), "bytes"),
+    (AGENT, "Draft frames start", (LIMITS, "DELTA_INTERVAL"), "after the beginning of the reply"),
+    (AGENT, "the next after", (LIMITS, "DRAFT_STORE_INTERVALS"), ""),
     (AGENT, "the worker waits at most", ("crates/models/src/reply.rs", "USAGE_WAIT"), "for the token usage"),
     (AGENT, "the worker waits that long, at most", (LIMITS, "MAX_MODEL_RETRY_AFTER"), ""),
     (AGENT, "calls again; after", (LIMITS, "MODEL_FAILURES"), "failures the reply fails"),
