@@ -98,7 +98,7 @@ pub(crate) fn applied(channel: &str, stored: &[Stored], accepted: &[Accepted], c
         let content = if is_deleted { Some(digest("")) } else { contents.get(&seq).copied() };
         let users = if is_deleted { BTreeSet::new() } else { reactions.remove(&seq).unwrap_or_default() };
         let reacted = message.reactions.get(THUMB).into_iter().flatten().map(String::as_str);
-        // A message that no sender noted is unconfirmed, or of the agent: nobody edits it.
+        // A message that no sender noted is unconfirmed, or of the agent: no user edits it.
         if message.is_deleted != is_deleted
             || content.is_some_and(|content| content != message.content)
             || !users.into_iter().eq(reacted)

@@ -55,7 +55,7 @@ pub(crate) enum Applied {
     Missed,
 }
 
-/// What a client holds of a channel.
+/// State of a channel, as a client holds it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
     /// Message `n` at index `n - 1`.

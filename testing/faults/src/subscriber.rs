@@ -58,7 +58,7 @@ pub(crate) enum Order {
     Cut,
 }
 
-/// What a subscriber holds of each channel.
+/// State that a subscriber holds of each channel.
 pub(crate) type Logs = Arc<Mutex<BTreeMap<String, Log>>>;
 
 /// Handle of a running subscriber.
@@ -71,7 +71,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Returns what the subscriber holds of a channel.
+    /// Returns the state that the subscriber holds of a channel.
     pub(crate) fn log(&self, channel: &str) -> Log {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).cloned().unwrap_or_default()
     }

@@ -164,7 +164,7 @@ async fn interrupted_everywhere(way: Way) {
     }
     let hearing = join_all(channels.iter().zip(sockets).map(|(one, socket)| one.hear(socket)));
     let questions = channels.iter().map(|one| (one.question.clone(), one)).collect();
-    let asking = join(join_all(channels.iter().map(|one| one.ask())), interrupt_all(&model, &stack, &questions));
+    let asking = join(join_all(channels.iter().map(Asked::ask)), interrupt_all(&model, &stack, &questions));
     let (heard, _) = join(hearing, asking).await;
     for (one, (reader, reply)) in channels.iter().zip(heard) {
         assert_eq!((&reply["role"], &reply["content"]), (&json!("agent"), &json!(story(&one.question))), "{reply}");
