@@ -8,7 +8,7 @@ use std::{
 use super::{files, repository, words};
 
 /// Value of a constant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value {
     Number(u64),
     Time(Duration),
@@ -35,10 +35,9 @@ const UNITS: [(u128, &str, &str); 6] = [
 
 impl Value {
     /// Returns the ways in which a page may write the value.
-    pub(super) fn written(&self) -> Vec<String> {
+    pub(super) fn written(self) -> Vec<String> {
         match self {
             Self::Number(number) => {
-                let number = *number;
                 let mut ways = vec![grouped(number)];
                 ways.extend(spelled(number.into()));
                 for (unit, names) in [(1 << 10, ["KB", "KiB"]), (1 << 20, ["MB", "MiB"])] {
@@ -47,38 +46,26 @@ impl Value {
                 }
                 ways
             }
-            Self::Time(time) => times(*time),
+            Self::Time(time) => times(time),
             Self::Bucket { every, burst } => {
-                times(*every).iter().map(|every| format!("{burst} at once, one more every {every}")).collect()
+                times(every).iter().map(|every| format!("{burst} at once, one more every {every}")).collect()
             }
-            Self::Steps(steps) => stepped(steps),
+            Self::Steps(steps) => {
+                let mut ways = vec![String::new()];
+                for step in steps.into_iter().flatten() {
+                    let ends = times(step);
+                    ways = ways.iter().flat_map(|way| ends.iter().map(move |end| format!("{way} {end},"))).collect();
+                }
+                ways
+            }
         }
     }
 
     /// Returns whether a text has the value.
-    pub(super) fn is_in(&self, text: &str) -> bool {
+    pub(super) fn is_in(self, text: &str) -> bool {
         let text = words(text);
         self.written().iter().any(|way| text.contains(&words(way)))
     }
-}
-
-/// Returns the ways in which a page may write intervals: with "then" before the last one, or without.
-fn stepped(steps: &[Duration]) -> Vec<String> {
-    let mut ways = vec![String::new()];
-    for (at, step) in steps.iter().enumerate() {
-        let before: &[&str] = match at {
-            0 => &[""],
-            _ if at + 1 == steps.len() => &[", ", ", then "],
-            _ => &[", "],
-        };
-        let written = times(*step);
-        let with_step = |way: &String| -> Vec<String> {
-            let ends = before.iter().flat_map(|before| written.iter().map(move |step| format!("{before}{step}")));
-            ends.map(|end| format!("{way}{end}")).collect()
-        };
-        ways = ways.iter().flat_map(with_step).collect();
-    }
-    ways
 }
 
 fn times(time: Duration) -> Vec<String> {
@@ -207,8 +194,7 @@ fn constants_are_read_as_they_are_written() {
     ] {
         let value = in_source(source, name);
         assert_eq!(value.is_some(), written.is_some(), "{name}");
-        let is_found = value.as_ref().zip(written).is_none_or(|(value, text)| value.is_in(text));
-        assert!(is_found, "{name}: {value:?}");
+        assert!(value.zip(written).is_none_or(|(value, text)| value.is_in(text)), "{name}: {value:?}");
     }
     assert!(!Value::Number(100).is_in("1,100 bytes") && !Value::Time(Duration::from_secs(2)).is_in("12 s"));
 }

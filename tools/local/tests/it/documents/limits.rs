@@ -83,8 +83,8 @@ fn limits_of_what_comes_from_outside_name_their_constants() {
             let place = if constants::is_declared(place, name) { place } else { LIMITS };
             assert!(constants::is_declared(place, name), "no constant is called {name}: {row}");
             let found = value(place, name);
-            let is_stated = found.as_ref().is_none_or(|value| value.is_in(stated) || stated.contains("as above"));
-            assert!(is_stated, "{name} is {:?}: {row}", found.as_ref().map(constants::Value::written));
+            let is_stated = found.is_none_or(|value| value.is_in(stated) || stated.contains("as above"));
+            assert!(is_stated, "{name} is {:?}: {row}", found.map(constants::Value::written));
             checked += 1;
         }
     }

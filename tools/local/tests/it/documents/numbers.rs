@@ -26,8 +26,7 @@ const TELEMETRY: &str = "docs/reference/telemetry.md";
 const NUMBERS: &[Number] = &[
     (AGENT, "a reply lease of", (LIMITS, "LEASE_DURATION"), "in `chat_channels`"),
     (AGENT, "renewed every", (LIMITS, "LEASE_RENEWAL_INTERVAL"), ""),
-    (AGENT, "Draft frames start", (LIMITS, "DELTA_INTERVAL"), "after the beginning of the reply"),
-    (AGENT, "the next after", (LIMITS, "DRAFT_STORE_INTERVALS"), ""),
+    (AGENT, "the first text that is found, every", (LIMITS, "DELTA_INTERVAL"), "the next after"),
     (AGENT, "the worker waits at most", ("crates/models/src/reply.rs", "USAGE_WAIT"), "for the token usage"),
     (AGENT, "the worker waits that long, at most", (LIMITS, "MAX_MODEL_RETRY_AFTER"), ""),
     (AGENT, "calls again; after", (LIMITS, "MODEL_FAILURES"), "failures the reply fails"),
@@ -36,6 +35,7 @@ const NUMBERS: &[Number] = &[
     (AGENT, "a reply longer than a message", (LIMITS, "CONTENT_BYTES"), ""),
     (AGENT, "less than", (LIMITS, "MIN_TIME_FOR_MODEL_CALL"), "of the invocation remain"),
     (AGENT, "generated for more than", (LIMITS, "MIN_PARTIAL_REPLY_DURATION"), "is stored"),
+    (AGENT, "Draft frames start", (LIMITS, "DELTA_INTERVAL"), "after the beginning of the reply"),
     (API, "a ticket that opens one socket within", (LIMITS, "TICKET_DURATION"), ""),
     (AUTHORIZATION, "An id has at most", (LIMITS, "USER_ID_CHARS"), "characters"),
     (AUTHORIZATION, "a leeway of", ("crates/auth/src/lib.rs", "LEEWAY"), "after"),
