@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Computes the AWS cost of a million messages from the requests that a test counts (calls.json beside this file).
+"""Computes the AWS cost of a million messages, and of a million changes of messages, from the requests that a test counts
+(calls.json beside this file).
 
-    python3 docs/reports/cost.py                                  prints the table of docs/reports/cost.md
+    python3 docs/reports/cost.py                                  prints the tables of docs/reports/cost.md
     python3 docs/reports/cost.py --fan-out 25 --private           prints one case, line by line
-    python3 docs/reports/cost.py --check docs/reports/cost.md     fails when the table in the file differs
+    python3 docs/reports/cost.py --check docs/reports/cost.md     fails when a table in the file differs
 
 Prices are list prices of us-east-1 in US dollars, without free tiers and volume discounts. docs/reports/cost.md names
 their sources.
@@ -38,6 +39,14 @@ MESSAGE_OVERHEAD, SUBSCRIPTION_BYTES = 400, 220
 SHARD, THRESHOLD = 500, 200
 
 FAN_OUTS = (1, 10, 100, 1_000)
+
+# Write units of the sender's token bucket, which an edit or a reaction updates before the counted requests.
+TOKEN_WRITES = 1
+# Requests of a second in which a reply is generated: a transaction of the lease and a piece of the draft of up to 1 KB, and
+# reads of the channel and of the question. The first second has two pieces more.
+PIECE_ITEMS, SECOND_READS, FIRST_PIECES = 2, 2, 2
+REPLY_SECONDS = (1, 10, 60)
+CHANGES = {"an edit": "edit", "a reaction": "reaction"}
 CALLS = json.loads((pathlib.Path(__file__).parent / "calls.json").read_text())
 
 
@@ -72,6 +81,49 @@ def lines(fan_out, private=False, size=200, batch=1, key=False, mention=False):
     ]
 
 
+def change_lines(case, private):
+    """Returns pairs of a cost item and its dollars per million changes of a message, in a channel with one socket."""
+    counted = CALLS[case]["private" if private else "public"]
+    (query,) = CALLS["delivery_of_a_batch"]
+    assert query == "Query"
+    writes, reads = counted["write_units"] + TOKEN_WRITES, counted["read_units"]
+    subscriptions = math.ceil(SUBSCRIPTION_BYTES / 4096)
+    return [
+        ("REST request", REST_REQUEST),
+        ("DynamoDB: writes", writes * WRITE_UNIT),
+        ("DynamoDB: reads", (reads + subscriptions) * READ_UNIT),
+        ("Lambda: invocations", 2 * LAMBDA_REQUEST),
+        ("Lambda: time", (SEND_SECONDS + DELIVER_SECONDS + POST_SECONDS) * MEMORY_GB * LAMBDA_GB_SECOND * 1e6),
+        ("WebSocket pushes", SOCKET_MESSAGE),
+        ("Logs", LOG_BYTES * 1e6 / 1e9 * LOG_GB),
+    ]
+
+
+def changes_table():
+    rows = [
+        "| change | channel | write units | read units | of DynamoDB | with one socket |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, case in CHANGES.items():
+        for private in (False, True):
+            kind = "private" if private else "public"
+            counted, costs = CALLS[case][kind], change_lines(case, private)
+            stored = sum(cost for item, cost in costs if item.startswith("DynamoDB"))
+            units = (counted["write_units"] + TOKEN_WRITES, counted["read_units"])
+            cells = [name, kind, *(f"{unit:g}" for unit in units), f"${stored:,.2f}"]
+            rows.append("| " + " | ".join([*cells, f"${sum(cost for _, cost in costs):,.2f}"]) + " |")
+    return "\n".join(rows)
+
+
+def drafts_table():
+    rows = ["| seconds of a reply | write units | read units | dollars per million replies |", "| ---: | ---: | ---: | ---: |"]
+    for seconds in REPLY_SECONDS:
+        writes, reads = 2 * PIECE_ITEMS * (seconds + FIRST_PIECES), SECOND_READS * seconds
+        cost = writes * WRITE_UNIT + reads * READ_UNIT
+        rows.append(f"| {seconds} | {writes} | {reads} | ${cost:,.2f} |")
+    return "\n".join(rows)
+
+
 def table():
     rows = [
         "| sockets in the channel | one at a time | in batches of 10 | of this, pushes | AppSync Events | Ably |",
@@ -95,13 +147,16 @@ def main():
     parser.add_argument("--bytes", type=int, default=200, help="bytes of a message's content")
     parser.add_argument("--batch", type=int, default=1, help="messages of the channel in one delivery batch")
     parser.add_argument("--minutes", type=int, default=0, help="minutes that each socket is open per million messages")
-    parser.add_argument("--check", type=pathlib.Path, metavar="FILE", help="fail when FILE does not contain the table")
+    parser.add_argument("--check", type=pathlib.Path, metavar="FILE", help="fail when FILE does not contain the tables")
     options = parser.parse_args()
+    tables = [table(), changes_table(), drafts_table()]
     if options.check:
-        if table() not in options.check.read_text():
-            sys.exit(f"{options.check} is out of date; replace its table with the output of `python3 docs/reports/cost.py`:\n{table()}")
+        text = options.check.read_text()
+        if missing := [one for one in tables if one not in text]:
+            outdated = "\n\n".join(missing)
+            sys.exit(f"{options.check} is out of date; replace its tables with the output of `python3 docs/reports/cost.py`:\n{outdated}")
     elif options.fan_out is None:
-        print(table())
+        print("\n\n".join(tables))
     else:
         costs = lines(
             options.fan_out, options.private, options.bytes, options.batch, options.key, options.mention

@@ -15,12 +15,15 @@ use tokio::{
 };
 
 use crate::{
+    changer::Changer,
+    changes,
     client::{Shared, User},
     disk::Disk,
     injector::Injector,
     machine::Machine,
     oracle, poison,
     sender::{SendProfile, Sender},
+    shown::Shown,
     subscriber::{Buffer, Handle, Refused, open, subscribe},
 };
 
@@ -54,6 +57,17 @@ const SENDERS: [(&str, &str, u64, f64); 7] = [
     ("erin", SECRET, 400, 0.02),
     ("heavy-1", "heavy", 300, 0.6),
     ("heavy-2", "heavy", 300, 0.6),
+];
+
+/// Changers: user, channel, milliseconds between changes, whether the user deletes messages.
+const CHANGERS: [(&str, &str, u64, bool); 7] = [
+    ("alice", "open", 400, true),
+    ("bob", "open", 400, true),
+    ("grace", "open", 600, false),
+    ("dave", ASKED, 900, false),
+    ("erin", SECRET, 500, true),
+    ("frank", SECRET, 900, false),
+    ("heavy-1", "heavy", 600, true),
 ];
 
 /// Subscribers: user, channels.
@@ -109,6 +123,10 @@ pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration
         let sender = Sender::new(user(name, index), channel, chance.random());
         senders.spawn(sender.run(manner, stopped.clone()));
     }
+    for (index, (name, channel, pause, deletes)) in CHANGERS.into_iter().enumerate() {
+        let changer = Changer::new(user(name, index), channel, deletes, chance.random());
+        senders.spawn(changer.run(Duration::from_millis(pause), stopped.clone()));
+    }
     let stranger =
         tokio::spawn(probe_private_channel(User::new("mallory", SignedDuration::ZERO, &shared), stopped.clone()));
     let progress = tokio::spawn(progress(Arc::clone(&shared)));
@@ -122,7 +140,10 @@ pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration
     stop.send_replace(true);
     let accepted = timeout(ACCEPTANCE, async { while senders.join_next().await.is_some() {} }).await;
     if accepted.is_err() {
-        shared.ledger.violation(format!("{} senders wait for a response after the end of the faults", senders.len()));
+        shared.ledger.violation(format!(
+            "{} senders and changers wait for a response after the end of the faults",
+            senders.len()
+        ));
     }
     let _ = stranger.await;
     // A client whose push was dropped detects the gap at the next push.
@@ -131,8 +152,17 @@ pub(crate) async fn run(machine: &Arc<Machine>, disk: &Disk, seed: u64, duration
         if channel == SECRET {
             last.user = owner.clone();
         }
+        let user = last.user.clone();
         if timeout(ACCEPTANCE, last.send(0)).await.is_err() {
             shared.ledger.violation(format!("no message can be sent to {channel} after the end of the faults"));
+        }
+        // The same holds for a change.
+        let newest = shared.ledger.accepted().into_iter().rfind(|one| one.channel == channel);
+        let mut last = Changer::new(user, channel, false, seed);
+        if let Some(newest) = newest
+            && timeout(ACCEPTANCE, last.react(&newest, true)).await.is_err()
+        {
+            shared.ledger.violation(format!("no message of {channel} can be changed after the end of the faults"));
         }
     }
     let replayed = wait_until_converged(machine, &tables, &shared, &subscribers, poisoned).await?;
@@ -224,14 +254,19 @@ async fn wait_until_converged(
             open.extend(queue.violations);
         }
         let (accepted, left_open) = (shared.ledger.accepted(), shared.ledger.unconfirmed());
+        let changed = shared.ledger.changed();
         for (channel, ..) in CHANNELS {
             let stored = oracle::stored(tables, channel).await?;
-            open.extend(oracle::history(channel, &stored, &accepted, &left_open));
+            let numbers = changes::numbers(tables, channel).await?;
+            let sent = changes::as_sent(channel, &stored, &accepted);
+            open.extend(oracle::history(channel, &sent, &accepted, &left_open));
+            open.extend(changes::numbered(channel, &stored, &numbers));
+            open.extend(changes::applied(channel, &stored, &accepted, &changed));
             if channel == ASKED {
                 open.extend(oracle::replies(channel, &stored));
             }
             let listeners = subscribers.iter().filter(|one| one.channels().iter().any(|of| of == channel));
-            open.extend(listeners.filter_map(|one| oracle::shows(one, channel, &stored)));
+            open.extend(listeners.filter_map(|one| oracle::shows(one, channel, &stored, numbers.newest)));
         }
         if open.is_empty() || Instant::now() > end {
             for violation in open {
@@ -243,27 +278,25 @@ async fn wait_until_converged(
     }
 }
 
-/// Checks that the REST API returns the same history as the table.
+/// Checks that the REST API returns the same history as the table, and the number of the newest change.
 async fn compare_with_rest(owner: &User, tables: &Client, chance: &mut StdRng) -> Result<(), String> {
     for (channel, ..) in CHANNELS {
-        let stored = oracle::stored(tables, channel).await?;
-        let mut read: Vec<(u64, String)> = Vec::new();
-        loop {
+        let (stored, numbers) = (oracle::stored(tables, channel).await?, changes::numbers(tables, channel).await?);
+        let mut read: Vec<(u64, Shown)> = Vec::new();
+        let newest = loop {
             let after = read.last().map_or(0, |(seq, _)| *seq);
             let path = format!("/channels/{channel}/messages?after={after}&limit=100");
             let page = owner.request_until_answered(Method::GET, &path, None, None, chance).await;
             let messages = page.body["messages"].as_array().cloned().unwrap_or_default();
-            read.extend(messages.iter().map(|message| {
-                let id = message["message_id"].as_str().unwrap_or_default();
-                (message["seq"].as_u64().unwrap_or_default(), id.to_owned())
-            }));
+            read.extend(messages.iter().filter_map(Shown::of));
             if page.body["has_more"] != true || messages.is_empty() {
-                break;
+                break page.body["rev"].as_u64();
             }
-        }
-        if !stored.iter().map(|message| (message.seq, message.message_id.clone())).eq(read.iter().cloned()) {
-            let (there, told) = (stored.len(), read.len());
-            owner.shared.ledger.violation(format!("{channel} has {there} messages, and the API returns {told}"));
+        };
+        let is_same = stored.iter().map(|message| (message.seq, message.shown())).eq(read.iter().cloned());
+        if !is_same || newest != Some(numbers.newest) {
+            let (there, told) = ((stored.len(), numbers.newest), (read.len(), newest));
+            owner.shared.ledger.violation(format!("{channel} has {there:?} messages and changes; the API: {told:?}"));
         }
     }
     Ok(())

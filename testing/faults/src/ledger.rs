@@ -1,9 +1,11 @@
-//! Notes of all tasks of a run: accepted messages, faults and violations.
+//! Notes of all tasks of a run: accepted messages and changes, faults and violations.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use rand::{RngExt, rngs::StdRng};
 
 /// A message whose sender got the response that it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,30 @@ pub(crate) struct Unconfirmed {
     pub(crate) content: u64,
 }
 
+/// A change of a message whose user got the response that it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) channel: String,
+    pub(crate) seq: u64,
+    pub(crate) kind: Kind,
+}
+
+/// Kind of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The message has this content.
+    Edited(u64),
+    Deleted,
+    /// The user's reaction is there, or not.
+    Reacted {
+        user: String,
+        is_added: bool,
+    },
+}
+
+/// Number of the newest messages among which a change picks one.
+const PICKED_FROM: usize = 200;
+
 /// Maximum number of violations that are kept. Further ones are only counted.
 const KEPT_VIOLATIONS: usize = 50;
 
@@ -38,6 +64,7 @@ pub(crate) struct Ledger {
 struct Notes {
     accepted: Vec<Accepted>,
     left_open: Vec<Unconfirmed>,
+    changed: Vec<Changed>,
     violations: Vec<String>,
     more_violations: u64,
     faults: BTreeMap<&'static str, u64>,
@@ -63,6 +90,24 @@ impl Ledger {
 
     pub(crate) fn unconfirmed(&self) -> Vec<Unconfirmed> {
         self.notes().left_open.clone()
+    }
+
+    /// Records a change. The changes of one user are recorded in their order.
+    pub(crate) fn change(&self, changed: Changed) {
+        self.notes().changed.push(changed);
+    }
+
+    pub(crate) fn changed(&self) -> Vec<Changed> {
+        self.notes().changed.clone()
+    }
+
+    /// Returns one of the newest accepted messages of a channel: of any sender, or of `sender`.
+    pub(crate) fn pick(&self, channel: &str, sender: Option<&str>, chance: &mut StdRng) -> Option<Accepted> {
+        let notes = self.notes();
+        let of_sender = |one: &&Accepted| one.channel == channel && sender.is_none_or(|sender| sender == one.sender);
+        let newest: Vec<&Accepted> = notes.accepted.iter().rev().filter(of_sender).take(PICKED_FROM).collect();
+        let index = (!newest.is_empty()).then(|| chance.random_range(0..newest.len()))?;
+        newest.get(index).map(|one| (*one).clone())
     }
 
     /// Records a violation.

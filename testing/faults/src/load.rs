@@ -17,6 +17,8 @@ use tokio::{
 };
 
 use crate::{
+    changer::Changer,
+    changes,
     client::{Shared, User},
     machine::Machine,
     oracle, poison,
@@ -166,15 +168,35 @@ impl Load {
         began.elapsed()
     }
 
-    /// Checks that the history contains the accepted messages, and that all clients show it.
+    /// Waits until all know the change `newest`.
+    async fn all_know(&self, of: &[Handle], channel: &str, newest: u64) {
+        let lack = |one: &&Handle| one.known(channel) < Some(newest);
+        let all = async {
+            while of.iter().any(|one| lack(&one)) {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        if timeout(PATIENCE, all).await.is_err() {
+            let late = of.iter().filter(lack).count();
+            self.shared.ledger.violation(format!("{late} of {} clients lack changes of {channel}", of.len()));
+        }
+    }
+
+    /// Checks that the history contains the accepted messages and changes, and that all clients show it.
     async fn check(&self, channel: &str, of: &[Handle]) -> Result<(), String> {
         let tables = poison::tables(&self.machine.dynamodb()).await;
         let stored = oracle::stored(&tables, channel).await?;
         self.all_show(of, channel, stored.len()).await;
         let ledger = &self.shared.ledger;
-        let found = oracle::history(channel, &stored, &ledger.accepted(), &ledger.unconfirmed());
-        let shown = of.iter().filter_map(|one| oracle::shows(one, channel, &stored));
-        found.into_iter().chain(shown).for_each(|violation| self.shared.ledger.violation(violation));
+        let numbers = changes::numbers(&tables, channel).await?;
+        self.all_know(of, channel, numbers.newest).await;
+        let accepted = ledger.accepted();
+        let sent = changes::as_sent(channel, &stored, &accepted);
+        let mut found = oracle::history(channel, &sent, &accepted, &ledger.unconfirmed());
+        found.extend(changes::numbered(channel, &stored, &numbers));
+        found.extend(changes::applied(channel, &stored, &accepted, &ledger.changed()));
+        found.extend(of.iter().filter_map(|one| oracle::shows(one, channel, &stored, numbers.newest)));
+        found.into_iter().for_each(|violation| self.shared.ledger.violation(violation));
         Ok(())
     }
 
@@ -344,11 +366,17 @@ impl Load {
         }
         let accepted = self.shared.ledger.accepted().len();
         let (stop, stopped) = watch::channel(false);
-        let mut senders = JoinSet::new();
+        let (mut senders, mut changers) = (JoinSet::new(), JoinSet::new());
         for (index, channel) in channels.iter().enumerate().cycle().take(8) {
             let name = format!("soak-{index}-{}", senders.len());
             let sender = Sender::new(self.user(name), *channel, self.chance.random());
-            senders.spawn(sender.run(SendProfile { pause: Duration::from_millis(20), large: 0.01 }, stopped.clone()));
+            let profile = SendProfile { pause: Duration::from_millis(20), large: 0.01 };
+            if index == senders.len() {
+                // The first sender of each channel also changes its messages.
+                let changer = Changer::new(sender.user.clone(), *channel, true, self.chance.random());
+                changers.spawn(changer.run(Duration::from_millis(100), stopped.clone()));
+            }
+            senders.spawn(sender.run(profile, stopped.clone()));
         }
         let (began, mut samples) = (Instant::now(), Samples::default());
         while began.elapsed() < duration {
@@ -361,14 +389,23 @@ impl Load {
         }
         stop.send_replace(true);
         senders.join_all().await;
+        changers.join_all().await;
+        for channel in channels {
+            // A client whose push was dropped detects the gap at the next push.
+            if let Some(newest) = self.shared.ledger.accepted().iter().rfind(|one| one.channel == channel) {
+                let mut last = Changer::new(self.user("last"), channel, false, self.chance.random());
+                last.react(newest, true).await;
+            }
+        }
         let messages = self.shared.ledger.accepted().len() - accepted;
         for (channel, listeners) in channels.iter().zip(&listeners) {
             // A client with a cut socket may be waiting; it reads the history after it reconnects.
             self.check(channel, listeners).await?;
         }
         println!(
-            "soak            {messages} messages in {} s, {:.0} a second ({:.1} hours of one a second), to 40 sockets, one of \
-             which is cut each second",
+            "soak            {messages} messages and {} changes in {} s, {:.0} messages a second ({:.1} hours of one a \
+             second), to 40 sockets, one of which is cut each second",
+            self.shared.ledger.changed().len(),
             duration.as_secs(),
             per_second(messages, duration),
             per_second(messages, Duration::from_hours(1)),

@@ -1,6 +1,8 @@
 //! `cargo faults`: the real stack under faults, with a fleet of clients and an oracle; `cargo faults load`: under
 //! load.
 
+mod changer;
+mod changes;
 mod client;
 mod disk;
 mod fleet;
@@ -13,6 +15,7 @@ mod poison;
 mod process;
 mod samples;
 mod sender;
+mod shown;
 mod skew;
 mod subscriber;
 
@@ -32,8 +35,8 @@ use self::{
 };
 
 /// Runs the real stack on files. A seed decides which processes are killed or paused, when the disk is full, and which
-/// sockets are cut. Then checks that no accepted message is lost or stored twice, and that all subscribers show the
-/// same.
+/// sockets are cut. Then checks that no accepted message or change is lost or made twice, and that all subscribers show
+/// the same.
 #[derive(Debug, Parser)]
 #[command(name = "cargo faults", version)]
 struct Arguments {

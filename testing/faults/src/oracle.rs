@@ -8,7 +8,8 @@ use replay::{Clients, InvocationRecord, Options, Records, ReplayOutcome, Report,
 use crate::{
     ledger::{Accepted, Unconfirmed, digest},
     poison,
-    subscriber::{Handle, Shown},
+    shown::{Reactions, Shown},
+    subscriber::Handle,
 };
 
 /// A message as stored in the table.
@@ -20,15 +21,38 @@ pub(crate) struct Stored {
     pub(crate) role: String,
     pub(crate) reply_to: Option<u64>,
     pub(crate) content: u64,
+    pub(crate) version: u64,
+    /// Number of the last change; 0 if the message was never changed.
+    pub(crate) rev: u64,
+    pub(crate) is_deleted: bool,
+    pub(crate) reactions: Reactions,
 }
 
-/// Returns all messages of a channel, in the order of their numbers.
-pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>, String> {
+impl Stored {
+    /// Returns the message as a client shows it.
+    pub(crate) fn shown(&self) -> Shown {
+        Shown {
+            message_id: self.message_id.clone(),
+            version: self.version,
+            content: self.content,
+            is_deleted: self.is_deleted,
+            reactions: self.reactions.clone(),
+        }
+    }
+}
+
+/// Returns the key of the current channel with an id, as in the tables.
+pub(crate) async fn channel_key(tables: &Client, channel: &str) -> Result<String, String> {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let meta = tables.get_item().table_name("chat_channels").key("channel_id", text(channel)).key("sk", text("meta"));
     let meta = meta.consistent_read(true).send().await.map_err(|error| format!("the table cannot be read: {error}"))?;
     let incarnation = meta.item.as_ref().and_then(|meta| meta.get("incarnation")?.as_s().ok());
-    let key = format!("{channel}@{}", incarnation.ok_or_else(|| format!("there is no channel {channel}"))?);
+    Ok(format!("{channel}@{}", incarnation.ok_or_else(|| format!("there is no channel {channel}"))?))
+}
+
+/// Returns all messages of a channel, in the order of their numbers.
+pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>, String> {
+    let key = channel_key(tables, channel).await?;
     let mut pages = tables
         .query()
         .table_name(poison::TABLE)
@@ -43,6 +67,8 @@ pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>
         let item = item.map_err(|error| format!("the table cannot be read: {error}"))?;
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
         let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()?.parse().ok());
+        let reactions = item.get("reactions").and_then(|value| value.as_m().ok()).into_iter().flatten();
+        let users = |users: &AttributeValue| users.as_ss().ok().into_iter().flatten().cloned().collect();
         all.push(Stored {
             seq: number("seq").unwrap_or_default(),
             message_id: text("message_id"),
@@ -50,6 +76,10 @@ pub(crate) async fn stored(tables: &Client, channel: &str) -> Result<Vec<Stored>
             role: text("role"),
             reply_to: number("reply_to"),
             content: digest(&text("content")),
+            version: number("version").unwrap_or_default(),
+            rev: number("rev").unwrap_or_default(),
+            is_deleted: item.contains_key("deleted_at"),
+            reactions: reactions.map(|(emoji, value)| (emoji.clone(), users(value))).collect(),
         });
     }
     Ok(all)
@@ -122,17 +152,21 @@ pub(crate) fn replies(channel: &str, stored: &[Stored]) -> Vec<String> {
     found
 }
 
-/// Checks that a subscriber shows exactly the history.
-pub(crate) fn shows(subscriber: &Handle, channel: &str, stored: &[Stored]) -> Option<String> {
-    let shown = subscriber.shown(channel);
-    let wanted =
-        stored.iter().map(|message| Shown { message_id: message.message_id.clone(), content: message.content });
-    if shown.iter().cloned().eq(wanted) {
+/// Checks that a subscriber shows exactly the history, changes included. `newest` is the number of the newest change.
+pub(crate) fn shows(subscriber: &Handle, channel: &str, stored: &[Stored], newest: u64) -> Option<String> {
+    let log = subscriber.log(channel);
+    if log.messages.iter().cloned().eq(stored.iter().map(Stored::shown)) && log.known == Some(newest) {
         return None;
     }
-    let at = shown.iter().zip(stored).position(|(shown, stored)| shown.message_id != stored.message_id);
+    let at = log.messages.iter().zip(stored).position(|(shown, stored)| *shown != stored.shown());
     let differs = at.map_or_else(String::new, |index| format!("; they differ from {} on", index + 1));
-    Some(format!("{} shows {} of the {} messages of {channel}{differs}", subscriber.name, shown.len(), stored.len()))
+    Some(format!(
+        "{} shows {} of the {} messages of {channel} and knows {:?} of {newest} changes{differs}",
+        subscriber.name,
+        log.messages.len(),
+        stored.len(),
+        log.known
+    ))
 }
 
 /// Result of replaying a queue.
@@ -192,6 +226,10 @@ mod tests {
             role: "user".to_owned(),
             reply_to: None,
             content: digest(text),
+            version: 1,
+            rev: 0,
+            is_deleted: false,
+            reactions: Reactions::new(),
         }
     }
 

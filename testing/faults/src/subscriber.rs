@@ -1,5 +1,5 @@
-//! A subscriber that follows the protocol: it ignores duplicates by `seq`, and reads the history after a gap or a
-//! reconnect. It reconnects after a pause with jitter.
+//! A subscriber that follows the protocol: it ignores duplicates by `seq` and `version`. After a gap or a reconnect it
+//! reads the history and the missed changes. It reconnects after a pause with jitter.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use tokio_tungstenite::{
 
 use crate::{
     client::{User, backoff},
-    ledger::digest,
+    shown::{Applied, Log, Place, Shown},
 };
 
 /// Timeout of a handshake. API Gateway allows `$connect` 29 s.
@@ -58,15 +58,8 @@ pub(crate) enum Order {
     Cut,
 }
 
-/// A message that is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
-    pub(crate) message_id: String,
-    pub(crate) content: u64,
-}
-
-/// Messages that a subscriber shows of each channel: message `n` at index `n - 1`.
-pub(crate) type Logs = Arc<Mutex<BTreeMap<String, Vec<Shown>>>>;
+/// State that a subscriber holds of each channel.
+pub(crate) type Logs = Arc<Mutex<BTreeMap<String, Log>>>;
 
 /// Handle of a running subscriber.
 #[derive(Debug)]
@@ -78,14 +71,19 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Returns the messages that the subscriber shows of a channel.
-    pub(crate) fn shown(&self, channel: &str) -> Vec<Shown> {
+    /// Returns the state that the subscriber holds of a channel.
+    pub(crate) fn log(&self, channel: &str) -> Log {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).cloned().unwrap_or_default()
     }
 
     /// Returns the number of messages that the subscriber shows of a channel.
     pub(crate) fn count(&self, channel: &str) -> usize {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).map_or(0, Vec::len)
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).map_or(0, |log| log.messages.len())
+    }
+
+    /// Returns the number up to which the subscriber has all changes of a channel.
+    pub(crate) fn known(&self, channel: &str) -> Option<u64> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).and_then(|log| log.known)
     }
 
     pub(crate) fn channels(&self) -> Vec<String> {
@@ -146,7 +144,7 @@ pub(crate) async fn open(user: &User, token: &str, channels: &[String], buffer: 
 /// Starts a subscriber to `channels`, which runs until its handle is dropped.
 pub(crate) fn subscribe(user: User, channels: &[&str], buffer: Buffer, seed: u64) -> Handle {
     let channels: Vec<String> = channels.iter().map(|channel| (*channel).to_owned()).collect();
-    let logs: Logs = Arc::new(Mutex::new(channels.iter().map(|channel| (channel.clone(), Vec::new())).collect()));
+    let logs: Logs = Arc::new(Mutex::new(channels.iter().map(|channel| (channel.clone(), Log::default())).collect()));
     let (orders, inbox) = mpsc::unbounded_channel();
     let name = format!("{} on {}", user.name, channels.join(","));
     let chance = StdRng::seed_from_u64(seed);
@@ -221,79 +219,133 @@ impl Subscriber {
             return ledger.violation(format!("{} got a frame of {channel}: {frame}", self.user.name));
         }
         for event in frame["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            if event["type"] != "message.created" {
-                continue;
-            }
-            self.user.shared.ledger.count("messages pushed");
-            match self.show(&channel, &event["message"]) {
+            self.take_event(&channel, event).await;
+        }
+    }
+
+    async fn take_event(&mut self, channel: &str, event: &Value) {
+        let ledger = &self.user.shared.ledger;
+        if event["type"] == "message.created" {
+            ledger.count("messages pushed");
+            match self.show(channel, &event["message"]) {
                 Place::Next => {}
                 Place::Known => self.user.shared.ledger.count("messages pushed again"),
                 Place::AfterGap => {
                     self.user.shared.ledger.count("gaps found");
-                    self.catch_up(&channel).await;
+                    self.catch_up(channel).await;
                 }
             }
+            return;
+        }
+        ledger.count("changes pushed");
+        match self.with_log(channel, |log| log.apply(event)) {
+            Ok(Applied::Done) => {}
+            Ok(Applied::Missed) => {
+                self.user.shared.ledger.count("missed changes found");
+                self.catch_up(channel).await;
+            }
+            Err(violation) => self.violation(channel, &violation),
         }
     }
 
-    /// Shows a message if it is the next one.
+    fn with_log<T>(&self, channel: &str, with: impl FnOnce(&mut Log) -> T) -> T {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        with(logs.entry(channel.to_owned()).or_default())
+    }
+
+    fn violation(&self, channel: &str, what: &str) {
+        self.user.shared.ledger.violation(format!("{} got of {channel}: {what}", self.user.name));
+    }
+
+    /// Shows a message if it is the next one, or newer than the shown one.
     fn show(&self, channel: &str, message: &Value) -> Place {
-        let ledger = &self.user.shared.ledger;
-        let (Some(seq), Some(id)) = (message["seq"].as_u64(), message["message_id"].as_str()) else {
-            ledger.violation(format!("{} got a message without a number or an id: {message}", self.user.name));
+        let Some((seq, shown)) = Shown::of(message) else {
+            self.violation(channel, &format!("a message without a field: {message}"));
             return Place::Known;
         };
-        let shown =
-            Shown { message_id: id.to_owned(), content: digest(message["content"].as_str().unwrap_or_default()) };
-        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = logs.entry(channel.to_owned()).or_default();
-        let index = usize::try_from(seq).unwrap_or(usize::MAX).wrapping_sub(1);
-        match log.get(index) {
-            Some(known) => {
-                if *known != shown {
-                    ledger.violation(format!("{} got two messages {seq} of {channel}", self.user.name));
-                }
-                Place::Known
-            }
-            None if index == log.len() => {
-                log.push(shown);
-                Place::Next
-            }
-            None => Place::AfterGap,
-        }
+        self.with_log(channel, |log| log.put(seq, shown)).unwrap_or_else(|violation| {
+            self.violation(channel, &violation);
+            Place::Known
+        })
     }
 
-    /// Reads the messages after the last known one, page by page.
+    /// Reads the messages after the last shown one, and the changes after the last known one.
     async fn catch_up(&mut self, channel: &str) {
         self.user.shared.ledger.count("catch-ups");
-        loop {
-            let after = self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).map_or(0, Vec::len);
-            let path = format!("/channels/{channel}/messages?after={after}&limit={PAGE}");
-            let page = self.user.request_until_answered(Method::GET, &path, None, None, &mut self.chance).await;
-            if !page.is_success() {
-                let (name, status) = (&self.user.name, page.status);
-                return self.user.shared.ledger.violation(format!("{name} read {channel} and got {status}"));
-            }
-            for message in page.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default() {
-                if matches!(self.show(channel, message), Place::AfterGap) {
-                    let (name, seq) = (&self.user.name, &message["seq"]);
-                    return self
-                        .user
-                        .shared
-                        .ledger
-                        .violation(format!("the history of {channel} after {after} continues with {seq} for {name}"));
-                }
-            }
-            if page.body["has_more"] != true {
+        // A change of a message that is not shown yet leads to another round.
+        while let Some(newest) = self.read_messages(channel).await {
+            let known = self.with_log(channel, |log| log.known.unwrap_or_default());
+            if newest <= known || self.read_changes(channel, known).await != Some(Place::AfterGap) {
                 return;
             }
         }
     }
-}
 
-/// Position of a message relative to the shown ones.
-enum Place {
-    Next,
-    Known,
-    AfterGap,
+    /// Requests a page. Returns `None` if it is refused.
+    async fn page(&mut self, channel: &str, query: &str) -> Option<Value> {
+        let path = format!("/channels/{channel}/{query}&limit={PAGE}");
+        let page = self.user.request_until_answered(Method::GET, &path, None, None, &mut self.chance).await;
+        if !page.is_success() {
+            self.violation(channel, &format!("{} for {query}", page.status));
+            return None;
+        }
+        Some(page.body)
+    }
+
+    /// Reads the messages after the last shown one, page by page. Returns the number of the newest change.
+    async fn read_messages(&mut self, channel: &str) -> Option<u64> {
+        loop {
+            let after = self.with_log(channel, |log| log.messages.len());
+            let page = self.page(channel, &format!("messages?after={after}")).await?;
+            let Some(newest) = page["rev"].as_u64() else {
+                self.violation(channel, &format!("a page after {after} without the number of changes"));
+                return None;
+            };
+            // The messages of later pages have all changes up to the number of the first page, too.
+            self.with_log(channel, |log| *log.known.get_or_insert(newest));
+            for message in page["messages"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                if self.show(channel, message) == Place::AfterGap {
+                    self.violation(channel, &format!("a history after {after} that continues with {}", message["seq"]));
+                    return None;
+                }
+            }
+            if page["has_more"] != true {
+                return Some(newest);
+            }
+        }
+    }
+
+    /// Reads the changes after a number, page by page. Returns whether one is of a message that is not shown yet.
+    async fn read_changes(&mut self, channel: &str, known: u64) -> Option<Place> {
+        self.user.shared.ledger.count("reads of changes");
+        let (mut place, mut after) = (Place::Known, known);
+        loop {
+            let page = self.page(channel, &format!("changes?after={after}")).await?;
+            let mut last = after;
+            for change in page["changes"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                let rev = change["rev"].as_u64().unwrap_or_default();
+                if rev <= last {
+                    self.violation(channel, &format!("changes after {after} with {rev} after {last}"));
+                }
+                last = rev;
+                if self.show_changed(channel, &change["message"]) == Place::AfterGap {
+                    place = Place::AfterGap;
+                }
+            }
+            if page["has_more"] == true {
+                after = page["next"]["after"].as_u64()?;
+                continue;
+            }
+            let newest = page["rev"].as_u64()?;
+            self.with_log(channel, |log| log.known = log.known.max(Some(newest)));
+            return Some(place);
+        }
+    }
+
+    /// Shows the newer version of a shown message. A change of another message adds none.
+    fn show_changed(&self, channel: &str, message: &Value) -> Place {
+        let count = self.with_log(channel, |log| log.messages.len());
+        let is_shown = message["seq"].as_u64().is_some_and(|seq| usize::try_from(seq).is_ok_and(|seq| seq <= count));
+        if is_shown { self.show(channel, message) } else { Place::AfterGap }
+    }
 }

@@ -88,6 +88,14 @@ where
         socket.event("message.updated", |message| message["seq"] == seq && message["content"] == "edited").await
     };
     steps.stream_step("edit", edit).await?;
+    let changes = async {
+        let path = format!("/channels/{channel}/changes?after=0");
+        let page = one.rest.ask(Method::GET, &path, Value::Null, 200).await?;
+        let change = &page["changes"][0];
+        let found = json!([page["rev"], change["rev"], change["message"]["seq"], change["message"]["content"]]);
+        equal("the changes", &found, &json!([2, 2, seq, "edited"]))
+    };
+    steps.step("changes", changes).await?;
     join_and_leave(target, steps, two, channel, &mut socket, &sent["sender_id"]).await
 }
 

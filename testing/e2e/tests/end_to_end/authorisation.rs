@@ -55,6 +55,7 @@ fn routes() -> Vec<Route> {
         route("delete another's message", Method::DELETE, "/channels/{channel}/messages/1", Value::Null),
         route("read a thread", Method::GET, "/channels/{channel}/messages/1/replies", Value::Null),
         route("list the threads", Method::GET, "/channels/{channel}/threads", Value::Null),
+        route("read the changes", Method::GET, "/channels/{channel}/changes?after=0", Value::Null),
         route("react to a message", Method::PUT, thumb, Value::Null),
         route("see who is there", Method::GET, "/channels/{channel}/presence", Value::Null),
         route("say to be typing", Method::POST, "/channels/{channel}/typing", Value::Null),

@@ -172,6 +172,8 @@ async fn every_refusal_has_its_code() {
         (as_alice(Method::DELETE, "/channels/room/members/nobody"), 404, "member_not_found"),
         (as_alice(Method::POST, "/connections/x%3D/token"), 404, "connection_not_found"),
         (as_alice(Method::POST, "/channels/room/messages/1/reply/cancel"), 404, "reply_not_found"),
+        (as_alice(Method::GET, "/channels/room/messages/1/reply"), 404, "reply_not_found"),
+        (as_alice(Method::GET, "/channels/room/changes?after=1"), 410, "changes_expired"),
         (as_alice(Method::GET, "/rooms"), 404, "no_such_route"),
         (as_alice(Method::PUT, "/channels/room"), 405, "method_not_allowed"),
         (as_alice(Method::POST, "/channels/attic/messages").json(&message), 409, "channel_archived"),

@@ -1,10 +1,16 @@
-//! The tested programs: the runner, and the functions of another build.
+//! The tested programs: the runner, and the functions of another build. Settings of the tests.
 
 use std::process::Command;
 
 /// Returns the folder with another build of the functions, which is tested instead of the workspace's.
 pub(crate) fn built() -> Option<std::ffi::OsString> {
     std::env::var_os("SWITCHBOARD_TEST_BIN_DIR")
+}
+
+/// Returns the number in an environment variable, or a default that keeps a test short.
+pub(crate) fn number_of(variable: &str, default: usize) -> usize {
+    let Some(text) = std::env::var_os(variable) else { return default };
+    text.to_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{variable} is no number"))
 }
 
 /// Returns the runner's binary, which is in the parent folder of the test executables.

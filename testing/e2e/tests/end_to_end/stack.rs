@@ -217,10 +217,13 @@ impl Stack {
         assert_eq!(response.status(), StatusCode::CREATED);
     }
 
+    /// Sends a message, and returns it as it is in the history: without the channel's number of changes.
     pub(crate) async fn send(&self, user: &str, channel: &str, content: &str) -> Value {
         let response = self.post(user, channel, content, None).await.unwrap();
         assert_eq!(response.status(), StatusCode::CREATED);
-        response.json().await.unwrap()
+        let mut message: Value = response.json().await.unwrap();
+        message.as_object_mut().unwrap().remove("rev");
+        message
     }
 
     pub(crate) async fn post(
@@ -249,6 +252,14 @@ impl Stack {
             }
             after = page["next"]["after"].clone();
         }
+    }
+
+    /// Returns the key of the current channel with an id, as in the tables.
+    pub(crate) async fn channel_key(&self, channel: &str) -> String {
+        let s = |text: &str| AttributeValue::S(text.to_owned());
+        let get = self.dynamodb().await.get_item().table_name("chat_channels");
+        let meta = get.key("channel_id", s(channel)).key("sk", s("meta")).consistent_read(true).send().await.unwrap();
+        format!("{channel}@{}", meta.item.unwrap()["incarnation"].as_s().unwrap())
     }
 
     pub(crate) async fn socket(&self, user: &str, channel: &str) -> Socket {

@@ -90,6 +90,28 @@ struct Story {
     calls: Vec<String>,
 }
 
+/// How far a story is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Number of calls of the model.
+    pub(crate) calls: usize,
+    /// Number of tokens that the newest call has sent or was given.
+    pub(crate) told: usize,
+    /// `true` if the model waits at its limit.
+    pub(crate) is_held: bool,
+}
+
+impl Story {
+    fn progress(&self) -> Progress {
+        let is_held = self.limit.is_some_and(|limit| self.told >= limit);
+        Progress { calls: self.calls.len(), told: self.told, is_held }
+    }
+}
+
+fn progress(told: &BTreeMap<String, Story>) -> BTreeMap<String, Progress> {
+    told.iter().map(|(question, story)| (question.clone(), story.progress())).collect()
+}
+
 /// Returns a token of the story about a question. All but the first and the last are chosen by a hash.
 fn token(question: &str, number: usize) -> String {
     if number == 0 {
@@ -111,7 +133,12 @@ fn token(question: &str, number: usize) -> String {
 
 /// Returns the story about a question.
 pub(crate) fn story(question: &str) -> String {
-    (0..TOKENS).map(|number| token(question, number)).collect()
+    beginning(question, TOKENS)
+}
+
+/// Returns the first tokens of the story about a question.
+pub(crate) fn beginning(question: &str, tokens: usize) -> String {
+    (0..tokens).map(|number| token(question, number)).collect()
 }
 
 /// Returns the text after a beginning of the story, as the rest of a token and the number of the next one. Returns
@@ -216,10 +243,29 @@ impl Storyteller {
 
     /// Starts a stack in memory whose agent has this model.
     pub(crate) fn stack(&self) -> Stack {
+        Stack::with(&self.parameters())
+    }
+
+    /// Starts a stack like [`Storyteller::stack`] with this interval between reads of its streams.
+    pub(crate) fn stack_reading_every(&self, interval: &str) -> Stack {
+        Stack::pacing(interval, &self.parameters())
+    }
+
+    fn parameters(&self) -> Vec<(&'static str, String)> {
         let model = [("ModelProvider", "openai"), ("Model", "storyteller"), ("ModelUrl", self.url.as_str())];
         let parameters = model.into_iter().chain([("ModelContinuation", self.way.parameter())]);
-        let parameters: Vec<_> = parameters.map(|(name, value)| (name, value.to_owned())).collect();
-        Stack::with(&parameters)
+        parameters.map(|(name, value)| (name, value.to_owned())).collect()
+    }
+
+    /// Waits until the stories are as `is_wanted` says, and returns how far they are told.
+    pub(crate) async fn stories_that(
+        &self,
+        is_wanted: impl Fn(&BTreeMap<String, Progress>) -> bool,
+    ) -> BTreeMap<String, Progress> {
+        let mut told = self.stories.told.subscribe();
+        let found = told.wait_for(|told| is_wanted(&progress(told)));
+        let found = tokio::time::timeout(PATIENCE, found).await.expect("the stories in time").unwrap();
+        progress(&found)
     }
 
     /// Lets the model wait after this number of tokens of the story about a question.

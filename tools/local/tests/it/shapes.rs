@@ -7,6 +7,7 @@ use chat::{
     model::{
         agent_data::{AgentData, ReplyStatus},
         channel::{Channel, ChannelView, Member, MemberRole, MemberView, OwnMembership},
+        draft::{Delta, DraftStatus},
         event::Present,
         frame::{ClosingReason, event_frames},
         id::UserId,
@@ -163,11 +164,62 @@ fn pages_and_problems_have_the_documented_fields() {
         };
         require_fields(&openapi, list, &page(&more), &page(&last));
     }
+    let mut messages = [&more, &last].map(|end| {
+        let mut page = end.clone();
+        (page["messages"], page["rev"]) = (json!([]), json!(Rev::ZERO));
+        page
+    });
+    (messages[0]["previous"], messages[0]["replying_to"]) = (json!({ "before": 1 }), json!([1]));
+    require_fields(&openapi, "MessageList", &messages[0], &messages[1]);
+    let [more, last] = [more, last].map(|mut page| {
+        (page["changes"], page["rev"]) = (json!([]), json!(Rev::ZERO));
+        page
+    });
+    require_fields(&openapi, "ChangeList", &more, &last);
+    let change = json!({ "rev": Rev::FIRST, "message": {} });
+    require_fields(&openapi, "MessageChange", &change, &change);
     let violation = Violation::new("a", "required", "is required");
     require_fields(&openapi, "Violation", &violation, &violation);
     let of_request = |problem: Problem| Problem { instance: "id".to_owned(), ..problem };
     let bare = of_request(Problem::new(ProblemCode::LastOwner, "the last owner stays"));
     require_fields(&openapi, "Problem", &of_request(Problem::invalid(vec![violation])), &bare);
+}
+
+#[test]
+fn a_sent_message_has_the_number_of_changes_beside_its_fields() {
+    let openapi = document("openapi.yaml");
+    let parts = at(&openapi, "/components/schemas/SentMessage/allOf").as_array().unwrap();
+    let [message, beside] = parts.as_slice() else { panic!("two parts: {parts:?}") };
+    assert_eq!(message["$ref"], "#/components/schemas/Message");
+    assert!(names(&beside["properties"]).iter().eq(["rev"]), "{beside}");
+    assert_eq!(beside["required"], json!(["rev"]));
+    let [full, _] = messages();
+    assert!(!names(&serde_json::to_value(full).unwrap()).contains("rev"), "a message itself has no number");
+}
+
+#[test]
+fn replies_have_the_documented_fields_and_statuses() {
+    let openapi = document("openapi.yaml");
+    let delta = Delta {
+        channel_id: "general".parse().unwrap(),
+        draft_id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned().try_into().unwrap(),
+        reply_to: Seq::FIRST,
+        status: DraftStatus::Writing,
+        position: 0,
+        text: String::new(),
+        seq: Some(Seq::FIRST),
+    };
+    // A reply has the fields of a frame of its draft, without those that name the question.
+    let mut full = serde_json::to_value(&delta).unwrap();
+    full.as_object_mut().unwrap().retain(|name, _| !["type", "channel_id", "reply_to"].contains(&name.as_str()));
+    let mut bare = full.clone();
+    bare.as_object_mut().unwrap().retain(|name, _| !["draft_id", "seq"].contains(&name.as_str()));
+    require_fields(&openapi, "Reply", &full, &bare);
+    let statuses =
+        [DraftStatus::Thinking, DraftStatus::Writing, DraftStatus::Done, DraftStatus::Cancelled, DraftStatus::Failed];
+    let expected: BTreeSet<String> =
+        statuses.map(|status| serde_json::to_value(status).unwrap().as_str().unwrap().to_owned()).into();
+    assert_eq!(choices(&openapi, "/components/schemas/DraftStatus/enum"), expected);
 }
 
 /// Returns the events of a frame.

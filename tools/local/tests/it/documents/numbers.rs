@@ -35,6 +35,7 @@ const NUMBERS: &[Number] = &[
     (AGENT, "a reply longer than a message", (LIMITS, "CONTENT_BYTES"), ""),
     (AGENT, "less than", (LIMITS, "MIN_TIME_FOR_MODEL_CALL"), "of the invocation remain"),
     (AGENT, "generated for more than", (LIMITS, "MIN_PARTIAL_REPLY_DURATION"), "is stored"),
+    (AGENT, "Draft frames start", (LIMITS, "DELTA_INTERVAL"), "after the beginning of the reply"),
     (API, "a ticket that opens one socket within", (LIMITS, "TICKET_DURATION"), ""),
     (AUTHORIZATION, "An id has at most", (LIMITS, "USER_ID_CHARS"), "characters"),
     (AUTHORIZATION, "a leeway of", ("crates/auth/src/lib.rs", "LEEWAY"), "after"),
