@@ -76,9 +76,13 @@ export class ChannelLog {
     return { ...message, thread: { reply_count: count + later.length, last_reply_seq: last.seq, last_reply_at: last.created_at } };
   }
 
-  /** Adds pushed messages. Returns the new ones. */
+  /**
+   * Adds pushed messages. Returns the new ones. A message up to `settled` that is not held is a late repetition of a first
+   * state, which may have changed since: the history has the current one.
+   */
   push(messages) {
-    const added = this.#insert(messages);
+    const isNew = (message) => this.#settled === null || message?.seq > this.#settled || this.#bySeq.has(message?.seq);
+    const added = this.#insert(messages.filter(isNew));
     this.#advance();
     return added;
   }

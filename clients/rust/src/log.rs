@@ -57,7 +57,8 @@ impl ChannelLog {
         for event in events {
             self.count(&event);
             match (event.kind, &event.message) {
-                (EventKind::Created, Some(message)) => self.keep(message.clone()),
+                // A message up to the settled ones that is not held is a late repetition of a first state.
+                (EventKind::Created, Some(message)) if self.may_hold(message.seq) => self.keep(message.clone()),
                 (EventKind::Updated | EventKind::Deleted, Some(message)) => self.change(message.clone()),
                 (EventKind::ReactionAdded | EventKind::ReactionRemoved, _) => {
                     self.name(event.seq);
@@ -98,6 +99,11 @@ impl ChannelLog {
         }
         self.known = self.known.max(Some(page.rev));
         None
+    }
+
+    /// Returns whether a created message is held, or comes after the settled ones.
+    fn may_hold(&self, seq: u64) -> bool {
+        seq > self.settled || self.messages.contains_key(&seq)
     }
 
     /// Takes the new state of a message. A message that is not held and has an earlier number was never shown.

@@ -230,7 +230,8 @@ export class Room {
     if (type === "reaction.added" || type === "reaction.removed") this.name(seq);
     if (!message) return;
     if (type === "message.created") {
-      this.keep(message);
+      // Up to the settled messages, one that is not held is a late repetition of a first state.
+      if (seq > this.settled || this.bySeq.has(seq)) this.keep(message);
       this.advance();
       this.typing.delete(message.sender_id);
     }

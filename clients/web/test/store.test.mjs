@@ -59,6 +59,13 @@ test("what was pushed after the page had been asked for stays a gap", () => {
   assert.equal(log.hasGap, true);
 });
 
+test("a first state that is repeated late is not taken for a message that is not loaded", () => {
+  const log = new ChannelLog();
+  log.addEarlier(messages(5, 4, 3), true);
+  assert.deepEqual(log.push(messages(2, 4, 6)).map(({ seq }) => seq), [6]);
+  assert.deepEqual(seqs(log), [3, 4, 5, 6]);
+});
+
 test("earlier history is asked for until the first message", () => {
   const log = new ChannelLog();
   assert.equal(log.hasEarlier, false);

@@ -50,6 +50,14 @@ fn a_log_heals_itself() {
     assert_eq!(words(&log), ["a", "b", "c"]);
 }
 
+#[test]
+fn a_first_state_that_is_repeated_late_is_no_message() {
+    let mut log = ChannelLog::default();
+    log.take_page(page(vec![stored(5, "five")], 0));
+    log.take_events(vec![event("message.created", 4, "deleted since"), event("message.created", 6, "six")]);
+    assert_eq!(words(&log), ["five", "six"]);
+}
+
 /// Returns message 1 in a version.
 fn at(version: u64, content: &str, replies: u64) -> Value {
     let mut message = stored(1, content);
