@@ -109,21 +109,18 @@ where
     }
 
     /// Ends the draft that a worker has left of a reply which has become unwanted before another worker could continue
-    /// it. Nothing is read for a young question: its first worker either replies, or holds the lease and ends the draft
-    /// itself.
+    /// it. Waits for a worker that still holds the lease.
     pub(super) async fn end_left_draft(&self, question: &Question<'_>, reason: Unwanted) -> Result<ReplyOutcome> {
-        let now = self.clock.now();
-        if question.stored.message.created_at.until(now) < LEASE_DURATION {
-            return Ok(ReplyOutcome::NotWanted);
-        }
-        let found = self.channels.draft(&question.key, now).await?;
+        let found = self.channels.draft(&question.key, self.clock.now()).await?;
         if found.is_none_or(|found| found.draft_id.is_none() || found.status.is_some()) {
             return Ok(ReplyOutcome::NotWanted);
         }
         let Some(lease) = self.acquire_lease(question).await? else { return Ok(ReplyOutcome::Answered) };
-        Ok(match self.left_draft(question, &lease).await? {
-            Some(mut draft) => self.end_unwanted(question, &mut draft, reason).await,
-            None => ReplyOutcome::NotWanted,
-        })
+        if let Some(mut draft) = self.left_draft(question, &lease).await? {
+            return Ok(self.end_unwanted(question, &mut draft, reason).await);
+        }
+        // The worker before has ended the draft. If the release fails, the lease expires.
+        let _ = self.channels.release(&question.key, question.owner).await;
+        Ok(ReplyOutcome::NotWanted)
     }
 }

@@ -159,8 +159,15 @@ where
             return Ok(outcome);
         }
         if !should_reply(&channel.agent, &stored.message, self.name) {
+            // Most messages ask for no reply. Only a record that comes late may have a draft of an earlier worker.
+            let is_late = stored.message.created_at.until(self.clock.now()) >= LEASE_DURATION;
+            let outcome = if is_late {
+                self.end_left_draft(&question, Unwanted::AgentOff).await?
+            } else {
+                ReplyOutcome::NotWanted
+            };
             *known = Some(channel);
-            return Ok(ReplyOutcome::NotWanted);
+            return Ok(outcome);
         }
         // A model call that the end of the invocation would cut off is not started: the next invocation has more time.
         if self.clock.now().plus(MIN_TIME_FOR_MODEL_CALL) >= self.stop_at() {

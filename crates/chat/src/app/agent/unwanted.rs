@@ -25,7 +25,7 @@ pub(super) enum Unwanted {
     Answered,
     /// The question is deleted, or it or the root of its thread has expired.
     QuestionDeleted,
-    /// The agent of the channel is turned off.
+    /// The agent of the channel is turned off, or does not reply to such a message any longer.
     AgentOff,
     /// The channel is archived.
     ChannelArchived,

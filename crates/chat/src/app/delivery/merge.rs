@@ -1,6 +1,9 @@
 //! Changes of one message that become one event.
 
-use crate::model::message::{Change, MessageEvent};
+use crate::model::{
+    limits::USERS_LISTED_PER_REACTION,
+    message::{Change, Message, MessageEvent},
+};
 
 /// Merges adjacent events of one message with consecutive numbers into the later one, if that has the whole message. The
 /// merged event covers the numbers of both.
@@ -24,13 +27,22 @@ fn is_replaced(earlier: &MessageEvent, later: &MessageEvent) -> bool {
         && earlier.stored.channel() == later.stored.channel()
         && earlier.stored.message.seq == later.stored.message.seq
         && earlier.stored.rev.next() == later.rev_from
+        && names_all_reactors(&later.stored.message)
+}
+
+/// Returns whether the frame of a message names all users that react to it. If it does not, a client knows only by each
+/// single event whether its user is among them.
+fn names_all_reactors(message: &Message) -> bool {
+    message.reactions.values().all(|users| users.len() <= USERS_LISTED_PER_REACTION)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::{
-        model::rev::Rev,
+        model::{id::UserId, reaction::Reactions, rev::Rev},
         testing::{created, stored_message},
     };
 
@@ -85,6 +97,24 @@ mod tests {
             ),
         ] {
             assert_eq!(merged(&events), wanted, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_does_not_name_all_reactors_replaces_no_other() {
+        for (change, count, is_merged) in [
+            (Change::Updated, USERS_LISTED_PER_REACTION, true),
+            (Change::Updated, USERS_LISTED_PER_REACTION + 1, false),
+            (Change::Deleted, 0, true),
+        ] {
+            let users: BTreeSet<UserId> = (0..count).map(|number| format!("u{number}").parse().unwrap()).collect();
+            let mut later = event(change, 1, 5);
+            later.stored.message.reactions = Reactions::from([("👍".parse().unwrap(), users)]);
+            for earlier in [reacted(1, 4), updated(1, 4)] {
+                let events = [earlier, later.clone()];
+                let wanted = if is_merged { vec![covering(later.clone(), 4)] } else { events.to_vec() };
+                assert_eq!(merged(&events), wanted, "{count} users");
+            }
         }
     }
 

@@ -81,8 +81,8 @@ where
     Fan: FanOut,
     Time: Clock,
 {
-    /// Delivers `events` of one channel, in order, to its audience. Changes of one message may become one event. Pushes to up to `threshold` sockets from here. A
-    /// larger audience is dispatched in shards.
+    /// Delivers `events` of one channel, in order, to its audience. Changes of one message may become one event. Pushes to
+    /// up to `threshold` sockets from here. A larger audience is dispatched in shards.
     ///
     /// # Errors
     /// When the subscriptions cannot be read or a dispatch fails: all events have to be delivered again.

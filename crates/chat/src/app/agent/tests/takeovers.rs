@@ -189,23 +189,39 @@ async fn what_a_dead_worker_has_stored_of_a_stopped_reply_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_draft_without_a_worker_ends_when_its_reply_becomes_unwanted() {
-    for (change, status) in CHANGES.into_iter().filter(|(change, _)| *change != Change::ChannelDeleted) {
-        for continues in [true, false] {
-            let world = World::new([story()]).await;
-            world.model.continues.store(continues, Ordering::SeqCst);
-            world.die_after(2 * INTERVAL + 250).await;
-            world.undergo(change, 20_000).await;
-            assert_eq!(world.answer().await.unwrap(), ReplyOutcome::NotWanted, "{change:?}");
-            assert!(world.ends(Seq::FIRST).is_empty(), "{change:?}");
-            assert_eq!(world.shown.drafts(), ["Once upon "], "{change:?}");
-            assert_eq!(world.finals(), [[(status.unwrap(), None)]], "{change:?}");
-            let draft = world.stored_draft().await;
-            assert_eq!((draft.status, draft.held), (status, false), "{change:?}");
-            assert_eq!(world.answer().await.unwrap(), ReplyOutcome::NotWanted, "{change:?}");
-            assert_eq!(world.finals(), [[(status.unwrap(), None)]], "{change:?}: once");
-            assert_eq!(world.model.calls(), 1);
-        }
+    let unwanted = CHANGES.into_iter().filter(|(change, _)| *change != Change::ChannelDeleted);
+    for ((change, status), continues, after) in unwanted
+        .flat_map(|of_change| [true, false].map(|continues| (of_change, continues)))
+        // The lease of the dead worker is still held, or has expired.
+        .flat_map(|(of_change, continues)| [0, 20_000].map(|after| (of_change, continues, after)))
+    {
+        let world = World::new([story()]).await;
+        world.model.continues.store(continues, Ordering::SeqCst);
+        world.die_after(2 * INTERVAL + 250).await;
+        world.undergo(change, after).await;
+        assert_eq!(world.answer().await.unwrap(), ReplyOutcome::NotWanted, "{change:?} {after}");
+        assert!(world.ends(Seq::FIRST).is_empty(), "{change:?} {after}");
+        assert_eq!(world.shown.drafts(), ["Once upon "], "{change:?} {after}");
+        assert_eq!(world.finals(), [[(status.unwrap(), None)]], "{change:?} {after}");
+        let draft = world.stored_draft().await;
+        assert_eq!((draft.status, draft.held), (status, false), "{change:?} {after}");
+        assert_eq!(world.answer().await.unwrap(), ReplyOutcome::NotWanted, "{change:?} {after}");
+        assert_eq!(world.finals(), [[(status.unwrap(), None)]], "{change:?} {after}: once");
+        assert_eq!(world.model.calls(), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draft_without_a_worker_ends_when_the_agent_replies_only_to_mentions() {
+    let world = World::new([story()]).await;
+    world.die_after(2 * INTERVAL + 250).await;
+    world.store.set_agent("c", AgentMode::Mention);
+    tokio::time::sleep(LEASE_DURATION).await;
+    assert_eq!(world.answer().await.unwrap(), ReplyOutcome::NotWanted);
+    assert_eq!(world.finals(), [[(DraftStatus::Cancelled, None)]]);
+    let draft = world.stored_draft().await;
+    assert_eq!((draft.status, draft.held), (Some(DraftStatus::Cancelled), false));
+    assert_eq!(world.model.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
