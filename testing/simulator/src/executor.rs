@@ -208,6 +208,17 @@ impl Core {
     }
 }
 
+impl Time {
+    /// Drops all tasks. They hold the world, which holds this time.
+    pub(crate) fn drop_tasks(&self) {
+        let (tasks, timers) = {
+            let mut core = lock(&self.core);
+            (std::mem::take(&mut core.tasks), std::mem::take(&mut core.timers))
+        };
+        drop((tasks, timers));
+    }
+}
+
 /// Runs until no task is ready and no timer is left. Returns `false` if the schedule exceeds [`STEPS`].
 pub(crate) fn run(time: &Time) -> bool {
     loop {

@@ -103,6 +103,7 @@ fn simulate(world: World) -> Report {
         world.violation("the schedule does not converge".to_owned());
     }
     let (steps, faults, deaths, trace) = world.time.counts();
+    world.time.drop_tasks();
     let event_log = world.event_log.as_ref().map(|log| std::mem::take(&mut *executor::lock(log))).unwrap_or_default();
     Report { steps, faults, deaths, trace, violations: world.tables().violations.clone(), event_log }
 }

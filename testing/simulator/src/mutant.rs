@@ -109,6 +109,8 @@ mutants! {
 
     /// A change does not require the number of the channel's last change: numbers are taken twice.
     NumberUnchecked takes out ChangeNumbered,
+    /// A change takes the number after the next one.
+    NumberSkipped takes out ChangeFollows,
     /// A change writes no record.
     ChangeUnrecorded takes out ChangeRecorded,
     /// An edit that is tried again keeps the number of its first attempt.

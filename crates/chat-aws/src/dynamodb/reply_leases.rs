@@ -202,7 +202,7 @@ impl ReplyLeases for DynamoChannels {
     ) -> Result<CancelResult, StoreError> {
         let key = self.keys.reply_lease(question);
         let update = Write::update(&self.table, key, "SET cancelled = :yes, expires_at = :expires_at")
-            .when("lease_until > :now")
+            .when("lease_until > :now OR (attribute_exists(draft_id) AND attribute_not_exists(draft_status))")
             .value("yes", AttributeValue::Bool(true))
             .value("now", n(now.as_millis()))
             .value("expires_at", n(now.plus(KEPT).as_secs()));

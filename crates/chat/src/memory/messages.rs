@@ -129,7 +129,7 @@ impl<H: Hook> MessageStore for MemoryStore<H> {
     ) -> Result<Vec<(Rev, Seq)>, StoreError> {
         self.read(Call::Changes, channel, Reading::Messages, |state| {
             let Some(all) = state.changes.get(channel) else { return Vec::new() };
-            let rest = all.range((Excluded(after), Unbounded)).filter(|(_, record)| record.expires_at > now);
+            let rest = all.range((Excluded(after), Unbounded)).take_while(|(_, record)| record.expires_at > now);
             rest.take(usize::from(limit)).map(|(rev, record)| (*rev, record.seq)).collect()
         })
         .await

@@ -44,6 +44,8 @@ pub enum Rule {
     ReactionVersion,
     /// A change of a message requires the number of the channel's last change.
     ChangeNumbered,
+    /// A change of a message takes the number after the last one.
+    ChangeFollows,
     /// A change of a message writes its record.
     ChangeRecorded,
     /// A change of a member requires the membership as it was read.

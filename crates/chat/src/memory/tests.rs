@@ -40,6 +40,7 @@ async fn the_laws_notice_each_rule_that_is_taken_out() {
         Rule::MessageAsRead,
         Rule::ReactionVersion,
         Rule::ChangeNumbered,
+        Rule::ChangeFollows,
         Rule::ChangeRecorded,
         Rule::MemberAsRead,
         Rule::ReadMarkOfMember,

@@ -248,8 +248,8 @@ pub trait MessageStore: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<ReactionResult, StoreError>> + Send;
 
-    /// Returns up to `limit` records of changes after `after` that have not expired by `now`, in order: the number, and
-    /// the `seq` of the changed message.
+    /// Returns up to `limit` records of changes after `after`, in order, up to the first one that has expired by `now`: the
+    /// number, and the `seq` of the changed message.
     fn changes(
         &self,
         channel: &ChannelKey,

@@ -133,7 +133,7 @@ pub enum Acquire {
 pub enum CancelResult {
     /// The holder of the lease will learn that the reply is cancelled.
     Done,
-    /// No worker holds the lease.
+    /// No worker holds the lease, and no draft waits for the next worker.
     NoReply,
     /// The authority has changed since it was read.
     Stale,
@@ -199,7 +199,8 @@ pub trait ReplyLeases: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Seq>, StoreError>> + Send;
 
-    /// Cancels the reply, if a worker holds the lease at `now`, in one transaction that checks `by`.
+    /// Cancels the reply, if a worker holds the lease at `now` or a draft has not ended, in one transaction that checks
+    /// `by`. Without a worker, the next one finds the cancellation.
     fn cancel(
         &self,
         by: &Authority<'_>,

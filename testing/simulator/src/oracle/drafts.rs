@@ -20,6 +20,10 @@ use crate::{
 
 /// Records a stored reply. Returns why it is not the reply of the model, or `None`.
 pub(super) fn note(world: &World, notes: &mut Notes, effect: &Effect) -> Option<String> {
+    if let Effect::DraftEnded { question, .. } = effect {
+        // Another worker may find the reply wanted again. It does not continue a draft that has ended.
+        notes.drafts_of.remove(&(question.channel.clone(), question.seq));
+    }
     let Effect::MessageAppended { item, .. } = effect else { return None };
     let (channel, message) = (item.stored.channel(), &item.stored.message);
     let data = message.agent.as_ref().filter(|_| message.role == Role::Agent)?;

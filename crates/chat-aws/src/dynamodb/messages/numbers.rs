@@ -24,9 +24,6 @@ use crate::{
     sdk::sdk_error,
 };
 
-/// Maximum number of records that one query covers after the first.
-const MOST_AT_ONCE: i32 = 1_000;
-
 impl DynamoMessages {
     /// Returns the transaction of a change of the message `seq`: the write of the message, that of the channel's number,
     /// the change's record, and the conditions of the authority.
@@ -51,7 +48,7 @@ impl DynamoMessages {
         Ok(transaction)
     }
 
-    /// Returns up to `limit` records of changes after `after` that have not expired by `now`, in order.
+    /// Returns up to `limit` records of changes after `after`, in order, up to the first one that has expired by `now`.
     pub(super) async fn read_changes(
         &self,
         channel: &ChannelKey,
@@ -59,35 +56,24 @@ impl DynamoMessages {
         limit: u16,
         now: Timestamp,
     ) -> Result<Vec<(Rev, Seq)>, StoreError> {
-        let (range, limit) = (self.keys.changes(channel, after), usize::from(limit));
-        let (mut records, mut start) = (Vec::new(), None::<Item>);
-        let mut at_once = i32::try_from(limit).unwrap_or(MOST_AT_ONCE);
-        while !range.is_empty() && records.len() < limit {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.channels)
-                .key_condition_expression("channel_id = :changes AND sk BETWEEN :first AND :last")
-                .expression_attribute_values(":changes", s(&range.partition))
-                .expression_attribute_values(":first", s(&range.first))
-                .expression_attribute_values(":last", s(&range.last))
-                .consistent_read(true)
-                .limit(at_once)
-                .set_exclusive_start_key(start.take())
-                .send()
-                .await
-                .map_err(|error| sdk_error("Query", error))?;
-            let live = page.items.iter().flatten().filter(|item| is_live(item, now));
-            records.extend(live.filter_map(record));
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-            // More than one query is needed only if records have expired.
-            at_once = MOST_AT_ONCE;
+        let range = self.keys.changes(channel, after);
+        if range.is_empty() {
+            return Ok(Vec::new());
         }
-        records.truncate(limit);
-        Ok(records)
+        let page = self
+            .client
+            .query()
+            .table_name(&self.channels)
+            .key_condition_expression("channel_id = :changes AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":changes", s(&range.partition))
+            .expression_attribute_values(":first", s(&range.first))
+            .expression_attribute_values(":last", s(&range.last))
+            .consistent_read(true)
+            .limit(limit.into())
+            .send()
+            .await
+            .map_err(|error| sdk_error("Query", error))?;
+        Ok(page.items.iter().flatten().take_while(|item| is_live(item, now)).filter_map(record).collect())
     }
 
     /// Returns those of up to 100 messages that have not expired by `now`, each with the number of its last change, in

@@ -125,8 +125,9 @@ where
             (3, 10, self.now, &all[3..]),
             (4, 10, self.now, &all[4..]),
             (9, 10, self.now, &all[4..]),
-            (0, 10, late, &all[3..]),
-            (0, 1, late, &all[3..]),
+            (0, 10, late, &all[4..]),
+            (2, 1, late, &all[4..]),
+            (3, 1, late, &all[3..]),
         ] {
             let found = messages.changes(&key, Rev::new(after), limit, now).await?;
             let found: Vec<(u64, u64)> = found.into_iter().map(|(rev, seq)| (rev.get(), seq.get())).collect();

@@ -7,7 +7,7 @@ use super::{
     bench::{Bench, LONG, Outcome, id},
 };
 use crate::{
-    model::{access::Authority, channel::Visibility, id::MessageId, seq::Seq},
+    model::{access::Authority, channel::Visibility, draft::DraftStatus, id::MessageId, seq::Seq},
     ports::{
         clock::Clock,
         deleted_channels::DeletedChannels,
@@ -48,7 +48,7 @@ where
         );
         let channel = self.current(&channel).await?;
         let by = Authority { channel: &channel, member: Some(&olga) };
-        require_eq!(store.cancel(&by, &question, later).await?, CancelResult::NoReply, "the end of an expired claim");
+        require_eq!(store.cancel(&by, &question, later).await?, CancelResult::Done, "a draft between two workers");
         require_eq!(store.cancel(&by, &question, self.now).await?, CancelResult::Done, "the end of a claim");
         require_eq!(store.cancel(&by, &question, self.now).await?, CancelResult::Done, "the same again");
         let renewed = ReplyLeases::renew(store, &question, one, later, LeaseRenewal::Keep).await?;
@@ -67,8 +67,8 @@ where
         store.release(&question, one).await?;
         require_eq!(
             store.cancel(&by, &question, self.now).await?,
-            CancelResult::NoReply,
-            "the end of what is released"
+            CancelResult::Done,
+            "a draft whose worker has released it"
         );
         require_eq!(store.held(&channel.key(), &others, self.now).await?, vec![], "a released lease");
         let claimed = store.acquire(&question, two, later, self.now).await?;
@@ -76,6 +76,8 @@ where
             matches!(claimed, Acquire::Acquired(claim) if claim.calls == 1 && claim.cancelled),
             "what was released"
         );
+        store.end_draft(&question, two, DraftStatus::Cancelled).await?;
+        require_eq!(store.cancel(&by, &question, self.now).await?, CancelResult::NoReply, "a draft that has ended");
         let not_begun = MessageKey { channel: channel.key(), seq: Seq::new(2) };
         require_eq!(store.cancel(&by, &not_begun, self.now).await?, CancelResult::NoReply, "what has not begun");
         let claimed = store.acquire(&not_begun, one, later, self.now).await?;

@@ -122,7 +122,9 @@ impl State {
         if !self.holds(by, Rule::MessageAuthority) {
             return (CancelResult::Stale, None);
         }
-        if self.held_until(question, now).is_none() {
+        let is_between_workers =
+            |stored: &StoredLease| stored.claim.draft_id.is_some() && stored.draft_status.is_none();
+        if self.held_until(question, now).is_none() && !self.stored_lease(question).is_some_and(is_between_workers) {
             return (CancelResult::NoReply, None);
         }
         (CancelResult::Done, Some(Effect::ReplyCancelled { question: question.clone() }))

@@ -139,7 +139,7 @@ impl State {
             return (UpdateResult::Behind(last), None);
         }
         let mut after = before.clone();
-        after.stored.rev = number.rev();
+        after.stored.rev = self.taken(number);
         let (message, to) = (&mut after.stored.message, &revised.message);
         message.content.clone_from(&to.content);
         message.content_type = to.content_type;
@@ -184,7 +184,7 @@ impl State {
             return (ReactionResult::Behind(last), None);
         }
         let mut after = before.clone();
-        after.stored.rev = number.rev();
+        after.stored.rev = self.taken(number);
         if !self.lacks(Rule::ReactionVersion) {
             after.stored.message.version += 1;
         }
@@ -237,12 +237,18 @@ impl State {
         }
     }
 
+    /// Returns the number that a change takes.
+    fn taken(&self, number: ChangeNumber) -> Rev {
+        if self.lacks(Rule::ChangeFollows) { number.rev().next() } else { number.rev() }
+    }
+
     pub(super) fn message_changed(&mut self, after: MessageItem, number: ChangeNumber) {
         let (key, seq) = (after.stored.channel(), after.stored.message.seq);
-        self.last_changes.insert(key.channel_id.clone(), (key.incarnation, number.rev()));
+        let rev = self.taken(number);
+        self.last_changes.insert(key.channel_id.clone(), (key.incarnation, rev));
         if !self.lacks(Rule::ChangeRecorded) {
             let record = ChangeRecord { seq, expires_at: number.expires_at };
-            self.changes.entry(key.clone()).or_default().insert(number.rev(), record);
+            self.changes.entry(key.clone()).or_default().insert(rev, record);
         }
         let before = self.message(&key, seq);
         let change = before.and_then(|before| Change::between(&before.stored.message, &after.stored.message));
