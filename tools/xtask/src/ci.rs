@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::ahead::{self, Ahead};
 use crate::steps::{STEPS, Step};
 use crate::totals;
 use crate::workspace::Workspace;
@@ -26,20 +27,25 @@ pub(crate) fn select(names: &[String], from: Option<&str>) -> Vec<&'static Step>
 /// Runs steps, prints their wall times, and returns the error of the first step that fails.
 pub(crate) fn run(steps: &[&Step]) -> Result {
     let workspace = Workspace::open()?;
-    if steps.len() == STEPS.len() {
+    let is_complete = steps.len() == STEPS.len();
+    if is_complete {
         totals::remove_logs(&workspace)?;
     }
-    let mut times = Vec::new();
+    let (mut times, mut build) = (Vec::new(), None);
     for step in steps {
         println!("\n== {}", step.name);
         // The totals are the last line.
         if step.name == totals::STEP {
             print_times(&times);
         }
+        if is_complete && step.name == ahead::BESIDE {
+            build = Some(Ahead::start(&workspace)?);
+        }
         let began = Instant::now();
         (step.run)(&workspace).map_err(|error| format!("step {}: {error}", step.name))?;
         times.push((step.name, began.elapsed()));
     }
+    drop(build);
     if steps.last().is_some_and(|step| step.name != totals::STEP) {
         println!();
         print_times(&times);

@@ -1,5 +1,6 @@
 //! Runs the checks of the repository: `cargo xtask ci`.
 
+mod ahead;
 mod ci;
 mod install;
 mod local_run;
