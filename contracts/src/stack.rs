@@ -47,6 +47,8 @@ impl Stack {
         let mut runner = Command::new(bin_dir.join("local"))
             .args(["--in-memory", "--rest-port", "0", "--websocket-port", "0", "--dynamodb-port", "0"])
             .args(["--page-port", "0", "--model", "scripted", "--model-url", model_url])
+            // As in Lambda. Without an interval, hardly two changes are in one batch.
+            .args(["--stream-interval", "250ms"])
             .arg("--template")
             .arg(repository().join("infra/backend.yaml"))
             .arg("--bin-dir")

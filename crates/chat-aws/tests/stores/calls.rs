@@ -349,7 +349,7 @@ async fn what_other_operations_cost_is_written_down() {
 async fn a_batch_of_one_channel_that_wants_no_reply_is_one_look_at_it() {
     let (tables, calls) = Tables::new().await.counted();
     let mut channel = sample("c", Visibility::Public);
-    channel.agent.mode = AgentMode::Off;
+    channel.agent.mode = AgentMode::Mention;
     let owner = member("c", "alice", MemberRole::Owner);
     assert_eq!(tables.channels().create(&channel, &owner, None, MANY).await.unwrap(), ChannelCreated::Done);
     let (channels, messages, sockets) = (tables.channels(), tables.messages(), Sockets::default());
