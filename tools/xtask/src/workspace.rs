@@ -41,6 +41,14 @@ impl Workspace {
         Ok(Self { shell, root, target, hidden: hidden.collect() })
     }
 
+    /// Lets clippy compile the members of a workspace in all later builds, with warnings denied. Without it, a complete
+    /// run compiles each dependency twice: for clippy, and for the tests.
+    pub(crate) fn lint_builds(&self) {
+        self.shell.set_var("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+        // `cargo clippy -- -D warnings` passes the option to its driver in this form.
+        self.shell.set_var("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
+    }
+
     /// Returns the path of a file of the repository.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.root.join(name)
