@@ -314,7 +314,7 @@ async fn changes_and_replies_are_for_readers_of_the_channel() {
             assert_eq!((status, &problem["code"]), (404, &json!("channel_not_found")), "{stranger} {path}");
         }
         let (status, problem) = answered(stack.bearing(&limited, Method::GET, path)).await;
-        assert_eq!((status, &problem["code"]), (403, &json!("channel_not_allowed")), "{path}");
+        assert_eq!((status, &problem["code"]), (404, &json!("channel_not_found")), "{path}");
         assert_eq!(answered(stack.anonymous(Method::GET, path)).await.0, 401, "{path}");
         let (status, found) = stack.ask("bob", Method::GET, path, Value::Null).await;
         assert_eq!(status, of_member, "{path}: {found}");
