@@ -100,7 +100,7 @@ impl<'a> Room<'a> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_change_beside_others_is_lost_and_each_takes_one_number() {
     let stack = Stack::in_memory();
-    for round in 0..number_of("SWITCHBOARD_TEST_ROUNDS", 12) {
+    for round in 0..number_of("SWITCHBOARD_TEST_ROUNDS", 6) {
         let room = Room::new(&stack, round).await;
         let mut socket = stack.socket("bob", &room.channel).await;
         let (edits, beside, removed) =

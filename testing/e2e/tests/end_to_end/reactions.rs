@@ -28,9 +28,10 @@ async fn heard(socket: &mut Socket) -> Value {
     event
 }
 
-/// Returns the event of a thumb for the first message.
+/// Returns the event of a thumb for the first message. All changes of the channel are of this message.
 fn changed(kind: &str, version: u64, user: &str, count: u64) -> Value {
-    json!({ "type": kind, "seq": 1, "version": version, "emoji": "👍", "user_id": user, "count": count })
+    let rev = version - 1;
+    json!({ "type": kind, "seq": 1, "version": version, "rev": rev, "emoji": "👍", "user_id": user, "count": count })
 }
 
 #[tokio::test(flavor = "multi_thread")]
