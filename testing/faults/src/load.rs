@@ -196,7 +196,9 @@ impl Load {
         found.extend(changes::numbered(channel, &stored, &numbers));
         found.extend(changes::applied(channel, &stored, &accepted, &ledger.changed()));
         found.extend(of.iter().filter_map(|one| oracle::shows(one, channel, &stored, numbers.newest)));
-        found.into_iter().for_each(|violation| self.shared.ledger.violation(violation));
+        for violation in found {
+            self.shared.ledger.violation(violation);
+        }
         Ok(())
     }
 

@@ -72,6 +72,7 @@ const REMOVED_AT_ONCE: usize = 3;
 /// Invokes `SendMessageFunction` asynchronously.
 pub(crate) type SendMessageFunction = fn(&Arc<World>, PushBatch);
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a trait of a schedule, independent of the others")]
 pub(crate) struct World {
     pub(crate) time: Time,
     pub(crate) mutant: Option<Mutant>,

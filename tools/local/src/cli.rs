@@ -115,7 +115,7 @@ pub struct RunOptions {
     /// Name of the model on that server
     #[arg(long, requires = "model_url")]
     pub model: Option<String>,
-    /// Way in which that server continues a reply whose worker died: none, assistant, prefix or continue_final_message
+    /// Way in which that server continues a reply whose worker died: see its parameter `ModelContinuation`
     #[arg(long, value_name = "WAY", requires = "model", value_parser = CONTINUATIONS)]
     pub model_continuation: Option<String>,
     /// Interval between reads of the tables' streams, such as 250ms (as in Lambda); 0s to read each write immediately

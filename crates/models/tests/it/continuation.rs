@@ -60,7 +60,7 @@ async fn a_server_is_asked_in_its_way_to_continue() {
         assert_eq!(roles, ["system", "user", "assistant", "user", "assistant"], "{continuation:?}");
         let last = messages.last().unwrap();
         assert_eq!(last["content"], "I am");
-        let mark = (continuation == Continuation::Prefix).then(|| json!(true));
+        let mark = (continuation == Continuation::Prefix).then_some(Value::Bool(true));
         assert_eq!(last.get("prefix").cloned(), mark);
         let flags = ["continue_final_message", "add_generation_prompt"].map(|name| request.get(name).cloned());
         let is_flagged = continuation == Continuation::ContinueFinalMessage;

@@ -107,7 +107,7 @@ impl<'a> Asked<'a> {
 }
 
 /// Returns a number of tokens after which the story of a question is interrupted, by a hash (the finalizer of
-/// SplitMix64).
+/// `SplitMix64`).
 fn interrupted_at(number: usize) -> usize {
     let mut hash = u64::try_from(number + 1).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15);
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

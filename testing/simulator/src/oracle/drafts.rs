@@ -69,7 +69,9 @@ pub(crate) fn shown(world: &World, channel: &ChannelKey, delta: &Delta, stored: 
     let text = if is_there { stored } else { known.chars().take(delta.position).chain(delta.text.chars()).collect() };
     wrong.extend(keep(notes, channel, id, text));
     drop(tables);
-    wrong.into_iter().for_each(|wrong| world.violation(wrong));
+    for wrong in wrong {
+        world.violation(wrong);
+    }
 }
 
 /// Records the text with which a worker continues a draft.

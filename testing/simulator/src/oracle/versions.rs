@@ -84,7 +84,9 @@ impl Derived {
             let taken = take(&mut lock(&self.0), &tables.notes, place, version, of_message(message));
             late.into_iter().chain(taken).collect()
         };
-        wrong.into_iter().for_each(|wrong| world.violation(wrong));
+        for wrong in wrong {
+            world.violation(wrong);
+        }
     }
 
     /// Requires that the client has all changes of the messages that it shows, up to the number `rev` that it knows.

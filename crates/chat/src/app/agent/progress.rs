@@ -73,10 +73,9 @@ fn of_message(message: Message) -> ReplyProgress {
     let status = match message.agent.as_ref().map(|data| data.status) {
         Some(ReplyStatus::Complete | ReplyStatus::Truncated) => DraftStatus::Done,
         Some(ReplyStatus::Cancelled) => DraftStatus::Cancelled,
-        Some(ReplyStatus::Failed | ReplyStatus::OverBudget) => DraftStatus::Failed,
         // A deletion removes the data.
         None if is_reply => DraftStatus::Done,
-        None => DraftStatus::Failed,
+        Some(ReplyStatus::Failed | ReplyStatus::OverBudget) | None => DraftStatus::Failed,
     };
     let draft_id = message.agent.and_then(|data| data.draft_id);
     let text = if is_reply && message.deleted_at.is_none() { message.content } else { String::new() };

@@ -246,7 +246,7 @@ async fn a_warm_send_reads_nothing_until_its_number_is_old() {
     change(&store, &clock, "👍").await;
     for (wait, reads, rev) in [
         (Duration::ZERO, false, 0),
-        (CACHED_REV_DURATION - Duration::from_secs(1), false, 0),
+        (CACHED_REV_DURATION.saturating_sub(Duration::from_secs(1)), false, 0),
         (Duration::from_secs(1), true, 1),
         (Duration::from_secs(1), false, 1),
     ] {

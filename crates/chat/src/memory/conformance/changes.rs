@@ -49,7 +49,7 @@ where
         self.require_last(&channel, 1).await?;
 
         let revised = edited(&second, "revised");
-        let react = self.reaction_of_rita(&channel, Seq::new(2))?;
+        let react = Self::reaction_of_rita(&channel, Seq::new(2))?;
         for number in [none, self.number(Rev::new(2)), self.number(Rev::new(9))] {
             let found = messages.update_message(&by, &revised, number).await?;
             require_eq!(found, UpdateResult::Behind(Rev::FIRST), "an edit after change {}", number.last);
@@ -79,7 +79,7 @@ where
         absent.message.seq = Seq::new(99);
         let found = messages.update_message(by, &absent, old).await?;
         require_eq!(found, UpdateResult::MessageNotFound, "an edit of a message that is not there");
-        let react = self.reaction_of_rita(by.channel, Seq::new(99))?;
+        let react = Self::reaction_of_rita(by.channel, Seq::new(99))?;
         let found = messages.react(by, &react, &id("👍")?, Toggle::Add, old, self.now).await?;
         require_eq!(found, ReactionResult::MessageNotFound, "a reaction to a message that is not there");
         self.require_last(by.channel, 2).await
@@ -101,7 +101,7 @@ where
 
         let first = edited(&first, "edited");
         require_eq!(self.revise(&by, &first).await?, UpdateResult::Done, "an edit");
-        let react = self.reaction_of_rita(&channel, Seq::new(2))?;
+        let react = Self::reaction_of_rita(&channel, Seq::new(2))?;
         for toggle in [Toggle::Add, Toggle::Remove] {
             let found = self.react(&by, &react, "👍", toggle, self.now).await?;
             require_eq!(found, ReactionResult::Done, "{toggle:?}");
@@ -180,7 +180,7 @@ where
         Ok(())
     }
 
-    fn reaction_of_rita(&self, channel: &Channel, seq: Seq) -> Outcome<MessageRef> {
+    fn reaction_of_rita(channel: &Channel, seq: Seq) -> Outcome<MessageRef> {
         Ok(MessageRef { channel_id: channel.channel_id.clone(), seq, caller: id("rita")?, trace: None })
     }
 }
