@@ -22,7 +22,8 @@ pub fn run(data: &[u8]) {
     let Ok(input) = std::str::from_utf8(data) else { return };
     let (instructions, turns) = input.split_once(TURN).unwrap_or(("", input));
     let turns: Vec<Turn> = turns.split(TURN).map(turn).collect();
-    let prompt = Prompt { instructions: Some(instructions.to_owned()), turns: turns.clone(), model: None, prefix: None };
+    let prompt =
+        Prompt { instructions: Some(instructions.to_owned()), turns: turns.clone(), model: None, prefix: None };
     let request = serde_json::to_vec(&OpenAi::request("m", &prompt, Continuation::None)).expect("JSON");
 
     let request: Value = serde_json::from_slice(&request).expect("JSON");
