@@ -54,11 +54,12 @@ impl ApiRequest {
         DEFAULT_PAGE_ITEMS
     }
 
-    /// Returns `wait`: 0 to 20 seconds, default 0. Adds a violation if it stands without `after`, or is longer than
-    /// `longest`, the maximum of the deployment.
+    /// Returns `wait`: 0 to 20 seconds, default 0. If it is more than 0, adds a violation if it stands without `after`, or is
+    /// longer than `longest`, the maximum of the deployment.
     pub fn wait(&self, longest: Duration, violations: &mut Vec<Violation>) -> Duration {
         let expected = format!("a number from 0 to {WAIT_SECONDS}");
-        let Some(Decimal(seconds)) = self.query("wait", &expected, violations) else { return Duration::ZERO };
+        // Generated clients send the default.
+        let Some(Decimal(seconds @ 1..)) = self.query("wait", &expected, violations) else { return Duration::ZERO };
         let wait = Duration::from_secs(seconds.into());
         let (code, message) = if seconds > WAIT_SECONDS {
             ("out_of_range", format!("must be {expected}"))
@@ -167,7 +168,8 @@ mod tests {
         let alone =
             |parameters| read(&asking(parameters), |request, found| request.wait(Duration::from_secs(20), found));
         assert_eq!(alone(&[("wait", &["5"])]), (Duration::ZERO, vec!["requires_after"]));
-        assert_eq!(alone(&[("wait", &["0"]), ("before", &["7"])]), (Duration::ZERO, vec!["requires_after"]));
+        assert_eq!(alone(&[("wait", &["1"]), ("before", &["7"])]), (Duration::ZERO, vec!["requires_after"]));
+        assert_eq!(alone(&[("wait", &["0"]), ("before", &["7"])]), (Duration::ZERO, vec![]));
         assert_eq!(alone(&[("after", &["7"])]), (Duration::ZERO, vec![]));
     }
 
