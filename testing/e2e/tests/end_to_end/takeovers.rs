@@ -151,20 +151,31 @@ async fn interrupt_all(model: &Storyteller, stack: &Stack, questions: &BTreeMap<
     }
 }
 
+/// Number of replies that are under way at a time.
+const REPLIES_AT_ONCE: usize = 30;
+
 /// Asks questions in many channels at once, interrupts each reply, and requires that each reader sees what is stored.
 async fn interrupted_everywhere(way: Way) {
     let model = Storyteller::start(way).await;
     // Questions between two reads of a stream arrive together, so that several replies are under way at a time.
     let stack = model.stack_reading_every("2s");
-    let count = number_of("SWITCHBOARD_TEST_REPLIES", 30);
-    let channels: Vec<Asked<'_>> = join_all((0..count).map(|number| Asked::new(&stack, number))).await;
+    let count = number_of("SWITCHBOARD_TEST_REPLIES", REPLIES_AT_ONCE);
+    let numbers: Vec<usize> = (0..count).collect();
+    for numbers in numbers.chunks(REPLIES_AT_ONCE) {
+        interrupted_at_once(way, &model, &stack, numbers).await;
+    }
+    stack.stop();
+}
+
+async fn interrupted_at_once(way: Way, model: &Storyteller, stack: &Stack, numbers: &[usize]) {
+    let channels: Vec<Asked<'_>> = join_all(numbers.iter().map(|number| Asked::new(stack, *number))).await;
     let sockets = join_all(channels.iter().map(|one| stack.socket("bob", &one.channel))).await;
-    for (number, one) in channels.iter().enumerate() {
-        model.hold(&one.question, interrupted_at(number));
+    for (number, one) in numbers.iter().zip(&channels) {
+        model.hold(&one.question, interrupted_at(*number));
     }
     let hearing = join_all(channels.iter().zip(sockets).map(|(one, socket)| one.hear(socket)));
     let questions = channels.iter().map(|one| (one.question.clone(), one)).collect();
-    let asking = join(join_all(channels.iter().map(Asked::ask)), interrupt_all(&model, &stack, &questions));
+    let asking = join(join_all(channels.iter().map(Asked::ask)), interrupt_all(model, stack, &questions));
     let (heard, _) = join(hearing, asking).await;
     for (one, (reader, reply)) in channels.iter().zip(heard) {
         assert_eq!((&reply["role"], &reply["content"]), (&json!("agent"), &json!(story(&one.question))), "{reply}");
@@ -184,7 +195,6 @@ async fn interrupted_everywhere(way: Way) {
         let id = reply["agent"]["draft_id"].as_str().unwrap();
         assert!(seen.is_empty() || seen == [id], "{}: {seen:?}, stored is {id}", one.channel);
     }
-    stack.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
