@@ -125,7 +125,8 @@ async fn interrupt_all(model: &Storyteller, stack: &Stack, questions: &BTreeMap<
             .stories_that(|told| {
                 let mut earlier = told.iter().filter(|(question, _)| interrupted.contains(*question));
                 let is_rested = earlier.all(|(_, story)| story.told == TOKENS);
-                let begun = told.iter().filter(|(question, story)| story.calls > 0 && !interrupted.contains(*question));
+                let is_asked = |question: &String| questions.contains_key(question) && !interrupted.contains(question);
+                let begun = told.iter().filter(|(question, story)| story.calls > 0 && is_asked(question));
                 let (held, all) = (begun.clone().filter(|(_, story)| story.is_held).count(), begun.count());
                 is_rested && all > 0 && 2 * held >= all
             })
@@ -133,7 +134,8 @@ async fn interrupt_all(model: &Storyteller, stack: &Stack, questions: &BTreeMap<
         kill_workers(stack);
         let newly: Vec<String> = told
             .into_iter()
-            .filter(|(question, story)| story.calls > 0 && !interrupted.contains(question))
+            .filter(|(question, story)| story.calls > 0 && questions.contains_key(question))
+            .filter(|(question, _)| !interrupted.contains(question))
             .map(|(question, _)| question)
             .collect();
         // What a reader sees now is all that is left of the worker's text.
