@@ -253,7 +253,9 @@ impl Storyteller {
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let model = [("ModelProvider", "openai"), ("Model", "storyteller"), ("ModelUrl", self.url.as_str())];
-        let parameters = model.into_iter().chain([("ModelContinuation", self.way.parameter())]);
+        // One user asks for hundreds of stories.
+        let further = [("ModelContinuation", self.way.parameter()), ("TokensPerDay", "1000000000")];
+        let parameters = model.into_iter().chain(further);
         parameters.map(|(name, value)| (name, value.to_owned())).collect()
     }
 
