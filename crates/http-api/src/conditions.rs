@@ -3,7 +3,7 @@
 //! `If-Match` precedes `If-None-Match` (section 13.2.2). Nothing here has a date of modification, so conditions on dates
 //! are ignored (sections 13.1.3 and 13.1.4).
 
-use chat::model::{error::ChatError, version_condition::VersionCondition};
+use chat::model::{error::ChatError, number::canonical, version_condition::VersionCondition};
 use http::{HeaderMap, HeaderValue, Response, header};
 use lambda_http::Body;
 
@@ -137,8 +137,7 @@ fn tags(value: &[u8]) -> Option<Tags> {
 
 /// Returns the version with this tag. A tag is compared character by character, so `01` is no version.
 fn version(opaque: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(opaque).ok()?;
-    text.parse().ok().filter(|version: &u64| version.to_string() == text)
+    canonical(std::str::from_utf8(opaque).ok()?)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 
 use chat::model::{
     limits::{DEFAULT_PAGE_ITEMS, LARGEST_SEQ, PAGE_ITEMS},
+    number::canonical,
     rev::Rev,
     seq::Seq,
     validation::Violation,
@@ -77,14 +78,14 @@ impl ApiRequest {
     }
 }
 
-/// A number in its only accepted notation. `u16` also accepts a plus sign and leading zeros.
+/// A number in its only accepted notation.
 struct Decimal(u16);
 
 impl FromStr for Decimal {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        text.parse().ok().filter(|number: &u16| number.to_string() == text).map(Self).ok_or(())
+        canonical(text).map(Self).ok_or(())
     }
 }
 

@@ -17,6 +17,7 @@ pub mod merge_patch;
 pub mod message;
 pub mod message_ref;
 pub mod message_view;
+pub mod number;
 pub mod patch;
 pub mod pending_end;
 pub mod preview;

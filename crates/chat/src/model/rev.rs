@@ -1,62 +1,14 @@
 //! Numbers of changes.
 
-use std::{fmt, str::FromStr};
+use crate::model::{number::counter, time::Timestamp};
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::time::Timestamp;
-
-/// Number of a change in its channel: 1, 2, 3 … without a gap. Each edit, each deletion and each change of a reaction
-/// has one. 0 stands before the first change.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Rev(u64);
-
-impl Rev {
-    /// Place before the first change: the number of a channel without changes, or of a message that was never changed.
-    pub const ZERO: Self = Self(0);
-
-    /// Number of a channel's first change.
-    pub const FIRST: Self = Self(1);
-
-    /// Returns the `rev` with a value.
-    #[must_use]
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Returns the value.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// Returns the `rev` after this one. The largest `u64` stays as it is.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
-
-impl fmt::Display for Rev {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Error for a text that is not a number of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a decimal number without a sign and leading zeros")]
-pub struct RevError;
-
-impl FromStr for Rev {
-    type Err = RevError;
-
-    fn from_str(text: &str) -> Result<Self, RevError> {
-        // `u64` also accepts a plus sign and leading zeros. Both would be further names of the same change.
-        let read = text.parse().ok().map(Self);
-        read.filter(|rev| rev.to_string() == text).ok_or(RevError)
-    }
+counter! {
+    /// Number of a change in its channel: 1, 2, 3 … without a gap. Each edit, each deletion and each change of a reaction
+    /// has one. 0 stands before the first change: the number of a channel without changes, or of a message that was never
+    /// changed.
+    Rev,
+    /// Error for a text that is not a number of a change.
+    RevError
 }
 
 /// Number that a change takes in its channel, and the time for which its record is stored.

@@ -1,69 +1,23 @@
 //! Numbers of messages.
 
-use std::{fmt, str::FromStr};
+use crate::model::{limits::LARGEST_SEQ, number::counter};
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::limits::LARGEST_SEQ;
-
-/// Number of a message in its channel: 1, 2, 3 … without a gap. 0 stands before the first message.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Seq(u64);
+counter! {
+    /// Number of a message in its channel: 1, 2, 3 … without a gap. 0 stands before the first message: the head of an
+    /// empty channel, or a read mark before every message.
+    Seq,
+    /// Error for a text that is not a number of a message.
+    SeqError
+}
 
 impl Seq {
-    /// Place before the first message: the head of an empty channel, or a read mark before every message.
-    pub const ZERO: Self = Self(0);
-
-    /// Number of a channel's first message.
-    pub const FIRST: Self = Self(1);
-
     /// Largest number of a message: [`LARGEST_SEQ`].
     pub const LARGEST: Self = Self(LARGEST_SEQ);
-
-    /// Returns the `seq` with a value.
-    #[must_use]
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Returns the value.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// Returns the `seq` after this one. The largest `u64` stays as it is.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
 
     /// Returns the number of messages after `earlier` up to this one, or 0 if this one is not later.
     #[must_use]
     pub const fn distance_from(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
-    }
-}
-
-impl fmt::Display for Seq {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Error for a text that is not a number of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a decimal number without a sign and leading zeros")]
-pub struct SeqError;
-
-impl FromStr for Seq {
-    type Err = SeqError;
-
-    fn from_str(text: &str) -> Result<Self, SeqError> {
-        // `u64` also accepts a plus sign and leading zeros. Both would be further names of the same message.
-        let read = text.parse().ok().map(Self);
-        read.filter(|seq| seq.to_string() == text).ok_or(SeqError)
     }
 }
 
