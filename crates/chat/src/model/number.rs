@@ -1,4 +1,4 @@
-//! What the numbers of messages and of changes have in common.
+//! Numbers that count from 1 in each channel, and their notation.
 
 use std::{fmt::Display, str::FromStr};
 
