@@ -16,7 +16,7 @@ use chat::{
 
 use crate::dynamodb::{
     channels::DynamoChannels,
-    item::{Item, attribute, n, number, s, text},
+    item::{Item, attribute, is_unexpired, n, number, s, text},
     keys,
     reply_leases::draft_id,
     transaction::{Part, Ran, Transaction, Write},
@@ -94,8 +94,7 @@ fn joined(pieces: &[Item], now: Timestamp) -> String {
         if position < chars {
             continue;
         }
-        let is_live = number(piece, "expires_at").is_some_and(|secs| secs > now.as_secs());
-        if position > chars || !is_live {
+        if position > chars || !is_unexpired(piece, now) {
             break;
         }
         let part = text(piece, "text").unwrap_or_default();

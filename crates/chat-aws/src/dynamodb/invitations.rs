@@ -22,7 +22,7 @@ use crate::{
     dynamodb::{
         authority::Access,
         channels::DynamoChannels,
-        item::{ABSENT_OR_EXPIRED, Item, attribute, n, number, read, text, write},
+        item::{ABSENT_OR_EXPIRED, attribute, is_unexpired, n, read, text, write},
         keys,
         transaction::{OPERATION, Part, Ran, Transaction, Write},
     },
@@ -52,10 +52,6 @@ impl InvitationItem {
             expires_at: Timestamp::from_secs(self.expires_at),
         }
     }
-}
-
-fn is_live(item: &Item, now: Timestamp) -> bool {
-    number(item, "expires_at").is_some_and(|expires_at| expires_at > now.as_secs())
 }
 
 impl DynamoChannels {
@@ -89,14 +85,14 @@ impl InvitationStore for DynamoChannels {
         user: &UserId,
         now: Timestamp,
     ) -> Result<Option<Invitation>, StoreError> {
-        let found = self.get(self.keys.invitation(channel, user)).await?.filter(|item| is_live(item, now));
+        let found = self.get(self.keys.invitation(channel, user)).await?.filter(|item| is_unexpired(item, now));
         found.map(|item| Ok(read::<InvitationItem>("GetItem", item)?.invitation(channel, user))).transpose()
     }
 
     async fn invite(&self, by: &Authority<'_>, invitation: &Invitation, most: usize) -> Result<Invited, StoreError> {
         let (channel, user, now) = (by.channel.key(), &invitation.user_id, invitation.invited_at);
         let (listed, _) = self.page(&self.keys.invitations(user, None), most).await?;
-        if listed.iter().filter(|item| is_live(item, now)).count() >= most {
+        if listed.iter().filter(|item| is_unexpired(item, now)).count() >= most {
             let there = self.invitation(&channel, user, now).await?;
             return Ok(there.map_or(Invited::TooMany, Invited::Already));
         }
@@ -200,7 +196,7 @@ impl InvitationStore for DynamoChannels {
         let wanted = listed.iter().map(|key| self.keys.invitation(key, user)).collect();
         let mut invitations = Vec::new();
         for item in self.batch_get(wanted).await? {
-            if is_live(&item, now) {
+            if is_unexpired(&item, now) {
                 let (_, key) = keys::channel_key(text(&item, "channel_id").unwrap_or_default())
                     .map_err(|error| decode_error("BatchGetItem", error))?;
                 invitations.push(read::<InvitationItem>("BatchGetItem", item)?.invitation(&key, user));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chat::model::error::StoreError;
+use chat::model::{error::StoreError, time::Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::sdk::decode_error;
@@ -31,6 +31,11 @@ pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
 /// Returns whether an attribute exists and is true.
 pub(crate) fn flag(item: &Item, name: &str) -> bool {
     item.get(name) == Some(&AttributeValue::Bool(true))
+}
+
+/// Returns whether an item of a kind that always expires has not expired by `now`.
+pub(crate) fn is_unexpired(item: &Item, now: Timestamp) -> bool {
+    number(item, "expires_at").is_some_and(|secs| secs > now.as_secs())
 }
 
 pub(crate) fn read<T: DeserializeOwned>(operation: &'static str, item: Item) -> Result<T, StoreError> {

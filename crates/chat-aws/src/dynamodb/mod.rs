@@ -17,6 +17,7 @@ pub(crate) mod keys;
 mod last_change;
 mod pending_ends;
 mod pending_items;
+mod range_query;
 mod rate_limits;
 mod record_item;
 mod reply_leases;

@@ -9,8 +9,9 @@ use super::DynamoChannels;
 use crate::{
     dynamodb::{
         batch::{self, BATCH_GET},
-        item::{Item, number, read, s, text},
+        item::{Item, number, read, text},
         keys::{self, SortRange},
+        range_query::range_query,
     },
     sdk::{decode_error, sdk_error},
 };
@@ -33,14 +34,7 @@ impl DynamoChannels {
     }
 
     fn range(&self, range: &SortRange) -> QueryFluentBuilder {
-        self.client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("channel_id = :partition AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":partition", s(&range.partition))
-            .expression_attribute_values(":first", s(&range.first))
-            .expression_attribute_values(":last", s(&range.last))
-            .consistent_read(true)
+        range_query(&self.client, &self.table, range)
     }
 
     /// Returns up to `limit` items of a range, the last first. Reads one query page of up to 1 MB.

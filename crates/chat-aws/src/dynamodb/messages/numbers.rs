@@ -17,8 +17,9 @@ use crate::{
     dynamodb::{
         authority::Access,
         batch::{self, BATCH_GET},
-        item::{Item, n, number, s, text},
+        item::{Item, n, number, text},
         keys, last_change,
+        range_query::range_query,
         transaction::{Part, Refused, Transaction, Write},
     },
     sdk::sdk_error,
@@ -60,19 +61,8 @@ impl DynamoMessages {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let page = self
-            .client
-            .query()
-            .table_name(&self.channels)
-            .key_condition_expression("channel_id = :changes AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":changes", s(&range.partition))
-            .expression_attribute_values(":first", s(&range.first))
-            .expression_attribute_values(":last", s(&range.last))
-            .consistent_read(true)
-            .limit(limit.into())
-            .send()
-            .await
-            .map_err(|error| sdk_error("Query", error))?;
+        let query = range_query(&self.client, &self.channels, &range).limit(limit.into());
+        let page = query.send().await.map_err(|error| sdk_error("Query", error))?;
         Ok(page.items.iter().flatten().take_while(|item| is_live(item, now)).filter_map(record).collect())
     }
 

@@ -12,6 +12,7 @@ use crate::{
     dynamodb::{
         item::{n, s, text},
         keys::{self, SortRange},
+        range_query::range_query,
         transaction::{Part, Transaction, Write},
     },
     sdk::sdk_error,
@@ -106,20 +107,10 @@ impl DynamoMessages {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let page = self
-            .client
-            .query()
-            .table_name(&self.channels)
-            .key_condition_expression("channel_id = :channel AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":channel", s(range.partition))
-            .expression_attribute_values(":first", s(range.first))
-            .expression_attribute_values(":last", s(range.last))
+        let query = range_query(&self.client, &self.channels, &range)
             .scan_index_forward(is_oldest_first)
-            .consistent_read(true)
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .send()
-            .await
-            .map_err(|error| sdk_error("Query", error))?;
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let page = query.send().await.map_err(|error| sdk_error("Query", error))?;
         let items = page.items.unwrap_or_default();
         Ok(items.iter().filter_map(|item| Some((keys::seq_of(text(item, "sk")?)?, is_live(item, now)))).collect())
     }
