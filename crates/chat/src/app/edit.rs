@@ -209,16 +209,15 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
         message: &Message,
         contention: &mut Contention<'_, Time>,
     ) -> Result<Stored> {
-        let mut last = editable.last;
-        let revised = StoredMessage {
+        let mut number = self.change_after(editable.last);
+        let mut revised = StoredMessage {
             message: message.clone(),
             incarnation: editable.access.channel.incarnation,
-            rev: last.next(),
+            rev: number.rev(),
             trace: revision.trace.clone(),
             expires_at: None,
         };
         loop {
-            let number = self.change_after(last);
             match self.messages.update_message(&editable.authority(), &revised, number).await? {
                 UpdateResult::Done => return Ok(Stored::Done),
                 UpdateResult::MessageNotFound => return Ok(Stored::MessageNotFound),
@@ -227,7 +226,8 @@ impl<Channels: ChannelStore, Messages: MessageStore, Time: Clock> ChannelMessage
                     if !contention.begin_behind().await {
                         return Err(ChatError::contended());
                     }
-                    last = current;
+                    number = self.change_after(current);
+                    revised.rev = number.rev();
                 }
             }
         }

@@ -285,9 +285,14 @@ impl World {
     }
 
     fn agent(&self) -> Agent<'_, TestStore, TestStore, Scripted, Shown, PausedClock> {
+        self.agent_on(&self.store)
+    }
+
+    /// Returns an agent whose calls of the store go through `store`.
+    fn agent_on<'a, Store>(&'a self, store: &'a Store) -> Agent<'a, Store, Store, Scripted, Shown, PausedClock> {
         Agent {
-            channels: &self.store,
-            messages: &self.store,
+            channels: store,
+            messages: store,
             model: &self.model,
             drafts: &self.shown,
             clock: &self.clock,

@@ -298,7 +298,7 @@ async fn no_user_writes_the_data_of_the_agent() {
 }
 
 #[tokio::test]
-async fn authors_and_moderators_edit_and_delete_and_nobody_else() {
+async fn only_authors_and_moderators_edit_and_delete() {
     for (caller, may) in [("alice", true), ("mod", true), ("olga", true), ("bob", false), ("mallory", false)] {
         let (store, clock) = world().await;
         let edited = of(&store, &clock).edit(&by(caller, 1), None, &to("better")).await;

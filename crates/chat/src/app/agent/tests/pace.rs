@@ -34,17 +34,7 @@ impl Hook for WithoutPieces {
 impl World {
     /// Delivers the question to a worker whose calls go through a hook.
     async fn answer_through<H: Hook>(&self, store: &MemoryStore<H>) -> Result<ReplyOutcome> {
-        let agent = Agent {
-            channels: store,
-            messages: store,
-            model: &self.model,
-            drafts: &self.shown,
-            clock: &self.clock,
-            name: NAME,
-            budgets: self.budgets,
-            deadline: self.clock.now().plus(Duration::from_mins(5)),
-        };
-        agent.answer(&self.question, &mut None).await
+        self.agent_on(store).answer(&self.question, &mut None).await
     }
 }
 
