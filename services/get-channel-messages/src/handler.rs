@@ -11,7 +11,7 @@ use http_api::{
     routes::{HistoryRoute, Route},
 };
 
-use crate::{
+use super::{
     call::{Answer, Call},
     changes, messages, reactions, reply,
 };

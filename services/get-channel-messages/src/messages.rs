@@ -9,7 +9,7 @@ use http::StatusCode;
 use http_api::{ApiRequest, NextPage, PageEnd, Problem, conditions::tagged, response};
 use serde::Serialize;
 
-use crate::call::{Answer, Call};
+use super::call::{Answer, Call};
 
 /// Kind of the cursors of a channel's threads.
 const THREADS: &str = "threads";

@@ -8,7 +8,7 @@ use http::StatusCode;
 use http_api::{ApiRequest, PageEnd, Problem, response};
 use serde::Serialize;
 
-use crate::call::{Answer, Call};
+use super::call::{Answer, Call};
 
 /// Kind of the list's cursors.
 const LIST: &str = "reactions";

@@ -8,7 +8,7 @@ use http::StatusCode;
 use http_api::response;
 use serde::Serialize;
 
-use crate::call::{Answer, Call};
+use super::call::{Answer, Call};
 
 #[derive(Serialize)]
 struct Reply {

@@ -17,7 +17,7 @@ use chat::{
         frame_budget::FrameBudgets,
         rate_limit::RateLimits,
     },
-    model::{invitation::MemberAdditions, token_bucket::Bucket},
+    model::{invitation::MemberAdditions, limits::CHANGE_DURATION, token_bucket::Bucket},
 };
 use chat_aws::{
     DynamoChannels, DynamoConnections, DynamoMessages, LambdaFanOut, LambdaMaintenance, ManagementApi, sdk,
@@ -109,11 +109,14 @@ impl Functions {
                 messages.clone(),
                 tokens::verifier(),
                 send_channel_messages::Buckets { send: UNLIMITED, nothing: UNLIMITED },
+                CHANGE_DURATION,
             ),
             get: get_channel_messages::Handler {
                 channels: channels.clone(),
                 messages: messages.clone(),
                 verifier: tokens::verifier(),
+                // A request that waits would only take time.
+                longest_wait: Duration::ZERO,
             },
             health: health::Handler {
                 client,

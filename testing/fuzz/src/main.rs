@@ -4,11 +4,12 @@
 
 mod aws;
 mod functions;
+mod get_channel_messages;
 mod targets;
 mod tokens;
 
 // The functions are programs with private handlers, so their sources are compiled in here. The modules of `channels`
-// and of `get-channel-messages` name each other from the crate's root.
+// name each other from the crate's root.
 #[path = "../../../services/answer-frame/src/handler.rs"]
 mod answer_frame;
 #[path = "../../../services/send-channel-messages/src/cache.rs"]
@@ -21,8 +22,6 @@ mod channels;
 mod chat_delivery_worker;
 #[path = "../../../services/channels/src/connections.rs"]
 mod connections;
-#[path = "../../../services/get-channel-messages/src/handler.rs"]
-mod get_channel_messages;
 #[path = "../../../services/health/src/handler.rs"]
 mod health;
 #[path = "../../../services/channels/src/lists.rs"]
@@ -39,8 +38,6 @@ mod on_disconnect;
 mod pages;
 #[path = "../../../services/channels/src/presence.rs"]
 mod presence;
-#[path = "../../../services/get-channel-messages/src/reactions.rs"]
-mod reactions;
 #[path = "../../../services/channels/src/router.rs"]
 mod router;
 #[path = "../../../services/send-channel-messages/src/handler.rs"]
