@@ -1,7 +1,7 @@
 // The number of the last change that a client has of one channel. No network, no DOM, no clock.
 
-/** Returns a number of a change, or `null` if the value is none. */
-const numberOf = (value) => (Number.isSafeInteger(value) && value >= 0 ? value : null);
+/** Returns a number of a change, or `null` if the value is none. @param {unknown} value @returns {number | null} */
+const numberOf = (value) => (typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : null);
 
 /**
  * Follows the numbers of the changes of a channel (`rev`): 1, 2, 3 and so on, without a gap.
@@ -10,6 +10,7 @@ const numberOf = (value) => (Number.isSafeInteger(value) && value >= 0 ? value :
  * changes are missing. Then the client reads the changes after `known`, page by page, until `isBehind` is `false`.
  */
 export class ChangeCursor {
+  /** @type {number | null} */
   #known = null;
   /** The largest number in an event, a page or an answer. */
   #told = 0;
@@ -30,7 +31,7 @@ export class ChangeCursor {
     return this.#isExpired;
   }
 
-  /** Takes a number up to which the channel has changes. */
+  /** Takes a number up to which the channel has changes. @param {unknown} rev */
   tell(rev) {
     this.#told = Math.max(this.#told, numberOf(rev) ?? 0);
   }
@@ -38,6 +39,7 @@ export class ChangeCursor {
   /**
    * Takes the number of a page of history with messages that were not held. Events between the number and `known` may
    * have changed these messages before they were held, so the changes after the number are missing.
+   * @param {unknown} rev
    */
   join(rev) {
     this.tell(rev);
@@ -47,14 +49,14 @@ export class ChangeCursor {
     this.#known = Math.min(this.#known ?? number, number);
   }
 
-  /** Takes the number of the page that replaces all held messages. */
+  /** Takes the number of the page that replaces all held messages. @param {unknown} rev */
   restart(rev) {
     this.#isExpired = false;
     this.#known = numberOf(rev);
     this.tell(rev);
   }
 
-  /** Takes the numbers of an applied event. */
+  /** Takes the numbers of an applied event. @param {any} event */
   follow({ rev, rev_from: from = rev }) {
     this.tell(rev);
     if (this.#known === null || numberOf(rev) === null || numberOf(from) === null) return;
@@ -66,7 +68,7 @@ export class ChangeCursor {
     return { after: this.#known, told: this.#told };
   }
 
-  /** Takes a page of changes that was requested with `asked`, after its messages were applied. */
+  /** Takes a page of changes that was requested with `asked`, after its messages were applied. @param {{ after: number | null, told: number }} asked @param {any} page */
   read({ after, told }, { has_more: hasMore, next, rev }) {
     const end = numberOf(hasMore === true ? next?.after : rev);
     const isLast = hasMore !== true || end === null || end <= after;

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChangeCursor } from "../../js/src/changes.js";
+import { ChangeCursor } from "../src/changes.js";
 import { Stack, contents, opened, problem, seeded, settle } from "./stack.mjs";
 
 const ROUNDS = 150;

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { backoff } from "../../js/src/client.js";
+import { backoff } from "../src/client.js";
 import { Stack, contents, opened, settle } from "./stack.mjs";
 
 test("the first frame of a socket names the connection, without a ping", async () => {

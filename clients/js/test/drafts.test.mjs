@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Drafts } from "../../js/src/drafts.js";
+import { Drafts } from "../src/drafts.js";
 import { Stack, contents, opened, problem, seeded, settle } from "./stack.mjs";
 
 const ROUNDS = 400;

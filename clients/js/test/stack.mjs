@@ -1,6 +1,6 @@
 // A stack in memory for tests of the client, with a clock that the test advances.
 
-import { SwitchboardClient } from "../../js/src/client.js";
+import { SwitchboardClient } from "../src/client.js";
 
 /** A clock that the test advances. */
 class Clock {
