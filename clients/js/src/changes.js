@@ -68,7 +68,7 @@ export class ChangeCursor {
     return { after: this.#known, told: this.#told };
   }
 
-  /** Takes a page of changes that was requested with `asked`, after its messages were applied. @param {{ after: number | null, told: number }} asked @param {any} page */
+  /** Takes a page of changes that was requested with `asked`, after its messages were applied. @param {any} asked @param {any} page */
   read({ after, told }, { has_more: hasMore, next, rev }) {
     const end = numberOf(hasMore === true ? next?.after : rev);
     const isLast = hasMore !== true || end === null || end <= after;

@@ -315,8 +315,8 @@ export class Channel {
   #revised(messages) {
     if (messages.length === 0) return false;
     const isChanged = this.log.update(messages);
-    // The first state of such a message may arrive later, and then as the only one.
-    this.#hear(messages);
+    // Such a message has overtaken its first state.
+    this.#arrived(messages.filter(({ seq }) => this.log.lacks(seq)));
     this.#core.sync.revised(this.id, messages);
     this.#emit("revised", { messages });
     return isChanged;
@@ -332,7 +332,8 @@ export class Channel {
     const outcome = this.log.react(event);
     // The changes that will be read include the missing version.
     if (outcome === "stale" && !this.#changes.isBehind) this.#reread(event.seq, event.version);
-    this.#hear([event]);
+    // The first state of such a message may arrive later, and then as the only one.
+    if (this.log.lacks(event.seq)) this.#isUnsure = true;
     return outcome === "changed";
   }
 

@@ -80,7 +80,8 @@ export class ChannelList {
     const { read_seq, unread_count } = counted.membership;
     const described = held && channel.version < held.version ? held : channel;
     this.#set({ ...described, ...activity(counted), membership: { ...channel.membership, read_seq, unread_count } });
-    if (isOwn(channel.last_message, this.userId)) this.#setOwn(channel.channel_id, channel.last_message.seq);
+    const last = channel.last_message;
+    if (last?.seq && isOwn(last, this.userId)) this.#setOwn(channel.channel_id, last.seq);
     return !isOlder;
   }
 
@@ -107,8 +108,10 @@ export class ChannelList {
 
   /** Counts new messages of a channel. Returns `false` if some are missing before them. @param {string} channelId @param {Message[]} messages */
   created(channelId, messages) {
-    let channel = this.#byId.get(channelId);
-    if (!channel) return false;
+    const held = this.#byId.get(channelId);
+    if (!held) return false;
+    /** @type {ChannelInfo} */
+    let channel = held;
     let isComplete = true;
     const later = messages.filter(({ seq }) => seq > channel.last_seq).sort((a, b) => a.seq - b.seq);
     for (const message of later) {
@@ -137,7 +140,7 @@ export class ChannelList {
     const held = this.#byId.get(channelId);
     if (!held) return true;
     const last = held.last_message;
-    if (last?.seq === message.seq && !(last.version > message.version)) this.#set({ ...held, last_message: preview(message) });
+    if (last?.seq === message.seq && !((last.version ?? 0) > message.version)) this.#set({ ...held, last_message: preview(message) });
     const wasUnread = message.seq > this.readSeq(channelId) && !isOwn(message, this.userId);
     return !(message.deleted_at && wasUnread && this.unread(channelId) > 0);
   }

@@ -266,6 +266,7 @@ export class SwitchboardClient extends Emitter {
 
   /** Reads what was missed before a socket opened. @param {LiveConnection} connection */
   #opened(connection) {
+    this.#countLeftOut();
     for (const [id, channel] of this.#channels) {
       const isElsewhere = this.#connections.all.some((other) => other !== connection && other.channels.includes(id));
       if (!isElsewhere) channel.recover();

@@ -1,6 +1,7 @@
 // Drafts of replies in one channel, joined from frames and from the stored replies. No network, no DOM, no clock.
 
 /** @import { Draft, DraftStatus } from "./types.js" */
+/** @typedef {Draft & { waiting: { position: number, text: string }[], isUnread: boolean }} Held */
 
 /** Maximum number of ids of drafts that are remembered after their end, and after their replacement. */
 const REMEMBERED_DRAFTS = 100;
@@ -29,7 +30,7 @@ function remember(ids, id) {
  * of one draft only grows. A draft with another id replaces the held one. The message that ends a draft is the reply.
  */
 export class Drafts {
-  /** @type {Map<number, Draft & { waiting: { position: number, text: string }[], isUnread: boolean }>} */
+  /** @type {Map<number, Held>} */
   #byQuestion = new Map();
   /** @type {Set<string>} */
   #ended = new Set();
@@ -138,6 +139,7 @@ export class Drafts {
   /** @param {number} replyTo @param {string | null} id */
   #begin(replyTo, id) {
     remember(this.#replaced, this.ask(replyTo));
+    /** @type {Held} */
     const draft = { id, replyTo, status: "thinking", text: "", length: 0, waiting: [], isUnread: false };
     this.#byQuestion.set(replyTo, draft);
     return draft;
@@ -152,14 +154,14 @@ export class Drafts {
 
   /**
    * Adds a state and a piece. Waiting frames join the text as soon as the text before them is held.
-   * @param {any} draft @param {DraftStatus} status @param {{ position: number, text: string }} [piece]
+   * @param {Held} draft @param {DraftStatus} status @param {{ position: number, text: string }} [piece]
    */
   #advance(draft, status, piece) {
     if (rank(status) >= rank(draft.status)) draft.status = status;
     if (piece) draft.waiting.push(piece);
     draft.waiting.sort((a, b) => a.position - b.position);
     while (draft.waiting.length > 0 && draft.waiting[0].position <= draft.length) {
-      const { position, text } = draft.waiting.shift();
+      const { position, text } = /** @type {{ position: number, text: string }} */ (draft.waiting.shift());
       const end = position + [...text].length;
       // The text of a draft only grows, so a shorter one is late.
       if (end <= draft.length) continue;

@@ -92,6 +92,11 @@ export class ChannelLog {
     return added;
   }
 
+  /** Returns `true` if a message came after `settled` and is not held. @param {number} seq */
+  lacks(seq) {
+    return this.#settled !== null && seq > this.#settled && !this.#bySeq.has(seq);
+  }
+
   /**
    * Replaces messages that were changed, unless the held state is as new. Ignores messages that are not held, because
    * the history will contain their current state. Returns `true` if a message changed.
@@ -193,9 +198,8 @@ export class ChannelLog {
     const count = message.thread?.reply_count ?? 0;
     if (held?.thread && held.thread.reply_count > count) stored.thread = held.thread;
     this.#bySeq.set(message.seq, stored);
-    if (!Number.isSafeInteger(message.thread_seq)) return;
-    const replies = this.#replies.get(message.thread_seq) ?? new Set();
-    this.#replies.set(message.thread_seq, replies.add(message.seq));
+    const { thread_seq: root } = message;
+    if (root) this.#replies.set(root, (this.#replies.get(root) ?? new Set()).add(message.seq));
   }
 
   /** @param {Reaction} reaction @param {Message} [held] */

@@ -28,6 +28,9 @@ class Clock {
   }
 }
 
+/** Waits as long as a client waits for a frame that another one has overtaken. */
+export const gap = (stack) => stack.clock.advance(750);
+
 /** Runs all code that waits only for promises. */
 export const settle = async () => {
   for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
@@ -56,6 +59,8 @@ export class Stack {
   requests = [];
   sockets = [];
   tokens = 0;
+  /** Time of the server's clock ahead of the client's, in ms. */
+  ahead = 0;
   tokenLife = 3_600_000;
   accepting = true;
   /** Response to the next request, if set: `(url, init) => Response | undefined`; may throw. */
@@ -95,20 +100,30 @@ export class Stack {
     };
   }
 
-  client() {
+  client(options = {}) {
     return new SwitchboardClient({
       userId: "alice",
       rest: "http://stack/",
       websocket: "ws://stack",
-      issueToken: async () => ({
-        token: `token-${(this.tokens += 1)}`,
-        expires_at: new Date(this.clock.now() + this.tokenLife).toISOString(),
-      }),
+      token: async () => this.token(),
       fetch: (url, init) => this.#fetch(new URL(url), init),
       WebSocket: this.WebSocket,
       clock: this.clock,
       random: () => 0.5,
+      ...options,
     });
+  }
+
+  /** Issues a token of the server's clock, with the signature `token-N`. */
+  token() {
+    const issued = Math.floor(this.time / 1_000);
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    return `${part({ alg: "none" })}.${part({ sub: "alice", iat: issued, exp: issued + this.tokenLife / 1_000 })}.token-${(this.tokens += 1)}`;
+  }
+
+  /** Time of the server. */
+  get time() {
+    return this.clock.now() + this.ahead;
   }
 
   store(content, rest = {}) {
@@ -259,4 +274,7 @@ export async function opened(stack) {
   return client;
 }
 
-export const contents = (client) => client.log("lobby").messages.map(({ content }) => content);
+/** Returns the number of a token of the stack. */
+export const tokenNumber = (token) => Number(/token-(\d+)$/.exec(token)[1]);
+
+export const contents = (client) => client.channel("lobby").log.messages.map(({ content }) => content);

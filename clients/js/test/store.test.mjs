@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CLIENT_KEY, ChannelLog, Outbox } from "../src/store.js";
+import { CLIENT_KEY, Outbox } from "../src/outbox.js";
+import { ChannelLog } from "../src/store.js";
 
 const message = (seq) => ({ seq, message_id: `m${seq}` });
 const messages = (...seqs) => seqs.map(message);
