@@ -282,8 +282,12 @@ export class Channel {
     const known = events.filter((event) => event !== null && typeof event === "object");
     const of = (/** @type {string[]} */ ...types) => known.filter(({ type, message }) => types.includes(type) && message).map(({ message }) => message);
     this.#arrived(of("message.created"));
-    for (const event of known) if (CHANGES.has(event.type)) this.#changes.follow(event);
     let isChanged = this.#revised(of("message.updated", "message.deleted"));
+    for (const event of known) {
+      // The first state of a message may arrive after its reaction, and then as the only one: the change must be read.
+      if (REACTIONS.has(event.type) && this.log.lacks(event.seq)) this.#changes.tell(event.rev);
+      else if (CHANGES.has(event.type)) this.#changes.follow(event);
+    }
     for (const event of known) if (REACTIONS.has(event.type)) isChanged = this.#reacted(event) || isChanged;
     this.#waitForGap();
     if (isChanged) this.#emit("change");
@@ -332,8 +336,6 @@ export class Channel {
     const outcome = this.log.react(event);
     // The changes that will be read include the missing version.
     if (outcome === "stale" && !this.#changes.isBehind) this.#reread(event.seq, event.version);
-    // The first state of such a message may arrive later, and then as the only one.
-    if (this.log.lacks(event.seq)) this.#isUnsure = true;
     return outcome === "changed";
   }
 

@@ -195,8 +195,11 @@ test("a 401 is answered with a fresh token, once", async () => {
   stack.intercept = () => new Response("{}", { status: 401 });
   const before = stack.requests.length;
   await client.channel("lobby").send("again");
-  assert.equal(stack.requests.length - before, 2);
+  assert.equal(stack.requests.length - before, 1, "a new token is refused too");
   assert.equal(client.channel("lobby").outbox[0].state, "failed");
+  await stack.clock.advance(60_000);
+  await client.channel("lobby").send("later");
+  assert.deepEqual([stack.requests.length - before, stack.tokens], [3, 3]);
 });
 
 const received = (stack, ...events) => stack.receive({ type: "events", events });

@@ -121,6 +121,20 @@ export class Stack {
     return `${part({ alg: "none" })}.${part({ sub: "alice", iat: issued, exp: issued + this.tokenLife / 1_000 })}.token-${(this.tokens += 1)}`;
   }
 
+  /** Returns the end of a token, or of a socket that opened now. */
+  end(token) {
+    const { exp } = JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
+    return new Date(Math.min(exp * 1_000, this.time + 7_200_000)).toISOString();
+  }
+
+  /** Passes the first frame of the newest socket to the client. */
+  hello(more = {}) {
+    const socket = this.live;
+    const end = socket.protocols ? this.end(socket.protocols[1]) : undefined;
+    const server_time = new Date(this.time).toISOString();
+    socket.receive({ type: "hello", connection_id: `c${this.sockets.length}`, user_id: "alice", expires_at: end, server_time, channels_left_out: 0, ...more });
+  }
+
   /** Time of the server. */
   get time() {
     return this.clock.now() + this.ahead;
@@ -199,6 +213,7 @@ export class Stack {
   }
 
   async #fetch(url, init) {
+    init.signal?.throwIfAborted();
     this.requests.push({ method: init.method, path: url.pathname + url.search, init });
     await this.lag();
     const answer = this.intercept?.(url, init);
@@ -211,6 +226,9 @@ export class Stack {
   }
 
   #respond(url, init, rev) {
+    if (url.pathname === "/me") return Response.json({ user_id: "alice" });
+    if (url.pathname === "/connections/tickets") return Response.json({ ticket: "ticket-1" }, { status: 201 });
+    if (url.pathname.startsWith("/connections/")) return Response.json({ expires_at: this.end(init.headers.authorization) });
     if (url.pathname === "/channels") return Response.json({ channels: [this.#channel()], has_more: false });
     if (url.pathname === "/channels/lobby") return Response.json(this.#channel());
     if (url.pathname === "/channels/lobby/read") {

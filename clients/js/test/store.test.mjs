@@ -109,8 +109,8 @@ test("any order of delivery gives the same log", () => {
 
 test("the outbox lets go of what came back under its key", () => {
   const outbox = new Outbox();
-  outbox.add({ key: "a", content: "same" });
-  outbox.add({ key: "b", content: "same" });
+  outbox.put({ key: "a", content: "same" });
+  outbox.put({ key: "b", content: "same" });
   outbox.settle({ seq: 1, content: "same", metadata: { [CLIENT_KEY]: "b" } }, { seq: 2, content: "same" });
   assert.deepEqual(outbox.entries.map(({ key }) => key), ["a"]);
   outbox.failed("a", new Error("no"));
