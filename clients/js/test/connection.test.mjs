@@ -165,7 +165,7 @@ test("a refused handshake is repeated with a new token, at most one a minute, an
 test("a ticket carries the names of many channels, and more than a hundred are divided among sockets", async () => {
   const stack = new Stack();
   const client = stack.client();
-  const names = Array.from({ length: 250 }, (_, at) => `channel-with-a-long-name-${at}`);
+  const names = Array.from({ length: 250 }, (_, at) => `a-channel-with-an-identifier-of-about-fifty-signs-${at}`);
   client.subscribe(names.slice(0, 3));
   await settle();
   client.subscribe(names);
