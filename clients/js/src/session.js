@@ -50,19 +50,23 @@ export class Session {
     return this.#clock.now() + (this.#ahead ?? 0);
   }
 
-  /** Takes a time of the server's clock. @param {unknown} time */
-  heed(time) {
+  /** Takes a time of the server's clock. A frame may be late, so its time counts only as the first one. @param {unknown} time @param {boolean} [isLate] */
+  heed(time, isLate) {
     const now = Date.parse(`${time}`);
-    if (now) this.#ahead = now - this.#clock.now();
+    if (now && !(isLate && this.#ahead !== null)) this.#ahead = now - this.#clock.now();
+  }
+
+  /** Time until the end of the held token, in ms. */
+  get left() {
+    const { at, exp, life } = this.#held ?? { at: 0, exp: 0, life: 0 };
+    return this.#ahead === null ? at + life - this.#clock.now() : exp - this.now;
   }
 
   /** Returns a valid token. */
   async token() {
     const held = this.#held;
     if (!held) return this.#renew();
-    const margin = Math.min(RENEW_BEFORE_MS, held.life / 5);
-    const left = this.#ahead === null ? held.at + held.life - this.#clock.now() : held.exp - this.now;
-    return left > margin ? held.token : this.fresh();
+    return this.left > Math.min(RENEW_BEFORE_MS, held.life / 5) ? held.token : this.fresh();
   }
 
   /** Returns a new token. The held one is returned if it is new, or if there is no other. */

@@ -178,7 +178,8 @@ export class LiveConnection {
     this.#openedAt = this.#around.clock.now();
     discard(previous);
     this.#schedulePing();
-    this.#renewIn(MAX_AGE_MS);
+    // `hello` may be lost.
+    this.#renewBefore(this.#around.session.left);
     this.#after("stable", STABLE_AFTER_MS, () => (this.#attempt = 0));
     this.#setState({ name: "live" });
     this.#around.onOpen(this);
@@ -196,10 +197,11 @@ export class LiveConnection {
     const { type, connection_id: id, server_time: time, expires_at: end } = frame;
     // Each frame shows that the peer lives.
     this.#cancel("pong");
-    if (type === "hello" && typeof id === "string") {
-      this.id = id;
-      this.#around.session.heed(time);
-      this.#renewBefore(Date.parse(end) - Date.parse(time));
+    if ((type === "hello" || type === "pong") && typeof id === "string") this.id = id;
+    if (type === "hello") {
+      const { session } = this.#around;
+      session.heed(time, true);
+      this.#renewBefore(Date.parse(end) - session.now);
     }
     const count = type === "hello" ? frame.channels_left_out : type === "channels.left_out" ? frame.count : null;
     if (Number.isSafeInteger(count)) this.leftOut = count;
@@ -255,11 +257,8 @@ export class LiveConnection {
   /** Renews the token in time before an end that is `life` ms away. @param {number} life */
   #renewBefore(life) {
     const left = this.#openedAt + MAX_AGE_MS - this.#around.clock.now();
-    this.#renewIn(Math.min(left, Math.max(life - RENEW_BEFORE_MS, life * 0.8, RENEW_EVERY_MS) || left));
-  }
-
-  /** @param {number} delay */
-  #renewIn(delay) {
+    // A life that is not known is `NaN`.
+    const delay = Math.min(left, Math.max(life - RENEW_BEFORE_MS, life * 0.8, RENEW_EVERY_MS) || left);
     this.#after("renew", Math.max(0, delay), () => this.#renew());
   }
 
@@ -267,7 +266,8 @@ export class LiveConnection {
   async #renew() {
     const { session, rest, clock } = this.#around;
     const { id } = this;
-    if (id === null || clock.now() - this.#openedAt >= MAX_AGE_MS) return this.#connect();
+    const isOld = clock.now() - this.#openedAt >= MAX_AGE_MS;
+    if (id === null || isOld) return this.#connect(!isOld);
     try {
       await session.fresh();
       const { expires_at: end } = await rest.call("POST", path`/connections/${id}/token`);
