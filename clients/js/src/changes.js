@@ -15,6 +15,8 @@ export class ChangeCursor {
   /** The largest number in an event, a page or an answer. */
   #told = 0;
   #isExpired = false;
+  /** Numbers of applied events that came early, as `[from, rev]`. @type {[number, number][]} */
+  #early = [];
 
   /** Number up to which all changes are applied; `null` until the first page of history has arrived. */
   get known() {
@@ -46,12 +48,15 @@ export class ChangeCursor {
     const number = numberOf(rev);
     if (number === null || this.#isExpired) return;
     this.tell(this.#known);
+    // The page may lack the changes of events that came early.
+    this.#early = [];
     this.#known = Math.min(this.#known ?? number, number);
   }
 
   /** Takes the number of the page that replaces all held messages. @param {unknown} rev */
   restart(rev) {
     this.#isExpired = false;
+    this.#early = [];
     this.#known = numberOf(rev);
     this.tell(rev);
   }
@@ -60,7 +65,8 @@ export class ChangeCursor {
   follow({ rev, rev_from: from = rev }) {
     this.tell(rev);
     if (this.#known === null || numberOf(rev) === null || numberOf(from) === null) return;
-    if (from <= this.#known + 1) this.#known = Math.max(this.#known, rev);
+    this.#early.push([from, rev]);
+    this.#advance();
   }
 
   /** Returns the state at the time of a request, for `read`. Its `after` is the number to ask with. */
@@ -77,8 +83,18 @@ export class ChangeCursor {
     // A page of history with an older number came meanwhile: the changes after that number are still missing.
     if (this.#known === null || this.#known < after) return;
     this.#known = Math.max(this.#known, end ?? 0);
+    this.#advance();
     // A number that the server does not have belongs to another channel that had the id.
     if (isLast && !isTold) this.#told = this.#known;
+  }
+
+  /** Moves on over the events that came early. */
+  #advance() {
+    this.#early.sort(([a], [b]) => a - b);
+    while (this.#known !== null && this.#early.length > 0 && this.#early[0][0] <= this.#known + 1) {
+      this.#known = Math.max(this.#known, this.#early[0][1]);
+      this.#early.shift();
+    }
   }
 
   /** Forgets all numbers: the missing changes are no longer stored. */

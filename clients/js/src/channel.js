@@ -284,11 +284,17 @@ export class Channel {
     this.#arrived(of("message.created"));
     let isChanged = this.#revised(of("message.updated", "message.deleted"));
     for (const event of known) {
-      // The first state of a message may arrive after its reaction, and then as the only one: the change must be read.
-      if (REACTIONS.has(event.type) && this.log.lacks(event.seq)) this.#changes.tell(event.rev);
-      else if (CHANGES.has(event.type)) this.#changes.follow(event);
+      // A message that is not held yet may come in its state before the reaction.
+      const outcome = !REACTIONS.has(event.type) ? "" : this.log.lacks(event.seq) ? "stale" : this.log.react(event);
+      if (outcome === "changed") isChanged = true;
+      if (outcome !== "stale") {
+        if (CHANGES.has(event.type)) this.#changes.follow(event);
+        continue;
+      }
+      // The changes that will be read include the missing version.
+      this.#changes.tell(event.rev);
+      if (!this.#changes.isBehind) this.#reread(event.seq, event.version);
     }
-    for (const event of known) if (REACTIONS.has(event.type)) isChanged = this.#reacted(event) || isChanged;
     this.#waitForGap();
     if (isChanged) this.#emit("change");
   }
@@ -329,14 +335,6 @@ export class Channel {
   /** @param {{ seq: number }[]} told */
   #hear(told) {
     for (const { seq } of told) if (Number.isSafeInteger(seq)) this.#heard = Math.max(this.#heard, seq);
-  }
-
-  /** Takes a reaction. Returns `true` if a held message changed. @param {any} event */
-  #reacted(event) {
-    const outcome = this.log.react(event);
-    // The changes that will be read include the missing version.
-    if (outcome === "stale" && !this.#changes.isBehind) this.#reread(event.seq, event.version);
-    return outcome === "changed";
   }
 
   // --- requests

@@ -25,10 +25,8 @@ export class Emitter {
       try {
         listener(detail);
       } catch (error) {
-        // An error of a listener must not stop the client. It is reported as an uncaught one.
-        queueMicrotask(() => {
-          throw error;
-        });
+        // An error of a listener must not stop the client.
+        (globalThis.reportError ?? console.error)(error);
       }
     }
   }

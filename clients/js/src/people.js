@@ -56,9 +56,10 @@ export class People {
   take({ type, user_id: user }) {
     if (typeof user !== "string") return;
     if (type === "typing") {
-      this.#stop(user);
+      const earlier = this.#typing.get(user);
+      earlier?.();
       this.#typing.set(user, this.#core.after(TYPING_MS, () => this.#stop(user)));
-      this.#emit("typing");
+      if (!earlier) this.#emit("typing");
     }
     if (type === "presence.joined" || type === "presence.left") {
       if (type === "presence.left") this.#stop(user);

@@ -31,10 +31,17 @@ test("events in order move the number, and a gap must be read", () => {
   assert.deepEqual(state(cursor), [12, true]);
   const asked = cursor.ask();
   assert.equal(asked.after, 12);
-  cursor.read(asked, { has_more: true, next: { after: 13 }, rev: 14 });
-  assert.deepEqual(state(cursor), [13, true]);
-  cursor.read(cursor.ask(), { has_more: false, rev: 14 });
-  assert.deepEqual(state(cursor), [14, false]);
+  cursor.follow({ rev: 16 });
+  cursor.read(asked, { has_more: true, next: { after: 13 }, rev: 16 });
+  assert.deepEqual(state(cursor), [14, true], "change 14 was applied early");
+  cursor.follow({ rev: 15 });
+  assert.deepEqual(state(cursor), [16, false]);
+  cursor.follow({ rev: 18 });
+  cursor.join(16);
+  cursor.follow({ rev: 17 });
+  assert.deepEqual(state(cursor), [17, true], "the page may lack change 18");
+  cursor.read(cursor.ask(), { has_more: false, rev: 18 });
+  assert.deepEqual(state(cursor), [18, false]);
 });
 
 test("before the first page no number is known, and what came before it is read if the page is older", () => {
