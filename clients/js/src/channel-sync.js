@@ -6,10 +6,7 @@
 
 import { ChannelList } from "./channels.js";
 import { path } from "./rest.js";
-import { backoff } from "./time.js";
 
-/** Maximum number of attempts of a read mark. */
-const READ_ATTEMPTS = 3;
 /** Minimum time between two read marks of one channel. */
 const READ_EVERY_MS = 2_000;
 
@@ -22,18 +19,16 @@ const READ_EVERY_MS = 2_000;
 export class ChannelSync {
   #rest;
   #quiet;
-  #random;
   #emit;
   #isLoaded = false;
-  /** Read marks on their way, by channel. @type {Map<string, { seq: number }>} */
+  /** The last read mark of each channel. @type {Map<string, number>} */
   #marks = new Map();
   list = new ChannelList();
 
-  /** @param {{ rest: RestApi, quiet: QuietRequests, random: () => number, emit: (type: string, detail: object) => void }} options */
-  constructor({ rest, quiet, random, emit }) {
+  /** @param {{ rest: RestApi, quiet: QuietRequests, emit: (type: string, detail: object) => void }} options */
+  constructor({ rest, quiet, emit }) {
     this.#rest = rest;
     this.#quiet = quiet;
-    this.#random = random;
     this.#emit = emit;
   }
 
@@ -55,6 +50,7 @@ export class ChannelSync {
 
   /** Takes a channel out of the list. @param {string} channelId @param {boolean} isDeleted */
   remove(channelId, isDeleted) {
+    this.#marks.delete(channelId);
     this.list.delete(channelId);
     this.#emit("channels", {});
     this.#emit("removed", { channelId, isDeleted });
@@ -93,36 +89,18 @@ export class ChannelSync {
 
   /** Moves the read mark. The list changes at once; requests are limited to one each `READ_EVERY_MS`. @param {string} channelId @param {number} seq */
   markRead(channelId, seq) {
-    const mark = this.#marks.get(channelId);
     // Sending has the same effect, without a request.
-    if (seq <= this.list.readSeq(channelId) || seq <= (mark?.seq ?? 0)) return;
+    if (seq <= Math.max(this.list.readSeq(channelId), this.#marks.get(channelId) ?? 0)) return;
+    this.#marks.set(channelId, seq);
     this.list.read(channelId, seq);
     this.#emit("channels", {});
-    if (mark) mark.seq = seq;
-    else this.#sendMark(channelId, { seq });
-  }
-
-  /** @param {string} channelId @param {{ seq: number }} mark */
-  async #sendMark(channelId, mark) {
-    this.#marks.set(channelId, mark);
-    let sent = 0;
-    let failures = 0;
-    while (mark.seq > sent && failures < READ_ATTEMPTS) {
-      const { seq } = mark;
-      let delay = READ_EVERY_MS;
-      try {
-        await this.#rest.call("PUT", path`/channels/${channelId}/read`, { body: { seq } });
-        sent = seq;
-        failures = 0;
-        if (seq < (this.list.get(channelId)?.last_seq ?? 0)) this.#recount(channelId);
-      } catch (/** @type {any} */ error) {
-        if (!error.isTransient) break;
-        delay = Math.max(delay, backoff(failures, this.#random, error));
-        failures += 1;
-      }
-      await this.#quiet.wait(delay);
-    }
-    this.#marks.delete(channelId);
+    this.#quiet.run(`read ${channelId}`, async () => {
+      const mark = this.#marks.get(channelId) ?? 0;
+      await this.#rest.call("PUT", path`/channels/${channelId}/read`, { body: { seq: mark } });
+      if (mark < (this.list.get(channelId)?.last_seq ?? 0)) this.#recount(channelId);
+      await this.#quiet.wait(READ_EVERY_MS);
+      return true;
+    });
   }
 
   /** @param {string} channelId @param {number} seq */

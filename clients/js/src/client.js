@@ -67,7 +67,7 @@ export class SwitchboardClient extends Emitter {
     const session = new Session(token, clock);
     const rest = new RestApi({ url, session, fetch, clock });
     const quiet = new QuietRequests({ clock, random });
-    const sync = new ChannelSync({ rest, quiet, random, emit: (type, detail) => this.#synced(type, detail) });
+    const sync = new ChannelSync({ rest, quiet, emit: (type, detail) => this.#synced(type, detail) });
     this.#core = {
       userId: null,
       identify: async (signal) => this.userId ?? this.#named((await this.me({ signal })).user_id),
@@ -83,8 +83,6 @@ export class SwitchboardClient extends Emitter {
       emit: (type, detail) => this.emit(type, detail),
     };
     if (userId) this.#named(userId);
-    /** @type {ConnectionState} */
-    let shown = { name: "closed" };
     this.#connections = new Connections({
       url: websocket,
       session,
@@ -93,9 +91,7 @@ export class SwitchboardClient extends Emitter {
       clock,
       random,
       onState: () => {
-        const { state } = this;
-        if (shown !== state && (shown.name !== state.name || state.retryAt || state.reason)) this.emit("state", state);
-        shown = state;
+        this.emit("state", this.state);
         this.#countLeftOut();
       },
       onOpen: (connection) => this.#opened(connection),

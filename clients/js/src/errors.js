@@ -31,16 +31,8 @@ export class ProblemError extends Error {
   /** @param {Response} response @param {any} [given] Body of the response, if it has been read. */
   static async from(response, given) {
     const body = given ?? (await response.json().catch(() => null));
-    const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
-    return new (problemClass(text(body?.code)))({
-      status: response.status,
-      code: text(body?.code),
-      title: text(body?.title) || response.statusText,
-      detail: text(body?.detail) || text(body?.message),
-      errors: Array.isArray(body?.errors) ? body.errors.filter((/** @type {any} */ error) => typeof error?.message === "string") : [],
-      instance: text(body?.instance),
-      retryAfter: Number.isNaN(retryAfter) ? null : retryAfter,
-    });
+    const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10) || null;
+    return new (problemClass(body?.code))({ title: response.statusText, detail: body?.message, ...body, status: response.status, retryAfter });
   }
 }
 
@@ -52,9 +44,6 @@ export class NetworkError extends ProblemError {
     this.name = "NetworkError";
   }
 }
-
-/** @param {unknown} value */
-const text = (value) => (typeof value === "string" ? value : "");
 
 /** @param {string} code */
 const nameOf = (code) => code && `${code.replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase())}Error`;

@@ -1,4 +1,4 @@
-// Types of the client. This file has no code, and is not served.
+// Types of the client. This file has no code.
 
 /** @typedef {{ now(): number, setTimeout(action: () => void, delay: number): unknown, clearTimeout(timer: any): void }} Clock */
 /**

@@ -78,6 +78,7 @@ pub(super) static ALL: &[Asset] = &[
     client!("store.js"),
     client!("stores.js"),
     client!("time.js"),
+    client!("types.js"),
     asset!("composer.js", SCRIPT),
     asset!("dom.js", SCRIPT),
     asset!("format.js", SCRIPT),
