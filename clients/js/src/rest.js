@@ -23,6 +23,8 @@ export class RestApi {
   #session;
   #fetch;
   #clock;
+  /** Time until which the server wants no repetition of a request. @type {Map<string, number>} */
+  #busy = new Map();
 
   /** @param {{ url: string, session: Session, fetch: typeof fetch, clock: Clock }} options */
   constructor({ url, session, fetch, clock }) {
@@ -38,6 +40,10 @@ export class RestApi {
    * @returns {Promise<any>}
    */
   async call(method, path, options = {}) {
+    const name = `${method} ${path}`;
+    const wait = (this.#busy.get(name) ?? 0) - this.#clock.now();
+    this.#busy.delete(name);
+    if (wait > 0) await new Promise((/** @type {(value?: unknown) => void} */ resolve) => void after(this.#clock, wait, resolve));
     const token = await this.#session.token();
     let answer = await this.#request(method, path, options, token);
     if (answer.response.status === 401) {
@@ -45,8 +51,10 @@ export class RestApi {
       if (next !== token) answer = await this.#request(method, path, options, next);
     }
     const { response, body } = answer;
-    if (!response.ok) throw await ProblemError.from(response, body || {});
-    return body || {};
+    if (response.ok) return body || {};
+    const error = await ProblemError.from(response, body || {});
+    if (error.retryAfter) this.#busy.set(name, this.#clock.now() + error.retryAfter * 1_000);
+    throw error;
   }
 
   /**

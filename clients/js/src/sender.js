@@ -104,7 +104,7 @@ export class Sender {
         }
         if (isLive()) counted += 1;
         if (!error.isTransient || counted >= SEND_ATTEMPTS) return this.#failed(key, error);
-        await this.#pause(backoff(attempt, random, error), error.retryAfter === null);
+        await this.#pause(backoff(attempt, random, error));
       }
     }
   }
@@ -120,11 +120,11 @@ export class Sender {
     this.#changed();
   }
 
-  /** @param {number} delay @param {boolean} isShort `true` if an opened socket ends the wait. */
-  #pause(delay, isShort) {
+  /** @param {number} delay */
+  #pause(delay) {
     return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
       const cancel = this.#core.after(delay, () => resolve());
-      this.wake = () => (isShort || this.#isClosed) && (cancel(), resolve());
+      this.wake = () => (cancel(), resolve());
     });
   }
 }

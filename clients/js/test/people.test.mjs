@@ -105,10 +105,9 @@ test("a channel that the user leaves goes at once", async () => {
 
 test("each problem has a class", async () => {
   const stack = new Stack();
-  const client = stack.client();
   const fails = async (answer, check) => {
     stack.intercept = answer;
-    await assert.rejects(client.open("lobby"), check);
+    await assert.rejects(stack.client().open("lobby"), check);
   };
   await fails(() => problem(404, "channel_not_found"), (error) => error instanceof ChannelNotFoundError && error instanceof ProblemError && error.name === "ChannelNotFoundError" && !error.isTransient);
   await fails(() => Response.json({ code: "rate_limited" }, { status: 429, headers: { "retry-after": "3" } }), (error) => error instanceof RateLimitedError && error.retryAfter === 3 && error.isTransient);
@@ -119,7 +118,24 @@ test("each problem has a class", async () => {
   const abort = new AbortController();
   abort.abort();
   stack.intercept = null;
-  await assert.rejects(client.open("lobby", { signal: abort.signal }), { name: "AbortError" });
+  await assert.rejects(stack.client().open("lobby", { signal: abort.signal }), { name: "AbortError" });
+});
+
+test("no request is repeated before the server wants it, whatever happens meanwhile", async () => {
+  const stack = new Stack();
+  const client = await opened(stack);
+  let failures = 1;
+  stack.intercept = (url) => (url.searchParams.has("after") && failures-- > 0 ? Response.json({ code: "throttled" }, { status: 429, headers: { "retry-after": "9" } }) : undefined);
+  const before = stack.requests.length;
+  stack.store("missed");
+  stack.live.drop();
+  await stack.clock.advance(1_000);
+  assert.equal(stack.asked(before).length, 1);
+  stack.live.drop();
+  await stack.clock.advance(7_500);
+  assert.equal(stack.asked(before).length, 1, "although a socket has opened");
+  await stack.clock.advance(3_000);
+  assert.deepEqual(contents(client), ["missed"]);
 });
 
 test("without an id the user is asked for, once", async () => {

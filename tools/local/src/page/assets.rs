@@ -67,6 +67,7 @@ pub(super) static ALL: &[Asset] = &[
     client!("errors.js"),
     client!("growth.js"),
     client!("index.js"),
+    client!("live-channel.js"),
     client!("outbox.js"),
     client!("people.js"),
     client!("problems.js"),
