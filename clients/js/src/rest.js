@@ -42,8 +42,8 @@ export class RestApi {
   async call(method, path, options = {}) {
     const name = `${method} ${path}`;
     const wait = (this.#busy.get(name) ?? 0) - this.#clock.now();
-    this.#busy.delete(name);
     if (wait > 0) await new Promise((/** @type {(value?: unknown) => void} */ resolve) => void after(this.#clock, wait, resolve));
+    this.#busy.delete(name);
     const token = await this.#session.token();
     let answer = await this.#request(method, path, options, token);
     if (answer.response.status === 401) {

@@ -130,10 +130,11 @@ test("no request is repeated before the server wants it, whatever happens meanwh
   stack.store("missed");
   stack.live.drop();
   await stack.clock.advance(1_000);
-  assert.equal(stack.asked(before).length, 1);
+  const reads = () => stack.asked(before).filter((one) => one.startsWith("GET")).length;
+  assert.equal(reads(), 1);
   stack.live.drop();
   await stack.clock.advance(7_500);
-  assert.equal(stack.asked(before).length, 1, "although a socket has opened");
+  assert.equal(reads(), 1, "although a socket has opened");
   await stack.clock.advance(3_000);
   assert.deepEqual(contents(client), ["missed"]);
 });
