@@ -1,6 +1,6 @@
 // The page: connects the client with the view, and keeps the address in step with both.
 
-import { ProblemError, SwitchboardClient } from "../js/src/client.js";
+import { ProblemError, SwitchboardClient, indexedDbStore } from "../js/src/index.js";
 import { Composer } from "./composer.js";
 import { reconcile } from "./dom.js";
 import { titleCount } from "./format.js";
@@ -9,6 +9,7 @@ import { avatar, isId } from "./identity.js";
 import { excerpt } from "./markdown.js";
 import { DraftMotion } from "./motion.js";
 import { $, address, route, showToast } from "./page.js";
+import { joinOrCreate } from "./rooms.js";
 import { Scroller } from "./scroller.js";
 import { Sidebar } from "./sidebar.js";
 import { setUpTheme } from "./theme.js";
@@ -17,11 +18,6 @@ import { Traces } from "./traces.js";
 import { beginning, channelDetail, connectionText, row, writeDraft } from "./view.js";
 import { JourneyPanel } from "./waterfall.js";
 import { welcome } from "./welcome.js";
-
-/** Maximum number of channels of a connection that names none, and so receives all channels of its user. */
-const MAX_CHANNELS = 100;
-/** Maximum number of channels that a connection names, including the open one: the handshake's URL must stay short. */
-const MAX_NAMED_CHANNELS = 50;
 
 class App {
   #client;
@@ -40,10 +36,6 @@ class App {
   #shownName = "";
   /** The end of the open channel for this user, as text; empty while it lasts. */
   #gone = "";
-  /** Number of channels for which this page has no subscription. */
-  #unsubscribed = 0;
-  /** `true` if a connection of all channels has no room for them. */
-  #isCrowded = false;
   #ready = false;
   #readSeq = null;
   #newCount = 0;
@@ -51,13 +43,24 @@ class App {
   #drafts = new Map();
 
   constructor(config, userId) {
-    this.#client = new SwitchboardClient({ userId, rest: config.rest, websocket: config.websocket, issueToken: () => issueToken(userId) });
+    this.#client = new SwitchboardClient({
+      userId,
+      rest: config.rest,
+      websocket: config.websocket,
+      token: () => issueToken(userId),
+      store: indexedDbStore(),
+    });
     $("welcome").hidden = true;
     $("chat").hidden = false;
     $("me-name").textContent = userId;
     $("me-avatar").append(avatar(userId));
     this.#listen();
     this.#showConnection();
+  }
+
+  /** The open channel. */
+  get #channel() {
+    return this.#client.channel(this.#channelId);
   }
 
   get #userId() {
@@ -87,12 +90,11 @@ class App {
 
     try {
       await this.#enter(channelId, name);
-      this.#subscribe(channelId);
+      this.#client.subscribe();
       this.#showSidebar();
       if (this.#channelId !== channelId) return;
-      const log = await this.#client.open(channelId);
+      const { log, readSeq: read } = await this.#client.open(channelId);
       if (this.#channelId !== channelId) return;
-      const read = this.#client.readSeq(channelId);
       // The first visit of a channel shows no unread messages.
       this.#readSeq = read > 0 && read < (log.lastSeq ?? 0) ? read : null;
     } catch (error) {
@@ -123,56 +125,41 @@ class App {
     });
     if (this.#client.channels.get(channelId)) return;
     try {
-      await this.#client.joinOrCreate(channelId, name);
+      await joinOrCreate(this.#client, channelId, name);
     } catch (error) {
       // Members can read an archived channel.
       if (error.code !== "channel_archived") throw error;
+      await this.#client.loadChannel(channelId);
     }
-    await this.#client.loadChannel(channelId);
-  }
-
-  /** Subscribes to all channels of the user, or, if they are too many, to the open one and the most active others. */
-  #subscribe(channelId) {
-    const known = this.#client.channels.entries.map(({ channel_id: id }) => id);
-    const isAll = !this.#isCrowded && known.length <= MAX_CHANNELS;
-    const named = isAll ? [] : [...new Set([channelId, ...known])];
-    this.#unsubscribed = Math.max(0, named.length - MAX_NAMED_CHANNELS);
-    this.#client.subscribe(named.slice(0, MAX_NAMED_CHANNELS));
   }
 
   #listen() {
     const client = this.#client;
-    client.addEventListener("state", () => {
+    client.on("state", () => {
       this.#showConnection();
       if (client.state.name === "live" && this.#listed) client.loadChannels().catch(() => {});
     });
-    client.addEventListener("channels", () => {
+    client.on("channels", () => {
       this.#showSidebar();
       this.#showHeader();
     });
-    client.addEventListener("removed", ({ detail }) => this.#onRemoved(detail));
-    client.addEventListener("read", ({ detail: { channelId, seq } }) => {
-      if (channelId !== this.#channelId || seq < (client.log(channelId).lastSeq ?? 0)) return;
+    client.on("removed", (detail) => this.#onRemoved(detail));
+    client.on("read", ({ channelId, seq }) => {
+      if (channelId !== this.#channelId || seq < (client.channel(channelId).log.lastSeq ?? 0)) return;
       this.#newCount = 0;
       this.#showNewer();
     });
-    client.addEventListener("leftOut", ({ detail }) => {
-      if (detail.count > 0 && !this.#isCrowded && this.#channelId) {
-        this.#isCrowded = true;
-        this.#subscribe(this.#channelId);
-      }
-      this.#showSidebar();
-    });
-    client.addEventListener("messages", ({ detail }) => this.#onMessages(detail));
-    client.addEventListener("revised", ({ detail }) => this.#reviseQuotes(detail));
-    client.addEventListener("change", ({ detail }) => {
+    client.on("leftOut", () => this.#showSidebar());
+    client.on("messages", (detail) => this.#onMessages(detail));
+    client.on("revised", (detail) => this.#reviseQuotes(detail));
+    client.on("change", (detail) => {
       if (detail.channelId === this.#channelId) this.#showMessages();
     });
-    client.addEventListener("problem", ({ detail: { error } }) => {
+    client.on("problem", ({ error }) => {
       if (!error.isTransient) showToast(error);
     });
     // Counts down the seconds until the next attempt.
-    setInterval(() => this.#client.state.name === "reconnecting" && this.#showConnection(), 500);
+    setInterval(() => this.#client.state.name === "waiting" && this.#showConnection(), 500);
 
     addEventListener("online", () => client.setOnline(true));
     addEventListener("offline", () => client.setOnline(false));
@@ -233,10 +220,10 @@ class App {
 
   #showMessages() {
     if (this.#gone) return;
-    const log = this.#client.log(this.#channelId);
-    const pending = this.#client.outbox(this.#channelId).entries;
+    const channel = this.#channel;
+    const { messages, outbox: pending, hasEarlier } = channel;
     const drafts = this.#shownDrafts();
-    const rows = this.#ready ? timeline({ messages: log.messages, drafts, pending, userId: this.#userId, readSeq: this.#readSeq }) : [];
+    const rows = this.#ready ? timeline({ messages, drafts, pending, userId: this.#userId, readSeq: this.#readSeq }) : [];
     const context = {
       userId: this.#userId,
       quote: (seq) => this.#quote(seq),
@@ -244,13 +231,13 @@ class App {
         this.#composer.setReply(message);
         this.#composer.focus();
       },
-      onReact: (seq, emoji, isWanted) => this.#client.react(this.#channelId, seq, emoji, isWanted).catch((error) => showToast(error)),
-      onStop: (seq) => this.#client.stopReply(this.#channelId, seq).catch((error) => showToast(error)),
+      onReact: (seq, emoji, isWanted) => channel[isWanted ? "react" : "unreact"](seq, emoji).catch((error) => showToast(error)),
+      onStop: (seq) => channel.stopReply(seq).catch((error) => showToast(error)),
       onJourney: (message) => this.#journey.open(this.#channelId, message, `${message.sender_id}: ${excerpt(message, 140)}`),
       onJump: (seq) => this.#jump(seq),
-      onRetry: (key) => this.#client.retry(this.#channelId, key),
+      onRetry: (key) => channel.retry(key),
       onDiscard: (entry) => {
-        this.#client.discard(this.#channelId, entry.key);
+        channel.discard(entry.key);
         if (!this.#composer.text) this.#composer.text = entry.content;
         this.#composer.resize();
         this.#composer.focus();
@@ -258,8 +245,8 @@ class App {
     };
     this.#scroller.keep(() => {
       reconcile($("messages"), rows.map((item) => row(item, context)));
-      $("earlier").hidden = !this.#ready || !log.hasEarlier;
-      $("beginning").hidden = !this.#ready || log.hasEarlier;
+      $("earlier").hidden = !this.#ready || !hasEarlier;
+      $("beginning").hidden = !this.#ready || hasEarlier;
       if (this.#ready) $("beginning").replaceChildren(...beginning(this.#name(), rows.length === 0));
     });
     this.#showNewer();
@@ -267,7 +254,7 @@ class App {
 
   /** Returns the drafts of the open channel, each with the part of its text that is shown. */
   #shownDrafts() {
-    return this.#motion.shown(this.#client.drafts(this.#channelId).entries);
+    return this.#motion.shown(this.#channel.drafts);
   }
 
   /** Shows more of the drafts that grow. */
@@ -296,12 +283,12 @@ class App {
 
   /** Returns the message that a reply answers; fetches it if it is not loaded. */
   #quote(seq) {
-    const known = this.#client.log(this.#channelId).get(seq) ?? this.#quotes.get(seq);
+    const known = this.#channel.log.get(seq) ?? this.#quotes.get(seq);
     if (known === undefined && !this.#quotes.has(seq)) {
       const channelId = this.#channelId;
       this.#quotes.set(seq, null);
-      this.#client
-        .message(channelId, seq)
+      this.#channel
+        .message(seq)
         .then((message) => {
           if (!message || channelId !== this.#channelId) return;
           this.#keepQuote(message);
@@ -314,7 +301,7 @@ class App {
 
   async #jump(seq) {
     let element = document.querySelector(`[data-seq="${seq}"]`);
-    const log = this.#client.log(this.#channelId);
+    const { log } = this.#channel;
     while (!element && log.hasEarlier && (log.firstSeq ?? 0) > seq) {
       if (!(await this.#loadEarlier())) return;
       element = document.querySelector(`[data-seq="${seq}"]`);
@@ -328,7 +315,7 @@ class App {
     $("messages").setAttribute("aria-busy", "true");
     this.#scroller.atEnd = false;
     try {
-      await this.#client.loadEarlier(this.#channelId);
+      await this.#channel.loadEarlier();
       return true;
     } catch (error) {
       showToast(error);
@@ -347,8 +334,7 @@ class App {
   #markRead() {
     this.#scroller.measure();
     if (this.#ready && this.#isReading()) {
-      const { lastSeq } = this.#client.log(this.#channelId);
-      if (lastSeq !== null) this.#client.markRead(this.#channelId, lastSeq);
+      this.#channel.markRead();
       this.#newCount = 0;
       this.#showSidebar();
     }
@@ -368,7 +354,7 @@ class App {
   #send(content, reply) {
     this.#readSeq = null;
     this.#scroller.atEnd = true;
-    this.#client.send(this.#channelId, content, reply);
+    this.#channel.send(content, reply);
   }
 
   // --- around the messages
@@ -395,7 +381,7 @@ class App {
   #showSidebar() {
     const { channels, userId, leftOut } = this.#client;
     const active = this.#channelId && !this.#gone ? { channel_id: this.#channelId, name: this.#name(), ...channels.get(this.#channelId) } : null;
-    this.#sidebar.show({ channels: channels.entries, active, unread: (channel) => this.#unread(channel), leftOut: this.#unsubscribed + leftOut, userId });
+    this.#sidebar.show({ channels: channels.entries, active, unread: (channel) => this.#unread(channel), leftOut, userId });
   }
 
   #showHeader() {
@@ -411,7 +397,7 @@ class App {
     $("connection").dataset.state = state.name;
     const words = connectionText(state, Date.now());
     if ($("connection-text").textContent !== words) $("connection-text").textContent = words;
-    $("reconnect").hidden = state.name !== "reconnecting" && state.reason === undefined;
+    $("reconnect").hidden = state.name !== "waiting" && state.reason === undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 // Requests to the local run that serves the page.
 
-import { ProblemError } from "../js/src/client.js";
+import { ProblemError } from "../js/src/index.js";
 
 /** Returns the addresses of the two APIs. */
 export async function loadConfig() {
@@ -17,5 +17,6 @@ export async function issueToken(user) {
     body: JSON.stringify({ user }),
   });
   if (!response.ok) throw await ProblemError.from(response);
-  return response.json();
+  const { token, expires_at: expiresAt } = await response.json();
+  return { token, expiresAt };
 }

@@ -267,7 +267,7 @@ export function connectionText(state, now) {
   switch (state.name) {
     case "live":
       return "Live";
-    case "reconnecting": {
+    case "waiting": {
       const seconds = Math.max(0, Math.ceil((state.retryAt - now) / 1000));
       return seconds > 0 ? `Reconnecting in ${seconds} s` : "Reconnecting";
     }

@@ -1,10 +1,12 @@
 // Keeps the list of channels as the server has it: reads it, follows the frames, and moves read marks. No DOM.
 
-import { ChannelList } from "./channels.js";
-import { backoff } from "./socket.js";
+/** @import { Abortable, Message } from "./types.js" */
+/** @import { QuietRequests } from "./quiet.js" */
+/** @import { RestApi } from "./rest.js" */
 
-/** Maximum number of attempts of a read mark. */
-const READ_ATTEMPTS = 3;
+import { ChannelList } from "./channels.js";
+import { path } from "./rest.js";
+
 /** Minimum time between two read marks of one channel. */
 const READ_EVERY_MS = 2_000;
 
@@ -15,45 +17,49 @@ const READ_EVERY_MS = 2_000;
  * wait for.
  */
 export class ChannelSync {
-  #userId;
   #rest;
   #quiet;
-  #random;
   #emit;
   #isLoaded = false;
-  /** Read marks on their way, by channel: `{ seq }`. */
+  /** The last read mark of each channel. @type {Map<string, number>} */
   #marks = new Map();
-  list;
+  list = new ChannelList();
 
-  constructor({ userId, rest, quiet, random, emit }) {
-    this.#userId = userId;
+  /** @param {{ rest: RestApi, quiet: QuietRequests, emit: (type: string, detail: object) => void }} options */
+  constructor({ rest, quiet, emit }) {
     this.#rest = rest;
     this.#quiet = quiet;
-    this.#random = random;
     this.#emit = emit;
-    this.list = new ChannelList(userId);
   }
 
-  /** Reads the whole list. */
-  async load() {
+  /** Reads the whole list. @param {Abortable} [options] */
+  async load(options) {
     const since = this.list.changes;
-    this.list.replace(await this.#rest.channels(), since);
+    this.list.replace(await this.#rest.list("/channels", "channels", options), since);
     this.#isLoaded = true;
     this.#emit("channels", {});
   }
 
-  /** Reads one channel. Returns `false` if its counts are older than the held ones. */
-  async loadOne(channelId) {
-    const channel = await this.#rest.channel(channelId);
+  /** Reads one channel. Returns `false` if its counts are older than the held ones. @param {string} channelId @param {Abortable} [options] */
+  async loadOne(channelId, options) {
+    const channel = await this.#rest.call("GET", path`/channels/${channelId}`, options);
     const isCurrent = this.list.put(channel);
     this.#emit("channels", {});
     return isCurrent;
   }
 
-  /** Follows a frame about a channel, a member or a read mark. */
+  /** Takes a channel out of the list. @param {string} channelId @param {boolean} isDeleted */
+  remove(channelId, isDeleted) {
+    this.#marks.delete(channelId);
+    this.list.delete(channelId);
+    this.#emit("channels", {});
+    this.#emit("removed", { channelId, isDeleted });
+  }
+
+  /** Follows a frame about a channel, a member or a read mark. @param {any} frame */
   follow(frame) {
     const { channel_id: channelId, type } = frame;
-    const isMine = (frame.member?.user_id ?? frame.user_id) === this.#userId;
+    const isMine = (frame.member?.user_id ?? frame.user_id) === this.list.userId;
     if (type === "channel.created" || (type === "member.joined" && isMine)) this.#recount(channelId);
     if (type === "channel.updated" && this.list.describe(frame.channel ?? {})) this.#emit("channels", {});
     if (type === "member.updated" && isMine) {
@@ -61,21 +67,18 @@ export class ChannelSync {
       this.#emit("channels", {});
     }
     if (type === "read.updated" && isMine) this.#readElsewhere(channelId, frame.read_seq);
-    if (type === "channel.deleted" || (type === "member.removed" && isMine)) {
-      this.list.delete(channelId);
-      this.#emit("channels", {});
-      this.#emit("removed", { channelId, isDeleted: type === "channel.deleted" });
-    }
+    if (/^(member\.|read\.)/.test(type)) this.#emit("members", { channelId });
+    if (type === "channel.deleted" || (type === "member.removed" && isMine)) this.remove(channelId, type === "channel.deleted");
   }
 
-  /** Counts new messages. */
+  /** Counts new messages. @param {string} channelId @param {Message[]} messages */
   created(channelId, messages) {
     if (messages.length === 0) return;
     if (!this.list.created(channelId, messages)) this.#recount(channelId);
     this.#emit("channels", {});
   }
 
-  /** Takes later states of messages. */
+  /** Takes later states of messages. @param {string} channelId @param {Message[]} messages */
   revised(channelId, messages) {
     if (messages.length === 0) return;
     for (const message of messages) {
@@ -84,39 +87,23 @@ export class ChannelSync {
     this.#emit("channels", {});
   }
 
-  /** Moves the read mark. The list changes at once; requests are limited to one each `READ_EVERY_MS`. */
+  /** Moves the read mark. The list changes at once; requests are limited to one each `READ_EVERY_MS`. @param {string} channelId @param {number} seq */
   markRead(channelId, seq) {
-    const mark = this.#marks.get(channelId);
     // Sending has the same effect, without a request.
-    if (seq <= this.list.readSeq(channelId) || seq <= (mark?.seq ?? 0)) return;
+    if (seq <= Math.max(this.list.readSeq(channelId), this.#marks.get(channelId) ?? 0)) return;
+    this.#marks.set(channelId, seq);
     this.list.read(channelId, seq);
     this.#emit("channels", {});
-    if (mark) mark.seq = seq;
-    else this.#sendMark(channelId, { seq });
+    this.#quiet.run(`read ${channelId}`, async () => {
+      const mark = this.#marks.get(channelId) ?? 0;
+      await this.#rest.call("PUT", path`/channels/${channelId}/read`, { body: { seq: mark } });
+      if (mark < (this.list.get(channelId)?.last_seq ?? 0)) this.#recount(channelId);
+      await this.#quiet.wait(READ_EVERY_MS);
+      return true;
+    });
   }
 
-  async #sendMark(channelId, mark) {
-    this.#marks.set(channelId, mark);
-    let sent = 0;
-    let failures = 0;
-    while (mark.seq > sent && failures < READ_ATTEMPTS) {
-      const { seq } = mark;
-      let delay = READ_EVERY_MS;
-      try {
-        await this.#rest.markRead(channelId, seq);
-        sent = seq;
-        failures = 0;
-        if (seq < (this.list.get(channelId)?.last_seq ?? 0)) this.#recount(channelId);
-      } catch (error) {
-        if (!error.isTransient) break;
-        delay = Math.max(delay, backoff(failures, this.#random), (error.retryAfter ?? 0) * 1000);
-        failures += 1;
-      }
-      await this.#quiet.wait(delay);
-    }
-    this.#marks.delete(channelId);
-  }
-
+  /** @param {string} channelId @param {number} seq */
   #readElsewhere(channelId, seq) {
     if (!Number.isSafeInteger(seq)) return;
     if (!this.list.read(channelId, seq)) this.#recount(channelId);
@@ -124,13 +111,13 @@ export class ChannelSync {
     this.#emit("read", { channelId, seq });
   }
 
-  /** Reads a channel again because a frame did not suffice for its counts. Does nothing before the list is loaded. */
+  /** Reads a channel again because a frame did not suffice for its counts. Does nothing before the list is loaded. @param {string} channelId */
   #recount(channelId) {
     if (!this.#isLoaded) return;
     this.#quiet.run(`channel ${channelId}`, async () => {
       try {
         return await this.loadOne(channelId);
-      } catch (error) {
+      } catch (/** @type {any} */ error) {
         if (error.code === "channel_not_found" && this.list.delete(channelId)) this.#emit("channels", {});
         throw error;
       }

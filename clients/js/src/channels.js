@@ -1,5 +1,7 @@
 // The channels of a user: order, previews, unread counts. No network, no DOM, no clock.
 
+/** @import { ChannelInfo, Message, Role } from "./types.js" */
+
 /** Number up to which unread messages are counted; a count of this means as many or more. */
 export const UNREAD_COUNTED = 100;
 /** Maximum length of a preview's text, in characters. */
@@ -13,21 +15,27 @@ const PREVIEW_CHARACTERS = 200;
  * read again.
  */
 export class ChannelList {
-  #userId;
+  /** @type {Map<string, ChannelInfo>} */
   #byId = new Map();
-  /** The newest own `seq` of each channel. */
+  /** The newest own `seq` of each channel. @type {Map<string, number>} */
   #own = new Map();
+  /** The entries, until the list changes. @type {ChannelInfo[] | null} */
+  #entries = null;
+  /** @type {string | null} */
+  userId;
   /** The number of the last change, and that of the last change of each channel. */
   #changes = 0;
+  /** @type {Map<string, number>} */
   #changed = new Map();
 
-  constructor(userId) {
-    this.#userId = userId;
+  /** @param {string | null} [userId] */
+  constructor(userId = null) {
+    this.userId = userId;
   }
 
-  /** Channels that are not archived, newest activity first. */
+  /** Channels that are not archived, newest activity first. The same array until the list changes. */
   get entries() {
-    return [...this.#byId.values()].filter(({ archived_at: archived }) => !archived).sort(byActivity);
+    return (this.#entries ??= [...this.#byId.values()].filter(({ archived_at: archived }) => !archived).sort(byActivity));
   }
 
   /** Position in the changes of the list, for `replace`. */
@@ -35,21 +43,22 @@ export class ChannelList {
     return this.#changes;
   }
 
+  /** @param {string} channelId */
   get(channelId) {
     return this.#byId.get(channelId);
   }
 
-  /** Returns a channel's number of unread messages, up to `UNREAD_COUNTED`. */
+  /** Returns a channel's number of unread messages, up to `UNREAD_COUNTED`. @param {string} channelId */
   unread(channelId) {
     return this.#byId.get(channelId)?.membership?.unread_count ?? 0;
   }
 
-  /** Returns the `seq` up to which the user has read a channel; 0 for none of it. */
+  /** Returns the `seq` up to which the user has read a channel; 0 for none of it. @param {string} channelId */
   readSeq(channelId) {
     return Math.max(this.#byId.get(channelId)?.membership?.read_seq ?? 0, this.#own.get(channelId) ?? 0);
   }
 
-  /** Takes the whole list, as it was asked for at the position `since`. Channels that changed later stay. */
+  /** Takes the whole list, as it was asked for at the position `since`. Channels that changed later stay. @param {ChannelInfo[]} channels */
   replace(channels, since = this.#changes) {
     const listed = new Set(channels.map(({ channel_id: id }) => id));
     for (const [id, { archived_at: archived }] of this.#byId) {
@@ -58,7 +67,7 @@ export class ChannelList {
     for (const channel of channels) this.put(channel);
   }
 
-  /** Takes a channel as an answer of the API has it. Returns `false` if its counts are older than the held ones. */
+  /** Takes a channel as an answer of the API has it. Returns `false` if its counts are older than the held ones. @param {ChannelInfo} channel */
   put(channel) {
     const held = this.#byId.get(channel.channel_id);
     if (!channel.membership) {
@@ -71,11 +80,12 @@ export class ChannelList {
     const { read_seq, unread_count } = counted.membership;
     const described = held && channel.version < held.version ? held : channel;
     this.#set({ ...described, ...activity(counted), membership: { ...channel.membership, read_seq, unread_count } });
-    if (isOwn(channel.last_message, this.#userId)) this.#setOwn(channel.channel_id, channel.last_message.seq);
+    const last = channel.last_message;
+    if (last?.seq && isOwn(last, this.userId)) this.#setOwn(channel.channel_id, last.seq);
     return !isOlder;
   }
 
-  /** Takes a channel as a frame has it: without what is only of this user. Returns `true` if the list changed. */
+  /** Takes a channel as a frame has it: without what is only of this user. Returns `true` if the list changed. @param {ChannelInfo} channel */
   describe(channel) {
     const held = this.#byId.get(channel.channel_id);
     if (!held || channel.version < held.version) return false;
@@ -83,28 +93,31 @@ export class ChannelList {
     return true;
   }
 
-  /** Takes the role of the user in a channel. */
+  /** Takes the role of the user in a channel. @param {string} channelId @param {Role} role */
   giveRole(channelId, role) {
     const held = this.#byId.get(channelId);
     if (held) this.#set({ ...held, membership: { ...held.membership, role } });
   }
 
+  /** @param {string} channelId */
   delete(channelId) {
     this.#own.delete(channelId);
-    this.#changed.set(channelId, (this.#changes += 1));
+    this.#count(channelId);
     return this.#byId.delete(channelId);
   }
 
-  /** Counts new messages of a channel. Returns `false` if some are missing before them. */
+  /** Counts new messages of a channel. Returns `false` if some are missing before them. @param {string} channelId @param {Message[]} messages */
   created(channelId, messages) {
-    let channel = this.#byId.get(channelId);
-    if (!channel) return false;
+    const held = this.#byId.get(channelId);
+    if (!held) return false;
+    /** @type {ChannelInfo} */
+    let channel = held;
     let isComplete = true;
     const later = messages.filter(({ seq }) => seq > channel.last_seq).sort((a, b) => a.seq - b.seq);
     for (const message of later) {
       isComplete &&= message.seq === channel.last_seq + 1;
       let { unread_count: unread } = channel.membership;
-      if (isOwn(message, this.#userId)) {
+      if (isOwn(message, this.userId)) {
         this.#setOwn(channelId, message.seq);
         unread = 0;
       } else if (!message.deleted_at && message.seq > channel.membership.read_seq) {
@@ -122,17 +135,17 @@ export class ChannelList {
     return isComplete;
   }
 
-  /** Takes a later state of a message. Returns `false` if the message may have been counted as unread. */
+  /** Takes a later state of a message. Returns `false` if the message may have been counted as unread. @param {string} channelId @param {Message} message */
   revised(channelId, message) {
     const held = this.#byId.get(channelId);
     if (!held) return true;
     const last = held.last_message;
-    if (last?.seq === message.seq && !(last.version > message.version)) this.#set({ ...held, last_message: preview(message) });
-    const wasUnread = message.seq > this.readSeq(channelId) && !isOwn(message, this.#userId);
+    if (last?.seq === message.seq && !((last.version ?? 0) > message.version)) this.#set({ ...held, last_message: preview(message) });
+    const wasUnread = message.seq > this.readSeq(channelId) && !isOwn(message, this.userId);
     return !(message.deleted_at && wasUnread && this.unread(channelId) > 0);
   }
 
-  /** Moves the read mark; it never moves back. Returns `false` if the number of the remaining messages is not known. */
+  /** Moves the read mark; it never moves back. Returns `false` if the number of the remaining messages is not known. @param {string} channelId @param {number} seq */
   read(channelId, seq) {
     const held = this.#byId.get(channelId);
     if (!held || seq <= held.membership.read_seq) return true;
@@ -143,30 +156,42 @@ export class ChannelList {
     return isCounted;
   }
 
+  /** @param {ChannelInfo} channel */
   #set(channel) {
     this.#byId.set(channel.channel_id, channel);
-    this.#changed.set(channel.channel_id, (this.#changes += 1));
+    this.#count(channel.channel_id);
   }
 
+  /** @param {string} channelId */
+  #count(channelId) {
+    this.#entries = null;
+    this.#changed.set(channelId, (this.#changes += 1));
+  }
+
+  /** @param {string} channelId @param {number} seq */
   #setOwn(channelId, seq) {
     this.#own.set(channelId, Math.max(seq, this.#own.get(channelId) ?? 0));
   }
 }
 
+/** @param {Partial<Message> | undefined} message @param {string | null} userId */
 const isOwn = (message, userId) => message?.role === "user" && message.sender_id === userId;
 
+/** @param {ChannelInfo} channel */
 const activity = ({ last_seq, last_message_at, last_message }) => ({ last_seq, last_message_at, last_message });
 
+/** @param {ChannelInfo} channel */
 const activeAt = ({ last_message_at: last, created_at: created }) => last ?? created ?? "";
 
 // Times are RFC 3339 in UTC, all of one length.
+/** @param {ChannelInfo} a @param {ChannelInfo} b */
 function byActivity(a, b) {
   const [one, other] = [activeAt(a), activeAt(b)];
   if (one !== other) return one < other ? 1 : -1;
   return a.channel_id < b.channel_id ? -1 : 1;
 }
 
-/** Returns the preview of a message, as in the `last_message` of a channel. */
+/** Returns the preview of a message, as in the `last_message` of a channel. @param {Message} message */
 function preview({ seq, version, sender_id, role, content, content_type, created_at, thread_seq, deleted_at }) {
   const characters = [...String(content ?? "")];
   const cut = characters.length > PREVIEW_CHARACTERS ? `${characters.slice(0, PREVIEW_CHARACTERS).join("")}…` : content;

@@ -1,5 +1,7 @@
 // Shows texts that arrive in large pieces as if they grew evenly. No network, no DOM, no clock.
 
+/** @import { Draft } from "./types.js" */
+
 /** Time in which the first piece of a text appears: the interval until the second one. */
 const FIRST_MS = 250;
 /** Limits of the time in which a later piece appears: the usual interval of pieces is one second. */
@@ -13,12 +15,13 @@ export class Growth {
   #since;
   #duration = 0;
 
+  /** @param {number} length @param {number} now */
   constructor(length, now) {
     this.#from = this.#to = length;
     this.#since = now;
   }
 
-  /** Takes the length that the text has now. A piece appears in the time that has passed since the one before. */
+  /** Takes the length that the text has now. A piece appears in the time that has passed since the one before. @param {number} length @param {number} now */
   grow(length, now) {
     if (length === this.#to) return;
     const passed = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, now - this.#since));
@@ -28,12 +31,13 @@ export class Growth {
     this.#since = now;
   }
 
-  /** Returns the shown length. */
+  /** Returns the shown length. @param {number} now */
   at(now) {
     const part = this.#duration === 0 ? 1 : Math.min(1, Math.max(0, now - this.#since) / this.#duration);
     return Math.floor(this.#from + (this.#to - this.#from) * part);
   }
 
+  /** @param {number} now */
   isGrowing(now) {
     return this.at(now) < this.#to;
   }
@@ -42,14 +46,15 @@ export class Growth {
 /** The growth of all drafts of a channel. With `isCalm`, each text is shown at once (`prefers-reduced-motion`). */
 export class DraftGrowth {
   #isCalm;
-  /** `{id, growth}` of each draft, by the answered message. */
+  /** `{id, growth}` of each draft, by the answered message. @type {Map<number, { id: string | null, growth: Growth }>} */
   #byQuestion = new Map();
 
+  /** @param {{ isCalm?: () => boolean }} [options] */
   constructor({ isCalm = () => false } = {}) {
     this.#isCalm = isCalm;
   }
 
-  /** Returns the drafts with the part of their `text` that is shown. Forgets all others. */
+  /** Returns the drafts with the part of their `text` that is shown. Forgets all others. @param {Draft[]} drafts @param {number} now */
   shown(drafts, now) {
     const before = this.#byQuestion;
     this.#byQuestion = new Map();
@@ -64,7 +69,7 @@ export class DraftGrowth {
     });
   }
 
-  /** Returns `true` if a text is not yet shown whole. */
+  /** Returns `true` if a text is not yet shown whole. @param {number} now */
   isGrowing(now) {
     return [...this.#byQuestion.values()].some(({ growth }) => growth.isGrowing(now));
   }

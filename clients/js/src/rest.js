@@ -1,211 +1,119 @@
 // The REST API. No DOM: runs in a browser and in Node.
 
+/** @import { Clock, RequestOptions } from "./types.js" */
+/** @import { Session } from "./session.js" */
+
+import { NetworkError, ProblemError } from "./errors.js";
+import { after } from "./time.js";
+
 /** Timeout of a request; API Gateway's own timeout is 29 s. */
 const REQUEST_TIMEOUT_MS = 30_000;
-/** Media types of bodies. */
-const JSON_TYPE = "application/json";
-const MERGE_PATCH_TYPE = "application/merge-patch+json";
-/** Maximum number of channels in a page of the list. */
-const CHANNELS_PAGE = 100;
+/** Maximum number of entries in a page of a list. */
+const PAGE = 100;
 
-/** Error of a failed request: an RFC 9457 problem, or no response (`status` 0). */
-export class ProblemError extends Error {
-  constructor({ status = 0, code = "", title = "", detail = "", errors = [], instance, retryAfter = null } = {}) {
-    super(detail || title || `The server answered ${status}.`);
-    this.name = "ProblemError";
-    this.status = status;
-    /** Stable name of the problem, such as `channel_archived`; empty if there was no response. */
-    this.code = code;
-    this.title = title;
-    this.detail = detail;
-    this.errors = errors;
-    this.instance = instance;
-    /** Requested wait in seconds (`Retry-After`), or `null`. */
-    this.retryAfter = retryAfter;
-  }
-
-  /** `true` if the same request may succeed later. */
-  get isTransient() {
-    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
-  }
-
-  static async from(response) {
-    const body = await response.json().catch(() => null);
-    const fields = Array.isArray(body?.errors) ? body.errors.filter((error) => typeof error?.message === "string") : [];
-    const retryAfter = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
-    return new ProblemError({
-      status: response.status,
-      code: text(body?.code),
-      title: text(body?.title) || response.statusText,
-      detail: text(body?.detail) || text(body?.message),
-      errors: fields,
-      instance: text(body?.instance),
-      retryAfter: Number.isNaN(retryAfter) ? null : retryAfter,
-    });
-  }
-}
-
-const text = (value) => (typeof value === "string" ? value : "");
-
-const channelPath = (channelId) => `/channels/${encodeURIComponent(channelId)}`;
-const messagePath = (channelId, seq) => `${channelPath(channelId)}/messages/${seq}`;
-const reactionPath = (channelId, seq, emoji) => `${messagePath(channelId, seq)}/reactions/${encodeURIComponent(emoji)}`;
+/**
+ * Returns a path with encoded ids.
+ * @param {TemplateStringsArray} parts @param {(string | number)[]} ids
+ */
+export const path = (parts, ...ids) => parts.reduce((all, part, at) => all + encodeURIComponent(ids[at - 1]) + part);
 
 /** Client of the REST API with a token from `session`. After a `401` it retries once with a new token. */
 export class RestApi {
   #base;
   #session;
   #fetch;
+  #clock;
+  /** Time until which the server wants no repetition of a request. @type {Map<string, number>} */
+  #busy = new Map();
 
-  constructor({ url, session, fetch = globalThis.fetch }) {
+  /** @param {{ url: string, session: Session, fetch: typeof fetch, clock: Clock }} options */
+  constructor({ url, session, fetch, clock }) {
     this.#base = url.replace(/\/+$/, "");
     this.#session = session;
-    this.#fetch = (...args) => fetch(...args);
+    this.#fetch = fetch;
+    this.#clock = clock;
   }
 
-  /** Returns all channels of which the user is a member, newest activity first, without the archived ones. */
-  async channels() {
-    const channels = [];
+  /**
+   * Makes a request. Returns the body of its response.
+   * @param {string} method @param {string} path @param {RequestOptions} [options]
+   * @returns {Promise<any>}
+   */
+  async call(method, path, options = {}) {
+    const name = `${method} ${path}`;
+    const wait = (this.#busy.get(name) ?? 0) - this.#clock.now();
+    if (wait > 0) await new Promise((/** @type {(value?: unknown) => void} */ resolve) => void after(this.#clock, wait, resolve));
+    this.#busy.delete(name);
+    const token = await this.#session.token();
+    let answer = await this.#request(method, path, options, token);
+    if (answer.response.status === 401) {
+      const next = await this.#session.refused(token);
+      if (next !== token) answer = await this.#request(method, path, options, next);
+    }
+    const { response, body } = answer;
+    if (response.ok) return body || {};
+    const error = await ProblemError.from(response, body || {});
+    if (error.retryAfter) this.#busy.set(name, this.#clock.now() + error.retryAfter * 1_000);
+    throw error;
+  }
+
+  /**
+   * Returns all entries of a list.
+   * @param {string} path @param {string} field @param {RequestOptions} [options]
+   * @returns {Promise<any[]>}
+   */
+  async list(path, field, { query, signal } = {}) {
+    const entries = [];
     let next = {};
     for (;;) {
-      const page = await this.#call("GET", "/channels", { query: { limit: CHANNELS_PAGE, ...next } });
-      channels.push(...(page.channels ?? []));
-      if (!page.has_more || !page.next) return channels;
+      const page = await this.call("GET", path, { query: { limit: PAGE, ...query, ...next }, signal });
+      entries.push(...(page[field] ?? []));
+      if (!page.has_more || !page.next) return entries;
       next = page.next;
     }
   }
 
-  channel(channelId) {
-    return this.#call("GET", channelPath(channelId));
-  }
-
-  createChannel(channel) {
-    return this.#call("POST", "/channels", { body: channel });
-  }
-
-  join(channelId, userId) {
-    return this.#call("PUT", `${channelPath(channelId)}/members/${encodeURIComponent(userId)}`);
-  }
-
-  /** Moves the caller's read mark. It never moves back. */
-  markRead(channelId, seq) {
-    return this.#call("PUT", `${channelPath(channelId)}/read`, { body: { seq } });
-  }
-
-  /** Returns one page of history: newest first, or with `after` oldest first. */
-  messages(channelId, { before, after, limit } = {}) {
-    return this.#call("GET", `${channelPath(channelId)}/messages`, { query: { before, after, limit } });
-  }
-
-  /** Returns one page of the changes after the number `after`, oldest first. */
-  changes(channelId, { after, limit }) {
-    return this.#call("GET", `${channelPath(channelId)}/changes`, { query: { after, limit } });
-  }
-
-  message(channelId, seq) {
-    return this.#call("GET", messagePath(channelId, seq));
-  }
-
-  send(channelId, message, idempotencyKey) {
-    return this.#call("POST", `${channelPath(channelId)}/messages`, {
-      body: message,
-      headers: { "idempotency-key": idempotencyKey },
-    });
-  }
-
-  /** Changes a message of this `version`: omitted fields stay, and `null` removes one. */
-  updateMessage(channelId, seq, changes, version) {
-    return this.#call("PATCH", messagePath(channelId, seq), {
-      body: changes,
-      headers: { "content-type": MERGE_PATCH_TYPE, "if-match": `"${version}"` },
-    });
-  }
-
-  addReaction(channelId, seq, emoji) {
-    return this.#call("PUT", reactionPath(channelId, seq, emoji));
-  }
-
-  removeReaction(channelId, seq, emoji) {
-    return this.#call("DELETE", reactionPath(channelId, seq, emoji));
-  }
-
-  /** Returns the reply to a message, with its text so far. */
-  reply(channelId, seq) {
-    return this.#call("GET", `${messagePath(channelId, seq)}/reply`);
-  }
-
-  stopReply(channelId, seq) {
-    return this.#call("POST", `${messagePath(channelId, seq)}/reply/cancel`);
-  }
-
-  async #call(method, path, options = {}) {
-    const first = await this.#request(method, path, options, await this.#session.token());
-    const response = first.status === 401 ? await this.#request(method, path, options, await this.#session.renew()) : first;
-    if (!response.ok) throw await ProblemError.from(response);
-    return response.json().catch(() => ({}));
-  }
-
-  async #request(method, path, { query = {}, body, headers = {} }, token) {
-    const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
-    const search = given.length > 0 ? `?${new URLSearchParams(given)}` : "";
+  /** @param {string} method @param {string} path @param {RequestOptions} options @param {string} token */
+  async #request(method, path, { query = {}, body, headers, signal }, token) {
+    signal?.throwIfAborted();
+    const search = Object.entries(query)
+      .filter(([, value]) => value !== undefined && value !== null)
+      .map(([name, value]) => `${name}=${encodeURIComponent(/** @type {string} */ (value))}`)
+      .join("&");
+    const abort = new AbortController();
+    const stop = () => abort.abort();
+    const cancel = after(this.#clock, REQUEST_TIMEOUT_MS, stop);
+    signal?.addEventListener("abort", stop);
     try {
-      return await this.#fetch(`${this.#base}${path}${search}`, {
+      // A method of the platform must not be called on another object.
+      const fetch = this.#fetch;
+      const response = await fetch(this.#base + path + (search && `?${search}`), {
         method,
-        headers: {
-          authorization: `Bearer ${token}`,
-          ...(body === undefined ? {} : { "content-type": JSON_TYPE }),
-          ...headers,
-        },
+        headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
         body: body === undefined ? undefined : JSON.stringify(body),
         credentials: "omit",
         referrerPolicy: "no-referrer",
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+        signal: abort.signal,
       });
+      this.#session.heed(response.headers.get("date"));
+      const text = await response.text();
+      // A body that was cut is no response. That of a refusal may have any form.
+      return { response, body: text && (response.ok ? JSON.parse(text) : parsed(text)) };
     } catch (cause) {
-      throw new ProblemError({ title: "No answer", detail: "The server cannot be reached.", cause });
+      if (signal?.aborted) throw signal.reason;
+      throw new NetworkError(cause);
+    } finally {
+      cancel();
+      signal?.removeEventListener("abort", stop);
     }
   }
 }
 
-/** Provider of one valid token, which it renews in time. */
-export class Session {
-  /** Time before a token's end at which it is renewed. A short-lived token is renewed at 80 % of its lifetime. */
-  static RENEW_BEFORE_MS = 60_000;
-
-  #issue;
-  #clock;
-  #current = null;
-  #pending = null;
-
-  /** `issue` resolves to `{token, expires_at}`. */
-  constructor({ issue, clock }) {
-    this.#issue = issue;
-    this.#clock = clock;
-  }
-
-  /** Time at which to renew the current token, in ms since the epoch; `null` without one. */
-  get renewAt() {
-    return this.#current?.renewAt ?? null;
-  }
-
-  async token() {
-    if (this.#current && this.#clock.now() < this.#current.renewAt) return this.#current.token;
-    return this.renew();
-  }
-
-  /** Returns a new token. Concurrent callers share one request. */
-  renew() {
-    this.#pending ??= this.#fetchToken().finally(() => {
-      this.#pending = null;
-    });
-    return this.#pending;
-  }
-
-  async #fetchToken() {
-    const { token, expires_at: expiresAt } = await this.#issue();
-    const now = this.#clock.now();
-    const life = Math.max(0, Date.parse(expiresAt) - now) || 0;
-    this.#current = { token, renewAt: now + Math.max(life * 0.8, life - Session.RENEW_BEFORE_MS) };
-    return token;
+/** @param {string} text */
+export function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }

@@ -1,9 +1,12 @@
 // State of one channel in a client: ordered by `seq`, without duplicates, with detection of gaps. No network, no DOM,
 // no clock.
 
+/** @import { Message, Reaction } from "./types.js" */
+
 /** Maximum number of users that a reaction names, the first by id. */
 const NAMED_REACTORS = 10;
 
+/** @param {Message} message */
 const versionOf = ({ version }) => version ?? 1;
 
 /**
@@ -16,21 +19,26 @@ const versionOf = ({ version }) => version ?? 1;
  * Each state of a message has a `version`. A state with an older version than the held one is dropped.
  */
 export class ChannelLog {
-  #userId;
+  /** @type {Map<number, Message>} */
   #bySeq = new Map();
+  /** @type {number[]} */
   #order = [];
-  /** The held replies of each thread, by the `seq` of its root. */
+  /** The held replies of each thread, by the `seq` of its root. @type {Map<number, Set<number>>} */
   #replies = new Map();
+  /** @type {number | null} */
   #settled = null;
   #reachedStart = false;
+  /** @type {string | null} */
+  userId;
 
+  /** @param {string | null} [userId] */
   constructor(userId = null) {
-    this.#userId = userId;
+    this.userId = userId;
   }
 
   /** Messages by ascending `seq`. */
   get messages() {
-    return this.#order.map((seq) => this.get(seq));
+    return this.#order.map((seq) => /** @type {Message} */ (this.get(seq)));
   }
 
   get size() {
@@ -64,6 +72,7 @@ export class ChannelLog {
   /**
    * Returns a held message. Its `thread` also counts the replies that came after the server's summary: no event
    * carries the new summary of a root.
+   * @param {number} seq @returns {Message | undefined}
    */
   get(seq) {
     const message = this.#bySeq.get(seq);
@@ -72,13 +81,14 @@ export class ChannelLog {
     const { reply_count: count, last_reply_seq: summed } = message.thread ?? { reply_count: 0, last_reply_seq: 0 };
     const later = [...replies].filter((reply) => reply > summed);
     if (later.length === 0) return message;
-    const last = this.#bySeq.get(Math.max(...later));
+    const last = /** @type {Message} */ (this.#bySeq.get(Math.max(...later)));
     return { ...message, thread: { reply_count: count + later.length, last_reply_seq: last.seq, last_reply_at: last.created_at } };
   }
 
   /**
    * Adds pushed messages. Returns the new ones. A message up to `settled` that is not held is a late repetition of a first
    * state, which may have changed since: the history has the current one.
+   * @param {Message[]} messages
    */
   push(messages) {
     const isNew = (message) => this.#settled === null || message?.seq > this.#settled || this.#bySeq.has(message?.seq);
@@ -87,7 +97,7 @@ export class ChannelLog {
     return added;
   }
 
-  /** Returns `true` if a message came after `settled` and is not held. */
+  /** Returns `true` if a message came after `settled` and is not held. @param {number} seq */
   lacks(seq) {
     return this.#settled !== null && seq > this.#settled && !this.#bySeq.has(seq);
   }
@@ -95,6 +105,7 @@ export class ChannelLog {
   /**
    * Replaces messages that were changed, unless the held state is as new. Ignores messages that are not held, because
    * the history will contain their current state. Returns `true` if a message changed.
+   * @param {Message[]} messages
    */
   update(messages) {
     let changed = false;
@@ -110,6 +121,7 @@ export class ChannelLog {
   /**
    * Applies a `reaction.added` or `reaction.removed` to a held message. Returns `"changed"`, `"unchanged"`, or
    * `"stale"` if a version between the held one and the event's is missing. Then the message must be read again.
+   * @param {any} event
    */
   react({ type, seq, version, emoji, user_id: userId, count }) {
     const held = this.#bySeq.get(seq);
@@ -122,7 +134,7 @@ export class ChannelLog {
       ...known,
       count,
       user_ids: isAdded ? [...others, userId].sort().slice(0, NAMED_REACTORS) : others,
-      reacted: userId === this.#userId ? isAdded : known.reacted,
+      reacted: userId === this.userId ? isAdded : known.reacted,
     };
     const rest = (held.reactions ?? []).filter((one) => one.emoji !== emoji);
     const reactions = (count > 0 ? [...rest, reaction] : rest).sort((a, b) => (a.emoji < b.emoji ? -1 : 1));
@@ -131,7 +143,7 @@ export class ChannelLog {
     return "changed";
   }
 
-  /** Replaces all messages by the newest page of history. */
+  /** Replaces all messages by the newest page of history. @param {Message[]} messages @param {boolean} hasMore */
   restart(messages, hasMore) {
     this.#bySeq.clear();
     this.#order = [];
@@ -140,7 +152,7 @@ export class ChannelLog {
     this.addEarlier(messages, hasMore);
   }
 
-  /** Adds a page of history that ends at `before` (or at the newest message), in any order. */
+  /** Adds a page of history that ends at `before` (or at the newest message), in any order. @param {Message[]} messages @param {boolean} hasMore */
   addEarlier(messages, hasMore) {
     const added = this.#insert(messages);
     if (this.#settled === null) this.#settled = messages.reduce((most, { seq }) => Math.max(most, seq), 0);
@@ -154,6 +166,7 @@ export class ChannelLog {
    *
    * `seen` is the newest `seq` held at the time of the request: if there is no further page, messages missing below
    * it do not exist.
+   * @param {Message[]} messages @param {boolean} hasMore
    */
   addLater(messages, hasMore, seen = 0) {
     const added = this.#insert(messages);
@@ -163,7 +176,9 @@ export class ChannelLog {
     return added;
   }
 
+  /** @param {Message[]} messages */
   #insert(messages) {
+    /** @type {Message[]} */
     const added = [];
     for (const message of messages) {
       if (!Number.isSafeInteger(message?.seq) || message.seq < 1) continue;
@@ -180,7 +195,7 @@ export class ChannelLog {
     return added;
   }
 
-  /** Holds a message. Keeps the larger summary of its thread, and the user's own reactions, which no frame states. */
+  /** Holds a message. Keeps the larger summary of its thread, and the user's own reactions, which no frame states. @param {Message} message */
   #store(message) {
     const held = this.#bySeq.get(message.seq);
     const stored = { ...message };
@@ -188,19 +203,20 @@ export class ChannelLog {
     const count = message.thread?.reply_count ?? 0;
     if (held?.thread && held.thread.reply_count > count) stored.thread = held.thread;
     this.#bySeq.set(message.seq, stored);
-    if (!Number.isSafeInteger(message.thread_seq)) return;
-    const replies = this.#replies.get(message.thread_seq) ?? new Set();
-    this.#replies.set(message.thread_seq, replies.add(message.seq));
+    const { thread_seq: root } = message;
+    if (root) this.#replies.set(root, (this.#replies.get(root) ?? new Set()).add(message.seq));
   }
 
+  /** @param {Reaction} reaction @param {Message} [held] */
   #hasReacted({ emoji, count, user_ids: users, reacted }, held) {
     if (typeof reacted === "boolean") return reacted;
-    if (users.includes(this.#userId)) return true;
+    if (users.includes(this.userId ?? "")) return true;
     // Of more reactors than are named, the user may be one.
     return count > users.length && held?.reactions?.find((one) => one.emoji === emoji)?.reacted === true;
   }
 
   // Messages usually arrive in order, so the first comparison nearly always decides.
+  /** @param {number} seq */
   #position(seq) {
     let at = this.#order.length;
     while (at > 0 && this.#order[at - 1] > seq) at -= 1;
@@ -209,48 +225,6 @@ export class ChannelLog {
 
   #advance() {
     if (this.#settled === null) return;
-    while (this.#bySeq.has(this.#settled + 1)) this.#settled += 1;
-  }
-}
-
-/** Key in a message's `metadata` by which a client recognizes its own message on the socket. */
-export const CLIENT_KEY = "client_key";
-
-/** Messages of this client without a confirmation that they are stored. */
-export class Outbox {
-  #entries = new Map();
-
-  /** Entries in the order of their creation. */
-  get entries() {
-    return [...this.#entries.values()];
-  }
-
-  add(entry) {
-    this.#entries.set(entry.key, { ...entry, state: "sending", error: null });
-    return this.#entries.get(entry.key);
-  }
-
-  sending(key) {
-    this.#update(key, { state: "sending", error: null });
-  }
-
-  failed(key, error) {
-    this.#update(key, { state: "failed", error });
-  }
-
-  /** Drops confirmed entries, by key or by the key in a stored message. */
-  settle(...keysOrMessages) {
-    for (const item of keysOrMessages) {
-      this.#entries.delete(typeof item === "string" ? item : item?.metadata?.[CLIENT_KEY]);
-    }
-  }
-
-  get(key) {
-    return this.#entries.get(key);
-  }
-
-  #update(key, change) {
-    const entry = this.#entries.get(key);
-    if (entry) Object.assign(entry, change);
+    while (this.#bySeq.has(/** @type {number} */ (this.#settled) + 1)) this.#settled += 1;
   }
 }

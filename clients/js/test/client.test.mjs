@@ -2,14 +2,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Stack, contents, opened, problem, settle } from "./stack.mjs";
+import { Stack, contents, gap, opened, problem, settle, tokenNumber } from "./stack.mjs";
 
 test("history and pushes make one log; unknown frames, events and fields change nothing", async () => {
   const stack = new Stack();
   stack.store("one");
   const client = await opened(stack);
   assert.equal(client.state.name, "live");
-  assert.deepEqual(stack.live.protocols, ["bearer", "token-1"]);
+  assert.deepEqual([stack.live.protocols[0], tokenNumber(stack.live.protocols[1])], ["bearer", 1]);
   assert.equal(new URL(stack.live.url).searchParams.get("channels"), "lobby");
   stack.push(stack.store("two", { of_a_later_version: true }));
   for (const frame of ["not json", "null", "[]", { type: "message.delta" }, { type: "events" }, { type: "events", channel_id: "lobby", events: [null, { type: "later" }] }]) {
@@ -38,7 +38,7 @@ test("a reply grows as its pieces come, and ends as its message", async () => {
   const client = await opened(stack);
   const piece = (position, text, status = "writing", draft = "d1") =>
     stack.live.receive({ type: "message.delta", channel_id: "lobby", draft_id: draft, reply_to: 1, status, position, text });
-  const texts = () => client.drafts("lobby").entries.map(({ text, status }) => `${status}:${text}`);
+  const texts = () => client.channel("lobby").drafts.map(({ text, status }) => `${status}:${text}`);
   piece(0, "", "thinking");
   assert.deepEqual(texts(), ["thinking:"]);
   piece(0, "Hé 👍");
@@ -48,7 +48,7 @@ test("a reply grows as its pieces come, and ends as its message", async () => {
   stack.replies.set(1, { status: "writing", draft_id: "d1", position: 14, text: "Hé 👍 there we!" });
   piece(13, "!");
   assert.deepEqual(texts(), ["writing:Hé 👍 there"], "the text of a lost piece is not guessed");
-  await settle();
+  await gap(stack);
   assert.deepEqual(texts(), ["writing:Hé 👍 there we!"], "it is read");
   piece(0, "", "failed");
   assert.deepEqual(texts(), []);
@@ -73,9 +73,9 @@ test("a push that skips numbers brings the missing ones from history", async () 
   const before = stack.requests.length;
   for (let number = 1; number <= 250; number += 1) stack.store(`m${number}`);
   stack.push(stack.messages.at(-1));
-  await settle();
-  assert.equal(client.log("lobby").size, 250);
-  assert.equal(client.log("lobby").hasGap, false);
+  await gap(stack);
+  assert.equal(client.channel("lobby").log.size, 250);
+  assert.equal(client.channel("lobby").log.hasGap, false);
   assert.deepEqual(
     stack.requests.slice(before).map(({ path }) => new URLSearchParams(path.split("?")[1]).get("after")),
     ["0", "100", "200"],
@@ -90,10 +90,10 @@ test("after a lost connection the client reconnects and reads what it missed, on
   stack.live.drop();
   stack.store("two");
   stack.store("three");
-  assert.equal(client.state.name, "reconnecting");
+  assert.equal(client.state.name, "waiting");
   assert.ok(client.state.retryAt > stack.clock.now());
   await stack.clock.advance(5_000);
-  assert.equal(client.state.name, "reconnecting");
+  assert.equal(client.state.name, "waiting");
   stack.accepting = true;
   await stack.clock.advance(30_000);
   assert.equal(client.state.name, "live");
@@ -141,15 +141,15 @@ test("a send whose answer is lost is repeated under the same key and stored once
     stack.byKey.set(keys[0], stack.store("hello", JSON.parse(init.body)));
     throw new TypeError("connection reset");
   };
-  const sent = client.send("lobby", "hello");
+  const sent = client.channel("lobby").send("hello");
   await settle();
-  assert.equal(client.outbox("lobby").entries[0].state, "sending");
+  assert.equal(client.channel("lobby").outbox[0].state, "sending");
   await stack.clock.advance(5_000);
   await sent;
   assert.equal(keys.length, 2);
   assert.equal(keys[0], keys[1]);
   assert.deepEqual(contents(client), ["hello"]);
-  assert.deepEqual(client.outbox("lobby").entries, []);
+  assert.deepEqual(client.channel("lobby").outbox, []);
 });
 
 test("a refused send stays as failed, says why, and can be retried under its key", async () => {
@@ -159,12 +159,12 @@ test("a refused send stays as failed, says why, and can be retried under its key
     init.method === "POST"
       ? Response.json({ title: "Forbidden", status: 403, code: "not_a_member", detail: "Not a member." }, { status: 403 })
       : undefined;
-  await client.send("lobby", "hello");
-  const [entry] = client.outbox("lobby").entries;
+  await client.channel("lobby").send("hello");
+  const [entry] = client.channel("lobby").outbox;
   assert.equal(entry.state, "failed");
   assert.deepEqual([entry.error.code, entry.error.detail], ["not_a_member", "Not a member."]);
   stack.intercept = null;
-  await client.retry("lobby", entry.key);
+  await client.channel("lobby").retry(entry.key);
   const posts = stack.requests.filter(({ method }) => method === "POST").map(({ init }) => init.headers["idempotency-key"]);
   assert.deepEqual(posts, [entry.key, entry.key]);
   assert.deepEqual(contents(client), ["hello"]);
@@ -178,10 +178,10 @@ test("the push of an own message that overtakes its answer is shown once", async
     const body = JSON.parse(init.body);
     const message = stack.store(body.content, { ...body, sender_id: "alice" });
     stack.push(message);
-    assert.deepEqual(client.outbox("lobby").entries, []);
+    assert.deepEqual(client.channel("lobby").outbox, []);
     return Response.json(message, { status: 201 });
   };
-  await client.send("lobby", "hello");
+  await client.channel("lobby").send("hello");
   assert.deepEqual(contents(client), ["hello"]);
 });
 
@@ -189,14 +189,17 @@ test("a 401 is answered with a fresh token, once", async () => {
   const stack = new Stack();
   const client = await opened(stack);
   stack.intercept = (url, init) =>
-    init.headers.authorization === "Bearer token-1" ? new Response("{}", { status: 401 }) : undefined;
-  await client.send("lobby", "hello");
+    tokenNumber(init.headers.authorization) === 1 ? new Response("{}", { status: 401 }) : undefined;
+  await client.channel("lobby").send("hello");
   assert.deepEqual(contents(client), ["hello"]);
   stack.intercept = () => new Response("{}", { status: 401 });
   const before = stack.requests.length;
-  await client.send("lobby", "again");
-  assert.equal(stack.requests.length - before, 2);
-  assert.equal(client.outbox("lobby").entries[0].state, "failed");
+  await client.channel("lobby").send("again");
+  assert.equal(stack.requests.length - before, 1, "a new token is refused too");
+  assert.equal(client.channel("lobby").outbox[0].state, "failed");
+  await stack.clock.advance(60_000);
+  await client.channel("lobby").send("later");
+  assert.deepEqual([stack.requests.length - before, stack.tokens], [3, 3]);
 });
 
 const received = (stack, ...events) => stack.receive({ type: "events", events });
@@ -206,7 +209,7 @@ test("a reaction changes its message, and a missing version brings the message a
   const stack = new Stack();
   stack.store("one");
   const client = await opened(stack);
-  const counts = () => client.log("lobby").get(1).reactions?.map(({ count }) => count);
+  const counts = () => client.channel("lobby").log.get(1).reactions?.map(({ count }) => count);
   const before = stack.requests.length;
   received(stack, reaction(2, 1), reaction(2, 1), null, reaction("3", 9));
   assert.deepEqual(counts(), [1]);
@@ -223,7 +226,7 @@ test("a reaction changes its message, and a missing version brings the message a
   await stack.clock.advance(5_000);
   assert.equal(answers, 2);
   assert.deepEqual(counts(), [4]);
-  assert.equal(client.log("lobby").get(1).reactions[0].reacted, true);
+  assert.equal(client.channel("lobby").log.get(1).reactions[0].reacted, true);
 });
 
 test("a reaction is asked for, and read back only without a connection", async () => {
@@ -231,11 +234,11 @@ test("a reaction is asked for, and read back only without a connection", async (
   stack.store("one");
   const client = await opened(stack);
   const before = stack.requests.length;
-  await client.react("lobby", 1, "❤️", true);
-  await client.react("lobby", 1, "❤️", false);
+  await client.channel("lobby").react(1, "❤️");
+  await client.channel("lobby").unreact(1, "❤️");
   stack.accepting = false;
   stack.live.drop();
-  await client.react("lobby", 1, "👍", true);
+  await client.channel("lobby").react(1, "👍");
   await settle();
   assert.deepEqual(stack.asked(before), [
     "PUT /channels/lobby/messages/1/reactions/%E2%9D%A4%EF%B8%8F",
@@ -249,13 +252,13 @@ test("an edit is a merge patch of the version that the user sees", async () => {
   const stack = new Stack();
   stack.store("one");
   const client = await opened(stack);
-  await client.edit("lobby", 1, "better");
+  await client.channel("lobby").edit(1, "better");
   const { init } = stack.requests.findLast(({ method }) => method === "PATCH");
   assert.deepEqual([init.headers["content-type"], init.headers["if-match"], init.body], ["application/merge-patch+json", '"1"', '{"content":"better"}']);
   assert.deepEqual(contents(client), ["better"]);
   // Another device edits it, and the frame is lost.
   stack.messages[0] = { ...stack.messages[0], version: 9, content: "best" };
-  await assert.rejects(client.edit("lobby", 1, "worse"), { status: 412, code: "version_mismatch" });
+  await assert.rejects(client.channel("lobby").edit(1, "worse"), { status: 412, code: "version_mismatch" });
   await settle();
   assert.deepEqual(contents(client), ["best"]);
 });
@@ -264,12 +267,12 @@ test("a quote and a thread are said apart", async () => {
   const stack = new Stack();
   stack.store("root");
   const client = await opened(stack);
-  await client.send("lobby", "quoting", { replyTo: 1 });
-  await client.send("lobby", "in the thread", { threadSeq: 1 });
+  await client.channel("lobby").send("quoting", { replyTo: 1 });
+  await client.channel("lobby").send("in the thread", { threadSeq: 1 });
   const bodies = stack.requests.filter(({ method }) => method === "POST").map(({ init }) => JSON.parse(init.body));
   assert.deepEqual(bodies.map(({ reply_to, thread_seq }) => [reply_to, thread_seq]), [[1, undefined], [undefined, 1]]);
-  assert.equal(client.log("lobby").get(1).thread.reply_count, 1);
-  assert.deepEqual(await client.message("lobby", 99), undefined, "no message to quote");
+  assert.equal(client.channel("lobby").log.get(1).thread.reply_count, 1);
+  assert.deepEqual(await client.channel("lobby").message(99), undefined, "no message to quote");
 });
 
 test("a reply that is being written is seen by who opens the channel, and ends", async () => {
@@ -280,14 +283,14 @@ test("a reply that is being written is seen by who opens the channel, and ends",
   stack.replyingTo = [1, 2];
   stack.replies.set(1, { status: "thinking", position: 0, text: "" });
   const client = await opened(stack);
-  const drafts = () => client.drafts("lobby").entries.map(({ replyTo, status }) => `${replyTo} ${status}`);
+  const drafts = () => client.channel("lobby").drafts.map(({ replyTo, status }) => `${replyTo} ${status}`);
   assert.deepEqual(drafts(), ["1 thinking"]);
   stack.replyingTo = null;
   stack.intercept = (url) => (url.pathname.endsWith("/reply/cancel") ? problem(404, "reply_not_found") : undefined);
-  await client.stopReply("lobby", 1);
+  await client.channel("lobby").stopReply(1);
   assert.deepEqual(drafts(), [], "it has ended without a frame");
   stack.intercept = (url) => (url.pathname.endsWith("/reply/cancel") ? problem(403, "not_permitted") : undefined);
-  await assert.rejects(client.stopReply("lobby", 1), { code: "not_permitted" });
+  await assert.rejects(client.channel("lobby").stopReply(1), { code: "not_permitted" });
 });
 
 test("a reply that the history names stays when the first socket opens after it", async () => {
@@ -301,20 +304,10 @@ test("a reply that the history names stays when the first socket opens after it"
   stack.replyingTo = null;
   client.subscribe(["lobby"]);
   await settle();
-  const drafts = () => client.drafts("lobby").entries.map(({ replyTo }) => replyTo);
+  const drafts = () => client.channel("lobby").drafts.map(({ replyTo }) => replyTo);
   assert.deepEqual([client.state.name, drafts()], ["live", [1]]);
   stack.live.drop();
   stack.replies.delete(1);
   await stack.clock.advance(60_000);
   assert.deepEqual([client.state.name, drafts()], ["live", []], "it has ended without a message, and the frame went to a lost connection");
-});
-
-test("a channel is created only where there is none", async () => {
-  const stack = new Stack();
-  const client = stack.client();
-  const answers = [problem(404, "channel_not_found"), problem(409, "channel_id_taken"), Response.json({ role: "member" })];
-  stack.intercept = () => answers.shift();
-  assert.equal((await client.joinOrCreate("lobby")).role, "member");
-  stack.intercept = () => problem(404, "no_such_route");
-  await assert.rejects(client.joinOrCreate("lobby"), { code: "no_such_route" });
 });

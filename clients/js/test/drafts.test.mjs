@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Drafts } from "../../js/src/drafts.js";
-import { Stack, contents, opened, problem, seeded, settle } from "./stack.mjs";
+import { Drafts } from "../src/drafts.js";
+import { Stack, contents, gap, opened, problem, seeded, settle } from "./stack.mjs";
 
 const ROUNDS = 400;
 const STEPS = 60;
@@ -237,7 +237,7 @@ test("whatever is lost, late or doubled, a draft shows stored words only, and en
 });
 
 const replies = (stack, from = 0) => stack.asked(from).filter((one) => one.endsWith("/reply"));
-const drafts = (client) => shown(client.drafts("lobby"));
+const drafts = (client) => shown({ entries: client.channel("lobby").drafts });
 
 test("a page that is opened in the middle of a reply reads its text, once, and joins the frames", async () => {
   const stack = new Stack();
@@ -278,7 +278,7 @@ test("a reply that has ended meanwhile brings its message, though the event was 
   stack.store("Once upon a time.", { role: "agent", reply_to: 1, agent: { draft_id: "d1", status: "complete" } });
   stack.replies.set(1, stored("Once upon a time.", { status: "done", seq: 2 }));
   stack.receive(frame(9, " a time"));
-  await settle();
+  await gap(stack);
   assert.deepEqual([drafts(client), contents(client)], [[], ["question", "Once upon a time."]]);
 });
 
@@ -293,7 +293,7 @@ test("a reply that cannot be read is asked for again by the next frame", async (
   stack.intercept = null;
   stack.replies.set(1, stored("Once upon a"));
   stack.receive(frame(9, " a"));
-  await settle();
+  await gap(stack);
   assert.deepEqual(drafts(client), ["writing:Once upon a"]);
 });
 

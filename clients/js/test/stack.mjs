@@ -1,6 +1,6 @@
 // A stack in memory for tests of the client, with a clock that the test advances.
 
-import { SwitchboardClient } from "../../js/src/client.js";
+import { SwitchboardClient } from "../src/client.js";
 
 /** A clock that the test advances. */
 class Clock {
@@ -27,6 +27,9 @@ class Clock {
     await settle();
   }
 }
+
+/** Waits as long as a client waits for a frame that another one has overtaken. */
+export const gap = (stack) => stack.clock.advance(750);
 
 /** Runs all code that waits only for promises. */
 export const settle = async () => {
@@ -56,6 +59,8 @@ export class Stack {
   requests = [];
   sockets = [];
   tokens = 0;
+  /** Time of the server's clock ahead of the client's, in ms. */
+  ahead = 0;
   tokenLife = 3_600_000;
   accepting = true;
   /** Response to the next request, if set: `(url, init) => Response | undefined`; may throw. */
@@ -95,20 +100,44 @@ export class Stack {
     };
   }
 
-  client() {
+  client(options = {}) {
     return new SwitchboardClient({
       userId: "alice",
       rest: "http://stack/",
       websocket: "ws://stack",
-      issueToken: async () => ({
-        token: `token-${(this.tokens += 1)}`,
-        expires_at: new Date(this.clock.now() + this.tokenLife).toISOString(),
-      }),
+      token: async () => this.token(),
       fetch: (url, init) => this.#fetch(new URL(url), init),
       WebSocket: this.WebSocket,
       clock: this.clock,
       random: () => 0.5,
+      ...options,
     });
+  }
+
+  /** Issues a token of the server's clock, with the signature `token-N`. */
+  token() {
+    const issued = Math.floor(this.time / 1_000);
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    return `${part({ alg: "none" })}.${part({ sub: "alice", iat: issued, exp: issued + this.tokenLife / 1_000 })}.token-${(this.tokens += 1)}`;
+  }
+
+  /** Returns the end of a token, or of a socket that opened now. */
+  end(token) {
+    const { exp } = JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
+    return new Date(Math.min(exp * 1_000, this.time + 7_200_000)).toISOString();
+  }
+
+  /** Passes the first frame of the newest socket to the client. */
+  hello(more = {}) {
+    const socket = this.live;
+    const end = socket.protocols ? this.end(socket.protocols[1]) : undefined;
+    const server_time = new Date(this.time).toISOString();
+    socket.receive({ type: "hello", connection_id: `c${this.sockets.length}`, user_id: "alice", expires_at: end, server_time, channels_left_out: 0, ...more });
+  }
+
+  /** Time of the server. */
+  get time() {
+    return this.clock.now() + this.ahead;
   }
 
   store(content, rest = {}) {
@@ -184,6 +213,7 @@ export class Stack {
   }
 
   async #fetch(url, init) {
+    init.signal?.throwIfAborted();
     this.requests.push({ method: init.method, path: url.pathname + url.search, init });
     await this.lag();
     const answer = this.intercept?.(url, init);
@@ -196,6 +226,9 @@ export class Stack {
   }
 
   #respond(url, init, rev) {
+    if (url.pathname === "/me") return Response.json({ user_id: "alice" });
+    if (url.pathname === "/connections/tickets") return Response.json({ ticket: "ticket-1" }, { status: 201 });
+    if (url.pathname.startsWith("/connections/")) return Response.json({ expires_at: this.end(init.headers.authorization) });
     if (url.pathname === "/channels") return Response.json({ channels: [this.#channel()], has_more: false });
     if (url.pathname === "/channels/lobby") return Response.json(this.#channel());
     if (url.pathname === "/channels/lobby/read") {
@@ -259,4 +292,7 @@ export async function opened(stack) {
   return client;
 }
 
-export const contents = (client) => client.log("lobby").messages.map(({ content }) => content);
+/** Returns the number of a token of the stack. */
+export const tokenNumber = (token) => Number(/token-(\d+)$/.exec(token)[1]);
+
+export const contents = (client) => client.channel("lobby").log.messages.map(({ content }) => content);

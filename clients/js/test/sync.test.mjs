@@ -33,18 +33,18 @@ test("a badge grows with pushes, and goes with the read mark, here or elsewhere"
   stack.store("read");
   const client = await listed(stack, 1);
   const reads = [];
-  client.addEventListener("read", ({ detail }) => reads.push(detail.seq));
+  client.on("read", (detail) => reads.push(detail.seq));
   stack.push(stack.store("new"));
   stack.push(stack.store("newer"));
   assert.equal(client.channels.unread("lobby"), 2);
-  client.markRead("lobby", 3);
+  client.channel("lobby").markRead(3);
   assert.equal(client.channels.unread("lobby"), 0);
   stack.push(stack.store("newest"));
   assert.equal(client.channels.unread("lobby"), 1);
   stack.receive({ type: "read.updated", user_id: "bob", read_seq: 4 });
   assert.equal(client.channels.unread("lobby"), 1, "another user has read it");
   stack.receive({ type: "read.updated", user_id: "alice", read_seq: 4 });
-  assert.deepEqual([client.channels.unread("lobby"), client.readSeq("lobby"), reads], [0, 4, [4]]);
+  assert.deepEqual([client.channels.unread("lobby"), client.channel("lobby").readSeq, reads], [0, 4, [4]]);
 });
 
 test("read marks are sent one after the other, the newest only, and none after an own message", async () => {
@@ -52,18 +52,18 @@ test("read marks are sent one after the other, the newest only, and none after a
   const client = await listed(stack);
   for (let number = 1; number <= 4; number += 1) {
     stack.push(stack.store(`m${number}`));
-    client.markRead("lobby", number);
-    client.markRead("lobby", number);
+    client.channel("lobby").markRead(number);
+    client.channel("lobby").markRead(number);
   }
   await settle();
   assert.deepEqual(marks(stack), [1]);
   await stack.clock.advance(10_000);
   assert.deepEqual(marks(stack), [1, 4]);
-  await client.send("lobby", "mine");
-  client.markRead("lobby", 5);
+  await client.channel("lobby").send("mine");
+  client.channel("lobby").markRead(5);
   await settle();
   assert.deepEqual(marks(stack), [1, 4]);
-  assert.equal(client.readSeq("lobby"), 5);
+  assert.equal(client.channel("lobby").readSeq, 5);
 });
 
 test("a read mark that fails for a while is sent again, and one that is refused is not", async () => {
@@ -73,12 +73,12 @@ test("a read mark that fails for a while is sent again, and one that is refused 
   let failures = 1;
   const isMark = (url) => url.pathname.endsWith("/read");
   stack.intercept = (url) => (isMark(url) && failures-- > 0 ? problem(503, "store_unavailable") : undefined);
-  client.markRead("lobby", 1);
+  client.channel("lobby").markRead(1);
   await stack.clock.advance(60_000);
   assert.deepEqual(marks(stack), [1, 1]);
   stack.push(stack.store("two"));
   stack.intercept = (url) => (isMark(url) ? problem(403, "not_a_member") : undefined);
-  client.markRead("lobby", 2);
+  client.channel("lobby").markRead(2);
   await stack.clock.advance(60_000);
   assert.deepEqual(marks(stack), [1, 1, 2]);
 });
@@ -133,13 +133,13 @@ test("a channel changes, comes and goes with its frames", async () => {
   assert.deepEqual(ids().sort(), ["attic", "lobby"]);
 
   const removed = [];
-  client.addEventListener("removed", ({ detail }) => removed.push(detail));
+  client.on("removed", (detail) => removed.push(detail));
   stack.receive({ type: "member.removed", channel_id: "attic", user_id: "bob" });
   stack.receive({ type: "member.removed", channel_id: "attic", user_id: "alice" });
   stack.receive({ type: "channel.deleted" });
   assert.deepEqual(ids(), []);
   assert.deepEqual(removed, [{ channelId: "attic", isDeleted: false }, { channelId: "lobby", isDeleted: true }]);
-  assert.equal(client.log("lobby").size, 0, "the id may belong to another channel later");
+  assert.equal(client.channel("lobby").log.size, 0, "the id may belong to another channel later");
 });
 
 test("a channel of which the user is no longer a member is not named to the next socket", async () => {

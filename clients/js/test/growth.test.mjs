@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DraftGrowth, Growth } from "../../js/src/growth.js";
+import { DraftGrowth, Growth } from "../src/growth.js";
 import { seeded } from "./stack.mjs";
 
 test("the text at the beginning is shown at once, and a piece in the time since the one before", () => {

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { backoff } from "../../js/src/client.js";
-import { Stack, contents, opened, settle } from "./stack.mjs";
+import { backoff } from "../src/time.js";
+import { Stack, contents, opened, problem, settle } from "./stack.mjs";
 
 test("the first frame of a socket names the connection, without a ping", async () => {
   const stack = new Stack();
@@ -32,7 +32,7 @@ test("an announced end is followed by the next socket at once", async () => {
   const client = await opened(stack);
   await stack.clock.advance(20_000);
   const states = [];
-  client.addEventListener("state", ({ detail }) => states.push(detail.name));
+  client.on("state", (detail) => states.push(detail.name));
   stack.live.receive({ type: "closing", reason: "removed", reconnect: true });
   assert.equal(client.state.name, "live", "it still receives");
   stack.store("missed");
@@ -41,7 +41,7 @@ test("an announced end is followed by the next socket at once", async () => {
   assert.deepEqual(states, ["connecting", "live"]);
   assert.deepEqual(contents(client), ["missed"]);
   assert.equal(stack.tokens, 1);
-  await stack.clock.advance(20_000);
+  await stack.clock.advance(60_000);
   stack.live.receive({ type: "closing", reason: "token_expired", reconnect: true });
   stack.live.drop();
   await settle();
@@ -68,7 +68,7 @@ test("a socket that is closed again and again is waited for longer", async () =>
   stack.live.receive({ type: "closing", reason: "removed", reconnect: true });
   stack.live.drop();
   await settle();
-  assert.equal(client.state.name, "reconnecting");
+  assert.equal(client.state.name, "waiting");
 });
 
 test("a client that is asked not to come back comes back when its user wants", async () => {
@@ -90,7 +90,7 @@ test("channels that the connection leaves out are counted, until it ends", async
   const stack = new Stack();
   const client = await opened(stack);
   const counts = [];
-  client.addEventListener("leftOut", ({ detail }) => counts.push(detail.count));
+  client.on("leftOut", (detail) => counts.push(detail.count));
   stack.live.receive({ type: "hello", connection_id: "c1", user_id: "alice", channels_left_out: 20 });
   for (const count of [12, 12, "13", null, 3]) stack.live.receive({ type: "channels.left_out", count });
   assert.deepEqual([client.leftOut, counts], [3, [20, 12, 3]]);
@@ -99,23 +99,98 @@ test("channels that the connection leaves out are counted, until it ends", async
   assert.deepEqual([client.leftOut, counts], [0, [20, 12, 3, 0]]);
 });
 
-test("the token is replaced before its end without closing the live socket first", async () => {
+/** Lets time pass on a connection that lives. */
+async function pass(stack, minutes) {
+  for (let minute = 0; minute < minutes; minute += 1) {
+    await stack.clock.advance(60_000);
+    stack.live.receive({ type: "pong" });
+  }
+}
+
+test("an open socket gets new tokens, and is replaced without a gap before its two hours end", async () => {
   const stack = new Stack();
   const client = await opened(stack);
   const states = [];
-  client.addEventListener("state", ({ detail }) => states.push(detail.name));
-  const first = stack.live;
-  // Pongs prevent that the client regards the connection as dead.
-  for (let minute = 0; minute < 60; minute += 1) {
-    await stack.clock.advance(59_000);
-    stack.live.receive({ type: "pong" });
-    await stack.clock.advance(1_000);
-    stack.live.receive({ type: "pong" });
+  client.on("state", (detail) => states.push(detail.name));
+  stack.hello();
+  await pass(stack, 117);
+  const renewals = stack.asked().filter((one) => one === "POST /connections/c1/token");
+  assert.deepEqual([stack.sockets.length, renewals.length, stack.tokens], [1, 1, 2]);
+  await pass(stack, 2);
+  assert.deepEqual([stack.sockets.length, stack.sockets[0].readyState, states], [2, 3, []]);
+});
+
+test("a token of thirty days is fetched once in a day", async () => {
+  const stack = new Stack();
+  stack.tokenLife = 30 * 86_400_000;
+  await opened(stack);
+  for (let hour = 0; hour < 24; hour += 1) {
+    stack.hello();
+    await pass(stack, 60);
   }
-  assert.notEqual(stack.live, first);
-  assert.deepEqual(stack.live.protocols, ["bearer", `token-${stack.tokens}`]);
-  assert.ok(stack.tokens >= 2);
-  assert.deepEqual(states, []);
+  assert.deepEqual([stack.tokens, stack.asked().filter((one) => one.startsWith("POST"))], [1, []]);
+  assert.ok(stack.sockets.length <= 13, `${stack.sockets.length}`);
+});
+
+test("a device clock that is wrong by an hour costs no tokens and no sockets", async () => {
+  for (const minutes of [-61, 61]) {
+    const stack = new Stack();
+    stack.ahead = minutes * 60_000;
+    const client = await opened(stack);
+    stack.hello();
+    await pass(stack, 50);
+    assert.deepEqual([client.state.name, stack.tokens, stack.sockets.length], ["live", 1, 1], `${minutes}`);
+    await pass(stack, 20);
+    assert.deepEqual([client.state.name, stack.tokens, stack.sockets.length], ["live", 2, 1], `${minutes}`);
+  }
+});
+
+test("a refused handshake is repeated with a new token, at most one a minute, and a ticket says why", async () => {
+  const stack = new Stack();
+  const client = await opened(stack);
+  await pass(stack, 2);
+  stack.accepting = false;
+  stack.live.drop();
+  await stack.clock.advance(59_000);
+  assert.ok(stack.sockets.length > 4);
+  assert.equal(stack.tokens, 2);
+  stack.intercept = (url) => (url.pathname === "/connections/tickets" ? problem(403, "missing_scope") : undefined);
+  await stack.clock.advance(120_000);
+  assert.deepEqual(client.state, { name: "closed", reason: "missing_scope" });
+  const { length } = stack.sockets;
+  await stack.clock.advance(600_000);
+  assert.equal(stack.sockets.length, length, "what is forbidden is not tried again");
+});
+
+test("a ticket carries the names of many channels, and more than a hundred are divided among sockets", async () => {
+  const stack = new Stack();
+  const client = stack.client();
+  const names = Array.from({ length: 250 }, (_, at) => `a-channel-with-an-identifier-of-about-fifty-signs-${at}`);
+  client.subscribe(names.slice(0, 3));
+  await settle();
+  client.subscribe(names);
+  await settle();
+  const bodies = stack.requests.filter(({ path }) => path === "/connections/tickets").map(({ init }) => JSON.parse(init.body).channels);
+  assert.deepEqual([bodies.map(({ length }) => length), bodies.flat().sort()], [[100, 100, 50], [...names].sort()]);
+  assert.ok(stack.sockets.slice(1).every(({ url, protocols }) => url === "ws://stack?ticket=ticket-1" && protocols === undefined));
+  assert.deepEqual([client.state.name, stack.sockets.filter(({ readyState }) => readyState === 1).length], ["live", 3]);
+  client.subscribe(names.slice(0, 100));
+  await settle();
+  assert.equal(stack.sockets.filter(({ readyState }) => readyState === 1).length, 1);
+});
+
+test("a user with more channels than one socket has room for gets more sockets", async () => {
+  const stack = new Stack();
+  const client = stack.client();
+  const channels = Array.from({ length: 120 }, (_, at) => ({ channel_id: `c${at}`, version: 1, last_seq: 0, membership: { read_seq: 0, unread_count: 0 } }));
+  stack.intercept = (url) => (url.pathname === "/channels" ? Response.json({ channels, has_more: false }) : undefined);
+  client.subscribe();
+  await settle();
+  stack.hello({ channels_left_out: 20 });
+  assert.equal(client.leftOut, 20);
+  await settle();
+  await settle();
+  assert.deepEqual([client.state.name, client.leftOut, stack.sockets.filter(({ readyState }) => readyState === 1).length], ["live", 0, 2]);
 });
 
 test("a connection that answers no ping is replaced", async () => {
@@ -136,7 +211,7 @@ test("offline is said, and the network's return is not waited out", async () => 
   client.setOnline(false);
   stack.live.drop();
   const states = [];
-  client.addEventListener("state", ({ detail }) => states.push(detail.name));
+  client.on("state", (detail) => states.push(detail.name));
   await stack.clock.advance(120_000);
   assert.equal(client.state.name, "offline");
   assert.deepEqual(states, []);
@@ -158,10 +233,11 @@ test("a stack on this machine is found again without a network", async () => {
   assert.equal(client.state.name, "live");
 });
 
-test("waits double up to a limit, and half of each is chance", () => {
-  assert.equal(backoff(0, () => 0), 250);
-  assert.equal(backoff(0, () => 1), 500);
-  assert.equal(backoff(3, () => 1), 4_000);
+test("waits double up to a limit, and all of each is chance", () => {
+  assert.equal(backoff(0, () => 0), 0);
+  assert.equal(backoff(0, () => 1), 1_000);
+  assert.equal(backoff(3, () => 1), 8_000);
   assert.equal(backoff(50, () => 1), 30_000);
-  assert.equal(backoff(50, () => 0), 15_000);
+  assert.equal(backoff(50, () => 0.5), 15_000);
+  assert.equal(backoff(1, () => 0.5, { retryAfter: 7 }), 8_000, "after the wait that the server asked for");
 });

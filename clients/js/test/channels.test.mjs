@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ChannelList, UNREAD_COUNTED } from "../../js/src/channels.js";
+import { ChannelList, UNREAD_COUNTED } from "../src/channels.js";
 
 const time = (minute) => `2026-05-01T12:${String(minute).padStart(2, "0")}:00.000Z`;
 

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CLIENT_KEY, ChannelLog, Outbox } from "../../js/src/store.js";
+import { CLIENT_KEY, Outbox } from "../src/outbox.js";
+import { ChannelLog } from "../src/store.js";
 
 const message = (seq) => ({ seq, message_id: `m${seq}` });
 const messages = (...seqs) => seqs.map(message);
@@ -115,8 +116,8 @@ test("any order of delivery gives the same log", () => {
 
 test("the outbox lets go of what came back under its key", () => {
   const outbox = new Outbox();
-  outbox.add({ key: "a", content: "same" });
-  outbox.add({ key: "b", content: "same" });
+  outbox.put({ key: "a", content: "same" });
+  outbox.put({ key: "b", content: "same" });
   outbox.settle({ seq: 1, content: "same", metadata: { [CLIENT_KEY]: "b" } }, { seq: 2, content: "same" });
   assert.deepEqual(outbox.entries.map(({ key }) => key), ["a"]);
   outbox.failed("a", new Error("no"));

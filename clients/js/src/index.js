@@ -1,0 +1,28 @@
+// The client of Switchboard.
+
+export { Channel } from "./channel.js";
+export { ChannelList } from "./channels.js";
+export { SwitchboardClient } from "./client.js";
+export { NetworkError, ProblemError, problemClass } from "./errors.js";
+export { CLIENT_KEY } from "./outbox.js";
+export * from "./problems.js";
+/**
+ * @typedef {import("./types.js").ChannelInfo} ChannelInfo
+ * @typedef {import("./types.js").ClientEvents} ClientEvents
+ * @typedef {import("./types.js").ClientOptions} ClientOptions
+ * @typedef {import("./types.js").ConnectionState} ConnectionState
+ * @typedef {import("./types.js").Draft} Draft
+ * @typedef {import("./types.js").Invitation} Invitation
+ * @typedef {import("./types.js").Me} Me
+ * @typedef {import("./types.js").Member} Member
+ * @typedef {import("./types.js").Message} Message
+ * @typedef {import("./types.js").OutboxEntry} OutboxEntry
+ * @typedef {import("./types.js").Reaction} Reaction
+ * @typedef {import("./types.js").Reply} Reply
+ * @typedef {import("./types.js").Role} Role
+ * @typedef {import("./types.js").SendOptions} SendOptions
+ * @typedef {import("./types.js").Store} Store
+ * @typedef {import("./types.js").TokenProvider} TokenProvider
+ */
+
+export { asyncStorageStore, indexedDbStore, memoryStore } from "./stores.js";

@@ -1,0 +1,108 @@
+// Types of the client. This file has no code.
+
+/** @typedef {{ now(): number, setTimeout(action: () => void, delay: number): unknown, clearTimeout(timer: any): void }} Clock */
+/**
+ * Returns a token, or a token with its end. The client reads the lifetime from the token itself if it is a JWT.
+ * @typedef {() => Promise<string | { token: string, expiresAt?: string | number | Date }>} TokenProvider
+ */
+/**
+ * Keeps messages that are not yet sent. Values are plain objects.
+ * @typedef {{ get(key: string): Promise<any>, set(key: string, value: any): Promise<unknown>, remove(key: string): Promise<unknown>, keys(): Promise<readonly string[]> }} Store
+ */
+/** @typedef {{ field: string, code: string, message: string }} FieldError */
+/** @typedef {{ status?: number, code?: string, title?: string, detail?: string, errors?: FieldError[], instance?: string, retryAfter?: number | null }} Problem */
+/** @typedef {{ signal?: AbortSignal }} Abortable */
+/** @typedef {{ query?: Record<string, string | number | boolean | null | undefined>, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} RequestOptions */
+/** @typedef {{ emoji: string, count: number, user_ids: string[], reacted: boolean }} Reaction */
+/** @typedef {{ reply_count: number, last_reply_seq: number, last_reply_at: string }} Thread */
+/**
+ * A message as the API has it.
+ * @typedef {object} Message
+ * @property {string} channel_id
+ * @property {number} seq Number in its channel.
+ * @property {string} message_id
+ * @property {number} version
+ * @property {string} sender_id
+ * @property {"user" | "agent" | "system"} role
+ * @property {string} content Empty if the message is deleted.
+ * @property {string} content_type
+ * @property {string} created_at
+ * @property {string} [edited_at]
+ * @property {string} [deleted_at]
+ * @property {number} [reply_to] The quoted message.
+ * @property {number} [thread_seq] Root of the message's thread.
+ * @property {Thread} [thread]
+ * @property {Reaction[]} [reactions]
+ * @property {Record<string, any>} [metadata]
+ * @property {Record<string, any>} [agent]
+ */
+/** @typedef {"member" | "moderator" | "owner"} Role */
+/** @typedef {{ role: Role, read_seq: number, unread_count: number, [field: string]: any }} Membership */
+/**
+ * A channel as the API has it.
+ * @typedef {object} ChannelInfo
+ * @property {string} channel_id
+ * @property {string} name
+ * @property {"public" | "private"} visibility
+ * @property {number} version
+ * @property {number} last_seq
+ * @property {string} [last_message_at]
+ * @property {Partial<Message>} [last_message]
+ * @property {string} created_at
+ * @property {string} created_by
+ * @property {string} [archived_at]
+ * @property {number | null} [retention_days]
+ * @property {boolean} [read_receipts]
+ * @property {Record<string, any>} [agent]
+ * @property {Membership} membership
+ */
+/** @typedef {{ channel_id: string, user_id: string, role: Role, joined_at: string, read_seq?: number }} Member */
+/** @typedef {{ channel_id: string, name: string, user_id: string, role: Role, invited_by: string, invited_at: string, expires_at: string }} Invitation */
+/** @typedef {{ user_id: string, scopes: string[], expires_at: string, server_time: string, agent_name: string, invites: boolean, [field: string]: any }} Me */
+/** @typedef {"thinking" | "writing" | "done" | "cancelled" | "failed"} DraftStatus */
+/** @typedef {{ status: DraftStatus, draft_id?: string, position: number, text: string, seq?: number }} Reply */
+/**
+ * A reply that is being written. The `id` is `null` until its first piece has arrived.
+ * @typedef {{ id: string | null, replyTo: number, status: DraftStatus, text: string, length: number }} Draft
+ */
+/** @typedef {{ replyTo?: number | null, threadSeq?: number | null, metadata?: Record<string, any>, contentType?: string }} SendOptions */
+/**
+ * A message that is not yet known to be stored. A failed one waits for `retry` or `discard`.
+ * @typedef {SendOptions & { key: string, content: string, createdAt: number, state: "sending" | "failed", error: import("./errors.js").ProblemError | null }} OutboxEntry
+ */
+/**
+ * State of the connection. `closed` has a `reason` if the server asked not to connect again.
+ * @typedef {{ name: "connecting" | "live" | "waiting" | "offline" | "closed", retryAt?: number, reason?: string }} ConnectionState
+ */
+/**
+ * Events of a client, with their details.
+ * @typedef {object} ClientEvents
+ * @property {ConnectionState} state The connection changed.
+ * @property {{ count: number }} leftOut The connection leaves out so many channels of the user.
+ * @property {{}} channels The list of channels changed.
+ * @property {{ channelId: string, isDeleted: boolean }} removed A channel was deleted, or the user was removed from it.
+ * @property {{ channelId: string, seq: number }} read The user has read a channel on another device.
+ * @property {{ channelId: string }} members Members of a channel changed, or their read marks.
+ * @property {{ channelId: string, messages: Message[] }} messages New messages of an opened channel, or pushed ones of another.
+ * @property {{ channelId: string, messages: Message[] }} revised Later states of messages, held or not.
+ * @property {{ channelId: string }} change Messages, drafts or unsent messages of a channel changed.
+ * @property {{ channelId: string }} typing Other users began or stopped typing.
+ * @property {{ channelId: string }} presence Other users came or went.
+ * @property {{ channelId: string, error: ProblemError }} problem A recovery failed, and will be repeated.
+ */
+/** @typedef {import("./errors.js").ProblemError} ProblemError */
+/**
+ * @typedef {object} ClientOptions
+ * @property {string} rest Address of the REST API.
+ * @property {string} websocket Address of the socket.
+ * @property {TokenProvider} token
+ * @property {string} [userId] Id of the user. Without it, the client asks the server.
+ * @property {Store} [store] Keeps unsent messages. Without it, a reload loses them.
+ * @property {typeof fetch} [fetch]
+ * @property {any} [WebSocket]
+ * @property {Clock} [clock]
+ * @property {() => number} [random]
+ * @property {() => string} [uuid]
+ */
+
+export {};
