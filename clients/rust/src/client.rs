@@ -13,7 +13,7 @@ use reqwest::Method;
 use tokio::{
     sync::{Notify, broadcast, mpsc, watch},
     task::JoinHandle,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -66,7 +66,7 @@ impl Options {
     where
         F: Future<Output = Option<String>> + Send + 'static,
     {
-        let token: TokenSource = Arc::new(move || Box::pin(token()));
+        let token: TokenSource = Arc::new(move || -> BoxFuture<'static, Option<String>> { Box::pin(token()) });
         Self { rest: rest.to_owned(), websocket: websocket.to_owned(), channels: Vec::new(), token }
     }
 }
@@ -194,7 +194,7 @@ impl Client {
     pub async fn until<T>(&self, mut look: impl FnMut(&Core) -> Option<T>) -> Result<T, Error> {
         let mut changes = self.shared.changed.subscribe();
         loop {
-            changes.borrow_and_update();
+            changes.mark_unchanged();
             if let Some(found) = look(&self.shared.core()) {
                 return Ok(found);
             }
@@ -214,7 +214,10 @@ impl Client {
     ///
     /// # Errors
     /// Fails with the error of the request, or with [`Error::Closed`].
-    pub async fn request<T>(&self, request: impl AsyncFn(Api) -> Result<T, Error>) -> Result<T, Error> {
+    pub async fn request<T, F>(&self, request: impl Fn(Api) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let api = self.api().await?;
         let answer = request(api.clone()).await;
         if !answer.as_ref().is_err_and(Error::needs_another_token) {
@@ -229,7 +232,7 @@ impl Client {
     /// # Errors
     /// Fails like [`Client::request`].
     pub async fn edit(&self, channel: &str, seq: u64, tag: &str, content: &str) -> Result<Message, Error> {
-        let edited = self.request(async |api: Api| api.edit(channel, seq, tag, content).await).await?;
+        let edited = self.request(|api| async move { api.edit(channel, seq, tag, content).await }).await?;
         self.change(|core, _| core.take_message(channel, edited.clone()));
         Ok(edited)
     }
@@ -269,23 +272,27 @@ impl Driver {
     async fn run(mut self, mut received: mpsc::UnboundedReceiver<Input>) {
         loop {
             self.act();
-            let deadline = self.shared.core().deadline().map(Duration::from_millis);
-            let deadline = deadline.map_or_else(|| Instant::now() + IDLE, |deadline| self.shared.epoch + deadline);
+            let (now, deadline) = (self.shared.now(), self.shared.core().deadline());
+            let wait = deadline.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now)).min(IDLE));
             tokio::select! {
                 input = received.recv() => match input {
                     Some(input) => self.shared.handle(input),
                     None => return,
                 },
                 () = self.shared.wake.notified() => {}
-                () = sleep_until(deadline) => self.shared.handle(Input::Time),
+                () = sleep(wait) => self.shared.handle(Input::Time),
             }
         }
     }
 
+    /// Returns the next order. The core is locked no longer than that.
+    fn next_action(&self) -> Option<Action> {
+        self.shared.core().next_action()
+    }
+
     fn act(&mut self) {
         let mut is_changed = false;
-        loop {
-            let Some(action) = self.shared.core().next_action() else { break };
+        while let Some(action) = self.next_action() {
             match action {
                 Action::Fetch(request) => {
                     let (api, inputs) = (self.api.with_token(&request.token), self.inputs.clone());
@@ -298,8 +305,10 @@ impl Driver {
                     tokio::spawn(converse(socket, handshake, orders, self.inputs.clone()));
                 }
                 Action::Send { socket, text } => {
-                    // A socket that ends reports its end.
-                    let _ = self.sockets.get(&socket).map(|frames| frames.send(text));
+                    if let Some(frames) = self.sockets.get(&socket) {
+                        // A socket that has ended reports its end.
+                        let _ = frames.send(text);
+                    }
                 }
                 Action::Close { socket } => {
                     self.sockets.remove(&socket);
@@ -363,7 +372,8 @@ async fn converse(
         Err(Refused::Status { status, retry_after }) => {
             Some(End { code: None, status: Some(status), retry_after: retry_after.map(milliseconds) })
         }
-        Err(Refused::Failed(_)) => Some(End::default()),
+        // As a busy server: the token is not the reason.
+        Err(Refused::Failed(_)) => Some(End { status: Some(503), ..End::default() }),
     };
     if let Some(end) = end {
         // The driver has ended if nobody takes it.

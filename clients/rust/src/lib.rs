@@ -55,6 +55,7 @@ pub use {
     api::Api,
     client::{Client, Options},
     error::Error,
+    reqwest::{Method, StatusCode},
     response::Response,
     socket::{Ended, Handshake, Listener, Refused, Socket, Speaker},
 };

@@ -299,8 +299,9 @@ impl ChannelLog {
     fn count(&mut self, event: &Event) {
         let Some(rev) = event.rev else { return };
         self.newest = self.newest.max(rev);
-        self.known =
-            self.known.map(|known| if event.rev_from.unwrap_or(rev) <= known.saturating_add(1) { known.max(rev) } else { known });
+        self.known = self
+            .known
+            .map(|known| if event.rev_from.unwrap_or(rev) <= known.saturating_add(1) { known.max(rev) } else { known });
     }
 
     /// Keeps the newer version of a message. The summary of its thread only grows, and is not part of the version.

@@ -8,7 +8,12 @@ pub(crate) fn segment(text: &str) -> String {
             path.push(char::from(byte));
         } else {
             path.push('%');
-            path.extend([byte >> 4, byte & 15].iter().filter_map(|digit| char::from_digit(u32::from(*digit), 16)).map(|digit| digit.to_ascii_uppercase()));
+            path.extend(
+                [byte >> 4, byte & 15]
+                    .iter()
+                    .filter_map(|digit| char::from_digit(u32::from(*digit), 16))
+                    .map(|digit| digit.to_ascii_uppercase()),
+            );
         }
         path
     })

@@ -164,8 +164,7 @@ impl Session {
         self.next = None;
         let move_at = now.saturating_add(MOVE_AFTER).saturating_add(chance.up_to(MOVE_WITHIN));
         let ping_at = now.saturating_add(PING_EVERY);
-        let live =
-            Live { socket, opened_at: now, connection_id: None, ping_at, pong_by: None, move_at, closing: None };
+        let live = Live { socket, opened_at: now, connection_id: None, ping_at, pong_by: None, move_at, closing: None };
         self.current.replace(live).map(|previous| Step::Close(previous.socket)).into_iter().collect()
     }
 

@@ -1,6 +1,6 @@
 //! Requests about messages that succeed.
 
-use switchboard_mobile::{DraftStatus, NewMessage};
+use switchboard_client::{DraftStatus, NewMessage};
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! The client ignores unknown parts: the provider may add fields, frame types and event types at any time.
 
-use switchboard_mobile::{
+use switchboard_client::{
     Changes, ChannelLog, ClosingReason, Draft, DraftStatus, Event, EventKind, Frame, Message, Reply,
 };
 

@@ -34,6 +34,11 @@ impl Run {
 
     fn collect(&mut self) {
         while let Some(action) = self.core.next_action() {
+            if let Action::Send { socket, .. } = action {
+                let text = json!({ "type": "pong", "connection_id": "abc=" }).to_string();
+                self.core.handle(Input::Frame { socket, text }, self.now);
+                continue;
+            }
             match action {
                 Action::Fetch(request) => self.fetches.push(request),
                 Action::Open { socket, channels, token } => self.sockets.push((socket, channels, token)),

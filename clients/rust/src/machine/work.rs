@@ -64,7 +64,8 @@ impl Core {
                 continue;
             }
             let session = self.sessions.get(opened.session);
-            if let Some(id) = session.filter(|session| session.is_current(*socket)).and_then(|one| one.connection_id()) {
+            if let Some(id) = session.filter(|session| session.is_current(*socket)).and_then(|one| one.connection_id())
+            {
                 opened.is_renewing = true;
                 renewals.push((*socket, format!("/connections/{}/token", crate::path::segment(id))));
             }
