@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::Client;
 use jiff::SignedDuration;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use replay::Clients;
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -168,7 +168,7 @@ async fn make_channels(owner: &User, chance: &mut StdRng) -> Result<(), String> 
 async fn probe_private_channel(stranger: User, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         match open(&stranger, &stranger.token(), &[SECRET.to_owned()], Buffer::Ample).await {
-            Ok(_) | Err(Refused::Status(200..400)) => {
+            Ok(_) | Err(Refused::Status { status: 200..400, .. }) => {
                 stranger.shared.ledger.violation("a stranger got a socket for a private channel".to_owned());
             }
             Err(_) => {}

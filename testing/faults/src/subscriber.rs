@@ -7,27 +7,19 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
 use rand::{SeedableRng, rngs::StdRng};
-use reqwest::Method;
-use serde_json::Value;
+use switchboard_client::{ChannelLog, Event, EventKind, Frame, Handshake, Message, Method, Need, Page, Socket};
 use tokio::{
-    net::{TcpSocket, TcpStream},
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
-use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{Error, Message, client::IntoClientRequest},
-};
+
+pub(crate) use switchboard_client::Refused;
 
 use crate::{
     client::{User, backoff},
     ledger::digest,
 };
-
-/// Timeout of a handshake. API Gateway allows `$connect` 29 s.
-const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Duration after which a connection counts as stable: the next failure starts from the shortest wait.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
@@ -101,55 +93,30 @@ impl Drop for Handle {
 
 struct Subscriber {
     user: User,
-    channels: Vec<String>,
+    channels: BTreeMap<String, ChannelLog>,
     logs: Logs,
     orders: mpsc::UnboundedReceiver<Order>,
     chance: StdRng,
     buffer: Buffer,
 }
 
-/// A client's end of a socket.
-pub(crate) type Socket = WebSocketStream<TcpStream>;
-
-/// Reason for a failed handshake.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// The response had this status.
-    Status(u16),
-    /// The stack did not respond, or closed the connection.
-    Failed,
-}
-
 /// Opens a socket for channels, with the token in its header.
 pub(crate) async fn open(user: &User, token: &str, channels: &[String], buffer: Buffer) -> Result<Socket, Refused> {
-    let address = user.shared.websocket.strip_prefix("ws://").unwrap_or_default();
-    let address = address.parse().map_err(|_| Refused::Failed)?;
-    let url = format!("{}/?channels={}", user.shared.websocket, channels.join(","));
-    let mut request = url.into_client_request().map_err(|_| Refused::Failed)?;
-    let bearer = format!("Bearer {token}").parse().map_err(|_| Refused::Failed)?;
-    request.headers_mut().insert("authorization", bearer);
-    let handshake = async {
-        let socket = TcpSocket::new_v4().map_err(|_| Refused::Failed)?;
-        if buffer == Buffer::Small {
-            let _ = socket.set_recv_buffer_size(SMALL_BUFFER);
-        }
-        let stream = socket.connect(address).await.map_err(|_| Refused::Failed)?;
-        match client_async(request, stream).await {
-            Ok((socket, _)) => Ok(socket),
-            Err(Error::Http(response)) => Err(Refused::Status(response.status().as_u16())),
-            Err(_) => Err(Refused::Failed),
-        }
-    };
-    timeout(OPEN_WITHIN, handshake).await.unwrap_or(Err(Refused::Failed))
+    let handshake = Handshake::for_channels(&user.shared.websocket, channels).bearer(token);
+    match buffer {
+        Buffer::Ample => handshake.open().await,
+        Buffer::Small => handshake.receive_buffer(SMALL_BUFFER).open().await,
+    }
 }
 
 /// Starts a subscriber to `channels`, which runs until its handle is dropped.
 pub(crate) fn subscribe(user: User, channels: &[&str], buffer: Buffer, seed: u64) -> Handle {
-    let channels: Vec<String> = channels.iter().map(|channel| (*channel).to_owned()).collect();
-    let logs: Logs = Arc::new(Mutex::new(channels.iter().map(|channel| (channel.clone(), Vec::new())).collect()));
+    let shown = channels.iter().map(|channel| ((*channel).to_owned(), Vec::new()));
+    let logs: Logs = Arc::new(Mutex::new(shown.collect()));
     let (orders, inbox) = mpsc::unbounded_channel();
     let name = format!("{} on {}", user.name, channels.join(","));
     let chance = StdRng::seed_from_u64(seed);
+    let channels = channels.iter().map(|channel| ((*channel).to_owned(), ChannelLog::new(&user.name))).collect();
     let subscriber = Subscriber { user, channels, logs: Arc::clone(&logs), orders: inbox, chance, buffer };
     Handle { name, logs, orders, task: tokio::spawn(subscriber.run()) }
 }
@@ -158,7 +125,8 @@ impl Subscriber {
     async fn run(mut self) {
         let mut attempt = 0;
         loop {
-            match open(&self.user, &self.user.token(), &self.channels, self.buffer).await {
+            let channels: Vec<String> = self.channels.keys().cloned().collect();
+            match open(&self.user, &self.user.token(), &channels, self.buffer).await {
                 Ok(socket) => {
                     self.user.shared.ledger.count("sockets opened");
                     let opened = Instant::now();
@@ -167,7 +135,7 @@ impl Subscriber {
                         attempt = 0;
                     }
                 }
-                Err(Refused::Status(status)) if status != 429 && status < 500 => {
+                Err(Refused::Status { status, .. }) if status != 429 && status < 500 => {
                     let name = &self.user.name;
                     self.user.shared.ledger.violation(format!("the response to the handshake of {name} is {status}"));
                 }
@@ -181,7 +149,7 @@ impl Subscriber {
 
     /// Reads frames until the socket ends or must be cut.
     async fn listen(&mut self, mut socket: Socket) {
-        for channel in self.channels.clone() {
+        for channel in self.channels.keys().cloned().collect::<Vec<_>>() {
             self.catch_up(&channel).await;
         }
         loop {
@@ -196,10 +164,9 @@ impl Subscriber {
                     // Dropped without a closing handshake.
                     Some(Order::Cut) | None => return,
                 },
-                frame = socket.next() => match frame {
-                    Some(Ok(Message::Text(text))) => self.take(&text).await,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                    Some(Ok(_)) => {}
+                frame = socket.hear() => match frame {
+                    Ok(text) => self.take(&text).await,
+                    Err(_) => return,
                 },
             }
         }
@@ -207,59 +174,64 @@ impl Subscriber {
 
     async fn take(&mut self, text: &str) {
         let ledger = &self.user.shared.ledger;
-        let Ok(frame) = serde_json::from_str::<Value>(text) else {
-            return ledger.violation(format!("{} got a frame that is not JSON", self.user.name));
+        let Ok(frame) = Frame::parse(text) else {
+            return ledger.violation(format!("{} got a frame that is not as documented: {text}", self.user.name));
         };
         // Frames about the socket itself.
-        if ["hello", "closing"].iter().any(|kind| frame["type"] == *kind) {
+        if matches!(frame, Frame::Hello { .. } | Frame::Closing { .. }) {
             return;
         }
-        let Some(channel) = frame["channel_id"].as_str().map(str::to_owned) else {
-            return ledger.violation(format!("{} got a frame of no channel: {frame}", self.user.name));
+        let Some(channel) = frame.channel_id().map(str::to_owned) else {
+            return ledger.violation(format!("{} got a frame of no channel: {text}", self.user.name));
         };
-        if !self.channels.contains(&channel) {
-            return ledger.violation(format!("{} got a frame of {channel}: {frame}", self.user.name));
+        if let Frame::Events { events, .. } = &frame {
+            self.compare(&channel, events);
         }
-        for event in frame["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            if event["type"] != "message.created" {
-                continue;
-            }
-            self.user.shared.ledger.count("messages pushed");
-            match self.show(&channel, &event["message"]) {
-                Place::Next => {}
-                Place::Known => self.user.shared.ledger.count("messages pushed again"),
-                Place::AfterGap => {
-                    self.user.shared.ledger.count("gaps found");
-                    self.catch_up(&channel).await;
-                }
-            }
+        let Some(log) = self.channels.get_mut(&channel) else {
+            return ledger.violation(format!("{} got a frame of {channel}: {text}", self.user.name));
+        };
+        log.take_frame(frame);
+        let is_gap = matches!(log.need(), Need::Reload | Need::MessagesAfter(_));
+        self.show(&channel);
+        if is_gap {
+            self.user.shared.ledger.count("gaps found");
+            self.catch_up(&channel).await;
         }
     }
 
-    /// Shows a message if it is the next one.
-    fn show(&self, channel: &str, message: &Value) -> Place {
+    /// Counts pushed messages, and compares them with those that are shown.
+    fn compare(&self, channel: &str, events: &[Event]) {
         let ledger = &self.user.shared.ledger;
-        let (Some(seq), Some(id)) = (message["seq"].as_u64(), message["message_id"].as_str()) else {
-            ledger.violation(format!("{} got a message without a number or an id: {message}", self.user.name));
-            return Place::Known;
-        };
-        let shown =
-            Shown { message_id: id.to_owned(), content: digest(message["content"].as_str().unwrap_or_default()) };
+        let created = events.iter().filter(|event| event.kind == EventKind::Created);
+        for message in created.filter_map(|event| event.message.as_ref()) {
+            ledger.count("messages pushed");
+            if self.log(channel).is_some_and(|log| log.message(message.seq).is_some()) {
+                ledger.count("messages pushed again");
+            }
+            self.compare_message(channel, message);
+        }
+    }
+
+    /// Checks that no two messages have the same number.
+    fn compare_message(&self, channel: &str, message: &Message) {
+        let known = self.log(channel).and_then(|log| log.message(message.seq));
+        if known.is_some_and(|known| shown(known) != shown(message)) {
+            let (name, seq) = (&self.user.name, message.seq);
+            self.user.shared.ledger.violation(format!("{name} got two messages {seq} of {channel}"));
+        }
+    }
+
+    fn log(&self, channel: &str) -> Option<&ChannelLog> {
+        self.channels.get(channel)
+    }
+
+    /// Shows the messages up to which none is missing.
+    fn show(&self, channel: &str) {
+        let Some(log) = self.log(channel) else { return };
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = logs.entry(channel.to_owned()).or_default();
-        let index = usize::try_from(seq).unwrap_or(usize::MAX).wrapping_sub(1);
-        match log.get(index) {
-            Some(known) => {
-                if *known != shown {
-                    ledger.violation(format!("{} got two messages {seq} of {channel}", self.user.name));
-                }
-                Place::Known
-            }
-            None if index == log.len() => {
-                log.push(shown);
-                Place::Next
-            }
-            None => Place::AfterGap,
+        let list = logs.entry(channel.to_owned()).or_default();
+        while let Some(message) = next(list).filter(|seq| *seq <= log.settled()).and_then(|seq| log.message(seq)) {
+            list.push(shown(message));
         }
     }
 
@@ -267,33 +239,48 @@ impl Subscriber {
     async fn catch_up(&mut self, channel: &str) {
         self.user.shared.ledger.count("catch-ups");
         loop {
-            let after = self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(channel).map_or(0, Vec::len);
+            let Some(log) = self.channels.get_mut(channel) else { return };
+            log.ask();
+            let after = log.settled();
             let path = format!("/channels/{channel}/messages?after={after}&limit={PAGE}");
             let page = self.user.request_until_answered(Method::GET, &path, None, None, &mut self.chance).await;
+            let (ledger, name) = (&self.user.shared.ledger, &self.user.name);
             if !page.is_success() {
-                let (name, status) = (&self.user.name, page.status);
-                return self.user.shared.ledger.violation(format!("{name} read {channel} and got {status}"));
+                return ledger.violation(format!("{name} read {channel} and got {}", page.status));
             }
-            for message in page.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default() {
-                if matches!(self.show(channel, message), Place::AfterGap) {
-                    let (name, seq) = (&self.user.name, &message["seq"]);
-                    return self
-                        .user
-                        .shared
-                        .ledger
-                        .violation(format!("the history of {channel} after {after} continues with {seq} for {name}"));
+            let page: Page = match serde_json::from_value(page.body) {
+                Ok(page) => page,
+                Err(error) => {
+                    return ledger.violation(format!("{name} read a page that is not as documented: {error}"));
                 }
+            };
+            for (message, seq) in page.messages.iter().zip(after + 1..) {
+                if message.seq != seq {
+                    let found = message.seq;
+                    return ledger.violation(format!(
+                        "the history of {channel} after {after} continues with {found} for {name}"
+                    ));
+                }
+                self.compare_message(channel, message);
             }
-            if page.body["has_more"] != true {
+            let has_more = page.has_more;
+            if let Some(log) = self.channels.get_mut(channel) {
+                log.take_page(page);
+            }
+            self.show(channel);
+            if !has_more {
                 return;
             }
         }
     }
 }
 
-/// Position of a message relative to the shown ones.
-enum Place {
-    Next,
-    Known,
-    AfterGap,
+/// Returns what is shown of a message.
+fn shown(message: &Message) -> Shown {
+    Shown { message_id: message.message_id.clone(), content: digest(&message.content) }
+}
+
+/// Returns the number of the message after those that are shown.
+fn next(list: &[Shown]) -> Option<u64> {
+    u64::try_from(list.len()).ok()?.checked_add(1)
 }
