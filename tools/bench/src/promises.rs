@@ -35,10 +35,11 @@ async fn attempt(system: &System) -> Result<()> {
     system.open(PRIVATE, "private").await?;
     let mut socket = system.listen(CHANNEL, 0).await?;
     let text = |content: &str| json!({ "content": content });
-    let by = async |number, channel, message: Value| system.ask(channel, system.token(number), &message, None).await;
+    let by =
+        async |number, channel: &str, message: Value| system.ask(channel, system.token(number), &message, None).await;
 
     answers(StatusCode::UNAUTHORIZED, system.ask(CHANNEL, "", &text("hi"), None).await?)?;
-    let keyed = async |content| system.ask(CHANNEL, system.token(0), &text(content), Some("one")).await;
+    let keyed = async |content: &str| system.ask(CHANNEL, system.token(0), &text(content), Some("one")).await;
     let first = message(StatusCode::CREATED, keyed("first").await?)?;
     same(&message(StatusCode::OK, keyed("first").await?)?, &first)?;
     answers(StatusCode::UNPROCESSABLE_ENTITY, keyed("another").await?)?;
