@@ -27,7 +27,8 @@ impl Socket {
     }
 
     pub(crate) async fn say(&mut self, text: impl Into<String>) {
-        self.stream.say(&text.into()).await.unwrap();
+        let text: String = text.into();
+        self.stream.say(&text).await.unwrap();
     }
 
     /// Returns the next text frame of the stream, or the end of the socket. A frame has only the events that no frame had
