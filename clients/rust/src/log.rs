@@ -150,13 +150,8 @@ impl ChannelLog {
         for event in events {
             self.count(&event);
             match (event.kind, event.message) {
-                (EventKind::Created, Some(message)) => self.keep(message),
-                (EventKind::Updated | EventKind::Deleted, Some(message)) => {
-                    self.told = self.told.max(message.seq);
-                    // A message that is not held was never shown.
-                    if self.messages.contains_key(&message.seq) {
-                        self.keep(message);
-                    }
+                (EventKind::Created | EventKind::Updated | EventKind::Deleted, Some(message)) => {
+                    self.keep_shown(message)
                 }
                 (kind @ (EventKind::ReactionAdded | EventKind::ReactionRemoved), _) => {
                     self.told = self.told.max(event.seq);
@@ -173,7 +168,14 @@ impl ChannelLog {
 
     /// Takes the newest page of the history, as the beginning of this log. Keeps messages that events brought before it.
     pub fn take_newest(&mut self, page: Page) {
-        self.settled = page.messages.iter().map(|message| message.seq).max().unwrap_or_default().max(self.settled);
+        let numbers = || page.messages.iter().map(|message| message.seq);
+        self.settled = numbers().max().unwrap_or_default().max(self.settled);
+        // Messages are missing between those before the page and the page.
+        if page.has_more
+            && let Some(first) = numbers().min()
+        {
+            self.messages = self.messages.split_off(&first);
+        }
         self.take_earlier(page);
     }
 
@@ -204,13 +206,10 @@ impl ChannelLog {
     }
 
     /// Applies a page of changes after [`ChannelLog::missed_changes`]. Returns the position of the next page, if there is
-    /// one. A message that is not held was never shown.
+    /// one.
     pub fn take_changes(&mut self, page: Changes) -> Option<u64> {
         for change in page.changes {
-            self.told = self.told.max(change.message.seq);
-            if self.messages.contains_key(&change.message.seq) {
-                self.keep(change.message);
-            }
+            self.keep_shown(change.message);
         }
         self.newest = self.newest.max(page.rev);
         if page.has_more
@@ -219,6 +218,7 @@ impl ChannelLog {
             return Some(after);
         }
         self.known = self.known.max(Some(page.rev));
+        self.advance();
         // A number that the server does not have belongs to another channel that had the id.
         if self.asked.take().is_some_and(|(newest, _)| self.newest <= newest.max(page.rev)) {
             self.newest = page.rev;
@@ -252,6 +252,8 @@ impl ChannelLog {
             self.end_draft(question);
         } else if draft.is_behind() {
             self.unread_replies.insert(question);
+        } else {
+            self.unread_replies.remove(&question);
         }
     }
 
@@ -299,9 +301,21 @@ impl ChannelLog {
     fn count(&mut self, event: &Event) {
         let Some(rev) = event.rev else { return };
         self.newest = self.newest.max(rev);
+        // A reaction to a message that will come later is missing then.
+        let is_applied = event.message.is_some() || event.seq <= self.settled || self.messages.contains_key(&event.seq);
+        if !is_applied {
+            return;
+        }
         self.known = self
             .known
             .map(|known| if event.rev_from.unwrap_or(rev) <= known.saturating_add(1) { known.max(rev) } else { known });
+    }
+
+    /// Keeps a message, unless it was never shown: it is before the first page, or had expired.
+    fn keep_shown(&mut self, message: Message) {
+        if message.seq > self.settled || self.messages.contains_key(&message.seq) {
+            self.keep(message);
+        }
     }
 
     /// Keeps the newer version of a message. The summary of its thread only grows, and is not part of the version.

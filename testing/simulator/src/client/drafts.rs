@@ -1,7 +1,7 @@
 //! Drafts that a client shows, joined by the `position` of their frames.
 
 use chat::{
-    app::agent::ReplyProgress,
+    app::agent::progress::ReplyProgress,
     model::{error::ChatError, id::ChannelId, seq::Seq},
 };
 use serde_json::json;
