@@ -5,6 +5,7 @@
 mod attacks;
 mod authorisation;
 mod bedrock;
+mod client;
 mod collector;
 mod command_line;
 mod connections;
