@@ -376,7 +376,7 @@ async fn converse(
         Err(Refused::Failed(_)) => Some(End { status: Some(503), ..End::default() }),
     };
     if let Some(end) = end {
-        // The driver has ended if nobody takes it.
+        // Without a receiver, the driver has ended.
         let _ = inputs.send(Input::Closed { socket: number, end });
     }
 }

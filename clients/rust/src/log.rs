@@ -377,7 +377,7 @@ impl ChannelLog {
                 emoji: event.emoji.clone(),
                 count: event.count,
                 user_ids: Vec::new(),
-                // Nobody had reacted with it, so the user had not.
+                // No user had reacted with it, so this one had not.
                 reacted: Some(false),
             },
         };

@@ -61,7 +61,7 @@ impl Outbox {
         Some(entry)
     }
 
-    /// Drops an entry: its message is stored, or its user does not want it any more. Returns whether there was one.
+    /// Drops an entry: its message is stored, or its user discards it. Returns whether there was one.
     pub fn settle(&mut self, key: &str) -> bool {
         let before = self.entries.len();
         let was_sending = self.entries.iter().any(|entry| entry.key == key && entry.progress == Progress::Sending);

@@ -243,7 +243,7 @@ impl Session {
         (self.attempt, self.retry_at) = (0, now);
     }
 
-    /// Replaces the socket, because the server does not know it any more.
+    /// Replaces the socket, because the server does not know it.
     pub fn replace(&mut self, now: u64) {
         if let Some(live) = &mut self.current {
             live.move_at = now;

@@ -49,7 +49,7 @@ impl Read {
 pub(crate) struct ChannelSync {
     pub(crate) log: ChannelLog,
     pub(crate) outbox: Outbox,
-    /// The refusal after which the channel is not read any more.
+    /// The refusal that ended the reading.
     pub(crate) refusal: Option<Problem>,
     /// Whether a socket was opened, or could not be opened: the history is read after it.
     may_read: bool,

@@ -208,7 +208,7 @@ proptest! {
             }
         }
         late.iter().for_each(|(_, event)| take(&mut log, event));
-        // A socket was opened: the newest messages and changes are read, whatever was lost.
+        // A socket was opened: the newest messages and changes are read.
         heal(&mut log, &server);
         log.ask();
         log.take_page(serde_json::from_value(server.page(log.settled(), 100)).unwrap());

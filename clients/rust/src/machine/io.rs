@@ -1,4 +1,4 @@
-//! What a client takes, and what it orders.
+//! Inputs and orders of a client.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub enum Connection {
     },
 }
 
-/// What happened.
+/// An event outside the client.
 #[derive(Debug)]
 pub enum Input {
     /// A time of [`super::Core::deadline`] has come.
@@ -79,7 +79,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// What to do.
+/// An order.
 #[derive(Debug, PartialEq)]
 pub enum Action {
     /// Send a request. [`Input::Answer`] or [`Input::NoAnswer`] follows.

@@ -260,7 +260,7 @@ impl Core {
         self.channels.get(channel).map(|sync| sync.outbox.entries()).unwrap_or_default()
     }
 
-    /// Returns the refusal after which a channel is not read any more.
+    /// Returns the refusal that ended the reading of a channel.
     #[must_use]
     pub fn refusal(&self, channel: &str) -> Option<&Problem> {
         self.channels.get(channel)?.refusal.as_ref()

@@ -1,7 +1,10 @@
 //! Orders that follow from the state of a client.
 
 use super::{Action, Core, InFlight, Opened, Purpose, READS, Request};
-use crate::{session::Step, sync::Read};
+use crate::{
+    session::{Session, Step},
+    sync::Read,
+};
 
 /// Timeout of a request: one second more than API Gateway's own 29 s.
 const ANSWER_WITHIN: u64 = 30_000;
@@ -64,8 +67,7 @@ impl Core {
                 continue;
             }
             let session = self.sessions.get(opened.session);
-            if let Some(id) = session.filter(|session| session.is_current(*socket)).and_then(|one| one.connection_id())
-            {
+            if let Some(id) = session.filter(|session| session.is_current(*socket)).and_then(Session::connection_id) {
                 opened.is_renewing = true;
                 renewals.push((*socket, format!("/connections/{}/token", crate::path::segment(id))));
             }

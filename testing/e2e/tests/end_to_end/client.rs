@@ -1,6 +1,6 @@
 //! The Rust client that teams install, against the running stack.
 
-use switchboard_client::{Client, Connection, Core, Options};
+use switchboard_client::{ChannelLog, Client, Connection, Core, Options};
 
 use crate::stack::{PATIENCE, Stack, token_of};
 
@@ -13,7 +13,7 @@ fn client(stack: &Stack) -> Client {
 }
 
 fn words(core: &Core) -> Vec<String> {
-    core.log("room").into_iter().flat_map(|log| log.messages()).map(|message| message.content.clone()).collect()
+    core.log("room").into_iter().flat_map(ChannelLog::messages).map(|message| message.content.clone()).collect()
 }
 
 /// Waits until the client shows these messages.
