@@ -172,7 +172,9 @@ impl Session {
     pub fn take(&mut self, socket: u64, frame: &Frame, now: u64) {
         let Some(live) = self.current.as_mut().filter(|live| live.socket == socket) else { return };
         match frame {
-            Frame::Hello { connection_id, .. } => live.connection_id = Some(connection_id.clone()),
+            Frame::Hello { connection_id, .. } | Frame::Pong { connection_id } => {
+                live.connection_id = Some(connection_id.clone())
+            }
             Frame::Closing { reason, reconnect } => {
                 live.closing = Some((*reason, *reconnect, now.saturating_add(CLOSE_WITHIN)));
             }

@@ -55,20 +55,25 @@ struct Held {
     text: String,
     lifetime: Lifetime,
     received_at: u64,
+    /// Whether it came because the server had not accepted the one before.
+    is_replacement: bool,
+    is_refused: bool,
+    /// Whether a handshake failed for an unknown reason.
+    is_doubted: bool,
+}
+
+/// Purpose of a fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fetch {
+    First,
+    Replacement,
 }
 
 /// The current token.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
     held: Option<Held>,
-    is_fetching: bool,
-    /// Whether the current fetch follows a response of 401.
-    is_replacing: bool,
-    /// Whether the held token came after a response of 401.
-    is_replacement: bool,
-    is_refused: bool,
-    /// Whether a handshake failed for an unknown reason.
-    is_doubted: bool,
+    fetch: Option<Fetch>,
     fetched_at: Option<u64>,
     failures: u32,
     not_before: u64,
@@ -77,22 +82,22 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// Returns the token, unless it was refused or has ended.
     pub(crate) fn valid(&self, clock: ServerClock, now: u64) -> Option<&str> {
-        let held = self.held.as_ref().filter(|_| !self.is_refused)?;
+        let held = self.held.as_ref().filter(|held| !held.is_refused)?;
         (ends_at(held, clock).is_none_or(|end| now < end)).then_some(held.text.as_str())
     }
 
     /// Returns the time of the next fetch. `None` while one is in flight, or if none is needed.
     pub(crate) fn fetch_at(&self, clock: ServerClock, now: u64) -> Option<u64> {
-        if self.is_fetching {
+        if self.fetch.is_some() {
             return None;
         }
         let earliest = match self.fetched_at {
-            // The first refusal of a token is a reason for another one; that of its replacement is not.
-            Some(_) if self.is_refused && !self.is_replacement => self.not_before,
+            Some(_) if self.is_to_be_replaced() => self.not_before,
             Some(fetched_at) => self.not_before.max(fetched_at.saturating_add(FETCH_EVERY)),
             None => self.not_before,
         };
-        if self.is_doubted || self.valid(clock, now).is_none() {
+        let is_doubted = self.held.as_ref().is_some_and(|held| held.is_doubted);
+        if is_doubted || self.valid(clock, now).is_none() {
             return Some(earliest);
         }
         let held = self.held.as_ref()?;
@@ -103,42 +108,52 @@ impl Tokens {
 
     /// Notes that a fetch begins.
     pub(crate) fn fetching(&mut self) {
-        (self.is_fetching, self.is_replacing) = (true, self.is_refused && !self.is_replacement);
+        self.fetch = Some(if self.is_to_be_replaced() { Fetch::Replacement } else { Fetch::First });
     }
 
     /// Takes a fetched token. Returns whether it differs from the held one.
     pub(crate) fn take(&mut self, text: String, now: u64) -> bool {
         let is_other = self.held.as_ref().is_none_or(|held| held.text != text);
         let lifetime = Lifetime::of(&text);
-        self.held = Some(Held { text, lifetime, received_at: now });
-        self.is_replacement = self.is_replacing;
-        (self.is_fetching, self.is_refused, self.is_doubted, self.failures) = (false, false, false, 0);
-        self.fetched_at = Some(now);
+        let is_replacement = self.fetch.take() == Some(Fetch::Replacement);
+        self.held =
+            Some(Held { text, lifetime, received_at: now, is_replacement, is_refused: false, is_doubted: false });
+        (self.failures, self.fetched_at) = (0, Some(now));
         is_other
     }
 
     /// Notes that a fetch failed.
     pub(crate) fn failed(&mut self, now: u64, chance: &mut Chance) {
-        self.is_fetching = false;
+        self.fetch = None;
         self.not_before = now.saturating_add(chance.wait(self.failures));
         self.failures = self.failures.saturating_add(1);
     }
 
     /// Notes that the server does not accept a token.
     pub(crate) fn refuse(&mut self, text: &str) {
-        self.is_refused |= self.held.as_ref().is_some_and(|held| held.text == text);
+        if let Some(held) = self.held.as_mut().filter(|held| held.text == text) {
+            held.is_refused = true;
+        }
     }
 
     /// Notes that a handshake with the token failed, perhaps because of it. The token is used until the next one comes.
     pub(crate) fn doubt(&mut self) {
-        self.is_doubted = true;
+        if let Some(held) = &mut self.held {
+            held.is_doubted = true;
+        }
     }
 
     /// Notes that the server accepted the token: its next refusal is a reason for another one.
     pub(crate) fn accepted(&mut self, text: &str) {
-        if self.held.as_ref().is_some_and(|held| held.text == text) {
-            self.is_replacement = false;
+        if let Some(held) = self.held.as_mut().filter(|held| held.text == text) {
+            held.is_replacement = false;
         }
+    }
+
+    /// Returns whether another token may be fetched at once. The first refusal of a token is a reason, and that of its
+    /// replacement is none.
+    fn is_to_be_replaced(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.is_refused && !held.is_replacement)
     }
 }
 

@@ -151,12 +151,15 @@ impl Core {
 
     /// Opens a channel: its messages are read and kept complete.
     pub fn open(&mut self, channel: &str, now: u64) {
-        let is_live = self.state() == Connection::Live;
         if !self.channels.contains_key(channel) {
             let mut sync = ChannelSync::new(&self.user_id);
             let is_new = self.listen_to(channel);
-            if is_live && !is_new {
-                sync.connected();
+            let mut sessions = self.sessions.iter();
+            let session = sessions.find(|session| session.channels().is_empty() || session.listens_to(channel));
+            match session.map(|session| session.state(self.now)) {
+                Some(State::Live) if !is_new => sync.connected(),
+                Some(State::Waiting(_) | State::Closed(_)) => sync.disconnected(),
+                _ => {}
             }
             self.channels.insert(channel.to_owned(), sync);
         }
