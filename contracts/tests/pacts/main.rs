@@ -20,8 +20,7 @@ use switchboard_client::{Api, Page};
 
 /// Returns a pact of this consumer with the provider.
 fn pact() -> PactBuilder {
-    let pacts = std::env::var_os("PACT_OUTPUT_DIR")
-        .map_or_else(|| PathBuf::from("target/pacts"), PathBuf::from);
+    let pacts = std::env::var_os("PACT_OUTPUT_DIR").map_or_else(|| PathBuf::from("target/pacts"), PathBuf::from);
     let mut pact = PactBuilder::new_v4("switchboard-client-rust", "switchboard");
     pact.with_output_dir(pacts);
     pact

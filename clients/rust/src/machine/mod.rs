@@ -151,7 +151,8 @@ impl Core {
 
     /// Opens a channel: its messages are read and kept complete.
     pub fn open(&mut self, channel: &str, now: u64) {
-        if !self.channels.contains_key(channel) {
+        let is_open = self.channels.contains_key(channel);
+        if !is_open {
             let mut sync = ChannelSync::new(&self.user_id);
             let is_new = self.listen_to(channel);
             let mut sessions = self.sessions.iter();
