@@ -3,13 +3,8 @@
 use std::{fmt, time::Duration};
 
 use anyhow::{Context, Result};
-use futures::{SinkExt, Stream, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{self, Message, client::IntoClientRequest},
-};
+use switchboard_client::{Ended, Handshake, Listener};
 
 /// Timeout that is long enough for the slowest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
@@ -39,21 +34,18 @@ impl std::error::Error for Lost {}
 
 /// An open socket.
 #[derive(Debug)]
-pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Socket(switchboard_client::Socket);
 
 impl Socket {
     /// Opens a socket for `channels`; if there are none, for all channels of its user.
     pub async fn open(url: &str, token: &str, channels: &[String]) -> Result<Self> {
-        let query = if channels.is_empty() { String::new() } else { format!("?channels={}", channels.join(",")) };
-        let mut request = format!("{url}/{query}").into_client_request()?;
-        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
-        let (socket, _) = connect_async(request).await.context("the handshake was refused")?;
-        Ok(Self(socket))
+        let opened = Handshake::for_channels(url, channels).bearer(token).within(PATIENCE).open().await;
+        Ok(Self(opened.context("the handshake was refused")?))
     }
 
     /// Sends a text frame.
     pub async fn send_text(&mut self, text: &str) -> Result<()> {
-        Ok(self.0.send(Message::text(text)).await?)
+        Ok(self.0.say(text).await?)
     }
 
     /// Returns the next frame that `wanted` accepts; skips earlier frames. Fails with [`Lost`] if the socket is closed
@@ -65,23 +57,23 @@ impl Socket {
     /// Returns the next frame that `wanted` accepts; skips earlier frames. Fails with [`Lost`] if it does not arrive, as
     /// a frame that is pushed once.
     pub async fn catch_frame(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        let heard = tokio::time::timeout(LOST, hear(&mut self.0, what, wanted)).await;
+        let heard = tokio::time::timeout(LOST, self.expect_frame(what, wanted)).await;
         heard.unwrap_or_else(|_| Err(Lost(format!("{what} did not arrive within {} s", LOST.as_secs())).into()))
     }
 
     /// Sends the same text frame repeatedly, until the server closes the socket. Returns the frame that `wanted`
     /// accepts.
     pub async fn flood(self, text: &str, frames: usize, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        let (mut sink, mut stream) = self.0.split();
+        let (mut speaker, mut listener) = self.0.split();
         let send = async {
             for _ in 0..frames {
-                if sink.send(Message::text(text)).await.is_err() {
+                if speaker.say(text).await.is_err() {
                     break;
                 }
             }
         };
         // Both at once: a client that does not read could not send more either.
-        let ((), heard) = futures::future::join(send, hear(&mut stream, what, wanted)).await;
+        let ((), heard) = futures::future::join(send, hear(&mut listener, what, wanted)).await;
         heard
     }
 
@@ -93,18 +85,31 @@ impl Socket {
     }
 
     /// Closes the socket.
-    pub async fn close(mut self) -> Result<()> {
-        Ok(self.0.close(None).await?)
+    pub async fn close(self) -> Result<()> {
+        Ok(self.0.close().await?)
     }
 }
 
-async fn hear<S>(stream: &mut S, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value>
-where
-    S: Stream<Item = tungstenite::Result<Message>> + Unpin,
-{
+/// A socket, or its hearing half.
+trait Hears {
+    fn text(&mut self) -> impl Future<Output = Result<String, Ended>> + Send;
+}
+
+impl Hears for switchboard_client::Socket {
+    async fn text(&mut self) -> Result<String, Ended> {
+        self.hear().await
+    }
+}
+
+impl Hears for Listener {
+    async fn text(&mut self) -> Result<String, Ended> {
+        self.hear().await
+    }
+}
+
+async fn hear(socket: &mut impl Hears, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
     let heard = async {
-        while let Some(message) = stream.next().await {
-            let Message::Text(text) = message? else { continue };
+        while let Ok(text) = socket.text().await {
             let frame = serde_json::from_str(&text).with_context(|| format!("a frame is not JSON: {text}"))?;
             if wanted(&frame) {
                 return Ok(frame);

@@ -91,6 +91,7 @@ export class ChannelLog {
    * @param {Message[]} messages
    */
   push(messages) {
+    /** @param {Message} message */
     const isNew = (message) => this.#settled === null || message?.seq > this.#settled || this.#bySeq.has(message?.seq);
     const added = this.#insert(messages.filter(isNew));
     this.#advance();

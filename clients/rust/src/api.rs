@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    Changes, Channel, Channels, Error, Me, Member, Message, NewMessage, Page, Reply, Sent, Threads, Ticket,
-    problem::refusal,
+    Changes, Channel, Channels, Error, Me, Member, Message, NewMessage, Page, Reply, Response, Sent, Threads, Ticket,
+    path::segment,
 };
 
 /// Media type of a change (RFC 7396): omitted fields stay, and `null` removes a field.
@@ -25,19 +25,6 @@ pub struct Api {
     token: String,
 }
 
-/// Encodes a text as one path segment.
-fn segment(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
-    text.bytes().fold(String::new(), |mut path, byte| {
-        if plain(byte) {
-            path.push(char::from(byte))
-        } else {
-            path.push_str(&format!("%{byte:02X}"))
-        }
-        path
-    })
-}
-
 impl Api {
     /// Creates a client of the API at `url`, for the user of `token`.
     ///
@@ -45,7 +32,25 @@ impl Api {
     /// Fails if the HTTP client cannot be created.
     pub fn new(url: &str, token: &str) -> Result<Self, Error> {
         let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), token: token.to_owned() })
+        Ok(Self::with(http, url, token))
+    }
+
+    /// Creates a client of the API at `url` from an HTTP client, for the user of `token`; empty for none.
+    #[must_use]
+    pub fn with(http: reqwest::Client, url: &str, token: &str) -> Self {
+        Self { http, url: url.trim_end_matches('/').to_owned(), token: token.to_owned() }
+    }
+
+    /// Returns a client for the user of another token, over the same connections.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
+    /// Returns the token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// Returns whether the service works. Needs no token.
@@ -53,9 +58,8 @@ impl Api {
     /// # Errors
     /// Fails with [`Error`], like all methods below.
     pub async fn is_healthy(&self) -> Result<bool, Error> {
-        let response = self.http.get(format!("{}/health", self.url)).send().await?;
-        let health: Value = response.json().await?;
-        Ok(health["status"] == "ok")
+        let response = Response::read(self.http.get(format!("{}/health", self.url)).send().await?).await?;
+        Ok(response.parse::<Value>()?["status"] == "ok")
     }
 
     /// Returns the user, the scopes and the end of the token.
@@ -88,8 +92,8 @@ impl Api {
     /// Returns a channel, or `None` if it has not changed since its tag was read.
     pub async fn changed_channel(&self, id: &str, tag: &str) -> Result<Option<Channel>, Error> {
         let request = self.request(Method::GET, &format!("/channels/{}", segment(id)));
-        let response = answered(request.header(header::IF_NONE_MATCH, tag)).await?;
-        Ok(if response.status() == StatusCode::NOT_MODIFIED { None } else { Some(response.json().await?) })
+        let response = answered(request.header(header::IF_NONE_MATCH, tag)).await?.accepted()?;
+        Ok(if response.status == StatusCode::NOT_MODIFIED { None } else { Some(response.parse()?) })
     }
 
     /// Renames a channel if it has not changed since its tag was read.
@@ -276,6 +280,18 @@ impl Api {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Result<Value, Error> {
+        self.ask(method, path, headers, body).await?.accepted()?.parse()
+    }
+
+    /// Sends any other request, and returns its response whatever the status. A body is JSON, unless `headers` declare
+    /// another type.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Result<Response, Error> {
         let mut request =
             headers.iter().fold(self.request(method, path), |request, (name, value)| request.header(*name, *value));
         if let Some(body) = body {
@@ -284,7 +300,7 @@ impl Api {
             }
             request = request.body(body.to_owned());
         }
-        json_of(request).await
+        answered(request).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -306,23 +322,46 @@ fn changing(request: RequestBuilder, changes: &Value) -> RequestBuilder {
 
 /// Returns an object with its tag, for a change that depends on it.
 async fn tagged<T: DeserializeOwned>(request: RequestBuilder) -> Result<(T, String), Error> {
-    let response = answered(request).await?;
-    let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
-    Ok((response.json().await?, tag))
+    let response = answered(request).await?.accepted()?;
+    let tag = response.header(header::ETAG.as_str()).unwrap_or_default().to_owned();
+    Ok((response.parse()?, tag))
 }
 
 async fn json_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
-    Ok(answered(request).await?.json().await?)
+    answered(request).await?.accepted()?.parse()
 }
 
 async fn nothing_of(request: RequestBuilder) -> Result<(), Error> {
-    answered(request).await.map(drop)
+    answered(request).await?.accepted().map(drop)
 }
 
-async fn answered(request: RequestBuilder) -> Result<reqwest::Response, Error> {
-    let response = request.header(header::ACCEPT, "application/json, application/problem+json").send().await?;
-    if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
-        return Ok(response);
+async fn answered(request: RequestBuilder) -> Result<Response, Error> {
+    let request = request.header(header::ACCEPT, "application/json, application/problem+json");
+    Response::read(request.send().await?).await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_response_without_end_is_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            assert!(socket.read(&mut [0; 4_096]).await.unwrap() > 0);
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            let block = vec![b'x'; 65_536];
+            while socket.write_all(&block).await.is_ok() {}
+        });
+        let answer = Api::new(&url, "token").unwrap().me().await;
+        assert!(matches!(answer, Err(Error::TooLong)), "{answer:?}");
+        server.await.unwrap();
     }
-    Err(refusal(response).await)
 }

@@ -2,6 +2,19 @@
 
 use crate::{DraftStatus, Reply};
 
+/// Fields of a frame of a draft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DraftFrame<'a> {
+    /// Id of the draft.
+    pub draft_id: &'a str,
+    /// State of the draft.
+    pub status: DraftStatus,
+    /// Number of characters before `text`.
+    pub position: usize,
+    /// The text after `position`.
+    pub text: &'a str,
+}
+
 /// The text of a reply while the agent writes it. Detects lost frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Draft {
@@ -16,6 +29,12 @@ impl Draft {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Returns the id, or `None` before the first frame.
+    #[must_use]
+    pub fn draft_id(&self) -> Option<&str> {
+        self.draft_id.as_deref()
     }
 
     /// Returns the progress, or `None` before the first frame.

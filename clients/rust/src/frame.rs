@@ -176,6 +176,19 @@ pub enum ClosingReason {
     Unknown,
 }
 
+impl ClosingReason {
+    /// Returns the name in frames.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TokenExpired => "token_expired",
+            Self::Removed => "removed",
+            Self::TooManyFrames => "too_many_frames",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// State of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -193,6 +206,14 @@ pub enum DraftStatus {
     /// A state of a later API version, to be ignored.
     #[serde(other)]
     Unknown,
+}
+
+impl DraftStatus {
+    /// Returns whether a draft in this state, without the number of a message, never becomes one.
+    #[must_use]
+    pub fn is_without_message(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Failed)
+    }
 }
 
 /// An event of a message.
@@ -244,6 +265,31 @@ pub enum EventKind {
 }
 
 impl Frame {
+    /// Returns the channel of the frame; `None` if it is about the socket.
+    #[must_use]
+    pub fn channel_id(&self) -> Option<&str> {
+        match self {
+            Self::Events { channel_id, .. }
+            | Self::Draft { channel_id, .. }
+            | Self::ChannelCreated { channel_id, .. }
+            | Self::ChannelUpdated { channel_id, .. }
+            | Self::ChannelDeleted { channel_id }
+            | Self::MemberJoined { channel_id, .. }
+            | Self::MemberUpdated { channel_id, .. }
+            | Self::MemberRemoved { channel_id, .. }
+            | Self::Read { channel_id, .. }
+            | Self::Joined { channel_id, .. }
+            | Self::Left { channel_id, .. }
+            | Self::Typing { channel_id, .. } => Some(channel_id),
+            Self::Hello { .. }
+            | Self::Closing { .. }
+            | Self::LeftOut { .. }
+            | Self::Pong { .. }
+            | Self::Error { .. }
+            | Self::Unknown => None,
+        }
+    }
+
     /// Parses a text frame.
     ///
     /// # Errors

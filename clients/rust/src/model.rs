@@ -1,6 +1,7 @@
 //! Bodies of requests and responses, with the fields that this client uses.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::DraftStatus;
 
@@ -36,6 +37,8 @@ pub struct Message {
     /// Reactions, by emoji.
     #[serde(default)]
     pub reactions: Vec<Reaction>,
+    /// Data of the sender's program.
+    pub metadata: Option<Value>,
     /// Time of the last edit.
     pub edited_at: Option<String>,
     /// Time of the deletion.
@@ -88,7 +91,7 @@ pub struct Reaction {
 }
 
 /// A message to send.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NewMessage {
     /// The text.
     pub content: String,
@@ -98,12 +101,15 @@ pub struct NewMessage {
     /// Number of the first message of the thread that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread_seq: Option<u64>,
+    /// Data of the sender's program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
 }
 
 /// Creates a message from its text alone.
 impl<T: Into<String>> From<T> for NewMessage {
     fn from(content: T) -> Self {
-        Self { content: content.into(), reply_to: None, thread_seq: None }
+        Self { content: content.into(), ..Self::default() }
     }
 }
 

@@ -11,18 +11,17 @@ use std::{
 };
 
 use clap::Args;
-use futures::{SinkExt, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
-use serde_json::Value;
+use switchboard_client::{Frame, Socket};
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     Result,
     program::raise_file_limit,
     report::Report,
     stats::{Sample, Summary, real},
-    system::{Socket, System},
+    system::System,
     table::{Table, short},
 };
 
@@ -166,15 +165,12 @@ async fn measure(system: &System, sockets: usize, messages: usize) -> Result<[Ce
 
 /// Returns a socket and its connection id.
 async fn known(mut socket: Socket) -> Result<(String, Socket)> {
-    socket.send(Message::text(r#"{"action":"ping"}"#)).await?;
-    while let Some(message) = socket.next().await {
-        let Message::Text(text) = message? else { continue };
-        let frame: Value = serde_json::from_str(&text)?;
-        if let ("pong", Some(id)) = (frame["type"].as_str().unwrap_or_default(), frame["connection_id"].as_str()) {
-            return Ok((id.to_owned(), socket));
+    socket.say(r#"{"action":"ping"}"#).await?;
+    loop {
+        if let Frame::Pong { connection_id } = Frame::parse(&socket.hear().await?)? {
+            return Ok((connection_id, socket));
         }
     }
-    Err("a socket was closed".into())
 }
 
 async fn post(client: &reqwest::Client, management: &str, id: &str, frame: &str) -> Result<()> {
@@ -188,12 +184,11 @@ fn content(number: usize) -> String {
 }
 
 async fn hear(mut socket: Socket, heard: Arc<Heard>, frame: Arc<std::sync::OnceLock<String>>) {
-    while let Some(Ok(message)) = socket.next().await {
-        let Message::Text(text) = message else { continue };
+    while let Ok(text) = socket.hear().await {
         let now = u64::try_from(heard.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let number: Option<usize> = text.split("\"frame-").nth(1).and_then(|rest| rest.split_once('-')?.0.parse().ok());
         let Some(number) = number else { continue };
-        let _ = frame.set(text.as_str().to_owned());
+        let _ = frame.get_or_init(|| text.clone());
         let (Some(first), Some(last), Some(count)) =
             (heard.first.get(number), heard.last.get(number), heard.count.get(number))
         else {

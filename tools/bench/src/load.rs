@@ -9,14 +9,11 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt};
+use switchboard_client::Socket;
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
-use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Result,
-    system::{Socket, System},
-};
+use crate::{Result, system::System};
 
 /// Text before the number of a message in its content; [`FILLER`] follows the number.
 const MARK: &str = "bench-";
@@ -160,12 +157,11 @@ async fn hear(mut socket: Socket, shared: Arc<Shared>) -> Vec<Duration> {
     // A push may be repeated.
     let mut known = vec![false; MESSAGES];
     loop {
-        let frame = tokio::select! {
-            frame = socket.next() => frame,
+        let heard = tokio::select! {
+            heard = socket.hear() => heard,
             () = shared.stop.cancelled() => break,
         };
-        let Some(Ok(frame)) = frame else { break };
-        let Message::Text(text) = frame else { continue };
+        let Ok(text) = heard else { break };
         let now = nanoseconds(shared.epoch.elapsed());
         for number in numbers(&text) {
             let is_new = known.get_mut(number).is_some_and(|known| !std::mem::replace(known, true));
@@ -181,7 +177,7 @@ async fn hear(mut socket: Socket, shared: Arc<Shared>) -> Vec<Duration> {
         }
         shared.came.notify_one();
     }
-    let _ = socket.close(None).await;
+    let _ = socket.close().await;
     took
 }
 

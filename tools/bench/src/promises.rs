@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use chat::model::message::Message;
-use futures::StreamExt;
-use http::{StatusCode, header};
 use serde_json::{Value, json};
+use switchboard_client::{Response, Socket, StatusCode};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite;
 
 use crate::{
     Result,
-    system::{Socket, System, sender},
+    system::{System, sender},
 };
 
 /// The channel of the checks.
@@ -37,20 +35,21 @@ async fn attempt(system: &System) -> Result<()> {
     system.open(PRIVATE, "private").await?;
     let mut socket = system.listen(CHANNEL, 0).await?;
     let text = |content: &str| json!({ "content": content });
-    let by = |number, channel, message: &Value| system.request(channel, message).bearer_auth(system.token(number));
+    let by =
+        async |number, channel: &str, message: Value| system.ask(channel, system.token(number), &message, None).await;
 
-    answers(StatusCode::UNAUTHORIZED, system.request(CHANNEL, &text("hi"))).await?;
-    let keyed = |content| by(0, CHANNEL, &text(content)).header("idempotency-key", "one");
-    let first = message(StatusCode::CREATED, keyed("first")).await?;
-    same(&message(StatusCode::OK, keyed("first")).await?, &first)?;
-    answers(StatusCode::UNPROCESSABLE_ENTITY, keyed("another")).await?;
+    answers(StatusCode::UNAUTHORIZED, system.ask(CHANNEL, "", &text("hi"), None).await?)?;
+    let keyed = async |content: &str| system.ask(CHANNEL, system.token(0), &text(content), Some("one")).await;
+    let first = message(StatusCode::CREATED, keyed("first").await?)?;
+    same(&message(StatusCode::OK, keyed("first").await?)?, &first)?;
+    answers(StatusCode::UNPROCESSABLE_ENTITY, keyed("another").await?)?;
     for wrong in [json!({ "content": "" }), json!({ "content": 1 }), json!({ "content": "x", "colour": "red" })] {
-        answers(StatusCode::BAD_REQUEST, by(0, CHANNEL, &wrong)).await?;
+        answers(StatusCode::BAD_REQUEST, by(0, CHANNEL, wrong).await?)?;
     }
-    answers(StatusCode::NOT_FOUND, by(0, "bench-nowhere", &text("hi"))).await?;
-    let second = message(StatusCode::CREATED, by(1, CHANNEL, &text("second"))).await?;
-    answers(StatusCode::NOT_FOUND, by(1, PRIVATE, &text("hi"))).await?;
-    let own = message(StatusCode::CREATED, by(0, PRIVATE, &text("mine"))).await?;
+    answers(StatusCode::NOT_FOUND, by(0, "bench-nowhere", text("hi")).await?)?;
+    let second = message(StatusCode::CREATED, by(1, CHANNEL, text("second")).await?)?;
+    answers(StatusCode::NOT_FOUND, by(1, PRIVATE, text("hi")).await?)?;
+    let own = message(StatusCode::CREATED, by(0, PRIVATE, text("mine")).await?)?;
     for (message, seq, number) in [(&first, 1, 0), (&second, 2, 1), (&own, 1, 0)] {
         if (message.seq.get(), message.sender_id.to_string()) != (seq, sender(number)) {
             return Err(format!("{} was to send number {seq}: {message:?}", sender(number)).into());
@@ -70,18 +69,17 @@ async fn attempt(system: &System) -> Result<()> {
     same(&heard[1], &second)
 }
 
-async fn answers(status: StatusCode, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
-    let response = request.send().await?;
-    let kind = response.headers().get(header::CONTENT_TYPE).cloned();
-    let is_problem = kind.is_some_and(|kind| kind == PROBLEM);
-    if response.status() == status && is_problem != status.is_success() {
+/// Returns the response if it has this status, and is a problem if it is a refusal.
+fn answers(status: StatusCode, response: Response) -> Result<Response> {
+    let is_problem = response.header("content-type") == Some(PROBLEM);
+    if response.status == status && is_problem != status.is_success() {
         return Ok(response);
     }
-    Err(format!("expected {status}, got {}: {}", response.status(), response.text().await?).into())
+    Err(format!("expected {status}, got {}: {}", response.status, response.text()).into())
 }
 
-async fn message(status: StatusCode, request: reqwest::RequestBuilder) -> Result<Message> {
-    Ok(answers(status, request).await?.json().await?)
+fn message(status: StatusCode, response: Response) -> Result<Message> {
+    Ok(answers(status, response)?.parse()?)
 }
 
 fn same(one: &Message, other: &Message) -> Result<()> {
@@ -91,8 +89,7 @@ fn same(one: &Message, other: &Message) -> Result<()> {
 /// Returns the messages of the next frame with `message.created` events.
 async fn created(socket: &mut Socket) -> Result<Vec<Message>> {
     loop {
-        let frame = timeout(PATIENCE, socket.next()).await?.ok_or("the socket was closed")??;
-        let tungstenite::Message::Text(text) = frame else { continue };
+        let text = timeout(PATIENCE, socket.hear()).await??;
         let frame: Value = serde_json::from_str(&text)?;
         let events = frame["events"].as_array().into_iter().flatten();
         let created = events.filter(|event| event["type"] == "message.created");

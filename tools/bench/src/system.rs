@@ -8,15 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Request};
 use local::token;
 use serde_json::{Value, json};
+use switchboard_client::{Api, Handshake, Method, Response, Socket};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{client::IntoClientRequest, protocol::WebSocketConfig},
-};
 
 use crate::{
     Result,
@@ -44,9 +39,6 @@ const REST: Duration = Duration::from_millis(200);
 /// Maximum time to wait for an idle system.
 const REST_WITHIN: Duration = Duration::from_secs(10);
 
-/// A client's end of a socket.
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
 /// Number of users that share the sockets, so that no user reaches a limit.
 const LISTENERS: usize = 20;
 
@@ -60,18 +52,15 @@ const READ_BUFFER: usize = 8 * 1024;
 /// A running system. It ends when this value is dropped.
 pub(crate) struct System {
     pub(crate) name: &'static str,
-    /// URL before `/channels`.
-    rest: String,
-    /// URL before `/channels/…/messages`.
-    messages: String,
+    /// The API with `/channels`, without kept connections: a stopped server closes idle ones when it continues.
+    rest: Api,
+    /// The API with `/channels/…/messages`.
+    messages: Api,
     websocket: String,
     /// URL before `/@connections/…`.
     pub(crate) management: String,
     /// Tokens of the senders; empty if the system checks none.
     tokens: Vec<String>,
-    client: reqwest::Client,
-    /// Client without kept connections: a stopped server closes idle ones when it continues.
-    once: reqwest::Client,
     programs: Vec<Program>,
     _files: TempDir,
 }
@@ -83,13 +72,11 @@ impl System {
         let (program, address) = serve("floor", files.path()).await?;
         Ok(Self {
             name: FLOOR,
-            rest: format!("http://{address}"),
-            messages: format!("http://{address}"),
+            rest: api(&format!("http://{address}"), 0)?,
+            messages: api(&format!("http://{address}"), usize::MAX)?,
             websocket: format!("ws://{address}"),
             management: String::new(),
             tokens: Vec::new(),
-            client: client(usize::MAX)?,
-            once: client(0)?,
             programs: vec![program],
             _files: files,
         })
@@ -124,13 +111,11 @@ impl System {
         let address = |name: &str| addresses[name].as_str().unwrap_or_default().to_owned();
         Ok(Self {
             name: SWITCHBOARD,
-            rest: address("rest"),
-            messages: address("rest"),
+            rest: api(&address("rest"), 0)?,
+            messages: api(&address("rest"), usize::MAX)?,
             websocket: address("websocket"),
             management: address("management"),
             tokens: tokens()?,
-            client: client(usize::MAX)?,
-            once: client(0)?,
             programs: vec![program],
             _files: files,
         })
@@ -183,13 +168,11 @@ impl System {
         program.until(|| fs::read_to_string(&log).ok()?.contains("Server ready").then_some(())).await?;
         Ok(Self {
             name,
-            rest: format!("http://127.0.0.1:{http}"),
-            messages: format!("http://127.0.0.1:{http}{path}"),
+            rest: api(&format!("http://127.0.0.1:{http}"), 0)?,
+            messages: api(&format!("http://127.0.0.1:{http}{path}"), usize::MAX)?,
             websocket: format!("ws://127.0.0.1:{websocket}"),
             management: format!("http://127.0.0.1:{websocket}"),
             tokens: tokens()?,
-            client: client(usize::MAX)?,
-            once: client(0)?,
             programs: vec![program, dynamodb],
             _files: files,
         })
@@ -225,24 +208,23 @@ impl System {
         let Some(token) = self.tokens.first() else { return Ok(()) };
         let channel =
             json!({ "channel_id": channel, "name": channel, "visibility": visibility, "agent": { "mode": "off" } });
-        let request = self.once.post(format!("{}/channels", self.rest)).bearer_auth(token).json(&channel);
-        request.send().await?.error_for_status()?;
+        let body = channel.to_string();
+        self.rest.with_token(token).ask(Method::POST, "/channels", &[], Some(&body)).await?.accepted()?;
         Ok(())
     }
 
     /// Sends one message as the `number`th sender.
     pub(crate) async fn post(&self, channel: &str, number: usize, content: &str) -> Result<()> {
-        let mut request = self.request(channel, &json!({ "content": content }));
-        if let Some(token) = self.tokens.get(number % SENDERS) {
-            request = request.bearer_auth(token);
-        }
-        request.send().await?.error_for_status()?.bytes().await?;
+        let message = json!({ "content": content });
+        self.ask(channel, self.token(number), &message, None).await?.accepted()?;
         Ok(())
     }
 
-    /// Returns a request to send `message`, without a token.
-    pub(crate) fn request(&self, channel: &str, message: &Value) -> reqwest::RequestBuilder {
-        self.client.post(format!("{}/channels/{channel}/messages", self.messages)).json(message)
+    /// Sends `message` with a token, which may be empty, and with a key of the request.
+    pub(crate) async fn ask(&self, channel: &str, token: &str, message: &Value, key: Option<&str>) -> Result<Response> {
+        let headers: Vec<(&str, &str)> = key.iter().map(|key| ("idempotency-key", *key)).collect();
+        let (path, body) = (format!("/channels/{channel}/messages"), message.to_string());
+        Ok(self.messages.with_token(token).ask(Method::POST, &path, &headers, Some(&body)).await?)
     }
 
     /// Returns the token of the `number`th sender; empty if the system checks none.
@@ -252,14 +234,12 @@ impl System {
 
     /// Opens the socket of the `number`th listener.
     pub(crate) async fn listen(&self, channel: &str, number: usize) -> Result<Socket> {
-        let mut request: Request<()> = format!("{}/?channels={channel}", self.websocket).into_client_request()?;
-        if !self.tokens.is_empty() {
-            let token = mint(&format!("listener-{}", number % LISTENERS))?;
-            request.headers_mut().insert("authorization", HeaderValue::from_str(&format!("Bearer {token}"))?);
+        let handshake = Handshake::for_channels(&self.websocket, &[channel]).read_buffer(READ_BUFFER);
+        if self.tokens.is_empty() {
+            return Ok(handshake.open().await?);
         }
-        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
-        // A handshake is a large future.
-        Ok(Box::pin(connect_async_with_config(request, Some(config), true)).await?.0)
+        let token = mint(&format!("listener-{}", number % LISTENERS))?;
+        Ok(handshake.bearer(&token).open().await?)
     }
 }
 
@@ -277,10 +257,10 @@ pub(crate) fn sender(number: usize) -> String {
     format!("sender-{}", number % SENDERS)
 }
 
-/// Returns a client that keeps up to `connections` idle connections.
-fn client(connections: usize) -> Result<reqwest::Client> {
+/// Returns the API at `url` with up to `connections` idle connections.
+fn api(url: &str, connections: usize) -> Result<Api> {
     let client = reqwest::Client::builder().tcp_nodelay(true).timeout(Duration::from_mins(2));
-    Ok(client.pool_max_idle_per_host(connections).build()?)
+    Ok(Api::with(client.pool_max_idle_per_host(connections).build()?, url, ""))
 }
 
 /// Starts this program as a server of the given kind.

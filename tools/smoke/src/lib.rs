@@ -80,8 +80,6 @@ pub struct Failure {
 /// Fails with the first step that does not succeed within [`Target::patience`], or
 /// [`Target::stream_patience`] if it waits for a stream.
 pub async fn run(target: &Target, done: impl FnMut(&'static str, Duration)) -> Result<(), Failure> {
-    // Another library may have installed a provider already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (patience, stream_patience) = (target.patience, target.stream_patience);
     walk::walk(target, &mut Steps { patience, stream_patience, done }).await
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_client::Method;
 use tokio::time::{sleep, timeout};
 
 use crate::{Failure, Steps, Target, rest::Rest, socket::Socket};
@@ -20,7 +20,7 @@ where
 {
     let [one, two] = &target.tokens.0;
     let (one, two) =
-        (User { rest: Rest::new(target, one), token: one }, User { rest: Rest::new(target, two), token: two });
+        (User { rest: Rest::new(target, one)?, token: one }, User { rest: Rest::new(target, two)?, token: two });
     steps.step("health", one.rest.ask(Method::GET, "/health", Value::Null, 200)).await?;
     let channel = format!("smoke-{}", ulid::Ulid::generate().to_string().to_lowercase());
     let settings =
@@ -32,7 +32,7 @@ where
 }
 
 struct User<'a> {
-    rest: Rest<'a>,
+    rest: Rest,
     token: &'a str,
 }
 

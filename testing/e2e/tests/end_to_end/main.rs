@@ -7,6 +7,7 @@ mod authorisation;
 mod bedrock;
 mod change_races;
 mod changes;
+mod client;
 mod collector;
 mod command_line;
 mod connections;

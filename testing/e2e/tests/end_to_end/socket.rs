@@ -2,13 +2,8 @@
 
 use std::collections::VecDeque;
 
-use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
-    tungstenite::{Message, protocol::CloseFrame},
-};
+use switchboard_client::Ended;
 
 use crate::patience::{LOST, PATIENCE};
 
@@ -17,7 +12,7 @@ const UNSTORED: [&str; 4] = ["presence.", "channel.", "member.", "read."];
 
 /// The client's end of a socket. Pushes come at least once, so it drops events that it has heard before.
 pub(crate) struct Socket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    stream: switchboard_client::Socket,
     /// All events so far.
     known: Vec<Value>,
     /// Frames to hear before those of the stream.
@@ -27,35 +22,29 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+    pub(crate) fn new(stream: switchboard_client::Socket) -> Self {
         Self { stream, known: Vec::new(), waiting: VecDeque::new(), greetings: Vec::new() }
     }
 
     pub(crate) async fn say(&mut self, text: impl Into<String>) {
-        self.stream.send(Message::text(text.into())).await.unwrap();
+        let text: String = text.into();
+        self.stream.say(&text).await.unwrap();
     }
 
-    /// Returns the next text frame of the stream, or the close frame of the socket. A frame has only the events that no
-    /// frame had before it, and a frame without such events is left out.
-    async fn receive(&mut self) -> Result<Value, Option<CloseFrame>> {
+    /// Returns the next text frame of the stream, or the end of the socket. A frame has only the events that no frame had
+    /// before it, and a frame without such events is left out.
+    async fn receive(&mut self) -> Result<Value, Ended> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("a frame in time");
-            match message {
-                Some(Ok(Message::Text(text))) => {
-                    let mut frame: Value = serde_json::from_str(&text).unwrap_or_else(|_| text.as_str().into());
-                    if self.is_news(&mut frame) {
-                        return Ok(frame);
-                    }
-                }
-                Some(Ok(Message::Close(frame))) => return Err(frame),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(None),
+            let text = tokio::time::timeout(PATIENCE, self.stream.hear()).await.expect("a frame in time")?;
+            let mut frame: Value = serde_json::from_str(&text).unwrap_or_else(|_| text.as_str().into());
+            if self.is_news(&mut frame) {
+                return Ok(frame);
             }
         }
     }
 
-    /// Returns the next frame other than the greeting, or the close frame of the socket.
-    pub(crate) async fn hear(&mut self) -> Result<Value, Option<CloseFrame>> {
+    /// Returns the next frame other than the greeting, or the end of the socket.
+    pub(crate) async fn hear(&mut self) -> Result<Value, Ended> {
         loop {
             let frame = match self.waiting.pop_front() {
                 Some(frame) => frame,
@@ -115,8 +104,8 @@ impl Socket {
     }
 
     /// Returns the next frame other than those that are not stored: presence, and changes of channels, members and read
-    /// marks. Returns the close frame if the socket is closed.
-    pub(crate) async fn hear_but_presence(&mut self) -> Result<Value, Option<CloseFrame>> {
+    /// marks. Returns the end of the socket if it is closed.
+    pub(crate) async fn hear_but_presence(&mut self) -> Result<Value, Ended> {
         loop {
             let frame = self.hear().await?;
             let kind = frame["type"].as_str().unwrap_or_default();
@@ -166,10 +155,10 @@ impl Socket {
 
     /// Sends the same frame repeatedly, and counts the responses until the server closes the socket.
     pub(crate) async fn flood(self, text: &str, frames: usize) -> usize {
-        let (mut sink, mut stream) = self.stream.split();
+        let (mut speaker, mut listener) = self.stream.split();
         let send = async {
             for _ in 0..frames {
-                if sink.send(Message::text(text)).await.is_err() {
+                if speaker.say(text).await.is_err() {
                     return;
                 }
             }
@@ -177,10 +166,10 @@ impl Socket {
         let hear = async {
             let mut answers = 0;
             loop {
-                match tokio::time::timeout(PATIENCE, stream.next()).await.expect("the socket is closed") {
-                    Some(Ok(Message::Text(text))) if text.contains("pong") => answers += 1,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return answers,
-                    Some(Ok(_)) => {}
+                match tokio::time::timeout(PATIENCE, listener.hear()).await.expect("the socket is closed") {
+                    Ok(text) if text.contains("pong") => answers += 1,
+                    Ok(_) => {}
+                    Err(_) => return answers,
                 }
             }
         };
@@ -189,8 +178,6 @@ impl Socket {
 
     /// Closes the socket without a closing handshake.
     pub(crate) fn vanish(self) {
-        if let MaybeTlsStream::Plain(stream) = self.stream.into_inner() {
-            drop(stream);
-        }
+        self.stream.cut();
     }
 }

@@ -11,10 +11,7 @@ use local::token;
 use reqwest::{Method, Response, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tokio_tungstenite::{
-    connect_async,
-    tungstenite::{Error as SocketError, client::IntoClientRequest},
-};
+use switchboard_client::{Handshake, Refused};
 
 use crate::programs::{built, runner};
 
@@ -272,16 +269,13 @@ impl Stack {
         url: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<(Socket, Option<String>), StatusCode> {
-        let mut request = url.into_client_request().unwrap();
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        match connect_async(request).await {
-            Ok((socket, response)) => {
-                let subprotocol = response.headers().get("sec-websocket-protocol");
-                Ok((Socket::new(socket), subprotocol.map(|value| value.to_str().unwrap().to_owned())))
+        let handshake = Handshake::new(url).within(PATIENCE);
+        match headers.iter().fold(handshake, |handshake, (name, value)| handshake.header(*name, value)).open().await {
+            Ok(socket) => {
+                let subprotocol = socket.subprotocol().map(str::to_owned);
+                Ok((Socket::new(socket), subprotocol))
             }
-            Err(SocketError::Http(response)) => Err(response.status()),
+            Err(Refused::Status { status, .. }) => Err(StatusCode::from_u16(status).unwrap()),
             Err(error) => panic!("{error}"),
         }
     }

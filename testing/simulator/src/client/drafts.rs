@@ -1,39 +1,28 @@
 //! Drafts that a client shows, joined by the `position` of their frames.
 
-use chat::model::{draft::DraftStatus, error::ChatError, id::ChannelId, seq::Seq};
-use serde_json::Value;
+use chat::{
+    app::agent::progress::ReplyProgress,
+    model::{error::ChatError, id::ChannelId, seq::Seq},
+};
+use serde_json::json;
+use switchboard_client::{ChannelLog, Frame, Reply};
 
 use super::{Client, Left};
 use crate::{invocation::request, mutant::Mutant, oracle};
 
-/// Draft of a reply that a client shows.
-pub(super) struct HeldDraft {
-    draft_id: String,
-    text: String,
-}
-
 impl Client {
-    /// Takes a frame of a draft. The text keeps as many characters as the frame's position, and its text follows.
-    pub(super) async fn take_delta(&mut self, of: &ChannelId, frame: &Value) -> Result<(), Left> {
-        let text = |name: &str| frame[name].as_str().unwrap_or_default();
-        let (Some(reply_to), Some(position)) = (frame["reply_to"].as_u64(), frame["position"].as_u64()) else {
-            return Ok(());
-        };
-        let position = usize::try_from(position).unwrap_or(usize::MAX);
-        let (place, draft_id) = ((of.clone(), Seq::new(reply_to)), text("draft_id"));
-        // Another draft of the same reply replaces the one before.
-        let held = self.drafts.remove(&place).filter(|held| held.draft_id == draft_id);
-        let held = held.map(|held| held.text).unwrap_or_default();
-        if position > held.chars().count() && !self.world.has(Mutant::DraftGapIgnored) {
-            return self.read_reply(of, place.1).await;
+    /// Checks the text of a draft that a log holds after a frame.
+    pub(super) fn check_draft(&self, log: &ChannelLog, frame: &Frame) {
+        let Frame::Draft { draft_id, reply_to, text, seq, .. } = frame else { return };
+        let Some((_, draft)) = log.drafts().find(|(question, _)| question == reply_to) else { return };
+        if draft.draft_id() != Some(draft_id.as_str()) {
+            return;
         }
-        let joined: String = held.chars().take(position).chain(text("text").chars()).collect();
-        let has_reply = frame["seq"].is_u64();
-        oracle::held(&self.world, draft_id, &joined, has_reply);
-        if matches!(text("status"), "thinking" | "writing") {
-            self.drafts.insert(place, HeldDraft { draft_id: draft_id.to_owned(), text: joined });
+        if !draft.is_behind() {
+            oracle::held(&self.world, draft_id, draft.text(), seq.is_some());
+        } else if self.world.has(Mutant::DraftGapIgnored) {
+            oracle::held(&self.world, draft_id, &format!("{}{text}", draft.text()), seq.is_some());
         }
-        Ok(())
     }
 
     /// Reads the progress of a reply, after a missed frame, or when a page shows that the reply is being written.
@@ -49,19 +38,27 @@ impl Client {
             });
             match progress.await.1 {
                 Some(Ok(progress)) => {
-                    let (draft_id, text) = (progress.draft_id.map(|id| id.to_string()), progress.text);
-                    oracle::progressed(&self.world, draft_id.as_deref(), &text, progress.position, progress.seq);
-                    let is_writing = matches!(progress.status, DraftStatus::Thinking | DraftStatus::Writing);
-                    if let Some(draft_id) = draft_id.filter(|_| is_writing) {
-                        self.drafts.insert((of.clone(), question), HeldDraft { draft_id, text });
-                    }
+                    let draft_id = progress.draft_id.map(|id| id.to_string());
+                    let (text, position) = (progress.text.as_str(), progress.position);
+                    oracle::progressed(&self.world, draft_id.as_deref(), text, position, progress.seq);
+                    self.copy(of).log.take_reply(question.get(), reply(&progress));
                     return Ok(());
                 }
                 // The question is deleted, or its reply ended without a message.
-                Some(Err(ChatError::MessageNotFound | ChatError::ReplyNotFound)) => return Ok(()),
+                Some(Err(ChatError::MessageNotFound | ChatError::ReplyNotFound)) => {
+                    self.copy(of).log.end_draft(question.get());
+                    return Ok(());
+                }
                 Some(Err(ChatError::ChannelNotFound)) => return Err(Left::NotFound),
                 Some(Err(_)) | None => self.pause().await,
             }
         }
     }
+}
+
+/// Returns the progress of a reply as a client parses it.
+fn reply(progress: &ReplyProgress) -> Reply {
+    let ReplyProgress { status, draft_id, position, text, seq } = progress;
+    let reply = json!({ "status": status, "draft_id": draft_id, "position": position, "text": text, "seq": seq });
+    serde_json::from_value(reply).unwrap_or_else(|error| unreachable!("progress is as documented: {error}"))
 }

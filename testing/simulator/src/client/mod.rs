@@ -20,12 +20,13 @@ use chat::{
         access,
         error::ChatError,
         id::{ChannelId, ConnectionId, UserId},
-        seq::Seq,
     },
     ports::{connection_store::ConnectionStore, ticket_store::Ticket},
 };
 
-use self::{drafts::HeldDraft, reading::ChannelCopy};
+use switchboard_client::Frame;
+
+use self::reading::ChannelCopy;
 use crate::{
     invocation::request,
     mutant::Mutant,
@@ -46,8 +47,6 @@ struct Client {
     named: Option<ChannelId>,
     /// Messages that the client shows, by channel.
     copies: BTreeMap<ChannelId, ChannelCopy>,
-    /// Drafts that the client shows, by channel and question.
-    drafts: BTreeMap<(ChannelId, Seq), HeldDraft>,
     /// States of messages that the client derives from events and pages.
     derived: Derived,
     /// Number of connections so far.
@@ -70,7 +69,6 @@ pub(crate) fn start(world: &Arc<World>, name: &'static str, of: &str, named: Opt
         user: user(of),
         named: named.map(channel),
         copies: BTreeMap::new(),
-        drafts: BTreeMap::new(),
         derived: Derived::default(),
         connections: 0,
     };
@@ -286,17 +284,16 @@ impl Client {
     }
 
     async fn take(&mut self, frame: &str) -> Result<(), Left> {
-        let Ok(frame) = serde_json::from_str::<serde_json::Value>(frame) else { return Ok(()) };
-        let Some(Ok(of)) = frame["channel_id"].as_str().map(str::parse::<ChannelId>) else { return Ok(()) };
-        if frame["type"] == "message.delta" {
-            let taken = self.take_delta(&of, &frame).await;
-            return self.unless_gone(&of, taken);
+        let Ok(frame) = Frame::parse(frame) else {
+            self.world.violation(format!("{} got a frame that is not as documented: {frame}", self.name));
+            return Ok(());
+        };
+        if !matches!(frame, Frame::Events { .. } | Frame::Draft { .. }) {
+            return Ok(());
         }
-        for event in frame["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            let taken = self.take_event(&of, event).await;
-            self.unless_gone(&of, taken)?;
-        }
-        Ok(())
+        let Some(Ok(of)) = frame.channel_id().map(str::parse::<ChannelId>) else { return Ok(()) };
+        let taken = self.take_frame(&of, frame).await;
+        self.unless_gone(&of, taken)
     }
 
     /// Ignores that a channel of an `auto_subscribe` socket is not found: it may be deleted.
@@ -333,7 +330,7 @@ impl Client {
         let view = live.map(|(id, since_open)| ClientView {
             user: Some(self.user.clone()),
             connection: Some(id.clone()),
-            shown: self.copies.iter().map(|(of, copy)| (of.clone(), copy.shown.clone())).collect(),
+            shown: self.copies.iter().map(|(of, copy)| (of.clone(), copy.shown())).collect(),
             known: Arc::clone(&self.derived.0),
             since_open: since_open.clone(),
             follows: self.named.is_none(),

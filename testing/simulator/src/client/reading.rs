@@ -1,37 +1,43 @@
-//! The client's copy of a channel: its messages by `seq`, and their changes by `rev`.
+//! The client's copy of a channel: the log of the client that is shipped, which reads what it needs.
 
 use chat::{
-    app::history::PageRequest,
+    app::{
+        changes::ChangesPage,
+        history::{HistoryPage, PageRequest},
+    },
     model::{error::ChatError, id::ChannelId, message::Message, rev::Rev, seq::Seq},
     ports::message_store::{MessageStore, Range},
 };
-use serde_json::Value;
+use serde_json::json;
+use switchboard_client::{Changes, ChannelLog, EventKind, Frame, Page};
 
 use super::{Client, Left};
-use crate::{invocation::request, mutant::Mutant, tables::Shown, world::LOUNGE};
+use crate::{invocation::request, mutant::Mutant, oracle::Derived, tables::Shown, world::LOUNGE};
 
 /// Page size of the client's requests.
 const PAGE: u16 = 3;
 
 /// Messages of a channel that a client has.
-#[derive(Default)]
 pub(super) struct ChannelCopy {
-    /// Messages that the client shows.
-    pub(super) shown: Shown,
-    /// Number up to which the client has all changes of these messages. `None`: it has read no page.
-    rev: Option<Rev>,
+    pub(super) log: ChannelLog,
+    /// Duplicates that a client with a planted bug keeps.
+    doubled: Shown,
 }
 
 impl ChannelCopy {
-    fn last_seq(&self) -> Seq {
-        self.shown.last().map_or(Seq::ZERO, |(seq, _)| *seq)
+    /// Returns the messages that the client shows.
+    pub(super) fn shown(&self) -> Shown {
+        let messages = self.log.messages().map(|message| (Seq::new(message.seq), message.message_id.clone()));
+        messages.chain(self.doubled.iter().cloned()).collect()
     }
 }
 
 /// Data that a client's copy lacks.
 enum Lacking {
+    Nothing,
     Messages,
-    Changes,
+    Changes(u64),
+    Reply(u64),
 }
 
 impl Client {
@@ -41,74 +47,81 @@ impl Client {
         self.derived.forget(of);
     }
 
-    /// Takes an event of a channel.
-    pub(super) async fn take_event(&mut self, of: &ChannelId, event: &Value) -> Result<(), Left> {
-        let Some(seq) = event["seq"].as_u64().map(Seq::new) else { return Ok(()) };
-        if self.copies.get(of).is_none_or(|copy| copy.rev.is_none()) {
-            return self.complete(of, Lacking::Messages).await;
+    /// Returns the copy of a channel, which begins empty.
+    pub(super) fn copy(&mut self, of: &ChannelId) -> &mut ChannelCopy {
+        let user = &self.user;
+        self.copies
+            .entry(of.clone())
+            .or_insert_with(|| ChannelCopy { log: ChannelLog::new(user.as_str()), doubled: Shown::new() })
+    }
+
+    /// Takes a frame of a channel, and reads what it shows to be missing.
+    pub(super) async fn take_frame(&mut self, of: &ChannelId, frame: Frame) -> Result<(), Left> {
+        let keeps_duplicates = self.world.has(Mutant::DuplicatesKept);
+        let copy = self.copy(of);
+        if let Frame::Events { events, .. } = &frame
+            && keeps_duplicates
+        {
+            let created = events.iter().filter(|event| event.kind == EventKind::Created);
+            for message in created.filter_map(|event| event.message.as_ref()) {
+                if copy.log.message(message.seq).is_some() {
+                    copy.doubled.push((Seq::new(message.seq), message.message_id.clone()));
+                }
+            }
         }
-        let message = event["message"]["message_id"].as_str();
-        let has = self.last_seq(of);
-        // An event of any kind reveals the messages up to its own, since a later state is read with them.
-        let is_gap = seq > has.next() || (seq > has && message.is_none());
-        if is_gap && !self.world.has(Mutant::GapIgnored) {
-            return self.complete(of, Lacking::Messages).await;
+        copy.log.take_frame(frame.clone());
+        if let Some(copy) = self.copies.get(of) {
+            self.check_draft(&copy.log, &frame);
         }
-        if let Some(message) = message.filter(|_| seq > has || self.world.has(Mutant::DuplicatesKept)) {
-            self.copies.entry(of.clone()).or_default().shown.push((seq, message.to_owned()));
-        }
-        let Some(rev) = event["rev"].as_u64() else {
-            self.derived.hear(&self.world, event);
-            return Ok(());
-        };
-        let first = Rev::new(event["rev_from"].as_u64().unwrap_or(rev));
-        let (rev, known) = (Rev::new(rev), self.rev(of));
-        if first > known.next() && !self.world.has(Mutant::ChangeGapIgnored) {
-            return self.complete(of, Lacking::Changes).await;
-        }
-        self.derived.hear(&self.world, event);
-        self.learn(of, known.max(rev));
-        Ok(())
+        self.check(of);
+        self.complete(of).await
     }
 
     /// Reads the messages after the last known one, and the changes that the client lacks.
     pub(super) async fn catch_up(&mut self, of: &ChannelId) -> Result<(), Left> {
-        self.complete(of, Lacking::Messages).await
+        self.read_messages(of).await?;
+        self.complete(of).await
     }
 
-    async fn complete(&mut self, of: &ChannelId, first: Lacking) -> Result<(), Left> {
-        let mut lacking = Some(first);
-        while let Some(next) = lacking {
-            lacking = match next {
-                Lacking::Messages => self.read_messages(of).await?,
-                Lacking::Changes => self.read_changes(of).await?,
-            };
-        }
-        Ok(())
-    }
-
-    fn last_seq(&self, of: &ChannelId) -> Seq {
-        self.copies.get(of).map_or(Seq::ZERO, ChannelCopy::last_seq)
-    }
-
-    fn rev(&self, of: &ChannelId) -> Rev {
-        self.copies.get(of).and_then(|copy| copy.rev).unwrap_or_default()
-    }
-
-    /// Sets the number up to which the client has all changes.
-    fn learn(&mut self, of: &ChannelId, rev: Rev) {
-        self.copies.entry(of.clone()).or_default().rev = Some(rev);
-        // The id of the lounge leads to several channels. Only the end of a socket tells the client so.
-        if of.as_str() != LOUNGE {
-            self.derived.require(&self.world, self.name, of, rev);
-        }
-    }
-
-    /// Reads the messages after the last known one, page by page. The `rev` of a page is from before its messages, so
-    /// the client knows at most the smallest.
-    async fn read_messages(&mut self, of: &ChannelId) -> Result<Option<Lacking>, Left> {
+    /// Reads until nothing is missing.
+    async fn complete(&mut self, of: &ChannelId) -> Result<(), Left> {
         loop {
-            let last = self.last_seq(of);
+            match self.lacking(of) {
+                Lacking::Nothing => return Ok(()),
+                Lacking::Messages => self.read_messages(of).await?,
+                Lacking::Changes(after) => self.read_changes(of, Rev::new(after)).await?,
+                Lacking::Reply(question) => self.read_reply(of, Seq::new(question)).await?,
+            }
+        }
+    }
+
+    /// Returns what the log needs, unless a planted bug ignores it.
+    fn lacking(&self, of: &ChannelId) -> Lacking {
+        let Some(ChannelCopy { log, .. }) = self.copies.get(of) else { return Lacking::Messages };
+        if log.known().is_none() || (log.has_gap() && !self.world.has(Mutant::GapIgnored)) {
+            return Lacking::Messages;
+        }
+        if let Some(after) = log.missed_changes().filter(|_| !self.world.has(Mutant::ChangeGapIgnored)) {
+            return Lacking::Changes(after);
+        }
+        let unread = log.unread_reply().filter(|_| !self.world.has(Mutant::DraftGapIgnored));
+        unread.map_or(Lacking::Nothing, Lacking::Reply)
+    }
+
+    /// Checks the messages that the client holds. The id of the lounge leads to several channels. Only the end of a
+    /// socket tells the client so.
+    fn check(&self, of: &ChannelId) {
+        let Some(ChannelCopy { log, .. }) = self.copies.get(of) else { return };
+        let rev = log.known().filter(|_| of.as_str() != LOUNGE).map(Rev::new);
+        self.derived.hold(&self.world, self.name, of, log, rev);
+    }
+
+    /// Reads the messages after the last known one, page by page.
+    async fn read_messages(&mut self, of: &ChannelId) -> Result<(), Left> {
+        loop {
+            let log = &mut self.copy(of).log;
+            log.ask();
+            let last = Seq::new(log.settled());
             let after = if self.world.has(Mutant::CursorOffByOne) { last.next() } else { last };
             let (of_channel, of_user, is_late) = (of.clone(), self.user.clone(), self.world.has(Mutant::PageRevLate));
             let page = request(&self.world, self.caller(), |node| async move {
@@ -129,22 +142,16 @@ impl Client {
             .1;
             match page {
                 Some(Ok(page)) => {
-                    let has_more = page.next.is_some();
-                    page.messages.iter().for_each(|message| self.derived.read(&self.world, message, page.rev));
-                    let copy = self.copies.entry(of.clone()).or_default();
-                    let messages = page.messages.into_iter();
-                    copy.shown.extend(messages.map(|message| (message.seq, message.message_id.to_string())));
-                    let known = copy.rev.map_or(page.rev, |known| known.min(page.rev));
-                    if self.world.has(Mutant::ChangesSkipped) {
-                        self.learn(of, page.rev);
-                    } else {
-                        self.learn(of, known);
+                    page.messages.iter().for_each(|message| Derived::read(&self.world, message, page.rev));
+                    let skips = self.world.has(Mutant::ChangesSkipped);
+                    let log = &mut self.copy(of).log;
+                    log.take_page(page_of(&page));
+                    if skips {
+                        log.take_changes(changes_of(&ChangesPage { rev: page.rev, ..ChangesPage::default() }));
                     }
-                    if !has_more {
-                        for question in page.replying_to {
-                            self.read_reply(of, question).await?;
-                        }
-                        return Ok((page.rev > self.rev(of)).then_some(Lacking::Changes));
+                    self.check(of);
+                    if page.next.is_none() {
+                        return Ok(());
                     }
                 }
                 Some(Err(ChatError::ChannelNotFound)) => return Err(Left::NotFound),
@@ -153,12 +160,10 @@ impl Client {
         }
     }
 
-    /// Reads the changes after the last known one, page by page. A change of a message that the client does not show
-    /// reveals missing messages.
-    async fn read_changes(&mut self, of: &ChannelId) -> Result<Option<Lacking>, Left> {
-        let mut after = self.rev(of);
-        let mut is_behind = false;
+    /// Reads the changes after a number, page by page.
+    async fn read_changes(&mut self, of: &ChannelId, mut after: Rev) -> Result<(), Left> {
         loop {
+            self.copy(of).log.ask();
             let (of_channel, of_user) = (of.clone(), self.user.clone());
             let page = request(&self.world, self.caller(), |node| async move {
                 let page = node.channel_messages().changes(&of_channel, &of_user, after, PAGE).await;
@@ -178,17 +183,16 @@ impl Client {
                             self.world.violation(format!("{name} reads change {rev} of {of} after {last}"));
                         }
                         last = change.rev;
-                        is_behind |= !self.take_change(of, &change.message, change.rev);
+                        self.read_change(of, &change.message, change.rev);
                     }
-                    let Some(next) = page.next else {
-                        self.learn(of, page.rev);
-                        return Ok(is_behind.then_some(Lacking::Messages));
-                    };
-                    after = next;
+                    let next = self.copy(of).log.take_changes(changes_of(&page));
+                    self.check(of);
+                    let Some(next) = next else { return Ok(()) };
+                    after = Rev::new(next);
                 }
                 Some(Err(ChatError::ChangesExpired)) => {
                     self.forget(of);
-                    return Ok(Some(Lacking::Messages));
+                    return Ok(());
                 }
                 Some(Err(ChatError::ChannelNotFound)) => return Err(Left::NotFound),
                 Some(Err(_)) | None => self.pause().await,
@@ -196,12 +200,28 @@ impl Client {
         }
     }
 
-    /// Takes a changed message. Returns `false` if it comes after those that the client shows.
-    fn take_change(&self, of: &ChannelId, message: &Message, rev: Rev) -> bool {
-        if message.seq > self.last_seq(of) {
-            return false;
+    /// Checks a changed message that the client holds.
+    fn read_change(&self, of: &ChannelId, message: &Message, rev: Rev) {
+        let is_held = self.copies.get(of).is_some_and(|copy| copy.log.message(message.seq.get()).is_some());
+        if is_held {
+            Derived::read(&self.world, message, rev);
         }
-        self.derived.read(&self.world, message, rev);
-        true
     }
+}
+
+/// Returns a page of the history as a client parses it.
+fn page_of(page: &HistoryPage) -> Page {
+    let page = json!({
+        "messages": page.messages, "has_more": page.next.is_some(), "rev": page.rev, "replying_to": page.replying_to,
+    });
+    serde_json::from_value(page).unwrap_or_else(|error| unreachable!("a page is as documented: {error}"))
+}
+
+/// Returns a page of changes as a client parses it.
+fn changes_of(page: &ChangesPage) -> Changes {
+    let change = |change: &chat::app::changes::MessageChange| json!({ "rev": change.rev, "message": change.message });
+    let changes: Vec<serde_json::Value> = page.changes.iter().map(change).collect();
+    let next = page.next.map(|after| json!({ "after": after }));
+    let page = json!({ "changes": changes, "has_more": page.next.is_some(), "next": next, "rev": page.rev });
+    serde_json::from_value(page).unwrap_or_else(|error| unreachable!("a page is as documented: {error}"))
 }

@@ -1,6 +1,9 @@
 //! Versions: the state that a client derives from events and pages is the stored state of that version.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use chat::{
     memory::Effect,
@@ -13,6 +16,7 @@ use chat::{
     },
 };
 use serde_json::Value;
+use switchboard_client::ChannelLog;
 
 use crate::{
     executor::lock,
@@ -66,38 +70,39 @@ pub(super) fn differs(known: &Known, key: &ChannelKey, message: &Message) -> Opt
 pub(crate) struct Derived(pub(crate) Arc<Mutex<Known>>);
 
 impl Derived {
-    /// Applies an event. A client that lacks a version before that of a reaction no longer knows the state.
-    pub(crate) fn hear(&self, world: &World, event: &Value) {
-        let wrong = self.apply(&world.tables().notes, event);
-        if let Some(wrong) = wrong {
-            world.violation(wrong);
-        }
-    }
-
-    /// Takes a message of a page that shows all changes up to `rev`.
-    pub(crate) fn read(&self, world: &World, message: &Message, rev: Rev) {
+    /// Takes the messages that a client holds. If it has all changes up to `rev`, each message has them, and is the stored
+    /// state of its version.
+    pub(crate) fn hold(&self, world: &World, name: &str, channel: &ChannelId, log: &ChannelLog, rev: Option<Rev>) {
         let wrong: Vec<String> = {
-            let tables = world.tables();
-            let Some(key) = tables.notes.channels.get(&message.message_id).cloned() else { return };
-            let (place, version) = ((key, message.seq), message.version);
-            let late = outdated(&tables.notes, &place, version, rev).map(|late| format!("a page: {late}"));
-            let taken = take(&mut lock(&self.0), &tables.notes, place, version, of_message(message));
-            late.into_iter().chain(taken).collect()
+            let (tables, mut all) = (world.tables(), lock(&self.0));
+            let held = log.messages().filter_map(|message| {
+                let id = MessageId::try_from(message.message_id.clone()).ok()?;
+                let place = (tables.notes.channels.get(&id)?.clone(), Seq::new(message.seq));
+                let late = rev.and_then(|rev| outdated(&tables.notes, &place, message.version, rev));
+                if all.get(&place).is_some_and(|(version, _)| *version == message.version) {
+                    return late;
+                }
+                let state = of_held(message);
+                let wrong = rev.and_then(|_| strange(&tables.notes, &place, message.version, &state));
+                all.insert(place, (message.version, state));
+                late.or(wrong)
+            });
+            held.collect()
         };
         for wrong in wrong {
-            world.violation(wrong);
+            world.violation(format!("{name}, in {channel}: {wrong}"));
         }
     }
 
-    /// Requires that the client has all changes of the messages that it shows, up to the number `rev` that it knows.
-    pub(crate) fn require(&self, world: &World, name: &str, channel: &ChannelId, rev: Rev) {
-        let wrong = {
-            let (tables, known) = (world.tables(), lock(&self.0));
-            let mut of_channel = known.iter().filter(|((key, _), _)| key.channel_id == *channel);
-            of_channel.find_map(|(place, (version, _))| outdated(&tables.notes, place, *version, rev))
+    /// Checks that a message of a page shows all changes up to `rev`.
+    pub(crate) fn read(world: &World, message: &Message, rev: Rev) {
+        let late = {
+            let tables = world.tables();
+            let Some(key) = tables.notes.channels.get(&message.message_id).cloned() else { return };
+            outdated(&tables.notes, &(key, message.seq), message.version, rev)
         };
-        if let Some(wrong) = wrong {
-            world.violation(format!("{name}: {wrong}"));
+        if let Some(late) = late {
+            world.violation(format!("a page: {late}"));
         }
     }
 
@@ -105,51 +110,13 @@ impl Derived {
     pub(crate) fn forget(&self, channel: &ChannelId) {
         lock(&self.0).retain(|(key, _), _| key.channel_id != *channel);
     }
-
-    fn apply(&self, notes: &Notes, event: &Value) -> Option<String> {
-        let key = channel_of(notes, event)?.clone();
-        let (seq, version) = (Seq::new(event["seq"].as_u64()?), event["version"].as_u64()?);
-        let (place, mut all) = ((key, seq), lock(&self.0));
-        let message = &event["message"];
-        if message.is_object() {
-            return take(&mut all, notes, place, version, of_event(message));
-        }
-        let (known, mut state) = all.get(&place)?.clone();
-        if version <= known {
-            return None;
-        }
-        if version > known + 1 {
-            all.remove(&place);
-            return None;
-        }
-        let (emoji, user) = (event["emoji"].as_str()?.to_owned(), event["user_id"].as_str()?.to_owned());
-        let users = state.reactions.entry(emoji.clone()).or_default();
-        if event["type"] == "reaction.added" {
-            users.insert(user);
-        } else {
-            users.remove(&user);
-        }
-        let count = users.len();
-        if count == 0 {
-            state.reactions.remove(&emoji);
-        }
-        if event["count"].as_u64() != u64::try_from(count).ok() {
-            return Some(format!("an event of message {seq} of {} counts {} of {count}", place.0, event["count"]));
-        }
-        take(&mut all, notes, place, version, state)
-    }
 }
 
-/// Takes a state, unless the client knows a later one.
-fn take(all: &mut Known, notes: &Notes, place: (ChannelKey, Seq), version: u64, state: MessageState) -> Option<String> {
-    if all.get(&place).is_some_and(|(known, _)| *known >= version) {
-        return None;
-    }
-    let stored = notes.states.get(&place).and_then(|versions| versions.get(&version)).map(|version| &version.state);
-    let wrong = (stored != Some(&state))
-        .then(|| format!("version {version} of message {} of {} is {state:?}, not {stored:?}", place.1, place.0));
-    all.insert(place, (version, state));
-    wrong
+/// Returns why a state is not the stored one of its version, or `None`.
+fn strange(notes: &Notes, place: &(ChannelKey, Seq), version: u64, state: &MessageState) -> Option<String> {
+    let stored = notes.states.get(place).and_then(|versions| versions.get(&version)).map(|version| &version.state);
+    (stored != Some(state))
+        .then(|| format!("version {version} of message {} of {} is {state:?}, not {stored:?}", place.1, place.0))
 }
 
 fn of_message(message: &Message) -> MessageState {
@@ -165,17 +132,19 @@ fn of_message(message: &Message) -> MessageState {
     }
 }
 
-/// Returns the state in an event. An event names all users, since a schedule has fewer than an event may name.
-fn of_event(message: &Value) -> MessageState {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let reactions = list(&message["reactions"]);
-    let reactions =
-        reactions.iter().map(|one| (text(&one["emoji"]), list(&one["user_ids"]).iter().map(text).collect()));
+/// Returns the state that a client holds. A reaction names all users, since a schedule has fewer than one may name.
+fn of_held(message: &switchboard_client::Message) -> MessageState {
+    let reactions = message.reactions.iter().map(|reaction| {
+        let mut users: BTreeSet<String> = reaction.user_ids.iter().cloned().collect();
+        if u64::try_from(users.len()).ok() != Some(reaction.count) {
+            users.insert(format!("{} in all", reaction.count));
+        }
+        (reaction.emoji.clone(), users)
+    });
     MessageState {
-        content: text(&message["content"]),
-        metadata: message["metadata"].clone(),
-        is_deleted: message["deleted_at"].is_string(),
+        content: message.content.clone(),
+        metadata: message.metadata.clone().unwrap_or_default(),
+        is_deleted: message.deleted_at.is_some(),
         reactions: reactions.collect(),
     }
 }

@@ -11,14 +11,11 @@ use emulator::{
     stack::Stack,
     websocket::{self, WebSocketOptions},
 };
-use futures::{SinkExt, StreamExt, future::BoxFuture};
-use http::{HeaderValue, Request};
+use futures::future::BoxFuture;
+use http::Request;
 use local::token;
 use serde_json::{Value, json};
-use tokio_tungstenite::{
-    connect_async,
-    tungstenite::{Message, client::IntoClientRequest},
-};
+use switchboard_client::Handshake;
 use tower::ServiceExt;
 
 use crate::{Result, serve::listen_anywhere};
@@ -89,20 +86,16 @@ pub(crate) async fn socket(stack: &Stack, channel: &str) -> Result<SocketEvents>
     let (listener, address) = listen_anywhere().await?;
     let router: Router = gateway.router();
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
-    let mut request = format!("ws://{address}/?channels={channel}").into_client_request()?;
     let token = token::mint("bench", token::DEFAULT_TTL, jiff::Timestamp::now())?;
-    request.headers_mut().insert("authorization", HeaderValue::from_str(&format!("Bearer {token}"))?);
-    let (mut socket, _) = Box::pin(connect_async(request)).await?;
-    socket.send(Message::text(r#"{"action":"ping"}"#)).await?;
+    let handshake = Handshake::for_channels(&format!("ws://{address}"), &[channel]).bearer(&token);
+    let mut socket = handshake.open().await?;
+    socket.say(r#"{"action":"ping"}"#).await?;
     while capture.taken().len() < 2 {
         tokio::task::yield_now().await;
     }
-    socket.close(None).await?;
+    socket.close().await?;
     while capture.taken().len() < 3 {
-        tokio::select! {
-            _ = socket.next() => tokio::task::yield_now().await,
-            () = tokio::task::yield_now() => {}
-        }
+        tokio::task::yield_now().await;
     }
     server.abort();
     let events: Vec<Value> =

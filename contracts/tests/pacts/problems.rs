@@ -5,7 +5,7 @@ use std::time::Duration;
 use pact_consumer::mock_server::ValidatingMockServer;
 use pact_models::generators::Generator;
 use reqwest::Method;
-use switchboard_mobile::Error;
+use switchboard_client::Error;
 
 use super::*;
 
@@ -89,7 +89,7 @@ impl<'a> Case<'a> {
     }
 
     /// Returns the problem as the client parses it.
-    async fn meet(self) -> switchboard_mobile::Problem {
+    async fn meet(self) -> switchboard_client::Problem {
         let (method, path, body) = self.request;
         let mock = self.mock();
         let token = if self.has_token { "token" } else { "" };

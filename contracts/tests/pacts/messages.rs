@@ -1,6 +1,6 @@
 //! Requests about messages that succeed.
 
-use switchboard_mobile::{DraftStatus, NewMessage};
+use switchboard_client::{DraftStatus, NewMessage};
 
 use super::*;
 
@@ -102,7 +102,7 @@ async fn threads() {
         answers(i, 201, with(message(2, "alice", "hi"), fields));
     };
     exchange("a message is sent into a thread", &[messages(1)], start, async |api| {
-        let reply = NewMessage { content: "hi".to_owned(), reply_to: Some(1), thread_seq: Some(1) };
+        let reply = NewMessage { content: "hi".to_owned(), reply_to: Some(1), thread_seq: Some(1), metadata: None };
         assert_eq!(api.send("general", &reply, KEY).await.unwrap().message.thread_seq, Some(1));
     })
     .await;

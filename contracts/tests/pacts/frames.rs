@@ -1,6 +1,6 @@
 //! Every frame of the socket.
 
-use switchboard_mobile::{ChannelLog, ClosingReason, Draft, DraftStatus, EventKind, Frame};
+use switchboard_client::{ChannelLog, ClosingReason, Draft, DraftStatus, EventKind, Frame};
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn one(frame: Frame) -> (EventKind, ChannelLog) {
     let Frame::Events { channel_id, events } = frame else { panic!("{frame:?}") };
     assert_eq!(channel_id, "general");
     let (kind, mut log) = (events[0].kind, ChannelLog::default());
-    let created = events.iter().cloned().map(|event| switchboard_mobile::Event { kind: EventKind::Created, ..event });
+    let created = events.iter().cloned().map(|event| switchboard_client::Event { kind: EventKind::Created, ..event });
     log.take_events(created.collect());
     assert!(!log.has_gap() && log.settled() == 1);
     (kind, log)

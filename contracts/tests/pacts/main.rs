@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-//! Consumer tests of this client, which write a pact: `target/pacts/switchboard-mobile-switchboard.json`.
+//! Consumer tests of this client, which write a pact: `target/pacts/switchboard-client-rust-switchboard.json`.
 
 mod frames;
 mod messages;
@@ -16,13 +16,12 @@ use pact_consumer::{
     prelude::*,
 };
 use serde_json::{Value, json};
-use switchboard_mobile::{Api, Page};
+use switchboard_client::{Api, Page};
 
 /// Returns a pact of this consumer with the provider.
 fn pact() -> PactBuilder {
-    let pacts = std::env::var_os("PACT_OUTPUT_DIR")
-        .map_or_else(|| PathBuf::from("../../contracts/target/pacts"), PathBuf::from);
-    let mut pact = PactBuilder::new_v4("switchboard-mobile", "switchboard");
+    let pacts = std::env::var_os("PACT_OUTPUT_DIR").map_or_else(|| PathBuf::from("target/pacts"), PathBuf::from);
+    let mut pact = PactBuilder::new_v4("switchboard-client-rust", "switchboard");
     pact.with_output_dir(pacts);
     pact
 }

@@ -74,7 +74,7 @@ async fn own_channels() {
     ];
     exchange("a page of the user's channels", &two, describe, async |api| {
         let found = api.call(reqwest::Method::GET, "/channels?limit=1", &[], None).await.unwrap();
-        let found: switchboard_mobile::Channels = serde_json::from_value(found).unwrap();
+        let found: switchboard_client::Channels = serde_json::from_value(found).unwrap();
         assert!(found.has_more && found.next.unwrap().cursor.is_some());
     })
     .await;

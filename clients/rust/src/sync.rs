@@ -1,0 +1,337 @@
+//! One open channel: what to read next, when, and what its responses mean. Without I/O.
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    ChannelLog, Frame, Need, NewMessage, Outbox, Problem,
+    chance::{Chance, milliseconds},
+};
+
+/// Time that a gap waits for the frame that was overtaken: at least this, and up to as much as [`GAP_WITHIN`] more.
+const GAP_AFTER: u64 = 250;
+const GAP_WITHIN: u64 = 500;
+
+/// Page size of the history, and of what was missed.
+const NEWEST: u16 = 50;
+const MISSED: u16 = 100;
+
+/// Key in a message's `metadata` by which a client recognizes its own message on the socket.
+pub(crate) const CLIENT_KEY: &str = "client_key";
+
+/// A request for data of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read {
+    Newest,
+    After(u64),
+    Changes(u64),
+    Reply(u64),
+    Earlier(u64),
+}
+
+impl Read {
+    /// Returns the end of the path, and the query.
+    pub(crate) fn address(self) -> (String, Vec<(&'static str, String)>) {
+        let messages = || "messages".to_owned();
+        match self {
+            Self::Newest => (messages(), vec![("limit", NEWEST.to_string())]),
+            Self::After(seq) => (messages(), vec![("after", seq.to_string()), ("limit", MISSED.to_string())]),
+            Self::Earlier(seq) => (messages(), vec![("before", seq.to_string()), ("limit", NEWEST.to_string())]),
+            Self::Changes(rev) => {
+                ("changes".to_owned(), vec![("after", rev.to_string()), ("limit", MISSED.to_string())])
+            }
+            Self::Reply(question) => (format!("messages/{question}/reply"), Vec::new()),
+        }
+    }
+}
+
+/// An open channel.
+#[derive(Debug)]
+pub(crate) struct ChannelSync {
+    pub(crate) log: ChannelLog,
+    pub(crate) outbox: Outbox,
+    /// The refusal that ended the reading.
+    pub(crate) refusal: Option<Problem>,
+    /// Whether a socket was opened, or could not be opened: the history is read after it.
+    may_read: bool,
+    reading: Option<Read>,
+    catches_up: bool,
+    wants_earlier: bool,
+    /// Position in the missed changes.
+    changes_from: Option<u64>,
+    gap_until: Option<u64>,
+    attempt: u32,
+    not_before: u64,
+}
+
+impl ChannelSync {
+    pub(crate) fn new(user_id: &str) -> Self {
+        Self {
+            log: ChannelLog::new(user_id),
+            outbox: Outbox::default(),
+            refusal: None,
+            may_read: false,
+            reading: None,
+            catches_up: false,
+            wants_earlier: false,
+            changes_from: None,
+            gap_until: None,
+            attempt: 0,
+            not_before: 0,
+        }
+    }
+
+    /// Notes that a socket of the channel was opened, so that frames may have been missed.
+    pub(crate) fn connected(&mut self) {
+        (self.may_read, self.catches_up) = (true, true);
+    }
+
+    /// Notes that no socket can be opened. The history is read without one.
+    pub(crate) fn disconnected(&mut self) {
+        self.may_read = true;
+    }
+
+    /// Reads the channel again after a refusal.
+    pub(crate) fn retry(&mut self) {
+        if self.refusal.take().is_some() {
+            self.catches_up = true;
+        }
+        (self.attempt, self.not_before) = (0, 0);
+    }
+
+    pub(crate) fn load_earlier(&mut self) {
+        self.wants_earlier = self.log.has_earlier();
+    }
+
+    /// Takes a frame of the channel.
+    pub(crate) fn take_frame(&mut self, frame: Frame, now: u64, chance: &mut Chance) {
+        self.settle(&frame);
+        self.log.take_frame(frame);
+        if !self.lacks() {
+            self.gap_until = None;
+        } else if self.gap_until.is_none() && self.reading.is_none() {
+            self.gap_until = Some(now.saturating_add(GAP_AFTER).saturating_add(chance.up_to(GAP_WITHIN)));
+        }
+    }
+
+    /// Returns the next request and its time. `None` while one is in flight.
+    pub(crate) fn due(&self) -> Option<(u64, Read)> {
+        if self.reading.is_some() || self.refusal.is_some() || !self.may_read {
+            return None;
+        }
+        let of_gap = self.not_before.max(self.gap_until.unwrap_or_default());
+        let settled = self.log.settled();
+        match self.log.need() {
+            Need::Reload => Some((self.not_before, Read::Newest)),
+            _ if self.catches_up => Some((self.not_before, Read::After(settled))),
+            Need::MessagesAfter(seq) => Some((of_gap, Read::After(seq))),
+            Need::ChangesAfter(rev) => Some((of_gap, Read::Changes(self.changes_from.unwrap_or(rev)))),
+            Need::Nothing => match (self.log.unread_reply(), self.log.first()) {
+                (Some(question), _) => Some((of_gap, Read::Reply(question))),
+                (None, Some(first)) if self.wants_earlier => Some((self.not_before, Read::Earlier(first))),
+                _ => None,
+            },
+        }
+    }
+
+    /// Notes that a request is sent.
+    pub(crate) fn begin(&mut self, read: Read) {
+        self.reading = Some(read);
+        self.log.ask();
+        match read {
+            Read::Newest | Read::After(_) => self.catches_up = false,
+            Read::Earlier(_) => self.wants_earlier = false,
+            Read::Changes(_) | Read::Reply(_) => {}
+        }
+    }
+
+    /// Takes the body of a successful response. Returns `false` if it cannot be parsed.
+    pub(crate) fn take(&mut self, body: &[u8]) -> bool {
+        let Some(read) = self.reading else { return true };
+        let is_taken = match read {
+            Read::Newest => parsed(body, |page| self.log.take_newest(page)),
+            Read::After(_) => parsed(body, |page: crate::Page| {
+                self.catches_up |= page.has_more;
+                self.log.take_page(page);
+            }),
+            Read::Earlier(_) => parsed(body, |page| self.log.take_earlier(page)),
+            Read::Changes(_) => parsed(body, |page| self.changes_from = self.log.take_changes(page)),
+            Read::Reply(question) => parsed(body, |reply| self.log.take_reply(question, reply)),
+        };
+        if is_taken {
+            (self.reading, self.attempt, self.not_before) = (None, 0, 0);
+            if !self.lacks() {
+                self.gap_until = None;
+            }
+        }
+        is_taken
+    }
+
+    /// Repeats the request in flight, as soon as there is another token.
+    pub(crate) fn repeat(&mut self) {
+        match self.reading.take() {
+            Some(Read::After(_)) => self.catches_up = true,
+            Some(Read::Earlier(_)) => self.wants_earlier = true,
+            _ => {}
+        }
+    }
+
+    /// Notes that the request in flight had no usable response. It is repeated after a wait.
+    pub(crate) fn failed(&mut self, at_least: u64, now: u64, chance: &mut Chance) {
+        self.repeat();
+        self.not_before = now.saturating_add(chance.wait(self.attempt).max(at_least));
+        self.attempt = self.attempt.saturating_add(1);
+    }
+
+    /// Takes the refusal of the request in flight.
+    pub(crate) fn refused(&mut self, problem: Problem, now: u64, chance: &mut Chance) {
+        let at_least = problem.retry_after.map_or(0, milliseconds);
+        match self.reading {
+            _ if problem.is_transient() => return self.failed(at_least, now, chance),
+            Some(Read::Changes(_)) if problem.code == "changes_expired" => {
+                self.changes_from = None;
+                self.log.expire();
+            }
+            // The question is deleted, or its reply ended without a message.
+            Some(Read::Reply(question)) if problem.status == 404 && problem.code != "channel_not_found" => {
+                self.log.end_draft(question);
+            }
+            _ => self.refusal = Some(problem),
+        }
+        self.reading = None;
+    }
+
+    /// Adds a message to send. Its metadata has its key.
+    pub(crate) fn send(&mut self, key: String, mut message: NewMessage) {
+        let metadata = message.metadata.get_or_insert_with(|| serde_json::json!({}));
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.insert(CLIENT_KEY.to_owned(), key.as_str().into());
+        }
+        self.outbox.add(key, message);
+    }
+
+    /// Drops entries of the outbox that are stored, as a frame shows.
+    fn settle(&mut self, frame: &Frame) {
+        let Frame::Events { events, .. } = frame else { return };
+        for message in events.iter().filter_map(|event| event.message.as_ref()) {
+            let key = message.metadata.as_ref().and_then(|metadata| metadata.get(CLIENT_KEY)?.as_str());
+            if let Some(key) = key {
+                self.outbox.settle(key);
+            }
+        }
+    }
+
+    /// Returns whether a request is needed because of a gap.
+    fn lacks(&self) -> bool {
+        matches!(self.log.need(), Need::MessagesAfter(_) | Need::ChangesAfter(_)) || self.log.unread_reply().is_some()
+    }
+}
+
+/// Passes a parsed body on. Returns `false` if it cannot be parsed.
+fn parsed<T: DeserializeOwned>(body: &[u8], take: impl FnOnce(T)) -> bool {
+    serde_json::from_slice(body).map(take).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn message(seq: u64) -> Value {
+        json!({
+            "channel_id": "general", "seq": seq, "message_id": format!("id-{seq}"), "version": 1, "sender_id": "bob",
+            "role": "user", "content": "hi", "content_type": "text/plain", "created_at": "2026-05-01T12:00:00.000Z",
+        })
+    }
+
+    fn created(seq: u64) -> Frame {
+        let event = json!({ "type": "message.created", "seq": seq, "version": 1, "message": message(seq) });
+        let frame = json!({ "type": "events", "channel_id": "general", "events": [event] });
+        Frame::parse(&frame.to_string()).unwrap()
+    }
+
+    fn page(seqs: &[u64], has_more: bool) -> Vec<u8> {
+        let messages: Vec<Value> = seqs.iter().map(|seq| message(*seq)).collect();
+        json!({ "messages": messages, "has_more": has_more, "rev": 0 }).to_string().into_bytes()
+    }
+
+    /// Returns a channel with the messages 1 and 2.
+    fn open(chance: &mut Chance) -> ChannelSync {
+        let mut sync = ChannelSync::new("alice");
+        assert_eq!(sync.due(), None, "the socket is opened first");
+        sync.connected();
+        assert_eq!(sync.due(), Some((0, Read::Newest)));
+        sync.begin(Read::Newest);
+        sync.take_frame(created(2), 5, chance);
+        assert!(sync.take(&page(&[2, 1], false)));
+        assert_eq!(sync.due(), None);
+        sync
+    }
+
+    #[test]
+    fn a_gap_waits_for_the_frame_that_was_overtaken() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        sync.take_frame(created(4), 1_000, &mut chance);
+        let (at, read) = sync.due().unwrap();
+        assert!((1_250..=1_750).contains(&at) && read == Read::After(2), "{at} {read:?}");
+        sync.take_frame(created(3), 1_100, &mut chance);
+        assert_eq!(sync.due(), None);
+    }
+
+    #[test]
+    fn an_expired_message_is_no_gap() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        sync.take_frame(created(4), 1_000, &mut chance);
+        sync.begin(Read::After(2));
+        assert!(sync.take(&page(&[], false)));
+        assert_eq!((sync.due(), sync.log.settled()), (None, 4));
+    }
+
+    #[test]
+    fn each_socket_is_caught_up_page_by_page() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        sync.connected();
+        assert_eq!(sync.due(), Some((0, Read::After(2))));
+        sync.begin(Read::After(2));
+        assert!(sync.take(&page(&[3, 4], true)));
+        assert_eq!(sync.due(), Some((0, Read::After(4))));
+        sync.begin(Read::After(4));
+        // Another socket is opened meanwhile.
+        sync.connected();
+        assert!(sync.take(&page(&[5], false)));
+        assert_eq!(sync.due(), Some((0, Read::After(5))));
+    }
+
+    #[test]
+    fn a_refusal_is_not_repeated_and_a_busy_server_is_left_alone() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        sync.connected();
+        sync.begin(Read::After(2));
+        let retry_after = Some(std::time::Duration::from_secs(7));
+        sync.refused(Problem { status: 429, retry_after, ..Problem::default() }, 100, &mut chance);
+        assert_eq!(sync.due(), Some((7_100, Read::After(2))));
+        sync.begin(Read::After(2));
+        sync.refused(Problem { status: 403, ..Problem::default() }, 8_000, &mut chance);
+        assert_eq!(sync.due(), None);
+        sync.retry();
+        assert_eq!(sync.due(), Some((0, Read::After(2))));
+    }
+
+    #[test]
+    fn the_own_message_on_the_socket_settles_its_entry() {
+        let mut chance = Chance::new(1);
+        let mut sync = open(&mut chance);
+        sync.send("one".to_owned(), "hi".into());
+        assert_eq!(sync.outbox.send().unwrap().message.metadata, Some(json!({ "client_key": "one" })));
+        let mut own = message(3);
+        own["metadata"] = json!({ "client_key": "one" });
+        let event = json!({ "type": "message.created", "seq": 3, "version": 1, "message": own });
+        let frame = json!({ "type": "events", "channel_id": "general", "events": [event] });
+        sync.take_frame(Frame::parse(&frame.to_string()).unwrap(), 10, &mut chance);
+        assert!(sync.outbox.entries().is_empty());
+    }
+}
