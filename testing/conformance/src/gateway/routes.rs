@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    Gateway, SOCKET_CHANNELS, SOCKET_MS, TICKET_MS, Ticket, answer::Answer, channel::Channel, channel::Event,
-    time::http_date, time::timestamp,
+    Gateway, SOCKET_CHANNELS, SOCKET_MS, TICKET_MS, Ticket,
+    answer::Answer,
+    channel::{Channel, Event},
+    message::Message,
+    time::{http_date, timestamp},
 };
 use crate::protocol::{Request, decode};
 
@@ -256,7 +259,7 @@ fn changes(channel: &Channel, parameters: &BTreeMap<String, String>, user_id: &s
 }
 
 fn reply(channel: &Channel, seq: u64) -> Answer {
-    if channel.messages.get(&seq).is_none_or(|message| message.is_deleted()) {
+    if channel.messages.get(&seq).is_none_or(Message::is_deleted) {
         return Answer::problem(404, "message_not_found");
     }
     let Some(draft) = channel.drafts.get(&seq) else { return Answer::problem(404, "reply_not_found") };

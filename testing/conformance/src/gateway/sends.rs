@@ -6,8 +6,9 @@ use super::{
     Gateway,
     answer::Answer,
     channel::{Append, Channel, Event},
+    message::Message,
 };
-use crate::protocol::{Request, decode};
+use crate::protocol::Request;
 
 /// A response, and the events that sockets of the channel receive.
 pub(super) type Change = (Answer, Vec<Event>);
@@ -27,10 +28,10 @@ impl Gateway {
                 event => (Answer::empty(204), event.into_iter().collect()),
             },
             ("PUT" | "DELETE", [_, "reactions", emoji]) => {
-                if channel.messages.get(&seq).is_none_or(|message| message.is_deleted()) {
+                if channel.messages.get(&seq).is_none_or(Message::is_deleted) {
                     return Some(not_found());
                 }
-                let event = channel.react(seq, &decode(emoji), &user_id, request.method == "PUT");
+                let event = channel.react(seq, emoji, &user_id, request.method == "PUT");
                 (Answer::empty(204), event.into_iter().collect())
             }
             ("POST", [_, "reply", "cancel"]) => {
