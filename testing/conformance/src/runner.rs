@@ -80,10 +80,11 @@ pub fn run_all<C: Client>(seeds: &Seeds, start: impl Fn() -> Result<C, String> +
     };
     let results: Vec<Result<(), String>> = thread::scope(|scope| {
         let jobs: Vec<_> = (0..seeds.jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        let joined = jobs.into_iter().map(|job| job.join().unwrap_or_else(|_| Err("a job of the kit panicked".to_owned())));
+        let joined =
+            jobs.into_iter().map(|job| job.join().unwrap_or_else(|_| Err("a job of the kit panicked".to_owned())));
         joined.collect()
     });
-    results.into_iter().collect::<Result<Vec<()>, String>>()?;
+    results.into_iter().collect::<Result<(), String>>()?;
     let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
     summary.failures.sort_by_key(|failure| failure.seed);
     Ok(summary)

@@ -121,7 +121,8 @@ impl Gateway {
     /// Returns the first frame of a socket.
     pub(crate) fn hello(&self, connection: &Connection, now: u64) -> Value {
         let readable = self.channels.values().filter(|channel| !channel.is_hidden).count();
-        let left_out = if connection.channels.len() == SOCKET_CHANNELS { readable.saturating_sub(SOCKET_CHANNELS) } else { 0 };
+        let left_out =
+            if connection.channels.len() == SOCKET_CHANNELS { readable.saturating_sub(SOCKET_CHANNELS) } else { 0 };
         json!({
             "type": "hello",
             "connection_id": connection.id,

@@ -124,9 +124,8 @@ impl Judge {
     /// Returns the first finding of a rule, or of any rule.
     pub(crate) fn finding(&self, rule: Option<Rule>) -> Option<&Finding> {
         // A client that does not speak the protocol keeps no rule.
-        let counts = |finding: &&Finding| {
-            finding.rule == Rule::Protocol || rule.is_none_or(|rule| rule == finding.rule)
-        };
+        let counts =
+            |finding: &&Finding| finding.rule == Rule::Protocol || rule.is_none_or(|rule| rule == finding.rule);
         self.findings.iter().find(counts)
     }
 

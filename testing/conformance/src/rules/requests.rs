@@ -169,7 +169,10 @@ impl Judge {
         }
         let since = self.watch.last_token.map(|last| now - last).filter(|since| *since < MINUTE_MS);
         if let Some(since) = since.filter(|_| !self.watch.is_token_refused) {
-            self.find(Rule::TokenRate, format!("a token is requested {since} ms after the last one, which was accepted"));
+            self.find(
+                Rule::TokenRate,
+                format!("a token is requested {since} ms after the last one, which was accepted"),
+            );
         }
         self.watch.last_token = Some(now);
         self.watch.is_token_refused = false;

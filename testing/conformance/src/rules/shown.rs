@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Judge, Rule};
 use crate::{
-    gateway::{Gateway, channel::Channel, message::{Message, State}},
+    gateway::{
+        Gateway,
+        channel::Channel,
+        message::{Message, State},
+    },
     protocol::{Show, ShownMessage},
 };
 
@@ -132,11 +136,13 @@ impl Judge {
     pub(super) fn check_sends(&mut self) {
         let is_waiting = |key: Option<&str>, content: &str| {
             let mut entries = self.shows.values().flat_map(|show| &show.outbox);
-            entries.any(|entry| entry.state == "failed" && (Some(entry.key.as_str()) == key || entry.content == content))
+            entries
+                .any(|entry| entry.state == "failed" && (Some(entry.key.as_str()) == key || entry.content == content))
         };
-        let lost = self.sends.iter().find(|sent| {
-            !sent.is_stored && !sent.is_refused && !is_waiting(sent.key.as_deref(), &sent.content)
-        });
+        let lost = self
+            .sends
+            .iter()
+            .find(|sent| !sent.is_stored && !sent.is_refused && !is_waiting(sent.key.as_deref(), &sent.content));
         if let Some(sent) = lost {
             let text = format!("{}: {:?} is neither stored nor shown as failed", sent.channel, sent.content);
             self.find(Rule::SendKept, text);
@@ -147,9 +153,11 @@ impl Judge {
     pub(crate) fn stored(&mut self, channel: &str, content: &str) {
         let at = self.sends.iter().position(|sent| sent.channel == channel && sent.content == content);
         let Some(at) = at else { return };
-        let earlier = self.sends.iter().take(at).find(|sent| {
-            sent.channel == channel && !sent.is_stored && !sent.is_refused && !sent.has_failed
-        });
+        let earlier = self
+            .sends
+            .iter()
+            .take(at)
+            .find(|sent| sent.channel == channel && !sent.is_stored && !sent.is_refused && !sent.has_failed);
         if let Some(earlier) = earlier {
             let text = format!("{channel}: {content:?} is stored before {:?}", earlier.content);
             self.find(Rule::SendOrder, text);
@@ -166,7 +174,8 @@ fn difference(state: &State, shown: &ShownMessage) -> Option<String> {
         return Some(format!("is shown as {:?}; it is {:?}", shown.content, state.content));
     }
     let count = |users: &BTreeSet<String>| u64::try_from(users.len()).unwrap_or(u64::MAX);
-    let held: BTreeMap<&str, u64> = state.reactions.iter().map(|(emoji, users)| (emoji.as_str(), count(users))).collect();
+    let held: BTreeMap<&str, u64> =
+        state.reactions.iter().map(|(emoji, users)| (emoji.as_str(), count(users))).collect();
     let seen: BTreeMap<&str, u64> =
         shown.reactions.iter().map(|reaction| (reaction.emoji.as_str(), reaction.count)).collect();
     (held != seen).then(|| format!("is shown with the reactions {seen:?}; they are {held:?}"))

@@ -117,7 +117,8 @@ impl World<'_> {
         }
     }
 
-    fn receivers(&self, channel: &str) -> Vec<u64> {
+    /// Returns the sockets that receive a channel.
+    pub(super) fn receivers(&self, channel: &str) -> Vec<u64> {
         let receives = |id: &String| id == channel;
         let open = self.gateway.connections.iter().filter(|(_, connection)| connection.expires_at > self.now);
         open.filter(|(_, connection)| connection.channels.iter().any(receives)).map(|(socket, _)| *socket).collect()

@@ -239,9 +239,12 @@ impl World<'_> {
         self.is_over = true;
     }
 
-    /// Hides the last channel, if the client has not opened it.
+    /// Hides the last channel, if the client has not opened it and receives the frame about it.
     fn hide(&mut self) {
         let Some(id) = self.plan.channels.get(self.plan.opened..).and_then(<[String]>::last).cloned() else { return };
+        if self.receivers(&id).is_empty() {
+            return;
+        }
         let Some(channel) = self.gateway.channels.get_mut(&id).filter(|channel| !channel.is_hidden) else { return };
         channel.is_hidden = true;
         let sockets: Vec<u64> = self.gateway.connections.keys().copied().collect();
