@@ -27,7 +27,7 @@ impl Judge {
         for entry in &show.outbox {
             let stored = channel.messages.values().find(|message| message.key.as_deref() == Some(entry.key.as_str()));
             let is_shown = |seq: u64| show.messages.iter().any(|message| message.seq == seq);
-            if let Some(message) = stored.filter(|message| is_shown(message.seq)) {
+            if let Some(message) = stored.filter(|message| is_shown(message.seq) && !message.is_deleted()) {
                 let text = format!("{}: the message {} is shown in the outbox too", channel.id, message.seq);
                 self.find(Rule::NoDuplicates, text);
             }

@@ -43,6 +43,8 @@ enum Event {
     Fire(u64),
     /// A handshake reaches the server.
     Handshake(Handshake),
+    /// The server sends a new socket the drafts of its channels.
+    Drafts(u64),
     /// A frame reaches the client.
     Frame(u64, Value),
     /// A frame of the client reaches the server.
@@ -243,6 +245,7 @@ impl<'a> World<'a> {
                 self.exchange(json!({"fire": id}));
             }
             Event::Handshake(handshake) => self.shake_hands(&handshake),
+            Event::Drafts(socket) => self.push_drafts(socket),
             Event::Frame(socket, frame) => self.pass_frame(socket, &frame),
             Event::Receive(socket, text) => {
                 if let Some(frame) = self.gateway.receive(socket, &text, self.now) {

@@ -339,7 +339,11 @@ impl World<'_> {
             (_, Some(reply_to)) => self.extend_draft(id, reply_to),
             (_, None) => {
                 let question = channel.last_seq();
-                if channel.messages.get(&question).is_some_and(|message| message.role == "user") {
+                if channel
+                    .messages
+                    .get(&question)
+                    .is_some_and(|message| message.role == "user" && !message.is_deleted())
+                {
                     channel.begin_draft(question, now);
                     self.extend_draft(id, question);
                 }

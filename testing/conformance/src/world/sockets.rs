@@ -43,21 +43,22 @@ impl World<'_> {
         self.judge.attempts_begin_again();
         self.judge.cause();
         let hello = self.gateway.hello(&connection, self.now);
-        let drafts: Vec<Value> = connection
-            .channels
-            .iter()
-            .filter_map(|id| self.gateway.channels.get(id))
-            .flat_map(Channel::draft_frames)
-            .collect();
         let delay = self.dice.between(1, 800);
         self.after(delay, Event::Frame(socket, hello.clone()));
         if self.dice.chance(10) {
             self.after(delay + 50, Event::Frame(socket, hello));
         }
-        for frame in drafts {
-            self.after(delay + 10, Event::Frame(socket, frame));
-        }
+        self.after(delay, Event::Drafts(socket));
         self.exchange(json!({"opened": socket}));
+    }
+
+    /// Pushes the whole text of each reply that is being written to a new socket.
+    pub(super) fn push_drafts(&mut self, socket: u64) {
+        let Some(connection) = self.gateway.connections.get(&socket) else { return };
+        let channels = connection.channels.iter().filter_map(|id| self.gateway.channels.get(id));
+        for frame in channels.flat_map(Channel::draft_frames).collect::<Vec<Value>>() {
+            self.after(30, Event::Frame(socket, frame));
+        }
     }
 
     /// Passes a frame to the client, if its socket is open.
