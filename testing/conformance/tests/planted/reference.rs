@@ -294,7 +294,8 @@ impl Reference {
         if is_transient && !(self.has(Bug::SendForgotten) && status == 0)
             || status >= 400 && self.has(Bug::RefusalRepeated)
         {
-            let ms = seconds.map_or_else(|| 1000 + self.below(4000), |seconds| seconds * 1000 + 1 + self.below(500));
+            let random = self.below(4000);
+            let ms = seconds.map_or(1000 + random, |seconds| seconds * 1000 + 1 + random / 8);
             let allowed_at = self.now + seconds.map_or(0, |seconds| i64::try_from(seconds * 1000).unwrap_or(0));
             if let Some(log) = self.logs.get_mut(id) {
                 log.post_at = log.post_at.max(allowed_at);
