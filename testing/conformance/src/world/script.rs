@@ -210,11 +210,16 @@ impl World<'_> {
         self.after(self.plan.calm_ms(is_last), Event::Step(Step::Checkpoint));
     }
 
-    /// Sends a message, edits one and extends the drafts of each opened channel.
+    /// Sends a message, edits it and extends the drafts of each opened channel.
     fn prove(&mut self) {
         for id in self.plan.open_channels() {
             self.in_channel(Step::Message, &id);
-            self.in_channel(Step::Edit, &id);
+            let (now, text) = (self.now, self.text("proof"));
+            let channel = self.gateway.channels.get_mut(&id);
+            let event = channel.and_then(|channel| channel.edit(channel.last_seq(), &text, now));
+            if let Some(event) = event {
+                self.broadcast(&id, &events_frame(&id, &[event]));
+            }
             let writing = self.gateway.channels.get(&id).map(Channel::replying_to).unwrap_or_default();
             for reply_to in writing {
                 self.extend_draft(&id, reply_to);
