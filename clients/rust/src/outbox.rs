@@ -66,8 +66,9 @@ impl Outbox {
         let before = self.entries.len();
         let was_sending = self.entries.iter().any(|entry| entry.key == key && entry.progress == Progress::Sending);
         self.entries.retain(|entry| entry.key != key);
+        // A time that the server has named stays.
         if was_sending {
-            (self.attempt, self.not_before) = (0, 0);
+            self.attempt = 0;
         }
         self.entries.len() < before
     }
@@ -87,7 +88,7 @@ impl Outbox {
     /// Notes that the server refused a message. Later ones are sent.
     pub fn refused(&mut self, key: &str, problem: Problem) {
         self.set(key, Progress::Refused(problem));
-        (self.attempt, self.not_before) = (0, 0);
+        self.attempt = 0;
     }
 
     fn set(&mut self, key: &str, progress: Progress) {
@@ -119,5 +120,20 @@ mod tests {
         assert_eq!(outbox.due(), None, "a refused message waits for its user");
         outbox.repeat("a");
         assert_eq!(outbox.send().map(|entry| entry.message.content.as_str()), Some("one"));
+    }
+
+    #[test]
+    fn a_time_that_the_server_has_named_stays_after_the_message_is_stored() {
+        let (mut outbox, mut chance) = (Outbox::default(), Chance::new(1));
+        outbox.add("a".to_owned(), "one".into());
+        outbox.add("b".to_owned(), "two".into());
+        outbox.add("c".to_owned(), "three".into());
+        outbox.send();
+        // The frame of the message comes before the response to its repetition.
+        outbox.settle("a");
+        outbox.send();
+        outbox.failed("a", 4_000, 10, &mut chance);
+        assert!(outbox.settle("b"));
+        assert_eq!(outbox.due(), Some(4_010));
     }
 }

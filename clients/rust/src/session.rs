@@ -85,6 +85,8 @@ pub struct Session {
     attempt: u32,
     retry_at: u64,
     ended: Option<String>,
+    /// Whether its last channel was removed.
+    is_unused: bool,
 }
 
 impl Session {
@@ -106,10 +108,36 @@ impl Session {
         self.channels.iter().any(|one| one == channel)
     }
 
+    /// Returns whether the session receives a channel, named or as one of all.
+    #[must_use]
+    pub fn receives(&self, channel: &str) -> bool {
+        !self.is_unused && (self.channels.is_empty() || self.listens_to(channel))
+    }
+
+    /// Returns whether the last named channel was removed. [`Session::add`] uses the session again.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.is_unused
+    }
+
     /// Adds a channel, which the next socket receives. It replaces the open one.
     pub fn add(&mut self, channel: &str, now: u64) {
+        if std::mem::take(&mut self.is_unused) {
+            self.ended = None;
+        }
         self.channels.push(channel.to_owned());
         self.replace(now);
+    }
+
+    /// Removes a named channel, which later sockets do not receive. Without another one, the session ends, because a
+    /// socket without names receives all channels.
+    pub fn remove(&mut self, channel: &str) -> Vec<Step> {
+        if !self.listens_to(channel) {
+            return Vec::new();
+        }
+        self.channels.retain(|one| one != channel);
+        self.is_unused = self.channels.is_empty();
+        if self.is_unused { self.end() } else { Vec::new() }
     }
 
     /// Returns the state at `now`.
@@ -237,7 +265,9 @@ impl Session {
 
     /// Connects at once, also after a refusal.
     pub fn retry_now(&mut self, now: u64) {
-        (self.ended, self.attempt, self.retry_at) = (None, 0, now);
+        if !self.is_unused {
+            (self.ended, self.attempt, self.retry_at) = (None, 0, now);
+        }
     }
 
     /// Connects at once, unless the server asked not to.
@@ -363,6 +393,20 @@ mod tests {
             assert_eq!(session.deadline().is_none(), is_final, "{end:?}");
             assert!(session.deadline().is_none_or(|at| at >= end.retry_after.unwrap_or_default()));
         }
+    }
+
+    #[test]
+    fn a_removed_channel_is_not_named_again() {
+        let names = ["a", "b"].map(str::to_owned);
+        let (mut session, mut chance) = (Session::new(names.to_vec()), Chance::new(1));
+        opened(&mut session, 1, 0, &mut chance);
+        assert!(session.remove("a").is_empty() && session.remove("c").is_empty());
+        assert!(session.receives("b") && !session.receives("a"));
+        assert_eq!(session.remove("b"), [Step::Close(1)]);
+        session.retry_now(10);
+        assert!(!session.wants_socket(60_000) && !session.receives("b"), "no socket with all channels");
+        session.add("c", 20);
+        assert!(session.wants_socket(20) && session.receives("c"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The whole client without I/O: it takes what happens, and returns what to do.
 
 mod io;
+mod sockets;
 mod work;
 
 #[cfg(test)]
@@ -11,9 +12,9 @@ use std::collections::{BTreeMap, VecDeque};
 pub use self::io::{Action, Answer, Connection, Input, Request};
 
 use crate::{
-    ChannelLog, Entry, Frame, NewMessage, Problem, Sent,
+    ChannelLog, Entry, NewMessage, Problem, Sent,
     chance::{Chance, milliseconds},
-    session::{End, Session, State, Step, TokenFor},
+    session::{Session, State, Step},
     sync::ChannelSync,
     time,
     token::{ServerClock, Tokens},
@@ -156,7 +157,7 @@ impl Core {
             let mut sync = ChannelSync::new(&self.user_id);
             let is_new = self.listen_to(channel);
             let mut sessions = self.sessions.iter();
-            let session = sessions.find(|session| session.channels().is_empty() || session.listens_to(channel));
+            let session = sessions.find(|session| session.receives(channel));
             match session.map(|session| session.state(self.now)) {
                 Some(State::Live) if !is_new => sync.connected(),
                 Some(State::Waiting(_) | State::Closed(_)) => sync.disconnected(),
@@ -279,7 +280,11 @@ impl Core {
     /// Returns the state of the connection: that of the socket that is worst off.
     #[must_use]
     pub fn state(&self) -> Connection {
-        let states = || self.sessions.iter().map(|session| session.state(self.now));
+        let used = self.sessions.iter().filter(|session| !session.is_unused());
+        let states = || used.clone().map(|session| session.state(self.now));
+        if states().next().is_none() {
+            return Connection::Closed { reason: "left".to_owned() };
+        }
         for state in states() {
             if let State::Closed(reason) = state {
                 return Connection::Closed { reason };
@@ -297,7 +302,7 @@ impl Core {
 
     /// Adds a channel to the subscription. Returns whether a socket must be opened for it.
     fn listen_to(&mut self, channel: &str) -> bool {
-        if self.sessions.iter().any(|session| session.channels().is_empty() || session.listens_to(channel)) {
+        if self.sessions.iter().any(|session| session.receives(channel)) {
             return false;
         }
         let now = self.now;
@@ -306,72 +311,6 @@ impl Core {
             None => self.sessions.push(Session::new(vec![channel.to_owned()])),
         }
         true
-    }
-
-    fn opened(&mut self, socket: u64) {
-        let Some(number) = self.sockets.get(&socket).map(|opened| opened.session) else { return };
-        let Some(session) = self.sessions.get_mut(number) else { return };
-        let steps = session.opened(socket, self.now, &mut self.chance);
-        let names = session.channels();
-        for (channel, sync) in &mut self.channels {
-            if names.is_empty() || names.contains(channel) {
-                sync.connected();
-            }
-        }
-        self.follow(steps);
-    }
-
-    fn frame(&mut self, socket: u64, text: &str) {
-        let Some(number) = self.sockets.get(&socket).map(|opened| opened.session) else { return };
-        let Some(session) = self.sessions.get_mut(number) else { return };
-        let Ok(frame) = Frame::parse(text) else { return };
-        session.take(socket, &frame, self.now);
-        if let Frame::Hello { user_id, server_time, .. } = &frame {
-            if let Some(time) = time::of_rfc3339(server_time) {
-                self.clock.learn(time, self.now);
-            }
-            self.user_id.clone_from(user_id);
-            self.channels.values_mut().for_each(|sync| sync.log.set_user(user_id));
-        }
-        if let Some(channel) = frame.channel_id().map(str::to_owned)
-            && matches!(frame, Frame::Events { .. } | Frame::Draft { .. })
-            && let Some(sync) = self.channels.get_mut(&channel)
-        {
-            sync.take_frame(frame.clone(), self.now, &mut self.chance);
-            self.changed(&channel);
-        }
-        self.actions.push_back(Action::Frame(Box::new(frame)));
-    }
-
-    fn closed(&mut self, socket: u64, end: End) {
-        let Some(opened) = self.sockets.remove(&socket) else { return };
-        let Some(session) = self.sessions.get_mut(opened.session) else { return };
-        match session.closed(socket, end, self.now, &mut self.chance) {
-            TokenFor::Current => {}
-            TokenFor::Fresh => self.tokens.refuse(&opened.token),
-            TokenFor::Doubted => self.tokens.doubt(),
-        }
-        let names = session.channels();
-        for (channel, sync) in &mut self.channels {
-            if names.is_empty() || names.contains(channel) {
-                sync.disconnected();
-            }
-        }
-    }
-
-    fn online(&mut self, is_online: bool) {
-        if std::mem::replace(&mut self.is_online, is_online) == is_online {
-            return;
-        }
-        let now = self.now;
-        let mut steps: Vec<Step> = Vec::new();
-        for session in &mut self.sessions {
-            steps.extend(session.check(now));
-            if is_online {
-                session.hurry(now);
-            }
-        }
-        self.follow(steps);
     }
 
     fn answer(&mut self, answer: Answer) {

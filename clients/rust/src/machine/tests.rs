@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Progress;
+use crate::{End, Progress};
 
 /// A client, and the requests and sockets that it has open.
 struct Run {
@@ -134,6 +134,24 @@ fn many_channels_are_split_over_sockets() {
         run.open(name);
     }
     assert_eq!(run.fetches.len(), READS, "reads in flight are limited");
+}
+
+#[test]
+fn a_channel_that_the_user_left_is_not_named_again() {
+    let mut run = Run::new(&["a", "b"]);
+    run.token(100);
+    let socket = run.sockets[0].0;
+    run.connect();
+    for user in ["bob", "alice"] {
+        let channel = if user == "bob" { "a" } else { "b" };
+        let removed = json!({ "type": "member.removed", "channel_id": channel, "user_id": user });
+        run.input(Input::Frame { socket, text: removed.to_string() });
+    }
+    run.input(Input::Closed { socket, end: End::default() });
+    while run.sockets.is_empty() {
+        run.advance();
+    }
+    assert_eq!(run.sockets[0].1, ["a"]);
 }
 
 #[test]
