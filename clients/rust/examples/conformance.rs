@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     io::{self, BufRead, Write},
     mem,
     time::Duration,
@@ -310,7 +311,10 @@ fn texts(list: &Value) -> Vec<String> {
 
 /// Returns the percent-encoding of a text.
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |mut path, byte| {
+        let _ = write!(path, "%{byte:02X}");
+        path
+    })
 }
 
 fn main() -> io::Result<()> {

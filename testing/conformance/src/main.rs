@@ -1,8 +1,10 @@
 //! `cargo conformance`: runs schedules with a client, and names the rules that it breaks.
 
+mod planted;
+
 use std::{process::ExitCode, thread};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use conformance::{Failure, Process, Rule, Seeds, Summary, run_all};
 
 /// Failures that are listed; the first of them with its lines.
@@ -11,8 +13,10 @@ const LISTED: usize = 20;
 /// Runs schedules, each determined by a seed, with a client of Switchboard. The command starts the client, which reads
 /// and writes lines of JSON as docs/guides/conformance.md describes.
 #[derive(Debug, Parser)]
-#[command(name = "cargo conformance", version)]
+#[command(name = "cargo conformance", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// Number of seeds; 1000 by default, and 1 after `--seed`
     #[arg(long)]
     seeds: Option<u64>,
@@ -33,6 +37,12 @@ struct Arguments {
     command: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Plants bugs in copies of a client of this repository, and prints the rule and the seed that find each
+    Planted(planted::Options),
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.rules {
@@ -41,9 +51,13 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    match run(&arguments) {
-        Ok(summary) if summary.failures.is_empty() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+    let kept = match &arguments.task {
+        Some(Task::Planted(options)) => planted::run(options),
+        None => run(&arguments).map(|summary| summary.failures.is_empty()),
+    };
+    match kept {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(2)

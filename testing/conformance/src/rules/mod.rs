@@ -154,7 +154,7 @@ impl Judge {
         for id in opened.iter().filter(|id| gateway.is_readable(id)) {
             self.check_channel(gateway, id);
         }
-        self.check_sends();
+        self.check_sends(gateway);
     }
 }
 

@@ -132,8 +132,8 @@ impl Judge {
         }
     }
 
-    /// Checks that each send is stored, was refused, or waits for the user.
-    pub(super) fn check_sends(&mut self) {
+    /// Checks that each send to a channel of the user is stored, was refused, or waits for the user.
+    pub(super) fn check_sends(&mut self, gateway: &Gateway) {
         let is_waiting = |key: Option<&str>, content: &str| {
             let mut entries = self.shows.values().flat_map(|show| &show.outbox);
             entries
@@ -142,6 +142,7 @@ impl Judge {
         let lost = self
             .sends
             .iter()
+            .filter(|sent| gateway.is_readable(&sent.channel))
             .find(|sent| !sent.is_stored && !sent.is_refused && !is_waiting(sent.key.as_deref(), &sent.content));
         if let Some(sent) = lost {
             let text = format!("{}: {:?} is neither stored nor shown as failed", sent.channel, sent.content);

@@ -37,6 +37,7 @@ pub(super) enum Step {
     DraftAgain,
     DraftEnd,
     Cut,
+    Revoke,
     HalfOpen,
     Close,
     Refuse,
@@ -44,6 +45,7 @@ pub(super) enum Step {
     Expire,
     Offline,
     Outage,
+    Burst,
     Overtaken,
     Lost,
     Unknown,
@@ -57,13 +59,13 @@ pub(super) enum Step {
 fn steps(kind: Kind) -> &'static [Step] {
     use Step::{
         Close, Cut, Delete, Draft, DraftAgain, DraftEnd, Edit, EditTwice, Expire, HalfOpen, LoadEarlier, Message,
-        Offline, Reaction, Send, Unknown, UserEdit, UserReaction,
+        Offline, Reaction, Revoke, Send, Unknown, UserEdit, UserReaction,
     };
     match kind {
         Kind::Frames | Kind::Many => {
             &[Message, Message, Edit, EditTwice, Reaction, Reaction, Delete, Unknown, LoadEarlier]
         }
-        Kind::Cuts => &[Message, Message, Edit, Reaction, Cut, Cut, Offline, Draft],
+        Kind::Cuts => &[Message, Message, Edit, Reaction, Cut, Cut, Revoke, Offline, Draft],
         Kind::Requests => &[Message, Message, Edit, Reaction, UserReaction, Send, Cut, LoadEarlier],
         Kind::Drafts => &[Draft, Draft, Draft, Draft, DraftAgain, DraftEnd, Message, Cut],
         Kind::Sends => &[Send, Send, Send, Message, UserEdit, UserReaction],
@@ -130,6 +132,11 @@ impl World<'_> {
                 self.after(MINUTE_MS, Event::Step(Step::Sweep));
             }
             Step::Cut => self.cut(),
+            Step::Revoke => {
+                // The next handshake is the only request that shows it.
+                self.gateway.revoked_before = self.now / 1000;
+                self.cut();
+            }
             Step::HalfOpen => self.half_open(),
             Step::Close => {
                 if let Some(socket) = self.open_sockets().first().copied() {
@@ -150,6 +157,10 @@ impl World<'_> {
             Step::Outage => {
                 self.is_outage = true;
                 self.cut();
+            }
+            Step::Burst => {
+                let id = self.any_channel();
+                self.burst(&id);
             }
             Step::Unknown => {
                 let id = self.any_channel();
@@ -182,6 +193,7 @@ impl World<'_> {
         let mut end = ROUND_MS + 1_000;
         if kind == Kind::Outage {
             self.after(1_000, Event::Step(Step::Outage));
+            self.after(OUTAGE_MS / 2, Event::Step(Step::Burst));
             end = OUTAGE_MS;
         }
         if kind == Kind::Closing {
@@ -244,14 +256,24 @@ impl World<'_> {
         self.is_over = true;
     }
 
-    /// Hides the last channel, if the client has not opened it and receives the frame about it.
+    /// Hides the last channel, or the second opened one while a message of it is missing. The client receives the frame
+    /// about it.
     fn hide(&mut self) {
-        let Some(id) = self.plan.channels.get(self.plan.opened..).and_then(<[String]>::last).cloned() else { return };
-        if self.receivers(&id).is_empty() {
+        let opened = self.plan.open_channels();
+        let is_opened = opened.len() > 1 && self.dice.chance(50);
+        let others = self.plan.channels.get(self.plan.opened..).unwrap_or_default();
+        let Some(id) = if is_opened { opened.last().cloned() } else { others.last().cloned() } else { return };
+        if self.receivers(&id).is_empty() || !self.gateway.is_readable(&id) {
             return;
         }
-        let Some(channel) = self.gateway.channels.get_mut(&id).filter(|channel| !channel.is_hidden) else { return };
-        channel.is_hidden = true;
+        if is_opened {
+            self.append(&id);
+            let frame = self.append(&id);
+            self.broadcast_after(1, &id, &frame);
+        }
+        if let Some(channel) = self.gateway.channels.get_mut(&id) {
+            channel.is_hidden = true;
+        }
         let sockets: Vec<u64> = self.gateway.connections.keys().copied().collect();
         let frame = json!({"type": "member.removed", "channel_id": id, "user_id": super::USER});
         self.broadcast_after(5, &id, &frame);
@@ -308,6 +330,22 @@ impl World<'_> {
             let late = self.dice.between(50, 200);
             self.broadcast_after(30 + late, id, &first);
             self.judge.quiet(id, self.now + 3_000, "the seconds after a gap that healed by itself");
+        }
+    }
+
+    /// Stores more messages and changes than a page has. The last changes are those of messages that the client may show.
+    fn burst(&mut self, id: &str) {
+        let last_seq = |world: &Self| world.gateway.channels.get(id).map_or(0, Channel::last_seq);
+        let before = last_seq(self);
+        for _ in 0..self.dice.between(105, 130) {
+            self.append(id);
+        }
+        let earlier = before.saturating_sub(9).max(1)..=before;
+        for seq in (before + 1..=last_seq(self)).chain(earlier) {
+            let (now, text) = (self.now, self.text("burst"));
+            if let Some(channel) = self.gateway.channels.get_mut(id) {
+                channel.edit(seq, &text, now);
+            }
         }
     }
 

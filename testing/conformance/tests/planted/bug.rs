@@ -39,6 +39,8 @@ bugs! {
     NoJitter: Backoff, "The wait after a failed handshake is not random.";
     RetryAfterIgnored: RetryAfter, "A request is repeated at once after 429.";
     RefusalRepeated: NoRetryAfterRefusal, "A refused send is repeated.";
+    RefusedReadRepeated: NoRetryAfterRefusal, "A refused read is repeated.";
+    TokenKept: Live | CompleteMessages | CompleteChanges, "A refused handshake does not lead to another token.";
     ReconnectsAfterRefusal: NoRetryAfterRefusal, "A `closing` frame that excludes another connection is ignored.";
     GapAsksAtOnce: NoStorm, "A gap leads to a request at once.";
     KeyPerAttempt: IdempotencyKey, "Each repetition of a send has a key of its own.";

@@ -95,8 +95,8 @@ impl Reference {
             self.wait(5_000, Alarm::Renew(at, self.links[at].socket));
             return;
         }
-        if link.phase == Phase::Opening {
-            // The status of a refused handshake is not visible: the token may be the reason.
+        // The status of a refused handshake is not visible: the token may be the reason.
+        if link.phase == Phase::Opening && !self.has(Bug::TokenKept) {
             self.token = None;
         }
         self.lost(at);

@@ -285,7 +285,7 @@ impl Reference {
             (400..=409, Purpose::Reply(_, reply_to)) if status != 401 => {
                 log.drafts.remove(reply_to);
             }
-            (400 | 403 | 404, _) => log.is_refused = true,
+            (400 | 403 | 404, _) => log.is_refused = log.bug != Some(Bug::RefusedReadRepeated),
             _ => {}
         }
     }
