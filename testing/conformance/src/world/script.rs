@@ -262,7 +262,8 @@ impl World<'_> {
         let opened = self.plan.open_channels();
         let is_opened = opened.len() > 1 && self.dice.chance(50);
         let others = self.plan.channels.get(self.plan.opened..).unwrap_or_default();
-        let Some(id) = if is_opened { opened.last().cloned() } else { others.last().cloned() } else { return };
+        let last = if is_opened { opened.last() } else { others.last() };
+        let Some(id) = last.cloned() else { return };
         if self.receivers(&id).is_empty() || !self.gateway.is_readable(&id) {
             return;
         }
