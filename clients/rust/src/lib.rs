@@ -1,4 +1,7 @@
-//! A client of Switchboard.
+#![cfg_attr(feature = "net", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "net"), doc = "A client of Switchboard.")]
+//!
+//! # Layers
 //!
 //! Without I/O: [`ChannelLog`] keeps the messages of a channel complete by `seq`, their changes by `rev`, and drafts of
 //! the agent's replies. [`Session`] decides when a socket is opened, replaced and left. [`Core`] is a whole client of

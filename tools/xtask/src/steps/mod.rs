@@ -2,9 +2,11 @@
 //!
 //! Each step runs alone, may be repeated, and installs the programs that it needs.
 
+mod clients;
 mod contracts;
 mod infra;
 mod measure;
+mod package_rust;
 mod source;
 mod stack;
 mod tests;
@@ -42,6 +44,12 @@ pub(crate) const STEPS: &[Step] = &[
     step("requests", "generated requests, valid and invalid (schemathesis)", contracts::requests),
     step("trace", "one trace from request to socket, with an independent receiver", stack::trace),
     step("faults", "real processes under injected faults", stack::faults),
+    step(
+        "conformance",
+        "both clients under the conformance kit, and the bugs that it finds in them",
+        clients::conformance,
+    ),
+    step("crate", "the program of the Rust client's README, with the packaged client", package_rust::check),
     step("cost", "the cost report matches the counted requests", measure::cost),
     step("bench", "benchmarks run, and the performance report matches its results", measure::bench),
     step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
