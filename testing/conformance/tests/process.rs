@@ -30,7 +30,8 @@ fn a_client_that_ends_breaks_the_protocol() {
 }
 
 #[test]
-fn an_unknown_rule_is_an_error() {
+fn an_unknown_rule_or_client_is_an_error() {
     assert_eq!(conformance(&["--rule", "none", "--", "true"]).status.code(), Some(2));
+    assert_eq!(conformance(&["planted", "none"]).status.code(), Some(2));
     assert!(text(&conformance(&["--rules"])).lines().any(|line| line == "complete-messages"));
 }

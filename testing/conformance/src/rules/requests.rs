@@ -8,6 +8,8 @@ use crate::{gateway::answer::Answer, plan::Kind, protocol::Request};
 const MINUTE_MS: u64 = 60_000;
 /// Most requests of a minute.
 const PER_MINUTE: u64 = 240;
+/// Most requests for tokens of a minute, whether or not they succeed.
+const TOKENS_PER_MINUTE: u64 = 80;
 /// Most reads of one channel without a cause.
 const READS_PER_CAUSE: u64 = 40;
 
@@ -26,9 +28,17 @@ pub(super) struct Watch {
     /// Time until which a channel must not be read, and the reason.
     quiet: BTreeMap<String, (u64, &'static str)>,
     minute: (u64, u64),
+    token_minute: (u64, u64),
     tokens_in_flight: u64,
     last_token: Option<u64>,
     is_token_refused: bool,
+}
+
+/// Counts an event of its minute. Returns the number of events of this minute.
+fn count(minute: &mut (u64, u64), now: u64) -> u64 {
+    let number = now / MINUTE_MS;
+    *minute = if minute.0 == number { (number, minute.1 + 1) } else { (number, 1) };
+    minute.1
 }
 
 /// Returns the kind of a request: its path and the names of its parameters.
@@ -66,9 +76,7 @@ impl Judge {
         if request.method == "GET" {
             self.check_read(request, now);
         }
-        let minute = now / MINUTE_MS;
-        let count = if self.watch.minute.0 == minute { self.watch.minute.1 + 1 } else { 1 };
-        self.watch.minute = (minute, count);
+        let count = count(&mut self.watch.minute, now);
         let limit = if kind == Kind::Many { PER_MINUTE * 5 } else { PER_MINUTE };
         if count == limit {
             self.find(Rule::NoStorm, format!("{limit} requests within one minute"));
@@ -176,6 +184,9 @@ impl Judge {
         }
         self.watch.last_token = Some(now);
         self.watch.is_token_refused = false;
+        if count(&mut self.watch.token_minute, now) == TOKENS_PER_MINUTE {
+            self.find(Rule::TokenRate, format!("{TOKENS_PER_MINUTE} requests for tokens within one minute"));
+        }
     }
 
     /// Takes note of a response to a request for a token.

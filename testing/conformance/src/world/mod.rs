@@ -78,6 +78,8 @@ pub(crate) struct World<'a> {
     timers: BTreeMap<u64, (u64, u64)>,
     faults_on: bool,
     is_outage: bool,
+    /// Whether the application has no token.
+    is_tokenless: bool,
     is_over: bool,
     calm_since: u64,
     round: u64,
@@ -113,6 +115,7 @@ impl<'a> World<'a> {
             timers: BTreeMap::new(),
             faults_on: false,
             is_outage: false,
+            is_tokenless: false,
             is_over: false,
             calm_since: START_MS,
             round: 0,
@@ -217,7 +220,7 @@ impl<'a> World<'a> {
         let issued_at = self.now / 1000;
         let claims = Claims { issued_at, expires_at: issued_at + self.plan.token_seconds };
         self.made += 1;
-        let fails = self.faults_on && self.dice.chance(self.plan.faults.token_fails);
+        let fails = self.has_fault(self.plan.faults.token_fails) || self.is_tokenless;
         let token = (!fails).then(|| claims.token(USER, self.made));
         let delay = if self.is_outage { 20 } else { self.dice.between(10, 400) };
         self.after(delay, Event::Token(id, token));

@@ -38,6 +38,7 @@ pub(super) enum Step {
     DraftEnd,
     Cut,
     Revoke,
+    NoToken,
     HalfOpen,
     Close,
     Refuse,
@@ -137,6 +138,10 @@ impl World<'_> {
                 self.gateway.revoked_before = self.now / 1000;
                 self.cut();
             }
+            Step::NoToken => {
+                self.gateway.revoked_before = self.now / 1000;
+                self.is_tokenless = true;
+            }
             Step::HalfOpen => self.half_open(),
             Step::Close => {
                 if let Some(socket) = self.open_sockets().first().copied() {
@@ -196,6 +201,9 @@ impl World<'_> {
             self.after(OUTAGE_MS / 2, Event::Step(Step::Burst));
             end = OUTAGE_MS;
         }
+        if kind == Kind::Requests && self.dice.chance(25) {
+            self.after(1_000, Event::Step(Step::NoToken));
+        }
         if kind == Kind::Closing {
             let is_last = self.round + 1 == ROUNDS;
             let step = if is_last && self.dice.chance(40) { Step::Refuse } else { Step::Hide };
@@ -205,7 +213,7 @@ impl World<'_> {
     }
 
     fn calm(&mut self) {
-        self.faults_on = false;
+        (self.faults_on, self.is_tokenless) = (false, false);
         self.calm_since = self.now;
         if self.is_outage {
             self.is_outage = false;
