@@ -47,6 +47,10 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    pub(crate) fn new(bug: Option<Bug>) -> Self {
+        Self { bug, ..Self::default() }
+    }
+
     fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
     }
