@@ -125,7 +125,7 @@ fn page(rev: u64, messages: Vec<JsonPattern>) -> JsonPattern {
 }
 
 /// Returns messages with these contents, from the number `first` on.
-fn messages(first: u64, contents: &[&str]) -> Vec<JsonPattern> {
+fn numbered(first: u64, contents: &[&str]) -> Vec<JsonPattern> {
     (first..).zip(contents).map(|(seq, content)| message(seq, content)).collect()
 }
 
@@ -133,7 +133,7 @@ fn messages(first: u64, contents: &[&str]) -> Vec<JsonPattern> {
 fn opening<'a>(description: &'a str, states: &[(&'a str, Value)], rev: u64, contents: &'a [&'a str]) -> Exchange<'a> {
     exchange(description, states, move |i| {
         i.request.get().path(MESSAGES).query_param("limit", "50");
-        let newest_first = messages(1, contents).into_iter().rev().collect();
+        let newest_first = numbered(1, contents).into_iter().rev().collect();
         answers(i, 200, page(rev, newest_first));
     })
 }
@@ -148,7 +148,7 @@ fn newer<'a>(
 ) -> Exchange<'a> {
     exchange(description, states, move |i| {
         i.request.get().path(MESSAGES).query_param("after", after.to_string()).query_param("limit", "100");
-        answers(i, 200, page(rev, messages(after + 1, contents)));
+        answers(i, 200, page(rev, numbered(after + 1, contents)));
     })
 }
 
