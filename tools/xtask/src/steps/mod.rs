@@ -2,6 +2,7 @@
 //!
 //! Each step runs alone, may be repeated, and installs the programs that it needs.
 
+mod clients;
 mod contracts;
 mod infra;
 mod measure;
@@ -46,6 +47,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("bench", "benchmarks run, and the performance report matches its results", measure::bench),
     step("rehearsal", "deployments on an emulator of AWS that enforces IAM", infra::rehearsal),
     step("ids", "smoke test of the local run, also out of phase; ids in HTTP clients", stack::ids),
+    step("clients", "types, tests, sizes and conformance of the JavaScript client", clients::packages),
     step("browser", "the page in headless Chromium", stack::browser),
     step(totals::STEP, "number of tests that passed and failed; needs the logs of the steps with tests", totals::print),
 ];
