@@ -54,8 +54,17 @@ impl Draft {
         if self.draft_id.as_deref() != Some(draft_id) {
             *self = Self { draft_id: Some(draft_id.to_owned()), ..Self::default() };
         }
+        let (held, added) = (self.text.chars().count(), text.chars().count());
+        let is_on = matches!(status, DraftStatus::Thinking | DraftStatus::Writing);
+        // The text of a draft only grows, so a frame within it is a late or repeated one.
+        if is_on
+            && position.saturating_add(added) < held
+            && self.text.chars().skip(position).take(added).eq(text.chars())
+        {
+            return;
+        }
         self.status = Some(status);
-        if position > self.text.chars().count() {
+        if position > held {
             self.is_behind = true;
             return;
         }
@@ -72,5 +81,33 @@ impl Draft {
         self.draft_id = reply.draft_id;
         self.status = Some(reply.status);
         self.is_behind = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_frame_does_not_shorten_the_text() {
+        let mut draft = Draft::default();
+        for (position, text) in [(0, ""), (0, "one "), (4, "two "), (8, "three")] {
+            draft.take_frame("d", DraftStatus::Writing, position, text);
+        }
+        draft.take_frame("d", DraftStatus::Thinking, 0, "");
+        draft.take_frame("d", DraftStatus::Writing, 4, "two ");
+        assert_eq!((draft.text(), draft.status()), ("one two three", Some(DraftStatus::Writing)));
+        assert!(!draft.is_behind());
+        draft.take_frame("d", DraftStatus::Writing, 20, "five");
+        draft.take_frame("d", DraftStatus::Writing, 0, "one ");
+        assert!(draft.is_behind(), "a late frame does not fill the gap");
+        draft.take_frame("d", DraftStatus::Done, 7, "");
+        assert_eq!(
+            (draft.text(), draft.status()),
+            ("one two", Some(DraftStatus::Done)),
+            "the end tells the whole text"
+        );
+        draft.take_frame("e", DraftStatus::Thinking, 0, "");
+        assert_eq!((draft.text(), draft.draft_id()), ("", Some("e")), "another draft");
     }
 }
