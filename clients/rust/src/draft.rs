@@ -21,6 +21,8 @@ pub struct Draft {
     draft_id: Option<String>,
     text: String,
     status: Option<DraftStatus>,
+    /// Number of characters that a frame has named.
+    told: usize,
     is_behind: bool,
 }
 
@@ -55,21 +57,18 @@ impl Draft {
             *self = Self { draft_id: Some(draft_id.to_owned()), ..Self::default() };
         }
         let (held, added) = (self.text.chars().count(), text.chars().count());
+        let end = position.saturating_add(added);
         let is_on = matches!(status, DraftStatus::Thinking | DraftStatus::Writing);
         // The text of a draft only grows, so a frame within it is a late or repeated one.
-        if is_on
-            && position.saturating_add(added) < held
-            && self.text.chars().skip(position).take(added).eq(text.chars())
-        {
+        if is_on && end < held && self.text.chars().skip(position).take(added).eq(text.chars()) {
             return;
         }
         self.status = Some(status);
-        if position > held {
-            self.is_behind = true;
-            return;
+        self.told = if is_on { self.told.max(end) } else { end };
+        if position <= held {
+            self.text = self.text.chars().take(position).chain(text.chars()).collect();
         }
-        self.text = self.text.chars().take(position).chain(text.chars()).collect();
-        self.is_behind = false;
+        self.is_behind = self.text.chars().count() < self.told;
     }
 
     /// Takes the reply as it is stored. Keeps a longer text of the same draft, which came by frames meanwhile.
@@ -80,7 +79,7 @@ impl Draft {
         }
         self.draft_id = reply.draft_id;
         self.status = Some(reply.status);
-        self.is_behind = false;
+        (self.told, self.is_behind) = (0, false);
     }
 }
 
@@ -100,7 +99,10 @@ mod tests {
         assert!(!draft.is_behind());
         draft.take_frame("d", DraftStatus::Writing, 20, "five");
         draft.take_frame("d", DraftStatus::Writing, 0, "one ");
-        assert!(draft.is_behind(), "a late frame does not fill the gap");
+        draft.take_frame("d", DraftStatus::Writing, 13, "four");
+        assert!(draft.is_behind(), "a frame that was overtaken does not fill all of the gap");
+        draft.take_frame("d", DraftStatus::Writing, 17, "...five");
+        assert!(!draft.is_behind());
         draft.take_frame("d", DraftStatus::Done, 7, "");
         assert_eq!(
             (draft.text(), draft.status()),
