@@ -30,7 +30,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("fmt", "formatting of all Rust workspaces", source::fmt),
     step("lint", "clippy without warnings", source::lint),
     step("docs", "links, headings and the words of pages and comments", source::docs),
-    step("imports", "import circles between files, and forbidden dependencies", source::imports),
+    step("imports", "import circles, forbidden dependencies, and clients outside `clients/`", source::imports),
     step("infra", "CloudFormation templates and the deployment script", infra::templates),
     step("workflows", "GitHub workflows: syntax and security", infra::workflows),
     step("documents", "OpenAPI and AsyncAPI: validity and compatibility", contracts::documents),
