@@ -32,7 +32,8 @@ export class Sheet {
     );
     // The frame fills the dialog, so a press on the dialog itself is on the backdrop.
     this.element.addEventListener("pointerdown", ({ target }) => target === this.element && this.close());
-    this.element.addEventListener("close", () => onClose?.());
+    // The event comes later than the call, and the dialog may be open again.
+    this.element.addEventListener("close", () => this.isOpen || onClose?.());
     document.body.append(this.element);
   }
 
