@@ -1,6 +1,6 @@
 // The dialog that creates a channel. The server generates the id, so that a name may have any script.
 
-import { Sheet, busy, choice, field } from "./dialogs.js";
+import { Sheet, busy, choice, field } from "./sheet.js";
 import { el } from "./dom.js";
 import { FIELDS } from "./settings-values.js";
 

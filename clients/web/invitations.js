@@ -1,6 +1,6 @@
 // The user's invitations, in the sidebar. No frame announces them, so they are read when the page connects or is looked at.
 
-import { busy } from "./dialogs.js";
+import { busy } from "./sheet.js";
 import { el, reconcile } from "./dom.js";
 import { $ } from "./page.js";
 import { reason } from "./problem.js";

@@ -1,6 +1,6 @@
 // The dialog with the members of a channel: their roles and presence, and the form that adds users.
 
-import { Sheet, busy, choice, field } from "./dialogs.js";
+import { Sheet, busy, choice, field } from "./sheet.js";
 import { el, reconcile } from "./dom.js";
 import { avatar } from "./identity.js";
 import { ROLES, byRole, permissions, roleText } from "./roles.js";

@@ -1,7 +1,7 @@
 // The dialog with the settings of a channel. The role of the user decides which of them can be changed.
 
 import { MODES, VISIBILITIES } from "./create.js";
-import { Sheet, busy, check, choice, field } from "./dialogs.js";
+import { Sheet, busy, check, choice, field } from "./sheet.js";
 import { el } from "./dom.js";
 import { permissions, roleText } from "./roles.js";
 import { FIELDS, confirms, patchOf, rebase, valuesOf } from "./settings-values.js";
