@@ -75,7 +75,7 @@ export class MembersDialog {
     this.#form.hidden = !may.adds;
     this.#roleField.hidden = !may.assigns;
     this.#add.textContent = this.#invites ? "Invite" : "Add";
-    this.#note.textContent = may.adds ? "" : may.isArchived ? "This channel is archived, so nobody can join it." : `You are ${roleText(may.role)}. Moderators and owners add users.`;
+    this.#note.textContent = may.adds ? "" : may.isArchived ? "This channel is archived, so no user can join it." : `You are ${roleText(may.role)}. Moderators and owners add users.`;
     this.#note.hidden = may.adds;
     this.#show();
   }

@@ -35,7 +35,7 @@ export function byRole(members) {
 
 /** Returns the text about the number of present users. */
 export function hereText(present, userId) {
-  if (present.length === 0) return "Nobody is here";
+  if (present.length === 0) return "No user is here";
   if (present.length === 1) return present[0] === userId ? "Only you are here" : "1 person is here";
   return `${present.length} people are here`;
 }

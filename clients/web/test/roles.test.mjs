@@ -38,7 +38,7 @@ test("owners come first, then moderators, each by id", () => {
 });
 
 test("present users are told in words, the reader first", () => {
-  assert.equal(hereText([], "ada"), "Nobody is here");
+  assert.equal(hereText([], "ada"), "No user is here");
   assert.equal(hereText(["ada"], "ada"), "Only you are here");
   assert.equal(hereText(["bob"], "ada"), "1 person is here");
   assert.equal(hereText(["ada", "bob"], "ada"), "2 people are here");
